@@ -1,0 +1,30 @@
+# Understanding Large Language Models.  The two commands: make book, make test.  Each sets up what it needs.
+#
+#   make book           run the labs, build the site into _build/html
+#   make serve          show the site on this machine
+#   make lab            open your own copies of the labs in JupyterLab (my_labs/)
+#   make test           everything that is tested
+#
+#   TORCH=cpu           on Linux without a GPU: CPU-only torch, 3 GB less to download (first run only)
+#   PYTHON=python3.12   the Python to make .venv with (3.11 or newer)
+
+PYTHON ?= python3
+SETUP = $(PYTHON) tools/setup.py $(if $(TORCH),--torch $(TORCH))
+COURSE = .venv/bin/course
+
+.PHONY: help book serve lab test
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
+
+book:
+	@$(SETUP) book && $(COURSE) book
+
+serve: book
+	@$(COURSE) serve
+
+lab:
+	@$(SETUP) lab && $(COURSE) lab
+
+test:
+	@$(SETUP) book lab test && $(COURSE) data fetch && .venv/bin/python -m pytest

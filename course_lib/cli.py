@@ -1,0 +1,123 @@
+"""The `course` command. Each subcommand is a thin door to one room; rooms are imported only when their door is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from course_lib.errors import CourseError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Understanding Large Language Models, a course that runs.
+
+    Readers: `course book` builds the site, `course lab` opens your own copies of the labs, `course check` checks one.
+    Instructors: `course grade` grades a folder, `course configure` sets your fork's address everywhere.
+    """,
+)
+data_app = typer.Typer(no_args_is_help=True, help="The data sets and models that the labs use.")
+app.add_typer(data_app, name="data")
+
+
+@app.command()
+def book(
+    preset: Annotated[str, typer.Option(help="Sizes to run the labs at: cpu, or gpu on a machine that has one.")] = "",
+) -> None:
+    """Run the labs that changed, then build the site into _build/html."""
+    from course_lib.site.build import build
+
+    if preset:
+        os.environ["COURSE_PRESET"] = preset
+    raise typer.Exit(build())
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="First port to try; the next free one is taken.")] = 8000,
+    browser: Annotated[bool, typer.Option(help="Open the site in your browser.")] = True,
+) -> None:
+    """Show the built site on this machine (loopback only)."""
+    from course_lib.site.serve import serve
+
+    serve(port, open_browser=browser)
+
+
+@app.command()
+def lab(
+    slug: Annotated[str, typer.Argument(help="A lab such as ch01_attention; without it, all.")] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start this lab anew; your copy is kept beside it.")] = False,
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Start JupyterLab.")] = True,
+) -> None:
+    """Open your own copies of the labs, in my_labs/, in JupyterLab. An edited copy is never overwritten."""
+    from course_lib.site.labs import open_labs
+
+    open_labs(slug or None, fresh=fresh, start=open_)
+
+
+@app.command()
+def check(notebook: Annotated[Path, typer.Argument(help="A lab's notebook, for example my_labs/ch01_attention.ipynb.")]) -> None:
+    """Run the visible checks on the exercises of a notebook."""
+    from course_lib.grader.notebook import check_notebook
+
+    raise typer.Exit(check_notebook(notebook))
+
+
+@app.command()
+def grade(
+    submissions: Annotated[Path, typer.Argument(help="A folder of notebooks; read recursively.")],
+    out: Annotated[Path, typer.Option("--out", help="Where grades.csv, grades.json and the reports go.")],
+    lab: Annotated[str, typer.Option(help="Grade every file as this lab. By default each file tells its own.")] = "",
+    seed: Annotated[int | None, typer.Option(help="Seed of the hidden cases. By default a secret one is drawn.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Submissions graded at once. By default one for each core.")] = None,
+    sandbox: Annotated[
+        str, typer.Option(help="auto: the strongest level that works, announced. require: bubblewrap or stop. off: none.")
+    ] = "auto",
+) -> None:
+    """Grade a folder of submissions, each in a sandbox of its own."""
+    from course_lib.grader.batch import grade_folder
+
+    raise typer.Exit(grade_folder(submissions, out, lab=lab or None, seed=seed, jobs=jobs, sandbox=sandbox))
+
+
+@app.command()
+def configure(
+    repository: Annotated[str, typer.Option(help="Address of your repository, https://github.com/OWNER/NAME; '' removes it.")],
+    ref: Annotated[str, typer.Option(help="The branch or tag that Colab and Binder use.")] = "main",
+) -> None:
+    """Set the repository of your fork once, everywhere: buttons, links and the labs' set-up cells."""
+    from course_lib.site.configure import configure
+
+    configure(repository, ref)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List what can be fetched: name, size, licence, and whether it is here."""
+    from course_lib.data.fetch import listing
+
+    for row in listing():
+        typer.echo(row)
+
+
+@data_app.command("fetch")
+def data_fetch(names: Annotated[list[str] | None, typer.Argument(help="Names from `course data list`; none means all.")] = None) -> None:
+    """Fetch data sets and models into your cache; afterwards no network is needed."""
+    from course_lib.data.fetch import fetch_all
+
+    fetch_all(names or None)
+
+
+def main() -> None:
+    """Run the command; what the user can mend ends in a sentence without a traceback."""
+    try:
+        app()
+    except CourseError as error:
+        typer.echo(f"course: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,83 @@
+"""The plan of the house: rooms import downward only, files stay readable, notebooks hold no outputs."""
+
+import ast
+import statistics
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LIB = ROOT / "course_lib"
+FILES = sorted(path for path in LIB.rglob("*.py"))
+LABS = sorted((ROOT / "labs").glob("*.ipynb"))
+
+# What each room may import besides itself and course_lib.errors.
+FREE = {"data", "measure", "show"}
+ALLOWED = {
+    "nn": set(),
+    "models": {"nn"},
+    "train": {"nn", "models"},
+    "data": set(),
+    "measure": set(),
+    "show": set(),
+    "exercises": set(),
+    "grader": {"exercises"},
+    "site": {"exercises", "data"},
+    "cli": {"site", "grader", "data"},
+}
+MAY_USE_FREE_ROOMS = {"nn", "models", "train"}
+
+
+def room(path):
+    return path.relative_to(LIB).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "course_lib" and len(parts) > 1:
+                yield parts[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LIB)))
+def test_imports_run_downward(path):
+    here = room(path)
+    if here in ("__init__", "errors"):
+        assert not set(imported_rooms(path))
+        return
+    allowed = ALLOWED[here] | {here, "errors"} | (FREE if here in MAY_USE_FREE_ROOMS else set())
+    assert set(imported_rooms(path)) <= allowed
+
+
+def test_files_stay_readable():
+    lengths = {path: len(path.read_text().splitlines()) for path in FILES}
+    assert statistics.median(lengths.values()) < 150
+    assert {path.name: n for path, n in lengths.items() if n > 350} == {}
+
+
+def test_there_are_labs_and_each_has_its_exercises():
+    assert {path.stem for path in LABS} == {path.stem for path in (LIB / "exercises").glob("ch*.py")}
+
+
+@pytest.mark.parametrize("path", LABS, ids=lambda path: path.stem)
+def test_notebooks_are_sources(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs
+            assert cell.execution_count is None
+            assert len(cell.source.splitlines()) <= 25 or cell.source.startswith("# EXERCISE"), cell.id
+        else:
+            assert "{number}" not in cell.source  # book syntax; JupyterLab and Colab would show it raw
+            assert ":::" not in cell.source
