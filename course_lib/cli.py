@@ -62,7 +62,9 @@ def lab(
 
 
 @app.command()
-def check(notebook: Annotated[Path, typer.Argument(help="A lab's notebook, for example my_labs/ch01_attention.ipynb.")]) -> None:
+def check(
+    notebook: Annotated[Path, typer.Argument(help="A lab's notebook, for example my_labs/ch01_attention.ipynb.")],
+) -> None:
     """Run the visible checks on the exercises of a notebook."""
     from course_lib.grader.notebook import check_notebook
 
@@ -74,10 +76,11 @@ def grade(
     submissions: Annotated[Path, typer.Argument(help="A folder of notebooks; read recursively.")],
     out: Annotated[Path, typer.Option("--out", help="Where grades.csv, grades.json and the reports go.")],
     lab: Annotated[str, typer.Option(help="Grade every file as this lab. By default each file tells its own.")] = "",
-    seed: Annotated[int | None, typer.Option(help="Seed of the hidden cases. By default a secret one is drawn.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the hidden cases. By default a secret one.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Submissions graded at once. By default one for each core.")] = None,
     sandbox: Annotated[
-        str, typer.Option(help="auto: the strongest level that works, announced. require: bubblewrap or stop. off: none.")
+        str,
+        typer.Option(help="auto: the strongest level that works, announced; require: bubblewrap or stop; off."),
     ] = "auto",
 ) -> None:
     """Grade a folder of submissions, each in a sandbox of its own."""
@@ -88,7 +91,7 @@ def grade(
 
 @app.command()
 def configure(
-    repository: Annotated[str, typer.Option(help="Address of your repository, https://github.com/OWNER/NAME; '' removes it.")],
+    repository: Annotated[str, typer.Option(help="https://github.com/OWNER/NAME; an empty text removes it.")],
     ref: Annotated[str, typer.Option(help="The branch or tag that Colab and Binder use.")] = "main",
 ) -> None:
     """Set the repository of your fork once, everywhere: buttons, links and the labs' set-up cells."""
@@ -107,7 +110,9 @@ def data_list() -> None:
 
 
 @data_app.command("fetch")
-def data_fetch(names: Annotated[list[str] | None, typer.Argument(help="Names from `course data list`; none means all.")] = None) -> None:
+def data_fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Names from `course data list`; none means all.")] = None,
+) -> None:
     """Fetch data sets and models into your cache; afterwards no network is needed."""
     from course_lib.data.fetch import fetch_all
 

@@ -1,6 +1,6 @@
 """Write environment.yml (conda, mamba, Binder) from pyproject.toml, so that the list of dependencies exists once.
 
-    python3 tools/environment.py          writes environment.yml
+python3 tools/environment.py          writes environment.yml
 """
 
 from __future__ import annotations

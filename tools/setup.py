@@ -47,6 +47,14 @@ def venv_python() -> Path:
     return VENV / "bin" / "python"
 
 
+def has_pip() -> bool:
+    """True where .venv has an interpreter with a working pip."""
+    try:
+        return subprocess.run([str(venv_python()), "-c", "import pip"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
 def make_venv(python: str) -> None:
     """Create .venv; what is left of a broken one goes first."""
     if VENV.exists():
@@ -113,7 +121,10 @@ def main() -> None:
     if is_ready(wanted):
         return
     python = find_python()
-    if not venv_python().exists() or subprocess.run([str(venv_python()), "-c", "import pip"], capture_output=True).returncode:
+    if (
+        not venv_python().exists()
+        or subprocess.run([str(venv_python()), "-c", "import pip"], capture_output=True).returncode
+    ):
         make_venv(python)
     print(f"setup: installing the course with {', '.join(options.extras)} (the first time takes minutes)", flush=True)
     for command in pip_commands(options.extras, options.torch, sys.stdout.isatty()):
