@@ -1,0 +1,6 @@
+"""Data sets, tokenizers, published weights and synthetic worlds. Returns arrays and tensors; never trains."""
+
+from course_lib.data.fetch import credits, fetch, fetch_all, listing
+from course_lib.data.registry import DataError
+
+__all__ = ["DataError", "credits", "fetch", "fetch_all", "listing"]

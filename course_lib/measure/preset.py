@@ -1,0 +1,48 @@
+"""Which sizes to run (COURSE_PRESET) and where."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Literal, TypeVar, cast
+
+import torch
+
+T = TypeVar("T")
+
+
+def preset() -> Literal["cpu", "gpu"]:
+    """The preset: `cpu` unless the environment variable COURSE_PRESET says `gpu`. Raises ValueError for others."""
+    chosen = os.environ.get("COURSE_PRESET") or "cpu"
+    if chosen not in ("cpu", "gpu"):
+        raise ValueError(f"COURSE_PRESET is {chosen!r}; set it to cpu or gpu, or unset it for cpu")
+    return cast(Literal["cpu", "gpu"], chosen)
+
+
+def pick(*, cpu: T, gpu: T) -> T:
+    """The value for the chosen preset: `steps = pick(cpu=600, gpu=6000)`."""
+    return cpu if preset() == "cpu" else gpu
+
+
+def device() -> torch.device:
+    """Where to compute: the CPU in the preset `cpu` even beside an accelerator, otherwise the accelerator.
+
+    Raises RuntimeError when the preset is `gpu` and torch sees no accelerator.
+    """
+    if preset() == "cpu":
+        return torch.device("cpu")
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        raise RuntimeError("COURSE_PRESET is gpu, but torch sees no accelerator; unset COURSE_PRESET to run on the CPU")
+    return accelerator
+
+
+def device_name() -> str:
+    """The device by the name people know: "cpu", or "NVIDIA H100 80GB HBM3"."""
+    where = device()
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
+
+
+def kernel_cpu_seconds() -> float:
+    """The CPU-seconds, over all threads, that this process (in a notebook: its kernel) has used since it started."""
+    return time.process_time()

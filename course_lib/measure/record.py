@@ -1,0 +1,115 @@
+"""Numbers that a lab claims: each printed in one line, held against its band, and carried to the book."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, SupportsFloat
+
+from course_lib.measure.preset import device_name, preset
+
+Band = tuple[float, float]  # lowest and highest value that the claim allows, both included
+Bands = Band | Mapping[str, Band]  # one for every preset, or {"cpu": (lo, hi), "gpu": (lo, hi)}
+
+_KEY = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
+
+
+class OutOfBand(AssertionError):
+    """A recorded number left its band while COURSE_STRICT=1."""
+
+
+def record(
+    key: str,
+    value: SupportsFloat,
+    expect: Bands | None = None,
+    control: tuple[str, SupportsFloat, Bands] | None = None,
+    seed: int | None = None,
+) -> None:
+    """Print a measured number, and its control, and hand both to the book: `record("recall.accuracy", acc, (0.8, 1))`.
+
+    key: lower-case words joined by dots, unique over the course; prose cites the number by it.
+    expect: the band that the page's claim needs; a preset without a band is recorded unjudged.
+    control: (key, value, band) of the run that could have refuted the claim.
+    Outside its band a number prints one sentence; with COURSE_STRICT=1 it raises OutOfBand. NaN is outside every band.
+    Raises ValueError for a malformed key or band, TypeError for a value that is not one number.
+    """
+    entry = _entry(key, value, expect)
+    entry |= {"preset": preset(), "seed": seed, "device": device_name()}
+    entry["control"] = None if control is None else _entry(*control)
+    judged = [entry] if control is None else [entry, entry["control"]]
+    line = "   control: ".join(_line(part) for part in judged)
+    complaints = [_complaint(part) for part in judged if part["ok"] is False]
+    _show("\n".join([line, *complaints]), entry)
+    if complaints and os.environ.get("COURSE_STRICT") == "1":
+        raise OutOfBand(" ".join(complaints))
+
+
+def _entry(key: str, value: SupportsFloat, expect: Bands | None) -> dict[str, Any]:
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"the key {key!r} should be lower-case words joined by dots, such as 'recall.accuracy'")
+    number = _number(key, value)
+    band = _band(key, expect)
+    ok = None if band is None else band[0] <= number <= band[1]  # False for NaN
+    # JSON has no NaN and no infinity: null stands for them, and `ok` tells what came of it.
+    return {"key": key, "value": _finite(number), "band": band and [_finite(end) for end in band], "ok": ok}
+
+
+def _number(key: str, value: SupportsFloat) -> float:
+    try:
+        return float(value)  # also of tensors and arrays that hold one number
+    except (TypeError, ValueError, RuntimeError):
+        what = f"a {type(value).__name__}" + (f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else "")
+        raise TypeError(f"{key} should be one number, not {what}") from None
+
+
+def _band(key: str, expect: Bands | None) -> Band | None:
+    band = expect.get(preset()) if isinstance(expect, Mapping) else expect
+    if band is None:
+        return None
+    low, high = (float(end) for end in band)
+    if not low <= high:
+        raise ValueError(f"the band of {key} runs from {low} to {high}: give the lower end first")
+    return low, high
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _line(entry: dict[str, Any]) -> str:
+    return f"{entry['key']} = {_text(entry['value'])}" + (
+        "" if entry["band"] is None else f"  ({_span(entry['band'])})"
+    )
+
+
+def _text(value: float | None) -> str:
+    return "not a finite number" if value is None else f"{value:.4g}"
+
+
+def _span(band: list[float | None]) -> str:
+    low, high = band
+    if low is None:
+        return "expected to be finite" if high is None else f"expected at most {high:.4g}"
+    return f"expected at least {low:.4g}" if high is None else f"expected {low:.4g} to {high:.4g}"
+
+
+def _complaint(entry: dict[str, Any]) -> str:
+    return (
+        f"{entry['key']} came out as {_text(entry['value'])}, where the page {_span(entry['band'])}: look at your own "
+        "functions first, then run the notebook again from the top."
+    )
+
+
+def _show(text: str, entry: dict[str, Any]) -> None:
+    """Inside IPython as an output whose metadata carries the record (no MIME type of its own: the strict build
+    refuses unknown ones); elsewhere as a printed line."""
+    ipython = sys.modules.get("IPython")  # not imported: whoever runs under IPython has it
+    if ipython is None or ipython.get_ipython() is None:
+        print(text)
+        return
+    from IPython.display import display
+
+    display({"text/plain": text}, raw=True, metadata={"course_record": entry})

@@ -1,0 +1,50 @@
+"""Small statistics that the labs share: intervals and entropies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of a proportion from `successes` out of `trials`; honest near 0 and 1, unlike mean +- 2 errors.
+
+    Raises ValueError when there are no trials or more successes than trials. Source: Wilson 1927.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"{successes} successes out of {trials} trials are not a proportion")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, z2 = successes / trials, z * z / trials
+    middle = share + z2 / 2
+    half = z / math.sqrt(trials) * math.sqrt(share * (1 - share) + z2 / 4)
+    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
+
+
+def bootstrap(
+    values: Float[Tensor, " n"] | Sequence[float], confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """The interval of a mean by the percentile bootstrap: means of samples drawn again from the values.
+
+    Raises ValueError for fewer than two values. Source: Efron 1979.
+    """
+    sample = torch.as_tensor(values, dtype=torch.float64)
+    if sample.dim() != 1 or len(sample) < 2:
+        raise ValueError(f"an interval needs two values or more in one row, not the shape {tuple(sample.shape)}")
+    generator = torch.Generator().manual_seed(seed)
+    means = sample[torch.randint(len(sample), (resamples, len(sample)), generator=generator)].mean(1)
+    tail = (1 - confidence) / 2
+    low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    return low, high
+
+
+def entropy(probabilities: Tensor, dim: int = -1, unit: str = "nats") -> Tensor:
+    """The entropy of distributions along `dim`, in "nats" or "bits"; 0 log 0 counts as 0. Source: Shannon 1948."""
+    if unit not in ("nats", "bits"):
+        raise ValueError(f"entropy is measured in nats or bits, not in {unit!r}")
+    nats = torch.special.entr(probabilities).sum(dim)
+    return nats if unit == "nats" else nats / math.log(2)
