@@ -1,0 +1,8 @@
+"""Whole models: each is parts of course_lib.nn and one frozen config."""
+
+from course_lib.models.gguf import from_gguf
+from course_lib.models.gpt import GPT, GPTConfig
+from course_lib.models.hf import from_hf
+from course_lib.models.pretrained import smollm2
+
+__all__ = ["GPT", "GPTConfig", "from_gguf", "from_hf", "smollm2"]

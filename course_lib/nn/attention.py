@@ -1,0 +1,168 @@
+"""Attention: scaled dot product, its masks, and the multi-head layer (Vaswani et al. 2017, section 3.2)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from course_lib.nn.positions import rotate
+
+Weighted = tuple[Float[Tensor, "batch heads query value_dim"], Float[Tensor, "batch heads query key"]]
+
+
+def causal_mask(n: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
+    """True where a query may look: at its own position and the ones before it."""
+    return torch.ones(n, n, dtype=torch.bool, device=device).tril()
+
+
+def prefix_mask(n: int, prefix: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
+    """Causal, but everybody sees the first `prefix` positions (the prefix LM of Raffel et al. 2020, figure 4).
+
+    Raises ValueError unless 0 <= prefix <= n.
+    """
+    if not 0 <= prefix <= n:
+        raise ValueError(f"a prefix of {prefix} does not fit in {n} positions; pass a number from 0 to {n}")
+    mask = causal_mask(n, device)
+    mask[:, :prefix] = True
+    return mask
+
+
+def padding_mask(lengths: Int[Tensor, "batch"], n: int) -> Bool[Tensor, "batch 1 1 n"]:
+    """True for the first `lengths[i]` keys of sequence i; the rest is padding on the right, which nobody looks at."""
+    return (torch.arange(n, device=lengths.device) < lengths[:, None])[:, None, None, :]
+
+
+def attention(
+    query: Float[Tensor, "batch heads query head_dim"],
+    key: Float[Tensor, "batch kv_heads key head_dim"],
+    value: Float[Tensor, "batch kv_heads key value_dim"],
+    mask: Bool[Tensor, "..."] | None = None,
+    bias: Float[Tensor, "..."] | None = None,
+    return_weights: bool = False,
+    *,
+    causal: bool = False,
+) -> Float[Tensor, "batch heads query value_dim"] | Weighted:
+    """softmax(query key^T / sqrt(head_dim) + bias) value, where each query looks only where its mask is True.
+
+    mask and bias are broadcastable to "batch heads query key"; `causal=True` also hides later positions, faster than a
+    mask. With fewer key/value heads than query heads, each serves a group of neighbouring query heads (Ainslie et al.
+    2023). A query that may look nowhere gets zeros. With `return_weights=True` the weights come back too, computed
+    step by step; otherwise torch's fused kernel gives the same numbers without storing them.
+    Raises ValueError when the heads do not divide into groups, or when `causal` meets queries that are not the keys.
+    Source: Vaswani et al. 2017, equation 1.
+    """
+    groups, rest = divmod(query.shape[1], key.shape[1])
+    if rest:
+        raise ValueError(f"{query.shape[1]} query heads cannot share {key.shape[1]} key/value heads equally")
+    if causal and query.shape[2] != key.shape[2]:
+        raise ValueError("causal=True needs as many queries as keys; pass a mask for anything else")
+    if causal and (return_weights or mask is not None or bias is not None):
+        triangle = causal_mask(query.shape[2], query.device)
+        mask, causal = triangle if mask is None else mask & triangle, False
+
+    if not return_weights:
+        if bias is not None:  # the kernel takes one additive mask
+            bias = bias if mask is None else bias.masked_fill(~mask, -math.inf)
+            mask = bias.to(query.dtype)
+        return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, enable_gqa=groups > 1)
+
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    if bias is not None:
+        scores = scores + bias
+    if mask is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
+        weights = weights.masked_fill(~mask, 0)  # a row of nothing but -inf is NaN after the softmax
+    return weights @ value, weights
+
+
+class MultiHeadAttention(nn.Module):
+    """Self-attention with `n_heads` heads of size d_model / n_heads, of which groups may share keys and values.
+
+    `attend` is the attention function of the layer. A function of your own, called as attend(query, key, value, mask)
+    with full heads, can be assigned to it; `rotate(x, cos, sin)` can be replaced in the same way.
+    Raises ValueError when the sizes do not divide. Source: Vaswani et al. 2017, section 3.2.2.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, n_kv_heads: int | None = None, bias: bool = False) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.n_kv_heads = n_kv_heads or n_heads
+        if d_model % n_heads or n_heads % self.n_kv_heads:
+            raise ValueError(
+                f"d_model ({d_model}) must be a multiple of n_heads ({n_heads}), and that of n_kv_heads ({n_kv_heads})"
+            )
+        self.head_dim = d_model // n_heads
+        # One matrix for queries, keys and values, in this order: one large product is faster than three small ones.
+        self.qkv = nn.Linear(d_model, (n_heads + 2 * self.n_kv_heads) * self.head_dim, bias=bias)
+        self.out = nn.Linear(d_model, d_model, bias=bias)
+        self.attend = attention
+        self.rotate = rotate
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens d_model"],
+        mask: Bool[Tensor, "..."] | None = None,
+        bias: Float[Tensor, "..."] | None = None,
+        rotary: tuple[Float[Tensor, "tokens half"], Float[Tensor, "tokens half"]] | None = None,
+        head_mask: Float[Tensor, "heads"] | None = None,
+        return_weights: bool = False,
+        *,
+        causal: bool = False,
+    ) -> (
+        Float[Tensor, "batch tokens d_model"]
+        | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens tokens"]]
+    ):
+        """Mix the tokens of each sequence; mask, bias and causal are those of `attention`.
+
+        rotary: cosines and sines by which queries and keys are turned.
+        head_mask: multiplies each head's output before the output projection; 0 removes a head, and the gradient of a
+        loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
+        """
+        heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        query_key, value = heads.split((self.n_heads + self.n_kv_heads, self.n_kv_heads), dim=1)
+        if rotary is not None:
+            query_key = self.rotate(query_key, *rotary)
+        query, key = query_key.split((self.n_heads, self.n_kv_heads), dim=1)
+
+        weights = None
+        if self.attend is not attention:
+            mixed, weights = self._attend_with_own(query, key, value, mask, bias, causal, return_weights)
+        elif return_weights:
+            mixed, weights = attention(query, key, value, mask, bias, True, causal=causal)
+        else:
+            mixed = attention(query, key, value, mask, bias, causal=causal)
+
+        if head_mask is not None:
+            mixed = mixed * head_mask[:, None, None]
+        output = self.out(mixed.transpose(1, 2).flatten(2))
+        return (output, weights) if return_weights else output
+
+    def _attend_with_own(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        bias: Tensor | None,
+        causal: bool,
+        return_weights: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        if bias is not None:
+            raise ValueError("the function assigned to `attend` takes no bias; use positions other than ALiBi and T5")
+        if causal:
+            triangle = causal_mask(query.shape[2], query.device)
+            mask = triangle if mask is None else mask & triangle
+        groups = self.n_heads // self.n_kv_heads
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+        mixed = self.attend(query, key, value, mask)
+        if not return_weights:
+            return mixed, None
+        # Attention is linear in the values, so the identity in their place gives the weights of any such function.
+        identity = torch.eye(key.shape[2], dtype=value.dtype, device=value.device)
+        return mixed, self.attend(query, key, identity.expand(*key.shape[:3], -1), mask)

@@ -1,0 +1,146 @@
+"""Five ways to tell a transformer where its tokens are: sinusoidal, learned, RoPE, ALiBi, T5's relative bias."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+def sinusoidal(n: int, d: int) -> Float[Tensor, "n d"]:
+    """Row p holds sin(p w_i) in its even columns 2i and cos(p w_i) in its odd ones, with w_i = 10000^(-2i/d).
+
+    Raises ValueError when d is odd. Source: Vaswani et al. 2017, section 3.5.
+    """
+    if d % 2:
+        raise ValueError(f"sinusoidal positions pair up their columns; d = {d} must be even")
+    angle = torch.arange(n)[:, None] * 10000.0 ** (-torch.arange(0, d, 2) / d)
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
+
+
+class Sinusoidal(nn.Module):
+    """The sinusoidal table for any number of positions; `table` (n, d) can be replaced by a function of your own."""
+
+    def __init__(self, d_model: int, table: Callable[[int, int], Tensor] = sinusoidal) -> None:
+        super().__init__()
+        self.d_model = d_model
+        self.table = table
+
+    def forward(self, n: int, device: torch.device | None = None) -> Float[Tensor, "n d_model"]:
+        """Positions 0 to n-1."""
+        return self.table(n, self.d_model).to(device)
+
+
+class Learned(nn.Embedding):
+    """One trained vector a position. Positions beyond the trained ones share the last vector."""
+
+    def forward(self, n: int, device: torch.device | None = None) -> Float[Tensor, "n d_model"]:
+        """Positions 0 to n-1."""
+        if n <= self.num_embeddings:
+            return self.weight[:n]
+        return super().forward(torch.arange(n, device=device).clamp(max=self.num_embeddings - 1))
+
+
+class RotaryTable(nn.Module):
+    """Cosines and sines of position times frequency, with frequencies theta^(-2i/head_dim) (Su et al. 2021, eq. 15).
+
+    Raises ValueError when head_dim is odd.
+    """
+
+    def __init__(self, head_dim: int, theta: float = 10000.0) -> None:
+        super().__init__()
+        if head_dim % 2:
+            raise ValueError(f"rotary positions turn pairs of numbers; head_dim = {head_dim} must be even")
+        self.head_dim = head_dim
+        self.theta = theta
+
+    def forward(
+        self, n: int, device: torch.device | None = None
+    ) -> tuple[Float[Tensor, "n half"], Float[Tensor, "n half"]]:
+        """Tables for positions 0 to n-1, made anew each time: next to a forward pass they cost nothing."""
+        frequency = self.theta ** (-torch.arange(0, self.head_dim, 2, device=device) / self.head_dim)
+        angle = torch.arange(n, device=device)[:, None] * frequency
+        return angle.cos(), angle.sin()
+
+
+def rotate(
+    x: Float[Tensor, "*batch n head_dim"], cos: Float[Tensor, "n half"], sin: Float[Tensor, "n half"]
+) -> Float[Tensor, "*batch n head_dim"]:
+    """Turn each pair (x[i], x[i + head_dim/2]) by its angle (RoPE, Su et al. 2021, section 3.2).
+
+    The paper pairs neighbours; Llama's published weights are stored for these pairs. Either way the product of a
+    rotated query and a rotated key depends on their contents and their distance only.
+    """
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def alibi_slopes(n_heads: int) -> Float[Tensor, "heads"]:
+    """Slopes 2^(-8/n), 2^(-16/n), ... down to 1/256 for n heads (Press et al. 2021, section 3).
+
+    For a number of heads that is no power of two: the slopes of the power below, then every second slope of the power
+    above, as in the authors' code.
+    """
+    power = 2 ** math.floor(math.log2(n_heads))
+    slopes = 2.0 ** (-8 / power * torch.arange(1, power + 1))
+    if power == n_heads:
+        return slopes
+    return torch.cat((slopes, alibi_slopes(2 * power)[::2][: n_heads - power]))
+
+
+def alibi_bias(
+    n_heads: int, n_query: int, n_key: int, slopes: Float[Tensor, "heads"] | None = None
+) -> Float[Tensor, "heads n_query n_key"]:
+    """-slope times distance, added to the scores; the queries are the last `n_query` of the `n_key` positions."""
+    slopes = alibi_slopes(n_heads) if slopes is None else slopes
+    position = torch.arange(n_key, device=slopes.device)
+    distance = (position[n_key - n_query :, None] - position).abs()
+    return -slopes[:, None, None] * distance
+
+
+class ALiBi(nn.Module):
+    """ALiBi's bias for any number of positions; `slopes` can be overwritten and is not trained."""
+
+    def __init__(self, n_heads: int) -> None:
+        super().__init__()
+        self.register_buffer("slopes", alibi_slopes(n_heads))
+
+    def forward(self, n: int, device: torch.device | None = None) -> Float[Tensor, "heads n n"]:
+        """The bias between positions 0 to n-1."""
+        return alibi_bias(len(self.slopes), n, n, self.slopes)
+
+
+class T5RelativeBias(nn.Module):
+    """A trained bias per head and bucket of distance: exact while near, logarithmic up to `max_distance`, then shared.
+
+    Source: Raffel et al. 2020, section 2.1. A causal model spends all buckets on the past; a bidirectional one halves
+    them.
+    """
+
+    def __init__(self, n_heads: int, n_buckets: int = 32, max_distance: int = 128, bidirectional: bool = False) -> None:
+        super().__init__()
+        self.n_buckets = n_buckets
+        self.max_distance = max_distance
+        self.bidirectional = bidirectional
+        self.bias = nn.Embedding(n_buckets, n_heads)
+
+    def bucket(self, relative: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+        """The bucket of each key position minus query position."""
+        n = self.n_buckets
+        offset = torch.zeros_like(relative)
+        if self.bidirectional:
+            n //= 2
+            offset = (relative > 0) * n
+            distance = relative.abs()
+        else:
+            distance = (-relative).clamp(min=0)
+        exact = n // 2
+        far = (distance.clamp(min=1) / exact).log() / math.log(self.max_distance / exact) * (n - exact)
+        return offset + torch.where(distance < exact, distance, (exact + far.long()).clamp(max=n - 1))
+
+    def forward(self, n: int, device: torch.device | None = None) -> Float[Tensor, "heads n n"]:
+        """The bias between positions 0 to n-1."""
+        position = torch.arange(n, device=device)
+        return self.bias(self.bucket(position - position[:, None])).permute(2, 0, 1)
