@@ -1,0 +1,28 @@
+"""Hands one output to whatever is showing the notebook: a page, a terminal, or nothing at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def emit(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+    """Show a MIME bundle as one output; in a plain script its `text/plain` is printed.
+
+    The front end picks the one representation it prefers, so all of them must say the same.
+    """
+    from IPython import get_ipython
+    from IPython.display import display
+
+    if get_ipython() is None:
+        print(bundle["text/plain"])
+    else:
+        display(bundle, raw=True, metadata=metadata or {})
+
+
+def required_text(alt: str | None, what: str) -> str:
+    """The description without surrounding white space; ValueError when there is none."""
+    if not isinstance(alt, str) or not alt.strip():
+        raise ValueError(
+            f'{what} needs a description: pass alt="..." saying what a reader who cannot see it should learn.'
+        )
+    return " ".join(alt.split())

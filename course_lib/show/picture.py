@@ -1,0 +1,97 @@
+"""One transparent picture, legible in both themes, with its description."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from html import escape
+from io import BytesIO
+
+from matplotlib import pyplot
+from matplotlib.artist import Artist
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.spines import Spine
+from matplotlib.text import Text
+from PIL import Image
+
+from course_lib.show.emit import emit, required_text
+from course_lib.show.theme import DARK_FILTER, INK
+
+CSS_DPI = 100  # a figure 6.4 inches wide is 640 px wide on the page
+SHARPNESS = 2  # picture dots per CSS pixel
+
+# The first rule lets the page show through where a theme would put a light box behind every output.
+STYLE = f"""<style>
+html .bd-content div.cell_output .text_html:has(.course-figure) {{background: none !important; padding: 0 !important}}
+.course-figure {{margin: 0.5rem 0; color: inherit}}
+.course-figure img {{display: block; max-width: 100%; height: auto; background: none !important}}
+.course-figure figcaption {{font-size: 0.9em; margin-top: 0.25rem}}
+html[data-theme="dark"] .course-figure img, html[theme="dark"] .course-figure img,
+body[data-jp-theme-light="false"] .course-figure img, body.vscode-dark .course-figure img
+{{filter: {DARK_FILTER} !important}}
+@media print {{.course-figure img {{filter: none !important}}}}
+</style>"""
+
+
+def figure(fig: Figure, *, alt: str, caption: str | None = None) -> None:
+    """Show a matplotlib figure as one picture with a description, and close it.
+
+    alt: what a reader who cannot see the picture should learn from it, in a sentence or two.
+    caption: a line under the picture, for everybody.
+    Black text and axes become a middle grey, since the page behind may be dark.
+    Raises ValueError when `alt` is missing or empty.
+    """
+    alt = required_text(alt, "A figure")
+    soften_black(fig)
+    png = render(fig)
+    pyplot.close(fig)
+    width, height = (round(side / SHARPNESS) for side in png_size(png))
+    text = base64.b64encode(png).decode("ascii")
+    picture = f'<img src="data:image/png;base64,{text}" width="{width}" height="{height}" alt="{escape(alt)}">'
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    emit(
+        {
+            "text/html": f'{STYLE}<figure class="course-figure">{picture}{below}</figure>',
+            "image/png": text,
+            "text/plain": f"[Figure: {alt}]" + (f"\n{caption}" if caption else ""),
+        },
+        {"image/png": {"width": width, "height": height, "alt": alt}},
+    )
+
+
+def render(fig: Figure) -> bytes:
+    """The figure as a transparent PNG; the same figure gives the same bytes."""
+    drawn, small = BytesIO(), BytesIO()
+    fig.savefig(drawn, format="png", dpi=CSS_DPI * SHARPNESS, transparent=True, bbox_inches="tight", pad_inches=0.05)
+    # 256 colours are a third of the bytes, and a lab's page holds many figures.
+    octree, plain = Image.Quantize.FASTOCTREE, Image.Dither.NONE  # the one method of Pillow's that keeps transparency
+    Image.open(drawn).quantize(256, method=octree, dither=plain).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def png_size(png: bytes) -> tuple[int, int]:
+    """Width and height in dots, read from the header of a PNG."""
+    return struct.unpack(">II", png[16:24])
+
+
+def soften_black(fig: Figure) -> None:
+    """Recolour the black text, axes and ticks that matplotlib draws by default."""
+    for artist in fig.findobj(lambda a: isinstance(a, Text | Line2D | Spine)):
+        if isinstance(artist, Spine):
+            if is_black(artist.get_edgecolor()):
+                artist.set_edgecolor(INK)
+        elif is_black(artist.get_color()) and not on_own_ground(artist):
+            artist.set_color(INK)
+            if isinstance(artist, Line2D):
+                artist.set_markeredgecolor(INK)
+
+
+def is_black(colour: object) -> bool:
+    return to_rgba(colour)[:3] == (0.0, 0.0, 0.0) if colour is not None else False
+
+
+def on_own_ground(artist: Artist) -> bool:
+    """Whether the artist was marked as lying on an opaque cell, where black is right on every page."""
+    return artist.get_gid() == "on-cell"
