@@ -140,8 +140,9 @@ def _verify(it: Entry, archive: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != it.sha256:
         raise DataError(
-            f"{it.file} is not the file that the course knows (SHA-256 {found[:12]}..., not {it.sha256[:12]}...), so "
-            "nothing of it was kept. It was cut short or changed on the way: try again, if it repeats on another network"
+            f"{it.file} is not the file that the course knows: its SHA-256 begins with {found[:12]}, not with "
+            f"{it.sha256[:12]}. Nothing of it was kept. It was cut short or changed on the way: try again, "
+            "and if it repeats, on another network"
         )
 
 
