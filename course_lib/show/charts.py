@@ -23,10 +23,14 @@ def axes(width: float = 6.4, height: float = 3.6, rows: int = 1, columns: int = 
         ax.tick_params(colors=INK, labelsize=SIZE - 1)
         ax.xaxis.label.set(color=INK, size=SIZE)
         ax.yaxis.label.set(color=INK, size=SIZE)
-        ax.title.set(color=INK, size=SIZE + 1)
         for side, spine in ax.spines.items():
             spine.set(edgecolor=INK, linewidth=0.8, visible=side in ("left", "bottom"))
     return fig, grid[0, 0] if rows == columns == 1 else grid
+
+
+def entitle(ax: Axes, title: str | None, pad: float = 8) -> None:
+    if title:
+        ax.set_title(title, loc="left", color=INK, size=SIZE + 1, pad=pad)
 
 
 def array(values: Any) -> np.ndarray:
@@ -83,8 +87,7 @@ def curves(
         ax.minorticks_off()
     if ylim is not None:
         ax.set_ylim(*ylim)
-    if title:
-        ax.set_title(title, loc="left")
+    entitle(ax, title)
     if chance is not None:
         ax.axhline(chance, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         ends.append((f"{chance_label} {chance:.3g}", INK, None, chance))
@@ -200,6 +203,5 @@ def bars(
             size=SIZE - 1,
             color=INK,
         )
-    if title:
-        ax.set_title(title, loc="left", pad=18 if chance is not None else None)
+    entitle(ax, title, pad=18 if chance is not None else 8)
     return fig

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from course_lib.show.charts import SIZE, array, axes
+from course_lib.show.charts import SIZE, array, axes, entitle
 from course_lib.show.theme import INK, PALE, PALE_DIVERGING, RAMP
 
 CELL = 0.3  # inches
@@ -33,15 +33,16 @@ def attention_map(
     """
     weights, key_labels = checked(weights, query_labels, key_labels)
     n_query, n_key = weights.shape
-    fig, ax = axes(width=1.6 + CELL * max(n_key, 5), height=1.2 + CELL * max(n_query, 4))
     numbers = n_key <= 8 if numbers is None else numbers
+    cell = 0.42 if numbers else CELL
+    fig, ax = axes(width=1.6 + cell * n_key, height=1.2 + cell * max(n_query, 3))
     image = draw(ax, weights, query_labels, key_labels, cmap=PALE if numbers else RAMP)
+    ax.set(xlabel="looks at (key)", ylabel="token (query)")
+    entitle(ax, title)
     if numbers:
         write_numbers(ax, weights, ".2f")
-    ax.set(xlabel="looks at (key)", ylabel="token (query)")
-    if title:
-        ax.set_title(title, loc="left")
-    scale(fig, image, ax, "weight")
+    else:
+        scale(fig, image, ax, "weight")
     return fig
 
 
@@ -94,26 +95,30 @@ def heatmap(
     """A table of numbers as coloured cells with the number in each: heads by layers, say.
 
     table: Float "rows columns"; a NaN cell stays blank.
-    label: what the colour means, written beside the scale.
+    label: what the numbers are, written beside the scale, or after the title where numbers make a scale needless.
     diverging: orange below zero, blue above, white at zero.
     """
     table = array(table)
     if table.ndim != 2:
         raise ValueError(f"heatmap() draws a table of two axes, not shape {tuple(table.shape)}.")
     n_rows, n_columns = table.shape
-    width = max(len(f"{value:{fmt}}") for value in table.flat) * 0.085 + 0.14 if numbers else 0.22
+    names = list(rows or map(str, range(n_rows))), list(columns or map(str, range(n_columns)))
+    longest = max(map(len, names[1]))
+    turn = longest > 12 or longest * n_columns > 60
+    width = max(len(f"{value:{fmt}}") for value in table.flat) if numbers else 1
+    width = 0.085 * max(width, 0 if turn else longest) + 0.14
     fig, ax = axes(1.7 + width * n_columns, 1.3 + 0.24 * n_rows)
     top = float(np.nanmax(np.abs(table))) or 1.0
     low, high = (-top, top) if diverging else (min(0.0, float(np.nanmin(table))), float(np.nanmax(table)) or 1.0)
     cmap = PALE_DIVERGING if diverging else PALE if numbers else RAMP
-    names = [rows or [str(i) for i in range(n_rows)], columns or [str(i) for i in range(n_columns)]]
-    image = draw(ax, table, names[0], names[1], cmap, low, high, aspect="auto", turn=max(map(len, names[1])) > 4)
+    image = draw(ax, table, *names, cmap, low, high, aspect="auto", turn=turn)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     if numbers:
         write_numbers(ax, table, fmt)
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    if title:
-        ax.set_title(title, loc="left")
-    scale(fig, image, ax, label)
+        entitle(ax, f"{title} ({label})" if title and label else title or label)
+    else:
+        scale(fig, image, ax, label)
+        entitle(ax, title)
     return fig
 
 
@@ -144,7 +149,7 @@ def draw(
     low: float = 0.0,
     high: float = 1.0,
     aspect: str = "equal",
-    turn: bool = True,
+    turn: bool | None = None,
     size: float = SIZE - 1,
 ) -> AxesImage:
     """The cells as an image with a label for every row and column, or none where labels are None."""
@@ -158,6 +163,7 @@ def draw(
     )
     visible = [label_text(name) for name in rows or ()], [label_text(name) for name in columns or ()]
     ax.set_yticks(range(len(visible[0])), visible[0], size=size, color=INK)
+    turn = max(map(len, visible[1]), default=0) > 2 if turn is None else turn
     ax.set_xticks(range(len(visible[1])), visible[1], size=size, color=INK, rotation=90 if turn else 0)
     ax.tick_params(length=0)
     for spine in ax.spines.values():

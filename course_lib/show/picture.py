@@ -7,6 +7,7 @@ import struct
 from html import escape
 from io import BytesIO
 
+import numpy as np
 from matplotlib import pyplot
 from matplotlib.artist import Artist
 from matplotlib.colors import to_rgba
@@ -17,6 +18,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from course_lib.show.emit import emit, required_text
+from course_lib.show.fewer import small_png
 from course_lib.show.theme import DARK_FILTER, INK
 
 CSS_DPI = 100  # a figure 6.4 inches wide is 640 px wide on the page
@@ -63,12 +65,9 @@ def figure(fig: Figure, *, alt: str, caption: str | None = None) -> None:
 
 def render(fig: Figure) -> bytes:
     """The figure as a transparent PNG; the same figure gives the same bytes."""
-    drawn, small = BytesIO(), BytesIO()
+    drawn = BytesIO()
     fig.savefig(drawn, format="png", dpi=CSS_DPI * SHARPNESS, transparent=True, bbox_inches="tight", pad_inches=0.05)
-    # 256 colours are a third of the bytes, and a lab's page holds many figures.
-    octree, plain = Image.Quantize.FASTOCTREE, Image.Dither.NONE  # the one method of Pillow's that keeps transparency
-    Image.open(drawn).quantize(256, method=octree, dither=plain).save(small, format="png", optimize=True)
-    return small.getvalue()
+    return small_png(np.asarray(Image.open(drawn).convert("RGBA")))
 
 
 def png_size(png: bytes) -> tuple[int, int]:

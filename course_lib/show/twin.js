@@ -91,7 +91,7 @@
     function picture(words, rows) {
       const n = words.length;
       const labels = words.map((_, i) => name(words, i).slice(0, 12));
-      const margin = 12 + 7.5 * Math.max(...labels.map((l) => l.length));
+      const margin = 14 + 6.8 * Math.max(...labels.map((l) => l.length));
       const side = margin + n * CELL + 4;
       const svg = shape("svg", { width: side, height: side, viewBox: "0 0 " + side + " " + side, role: "img" });
       svg.setAttribute("aria-label", "Map of weights: one row for each token that looks, one column for each token looked at.");
