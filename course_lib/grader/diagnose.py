@@ -1,0 +1,177 @@
+"""What looks wrong, in one or two sentences, where no known mistake explains it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from course_lib.exercises.spec import Case, Exercise
+from course_lib.grader.compare import Difference
+from course_lib.grader.inside.calls import leaves
+
+if TYPE_CHECKING:
+    from course_lib.grader.exam import Outcome
+
+DETACHED = (
+    "No gradient flows from the result back to {where}. `.detach()`, `.item()`, `.numpy()`, `torch.no_grad()` and "
+    "`torch.tensor(...)` around existing numbers cut the graph; training would learn nothing through it."
+)
+
+
+def explain(
+    exercise: Exercise, case: Case, outcome: Outcome, wrong: Difference | str | None, steady: bool, hide_values: bool
+) -> str:
+    """Say what is wrong with the answer to a case.
+
+    wrong: the difference, "error" or "changed". steady: False when the same question got two answers.
+    hide_values: for the report of a grade, where the numbers of the case stay out.
+    """
+    where = f'In the check "{case.name}"'
+    in_place = outcome.error and outcome.changed is not None and "inplace" in outcome.error["message"].replace("-", "")
+    if outcome.error and not in_place:
+        return f"{where}: {error_sentence(exercise, outcome.error, hide_values)}"
+    if not steady:
+        return f"{where}: asked twice, it gave two different answers. A result may depend on the arguments only."
+    if wrong == "changed" or in_place:
+        return (
+            f"{where}: {_argument(exercise, outcome.changed)} was changed in place, and the caller still needs it. "
+            "Work on a copy, or use the operations without a trailing underscore."
+        )
+    assert isinstance(wrong, Difference)
+    names = _tensor_names(exercise, case)
+    if wrong.kind == "gradient":
+        gone = (
+            DETACHED if wrong.got is None else "There is a gradient with respect to {where}, and there should be none."
+        )
+        return f"{where}: {gone.format(where=_gradient_of(names, wrong.path))}"
+    return f"{where}{_place(names, wrong.path)}: {_difference(wrong, hide_values)}"
+
+
+def error_sentence(exercise: Exercise, error: dict[str, Any], hide_values: bool = False) -> str:
+    """An exception as one sentence with the learner's own line."""
+    message = error["message"].strip().split("\n")[0]
+    if hide_values:
+        message = re.sub(r"-?\d*\.\d+(e[-+]?\d+)?", "...", message)
+    if error["type"] in ("TimeLimit", "Died", "Missing"):
+        return message
+    if error["line"] is None and error["type"] == "TypeError" and "argument" in message:
+        signature = inspect.signature(exercise.reference)
+        return f"the arguments do not fit ({message}). It must be callable as `{exercise.name}{signature}`."
+    at = "" if error["line"] is None else f" at line {error['line']}"
+    code = f", `{error['text']}`" if error["text"] else ""
+    return f"your code stopped{at}{code}: {error['type']}{': ' if message else ''}{message}"
+
+
+def _difference(d: Difference, hide_values: bool) -> str:
+    e, g = d.expected, d.got
+    if g is None:
+        return f"it returned None where {_kind_of(e)} is expected. Is a `return` missing?"
+    if d.kind == "type":
+        return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back."
+    if d.kind == "length":
+        return f"{len(e)} results are expected, and {len(g)} came back."
+    if d.kind == "keys":
+        return f"the names {sorted(map(str, e))} are expected, and {sorted(map(str, g))} came back."
+    if d.kind == "dtype":
+        return f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back."
+    if d.kind == "shape":
+        text = f"the shape {_shape(e)} is expected, and {_shape(g)} came back."
+        return text + (" It looks transposed." if sorted(_shape(e)) == sorted(_shape(g)) else "")
+    if not isinstance(e, (torch.Tensor, np.ndarray)) and not isinstance(g, (torch.Tensor, np.ndarray)):
+        return "the value differs from the expected one." if hide_values else f"expected {_short(e)}, got {_short(g)}."
+    return _values(torch.as_tensor(e), torch.as_tensor(g), d, hide_values)
+
+
+def _values(e: torch.Tensor, g: torch.Tensor, d: Difference, hide_values: bool) -> str:
+    index = d.index or ()
+    at = f" at index {list(index)}" if index else ""
+    e1, g1 = _short(e[index].item()), _short(g[index].item())
+    if d.kind == "finite":
+        return f"the result is {g1}{at}, where a finite number is expected."
+    first = f"first wrong{at}" + ("." if hide_values else f": expected {e1}, got {g1}.")
+    pattern = _pattern(e.double(), g.double())
+    return f"{pattern}{first[0].upper()}{first[1:]}" if pattern else first
+
+
+def _pattern(e: torch.Tensor, g: torch.Tensor) -> str:
+    """A sentence when the whole answer is a simple function of the right one, else an empty string."""
+
+    def close(a: torch.Tensor, b: torch.Tensor) -> bool:
+        return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+
+    finite = e.isfinite() & g.isfinite()
+    if not g.any():
+        return "every number is zero. "
+    if e.numel() > 1 and close(g, -e):
+        return "every sign is flipped. "
+    for i in range(e.dim()):
+        for j in range(i):
+            if e.shape[i] == e.shape[j] > 1 and close(g, e.transpose(i, j)):
+                return f"dimensions {j} and {i} are exchanged: the result is transposed. "
+    if e.numel() > 2 and finite.all():
+        ratio = (g * e).sum() / (e * e).sum().clamp_min(1e-30)
+        if ratio.abs() > 1e-6 and close(g, ratio * e):
+            return f"every number is {ratio.item():.4g} times the right one. "
+        if close(g, e + (g - e).mean()):
+            return "every number is off by the same amount. "
+    return ""
+
+
+def _argument(exercise: Exercise, key: int | str | None) -> str:
+    try:
+        names = list(inspect.signature(exercise.reference).parameters)
+        return f"the argument `{names[key] if isinstance(key, int) else key}`"
+    except (ValueError, IndexError):
+        return "an argument"
+
+
+def _tensor_names(exercise: Exercise, case: Case) -> list[str]:
+    """What to call each tensor argument of a case, in order."""
+    names = []
+    for key, value in [*enumerate(case.args), *case.kwargs.items()]:
+        names += [_argument(exercise, key) for leaf in leaves(value) if isinstance(leaf, torch.Tensor)]
+    return names
+
+
+def _gradient_of(names: list[str], path: tuple[Any, ...]) -> str:
+    if path[0] == "parameters":
+        return f"the parameter `{path[1]}`"
+    return names[path[1]] if path[1] < len(names) else "an argument"
+
+
+def _place(names: list[str], path: tuple[Any, ...]) -> str:
+    if path and path[0] in ("gradients", "parameters"):
+        return "" if len(path) < 2 else f", the gradient with respect to {_gradient_of(names, path)}"
+    rest = path[1:] if path and path[0] == "output" else path
+    return ", result" + "".join(f"[{key!r}]" for key in rest) if rest else ""
+
+
+def _kind_of(x: Any) -> str:
+    if isinstance(x, torch.Tensor):
+        return "a tensor"
+    if isinstance(x, np.ndarray):
+        return "a NumPy array"
+    names = {
+        "int": "an integer",
+        "float": "a number",
+        "complex": "a complex number",
+        "bool": "True or False",
+        "str": "a string",
+    }
+    return names.get(type(x).__name__, "None" if x is None else f"a {type(x).__name__}")
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return tuple(getattr(x, "shape", ()))
+
+
+def _dtype(x: Any) -> str:
+    return str(getattr(x, "dtype", type(x).__name__)).removeprefix("torch.")
+
+
+def _short(x: Any) -> str:
+    return f"{x:.5g}" if isinstance(x, float) else repr(x)[:80]

@@ -1,0 +1,231 @@
+"""Calls of the code under test: what `Subject` and `Handle` promise, for objects of this process.
+
+Used twice: in the notebook by the instant check, and inside the sandbox by the worker.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import random
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+SEED = 20170612  # any number: both sides seed alike before each call
+LONGEST_MESSAGE = 300
+_NOT_THEIRS = tuple(
+    str(Path(f).resolve().parents[n]) for f, n in ((torch.__file__, 1), (os.__file__, 0), (__file__, 2))
+)
+
+
+def tree_map(function: Callable[[Any], Any], value: Any) -> Any:
+    """Apply a function to every leaf of nested lists, tuples and dicts."""
+    if type(value) is dict:
+        return {key: tree_map(function, item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(tree_map(function, item) for item in value)
+    return function(value)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The leaves of nested lists, tuples and dicts, in order."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def plain(value: Any) -> Any:
+    """A detached copy as plain data (tensors on the CPU, arrays, numbers, strings, lists, dicts, None); else TypeError."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().as_subclass(torch.Tensor)
+        return (value if value.layout is torch.strided else value.to_dense()).cpu().clone()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return np.array(value)
+    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+        return value.item()
+    if value is None or type(value) in (bool, int, float, complex, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
+    raise TypeError(
+        f"an object of type {type(value).__name__} was returned; "
+        "a result is made of tensors, arrays, numbers, strings, lists, dicts or None"
+    )
+
+
+def fresh(value: Any) -> Any:
+    """A copy that shares no memory with the original."""
+
+    def copy(leaf: Any) -> Any:
+        if isinstance(leaf, torch.Tensor):
+            return leaf.detach().clone()
+        return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+
+    return tree_map(copy, value)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal to the bit, NaN equal to NaN, and of the same structure and dtype."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, (torch.Tensor, np.ndarray)):
+        return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | ((a != a) & (b != b))).all())
+    return a == b or (a != a and b != b)
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Inside, every global generator starts from SEED and torch uses one thread; outside, all continues as before."""
+    python, numpy, torch_state, threads = (
+        random.getstate(),
+        np.random.get_state(),
+        torch.get_rng_state(),
+        torch.get_num_threads(),
+    )
+    try:
+        random.seed(SEED)
+        np.random.seed(SEED)
+        torch.default_generator.manual_seed(SEED)  # torch.manual_seed would reseed the learner's accelerator, too
+        torch.set_num_threads(1)  # for tensors of this size, waking other threads takes longer than the work
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(torch_state)
+        torch.set_num_threads(threads)
+
+
+class Local:
+    """A `Subject` for a function or class of this process.
+
+    changed: the argument (position or name) that the last calls changed in place, or None.
+    """
+
+    def __init__(self, target: Any, cotangent: Callable[..., torch.Tensor]):
+        self.target, self.cotangent, self.changed = target, cotangent, None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.run(self.target, args, kwargs)
+
+    def gradients(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return self.differentiate(self.target, args, kwargs)
+
+    def new(self, *args: Any, **kwargs: Any) -> LocalHandle:
+        with seeded():
+            return LocalHandle(self.target(*fresh(args), **fresh(kwargs)), self)
+
+    def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+        given_args, given_kwargs = fresh(args), fresh(kwargs)
+        try:
+            with seeded():
+                return plain(function(*given_args, **given_kwargs))
+        finally:
+            self._note_changes((args, kwargs), (given_args, given_kwargs))
+
+    def differentiate(self, function: Callable[..., Any], args: tuple, kwargs: dict, parameters: Any = ()) -> Any:
+        inputs: list[torch.Tensor] = []
+
+        def lift(leaf: Any) -> Any:
+            if not isinstance(leaf, torch.Tensor):
+                return leaf
+            inputs.append(leaf.detach().clone())
+            if not leaf.is_floating_point():
+                return inputs[-1]
+            # Not the leaf itself: to change a leaf in place is an error of autograd's own, and we want to name it.
+            with torch.enable_grad():
+                return inputs[-1].requires_grad_().clone()
+
+        given_args, given_kwargs = tree_map(lift, fresh(args)), tree_map(lift, fresh(kwargs))
+        try:
+            with seeded(), torch.enable_grad():
+                output = function(*given_args, **given_kwargs)
+                result = plain(output)
+                parts = [t for t in leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad]
+                wanted = [t for t in inputs if t.requires_grad] + [p for _, p in parameters if p.requires_grad]
+                found = iter([None] * len(wanted))
+                if parts and wanted:
+                    total = sum((t * self.cotangent(t.shape, t.dtype)).sum() for t in parts)
+                    found = iter(torch.autograd.grad(total, wanted, allow_unused=True))
+        finally:
+            self._note_changes((args, kwargs), (given_args, given_kwargs))
+        answer = {"output": result, "gradients": [plain(next(found)) if t.requires_grad else None for t in inputs]}
+        if parameters:
+            answer["parameters"] = {name: plain(next(found)) if p.requires_grad else None for name, p in parameters}
+        return answer
+
+    def _note_changes(self, before: tuple[tuple, dict], after: tuple[tuple, dict]) -> None:
+        pairs = [*enumerate(zip(before[0], after[0], strict=True))]
+        pairs += [(key, (value, after[1][key])) for key, value in before[1].items()]
+        for key, (old, new) in pairs:
+            if self.changed is None and not same(plain(old), plain(new)):
+                self.changed = key
+
+
+class LocalHandle:
+    """A `Handle` for an object of this process; a method that returns the object itself (`eval`) gives None."""
+
+    def __init__(self, target: Any, subject: Local):
+        self.target, self.subject = target, subject
+
+    def _method(self, name: str) -> Callable[..., Any]:
+        # A module is called as a whole, so that its hooks run.
+        method = (
+            self.target
+            if name == "forward" and isinstance(self.target, torch.nn.Module)
+            else getattr(self.target, name)
+        )
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            result = method(*args, **kwargs)
+            return None if result is self.target else result
+
+        return bound
+
+    def call(self, *args: Any, method: str = "forward", **kwargs: Any) -> Any:
+        return self.subject.run(self._method(method), args, kwargs)
+
+    def gradients(self, *args: Any, method: str = "forward", **kwargs: Any) -> dict[str, Any]:
+        """As `Subject.gradients`, with one more entry: "parameters", the gradient for each parameter's name."""
+        named = list(self.target.named_parameters()) if isinstance(self.target, torch.nn.Module) else []
+        return self.subject.differentiate(self._method(method), args, kwargs, named)
+
+    def get_state(self) -> dict[str, Any]:
+        return plain(self.target.state_dict() if isinstance(self.target, torch.nn.Module) else vars(self.target))
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        if isinstance(self.target, torch.nn.Module):
+            self.target.load_state_dict(fresh(state))
+        else:
+            vars(self.target).update(fresh(state))
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """An exception as plain data: type, message, and number and text of the deepest line that the learner wrote."""
+    try:
+        message = str(error)
+    except Exception:  # a hostile __str__
+        message = ""
+    line = text = None
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if not file.startswith((*_NOT_THEIRS, "<frozen", "<__array")):
+            line, text = number, linecache.getline(file, number).strip() or None
+    if isinstance(error, SyntaxError) and line is None:
+        line, text = error.lineno, (error.text or "").strip() or None
+    return {"type": type(error).__name__, "message": message[:LONGEST_MESSAGE], "line": line, "text": text}
