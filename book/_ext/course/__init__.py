@@ -1,0 +1,15 @@
+"""The course's own Sphinx extension: cited numbers, quizzes, the frame of a lab's page, credits, descriptions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sphinx.application import Sphinx
+
+from . import describe, lab, number, quiz
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    for part in (number, quiz, lab, describe):
+        part.setup(app)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,111 @@
+"""The frame of a lab's page: where to run it, what it cost, hints and solutions; and the credits of the data.
+
+`{lab} slug` stands below the title of a lab's page (the builder puts it there); `{launch} slug` gives the same buttons
+anywhere else. `{solution} id` folds out the hints and the reference of an exercise. `{credits}` is the table of data.
+"""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import yaml
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from course_lib.site.configure import parse
+from course_lib.site.solve import solution_source
+
+
+def raw(html: str) -> nodes.raw:
+    return nodes.raw("", html, format="html")
+
+
+class CourseDirective(SphinxDirective):
+    def parsed(self, markdown: str) -> list[nodes.Node]:
+        holder = nodes.Element()
+        self.state.nested_parse(StringList(markdown.splitlines(), source="course"), self.content_offset, holder)
+        return list(holder.children)
+
+
+class LaunchDirective(CourseDirective):
+    """Buttons: Colab and Binder where a repository is set, and the notebook to download."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        return [raw(f'<nav class="launch" aria-label="Run this lab">{"".join(self.buttons())}</nav>')]
+
+    def buttons(self) -> list[str]:
+        lab = self.arguments[0]
+        file = f"labs/{lab}.ipynb"
+        config = yaml.safe_load((Path(self.env.srcdir) / "_config.yml").read_text(encoding="utf8"))
+        setting = config.get("repository") or {}
+        repository = parse(setting.get("url") or "", setting.get("branch") or "main")
+        up = "../" * self.env.docname.count("/")
+        links = [(f"{up}{file}", "Download the notebook", " download")]
+        if repository and repository.on_github:
+            links = [
+                (repository.colab(file), "Open in Colab", ""),
+                (repository.binder(file), "Open on Binder", ""),
+                *links,
+            ]
+        return [f'<a class="launch-button" href="{escape(url)}"{extra}>{text}</a>' for url, text, extra in links]
+
+
+class LabDirective(LaunchDirective):
+    """The buttons, and what the run cost whose outputs are on the page."""
+
+    def run(self) -> list[nodes.Node]:
+        measured = json.loads((Path(self.env.srcdir) / "labs.json").read_text(encoding="utf8")).get(self.arguments[0])
+        note = "This lab has not been run in this build, so it is shown without results."
+        if measured:
+            note = (
+                f"Run by this build in {measured['cpu_seconds']:.0f} CPU-seconds and {measured['peak_mb']:.0f} MB of memory "
+                f"({measured['preset']} preset, commit {measured['commit']})."
+            )
+        return [*super().run(), raw(f'<p class="lab-cost">{escape(note)}</p>')]
+
+
+class SolutionDirective(CourseDirective):
+    """Two hints and the reference, each folded away."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        from course_lib.exercises import find
+
+        exercise = find(self.arguments[0])
+        out = nodes.container(classes=["solution"])
+        for summary, hint in zip(("A hint", "Another hint"), exercise.hints, strict=True):
+            out += self.fold(summary, self.parsed(hint))
+        code = nodes.literal_block(text := solution_source(exercise), text, language="python")
+        out += self.fold("A solution", [code])
+        return [out]
+
+    def fold(self, summary: str, content: list[nodes.Node]) -> list[nodes.Node]:
+        return [raw(f"<details><summary>{summary}</summary>"), *content, raw("</details>")]
+
+
+class CreditsDirective(CourseDirective):
+    """Whose work the data and models are, from the registry of data."""
+
+    def run(self) -> list[nodes.Node]:
+        from course_lib.data.fetch import credits
+
+        return self.parsed(credits())
+
+
+def setup(app: Sphinx) -> None:
+    directives: dict[str, Any] = {
+        "launch": LaunchDirective,
+        "lab": LabDirective,
+        "solution": SolutionDirective,
+        "credits": CreditsDirective,
+    }
+    for name, directive in directives.items():
+        app.add_directive(name, directive)

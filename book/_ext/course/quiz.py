@@ -1,0 +1,141 @@
+"""A question with plain HTML radios and an explanation for every choice.
+
+    :::{quiz} Why are scores divided by the square root of d?
+    :id: scale
+    ( ) First choice.
+        Its explanation.
+    (x) Right choice.
+        Its explanation.
+    :::
+
+Without scripts every explanation is in view; `course.js` folds them away and adds a button that checks the answer.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from html import escape
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+CHOICE = re.compile(r"\((?P<mark>[ xX])\)\s+(?P<text>\S.*)")
+
+
+class quiz(nodes.General, nodes.Element):
+    """A question; children: quiz_legend, then quiz_choice."""
+
+
+class quiz_legend(nodes.General, nodes.TextElement):
+    pass
+
+
+class quiz_choice(nodes.General, nodes.Element):
+    """One choice; children: quiz_label, then the blocks of its explanation."""
+
+
+class quiz_label(nodes.General, nodes.TextElement):
+    pass
+
+
+class QuizDirective(SphinxDirective):
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+    option_spec = {"id": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        name = self.options.get("id")
+        if not name or not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            raise self.error("a quiz needs `:id:` in lower-case letters, digits and hyphens")
+        choices = self.choices()
+        if sum(right for right, _, _ in choices) != 1:
+            raise self.error(f"quiz {name} needs exactly one right choice, marked (x)")
+        out = quiz("", name=name)
+        out += quiz_legend("", "", *self.inline(self.arguments[0]))
+        for number, (right, text, why) in enumerate(choices, 1):
+            if not why.strip():
+                raise self.error(f"quiz {name}: choice {number} needs an explanation, indented on the lines below it")
+            choice = quiz_choice("", name=name, number=number, right=right)
+            choice += quiz_label("", "", *self.inline(text))
+            self.state.nested_parse(
+                StringList(why.splitlines(), source=self.get_source_info()[0]), self.content_offset, choice
+            )
+            out += choice
+        return [out]
+
+    def choices(self) -> list[tuple[bool, str, str]]:
+        """(is right, text, explanation) of each choice."""
+        found: list[tuple[bool, str, list[str]]] = []
+        for line in self.content:
+            if match := CHOICE.match(line):
+                found.append((match["mark"] != " ", match["text"].strip(), []))
+            elif line.strip() and (not found or not line.startswith((" ", "\t"))):
+                raise self.error(f"a quiz has choices such as `( ) text` with indented explanations, not {line!r}")
+            elif found:
+                found[-1][2].append(line)
+        if len(found) < 2:
+            raise self.error("a quiz needs at least two choices")
+        return [(right, text, textwrap.dedent("\n".join(why)).strip()) for right, text, why in found]
+
+    def inline(self, text: str) -> list[nodes.Node]:
+        """Markdown within one line."""
+        holder = nodes.Element()
+        self.state.nested_parse(StringList([text], source=self.get_source_info()[0]), self.content_offset, holder)
+        return [child for block in holder.children for child in block.children]
+
+
+def visit_quiz(self: Any, node: quiz) -> None:
+    self.body.append(f'<form class="quiz" id="quiz-{node["name"]}"><fieldset>')
+
+
+def depart_quiz(self: Any, node: quiz) -> None:
+    self.body.append("</fieldset></form>\n")
+
+
+def visit_legend(self: Any, node: quiz_legend) -> None:
+    self.body.append('<legend><span class="quiz-kind">Check yourself</span> ')
+
+
+def depart_legend(self: Any, node: quiz_legend) -> None:
+    self.body.append("</legend>\n")
+
+
+def visit_choice(self: Any, node: quiz_choice) -> None:
+    state = "right" if node["right"] else "wrong"
+    self.body.append(f'<div class="quiz-choice" data-verdict="{state}">')
+
+
+def depart_choice(self: Any, node: quiz_choice) -> None:
+    self.body.append("</div></div>\n")
+
+
+def visit_label(self: Any, node: quiz_label) -> None:
+    choice = node.parent
+    self.body.append(f'<label><input type="radio" name="{escape(choice["name"])}" value="{choice["number"]}"><span>')
+
+
+def depart_label(self: Any, node: quiz_label) -> None:
+    verdict = "Right." if node.parent["right"] else "Not quite."
+    self.body.append(f'</span></label><div class="quiz-why"><strong class="quiz-verdict">{verdict}</strong> ')
+
+
+def nothing(self: Any, node: nodes.Node) -> None:
+    pass
+
+
+def setup(app: Sphinx) -> None:
+    pairs = {
+        quiz: (visit_quiz, depart_quiz),
+        quiz_legend: (visit_legend, depart_legend),
+        quiz_choice: (visit_choice, depart_choice),
+        quiz_label: (visit_label, depart_label),
+    }
+    for kind, html in pairs.items():
+        app.add_node(kind, html=html, latex=(nothing, nothing), text=(nothing, nothing))
+    app.add_directive("quiz", QuizDirective)

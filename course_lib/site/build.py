@@ -1,0 +1,99 @@
+"""`course book`: run the labs whose result may have changed, then write the site."""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from course_lib.site import cache, records
+from course_lib.site.execute import Failure, execute
+from course_lib.site.page import page
+from course_lib.site.paths import Project, SiteError, digest_of, digest_of_tree, find_project, write_atomically
+from course_lib.site.render import render
+from course_lib.site.solve import solve
+from course_lib.site.stage import stage
+
+MADE_WITH = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "myst-nb", "sphinx-design")
+
+
+def build(strict: bool = True, only: str | None = None, root: Path | None = None) -> int:
+    """Build the site into `_build/html`; return the exit code.
+
+    strict: a broken link or a number that no lab measured is an error (the site then stays as it was).
+    only: run this lab alone. The others appear as they were last run, or without outputs, and nothing is strict.
+    """
+    began = time.monotonic()
+    try:
+        project = find_project(root)
+        if only is not None and only not in project.lab_slugs():
+            raise SiteError(f"there is no lab {only}; there are {', '.join(project.lab_slugs())}")
+        fresh = _build(project, strict and only is None, only)
+    except SiteError as error:
+        print(f"course: {error}", file=sys.stderr)
+        return 1
+    state = "written" if fresh else "unchanged"
+    print(f"site: {state} in {time.monotonic() - began:.0f} s; open {project.html / 'index.html'}")
+    return 0
+
+
+def _build(project: Project, strict: bool, only: str | None) -> bool:
+    """Execute, collect, stage, render. True when pages were written, False when nothing had changed."""
+    notebooks = {lab: read_lab(project, lab) for lab in project.lab_slugs()}
+    executed = run_labs(project, notebooks, only)
+    numbers = {lab: records.collect(lab, notebook) for lab, notebook in executed.items()}
+    for lab, found in numbers.items():
+        records.write(project, lab, found)
+    pages = {lab: page(lab, notebook, executed.get(lab)) for lab, notebook in notebooks.items()}
+    measured = {lab: dict(notebook.metadata.get("course", {})) for lab, notebook in executed.items()}
+    staged = stage(project, pages, measured, records.merge(project, numbers))
+
+    stamp = project.build / "site.stamp"
+    tools = [f"{name} {version(name)}" for name in MADE_WITH]
+    state = digest_of(digest_of_tree(staged), digest_of_tree(Path(__file__).parent), str(strict), *tools)
+    if stamp.is_file() and stamp.read_text() == state and (project.html / "index.html").is_file():
+        return False
+    stamp.unlink(missing_ok=True)
+    render(project, strict)
+    write_atomically(stamp, state)
+    return True
+
+
+def read_lab(project: Project, lab: str) -> NotebookNode:
+    """A lab as the learner gets it."""
+    try:
+        return nbformat.read(project.labs / f"{lab}.ipynb", as_version=4)
+    except FileNotFoundError:
+        raise SiteError(f"_toc.yml names labs/{lab}, but there is no labs/{lab}.ipynb") from None
+    except nbformat.reader.NotJSONError as error:
+        raise SiteError(f"labs/{lab}.ipynb is not a notebook: {error}") from None
+
+
+def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | None = None) -> dict[str, NotebookNode]:
+    """Every lab executed: from the cache where nothing that it depends on has changed, otherwise now."""
+    surroundings = cache.surroundings(project)
+    solved = {lab: solve(notebook) for lab, notebook in notebooks.items()}
+    keys = {lab: cache.key(notebook, surroundings) for lab, notebook in solved.items()}
+    executed = {lab: kept for lab in notebooks if (kept := cache.load(project, keys[lab]))}
+    todo = {lab: solved[lab] for lab in notebooks if lab not in executed and only in (None, lab)}
+    if executed:
+        print(f"labs: {len(executed)} unchanged since they were last run ({', '.join(executed)})")
+    if todo:
+        print(f"labs: running {', '.join(todo)} ({cache.preset()} preset), two at a time")
+
+        def keep(lab: str, notebook: NotebookNode) -> None:
+            cache.store(project, keys[lab], notebook)
+            executed[lab] = notebook
+
+        if failures := execute(project, todo, keep):
+            raise SiteError(_report(failures))
+    return {lab: executed[lab] for lab in notebooks if lab in executed}
+
+
+def _report(failures: list[Failure]) -> str:
+    details = [f"--- {failure.lab}\n{failure.detail}" for failure in failures if failure.detail]
+    return "\n\n".join([*details, "\n".join(failure.sentence for failure in failures)])

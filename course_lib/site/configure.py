@@ -1,0 +1,122 @@
+"""`course configure --repository URL`: the one place where a fork says where it lives."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_lib.site.paths import Project, SiteError, find_project, write_atomically
+
+URL = re.compile(r"https://(?P<host>[a-z0-9.-]+\.[a-z]{2,})/(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)")
+REF = re.compile(r"[\w][\w./-]*")
+# What is between these two lines of README.md is written here.
+LINKS = re.compile(r"(<!-- course:links -->\n).*?(<!-- /course:links -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Where the course lives: the address of its repository and the branch or tag that links lead to."""
+
+    url: str
+    ref: str
+
+    @property
+    def on_github(self) -> bool:
+        return self.url.startswith("https://github.com/")
+
+    @property
+    def path(self) -> str:
+        return self.url.split("/", 3)[3]
+
+    def colab(self, file: str) -> str:
+        """Colab opens notebooks of GitHub only."""
+        return f"https://colab.research.google.com/github/{self.path}/blob/{self.ref}/{file}" if self.on_github else ""
+
+    def binder(self, file: str) -> str:
+        if not self.on_github:
+            return ""
+        return f"https://mybinder.org/v2/gh/{self.path}/{self.ref}?urlpath=lab/tree/{file}"
+
+
+def parse(url: str, ref: str = "main") -> Repository | None:
+    """The repository of an address, or None for an empty one. Errors: SiteError that says what an address looks like."""
+    url = url.strip().removesuffix("/").removesuffix(".git")
+    if not url:
+        return None
+    if not URL.fullmatch(url):
+        raise SiteError(f"{url!r} is not the address of a repository: give it as https://github.com/OWNER/NAME")
+    if not REF.fullmatch(ref) or ".." in ref:
+        raise SiteError(f"{ref!r} is not the name of a branch or tag")
+    return Repository(url, ref)
+
+
+def configure(repository_url: str, ref: str = "main", root: Path | None = None) -> int:
+    """Write the address into `_config.yml`, the labs' setup cells, README.md and CITATION.cff; return the exit code.
+
+    Calling it again changes nothing; calling it with another address leads every link there; "" removes them.
+    """
+    try:
+        project, repository = find_project(root), parse(repository_url, ref)
+        texts = {path: path.read_text(encoding="utf8") for path in _files(project)}
+        changed = {path: new for path, old in texts.items() if (new := rewrite(project, path, old, repository)) != old}
+    except SiteError as error:
+        print(f"course: {error}", file=sys.stderr)
+        return 1
+    for path, text in changed.items():
+        write_atomically(path, text)
+    names = [str(path.relative_to(project.root)) for path in changed]
+    print(f"changed {', '.join(names)}" if names else "nothing to change")
+    if repository and not repository.on_github:
+        print("Colab and Binder buttons appear for repositories on github.com only.")
+    return 0
+
+
+def _files(project: Project) -> list[Path]:
+    fixed = [project.root / name for name in ("_config.yml", "README.md", "CITATION.cff")]
+    return [path for path in [*fixed, *sorted(project.labs.glob("*.ipynb"))] if path.is_file()]
+
+
+def rewrite(project: Project, path: Path, text: str, repository: Repository | None) -> str:
+    """The new text of one file."""
+    url, ref = (repository.url, repository.ref) if repository else ("", "main")
+    if path.suffix == ".ipynb":
+        return _rewrite_lab(path, text, f"git+{url}@{ref}" if url else "")
+    if path.name == "_config.yml":
+        text, urls = re.subn(r"(?m)^(  url: ).*$", rf'\g<1>"{url}"', text, count=1)
+        text, refs = re.subn(r"(?m)^(  branch: ).*$", rf'\g<1>"{ref}"', text, count=1)
+        if not (urls and refs):
+            raise SiteError("_config.yml has no `repository:` with `  url:` and `  branch:` below it; put them back")
+        return text
+    if path.name == "CITATION.cff":
+        text = re.sub(r"(?m)^repository-code:.*\n", "", text)
+        return text.rstrip("\n") + f'\nrepository-code: "{url}"\n' if url else text
+    return LINKS.sub(lambda found: found[1] + _links(project, repository) + found[2], text)
+
+
+def _rewrite_lab(path: Path, text: str, course: str) -> str:
+    """Set `COURSE = "..."` in the setup cell; every other byte of the notebook stays."""
+    notebook = json.loads(text)
+    for cell in notebook["cells"]:
+        if cell.get("id") == "colab-setup":
+            whole = isinstance(cell["source"], str)
+            lines = cell["source"].splitlines(keepends=True) if whole else cell["source"]
+            lines = [re.sub(r'^COURSE = "[^"]*"', f'COURSE = "{course}"', line) for line in lines]
+            cell["source"] = "".join(lines) if whole else lines
+            break
+    else:
+        raise SiteError(f"labs/{path.name} has no cell with the id colab-setup; copy it from another lab")
+    return text if notebook == json.loads(text) else json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _links(project: Project, repository: Repository | None) -> str:
+    """The README's list of labs with their Colab and Binder links."""
+    if not repository or not repository.on_github:
+        return f"The course lives at <{repository.url}>.\n" if repository else ""
+    rows = []
+    for lab in project.lab_slugs():
+        file = f"labs/{lab}.ipynb"
+        rows.append(f"| `{lab}` | [Colab]({repository.colab(file)}) | [Binder]({repository.binder(file)}) |\n")
+    return "| Lab | On Colab | On Binder |\n| --- | --- | --- |\n" + "".join(rows)

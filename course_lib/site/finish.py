@@ -1,0 +1,34 @@
+"""What the theme leaves to be done once the pages are written: scripts that nobody needs go, learners' files come."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from course_lib.site.paths import Project
+
+# Thebe would fetch a kernel from another host, and its loader is put on every page twice, even when it is off.
+# Font Awesome's script (1.5 MB) only turns icons into SVG; the theme's style sheet draws the same ones with its web font.
+UNWANTED = re.compile(
+    r"""<script\b[^>]*\bsrc="[^"]*(?:fontawesome|sphinx-thebe|thebe)[^"]*\.js[^"]*"[^>]*>\s*</script>
+      | <script\b[^>]*>\s*(?:const|var|let)?\s*(?:const\s+)?THEBE_JS_URL\b.*?</script>
+      | <script\b[^>]*\btype="text/x-thebe-config"[^>]*>.*?</script>
+      | <script>\s*kernelName\s*=.*?</script>
+      | <link\b[^>]*\bhref="[^"]*sphinx-thebe[^"]*"[^>]*>""",
+    re.VERBOSE | re.DOTALL,
+)
+UNWANTED_FILES = ("_static/scripts/fontawesome.js*", "_static/sphinx-thebe*", "_sources")
+
+
+def finish(project: Project, html: Path) -> None:
+    """Change the site in place."""
+    for path in html.rglob("*.html"):
+        if "_static" not in path.relative_to(html).parts:
+            path.write_text(UNWANTED.sub("", path.read_text(encoding="utf8")), encoding="utf8")
+    for pattern in UNWANTED_FILES:
+        for path in html.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    # The download is the learner's notebook, stubs and all, not the solved one that the page was made from.
+    for lab in project.lab_slugs():
+        shutil.copy(project.labs / f"{lab}.ipynb", html / "labs")

@@ -1,0 +1,70 @@
+"""`course lab`: the learner's own copies of the labs in `my_labs/`, opened in JupyterLab."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from course_lib.site.paths import Project, SiteError, find_project
+
+
+def copy_labs(project: Project, fresh: str | None = None) -> list[Path]:
+    """Copy the labs that `my_labs/` lacks; never touch one that is there, unless it is the one to renew.
+
+    Returns the copies made. Errors: SiteError when there is no lab `fresh`.
+    """
+    mine = project.root / "my_labs"
+    sources = {path.stem: path for path in sorted(project.labs.glob("*.ipynb"))}
+    if fresh is not None and fresh not in sources:
+        raise SiteError(f"there is no lab {fresh}; there are {', '.join(sources)}")
+    mine.mkdir(exist_ok=True)
+    made = []
+    for slug, source in sources.items():
+        copy = mine / source.name
+        if copy.exists() and slug == fresh:
+            backup = _free_name(copy)
+            copy.rename(backup)
+            print(f"your earlier {copy.name} is now {backup.name}")
+        if not copy.exists():
+            part = copy.with_name(f".{copy.name}.part")
+            shutil.copyfile(source, part)
+            part.replace(copy)
+            made.append(copy)
+    return made
+
+
+def _free_name(copy: Path) -> Path:
+    """`lab.ipynb.bak`, or with a number when an older one is there."""
+    names = [copy.with_name(f"{copy.name}.bak{number}") for number in ("", *range(2, 1000))]
+    return next(name for name in names if not name.exists())
+
+
+def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, root: Path | None = None) -> int:
+    """Bring `my_labs/` up to date and start JupyterLab in it; return the exit code."""
+    try:
+        project = find_project(root)
+        if fresh and slug is None:
+            raise SiteError("say which lab to renew: course lab SLUG --fresh")
+        made = copy_labs(project, slug if fresh else None)
+        mine = project.root / "my_labs"
+        if slug and not (mine / f"{slug}.ipynb").is_file():
+            raise SiteError(
+                f"there is no lab {slug}; there are {', '.join(sorted(p.stem for p in mine.glob('*.ipynb')))}"
+            )
+        if made:
+            print(f"my_labs: copied {', '.join(path.name for path in made)}")
+        if not start:
+            return 0
+        if importlib.util.find_spec("jupyterlab") is None:
+            raise SiteError("JupyterLab is not installed here: run `make lab`, or pip install '.[lab]'")
+    except SiteError as error:
+        print(f"course: {error}", file=sys.stderr)
+        return 1
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={mine}"]
+    try:
+        return subprocess.run([*command, *([str(mine / f"{slug}.ipynb")] if slug else [])], check=False).returncode
+    except KeyboardInterrupt:
+        return 0

@@ -1,0 +1,49 @@
+"""From an executed notebook to a page of the book: the learner's stub, a fold-out solution, no live widgets."""
+
+from __future__ import annotations
+
+import copy
+
+import nbformat
+from nbformat import NotebookNode
+
+from course_lib.site.solve import exercise_id
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def page(lab: str, notebook: NotebookNode, executed: NotebookNode | None) -> NotebookNode:
+    """The notebook that Sphinx reads. `notebook` is the learner's; without an execution it is shown without outputs."""
+    shown = copy.deepcopy(executed or notebook)
+    shown.metadata.pop("widgets", None)
+    stubs = {name: cell.source for cell in notebook.cells if (name := exercise_id(cell))}
+    cells: list[NotebookNode] = []
+    for cell in shown.cells:
+        cells.append(cell)
+        if cell.cell_type == "code":
+            cell.outputs = [kept for output in cell.outputs if (kept := without_widget(output))]
+        if name := exercise_id(cell):
+            cell.source = stubs[name]
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "exercise"]
+            cells.append(nbformat.v4.new_markdown_cell(f"```{{solution}} {name}\n```", id=f"solution-{name}"[:64]))
+    _insert_below_title(cells[0], f"```{{lab}} {lab}\n```")
+    shown.cells = cells
+    return shown
+
+
+def without_widget(output: NotebookNode) -> NotebookNode | None:
+    """The output with its HTML twin in place of the widget; None for a widget that has no twin (a progress bar)."""
+    data = output.get("data", {})
+    if WIDGET in data:
+        del data[WIDGET]
+        if "text/html" not in data:
+            return None
+        data.pop("text/plain", None)
+    return output
+
+
+def _insert_below_title(cell: NotebookNode, directive: str) -> None:
+    """Put a directive below the first heading of a markdown cell."""
+    lines = cell.source.split("\n")
+    at = next((i + 1 for i, line in enumerate(lines) if line.startswith("# ")), 0)
+    cell.source = "\n".join([*lines[:at], "", directive, "", *lines[at:]])

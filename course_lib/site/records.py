@@ -1,0 +1,58 @@
+"""The numbers that labs measured: read from the outputs' metadata, written to `_build/results/`, cited by the pages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from nbformat import NotebookNode
+
+from course_lib.site.paths import Project, SiteError, write_atomically
+
+Records = dict[str, dict[str, Any]]
+
+
+def collect(lab: str, executed: NotebookNode) -> Records:
+    """The records of one executed lab by key, each with the lab, the commit and the command that made it."""
+    commit = executed.metadata.get("course", {}).get("commit", "none")
+    made_by = {"lab": lab, "commit": commit, "command": f"course book --only {lab}"}
+    found: Records = {}
+    for cell in executed.cells:
+        for output in cell.get("outputs", []):
+            record = output.get("metadata", {}).get("course_record")
+            if record is None:
+                continue
+            if record["key"] in found:
+                raise SiteError(f"labs/{lab}.ipynb records {record['key']} twice; give each number its own key")
+            found[record["key"]] = {**made_by, **record}
+    for record in list(found.values()):
+        if control := record.get("control"):  # a control is a number too, and may be cited by its own key
+            found.setdefault(control["key"], {**record, "control": None, **control})
+    return found
+
+
+def write(project: Project, lab: str, found: Records) -> None:
+    """Write one lab's file in `_build/results/`."""
+    write_atomically(project.results / f"{lab}.json", json.dumps(found, indent=2, sort_keys=True) + "\n")
+
+
+def merge(project: Project, labs: dict[str, Records]) -> Records:
+    """Everything that a page may cite: this build's numbers by key, the committed GPU runs as `gpu:<key>`.
+
+    Errors: SiteError when two labs record the same key.
+    """
+    merged: Records = {}
+    for path in sorted((project.root / "results").glob("**/*.json")):
+        for key, record in json.loads(path.read_text(encoding="utf8")).items():
+            if isinstance(record, dict) and record.get("preset") == "gpu":
+                merged[f"gpu:{key}"] = record
+    for lab, records in labs.items():
+        for key, record in records.items():
+            if key in merged:
+                raise SiteError(
+                    f"{key} is recorded by labs/{merged[key]['lab']}.ipynb and labs/{lab}.ipynb: rename one"
+                )
+            merged[key] = record
+            if record.get("preset") == "gpu":
+                merged[f"gpu:{key}"] = record
+    return merged

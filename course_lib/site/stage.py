@@ -1,0 +1,50 @@
+"""Put together in `_build/site-src` all that Sphinx reads, so that building never touches a source."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import yaml
+from nbformat import NotebookNode
+
+from course_lib.site.paths import Project
+from course_lib.site.records import Records
+
+
+def stage(project: Project, pages: dict[str, NotebookNode], measured: dict[str, dict], records: Records) -> Path:
+    """Write the staging folder afresh: configuration, prose, the labs' pages, MathJax, and the numbers."""
+    out = project.stage
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    shutil.copytree(project.root / "book", out / "book", ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    shutil.copy(project.root / "_toc.yml", out)
+    _write_config(project, out / "_config.yml")
+    (out / "labs").mkdir()
+    for lab, notebook in pages.items():
+        nbformat.write(notebook, out / "labs" / f"{lab}.ipynb")
+    (out / "results.json").write_text(json.dumps(records, indent=1, sort_keys=True))
+    (out / "labs.json").write_text(json.dumps(measured, indent=1, sort_keys=True))
+    _copy_mathjax(out / "book" / "_static" / "vendor" / "mathjax")
+    return out
+
+
+def _write_config(project: Project, path: Path) -> None:
+    """Switch on the buttons that need a repository only where one is set (`course configure --repository URL`)."""
+    config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf8"))
+    with_repository = bool((config.get("repository") or {}).get("url"))
+    html = config.setdefault("html", {})
+    for button in ("use_repository_button", "use_issues_button", "use_edit_page_button"):
+        html[button] = with_repository
+    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf8")
+
+
+def _copy_mathjax(out: Path) -> None:
+    """MathJax goes with the site, so that formulas need no other host."""
+    from course_lib.data.fetch import fetch
+
+    package = fetch("mathjax")
+    shutil.copytree(package / "es5", out)
+    shutil.copy(package / "LICENSE", out)
