@@ -61,6 +61,10 @@ def error_sentence(exercise: Exercise, error: dict[str, Any], hide_values: bool 
     if error["line"] is None and error["type"] == "TypeError" and "argument" in message:
         signature = inspect.signature(exercise.reference)
         return f"the arguments do not fit ({message}). It must be callable as `{exercise.name}{signature}`."
+    if error["line"] is None and error["type"] == "ValueError" and message.startswith("its parameters must be"):
+        return message.capitalize() + "."
+    if error["line"] is None:
+        return f"the check could not go on with what came back ({error['type']}: {message})."
     at = "" if error["line"] is None else f" at line {error['line']}"
     code = f", `{error['text']}`" if error["text"] else ""
     return f"your code stopped{at}{code}: {error['type']}{': ' if message else ''}{message}"

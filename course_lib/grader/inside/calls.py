@@ -45,7 +45,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def plain(value: Any) -> Any:
-    """A detached copy as plain data (tensors on the CPU, arrays, numbers, strings, lists, dicts, None); else TypeError."""
+    """A detached copy as plain data: CPU tensors, arrays, numbers, strings, lists, dicts, None; otherwise TypeError."""
     if isinstance(value, torch.Tensor):
         value = value.detach().as_subclass(torch.Tensor)
         return (value if value.layout is torch.strided else value.to_dense()).cpu().clone()
@@ -209,10 +209,18 @@ class LocalHandle:
         return plain(self.target.state_dict() if isinstance(self.target, torch.nn.Module) else vars(self.target))
 
     def set_state(self, state: dict[str, Any]) -> None:
-        if isinstance(self.target, torch.nn.Module):
-            self.target.load_state_dict(fresh(state))
-        else:
+        """Take over a state; ValueError, naming both, when its names or shapes are not those of the object."""
+        if not isinstance(self.target, torch.nn.Module):
             vars(self.target).update(fresh(state))
+            return
+        own, given = ({name: tuple(t.shape) for name, t in s.items()} for s in (self.target.state_dict(), state))
+        if own != given:
+            raise ValueError(f"its parameters must be {_listed(given)}; they are {_listed(own)}")
+        self.target.load_state_dict(fresh(state))
+
+
+def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items())) or "none"
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:

@@ -1,0 +1,247 @@
+"""Every exercise: right answers pass however they are written, wrong ones fail, known mistakes are named."""
+
+import ast
+import functools
+import inspect
+import math
+
+import nbformat
+import pytest
+import torch
+from alternatives import ALTERNATIVES
+
+from course_lib import exercises
+from course_lib.exercises.spec import Case
+from course_lib.grader.check import _visible_exam
+from course_lib.grader.exam import Exam, ask, local
+from course_lib.grader.inside import calls
+
+ALL = {exercise.id: exercise for slug in exercises.labs() for exercise in exercises.of_lab(slug)}
+SEEDS = (1, 2**40 + 7)
+exam_for = functools.cache(lambda id, seed: Exam(ALL[id], seed))
+
+for_all = pytest.mark.parametrize("id", ALL)
+
+
+@for_all
+@pytest.mark.parametrize("seed", [0, *SEEDS])
+def test_reference_passes(id, seed):
+    assert exam_for(id, seed).mark(local(ALL[id].reference)), id
+
+
+@for_all
+def test_right_answers_written_another_way_pass(id):
+    assert ALTERNATIVES.get(id), f"tests/alternatives.py has no differently written right answer to {id!r}"
+    for solution in ALTERNATIVES[id]:
+        for seed in (0, *SEEDS):
+            verdict = exam_for(id, seed).mark(local(solution))
+            assert verdict, (solution.__name__, verdict.diagnosis)
+
+
+@pytest.mark.parametrize(("id", "n"), [(id, n) for id, exercise in ALL.items() for n in range(len(exercise.mistakes))])
+@pytest.mark.parametrize("seed", [0, *SEEDS])
+def test_known_mistake_fails_and_is_named(id, n, seed):
+    mistake = ALL[id].mistakes[n]
+    verdict = exam_for(id, seed).mark(local(mistake.solution))
+    assert not verdict, f"{id}: the known mistake {mistake.message!r} passes"
+    assert verdict.mistake == mistake.message
+
+
+@for_all
+def test_an_exercise_is_complete(id):
+    exercise = ALL[id]
+    exam = exam_for(id, 0)
+    assert exercises.find(id) is exercise
+    assert exercises.lab_of(id) == exercise.reference.__module__.rpartition(".")[2]
+    assert len(exercise.hints) == 2
+    assert all(exercise.hints)
+    assert exercise.points > 0
+    assert 1 <= exercise.difficulty <= 3
+    assert exercise.see
+    assert len(exercise.mistakes) >= 2
+    assert len({case.name for case in exam.cases}) == len(exam.cases) >= 2
+    earlier = list(ALL)[: list(ALL).index(id)]
+    assert set(exercise.needs) <= set(earlier), "an exercise builds on earlier ones only"
+
+
+def test_ids_are_unique_and_the_table_is_complete():
+    ids = [exercise.id for slug in exercises.labs() for exercise in exercises.of_lab(slug)]
+    assert len(ids) == len(set(ids)) == len(exercises._lab_of_id())
+    with pytest.raises(LookupError, match="did you mean 'softmax'"):
+        exercises.find("sofmax")
+
+
+@for_all
+def test_the_seed_alone_decides_the_cases(id):
+    same, other = Exam(ALL[id], SEEDS[0]), exam_for(id, SEEDS[0])
+    for a, b in zip(same.cases, other.cases, strict=True):
+        assert calls.same((a.args, a.kwargs), (b.args, b.kwargs))
+
+
+@for_all
+def test_reference_source_runs_with_the_labs_imports_and_earlier_references(id):
+    exercise, slug = ALL[id], exercises.lab_of(id)
+    namespace = {"__name__": "lab"}
+    exec(_imports(slug), namespace)
+    for earlier in exercises.of_lab(slug):
+        exec(inspect.getsource(earlier.reference), namespace)
+        if earlier is exercise:
+            break
+    verdict = exam_for(id, 0).mark(local(namespace[exercise.name]))
+    assert verdict, verdict.diagnosis
+
+
+def _imports(slug):
+    """The imports of the lab's notebook, without the course's own: a reference may not lean on the library."""
+    notebook = nbformat.read(f"labs/{slug}.ipynb", as_version=4)
+    found = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "colab-setup" not in cell.get("id", "") and "# EXERCISE" not in cell.source:
+            found += [node for node in ast.parse(cell.source).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return "\n".join(line for line in map(ast.unparse, found) if "course_lib" not in line)
+
+
+# Generic wrong versions: whatever the exercise, these must fail.
+
+
+def floats(change):
+    def apply(x):
+        if isinstance(x, torch.Tensor) and x.is_floating_point():
+            return change(x)
+        return float(change(torch.tensor(x))) if isinstance(x, float) else x
+
+    return apply
+
+
+def zeros(x):
+    return x * 0 if isinstance(x, (int, float)) else torch.zeros_like(x) + 0 * x.detach().nan_to_num(0, 0, 0)
+
+
+def wrong_shape(x):
+    return x.unsqueeze(0) if isinstance(x, torch.Tensor) else [x]
+
+
+def wrong_dtype(x):
+    if isinstance(x, torch.Tensor):
+        return x.double() if x.is_floating_point() else x.float()
+    return str(x)
+
+
+def flipped(x):
+    if isinstance(x, torch.Tensor):
+        return ~x if x.dtype == torch.bool else -x
+    return -x
+
+
+def transposed(x):
+    return x.transpose(-1, -2) if isinstance(x, torch.Tensor) and x.dim() > 1 else x
+
+
+GENERIC = {
+    "zeros": zeros,
+    "NaN": floats(lambda x: x * math.nan),
+    "infinite": floats(lambda x: x + math.inf),
+    "wrong shape": wrong_shape,
+    "wrong dtype": wrong_dtype,
+    "sign flipped": flipped,
+    "transposed": transposed,
+    "detached": lambda x: x.detach() if isinstance(x, torch.Tensor) else x,
+}
+
+
+def spoiled(reference, change=lambda x: x, before=lambda args, kwargs: None):
+    """The reference, with its arguments tampered with before and every leaf of its result changed after."""
+    if isinstance(reference, type):
+
+        class Spoiled(reference):
+            def forward(self, *args, **kwargs):
+                before(args, kwargs)
+                return calls.tree_map(change, super().forward(*args, **kwargs))
+
+        return Spoiled
+
+    def call(*args, **kwargs):
+        result = reference(*args, **kwargs)
+        before(args, kwargs)
+        return calls.tree_map(change, result)
+
+    return call
+
+
+def tensors_in(value):
+    return [t for t in calls.leaves(value) if isinstance(t, torch.Tensor) and t.numel()]
+
+
+def applies(kind, id):
+    """Whether this way of being wrong exists for an exercise: no integer is NaN, no vector is transposed."""
+    expected = exam_for(id, 0).expected
+    if kind in ("NaN", "infinite"):
+        return any(
+            isinstance(x, float) or x.is_floating_point()
+            for x in calls.leaves(expected)
+            if not isinstance(x, (int, str, type(None)))
+        )
+    if kind == "transposed":
+        return any(t.dim() > 1 and not calls.same(t, t.transpose(-1, -2)) for t in tensors_in(expected))
+    return kind != "detached" or any(isinstance(e, dict) and "gradients" in e for e in expected)
+
+
+@pytest.mark.parametrize(("id", "kind"), [(id, kind) for id in ALL for kind in GENERIC if applies(kind, id)])
+def test_generic_wrong_answers_fail(id, kind):
+    verdict = exam_for(id, 0).mark(local(spoiled(ALL[id].reference, GENERIC[kind])))
+    assert not verdict, f"{id}: {kind} passes"
+    assert verdict.diagnosis
+
+
+@pytest.mark.parametrize("id", [id for id in ALL if any(tensors_in(case.args) for case in exam_for(id, 0).cases)])
+def test_changing_an_argument_in_place_fails(id):
+    def scribble(args, kwargs):
+        with torch.no_grad():
+            first = tensors_in([list(args), kwargs])[:1]
+            for leaf in first:
+                leaf.copy_(~leaf if leaf.dtype == torch.bool else leaf + 1)
+
+    assert not exam_for(id, 0).mark(local(spoiled(ALL[id].reference, before=scribble)))
+
+
+@for_all
+def test_an_answer_that_varies_from_call_to_call_fails(id):
+    counter = iter(range(10**6))
+
+    def drift(x):
+        if isinstance(x, torch.Tensor):
+            return torch.full_like(x, next(counter))
+        return type(x)(next(counter))
+
+    assert not exam_for(id, 0).mark(local(spoiled(ALL[id].reference, drift)))
+
+
+@pytest.mark.parametrize("id", [id for id in ALL if ".exp(" in inspect.getsource(ALL[id].reference)])
+def test_overflow_is_asked_for_where_exponentials_are_taken(id):
+    cases = exam_for(id, 0).cases
+    largest = max(t.abs().nan_to_num(0, 0, 0).max().item() for case in cases for t in tensors_in(case.args))
+    assert largest > 89, "exp(89) is infinite in float32: a case should reach it"
+
+
+@for_all
+def test_the_instant_check_is_instant(id, capsys):
+    from time import perf_counter
+
+    from course_lib.grader import check
+
+    _visible_exam.cache_clear()
+    wrong = ALL[id].mistakes[0]
+    began = perf_counter()
+    assert not check(id, wrong.solution)
+    took = perf_counter() - began
+    assert wrong.message in capsys.readouterr().out
+    assert took < 1, f"{took:.2f} s"  # 0.2 s on a quiet machine; tests run beside others
+
+
+def test_cases_are_plain_data():
+    for id in ALL:
+        for case in exam_for(id, 0).cases:
+            assert isinstance(case, Case)
+            assert calls.same(calls.plain(list(case.args)), calls.plain(calls.fresh(list(case.args))))
+            outcome = ask(ALL[id], local(ALL[id].reference), case)
+            assert outcome.error is None
