@@ -1,0 +1,19 @@
+"""What all tests share."""
+
+import os
+
+import pytest
+from jaxtyping import install_import_hook
+
+# Shapes written in signatures are checked whenever a test calls the function.
+install_import_hook(["course_lib.nn", "course_lib.models"], "beartype.beartype")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A laptop may lack Chromium or bubblewrap, and a test then skips by name; in CI nothing may go untested."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} skipped, which CI does not allow: {call.excinfo.value}"
+    return report
