@@ -91,7 +91,7 @@ def curves(
     if chance is not None:
         ax.axhline(chance, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         ends.append((f"{chance_label} {chance:.3g}", INK, None, chance))
-    name_at_end(ax, ends)
+    name_at_end(ax, ends, fig.get_figheight())
     return fig
 
 
@@ -105,12 +105,12 @@ def points(label: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
     return xs, ys
 
 
-def name_at_end(ax: Axes, ends: Sequence[tuple[str, str, float | None, float]]) -> None:
+def name_at_end(ax: Axes, ends: Sequence[tuple[str, str, float | None, float]], height: float) -> None:
     """Write each label to the right of its line, moved apart where they would overlap."""
     to_axes = ax.transData + ax.transAxes.inverted()
-    x0 = ax.get_xlim()[0]
-    wanted = [float(to_axes.transform((x0, y))[1]) for *_, y in ends]
-    gap = 1.45 * SIZE / 72 / (ax.figure.get_figheight() * 0.78)  # a line of text, in axes heights
+    left = ax.get_xlim()[0]
+    wanted = [float(to_axes.transform((left, y))[1]) for *_, y in ends]
+    gap = 1.45 * SIZE / 72 / (height * 0.78)  # a line of text, in axes heights
     for i, y in zip(order(wanted), spread(sorted(wanted), gap), strict=True):
         label, colour, x, value = ends[i]
         tip = (1.0, wanted[i]) if x is None else tuple(to_axes.transform((x, value)))

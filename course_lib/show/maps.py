@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -105,8 +105,8 @@ def heatmap(
     names = list(rows or map(str, range(n_rows))), list(columns or map(str, range(n_columns)))
     longest = max(map(len, names[1]))
     turn = longest > 12 or longest * n_columns > 60
-    width = max(len(f"{value:{fmt}}") for value in table.flat) if numbers else 1
-    width = 0.085 * max(width, 0 if turn else longest) + 0.14
+    digits = max(len(f"{value:{fmt}}") for value in table.flat) if numbers else 1
+    width = 0.085 * max(digits, 0 if turn else longest) + 0.14
     fig, ax = axes(1.7 + width * n_columns, 1.3 + 0.24 * n_rows)
     top = float(np.nanmax(np.abs(table))) or 1.0
     low, high = (-top, top) if diverging else (min(0.0, float(np.nanmin(table))), float(np.nanmax(table)) or 1.0)
@@ -148,7 +148,7 @@ def draw(
     cmap: Any,
     low: float = 0.0,
     high: float = 1.0,
-    aspect: str = "equal",
+    aspect: Literal["equal", "auto"] = "equal",
     turn: bool | None = None,
     size: float = SIZE - 1,
 ) -> AxesImage:

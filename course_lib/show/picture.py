@@ -6,10 +6,10 @@ import base64
 import struct
 from html import escape
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot
-from matplotlib.artist import Artist
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -76,21 +76,18 @@ def png_size(png: bytes) -> tuple[int, int]:
 
 
 def soften_black(fig: Figure) -> None:
-    """Recolour the black text, axes and ticks that matplotlib draws by default."""
-    for artist in fig.findobj(lambda a: isinstance(a, Text | Line2D | Spine)):
-        if isinstance(artist, Spine):
-            if is_black(artist.get_edgecolor()):
-                artist.set_edgecolor(INK)
-        elif is_black(artist.get_color()) and not on_own_ground(artist):
-            artist.set_color(INK)
-            if isinstance(artist, Line2D):
-                artist.set_markeredgecolor(INK)
+    """Recolour the black text, axes and ticks that matplotlib draws by default; text marked "on-cell" stays black."""
+    for text in fig.findobj(Text):
+        if isinstance(text, Text) and is_black(text.get_color()) and text.get_gid() != "on-cell":
+            text.set_color(INK)
+    for line in fig.findobj(Line2D):
+        if isinstance(line, Line2D) and is_black(line.get_color()):
+            line.set_color(INK)
+            line.set_markeredgecolor(INK)
+    for spine in fig.findobj(Spine):
+        if isinstance(spine, Spine) and is_black(spine.get_edgecolor()):
+            spine.set_edgecolor(INK)
 
 
-def is_black(colour: object) -> bool:
-    return to_rgba(colour)[:3] == (0.0, 0.0, 0.0) if colour is not None else False
-
-
-def on_own_ground(artist: Artist) -> bool:
-    """Whether the artist was marked as lying on an opaque cell, where black is right on every page."""
-    return artist.get_gid() == "on-cell"
+def is_black(colour: Any) -> bool:
+    return to_rgba(colour)[:3] == (0.0, 0.0, 0.0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 
@@ -27,12 +25,12 @@ RAMP = LinearSegmentedColormap.from_list("course", ["#f3f6f9", "#9cc6e3", "#0072
 PALE = LinearSegmentedColormap.from_list("course_pale", ["#f6f8fa", "#76b5df"])
 PALE_DIVERGING = LinearSegmentedColormap.from_list("course_diverging", ["#efa878", "#f6f6f6", "#76b5df"])
 
-Colour = str | Sequence[float]
+Colour = str | tuple[float, float, float] | tuple[float, float, float, float]
 
 
 def luminance(colour: Colour) -> float:
     """Relative luminance of a colour, 0 to 1 (WCAG 2.2, definition of relative luminance)."""
-    channels = np.array(to_rgb(colour))
+    channels = np.asarray(to_rgb(colour), dtype=float)
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
@@ -46,5 +44,5 @@ def contrast(one: Colour, other: Colour) -> float:
 def mirrored(colour: Colour) -> str:
     """The colour that a dark page shows in place of `colour`: DARK_FILTER, computed (Filter Effects Module Level 1)."""
     half_turn = np.array([[-0.574, 1.430, 0.144], [0.426, 0.430, 0.144], [0.426, 1.430, -0.856]])
-    turned = np.clip(half_turn @ (1 - np.array(to_rgb(colour))), 0, 1)
+    turned = np.clip(half_turn @ (1 - np.asarray(to_rgb(colour), dtype=float)), 0, 1)
     return to_hex(np.clip(1.2 * turned, 0, 1))
