@@ -36,7 +36,7 @@ def from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GPT:
     family = fields.get("general.architecture")
     if family != "llama":
         raise ValueError(f'a GGUF file of architecture "{family}" is not supported; pass one of "llama"')
-    hf = {"model_type": "llama", "tie_word_embeddings": "output.weight" not in tensors}
+    hf: dict[str, Any] = {"model_type": "llama", "tie_word_embeddings": "output.weight" not in tensors}
     hf["vocab_size"] = tensors["token_embd.weight"].shape[0]
     for key, value in fields.items():
         if key.startswith("llama."):

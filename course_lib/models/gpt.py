@@ -82,7 +82,7 @@ class GPT(nn.Module):
         """Variance kept through every layer; the 2 n_layers branches together add about as much as one (GPT-2)."""
         embedding_std = 0.5 / math.sqrt(self.config.d_model)  # GPT-2's 0.02 at its 768, and small logits at any width
         for name, module in self.named_modules():
-            if isinstance(module, nn.Embedding):
+            if isinstance(module, nn.Embedding | Learned):
                 nn.init.normal_(module.weight, std=embedding_std)
             elif isinstance(module, nn.Linear) and name != "head":
                 branch_end = name.endswith((".out", ".down"))
@@ -123,14 +123,16 @@ class GPT(nn.Module):
             ) from None
 
         options: dict[str, Any] = {"mask": mask, "causal": causal}
-        if self.config.position == "sinusoidal":
-            x = x * math.sqrt(self.config.d_model) + self.position(n, ids.device)  # scaled as in Vaswani, section 3.4
-        elif self.config.position == "learned":
-            x = x + self.position(n, ids.device)
-        elif self.config.position == "rope":
-            options["rotary"] = self.position(n, ids.device)
-        elif self.position is not None:
-            options["bias"] = self.position(n, ids.device)
+        places = None if self.position is None else self.position(n, ids.device)
+        match self.config.position:
+            case "sinusoidal":
+                x = x * math.sqrt(self.config.d_model) + places  # scaled as in Vaswani et al. 2017, section 3.4
+            case "learned":
+                x = x + places
+            case "rope":
+                options["rotary"] = places
+            case "alibi" | "t5":
+                options["bias"] = places
 
         weights = []
         for layer, block in enumerate(self.blocks):

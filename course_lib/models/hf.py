@@ -159,7 +159,7 @@ def _rename(name: str, names: Mapping[str, str]) -> str:
 def _gpt2_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     ours = {}
     for name, tensor in state.items():
-        if name.endswith(("attn.bias", "attn.masked_bias")):
+        if name.endswith((".attn.bias", ".attn.masked_bias")):
             continue  # the causal mask, which old files carry along
         is_matrix = ".c_" in name and name.endswith("weight")  # GPT-2 stores input by output, torch output by input
         ours[_rename(name, GPT2_NAMES)] = tensor.t().contiguous() if is_matrix else tensor

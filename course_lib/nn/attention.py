@@ -1,6 +1,8 @@
 """Attention: scaled dot product, its masks, and the multi-head layer (Vaswani et al. 2017, section 3.2)."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -101,8 +103,8 @@ class MultiHeadAttention(nn.Module):
         # One matrix for queries, keys and values, in this order: one large product is faster than three small ones.
         self.qkv = nn.Linear(d_model, (n_heads + 2 * self.n_kv_heads) * self.head_dim, bias=bias)
         self.out = nn.Linear(d_model, d_model, bias=bias)
-        self.attend = attention
-        self.rotate = rotate
+        self.attend: Callable[..., Any] = attention
+        self.rotate: Callable[..., Tensor] = rotate
 
     def forward(
         self,
@@ -130,18 +132,15 @@ class MultiHeadAttention(nn.Module):
             query_key = self.rotate(query_key, *rotary)
         query, key = query_key.split((self.n_heads, self.n_kv_heads), dim=1)
 
-        weights = None
-        if self.attend is not attention:
-            mixed, weights = self._attend_with_own(query, key, value, mask, bias, causal, return_weights)
-        elif return_weights:
-            mixed, weights = attention(query, key, value, mask, bias, True, causal=causal)
+        if self.attend is attention:
+            result = attention(query, key, value, mask, bias, return_weights, causal=causal)
+            mixed, weights = result if isinstance(result, tuple) else (result, None)
         else:
-            mixed = attention(query, key, value, mask, bias, causal=causal)
-
+            mixed, weights = self._attend_with_own(query, key, value, mask, bias, causal, return_weights)
         if head_mask is not None:
             mixed = mixed * head_mask[:, None, None]
         output = self.out(mixed.transpose(1, 2).flatten(2))
-        return (output, weights) if return_weights else output
+        return output if weights is None else (output, weights)
 
     def _attend_with_own(
         self,

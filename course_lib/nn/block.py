@@ -35,4 +35,4 @@ class Block(nn.Module):
         mixed, weights = mixed if return_weights else (mixed, None)
         x = x + mixed
         x = x + self.feed_forward(self.norm2(x))
-        return (x, weights) if return_weights else x
+        return x if weights is None else (x, weights)

@@ -32,14 +32,19 @@ class Sinusoidal(nn.Module):
         return self.table(n, self.d_model).to(device)
 
 
-class Learned(nn.Embedding):
+class Learned(nn.Module):
     """One trained vector a position. Positions beyond the trained ones share the last vector."""
+
+    def __init__(self, context: int, d_model: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(context, d_model))
+        nn.init.normal_(self.weight, std=0.02)
 
     def forward(self, n: int, device: torch.device | None = None) -> Float[Tensor, "n d_model"]:
         """Positions 0 to n-1."""
-        if n <= self.num_embeddings:
+        if n <= len(self.weight):
             return self.weight[:n]
-        return super().forward(torch.arange(n, device=device).clamp(max=self.num_embeddings - 1))
+        return self.weight[torch.arange(n, device=device).clamp(max=len(self.weight) - 1)]
 
 
 class RotaryTable(nn.Module):
@@ -102,6 +107,8 @@ def alibi_bias(
 
 class ALiBi(nn.Module):
     """ALiBi's bias for any number of positions; `slopes` can be overwritten and is not trained."""
+
+    slopes: Tensor
 
     def __init__(self, n_heads: int) -> None:
         super().__init__()

@@ -50,7 +50,11 @@ class History:
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or its gradient is NaN or infinite; the model still has the weights from before that step."""
+    """The loss or its gradient is NaN or infinite. The model has the weights from before that step; see `history`."""
+
+    def __init__(self, message: str, history: History) -> None:
+        super().__init__(message)
+        self.history = history
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -103,7 +107,7 @@ def train(
                 norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
                 number, size = torch.stack((value.detach(), norm)).tolist()  # one wait for the device, not two
                 if not math.isfinite(number + size):
-                    raise TrainingDiverged(_diverged(label, step, number, size, rate))
+                    raise TrainingDiverged(_diverged(label, step, number, size, rate), history)
                 optimizer.step()
                 history.step.append(step)
                 history.loss.append(number)

@@ -1,0 +1,71 @@
+"""Our GPT gives the logits of transformers, on random small models through padding and at several lengths."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from parity import GPT2, LLAMA, assert_parity, gpt2, lengths, llama, made, quick, seeds
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from course_lib.models import from_hf
+from course_lib.models.hf import config_from_hf
+
+
+@quick
+@given(gpt2, seeds, lengths, st.sampled_from(["left", "right"]))
+def test_gpt2(settings, seed, lengths, side):
+    theirs = made(GPT2LMHeadModel, GPT2Config(**settings), seed)
+    ours = from_hf(theirs.config.to_dict(), theirs.state_dict())
+    assert_parity(ours, theirs, lengths, side)
+    assert not ours.training
+
+
+@quick
+@given(llama, seeds, lengths, st.sampled_from(["left", "right"]))
+def test_llama(settings, seed, lengths, side):
+    theirs = made(LlamaForCausalLM, LlamaConfig(**settings), seed)
+    assert_parity(from_hf(theirs.config.to_dict(), theirs.state_dict()), theirs, lengths, side)
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "name"),
+    [
+        (GPT2, {"model_type": "mistral"}, "mistral"),
+        (GPT2, {"activation_function": "relu"}, "activation_function"),
+        (GPT2, {"scale_attn_weights": False}, "scale_attn_weights"),
+        (GPT2, {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+        (GPT2, {"add_cross_attention": True}, "add_cross_attention"),
+        (GPT2, {"a_setting_of_next_year": 3}, "a_setting_of_next_year"),
+        (GPT2, {"vocab_size": None}, "no vocab_size"),
+        (LLAMA, {"hidden_act": "gelu"}, "hidden_act"),
+        (LLAMA, {"head_dim": 16}, "head_dim"),
+        (LLAMA, {"attention_bias": True}, "mlp_bias"),
+        (LLAMA, {"mlp_bias": True}, "mlp_bias"),
+        (LLAMA, {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
+        (LLAMA, {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_type='yarn'"),
+        (LLAMA, {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
+        (LLAMA, {"sliding_window": 128}, "sliding_window"),
+    ],
+)
+def test_what_we_do_not_have_is_refused_by_name(base, change, name):
+    assert config_from_hf(base.to_dict())
+    with pytest.raises(ValueError, match=name):
+        config_from_hf(base.to_dict() | change)
+
+
+def test_older_configs_write_theta_by_itself():
+    settings = LLAMA.to_dict() | {"rope_parameters": None, "rope_theta": 500.0}
+    assert config_from_hf(settings).rope_theta == 500.0
+
+
+def test_missing_and_odd_tensors_are_listed():
+    model = LlamaForCausalLM(LLAMA)
+    state = model.state_dict()
+    state["model.layers.0.self_attn.rotary.weight"] = torch.ones(1)
+    del state["model.norm.weight"]
+    state["model.embed_tokens.weight"] = torch.ones(3, 8)
+    with pytest.raises(RuntimeError, match=r"(?s)norm\.weight.*self_attn\.rotary\.weight.*tokens\.weight.*\[3, 8\]"):
+        from_hf(LLAMA.to_dict(), state)
+    del state["model.layers.0.self_attn.q_proj.weight"]
+    with pytest.raises(RuntimeError, match=r"attention\.qkv\.weight"):
+        from_hf(LLAMA.to_dict(), state)
