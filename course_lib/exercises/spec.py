@@ -25,6 +25,8 @@ class Handle(Protocol):
 class Subject(Protocol):
     """The code under test, in this process or behind a sandbox: the same three verbs either way."""
 
+    changed: int | str | None  # position or name of the first argument that a call has changed in place
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function. Arguments and results are tensors, arrays, numbers, strings, lists, dicts or None."""
 

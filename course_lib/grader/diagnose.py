@@ -135,8 +135,9 @@ def _argument(exercise: Exercise, key: int | str | None) -> str:
 
 def _tensor_names(exercise: Exercise, case: Case) -> list[str]:
     """What to call each tensor argument of a case, in order."""
-    names = []
-    for key, value in [*enumerate(case.args), *case.kwargs.items()]:
+    names: list[str] = []
+    items: list[tuple[int | str, Any]] = [*enumerate(case.args), *case.kwargs.items()]
+    for key, value in items:
         names += [_argument(exercise, key) for leaf in leaves(value) if isinstance(leaf, torch.Tensor)]
     return names
 

@@ -180,11 +180,10 @@ def _rounded_like(like: Any, value: Any) -> Any:
 
 
 def _alike(exercise: Exercise, case: Case, a: Outcome, b: Outcome) -> bool:
+    if a.error and b.error:
+        return a.error["type"] == b.error["type"] and a.error["message"] == b.error["message"]
     if a.error or b.error:
-        return bool(a.error and b.error) and (a.error["type"], a.error["message"]) == (
-            b.error["type"],
-            b.error["message"],
-        )
+        return False
     if a.changed != b.changed:
         return False
     # A little wider than for a right answer, since both sides are in the dtype of the case.

@@ -19,8 +19,9 @@ import torch
 
 SEED = 20170612  # any number: both sides seed alike before each call
 LONGEST_MESSAGE = 300
-_NOT_THEIRS = tuple(
-    str(Path(f).resolve().parents[n]) for f, n in ((torch.__file__, 1), (os.__file__, 0), (__file__, 2))
+_NOT_THEIRS = (
+    *(str(Path(file).resolve().parents[n]) for file, n in ((torch.__file__, 1), (os.__file__, 0), (__file__, 0))),
+    *("<frozen", "<__array", "<reference"),
 )
 
 
@@ -118,7 +119,8 @@ class Local:
     """
 
     def __init__(self, target: Any, cotangent: Callable[..., torch.Tensor]):
-        self.target, self.cotangent, self.changed = target, cotangent, None
+        self.target, self.cotangent = target, cotangent
+        self.changed: int | str | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.run(self.target, args, kwargs)
@@ -158,9 +160,9 @@ class Local:
                 result = plain(output)
                 parts = [t for t in leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad]
                 wanted = [t for t in inputs if t.requires_grad] + [p for _, p in parameters if p.requires_grad]
-                found = iter([None] * len(wanted))
+                found: Iterator[torch.Tensor | None] = iter([None] * len(wanted))
                 if parts and wanted:
-                    total = sum((t * self.cotangent(t.shape, t.dtype)).sum() for t in parts)
+                    total = torch.stack([(t * self.cotangent(t.shape, t.dtype)).sum() for t in parts]).sum()
                     found = iter(torch.autograd.grad(total, wanted, allow_unused=True))
         finally:
             self._note_changes((args, kwargs), (given_args, given_kwargs))
@@ -170,7 +172,7 @@ class Local:
         return answer
 
     def _note_changes(self, before: tuple[tuple, dict], after: tuple[tuple, dict]) -> None:
-        pairs = [*enumerate(zip(before[0], after[0], strict=True))]
+        pairs: list[tuple[int | str, tuple[Any, Any]]] = [*enumerate(zip(before[0], after[0], strict=True))]
         pairs += [(key, (value, after[1][key])) for key, value in before[1].items()]
         for key, (old, new) in pairs:
             if self.changed is None and not same(plain(old), plain(new)):
@@ -232,7 +234,8 @@ def describe_error(error: BaseException) -> dict[str, Any]:
     line = text = None
     for frame, number in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
-        if not file.startswith((*_NOT_THEIRS, "<frozen", "<__array")):
+        ours = str(frame.f_globals.get("__name__", "")).startswith("course_lib.")
+        if not ours and not file.startswith(_NOT_THEIRS):
             line, text = number, linecache.getline(file, number).strip() or None
     if isinstance(error, SyntaxError) and line is None:
         line, text = error.lineno, (error.text or "").strip() or None

@@ -1,0 +1,249 @@
+"""Grading a folder: every file gets a verdict, whatever is in it, and none can harm another."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from course_lib import exercises
+from course_lib.errors import CourseError
+from course_lib.grader import sandbox as sandboxes
+from course_lib.grader.exam import Exam
+from course_lib.grader.read import Notebook, Unreadable, read
+from course_lib.grader.report import exercise_entry, harmless, report_folder, sha256, write, write_report, write_tables
+from course_lib.grader.submission import grade
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+NOTHING = Notebook([], digest="")
+
+
+@dataclass
+class Entry:
+    """A file of the folder: its name in the grades, where its report goes, and what could be read."""
+
+    name: str
+    path: Path
+    folder: Path
+    notebook: Notebook = NOTHING
+    lab: str = ""
+    reason: str | None = None  # why it is ungradable
+
+
+def grade_folder(
+    submissions: Path | str,
+    out: Path | str,
+    lab: str | None = None,
+    seed: int | None = None,
+    jobs: int | None = None,
+    sandbox: str = "auto",
+) -> int:
+    """Grade every notebook below a folder; returns the exit code, 0 when every file got a verdict.
+
+    lab: grade all files as this lab; by default the lab of a file is the one that owns most of its marks.
+    seed: of the hidden cases; by default a secret one, kept in `out`. Files unchanged since they were graded
+    with the same seed and the same exercises are not graded again.
+    """
+    began = time.monotonic()
+    submissions, out = Path(submissions), Path(out)
+    if lab is not None and lab not in exercises.labs():
+        raise CourseError(f"there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
+    if sandbox not in ("auto", "require", "off"):
+        raise CourseError(f"--sandbox is auto, require or off, not {sandbox!r}")
+    if jobs is not None and jobs < 1:
+        raise CourseError("--jobs must be at least 1")
+    files, ignored = _find(submissions)
+    _prepare(out)
+    try:
+        level = sandboxes.choose(sandbox)
+    except sandboxes.SandboxError as error:
+        raise CourseError(str(error)) from error
+    print(level.sentence, flush=True)
+
+    seed = _secret(out) if seed is None else seed
+    identity = {"seed_id": sha256(f"course seed {seed}")[:12], "sandbox": level.name, "course": _course_digest()}
+    taken: set[str] = set()
+    entries = [_entry(path, submissions, report_folder(out, _name(path, submissions), taken), lab) for path in files]
+    reports = {e.name: _ungradable(e, identity) for e in entries if e.reason}
+    reports |= {e.name: old for e in entries if not e.reason and (old := _graded_before(e, identity))}
+    waiting = [e for e in entries if e.name not in reports]
+    kept = sum(not e.reason for e in entries) - len(waiting)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    exams = {slug: _exams(slug, seed) for slug in {e.lab for e in waiting if e.lab}}
+    failures = _grade_all(waiting, exams, level, identity, reports, jobs or os.cpu_count() or 1)
+    torch.set_num_threads(threads)
+
+    for entry in entries:
+        if entry.reason:
+            write_report(entry.folder, reports[entry.name])
+    done = [reports[e.name] for e in entries if e.name in reports]
+    write_tables(out, {"seed_id": identity["seed_id"], "sandbox": level.name}, done)
+    _summary(done, ignored, kept, failures, out, time.monotonic() - began)
+    return 1 if failures else 0
+
+
+def _find(submissions: Path) -> tuple[list[Path], int]:
+    """All notebooks below a folder, in order, and how many other files there are. Links to folders are not followed."""
+    if not submissions.is_dir():
+        raise CourseError(f"{submissions} is not a folder; give the folder that holds the submitted notebooks")
+    files, ignored = [], 0
+    for folder, folders, names in os.walk(submissions):
+        folders[:] = sorted(f for f in folders if f not in (".ipynb_checkpoints", "__MACOSX"))
+        for name in sorted(names):
+            if name.endswith(".ipynb") and not name.startswith("._"):
+                files.append(Path(folder) / name)
+            else:
+                ignored += 1
+    if not files:
+        raise CourseError(f"there is no notebook (*.ipynb) below {submissions}")
+    return files, ignored
+
+
+def _prepare(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise CourseError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
+
+
+def _secret(out: Path) -> int:
+    """The seed of this folder of grades: made once, kept where only the instructor looks, never in a report."""
+    path = out / "seed.json"
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["seed"])
+    except FileNotFoundError:
+        seed = secrets.randbits(63)
+        write(path, json.dumps({"seed": seed}))  # mode 600
+        return seed
+    except (ValueError, KeyError, TypeError) as error:
+        raise CourseError(f"{path} is damaged; restore it, or delete it to grade everything afresh") from error
+
+
+def _course_digest() -> str:
+    """Of all that decides a grade: exercises and grader."""
+    sources = sorted([*_PACKAGE.glob("exercises/*.py"), *_PACKAGE.glob("grader/**/*.py")])
+    return sha256(*(path.read_bytes() for path in sources))[:12]
+
+
+def _exams(slug: str, seed: int) -> list[Exam]:
+    exams = []
+    for exercise in exercises.of_lab(slug):
+        exams.append(Exam(exercise, int(sha256(f"{seed} {exercise.id}")[:15], 16)))
+        _ = exams[-1].rivals  # now, since afterwards several threads read them
+    return exams
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix().removesuffix(".ipynb")
+
+
+def _entry(path: Path, root: Path, folder: Path, lab: str | None) -> Entry:
+    entry = Entry(_name(path, root), path, folder)
+    try:
+        entry.notebook = read(path)
+    except Unreadable as error:
+        entry.reason = str(error)
+        return entry
+    owners = Counter(slug for id in entry.notebook.marks if (slug := exercises.lab_of(id)))
+    if lab is not None:
+        entry.lab = lab
+        if lab not in owners:
+            other = f"; it looks like {owners.most_common(1)[0][0]}" if owners else ""
+            entry.reason = f"it has no exercise of {lab}{other}"
+    elif owners:
+        entry.lab = min(owners, key=lambda slug: (-owners[slug], slug))
+    else:
+        entry.reason = "it has no exercise: no cell begins with a mark such as `# EXERCISE: softmax`"
+    return entry
+
+
+def _graded_before(entry: Entry, identity: dict[str, str]) -> dict[str, Any] | None:
+    try:
+        report = json.loads((entry.folder / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    wanted = {**identity, "name": entry.name, "lab": entry.lab, "file": entry.notebook.digest, "verdict": "graded"}
+    return report if all(report.get(key) == value for key, value in wanted.items()) else None
+
+
+def _report(entry: Entry, identity: dict[str, str], verdict: str, reason: str | None, results: dict) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "lab": entry.lab or None,
+        "verdict": verdict,
+        "reason": reason,
+        "points": round(sum(e["points"] for e in results.values()), 2),
+        "max_points": sum(e["max_points"] for e in results.values()),
+        "exercises": results,
+        "file": entry.notebook.digest,
+        **identity,
+    }
+
+
+def _ungradable(entry: Entry, identity: dict[str, str]) -> dict[str, Any]:
+    return _report(entry, identity, "ungradable", entry.reason, {})
+
+
+def _grade_all(
+    waiting: list[Entry], exams: dict[str, list[Exam]], level: sandboxes.Level, identity: dict, reports: dict, jobs: int
+) -> list[str]:
+    """Grade in parallel, each report written as soon as it is there; returns what went wrong on our side."""
+    stop, failures = threading.Event(), []
+
+    def one(entry: Entry) -> dict[str, Any] | None:
+        if stop.is_set():
+            return None
+        graded = grade(entry.notebook, exams[entry.lab], level)
+        report = _report(entry, identity, "graded", None, {g.exercise.id: exercise_entry(g) for g in graded})
+        write_report(entry.folder, report)
+        return report
+
+    bar = tqdm(total=len(waiting), unit="notebook", desc="grading", disable=None)
+    with bar, ThreadPoolExecutor(min(jobs, max(1, len(waiting)))) as pool:
+        running = {pool.submit(one, entry): entry for entry in waiting}
+        try:
+            for future in as_completed(running):
+                bar.update()
+                entry = running[future]
+                try:
+                    reports[entry.name] = future.result()
+                except Exception as error:  # ours, not the submission's; the others go on
+                    failures.append(f"{harmless(entry.name)}: {type(error).__name__}: {error}")
+        except KeyboardInterrupt:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            print("Stopping after the submissions in hand; the same command goes on from here.", file=sys.stderr)
+            raise
+    return failures
+
+
+def _summary(done: list[dict], ignored: int, kept: int, failures: list[str], out: Path, seconds: float) -> None:
+    graded = [r for r in done if r["verdict"] == "graded"]
+    bad = [r for r in done if r["verdict"] != "graded"]
+    again = f", {kept} of them unchanged since last time" if kept else ""
+    print(f"Graded {len(graded)} of {len(done) + len(failures)} notebooks{again}, in {seconds:.0f} s.")
+    for report in bad:
+        print(f"  ungradable: {harmless(report['name'])}: {report['reason']}")
+    for failure in failures:
+        print(f"  not graded, a failure of the grader: {failure}", file=sys.stderr)
+    if ignored:
+        print(f"  {ignored} other files were left alone.")
+    print(f"Grades: {out / 'grades.csv'}")

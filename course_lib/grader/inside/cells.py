@@ -1,0 +1,125 @@
+"""What a notebook cell contains: magics taken out, its statements, the names that each defines and uses.
+
+It runs in the worker, before any submitted code does: even a source made to crash the parser harms only its own file.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+MOST_MAGICS = 100
+_MAGIC = re.compile(r"^(\s*)(?:[%!?].*|.*=\s*[%!].*|.*\?\s*)$")
+_FOREIGN = re.compile(r"^%%(?!time|timeit|capture|prun)")  # %%bash, %%html, ...: the cell is not Python
+
+
+def analyse(source: str) -> dict[str, Any]:
+    """One cell as plain data.
+
+    source: the cell with magics and shell lines replaced by `pass`, so that line numbers stay.
+    error: why it is not Python, or None.
+    statements: for each statement of the top level, whether it is `kept` from an unmarked cell (an import, definition
+    or literal constant), the names that it `defines` and `uses`, the dotted names that it `mentions`, its `imports`
+    {alias: name}, and whether one of them is a `star`.
+    """
+    if _FOREIGN.match(source.lstrip()):
+        return {"source": "", "error": None, "statements": []}
+    try:
+        cleaned, tree = _without_magics(source)
+        return {"source": cleaned, "error": None, "statements": [_statement(node) for node in tree.body]}
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = f" at line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        return {"source": source, "error": f"{type(error).__name__}{line}: {str(error)[:200]}", "statements": []}
+
+
+def _without_magics(source: str) -> tuple[str, ast.Module]:
+    """Take out only lines at which Python stumbles: a line of a string may well begin with % or end in ?."""
+    lines = source.split("\n")
+    for _ in range(MOST_MAGICS):
+        try:
+            text = "\n".join(lines)
+            return text, ast.parse(text)
+        except SyntaxError as error:
+            number = (error.lineno or 0) - 1
+            found = _MAGIC.match(lines[number]) if 0 <= number < len(lines) else None
+            if not found:
+                raise
+            lines[number] = f"{found[1]}pass"
+    raise ValueError(f"more than {MOST_MAGICS} lines of magics")
+
+
+def _statement(node: ast.stmt) -> dict[str, Any]:
+    imports = _imports(node)
+    return {
+        "line": node.lineno,
+        "kept": _is_kept(node),
+        "defines": sorted(_defined(node)),
+        "uses": sorted({n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}),
+        "star": "*" in imports,
+        "mentions": sorted(set(_dotted_names(node))),
+        "imports": imports,
+    }
+
+
+def _is_kept(node: ast.stmt) -> bool:
+    if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return True
+    if isinstance(node, ast.Try):
+        return all(isinstance(inner, (ast.Import, ast.ImportFrom)) for inner in node.body)
+    if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return all(isinstance(t, (ast.Name, ast.Tuple)) for t in targets) and _is_literal(node.value)
+    return False
+
+
+def _is_literal(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp):  # 1 / 8, 4 * 64
+        return _is_literal(node.left) and _is_literal(node.right)
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+def _defined(node: ast.AST) -> Iterator[str]:
+    """Names bound at the level of the module, not those inside functions and classes."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield node.name
+    elif isinstance(node, (ast.Import, ast.ImportFrom)):
+        yield from _imports(node)
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    elif not isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+        for child in ast.iter_child_nodes(node):
+            yield from _defined(child)
+
+
+def _imports(node: ast.AST) -> dict[str, str]:
+    found = {}
+    for n in ast.walk(node):
+        if isinstance(n, ast.Import):
+            for alias in n.names:
+                # `import a.b` binds a; `import a.b as c` binds c to a.b
+                found[alias.asname or alias.name.split(".")[0]] = (
+                    alias.name if alias.asname else alias.name.split(".")[0]
+                )
+        elif isinstance(n, ast.ImportFrom):
+            found.update({alias.asname or alias.name: f"{n.module}.{alias.name}" for alias in n.names})
+    return found
+
+
+def _dotted_names(node: ast.AST) -> Iterator[str]:
+    """`F.softmax` and `x.softmax(...)` alike; where the left side is no name it becomes an empty one: `.softmax`."""
+    for n in ast.walk(node):
+        if isinstance(n, ast.Name):
+            yield n.id
+        elif isinstance(n, ast.Attribute):
+            parts: list[str] = []
+            inner: ast.expr = n
+            while isinstance(inner, ast.Attribute):
+                parts.append(inner.attr)
+                inner = inner.value
+            yield ".".join([inner.id if isinstance(inner, ast.Name) else "", *reversed(parts)])

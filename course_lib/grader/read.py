@@ -1,0 +1,95 @@
+"""Reading a submitted notebook, of which nothing is trusted but the source of its code cells."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LARGEST_FILE = 25 * 2**20
+LARGEST_SOURCE = 2 * 2**20
+_MARK = re.compile(r"^\s*#\s*EXERCISE:\s*([\w.-]+)", re.MULTILINE)
+
+
+class Unreadable(Exception):
+    """The file is no notebook; the message says why and, where there is a way, what to do."""
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """The sources of the code cells; a digest of the file; for each exercise id, the cells that carry its mark."""
+
+    cells: list[str]
+    digest: str
+    marks: dict[str, list[int]] = field(default_factory=dict)
+
+
+def read(path: Path) -> Notebook:
+    """Read a notebook of format 3 or 4; Unreadable for anything else."""
+    data = _bytes(path)
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        document = json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"it is not UTF-8 text (byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"JSON error at line {error.lineno}: {error.msg}") from None
+    except (RecursionError, ValueError):
+        raise Unreadable("its JSON is nested too deep or has numbers without end") from None
+    cells = _sources(document)
+    if sum(map(len, cells)) > LARGEST_SOURCE:
+        raise Unreadable(f"its code is longer than {LARGEST_SOURCE // 2**20} MB")
+    marks: dict[str, list[int]] = {}
+    for number, source in enumerate(cells):
+        for id in _MARK.findall(source):
+            marks.setdefault(id, []).append(number)
+    return Notebook(cells, digest, marks)
+
+
+def _bytes(path: Path) -> bytes:
+    """The content of a plain file: no link, no pipe or device that might never end."""
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise Unreadable("it is not a plain file (a link, folder or device)")
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Unreadable("it is not a plain file (a link, folder or device)")
+            data = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise Unreadable(f"it cannot be opened: {error.strerror}") from None
+    if not data:
+        raise Unreadable("it is empty")
+    if len(data) > LARGEST_FILE:
+        raise Unreadable(f"it is larger than {LARGEST_FILE // 2**20} MB; clear its outputs and save it again")
+    return data
+
+
+def _sources(document: object) -> list[str]:
+    if not isinstance(document, dict):
+        raise Unreadable("it is JSON, but not a notebook")
+    version = document.get("nbformat")
+    if version == 4:
+        cells, key = document.get("cells"), "source"
+    elif version == 3:
+        sheets = document.get("worksheets")
+        sheets = sheets if isinstance(sheets, list) else []
+        lists = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
+        cells, key = [cell for cells in lists if isinstance(cells, list) for cell in cells], "input"
+    else:
+        raise Unreadable("it is not a notebook of format 3 or 4")
+    if not isinstance(cells, list):
+        raise Unreadable("it has no list of cells")
+    found = []
+    for cell in cells:
+        if isinstance(cell, dict) and cell.get("cell_type") == "code":
+            source = cell.get(key)
+            if isinstance(source, list):
+                source = "".join(line for line in source if isinstance(line, str))
+            if isinstance(source, str):
+                found.append(source.replace("\r\n", "\n").replace("\r", "\n").replace("\0", ""))
+    return found

@@ -1,0 +1,129 @@
+"""Grades as files: a report for each submission, and the tables of the class."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from course_lib.grader.submission import Graded
+
+TABLES = ("grades.csv", "grades.json", "seed.json")
+
+
+def exercise_entry(graded: Graded) -> dict[str, Any]:
+    """What a report says about one exercise; no number of the hidden cases is in it."""
+    verdict, exercise = graded.verdict, graded.exercise
+    checks: list[dict[str, Any]] = []
+    mistake = diagnosis = None
+    if verdict is None:
+        summary = f"Not graded: {graded.problem}."
+    elif not verdict.started:
+        summary = "Not started yet."
+    else:
+        summary = "All checks passed."
+        if not verdict:
+            summary = f"{sum(verdict.passed)} of {len(verdict.passed)} checks passed."
+        checks = [{"name": c.name, "passed": ok} for c, ok in zip(verdict.cases, verdict.passed, strict=True)]
+        mistake, diagnosis = verdict.mistake, verdict.diagnosis
+    return {
+        "title": exercise.title,
+        "points": graded.points,
+        "max_points": exercise.points,
+        "summary": summary,
+        "checks": checks,
+        "mistake": mistake,
+        "diagnosis": diagnosis,
+        "notes": graded.notes,
+        "flags": graded.flags,
+        "see": exercise.see,
+    }
+
+
+def write_report(folder: Path, report: dict[str, Any]) -> None:
+    """Write report.json and report.html; the JSON last, since its presence means that both are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / "report.html", _template().render(report))
+    write(folder / "report.json", json.dumps(report, indent=1))
+
+
+def write_tables(out: Path, header: dict[str, Any], reports: Iterable[dict[str, Any]]) -> None:
+    """Write grades.json and grades.csv for the class."""
+    reports = list(reports)
+    kept = ("points", "max_points", "mistake", "flags")
+    rows = [
+        {
+            **{key: report[key] for key in ("name", "lab", "verdict", "reason")},
+            "exercises": {id: {key: e[key] for key in kept} for id, e in report["exercises"].items()},
+        }
+        for report in reports
+    ]
+    write(out / "grades.json", json.dumps({**header, "submissions": rows}, indent=1))
+    ids = list(dict.fromkeys(id for report in reports for id in report["exercises"]))
+    table = io.StringIO()
+    writer = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(["name", "lab", "verdict", "reason", "points", "max_points", *ids, "flags"])
+    for report in reports:
+        entries = report["exercises"]
+        flags = "; ".join(f"{id}: {', '.join(e['flags'])}" for id, e in entries.items() if e["flags"])
+        cells = [report["name"], report["lab"] or "", report["verdict"], report["reason"] or ""]
+        points = [
+            report["points"],
+            report["max_points"],
+            *(entries[id]["points"] if id in entries else "" for id in ids),
+        ]
+        writer.writerow([*map(harmless, cells), *points, harmless(flags)])
+    write(out / "grades.csv", table.getvalue())
+
+
+def harmless(text: str) -> str:
+    """Text that a spreadsheet will not take for a formula, on one line."""
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") else text
+
+
+def report_folder(out: Path, name: str, taken: set[str]) -> Path:
+    """A folder below `out` for a submission, which no name chosen by a student can make collide with another file."""
+    reserved = (*TABLES, "report.json", "report.html")
+    parts = [part + "_" if part.casefold().rstrip("_") in reserved else part for part in name.split("/")]
+    folder = "/".join(parts)
+    while folder.casefold() in taken:
+        folder += "_"
+    taken.add(folder.casefold())
+    return out / folder
+
+
+def write(path: Path, text: str) -> None:
+    """Write a whole file or nothing."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def sha256(*texts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode() if isinstance(text, str) else text)
+    return digest.hexdigest()
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("report.html")

@@ -1,0 +1,233 @@
+"""Where submitted code runs: the strongest wall that works on this machine, chosen by trying and said out loud.
+
+Level "bwrap" (bubblewrap): no network, no file but Python, the library without exercises and grader, and a small /tmp;
+its own processes, gone with it. Level "limits": limits on memory, time, files and processes only, which stop
+accidents, but not somebody who wants to read files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from course_lib.grader import processes
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_INSIDE = Path(__file__).resolve().parent / "inside"
+MB = 2**20
+LIMITS = {
+    "RLIMIT_DATA": 2048 * MB,  # torch imports under 512
+    "RLIMIT_FSIZE": 16 * MB,
+    "RLIMIT_NOFILE": 64,
+    "RLIMIT_NPROC": 16,
+    "RLIMIT_CPU": 120,
+    "RLIMIT_CORE": 0,
+}
+SCRATCH = 64 * MB
+RESIDENT = 3072 * MB  # all processes of a worker together, watched by the grader
+_users = itertools.count(1_900_000_000 + os.getpid() % 100_000 * 1000)  # ids that no account has: a count each
+
+
+class SandboxError(Exception):
+    """No worker can be started, or not at the level that was asked for."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """name: "bwrap" or "limits". sentence: what is announced. user: whether workers become another user."""
+
+    name: str
+    sentence: str
+    user: bool
+    own_namespace: bool = False  # bwrap: a user namespace for callers without rights; root needs none
+
+
+@dataclass
+class Process:
+    """A started worker: its process, the socket to it, what it wrote to stderr, and its scratch folder."""
+
+    popen: subprocess.Popen
+    control: socket.socket
+    errors: IO[bytes]
+    folder: tempfile.TemporaryDirectory
+    level: Level = field(repr=False)
+
+    def complaint(self) -> str:
+        """The last line that the worker wrote to stderr."""
+        self.errors.seek(0)
+        lines = self.errors.read(2**20).decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def stop(self) -> None:
+        """End the worker and everything that it started; returns when they are gone."""
+        self.control.close()
+        processes.end(self.popen)
+        self.errors.close()
+        self.folder.cleanup()
+
+
+def choose(wish: str = "auto") -> Level:
+    """The strongest level that works here, "bwrap" or nothing for "require", no walls for "off".
+
+    SandboxError, with the reason, when the wish cannot be met.
+    """
+    if os.name != "posix":
+        raise SandboxError("grading needs Linux or macOS; on Windows, run it in WSL")
+    failures = []
+    for level in _candidates():
+        if wish == "off" and level.name == "bwrap":
+            continue
+        if wish == "require" and level.name != "bwrap":
+            break
+        reason = _probe(level)
+        if reason is None:
+            return level
+        failures.append(f"{level.name}: {reason}")
+    if shutil.which("bwrap") is None and wish != "off":
+        failures.append("bwrap is not installed (Debian, Ubuntu: sudo apt install bubblewrap)")
+    raise SandboxError("no sandbox works here. " + "; ".join(failures))
+
+
+def start(level: Level) -> Process:
+    """Start a worker; it says so with one byte on its control socket."""
+    ours, theirs = socket.socketpair()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115, closed in Process.stop
+    folder = _folder()
+    try:
+        command = _command(level, folder.name, {"socket": theirs.fileno()})
+        popen = subprocess.Popen(
+            command,
+            env={"PATH": "/usr/bin:/bin", **_ENVIRONMENT},
+            cwd="/" if level.name == "bwrap" else f"{folder.name}/scratch",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise SandboxError(f"the worker cannot be started: {error}") from error
+    finally:
+        theirs.close()
+    return Process(popen, ours, errors, folder, level)
+
+
+_ENVIRONMENT = {
+    "HOME": "/tmp",
+    "USER": "learner",
+    "LANG": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+def _candidates() -> Iterator[Level]:
+    root = os.geteuid() == 0
+    if sys.platform == "linux" and shutil.which("bwrap"):
+        told = "Sandbox: bubblewrap. Submitted code sees no network, none of your files and no other submission."
+        if root:  # the kernel counts no processes of root, so the worker becomes another user
+            yield Level("bwrap", told, user=True)
+        yield Level("bwrap", told, user=False, own_namespace=True)
+    weak = (
+        "Sandbox: LIMITS ONLY (time, memory, files, processes). bubblewrap is not used or does not work here, so "
+        "submitted code can read files and use the network{}. Grade only people you trust, or install bubblewrap."
+    )
+    if root:
+        yield Level("limits", weak.format(" as a user without rights"), user=True)
+    yield Level("limits", weak.format(" as you can"), user=False)
+
+
+def _folder() -> tempfile.TemporaryDirectory:
+    """The worker's program: files of `inside` and the form of an exercise, which holds no answers."""
+    folder = tempfile.TemporaryDirectory(prefix="course-worker-", ignore_cleanup_errors=True)
+    os.chmod(folder.name, 0o755)
+    for file in (*_INSIDE.glob("*.py"), _PACKAGE / "exercises" / "spec.py"):
+        shutil.copy(file, folder.name)
+        os.chmod(f"{folder.name}/{file.name}", 0o644)
+    os.mkdir(f"{folder.name}/scratch")
+    os.chmod(f"{folder.name}/scratch", 0o777)
+    return folder
+
+
+def _command(level: Level, folder: str, options: dict) -> list[str]:
+    bwrap = level.name == "bwrap"
+    options = {
+        "uid": next(_users) if level.user else 0,
+        "alone": bwrap,
+        "limits": LIMITS,
+        "library": "/course" if bwrap else str(_PACKAGE.parent),
+        **options,
+    }
+    worker = "/course/inside/worker.py" if bwrap else f"{folder}/worker.py"
+    walls = _bwrap(level, folder) if bwrap else []
+    return [*walls, sys.executable, worker, json.dumps(options)]
+
+
+def _bwrap(level: Level, folder: str) -> list[str]:
+    system = []
+    for path in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
+        if os.path.islink(path):
+            system += ["--symlink", os.readlink(path), path]
+        elif os.path.isdir(path):
+            system += ["--ro-bind", path, path]
+    for path in ("/etc/ld.so.cache", "/etc/alternatives"):
+        system += ["--ro-bind-try", path, path]
+    paths = sysconfig.get_paths()
+    python = {sys.prefix, *map(os.path.realpath, (sys.prefix, sys.base_prefix, paths["purelib"], paths["platlib"]))}
+    for path in sorted(p for p in python if not p.startswith("/usr/")):
+        for parent in reversed(Path(path).parents[:-1]):  # bubblewrap would make them for root alone
+            system += ["--perms", "0755", "--dir", str(parent)]
+        system += ["--ro-bind", path, path]
+    hidden = [f"/course/course_lib/{room}" for room in ("grader", "exercises")]
+    hidden += [
+        str(_PACKAGE / room) for room in ("grader", "exercises") if any(_PACKAGE.is_relative_to(p) for p in python)
+    ]
+    if level.own_namespace:
+        rights = ["--unshare-all", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534"]
+    else:
+        rights = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+        rights += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    return [
+        *(str(shutil.which("bwrap")), *rights, "--die-with-parent", "--new-session"),
+        *("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),
+        *("--perms", "1777", "--size", str(SCRATCH), "--tmpfs", "/tmp"),
+        *("--ro-bind", "/usr", "/usr", *system),
+        *("--perms", "0755", "--dir", "/course"),
+        *("--ro-bind", str(_PACKAGE), "/course/course_lib", "--ro-bind", folder, "/course/inside"),
+        *(word for path in hidden for word in ("--perms", "0555", "--tmpfs", path, "--remount-ro", path)),
+        *("--remount-ro", "/", "--chdir", "/tmp"),
+        "--",
+    ]
+
+
+def _probe(level: Level) -> str | None:
+    """None when a worker can start at this level, else the reason why not."""
+    with _folder() as folder:
+        try:
+            done = subprocess.run(
+                _command(level, folder, {}),
+                env={"PATH": "/usr/bin:/bin", **_ENVIRONMENT},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=60,
+                start_new_session=True,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+    if done.returncode == 0 and done.stdout.strip() == b"ready":
+        return None
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"
