@@ -59,7 +59,7 @@ def grade(
                 graded.problem = f"its cell is not valid Python ({problems[id]})"
                 continue
             failed = [r.exercise for r in results[:-1] if not r.verdict]
-            needed, replaced = _plan(exercise, units, failed)
+            needed, replaced = _plan(exercise, _all_needs(exercise, exams), units, failed)
             if replaced:
                 names = ", ".join(f"`{e.name}`" for e in replaced)
                 graded.notes.append(f"It builds on {names}, which did not pass; the reference took the place of it.")
@@ -117,27 +117,39 @@ def _units(notebook: Notebook, worker: Worker) -> tuple[list[Unit], dict[str, st
     return units, problems, aliases
 
 
-def _plan(exercise: Exercise, units: list[Unit], failed: list[Exercise]) -> tuple[list[Unit], list[Exercise]]:
+def _all_needs(exercise: Exercise, exams: Sequence[Exam]) -> set[str]:
+    """Ids of the exercises that this one builds on, directly or through others."""
+    needs_of = {exam.exercise.id: exam.exercise.needs for exam in exams}
+    found: set[str] = set()
+    frontier = set(exercise.needs)
+    while frontier:
+        found |= frontier
+        frontier = {need for id in frontier for need in needs_of.get(id, ())} - found
+    return found
+
+
+def _plan(
+    exercise: Exercise, needs: set[str], units: list[Unit], failed: list[Exercise]
+) -> tuple[list[Unit], list[Exercise]]:
     """The units that an exercise needs, in the order of the notebook, and the failed exercises replaced among them.
 
     Only what the exercise's cell uses, directly or through other cells: what else hangs or fails is another's matter.
     """
-    names = {e.id: e.name for e in failed}
-    wanted = {
-        u for u in range(len(units)) if units[u].id == exercise.id or units[u].id in exercise.needs or units[u].star
-    }
-    frontier = set(wanted)
+    wanted = {n for n, unit in enumerate(units) if unit.id == exercise.id or unit.id in needs or unit.star}
+    frontier = wanted
     while frontier:
-        uses = set().union(*(units[u].uses for u in frontier))
-        frontier = {u for u in range(len(units)) if u not in wanted and units[u].defines & uses}
-        wanted |= frontier
-    needed = [units[u] for u in sorted(wanted)]
-    used_ids = {u.id for u in needed} | set(exercise.needs)
-    replaced = [e for e in failed if e.id in used_ids and e.id != exercise.id]
-    kept = [u for u in needed if u.id == exercise.id or u.id not in names or u.defines - {names[u.id]}]
-    substitutes = [Unit(f"<reference {e.id}>", reference_source(e)) for e in replaced]
-    own = [u for u in kept if u.id == exercise.id]
-    return [*(u for u in kept if u.id != exercise.id), *substitutes, *own], replaced
+        uses = set().union(*(units[n].uses for n in frontier))
+        frontier = {n for n, unit in enumerate(units) if n not in wanted and unit.defines & uses}
+        wanted = wanted | frontier
+    needed = [units[n] for n in sorted(wanted)]
+    own = [unit for unit in needed if unit.id == exercise.id]
+    others = [unit for unit in needed if unit.id != exercise.id]
+    used = needs | {unit.id for unit in others if unit.id}
+    replaced = {e.id: e for e in failed if e.id in used}
+    # A failed cell still runs where it defines more than its exercise, such as a helper.
+    others = [u for u in others if u.id not in replaced or u.defines - {replaced[u.id].name}]
+    references = [Unit(f"<reference {e.id}>", reference_source(e)) for e in replaced.values()]
+    return [*others, *references, *own], list(replaced.values())
 
 
 def _flags(exercise: Exercise, units: list[Unit], aliases: dict[str, str]) -> list[str]:
