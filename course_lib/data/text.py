@@ -65,7 +65,7 @@ def _king_james() -> str:
 
 def windows(
     tokens: Int[Tensor, " tokens"], length: int, batch: int, generator: torch.Generator
-) -> Int[Tensor, "batch length+1"]:
+) -> Int[Tensor, "{batch} {length}+1"]:
     """Random windows of a token sequence, one longer than the model's context: inputs [:, :-1], targets [:, 1:].
 
     Every window that fits is equally likely. Raises ValueError when none fits.

@@ -73,7 +73,10 @@ def gpt2() -> Tokenizer:
 
 @functools.cache
 def smollm2() -> Tokenizer:
-    """SmolLM2's tokenizer: 49,152 tokens, each digit its own; `<|im_start|>` and `<|im_end|>` bound a chat turn."""
+    """SmolLM2's tokenizer: 49,152 tokens, each digit its own; `<|im_start|>` and `<|im_end|>` bound a chat turn.
+
+    It has no token for 21 of the 256 bytes (some control characters, unassigned parts of Unicode) and drops those.
+    """
     from course_lib.data.pretrained import smollm2_fields
 
     return from_gguf(smollm2_fields())

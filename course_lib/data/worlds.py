@@ -73,7 +73,7 @@ class AssociativeRecall:
         asked = torch.randint(self.n_pairs, (batch, 1), generator=generator)
         return RecallBatch(keys, values, keys.gather(1, asked)[:, 0], values.gather(1, asked)[:, 0])
 
-    def tokens(self, batch: RecallBatch) -> Int[Tensor, "batch 2*pairs+1"]:
+    def tokens(self, batch: RecallBatch) -> Int[Tensor, "batch position"]:
         """The same questions as one sequence `k1 v1 k2 v2 ... query`; value v is the token n_keys + v."""
         pairs = torch.stack([batch.keys, batch.values + self.n_keys], dim=2).flatten(1)
         return torch.cat([pairs, batch.query[:, None]], dim=1)
@@ -162,6 +162,6 @@ def _combine(a: list[int], b: list[int]) -> list[int]:
     return [sum(math.comb(n, k) * a[k] * b[n - k] for k in range(n + 1)) for n in range(len(a))]
 
 
-def _permutations(batch: int, n: int, generator: torch.Generator) -> Int[Tensor, "batch n"]:
+def _permutations(batch: int, n: int, generator: torch.Generator) -> Int[Tensor, "{batch} {n}"]:
     """A random order of 0 .. n-1 in every row."""
     return torch.rand(batch, n, generator=generator, dtype=torch.float64).argsort(dim=1)

@@ -1,0 +1,63 @@
+"""SmolLM2's weights as tensors: right values, once in memory. (The model's loss is tested with the models.)"""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.data import fetch, pretrained
+
+
+def test_fields_and_tensors():
+    fields, tensors = pretrained.smollm2()
+    width, inner, layers = fields["llama.embedding_length"], fields["llama.feed_forward_length"], 30
+    assert (width, inner, fields["llama.block_count"]) == (576, 1536, layers)
+    assert len(tensors) == 2 + 9 * layers
+    assert tensors["token_embd.weight"].shape == (49_152, width)
+    assert tensors["blk.7.ffn_up.weight"].shape == (inner, width)
+    assert tensors["blk.7.attn_k.weight"].shape == (192, width)
+    assert sum(t.numel() for t in tensors.values()) == 134_515_008
+    for name, tensor in tensors.items():
+        assert tensor.dtype == torch.float32, name
+        assert tensor.is_contiguous()
+        assert tensor.isfinite().all()
+
+
+def test_the_caller_may_change_them():
+    tensors = pretrained.smollm2()[1]
+    for name in ("output_norm.weight", "blk.0.attn_q.weight", "token_embd.weight"):  # stored in 32, 4 and 8 bits
+        tensors[name].zero_()
+        assert pretrained.smollm2()[1][name].any()
+    pretrained.smollm2_fields().clear()
+    assert pretrained.smollm2_fields()
+
+
+def test_four_bit_blocks_are_read_as_the_format_says():
+    """Q4_1: 32 weights in 20 bytes: scale and minimum as float16, then 16 bytes whose low halves come first."""
+    tensors = pretrained.smollm2()[1]
+    stored = next(t for t in pretrained._read()[1] if t.name == "blk.3.ffn_gate.weight")
+    blocks = np.asarray(stored.data).reshape(-1, 20)
+    scale, minimum = np.ascontiguousarray(blocks[:, :4]).view(np.float16).astype(np.float32).T[:, :, None]
+    weights = np.concatenate([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], axis=1) * scale + minimum
+    assert np.array_equal(weights.ravel(), tensors["blk.3.ffn_gate.weight"].numpy().ravel())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
+def test_there_is_no_second_copy():
+    """The process grows by the tensors (538 MB), the mapped file (98 MB) and the reader's lists, at its peak too."""
+    program = """
+import re
+from pathlib import Path
+from course_lib.data import pretrained
+# Of this program alone: what getrusage tells includes the process that started it.
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+before = peak()
+tensors = pretrained.smollm2()[1]
+print(peak() - before)
+"""
+    fetch("smollm2-135m-instruct")
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    tensors = 538e6
+    assert tensors < int(out) < 2 * tensors  # a second copy would come on top of the file

@@ -1,0 +1,146 @@
+"""Tokenizers: characters, and the two byte-level BPEs against those of transformers on the same files."""
+
+import copy
+
+import pytest
+import torch
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
+
+from course_lib.data import fetch, tokenizers
+from course_lib.data.pretrained import smollm2_fields
+
+SAMPLES = [
+    "",
+    "Hello world",
+    "In 1984, it cost $23.50; 3.14159 != 22/7!",
+    "  leading spaces\n\n\n\ttabs   and trailing  ",
+    "naïve café — “quotes” 你好，世界 🐿️ ∑∞ ¡olé! Приветствую",
+    "I'm you're we've DON'T it'd she'll",
+    "def f(x):\n    return x**2  # squares\n",
+    "http://example.org/?q=a%20b&c=d_e-f",
+    "\u0000\ufffd\u200b\u00a0",
+    "a" * 300,
+    "<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n",
+    "<|im_start|<|im_end|>|><|endoftext|> text <|im_sta rt|>",
+]
+
+# The bytes for which SmolLM2 has no token: six control characters, the first bytes of planes 4 to 11 of
+# Unicode, where nothing is assigned yet, and those that never occur in UTF-8.
+MISSING = {0x04, 0x06, 0x13, 0x14, 0x16, 0x1D, 0xC0, 0xC1, 0xF1, 0xF2, *range(0xF5, 0x100)}
+
+texts = st.one_of(
+    st.sampled_from(SAMPLES),
+    st.text(max_size=60),
+    st.lists(st.sampled_from(["<|im_start|>", "<|im_end|>", " ", "the", "12", "½", "\n", "é", "'s", "<"])).map("".join),
+)
+
+
+@pytest.fixture(scope="module")
+def hf_smollm2():
+    name = "SmolLM2-135M-Instruct.Q4_1.gguf"
+    return transformers.AutoTokenizer.from_pretrained(fetch("smollm2-135m-instruct"), gguf_file=name)
+
+
+@pytest.fixture(scope="module")
+def hf_smollm2_with_digits(hf_smollm2):
+    """Its GGUF reader leaves out the step of `smollm` that sets every digit apart, which "  0" shows."""
+    tokenizer = copy.deepcopy(hf_smollm2.backend_tokenizer)
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, tokenizer.pre_tokenizer])
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def hf_gpt2():
+    folder = fetch("gpt2-vocabulary")
+    return transformers.GPT2TokenizerFast(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
+
+
+@given(text=texts)
+def test_smollm2_is_that_of_transformers(hf_smollm2, text):
+    ours = tokenizers.smollm2()
+    ids = ours.encode(text).ids
+    if not any(c.isnumeric() for c in text):
+        assert ids == hf_smollm2.encode(text, add_special_tokens=False)
+    if not MISSING & set(text.encode()):
+        assert ours.decode(ids, skip_special_tokens=False) == text
+
+
+@given(text=texts)
+def test_smollm2_is_that_of_transformers_once_it_sets_digits_apart(hf_smollm2_with_digits, text):
+    assert tokenizers.smollm2().encode(text).ids == hf_smollm2_with_digits.encode(text, add_special_tokens=False).ids
+
+
+@given(text=texts)
+def test_gpt2_is_that_of_transformers(hf_gpt2, text):
+    ours = tokenizers.gpt2()
+    ids = ours.encode(text).ids
+    assert ids == hf_gpt2.encode(text)
+    assert ours.decode(ids, skip_special_tokens=False) == text
+
+
+def test_gpt2_hello_world():
+    assert tokenizers.gpt2().encode("Hello world").ids == [15496, 995]
+    assert tokenizers.gpt2().get_vocab_size() == 50_257
+    assert tokenizers.gpt2().encode("<|endoftext|>").ids == [50_256]
+
+
+@pytest.mark.parametrize("text", ["2024", "x½½", "٣٤", "ⅧⅨ", " 7 8"])
+def test_each_digit_is_a_token(text):
+    tokenizer = tokenizers.smollm2()
+    for token in tokenizer.encode(text).offsets:
+        piece = text[slice(*token)]
+        assert sum(c.isnumeric() for c in piece) <= 1
+        assert len(piece) == 1 or not any(c.isnumeric() for c in piece)
+
+
+def test_special_tokens_of_smollm2():
+    tokenizer = tokenizers.smollm2()
+    assert tokenizer.get_vocab_size() == 49_152
+    for token, number in {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2}.items():
+        assert tokenizer.encode(f"a{token}b").ids[1] == number
+    assert tokenizer.decode([1, tokenizer.token_to_id("Who"), 2]) == "Who"
+
+
+def test_bytes_without_a_token_are_left_out():
+    vocab, alphabet = tokenizers.smollm2().get_vocab(), pre_tokenizers.ByteLevel.alphabet()
+    assert sum(letter not in vocab for letter in alphabet) == len(MISSING)
+    assert tokenizers.smollm2().encode("a\x04b").tokens == ["a", "b"]
+
+
+def test_another_kind_of_gguf_tokenizer_is_refused():
+    fields = smollm2_fields() | {"tokenizer.ggml.pre": "llama-bpe"}
+    with pytest.raises(ValueError, match=r"'gpt2', 'llama-bpe'\) is not supported"):
+        tokenizers.from_gguf(fields)
+
+
+@given(text=st.text())
+def test_characters_and_back(text):
+    tokenizer = tokenizers.CharTokenizer.from_text(text)
+    tokens = tokenizer.encode(text)
+    assert tokens.dtype == torch.int64
+    assert tokens.shape == (len(text),)
+    assert tokenizer.vocab_size == len(set(text))
+    assert tokenizer.decode(tokens) == text
+    assert tokenizer.decode(tokens.tolist()) == text
+
+
+def test_characters_are_sorted_so_that_the_same_text_gives_the_same_tokens():
+    tokenizer = tokenizers.CharTokenizer.from_text("banana")
+    assert tokenizer.characters == "abn"
+    assert tokenizer.encode("nab").tolist() == [2, 0, 1]
+
+
+def test_rare_characters_share_a_token():
+    tokenizer = tokenizers.CharTokenizer.from_text("aaabbbcd", min_count=2)
+    assert tokenizer.characters == "ab\ufffd"
+    assert tokenizer.encode("abcdz").tolist() == [0, 1, 2, 2, 2]
+    assert tokenizers.CharTokenizer.from_text("aabb", min_count=2).characters == "ab"
+
+
+def test_an_unknown_character_is_named():
+    with pytest.raises(ValueError, match="never seen the character 'c'"):
+        tokenizers.CharTokenizer.from_text("ab").encode("abc")
