@@ -74,7 +74,8 @@ display({"text/plain": f"tiny.total = {total}"}, raw=True, metadata=data)"""
 SHARE = """\
 from course_lib.measure import record
 
-record("tiny.share", weights[0, 1].item(), (0.7, 0.8), control=("tiny.even", weights[1, 1].item(), (0.4, 0.6)), seed=0)"""
+control = ("tiny.even", weights[1, 1].item(), (0.4, 0.6))
+record("tiny.share", weights[0, 1].item(), (0.7, 0.8), control, seed=0)"""
 
 WIDGET = """\
 bundle = {"application/vnd.jupyter.widget-view+json": {"model_id": "0" * 32, "version_major": 2, "version_minor": 0},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -22,26 +21,24 @@ MADE_WITH = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme
 
 
 def build(strict: bool = True, only: str | None = None, root: Path | None = None) -> int:
-    """Build the site into `_build/html`; return the exit code.
+    """Build the site into `_build/html`; return 0.
 
-    strict: a broken link or a number that no lab measured is an error (the site then stays as it was).
-    only: run this lab alone. The others appear as they were last run, or without outputs, and nothing is strict.
+    strict: a broken link, or a number that no lab measured, is an error.
+    only: run this lab alone and write `_build/preview`; the other labs appear without results, and nothing is strict.
+    Errors: SiteError says what failed and where; the site that was there stays as it was.
     """
     began = time.monotonic()
-    try:
-        project = find_project(root)
-        if only is not None and only not in project.lab_slugs():
-            raise SiteError(f"there is no lab {only}; there are {', '.join(project.lab_slugs())}")
-        fresh = _build(project, strict and only is None, only)
-    except SiteError as error:
-        print(f"course: {error}", file=sys.stderr)
-        return 1
+    project = find_project(root)
+    if only is not None and only not in project.lab_slugs():
+        raise SiteError(f"there is no lab {only}; there are {', '.join(project.lab_slugs())}")
+    html = project.html if only is None else project.preview
+    fresh = _build(project, html, strict and only is None, only)
     state = "written" if fresh else "unchanged"
-    print(f"site: {state} in {time.monotonic() - began:.0f} s; open {project.html / 'index.html'}")
+    print(f"site: {state} in {time.monotonic() - began:.0f} s; open {html / 'index.html'}")
     return 0
 
 
-def _build(project: Project, strict: bool, only: str | None) -> bool:
+def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool:
     """Execute, collect, stage, render. True when pages were written, False when nothing had changed."""
     notebooks = {lab: read_lab(project, lab) for lab in project.lab_slugs()}
     executed = run_labs(project, notebooks, only)
@@ -52,13 +49,13 @@ def _build(project: Project, strict: bool, only: str | None) -> bool:
     measured = {lab: dict(notebook.metadata.get("course", {})) for lab, notebook in executed.items()}
     staged = stage(project, pages, measured, records.merge(project, numbers))
 
-    stamp = project.build / "site.stamp"
+    stamp = html.with_suffix(".stamp")
     tools = [f"{name} {version(name)}" for name in MADE_WITH]
     state = digest_of(digest_of_tree(staged), digest_of_tree(Path(__file__).parent), str(strict), *tools)
-    if stamp.is_file() and stamp.read_text() == state and (project.html / "index.html").is_file():
+    if stamp.is_file() and stamp.read_text() == state and (html / "index.html").is_file():
         return False
     stamp.unlink(missing_ok=True)
-    render(project, strict)
+    render(project, html, strict)
     write_atomically(stamp, state)
     return True
 
@@ -76,7 +73,7 @@ def read_lab(project: Project, lab: str) -> NotebookNode:
 def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | None = None) -> dict[str, NotebookNode]:
     """Every lab executed: from the cache where nothing that it depends on has changed, otherwise now."""
     surroundings = cache.surroundings(project)
-    solved = {lab: solve(notebook) for lab, notebook in notebooks.items()}
+    solved = {lab: _solved(lab, notebook) for lab, notebook in notebooks.items()}
     keys = {lab: cache.key(notebook, surroundings) for lab, notebook in solved.items()}
     executed = {lab: kept for lab in notebooks if (kept := cache.load(project, keys[lab]))}
     todo = {lab: solved[lab] for lab in notebooks if lab not in executed and only in (None, lab)}
@@ -92,6 +89,13 @@ def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | N
         if failures := execute(project, todo, keep):
             raise SiteError(_report(failures))
     return {lab: executed[lab] for lab in notebooks if lab in executed}
+
+
+def _solved(lab: str, notebook: NotebookNode) -> NotebookNode:
+    try:
+        return solve(notebook)
+    except LookupError as error:
+        raise SiteError(f"labs/{lab}.ipynb: {error}") from None
 
 
 def _report(failures: list[Failure]) -> str:

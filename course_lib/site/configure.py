@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +41,10 @@ class Repository:
 
 
 def parse(url: str, ref: str = "main") -> Repository | None:
-    """The repository of an address, or None for an empty one. Errors: SiteError that says what an address looks like."""
+    """The repository of an address, or None for an empty one.
+
+    Errors: SiteError that says what an address looks like.
+    """
     url = url.strip().removesuffix("/").removesuffix(".git")
     if not url:
         return None
@@ -53,25 +55,21 @@ def parse(url: str, ref: str = "main") -> Repository | None:
     return Repository(url, ref)
 
 
-def configure(repository_url: str, ref: str = "main", root: Path | None = None) -> int:
-    """Write the address into `_config.yml`, the labs' setup cells, README.md and CITATION.cff; return the exit code.
+def configure(repository_url: str, ref: str = "main", root: Path | None = None) -> None:
+    """Write the address into `_config.yml`, the labs' setup cells, README.md and CITATION.cff.
 
     Calling it again changes nothing; calling it with another address leads every link there; "" removes them.
+    Errors: SiteError for a malformed address or ref; then nothing is written.
     """
-    try:
-        project, repository = find_project(root), parse(repository_url, ref)
-        texts = {path: path.read_text(encoding="utf8") for path in _files(project)}
-        changed = {path: new for path, old in texts.items() if (new := rewrite(project, path, old, repository)) != old}
-    except SiteError as error:
-        print(f"course: {error}", file=sys.stderr)
-        return 1
+    project, repository = find_project(root), parse(repository_url, ref)
+    texts = {path: path.read_text(encoding="utf8") for path in _files(project)}
+    changed = {path: new for path, old in texts.items() if (new := rewrite(project, path, old, repository)) != old}
     for path, text in changed.items():
         write_atomically(path, text)
     names = [str(path.relative_to(project.root)) for path in changed]
     print(f"changed {', '.join(names)}" if names else "nothing to change")
     if repository and not repository.on_github:
         print("Colab and Binder buttons appear for repositories on github.com only.")
-    return 0
 
 
 def _files(project: Project) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from course_lib.site.paths import Project
 
 # Thebe would fetch a kernel from another host, and its loader is put on every page twice, even when it is off.
-# Font Awesome's script (1.5 MB) only turns icons into SVG; the theme's style sheet draws the same ones with its web font.
+# Font Awesome's script (1.5 MB) only turns icons into SVG; the theme's style sheet draws them with its web font.
 UNWANTED = re.compile(
     r"""<script\b[^>]*\bsrc="[^"]*(?:fontawesome|sphinx-thebe|thebe)[^"]*\.js[^"]*"[^>]*>\s*</script>
       | <script\b[^>]*>\s*(?:const|var|let)?\s*(?:const\s+)?THEBE_JS_URL\b.*?</script>
@@ -18,14 +18,25 @@ UNWANTED = re.compile(
       | <link\b[^>]*\bhref="[^"]*sphinx-thebe[^"]*"[^>]*>""",
     re.VERBOSE | re.DOTALL,
 )
-UNWANTED_FILES = ("_static/scripts/fontawesome.js*", "_static/sphinx-thebe*", "_sources")
+UNWANTED_FILES = (
+    "_static/scripts/fontawesome.js*",
+    "_static/sphinx-thebe*",
+    "_static/*webpack-macros.html",
+    "_sources",
+)
+# The side bar's arrows have no name that could be read aloud.
+ARROW, NAMED_ARROW = (
+    '<summary><span class="toctree-toggle"',
+    '<summary aria-label="Sections"><span class="toctree-toggle"',
+)
 
 
 def finish(project: Project, html: Path) -> None:
     """Change the site in place."""
     for path in html.rglob("*.html"):
         if "_static" not in path.relative_to(html).parts:
-            path.write_text(UNWANTED.sub("", path.read_text(encoding="utf8")), encoding="utf8")
+            text = UNWANTED.sub("", path.read_text(encoding="utf8")).replace(ARROW, NAMED_ARROW)
+            path.write_text(text, encoding="utf8")
     for pattern in UNWANTED_FILES:
         for path in html.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
 import subprocess
@@ -42,29 +43,27 @@ def _free_name(copy: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, root: Path | None = None) -> int:
-    """Bring `my_labs/` up to date and start JupyterLab in it; return the exit code."""
-    try:
-        project = find_project(root)
-        if fresh and slug is None:
-            raise SiteError("say which lab to renew: course lab SLUG --fresh")
-        made = copy_labs(project, slug if fresh else None)
-        mine = project.root / "my_labs"
-        if slug and not (mine / f"{slug}.ipynb").is_file():
-            raise SiteError(
-                f"there is no lab {slug}; there are {', '.join(sorted(p.stem for p in mine.glob('*.ipynb')))}"
-            )
-        if made:
-            print(f"my_labs: copied {', '.join(path.name for path in made)}")
-        if not start:
-            return 0
-        if importlib.util.find_spec("jupyterlab") is None:
-            raise SiteError("JupyterLab is not installed here: run `make lab`, or pip install '.[lab]'")
-    except SiteError as error:
-        print(f"course: {error}", file=sys.stderr)
-        return 1
+def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, root: Path | None = None) -> None:
+    """Bring `my_labs/` up to date and start JupyterLab in it, until Ctrl-C.
+
+    fresh: renew the lab `slug`, keeping the old copy beside it. start: whether to start JupyterLab.
+    Errors: SiteError for a lab that does not exist, or when JupyterLab is not installed.
+    """
+    project = find_project(root)
+    if fresh and slug is None:
+        raise SiteError("say which lab to renew: course lab SLUG --fresh")
+    made = copy_labs(project, slug if fresh else None)
+    mine = project.root / "my_labs"
+    if slug and not (mine / f"{slug}.ipynb").is_file():
+        raise SiteError(
+            f"there is no lab {slug}; there are {', '.join(sorted(path.stem for path in mine.glob('*.ipynb')))}"
+        )
+    if made:
+        print(f"my_labs: copied {', '.join(path.name for path in made)}")
+    if not start:
+        return
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise SiteError("JupyterLab is not installed here: run `make lab`, or pip install '.[lab]'")
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={mine}"]
-    try:
-        return subprocess.run([*command, *([str(mine / f"{slug}.ipynb")] if slug else [])], check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    with contextlib.suppress(KeyboardInterrupt):
+        subprocess.run([*command, *([str(mine / f"{slug}.ipynb")] if slug else [])], check=False)

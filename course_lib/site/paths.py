@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import course_lib
+from course_lib.errors import CourseError
 
 
-class SiteError(Exception):
-    """Something that the reader can put right; the message is a sentence that says how."""
+class SiteError(CourseError):
+    """The site cannot be built, served or configured as asked; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Project:
     @property
     def html(self) -> Path:
         return self.build / "html"
+
+    @property
+    def preview(self) -> Path:
+        """Where a build of one lab alone goes: never in place of the whole site."""
+        return self.build / "preview"
 
     def documents(self) -> list[str]:
         """The pages named in `_toc.yml`, in reading order, without suffix: `["book/index", "labs/ch01_heads", ...]`."""
@@ -89,7 +95,7 @@ class Project:
 
 
 def find_project(start: Path | None = None) -> Project:
-    """The project that holds `start` (the working directory), else the checkout that `course_lib` was installed from."""
+    """The project that holds `start` (the working directory), else the checkout that `course_lib` comes from."""
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents, Path(course_lib.__file__).resolve().parent.parent):
         if (folder / "_toc.yml").is_file() and (folder / "_config.yml").is_file():

@@ -49,9 +49,8 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
     for lab, records in labs.items():
         for key, record in records.items():
             if key in merged:
-                raise SiteError(
-                    f"{key} is recorded by labs/{merged[key]['lab']}.ipynb and labs/{lab}.ipynb: rename one"
-                )
+                first = merged[key]["lab"]
+                raise SiteError(f"{key} is recorded by both labs/{first}.ipynb and labs/{lab}.ipynb: rename one")
             merged[key] = record
             if record.get("preset") == "gpu":
                 merged[f"gpu:{key}"] = record

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from course_lib.site.finish import finish
 from course_lib.site.paths import Project, SiteError
@@ -16,8 +17,8 @@ PROBLEM = re.compile(r"(WARNING|ERROR|CRITICAL)\b")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def render(project: Project, strict: bool) -> None:
-    """Build the pages into `_build/html`. The earlier site stays as it was unless this one is complete.
+def render(project: Project, target: Path, strict: bool) -> None:
+    """Build the pages into the folder `target`. The earlier site there stays unless this one is complete.
 
     Errors: SiteError, with the warnings, when Sphinx fails or (strict) warns, or when a page is missing.
     """
@@ -49,8 +50,8 @@ def render(project: Project, strict: bool) -> None:
     if missing:
         raise SiteError(f"Jupyter Book reported success but wrote no page for {', '.join(missing)}; see {log}")
     finish(project, html)
-    shutil.rmtree(project.html, ignore_errors=True)
-    html.replace(project.html)
+    shutil.rmtree(target, ignore_errors=True)
+    html.replace(target)
     shutil.rmtree(work, ignore_errors=True)
 
 

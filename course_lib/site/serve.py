@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import webbrowser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,16 +32,12 @@ def server(folder: Path, port: int = 8000) -> ThreadingHTTPServer:
     raise SiteError(f"ports {port} to {port + PORTS_TO_TRY - 1} are all taken: pass another with --port")
 
 
-def serve(port: int = 8000, open_browser: bool = True, root: Path | None = None) -> int:
-    """Serve `_build/html` until Ctrl-C; return the exit code."""
-    try:
-        site = find_project(root).html
-        if not (site / "index.html").is_file():
-            raise SiteError("there is no site yet: run `make book` (or `course book`) first")
-        httpd = server(site, port)
-    except SiteError as error:
-        print(f"course: {error}", file=sys.stderr)
-        return 1
+def serve(port: int = 8000, open_browser: bool = True, root: Path | None = None) -> None:
+    """Serve `_build/html` until Ctrl-C. Errors: SiteError when there is no site or no free port."""
+    site = find_project(root).html
+    if not (site / "index.html").is_file():
+        raise SiteError("there is no site yet: run `make book` (or `course book`) first")
+    httpd = server(site, port)
     address = f"http://127.0.0.1:{httpd.server_address[1]}/"
     print(f"The site is at {address} (Ctrl-C ends)", flush=True)
     if open_browser:
@@ -53,4 +48,3 @@ def serve(port: int = 8000, open_browser: bool = True, root: Path | None = None)
         print()
     finally:
         httpd.server_close()
-    return 0

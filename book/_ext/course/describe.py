@@ -19,13 +19,9 @@ def first_paragraph(doctree: nodes.document) -> str:
     return ""
 
 
-def add_description(
-    app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None
-) -> None:
-    text = first_paragraph(doctree) if doctree is not None else ""
-    context["metatags"] = (
-        context.get("metatags", "") + f'<meta name="description" content="{escape(text or app.config.html_title)}">'
-    )
+def add_description(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None):
+    text = (first_paragraph(doctree) if doctree is not None else "") or app.config.html_title
+    context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{escape(text)}">'
 
 
 def setup(app: Sphinx) -> None:

@@ -61,13 +61,11 @@ class LabDirective(LaunchDirective):
     """The buttons, and what the run cost whose outputs are on the page."""
 
     def run(self) -> list[nodes.Node]:
-        measured = json.loads((Path(self.env.srcdir) / "labs.json").read_text(encoding="utf8")).get(self.arguments[0])
-        note = "This lab has not been run in this build, so it is shown without results."
-        if measured:
-            note = (
-                f"Run by this build in {measured['cpu_seconds']:.0f} CPU-seconds and {measured['peak_mb']:.0f} MB of memory "
-                f"({measured['preset']} preset, commit {measured['commit']})."
-            )
+        lab = json.loads((Path(self.env.srcdir) / "labs.json").read_text(encoding="utf8")).get(self.arguments[0])
+        note = "Not run in this build, so it is shown without results."
+        if lab:
+            cost = f"{lab['cpu_seconds']:.0f} CPU-seconds and {lab['peak_mb']:.0f} MB of memory"
+            note = f"Results as run by this build: {cost} ({lab['preset']} preset, commit {lab['commit']})."
         return [*super().run(), raw(f'<p class="lab-cost">{escape(note)}</p>')]
 
 

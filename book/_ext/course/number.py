@@ -1,7 +1,7 @@
-"""{number}`attention.recall` and {number}`attention.recall .1%`: a number that a lab measured, never one that was typed.
+"""{number}`attention.recall` and {number}`attention.recall .1%`: a number that a lab measured, never one typed in.
 
-A key that no lab of this build recorded is a warning, which fails the strict build. A `gpu:` key that nobody has run yet
-reads "not measured yet".
+A key that no lab of this build recorded is a warning, which fails the strict build. A `gpu:` key that nobody has run
+yet reads "not measured yet".
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def details(record: dict[str, Any]) -> list[tuple[str, str]]:
 def visit_html(self: Any, node: measured) -> None:
     self.course_numbers = getattr(self, "course_numbers", 0) + 1
     tip = f"number-{self.course_numbers}"
-    self.body.append(f'<span class="number"><button type="button" aria-describedby="{tip}">')
+    self.body.append(
+        f'<span class="number"><span class="number-value" role="button" tabindex="0" aria-describedby="{tip}">'
+    )
     node["tip"] = tip
 
 
@@ -85,7 +87,7 @@ def depart_html(self: Any, node: measured) -> None:
         f'<span class="number-row"><span class="number-name">{escape(name)}</span> {escape(text)}</span>'
         for name, text in details(node["record"])
     )
-    self.body.append(f'</button><span class="number-tip" role="tooltip" id="{node["tip"]}">{rows}</span></span>')
+    self.body.append(f'</span><span class="number-tip" role="tooltip" id="{node["tip"]}">{rows}</span></span>')
 
 
 def nothing(self: Any, node: nodes.Node) -> None:

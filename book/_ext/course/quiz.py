@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import textwrap
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -47,47 +47,54 @@ class QuizDirective(SphinxDirective):
     required_arguments = 1
     final_argument_whitespace = True
     has_content = True
-    option_spec = {"id": directives.unchanged_required}
+    option_spec: ClassVar = {"id": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
         name = self.options.get("id")
         if not name or not re.fullmatch(r"[a-z][a-z0-9-]*", name):
             raise self.error("a quiz needs `:id:` in lower-case letters, digits and hyphens")
-        choices = self.choices()
-        if sum(right for right, _, _ in choices) != 1:
-            raise self.error(f"quiz {name} needs exactly one right choice, marked (x)")
+        try:
+            found = choices(list(self.content))
+        except ValueError as error:
+            raise self.error(f"quiz {name}: {error}") from None
         out = quiz("", name=name)
         out += quiz_legend("", "", *self.inline(self.arguments[0]))
-        for number, (right, text, why) in enumerate(choices, 1):
-            if not why.strip():
-                raise self.error(f"quiz {name}: choice {number} needs an explanation, indented on the lines below it")
+        for number, (right, text, why) in enumerate(found, 1):
             choice = quiz_choice("", name=name, number=number, right=right)
             choice += quiz_label("", "", *self.inline(text))
-            self.state.nested_parse(
-                StringList(why.splitlines(), source=self.get_source_info()[0]), self.content_offset, choice
-            )
+            self.parse(why, choice)
             out += choice
         return [out]
 
-    def choices(self) -> list[tuple[bool, str, str]]:
-        """(is right, text, explanation) of each choice."""
-        found: list[tuple[bool, str, list[str]]] = []
-        for line in self.content:
-            if match := CHOICE.match(line):
-                found.append((match["mark"] != " ", match["text"].strip(), []))
-            elif line.strip() and (not found or not line.startswith((" ", "\t"))):
-                raise self.error(f"a quiz has choices such as `( ) text` with indented explanations, not {line!r}")
-            elif found:
-                found[-1][2].append(line)
-        if len(found) < 2:
-            raise self.error("a quiz needs at least two choices")
-        return [(right, text, textwrap.dedent("\n".join(why)).strip()) for right, text, why in found]
+    def parse(self, text: str, into: nodes.Element) -> None:
+        self.state.nested_parse(StringList(text.splitlines(), self.get_source_info()[0]), self.content_offset, into)
 
     def inline(self, text: str) -> list[nodes.Node]:
         """Markdown within one line."""
         holder = nodes.Element()
-        self.state.nested_parse(StringList([text], source=self.get_source_info()[0]), self.content_offset, holder)
+        self.parse(text, holder)
         return [child for block in holder.children for child in block.children]
+
+
+def choices(lines: list[str]) -> list[tuple[bool, str, str]]:
+    """(is right, text, explanation) of each choice. Errors: ValueError that says what a quiz needs."""
+    found: list[tuple[bool, str, list[str]]] = []
+    for line in lines:
+        if match := CHOICE.match(line):
+            found.append((match["mark"] != " ", match["text"].strip(), []))
+        elif found and (not line.strip() or line.startswith((" ", "\t"))):
+            found[-1][2].append(line)
+        elif line.strip():
+            raise ValueError(f"a quiz has choices such as `( ) text` with indented explanations, not {line!r}")
+    if len(found) < 2:
+        raise ValueError("a quiz needs at least two choices")
+    if sum(right for right, _, _ in found) != 1:
+        raise ValueError("a quiz needs exactly one right choice, marked (x)")
+    out = [(right, text, textwrap.dedent("\n".join(why)).strip()) for right, text, why in found]
+    for number, (_, _, why) in enumerate(out, 1):
+        if not why:
+            raise ValueError(f"choice {number} needs an explanation, indented on the lines below it")
+    return out
 
 
 def visit_quiz(self: Any, node: quiz) -> None:

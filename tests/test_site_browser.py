@@ -1,0 +1,188 @@
+"""The built site in a real browser: every page, over http and as a file, light, dark and as wide as a phone."""
+
+import shutil
+import threading
+
+import pytest
+from site_project import ROOT
+
+from course_lib.data.fetch import fetch
+from course_lib.site.build import build
+from course_lib.site.paths import Project
+from course_lib.site.serve import server
+
+PROJECT = Project(ROOT)
+PAGES = [*PROJECT.documents(), "search"]
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync"]
+each_page = pytest.mark.parametrize("name", PAGES)
+
+pytestmark = pytest.mark.book
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+    )
+    if not path:
+        pytest.skip("Chromium is not here: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
+    with playwright.sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=path, args=QUIET)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def site(browser):
+    """The folder of the built site; built now when something has changed."""
+    build(root=ROOT)
+    return PROJECT.html
+
+
+@pytest.fixture(scope="session")
+def http(site):
+    with server(site, 8600) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_address[1]}"
+        httpd.shutdown()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that remembers what it asked of other hosts and what went wrong: `page.elsewhere`, `page.errors`."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.elsewhere, page.errors = [], []
+    near = ("file:", "data:", "blob:", "about:", "http://127.0.0.1:")
+    page.on("request", lambda request: request.url.startswith(near) or page.elsewhere.append(request.url))
+    page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("response", lambda response: response.status >= 400 and page.errors.append(response.url))
+    page.on("requestfailed", lambda request: page.errors.append(f"{request.url} failed"))
+    yield page
+    context.close()
+
+
+def settle(page, address):
+    """Open a page and wait until its formulas are drawn."""
+    page.goto(address, wait_until="load")
+    page.wait_for_function("!document.querySelector('.math') || window.MathJax?.startup?.promise !== undefined")
+    page.evaluate("window.MathJax?.startup?.promise")
+
+
+@each_page
+@pytest.mark.parametrize("over", ["http", "file"])
+def test_a_page_asks_no_other_host_and_reports_no_error(name, over, page, site, http):
+    settle(page, f"{http}/{name}.html" if over == "http" else (site / f"{name}.html").as_uri())
+    page.wait_for_timeout(300)  # what a script starts after loading
+    assert page.elsewhere == []
+    assert page.errors == []
+
+
+def test_the_front_door_leads_to_the_first_page(page, http, site):
+    for address in (f"{http}/", (site / "index.html").as_uri()):
+        page.goto(address)
+        page.wait_for_url(f"**/{PAGES[0]}.html")
+        assert page.errors == []
+
+
+@each_page
+@pytest.mark.parametrize("width", [390, 820])
+def test_nothing_hangs_over_the_edge(name, width, page, http):
+    page.set_viewport_size({"width": width, "height": 844})
+    settle(page, f"{http}/{name}.html")
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    culprits = """width => [...document.querySelectorAll('.bd-article *')]
+        .filter(e => e.getBoundingClientRect().right > width + 1).slice(0, 3).map(e => e.outerHTML.slice(0, 120))"""
+    assert wide <= width, page.evaluate(culprits, width)
+
+
+@each_page
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(name, scheme, page, http):
+    page.emulate_media(color_scheme=scheme)
+    settle(page, f"{http}/{name}.html")
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    # All that folds out is part of the page too.
+    page.evaluate("for (const d of document.querySelectorAll('.bd-article details')) d.open = true")
+    page.evaluate("for (const c of document.querySelectorAll('.quiz-choice')) c.classList.add('shown')")
+    page.evaluate((fetch("axe-core") / "axe.min.js").read_text(encoding="utf8"))
+    found = page.evaluate("async () => (await axe.run()).violations")
+    assert [
+        f"{rule['id']} ({rule['impact']}): {node['html'][:200]}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ] == []
+
+
+@each_page
+def test_formulas_are_drawn_and_pictures_described(name, page, http):
+    settle(page, f"{http}/{name}.html")
+    assert page.locator("mjx-merror").count() == 0
+    assert page.locator(".bd-article .math").count() <= page.locator("mjx-container").count()
+    bare = "[...document.querySelectorAll('.bd-article img, .bd-article svg[role=img]')]"
+    bare += ".filter(e => !(e.alt || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')))"
+    assert page.evaluate(bare + ".map(e => e.outerHTML.slice(0, 150))") == []
+    broken = "[...document.images].filter(e => e.complete && !e.naturalWidth).map(e => e.src)"
+    assert page.evaluate(broken) == []
+
+
+@each_page
+def test_a_quiz_works_from_the_keyboard_alone(name, page, site):
+    settle(page, (site / f"{name}.html").as_uri())
+    for quiz in page.locator("form.quiz").all():
+        status = quiz.get_by_role("status")
+        assert quiz.locator(".quiz-why:visible").count() == 0
+        quiz.get_by_role("button", name="Check").focus()
+        page.keyboard.press("Enter")
+        assert status.inner_text() == "Choose an answer first."
+        radios = quiz.locator("input")
+        radios.first.focus()
+        page.keyboard.press("Space")
+        for number in range(radios.count()):
+            if number:
+                page.keyboard.press("ArrowDown")
+            page.keyboard.press("Enter")
+            choice = quiz.locator(".quiz-choice").nth(number)
+            assert choice.locator(".quiz-why").is_visible()
+            assert choice.locator(".quiz-why").text_content() == status.text_content()
+        assert quiz.locator(".quiz-verdict", has_text="Right.").count() == 1
+    if name.startswith("book/ch"):
+        assert page.locator("form.quiz").count() > 0
+
+
+@each_page
+def test_a_cited_number_tells_how_it_was_measured(name, page, http):
+    page.set_viewport_size({"width": 820, "height": 844})
+    settle(page, f"{http}/{name}.html")
+    for number in page.locator(".number").all():
+        tip = number.get_by_role("tooltip", include_hidden=True)
+        assert not tip.is_visible()
+        number.locator(".number-value").focus()
+        assert tip.is_visible()
+        assert "Run" in tip.inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 820
+        page.keyboard.press("Escape")
+        assert not tip.is_visible()
+
+
+def test_every_page_is_complete_without_scripts(browser, http):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    for name in PROJECT.documents():
+        page.goto(f"{http}/{name}.html")
+        assert page.locator("h1").is_visible()
+        for why in page.locator(".quiz-why").all():
+            assert why.is_visible()
+    context.close()
+
+
+def test_search_finds_a_word_of_the_book(page, http):
+    page.goto(f"{http}/search.html?q=attention")
+    page.wait_for_selector("ul.search li a")
+    assert page.locator("ul.search li a").count() > 0
+    assert page.elsewhere == []

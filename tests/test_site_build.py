@@ -1,0 +1,195 @@
+"""The whole builder on a book of three pages and one lab: kernels and Sphinx really run."""
+
+import json
+import re
+import shutil
+import time
+
+import nbformat
+import pytest
+from site_project import INDEX, ROOT, lab_cells, make_project, write_lab
+
+from course_lib.site import cache, records
+from course_lib.site.build import build, read_lab, run_labs
+from course_lib.site.configure import configure
+from course_lib.site.paths import Project, SiteError, digest_of_tree
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The tiny book, built strictly; tests that change it take a copy."""
+    project = Project(make_project(tmp_path_factory.mktemp("site") / "book"))
+    build(root=project.root)
+    return project
+
+
+@pytest.fixture
+def copied(built, tmp_path):
+    return Project(shutil.copytree(built.root, tmp_path / "book"))
+
+
+def html(project, name):
+    return (project.html / f"{name}.html").read_text(encoding="utf8")
+
+
+def run(project):
+    return run_labs(project, {"tiny": read_lab(project, "tiny")})
+
+
+def test_numbers_on_the_page_were_measured_and_say_how(built):
+    chapter = html(built, "book/chapter")
+    assert re.search(r'class="number-value"[^>]*>2</span>', chapter)
+    assert re.search(r'class="number-value"[^>]*>73\.1%</span>', chapter)
+    assert "0.731 (tiny.share), expected 0.7 to 0.8" in chapter
+    assert "0.5 (tiny.even), expected 0.4 to 0.6" in chapter
+    assert "seed 0, preset cpu, CPU, commit" in chapter
+    assert '<span class="unmeasured">not measured yet</span>' in chapter
+    assert json.loads((built.results / "tiny.json").read_text())["tiny.share"]["band"] == [0.7, 0.8]
+
+
+def test_the_lab_page_has_stub_hints_solution_cost_and_the_learners_notebook(built):
+    lab = html(built, "labs/tiny")
+    assert "NotImplementedError" in lab
+    assert [text for text in ("A hint", "Another hint", "A solution") if f"<summary>{text}</summary>" in lab] == [
+        "A hint",
+        "Another hint",
+        "A solution",
+    ]
+    assert lab.index("<summary>A solution</summary>") < lab.index("amax")
+    assert re.search(r"Results as run by this build: \d+ CPU-seconds and \d+ MB of memory \(cpu preset, commit ", lab)
+    assert "google.colab" not in lab
+    assert "the twin" in lab
+    assert "widget-view" not in lab
+    assert "a widget" not in lab.replace("&quot;a widget&quot;", "").replace("a widget&quot;", "")
+    assert (built.html / "labs" / "tiny.ipynb").read_bytes() == (built.labs / "tiny.ipynb").read_bytes()
+    assert not (built.html / "_sources").exists()
+
+
+def test_quiz_is_plain_html(built):
+    chapter = html(built, "book/chapter")
+    assert chapter.count('<input type="radio" name="sum"') == 3
+    assert chapter.count('data-verdict="right"') == 1
+    assert "<em>their</em> sum" in chapter
+
+
+def test_without_a_repository_there_is_no_button_and_with_one_there_are(built, copied):
+    for name in ("book/chapter", "labs/tiny"):
+        page = html(built, name)
+        assert "colab.research" not in page
+        assert "mybinder" not in page
+        assert "github.com" not in page
+    configure("https://github.com/ana/course", root=copied.root)
+    build(root=copied.root)
+    page = html(copied, "labs/tiny")
+    assert 'href="https://colab.research.google.com/github/ana/course/blob/main/labs/tiny.ipynb"' in page
+    assert 'href="https://mybinder.org/v2/gh/ana/course/main?urlpath=lab/tree/labs/tiny.ipynb"' in page
+    assert "https://github.com/ana/course/edit/main/book/chapter.md" in html(copied, "book/chapter")
+    assert 'COURSE = "git+https://github.com/ana/course@main"' in read_lab(copied, "tiny").cells[1].source
+
+
+def test_nothing_that_nobody_needs_ships(built):
+    for path in built.html.rglob("*.html"):
+        text = path.read_text(encoding="utf8")
+        assert "thebe" not in text.lower(), path
+        assert "fontawesome.js" not in text, path
+        if "_static" not in path.parts:
+            assert 'lang="en"' in text or path.name == "index.html"
+    assert not list(built.html.rglob("*fontawesome.js*"))
+    assert '<meta name="description" content="This book has one chapter and one lab' in html(built, "book/index")
+    assert 'rel="icon"' in html(built, "book/index")
+
+
+def test_building_again_takes_seconds_and_runs_nothing(built, capsys):
+    before, began = digest_of_tree(built.html), time.monotonic()
+    build(root=built.root)
+    assert time.monotonic() - began < 3
+    assert "site: unchanged" in capsys.readouterr().out
+    assert digest_of_tree(built.html) == before
+
+
+def test_a_change_of_prose_runs_no_lab(copied, capsys):
+    (copied.root / "book" / "index.md").write_text(INDEX.replace("{launch}", "New prose."))
+    build(root=copied.root)
+    said = capsys.readouterr().out
+    assert "labs: 1 unchanged" in said
+    assert "running" not in said
+    assert "New prose." in html(copied, "book/index")
+
+
+def test_an_edit_of_the_library_runs_the_labs_again_with_the_edited_library(copied):
+    record = copied.library / "measure" / "record.py"
+    record.write_text(record.read_text().replace("expected", "EDITED"))
+    executed = run(copied)["tiny"]
+    assert "EDITED" in "".join(str(cell.get("outputs")) for cell in executed.cells)
+    assert records.collect("tiny", executed).keys() == {"tiny.total", "tiny.share", "tiny.even"}
+
+
+def test_strict_build_names_every_problem_also_when_repeated_and_leaves_the_site(copied):
+    before = digest_of_tree(copied.html)
+    page = copied.root / "book" / "chapter.md"
+    page.write_text(page.read_text() + "\n{number}`tiny.nosuch` [a](nosuch.md) {ref}`no-such-label` {cite}`nobody`\n")
+    for _ in range(2):
+        with pytest.raises(SiteError) as problem:
+            build(root=copied.root)
+        said = str(problem.value)
+        assert "no lab measured tiny.nosuch" in said
+        assert "nosuch.md" in said
+        assert "no-such-label" in said
+        assert "nobody" in said
+        assert "book/chapter.md:" in said
+        assert str(copied.stage) not in said
+    assert digest_of_tree(copied.html) == before
+    build(strict=False, root=copied.root)
+    assert "not measured yet" in html(copied, "book/chapter")
+
+
+@pytest.mark.parametrize(
+    ("quiz", "sentence"),
+    [
+        ("( ) One.\n    Why.\n( ) Two.\n    Why.", "exactly one right choice"),
+        ("(x) One.\n    Why.\n( ) Two.", "choice 2 needs an explanation"),
+        ("(x) One.\n    Why.", "at least two choices"),
+        ("One.\n(x) Two.\n    Why.", "a quiz has choices such as"),
+    ],
+)
+def test_a_malformed_quiz_is_refused(quiz, sentence, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    from course.quiz import choices
+
+    with pytest.raises(ValueError, match=sentence):
+        choices(quiz.splitlines())
+
+
+def test_a_number_out_of_its_band_stops_the_build_and_nothing_is_kept(copied):
+    cells = lab_cells()
+    cells[6].source = cells[6].source.replace("(0.7, 0.8)", "(0.9, 1.0)")
+    write_lab(copied.root, cells)
+    kept = set(copied.executed.iterdir())
+    with pytest.raises(SiteError) as problem:
+        run(copied)
+    said = str(problem.value)
+    assert "labs/tiny.ipynb: cell share raised OutOfBand: tiny.share" in said
+    assert "control = (" in said  # the traceback, for whoever repairs it
+    assert set(copied.executed.iterdir()) == kept
+
+
+def test_a_lab_whose_kernel_dies_is_reported_with_its_cell_and_the_others_are_kept(copied, capsys):
+    cells = lab_cells()
+    cells.insert(4, nbformat.v4.new_code_cell("import os\nos.kill(os.getpid(), 9)", id="deadly"))
+    write_lab(copied.root, cells)
+    write_lab(copied.root, [nbformat.v4.new_code_cell("print('fine')", id="fine")], "other")
+    labs = {name: read_lab(copied, name) for name in ("tiny", "other")}
+    with pytest.raises(SiteError, match=r"labs/tiny\.ipynb: its kernel did not get past cell deadly"):
+        run_labs(copied, labs)
+    assert "labs: other done in" in capsys.readouterr().out
+    assert cache.load(copied, cache.key(labs["other"], cache.surroundings(copied)))
+
+
+def test_one_lab_alone_goes_to_the_preview(copied):
+    before = digest_of_tree(copied.html)
+    write_lab(copied.root, lab_cells()[:-1])
+    build(only="tiny", root=copied.root)
+    assert (copied.preview / "labs" / "tiny.html").is_file()
+    assert digest_of_tree(copied.html) == before
+    with pytest.raises(SiteError, match="there is no lab nosuch; there are tiny"):
+        build(only="nosuch", root=copied.root)

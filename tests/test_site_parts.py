@@ -1,0 +1,195 @@
+"""The parts of the site builder, one by one: no kernel and no Sphinx is started here."""
+
+import json
+import threading
+import urllib.request
+
+import nbformat
+import pytest
+from site_project import lab_cells, make_project, write_lab
+
+from course_lib.site import cache, records
+from course_lib.site.build import read_lab
+from course_lib.site.configure import configure, parse
+from course_lib.site.labs import copy_labs, open_labs
+from course_lib.site.page import WIDGET, page
+from course_lib.site.paths import Project, SiteError, digest_of_tree, find_project
+from course_lib.site.serve import serve, server
+from course_lib.site.solve import exercise_id, solve
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(make_project(tmp_path / "book"))
+
+
+def output(bundle, **metadata):
+    return nbformat.v4.new_output("display_data", bundle, metadata=metadata)
+
+
+def test_a_solved_lab_has_the_reference_under_the_mark_and_else_differs_in_nothing(project):
+    lab = read_lab(project, "tiny")
+    solved = solve(lab)
+    differ = [cell.id for cell, other in zip(lab.cells, solved.cells, strict=True) if cell != other]
+    assert differ == ["stub"]
+    source = solved.cells[4].source
+    assert source.startswith("# EXERCISE: softmax\ndef softmax(x, dim=-1):")
+    assert "NotImplementedError" not in source
+    assert exercise_id(solved.cells[4]) == "softmax"
+
+
+def test_a_page_shows_the_stub_the_fold_out_solution_and_the_twin(project):
+    lab = read_lab(project, "tiny")
+    executed = solve(lab)
+    widget = {WIDGET: {"model_id": "1"}, "text/plain": "a widget"}
+    executed.cells[-1].outputs = [output({**widget, "text/html": "<p>twin</p>"}), output(widget)]
+    executed.metadata["widgets"] = {"state": {}}
+    shown = page("tiny", lab, executed)
+    assert [cell.id for cell in shown.cells][4:6] == ["stub", "solution-softmax"]
+    assert shown.cells[4].source == lab.cells[4].source
+    assert shown.cells[4].metadata.tags == ["exercise"]
+    assert [dict(out.data) for out in shown.cells[-1].outputs] == [{"text/html": "<p>twin</p>"}]
+    assert "widgets" not in shown.metadata
+    assert shown.cells[0].source.startswith("# A tiny lab\n\n```{lab} tiny\n```\n")
+
+
+def test_records_carry_their_lab_commit_and_command_and_a_control_has_its_own_key(project):
+    lab = read_lab(project, "tiny")
+    control = {"key": "a.control", "value": 0.1, "band": [0, 0.2], "ok": True}
+    record = {"key": "a.value", "value": 0.9, "preset": "cpu", "device": "cpu", "seed": 1, "control": control}
+    lab.cells[5].outputs = [output({"text/plain": ""}, course_record=record)]
+    lab.metadata["course"] = {"commit": "abc"}
+    found = records.collect("tiny", lab)
+    assert found["a.value"] == {**record, "lab": "tiny", "commit": "abc", "command": "course book --only tiny"}
+    assert found["a.control"]["value"] == 0.1
+    assert found["a.control"]["preset"] == "cpu"
+    records.write(project, "tiny", found)
+    assert json.loads((project.results / "tiny.json").read_text()) == found
+    lab.cells[6].outputs = lab.cells[5].outputs
+    with pytest.raises(SiteError, match=r"records a\.value twice"):
+        records.collect("tiny", lab)
+
+
+def test_committed_gpu_runs_are_cited_as_gpu_and_keys_are_unique_over_labs(project):
+    (project.root / "results").mkdir()
+    run = {"big.loss": {"value": 2.5, "preset": "gpu"}}
+    (project.root / "results" / "big.json").write_text(json.dumps(run))
+    merged = records.merge(project, {"tiny": {"a.b": {"lab": "tiny", "value": 1.0, "preset": "cpu"}}})
+    assert set(merged) == {"gpu:big.loss", "a.b"}
+    with pytest.raises(SiteError, match=r"both labs/one\.ipynb and labs/two\.ipynb"):
+        records.merge(project, {"one": {"a.b": {"lab": "one"}}, "two": {"a.b": {"lab": "two"}}})
+
+
+def test_the_cache_key_follows_all_that_outputs_depend_on(project, monkeypatch):
+    solved = solve(read_lab(project, "tiny"))
+
+    def now():
+        return cache.key(solved, cache.surroundings(project))
+
+    first = now()
+    (project.library / "site" / "new.py").write_text("x = 1\n")
+    assert now() == first  # the builder itself changes no output
+    (project.library / "nn" / "new.py").write_text("x = 1\n")
+    second = now()
+    (project.root / "requirements.lock").write_text("torch==2.9.1\n")
+    third = now()
+    monkeypatch.setenv("COURSE_PRESET", "gpu")
+    fourth = now()
+    solved.cells[5].source += "\n"
+    assert len({first, second, third, fourth, now()}) == 5
+
+
+def test_a_damaged_cache_entry_is_run_again(project):
+    project.executed.mkdir(parents=True)
+    cache.path(project, "k").write_text("{half")
+    assert cache.load(project, "k") is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "github.com/a/b",
+        "http://github.com/a/b",
+        "https://github.com/a",
+        "https://github.com/a/b/c",
+        'https://x.org/a/b"\n',
+    ],
+)
+def test_a_malformed_address_is_refused_with_a_sentence_and_nothing_is_written(project, url):
+    before = digest_of_tree(project.root)
+    with pytest.raises(SiteError, match="give it as https://github"):
+        configure(url, root=project.root)
+    assert digest_of_tree(project.root) == before
+    with pytest.raises(SiteError, match="not the name of a branch or tag"):
+        configure("https://github.com/a/b", ref="main; rm", root=project.root)
+
+
+def test_configure_sets_one_address_everywhere_once_and_takes_it_back(project):
+    (project.root / "README.md").write_text("# Course\n\n<!-- course:links -->\n<!-- /course:links -->\n\nMore.\n")
+    (project.root / "CITATION.cff").write_text("cff-version: 1.2.0\ntitle: Course\n")
+    before = digest_of_tree(project.root)
+    configure("https://github.com/ana/course.git", ref="v1", root=project.root)
+    once = digest_of_tree(project.root)
+    assert '  url: "https://github.com/ana/course"' in (project.root / "_config.yml").read_text()
+    assert '  branch: "v1"' in (project.root / "_config.yml").read_text()
+    setup = read_lab(project, "tiny").cells[1].source
+    assert 'COURSE = "git+https://github.com/ana/course@v1"  # filled in by' in setup
+    readme = (project.root / "README.md").read_text()
+    assert "https://colab.research.google.com/github/ana/course/blob/v1/labs/tiny.ipynb" in readme
+    assert "https://mybinder.org/v2/gh/ana/course/v1?urlpath=lab/tree/labs/tiny.ipynb" in readme
+    assert 'repository-code: "https://github.com/ana/course"' in (project.root / "CITATION.cff").read_text()
+    configure("https://github.com/ana/course", ref="v1", root=project.root)
+    assert digest_of_tree(project.root) == once
+    configure("https://gitlab.com/bo/fork", root=project.root)
+    assert "ana" not in "".join(path.read_text() for path in project.root.glob("*.*") if path.is_file())
+    configure("", root=project.root)
+    assert digest_of_tree(project.root) == before
+
+
+def test_links_of_other_hosts_lead_to_no_colab():
+    assert parse("https://gitlab.com/bo/fork").colab("labs/a.ipynb") == ""
+    assert parse("") is None
+
+
+def test_my_labs_are_copied_once_and_an_edit_survives(project, capsys):
+    open_labs(start=False, root=project.root)
+    mine = project.root / "my_labs" / "tiny.ipynb"
+    assert mine.read_bytes() == (project.labs / "tiny.ipynb").read_bytes()
+    mine.write_text("mine")
+    write_lab(project.root, lab_cells()[:3])
+    assert copy_labs(project) == []
+    assert mine.read_text() == "mine"
+    open_labs("tiny", fresh=True, start=False, root=project.root)
+    assert mine.read_bytes() == (project.labs / "tiny.ipynb").read_bytes()
+    assert mine.with_name("tiny.ipynb.bak").read_text() == "mine"
+    open_labs("tiny", fresh=True, start=False, root=project.root)
+    assert mine.with_name("tiny.ipynb.bak").read_text() == "mine"  # the oldest edit is never lost
+    assert mine.with_name("tiny.ipynb.bak2").exists()
+    assert "your earlier tiny.ipynb is now tiny.ipynb.bak" in capsys.readouterr().out
+    with pytest.raises(SiteError, match="there is no lab nosuch; there are tiny"):
+        open_labs("nosuch", start=False, root=project.root)
+    with pytest.raises(SiteError, match="say which lab"):
+        open_labs(fresh=True, start=False, root=project.root)
+
+
+def test_the_server_is_on_loopback_takes_the_next_free_port_and_needs_a_site(project):
+    with pytest.raises(SiteError, match="run `make book`"):
+        serve(open_browser=False, root=project.root)
+    project.html.mkdir(parents=True)
+    (project.html / "index.html").write_text("hello")
+    with server(project.html, 8700) as first, server(project.html, first.server_address[1]) as second:
+        assert second.server_address[0] == "127.0.0.1"
+        assert second.server_address[1] > first.server_address[1]
+        threading.Thread(target=second.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{second.server_address[1]}/"
+        assert urllib.request.urlopen(address, timeout=10).read() == b"hello"
+        second.shutdown()
+
+
+def test_a_project_is_found_from_below_and_a_missing_lab_is_named(project):
+    assert find_project(project.root / "book" / "_ext").root == project.root
+    with pytest.raises(SiteError, match=r"no labs/other\.ipynb"):
+        read_lab(project, "other")
+    (project.labs / "other.ipynb").write_text("{")
+    with pytest.raises(SiteError, match=r"labs/other\.ipynb is not a notebook"):
+        read_lab(project, "other")
