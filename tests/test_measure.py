@@ -8,7 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbclient import NotebookClient
 
@@ -82,6 +82,7 @@ def test_out_of_band_is_one_sentence_for_a_learner_and_an_error_when_strict(caps
     record("a.b", math.nan)  # nothing was claimed
 
 
+@settings(deadline=None)
 @given(low=st.floats(allow_nan=False), high=st.floats(allow_nan=False), value=st.floats())
 def test_both_ends_belong_to_the_band(low, high, value):
     from course_lib.measure.record import _entry
@@ -155,6 +156,7 @@ def test_cpu_seconds_grow_with_work():
     assert kernel_cpu_seconds() > before
 
 
+@settings(deadline=None)
 @given(trials=st.integers(1, 10_000), share=st.floats(0, 1), confidence=st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_wilson_ends_are_as_far_away_as_it_says(trials, share, confidence):
     """By its definition each end p has |share - p| equal to z standard errors of p."""

@@ -4,7 +4,7 @@ import collections
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.data import DataError, text
@@ -66,6 +66,7 @@ def test_neither_can_be_had(monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
+@settings(deadline=None)
 @given(n=st.integers(2, 60), length=st.integers(1, 59), batch=st.integers(1, 5), seed=st.integers(0, 2**32))
 def test_windows_are_pieces_of_the_text(n, length, batch, seed):
     tokens = torch.arange(n) * 7

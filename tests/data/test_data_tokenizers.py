@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import transformers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
@@ -59,6 +59,7 @@ def hf_gpt2():
     return transformers.GPT2TokenizerFast(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
 
 
+@settings(deadline=None)
 @given(text=texts)
 def test_smollm2_is_that_of_transformers(hf_smollm2, text):
     ours = tokenizers.smollm2()
@@ -69,11 +70,13 @@ def test_smollm2_is_that_of_transformers(hf_smollm2, text):
         assert ours.decode(ids, skip_special_tokens=False) == text
 
 
+@settings(deadline=None)
 @given(text=texts)
 def test_smollm2_is_that_of_transformers_once_it_sets_digits_apart(hf_smollm2_with_digits, text):
     assert tokenizers.smollm2().encode(text).ids == hf_smollm2_with_digits.encode(text, add_special_tokens=False).ids
 
 
+@settings(deadline=None)
 @given(text=texts)
 def test_gpt2_is_that_of_transformers(hf_gpt2, text):
     ours = tokenizers.gpt2()
@@ -117,6 +120,7 @@ def test_another_kind_of_gguf_tokenizer_is_refused():
         tokenizers.from_gguf(fields)
 
 
+@settings(deadline=None)
 @given(text=st.text())
 def test_characters_and_back(text):
     tokenizer = tokenizers.CharTokenizer.from_text(text)

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.data.worlds import AssociativeRecall, TwoRelations, largest_share
@@ -26,6 +26,7 @@ def most_frequent(values, n_values):
     return torch.nn.functional.one_hot(values, n_values).sum(1).argmax(1)
 
 
+@settings(deadline=None)
 @given(draws=st.integers(1, 5), values=st.integers(1, 4))
 def test_largest_share_by_listing_everything(draws, values):
     lists = list(itertools.product(range(values), repeat=draws))
@@ -33,6 +34,7 @@ def test_largest_share_by_listing_everything(draws, values):
     assert largest_share(draws, values) == pytest.approx(expected, rel=1e-12)
 
 
+@settings(deadline=None)
 @given(
     n_keys=st.integers(1, 20), n_values=st.integers(1, 20), n_pairs=st.integers(1, 20), distinct=st.booleans(),
     seed=st.integers(0, 2**32),
