@@ -6,7 +6,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Shapes written in signatures are checked whenever a test calls the function.
-install_import_hook(["course_lib.nn", "course_lib.models"], "beartype.beartype")
+install_import_hook(["course_lib.nn", "course_lib.models", "course_lib.data"], "beartype.beartype")
 
 
 @pytest.hookimpl(wrapper=True)
