@@ -15,7 +15,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 WORDS = ["The", " cat", " sat", " on", " the", " mat"]
-AXES = {"light": "#ffffff", "dark": "#14181e"}
+AXES = {"light": "#ffffff", "dark": "#14181d"}
 
 
 def weights():

@@ -11,7 +11,7 @@ DARK_FILTER = "invert(1) hue-rotate(180deg) brightness(1.2)"
 
 LIGHT_PAGE = "#ffffff"
 # What a figure meets in the wild: the book's dark theme, plain dark, JupyterLab, VS Code, Colab.
-DARK_PAGES = ("#14181e", "#121212", "#111111", "#1f1f1f", "#383838")
+DARK_PAGES = ("#14181d", "#121212", "#111111", "#1f1f1f", "#383838")
 
 INK = "#737373"  # text, axes, controls
 # Okabe and Ito's colour-blind-safe hues, darkened until text in them passes 4.5:1 on white.
