@@ -20,6 +20,7 @@ _NO_NETWORK = re.compile(
     r"|ProxyError|SSLError|name resolution|Network is unreachable"
     r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH"
 )
+_CUT_SHORT = re.compile(r"IncompleteRead|incomplete-download|Wheel .* is invalid|EINTEGRITY")
 _NO_ROOM = re.compile(r"No space left|Disk quota exceeded|File too large|ENOSPC|EDQUOT|EFBIG")
 
 
@@ -127,8 +128,11 @@ def _explain(entry: Entry, said: str) -> str:
             f"({entry.bytes / 1e6:.1f} MB, once: later runs need no network), or copy a filled cache here and "
             "set COURSE_CACHE to it"
         )
-    errors = [line for line in said.splitlines() if re.match(r"npm (ERR!|error)|ERROR", line)] or said.splitlines()
-    words = " / ".join(line.strip() for line in errors[:3]) or "nothing"
+    if _CUT_SHORT.search(said):
+        return f"the download of {entry.name} was cut short, and nothing was kept: run this again"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"npm (ERR!|error)|error", line, re.IGNORECASE)] or lines[-3:]
+    words = " / ".join(errors[:3]) or "nothing"
     return f"{entry.client} could not get {entry.package} {entry.version}; {_report(entry)}. It said: {words}"
 
 

@@ -1,5 +1,6 @@
 """Fetching: what can go wrong between a registry and the cache; each time one sentence and no leftovers."""
 
+import http.server
 import io
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from pathlib import Path
 
@@ -34,6 +36,38 @@ def test_no_network(tiny, cache, stock, shelf, monkeypatch, client_name, words):
     stock(entry_of(shelf / tiny.file, client=client_name))
     with pytest.raises(DataError, match=f"{words}.*set COURSE_CACHE"):
         fetch("tiny-set")
+    assert leftovers(cache) == []
+
+
+class CutShort(http.server.BaseHTTPRequestHandler):
+    """An index that lists the wheel, promises all of it and sends half."""
+
+    def do_GET(self):
+        wheel = self.server.wheel
+        listing = f'<a href="/{wheel.name}">{wheel.name}</a>'.encode()
+        body = wheel.read_bytes() if self.path.endswith(".whl") else listing
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if self.path.endswith(".whl") else body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_connection_that_breaks(tiny, cache, shelf, monkeypatch):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), CutShort) as server:
+        server.wheel = shelf / tiny.file
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.setenv("PIP_FIND_LINKS", "")
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/")
+        with pytest.raises(
+            DataError, match=r"download of tiny-set was cut short, and nothing was kept: run this again"
+        ):
+            fetch("tiny-set")
+        server.shutdown()
     assert leftovers(cache) == []
 
 
