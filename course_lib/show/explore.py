@@ -14,7 +14,7 @@ from course_lib.show.charts import array
 from course_lib.show.emit import emit, required_text
 from course_lib.show.twin import Attention, twin
 
-HUE = "0,114,178"
+HUE = "40,135,200"  # a blue that stands out on white and on dark, since a widget cannot know its page
 CELL = 20  # pixels
 
 
@@ -113,8 +113,9 @@ def drawn(words: Sequence[str], matrix: Float[np.ndarray, "query key"], query: i
     names = [word.strip() or "␣" for word in words]
     tokens = "".join(
         f'<span style="display:inline-block;padding:2px 6px;margin:2px;border-radius:4px;text-align:center;'
+        f"line-height:1.4;"
         f"border:{'2px solid' if k == query else '1px solid rgba(128,128,128,.5)'};"
-        f'background:rgba({HUE},{0.55 * matrix[query, k]:.3f})">{escape(name)}<br>'
+        f'background:rgba({HUE},{0.48 * matrix[query, k]:.3f})">{escape(name)}<br>'
         f"<small>{matrix[query, k]:.2f}</small></span>"
         for k, name in enumerate(names)
     )
