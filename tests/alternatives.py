@@ -136,3 +136,81 @@ def alibi_bias_both_ways(n_heads, n):
     position = torch.arange(n)
     distance = (position[None] - position[:, None]).abs().float()
     return -torch.einsum("h,qk->hqk", alibi_slopes_by_powers(n_heads), distance)
+
+
+# ch01_heads
+
+
+@alternative("split_heads")
+def split_heads_by_chunks(x, n_heads):
+    return torch.stack(x.chunk(n_heads, dim=-1), dim=1)
+
+
+@alternative("split_heads")
+def split_heads_by_view(x, n_heads):
+    return x.view(*x.shape[:2], n_heads, -1).permute(0, 2, 1, 3)
+
+
+@alternative("merge_heads")
+def merge_heads_by_cat(x):
+    return torch.cat(list(x.unbind(dim=1)), dim=-1)
+
+
+@alternative("merge_heads")
+def merge_heads_by_view(x):
+    batch, heads, positions, head_dim = x.shape
+    return x.transpose(1, 2).contiguous().view(batch, positions, heads * head_dim)
+
+
+@alternative("multi_head")
+def multi_head_as_a_sum_of_heads(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    size = x.shape[-1] // n_heads
+    total = 0
+    for q, k, v, o in zip(w_q.split(size), w_k.split(size), w_v.split(size), w_o.split(size, dim=1), strict=True):
+        scores = (x @ q.T) @ (x @ k.T).transpose(1, 2) / math.sqrt(size)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -math.inf)
+        total = total + torch.softmax(scores, dim=-1) @ x @ v.T @ o.T
+    return total
+
+
+@alternative("multi_head")
+def multi_head_all_at_once(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    query, key, value = (torch.einsum("btd,hed->bhte", x, w.unflatten(0, (n_heads, -1))) for w in (w_q, w_k, w_v))
+    heads = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return torch.einsum("bhte,dhe->btd", heads, w_o.unflatten(1, (n_heads, -1)))
+
+
+@alternative("ablate_head")
+def ablate_head_by_a_mask(w_o, head, n_heads):
+    keep = torch.ones(n_heads)
+    keep[head] = 0
+    return w_o * keep.repeat_interleave(w_o.shape[1] // n_heads)
+
+
+@alternative("ablate_head")
+def ablate_head_by_parts(w_o, head, n_heads):
+    parts = list(w_o.chunk(n_heads, dim=1))
+    parts[head] = torch.zeros_like(parts[head])
+    return torch.cat(parts, dim=1)
+
+
+@alternative("multi_head_attention")
+class MultiHeadAttentionByHand(torch.nn.Module):
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        self.size = d_model // n_heads
+        for name in ("output", "value", "key", "query"):
+            setattr(self, name, torch.nn.Linear(d_model, d_model, bias=False))
+
+    def forward(self, x, mask=None):
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        mixed = []
+        for q, k, v in zip(
+            query.split(self.size, -1), key.split(self.size, -1), value.split(self.size, -1), strict=True
+        ):
+            scores = torch.einsum("bqd,bkd->bqk", q, k) * self.size**-0.5
+            if mask is not None:
+                scores = scores + torch.zeros_like(scores).masked_fill(~mask, -math.inf)
+            mixed.append(scores.softmax(-1) @ v)
+        return self.output(torch.cat(mixed, -1))
