@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 from torch.testing import assert_close
 
 from course_lib.nn import MultiHeadAttention, attention, causal_mask, padding_mask, prefix_mask
@@ -198,6 +199,19 @@ def test_a_function_of_your_own():
     assert_close(own_weights, weights, **CLOSE)
     with pytest.raises(ValueError, match="takes no bias"):
         layer(x, bias=torch.zeros(6, 5, 5))
+
+
+def test_a_bias_of_three_dimensions_takes_the_fused_path():
+    """torch has no fused kernel for a mask of three dimensions and would take twice the time, silently."""
+    query = torch.randn(2, 4, 8, 4)
+    with torch.profiler.profile() as profile:
+        attention(query, query, query, bias=torch.randn(4, 8, 8), causal=True)
+    assert any("flash" in event.key for event in profile.key_averages())
+
+
+def test_shapes_are_checked_in_tests():
+    with pytest.raises(TypeCheckError):
+        attention(torch.randn(1, 1, 2, 3), torch.randn(1, 1, 2, 4), torch.randn(1, 1, 2, 3))
 
 
 def test_errors_say_what_to_do():

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
-from course_lib.nn import causal_mask, padding_mask, prefix_mask
+from course_lib.nn import causal_mask, padding_mask, prefix_mask, sinusoidal
 
 POSITIONS = CHOICES["position"]
 RELATIVE = ("rope", "alibi", "t5", "none")
@@ -90,11 +90,26 @@ def test_padding_on_the_left_matters_to_absolute_positions_only(position):
         assert (shifted - alone).abs().max() > 0.1
 
 
-def test_without_positions_and_causality_order_does_not_matter():
-    model, ids = tiny("none"), some_ids(9)
-    order = torch.randperm(9)
-    assert_close(model(ids[:, order], causal=False), model(ids, causal=False)[:, order], **CLOSE)
+@pytest.mark.parametrize("position", POSITIONS)
+def test_order_matters_to_all_but_a_model_without_positions_and_causality(position):
+    model, ids, order = tiny(position), some_ids(9), torch.tensor([3, 0, 8, 1, 7, 2, 6, 5, 4])
+    both_ways = model(ids[:, order], causal=False) - model(ids, causal=False)[:, order]
+    if position == "none":
+        assert_close(both_ways, torch.zeros_like(both_ways), **CLOSE)
+    else:
+        assert both_ways.abs().max() > 0.1
     assert (model(ids[:, order]) - model(ids)[:, order]).abs().max() > 0.1
+
+
+def test_absolute_positions_are_added_to_the_embedding():
+    ids, inputs = some_ids(9), []
+    for position in ("learned", "sinusoidal"):
+        model = tiny(position)
+        model.blocks[0].register_forward_hook(lambda module, args, output: inputs.append(args[0]))
+        model(ids)
+        inputs.append(model.tokens(ids))
+    assert_close(inputs[0], inputs[1] + tiny().position(9))
+    assert_close(inputs[2], inputs[3] * math.sqrt(12) + sinusoidal(9, 12))
 
 
 def test_prefix_lm():

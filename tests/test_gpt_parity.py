@@ -18,6 +18,7 @@ def test_gpt2(settings, seed, lengths, side):
     ours = from_hf(theirs.config.to_dict(), theirs.state_dict())
     assert_parity(ours, theirs, lengths, side)
     assert not ours.training
+    assert (ours.head.weight is ours.tokens.weight) == settings["tie_word_embeddings"]
 
 
 @quick

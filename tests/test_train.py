@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.testing import assert_close
 
 from course_lib.models import GPT, GPTConfig
@@ -41,8 +42,9 @@ def test_learning_rate():
 
 
 def test_it_finds_the_minimum_and_tells_the_story():
-    model = Scalar()
+    model = Scalar().eval()
     history = train(model, target, squared, TrainConfig(steps=300, lr=0.1))
+    assert model.training
     assert model.w.item() == pytest.approx(3, abs=0.01)
     assert history.step == list(range(300))
     assert history.loss[0] == 9.0
@@ -70,10 +72,17 @@ def test_the_update_is_adamw():
 
 def test_gradients_are_clipped_together():
     model = nn.Linear(3, 2)
-    x = torch.randn(5, 3)
-    train(model, target, lambda m, b: 100 * m(x).square().mean(), TrainConfig(1, clip=0.5))
-    norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm()
-    assert norm.item() == pytest.approx(0.5, rel=1e-4)  # torch adds 1e-6 to the norm that it divides by
+    x, norms = torch.randn(5, 3), []
+
+    def look(optimizer, args, kwargs):
+        norms.append(torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item())
+
+    hook = register_optimizer_step_pre_hook(look)
+    for clip in (0.5, None):
+        train(model, target, lambda m, b: 100 * m(x).square().mean(), TrainConfig(1, clip=clip))
+    hook.remove()
+    assert norms[0] == pytest.approx(0.5, rel=1e-4)  # torch adds 1e-6 to the norm that it divides by
+    assert norms[1] > 5
 
 
 def test_only_what_is_trainable_is_trained():

@@ -77,9 +77,9 @@ def rotate(
     The paper pairs neighbours; Llama's published weights are stored for these pairs. Either way the product of a
     rotated query and a rotated key depends on their contents and their distance only.
     """
-    first, second = x.chunk(2, dim=-1)
-    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    cos = torch.cat((cos, cos), dim=-1).to(x.dtype)
+    sin = torch.cat((-sin, sin), dim=-1).to(x.dtype)
+    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin  # rolled by half, each number meets its partner
 
 
 def alibi_slopes(n_heads: int) -> Float[Tensor, "heads"]:

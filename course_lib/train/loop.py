@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from course_lib.train.memory import keep_freed_memory
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -89,6 +91,7 @@ def train(
     (Ctrl-C, or the stop button of a notebook) ends the run early, with a sentence, and keeps what was learned.
     Raises TrainingDiverged before a NaN or infinite loss or gradient can touch the weights.
     """
+    keep_freed_memory()
     optimizer = adamw(model.parameters(), config)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     generator = torch.Generator().manual_seed(config.seed)
@@ -102,13 +105,13 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 value = loss(model, batch(generator))
-                optimizer.zero_grad(set_to_none=True)
                 value.backward()
                 norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
                 number, size = torch.stack((value.detach(), norm)).tolist()  # one wait for the device, not two
                 if not math.isfinite(number + size):
                     raise TrainingDiverged(_diverged(label, step, number, size, rate), history)
                 optimizer.step()
+                optimizer.zero_grad(set_to_none=True)  # here, so that no gradient takes memory during the forward pass
                 history.step.append(step)
                 history.loss.append(number)
                 history.lr.append(rate)
