@@ -20,7 +20,8 @@ def test_freed_memory_is_used_again_without_asking_the_kernel():
         del taken
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    pages()
+    for _ in range(3):  # until the heap has grown to hold them
+        pages()
     assert pages() < 1000
 
 
