@@ -20,9 +20,7 @@ def test_freed_memory_is_used_again_without_asking_the_kernel():
         del taken
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    for _ in range(3):  # until the heap has grown to hold them
-        pages()
-    assert pages() < 1000
+    assert min(pages() for _ in range(6)) < 1000  # at first the heap grows; without the setting it is never below 8000
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
