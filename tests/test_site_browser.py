@@ -175,7 +175,7 @@ def test_every_page_is_complete_without_scripts(browser, http):
     page = context.new_page()
     for name in PROJECT.documents():
         page.goto(f"{http}/{name}.html")
-        assert page.locator("h1").is_visible()
+        assert page.locator(".bd-article h1").is_visible()
         for why in page.locator(".quiz-why").all():
             assert why.is_visible()
     context.close()

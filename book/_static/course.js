@@ -27,5 +27,8 @@ for (const number of document.querySelectorAll(".number")) {
   number.addEventListener("focusin", place);
   number.addEventListener("mouseleave", () => number.classList.remove("closed"));
   number.addEventListener("focusout", () => number.classList.remove("closed"));
-  document.addEventListener("keydown", (event) => event.key === "Escape" && number.classList.add("closed"));
 }
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") document.querySelector(".number:is(:hover, :focus-within)")?.classList.add("closed");
+});

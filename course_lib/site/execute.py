@@ -150,7 +150,7 @@ def _where(scratch: Path, labs: dict[str, NotebookNode], waiting: set[str]) -> s
             seconds = time.time() - (scratch / lab).stat().st_mtime + state["seconds"]
             running.append(f"{lab} cell {state['cells']} of {cells}, {seconds:.0f} s")
     others = len(waiting) - len(running)
-    return "; ".join(running + ([f"{others} waiting"] if others else []))
+    return "; ".join(running + ([f"{others} waiting"] if others else [])) or "finishing"
 
 
 def _failure(scratch: Path, lab: str, log: Path) -> Failure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from html import escape
 from pathlib import Path
 
 from course_lib.site.paths import Project
@@ -24,22 +25,43 @@ UNWANTED_FILES = (
     "_static/*webpack-macros.html",
     "_sources",
 )
-# The side bar's arrows have no name that could be read aloud.
-ARROW, NAMED_ARROW = (
-    '<summary><span class="toctree-toggle"',
-    '<summary aria-label="Sections"><span class="toctree-toggle"',
-)
+# Names to be read aloud: the side bar's arrows have none, and the search button's differs from what is written on it.
+NAMES = {
+    '<summary><span class="toctree-toggle"': '<summary aria-label="Sections"><span class="toctree-toggle"',
+    '<button class="btn search-button-field search-button__button pst-js-only" title="Search" aria-label="Search"': (
+        '<button class="btn search-button-field search-button__button pst-js-only"'
+    ),
+}
+FRONT_DOOR = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"><title>{title}</title>
+<meta http-equiv="refresh" content="0; url={first}">
+<link rel="icon" href="_static/favicon.svg">
+</head>
+<body><p><a href="{first}">{title}</a></p></body>
+</html>
+"""
 
 
 def finish(project: Project, html: Path) -> None:
     """Change the site in place."""
     for path in html.rglob("*.html"):
         if "_static" not in path.relative_to(html).parts:
-            text = UNWANTED.sub("", path.read_text(encoding="utf8")).replace(ARROW, NAMED_ARROW)
-            path.write_text(text, encoding="utf8")
+            path.write_text(_cleaned(path.read_text(encoding="utf8")), encoding="utf8")
     for pattern in UNWANTED_FILES:
         for path in html.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     # The download is the learner's notebook, stubs and all, not the solved one that the page was made from.
     for lab in project.lab_slugs():
         shutil.copy(project.labs / f"{lab}.ipynb", html / "labs")
+    first = project.documents()[0]
+    title = project.config()["title"]
+    (html / "index.html").write_text(FRONT_DOOR.format(title=escape(title), first=f"{first}.html"), encoding="utf8")
+
+
+def _cleaned(text: str) -> str:
+    text = UNWANTED.sub("", text)
+    for old, new in NAMES.items():
+        text = text.replace(old, new)
+    return text

@@ -7,6 +7,7 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import course_lib
 from course_lib.errors import CourseError
@@ -59,9 +60,7 @@ class Project:
 
     def documents(self) -> list[str]:
         """The pages named in `_toc.yml`, in reading order, without suffix: `["book/index", "labs/ch01_heads", ...]`."""
-        import yaml  # comes with the book's extra; what needs no pages runs without it
-
-        toc = yaml.safe_load((self.root / "_toc.yml").read_text(encoding="utf8"))
+        toc = self._yaml("_toc.yml")
         found: list[str] = [toc["root"]]
 
         def walk(node: object) -> None:
@@ -76,6 +75,15 @@ class Project:
 
         walk(toc)
         return found
+
+    def config(self) -> dict[str, Any]:
+        """The settings in `_config.yml`."""
+        return self._yaml("_config.yml")
+
+    def _yaml(self, name: str) -> dict[str, Any]:
+        import yaml  # comes with the book's extra; what needs no pages runs without it
+
+        return yaml.safe_load((self.root / name).read_text(encoding="utf8"))
 
     def lab_slugs(self) -> list[str]:
         """The labs of the book, in reading order."""

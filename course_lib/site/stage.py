@@ -33,7 +33,7 @@ def stage(project: Project, pages: dict[str, NotebookNode], measured: dict[str, 
 
 def _write_config(project: Project, path: Path) -> None:
     """Switch on the buttons that need a repository only where one is set (`course configure --repository URL`)."""
-    config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf8"))
+    config = project.config()
     with_repository = bool((config.get("repository") or {}).get("url"))
     html = config.setdefault("html", {})
     for button in ("use_repository_button", "use_issues_button", "use_edit_page_button"):
