@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from course_lib.show.theme import DASHES, INK, MARKERS, PALETTE
 
@@ -190,11 +191,13 @@ def bars(
     ax.set_yticks(range(len(values)), [f"{k} (control)" if k in controls else k for k in values], size=SIZE)
     ax.set(xlabel=xlabel, ylim=(len(values) - 0.5, -0.5))
     ax.set_xlim(*xlim) if xlim else ax.margins(x=0.12)
+    if fmt.endswith("%"):
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.tick_params(axis="y", length=0)
     if chance is not None:
         ax.axvline(chance, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         ax.annotate(
-            f"{chance_label} {chance:.3g}",
+            f"{chance_label} {chance:{fmt}}",
             (chance, 1),
             xycoords=("data", "axes fraction"),
             xytext=(0, 3),
