@@ -29,13 +29,14 @@ app.add_typer(data_app, name="data")
 @app.command()
 def book(
     preset: Annotated[str, typer.Option(help="Sizes to run the labs at: cpu, or gpu on a machine that has one.")] = "",
+    only: Annotated[str, typer.Option(help="Run this lab alone and show it in _build/preview, for its author.")] = "",
 ) -> None:
     """Run the labs that changed, then build the site into _build/html."""
     from course_lib.site.build import build
 
     if preset:
         os.environ["COURSE_PRESET"] = preset
-    raise typer.Exit(build())
+    raise typer.Exit(build(only=only or None))
 
 
 @app.command()

@@ -61,7 +61,8 @@ def page(browser):
     page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.on("response", lambda response: response.status >= 400 and page.errors.append(response.url))
-    page.on("requestfailed", lambda request: page.errors.append(f"{request.url} failed"))
+    left = "net::ERR_ABORTED"  # the page was left before it had come
+    page.on("requestfailed", lambda request: request.failure == left or page.errors.append(f"{request.url} failed"))
     yield page
     context.close()
 
