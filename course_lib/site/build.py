@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
 from course_lib.site import cache, records
@@ -31,11 +35,34 @@ def build(strict: bool = True, only: str | None = None, root: Path | None = None
     project = find_project(root)
     if only is not None and only not in project.lab_slugs():
         raise SiteError(f"there is no lab {only}; there are {', '.join(project.lab_slugs())}")
+    _require("jupyter_book", "nbmake", "xdist")
     html = project.html if only is None else project.preview
-    fresh = _build(project, html, strict and only is None, only)
+    with _alone(project):
+        fresh = _build(project, html, strict and only is None, only)
     state = "written" if fresh else "unchanged"
     print(f"site: {state} in {time.monotonic() - began:.0f} s; open {html / 'index.html'}")
     return 0
+
+
+def _require(*modules: str) -> None:
+    if any(find_spec(name) is None for name in modules):
+        raise SiteError("what builds the book is not installed here: run `make book`, or pip install '.[book]'")
+
+
+@contextmanager
+def _alone(project: Project) -> Iterator[None]:
+    """One build at a time: they share folders."""
+    project.build.mkdir(exist_ok=True)
+    lock = FileLock(project.build / "build.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("Another build of this book is running; waiting for it.", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool:

@@ -14,8 +14,9 @@ Records = dict[str, dict[str, Any]]
 
 def collect(lab: str, executed: NotebookNode) -> Records:
     """The records of one executed lab by key, each with the lab, the commit and the command that made it."""
-    commit = executed.metadata.get("course", {}).get("commit", "none")
-    made_by = {"lab": lab, "commit": commit, "command": f"course book --only {lab}"}
+    measured = executed.metadata.get("course", {})
+    preset = "" if measured.get("preset", "cpu") == "cpu" else f" --preset {measured['preset']}"
+    made_by = {"lab": lab, "commit": measured.get("commit", "none"), "command": f"course book{preset} --only {lab}"}
     found: Records = {}
     for cell in executed.cells:
         for output in cell.get("outputs", []):
