@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ class _nbmake:
         self.cwd, self.env, self.log = scratch, environment(project, scratch), log
 
     def __enter__(self) -> subprocess.Popen:
+        # A build that is told to stop (by `timeout`, by CI) has to unwind, or the kernels would go on without it.
+        self.earlier = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)) if _in_main_thread() else None
         with open(self.log, "wb") as out:
             self.process = subprocess.Popen(
                 self.command, cwd=self.cwd, env=self.env, stdout=out, stderr=out, start_new_session=True
@@ -111,6 +114,12 @@ class _nbmake:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)  # kernels watch their parent and end with it
             self.process.wait()
+        if self.earlier is not None:
+            signal.signal(signal.SIGTERM, self.earlier)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _passed(scratch: Path, lab: str) -> NotebookNode | None:
