@@ -17,6 +17,15 @@ FLAGS += ["--disable-background-networking", "--disable-component-update", "--di
 WORDS = ["The", " cat", " sat", " on", " the", " mat"]
 AXES = {"light": "#ffffff", "dark": "#14181d"}
 
+# What the book's theme does to outputs, captions and pictures when it is dark.
+THEME = """
+html[data-theme=dark] .bd-content div.cell_output .text_html:not(:has(table.dataframe))
+{background: #ced6dd; color: #222832; padding: .5rem}
+html[data-theme=dark] .bd-content div.cell_output img {background: #ced6dd; padding: .5rem}
+html[data-theme=dark] img:not(.only-dark,.dark-light) {filter: brightness(.8) contrast(1.2)}
+.bd-content figure figcaption {color: #48566b; font-weight: 300}
+"""
+
 
 def weights():
     scores = np.random.default_rng(1).normal(size=(4, 3, 6, 6)) * 2
@@ -42,8 +51,9 @@ def page_file(tmp_path_factory):
         ink = "#222832" if theme == "light" else "#ced6dd"
         (folder / f"{theme}.html").write_text(
             f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8"><title>t</title>'
-            f'<meta name="viewport" content="width=device-width"><body style="background:{ground};color:{ink}">'
-            + "".join(outputs),
+            f'<meta name="viewport" content="width=device-width"><style>{THEME}</style>'
+            f'<body style="background:{ground};color:{ink}"><main class="bd-content">'
+            + "".join(f'<div class="cell_output"><div class="text_html">{output}</div></div>' for output in outputs),
             encoding="utf-8",
         )
     return folder
@@ -198,3 +208,15 @@ def test_the_figure_that_a_reader_sees_has_the_computed_contrast(browser, page_f
     ink = (0x73,) * 3 if theme == "light" else (0xA8,) * 3
     assert min(max(abs(a - b) for a, b in zip(p, ink, strict=True)) for p in seen) <= 3
     assert best >= 4.5
+
+
+@pytest.mark.parametrize("theme", AXES)
+def test_captions_and_tables_take_the_colours_of_the_page(browser, page_file, theme):
+    page = browser.new_page(viewport={"width": 800, "height": 900})
+    page.goto((page_file / f"{theme}.html").as_uri())
+    body = page.evaluate("getComputedStyle(document.body).color")
+    for selector in (".course-figure figcaption", ".course-table td", ".course-table caption", ".attention-explorer p"):
+        assert page.locator(selector).first.evaluate("e => getComputedStyle(e).color") == body
+    for box in page.locator(".text_html").all():
+        assert box.evaluate("e => getComputedStyle(e).backgroundColor") == "rgba(0, 0, 0, 0)"
+    page.close()

@@ -26,11 +26,13 @@ SHARPNESS = 2  # picture dots per CSS pixel
 
 # The first rule lets the page show through where a theme would put a light box behind every output.
 STYLE = f"""<style>
-html .bd-content div.cell_output .text_html:has(.course-figure) {{background: none !important; padding: 0 !important}}
-figure.course-figure {{display: block; margin: 0.5rem 0; color: inherit; text-align: left}}
+html .bd-content div.cell_output .text_html:has(.course-figure)
+{{background: none !important; color: inherit !important; padding: 0 !important}}
+figure.course-figure {{display: block; margin: 0.5rem 0; color: inherit; text-align: left !important}}
 .course-figure img {{display: block; margin: 0; max-width: 100%; height: auto; background: none !important}}
 figure.course-figure figcaption
-{{font-size: 0.9em; font-weight: normal; margin-top: 0.25rem; color: inherit !important}}
+{{font-size: 0.9em; font-weight: normal; margin-top: 0.25rem; color: inherit !important;
+text-align: left !important}}
 html[data-theme="dark"] .course-figure img, html[theme="dark"] .course-figure img,
 body[data-jp-theme-light="false"] .course-figure img, body.vscode-dark .course-figure img
 {{filter: {DARK_FILTER} !important}}
