@@ -31,11 +31,13 @@ def test_reference_passes(id, seed):
 
 @for_all
 def test_right_answers_written_another_way_pass(id):
+    """On many seeds, since a tolerance that is too tight fails an honest answer only now and then."""
     assert ALTERNATIVES.get(id), f"tests/alternatives.py has no differently written right answer to {id!r}"
-    for solution in ALTERNATIVES[id]:
-        for seed in (0, *SEEDS):
-            verdict = exam_for(id, seed).mark(local(solution))
-            assert verdict, (solution.__name__, verdict.diagnosis)
+    for seed in range(25):
+        exam = Exam(ALL[id], seed)
+        for solution in ALTERNATIVES[id]:
+            verdict = exam.mark(local(solution))
+            assert verdict, (solution.__name__, seed, verdict.diagnosis)
 
 
 @pytest.mark.parametrize(("id", "n"), [(id, n) for id, exercise in ALL.items() for n in range(len(exercise.mistakes))])

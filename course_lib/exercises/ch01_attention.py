@@ -19,8 +19,9 @@ def _softmax_cases(rng):
         Case("rows of a 3 x 5 matrix", (x,)),
         Case("columns: dim=0", (x,), {"dim": 0}),
         Case("a batch of matrices, dim=1", (torch.randn(2, 4, 3, generator=rng),), {"dim": 1}),
-        Case("large scores (1000): no overflow", (x * 50 + 1000,)),
-        Case("one row of scores near 0, one near 1000", (x + torch.tensor([[0.0], [1000.0], [-1000.0]]),)),
+        # A logarithm of the sum near 1000 is rounded to 3e-5 in float32, and so are weights computed from it.
+        Case("large scores (1000): no overflow", (x * 50 + 1000,), rtol=2e-4),
+        Case("rows near 0, near 1000, near -1000", (x + torch.tensor([[0.0], [1000.0], [-1000.0]]),), rtol=2e-4),
         Case("one -inf score gets weight 0", (x.index_fill(1, torch.tensor([2]), -math.inf),)),
     ]
 

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 
 
+DERIVATIVES = ("gradients", "parameters")  # the entries of what `Subject.gradients` and `Handle.gradients` return
+
+
 @dataclass(frozen=True)
 class Difference:
     """The first difference found.
@@ -31,17 +34,20 @@ def compare(
 ) -> Difference | None:
     """The first difference between two pieces of plain data, or None when they agree.
 
-    Floats must have the expected dtype and agree within `atol + rtol * abs(expected)`; integers, booleans and strings
-    must be equal. A number may stand for a tensor of no dimensions and the other way round.
+    Floats must have the expected dtype and agree within `atol + rtol * abs(expected)`, gradients within ten times as
+    much; integers, booleans and strings must be equal. A number may stand for a tensor of no dimensions and the other
+    way round.
     """
 
     def deeper(key: Any, a: Any, b: Any) -> Difference | None:
-        return compare(a, b, rtol, atol, equal_nan, (*path, key))
+        # Gradients are sums of terms that nearly cancel, so rounding weighs more in them.
+        wider = 10 if not path and key in DERIVATIVES else 1
+        return compare(a, b, wider * rtol, wider * atol, equal_nan, (*path, key))
 
     def differs(kind: str, index: tuple[int, ...] | None = None) -> Difference:
         return Difference(kind, path, expected, got, index)
 
-    if path and path[0] in ("gradients", "parameters") and (expected is None or got is None):
+    if path and path[0] in DERIVATIVES and (expected is None or got is None):
         # Nothing depends on the argument: None and zeros say the same.
         some = expected if got is None else got
         due = isinstance(some, torch.Tensor) and bool(some.ne(0).any())

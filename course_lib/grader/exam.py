@@ -133,6 +133,8 @@ class Exam:
         best, message = (0, 0), None
         for mistake, rival in zip(self.exercise.mistakes, self.rivals, strict=True):
             alike = [_alike(self.exercise, c, a, b) for c, a, b in zip(self.cases, outcomes, rival, strict=True)]
+            # Where the mistake is right itself, an answer close to it says nothing.
+            alike = [a and (passed[i] or self._difference(i, rival[i]) is not None) for i, a in enumerate(alike)]
             if all(alike[i] for i in wrong):
                 score = (2, sum(alike))
             elif alike[wrong[0]] and _telling(outcomes[wrong[0]].value):

@@ -146,8 +146,9 @@ def _plan(
     others = [unit for unit in needed if unit.id != exercise.id]
     used = needs | {unit.id for unit in others if unit.id}
     replaced = {e.id: e for e in failed if e.id in used}
-    # A failed cell still runs where it defines more than its exercise, such as a helper.
-    others = [u for u in others if u.id not in replaced or u.defines - {replaced[u.id].name}]
+    # A failed cell runs only where another cell uses something else that it defines, such as a helper.
+    uses = set().union(*(unit.uses for unit in needed if unit.id not in replaced))
+    others = [u for u in others if u.id not in replaced or (u.defines - {replaced[u.id].name}) & uses]
     references = [Unit(f"<reference {e.id}>", reference_source(e)) for e in replaced.values()]
     return [*others, *references, *own], list(replaced.values())
 

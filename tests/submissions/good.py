@@ -1,0 +1,117 @@
+"""Right answers in every shape in which they may arrive: all of these get full points."""
+
+import inspect
+import json
+
+from alternatives import ALTERNATIVES
+
+from course_lib import exercises
+from submissions.build import IMPORTS, code, notebook, solved
+
+
+def rewritten(lab):
+    """The differently written right answers of a lab, each renamed to what the stub calls it."""
+    cells = [IMPORTS]
+    for exercise in exercises.of_lab(lab):
+        solution = ALTERNATIVES[exercise.id][-1]
+        source = "\n".join(line for line in inspect.getsource(solution).splitlines() if not line.startswith("@"))
+        if exercise.id == "influence":  # it calls the alternative above by its own name
+            source = source.replace("attention_by_einsum", "attention")
+        cells.append(f"# EXERCISE: {exercise.id}\n{source}\n{exercise.name} = {solution.__name__}")
+    return cells
+
+
+SOLVED = solved()
+SOFTMAX = SOLVED[1]
+WRONG_SOFTMAX = "# EXERCISE: softmax\ndef softmax(x, dim=-1):\n    return x"
+
+NOISY_CELL = """\
+%matplotlib inline
+!pip install something
+drive = input("password?")
+while True:
+    pass
+"""
+
+HELPER = "def shifted(x, dim):\n    return x - x.amax(dim=dim, keepdim=True)\n"
+WITH_HELPER = """\
+# EXERCISE: softmax
+SHARP = 1.0
+def softmax(x, dim=-1):
+    e = (shifted(x, dim) * SHARP).exp()
+    return e / e.sum(dim=dim, keepdim=True)
+assert False, "a test of my own that is wrong"
+"""
+
+LOUD = """\
+# EXERCISE: softmax
+import sys, warnings
+def softmax(x, dim=-1):
+    warnings.warn("careful")
+    print("x" * 10**6)
+    print("x" * 10**6, file=sys.stderr)
+    return torch.exp(x - torch.logsumexp(x, dim, keepdim=True))
+"""
+
+MAGIC_INSIDE = """\
+%%time
+# EXERCISE: causal_mask
+%load_ext autoreload
+files = !ls
+torch.tril?
+def causal_mask(n):
+    '''
+    % this line of a string stays
+    !and this one
+    '''
+    t = (n
+         % (n + 1))
+    return torch.ones(t, t, dtype=torch.bool).tril()
+"""
+
+
+def with_cell(position, source, cells=SOLVED):
+    return [*cells[:position], source, *cells[position:]]
+
+
+def replaced(old, new, cells=SOLVED):
+    return [new if cell == old else cell for cell in cells]
+
+
+def format_3(sources):
+    cells = [{"cell_type": "code", "language": "python", "input": s, "outputs": [], "metadata": {}} for s in sources]
+    return {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": cells}]}
+
+
+GOOD = {
+    "reference": notebook(SOLVED),
+    "section 2/heads": notebook(solved("ch01_heads")),
+    "section 2/Zoë Ångström": notebook(solved("ch01_positions")),
+    "rewritten": notebook(rewritten("ch01_attention")),
+    "format 3": format_3(SOLVED),
+    "sources as lists": notebook([code(s.splitlines(keepends=True)) for s in SOLVED]),
+    "windows line ends": notebook([s.replace("\n", "\r\n") for s in SOLVED]),
+    "byte order mark": b"\xef\xbb\xbf" + json.dumps(notebook(SOLVED)).encode(),
+    "no metadata at all": {"nbformat": 4, "cells": [{"cell_type": "code", "source": s} for s in SOLVED]},
+    "tags that skip": notebook([code(s, tags=["skip-execution"], deletable=False) for s in SOLVED]),
+    "kernel that nobody has": notebook(SOLVED, metadata={"kernelspec": {"name": "gone", "display_name": "Gone"}}),
+    "cells in reverse": notebook(SOLVED[::-1]),
+    "tried twice": notebook(with_cell(1, WRONG_SOFTMAX)),
+    "all in one cell": notebook(["\n".join(SOLVED)]),
+    "scratch cells that hang": notebook(with_cell(2, NOISY_CELL)),
+    "colab": notebook(with_cell(0, "from google.colab import drive\ndrive.mount('/content')")),
+    "helper further down": notebook([*replaced(SOFTMAX, WITH_HELPER), HELPER]),
+    "loud": notebook(replaced(SOFTMAX, LOUD)),
+    "magics": notebook(replaced(SOLVED[3], MAGIC_INSIDE)),
+    "outputs of all kinds": notebook(
+        [{**code(s), "outputs": [{"output_type": "error", "ename": "E", "evalue": "", "traceback": ["x" * 10**5]}]}
+         for s in SOLVED]
+    ),
+    "future annotations": notebook(with_cell(0, "from __future__ import annotations\ndef f(x: Nobody) -> None: pass")),
+    '=HYPERLINK("http:x")': notebook(SOLVED),
+    "-2+3+cmd|' /C calc'!A0": notebook(SOLVED),
+    "<img src=x onerror=alert(1)>": notebook(SOLVED),
+    "line\nbreak": notebook(SOLVED),
+    "grades.csv": notebook(SOLVED),
+    "reference/report.json": notebook(SOLVED),
+}

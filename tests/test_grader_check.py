@@ -1,0 +1,279 @@
+"""The instant check, as a learner meets it in a notebook."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
+from course_lib.grader import check, use
+from course_lib.grader.exam import Exam, local
+
+
+@pytest.fixture(autouse=True)
+def _fresh_hints():
+    sys.modules["course_lib.grader.check"]._failures.clear()
+
+
+def softmax(x, dim=-1):
+    e = (x - x.amax(dim, keepdim=True)).exp()
+    return e / e.sum(dim, keepdim=True)
+
+
+def test_right_answer(capsys):
+    result = check("softmax", softmax)
+    assert result
+    text = capsys.readouterr().out
+    assert "visible checks passed; grading uses fresh numbers" in text
+    assert repr(result) == "<softmax: passed>"
+
+
+def test_it_prints_once_whatever_is_done_with_the_result(capsys):
+    result = check("softmax", softmax)
+    capsys.readouterr()
+    assert result._ipython_display_() is None
+    assert "<p>" in result._repr_html_()
+    assert capsys.readouterr().out == ""
+
+
+def test_hints_come_in_stages_and_start_again_after_success(capsys):
+    def wrong(x, dim=-1):
+        return x
+
+    texts = []
+    for function in (wrong, wrong, wrong, softmax, wrong):
+        check("softmax", function)
+        texts.append(capsys.readouterr().out)
+    assert ["Hint:" in t for t in texts] == [True, True, True, False, True]
+    assert ["Second hint:" in t for t in texts] == [False, True, True, False, False]
+
+
+def test_not_started(capsys):
+    def softmax(x, dim=-1):
+        raise NotImplementedError
+
+    for _ in range(2):
+        assert not check("softmax", softmax)
+        text = capsys.readouterr().out
+        assert "not started yet" in text
+        assert "Hint:" in text
+        assert "Second hint" not in text, "nothing has been tried yet"
+        assert "wrong" not in text
+
+
+def test_an_exception_is_one_sentence_with_the_learners_line(capsys):
+    def softmax(x, dim=-1):
+        y = x.t()
+        return y @ y
+
+    check("softmax", softmax)
+    text = capsys.readouterr().out
+    assert "`return y @ y`: RuntimeError: mat1 and mat2 shapes cannot be multiplied" in text
+    assert "Traceback" not in text
+    assert "File" not in text
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, BaseException])
+def test_no_exception_of_theirs_gets_out(error, capsys):
+    def softmax(x, dim=-1):
+        raise error
+
+    assert not check("softmax", softmax)
+    assert error.__name__ in capsys.readouterr().out
+
+
+def test_keyboard_interrupt_gets_out():
+    def softmax(x, dim=-1):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check("softmax", softmax)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (lambda x, dim: -x.softmax(dim), "every sign is flipped"),
+        (lambda x, dim: x.softmax(dim) * 0.5, "0.5 times the right one"),
+        (lambda x, dim: x.softmax(dim) + 1, "off by the same amount"),
+        (lambda x, dim: x.softmax(dim).double(), "float32 are expected, and float64"),
+        (lambda x, dim: x.softmax(dim).transpose(-1, -2), "It looks transposed"),
+        (lambda x, dim: x.softmax(dim)[None], "the shape (3, 5) is expected, and (1, 3, 5)"),
+        (lambda x, dim: x.softmax(dim).detach(), "No gradient flows from the result back to the argument `x`"),
+        (lambda x, dim: x.softmax(dim).tolist(), "a tensor is expected, and a list came back"),
+        (lambda x, dim: x.softmax(dim).detach().numpy(), "a NumPy array came back"),
+        (lambda x, dim: None, "Is a `return` missing?"),
+        (lambda x, dim: x.softmax(dim) * float("nan"), "the result is nan at index [0, 0]"),
+        (lambda x, dim: x.sub_(1).softmax(dim), "the argument `x` was changed in place"),
+        (lambda x, dim: x.softmax(dim) * 0, "every number is zero"),
+        (lambda x, dim: object(), "of type object was returned"),
+        (lambda x, dim: x.softmax(dim).cumsum(dim), "first wrong at index"),
+    ],
+)
+def test_generic_diagnosis(body, words, capsys):
+    assert not check("softmax", lambda x, dim=-1: body(x, dim))
+    text = capsys.readouterr().out
+    assert words in text or words.capitalize() in text
+
+
+def test_an_answer_that_varies_is_said_to_vary(capsys):
+    calls = iter(range(10**6))
+    assert not check("softmax", lambda x, dim=-1: x.softmax(dim) + next(calls))
+    assert "two different answers" in capsys.readouterr().out
+
+
+def test_wrong_parameters(capsys):
+    assert not check("softmax", lambda: 1)
+    assert "It must be callable as `softmax(x, dim=-1)`" in capsys.readouterr().out
+
+
+def test_use_gives_back_what_passes_and_says_nothing(capsys):
+    assert use("softmax", softmax) is softmax
+    assert capsys.readouterr().out == ""
+
+
+def test_use_stands_in_for_what_does_not_and_check_refuses_the_stand_in(capsys):
+    stand_in = use("softmax", lambda x, dim=-1: x)
+    assert "the reference stands in for your softmax" in capsys.readouterr().out
+    x = torch.randn(3, 4)
+    assert torch.allclose(stand_in(x, dim=0), x.softmax(0))
+    assert not check("softmax", stand_in)
+    assert "this is the reference that `use` put in the place of yours" in capsys.readouterr().out
+    assert not hasattr(use("softmax", stand_in), "wrong")
+
+
+def test_use_of_a_class(capsys):
+    stand_in = use("multi_head_attention", None)
+    assert isinstance(stand_in, type)
+    assert issubclass(stand_in, nn.Module)
+    assert not check("multi_head_attention", stand_in)
+    assert "`use` put in the place" in capsys.readouterr().out
+
+    class Own(stand_in):
+        """A class that a learner derives from the stand-in is not the stand-in."""
+
+    check("multi_head_attention", Own)
+    assert "`use` put in the place" not in capsys.readouterr().out
+
+
+def test_things_that_are_no_candidates(capsys):
+    assert not check("softmax", softmax(torch.ones(2, 2)))
+    assert "hand over the function itself" in capsys.readouterr().out
+    assert not check("sofmax", softmax)
+    assert "did you mean 'softmax'?" in capsys.readouterr().out
+    with pytest.raises(LookupError):
+        use("sofmax", softmax)
+
+
+def test_the_kernels_random_numbers_and_settings_are_untouched():
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    check("softmax", softmax)
+    check("logit_variance", lambda d, n_samples=10: 0.0)
+    assert torch.equal(torch.rand(4), expected)
+    assert torch.get_default_dtype() is torch.float32
+    assert torch.is_grad_enabled()
+
+
+def test_a_check_imports_one_exercise_module_and_no_other_room():
+    code = (
+        "import sys; from course_lib.grader import check; check('softmax', lambda x, dim=-1: x);"
+        "rooms = {m.split('.')[1] for m in sys.modules if m.startswith('course_lib.')};"
+        "labs = [m for m in sys.modules if m.startswith('course_lib.exercises.ch')];"
+        "print(sorted(rooms), labs, 'matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['exercises', 'grader'] ['course_lib.exercises.ch01_attention'] False"
+
+
+def test_in_jupyter_it_is_shown_as_html_and_once():
+    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    source = "from course_lib.grader import check\ncheck('softmax', lambda x, dim=-1: x)"
+    notebook = new_notebook(cells=[new_code_cell(source), new_code_cell(source + ";")])
+    NotebookClient(notebook, timeout=120).execute()
+    for cell in notebook.cells:
+        shown = [o for o in cell.outputs if o.output_type in ("display_data", "execute_result")]
+        assert len(shown) == 1
+        assert set(shown[0].data) == {"text/plain", "text/html"}
+        assert 'role="status"' in shown[0].data["text/html"]
+        assert "<li>wrong" in shown[0].data["text/html"]
+
+
+# A class, driven through a handle
+
+
+class Scale(nn.Module):
+    def __init__(self, d):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d))
+
+    def forward(self, x):
+        return x * self.weight
+
+
+def drive(subject, weight, x):
+    layer = subject.new(len(weight))
+    shapes = {name: list(t.shape) for name, t in layer.get_state().items()}
+    layer.set_state({"weight": weight})
+    layer.call(method="eval")
+    return {"shapes": shapes, "called": layer.call(x), "gradient": layer.gradients(x)}
+
+
+class Doubled(Scale):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+SCALE = Exercise(
+    id="scale", title="Scale", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=Scale, see="nowhere",
+    cases=lambda rng: [Case("one", (torch.randn(3, generator=rng), torch.randn(2, 3, generator=rng)))],
+    mistakes=(Mistake(Doubled, "twice too large"),), drive=drive,
+)  # fmt: skip
+
+
+def test_a_module_is_driven_through_a_handle():
+    exam = Exam(SCALE, 5)
+    assert exam.mark(local(Scale))
+    assert exam.mark(local(Doubled)).mistake == "twice too large"
+
+    class OtherNames(Scale):
+        def __init__(self, d):
+            nn.Module.__init__(self)
+            self.gain = nn.Parameter(torch.ones(d))
+
+    verdict = exam.mark(local(OtherNames))
+    assert "its parameters must be weight (3,); they are gain (3,)" in verdict.diagnosis.lower()
+
+    class Frozen(Scale):
+        def forward(self, x):
+            return x * self.weight.detach()
+
+    assert not exam.mark(local(Frozen))
+
+
+def test_float64_right_answers_are_compared_in_the_dtype_of_the_case():
+    def add(x):
+        return x + 1
+
+    exercise = Exercise(
+        id="add", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=add, see="", mistakes=(),
+        cases=lambda rng: [Case("a", (torch.randn(3, generator=rng),)), Case("b", (torch.ones(2).bfloat16(),))],
+        drive=call_and_differentiate,
+    )  # fmt: skip
+    assert [e["output"].dtype for e in Exam(exercise, 1).expected] == [torch.float32, torch.bfloat16]
+
+
+def test_a_closed_form_replaces_the_references_value_but_not_its_gradient():
+    exercise = Exercise(
+        id="square", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=lambda x: x * x, see="",
+        mistakes=(), cases=lambda rng: [Case("3", (torch.tensor([3.0]),), expected=torch.tensor([9.0]))],
+        drive=call_and_differentiate,
+    )  # fmt: skip
+    (expected,) = Exam(exercise, 1).expected
+    assert expected["output"].item() == 9
+    assert expected["gradients"][0].item() == pytest.approx(6 * torch.cos(torch.tensor(0.5)).item())

@@ -1,0 +1,246 @@
+"""`course grade` and `course check`: levels, errors, and what an instructor may do twice."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+from submissions import build, wrong
+
+from course_lib.errors import CourseError
+from course_lib.exercises import of_lab
+from course_lib.grader import batch, processes, report, sandbox
+from course_lib.grader.batch import grade_folder
+from course_lib.grader.exam import Exam, Trouble
+from course_lib.grader.notebook import check_notebook
+from course_lib.grader.server import Limits, Worker
+
+LEVELS = [level for level in sandbox._candidates() if sandbox._probe(level) is None]
+
+
+@pytest.fixture
+def submissions(tmp_path):
+    build.write(tmp_path / "in", {"ana": build.notebook(build.solved()), "ben": wrong.WRONG["no scale"][0]})
+    return tmp_path / "in"
+
+
+def test_the_same_grades_without_a_sandbox_and_that_is_announced(submissions, tmp_path, capsys):
+    assert grade_folder(submissions, tmp_path / "out", seed=5, sandbox="off") == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Sandbox: LIMITS ONLY")
+    grades = json.loads((tmp_path / "out" / "grades.json").read_text())
+    assert grades["sandbox"] == "limits"
+    ana, ben = grades["submissions"]
+    assert all(e["points"] == e["max_points"] for e in ana["exercises"].values())
+    assert "without the scale" in ben["exercises"]["attention"]["mistake"]
+    assert not (tmp_path / "out" / "seed.json").exists(), "the instructor has this seed already"
+
+
+def test_require_refuses_where_there_is_no_bubblewrap(submissions, tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    with pytest.raises(CourseError, match="bwrap is not installed"):
+        grade_folder(submissions, tmp_path / "out", sandbox="require")
+    assert not (tmp_path / "out" / "grades.csv").exists()
+
+
+def test_auto_falls_back_out_loud(monkeypatch):
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    assert sandbox.choose("auto").sentence.startswith("Sandbox: LIMITS ONLY")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"submissions": "nowhere"}, "is not a folder"),
+        ({"submissions": "empty"}, "no notebook"),
+        ({"lab": "ch99"}, "no lab called 'ch99'"),
+        ({"sandbox": "yes"}, "auto, require or off"),
+        ({"jobs": 0}, "at least 1"),
+        ({"out": "in/ana.ipynb"}, "cannot write"),
+    ],
+)
+def test_errors_are_sentences(submissions, tmp_path, arguments, words):
+    (tmp_path / "empty").mkdir()
+    arguments = {"submissions": "in", "out": "out", **arguments}
+    for key in ("submissions", "out"):
+        arguments[key] = tmp_path / arguments[key]
+    with pytest.raises(CourseError, match=words):
+        grade_folder(**arguments)
+
+
+def test_a_folder_without_write_permission(submissions, tmp_path, monkeypatch):
+    def refused(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(batch.tempfile, "TemporaryFile", refused)  # chmod would not stop root
+    with pytest.raises(CourseError, match="cannot write to .*: Permission denied; choose another folder"):
+        grade_folder(submissions, tmp_path / "locked")
+
+
+def test_a_lab_that_is_asked_for(submissions, tmp_path, capsys):
+    build.write(submissions, {"heads": build.notebook(build.solved("ch01_heads"))})
+    assert grade_folder(submissions, tmp_path / "out", lab="ch01_attention") == 0
+    entries = {e["name"]: e for e in json.loads((tmp_path / "out" / "grades.json").read_text())["submissions"]}
+    assert entries["heads"]["verdict"] == "ungradable"
+    assert "it looks like ch01_heads" in entries["heads"]["reason"]
+    assert entries["ana"]["verdict"] == "graded"
+
+
+def test_a_failure_of_ours_is_told_and_the_others_are_graded(submissions, tmp_path, capsys, monkeypatch):
+    real = batch.grade
+
+    def grade(notebook, exams, level):
+        if "scale" not in str(notebook.cells) and len(notebook.cells[5]) < 250:
+            raise sandbox.SandboxError("out of processes")
+        return real(notebook, exams, level)
+
+    monkeypatch.setattr(batch, "grade", grade)
+    assert grade_folder(submissions, tmp_path / "out") == 1
+    captured = capsys.readouterr()
+    assert "ben: SandboxError: out of processes" in captured.err
+    assert [e["name"] for e in json.loads((tmp_path / "out" / "grades.json").read_text())["submissions"]] == ["ana"]
+
+
+def test_the_secret_seed_is_kept_and_used_again(submissions, tmp_path):
+    out = tmp_path / "out"
+    grade_folder(submissions, out)
+    first = (out / "seed.json").read_text(), (out / "grades.json").read_text()
+    assert stat.S_IMODE((out / "seed.json").stat().st_mode) == 0o600
+    (out / "grades.json").unlink()
+    grade_folder(submissions, out)
+    assert ((out / "seed.json").read_text(), (out / "grades.json").read_text()) == first
+    (out / "seed.json").write_text("{")
+    with pytest.raises(CourseError, match="damaged"):
+        grade_folder(submissions, out)
+
+
+def test_another_seed_is_another_exam():
+    softmax = of_lab("ch01_attention")[0]
+    one, two = (Exam(softmax, seed).cases[0].args[0] for seed in (1, 2))
+    assert not one.equal(two)
+    assert (
+        batch._exams("ch01_attention", 1)[0]
+        .cases[0]
+        .args[0]
+        .equal(batch._exams("ch01_attention", 1)[0].cases[0].args[0])
+    )
+
+
+def test_writes_are_whole_or_nothing(tmp_path):
+    target = tmp_path / "grades.json"
+    report.write(target, "old")
+    with pytest.raises(TypeError):
+        report.write(target, 3)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("=1+1", "'=1+1"),
+        ("  -x", "'  -x"),
+        ("@a", "'@a"),
+        ("\t=x", "' =x"),
+        ("a\nb", "a b"),
+        ("ana", "ana"),
+        ("Zoë", "Zoë"),
+    ],
+)
+def test_texts_for_a_spreadsheet(text, safe):
+    assert report.harmless(text) == safe
+
+
+def test_report_folders_never_meet(tmp_path):
+    taken = set()
+    names = ["a", "A", "grades.csv", "grades.csv_", "a/report.json", "seed.json/x", "SEED.json"]
+    folders = [report.report_folder(tmp_path, name, taken) for name in names]
+    assert len({str(f).casefold() for f in folders}) == len(names)
+    for folder in folders:
+        assert not {p.casefold() for p in folder.relative_to(tmp_path).parts} & {
+            *report.TABLES,
+            "report.json",
+            "report.html",
+        }
+
+
+# course check
+
+
+def test_check_of_a_right_notebook(submissions, capsys):
+    assert check_notebook(submissions / "ana.ipynb") == 0
+    text = capsys.readouterr().out
+    assert "softmax: all 6 visible checks passed; grading uses fresh numbers." in text
+    assert "5 of 5 exercises of ch01_attention pass" in text
+
+
+def test_check_of_a_wrong_notebook_says_what_check_says_in_the_notebook(submissions, capsys):
+    assert check_notebook(submissions / "ben.ipynb") == 1
+    text = capsys.readouterr().out
+    assert "This looks like attention without the scale" in text
+    assert "expected" in text
+    assert "Hint: " in text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"hello", "JSON error at line 1"), (b"", "empty"), (None, "cannot be opened")]
+)
+def test_check_of_what_is_no_notebook(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "x.ipynb").write_bytes(content)
+    with pytest.raises(CourseError, match=words):
+        check_notebook(tmp_path / "x.ipynb")
+
+
+# The worker, at every level that works here
+
+
+@pytest.mark.parametrize("level", LEVELS, ids=lambda level: f"{level.name}-{'user' if level.user else 'self'}")
+def test_a_worker_at_each_level(level):
+    with Worker(level, Limits(call=2)) as worker:
+        session = worker.session()
+        source = "import torch, os\ndef f(x): return x + 1\nloop = lambda: [0 for _ in iter(int, 1)]"
+        session.ask("run", 2, source=source, file="<cell>")
+        assert session.ask("call", 2, name="f", args=[1], kwargs={}) == 2
+        with pytest.raises(Trouble, match="ran for more than"):
+            session.ask("call", 0.5, name="loop", args=[], kwargs={})
+        again = worker.session()
+        with pytest.raises(Trouble, match="does not define"):
+            again.ask("call", 2, name="f", args=[1], kwargs={})
+        for module in ("course_lib.exercises", "course_lib.exercises.ch01_attention", "course_lib.grader.exam"):
+            with pytest.raises(Trouble, match=r"No module|None in sys.modules|halted|not a package"):
+                again.ask("run", 2, source=f"import {module}", file="<cell>")
+        again.ask("run", 2, source="import course_lib.nn.attention", file="<cell>")
+        again.ask(
+            "run",
+            2,
+            file="<cell>",
+            source="import os, time\n" + "if os.fork() == 0:\n    os.setsid(); time.sleep(60)\n",
+        )
+        pid = worker.process.popen.pid
+    assert processes.descendants(pid) == []
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_bubblewrap_is_there():
+    try:
+        sandbox.choose("require")
+    except sandbox.SandboxError as error:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs bubblewrap: {error}")
+
+
+def test_the_command_line(tmp_path):
+    command = [
+        sys.executable,
+        "-c",
+        "from course_lib.cli import main; main()",
+        "grade",
+        str(tmp_path),
+        "--out",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("course: there is no notebook")
