@@ -75,7 +75,7 @@ def test_a_folder_without_write_permission(submissions, tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(batch.tempfile, "TemporaryFile", refused)  # chmod would not stop root
-    with pytest.raises(CourseError, match="cannot write to .*: Permission denied; choose another folder"):
+    with pytest.raises(CourseError, match=r"cannot write to .*: Permission denied; choose another folder"):
         grade_folder(submissions, tmp_path / "locked")
 
 

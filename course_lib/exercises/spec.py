@@ -31,7 +31,7 @@ class Subject(Protocol):
         """Call the function. Arguments and results are tensors, arrays, numbers, strings, lists, dicts or None."""
 
     def gradients(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Call with every floating tensor argument requiring gradients, then differentiate a weighted sum of the result.
+        """Call with gradients required of every floating tensor argument; differentiate a weighted sum of the result.
 
         Returns {"output": result, "gradients": [one tensor or None for each tensor argument, in order]}.
         The weights are `cotangent(output.shape)` below, so that both sides differentiate the same number.
@@ -65,7 +65,7 @@ class Case:
 
     name: said to the learner ("a batch of rows, along the last axis").
     args, kwargs: plain data; a fresh copy is handed over at every call.
-    expected: the right answer where it is known without the reference (a closed form); otherwise the reference is asked.
+    expected: the right answer where a closed form is known; otherwise the reference is asked.
     rtol, atol: only where this case needs other tolerances than its exercise.
     """
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-
 DERIVATIVES = ("gradients", "parameters")  # the entries of what `Subject.gradients` and `Handle.gradients` return
 
 
