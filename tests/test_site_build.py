@@ -143,6 +143,24 @@ def test_strict_build_names_every_problem_also_when_repeated_and_leaves_the_site
 
 
 @pytest.mark.parametrize(
+    ("value", "spec", "text"),
+    [
+        (600.0, "", "600"),
+        (0.12345, "", "0.123"),
+        (-1.5, "+.1f", "\u22121.5"),
+        (0.5, ".0%", "50%"),
+        (2.3e-7, ".1g", "2 × 10⁻⁷"),
+        (None, ".1%", "not a number"),
+    ],
+)
+def test_numbers_are_written_as_people_write_them(value, spec, text, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    from course.number import formatted
+
+    assert formatted(value, spec) == text
+
+
+@pytest.mark.parametrize(
     ("quiz", "sentence"),
     [
         ("( ) One.\n    Why.\n( ) Two.\n    Why.", "exactly one right choice"),

@@ -17,6 +17,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
 logger = logging.getLogger(__name__)
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class measured(nodes.Inline, nodes.TextElement):
@@ -47,7 +48,9 @@ def formatted(value: float | None, spec: str = "") -> str:
         return "not a number"
     if not spec:
         spec = ".0f" if float(value).is_integer() and abs(value) < 1e6 else ".3g"
-    return format(value, spec).replace("-", "\u2212")
+    digits, _, exponent = format(value, spec).partition("e")
+    power = f" × 10{str(int(exponent)).translate(SUPERSCRIPT)}" if exponent else ""
+    return digits.replace("-", "\u2212") + power
 
 
 def value_and_band(part: dict[str, Any]) -> str:
