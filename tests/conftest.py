@@ -3,7 +3,11 @@
 import os
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
+
+# Models this small gain nothing from more threads, and on a busy machine their threads wait for each other for minutes.
+torch.set_num_threads(1)
 
 # Shapes written in signatures are checked whenever a test calls the function.
 install_import_hook(["course_lib.nn", "course_lib.models", "course_lib.data"], "beartype.beartype")
