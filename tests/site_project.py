@@ -14,7 +14,7 @@ format: jb-book
 root: book/index
 parts:
   - caption: One part
-    numbered: true
+    numbered: 1
     chapters:
       - file: book/chapter
         sections:

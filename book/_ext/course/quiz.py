@@ -106,7 +106,8 @@ def depart_quiz(self: Any, node: quiz) -> None:
 
 
 def visit_legend(self: Any, node: quiz_legend) -> None:
-    self.body.append('<legend><span class="quiz-kind">Check yourself</span> ')
+    self.course_questions = getattr(self, "course_questions", 0) + 1  # the translator lives for one page
+    self.body.append(f'<legend><span class="quiz-kind">Question {self.course_questions}</span> ')
 
 
 def depart_legend(self: Any, node: quiz_legend) -> None:
