@@ -118,6 +118,17 @@ def test_prefix_lm():
     assert ((gradient > 0) == torch.tensor([True] * 4 + [False] * 3)).all()
 
 
+@pytest.mark.parametrize("position", POSITIONS)
+def test_bfloat16_all_the_way(position):
+    model, ids = tiny(position), some_ids(9)
+    exact = model(ids)
+    rough = model.bfloat16()(ids)
+    assert rough.dtype == torch.bfloat16
+    # Eight bits of mantissa: 0.4% a rounding, some ten of them on the way.
+    assert (rough - exact).abs().max() < 0.1 * exact.abs().max()
+    assert (model(ids, return_weights=True)[0] - exact).abs().max() < 0.1 * exact.abs().max()
+
+
 def test_head_mask_over_layers():
     model, ids = tiny(), some_ids(6)
     ones = torch.ones(2, 3, requires_grad=True)

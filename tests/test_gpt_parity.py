@@ -54,6 +54,24 @@ def test_what_we_do_not_have_is_refused_by_name(base, change, name):
         config_from_hf(base.to_dict() | change)
 
 
+def test_old_files_carry_masks_and_frequencies_along():
+    for config, kind, extra in (
+        (
+            GPT2,
+            GPT2LMHeadModel,
+            {"transformer.h.0.attn.bias": torch.ones(4, 4), "transformer.h.0.attn.masked_bias": -1e4},
+        ),
+        (LLAMA, LlamaForCausalLM, {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}),
+    ):
+        theirs = made(kind, config, 0)
+        assert_parity(from_hf(config.to_dict(), theirs.state_dict() | extra), theirs, [3], "right")
+
+
+def test_gpt2_files_without_prefix_and_head():
+    theirs = made(GPT2LMHeadModel, GPT2, 0)
+    assert_parity(from_hf(GPT2.to_dict(), theirs.transformer.state_dict()), theirs, [3], "right")
+
+
 def test_older_configs_write_theta_by_itself():
     settings = LLAMA.to_dict() | {"rope_parameters": None, "rope_theta": 500.0}
     assert config_from_hf(settings).rope_theta == 500.0

@@ -85,6 +85,14 @@ def test_gradients_are_clipped_together():
     assert norms[1] > 5
 
 
+def test_gradients_from_before_do_not_count():
+    fresh, used = Scalar(1.0), Scalar(1.0)
+    used.w.grad = torch.tensor([1000.0])
+    for model in (fresh, used):
+        train(model, target, squared, TrainConfig(3, clip=None))
+    assert torch.equal(fresh.w, used.w)
+
+
 def test_only_what_is_trainable_is_trained():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     for parameter in model[0].parameters():

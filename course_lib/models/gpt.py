@@ -123,10 +123,12 @@ class GPT(nn.Module):
             ) from None
 
         options: dict[str, Any] = {"mask": mask, "causal": causal}
-        places = None if self.position is None else self.position(n, ids.device)
+        places: Any = None if self.position is None else self.position(n, ids.device)
         match self.config.position:
             case "sinusoidal":
-                x = x * math.sqrt(self.config.d_model) + places  # scaled as in Vaswani et al. 2017, section 3.4
+                x = x * math.sqrt(self.config.d_model) + places.to(
+                    x.dtype
+                )  # scaled as in Vaswani et al. 2017, section 3.4
             case "learned":
                 x = x + places
             case "rope":

@@ -167,7 +167,8 @@ def _gpt2_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _llama_state(state: Mapping[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
-    ours = {_rename(name, LLAMA_NAMES): tensor for name, tensor in state.items()}
+    # Old files carry the frequencies of RoPE along, which follow from rope_theta.
+    ours = {_rename(name, LLAMA_NAMES): t for name, t in state.items() if not name.endswith("rotary_emb.inv_freq")}
     for layer in range(config.n_layers):
         for kind in ("weight", "bias") if config.bias else ("weight",):
             names = [f"blocks.{layer}.self_attn.{part}_proj.{kind}" for part in "qkv"]

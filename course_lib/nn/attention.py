@@ -64,10 +64,12 @@ def attention(
         triangle = causal_mask(query.shape[2], query.device)
         mask, causal = triangle if mask is None else mask & triangle, False
 
+    if bias is not None:
+        bias = bias.to(query.dtype)
+
     if not return_weights:
         if bias is not None:  # the kernel takes one additive mask
-            bias = bias if mask is None else bias.masked_fill(~mask, -math.inf)
-            mask = bias.to(query.dtype)
+            mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
         if mask is not None and mask.dim() == 3:
             mask = mask[None]  # with three dimensions torch falls back to an unfused path, at twice the time
         return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, enable_gqa=groups > 1)

@@ -98,6 +98,7 @@ def train(
     history = History()
     start = time.process_time()
     model.train()
+    optimizer.zero_grad(set_to_none=True)  # of whatever the reader differentiated before
     try:
         with tqdm(range(config.steps), desc=label, delay=1.0, mininterval=0.5) as bar:  # no bar for what is quick
             for step in bar:
