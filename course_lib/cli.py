@@ -32,10 +32,12 @@ def book(
     only: Annotated[str, typer.Option(help="Run this lab alone and show it in _build/preview, for its author.")] = "",
 ) -> None:
     """Run the labs that changed, then build the site into _build/html."""
+    from course_lib.data.fetch import fetch_all
     from course_lib.site.build import build
 
     if preset:
         os.environ["COURSE_PRESET"] = preset
+    fetch_all()  # now, with its progress in sight, and not in the middle of a lab
     raise typer.Exit(build(only=only or None))
 
 
