@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -59,6 +60,8 @@ def graded(tmp_path_factory):
     build.write(submissions / "wrong", {name: content for name, (content, *_) in wrong.WRONG.items()})
     build.write(submissions / "hostile", seen.hostile)
     build.write(submissions / "broken", {name: content for name, (content, _) in seen.broken.items()})
+    for lab in exercises.labs():
+        shutil.copy(f"labs/{lab}.ipynb", submissions / f"untouched {lab}.ipynb")
     (submissions / "broken" / "link.ipynb").symlink_to(submissions / "reference.ipynb")
     os.mkfifo(submissions / "broken" / "pipe.ipynb")
     (submissions / "notes.txt").write_text("not a notebook")
@@ -110,7 +113,7 @@ def test_command_ends_well_and_says_what_it_did(graded):
     assert graded.done.returncode == 0, graded.done.stderr
     text = graded.done.stdout
     assert text.startswith("Sandbox: bubblewrap")
-    count = len(good.GOOD) + len(wrong.WRONG) + len(graded.hostile)
+    count = len(good.GOOD) + len(wrong.WRONG) + len(graded.hostile) + len(POINTS)
     assert f"Graded {count} of {count + len(graded.broken) + 2} notebooks" in text
     assert "1 other files were left alone" in text
     assert "ungradable: broken/empty: it is empty" in text
@@ -152,6 +155,14 @@ def test_wrong_answers_get_less_and_are_named(graded, name):
         detail = report(graded, f"wrong/{name}")["exercises"][id]
         assert detail["diagnosis"] or detail["summary"]
         assert detail["mistake"] is None
+
+
+@pytest.mark.parametrize("lab", POINTS)
+def test_an_untouched_lab_is_not_started_and_has_no_points(graded, lab):
+    exercises_of = report(graded, f"untouched {lab}")["exercises"]
+    assert {id: (e["points"], e["summary"]) for id, e in exercises_of.items()} == dict.fromkeys(
+        POINTS[lab], (0, "Not started yet.")
+    )
 
 
 HOSTILE = hostile.files("", "", 0)

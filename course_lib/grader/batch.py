@@ -9,9 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +20,20 @@ from course_lib import exercises
 from course_lib.errors import CourseError
 from course_lib.grader import sandbox as sandboxes
 from course_lib.grader.exam import Exam
-from course_lib.grader.read import Notebook, Unreadable, read
-from course_lib.grader.report import exercise_entry, harmless, report_folder, sha256, write, write_report, write_tables
+from course_lib.grader.folder import Entry, examine, find
+from course_lib.grader.report import (
+    earlier_report,
+    harmless,
+    report_folder,
+    sha256,
+    submission_report,
+    write,
+    write_report,
+    write_tables,
+)
 from course_lib.grader.submission import grade
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-
-
-NOTHING = Notebook([], digest="")
-
-
-@dataclass
-class Entry:
-    """A file of the folder: its name in the grades, where its report goes, and what could be read."""
-
-    name: str
-    path: Path
-    folder: Path
-    notebook: Notebook = NOTHING
-    lab: str = ""
-    reason: str | None = None  # why it is ungradable
 
 
 def grade_folder(
@@ -66,7 +58,7 @@ def grade_folder(
         raise CourseError(f"--sandbox is auto, require or off, not {sandbox!r}")
     if jobs is not None and jobs < 1:
         raise CourseError("--jobs must be at least 1")
-    files, ignored = _find(submissions)
+    files, ignored = find(submissions)
     _prepare(out)
     try:
         level = sandboxes.choose(sandbox)
@@ -77,9 +69,11 @@ def grade_folder(
     seed = _secret(out) if seed is None else seed
     identity = {"seed_id": sha256(f"course seed {seed}")[:12], "sandbox": level.name, "course": _course_digest()}
     taken: set[str] = set()
-    entries = [_entry(path, submissions, report_folder(out, _name(path, submissions), taken), lab) for path in files]
-    reports = {e.name: _ungradable(e, identity) for e in entries if e.reason}
-    reports |= {e.name: old for e in entries if not e.reason and (old := _graded_before(e, identity))}
+    entries = [examine(path, submissions, lab) for path in files]
+    for entry in entries:
+        entry.folder = report_folder(out, entry.name, taken)
+    reports = {e.name: submission_report(e, identity, []) for e in entries if e.reason}
+    reports |= {e.name: old for e in entries if not e.reason and (old := earlier_report(e, identity))}
     waiting = [e for e in entries if e.name not in reports]
     kept = sum(not e.reason for e in entries) - len(waiting)
 
@@ -91,28 +85,14 @@ def grade_folder(
 
     for entry in entries:
         if entry.reason:
-            write_report(entry.folder, reports[entry.name])
+            try:
+                write_report(entry.folder, reports[entry.name])
+            except OSError as error:
+                failures.append(f"{harmless(entry.name)}: {error}")
     done = [reports[e.name] for e in entries if e.name in reports]
     write_tables(out, {"seed_id": identity["seed_id"], "sandbox": level.name}, done)
     _summary(done, ignored, kept, failures, out, time.monotonic() - began)
     return 1 if failures else 0
-
-
-def _find(submissions: Path) -> tuple[list[Path], int]:
-    """All notebooks below a folder, in order, and how many other files there are. Links to folders are not followed."""
-    if not submissions.is_dir():
-        raise CourseError(f"{submissions} is not a folder; give the folder that holds the submitted notebooks")
-    files, ignored = [], 0
-    for folder, folders, names in os.walk(submissions):
-        folders[:] = sorted(f for f in folders if f not in (".ipynb_checkpoints", "__MACOSX"))
-        for name in sorted(names):
-            if name.endswith(".ipynb") and not name.startswith("._"):
-                files.append(Path(folder) / name)
-            else:
-                ignored += 1
-    if not files:
-        raise CourseError(f"there is no notebook (*.ipynb) below {submissions}")
-    return files, ignored
 
 
 def _prepare(out: Path) -> None:
@@ -151,57 +131,6 @@ def _exams(slug: str, seed: int) -> list[Exam]:
     return exams
 
 
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix().removesuffix(".ipynb")
-
-
-def _entry(path: Path, root: Path, folder: Path, lab: str | None) -> Entry:
-    entry = Entry(_name(path, root), path, folder)
-    try:
-        entry.notebook = read(path)
-    except Unreadable as error:
-        entry.reason = str(error)
-        return entry
-    owners = Counter(slug for id in entry.notebook.marks if (slug := exercises.lab_of(id)))
-    if lab is not None:
-        entry.lab = lab
-        if lab not in owners:
-            other = f"; it looks like {owners.most_common(1)[0][0]}" if owners else ""
-            entry.reason = f"it has no exercise of {lab}{other}"
-    elif owners:
-        entry.lab = min(owners, key=lambda slug: (-owners[slug], slug))
-    else:
-        entry.reason = "it has no exercise: no cell begins with a mark such as `# EXERCISE: softmax`"
-    return entry
-
-
-def _graded_before(entry: Entry, identity: dict[str, str]) -> dict[str, Any] | None:
-    try:
-        report = json.loads((entry.folder / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    wanted = {**identity, "name": entry.name, "lab": entry.lab, "file": entry.notebook.digest, "verdict": "graded"}
-    return report if all(report.get(key) == value for key, value in wanted.items()) else None
-
-
-def _report(entry: Entry, identity: dict[str, str], verdict: str, reason: str | None, results: dict) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "lab": entry.lab or None,
-        "verdict": verdict,
-        "reason": reason,
-        "points": round(sum(e["points"] for e in results.values()), 2),
-        "max_points": sum(e["max_points"] for e in results.values()),
-        "exercises": results,
-        "file": entry.notebook.digest,
-        **identity,
-    }
-
-
-def _ungradable(entry: Entry, identity: dict[str, str]) -> dict[str, Any]:
-    return _report(entry, identity, "ungradable", entry.reason, {})
-
-
 def _grade_all(
     waiting: list[Entry], exams: dict[str, list[Exam]], level: sandboxes.Level, identity: dict, reports: dict, jobs: int
 ) -> list[str]:
@@ -212,7 +141,7 @@ def _grade_all(
         if stop.is_set():
             return None
         graded = grade(entry.notebook, exams[entry.lab], level)
-        report = _report(entry, identity, "graded", None, {g.exercise.id: exercise_entry(g) for g in graded})
+        report = submission_report(entry, identity, graded)
         write_report(entry.folder, report)
         return report
 

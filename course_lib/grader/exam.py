@@ -97,7 +97,7 @@ class Exam:
         outcomes = []
         for case in cases:
             outcomes.append(ask(exercise, subject, case))
-            if (error := outcomes[-1].error) and error["type"] == "NotImplementedError":
+            if (error := outcomes[0].error) and error["type"] == "NotImplementedError":
                 return Verdict(exercise, cases, [False] * len(cases), started=False)
         wrong = [self._difference(i, outcome) for i, outcome in enumerate(outcomes)]
         # The same question at the end must give the same answer: a result may depend on the arguments only.

@@ -15,6 +15,7 @@ from typing import Any
 
 import jinja2
 
+from course_lib.grader.folder import Entry
 from course_lib.grader.submission import Graded
 
 TABLES = ("grades.csv", "grades.json", "seed.json")
@@ -47,6 +48,32 @@ def exercise_entry(graded: Graded) -> dict[str, Any]:
         "flags": graded.flags,
         "see": exercise.see,
     }
+
+
+def submission_report(entry: Entry, identity: dict[str, str], graded: list[Graded]) -> dict[str, Any]:
+    """The report on one file. identity: what else decides the grade (seed, exercises, sandbox)."""
+    results = {g.exercise.id: exercise_entry(g) for g in graded}
+    return {
+        "name": entry.name,
+        "lab": entry.lab or None,
+        "verdict": "ungradable" if entry.reason else "graded",
+        "reason": entry.reason,
+        "points": round(sum(e["points"] for e in results.values()), 2),
+        "max_points": sum(e["max_points"] for e in results.values()),
+        "exercises": results,
+        "file": entry.notebook.digest,
+        **identity,
+    }
+
+
+def earlier_report(entry: Entry, identity: dict[str, str]) -> dict[str, Any] | None:
+    """The report of an earlier run, if nothing has changed that decides the grade."""
+    try:
+        report = json.loads((entry.folder / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    wanted = {**identity, "name": entry.name, "lab": entry.lab, "file": entry.notebook.digest, "verdict": "graded"}
+    return report if all(report.get(key) == value for key, value in wanted.items()) else None
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:

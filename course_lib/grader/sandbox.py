@@ -17,7 +17,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -45,12 +45,17 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True)
 class Level:
-    """name: "bwrap" or "limits". sentence: what is announced. user: whether workers become another user."""
+    """name: "bwrap" or "limits". sentence: what is announced.
+
+    user: whether each worker becomes a user of its own; only root can. shared: whether the kernel counts the caller's
+    other processes together with the worker's. namespace: a user namespace for bwrap, which root does without.
+    """
 
     name: str
     sentence: str
-    user: bool
-    own_namespace: bool = False  # bwrap: a user namespace for callers without rights; root needs none
+    user: bool = False
+    shared: bool = False
+    namespace: bool = False
 
 
 @dataclass
@@ -61,7 +66,6 @@ class Process:
     control: socket.socket
     errors: IO[bytes]
     folder: tempfile.TemporaryDirectory
-    level: Level = field(repr=False)
 
     def complaint(self) -> str:
         """The last line that the worker wrote to stderr."""
@@ -84,7 +88,7 @@ def choose(wish: str = "auto") -> Level:
     """
     if os.name != "posix":
         raise SandboxError("grading needs Linux or macOS; on Windows, run it in WSL")
-    failures = []
+    failures: list[str] = []
     for level in _candidates():
         if wish == "off" and level.name == "bwrap":
             continue
@@ -92,7 +96,8 @@ def choose(wish: str = "auto") -> Level:
             break
         reason = _probe(level)
         if reason is None:
-            return level
+            why = f" ({'; '.join(failures)})" if failures and level.name == "limits" else ""
+            return replace(level, sentence=level.sentence + why)
         failures.append(f"{level.name}: {reason}")
     if shutil.which("bwrap") is None and wish != "off":
         failures.append("bwrap is not installed (Debian, Ubuntu: sudo apt install bubblewrap)")
@@ -108,7 +113,7 @@ def start(level: Level) -> Process:
         command = _command(level, folder.name, {"socket": theirs.fileno()})
         popen = subprocess.Popen(
             command,
-            env={"PATH": "/usr/bin:/bin", **_ENVIRONMENT},
+            env=_environment(level, folder.name),
             cwd="/" if level.name == "bwrap" else f"{folder.name}/scratch",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -120,34 +125,34 @@ def start(level: Level) -> Process:
         raise SandboxError(f"the worker cannot be started: {error}") from error
     finally:
         theirs.close()
-    return Process(popen, ours, errors, folder, level)
+    return Process(popen, ours, errors, folder)
 
 
-_ENVIRONMENT = {
-    "HOME": "/tmp",
-    "USER": "learner",
-    "LANG": "C.UTF-8",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
+def _environment(level: Level, folder: str) -> dict[str, str]:
+    """Nothing of the caller's environment, which may hold keys and tokens."""
+    home = "/tmp" if level.name == "bwrap" else f"{folder}/scratch"
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    names = {"PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": home, "USER": "learner", "LANG": "C.UTF-8"}
+    return {**names, **threads, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _candidates() -> Iterator[Level]:
     root = os.geteuid() == 0
     if sys.platform == "linux" and shutil.which("bwrap"):
         told = "Sandbox: bubblewrap. Submitted code sees no network, none of your files and no other submission."
-        if root:  # the kernel counts no processes of root, so the worker becomes another user
+        if root:  # the kernel does not count the processes of root, so the worker becomes another user
             yield Level("bwrap", told, user=True)
-        yield Level("bwrap", told, user=False, own_namespace=True)
+            yield Level("bwrap", f"{told} The number of its processes is not limited.", namespace=True)
+        else:
+            yield Level("bwrap", told, namespace=True)
+            yield Level("bwrap", told, namespace=True, shared=True)  # kernels before 5.14 count across namespaces
     weak = (
         "Sandbox: LIMITS ONLY (time, memory, files, processes). bubblewrap is not used or does not work here, so "
         "submitted code can read files and use the network{}. Grade only people you trust, or install bubblewrap."
     )
     if root:
         yield Level("limits", weak.format(" as a user without rights"), user=True)
-    yield Level("limits", weak.format(" as you can"), user=False)
+    yield Level("limits", weak.format(" as you can"), shared=True)
 
 
 def _folder() -> tempfile.TemporaryDirectory:
@@ -164,10 +169,11 @@ def _folder() -> tempfile.TemporaryDirectory:
 
 def _command(level: Level, folder: str, options: dict) -> list[str]:
     bwrap = level.name == "bwrap"
+    others = processes.of_this_user() + 64 if level.shared else 0  # 64: other workers, and what starts meanwhile
     options = {
         "uid": next(_users) if level.user else 0,
         "alone": bwrap,
-        "limits": LIMITS,
+        "limits": {**LIMITS, "RLIMIT_NPROC": LIMITS["RLIMIT_NPROC"] + others},
         "library": "/course" if bwrap else str(_PACKAGE.parent),
         **options,
     }
@@ -195,7 +201,7 @@ def _bwrap(level: Level, folder: str) -> list[str]:
     hidden += [
         str(_PACKAGE / room) for room in ("grader", "exercises") if any(_PACKAGE.is_relative_to(p) for p in python)
     ]
-    if level.own_namespace:
+    if level.namespace:
         rights = ["--unshare-all", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534"]
     else:
         rights = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
@@ -219,7 +225,7 @@ def _probe(level: Level) -> str | None:
         try:
             done = subprocess.run(
                 _command(level, folder, {}),
-                env={"PATH": "/usr/bin:/bin", **_ENVIRONMENT},
+                env=_environment(level, folder),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=60,

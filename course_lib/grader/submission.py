@@ -13,8 +13,9 @@ from typing import Any
 from course_lib.exercises.spec import Exercise
 from course_lib.grader.exam import Exam, Trouble, Verdict
 from course_lib.grader.read import Notebook
+from course_lib.grader.remote import Remote, Seat, Unit
 from course_lib.grader.sandbox import Level
-from course_lib.grader.server import Limits, Remote, Seat, Unit, Worker
+from course_lib.grader.server import Limits, Worker
 
 _SHORT = {"F": "torch.nn.functional", "nn": "torch.nn", "np": "numpy"}
 _LIBRARY = ("course_lib.nn", "course_lib.models")

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import re
+from pathlib import Path
 
 from alternatives import ALTERNATIVES
 
@@ -19,6 +21,16 @@ def rewritten(lab):
             source = source.replace("attention_by_einsum", "attention")
         cells.append(f"# EXERCISE: {exercise.id}\n{source}\n{exercise.name} = {solution.__name__}")
     return cells
+
+
+def own_notebook(lab):
+    """The lab's own notebook as a learner hands it in: every stub replaced by the reference."""
+    document = json.loads(Path(f"labs/{lab}.ipynb").read_text(encoding="utf-8"))
+    for cell in document["cells"]:
+        mark = re.match(r"# EXERCISE: (\S+)\n", "".join(cell["source"]))
+        if mark and cell["cell_type"] == "code":
+            cell["source"] = mark[0] + inspect.getsource(exercises.find(mark[1]).reference)
+    return document
 
 
 SOLVED = solved()
@@ -88,6 +100,7 @@ GOOD = {
     "section 2/heads": notebook(solved("ch01_heads")),
     "section 2/Zoë Ångström": notebook(solved("ch01_positions")),
     "rewritten": notebook(rewritten("ch01_attention")),
+    **{f"labs/{lab}": own_notebook(lab) for lab in exercises.labs()},
     "format 3": format_3(SOLVED),
     "sources as lists": notebook([code(s.splitlines(keepends=True)) for s in SOLVED]),
     "windows line ends": notebook([s.replace("\n", "\r\n") for s in SOLVED]),
