@@ -16,19 +16,28 @@ for (const form of document.querySelectorAll("form.quiz")) {
   });
 }
 
-for (const number of document.querySelectorAll(".number")) {
+const open = () => document.querySelector(".number:is(:hover, :focus-within)");
+const phone = matchMedia("(max-width: 600px)"); // there the style sheet puts them at the bottom
+
+function place() {
+  const number = open();
+  if (!number) return;
   const tip = number.querySelector(".number-tip");
-  const place = () => {
-    tip.style.translate = "";
-    const beyond = tip.getBoundingClientRect().right - document.documentElement.clientWidth + 12;
-    if (beyond > 0) tip.style.translate = `${-beyond}px 0`;
-  };
-  number.addEventListener("mouseenter", place);
-  number.addEventListener("focusin", place);
-  number.addEventListener("mouseleave", () => number.classList.remove("closed"));
-  number.addEventListener("focusout", () => number.classList.remove("closed"));
+  if (phone.matches) return tip.removeAttribute("style");
+  // Fixed, because a table that scrolls would cut it off.
+  const at = number.getBoundingClientRect();
+  const { clientWidth, clientHeight } = document.documentElement;
+  const below = at.bottom + tip.offsetHeight < clientHeight;
+  tip.style.position = "fixed";
+  tip.style.left = `${Math.max(12, Math.min(at.left, clientWidth - tip.offsetWidth - 12))}px`;
+  tip.style.top = `${below ? at.bottom : at.top - tip.offsetHeight}px`;
 }
 
+for (const number of document.querySelectorAll(".number")) {
+  for (const start of ["mouseenter", "focusin"]) number.addEventListener(start, place);
+  for (const end of ["mouseleave", "focusout"]) number.addEventListener(end, () => number.classList.remove("closed"));
+}
+document.addEventListener("scroll", place, { capture: true, passive: true });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") document.querySelector(".number:is(:hover, :focus-within)")?.classList.add("closed");
+  if (event.key === "Escape") open()?.classList.add("closed");
 });

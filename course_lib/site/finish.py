@@ -25,12 +25,14 @@ UNWANTED_FILES = (
     "_static/*webpack-macros.html",
     "_sources",
 )
-# Names to be read aloud: the side bar's arrows have none, and the search button's differs from what is written on it.
-NAMES = {
+# For readers who listen: the side bar's arrows have no name, the search button's differs from what is written on it, and
+# the entries of the bibliography are not items of a list.
+REPAIRS = {
     '<summary><span class="toctree-toggle"': '<summary aria-label="Sections"><span class="toctree-toggle"',
     '<button class="btn search-button-field search-button__button pst-js-only" title="Search" aria-label="Search"': (
         '<button class="btn search-button-field search-button__button pst-js-only"'
     ),
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
 }
 FRONT_DOOR = """<!DOCTYPE html>
 <html lang="en">
@@ -62,6 +64,6 @@ def finish(project: Project, html: Path) -> None:
 
 def _cleaned(text: str) -> str:
     text = UNWANTED.sub("", text)
-    for old, new in NAMES.items():
+    for old, new in REPAIRS.items():
         text = text.replace(old, new)
     return text
