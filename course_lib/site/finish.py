@@ -25,8 +25,8 @@ UNWANTED_FILES = (
     "_static/*webpack-macros.html",
     "_sources",
 )
-# For readers who listen: the side bar's arrows have no name, the search button's differs from what is written on it, and
-# the entries of the bibliography are not items of a list.
+# For readers who listen: the side bar's arrows have no name, the search button's is not what is written on it, and the
+# entries of the bibliography are not items of a list.
 REPAIRS = {
     '<summary><span class="toctree-toggle"': '<summary aria-label="Sections"><span class="toctree-toggle"',
     '<button class="btn search-button-field search-button__button pst-js-only" title="Search" aria-label="Search"': (
