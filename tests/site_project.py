@@ -35,6 +35,10 @@ CHAPTER = """\
 
 The lab measured {number}`tiny.total` and a share of {number}`tiny.share .1%`; a larger run is {number}`gpu:tiny.share`.
 
+| what | measured |
+|---|---|
+| share | {number}`tiny.share` |
+
 $$
 \\mathrm{softmax}(x)_i = \\frac{e^{x_i}}{\\sum_j e^{x_j}}
 $$

@@ -57,7 +57,7 @@ def render(project: Project, target: Path, strict: bool) -> None:
 
 def _last_line(text: str) -> str:
     lines = ANSI.sub("", text).replace("\r", "\n").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "starting")
+    return next((line.strip() for line in reversed(lines) if any(map(str.isalpha, line))), "starting")
 
 
 def _explanation(project: Project, text: str) -> str:

@@ -72,7 +72,7 @@ def details(record: dict[str, Any]) -> list[tuple[str, str]]:
     run = [*seed, f"preset {record['preset']}", where, f"commit {record.get('commit', 'unknown')}"]
     rows.append(("Run", ", ".join(run)))
     if command := record.get("command"):
-        rows.append(("Again", command))
+        rows.append(("Repeat", command))
     return rows
 
 
