@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 import zipfile
@@ -67,4 +68,6 @@ registry.registry = lambda: {{entry.name: entry}}
 print({code})
 """
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A process started in the background ignores Ctrl-C, and hands that on; these must not.
+    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen([sys.executable, "-c", program, fields], **(pipes | options))
