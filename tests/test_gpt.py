@@ -182,3 +182,8 @@ def test_sentences():
         GPTConfig(11, position="rotary")
     with pytest.raises(ValueError, match="n_layers=0 must be at least 1"):
         GPTConfig(11, n_layers=0)
+
+
+def test_sizes_and_shapes_that_cannot_be_are_refused_in_a_sentence():
+    with pytest.raises(ValueError, match="d_ff=0 must be at least 1"):
+        GPTConfig(vocab_size=5, d_ff=0)

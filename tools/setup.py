@@ -72,7 +72,7 @@ def pip_commands(extras: list[str], torch: str | None, interactive: bool) -> lis
     """The arguments of each pip call, in order."""
     pip = [str(venv_python()), "-m", "pip", "install", "--disable-pip-version-check"]
     if not interactive:
-        pip += ["--quiet", "--progress-bar", "off"]
+        pip += ["--progress-bar", "off"]  # a log keeps one line a package
     pins = ["--constraint", str(ROOT / "requirements.lock")]
     commands = []
     if torch == "cpu":

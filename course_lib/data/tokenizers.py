@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ class CharTokenizer:
     """One token a character; the token of a character is its place in `characters`, which are sorted."""
 
     characters: str
+
+    def __post_init__(self) -> None:
+        if any(a >= b for a, b in itertools.pairwise(self.characters)):
+            raise ValueError("the characters must be sorted, each once; CharTokenizer.from_text(text) sees to it")
 
     @classmethod
     def from_text(cls, text: str, min_count: int = 1) -> CharTokenizer:

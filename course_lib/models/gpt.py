@@ -51,6 +51,8 @@ class GPTConfig:
         for name in ("vocab_size", "context", "d_model", "n_layers", "n_heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.hidden < 1:
+            raise ValueError(f"d_ff={self.d_ff} must be at least 1, or None for 4 d_model")
 
     @property
     def head_dim(self) -> int:
@@ -60,7 +62,7 @@ class GPTConfig:
     @property
     def hidden(self) -> int:
         """Width of the feed-forward layers."""
-        return self.d_ff or 4 * self.d_model
+        return 4 * self.d_model if self.d_ff is None else self.d_ff
 
 
 class GPT(nn.Module):
@@ -109,8 +111,12 @@ class GPT(nn.Module):
         mask: Bool broadcastable to "batch heads query key", True where a query may look, on top of causality: padding,
         for example. With `causal=False` it is the whole rule, as for a prefix LM: mask=prefix_mask(n, 5), causal=False.
         head_mask: multiplies each head's output; see MultiHeadAttention.forward.
-        Raises ValueError for no tokens at all or (on the CPU) a token id outside the vocabulary.
+        Raises ValueError for no tokens at all, another shape, or (on the CPU) a token id outside the vocabulary.
         """
+        if ids.dim() != 2:
+            raise ValueError(
+                f"ids must have the shape (batch, tokens), not {tuple(ids.shape)}; for one text: ids[None]"
+            )
         n = ids.shape[1]
         if n == 0:
             raise ValueError("the model needs at least one token; the text is empty")
@@ -126,9 +132,8 @@ class GPT(nn.Module):
         places: Any = None if self.position is None else self.position(n, ids.device)
         match self.config.position:
             case "sinusoidal":
-                x = x * math.sqrt(self.config.d_model) + places.to(
-                    x.dtype
-                )  # scaled as in Vaswani et al. 2017, section 3.4
+                # Scaled as in Vaswani et al. 2017, section 3.4.
+                x = x * math.sqrt(self.config.d_model) + places.to(x.dtype)
             case "learned":
                 x = x + places
             case "rope":

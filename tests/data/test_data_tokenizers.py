@@ -148,3 +148,8 @@ def test_rare_characters_share_a_token():
 def test_an_unknown_character_is_named():
     with pytest.raises(ValueError, match="never seen the character 'c'"):
         tokenizers.CharTokenizer.from_text("ab").encode("abc")
+
+
+def test_a_text_in_place_of_an_alphabet_is_refused():
+    with pytest.raises(ValueError, match="from_text"):
+        tokenizers.CharTokenizer("to be or not")
