@@ -101,7 +101,7 @@ class MultiHeadAttention(nn.Module):
         self.n_kv_heads = n_kv_heads or n_heads
         if d_model % n_heads or n_heads % self.n_kv_heads:
             raise ValueError(
-                f"d_model ({d_model}) must be a multiple of n_heads ({n_heads}), and that of n_kv_heads ({self.n_kv_heads})"
+                f"d_model={d_model} must be a multiple of n_heads={n_heads}, and that of n_kv_heads={self.n_kv_heads}"
             )
         self.head_dim = d_model // n_heads
         # One matrix for queries, keys and values, in this order: one large product is faster than three small ones.
