@@ -38,6 +38,7 @@ The lab measured {number}`tiny.total` and a share of {number}`tiny.share .1%`; a
 | what | measured |
 |---|---|
 | share | {number}`tiny.share` |
+| uniform | {number}`tiny.even` |
 
 $$
 \\mathrm{softmax}(x)_i = \\frac{e^{x_i}}{\\sum_j e^{x_j}}

@@ -16,7 +16,8 @@ def collect(lab: str, executed: NotebookNode) -> Records:
     """The records of one executed lab by key, each with the lab, the commit and the command that made it."""
     measured = executed.metadata.get("course", {})
     preset = "" if measured.get("preset", "cpu") == "cpu" else f" --preset {measured['preset']}"
-    made_by = {"lab": lab, "commit": measured.get("commit", "none"), "command": f"course book{preset} --only {lab}"}
+    command = f".venv/bin/course book{preset} --only {lab}"
+    made_by = {"lab": lab, "commit": measured.get("commit", "none"), "command": command}
     found: Records = {}
     for cell in executed.cells:
         for output in cell.get("outputs", []):
@@ -28,7 +29,9 @@ def collect(lab: str, executed: NotebookNode) -> Records:
             found[record["key"]] = {**made_by, **record}
     for record in list(found.values()):
         if control := record.get("control"):  # a control is a number too, and may be cited by its own key
-            found.setdefault(control["key"], {**record, "control": None, **control})
+            cited = found.setdefault(control["key"], {**record, "control": None, "control_of": [], **control})
+            claim = {"key": record["key"], "value": record["value"]}
+            cited["control_of"] = [*cited.get("control_of", []), claim]
     return found
 
 

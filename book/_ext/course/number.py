@@ -67,6 +67,8 @@ def details(record: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("Measured", value_and_band(record))]
     if control := record.get("control"):
         rows.append(("Control", value_and_band(control)))
+    if claims := record.get("control_of"):
+        rows.append(("Control of", "; ".join(f"{claim['key']} = {formatted(claim['value'])}" for claim in claims)))
     seed = [] if record.get("seed") is None else [f"seed {record['seed']}"]
     where = record["device"].upper() if record["device"] == "cpu" else record["device"]
     run = [*seed, f"preset {record['preset']}", where, f"commit {record.get('commit', 'unknown')}"]
