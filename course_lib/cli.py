@@ -77,7 +77,7 @@ def lab(
     """Open your own copies of the labs, in my_labs/, in JupyterLab. An edited copy is never overwritten."""
     from course_lib.site.labs import open_labs
 
-    open_labs(slug or None, fresh=fresh, start=open_)
+    raise typer.Exit(open_labs(slug or None, fresh=fresh, start=open_))
 
 
 @app.command()

@@ -43,6 +43,7 @@ def test_numbers_on_the_page_were_measured_and_say_how(built):
     assert "0.731 (tiny.share), expected 0.7 to 0.8" in chapter
     assert "0.5 (tiny.even), expected 0.4 to 0.6" in chapter
     assert "seed 0, preset cpu, CPU, commit" in chapter
+    assert chapter.count('<span class="number-name">Control of</span> tiny.share = 0.731') == 1
     assert '<span class="unmeasured">not measured yet</span>' in chapter
     assert json.loads((built.results / "tiny.json").read_text())["tiny.share"]["band"] == [0.7, 0.8]
 
@@ -71,7 +72,7 @@ def test_quiz_is_plain_html(built):
     assert "<em>their</em> sum" in chapter
 
 
-def test_without_a_repository_there_is_no_button_and_with_one_there_are(built, copied):
+def test_without_a_repository_there_is_no_button_and_with_one_there_are(built, copied, capsys):
     for name in ("book/chapter", "labs/tiny"):
         page = html(built, name)
         assert "colab.research" not in page
@@ -79,6 +80,8 @@ def test_without_a_repository_there_is_no_button_and_with_one_there_are(built, c
         assert "github.com" not in page
     configure("https://github.com/ana/course", root=copied.root)
     build(root=copied.root)
+    assert "running" not in capsys.readouterr().out
+    assert (copied.html / "labs" / "tiny.ipynb").read_bytes() == (copied.labs / "tiny.ipynb").read_bytes()
     page = html(copied, "labs/tiny")
     assert 'href="https://colab.research.google.com/github/ana/course/blob/main/labs/tiny.ipynb"' in page
     assert 'href="https://mybinder.org/v2/gh/ana/course/main?urlpath=lab/tree/labs/tiny.ipynb"' in page

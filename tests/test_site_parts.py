@@ -1,6 +1,7 @@
 """The parts of the site builder, one by one: no kernel and no Sphinx is started here."""
 
 import json
+import subprocess
 import threading
 import urllib.request
 
@@ -60,9 +61,11 @@ def test_records_carry_their_lab_commit_and_command_and_a_control_has_its_own_ke
     lab.cells[5].outputs = [output({"text/plain": ""}, course_record=record)]
     lab.metadata["course"] = {"commit": "abc"}
     found = records.collect("tiny", lab)
-    assert found["a.value"] == {**record, "lab": "tiny", "commit": "abc", "command": "course book --only tiny"}
+    command = ".venv/bin/course book --only tiny"
+    assert found["a.value"] == {**record, "lab": "tiny", "commit": "abc", "command": command}
     assert found["a.control"]["value"] == 0.1
     assert found["a.control"]["preset"] == "cpu"
+    assert found["a.control"]["control_of"] == [{"key": "a.value", "value": 0.9}]
     records.write(project, "tiny", found)
     assert json.loads((project.results / "tiny.json").read_text()) == found
     lab.cells[6].outputs = lab.cells[5].outputs
@@ -97,6 +100,18 @@ def test_the_cache_key_follows_all_that_outputs_depend_on(project, monkeypatch):
     fourth = now()
     solved.cells[5].source += "\n"
     assert len({first, second, third, fourth, now()}) == 5
+
+
+def test_a_new_address_in_the_setup_cell_runs_no_lab_again_and_the_page_has_the_current_cell(project):
+    lab = read_lab(project, "tiny")
+    before = cache.key(solve(lab), "same")
+    configure("https://github.com/ana/course", root=project.root)
+    now = read_lab(project, "tiny")
+    assert now.cells[1].source != lab.cells[1].source
+    assert cache.key(solve(now), "same") == before
+    assert page("tiny", now, solve(lab)).cells[1].source == now.cells[1].source
+    now.cells[2].source += "\n"
+    assert cache.key(solve(now), "same") != before
 
 
 def test_a_damaged_cache_entry_is_run_again(project):
@@ -161,15 +176,29 @@ def test_my_labs_are_copied_once_and_an_edit_survives(project, capsys):
     assert mine.read_text() == "mine"
     open_labs("tiny", fresh=True, start=False, root=project.root)
     assert mine.read_bytes() == (project.labs / "tiny.ipynb").read_bytes()
-    assert mine.with_name("tiny.ipynb.bak").read_text() == "mine"
+    assert mine.with_name("tiny-old1.ipynb").read_text() == "mine"
     open_labs("tiny", fresh=True, start=False, root=project.root)
-    assert mine.with_name("tiny.ipynb.bak").read_text() == "mine"  # the oldest edit is never lost
-    assert mine.with_name("tiny.ipynb.bak2").exists()
-    assert "your earlier tiny.ipynb is now tiny.ipynb.bak" in capsys.readouterr().out
+    assert mine.with_name("tiny-old1.ipynb").read_text() == "mine"  # the oldest edit is never lost
+    assert mine.with_name("tiny-old2.ipynb").exists()
+    assert "your earlier tiny.ipynb is now tiny-old1.ipynb" in capsys.readouterr().out
     with pytest.raises(SiteError, match="there is no lab nosuch; there are tiny"):
         open_labs("nosuch", start=False, root=project.root)
     with pytest.raises(SiteError, match="say which lab"):
         open_labs(fresh=True, start=False, root=project.root)
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_jupyter_starts_for_root_too_with_a_warning_and_its_exit_status_is_returned(project, user, monkeypatch, capsys):
+    pytest.importorskip("jupyterlab")
+    ran = []
+    monkeypatch.setattr("os.geteuid", lambda: user, raising=False)
+    monkeypatch.setattr(
+        "course_lib.site.labs.subprocess.run",
+        lambda command, check: ran.append(command) or subprocess.CompletedProcess(command, 3),
+    )
+    assert open_labs("tiny", root=project.root) == 3
+    assert ("--allow-root" in ran[0]) == (user == 0)
+    assert ("You are root" in capsys.readouterr().out) == (user == 0)
 
 
 def test_the_server_is_on_loopback_takes_the_next_free_port_and_needs_a_site(project):

@@ -15,6 +15,8 @@ from course_lib.site.paths import Project, digest_of, digest_of_tree, write_atom
 
 # The builder and the command line change no output; all the rest of the library may.
 NOT_IN_LABS = ("site", "cli.py")
+# The cell that installs the course on Colab: `course configure` writes an address into it, here it does nothing.
+SETUP_CELL = "colab-setup"
 
 
 def preset() -> str:
@@ -35,7 +37,8 @@ def surroundings(project: Project) -> str:
 
 def key(solved: NotebookNode, surroundings: str) -> str:
     """The name under which a solved notebook's execution is kept."""
-    return digest_of(json.dumps(solved, sort_keys=True), surroundings)
+    cells = [cell for cell in solved.cells if cell.get("id") != SETUP_CELL]
+    return digest_of(json.dumps({**solved, "cells": cells}, sort_keys=True), surroundings)
 
 
 def path(project: Project, key: str) -> Path:

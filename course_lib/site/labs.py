@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -38,13 +39,13 @@ def copy_labs(project: Project, fresh: str | None = None) -> list[Path]:
 
 
 def _free_name(copy: Path) -> Path:
-    """`lab.ipynb.bak`, or with a number when an older one is there."""
-    names = [copy.with_name(f"{copy.name}.bak{number}") for number in ("", *range(2, 1000))]
+    """`lab-old1.ipynb`, or with the next number when that is there: a notebook, which JupyterLab opens as one."""
+    names = (copy.with_name(f"{copy.stem}-old{number}{copy.suffix}") for number in range(1, 1000))
     return next(name for name in names if not name.exists())
 
 
-def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, root: Path | None = None) -> None:
-    """Bring `my_labs/` up to date and start JupyterLab in it, until Ctrl-C.
+def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, root: Path | None = None) -> int:
+    """Bring `my_labs/` up to date and start JupyterLab in it, until Ctrl-C; return its exit status.
 
     fresh: renew the lab `slug`, keeping the old copy beside it. start: whether to start JupyterLab.
     Errors: SiteError for a lab that does not exist, or when JupyterLab is not installed.
@@ -61,9 +62,13 @@ def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, 
     if made:
         print(f"my_labs: copied {', '.join(path.name for path in made)}")
     if not start:
-        return
+        return 0
     if importlib.util.find_spec("jupyterlab") is None:
         raise SiteError("JupyterLab is not installed here: run `make lab`, or pip install '.[lab]'")
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={mine}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        print("You are root, so whatever a notebook runs may change anything on this machine; better use an account.")
+        command.append("--allow-root")  # without it Jupyter would not start
     with contextlib.suppress(KeyboardInterrupt):
-        subprocess.run([*command, *([str(mine / f"{slug}.ipynb")] if slug else [])], check=False)
+        return subprocess.run([*command, *([str(mine / f"{slug}.ipynb")] if slug else [])], check=False).returncode
+    return 0

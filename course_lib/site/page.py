@@ -7,6 +7,7 @@ import copy
 import nbformat
 from nbformat import NotebookNode
 
+from course_lib.site.cache import SETUP_CELL
 from course_lib.site.solve import exercise_id
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -17,11 +18,14 @@ def page(lab: str, notebook: NotebookNode, executed: NotebookNode | None) -> Not
     shown = copy.deepcopy(executed or notebook)
     shown.metadata.pop("widgets", None)
     stubs = {name: cell.source for cell in notebook.cells if (name := exercise_id(cell))}
+    setup = next((cell.source for cell in notebook.cells if cell.get("id") == SETUP_CELL), None)
     cells: list[NotebookNode] = []
     for cell in shown.cells:
         cells.append(cell)
         if cell.cell_type == "code":
             cell.outputs = [kept for output in cell.outputs if (kept := without_widget(output))]
+        if cell.get("id") == SETUP_CELL and setup is not None:
+            cell.source = setup  # it may have changed since the notebook was run
         if name := exercise_id(cell):
             cell.source = stubs[name]
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "exercise"]
