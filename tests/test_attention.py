@@ -220,5 +220,5 @@ def test_errors_say_what_to_do():
         attention(query, key, value)
     with pytest.raises(ValueError, match="as many queries as keys"):
         attention(query[:, :3, :1], key, value, causal=True)
-    with pytest.raises(ValueError, match=r"d_model \(10\) must be a multiple of n_heads \(4\)"):
+    with pytest.raises(ValueError, match=r"d_model=10 must be a multiple of n_heads=4"):
         MultiHeadAttention(10, 4)
