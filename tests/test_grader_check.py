@@ -10,6 +10,7 @@ from torch import nn
 from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
 from course_lib.grader import check, use
 from course_lib.grader.exam import Exam, local
+from course_lib.grader.inside import calls
 
 
 @pytest.fixture(autouse=True)
@@ -277,3 +278,36 @@ def test_a_closed_form_replaces_the_references_value_but_not_its_gradient():
     (expected,) = Exam(exercise, 1).expected
     assert expected["output"].item() == 9
     assert expected["gradients"][0].item() == pytest.approx(6 * torch.cos(torch.tensor(0.5)).item())
+
+
+def test_arguments_are_contiguous_here_as_they_are_in_the_sandbox():
+    # Of a transposed copy, this view would be the right answer; the wire sends numbers in their order.
+    for layout in (torch.randn(2, 3, 4), torch.randn(2, 4, 3).transpose(1, 2), torch.randn(3, 1).expand(3, 4)):
+        sent = calls.fresh([layout])[0]
+        assert sent.is_contiguous()
+        assert torch.equal(sent, layout)
+
+
+def test_a_merge_that_needs_transposed_memory_fails_and_gets_the_same_verdict_as_a_contiguous_one():
+    def merge_heads(x):
+        return x.transpose(1, 2).view(x.shape[0], x.shape[2], -1)
+
+    def of_contiguous(x):
+        return merge_heads(x.contiguous())
+
+    result = check("merge_heads", merge_heads)
+    assert not result
+    assert result.verdict.passed == check("merge_heads", of_contiguous).verdict.passed
+
+
+@pytest.mark.parametrize("hidden", [-float("inf"), -1e9, None])
+def test_a_mask_upside_down_is_named_as_learners_write_it(hidden, capsys):
+    def attention(q, k, v, mask=None):
+        s = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+        if mask is not None:
+            s = s.masked_fill(mask, float("-inf")) if hidden is None else s.masked_fill(mask, hidden)
+        w = softmax(s) if hidden is None else s.softmax(-1)
+        return w @ v
+
+    assert not check("attention", attention)
+    assert "The mask is upside down" in capsys.readouterr().out

@@ -127,12 +127,13 @@ def _wrong(scale=lambda q, k: q.shape[-1] ** -0.5, hide=lambda mask: ~mask, hidd
         scores = q @ k.transpose(-2, -1) * scale(q, k)
         if mask is not None and hide is not None:
             scores = scores.masked_fill(hide(mask), hidden)
-        weights = scores.softmax(dim).nan_to_num()
+        weights = scores.softmax(dim)
         return weights @ v if after is None else after(q, v, mask, weights)
 
     return attention
 
 
+_UPSIDE_DOWN = "The mask is upside down: True means that the query may look, so hide where it is False (`~mask`)."
 ATTENTION_MISTAKES = (
     Mistake(
         _wrong(scale=lambda q, k: 1.0),
@@ -163,9 +164,9 @@ ATTENTION_MISTAKES = (
         "The mask comes after the softmax: hidden keys have already taken their share, and the rest no longer sums "
         "to 1. Set hidden scores to -inf before it.",
     ),
-    Mistake(
-        _wrong(hide=lambda mask: mask),
-        "The mask is upside down: True means that the query may look, so hide where it is False (`~mask`).",
+    *(
+        Mistake(_wrong(hide=lambda mask: mask, hidden=hidden, after=after), _UPSIDE_DOWN)
+        for hidden, after in ((-math.inf, None), (-1e9, None), (-math.inf, lambda q, v, _, w: w.nan_to_num() @ v))
     ),
     Mistake(_wrong(hide=None), "Right without a mask; but when one is given, nothing changes."),
     Mistake(

@@ -67,11 +67,11 @@ def plain(value: Any) -> Any:
 
 
 def fresh(value: Any) -> Any:
-    """A copy that shares no memory with the original."""
+    """A copy that shares no memory with the original; tensors are contiguous, as they are behind a sandbox's wire."""
 
     def copy(leaf: Any) -> Any:
         if isinstance(leaf, torch.Tensor):
-            return leaf.detach().clone()
+            return leaf.detach().clone(memory_format=torch.contiguous_format)
         return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
     return tree_map(copy, value)
