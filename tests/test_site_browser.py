@@ -4,7 +4,7 @@ import shutil
 import threading
 
 import pytest
-from site_project import ROOT
+from site_project import INDEX, ROOT, make_project
 
 from course_lib.data.fetch import fetch
 from course_lib.site.build import build
@@ -172,6 +172,57 @@ def test_a_cited_number_tells_how_it_was_measured(name, page, http):
         assert page.evaluate(seen, [box["x"] + box["width"] - 8, box["y"] + 8])  # no table cuts it off
         page.keyboard.press("Escape")
         assert not tip.is_visible()
+
+
+CARD = """
+::::{grid} 1 1 3 3
+:::{grid-item-card} Read
+:link: chapter
+:link-type: doc
+The chapter.
+:::
+::::
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The book of three pages, with a card that leads to the chapter."""
+    project = Project(make_project(tmp_path_factory.mktemp("tiny") / "book"))
+    (project.root / "book" / "index.md").write_text(INDEX.replace("{launch}", CARD))
+    build(root=project.root)
+    return project.html / "book"
+
+
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_a_table_cuts_no_badge_off(width, page, tiny):
+    page.set_viewport_size({"width": width, "height": 700})
+    settle(page, (tiny / "chapter.html").as_uri())
+    numbers = page.locator("td .number")
+    assert numbers.count() == 2
+    for number in numbers.all():
+        number.locator(".number-value").hover()
+        box = number.get_by_role("tooltip").bounding_box()
+        left, top = box["x"] + 8, box["y"] + 8
+        right, bottom = box["x"] + box["width"] - 8, box["y"] + box["height"] - 8
+        assert min(box["x"], box["y"]) >= 0
+        assert box["x"] + box["width"] <= width
+        assert box["y"] + box["height"] <= 700
+        seen = "([x, y]) => Boolean(document.elementFromPoint(x, y)?.closest('.number-tip'))"
+        assert all(page.evaluate(seen, [x, y]) for x in (left, right) for y in (top, bottom))
+        page.mouse.move(0, 0)
+
+
+def test_a_card_looks_like_the_link_it_is(page, tiny):
+    settle(page, (tiny / "index.html").as_uri())
+    card, style = page.locator(".sd-card"), "(e, name) => getComputedStyle(e).getPropertyValue(name)"
+    title, link = card.locator(".sd-card-title"), card.locator("a")
+    assert title.evaluate(style, "color") == link.evaluate(style, "color") != card.evaluate(style, "color")
+    assert title.evaluate(style, "text-decoration-line") == "none"
+    link.focus()
+    assert title.evaluate(style, "text-decoration-line") == "underline"
+    card.click()
+    page.wait_for_url("**/chapter.html")
 
 
 def test_every_page_is_complete_without_scripts(browser, http):

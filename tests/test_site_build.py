@@ -55,6 +55,7 @@ def test_the_lab_page_has_stub_hints_solution_cost_and_the_learners_notebook(bui
         assert lab.count(f"<summary>{summary}</summary>") == 1
     assert lab.index("amax") < lab.index("<summary>A solution</summary>") < lab.rindex("amax")  # second hint, solution
     assert re.search(r"Results as run by this build: \d+ CPU-seconds and \d+ MB of memory \(cpu preset, commit ", lab)
+    assert lab.count("This page was run with the solution below.") == 1
     assert "google.colab" not in lab
     outputs = "".join(re.findall(r'<div class="cell_output.*?</div>\n</div>', lab, re.DOTALL))
     assert "<p id='twin'>the twin</p>" in outputs

@@ -26,6 +26,10 @@ def raw(html: str) -> nodes.raw:
 
 
 class CourseDirective(SphinxDirective):
+    def measured(self, lab: str) -> dict[str, Any] | None:
+        """What the run of a lab cost; None when this build has not run it."""
+        return json.loads((Path(self.env.srcdir) / "labs.json").read_text(encoding="utf8")).get(lab)
+
     def parsed(self, markdown: str) -> list[nodes.Node]:
         holder = nodes.Element()
         self.state.nested_parse(StringList(markdown.splitlines(), source="course"), self.content_offset, holder)
@@ -61,7 +65,7 @@ class LabDirective(LaunchDirective):
     """The buttons, and what the run cost whose outputs are on the page."""
 
     def run(self) -> list[nodes.Node]:
-        lab = json.loads((Path(self.env.srcdir) / "labs.json").read_text(encoding="utf8")).get(self.arguments[0])
+        lab = self.measured(self.arguments[0])
         note = "Not run in this build, so it is shown without results."
         if lab:
             cost = f"{lab['cpu_seconds']:.0f} CPU-seconds and {lab['peak_mb']:.0f} MB of memory"
@@ -70,7 +74,7 @@ class LabDirective(LaunchDirective):
 
 
 class SolutionDirective(CourseDirective):
-    """Two hints and the reference, each folded away."""
+    """Two hints and the reference, each folded away, and a note that the page's outputs are the reference's."""
 
     required_arguments = 1
 
@@ -79,6 +83,8 @@ class SolutionDirective(CourseDirective):
 
         exercise = find(self.arguments[0])
         out = nodes.container(classes=["solution"])
+        if self.measured(self.env.docname.rpartition("/")[2]):
+            out += nodes.paragraph(text := "This page was run with the solution below.", text)
         for summary, hint in zip(("A hint", "Another hint"), exercise.hints, strict=True):
             out += self.fold(summary, self.parsed(hint))
         code = nodes.literal_block(text := solution_source(exercise), text, language="python")
