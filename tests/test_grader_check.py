@@ -103,7 +103,7 @@ def test_keyboard_interrupt_gets_out():
         (lambda x, dim: x.softmax(dim).transpose(-1, -2), "It looks transposed"),
         (lambda x, dim: x.softmax(dim)[None], "the shape (3, 5) is expected, and (1, 3, 5)"),
         (lambda x, dim: x.softmax(dim).detach(), "No gradient flows from the result back to the argument `x`"),
-        (lambda x, dim: x.softmax(dim).tolist(), "a tensor is expected, and a list came back"),
+        (lambda x, dim: x.softmax(dim).tolist(), "a tensor is expected, and a list or tuple came back"),
         (lambda x, dim: x.softmax(dim).detach().numpy(), "a NumPy array came back"),
         (lambda x, dim: None, "Is a `return` missing?"),
         (lambda x, dim: x.softmax(dim) * float("nan"), "the result is nan at index [0, 0]"),
@@ -311,3 +311,46 @@ def test_a_mask_upside_down_is_named_as_learners_write_it(hidden, capsys):
 
     assert not check("attention", attention)
     assert "The mask is upside down" in capsys.readouterr().out
+
+
+def test_a_measurement_that_is_a_formula_fails(capsys):
+    for theory in (lambda d, n_samples=10: float(d), lambda d, n_samples=10: torch.tensor(d)):
+        assert not check("logit_variance", theory)
+        text = capsys.readouterr().out
+        assert "the very same number for any `n_samples`" in text
+        assert "Told" not in text
+
+
+def test_numpy_inside_is_said_to_cut_the_gradients(capsys):
+    import numpy as np
+
+    def softmax(x, dim=-1):
+        return torch.as_tensor(np.exp(x))
+
+    assert not check("softmax", softmax)
+    text = capsys.readouterr().out
+    assert "gradients have to flow through your function. Stay in torch" in text
+    assert "detach" not in text
+
+
+def test_other_parameters_are_named_and_nothing_else(capsys):
+    class MultiHeadAttention(nn.Module):
+        def __init__(self, d_model, n_heads):
+            super().__init__()
+            self.qkv = nn.Linear(d_model, 3 * d_model)
+
+    check("multi_head_attention", MultiHeadAttention)
+    text = capsys.readouterr().out
+    assert "the parameters `key.weight`, `output.weight`, `query.weight`, `value.weight` are wanted" in text
+    assert "the object has `qkv.bias`, `qkv.weight`" in text
+    assert "gradients" not in text
+
+    class MultiHeadAttention(nn.Module):
+        def __init__(self, d_model, n_heads):
+            super().__init__()
+            self.query, self.key, self.value, self.output = (nn.Linear(d_model, 2, bias=False) for _ in range(4))
+
+    check("multi_head_attention", MultiHeadAttention)
+    text = capsys.readouterr().out
+    assert "the parameters must have the shapes `key.weight` (" in text
+    assert "they have `key.weight` (2, " in text

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
+from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate, measure
 
 
 def softmax(x, dim=-1):
@@ -238,10 +238,7 @@ def _logit_variance_cases(rng):
 
 
 LOGIT_VARIANCE_MISTAKES = (
-    Mistake(
-        lambda d, n_samples=10_000: logit_variance(d, n_samples) ** 0.5,
-        "This looks like the standard deviation: its square is wanted.",
-    ),
+    Mistake(lambda d, n_samples=10_000: logit_variance(d, n_samples) ** 0.5, "A standard deviation: square it."),
     Mistake(
         lambda d, n_samples=10_000: torch.randn(n_samples, d).mul(torch.randn(n_samples, d)).var().item(),
         "This stays at 1 whatever d is. Either the products were not added up (a dot product is a sum over d), or the "
@@ -345,6 +342,7 @@ EXERCISES = [
         reference=logit_variance,
         cases=_logit_variance_cases,
         mistakes=LOGIT_VARIANCE_MISTAKES,
+        drive=measure,
         see="Chapter 1, Why divide by the square root of d",
     ),
 ]

@@ -59,6 +59,27 @@ def call_and_differentiate(subject: Subject, *args: Any, **kwargs: Any) -> Any:
     return subject.gradients(*args, **kwargs)
 
 
+class Told(Exception):
+    """Raised by a way to drive a subject: the answer is wrong for a reason that this sentence tells the learner."""
+
+
+def measure(subject: Subject, size: int, n_samples: int) -> Any:
+    """A random measurement on n_samples samples; Told when fewer samples give the very same number, as a formula does.
+
+    Random generators start alike at every call, so the same question twice would get the same number honestly. Three
+    sample sizes, since two honest measurements in float32 may agree by chance, about once in 100,000 times.
+    """
+    values = [subject(size, n) for n in (n_samples, n_samples // 2, n_samples // 3)]
+    if all(isinstance(value, (int, float, torch.Tensor)) for value in values):
+        first, *others = (torch.as_tensor(value).double() for value in values)
+        if all(torch.equal(first, other) for other in others):
+            raise Told(
+                "it gives the very same number for any `n_samples`, and chance would change it a little. "
+                "Draw `n_samples` random pairs in the function and measure them, rather than return what theory says."
+            )
+    return values[0]
+
+
 @dataclass(frozen=True)
 class Case:
     """One question to the code under test.

@@ -58,6 +58,8 @@ def error_sentence(exercise: Exercise, error: dict[str, Any], hide_values: bool 
         message = re.sub(r"-?\d*\.\d+(e[-+]?\d+)?", "...", message)
     if error["type"] in ("TimeLimit", "Died", "Missing"):
         return message
+    if error["type"] == "Told" and error["line"] is None:
+        return message
     if error["line"] is None and error["type"] == "TypeError" and "argument" in message:
         signature = inspect.signature(exercise.reference)
         return f"the arguments do not fit ({message}). It must be callable as `{exercise.name}{signature}`."
@@ -67,6 +69,11 @@ def error_sentence(exercise: Exercise, error: dict[str, Any], hide_values: bool 
         return f"the check could not go on with what came back ({error['type']}: {message})."
     at = "" if error["line"] is None else f" at line {error['line']}"
     code = f", `{error['text']}`" if error["text"] else ""
+    if message.startswith("Can't call numpy() on Tensor that requires grad"):
+        return (
+            f"your code stopped{at}{code}: NumPy cannot record gradients, and gradients have to flow through your "
+            "function. Stay in torch: its functions mostly have the same names."
+        )
     return f"your code stopped{at}{code}: {error['type']}{': ' if message else ''}{message}"
 
 
@@ -79,7 +86,7 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if d.kind == "length":
         return f"{len(e)} results are expected, and {len(g)} came back."
     if d.kind == "keys":
-        return f"the names {sorted(map(str, e))} are expected, and {sorted(map(str, g))} came back."
+        return _keys(d.path, e, g)
     if d.kind == "dtype":
         return f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back."
     if d.kind == "shape":
@@ -88,6 +95,24 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if not isinstance(e, (torch.Tensor, np.ndarray)) and not isinstance(g, (torch.Tensor, np.ndarray)):
         return "the value differs from the expected one." if hide_values else f"expected {_short(e)}, got {_short(g)}."
     return _values(torch.as_tensor(e), torch.as_tensor(g), d, hide_values)
+
+
+def _keys(path: tuple[Any, ...], e: dict, g: dict) -> str:
+    if not path and "parameters" in e and list(g) == ["parameters"]:
+        return _keys(("parameters",), e["parameters"], g["parameters"])  # a layer whose weights could not be set
+    if path[:1] != ("parameters",):
+        return f"the names {_names(e)} are expected, and {_names(g)} came back."
+    if set(e) == set(g):
+        return f"the parameters must have the shapes {_shapes(e)}; they have {_shapes(g)}."
+    return f"the parameters {_names(e)} are wanted, and the object has {_names(g)}."
+
+
+def _names(d: dict) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(map(str, d))) or "none"
+
+
+def _shapes(d: dict) -> str:
+    return ", ".join(f"`{name}` {tuple(getattr(x, 'shape', x))}" for name, x in sorted(d.items()) if x is not None)
 
 
 def _values(e: torch.Tensor, g: torch.Tensor, d: Difference, hide_values: bool) -> str:
@@ -168,6 +193,7 @@ def _kind_of(x: Any) -> str:
         "complex": "a complex number",
         "bool": "True or False",
         "str": "a string",
+        "list": "a list or tuple",  # a tuple arrives as a list
     }
     return names.get(type(x).__name__, "None" if x is None else f"a {type(x).__name__}")
 

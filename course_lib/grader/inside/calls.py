@@ -228,7 +228,7 @@ def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
 def describe_error(error: BaseException) -> dict[str, Any]:
     """An exception as plain data: type, message, and number and text of the deepest line that the learner wrote."""
     try:
-        message = str(error)
+        message = str(error.msg if isinstance(error, SyntaxError) else error)  # its str() says the line again
     except Exception:  # a hostile __str__
         message = ""
     line = text = None

@@ -31,7 +31,8 @@ def analyse(source: str) -> dict[str, Any]:
         return {"source": cleaned, "error": None, "statements": [_statement(node) for node in tree.body]}
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f" at line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        return {"source": source, "error": f"{type(error).__name__}{line}: {str(error)[:200]}", "statements": []}
+        message = error.msg if isinstance(error, SyntaxError) else str(error)  # str() says the line again
+        return {"source": source, "error": f"{type(error).__name__}{line}: {message[:200]}", "statements": []}
 
 
 def _without_magics(source: str) -> tuple[str, ast.Module]:
