@@ -116,6 +116,50 @@ def test_the_secret_seed_is_kept_and_used_again(submissions, tmp_path):
         grade_folder(submissions, out)
 
 
+def test_grades_of_another_folder_or_seed_are_not_overwritten(submissions, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other"
+    build.write(other, {"ana": build.notebook(build.solved())})
+    grade_folder(submissions, out, seed=5)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(CourseError, match=r"another folder, .*in; choose another --out"):
+        grade_folder(other, out, seed=5)
+    with pytest.raises(CourseError, match="another seed; choose another --out"):
+        grade_folder(submissions, out, seed=6)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_reports_of_removed_submissions_go_and_nothing_else(tmp_path, capsys):
+    submissions, out = tmp_path / "in", tmp_path / "out"
+    unfinished = build.notebook(["# EXERCISE: softmax\nx = 1"])
+    build.write(submissions, dict.fromkeys(("ana", "ben", "team/eve"), unfinished))
+    grade_folder(submissions, out, seed=5)
+    (out / "ben" / "remarks.txt").write_text("seen")
+    (submissions / "ben.ipynb").unlink()
+    (submissions / "team" / "eve.ipynb").unlink()
+    capsys.readouterr()
+    grade_folder(submissions, out, seed=5)
+    assert "Removed 2 earlier reports" in capsys.readouterr().out
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    tables = {"grades.csv", "grades.json", "source.json"}
+    assert files == {*tables, "ana/report.json", "ana/report.html", "ben/remarks.txt"}
+    assert not (out / "team").exists()
+
+
+def test_a_report_sets_code_as_code_and_flags_how_a_process_ended(tmp_path):
+    submissions, out = tmp_path / "in", tmp_path / "out"
+    exits = "# EXERCISE: softmax\nimport os\ndef softmax(x, dim=-1):\n    os._exit(0)"
+    broken = "# EXERCISE: causal_mask\nx = 1\ndef causal_mask(n: '<b>'"
+    build.write(submissions, {"ana": build.notebook([exits, broken])})
+    grade_folder(submissions, out, seed=5)
+    page = (out / "ana" / "report.html").read_text()
+    assert "To look at: the code ended its process." in page
+    assert "<code># EXERCISE: attention</code>" in page
+    assert "`" not in page
+    assert page.count("line 3") == 2, "once in the table and once below"
+    flags = json.loads((out / "grades.json").read_text())["submissions"][0]["exercises"]["softmax"]["flags"]
+    assert flags == ["ended its process"]
+
+
 def test_another_seed_is_another_exam():
     softmax = of_lab("ch01_attention")[0]
     one, two = (Exam(softmax, seed).cases[0].args[0] for seed in (1, 2))

@@ -22,8 +22,10 @@ from course_lib.grader import sandbox as sandboxes
 from course_lib.grader.exam import Exam
 from course_lib.grader.folder import Entry, examine, find
 from course_lib.grader.report import (
+    claim,
     earlier_report,
     harmless,
+    remove_stale,
     report_folder,
     sha256,
     submission_report,
@@ -68,6 +70,7 @@ def grade_folder(
 
     seed = _secret(out) if seed is None else seed
     identity = {"seed_id": sha256(f"course seed {seed}")[:12], "sandbox": level.name, "course": _course_digest()}
+    claim(out, submissions, identity["seed_id"])
     taken: set[str] = set()
     entries = [examine(path, submissions, lab) for path in files]
     for entry in entries:
@@ -91,6 +94,8 @@ def grade_folder(
                 failures.append(f"{harmless(entry.name)}: {error}")
     done = [reports[e.name] for e in entries if e.name in reports]
     write_tables(out, {"seed_id": identity["seed_id"], "sandbox": level.name}, done)
+    if stale := remove_stale(out, {e.folder for e in entries}):
+        print(f"Removed {stale} earlier reports of submissions that are gone.")
     _summary(done, ignored, kept, failures, out, time.monotonic() - began)
     return 1 if failures else 0
 
@@ -114,7 +119,9 @@ def _secret(out: Path) -> int:
         write(path, json.dumps({"seed": seed}))  # mode 600
         return seed
     except (ValueError, KeyError, TypeError) as error:
-        raise CourseError(f"{path} is damaged; restore it, or delete it to grade everything afresh") from error
+        raise CourseError(
+            f"{path} is damaged; restore it, or delete it and source.json beside it to grade everything afresh"
+        ) from error
 
 
 def _course_digest() -> str:

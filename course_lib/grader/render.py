@@ -30,11 +30,16 @@ def verdict_lines(verdict: Verdict, hints: int = 0) -> list[str]:
     return [*lines, f"Where to read: {exercise.see}."]
 
 
+def with_code(text: str) -> str:
+    """A text as safe HTML: escaped, and then `code` set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
 def as_html(lines: list[str]) -> str:
     """The same lines as HTML, escaped, with `code` set as code."""
     parts, items = [], []
     for n, line in enumerate(lines):
-        safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(line.strip()))
+        safe = with_code(line.strip())
         if line.startswith("  "):
             items.append(f"<li>{safe}</li>")
             continue

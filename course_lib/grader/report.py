@@ -15,10 +15,12 @@ from typing import Any
 
 import jinja2
 
+from course_lib.errors import CourseError
 from course_lib.grader.folder import Entry
-from course_lib.grader.submission import Graded
+from course_lib.grader.render import with_code
+from course_lib.grader.submission import ENDINGS, Graded
 
-TABLES = ("grades.csv", "grades.json", "seed.json")
+TABLES = ("grades.csv", "grades.json", "seed.json", "source.json")
 
 
 def exercise_entry(graded: Graded) -> dict[str, Any]:
@@ -81,6 +83,51 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "report.html", _template().render(report))
     write(folder / "report.json", json.dumps(report, indent=1))
+
+
+def claim(out: Path, submissions: Path, seed_id: str) -> None:
+    """Remember whose grades a folder holds, and with which seed; CourseError when it holds others already."""
+    path, ours = out / "source.json", {"folder": str(submissions.resolve()), "seed_id": seed_id}
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        folder, seed = theirs["folder"], theirs["seed_id"]
+    except FileNotFoundError:
+        write(path, json.dumps(ours, indent=1))
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        raise CourseError(f"{path} is damaged; delete it if {out} holds the grades of {submissions}") from error
+    if folder != ours["folder"]:
+        raise CourseError(
+            f"{out} holds the grades of another folder, {folder}; choose another --out, "
+            f"or delete {path} if it is the same folder and was moved"
+        )
+    if seed != seed_id:
+        raise CourseError(f"{out} holds grades made with another seed; choose another --out, or give the same --seed")
+
+
+def remove_stale(out: Path, current: set[Path]) -> int:
+    """Remove the reports of submissions that are gone, and folders left empty; returns how many reports that were."""
+    removed, names = 0, {str(folder).casefold() for folder in (out, *current)}  # some disks do not tell a from A
+    for name, folders, files in os.walk(out):
+        folder = Path(name)
+        if folder != out and "source.json" in files:  # grades of another run, kept inside of these
+            folders.clear()
+        elif "report.json" in files and str(folder).casefold() not in names and _is_report(folder / "report.json"):
+            for file in ("report.json", "report.html"):
+                (folder / file).unlink(missing_ok=True)
+            removed += 1
+            while folder != out and not any(folder.iterdir()):
+                folder.rmdir()
+                folder = folder.parent
+    return removed
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and {"name", "verdict", "seed_id", "exercises"} <= set(report)
 
 
 def write_tables(out: Path, header: dict[str, Any], reports: Iterable[dict[str, Any]]) -> None:
@@ -153,4 +200,6 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    environment.globals["endings"] = ENDINGS
+    environment.filters["code"] = with_code
     return environment.get_template("report.html")

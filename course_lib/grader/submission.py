@@ -18,6 +18,12 @@ from course_lib.grader.sandbox import Level
 from course_lib.grader.server import Limits, Worker
 
 _SHORT = {"F": "torch.nn.functional", "nn": "torch.nn", "np": "numpy"}
+TOO_LATE, NO_MEMORY, NO_ANSWER, NO_PROCESS = ENDINGS = (
+    "sent no answer in time",
+    "ran out of memory",
+    "sent something that is no answer",
+    "ended its process",
+)
 _LIBRARY = ("course_lib.nn", "course_lib.models")
 
 
@@ -63,11 +69,16 @@ def grade(
             needed, replaced = _plan(exercise, _all_needs(exercise, exams), units, failed)
             if replaced:
                 names = ", ".join(f"`{e.name}`" for e in replaced)
-                graded.notes.append(f"It builds on {names}, which did not pass; the reference took the place of it.")
+                place = (
+                    "the references took the place of them" if replaced[1:] else "the reference took the place of it"
+                )
+                graded.notes.append(f"It builds on {names}, which did not pass; {place}.")
             graded.flags = _flags(exercise, [u for u in needed if u.id in (None, id)], aliases)
             seat = Seat(worker, needed, id)
             graded.verdict = exam.mark(Remote(seat, exercise.name), hide_values)
             seat.close()
+            if seat.last:
+                graded.flags.append(_ending(seat.last))
     return results
 
 
@@ -152,6 +163,14 @@ def _plan(
     others = [u for u in others if u.id not in replaced or (u.defines - {replaced[u.id].name}) & uses]
     references = [Unit(f"<reference {e.id}>", reference_source(e)) for e in replaced.values()]
     return [*others, *references, *own], list(replaced.values())
+
+
+def _ending(trouble: Trouble) -> str:
+    """The flag for code that took its process down, for the instructor to look at."""
+    message = trouble.described["message"]
+    if trouble.described["type"] == "TimeLimit":
+        return TOO_LATE
+    return NO_MEMORY if "MB of memory" in message else NO_ANSWER if "no answer" in message else NO_PROCESS
 
 
 def _flags(exercise: Exercise, units: list[Unit], aliases: dict[str, str]) -> list[str]:
