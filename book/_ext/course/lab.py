@@ -84,7 +84,7 @@ class SolutionDirective(CourseDirective):
         exercise = find(self.arguments[0])
         out = nodes.container(classes=["solution"])
         if self.measured(self.env.docname.rpartition("/")[2]):
-            out += nodes.paragraph(text := "This page was run with the solution below.", text)
+            out += raw("<p>This page was run with the solution below.</p>")  # not a paragraph that describes the page
         for summary, hint in zip(("A hint", "Another hint"), exercise.hints, strict=True):
             out += self.fold(summary, self.parsed(hint))
         code = nodes.literal_block(text := solution_source(exercise), text, language="python")
