@@ -93,7 +93,7 @@ def files(secret, out, port):
             "    folders[:] = [f for f in folders if f not in ('proc', 'usr', 'site-packages')]\n"
             "    if any(n.endswith('.ipynb') for n in names): return True"),
         "files of the machine": if_found(
-            "return any(map(os.path.exists, ('/etc/passwd', '/etc/shadow', '/var/log', '/home', '/root/.bashrc')))"),
+            "return any(map(os.path.exists, ('/etc/passwd', '/etc/shadow', '/var/log', '/home', '/etc/hostname')))"),
         "seed of the grades": if_found(f"return os.path.exists({f'{out}/seed.json'!r})"),
         "environment": if_found(
             "texts = [repr(os.environ)]\nfor pid in os.listdir('/proc'):\n"
