@@ -6,6 +6,7 @@ import ast
 import inspect
 import math
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ TOO_LATE, NO_MEMORY, NO_ANSWER, NO_PROCESS = ENDINGS = (
     "sent something that is no answer",
     "ended its process",
 )
+# On Python 3.11 a switch of threads inside `ast` can end in a SystemError; it was seen once in some hundred gradings.
+_parsing = threading.Lock()
 _LIBRARY = ("course_lib.nn", "course_lib.models")
 
 
@@ -85,10 +88,11 @@ def grade(
 def reference_source(exercise: Exercise) -> str:
     """What stands in for a failed exercise: the imports of its module, then the source of the reference."""
     module = sys.modules[exercise.reference.__module__]
-    tree = ast.parse(inspect.getsource(module))
-    imports = [ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    own = [line for line in imports if "course_lib" not in line]
-    return "\n".join([*own, inspect.getsource(exercise.reference)])
+    with _parsing:
+        tree = ast.parse(inspect.getsource(module))
+        imports = [ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        source = inspect.getsource(exercise.reference)  # parses, too, for a class
+    return "\n".join([*(line for line in imports if "course_lib" not in line), source])
 
 
 def _units(notebook: Notebook, worker: Worker) -> tuple[list[Unit], dict[str, str], dict[str, str]]:
@@ -167,7 +171,7 @@ def _plan(
 
 def _ending(trouble: Trouble) -> str:
     """The flag for code that took its process down, for the instructor to look at."""
-    message = trouble.described["message"]
+    message = str(trouble.described["message"])
     if trouble.described["type"] == "TimeLimit":
         return TOO_LATE
     return NO_MEMORY if "MB of memory" in message else NO_ANSWER if "no answer" in message else NO_PROCESS
