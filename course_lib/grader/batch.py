@@ -29,6 +29,7 @@ from course_lib.grader.report import (
     report_folder,
     sha256,
     submission_report,
+    template,
     write,
     write_report,
     write_tables,
@@ -143,6 +144,7 @@ def _grade_all(
 ) -> list[str]:
     """Grade in parallel, each report written as soon as it is there; returns what went wrong on our side."""
     stop, failures = threading.Event(), []
+    template()  # compiled before the threads start: see `_parsing` in submission.py
 
     def one(entry: Entry) -> dict[str, Any] | None:
         if stop.is_set():

@@ -81,7 +81,7 @@ def earlier_report(entry: Entry, identity: dict[str, str]) -> dict[str, Any] | N
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     """Write report.json and report.html; the JSON last, since its presence means that both are there."""
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "report.html", _template().render(report))
+    write(folder / "report.html", template().render(report))
     write(folder / "report.json", json.dumps(report, indent=1))
 
 
@@ -196,7 +196,8 @@ def sha256(*texts: str | bytes) -> str:
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def template() -> jinja2.Template:
+    """The page of a report, compiled once."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
