@@ -121,7 +121,7 @@ def _size(folder: Path) -> int:
 def _explain(entry: Entry, said: str) -> str:
     """The client's failure as a sentence that says what to do."""
     if _NO_ROOM.search(said):
-        return no_room(entry)
+        return no_room(entry.name, "fetch")
     if _NO_NETWORK.search(said):
         return (
             f"{entry.name} could not be fetched, because {entry.client} reached no network. Connect and run this again "
@@ -136,10 +136,10 @@ def _explain(entry: Entry, said: str) -> str:
     return f"{entry.client} could not get {entry.package} {entry.version}; {_report(entry)}. It said: {words}"
 
 
-def no_room(entry: Entry) -> str:
+def no_room(name: str, verb: str) -> str:
     """What to say when the disk is full."""
     return (
-        f"there is no room to fetch {entry.name}, and nothing was kept. Free some space, or set COURSE_CACHE "
+        f"there is no room to {verb} {name}, and nothing was kept. Free some space, or set COURSE_CACHE "
         "to a folder on another disk"
     )
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from course_lib.data.client import download, no_room
+from course_lib.data.client import download, no_room, other_file
 from course_lib.data.registry import DataError, Entry, cache, entry, registry
 
 _MANIFEST = "manifest.json"  # written last: the names and sizes of what was unpacked
@@ -34,7 +34,7 @@ def fetch(name: str) -> Path:
     it = entry(name)
     if _damage(it.folder) is None:  # no lock, so that a cache that others filled may be read-only
         return it.folder
-    with _sentences(it), _locked(it):
+    with sentences(name, "fetch"), locked(name, "fetching"):
         damage = _damage(it.folder)
         if damage is None:  # another process was faster
             return it.folder
@@ -106,27 +106,28 @@ def _damage(folder: Path) -> str | None:
 
 
 @contextmanager
-def _sentences(it: Entry) -> Iterator[None]:
-    """Turn what the system says about the cache folder into a sentence."""
+def sentences(name: str, verb: str) -> Iterator[None]:
+    """Turn what the system says about the cache folder into a DataError; `verb` tells what was done: "fetch"."""
     try:
         yield
     except (OSError, NotImplementedError) as error:  # the second from FileLock, where the disk knows no locks
         if isinstance(error, OSError) and error.errno in _FULL:
-            raise DataError(no_room(it)) from error
+            raise DataError(no_room(name, verb)) from error
         raise DataError(
-            f"{it.name} cannot be put into {cache()} ({getattr(error, 'strerror', None) or error}). "
+            f"{name} cannot be put into {cache()} ({getattr(error, 'strerror', None) or error}). "
             "Set the environment variable COURSE_CACHE to a folder that you can write to"
         ) from error
 
 
 @contextmanager
-def _locked(it: Entry) -> Iterator[None]:
+def locked(name: str, doing: str) -> Iterator[None]:
+    """Hold the lock of that name in the cache; who has to wait is told that another process is `doing` it."""
     cache().mkdir(parents=True, exist_ok=True)
-    lock = FileLock(cache() / f".{it.name}.lock")
+    lock = FileLock(cache() / f".{name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"Another process is fetching {it.name}; waiting for it.", flush=True)
+        print(f"Another process is {doing} {name}; waiting for it.", flush=True)
         lock.acquire()
     try:
         yield
@@ -138,18 +139,14 @@ def _need_room(it: Entry) -> None:
     """Refuse early, with the numbers, what cannot fit: the archive twice, since pip copies it into place."""
     need, free = 2 * it.bytes, shutil.disk_usage(cache()).free
     if free < need:
-        raise DataError(f"{no_room(it)} ({need / 1e6:.0f} MB are needed in {cache()}, {free / 1e6:.0f} MB are free)")
+        raise DataError(f"{no_room(it.name, 'fetch')} ({need / 1e6:.0f} MB are needed in {cache()}, {free / 1e6:.0f} MB are free)")
 
 
 def _verify(it: Entry, archive: Path) -> None:
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != it.sha256:
-        raise DataError(
-            f"{it.file} is not the file that the course knows: its SHA-256 begins with {found[:12]}, not with "
-            f"{it.sha256[:12]}. Nothing of it was kept. It was cut short or changed on the way: try again, "
-            "and if it repeats, on another network"
-        )
+        raise DataError(other_file(it, found))
 
 
 def _unpack(it: Entry, archive: Path, into: Path) -> None:

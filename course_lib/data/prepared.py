@@ -1,0 +1,71 @@
+"""Arrays that are costly to make, made once: afterwards one file of the cache is enough, without what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from course_lib.data.fetch import locked, sentences
+from course_lib.data.registry import cache
+
+Arrays = dict[str, np.ndarray]
+
+
+def prepared(name: str, made_from: Iterable[object], build: Callable[[], Arrays]) -> Arrays:
+    """The arrays that `build` makes: built at the first call, afterwards read from one file in the cache.
+
+    `made_from` lists all that the arrays depend on: hashes of sources, sizes, a version of the recipe. It must not need
+    the sources themselves, for its hash is part of the file's name, by which a machine without them finds a copy.
+    Nothing appears before it is complete; of several processes one builds and the others wait; a damaged file is made
+    again, and one printed sentence says so.
+    Raises DataError when the file cannot be written, ValueError for arrays of Python objects, and what `build` raises.
+    """
+    path = _path(name, made_from)
+    arrays = _read(path)
+    if arrays is not None:  # no lock, so that a cache that others filled may be read-only
+        return arrays
+    with sentences(name, "prepare"), locked(name, "preparing"):
+        arrays = _read(path)
+        if arrays is not None:  # another process was faster
+            return arrays
+        if path.exists():
+            print(f"The prepared file {path} is damaged; making it again.", flush=True)
+        arrays = build()
+        _write(path, arrays)
+    return arrays
+
+
+def _path(name: str, made_from: Iterable[object]) -> Path:
+    digest = hashlib.sha256("\n".join(map(repr, made_from)).encode()).hexdigest()
+    return cache() / f"{name}-{digest[:8]}.npz"
+
+
+def _read(path: Path) -> Arrays | None:
+    """All arrays of a file, or None when it is missing or damaged: reading to the end compares the checksums."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    for key, array in arrays.items():
+        if array.dtype.hasobject:
+            raise ValueError(f"the array {key!r} holds Python objects; prepared files hold numbers and text only")
+    for stale in path.parent.glob(f".{path.stem}.partial-*"):  # of a process that was killed; the lock says none runs
+        stale.unlink()
+    descriptor, partial = tempfile.mkstemp(prefix=f".{path.stem}.partial-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(partial, path)  # on the same disk, hence atomic
+    finally:
+        Path(partial).unlink(missing_ok=True)
