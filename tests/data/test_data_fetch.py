@@ -110,6 +110,35 @@ def test_members_cannot_leave_the_folder(tiny, stock, shelf, cache, monkeypatch,
     assert not list(tmp_path.rglob("absolute.txt"))
 
 
+def sdist(shelf, **others):
+    """A source archive whose own code, however pip might come to run it, leaves a trace."""
+    trace = f"open({str(shelf.parent / 'trace')!r}, 'w').close()"
+    info = "Metadata-Version: 1.1\nName: tiny-package\nVersion: 1.0\n\nA description."
+    files = {"PKG-INFO": info, "setup.py": trace, "backend.py": trace, "data/text.txt": "text"} | others
+    members = [(tarfile.TarInfo(f"tiny-package-1.0/{name}"), text.encode()) for name, text in files.items()]
+    archive = tar_of(shelf / "tiny-package-1.0.tar.gz", members)
+    return entry_of(archive, package="tiny-package", root="tiny-package-1.0/data")
+
+
+def test_a_source_archive_is_fetched_and_none_of_its_code_runs(shelf, stock, cache, tmp_path):
+    stock(sdist(shelf))
+    folder = fetch("tiny-set")
+    assert (folder / "text.txt").read_bytes() == b"text"
+    assert leftovers(cache) == [folder.name]
+    assert not (tmp_path / "trace").exists()
+
+
+def test_another_source_archive_is_not_even_unpacked(shelf, stock, cache, tmp_path):
+    """One that brings its own builder, which pip would run to learn the name, had it not checked the hash first."""
+    entry = sdist(shelf)
+    sdist(shelf, **{"pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]'})
+    stock(entry)
+    with pytest.raises(DataError, match="not the file that the course knows"):
+        fetch("tiny-set")
+    assert not (tmp_path / "trace").exists()
+    assert leftovers(cache) == []
+
+
 def test_the_registry_is_complete_and_names_no_address():
     text = Path(registry.__file__).with_name("registry.toml").read_text(encoding="utf-8")
     assert "://" not in text
@@ -121,7 +150,7 @@ def test_the_registry_is_complete_and_names_no_address():
         assert entry.licence
         assert entry.credit
         if entry.client == "pip":  # the same file for every system and every Python
-            assert entry.file.endswith("-none-any.whl")
+            assert entry.file.endswith(("-none-any.whl", ".tar.gz"))
 
 
 def test_listing_and_credits(tiny, monkeypatch):
