@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
+from torch.utils._pytree import tree_leaves
 from transformers.models.t5.modeling_t5 import T5Attention
 
 from course_lib.nn import (
@@ -118,6 +119,11 @@ def test_t5_bias_depends_on_the_distance_and_trains():
 def test_learned_positions_share_the_last_vector_beyond_the_trained_ones():
     layer = Learned(4, 3)
     assert torch.equal(layer(3), layer.weight[:3])
+    with pytest.raises(ValueError, match="6 tokens, but the model has 4 positions"):
+        layer(6)
+    with pytest.raises(ValueError, match="5 tokens, but the model has 4 positions"):
+        layer(2, None, torch.tensor([[0, 1], [4, 0]]))
+    layer.share_last = True
     assert torch.equal(layer(6), layer.weight[[0, 1, 2, 3, 3, 3]])
     layer(6).sum().backward()
     assert layer.weight.grad[:, 0].tolist() == [1, 1, 1, 3]
@@ -135,3 +141,15 @@ def test_odd_sizes_are_refused():
         sinusoidal(3, 5)
     with pytest.raises(ValueError, match="head_dim = 3 must be even"):
         RotaryTable(3)
+
+
+@pytest.mark.parametrize("make", [Sinusoidal, lambda d: Learned(9, d), RotaryTable, ALiBi, T5RelativeBias])
+def test_positions_of_their_own(make):
+    layer = make(6)
+    positions = torch.tensor([[0, 1, 2, 0, 1], [4, 5, 6, 7, 8]])
+    for whole, chosen in zip(tree_leaves(layer(9)), tree_leaves(layer(5, None, positions)), strict=True):
+        chosen = chosen.squeeze(1) if isinstance(layer, RotaryTable) else chosen
+        for row in range(2):
+            at = positions[row]
+            expected = whole[:, at][:, :, at] if whole.dim() == 3 else whole[at]
+            assert_close(chosen[row], expected, rtol=1e-6, atol=1e-6)

@@ -1,8 +1,9 @@
 """Whole models: each is parts of course_lib.nn and one frozen config."""
 
+from course_lib.models.folder import from_hf, from_pretrained, save, to_hf
 from course_lib.models.gguf import from_gguf
 from course_lib.models.gpt import GPT, GPTConfig
-from course_lib.models.hf import from_hf
+from course_lib.models.hf.family import ModelError
 from course_lib.models.pretrained import smollm2
 
-__all__ = ["GPT", "GPTConfig", "from_gguf", "from_hf", "smollm2"]
+__all__ = ["GPT", "GPTConfig", "ModelError", "from_gguf", "from_hf", "from_pretrained", "save", "smollm2", "to_hf"]

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+from course_lib.models.folder import from_hf
 from course_lib.models.gpt import GPT
-from course_lib.models.hf import from_hf
 
 SETTINGS = {
     "context_length": "max_position_embeddings",
@@ -31,7 +31,7 @@ WHOLE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "outpu
 def from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GPT:
     """Build a GPT, in eval mode, from the metadata and the float32 tensors of a GGUF file of the llama family.
 
-    Raises ValueError for another family or a setting that is not supported, RuntimeError for missing or odd tensors.
+    Raises ValueError for another family or a setting that is not supported, ModelError for missing or odd tensors.
     """
     family = fields.get("general.architecture")
     if family != "llama":

@@ -8,15 +8,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block
-from course_lib.nn.feed_forward import FeedForward, SwiGLU
+from course_lib.nn.block import Block, run
+from course_lib.nn.embed import embed
+from course_lib.nn.feed_forward import FeedForward, GatedFeedForward
 from course_lib.nn.norms import RMSNorm
 from course_lib.nn.positions import ALiBi, Learned, RotaryTable, Sinusoidal, T5RelativeBias
 
 CHOICES = {
     "position": ("learned", "sinusoidal", "rope", "alibi", "t5", "none"),
     "norm": ("layer", "rms"),
-    "activation": ("gelu", "gelu_tanh", "swiglu"),
+    "activation": ("gelu", "gelu_tanh", "relu", "swiglu"),
 }
 
 
@@ -24,8 +25,10 @@ CHOICES = {
 class GPTConfig:
     """All that shapes a GPT; the defaults are GPT-2's style, at a size for experiments.
 
-    context: positions with a learned vector of their own; the other position encodings do not use it.
-    n_kv_heads: None for as many as n_heads. d_ff: None for 4 d_model. bias: in linear layers and LayerNorm alike.
+    context: the longest sequence with learned positions; the other position encodings do not use it.
+    bias: in linear layers and LayerNorm alike; qkv_bias: in those of queries, keys and values.
+    None stands for the usual and is replaced by it: n_kv_heads for n_heads, head_dim for d_model / n_heads, d_ff for
+    4 d_model, qkv_bias for bias.
     tied: the output layer is the token embedding. Raises ValueError with a sentence for anything that cannot be built.
     """
 
@@ -35,11 +38,13 @@ class GPTConfig:
     n_layers: int = 4
     n_heads: int = 4
     n_kv_heads: int | None = None
+    head_dim: int | None = None
     d_ff: int | None = None
     position: str = "learned"
     norm: str = "layer"
     activation: str = "gelu_tanh"
     bias: bool = True
+    qkv_bias: bool | None = None
     tied: bool = True
     norm_eps: float = 1e-5
     rope_theta: float = 10000.0
@@ -48,25 +53,22 @@ class GPTConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
-        for name in ("vocab_size", "context", "d_model", "n_layers", "n_heads"):
+        usual = {
+            "n_kv_heads": self.n_heads,
+            "head_dim": self.d_model // max(self.n_heads, 1),
+            "d_ff": 4 * self.d_model,
+            "qkv_bias": self.bias,
+        }
+        for name, value in usual.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        for name in ("vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.hidden < 1:
-            raise ValueError(f"d_ff={self.d_ff} must be at least 1, or None for 4 d_model")
-
-    @property
-    def head_dim(self) -> int:
-        """Size of one head."""
-        return self.d_model // self.n_heads
-
-    @property
-    def hidden(self) -> int:
-        """Width of the feed-forward layers."""
-        return 4 * self.d_model if self.d_ff is None else self.d_ff
 
 
 class GPT(nn.Module):
-    """Embedding, blocks, final norm, output layer. Works on sequences longer than `config.context`, well or badly."""
+    """Embedding, blocks, final norm, output layer."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -102,6 +104,7 @@ class GPT(nn.Module):
         return_weights: bool = False,
         *,
         causal: bool = True,
+        positions: Int[Tensor, "batch tokens"] | None = None,
     ) -> (
         Float[Tensor, "batch tokens vocab"]
         | tuple[Float[Tensor, "batch tokens vocab"], list[Float[Tensor, "batch heads tokens tokens"]]]
@@ -111,25 +114,29 @@ class GPT(nn.Module):
         mask: Bool broadcastable to "batch heads query key", True where a query may look, on top of causality: padding,
         for example. With `causal=False` it is the whole rule, as for a prefix LM: mask=prefix_mask(n, 5), causal=False.
         head_mask: multiplies each head's output; see MultiHeadAttention.forward.
-        Raises ValueError for no tokens at all, another shape, or (on the CPU) a token id outside the vocabulary.
+        positions: of each token in its own text, where a row holds several; None for 0, 1, 2, ...
+        Raises ValueError for no tokens, another shape, more tokens than learned positions, or (on the CPU) a token id
+        outside the vocabulary.
         """
-        if ids.dim() != 2:
-            raise ValueError(
-                f"ids must have the shape (batch, tokens), not {tuple(ids.shape)}; for one text: ids[None]"
-            )
-        n = ids.shape[1]
-        if n == 0:
-            raise ValueError("the model needs at least one token; the text is empty")
-        try:
-            x = self.tokens(ids)
-        except IndexError:
-            raise ValueError(
-                f"token ids run from {ids.min()} to {ids.max()}, but the vocabulary has {self.config.vocab_size}; "
-                "was the text encoded by another tokenizer?"
-            ) from None
+        x, weights = self.hidden(
+            embed(self.tokens, ids), mask, head_mask, return_weights, causal=causal, positions=positions
+        )
+        logits = self.head(x)
+        return (logits, weights) if return_weights else logits
 
+    def hidden(
+        self,
+        x: Float[Tensor, "batch tokens d_model"],
+        mask: Bool[Tensor, "..."] | None = None,
+        head_mask: Float[Tensor, "layers heads"] | None = None,
+        return_weights: bool = False,
+        *,
+        causal: bool = True,
+        positions: Int[Tensor, "batch tokens"] | None = None,
+    ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens tokens"]]]:
+        """What the output layer reads, for vectors in place of tokens, as of pictures. Arguments as `forward`."""
         options: dict[str, Any] = {"mask": mask, "causal": causal}
-        places: Any = None if self.position is None else self.position(n, ids.device)
+        places: Any = None if self.position is None else self.position(x.shape[1], x.device, positions)
         match self.config.position:
             case "sinusoidal":
                 # Scaled as in Vaswani et al. 2017, section 3.4.
@@ -140,18 +147,8 @@ class GPT(nn.Module):
                 options["rotary"] = places
             case "alibi" | "t5":
                 options["bias"] = places
-
-        weights = []
-        for layer, block in enumerate(self.blocks):
-            if head_mask is not None:
-                options["head_mask"] = head_mask[layer]
-            if return_weights:
-                x, layer_weights = block(x, return_weights=True, **options)
-                weights.append(layer_weights)
-            else:
-                x = block(x, **options)
-        logits = self.head(self.norm(x))
-        return (logits, weights) if return_weights else logits
+        x, weights = run(self.blocks, x, head_mask, return_weights, **options)
+        return self.norm(x), weights
 
 
 def _position(config: GPTConfig) -> nn.Module | None:
@@ -161,6 +158,7 @@ def _position(config: GPTConfig) -> nn.Module | None:
         case "sinusoidal":
             return Sinusoidal(config.d_model)
         case "rope":
+            assert config.head_dim  # None was replaced when the config was made
             return RotaryTable(config.head_dim, config.rope_theta)
         case "alibi":
             return ALiBi(config.n_heads)
@@ -176,9 +174,17 @@ def _norm(config: GPTConfig) -> nn.Module:
 
 
 def _block(config: GPTConfig) -> Block:
+    assert config.d_ff  # None was replaced when the config was made
     if config.activation == "swiglu":
-        feed_forward: nn.Module = SwiGLU(config.d_model, config.hidden, config.bias)
+        feed_forward: nn.Module = GatedFeedForward(config.d_model, config.d_ff, "silu", config.bias)
     else:
-        feed_forward = FeedForward(config.d_model, config.hidden, config.activation, config.bias)
-    attention = MultiHeadAttention(config.d_model, config.n_heads, config.n_kv_heads, config.bias)
+        feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, config.bias)
+    attention = MultiHeadAttention(
+        config.d_model,
+        config.n_heads,
+        config.n_kv_heads,
+        bool(config.qkv_bias),
+        head_dim=config.head_dim,
+        out_bias=config.bias,
+    )
     return Block(attention, feed_forward, _norm(config), _norm(config))

@@ -1,8 +1,9 @@
 """The parts of a transformer. Each knows nothing of the model that it ends up in."""
 
 from course_lib.nn.attention import MultiHeadAttention, attention, causal_mask, padding_mask, prefix_mask
-from course_lib.nn.block import Block
-from course_lib.nn.feed_forward import FeedForward, SwiGLU
+from course_lib.nn.block import Block, run
+from course_lib.nn.embed import embed
+from course_lib.nn.feed_forward import FeedForward, GatedFeedForward
 from course_lib.nn.norms import RMSNorm
 from course_lib.nn.positions import (
     ALiBi,
@@ -20,19 +21,21 @@ __all__ = [
     "ALiBi",
     "Block",
     "FeedForward",
+    "GatedFeedForward",
     "Learned",
     "MultiHeadAttention",
     "RMSNorm",
     "RotaryTable",
     "Sinusoidal",
-    "SwiGLU",
     "T5RelativeBias",
     "alibi_bias",
     "alibi_slopes",
     "attention",
     "causal_mask",
+    "embed",
     "padding_mask",
     "prefix_mask",
     "rotate",
+    "run",
     "sinusoidal",
 ]

@@ -45,13 +45,15 @@ def attention(
     return_weights: bool = False,
     *,
     causal: bool = False,
+    scale: float | None = None,
 ) -> Float[Tensor, "batch heads query value_dim"] | Weighted:
     """softmax(query key^T / sqrt(head_dim) + bias) value, where each query looks only where its mask is True.
 
     mask and bias are broadcastable to "batch heads query key"; `causal=True` also hides later positions, faster than a
     mask. With fewer key/value heads than query heads, each serves a group of neighbouring query heads (Ainslie et al.
-    2023). A query that may look nowhere gets zeros. With `return_weights=True` the weights come back too, computed
-    step by step; otherwise torch's fused kernel gives the same numbers without storing them.
+    2023). A query that may look nowhere gets zeros. scale takes the place of 1 / sqrt(head_dim).
+    With `return_weights=True` the weights come back too, computed step by step; otherwise torch's fused kernel gives
+    the same numbers without storing them.
     Raises ValueError when the heads do not divide into groups, or when `causal` meets queries that are not the keys.
     Source: Vaswani et al. 2017, equation 1.
     """
@@ -72,11 +74,13 @@ def attention(
             mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
         if mask is not None and mask.dim() == 3:
             mask = mask[None]  # with three dimensions torch falls back to an unfused path, at twice the time
-        return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, enable_gqa=groups > 1)
+        return F.scaled_dot_product_attention(
+            query, key, value, mask, is_causal=causal, scale=scale, enable_gqa=groups > 1
+        )
 
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if bias is not None:
         scores = scores + bias
     if mask is None:
@@ -88,56 +92,82 @@ def attention(
 
 
 class MultiHeadAttention(nn.Module):
-    """Self-attention with `n_heads` heads of size d_model / n_heads, of which groups may share keys and values.
+    """Attention with `n_heads` heads, of which groups may share keys and values; over itself, or over a memory.
 
+    head_dim: None for d_model / n_heads. bias: of queries, keys and values; out_bias: of the output, None for the same.
+    scale: None for 1 / sqrt(head_dim).
     `attend` is the attention function of the layer. A function of your own, called as attend(query, key, value, mask)
     with full heads, can be assigned to it; `rotate(x, cos, sin)` can be replaced in the same way.
     Raises ValueError when the sizes do not divide. Source: Vaswani et al. 2017, section 3.2.2.
     """
 
-    def __init__(self, d_model: int, n_heads: int, n_kv_heads: int | None = None, bias: bool = False) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        n_kv_heads: int | None = None,
+        bias: bool = False,
+        *,
+        head_dim: int | None = None,
+        out_bias: bool | None = None,
+        scale: float | None = None,
+    ) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.n_kv_heads = n_kv_heads or n_heads
-        if d_model % n_heads or n_heads % self.n_kv_heads:
+        if n_heads % self.n_kv_heads or (head_dim is None and d_model % n_heads):
             raise ValueError(
                 f"d_model={d_model} must be a multiple of n_heads={n_heads}, and that of n_kv_heads={self.n_kv_heads}"
             )
-        self.head_dim = d_model // n_heads
+        self.head_dim = head_dim or d_model // n_heads
+        self.scale = scale
         # One matrix for queries, keys and values, in this order: one large product is faster than three small ones.
         self.qkv = nn.Linear(d_model, (n_heads + 2 * self.n_kv_heads) * self.head_dim, bias=bias)
-        self.out = nn.Linear(d_model, d_model, bias=bias)
+        self.out = nn.Linear(n_heads * self.head_dim, d_model, bias=bias if out_bias is None else out_bias)
         self.attend: Callable[..., Any] = attention
         self.rotate: Callable[..., Tensor] = rotate
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """How many rows of `qkv` make queries, keys and values."""
+        return self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim, self.n_kv_heads * self.head_dim
 
     def forward(
         self,
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
         bias: Float[Tensor, "..."] | None = None,
-        rotary: tuple[Float[Tensor, "tokens half"], Float[Tensor, "tokens half"]] | None = None,
+        rotary: tuple[Float[Tensor, "..."], Float[Tensor, "..."]] | None = None,
         head_mask: Float[Tensor, "heads"] | None = None,
         return_weights: bool = False,
         *,
         causal: bool = False,
+        memory: Float[Tensor, "batch keys d_model"] | None = None,
     ) -> (
         Float[Tensor, "batch tokens d_model"]
-        | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens tokens"]]
+        | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens keys"]]
     ):
         """Mix the tokens of each sequence; mask, bias and causal are those of `attention`.
 
-        rotary: cosines and sines by which queries and keys are turned.
+        memory: what keys and values are made of, in place of x: cross-attention, as from decoder to encoder.
+        rotary: cosines and sines by which queries and keys are turned; not with a memory.
         head_mask: multiplies each head's output before the output projection; 0 removes a head, and the gradient of a
         loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
         """
-        heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-        query_key, value = heads.split((self.n_heads + self.n_kv_heads, self.n_kv_heads), dim=1)
-        if rotary is not None:
-            query_key = self.rotate(query_key, *rotary)
-        query, key = query_key.split((self.n_heads, self.n_kv_heads), dim=1)
+        if memory is None:
+            heads = self._heads(self.qkv(x))
+            query_key, value = heads.split((self.n_heads + self.n_kv_heads, self.n_kv_heads), dim=1)
+            if rotary is not None:
+                query_key = self.rotate(query_key, *rotary)
+            query, key = query_key.split((self.n_heads, self.n_kv_heads), dim=1)
+        else:
+            rows = self.sizes[0]
+            biases = (None, None) if self.qkv.bias is None else (self.qkv.bias[:rows], self.qkv.bias[rows:])
+            query = self._heads(F.linear(x, self.qkv.weight[:rows], biases[0]))
+            key, value = self._heads(F.linear(memory, self.qkv.weight[rows:], biases[1])).chunk(2, dim=1)
 
         if self.attend is attention:
-            result = attention(query, key, value, mask, bias, return_weights, causal=causal)
+            result = attention(query, key, value, mask, bias, return_weights, causal=causal, scale=self.scale)
             mixed, weights = result if isinstance(result, tuple) else (result, None)
         else:
             mixed, weights = self._attend_with_own(query, key, value, mask, bias, causal, return_weights)
@@ -145,6 +175,10 @@ class MultiHeadAttention(nn.Module):
             mixed = mixed * head_mask[:, None, None]
         output = self.out(mixed.transpose(1, 2).flatten(2))
         return output if weights is None else (output, weights)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(batch, tokens, heads * head_dim) to (batch, heads, tokens, head_dim)."""
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
     def _attend_with_own(
         self,
@@ -156,8 +190,11 @@ class MultiHeadAttention(nn.Module):
         causal: bool,
         return_weights: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        if bias is not None:
-            raise ValueError("the function assigned to `attend` takes no bias; use positions other than ALiBi and T5")
+        if bias is not None or self.scale is not None:
+            raise ValueError(
+                "the function assigned to `attend` takes no bias and no scale of its own; use it in a model "
+                "with other positions than those of ALiBi and T5"
+            )
         if causal:
             triangle = causal_mask(query.shape[2], query.device)
             mask = triangle if mask is None else mask & triangle

@@ -1,8 +1,9 @@
-"""One layer of a transformer."""
+"""One layer of a transformer, and a stack of them."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
@@ -11,28 +12,79 @@ from course_lib.nn.attention import MultiHeadAttention
 class Block(nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)): the pre-norm order, where x itself is never normalised.
 
+    post_norm: norm(x + attention(x)) and so on, the first order (Vaswani et al. 2017, section 3.1), which BERT keeps.
+    cross, norm_cross: attention over a memory, between the two: the decoder of an encoder-decoder model.
     The parts come ready-made, so that one block serves every family. Source: Radford et al. 2019, section 2.3;
-    Xiong et al. 2020, figure 1b.
+    Xiong et al. 2020, figure 1.
     """
 
     def __init__(
-        self, attention: MultiHeadAttention, feed_forward: nn.Module, norm1: nn.Module, norm2: nn.Module
+        self,
+        attention: MultiHeadAttention,
+        feed_forward: nn.Module,
+        norm1: nn.Module,
+        norm2: nn.Module,
+        *,
+        post_norm: bool = False,
+        cross: MultiHeadAttention | None = None,
+        norm_cross: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.post_norm = post_norm
         self.norm1 = norm1
         self.attention = attention
+        self.norm_cross = norm_cross
+        self.cross = cross
         self.norm2 = norm2
         self.feed_forward = feed_forward
 
     def forward(
-        self, x: Float[Tensor, "batch tokens d_model"], return_weights: bool = False, **options: Any
+        self,
+        x: Float[Tensor, "batch tokens d_model"],
+        return_weights: bool = False,
+        memory: Float[Tensor, "batch keys d_model"] | None = None,
+        memory_mask: Bool[Tensor, "..."] | None = None,
+        **options: Any,
     ) -> (
         Float[Tensor, "batch tokens d_model"]
         | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens tokens"]]
     ):
-        """Same shape; with `return_weights=True` the attention weights too. options: as MultiHeadAttention.forward."""
-        mixed = self.attention(self.norm1(x), return_weights=return_weights, **options)
+        """Same shape; with `return_weights=True` the (self-)attention weights too.
+
+        memory, memory_mask: what cross-attention looks at, and where it may. options: as MultiHeadAttention.forward.
+        """
+        mixed = self.attention(self._before(self.norm1, x), return_weights=return_weights, **options)
         mixed, weights = mixed if return_weights else (mixed, None)
-        x = x + mixed
-        x = x + self.feed_forward(self.norm2(x))
+        x = self._after(self.norm1, x + mixed)
+        if self.cross is not None:
+            x = self._after(
+                self.norm_cross, x + self.cross(self._before(self.norm_cross, x), memory_mask, memory=memory)
+            )
+        x = self._after(self.norm2, x + self.feed_forward(self._before(self.norm2, x)))
         return x if weights is None else (x, weights)
+
+    def _before(self, norm: Any, x: Tensor) -> Tensor:
+        return x if self.post_norm else norm(x)
+
+    def _after(self, norm: Any, x: Tensor) -> Tensor:
+        return norm(x) if self.post_norm else x
+
+
+def run(
+    blocks: Iterable[nn.Module],
+    x: Float[Tensor, "batch tokens d_model"],
+    head_mask: Float[Tensor, "layers heads"] | None = None,
+    return_weights: bool = False,
+    **options: Any,
+) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens tokens"]]]:
+    """Pass x through the blocks, one after the other; with `return_weights=True` the list holds each one's weights."""
+    weights = []
+    for layer, block in enumerate(blocks):
+        if head_mask is not None:
+            options["head_mask"] = head_mask[layer]
+        if return_weights:
+            x, layer_weights = block(x, return_weights=True, **options)
+            weights.append(layer_weights)
+        else:
+            x = block(x, **options)
+    return x, weights

@@ -1,38 +1,63 @@
 """The feed-forward half of a block: each token alone, wide and back."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class FeedForward(nn.Module):
-    """Two linear layers with a GELU between them (Vaswani et al. 2017, section 3.3; Hendrycks and Gimpel 2016).
+def activate(x: Float[Tensor, "*shape"], activation: str) -> Float[Tensor, "*shape"]:
+    """One of ACTIVATIONS, elementwise."""
+    match activation:
+        case "gelu":
+            return F.gelu(x)
+        case "gelu_tanh":
+            return F.gelu(x, approximate="tanh")
+        case "quick_gelu":
+            return x * torch.sigmoid(1.702 * x)
+        case "silu":
+            return F.silu(x)
+    return F.relu(x)
 
-    activation: "gelu", or "gelu_tanh" for the approximation that GPT-2 was trained with.
-    """
+
+# GELU (Hendrycks and Gimpel 2016) and two approximations of it: GPT-2 was trained with the first, CLIP with the second;
+# SiLU, the gate of Llama; ReLU, of Vaswani et al. 2017.
+ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu", "relu")
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a non-linearity between them (Vaswani et al. 2017, section 3.3)."""
 
     def __init__(self, d_model: int, d_ff: int, activation: str = "gelu", bias: bool = True) -> None:
         super().__init__()
-        if activation not in ("gelu", "gelu_tanh"):
-            raise ValueError(f'activation "{activation}" is not supported; use "gelu" or "gelu_tanh"')
-        self.approximate = "tanh" if activation == "gelu_tanh" else "none"
+        self.activation = _known(activation)
         self.up = nn.Linear(d_model, d_ff, bias=bias)
         self.down = nn.Linear(d_ff, d_model, bias=bias)
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         """Same shape."""
-        return self.down(F.gelu(self.up(x), approximate=self.approximate))
+        return self.down(activate(self.up(x), self.activation))
 
 
-class SwiGLU(nn.Module):
-    """down(silu(gate(x)) * up(x)): one branch decides how much of the other passes (Shazeer 2020, equation 6)."""
+class GatedFeedForward(nn.Module):
+    """down(act(gate(x)) * up(x)): one branch decides how much of the other passes (Shazeer 2020, equation 6).
 
-    def __init__(self, d_model: int, d_ff: int, bias: bool = False) -> None:
+    With "silu" it is the SwiGLU of Llama, with "gelu_tanh" the GEGLU of T5 v1.1.
+    """
+
+    def __init__(self, d_model: int, d_ff: int, activation: str = "silu", bias: bool = False) -> None:
         super().__init__()
+        self.activation = _known(activation)
         self.gate = nn.Linear(d_model, d_ff, bias=bias)
         self.up = nn.Linear(d_model, d_ff, bias=bias)
         self.down = nn.Linear(d_ff, d_model, bias=bias)
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         """Same shape."""
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        return self.down(activate(self.gate(x), self.activation) * self.up(x))
+
+
+def _known(activation: str) -> str:
+    if activation not in ACTIVATIONS:
+        raise ValueError(f'activation "{activation}" is not supported; use one of {", ".join(ACTIVATIONS)}')
+    return activation

@@ -1,4 +1,8 @@
-"""Five ways to tell a transformer where its tokens are: sinusoidal, learned, RoPE, ALiBi, T5's relative bias."""
+"""Five ways to tell a transformer where its tokens are: sinusoidal, learned, RoPE, ALiBi, T5's relative bias.
+
+Each module is called with a number of positions n, for 0 to n-1, or with positions of their own for every sequence, as
+when several documents share a row and each counts from 0.
+"""
 
 import math
 from collections.abc import Callable
@@ -6,6 +10,8 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+Positions = Int[Tensor, "batch n"]
 
 
 def sinusoidal(n: int, d: int) -> Float[Tensor, "n d"]:
@@ -27,24 +33,44 @@ class Sinusoidal(nn.Module):
         self.d_model = d_model
         self.table = table
 
-    def forward(self, n: int, device: torch.device | None = None) -> Float[Tensor, "n d_model"]:
-        """Positions 0 to n-1."""
-        return self.table(n, self.d_model).to(device)
+    def forward(
+        self, n: int, device: torch.device | None = None, positions: Positions | None = None
+    ) -> Float[Tensor, "*batch n d_model"]:
+        """Positions 0 to n-1, or those given."""
+        if positions is None:
+            return self.table(n, self.d_model).to(device)
+        return self.table(int(positions.max()) + 1, self.d_model).to(device)[positions]
 
 
 class Learned(nn.Module):
-    """One trained vector a position. Positions beyond the trained ones share the last vector."""
+    """One trained vector a position. Longer sequences are refused, or with `share_last` share the last vector."""
 
     def __init__(self, context: int, d_model: int) -> None:
         super().__init__()
+        self.share_last = False
         self.weight = nn.Parameter(torch.empty(context, d_model))
         nn.init.normal_(self.weight, std=0.02)
 
-    def forward(self, n: int, device: torch.device | None = None) -> Float[Tensor, "n d_model"]:
-        """Positions 0 to n-1."""
-        if n <= len(self.weight):
-            return self.weight[:n]
-        return self.weight[torch.arange(n, device=device).clamp(max=len(self.weight) - 1)]
+    def forward(
+        self, n: int, device: torch.device | None = None, positions: Positions | None = None
+    ) -> Float[Tensor, "*batch n d_model"]:
+        """Positions 0 to n-1, or those given. Raises ValueError where one has no vector (on the CPU, if given)."""
+        context = len(self.weight)
+        if positions is None:
+            if n <= context:
+                return self.weight[:n]
+            if not self.share_last:
+                raise ValueError(self._too_long(n))
+            positions = torch.arange(n, device=device)
+        if self.share_last:
+            positions = positions.clamp(max=context - 1)
+        try:
+            return self.weight[positions]
+        except IndexError:
+            raise ValueError(self._too_long(int(positions.max()) + 1)) from None
+
+    def _too_long(self, n: int) -> str:
+        return f"the sequence has {n} tokens, but the model has {len(self.weight)} positions; pass a shorter one"
 
 
 class RotaryTable(nn.Module):
@@ -61,16 +87,20 @@ class RotaryTable(nn.Module):
         self.theta = theta
 
     def forward(
-        self, n: int, device: torch.device | None = None
-    ) -> tuple[Float[Tensor, "n half"], Float[Tensor, "n half"]]:
-        """Tables for positions 0 to n-1, made anew each time: next to a forward pass they cost nothing."""
+        self, n: int, device: torch.device | None = None, positions: Positions | None = None
+    ) -> tuple[Float[Tensor, "*heads n half"], Float[Tensor, "*heads n half"]]:
+        """Tables for positions 0 to n-1 or, with an axis of size 1 for the heads, for those given.
+
+        They are made anew each time: next to a forward pass they cost nothing.
+        """
         frequency = self.theta ** (-torch.arange(0, self.head_dim, 2, device=device) / self.head_dim)
-        angle = torch.arange(n, device=device)[:, None] * frequency
+        positions = torch.arange(n, device=device) if positions is None else positions[..., None, :]
+        angle = positions[..., None] * frequency
         return angle.cos(), angle.sin()
 
 
 def rotate(
-    x: Float[Tensor, "*batch n head_dim"], cos: Float[Tensor, "n half"], sin: Float[Tensor, "n half"]
+    x: Float[Tensor, "*batch n head_dim"], cos: Float[Tensor, "*#batch n half"], sin: Float[Tensor, "*#batch n half"]
 ) -> Float[Tensor, "*batch n head_dim"]:
     """Turn each pair (x[i], x[i + head_dim/2]) by its angle (RoPE, Su et al. 2021, section 3.2).
 
@@ -114,9 +144,13 @@ class ALiBi(nn.Module):
         super().__init__()
         self.register_buffer("slopes", alibi_slopes(n_heads))
 
-    def forward(self, n: int, device: torch.device | None = None) -> Float[Tensor, "heads n n"]:
-        """The bias between positions 0 to n-1."""
-        return alibi_bias(len(self.slopes), n, n, self.slopes)
+    def forward(
+        self, n: int, device: torch.device | None = None, positions: Positions | None = None
+    ) -> Float[Tensor, "*batch heads n n"]:
+        """The bias between positions 0 to n-1, or between those given."""
+        if positions is None:
+            return alibi_bias(len(self.slopes), n, n, self.slopes)
+        return -self.slopes[:, None, None] * _relative(positions).abs().unsqueeze(-3)
 
 
 class T5RelativeBias(nn.Module):
@@ -147,7 +181,14 @@ class T5RelativeBias(nn.Module):
         far = (distance.clamp(min=1) / exact).log() / math.log(self.max_distance / exact) * (n - exact)
         return offset + torch.where(distance < exact, distance, (exact + far.long()).clamp(max=n - 1))
 
-    def forward(self, n: int, device: torch.device | None = None) -> Float[Tensor, "heads n n"]:
-        """The bias between positions 0 to n-1."""
-        position = torch.arange(n, device=device)
-        return self.bias(self.bucket(position - position[:, None])).permute(2, 0, 1)
+    def forward(
+        self, n: int, device: torch.device | None = None, positions: Positions | None = None
+    ) -> Float[Tensor, "*batch heads n n"]:
+        """The bias between positions 0 to n-1, or between those given."""
+        positions = torch.arange(n, device=device) if positions is None else positions
+        return self.bias(self.bucket(_relative(positions))).movedim(-1, -3)
+
+
+def _relative(positions: Int[Tensor, "*batch n"]) -> Int[Tensor, "*batch n n"]:
+    """Key position minus query position, for every query (row) and key (column)."""
+    return positions[..., None, :] - positions[..., None]

@@ -1,9 +1,13 @@
 """Random small models of transformers, and what it means to equal one."""
 
+import tempfile
+
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from transformers import GPT2Config, LlamaConfig
+
+from course_lib.models import from_pretrained, to_hf
 
 GPT2 = GPT2Config(n_embd=8, n_head=2, n_layer=1, vocab_size=9, n_positions=4)
 LLAMA = LlamaConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1, vocab_size=9, intermediate_size=4)
@@ -20,13 +24,14 @@ gpt2 = st.builds(
     vocab_size=st.integers(2, 50),
     n_positions=st.just(16),
     n_inner=st.sampled_from([None, 7, 24]),
-    activation_function=st.sampled_from(["gelu", "gelu_new", "gelu_pytorch_tanh"]),
+    activation_function=st.sampled_from(["gelu", "gelu_new", "gelu_pytorch_tanh", "relu"]),
     layer_norm_epsilon=st.sampled_from([1e-5, 1e-3]),
     tie_word_embeddings=st.booleans(),
 )
 llama = st.builds(
-    lambda half, kv, groups, bias, theta, **rest: {
+    lambda half, more, kv, groups, bias, theta, **rest: {
         "hidden_size": 2 * half * kv * groups,
+        "head_dim": 2 * (half + more),
         "num_attention_heads": kv * groups,
         "num_key_value_heads": kv,
         "attention_bias": bias,
@@ -35,6 +40,7 @@ llama = st.builds(
         **rest,
     },
     half=st.integers(1, 4),
+    more=st.sampled_from([0, 0, 1]),  # heads wider than d_model / n_heads
     kv=st.integers(1, 3),
     groups=st.integers(1, 3),
     bias=st.booleans(),
@@ -55,6 +61,21 @@ def made(kind, config, seed):
         gain = 1.0 if "ln_" in name or "norm" in name else 0.0
         parameter.data.normal_(gain, 0.4)
     return model
+
+
+def both_ways(theirs):
+    """Their model written and read by us, and that written by us and read by them, with nothing lost."""
+    with tempfile.TemporaryDirectory() as folder:
+        theirs.save_pretrained(folder)
+        ours = from_pretrained(folder)
+    with tempfile.TemporaryDirectory() as folder:
+        to_hf(ours, folder)
+        back, report = type(theirs).from_pretrained(folder, output_loading_info=True)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
+    assert back.state_dict().keys() == theirs.state_dict().keys()
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(back.state_dict()[name], tensor), name
+    return ours, back.eval()
 
 
 @torch.no_grad()

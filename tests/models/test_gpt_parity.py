@@ -4,19 +4,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from parity import GPT2, LLAMA, assert_parity, gpt2, lengths, llama, made, quick, seeds
+from parity import GPT2, LLAMA, assert_parity, both_ways, gpt2, lengths, llama, made, quick, seeds
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from course_lib.models import from_hf
-from course_lib.models.hf import config_from_hf
+from course_lib.models import ModelError, from_hf
+from course_lib.models.hf import LLAMA as LLAMA_FAMILY
+
+KINDS = {GPT2Config: GPT2LMHeadModel, LlamaConfig: LlamaForCausalLM}
 
 
 @quick
 @given(gpt2, seeds, lengths, st.sampled_from(["left", "right"]))
 def test_gpt2(settings, seed, lengths, side):
     theirs = made(GPT2LMHeadModel, GPT2Config(**settings), seed)
-    ours = from_hf(theirs.config.to_dict(), theirs.state_dict())
+    ours, back = both_ways(theirs)
     assert_parity(ours, theirs, lengths, side)
+    assert_parity(ours, back, lengths, side)  # the settings came back too, not only the tensors
     assert not ours.training
     assert (ours.head.weight is ours.tokens.weight) == settings["tie_word_embeddings"]
 
@@ -25,21 +28,22 @@ def test_gpt2(settings, seed, lengths, side):
 @given(llama, seeds, lengths, st.sampled_from(["left", "right"]))
 def test_llama(settings, seed, lengths, side):
     theirs = made(LlamaForCausalLM, LlamaConfig(**settings), seed)
-    assert_parity(from_hf(theirs.config.to_dict(), theirs.state_dict()), theirs, lengths, side)
+    ours, back = both_ways(theirs)
+    assert_parity(ours, theirs, lengths, side)
+    assert_parity(ours, back, lengths, side)
 
 
 @pytest.mark.parametrize(
     ("base", "change", "name"),
     [
         (GPT2, {"model_type": "mistral"}, "mistral"),
-        (GPT2, {"activation_function": "relu"}, "activation_function"),
+        (GPT2, {"activation_function": "silu"}, "activation_function"),
         (GPT2, {"scale_attn_weights": False}, "scale_attn_weights"),
         (GPT2, {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
         (GPT2, {"add_cross_attention": True}, "add_cross_attention"),
         (GPT2, {"a_setting_of_next_year": 3}, "a_setting_of_next_year"),
         (GPT2, {"vocab_size": None}, "no vocab_size"),
         (LLAMA, {"hidden_act": "gelu"}, "hidden_act"),
-        (LLAMA, {"head_dim": 16}, "head_dim"),
         (LLAMA, {"attention_bias": True}, "mlp_bias"),
         (LLAMA, {"mlp_bias": True}, "mlp_bias"),
         (LLAMA, {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
@@ -49,9 +53,10 @@ def test_llama(settings, seed, lengths, side):
     ],
 )
 def test_what_we_do_not_have_is_refused_by_name(base, change, name):
-    assert config_from_hf(base.to_dict())
-    with pytest.raises(ValueError, match=name):
-        config_from_hf(base.to_dict() | change)
+    state = made(KINDS[type(base)], base, 0).state_dict()
+    assert from_hf(base.to_dict(), state)
+    with pytest.raises(ModelError, match=name):
+        from_hf(base.to_dict() | change, state)
 
 
 def test_old_files_carry_masks_and_frequencies_along():
@@ -74,7 +79,7 @@ def test_gpt2_files_without_prefix_and_head():
 
 def test_older_configs_write_theta_by_itself():
     settings = LLAMA.to_dict() | {"rope_parameters": None, "rope_theta": 500.0}
-    assert config_from_hf(settings).rope_theta == 500.0
+    assert LLAMA_FAMILY.read(settings).rope_theta == 500.0
 
 
 def test_missing_and_odd_tensors_are_listed():
@@ -83,8 +88,14 @@ def test_missing_and_odd_tensors_are_listed():
     state["model.layers.0.self_attn.rotary.weight"] = torch.ones(1)
     del state["model.norm.weight"]
     state["model.embed_tokens.weight"] = torch.ones(3, 8)
-    with pytest.raises(RuntimeError, match=r"(?s)norm\.weight.*self_attn\.rotary\.weight.*tokens\.weight.*\[3, 8\]"):
+    with pytest.raises(ModelError) as refusal:
         from_hf(LLAMA.to_dict(), state)
+    for problem in (
+        "model.norm.weight is missing",
+        "model.layers.0.self_attn.rotary.weight is left over",
+        "model.embed_tokens.weight has the shape (3, 8), not (9, 8)",
+    ):
+        assert problem in str(refusal.value)
     del state["model.layers.0.self_attn.q_proj.weight"]
-    with pytest.raises(RuntimeError, match=r"attention\.qkv\.weight"):
+    with pytest.raises(ModelError, match=r"layers\.0\.self_attn\.q_proj\.weight is missing"):
         from_hf(LLAMA.to_dict(), state)

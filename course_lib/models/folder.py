@@ -1,0 +1,209 @@
+"""Models in folders, as transformers keeps them: config.json and model.safetensors. Read, written, and never run."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from course_lib.models.gpt import GPT, GPTConfig
+from course_lib.models.hf import FAMILIES
+from course_lib.models.hf.family import Family, ModelError
+
+# What transformers has no name for is kept in our own words: the config as it is, under these model types.
+OURS: dict[Any, tuple[Any, type[nn.Module]]] = {"course_gpt": (GPTConfig, GPT)}
+
+
+def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float32) -> Any:
+    """The model of a Hugging Face folder, in eval mode: GPT-2, Llama and all others of course_lib.models.hf.
+
+    dtype: of the weights in memory; None leaves them as they are in the file.
+    Raises ModelError for a folder that is incomplete, a damaged file, a family or setting that is not supported, and
+    for tensors that are missing, left over or of another shape, all of them listed.
+    """
+    folder = Path(folder)
+    hf = _read_config(folder)
+    state = _read_tensors(folder)
+    if dtype is not None:
+        state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    try:
+        return from_hf(hf, state)
+    except ValueError as error:
+        raise ModelError(f"{folder}: {error}") from None
+
+
+def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
+    """The model, in eval mode, that a Hugging Face config (the contents of config.json) and its tensors describe.
+
+    Tensors whose layout is ours already are shared, not copied. Raises ModelError as `from_pretrained` does.
+    """
+    kind = hf.get("model_type")
+    family = next((family for family in FAMILIES if family.model_type == kind), None)
+    with _NoInitialisation():
+        if family:
+            model = family.model(family.read(hf, state.keys()))
+        elif kind in OURS:
+            config, model_type = OURS[kind]
+            model = model_type(config(**{name: value for name, value in hf.items() if name != "model_type"}))
+        else:
+            known = ", ".join(sorted(family.model_type for family in FAMILIES))
+            raise ModelError(f'model_type "{kind}" is not supported; supported are: {known}')
+    load(model, state, family)
+    return model.eval()
+
+
+def to_hf(model: nn.Module, folder: str | Path) -> None:
+    """Write the folder that transformers opens: config.json and model.safetensors, in float32 or the weights' dtype.
+
+    Each file appears whole or not at all, the config last. Raises ModelError when no family of transformers can hold
+    the model, saying what stands in the way; `save` keeps any model.
+    """
+    refusals = []
+    for family in FAMILIES:
+        if family.model is type(model):
+            try:
+                hf = family.write(model.config)
+            except ModelError as error:
+                refusals.append(str(error))
+                continue
+            tensors = {theirs: part for name, t in own(model).items() for theirs, part in family.parts(model, name, t)}
+            _write(Path(folder), hf, tensors)
+            return
+    raise ModelError("; ".join(refusals) or f"transformers has no family for {type(model).__name__}")
+
+
+def save(model: nn.Module, folder: str | Path) -> None:
+    """Write a folder that `from_pretrained` reads: as `to_hf` where a family fits, otherwise in our words."""
+    try:
+        to_hf(model, folder)
+    except ModelError:
+        kind = next((kind for kind, (_, model_type) in OURS.items() if model_type is type(model)), None)
+        if kind is None:
+            raise
+        config: Any = model.config
+        _write(Path(folder), {"model_type": kind, **asdict(config)}, own(model))
+
+
+def own(model: nn.Module) -> dict[str, Tensor]:
+    """The model's tensors by name, each once: a tied output layer is the embedding."""
+    ties = _ties(model)
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in ties}
+
+
+def load(model: nn.Module, state: Mapping[str, Tensor], family: Family | None = None) -> None:
+    """Give the model the tensors of `state`, named as the family has them, or as the model has where there is none.
+
+    Raises ModelError that lists the tensors that are missing, left over or of another shape.
+    """
+    if family and not any(name.startswith(family.prefix) for name in state):
+        state = {family.prefix + name: tensor for name, tensor in state.items()}
+    dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
+    ties = _ties(model)
+    problems, loaded, left = [], {}, set(state)
+    for name, parameter in model.state_dict().items():
+        target = torch.empty_like(parameter, dtype=dtype if parameter.is_floating_point() else None)
+        views = dict(family.parts(model, name, target)) if family else {name: target}
+        left -= views.keys()
+        if name in ties:
+            continue  # it comes with the tensor that it is tied to
+        for theirs, view in views.items():
+            if theirs not in state:
+                problems.append(f"{theirs} is missing")
+            elif state[theirs].shape != view.shape:
+                problems.append(f"{theirs} has the shape {tuple(state[theirs].shape)}, not {tuple(view.shape)}")
+        if problems:
+            continue
+        for theirs, view in views.items():
+            if view.shape == target.shape and view.stride() == target.stride():
+                target = state[theirs]  # the very tensor: nothing to copy
+            else:
+                view.copy_(state[theirs])
+        loaded[name] = target
+    ignored = family.ignored if family else ()
+    problems += [f"{name} is left over" for name in sorted(left) if not name.endswith(ignored)]
+    if problems:
+        raise ModelError(f"the tensors do not fit the config: {'; '.join(problems)}")
+    model.load_state_dict(loaded, assign=True, strict=False)
+    for name, tied_to in ties.items():  # loading made two parameters of the one
+        module, _, kind = name.rpartition(".")
+        setattr(model.get_submodule(module), kind, model.get_parameter(tied_to))
+
+
+def _ties(model: nn.Module) -> dict[str, str]:
+    """The parameters that are another one, earlier in the model: an output layer that is the embedding."""
+    first: dict[int, str] = {}
+    names = {name: first.setdefault(id(p), name) for name, p in model.named_parameters(remove_duplicate=False)}
+    return {name: other for name, other in names.items() if name != other}
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Leaves new parameters as they are: memory that nobody has touched costs none, and no time is spent on it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs.get("tensor", args[0] if args else None)
+        return func(*args, **kwargs)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    if not folder.is_dir():
+        raise ModelError(f"there is no folder {folder}; pass the folder that holds config.json and model.safetensors")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder} has no config.json, so it is not the folder of a model") from None
+    except ValueError as error:
+        raise ModelError(f"{file} is not JSON ({error}); copy it again") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{file} holds no settings; copy it again")
+    return config
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    index = folder / "model.safetensors.index.json"  # of a model in several files
+    names = ["model.safetensors"]
+    if index.exists():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ModelError(f"{index} is damaged; copy it again") from None
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        file = folder / Path(name).name
+        try:
+            tensors |= load_file(file)
+        except FileNotFoundError:
+            other = " (pytorch_model.bin is not read, since loading a pickle can run code)"
+            pickled = other if (folder / "pytorch_model.bin").exists() else ""
+            raise ModelError(f"{folder} has no {file.name}{pickled}; copy it there") from None
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{file} is damaged or cut short ({error}); copy it again") from None
+    return tensors
+
+
+def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=".writing-", dir=folder
+        ) as partial:  # the same disk: renaming is atomic
+            save_file(tensors, Path(partial) / "model.safetensors", metadata={"format": "pt"})
+            text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+            (Path(partial) / "config.json").write_text(text, encoding="utf-8")
+            for name in ("model.safetensors", "config.json"):
+                os.replace(Path(partial) / name, folder / name)
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
+        raise ModelError(
+            f"the model could not be written to {folder} ({error}); make room, or name another folder"
+        ) from None

@@ -1,0 +1,155 @@
+"""How transformers writes a family of models: one table of settings and one of tensors, each read in both directions.
+
+What a config asks for and we do not have is refused by name, never ignored: a model that runs wrong is worse than one
+that does not load. Dropout alone is passed over, since it acts in training only.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from course_lib.errors import CourseError
+
+# Settings that leave the results alone. Any other that no table mentions has to be off: None, False, 0 or empty.
+HARMLESS = {
+    "architectures", "attn_pdrop", "dtype", "embd_pdrop", "id2label", "initializer_factor", "initializer_range",
+    "label2id", "model_type", "n_ctx", "output_attentions", "output_hidden_states", "pretraining_tp", "resid_pdrop",
+    "return_dict", "task_specific_params", "torch_dtype", "transformers_version", "use_cache",
+}  # fmt: skip
+HARMLESS_PARTS = ("_token_id", "name_or_path", "summary_", "dropout")
+REQUIRED = object()
+
+
+class ModelError(CourseError, ValueError):
+    """A model cannot be read or written; the message says what stands in the way."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of ours in their words.
+
+    name: theirs; several where they have one setting in parts, which must then agree.
+    default: its value where the file is silent. words: their words for our values, where they differ.
+    """
+
+    name: str | tuple[str, ...]
+    default: Any = REQUIRED
+    words: Mapping[Any, Any] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names for it."""
+        return (self.name,) if isinstance(self.name, str) else self.name
+
+    def read(self, left: dict[str, Any]) -> Any:
+        """Take the setting out of what is left of their config."""
+        values = [left.pop(name, None) for name in self.names]
+        values = [self.default if value is None else value for value in values]
+        for name, value in zip(self.names, values, strict=True):
+            if value is REQUIRED:
+                raise ModelError(f"the config has no {name}; is the file complete?")
+            if value != values[0]:
+                raise ModelError(f"{name}={value!r} is not supported beside {self.names[0]}={values[0]!r}")
+            if self.words and value not in self.words:
+                raise ModelError(f"{name}={value!r} is not supported; supported are: {', '.join(map(str, self.words))}")
+        return self.words[values[0]] if self.words else values[0]
+
+    def write(self, value: Any) -> dict[str, Any]:
+        """The setting in their config; a value for which they have no word stays, and is refused when read back."""
+        if self.words:
+            value = next((theirs for theirs, ours in self.words.items() if ours == value), value)
+        return dict.fromkeys(self.names, value)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family: which model of ours it is, and what its settings and tensors are called.
+
+    settings: ours to theirs. ours, theirs: what is always the same, on our side and on theirs.
+    names: our modules to theirs, with * for a number; where one tensor of ours holds several of theirs, a tuple of
+    names, and where it holds those of all experts, a name with one more *. Names without weight or bias are whole.
+    transposed: our modules whose matrices they keep as input by output. prefix: may be missing in a file.
+    ignored: ends of the names of tensors that follow from the settings. arrange: their config, from older or nested
+    forms to flat settings; complete: the way back. detect: settings of ours that the names of the tensors show.
+    """
+
+    model_type: str
+    architecture: str
+    config: type
+    model: type[nn.Module]
+    settings: Mapping[str, Setting]
+    names: Mapping[str, str | tuple[str, ...]]
+    ours: Mapping[str, Any] = field(default_factory=dict)
+    theirs: Mapping[str, Any] = field(default_factory=dict)
+    transposed: Set[str] = frozenset()
+    prefix: str = ""
+    ignored: tuple[str, ...] = ()
+    arrange: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    detect: Callable[[Set[str]], dict[str, Any]] = lambda names: {}
+
+    def read(self, hf: Mapping[str, Any], tensors: Set[str] = frozenset()) -> Any:
+        """Our config for theirs. Raises ModelError naming what is missing or not supported."""
+        left = self.arrange(dict(hf))
+        values = dict(self.ours) | {ours: setting.read(left) for ours, setting in self.settings.items()}
+        for name, value in self.theirs.items():
+            if (found := left.pop(name, None)) not in (value, None):
+                raise ModelError(f"{name}={found!r} is not supported")
+        for name, value in left.items():
+            if value and name not in HARMLESS and not any(part in name for part in HARMLESS_PARTS):
+                raise ModelError(f"{name}={value!r} is not supported")
+        return self.config(**values | self.detect(tensors))
+
+    def write(self, config: Any) -> dict[str, Any]:
+        """Their config for ours. Raises ModelError naming what they cannot say."""
+        hf = {"model_type": self.model_type, "architectures": [self.architecture], "dtype": "float32", **self.theirs}
+        for ours, setting in self.settings.items():
+            hf |= setting.write(getattr(config, ours))
+        hf = self.complete(hf)
+        try:
+            same = self.read(hf)
+        except ValueError as error:
+            raise ModelError(f"{self.model_type} cannot hold this model: {error}") from None
+        for name, value in vars(config).items():
+            if name not in self.detect(frozenset()) and getattr(same, name) != value:
+                raise ModelError(f"{self.model_type} cannot hold this model: it has no {name}={value!r}")
+        return hf
+
+    def parts(self, model: nn.Module, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Their names for a tensor of ours, and the views of it that they are: for reading them as for writing them."""
+        module, kind, whole = _named(name, self.names)
+        theirs = self.names[module]
+        pieces: tuple[Tensor, ...] = (tensor,)
+        if not isinstance(theirs, str):
+            sizes = getattr(model.get_submodule(whole.rpartition(".")[0]), "sizes", None)
+            stacked = theirs[0].count("*") > module.count("*")
+            axis = 1 if stacked else 0
+            pieces = tensor.split(sizes or tensor.shape[axis] // len(theirs), dim=axis)
+        numbers = re.findall(r"(?<=\.)\d+(?=\.|$)", whole)
+        for template, piece in zip((theirs,) if isinstance(theirs, str) else theirs, pieces, strict=True):
+            if module in self.transposed and piece.dim() == 2:
+                piece = piece.t()
+            filled = _fill(template, numbers) + kind
+            if "*" in filled:
+                yield from ((filled.replace("*", str(expert)), one) for expert, one in enumerate(piece))
+            else:
+                yield filled, piece
+
+
+def _named(name: str, names: Mapping[str, Any]) -> tuple[str, str, str]:
+    """`blocks.3.attention.qkv.weight` to its line in the table, its kind (.weight), and the name of its module."""
+    stem, dot, kind = name.rpartition(".")
+    for whole, ending in ((name, ""), (stem, dot + kind)):
+        module = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", whole)
+        if module in names:
+            return module, ending, whole
+    raise ModelError(f"this family has no tensor for our {name}")
+
+
+def _fill(template: str, numbers: list[str]) -> str:
+    for number in numbers:
+        template = template.replace("*", number, 1)
+    return template

@@ -1,0 +1,22 @@
+"""From token ids to vectors, with a word for ids that are none."""
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+def embed(table: nn.Embedding, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens d_model"]:
+    """The vector of each token.
+
+    Raises ValueError for no tokens at all, another shape, or (on the CPU) a token id outside the vocabulary.
+    """
+    if ids.dim() != 2:
+        raise ValueError(f"ids must have the shape (batch, tokens), not {tuple(ids.shape)}; for one text: ids[None]")
+    if ids.shape[1] == 0:
+        raise ValueError("the model needs at least one token; the text is empty")
+    try:
+        return table(ids)
+    except IndexError:
+        raise ValueError(
+            f"token ids run from {ids.min()} to {ids.max()}, but the vocabulary has {table.num_embeddings}; "
+            "was the text encoded by another tokenizer?"
+        ) from None

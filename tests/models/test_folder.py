@@ -1,0 +1,140 @@
+"""Folders of models: what is written is whole, what is read is refused by name when it cannot be right."""
+
+import json
+
+import pytest
+import torch
+from parity import GPT2, LLAMA, assert_parity, made
+from safetensors.torch import load_file, save_file
+from transformers import GPT2LMHeadModel, LlamaForCausalLM
+
+from course_lib.models import GPT, GPTConfig, ModelError, from_pretrained, save, to_hf
+from course_lib.models.gpt import CHOICES
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made(LlamaForCausalLM, LLAMA, 0).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def change(file, **settings):
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+def test_a_folder_that_is_none(tmp_path):
+    with pytest.raises(ModelError, match="there is no folder"):
+        from_pretrained(tmp_path / "nothing")
+    with pytest.raises(ModelError, match=r"has no config\.json"):
+        from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_broken_config(folder, text):
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"config\.json .*copy it again"):
+        from_pretrained(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_truncated_weights(folder, keep):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged or cut short"):
+        from_pretrained(folder)
+
+
+def test_missing_weights_and_pickles(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"has no model\.safetensors; copy"):
+        from_pretrained(folder)
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(ModelError, match=r"pytorch_model\.bin is not read"):
+        from_pretrained(folder)
+
+
+def test_the_folder_is_named_with_what_is_wrong(folder):
+    change(folder / "config.json", hidden_size=16)
+    with pytest.raises(ModelError) as refusal:
+        from_pretrained(folder)
+    assert str(refusal.value).startswith(f"{folder}: the tensors do not fit the config: ")
+    assert "model.embed_tokens.weight has the shape (9, 8), not (9, 16)" in str(refusal.value)
+    change(folder / "config.json", hidden_size=8, model_type="mamba")
+    with pytest.raises(ModelError, match=r'"mamba" is not supported; supported are: .*gpt2, llama'):
+        from_pretrained(folder)
+
+
+def test_several_files(folder, tmp_path):
+    theirs = made(LlamaForCausalLM, LLAMA, 0)
+    parts = tmp_path / "parts"
+    theirs.save_pretrained(parts, max_shard_size="1KB")
+    assert (parts / "model.safetensors.index.json").exists()
+    assert_parity(from_pretrained(parts), theirs, [3, 5], "right")
+    (parts / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"index\.json is damaged"):
+        from_pretrained(parts)
+
+
+def test_an_index_cannot_reach_outside_the_folder(folder, tmp_path):
+    inside = folder / "inside"
+    inside.mkdir()
+    (folder / "config.json").rename(inside / "config.json")
+    (inside / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../model.safetensors"}}')
+    with pytest.raises(ModelError, match="has no model"):
+        from_pretrained(inside)
+
+
+def test_dtypes(folder):
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: tensor.bfloat16() for name, tensor in weights.items()}, folder / "model.safetensors")
+    assert {p.dtype for p in from_pretrained(folder).parameters()} == {torch.float32}
+    rough = from_pretrained(folder, dtype=None)
+    assert {p.dtype for p in rough.parameters()} == {torch.bfloat16}
+    assert torch.equal(
+        rough.blocks[0].attention.qkv.weight[:8], weights["model.layers.0.self_attn.q_proj.weight"].bfloat16()
+    )
+
+
+@pytest.mark.parametrize("position", CHOICES["position"])
+@pytest.mark.parametrize("norm", CHOICES["norm"])
+@pytest.mark.parametrize("activation", CHOICES["activation"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_any_gpt_can_be_saved(tmp_path, position, norm, activation, tied):
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(11, 8, 12, 2, 3, 1, position=position, norm=norm, activation=activation, tied=tied)).eval()
+    save(model, tmp_path)
+    again = from_pretrained(tmp_path)
+    assert again.config == model.config
+    assert (again.head.weight is again.tokens.weight) == tied
+    ids = torch.arange(8)[None]
+    assert torch.equal(again(ids), model(ids))
+
+
+def test_what_no_family_can_hold_is_said(tmp_path):
+    with pytest.raises(ModelError, match="gpt2 cannot hold this model: it has no position='alibi'"):
+        to_hf(GPT(GPTConfig(11, position="alibi")), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ModelError, match="no family for Linear"):
+        save(torch.nn.Linear(2, 2), tmp_path)
+
+
+def test_an_interrupted_writing_leaves_the_old_folder(tmp_path, monkeypatch):
+    old = made(GPT2LMHeadModel, GPT2, 0)
+    old.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("course_lib.models.folder.save_file", full)
+    with pytest.raises(ModelError, match=r"could not be written to .*No space left.*make room"):
+        to_hf(GPT(GPTConfig(11)), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_tensors_that_need_no_change_are_shared():
+    theirs = made(LlamaForCausalLM, LLAMA, 0)
+    from course_lib.models import from_hf
+
+    ours = from_hf(LLAMA.to_dict(), theirs.state_dict())
+    assert ours.tokens.weight.data_ptr() == theirs.model.embed_tokens.weight.data_ptr()
