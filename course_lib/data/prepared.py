@@ -1,14 +1,13 @@
-"""Arrays that are costly to make, made once: afterwards one file of the cache is enough, without what it was made from."""
+"""Arrays that are costly to make, made once: afterwards one file of the cache is enough."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,15 +56,14 @@ def _read(path: Path) -> Arrays | None:
 
 
 def _write(path: Path, arrays: Arrays) -> None:
+    members: dict[str, Any] = dict(arrays)
     for key, array in arrays.items():
         if array.dtype.hasobject:
             raise ValueError(f"the array {key!r} holds Python objects; prepared files hold numbers and text only")
-    for stale in path.parent.glob(f".{path.stem}.partial-*"):  # of a process that was killed; the lock says none runs
-        stale.unlink()
-    descriptor, partial = tempfile.mkstemp(prefix=f".{path.stem}.partial-", dir=path.parent)
+    partial = path.with_name(f".{path.stem}.partial")  # one name is enough: whoever writes holds the lock
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(partial, path)  # on the same disk, hence atomic
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **members)
+        partial.replace(path)  # on the same disk, hence atomic
     finally:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)

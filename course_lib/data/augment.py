@@ -1,0 +1,63 @@
+"""Small random changes of pictures, so that a model learns what they show rather than their pixels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as V
+
+# The largest changes at strength 1. There is no flip: it would turn a left arrow into a right one.
+_ANGLE = 10.0  # degrees
+_SCALE = 0.15  # of the size
+_SHIFT = 0.06  # of the side
+_GREY = 0.35  # 1 would be quite grey
+
+
+def augment(
+    pictures: UInt8[Tensor, "batch 3 size size"], generator: torch.Generator, strength: float = 1.0
+) -> Float[Tensor, "batch 3 size size"]:
+    """Rotate, scale, shift and partly grey every picture by amounts of its own; what comes in from outside is white.
+
+    Returns values from 0 to 1. All amounts are uniform within plus or minus `strength` times 10 degrees, 15 %, 6 % of
+    the side; greying from 0 to `strength` times 35 %. Only `generator` is drawn from, five numbers a picture.
+    Raises ValueError for a strength outside 0 .. 2.
+    """
+    if not 0 <= strength <= 2:
+        raise ValueError(f"the strength is a number from 0 (no change) to 2, not {strength}")
+    draws = torch.rand(5, len(pictures), generator=generator, device=generator.device).to(pictures.device)
+    angle, scale, right, down = (2 * draws[:4] - 1) * strength
+    return change(
+        V.to_dtype(pictures, torch.float32, scale=True),
+        angle=angle * _ANGLE,
+        scale=1 + scale * _SCALE,
+        shift=torch.stack([right, down], dim=1) * _SHIFT,
+        grey=draws[4] * strength * _GREY,
+    )
+
+
+def change(
+    pictures: Float[Tensor, "batch 3 size size"],
+    angle: Float[Tensor, " batch"],
+    scale: Float[Tensor, " batch"],
+    shift: Float[Tensor, "batch 2"],
+    grey: Float[Tensor, " batch"],
+) -> Float[Tensor, "batch 3 size size"]:
+    """Turn pictures clockwise by degrees, scale and then shift them (x and y, in sides), and make them partly grey.
+
+    The same as torchvision's `affine` and `adjust_saturation`, but with amounts of its own for every picture in one
+    step: those take one amount for a whole batch.
+    """
+    # The warp asks for every pixel of the result where it came from: the inverse of turn, scale and shift, in the
+    # coordinates of affine_grid, in which a side is 2 long.
+    turn = angle * (math.pi / 180)
+    cos, sin = turn.cos() / scale, turn.sin() / scale
+    inverse = torch.stack([cos, sin, -sin, cos], dim=1).unflatten(1, (2, 2))
+    came_from = torch.cat([inverse, -2 * inverse @ shift[:, :, None]], dim=2)
+    grid = F.affine_grid(came_from, list(pictures.shape), align_corners=False)
+    # Of the inverted picture, because the warp brings in zeros: paper is 0 there.
+    warped = V.invert(F.grid_sample(V.invert(pictures), grid, align_corners=False))
+    return warped.lerp(V.rgb_to_grayscale(warped, num_output_channels=3), grey[:, None, None, None])

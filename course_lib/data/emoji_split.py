@@ -1,0 +1,137 @@
+"""Which emoji may be learned from, and which are kept for choosing a recipe and for reporting."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+VENDORS = ("openmoji", "twemoji", "noto", "fluent")
+SIDES = ("train", "validation", "test")
+
+# Words that only tell variants of one drawing apart: sex and age, colour, size and number, direction, state.
+_VARIANT = re.compile(
+    r"\b((wo)?m[ae]n|persons?|people|child|boy|girl|baby|older|old|mrs|mx|santa|face|"
+    r"red|orange|yellow|green|(light )?blue|purple|pink|brown|black|white|gr[ae]y|"
+    r"large|small|slightly|low|medium|high|double|two|1st|2nd|3rd|yen|dollar|euro|pound|"
+    r"(left|right|up|down)(wards?|-facing)?|oncoming|incoming|outbox|inbox|open|closed|increasing|decreasing)\b(’s\b)?",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile("o’clock|-thirty")
+_SCENE = re.compile(" with(?:out)? | showing | behind | on | volume")  # what follows adds something to the drawing
+
+# Subgroups of Emojibase in which all is one drawing with another sign, hand or tint.
+_ONE_DRAWING = {"alphanum", "arrow", "av-symbol", "cat-face", "geometric", "keycap", "zodiac"}
+
+# One drawing under different names, found by comparing the pictures: left what the rule makes of a name, right the
+# family. The moon is here because at 32 x 32 a full moon is a yellow circle.
+_SAME = {
+    "angry": "smiling",
+    "breast feeding": "feeding",
+    "cat": "cat-face",
+    "confused": "neutral",
+    "dotted six pointed star": "star of david",
+    "expressionless": "neutral",
+    "frowning": "person",
+    "mermaid": "merperson",
+    "merman": "merperson",
+    "pouting": "person",
+    "prince": "with crown",
+    "princess": "with crown",
+    "revolving hearts": "hearts",
+    "unlocked": "locked",
+}
+
+
+def family(name: str, subgroup: str) -> str:
+    """The family of a concept: variants of one drawing (sex, age, hair, colour, size, direction, hour) share it.
+
+    `name` is the English name. Different expressions of the yellow face are different families, unless they are hard to
+    tell apart at 32 x 32.
+    """
+    if subgroup in _ONE_DRAWING:
+        return subgroup
+    if _CLOCK.search(name):
+        return "clock"
+    if name.endswith(("moon", "moon face")):
+        return "geometric"
+    name = re.split("[:,(]", name)[0]  # what follows is a variant: "man: bald", "person running: facing right"
+    for part in (_SCENE.split(name)[0], name):
+        words = " ".join(re.findall(r"\w+", _VARIANT.sub(" ", part).lower()))
+        if words:
+            return _SAME.get(words, words)
+    return "person"
+
+
+def side(family: str) -> str:
+    """The side, one of SIDES, on which all concepts of a family are: about 70, 15 and 15 % of the families.
+
+    It depends on the family's name alone, so it is the same in every run, with any seed, size and selection.
+    """
+    draw = int.from_bytes(hashlib.sha256(f"emoji family: {family}".encode()).digest()[:8]) / 2**64
+    return "train" if draw < 0.70 else "validation" if draw < 0.85 else "test"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every one of some concepts, drawn by every one of some vendors; both as indices into `Emoji.pictures`."""
+
+    vendors: Int[Tensor, " vendors"]
+    concepts: Int[Tensor, " concepts"]
+
+    def __len__(self) -> int:
+        return len(self.vendors) * len(self.concepts)
+
+    def pairs(self) -> tuple[Int[Tensor, " pictures"], Int[Tensor, " pictures"]]:
+        """Vendor and concept of every picture, one vendor after the other: `pictures[grid.pairs()]` has them all."""
+        return self.vendors.repeat_interleave(len(self.concepts)), self.concepts.repeat(len(self.vendors))
+
+
+@dataclass(frozen=True)
+class Split:
+    """What may be learned from, and three kinds of pictures that may not; no picture is in two of the four."""
+
+    train: Grid
+    new_vendor: Grid  # concepts that are learned, in a style that is not
+    new_concepts: Grid  # styles that are learned, concepts that are not
+    both_new: Grid  # neither
+
+
+def split(
+    families: Sequence[str],
+    stage: Literal["validation", "test"],
+    test_vendor: str = "fluent",
+    validation_vendor: str = "noto",
+) -> Split:
+    """Split concepts, given by their families, and vendors: for choosing a recipe ("validation") or reporting ("test").
+
+    In the stage "validation" the test vendor and the test concepts appear nowhere, so nothing can be tuned on them. In
+    the stage "test" the validation vendor is one of those learned from; the validation concepts appear nowhere, so
+    that both stages learn from the same concepts.
+    Raises ValueError for another stage, an unknown vendor, or one vendor in both roles.
+    """
+    if stage not in ("validation", "test"):
+        raise ValueError(f'the stage is "validation" (to choose a recipe) or "test" (to report), not {stage!r}')
+    for vendor in (test_vendor, validation_vendor):
+        if vendor not in VENDORS:
+            raise ValueError(f"there is no vendor {vendor!r}; there are: {', '.join(VENDORS)}")
+    if test_vendor == validation_vendor:
+        raise ValueError(f"{test_vendor} cannot be both the vendor to choose by and the vendor to report on")
+    new = validation_vendor if stage == "validation" else test_vendor
+    hidden = {test_vendor, new}
+    old_vendors = torch.tensor([i for i, vendor in enumerate(VENDORS) if vendor not in hidden])
+    new_vendor = torch.tensor([VENDORS.index(new)])
+    sides = [side(each) for each in families]
+    old_concepts, new_concepts = (torch.tensor([i for i, s in enumerate(sides) if s == on]) for on in ("train", stage))
+    return Split(
+        train=Grid(old_vendors, old_concepts),
+        new_vendor=Grid(new_vendor, old_concepts),
+        new_concepts=Grid(old_vendors, new_concepts),
+        both_new=Grid(new_vendor, new_concepts),
+    )
