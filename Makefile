@@ -18,13 +18,13 @@ help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
 
 book:
-	@$(SETUP) book && $(COURSE) book
+	@$(SETUP) book vision && $(COURSE) book
 
 serve: book
 	@$(COURSE) serve
 
 lab:
-	@$(SETUP) lab && $(COURSE) lab
+	@$(SETUP) lab vision && $(COURSE) lab
 
 test:
-	@$(SETUP) book lab test && $(COURSE) data fetch && .venv/bin/python -m pytest
+	@$(SETUP) book lab vision test && $(COURSE) data fetch && .venv/bin/python -m pytest

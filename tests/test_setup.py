@@ -27,7 +27,7 @@ def test_cpu_torch_comes_first_from_pytorchs_own_index():
     first, second = setup.pip_commands(["book"], "cpu", interactive=True)
     index = first.index("--index-url")
     assert first[index + 1] == "https://download.pytorch.org/whl/cpu"
-    assert first[-1] == "torch"
+    assert first[-2:] == ["torch", "torchvision"]  # together: torchvision fits one torch only
     assert "--index-url" not in second  # everything else comes from where the user's pip looks
     assert second[-1].endswith("[book]")
     for command in (first, second):

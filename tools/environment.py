@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("book", "lab")
+EXTRAS = ("book", "vision", "lab")
 
 
 def environment() -> str:

@@ -76,7 +76,7 @@ def pip_commands(extras: list[str], torch: str | None, interactive: bool) -> lis
     pins = ["--constraint", str(ROOT / "requirements.lock")]
     commands = []
     if torch == "cpu":
-        commands.append([*pip, "--index-url", TORCH_CPU_INDEX, *pins, "torch"])
+        commands.append([*pip, "--index-url", TORCH_CPU_INDEX, *pins, "torch", "torchvision"])
     commands.append([*pip, *pins, "--editable", f"{ROOT}[{','.join(extras)}]"])
     return commands
 
@@ -110,7 +110,7 @@ def missing_programs() -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("extras", nargs="+", help="extras of pyproject.toml: book, lab, test")
+    parser.add_argument("extras", nargs="+", help="extras of pyproject.toml: book, lab, vision, test")
     parser.add_argument("--torch", choices=["cpu"], help="cpu: torch from PyTorch's index of CPU builds")
     options = parser.parse_args()
     if "test" in options.extras and (missing := missing_programs()):
