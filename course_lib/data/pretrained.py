@@ -1,8 +1,9 @@
-"""Published weights as plain tensors, read from GGUF files."""
+"""Published weights: SmolLM2 as plain tensors, read from a GGUF file, and MiniLM as a Hugging Face folder."""
 
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import gguf
@@ -29,6 +30,16 @@ def smollm2() -> tuple[dict[str, Any], dict[str, Tensor]]:
 def smollm2_fields() -> dict[str, Any]:
     """The metadata of SmolLM2 alone: sizes (`llama.block_count`), tokens, merges, chat template."""
     return dict(_read()[0])
+
+
+def minilm() -> Path:
+    """The Hugging Face folder of all-MiniLM-L6-v2: BERT of 6 layers, width 384, 22.7 million numbers in float32.
+
+    A sentence's vector is the mean of the last hidden states over its tokens, scaled to length 1. The folder holds
+    `config.json`, `model.safetensors`, `tokenizer.json` and `vocab.txt`, for `from_pretrained`. Raises DataError if it
+    cannot be fetched. Source: Wang et al. 2020, "MiniLM"; Reimers and Gurevych 2019, "Sentence-BERT", section 3.
+    """
+    return fetch("minilm-l6-v2")
 
 
 @functools.cache

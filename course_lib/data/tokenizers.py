@@ -1,4 +1,4 @@
-"""Text to numbers and back: characters, GPT-2's byte-level BPE and SmolLM2's."""
+"""Text to numbers and back: characters, GPT-2's byte-level BPE and SmolLM2's, MiniLM's WordPiece."""
 
 from __future__ import annotations
 
@@ -85,6 +85,19 @@ def smollm2() -> Tokenizer:
     from course_lib.data.pretrained import smollm2_fields
 
     return from_gguf(smollm2_fields())
+
+
+def minilm() -> Tokenizer:
+    """MiniLM's and BERT's (uncased) WordPiece tokenizer of 30,522 tokens; a text is put between `[CLS]` and `[SEP]`.
+
+    A text keeps its length: the file's own setting, which cuts and pads all texts to 128 tokens, is taken out. Every
+    call returns a new tokenizer, so `enable_padding()` and `enable_truncation(256)` on it concern no one else.
+    Source: Devlin et al. 2018, section 3; Wu et al. 2016, section 4.1.
+    """
+    tokenizer = Tokenizer.from_file(str(fetch("minilm-l6-v2") / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def from_gguf(fields: dict[str, Any]) -> Tokenizer:

@@ -1,11 +1,14 @@
-"""SmolLM2's weights as tensors: right values, once in memory. (The model's loss is tested with the models.)"""
+"""SmolLM2's weights as tensors: right values, once in memory; MiniLM's folder. (The models test what they compute.)"""
 
+import json
+import math
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from course_lib.data import fetch, pretrained
 
@@ -42,6 +45,18 @@ def test_four_bit_blocks_are_read_as_the_format_says():
     scale, minimum = np.ascontiguousarray(blocks[:, :4]).view(np.float16).astype(np.float32).T[:, :, None]
     weights = np.concatenate([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], axis=1) * scale + minimum
     assert np.array_equal(weights.ravel(), tensors["blk.3.ffn_gate.weight"].numpy().ravel())
+
+
+def test_minilm_is_a_folder_with_weights():
+    """Names and shapes only: the numbers are tested with the model."""
+    folder = pretrained.minilm()
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["model_type"], config["num_hidden_layers"], config["hidden_size"]) == ("bert", 6, 384)
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    assert shapes["embeddings.word_embeddings.weight"] == [30_522, 384]
+    assert sum(math.prod(shape) for name, shape in shapes.items() if "position_ids" not in name) == 22_713_216
+    assert len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines()) == 30_522
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")

@@ -59,6 +59,33 @@ def hf_gpt2():
     return transformers.GPT2TokenizerFast(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
 
 
+@pytest.fixture(scope="module")
+def minilm():
+    return tokenizers.minilm()
+
+
+@pytest.fixture(scope="module")
+def hf_minilm():
+    """Made of the vocabulary alone, with the settings that BERT's paper and code name."""
+    return transformers.BertTokenizer(str(fetch("minilm-l6-v2") / "vocab.txt"), do_lower_case=True)
+
+
+@settings(deadline=None)
+@given(text=texts | st.text(alphabet="abé Ž中,.#'0½\u0301\u200b", max_size=40))
+def test_minilm_is_that_of_transformers(minilm, hf_minilm, text):
+    assert minilm.encode(text).ids == hf_minilm.encode(text)
+
+
+def test_minilm_keeps_the_length_of_a_text():
+    tokenizer = tokenizers.minilm()
+    assert tokenizer.get_vocab_size() == 30_522
+    assert tokenizer.encode("Hello world").ids == [101, 7592, 2088, 102]
+    assert len(tokenizer.encode("word " * 300).ids) == 302
+    tokenizer.enable_padding()
+    tokenizer.enable_truncation(256)
+    assert len(tokenizers.minilm().encode("word " * 300).ids) == 302  # what one caller sets concerns no other
+
+
 @settings(deadline=None)
 @given(text=texts)
 def test_smollm2_is_that_of_transformers(hf_smollm2, text):
