@@ -1,0 +1,163 @@
+"""Chains of modular arithmetic, to be answered at once or step by step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+PLUS, TIMES = 0, 1
+Style = Literal["direct", "worked", "filler", "corrupted"]
+
+
+class ChainBatch(NamedTuple):
+    """Chains of equal length."""
+
+    start: Int[Tensor, " batch"]
+    operators: Int[Tensor, "batch step"]  # PLUS or TIMES
+    operands: Int[Tensor, "batch step"]
+    states: Int[Tensor, "batch step"]  # the number after each step; the last is the answer
+
+
+@dataclass(frozen=True)
+class ArithmeticChains:
+    """A number and some steps, each "+b" or "*c", all modulo a small number: `3 +4 *2 =`, answer 0 (modulo 7).
+
+    Start and operands are uniform; c is drawn from the units (no common divisor with the modulus), so that every step
+    can be undone and the answer hangs on everything. `any_multiplier` draws c from all numbers: some steps then forget,
+    and a wrong step can end in a right answer. `only_plus` is the twin without multiplication, whose steps may be taken
+    in any order, so all at once. Longer chains than `n_steps` are the test of length generalisation.
+    Raises ValueError for a modulus under 2 or no steps.
+    """
+
+    modulus: int = 7
+    n_steps: int = 6
+    only_plus: bool = False
+    any_multiplier: bool = False
+
+    def __post_init__(self) -> None:
+        if self.modulus < 2 or self.n_steps < 1:
+            raise ValueError(f"a chain needs a modulus from 2 and a step, not {self.modulus} and {self.n_steps}")
+
+    @property
+    def multipliers(self) -> tuple[int, ...]:
+        """The numbers that a step may multiply by."""
+        numbers = range(self.modulus)
+        return tuple(c for c in numbers if self.any_multiplier or math.gcd(c, self.modulus) == 1)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens: numbers, then "+b", "*c" (one for each number), "=" and "."."""
+        return 3 * self.modulus + 2
+
+    @property
+    def equals(self) -> int:
+        """The token between problem and answer; the next and last one is the filler "."."""
+        return 3 * self.modulus
+
+    @property
+    def chance(self) -> float:
+        """The best accuracy of whoever sees nothing of the problem: the share of the commonest answer, exactly.
+
+        It is 1 / modulus as long as every step can be undone.
+        """
+        share = {state: Fraction(1, self.modulus) for state in range(self.modulus)}
+        for _ in range(self.n_steps):
+            share = self._after_a_step(share, moves=True)
+        return float(max(share.values()))
+
+    @property
+    def startless_ceiling(self) -> float:
+        """The best accuracy of whoever sees every step but not the start: 1 / modulus if every step can be undone.
+
+        Together the steps multiply by some m and add; m maps gcd(m, modulus) starts to each number that it reaches.
+        """
+        return float(sum(share * math.gcd(m, self.modulus) for m, share in self._product(self.n_steps)) / self.modulus)
+
+    def forgiveness(self, steps_left: int) -> float:
+        """How often a chain ends right although one state, with `steps_left` steps to go, was replaced by a wrong one.
+
+        Exact, for a uniform wrong state; 0 if every step can be undone.
+        """
+        same = sum(share * (math.gcd(m, self.modulus) - 1) for m, share in self._product(steps_left))
+        return float(Fraction(same) / (self.modulus - 1))
+
+    def sample(self, batch: int, generator: torch.Generator, n_steps: int | None = None) -> ChainBatch:
+        """Draw chains of `n_steps` steps, or of the world's own number."""
+        size = (batch, self.n_steps if n_steps is None else n_steps)
+        start = torch.randint(self.modulus, (batch,), generator=generator)
+        operators = torch.randint(1 if self.only_plus else 2, size, generator=generator)
+        added = torch.randint(self.modulus, size, generator=generator)
+        units = torch.tensor(self.multipliers)
+        operands = torch.where(operators == PLUS, added, units[torch.randint(len(units), size, generator=generator)])
+        return ChainBatch(start, operators, operands, self.run(start, operators, operands))
+
+    def run(
+        self, start: Int[Tensor, " batch"], operators: Int[Tensor, "batch step"], operands: Int[Tensor, "batch step"]
+    ) -> Int[Tensor, "batch step"]:
+        """The number after each step."""
+        states = []
+        for operator, operand in zip(operators.T, operands.T, strict=True):
+            start = torch.where(operator == PLUS, start + operand, start * operand) % self.modulus
+            states.append(start)
+        return torch.stack(states, dim=1)
+
+    def follow(self, chains: ChainBatch, step: int, state: Int[Tensor, " batch"]) -> Int[Tensor, "batch step"]:
+        """The states of whoever takes `state` for the number after step `step` (from 0), and goes on from it."""
+        later = self.run(state, chains.operators[:, step + 1 :], chains.operands[:, step + 1 :])
+        return torch.cat([chains.states[:, :step], state[:, None], later], dim=1)
+
+    def prompt(self, chains: ChainBatch) -> Int[Tensor, "batch token"]:
+        """The problems as tokens: start, steps, "="."""
+        steps = (1 + chains.operators) * self.modulus + chains.operands
+        equals = torch.full_like(chains.start, self.equals)
+        return torch.cat([chains.start[:, None], steps, equals[:, None]], dim=1)
+
+    def answer(
+        self, chains: ChainBatch, style: Style, generator: torch.Generator | None = None
+    ) -> Int[Tensor, "batch answer"]:
+        """What is to be written after the prompt; the last token is the answer in every style.
+
+        "direct" is the answer alone, "worked" the number after every step, "filler" as long but with dots before the
+        answer, "corrupted" as long but with random numbers there, drawn from `generator`.
+        """
+        before = chains.states[:, :-1]
+        if style == "direct":
+            before = before[:, :0]
+        elif style == "filler":
+            before = torch.full_like(before, self.equals + 1)
+        elif style == "corrupted":
+            if generator is None:
+                raise ValueError("a corrupted answer draws random numbers: pass a generator")
+            before = torch.randint(self.modulus, before.shape, generator=generator)
+        elif style != "worked":
+            raise ValueError(f'an answer is "direct", "worked", "filler" or "corrupted", not {style!r}')
+        return torch.cat([before, chains.states[:, -1:]], dim=1)
+
+    def text(self, tokens: Int[Tensor, " token"]) -> str:
+        """Tokens as text: `3 +4 *2 =` or `0 0`."""
+        marks = [form + str(number) for form in ("", "+", "*") for number in range(self.modulus)] + ["=", "."]
+        return " ".join(marks[token] for token in tokens.tolist())
+
+    def _product(self, n_steps: int) -> list[tuple[int, Fraction]]:
+        """How likely the multipliers of some steps multiply to each number, modulo the modulus."""
+        share = {1 % self.modulus: Fraction(1)}
+        for _ in range(n_steps):
+            share = self._after_a_step(share, moves=False)
+        return list(share.items())
+
+    def _after_a_step(self, share: dict[int, Fraction], moves: bool) -> dict[int, Fraction]:
+        """The shares of the states after one more random step; `moves` says whether "+b" counts or is ignored."""
+        after = dict.fromkeys(range(self.modulus), Fraction(0))
+        times = Fraction(0) if self.only_plus else Fraction(1, 2)
+        for state, p in share.items():
+            for b in range(self.modulus):
+                after[(state + b * moves) % self.modulus] += p * (1 - times) / self.modulus
+            for c in self.multipliers:
+                after[state * c % self.modulus] += p * times / len(self.multipliers)
+        return after

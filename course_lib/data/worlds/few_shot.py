@@ -1,0 +1,125 @@
+"""Symbols with labels in context: remember the label, or read it off the examples?"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from course_lib.data.worlds.draws import different, permutations
+
+
+class FewShotBatch(NamedTuple):
+    """Labelled examples and a question."""
+
+    symbols: Int[Tensor, "batch example"]
+    labels: Int[Tensor, "batch example"]
+    query: Int[Tensor, " batch"]
+    target: Int[Tensor, " batch"]  # the query's label
+    fresh: Bool[Tensor, " batch"]  # whether the row has labels of its own; never shown
+
+
+@dataclass(frozen=True)
+class FewShotLabels:
+    """Examples `s1 l1 s2 l2 ...` and a symbol whose label is asked.
+
+    With probability `p_fresh` a row has labels of its own, drawn anew: they can only be read off the row. Otherwise
+    every symbol has its lasting label (from `seed`), which a model can store in its weights. `shots` of the examples
+    hold the query's symbol (a "bursty" row if any does); the others are different symbols, each once. Symbols from
+    n_symbols on are held out: `sample` draws them only when asked, and their labels are always fresh.
+    Raises ValueError where there are more examples than symbols, or more shots than examples.
+    Source: Chan et al. 2022, "Data Distributional Properties Drive Emergent In-Context Learning in Transformers".
+    """
+
+    n_symbols: int = 64
+    n_held_out: int = 16
+    n_labels: int = 8
+    n_examples: int = 8
+    shots: int = 1
+    p_fresh: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shots <= self.n_examples:
+            raise ValueError(f"{self.shots} of {self.n_examples} examples cannot hold the asked symbol")
+        fewest = min(self.n_symbols, self.n_held_out or self.n_symbols)
+        if self.n_examples - self.shots + 1 > fewest:
+            raise ValueError(
+                f"{self.n_examples - self.shots} other examples and a query need more than {fewest} symbols"
+            )
+        if self.n_labels < 1 or not 0 <= self.p_fresh <= 1:
+            raise ValueError(f"{self.n_labels} labels with a share of {self.p_fresh} fresh rows are impossible")
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens in `tokens`: symbols first, held-out ones included, then labels."""
+        return self.n_symbols + self.n_held_out + self.n_labels
+
+    @functools.cached_property
+    def lasting(self) -> Int[Tensor, " n_symbols"]:
+        """Every symbol's label in the rows that are not fresh; all labels are as frequent, to within one symbol."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return permutations(1, self.n_symbols, generator)[0] % self.n_labels
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of whoever answers a fresh row without its examples: exactly 1 / n_labels."""
+        return 1 / self.n_labels
+
+    @property
+    def weights_ceiling(self) -> float:
+        """The best accuracy of whoever knows the lasting labels by heart and never looks at the examples."""
+        return 1 - self.p_fresh + self.p_fresh / self.n_labels
+
+    @property
+    def ceiling(self) -> float:
+        """The best accuracy of all: 1 if the query's symbol is among the examples; otherwise what the weights know.
+
+        Without it the examples tell whether the row is fresh, but the lasting label is never a worse guess than others.
+        """
+        return 1.0 if self.shots else self.weights_ceiling
+
+    def sample(self, batch: int, generator: torch.Generator, held_out: bool = False) -> FewShotBatch:
+        """Draw rows, of held-out symbols only if asked. Raises ValueError where none are held out."""
+        first, n = (self.n_symbols, self.n_held_out) if held_out else (0, self.n_symbols)
+        if not n:
+            raise ValueError("this world holds no symbols out: give it n_held_out")
+        drawn = different(batch, n, self.n_examples - self.shots + 1, generator)
+        fresh = torch.rand(batch, generator=generator) < (1 if held_out else self.p_fresh)
+        labels = torch.randint(self.n_labels, drawn.shape, generator=generator)
+        if not held_out:
+            labels = torch.where(fresh[:, None], labels, self.lasting[drawn])
+        # The first symbol is the query: it takes `shots` of the places, in random order among the others.
+        place = (permutations(batch, self.n_examples, generator) - self.shots + 1).clamp(min=0)
+        return FewShotBatch(
+            symbols=drawn.gather(1, place) + first,
+            labels=labels.gather(1, place),
+            query=drawn[:, 0] + first,
+            target=labels[:, 0],
+            fresh=fresh,
+        )
+
+    def tokens(self, batch: FewShotBatch) -> Int[Tensor, "batch position"]:
+        """The same rows as one sequence `s1 l1 s2 l2 ... query`; label l is the token n_symbols + n_held_out + l."""
+        labels = batch.labels + self.n_symbols + self.n_held_out
+        return torch.cat([torch.stack([batch.symbols, labels], dim=2).flatten(1), batch.query[:, None]], dim=1)
+
+    def bayes(self, batch: FewShotBatch) -> Float[Tensor, "batch label"]:
+        """The exact probabilities of the query's labels, for whoever knows the world and reads the examples."""
+        known = (batch.symbols < self.n_symbols).all(1)
+        as_ever = self.lasting[batch.symbols.clamp(max=self.n_symbols - 1)] == batch.labels
+        # Each different symbol counts once: a repeated one tells nothing new about whether the row is fresh.
+        repeated = (batch.symbols[:, :, None] == batch.symbols[:, None, :]).tril(-1).any(2)
+        is_lasting = (1 - self.p_fresh) * (as_ever.all(1) & known).double()
+        is_fresh = torch.where(known, self.p_fresh, 1.0) * self.n_labels ** -(~repeated).sum(1).double()
+        p_lasting = (is_lasting / (is_lasting + is_fresh)).nan_to_num(0)[:, None]
+        guess = torch.full((1, self.n_labels), 1 / self.n_labels, dtype=torch.float64)
+        remembered = one_hot(self.lasting[batch.query.clamp(max=self.n_symbols - 1)], self.n_labels)
+        shown = batch.symbols == batch.query[:, None]
+        read_off = one_hot(batch.labels.where(shown, 0).amax(1), self.n_labels)
+        return torch.where(shown.any(1)[:, None], read_off, p_lasting * remembered + (1 - p_lasting) * guess)

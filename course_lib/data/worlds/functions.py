@@ -1,0 +1,140 @@
+"""Functions in context: each row shows examples of a function of its own, and the next value is to be told."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class RegressionBatch(NamedTuple):
+    """Examples of linear functions with noise."""
+
+    inputs: Float[Tensor, "batch example d"]
+    outputs: Float[Tensor, "batch example"]
+    weights: Float[Tensor, "batch d"]  # the function; never shown
+
+
+@dataclass(frozen=True)
+class LinearFunctions:
+    """Linear regression in context: y = w x + noise, with a new w in every row.
+
+    Inputs are standard normal, w is normal with standard deviation `scale`, the noise with `noise`. With `n_tasks` the
+    rows share that many functions, drawn once from `seed`; dataclasses.replace(world, n_tasks=None) then asks about new
+    ones. Predictions at example k use the k examples before it; at k = 0 nothing is known. Risk is the mean squared
+    error against the noisy output, so no risk is below noise squared.
+    Raises ValueError for no dimensions, examples or tasks, for negative noise, or a scale that is not positive.
+    Source: Garg et al. 2022; with a limited number of tasks, Raventós et al. 2023.
+    """
+
+    d: int = 2
+    n_examples: int = 10
+    noise: float = 0.5
+    scale: float = 1.0
+    n_tasks: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.d < 1 or self.n_examples < 1 or (self.n_tasks is not None and self.n_tasks < 1):
+            raise ValueError("functions in context need a dimension, an example and, where tasks are limited, a task")
+        if self.noise < 0 or self.scale <= 0:
+            raise ValueError(f"noise cannot be negative nor scale zero: {self.noise} and {self.scale}")
+
+    @functools.cached_property
+    def tasks(self) -> Float[Tensor, "task d"]:
+        """The functions that the rows share; none if every row has its own."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return self.scale * torch.randn(self.n_tasks or 0, self.d, generator=generator)
+
+    @property
+    def zero_risk(self) -> float:
+        """The risk of always saying 0: d scale^2 + noise^2, exactly (over new functions)."""
+        return self.d * self.scale**2 + self.noise**2
+
+    def least_squares_risk(self, k: int) -> float:
+        """The exact risk, over new functions, of the shortest least-squares solution from k examples.
+
+        Infinite for k from d - 1 to d + 1, where the noise is amplified without bound, unless there is no noise.
+        It follows from the mean of an inverse Wishart matrix, 1 / (degrees of freedom - dimensions - 1).
+        """
+        missed = max(self.d - k, 0) * self.scale**2
+        if self.noise == 0 or k == 0:
+            return missed + self.noise**2
+        gap = abs(self.d - k) - 1
+        return missed + self.noise**2 * (1 + min(self.d, k) / gap) if gap > 0 else math.inf
+
+    def sample(self, batch: int, generator: torch.Generator) -> RegressionBatch:
+        """Draw functions and examples."""
+        inputs = torch.randn(batch, self.n_examples, self.d, generator=generator)
+        if self.n_tasks is None:
+            weights = self.scale * torch.randn(batch, self.d, generator=generator)
+        else:
+            weights = self.tasks[torch.randint(self.n_tasks, (batch,), generator=generator)]
+        noise = self.noise * torch.randn(batch, self.n_examples, generator=generator)
+        return RegressionBatch(inputs, torch.einsum("bkd, bd -> bk", inputs, weights) + noise, weights)
+
+    def tokens(self, batch: RegressionBatch) -> Float[Tensor, "batch position {self.d}+1"]:
+        """The rows as one sequence `x1 y1 x2 y2 ...`: an input is (0, x), an output (y, 0 ... 0).
+
+        The answer to the input at position 2k is the output at 2k + 1.
+        """
+        inputs = torch.nn.functional.pad(batch.inputs, (1, 0))
+        outputs = torch.nn.functional.pad(batch.outputs[..., None], (0, self.d))
+        return torch.stack([inputs, outputs], dim=2).flatten(1, 2)
+
+    def ridge(self, batch: RegressionBatch) -> Float[Tensor, "batch example"]:
+        """The best predictions of whoever knows the world but not the row's function, if functions are never shared.
+
+        It is ridge regression with penalty (noise / scale)^2, which is the mean of the posterior; in double precision.
+        Raises ValueError without noise, where least squares is the answer.
+        """
+        precision, moment = self._evidence(batch)
+        mean = torch.linalg.solve(precision, moment)
+        return (mean * batch.inputs.double()).sum(-1)
+
+    def ridge_risk(self, batch: RegressionBatch) -> Float[Tensor, "batch example"]:
+        """The exact risk of `ridge` given the inputs, over functions and noise: noise^2 + x' (posterior covariance) x.
+
+        Depends on the inputs alone; its mean over rows is a far less noisy Bayes risk than the errors themselves.
+        """
+        precision, _ = self._evidence(batch)
+        inputs = batch.inputs.double()
+        return self.noise**2 * (1 + (inputs * torch.linalg.solve(precision, inputs)).sum(-1))
+
+    def task_posterior(self, batch: RegressionBatch) -> Float[Tensor, "batch example task"]:
+        """How likely each shared task is the row's, given the examples before each one.
+
+        Raises ValueError without shared tasks, or without noise.
+        """
+        if self.n_tasks is None or self.noise == 0:
+            raise ValueError("a posterior over tasks needs a limited number of tasks, and noise")
+        errors = batch.outputs[..., None].double() - batch.inputs.double() @ self.tasks.T.double()
+        return (-_before(errors**2) / (2 * self.noise**2)).softmax(-1)
+
+    def best_of_tasks(self, batch: RegressionBatch) -> Float[Tensor, "batch example"]:
+        """The best predictions of whoever knows the shared tasks: their mean, weighted by the posterior.
+
+        Source: the discrete MMSE estimator of Raventós et al. 2023.
+        """
+        values = batch.inputs.double() @ self.tasks.T.double()
+        return (self.task_posterior(batch) * values).sum(-1)
+
+    def _evidence(
+        self, batch: RegressionBatch
+    ) -> tuple[Float[Tensor, "batch example d d"], Float[Tensor, "batch example d"]]:
+        """X'X + penalty and X'y of the examples before each one."""
+        if self.noise == 0:
+            raise ValueError("without noise there is no ridge penalty; compare with least squares")
+        inputs, outputs = batch.inputs.double(), batch.outputs.double()
+        penalty = (self.noise / self.scale) ** 2 * torch.eye(self.d, dtype=torch.float64)
+        return _before(inputs[..., None] * inputs[..., None, :]) + penalty, _before(inputs * outputs[..., None])
+
+
+def _before(values: Float[Tensor, "batch example ..."]) -> Float[Tensor, "batch example ..."]:
+    """The sum over all earlier examples."""
+    return values.cumsum(1) - values

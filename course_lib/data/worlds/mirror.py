@@ -1,0 +1,76 @@
+"""The mirror language: a string and its reverse, with one gap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+
+class MirrorBatch(NamedTuple):
+    """Strings with one gap each."""
+
+    tokens: Int[Tensor, "batch position"]  # the whole string, nothing missing
+    gapped: Int[Tensor, "batch position"]  # the same with the blank token at the gap
+    gap: Int[Tensor, " batch"]  # the place of the gap
+    target: Int[Tensor, " batch"]  # what stands there
+
+
+@dataclass(frozen=True)
+class MirrorLanguage:
+    """A random string, then its reverse; one token is blanked out and is to be told at its own place.
+
+    A gap in the first half has its only clue to the right, so a model that reads from left to right must guess; one
+    that reads both ways never need. With `second_half_only` every clue lies to the left: the control in which the two
+    kinds of model must not differ.
+    Raises ValueError when there are no symbols, or no places.
+    """
+
+    n_symbols: int = 16
+    half: int = 8
+    second_half_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n_symbols < 1 or self.half < 1:
+            raise ValueError(f"a mirror string needs a symbol and a place, not {self.n_symbols} and {self.half}")
+
+    @property
+    def length(self) -> int:
+        """The number of positions."""
+        return 2 * self.half
+
+    @property
+    def blank(self) -> int:
+        """The token that stands in the gap."""
+        return self.n_symbols
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens: the symbols, then the blank."""
+        return self.n_symbols + 1
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of whoever sees nothing of the string: exactly 1 / n_symbols."""
+        return 1 / self.n_symbols
+
+    @property
+    def causal_ceiling(self) -> float:
+        """The best accuracy of whoever sees only what is left of the gap: 1/2 + 1/(2 n_symbols); 1 in the control."""
+        return 1.0 if self.second_half_only else (1 + 1 / self.n_symbols) / 2
+
+    @property
+    def bidirectional_ceiling(self) -> float:
+        """The best accuracy of whoever sees both sides of the gap: 1."""
+        return 1.0
+
+    def sample(self, batch: int, generator: torch.Generator) -> MirrorBatch:
+        """Draw strings, with the gap anywhere (or anywhere in the second half)."""
+        half = torch.randint(self.n_symbols, (batch, self.half), generator=generator)
+        tokens = torch.cat([half, half.flip(1)], dim=1)
+        first = self.half if self.second_half_only else 0
+        gap = torch.randint(first, self.length, (batch, 1), generator=generator)
+        return MirrorBatch(tokens, tokens.scatter(1, gap, self.blank), gap[:, 0], tokens.gather(1, gap)[:, 0])

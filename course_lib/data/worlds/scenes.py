@@ -1,0 +1,252 @@
+"""Scenes: a grid of concepts, exact questions about it, and the picture."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from course_lib.data.worlds.draws import different, permutations
+from course_lib.data.worlds.words import words
+
+KINDS = ("where", "count", "exist", "caption", "beside", "direction")
+EMPTY = -1
+# "Left of X" asks for the cell one column before X, "above X" for the one a row before.
+DIRECTIONS = {"left of": (0, -1), "right of": (0, 1), "above": (-1, 0), "below": (1, 0)}
+SIDES = ("beside", "above or below")
+
+
+Parts = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class SceneBatch(NamedTuple):
+    """Scenes and a question about each."""
+
+    cells: Int[Tensor, "batch cell"]  # concepts in reading order; EMPTY where there is none
+    kind: Int[Tensor, " batch"]  # index into KINDS
+    concept: Int[Tensor, " batch"]  # the concept that the question names, or -1
+    detail: Int[Tensor, " batch"]  # the cell asked about, or the index into SIDES or DIRECTIONS, or -1
+    answer: Int[Tensor, " batch"]  # a concept, a number, 0 or 1 for no or yes; -1 for a caption
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Grids of concepts, known by their index in `names`, with six kinds of questions.
+
+    where      "what is at the top left?": a concept; all cells filled, all different.
+    count      "how many times is X in the picture?": one concept is there 2 to n - 1 times (of n cells), the others
+               once. Asked is, equally often, the repeated one, one that is there once, or an absent one: so neither
+               the picture alone nor the question alone betrays the number.
+    exist      "is X in the picture?": yes or no, equally often; all different.
+    caption    "what is in the picture?": 1 to n concepts in reading order, the other cells empty.
+    beside     "what is beside X?", "what is above or below X?": the other one in the row or column. Only for 2 x 2; the
+               words do not give the answer's cell away.
+    direction  "what is left of X?" and so on. A shortcut is built in: nothing is left of the first column, so the words
+               rule out a row or a column of answers without X being read; `shortcut` says how far that leads.
+
+    All levels are exact. Raises ValueError for a grid under 2 x 2, repeated names, or too few concepts.
+    """
+
+    names: tuple[str, ...]
+    rows: int = 2
+    columns: int = 2
+
+    def __post_init__(self) -> None:
+        if self.rows < 2 or self.columns < 2:
+            raise ValueError(f"a scene has at least 2 rows and 2 columns, not {self.rows} and {self.columns}")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("two concepts have the same name, so answers would be ambiguous; leave one out")
+        if len(self.names) <= self.n_cells:
+            raise ValueError(f"{self.n_cells} cells and an absent concept need more than {len(self.names)} concepts")
+
+    @property
+    def n_cells(self) -> int:
+        """The number of cells."""
+        return self.rows * self.columns
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of questions that this grid allows: "beside" only where rows and columns are pairs."""
+        return tuple(kind for kind in KINDS if kind != "beside" or self.n_cells == 4)
+
+    def chance(self, kind: str) -> float:
+        """The best accuracy of whoever reads the question but sees no scene."""
+        n = len(self.names)
+        # The commonest caption is a single name: one scene in n_cells has one concept, and any is as likely.
+        caption = 1 / (self.n_cells * n)
+        levels = {"where": 1 / n, "count": 1 / 3, "exist": 1 / 2, "caption": caption}
+        return levels.get(self._checked(kind), 1 / (n - 1))
+
+    def placeless(self, kind: str) -> float:
+        """The best accuracy of whoever reads the question, and sees what is there and how often, but not where."""
+        if self._checked(kind) == "caption":
+            return sum(1 / math.factorial(filled) for filled in range(1, self.n_cells + 1)) / self.n_cells
+        return {"where": 1 / self.n_cells, "count": 1.0, "exist": 1.0}.get(kind, 1 / (self.n_cells - 1))
+
+    def shortcut(self, kind: str) -> float:
+        """The best accuracy of whoever sees the scene and reads the question, except for the concept that it names.
+
+        It is 1 for "where" and "caption", which name none. For "direction" it is 1/2 in a 2 x 2 grid, twice the 1/4 of
+        "beside", and falls as the grid grows.
+        """
+        if self._checked(kind) == "direction":
+            across, down = self.rows * (self.columns - 1), (self.rows - 1) * self.columns
+            return (1 / across + 1 / down) / 2
+        return {"count": 1 / 3, "exist": 1 / 2, "beside": 1 / self.n_cells}.get(kind, 1.0)
+
+    def sample(self, batch: int, generator: torch.Generator, kinds: Sequence[str] | None = None) -> SceneBatch:
+        """Draw scenes with a question each; every one of `kinds` (all that the grid allows) is equally likely."""
+        kinds = [self._checked(kind) for kind in kinds or self.kinds]
+        chosen = torch.randint(len(kinds), (batch,), generator=generator)
+        kind = torch.tensor([KINDS.index(name) for name in kinds])[chosen]
+        cells = torch.full((batch, self.n_cells), EMPTY)
+        rest = torch.full((batch, 3), -1)
+        makers = (self._where, self._count, self._exist, self._caption, self._beside, self._direction)
+        for index, make in enumerate(makers):
+            rows = (kind == index).nonzero()[:, 0]
+            if len(rows):
+                drawn = different(len(rows), len(self.names), self.n_cells + 1, generator)
+                cells[rows], *parts = make(drawn[:, :-1], drawn[:, -1], generator)
+                rest[rows] = torch.stack(parts, dim=1)
+        return SceneBatch(cells, kind, *rest.unbind(1))
+
+    # Each maker gets different concepts for all cells, and one more that is absent.
+    # It returns the cells, the concept that the question names, the detail, the answer.
+
+    def _where(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
+        at = _below(self.n_cells, absent, generator)
+        return cells, torch.full_like(at, -1), at, _pick(cells, at)
+
+    def _count(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
+        copies = 2 + _below(self.n_cells - 2, absent, generator)
+        # Concept 0 takes `copies` of the places, in random order among the others.
+        place = (permutations(len(cells), self.n_cells, generator) - copies[:, None] + 1).clamp(min=0)
+        role = _below(3, absent, generator)[:, None]
+        named = torch.stack([cells[:, 0], cells[:, 1], absent], dim=1)
+        number = torch.stack([copies, torch.ones_like(copies), torch.zeros_like(copies)], dim=1)
+        return (
+            cells.gather(1, place),
+            named.gather(1, role)[:, 0],
+            torch.full_like(copies, -1),
+            number.gather(1, role)[:, 0],
+        )
+
+    def _exist(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
+        yes = _below(2, absent, generator)
+        present = _pick(cells, _below(self.n_cells, absent, generator))
+        return cells, torch.where(yes == 1, present, absent), torch.full_like(yes, -1), yes
+
+    def _caption(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
+        filled = 1 + _below(self.n_cells, absent, generator)[:, None]
+        kept = permutations(len(cells), self.n_cells, generator) < filled
+        nothing = torch.full_like(absent, -1)
+        return cells.where(kept, EMPTY), nothing, nothing, nothing
+
+    def _beside(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
+        at, side = _below(4, absent, generator), _below(2, absent, generator)
+        # Cells 0 1 / 2 3: the neighbour in the row differs in the last bit, the one in the column in the first.
+        return cells, _pick(cells, at), side, _pick(cells, at ^ (1 + side))
+
+    def _direction(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
+        direction = _below(4, absent, generator)
+        down, right = torch.tensor(list(DIRECTIONS.values()))[direction].unbind(1)
+        row = _within(self.rows, down, generator)
+        column = _within(self.columns, right, generator)
+        named = _pick(cells, row * self.columns + column)
+        return cells, named, direction, _pick(cells, (row + down) * self.columns + column + right)
+
+    def _checked(self, kind: str) -> str:
+        if kind not in self.kinds:
+            raise ValueError(
+                f"a grid of {self.rows} x {self.columns} has questions {', '.join(self.kinds)}, not {kind!r}"
+            )
+        return kind
+
+    def place(self, cell: int) -> str:
+        """The name of a cell: "top left" and so on, or "row 1 column 3" in larger grids."""
+        row, column = divmod(cell, self.columns)
+        if self.n_cells == 4:
+            return f"{('top', 'bottom')[row]} {('left', 'right')[column]}"
+        return f"row {row + 1} column {column + 1}"
+
+    def questions(self, batch: SceneBatch) -> list[str]:
+        """The questions in words."""
+        return [self._question(*row) for row in zip(*(t.tolist() for t in batch[1:4]), strict=True)]
+
+    def _question(self, kind: int, concept: int, detail: int) -> str:
+        name = self.names[concept]
+        match KINDS[kind]:
+            case "where":
+                return f"what is at the {self.place(detail)}?"
+            case "count":
+                return f"how many times is {name} in the picture?"
+            case "exist":
+                return f"is {name} in the picture?"
+            case "caption":
+                return "what is in the picture?"
+            case "beside":
+                return f"what is {SIDES[detail]} {name}?"
+        return f"what is {list(DIRECTIONS)[detail]} {name}?"
+
+    def answers(self, batch: SceneBatch) -> list[str]:
+        """The answers in words: a name, a number, "yes" or "no", or the names of a caption with commas between."""
+        return [
+            self._answer(*row)
+            for row in zip(*(t.tolist() for t in (batch.cells, batch.kind, batch.answer)), strict=True)
+        ]
+
+    def _answer(self, cells: list[int], kind: int, answer: int) -> str:
+        match KINDS[kind]:
+            case "count":
+                return str(answer)
+            case "exist":
+                return ("no", "yes")[answer]
+            case "caption":
+                return ", ".join(self.names[concept] for concept in cells if concept != EMPTY)
+        return self.names[answer]
+
+    @functools.cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every word and mark of the questions and answers; those that are not names come first."""
+        fixed = ["what is at the in picture ? how many times , yes no", *SIDES, *DIRECTIONS]
+        places = [self.place(cell) for cell in range(self.n_cells)]
+        return words([*fixed, *places, " ".join(str(n) for n in range(self.n_cells)), *self.names])
+
+    def pictures(
+        self,
+        cells: Int[Tensor, "batch cell"],
+        vendors: Int[Tensor, "batch cell"],
+        tiles: UInt8[Tensor, "vendor concept 3 size size"],
+        background: int = 255,
+    ) -> UInt8[Tensor, "batch 3 height width"]:
+        """The scenes as pictures: the tile of each cell's concept, drawn by that cell's vendor; empty cells are plain.
+
+        `tiles` holds the concepts in the order of `names`. Raises ValueError when there are not as many as names.
+        """
+        if tiles.shape[1] != len(self.names):
+            raise ValueError(f"there are {len(self.names)} names but {tiles.shape[1]} pictures a vendor")
+        size = tiles.shape[-1]
+        drawn = tiles[vendors, cells.clamp(min=0)]
+        drawn[cells == EMPTY] = background
+        grid = drawn.view(-1, self.rows, self.columns, 3, size, size).permute(0, 3, 1, 4, 2, 5)
+        return grid.reshape(-1, 3, self.rows * size, self.columns * size)
+
+
+def _below(n: int, like: Int[Tensor, " batch"], generator: torch.Generator) -> Int[Tensor, " batch"]:
+    return torch.randint(n, like.shape, generator=generator)
+
+
+def _pick(cells: Int[Tensor, "batch cell"], at: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+    return cells.gather(1, at[:, None])[:, 0]
+
+
+def _within(n: int, step: Int[Tensor, " batch"], generator: torch.Generator) -> Int[Tensor, " batch"]:
+    """A random row (or column) of n from which a step of -1, 0 or 1 stays inside."""
+    # n (n - 1) is a multiple of both n and n - 1, so the remainder is uniform.
+    return _below(n * (n - 1), step, generator) % (n - step.abs()) + (step < 0)
