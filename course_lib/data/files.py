@@ -1,0 +1,34 @@
+"""Small text files: written whole or not at all, and read with a sentence for what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from course_lib.data.registry import DataError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file, its folder if need be, or nothing at all, also when interrupted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.partial-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(partial, 0o644)  # a temporary file is its owner's alone
+        os.replace(partial, path)  # on the same disk, hence atomic
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file. Raises DataError when it is not there, or no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}; pass the place where it was saved") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); save or copy it again") from None
