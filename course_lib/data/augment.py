@@ -58,6 +58,7 @@ def change(
     inverse = torch.stack([cos, sin, -sin, cos], dim=1).unflatten(1, (2, 2))
     came_from = torch.cat([inverse, -2 * inverse @ shift[:, :, None]], dim=2)
     grid = F.affine_grid(came_from, list(pictures.shape), align_corners=False)
-    # Of the inverted picture, because the warp brings in zeros: paper is 0 there.
-    warped = V.invert(F.grid_sample(V.invert(pictures), grid, align_corners=False))
-    return warped.lerp(V.rgb_to_grayscale(warped, num_output_channels=3), grey[:, None, None, None])
+    # Of the ink, 1 - picture: the warp brings in zeros, and torchvision's weights for grey do not quite add up to 1, so
+    # that white paper stays exactly white only as zeros.
+    ink = F.grid_sample(V.invert(pictures), grid, align_corners=False)
+    return V.invert(ink.lerp(V.rgb_to_grayscale(ink, num_output_channels=3), grey[:, None, None, None]))

@@ -6,7 +6,6 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -49,9 +48,7 @@ class Emoji:
     concepts: tuple[Concept, ...]
     pictures: UInt8[Tensor, "vendors concepts 3 size size"]
 
-    def split(
-        self, stage: Literal["validation", "test"], test_vendor: str = "fluent", validation_vendor: str = "noto"
-    ) -> Split:
+    def split(self, stage: str, test_vendor: str = "fluent", validation_vendor: str = "noto") -> Split:
         """What may be learned from and what is kept apart, as indices: see `emoji_split.split`."""
         return split([concept.family for concept in self.concepts], stage, test_vendor, validation_vendor)
 

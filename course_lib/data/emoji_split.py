@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Int
@@ -49,6 +49,7 @@ _SAME = {
 }
 
 
+@functools.cache
 def family(name: str, subgroup: str) -> str:
     """The family of a concept: variants of one drawing (sex, age, hair, colour, size, direction, hour) share it.
 
@@ -105,7 +106,7 @@ class Split:
 
 def split(
     families: Sequence[str],
-    stage: Literal["validation", "test"],
+    stage: str,
     test_vendor: str = "fluent",
     validation_vendor: str = "noto",
 ) -> Split:
@@ -125,13 +126,18 @@ def split(
         raise ValueError(f"{test_vendor} cannot be both the vendor to choose by and the vendor to report on")
     new = validation_vendor if stage == "validation" else test_vendor
     hidden = {test_vendor, new}
-    old_vendors = torch.tensor([i for i, vendor in enumerate(VENDORS) if vendor not in hidden])
-    new_vendor = torch.tensor([VENDORS.index(new)])
+    old_vendors = _where([vendor not in hidden for vendor in VENDORS])
+    new_vendor = _where([vendor == new for vendor in VENDORS])
     sides = [side(each) for each in families]
-    old_concepts, new_concepts = (torch.tensor([i for i, s in enumerate(sides) if s == on]) for on in ("train", stage))
+    old_concepts = _where([each == "train" for each in sides])
+    new_concepts = _where([each == stage for each in sides])
     return Split(
         train=Grid(old_vendors, old_concepts),
         new_vendor=Grid(new_vendor, old_concepts),
         new_concepts=Grid(old_vendors, new_concepts),
         both_new=Grid(new_vendor, new_concepts),
     )
+
+
+def _where(yes: Sequence[bool]) -> Int[Tensor, " n"]:
+    return torch.tensor(yes, dtype=torch.bool).nonzero()[:, 0]

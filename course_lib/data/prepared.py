@@ -6,6 +6,7 @@ import hashlib
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from course_lib.data.fetch import locked, sentences
 from course_lib.data.registry import cache
 
 Arrays = dict[str, np.ndarray]
+
+_DIGEST = "sha256"  # of all the other arrays of the file
 
 
 def prepared(name: str, made_from: Iterable[object], build: Callable[[], Arrays]) -> Arrays:
@@ -30,14 +33,17 @@ def prepared(name: str, made_from: Iterable[object], build: Callable[[], Arrays]
     arrays = _read(path)
     if arrays is not None:  # no lock, so that a cache that others filled may be read-only
         return arrays
-    with sentences(name, "prepare"), locked(name, "preparing"):
+    with ExitStack() as stack:
+        with sentences(name, "prepare"):  # what the system says about the cache, not what `build` says
+            stack.enter_context(locked(name, "preparing"))
         arrays = _read(path)
         if arrays is not None:  # another process was faster
             return arrays
         if path.exists():
             print(f"The prepared file {path} is damaged; making it again.", flush=True)
         arrays = build()
-        _write(path, arrays)
+        with sentences(name, "prepare"):
+            _write(path, arrays)
     return arrays
 
 
@@ -47,19 +53,29 @@ def _path(name: str, made_from: Iterable[object]) -> Path:
 
 
 def _read(path: Path) -> Arrays | None:
-    """All arrays of a file, or None when it is missing or damaged: reading to the end compares the checksums."""
+    """All arrays of a file, or None when it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+            arrays = dict(file)
     except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         return None
+    # The checksums of a zip file guard each array, but not the list of arrays.
+    digest = arrays.pop(_DIGEST, None)
+    return arrays if digest is not None and digest.tobytes() == _digest(arrays).tobytes() else None
+
+
+def _digest(arrays: Arrays) -> np.ndarray:
+    digest = hashlib.sha256()
+    for key in sorted(arrays):
+        digest.update(repr((key, arrays[key].dtype.str, arrays[key].shape)).encode() + arrays[key].tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
 
 
 def _write(path: Path, arrays: Arrays) -> None:
-    members: dict[str, Any] = dict(arrays)
     for key, array in arrays.items():
         if array.dtype.hasobject:
             raise ValueError(f"the array {key!r} holds Python objects; prepared files hold numbers and text only")
+    members: dict[str, Any] = {**arrays, _DIGEST: _digest(arrays)}
     partial = path.with_name(f".{path.stem}.partial")  # one name is enough: whoever writes holds the lock
     try:
         with partial.open("wb") as file:

@@ -1,0 +1,222 @@
+"""Emoji: concepts, names in many languages, pictures by four artists, and what needs none of the packages."""
+
+import collections
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from course_lib.data import DataError, emoji, emoji_sources, registry
+from course_lib.data.emoji_split import VENDORS
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return emoji.load()
+
+
+@pytest.fixture(scope="module")
+def index(everything):
+    return {concept.name: i for i, concept in enumerate(everything.concepts)}
+
+
+def test_counts(everything):
+    assert everything.pictures.shape == (4, 1586, 3, 32, 32)
+    assert len({concept.hexcode for concept in everything.concepts}) == 1586
+    assert len({concept.name for concept in everything.concepts}) == 1586
+    assert len({concept.group for concept in everything.concepts}) == 8
+    for concept in everything.concepts:
+        codes = {int(code, 16) for code in concept.hexcode.split("-")}
+        assert not codes & set(range(0x1F3FB, 0x1F400)), "a skin tone"
+        assert not codes & set(range(0x1F1E6, 0x1F200)), "a flag"
+        assert concept.keywords
+        assert all(concept.keywords)
+
+
+def test_known_emoji(everything, index):
+    dog = everything.concepts[index["dog face"]]
+    assert (dog.hexcode, dog.group, dog.subgroup) == ("1F436", "animals-nature", "animal-mammal")
+    assert {"animal", "pet"} <= set(dog.keywords)
+    assert chr(int(everything.concepts[index["pizza"]].hexcode, 16)) == "🍕"
+    place = index["dog face"]
+    names = {locale: emoji.concepts(locale)[place].name for locale in ("en", "de", "fr", "es", "ja", "zh")}
+    assert names == {
+        "en": "dog face",
+        "de": "Hundegesicht",
+        "fr": "tête de chien",
+        "es": "cara de perro",
+        "ja": "イヌの顔",
+        "zh": "狗脸",
+    }
+
+
+def test_languages_are_aligned(everything):
+    assert len(emoji.LOCALES) == 28
+    shared = [(c.hexcode, c.group, c.subgroup, c.family) for c in everything.concepts]
+    for locale in emoji.LOCALES:
+        concepts = emoji.concepts(locale)
+        assert [(c.hexcode, c.group, c.subgroup, c.family) for c in concepts] == shared
+        assert all(concept.name.strip() for concept in concepts)
+        assert emoji.captions(locale) == [concept.name for concept in concepts]
+    everywhere = [{emoji.captions(locale)[i] for locale in emoji.LOCALES} for i in range(len(shared))]
+    assert sum(len(names) < 10 for names in everywhere) < 10  # a shift or a copy of English would show here
+    with pytest.raises(ValueError, match=r"names in bn, da, .*, not in 'xx'"):
+        emoji.captions("xx")
+
+
+def test_every_picture_shows_something_of_its_own(everything):
+    ink = 255 - everything.pictures.float()
+    assert ink.flatten(2).mean(2).min() > 1  # of 255: the faintest is no blank page
+    assert ink.flatten(2).mean(2).max() < 250
+    for a, b in itertools.combinations(range(4), 2):
+        change = (everything.pictures[a].float() - everything.pictures[b].float()).abs().flatten(1).mean(1)
+        assert (change > 5).float().mean() > 0.95, (VENDORS[a], VENDORS[b])
+        assert change.min() > 0.5
+
+
+def test_pictures_are_of_their_concepts(everything, index):
+    """Colours tell the channels and concepts apart, and arrows up from down, whoever draws."""
+    middle = everything.pictures[:, :, :, 14:18, 14:18].float().mean((3, 4))
+    for channel, colour in enumerate(("red", "green", "blue")):
+        for shape in ("heart", "circle", "square"):
+            picture = middle[:, index[f"{colour} {shape}"]]
+            others = picture[:, [other for other in range(3) if other != channel]]
+            assert (picture[:, channel] > others.amax(1) + 20).all(), (colour, shape)
+    for one, other, axis in [("up arrow", "down arrow", 2), ("left arrow", "right arrow", 3)]:
+        # The middle only: Noto's tile has its shadow below, whatever the arrow on it.
+        one, other = (everything.pictures[:, index[name], :, 8:24, 8:24].float() for name in (one, other))
+        mirrored = (one.flip(axis) - other).abs().mean((1, 2, 3))
+        assert (mirrored < 0.5 * (one - other).abs().mean((1, 2, 3))).all()
+
+
+def test_what_is_not_square_stays_in_proportion(everything, index):
+    """Twemoji's watermelon is 36 wide and 25.22 high: above and below it the page is white."""
+    inked = (everything.pictures[VENDORS.index("twemoji"), index["watermelon"]] < 250).any(0)
+    rows, columns = inked.any(1).nonzero()[:, 0], inked.any(0).nonzero()[:, 0]
+    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    assert width >= 31
+    assert abs(height - 32 * 25.22 / 36) <= 2
+    assert abs((rows[0] + rows[-1]) / 2 - 15.5) <= 1
+
+
+def test_the_prepared_files_are_what_the_code_makes(everything):
+    """Whoever changes `emoji_sources` must also raise `_RECIPE`; this fails where a file of the old recipe lies."""
+    assert emoji_sources.read_words(VENDORS, emoji.LOCALES) == emoji._words()
+    some = [0, 321, 1000, 1585]
+    drawn = emoji_sources.draw(VENDORS, [everything.concepts[i].hexcode for i in some], 32)
+    assert torch.equal(torch.from_numpy(drawn), everything.pictures[:, some])
+
+
+def test_sizes():
+    for size in (7, 513):
+        with pytest.raises(ValueError, match=f"pictures of {size} x {size} cannot be drawn"):
+            emoji.load(size)
+
+
+@pytest.fixture
+def copied(everything, tmp_path):
+    """A copy of the prepared files, nothing else."""
+    (tmp_path / "copied").mkdir()
+    for file in registry.cache().glob("emoji-*.npz"):
+        shutil.copy(file, tmp_path / "copied")
+    return tmp_path / "copied"
+
+
+def test_a_machine_with_only_the_prepared_files(everything, copied):
+    """No resvg, no package client, no network: what is prepared loads, and what is not is said."""
+    code = """
+import os, sys
+sys.modules["resvg_py"] = None
+from course_lib.data import client, emoji
+def download(entry, into):
+    raise client.DataError(f"{entry.name} could not be fetched, because npm reached no network")
+sys.modules["course_lib.data.fetch"].download = download
+def attempt(size):
+    try:
+        return emoji.load(size)
+    except client.DataError as error:
+        print(error)
+e = attempt(32)
+print(e.pictures.long().sum().item(), len(e.concepts), len(e.split("test").train), emoji.captions("de")[0])
+print({"course_lib.data.emoji_sources", "torchvision", "PIL"} & {*sys.modules})
+attempt(16)
+emoji._words.cache_clear()
+os.environ["COURSE_CACHE"] += "/empty"
+attempt(32)
+"""
+    environment = os.environ | {"COURSE_CACHE": str(copied), "PIP_NO_INDEX": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded, imported, undrawn, empty = done.stdout.splitlines()
+    total = everything.pictures.long().sum().item()
+    assert loaded == f"{total} 1586 {len(everything.split('test').train)} {emoji.captions('de')[0]}"
+    assert imported == "set()"
+    assert undrawn.startswith("drawing the emoji needs resvg-py: run `pip install resvg-py`, or copy a cache")
+    assert empty == "emoji-words could not be fetched, because npm reached no network"
+    assert list(copied.glob("emoji-pictures-16*")) == []
+
+
+def test_damaged_pictures_are_drawn_again(everything, copied, monkeypatch, capsys):
+    (file,) = copied.glob("emoji-pictures-32-*.npz")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    monkeypatch.setenv("COURSE_CACHE", str(copied))
+    drawn = []
+
+    def draw(vendors, hexcodes, size):
+        drawn.append((vendors, hexcodes, size))
+        return everything.pictures.numpy()
+
+    monkeypatch.setattr(emoji_sources, "draw", draw)
+    for _ in range(2):
+        assert torch.equal(emoji.load().pictures, everything.pictures)
+    assert drawn == [(VENDORS, [concept.hexcode for concept in everything.concepts], 32)]
+    assert capsys.readouterr().out == f"The prepared file {file} is damaged; making it again.\n"
+
+
+def test_random_captions(everything, index):
+    dog = everything.concepts[index["dog face"]]
+    captions = [emoji.random_caption(dog, torch.Generator().manual_seed(seed)) for seed in range(2000)]
+    assert captions[:50] == [emoji.random_caption(dog, torch.Generator().manual_seed(seed)) for seed in range(50)]
+    kinds = collections.Counter()
+    for caption in captions:
+        words = caption.split(", ")
+        named = words[0] == dog.name
+        rest = words[named:]
+        kinds["name" if not rest else "both" if named else "keywords"] += 1
+        assert len(set(rest)) == len(rest) <= 5
+        assert set(rest) <= set(dog.keywords)
+    for kind, share in {"name": 0.7, "both": 0.15, "keywords": 0.15}.items():
+        assert abs(kinds[kind] - 2000 * share) < 5 * (2000 * share * (1 - share)) ** 0.5, kinds  # 5 standard errors
+    assert {word for caption in captions for word in caption.split(", ")} == {dog.name, *dog.keywords}
+    bare = emoji.Concept("0", "a name", (), "", "", "")
+    generator = torch.Generator().manual_seed(0)
+    assert {emoji.random_caption(bare, generator, name_only=0.0) for _ in range(20)} == {"a name"}
+
+
+def test_the_artists_are_credited():
+    licences = {vendor: registry.entry(f"emoji-{vendor}").licence for vendor in VENDORS}
+    assert licences == {"openmoji": "CC BY-SA 4.0", "twemoji": "CC BY 4.0", "noto": "Apache-2.0", "fluent": "MIT"}
+    for vendor, artist in {
+        "openmoji": "OpenMoji",
+        "twemoji": "Twitter",
+        "noto": "Google",
+        "fluent": "Microsoft",
+    }.items():
+        assert artist in registry.entry(f"emoji-{vendor}").credit
+        assert registry.entry(f"emoji-{vendor}").on_demand
+        info = (emoji_sources.fetch(f"emoji-{vendor}") / "info.json").read_text(encoding="utf-8")
+        spdx = re.search(r'"spdx": "(.*?)"', info)[1]
+        assert spdx.replace("CC-BY", "CC BY").replace("-4.0", " 4.0") == licences[vendor]
+
+
+def test_no_resvg_is_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    with pytest.raises(DataError, match="needs resvg-py: run `pip install resvg-py`"):
+        emoji_sources.draw(VENDORS, ["1F436"], 32)
