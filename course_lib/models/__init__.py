@@ -5,5 +5,18 @@ from course_lib.models.gguf import from_gguf
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.hf.family import ModelError
 from course_lib.models.pretrained import smollm2
+from course_lib.models.vit import ViT, ViTConfig
 
-__all__ = ["GPT", "GPTConfig", "ModelError", "from_gguf", "from_hf", "from_pretrained", "save", "smollm2", "to_hf"]
+__all__ = [
+    "GPT",
+    "GPTConfig",
+    "ModelError",
+    "ViT",
+    "ViTConfig",
+    "from_gguf",
+    "from_hf",
+    "from_pretrained",
+    "save",
+    "smollm2",
+    "to_hf",
+]

@@ -1,5 +1,6 @@
 """The families of transformers whose folders are read and written."""
 
 from course_lib.models.hf.gpt import GPT2, LLAMA
+from course_lib.models.hf.vit import CLIP_VISION, VIT
 
-FAMILIES = (GPT2, LLAMA)
+FAMILIES = (CLIP_VISION, GPT2, LLAMA, VIT)

@@ -71,7 +71,9 @@ class Family:
     settings: ours to theirs. ours, theirs: what is always the same, on our side and on theirs.
     names: our modules to theirs, with * for a number; where one tensor of ours holds several of theirs, a tuple of
     names, and where it holds those of all experts, a name with one more *. Names without weight or bias are whole.
-    transposed: our modules whose matrices they keep as input by output. prefix: may be missing in a file.
+    transposed: our modules whose matrices they keep as input by output. unsqueezed: how many axes of size one they put
+    in front. inner: our parts that have a config of their own, each with the place of theirs and the family that has
+    its settings; its names go into `names`, by `inside`. prefix: may be missing in a file.
     ignored: ends of the names of tensors that follow from the settings. arrange: their config, from older or nested
     forms to flat settings; complete: the way back. detect: settings of ours that the names of the tensors show.
     """
@@ -85,6 +87,8 @@ class Family:
     ours: Mapping[str, Any] = field(default_factory=dict)
     theirs: Mapping[str, Any] = field(default_factory=dict)
     transposed: Set[str] = frozenset()
+    unsqueezed: Mapping[str, int] = field(default_factory=dict)
+    inner: "Mapping[str, tuple[str, Family]]" = field(default_factory=dict)
     prefix: str = ""
     ignored: tuple[str, ...] = ()
     arrange: Callable[[dict[str, Any]], dict[str, Any]] = dict
@@ -95,6 +99,8 @@ class Family:
         """Our config for theirs. Raises ModelError naming what is missing or not supported."""
         left = self.arrange(dict(hf))
         values = dict(self.ours) | {ours: setting.read(left) for ours, setting in self.settings.items()}
+        for ours, (place, family) in self.inner.items():
+            values[ours] = family.read(left.pop(place, None) or {})
         for name, value in self.theirs.items():
             if (found := left.pop(name, None)) not in (value, None):
                 raise ModelError(f"{name}={found!r} is not supported")
@@ -108,6 +114,8 @@ class Family:
         hf = {"model_type": self.model_type, "architectures": [self.architecture], "dtype": "float32", **self.theirs}
         for ours, setting in self.settings.items():
             hf |= setting.write(getattr(config, ours))
+        for ours, (place, family) in self.inner.items():
+            hf[place] = family.write(getattr(config, ours))
         hf = self.complete(hf)
         try:
             same = self.read(hf)
@@ -132,11 +140,20 @@ class Family:
         for template, piece in zip((theirs,) if isinstance(theirs, str) else theirs, pieces, strict=True):
             if module in self.transposed and piece.dim() == 2:
                 piece = piece.t()
+            piece = piece[(None,) * self.unsqueezed.get(module, 0)]
             filled = _fill(template, numbers) + kind
             if "*" in filled:
                 yield from ((filled.replace("*", str(expert)), one) for expert, one in enumerate(piece))
             else:
                 yield filled, piece
+
+
+def inside(ours: str, theirs: str, names: Mapping[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
+    """The table of names of a model that is a part of another: `ours` and `theirs` go in front."""
+    return {
+        f"{ours}.{name}": theirs + of if isinstance(of, str) else tuple(theirs + each for each in of)
+        for name, of in names.items()
+    }
 
 
 def _named(name: str, names: Mapping[str, Any]) -> tuple[str, str, str]:

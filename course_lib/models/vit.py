@@ -1,0 +1,170 @@
+"""ViT: a transformer over the patches of a picture (Dosovitskiy et al. 2021), and the vision tower of CLIP."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from course_lib.nn.attention import MultiHeadAttention
+from course_lib.nn.block import Block, run
+from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
+from course_lib.nn.positions import Learned
+
+CHOICES = {"activation": ACTIVATIONS, "pool": ("token", "mean")}
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """All that shapes a ViT; the defaults are those of the paper, at a size for experiments.
+
+    image_size, patch_size: pixels a side; a rest at the right and lower edge that fills no patch is not looked at.
+    n_classes: 0 for none, when the model gives features. d_ff: None for 4 d_model.
+    pool: what stands for the whole picture, the class token or the mean of the patches; norm_pooled: the final norm
+    comes after that, not before. pre_norm: one more norm, before the first block; patch_bias: None for a bias where
+    there is no pre_norm, as CLIP has it.
+    Raises ValueError with a sentence for anything that cannot be built.
+    """
+
+    image_size: int = 32
+    patch_size: int = 4
+    channels: int = 3
+    d_model: int = 128
+    n_layers: int = 4
+    n_heads: int = 4
+    d_ff: int | None = None
+    n_classes: int = 0
+    activation: str = "gelu"
+    qkv_bias: bool = True
+    class_token: bool = True
+    pool: str = "token"
+    norm_pooled: bool = False
+    pre_norm: bool = False
+    patch_bias: bool | None = None
+    norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
+        if self.d_ff is None:
+            object.__setattr__(self, "d_ff", 4 * self.d_model)
+        if self.patch_bias is None:
+            object.__setattr__(self, "patch_bias", not self.pre_norm)
+        for name in ("image_size", "patch_size", "channels", "d_model", "n_layers", "n_heads", "d_ff", "n_classes"):
+            value, least = getattr(self, name), 0 if name == "n_classes" else 1
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
+        if self.patch_size > self.image_size:
+            raise ValueError(f"patches of {self.patch_size} pixels do not fit in pictures of {self.image_size}")
+        if self.pool == "token" and not self.class_token:
+            raise ValueError('pool="token" needs the class token; use pool="mean" without it')
+
+
+class ViT(nn.Module):
+    """Patches and class token, positions, blocks, final norm, output layer."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        # A convolution that steps by its own width is one linear layer over each patch (section 3.1, equation 1).
+        self.patches = nn.Conv2d(
+            config.channels, config.d_model, config.patch_size, config.patch_size, bias=bool(config.patch_bias)
+        )
+        self.class_token = nn.Parameter(torch.empty(config.d_model)) if config.class_token else None
+        n_patches = (config.image_size // config.patch_size) ** 2
+        self.position = Learned(n_patches + config.class_token, config.d_model)
+        self.pre_norm = _norm(config) if config.pre_norm else nn.Identity()
+        self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_layers))
+        self.norm = _norm(config)
+        self.head = nn.Linear(config.d_model, config.n_classes) if config.n_classes else nn.Identity()
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Variance kept through every layer; the 2 n_layers branches together add about as much as one."""
+        if self.class_token is not None:
+            nn.init.normal_(self.class_token, std=0.02)  # as the positions
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                branch_end = name.endswith((".out", ".down"))
+                scale = 1 / math.sqrt(2 * self.config.n_layers) if branch_end else 0.5 if name == "head" else 1.0
+                nn.init.normal_(module.weight, std=scale / math.sqrt(module.weight[0].numel()))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(
+        self, pictures: Float[Tensor, "batch channels height width"], return_weights: bool = False
+    ) -> (
+        Float[Tensor, "batch classes"]
+        | tuple[Float[Tensor, "batch classes"], list[Float[Tensor, "batch heads tokens tokens"]]]
+    ):
+        """Logits of the classes or, of a model without, the features of the whole picture: "batch d_model".
+
+        pictures: floats on the scale that the model was trained with, usually less a mean and divided by a deviation.
+        With `return_weights=True` also each layer's attention weights; with a class token, it is the first token.
+        Raises ValueError for whole numbers, another shape, another size or other channels than the config's.
+        """
+        x, weights = run(self.blocks, self._tokens(pictures), None, return_weights)
+        pooled = self.head(self.pooled(x))
+        return (pooled, weights) if return_weights else pooled
+
+    def features(
+        self, pictures: Float[Tensor, "batch channels height width"], layer: int = -1
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """The tokens after a layer, the class token (if there is one) before the patches, row by row; without norm.
+
+        layer: 0 is what the first block reads, k the output of the k-th block, -1 that of the last; LLaVA takes -2 and
+        the patches alone (Liu et al. 2023, section 4.1). Raises ValueError as `forward`, and for no such layer.
+        """
+        n = self.config.n_layers
+        if not -n - 1 <= layer <= n:
+            raise ValueError(
+                f"there is no layer {layer}; the model has 0 to {n}, or counted from the end -1 to {-n - 1}"
+            )
+        return run(self.blocks[: layer % (n + 1)], self._tokens(pictures))[0]
+
+    def pooled(self, x: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch d_model"]:
+        """What stands for the whole picture, made of the last layer's features."""
+        if not self.config.norm_pooled:
+            x = self.norm(x)
+        x = x[:, 0] if self.config.pool == "token" else x[:, int(self.config.class_token) :].mean(dim=1)
+        return self.norm(x) if self.config.norm_pooled else x
+
+    def _tokens(self, pictures: Tensor) -> Tensor:
+        check_pictures(pictures, self.config.channels, self.config.image_size)
+        x = self.patches(pictures).flatten(2).transpose(1, 2)
+        if self.class_token is not None:
+            x = torch.cat((self.class_token.expand(len(x), 1, -1), x), dim=1)
+        return self.pre_norm(x + self.position(x.shape[1]))
+
+
+def check_pictures(pictures: Tensor, channels: int, size: int) -> None:
+    """Raises ValueError, with what to do, for anything but floats of the shape (batch, channels, size, size)."""
+    if not pictures.is_floating_point():
+        raise ValueError(f"the pictures are {pictures.dtype}; make them floats from 0 to 1: pictures.float() / 255")
+    if pictures.dim() != 4:
+        raise ValueError(
+            f"pictures must have the shape (batch, {channels}, {size}, {size}), not {tuple(pictures.shape)}; "
+            "for one picture: picture[None]"
+        )
+    if pictures.shape[1] != channels:
+        last = "; channels come before height and width: pictures.movedim(-1, 1)" * (pictures.shape[-1] == channels)
+        raise ValueError(f"the pictures have {pictures.shape[1]} channels, but the model reads {channels}{last}")
+    if pictures.shape[2:] != (size, size):
+        height, width = pictures.shape[2:]
+        raise ValueError(
+            f"the pictures are {height} by {width} pixels, but the model reads {size} by {size}; resize them first: "
+            f"torchvision.transforms.v2.functional.resize(pictures, [{size}, {size}])"
+        )
+
+
+def _norm(config: ViTConfig) -> nn.LayerNorm:
+    return nn.LayerNorm(config.d_model, config.norm_eps)
+
+
+def _block(config: ViTConfig) -> Block:
+    assert config.d_ff  # None was replaced when the config was made
+    attention = MultiHeadAttention(config.d_model, config.n_heads, bias=config.qkv_bias, out_bias=True)
+    feed_forward = FeedForward(config.d_model, config.d_ff, config.activation)
+    return Block(attention, feed_forward, _norm(config), _norm(config))
