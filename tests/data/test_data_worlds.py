@@ -5,21 +5,13 @@ import itertools
 
 import pytest
 import torch
+from guessing import near, rng
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.data.worlds import AssociativeRecall, TwoRelations, largest_share
 
 MANY = 40_000
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def near(right, share):
-    """Whether the share of right answers is within 5 standard errors of a probability."""
-    return abs(right.double().mean().item() - share) < 5 * (share * (1 - share) / len(right)) ** 0.5 + 1e-12
 
 
 def most_frequent(values, n_values):

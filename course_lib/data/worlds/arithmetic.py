@@ -88,7 +88,9 @@ class ArithmeticChains:
         return float(Fraction(same) / (self.modulus - 1))
 
     def sample(self, batch: int, generator: torch.Generator, n_steps: int | None = None) -> ChainBatch:
-        """Draw chains of `n_steps` steps, or of the world's own number."""
+        """Draw chains of `n_steps` steps, or of the world's own number. Raises ValueError for n_steps under 1."""
+        if n_steps is not None and n_steps < 1:
+            raise ValueError(f"a chain needs a step; n_steps is {n_steps}")
         size = (batch, self.n_steps if n_steps is None else n_steps)
         start = torch.randint(self.modulus, (batch,), generator=generator)
         operators = torch.randint(1 if self.only_plus else 2, size, generator=generator)
@@ -101,11 +103,12 @@ class ArithmeticChains:
         self, start: Int[Tensor, " batch"], operators: Int[Tensor, "batch step"], operands: Int[Tensor, "batch step"]
     ) -> Int[Tensor, "batch step"]:
         """The number after each step."""
-        states = []
-        for operator, operand in zip(operators.T, operands.T, strict=True):
+        states = torch.empty_like(operands)
+        for step in range(operands.shape[1]):
+            operator, operand = operators[:, step], operands[:, step]
             start = torch.where(operator == PLUS, start + operand, start * operand) % self.modulus
-            states.append(start)
-        return torch.stack(states, dim=1)
+            states[:, step] = start
+        return states
 
     def follow(self, chains: ChainBatch, step: int, state: Int[Tensor, " batch"]) -> Int[Tensor, "batch step"]:
         """The states of whoever takes `state` for the number after step `step` (from 0), and goes on from it."""
