@@ -104,8 +104,9 @@ def load(model: nn.Module, state: Mapping[str, Tensor], family: Family | None = 
 
     Raises ModelError that lists the tensors that are missing, left over or of another shape.
     """
-    if family and not any(name.startswith(family.prefix) for name in state):
-        state = {family.prefix + name: tensor for name, tensor in state.items()}
+    if family:
+        prefix = "" if any(name.startswith(family.prefix) for name in state) else family.prefix
+        state = {prefix + family.current(name): tensor for name, tensor in state.items()}
     dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
     ties = _ties(model)
     problems, loaded, left = [], {}, set(state)

@@ -68,18 +68,20 @@ class Setting:
 class Family:
     """One family: which model of ours it is, and what its settings and tensors are called.
 
+    architecture: their class, or what gives it for a config of ours.
     settings: ours to theirs. ours, theirs: what is always the same, on our side and on theirs.
     names: our modules to theirs, with * for a number; where one tensor of ours holds several of theirs, a tuple of
     names, and where it holds those of all experts, a name with one more *. Names without weight or bias are whole.
     transposed: our modules whose matrices they keep as input by output. unsqueezed: how many axes of size one they put
     in front. inner: our parts that have a config of their own, each with the place of theirs and the family that has
     its settings; its names go into `names`, by `inside`. prefix: may be missing in a file.
-    ignored: ends of the names of tensors that follow from the settings. arrange: their config, from older or nested
-    forms to flat settings; complete: the way back. detect: settings of ours that the names of the tensors show.
+    ignored: ends of the names of tensors that we do without. older: ends of names in old files, and today's for them.
+    arrange: their config, from older or nested forms to flat settings; complete: the way back.
+    detect: settings of ours that the names of the tensors show.
     """
 
     model_type: str
-    architecture: str
+    architecture: str | Callable[[Any], str]
     config: type
     model: type[nn.Module]
     settings: Mapping[str, Setting]
@@ -91,6 +93,7 @@ class Family:
     inner: "Mapping[str, tuple[str, Family]]" = field(default_factory=dict)
     prefix: str = ""
     ignored: tuple[str, ...] = ()
+    older: Mapping[str, str] = field(default_factory=dict)
     arrange: Callable[[dict[str, Any]], dict[str, Any]] = dict
     complete: Callable[[dict[str, Any]], dict[str, Any]] = dict
     detect: Callable[[Set[str]], dict[str, Any]] = lambda names: {}
@@ -111,7 +114,8 @@ class Family:
 
     def write(self, config: Any) -> dict[str, Any]:
         """Their config for ours. Raises ModelError naming what they cannot say."""
-        hf = {"model_type": self.model_type, "architectures": [self.architecture], "dtype": "float32", **self.theirs}
+        kind = self.architecture if isinstance(self.architecture, str) else self.architecture(config)
+        hf = {"model_type": self.model_type, "architectures": [kind], "dtype": "float32", **self.theirs}
         for ours, setting in self.settings.items():
             hf |= setting.write(getattr(config, ours))
         for ours, (place, family) in self.inner.items():
@@ -125,6 +129,13 @@ class Family:
             if name not in self.detect(frozenset()) and getattr(same, name) != value:
                 raise ModelError(f"{self.model_type} cannot hold this model: it has no {name}={value!r}")
         return hf
+
+    def current(self, name: str) -> str:
+        """What a tensor of an old file is called today."""
+        for old, new in self.older.items():
+            if name.endswith(old):
+                return name.removesuffix(old) + new
+        return name
 
     def parts(self, model: nn.Module, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Their names for a tensor of ours, and the views of it that they are: for reading them as for writing them."""
