@@ -58,7 +58,7 @@ def made(kind, config, seed):
     torch.manual_seed(seed)
     model = kind(config).eval()
     for name, parameter in model.named_parameters():
-        gain = 1.0 if "ln_" in name or "norm" in name else 0.0
+        gain = 1.0 if "ln_" in name or "norm" in name.lower() else 0.0
         parameter.data.normal_(gain, 0.4)
     return model
 

@@ -1,0 +1,154 @@
+"""BERT: the encoder that sees both sides of every token, and fills in masked ones (Devlin et al. 2018)."""
+
+import math
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from course_lib.nn.attention import MultiHeadAttention
+from course_lib.nn.block import Block, run
+from course_lib.nn.embed import embed
+from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, activate
+from course_lib.nn.positions import Learned
+
+HEADS = ("mlm", "none")
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """All that shapes a BERT; the defaults are its style, at a size for experiments.
+
+    context: the longest sequence. n_token_types: how many kinds of token there are, as of a first and a second text.
+    d_ff: None stands for 4 d_model and is replaced by it.
+    head: "mlm" for logits over the vocabulary, "none" for the last hidden states.
+    pooler: has a layer that reads the first token as the whole text; see Bert.pool.
+    Raises ValueError with a sentence for anything that cannot be built.
+    """
+
+    vocab_size: int
+    context: int = 256
+    d_model: int = 128
+    n_layers: int = 4
+    n_heads: int = 4
+    d_ff: int | None = None
+    n_token_types: int = 2
+    activation: str = "gelu"
+    norm_eps: float = 1e-12
+    head: str = "mlm"
+    pooler: bool = False
+
+    def __post_init__(self) -> None:
+        for name, choices in (("activation", ACTIVATIONS), ("head", HEADS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
+        if self.d_ff is None:
+            object.__setattr__(self, "d_ff", 4 * self.d_model)
+        for name in ("vocab_size", "context", "d_model", "n_layers", "n_heads", "d_ff", "n_token_types"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+
+
+class Bert(nn.Module):
+    """Three embeddings added and normalised, blocks in the post-norm order, and the head for masked tokens."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tokens = nn.Embedding(config.vocab_size, config.d_model)
+        self.position = Learned(config.context, config.d_model)
+        self.token_types = nn.Embedding(config.n_token_types, config.d_model)
+        self.norm = _norm(config)
+        self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_layers))
+        self.pooler = nn.Linear(config.d_model, config.d_model) if config.pooler else None
+        if config.head == "mlm":
+            self.transform = nn.Linear(config.d_model, config.d_model)
+            self.transform_norm = _norm(config)
+            self.head = nn.Linear(config.d_model, config.vocab_size)
+            self.head.weight = self.tokens.weight
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """BERT's standard deviation of 0.02 at its width of 768, and in the same proportion at any other."""
+        std = 0.5 / math.sqrt(self.config.d_model)
+        for module in self.modules():
+            if isinstance(module, nn.Embedding | Learned | nn.Linear):
+                nn.init.normal_(module.weight, std=std)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        mask: Bool[Tensor, "..."] | None = None,
+        head_mask: Float[Tensor, "layers heads"] | None = None,
+        return_weights: bool = False,
+        *,
+        token_types: Int[Tensor, "batch tokens"] | None = None,
+        positions: Int[Tensor, "batch tokens"] | None = None,
+    ) -> (
+        Float[Tensor, "batch tokens features"]
+        | tuple[Float[Tensor, "batch tokens features"], list[Float[Tensor, "batch heads tokens tokens"]]]
+    ):
+        """Logits of what each token is, or its hidden states without a head; with `return_weights=True` attention too.
+
+        mask: Bool broadcastable to "batch heads query key", True where a query may look: padding_mask, for example.
+        head_mask: multiplies each head's output; see MultiHeadAttention.forward.
+        token_types: 0 for the first text, 1 for the second; None for 0 everywhere.
+        positions: of each token in its own text, where a row holds several; None for 0, 1, 2, ...
+        Raises ValueError for no tokens, another shape, more tokens than positions, or (on the CPU) a token id outside
+        the vocabulary or a token type that the model does not have.
+        """
+        x, weights = self.hidden(
+            embed(self.tokens, ids), mask, head_mask, return_weights, token_types=token_types, positions=positions
+        )
+        if self.config.head == "mlm":
+            x = self.head(self.transform_norm(activate(self.transform(x), self.config.activation)))
+        return (x, weights) if return_weights else x
+
+    def hidden(
+        self,
+        x: Float[Tensor, "batch tokens d_model"],
+        mask: Bool[Tensor, "..."] | None = None,
+        head_mask: Float[Tensor, "layers heads"] | None = None,
+        return_weights: bool = False,
+        *,
+        token_types: Int[Tensor, "batch tokens"] | None = None,
+        positions: Int[Tensor, "batch tokens"] | None = None,
+    ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens tokens"]]]:
+        """The last hidden states, which the head reads, for the tokens' vectors. Arguments as `forward`."""
+        x = x + self.position(x.shape[1], x.device, positions) + self._types(x, token_types)
+        return run(self.blocks, self.norm(x), head_mask, return_weights, mask=mask)
+
+    def _types(self, x: Tensor, token_types: Tensor | None) -> Tensor:
+        if token_types is None:
+            return self.token_types.weight[0]
+        if token_types.shape != x.shape[:2]:
+            raise ValueError(f"token_types has the shape {tuple(token_types.shape)}, but the ids {tuple(x.shape[:2])}")
+        try:
+            return self.token_types(token_types)
+        except IndexError:
+            n = self.config.n_token_types
+            raise ValueError(
+                f"token_types run from {token_types.min()} to {token_types.max()}, but the model has {n} of them"
+            ) from None
+
+    def pool(self, hidden: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch d_model"]:
+        """tanh of a layer over the first token, which BERT's next-sentence objective trained to stand for the text.
+
+        Raises ValueError for a model without a pooler.
+        """
+        if self.pooler is None:
+            raise ValueError("this model has no pooler; build it with pooler=True, or take the mean of the tokens")
+        return self.pooler(hidden[:, 0]).tanh()
+
+
+def _norm(config: BertConfig) -> nn.LayerNorm:
+    return nn.LayerNorm(config.d_model, config.norm_eps)
+
+
+def _block(config: BertConfig) -> Block:
+    assert config.d_ff  # None was replaced when the config was made
+    attention = MultiHeadAttention(config.d_model, config.n_heads, bias=True)
+    feed_forward = FeedForward(config.d_model, config.d_ff, config.activation)
+    return Block(attention, feed_forward, _norm(config), _norm(config), post_norm=True)
