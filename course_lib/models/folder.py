@@ -14,13 +14,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.hf import FAMILIES
 from course_lib.models.hf.family import Family, ModelError
 from course_lib.models.vit import ViT, ViTConfig
 
 # What transformers has no name for is kept in our own words: the config as it is, under these model types.
-OURS: dict[Any, tuple[Any, type[nn.Module]]] = {"course_gpt": (GPTConfig, GPT), "course_vit": (ViTConfig, ViT)}
+OURS: dict[Any, tuple[Any, type[nn.Module]]] = {
+    "course_clip": (CLIPConfig, CLIP),
+    "course_gpt": (GPTConfig, GPT),
+    "course_vit": (ViTConfig, ViT),
+}
 
 
 def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float32) -> Any:

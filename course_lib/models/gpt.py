@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.embed import embed
-from course_lib.nn.feed_forward import FeedForward, GatedFeedForward
+from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
 from course_lib.nn.norms import RMSNorm
 from course_lib.nn.positions import ALiBi, Learned, RotaryTable, Sinusoidal, T5RelativeBias
 
 CHOICES = {
     "position": ("learned", "sinusoidal", "rope", "alibi", "t5", "none"),
     "norm": ("layer", "rms"),
-    "activation": ("gelu", "gelu_tanh", "relu", "swiglu"),
+    "activation": (*ACTIVATIONS, "swiglu"),
 }
 
 

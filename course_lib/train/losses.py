@@ -48,3 +48,16 @@ def masked_token(model: nn.Module, batch: tuple[Int[Tensor, "batch tokens"], Int
     inputs, targets = batch
     total = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), reduction="sum")
     return total / (targets != -100).sum().clamp(min=1)  # in a small batch the mean may be over none, which is NaN
+
+
+def contrastive(
+    model: nn.Module, batch: tuple[Float[Tensor, "pairs channels height width"], Int[Tensor, "pairs tokens"]]
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy, in nats, of finding each picture's text among all texts of the batch, and the reverse.
+
+    batch: pictures and their texts in the same order, all of them different: the same text twice would count as wrong.
+    model: anything that gives logits "pictures texts" for them, as CLIP. Source: Radford et al. 2021, figure 3.
+    """
+    logits = model(*batch)
+    pairs = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2

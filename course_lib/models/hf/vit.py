@@ -72,6 +72,19 @@ VIT = Family(
     arrange=_number_of_labels,
     complete=_names_of_labels,
 )
+VISION_NAMES: dict[str, str | tuple[str, ...]] = {
+    "patches": "vision_model.embeddings.patch_embedding",
+    "class_token": "vision_model.embeddings.class_embedding",
+    "position": "vision_model.embeddings.position_embedding",
+    "pre_norm": "vision_model.pre_layrnorm",
+    "blocks.*.norm1": "vision_model.encoder.layers.*.layer_norm1",
+    "blocks.*.attention.qkv": tuple(f"vision_model.encoder.layers.*.self_attn.{part}_proj" for part in "qkv"),
+    "blocks.*.attention.out": "vision_model.encoder.layers.*.self_attn.out_proj",
+    "blocks.*.norm2": "vision_model.encoder.layers.*.layer_norm2",
+    "blocks.*.feed_forward.up": "vision_model.encoder.layers.*.mlp.fc1",
+    "blocks.*.feed_forward.down": "vision_model.encoder.layers.*.mlp.fc2",
+    "norm": "vision_model.post_layernorm",
+}
 CLIP_VISION = Family(
     model_type="clip_vision_model",
     architecture="CLIPVisionModel",
@@ -89,19 +102,7 @@ CLIP_VISION = Family(
         "norm_eps": Setting("layer_norm_eps", 1e-5),
     },
     ours={"pre_norm": True},
-    names={
-        "patches": "vision_model.embeddings.patch_embedding",
-        "class_token": "vision_model.embeddings.class_embedding",
-        "position": "vision_model.embeddings.position_embedding",
-        "pre_norm": "vision_model.pre_layrnorm",
-        "blocks.*.norm1": "vision_model.encoder.layers.*.layer_norm1",
-        "blocks.*.attention.qkv": tuple(f"vision_model.encoder.layers.*.self_attn.{part}_proj" for part in "qkv"),
-        "blocks.*.attention.out": "vision_model.encoder.layers.*.self_attn.out_proj",
-        "blocks.*.norm2": "vision_model.encoder.layers.*.layer_norm2",
-        "blocks.*.feed_forward.up": "vision_model.encoder.layers.*.mlp.fc1",
-        "blocks.*.feed_forward.down": "vision_model.encoder.layers.*.mlp.fc2",
-        "norm": "vision_model.post_layernorm",
-    },
+    names=VISION_NAMES,
     prefix="vision_model.",
     ignored=("embeddings.position_ids",),  # 0, 1, 2, ..., which old files carry along
     # projection_dim: of the layer that CLIP has on top. vocab_size: of nothing; LLaVA's files have it all the same.

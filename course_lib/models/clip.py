@@ -1,0 +1,108 @@
+"""CLIP: pictures and texts as unit vectors in one space, alike where they belong together (Radford et al. 2021)."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from course_lib.models.gpt import GPT, GPTConfig
+from course_lib.models.vit import ViT, ViTConfig
+from course_lib.nn.embed import embed
+
+LARGEST_SCALE = 100.0  # section 2.5: a larger one made training unstable
+
+
+@dataclass(frozen=True)
+class CLIPConfig:
+    """A ViT for pictures, a GPT for texts, and the space that they share.
+
+    The published models have ViTConfig(activation="quick_gelu", pre_norm=True, norm_eps=1e-5) and
+    GPTConfig(activation="quick_gelu"). d_shared: numbers in a vector of that space.
+    end_token: a text's vector is read at the first such token; None for its token of the highest id, as the end of the
+    text is in the published vocabulary. Raises ValueError with a sentence for anything that cannot be built.
+    """
+
+    vision: ViTConfig
+    text: GPTConfig
+    d_shared: int = 128
+    end_token: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (("vision", ViTConfig), ("text", GPTConfig)):
+            value: Any = getattr(self, name)
+            if isinstance(value, dict):  # as it is read from a file
+                object.__setattr__(self, name, kind(**value))
+        if self.d_shared < 1:
+            raise ValueError(f"d_shared={self.d_shared} must be at least 1")
+        if self.vision.n_classes:
+            raise ValueError(
+                f"the ViT of a CLIP has no classes; leave n_classes={self.vision.n_classes} out"
+            )
+        if not self.text.tied:
+            raise ValueError("the GPT of a CLIP predicts no tokens, so an output layer would go unused; use tied=True")
+        if self.end_token is not None and not 0 <= self.end_token < self.text.vocab_size:
+            raise ValueError(f"end_token={self.end_token} is not in the vocabulary of {self.text.vocab_size} tokens")
+
+
+class CLIP(nn.Module):
+    """Two towers, a linear layer on top of each, and a trained temperature."""
+
+    def __init__(self, config: CLIPConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = ViT(config.vision)
+        self.text = GPT(config.text)
+        self.vision_projection = nn.Linear(config.vision.d_model, config.d_shared, bias=False)
+        self.text_projection = nn.Linear(config.text.d_model, config.d_shared, bias=False)
+        for projection in (self.vision_projection, self.text_projection):
+            nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # a temperature of 0.07, as in section 2.5
+
+    def forward(
+        self,
+        pictures: Float[Tensor, "images channels height width"],
+        ids: Int[Tensor, "texts tokens"],
+        mask: Bool[Tensor, "..."] | None = None,
+    ) -> Float[Tensor, "images texts"]:
+        """How well each text fits each picture: their cosine times exp(log_scale), in training at most 100.
+
+        Arguments and errors as those of `image_features` and `text_features`. Source: Radford et al. 2021, figure 3.
+        """
+        scale = self.log_scale.exp()
+        if self.training:
+            scale = scale.clamp(max=LARGEST_SCALE)
+        return scale * self.image_features(pictures) @ self.text_features(ids, mask).T
+
+    def image_features(
+        self, pictures: Float[Tensor, "images channels height width"]
+    ) -> Float[Tensor, "images d_shared"]:
+        """A unit vector for each picture. Raises ValueError as ViT.forward."""
+        return F.normalize(self.vision_projection(self.vision(pictures)), dim=-1)
+
+    def text_features(
+        self, ids: Int[Tensor, "texts tokens"], mask: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "texts d_shared"]:
+        """A unit vector for each text, read at its end.
+
+        mask: Bool broadcastable to "batch heads query key", True where a query may look. Padding on the right needs
+        none: the text is read from left to right, and nothing behind its end is seen.
+        Raises ValueError as GPT.forward, and for a text without the end token.
+        """
+        hidden, _ = self.text.hidden(embed(self.text.tokens, ids), mask)
+        return F.normalize(self.text_projection(hidden[torch.arange(len(ids)), self._ends(ids)]), dim=-1)
+
+    def _ends(self, ids: Tensor) -> Tensor:
+        """Where each text ends."""
+        if self.config.end_token is None:
+            return ids.argmax(dim=1)
+        is_end = ids == self.config.end_token
+        if not (found := is_end.any(dim=1)).all():
+            raise ValueError(
+                f"text {int(found.int().argmin())} has no end token ({self.config.end_token}), where its vector is "
+                "read; put it behind every text, and cut long ones before it"
+            )
+        return is_end.int().argmax(dim=1)
