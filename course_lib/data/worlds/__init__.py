@@ -2,6 +2,7 @@
 
 from course_lib.data.worlds.arithmetic import ArithmeticChains, ChainBatch
 from course_lib.data.worlds.biographies import Biographies, MentionBatch
+from course_lib.data.worlds.countdown import Countdown, CountdownBatch
 from course_lib.data.worlds.draws import largest_share
 from course_lib.data.worlds.few_shot import FewShotBatch, FewShotLabels
 from course_lib.data.worlds.functions import LinearFunctions, RegressionBatch
@@ -17,6 +18,8 @@ __all__ = [
     "AssociativeRecall",
     "Biographies",
     "ChainBatch",
+    "Countdown",
+    "CountdownBatch",
     "FewShotBatch",
     "FewShotLabels",
     "InductionBatch",
