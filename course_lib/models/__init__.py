@@ -7,16 +7,19 @@ from course_lib.models.gguf import from_gguf
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.hf.family import ModelError
 from course_lib.models.pretrained import minilm, sentence_embeddings, smollm2
+from course_lib.models.t5 import T5, T5Config, shift_right
 from course_lib.models.vit import ViT, ViTConfig
 
 __all__ = [
     "CLIP",
     "GPT",
+    "T5",
     "Bert",
     "BertConfig",
     "CLIPConfig",
     "GPTConfig",
     "ModelError",
+    "T5Config",
     "ViT",
     "ViTConfig",
     "from_gguf",
@@ -25,6 +28,7 @@ __all__ = [
     "minilm",
     "save",
     "sentence_embeddings",
+    "shift_right",
     "smollm2",
     "to_hf",
 ]

@@ -55,7 +55,7 @@ def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
     family = next((family for family in FAMILIES if family.model_type == kind), None)
     with _NoInitialisation():
         if family:
-            model = family.model(family.read(hf, state.keys()))
+            model = family.model(family.read(hf, state))
         elif kind in OURS:
             config, model_type = OURS[kind]
             model = model_type(config(**{name: value for name, value in hf.items() if name != "model_type"}))
@@ -114,13 +114,19 @@ def load(model: nn.Module, state: Mapping[str, Tensor], family: Family | None = 
         state = {prefix + family.current(name): tensor for name, tensor in state.items()}
     dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
     ties = _ties(model)
-    problems, loaded, left = [], {}, set(state)
+    problems, left = [], set(state)
+    loaded: dict[str, Tensor] = {}
     for name, parameter in model.state_dict().items():
         target = torch.empty_like(parameter, dtype=dtype if parameter.is_floating_point() else None)
         views = dict(family.parts(model, name, target)) if family else {name: target}
         left -= views.keys()
-        if name in ties:
-            continue  # it comes with the tensor that it is tied to
+        if name in ties:  # it comes with the tensor that it is tied to, of which the file may hold a copy
+            problems += [
+                f"{theirs} differs from the embedding that it is tied to"
+                for theirs in views.keys() & state.keys()
+                if ties[name] in loaded and not torch.equal(state[theirs], loaded[ties[name]])
+            ]
+            continue
         for theirs, view in views.items():
             if theirs not in state:
                 problems.append(f"{theirs} is missing")

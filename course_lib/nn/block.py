@@ -48,8 +48,9 @@ class Block(nn.Module):
     ) -> (
         Float[Tensor, "batch tokens d_model"]
         | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens tokens"]]
+        | tuple[Float[Tensor, "batch tokens d_model"], tuple[Tensor, Tensor]]
     ):
-        """Same shape; with `return_weights=True` the (self-)attention weights too.
+        """Same shape; with `return_weights=True` the attention weights too, as a pair if there is cross-attention.
 
         memory, memory_mask: what cross-attention looks at, and where it may. options: as MultiHeadAttention.forward.
         """
@@ -57,9 +58,11 @@ class Block(nn.Module):
         mixed, weights = mixed if return_weights else (mixed, None)
         x = self._after(self.norm1, x + mixed)
         if self.cross is not None:
-            x = self._after(
-                self.norm_cross, x + self.cross(self._before(self.norm_cross, x), memory_mask, memory=memory)
+            mixed = self.cross(
+                self._before(self.norm_cross, x), memory_mask, return_weights=return_weights, memory=memory
             )
+            mixed, weights = (mixed[0], (weights, mixed[1])) if return_weights else (mixed, None)
+            x = self._after(self.norm_cross, x + mixed)
         x = self._after(self.norm2, x + self.feed_forward(self._before(self.norm2, x)))
         return x if weights is None else (x, weights)
 

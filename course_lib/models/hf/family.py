@@ -7,6 +7,7 @@ that does not load. Dropout alone is passed over, since it acts in training only
 import re
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ HARMLESS = {
 }  # fmt: skip
 HARMLESS_PARTS = ("_token_id", "name_or_path", "summary_", "dropout")
 REQUIRED = object()
+Names = Mapping[str, str | tuple[str, ...]]
 
 
 class ModelError(CourseError, ValueError):
@@ -71,13 +73,14 @@ class Family:
     architecture: their class, or what gives it for a config of ours.
     settings: ours to theirs. ours, theirs: what is always the same, on our side and on theirs.
     names: our modules to theirs, with * for a number; where one tensor of ours holds several of theirs, a tuple of
-    names, and where it holds those of all experts, a name with one more *. Names without weight or bias are whole.
+    names, and where it holds those of all experts, a name with one more *. Names without weight or bias are whole. Or
+    what gives this table for a config of ours.
     transposed: our modules whose matrices they keep as input by output. unsqueezed: how many axes of size one they put
     in front. inner: our parts that have a config of their own, each with the place of theirs and the family that has
     its settings; its names go into `names`, by `inside`. prefix: may be missing in a file.
     ignored: ends of the names of tensors that we do without. older: ends of names in old files, and today's for them.
     arrange: their config, from older or nested forms to flat settings; complete: the way back.
-    detect: settings of ours that the names of the tensors show.
+    detect: settings of ours that the tensors show.
     """
 
     model_type: str
@@ -85,7 +88,7 @@ class Family:
     config: type
     model: type[nn.Module]
     settings: Mapping[str, Setting]
-    names: Mapping[str, str | tuple[str, ...]]
+    names: Names | Callable[[Any], Names]
     ours: Mapping[str, Any] = field(default_factory=dict)
     theirs: Mapping[str, Any] = field(default_factory=dict)
     transposed: Set[str] = frozenset()
@@ -96,9 +99,9 @@ class Family:
     older: Mapping[str, str] = field(default_factory=dict)
     arrange: Callable[[dict[str, Any]], dict[str, Any]] = dict
     complete: Callable[[dict[str, Any]], dict[str, Any]] = dict
-    detect: Callable[[Set[str]], dict[str, Any]] = lambda names: {}
+    detect: Callable[[Mapping[str, Tensor]], dict[str, Any]] = lambda tensors: {}
 
-    def read(self, hf: Mapping[str, Any], tensors: Set[str] = frozenset()) -> Any:
+    def read(self, hf: Mapping[str, Any], tensors: Mapping[str, Tensor] = MappingProxyType({})) -> Any:
         """Our config for theirs. Raises ModelError naming what is missing or not supported."""
         left = self.arrange(dict(hf))
         values = dict(self.ours) | {ours: setting.read(left) for ours, setting in self.settings.items()}
@@ -126,7 +129,7 @@ class Family:
         except ValueError as error:
             raise ModelError(f"{self.model_type} cannot hold this model: {error}") from None
         for name, value in vars(config).items():
-            if name not in self.detect(frozenset()) and getattr(same, name) != value:
+            if name not in self.detect({}) and getattr(same, name) != value:
                 raise ModelError(f"{self.model_type} cannot hold this model: it has no {name}={value!r}")
         return hf
 
@@ -139,8 +142,9 @@ class Family:
 
     def parts(self, model: nn.Module, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Their names for a tensor of ours, and the views of it that they are: for reading them as for writing them."""
-        module, kind, whole = _named(name, self.names)
-        theirs = self.names[module]
+        names = self.names(model.config) if callable(self.names) else self.names
+        module, kind, whole = _named(name, names)
+        theirs = names[module]
         pieces: tuple[Tensor, ...] = (tensor,)
         if not isinstance(theirs, str):
             sizes = getattr(model.get_submodule(whole.rpartition(".")[0]), "sizes", None)
@@ -159,7 +163,7 @@ class Family:
                 yield filled, piece
 
 
-def inside(ours: str, theirs: str, names: Mapping[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
+def inside(ours: str, theirs: str, names: Names) -> dict[str, str | tuple[str, ...]]:
     """The table of names of a model that is a part of another: `ours` and `theirs` go in front."""
     return {
         f"{ours}.{name}": theirs + of if isinstance(of, str) else tuple(theirs + each for each in of)
