@@ -1,6 +1,9 @@
 """The training loop: schedule, clipping, seeds, and what happens when a run goes wrong or is stopped."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +13,8 @@ from torch.testing import assert_close
 
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import TrainConfig, TrainingDiverged, next_token, train
-from course_lib.train.loop import adamw, learning_rate
+from course_lib.train.optim import optimizers, scale
+from course_lib.train.precision import precision, products_in, speed_up
 
 
 class Scalar(nn.Module):
@@ -31,14 +35,18 @@ def squared(model, batch):
 
 def test_learning_rate():
     config = TrainConfig(steps=110, lr=2.0, warmup=10, min_lr=0.1)
-    assert [learning_rate(step, config) for step in (0, 4, 9)] == pytest.approx([0.2, 1.0, 2.0])
-    assert learning_rate(10, config) == pytest.approx(2.0)
-    assert learning_rate(60, config) == pytest.approx(2.0 * (0.1 + 0.9 / 2))  # half way down the cosine
-    assert learning_rate(110, config) == pytest.approx(0.2)
-    rates = [learning_rate(step, config) for step in range(10, 111)]
+    assert [scale(step, config) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
+    assert scale(10, config) == pytest.approx(1.0)
+    assert scale(60, config) == pytest.approx(0.1 + 0.9 / 2)  # half way down the cosine
+    assert scale(110, config) == pytest.approx(0.1)
+    rates = [scale(step, config) for step in range(10, 111)]
     assert rates == sorted(rates, reverse=True)
     constant = TrainConfig(steps=110, lr=2.0, warmup=0, schedule="constant")
-    assert {learning_rate(step, constant) for step in range(110)} == {2.0}
+    assert {scale(step, constant) for step in range(110)} == {1.0}
+    wsd = TrainConfig(steps=110, warmup=10, schedule="wsd", decay=0.5, min_lr=0.2)
+    assert {scale(step, wsd) for step in range(9, 56)} == {1.0}
+    assert scale(82, wsd) == pytest.approx(0.2 + 0.8 * 28 / 55)
+    assert scale(110, wsd) == pytest.approx(0.2)
 
 
 def test_it_finds_the_minimum_and_tells_the_story():
@@ -49,7 +57,7 @@ def test_it_finds_the_minimum_and_tells_the_story():
     assert history.step == list(range(300))
     assert history.loss[0] == 9.0
     assert history.loss[-1] < 1e-3
-    assert history.lr == [learning_rate(step, TrainConfig(steps=300, lr=0.1)) for step in range(300)]
+    assert history.lr == [0.1 * scale(step, TrainConfig(steps=300, lr=0.1)) for step in range(300)]
     assert history.cpu_seconds > 0
     assert not history.interrupted
 
@@ -102,7 +110,7 @@ def test_only_what_is_trainable_is_trained():
     assert all(torch.equal(a, b) for a, b in zip(before, model[0].parameters(), strict=True))
     decays = [
         (group["weight_decay"], len(group["params"]))
-        for group in adamw(model.parameters(), TrainConfig(1, weight_decay=0.1)).param_groups
+        for group in optimizers(model, TrainConfig(1, weight_decay=0.1))[0].param_groups
     ]
     assert decays == [(0.1, 1), (0.0, 1)]  # the matrix, and the bias
 
@@ -147,7 +155,7 @@ def test_next_token_is_the_mean_surprise():
     ids = torch.tensor([[1, 2, 3], [4, 0, 2]])
     surprise = -model(ids[:, :-1]).log_softmax(-1)
     by_hand = [surprise[0, 0, 2], surprise[0, 1, 3], surprise[1, 0, 0], surprise[1, 1, 2]]
-    assert_close(next_token(model, ids), torch.stack(by_hand).mean())
+    assert_close(next_token(model, ids).mean, torch.stack(by_hand).mean())
 
 
 @pytest.mark.parametrize(
@@ -204,5 +212,101 @@ def test_freed_memory_is_kept(monkeypatch):
 def test_configs_that_cannot_run_are_refused():
     with pytest.raises(ValueError, match='schedule="linear" is not supported'):
         TrainConfig(10, schedule="linear")
-    with pytest.raises(ValueError, match=r"steps \(0\) must be at least 1"):
+    with pytest.raises(ValueError, match=r"steps \(0\) .* must be at least 1"):
         TrainConfig(0)
+
+
+def test_muon_takes_the_matrices_of_the_blocks_and_adamw_all_else():
+    model = GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2))
+    muon, adamw = optimizers(model, TrainConfig(1, optimizer="muon", weight_decay=0.1))
+    names = {id(p): name for name, p in model.named_parameters()}
+    taken = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+    assert taken == {
+        f"blocks.0.{part}.weight" for part in ("attention.qkv", "attention.out", "feed_forward.up", "feed_forward.down")
+    }
+    others = [names[id(p)] for group in adamw.param_groups for p in group["params"]]
+    assert sorted([*others, *taken]) == sorted(names.values())
+
+
+def test_muons_step_is_a_rotation():
+    """The update of a matrix has all singular values alike, near 0.2 sqrt(larger side) times the rate."""
+    model = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(32, 16, bias=False)])})
+    before = model["blocks"][0].weight.detach().clone()
+    x, y = torch.randn(64, 32), torch.randn(64, 16)
+
+    def loss(model, batch):
+        return (model["blocks"][0](x) - y).square().mean()
+
+    train(model, target, loss, TrainConfig(1, lr=0.01, warmup=0, optimizer="muon", schedule="constant"))
+    singular = torch.linalg.svdvals(before - model["blocks"][0].weight)
+    # Five Newton-Schulz steps in bfloat16 bring every singular value to between about 0.7 and 1.2.
+    assert (singular / (0.01 * 0.2 * 32**0.5)).min() > 0.6
+    assert (singular / (0.01 * 0.2 * 32**0.5)).max() < 1.3
+
+
+def test_precision_is_measured_before_it_is_chosen(monkeypatch):
+    cpu = torch.device("cpu")
+    assert speed_up(cpu, 64) > 0
+    for ratio, expected in ((1.2, "fp32"), (1.4, "bf16")):
+        monkeypatch.setattr("course_lib.train.precision.speed_up", lambda device, ratio=ratio: ratio)
+        assert precision("auto", cpu) == expected
+        assert precision("fp32", cpu) == "fp32"
+        assert precision("bf16", cpu) == "bf16"
+
+
+def test_bf16_computes_in_bf16_and_keeps_weights_and_losses_in_float32():
+    model = GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2))
+    seen = []
+    model.blocks[0].attention.qkv.register_forward_hook(lambda m, a, output: seen.append(output.dtype))
+    with products_in("bf16", torch.device("cpu")):
+        loss = next_token(model, windows(torch.Generator()))
+    assert seen == [torch.bfloat16]
+    assert loss.total.dtype == torch.float32
+    history = train(model, windows, next_token, TrainConfig(150, lr=1e-2, warmup=10, precision="bf16"))
+    assert history.loss[-1] < 0.1
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_where_compiling_fails_one_warning_says_so_and_the_run_goes_on(monkeypatch):
+    def broken(self):
+        def call(*args, **kwargs):
+            raise RuntimeError("no compiler here\nand a long story")
+
+        self._compiled_call_impl = call
+
+    results = []
+    for compiling in (False, True):
+        torch.manual_seed(0)
+        model = GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2))
+        if compiling:
+            monkeypatch.setattr(nn.Module, "compile", broken)
+            with pytest.warns(UserWarning, match=r"does not work here, .*\(no compiler here\)") as warned:
+                results.append(train(model, windows, next_token, TrainConfig(5, compile=True)).loss)
+            assert len(warned) == 1
+        else:
+            results.append(train(model, windows, next_token, TrainConfig(5)).loss)
+    assert results[0] == results[1]  # the failed attempt left nothing behind
+
+
+COMPILED = """
+import torch, pytest
+from test_train import *
+losses = []
+for compiling in (False, True):
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2))
+    losses.append(train(model, windows, next_token, TrainConfig(5, compile=compiling)).loss)
+assert losses[1] == pytest.approx(losses[0], rel=1e-4), losses
+assert model._compiled_call_impl is not None
+"""
+
+
+def test_compiled_is_eager_but_for_rounding():
+    """In a process of its own, since torch cannot compile functions whose shapes are checked at every call."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", COMPILED],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,15 +1,18 @@
 """One loop for every model, and the objectives it brings down."""
 
-from course_lib.train.loop import History, TrainConfig, TrainingDiverged, train
-from course_lib.train.losses import contrastive, masked_token, masked_tokens, next_token
+from course_lib.train.checkpoint import CheckpointError
+from course_lib.train.config import TrainConfig
+from course_lib.train.folder import Folder
+from course_lib.train.loop import History, TrainingDiverged, train
+from course_lib.train.losses import Loss, next_token
 
 __all__ = [
+    "CheckpointError",
+    "Folder",
     "History",
+    "Loss",
     "TrainConfig",
     "TrainingDiverged",
-    "contrastive",
-    "masked_token",
-    "masked_tokens",
     "next_token",
     "train",
 ]

@@ -1,10 +1,14 @@
-"""The training loop of the course: AdamW, warm-up and cosine, clipping, and a stop at the first NaN."""
+"""The training loop of the course: one for every model and objective, exact when resumed."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,43 +16,33 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from course_lib.data.loader import Loader
+from course_lib.train.config import TrainConfig
+from course_lib.train.folder import Folder
+from course_lib.train.losses import Loss
 from course_lib.train.memory import keep_freed_memory
+from course_lib.train.optim import optimizers, scale
+from course_lib.train.precision import precision, products_in, try_compiled
 
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train. steps: updates; lr: the peak; warmup: steps of linear rise; min_lr: the end, as a share of lr.
-
-    schedule: "cosine" or "constant". clip: the largest gradient norm, None for no limit. seed: of the batches.
-    Raises ValueError with a sentence for anything that cannot be run.
-    """
-
-    steps: int
-    lr: float = 1e-3
-    warmup: int = 50
-    schedule: str = "cosine"
-    min_lr: float = 0.1
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip: float | None = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.schedule not in ("cosine", "constant"):
-            raise ValueError(f'schedule="{self.schedule}" is not supported; use "cosine" or "constant"')
-        if self.steps < 1 or self.lr <= 0:
-            raise ValueError(f"steps ({self.steps}) must be at least 1 and lr ({self.lr}) above 0")
+Batches = Callable[[torch.Generator], Any] | Loader
+Objective = Callable[[nn.Module, Any], Tensor | Loss]
 
 
 @dataclass
 class History:
-    """What happened: one entry per step, the CPU seconds of the whole run, and whether the reader stopped it."""
+    """What happened: one entry per step, the CPU seconds of this call, and whether the reader stopped it."""
 
     step: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
     cpu_seconds: float = 0.0
     interrupted: bool = False
+
+    def add(self, step: int, loss: float, lr: float) -> None:
+        """One more step."""
+        self.step.append(step)
+        self.loss.append(loss)
+        self.lr.append(lr)
 
 
 class TrainingDiverged(RuntimeError):
@@ -59,69 +53,162 @@ class TrainingDiverged(RuntimeError):
         self.history = history
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """The rate of step 0, 1, ...: a linear rise, then half a cosine down to min_lr (Loshchilov and Hutter 2016)."""
-    rate = config.lr * min(1.0, (step + 1) / max(1, config.warmup))
-    if config.schedule == "cosine":
-        progress = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
-        rate *= config.min_lr + (1 - config.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
-    return rate
-
-
-def adamw(parameters: Iterable[nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2017) in its fused form; matrices decay, gains and biases do not."""
-    trained = [p for p in parameters if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, betas=config.betas, fused=True)
-
-
 def train(
     model: nn.Module,
-    batch: Callable[[torch.Generator], Any],
-    loss: Callable[[nn.Module, Any], Tensor],
+    batches: Batches,
+    loss: Objective,
     config: TrainConfig,
     label: str = "training",
+    folder: Folder | None = None,
+    validate: Callable[[], dict[str, float]] | None = None,
+    validate_every: int = 0,
+    after_step: Callable[[], None] | None = None,
 ) -> History:
-    """Train `model` in place: at each step loss(model, batch(generator)) goes down a little.
+    """Train `model` in place: at each step the loss on the next batch goes down a little.
 
-    The generator is seeded by `config.seed` and used for batches alone, so every model sees the same ones. An interrupt
-    (Ctrl-C, or the stop button of a notebook) ends the run early, with a sentence, and keeps what was learned.
-    Raises TrainingDiverged before a NaN or infinite loss or gradient can touch the weights.
+    batches: a Loader, or a function that draws a batch with the generator it is given, which is seeded by `config.seed`
+    and used for batches alone, so that every model sees the same ones.
+    loss: a mean, or a `Loss`, whose sums over all batches of a step are divided by the counts of all of them.
+    folder: where to keep the run, so that it can go on after an interrupt or a kill as if nothing had happened.
+    validate: numbers to note, in eval mode, every `validate_every` steps and at the end. after_step: what else changes
+    with every step.
+    An interrupt (Ctrl-C, or the stop button of a notebook) ends the run early, with a sentence, and keeps what was
+    learned. Raises TrainingDiverged before a NaN or infinite loss or gradient can touch the weights; CheckpointError
+    for a folder that is used, full, damaged or of another run.
     """
     keep_freed_memory()
-    optimizer = adamw(model.parameters(), config)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    device = next(model.parameters()).device
+    kind = precision(config.precision, device)
+    steppers = optimizers(model, config)
     generator = torch.Generator().manual_seed(config.seed)
-    history = History()
+    step, index, history = 0, 0, History()
+    if folder:
+        step, index = folder.open(model, steppers, generator, config, label)
+        for line in folder.so_far():
+            history.add(line["step"], line["loss"], line["lr"])
+    groups = [group for optimizer in steppers for group in optimizer.param_groups]  # loading makes new ones
+    parameters = [p for group in groups for p in group["params"]]
+    draws = _draws(batches, generator, index)
     start = time.process_time()
     model.train()
-    optimizer.zero_grad(set_to_none=True)  # of whatever the reader differentiated before
+    model.zero_grad(set_to_none=True)  # of whatever the reader differentiated before
+    compiling = config.compile
+    bar = tqdm(initial=step, total=config.steps, desc=label, delay=1.0, mininterval=0.5)  # none for what is quick
     try:
-        with tqdm(range(config.steps), desc=label, delay=1.0, mininterval=0.5) as bar:  # no bar for what is quick
-            for step in bar:
-                rate = learning_rate(step, config)
-                for group in optimizer.param_groups:
+        with _asked_to_stop(folder) as asked, bar:
+            while step < config.steps and not asked.is_set():
+                began = time.perf_counter()
+                rate = config.lr * scale(step, config)
+                for group in groups:
                     group["lr"] = rate
-                value = loss(model, batch(generator))
-                value.backward()
+                index, drawn = _draw(draws, config.accumulate, step)
+
+                def backward(drawn: list[Any] = drawn) -> tuple[Tensor, Tensor]:
+                    return _backward(model, loss, drawn, kind)
+
+                mean, count = try_compiled(model, backward) if compiling else backward()
+                compiling = False
                 norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
-                number, size = torch.stack((value.detach(), norm)).tolist()  # one wait for the device, not two
+                number, size, targets = torch.stack((mean, norm, count)).tolist()  # one wait for the device, not three
                 if not math.isfinite(number + size):
                     raise TrainingDiverged(_diverged(label, step, number, size, rate), history)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)  # here, so that no gradient takes memory during the forward pass
-                history.step.append(step)
-                history.loss.append(number)
-                history.lr.append(rate)
+                for optimizer in steppers:
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)  # here, so that no gradient takes memory in the forward pass
+                if after_step:
+                    after_step()
+                history.add(step, number, rate)
+                step += 1
+                bar.update()
                 bar.set_postfix_str(f"loss {number:.3f}", refresh=False)
+                if folder:
+                    seconds = time.perf_counter() - began
+                    folder.metrics.write(
+                        step - 1, loss=number, lr=rate, norm=size, targets=int(targets), seconds=seconds
+                    )
+                    if validate and (step == config.steps or (validate_every and step % validate_every == 0)):
+                        folder.metrics.write(step - 1, **_validated(model, validate))
+                    if step == config.steps or step % folder.every == 0:
+                        folder.save(step, index)
+            if asked.is_set() and folder:  # between two steps, where everything fits together
+                folder.save(step, index)
+                history.interrupted = step < config.steps
     except KeyboardInterrupt:
         history.interrupted = True
-        print(f"{label}: stopped after {len(history.step)} of {config.steps} steps; the model keeps what it learned.")
+    finally:
+        if folder:
+            folder.metrics.close()
+    if history.interrupted:
+        kept = f"to go on, {folder.again}" if folder else "the model keeps what it learned"
+        print(f"{label}: stopped after {step} of {config.steps} steps; {kept}.", flush=True)
     history.cpu_seconds = time.process_time() - start
     return history
+
+
+def _draws(batches: Batches, generator: torch.Generator, index: int) -> Iterator[tuple[int, Any]]:
+    """(samples read after this batch, batch), for ever or until a loader's epochs end."""
+    if isinstance(batches, Loader):
+        yield from batches.read(index)
+    else:
+        while True:
+            yield 0, batches(generator)
+
+
+def _draw(draws: Iterator[tuple[int, Any]], n: int, step: int) -> tuple[int, list[Any]]:
+    drawn = list(itertools.islice(draws, n))
+    if len(drawn) < n:
+        raise ValueError(f"the data ended at step {step}; ask for fewer steps, or a loader without epochs")
+    return drawn[-1][0], [batch for _, batch in drawn]
+
+
+def _backward(model: nn.Module, loss: Objective, drawn: list[Any], kind: str) -> tuple[Tensor, Tensor]:
+    """Leave in .grad the gradient of the mean over all targets of these batches; the mean, and how many there were."""
+    device = next(model.parameters()).device
+    model.zero_grad(set_to_none=True)
+    total, count = torch.zeros((), device=device), torch.zeros((), device=device)
+    for batch in drawn:
+        with products_in(kind, device):
+            value = loss(model, batch)
+        value = value if isinstance(value, Loss) else Loss(value, 1)
+        # With one batch the mean is known here; otherwise only when all targets are counted.
+        (value.mean if len(drawn) == 1 else value.total).backward()
+        total, count = total + value.total.detach(), count + value.targets
+    count = count.clamp(min=1)
+    if len(drawn) > 1:
+        torch._foreach_div_([p.grad for p in model.parameters() if p.grad is not None], count)
+    return total / count, count
+
+
+def _validated(model: nn.Module, validate: Callable[[], dict[str, float]]) -> dict[str, float]:
+    model.eval()
+    with torch.no_grad():
+        numbers = validate()
+    model.train()
+    return numbers
+
+
+@contextlib.contextmanager
+def _asked_to_stop(folder: Folder | None) -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that a run which is kept ends between two steps; a second Ctrl-C ends it at once.
+
+    SIGTERM, with which clusters announce a kill, sets it too.
+    """
+    asked = threading.Event()
+    if not folder or threading.current_thread() is not threading.main_thread():
+        yield asked  # Ctrl-C raises KeyboardInterrupt, as always
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _diverged(label: str, step: int, loss: float, norm: float, rate: float) -> str:

@@ -1,6 +1,7 @@
 """Objectives: each takes a model and a batch and gives the number to bring down."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -8,10 +9,28 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
-def next_token(model: nn.Module, windows: Int[Tensor, "batch length_plus_1"]) -> Float[Tensor, ""]:
-    """Mean cross-entropy, in nats a token, of each token given the ones before it; a target of -100 does not count."""
-    logits = model(windows[:, :-1])
-    return F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+class Loss(NamedTuple):
+    """A sum over targets and their number: the mean over several batches is that over all their targets."""
+
+    total: Float[Tensor, ""]
+    targets: Tensor | int
+
+    @property
+    def mean(self) -> Float[Tensor, ""]:
+        """Nats a target; 0 where there is none."""
+        return self.total / torch.as_tensor(self.targets).clamp(min=1)
+
+
+def cross_entropy(logits: Float[Tensor, "*batch classes"], targets: Int[Tensor, "*batch"]) -> Loss:
+    """The surprise, in nats, at the targets; one of -100 does not count."""
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))  # a sum in bfloat16 would lose the small ones
+    total = F.cross_entropy(precise.flatten(0, -2), targets.flatten(), reduction="sum")
+    return Loss(total, (targets != -100).sum())
+
+
+def next_token(model: nn.Module, windows: Int[Tensor, "batch length_plus_1"]) -> Loss:
+    """The surprise at each token, given the ones before it."""
+    return cross_entropy(model(windows[:, :-1]), windows[:, 1:])
 
 
 def masked_tokens(
@@ -43,11 +62,10 @@ def masked_tokens(
     return torch.where(chosen, changed, ids), torch.where(chosen, ids, -100)
 
 
-def masked_token(model: nn.Module, batch: tuple[Int[Tensor, "batch tokens"], Int[Tensor, "batch tokens"]]) -> Tensor:
-    """Mean cross-entropy, in nats a chosen token, of a batch from `masked_tokens`; 0 if none was chosen."""
+def masked_token(model: nn.Module, batch: tuple[Int[Tensor, "batch tokens"], Int[Tensor, "batch tokens"]]) -> Loss:
+    """The surprise at the chosen tokens of a batch from `masked_tokens`."""
     inputs, targets = batch
-    total = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), reduction="sum")
-    return total / (targets != -100).sum().clamp(min=1)  # in a small batch the mean may be over none, which is NaN
+    return cross_entropy(model(inputs), targets)
 
 
 def contrastive(

@@ -1,0 +1,124 @@
+"""Checkpoints: all that a run needs to go on as if it had never stopped, in folders that are whole or not there.
+
+The tensors are in torch's distributed format (torch.distributed.checkpoint), the rest is in state.json beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+from course_lib.errors import CourseError
+
+KEPT = 2  # the newest, and one before it in case the disk spoils that
+
+
+class CheckpointError(CourseError):
+    """A run cannot be kept or gone on with; the message says what to do."""
+
+
+def save(
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimizers: Iterable[torch.optim.Optimizer],
+    generator: torch.Generator,
+    extra: dict[str, Any],
+) -> Path:
+    """Write the state after `step` steps to folder/step-STEP, and remove all but the newest two.
+
+    extra: what JSON can hold. Raises CheckpointError when the disk is full; older checkpoints stay.
+    """
+    place = folder / f"step-{step:08d}"
+    partial = folder / f".{place.name}.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process is what we mean
+            dcp.save(_tensors(model, optimizers, generator), checkpoint_id=partial, no_dist=True)
+        write(partial / "state.json", json.dumps({"step": step, **extra}))
+        shutil.rmtree(place, ignore_errors=True)
+        os.replace(partial, place)
+    except (OSError, dcp.CheckpointException) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(
+            f"step {step} could not be saved to {folder} ({_reason(error)}). Earlier checkpoints are whole: make room, "
+            "and go on from the last with --resume"
+        ) from error
+    for old in steps(folder)[:-KEPT]:
+        shutil.rmtree(folder / f"step-{old:08d}", ignore_errors=True)
+    return place
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps after which there is a checkpoint, oldest first."""
+    return sorted(int(place.name.removeprefix("step-")) for place in folder.glob("step-" + "[0-9]" * 8))
+
+
+def load(
+    folder: Path,
+    model: nn.Module,
+    optimizers: Iterable[torch.optim.Optimizer],
+    generator: torch.Generator,
+) -> dict[str, Any]:
+    """Put the newest checkpoint of `folder` into these objects and return its state.json.
+
+    Raises CheckpointError for one that is damaged or of another model; nothing is removed.
+    """
+    place = folder / f"step-{steps(folder)[-1]:08d}"
+    try:
+        extra = json.loads((place / "state.json").read_text(encoding="utf-8"))
+        state = _tensors(model, optimizers, generator)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")
+            dcp.load(state, checkpoint_id=place, no_dist=True)
+    except (Exception, dcp.CheckpointException) as error:  # whatever the reader of a damaged file stumbles over
+        earlier = steps(folder)[:-1]
+        way = f"remove that folder to go on from step {earlier[-1]}" if earlier else "begin anew in another folder"
+        raise CheckpointError(f"the checkpoint {place} cannot be read ({_reason(error)}); {way}") from error
+    for number, optimizer in enumerate(optimizers):
+        set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state[f"optimizer{number}"])
+    generator.set_state(state["generator"])
+    torch.set_rng_state(state["rng"])
+    if "rng_cuda" in state:
+        torch.cuda.set_rng_state(state["rng_cuda"])
+    return extra
+
+
+def _tensors(
+    model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], generator: torch.Generator
+) -> dict[str, Any]:
+    state: dict[str, Any] = {"generator": generator.get_state(), "rng": torch.get_rng_state()}
+    if next(model.parameters()).is_cuda:
+        state["rng_cuda"] = torch.cuda.get_rng_state()
+    for number, optimizer in enumerate(optimizers):
+        # get_state_dict names the optimizer's numbers by their parameters, and makes them where no step was taken yet.
+        state["model"], state[f"optimizer{number}"] = get_state_dict(model, optimizer)
+    return state
+
+
+def write(file: Path, text: str) -> None:
+    """Write a text so that it is on the disk, and never half of it."""
+    part = file.with_name(f".{file.name}.partial")
+    with part.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(part, file)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, dcp.CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,107 @@
+"""The folder of a run: what it was, what it measured, and the checkpoints from which it goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from course_lib.train import checkpoint
+from course_lib.train.checkpoint import CheckpointError
+from course_lib.train.config import TrainConfig
+from course_lib.train.metrics import Metrics, read
+
+
+@dataclass
+class Folder:
+    """Where a run is kept so that it can be gone on with: run.json, metrics.jsonl, TensorBoard's files, checkpoints.
+
+    path: a folder that is empty or not there yet. With `resume` the run goes on from its last checkpoint, and where
+    there is none it starts at step 0 and says so. every: steps from one checkpoint to the next; one more is made at the
+    end and at an interrupt. again: how to go on, for the sentence after an interrupt.
+    """
+
+    path: Path
+    resume: bool = False
+    every: int = 100
+    again: str = "run the same command with --resume"
+
+    def __post_init__(self) -> None:
+        self.path = Path(self.path)
+        self.checkpoints = self.path / "checkpoints"
+
+    def open(
+        self,
+        model: nn.Module,
+        optimizers: list[torch.optim.Optimizer],
+        generator: torch.Generator,
+        config: TrainConfig,
+        label: str,
+    ) -> tuple[int, int]:
+        """Begin, or go on: the steps done, and the samples read. The objects get the state of that moment.
+
+        Raises CheckpointError for a folder that is used, or holds another run or a damaged checkpoint.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise CheckpointError(f"{self.path} is a file; name a folder")
+        if not self.resume and self.path.exists() and any(self.path.iterdir()):
+            raise CheckpointError(
+                f"{self.path} is in use already; to go on there, {self.again}, or name another folder"
+            )
+        this = _description(model, config)
+        step = index = 0
+        if checkpoint.steps(self.checkpoints):
+            self._must_match(this, label)
+            state = checkpoint.load(self.checkpoints, model, optimizers, generator)
+            step, index = state["step"], state["index"]
+            print(f"{label}: goes on from step {step} of {config.steps}.", flush=True)
+        elif self.resume:
+            print(f"{label}: there is no checkpoint in {self.path} yet; starting at step 0.", flush=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            checkpoint.write(self.path / "run.json", json.dumps(this, indent=1))
+            self.metrics = Metrics(self.path, step)
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be written to ({error}); name another folder") from error
+        self._objects = model, optimizers, generator
+        return step, index
+
+    def so_far(self) -> list[dict[str, Any]]:
+        """What was noted at the steps before, in their order."""
+        return [line for line in read(self.metrics.file) if "loss" in line]
+
+    def save(self, step: int, index: int) -> None:
+        """Keep the state after `step` steps, of which `index` samples were read. Raises CheckpointError: no room."""
+        if step not in checkpoint.steps(self.checkpoints):
+            checkpoint.save(self.checkpoints, step, *self._objects, {"index": index})
+
+    def _must_match(self, this: dict[str, Any], label: str) -> None:
+        try:
+            before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise CheckpointError(f"{self.path}/run.json is missing or damaged; begin anew in another folder") from None
+        for part, now in this.items():
+            then = before.get(part, {})
+            different = [name for name in now.keys() | then.keys() if now.get(name) != then.get(name)]
+            if part == "config" and different == ["steps"]:
+                print(f"{label}: planned for {then['steps']} steps, now {now['steps']}; rates follow the new plan.")
+            elif different:
+                name = sorted(different)[0]
+                raise CheckpointError(
+                    f"{self.path} holds another run: its {part} has {name} = {then.get(name)}, this one "
+                    f"{now.get(name)}. Ask for the same, or name another folder"
+                )
+
+
+def _description(model: nn.Module, config: TrainConfig) -> dict[str, Any]:
+    shapes = {name: list(p.shape) for name, p in model.named_parameters()}
+    return json.loads(json.dumps({"config": asdict(config), "model": shapes, "settings": _settings(model)}))
+
+
+def _settings(model: nn.Module) -> dict[str, Any]:
+    config: Any = getattr(model, "config", None)
+    return {name: str(value) for name, value in vars(config).items()} if config is not None else {}

@@ -1,0 +1,58 @@
+"""What a run writes down: one line of JSON a step, and the same for TensorBoard where that is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Metrics:
+    """The file metrics.jsonl of a run, and the folder tensorboard beside it; both go on from `step`.
+
+    Lines of steps that are done again, because the run was killed after its last checkpoint, are dropped first.
+    """
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        self.file = folder / "metrics.jsonl"
+        kept = [line for line in read(self.file) if line["step"] < step]
+        part = self.file.with_suffix(".partial")
+        part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        os.replace(part, self.file)
+        self.stream = self.file.open("a", encoding="utf-8", buffering=1)  # a line is on disk once it is written
+        self.board = _board(folder / "tensorboard", step)
+
+    def write(self, step: int, **numbers: Any) -> None:
+        """Note these numbers of a step."""
+        self.stream.write(json.dumps({"step": step, **numbers}) + "\n")
+        if self.board:
+            for name, value in numbers.items():
+                self.board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.stream.close()
+        if self.board:
+            self.board.close()
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; a last one that was cut off is left out."""
+    if not file.exists():
+        return []
+    lines = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def _board(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:  # tensorboard is not installed
+        return None
+    return SummaryWriter(str(folder), purge_step=step)

@@ -1,0 +1,55 @@
+"""The optimizers, and the learning rate of every step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from course_lib.train.config import TrainConfig
+
+
+def scale(step: int, config: TrainConfig) -> float:
+    """The learning rate of step 0, 1, ... as a share of the peak.
+
+    A linear rise; then "cosine" is half a cosine down to min_lr (Loshchilov and Hutter 2016), "wsd" stays at the peak
+    and falls in a straight line at the end (Hu et al. 2024, section 4), and "constant" stays.
+    """
+    rise = min(1.0, (step + 1) / max(1, config.warmup))
+    match config.schedule:
+        case "cosine":
+            progress = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
+            return rise * (config.min_lr + (1 - config.min_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
+        case "wsd":
+            falling = max(1, round(config.decay * config.steps))
+            left = min(1.0, (config.steps - step) / falling)
+            return rise * (config.min_lr + (1 - config.min_lr) * left)
+    return rise
+
+
+def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """AdamW (Loshchilov and Hutter 2017) in its fused form, and Muon (Jordan et al. 2024) before it where asked for.
+
+    Matrices decay; gains and biases do not. Muon takes the matrices inside the blocks: what reads and writes tokens is
+    a table, not a map between spaces, and stays with AdamW, as does all that is no matrix.
+    Raises ValueError when there is nothing to train.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    found: list[torch.optim.Optimizer] = []
+    if config.optimizer == "muon":
+        matrices = {name: p for name, p in trained.items() if p.dim() == 2 and "blocks." in name}
+        if matrices:
+            # Updates as large as AdamW's, so that one rate serves both (Liu et al. 2025, section 2.2).
+            muon = torch.optim.Muon(matrices.values(), config.lr, config.weight_decay, adjust_lr_fn="match_rms_adamw")
+            found.append(muon)
+        trained = {name: p for name, p in trained.items() if name not in matrices}
+    groups = [
+        {"params": [p for p in trained.values() if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained.values() if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    if groups := [group for group in groups if group["params"]]:
+        found.append(torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True))
+    if not found:
+        raise ValueError("the model has no parameter that requires a gradient, so there is nothing to train")
+    return found

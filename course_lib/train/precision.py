@@ -1,0 +1,64 @@
+"""In which number format the matrix products run, and torch.compile where it works."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def precision(wanted: str, device: torch.device) -> str:
+    """What is wanted; for "auto", "bf16" where the device multiplies such matrices at least 1.3 times as fast as fp32.
+
+    Measured, not looked up: a processor may know bfloat16 and be slower in it. Raises ValueError for bf16 on a GPU that
+    has none.
+    """
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        if wanted == "bf16":
+            raise ValueError(f'{torch.cuda.get_device_name(device)} has no bfloat16; use precision="fp32"')
+        return "fp32"
+    if wanted != "auto":
+        return wanted
+    return "bf16" if speed_up(device) >= 1.3 else "fp32"
+
+
+def speed_up(device: torch.device, size: int = 512) -> float:
+    """How many times faster a product of two size x size matrices is in bfloat16 than in float32; best of five."""
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.ones(size, size, device=device, dtype=dtype)
+        seconds[dtype] = min(_seconds(x) for _ in range(5))
+    return seconds[torch.float32] / seconds[torch.bfloat16]
+
+
+def _seconds(x: Tensor) -> float:
+    start = time.perf_counter()
+    for _ in range(5):
+        x @ x
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+    return time.perf_counter() - start
+
+
+def products_in(kind: str, device: torch.device) -> AbstractContextManager[Any]:
+    """The context in which losses are computed: weights stay in float32, and products take a bfloat16 copy of them."""
+    return torch.autocast(device.type, torch.bfloat16) if kind == "bf16" else contextlib.nullcontext()
+
+
+def try_compiled(model: nn.Module, first: Callable[[], Any]) -> Any:
+    """Compile the model in place and return first(); where that fails, one warning, and the same without compiling."""
+    model.compile()
+    try:
+        return first()
+    except Exception as error:
+        model._compiled_call_impl = None
+        torch._dynamo.reset()
+        said = str(error).strip().splitlines()
+        warnings.warn(f"torch.compile does not work here, so the run goes on without it ({said[0]})", stacklevel=2)
+        return first()

@@ -1,0 +1,88 @@
+"""Objectives of an encoder-decoder: a target for a source, where the source may be what is left of a text."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from course_lib.models.t5 import shift_right
+
+
+def seq2seq(
+    model: nn.Module,
+    batch: tuple[Int[Tensor, "batch source"], Int[Tensor, "batch target"]],
+    start_id: int = 0,
+    pad_id: int | None = None,
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy, in nats a token, of each token of the target given the source and the ones before it.
+
+    A target of -100 does not count. start_id: what the decoder reads first. pad_id: fills short sources up, if any.
+    Source: Raffel et al. 2020, section 2.1; teacher forcing.
+    """
+    source, targets = batch
+    logits = model(source, shift_right(targets, start_id), None if pad_id is None else source != pad_id)
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def span_corruption(
+    ids: Int[Tensor, "batch tokens"],
+    generator: torch.Generator,
+    sentinels: Sequence[int],
+    rate: float = 0.15,
+    mean_length: float = 3.0,
+) -> tuple[Int[Tensor, "batch source"], Int[Tensor, "batch target"]]:
+    """(inputs, targets): spans of each text go missing, and are to be written down by who reads the rest.
+
+    In the inputs each span is one sentinel; in the targets each sentinel is followed by its span, and one more ends
+    them. Sentinels are token ids that no text holds, used in their order. Of n tokens round(rate n) are missing, in
+    round(that / mean_length) spans, but at least one in one: so all rows come out equally long. All ways to cut the
+    missing tokens into spans, and to place these without two that touch, are equally likely.
+    The generator is on the device of `ids`. Raises ValueError for texts of fewer than two tokens, a rate that leaves
+    nothing or a mean_length below 1, spans that have to touch, too few sentinels, and for a text that holds one.
+    Source: Raffel et al. 2020, section 3.1.4 and figure 2; spans, section 3.3.4.
+    """
+    n_missing, n_spans = _how_many(ids.shape[1], rate, mean_length)
+    if len(sentinels) <= n_spans:
+        raise ValueError(f"{n_spans} spans and the end take {n_spans + 1} sentinels, but there are {len(sentinels)}")
+    marks = torch.tensor(sentinels, dtype=ids.dtype, device=ids.device)
+    if torch.isin(ids, marks).any():
+        raise ValueError("a text holds a sentinel, and could not be told from a gap; use ids that no text holds")
+
+    # Spans are told apart by how many tokens are kept before each, and by how many are missing until it ends.
+    kept = _choose(n_spans, ids.shape[1] - n_missing + 1, ids, generator)
+    ends = F.pad(1 + _choose(n_spans - 1, n_missing - 1, ids, generator), (0, 1), value=n_missing)
+    begins = F.pad(ends[:, :-1], (1, 0))
+    none = F.pad(torch.zeros_like(ids), (0, 1))  # with a place behind the text, where its last span may end
+    first = none.scatter(1, kept + begins, 1)[:, :-1]
+    missing = (first - none.scatter(1, kept + ends, 1)[:, :-1]).cumsum(1).bool()
+
+    mark = marks[(first.cumsum(1) - 1).clamp(min=0)]
+    first = first.bool()
+    inputs = torch.where(first, mark, ids)[first | ~missing].view(len(ids), -1)
+    targets = torch.stack((mark, ids), dim=-1)[torch.stack((first, missing), dim=-1)].view(len(ids), -1)
+    return inputs, torch.cat((targets, marks[n_spans].expand(len(ids), 1)), dim=1)
+
+
+def _how_many(n: int, rate: float, mean_length: float) -> tuple[int, int]:
+    """Missing tokens, and spans, in a text of n tokens."""
+    if n < 2 or not 0 < rate < 1 or mean_length < 1:
+        raise ValueError(
+            f"nothing can go missing from {n} tokens at rate={rate} in spans of mean_length={mean_length}; use two "
+            "tokens or more, a rate between 0 and 1, and a mean_length of 1 or more"
+        )
+    n_missing = min(max(round(rate * n), 1), n - 1)
+    n_spans = max(round(n_missing / mean_length), 1)
+    if n_spans > n - n_missing + 1:
+        raise ValueError(
+            f"{n_missing} of {n} tokens cannot go missing in {n_spans} spans without two that touch; "
+            "lower the rate or raise the mean_length"
+        )
+    return n_missing, n_spans
+
+
+def _choose(k: int, n: int, like: Tensor, generator: torch.Generator) -> Int[Tensor, "batch k"]:
+    """k different numbers below n in rising order, for each row."""
+    draw = torch.rand(len(like), n, generator=generator, device=like.device)
+    return draw.topk(k, dim=1).indices.sort(dim=1).values

@@ -1,0 +1,311 @@
+"""A run that was stopped, killed or cut off goes on as if it had never stopped: to the bit."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from course_lib.data.loader import Loader, Windows
+from course_lib.models import GPT, GPTConfig
+from course_lib.train import CheckpointError, Folder, TrainConfig, checkpoint, metrics, next_token, train
+from course_lib.train.losses import cross_entropy
+
+TEXT = torch.randint(7, (2000,), generator=torch.Generator().manual_seed(0))
+LOADER = Loader(Windows(TEXT, 8), batch_size=10, seed=3)  # 249 windows: an epoch ends within 25 steps
+
+
+class Noisy(GPT):
+    """A model that uses torch's own generator, as dropout does."""
+
+    def forward(self, ids):
+        return super().forward(ids) + 0.1 * torch.randn(())
+
+
+def drawn(generator):
+    return TEXT[torch.randint(1900, (10, 1), generator=generator) + torch.arange(9)]
+
+
+def config(**changes):
+    return TrainConfig(**{"steps": 40, "lr": 1e-2, "warmup": 5, "weight_decay": 0.1, **changes})
+
+
+def model(seed=0, **changes):
+    torch.manual_seed(seed)
+    return Noisy(GPTConfig(**{"vocab_size": 7, "context": 8, "d_model": 8, "n_layers": 1, "n_heads": 2} | changes))
+
+
+def run(folder, batches=LOADER, settings=None, stop_after=None, seed=0, **options):
+    """Train, perhaps with an accident after some steps, and give the weights and what was noted."""
+    net, calls = model(seed), []
+
+    def loss(net, batch):
+        calls.append(1)
+        if stop_after is not None and len(calls) > stop_after:
+            raise RuntimeError("power cut")
+        return next_token(net, batch)
+
+    train(net, batches, loss, settings or config(), folder=Folder(folder, every=7, **options))
+    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in metrics.read(folder / "metrics.jsonl")]
+    return net.state_dict(), lines
+
+
+def same(one, other):
+    assert one[1] == other[1]
+    assert one[0].keys() == other[0].keys()
+    for name in one[0]:
+        assert torch.equal(one[0][name], other[0][name]), name
+
+
+@pytest.mark.parametrize("batches", [LOADER, drawn], ids=["loader", "generator"])
+@pytest.mark.parametrize(
+    "settings",
+    [config(), config(optimizer="muon", schedule="wsd"), config(accumulate=3), config(precision="bf16")],
+    ids=["adamw", "muon", "accumulate", "bf16"],
+)
+@pytest.mark.parametrize("cut", [0, 7, 26])
+def test_resumed_is_uninterrupted(tmp_path, batches, settings, cut):
+    whole = run(tmp_path / "whole", batches, settings)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "cut", batches, settings, stop_after=cut * settings.accumulate)
+    # Another start, and another state of torch's generator: both have to come from the checkpoint, where there is one.
+    same(run(tmp_path / "cut", batches, settings, seed=5 if cut >= 7 else 0, resume=True), whole)
+    assert checkpoint.steps(tmp_path / "cut" / "checkpoints") == [35, 40]
+
+
+def test_what_would_differ_without_the_optimizers_state(tmp_path):
+    """The control of the test above: with the weights alone, the numbers come out different."""
+    whole = run(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "cut", stop_after=26)
+    load = checkpoint.load
+
+    def forgetful(folder, model, optimizers, generator):
+        state = load(folder, model, optimizers, generator)
+        for optimizer in optimizers:
+            optimizer.state.clear()
+        return state
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "load", forgetful)
+        forgotten = run(tmp_path / "cut", resume=True)
+    assert not torch.equal(forgotten[0]["head.weight"], whole[0]["head.weight"])
+
+
+def test_a_finished_run_is_only_read(tmp_path):
+    whole = run(tmp_path)
+    again = run(tmp_path, stop_after=0, seed=4, resume=True)  # the loss is never asked for
+    same(again, whole)
+
+
+PROGRAM = """
+import sys, time
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from test_resume import *
+net = model()
+def slow(net, batch):
+    time.sleep(0.01)
+    print("step", flush=True)
+    return next_token(net, batch)
+train(net, LOADER, slow, config(), "demo", Folder(Path({folder!r}), resume=True, every=2))
+"""
+
+
+def start(folder):
+    program = PROGRAM.format(tests=str(Path(__file__).parent), folder=str(folder))
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def read_steps(process, n):
+    for line in process.stdout:
+        n -= line == "step\n"
+        if not n:
+            return
+
+
+def test_sigkill_at_any_moment(tmp_path):
+    whole = run(tmp_path / "whole")
+    folder, moments = tmp_path / "killed", random.Random(1)
+    for _ in range(4):
+        process = start(folder)
+        read_steps(process, 6)
+        time.sleep(moments.uniform(0, 0.06))  # also in the middle of writing a checkpoint, which takes a third of it
+        process.kill()
+        process.communicate()
+    assert 0 < checkpoint.steps(folder / "checkpoints")[-1] < 40
+    process = start(folder)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "goes on from step" in out
+    net = model(seed=8)
+    train(net, LOADER, next_token, config(), folder=Folder(folder, resume=True, every=2))
+    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in metrics.read(folder / "metrics.jsonl")]
+    same((net.state_dict(), lines), whole)
+    assert not list((folder / "checkpoints").glob(".*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path, number):
+    process = start(tmp_path / "run")
+    read_steps(process, 5)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "stopped after" in out
+    assert "to go on, run the same command with --resume" in out
+    done = checkpoint.steps(tmp_path / "run" / "checkpoints")[-1]
+    assert f"stopped after {done} of 40 steps" in out
+
+
+def test_resume_without_a_checkpoint_says_so(tmp_path, capsys):
+    whole = run(tmp_path / "whole")
+    same(run(tmp_path / "new", resume=True), whole)
+    assert "no checkpoint in" in capsys.readouterr().out
+
+
+def test_a_used_folder_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("do not lose me")
+    with pytest.raises(CheckpointError, match="is in use already; to go on there, run the same command with --resume"):
+        run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="is a file"):
+        run(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        ({"d_model": 12}, config(), r"its model has blocks\.0\..* = \[.*\], this one \[.*\]"),
+        ({"norm_eps": 0.1}, config(), "its settings has norm_eps = 1e-05, this one 0.1"),
+        ({}, config(lr=2e-2), "its config has lr = 0.01, this one 0.02"),
+        ({}, config(seed=1), "its config has seed = 0, this one 1"),
+    ],
+)
+def test_another_run_is_refused(tmp_path, change, settings, message):
+    run(tmp_path)
+    before = (tmp_path / "run.json").read_text()
+    with pytest.raises(CheckpointError, match=message):
+        train(model(**change), LOADER, next_token, settings, folder=Folder(tmp_path, resume=True))
+    assert (tmp_path / "run.json").read_text() == before
+
+
+def test_more_steps_may_be_asked_for(tmp_path, capsys):
+    constant = config(schedule="constant")
+    longer = config(schedule="constant", steps=50)
+    whole = run(tmp_path / "whole", settings=longer)
+    run(tmp_path / "more", settings=constant)
+    same(run(tmp_path / "more", settings=longer, resume=True), whole)
+    assert "planned for 40 steps, now 50" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "state"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_works(tmp_path, damage):
+    whole = run(tmp_path)
+    newest = tmp_path / "checkpoints" / "step-00000040"
+    tensors = next(newest.glob("*.distcp"))
+    if damage == "cut":
+        tensors.write_bytes(tensors.read_bytes()[:100])
+    elif damage == "gone":
+        tensors.unlink()
+    else:
+        (newest / "state.json").write_text("{")
+    with pytest.raises(
+        CheckpointError, match=r"step-00000040 cannot be read .*remove that folder to go on from step 35"
+    ):
+        run(tmp_path, resume=True)
+    for file in newest.rglob("*"):
+        file.unlink()
+    newest.rmdir()
+    same(run(tmp_path, resume=True), whole)
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole")
+    calls = []
+
+    def full(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return save(*args, **kwargs)
+
+    save = checkpoint.dcp.save
+    monkeypatch.setattr(checkpoint.dcp, "save", full)
+    with pytest.raises(CheckpointError, match=r"step 21 could not be saved .*No space left.*make room"):
+        run(tmp_path / "full")
+    assert checkpoint.steps(tmp_path / "full" / "checkpoints") == [7, 14]
+    assert not list((tmp_path / "full" / "checkpoints").glob(".*"))
+    same(run(tmp_path / "full", resume=True, seed=2), whole)
+
+
+def test_a_half_written_checkpoint_is_none(tmp_path):
+    run(tmp_path)
+    newest = tmp_path / "checkpoints" / "step-00000040"
+    newest.rename(newest.with_name(".step-00000040.partial"))
+    assert checkpoint.steps(tmp_path / "checkpoints") == [35]
+
+
+def test_metrics_are_lines_of_json_and_say_what_was_measured(tmp_path):
+    net = model()
+    history = train(
+        net,
+        LOADER,
+        next_token,
+        config(),
+        folder=Folder(tmp_path),
+        validate=lambda: {"validation": float(net.training)},
+        validate_every=20,
+    )
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(40))
+    assert [line["loss"] for line in steps] == history.loss
+    assert {line["targets"] for line in steps} == {80}
+    assert [(line["step"], line["validation"]) for line in lines if "validation" in line] == [(19, 0.0), (39, 0.0)]
+    assert net.training
+
+
+def test_gradients_of_several_batches_are_those_of_one():
+    """Divided by all targets of the step, however unevenly they lie; a mean of means would be another number."""
+    torch.manual_seed(0)
+    ids = torch.randint(7, (6, 9))
+    targets = ids.clone()
+    targets[:2, 3:] = -100  # the first batch has few targets
+
+    def loss(net, batch):
+        return cross_entropy(net(ids[batch][:, :-1]), targets[batch][:, 1:])
+
+    results = []
+    for size in (6, 2, 3):
+        torch.manual_seed(1)
+        net = GPT(GPTConfig(7, context=8, d_model=8, n_layers=1, n_heads=2)).double()
+        parts = iter(torch.arange(6).split(size))
+        gradients = []
+
+        def look(optimizer, args, kwargs, net=net, gradients=gradients):
+            gradients.extend(p.grad.flatten() for p in net.parameters())
+
+        hook = register_optimizer_step_pre_hook(look)
+        history = train(net, lambda g, parts=parts: next(parts), loss, config(steps=1, accumulate=6 // size, warmup=0))
+        hook.remove()
+        results.append((history.loss, torch.cat(gradients)))
+    for losses, gradient in results[1:]:
+        assert losses == pytest.approx(results[0][0], rel=1e-12)
+        torch.testing.assert_close(gradient, results[0][1], rtol=1e-9, atol=1e-12)
+
+
+def test_data_that_ends_is_said(tmp_path):
+    with pytest.raises(ValueError, match="the data ended at step 25"):
+        train(model(), Loader(Windows(TEXT, 8), 10, epochs=1), next_token, config(accumulate=1, steps=40))
