@@ -58,13 +58,13 @@ class Tokenizer:
 
         Raises ValueError for half a surrogate pair, which is no text.
         """
-        found = [np.empty(0, np.uint32)]
+        ids: list[int] = []
         for part in set_apart(text, self.bpe.special_ids if special else {}, self.bpe.alphabet):
-            if isinstance(part, str):
-                found.append(self._engine.encode_to_numpy(part, disallowed_special=()))
+            if isinstance(part, int):
+                ids.append(part)
             else:
-                found.append(np.array([part], np.uint32))
-        return torch.from_numpy(np.concatenate(found).astype(np.int64))
+                ids += self._engine.encode_ordinary(part)
+        return torch.from_numpy(np.array(ids, dtype=np.int64))  # in half the time that torch takes for a list
 
     def decode(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> str:
         """The text of some tokens, with U+FFFD where their bytes are no text. Raises ValueError for an unknown id."""

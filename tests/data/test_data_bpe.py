@@ -164,6 +164,14 @@ def test_gpt2s_vocabulary_gives_gpt2s_ids(text):
     assert gpt2().decode(ids) == text
 
 
+@settings(deadline=None)
+@given(data=st.binary(max_size=40))
+def test_gpt2s_vocabulary_takes_any_bytes(data):
+    ids = gpt2_fast().encode(data)
+    assert gpt2().encode(data) == ids.tolist()
+    assert gpt2_fast().decode_bytes(ids) == data
+
+
 @functools.cache
 def gpt2_fast():
     return Tokenizer(gpt2())

@@ -1,0 +1,87 @@
+"""Times contestants in turns, so that a busy machine troubles all alike; prints ratios with their spread."""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What each round took: `wall` on the clock, `cpu` in all threads of this process, in seconds."""
+
+    wall: dict[str, list[float]]
+    cpu: dict[str, list[float]]
+
+    def speed(self, name: str, peer: str) -> tuple[float, float, float]:
+        """How many times as fast as the peer: lower quartile, median, upper quartile of the ratios within a round."""
+        ratios = [theirs / mine for mine, theirs in zip(self.wall[name], self.wall[peer], strict=True)]
+        if len(ratios) == 1:
+            return ratios[0], ratios[0], ratios[0]
+        low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        return low, median, high
+
+
+def side_by_side(contestants: Mapping[str, Callable[[], object]], rounds: int = 7) -> Timings:
+    """Call every contestant once in every round, after one call that does not count; each round begins with another.
+
+    The contestants are to do the same work: check that before, not while the clock runs.
+    Raises ValueError for no contestants or no rounds.
+    """
+    if not contestants or rounds < 1:
+        raise ValueError(f"{len(contestants)} contestants and {rounds} rounds make no comparison")
+    names = list(contestants)
+    timings = Timings({name: [] for name in names}, {name: [] for name in names})
+    for name in names:
+        contestants[name]()
+    for turn in range(rounds):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            gc.collect()  # nobody pays for what the one before left behind
+            wall, cpu = time.perf_counter(), time.process_time()
+            contestants[name]()
+            timings.wall[name].append(time.perf_counter() - wall)
+            timings.cpu[name].append(time.process_time() - cpu)
+    return timings
+
+
+def table(title: str, timings: Timings, peer: str, amount: float, unit: str) -> str:
+    """Lines of text: for each contestant medians, `amount` of `unit` a second, and its speed against the peer's."""
+    lines = [title, f"{'':28} {'wall s':>9} {'CPU s':>9} {unit + '/s':>10}   times as fast as {peer} (quartiles)"]
+    for name in timings.wall:
+        wall, cpu = statistics.median(timings.wall[name]), statistics.median(timings.cpu[name])
+        low, median, high = timings.speed(name, peer)
+        lines.append(f"{name:28} {wall:9.3f} {cpu:9.3f} {amount / wall:10.3f}   {median:.2f} ({low:.2f} .. {high:.2f})")
+    return "\n".join(lines)
+
+
+def record(timings: Timings, peer: str, amount: float, unit: str) -> dict[str, Any]:
+    """The same, with every single time, for a JSON file."""
+    speeds = {name: timings.speed(name, peer) for name in timings.wall}
+    return {"amount": amount, "unit": unit, "peer": peer, "speed_quartiles": speeds, **asdict(timings)}
+
+
+def machine(packages: Sequence[str]) -> dict[str, Any]:
+    """Where and with what the times were taken; `load` is how many processes wanted to run in the last minute."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
