@@ -104,6 +104,10 @@ def test_a_corrupted_chain_says_nothing():
     world = ArithmeticChains(5, 3)
     batch = world.sample(40_000, rng())
     answer = world.answer(batch, "corrupted", rng(1))
+    numbers = itertools.product(range(5), repeat=2)
+    assert drawn_as_listed(
+        [tuple(row) for row in answer[:, :2].tolist()], [(Fraction(1, 25), pair) for pair in numbers]
+    )
     for step in range(2):
         assert near(answer[:, step] == batch.states[:, step], 1 / 5)
         assert near(answer[:, step] == answer[:, 2], 1 / 5)

@@ -31,7 +31,8 @@ class FewShotLabels:
     With probability `p_fresh` a row has labels of its own, drawn anew: they can only be read off the row. Otherwise
     every symbol has its lasting label (from `seed`), which a model can store in its weights. `shots` of the examples
     hold the query's symbol (a "bursty" row if any does); the others are different symbols, each once. Symbols from
-    n_symbols on are held out: `sample` draws them only when asked, and their labels are always fresh.
+    n_symbols on are held out: `sample` draws them only when asked, and their labels are always fresh. (A model
+    that trains one embedding a symbol has none for these; give the symbols fixed random vectors.)
     Raises ValueError where there are more examples than symbols, or more shots than examples.
     Source: Chan et al. 2022, "Data Distributional Properties Drive Emergent In-Context Learning in Transformers".
     """
@@ -113,10 +114,9 @@ class FewShotLabels:
         """The exact probabilities of the query's labels, for whoever knows the world and reads the examples."""
         known = (batch.symbols < self.n_symbols).all(1)
         as_ever = self.lasting[batch.symbols.clamp(max=self.n_symbols - 1)] == batch.labels
-        # Each different symbol counts once: a repeated one tells nothing new about whether the row is fresh.
-        repeated = (batch.symbols[:, :, None] == batch.symbols[:, None, :]).tril(-1).any(2)
+        # The only symbol that may be there twice is the query's; its label is then read off, and this does not matter.
         is_lasting = (1 - self.p_fresh) * (as_ever.all(1) & known).double()
-        is_fresh = torch.where(known, self.p_fresh, 1.0) * self.n_labels ** -(~repeated).sum(1).double()
+        is_fresh = torch.where(known, self.p_fresh, 1.0) * float(self.n_labels) ** -self.n_examples
         p_lasting = (is_lasting / (is_lasting + is_fresh)).nan_to_num(0)[:, None]
         guess = torch.full((1, self.n_labels), 1 / self.n_labels, dtype=torch.float64)
         remembered = one_hot(self.lasting[batch.query.clamp(max=self.n_symbols - 1)], self.n_labels)
