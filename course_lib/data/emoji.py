@@ -69,7 +69,7 @@ def load(size: int = 32) -> Emoji:
 
         return {"pictures": draw(VENDORS, hexcodes, size)}
 
-    arrays = prepared(f"emoji-pictures-{size}", [*_sources(), size], build)
+    arrays = prepared(f"emoji-pictures-{size}", _sources(), build)
     return Emoji(concepts(), torch.from_numpy(arrays["pictures"]))
 
 

@@ -139,7 +139,9 @@ def _need_room(it: Entry) -> None:
     """Refuse early, with the numbers, what cannot fit: the archive twice, since pip copies it into place."""
     need, free = 2 * it.bytes, shutil.disk_usage(cache()).free
     if free < need:
-        raise DataError(f"{no_room(it.name, 'fetch')} ({need / 1e6:.0f} MB are needed in {cache()}, {free / 1e6:.0f} MB are free)")
+        raise DataError(
+            f"{no_room(it.name, 'fetch')} ({need / 1e6:.0f} MB are needed in {cache()}, {free / 1e6:.0f} MB are free)"
+        )
 
 
 def _verify(it: Entry, archive: Path) -> None:

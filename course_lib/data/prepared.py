@@ -29,7 +29,7 @@ def prepared(name: str, made_from: Iterable[object], build: Callable[[], Arrays]
     again, and one printed sentence says so.
     Raises DataError when the file cannot be written, ValueError for arrays of Python objects, and what `build` raises.
     """
-    path = _path(name, made_from)
+    path = path_of(name, made_from)
     arrays = _read(path)
     if arrays is not None:  # no lock, so that a cache that others filled may be read-only
         return arrays
@@ -47,7 +47,8 @@ def prepared(name: str, made_from: Iterable[object], build: Callable[[], Arrays]
     return arrays
 
 
-def _path(name: str, made_from: Iterable[object]) -> Path:
+def path_of(name: str, made_from: Iterable[object]) -> Path:
+    """The file of `prepared` for the same name and sources, whether it exists or not: what to copy elsewhere."""
     digest = hashlib.sha256("\n".join(map(repr, made_from)).encode()).hexdigest()
     return cache() / f"{name}-{digest[:8]}.npz"
 

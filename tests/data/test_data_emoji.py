@@ -11,7 +11,7 @@ import sys
 import pytest
 import torch
 
-from course_lib.data import DataError, emoji, emoji_sources, registry
+from course_lib.data import DataError, emoji, emoji_sources, prepared, registry
 from course_lib.data.emoji_split import VENDORS
 
 
@@ -122,8 +122,8 @@ def test_sizes():
 def copied(everything, tmp_path):
     """A copy of the prepared files, nothing else."""
     (tmp_path / "copied").mkdir()
-    for file in registry.cache().glob("emoji-*.npz"):
-        shutil.copy(file, tmp_path / "copied")
+    for name in ("emoji-names", "emoji-pictures-32"):
+        shutil.copy(prepared.path_of(name, emoji._sources()), tmp_path / "copied")
     return tmp_path / "copied"
 
 

@@ -40,7 +40,7 @@ def test_built_once_then_read(cache):
 
 
 def test_another_source_is_another_file(cache):
-    sources = [["abc", 32], ["abc", 64], ["abd", 32], ["abc32"], ["abc", "32"], []]
+    sources = [["abc", 32], ["abc", 64], ["abd", 32], ["abc32"], ["abc", "32"], [], [1, 23], [12, 3]]
     for number, source in enumerate(sources):
         prepared("toy", source, lambda number=number: {"number": np.array(number)})
     assert [int(prepared("toy", source, never)["number"]) for source in sources] == list(range(len(sources)))
@@ -79,6 +79,16 @@ def test_damage_anywhere_is_noticed(cache, capsys):
         same(prepared("toy", [], lambda: ARRAYS))
         assert "damaged" in capsys.readouterr().out
         same(prepared("toy", [], never))
+
+
+def test_arrays_under_each_others_names_are_damage(cache):
+    prepared("toy", [], lambda: {"a": np.arange(3), "b": np.arange(4)})
+    (path,) = files(cache)
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["a"], arrays["b"] = arrays["b"], arrays["a"]
+    np.savez(path, **arrays)
+    same(prepared("toy", [], lambda: ARRAYS))
 
 
 def test_a_pickle_is_never_opened(cache):
