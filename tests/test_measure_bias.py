@@ -69,6 +69,16 @@ def test_what_is_true_of_every_test(seed, n, scale):
     assert p + back >= 1 + 1 / ways - 1e-9  # the division itself is counted on both sides
 
 
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32), order=st.permutations(range(4)))
+def test_the_same_sum_in_another_order_is_the_same(seed, order):
+    """The same words on both sides: every division has its mirror image, with no difference at all in its middle."""
+    x, a, b = draw(seed, 4, 3, 3)
+    _, p = naive(x, x[order], a, b)
+    assert p > 0.5
+    assert weat_p_value(x, x[order], a, b) == pytest.approx(p, abs=1e-12)
+
+
 def test_words_that_could_not_be_further_apart():
     a, b = torch.tensor([[1.0, 0]]), torch.tensor([[-1.0, 0]])
     x, y = a.repeat(4, 1), b.repeat(4, 1)
@@ -86,7 +96,10 @@ def test_p_is_uniform_where_there_is_no_difference():
 
 
 def test_random_divisions_agree_with_all(monkeypatch):
-    sets = draw(0, 9, 9, 4, 4)
+    x, y, a, b = draw(0, 9, 9, 4, 4)
+    # With associations that are all well above 0, a sum over one word more or less is another sum.
+    sets = x + 3, y + 3, a + 3, b - 3
+    assert association(sets[0], sets[2], sets[3]).min() > 1
     exact, draws = weat_p_value(*sets), 20_000
     monkeypatch.setattr(bias, "_EXACT", 0)
     sampled = weat_p_value(*sets, draws=draws)

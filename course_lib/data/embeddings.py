@@ -112,7 +112,8 @@ def glove() -> Embeddings:
         words = parquet.read_table(fetch("glove-6b-50d") / "glove_6B_index.parquet")["index"].to_pylist()
         return {"words": np.frombuffer("\n".join(words).encode(), np.uint8)}
 
-    words = prepared("glove-words", [entry("glove-6b-50d").sha256], build)["words"].tobytes().decode().split("\n")
+    made_from = ["one word a line, in UTF-8", entry("glove-6b-50d").sha256]
+    words = prepared("glove-words", made_from, build)["words"].tobytes().decode().split("\n")
     vectors = np.load(fetch("glove-6b-50d") / "glove_6B_50d_emb.npy", allow_pickle=False)
     return Embeddings(tuple(words), torch.from_numpy(vectors))
 

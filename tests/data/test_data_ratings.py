@@ -1,6 +1,7 @@
 """Ratings and preferences: the authors' own means, naive loops over people, and the split."""
 
 import collections
+import hashlib
 import itertools
 import statistics
 
@@ -125,6 +126,14 @@ def test_a_split_loses_nothing(items, test):
     assert set(held_out) <= set(split(items, by=str, test=1.0)[1]) == set(items)
     assert split(items, by=str, test=0.0)[1] == []
     assert set(split(items, by=str, test=test / 2)[1]) <= set(held_out)
+
+
+def test_the_side_is_given_by_the_key_alone_for_ever():
+    """The first twelve hexadecimal digits of the key's SHA-256, as a fraction, are below the share for testing."""
+    items = [(number, key) for number in range(3) for key in "abcdefghij"]
+    below = {key for key in "abcdefghij" if hashlib.sha256(key.encode()).hexdigest()[:12] < "8" + "0" * 11}
+    assert 0 < len(below) < 10
+    assert split(items, by=lambda item: item[1], test=0.5)[1] == [item for item in items if item[1] in below]
 
 
 def test_a_share_of_the_split_is_a_share():
