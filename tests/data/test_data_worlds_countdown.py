@@ -68,6 +68,21 @@ def test_the_verifier_agrees_with_a_program_that_reads():
         assert verdict == right
 
 
+def test_nothing_but_an_operation_passes_for_one():
+    world = Countdown()
+    batch = world.sample(400, rng())
+    times = batch.solution[:, 1] == world.equals - 1
+    assert times.sum() > 50
+    for token in set(range(world.vocab_size)) - {world.equals - 1}:
+        forged = batch.solution.clone()
+        forged[times, 1] = token
+        passed = world.verify(batch, forged)[times]
+        if token > world.largest and token < world.equals:  # another operation: right where it gives the same value
+            assert not passed.all()
+        else:
+            assert not passed.any()
+
+
 @pytest.mark.parametrize("world", WORLDS, ids=str)
 def test_held_out_problems_never_come_unasked(world):
     def problems(held_out):

@@ -183,6 +183,17 @@ def test_held_out_symbols_never_come_unasked():
     assert torch.allclose(unseen.bayes(unseen.sample(50, rng(), held_out=True)), torch.tensor(1 / 8).double())
 
 
+def test_labels_that_contradict_the_world_count_as_fresh():
+    world = FewShotLabels(p_fresh=0.0)
+    batch = world.sample(50, rng())
+    flipped = batch._replace(labels=(batch.labels + 1) % 8)
+    assert torch.equal(world.bayes(flipped).argmax(1), (batch.target + 1) % 8)
+    unseen = dataclasses.replace(world, shots=0)
+    batch = unseen.sample(50, rng())
+    assert torch.equal(unseen.bayes(batch).argmax(1), batch.target)
+    assert (unseen.bayes(batch._replace(labels=(batch.labels + 1) % 8)) == 1 / 8).all()
+
+
 def test_lasting_labels_are_balanced_and_the_worlds_own():
     counts = FewShotLabels(n_symbols=50, n_labels=8).lasting.bincount()
     assert counts.max() - counts.min() <= 1
