@@ -180,21 +180,33 @@ def test_damaged_pictures_are_drawn_again(everything, copied, monkeypatch, capsy
     assert capsys.readouterr().out == f"The prepared file {file} is damaged; making it again.\n"
 
 
-def test_random_captions(everything, index):
+@pytest.mark.parametrize("name_only", [0.7, 0.0])
+def test_random_captions(everything, index, name_only):
     dog = everything.concepts[index["dog face"]]
-    captions = [emoji.random_caption(dog, torch.Generator().manual_seed(seed)) for seed in range(2000)]
-    assert captions[:50] == [emoji.random_caption(dog, torch.Generator().manual_seed(seed)) for seed in range(50)]
-    kinds = collections.Counter()
+
+    def draw(n):
+        generator = torch.Generator().manual_seed(0)
+        return [emoji.random_caption(dog, generator, name_only) for _ in range(n)]
+
+    captions = draw(1000)
+    assert captions[:50] == draw(50)
+    kinds, lengths = collections.Counter(), set()
     for caption in captions:
         words = caption.split(", ")
         named = words[0] == dog.name
         rest = words[named:]
         kinds["name" if not rest else "both" if named else "keywords"] += 1
-        assert len(set(rest)) == len(rest) <= 5
+        lengths.add(len(rest))
+        assert len(set(rest)) == len(rest)
         assert set(rest) <= set(dog.keywords)
-    for kind, share in {"name": 0.7, "both": 0.15, "keywords": 0.15}.items():
-        assert abs(kinds[kind] - 2000 * share) < 5 * (2000 * share * (1 - share)) ** 0.5, kinds  # 5 standard errors
+    assert lengths == {1, 2, 3, 4, 5} | ({0} if name_only else set())
+    for kind, share in {"name": name_only, "both": (1 - name_only) / 2, "keywords": (1 - name_only) / 2}.items():
+        deviation = (1000 * share * (1 - share)) ** 0.5
+        assert abs(kinds[kind] - 1000 * share) <= 5 * deviation, kinds  # 5 standard deviations of a count
     assert {word for caption in captions for word in caption.split(", ")} == {dog.name, *dog.keywords}
+
+
+def test_a_caption_without_keywords():
     bare = emoji.Concept("0", "a name", (), "", "", "")
     generator = torch.Generator().manual_seed(0)
     assert {emoji.random_caption(bare, generator, name_only=0.0) for _ in range(20)} == {"a name"}
