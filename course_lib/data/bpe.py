@@ -102,14 +102,14 @@ class BPE:
         """The text of some tokens, with U+FFFD where their bytes are no text, as for half a character."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write a small JSON file. `load` reads it."""
-        write_text(path, json.dumps(asdict(self) | {"alphabet": list(self.alphabet)}))
+        write_text(Path(path), json.dumps(asdict(self) | {"alphabet": list(self.alphabet)}))
 
     @classmethod
-    def load(cls, path: Path) -> BPE:
+    def load(cls, path: str | Path) -> BPE:
         """What `save` wrote. Raises DataError for any other file."""
-        fields = read_json(path)
+        fields = read_json(Path(path))
         try:
             merges = tuple((int(left), int(right)) for left, right in fields["merges"])
             return cls(merges, tuple(fields["special"]), fields["pattern"], bytes(fields["alphabet"]))

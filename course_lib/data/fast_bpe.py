@@ -74,18 +74,18 @@ class Tokenizer:
         """The exact bytes of some tokens. Raises ValueError for an unknown id."""
         return self.bpe.decode_bytes(ids)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which `tokenizers` and `transformers` open."""
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         if END in self.bpe.special:
             config["eos_token"] = END
-        write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
-        write_text(folder / "tokenizer.json", to_hf(self.bpe).to_str() + "\n")
+        write_text(Path(folder) / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
+        write_text(Path(folder) / "tokenizer.json", to_hf(self.bpe).to_str() + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> Tokenizer:
+    def load(cls, folder: str | Path) -> Tokenizer:
         """The tokenizer that `save` wrote. Raises DataError for a file of another kind, or a damaged one."""
-        path = folder / "tokenizer.json"
+        path = Path(folder) / "tokenizer.json"
         fields = read_json(path)
         try:
             return cls(from_hf(tokenizers.Tokenizer.from_str(json.dumps(fields))))

@@ -21,6 +21,7 @@ PATTERN = "|".join(
         r"\s",
     ]
 )
+# Those of GPT-2 (Radford et al. 2019, in the published code), with which tiktoken fails on a million spaces in a row.
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 

@@ -238,7 +238,7 @@ def test_saved_and_loaded_by_everyone(tmp_path):
     theirs.pad_token = END
     assert theirs(["a", text], padding=True, truncation=True, max_length=5)["input_ids"][0] == [97] + [1000] * 4
     theirs.save_pretrained(tmp_path / "again")  # what transformers writes of it is still the same tokenizer
-    assert Tokenizer.load(tmp_path / "again").bpe == fast.bpe
+    assert Tokenizer.load(str(tmp_path / "again")).bpe == fast.bpe
 
 
 @pytest.fixture
@@ -339,8 +339,9 @@ def test_training_that_cannot_be(train):
     assert train("abab", 9999, ()).vocab_size == 258  # one text is no list of letters
 
 
-@pytest.mark.parametrize("tokenizer", [trained(300, (END,)), trained(300, (END,)).bpe], ids=["fast", "readable"])
-def test_what_is_no_text_and_no_token(tokenizer):
+@pytest.mark.parametrize("readable", [False, True])
+def test_what_is_no_text_and_no_token(readable):
+    tokenizer = trained(300, (END,)).bpe if readable else trained(300, (END,))
     with pytest.raises(ValueError, match=r"character 2, '\\udc80', is half a surrogate pair, which is no text"):
         tokenizer.encode("ab\udc80")
     for strange in (-100, -1, 300, 10**12):
