@@ -4,7 +4,7 @@ from course_lib.train.checkpoint import CheckpointError
 from course_lib.train.config import TrainConfig
 from course_lib.train.folder import Folder
 from course_lib.train.loop import History, TrainingDiverged, train
-from course_lib.train.losses import Loss, next_token
+from course_lib.train.losses import Loss, contrastive, masked_token, masked_tokens, next_token
 
 __all__ = [
     "CheckpointError",
@@ -13,6 +13,9 @@ __all__ = [
     "Loss",
     "TrainConfig",
     "TrainingDiverged",
+    "contrastive",
+    "masked_token",
+    "masked_tokens",
     "next_token",
     "train",
 ]

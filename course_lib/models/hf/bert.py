@@ -1,6 +1,6 @@
 """BERT, as transformers writes it, with and without its head for masked tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from course_lib.models.bert import Bert, BertConfig
@@ -18,11 +18,10 @@ def _without_unread(hf: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in hf.items() if name not in UNREAD}
 
 
-def _detect(names: Iterable[str]) -> dict[str, Any]:
-    names = list(names)
+def _detect(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "head": "mlm" if any(name.startswith("cls.predictions.") for name in names) else "none",
-        "pooler": any(name.endswith("pooler.dense.weight") for name in names),
+        "head": "mlm" if any(name.startswith("cls.predictions.") for name in tensors) else "none",
+        "pooler": any(name.endswith("pooler.dense.weight") for name in tensors),
     }
 
 

@@ -16,9 +16,10 @@ from course_lib.errors import CourseError
 
 # Settings that leave the results alone. Any other that no table mentions has to be off: None, False, 0 or empty.
 HARMLESS = {
-    "architectures", "attn_pdrop", "dtype", "embd_pdrop", "id2label", "initializer_factor", "initializer_range",
-    "label2id", "model_type", "n_ctx", "output_attentions", "output_hidden_states", "pretraining_tp", "resid_pdrop",
-    "return_dict", "task_specific_params", "torch_dtype", "transformers_version", "use_cache",
+    "_attn_implementation_autoset", "architectures", "attn_pdrop", "dtype", "embd_pdrop", "id2label",
+    "initializer_factor", "initializer_range", "label2id", "model_type", "n_ctx", "output_attentions",
+    "output_hidden_states", "pretraining_tp", "resid_pdrop", "return_dict", "task_specific_params", "torch_dtype",
+    "transformers_version", "use_cache",
 }  # fmt: skip
 HARMLESS_PARTS = ("_token_id", "name_or_path", "summary_", "dropout")
 REQUIRED = object()
