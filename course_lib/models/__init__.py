@@ -8,6 +8,7 @@ from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.hf.family import ModelError
 from course_lib.models.pretrained import minilm, sentence_embeddings, smollm2
 from course_lib.models.t5 import T5, T5Config, shift_right
+from course_lib.models.tower import VisionTower, from_timm, vision_tower
 from course_lib.models.vit import ViT, ViTConfig
 
 __all__ = [
@@ -22,13 +23,16 @@ __all__ = [
     "T5Config",
     "ViT",
     "ViTConfig",
+    "VisionTower",
     "from_gguf",
     "from_hf",
     "from_pretrained",
+    "from_timm",
     "minilm",
     "save",
     "sentence_embeddings",
     "shift_right",
     "smollm2",
     "to_hf",
+    "vision_tower",
 ]

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,16 +31,10 @@ class CLIPConfig:
     end_token: int | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("vision", ViTConfig), ("text", GPTConfig)):
-            value: Any = getattr(self, name)
-            if isinstance(value, dict):  # as it is read from a file
-                object.__setattr__(self, name, kind(**value))
         if self.d_shared < 1:
             raise ValueError(f"d_shared={self.d_shared} must be at least 1")
         if self.vision.n_classes:
-            raise ValueError(
-                f"the ViT of a CLIP has no classes; leave n_classes={self.vision.n_classes} out"
-            )
+            raise ValueError(f"the ViT of a CLIP has no classes; leave n_classes={self.vision.n_classes} out")
         if not self.text.tied:
             raise ValueError("the GPT of a CLIP predicts no tokens, so an output layer would go unused; use tied=True")
         if self.end_token is not None and not 0 <= self.end_token < self.text.vocab_size:

@@ -4,9 +4,9 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -58,12 +58,18 @@ def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
             model = family.model(family.read(hf, state))
         elif kind in OURS:
             config, model_type = OURS[kind]
-            model = model_type(config(**{name: value for name, value in hf.items() if name != "model_type"}))
+            model = model_type(_config(config, {name: value for name, value in hf.items() if name != "model_type"}))
         else:
             known = ", ".join(sorted(family.model_type for family in FAMILIES))
             raise ModelError(f'model_type "{kind}" is not supported; supported are: {known}')
     load(model, state, family)
     return model.eval()
+
+
+def _config(kind: Any, values: Mapping[str, Any]) -> Any:
+    """A config of ours as `asdict` has left it, with the configs that it may hold."""
+    kinds = get_type_hints(kind)
+    return kind(**{n: _config(kinds[n], v) if is_dataclass(kinds.get(n)) else v for n, v in values.items()})
 
 
 def to_hf(model: nn.Module, folder: str | Path) -> None:
@@ -192,16 +198,20 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
             raise ModelError(f"{index} is damaged; copy it again") from None
     tensors: dict[str, Tensor] = {}
     for name in names:
-        file = folder / Path(name).name
-        try:
-            tensors |= load_file(file)
-        except FileNotFoundError:
-            other = " (pytorch_model.bin is not read, since loading a pickle can run code)"
-            pickled = other if (folder / "pytorch_model.bin").exists() else ""
-            raise ModelError(f"{folder} has no {file.name}{pickled}; copy it there") from None
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{file} is damaged or cut short ({error}); copy it again") from None
+        tensors |= read_tensors(folder / Path(name).name)
     return tensors
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises ModelError where it is missing or damaged."""
+    try:
+        return load_file(file)
+    except FileNotFoundError:
+        other = " (pytorch_model.bin is not read, since loading a pickle can run code)"
+        pickled = other if (file.parent / "pytorch_model.bin").exists() else ""
+        raise ModelError(f"{file.parent} has no {file.name}{pickled}; copy it there") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file} is damaged or cut short ({error}); copy it again") from None
 
 
 def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -1,10 +1,9 @@
 """ViT and the vision tower of CLIP, as transformers writes them."""
 
 from collections.abc import Set
-from functools import partial
 from typing import Any
 
-from course_lib.models.hf.family import Family, Setting
+from course_lib.models.hf.family import Family, ModelError, Setting
 from course_lib.models.vit import ViT, ViTConfig
 
 WORDS = {
@@ -21,13 +20,25 @@ def _number_of_labels(hf: dict[str, Any]) -> dict[str, Any]:
     """Transformers writes the names of the classes in place of their number, unless there are two without names."""
     labels = hf.get("id2label")
     hf = hf if labels is None else hf | {"num_labels": len(labels)}
-    return _without({"encoder_stride", "pooler_act", "pooler_output_size"}, hf)  # of models without a classifier
+    of_models_without_classes = {"encoder_stride", "pooler_act", "pooler_output_size"}
+    return _without(of_models_without_classes, _square(hf))
 
 
 def _names_of_labels(hf: dict[str, Any]) -> dict[str, Any]:
     names = [f"LABEL_{i}" for i in range(hf["num_labels"])]  # as transformers makes them up
     id2label = {str(i): name for i, name in enumerate(names)}
     return _without({"num_labels"}, hf | {"id2label": id2label, "label2id": {name: i for i, name in enumerate(names)}})
+
+
+def _square(hf: dict[str, Any]) -> dict[str, Any]:
+    """Sizes by one side, where a file names two."""
+    for name in ("image_size", "patch_size"):
+        sides = hf.get(name)
+        if isinstance(sides, list | tuple):
+            if len(set(sides)) != 1:
+                raise ModelError(f"{name}={sides!r} is not supported; it must be square")
+            hf = hf | {name: sides[0]}
+    return hf
 
 
 def _without(unread: Set[str], hf: dict[str, Any]) -> dict[str, Any]:
@@ -106,5 +117,5 @@ CLIP_VISION = Family(
     prefix="vision_model.",
     ignored=("embeddings.position_ids",),  # 0, 1, 2, ..., which old files carry along
     # projection_dim: of the layer that CLIP has on top. vocab_size: of nothing; LLaVA's files have it all the same.
-    arrange=partial(_without, {"projection_dim", "vocab_size"}),
+    arrange=lambda hf: _without({"projection_dim", "vocab_size"}, _square(hf)),
 )
