@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -68,8 +68,12 @@ def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
 
 def _config(kind: Any, values: Mapping[str, Any]) -> Any:
     """A config of ours as `asdict` has left it, with the configs that it may hold."""
-    kinds = get_type_hints(kind)
-    return kind(**{n: _config(kinds[n], v) if is_dataclass(kinds.get(n)) else v for n, v in values.items()})
+    kinds = {name: (hint, *get_args(hint)) for name, hint in get_type_hints(kind).items()}  # X, or X | None
+    values = dict(values)
+    for name, value in values.items():
+        if isinstance(value, dict):
+            values[name] = _config(next(filter(is_dataclass, kinds[name])), value)
+    return kind(**values)
 
 
 def to_hf(model: nn.Module, folder: str | Path) -> None:
