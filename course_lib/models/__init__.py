@@ -4,7 +4,7 @@ from course_lib.models.bert import Bert, BertConfig
 from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.models.folder import from_hf, from_pretrained, save, to_hf
 from course_lib.models.gguf import from_gguf
-from course_lib.models.gpt import GPT, GPTConfig
+from course_lib.models.gpt import GPT, GPTConfig, dense_twin
 from course_lib.models.hf.family import ModelError
 from course_lib.models.pretrained import minilm, sentence_embeddings, smollm2
 from course_lib.models.t5 import T5, T5Config, shift_right
@@ -24,6 +24,7 @@ __all__ = [
     "ViT",
     "ViTConfig",
     "VisionTower",
+    "dense_twin",
     "from_gguf",
     "from_hf",
     "from_pretrained",

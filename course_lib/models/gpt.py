@@ -1,7 +1,7 @@
 """GPT: one decoder-only language model, able to be GPT-2 (Radford et al. 2019) and Llama (Touvron et al. 2023)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxtyping import Bool, Float, Int
@@ -11,6 +11,7 @@ from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.embed import embed
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
+from course_lib.nn.moe import MoE
 from course_lib.nn.norms import RMSNorm
 from course_lib.nn.positions import ALiBi, Learned, RotaryTable, Sinusoidal, T5RelativeBias
 
@@ -19,6 +20,8 @@ CHOICES = {
     "norm": ("layer", "rms"),
     "activation": (*ACTIVATIONS, "swiglu"),
 }
+# What only a model with experts has: one without leaves them alone.
+OF_EXPERTS = ("top_k", "normalised", "d_shared", "shared_gate", "capacity_factor", "balanced_by_bias")
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,10 @@ class GPTConfig:
     bias: in linear layers and LayerNorm alike; qkv_bias: in those of queries, keys and values.
     None stands for the usual and is replaced by it: n_kv_heads for n_heads, head_dim for d_model / n_heads, d_ff for
     4 d_model, qkv_bias for bias.
-    tied: the output layer is the token embedding. Raises ValueError with a sentence for anything that cannot be built.
+    tied: the output layer is the token embedding.
+    n_experts: 0 for one feed-forward network a block; otherwise so many of width d_ff, and the settings from top_k on
+    are those of course_lib.nn.MoE.
+    Raises ValueError with a sentence for anything that cannot be built.
     """
 
     vocab_size: int
@@ -48,6 +54,13 @@ class GPTConfig:
     tied: bool = True
     norm_eps: float = 1e-5
     rope_theta: float = 10000.0
+    n_experts: int = 0
+    top_k: int = 2
+    normalised: bool = True
+    d_shared: int = 0
+    shared_gate: bool = False
+    capacity_factor: float | None = None
+    balanced_by_bias: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -65,6 +78,24 @@ class GPTConfig:
         for name in ("vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.n_experts and (self.activation != "swiglu" or self.bias):
+            raise ValueError('experts are SwiGLU networks without bias; set activation="swiglu" and bias=False')
+        for name in () if self.n_experts else OF_EXPERTS:
+            if getattr(self, name) != getattr(GPTConfig, name):
+                raise ValueError(f"{name}={getattr(self, name)} needs experts; set n_experts")
+
+
+def dense_twin(config: GPTConfig) -> GPTConfig:
+    """The model without experts in which a token meets as many parameters as in this one, the routers aside.
+
+    Its feed-forward networks are as wide as the experts of one token and the shared expert together. Raises ValueError
+    for a model without experts.
+    """
+    if not config.n_experts:
+        raise ValueError("the model has no experts, so it is its own dense twin")
+    dense = {name: getattr(GPTConfig, name) for name in OF_EXPERTS}
+    assert config.d_ff  # None was replaced when the config was made
+    return replace(config, n_experts=0, d_ff=config.top_k * config.d_ff + config.d_shared, **dense)
 
 
 class GPT(nn.Module):
@@ -94,6 +125,8 @@ class GPT(nn.Module):
                 nn.init.normal_(module.weight, std=scale / math.sqrt(module.in_features))
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+            elif isinstance(module, MoE):
+                nn.init.normal_(module.down, std=1 / math.sqrt(2 * self.config.n_layers * module.down.shape[-1]))
         nn.init.normal_(self.head.weight, std=embedding_std)
 
     def forward(
@@ -175,8 +208,11 @@ def _norm(config: GPTConfig) -> nn.Module:
 
 def _block(config: GPTConfig) -> Block:
     assert config.d_ff  # None was replaced when the config was made
-    if config.activation == "swiglu":
-        feed_forward: nn.Module = GatedFeedForward(config.d_model, config.d_ff, "silu", config.bias)
+    if config.n_experts:
+        options: dict[str, Any] = {name: getattr(config, name) for name in OF_EXPERTS}
+        feed_forward: nn.Module = MoE(config.d_model, config.d_ff, config.n_experts, **options)
+    elif config.activation == "swiglu":
+        feed_forward = GatedFeedForward(config.d_model, config.d_ff, "silu", config.bias)
     else:
         feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, config.bias)
     attention = MultiHeadAttention(

@@ -1,0 +1,266 @@
+"""Mixture of experts: of many feed-forward networks, each token passes through the few that a router picks for it."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from course_lib.nn.feed_forward import GatedFeedForward
+
+
+class Routing(NamedTuple):
+    """Where the tokens of one layer went; tokens of all sequences are counted through.
+
+    logits: the router's scores of all experts. experts: those chosen, best first; weights: of their outputs, 0 where
+    the expert had no room left.
+    """
+
+    logits: Float[Tensor, "tokens n_experts"]
+    experts: Int[Tensor, "tokens top_k"]
+    weights: Float[Tensor, "tokens top_k"]
+
+
+def route(
+    logits: Float[Tensor, "tokens n_experts"],
+    top_k: int,
+    *,
+    normalised: bool = True,
+    bias: Float[Tensor, "n_experts"] | None = None,
+    capacity: int | None = None,
+) -> Routing:
+    """The `top_k` experts with the largest softmax(logits), and their shares of it as weights.
+
+    normalised: the weights of a token are divided by their sum (Mixtral, Jiang et al. 2024, section 2.1).
+    bias: added to choose, not to weigh (Wang et al. 2024, equation 3).
+    capacity: the most tokens that an expert takes; None for all that come. First choices are served before second
+    ones, and within these earlier tokens before later ones, as in GShard (Lepikhin et al. 2020, algorithm 1). The rest
+    gets the weight 0: what a token brings then depends on the others in its batch.
+    """
+    scores = logits.float().softmax(dim=-1)
+    experts = (scores if bias is None else scores + bias).topk(top_k, dim=-1).indices
+    weights = scores.gather(-1, experts)
+    if normalised:  # the clamp is for a bias that chose experts whose scores have all come to 0
+        weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+    if capacity is not None:
+        queue = F.one_hot(experts.t().flatten(), logits.shape[-1])
+        place = (queue.cumsum(dim=0) * queue).sum(dim=-1).view(top_k, -1).t()  # 1 for the first to come to an expert
+        weights = weights.masked_fill(place > capacity, 0.0)
+    return Routing(logits, experts, weights)
+
+
+def loads(routing: Routing, mask: Bool[Tensor, "tokens"] | None = None) -> Float[Tensor, "n_experts"]:
+    """Each expert's share of all choices; they add up to 1. mask: True for the tokens that count, None for all."""
+    counts = _counts(routing.experts, routing.logits.shape[-1], mask)
+    return counts / counts.sum()
+
+
+def load_balancing_loss(
+    logits: Float[Tensor, "tokens n_experts"], top_k: int, mask: Bool[Tensor, "tokens"] | None = None
+) -> Float[Tensor, ""]:
+    """n_experts times the sum, over experts, of the share of tokens that chose it times its mean probability.
+
+    It is `top_k` for a uniform router and n_experts where every token gives all its probability to one expert.
+    mask: True for the tokens that count (not padding); None for all. Call it layer by layer: over the logits of all
+    layers together, as Mixtral was trained, an expert left idle in one layer is made up for by another layer's.
+    Source: Fedus et al. 2021, equations 4 to 6, where top_k is 1.
+    """
+    scores = logits.float().softmax(dim=-1)
+    chosen = _counts(scores.topk(top_k, dim=-1).indices, scores.shape[-1], mask)
+    kept = torch.ones_like(scores[:, 0]) if mask is None else mask.to(scores.dtype)
+    mean = kept @ scores / kept.sum()
+    return scores.shape[-1] * (chosen / kept.sum() * mean).sum()
+
+
+def router_z_loss(
+    logits: Float[Tensor, "tokens n_experts"], mask: Bool[Tensor, "tokens"] | None = None
+) -> Float[Tensor, ""]:
+    """The mean of logsumexp(logits)^2, which keeps the router's logits small (Zoph et al. 2022, equation 5)."""
+    square = logits.float().logsumexp(dim=-1).square()
+    return square.mean() if mask is None else (square * mask).sum() / mask.sum()
+
+
+def update_bias(
+    bias: Float[Tensor, "n_experts"], loads: Float[Tensor, "n_experts"], rate: float = 1e-3
+) -> Float[Tensor, "n_experts"]:
+    """The bias, raised by `rate` for experts with less than the mean load and lowered for those with more.
+
+    No gradient, and so no loss, takes part in it. Source: Wang et al. 2024, algorithm 1, whose rate is the default.
+    """
+    return bias + rate * (loads.mean() - loads).sign()
+
+
+class MoE(nn.Module):
+    """`n_experts` SwiGLU networks of width `d_ff`, of which a token sees `top_k`, and one of width `d_shared` for all.
+
+    d_shared: 0 for no shared expert. shared_gate: a sigmoid of the token scales the shared expert (Qwen2-MoE).
+    capacity_factor: an expert takes at most this times tokens * top_k / n_experts; None drops nothing.
+    balanced_by_bias: keeps `selection_bias`, which is not trained: see `update_bias` and `balance`.
+    `routing` holds the last forward pass's Routing.
+    Source: Shazeer et al. 2017, section 2; Fedus et al. 2021, section 2; Dai et al. 2024 for the shared expert.
+    """
+
+    selection_bias: Tensor | None
+
+    def __init__(
+        self,
+        d_model: int,
+        d_ff: int,
+        n_experts: int,
+        top_k: int = 2,
+        *,
+        normalised: bool = True,
+        d_shared: int = 0,
+        shared_gate: bool = False,
+        capacity_factor: float | None = None,
+        balanced_by_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 1 <= top_k <= n_experts:
+            raise ValueError(f"top_k={top_k} must lie between 1 and n_experts={n_experts}")
+        if shared_gate and not d_shared:
+            raise ValueError("shared_gate=True needs a shared expert; set d_shared to its width")
+        if capacity_factor is not None and not capacity_factor > 0:
+            raise ValueError(f"capacity_factor={capacity_factor} must be more than 0, or None to drop nothing")
+        self.top_k = top_k
+        self.normalised = normalised
+        self.capacity_factor = capacity_factor
+        self.router = nn.Linear(d_model, n_experts, bias=False)
+        # All experts in one tensor, each as nn.Linear keeps a matrix; gate and up are one: a large product is faster.
+        self.gate_up = nn.Parameter(torch.empty(n_experts, 2 * d_ff, d_model))
+        self.down = nn.Parameter(torch.empty(n_experts, d_model, d_ff))
+        self.shared = GatedFeedForward(d_model, d_shared) if d_shared else None
+        self.shared_gate = nn.Linear(d_model, 1, bias=False) if shared_gate else None
+        self.register_buffer("selection_bias", torch.zeros(n_experts) if balanced_by_bias else None)
+        self.routing: Routing | None = None
+        for weight in (self.gate_up, self.down):
+            nn.init.normal_(weight, std=1 / math.sqrt(weight.shape[-1]))
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """Same shape; the router computes in float32 whatever comes (Fedus et al. 2021, section 2.4)."""
+        tokens = x.reshape(-1, x.shape[-1])
+        with torch.autocast(x.device.type, enabled=False):
+            logits = F.linear(tokens.float(), self.router.weight.float())
+        capacity = None
+        if self.capacity_factor is not None:
+            capacity = math.ceil(self.capacity_factor * len(tokens) * self.top_k / logits.shape[-1])
+        self.routing = route(
+            logits, self.top_k, normalised=self.normalised, bias=self.selection_bias, capacity=capacity
+        )
+        output = run_experts(tokens, self.gate_up, self.down, self.routing)
+        if self.shared is not None:
+            shared = self.shared(tokens)
+            if self.shared_gate is not None:
+                shared = shared * self.shared_gate(tokens).sigmoid()
+            output = output + shared
+        return output.view_as(x)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"routing": None}  # a copied or pickled layer has seen nothing yet
+
+
+def moe_layers(model: nn.Module) -> list[MoE]:
+    """The model's mixture-of-experts layers, from the input on."""
+    return [module for module in model.modules() if isinstance(module, MoE)]
+
+
+def routings(model: nn.Module) -> list[Routing]:
+    """The routing of each layer's last forward pass, for losses and figures.
+
+    Raises ValueError for a model without such layers, or one that has not run.
+    """
+    found = [layer.routing for layer in moe_layers(model)]
+    ran = [routing for routing in found if routing is not None]
+    if not found or len(ran) < len(found):
+        raise ValueError(
+            "the model has not run yet; call it first" if found else "the model has no mixture-of-experts layer"
+        )
+    return ran
+
+
+@torch.no_grad()
+def balance(model: nn.Module, rate: float = 1e-3, mask: Bool[Tensor, "tokens"] | None = None) -> None:
+    """Update every layer's selection bias by the loads of its last forward pass: once a step, after the gradient."""
+    for layer, routing in zip(moe_layers(model), routings(model), strict=True):
+        if layer.selection_bias is not None:
+            layer.selection_bias.copy_(update_bias(layer.selection_bias, loads(routing, mask), rate))
+
+
+def active_parameters(model: nn.Module) -> int:
+    """How many parameters one token meets: all of them, but of each layer's experts only `top_k`."""
+    stacks = [(layer.top_k, stack) for layer in moe_layers(model) for stack in (layer.gate_up, layer.down)]
+    idle = sum((len(stack) - top_k) * stack[0].numel() for top_k, stack in stacks)
+    return sum(parameter.numel() for parameter in model.parameters()) - idle
+
+
+def run_experts(
+    x: Float[Tensor, "tokens d_model"],
+    gate_up: Float[Tensor, "n_experts two_d_ff d_model"],
+    down: Float[Tensor, "n_experts d_model d_ff"],
+    routing: Routing,
+) -> Float[Tensor, "tokens d_model"]:
+    """The weighted sum of the outputs of each token's experts.
+
+    Rows are sorted by expert, so that an expert is one matrix product; the way back is a permutation and a sum, which
+    give the same bits on every run, as adding into shared rows on a GPU does not.
+    """
+    device = x.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    order = routing.experts.flatten().argsort(stable=True)
+    places = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    counts = _counts(routing.experts, len(gate_up))
+    rows = _Spread.apply(x.to(dtype), order, places, routing.experts.shape[1])
+    gate, up = _grouped_linear(rows, gate_up.to(dtype), counts).chunk(2, dim=-1)
+    rows = _grouped_linear(F.silu(gate) * up, down.to(dtype), counts)
+    rows = rows * routing.weights.flatten()[order, None].to(dtype)
+    return _Gather.apply(rows, order, places, routing.experts.shape[1])
+
+
+def _grouped_linear(
+    rows: Float[Tensor, "rows d_in"], weight: Float[Tensor, "n_experts d_out d_in"], counts: Int[Tensor, "n_experts"]
+) -> Float[Tensor, "rows d_out"]:
+    """The first counts[0] rows times the first expert's matrix, the next counts[1] times the second's, and so on."""
+    # torch's grouped product takes rows of whole 16 bytes, and compiled it takes bfloat16 only.
+    if rows.dtype == torch.bfloat16 and hasattr(F, "grouped_mm") and not any(d % 8 for d in weight.shape[1:]):
+        return F.grouped_mm(rows, weight.mT, offs=counts.cumsum(0).int())
+    parts = zip(rows.split(counts.tolist()), weight.unbind(), strict=True)
+    return torch.cat([F.linear(part, matrix) for part, matrix in parts])
+
+
+def _counts(
+    experts: Int[Tensor, "tokens top_k"], n_experts: int, mask: Bool[Tensor, "tokens"] | None = None
+) -> Int[Tensor, "n_experts"]:
+    """How often each expert was chosen; unlike bincount, without the processor waiting for the GPU."""
+    once = torch.ones_like(experts) if mask is None else mask[:, None].expand_as(experts).to(experts.dtype)
+    zeros = torch.zeros(n_experts, dtype=experts.dtype, device=experts.device)
+    return zeros.scatter_add_(0, experts.flatten(), once.flatten())
+
+
+class _Spread(torch.autograd.Function):
+    """Each token's row once for each of its experts, sorted by expert. Its gradient is _Gather, and that one's this."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, places: Tensor, top_k: int) -> Tensor:
+        ctx.save_for_backward(order, places)
+        ctx.top_k = top_k
+        return x.index_select(0, order // top_k)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        return _Gather.apply(gradient, *ctx.saved_tensors, ctx.top_k), None, None, None
+
+
+class _Gather(torch.autograd.Function):
+    """The sum of each token's `top_k` rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, order: Tensor, places: Tensor, top_k: int) -> Tensor:
+        ctx.save_for_backward(order, places)
+        ctx.top_k = top_k
+        return rows.index_select(0, places).unflatten(0, (-1, top_k)).sum(dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        return _Spread.apply(gradient, *ctx.saved_tensors, ctx.top_k), None, None, None
