@@ -125,7 +125,7 @@ def to_hf(bpe: BPE) -> tokenizers.Tokenizer:
     to_letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     hf.pre_tokenizer = pre_tokenizers.Sequence([cut, to_letters])
     hf.decoder = decoders.ByteLevel()
-    hf.add_special_tokens([tokenizers.AddedToken(name, special=True, normalized=False) for name in bpe.special])
+    hf.add_special_tokens([tokenizers.AddedToken(name, special=True) for name in bpe.special])
     return hf
 
 

@@ -1,6 +1,7 @@
 """BPE: ours in Python against rustbpe, tiktoken and tokenizers; any text, any bytes, real text; and what is refused."""
 
 import functools
+import inspect
 import itertools
 import json
 from collections import Counter
@@ -13,6 +14,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.convert_slow_tokenizer import TikTokenConverter
 
 from course_lib.data import DataError, bpe, fast_bpe, fetch, pieces, tokenizers
 from course_lib.data.bpe import BPE
@@ -206,6 +208,16 @@ def test_no_text_is_too_monotonous(text):
     tokenizer = fast_bpe.train([text, "and more"], 300)
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.bpe.encode(text[:5000]) == tokenizer.encode(text[:5000]).tolist()
+
+
+GPT4_PATTERN = inspect.signature(TikTokenConverter).parameters["pattern"].default  # as transformers has it
+
+
+@settings(deadline=None, max_examples=300)
+@given(text=texts | st.text("a '\r\n\t.5é!sLl", max_size=40))
+def test_the_cuts_are_those_of_gpt4(text):
+    text = text.replace("ſ", "s")  # which counts as an s in "it's" there; white space is never 64 long here
+    assert pieces.split(text) == pieces.split(text, GPT4_PATTERN)
 
 
 def test_white_space_is_cut_only_where_it_is_long():
