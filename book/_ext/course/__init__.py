@@ -6,10 +6,10 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import describe, lab, number, quiz
+from . import describe, lab, library, number, quiz
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    for part in (number, quiz, lab, describe):
+    for part in (number, quiz, lab, library, describe):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
