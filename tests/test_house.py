@@ -24,9 +24,10 @@ ALLOWED = {
     "exercises": set(),
     "grader": {"exercises"},
     "site": {"exercises", "data"},
-    "cli": {"site", "grader", "data"},
+    "recipes": {"nn", "models", "train", "site"},
+    "cli": {"site", "grader", "data", "recipes"},
 }
-MAY_USE_FREE_ROOMS = {"nn", "models", "train"}
+MAY_USE_FREE_ROOMS = {"nn", "models", "train", "recipes"}
 
 
 def room(path):
@@ -81,3 +82,32 @@ def test_notebooks_are_sources(path):
         else:
             assert "{number}" not in cell.source  # book syntax; JupyterLab and Colab would show it raw
             assert ":::" not in cell.source
+
+
+@pytest.mark.parametrize("room", ["nn", "models", "data", "train", "measure", "recipes"])
+def test_what_is_public_says_what_it_is(room):
+    """Every public class, function and method has a docstring; shapes stand in the signatures."""
+    silent = []
+    for path in sorted((LIB / room).rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if getattr(node, "name", "_").startswith("_"):
+                continue
+            inside = [node, *node.body] if isinstance(node, ast.ClassDef) else [node]
+            for part in inside:
+                public = isinstance(part, ast.FunctionDef | ast.ClassDef) and not part.name.startswith("_")
+                if public and not ast.get_docstring(part):
+                    silent.append(f"{path.name}: {part.name}")
+    assert not silent
+
+
+def test_each_equation_is_listed_where_it_is(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    from course.library import sources
+
+    found = {name: (what, where) for name, what, where in sources(LIB / "nn")}
+    assert found["course_lib.nn.attention.attention"][1].endswith("Vaswani et al. 2017, equation 1")
+    assert found["course_lib.nn.feed_forward.GatedFeedForward"] == (
+        "down(act(gate(x)) * up(x)): one branch decides how much of the other passes",
+        "Shazeer 2020, equation 6",
+    )
+    assert found["course_lib.nn.moe.load_balancing_loss"][1] == "Fedus et al. 2021, equations 4 to 6"
