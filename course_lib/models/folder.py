@@ -58,7 +58,13 @@ def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
             model = family.model(family.read(hf, state))
         elif kind in OURS:
             config, model_type = OURS[kind]
-            model = model_type(_config(config, {name: value for name, value in hf.items() if name != "model_type"}))
+            try:
+                settings = _config(config, {name: value for name, value in hf.items() if name != "model_type"})
+            except (TypeError, KeyError, StopIteration) as error:  # a setting that the config does not have
+                raise ModelError(
+                    f"the settings are none of {kind} ({error}); was it written by another version?"
+                ) from None
+            model = model_type(settings)
         else:
             known = ", ".join(sorted(family.model_type for family in FAMILIES))
             raise ModelError(f'model_type "{kind}" is not supported; supported are: {known}')

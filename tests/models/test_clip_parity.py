@@ -248,6 +248,10 @@ def test_any_clip_can_be_saved(config, tmp_path):
     assert torch.equal(again(pictures, ids), model(pictures, ids))
     with pytest.raises(ModelError, match=r"clip_(vision|text)_model cannot hold this model"):
         to_hf(model, tmp_path)
+    hf = json.loads((tmp_path / "config.json").read_text())
+    for change in ({"d_sharred": 4}, {"vission": hf["vision"]}, {"d_shared": hf["vision"]}):
+        with pytest.raises(ModelError, match="the settings are none of course_clip"):
+            from_hf(hf | change, model.state_dict())
 
 
 def test_sentences():
