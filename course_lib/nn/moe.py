@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_lib.nn.experts import choices, run_experts
 from course_lib.nn.feed_forward import GatedFeedForward
 
 
@@ -53,8 +54,8 @@ def route(
 
 def loads(routing: Routing, mask: Bool[Tensor, "tokens"] | None = None) -> Float[Tensor, "n_experts"]:
     """Each expert's share of all choices; they add up to 1. mask: True for the tokens that count, None for all."""
-    counts = _counts(routing.experts, routing.logits.shape[-1], mask)
-    return counts / counts.sum()
+    chosen = choices(routing.experts if mask is None else routing.experts[mask], routing.logits.shape[-1])
+    return chosen / chosen.sum()
 
 
 def load_balancing_loss(
@@ -67,19 +68,16 @@ def load_balancing_loss(
     layers together, as Mixtral was trained, an expert left idle in one layer is made up for by another layer's.
     Source: Fedus et al. 2021, equations 4 to 6, where top_k is 1.
     """
-    scores = logits.float().softmax(dim=-1)
-    chosen = _counts(scores.topk(top_k, dim=-1).indices, scores.shape[-1], mask)
-    kept = torch.ones_like(scores[:, 0]) if mask is None else mask.to(scores.dtype)
-    mean = kept @ scores / kept.sum()
-    return scores.shape[-1] * (chosen / kept.sum() * mean).sum()
+    scores = (logits if mask is None else logits[mask]).float().softmax(dim=-1)
+    chosen = choices(scores.topk(top_k, dim=-1).indices, scores.shape[-1])
+    return scores.shape[-1] * (chosen / len(scores) * scores.mean(dim=0)).sum()
 
 
 def router_z_loss(
     logits: Float[Tensor, "tokens n_experts"], mask: Bool[Tensor, "tokens"] | None = None
 ) -> Float[Tensor, ""]:
     """The mean of logsumexp(logits)^2, which keeps the router's logits small (Zoph et al. 2022, equation 5)."""
-    square = logits.float().logsumexp(dim=-1).square()
-    return square.mean() if mask is None else (square * mask).sum() / mask.sum()
+    return (logits if mask is None else logits[mask]).float().logsumexp(dim=-1).square().mean()
 
 
 def update_bias(
@@ -128,15 +126,21 @@ class MoE(nn.Module):
         self.normalised = normalised
         self.capacity_factor = capacity_factor
         self.router = nn.Linear(d_model, n_experts, bias=False)
-        # All experts in one tensor, each as nn.Linear keeps a matrix; gate and up are one: a large product is faster.
-        self.gate_up = nn.Parameter(torch.empty(n_experts, 2 * d_ff, d_model))
+        # All experts in one tensor, each as nn.Linear keeps a matrix.
+        self.gate = nn.Parameter(torch.empty(n_experts, d_ff, d_model))
+        self.up = nn.Parameter(torch.empty(n_experts, d_ff, d_model))
         self.down = nn.Parameter(torch.empty(n_experts, d_model, d_ff))
         self.shared = GatedFeedForward(d_model, d_shared) if d_shared else None
         self.shared_gate = nn.Linear(d_model, 1, bias=False) if shared_gate else None
         self.register_buffer("selection_bias", torch.zeros(n_experts) if balanced_by_bias else None)
         self.routing: Routing | None = None
-        for weight in (self.gate_up, self.down):
+        for weight in self.stacks:
             nn.init.normal_(weight, std=1 / math.sqrt(weight.shape[-1]))
+
+    @property
+    def stacks(self) -> tuple[nn.Parameter, nn.Parameter, nn.Parameter]:
+        """The matrices of all experts."""
+        return self.gate, self.up, self.down
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         """Same shape; the router computes in float32 whatever comes (Fedus et al. 2021, section 2.4)."""
@@ -146,10 +150,10 @@ class MoE(nn.Module):
         capacity = None
         if self.capacity_factor is not None:
             capacity = math.ceil(self.capacity_factor * len(tokens) * self.top_k / logits.shape[-1])
-        self.routing = route(
+        self.routing = routing = route(
             logits, self.top_k, normalised=self.normalised, bias=self.selection_bias, capacity=capacity
         )
-        output = run_experts(tokens, self.gate_up, self.down, self.routing)
+        output = run_experts(tokens, *self.stacks, routing.experts, routing.weights)
         if self.shared is not None:
             shared = self.shared(tokens)
             if self.shared_gate is not None:
@@ -190,77 +194,6 @@ def balance(model: nn.Module, rate: float = 1e-3, mask: Bool[Tensor, "tokens"] |
 
 def active_parameters(model: nn.Module) -> int:
     """How many parameters one token meets: all of them, but of each layer's experts only `top_k`."""
-    stacks = [(layer.top_k, stack) for layer in moe_layers(model) for stack in (layer.gate_up, layer.down)]
+    stacks = [(layer.top_k, stack) for layer in moe_layers(model) for stack in layer.stacks]
     idle = sum((len(stack) - top_k) * stack[0].numel() for top_k, stack in stacks)
     return sum(parameter.numel() for parameter in model.parameters()) - idle
-
-
-def run_experts(
-    x: Float[Tensor, "tokens d_model"],
-    gate_up: Float[Tensor, "n_experts two_d_ff d_model"],
-    down: Float[Tensor, "n_experts d_model d_ff"],
-    routing: Routing,
-) -> Float[Tensor, "tokens d_model"]:
-    """The weighted sum of the outputs of each token's experts.
-
-    Rows are sorted by expert, so that an expert is one matrix product; the way back is a permutation and a sum, which
-    give the same bits on every run, as adding into shared rows on a GPU does not.
-    """
-    device = x.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-    order = routing.experts.flatten().argsort(stable=True)
-    places = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-    counts = _counts(routing.experts, len(gate_up))
-    rows = _Spread.apply(x.to(dtype), order, places, routing.experts.shape[1])
-    gate, up = _grouped_linear(rows, gate_up.to(dtype), counts).chunk(2, dim=-1)
-    rows = _grouped_linear(F.silu(gate) * up, down.to(dtype), counts)
-    rows = rows * routing.weights.flatten()[order, None].to(dtype)
-    return _Gather.apply(rows, order, places, routing.experts.shape[1])
-
-
-def _grouped_linear(
-    rows: Float[Tensor, "rows d_in"], weight: Float[Tensor, "n_experts d_out d_in"], counts: Int[Tensor, "n_experts"]
-) -> Float[Tensor, "rows d_out"]:
-    """The first counts[0] rows times the first expert's matrix, the next counts[1] times the second's, and so on."""
-    # torch's grouped product takes rows of whole 16 bytes, and compiled it takes bfloat16 only.
-    if rows.dtype == torch.bfloat16 and hasattr(F, "grouped_mm") and not any(d % 8 for d in weight.shape[1:]):
-        return F.grouped_mm(rows, weight.mT, offs=counts.cumsum(0).int())
-    parts = zip(rows.split(counts.tolist()), weight.unbind(), strict=True)
-    return torch.cat([F.linear(part, matrix) for part, matrix in parts])
-
-
-def _counts(
-    experts: Int[Tensor, "tokens top_k"], n_experts: int, mask: Bool[Tensor, "tokens"] | None = None
-) -> Int[Tensor, "n_experts"]:
-    """How often each expert was chosen; unlike bincount, without the processor waiting for the GPU."""
-    once = torch.ones_like(experts) if mask is None else mask[:, None].expand_as(experts).to(experts.dtype)
-    zeros = torch.zeros(n_experts, dtype=experts.dtype, device=experts.device)
-    return zeros.scatter_add_(0, experts.flatten(), once.flatten())
-
-
-class _Spread(torch.autograd.Function):
-    """Each token's row once for each of its experts, sorted by expert. Its gradient is _Gather, and that one's this."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor, places: Tensor, top_k: int) -> Tensor:
-        ctx.save_for_backward(order, places)
-        ctx.top_k = top_k
-        return x.index_select(0, order // top_k)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
-        return _Gather.apply(gradient, *ctx.saved_tensors, ctx.top_k), None, None, None
-
-
-class _Gather(torch.autograd.Function):
-    """The sum of each token's `top_k` rows."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, order: Tensor, places: Tensor, top_k: int) -> Tensor:
-        ctx.save_for_backward(order, places)
-        ctx.top_k = top_k
-        return rows.index_select(0, places).unflatten(0, (-1, top_k)).sum(dim=1)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
-        return _Spread.apply(gradient, *ctx.saved_tensors, ctx.top_k), None, None, None

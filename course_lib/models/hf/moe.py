@@ -9,6 +9,7 @@ from course_lib.models.hf.gpt import LLAMA_NAMES, LLAMA_SETTINGS, flat_rope, nes
 
 # How strongly their training pulls the routers towards balance, and whether they show it: no part of the model.
 OF_THE_LOSS = {"output_router_logits", "router_aux_loss_coef"}
+PARTS = ("gate", "up", "down")
 OURS = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
 
 
@@ -34,9 +35,8 @@ MIXTRAL = Family(
     names={
         **LLAMA_NAMES,
         "blocks.*.feed_forward.router": "model.layers.*.block_sparse_moe.gate",
-        "blocks.*.feed_forward.gate_up": tuple(
-            f"model.layers.*.block_sparse_moe.experts.*.{part}.weight" for part in ("w1", "w3")
-        ),
+        "blocks.*.feed_forward.gate": ("model.layers.*.block_sparse_moe.experts.*.w1.weight",),
+        "blocks.*.feed_forward.up": ("model.layers.*.block_sparse_moe.experts.*.w3.weight",),
         "blocks.*.feed_forward.down": ("model.layers.*.block_sparse_moe.experts.*.w2.weight",),
     },
     prefix="model.",
@@ -76,14 +76,8 @@ QWEN2_MOE = Family(
     names={
         **LLAMA_NAMES,
         "blocks.*.feed_forward.router": "model.layers.*.mlp.gate",
-        "blocks.*.feed_forward.gate_up": tuple(
-            f"model.layers.*.mlp.experts.*.{part}_proj.weight" for part in ("gate", "up")
-        ),
-        "blocks.*.feed_forward.down": ("model.layers.*.mlp.experts.*.down_proj.weight",),
-        **{
-            f"blocks.*.feed_forward.shared.{part}": f"model.layers.*.mlp.shared_expert.{part}_proj"
-            for part in ("gate", "up", "down")
-        },
+        **{f"blocks.*.feed_forward.{part}": (f"model.layers.*.mlp.experts.*.{part}_proj.weight",) for part in PARTS},
+        **{f"blocks.*.feed_forward.shared.{part}": f"model.layers.*.mlp.shared_expert.{part}_proj" for part in PARTS},
         "blocks.*.feed_forward.shared_gate": "model.layers.*.mlp.shared_expert_gate",
     },
     prefix="model.",
