@@ -50,14 +50,15 @@ def sentence_embeddings(
     """
     if isinstance(texts, str):
         raise ValueError("pass a list of texts; for one text: [text]")
-    device = model.tokens.weight.device
+    try:
+        encodings = tokenizer.encode_batch(list(texts))
+    except TypeError:  # of the tokenizer, for what is no string, and for half a surrogate pair
+        raise ValueError("every text must be a string of valid Unicode; is there a None or NaN among them?") from None
     # Without the padding that a tokenizer may be set to add.
-    rows = [
-        torch.tensor([token for token, real in zip(encoding.ids, encoding.attention_mask, strict=True) if real])
-        for encoding in tokenizer.encode_batch(list(texts))
-    ]
+    rows = [torch.tensor([i for i, real in zip(e.ids, e.attention_mask, strict=True) if real]) for e in encodings]
     if not rows:
         raise ValueError("there are no texts")
+    device = model.tokens.weight.device
     lengths = torch.tensor([len(row) for row in rows])
     result = torch.empty(len(rows), model.config.d_model, device=device)
     batches = lengths.argsort(descending=True).split(batch_size)  # of like length, so that little padding is computed
@@ -66,5 +67,5 @@ def sentence_embeddings(
         mask = padding_mask(lengths[batch].to(device), ids.shape[1])
         hidden, _ = model.hidden(embed(model.tokens, ids), mask)
         mean = (hidden * mask[:, 0, 0, :, None]).sum(1) / lengths[batch, None].to(device)
-        result[batch] = torch.nn.functional.normalize(mean, dim=-1).float()
+        result[batch] = torch.nn.functional.normalize(mean.float(), dim=-1)
     return result

@@ -193,11 +193,23 @@ def test_an_embedding_is_the_mean_of_the_hidden_states():
     assert_close(sentence_embeddings(model, tokenizer, TEXTS)[0], mean / mean.norm(), **CLOSE)
 
 
+def test_embeddings_in_bfloat16_have_length_one():
+    model, tokenizer = minilm()
+    exact = sentence_embeddings(model, tokenizer, TEXTS)
+    rough = sentence_embeddings(model.bfloat16(), tokenizer, TEXTS)
+    assert_close(rough.norm(dim=-1), torch.ones(len(TEXTS)), **CLOSE)
+    # Eight bits of mantissa, 0.4 % a rounding, over six layers.
+    assert ((rough * exact).sum(-1) > 0.99).all()
+
+
 def test_embeddings_in_sentences():
     model, tokenizer = minilm()
     with pytest.raises(ValueError, match="there are no texts"):
         sentence_embeddings(model, tokenizer, [])
     with pytest.raises(ValueError, match=r"for one text: \[text\]"):
         sentence_embeddings(model, tokenizer, "Cat")
+    for strange in (None, float("nan"), "\ud800", 3):
+        with pytest.raises(ValueError, match="every text must be a string"):
+            sentence_embeddings(model, tokenizer, iter(["Cat", strange]))  # items of iterators are not checked
     with pytest.raises(ValueError, match="has 602 tokens, but the model has 512 positions"):
         sentence_embeddings(model, tokenizer, ["Cat", "word " * 600])
