@@ -86,7 +86,8 @@ class CLIP(nn.Module):
         Raises ValueError as GPT.forward, and for a text without the end token.
         """
         hidden, _ = self.text.hidden(embed(self.text.tokens, ids), mask)
-        return F.normalize(self.text_projection(hidden[torch.arange(len(ids)), self._ends(ids)]), dim=-1)
+        rows = torch.arange(len(ids), device=ids.device)
+        return F.normalize(self.text_projection(hidden[rows, self._ends(ids)]), dim=-1)
 
     def _ends(self, ids: Tensor) -> Tensor:
         """Where each text ends."""
