@@ -20,11 +20,14 @@ app = typer.Typer(
     help="""Understanding Large Language Models, a course that runs.
 
     Readers: `course book` builds the site, `course lab` opens your own copies of the labs, `course check` checks one.
+    Engineers: `course train` trains the models that the course ends in.
     Instructors: `course grade` grades a folder, `course configure` sets your fork's address everywhere.
     """,
 )
 data_app = typer.Typer(no_args_is_help=True, help="The data sets and models that the labs use.")
 app.add_typer(data_app, name="data")
+results_app = typer.Typer(no_args_is_help=True, help="Measurements that are kept in results/.")
+app.add_typer(results_app, name="results")
 
 
 def _print_version(wanted: bool) -> None:
@@ -109,6 +112,36 @@ def grade(
 
 
 @app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="gpt, moe (a mixture of experts and its dense twin) or vision-text.")],
+    preset: Annotated[
+        str, typer.Option(help="Sizes: cpu (minutes on a laptop; the default) or gpu (ten minutes on an H100).")
+    ] = "",
+    steps: Annotated[int | None, typer.Option(help="Steps in place of the preset's own.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches.", min=0, max=2**32 - 1)] = 0,
+    out: Annotated[Path | None, typer.Option(help="Where it all goes. By default runs/RECIPE-PRESET-seedN.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in that folder was stopped.")] = False,
+) -> None:
+    """Train a model on real data: metrics, checkpoints, results.json, and at the end the model in OUT/model.
+
+    Ctrl-C keeps what was learned and says how to go on; so does a kill, but for the steps since the last checkpoint.
+    """
+    from course_lib.recipes.start import start
+
+    start(recipe, preset or None, steps=steps, seed=seed, out=out, resume=resume)
+
+
+@results_app.command("add")
+def results_add(
+    out: Annotated[Path, typer.Argument(help="The folder of a finished `course train`.")],
+) -> None:
+    """Keep the results of a run in results/ of this checkout, to be committed."""
+    from course_lib.recipes.outcome import add
+
+    typer.echo(f"kept as {add(out)}; commit it with git")
+
+
+@app.command()
 def configure(
     repository: Annotated[str, typer.Option(help="https://github.com/OWNER/NAME; an empty text removes it.")],
     ref: Annotated[str, typer.Option(help="The branch or tag that Colab and Binder use.")] = "main",
@@ -138,6 +171,14 @@ def data_fetch(
     fetch_all(names or None)
 
 
+@data_app.command("prepare")
+def data_prepare() -> None:
+    """Make all that `course train` reads, and say which files to copy to a machine without network."""
+    from course_lib.recipes.start import prepare
+
+    prepare()
+
+
 def main() -> None:
     """Run the command; what the user can mend ends in a sentence without a traceback."""
     try:
@@ -145,3 +186,5 @@ def main() -> None:
     except CourseError as error:
         typer.echo(f"course: {error}", err=True)
         sys.exit(2)
+    except KeyboardInterrupt:  # what was being done has said so
+        sys.exit(130)

@@ -25,6 +25,7 @@ ALLOWED = {
     "grader": {"exercises"},
     "site": {"exercises", "data"},
     "recipes": {"nn", "models", "train", "site"},
+    "__main__": {"cli"},
     "cli": {"site", "grader", "data", "recipes"},
 }
 MAY_USE_FREE_ROOMS = {"nn", "models", "train", "recipes"}

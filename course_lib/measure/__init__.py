@@ -1,5 +1,6 @@
 """Numbers: recording them for the book, the preset that sizes them, intervals and entropies."""
 
+from course_lib.measure.ngrams import ngram_surprise
 from course_lib.measure.preset import device, device_name, kernel_cpu_seconds, pick, preset
 from course_lib.measure.record import OutOfBand, record
 from course_lib.measure.statistics import bootstrap, entropy, wilson
@@ -11,6 +12,7 @@ __all__ = [
     "device_name",
     "entropy",
     "kernel_cpu_seconds",
+    "ngram_surprise",
     "pick",
     "preset",
     "record",

@@ -1,0 +1,183 @@
+"""Pre-training of language models on Wikipedia's openings: one GPT, or a mixture of experts beside its dense twin."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from course_lib.data.fast_bpe import END
+from course_lib.data.files import write_text
+from course_lib.data.loader import Loader, Windows
+from course_lib.data.pretraining import Corpus, corpus, corpus_file
+from course_lib.measure import device, ngram_surprise, pick
+from course_lib.models import GPT, GPTConfig, dense_twin, save
+from course_lib.nn import active_parameters, balance, load_balancing_loss, loads, router_z_loss, routings
+from course_lib.recipes import outcome
+from course_lib.train import Folder, Loss, TrainConfig, metrics, next_token, train
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What a run builds, reads and does. batch: windows of `model.context` tokens to a step."""
+
+    model: GPTConfig
+    train: TrainConfig
+    batch: int
+    languages: tuple[str, ...] = ("en",)
+
+
+LLAMA: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
+RATES: dict[str, Any] = {"weight_decay": 0.1, "betas": (0.9, 0.95)}
+EXPERTS: dict[str, Any] = {"n_experts": 8, "top_k": 2}
+PRESETS = {
+    "gpt": {
+        "cpu": Pretraining(
+            GPTConfig(2048, context=128, d_model=128, n_layers=4, n_heads=4, d_ff=384, **LLAMA),
+            TrainConfig(800, lr=4e-3, warmup=50, **RATES),
+            batch=16,
+        ),
+        "gpu": Pretraining(
+            GPTConfig(16384, context=512, d_model=512, n_layers=8, n_heads=8, d_ff=1536, **LLAMA),
+            TrainConfig(3000, lr=1e-3, warmup=200, precision="auto", compile=True, **RATES),
+            batch=64,
+            languages=("en", "fr", "es"),
+        ),
+    },
+    "moe": {
+        "cpu": Pretraining(
+            GPTConfig(2048, context=128, d_model=128, n_layers=4, n_heads=4, d_ff=192, **LLAMA, **EXPERTS),
+            TrainConfig(400, lr=4e-3, warmup=50, **RATES),
+            batch=16,
+        ),
+        "gpu": Pretraining(
+            GPTConfig(16384, context=512, d_model=512, n_layers=8, n_heads=8, d_ff=768, **LLAMA, **EXPERTS),
+            TrainConfig(3000, lr=1e-3, warmup=200, precision="auto", compile=True, **RATES),
+            batch=64,
+            languages=("en", "fr", "es"),
+        ),
+    },
+}
+
+
+def gpt(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False) -> dict[str, float]:
+    """Train one GPT; its folder is out/model, its numbers are in out/results.json, which are returned too."""
+    plan = _plan("gpt", seed, steps)
+    again = outcome.claim(out, resume, "gpt", seed, steps, plan)
+    text = corpus(plan.model.vocab_size, plan.languages)
+    model, values = _pretrain(plan, text, out / "run", "gpt", again, resume)
+    _keep(model, text, out / "model")
+    values |= _counting(text, "gpt", ngrams=(1, 3))
+    controls = {"gpt.bits-per-byte": "gpt.trigram-bits-per-byte"}
+    return outcome.write(out, "gpt", values, seed, steps, controls)
+
+
+def moe(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False) -> dict[str, float]:
+    """Train a mixture of experts, and a dense model whose tokens meet as many parameters, on the same text.
+
+    out/model is the mixture, out/dense its twin; the numbers of both are in out/results.json, and returned.
+    """
+    plan = _plan("moe", seed, steps)
+    again = outcome.claim(out, resume, "moe", seed, steps, plan)
+    text = corpus(plan.model.vocab_size, plan.languages)
+    values: dict[str, float] = {}
+    for name, folder, config in (("dense", "dense", dense_twin(plan.model)), ("experts", "model", plan.model)):
+        part = replace(plan, model=config)
+        model, measured = _pretrain(part, text, out / f"run-{name}", f"moe.{name}", again, resume)
+        _keep(model, text, out / folder)
+        values |= measured
+    values |= _counting(text, "moe", ngrams=(1,))
+    controls = {f"moe.experts.{name}": f"moe.dense.{name}" for name in ("bits-per-byte", "tokens-per-second")}
+    return outcome.write(out, "moe", values, seed, steps, controls)
+
+
+def prepare() -> list[Path]:
+    """Make what these recipes read, for all presets; the files. Raises DataError if the text cannot be fetched."""
+    wanted = {(plan.model.vocab_size, plan.languages) for sizes in PRESETS.values() for plan in sizes.values()}
+    for vocab_size, languages in sorted(wanted):
+        corpus(vocab_size, languages)
+    return [corpus_file(*what) for what in sorted(wanted)]
+
+
+def balanced(model: nn.Module, windows: torch.Tensor, balancing: float = 0.01, z: float = 0.001) -> Loss:
+    """The surprise at each next token, and what keeps the experts equally busy and the router's numbers small.
+
+    balancing: as Fedus et al. 2021, section 2.2; z: as Zoph et al. 2022, section 3.3. Each is a mean over the layers.
+    """
+    loss = next_token(model, windows)
+    found = routings(model)
+    extra = sum(
+        balancing * load_balancing_loss(routing.logits, routing.experts.shape[1]) + z * router_z_loss(routing.logits)
+        for routing in found
+    )
+    return Loss(loss.total + extra / len(found) * loss.targets, loss.targets)
+
+
+@torch.no_grad()
+def bits_per_byte(model: nn.Module, text: Corpus, tokens: torch.Tensor, context: int, batch: int = 32) -> float:
+    """The model's surprise at these tokens, in windows that lie end to end; what is left at the end is not read."""
+    windows, nats = Windows(tokens, context), 0.0
+    for some in torch.arange(len(windows)).split(batch):
+        nats += next_token(model, windows[some].to(device())).total.item()
+    return text.bits_per_byte(nats, tokens[1 : len(windows) * context + 1])
+
+
+def _plan(recipe: str, seed: int, steps: int | None) -> Pretraining:
+    plan = pick(**PRESETS[recipe])
+    return replace(plan, train=replace(plan.train, seed=seed, steps=steps or plan.train.steps))
+
+
+def _pretrain(
+    plan: Pretraining, text: Corpus, run: Path, key: str, again: str, resume: bool
+) -> tuple[GPT, dict[str, float]]:
+    """Train, or read what was trained before an interrupt; the model in eval mode, and what it scores on the test."""
+    torch.manual_seed(plan.train.seed)
+    model = GPT(plan.model).to(device())
+    context, steps, experts = plan.model.context, plan.train.steps, plan.model.n_experts
+    by_bias = plan.model.balanced_by_bias
+    history = train(
+        model,
+        Loader(Windows(text.train.to(device()), context), plan.batch, seed=plan.train.seed),
+        balanced if experts and not by_bias else next_token,
+        plan.train,
+        label=key,
+        folder=Folder(run, resume=resume, every=max(1, steps // 10), again=f"run: {again}"),
+        validate=lambda: {"validation": bits_per_byte(model, text, text.validation[: 64 * context + 1], context)},
+        validate_every=max(1, steps // 8),
+        after_step=(lambda: balance(model)) if by_bias else None,
+    )
+    if history.interrupted:
+        raise outcome.Stopped
+    model.eval()
+    steps_noted = [line for line in metrics.read(run / "metrics.jsonl") if "seconds" in line]
+    values = {
+        "bits-per-byte": bits_per_byte(model, text, text.test, context),
+        "tokens-per-second": statistics.median(line["targets"] / line["seconds"] for line in steps_noted),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "active-parameters": active_parameters(model),
+    }
+    if experts:
+        with torch.no_grad():
+            model(text.test[: 64 * context].view(64, context).to(device()))
+        values["busiest-expert"] = experts * max(loads(routing).max().item() for routing in routings(model))
+    return model, {f"{key}.{name}": value for name, value in values.items()}
+
+
+def _counting(text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:
+    """The controls: how surprised somebody is who has counted all runs of n tokens, and reads the n - 1 before."""
+    names = {1: "unigram", 2: "bigram", 3: "trigram"}
+    nats = {n: ngram_surprise(text.train, text.test, len(text.n_bytes), n).sum().item() for n in ngrams}
+    return {f"{key}.{names[n]}-bits-per-byte": text.bits_per_byte(nats[n], text.test) for n in ngrams}
+
+
+def _keep(model: GPT, text: Corpus, folder: Path) -> None:
+    """Write the model's folder, with its tokenizer, and where `generate` of transformers is to stop."""
+    save(model, folder)
+    text.tokenizer.save(folder)
+    end = text.tokenizer.special_id(END)
+    write_text(folder / "generation_config.json", json.dumps({"bos_token_id": end, "eos_token_id": end}) + "\n")

@@ -1,0 +1,83 @@
+"""`course train` and `course data prepare`: what is asked for, checked, run and summed up."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from course_lib.errors import CourseError
+from course_lib.measure import device, device_name, preset
+from course_lib.recipes import RECIPES, language
+from course_lib.recipes.outcome import RecipeError, Stopped, command
+from course_lib.train import TrainingDiverged
+
+
+def start(recipe: str, size: str | None, steps: int | None, seed: int, out: Path | None, resume: bool) -> None:
+    """Run a recipe at a preset's size and print its numbers. Raises RecipeError, or another CourseError."""
+    if recipe not in RECIPES:
+        raise RecipeError(f"there is no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
+    if size not in (None, "cpu", "gpu"):
+        raise RecipeError(f"there is no preset {size!r}; use --preset cpu or --preset gpu")
+    if size:
+        os.environ["COURSE_PRESET"] = size
+    try:
+        chosen = preset()
+        where = device()
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
+    except RuntimeError:
+        raise RecipeError("the preset gpu needs an accelerator, and torch sees none; use --preset cpu") from None
+    out = out or Path("runs") / f"{recipe}-{chosen}-seed{seed}"
+    again = command(recipe, seed, steps, out, resume=True)
+    print(f"{recipe}: preset {chosen}, seed {seed}, on {device_name()}, into {out}", flush=True)
+    try:
+        values = RECIPES[recipe](out, seed=seed, steps=steps, resume=resume)
+    except Stopped:
+        raise
+    except KeyboardInterrupt:
+        print(f"{recipe}: stopped; to go on, run: {again}", flush=True)
+        raise
+    except TrainingDiverged as error:
+        raise RecipeError(f"{error} The checkpoints before it are in {out}") from None
+    except CourseError:
+        raise
+    except OSError as error:
+        raise RecipeError(f"{out} cannot be written to ({error}); make room there, and go on with: {again}") from None
+    except (RuntimeError, MemoryError) as error:
+        if not _no_memory(error):
+            raise
+        raise RecipeError(
+            f"the preset {chosen} does not fit into the memory of {where}; close what else uses it, and go on with: "
+            f"{again}{' . Or use --preset cpu' if chosen == 'gpu' else ''}"
+        ) from None
+    print(table(values))
+    print(f"The model is in {out / 'model'}, the numbers with their origin in {out / 'results.json'}.")
+    print(f"This took {time.process_time():.0f} seconds of the processor.")
+
+
+def table(values: dict[str, float]) -> str:
+    """The numbers in aligned lines, the same measure of several models together."""
+    measures = list(dict.fromkeys(key.rpartition(".")[2] for key in values))
+    ordered = sorted(values, key=lambda key: measures.index(key.rpartition(".")[2]))
+    texts = [f"{values[key]:,.0f}" if abs(values[key]) >= 1000 else f"{values[key]:.4g}" for key in ordered]
+    widths = max(map(len, ordered)), max(map(len, texts))
+    return "\n".join(f"  {key:{widths[0]}}  {text:>{widths[1]}}" for key, text in zip(ordered, texts, strict=True))
+
+
+def prepare() -> None:
+    """Make all files that the recipes read, for both presets, and say which they are."""
+    files = language.prepare()
+    print("Everything that `course train` reads is in these files:")
+    for file in files:
+        print(f"  {file}  ({file.stat().st_size / 1e6:.1f} MB)")
+    print(
+        "On a machine without network, put them into one folder, set COURSE_CACHE to it, and run `course train` there, "
+        "or, where the course is a copied folder, `python -m course_lib train` in it."
+    )
+
+
+def _no_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
