@@ -48,7 +48,7 @@ class Block(nn.Module):
     ) -> (
         Float[Tensor, "batch tokens d_model"]
         | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens tokens"]]
-        | tuple[Float[Tensor, "batch tokens d_model"], tuple[Tensor, Tensor]]
+        | tuple[Float[Tensor, "batch tokens d_model"], tuple[Float[Tensor, "batch heads tokens _"], ...]]
     ):
         """Same shape; with `return_weights=True` the attention weights too, as a pair if there is cross-attention.
 
@@ -79,7 +79,7 @@ def run(
     head_mask: Float[Tensor, "layers heads"] | None = None,
     return_weights: bool = False,
     **options: Any,
-) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens tokens"]]]:
+) -> tuple[Float[Tensor, "batch tokens d_model"], list[Any]]:
     """Pass x through the blocks, one after the other; with `return_weights=True` the list holds each one's weights."""
     weights = []
     for layer, block in enumerate(blocks):

@@ -5,6 +5,7 @@ from course_lib.train.config import TrainConfig
 from course_lib.train.folder import Folder
 from course_lib.train.loop import History, TrainingDiverged, train
 from course_lib.train.losses import Loss, contrastive, masked_token, masked_tokens, next_token
+from course_lib.train.seq2seq import seq2seq, span_corruption
 
 __all__ = [
     "CheckpointError",
@@ -17,5 +18,7 @@ __all__ = [
     "masked_token",
     "masked_tokens",
     "next_token",
+    "seq2seq",
+    "span_corruption",
     "train",
 ]

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from course_lib.models.t5 import shift_right
+from course_lib.train.losses import Loss, cross_entropy
 
 
 def seq2seq(
@@ -15,15 +16,15 @@ def seq2seq(
     batch: tuple[Int[Tensor, "batch source"], Int[Tensor, "batch target"]],
     start_id: int = 0,
     pad_id: int | None = None,
-) -> Float[Tensor, ""]:
-    """Mean cross-entropy, in nats a token, of each token of the target given the source and the ones before it.
+) -> Loss:
+    """The surprise at each token of the target, given the source and the ones before it; -100 does not count.
 
-    A target of -100 does not count. start_id: what the decoder reads first. pad_id: fills short sources up, if any.
-    Source: Raffel et al. 2020, section 2.1; teacher forcing.
+    start_id: what the decoder reads first. pad_id: what fills short sources up, and is not seen; None for nothing.
+    Source: Raffel et al. 2020, section 3.1.2.
     """
     source, targets = batch
     logits = model(source, shift_right(targets, start_id), None if pad_id is None else source != pad_id)
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    return cross_entropy(logits, targets)
 
 
 def span_corruption(
