@@ -77,10 +77,11 @@ def _grouped_linear(
 
 def _grouped_mm_takes(rows: Tensor, weight: Tensor) -> bool:
     """torch's grouped product: new in 2.10, for rows of whole 16 bytes and, compiled, for bfloat16 only."""
+    compiling = torch.compiler.is_compiling()
     return (
         hasattr(F, "grouped_mm")
+        and weight.dtype in ((torch.bfloat16,) if compiling else (torch.bfloat16, torch.float16, torch.float32))
         and not any(width * weight.element_size() % 16 for width in weight.shape[1:])
-        and (weight.dtype == torch.bfloat16 or not torch.compiler.is_compiling())
         and (weight.device.type == "cpu" or (weight.is_cuda and torch.cuda.get_device_capability() >= (8, 0)))
     )
 

@@ -47,13 +47,10 @@ MIXTRAL = Family(
 
 
 def _used(hf: dict[str, Any]) -> dict[str, Any]:
-    """Without the width of layers that have no experts, since all have, and without a window that is switched off."""
-    unused = OF_THE_LOSS | {"intermediate_size"}
-    if not hf.get("use_sliding_window"):
-        unused |= {"sliding_window", "max_window_layers"}
-    if set(hf.get("layer_types") or ()) == {"full_attention"}:
-        unused.add("layer_types")
-    return flat_rope(_without(hf, unused))
+    """Without the width of layers that have no experts, since all have, and without the window unless it is used."""
+    hf = _without(hf, OF_THE_LOSS | {"intermediate_size", "max_window_layers", "sliding_window"})
+    full = set(hf.get("layer_types") or ()) == {"full_attention"}
+    return flat_rope(_without(hf, {"layer_types"}) if full else hf)
 
 
 QWEN2_MOE = Family(
