@@ -4,6 +4,7 @@
 #   make serve          show the site on this machine
 #   make lab            open your own copies of the labs in JupyterLab (my_labs/)
 #   make test           everything that is tested
+#   make bench          side by side with other libraries: speeds, after equal work is checked (benchmarks/README.md)
 #
 #   TORCH=cpu           on Linux without a GPU: CPU-only torch, 3 GB less to download (first run only)
 #   PYTHON=python3.12   the Python to make .venv with (3.11 or newer)
@@ -12,7 +13,7 @@ PYTHON ?= python3
 SETUP = $(PYTHON) tools/setup.py $(if $(TORCH),--torch $(TORCH))
 COURSE = .venv/bin/course
 
-.PHONY: help book serve lab test
+.PHONY: help book serve lab test bench
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -28,3 +29,6 @@ lab:
 
 test:
 	@$(SETUP) book lab vision test && $(COURSE) data fetch && .venv/bin/python -m pytest
+
+bench:
+	@$(SETUP) vision peers && for name in tokenizer forward pretrain_step moe_step vlm_step; do .venv/bin/python benchmarks/$$name.py || exit 1; done

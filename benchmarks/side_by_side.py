@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import importlib.metadata
+import json
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """What every benchmark understands: --rounds, --tiny and --json."""
+    options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--tiny", action="store_true", help="sizes that show nothing but that all of it runs")
+    options.add_argument("--json", type=Path, help="write all times to this file")
+    return options
+
+
+def begin(*packages: str) -> dict[str, Any]:
+    """Print and return where the run takes place; transformers says nothing in between."""
+    if "transformers" in packages:
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+    here = machine(packages)
+    print(", ".join(f"{key} {value}" for key, value in here.items()), "\n", flush=True)
+    return here
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,8 @@ def side_by_side(contestants: Mapping[str, Callable[[], object]], rounds: int = 
     timings = Timings({name: [] for name in names}, {name: [] for name in names})
     for name in names:
         contestants[name]()
+    gc.collect()
+    gc.freeze()  # what is there stays, and need not be searched again between two turns
     for turn in range(rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
@@ -49,6 +75,7 @@ def side_by_side(contestants: Mapping[str, Callable[[], object]], rounds: int = 
             contestants[name]()
             timings.wall[name].append(time.perf_counter() - wall)
             timings.cpu[name].append(time.process_time() - cpu)
+    gc.unfreeze()
     return timings
 
 
@@ -68,6 +95,12 @@ def record(timings: Timings, peer: str, amount: float, unit: str) -> dict[str, A
     return {"amount": amount, "unit": unit, "peer": peer, "speed_quartiles": speeds, **asdict(timings)}
 
 
+def write(file: Path | None, contents: Mapping[str, Any]) -> None:
+    """Keep a run as JSON, where a file was named."""
+    if file:
+        file.write_text(json.dumps(contents, indent=1) + "\n")
+
+
 def machine(packages: Sequence[str]) -> dict[str, Any]:
     """Where and with what the times were taken; `load` is how many processes wanted to run in the last minute."""
     return {
@@ -75,8 +108,15 @@ def machine(packages: Sequence[str]) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages},
+        **{name: _version(name) for name in packages},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

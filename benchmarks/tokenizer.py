@@ -7,13 +7,9 @@ Equal work is checked before anything is timed: the same merges, and the same id
 
 from __future__ import annotations
 
-import argparse
-import json
-from pathlib import Path
-
 import rustbpe
 import tiktoken
-from side_by_side import machine, record, side_by_side, table
+from side_by_side import begin, parser, record, side_by_side, table, write
 from tokenizers import pre_tokenizers, trainers
 
 from course_lib.data import bpe, fast_bpe
@@ -23,17 +19,15 @@ from course_lib.data.text import wikipedia_leads
 
 def main() -> None:
     """Parse the command line, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vocab-size", type=int, default=4096)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--articles", type=int, default=None, help="how many of the 10,033; all by default")
-    parser.add_argument("--json", type=Path, help="write all times to this file")
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--vocab-size", type=int, default=4096)
+    args = options.parse_args()
+    if args.tiny:
+        args.vocab_size = 400
 
-    texts = [article.extract for article in wikipedia_leads()][: args.articles]
+    texts = [article.extract for article in wikipedia_leads()][: 60 if args.tiny else None]
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
-    here = machine(["rustbpe", "tiktoken", "tokenizers"])
-    print(", ".join(f"{key} {value}" for key, value in here.items()))
+    here = begin("rustbpe", "tiktoken", "tokenizers")
     print(f"{len(texts)} texts, {megabytes:.2f} MB, vocabulary {args.vocab_size}, {args.rounds} rounds\n")
 
     learnt, training = compare_training(texts, args.vocab_size, args.rounds)
@@ -43,10 +37,9 @@ def main() -> None:
     in_one = compare_batches(texts, learnt, args.rounds)
     print(table("Encoding, all texts in one call, with threads", in_one, "tokenizers", megabytes, "MB"))
 
-    if args.json:
-        runs = {"training": training, "encoding": encoding, "batches": in_one}
-        records = {name: record(timings, "tokenizers", megabytes, "MB") for name, timings in runs.items()}
-        args.json.write_text(json.dumps({"machine": here, "vocab_size": args.vocab_size, **records}, indent=1) + "\n")
+    runs = {"training": training, "encoding": encoding, "batches": in_one}
+    records = {name: record(timings, "tokenizers", megabytes, "MB") for name, timings in runs.items()}
+    write(args.json, {"machine": here, "vocab_size": args.vocab_size, **records})
 
 
 def compare_training(texts, size, rounds):

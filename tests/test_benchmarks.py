@@ -1,17 +1,21 @@
 """The benchmarks: fair turns and right ratios; each script runs, at a small size, to its end."""
 
+import importlib
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import side_by_side as bench  # noqa: E402
+import training  # noqa: E402
 
 
 def test_turns_rotate_and_ratios_are_taken_within_a_round(monkeypatch):
@@ -50,14 +54,83 @@ def test_no_comparison():
         bench.side_by_side({"a": list}, rounds=0)
 
 
-def test_the_tokenizer_benchmark_runs(tmp_path):
-    small = ["--articles", "60", "--vocab-size", "400", "--rounds", "2", "--json", str(tmp_path / "times.json")]
-    command = [sys.executable, str(BENCHMARKS / "tokenizer.py"), *small]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("times as fast as tokenizers") == 3
-    times = json.loads((tmp_path / "times.json").read_text())
-    assert len(times["training"]["wall"]["course_lib.data.bpe"]) == 2
+@pytest.mark.parametrize(
+    ("name", "comparisons"),
+    [("tokenizer", 3), ("forward", 8), ("pretrain_step", 2), ("moe_step", 2), ("vlm_step", 2)],
+)
+def test_a_benchmark_runs_and_finds_equal_work(name, comparisons, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [name, "--tiny", "--rounds", "2", "--json", str(tmp_path / "times.json")])
+    importlib.import_module(name).main()
+    assert capsys.readouterr().out.count("times as fast as") == comparisons
+    runs = json.loads((tmp_path / "times.json").read_text())
+    timed = [run for run in runs.values() if isinstance(run, dict) and "wall" in run]
+    assert len(timed) == comparisons
+    assert all(len(seconds) == 2 for run in timed for seconds in run["wall"].values())
+
+
+def test_a_peer_that_is_not_installed_is_named_and_left_out(capsys, monkeypatch):
+    import moe_step
+
+    monkeypatch.setitem(sys.modules, "litgpt.model", None)
+    found = moe_step.contestants(moe_step.TINY, 16)
+    assert "litgpt" not in found
+    assert capsys.readouterr().out == "litgpt is not installed, so it is left out; see benchmarks/README.md\n"
+
+
+def test_the_plain_loop_and_ours_make_the_same_steps():
+    """Not only as many FLOPs: the same losses, and the same weights after it."""
+    import pretrain_step
+
+    torch.manual_seed(0)
+    found = pretrain_step.contestants(pretrain_step.TINY)
+    batches = [torch.randint(64, (2, 17)) for _ in range(3)]
+    losses = {name: training.turn(one, batches, "fp32", compiled=False)() for name, one in found.items()}
+    assert losses["course_lib"].loss == pytest.approx(losses["plain loop"], rel=1e-6)
+    assert losses["transformers"] == pytest.approx(losses["plain loop"], rel=1e-6)
+    plain, ours = (found[name].model for name in ("plain loop", "course_lib"))
+    torch.testing.assert_close(ours.head.weight, plain.head.weight, rtol=0, atol=1e-5)
+
+
+def contestant(d_in=4, d_out=4, bias=0.0):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, d_in), torch.nn.Linear(d_in, d_out))
+    torch.nn.init.constant_(model[1].bias, bias)
+    return training.Contestant(model, lambda model, x: 1 + model(x).square().mean(), model[1])
+
+
+def test_unequal_work_is_refused():
+    x = torch.ones(2, 4)
+    training.check({"a": contestant(), "b": contestant()}, x, "fp32")
+    with pytest.raises(AssertionError, match="b has 76 parameters, not 40"):
+        training.check({"a": contestant(), "b": contestant(d_in=8)}, x, "fp32")
+    with pytest.raises(AssertionError, match="b starts at another loss"):
+        training.check({"a": contestant(), "b": contestant(bias=1e-2)}, x, "fp32")
+    less = contestant()._replace(loss=lambda model, x: 1 + model(x[:1]).square().mean())  # the rows are the same
+    with pytest.raises(AssertionError, match="the work differs"):
+        training.check({"a": contestant(), "b": less}, x, "fp32")
+
+
+def test_outputs_that_differ_are_refused():
+    import forward
+
+    a, b = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+    b.load_state_dict(a.state_dict())
+    x = torch.ones(1, 4)
+    forward.compare({"a": (a, a), "b": (b, b)}, [x], 1, 1)
+    b.weight.data += 1e-3
+    with pytest.raises(AssertionError, match="b differs by"):
+        forward.compare({"a": (a, a), "b": (b, b)}, [x], 1, 1)
+    more = torch.nn.Sequential(a, torch.nn.Linear(4, 4))
+    with pytest.raises(AssertionError, match="'a': 20, 'b': 40"):
+        forward.compare({"a": (a, a), "b": (more, a)}, [x], 1, 1)
+
+
+def test_grouped_products_are_counted():
+    """By the definition: so many rows, each times one matrix; and twice that again on the way back."""
+    rows, matrices = torch.randn(48, 16, requires_grad=True), torch.randn(3, 16, 32, requires_grad=True)
+    with FlopCounterMode(display=False, custom_mapping=training.GROUPED) as counter:
+        F.grouped_mm(rows, matrices, offs=torch.tensor([16, 16, 48], dtype=torch.int32)).square().sum().backward()
+    assert counter.get_total_flops() == 3 * 2 * 48 * 16 * 32
 
 
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)

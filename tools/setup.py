@@ -110,7 +110,7 @@ def missing_programs() -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("extras", nargs="+", help="extras of pyproject.toml: book, lab, vision, test")
+    parser.add_argument("extras", nargs="+", help="extras of pyproject.toml: book, lab, vision, peers, test")
     parser.add_argument("--torch", choices=["cpu"], help="cpu: torch from PyTorch's index of CPU builds")
     options = parser.parse_args()
     if "test" in options.extras and (missing := missing_programs()):

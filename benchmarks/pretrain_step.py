@@ -1,0 +1,126 @@
+# .venv/bin/python benchmarks/pretrain_step.py               (--help for sizes; --json FILE keeps every single time)
+"""A step of pre-training GPT-2: ours through course_lib.train, transformers, and a plain loop in the style of nanoGPT.
+
+All three have the same weights, the same batches and fused AdamW. Twice: in float32, and compiled with matrix products
+in bfloat16. Before that, parameters, FLOPs and starting losses are checked, and the residual stream's dtype is said.
+"""
+
+from __future__ import annotations
+
+import tempfile
+
+import torch
+import torch.nn.functional as F
+import transformers as hf
+from side_by_side import begin, record, table, write
+from torch import Tensor, nn
+from training import Contestant, compare, options
+
+from course_lib.models import from_pretrained
+from course_lib.train import next_token
+
+FULL = {"d": 384, "layers": 6, "heads": 6, "vocab": 8192, "context": 256}
+TINY = {"d": 32, "layers": 2, "heads": 2, "vocab": 64, "context": 16}
+
+
+class PlainBlock(nn.Module):
+    """Pre-norm, one matrix for queries, keys and values, and GELU in its tanh form."""
+
+    def __init__(self, d: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.qkv, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.up, self.down = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, d = x.shape
+        q, k, v = self.qkv(self.norm1(x)).split(d, dim=2)
+        q, k, v = (part.view(b, t, self.heads, d // self.heads).transpose(1, 2) for part in (q, k, v))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(mixed.transpose(1, 2).contiguous().view(b, t, d))
+        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+
+class PlainGPT(nn.Module):
+    """GPT-2 as in a single short file: nothing checked, nothing optional."""
+
+    def __init__(self, d: int, layers: int, heads: int, vocab: int, context: int) -> None:
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(vocab, d), nn.Embedding(context, d)
+        self.blocks = nn.ModuleList(PlainBlock(d, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(d)
+        self.head = nn.Linear(d, vocab, bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
+        x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
+        for block in self.blocks:
+            x = block(x)
+        logits = self.head(self.norm(x))
+        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.reshape(-1))
+
+
+def contestants(size: dict[str, int]) -> dict[str, Contestant]:
+    """The same model three times."""
+    config = hf.GPT2Config(
+        vocab_size=size["vocab"],
+        n_positions=size["context"],
+        n_embd=size["d"],
+        n_layer=size["layers"],
+        n_head=size["heads"],
+        attn_pdrop=0.0,
+        embd_pdrop=0.0,
+        resid_pdrop=0.0,
+        use_cache=False,
+    )
+    theirs = hf.GPT2LMHeadModel(config)
+    with tempfile.TemporaryDirectory() as folder:
+        theirs.save_pretrained(folder)
+        ours = from_pretrained(folder)
+    plain = PlainGPT(**size)
+    names = {".attention": "", ".feed_forward": "", "position.": "positions."}
+    state = {}
+    for name, tensor in ours.state_dict().items():
+        for old, new in names.items():
+            name = name.replace(old, new)
+        state[name] = tensor
+    plain.load_state_dict(state)
+
+    def loss_of_plain(model: nn.Module, windows: Tensor) -> Tensor:
+        return model(windows[:, :-1], windows[:, 1:])
+
+    def loss_of_theirs(model: nn.Module, windows: Tensor) -> Tensor:
+        logits = model(windows[:, :-1]).logits
+        return F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+
+    return {
+        "plain loop": Contestant(plain, loss_of_plain, plain.norm),
+        "transformers": Contestant(theirs, loss_of_theirs, theirs.transformer.ln_f),
+        "course_lib": Contestant(ours, next_token, ours.norm, ours=True),
+    }
+
+
+def main() -> None:
+    """Parse the command line, compare, print."""
+    args = options(__doc__).parse_args()
+    here = begin("torch", "transformers")
+    size, batch = (TINY, 2) if args.tiny else (FULL, 8)
+    torch.manual_seed(0)
+    models = contestants(size)
+    shape = (batch, size["context"] + 1)
+    batches = [torch.randint(size["vocab"], shape) for _ in range(args.steps)]
+    tokens = args.steps * batch * size["context"]
+    runs = {}
+    for precision in args.precision:
+        compiled = precision == "bf16" and not args.tiny  # which would take longer than all the rest
+        title = f"{precision}, {'compiled' if compiled else 'eager'}, {batch} x {size['context']} tokens a step"
+        print(title)
+        timings = compare(models, batches, args.rounds, precision, compiled)
+        print(table("", timings, "plain loop", tokens, "tokens"), "\n", flush=True)
+        runs[title] = record(timings, "plain loop", tokens, "tokens")
+    write(args.json, {"machine": here, "size": size, **runs})
+
+
+if __name__ == "__main__":
+    main()

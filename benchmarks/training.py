@@ -1,0 +1,138 @@
+"""Training steps side by side: ours through course_lib.train, the others through the usual plain loop."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from side_by_side import Timings, parser, side_by_side
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from course_lib.train import Loss, TrainConfig, train
+
+Batch = Any
+
+
+def _grouped(a: Sequence[int], b: Sequence[int], *rest: Any, **options: Any) -> int:
+    """FLOPs of a grouped product, for which torch has no formula: whatever the groups, each row meets one matrix."""
+    return 2 * a[-2] * a[-1] * b[-1]
+
+
+GROUPED = {torch.ops.aten._grouped_mm: _grouped}
+
+
+class Contestant(NamedTuple):
+    """A model and its loss. norm: the module that reads the residual stream at its end. ours: through course_lib.train.
+
+    same: contestants of one group start from the same weights, and so with the same loss.
+    """
+
+    model: nn.Module
+    loss: Callable[[nn.Module, Batch], Tensor | Loss]
+    norm: nn.Module
+    ours: bool = False
+    same: str = ""
+
+
+def options(doc: str | None) -> argparse.ArgumentParser:
+    """What every benchmark of training understands."""
+    found = parser(doc)
+    found.add_argument("--steps", type=int, default=2, help="in a turn")
+    found.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
+    return found
+
+
+def compare(
+    contestants: Mapping[str, Contestant], batches: Sequence[Batch], rounds: int, precision: str, compiled: bool
+) -> Timings:
+    """Time a turn of one step on each batch, after checking that all do equal work; what was checked is printed."""
+    weights = {name: [p.detach().clone() for p in one.model.parameters()] for name, one in contestants.items()}
+    check(contestants, batches[0], precision)
+    timings = side_by_side({name: turn(one, batches, precision, compiled) for name, one in contestants.items()}, rounds)
+    for name, one in contestants.items():  # the next comparison begins where this one did
+        for parameter, start in zip(one.model.parameters(), weights[name], strict=True):
+            parameter.data.copy_(start)
+    return timings
+
+
+def check(contestants: Mapping[str, Contestant], batch: Batch, precision: str) -> None:
+    """Print parameters, FLOPs, the starting loss and the residual stream's dtype of each, and compare them.
+
+    FLOPs are those of matrix products, forward and backward; nobody may have 1 % fewer than the first (more, as for
+    rows filled up with zeros, is their own loss). Losses of models with the same weights are equal within 1e-5 in
+    float32; bfloat16 keeps eight bits, so there within 1e-3.
+    """
+    starts: dict[str, tuple[int, float]] = {}
+    flops: dict[str, int] = {}
+    for name, one in contestants.items():
+        dtypes: list[torch.dtype] = []
+        hook = one.norm.register_forward_pre_hook(lambda _, given, seen=dtypes: seen.append(given[0].dtype))
+        with (
+            FlopCounterMode(display=False, custom_mapping=GROUPED) as counter,
+            sdpa_kernel(SDPBackend.MATH),
+            products(precision),
+        ):
+            mean_loss(one, batch).backward()
+        hook.remove()
+        one.model.zero_grad(set_to_none=True)
+        with torch.no_grad(), products(precision):
+            start = float(mean_loss(one, batch))
+        flops[name] = counter.get_total_flops()
+        size = sum(p.numel() for p in one.model.parameters())
+        print(
+            f"{name:28} {size / 1e6:6.2f} M parameters  {flops[name] / 1e9:6.1f} GFLOP  loss {start:.5f}  "
+            f"residual stream {dtypes[0]}".replace("torch.", "")
+        )
+        parameters, expected = starts.setdefault(one.same, (size, start))
+        assert size == parameters, f"{name} has {size} parameters, not {parameters}"
+        tolerance = 1e-5 if precision == "fp32" else 1e-3
+        assert abs(start - expected) < tolerance * expected, f"{name} starts at another loss: {start}, not {expected}"
+    first = next(iter(flops.values()))
+    assert min(flops.values()) > 0.99 * first, f"the work differs: {flops}"
+
+
+def turn(one: Contestant, batches: Sequence[Batch], precision: str, compiled: bool) -> Callable[[], object]:
+    """A call that trains for one step on each batch, with a new optimizer: fused AdamW for all."""
+    config = TrainConfig(
+        len(batches), lr=1e-4, warmup=0, schedule="constant", weight_decay=0.1, precision=precision, compile=compiled
+    )
+
+    def through_the_course() -> object:
+        upcoming = iter(batches)
+        return train(one.model, lambda generator: next(upcoming), one.loss, config)
+
+    def plain_loop() -> object:
+        groups = [
+            {"params": [p for p in one.model.parameters() if p.dim() >= 2], "weight_decay": config.weight_decay},
+            {"params": [p for p in one.model.parameters() if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+        one.model.train()
+        losses = []
+        for batch in batches:
+            with products(precision):
+                loss = mean_loss(one, batch)
+            loss.backward()
+            nn.utils.clip_grad_norm_(one.model.parameters(), config.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(loss.item())
+        return losses
+
+    if compiled and not one.ours:
+        one.model.compile()
+    return through_the_course if one.ours else plain_loop
+
+
+def mean_loss(one: Contestant, batch: Batch) -> Tensor:
+    value = one.loss(one.model, batch)
+    return value.mean if isinstance(value, Loss) else value
+
+
+def products(precision: str) -> Any:
+    return torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
