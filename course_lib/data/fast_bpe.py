@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import rustbpe
 import tiktoken
 import tokenizers
 import torch
@@ -100,6 +99,8 @@ def train(texts: Iterable[str], vocab_size: int, special: Sequence[str] = (END,)
     Ends early when no piece has two tokens left. Raises ValueError for texts without a character, or a vocab_size below
     256 and the special tokens.
     """
+    import rustbpe  # who has a vocabulary already needs none of it
+
     n_merges = merges_wanted(vocab_size, special)
     texts = map(check, [texts] if isinstance(texts, str) else texts)
     first = next((text for text in texts if text), None)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from course_lib.data.bpe import BPE
 from course_lib.data.fast_bpe import END, Tokenizer, train
+from course_lib.data.pieces import PATTERN
 from course_lib.data.prepared import path_of, prepared
 from course_lib.data.registry import entry
 from course_lib.data.split import split
@@ -62,7 +63,7 @@ def corpus_file(vocab_size: int = 4096, languages: Sequence[str] = ("en",)) -> P
 
 
 def _sources(vocab_size: int, languages: Sequence[str]) -> list[object]:
-    return [entry("wikipedia-leads").sha256, vocab_size, tuple(languages), _RECIPE]
+    return [entry("wikipedia-leads").sha256, vocab_size, tuple(languages), PATTERN, _RECIPE]
 
 
 def _build(vocab_size: int, languages: Sequence[str]) -> dict[str, np.ndarray]:

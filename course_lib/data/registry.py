@@ -9,8 +9,6 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from course_lib.errors import CourseError
 
 
@@ -60,5 +58,8 @@ def entry(name: str) -> Entry:
 
 def cache() -> Path:
     """The folder that holds fetched data: COURSE_CACHE if it is set, otherwise the user's own cache folder."""
-    chosen = os.environ.get("COURSE_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("course_lib")
+    if chosen := os.environ.get("COURSE_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    import platformdirs  # a machine that trains from copied files may lack it
+
+    return platformdirs.user_cache_path("course_lib")

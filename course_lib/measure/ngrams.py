@@ -21,7 +21,7 @@ def ngram_surprise(
     if vocab_size**n >= 2**63:
         raise ValueError(f"runs of {n} tokens cannot be numbered for a vocabulary of {vocab_size}; ask for a smaller n")
     p = torch.full((len(test),), 1 / vocab_size, dtype=torch.float64)
-    for length in range(1, min(n, len(test)) + 1):
+    for length in range(1, min(n, len(train), len(test)) + 1):
         place_value = vocab_size ** torch.arange(length - 1, -1, -1)
         seen, times = (train.unfold(0, length, 1) @ place_value).unique(return_counts=True)
         contexts, context_of, followers = (seen // vocab_size).unique(return_inverse=True, return_counts=True)

@@ -162,8 +162,9 @@ def _pretrain(
         "active-parameters": active_parameters(model),
     }
     if experts:
+        windows = Windows(text.test, context)
         with torch.no_grad():
-            model(text.test[: 64 * context].view(64, context).to(device()))
+            model(windows[torch.arange(min(64, len(windows)))][:, :-1].to(device()))
         values["busiest-expert"] = experts * max(loads(routing).max().item() for routing in routings(model))
     return model, {f"{key}.{name}": value for name, value in values.items()}
 

@@ -27,23 +27,20 @@ class Stopped(KeyboardInterrupt):
     """The reader stopped a run that is kept, and has been told how to go on with it."""
 
 
-def command(recipe: str, seed: int, steps: int | None, out: Path | None = None, resume: bool = False) -> str:
-    """What to type for this run; without `out` and `resume`, for one that comes to the same numbers."""
+def command(recipe: str, seed: int, steps: int | None, out: Path) -> str:
+    """What to type to go on with this run."""
     program = "python -m course_lib" if Path(sys.argv[0]).name == "__main__.py" else "course"
-    words = [program, "train", recipe, "--preset", preset(), "--seed", str(seed)]
-    words += ["--steps", str(steps)] if steps else []
-    words += ["--out", shlex.quote(str(out))] if out else []
-    return " ".join([*words, "--resume"] if resume else words)
+    return f"{program} train {_run(recipe, seed, steps)} --out {shlex.quote(str(out))} --resume"
 
 
 def claim(out: Path, resume: bool, recipe: str, seed: int, steps: int | None, plan: object) -> str:
-    """Make the folder of a run, and note in it what the run is; the command that goes on with it.
+    """Make the folder of a run, and note in it what the run is; what to type to go on with it.
 
     plan: all that decides about the numbers; its repr is kept. Raises RecipeError for a folder that is in use, unless
     the very same run is to be gone on with.
     """
-    again = command(recipe, seed, steps, out, resume=True)
-    this = {"recipe": recipe, "preset": preset(), "seed": seed, "steps": steps, "plan": repr(plan)}
+    again = command(recipe, seed, steps, out)
+    this = {"run": _run(recipe, seed, steps), "plan": repr(plan)}
     note = out / "recipe.json"
     if out.exists() and not out.is_dir():
         raise RecipeError(f"{out} is a file; name a folder with --out")
@@ -52,21 +49,22 @@ def claim(out: Path, resume: bool, recipe: str, seed: int, steps: int | None, pl
             raise RecipeError(f"{out} is in use, and not by a run of the course; name another folder with --out")
         try:
             before = json.loads(note.read_text(encoding="utf-8"))
-            different = [name for name, value in this.items() if before[name] != value]
+            run, sizes = before["run"], before["plan"]
         except (ValueError, KeyError, TypeError):
             raise RecipeError(f"{note} is damaged; begin anew, in another folder, with --out") from None
-        if different == ["plan"]:
-            raise RecipeError(
-                f"{out} holds a run of other sizes, made before the preset changed; name another folder with --out"
-            )
-        if different:
-            there = ", ".join(f"{name} {before[name]}" for name in this if name in different)
-            raise RecipeError(f"{out} holds another run ({there}); ask for the same, or name another folder with --out")
+        if run != this["run"]:
+            raise RecipeError(f"{out} holds another run ({run}); ask for the same, or name another folder with --out")
+        if sizes != this["plan"]:
+            raise RecipeError(f"{out} holds a run of other sizes, from before they changed; name another with --out")
         if not resume:
             raise RecipeError(f"{out} is in use already. To go on there: {again}. Or name another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(note, json.dumps(this, indent=1) + "\n")
     return again
+
+
+def _run(recipe: str, seed: int, steps: int | None) -> str:
+    return f"{recipe} --preset {preset()} --seed {seed}" + (f" --steps {steps}" if steps else "")
 
 
 def write(
@@ -84,7 +82,7 @@ def write(
         "seed": seed,
         "device": device_name(),
         "commit": commit(),
-        "command": command(recipe, seed, steps),
+        "command": f"course train {_run(recipe, seed, steps)}",
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in ("torch", "numpy")}},
         "seconds": round(sum(line.get("seconds", 0) for line in steps_noted), 1),
     }
@@ -127,9 +125,7 @@ def add(out: Path) -> Path:
     if not str(recipe).replace("-", "").isalpha() or size not in ("cpu", "gpu") or not isinstance(seed, int):
         raise RecipeError(f"{file} names no recipe, preset and seed of the course; run the recipe again")
     if "--steps" in made_by:
-        raise RecipeError(
-            f"{out} is no run of the whole preset; run it without --steps to keep its results"
-        )
+        raise RecipeError(f"{out} is no run of the whole preset; run it without --steps to keep its results")
     place = find_project().root / "results" / size / f"{recipe}-seed{seed}.json"
     write_atomically(place, json.dumps(records, indent=1, sort_keys=True) + "\n")
     return place

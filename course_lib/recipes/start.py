@@ -31,7 +31,7 @@ def start(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
     except RuntimeError:
         raise RecipeError("the preset gpu needs an accelerator, and torch sees none; use --preset cpu") from None
     out = out or Path("runs") / f"{recipe}-{chosen}-seed{seed}"
-    again = command(recipe, seed, steps, out, resume=True)
+    again = command(recipe, seed, steps, out)
     print(f"{recipe}: preset {chosen}, seed {seed}, on {device_name()}, into {out}", flush=True)
     try:
         values = RECIPES[recipe](out, seed=seed, steps=steps, resume=resume)
@@ -49,9 +49,10 @@ def start(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
     except (RuntimeError, MemoryError) as error:
         if not _no_memory(error):
             raise
+        way = "use --preset cpu, or a machine with more" if chosen == "gpu" else "use a machine with more"
         raise RecipeError(
-            f"the preset {chosen} does not fit into the memory of {where}; close what else uses it, and go on with: "
-            f"{again}{' . Or use --preset cpu' if chosen == 'gpu' else ''}"
+            f"the preset {chosen} does not fit into the memory of {where}; close what else takes memory, and go on "
+            f"with: {again} ; or {way}"
         ) from None
     print(table(values))
     print(f"The model is in {out / 'model'}, the numbers with their origin in {out / 'results.json'}.")

@@ -49,7 +49,7 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
     for path in sorted((project.root / "results").glob("**/*.json")):
         for key, record in json.loads(path.read_text(encoding="utf8")).items():
             if isinstance(record, dict) and record.get("preset") == "gpu":
-                merged[f"gpu:{key}"] = record
+                merged.setdefault(f"gpu:{key}", record)  # of several seeds the first is cited
     for lab, records in labs.items():
         for key, record in records.items():
             if key in merged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ class Metrics:
     """The file metrics.jsonl of a run, and the folder tensorboard beside it; both go on from `step`.
 
     Lines of steps that are done again, because the run was killed after its last checkpoint, are dropped first.
+    TensorBoard's file is written anew from the lines that are left: a kill takes the last two minutes of it along.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
@@ -21,11 +23,16 @@ class Metrics:
         part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         os.replace(part, self.file)
         self.stream = self.file.open("a", encoding="utf-8", buffering=1)  # a line is on disk once it is written
-        self.board = _board(folder / "tensorboard", step)
+        self.board = _board(folder / "tensorboard")
+        for line in kept:
+            self._show(**line)
 
     def write(self, step: int, **numbers: Any) -> None:
         """Note these numbers of a step."""
         self.stream.write(json.dumps({"step": step, **numbers}) + "\n")
+        self._show(step, **numbers)
+
+    def _show(self, step: int, **numbers: Any) -> None:
         if self.board:
             for name, value in numbers.items():
                 self.board.add_scalar(name, value, step)
@@ -50,9 +57,10 @@ def read(file: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _board(folder: Path, step: int) -> Any:
+def _board(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:  # tensorboard is not installed
         return None
-    return SummaryWriter(str(folder), purge_step=step)
+    shutil.rmtree(folder, ignore_errors=True)
+    return SummaryWriter(str(folder))

@@ -1,0 +1,72 @@
+"""`course` with presets of seconds on a corpus of a few sentences; as a program, without network and some modules.
+
+Run: python tests/tiny_recipes.py train moe --out DIR, with BLOCKED and SLOW in the environment where wanted.
+"""
+
+import os
+import random
+import socket
+import sys
+import time
+from dataclasses import replace
+
+SIZES = {"context": 16, "d_model": 16, "n_layers": 2, "n_heads": 2, "n_kv_heads": 2, "head_dim": 8, "d_ff": 16}
+VOCABULARY = 300
+STEPS = 30
+
+
+def articles(language="en"):
+    """Sentences so regular that a tiny model soon knows them better than their words' frequencies tell."""
+    from course_lib.data.text import Article
+
+    draw = random.Random(language)
+    kinds = [("The {} is a fish. ", ["salmon", "carp", "pike", "eel"]), ("A {} is red or green. ", ["rose", "leaf"])]
+    texts = ["".join(kind.format(draw.choice(words)) for kind, words in draw.choices(kinds, k=12)) for _ in range(150)]
+    return [Article(f"{language} {number}", text, "", "") for number, text in enumerate(texts)]
+
+
+def shrink(patch=setattr):
+    """The presets, small; `patch` is setattr, or that of pytest's monkeypatch."""
+    from course_lib.recipes import language
+
+    tiny = {}
+    for recipe, sizes in language.PRESETS.items():
+        plan = sizes["cpu"]
+        model = replace(plan.model, vocab_size=VOCABULARY, **SIZES)
+        small = replace(plan, model=model, train=replace(plan.train, steps=STEPS, warmup=3, lr=2e-2), batch=8)
+        tiny[recipe] = {"cpu": small, "gpu": replace(small, languages=("en", "fr"))}
+    patch(language, "PRESETS", tiny)
+
+
+def slow_down(seconds):
+    """A pause at every step, so that a kill can come in the middle."""
+    from course_lib.recipes import language
+
+    prompt = language.next_token
+
+    def tardy(model, windows):
+        time.sleep(seconds)
+        return prompt(model, windows)
+
+    language.next_token = tardy
+
+
+def no_network(*arguments):
+    raise OSError("there is no network")
+
+
+if __name__ == "__main__":
+    for name in filter(None, os.environ.get("BLOCKED", "").split(",")):
+        sys.modules[name] = None  # importing it raises ImportError
+    socket.socket.connect = no_network
+    from course_lib.cli import main
+    from course_lib.data import fetch
+
+    if "BLOCKED" in os.environ:
+        fetch.download = no_network
+    import torch
+
+    torch.set_num_threads(1)
+    shrink()
+    slow_down(float(os.environ.get("SLOW", 0)))
+    main()
