@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from course_lib import cli
 from course_lib.data import pretraining
 from course_lib.data.pretraining import corpus
+from course_lib.measure import ngram_surprise
 from course_lib.models import from_pretrained
 from course_lib.nn import load_balancing_loss, router_z_loss, routings
 from course_lib.recipes import RECIPES, language
@@ -109,6 +110,10 @@ def test_gpt_beats_its_control(whole):
     found = numbers(whole["gpt"])
     assert found["gpt.bits-per-byte"] < 0.8 * found["gpt.unigram-bits-per-byte"]
     assert found["gpt.parameters"] == found["gpt.active-parameters"]
+    text = corpus(tiny_recipes.VOCABULARY)
+    for n, name in ((1, "unigram"), (3, "trigram")):
+        nats = ngram_surprise(text.train, text.test, tiny_recipes.VOCABULARY, n).sum().item()
+        assert found[f"gpt.{name}-bits-per-byte"] == text.bits_per_byte(nats, text.test)
 
 
 def test_the_dense_twin_has_as_many_active_parameters(whole):
@@ -153,8 +158,20 @@ def test_transformers_opens_the_model(whole, recipe, folder, kind):
     with torch.no_grad():
         expected, logits = theirs(ids[None]).logits, ours(ids[None])
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
-    end = corpus(tiny_recipes.VOCABULARY).tokenizer.special_id("<|endoftext|>")
+    text, key = corpus(tiny_recipes.VOCABULARY), {"model": "experts", "dense": "dense"}[folder]
+    score = numbers(whole[recipe])["gpt.bits-per-byte" if recipe == "gpt" else f"moe.{key}.bits-per-byte"]
+    assert language.bits_per_byte(ours, text, text.test, tiny_recipes.SIZES["context"]) == pytest.approx(
+        score, rel=1e-6
+    )
+    end = text.tokenizer.special_id("<|endoftext|>")
     assert theirs.generation_config.eos_token_id == end == tokenizer.eos_token_id
+
+
+def test_another_seed_is_another_run(tmp_path, whole):
+    assert course("train", "gpt", "--seed", 1, "--out", tmp_path / "out") == 0
+    other = numbers(tmp_path / "out")
+    assert other["gpt.bits-per-byte"] != numbers(whole["gpt"])["gpt.bits-per-byte"]
+    assert other["gpt.trigram-bits-per-byte"] == numbers(whole["gpt"])["gpt.trigram-bits-per-byte"]
 
 
 def begin(out, recipe, **environment):
@@ -488,9 +505,17 @@ def test_balancing_by_bias_alone_is_a_change_of_one_setting(tmp_path, monkeypatc
     plan = language.PRESETS["moe"]["cpu"]
     biased = language.replace(plan, model=language.replace(plan.model, balanced_by_bias=True))
     monkeypatch.setitem(language.PRESETS["moe"], "cpu", biased)
+
+    def unbalanced(model, windows):
+        raise RuntimeError("the loss that balances was asked for")
+
+    monkeypatch.setattr(language, "balanced", unbalanced)
     assert course("train", "moe", "--out", tmp_path / "out") == 0
     model = from_pretrained(tmp_path / "out" / "model")
     biases = torch.stack([block.feed_forward.selection_bias for block in model.blocks])
     assert biases.abs().max() > 0
     steps = biases / 1e-3  # each step moves a bias by its rate, up or down
     torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-3)
+    monkeypatch.setitem(language.PRESETS["moe"], "cpu", plan)
+    with pytest.raises(RuntimeError, match="the loss that balances"):  # which otherwise it is
+        course("train", "moe", "--out", tmp_path / "other")

@@ -31,6 +31,8 @@ def start(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
     except RuntimeError:
         raise RecipeError("the preset gpu needs an accelerator, and torch sees none; use --preset cpu") from None
     out = out or Path("runs") / f"{recipe}-{chosen}-seed{seed}"
+    if chosen == "cpu":  # models this small gain little from a second core, and the bits depend on how many there are
+        torch.set_num_threads(1)
     again = command(recipe, seed, steps, out)
     print(f"{recipe}: preset {chosen}, seed {seed}, on {device_name()}, into {out}", flush=True)
     try:
