@@ -10,17 +10,20 @@ from course_lib.models.pretrained import minilm, sentence_embeddings, smollm2
 from course_lib.models.t5 import T5, T5Config, shift_right
 from course_lib.models.tower import VisionTower, from_timm, vision_tower
 from course_lib.models.vit import ViT, ViTConfig
+from course_lib.models.vlm import VLM, VLMConfig, tiles
 
 __all__ = [
     "CLIP",
     "GPT",
     "T5",
+    "VLM",
     "Bert",
     "BertConfig",
     "CLIPConfig",
     "GPTConfig",
     "ModelError",
     "T5Config",
+    "VLMConfig",
     "ViT",
     "ViTConfig",
     "VisionTower",
@@ -34,6 +37,7 @@ __all__ = [
     "sentence_embeddings",
     "shift_right",
     "smollm2",
+    "tiles",
     "to_hf",
     "vision_tower",
 ]

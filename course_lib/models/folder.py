@@ -19,12 +19,14 @@ from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.hf import FAMILIES
 from course_lib.models.hf.family import Family, ModelError
 from course_lib.models.vit import ViT, ViTConfig
+from course_lib.models.vlm import VLM, VLMConfig
 
 # What transformers has no name for is kept in our own words: the config as it is, under these model types.
 OURS: dict[Any, tuple[Any, type[nn.Module]]] = {
     "course_clip": (CLIPConfig, CLIP),
     "course_gpt": (GPTConfig, GPT),
     "course_vit": (ViTConfig, ViT),
+    "course_vlm": (VLMConfig, VLM),
 }
 
 
@@ -110,8 +112,22 @@ def save(model: nn.Module, folder: str | Path) -> None:
         kind = next((kind for kind, (_, model_type) in OURS.items() if model_type is type(model)), None)
         if kind is None:
             raise
-        config: Any = model.config
-        _write(Path(folder), {"model_type": kind, **asdict(config)}, own(model))
+        _write(Path(folder), {"model_type": kind, **asdict(_complete(model))}, own(model))
+
+
+def _complete(model: Any) -> Any:
+    """The config of a model, which must say all that it takes to build it. Raises ModelError where it does not."""
+    try:
+        with torch.device("meta"), _NoInitialisation():
+            same = {name: tensor.shape for name, tensor in type(model)(model.config).state_dict().items()}
+    except ValueError as error:
+        raise ModelError(f"the folder could not be read again: {error}") from None
+    if same != {name: tensor.shape for name, tensor in model.state_dict().items()}:
+        raise ModelError(
+            f"a part of the {type(model).__name__} was replaced, and its config cannot say by what, so the folder "
+            "could not be read again; save the weights of that part by themselves"
+        )
+    return model.config
 
 
 def own(model: nn.Module) -> dict[str, Tensor]:

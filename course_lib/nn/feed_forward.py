@@ -26,16 +26,21 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu", "relu")
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a non-linearity between them (Vaswani et al. 2017, section 3.3)."""
+    """Two linear layers with a non-linearity between them (Vaswani et al. 2017, section 3.3).
 
-    def __init__(self, d_model: int, d_ff: int, activation: str = "gelu", bias: bool = True) -> None:
+    d_out: the width of what comes out, None for d_model.
+    """
+
+    def __init__(
+        self, d_model: int, d_ff: int, activation: str = "gelu", bias: bool = True, *, d_out: int | None = None
+    ) -> None:
         super().__init__()
         self.activation = _known(activation)
         self.up = nn.Linear(d_model, d_ff, bias=bias)
-        self.down = nn.Linear(d_ff, d_model, bias=bias)
+        self.down = nn.Linear(d_ff, d_out or d_model, bias=bias)
 
-    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        """Same shape."""
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_out"]:
+        """Same shape, but for the width where `d_out` says so."""
         return self.down(activate(self.up(x), self.activation))
 
 

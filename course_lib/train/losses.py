@@ -1,6 +1,6 @@
 """Objectives: each takes a model and a batch and gives the number to bring down."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -66,6 +66,45 @@ def masked_token(model: nn.Module, batch: tuple[Int[Tensor, "batch tokens"], Int
     """The surprise at the chosen tokens of a batch from `masked_tokens`."""
     inputs, targets = batch
     return cross_entropy(model(inputs), targets)
+
+
+def caption(
+    model: nn.Module,
+    batch: tuple[
+        Int[Tensor, "batch tokens"],
+        Int[Tensor, "batch tokens"],
+        Float[Tensor, "pictures channels height width"] | None,
+    ],
+) -> Loss:
+    """The surprise at the answers to texts with pictures: (ids, targets) as from `answers`, and the pictures.
+
+    model: anything that gives logits for ids and pictures, as VLM. Source: Liu et al. 2023, equation 3.
+    """
+    ids, targets, pictures = batch
+    return cross_entropy(model(ids, pictures), targets)
+
+
+def answers(
+    prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]], end: int
+) -> tuple[Int[Tensor, "batch tokens"], Int[Tensor, "batch tokens"]]:
+    """(ids, targets): each prompt with its reply, where the reply and the `end` behind it alone are to be learned.
+
+    A target is the token after the one at its place, or -100, which does not count. Short rows are filled up with
+    `end` on the right, where no earlier token looks. Raises ValueError for an empty prompt, or other numbers of both.
+    """
+    if not prompts or len(prompts) != len(replies):
+        raise ValueError(
+            f"{len(prompts)} prompts and {len(replies)} replies make no batch; each prompt needs its reply"
+        )
+    empty = next((i for i, prompt in enumerate(prompts) if not len(prompt)), None)
+    if empty is not None:
+        raise ValueError(f"prompt {empty} is empty, so nothing would foretell its reply; begin it with a mark")
+    n = max(len(prompt) + len(reply) for prompt, reply in zip(prompts, replies, strict=True))
+    ids, targets = torch.full((len(prompts), n), end), torch.full((len(prompts), n), -100)
+    for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
+        ids[row, : len(prompt) + len(reply)] = torch.tensor([*prompt, *reply])
+        targets[row, len(prompt) - 1 : len(prompt) + len(reply)] = torch.tensor([*reply, end])
+    return ids, targets
 
 
 def contrastive(

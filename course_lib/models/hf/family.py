@@ -79,7 +79,8 @@ class Family:
     transposed: our modules whose matrices they keep as input by output. unsqueezed: how many axes of size one they put
     in front. inner: our parts that have a config of their own, each with the place of theirs and the family that has
     its settings; its names go into `names`, by `inside`. prefix: may be missing in a file.
-    ignored: ends of the names of tensors that we do without. older: ends of names in old files, and today's for them.
+    ignored: ends of the names of tensors that we do without. older: patterns of what names were, or are, in files of
+    other versions, and what to put there; one after the other.
     arrange: their config, from older or nested forms to flat settings; complete: the way back.
     detect: settings of ours that the tensors show.
     """
@@ -107,7 +108,10 @@ class Family:
         left = self.arrange(dict(hf))
         values = dict(self.ours) | {ours: setting.read(left) for ours, setting in self.settings.items()}
         for ours, (place, family) in self.inner.items():
-            values[ours] = family.read(left.pop(place, None) or {})
+            inner = left.pop(place, None) or {}
+            if (kind := inner.get("model_type")) not in (family.model_type, None):
+                raise ModelError(f"{place} of model_type={kind!r} is not supported; supported is: {family.model_type}")
+            values[ours] = family.read(inner)
         for name, value in self.theirs.items():
             if (found := left.pop(name, None)) not in (value, None):
                 raise ModelError(f"{name}={found!r} is not supported")
@@ -123,7 +127,9 @@ class Family:
         for ours, setting in self.settings.items():
             hf |= setting.write(getattr(config, ours))
         for ours, (place, family) in self.inner.items():
-            hf[place] = family.write(getattr(config, ours))
+            if not isinstance(inner := getattr(config, ours), family.config):
+                raise ModelError(f"{self.model_type} cannot hold this model: it needs a {family.config.__name__}")
+            hf[place] = family.write(inner)
         hf = self.complete(hf)
         try:
             same = self.read(hf)
@@ -135,10 +141,9 @@ class Family:
         return hf
 
     def current(self, name: str) -> str:
-        """What a tensor of an old file is called today."""
+        """What a tensor of a file of another version is called in `names`."""
         for old, new in self.older.items():
-            if name.endswith(old):
-                return name.removesuffix(old) + new
+            name = re.sub(old, new, name)
         return name
 
     def parts(self, model: nn.Module, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:

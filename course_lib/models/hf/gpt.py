@@ -85,6 +85,9 @@ LLAMA_NAMES: dict[str, str | tuple[str, ...]] = {
     "norm": "model.norm",
     "head": "lm_head",
 }
+LLAMA_MLP_NAMES: dict[str, str | tuple[str, ...]] = {
+    f"blocks.*.feed_forward.{part}": f"model.layers.*.mlp.{part}_proj" for part in ("gate", "up", "down")
+}
 LLAMA = Family(
     model_type="llama",
     architecture="LlamaForCausalLM",
@@ -93,12 +96,7 @@ LLAMA = Family(
     settings={**LLAMA_SETTINGS, "bias": Setting(("attention_bias", "mlp_bias"), False)},
     ours={"position": "rope", "norm": "rms", "activation": "swiglu"},
     theirs={"hidden_act": "silu"},
-    names={
-        **LLAMA_NAMES,
-        "blocks.*.feed_forward.gate": "model.layers.*.mlp.gate_proj",
-        "blocks.*.feed_forward.up": "model.layers.*.mlp.up_proj",
-        "blocks.*.feed_forward.down": "model.layers.*.mlp.down_proj",
-    },
+    names=LLAMA_NAMES | LLAMA_MLP_NAMES,
     prefix="model.",
     ignored=("rotary_emb.inv_freq",),  # in old files
     arrange=flat_rope,
