@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from course_lib.train.memory import keep_freed_memory
+
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """What every benchmark understands: --rounds, --tiny and --json."""
@@ -26,7 +28,11 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def begin(*packages: str) -> dict[str, Any]:
-    """Print and return where the run takes place; transformers says nothing in between."""
+    """Print and return where the run takes place; transformers says nothing in between.
+
+    Freed memory is kept, as course_lib.train does: otherwise who pays for new pages depends on who ran before.
+    """
+    keep_freed_memory()
     if "transformers" in packages:
         import transformers
 

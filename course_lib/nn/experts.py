@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# The rows of an expert are filled up to a multiple of this. For bfloat16 on a processor, oneDNN compiles a kernel for
+# In bfloat16 the rows of an expert are filled up to a multiple of this. On a processor, oneDNN compiles a kernel for
 # every new number of rows, which takes ten times as long as the product itself.
 ROWS = 16
 
@@ -28,7 +28,7 @@ def run_experts(
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
     gate, up, down = gate.to(dtype), up.to(dtype), down.to(dtype)
-    places, tokens, ends = arrange(experts, len(gate))
+    places, tokens, ends = arrange(experts, len(gate), ROWS if dtype == torch.bfloat16 else 1)
     rows = _Spread.apply(x.to(dtype), places, tokens)
     rows = F.silu(_grouped_linear(rows, gate, ends)) * _grouped_linear(rows, up, ends)
     rows = _grouped_linear(rows, down, ends)
@@ -36,10 +36,11 @@ def run_experts(
 
 
 def arrange(
-    experts: Int[Tensor, "tokens top_k"], n_experts: int
+    experts: Int[Tensor, "tokens top_k"], n_experts: int, multiple: int
 ) -> tuple[Int[Tensor, "tokens top_k"], Int[Tensor, "rows"], Int[Tensor, "n_experts"]]:
     """A row for each choice, sorted by expert, with empty rows between: as many in all, whatever was chosen.
 
+    multiple: each expert has so many rows, or twice so many, and so on; 1 for no empty ones.
     places: the row of each choice. tokens: the token of each row, or the number of tokens where the row is empty.
     ends: where each expert's rows end.
     """
@@ -47,9 +48,9 @@ def arrange(
     flat = experts.flatten()
     order = flat.argsort(stable=True)
     counts = choices(experts, n_experts)
-    filled = (counts + ROWS - 1) // ROWS * ROWS
+    filled = (counts + multiple - 1) // multiple * multiple
     ends = filled.cumsum(0)
-    ends[-1] = total = (n * top_k + n_experts * (ROWS - 1) + ROWS - 1) // ROWS * ROWS
+    ends[-1] = total = (n * top_k + (n_experts + 1) * (multiple - 1)) // multiple * multiple
     # In sorted order an expert's choices stand side by side; they move behind the empty rows of the experts before.
     moved = (filled - counts).cumsum(0) - (filled - counts)
     rows = torch.arange(n * top_k, device=flat.device) + moved[flat[order]]
