@@ -197,7 +197,7 @@ def test_older_files_carry_the_window_that_they_do_not_use():
 
 def test_a_silent_file_means_the_defaults_of_transformers():
     for kind, needed in (("mixtral", {"num_key_value_heads": 8}), ("qwen2_moe", {"num_key_value_heads": 16})):
-        theirs = of(kind, SMALLEST[kind] | needed | {"hidden_size": 32, "num_attention_heads": 16})
+        theirs = of(kind, SMALLEST[kind] | needed | {"hidden_size": 64, "num_attention_heads": 16})
         silent = dict.fromkeys(
             ("num_key_value_heads", "rms_norm_eps", "rope_parameters", "head_dim", "norm_topk_prob", "qkv_bias")
         )
