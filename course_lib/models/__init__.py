@@ -1,5 +1,6 @@
 """Whole models: each is parts of course_lib.nn and one frozen config."""
 
+from course_lib.models.audio import SpectrogramConfig, log_mel
 from course_lib.models.bert import Bert, BertConfig
 from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.models.folder import from_hf, from_pretrained, save, to_hf
@@ -22,6 +23,7 @@ __all__ = [
     "CLIPConfig",
     "GPTConfig",
     "ModelError",
+    "SpectrogramConfig",
     "T5Config",
     "VLMConfig",
     "ViT",
@@ -32,6 +34,7 @@ __all__ = [
     "from_hf",
     "from_pretrained",
     "from_timm",
+    "log_mel",
     "minilm",
     "save",
     "sentence_embeddings",

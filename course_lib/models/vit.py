@@ -20,6 +20,7 @@ class ViTConfig:
     """All that shapes a ViT; the defaults are those of the paper, at a size for experiments.
 
     image_size, patch_size: pixels a side; a rest at the right and lower edge that fills no patch is not looked at.
+    image_width: None for square pictures; otherwise image_size is their height.
     n_classes: 0 for none, when the model gives features. d_ff: None for 4 d_model.
     pool: what stands for the whole picture, the class token or the mean of the patches; norm_pooled: the final norm
     comes after that, not before. pre_norm: one more norm, before the first block; patch_bias: None for a bias where
@@ -43,6 +44,7 @@ class ViTConfig:
     pre_norm: bool = False
     patch_bias: bool | None = None
     norm_eps: float = 1e-6
+    image_width: int | None = None
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -50,16 +52,30 @@ class ViTConfig:
                 raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
         if self.d_ff is None:
             object.__setattr__(self, "d_ff", 4 * self.d_model)
+        if self.image_width == self.image_size:
+            object.__setattr__(self, "image_width", None)
         if self.patch_bias is None:
             object.__setattr__(self, "patch_bias", not self.pre_norm)
         for name in ("image_size", "patch_size", "channels", "d_model", "n_layers", "n_heads", "d_ff", "n_classes"):
             value, least = getattr(self, name), 0 if name == "n_classes" else 1
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
-        if self.patch_size > self.image_size:
-            raise ValueError(f"patches of {self.patch_size} pixels do not fit in pictures of {self.image_size}")
+        height, width = self.size
+        if self.patch_size > min(height, width):
+            raise ValueError(f"patches of {self.patch_size} pixels do not fit in pictures of {height} by {width}")
         if self.pool == "token" and not self.class_token:
             raise ValueError('pool="token" needs the class token; use pool="mean" without it')
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a picture, in pixels."""
+        return self.image_size, self.image_size if self.image_width is None else self.image_width
+
+    @property
+    def n_patches(self) -> int:
+        """How many patches a picture has."""
+        height, width = self.size
+        return (height // self.patch_size) * (width // self.patch_size)
 
 
 class ViT(nn.Module):
@@ -73,8 +89,7 @@ class ViT(nn.Module):
             config.channels, config.d_model, config.patch_size, config.patch_size, bias=bool(config.patch_bias)
         )
         self.class_token = nn.Parameter(torch.empty(config.d_model)) if config.class_token else None
-        n_patches = (config.image_size // config.patch_size) ** 2
-        self.position = Learned(n_patches + config.class_token, config.d_model)
+        self.position = Learned(config.n_patches + config.class_token, config.d_model)
         self.pre_norm = _norm(config) if config.pre_norm else nn.Identity()
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_layers))
         self.norm = _norm(config)
@@ -132,30 +147,34 @@ class ViT(nn.Module):
         return self.norm(x) if self.config.norm_pooled else x
 
     def _tokens(self, pictures: Tensor) -> Tensor:
-        check_pictures(pictures, self.config.channels, self.config.image_size)
+        check_pictures(pictures, self.config.channels, *self.config.size)
         x = self.patches(pictures).flatten(2).transpose(1, 2)
         if self.class_token is not None:
             x = torch.cat((self.class_token.expand(len(x), 1, -1), x), dim=1)
         return self.pre_norm(x + self.position(x.shape[1]))
 
 
-def check_pictures(pictures: Tensor, channels: int, size: int) -> None:
-    """Raises ValueError, with what to do, for anything but floats of the shape (batch, channels, size, size)."""
+def check_pictures(pictures: Tensor, channels: int, size: int, width: int | None = None) -> None:
+    """Raises ValueError, with what to do, for anything but floats of the shape (batch, channels, size, width).
+
+    width: None for size.
+    """
+    width = width or size
     if not pictures.is_floating_point():
         raise ValueError(f"the pictures are {pictures.dtype}; make them floats from 0 to 1: pictures.float() / 255")
     if pictures.dim() != 4:
         raise ValueError(
-            f"pictures must have the shape (batch, {channels}, {size}, {size}), not {tuple(pictures.shape)}; "
+            f"pictures must have the shape (batch, {channels}, {size}, {width}), not {tuple(pictures.shape)}; "
             "for one picture: picture[None]"
         )
     if pictures.shape[1] != channels:
         last = "; channels come before height and width: pictures.movedim(-1, 1)" * (pictures.shape[-1] == channels)
         raise ValueError(f"the pictures have {pictures.shape[1]} channels, but the model reads {channels}{last}")
-    if pictures.shape[2:] != (size, size):
-        height, width = pictures.shape[2:]
+    if pictures.shape[2:] != (size, width):
+        its_size = " by ".join(map(str, pictures.shape[2:]))
         raise ValueError(
-            f"the pictures are {height} by {width} pixels, but the model reads {size} by {size}; resize them first: "
-            f"torchvision.transforms.v2.functional.resize(pictures, [{size}, {size}])"
+            f"the pictures are {its_size} pixels, but the model reads {size} by {width}; resize them first: "
+            f"torchvision.transforms.v2.functional.resize(pictures, [{size}, {width}])"
         )
 
 

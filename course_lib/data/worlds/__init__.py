@@ -11,6 +11,7 @@ from course_lib.data.worlds.mirror import MirrorBatch, MirrorLanguage
 from course_lib.data.worlds.recall import AssociativeRecall, RecallBatch
 from course_lib.data.worlds.relations import RelationsBatch, TwoRelations
 from course_lib.data.worlds.scenes import SceneBatch, Scenes
+from course_lib.data.worlds.sounds import SoundBatch, Sounds
 from course_lib.data.worlds.words import word_tokenizer
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "RepeatedBlocks",
     "SceneBatch",
     "Scenes",
+    "SoundBatch",
+    "Sounds",
     "TwoRelations",
     "largest_share",
     "word_tokenizer",

@@ -1,0 +1,107 @@
+"""Sounds of known frequencies: one tone, two at once, or a glide up or down."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from course_lib.data.worlds.draws import different
+
+KINDS = ("tone", "chord", "rising", "falling")
+TONE, CHORD, RISING, FALLING = range(4)
+
+
+class SoundBatch(NamedTuple):
+    """Sounds and what they are."""
+
+    sounds: Float[Tensor, "batch samples"]  # from -1 to 1, but for the noise
+    kind: Int[Tensor, " batch"]  # index into KINDS
+    first: Int[Tensor, " batch"]  # the note at the beginning, or the lower one of a chord
+    second: Int[Tensor, " batch"]  # the note at the end, or the higher one of a chord
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Sounds that are a steady tone, a chord of two, or glide from one note to another; all four equally likely.
+
+    Note i of `n_notes` has the frequency lowest 2^(i/2) Hz: half an octave from one to the next. Two different ones
+    are drawn; a tone is one of them, a chord both, a glide goes the way between them, at an even number of octaves a
+    second. Phase and loudness are random. noise: the deviation of white noise, where a pure tone's is 0.07 to 0.5.
+    Raises ValueError for fewer than two notes or a sample, or notes above rate / 2, which samples cannot hold.
+    """
+
+    rate: int = 16000
+    samples: int = 8192
+    lowest: float = 200.0
+    n_notes: int = 9
+    noise: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.n_notes < 2 or self.samples < 1 or self.lowest <= 0 or self.noise < 0:
+            raise ValueError(
+                f"n_notes={self.n_notes} must be at least 2, samples={self.samples} at least 1, lowest={self.lowest} "
+                f"above 0, and noise={self.noise} not below 0"
+            )
+        if (highest := self.frequencies[-1].item()) >= self.rate / 2:
+            raise ValueError(
+                f"{self.rate} samples a second hold frequencies below {self.rate / 2:g} Hz, but the highest note has "
+                f"{highest:g}; use a lower one or fewer notes"
+            )
+
+    @property
+    def frequencies(self) -> Float[Tensor, " notes"]:
+        """Of each note, in Hz."""
+        return self.lowest * 2 ** (torch.arange(self.n_notes, dtype=torch.float64) / 2)
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of whoever hears nothing: exactly 1/4."""
+        return 1 / len(KINDS)
+
+    @property
+    def timeless_ceiling(self) -> float:
+        """The best of whoever hears how strong each frequency is, but not when: 3/4.
+
+        A falling glide is a rising one played backwards and has the same spectrum, so between the two it must guess.
+        """
+        return 3 / 4
+
+    @property
+    def ceiling(self) -> float:
+        """The accuracy of whoever hears everything, where the noise does not drown it: 1."""
+        return 1.0
+
+    def sample(self, batch: int, generator: torch.Generator) -> SoundBatch:
+        """Draw sounds."""
+        kind = torch.randint(len(KINDS), (batch,), generator=generator)
+        notes = different(batch, self.n_notes, 2, generator)
+        low, high = notes.sort(dim=1).values.unbind(1)
+        first = torch.where(kind == TONE, notes[:, 0], low)
+        second = torch.where(kind == TONE, notes[:, 0], high)
+        phase = 2 * math.pi * torch.rand(batch, 2, 1, generator=generator, dtype=torch.float64)
+        loudness = 0.1 + 0.6 * torch.rand(batch, 1, generator=generator, dtype=torch.float64)
+
+        chord = (kind == CHORD)[:, None]
+        one = (self.glide(first, torch.where(kind == CHORD, first, second)) + phase[:, 0]).sin()
+        two = (self.glide(second, second) + phase[:, 1]).sin()
+        sounds = loudness * torch.where(chord, (one + two) / math.sqrt(2), one)  # as loud as one alone
+        falling = kind == FALLING
+        sounds = torch.where(falling[:, None], sounds.flip(1), sounds)
+        sounds = sounds + self.noise * torch.randn(sounds.shape, generator=generator, dtype=torch.float64)
+        return SoundBatch(
+            sounds.float(), kind, torch.where(falling, second, first), torch.where(falling, first, second)
+        )
+
+    def glide(self, first: Int[Tensor, " batch"], second: Int[Tensor, " batch"]) -> Float[Tensor, "batch samples"]:
+        """The phase, in radians, of a voice that goes from one note to another; of a tone, where both are the same."""
+        octaves = math.log(2) / 2 * (second - first)[:, None].double()
+        # Each sample in the middle of its time, so that backwards they are at the same times.
+        time = (torch.arange(self.samples, dtype=torch.float64) + 0.5) / self.samples
+        # The integral of exp(octaves * time), which for a tone is the time itself.
+        turned = torch.where(octaves == 0, time, torch.expm1(octaves * time) / octaves.where(octaves != 0, 1.0))
+        return 2 * math.pi * self.frequencies[first][:, None] * self.samples / self.rate * turned

@@ -1,0 +1,97 @@
+"""Sound as a picture: log-mel spectrograms, which a ViT of one channel reads in patches (AST, Gong et al. 2021).
+
+    model = ViT(ViTConfig(image_size=80, image_width=100, patch_size=10, channels=1, n_classes=10))
+    logits = model(log_mel(sounds, 16000)[:, None])
+
+are ten classes of sounds of one second. As the vision tower of a VLM such a ViT lets a language model hear.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+RANGE = 8.0  # what is quieter than the loudest by more than eight powers of ten counts as silence, as in Whisper
+
+
+@dataclass(frozen=True)
+class SpectrogramConfig:
+    """How a sound becomes a picture; the defaults are Whisper's (Radford et al. 2022, section 2.2).
+
+    rate: samples a second. n_fft: samples in a window; hop: from one window to the next. n_mels: bands, from 0 Hz to
+    rate / 2. Raises ValueError for sizes below 1, and for more bands than windows of n_fft samples can tell apart.
+    """
+
+    rate: int = 16000
+    n_fft: int = 400
+    hop: int = 160
+    n_mels: int = 80
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r} must be a whole number, at least 1")
+        if (mel_filters(self) == 0).all(dim=1).any():
+            raise ValueError(
+                f"n_mels={self.n_mels} bands are too narrow for windows of n_fft={self.n_fft} samples: some are "
+                "empty; use fewer bands or longer windows"
+            )
+
+
+def hz(mel: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The frequency at a place on the mel scale: even steps of what sounds like equal distances.
+
+    Linear up to 1000 Hz, which is mel 15, then a factor of 6.4 every 27 (Slaney 1998, Auditory Toolbox).
+    """
+    return torch.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))
+
+
+def mel(hertz: float) -> float:
+    """The place of a frequency on the mel scale: the inverse of `hz`."""
+    return hertz * 3 / 200 if hertz < 1000 else 15 + 27 * math.log(hertz / 1000) / math.log(6.4)
+
+
+@functools.cache
+def mel_filters(config: SpectrogramConfig) -> Float[Tensor, "mels frequencies"]:
+    """How much each frequency of the Fourier transform counts in each band: triangles that overlap by half.
+
+    Their tops are even steps apart on the mel scale, and all have the same area (Slaney 1998, Auditory Toolbox).
+    """
+    corners = hz(torch.linspace(0, mel(config.rate / 2), config.n_mels + 2, dtype=torch.float64))
+    frequency = torch.linspace(0, config.rate // 2, config.n_fft // 2 + 1, dtype=torch.float64)
+    left, top, right = (corners[i : i + config.n_mels, None] for i in range(3))
+    triangle = torch.minimum((frequency - left) / (top - left), (right - frequency) / (right - top)).clamp(min=0)
+    return (triangle * 2 / (right - left)).float()
+
+
+def log_mel(
+    sounds: Float[Tensor, "*batch samples"], rate: int, config: SpectrogramConfig = SpectrogramConfig()
+) -> Float[Tensor, "*batch mels frames"]:
+    """The logarithm of the power in each band at each moment, from about -1 (silence) to about 1.
+
+    sounds: floats from -1 to 1, of one channel, `rate` samples a second. There are samples // hop frames. A model wants
+    all sounds of one length: F.pad(sound, (0, n - sound.shape[-1])) fills up with silence, or cuts.
+    Raises ValueError for another rate than the config's, whole numbers, and sounds shorter than a window.
+    Source: Radford et al. 2022, section 2.2, and the published code of Whisper.
+    """
+    if rate != config.rate:
+        raise ValueError(
+            f"the sound has {rate} samples a second, but the spectrogram is made for {config.rate}; resample it first: "
+            f"scipy.signal.resample_poly(sound, {config.rate}, {rate})"
+        )
+    if not sounds.is_floating_point():
+        raise ValueError(f"the sound is {sounds.dtype}; make it floats from -1 to 1: sound.float() / 32768 for 16 bits")
+    least = max(config.n_fft // 2 + 1, config.hop)
+    if sounds.shape[-1] < least:
+        empty = "the sound is empty" if not sounds.shape[-1] else f"the sound has {sounds.shape[-1]} samples"
+        raise ValueError(f"{empty}, but a spectrogram needs {least}; fill it up with silence")
+    window = torch.hann_window(config.n_fft, device=sounds.device, dtype=sounds.dtype)
+    flat = sounds.reshape(-1, sounds.shape[-1])
+    waves = torch.stft(flat, config.n_fft, config.hop, window=window, return_complex=True)
+    power = waves[..., : sounds.shape[-1] // config.hop].abs() ** 2
+    bands = (mel_filters(config).to(power) @ power).clamp(min=1e-10).log10()
+    bands = bands.maximum(bands.amax(dim=(-2, -1), keepdim=True) - RANGE)
+    return (bands.unflatten(0, sounds.shape[:-1]) if sounds.dim() > 1 else bands[0]) / 4 + 1
