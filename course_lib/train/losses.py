@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from course_lib.train.cross_entropy import IGNORE, summed
+
 
 class Loss(NamedTuple):
     """A sum over targets and their number: the mean over several batches is that over all their targets."""
@@ -23,9 +25,7 @@ class Loss(NamedTuple):
 
 def cross_entropy(logits: Float[Tensor, "*batch classes"], targets: Int[Tensor, "*batch"]) -> Loss:
     """The surprise, in nats, at the targets; one of -100 does not count."""
-    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))  # a sum in bfloat16 would lose the small ones
-    total = F.cross_entropy(precise.flatten(0, -2), targets.flatten(), reduction="sum")
-    return Loss(total, (targets != -100).sum())
+    return Loss(summed(logits.flatten(0, -2), targets.flatten()), (targets != IGNORE).sum())
 
 
 def next_token(model: nn.Module, windows: Int[Tensor, "batch length_plus_1"]) -> Loss:
