@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -104,7 +105,8 @@ def turn(one: Contestant, batches: Sequence[Batch], precision: str, compiled: bo
 
     def through_the_course() -> object:
         upcoming = iter(batches)
-        return train(one.model, lambda generator: next(upcoming), one.loss, config)
+        with contextlib.redirect_stderr(io.StringIO()):  # bars would cut through the table
+            return train(one.model, lambda generator: next(upcoming), one.loss, config)
 
     def plain_loop() -> object:
         groups = [

@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from training import Contestant, compare, options
 
 from course_lib.models import from_pretrained
-from course_lib.train import Loss
-from course_lib.train.losses import cross_entropy
+from course_lib.train.losses import caption
 
 FULL = {"d_vision": 192, "d": 256, "layers": 4, "heads": 4, "vocab": 8192, "text": 64, "side": 32}
 TINY = {"d_vision": 16, "d": 32, "layers": 2, "heads": 2, "vocab": 64, "text": 8, "side": 8}
 PATCH = 4
 
-Batch = tuple[Tensor, Tensor, Tensor]  # pictures, ids, targets: -100 for what is not to be predicted
+Batch = tuple[Tensor, Tensor, Tensor]  # ids; targets, -100 for what is not to be predicted; pictures
 
 
 def contestants(size: dict[str, int]) -> dict[str, Contestant]:
@@ -56,18 +55,13 @@ def contestants(size: dict[str, int]) -> dict[str, Contestant]:
         ours = from_pretrained(folder)
     return {
         "transformers": Contestant(theirs, loss_of_theirs, theirs.model.language_model.norm),
-        "course_lib": Contestant(ours, loss_of_ours, ours.decoder.norm, ours=True),
+        "course_lib": Contestant(ours, caption, ours.decoder.norm, ours=True),
     }
 
 
 def loss_of_theirs(model: nn.Module, batch: Batch) -> Tensor:
-    pictures, ids, targets = batch
+    ids, targets, pictures = batch
     return F.cross_entropy(model(ids, pictures).logits.flatten(0, 1), targets.flatten())
-
-
-def loss_of_ours(model: nn.Module, batch: Batch) -> Loss:
-    pictures, ids, targets = batch
-    return cross_entropy(model(ids, pictures), targets)
 
 
 def draw(size: dict[str, int], batch: int) -> Batch:
@@ -76,7 +70,7 @@ def draw(size: dict[str, int], batch: int) -> Batch:
     text = torch.randint(image, (batch, size["text"]))
     ids = torch.cat((torch.full((batch, (size["side"] // PATCH) ** 2), image), text), dim=1)
     targets = F.pad(ids[:, 1:], (0, 1), value=-100)
-    return torch.randn(batch, 3, size["side"], size["side"]), ids, targets.masked_fill(targets == image, -100)
+    return ids, targets.masked_fill(targets == image, -100), torch.randn(batch, 3, size["side"], size["side"])
 
 
 def main() -> None:
@@ -89,7 +83,7 @@ def main() -> None:
     batches = [draw(size, batch) for _ in range(args.steps)]
     runs = {}
     for precision in args.precision:
-        title = f"{precision}, eager, {batch} pictures a step, {batches[0][1].shape[1]} tokens each"
+        title = f"{precision}, eager, {batch} pictures a step, {batches[0][0].shape[1]} tokens each"
         print(title)
         timings = compare(models, batches, args.rounds, precision, compiled=False)
         print(table("", timings, "transformers", args.steps * batch, "rows"), "\n", flush=True)
