@@ -1,12 +1,14 @@
 """Whole models: each is parts of course_lib.nn and one frozen config."""
 
 from course_lib.models.audio import SpectrogramConfig, log_mel
+from course_lib.models.bag_clip import BagCLIP, BagCLIPConfig
 from course_lib.models.bert import Bert, BertConfig
 from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.models.folder import from_hf, from_pretrained, save, to_hf
 from course_lib.models.gguf import from_gguf
 from course_lib.models.gpt import GPT, GPTConfig, dense_twin
 from course_lib.models.hf.family import ModelError
+from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
 from course_lib.models.pretrained import minilm, sentence_embeddings, smollm2
 from course_lib.models.t5 import T5, T5Config, shift_right
 from course_lib.models.tower import VisionTower, from_timm, vision_tower
@@ -18,10 +20,14 @@ __all__ = [
     "GPT",
     "T5",
     "VLM",
+    "BagCLIP",
+    "BagCLIPConfig",
     "Bert",
     "BertConfig",
     "CLIPConfig",
     "GPTConfig",
+    "ImageEncoder",
+    "ImageEncoderConfig",
     "ModelError",
     "SpectrogramConfig",
     "T5Config",

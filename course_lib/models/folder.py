@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from course_lib.models.bag_clip import BagCLIP, BagCLIPConfig
 from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.hf import FAMILIES
@@ -23,6 +24,7 @@ from course_lib.models.vlm import VLM, VLMConfig
 
 # What transformers has no name for is kept in our own words: the config as it is, under these model types.
 OURS: dict[Any, tuple[Any, type[nn.Module]]] = {
+    "course_bag_clip": (BagCLIPConfig, BagCLIP),
     "course_clip": (CLIPConfig, CLIP),
     "course_gpt": (GPTConfig, GPT),
     "course_vit": (ViTConfig, ViT),
@@ -80,7 +82,8 @@ def _config(kind: Any, values: Mapping[str, Any]) -> Any:
     values = dict(values)
     for name, value in values.items():
         if isinstance(value, dict):
-            values[name] = _config(next(filter(is_dataclass, kinds[name])), value)
+            fits = (k for k in kinds[name] if is_dataclass(k) and value.keys() <= {field.name for field in fields(k)})
+            values[name] = _config(next(fits), value)
     return kind(**values)
 
 

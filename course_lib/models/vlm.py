@@ -8,10 +8,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT, GPTConfig
+from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
 from course_lib.models.vit import ViT, ViTConfig
 from course_lib.nn.embed import embed
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 
+TOWERS: dict[Any, type[nn.Module]] = {ViTConfig: ViT, ImageEncoderConfig: ImageEncoder}
 CHOICES = {"features": ("patches", "all", "pooled"), "projector_activation": ACTIVATIONS}
 
 
@@ -19,8 +21,9 @@ CHOICES = {"features": ("patches", "all", "pooled"), "projector_activation": ACT
 class VLMConfig:
     """A ViT, a GPT, and what stands between them; the defaults are those of LLaVA 1.5.
 
-    vision: None for a tower of another kind, which VLM is then given; d_vision: the width of what the tower gives, None
-    for that of the ViT. The published models have ViTConfig(activation="quick_gelu", pre_norm=True, norm_eps=1e-5) and
+    vision: an ImageEncoderConfig for an encoder that gives one vector a picture; None for a tower of another kind,
+    which VLM is then given; d_vision: the width of what the tower gives, None for that of the config.
+    The published models have ViTConfig(activation="quick_gelu", pre_norm=True, norm_eps=1e-5) and
     GPTConfig(position="rope", norm="rms", activation="swiglu", bias=False, tied=False).
     image_token: in a text it stands for one vector of a picture. features: which ones, of a ViT: those of its patches,
     with that of the class token ("all"), or one for the whole picture ("pooled"); layer: after which of its layers.
@@ -28,7 +31,7 @@ class VLMConfig:
     Raises ValueError with a sentence for anything that cannot be built.
     """
 
-    vision: ViTConfig | None
+    vision: ViTConfig | ImageEncoderConfig | None
     decoder: GPTConfig
     image_token: int
     features: str = "patches"
@@ -60,6 +63,8 @@ class VLMConfig:
                 f"d_vision={self.d_vision} is not the d_model={self.vision.d_model} of the ViT; leave it out"
             )
         object.__setattr__(self, "d_vision", self.vision.d_model)
+        if isinstance(self.vision, ImageEncoderConfig):
+            return
         if self.vision.n_classes:
             raise ValueError(f"the ViT of a VLM has no classes; leave n_classes={self.vision.n_classes} out")
         if not -self.vision.n_layers - 1 <= self.layer <= self.vision.n_layers:
@@ -82,7 +87,8 @@ class VLM(nn.Module):
             raise ValueError(f"the model has {towers}; pass it either as config.vision or as vision=")
         assert config.d_vision  # None was replaced when the config was made
         self.config = config
-        self.vision: nn.Module = ViT(config.vision) if config.vision else cast(nn.Module, vision)
+        tower = TOWERS.get(type(config.vision))
+        self.vision: nn.Module = tower(config.vision) if tower else cast(nn.Module, vision)
         self.projector_norm = nn.LayerNorm(config.d_vision) if config.projector_norm else nn.Identity()
         self.projector = FeedForward(
             config.d_vision,

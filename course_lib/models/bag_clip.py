@@ -1,0 +1,60 @@
+"""CLIP with the simplest reader there is: a text is the mean of its words, in any order."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from course_lib.models.clip import LARGEST_SCALE
+from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
+
+PAD = 0  # fills short texts up
+
+
+@dataclass(frozen=True)
+class BagCLIPConfig:
+    """The image encoder, whose d_model is the width of the space that both share, and the number of known words.
+
+    Raises ValueError for a vocabulary that holds no word besides the padding.
+    """
+
+    vision: ImageEncoderConfig
+    vocab_size: int
+
+    def __post_init__(self) -> None:
+        if self.vocab_size < 2:
+            raise ValueError(f"vocab_size={self.vocab_size} leaves no word besides the padding")
+
+
+class BagCLIP(nn.Module):
+    """An image encoder, a table of words with a linear layer behind their mean, and a trained temperature."""
+
+    def __init__(self, config: BagCLIPConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.vision.d_model
+        self.vision = ImageEncoder(config.vision)
+        self.words = nn.EmbeddingBag(config.vocab_size, width, mode="mean", padding_idx=PAD)
+        nn.init.normal_(self.words.weight, std=0.05)
+        self.text_projection = nn.Linear(width, width)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # as CLIP's
+
+    def forward(
+        self, pictures: Float[Tensor, "images 3 height width"], ids: Int[Tensor, "texts tokens"]
+    ) -> Float[Tensor, "images texts"]:
+        """How well each text fits each picture: their cosine times exp(log_scale), in training at most 100."""
+        scale = self.log_scale.exp()
+        if self.training:
+            scale = scale.clamp(max=LARGEST_SCALE)
+        return scale * self.image_features(pictures) @ self.text_features(ids).T
+
+    def image_features(self, pictures: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images d_model"]:
+        """A unit vector for each picture. Raises ValueError as ImageEncoder.forward."""
+        return F.normalize(self.vision(pictures), dim=-1)
+
+    def text_features(self, ids: Int[Tensor, "texts tokens"]) -> Float[Tensor, "texts d_model"]:
+        """A unit vector for each text; one without a known word is as good as any other such."""
+        return F.normalize(self.text_projection(self.words(ids)), dim=-1)
