@@ -68,7 +68,7 @@ PRESETS = {
 def gpt(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False) -> dict[str, float]:
     """Train one GPT; its folder is out/model, its numbers are in out/results.json, which are returned too."""
     plan = _plan("gpt", seed, steps)
-    again = outcome.claim(out, resume, "gpt", seed, steps, plan)
+    again = outcome.claim(out, "gpt", seed, steps, plan)
     text = corpus(plan.model.vocab_size, plan.languages)
     model, values = _pretrain(plan, text, out / "run", "gpt", again, resume)
     _keep(model, text, out / "model")
@@ -83,7 +83,7 @@ def moe(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False
     out/model is the mixture, out/dense its twin; the numbers of both are in out/results.json, and returned.
     """
     plan = _plan("moe", seed, steps)
-    again = outcome.claim(out, resume, "moe", seed, steps, plan)
+    again = outcome.claim(out, "moe", seed, steps, plan)
     text = corpus(plan.model.vocab_size, plan.languages)
     values: dict[str, float] = {}
     for name, folder, config in (("dense", "dense", dense_twin(plan.model)), ("experts", "model", plan.model)):

@@ -33,11 +33,11 @@ def command(recipe: str, seed: int, steps: int | None, out: Path) -> str:
     return f"{program} train {_run(recipe, seed, steps)} --out {shlex.quote(str(out))} --resume"
 
 
-def claim(out: Path, resume: bool, recipe: str, seed: int, steps: int | None, plan: object) -> str:
+def claim(out: Path, recipe: str, seed: int, steps: int | None, plan: object) -> str:
     """Make the folder of a run, and note in it what the run is; what to type to go on with it.
 
     plan: all that decides about the numbers; its repr is kept. Raises RecipeError for a folder that is in use, unless
-    the very same run is to be gone on with.
+    by the very same run; whether that may go on is for the folders of its stages to say (course_lib.train.Folder).
     """
     again = command(recipe, seed, steps, out)
     this = {"run": _run(recipe, seed, steps), "plan": repr(plan)}
@@ -56,8 +56,6 @@ def claim(out: Path, resume: bool, recipe: str, seed: int, steps: int | None, pl
             raise RecipeError(f"{out} holds another run ({run}); ask for the same, or name another folder with --out")
         if sizes != this["plan"]:
             raise RecipeError(f"{out} holds a run of other sizes, from before they changed; name another with --out")
-        if not resume:
-            raise RecipeError(f"{out} is in use already. To go on there: {again}. Or name another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(note, json.dumps(this, indent=1) + "\n")
     return again
