@@ -139,7 +139,7 @@ class T5(nn.Module):
         decoder_mask: Bool[Tensor, "batch target"] | None = None,
     ) -> Float[Tensor, "batch target vocab"] | tuple[Float[Tensor, "batch target vocab"], dict[str, list[Tensor]]]:
         """Logits as from `forward`, for a memory made by `encode`; memory_mask: the mask that was given to it."""
-        if len(memory) != len(decoder_ids):
+        if decoder_ids.dim() == 2 and len(memory) != len(decoder_ids):
             raise ValueError(
                 f"there are {len(decoder_ids)} targets for {len(memory)} sources; give each its source, as by expand"
             )
