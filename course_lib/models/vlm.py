@@ -42,10 +42,6 @@ class VLMConfig:
     projector_norm: bool = False
 
     def __post_init__(self) -> None:
-        for name, kind in (("vision", ViTConfig), ("decoder", GPTConfig)):
-            value: Any = getattr(self, name)
-            if isinstance(value, dict):  # as it is read from a file
-                object.__setattr__(self, name, kind(**value))
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
@@ -60,7 +56,7 @@ class VLMConfig:
             return
         if self.d_vision not in (None, self.vision.d_model):
             raise ValueError(
-                f"d_vision={self.d_vision} is not the d_model={self.vision.d_model} of the ViT; leave it out"
+                f"d_vision={self.d_vision} is not the d_model={self.vision.d_model} of the tower; leave it out"
             )
         object.__setattr__(self, "d_vision", self.vision.d_model)
         if isinstance(self.vision, ImageEncoderConfig):

@@ -7,7 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.models import VLM, GPTConfig, ModelError, ViTConfig, VLMConfig, from_pretrained, save, tiles
+from course_lib.models import (
+    VLM,
+    GPTConfig,
+    ImageEncoderConfig,
+    ModelError,
+    ViTConfig,
+    VLMConfig,
+    from_pretrained,
+    save,
+    tiles,
+    to_hf,
+)
 from course_lib.train import TrainConfig, train
 from course_lib.train.losses import answers, caption
 
@@ -224,6 +235,22 @@ def test_any_vlm_can_be_saved(tmp_path, options, position):
     assert torch.equal(again(ids, pictures), ours(ids, pictures))
 
 
+def test_an_image_encoder_as_eyes(tmp_path):
+    torch.manual_seed(0)
+    ours = VLM(VLMConfig(ImageEncoderConfig(8, 4, 6), TEXT, IMAGE, projector_norm=True))
+    ids, grid = a_text(4), torch.rand(1, 3, 16, 16)
+    ours.vision.requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in ours.vision.state_dict().items()}
+    caption(ours.train(), (ids, ids, tiles(grid, 8))).mean.backward()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ours.vision.state_dict().items())
+    with pytest.raises(ModelError, match="llava cannot hold this model: it needs a ViTConfig"):
+        to_hf(ours, tmp_path)
+    save(ours.eval(), tmp_path)
+    again = from_pretrained(tmp_path)
+    assert again.config == ours.config
+    assert torch.equal(again(ids, tiles(grid, 8)), ours(ids, tiles(grid, 8)))
+
+
 @pytest.mark.parametrize(
     ("n_image", "n_pictures", "message"),
     [
@@ -269,7 +296,7 @@ def test_other_input_that_cannot_be(tmp_path):
         ({"projector_activation": "mish"}, 'projector_activation="mish" is not supported'),
         ({"layer": 3}, "the ViT has 2 layers, so there is no layer=3"),
         ({"layer": -4}, "no layer=-4"),
-        ({"d_vision": 13}, "d_vision=13 is not the d_model=12 of the ViT"),
+        ({"d_vision": 13}, "d_vision=13 is not the d_model=12 of the tower"),
         ({"vision": None}, "d_vision must say how wide"),
         ({"vision": ViTConfig(4, 2, d_model=12, n_heads=2, n_classes=3)}, "leave n_classes=3 out"),
     ],
