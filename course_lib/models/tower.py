@@ -200,5 +200,6 @@ class VisionTower(nn.Module):
                 f"{type(self.model).__name__} cannot read pictures of {self.image_size} by {self.image_size} pixels "
                 f"({error}); name another image_size"
             ) from None
-        self.model.train(was_training)
+        finally:
+            self.model.train(was_training)
         return n, width

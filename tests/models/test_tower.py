@@ -171,7 +171,7 @@ def test_a_tower_is_the_model_with_normalised_pictures():
 
 def test_a_tower_learns_and_moves_as_one_module():
     tower = vision_tower("test_vit", 32)
-    assert tower.training
+    assert tower.model.training  # trying it out has changed nothing
     tower(torch.rand(2, 3, 32, 32)).square().mean().backward()
     assert all(p.grad is not None for name, p in tower.named_parameters() if "fc_norm" not in name)
     assert {name.split(".")[0] for name in tower.state_dict()} == {"model"}  # mean and deviation are no weights
