@@ -74,7 +74,7 @@ class Learned(nn.Module):
 
 
 class RotaryTable(nn.Module):
-    """Cosines and sines of position times frequency, with frequencies theta^(-2i/head_dim) (Su et al. 2021, equation 15).
+    """Cosines and sines of position times theta^(-2i/head_dim), the frequency of pair i (Su et al. 2021, equation 15).
 
     Raises ValueError when head_dim is odd.
     """
