@@ -4,6 +4,7 @@ A recipe is a function of the folder that everything goes to, a seed, a number o
 and whether to go on with what is in that folder; it returns its numbers.
 """
 
+from course_lib.recipes import vision_text
 from course_lib.recipes.language import gpt, moe
 
-RECIPES = {"gpt": gpt, "moe": moe}
+RECIPES = {"gpt": gpt, "moe": moe, "vision-text": vision_text.vision_text}

@@ -101,8 +101,9 @@ def pairs(emoji: Emoji, stage: str, languages: Sequence[str] = ("en",), seed: in
 
 def recall(similarity: Float[Tensor, "queries gallery"], target: Int[Tensor, " queries"], k: int) -> float:
     """The share of queries whose target is among the k most similar; ties rank before it, and NaN is a miss."""
-    worse = (similarity < similarity.gather(1, target[:, None])).sum(dim=1)
-    return (similarity.shape[1] - worse <= k).float().mean().item()
+    own = similarity.gather(1, target[:, None])
+    rank = similarity.shape[1] - (similarity < own).sum(dim=1)
+    return ((rank <= k) & ~own[:, 0].isnan()).float().mean().item()
 
 
 @torch.no_grad()

@@ -1,0 +1,191 @@
+"""A model that sees: pictures and captions in one space, then a decoder that answers questions about pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.data import emoji
+from course_lib.measure import device, pick
+from course_lib.models import VLM, BagCLIP, BagCLIPConfig, GPTConfig, ImageEncoderConfig, VLMConfig, save
+from course_lib.recipes import outcome, pairs, scenes
+from course_lib.recipes.pairs import Pairs
+from course_lib.recipes.scenes import Questions
+from course_lib.train import Folder, Loss, TrainConfig, contrastive, train
+
+STRENGTH = 1.0  # of the augmentation
+STAGES = ("contrastive", "text", "align", "pictures")
+
+
+@dataclass(frozen=True)
+class VisionText:
+    """What a run builds, reads and does, stage by stage; batch: pairs, questions or tiles to a step.
+
+    eyes: with `tower` a model of timm takes the place of the course's own. split: "validation" to choose a recipe, and
+    "test" for the numbers to report, which then nothing was chosen by; see emoji_split.split.
+    """
+
+    eyes: ImageEncoderConfig
+    decoder: dict[str, Any]
+    contrastive: TrainConfig
+    text: TrainConfig
+    align: TrainConfig
+    pictures: TrainConfig
+    batch: dict[str, int]
+    languages: tuple[str, ...] = ("en",)
+    split: str = "test"
+
+
+LLAMA: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
+PRESETS = {
+    "cpu": VisionText(
+        ImageEncoderConfig(32, width=32, d_model=256),
+        {"d_model": 128, "n_layers": 2, "n_heads": 4, "d_ff": 384, **LLAMA},
+        contrastive=TrainConfig(600, lr=4e-3, min_lr=0.0, weight_decay=0.5, clip=None),
+        text=TrainConfig(700, lr=1.5e-3, min_lr=0.05, weight_decay=0.05),
+        align=TrainConfig(1000, lr=2e-3, warmup=1, min_lr=0.0, weight_decay=0.05),
+        pictures=TrainConfig(300, lr=1e-3, min_lr=0.05, weight_decay=0.05),
+        batch={"contrastive": 256, "text": 128, "align": 256, "pictures": 128},
+    ),
+    "gpu": VisionText(
+        ImageEncoderConfig(64, width=64, d_model=512),
+        {"d_model": 384, "n_layers": 6, "n_heads": 6, "d_ff": 1024, **LLAMA},
+        contrastive=TrainConfig(4000, lr=2e-3, min_lr=0.0, weight_decay=0.5, precision="auto"),
+        text=TrainConfig(4000, lr=1e-3, min_lr=0.05, weight_decay=0.05, precision="auto"),
+        align=TrainConfig(3000, lr=1e-3, min_lr=0.0, weight_decay=0.05, precision="auto"),
+        pictures=TrainConfig(3000, lr=5e-4, min_lr=0.05, weight_decay=0.05, precision="auto"),
+        batch={"contrastive": 1024, "text": 256, "align": 1024, "pictures": 256},
+        languages=("en", "de", "es", "fr", "it"),
+    ),
+}
+
+
+def vision_text(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False) -> dict[str, float]:
+    """Train both models in five runs; out/model answers questions, out/clip finds captions. Returns the numbers.
+
+    The runs, each in a folder of its own: `contrastive` learns which caption belongs to which picture, `shuffled` is
+    the same with every concept's captions exchanged, as a control; `text` learns to answer about scenes that are given
+    as words; `align` turns pictures into such words, and `pictures` learns to answer about these. Eyes stay as
+    `contrastive` leaves them. steps: of each run, in place of the preset's own.
+    """
+    plan = _plan(seed, steps)
+    again = outcome.claim(out, "vision-text", seed, steps, plan)
+    drawings = emoji.load(plan.eyes.image_size)
+    data = pairs.pairs(drawings, plan.split, plan.languages, seed)
+
+    def run(stage: str, model: nn.Module, batches: Callable[[torch.Generator], Any], loss: Any) -> None:
+        config: TrainConfig = getattr(plan, "contrastive" if stage == "shuffled" else stage)
+        folder = Folder(out / stage, resume=resume, every=max(1, config.steps // 6), again=f"run: {again}")
+        if train(model, batches, loss, config, label=f"vision-text.{stage}", folder=folder).interrupted:
+            raise outcome.Stopped
+        model.eval()
+
+    clip, values = _contrastive(plan, data, seed, run)
+    save(clip, out / "clip")
+    data.tokenizer.save(str(out / "clip" / "tokenizer.json"))
+    task = scenes.questions(drawings, data.split)
+    model, measured = _questions(plan, data, task, clip, seed, run)
+    save(model, out / "model")
+    task.tokenizer.save(str(out / "model" / "tokenizer.json"))
+    values = {f"vision-text.{name}": value for name, value in (values | measured).items()}
+    return outcome.write(out, "vision-text", values, seed, steps, _controls(values))
+
+
+def _plan(seed: int, steps: int | None) -> VisionText:
+    plan = pick(**PRESETS)
+    trains = {stage: getattr(plan, stage) for stage in STAGES}
+    return replace(plan, **{n: replace(t, seed=seed, steps=steps or t.steps) for n, t in trains.items()})
+
+
+def vlm(plan: VisionText, task: Questions) -> VLM:
+    """The model that answers, before it has learned or seen anything."""
+    decoder = GPTConfig(task.tokenizer.get_vocab_size(), **plan.decoder)
+    return VLM(VLMConfig(plan.eyes, decoder, task.image_token, projector_norm=True)).to(device())
+
+
+def _contrastive(plan: VisionText, data: Pairs, seed: int, run: Any) -> tuple[BagCLIP, dict[str, float]]:
+    """The model that finds captions, and what it, its controls and its baseline without learning score."""
+    values = {f"pixels.{name}": value for name, value in pairs.by_pixels(data).items()}
+    config = BagCLIPConfig(plan.eyes, data.tokenizer.get_vocab_size())
+    n = plan.batch["contrastive"]
+    models = {}
+    for stage, some in (("shuffled", data.shuffled(seed)), ("contrastive", data)):
+        torch.manual_seed(seed)
+        models[stage] = model = BagCLIP(config).to(device())
+        if stage == "shuffled":
+            values |= {f"untrained.{name}": value for name, value in pairs.retrieval(model, data).items()}
+        run(stage, model, lambda generator, some=some: some.batch(n, STRENGTH, generator), contrastive)
+        values |= {f"{stage}.{name}": value for name, value in pairs.retrieval(model, data).items()}
+    values["shuffled.own-captions-r1"] = pairs.retrieval(models["shuffled"], data.shuffled(seed))["new-vendor-r1"]
+    return models["contrastive"], values
+
+
+def _questions(
+    plan: VisionText, data: Pairs, task: Questions, clip: BagCLIP, seed: int, run: Any
+) -> tuple[VLM, dict[str, float]]:
+    """The model that answers, and what it scores on pictures of learned vendors and of the new one, with controls."""
+    torch.manual_seed(seed)
+    model = vlm(plan, task)
+    model.vision.load_state_dict(clip.vision.state_dict())
+    split, batch = data.split, plan.batch
+
+    def read(model: Any, asked: scenes.Asked) -> Loss:
+        return scenes.answered(model, asked, scenes.as_words(model, task, asked[0]))
+
+    _learn(model, "decoder")
+    run("text", model, lambda generator: task.batch(batch["text"], generator), read)
+    values = {f"text.{name}": value for name, value in scenes.accuracy(model, task, None).items()}
+
+    learned = scenes.bank(model, task, data.pictures, split.train.vendors, STRENGTH, seed)
+
+    def tiles(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        which = torch.randint(len(task.words), (batch["align"],), generator=generator)
+        return which, learned.draw(which, generator)
+
+    _learn(model, "projector_norm", "projector")
+    run("align", model, tiles, lambda model, drawn: scenes.named(model, task, *drawn))
+
+    seen = scenes.bank(model, task, data.pictures, split.train.vendors)
+    new = scenes.bank(model, task, data.pictures, split.new_vendor.vendors)
+    values |= {f"align.seen.{name}": value for name, value in scenes.accuracy(model, task, seen).items()}
+
+    def looked_at(generator: torch.Generator) -> tuple[scenes.Asked, Tensor]:
+        asked = task.batch(batch["pictures"], generator)
+        return asked, learned.draw(asked[0].flatten(), generator)
+
+    def see(model: Any, drawn: tuple[scenes.Asked, Tensor]) -> Loss:
+        asked, features = drawn
+        return scenes.answered(model, asked, model.project(features[:, None]))
+
+    _learn(model, "projector_norm", "projector", "decoder")
+    run("pictures", model, looked_at, see)
+    for name, eyes, how in (("seen", seen, ""), ("new-vendor", new, ""), ("shuffled", seen, "shuffled"),
+                            ("blind", seen, "blind")):  # fmt: skip
+        found = scenes.accuracy(model, task, eyes, how)
+        values |= {f"pictures.{name}.{kind}": value for kind, value in found.items()}
+    return model, values
+
+
+def _learn(model: VLM, *parts: str) -> None:
+    """From now on only these parts change."""
+    for name, part in model.named_children():
+        part.requires_grad_(name in parts)
+
+
+def _controls(values: dict[str, float]) -> dict[str, str]:
+    """For the key of a claim that of the number which could have refuted it."""
+    found = {}
+    for key in values:
+        _, part, name = key.split(".", 2)
+        control = {
+            "contrastive": f"vision-text.pixels.{name}",
+            "pictures": f"vision-text.pictures.blind.{name.partition('.')[2]}",
+        }.get(part)
+        if control in values and control != key:
+            found[key] = control
+    return found

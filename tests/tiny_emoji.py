@@ -1,0 +1,92 @@
+"""`course train vision-text` in seconds, on invented emoji of 8 x 8 pixels; as a program, without network.
+
+Run: python tests/tiny_emoji.py train vision-text --out DIR, with BLOCKED and SLOW in the environment where wanted.
+"""
+
+import os
+import random
+import socket
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+
+SIZE, N, STEPS = 8, 120, 12
+GROUPS = ("animals-nature", "food-drink", "objects", "symbols")
+
+
+def words(vendors, locales):
+    """Concepts with invented names of one word and, in every other language, with the same and the language's code."""
+    draw = random.Random(0)
+    syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
+    names = ["".join(draw.sample(syllables, 3)) for _ in range(N)]
+    keywords = [draw.sample(syllables, 3) for _ in range(N)]
+    return {
+        "hexcode": [f"{i:X}" for i in range(N)],
+        "group": [GROUPS[i % 4] for i in range(N)],
+        "subgroup": ["other"] * N,
+        "names": {code: [name if code == "en" else f"{name} {code}" for name in names] for code in locales},
+        "keywords": dict.fromkeys(locales, keywords),
+    }
+
+
+def draw(vendors, hexcodes, size):
+    """Four fields of colour for each concept, in which the vendors' hands differ a little."""
+    rng = np.random.default_rng(0)
+    fields = rng.integers(0, 256, (1, len(hexcodes), 3, 2, 2)) + rng.integers(-25, 26, (len(vendors), 1, 3, 2, 2))
+    return np.kron(fields, np.ones((size // 2, size // 2))).clip(0, 255).astype(np.uint8)
+
+
+def prepare(patch=setattr):
+    """Fill the cache: what a machine has that fetched the packages and drew."""
+    from course_lib.data import emoji, emoji_sources
+
+    patch(emoji_sources, "read_words", words)
+    patch(emoji_sources, "draw", draw)
+    emoji._words.cache_clear()
+    emoji.concepts.cache_clear()
+    emoji.load(SIZE)
+
+
+def shrink(patch=setattr):
+    """The presets, small; `patch` is setattr, or that of pytest's monkeypatch."""
+    from course_lib.recipes import vision_text
+
+    tiny = {}
+    for preset, plan in vision_text.PRESETS.items():
+        fewer = {stage: replace(getattr(plan, stage), steps=STEPS, warmup=3) for stage in vision_text.STAGES}
+        decoder = plan.decoder | {"d_model": 16, "n_heads": 2, "d_ff": 16}
+        eyes = replace(plan.eyes, image_size=SIZE, width=8, d_model=16)
+        tiny[preset] = replace(plan, eyes=eyes, decoder=decoder, batch=dict.fromkeys(plan.batch, 16), **fewer)
+    patch(vision_text, "PRESETS", tiny)
+
+
+def slow_down(seconds):
+    """A pause at every step, so that a kill can come in the middle."""
+    from course_lib.train import folder
+
+    write = folder.Metrics.write
+
+    def tardy(self, *arguments, **numbers):
+        time.sleep(seconds)
+        write(self, *arguments, **numbers)
+
+    folder.Metrics.write = tardy
+
+
+def no_network(*arguments):
+    raise OSError("there is no network")
+
+
+if __name__ == "__main__":
+    for name in filter(None, os.environ.get("BLOCKED", "").split(",")):
+        sys.modules[name] = None  # importing it raises ImportError
+    socket.socket.connect = no_network
+    from course_lib.cli import main
+    from course_lib.data import fetch
+
+    fetch.download = no_network
+    shrink()
+    slow_down(float(os.environ.get("SLOW", 0)))
+    main()
