@@ -75,6 +75,16 @@ def test_what_the_decoder_reads():
     assert [tuple(w.shape) for w in weights] == [(1, 2, 9, 9)] * 2
 
 
+def test_texts_side_by_side_count_from_zero():
+    ours, pictures = model(), torch.randn(2, 3, 4, 4)
+    ids = torch.cat((a_text(4), a_text(4, before=1)), dim=1)
+    positions = torch.cat((torch.arange(9), torch.arange(8)))[None]
+    mask = (torch.arange(17) < 9)[:, None] == (torch.arange(17) < 9)
+    together = ours(ids, pictures, mask, positions=positions)
+    torch.testing.assert_close(together[:, :9], ours(ids[:, :9], pictures[:1]))
+    torch.testing.assert_close(together[:, 9:], ours(ids[:, 9:], pictures[1:]))
+
+
 def test_features_are_those_of_the_layer():
     pictures = torch.randn(2, 3, 4, 4)
     for layer in (-3, 0, 1, -1):

@@ -215,9 +215,16 @@ def test_tying_is_said_in_two_places(tmp_path, tied_in):
     changes = {"text": {"tie_word_embeddings": tied_in != "whole"}, "tie_word_embeddings": tied_in != "text"}
     theirs = made(LlavaForConditionalGeneration, small(**changes), 0)
     theirs.save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    settings = json.loads(config.read_text())
+    settings["tie_word_embeddings"] = tied_in != "text"  # transformers 5 writes it in both places, 4 did not
+    config.write_text(json.dumps(settings))
     ours = from_pretrained(tmp_path)
     assert ours.decoder.head.weight is ours.decoder.tokens.weight
     assert_same(ours, theirs)
+    to_hf(ours, tmp_path)
+    settings = json.loads(config.read_text())
+    assert settings["tie_word_embeddings"] is settings["text_config"]["tie_word_embeddings"] is True
 
 
 @pytest.mark.parametrize(
@@ -243,7 +250,10 @@ def test_what_llava_cannot_hold(tmp_path):
 
     published = ViTConfig(8, 4, activation="quick_gelu", pre_norm=True, d_model=8, n_layers=1, n_heads=2, norm_eps=1e-5)
     text = GPTConfig(20, 16, 8, 1, 2, position="rope", norm="rms", activation="swiglu", bias=False, tied=False)
-    to_hf(VLM(VLMConfig(published, text, 19)), tmp_path)
+    for features, each in (("patches", 4), ("all", 5)):
+        to_hf(VLM(VLMConfig(published, text, 19, features=features)), tmp_path)
+        # Its own reader of pictures writes so many image tokens.
+        assert json.loads((tmp_path / "config.json").read_text())["image_seq_length"] == each
     for config, message in [
         (VLMConfig(published, text, 19, projector_norm=True), "projector_norm=True"),
         (VLMConfig(published, text, 19, features="pooled"), "vision_feature_select_strategy='pooled'"),
