@@ -124,8 +124,8 @@ def train(
 ) -> None:
     """Train a model on real data: metrics, checkpoints, results.json, and at the end the model in OUT/model.
 
-    Ctrl-C keeps what was learned, and says how to go on. After a kill, --resume does the steps again that came after the
-    last checkpoint; either way the model is the one of an undisturbed run.
+    Ctrl-C keeps what was learned, and says how to go on. After a kill, --resume does the steps after the
+    last checkpoint again; either way the model is the one of an undisturbed run.
     """
     from course_lib.recipes.start import start
 
