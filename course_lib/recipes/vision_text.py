@@ -102,6 +102,15 @@ def _plan(seed: int, steps: int | None) -> VisionText:
     return replace(plan, **{n: replace(t, seed=seed, steps=steps or t.steps) for n, t in trains.items()})
 
 
+def prepare() -> list[Path]:
+    """Draw what this recipe reads, for all presets; the files. Raises DataError if the packages cannot be fetched."""
+    files = []
+    for size in sorted({plan.eyes.image_size for plan in PRESETS.values()}):
+        emoji.load(size)
+        files += emoji.files(size)
+    return list(dict.fromkeys(files))
+
+
 def vlm(plan: VisionText, task: Questions) -> VLM:
     """The model that answers, before it has learned or seen anything."""
     decoder = GPTConfig(task.tokenizer.get_vocab_size(), **plan.decoder)
