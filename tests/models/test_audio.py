@@ -33,6 +33,7 @@ from course_lib.train.losses import answers, caption, cross_entropy
 def test_whisper_gives_the_same(n_mels, samples):
     torch.manual_seed(0)
     sounds = torch.randn(3, samples) * torch.tensor([[0.0], [1e-3], [0.3]])
+    sounds[2, : samples // 2] = 0  # quieter than the loudest by more than there is room for
     theirs = WhisperFeatureExtractor(feature_size=n_mels)
     expected = theirs(list(sounds.numpy()), sampling_rate=16000, padding="do_not_pad", return_tensors="pt")
     ours = log_mel(sounds, 16000, SpectrogramConfig(n_mels=n_mels))
@@ -108,6 +109,12 @@ def test_what_is_no_sound(sound, rate, message):
         inspect.unwrap(log_mel)(sound, rate)  # as outside of tests, where signatures check nothing
 
 
+def test_a_sound_of_no_frame():
+    with pytest.raises(ValueError, match="the sound has 499 samples, but a spectrogram needs 500"):
+        log_mel(torch.zeros(499), 16000, SpectrogramConfig(hop=500))
+    assert log_mel(torch.zeros(500), 16000, SpectrogramConfig(hop=500)).shape == (80, 1)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -177,6 +184,7 @@ def test_a_language_model_hears(tmp_path):
     """A spectrogram is a picture of one channel, so it passes through the same tower, projector and decoder."""
     torch.manual_seed(0)
     model = VLM(VLMConfig(ViTConfig(**SHAPE), GPTConfig(9, 32, 32, 1, 4), 8))
+    assert len(model.vision.position.weight) == 1 + 4 * 3  # the class token, and patches of 8 in 32 by 24
     sounds, kinds = heard(2, 3)
     ids, targets = answers([[8] * 12 + [1]] * 2, [[2 + int(kind)] for kind in kinds], 0)
     caption(model, (ids, targets, sounds)).mean.backward()
