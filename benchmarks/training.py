@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from course_lib.train import Loss, TrainConfig, train
 
 Batch = Any
+LR = 1e-4
 
 
 def _grouped(a: Sequence[int], b: Sequence[int], *rest: Any, **options: Any) -> int:
@@ -100,7 +101,7 @@ def check(contestants: Mapping[str, Contestant], batch: Batch, precision: str) -
 def turn(one: Contestant, batches: Sequence[Batch], precision: str, compiled: bool) -> Callable[[], object]:
     """A call that trains for one step on each batch, with a new optimizer: fused AdamW for all."""
     config = TrainConfig(
-        len(batches), lr=1e-4, warmup=0, schedule="constant", weight_decay=0.1, precision=precision, compile=compiled
+        len(batches), lr=LR, warmup=0, schedule="constant", weight_decay=0.1, precision=precision, compile=compiled
     )
 
     def through_the_course() -> object:

@@ -42,8 +42,10 @@ def test_turns_rotate_and_ratios_are_taken_within_a_round(monkeypatch):
     ratios = [4 / 1, 8 / 100, 20 / 3]
     assert timings.speed("a", "b")[1] == pytest.approx(statistics.median(ratios))
     assert timings.speed("b", "b") == (1, 1, 1)
-    text = bench.table("Title", timings, "b", 8.0, "MB")
-    assert text.splitlines()[2].split() == ["a", "3.000", "1.000", "2.667", "4.00", "(2.04", "..", "5.33)"]
+    assert timings.speed("a", "b", "cpu") == (4, 4, 4)
+    cells = bench.table("Title", timings, "b", 8.0, "MB").splitlines()[3].split()
+    assert cells[:8] == ["a", "3.000", "1.000", "2.667", "4.00", "(2.04", "..", "5.33)"]
+    assert cells[8:] == ["4.00", "(4.00", "..", "4.00)"]
     assert bench.record(timings, "b", 8.0, "MB")["wall"]["a"] == [1, 100, 3]
 
 
@@ -77,18 +79,18 @@ def test_a_peer_that_is_not_installed_is_named_and_left_out(capsys, monkeypatch)
     assert capsys.readouterr().out == "litgpt is not installed, so it is left out; see benchmarks/README.md\n"
 
 
-def test_the_plain_loop_and_ours_make_the_same_steps():
-    """Not only as many FLOPs: the same losses, and the same weights after it."""
+def test_the_plain_loop_and_ours_make_the_same_steps(monkeypatch):
+    """Not only as many FLOPs: the same losses, at a rate so high that decay and clipping show in them."""
     import pretrain_step
 
+    monkeypatch.setattr(training, "LR", 0.1)
     torch.manual_seed(0)
     found = pretrain_step.contestants(pretrain_step.TINY)
-    batches = [torch.randint(64, (2, 17)) for _ in range(3)]
+    batches = [torch.randint(64, (2, 17)) for _ in range(4)]
     losses = {name: training.turn(one, batches, "fp32", compiled=False)() for name, one in found.items()}
-    assert losses["course_lib"].loss == pytest.approx(losses["plain loop"], rel=1e-6)
-    assert losses["transformers"] == pytest.approx(losses["plain loop"], rel=1e-6)
-    plain, ours = (found[name].model for name in ("plain loop", "course_lib"))
-    torch.testing.assert_close(ours.head.weight, plain.head.weight, rtol=0, atol=1e-5)
+    assert losses["plain loop"][0] < 5 < losses["plain loop"][-1]
+    assert losses["course_lib"].loss == pytest.approx(losses["plain loop"], rel=1e-4)
+    assert losses["transformers"] == pytest.approx(losses["plain loop"], rel=1e-4)
 
 
 def contestant(d_in=4, d_out=4, bias=0.0):

@@ -50,7 +50,7 @@ def arrange(
     counts = choices(experts, n_experts)
     filled = (counts + multiple - 1) // multiple * multiple
     ends = filled.cumsum(0)
-    ends[-1] = total = (n * top_k + (n_experts + 1) * (multiple - 1)) // multiple * multiple
+    ends[-1] = total = (n * top_k + n_experts * (multiple - 1)) // multiple * multiple
     # In sorted order an expert's choices stand side by side; they move behind the empty rows of the experts before.
     moved = (filled - counts).cumsum(0) - (filled - counts)
     rows = torch.arange(n * top_k, device=flat.device) + moved[flat[order]]
