@@ -36,6 +36,9 @@ def test_each_sound_is_what_it_says():
             phases = [2 * math.pi * start * torch.expm1(growth * time) / growth]
         # Float32 keeps 24 bits, so the power of its rounding is a share of about 2^-48 = 4e-15.
         assert left_over(sound, phases) < 1e-12, KINDS[kind]
+        if kind == CHORD:
+            for one in phases:  # both are there, equally strong; in 20 periods or more of their beat they hardly mix
+                assert left_over(sound, [one]) == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_falling_glide_is_a_rising_one_backwards():
@@ -61,6 +64,12 @@ def test_kinds_and_notes_are_fair():
             assert near(notes == note, share)
     rising = batch.kind == RISING
     assert near((batch.second - batch.first)[rising] == 1, 3 / 6)
+
+
+def test_any_phase_is_as_likely():
+    batch = Sounds(noise=0.0, samples=3).sample(8000, rng())
+    for kind in range(4):
+        assert near(batch.sounds[batch.kind == kind, 0] > 0, 1 / 2)
 
 
 def test_loudness_tells_nothing():
