@@ -155,11 +155,13 @@ class MultiHeadAttention(nn.Module):
         loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
         """
         if memory is None:
-            heads = self._heads(self.qkv(x))
-            query_key, value = heads.split((self.n_heads + self.n_kv_heads, self.n_kv_heads), dim=1)
-            if rotary is not None:
-                query_key = self.rotate(query_key, *rotary)
-            query, key = query_key.split((self.n_heads, self.n_kv_heads), dim=1)
+            qkv = self.qkv(x)
+            if rotary is None:
+                query, key, value = (self._heads(part) for part in qkv.split(self.sizes, dim=-1))
+            else:  # queries and keys are turned together
+                q_rows, k_rows, v_rows = self.sizes
+                query_key, value = (self._heads(part) for part in qkv.split((q_rows + k_rows, v_rows), dim=-1))
+                query, key = self.rotate(query_key, *rotary).split((self.n_heads, self.n_kv_heads), dim=1)
         else:
             rows = self.sizes[0]
             biases = (None, None) if self.qkv.bias is None else (self.qkv.bias[:rows], self.qkv.bias[rows:])
