@@ -24,7 +24,7 @@ from course_lib.data.pretraining import corpus
 from course_lib.measure import ngram_surprise
 from course_lib.models import from_pretrained
 from course_lib.nn import load_balancing_loss, router_z_loss, routings
-from course_lib.recipes import RECIPES, language
+from course_lib.recipes import RECIPES, language, vision_text
 from course_lib.site import records
 from course_lib.site.paths import Project
 from course_lib.train import metrics, next_token
@@ -228,6 +228,12 @@ def test_a_copied_file_and_torch_are_enough(tmp_path, whole, prepared):
     same(tmp_path / "out", whole["moe"])
 
 
+def test_what_is_not_installed_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "course_lib.recipes.vision_text", None)  # whose first lines import torchvision
+    said = refused(capsys, "train", "vision-text", "--out", tmp_path / "out")
+    assert "vision_text, which is not installed; install the course with its extra `vision`" in said
+
+
 def test_without_the_file_and_network_a_sentence_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "empty"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -346,7 +352,7 @@ def test_what_cannot_be_asked_for(capsys, asked):
 
 
 def test_unknown_recipes_and_presets_name_the_known(capsys, monkeypatch):
-    assert "there is no recipe 'bert'; there are: gpt, moe" in refused(capsys, "train", "bert")
+    assert "there is no recipe 'bert'; there are: gpt, moe, vision-text" in refused(capsys, "train", "bert")
     assert "there is no preset 'tpu'; use --preset cpu or --preset gpu" in refused(
         capsys, "train", "gpt", "--preset", "tpu"
     )
@@ -402,8 +408,12 @@ def test_a_model_larger_than_the_memory_is_said_to_be(tmp_path, monkeypatch, cap
 def test_prepare_makes_what_all_presets_read(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
+    pictures = tmp_path / "pictures.npz"
+    pictures.write_bytes(bytes(2_340_000))
+    monkeypatch.setattr(vision_text, "prepare", lambda: [pictures])
     assert course("data", "prepare") == 0
     said = capsys.readouterr().out
+    assert f"{pictures}  (2.3 MB)" in said
     files = sorted((tmp_path / "cache").glob("*.npz"))
     assert len(files) == 2  # English alone for cpu, and with French for gpu
     assert all(str(file) in said for file in files)

@@ -4,7 +4,15 @@ A recipe is a function of the folder that everything goes to, a seed, a number o
 and whether to go on with what is in that folder; it returns its numbers.
 """
 
-from course_lib.recipes import vision_text
+from pathlib import Path
+
 from course_lib.recipes.language import gpt, moe
 
-RECIPES = {"gpt": gpt, "moe": moe, "vision-text": vision_text.vision_text}
+
+def _vision_text(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False) -> dict[str, float]:
+    from course_lib.recipes.vision_text import vision_text  # torchvision is not in the core; the others need none of it
+
+    return vision_text(out, seed, steps, resume)
+
+
+RECIPES = {"gpt": gpt, "moe": moe, "vision-text": _vision_text}

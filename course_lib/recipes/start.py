@@ -46,6 +46,10 @@ def start(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
         raise RecipeError(f"{error} The checkpoints before it are in {out}") from None
     except CourseError:
         raise
+    except ModuleNotFoundError as error:
+        raise RecipeError(
+            f"{recipe} needs {error.name}, which is not installed; install the course with its extra `vision`"
+        ) from None
     except OSError as error:
         raise RecipeError(f"{out} cannot be written to ({error}); make room there, and go on with: {again}") from None
     except (RuntimeError, MemoryError) as error:
@@ -72,7 +76,9 @@ def table(values: dict[str, float]) -> str:
 
 def prepare() -> None:
     """Make all files that the recipes read, for both presets, and say which they are."""
-    files = language.prepare()
+    from course_lib.recipes import vision_text
+
+    files = [*language.prepare(), *vision_text.prepare()]
     print("Everything that `course train` reads is in these files:")
     for file in files:
         print(f"  {file}  ({file.stat().st_size / 1e6:.1f} MB)")
