@@ -232,6 +232,8 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "course_lib.recipes.vision_text", None)  # whose first lines import torchvision
     said = refused(capsys, "train", "vision-text", "--out", tmp_path / "out")
     assert "vision_text, which is not installed; install the course with its extra `vision`" in said
+    monkeypatch.setattr(language, "prepare", list)
+    assert "vision-text needs" in refused(capsys, "data", "prepare")
 
 
 def test_without_the_file_and_network_a_sentence_says_so(tmp_path, monkeypatch, capsys):

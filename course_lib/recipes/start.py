@@ -47,9 +47,7 @@ def start(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
     except CourseError:
         raise
     except ModuleNotFoundError as error:
-        raise RecipeError(
-            f"{recipe} needs {error.name}, which is not installed; install the course with its extra `vision`"
-        ) from None
+        raise _missing(recipe, error) from None
     except OSError as error:
         raise RecipeError(f"{out} cannot be written to ({error}); make room there, and go on with: {again}") from None
     except (RuntimeError, MemoryError) as error:
@@ -76,9 +74,12 @@ def table(values: dict[str, float]) -> str:
 
 def prepare() -> None:
     """Make all files that the recipes read, for both presets, and say which they are."""
-    from course_lib.recipes import vision_text
-
-    files = [*language.prepare(), *vision_text.prepare()]
+    files = language.prepare()
+    try:
+        from course_lib.recipes import vision_text
+    except ModuleNotFoundError as error:
+        raise _missing("vision-text", error) from None
+    files += vision_text.prepare()
     print("Everything that `course train` reads is in these files:")
     for file in files:
         print(f"  {file}  ({file.stat().st_size / 1e6:.1f} MB)")
@@ -86,6 +87,11 @@ def prepare() -> None:
         "On a machine without network, put them into one folder, set COURSE_CACHE to it, and run `course train` there, "
         "or, where the course is a copied folder, `python -m course_lib train` in it."
     )
+
+
+def _missing(recipe: str, error: ModuleNotFoundError) -> RecipeError:
+    needs = f"{recipe} needs {error.name}, which is not installed"
+    return RecipeError(f"{needs}; install the course with its extra `vision`")
 
 
 def _no_memory(error: Exception) -> bool:
