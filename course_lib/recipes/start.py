@@ -76,10 +76,10 @@ def prepare() -> None:
     """Make all files that the recipes read, for both presets, and say which they are."""
     files = language.prepare()
     try:
-        from course_lib.recipes import vision_text
+        from course_lib.recipes.vision_text import prepare as pictures
     except ModuleNotFoundError as error:
         raise _missing("vision-text", error) from None
-    files += vision_text.prepare()
+    files += pictures()
     print("Everything that `course train` reads is in these files:")
     for file in files:
         print(f"  {file}  ({file.stat().st_size / 1e6:.1f} MB)")
