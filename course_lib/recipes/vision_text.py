@@ -18,7 +18,9 @@ from course_lib.recipes.pairs import Pairs
 from course_lib.recipes.scenes import Questions
 from course_lib.train import Folder, Loss, TrainConfig, contrastive, train
 
-STRENGTH = 1.0  # of the augmentation
+# Of the augmentation. On the validation split names of the new vendor's pictures were found first in 0.41 of all cases
+# at 1, in 0.37 at 1.5 and 0.33 at 2 (600 steps, one seed).
+STRENGTH = 1.0
 STAGES = ("contrastive", "text", "align", "pictures")
 
 
@@ -47,7 +49,7 @@ PRESETS = {
         ImageEncoderConfig(32, width=32, d_model=256),
         {"d_model": 128, "n_layers": 2, "n_heads": 4, "d_ff": 384, **LLAMA},
         contrastive=TrainConfig(600, lr=4e-3, min_lr=0.0, weight_decay=0.5, clip=None),
-        text=TrainConfig(700, lr=1.5e-3, min_lr=0.05, weight_decay=0.05),
+        text=TrainConfig(800, lr=1.5e-3, min_lr=0.05, weight_decay=0.05),
         align=TrainConfig(1000, lr=2e-3, warmup=1, min_lr=0.0, weight_decay=0.05),
         pictures=TrainConfig(300, lr=1e-3, min_lr=0.05, weight_decay=0.05),
         batch={"contrastive": 256, "text": 128, "align": 256, "pictures": 128},
@@ -71,7 +73,8 @@ def vision_text(out: Path, seed: int = 0, steps: int | None = None, resume: bool
     The runs, each in a folder of its own: `contrastive` learns which caption belongs to which picture, `shuffled` is
     the same with every concept's captions exchanged, as a control; `text` learns to answer about scenes that are given
     as words; `align` turns pictures into such words, and `pictures` learns to answer about these. Eyes stay as
-    `contrastive` leaves them. steps: of each run, in place of the preset's own.
+    `contrastive` leaves them. Of questions only concepts that are learned can be the answer, so what is new in them is
+    the vendor. steps: of each run, in place of the preset's own.
     """
     plan = _plan(seed, steps)
     again = outcome.claim(out, "vision-text", seed, steps, plan)
@@ -148,7 +151,8 @@ def _questions(
 
     _learn(model, "decoder")
     run("text", model, lambda generator: task.batch(batch["text"], generator), read)
-    values = {f"text.{name}": value for name, value in scenes.accuracy(model, task, None).items()}
+    values = {f"chance.{kind}": task.scenes.chance(kind) for kind in scenes.KINDS}
+    values |= {f"text.{name}": value for name, value in scenes.accuracy(model, task, None).items()}
 
     learned = scenes.bank(model, task, data.pictures, split.train.vendors, STRENGTH, seed)
 
@@ -190,11 +194,10 @@ def _controls(values: dict[str, float]) -> dict[str, str]:
     """For the key of a claim that of the number which could have refuted it."""
     found = {}
     for key in values:
-        _, part, name = key.split(".", 2)
-        control = {
-            "contrastive": f"vision-text.pixels.{name}",
-            "pictures": f"vision-text.pictures.blind.{name.partition('.')[2]}",
-        }.get(part)
-        if control in values and control != key:
-            found[key] = control
+        claim = key.removeprefix("vision-text.")
+        control = claim.replace("contrastive.", "pixels.")
+        for eyes in ("seen", "new-vendor"):
+            control = control.replace(f"pictures.{eyes}.", "pictures.blind.")
+        if control != claim and f"vision-text.{control}" in values:
+            found[key] = f"vision-text.{control}"
     return found
