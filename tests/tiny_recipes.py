@@ -32,7 +32,8 @@ def shrink(patch=setattr):
     tiny = {}
     for recipe, sizes in language.PRESETS.items():
         plan = sizes["cpu"]
-        model = replace(plan.model, vocab_size=VOCABULARY, **SIZES)
+        shared = {"d_shared": 2 * SIZES["d_ff"]} if plan.model.n_experts else {}
+        model = replace(plan.model, vocab_size=VOCABULARY, **shared, **SIZES)
         small = replace(plan, model=model, train=replace(plan.train, steps=STEPS, warmup=3, lr=2e-2), batch=8)
         tiny[recipe] = {"cpu": small, "gpu": replace(small, languages=("en", "fr"))}
     patch(language, "PRESETS", tiny)
