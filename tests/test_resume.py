@@ -309,3 +309,27 @@ def test_gradients_of_several_batches_are_those_of_one():
 def test_data_that_ends_is_said(tmp_path):
     with pytest.raises(ValueError, match="the data ended at step 25"):
         train(model(), Loader(Windows(TEXT, 8), 10, epochs=1), next_token, config(accumulate=1, steps=40))
+
+
+def test_an_interrupt_while_saving_is_an_interrupt(tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint.dcp.FileSystemWriter, "write_data", interrupted)
+    history = train(model(), LOADER, next_token, config(), folder=Folder(tmp_path, every=7))
+    assert history.interrupted
+    assert checkpoint.steps(tmp_path / "checkpoints") == []
+
+
+def test_an_interrupt_during_the_last_step_is_one(tmp_path):
+    def last(net, batch):
+        calls.append(1)
+        if len(calls) == 40:
+            os.kill(os.getpid(), signal.SIGINT)
+        return next_token(net, batch)
+
+    calls = []
+    history = train(model(), LOADER, last, config(), folder=Folder(tmp_path))
+    assert history.interrupted
+    assert len(history.step) == 40
+    assert checkpoint.steps(tmp_path / "checkpoints")[-1] == 40

@@ -32,6 +32,9 @@ OURS: dict[Any, tuple[Any, type[nn.Module]]] = {
 }
 
 
+INDEX = "model.safetensors.index.json"  # of a model in several files
+
+
 def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float32) -> Any:
     """The model of a Hugging Face folder, in eval mode: GPT-2, Llama and all others of course_lib.models.hf.
 
@@ -46,8 +49,10 @@ def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float3
         state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     try:
         return from_hf(hf, state)
-    except ValueError as error:
+    except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
+    except (ValueError, TypeError) as error:  # a word where a number should be, or a number that cannot be
+        raise ModelError(f"{folder}: a setting of config.json cannot be used ({error})") from None
 
 
 def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
@@ -102,7 +107,8 @@ def to_hf(model: nn.Module, folder: str | Path) -> None:
                 refusals.append(str(error))
                 continue
             tensors = {theirs: part for name, t in own(model).items() for theirs, part in family.parts(model, name, t)}
-            _write(Path(folder), hf, tensors)
+            dtypes = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}
+            _write(Path(folder), hf | {"dtype": dtypes.pop() if len(dtypes) == 1 else "float32"}, tensors)
             return
     raise ModelError("; ".join(refusals) or f"transformers has no family for {type(model).__name__}")
 
@@ -218,7 +224,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    index = folder / "model.safetensors.index.json"  # of a model in several files
+    index = folder / INDEX
     names = ["model.safetensors"]
     if index.exists():
         try:
@@ -253,8 +259,9 @@ def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> 
             save_file(tensors, Path(partial) / "model.safetensors", metadata={"format": "pt"})
             text = json.dumps(config, indent=2, sort_keys=True) + "\n"
             (Path(partial) / "config.json").write_text(text, encoding="utf-8")
-            for name in ("model.safetensors", "config.json"):
-                os.replace(Path(partial) / name, folder / name)
+            os.replace(Path(partial) / "model.safetensors", folder / "model.safetensors")
+            (folder / INDEX).unlink(missing_ok=True)  # of an older model in several files, which would be read instead
+            os.replace(Path(partial) / "config.json", folder / "config.json")
     except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
         raise ModelError(
             f"the model could not be written to {folder} ({error}); make room, or name another folder"

@@ -66,6 +66,8 @@ class GPTConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
+        if self.head_dim is None and self.d_model % max(self.n_heads, 1):
+            raise ValueError(f"d_model={self.d_model} must be a multiple of n_heads={self.n_heads}, or set head_dim")
         usual = {
             "n_kv_heads": self.n_heads,
             "head_dim": self.d_model // max(self.n_heads, 1),
@@ -78,6 +80,11 @@ class GPTConfig:
         for name in ("vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        assert self.n_kv_heads  # None was replaced above
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_heads={self.n_heads} must be a multiple of n_kv_heads={self.n_kv_heads}")
+        if self.n_experts and not 1 <= self.top_k <= self.n_experts:
+            raise ValueError(f"top_k={self.top_k} must lie between 1 and n_experts={self.n_experts}")
         if self.n_experts and (self.activation != "swiglu" or self.bias):
             raise ValueError('experts are SwiGLU networks without bias; set activation="swiglu" and bias=False')
         for name in () if self.n_experts else OF_EXPERTS:

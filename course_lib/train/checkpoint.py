@@ -52,6 +52,10 @@ def save(
         os.replace(partial, place)
     except (OSError, dcp.CheckpointException) as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, dcp.CheckpointException) and any(
+            isinstance(failure, KeyboardInterrupt) for failure, _ in error.failures.values()
+        ):
+            raise KeyboardInterrupt from None
         raise CheckpointError(
             f"step {step} could not be saved to {folder} ({_reason(error)}). Earlier checkpoints are whole: make room, "
             "and go on from the last with --resume"

@@ -132,7 +132,7 @@ def train(
                         folder.save(step, index)
             if asked.is_set() and folder:  # between two steps, where everything fits together
                 folder.save(step, index)
-                history.interrupted = step < config.steps
+                history.interrupted = True  # after the last step too: whoever asked wants no more of it
     except KeyboardInterrupt:
         history.interrupted = True
     finally:

@@ -138,3 +138,26 @@ def test_tensors_that_need_no_change_are_shared():
 
     ours = from_hf(LLAMA.to_dict(), theirs.state_dict())
     assert ours.tokens.weight.data_ptr() == theirs.model.embed_tokens.weight.data_ptr()
+
+
+def test_a_folder_of_several_files_is_written_over(tmp_path):
+    made(LlamaForCausalLM, LLAMA, 0).save_pretrained(tmp_path, max_shard_size="1KB")
+    new = from_pretrained(tmp_path)
+    new.norm.weight.data.fill_(7.0)
+    to_hf(new, tmp_path)
+    assert torch.equal(from_pretrained(tmp_path).norm.weight, new.norm.weight)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"model_type": ["llama"]}, {"hidden_act": ["silu"]}, {"num_hidden_layers": "4"}, {"rms_norm_eps": {}}]
+)
+def test_a_setting_of_the_wrong_kind(folder, settings):
+    change(folder / "config.json", **settings)
+    with pytest.raises(ModelError):
+        from_pretrained(folder)
+
+
+def test_the_dtype_is_written(tmp_path):
+    model = GPT(GPTConfig(11)).bfloat16()
+    to_hf(model, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"

@@ -189,3 +189,10 @@ def test_sentences():
 def test_sizes_and_shapes_that_cannot_be_are_refused_in_a_sentence():
     with pytest.raises(ValueError, match="d_ff=0 must be at least 1"):
         GPTConfig(vocab_size=5, d_ff=0)
+    for sizes, message in (
+        ({"d_model": 30, "n_heads": 4}, "d_model=30 must be a multiple of n_heads=4"),
+        ({"n_heads": 4, "n_kv_heads": 3}, "n_heads=4 must be a multiple of n_kv_heads=3"),
+        ({"n_experts": 2, "top_k": 3, "activation": "swiglu", "bias": False}, "top_k=3 must lie between 1 and"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            GPTConfig(5, **sizes)
