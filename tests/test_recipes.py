@@ -427,6 +427,21 @@ def test_prepare_makes_what_all_presets_read(tmp_path, monkeypatch, capsys):
         assert course("train", recipe, "--steps", 2) == 0
 
 
+def test_the_gpu_preset_runs_the_same_code(tmp_path, monkeypatch, capsys):
+    """All but what needs a GPU: the device is the CPU, and nothing is compiled, though that is asked for."""
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda model: compiled.append(model))
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cpu"))
+    monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
+    for recipe in ("gpt", "moe"):
+        assert course("train", recipe, "--preset", "gpu", "--out", tmp_path / recipe) == 0
+        found = json.loads((tmp_path / recipe / "results.json").read_text())
+        assert {record["preset"] for record in found.values()} == {"gpu"}
+    assert len(compiled) == 3
+    assert "moe.experts.bits-per-byte" in capsys.readouterr().out
+
+
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     root = tmp_path / "checkout"

@@ -29,13 +29,17 @@ def shrink(patch=setattr):
     """The presets, small; `patch` is setattr, or that of pytest's monkeypatch."""
     from course_lib.recipes import language
 
-    tiny = {}
-    for recipe, sizes in language.PRESETS.items():
-        plan = sizes["cpu"]
+    def small(plan, languages):
         shared = {"d_shared": 2 * SIZES["d_ff"]} if plan.model.n_experts else {}
         model = replace(plan.model, vocab_size=VOCABULARY, **shared, **SIZES)
-        small = replace(plan, model=model, train=replace(plan.train, steps=STEPS, warmup=3, lr=2e-2), batch=8)
-        tiny[recipe] = {"cpu": small, "gpu": replace(small, languages=("en", "fr"))}
+        train = replace(plan.train, steps=STEPS, warmup=3, lr=2e-2)
+        return replace(plan, model=model, train=train, batch=8, languages=languages)
+
+    languages = {"cpu": ("en",), "gpu": ("en", "fr")}
+    tiny = {
+        recipe: {size: small(plan, languages[size]) for size, plan in sizes.items()}
+        for recipe, sizes in language.PRESETS.items()
+    }
     patch(language, "PRESETS", tiny)
 
 
