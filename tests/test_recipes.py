@@ -432,7 +432,7 @@ def test_the_gpu_preset_runs_the_same_code(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda model: compiled.append(model))
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cpu"))
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("cpu"))
     monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
     for recipe in ("gpt", "moe"):
         assert course("train", recipe, "--preset", "gpu", "--out", tmp_path / recipe) == 0
