@@ -44,7 +44,7 @@ THREE = ("en", "fr", "es")
 PRESETS = {
     "gpt": {
         "cpu": Pretraining(
-            GPTConfig(2048, d_ff=256, **SMALL), TrainConfig(2800, lr=1e-2, optimizer="muon", **RATES), batch=8
+            GPTConfig(2048, d_ff=256, **SMALL), TrainConfig(2600, lr=1e-2, optimizer="muon", **RATES), batch=8
         ),
         "gpu": Pretraining(
             GPTConfig(8192, d_ff=1536, **LARGE),
@@ -55,7 +55,7 @@ PRESETS = {
     },
     "moe": {  # both with AdamW: Muon takes no stack of experts, so it would favour the dense twin
         "cpu": Pretraining(
-            GPTConfig(2048, d_ff=64, d_shared=128, **SMALL, **EXPERTS), TrainConfig(1500, lr=6e-3, **RATES), batch=8
+            GPTConfig(2048, d_ff=64, d_shared=128, **SMALL, **EXPERTS), TrainConfig(1200, lr=6e-3, **RATES), batch=8
         ),
         "gpu": Pretraining(
             GPTConfig(8192, d_ff=384, d_shared=768, **LARGE, **EXPERTS),
