@@ -28,7 +28,7 @@ lab:
 	@$(SETUP) lab vision && $(COURSE) lab
 
 test:
-	@$(SETUP) book lab vision test && $(COURSE) data fetch && .venv/bin/python -m pytest
+	@$(SETUP) book lab vision serve test && $(COURSE) data fetch && .venv/bin/python -m pytest
 
 bench:
 	@$(SETUP) vision peers && for name in tokenizer forward pretrain_step moe_step vlm_step; do .venv/bin/python benchmarks/$$name.py || exit 1; done

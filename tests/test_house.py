@@ -18,6 +18,8 @@ ALLOWED = {
     "nn": set(),
     "models": {"nn"},
     "train": {"nn", "models"},
+    "infer": {"nn", "models"},
+    "tune": {"nn", "models", "train", "infer"},
     "data": set(),
     "measure": set(),
     "show": set(),
@@ -26,9 +28,9 @@ ALLOWED = {
     "site": {"exercises", "data"},
     "recipes": {"nn", "models", "train", "site"},
     "__main__": {"cli"},
-    "cli": {"site", "grader", "data", "recipes"},
+    "cli": {"site", "grader", "data", "recipes", "infer"},
 }
-MAY_USE_FREE_ROOMS = {"nn", "models", "train", "recipes"}
+MAY_USE_FREE_ROOMS = {"nn", "models", "train", "infer", "tune", "recipes"}
 
 
 def room(path):
@@ -85,7 +87,7 @@ def test_notebooks_are_sources(path):
             assert ":::" not in cell.source
 
 
-@pytest.mark.parametrize("room", ["nn", "models", "data", "train", "measure", "recipes"])
+@pytest.mark.parametrize("room", ["nn", "models", "data", "train", "infer", "tune", "measure", "recipes"])
 def test_what_is_public_says_what_it_is(room):
     """Every public class, function and method has a docstring; shapes stand in the signatures."""
     silent = []

@@ -1,0 +1,1 @@
+"""Changing trained models: by examples, by preferences, by rewards, and with few parameters."""
