@@ -1,0 +1,194 @@
+"""Conversations as a model reads them: chat templates, rendered as transformers does, and which tokens are replies."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import jinja2
+import torch
+from jaxtyping import Bool, Int
+from jinja2 import ext, meta, nodes
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+from torch import Tensor
+
+Message = Mapping[str, Any]
+
+# The plain template that many models follow (OpenAI's Chat Markup Language).
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+_CUT = "\U000f0001"  # a character for private use, put where text must not join into a special token
+
+
+def render(
+    messages: Sequence[Message],
+    template: str,
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    add_generation_prompt: bool = False,
+    **special_tokens: str,
+) -> str:
+    """The text of a conversation, as `apply_chat_template` of transformers gives it for the same Jinja template.
+
+    messages: each with its "role" and, as a rule, its "content"; what is None in one counts as not there. tools: as in
+    OpenAI's interface. special_tokens: what the template calls bos_token, eos_token and so on.
+    Raises ValueError for no messages, for a template that is no Jinja, and with the template's own words where it
+    refuses the messages. A template is run in a sandbox, since it comes with the files of a model.
+    """
+    if not messages:
+        raise ValueError("there are no messages; pass at least one, such as {'role': 'user', 'content': 'Hello'}")
+    given = [{name: value for name, value in message.items() if value is not None} for message in messages]
+    try:
+        return _compiled(template).render(
+            messages=given,
+            tools=tools,
+            documents=None,
+            add_generation_prompt=add_generation_prompt,
+            **special_tokens,
+        )
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(f"the chat template is not valid Jinja: line {error.lineno}: {error.message}") from None
+    except Exception as error:  # a template may do anything that an expression of Python can
+        raise ValueError(f"the chat template cannot write these messages: {error}") from None
+
+
+def encode(
+    messages: Sequence[Message],
+    template: str,
+    tokenizer: Tokenizer,
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    add_generation_prompt: bool = False,
+    **special_tokens: str,
+) -> list[int]:
+    """The tokens of a conversation; only the template writes special tokens, and their names in a message are text.
+
+    So nobody ends a turn, or begins one of the system's, by what he says. Arguments and errors as `render`.
+    """
+    names = _special(tokenizer)
+    text = render(
+        _apart(messages, names),
+        template,
+        tools=_apart(tools, names),
+        add_generation_prompt=add_generation_prompt,
+        **special_tokens,
+    )
+    return _tokens(tokenizer, text)
+
+
+def encode_for_training(
+    messages: Sequence[Message],
+    template: str,
+    tokenizer: Tokenizer,
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    **special_tokens: str,
+) -> tuple[Int[Tensor, " tokens"], Bool[Tensor, " tokens"]]:
+    """The tokens of a conversation, and True for those that the assistant is to learn to write.
+
+    These are each reply and the special token that ends its turn; where the template has none, all that it writes
+    between the prompt for the reply and the next message. Prompt and reply are cut into tokens separately, as they are
+    when the model answers, so that no token is half prompt.
+    Arguments and errors as `render`; also ValueError for a template that writes a turn in another way once others
+    follow, as some do that leave out earlier thoughts.
+    """
+    names = _special(tokenizer)
+    messages, tools = _apart(messages, names), _apart(tools, names)
+
+    def write(n: int, prompt: bool = False) -> str:
+        return render(messages[:n], template, tools=tools, add_generation_prompt=prompt, **special_tokens)
+
+    whole = write(len(messages))
+    ids: list[int] = []
+    mask: list[bool] = []
+    done = 0
+    for i, message in enumerate(messages):
+        if message.get("role") != "assistant":
+            continue
+        # Not from `render` where a conversation begins with a reply: there are no messages before it.
+        prompt = write(i, prompt=True) if i else ""
+        turn = write(i + 1)
+        if not (turn.startswith(prompt) and whole.startswith(turn) and len(prompt) >= done):
+            raise ValueError(
+                "the chat template writes a turn in another way once others follow, so which tokens are replies "
+                "cannot be told; pass conversations of one reply, or another template"
+            )
+        before, reply = _tokens(tokenizer, whole[done : len(prompt)]), _tokens(tokenizer, turn[len(prompt) :])
+        last = max((at for at, token in enumerate(reply) if token in names), default=len(reply) - 1)
+        ids += before + reply
+        mask += [False] * len(before) + [at <= last for at in range(len(reply))]
+        done = len(turn)
+    rest = _tokens(tokenizer, whole[done:])
+    return torch.tensor(ids + rest), torch.tensor(mask + [False] * len(rest), dtype=torch.bool)
+
+
+def reads(template: str, name: str) -> bool:
+    """Whether a template looks at the variable of that name: "tools", for example."""
+    compiled = _compiled(template)
+    return name in meta.find_undeclared_variables(compiled.environment.parse(template))
+
+
+def _special(tokenizer: Tokenizer) -> dict[int, str]:
+    return {i: token.content for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+
+
+def _apart(value: Any, names: Mapping[int, str]) -> Any:
+    """Messages or tools with a cut after the first character of each special token's name in them."""
+    if isinstance(value, str):
+        value = value.replace(_CUT, "")  # first of all: or a cut in it could hide a name until it is taken out
+        for name in names.values():
+            value = value.replace(name, name[0] + _CUT + name[1:])
+        return value
+    if isinstance(value, Mapping):
+        return {_apart(key, names): _apart(item, names) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_apart(item, names) for item in value]
+    return value
+
+
+def _tokens(tokenizer: Tokenizer, text: str) -> list[int]:
+    return [i for part in text.split(_CUT) for i in tokenizer.encode(part, add_special_tokens=False).ids]
+
+
+class _Generation(ext.Extension):
+    """The marks {% generation %} and {% endgeneration %}, with which some templates set replies apart: passed over."""
+
+    tags = {"generation"}  # noqa: RUF012  Jinja's own way
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """What stands between the marks."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+@functools.cache
+def _compiled(template: str) -> jinja2.Template:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, ext.loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return environment.from_string(template)
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Not Jinja's own filter, which writes & and < for the sake of HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
