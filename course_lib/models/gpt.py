@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
+from course_lib.nn.cache import Cache
 from course_lib.nn.embed import embed
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
 from course_lib.nn.moe import MoE
@@ -145,9 +146,10 @@ class GPT(nn.Module):
         *,
         causal: bool = True,
         positions: Int[Tensor, "batch tokens"] | None = None,
+        cache: Cache | None = None,
     ) -> (
         Float[Tensor, "batch tokens vocab"]
-        | tuple[Float[Tensor, "batch tokens vocab"], list[Float[Tensor, "batch heads tokens tokens"]]]
+        | tuple[Float[Tensor, "batch tokens vocab"], list[Float[Tensor, "batch heads tokens keys"]]]
     ):
         """Logits of the next token at every position; with `return_weights=True` also each layer's attention weights.
 
@@ -155,11 +157,13 @@ class GPT(nn.Module):
         for example. With `causal=False` it is the whole rule, as for a prefix LM: mask=prefix_mask(n, 5), causal=False.
         head_mask: multiplies each head's output; see MultiHeadAttention.forward.
         positions: of each token in its own text, where a row holds several; None for 0, 1, 2, ...
-        Raises ValueError for no tokens, another shape, more tokens than learned positions, or (on the CPU) a token id
-        outside the vocabulary.
+        cache: of earlier tokens, which these follow; they are added. The keys that a mask speaks of are then all, and
+        positions None those that follow. For texts of different lengths, pad on the left and pass mask and positions.
+        Raises ValueError for no tokens, another shape, more tokens than learned positions or room in the cache, or (on
+        the CPU) a token id outside the vocabulary.
         """
         x, weights = self.hidden(
-            embed(self.tokens, ids), mask, head_mask, return_weights, causal=causal, positions=positions
+            embed(self.tokens, ids), mask, head_mask, return_weights, causal=causal, positions=positions, cache=cache
         )
         logits = self.head(x)
         return (logits, weights) if return_weights else logits
@@ -173,10 +177,17 @@ class GPT(nn.Module):
         *,
         causal: bool = True,
         positions: Int[Tensor, "batch tokens"] | None = None,
-    ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens tokens"]]]:
+        cache: Cache | None = None,
+    ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens keys"]]]:
         """What the output layer reads, for vectors in place of tokens, as of pictures. Arguments as `forward`."""
-        options: dict[str, Any] = {"mask": mask, "causal": causal}
-        places: Any = None if self.position is None else self.position(x.shape[1], x.device, positions)
+        keys = None
+        if cache is not None:
+            positions, keys = cache.enter(x, positions)
+            if causal and cache.length:
+                mask, causal = cache.causal(mask, x.shape[1]), False
+        options: dict[str, Any] = {"mask": mask, "causal": causal, "cache": cache}
+        between = {"keys": keys} if self.config.position in ("alibi", "t5") else {}
+        places: Any = None if self.position is None else self.position(x.shape[1], x.device, positions, **between)
         match self.config.position:
             case "sinusoidal":
                 # Scaled as in Vaswani et al. 2017, section 3.4.
@@ -188,6 +199,8 @@ class GPT(nn.Module):
             case "alibi" | "t5":
                 options["bias"] = places
         x, weights = run(self.blocks, x, head_mask, return_weights, **options)
+        if cache is not None:
+            cache.length += x.shape[1]
         return self.norm(x), weights
 
 

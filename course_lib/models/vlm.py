@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
 from course_lib.models.vit import ViT, ViTConfig
+from course_lib.nn.cache import Cache
 from course_lib.nn.embed import embed
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 
@@ -111,9 +112,10 @@ class VLM(nn.Module):
         vectors: Float[Tensor, "pictures image_tokens d_model"] | None = None,
         causal: bool = True,
         positions: Int[Tensor, "batch tokens"] | None = None,
+        cache: Cache | None = None,
     ) -> (
         Float[Tensor, "batch tokens vocab"]
-        | tuple[Float[Tensor, "batch tokens vocab"], list[Float[Tensor, "batch heads tokens tokens"]]]
+        | tuple[Float[Tensor, "batch tokens vocab"], list[Float[Tensor, "batch heads tokens keys"]]]
     ):
         """Logits of the next token at every position, those of image tokens included; other arguments as GPT.forward.
 
@@ -127,7 +129,7 @@ class VLM(nn.Module):
         if pictures is not None:
             vectors = self.project(self.see(pictures))
         x, weights = self.decoder.hidden(
-            self.merge(ids, vectors), mask, None, return_weights, causal=causal, positions=positions
+            self.merge(ids, vectors), mask, None, return_weights, causal=causal, positions=positions, cache=cache
         )
         logits = self.decoder.head(x)
         return (logits, weights) if return_weights else logits

@@ -2,6 +2,7 @@
 
 from course_lib.nn.attention import MultiHeadAttention, attention, causal_mask, padding_mask, prefix_mask
 from course_lib.nn.block import Block, run
+from course_lib.nn.cache import Cache
 from course_lib.nn.embed import embed
 from course_lib.nn.feed_forward import FeedForward, GatedFeedForward
 from course_lib.nn.moe import (
@@ -33,6 +34,7 @@ from course_lib.nn.positions import (
 __all__ = [
     "ALiBi",
     "Block",
+    "Cache",
     "FeedForward",
     "GatedFeedForward",
     "Learned",

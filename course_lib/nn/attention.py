@@ -143,6 +143,7 @@ class MultiHeadAttention(nn.Module):
         *,
         causal: bool = False,
         memory: Float[Tensor, "batch keys d_model"] | None = None,
+        cache: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> (
         Float[Tensor, "batch tokens d_model"]
         | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens keys"]]
@@ -151,6 +152,8 @@ class MultiHeadAttention(nn.Module):
 
         memory: what keys and values are made of, in place of x: cross-attention, as from decoder to encoder.
         rotary: cosines and sines by which queries and keys are turned; not with a memory.
+        cache: called with the keys and values of x, "batch kv_heads tokens head_dim", gives those to attend to: earlier
+        tokens and these, as Cache.layer does.
         head_mask: multiplies each head's output before the output projection; 0 removes a head, and the gradient of a
         loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
         """
@@ -168,6 +171,8 @@ class MultiHeadAttention(nn.Module):
             query = self._heads(F.linear(x, self.qkv.weight[:rows], biases[0]))
             key, value = self._heads(F.linear(memory, self.qkv.weight[rows:], biases[1])).chunk(2, dim=1)
 
+        if cache is not None:
+            key, value = cache(key, value)
         if self.attend is attention:
             result = attention(query, key, value, mask, bias, return_weights, causal=causal, scale=self.scale)
             mixed, weights = result if isinstance(result, tuple) else (result, None)

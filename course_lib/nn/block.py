@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
+from course_lib.nn.cache import Cache
 
 
 class Block(nn.Module):
@@ -47,7 +48,7 @@ class Block(nn.Module):
         **options: Any,
     ) -> (
         Float[Tensor, "batch tokens d_model"]
-        | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens tokens"]]
+        | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens keys"]]
         | tuple[Float[Tensor, "batch tokens d_model"], tuple[Float[Tensor, "batch heads tokens _"], ...]]
     ):
         """Same shape; with `return_weights=True` the attention weights too, as a pair if there is cross-attention.
@@ -78,13 +79,19 @@ def run(
     x: Float[Tensor, "batch tokens d_model"],
     head_mask: Float[Tensor, "layers heads"] | None = None,
     return_weights: bool = False,
+    cache: Cache | None = None,
     **options: Any,
 ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Any]]:
-    """Pass x through the blocks, one after the other; with `return_weights=True` the list holds each one's weights."""
+    """Pass x through the blocks, one after the other; with `return_weights=True` the list holds each one's weights.
+
+    cache: gives each layer the keys and values of earlier tokens, and keeps these.
+    """
     weights = []
     for layer, block in enumerate(blocks):
         if head_mask is not None:
             options["head_mask"] = head_mask[layer]
+        if cache is not None:
+            options["cache"] = cache.layer(layer)
         if return_weights:
             x, layer_weights = block(x, return_weights=True, **options)
             weights.append(layer_weights)

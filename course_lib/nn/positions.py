@@ -145,12 +145,16 @@ class ALiBi(nn.Module):
         self.register_buffer("slopes", alibi_slopes(n_heads))
 
     def forward(
-        self, n: int, device: torch.device | None = None, positions: Positions | None = None
-    ) -> Float[Tensor, "*batch heads n n"]:
-        """The bias between positions 0 to n-1, or between those given."""
+        self,
+        n: int,
+        device: torch.device | None = None,
+        positions: Positions | None = None,
+        keys: Int[Tensor, "batch key"] | None = None,
+    ) -> Float[Tensor, "*batch heads n key"]:
+        """The bias between positions 0 to n-1, or between those given; keys: those that they look at, if others."""
         if positions is None:
             return alibi_bias(len(self.slopes), n, n, self.slopes)
-        return -self.slopes[:, None, None] * _relative(positions).abs().unsqueeze(-3)
+        return -self.slopes[:, None, None] * _relative(positions, keys).abs().unsqueeze(-3)
 
 
 class T5RelativeBias(nn.Module):
@@ -182,13 +186,19 @@ class T5RelativeBias(nn.Module):
         return offset + torch.where(distance < exact, distance, (exact + far.long()).clamp(max=n - 1))
 
     def forward(
-        self, n: int, device: torch.device | None = None, positions: Positions | None = None
-    ) -> Float[Tensor, "*batch heads n n"]:
-        """The bias between positions 0 to n-1, or between those given."""
+        self,
+        n: int,
+        device: torch.device | None = None,
+        positions: Positions | None = None,
+        keys: Int[Tensor, "batch key"] | None = None,
+    ) -> Float[Tensor, "*batch heads n key"]:
+        """The bias between positions 0 to n-1, or between those given; keys: those that they look at, if others."""
         positions = torch.arange(n, device=device) if positions is None else positions
-        return self.bias(self.bucket(_relative(positions))).movedim(-1, -3)
+        return self.bias(self.bucket(_relative(positions, keys))).movedim(-1, -3)
 
 
-def _relative(positions: Int[Tensor, "*batch n"]) -> Int[Tensor, "*batch n n"]:
+def _relative(
+    positions: Int[Tensor, "*#batch n"], keys: Int[Tensor, "*#batch key"] | None = None
+) -> Int[Tensor, "*batch n key"]:
     """Key position minus query position, for every query (row) and key (column)."""
-    return positions[..., None, :] - positions[..., None]
+    return (positions if keys is None else keys)[..., None, :] - positions[..., None]

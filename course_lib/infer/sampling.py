@@ -1,0 +1,69 @@
+"""From logits to the next token: temperature, top-k, top-p, min-p."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn. The steps are taken in this order, each on what the one before left over.
+
+    temperature: divides the logits; 0 takes the likeliest token, the first of several alike, and the rest is not asked.
+    top_k: keep the k likeliest tokens, and those that are as likely as the last of them (Fan et al. 2018).
+    top_p: keep the smallest set of likeliest tokens that has a share of at least p (Holtzman et al. 2020, section 3.1).
+    min_p: keep the tokens that are at least this share as likely as the likeliest (Nguyen et al. 2024).
+    None: that step is left out. Raises ValueError for a number that no step understands.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
+            raise ValueError(f"temperature={self.temperature} must be a number from 0 on; 0 takes the likeliest token")
+        if self.top_k is not None and (self.top_k != int(self.top_k) or self.top_k < 1):
+            raise ValueError(f"top_k={self.top_k} must be a whole number from 1 on, or None to keep all tokens")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p} must be more than 0 and at most 1")
+        if self.min_p is not None and not 0 <= self.min_p <= 1:
+            raise ValueError(f"min_p={self.min_p} must lie between 0 and 1")
+
+
+GREEDY = Sampling(temperature=0)
+
+
+def probabilities(logits: Float[Tensor, "*batch vocab"], sampling: Sampling) -> Float[Tensor, "*batch vocab"]:
+    """The distribution that the next token is drawn from, in float32 at least; a logit of -inf has none of it."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if sampling.temperature == 0:
+        return torch.zeros_like(logits).scatter_(-1, logits.argmax(dim=-1, keepdim=True), 1.0)
+    logits = logits / sampling.temperature
+    if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
+        least = logits.topk(int(sampling.top_k), dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -math.inf)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        ascending, order = logits.sort(dim=-1)
+        dropped = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - sampling.top_p
+        dropped[..., -1] = False  # the likeliest stays, whatever rounding says
+        logits = logits.masked_fill(dropped.scatter(-1, order, dropped), -math.inf)
+    shares = logits.softmax(dim=-1)
+    if sampling.min_p:
+        shares = shares.where(shares >= sampling.min_p * shares.amax(dim=-1, keepdim=True), 0.0)
+        shares = shares / shares.sum(dim=-1, keepdim=True)
+    return shares
+
+
+def sample(
+    logits: Float[Tensor, "*batch vocab"], sampling: Sampling, generator: torch.Generator | None = None
+) -> Int[Tensor, "*batch"]:
+    """Draw a token from each distribution; the same generator gives the same tokens."""
+    if sampling.temperature == 0:
+        return logits.argmax(dim=-1)
+    shares = probabilities(logits, sampling)
+    return torch.multinomial(shares.flatten(0, -2), 1, generator=generator).view(shares.shape[:-1])
