@@ -40,8 +40,8 @@ def generate(
 ) -> Iterator[list[int | None]]:
     """Continue each prompt; yields one step at a time: a token for each row, None for rows that have ended.
 
-    A row ends before a token of `stop`, after max_new_tokens, or where the model has learned positions and the text
-    fills them; only the last token, which need not be read, may then be one more. The iteration ends with the last row.
+    A row ends with a token of `stop`, after max_new_tokens, or where the model has learned positions and the text fills
+    them; only the last token, which need not be read, may then be one more. The iteration ends with the last row.
     With a temperature of 0 a row is what it would be alone; otherwise the rows draw from one generator in turn, which
     is to be on the model's device.
     constraint: of what is written; the tokens with which it lets a text end belong into `stop`.
@@ -71,13 +71,18 @@ def generate(
 
 
 def complete(
-    model: GPT | VLM, prompts: Sequence[Sequence[int]], max_new_tokens: int, *args: Any, **options: Any
+    model: GPT | VLM,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *args: Any,
+    stop: Collection[int] = (),
+    **options: Any,
 ) -> list[list[int]]:
-    """What `generate` writes for each prompt, all of it at once; arguments as there."""
+    """What `generate` writes for each prompt, at once and without the tokens of `stop`; arguments as there."""
     texts: list[list[int]] = [[] for _ in prompts]
-    for step in generate(model, prompts, max_new_tokens, *args, **options):
+    for step in generate(model, prompts, max_new_tokens, *args, stop=stop, **options):
         for text, token in zip(texts, step, strict=True):
-            if token is not None:
+            if token is not None and token not in stop:
                 text.append(token)
     return texts
 
@@ -99,17 +104,12 @@ def _steps(
         if constraint is not None:
             logits = logits.masked_fill(~_allowed(constraint, states, going, logits), -torch.inf)
         tokens = sample(logits, sampling, generator)
-        step: list[int | None] = []
-        for row, token in enumerate(tokens.tolist()):
-            if going[row] and token in stop:
-                going[row] = False
-            step.append(token if going[row] else None)
-            if going[row] and constraint is not None:
+        step: list[int | None] = [token if go else None for token, go in zip(tokens.tolist(), going, strict=True)]
+        yield step
+        for row, token in enumerate(step):
+            going[row] = token is not None and token not in stop and written < room[row]
+            if constraint is not None and token is not None and going[row]:
                 states[row] = constraint.next(states[row], token)
-            if written == room[row]:
-                going[row] = False
-        if any(token is not None for token in step):
-            yield step
         if not any(going):
             return
         logits = reader.read(tokens)

@@ -101,9 +101,12 @@ def test_a_step_at_a_time_and_the_end_of_each_row():
     stop = {texts[0][2], texts[1][5]}
     steps = list(generate(model, prompts, 8, GREEDY, stop=stop))
     for row, text in enumerate(texts):
-        end = next((i for i, token in enumerate(text) if token in stop), 8)
+        end = next((i + 1 for i, token in enumerate(text) if token in stop), 8)
         found = [step[row] for step in steps]
         assert found == (text[:end] + [None] * 8)[: len(steps)]
+        assert complete(model, prompts, 8, GREEDY, stop=stop)[row] == [
+            token for token in text[:end] if token not in stop
+        ]
     assert all(any(token is not None for token in step) for step in steps)
     lazy = generate(model, prompts, 8, GREEDY)
     assert next(lazy) == [text[0] for text in texts]
