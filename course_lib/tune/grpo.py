@@ -1,0 +1,89 @@
+"""Group-relative policy optimisation (Shao et al. 2024): PPO in which a reply is compared with others to its prompt.
+
+No critic is needed: what a reply is worth is measured against the mean of its group. Dr. GRPO (Liu et al. 2025,
+"Understanding R1-Zero-Like Training", section 3.2) leaves out two divisions, which favour long wrong replies and
+prompts that are nearly always, or nearly never, answered: by a group's standard deviation, `normalise=False`; and by a
+reply's length, `length=max_new_tokens`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from course_lib.models.gpt import GPT
+from course_lib.train.losses import Loss
+from course_lib.tune.ppo import clipped
+from course_lib.tune.rollout import Experience, Judge, draw, sample
+from course_lib.tune.texts import device, log_probabilities
+
+
+def relative(rewards: Float[Tensor, " batch"], group: int, normalise: bool = True) -> Float[Tensor, " batch"]:
+    """Each reward less the mean of its group, in standard deviations of the group; 0 where all are equal.
+
+    group: how many neighbouring rewards belong together. normalise: False leaves the deviations out.
+    Raises ValueError where the rewards do not make whole groups. Source: Shao et al. 2024, section 4.1.2.
+    """
+    if group < 1 or len(rewards) % group:
+        raise ValueError(f"{len(rewards)} rewards do not make groups of {group}")
+    groups = rewards.view(-1, group)
+    above = groups - groups.mean(dim=1, keepdim=True)
+    if normalise:
+        above = above / groups.std(dim=1, correction=0, keepdim=True)
+    equal = groups.amax(dim=1, keepdim=True) == groups.amin(dim=1, keepdim=True)  # the mean may be off by a rounding
+    return above.masked_fill(equal, 0).flatten()
+
+
+@torch.no_grad()
+def collect(
+    model: GPT,
+    reference: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    judge: Judge,
+    generator: torch.Generator,
+    *,
+    n: int,
+    group: int,
+    max_new_tokens: int,
+    end: int | None = None,
+    normalise: bool = True,
+) -> Experience:
+    """A group of replies to each of n prompts, with their advantages; for Replay: partial(collect, model, ..., n=8).
+
+    A group that is all right, or all wrong, teaches nothing.
+    """
+    asked = [prompt for prompt in draw(prompts, n, generator) for _ in range(group)]
+    texts = sample(model, asked, max_new_tokens, generator, end)
+    old, fixed = log_probabilities(model, texts), log_probabilities(reference, texts)
+    scores = judge(texts).to(old)
+    advantages = relative(scores, group, normalise)[:, None] * texts.learn[:, 1:]
+    return Experience(*texts, scores, old, fixed, advantages)
+
+
+def k3(new: Float[Tensor, "*shape"], reference: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """ratio - log(ratio) - 1 with ratio = pi_ref / pi, from their logarithms: an estimate of KL(pi, pi_ref).
+
+    It is never below 0, and right on average over tokens drawn from pi. Its gradient, which is all that a loss uses, is
+    on average that of the other divergence, KL(pi_ref, pi).
+    Source: Shao et al. 2024, equation 4; Schulman 2020, "Approximating KL Divergence"; the gradient, Liu et al. 2025,
+    "Rethinking KL Regularization in RLHF".
+    """
+    difference = reference - new
+    return difference.exp() - difference - 1
+
+
+def grpo(model: nn.Module, batch: Experience, clip: float = 0.2, beta: float = 0.04, length: int | None = None) -> Loss:
+    """Minus (the clipped objective - beta k3): a mean over the tokens of each reply, then over the replies.
+
+    beta: the price of distance from the reference. length: what to divide a reply's sum by, None for its own length.
+    Source: Shao et al. 2024, equation 3.
+    """
+    batch = batch.each(lambda tensor: tensor.to(device(model)))
+    learn = batch.learn[:, 1:]
+    new = log_probabilities(model, batch.texts)
+    objective = clipped(new, batch.old, batch.advantages, clip) - beta * k3(new, batch.reference)
+    replies = (objective * learn).sum(dim=1) / (length or learn.sum(dim=1))
+    return Loss(-replies.sum(), len(replies))
