@@ -8,6 +8,7 @@ litgpt is left out, by name, where it is not installed.
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from typing import Any
 
@@ -117,14 +118,13 @@ def main() -> None:
     here = begin("torch", "transformers", "litgpt")
     size, batch, context = (TINY, 4, 16) if args.tiny else (FULL, 8, 256)
     torch.manual_seed(0)
-    models = contestants(size, context)
     batches = [torch.randint(size["vocab_size"], (batch, context + 1)) for _ in range(args.steps)]
     tokens = args.steps * batch * context
-    runs = {}
+    make, runs = functools.partial(contestants, size, context), {}
     for precision in args.precision:
         title = f"{precision}, eager, {batch} x {context} tokens a step, {EXPERTS} experts, top {TOP_K}"
         print(title)
-        timings = compare(models, batches, args.rounds, precision, compiled=False)
+        timings = compare(make, batches, precision, False, args.rounds, not args.tiny)
         print(table("", timings, DENSE, tokens, "tokens"), "\n", flush=True)
         runs[title] = record(timings, DENSE, tokens, "tokens")
     write(args.json, {"machine": here, "size": size, **runs})

@@ -7,6 +7,7 @@ in bfloat16. Before that, parameters, FLOPs and starting losses are checked, and
 
 from __future__ import annotations
 
+import functools
 import tempfile
 
 import torch
@@ -107,16 +108,15 @@ def main() -> None:
     here = begin("torch", "transformers")
     size, batch = (TINY, 2) if args.tiny else (FULL, 8)
     torch.manual_seed(0)
-    models = contestants(size)
     shape = (batch, size["context"] + 1)
     batches = [torch.randint(size["vocab"], shape) for _ in range(args.steps)]
     tokens = args.steps * batch * size["context"]
-    runs = {}
+    make, runs = functools.partial(contestants, size), {}
     for precision in args.precision:
         compiled = precision == "bf16" and not args.tiny  # which would take longer than all the rest
         title = f"{precision}, {'compiled' if compiled else 'eager'}, {batch} x {size['context']} tokens a step"
         print(title)
-        timings = compare(models, batches, args.rounds, precision, compiled)
+        timings = compare(make, batches, precision, compiled, args.rounds, not args.tiny)
         print(table("", timings, "plain loop", tokens, "tokens"), "\n", flush=True)
         runs[title] = record(timings, "plain loop", tokens, "tokens")
     write(args.json, {"machine": here, "size": size, **runs})

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import gc
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +34,8 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def begin(*packages: str) -> dict[str, Any]:
     """Print and return where the run takes place; transformers says nothing in between.
 
-    Freed memory is kept, as course_lib.train does: otherwise who pays for new pages depends on who ran before.
+    Freed memory is kept, as course_lib.train does: otherwise who pays for new pages depends on who ran before. With a
+    process for each contestant only ours does so.
     """
     keep_freed_memory()
     if "transformers" in packages:
@@ -68,22 +73,76 @@ def side_by_side(contestants: Mapping[str, Callable[[], object]], rounds: int = 
     """
     if not contestants or rounds < 1:
         raise ValueError(f"{len(contestants)} contestants and {rounds} rounds make no comparison")
-    names = list(contestants)
-    timings = Timings({name: [] for name in names}, {name: [] for name in names})
-    for name in names:
-        contestants[name]()
+    for call in contestants.values():
+        call()
     gc.collect()
     gc.freeze()  # what is there stays, and need not be searched again between two turns
+    timings = _in_turns({name: functools.partial(_time, call) for name, call in contestants.items()}, rounds)
+    gc.unfreeze()
+    return timings
+
+
+def in_processes(makers: Mapping[str, Callable[[], Callable[[], object]]], rounds: int = 7) -> Timings:
+    """The same with a process for each contestant, in which its maker is called first: each has the settings of its own
+    library and no other's. The makers can be pickled. Raises RuntimeError where such a process fails.
+    """
+    context = multiprocessing.get_context("spawn")
+    with contextlib.ExitStack() as stack:
+        lines = {}
+        for name, make in makers.items():
+            line, other_end = context.Pipe()
+            process = context.Process(target=_serve, args=(make, other_end), daemon=True)
+            process.start()
+            other_end.close()
+            stack.callback(process.join)
+            stack.enter_context(line)  # closed, it ends the process
+            lines[name] = line
+        for name in lines:
+            _ask(lines[name], name)  # one after the other, so that nobody is ready while another still gets ready
+        return _in_turns({name: functools.partial(_ask, line, name) for name, line in lines.items()}, rounds)
+
+
+def _in_turns(timed: Mapping[str, Callable[[], tuple[float, float]]], rounds: int) -> Timings:
+    names = list(timed)
+    timings = Timings({name: [] for name in names}, {name: [] for name in names})
     for turn in range(rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            gc.collect()  # nobody pays for what the one before left behind
-            wall, cpu = time.perf_counter(), time.process_time()
-            contestants[name]()
-            timings.wall[name].append(time.perf_counter() - wall)
-            timings.cpu[name].append(time.process_time() - cpu)
-    gc.unfreeze()
+            wall, cpu = timed[name]()
+            timings.wall[name].append(wall)
+            timings.cpu[name].append(cpu)
     return timings
+
+
+def _time(call: Callable[[], object]) -> tuple[float, float]:
+    gc.collect()  # nobody pays for what the one before left behind
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _serve(make: Callable[[], Callable[[], object]], line: Connection) -> None:
+    """In the process of a contestant: a turn for each line received; the first gets ready, and does not count."""
+    call = None
+    with contextlib.suppress(EOFError):
+        while True:
+            line.recv()
+            if call is None:
+                call = make()
+                call()
+                gc.collect()
+                gc.freeze()
+                line.send((0.0, 0.0))
+            else:
+                line.send(_time(call))
+
+
+def _ask(line: Connection, name: str) -> tuple[float, float]:
+    try:
+        line.send(None)
+        return line.recv()
+    except (EOFError, OSError):
+        raise RuntimeError(f"the process of {name} has failed; its traceback is above") from None
 
 
 def table(title: str, timings: Timings, peer: str, amount: float, unit: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from side_by_side import Timings, parser, side_by_side
+from side_by_side import Timings, in_processes, parser, side_by_side
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -50,16 +51,38 @@ def options(doc: str | None) -> argparse.ArgumentParser:
 
 
 def compare(
-    contestants: Mapping[str, Contestant], batches: Sequence[Batch], rounds: int, precision: str, compiled: bool
+    make: Callable[[], Mapping[str, Contestant]],
+    batches: Sequence[Batch],
+    precision: str,
+    compiled: bool,
+    rounds: int,
+    processes: bool,
 ) -> Timings:
-    """Time a turn of one step on each batch, after checking that all do equal work; what was checked is printed."""
-    weights = {name: [p.detach().clone() for p in one.model.parameters()] for name, one in contestants.items()}
+    """Time a turn of one step on each batch, after checking that all do equal work; what was checked is printed.
+
+    make: gives the contestants, the same every time; a function of a module, or a partial of one. processes: each
+    contestant trains in a process of its own.
+    """
+    contestants = _made(make)
     check(contestants, batches[0], precision)
-    timings = side_by_side({name: turn(one, batches, precision, compiled) for name, one in contestants.items()}, rounds)
-    for name, one in contestants.items():  # the next comparison begins where this one did
-        for parameter, start in zip(one.model.parameters(), weights[name], strict=True):
-            parameter.data.copy_(start)
-    return timings
+    if not processes:
+        return side_by_side(
+            {name: turn(one, batches, precision, compiled) for name, one in contestants.items()}, rounds
+        )
+    makers = {name: functools.partial(_turn_of, make, name, batches, precision, compiled) for name in contestants}
+    return in_processes(makers, rounds)
+
+
+def _made(make: Callable[[], Mapping[str, Contestant]]) -> Mapping[str, Contestant]:
+    torch.manual_seed(0)
+    return make()
+
+
+def _turn_of(
+    make: Callable[[], Mapping[str, Contestant]], name: str, batches: Sequence[Batch], precision: str, compiled: bool
+) -> Callable[[], object]:
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # it was said before
+        return turn(_made(make)[name], batches, precision, compiled)
 
 
 def check(contestants: Mapping[str, Contestant], batch: Batch, precision: str) -> None:

@@ -7,6 +7,7 @@ layer, so that neither side computes a layer for nothing. In float32 and with pr
 
 from __future__ import annotations
 
+import functools
 import tempfile
 
 import torch
@@ -79,13 +80,12 @@ def main() -> None:
     here = begin("torch", "transformers")
     size, batch = (TINY, 2) if args.tiny else (FULL, 16)
     torch.manual_seed(0)
-    models = contestants(size)
     batches = [draw(size, batch) for _ in range(args.steps)]
-    runs = {}
+    make, runs = functools.partial(contestants, size), {}
     for precision in args.precision:
         title = f"{precision}, eager, {batch} pictures a step, {batches[0][0].shape[1]} tokens each"
         print(title)
-        timings = compare(models, batches, args.rounds, precision, compiled=False)
+        timings = compare(make, batches, precision, False, args.rounds, not args.tiny)
         print(table("", timings, "transformers", args.steps * batch, "rows"), "\n", flush=True)
         runs[title] = record(timings, "transformers", args.steps * batch, "rows")
     write(args.json, {"machine": here, "size": size, **runs})

@@ -1,9 +1,11 @@
 """The benchmarks: fair turns and right ratios; each script runs, at a small size, to its end."""
 
+import functools
 import importlib
 import json
 import statistics
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,24 @@ def test_a_benchmark_runs_and_finds_equal_work(name, comparisons, tmp_path, caps
     timed = [run for run in runs.values() if isinstance(run, dict) and "wall" in run]
     assert len(timed) == comparisons
     assert all(len(seconds) == 2 for run in timed for seconds in run["wall"].values())
+
+
+def maker(seconds):
+    return functools.partial(time.sleep, seconds)
+
+
+def broken():
+    raise OSError("no room")
+
+
+def test_each_in_a_process_of_its_own(capfd):
+    timings = bench.in_processes({"a": functools.partial(maker, 0.01), "b": functools.partial(maker, 0.2)}, rounds=3)
+    assert [len(seconds) for seconds in (*timings.wall.values(), *timings.cpu.values())] == [3, 3, 3, 3]
+    assert min(timings.wall["b"]) >= 0.2 > min(timings.wall["a"])  # a sleep may take longer, never shorter
+    assert timings.cpu["b"][1] < 0.1  # of that process, which sleeps
+    with pytest.raises(RuntimeError, match="the process of b has failed"):
+        bench.in_processes({"a": functools.partial(maker, 0.01), "b": broken}, rounds=3)
+    assert "no room" in capfd.readouterr().err
 
 
 def test_a_peer_that_is_not_installed_is_named_and_left_out(capsys, monkeypatch):

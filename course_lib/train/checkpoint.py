@@ -1,6 +1,7 @@
 """Checkpoints: all that a run needs to go on as if it had never stopped, in folders that are whole or not there.
 
-The tensors are in torch's distributed format (torch.distributed.checkpoint), the rest is in state.json beside them.
+The tensors are in torch's distributed format (torch.distributed.checkpoint); beside them are state.json and, of batches
+that have a state, batches.safetensors.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 import torch.distributed.checkpoint as dcp
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from course_lib.errors import CourseError
@@ -34,10 +36,12 @@ def save(
     optimizers: Iterable[torch.optim.Optimizer],
     generator: torch.Generator,
     extra: dict[str, Any],
+    batches: dict[str, Tensor] | None = None,
 ) -> Path:
     """Write the state after `step` steps to folder/step-STEP, and remove all but the newest two.
 
-    extra: what JSON can hold. Raises CheckpointError when the disk is full; older checkpoints stay.
+    extra: what JSON can hold. batches: the state of their source. Raises CheckpointError when the disk is full; older
+    checkpoints stay.
     """
     place = folder / f"step-{step:08d}"
     partial = folder / f".{place.name}.partial"
@@ -47,6 +51,9 @@ def save(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process is what we mean
             dcp.save(_tensors(model, optimizers, generator), checkpoint_id=partial, no_dist=True)
+        if batches:
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in batches.items()}
+            write(partial / "batches.safetensors", safetensors.torch.save(tensors))
         write(partial / "state.json", json.dumps({"step": step, **extra}))
         shutil.rmtree(place, ignore_errors=True)
         os.replace(partial, place)
@@ -76,13 +83,15 @@ def load(
     optimizers: Iterable[torch.optim.Optimizer],
     generator: torch.Generator,
 ) -> dict[str, Any]:
-    """Put the newest checkpoint of `folder` into these objects and return its state.json.
+    """Put the newest checkpoint of `folder` into these objects; what state.json says, and "batches".
 
     Raises CheckpointError for one that is damaged or of another model; nothing is removed.
     """
     place = folder / f"step-{steps(folder)[-1]:08d}"
     try:
         extra = json.loads((place / "state.json").read_text(encoding="utf-8"))
+        file = place / "batches.safetensors"
+        extra["batches"] = safetensors.torch.load_file(file) if file.exists() else {}
         state = _tensors(model, optimizers, generator)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
@@ -112,11 +121,11 @@ def _tensors(
     return state
 
 
-def write(file: Path, text: str) -> None:
-    """Write a text so that it is on the disk, and never half of it."""
+def write(file: Path, content: str | bytes) -> None:
+    """Write a file so that it is on the disk, and never half of it."""
     part = file.with_name(f".{file.name}.partial")
-    with part.open("w", encoding="utf-8") as stream:
-        stream.write(text)
+    with part.open("wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(part, file)

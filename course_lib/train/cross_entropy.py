@@ -21,7 +21,7 @@ def summed(logits: Float[Tensor, "rows classes"], targets: Int[Tensor, "rows"]) 
     logits of a step are larger than its cache, that takes a half to a quarter of the time. There is no second
     derivative.
     """
-    if torch.is_grad_enabled() and logits.requires_grad:
+    if torch.is_grad_enabled() and logits.requires_grad and not torch.compiler.is_compiling():  # which does as much
         return _Summed.apply(logits, targets)
     return F.cross_entropy(logits.to(_precise(logits)), targets, reduction="sum")
 

@@ -41,9 +41,11 @@ class Folder:
         generator: torch.Generator,
         config: TrainConfig,
         label: str,
+        batches: Any = None,
     ) -> tuple[int, int]:
         """Begin, or go on: the steps done, and the samples read. The objects get the state of that moment.
 
+        batches: their source; where that has `state_dict` and `load_state_dict`, its state is kept too.
         Raises CheckpointError for a folder that is used, or holds another run or a damaged checkpoint.
         """
         if self.path.exists() and not self.path.is_dir():
@@ -58,6 +60,8 @@ class Folder:
             self._must_match(this, label)
             state = checkpoint.load(self.checkpoints, model, optimizers, generator)
             step, index = state["step"], state["index"]
+            if hasattr(batches, "load_state_dict"):
+                batches.load_state_dict(state["batches"])
             print(f"{label}: goes on from step {step} of {config.steps}.", flush=True)
         elif self.resume:
             print(f"{label}: there is no checkpoint in {self.path} yet; starting at step 0.", flush=True)
@@ -67,7 +71,7 @@ class Folder:
             self.metrics = Metrics(self.path, step)
         except OSError as error:
             raise CheckpointError(f"{self.path} cannot be written to ({error}); name another folder") from error
-        self._objects = model, optimizers, generator
+        self._objects, self._batches = (model, optimizers, generator), batches
         return step, index
 
     def so_far(self) -> list[dict[str, Any]]:
@@ -77,7 +81,8 @@ class Folder:
     def save(self, step: int, index: int) -> None:
         """Keep the state after `step` steps, of which `index` samples were read. Raises CheckpointError: no room."""
         if step not in checkpoint.steps(self.checkpoints):
-            checkpoint.save(self.checkpoints, step, *self._objects, {"index": index})
+            left = self._batches.state_dict() if hasattr(self._batches, "state_dict") else None
+            checkpoint.save(self.checkpoints, step, *self._objects, {"index": index}, left)
 
     def _must_match(self, this: dict[str, Any], label: str) -> None:
         try:
@@ -104,4 +109,7 @@ def _description(model: nn.Module, config: TrainConfig) -> dict[str, Any]:
 
 def _settings(model: nn.Module) -> dict[str, Any]:
     config: Any = getattr(model, "config", None)
-    return {name: str(value) for name, value in vars(config).items()} if config is not None else {}
+    settings = dict(vars(config)) if config is not None else {}
+    for part in model.modules():  # how a frozen model, or a part of it, is tuned: see course_lib.tune
+        settings |= getattr(part, "tuning", None) or {}
+    return {name: str(value) for name, value in settings.items()}

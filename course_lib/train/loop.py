@@ -67,7 +67,8 @@ def train(
     """Train `model` in place: at each step the loss on the next batch goes down a little.
 
     batches: a Loader, or a function that draws a batch with the generator it is given, which is seeded by `config.seed`
-    and used for batches alone, so that every model sees the same ones.
+    and used for batches alone, so that every model sees the same ones. Where that is an object with `state_dict` and
+    `load_state_dict`, a flat dict of tensors, its state is a part of each checkpoint.
     loss: a mean, or a `Loss`, whose sums over all batches of a step are divided by the counts of all of them.
     folder: where to keep the run, so that it can go on after an interrupt or a kill as if nothing had happened.
     validate: numbers to note, in eval mode, every `validate_every` steps and at the end. after_step: what else changes
@@ -83,7 +84,7 @@ def train(
     generator = torch.Generator().manual_seed(config.seed)
     step, index, history = 0, 0, History()
     if folder:
-        step, index = folder.open(model, steppers, generator, config, label)
+        step, index = folder.open(model, steppers, generator, config, label, batches)
         for line in folder.so_far():
             history.add(line["step"], line["loss"], line["lr"])
     groups = [group for optimizer in steppers for group in optimizer.param_groups]  # loading makes new ones
@@ -92,7 +93,7 @@ def train(
     start = time.process_time()
     model.train()
     model.zero_grad(set_to_none=True)  # of whatever the reader differentiated before
-    compiling = config.compile
+    objective: Objective | None = None  # the loss, compiled
     bar = tqdm(initial=step, total=config.steps, desc=label, delay=1.0, mininterval=0.5)  # none for what is quick
     try:
         with _asked_to_stop(folder) as asked, bar:
@@ -103,15 +104,19 @@ def train(
                     group["lr"] = rate
                 index, drawn = _draw(draws, config.accumulate, step)
 
-                def backward(drawn: list[Any] = drawn) -> tuple[Tensor, Tensor]:
-                    return _backward(model, loss, drawn, kind)
+                def backward(objective: Objective, drawn: list[Any] = drawn) -> tuple[Tensor, Tensor]:
+                    return _backward(model, objective, drawn, kind)
 
-                mean, count = try_compiled(model, backward) if compiling else backward()
-                compiling = False
-                norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
+                if config.compile and objective is None:
+                    objective, (mean, count) = try_compiled(loss, backward)
+                else:
+                    mean, count = backward(objective or loss)
+                norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
                 number, size, targets = torch.stack((mean, norm, count)).tolist()  # one wait for the device, not three
                 if not math.isfinite(number + size):
                     raise TrainingDiverged(_diverged(label, step, number, size, rate), history)
+                if config.clip and size > config.clip:  # only then: passing over all gradients takes time
+                    nn.utils.clip_grads_with_norm_(parameters, config.clip, norm)
                 for optimizer in steppers:
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)  # here, so that no gradient takes memory in the forward pass

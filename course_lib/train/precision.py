@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def precision(wanted: str, device: torch.device) -> str:
@@ -51,14 +51,16 @@ def products_in(kind: str, device: torch.device) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, torch.bfloat16) if kind == "bf16" else contextlib.nullcontext()
 
 
-def try_compiled(model: nn.Module, first: Callable[[], Any]) -> Any:
-    """Compile the model in place and return first(); where that fails, one warning, and the same without compiling."""
-    model.compile()
+def try_compiled(objective: Callable[..., Any], first: Callable[[Callable[..., Any]], Any]) -> tuple[Any, Any]:
+    """The objective, compiled together with the model that it calls, and first(objective).
+
+    Where that fails: one warning, and both as they are without compiling.
+    """
     try:
-        return first()
+        compiled = torch.compile(objective)
+        return compiled, first(compiled)
     except Exception as error:
-        model._compiled_call_impl = None
         torch._dynamo.reset()
-        said = str(error).strip().splitlines()
+        said = str(error).strip().splitlines() or [type(error).__name__]
         warnings.warn(f"torch.compile does not work here, so the run goes on without it ({said[0]})", stacklevel=2)
-        return first()
+        return objective, first(objective)
