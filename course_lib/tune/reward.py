@@ -28,14 +28,17 @@ SCORE = "score.safetensors"  # beside the files of the body
 class RewardModel(nn.Module):
     """A GPT whose output layer gives one number in place of logits; that at a reply's last token is its reward.
 
-    body: becomes a part of this model; its own output layer is not asked. The new layer starts as N(0, 1 / (d_model +
-    1)). Source: Stiennon et al. 2020, section 3.4; the start, Huang et al. 2024, section 6.
+    body: becomes a part of this model; its own output layer is not asked, and frozen where it is no embedding. The new
+    layer starts as N(0, 1 / (d_model + 1)).
+    Source: Stiennon et al. 2020, section 3.4; the start, Huang et al. 2024, section 6.
     """
 
     def __init__(self, body: GPT) -> None:
         super().__init__()
         self.config = body.config
         self.body = body
+        if not body.config.tied:
+            body.head.requires_grad_(False)
         self.score = nn.Linear(body.config.d_model, 1, bias=False).to(body.tokens.weight)
         nn.init.normal_(self.score.weight, std=1 / math.sqrt(body.config.d_model + 1))
 

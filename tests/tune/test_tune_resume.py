@@ -1,0 +1,160 @@
+"""Every method goes on after a stop as if there had been none, to the bit; also in the middle of a rollout."""
+
+from functools import partial
+
+import pytest
+import torch
+from tiny import END, gpt
+
+from course_lib.data.loader import Loader
+from course_lib.train import CheckpointError, Folder, TrainConfig, checkpoint, metrics, train
+from course_lib.tune import dpo, grpo, ppo, reward, rollout, sft
+from course_lib.tune.texts import pairs
+
+PROMPTS = [[0], [1, 2], [2, 2, 1]]
+CHOSEN = [[0, 0], [1], [0, 1, 0]]
+REJECTED = [[2], [2, 1, 2], [2, 2]]
+
+
+def judge(texts):
+    """One point for each 0 that was written."""
+    return ((texts.ids == 0) & texts.learn).sum(1).float()
+
+
+def judge_with_luck(texts):
+    """A judge that draws numbers of its own from torch's generator."""
+    return judge(texts) + torch.rand(len(texts.ids))
+
+
+def method(name, seed=0):
+    """The module that is trained, its batches, and the loss."""
+    policy, start = gpt(seed), gpt(0)  # the reference is the start, whatever the policy has become
+    compared = reward.comparisons(PROMPTS, CHOSEN, REJECTED, END)
+    to_collect = {"max_new_tokens": 3, "end": END}
+    match name:
+        case "sft":
+            return policy, Loader(pairs(PROMPTS, CHOSEN, END), 2), sft.sft
+        case "packed":
+            return policy, Loader(sft.packed(pairs(PROMPTS * 3, CHOSEN * 3, END), 7), 2), sft.sft
+        case "reward":
+            return reward.RewardModel(gpt(seed, tied=False)), Loader(compared, 2), reward.reward
+        case "dpo":
+            return policy, Loader(dpo.with_reference(compared, start), 2), dpo.dpo
+        case "ppo":
+            pair = ppo.ActorCritic(policy, reward.RewardModel(gpt(seed + 1)))
+            collect = partial(ppo.collect, pair, start, PROMPTS, judge_with_luck, n=8, **to_collect)
+            return pair, rollout.Replay(collect, epochs=2, minibatches=4), ppo.ppo
+        case "grpo":
+            collect = partial(grpo.collect, policy, start, PROMPTS, judge, n=2, group=4, **to_collect)
+            return policy, rollout.Replay(collect, epochs=3, minibatches=2), grpo.grpo
+
+
+def run(folder, name, seed=0, stop_after=None, steps=14, part=None, **options):
+    model, batches, objective = method(name, seed)
+    if part is not None:
+        for parameter_name, parameter in model.named_parameters():
+            parameter.requires_grad_(part in parameter_name)
+    calls = []
+
+    def loss(model, batch):
+        calls.append(1)
+        if stop_after is not None and len(calls) > stop_after:
+            raise RuntimeError("power cut")
+        return objective(model, batch)
+
+    config = TrainConfig(steps, lr=1e-2, warmup=0, weight_decay=0.1)
+    train(model, batches, loss, config, folder=Folder(folder, every=3, **options))
+    lines = metrics.read(folder / "metrics.jsonl")
+    return model.state_dict(), [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+NAMES = ["sft", "packed", "reward", "dpo", "ppo", "grpo"]
+
+
+def same(one, other):
+    assert one[1] == other[1]
+    for name in one[0]:
+        assert torch.equal(one[0][name], other[0][name]), name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_resumed_is_uninterrupted(tmp_path, name):
+    whole = run(tmp_path / "whole", name)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "cut", name, stop_after=4)
+    with pytest.raises(
+        RuntimeError, match="power cut"
+    ):  # from the checkpoint after 3 steps, in the middle of a rollout
+        run(tmp_path / "cut", name, seed=7, stop_after=7, resume=True)
+    same(run(tmp_path / "cut", name, seed=8, resume=True), whole)  # from that after 9 steps
+    assert len({line["loss"] for line in whole[1]}) == 14
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_most_parameters_frozen(tmp_path, name):
+    """Only the attention is trained, the rest stays, and a run of it resumes too."""
+    start = method(name)[0].state_dict()
+    whole = run(tmp_path / "whole", name, part="attention")
+    changed = {key for key in start if not torch.equal(start[key], whole[0][key])}
+    assert changed
+    assert all("attention" in key for key in changed)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "cut", name, stop_after=10, part="attention")
+    same(run(tmp_path / "cut", name, part="attention", resume=True), whole)
+
+
+def test_the_rest_of_a_rollout_is_in_the_checkpoint(tmp_path):
+    run(tmp_path, "grpo", steps=8)  # six steps a rollout: the checkpoint after six has nothing left, that after 8 has
+    six, eight = (tmp_path / "checkpoints" / f"step-{step:08d}" / "batches.safetensors" for step in (6, 8))
+    assert not six.exists()
+    assert eight.exists()
+
+
+def test_without_the_rest_of_the_rollout_it_would_differ(tmp_path):
+    """The control: a source of batches that forgets begins a new rollout, and the numbers come out different."""
+    whole = run(tmp_path / "whole", "grpo")
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "cut", "grpo", stop_after=10)
+    for file in (tmp_path / "cut").rglob("batches.safetensors"):
+        file.unlink()
+    assert run(tmp_path / "cut", "grpo", resume=True)[1] != whole[1]
+
+
+def test_a_damaged_rest_is_named(tmp_path):
+    run(tmp_path, "grpo", steps=8)
+    (tmp_path / "checkpoints" / "step-00000008" / "batches.safetensors").write_bytes(b"{}")
+    with pytest.raises(
+        CheckpointError, match=r"step-00000008 cannot be read .*remove that folder to go on from step 6"
+    ):
+        run(tmp_path, "grpo", steps=8, resume=True)
+
+
+class Counter:
+    """Any object will do as a source of batches: here one that counts."""
+
+    def __init__(self):
+        self.n = torch.zeros((), dtype=torch.int64)
+
+    def __call__(self, generator):
+        self.n = self.n + 1
+        return self.n
+
+    def state_dict(self):
+        return {"n": self.n}
+
+    def load_state_dict(self, state):
+        self.n = state["n"]
+
+
+def test_any_source_of_batches_may_have_a_state(tmp_path):
+    model, seen = torch.nn.Linear(1, 1, bias=False), []
+
+    def loss(model, batch):
+        seen.append(int(batch))
+        return model.weight.square().sum()
+
+    for steps in (5, 9):
+        config = TrainConfig(steps, schedule="constant")
+        train(model, Counter(), loss, config, folder=Folder(tmp_path, resume=True))
+    assert seen == list(range(1, 10))
+    assert checkpoint.steps(tmp_path / "checkpoints") == [5, 9]
