@@ -142,7 +142,6 @@ def _special(tokenizer: Tokenizer) -> dict[int, str]:
 def _apart(value: Any, names: Mapping[int, str]) -> Any:
     """Messages or tools with a cut after the first character of each special token's name in them."""
     if isinstance(value, str):
-        value = value.replace(_CUT, "")  # first of all: or a cut in it could hide a name until it is taken out
         for name in names.values():
             value = value.replace(name, name[0] + _CUT + name[1:])
         return value
