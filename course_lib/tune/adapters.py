@@ -1,0 +1,62 @@
+"""Adapters: small networks inside a frozen model, each with a residual around it (Houlsby et al. 2019)."""
+
+from typing import Any
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from course_lib.nn.block import Block
+from course_lib.tune.frozen import freeze
+
+STD = 1e-2  # of the weights at the start, cut off at twice that: Houlsby et al. 2019, section 3.6
+
+
+class Adapted(nn.Module):
+    """h + W_up gelu(W_down h + b) + c, where h is what the frozen `layer` gives, and W_down h has `width` numbers.
+
+    The weights start so small that this is nearly h. Source: Houlsby et al. 2019, section 2.1 and figure 2.
+    """
+
+    def __init__(self, layer: nn.Module, d_model: int, width: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.down = nn.Linear(d_model, width)
+        self.up = nn.Linear(width, d_model)
+        for linear in (self.down, self.up):
+            nn.init.trunc_normal_(linear.weight, std=STD, a=-2 * STD, b=2 * STD)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_model"]:
+        """As of the frozen layer, in its dtype."""
+        h = self.layer(x)
+        return h + self.up(F.gelu(self.down(h.to(self.down.weight.dtype)))).to(h.dtype)
+
+
+def adapters(model: nn.Module, width: int) -> nn.Module:
+    """Freeze the model and put an adapter behind every attention and every feed-forward network, in place.
+
+    They come before the residual of the block: from d_model to `width` numbers and back, 2 width d_model + width +
+    d_model parameters each. The norms of the blocks are trained too, as in the paper. The model comes back.
+    Raises ValueError for a width under 1, a model without blocks of ours, and one that is tuned already.
+    """
+    if width < 1:
+        raise ValueError(f"width={width} must be at least 1")
+    blocks = [block for block in model.modules() if isinstance(block, Block)]
+    if not blocks:
+        raise ValueError(f"{type(model).__name__} has no blocks to put adapters in")
+    freeze(model, "adapters", width=width)
+    for block in blocks:
+        weight = block.attention.qkv.weight
+        for attention in (block.attention, block.cross):
+            if attention is not None:
+                attention.out = _adapted(attention.out, weight, width)
+        block.feed_forward = _adapted(block.feed_forward, weight, width)
+        for norm in (block.norm1, block.norm_cross, block.norm2):
+            if norm is not None:
+                norm.requires_grad_(True)
+    return model
+
+
+def _adapted(layer: nn.Module, weight: Tensor, width: int) -> Any:
+    return Adapted(layer, weight.shape[1], width).to(weight.device)

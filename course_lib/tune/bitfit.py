@@ -1,0 +1,20 @@
+"""BitFit: of all parameters only the biases are trained (Ben Zaken et al. 2021)."""
+
+from torch import nn
+
+from course_lib.tune.frozen import freeze
+
+
+def bitfit(model: nn.Module) -> nn.Module:
+    """Freeze all but the biases of linear layers and norms: the b in W x + b, in place; the model comes back.
+
+    Nothing is added, so nothing is slower afterwards. Raises ValueError for a model without biases, as Llama's style
+    and T5 are, and for one that is tuned already. Source: Ben Zaken et al. 2021, section 3.
+    """
+    biases = [parameter for name, parameter in model.named_parameters() if name.rpartition(".")[2] == "bias"]
+    if not biases:
+        raise ValueError(f"this {type(model).__name__} has no biases, so BitFit has nothing to train; take LoRA")
+    freeze(model, "bitfit")
+    for bias in biases:
+        bias.requires_grad_(True)
+    return model

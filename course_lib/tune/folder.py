@@ -1,0 +1,80 @@
+"""The small part of a tuned model in a folder of its own: adapter_config.json and adapter_model.safetensors."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import nn
+
+from course_lib.models.folder import read_tensors
+from course_lib.models.hf.family import ModelError
+from course_lib.tune.adapters import adapters
+from course_lib.tune.bitfit import bitfit
+from course_lib.tune.frozen import fill, trainable, tuning
+from course_lib.tune.peft import from_peft, to_peft
+from course_lib.tune.prefix import prefix
+
+METHODS: dict[str, Callable[..., nn.Module]] = {"adapters": adapters, "bitfit": bitfit, "prefix": prefix}
+CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def save(model: nn.Module, folder: str | Path) -> None:
+    """Write how the model was tuned and what was trained, so that `load` finds it; LoRA in the files that peft opens.
+
+    Each file appears whole or not at all, the config last. Raises ModelError for a model that is not tuned, or merged,
+    and where there is no room.
+    """
+    noted = tuning(model)
+    if noted is None:
+        raise ModelError("the model is not tuned, or merged; course_lib.models.save keeps the whole of it")
+    config, tensors = to_peft(model) if noted["method"] == "lora" else (noted, dict(trainable(model)))
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as name:  # the same disk: renaming is atomic
+            partial = Path(name)
+            save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
+            (partial / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            for file in (TENSORS, CONFIG):
+                os.replace(partial / file, folder / file)
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
+        raise ModelError(f"nothing could be written to {folder} ({error}); make room, or name another folder") from None
+
+
+def load(model: nn.Module, folder: str | Path) -> nn.Module:
+    """Tune the model as the one that `save` has written, or peft for LoRA, in place; the model comes back.
+
+    It must have the weights that the other had before it was tuned. Raises ModelError for a folder that is incomplete
+    or damaged, a method or setting that is not supported, by its name, and tensors that do not fit, all of them listed;
+    ValueError for a model that is tuned already.
+    """
+    folder = Path(folder)
+    config, tensors = _read(folder / CONFIG), read_tensors(folder / TENSORS)
+    if config.get("peft_type") is not None:
+        return from_peft(model, config, tensors)
+    method = METHODS.get(config.pop("method", ""))
+    if method is None:
+        raise ModelError(f"{folder / CONFIG} names no method of ours; we know lora, {', '.join(METHODS)}")
+    try:
+        method(model, **config)
+    except TypeError as error:  # a setting that the method does not have
+        raise ModelError(f"a setting of {folder / CONFIG} cannot be used ({error})") from None
+    fill(trainable(model), tensors)
+    return model
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelError(f"there is no {file}; pass the folder that `save` or peft has written") from None
+    except ValueError as error:
+        raise ModelError(f"{file} is not JSON ({error}); copy it again") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{file} holds no settings; copy it again")
+    return config

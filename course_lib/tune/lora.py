@@ -1,0 +1,182 @@
+"""LoRA: beside a frozen matrix a product of two thin ones, which alone is trained (Hu et al. 2021)."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from course_lib.nn.attention import MultiHeadAttention
+from course_lib.nn.moe import MoE
+from course_lib.tune.frozen import freeze, tuning
+
+
+class LoRA(nn.Module):
+    """y = W0 x + b + (alpha / rank) B A x, where W0 and b are those of `base` (Hu et al. 2021, equation 3).
+
+    rows: the outputs that each pair of matrices adds to, by its name; with several pairs, as for the queries and the
+    values of one stacked matrix, each has the full rank. A begins with random numbers and B with zeros, so that y is at
+    first what it was.
+    """
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float, rows: Mapping[str, slice]) -> None:
+        super().__init__()
+        self.base = base
+        self.in_features, self.out_features = base.in_features, base.out_features
+        self.rank, self.alpha, self.scale, self.rows = rank, alpha, alpha / rank, dict(rows)
+        # What is trained is float32 at least: steps as small as those of an optimizer are lost in bfloat16.
+        options: Any = {
+            "dtype": torch.promote_types(base.weight.dtype, torch.float32),
+            "device": base.weight.device,
+        }
+        std = 1 / math.sqrt(base.in_features)
+        self.a = nn.ParameterDict({part: std * torch.randn(rank, base.in_features, **options) for part in rows})
+        self.b = nn.ParameterDict({part: torch.zeros(of.stop - of.start, rank, **options) for part, of in rows.items()})
+
+    @property
+    def bias(self) -> Tensor | None:
+        """That of the frozen layer."""
+        return self.base.bias
+
+    @property
+    def weight(self) -> Float[Tensor, "d_out d_in"]:
+        """W0 + (alpha / rank) B A, for whoever multiplies by a part of the matrix, as cross-attention does."""
+        a, b = self.thin()
+        return (self.base.weight + self.scale * b @ a).to(self.base.weight.dtype)
+
+    def thin(
+        self, parts: Iterable[str] | None = None
+    ) -> tuple[Float[Tensor, "ranks d_in"], Float[Tensor, "d_out ranks"]]:
+        """The pairs of these parts, None for all, as one: A under A, and B beside B, zero where a part has no rows."""
+        parts = list(self.rows if parts is None else parts)
+        places = [(self.b[part], self.rows[part]) for part in parts]
+        b = [F.pad(matrix, (0, 0, rows.start, self.out_features - rows.stop)) for matrix, rows in places]
+        return torch.cat([self.a[part] for part in parts]), torch.cat(b, dim=1)
+
+    def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
+        """As of the frozen layer; products run in the dtype of x, or that of autocast."""
+        kind = x.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        a, b = self.thin()
+        given = (x, self.base.weight, self.base.bias, a, self.scale * b)
+        return _LowRank.apply(*(tensor if tensor is None else tensor.to(dtype) for tensor in given))
+
+
+class _LowRank(torch.autograd.Function):
+    """x W^T + b + (x A^T) B^T, added up in place, with no gradient for what is frozen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+        hidden, y = F.linear(x, a), F.linear(x, weight, bias)
+        y.view(-1, len(weight)).addmm_(hidden.view(-1, len(a)), b.t())
+        ctx.save_for_backward(x, weight, a, b, hidden)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_y: Tensor) -> Any:  # type: ignore[override]
+        x, weight, a, b, hidden = ctx.saved_tensors
+        of_y, rows, hidden = (tensor.reshape(-1, tensor.shape[-1]) for tensor in (of_y, x, hidden))
+        of_hidden = of_y @ b
+        of_x = (of_y @ weight).addmm_(of_hidden, a).view_as(x) if ctx.needs_input_grad[0] else None
+        of_weight = of_y.t() @ rows if ctx.needs_input_grad[1] else None  # only where somebody thawed it
+        of_bias = of_y.sum(0) if ctx.needs_input_grad[2] else None
+        return of_x, of_weight, of_bias, of_hidden.t() @ rows, of_y.t() @ hidden
+
+
+def lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[str] = ("q", "v")) -> nn.Module:
+    """Freeze the model and give the linear layers called `targets` a LoRA, in place; the model comes back.
+
+    targets: the ends of names of linear layers, as "out", "feed_forward.up" or "blocks.0.attention.out"; of the stacked
+    matrix of attention "q", "k" and "v", each with matrices of its own, or "qkv" with one pair for all three. The
+    default is that of the paper, section 4.2. For a part of a model, pass that part, and freeze the rest.
+    Raises ValueError for a rank that is none, a target that the model does not have, experts of a mixture, a matrix
+    that two layers share, and a model that is tuned already.
+    """
+    if isinstance(targets, str):
+        targets = (targets,)
+    if rank < 1 or alpha <= 0 or not targets:
+        raise ValueError(f"rank={rank} must be at least 1, alpha={alpha} above 0, and targets={targets} not empty")
+    found = sites(model)
+    chosen: dict[str, dict[str, slice]] = {}
+    for target in targets:
+        _refuse(model, target)
+        ends = {name: site for name, site in found.items() if f".{name}".endswith(f".{target}")}
+        if not ends:
+            known = ", ".join(sorted({name.rpartition(".")[2] for name in found}))
+            raise ValueError(f'there is no linear layer "{target}" in the model; there are {known}')
+        for module, part, rows in ends.values():
+            chosen.setdefault(module, {})[part] = rows
+    shared = shared_layers(model)
+    for module in chosen:
+        if module in shared:
+            raise ValueError(f"{module} is the embedding of the tokens too, and cannot change alone; leave it out")
+    freeze(model, "lora", rank=rank, alpha=alpha, targets=sorted(targets))
+    for module, parts in chosen.items():
+        base: Any = model.get_submodule(module)
+        model.set_submodule(module, LoRA(base, rank, alpha, parts))
+    return model
+
+
+def merge(model: nn.Module) -> None:
+    """Put plain linear layers with the weights W0 + (alpha / rank) B A in the place of the LoRAs, at no cost any more.
+
+    The model is then one of its family again: it can be saved, quantized, or tuned anew. The LoRAs with their W0 are
+    kept aside, so that `unmerge` gives back the very bits; until then the matrices take their memory twice.
+    Raises ValueError for a model without LoRA.
+    """
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LoRA)}
+    if not layers:
+        raise ValueError("the model has no LoRA to merge")
+    for name, layer in layers.items():
+        plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+        plain.weight = nn.Parameter(layer.weight.detach(), requires_grad=False)
+        plain.bias = layer.base.bias
+        model.set_submodule(name, plain)
+    noted: Any = model
+    noted.unmerged = layers, tuning(model)
+    noted.tuning = None
+
+
+def unmerge(model: nn.Module) -> None:
+    """Undo `merge`, to the bit. Raises ValueError for a model that is not merged, or was tuned anew since."""
+    if tuning(model) is not None or not hasattr(model, "unmerged"):
+        raise ValueError("there is no merged LoRA to take out of the model again")
+    noted: Any = model
+    layers, noted.tuning = noted.unmerged
+    for name, layer in layers.items():
+        device = model.get_submodule(name).weight.device
+        model.set_submodule(name, layer.to(device))
+    del noted.unmerged
+
+
+def sites(model: nn.Module) -> dict[str, tuple[str, str, slice]]:
+    """What a target can be called, and for each the linear layer, the name of the part, and its rows."""
+    found: dict[str, tuple[str, str, slice]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            found[name] = name, name.rpartition(".")[2], slice(0, module.out_features)
+        elif isinstance(module, MultiHeadAttention):
+            q, k, v = module.sizes
+            dot = f"{name}." if name else ""
+            for part, start, stop in (("q", 0, q), ("k", q, q + k), ("v", q + k, q + k + v)):
+                found[dot + part] = f"{dot}qkv", part, slice(start, stop)
+    return found
+
+
+def _refuse(model: nn.Module, target: str) -> None:
+    for name, module in model.named_modules():
+        if isinstance(module, MoE) and target.rpartition(".")[2] in ("gate", "up", "down"):
+            raise ValueError(f"{name} is a mixture of experts, whose {target} LoRA does not support; leave it out")
+
+
+def shared_layers(model: nn.Module) -> set[str]:
+    """The linear layers whose weights are those of another part too: an output layer that is the embedding."""
+    owners: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(name.rpartition(".")[0])
+    return {name for names in owners.values() if len(names) > 1 for name in names}

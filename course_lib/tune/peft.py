@@ -1,0 +1,119 @@
+"""LoRA as the library peft writes it: its settings, and its names, which are those of transformers."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.models.hf import FAMILIES
+from course_lib.models.hf.family import Family, ModelError
+from course_lib.tune.frozen import fill, freeze
+from course_lib.tune.lora import LoRA, shared_layers, sites
+
+IN_FRONT = "base_model.model."  # of every name
+# Settings that leave the results alone or are read; of some, what is supported. Others have to be off: None, False, ...
+HARMLESS = {
+    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "fan_in_fan_out", "inference_mode", "lora_alpha",
+    "lora_dropout", "megatron_core", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
+    "target_modules", "task_type",
+}  # fmt: skip
+READ = {"peft_type": ("LORA",), "init_lora_weights": (True, False, None, "gaussian")}
+RANK, ALPHA = ("rank_pattern", "r"), ("alpha_pattern", "lora_alpha")
+
+
+def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """adapter_config.json and the tensors of a model with LoRA; where transformers has no such model, in our names.
+
+    What peft has as one matrix, as the stacked one of GPT-2, can have several pairs with us: there they become one of
+    the sum of the ranks, with zeros where a pair adds nothing.
+    """
+    tensors: dict[str, Tensor] = {}
+    ranks, alphas = {}, {}
+    family = _family(model)
+    for module, layer in model.named_modules():
+        if not isinstance(layer, LoRA):
+            continue
+        for name, rows in _theirs(model, family, module, layer.out_features).items():
+            parts = [part for part, of in layer.rows.items() if of.start < rows.stop and rows.start < of.stop]
+            if parts:
+                a, b = layer.thin(parts)
+                tensors[f"{IN_FRONT}{name}.lora_A.weight"] = a
+                tensors[f"{IN_FRONT}{name}.lora_B.weight"] = b[rows]
+                ranks[name], alphas[name] = len(parts) * layer.rank, len(parts) * layer.alpha
+    rank, alpha = min(ranks.values()), min(alphas.values())
+    config = {
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": None,
+        "r": rank,
+        "lora_alpha": alpha,
+        "rank_pattern": {name: value for name, value in ranks.items() if value != rank},
+        "alpha_pattern": {name: value for name, value in alphas.items() if value != alpha},
+        "target_modules": sorted(ranks),
+        "fan_in_fan_out": bool(family and family.transposed),
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "inference_mode": True,
+    }
+    return config, tensors
+
+
+def from_peft(model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Give a model the LoRA of these files, in place, and return it.
+
+    Raises ModelError for a setting that is not supported, by its name, and for tensors that do not fit, all of them.
+    """
+    for name, value in config.items():
+        if name not in HARMLESS and value not in READ.get(name, (None, False, "none", [], {})):
+            raise ModelError(f"{name}={value!r} is not supported")
+    family = _family(model)
+    parts = {(module, rows.start, rows.stop): part for module, part, rows in sites(model).values()}
+    layers: dict[str, LoRA] = {}
+    parameters: dict[str, nn.Parameter] = {}
+    for module, base in model.named_modules():
+        theirs = _theirs(model, family, module, base.out_features) if isinstance(base, nn.Linear) else {}
+        theirs = {name: rows for name, rows in theirs.items() if f"{IN_FRONT}{name}.lora_A.weight" in tensors}
+        kinds = {tuple(_of(name, config, *keys) for keys in (RANK, ALPHA)) for name in theirs}
+        if len(kinds) > 1:
+            raise ModelError(f"the parts of {module} differ in rank or alpha, which is not supported")
+        for rank, alpha in kinds:
+            mine = {name: parts[module, rows.start, rows.stop] for name, rows in theirs.items()}
+            layer = layers[module] = LoRA(base, rank, alpha, {mine[name]: rows for name, rows in theirs.items()})
+            for name, part in mine.items():
+                parameters[f"{IN_FRONT}{name}.lora_A.weight"] = layer.a[part]
+                parameters[f"{IN_FRONT}{name}.lora_B.weight"] = layer.b[part]
+    fill(parameters, tensors)
+    if shared := layers.keys() & shared_layers(model):
+        raise ModelError(f"{shared.pop()} is the embedding of the tokens too, and cannot change alone")
+    freeze(model, "lora", rank=config["r"], alpha=config["lora_alpha"], targets=sorted(layers))
+    for module, layer in layers.items():
+        model.set_submodule(module, layer)
+    return model
+
+
+def _family(model: Any) -> Family | None:
+    """The family of transformers that can hold the model."""
+    for family in FAMILIES:
+        if family.model is type(model):
+            try:
+                family.write(model.config)
+            except ModelError:
+                continue
+            return family
+    return None
+
+
+def _theirs(model: nn.Module, family: Family | None, module: str, n: int) -> dict[str, slice]:
+    """What the matrix of a linear layer with n outputs is called in transformers, or with us, and each part's rows."""
+    if family is None:
+        return {name: rows for name, (owner, part, rows) in sites(model).items() if owner == module and part != "qkv"}
+    named = family.parts(model, f"{module}.weight", torch.arange(n)[:, None])
+    return {name.removesuffix(".weight"): slice(int(rows.min()), int(rows.max()) + 1) for name, rows in named}
+
+
+def _of(name: str, config: Mapping[str, Any], pattern: str, default: str) -> Any:
+    """What a setting is for the layer `name`: the first pattern that its end matches decides, as in peft."""
+    found = (value for key, value in config.get(pattern, {}).items() if re.match(rf"(.*\.)?({key})$", name))
+    return next(found, config[default])

@@ -1,0 +1,101 @@
+"""Prefix tuning: keys and values in front of those of the tokens, which are trained directly (Li and Liang 2021)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from course_lib.models.gpt import GPT
+from course_lib.nn.attention import MultiHeadAttention, causal_mask
+from course_lib.nn.cache import Cache
+from course_lib.tune.frozen import freeze
+
+
+class Prefixed(nn.Module):
+    """Attention over [P_k; K] and [P_v; V]: every query sees the `n` trained pairs first, and then what it saw before.
+
+    The pairs stand at no position: nothing turns their keys, and no bias of ALiBi or T5 is added for them. Arguments
+    and results as of the layer in it, but for `n` more keys in its weights. Source: Li and Liang 2021, equation 3.
+    """
+
+    def __init__(self, attention: MultiHeadAttention, n: int) -> None:
+        super().__init__()
+        self.attention = attention
+        weight = attention.qkv.weight
+        shape = (attention.n_kv_heads, n, attention.head_dim)
+        dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
+        # All different, so that they can become so; small, so that at first they only dampen what others say.
+        self.key = nn.Parameter(0.02 * torch.randn(shape, dtype=dtype, device=weight.device))
+        self.value = nn.Parameter(0.02 * torch.randn(shape, dtype=dtype, device=weight.device))
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens d_model"],
+        mask: Bool[Tensor, "..."] | None = None,
+        bias: Float[Tensor, "..."] | None = None,
+        *,
+        causal: bool = False,
+        memory: Float[Tensor, "batch keys d_model"] | None = None,
+        cache: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+        **options: Any,
+    ) -> Any:
+        """As MultiHeadAttention.forward."""
+        n = self.key.shape[1]
+        if causal:  # torch's kernel knows causality for as many queries as keys only
+            triangle = causal_mask(x.shape[1], x.device)
+            mask = triangle if mask is None else mask & triangle
+        if mask is not None:
+            if cache is None:  # so that a mask without an axis of keys gets one
+                mask = mask.expand(*mask.shape[:-1], (x if memory is None else memory).shape[1])
+            mask = F.pad(mask, (n, 0), value=True)
+        if bias is not None:
+            bias = F.pad(bias, (n, 0))
+
+        def in_front(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+            if cache is not None:
+                key, value = cache(key, value)
+            return self._with(self.key, key), self._with(self.value, value)
+
+        return self.attention(x, mask, bias, memory=memory, cache=in_front, **options)
+
+    @staticmethod
+    def _with(first: Tensor, rest: Tensor) -> Tensor:
+        return torch.cat((first.to(rest.dtype).expand(len(rest), -1, -1, -1), rest), dim=2)
+
+
+def prefix(model: nn.Module, n: int, prompt: Int[Tensor, "n"] | None = None) -> nn.Module:
+    """Freeze the model and put `n` trained keys and values in front of those of every attention layer, in place.
+
+    prompt: ids of n tokens, whose keys and values are the start: the better one with few examples (section 7.4). The
+    model must then be a GPT. None for small random numbers. The model comes back; its tokens keep their positions.
+    Raises ValueError for n under 1, a prompt of another length, a model without attention of ours, or tuned already.
+    """
+    if n < 1:
+        raise ValueError(f"a prefix of n={n} changes nothing; take at least 1")
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, MultiHeadAttention)}
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no attention layer to put a prefix in")
+    start = None if prompt is None else _read(model, n, prompt)
+    freeze(model, "prefix", n=n)
+    for i, (name, layer) in enumerate(layers.items()):
+        prefixed = Prefixed(layer, n)
+        if start:
+            prefixed.key.data, prefixed.value.data = (pairs[i, 0].to(prefixed.key.dtype) for pairs in start)
+        model.set_submodule(name, prefixed)
+    return model
+
+
+@torch.no_grad()
+def _read(model: Any, n: int, prompt: Tensor) -> tuple[Tensor, Tensor]:
+    """The keys and values, "layers 1 kv_heads n head_dim", that the model makes of a prompt."""
+    if not isinstance(model, GPT):
+        raise ValueError(f"a {type(model).__name__} does not read a prompt from left to right; leave it out")
+    if len(prompt) != n:
+        raise ValueError(f"the prompt has {len(prompt)} tokens, but the prefix is to have {n}")
+    weight = model.tokens.weight
+    cache = Cache(model.config, 1, n, dtype=weight.dtype, device=weight.device)
+    model(prompt[None].to(weight.device), cache=cache)
+    return cache.keys, cache.values
