@@ -6,9 +6,9 @@ import pytest
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers
 
-from course_lib.data import chat, tokenizers
+from course_lib.data import chat, fast_bpe, tokenizers
 from course_lib.data.bpe import train
 from course_lib.data.fast_bpe import to_hf
 from course_lib.data.pretrained import smollm2_fields
@@ -302,13 +302,29 @@ def test_joined_bytes_are_what_tokenizers_decodes(name, data):
         assert b"".join(table[i] for i in ids).decode("utf-8", "replace") == tokenizer.decode(ids)
 
 
-def test_added_tokens_are_text_unless_special_and_other_kinds_are_refused():
+def test_added_tokens_are_text_unless_special_and_ids_may_have_gaps():
     tokenizer = BUILT["own"]()
     tokenizer.add_tokens(["<tool_call>é"])
     assert token_bytes(tokenizer)[-2:] == [b"", "<tool_call>é".encode()]
+    gaps = Tokenizer(models.BPE({"a": 0, "▁b": 3}, []))
+    gaps.decoder = decoders.Metaspace()
+    assert token_bytes(gaps, vocab_size=6) == [b"a", b"", b"", b" b", b"", b""]
+    strange = Tokenizer(models.BPE({"a": 0, "你": 1}, []))  # no letter of a byte
+    strange.decoder = decoders.ByteLevel()
+    assert token_bytes(strange) == [b"a", "你".encode()]
+
+
+def test_our_own_tokenizers_have_the_same_bytes():
+    bpe = train(["the theme of the thesis"], 265, ("<|endoftext|>",))
+    assert token_bytes(bpe) == token_bytes(fast_bpe.Tokenizer(bpe)) == token_bytes(to_hf(bpe))
+    assert token_bytes(tokenizers.CharTokenizer("aé")) == [b"a", "é".encode()]
+
+
+def test_other_kinds_and_sizes_are_refused():
     with pytest.raises(ValueError, match="decoder WordPiece is not supported"):
         token_bytes(tokenizers.minilm())
     words = Tokenizer(models.WordLevel({"a": 0}))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
     with pytest.raises(ValueError, match="decoder none is not supported"):
         token_bytes(words)
+    with pytest.raises(ValueError, match="vocab_size=1 is too small: the tokenizer has 2 tokens"):
+        token_bytes(tokenizers.CharTokenizer("ab"), 1)
