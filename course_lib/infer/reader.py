@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from course_lib.infer.one_token import OneToken, as_built
 from course_lib.models.gpt import GPT
 from course_lib.models.vlm import VLM
 from course_lib.nn.cache import Cache
@@ -33,6 +34,7 @@ class Reader:
         if decoder.config.position == "learned":  # a row that has ended may be read on, at its last position
             self.positions = self.positions.clamp(max=decoder.config.context - 1)
         self.cache: Cache | None = None
+        self.one_token: OneToken | None = None
 
     def begin(
         self, pictures: Float[Tensor, "pictures channels height width"] | None = None
@@ -49,6 +51,7 @@ class Reader:
         self.cache = Cache(
             self.decoder.config, *self.positions.shape, dtype=activations(vectors), device=vectors.device
         )
+        self.one_token = OneToken(self.decoder, self.cache) if as_built(self.decoder) else None
         return self._read(vectors, self.cache)
 
     def read(self, tokens: Int[Tensor, "batch"]) -> Float[Tensor, "batch vocab"]:
@@ -59,7 +62,11 @@ class Reader:
     def _read(self, vectors: Tensor, cache: Cache) -> Tensor:
         end = cache.length + vectors.shape[1]
         mask = None if self.mask is None else self.mask[..., :end]
-        x, _ = self.decoder.hidden(vectors, mask, positions=self.positions[:, cache.length : end], cache=cache)
+        positions = self.positions[:, cache.length : end]
+        if self.one_token and vectors.shape[1] == 1:
+            x = self.one_token(vectors, mask, positions)
+        else:
+            x, _ = self.decoder.hidden(vectors, mask, positions=positions, cache=cache)
         return self.decoder.head(x[:, -1])
 
 

@@ -180,6 +180,21 @@ class GPT(nn.Module):
         cache: Cache | None = None,
     ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens keys"]]]:
         """What the output layer reads, for vectors in place of tokens, as of pictures. Arguments as `forward`."""
+        x, options = self.place(x, mask, causal, positions, cache)
+        x, weights = run(self.blocks, x, head_mask, return_weights, **options)
+        if cache is not None:
+            cache.length += x.shape[1]
+        return self.norm(x), weights
+
+    def place(
+        self,
+        x: Float[Tensor, "batch tokens d_model"],
+        mask: Bool[Tensor, "..."] | None,
+        causal: bool,
+        positions: Int[Tensor, "batch tokens"] | None,
+        cache: Cache | None,
+    ) -> tuple[Float[Tensor, "batch tokens d_model"], dict[str, Any]]:
+        """Vectors that know where they stand, and what else their positions mean for the blocks: options of `run`."""
         keys = None
         if cache is not None:
             positions, keys = cache.enter(x, positions)
@@ -198,10 +213,7 @@ class GPT(nn.Module):
                 options["rotary"] = places
             case "alibi" | "t5":
                 options["bias"] = places
-        x, weights = run(self.blocks, x, head_mask, return_weights, **options)
-        if cache is not None:
-            cache.length += x.shape[1]
-        return self.norm(x), weights
+        return x, options
 
 
 def _position(config: GPTConfig) -> nn.Module | None:

@@ -16,8 +16,8 @@ class Cache:
     A model that is called with it reads the tokens after those that are in it, and adds them: model(ids, cache=cache).
     config: of a decoder; its n_layers, n_kv_heads and head_dim are what counts. length: the room, in tokens a row;
     afterwards `length` is how many are in it. dtype: that of the model's activations, None for torch's default.
-    `keys` and `values` are "layers batch kv_heads room head_dim"; `positions`, "batch room", where each token stands in
-    its text.
+    `pairs`, "layers batch 2*kv_heads room head_dim", holds the keys of all heads and then the values; `positions`,
+    "batch room", where each token stands in its text.
     Raises ValueError for no rows or no room.
     """
 
@@ -32,9 +32,9 @@ class Cache:
     ) -> None:
         if batch < 1 or length < 1:
             raise ValueError(f"a cache for {batch} rows of {length} tokens holds nothing; both must be at least 1")
-        shape = (config.n_layers, batch, config.n_kv_heads, length, config.head_dim)
-        self.keys = torch.empty(shape, dtype=dtype, device=device)
-        self.values = torch.empty(shape, dtype=dtype, device=device)
+        shape = (config.n_layers, batch, 2 * config.n_kv_heads, length, config.head_dim)
+        self.pairs = torch.empty(shape, dtype=dtype, device=device)
+        self.keys, self.values = self.pairs.chunk(2, dim=2)
         self.positions = torch.empty(batch, length, dtype=torch.long, device=device)
         self.length = 0
 
