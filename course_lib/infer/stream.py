@@ -1,0 +1,86 @@
+"""Text as it is written, piece by piece: characters are whole, and nothing of a stop string is shown."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from typing import Literal
+
+Steps = Generator[list[int | None], None, None]
+
+
+class StopStrings:
+    """Text that comes in pieces, up to the stop string that is complete first; of two at once, the longer one."""
+
+    def __init__(self, strings: Sequence[str]) -> None:
+        if "" in strings:
+            raise ValueError("a stop string is empty, so the text would end before it begins; leave it out")
+        self.strings = strings
+        self.held = ""  # what may be the beginning of a stop string
+
+    def add(self, text: str) -> tuple[str, bool]:
+        """What is sure to be shown now, and whether a stop string came after it."""
+        text = self.held + text
+        found = [(at + len(string), at) for string in self.strings if (at := text.find(string)) >= 0]
+        if found:
+            return text[: min(found)[1]], True
+        sure = len(text) - max(
+            (n for string in self.strings for n in range(1, len(string)) if text.endswith(string[:n])), default=0
+        )
+        self.held = text[sure:]
+        return text[:sure], False
+
+
+class Stream(Iterator[str]):
+    """The text that answers one prompt: a piece a token, empty while it is held back, and at last what was held back.
+
+    prompt_tokens: how many were read. completion_tokens: how many were written so far, the end token included.
+    finish_reason: None on the way; then "stop", for an end token or a stop string, or "length".
+    `close` ends it early.
+    """
+
+    def __init__(
+        self,
+        steps: Callable[[], Iterator[list[int | None]]],
+        tokens: Sequence[bytes],
+        end: Collection[int],
+        stop: Sequence[str],
+        prompt_tokens: int,
+    ) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = 0
+        self.finish_reason: Literal["stop", "length"] | None = None
+        self._pieces = self._write(steps, tokens, end, StopStrings(stop))
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Write no more."""
+        self._pieces.close()
+
+    def _write(
+        self,
+        steps: Callable[[], Iterator[list[int | None]]],
+        tokens: Sequence[bytes],
+        end: Collection[int],
+        stops: StopStrings,
+    ) -> Generator[str, None, None]:
+        characters = codecs.getincrementaldecoder("utf-8")("replace")
+        with contextlib.closing(steps()) as running:  # type: ignore[type-var]
+            for (token,) in running:
+                assert token is not None  # there is one row, and with it the steps end
+                self.completion_tokens += 1
+                if token in end:
+                    self.finish_reason = "stop"
+                    break
+                text, stopped = stops.add(characters.decode(tokens[token]))
+                if stopped:
+                    self.finish_reason = "stop"
+                    yield text
+                    return
+                yield text
+        text, stopped = stops.add(characters.decode(b"", final=True))
+        self.finish_reason = "stop" if stopped or self.finish_reason else "length"
+        yield text if stopped else text + stops.held
