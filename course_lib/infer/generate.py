@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from course_lib.infer.reader import Reader
+from course_lib.infer.reader import Reader, padded
 from course_lib.infer.sampling import Sampling, sample
 from course_lib.models.gpt import GPT
 from course_lib.models.vlm import VLM
+from course_lib.nn.embed import embed
 
 
 class Constraint(Protocol):
@@ -53,6 +54,8 @@ def generate(
         raise ValueError("pass a list of prompts, each a list of token ids; for one prompt: [ids]")
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens={max_new_tokens} must be at least 1")
+    if pictures is not None and not isinstance(model, VLM):
+        raise ValueError(f"a {type(model).__name__} has no eyes; leave the pictures out, or take a VLM")
     config = (model.decoder if isinstance(model, VLM) else model).config
     room = []
     for i, prompt in enumerate(prompts):
@@ -66,8 +69,7 @@ def generate(
             raise ValueError(
                 f"prompt {i} has {len(prompt)} tokens, but the model's context is {config.context}; shorten it"
             )
-    reader = Reader(model, prompts, max(room) - 1)
-    return _steps(reader, room, sampling, frozenset(stop), constraint, generator, pictures)
+    return _steps(model, prompts, room, sampling, frozenset(stop), constraint, generator, pictures)
 
 
 def complete(
@@ -89,7 +91,8 @@ def complete(
 
 @torch.inference_mode()
 def _steps(
-    reader: Reader,
+    model: GPT | VLM,
+    prompts: Sequence[Sequence[int]],
     room: list[int],
     sampling: Sampling,
     stop: frozenset[int],
@@ -97,10 +100,21 @@ def _steps(
     generator: torch.Generator | None,
     pictures: Tensor | None,
 ) -> Iterator[list[int | None]]:
+    decoder = model.decoder if isinstance(model, VLM) else model
+    blank = 1 if isinstance(model, VLM) and model.config.image_token == 0 else 0  # any token but that
+    ids, positions, mask = padded(prompts, max(room) - 1, blank, next(decoder.parameters()).device)
+    if decoder.config.position == "learned":  # a row that has ended stays at its last position
+        positions = positions.clamp(max=decoder.config.context - 1)
+    reader = Reader(decoder, positions, mask)
+    if isinstance(model, VLM):
+        x = model.merge(ids, None if pictures is None else model.project(model.see(pictures)))
+    else:
+        x = embed(model.tokens, ids)
+
     going = [True] * len(room)
     states = [None if constraint is None else constraint.start for _ in room]
-    logits = reader.begin(pictures)
     for written in range(1, max(room) + 1):
+        logits = reader.read(x)[:, 0]
         if constraint is not None:
             logits = logits.masked_fill(~_allowed(constraint, states, going, logits), -torch.inf)
         tokens = sample(logits, sampling, generator)
@@ -112,7 +126,7 @@ def _steps(
                 states[row] = constraint.next(states[row], token)
         if not any(going):
             return
-        logits = reader.read(tokens)
+        x = embed(decoder.tokens, tokens[:, None])
 
 
 def _allowed(

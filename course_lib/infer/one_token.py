@@ -26,7 +26,7 @@ def as_built(model: GPT) -> bool:
 
     What is inside a layer is not asked: linear layers, norms and feed-forward networks may be any modules.
     """
-    layers = [layer for block in model.blocks for layer in (block, getattr(block, "attention", None))]
+    layers: list[Any] = [layer for block in model.blocks for layer in (block, getattr(block, "attention", None))]
     return type(model) is GPT and all(
         type(layer) in PARTS
         and layer._modules.keys() == PARTS[type(layer)]
@@ -43,7 +43,8 @@ class OneToken:
     def __init__(self, model: GPT, cache: Cache) -> None:
         self.model = model
         self.cache = cache
-        self.layers: list[Any] = [
+        blocks: Any = model.blocks
+        self.layers = [
             (
                 block.norm1,
                 block.attention.qkv,
@@ -54,7 +55,7 @@ class OneToken:
                 keys,
                 values,
             )
-            for block, pairs, keys, values in zip(model.blocks, cache.pairs, cache.keys, cache.values, strict=True)
+            for block, pairs, keys, values in zip(blocks, cache.pairs, cache.keys, cache.values, strict=True)
         ]
 
     def __call__(
@@ -65,7 +66,8 @@ class OneToken:
     ) -> Float[Tensor, "batch 1 d_model"]:
         """Arguments and result as of GPT.hidden."""
         config, cache = self.model.config, self.cache
-        batch, head_dim, n_heads, n_kv_heads = len(x), config.head_dim, config.n_heads, config.n_kv_heads
+        batch, n_heads, n_kv_heads, head_dim = len(x), config.n_heads, config.n_kv_heads, config.head_dim
+        assert n_kv_heads and head_dim  # None was replaced when the config was made
         x, options = self.model.place(x, mask, True, positions, cache)
         dtype = cache.pairs.dtype
         scores = options.get("bias")  # what is added to them, once for all layers
