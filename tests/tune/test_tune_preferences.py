@@ -1,0 +1,223 @@
+"""Reward models and DPO: what comparisons teach, against closed forms and the definitions written out."""
+
+import itertools
+import math
+from functools import partial
+
+import pytest
+import torch
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import END, distribution, gpt, replies
+from torch.testing import assert_close
+
+from course_lib.data.loader import Loader
+from course_lib.models import ModelError, to_hf
+from course_lib.train import TrainConfig, train
+from course_lib.tune import reward
+from course_lib.tune.dpo import dpo, implicit_rewards, with_reference
+from course_lib.tune.reward import RewardModel, bradley_terry, comparisons, verdict
+from course_lib.tune.texts import pairs
+
+REWARDS = st.floats(-30, 30)
+LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False, "tied": False, "n_kv_heads": 1}
+
+
+@given(REWARDS, REWARDS, REWARDS)
+def test_bradley_terry(one, other, shift):
+    """Minus the logarithm of exp(r1) / (exp(r1) + exp(r2)); only the difference counts; the two chances make 1."""
+    r1, r2 = torch.tensor([[one], [other]], dtype=torch.float64)
+    loss = bradley_terry(r1, r2)
+    assert_close(loss, torch.logaddexp(r1, r2) - r1, rtol=1e-12, atol=1e-12)
+    assert_close(bradley_terry(r1 + shift, r2 + shift), loss, rtol=1e-12, atol=1e-12)  # 60 + 60 rounds to 1e-14
+    assert_close((-loss).exp() + (-bradley_terry(r2, r1)).exp(), torch.ones_like(loss), rtol=1e-12, atol=0)
+
+
+def test_equal_rewards_are_a_coin():
+    same = torch.tensor([3.0, -2.0])
+    assert_close(bradley_terry(same, same), torch.full((2,), math.log(2)))
+    assert verdict(same, same) == pytest.approx({"loss": math.log(2), "accuracy": 0.5, "margin": 0.0})
+
+
+@pytest.mark.parametrize(("won", "lost"), [(3, 1), (7, 9), (1, 1)])
+def test_the_best_margin_is_the_log_odds(won, lost):
+    margin = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    for _ in range(50):  # Newton's method: second derivative sigma (1 - sigma) a comparison
+        loss = won * bradley_terry(margin, torch.zeros_like(margin)) + lost * bradley_terry(-margin, 0 * margin)
+        (gradient,) = torch.autograd.grad(loss.sum(), margin)
+        p = margin.detach().sigmoid()
+        margin.data -= gradient / ((won + lost) * p * (1 - p))
+    assert margin.item() == pytest.approx(math.log(won / lost), abs=1e-9)
+
+
+@pytest.mark.parametrize("style", [{}, LLAMA], ids=["gpt2", "llama"])
+def test_rewards_are_those_of_transformers(style, tmp_path):
+    """From the same weights, its classifier of texts with one class says the same; both look at the last token."""
+    model = RewardModel(gpt(**style)).eval()
+    to_hf(model.body, tmp_path)
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=1)
+    theirs.score.weight.data = model.score.weight.data
+    theirs.config.pad_token_id = END
+    texts = pairs([[0], [1, 2, 0], [2, 2]], [[1, 2], [0, 1], [2]]).all()
+    lengths = torch.tensor([3, 5, 3])
+    seen = torch.arange(5) < lengths[:, None]
+    with torch.no_grad():
+        expected = theirs(texts.ids.masked_fill(~seen, END), attention_mask=seen.long()).logits[:, 0]
+        assert_close(model(texts), expected)
+
+
+def test_a_reward_is_of_one_text_alone():
+    model = RewardModel(gpt()).double()
+    texts = pairs([[0], [1, 2, 0]], [[1, 2], [0, 1]]).all()
+    alone = torch.cat([model(pairs([p], [r]).all()) for p, r in (([0], [1, 2]), ([1, 2, 0], [0, 1]))])
+    assert_close(model(texts), alone, rtol=1e-12, atol=1e-12)
+    assert_close(model.scores(texts.ids)[0, 2], alone[0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("style", [{}, LLAMA], ids=["tied", "untied"])
+def test_a_reward_model_is_a_folder(style, tmp_path):
+    model, texts = RewardModel(gpt(**style)), pairs([[0]], [[1]]).all()
+    reward.save(model, tmp_path)
+    again = reward.load(tmp_path)
+    assert not again.training
+    assert torch.equal(again(texts), model(texts))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "score.safetensors"]
+    (tmp_path / "score.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"has no score\.safetensors"):
+        reward.load(tmp_path)
+
+
+# Replies of one token, of which the one of weight w is preferred to that of weight v in w of w + v comparisons.
+WEIGHTS = (1, 2, 4, 3)
+CHOSEN, REJECTED = zip(
+    *(([i], [j]) for i, j in itertools.permutations(range(4), 2) for _ in range(WEIGHTS[i])), strict=True
+)
+
+
+def test_a_reward_model_finds_the_weights():
+    """The best rewards are the logarithms of the weights, up to one number for all."""
+    compared = comparisons([[0]] * len(CHOSEN), CHOSEN, REJECTED)
+    model = RewardModel(gpt())
+    train(model, Loader(compared, len(compared)), reward.reward, TrainConfig(200, lr=1e-2, warmup=10))
+    with torch.no_grad():
+        found = model(pairs([[0]] * 4, [[i] for i in range(4)]).all())
+    expected = torch.tensor(WEIGHTS).log()
+    assert_close(found - found.mean(), expected - expected.mean(), rtol=0, atol=1e-5)
+
+
+def test_dpo_finds_the_best_policy():
+    """pi(y) proportional to pi_ref(y) weight(y)^(1 / beta), exactly: Rafailov et al. 2023, equation 4."""
+    beta, policy, every = 0.5, gpt(), [(i,) for i in range(4)]
+    start = distribution(policy, [0], every)
+    compared = with_reference(comparisons([[0]] * len(CHOSEN), CHOSEN, REJECTED), policy)
+    train(policy, Loader(compared, len(compared)), partial(dpo, beta=beta), TrainConfig(200, lr=1e-2, warmup=10))
+    best = start * torch.tensor(WEIGHTS) ** (1 / beta)
+    assert_close(distribution(policy, [0], every), best / best.sum(), rtol=0, atol=1e-5)
+    assert (best / best.sum() - start).abs().max() > 0.2
+
+
+def test_dpo_of_replies_of_several_tokens_finds_the_best_policy():
+    """The same for all replies of at most two tokens, ended or cut off."""
+    policy, every, beta = gpt(d_model=32), replies(2), 1.0
+    weights = [1 + (7 * i) % 5 for i in range(len(every))]
+    start = distribution(policy, [0], every)
+    chosen, rejected = zip(
+        *((a, b) for (a, w), (b, _) in itertools.permutations(zip(every, weights, strict=True), 2) for _ in range(w)),
+        strict=True,
+    )
+    compared = with_reference(comparisons([[0]] * len(chosen), chosen, rejected), policy)
+    train(policy, Loader(compared, len(compared)), partial(dpo, beta=beta), TrainConfig(150, lr=1e-2, warmup=10))
+    best = start * torch.tensor(weights)
+    assert_close(distribution(policy, [0], every), best / best.sum(), rtol=0, atol=1e-4)
+    assert (best / best.sum() - start).abs().max() > 0.1
+
+
+PROMPTS = [[0], [1, 2], [2, 0, 1]]
+CHOSEN_OF, REJECTED_OF = [[1], [0, 0], [2, 1, 1]], [[2, 2], [1], [0]]
+COMPARED = comparisons(PROMPTS, CHOSEN_OF, REJECTED_OF, END)
+
+
+def test_at_the_reference_dpo_is_a_coin():
+    model = gpt()
+    batch = with_reference(COMPARED, model, batch_size=2)[torch.arange(3)]
+    assert dpo(model, batch).mean.item() == pytest.approx(math.log(2), abs=1e-6)
+    chosen, rejected = implicit_rewards(model, batch, 0.1)
+    assert_close(chosen, torch.zeros(3), rtol=0, atol=1e-6)
+    assert_close(rejected, torch.zeros(3), rtol=0, atol=1e-6)
+
+
+def log_p(model, prompt, reply):
+    """Token by token, each text alone."""
+    ids = torch.tensor([[*prompt, *reply]])
+    logs = model(ids[:, :-1])[0].log_softmax(1)
+    return sum(logs[len(prompt) - 1 + i, token] for i, token in enumerate(reply))
+
+
+@pytest.mark.parametrize("beta", [0.1, 2.0])
+def test_dpo_is_its_definition(beta):
+    """Loss and gradient of equation 7, and the gradient as the paper writes it below: three ways, one number."""
+    model, reference = gpt(0).double(), gpt(1).double()
+    which = torch.tensor([2, 0])
+    loss = dpo(model, with_reference(COMPARED, reference)[which], beta)
+    loss.mean.backward()
+    ours = [p.grad.clone() for p in model.parameters()]
+
+    model.zero_grad()
+    total, by_hand = 0, [torch.zeros_like(p) for p in model.parameters()]
+    for i in which.tolist():
+        yw, yl = ([*reply, END] for reply in (CHOSEN_OF[i], REJECTED_OF[i]))
+        now_w, now_l = log_p(model, PROMPTS[i], yw), log_p(model, PROMPTS[i], yl)
+        with torch.no_grad():
+            then_w, then_l = log_p(reference, PROMPTS[i], yw), log_p(reference, PROMPTS[i], yl)
+        total = total - torch.log(torch.sigmoid(beta * (now_w - then_w) - beta * (now_l - then_l))) / 2
+        wrong = torch.sigmoid(beta * (now_l - then_l) - beta * (now_w - then_w)).item()  # how wrong the rewards are
+        gradients = torch.autograd.grad(now_w - now_l, list(model.parameters()), retain_graph=True)
+        for sum_, gradient in zip(by_hand, gradients, strict=True):
+            sum_ -= beta * wrong * gradient / 2
+    assert_close(loss.mean, total, rtol=1e-10, atol=0)
+    expected = torch.autograd.grad(total, list(model.parameters()))
+    for found, one, other in zip(ours, expected, by_hand, strict=True):
+        assert_close(found, one, rtol=1e-9, atol=1e-12)
+        assert_close(found, other, rtol=1e-9, atol=1e-12)
+
+
+def test_dpo_without_reference_says_what_to_do():
+    with pytest.raises(ValueError, match="no reference; pass them through with_reference"):
+        dpo(gpt(), COMPARED[torch.arange(3)])
+
+
+def world(held_out, shuffle=False):
+    """Prompts of two symbols of eight; a reply is better when it repeats the first of them. A quarter is held out."""
+    prompts = torch.cartesian_prod(torch.arange(8), torch.arange(8))
+    prompts = prompts[((prompts.sum(1) % 4 == 0) == held_out)].repeat_interleave(7, dim=0)
+    wrong = (prompts[:, :1] + 1 + torch.arange(7).repeat(len(prompts) // 7)[:, None]) % 8
+    both = torch.stack((prompts[:, :1], wrong))
+    if shuffle:
+        swap = torch.rand(len(prompts), 1, generator=torch.Generator().manual_seed(0)) < 0.5
+        both = torch.where(swap, both.flip(0), both)
+    return comparisons(prompts.tolist(), *both.tolist())
+
+
+@pytest.mark.parametrize("method", ["reward", "dpo"])
+def test_preferences_carry_over_to_prompts_held_out(method):
+    """The control learns from labels tossed by a coin, and on what is held out is no better than one."""
+    config = TrainConfig(200, lr=1e-2, warmup=10)
+    found = {}
+    for shuffle in (False, True):
+        model = gpt(vocab_size=8, d_model=32)
+        model, objective = (RewardModel(model), reward.reward) if method == "reward" else (model, dpo)
+        learned, test = (
+            part if method == "reward" else with_reference(part, model)
+            for part in (world(held_out=False, shuffle=shuffle), world(held_out=True))
+        )
+        train(model, Loader(learned, 64), objective, config)
+        batch = test[torch.arange(len(test))]
+        with torch.no_grad():
+            rewards = model(batch.texts).chunk(2) if method == "reward" else implicit_rewards(model, batch, 0.1)
+        found[shuffle] = verdict(*rewards)
+    assert found[False]["accuracy"] > 0.95
+    assert found[False]["loss"] < 0.4
+    assert found[False]["margin"] > 0.5
+    assert 0.3 < found[True]["accuracy"] < 0.7
+    assert found[True]["loss"] > math.log(2) - 0.02
