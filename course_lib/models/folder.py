@@ -44,6 +44,7 @@ def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float3
     """
     folder = Path(folder)
     hf = _read_config(folder)
+    _family(hf)  # before gigabytes are read in vain
     state = _read_tensors(folder)
     if dtype is not None:
         state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
@@ -60,25 +61,44 @@ def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
 
     Tensors whose layout is ours already are shared, not copied. Raises ModelError as `from_pretrained` does.
     """
-    kind = hf.get("model_type")
-    family = next((family for family in FAMILIES if family.model_type == kind), None)
-    with _NoInitialisation():
-        if family:
-            model = family.model(family.read(hf, state))
-        elif kind in OURS:
-            config, model_type = OURS[kind]
-            try:
-                settings = _config(config, {name: value for name, value in hf.items() if name != "model_type"})
-            except (TypeError, KeyError, StopIteration) as error:  # a setting that the config does not have
-                raise ModelError(
-                    f"the settings are none of {kind} ({error}); was it written by another version?"
-                ) from None
-            model = model_type(settings)
-        else:
-            known = ", ".join(sorted(family.model_type for family in FAMILIES))
-            raise ModelError(f'model_type "{kind}" is not supported; supported are: {known}')
+    family = _family(hf)
+    if family:
+        config, model_type = family.read(hf, state), family.model
+    else:
+        kind, model_type = OURS[hf["model_type"]]
+        try:
+            config = _config(kind, {name: value for name, value in hf.items() if name != "model_type"})
+        except (TypeError, KeyError, StopIteration) as error:  # a setting that the config does not have
+            raise ModelError(
+                f"the settings are none of {hf['model_type']} ({error}); was it written by another version?"
+            ) from None
+    _must_be_buildable(config, len(state))
+    try:
+        with _NoInitialisation():
+            model = model_type(config)
+    except RuntimeError as error:  # of torch, where a tensor would be larger than the memory
+        raise ModelError(f"the config asks for more than fits into the memory ({str(error).splitlines()[0]})") from None
     load(model, state, family)
     return model.eval()
+
+
+def _family(hf: Mapping[str, Any]) -> Family | None:
+    """The family of a config, None for one in our own words. Raises ModelError where it is neither."""
+    kind = hf.get("model_type")
+    family = next((family for family in FAMILIES if family.model_type == kind), None)
+    if family is None and not (isinstance(kind, str) and kind in OURS):
+        known = ", ".join(sorted(family.model_type for family in FAMILIES))
+        raise ModelError(f'model_type "{kind}" is not supported; supported are: {known}')
+    return family
+
+
+def _must_be_buildable(config: Any, n_tensors: int) -> None:
+    """Raise ModelError for more layers than there are tensors: building them could take for ever."""
+    for name, value in vars(config).items():
+        if is_dataclass(value):
+            _must_be_buildable(value, n_tensors)
+        elif name.endswith("_layers") and isinstance(value, int) and value > n_tensors:
+            raise ModelError(f"the config asks for {name}={value}, and there are {n_tensors} tensors in all")
 
 
 def _config(kind: Any, values: Mapping[str, Any]) -> Any:
@@ -210,8 +230,13 @@ class _NoInitialisation(TorchFunctionMode):
 
 def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
+    if folder.is_file():
+        raise ModelError(f"{folder} is a file; pass the folder that holds it, with config.json and model.safetensors")
     if not folder.is_dir():
-        raise ModelError(f"there is no folder {folder}; pass the folder that holds config.json and model.safetensors")
+        raise ModelError(
+            f"there is no folder {folder}; pass the folder that holds config.json and model.safetensors (models are "
+            "not looked up by name: nothing is downloaded)"
+        )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

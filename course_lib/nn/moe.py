@@ -81,13 +81,13 @@ def router_z_loss(
 
 
 def update_bias(
-    bias: Float[Tensor, "n_experts"], loads: Float[Tensor, "n_experts"], rate: float = 1e-3
+    bias: Float[Tensor, "n_experts"], load: Float[Tensor, "n_experts"], rate: float = 1e-3
 ) -> Float[Tensor, "n_experts"]:
     """The bias, raised by `rate` for experts with less than the mean load and lowered for those with more.
 
     No gradient, and so no loss, takes part in it. Source: Wang et al. 2024, algorithm 1, whose rate is the default.
     """
-    return bias + rate * (loads.mean() - loads).sign()
+    return bias + rate * (load.mean() - load).sign()
 
 
 class MoE(nn.Module):

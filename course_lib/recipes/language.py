@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from course_lib.data.fast_bpe import END
 from course_lib.data.files import write_text
@@ -124,7 +125,8 @@ def balanced(model: nn.Module, windows: torch.Tensor, balancing: float = 0.01, z
 def bits_per_byte(model: nn.Module, text: Corpus, tokens: torch.Tensor, context: int, batch: int = 32) -> float:
     """The model's surprise at these tokens, in windows that lie end to end; what is left at the end is not read."""
     windows, nats = Windows(tokens, context), 0.0
-    for some in torch.arange(len(windows)).split(batch):
+    parts = torch.arange(len(windows)).split(batch)
+    for some in tqdm(parts, desc="evaluating", delay=1.0, mininterval=0.5, leave=False):
         nats += next_token(model, windows[some].to(device())).total.item()
     return text.bits_per_byte(nats, tokens[1 : len(windows) * context + 1])
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -49,7 +53,8 @@ def start(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
     except ModuleNotFoundError as error:
         raise _missing(recipe, error) from None
     except OSError as error:
-        raise RecipeError(f"{out} cannot be written to ({error}); make room there, and go on with: {again}") from None
+        way = "make room there, and" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another with --out, or"
+        raise RecipeError(f"{out} cannot be written to ({error}); {way} go on with: {again}") from None
     except (RuntimeError, MemoryError) as error:
         if not _no_memory(error):
             raise
@@ -58,18 +63,22 @@ def start(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
             f"the preset {chosen} does not fit into the memory of {where}; close what else takes memory, and go on "
             f"with: {again} ; or {way}"
         ) from None
-    print(table(values))
+    print(table(values, json.loads((out / "results.json").read_text(encoding="utf-8"))))
     print(f"The model is in {out / 'model'}, the numbers with their origin in {out / 'results.json'}.")
     print(f"This took {time.process_time():.0f} seconds of the processor.")
 
 
-def table(values: dict[str, float]) -> str:
-    """The numbers in aligned lines, the same measure of several models together."""
+def table(values: Mapping[str, float], records: Mapping[str, Any]) -> str:
+    """The numbers in aligned lines, the same measure of several models together, and what each is held against."""
     measures = list(dict.fromkeys(key.rpartition(".")[2] for key in values))
     ordered = sorted(values, key=lambda key: measures.index(key.rpartition(".")[2]))
     texts = [f"{values[key]:,.0f}" if abs(values[key]) >= 1000 else f"{values[key]:.4g}" for key in ordered]
     widths = max(map(len, ordered)), max(map(len, texts))
-    return "\n".join(f"  {key:{widths[0]}}  {text:>{widths[1]}}" for key, text in zip(ordered, texts, strict=True))
+    controls = [(records[key]["control"] or {}).get("key") for key in ordered]
+    return "\n".join(
+        f"  {key:{widths[0]}}  {text:>{widths[1]}}" + (f"   control: {control}" if control else "")
+        for key, text, control in zip(ordered, texts, controls, strict=True)
+    )
 
 
 def prepare() -> None:

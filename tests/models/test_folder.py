@@ -161,3 +161,26 @@ def test_the_dtype_is_written(tmp_path):
     model = GPT(GPTConfig(11)).bfloat16()
     to_hf(model, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_sizes_that_no_file_of_this_length_can_have_are_refused_at_once(folder):
+    change(folder / "config.json", num_hidden_layers=10**9)
+    with pytest.raises(ModelError, match=r"asks for n_layers=1000000000, and there are \d+ tensors in all"):
+        from_pretrained(folder)
+    change(folder / "config.json", num_hidden_layers=1, vocab_size=10**15)
+    with pytest.raises(ModelError, match="more than fits into the memory"):
+        from_pretrained(folder)
+
+
+def test_a_file_or_a_name_in_place_of_a_folder(folder):
+    with pytest.raises(ModelError, match="is a file; pass the folder that holds it"):
+        from_pretrained(folder / "config.json")
+    with pytest.raises(ModelError, match="nothing is downloaded"):
+        from_pretrained("gpt2")
+
+
+def test_the_family_is_known_before_the_weights_are_read(folder):
+    change(folder / "config.json", model_type="rwkv")
+    (folder / "model.safetensors").write_bytes(b"not read")
+    with pytest.raises(ModelError, match='model_type "rwkv" is not supported'):
+        from_pretrained(folder)

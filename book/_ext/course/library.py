@@ -25,9 +25,10 @@ def sources(folder: Path) -> Iterator[tuple[str, str, str]]:
         tree = ast.parse(path.read_text(encoding="utf8"))
         public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
         for node, name in ((tree, module), *((node, f"{module}.{node.name}") for node in public)):
-            text = " ".join((ast.get_docstring(node) or "").split())
-            if found := CITED.findall(text):
-                first = re.split(r"(?<=[.:])\s+(?=[A-Z])", text)[0]
+            doc = ast.get_docstring(node) or ""
+            if found := CITED.findall(" ".join(doc.split())):
+                paragraph = " ".join(doc.split("\n\n")[0].split())
+                first = re.split(r"(?<=[.:])\s+(?=[A-Z])", paragraph)[0]
                 first = re.sub(rf"\s*\({CITED.pattern}\)", "", first).rstrip(".:")
                 yield name, first, "; ".join(dict.fromkeys(found))
 
