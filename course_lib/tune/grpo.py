@@ -8,7 +8,7 @@ reply's length, `length=max_new_tokens`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -67,7 +67,7 @@ def k3(new: Float[Tensor, "*shape"], reference: Float[Tensor, "*shape"]) -> Floa
     """ratio - log(ratio) - 1 with ratio = pi_ref / pi, from their logarithms: an estimate of KL(pi, pi_ref).
 
     It is never below 0, and right on average over tokens drawn from pi. Its gradient, which is all that a loss uses, is
-    on average that of the other divergence, KL(pi_ref, pi).
+    on average that of the other divergence, KL(pi_ref, pi): with it the best policy is no longer that of PPO and DPO.
     Source: Shao et al. 2024, equation 4; Schulman 2020, "Approximating KL Divergence"; the gradient, Liu et al. 2025,
     "Rethinking KL Regularization in RLHF".
     """
@@ -75,15 +75,31 @@ def k3(new: Float[Tensor, "*shape"], reference: Float[Tensor, "*shape"]) -> Floa
     return difference.exp() - difference - 1
 
 
-def grpo(model: nn.Module, batch: Experience, clip: float = 0.2, beta: float = 0.04, length: int | None = None) -> Loss:
-    """Minus (the clipped objective - beta k3): a mean over the tokens of each reply, then over the replies.
+def k2(new: Float[Tensor, "*shape"], reference: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """log(ratio)^2 / 2: as an estimate of KL(pi, pi_ref) off by a little, but its gradient is on average the right one.
 
-    beta: the price of distance from the reference. length: what to divide a reply's sum by, None for its own length.
+    Source: as k3.
+    """
+    return (reference - new).square() / 2
+
+
+def grpo(
+    model: nn.Module,
+    batch: Experience,
+    clip: float = 0.2,
+    beta: float = 0.04,
+    divergence: Callable[[Tensor, Tensor], Tensor] = k3,
+    length: int | None = None,
+) -> Loss:
+    """Minus (the clipped objective - beta divergence): a mean over the tokens of each reply, then over the replies.
+
+    beta: the price of distance from the reference. divergence: what that is estimated with: k3, or k2.
+    length: what to divide the sum of a reply by; None for its own length.
     Source: Shao et al. 2024, equation 3.
     """
     batch = batch.each(lambda tensor: tensor.to(device(model)))
     learn = batch.learn[:, 1:]
     new = log_probabilities(model, batch.texts)
-    objective = clipped(new, batch.old, batch.advantages, clip) - beta * k3(new, batch.reference)
+    objective = clipped(new, batch.old, batch.advantages, clip) - beta * divergence(new, batch.reference)
     replies = (objective * learn).sum(dim=1) / (length or learn.sum(dim=1))
     return Loss(-replies.sum(), len(replies))

@@ -136,5 +136,6 @@ def ppo(model: nn.Module, batch: Experience, clip: float = 0.2, value: float = 0
     objective = clipped(chosen(logits, batch.texts.targets), batch.old, batch.advantages, clip)
     objective = objective - value * (values - batch.returns).square()
     if entropy:
-        objective = objective + entropy * torch.distributions.Categorical(logits=logits.float()).entropy()
+        logs = logits.log_softmax(dim=-1)
+        objective = objective - entropy * (logs.exp() * logs).sum(dim=-1)
     return Loss(-(objective * learn).sum(), learn.sum())
