@@ -22,7 +22,7 @@ book:
 	@$(SETUP) book vision && $(COURSE) book
 
 serve: book
-	@$(COURSE) serve
+	@$(COURSE) site
 
 lab:
 	@$(SETUP) lab vision && $(COURSE) lab

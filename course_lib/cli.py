@@ -20,7 +20,7 @@ app = typer.Typer(
     help="""Understanding Large Language Models, a course that runs.
 
     Readers: `course book` builds the site, `course lab` opens your own copies of the labs, `course check` checks one.
-    Engineers: `course train` trains the models that the course ends in.
+    Engineers: `course train` trains the models that the course ends in, `course generate` and `course serve` run one.
     Instructors: `course grade` grades a folder, `course configure` sets your fork's address everywhere.
     """,
 )
@@ -61,7 +61,7 @@ def book(
 
 
 @app.command()
-def serve(
+def site(
     port: Annotated[int, typer.Option(help="First port to try; the next free one is taken.")] = 8000,
     browser: Annotated[bool, typer.Option(help="Open the site in your browser.")] = True,
 ) -> None:
@@ -130,6 +130,48 @@ def train(
     from course_lib.recipes.start import start
 
     start(recipe, preset or None, steps=steps, seed=seed, out=out, resume=resume)
+
+
+MODEL = "A folder of `course train`, a Hugging Face folder, or the name of a published model, such as smollm2."
+
+
+@app.command()
+def generate(
+    model: Annotated[str, typer.Argument(help=MODEL)],
+    prompt: Annotated[str, typer.Option(help="What to answer or to continue; - reads it from the standard input.")],
+    system: Annotated[str | None, typer.Option(help="What the model is told before the conversation.")] = None,
+    chat: Annotated[
+        bool | None, typer.Option("--chat/--raw", help="Answer, or continue. By default what the model was made for.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="At most so many tokens.", min=1)] = None,
+    temperature: Annotated[float, typer.Option(help="0: the likeliest token each time.", min=0)] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the K likeliest tokens.", min=1)] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from those that make up this share.")] = None,
+    min_p: Annotated[float | None, typer.Option(help="Leave out those less likely than this share of the top.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed, the same text.", min=0, max=2**63 - 1)] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given again.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="Write JSON that satisfies the JSON Schema in this file.")] = None,
+    regex: Annotated[str | None, typer.Option(help="Write a text that this regular expression matches whole.")] = None,
+) -> None:
+    """Let a model write. The text appears as it is made; Ctrl-C ends it."""
+    from course_lib.infer.command import write
+
+    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    write(model, prompt, system, chat, max_tokens, sampling, seed, stop or [], schema, regex)
+
+
+@app.command()
+def serve(
+    model: Annotated[str, typer.Argument(help=MODEL)],
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; the default is this machine alone.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = 8000,
+) -> None:
+    """Answer programs in OpenAI's format, at http://HOST:PORT/v1. Several at once are served in turns."""
+    from course_lib.infer.command import serve
+
+    serve(model, host, port)
 
 
 @results_app.command("add")

@@ -26,7 +26,7 @@ def token_bytes(
     GPT-2's, nor a SentencePiece, as Llama 2's.
     """
     if isinstance(tokenizer, CharTokenizer):
-        tokens = [character.encode("utf-8", errors="replace") for character in tokenizer.characters]
+        tokens = [character.encode("utf-8", errors="ignore") for character in tokenizer.characters]
     elif isinstance(tokenizer, tokenizers.Tokenizer):
         tokens = _of_hf(tokenizer)
     else:

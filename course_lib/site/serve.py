@@ -1,4 +1,4 @@
-"""`course serve`: the built site over http, on this machine only."""
+"""`course site`: the built site over http, on this machine only."""
 
 from __future__ import annotations
 

@@ -1,0 +1,103 @@
+"""What `course generate` and `course serve` do."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from course_lib.infer.json_schema import json_schema
+from course_lib.infer.load import load
+from course_lib.infer.sampling import Sampling
+from course_lib.infer.text import Prompt, TextError, TextModel
+
+
+def write(
+    name: str,
+    prompt: str,
+    system: str | None,
+    chat: bool | None,
+    max_tokens: int | None,
+    sampling: dict[str, Any],
+    seed: int | None,
+    stop: list[str],
+    schema: Path | None,
+    regex: str | None,
+) -> None:
+    """Print what the model writes, while it writes it. Raises TextError, or another CourseError.
+
+    chat: None for a conversation where the model has a template, and a text to be continued where it has none.
+    """
+    if schema and regex:
+        raise TextError("--schema and --regex cannot be had together; pass one of them")
+    text = _read_prompt(prompt)
+    pattern = _pattern(schema) if schema else regex
+    try:
+        drawn = Sampling(**sampling)
+    except ValueError as error:
+        raise TextError(str(error)) from None
+    model = load(name)
+    given = _conversation(model, text, system, chat)
+    constraint = model.regular(pattern) if pattern is not None else None
+    stream = model.stream(given, max_tokens, drawn, stop=stop, constraint=constraint, seed=seed)
+    try:
+        for piece in stream:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        print(flush=True)
+    except KeyboardInterrupt:
+        print(flush=True)
+        raise
+    except BrokenPipeError:  # whoever read has had enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    if stream.finish_reason == "length":
+        limit = "--max-tokens" if stream.completion_tokens == max_tokens else "the model's context"
+        said = f"stopped after {stream.completion_tokens} tokens, where {limit} ends, before the text did"
+        if pattern is not None:
+            raise TextError(f"{said}: it does not match yet; allow more with --max-tokens")
+        print(f"course: {said}", file=sys.stderr)
+
+
+def _read_prompt(prompt: str) -> str:
+    if prompt != "-":
+        return prompt
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise TextError(f"what comes in is not UTF-8 ({error.reason} at byte {error.start})") from None
+
+
+def _pattern(schema: Path) -> str:
+    try:
+        return json_schema(json.loads(schema.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise TextError(f"{schema} cannot be read ({error.strerror}); pass the file of a JSON Schema") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise TextError(f"{schema} is not JSON ({error}); pass the file of a JSON Schema") from None
+    except ValueError as error:
+        raise TextError(f"{schema}: {error}") from None
+
+
+def _conversation(model: TextModel, text: str, system: str | None, chat: bool | None) -> Prompt:
+    chat = model.template is not None if chat is None else chat
+    if not text.strip():
+        raise TextError("the prompt is empty; write something after --prompt, or send it in with --prompt -")
+    if not chat:
+        if system is not None:
+            raise TextError("--system is for conversations, and this text is only continued; put it into the prompt")
+        return text
+    said = [] if system is None else [{"role": "system", "content": system}]
+    return [*said, {"role": "user", "content": text}]
+
+
+def serve(name: str, host: str, port: int) -> None:
+    """Answer in OpenAI's format until Ctrl-C. Raises TextError, or another CourseError."""
+    try:
+        from course_lib.infer import serve
+    except ModuleNotFoundError as error:
+        needs = f"course serve needs {error.name}, which is not installed"
+        raise TextError(f"{needs}; install the course with its extra `serve`") from None
+    serve.serve(load(name), host, port)

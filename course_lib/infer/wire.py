@@ -1,0 +1,249 @@
+"""OpenAI's wire format: what a request may say, checked, and what the answers look like.
+
+What a request asks for and the server does not do is refused by its name; a few settings that change no text are
+passed over. Source: OpenAI, "API reference", chat completions and completions.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# Settings that are not there, and the values at which they ask for nothing.
+OFF: dict[str, tuple[Any, ...]] = {
+    "best_of": (1,), "echo": (False,), "frequency_penalty": (0,), "logit_bias": ({},), "logprobs": (False,),
+    "modalities": (["text"],), "n": (1,), "presence_penalty": (0,), "suffix": ("",), "top_logprobs": (0,),
+}  # fmt: skip
+# They concern bills, caches and records, not the text. One call of a function is made at a time, asked or not.
+NO_MATTER = {
+    "metadata", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+    "safety_identifier", "service_tier", "store", "user",
+}  # fmt: skip
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class TextPart(_Part):
+    """A piece of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class CalledFunction(_Part):
+    """A function as it was called: its arguments are JSON in a string."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(_Part):
+    """A call that the assistant made."""
+
+    id: str = ""
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class ChatMessage(_Part):
+    """One message of a conversation."""
+
+    role: Literal["developer", "system", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
+    tool_calls: list[ToolCall] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As chat templates have it. Raises ValueError for what is incomplete."""
+        content = self.content if isinstance(self.content, str) else "".join(p.text for p in self.content or ())
+        if self.content is None and not self.tool_calls:
+            raise ValueError(f"a message of the {self.role} has no content")
+        message: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": content}
+        if self.tool_calls:
+            message["tool_calls"] = [
+                {"type": "function", "function": {"name": call.function.name, "arguments": _arguments(call.function)}}
+                for call in self.tool_calls
+            ]
+        return message
+
+
+def _arguments(function: CalledFunction) -> Any:
+    try:
+        return json.loads(function.arguments)
+    except (ValueError, RecursionError):
+        raise ValueError(f"the arguments of an earlier call of {function.name} are not JSON") from None
+
+
+class Function(_Part):
+    """A function that may be called."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    description: str = ""
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(_Part):
+    """What may be called; functions are all there is."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class FunctionName(_Part):
+    """The name of a function."""
+
+    name: str
+
+
+class ChosenTool(_Part):
+    """The function that has to be called."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
+class Schema(_Part):
+    """A JSON Schema with a name. It is always kept to, strict or not."""
+
+    name: str = ""
+    schema_: Annotated[dict[str, Any] | bool, Field(alias="schema")]
+
+
+class ResponseFormat(_Part):
+    """The form that the answer has to have."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: Schema | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> ResponseFormat:
+        if self.type == "json_schema" and self.json_schema is None:
+            raise ValueError("the type json_schema needs the field json_schema, with a name and a schema")
+        return self
+
+
+class StreamOptions(_Part):
+    """include_usage: the last chunk says how many tokens there were."""
+
+    include_usage: bool = False
+
+
+class Request(BaseModel):
+    """What both kinds of request may say. top_k and min_p are not OpenAI's."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    model: str
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: Text | list[Text] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        for name, off in OFF.items():
+            if values.get(name) is not None and values[name] not in off:
+                raise ValueError(f"{name}={json.dumps(values[name])[:40]} is not supported; leave {name} out")
+        return {name: value for name, value in values.items() if name not in OFF.keys() | NO_MATTER}
+
+    @property
+    def stops(self) -> list[str]:
+        """The stop strings."""
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+
+    @property
+    def with_usage(self) -> bool:
+        """Whether the last chunk of a stream says how many tokens there were."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+class CompletionRequest(Request):
+    """A text to be continued: as text, or as its tokens."""
+
+    prompt: str | list[int] | Annotated[list[str], Field(min_length=1, max_length=1)]
+
+
+class ChatRequest(Request):
+    """A conversation to be continued."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | ChosenTool | None = None
+
+
+class Answer:
+    """The JSON of one answer, whole or in chunks; all parts of it bear the same name and time."""
+
+    def __init__(self, kind: Literal["chat", "text"], model: str) -> None:
+        self.chat = kind == "chat"
+        self.common = {
+            "id": ("chatcmpl-" if self.chat else "cmpl-") + uuid.uuid4().hex,
+            "created": int(time.time()),
+            "model": model,
+        }
+
+    def whole(self, content: Any, finish_reason: str, usage: dict[str, int]) -> dict[str, Any]:
+        """All at once. content: the message of a chat, or the text."""
+        kind = "chat.completion" if self.chat else "text_completion"
+        choice = {"message" if self.chat else "text": content, **_choice(finish_reason)}
+        return {**self.common, "object": kind, "choices": [choice], "usage": usage}
+
+    def chunk(self, content: Any, finish_reason: str | None = None) -> dict[str, Any]:
+        """A part of it. content: what is new in the message of a chat, or the text that follows."""
+        choice = {"delta" if self.chat else "text": content, **_choice(finish_reason)}
+        return {**self._chunk(), "choices": [choice]}
+
+    def last(self, usage: dict[str, int]) -> dict[str, Any]:
+        """The chunk after all others, for who asked for it."""
+        return {**self._chunk(), "choices": [], "usage": usage}
+
+    def _chunk(self) -> dict[str, Any]:
+        return {**self.common, "object": "chat.completion.chunk" if self.chat else "text_completion"}
+
+
+def _choice(finish_reason: str | None) -> dict[str, Any]:
+    return {"index": 0, "logprobs": None, "finish_reason": finish_reason}
+
+
+def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+    """How many tokens there were."""
+    total = prompt_tokens + completion_tokens
+    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+
+
+def error(message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None) -> Any:
+    """What a request that fails is answered with."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def what_is_wrong(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A sentence about the first field of a request that is wrong, and its name, from what pydantic found."""
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return {"message": f"the request is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}"}
+    place = [str(part) for part in first["loc"][1:]]  # after "body"
+    if not place:
+        message = str(first["ctx"]["error"]) if first["type"] == "value_error" else "the request is no JSON object"
+        return {"message": message}
+    # Several kinds of value may be allowed for one field, and there is an error for each.
+    same = [each["msg"] for each in errors if [str(part) for part in each["loc"][1:2]] == place[:1]]
+    found = " or ".join(dict.fromkeys(message[:1].lower() + message[1:] for message in same))
+    return {"message": f"{place[0]}: {found}", "param": ".".join(place)}
