@@ -50,25 +50,9 @@ def generate(
     Raises ValueError, before the first step, for no prompts, an empty one, or one that is longer than the context; and
     later where a constraint allows nothing.
     """
-    if isinstance(prompts, str) or not len(prompts):
-        raise ValueError("pass a list of prompts, each a list of token ids; for one prompt: [ids]")
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens={max_new_tokens} must be at least 1")
+    room = room_for(model, prompts, max_new_tokens)
     if pictures is not None and not isinstance(model, VLM):
         raise ValueError(f"a {type(model).__name__} has no eyes; leave the pictures out, or take a VLM")
-    config = (model.decoder if isinstance(model, VLM) else model).config
-    room = []
-    for i, prompt in enumerate(prompts):
-        if not len(prompt):
-            raise ValueError(f"prompt {i} is empty; begin it with a token, such as the one for the start of a text")
-        if config.position != "learned":
-            room.append(max_new_tokens)
-        elif len(prompt) <= config.context:
-            room.append(min(max_new_tokens, config.context - len(prompt) + 1))
-        else:
-            raise ValueError(
-                f"prompt {i} has {len(prompt)} tokens, but the model's context is {config.context}; shorten it"
-            )
     return _steps(model, prompts, room, sampling, frozenset(stop), constraint, generator, pictures)
 
 
@@ -87,6 +71,28 @@ def complete(
             if token is not None and token not in stop:
                 text.append(token)
     return texts
+
+
+def room_for(model: GPT | VLM, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
+    """How many tokens can follow each prompt. Raises ValueError where `generate` does before its first step."""
+    if isinstance(prompts, str) or not len(prompts):
+        raise ValueError("pass a list of prompts, each a list of token ids; for one prompt: [ids]")
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens={max_new_tokens} must be at least 1")
+    config = (model.decoder if isinstance(model, VLM) else model).config
+    room = []
+    for i, prompt in enumerate(prompts):
+        if not len(prompt):
+            raise ValueError(f"prompt {i} is empty; begin it with a token, such as the one for the start of a text")
+        if config.position != "learned":
+            room.append(max_new_tokens)
+        elif len(prompt) <= config.context:
+            room.append(min(max_new_tokens, config.context - len(prompt) + 1))
+        else:
+            raise ValueError(
+                f"prompt {i} has {len(prompt)} tokens, but the model's context is {config.context}; shorten it"
+            )
+    return room
 
 
 @torch.inference_mode()

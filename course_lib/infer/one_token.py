@@ -65,9 +65,8 @@ class OneToken:
         positions: Int[Tensor, "batch 1"] | None = None,
     ) -> Float[Tensor, "batch 1 d_model"]:
         """Arguments and result as of GPT.hidden."""
-        config, cache = self.model.config, self.cache
-        batch, n_heads, n_kv_heads, head_dim = len(x), config.n_heads, config.n_kv_heads, config.head_dim
-        assert n_kv_heads and head_dim  # None was replaced when the config was made
+        cache, n_heads = self.cache, self.model.config.n_heads
+        batch, n_kv_heads, _, head_dim = cache.keys[0].shape
         x, options = self.model.place(x, mask, True, positions, cache)
         dtype = cache.pairs.dtype
         scores = options.get("bias")  # what is added to them, once for all layers
