@@ -383,7 +383,7 @@ def test_the_order_of_words_and_padding_change_nothing():
     [
         ({"image_size": 24}, "image_size=24 is not 8, 16, 32"),
         ({"image_size": 4}, "image_size=4 is not 8, 16, 32"),
-        ({"width": 0}, "width=0 must be at least 1"),
+        ({"width": 0}, "width=0 must be a whole number, at least 1"),
     ],
 )
 def test_encoders_that_cannot_be_built(settings, said):

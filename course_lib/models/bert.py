@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_lib.models.settings import choose, count, fill
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.embed import embed
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, activate
 from course_lib.nn.positions import Learned
 
-HEADS = ("mlm", "none")
+CHOICES = {"activation": ACTIVATIONS, "head": ("mlm", "none")}
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,9 @@ class BertConfig:
     pooler: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in (("activation", ACTIVATIONS), ("head", HEADS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
-        if self.d_ff is None:
-            object.__setattr__(self, "d_ff", 4 * self.d_model)
-        for name in ("vocab_size", "context", "d_model", "n_layers", "n_heads", "d_ff", "n_token_types"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        choose(self, CHOICES)
+        fill(self, {"d_ff": 4 * self.d_model})
+        count(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "d_ff", "n_token_types")
 
 
 class Bert(nn.Module):

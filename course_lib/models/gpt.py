@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_lib.models.settings import choose, count, fill
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.cache import Cache
@@ -64,9 +65,7 @@ class GPTConfig:
     balanced_by_bias: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
+        choose(self, CHOICES)
         if self.head_dim is None and self.d_model % max(self.n_heads, 1):
             raise ValueError(f"d_model={self.d_model} must be a multiple of n_heads={self.n_heads}, or set head_dim")
         usual = {
@@ -75,12 +74,8 @@ class GPTConfig:
             "d_ff": 4 * self.d_model,
             "qkv_bias": self.bias,
         }
-        for name, value in usual.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        for name in ("vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        fill(self, usual)
+        count(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff")
         assert self.n_kv_heads  # None was replaced above
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads={self.n_heads} must be a multiple of n_kv_heads={self.n_kv_heads}")

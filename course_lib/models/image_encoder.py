@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from course_lib.models.settings import count
 from course_lib.models.vit import check_pictures
 
 LAST_SIDE = 4  # places a side that are left when the linear layer looks at all of them
@@ -28,9 +29,7 @@ class ImageEncoderConfig:
     tower: str = "conv"
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "width", "d_model"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        count(self, "image_size", "width", "d_model")
         halvings = math.log2(self.image_size / LAST_SIDE)
         if self.tower == "conv" and (halvings < 1 or halvings % 1):
             raise ValueError(f'image_size={self.image_size} is not 8, 16, 32, ..., as tower="conv" needs it')

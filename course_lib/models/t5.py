@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_lib.models.settings import choose, count, fill
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.embed import embed
@@ -43,9 +44,7 @@ class T5Config:
     norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
+        choose(self, CHOICES)
         if self.head_dim is None and self.n_heads > 0 and self.d_model % self.n_heads:
             raise ValueError(
                 f"d_model={self.d_model} is no multiple of n_heads={self.n_heads}; change one, or name a head_dim"
@@ -56,12 +55,8 @@ class T5Config:
             "d_ff": 4 * self.d_model,
             "scaled": self.tied,
         }
-        for name, value in usual.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        for name in ("vocab_size", "d_model", "n_layers", "n_decoder_layers", "n_heads", "head_dim", "d_ff"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        fill(self, usual)
+        count(self, "vocab_size", "d_model", "n_layers", "n_decoder_layers", "n_heads", "head_dim", "d_ff")
         if self.n_buckets < 4 or self.max_distance <= self.n_buckets // 2:
             raise ValueError(
                 f"n_buckets={self.n_buckets} must be at least 4, and max_distance={self.max_distance} more than half "

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from course_lib.models.settings import choose, count, fill
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
@@ -47,19 +48,13 @@ class ViTConfig:
     image_width: int | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
-        if self.d_ff is None:
-            object.__setattr__(self, "d_ff", 4 * self.d_model)
+        choose(self, CHOICES)
+        fill(self, {"d_ff": 4 * self.d_model, "patch_bias": not self.pre_norm})
         if self.image_width == self.image_size:
             object.__setattr__(self, "image_width", None)
-        if self.patch_bias is None:
-            object.__setattr__(self, "patch_bias", not self.pre_norm)
-        for name in ("image_size", "patch_size", "channels", "d_model", "n_layers", "n_heads", "d_ff", "n_classes"):
-            value, least = getattr(self, name), 0 if name == "n_classes" else 1
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
+        count(self, "image_size", "patch_size", "channels", "d_model", "n_layers", "n_heads", "d_ff")
+        if not isinstance(self.n_classes, int) or self.n_classes < 0:
+            raise ValueError(f"n_classes={self.n_classes!r} must be a whole number, at least 0")
         height, width = self.size
         if self.patch_size > min(height, width):
             raise ValueError(f"patches of {self.patch_size} pixels do not fit in pictures of {height} by {width}")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
+from course_lib.models.settings import choose
 from course_lib.models.vit import ViT, ViTConfig
 from course_lib.nn.cache import Cache
 from course_lib.nn.embed import embed
@@ -43,9 +44,7 @@ class VLMConfig:
     projector_norm: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
+        choose(self, CHOICES)
         if not 0 <= self.image_token < self.decoder.vocab_size:
             raise ValueError(
                 f"image_token={self.image_token} is not in the vocabulary of {self.decoder.vocab_size} tokens; "

@@ -24,7 +24,7 @@ gpt2 = st.builds(
     vocab_size=st.integers(2, 50),
     n_positions=st.just(16),
     n_inner=st.sampled_from([None, 7, 24]),
-    activation_function=st.sampled_from(["gelu", "gelu_new", "gelu_pytorch_tanh", "relu"]),
+    activation_function=st.sampled_from(["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "quick_gelu"]),
     layer_norm_epsilon=st.sampled_from([1e-5, 1e-3]),
     tie_word_embeddings=st.booleans(),
 )

@@ -157,7 +157,7 @@ def test_sentences():
         BertConfig(11, activation="swish")
     with pytest.raises(ValueError, match='head="nsp" is not supported; use one of mlm, none'):
         BertConfig(11, head="nsp")
-    with pytest.raises(ValueError, match="n_token_types=0 must be at least 1"):
+    with pytest.raises(ValueError, match="n_token_types=0 must be a whole number, at least 1"):
         BertConfig(11, n_token_types=0)
     with pytest.raises(ValueError, match="d_model=10 must be a multiple of n_heads=4"):
         Bert(BertConfig(11, d_model=10))

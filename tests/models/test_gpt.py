@@ -182,12 +182,12 @@ def test_sentences():
         model(torch.zeros(1, 0, dtype=torch.long))
     with pytest.raises(ValueError, match='position="rotary" is not supported; use one of learned'):
         GPTConfig(11, position="rotary")
-    with pytest.raises(ValueError, match="n_layers=0 must be at least 1"):
+    with pytest.raises(ValueError, match="n_layers=0 must be a whole number, at least 1"):
         GPTConfig(11, n_layers=0)
 
 
 def test_sizes_and_shapes_that_cannot_be_are_refused_in_a_sentence():
-    with pytest.raises(ValueError, match="d_ff=0 must be at least 1"):
+    with pytest.raises(ValueError, match="d_ff=0 must be a whole number, at least 1"):
         GPTConfig(vocab_size=5, d_ff=0)
     for sizes, message in (
         ({"d_model": 30, "n_heads": 4}, "d_model=30 must be a multiple of n_heads=4"),

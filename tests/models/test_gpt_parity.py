@@ -37,7 +37,7 @@ def test_llama(settings, seed, lengths, side):
     ("base", "change", "name"),
     [
         (GPT2, {"model_type": "mistral"}, "mistral"),
-        (GPT2, {"activation_function": "silu"}, "activation_function"),
+        (GPT2, {"activation_function": "mish"}, "activation_function"),
         (GPT2, {"scale_attn_weights": False}, "scale_attn_weights"),
         (GPT2, {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
         (GPT2, {"add_cross_attention": True}, "add_cross_attention"),

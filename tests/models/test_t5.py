@@ -206,8 +206,8 @@ def test_sentences():
     [
         ({"activation": "swiglu"}, 'activation="swiglu" is not supported; use one of relu, geglu'),
         ({"n_heads": 5}, "d_model=128 is no multiple of n_heads=5; change one, or name a head_dim"),
-        ({"n_heads": 0}, "n_heads=0 must be at least 1"),
-        ({"n_decoder_layers": 0}, "n_decoder_layers=0 must be at least 1"),
+        ({"n_heads": 0}, "n_heads=0 must be a whole number, at least 1"),
+        ({"n_decoder_layers": 0}, "n_decoder_layers=0 must be a whole number, at least 1"),
         ({"n_buckets": 3}, "n_buckets=3 must be at least 4"),
         ({"max_distance": 16}, "max_distance=16 more than half"),
     ],

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from course_lib.models.bert import Bert, BertConfig
-from course_lib.models.hf.family import Family, Setting
+from course_lib.models.hf.family import ACTIVATIONS, Family, Setting
 
 # Google's own configs carry these along; no code ever read them.
 UNREAD = {
@@ -38,18 +38,7 @@ BERT = Family(
         "n_heads": Setting("num_attention_heads"),
         "d_ff": Setting("intermediate_size"),
         "n_token_types": Setting("type_vocab_size", 2),
-        "activation": Setting(
-            "hidden_act",
-            "gelu",
-            {
-                "gelu": "gelu",
-                "gelu_new": "gelu_tanh",
-                "gelu_pytorch_tanh": "gelu_tanh",
-                "relu": "relu",
-                "silu": "silu",
-                "quick_gelu": "quick_gelu",
-            },
-        ),
+        "activation": Setting("hidden_act", "gelu", ACTIVATIONS),
         "norm_eps": Setting("layer_norm_eps", 1e-12),
     },
     theirs={"position_embedding_type": "absolute", "tie_word_embeddings": True},

@@ -4,8 +4,8 @@ from typing import Any
 
 from course_lib.models import clip
 from course_lib.models.gpt import GPT, GPTConfig
-from course_lib.models.hf.family import Family, ModelError, Setting, inside
-from course_lib.models.hf.vit import CLIP_VISION, VISION_NAMES, WORDS
+from course_lib.models.hf.family import ACTIVATIONS, Family, ModelError, Setting, inside
+from course_lib.models.hf.vit import CLIP_VISION, VISION_NAMES
 
 # How to write texts, and what to do with an output layer: in old files even for a tower that does neither.
 UNREAD = {
@@ -61,7 +61,7 @@ CLIP_TEXT = Family(
         "n_layers": Setting("num_hidden_layers", 12),
         "n_heads": Setting("num_attention_heads", 8),
         "d_ff": Setting("intermediate_size", 2048),
-        "activation": Setting("hidden_act", "quick_gelu", WORDS),
+        "activation": Setting("hidden_act", "quick_gelu", ACTIVATIONS),
         "norm_eps": Setting("layer_norm_eps", 1e-5),
     },
     names=TEXT_NAMES,

@@ -22,6 +22,10 @@ HARMLESS = {
     "transformers_version", "use_cache",
 }  # fmt: skip
 HARMLESS_PARTS = ("_token_id", "name_or_path", "summary_", "dropout")
+ACTIVATIONS = {
+    "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "quick_gelu": "quick_gelu",
+    "relu": "relu", "silu": "silu",
+}  # fmt: skip
 REQUIRED = object()
 Names = Mapping[str, str | tuple[str, ...]]
 

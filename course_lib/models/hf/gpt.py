@@ -3,7 +3,7 @@
 from typing import Any
 
 from course_lib.models.gpt import GPT, GPTConfig
-from course_lib.models.hf.family import Family, Setting
+from course_lib.models.hf.family import ACTIVATIONS, Family, Setting
 
 GPT2 = Family(
     model_type="gpt2",
@@ -17,11 +17,7 @@ GPT2 = Family(
         "n_layers": Setting("n_layer"),
         "n_heads": Setting("n_head"),
         "d_ff": Setting("n_inner", None),
-        "activation": Setting(
-            "activation_function",
-            "gelu_new",
-            {"gelu_new": "gelu_tanh", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"},
-        ),
+        "activation": Setting("activation_function", "gelu_new", ACTIVATIONS),
         "tied": Setting("tie_word_embeddings", True),
         "norm_eps": Setting("layer_norm_epsilon", 1e-5),
     },

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from course_lib.models.hf.family import Family, ModelError, Setting, inside
+from course_lib.models.hf.family import ACTIVATIONS, Family, ModelError, Setting, inside
 from course_lib.models.hf.gpt import LLAMA, LLAMA_MLP_NAMES, LLAMA_NAMES
-from course_lib.models.hf.vit import CLIP_VISION, VISION_NAMES, WORDS
+from course_lib.models.hf.vit import CLIP_VISION, VISION_NAMES
 from course_lib.models.vlm import VLM, VLMConfig
 
 # What transformers takes where the file is silent: for the whole tower, and for each setting of the decoder.
@@ -56,7 +56,7 @@ LLAVA = Family(
         "image_token": Setting("image_token_index", 32000),
         "features": Setting("vision_feature_select_strategy", "default", {"default": "patches", "full": "all"}),
         "layer": Setting("vision_feature_layer", -2),
-        "projector_activation": Setting("projector_hidden_act", "gelu", WORDS),
+        "projector_activation": Setting("projector_hidden_act", "gelu", ACTIVATIONS),
         "projector_bias": Setting("multimodal_projector_bias", True),
     },
     inner={"vision": ("vision_config", CLIP_VISION), "decoder": ("text_config", LLAMA)},

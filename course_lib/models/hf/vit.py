@@ -3,17 +3,8 @@
 from collections.abc import Set
 from typing import Any
 
-from course_lib.models.hf.family import Family, ModelError, Setting
+from course_lib.models.hf.family import ACTIVATIONS, Family, ModelError, Setting
 from course_lib.models.vit import ViT, ViTConfig
-
-WORDS = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "quick_gelu": "quick_gelu",
-    "relu": "relu",
-    "silu": "silu",
-}
 
 
 def _number_of_labels(hf: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +50,7 @@ VIT = Family(
         "n_heads": Setting("num_attention_heads", 12),
         "d_ff": Setting("intermediate_size", 3072),
         "n_classes": Setting("num_labels", 2),
-        "activation": Setting("hidden_act", "gelu", WORDS),
+        "activation": Setting("hidden_act", "gelu", ACTIVATIONS),
         "qkv_bias": Setting("qkv_bias", True),
         "norm_eps": Setting("layer_norm_eps", 1e-12),
     },
@@ -109,7 +100,7 @@ CLIP_VISION = Family(
         "n_layers": Setting("num_hidden_layers", 12),
         "n_heads": Setting("num_attention_heads", 12),
         "d_ff": Setting("intermediate_size", 3072),
-        "activation": Setting("hidden_act", "quick_gelu", WORDS),
+        "activation": Setting("hidden_act", "quick_gelu", ACTIVATIONS),
         "norm_eps": Setting("layer_norm_eps", 1e-5),
     },
     ours={"pre_norm": True},

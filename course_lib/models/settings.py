@@ -1,0 +1,25 @@
+"""What the settings of all models have in common: choices, what None stands for, and sizes that can be."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+
+def choose(config: Any, choices: Mapping[str, Collection[str]]) -> None:
+    """Raise ValueError for a setting that is none of its choices."""
+    for name, known in choices.items():
+        if getattr(config, name) not in known:
+            raise ValueError(f'{name}="{getattr(config, name)}" is not supported; use one of {", ".join(known)}')
+
+
+def fill(config: Any, usual: Mapping[str, Any]) -> None:
+    """Put the usual in the place of None, in a frozen config that is just being made."""
+    for name, value in usual.items():
+        if getattr(config, name) is None:
+            object.__setattr__(config, name, value)
+
+
+def count(config: Any, *names: str) -> None:
+    """Raise ValueError for a size that is no whole number of at least 1."""
+    for name in names:
+        if not isinstance(getattr(config, name), int) or getattr(config, name) < 1:
+            raise ValueError(f"{name}={getattr(config, name)!r} must be a whole number, at least 1")
