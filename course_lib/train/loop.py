@@ -102,7 +102,8 @@ def train(
                 rate = config.lr * scale(step, config)
                 for group in groups:
                     group["lr"] = rate
-                index, drawn = _draw(draws, config.accumulate, step)
+                with products_in(kind, device):  # where the model itself writes the batches, as it will read them
+                    index, drawn = _draw(draws, config.accumulate, step)
 
                 def backward(objective: Objective, drawn: list[Any] = drawn) -> tuple[Tensor, Tensor]:
                     return _backward(model, objective, drawn, kind)

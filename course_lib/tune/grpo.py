@@ -1,9 +1,9 @@
 """Group-relative policy optimisation (Shao et al. 2024): PPO in which a reply is compared with others to its prompt.
 
 No critic is needed: what a reply is worth is measured against the mean of its group. Dr. GRPO (Liu et al. 2025,
-"Understanding R1-Zero-Like Training", section 3.2) leaves out two divisions, which favour long wrong replies and
-prompts that are nearly always, or nearly never, answered: by a group's standard deviation, `normalise=False`; and by a
-reply's length, `length=max_new_tokens`.
+"Understanding R1-Zero-Like Training") leaves out two divisions, one by the standard deviation of a group, which favours
+prompts that are nearly always, or nearly never, answered: `normalise=False`; and one by the length of a reply, which
+spares wrong replies the more the longer they are: `length=max_new_tokens`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from course_lib.models.gpt import GPT
 from course_lib.train.losses import Loss
 from course_lib.tune.ppo import clipped
-from course_lib.tune.rollout import Experience, Judge, draw, sample
+from course_lib.tune.rollout import Experience, Judge, draw, judged, sample
 from course_lib.tune.texts import device, log_probabilities
 
 
@@ -58,7 +58,7 @@ def collect(
     asked = [prompt for prompt in draw(prompts, n, generator) for _ in range(group)]
     texts = sample(model, asked, max_new_tokens, generator, end)
     old, fixed = log_probabilities(model, texts), log_probabilities(reference, texts)
-    scores = judge(texts).to(old)
+    scores = judged(judge, texts).to(old)
     advantages = relative(scores, group, normalise)[:, None] * texts.learn[:, 1:]
     return Experience(*texts, scores, old, fixed, advantages)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from course_lib.models.gpt import GPT
 from course_lib.train.losses import Loss
 from course_lib.tune.reward import RewardModel
-from course_lib.tune.rollout import Experience, Judge, draw, sample
+from course_lib.tune.rollout import Experience, Judge, draw, judged, sample
 from course_lib.tune.texts import Texts, chosen, device, log_probabilities
 
 
@@ -103,7 +103,7 @@ def collect(
     logits, values = model(texts)
     learn = texts.learn[:, 1:]
     old, fixed = chosen(logits, texts.targets), log_probabilities(reference, texts)
-    scores = judge(texts).to(old)
+    scores = judged(judge, texts).to(old)
     advantages = gae(penalised(scores, old, fixed, learn, beta), values, learn, gamma, lam)
     returns = (advantages + values) * learn
     return Experience(*texts, scores, old, fixed, whitened(advantages, learn), returns)

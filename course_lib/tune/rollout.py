@@ -79,6 +79,17 @@ def sample(
     return pairs(prompts, replies).all().to(device(policy))
 
 
+def judged(judge: Judge, texts: Texts) -> Tensor:
+    """The reward of each reply. Raises ValueError where the judge gives anything but one number for each."""
+    rewards = judge(texts)
+    if rewards.shape != texts.ids.shape[:1]:
+        raise ValueError(
+            f"for {len(texts.ids)} replies the judge gave rewards of the shape {tuple(rewards.shape)}; one number is "
+            "needed for each"
+        )
+    return rewards
+
+
 class Replay:
     """The batches of a run that learns from its own replies, to be passed to `train`.
 

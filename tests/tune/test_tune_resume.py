@@ -7,8 +7,10 @@ import torch
 from tiny import END, gpt
 
 from course_lib.data.loader import Loader
+from course_lib.models import GPT
 from course_lib.train import CheckpointError, Folder, TrainConfig, checkpoint, metrics, train
 from course_lib.tune import dpo, grpo, ppo, reward, rollout, sft
+from course_lib.tune.lora import lora
 from course_lib.tune.texts import pairs
 
 PROMPTS = [[0], [1, 2], [2, 2, 1]]
@@ -49,8 +51,10 @@ def method(name, seed=0):
             return policy, rollout.Replay(collect, epochs=3, minibatches=2), grpo.grpo
 
 
-def run(folder, name, seed=0, stop_after=None, steps=14, part=None, **options):
+def run(folder, name, seed=0, stop_after=None, steps=14, part=None, few=False, **options):
     model, batches, objective = method(name, seed)
+    if few:  # as a batch source knows the policy, it is tuned in place
+        lora(next(part for part in model.modules() if isinstance(part, GPT)), rank=2, alpha=4)
     if part is not None:
         for parameter_name, parameter in model.named_parameters():
             parameter.requires_grad_(part in parameter_name)
@@ -101,6 +105,20 @@ def test_with_most_parameters_frozen(tmp_path, name):
     with pytest.raises(RuntimeError, match="power cut"):
         run(tmp_path / "cut", name, stop_after=10, part="attention")
     same(run(tmp_path / "cut", name, part="attention", resume=True), whole)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_lora(tmp_path, name):
+    """The policy, or the body of the reward model, is tuned by matrices of low rank alone; that resumes too."""
+    whole = run(tmp_path / "whole", name, few=True)
+    start = method(name)[0].state_dict()
+    body = {key.replace(".base.", "."): value for key, value in whole[0].items()}
+    changed = {key for key in start if not torch.equal(start[key], body[key])}
+    assert not any(key.startswith(("blocks", "body", "actor", "tokens")) for key in changed)
+    assert any((value != 0).any() for key, value in whole[0].items() if ".b." in key)  # B, which is 0 at the start
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "cut", name, stop_after=10, few=True)
+    same(run(tmp_path / "cut", name, few=True, resume=True), whole)
 
 
 def test_the_rest_of_a_rollout_is_in_the_checkpoint(tmp_path):

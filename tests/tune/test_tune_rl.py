@@ -273,6 +273,31 @@ def test_what_is_collected_fits_together():
     assert not any(tensor.requires_grad for tensor in made.tensors().values())
 
 
+def test_a_judge_that_gives_no_number_for_each_reply_is_told():
+    def judge(texts):
+        return torch.zeros(len(texts.ids), 1)
+
+    with pytest.raises(ValueError, match=r"for 4 replies the judge gave rewards of the shape \(4, 1\); one number"):
+        grpo.collect(gpt(), gpt(), [[0]], judge, torch.Generator(), n=2, group=2, max_new_tokens=1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_policy_is_the_same_when_it_writes_and_when_it_learns(precision):
+    """In the precision of the run too: before the first step on a rollout all ratios are 1."""
+    policy = gpt()
+    collect = partial(grpo.collect, policy, gpt(1), [[0], [1, 2]], lambda texts: texts.ids[:, -1].float(), n=2, group=8)
+    ratios = []
+
+    def loss(model, batch):
+        ratios.append((log_probabilities(model, batch.texts) - batch.old).exp())
+        return grpo.grpo(model, batch)
+
+    train(policy, Replay(partial(collect, max_new_tokens=4), epochs=2), loss, TrainConfig(4, precision=precision))
+    for first, second in (ratios[:2], ratios[2:]):
+        assert_close(first, torch.ones_like(first), rtol=0, atol=1e-5)  # rows in another order may round otherwise
+        assert (second - 1).abs().max() > 1e-3
+
+
 def test_a_rollout_is_learned_from_several_times():
     """Each reply once in every epoch, in another order; then a new rollout."""
     rollouts = []
