@@ -76,8 +76,8 @@ def table(vocab, depth, seed, sparse):
     return language
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(2, 3), st.integers(0, 2), st.integers(0, 2**31), st.integers(0, 2**31), st.sampled_from([0.0, 0.4]))
+@settings(max_examples=150, deadline=None)
+@given(st.integers(2, 4), st.integers(0, 2), st.integers(0, 2**31), st.integers(0, 2**31), st.sampled_from([0.0, 0.4]))
 def test_the_rule_gives_the_targets_distribution(vocab, ahead, seed, other, sparse):
     """Draft by one language, check by another, and let the target write on where the round ended early."""
     target, draft = table(vocab, ahead, seed, sparse), table(vocab, ahead, other, sparse)
@@ -118,7 +118,7 @@ def made(vocab, seed, context=24, position="learned", n_layers=1):
 @pytest.mark.parametrize(
     ("vocab", "n", "ahead", "sampling"),
     [
-        (2, 5, 3, Sampling()),
+        (2, 4, 3, Sampling()),
         (3, 3, 2, Sampling()),
         (3, 2, 4, Sampling(0.7)),
         (3, 3, 1, Sampling(2.0, top_k=2)),
@@ -139,7 +139,7 @@ def test_whole_texts_of_two_models_have_the_targets_distribution(vocab, n, ahead
         shares = probabilities(target(torch.tensor([[0, 1, *text]]))[0, 1:-1], sampling)
         expected[text] = float(shares.gather(1, torch.tensor(text)[:, None]).prod())
     found = list(outcomes(run))
-    assert len(found) > len(expected) > 1  # there are several ways to most texts
+    assert len(found) > sum(share > 0 for share in expected.values()) > 1  # there are several ways to a text
     assert_same_distribution(summed(found), expected)
 
 
