@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from .lab import CourseDirective
 
 # "(Vaswani et al. 2017, equation 1)" or "Source: Raffel et al. 2020, section 2.1." in a docstring.
-NAME = r"(?:[A-Z][\w'’-]+(?: et al\.| and [A-Z][\w-]+)?|Olah and [A-Z]\w+)"
+NAME = r"(?:(?:Ben |de |van )?[A-Z][\w'’-]+(?: et al\.| and [A-Z][\w-]+)?|Olah and [A-Z]\w+)"
 PLACE = r"(?:sections?|equations?|figure|algorithm|table|appendix) [\w.]*\w(?: (?:to|and) \d+)?"
 CITED = re.compile(rf"{NAME} (?:19|20)\d\d(?:, {PLACE})?")
 
