@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -59,4 +60,5 @@ def adapters(model: nn.Module, width: int) -> nn.Module:
 
 
 def _adapted(layer: nn.Module, weight: Tensor, width: int) -> Any:
-    return Adapted(layer, weight.shape[1], width).to(weight.device)
+    dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
+    return Adapted(layer, weight.shape[1], width).to(weight.device, dtype)

@@ -15,7 +15,7 @@ from course_lib.models.folder import read_tensors
 from course_lib.models.hf.family import ModelError
 from course_lib.tune.adapters import adapters
 from course_lib.tune.bitfit import bitfit
-from course_lib.tune.frozen import fill, trainable, tuning
+from course_lib.tune.frozen import fill, refuse_tuned, trainable, tuning
 from course_lib.tune.peft import from_peft, to_peft
 from course_lib.tune.prefix import prefix
 
@@ -53,6 +53,7 @@ def load(model: nn.Module, folder: str | Path) -> nn.Module:
     or damaged, a method or setting that is not supported, by its name, and tensors that do not fit, all of them listed;
     ValueError for a model that is tuned already.
     """
+    refuse_tuned(model)
     folder = Path(folder)
     config, tensors = _read(folder / CONFIG), read_tensors(folder / TENSORS)
     if config.get("peft_type") is not None:

@@ -14,11 +14,16 @@ def freeze(model: nn.Module, method: str, **settings: Any) -> None:
     The note is part of what a run is known by, so that one with other settings is not gone on with by mistake.
     Raises ValueError for a model that is tuned by a method already.
     """
-    if (before := tuning(model)) is not None:
-        raise ValueError(f"the model is tuned by {before['method']} already; start from the model as it was before")
+    refuse_tuned(model)
     model.requires_grad_(False)
     noted: Any = model
     noted.tuning = {"method": method, **settings}
+
+
+def refuse_tuned(model: nn.Module) -> None:
+    """Raise ValueError for a model that is tuned by a method already."""
+    if (before := tuning(model)) is not None:
+        raise ValueError(f"the model is tuned by {before['method']} already; start from the model as it was before")
 
 
 def tuning(model: nn.Module) -> dict[str, Any] | None:

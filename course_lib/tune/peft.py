@@ -108,7 +108,10 @@ def _family(model: Any) -> Family | None:
 def _theirs(model: nn.Module, family: Family | None, module: str, n: int) -> dict[str, slice]:
     """What the matrix of a linear layer with n outputs is called in transformers, or with us, and each part's rows."""
     if family is None:
-        return {name: rows for name, (owner, part, rows) in sites(model).items() if owner == module and part != "qkv"}
+        parts = {
+            name: rows for name, (of, part, rows) in sites(model).items() if of == module and part in ("q", "k", "v")
+        }
+        return parts or {module: slice(0, n)}
     named = family.parts(model, f"{module}.weight", torch.arange(n)[:, None])
     return {name.removesuffix(".weight"): slice(int(rows.min()), int(rows.max()) + 1) for name, rows in named}
 
