@@ -14,9 +14,8 @@ from course_lib.infer.generate import generate
 from course_lib.models.gpt import GPT
 from course_lib.tune.texts import Texts, device, pairs
 
-Judge = Callable[
-    [Texts], Float[Tensor, " batch"]
-]  # the reward of each reply: a RewardModel, or a program that verifies
+# The reward of each reply: a RewardModel, or a program that verifies.
+Judge = Callable[[Texts], Float[Tensor, " batch"]]
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -46,7 +45,10 @@ class Experience(NamedTuple):
 
 
 def frozen_copy(model: Module) -> Module:
-    """A copy that stays as the model is now: the reference."""
+    """A copy that stays as the model is now: the reference.
+
+    It is made before `train`, which puts another policy into the model when it goes on with a run.
+    """
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
@@ -71,11 +73,13 @@ def sample(
     replies: list[list[int]] = [[] for _ in prompts]
     was_training = policy.training
     policy.eval()
-    for step in generate(policy, prompts, max_new_tokens, stop=() if end is None else (end,), generator=own):
-        for reply, token in zip(replies, step, strict=True):
-            if token is not None:
-                reply.append(token)
-    policy.train(was_training)
+    try:
+        for step in generate(policy, prompts, max_new_tokens, stop=() if end is None else (end,), generator=own):
+            for reply, token in zip(replies, step, strict=True):
+                if token is not None:
+                    reply.append(token)
+    finally:
+        policy.train(was_training)
     return pairs(prompts, replies).all().to(device(policy))
 
 

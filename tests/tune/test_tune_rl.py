@@ -1,5 +1,6 @@
 """PPO, GRPO and the rollouts they learn from: against naive loops and enumeration, and what they learn."""
 
+import copy
 import math
 from functools import partial
 
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from tiny import END, distribution, gpt, replies
 from torch.testing import assert_close
 
+from course_lib.data.loader import Loader
 from course_lib.train import TrainConfig, train
 from course_lib.tune import grpo, ppo
-from course_lib.tune.reward import RewardModel
+from course_lib.tune.reward import RewardModel, comparisons, reward
 from course_lib.tune.rollout import Experience, Replay, frozen_copy, sample
 from course_lib.tune.texts import log_probabilities, pairs
 
@@ -409,3 +411,22 @@ def test_rewards_carry_over_to_prompts_held_out(method):
             found[judge] = policy(test)[:, -1].softmax(1).gather(1, test[:, :1]).mean().item()
     assert found[right] > 0.9
     assert found[luck] < 0.25  # 1/8 for who guesses
+
+
+def test_from_comparisons_to_a_policy():
+    """The whole way: a reward model learns what is preferred, and judges; a copy of it is the critic to start with."""
+    prompts = torch.cartesian_prod(torch.arange(8), torch.arange(8))
+    held_out = prompts.sum(1) % 4 == 0
+    asked, test = prompts[~held_out], prompts[held_out]
+    better, wrong = asked[:, :1].repeat(7, 1), torch.cat([(asked[:, :1] + i) % 8 for i in range(1, 8)])
+    compared = comparisons(asked.repeat(7, 1).tolist(), better.tolist(), wrong.tolist())
+    policy = gpt(vocab_size=8, d_model=32)
+    judge = RewardModel(copy.deepcopy(policy))
+    train(judge, Loader(compared, 64), reward, TrainConfig(100, lr=1e-2, warmup=10))
+    model = ppo.ActorCritic(policy, copy.deepcopy(judge))
+    collect = partial(ppo.collect, model, frozen_copy(policy), asked.tolist(), frozen_copy(judge))
+    batches = Replay(partial(collect, n=256, max_new_tokens=1, beta=1.0), epochs=2, minibatches=2)
+    train(model, batches, ppo.ppo, TrainConfig(100, lr=1e-2, warmup=10))
+    with torch.no_grad():
+        found = policy(test)[:, -1].softmax(1).gather(1, test[:, :1]).mean().item()
+    assert found > 0.8  # 1/8 for who guesses
