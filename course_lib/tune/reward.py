@@ -51,7 +51,7 @@ class RewardModel(nn.Module):
     def scores(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
         """What the output layer says at every token: the reward, should the reply end there."""
         x, _ = self.body.hidden(embed(self.body.tokens, ids))
-        return self.score(x)[..., 0]
+        return (x * self.score.weight[0]).sum(dim=-1)  # not in bfloat16, as a matrix product is under autocast
 
 
 def save(model: RewardModel, folder: str | Path) -> None:

@@ -75,6 +75,16 @@ def test_a_reward_is_of_one_text_alone():
     assert_close(model.scores(texts.ids)[0, 2], alone[0], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("style", [{}, LLAMA], ids=["gpt2", "llama"])
+def test_rewards_keep_their_precision_under_autocast(style):
+    """They are numbers that bfloat16 could not hold: differences between rewards are what counts, and may be small."""
+    every = torch.cartesian_prod(*[torch.arange(4)] * 4).tolist()
+    with torch.autocast("cpu", torch.bfloat16):
+        rewards = RewardModel(gpt(**style))(pairs([[0]] * 256, every).all())
+    assert rewards.dtype == torch.float32
+    assert (rewards != rewards.bfloat16().float()).float().mean() > 0.9
+
+
 @pytest.mark.parametrize("style", [{}, LLAMA], ids=["tied", "untied"])
 def test_a_reward_model_is_a_folder(style, tmp_path):
     model, texts = RewardModel(gpt(**style)), pairs([[0]], [[1]]).all()
