@@ -85,7 +85,7 @@ class Constraint:
 def regular(pattern: str, tokens: Sequence[bytes], end: Collection[int]) -> Constraint:
     """The texts that `re.fullmatch(pattern, text)` accepts, written in tokens and closed by one of `end`.
 
-    tokens: the bytes of every token, as of course_lib.data.token_bytes. end: ids of the tokens that end a text. Every way to cut a
+    tokens: the bytes of every token, from course_lib.data.token_bytes. end: ids of those that end a text. Every way to cut a
     matching text into tokens is allowed. Raises ValueError for a pattern that is not supported (see
     course_lib.infer.regex.parse), one that no text matches, or no end token.
     """

@@ -1,0 +1,142 @@
+"""A GPT with its weights in 8 or 4 bits: less memory, and less time to read it for every token."""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import nn
+
+from course_lib.data.files import read_json
+from course_lib.data.registry import DataError
+from course_lib.infer.few_bits import Int4Linear, Int8Embedding, Int8Linear, from_portable
+from course_lib.infer.rounding import rounded
+from course_lib.models.folder import read_tensors
+from course_lib.models.gpt import GPT, GPTConfig
+from course_lib.models.hf.family import ModelError
+
+MODEL_TYPE = "course_gpt_in_few_bits"
+
+
+def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
+    """Replace, in place, the linear layers of a GPT by ones with weights of `bits` bits, and return the model.
+
+    bits: 8, with one scale a row, or 4, with one for each `group` of inputs (None for 32). The embedding and the output
+    layer have 8 bits in both, and stay one table where they are tied. Norms and learned positions stay as they are, and
+    so do activations, but for being rounded to bfloat16 on their way into a product. For running, not for training.
+    Raises ValueError, and leaves the model as it was, for another kind of model, one with experts, one that is
+    quantized already or tuned by added layers, a group that does not divide the inputs of a layer, and weights that
+    are not finite.
+    Source: Dettmers et al. 2022, "LLM.int8()", section 2 (absmax, a constant for each row), weights alone; a scale for
+    each group of a row as in Frantar et al. 2022, "GPTQ", section 4, but rounded to nearest.
+    """
+    if type(model) is not GPT or model.config.n_experts:
+        kind = "a GPT with experts" if isinstance(model, GPT) else f"a {type(model).__name__}"
+        raise ValueError(f"{kind} cannot be quantized; pass a GPT without experts")
+    if bits not in (4, 8):
+        raise ValueError(f"bits={bits} is not supported; use 8 or 4")
+    if bits == 8 and group is not None:
+        raise ValueError("8 bits have one scale a row; leave group out, or use bits=4")
+    if getattr(model, "tuning", None) or isinstance(model.tokens, Int8Embedding):
+        raise ValueError("the model is quantized already, or tuned by added layers; merge those first")
+    layers: dict[str, nn.Module] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear):
+            few = 8 if name == "head" else bits
+            try:
+                codes, scale = rounded(layer.weight, few, layer.in_features if few == 8 else group or 32)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+            bias = None if layer.bias is None else layer.bias.detach()
+            layers[name] = (Int8Linear if few == 8 else Int4Linear)(codes, scale, bias)
+    tied = model.config.tied
+    table = layers["head"] if tied else Int8Linear(*rounded(model.tokens.weight, 8, model.config.d_model))
+    _put(model, layers, table)
+    return model
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """The memory that the parameters and buffers of a model take, each counted once."""
+    stores = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in (*model.parameters(), *model.buffers())}
+    return sum(store.nbytes() for store in stores.values())
+
+
+def save(model: GPT, folder: str | Path) -> None:
+    """Write a quantized GPT: config.json and model.safetensors, with the bits in an order that every machine reads.
+
+    Each file appears whole or not at all, the config last. Raises ModelError for a model that is not quantized, and
+    where there is no room.
+    """
+    layers = {name: part for name, part in model.named_modules() if isinstance(part, Int8Linear | Int4Linear)}
+    if not layers:
+        raise ModelError("the model is not quantized; course_lib.models.save keeps it")
+    tensors = {f"{name}.{part}": t for name, layer in layers.items() for part, t in layer.portable().items()}
+    inside = (*(f"{name}." for name in layers), "head.", "tokens.")
+    tensors |= {name: t for name, t in model.state_dict().items() if not name.startswith(inside)}
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as name:  # the same disk: renaming is atomic
+            partial = Path(name)
+            save_file({name: t.contiguous() for name, t in tensors.items()}, partial / "model.safetensors")
+            config = {"model_type": MODEL_TYPE, **asdict(model.config)}
+            (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            for file in ("model.safetensors", "config.json"):
+                os.replace(partial / file, folder / file)
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
+        raise ModelError(f"nothing could be written to {folder} ({error}); make room, or name another folder") from None
+
+
+def load(folder: str | Path) -> GPT:
+    """The quantized GPT that `save` wrote, in eval mode, on the CPU.
+
+    Raises ModelError for a folder of another kind, or one that is incomplete or damaged.
+    """
+    folder = Path(folder)
+    try:
+        settings = read_json(folder / "config.json")
+    except DataError as error:
+        raise ModelError(str(error)) from None
+    if not isinstance(settings, dict) or settings.pop("model_type", None) != MODEL_TYPE:
+        raise ModelError(f"{folder} holds no quantized GPT; course_lib.models.from_pretrained opens other models")
+    tensors = read_tensors(folder / "model.safetensors")
+    try:
+        with torch.device("meta"):  # all that is there now will be replaced
+            model = GPT(GPTConfig(**settings))
+        shapes = {name: layer.weight.shape for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
+        shapes["tokens.table"] = model.tokens.weight.shape
+        if model.config.tied:
+            del shapes["head"]
+        layers: dict[str, nn.Module] = {name: _taken(tensors, name, shape) for name, shape in shapes.items()}
+        table = layers.pop("tokens.table")
+        _put(model, {"head": table, **layers}, table)
+        left = model.load_state_dict(tensors, assign=True, strict=False).unexpected_keys
+        if left or any(t.is_meta for t in (*model.parameters(), *model.buffers())):
+            raise ValueError(f"{', '.join(left)} left over" if left else "a norm or a position is missing")
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise ModelError(f"{folder}: config.json and model.safetensors do not fit ({error}); copy both again") from None
+    return model.eval()
+
+
+def _taken(tensors: dict[str, torch.Tensor], name: str, shape: torch.Size) -> Int8Linear | Int4Linear:
+    """A layer, with its tensors taken out."""
+    parts = {
+        part: tensors.pop(f"{name}.{part}")
+        for part in ("codes", "packed", "scale", "bias")
+        if f"{name}.{part}" in tensors
+    }
+    layer = from_portable(parts)
+    if layer.shape != shape:
+        raise ValueError(f"{name} has the shape {tuple(layer.shape)}, not {tuple(shape)}")
+    return layer
+
+
+def _put(model: GPT, layers: dict[str, nn.Module], table: nn.Module) -> None:
+    assert isinstance(table, Int8Linear)
+    for name, layer in {**layers, "tokens": Int8Embedding(table)}.items():
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, layer)
