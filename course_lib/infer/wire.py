@@ -231,6 +231,7 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
 
 def error(message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None) -> Any:
     """What a request that fails is answered with."""
+    message, param = (text and text.encode("utf-8", "replace").decode() for text in (message, param))  # half surrogates
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
@@ -241,9 +242,10 @@ def what_is_wrong(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {"message": f"the request is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}"}
     place = [str(part) for part in first["loc"][1:]]  # after "body"
     if not place:
-        message = str(first["ctx"]["error"]) if first["type"] == "value_error" else "the request is no JSON object"
-        return {"message": message}
-    # Several kinds of value may be allowed for one field, and there is an error for each.
-    same = [each["msg"] for each in errors if [str(part) for part in each["loc"][1:2]] == place[:1]]
+        none = "the request is no JSON object; send one, with the content type application/json"
+        return {"message": str(first["ctx"]["error"]) if first["type"] == "value_error" else none}
+    # Where several kinds of value are allowed for a field there is an error for each, and the place names the kinds.
+    same = [each["msg"] for each in errors if each["loc"][1] == first["loc"][1]]
+    param = ".".join(place) if len(same) == 1 else place[0]
     found = " or ".join(dict.fromkeys(message[:1].lower() + message[1:] for message in same))
-    return {"message": f"{place[0]}: {found}", "param": ".".join(place)}
+    return {"message": f"{param}: {found}", "param": param}
