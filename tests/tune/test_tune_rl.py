@@ -338,7 +338,7 @@ def test_ppo_finds_the_best_policy():
 
     rules = {"n": 256, "max_new_tokens": 2, "end": END, "beta": beta}
     batches = Replay(partial(ppo.collect, pair, reference, prompts, judge, **rules))
-    train(pair, batches, ppo.ppo, TrainConfig(150, lr=1e-2, warmup=10))
+    train(pair, batches, ppo.ppo, TrainConfig(100, lr=1e-2, warmup=10))
     for prompt in prompts:
         start, found = distribution(reference, prompt, every), distribution(policy, prompt, every)
         best = start * (torch.tensor([points[reply] for reply in every]) / beta).exp()
@@ -366,7 +366,7 @@ def test_where_grpo_leads(divergence):
     rules = {"n": 128, "group": group, "max_new_tokens": 1, "normalise": False}
     batches = Replay(partial(grpo.collect, policy, reference, [[0]], judge, **rules))
     loss = partial(grpo.grpo, beta=beta, divergence=divergence)
-    train(policy, batches, loss, TrainConfig(150, lr=1e-2, warmup=10))
+    train(policy, batches, loss, TrainConfig(100, lr=1e-2, warmup=10))
 
     start, price = distribution(reference, [0], every), beta * group / (group - 1)
     tilted = start * (rewards / price).exp()
@@ -405,7 +405,7 @@ def test_rewards_carry_over_to_prompts_held_out(method):
         else:
             collect = partial(grpo.collect, model, reference, asked, judge, n=32, group=8, **rules)
             loss = partial(grpo.grpo, beta=0.01)
-        train(model, Replay(collect, epochs=2, minibatches=2), loss, TrainConfig(160, lr=1e-2, warmup=10))
+        train(model, Replay(collect, epochs=2, minibatches=2), loss, TrainConfig(100, lr=1e-2, warmup=10))
         test = prompts[held_out]
         with torch.no_grad():
             found[judge] = policy(test)[:, -1].softmax(1).gather(1, test[:, :1]).mean().item()
