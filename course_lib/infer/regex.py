@@ -83,11 +83,11 @@ class _Reader:
 
     def sequence(self, items: list[Any], start: bool, end: bool) -> Tree:
         if start and items and _is_anchor(items[0], "AT_BEGINNING", "AT_BEGINNING_STRING"):
-            items = items[1:]
+            items, start = items[1:], False
         elif start and self.search and not (items and _is_group(items[0])):
             items = [_ANYTHING, *items]
         if end and items and _is_anchor(items[-1], "AT_END", "AT_END_STRING"):
-            items = items[:-1]
+            items, end = items[:-1], False
         elif end and self.search and not (items and _is_group(items[-1])):
             items = [*items, _ANYTHING]
         last = len(items) - 1
