@@ -120,6 +120,14 @@ def test_weights_head_mask_and_a_prefix_pass_through_it(position):
     assert_close(model(ids[:, :3], whole[:3, :3], causal=False, cache=cache), expected[:, :3])
     assert_close(model(ids[:, 3:6], whole[3:6, :6], causal=False, cache=cache), expected[:, 3:6])
     assert_close(model(ids[:, 6:], cache=cache), expected[:, 6:])
+    blocks = torch.ones(
+        7, 7, dtype=torch.bool
+    )  # without causality at all, but for the first three not knowing the rest
+    blocks[:3, 3:] = False
+    cache.rewind(0)
+    expected = model(ids, blocks, causal=False)
+    assert_close(model(ids[:, :3], causal=False, cache=cache), expected[:, :3])
+    assert_close(model(ids[:, 3:], causal=False, cache=cache), expected[:, 3:])
 
 
 @pytest.mark.parametrize("position", POSITIONS)

@@ -29,7 +29,7 @@ samplings = st.builds(
     Sampling,
     temperature=st.sampled_from([0.01, 0.5, 1, 1.7, 30.0]),
     top_k=st.none() | st.integers(1, 40),
-    top_p=st.none() | st.sampled_from([1e-6, 0.1, 0.5, 0.9, 0.999, 1.0]),
+    top_p=st.none() | st.sampled_from([1e-9, 1e-6, 0.1, 0.5, 0.9, 0.999, 1.0]),
     min_p=st.none() | st.sampled_from([0.0, 1e-3, 0.1, 0.5, 1.0]),
 )
 # Wide, narrow, one token only; ties among few values; logits that forbid a token.
@@ -73,6 +73,7 @@ def test_temperature_0_takes_the_first_of_the_likeliest(logits):
 
 def test_by_hand():
     logits = torch.tensor([0.5, 0.25, 0.125, 0.125]).log()
+    assert (probabilities(torch.zeros(4), Sampling(top_p=0.5)) > 0).sum() == 2  # two have the half already
     for sampling, expected in (
         (Sampling(), [0.5, 0.25, 0.125, 0.125]),
         (Sampling(0.5), [8 / 11, 2 / 11, 0.5 / 11, 0.5 / 11]),  # squares
