@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import BFloat16, Float, Int, Int8
+from jaxtyping import BFloat16, Float, Int
 from torch import Tensor, nn
 
-from course_lib.infer.rounding import pack, unpack
+from course_lib.infer.rounding import Rounded, pack, restored, unpack
 
 FEW_ROWS = 32  # with more at once, as when a prompt is read, whole numbers in bfloat16 are multiplied faster
 KERNEL_GROUPS = (32, 64, 128, 256)  # those for which torch has a kernel for 4 bits
@@ -24,21 +24,18 @@ class Int8Linear(nn.Module):
     scale: Tensor
     bias: Tensor | None
 
-    def __init__(
-        self, codes: Int8[Tensor, "out in"], scale: BFloat16[Tensor, "out 1"], bias: Float[Tensor, "out"] | None = None
-    ) -> None:
+    def __init__(self, rounded: Rounded, bias: Float[Tensor, "out"] | None = None) -> None:
         super().__init__()
-        self.shape = codes.shape
-        self.register_buffer("codes", codes)
-        self.register_buffer("scale", scale)
+        self.shape = rounded.codes.shape
+        self.register_buffer("codes", rounded.codes)
+        self.register_buffer("scale", rounded.scale)
         self.register_buffer("bias", bias)
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         """As nn.Linear."""
-        n = x.shape[-1]
         # The kernel reads 16 numbers at a time whether they are there or not, and knows no gradient.
-        if x.device.type != "cpu" or n % 16 or x.requires_grad:
-            return F.linear(x, self.float_weight(x.dtype), self.bias)
+        if x.device.type != "cpu" or x.shape[-1] % 16 or x.requires_grad:
+            return F.linear(x, restored(self.rounded(), x.dtype), self.bias)
         rows = _rows(x)
         if len(rows) > FEW_ROWS and torch.ops.mkldnn._is_mkldnn_bf16_supported():
             y = F.linear(rows, self.codes.to(torch.bfloat16)).float() * self.scale[:, 0]
@@ -46,12 +43,12 @@ class Int8Linear(nn.Module):
             y = torch._weight_int8pack_mm(rows, self.codes, self.scale[:, 0])
         return _like(y, x, self.bias)
 
-    def float_weight(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, "out in"]:
-        """The weights that the codes stand for."""
-        return self.codes * self.scale.to(dtype)
+    def rounded(self) -> Rounded:
+        """The weights."""
+        return Rounded(self.codes, self.scale)
 
     def portable(self) -> dict[str, Tensor]:
-        """The tensors by which every machine can make the layer again."""
+        """The tensors from which every machine can make the layer again."""
         return dict(self.named_buffers())
 
 
@@ -59,7 +56,7 @@ class Int8Embedding(nn.Embedding):
     """An embedding that reads the rows of an Int8Linear, so that a tied output layer stays one with it."""
 
     def __init__(self, table: Int8Linear) -> None:
-        n, d_model = table.codes.shape
+        n, d_model = table.shape
         super().__init__(n, d_model, device="meta")
         self.weight = None  # type: ignore[assignment]
         self.table = table
@@ -70,7 +67,7 @@ class Int8Embedding(nn.Embedding):
 
 
 class Int4Linear(nn.Module):
-    """A linear layer with weights of 4 bits, two to a byte, and one scale for each group of inputs in a row.
+    """A linear layer with weights of 4 bits, two to a byte; a scale and an offset for each group of inputs in a row.
 
     On a CPU it is torch's kernel, of which Int8Linear says how it computes, with the bytes in an order of its own.
     """
@@ -79,21 +76,18 @@ class Int4Linear(nn.Module):
     scale: Tensor
     bias: Tensor | None
 
-    def __init__(
-        self,
-        codes: Int8[Tensor, "out in"],
-        scale: BFloat16[Tensor, "out groups"],
-        bias: Float[Tensor, "out"] | None = None,
-    ) -> None:
+    def __init__(self, rounded: Rounded, bias: Float[Tensor, "out"] | None = None) -> None:
         super().__init__()
+        codes, scale, offset = rounded
+        assert offset is not None
         self.shape = codes.shape
         self.group = codes.shape[1] // scale.shape[1]
         self.for_kernel = codes.device.type == "cpu" and len(codes) % 16 == 0 and self.group in KERNEL_GROUPS
+        packed = pack(codes)
+        scale = torch.stack((scale, offset), dim=2)
         if self.for_kernel:
             packed = torch._convert_weight_to_int4pack_for_cpu((codes + 8).to(torch.int32), 1)
-            scale = torch.stack((scale.t(), torch.zeros_like(scale.t())), dim=2)  # the second is added to the product
-        else:
-            packed = pack(codes)
+            scale = scale.transpose(0, 1).contiguous()
         self.register_buffer("packed", packed, persistent=False)  # not for files: see `portable`
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("bias", bias, persistent=False)
@@ -103,39 +97,36 @@ class Int4Linear(nn.Module):
         if self.for_kernel and self.packed.device.type != "cpu":
             raise ValueError("weights of 4 bits cannot be moved; move the model first, and then quantize it")
         if not self.for_kernel or x.requires_grad:
-            return F.linear(x, self.float_weight(x.dtype), self.bias)
+            return F.linear(x, restored(self.rounded(), x.dtype), self.bias)
         return _like(self._product(_rows(x), self.scale), x, self.bias)
 
     def _product(self, rows: BFloat16[Tensor, "rows in"], scale: BFloat16[Tensor, "groups out 2"]) -> Tensor:
         return torch._weight_int4pack_mm_for_cpu(rows, self.packed, self.group, scale)
 
-    def parts(self) -> tuple[Int8[Tensor, "out in"], BFloat16[Tensor, "out groups"]]:
-        """The whole numbers, from -7 to 7, and their scales."""
+    def rounded(self) -> Rounded:
+        """The weights."""
         if not self.for_kernel:
-            return unpack(self.packed), self.scale
+            return Rounded(unpack(self.packed), *self.scale.unbind(dim=2))
         one = torch.zeros_like(self.scale)
         one[..., 0] = 1
         # The order of the bytes depends on the processor. The product with the identity, which is exact, reads them.
-        codes = self._product(torch.eye(len(one) * self.group, dtype=torch.bfloat16), one).t().to(torch.int8)
-        return codes.contiguous(), self.scale[..., 0].t().contiguous()
-
-    def float_weight(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, "out in"]:
-        """The weights that the codes stand for."""
-        codes, scale = self.parts()
-        return (codes.unflatten(1, (-1, self.group)) * scale.to(dtype)[..., None]).flatten(1)
+        codes = self._product(torch.eye(self.shape[1], dtype=torch.bfloat16), one).t().to(torch.int8)
+        return Rounded(codes.contiguous(), *self.scale.transpose(0, 1).unbind(dim=2))
 
     def portable(self) -> dict[str, Tensor]:
-        """The tensors by which every machine can make the layer again."""
-        codes, scale = self.parts()
-        return {"packed": pack(codes), "scale": scale} | ({} if self.bias is None else {"bias": self.bias})
+        """The tensors from which every machine can make the layer again."""
+        codes, scale, offset = self.rounded()
+        assert offset is not None
+        parts = {"packed": pack(codes), "scale": scale.contiguous(), "offset": offset.contiguous()}
+        return parts | ({} if self.bias is None else {"bias": self.bias})
 
 
 def from_portable(parts: Mapping[str, Tensor]) -> Int8Linear | Int4Linear:
     """The layer whose `portable` these tensors are."""
     if "packed" in parts:
-        return Int4Linear(unpack(parts["packed"]), parts["scale"], parts.get("bias"))
+        return Int4Linear(Rounded(unpack(parts["packed"]), parts["scale"], parts["offset"]), parts.get("bias"))
     # Copied, since what comes from a file may begin at any address, and the kernel needs a multiple of 16.
-    return Int8Linear(parts["codes"].clone(), parts["scale"], parts.get("bias"))
+    return Int8Linear(Rounded(parts["codes"].clone(), parts["scale"]), parts.get("bias"))
 
 
 def _rows(x: Float[Tensor, "*batch in"]) -> BFloat16[Tensor, "rows in"]:

@@ -14,7 +14,7 @@ from torch import nn
 from course_lib.data.files import read_json
 from course_lib.data.registry import DataError
 from course_lib.infer.few_bits import Int4Linear, Int8Embedding, Int8Linear, from_portable
-from course_lib.infer.rounding import rounded
+from course_lib.infer.rounding import grouped, symmetric
 from course_lib.models.folder import read_tensors
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.hf.family import ModelError
@@ -25,14 +25,13 @@ MODEL_TYPE = "course_gpt_in_few_bits"
 def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
     """Replace, in place, the linear layers of a GPT by ones with weights of `bits` bits, and return the model.
 
-    bits: 8, with one scale a row, or 4, with one for each `group` of inputs (None for 32). The embedding and the output
-    layer have 8 bits in both, and stay one table where they are tied. Norms and learned positions stay as they are, and
-    so do activations, but for being rounded to bfloat16 on their way into a product. For running, not for training.
-    Raises ValueError, and leaves the model as it was, for another kind of model, one with experts, one that is
-    quantized already or tuned by added layers, a group that does not divide the inputs of a layer, and weights that
+    bits: 8, with one scale a row, or 4, with a scale and an offset for each `group` of inputs (None for 32). Embedding
+    and output layer have 8 bits in both, and stay one table where they are tied. Norms and learned positions stay as
+    they are, and so do activations, but for being rounded to bfloat16 on their way into a product. For running, not for
+    training. Raises ValueError, and leaves the model as it was, for another kind of model, one with experts, one that
+    is quantized already or tuned by added layers, a group that does not divide the inputs of a layer, and weights that
     are not finite.
-    Source: Dettmers et al. 2022, "LLM.int8()", section 2 (absmax, a constant for each row), weights alone; a scale for
-    each group of a row as in Frantar et al. 2022, "GPTQ", section 4, but rounded to nearest.
+    Each weight changes by at most half its scale; see course_lib.infer.rounding, also for the sources.
     """
     if type(model) is not GPT or model.config.n_experts:
         kind = "a GPT with experts" if isinstance(model, GPT) else f"a {type(model).__name__}"
@@ -46,16 +45,15 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
     layers: dict[str, nn.Module] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear):
-            few = 8 if name == "head" else bits
+            bias = None if layer.bias is None else layer.bias.detach()
             try:
-                codes, scale = rounded(layer.weight, few, layer.in_features if few == 8 else group or 32)
+                if bits == 8 or name == "head":
+                    layers[name] = Int8Linear(symmetric(layer.weight), bias)
+                else:
+                    layers[name] = Int4Linear(grouped(layer.weight, bits, group or 32), bias)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
-            bias = None if layer.bias is None else layer.bias.detach()
-            layers[name] = (Int8Linear if few == 8 else Int4Linear)(codes, scale, bias)
-    tied = model.config.tied
-    table = layers["head"] if tied else Int8Linear(*rounded(model.tokens.weight, 8, model.config.d_model))
-    _put(model, layers, table)
+    _put(model, layers, layers["head"] if model.config.tied else Int8Linear(symmetric(model.tokens.weight)))
     return model
 
 
@@ -126,7 +124,7 @@ def _taken(tensors: dict[str, torch.Tensor], name: str, shape: torch.Size) -> In
     """A layer, with its tensors taken out."""
     parts = {
         part: tensors.pop(f"{name}.{part}")
-        for part in ("codes", "packed", "scale", "bias")
+        for part in ("codes", "packed", "scale", "offset", "bias")
         if f"{name}.{part}" in tensors
     }
     layer = from_portable(parts)

@@ -1,40 +1,79 @@
-"""Rounding weights to few bits, with an error that is known beforehand."""
+"""Rounding weights to few bits, with an error that is known beforehand: never more than half a scale."""
+
+from typing import NamedTuple
 
 import torch
 from jaxtyping import BFloat16, Float, Int8, UInt8
 from torch import Tensor
 
 
-def rounded(
-    weight: Float[Tensor, "out in"], bits: int, group: int
-) -> tuple[Int8[Tensor, "out in"], BFloat16[Tensor, "out groups"]]:
-    """Whole numbers and scales such that |weight - scale * number| <= scale / 2, for each `group` of inputs in a row.
+class Rounded(NamedTuple):
+    """Weights as codes * scale + offset, for each group of inputs in a row.
 
-    The largest of a group becomes 2^(bits - 1) - 1: the scale is that quotient, rounded up to bfloat16, so it is at
-    most 1/128 larger. Raises ValueError for a group that does not divide the inputs, or weights that are not finite.
-    Source: absmax quantisation of Dettmers et al. 2022, "LLM.int8()", section 2, with a constant for each row or group.
+    codes lie in -2^(bits - 1) .. 2^(bits - 1) - 1; no offset where zero has to stay zero.
+    """
+
+    codes: Int8[Tensor, "out in"]
+    scale: BFloat16[Tensor, "out groups"]
+    offset: BFloat16[Tensor, "out groups"] | None = None
+
+
+def symmetric(weight: Float[Tensor, "out in"], bits: int = 8) -> Rounded:
+    """One scale a row, by which its largest weight becomes 2^(bits - 1) - 1: absmax quantisation.
+
+    The scale is rounded to bfloat16, by 1/512 at most. With up to 8 bits the largest weight then comes to at most
+    127.25 scales, which is rounded to 127 like all that is nearer than half. Raises ValueError for weights that are not
+    finite. Source: Dettmers et al. 2022, "LLM.int8()", with a constant for each row.
+    """
+    weight = _finite(weight)
+    largest = weight.abs().amax(dim=1, keepdim=True)
+    scale = _scale(largest / (2 ** (bits - 1) - 1))
+    return Rounded((weight / scale.float()).round().to(torch.int8), scale)
+
+
+def grouped(weight: Float[Tensor, "out in"], bits: int, group: int) -> Rounded:
+    """A scale and an offset for every `group` of inputs, by which its smallest and largest weight are the ends.
+
+    With s = (largest - smallest) / (2^bits - 1) the codes reach half an s farther on both sides, which is more than
+    rounding s and the offset to bfloat16 takes away, as long as s is at least 1/128 of the offset: hence the maximum.
+    Raises ValueError for a group that does not divide the inputs, and for weights that are not finite.
+    Source: groups as in Frantar et al. 2022, "GPTQ", but each weight is rounded to the nearest code, by itself.
     """
     if group < 1 or weight.shape[1] % group:
         raise ValueError(f"group={group} does not divide {weight.shape[1]} inputs; pass a number that does")
-    groups = weight.detach().float().unflatten(1, (-1, group))
-    largest = groups.abs().amax(dim=2)
-    if not largest.isfinite().all():
-        raise ValueError("the weights are not finite; was the model trained to its end?")
-    exact = (largest / (2 ** (bits - 1) - 1)).clamp(min=torch.finfo(torch.bfloat16).tiny)
-    scale = exact.to(torch.bfloat16)
-    up = (scale.view(torch.int16) + 1).view(
-        torch.bfloat16
-    )  # the next larger number: of positive ones, bits are in order
-    scale = torch.where(scale.float() < exact, up, scale)
-    return (groups / scale.float()[..., None]).round().to(torch.int8).flatten(1), scale
+    weight = _finite(weight).unflatten(1, (-1, group))
+    low, high = weight.aminmax(dim=2)
+    scale = _scale(torch.maximum((high - low) / (2**bits - 1), torch.maximum(high, -low) / 128))
+    offset = ((low + high + scale) / 2).to(torch.bfloat16)  # one code more below it than above
+    codes = (weight - offset.float()[..., None]) / scale.float()[..., None]
+    return Rounded(codes.round().to(torch.int8).flatten(1), scale, offset)
 
 
-def pack(numbers: Int8[Tensor, "out in"]) -> UInt8[Tensor, "out half"]:
+def restored(rounded: Rounded, dtype: torch.dtype = torch.float32) -> Float[Tensor, "out in"]:
+    """The weights that the codes stand for."""
+    codes, scale, offset = rounded
+    weight = codes.unflatten(1, (scale.shape[1], -1)) * scale.to(dtype)[..., None]
+    return (weight if offset is None else weight + offset.to(dtype)[..., None]).flatten(1)
+
+
+def pack(codes: Int8[Tensor, "out in"]) -> UInt8[Tensor, "out half"]:
     """Numbers from -8 to 7, two to a byte: the even ones in the low half."""
-    low, high = (numbers + 8).to(torch.uint8).unflatten(1, (-1, 2)).unbind(dim=2)
+    low, high = (codes + 8).to(torch.uint8).unflatten(1, (-1, 2)).unbind(dim=2)
     return low | high << 4
 
 
 def unpack(packed: UInt8[Tensor, "out half"]) -> Int8[Tensor, "out in"]:
     """What `pack` was given."""
     return torch.stack((packed & 15, packed >> 4), dim=2).flatten(1).to(torch.int8) - 8
+
+
+def _finite(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
+    weight = weight.detach().float()
+    if not weight.isfinite().all():
+        raise ValueError("a weight is not finite; was the model trained to its end?")
+    return weight
+
+
+def _scale(exact: Float[Tensor, "out groups"]) -> BFloat16[Tensor, "out groups"]:
+    """Rounded to bfloat16, and never 0, by which one cannot divide."""
+    return exact.to(torch.bfloat16).clamp(min=torch.finfo(torch.bfloat16).tiny)
