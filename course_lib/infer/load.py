@@ -44,6 +44,8 @@ def _open(folder: Path) -> TextModel:
             folder = folder / "model"
         elif (folder / "recipe.json").exists():
             raise TextError(f"{folder} holds a run that is not finished; go on with `course train`, --resume")
+        elif (folder / "adapter_config.json").exists():
+            raise TextError(f"{folder} holds what a model was tuned with, and no model; merge the two and save that")
     elif folder.name == "model":  # OUT/model of `course train`: its run says more
         name = folder.resolve().parent.name
     model = from_pretrained(folder)

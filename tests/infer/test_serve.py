@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import functools
 import itertools
 import json
 import re
@@ -49,7 +50,7 @@ class Running:
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         self.app = serve.app(model, stopping=lambda: self.server.should_exit)
         self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="critical", timeout_graceful_shutdown=5))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]})
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
         self.thread.start()
         self.client = openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=30)
 
@@ -384,12 +385,19 @@ def test_who_hangs_up_ends_the_text_and_the_server_goes_on(endless, stream):
 
 def test_a_server_that_is_ended_ends_its_texts():
     running = Running(tiny(context=100_000, end=()))
-    stream = running.client.completions.create(model="tiny", prompt="hi", max_tokens=90_000, stream=True)
-    next(iter(stream))
-    began = time.monotonic()
-    running.server.should_exit = True
-    with pytest.raises(openai.APIError, match="the server is being ended"):
-        list(stream)
+    ask = functools.partial(running.client.completions.create, model="tiny", prompt="hi", max_tokens=90_000)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        whole = pool.submit(ask)
+        until(lambda: running.health()["writing"] == 1)
+        stream = ask(stream=True)
+        next(iter(stream))
+        began = time.monotonic()
+        running.server.should_exit = True
+        with pytest.raises(openai.APIError, match="the server is being ended"):
+            list(stream)
+        with pytest.raises(openai.InternalServerError, match="the server is being ended") as failure:
+            whole.result()
+    assert (failure.value.status_code, failure.value.type) == (503, "server_error")
     running.end()
     assert time.monotonic() - began < serve.GRACE, "it need not be forced"
 

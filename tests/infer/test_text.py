@@ -1,5 +1,6 @@
 """Text models: streaming against a naive loop and transformers, stop strings, what is refused, and what is opened."""
 
+import dataclasses
 import json
 import re
 
@@ -188,7 +189,8 @@ def test_a_text_ends_where_the_context_does():
     assert stream.prompt_tokens == 6, "hi is one token"
     assert read(stream)[1] == "length"
     assert stream.completion_tokens == 14
-    assert read(model.stream("hi" * 6, 1000))[1] == "length"
+    stream = model.stream("hi" * 6, 1000)
+    assert (read(stream)[1], stream.completion_tokens) == ("length", 14)
 
 
 @pytest.mark.parametrize("pattern", [r"\{\"n\": [0-9]{1,3}\}", "(yes|no)", "é{2,3}"])
@@ -277,6 +279,21 @@ def test_where_end_tokens_and_templates_are_found(tmp_path):
     assert (load(folder).template, load(folder).special_tokens) == (None, {})
 
 
+def test_texts_keep_their_length_whatever_the_file_says_of_batches(tmp_path):
+    folder = tiny_folder(tmp_path)
+    tokenizer = load(folder).tokenizer
+    tokenizer.enable_padding(length=20)
+    tokenizer.enable_truncation(2)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    assert load(folder).encode("hi there") == tiny().encode("hi there")
+
+
+def test_special_tokens_reach_the_template():
+    template = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
+    model = dataclasses.replace(tiny(), template=template, special_tokens={"bos_token": "<|im_start|>"})
+    assert model.encode([{"role": "user", "content": "a"}]) == [BYTES.special_ids["<|im_start|>"], ord("a")]
+
+
 def broken(folder, how):
     match how:
         case "no model":
@@ -286,6 +303,8 @@ def broken(folder, how):
         case "unfinished":
             (folder / "config.json").unlink()
             (folder / "recipe.json").write_text("{}")
+        case "small part":
+            (folder / "config.json").rename(folder / "adapter_config.json")
         case "nothing":
             (folder / "config.json").unlink()
         case "no tokenizer":
@@ -313,6 +332,7 @@ def broken(folder, how):
         ("no model", "has no model.safetensors"),
         ("cut short", "damaged or cut short"),
         ("unfinished", "a run that is not finished; go on with `course train`, --resume"),
+        ("small part", "holds what a model was tuned with, and no model; merge the two"),
         ("nothing", "has no config.json"),
         ("no tokenizer", "has no tokenizer.json, so .*; copy the tokenizer of the model there"),
         ("older tokenizer", r"has no tokenizer.json, so .*AutoTokenizer.from_pretrained\("),
