@@ -142,7 +142,7 @@ class MultiHeadAttention(nn.Module):
         return_weights: bool = False,
         *,
         causal: bool = False,
-        memory: Float[Tensor, "batch keys d_model"] | None = None,
+        memory: Float[Tensor, "batch memory d_model"] | None = None,
         cache: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> (
         Float[Tensor, "batch tokens d_model"]

@@ -17,6 +17,7 @@ def freeze(model: nn.Module, method: str, **settings: Any) -> None:
     refuse_tuned(model)
     model.requires_grad_(False)
     noted: Any = model
+    noted.__dict__.pop("unmerged", None)  # what was merged before stays so for good
     noted.tuning = {"method": method, **settings}
 
 

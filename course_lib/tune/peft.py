@@ -15,9 +15,9 @@ from course_lib.tune.lora import LoRA, shared_layers, sites
 IN_FRONT = "base_model.model."  # of every name
 # Settings that leave the results alone or are read; of some, what is supported. Others have to be off: None, False, ...
 HARMLESS = {
-    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "fan_in_fan_out", "inference_mode", "lora_alpha",
-    "lora_dropout", "megatron_core", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
-    "target_modules", "task_type",
+    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out", "inference_mode",
+    "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "peft_version",
+    "qalora_group_size", "r", "rank_pattern", "revision", "target_modules", "task_type",
 }  # fmt: skip
 READ = {"peft_type": ("LORA",), "init_lora_weights": (True, False, None, "gaussian")}
 RANK, ALPHA = ("rank_pattern", "r"), ("alpha_pattern", "lora_alpha")
@@ -26,8 +26,9 @@ RANK, ALPHA = ("rank_pattern", "r"), ("alpha_pattern", "lora_alpha")
 def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """adapter_config.json and the tensors of a model with LoRA; where transformers has no such model, in our names.
 
-    What peft has as one matrix, as the stacked one of GPT-2, can have several pairs with us: there they become one of
-    the sum of the ranks, with zeros where a pair adds nothing.
+    What peft has as one matrix, as the stacked one of GPT-2, can have several pairs with us: there they become one, of
+    the sum of the ranks, with zeros where a pair adds nothing. And what it has as three can have one with us, "qkv":
+    there each of the three gets its A.
     """
     tensors: dict[str, Tensor] = {}
     ranks, alphas = {}, {}
@@ -108,10 +109,8 @@ def _family(model: Any) -> Family | None:
 def _theirs(model: nn.Module, family: Family | None, module: str, n: int) -> dict[str, slice]:
     """What the matrix of a linear layer with n outputs is called in transformers, or with us, and each part's rows."""
     if family is None:
-        parts = {
-            name: rows for name, (of, part, rows) in sites(model).items() if of == module and part in ("q", "k", "v")
-        }
-        return parts or {module: slice(0, n)}
+        inside = {name: rows for name, (of, part, rows) in sites(model).items() if of == module and len(part) == 1}
+        return inside or {module: slice(0, n)}
     named = family.parts(model, f"{module}.weight", torch.arange(n)[:, None])
     return {name.removesuffix(".weight"): slice(int(rows.min()), int(rows.max()) + 1) for name, rows in named}
 

@@ -27,7 +27,7 @@ class Prefixed(nn.Module):
         weight = attention.qkv.weight
         shape = (attention.n_kv_heads, n, attention.head_dim)
         dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
-        # All different, so that they can become so; small, so that at first they only dampen what others say.
+        # All different, or they would stay alike; small, so that at first they do no more than dampen the others.
         self.key = nn.Parameter(0.02 * torch.randn(shape, dtype=dtype, device=weight.device))
         self.value = nn.Parameter(0.02 * torch.randn(shape, dtype=dtype, device=weight.device))
 
@@ -38,7 +38,7 @@ class Prefixed(nn.Module):
         bias: Float[Tensor, "..."] | None = None,
         *,
         causal: bool = False,
-        memory: Float[Tensor, "batch keys d_model"] | None = None,
+        memory: Float[Tensor, "batch memory d_model"] | None = None,
         cache: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
         **options: Any,
     ) -> Any:

@@ -1,6 +1,7 @@
 """LoRA by its equation: the start, the gradients, what a rank reaches, and merging; refusals by name."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from course_lib.models import GPT
-from course_lib.nn import MoE, MultiHeadAttention
+from course_lib.nn import MultiHeadAttention
 from course_lib.tune.frozen import trainable
 from course_lib.tune.lora import LoRA, lora, merge, unmerge
 
@@ -187,6 +188,7 @@ def test_tuned_anew_after_a_merge():
     before = model(IDS)
     lora(model, 3, 3.0, "out")
     assert torch.equal(model(IDS), before)
+    assert not hasattr(model, "unmerged")  # nor the memory that it took
     with pytest.raises(ValueError, match="there is no merged LoRA to take out"):
         unmerge(model)
 
@@ -199,6 +201,7 @@ def test_tuned_anew_after_a_merge():
         (lambda: GPT(GPT2), {"targets": ["c_attn"]}, 'no linear layer "c_attn" in the model; there are down, head'),
         (lambda: GPT(GPT2), {"targets": []}, "targets=\\[\\] not empty"),
         (lambda: GPT(GPT2), {"targets": ["head"]}, "head is the embedding of the tokens too"),
+        (lambda: GPT(GPT2), {"targets": ["qkv", "k"]}, '"qkv" has queries, keys and values of blocks.0.attention.qkv'),
         (lambda: models()["moe"][0], {"targets": ["up"]}, "feed_forward is a mixture of experts, whose up LoRA does"),
         (lambda: lora(GPT(GPT2), 1, 1.0), {}, "the model is tuned by lora already"),
     ],
@@ -218,9 +221,10 @@ def test_merging_what_is_not_there():
         unmerge(lora(GPT(GPT2), 1, 1.0))
 
 
-def test_a_router_can_have_one():
-    model, inputs_ = models()["moe"]
-    lora(model, 2, 2.0, "router")
-    assert isinstance(model.blocks[0].feed_forward, MoE)
-    model(*inputs_).square().mean().backward()
+def test_what_is_no_expert_can_have_one():
+    torch.manual_seed(0)
+    model = GPT(replace(models()["moe"][0].config, d_shared=4))
+    lora(model, 2, 2.0, ("router", "shared.up"))
+    shake(model)(IDS).square().mean().backward()
     assert all(p.grad is not None for p in trainable(model).values())
+    assert len(trainable(model)) == 4
