@@ -75,23 +75,25 @@ def complete(
 
 def room_for(model: GPT | VLM, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
     """How many tokens can follow each prompt. Raises ValueError where `generate` does before its first step."""
-    if isinstance(prompts, str) or not len(prompts):
+    try:
+        lengths = [] if isinstance(prompts, str) else [len(prompt) for prompt in prompts]
+    except TypeError:  # of a token, which has no length
+        lengths = []
+    if not lengths:
         raise ValueError("pass a list of prompts, each a list of token ids; for one prompt: [ids]")
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens={max_new_tokens} must be at least 1")
     config = (model.decoder if isinstance(model, VLM) else model).config
     room = []
-    for i, prompt in enumerate(prompts):
-        if not len(prompt):
+    for i, n in enumerate(lengths):
+        if not n:
             raise ValueError(f"prompt {i} is empty; begin it with a token, such as the one for the start of a text")
         if config.position != "learned":
             room.append(max_new_tokens)
-        elif len(prompt) <= config.context:
-            room.append(min(max_new_tokens, config.context - len(prompt) + 1))
+        elif n <= config.context:
+            room.append(min(max_new_tokens, config.context - n + 1))
         else:
-            raise ValueError(
-                f"prompt {i} has {len(prompt)} tokens, but the model's context is {config.context}; shorten it"
-            )
+            raise ValueError(f"prompt {i} has {n} tokens, but the model's context is {config.context}; shorten it")
     return room
 
 

@@ -232,6 +232,8 @@ def test_under_autocast_the_cache_follows():
     [
         ([], 3, "pass a list of prompts"),
         ("abc", 3, "pass a list of prompts"),
+        ([1, 2], 3, "for one prompt"),
+        (torch.tensor([1, 2]), 3, "for one prompt"),
         ([[1], []], 3, "prompt 1 is empty"),
         ([[1] * 7], 3, "prompt 0 has 7 tokens, but the model's context is 6"),
         ([[1]], 0, "max_new_tokens=0 must be at least 1"),
