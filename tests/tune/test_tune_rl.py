@@ -355,9 +355,10 @@ def test_where_grpo_leads(divergence):
     That is the best policy for E[r] - beta KL(pi_ref, pi). Since a reply is a part of the mean that it is compared
     with, advantages come out smaller by 1 - 1 / group, and beta counts for more by as much.
     """
-    rewards, beta, group = torch.tensor([0.0, 1.0, 2.0, -1.0]), 1.0, 4
+    rewards, beta, group = torch.tensor([0.0, 0.0, 0.0, 3.0]), 0.5, 4
     every = [(token,) for token in range(4)]
     policy = gpt()
+    policy.tokens.weight.data *= 0.1  # so that all replies are about equally likely at the start
     reference = frozen_copy(policy)
 
     def judge(texts):
@@ -376,9 +377,9 @@ def test_where_grpo_leads(divergence):
         middle = (low + high) / 2
         low, high = (middle, high) if (price * start / (middle - rewards)).sum() > 1 else (low, middle)
     hyperbolic = price * start / (high - rewards)
-    assert (tilted - hyperbolic).abs().max() > 0.08
+    assert (tilted - hyperbolic).abs().max() > 0.1
     best = hyperbolic if divergence is grpo.k3 else tilted
-    assert_close(distribution(policy, [0], every), best, rtol=0, atol=0.02)
+    assert_close(distribution(policy, [0], every), best, rtol=0, atol=0.015)
 
 
 @pytest.mark.parametrize("method", ["ppo", "grpo"])
