@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.testing import assert_close
 
 from course_lib.data.loader import Loader, Windows
-from course_lib.models import GPT, GPTConfig
-from course_lib.train import CheckpointError, Folder, TrainConfig, checkpoint, metrics, next_token, train
+from course_lib.models import GPT, Bert, BertConfig, GPTConfig
+from course_lib.train import (
+    CheckpointError,
+    Folder,
+    Loss,
+    TrainConfig,
+    checkpoint,
+    masked_token,
+    masked_tokens,
+    metrics,
+    next_token,
+    train,
+)
 from course_lib.train.losses import cross_entropy
+from course_lib.train.optim import scale
 
 TEXT = torch.randint(7, (2000,), generator=torch.Generator().manual_seed(0))
 LOADER = Loader(Windows(TEXT, 8), batch_size=10, seed=3)  # 249 windows: an epoch ends within 25 steps
@@ -163,7 +178,7 @@ def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path, number):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "stopped after" in out
-    assert "to go on, run the same command with --resume" in out
+    assert "to go on, pass Folder(..., resume=True)" in out
     done = checkpoint.steps(tmp_path / "run" / "checkpoints")[-1]
     assert f"stopped after {done} of 40 steps" in out
 
@@ -176,7 +191,7 @@ def test_resume_without_a_checkpoint_says_so(tmp_path, capsys):
 
 def test_a_used_folder_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("do not lose me")
-    with pytest.raises(CheckpointError, match="is in use already; to go on there, run the same command with --resume"):
+    with pytest.raises(CheckpointError, match=r"is in use already; to go on there, pass Folder\(\.\.\., resume=True\)"):
         run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     (tmp_path / "file").write_text("")
@@ -333,3 +348,63 @@ def test_an_interrupt_during_the_last_step_is_one(tmp_path):
     assert history.interrupted
     assert len(history.step) == 40
     assert checkpoint.steps(tmp_path / "checkpoints")[-1] == 40
+
+
+def filling(generator):
+    """(ids with some hidden, what they were) of a language of seven tokens."""
+    return masked_tokens(torch.randint(1, 7, (4, 8), generator=generator), generator, 0, 7)
+
+
+def test_a_parameter_that_no_loss_reaches_is_no_hindrance(tmp_path):
+    """BERT's pooler has no gradient, so the optimizer knows nothing of it, nor does the checkpoint."""
+
+    def model():
+        torch.manual_seed(0)
+        return Bert(BertConfig(7, context=8, d_model=8, n_layers=1, n_heads=2, pooler=True))
+
+    whole, cut, resumed = model(), model(), model()
+    config = TrainConfig(6, lr=1e-2)
+    train(whole, filling, masked_token, config)
+    train(cut, filling, masked_token, TrainConfig(6, lr=1e-2), folder=Folder(tmp_path, every=4))
+    shutil.rmtree(tmp_path / "checkpoints" / "step-00000006")
+    nn.init.zeros_(resumed.tokens.weight)
+    seen = []
+
+    def pooled_at_last(model, batch):
+        """From step 5 on the pooler learns too: its first step is the optimizer's first for it."""
+        seen.append(batch)
+        extra = model.pooler.weight.sum() if len(seen) > 1 else 0
+        loss = masked_token(model, batch)
+        return Loss(loss.total + extra, loss.targets)
+
+    train(resumed, filling, pooled_at_last, config, folder=Folder(tmp_path, resume=True))
+    assert len(seen) == 2
+    moved = model().pooler.weight - resumed.pooler.weight
+    # Adam's first step is the rate, whatever the size of the gradient; its second would be another.
+    assert_close(moved, torch.full_like(moved, config.lr * scale(5, config)), rtol=1e-3, atol=0)
+    assert torch.equal(cut.tokens.weight, whole.tokens.weight)
+
+
+def test_an_error_in_the_evaluation_loses_nothing(tmp_path):
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(7, context=8, d_model=8, n_layers=1, n_heads=2))
+    options = {"validate": lambda: {"loss": 1.0}, "validate_every": 3}
+    with pytest.raises(ValueError, match="validate gives loss, as the steps do"):
+        train(model, drawn, next_token, TrainConfig(6), folder=Folder(tmp_path), **options)
+    history = train(model, drawn, next_token, TrainConfig(6), folder=Folder(tmp_path, resume=True))
+    assert history.step == list(range(6))
+    assert [line["step"] for line in metrics.read(tmp_path / "metrics.jsonl")] == list(range(6))
+
+
+def test_another_order_or_other_data_is_another_run(tmp_path):
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(7, context=8, d_model=8, n_layers=1, n_heads=2))
+    data = torch.randint(7, (50, 9))
+    train(model, Loader(data, 4), next_token, TrainConfig(3), folder=Folder(tmp_path))
+    for other, name in ((Loader(data, 4, seed=5), "seed"), (Loader(data[:40], 4), "samples")):
+        with pytest.raises(CheckpointError, match=f"its data has {name} = "):
+            train(model, other, next_token, TrainConfig(3), folder=Folder(tmp_path, resume=True))
+    with pytest.raises(CheckpointError, match="is at step 3 already; ask for as many steps at least"):
+        train(model, Loader(data, 4), next_token, TrainConfig(2), folder=Folder(tmp_path, resume=True))
+    with pytest.raises(ValueError, match="every=0 must be at least 1"):
+        Folder(tmp_path, every=0)

@@ -212,8 +212,27 @@ def test_freed_memory_is_kept(monkeypatch):
 def test_configs_that_cannot_run_are_refused():
     with pytest.raises(ValueError, match='schedule="linear" is not supported'):
         TrainConfig(10, schedule="linear")
-    with pytest.raises(ValueError, match=r"steps \(0\) .* must be at least 1"):
-        TrainConfig(0)
+    for settings, sentence in (
+        ({"steps": 0}, "steps=0 must be a whole number, at least 1"),
+        ({"steps": 10.5}, "steps=10.5 must be a whole number"),
+        ({"accumulate": 1.5}, "accumulate=1.5 must be a whole number"),
+        ({"warmup": -3}, "warmup=-3 must be a whole number, at least 0"),
+        ({"seed": "a"}, "seed='a' must be a whole number"),
+        ({"lr": 0.0}, "lr=0.0 must be a number above 0"),
+        ({"lr": math.nan}, "lr=nan must be a number above 0"),
+        ({"lr": math.inf}, "lr=inf must be a number above 0"),
+        ({"clip": -1}, "clip=-1 must be a number above 0"),
+        ({"clip": 0.0}, "clip=0.0 must be a number above 0"),
+        ({"weight_decay": -1}, "weight_decay=-1 must be a number at least 0"),
+        ({"min_lr": 3}, "min_lr=3 must be a number at least 0, at most 1"),
+        ({"decay": 0}, "decay=0 must be a number above 0, at most 1"),
+        ({"betas": (0.9, 1.0)}, "betas=.* must be two numbers from 0 on, below 1"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            TrainConfig(**{"steps": 10} | settings)
+    TrainConfig(1, clip=None, weight_decay=0, min_lr=0)
+    with pytest.raises(ValueError, match="no parameter that requires a gradient"):
+        train(nn.Identity(), windows, next_token, TrainConfig(1))
 
 
 def test_muon_takes_the_matrices_of_the_blocks_and_adamw_all_else():

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,12 @@ import safetensors.torch
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 
 from course_lib.errors import CourseError
 
@@ -65,7 +70,7 @@ def save(
             raise KeyboardInterrupt from None
         raise CheckpointError(
             f"step {step} could not be saved to {folder} ({_reason(error)}). Earlier checkpoints are whole: make room, "
-            "and go on from the last with --resume"
+            "and go on from the last (resume)"
         ) from error
     for old in steps(folder)[:-KEPT]:
         shutil.rmtree(folder / f"step-{old:08d}", ignore_errors=True)
@@ -93,6 +98,9 @@ def load(
         file = place / "batches.safetensors"
         extra["batches"] = safetensors.torch.load_file(file) if file.exists() else {}
         state = _tensors(model, optimizers, generator)
+        for number, unused in enumerate(_unused(place, state)):
+            for name in unused:
+                del state[f"optimizer{number}"]["state"][name]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             dcp.load(state, checkpoint_id=place, no_dist=True)
@@ -101,7 +109,12 @@ def load(
         way = f"remove that folder to go on from step {earlier[-1]}" if earlier else "begin anew in another folder"
         raise CheckpointError(f"the checkpoint {place} cannot be read ({_reason(error)}); {way}") from error
     for number, optimizer in enumerate(optimizers):
-        set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state[f"optimizer{number}"])
+        of_optimizer = state[f"optimizer{number}"]
+        set_model_state_dict(model, state["model"])
+        set_optimizer_state_dict(model, optimizer, of_optimizer, options=StateDictOptions(strict=False))
+        for name, parameter in model.named_parameters():
+            if name not in of_optimizer["state"]:
+                optimizer.state.pop(parameter, None)  # it has had no gradient yet, and counts its steps from the first
     generator.set_state(state["generator"])
     torch.set_rng_state(state["rng"])
     if "rng_cuda" in state:
@@ -119,6 +132,14 @@ def _tensors(
         # get_state_dict names the optimizer's numbers by their parameters, and makes them where no step was taken yet.
         state["model"], state[f"optimizer{number}"] = get_state_dict(model, optimizer)
     return state
+
+
+def _unused(place: Path, state: dict[str, Any]) -> Iterator[list[str]]:
+    """For each optimizer the parameters that had no gradient up to this checkpoint, of which it holds no numbers."""
+    kept = dcp.FileSystemReader(place).read_metadata().state_dict_metadata
+    for key in sorted(key for key in state if key.startswith("optimizer")):
+        names = state[key]["state"]
+        yield [name for name in names if not any(other.startswith(f"{key}.state.{name}.") for other in kept)]
 
 
 def write(file: Path, content: str | bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 CHOICES = {
@@ -9,6 +10,8 @@ CHOICES = {
     "optimizer": ("adamw", "muon"),
     "precision": ("fp32", "bf16", "auto"),
 }
+TINY, HUGE = sys.float_info.min, sys.float_info.max
+RANGES = {"lr": (TINY, HUGE), "weight_decay": (0, HUGE), "min_lr": (0, 1), "decay": (TINY, 1), "clip": (TINY, HUGE)}
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,17 @@ class TrainConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
-        if self.steps < 1 or self.accumulate < 1 or self.lr <= 0:
-            raise ValueError(
-                f"steps ({self.steps}) and accumulate ({self.accumulate}) must be at least 1, lr ({self.lr}) above 0"
-            )
-        if not 0 < self.decay <= 1:
-            raise ValueError(f"decay={self.decay} must be a share of the steps, above 0 and at most 1")
+        for name, least in (("steps", 1), ("accumulate", 1), ("warmup", 0), ("seed", 0)):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number, at least {least}")
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if value is None and name == "clip":
+                continue
+            if not isinstance(value, int | float) or not low <= value <= high:
+                above = "above 0" if low == TINY else f"at least {low}"
+                raise ValueError(
+                    f"{name}={value!r} must be a number {above}" + (f", at most {high}" if high == 1 else "")
+                )
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas={self.betas} must be two numbers from 0 on, below 1")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from course_lib.data.loader import Loader
 from course_lib.train import checkpoint
 from course_lib.train.checkpoint import CheckpointError
 from course_lib.train.config import TrainConfig
@@ -21,16 +22,19 @@ class Folder:
     """Where a run is kept so that it can be gone on with: run.json, metrics.jsonl, TensorBoard's files, checkpoints.
 
     path: a folder that is empty or not there yet. With `resume` the run goes on from its last checkpoint, and where
-    there is none it starts at step 0 and says so. every: steps from one checkpoint to the next; one more is made at the
+    there is none it starts at step 0 and says so; a run of another model, plan, or Loader is refused, but what the data
+    are and what a loss computes is not compared. every: steps from one checkpoint to the next; one more is made at the
     end and at an interrupt. again: how to go on, for the sentence after an interrupt.
     """
 
     path: Path
     resume: bool = False
     every: int = 100
-    again: str = "run the same command with --resume"
+    again: str = "pass Folder(..., resume=True)"
 
     def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every={self.every} must be at least 1: steps from one checkpoint to the next")
         self.path = Path(self.path)
         self.checkpoints = self.path / "checkpoints"
 
@@ -54,7 +58,7 @@ class Folder:
             raise CheckpointError(
                 f"{self.path} is in use already; to go on there, {self.again}, or name another folder"
             )
-        this = _description(model, config)
+        this = _description(model, config, batches)
         step = index = 0
         if checkpoint.steps(self.checkpoints):
             self._must_match(this, label)
@@ -62,7 +66,15 @@ class Folder:
             step, index = state["step"], state["index"]
             if hasattr(batches, "load_state_dict"):
                 batches.load_state_dict(state["batches"])
-            print(f"{label}: goes on from step {step} of {config.steps}.", flush=True)
+            if step > config.steps:
+                raise CheckpointError(
+                    f"{self.path} is at step {step} already; ask for as many steps at least, or name another folder"
+                )
+            done = step == config.steps
+            print(
+                f"{label}: {'is trained already' if done else f'goes on from step {step} of {config.steps}'}.",
+                flush=True,
+            )
         elif self.resume:
             print(f"{label}: there is no checkpoint in {self.path} yet; starting at step 0.", flush=True)
         try:
@@ -76,7 +88,7 @@ class Folder:
 
     def so_far(self) -> list[dict[str, Any]]:
         """What was noted at the steps before, in their order."""
-        return [line for line in read(self.metrics.file) if "loss" in line]
+        return [line for line in read(self.metrics.file) if "lr" in line]
 
     def save(self, step: int, index: int) -> None:
         """Keep the state after `step` steps, of which `index` samples were read. Raises CheckpointError: no room."""
@@ -102,9 +114,12 @@ class Folder:
                 )
 
 
-def _description(model: nn.Module, config: TrainConfig) -> dict[str, Any]:
+def _description(model: nn.Module, config: TrainConfig, batches: Any) -> dict[str, Any]:
     shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-    return json.loads(json.dumps({"config": asdict(config), "model": shapes, "settings": _settings(model)}))
+    data = {"seed": batches.seed, "samples": len(batches.samples)} if isinstance(batches, Loader) else {}
+    return json.loads(
+        json.dumps({"config": asdict(config), "model": shapes, "settings": _settings(model), "data": data})
+    )
 
 
 def _settings(model: nn.Module) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from course_lib.train.memory import keep_freed_memory
 from course_lib.train.optim import optimizers, scale
 from course_lib.train.precision import precision, products_in, try_compiled
 
+OF_STEPS = {"step", "loss", "lr", "norm", "targets", "seconds"}  # what is noted of every step
 Batches = Callable[[torch.Generator], Any] | Loader
 Objective = Callable[[nn.Module, Any], Tensor | Loss]
 
@@ -71,16 +72,17 @@ def train(
     `load_state_dict`, a flat dict of tensors, its state is a part of each checkpoint.
     loss: a mean, or a `Loss`, whose sums over all batches of a step are divided by the counts of all of them.
     folder: where to keep the run, so that it can go on after an interrupt or a kill as if nothing had happened.
-    validate: numbers to note, in eval mode, every `validate_every` steps and at the end. after_step: what else changes
-    with every step.
+    validate: numbers to note in the folder, in eval mode, every `validate_every` steps and at the end; without a folder
+    it is not asked. after_step: what else changes with every step.
+    The batches are on the device of the model. Freed memory is kept by this process from then on: see train/memory.py.
     An interrupt (Ctrl-C, or the stop button of a notebook) ends the run early, with a sentence, and keeps what was
     learned. Raises TrainingDiverged before a NaN or infinite loss or gradient can touch the weights; CheckpointError
     for a folder that is used, full, damaged or of another run.
     """
     keep_freed_memory()
+    steppers = optimizers(model, config)
     device = next(model.parameters()).device
     kind = precision(config.precision, device)
-    steppers = optimizers(model, config)
     generator = torch.Generator().manual_seed(config.seed)
     step, index, history = 0, 0, History()
     if folder:
@@ -133,7 +135,12 @@ def train(
                         step - 1, loss=number, lr=rate, norm=size, targets=int(targets), seconds=seconds
                     )
                     if validate and (step == config.steps or (validate_every and step % validate_every == 0)):
-                        folder.metrics.write(step - 1, **_validated(model, validate))
+                        try:
+                            numbers = _validated(model, validate)
+                        except Exception:
+                            folder.save(step, index)  # what the steps taught is not lost to an error in the evaluation
+                            raise
+                        folder.metrics.write(step - 1, **numbers)
                     if step == config.steps or step % folder.every == 0:
                         folder.save(step, index)
             if asked.is_set() and folder:  # between two steps, where everything fits together
@@ -190,7 +197,9 @@ def _validated(model: nn.Module, validate: Callable[[], dict[str, float]]) -> di
     with torch.no_grad():
         numbers = validate()
     model.train()
-    return numbers
+    if taken := OF_STEPS & numbers.keys():
+        raise ValueError(f"validate gives {', '.join(sorted(taken))}, as the steps do; call it validation, for example")
+    return {name: float(value) for name, value in numbers.items()}
 
 
 @contextlib.contextmanager
