@@ -39,7 +39,7 @@ def tuned(theirs, rank, alpha, targets, **settings):
     return model
 
 
-def assert_parity(theirs, rank, alpha, targets, **extra):
+def assert_parity(theirs, rank, alpha, targets, dtype=torch.float32, **extra):
     """Peft's files read by us give the same outputs and gradients; ours read by peft give the same outputs again."""
     ids = {"input_ids": torch.randint(theirs.config.vocab_size, (2, 7)), **extra}
     with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as small:
@@ -50,11 +50,11 @@ def assert_parity(theirs, rank, alpha, targets, **extra):
         save(ours, small)
         kind = type(theirs)
         back = peft.PeftModel.from_pretrained(kind.from_pretrained(whole), small).eval()
-    expected, found = model(**ids).logits, ours(*ids.values())
+    assert torch.equal(back(**ids).logits, model(**ids).logits)  # A and B came back to the bit
+    expected, found = model.to(dtype)(**ids).logits, ours.to(dtype)(*ids.values())
     largest = expected.abs().max().clamp(min=1)
     # Relative to the largest output: sums of a few hundred float32 products in another order stay well below 1e-5.
     assert (found - expected).abs().max() <= 1e-5 * largest
-    assert torch.equal(back(**ids).logits, expected)  # A and B came back to the bit
     aim = torch.randn_like(expected)
     (expected * aim).sum().backward()
     (found * aim).sum().backward()
@@ -79,7 +79,8 @@ def some(*targets):
 @quick
 @given(gpt2, seeds, ranks, alphas, some("c_attn", "attn.c_proj", "c_fc", "mlp.c_proj"))
 def test_gpt2(settings, seed, rank, alpha, targets):
-    assert_parity(made(GPT2LMHeadModel, GPT2Config(**settings), seed), rank, alpha, targets)
+    # LayerNorm over two numbers that are nearly equal leaves float32 few digits of a gradient.
+    assert_parity(made(GPT2LMHeadModel, GPT2Config(**settings), seed), rank, alpha, targets, torch.float64)
 
 
 @quick

@@ -101,6 +101,17 @@ def test_a_prefix_made_of_a_prompt_is_that_prompt(config):
     assert (expected - plain).abs().max() > 0.01
 
 
+def test_the_weights_show_the_prefix_first():
+    model, inputs = models()["t5"]
+    shake(prefix(model, 2))
+    logits, weights = model(*inputs, return_weights=True)
+    torch.testing.assert_close(logits, model(*inputs))
+    shapes = {kind: tuple(layer.shape[2:]) for kind, (layer,) in weights.items()}
+    assert shapes == {"encoder": (6, 8), "decoder": (3, 5), "cross": (3, 8)}
+    assert all((layer[..., :2] > 0).all() for (layer,) in weights.values())
+    assert (weights["decoder"][0][..., 2:].triu(1) == 0).all()
+
+
 @pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
 @torch.no_grad()
 def test_a_prefix_and_a_cache(config):
