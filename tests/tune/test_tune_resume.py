@@ -28,9 +28,9 @@ def judge_with_luck(texts):
     return judge(texts) + torch.rand(len(texts.ids))
 
 
-def method(name, seed=0):
+def method(name, seed=0, **style):
     """The module that is trained, its batches, and the loss."""
-    policy, start = gpt(seed), gpt(0)  # the reference is the start, whatever the policy has become
+    policy, start = gpt(seed, **style), gpt(0, **style)  # the reference is the start, whatever the policy has become
     compared = reward.comparisons(PROMPTS, CHOSEN, REJECTED, END)
     to_collect = {"max_new_tokens": 3, "end": END}
     match name:
@@ -39,11 +39,11 @@ def method(name, seed=0):
         case "packed":
             return policy, Loader(sft.packed(pairs(PROMPTS * 3, CHOSEN * 3, END), 7), 2), sft.sft
         case "reward":
-            return reward.RewardModel(gpt(seed, tied=False)), Loader(compared, 2), reward.reward
+            return reward.RewardModel(gpt(seed, **{"tied": False} | style)), Loader(compared, 2), reward.reward
         case "dpo":
             return policy, Loader(dpo.with_reference(compared, start), 2), dpo.dpo
         case "ppo":
-            pair = ppo.ActorCritic(policy, reward.RewardModel(gpt(seed + 1)))
+            pair = ppo.ActorCritic(policy, reward.RewardModel(gpt(seed + 1, **style)))
             collect = partial(ppo.collect, pair, start, PROMPTS, judge_with_luck, n=8, **to_collect)
             return pair, rollout.Replay(collect, epochs=2, minibatches=4), ppo.ppo
         case "grpo":
@@ -119,6 +119,21 @@ def test_with_lora(tmp_path, name):
     with pytest.raises(RuntimeError, match="power cut"):
         run(tmp_path / "cut", name, stop_after=10, few=True)
     same(run(tmp_path / "cut", name, few=True, resume=True), whole)
+
+
+LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False, "tied": False, "n_kv_heads": 1}
+STYLES = {"llama": LLAMA, "experts": LLAMA | {"n_experts": 4}, "alibi": {"position": "alibi"}, "t5": {"position": "t5"}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("style", STYLES)
+def test_any_decoder_will_do(name, style):
+    """With whatever positions, norms and experts: a few steps, and what is learned from has become less surprising."""
+    model, batches, loss = method(name, **STYLES[style])
+    history = train(model, batches, loss, TrainConfig(6, lr=1e-2, warmup=0))
+    assert len(history.loss) == 6
+    if name not in ("ppo", "grpo"):  # whose batches change
+        assert history.loss[-1] < history.loss[0]
 
 
 def test_the_rest_of_a_rollout_is_in_the_checkpoint(tmp_path):
