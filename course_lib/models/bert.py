@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.models.settings import choose, count, fill
+from course_lib.models.settings import choose, count, fill, positive
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.embed import embed
@@ -43,6 +43,7 @@ class BertConfig:
         choose(self, CHOICES)
         fill(self, {"d_ff": 4 * self.d_model})
         count(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "d_ff", "n_token_types")
+        positive(self, "norm_eps")
 
 
 class Bert(nn.Module):

@@ -32,12 +32,14 @@ OURS: dict[Any, tuple[Any, type[nn.Module]]] = {
 }
 
 
+LISTED = 20  # what does not fit is named, up to so many
 INDEX = "model.safetensors.index.json"  # of a model in several files
 
 
 def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float32) -> Any:
     """The model of a Hugging Face folder, in eval mode: GPT-2, Llama and all others of course_lib.models.hf.
 
+    Language models are read with their output layer, ViT as a classifier: what AutoModelForCausalLM and the like save.
     dtype: of the weights in memory; None leaves them as they are in the file.
     Raises ModelError for a folder that is incomplete, a damaged file, a family or setting that is not supported, and
     for tensors that are missing, left over or of another shape, all of them listed.
@@ -52,7 +54,11 @@ def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float3
         return from_hf(hf, state)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
-    except (ValueError, TypeError) as error:  # a word where a number should be, or a number that cannot be
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:  # a word where a number should be, or a number that cannot be
         raise ModelError(f"{folder}: a setting of config.json cannot be used ({error})") from None
 
 
@@ -115,6 +121,7 @@ def _config(kind: Any, values: Mapping[str, Any]) -> Any:
 def to_hf(model: nn.Module, folder: str | Path) -> None:
     """Write the folder that transformers opens: config.json and model.safetensors, in float32 or the weights' dtype.
 
+    A tokenizer and the ids of its special tokens are no part of a model of ours: write them beside it.
     Each file appears whole or not at all, the config last. Raises ModelError when no family of transformers can hold
     the model, saying what stands in the way; `save` keeps any model.
     """
@@ -204,7 +211,8 @@ def load(model: nn.Module, state: Mapping[str, Tensor], family: Family | None = 
     ignored = family.ignored if family else ()
     problems += [f"{name} is left over" for name in sorted(left) if not name.endswith(ignored)]
     if problems:
-        raise ModelError(f"the tensors do not fit the config: {'; '.join(problems)}")
+        more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        raise ModelError(f"the tensors do not fit the config: {'; '.join(problems[:LISTED])}{more}")
     model.load_state_dict(loaded, assign=True, strict=False)
     for name, tied_to in ties.items():  # loading made two parameters of the one
         module, _, kind = name.rpartition(".")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from course_lib.models.folder import from_hf
 from course_lib.models.gpt import GPT
+from course_lib.models.hf.family import ModelError
 
 SETTINGS = {
     "context_length": "max_position_embeddings",
@@ -37,6 +38,8 @@ def from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GPT:
     if family != "llama":
         raise ValueError(f'a GGUF file of architecture "{family}" is not supported; pass one of "llama"')
     hf: dict[str, Any] = {"model_type": "llama", "tie_word_embeddings": "output.weight" not in tensors}
+    if "token_embd.weight" not in tensors:
+        raise ModelError("token_embd.weight is missing; is the file complete?")
     hf["vocab_size"] = tensors["token_embd.weight"].shape[0]
     for key, value in fields.items():
         if key.startswith("llama."):

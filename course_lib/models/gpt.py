@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.models.settings import choose, count, fill
+from course_lib.models.settings import choose, count, fill, positive
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.cache import Cache
@@ -76,6 +76,10 @@ class GPTConfig:
         }
         fill(self, usual)
         count(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff")
+        positive(self, "norm_eps", "rope_theta")
+        for name in ("n_experts", "d_shared"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number, at least 0")
         assert self.n_kv_heads  # None was replaced above
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads={self.n_heads} must be a multiple of n_kv_heads={self.n_kv_heads}")

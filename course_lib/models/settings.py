@@ -23,3 +23,10 @@ def count(config: Any, *names: str) -> None:
     for name in names:
         if not isinstance(getattr(config, name), int) or getattr(config, name) < 1:
             raise ValueError(f"{name}={getattr(config, name)!r} must be a whole number, at least 1")
+
+
+def positive(config: Any, *names: str) -> None:
+    """Raise ValueError for what is no number above 0."""
+    for name in names:
+        if not isinstance(getattr(config, name), int | float) or not getattr(config, name) > 0:
+            raise ValueError(f"{name}={getattr(config, name)!r} must be a number above 0")

@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.models.settings import choose, count, fill
+from course_lib.models.settings import choose, count, fill, positive
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.embed import embed
@@ -57,6 +57,7 @@ class T5Config:
         }
         fill(self, usual)
         count(self, "vocab_size", "d_model", "n_layers", "n_decoder_layers", "n_heads", "head_dim", "d_ff")
+        positive(self, "norm_eps")
         if self.n_buckets < 4 or self.max_distance <= self.n_buckets // 2:
             raise ValueError(
                 f"n_buckets={self.n_buckets} must be at least 4, and max_distance={self.max_distance} more than half "

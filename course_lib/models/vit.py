@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.models.settings import choose, count, fill
+from course_lib.models.settings import choose, count, fill, positive
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
@@ -53,6 +53,7 @@ class ViTConfig:
         if self.image_width == self.image_size:
             object.__setattr__(self, "image_width", None)
         count(self, "image_size", "patch_size", "channels", "d_model", "n_layers", "n_heads", "d_ff")
+        positive(self, "norm_eps")
         if not isinstance(self.n_classes, int) or self.n_classes < 0:
             raise ValueError(f"n_classes={self.n_classes!r} must be a whole number, at least 0")
         height, width = self.size

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import course_lib
 from course_lib.errors import CourseError
 from course_lib.measure import device_name, preset
 from course_lib.site.paths import SiteError, find_project, write_atomically
@@ -29,7 +31,11 @@ class Stopped(KeyboardInterrupt):
 
 def command(recipe: str, seed: int, steps: int | None, out: Path) -> str:
     """What to type to go on with this run."""
-    program = "python -m course_lib" if Path(sys.argv[0]).name == "__main__.py" else "course"
+    program, name = "course", Path(sys.argv[0]).name
+    if name == "__main__.py":
+        program = "python -m course_lib"
+    elif name == "course" and shutil.which("course") is None:
+        program = shlex.quote(sys.argv[0])  # as it was called, since the bare name would not be found
     return f"{program} train {_run(recipe, seed, steps)} --out {shlex.quote(str(out))} --resume"
 
 
@@ -132,7 +138,7 @@ def add(out: Path) -> Path:
 def commit() -> str:
     """The commit of the checkout that runs, with a plus when files differ from it; "none" outside a checkout."""
     try:
-        return find_project().commit()
+        return find_project(Path(course_lib.__file__).parent).commit()
     except SiteError:
         return "none"
 

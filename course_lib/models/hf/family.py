@@ -113,6 +113,8 @@ class Family:
         values = dict(self.ours) | {ours: setting.read(left) for ours, setting in self.settings.items()}
         for ours, (place, family) in self.inner.items():
             inner = left.pop(place, None) or {}
+            if not isinstance(inner, dict):
+                raise ModelError(f"{place}={inner!r} is no config")
             if (kind := inner.get("model_type")) not in (family.model_type, None):
                 raise ModelError(f"{place} of model_type={kind!r} is not supported; supported is: {family.model_type}")
             values[ours] = family.read(inner)

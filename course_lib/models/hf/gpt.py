@@ -3,7 +3,7 @@
 from typing import Any
 
 from course_lib.models.gpt import GPT, GPTConfig
-from course_lib.models.hf.family import ACTIVATIONS, Family, Setting
+from course_lib.models.hf.family import ACTIVATIONS, Family, ModelError, Setting
 
 GPT2 = Family(
     model_type="gpt2",
@@ -21,7 +21,7 @@ GPT2 = Family(
         "tied": Setting("tie_word_embeddings", True),
         "norm_eps": Setting("layer_norm_epsilon", 1e-5),
     },
-    theirs={"scale_attn_weights": True},
+    theirs={"scale_attn_weights": True, "is_causal": True},
     names={
         "tokens": "transformer.wte",
         "position": "transformer.wpe",
@@ -49,9 +49,12 @@ GPT2 = Family(
 def flat_rope(hf: dict[str, Any]) -> dict[str, Any]:
     """RoPE's settings beside the others, as before transformers 5."""
     rope = hf.pop("rope_parameters", None) or {}
+    if not isinstance(rope, dict):
+        raise ModelError(f"rope_parameters={rope!r} is not supported")
     if rope.get("rope_type") == "default":
         rope = {name: value for name, value in rope.items() if name != "rope_type"}
-    return hf | rope
+    # What is left over is refused by the name that it has here.
+    return hf | {name if name == "rope_theta" else f"rope_parameters.{name}": value for name, value in rope.items()}
 
 
 def nested_rope(hf: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +94,7 @@ LLAMA = Family(
     model=GPT,
     settings={**LLAMA_SETTINGS, "bias": Setting(("attention_bias", "mlp_bias"), False)},
     ours={"position": "rope", "norm": "rms", "activation": "swiglu"},
-    theirs={"hidden_act": "silu"},
+    theirs={"hidden_act": "silu", "is_causal": True},
     names=LLAMA_NAMES | LLAMA_MLP_NAMES,
     prefix="model.",
     ignored=("rotary_emb.inv_freq",),  # in old files

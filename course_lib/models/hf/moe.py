@@ -31,7 +31,7 @@ MIXTRAL = Family(
         "top_k": Setting("num_experts_per_tok"),
     },
     ours=OURS,
-    theirs={"hidden_act": "silu"},
+    theirs={"hidden_act": "silu", "is_causal": True},
     names={
         **LLAMA_NAMES,
         "blocks.*.feed_forward.router": "model.layers.*.block_sparse_moe.gate",
@@ -69,7 +69,7 @@ QWEN2_MOE = Family(
         "d_shared": Setting("shared_expert_intermediate_size"),
     },
     ours=OURS | {"shared_gate": True},
-    theirs={"hidden_act": "silu", "decoder_sparse_step": 1},
+    theirs={"hidden_act": "silu", "is_causal": True, "decoder_sparse_step": 1},
     names={
         **LLAMA_NAMES,
         "blocks.*.feed_forward.router": "model.layers.*.mlp.gate",

@@ -82,5 +82,6 @@ T5 = Family(
     # A mistake in some published files, which cross-attention does not use.
     ignored=("EncDecAttention.relative_attention_bias.weight",),
     arrange=_each_said_once,
+    complete=lambda hf: hf | {"decoder_start_token_id": 0, "pad_token_id": 0},  # as in all published files
     detect=_own_head,
 )
