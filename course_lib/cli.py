@@ -133,6 +133,7 @@ def train(
 
 
 MODEL = "A folder of `course train`, a Hugging Face folder, or the name of a published model, such as smollm2."
+BITS = "8 or 4: weights are rounded to so many bits, for less memory and more speed."
 
 
 @app.command()
@@ -152,12 +153,13 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given again.")] = None,
     schema: Annotated[Path | None, typer.Option(help="Write JSON that satisfies the JSON Schema in this file.")] = None,
     regex: Annotated[str | None, typer.Option(help="Write a text that this regular expression matches whole.")] = None,
+    bits: Annotated[int | None, typer.Option(help=BITS)] = None,
 ) -> None:
     """Let a model write. The text appears as it is made; Ctrl-C ends it."""
     from course_lib.infer.command import write
 
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    write(model, prompt, system, chat, max_tokens, sampling, seed, stop or [], schema, regex)
+    write(model, prompt, system, chat, max_tokens, sampling, seed, stop or [], schema, regex, bits)
 
 
 @app.command()
@@ -167,11 +169,12 @@ def serve(
         str, typer.Option(help="The address to listen at; the default is this machine alone.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    bits: Annotated[int | None, typer.Option(help=BITS)] = None,
 ) -> None:
     """Answer programs in OpenAI's format, at http://HOST:PORT/v1. Several at once are served in turns."""
     from course_lib.infer.command import serve
 
-    serve(model, host, port)
+    serve(model, host, port, bits)
 
 
 @results_app.command("add")

@@ -25,6 +25,7 @@ def write(
     stop: list[str],
     schema: Path | None,
     regex: str | None,
+    bits: int | None,
 ) -> None:
     """Print what the model writes, while it writes it. Raises TextError, or another CourseError.
 
@@ -38,7 +39,7 @@ def write(
         drawn = Sampling(**sampling)
     except ValueError as error:
         raise TextError(str(error)) from None
-    model = load(name)
+    model = load(name, bits)
     given = _conversation(model, text, system, chat)
     constraint = model.regular(pattern) if pattern is not None else None
     stream = model.stream(given, max_tokens, drawn, stop=stop, constraint=constraint, seed=seed)
@@ -93,11 +94,11 @@ def _conversation(model: TextModel, text: str, system: str | None, chat: bool | 
     return [*said, {"role": "user", "content": text}]
 
 
-def serve(name: str, host: str, port: int) -> None:
+def serve(name: str, host: str, port: int, bits: int | None) -> None:
     """Answer in OpenAI's format until Ctrl-C. Raises TextError, or another CourseError."""
     try:
         from course_lib.infer import serve
     except ModuleNotFoundError as error:
         needs = f"course serve needs {error.name}, which is not installed"
         raise TextError(f"{needs}; install the course with its extra `serve`") from None
-    serve.serve(load(name), host, port)
+    serve.serve(load(name, bits), host, port)

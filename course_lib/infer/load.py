@@ -10,18 +10,30 @@ from tokenizers import Tokenizer
 
 from course_lib.data import files, pretrained
 from course_lib.data.registry import registry
+from course_lib.infer.quantize import MODEL_TYPE, quantize
+from course_lib.infer.quantize import load as few_bits
 from course_lib.infer.text import TextError, TextModel
 from course_lib.measure import device
 from course_lib.models import GPT, T5, VLM, Bert, from_pretrained, smollm2
 
 
-def load(name: str | Path) -> TextModel:
+def load(name: str | Path, bits: int | None = None) -> TextModel:
     """Open a model on the device of the preset: a published one by its name, or a folder.
 
     A folder is that of a finished `course train`, or has config.json, model.safetensors and tokenizer.json. A name goes
-    before a folder of the same name, which ./NAME reaches.
+    before a folder of the same name, which ./NAME reaches. bits: 8 or 4, to which the weights are then rounded.
     Raises TextError, or another CourseError, for whatever is not there, is damaged, or does not write text.
     """
+    opened = _find(name)
+    if bits is not None:
+        try:
+            quantize(opened.model, bits)
+        except ValueError as error:
+            raise TextError(f"{name}: {error}") from None
+    return opened
+
+
+def _find(name: str | Path) -> TextModel:
     folder = Path(name)
     if published := PUBLISHED.get(str(name)):
         return published(str(name))
@@ -48,7 +60,8 @@ def _open(folder: Path) -> TextModel:
             raise TextError(f"{folder} holds what a model was tuned with, and no model; merge the two and save that")
     elif folder.name == "model":  # OUT/model of `course train`: its run says more
         name = folder.resolve().parent.name
-    model = from_pretrained(folder)
+    kind = _json(folder / "config.json").get("model_type")
+    model = few_bits(folder) if kind == MODEL_TYPE else from_pretrained(folder)
     if not isinstance(model, GPT):
         raise TextError(f"{folder} holds {_what(model)}; pass the folder of a decoder, such as GPT-2 or Llama")
     tokenizer = _tokenizer(folder)

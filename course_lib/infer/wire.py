@@ -231,7 +231,7 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
 
 def error(message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None) -> Any:
     """What a request that fails is answered with."""
-    message, param = (text and text.encode("utf-8", "replace").decode() for text in (message, param))  # half surrogates
+    message = message.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair, which cannot be sent
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 

@@ -103,6 +103,7 @@ def test_settings_reach_the_model(folder, capsys):
         assert written(capsys, *words, option, value) == greedy
     assert greedy[1] == "course: stopped after 20 tokens, where --max-tokens ends, before the text did\n"
     text = greedy[0]
+    assert isinstance(written(capsys, *words, "--bits", 8), tuple)
     stopped = written(capsys, *words, "--temperature", 0, "--stop", "never", "--stop", text[5:7])
     assert stopped == (text[: text.index(text[5:7])], "")
 
@@ -136,6 +137,7 @@ def test_noise_takes_the_form_of_a_schema_and_of_a_pattern(folder, capsys, tmp_p
         (["--prompt", "x", "--schema", "nowhere.json"], "nowhere.json cannot be read"),
         (["--prompt", "x", "--schema", __file__], "is not JSON"),
         (["--prompt", "x", "--top-p", "2"], "top_p=2.0 must be more than 0 and at most 1"),
+        (["--prompt", "x", "--bits", "5"], "bits=5 is not supported; use 8 or 4"),
         (["--prompt", "x", "--raw", "--system", "y"], "--system is for conversations"),
     ],
 )

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from course_lib.data import chat
 from course_lib.errors import CourseError
+from course_lib.infer import quantize
 from course_lib.infer.load import load
 from course_lib.infer.sampling import GREEDY, Sampling
 from course_lib.infer.stream import StopStrings, Stream
@@ -292,6 +293,19 @@ def test_special_tokens_reach_the_template():
     template = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
     model = dataclasses.replace(tiny(), template=template, special_tokens={"bos_token": "<|im_start|>"})
     assert model.encode([{"role": "user", "content": "a"}]) == [BYTES.special_ids["<|im_start|>"], ord("a")]
+
+
+def test_weights_are_rounded_when_asked_for_or_in_the_file(tmp_path):
+    folder = tiny_folder(tmp_path)
+    rounded = quantize.quantize(tiny_model(), 8)
+    wanted = read(dataclasses.replace(tiny(), model=rounded).stream("hi", 20, GREEDY))
+    assert read(load(folder, bits=8).stream("hi", 20, GREEDY)) == wanted
+    quantize.save(rounded, folder)
+    assert read(load(folder).stream("hi", 20, GREEDY)) == wanted
+    with pytest.raises(TextError, match="quantized already"):
+        load(folder, bits=4)
+    with pytest.raises(TextError, match="bits=5 is not supported; use 8 or 4"):
+        load(tiny_folder(tmp_path), bits=5)
 
 
 def broken(folder, how):
