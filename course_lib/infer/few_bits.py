@@ -35,7 +35,7 @@ class Int8Linear(nn.Module):
         """As nn.Linear."""
         # The kernel reads 16 numbers at a time whether they are there or not, and knows no gradient.
         if x.device.type != "cpu" or x.shape[-1] % 16 or x.requires_grad:
-            return F.linear(x, restored(self.rounded(), x.dtype), self.bias)
+            return _as_floats(x, self.rounded(), self.bias)
         rows = _rows(x)
         if len(rows) > FEW_ROWS and torch.ops.mkldnn._is_mkldnn_bf16_supported():
             y = F.linear(rows, self.codes.to(torch.bfloat16)).float() * self.scale[:, 0]
@@ -97,7 +97,7 @@ class Int4Linear(nn.Module):
         if self.for_kernel and self.packed.device.type != "cpu":
             raise ValueError("weights of 4 bits cannot be moved; move the model first, and then quantize it")
         if not self.for_kernel or x.requires_grad:
-            return F.linear(x, restored(self.rounded(), x.dtype), self.bias)
+            return _as_floats(x, self.rounded(), self.bias)
         return _like(self._product(_rows(x), self.scale), x, self.bias)
 
     def _product(self, rows: BFloat16[Tensor, "rows in"], scale: BFloat16[Tensor, "groups out 2"]) -> Tensor:
@@ -137,5 +137,11 @@ def _rows(x: Float[Tensor, "*batch in"]) -> BFloat16[Tensor, "rows in"]:
 def _like(
     y: Float[Tensor, "rows out"], x: Float[Tensor, "*batch in"], bias: Float[Tensor, "out"] | None
 ) -> Float[Tensor, "*batch out"]:
-    y = y.to(x.dtype).view(*x.shape[:-1], -1)
-    return y if bias is None else y + bias
+    y = y.to(x.dtype).view(*x.shape[:-1], y.shape[-1])
+    return y if bias is None else y + bias.to(x.dtype)
+
+
+def _as_floats(
+    x: Float[Tensor, "*batch in"], rounded: Rounded, bias: Float[Tensor, "out"] | None
+) -> Float[Tensor, "*batch out"]:
+    return F.linear(x, restored(rounded).to(x.dtype), None if bias is None else bias.to(x.dtype))

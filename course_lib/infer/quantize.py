@@ -116,7 +116,8 @@ def load(folder: str | Path) -> GPT:
         if left or any(t.is_meta for t in (*model.parameters(), *model.buffers())):
             raise ValueError(f"{', '.join(left)} left over" if left else "a norm or a position is missing")
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{folder}: config.json and model.safetensors do not fit ({error}); copy both again") from None
+        what = " ".join(str(error).split())
+        raise ModelError(f"{folder}: config.json and model.safetensors do not fit ({what}); copy both again") from None
     return model.eval()
 
 

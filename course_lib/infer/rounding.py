@@ -49,11 +49,11 @@ def grouped(weight: Float[Tensor, "out in"], bits: int, group: int) -> Rounded:
     return Rounded(codes.round().to(torch.int8).flatten(1), scale, offset)
 
 
-def restored(rounded: Rounded, dtype: torch.dtype = torch.float32) -> Float[Tensor, "out in"]:
-    """The weights that the codes stand for."""
+def restored(rounded: Rounded) -> Float[Tensor, "out in"]:
+    """The weights that the codes stand for, in float32."""
     codes, scale, offset = rounded
-    weight = codes.unflatten(1, (scale.shape[1], -1)) * scale.to(dtype)[..., None]
-    return (weight if offset is None else weight + offset.to(dtype)[..., None]).flatten(1)
+    weight = codes.unflatten(1, (scale.shape[1], -1)) * scale.float()[..., None]
+    return (weight if offset is None else weight + offset.float()[..., None]).flatten(1)
 
 
 def pack(codes: Int8[Tensor, "out in"]) -> UInt8[Tensor, "out half"]:
