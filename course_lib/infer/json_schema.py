@@ -103,14 +103,15 @@ class _Writer:
         return _first_that_can(writers, place)
 
     def _one_of(self, schemas: Any, place: str, seen: tuple[str, ...]) -> str:
-        for i, a in enumerate(_array_of_schemas(schemas, f"{place}/oneOf")):
+        written = self._any_of(schemas, place, seen, "oneOf")
+        for i, a in enumerate(schemas):
             for j, b in enumerate(schemas[:i]):
                 if not self.exclusive(a, b, ()):
                     raise ValueError(
                         f"{place}/oneOf: a value may satisfy both {j} and {i}; use anyOf, or give objects a required "
                         "property whose constants differ"
                     )
-        return self._any_of(schemas, place, seen, "oneOf")
+        return written
 
     def exclusive(self, a: Any, b: Any, seen: tuple[Any, ...]) -> bool:
         """Whether surely no value satisfies both: by type, by their constants, or by those of a required property."""

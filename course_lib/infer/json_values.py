@@ -134,7 +134,7 @@ def types(schema: Mapping[str, Any], place: str) -> list[str]:
     if not isinstance(named, list) or not named or ("type" not in schema and len(named) != 1):
         raise ValueError(f"{place} must say of which type it is")
     for kind in named:
-        if kind not in OF_TYPE:
+        if not isinstance(kind, str) or kind not in OF_TYPE:
             raise ValueError(f'{place}/type "{kind}" is not supported; use one of {", ".join(OF_TYPE)}')
     return named
 

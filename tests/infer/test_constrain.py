@@ -86,6 +86,20 @@ def test_the_texts_of_fullmatch(pair):
     assert (constraint is not None and accepts(constraint, text)) == bool(re.fullmatch(pattern, text))
 
 
+edges = st.sampled_from(
+    [0, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC2, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5, 0xFF]
+)
+
+
+@settings(quick, max_examples=500)
+@given(st.lists(edges, min_size=1, max_size=4).map(bytes) | st.characters(codec="utf-8").map(str.encode))
+def test_any_character_is_any_valid_utf8(text):
+    """Too long encodings, halves of surrogate pairs and what lies beyond Unicode are none."""
+    constraint = regular("(?s).", [*BYTES, b""], [END])
+    state = constraint._automaton.step(constraint.start, text)
+    assert constraint.complete(state) == matches("(?s).", text)
+
+
 @pytest.mark.parametrize(
     ("pattern", "match", "fail"),
     [

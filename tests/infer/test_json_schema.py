@@ -308,6 +308,32 @@ def test_what_is_refused_is_named(schema, sentence):
     assert "no text can satisfy" not in str(raised.value)
 
 
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.floats()
+    | st.sampled_from(["a", "string", "object", "#/a", "("]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+    max_leaves=3,
+)
+keywords = sorted({"type", "enum", "const", "anyOf", "oneOf", "$ref", "$defs", "not"}.union(*module.OF_TYPE.values()))
+odd_schemas = st.recursive(
+    json_values,
+    lambda inner: st.dictionaries(st.sampled_from([*keywords, "a"]), inner | st.lists(inner, max_size=2), max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(quick, max_examples=500)
+@given(odd_schemas)
+def test_whatever_a_client_sends_is_a_pattern_or_a_sentence(schema):
+    try:
+        assert isinstance(json_schema(schema), str)
+    except ValueError as error:
+        assert str(error)  # noqa: PT017
+
+
 def test_references_that_double_without_end_are_stopped():
     defs = {"a0": {"type": "null"}}
     for i in range(1, 60):
