@@ -174,7 +174,8 @@ def test_a_draft_like_the_target_is_accepted_whole():
         )
         assert [len(tokens) for tokens, _, _ in rounds] == [5, 5, 5]
         assert [(drafted, accepted) for _, drafted, accepted in rounds] == [(4, 4)] * 3
-    assert isinstance(rounds[0], Round)
+    (text,) = complete(target, [[1, 2]], 15, GREEDY)
+    assert list(speculate(target, target, [1, 2], 15, GREEDY, stop=text[:1])) == [Round(text[:1], 4, 4)]
 
 
 def test_rounding_leaves_nothing_to_draw_from():
