@@ -21,12 +21,13 @@ ANNOTATIONS = {
 }  # fmt: skip
 
 
-def json_schema(schema: Mapping[str, Any] | bool) -> str:
-    """A pattern for JSON texts that the schema accepts: properties in its order, no white space but after , and :.
+def json_schema(schema: Any) -> str:
+    """A pattern for JSON texts that a schema accepts: properties in its order, no white space but after , and :.
 
-    Supported are `type` with properties, required, additionalProperties (none but the listed are ever written), items,
-    minItems, maxItems, pattern (as ECMA-262 has it, with ASCII's \\d, \\w and \\s), minLength, maxLength, and bounds of
-    integers; enum, const, anyOf, oneOf of alternatives that exclude each other, and $ref within the schema.
+    schema: as `json.loads` gives it. Supported are `type` with properties, required, additionalProperties (none but the
+    listed are ever written), items, minItems, maxItems, pattern (as ECMA-262 has it, with ASCII's \\d, \\w and \\s),
+    minLength, maxLength, and bounds of integers; enum, const, anyOf, oneOf of alternatives that exclude each other, and
+    $ref within the schema.
     Raises ValueError, with the place, for anything else and for a schema that no text can satisfy.
     Source: JSON Schema, draft 2020-12; RFC 8259.
     """

@@ -34,7 +34,7 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
     Each weight changes by at most half its scale; see course_lib.infer.rounding, also for the sources.
     """
     if type(model) is not GPT or model.config.n_experts:
-        kind = "a GPT with experts" if isinstance(model, GPT) else f"a {type(model).__name__}"
+        kind = "a GPT with experts" if type(model) is GPT else f"a {type(model).__name__}"
         raise ValueError(f"{kind} cannot be quantized; pass a GPT without experts")
     if bits not in (4, 8):
         raise ValueError(f"bits={bits} is not supported; use 8 or 4")

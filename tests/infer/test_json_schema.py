@@ -336,11 +336,11 @@ def test_whatever_a_client_sends_is_a_pattern_or_a_sentence(schema):
 
 def test_references_that_double_without_end_are_stopped():
     defs = {"a0": {"type": "null"}}
-    for i in range(1, 60):
+    for i in range(1, 25):
         twice = {"$ref": f"#/$defs/a{i - 1}"}
         defs[f"a{i}"] = {"type": "object", "properties": {"x": twice, "y": twice}, "required": ["x", "y"]}
     with pytest.raises(ValueError, match=f"needs a pattern of over {module.LONGEST} characters"):
-        json_schema({"$ref": "#/$defs/a59", "$defs": defs})
+        json_schema({"$ref": "#/$defs/a24", "$defs": defs})
     deep = {"type": "null"}
     for _ in range(2000):
         deep = {"type": "array", "items": deep, "minItems": 1, "maxItems": 1}

@@ -247,8 +247,11 @@ def test_what_is_refused_leaves_the_model_as_it_was(change, options, sentence):
 
 
 def test_other_models_are_refused():
-    with pytest.raises(ValueError, match="a Linear cannot be quantized; pass a GPT without experts"):
-        quantize(nn.Linear(2, 2))
+    class Wider(GPT):
+        pass
+
+    with pytest.raises(ValueError, match="a Wider cannot be quantized; pass a GPT without experts"):
+        quantize(Wider(GPTConfig(**SMALL)))
     with pytest.raises(ValueError, match="a GPT with experts cannot be quantized"):
         quantize(made(**SMALL | LLAMA | {"n_experts": 4}))
 
