@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from course_lib.infer.rounding import Rounded, pack, restored, unpack
 
-FEW_ROWS = 32  # with more at once, as when a prompt is read, whole numbers in bfloat16 are multiplied faster
+FEW_ROWS = 32  # with more at once, as when a prompt is read, whole numbers in bfloat16 are multiplied faster,
+FAST_BFLOAT16 = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # but not by all
 KERNEL_GROUPS = (32, 64, 128, 256)  # those for which torch has a kernel for 4 bits
 
 
@@ -37,7 +38,7 @@ class Int8Linear(nn.Module):
         if x.device.type != "cpu" or x.shape[-1] % 16 or x.requires_grad:
             return _as_floats(x, self.rounded(), self.bias)
         rows = _rows(x)
-        if len(rows) > FEW_ROWS and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if len(rows) > FEW_ROWS and FAST_BFLOAT16:
             y = F.linear(rows, self.codes.to(torch.bfloat16)).float() * self.scale[:, 0]
         else:
             y = torch._weight_int8pack_mm(rows, self.codes, self.scale[:, 0])
