@@ -85,8 +85,8 @@ class Constraint:
 def regular(pattern: str, tokens: Sequence[bytes], end: Collection[int]) -> Constraint:
     """The texts that `re.fullmatch(pattern, text)` accepts, written in tokens and closed by one of `end`.
 
-    tokens: the bytes of every token, from course_lib.data.token_bytes. end: ids of those that end a text. Every way to cut a
-    matching text into tokens is allowed. Raises ValueError for a pattern that is not supported (see
+    tokens: the bytes of every token, from course_lib.data.token_bytes. end: ids of those that end a text. Every way to
+    cut a matching text into tokens is allowed. Raises ValueError for a pattern that is not supported (see
     course_lib.infer.regex.parse), one that no text matches, or no end token.
     """
     strange = [i for i in end if not 0 <= i < len(tokens)]
