@@ -31,4 +31,4 @@ test:
 	@$(SETUP) book lab vision serve test && $(COURSE) data fetch && .venv/bin/python -m pytest
 
 bench:
-	@$(SETUP) vision peers && for name in tokenizer forward pretrain_step moe_step vlm_step; do .venv/bin/python benchmarks/$$name.py || exit 1; done
+	@$(SETUP) vision peers && for name in tokenizer forward pretrain_step moe_step vlm_step lora_step generation quantized; do .venv/bin/python benchmarks/$$name.py || exit 1; done

@@ -60,7 +60,16 @@ def test_no_comparison():
 
 @pytest.mark.parametrize(
     ("name", "comparisons"),
-    [("tokenizer", 3), ("forward", 8), ("pretrain_step", 2), ("moe_step", 2), ("vlm_step", 2)],
+    [
+        ("tokenizer", 3),
+        ("forward", 8),
+        ("pretrain_step", 2),
+        ("moe_step", 2),
+        ("vlm_step", 2),
+        ("lora_step", 4),
+        ("generation", 3),
+        ("quantized", 1),
+    ],
 )
 def test_a_benchmark_runs_and_finds_equal_work(name, comparisons, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", [name, "--tiny", "--rounds", "2", "--json", str(tmp_path / "times.json")])
