@@ -164,11 +164,11 @@ def test_a_model_that_is_not_there_and_one_without_a_template(folder, endless, c
 
 def test_control_c_ends_the_text_with_its_line(endless):
     process = started("generate", endless, "--prompt", "hi")
-    shown = process.stdout.read(200)
+    shown = process.stdout.read(1)
     process.send_signal(signal.SIGINT)
     rest, said = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert len(shown) == 200, "it is shown while it is written"
+    assert len(shown + rest) < io.DEFAULT_BUFFER_SIZE, "it is shown while it is written"
     assert rest.endswith("\n")
     assert said == ""
 
