@@ -49,6 +49,7 @@ GROUPED[torch.ops.aten.addmm_] = _in_place
 
 def contestants(size: dict[str, int], style: str) -> dict[str, Contestant]:
     """Peft's LoRA, ours with the same pairs, and all weights trained."""
+    hf.logging.set_verbosity_error()  # also in a process of its own
     full = GPT(GPTConfig(**size, **STYLES[style]))
     with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as small:
         to_hf(full, whole)
