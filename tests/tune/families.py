@@ -41,7 +41,9 @@ def models():
         "vit": (ViT(PICTURES), (pictures,)),
         "clip": (CLIP(CLIPConfig(PICTURES, GPTConfig(11, **small))), (pictures, text)),
         "vlm": (
-            VLM(VLMConfig(vision=PICTURES, decoder=GPTConfig(11, **small), image_token=10, features="patches", layer=-1)),
+            VLM(
+                VLMConfig(vision=PICTURES, decoder=GPTConfig(11, **small), image_token=10, features="patches", layer=-1)
+            ),
             (seeing, pictures),
         ),
     }
