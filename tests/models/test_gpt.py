@@ -187,7 +187,7 @@ def test_sentences():
 
 
 def test_sizes_and_shapes_that_cannot_be_are_refused_in_a_sentence():
-    with pytest.raises(ValueError, match="norm_eps=-1.0 must be a number above 0"):
+    with pytest.raises(ValueError, match=r"norm_eps=-1\.0 must be a number above 0"):
         GPTConfig(7, norm_eps=-1.0)
     with pytest.raises(ValueError, match="d_shared=-4 must be a whole number, at least 0"):
         GPTConfig(7, n_experts=2, activation="swiglu", bias=False, d_shared=-4)
