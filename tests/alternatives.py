@@ -214,3 +214,62 @@ class MultiHeadAttentionByHand(torch.nn.Module):
                 scores = scores + torch.zeros_like(scores).masked_fill(~mask, -math.inf)
             mixed.append(scores.softmax(-1) @ v)
         return self.output(torch.cat(mixed, -1))
+
+
+# ch03_pretraining
+
+
+@alternative("merge_pair")
+def merge_pair_by_steps(ids, pair, new):
+    merged, i = [], 0
+    while i < len(ids):
+        if i + 1 < len(ids) and (ids[i], ids[i + 1]) == tuple(pair):
+            merged.append(new)
+            i += 2
+        else:
+            merged.append(ids[i])
+            i += 1
+    return merged
+
+
+@alternative("learn_merges")
+def learn_merges_with_tuples(words, n_merges):
+    words = [(tuple(ids), times) for ids, times in words]
+    merges = []
+    while len(merges) < n_merges:
+        seen = {}
+        for ids, times in words:
+            for i in range(len(ids) - 1):
+                seen[ids[i : i + 2]] = seen.get(ids[i : i + 2], 0) + times
+        most = max(seen.values())
+        pair = sorted(pair for pair, times in seen.items() if times == most)[0]
+        words = [(tuple(merge_pair_by_steps(ids, pair, 256 + len(merges))), times) for ids, times in words]
+        merges.append(pair)
+    return merges
+
+
+@alternative("next_token_loss")
+def next_token_loss_ready_made(logits, tokens):
+    return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+
+
+@alternative("next_token_loss")
+def next_token_loss_by_rows(logits, tokens):
+    logits = logits - logits.amax(-1, keepdim=True)
+    log_p = logits - logits.exp().sum(-1, keepdim=True).log()
+    found = [log_p[b, t, tokens[b, t + 1]] for b in range(len(tokens)) for t in range(tokens.shape[1] - 1)]
+    return -sum(found) / len(found)
+
+
+@alternative("bits_per_byte")
+def bits_per_byte_by_logarithms(nats, n_bytes):
+    return float(torch.sum(nats * math.log2(math.e)) / torch.sum(n_bytes))
+
+
+@alternative("bigram_surprise")
+def bigram_surprise_by_loops(train, test, vocab_size):
+    counts = torch.ones(vocab_size, vocab_size)
+    for a, b in zip(train[:-1].tolist(), train[1:].tolist(), strict=True):
+        counts[a, b] += 1
+    log_p = counts.log() - counts.sum(1, keepdim=True).log()
+    return torch.stack([-log_p[a, b] for a, b in zip(test[:-1].tolist(), test[1:].tolist(), strict=True)])

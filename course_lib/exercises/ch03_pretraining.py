@@ -1,0 +1,350 @@
+"""Exercises of the lab `ch03_pretraining`."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
+
+
+def merge_pair(ids, pair, new):
+    merged = []
+    for token in ids:
+        merged.append(token)
+        if merged[-2:] == list(pair):  # a token that was just made is not one of the pair, so nothing overlaps
+            merged[-2:] = [new]
+    return merged
+
+
+class _WrongMerge:
+    def only_first(ids, pair, new):
+        """This replaces the first place only; the pair may stand in several, and all of them change."""
+        for i in range(len(ids) - 1):
+            if ids[i : i + 2] == list(pair):
+                return [*ids[:i], new, *ids[i + 2 :]]
+        return list(ids)
+
+    def overlapping(ids, pair, new):
+        """In a row such as 7 7 7 the middle token is used twice here. From left to right: the first two become one
+        token, the third stays."""
+        places = [i for i in range(len(ids) - 1) if ids[i : i + 2] == list(pair)]
+        kept = [new if i in places else token for i, token in enumerate(ids)]
+        return [token for i, token in enumerate(kept) if i in places or i - 1 not in places]
+
+    def keeps_second(ids, pair, new):
+        """The new token is there, but the second one of the pair stayed behind it: two tokens become one."""
+        return [new if ids[i : i + 2] == list(pair) else token for i, token in enumerate(ids)]
+
+
+def _merge_cases(rng):
+    ids = torch.randint(3, (20,), generator=rng).tolist()
+    return [
+        Case("the pair in two places", ([5, 1, 2, 7, 1, 2, 2, 1], [1, 2], 9)),
+        Case("a row of the same token", ([7, 7, 7, 3, 7, 7, 7, 7], [7, 7], 256)),
+        Case("the pair at both ends, also reversed", ([4, 6, 1, 6, 4, 6], [4, 6], 300)),
+        Case("20 random tokens", (ids, [0, 1], 5)),
+    ]
+
+
+def learn_merges(words, n_merges):
+    words, merges = [(list(ids), times) for ids, times in words], []
+    for new in range(256, 256 + n_merges):
+        counts = Counter()
+        for ids, times in words:
+            for pair in itertools.pairwise(ids):
+                counts[pair] += times
+        best = min(counts, key=lambda pair: (-counts[pair], pair))  # of several alike, the smallest
+        merges.append(list(best))
+        words = [(merge_pair(ids, best, new), times) for ids, times in words]
+    return merges
+
+
+def _learn(weight=lambda times: times, order=lambda n, pair: (-n, pair), apply=True):
+    """learn_merges with one part exchanged."""
+
+    def learn(words, n_merges):
+        words, merges = [(list(ids), times) for ids, times in words], []
+        for new in range(256, 256 + n_merges):
+            counts = Counter()
+            for ids, times in words:
+                for pair in itertools.pairwise(ids):
+                    counts[pair] += weight(times)
+            left = [pair for pair in counts if list(pair) not in merges]
+            best = min(left, key=lambda pair: order(counts[pair], pair))
+            merges.append(list(best))
+            words = [(merge_pair(ids, best, new) if apply else ids, times) for ids, times in words]
+        return merges
+
+    return learn
+
+
+LEARN_MISTAKES = (
+    Mistake(
+        _learn(weight=lambda times: 1),
+        "Every word counts once here, but a word that stands in the text a thousand times should count a thousand "
+        "times: add `times`, not 1.",
+    ),
+    Mistake(
+        _learn(order=lambda n, pair: -n),
+        "Nearly: of several pairs that are equally frequent this takes the one that was seen first; take the smallest, "
+        "so that the answer does not depend on the order of the words.",
+    ),
+    Mistake(
+        _learn(apply=False),
+        "The words never change: after each choice, merge the pair in every word, so that the new token can take part "
+        "in the next pair.",
+    ),
+)
+
+
+def _learn_cases(rng):
+    def counted(text):
+        return [[list(word.encode()), times] for word, times in Counter(text.split()).items()]
+
+    letters = torch.randint(97, 100, (60,), generator=rng).tolist()
+    times = torch.randint(1, 9, (12,), generator=rng).tolist()
+    random = [[letters[5 * i : 5 * i + 5], n] for i, n in enumerate(times)]
+    return [
+        Case("low lower lowest new newest", ([[list(w.encode()), 3] for w in ("low", "lower", "lowest", "new")], 3)),
+        Case("rare long words, one frequent short word", (counted("zq " * 9 + "ababab abab abba"), 4)),
+        Case("all pairs equally frequent", ([[[100, 99], 2], [[98, 97], 2], [[97, 98], 2]], 3)),
+        Case("banana", ([[list(b"banana"), 5], [list(b"bandana"), 2], [list(b"ananas"), 1]], 3)),
+        Case("random words", (random, 6)),
+    ]
+
+
+def next_token_loss(logits, tokens):
+    predictions, targets = logits[:, :-1], tokens[:, 1:]
+    right = predictions.gather(-1, targets[..., None])[..., 0]
+    return (predictions.logsumexp(dim=-1) - right).mean()
+
+
+def _loss(logits, targets):
+    return (logits.logsumexp(-1) - logits.gather(-1, targets[..., None])[..., 0]).mean()
+
+
+class _WrongLoss:
+    def no_shift(logits, tokens):
+        """Here each place is scored on the token that stands there, which the model has just read. The logits at place
+        t are about token t + 1: `logits[:, :-1]` belong to `tokens[:, 1:]`."""
+        return _loss(logits, tokens)
+
+    def shifted_back(logits, tokens):
+        """The shift goes the wrong way: this scores the logits at place t on token t - 1, but they are about t + 1."""
+        return _loss(logits[:, 1:], tokens[:, :-1])
+
+    def sum(logits, tokens):
+        """This is the sum over all predictions; the mean is wanted."""
+        return next_token_loss(logits, tokens) * tokens[:, 1:].numel()
+
+    def bits(logits, tokens):
+        """This is in bits: use the natural logarithm, nats come first."""
+        return next_token_loss(logits, tokens) / math.log(2)
+
+    def by_length(logits, tokens):
+        """Nearly: the sum is divided by all tokens, but the first token of a row is never predicted, so there are fewer
+        predictions than tokens."""
+        return next_token_loss(logits, tokens) * tokens[:, 1:].numel() / tokens.numel()
+
+    def overflow(logits, tokens):
+        """Right idea, but it overflows: exp(1000) is infinite. Use `logsumexp`, or subtract the largest logit first."""
+        p = logits[:, :-1].exp() / logits[:, :-1].exp().sum(-1, keepdim=True)
+        return -p.gather(-1, tokens[:, 1:, None]).log().mean()
+
+
+def _loss_cases(rng):
+    def case(name, batch, length, vocab, shift=0.0, **tolerance):
+        logits = torch.randn(batch, length, vocab, generator=rng) * 2 + shift
+        return Case(name, (logits, torch.randint(vocab, (batch, length), generator=rng)), **tolerance)
+
+    return [
+        case("one row of 5 tokens", 1, 5, 7),
+        case("a batch of 3", 3, 6, 11),
+        case("two tokens, so one prediction", 2, 2, 4),
+        # float32 rounds numbers near 1000 to 6e-5, and the loss is a difference of two of them.
+        case("logits near 1000: no overflow", 2, 4, 6, shift=1000.0, rtol=2e-4, atol=2e-4),
+    ]
+
+
+def bits_per_byte(nats, n_bytes):
+    return (nats.sum() / n_bytes.sum() / math.log(2)).item()
+
+
+class _WrongBits:
+    def nats(nats, n_bytes):
+        """This is in nats per byte: divide by ln 2, since one bit is 0.69 nats."""
+        return (nats.sum() / n_bytes.sum()).item()
+
+    def per_token(nats, n_bytes):
+        """These are bits per token. A tokenizer with long tokens would look bad for no reason: divide the sum by the
+        bytes of the text."""
+        return (nats.mean() / math.log(2)).item()
+
+    def mean_of_ratios(nats, n_bytes):
+        """This averages the ratio of each token, so short tokens count too much, and one without bytes makes it
+        infinite. Divide the sum of all surprise by the sum of all bytes."""
+        return (nats / n_bytes / math.log(2)).mean().item()
+
+    def leaves_out_empty(nats, n_bytes):
+        """Nearly: tokens that stand for no byte are left out. Their surprise is paid too, so it belongs into the
+        sum."""
+        return (nats[n_bytes > 0].sum() / n_bytes.sum() / math.log(2)).item()
+
+
+def _bits_cases(rng):
+    n = torch.randint(1, 8, (50,), generator=rng)
+    return [
+        Case("3 tokens", (torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1, 2, 4]))),
+        Case("an end token of no bytes", (torch.tensor([2.0, 0.5, 4.0]), torch.tensor([3, 0, 1]))),
+        Case("50 tokens", (torch.rand(50, generator=rng) * 6, n)),
+    ]
+
+
+def bigram_surprise(train, test, vocab_size):
+    pairs = torch.bincount(train[:-1] * vocab_size + train[1:], minlength=vocab_size**2)
+    counts = pairs.reshape(vocab_size, vocab_size) + 1.0  # one of each pair for free
+    p = counts / counts.sum(dim=1, keepdim=True)
+    return -p[test[:-1], test[1:]].log()
+
+
+def _bigram(free=1.0, axis=1, total=None):
+    """bigram_surprise with one part exchanged."""
+
+    def surprise(train, test, vocab_size):
+        counts = torch.bincount(train[:-1] * vocab_size + train[1:], minlength=vocab_size**2).float()
+        counts = counts.reshape(vocab_size, vocab_size) + free
+        p = counts / (counts.sum(axis, keepdim=True) if total is None else total(counts, vocab_size))
+        return -p[test[:-1], test[1:]].log()
+
+    return surprise
+
+
+BIGRAM_MISTAKES = (
+    Mistake(
+        _bigram(free=0.0),
+        "A pair that training never saw gets probability 0, and its surprise is infinite (or, where even the first "
+        "token is new, not a number): add 1 to the count of every pair.",
+    ),
+    Mistake(
+        _bigram(axis=0),
+        "This divides by how often the *second* token was seen. The question is what follows the first one: each row, "
+        "one row a first token, sums to 1.",
+    ),
+    Mistake(
+        _bigram(total=lambda counts, vocab_size: counts.sum()),
+        "This is the probability of the pair among all pairs. The first token is already known: divide by the count of "
+        "the pairs that begin with it.",
+    ),
+    Mistake(
+        _bigram(total=lambda counts, vocab_size: counts.sum(1, keepdim=True) - vocab_size),
+        "The free counts are missing below the line: with 1 more for each of the vocab_size followers, the total grows "
+        "by vocab_size, or the probabilities sum to more than 1.",
+    ),
+)
+
+
+def _bigram_cases(rng):
+    train, test = (torch.randint(4, (n,), generator=rng) for n in (30, 12))
+    sticky = torch.tensor([0, 0, 0, 1, 1, 2, 0, 0, 1, 2, 2, 2, 0, 1])
+    return [
+        Case("abracadabra", (torch.tensor([0, 1, 2, 0, 3, 0, 4, 0, 1, 2, 0]), torch.tensor([0, 1, 2, 0, 3]), 5)),
+        Case("3 tokens, uneven", (sticky, torch.tensor([2, 0, 0, 1, 2, 1]), 3)),
+        Case("random text, 4 tokens", (train, test, 4)),
+        Case("a first token that was never seen", (torch.tensor([0, 1, 0, 2, 1, 0]), torch.tensor([3, 0, 1, 3]), 5)),
+    ]
+
+
+def _told(namespace):
+    wrong = [solution for name, solution in vars(namespace).items() if not name.startswith("__")]
+    return tuple(Mistake(solution, " ".join(solution.__doc__.split())) for solution in wrong)
+
+
+EXERCISES = [
+    Exercise(
+        id="merge_pair",
+        title="Merge one pair",
+        points=2,
+        minutes=8,
+        difficulty=1,
+        hints=(
+            "Walk through the list from the left. Where this token and the next are the pair, write `new`, skip both.",
+            "`while i < len(ids):` if `ids[i : i + 2] == list(pair)` append `new`, i += 2; otherwise `ids[i]`, i += 1.",
+        ),
+        reference=merge_pair,
+        cases=_merge_cases,
+        mistakes=_told(_WrongMerge),
+        see="Chapter 3, Cutting text into tokens",
+    ),
+    Exercise(
+        id="learn_merges",
+        title="Learn a vocabulary",
+        points=3,
+        minutes=15,
+        difficulty=2,
+        hints=(
+            "Repeat: count all pairs of neighbours, each as often as its word occurs; choose one; merge it everywhere.",
+            "With `counts` a Counter: `best = min(counts, key=lambda pair: (-counts[pair], pair))`, then "
+            "`words = [(merge_pair(ids, best, new), times) for ids, times in words]`.",
+        ),
+        reference=learn_merges,
+        cases=_learn_cases,
+        mistakes=LEARN_MISTAKES,
+        needs=("merge_pair",),
+        see="Chapter 3, Cutting text into tokens",
+    ),
+    Exercise(
+        id="next_token_loss",
+        title="The loss of pre-training",
+        points=3,
+        minutes=12,
+        difficulty=2,
+        hints=(
+            "Which logits are about which token? Drop the last logits and the first token, and they face each other. "
+            "The logarithm of a softmax is the logit minus `logsumexp` of all logits.",
+            "`right = logits[:, :-1].gather(-1, tokens[:, 1:, None])[..., 0]`, then the mean of "
+            "`logits[:, :-1].logsumexp(-1) - right`.",
+        ),
+        reference=next_token_loss,
+        cases=_loss_cases,
+        drive=call_and_differentiate,
+        mistakes=_told(_WrongLoss),
+        avoid=("cross_entropy", "nll_loss", "CrossEntropyLoss"),
+        see="Chapter 3, The text is the teacher",
+    ),
+    Exercise(
+        id="bits_per_byte",
+        title="Bits per byte",
+        points=1,
+        minutes=5,
+        difficulty=1,
+        hints=(
+            "How many bits is all the surprise together? And how many bytes did it pay for?",
+            "`nats.sum() / math.log(2)` bits for `n_bytes.sum()` bytes; `.item()` makes a float.",
+        ),
+        reference=bits_per_byte,
+        cases=_bits_cases,
+        mistakes=_told(_WrongBits),
+        see="Chapter 3, A unit that everybody can use",
+    ),
+    Exercise(
+        id="bigram_surprise",
+        title="A language model made by counting",
+        points=3,
+        minutes=15,
+        difficulty=2,
+        hints=(
+            "Make a table, `counts[a, b]`: how often did b come right after a in `train`? Add 1 everywhere. Each row, "
+            "divided by its sum, says what follows a.",
+            "`torch.bincount(train[:-1] * vocab_size + train[1:], minlength=vocab_size**2)` counts all pairs at once; "
+            "reshape it to (vocab_size, vocab_size).",
+        ),
+        reference=bigram_surprise,
+        cases=_bigram_cases,
+        mistakes=BIGRAM_MISTAKES,
+        see="Chapter 3, A unit that everybody can use",
+    ),
+]
