@@ -3,6 +3,7 @@
 `ALTERNATIVES[id]` lists at least one for every exercise of the course.
 """
 
+import itertools
 import math
 
 import torch
@@ -273,3 +274,109 @@ def bigram_surprise_by_loops(train, test, vocab_size):
         counts[a, b] += 1
     log_p = counts.log() - counts.sum(1, keepdim=True).log()
     return torch.stack([-log_p[a, b] for a, b in zip(test[:-1].tolist(), test[1:].tolist(), strict=True)])
+
+
+# ch02_families
+
+
+@alternative("make_mask")
+def make_mask_by_comparison(kind, n, prefix=0):
+    place = torch.arange(n)
+    ends = {"encoder": n, "decoder": 0, "prefix": prefix}
+    return (place[None, :] <= place[:, None]) | (place[None, :] < ends[kind])
+
+
+@alternative("make_mask")
+def make_mask_by_loops(kind, n, prefix=0):
+    rows = [
+        [kind == "encoder" or key <= query or (kind == "prefix" and key < prefix) for key in range(n)]
+        for query in range(n)
+    ]
+    return torch.tensor(rows)
+
+
+@alternative("span_corrupt")
+def span_corrupt_by_runs(ids, missing, sentinels):
+    source, target, marks = [], [], iter(sentinels)
+    for gone, run in itertools.groupby(zip(missing, ids, strict=True), key=lambda pair: pair[0]):
+        tokens = [token for _, token in run]
+        if gone:
+            mark = next(marks)
+            source.append(mark)
+            target.extend([mark, *tokens])
+        else:
+            source.extend(tokens)
+    target.append(next(marks))
+    return source, target
+
+
+@alternative("gap_ceiling")
+def gap_ceiling_by_counting(n_symbols, half, ahead):
+    visible = half + min((ahead + 1) // 2, half)
+    blind = 2 * half - visible
+    return visible / (2 * half) + blind / (2 * half * n_symbols)
+
+
+@alternative("log_likelihood")
+def log_likelihood_by_cross_entropy(logits, ids):
+    return -torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids, reduction="none").sum(1)
+
+
+@alternative("log_likelihood")
+def log_likelihood_by_loops(logits, ids):
+    logs = torch.log_softmax(logits, dim=2)
+    return torch.stack([sum(logs[b, t, ids[b, t]] for t in range(ids.shape[1])) for b in range(len(ids))])
+
+
+@alternative("tokens_computed")
+def tokens_computed_in_closed_form(how, prompt, new):
+    return {
+        "decoder": new * prompt + new * (new - 1) // 2,
+        "decoder, cached": prompt + new - 1,
+        "encoder": new * prompt + new * new,
+        "encoder-decoder": prompt + new,
+    }[how]
+
+
+# ch02_layers
+
+
+@alternative("rank_residual")
+def rank_residual_by_projection(x):
+    n = x.shape[0]
+    keep = torch.eye(n, dtype=x.dtype) - torch.full((n, n), 1 / n, dtype=x.dtype)
+    return ((keep @ x) ** 2).sum().sqrt() / (x**2).sum().sqrt()
+
+
+@alternative("layer_norm")
+def layer_norm_ready_made(x, gain, bias, eps=1e-5):
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], gain, bias, eps)
+
+
+@alternative("layer_norm")
+def layer_norm_by_moments(x, gain, bias, eps=1e-5):
+    variance, mean = torch.var_mean(x, dim=-1, correction=0, keepdim=True)
+    return (x - mean) * torch.rsqrt(variance + eps) * gain + bias
+
+
+@alternative("layer_parameters")
+def layer_parameters_by_building(d_model, d_ff):
+    def count(*parts):
+        return sum(p.numel() for part in parts for p in part.parameters())
+
+    return {
+        "attention": count(*(nn.Linear(d_model, d_model) for _ in range(4))),
+        "feed_forward": count(nn.Linear(d_model, d_ff), nn.Linear(d_ff, d_model)),
+        "norms": count(nn.LayerNorm(d_model), nn.LayerNorm(d_model)),
+    }
+
+
+@alternative("memories")
+def memories_by_einsum(x, keys, bias, values):
+    return torch.einsum("tm,md->tmd", (torch.einsum("td,md->tm", x, keys) + bias).clamp(min=0), values)
+
+
+@alternative("memories")
+def memories_one_by_one(x, keys, bias, values):
+    parts = [torch.outer(torch.relu(x @ k + b), v) for k, b, v in zip(keys, bias, values, strict=True)]
+    return torch.stack(parts, dim=1)
