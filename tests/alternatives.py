@@ -5,6 +5,7 @@
 
 import itertools
 import math
+import statistics
 
 import torch
 from torch import nn
@@ -380,3 +381,43 @@ def memories_by_einsum(x, keys, bias, values):
 def memories_one_by_one(x, keys, bias, values):
     parts = [torch.outer(torch.relu(x @ k + b), v) for k, b, v in zip(keys, bias, values, strict=True)]
     return torch.stack(parts, dim=1)
+
+
+# ch03_emergence
+
+
+@alternative("exact_match")
+def exact_match_by_rows(right):
+    return sum(bool(row.sum() == len(row)) for row in right) / len(right)
+
+
+@alternative("token_accuracy_needed")
+def token_accuracy_needed_by_logarithms(exact, length):
+    return math.exp(math.log(exact) / length)
+
+
+@alternative("extrapolate")
+def extrapolate_by_linear_regression(sizes, values, size):
+    slope, height = statistics.linear_regression(sizes.tolist(), values.tolist())
+    return slope * size + height
+
+
+@alternative("prefix_matching_score")
+def prefix_matching_score_by_loops(weights, period):
+    n = weights.shape[-1]
+    return torch.stack([sum(head[t, t - period + 1] for t in range(period, n)) / (n - period) for head in weights])
+
+
+@alternative("prefix_matching_score")
+def prefix_matching_score_by_diagonal(weights, period):
+    return weights.diagonal(offset=1 - period, dim1=-2, dim2=-1)[..., 1:].mean(-1)
+
+
+@alternative("transition")
+def transition_by_loops(steps, values, low, high):
+    found = [None, None]
+    for step, value in zip(steps, values, strict=True):
+        for i, level in enumerate((low, high)):
+            if found[i] is None and value > level:
+                found[i] = step
+    return found
