@@ -66,7 +66,7 @@ def _read_prompt(prompt: str) -> str:
     if prompt != "-":
         return prompt
     try:
-        return sys.stdin.read()
+        return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")  # which `echo` and files end with
     except UnicodeDecodeError as error:
         raise TextError(f"what comes in is not UTF-8 ({error.reason} at byte {error.start})") from None
 

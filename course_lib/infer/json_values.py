@@ -79,7 +79,8 @@ def integer(schema: Mapping[str, Any], place: str) -> str:
     high: int | None = None
     for name in OF_TYPE["integer"] & schema.keys():
         bound = schema[name]
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+        infinite = isinstance(bound, float) and not math.isfinite(bound)
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or infinite:
             raise ValueError(f"{place}/{name} must be a number, not {json.dumps(bound, default=repr)}")
         if "inimum" in name:
             least = math.floor(bound) + 1 if name == "exclusiveMinimum" else math.ceil(bound)

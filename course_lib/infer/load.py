@@ -35,14 +35,19 @@ def load(name: str | Path, bits: int | None = None) -> TextModel:
 
 def _find(name: str | Path) -> TextModel:
     folder = Path(name)
+    if not str(name):
+        raise TextError(f"name a model: a folder, or one of: {', '.join(PUBLISHED)}")
     if published := PUBLISHED.get(str(name)):
         return published(str(name))
     if folder.is_dir():
-        return _open(folder)
+        try:
+            return _open(folder)
+        except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+            raise TextError(f"{folder}: a file of it says what cannot be ({error!r}); copy it again") from None
     names = ", ".join(PUBLISHED)
     if folder.exists():
         raise TextError(f"{name} is a file; pass the folder that holds config.json and model.safetensors")
-    if "minilm" in str(name):
+    if str(name) in ("minilm", "minilm-l6-v2"):
         raise TextError(f"{name} is a BERT, which reads texts and writes none; pass a folder, or one of: {names}")
     if str(name) in registry():
         raise TextError(f"{name} is no model that writes text; pass a folder, or one of: {names}")

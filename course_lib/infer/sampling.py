@@ -27,7 +27,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if not (self.temperature >= 0 and math.isfinite(self.temperature)):
             raise ValueError(f"temperature={self.temperature} must be a number from 0 on; 0 takes the likeliest token")
-        if self.top_k is not None and (self.top_k != int(self.top_k) or self.top_k < 1):
+        if self.top_k is not None and not (1 <= self.top_k < math.inf and self.top_k == int(self.top_k)):
             raise ValueError(f"top_k={self.top_k} must be a whole number from 1 on, or None to keep all tokens")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p={self.top_p} must be more than 0 and at most 1")
@@ -43,7 +43,7 @@ def probabilities(logits: Float[Tensor, "*batch vocab"], sampling: Sampling) -> 
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if sampling.temperature == 0:
         return torch.zeros_like(logits).scatter_(-1, logits.argmax(dim=-1, keepdim=True), 1.0)
-    logits = logits / sampling.temperature
+    logits = (logits - logits.amax(dim=-1, keepdim=True)) / sampling.temperature  # so that nothing grows without bound
     if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
         least = logits.topk(int(sampling.top_k), dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -math.inf)
@@ -66,4 +66,5 @@ def sample(
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
     shares = probabilities(logits, sampling)
-    return torch.multinomial(shares.flatten(0, -2), 1, generator=generator).view(shares.shape[:-1])
+    rows = shares.reshape(-1, shares.shape[-1])
+    return torch.multinomial(rows, 1, generator=generator).view(shares.shape[:-1])

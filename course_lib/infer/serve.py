@@ -1,7 +1,8 @@
 """`course serve`: a model behind OpenAI's interface, for its own client and all others that speak it.
 
 The model lives in one thread. Every text that is being written takes one step of it, a token, and then goes to the end
-of the queue: all are served at the same pace, none waits for another to end, and what they share is the speed of one.
+of the queue: all are written at the same pace, none waits for another to end, and what they share is the speed of one.
+Reading a prompt is one step too: while a long one is read, the others wait.
 """
 
 from __future__ import annotations
@@ -155,6 +156,9 @@ async def _events(turns: _Turns, reply: Reply, answer: wire.Answer, with_usage: 
             yield _event(answer.last(_usage(reply)))
         yield "data: [DONE]\n\n"
     except Exception as error:  # the status was sent long ago, so the failure is said in the stream
+        if isinstance(error, TextError):
+            yield _event(wire.error(str(error)))
+            return
         message = error.detail if isinstance(error, HTTPException) else f"the server failed: {error}"
         yield _event(wire.error(message, "server_error"))
         if not isinstance(error, HTTPException):

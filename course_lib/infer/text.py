@@ -119,8 +119,8 @@ class TextModel:
 
         max_new_tokens: None for as many as the context has room for. stop: strings before which the text ends. seed:
         the same gives the same text, None another one each time.
-        Raises TextError, before the first token, for what `encode` refuses and an empty stop string; TooLong for a
-        prompt that fills the context.
+        Raises TextError, before the first token, for what `encode` refuses, an empty stop string, and stop strings
+        beside a constraint; later, for a constraint that proves too large. TooLong for a prompt that fills the context.
         """
         ids = self.encode(prompt, tools)
         room = self.context - len(ids)
@@ -129,6 +129,8 @@ class TextModel:
                 f"the prompt has {len(ids)} tokens, and the context of {self.name} is {self.context}, "
                 "which has to hold the answer too; shorten the prompt"
             )
+        if constraint is not None and stop:
+            raise TextError("a stop string could cut off what the text has to become; ask for one or the other")
         if max_new_tokens is not None and max_new_tokens < 1:
             raise TextError(f"max_new_tokens={max_new_tokens} must be at least 1")
         limit = room if max_new_tokens is None else min(room, max_new_tokens)
@@ -139,9 +141,12 @@ class TextModel:
             generator.manual_seed(seed)
 
         def steps() -> Any:
-            return generate(
-                self.model, [ids], limit, sampling, stop=self.end, constraint=constraint, generator=generator
-            )
+            try:
+                yield from generate(
+                    self.model, [ids], limit, sampling, stop=self.end, constraint=constraint, generator=generator
+                )
+            except ValueError as error:  # of a constraint, which is worked out as far as the text goes
+                raise TextError(str(error)) from None
 
         try:
             return Stream(steps, self.tokens, self.end, stop, len(ids))

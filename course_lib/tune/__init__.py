@@ -1,7 +1,12 @@
 """Changing trained models: by examples, by preferences, by rewards, and with few parameters.
 
-A method is a module that reads like its paper; import from it: `from course_lib.tune.lora import lora`.
-With all parameters, or those that a method below has left: sft (examples), reward and dpo (comparisons), ppo and grpo
-(rewards for what the model writes). With few: lora, prefix, adapters, bitfit; `folder` saves and loads that small part.
-All of them go through course_lib.train.train.
+A method is a module that reads like its paper; import from it. With all parameters, or those that a method below has
+left: sft (examples), reward and dpo (comparisons), ppo and grpo (rewards for what the model writes). With few: lora,
+prefix, adapters, bitfit; `folder` saves and loads that small part. All go through course_lib.train.train:
+
+    lora(model, rank=8, alpha=16)                                                  # or leave all parameters free
+    examples = pairs(prompts, replies, end)                                        # of ids; from course_lib.tune.texts
+    train(model, Loader(examples, 16), sft, TrainConfig(200, lr=1e-3))             # from course_lib.data.loader
+    replay = Replay(partial(grpo.collect, model, frozen_copy(model), prompts, judge, n=8, group=8, max_new_tokens=20))
+    train(model, replay, grpo.grpo, TrainConfig(100, lr=1e-4))                     # judge(texts) gives one number each
 """

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,8 @@ def save(model: nn.Module, folder: str | Path) -> None:
     """Write how the model was tuned and what was trained, so that `load` finds it; LoRA in the files that peft opens.
 
     Each file appears whole or not at all, the config last. Raises ModelError for a model that is not tuned, or merged,
-    and where there is no room.
+    and where there is no room. Where queries, keys and values are one matrix in transformers, as in GPT-2, so are their
+    pairs in peft's files: a LoRA on some of them computes the same when it comes back, as one pair of a higher rank.
     """
     noted = tuning(model)
     if noted is None:
@@ -56,15 +58,17 @@ def load(model: nn.Module, folder: str | Path) -> nn.Module:
     refuse_tuned(model)
     folder = Path(folder)
     config, tensors = _read(folder / CONFIG), read_tensors(folder / TENSORS)
-    if config.get("peft_type") is not None:
-        return from_peft(model, config, tensors)
-    method = METHODS.get(config.pop("method", ""))
-    if method is None:
-        raise ModelError(f"{folder / CONFIG} names no method of ours; we know lora, {', '.join(METHODS)}")
     try:
+        if config.get("peft_type") is not None:
+            return from_peft(model, config, tensors)
+        method = METHODS.get(str(config.pop("method", "")))
+        if method is None:
+            raise ModelError(f"{folder / CONFIG} names no method of ours; we know lora, {', '.join(METHODS)}")
         method(model, **config)
-    except TypeError as error:  # a setting that the method does not have
-        raise ModelError(f"a setting of {folder / CONFIG} cannot be used ({error})") from None
+    except ModelError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, re.error) as error:
+        raise ModelError(f"a setting of {folder / CONFIG} is missing or cannot be used ({error!r})") from None
     fill(trainable(model), tensors)
     return model
 

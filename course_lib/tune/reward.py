@@ -58,14 +58,20 @@ def save(model: RewardModel, folder: str | Path) -> None:
     """Write the folder of the body, as course_lib.models.save does, and the new layer beside it. Raises as that."""
     save_model(model.body, folder)
     partial = Path(folder) / f".{SCORE}.partial"
-    partial.write_bytes(safetensors.torch.save({"score.weight": model.score.weight.detach().contiguous()}))
-    os.replace(partial, Path(folder) / SCORE)
+    try:
+        partial.write_bytes(safetensors.torch.save({"score.weight": model.score.weight.detach().contiguous()}))
+        os.replace(partial, Path(folder) / SCORE)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ModelError(f"{Path(folder) / SCORE} cannot be written ({error}); name another folder") from None
 
 
 def load(folder: str | Path) -> RewardModel:
     """The reward model that `save` wrote, in eval mode. Raises ModelError where a file is missing or damaged."""
-    weight = read_tensors(Path(folder) / SCORE)["score.weight"]
+    weight = read_tensors(Path(folder) / SCORE).get("score.weight")
     model = RewardModel(from_pretrained(folder))
+    if weight is None or weight.shape != model.score.weight.shape:
+        raise ModelError(f"{Path(folder) / SCORE} holds no score.weight for this model; copy it again")
     model.load_state_dict({"score.weight": weight}, strict=False)
     return model.eval()
 

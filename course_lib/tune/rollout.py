@@ -80,6 +80,9 @@ def sample(
                     reply.append(token)
     finally:
         policy.train(was_training)
+    if policy.config.position == "learned":  # a judge has to read the last token too, so it needs a position
+        places = [policy.config.context - len(prompt) for prompt in prompts]
+        replies = [reply[: max(1, n)] for reply, n in zip(replies, places, strict=True)]
     return pairs(prompts, replies).all().to(device(policy))
 
 

@@ -87,11 +87,16 @@ def test_it_prints_what_the_model_writes(folder, capsys):
 
 def test_a_prompt_from_another_program(folder, capsys, monkeypatch):
     words = ("--temperature", 0, "--max-tokens", 9)
-    monkeypatch.setattr(sys, "stdin", io.StringIO("hi é\n"))
-    assert written(capsys, folder, "--prompt", "-", *words) == written(capsys, folder, "--prompt", "hi é\n", *words)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"hi \xff"), encoding="utf-8"))
+
+    def send(content):  # in whatever encoding the terminal has: what comes in is UTF-8
+        stream = io.TextIOWrapper(io.BytesIO(content), encoding="ascii", errors="surrogateescape")
+        monkeypatch.setattr(sys, "stdin", stream)
+
+    send("hi é\n".encode())
+    assert written(capsys, folder, "--prompt", "-", *words) == written(capsys, folder, "--prompt", "hi é", *words)
+    send(b"hi \xff")
     assert "what comes in is not UTF-8" in refused(capsys, "generate", folder, "--prompt", "-")
-    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    send(b"")
     assert "the prompt is empty" in refused(capsys, "generate", folder, "--prompt", "-")
 
 

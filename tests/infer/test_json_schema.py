@@ -346,3 +346,9 @@ def test_references_that_double_without_end_are_stopped():
         deep = {"type": "array", "items": deep, "minItems": 1, "maxItems": 1}
     with pytest.raises(ValueError, match=r"nested too deeply|over 200000 characters"):
         json_schema(deep)
+
+
+def test_bounds_larger_than_any_float():
+    pattern = json_schema({"type": "integer", "maximum": -(10**400)})
+    assert re.fullmatch(pattern, str(-(10**400) - 7))
+    assert not re.fullmatch(pattern, str(-(10**400) + 7))

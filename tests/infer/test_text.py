@@ -176,6 +176,20 @@ def test_a_seed_gives_the_same_text_and_none_another(model):
     assert len({text(seed) for seed in (1, 2, 3, None, None)}) == 5
 
 
+def test_a_constraint_that_cannot_be_kept_is_said_so(model):
+    with pytest.raises(TextError, match="could cut off what the text has to become"):
+        model.stream("hi", 5, constraint=model.regular("[a-z]{9}xyz"), stop=["e"])
+
+    class Large:
+        start = 0
+
+        def allowed(self, state):
+            raise ValueError("the pattern needs more than 50000 states")
+
+    with pytest.raises(TextError, match="more than 50000 states"):
+        list(model.stream("hi", 5, constraint=Large()))
+
+
 def test_a_stop_string_in_the_text_ends_it_before(model):
     whole, _ = read(model.stream("hi", 30, GREEDY))
     stop = whole[3:6]

@@ -12,6 +12,7 @@ from tiny import END, distribution, gpt, replies
 from torch.testing import assert_close
 
 from course_lib.data.loader import Loader
+from course_lib.models import GPT, GPTConfig
 from course_lib.train import TrainConfig, train
 from course_lib.tune import grpo, ppo
 from course_lib.tune.reward import RewardModel, comparisons, reward
@@ -431,3 +432,12 @@ def test_from_comparisons_to_a_policy():
     with torch.no_grad():
         found = policy(test)[:, -1].softmax(1).gather(1, test[:, :1]).mean().item()
     assert found > 0.8  # 1/8 for who guesses
+
+
+def test_a_judge_can_read_the_last_token_of_a_full_context():
+    torch.manual_seed(0)
+    policy = GPT(GPTConfig(9, context=16, d_model=8, n_layers=1, n_heads=2))
+    judge = RewardModel(GPT(policy.config))
+    texts = sample(policy, [list(range(9)), [1]], 30, torch.Generator().manual_seed(0))
+    assert texts.ids.shape == (2, 16)
+    assert judge(texts).shape == (2,)
