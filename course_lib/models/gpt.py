@@ -200,7 +200,7 @@ class GPT(nn.Module):
             if causal and cache.length:
                 mask, causal = cache.causal(mask, x.shape[1]), False
         options: dict[str, Any] = {"mask": mask, "causal": causal, "cache": cache}
-        between = {"keys": keys} if self.config.position in ("alibi", "t5") else {}
+        between = {"keys": keys} if keys is not None and self.config.position in ("alibi", "t5") else {}
         places: Any = None if self.position is None else self.position(x.shape[1], x.device, positions, **between)
         match self.config.position:
             case "sinusoidal":

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
 from course_lib.nn import causal_mask, padding_mask, prefix_mask, sinusoidal
+from course_lib.nn.positions import alibi_bias
 
 POSITIONS = CHOICES["position"]
 RELATIVE = ("rope", "alibi", "t5", "none")
@@ -200,3 +201,12 @@ def test_sizes_and_shapes_that_cannot_be_are_refused_in_a_sentence():
     ):
         with pytest.raises(ValueError, match=message):
             GPTConfig(5, **sizes)
+
+
+def test_a_bias_of_ones_own_takes_the_place_of_alibi():
+    torch.manual_seed(0)
+    config = GPTConfig(11, d_model=8, n_layers=1, n_heads=2, position="alibi")
+    model, ids = GPT(config), torch.arange(6)[None]
+    expected = model(ids)
+    model.position.forward = lambda n, device, positions: alibi_bias(2, n).to(device)
+    torch.testing.assert_close(model(ids), expected)
