@@ -65,7 +65,12 @@ def refused(capsys, *words):
 def started(*words):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as at home
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*PROGRAM, *map(str, words)], env=environment, **pipes)
+    return subprocess.Popen([*PROGRAM, *map(str, words)], env=environment, preexec_fn=hear_ctrl_c, **pipes)
+
+
+def hear_ctrl_c():
+    """A shell starts what runs in the background deaf to it, and whoever that starts inherits this."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 # course generate

@@ -208,5 +208,5 @@ def test_a_bias_of_ones_own_takes_the_place_of_alibi():
     config = GPTConfig(11, d_model=8, n_layers=1, n_heads=2, position="alibi")
     model, ids = GPT(config), torch.arange(6)[None]
     expected = model(ids)
-    model.position.forward = lambda n, device, positions: alibi_bias(2, n).to(device)
+    model.position.forward = lambda n, device, positions: alibi_bias(2, n, n).to(device)
     torch.testing.assert_close(model(ids), expected)
