@@ -70,6 +70,8 @@ def chat(model: TextModel, request: ChatRequest) -> Reply:
             messages, offered = tools.tell(messages), tools.offered()
             names = list(tools.functions) if isinstance(choice, str) else [choice.function.name]
             pattern = tools.pattern(names, or_text=choice == "auto")
+        else:  # earlier calls and their results are still told
+            messages = Tools([], model.template or "").tell(messages)
     except ValueError as error:
         raise TextError(str(error)) from None
     constraint = None if pattern is None else model.regular(pattern)

@@ -38,7 +38,7 @@ class Tools:
             except ValueError as error:
                 raise ValueError(f"the parameters of {name}: {error}") from None
             calls.append(re.escape(self.heads[name]) + arguments + re.escape(self.tail))
-        text = rf"(?:[^{re.escape(self.heads[names[0]][0])}](?:.|\n)*)?"
+        text = rf"(?:[^ \n{re.escape(self.heads[names[0]][0])}](?:.|\n)*)?"  # nor as one behind a space
         return "|".join([*calls, text] if or_text else calls)
 
     def offered(self) -> list[dict[str, Any]] | None:
@@ -53,6 +53,8 @@ class Tools:
         """
         if self.native:
             return list(messages)
+        if not self.functions:
+            return [self._plainly(m) if m["role"] == "tool" or m.get("tool_calls") else m for m in messages]
         described = "\n".join(json.dumps(function, ensure_ascii=False) for function in self.functions.values())
         call = '{"name": NAME, "arguments": {...}}'
         told = f"You can call these functions:\n{described}\nTo call one, answer with {call} and nothing else."

@@ -295,6 +295,9 @@ def test_a_template_without_tools_is_told_of_them():
     assert told[3]["content"] == "The function returned: Sunny."
     assert [message["role"] for message in tools.tell(messages[1:2])] == ["system", "user"]
     assert tools.offered() is None
+    without = Tools([], CHATML).tell(messages)  # a question that offers none any more
+    assert without[:2] == messages[:2]
+    assert without[2:] == told[2:]
     native = Tools([WEATHER], NATIVE)
     assert native.tell(messages) == messages
     assert native.offered() == TOOLS[:1]
