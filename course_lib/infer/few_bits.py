@@ -59,7 +59,7 @@ class Int8Embedding(nn.Embedding):
     def __init__(self, table: Int8Linear) -> None:
         n, d_model = table.shape
         super().__init__(n, d_model, device="meta")
-        self.weight = None  # type: ignore[assignment]
+        self.register_parameter("weight", None)  # the table has taken its place
         self.table = table
 
     def forward(self, ids: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch d_model"]:

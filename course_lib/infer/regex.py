@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
+
+# Python's own parser, so that a pattern means here what it means in `re`; private there, a module of its own since 3.11.
+_constants: Any = importlib.import_module("re._constants")
+_parser: Any = importlib.import_module("re._parser")
 
 LAST = 0x10FFFF  # the last code point of Unicode
 SURROGATES = (0xD800, 0xDFFF)  # halves of UTF-16 pairs: no characters, so UTF-8 has no bytes for them

@@ -42,7 +42,7 @@ class Stream(Iterator[str]):
 
     def __init__(
         self,
-        steps: Callable[[], Iterator[list[int | None]]],
+        steps: Callable[[], Steps],
         tokens: Sequence[bytes],
         end: Collection[int],
         stop: Sequence[str],
@@ -62,13 +62,13 @@ class Stream(Iterator[str]):
 
     def _write(
         self,
-        steps: Callable[[], Iterator[list[int | None]]],
+        steps: Callable[[], Steps],
         tokens: Sequence[bytes],
         end: Collection[int],
         stops: StopStrings,
     ) -> Generator[str, None, None]:
         characters = codecs.getincrementaldecoder("utf-8")("replace")
-        with contextlib.closing(steps()) as running:  # type: ignore[type-var]
+        with contextlib.closing(steps()) as running:
             for (token,) in running:
                 assert token is not None  # there is one row, and with it the steps end
                 self.completion_tokens += 1

@@ -96,6 +96,7 @@ class _Spread(torch.autograd.Function):
         return F.pad(x, (0, 0, 0, 1)).index_select(0, tokens)
 
     @staticmethod
+    # torch declares it for any number of gradients; there is one, as there is one output.
     def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
         (places,) = ctx.saved_tensors
         return F.embedding_bag(places, gradient, mode="sum"), None, None  # the quickest way to sum chosen rows
@@ -110,6 +111,7 @@ class _Combine(torch.autograd.Function):
         return F.embedding_bag(places, rows, mode="sum", per_sample_weights=weights)
 
     @staticmethod
+    # torch declares it for any number of gradients; there is one, as there is one output.
     def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
         rows, weights, places, tokens = ctx.saved_tensors
         weight_of_row = weights.new_zeros(len(tokens), 1).index_copy_(0, places.flatten(), weights.view(-1, 1))

@@ -78,6 +78,7 @@ class _LowRank(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    # torch declares it for any number of gradients; there is one, as there is one output.
     def backward(ctx: Any, of_y: Tensor) -> Any:  # type: ignore[override]
         x, weight, a, b, hidden = ctx.saved_tensors
         of_y, rows, hidden = (tensor.reshape(-1, tensor.shape[-1]) for tensor in (of_y, x, hidden))
