@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-# Python's own parser, so that a pattern means here what it means in `re`; private there, a module of its own since 3.11.
+# Python's own parser, so that a pattern means here what it means in `re`; private there, a module since 3.11.
 _constants: Any = importlib.import_module("re._constants")
 _parser: Any = importlib.import_module("re._parser")
 
