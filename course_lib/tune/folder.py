@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -16,12 +16,13 @@ from course_lib.models.folder import read_tensors
 from course_lib.models.hf.family import ModelError
 from course_lib.tune.adapters import adapters
 from course_lib.tune.bitfit import bitfit
-from course_lib.tune.frozen import fill, refuse_tuned, trainable, tuning
-from course_lib.tune.peft import from_peft, to_peft
+from course_lib.tune.frozen import fill, refuse_tuned, trainable, tuning, whole_or_not_at_all
+from course_lib.tune.peft import from_peft, pairs, to_peft
 from course_lib.tune.prefix import prefix
 
 METHODS: dict[str, Callable[..., nn.Module]] = {"adapters": adapters, "bitfit": bitfit, "prefix": prefix}
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+PAIRS = "course_lib.pairs"  # in the header of the tensors, where peft does not look
 
 
 def save(model: nn.Module, folder: str | Path) -> None:
@@ -29,18 +30,24 @@ def save(model: nn.Module, folder: str | Path) -> None:
 
     Each file appears whole or not at all, the config last. Raises ModelError for a model that is not tuned, or merged,
     and where there is no room. Where queries, keys and values are one matrix in transformers, as in GPT-2, so are their
-    pairs in peft's files: a LoRA on some of them computes the same when it comes back, as one pair of a higher rank.
+    pairs in peft's files, as one of a higher rank: so peft reads it. `load` gives each its own again.
     """
     noted = tuning(model)
     if noted is None:
         raise ModelError("the model is not tuned, or merged; course_lib.models.save keeps the whole of it")
-    config, tensors = to_peft(model) if noted["method"] == "lora" else (noted, dict(trainable(model)))
+    header = {"format": "pt"}
+    if noted["method"] == "lora":
+        config, tensors = to_peft(model)
+        header[PAIRS] = json.dumps(pairs(model))
+    else:
+        config, tensors = noted, dict(trainable(model))
+    tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as name:  # the same disk: renaming is atomic
             partial = Path(name)
-            save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
+            save_file(tensors, partial / TENSORS, metadata=header)
             (partial / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
             for file in (TENSORS, CONFIG):
                 os.replace(partial / file, folder / file)
@@ -51,26 +58,33 @@ def save(model: nn.Module, folder: str | Path) -> None:
 def load(model: nn.Module, folder: str | Path) -> nn.Module:
     """Tune the model as the one that `save` has written, or peft for LoRA, in place; the model comes back.
 
-    It must have the weights that the other had before it was tuned. Raises ModelError for a folder that is incomplete
-    or damaged, a method or setting that is not supported, by its name, and tensors that do not fit, all of them listed;
-    ValueError for a model that is tuned already.
+    It must have the weights that the other had before it was tuned; where loading fails it is left as it was. Raises
+    ModelError for a folder that is incomplete or damaged, a method or setting that is not supported, by its name, and
+    tensors that do not fit, all of them listed; ValueError for a model that is tuned already.
     """
     refuse_tuned(model)
     folder = Path(folder)
     config, tensors = _read(folder / CONFIG), read_tensors(folder / TENSORS)
     try:
-        if config.get("peft_type") is not None:
-            return from_peft(model, config, tensors)
-        method = METHODS.get(str(config.pop("method", "")))
-        if method is None:
-            raise ModelError(f"{folder / CONFIG} names no method of ours; we know lora, {', '.join(METHODS)}")
-        method(model, **config)
+        with whole_or_not_at_all(model):
+            if config.get("peft_type") is not None:
+                kept = _header(folder / TENSORS).get(PAIRS)
+                return from_peft(model, config, tensors, json.loads(kept) if kept else None)
+            method = METHODS.get(str(config.pop("method", "")))
+            if method is None:
+                raise ModelError(f"{folder / CONFIG} names no method of ours; we know lora, {', '.join(METHODS)}")
+            method(model, **config)
+            fill(trainable(model), tensors)
+            return model
     except ModelError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, re.error) as error:
         raise ModelError(f"a setting of {folder / CONFIG} is missing or cannot be used ({error!r})") from None
-    fill(trainable(model), tensors)
-    return model
+
+
+def _header(file: Path) -> dict[str, str]:
+    with safe_open(file, "pt") as opened:
+        return opened.metadata() or {}
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """What the methods with few parameters share: the model is frozen, and what is trained is small."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
 from course_lib.models.hf.family import ModelError
+
+NOTES = ("tuning", "unmerged")  # what a tuned or merged model bears beside its parts
 
 
 def freeze(model: nn.Module, method: str, **settings: Any) -> None:
@@ -25,6 +28,26 @@ def refuse_tuned(model: nn.Module) -> None:
     """Raise ValueError for a model that is tuned by a method already."""
     if (before := tuning(model)) is not None:
         raise ValueError(f"the model is tuned by {before['method']} already; start from the model as it was before")
+
+
+@contextmanager
+def whole_or_not_at_all(model: nn.Module) -> Iterator[None]:
+    """Where tuning a model fails within, give it back its parts, and the training of its weights, as they were."""
+    parts = [(module, dict(module._modules)) for module in model.modules()]
+    trained = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    notes: dict[str, Any] = {name: model.__dict__[name] for name in NOTES if name in model.__dict__}
+    try:
+        yield
+    except BaseException:
+        for module, children in parts:
+            module._modules.clear()
+            module._modules.update(children)
+        for parameter, before in trained:
+            parameter.requires_grad_(before)
+        for name in NOTES:
+            model.__dict__.pop(name, None)
+        model.__dict__.update(notes)
+        raise
 
 
 def tuning(model: nn.Module) -> dict[str, Any] | None:

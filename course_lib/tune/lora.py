@@ -101,8 +101,11 @@ def lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[st
     """
     if isinstance(targets, str):
         targets = (targets,)
-    if rank < 1 or alpha <= 0 or not targets:
-        raise ValueError(f"rank={rank} must be at least 1, alpha={alpha} above 0, and targets={targets} not empty")
+    if int(rank) != rank or rank < 1 or not 0 < alpha < math.inf or not targets:
+        raise ValueError(
+            f"rank={rank} must be a whole number of at least 1, alpha={alpha} above 0, and targets={targets} not empty"
+        )
+    rank = int(rank)
     found = sites(model)
     chosen: dict[str, dict[str, slice]] = {}
     for target in targets:

@@ -1,7 +1,7 @@
 """LoRA as the library peft writes it: its settings, and its names, which are those of transformers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from course_lib.models.hf import FAMILIES
 from course_lib.models.hf.family import Family, ModelError
-from course_lib.tune.frozen import fill, freeze
+from course_lib.tune.frozen import fill, freeze, tuning
 from course_lib.tune.lora import LoRA, shared_layers, sites
 
 IN_FRONT = "base_model.model."  # of every name
@@ -32,17 +32,12 @@ def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     tensors: dict[str, Tensor] = {}
     ranks, alphas = {}, {}
+    for layer, name, rows, parts in _matrices(model):
+        a, b = layer.thin(parts)
+        tensors[f"{IN_FRONT}{name}.lora_A.weight"] = a
+        tensors[f"{IN_FRONT}{name}.lora_B.weight"] = b[rows]
+        ranks[name], alphas[name] = len(parts) * layer.rank, len(parts) * layer.alpha
     family = _family(model)
-    for module, layer in model.named_modules():
-        if not isinstance(layer, LoRA):
-            continue
-        for name, rows in _theirs(model, family, module, layer.out_features).items():
-            parts = [part for part, of in layer.rows.items() if of.start < rows.stop and rows.start < of.stop]
-            if parts:
-                a, b = layer.thin(parts)
-                tensors[f"{IN_FRONT}{name}.lora_A.weight"] = a
-                tensors[f"{IN_FRONT}{name}.lora_B.weight"] = b[rows]
-                ranks[name], alphas[name] = len(parts) * layer.rank, len(parts) * layer.alpha
     rank, alpha = min(ranks.values()), min(alphas.values())
     config = {
         "peft_type": "LORA",
@@ -61,14 +56,19 @@ def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, tensors
 
 
-def from_peft(model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+def from_peft(
+    model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, Tensor], kept: Mapping[str, Any] | None = None
+) -> nn.Module:
     """Give a model the LoRA of these files, in place, and return it.
 
+    kept: what `pairs` said when they were written; None for the files of others.
     Raises ModelError for a setting that is not supported, by its name, and for tensors that do not fit, all of them.
     """
     for name, value in config.items():
         if name not in HARMLESS and value not in READ.get(name, (None, False, "none", [], {})):
             raise ModelError(f"{name}={value!r} is not supported")
+    if kept is not None:
+        return _from_pairs(model, config, tensors, kept)
     family = _family(model)
     parts = {(module, rows.start, rows.stop): part for module, part, rows in sites(model).values()}
     layers: dict[str, LoRA] = {}
@@ -92,6 +92,65 @@ def from_peft(model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str,
     for module, layer in layers.items():
         model.set_submodule(module, layer)
     return model
+
+
+def pairs(model: nn.Module) -> dict[str, Any]:
+    """What the files of peft do not say: the targets, and by what pairs each of our layers is changed."""
+    layers = {name: list(layer.rows) for name, layer in model.named_modules() if isinstance(layer, LoRA)}
+    return {"targets": (tuning(model) or {})["targets"], "layers": layers}
+
+
+def _from_pairs(model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, Tensor], kept: Any) -> nn.Module:
+    """As from_peft, with the pairs as they were before what peft has as one matrix made one of them."""
+    of_part = {(module, part): rows for module, part, rows in sites(model).values()}
+    family = _family(model)
+    layers: dict[str, LoRA] = {}
+    for module, parts in kept["layers"].items():
+        base: Any = model.get_submodule(module)
+        rows = {part: of_part[module, part] for part in parts}
+        kinds = {
+            (_of(name, config, *RANK) / len(inside), _of(name, config, *ALPHA) / len(inside))
+            for name, theirs in _theirs(model, family, module, base.out_features).items()
+            if (inside := _overlapping(rows, theirs))
+        }
+        ((rank, alpha),) = kinds
+        layers[module] = LoRA(base, int(rank), alpha, rows)
+    kinds = {(layer.rank, layer.alpha) for layer in layers.values()}
+    rank, alpha = kinds.pop() if len(kinds) == 1 else (config["r"], config["lora_alpha"])
+    freeze(model, "lora", rank=rank, alpha=alpha, targets=kept["targets"])
+    for module, layer in layers.items():
+        model.set_submodule(module, layer)
+    matrices = list(_matrices(model))
+    whole: dict[str, nn.Parameter] = {}
+    for layer, name, theirs, parts in matrices:
+        a, b = layer.thin(parts)
+        whole[f"{IN_FRONT}{name}.lora_A.weight"] = nn.Parameter(a.detach())
+        whole[f"{IN_FRONT}{name}.lora_B.weight"] = nn.Parameter(b[theirs].detach())
+    fill(whole, tensors)
+    for layer, name, theirs, parts in matrices:
+        a, b = (whole[f"{IN_FRONT}{name}.lora_{which}.weight"].data for which in "AB")
+        for part, a_part, b_part in zip(parts, a.split(layer.rank), b.split(layer.rank, dim=1), strict=True):
+            ours = layer.rows[part]
+            start, stop = max(ours.start, theirs.start), min(ours.stop, theirs.stop)
+            layer.a[part].data.copy_(a_part)
+            layer.b[part].data[start - ours.start : stop - ours.start] = b_part[
+                start - theirs.start : stop - theirs.start
+            ]
+    return model
+
+
+def _matrices(model: nn.Module) -> Iterator[tuple[LoRA, str, slice, list[str]]]:
+    """Each matrix of peft that LoRA changes: our layer, their name, its rows in ours, and the pairs that are in it."""
+    family = _family(model)
+    for module, layer in model.named_modules():
+        if isinstance(layer, LoRA):
+            for name, rows in _theirs(model, family, module, layer.out_features).items():
+                if parts := _overlapping(layer.rows, rows):
+                    yield layer, name, rows, parts
+
+
+def _overlapping(rows: Mapping[str, slice], theirs: slice) -> list[str]:
+    return [part for part, of in rows.items() if of.start < theirs.stop and theirs.start < of.stop]
 
 
 def _family(model: Any) -> Family | None:

@@ -23,7 +23,7 @@ from transformers import (
 from course_lib.models import GPT, GPTConfig, ModelError, from_pretrained
 from course_lib.tune.folder import load, save
 from course_lib.tune.frozen import trainable
-from course_lib.tune.lora import lora, merge
+from course_lib.tune.lora import LoRA, lora, merge
 from course_lib.tune.peft import to_peft
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # of peft and transformers
@@ -102,7 +102,7 @@ def test_t5_with_cross_attention():
 
 
 def test_pairs_of_their_own_in_a_stacked_matrix(tmp_path):
-    """GPT-2's queries and values apart: to peft one pair of twice the rank, which does the same, and to us again."""
+    """GPT-2's queries and values apart: to peft one pair of twice the rank, which does the same; to us what they were."""
     theirs = made(GPT2LMHeadModel, GPT2, 0)
     theirs.save_pretrained(tmp_path / "whole")
     ours = lora(from_pretrained(tmp_path / "whole"), 2, 3.0, ("q", "v", "attention.out"))
@@ -116,10 +116,37 @@ def test_pairs_of_their_own_in_a_stacked_matrix(tmp_path):
     model = peft.PeftModel.from_pretrained(theirs, tmp_path / "small").eval()
     torch.testing.assert_close(model(ids).logits, expected)
     again = load(from_pretrained(tmp_path / "whole"), tmp_path / "small")
-    torch.testing.assert_close(again(ids), expected)
-    assert again.blocks[0].attention.qkv.a["qkv"].shape == (4, 8)
-    save(again, tmp_path / "again")
-    assert json.loads((tmp_path / "again" / "adapter_config.json").read_text()) == config
+    assert again.tuning == ours.tuning
+    assert trainable(again).keys() == trainable(ours).keys()
+    assert all(torch.equal(parameter, trainable(ours)[name]) for name, parameter in trainable(again).items())
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        save(again, tmp_path / "again")
+        assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "small" / file).read_bytes()
+    # What peft writes of it says nothing of pairs: one of twice the rank.
+    model.save_pretrained(tmp_path / "theirs")
+    one = load(from_pretrained(tmp_path / "whole"), tmp_path / "theirs")
+    torch.testing.assert_close(one(ids), expected)
+    assert one.blocks[0].attention.qkv.a["qkv"].shape == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"r": 3}, r"c_proj\.lora_A\.weight has the shape \(2, 8\), not \(3, 8\)"),
+        ({"rank_pattern": {}}, r"c_attn\.lora_A\.weight has the shape \(4, 8\), not \(2, 8\)"),
+        ({"use_dora": True}, "use_dora=True is not supported"),
+    ],
+)
+def test_pairs_that_the_settings_do_not_fit(tmp_path, change, message):
+    made(GPT2LMHeadModel, GPT2, 0).save_pretrained(tmp_path / "whole")
+    save(lora(from_pretrained(tmp_path / "whole"), 2, 3.0, ("q", "v", "attention.out")), tmp_path / "small")
+    file = tmp_path / "small" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    model = from_pretrained(tmp_path / "whole")
+    with pytest.raises(ModelError, match=message):
+        load(model, tmp_path / "small")
+    assert not any(isinstance(part, LoRA) for part in model.modules())
+    lora(model, 2, 3.0)  # it is as it was, and can be tuned
 
 
 def test_merged_as_peft_merges(tmp_path):

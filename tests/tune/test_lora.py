@@ -1,6 +1,7 @@
 """LoRA by its equation: the start, the gradients, what a rank reaches, and merging; refusals by name."""
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -196,7 +197,9 @@ def test_tuned_anew_after_a_merge():
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        (lambda: GPT(GPT2), {"rank": 0}, "rank=0 must be at least 1"),
+        (lambda: GPT(GPT2), {"rank": 0}, "rank=0 must be a whole number of at least 1"),
+        (lambda: GPT(GPT2), {"rank": 2.5}, "rank=2.5 must be a whole number of at least 1"),
+        (lambda: GPT(GPT2), {"alpha": math.nan}, "alpha=nan above 0"),
         (lambda: GPT(GPT2), {"alpha": 0}, "alpha=0 above 0"),
         (lambda: GPT(GPT2), {"targets": ["c_attn"]}, 'no linear layer "c_attn" in the model; there are down, head'),
         (lambda: GPT(GPT2), {"targets": []}, "targets=\\[\\] not empty"),

@@ -219,8 +219,13 @@ def test_damaged_folders(trained, tmp_path, change, message):
         file.write_text(change)
     else:
         file.write_text(json.dumps(change if change is None else json.loads(file.read_text()) | change))
+    model = copy.deepcopy(trained)
+    parts = [(name, type(part)) for name, part in model.named_modules()]
     with pytest.raises(ModelError, match=message):
-        load(copy.deepcopy(trained), tmp_path)
+        load(model, tmp_path)
+    assert [(name, type(part)) for name, part in model.named_modules()] == parts  # as it was, and to be tuned
+    assert all(p.requires_grad for p in model.parameters())
+    prefix(model, 2)
 
 
 def test_tensors_that_are_missing_or_left_over(trained, tmp_path):
