@@ -1,30 +1,16 @@
 """The explorer's twin and the figures, in a real browser, from a file, with the network watched."""
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from show_pages import PAPER, chromium, opened, write_pages
 
 from course_lib import show
 from course_lib.show import explore, picture, tables
 from course_lib.show.theme import contrast
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 WORDS = ["The", " cat", " sat", " on", " the", " mat"]
-AXES = {"light": "#ffffff", "dark": "#14181d"}
-
-# What the book's theme does to outputs, captions and pictures when it is dark.
-THEME = """
-html[data-theme=dark] .bd-content div.cell_output .text_html:not(:has(table.dataframe))
-{background: #ced6dd; color: #222832; padding: .5rem}
-html[data-theme=dark] .bd-content div.cell_output img {background: #ced6dd; padding: .5rem}
-html[data-theme=dark] img:not(.only-dark,.dark-light) {filter: brightness(.8) contrast(1.2)}
-.bd-content figure figcaption {color: #48566b; font-weight: 300}
-"""
 
 
 def weights():
@@ -46,45 +32,19 @@ def page_file(tmp_path_factory):
     show.figure(show.curves({"a": [1, 2]}, xlabel="x", ylabel="y"), alt="A line rises from 1 to 2.", caption="Below")
     show.table([["a", 1], ["b", 2]], ["name", "value"], caption="A table")
     patch.undo()
-    folder = tmp_path_factory.mktemp("show")
-    for theme, ground in AXES.items():
-        ink = "#222832" if theme == "light" else "#ced6dd"
-        (folder / f"{theme}.html").write_text(
-            f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8"><title>t</title>'
-            f'<meta name="viewport" content="width=device-width"><style>{THEME}</style>'
-            f'<body style="background:{ground};color:{ink}"><main class="bd-content">'
-            + "".join(f'<div class="cell_output"><div class="text_html">{output}</div></div>' for output in outputs),
-            encoding="utf-8",
-        )
-    return folder
+    return write_pages(tmp_path_factory.mktemp("show"), outputs)
 
 
 @pytest.fixture(scope="module")
 def browser():
-    if not CHROMIUM:
-        message = "Chromium is missing: sudo apt-get install -y chromium"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
 def page(browser, page_file: Path):
-    page = browser.new_page(viewport={"width": 800, "height": 900})
-    page.requests, page.errors = [], []
-    page.on("request", lambda request: page.requests.append(request.url))
-    page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
-    page.goto((page_file / "light.html").as_uri())
-    yield page
-    assert page.errors == []
-    # The page itself and pictures inside it; nothing else, from anywhere.
-    assert [url for url in page.requests if not url.startswith("data:")] == [page.url]
-    page.close()
+    with opened(browser, page_file / "light.html") as page:
+        yield page
 
 
 def first(page):
@@ -172,7 +132,7 @@ def test_every_control_and_picture_has_a_name(page):
     assert page.get_by_role("rowheader").count() == 2
 
 
-@pytest.mark.parametrize("theme", AXES)
+@pytest.mark.parametrize("theme", PAPER)
 def test_text_of_the_explorer_is_legible_on_its_shading(browser, page_file, theme):
     page = browser.new_page(viewport={"width": 800, "height": 900})
     page.goto((page_file / f"{theme}.html").as_uri())
@@ -188,11 +148,11 @@ def test_text_of_the_explorer_is_legible_on_its_shading(browser, page_file, them
             return [shade, [...c.getImageData(0, 0, 1, 1).data]]; }"""
     )
     assert contrast(tuple(v / 255 for v in shade[:3]), tuple(v / 255 for v in ink[:3])) >= 4.5
-    assert shade[:3] != [int(AXES[theme][i : i + 2], 16) for i in (1, 3, 5)]
+    assert shade[:3] != [int(PAPER[theme][i : i + 2], 16) for i in (1, 3, 5)]
     page.close()
 
 
-@pytest.mark.parametrize("theme", AXES)
+@pytest.mark.parametrize("theme", PAPER)
 def test_the_figure_that_a_reader_sees_has_the_computed_contrast(browser, page_file, theme):
     """The browser's own filter must give what `mirrored` computes: look at the pixels."""
     page = browser.new_page(viewport={"width": 800, "height": 900}, device_scale_factor=2)
@@ -204,18 +164,18 @@ def test_the_figure_that_a_reader_sees_has_the_computed_contrast(browser, page_f
     shot = page.locator(".course-figure img").screenshot()
     page.close()
     seen = {p for _, p in Image.open(BytesIO(shot)).convert("RGB").getcolors(100_000)}
-    best = max(contrast(tuple(v / 255 for v in p), AXES[theme]) for p in seen)
+    best = max(contrast(tuple(v / 255 for v in p), PAPER[theme]) for p in seen)
     ink = (0x73,) * 3 if theme == "light" else (0xA8,) * 3
     assert min(max(abs(a - b) for a, b in zip(p, ink, strict=True)) for p in seen) <= 3
     assert best >= 4.5
 
 
-@pytest.mark.parametrize("theme", AXES)
+@pytest.mark.parametrize("theme", PAPER)
 def test_captions_and_tables_take_the_colours_of_the_page(browser, page_file, theme):
     page = browser.new_page(viewport={"width": 800, "height": 900})
     page.goto((page_file / f"{theme}.html").as_uri())
     body = page.evaluate("getComputedStyle(document.body).color")
-    for selector in (".course-figure figcaption", ".course-table td", ".course-table caption", ".attention-explorer p"):
+    for selector in (".course-figure figcaption", ".course-table td", ".course-table caption", ".course-explorer p"):
         assert page.locator(selector).first.evaluate("e => getComputedStyle(e).color") == body
     for box in page.locator(".text_html").all():
         assert box.evaluate("e => getComputedStyle(e).backgroundColor") == "rgba(0, 0, 0, 0)"

@@ -11,7 +11,8 @@ import torch
 
 from course_lib import show
 from course_lib.show import explore
-from course_lib.show.twin import LIMIT, SHORT, Attention, evenly, pack, twin
+from course_lib.show.attention import SHORT, Attention, evenly, pack, twin
+from course_lib.show.twin import LIMIT
 
 
 def weights(layers, heads, n, seed=0, causal=True):
@@ -44,7 +45,7 @@ def test_widget_and_twin_travel_in_one_bundle(monkeypatch):
     bundle = show_explorer(monkeypatch, sample())
     assert set(bundle) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"]
-    assert 'class="attention-explorer"' in bundle["text/html"]
+    assert 'class="course-explorer attention"' in bundle["text/html"]
     assert "widget" not in bundle["text/html"]
 
 

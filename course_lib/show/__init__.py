@@ -1,9 +1,21 @@
-"""What the labs show: figures legible in both themes with descriptions, tables, and the attention explorer."""
+"""What the labs show: figures legible in both themes with descriptions, tables, and explorers."""
 
 from course_lib.show.charts import axes, bars, curves
 from course_lib.show.explore import explorer
 from course_lib.show.maps import attention_grid, attention_map, heatmap
 from course_lib.show.picture import figure
+from course_lib.show.states import slider
 from course_lib.show.tables import table
 
-__all__ = ["attention_grid", "attention_map", "axes", "bars", "curves", "explorer", "figure", "heatmap", "table"]
+__all__ = [
+    "attention_grid",
+    "attention_map",
+    "axes",
+    "bars",
+    "curves",
+    "explorer",
+    "figure",
+    "heatmap",
+    "slider",
+    "table",
+]

@@ -10,9 +10,9 @@ import ipywidgets
 import numpy as np
 from jaxtyping import Float
 
+from course_lib.show.attention import Attention, twin
 from course_lib.show.charts import array
 from course_lib.show.emit import emit, required_text
-from course_lib.show.twin import Attention, twin
 
 HUE = "40,135,200"  # a blue that stands out on white and on dark, since a widget cannot know its page
 CELL = 20  # pixels

@@ -21,6 +21,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 # Opaque ramps, nearly white to a hue, so that a cell looks the same whatever page lies behind it.
 RAMP = LinearSegmentedColormap.from_list("course", ["#f3f6f9", "#9cc6e3", "#0072b2"])
+DIVERGING = LinearSegmentedColormap.from_list("course_both", ["#c24e00", "#edb48e", "#f3f6f9", "#9cc6e3", "#0072b2"])
 # The same, ending earlier: black numbers in these cells pass 4.5:1, and so do their mirrored ones.
 PALE = LinearSegmentedColormap.from_list("course_pale", ["#f6f8fa", "#76b5df"])
 PALE_DIVERGING = LinearSegmentedColormap.from_list("course_diverging", ["#efa878", "#f6f6f6", "#76b5df"])

@@ -1,157 +1,81 @@
-"""The explorer as one piece of HTML: states computed in advance, plain JavaScript, no request, a size it keeps."""
+"""What every explorer's page version is made of: one frame, labelled controls, plain JavaScript, no request.
+
+An explorer is a pair that shows the same: widgets that run in Jupyter, and their twin for a page without a kernel.
+"""
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from typing import Any
 
-import numpy as np
-from jaxtyping import Float, UInt8
+from course_lib.show.theme import DARK_FILTER
 
-LIMIT = 300_000  # bytes, all included
-SHORT = 32  # tokens; a longer map is hard to read anyway
-
-Weights = Float[np.ndarray, "layers heads query key"]
+LIMIT = 300_000  # bytes of one twin, all included
 
 
-@dataclass(frozen=True)
-class Attention:
-    """What an explorer shows: per sentence its name, its tokens and its weights."""
+def frame(kind: str, title: str, body: str, data: Any = None) -> str:
+    """The HTML of one explorer: its style, `body`, `data` as JSON, and the JavaScript of `kind` that brings it to life.
 
-    names: list[str]
-    tokens: list[list[str]]
-    weights: list[Weights]
-
-    @property
-    def causal(self) -> bool:
-        """Whether no token of any sentence looks at a later one."""
-        return not any(np.any(np.triu(w, 1)) for w in self.weights)
-
-    def shortened(self, n: int) -> Attention:
-        """The first n tokens of each sentence; in a causal model they do not depend on the rest."""
-        return Attention(self.names, [t[:n] for t in self.tokens], [w[:, :, :n, :n] for w in self.weights])
-
-    def chosen(self, layers: Sequence[int], heads: Sequence[int]) -> Attention:
-        return Attention(self.names, self.tokens, [w[np.ix_(layers, heads)] for w in self.weights])
-
-    def cells(self) -> int:
-        """Numbers to store for one head of one layer."""
-        return sum(n * (n + 1) // 2 if self.causal else n * n for n in map(len, self.tokens))
-
-
-def twin(
-    attention: Attention, *, title: str, start: tuple[int, int, int, int], layers: Sequence[int] | None = None
-) -> str:
-    """HTML that explores `attention` with no kernel and no network, at most LIMIT bytes; equal input gives equal HTML.
-
-    start: sentence, layer, head and query token to show first.
-    layers: the layers to keep where not all fit; evenly spaced ones by default.
-    What was left out is written under the map. Raises ValueError when not even one head of one layer fits.
+    Equal input gives equal HTML. Raises ValueError when it exceeds LIMIT.
     """
-    n_layers, n_heads = attention.weights[0].shape[:2]
-    note = []
-    if maps_that_fit(attention, title) < n_layers * n_heads and attention.causal:
-        longest = max(map(len, attention.tokens))
-        attention = attention.shortened(SHORT)
-        note += [f"the first {SHORT} tokens"] if longest > SHORT else []
-    maps = maps_that_fit(attention, title)
-    if maps < 1:
-        raise ValueError(
-            f"explorer(): one head exceeds {LIMIT // 1000} KB on the page; pass fewer or shorter sentences."
-        )
-    offered = list(range(n_layers)) if layers is None else sorted(set(layers))
-    heads = evenly(range(n_heads), maps, start[2])
-    keep = evenly(offered, maps // len(heads), nearest(offered, start[1]))
-    note += [f"layers {listed(keep)} of {n_layers}"] if len(keep) < n_layers else []
-    note += [f"heads {listed(heads)} of {n_heads}"] if len(heads) < n_heads else []
-    text = f"To stay small, this page holds {' and '.join(note)}. The notebook holds everything." if note else ""
-    query = min(start[3], len(attention.tokens[start[0]]) - 1)
-    first = (start[0], keep.index(nearest(keep, start[1])), heads.index(start[2]), query)
-    return document(attention.chosen(keep, heads), title, keep, heads, first, text)
-
-
-def maps_that_fit(attention: Attention, title: str) -> int:
-    """How many heads, each with its map of every sentence, the size limit leaves room for."""
-    n_layers, n_heads = attention.weights[0].shape[:2]
-    nothing = attention.chosen([], [])
-    rest = document(nothing, title, range(n_layers), range(n_heads), (0, 0, 0, 0), note="")
-    room = LIMIT - len(rest.encode()) - 1_000  # the note is shorter than that
-    per_map = attention.cells() * 4 / 3  # base64
-    return int(max(room - 4 * len(attention.names), 0) // per_map)
-
-
-def evenly(values: Sequence[int], count: int, always: int) -> list[int]:
-    """`count` of the values, evenly spaced from first to last, moved so that `always` is one of them."""
-    if count >= len(values):
-        return list(values)
-    chosen = sorted({values[round(i * (len(values) - 1) / max(count - 1, 1))] for i in range(count)})
-    chosen[chosen.index(nearest(chosen, always))] = always
-    return chosen
-
-
-def nearest(values: Sequence[int], wanted: int) -> int:
-    return min(values, key=lambda value: abs(value - wanted))
-
-
-def listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def pack(weights: Weights, causal: bool) -> str:
-    """Weights as base64 of round(255 sqrt(w)), one byte each, layer by layer, rows in order; the future left out."""
-    packed: UInt8[np.ndarray, ...] = np.round(255 * np.sqrt(np.clip(weights, 0, 1))).astype(np.uint8)
-    n = packed.shape[-1]
-    cells = packed[:, :, *np.tril_indices(n)] if causal else packed
-    return base64.b64encode(np.ascontiguousarray(cells).tobytes()).decode("ascii")
-
-
-def document(
-    attention: Attention,
-    title: str,
-    layers: Sequence[int],
-    heads: Sequence[int],
-    start: tuple[int, int, int, int],
-    note: str,
-) -> str:
-    """The HTML for exactly these layers and heads; `start` counts within them."""
-    causal = attention.causal
-    data = {
-        "causal": causal,
-        "heads": len(heads),
-        "query": start[3],
-        "sentences": [
-            {"tokens": tokens, "weights": pack(weights, causal)}
-            for tokens, weights in zip(attention.tokens, attention.weights, strict=True)
-        ],
-    }
-    here = files("course_lib.show")
-    # JSON inside a script element ends at the first "</", so that is written as "<\/", which JSON reads as the same.
-    return f"""<div class="attention-explorer" role="group" aria-label="{escape(title)}">
-<style>{here.joinpath("twin.css").read_text("utf-8")}</style>
-<div class="controls">
-{select("sentence", attention.names, start[0])}
-{select("layer", layers, start[1])}
-{select("head", heads, start[2])}
-<label class="tick"><input type="checkbox" data-role="skip" autocomplete="off"> Leave out the first token</label>
-</div>
-<div class="tokens" data-role="tokens" role="group" aria-label="Choose a token to see where it looks"></div>
-<p class="said" data-role="said" aria-live="polite"></p>
-<div class="map" data-role="map" role="group" tabindex="0" aria-label="Map of all tokens"></div>
-{f'<p class="note">{escape(note)}</p>' if note else ""}
-<noscript><p>{escape(title)}: this map needs JavaScript.</p></noscript>
-<script type="application/json">{json.dumps(data, ensure_ascii=False).replace("</", "<" + chr(92) + "/")}</script>
-<script>{here.joinpath("twin.js").read_text("utf-8")}</script>
+    html = f"""<div class="course-explorer {kind}" role="group" aria-label="{escape(title)}">
+<style>{style()}</style>
+<p class="title">{escape(title)}</p>
+{body}
+<noscript><p>{escape(title)}: its controls need JavaScript.</p></noscript>
+{"" if data is None else f'<script type="application/json">{as_json(data)}</script>'}
+<script>(function () {{
+"use strict";
+{source("twin.js")}
+{source(kind + ".js")}
+}})();</script>
 </div>"""
+    if len(html.encode()) > LIMIT:
+        raise ValueError(
+            f"{title}: {len(html.encode()) / 1000:.0f} KB exceed the {LIMIT // 1000} KB that an explorer may take on "
+            "the page; pass fewer states, or smaller ones."
+        )
+    return html
 
 
-def select(role: str, names: Sequence[object], chosen: int) -> str:
-    """A labelled drop-down; `autocomplete` off, or a reload would keep a choice that the map does not show."""
+def style() -> str:
+    return source("twin.css").replace("DARK_FILTER", DARK_FILTER)
+
+
+def source(name: str) -> str:
+    return files("course_lib.show").joinpath(name).read_text("utf-8")
+
+
+def as_json(data: Any) -> str:
+    # A script element ends at the first "</", so that is written as "<\/", which JSON reads as the same; and "<!--"
+    # would make the browser look for a second end.
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", r"<\/").replace("<!", r"\u003c!")
+
+
+def choice(role: str, names: Sequence[object], chosen: int, label: str | None = None) -> str:
+    """A labelled drop-down; `autocomplete` off, or a reload would keep a choice that is not shown."""
     options = "".join(
         f'<option value="{i}"{" selected" if i == chosen else ""}>{escape(str(name))}</option>'
         for i, name in enumerate(names)
     )
-    return f'<label>{role.title()} <select data-role="{role}" autocomplete="off">{options}</select></label>'
+    text = escape(label or role.title())
+    return f'<label>{text} <select data-role="{role}" autocomplete="off">{options}</select></label>'
+
+
+def slide(role: str, names: Sequence[object], chosen: int, label: str | None = None) -> str:
+    """A labelled slider over a list of values, each of which has a name that is written beside it and read aloud."""
+    words = escape(json.dumps([str(name) for name in names], ensure_ascii=False))
+    now = escape(str(names[chosen]))
+    return (
+        f'<label class="slide"><span>{escape(label or role.title())} <b aria-hidden="true">{now}</b></span>'
+        f'<input type="range" data-role="{role}" min="0" max="{len(names) - 1}" value="{chosen}" '
+        f'aria-valuetext="{now}" data-names="{words}" autocomplete="off"></label>'
+    )
+
+
+def inside(kind: str, html: str) -> str:
+    """The part that a live widget redraws, in the style of the twin."""
+    return f'<div class="course-explorer live {kind}"><style>{style()}</style>{html}</div>'

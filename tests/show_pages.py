@@ -1,0 +1,65 @@
+"""Outputs on a page like the book's, in each theme, and a real browser that opens it and watches the network."""
+
+import contextlib
+import os
+import shutil
+
+import pytest
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+PAPER = {"light": "#ffffff", "dark": "#14181d"}
+
+# What the book's theme does to outputs, captions and pictures when it is dark.
+THEME = """
+html[data-theme=dark] .bd-content div.cell_output .text_html:not(:has(table.dataframe))
+{background: #ced6dd; color: #222832; padding: .5rem}
+html[data-theme=dark] .bd-content div.cell_output img {background: #ced6dd; padding: .5rem}
+html[data-theme=dark] img:not(.only-dark,.dark-light) {filter: brightness(.8) contrast(1.2)}
+.bd-content figure figcaption {color: #48566b; font-weight: 300}
+"""
+
+
+def write_pages(folder, outputs):
+    """A page in each theme that holds these pieces of HTML as outputs of cells; the folder."""
+    for theme, ground in PAPER.items():
+        ink = "#222832" if theme == "light" else "#ced6dd"
+        (folder / f"{theme}.html").write_text(
+            f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8"><title>t</title>'
+            f'<meta name="viewport" content="width=device-width"><style>{THEME}</style>'
+            f'<body style="background:{ground};color:{ink}"><main class="bd-content">'
+            + "".join(f'<div class="cell_output"><div class="text_html">{output}</div></div>' for output in outputs),
+            encoding="utf-8",
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def chromium():
+    """A browser; a test that lacks it skips by name, but not in CI."""
+    if not CHROMIUM:
+        message = "Chromium is missing: sudo apt-get install -y chromium"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def opened(browser, path, **options):
+    """The page in a new tab; afterwards, that it met no error and asked for nothing but itself."""
+    page = browser.new_page(**({"viewport": {"width": 800, "height": 900}} | options))
+    requests, errors = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(path.as_uri())
+    yield page
+    assert errors == []
+    # The page itself and pictures inside it; nothing else, from anywhere.
+    assert [url for url in requests if not url.startswith("data:")] == [page.url]
+    page.close()
