@@ -144,16 +144,20 @@ def generate(
     chat: Annotated[
         bool | None, typer.Option("--chat/--raw", help="Answer, or continue. By default what the model was made for.")
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="At most so many tokens.", min=1)] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="At most so many tokens; by default as the context has room for.", min=1)
+    ] = None,
     temperature: Annotated[float, typer.Option(help="0: the likeliest token each time.", min=0)] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Draw from the K likeliest tokens.", min=1)] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from those that make up this share.")] = None,
-    min_p: Annotated[float | None, typer.Option(help="Leave out those less likely than this share of the top.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from those that make up this share.", min=0, max=1)] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Leave out those less likely than this share of the top.", min=0, max=1)
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed, the same text.", min=0, max=2**63 - 1)] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given again.")] = None,
     schema: Annotated[Path | None, typer.Option(help="Write JSON that satisfies the JSON Schema in this file.")] = None,
     regex: Annotated[str | None, typer.Option(help="Write a text that this regular expression matches whole.")] = None,
-    bits: Annotated[int | None, typer.Option(help=BITS)] = None,
+    bits: Annotated[int | None, typer.Option(help=BITS, min=4, max=8)] = None,
 ) -> None:
     """Let a model write. The text appears as it is made; Ctrl-C ends it."""
     from course_lib.infer.command import write
@@ -169,7 +173,7 @@ def serve(
         str, typer.Option(help="The address to listen at; the default is this machine alone.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = 8000,
-    bits: Annotated[int | None, typer.Option(help=BITS)] = None,
+    bits: Annotated[int | None, typer.Option(help=BITS, min=4, max=8)] = None,
 ) -> None:
     """Answer programs in OpenAI's format, at http://HOST:PORT/v1. Several at once are served in turns."""
     from course_lib.infer.command import serve

@@ -93,7 +93,8 @@ def regular(pattern: str, tokens: Sequence[bytes], end: Collection[int]) -> Cons
     if strange or not end:
         there = f"which has {len(tokens)} tokens"
         raise ValueError(f"end={list(end)} must name at least one token of the vocabulary, {there}")
-    text = tuple(b"" if i in set(end) else token for i, token in enumerate(tokens))
+    closing = set(end)
+    text = tuple(b"" if i in closing else token for i, token in enumerate(tokens))
     return Constraint(_automaton(pattern, union((byte, byte) for byte in set().union(*text))), text, end)
 
 

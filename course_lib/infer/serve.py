@@ -208,6 +208,8 @@ def _errors(api: FastAPI) -> None:
     async def refused(request: Request, failure: HTTPException) -> Response:
         known = {404: f"there is no {request.url.path} here", 405: f"{request.method} is not for {request.url.path}"}
         message = known.get(failure.status_code, failure.detail)
+        if failure.status_code == 400 and failure.__cause__ is not None:  # of FastAPI, where no JSON parser gets far
+            message = f"the request cannot be read ({failure.__cause__}); send JSON in UTF-8, not nested too deep"
         kind = "server_error" if failure.status_code >= 500 else "invalid_request_error"
         return JSONResponse(wire.error(message, kind), failure.status_code, headers=failure.headers)
 

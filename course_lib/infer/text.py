@@ -48,11 +48,11 @@ class TextModel:
 
     def __post_init__(self) -> None:
         try:
-            assert self.tokens  # worked out now: whoever opens a model learns at once that it cannot be used
+            n_tokens = len(self.tokens)  # worked out now: whoever opens a model learns at once that it cannot be used
         except ValueError as error:
             raise TextError(f"{self.name}: {error}") from None
-        if strange := [i for i in self.end if not 0 <= i < len(self.tokens)]:
-            raise TextError(f"{self.name}: the end token {strange[0]} is none of the {len(self.tokens)} tokens")
+        if strange := [i for i in self.end if not 0 <= i < n_tokens]:
+            raise TextError(f"{self.name}: the end token {strange[0]} is none of the {n_tokens} tokens")
 
     @functools.cached_property
     def tokens(self) -> tuple[bytes, ...]:

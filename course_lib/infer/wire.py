@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 # Settings that are not there, and the values at which they ask for nothing.
 OFF: dict[str, tuple[Any, ...]] = {
@@ -159,7 +160,9 @@ class Request(BaseModel):
             return values
         for name, off in OFF.items():
             if values.get(name) is not None and values[name] not in off:
-                raise ValueError(f"{name}={json.dumps(values[name])[:40]} is not supported; leave {name} out")
+                given = json.dumps(values[name])[:40]
+                sentence = f"{name}={given} is not supported; leave {name} out"
+                raise PydanticCustomError("not_supported", "{sentence}", {"sentence": sentence, "param": name})
         return {name: value for name, value in values.items() if name not in OFF.keys() | NO_MATTER}
 
     @property
@@ -240,12 +243,22 @@ def what_is_wrong(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first = errors[0]
     if first["type"] == "json_invalid":
         return {"message": f"the request is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}"}
+    if first["type"] == "not_supported":
+        return {"message": first["msg"], "param": first["ctx"]["param"]}
     place = [str(part) for part in first["loc"][1:]]  # after "body"
     if not place:
-        none = "the request is no JSON object; send one, with the content type application/json"
-        return {"message": str(first["ctx"]["error"]) if first["type"] == "value_error" else none}
+        return {"message": "the request is no JSON object; send one, with the content type application/json"}
     # Where several kinds of value are allowed for a field there is an error for each, and the place names the kinds.
-    same = [each["msg"] for each in errors if each["loc"][1] == first["loc"][1]]
+    same = [each for each in errors if each["loc"][1] == first["loc"][1]]
     param = ".".join(place) if len(same) == 1 else place[0]
-    found = " or ".join(dict.fromkeys(message[:1].lower() + message[1:] for message in same))
+    if len(same) == 1 and first["type"] == "extra_forbidden":
+        return {"message": f"{param} is not known here; leave it out", "param": param}
+    if len(same) == 1 and first["type"] == "missing":
+        return {"message": f"{param} is missing", "param": param}
+    found = " or ".join(dict.fromkeys(_in_a_sentence(each) for each in same))
     return {"message": f"{param}: {found}", "param": param}
+
+
+def _in_a_sentence(error: Mapping[str, Any]) -> str:
+    message = str(error["ctx"]["error"] if error["type"] == "value_error" else error["msg"])
+    return message[:1].lower() + message[1:]

@@ -53,8 +53,10 @@ def collect(
 ) -> Experience:
     """A group of replies to each of n prompts, with their advantages; for Replay: partial(collect, model, ..., n=8).
 
-    A group that is all right, or all wrong, teaches nothing.
+    A group that is all right, or all wrong, teaches nothing. Raises ValueError for groups of fewer than two.
     """
+    if group < 2:
+        raise ValueError(f"in a group of {group} a reply has no other to be compared with; take at least 2")
     asked = [prompt for prompt in draw(prompts, n, generator) for _ in range(group)]
     texts = sample(model, asked, max_new_tokens, generator, end)
     old, fixed = log_probabilities(model, texts), log_probabilities(reference, texts)

@@ -53,7 +53,9 @@ def frozen_copy(model: Module) -> Module:
 
 
 def draw(prompts: Sequence[Sequence[int]], n: int, generator: torch.Generator) -> list[Sequence[int]]:
-    """n of the prompts, each equally likely at every draw."""
+    """n of the prompts, each equally likely at every draw. Raises ValueError where there are none."""
+    if not prompts:
+        raise ValueError("there are no prompts to reply to; pass one at least")
     return [prompts[i] for i in torch.randint(len(prompts), (n,), generator=generator).tolist()]
 
 
@@ -88,7 +90,7 @@ def sample(
 
 def judged(judge: Judge, texts: Texts) -> Tensor:
     """The reward of each reply. Raises ValueError where the judge gives anything but one number for each."""
-    rewards = judge(texts)
+    rewards = torch.as_tensor(judge(texts), device=texts.ids.device)
     if rewards.shape != texts.ids.shape[:1]:
         raise ValueError(
             f"for {len(texts.ids)} replies the judge gave rewards of the shape {tuple(rewards.shape)}; one number is "

@@ -147,7 +147,7 @@ def test_noise_takes_the_form_of_a_schema_and_of_a_pattern(folder, capsys, tmp_p
         (["--prompt", "x", "--regex", "a", "--schema", "b"], "--schema and --regex cannot be had together"),
         (["--prompt", "x", "--schema", "nowhere.json"], "nowhere.json cannot be read"),
         (["--prompt", "x", "--schema", __file__], "is not JSON"),
-        (["--prompt", "x", "--top-p", "2"], "top_p=2.0 must be more than 0 and at most 1"),
+        (["--prompt", "x", "--top-p", "0"], "top_p=0.0 must be more than 0 and at most 1"),
         (["--prompt", "x", "--bits", "5"], "bits=5 is not supported; use 8 or 4"),
         (["--prompt", "x", "--raw", "--system", "y"], "--system is for conversations"),
     ],

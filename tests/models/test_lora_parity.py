@@ -102,7 +102,7 @@ def test_t5_with_cross_attention():
 
 
 def test_pairs_of_their_own_in_a_stacked_matrix(tmp_path):
-    """GPT-2's queries and values apart: to peft one pair of twice the rank, which does the same; to us what they were."""
+    """GPT-2's queries and values apart: to peft one pair of twice the rank, which does the same; to us two again."""
     theirs = made(GPT2LMHeadModel, GPT2, 0)
     theirs.save_pretrained(tmp_path / "whole")
     ours = lora(from_pretrained(tmp_path / "whole"), 2, 3.0, ("q", "v", "attention.out"))

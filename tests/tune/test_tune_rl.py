@@ -282,6 +282,14 @@ def test_a_judge_that_gives_no_number_for_each_reply_is_told():
 
     with pytest.raises(ValueError, match=r"for 4 replies the judge gave rewards of the shape \(4, 1\); one number"):
         grpo.collect(gpt(), gpt(), [[0]], judge, torch.Generator(), n=2, group=2, max_new_tokens=1)
+    found = grpo.collect(gpt(), gpt(), [[0]], lambda texts: [1, 2], torch.Generator(), n=1, group=2, max_new_tokens=1)
+    assert found.rewards.tolist() == [1, 2]  # a list is numbers too
+
+
+def test_nothing_to_reply_to_and_nothing_to_compare_with():
+    for prompts, group, message in (([], 2, "there are no prompts"), ([[0]], 1, "in a group of 1 a reply has no")):
+        with pytest.raises(ValueError, match=message):
+            grpo.collect(gpt(), gpt(), prompts, torch.sum, torch.Generator(), n=2, group=group, max_new_tokens=1)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
