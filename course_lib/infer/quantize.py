@@ -28,9 +28,10 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
     bits: 8, with one scale a row, or 4, with a scale and an offset for each `group` of inputs (None for 32). Embedding
     and output layer have 8 bits in both, and stay one table where they are tied. Norms and learned positions stay as
     they are, and so do activations, but for being rounded to bfloat16 on their way into a product. For running, not for
-    training. Raises ValueError, and leaves the model as it was, for another kind of model, one with experts, one that
-    is quantized already or tuned by added layers, a group that does not divide the inputs of a layer, and weights that
-    are not finite.
+    training, and in this dtype: no `model.half()` afterwards.
+    Raises ValueError, and leaves the model as it was, for another kind of model, one with experts, one that is
+    quantized already or tuned by added layers, a group that does not divide the inputs of a layer, and weights that are
+    not finite.
     Each weight changes by at most half its scale; see course_lib.infer.rounding, also for the sources.
     """
     if type(model) is not GPT or model.config.n_experts:
