@@ -1,10 +1,12 @@
-"""Small text files: written whole or not at all, and read with a sentence for what is wrong with them."""
+"""Files that are written whole or not at all, and read with a sentence for what is wrong with them."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,16 @@ def write_text(path: Path, text: str) -> None:
         os.replace(partial, path)  # on the same disk, hence atomic
     finally:
         Path(partial).unlink(missing_ok=True)
+
+
+@contextmanager
+def written(folder: Path, *names: str) -> Iterator[Path]:
+    """A place to write files called `names`, which then appear in `folder`, each whole, in this order; or none does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as partial:  # the same disk: renaming is atomic
+        yield Path(partial)
+        for name in names:
+            os.replace(Path(partial) / name, folder / name)
 
 
 def read_json(path: Path) -> Any:

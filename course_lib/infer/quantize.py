@@ -1,21 +1,16 @@
 """A GPT with its weights in 8 or 4 bits: less memory, and less time to read it for every token."""
 
-import json
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import nn
 
 from course_lib.data.files import read_json
 from course_lib.data.registry import DataError
 from course_lib.infer.few_bits import Int4Linear, Int8Embedding, Int8Linear, from_portable
 from course_lib.infer.rounding import grouped, symmetric
-from course_lib.models.folder import read_tensors
+from course_lib.models.folder import read_tensors, write_files
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.hf.family import ModelError
 
@@ -76,18 +71,7 @@ def save(model: GPT, folder: str | Path) -> None:
     tensors = {f"{name}.{part}": t for name, layer in layers.items() for part, t in layer.portable().items()}
     inside = (*(f"{name}." for name in layers), "head.", "tokens.")
     tensors |= {name: t for name, t in model.state_dict().items() if not name.startswith(inside)}
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as name:  # the same disk: renaming is atomic
-            partial = Path(name)
-            save_file({name: t.contiguous() for name, t in tensors.items()}, partial / "model.safetensors")
-            config = {"model_type": MODEL_TYPE, **asdict(model.config)}
-            (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-            for file in ("model.safetensors", "config.json"):
-                os.replace(partial / file, folder / file)
-    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
-        raise ModelError(f"nothing could be written to {folder} ({error}); make room, or name another folder") from None
+    write_files(Path(folder), {"model_type": MODEL_TYPE, **asdict(model.config)}, tensors)
 
 
 def load(folder: str | Path) -> GPT:

@@ -1,8 +1,6 @@
 """Models in folders, as transformers keeps them: config.json and model.safetensors. Read, written, and never run."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from course_lib.data.files import written
 from course_lib.models.bag_clip import BagCLIP, BagCLIPConfig
 from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.models.gpt import GPT, GPTConfig
@@ -135,7 +134,7 @@ def to_hf(model: nn.Module, folder: str | Path) -> None:
                 continue
             tensors = {theirs: part for name, t in own(model).items() for theirs, part in family.parts(model, name, t)}
             dtypes = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}
-            _write(Path(folder), hf | {"dtype": dtypes.pop() if len(dtypes) == 1 else "float32"}, tensors)
+            write_files(Path(folder), hf | {"dtype": dtypes.pop() if len(dtypes) == 1 else "float32"}, tensors)
             return
     raise ModelError("; ".join(refusals) or f"transformers has no family for {type(model).__name__}")
 
@@ -148,7 +147,7 @@ def save(model: nn.Module, folder: str | Path) -> None:
         kind = next((kind for kind, (_, model_type) in OURS.items() if model_type is type(model)), None)
         if kind is None:
             raise
-        _write(Path(folder), {"model_type": kind, **asdict(_complete(model))}, own(model))
+        write_files(Path(folder), {"model_type": kind, **asdict(_complete(model))}, own(model))
 
 
 def _complete(model: Any) -> Any:
@@ -282,20 +281,24 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise ModelError(f"{file} is damaged or cut short ({error}); copy it again") from None
 
 
-def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+def write_files(
+    folder: Path,
+    config: dict[str, Any],
+    tensors: Mapping[str, Tensor],
+    names: tuple[str, str] = ("config.json", "model.safetensors"),
+    notes: dict[str, str] | None = None,
+) -> None:
+    """Write settings and tensors into a folder: each file appears whole or not at all, the settings last.
+
+    notes: texts for the header of the tensors. Raises ModelError where there is no room.
+    """
+    tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    settings, weights = names
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=".writing-", dir=folder
-        ) as partial:  # the same disk: renaming is atomic
-            save_file(tensors, Path(partial) / "model.safetensors", metadata={"format": "pt"})
-            text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-            (Path(partial) / "config.json").write_text(text, encoding="utf-8")
-            os.replace(Path(partial) / "model.safetensors", folder / "model.safetensors")
-            (folder / INDEX).unlink(missing_ok=True)  # of an older model in several files, which would be read instead
-            os.replace(Path(partial) / "config.json", folder / "config.json")
+        with written(folder, weights, settings) as partial:
+            save_file(tensors, partial / weights, metadata={"format": "pt", **(notes or {})})
+            (partial / settings).write_text(text, encoding="utf-8")
+        (folder / f"{weights}.index.json").unlink(missing_ok=True)  # of older tensors in several files, read before one
     except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
-        raise ModelError(
-            f"the model could not be written to {folder} ({error}); make room, or name another folder"
-        ) from None
+        raise ModelError(f"nothing could be written to {folder} ({error}); make room, or name another folder") from None

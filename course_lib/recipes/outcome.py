@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import course_lib
+from course_lib.data.files import write_text
 from course_lib.errors import CourseError
 from course_lib.measure import device_name, preset
-from course_lib.site.paths import SiteError, find_project, write_atomically
+from course_lib.site.paths import SiteError, find_project
 from course_lib.train import metrics
 
 FIELDS = {"key", "value", "control", "recipe", "preset", "seed", "device", "commit", "command", "versions", "seconds"}
@@ -63,7 +64,7 @@ def claim(out: Path, recipe: str, seed: int, steps: int | None, plan: object) ->
         if sizes != this["plan"]:
             raise RecipeError(f"{out} holds a run of other sizes, from before they changed; name another with --out")
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(note, json.dumps(this, indent=1) + "\n")
+    write_text(note, json.dumps(this, indent=1) + "\n")
     return again
 
 
@@ -94,7 +95,7 @@ def write(
     for key, value in values.items():
         control = {"key": controls[key], "value": values[controls[key]]} if key in controls else None
         records[key] = {"key": key, "value": value, "control": control, **made_by}
-    write_atomically(out / "results.json", json.dumps(records, indent=1) + "\n")
+    write_text(out / "results.json", json.dumps(records, indent=1) + "\n")
     return dict(values)
 
 
@@ -131,7 +132,7 @@ def add(out: Path) -> Path:
     if "--steps" in made_by:
         raise RecipeError(f"{out} is no run of the whole preset; run it without --steps to keep its results")
     place = find_project().root / "results" / size / f"{recipe}-seed{seed}.json"
-    write_atomically(place, json.dumps(records, indent=1, sort_keys=True) + "\n")
+    write_text(place, json.dumps(records, indent=1, sort_keys=True) + "\n")
     return place
 
 

@@ -13,10 +13,11 @@ import nbformat
 from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
+from course_lib.data.files import write_text
 from course_lib.site import cache, records
 from course_lib.site.execute import Failure, execute
 from course_lib.site.page import page
-from course_lib.site.paths import Project, SiteError, digest_of, digest_of_tree, find_project, write_atomically
+from course_lib.site.paths import Project, SiteError, digest_of, digest_of_tree, find_project
 from course_lib.site.render import render
 from course_lib.site.solve import solve
 from course_lib.site.stage import stage
@@ -83,7 +84,7 @@ def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool
         return False
     stamp.unlink(missing_ok=True)
     render(project, html, strict)
-    write_atomically(stamp, state)
+    write_text(stamp, state)
     return True
 
 

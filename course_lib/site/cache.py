@@ -11,7 +11,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.site.paths import Project, digest_of, digest_of_tree, write_atomically
+from course_lib.data.files import write_text
+from course_lib.site.paths import Project, digest_of, digest_of_tree
 
 # The builder and the command line change no output; all the rest of the library may.
 NOT_IN_LABS = ("site", "cli.py")
@@ -54,4 +55,4 @@ def load(project: Project, key: str) -> NotebookNode | None:
 
 
 def store(project: Project, key: str, executed: NotebookNode) -> None:
-    write_atomically(path(project, key), nbformat.writes(executed))
+    write_text(path(project, key), nbformat.writes(executed))

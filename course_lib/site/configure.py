@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_lib.site.paths import Project, SiteError, find_project, write_atomically
+from course_lib.data.files import write_text
+from course_lib.site.paths import Project, SiteError, find_project
 
 URL = re.compile(r"https://(?P<host>[a-z0-9.-]+\.[a-z]{2,})/(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)")
 REF = re.compile(r"[\w][\w./-]*")
@@ -65,7 +66,7 @@ def configure(repository_url: str, ref: str = "main", root: Path | None = None) 
     texts = {path: path.read_text(encoding="utf8") for path in _files(project)}
     changed = {path: new for path, old in texts.items() if (new := rewrite(project, path, old, repository)) != old}
     for path, text in changed.items():
-        write_atomically(path, text)
+        write_text(path, text)
     names = [str(path.relative_to(project.root)) for path in changed]
     print(f"changed {', '.join(names)}" if names else "nothing to change")
     if repository and not repository.on_github:

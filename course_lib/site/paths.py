@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,14 +108,6 @@ def find_project(start: Path | None = None) -> Project:
         if (folder / "_toc.yml").is_file() and (folder / "_config.yml").is_file():
             return Project(folder)
     raise SiteError("this is not a checkout of the course (no _toc.yml here or above): change into the cloned folder")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or nothing, also when interrupted."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf8")
-    part.replace(path)
 
 
 def digest_of(*parts: str | bytes) -> str:

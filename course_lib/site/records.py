@@ -7,7 +7,8 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from course_lib.site.paths import Project, SiteError, write_atomically
+from course_lib.data.files import write_text
+from course_lib.site.paths import Project, SiteError
 
 Records = dict[str, dict[str, Any]]
 
@@ -37,7 +38,7 @@ def collect(lab: str, executed: NotebookNode) -> Records:
 
 def write(project: Project, lab: str, found: Records) -> None:
     """Write one lab's file in `_build/results/`."""
-    write_atomically(project.results / f"{lab}.json", json.dumps(found, indent=2, sort_keys=True) + "\n")
+    write_text(project.results / f"{lab}.json", json.dumps(found, indent=2, sort_keys=True) + "\n")
 
 
 def merge(project: Project, labs: dict[str, Records]) -> Records:

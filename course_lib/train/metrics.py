@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
+
+from course_lib.data.files import write_text
 
 
 class Metrics:
@@ -19,9 +20,7 @@ class Metrics:
     def __init__(self, folder: Path, step: int = 0) -> None:
         self.file = folder / "metrics.jsonl"
         kept = [line for line in read(self.file) if line["step"] < step]
-        part = self.file.with_suffix(".partial")
-        part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        os.replace(part, self.file)
+        write_text(self.file, "".join(json.dumps(line) + "\n" for line in kept))
         self.stream = self.file.open("a", encoding="utf-8", buffering=1)  # a line is on disk once it is written
         self.board = _board(folder / "tensorboard")
         for line in kept:

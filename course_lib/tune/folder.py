@@ -1,18 +1,15 @@
 """The small part of a tuned model in a folder of its own: adapter_config.json and adapter_model.safetensors."""
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import nn
 
-from course_lib.models.folder import read_tensors
+from course_lib.models.folder import read_tensors, write_files
 from course_lib.models.hf.family import ModelError
 from course_lib.tune.adapters import adapters
 from course_lib.tune.bitfit import bitfit
@@ -35,24 +32,13 @@ def save(model: nn.Module, folder: str | Path) -> None:
     noted = tuning(model)
     if noted is None:
         raise ModelError("the model is not tuned, or merged; course_lib.models.save keeps the whole of it")
-    header = {"format": "pt"}
+    header = {}
     if noted["method"] == "lora":
         config, tensors = to_peft(model)
         header[PAIRS] = json.dumps(pairs(model))
     else:
         config, tensors = noted, dict(trainable(model))
-    tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as name:  # the same disk: renaming is atomic
-            partial = Path(name)
-            save_file(tensors, partial / TENSORS, metadata=header)
-            (partial / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-            for file in (TENSORS, CONFIG):
-                os.replace(partial / file, folder / file)
-    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
-        raise ModelError(f"nothing could be written to {folder} ({error}); make room, or name another folder") from None
+    write_files(Path(folder), config, tensors, (CONFIG, TENSORS), header)
 
 
 def load(model: nn.Module, folder: str | Path) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,10 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from course_lib.data.files import written
 from course_lib.models.folder import from_pretrained, read_tensors
 from course_lib.models.folder import save as save_model
 from course_lib.models.gpt import GPT
@@ -57,12 +58,10 @@ class RewardModel(nn.Module):
 def save(model: RewardModel, folder: str | Path) -> None:
     """Write the folder of the body, as course_lib.models.save does, and the new layer beside it. Raises as that."""
     save_model(model.body, folder)
-    partial = Path(folder) / f".{SCORE}.partial"
     try:
-        partial.write_bytes(safetensors.torch.save({"score.weight": model.score.weight.detach().contiguous()}))
-        os.replace(partial, Path(folder) / SCORE)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
+        with written(Path(folder), SCORE) as partial:
+            safetensors.torch.save_file({"score.weight": model.score.weight.detach().contiguous()}, partial / SCORE)
+    except (OSError, SafetensorError) as error:
         raise ModelError(f"{Path(folder) / SCORE} cannot be written ({error}); name another folder") from None
 
 
