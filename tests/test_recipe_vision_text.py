@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import tiny_emoji
 import torch
+from shell import course
 from tokenizers import Tokenizer
 
-from course_lib import cli
 from course_lib.data import emoji, emoji_sources
 from course_lib.models import BagCLIP, BagCLIPConfig, ImageEncoderConfig, from_pretrained
 from course_lib.recipes import pairs, scenes, vision_text
@@ -360,11 +360,8 @@ def test_a_tower_of_timm_takes_the_place_of_ours(tmp_path, monkeypatch):
     assert type(model.vision.tower.model).__name__ == "ResNet"
 
 
-def test_the_command_knows_it(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["course", "train", "vision-text", "--steps", "1", "--out", str(tmp_path / "o")])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert not ended.value.code
+def test_the_command_knows_it(capsys, tmp_path):
+    assert course("train", "vision-text", "--steps", 1, "--out", tmp_path / "o") == 0
     assert "pictures.new-vendor.where" in capsys.readouterr().out
 
 

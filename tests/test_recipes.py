@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import tiny_recipes
 import torch
+from shell import course
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from course_lib import cli
 from course_lib.data import pretraining
 from course_lib.data.pretraining import corpus
 from course_lib.measure import ngram_surprise
@@ -52,15 +52,6 @@ def tiny(prepared, monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_PRESET", "cpu")  # set, so that what the command sets is taken back
     monkeypatch.chdir(tmp_path)
     tiny_recipes.shrink(monkeypatch.setattr)
-
-
-def course(*words):
-    """The command, run in this process; its exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["course", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-    return ended.value.code or 0
 
 
 def refused(capsys, *words):

@@ -245,9 +245,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "not looked up by name: nothing is downloaded)"
         )
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        return read_settings(file)
     except FileNotFoundError:
         raise ModelError(f"{folder} has no config.json, so it is not the folder of a model") from None
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """A JSON file of settings by name. Raises ModelError where it is damaged, and FileNotFoundError."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{file} is not JSON ({error}); copy it again") from None
     if not isinstance(config, dict):

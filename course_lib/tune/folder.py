@@ -4,12 +4,11 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from safetensors import safe_open
 from torch import nn
 
-from course_lib.models.folder import read_tensors, write_files
+from course_lib.models.folder import read_settings, read_tensors, write_files
 from course_lib.models.hf.family import ModelError
 from course_lib.tune.adapters import adapters
 from course_lib.tune.bitfit import bitfit
@@ -50,7 +49,11 @@ def load(model: nn.Module, folder: str | Path) -> nn.Module:
     """
     refuse_tuned(model)
     folder = Path(folder)
-    config, tensors = _read(folder / CONFIG), read_tensors(folder / TENSORS)
+    try:
+        config = read_settings(folder / CONFIG)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelError(f"there is no {folder / CONFIG}; pass the folder that `save` or peft has written") from None
+    tensors = read_tensors(folder / TENSORS)
     try:
         with whole_or_not_at_all(model):
             if config.get("peft_type") is not None:
@@ -71,15 +74,3 @@ def load(model: nn.Module, folder: str | Path) -> nn.Module:
 def _header(file: Path) -> dict[str, str]:
     with safe_open(file, "pt") as opened:
         return opened.metadata() or {}
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelError(f"there is no {file}; pass the folder that `save` or peft has written") from None
-    except ValueError as error:
-        raise ModelError(f"{file} is not JSON ({error}); copy it again") from None
-    if not isinstance(config, dict):
-        raise ModelError(f"{file} holds no settings; copy it again")
-    return config

@@ -12,9 +12,9 @@ import threading
 
 import openai
 import pytest
+from shell import course
 from tiny_text import tiny_folder
 
-from course_lib import cli
 from course_lib.infer import load
 from course_lib.infer.sampling import GREEDY
 
@@ -34,15 +34,6 @@ def endless(tmp_path_factory):
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": settings["tokenizer_class"]}))
     return folder
-
-
-def course(*words):
-    """The command, run in this process; its exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["course", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-    return ended.value.code or 0
 
 
 def written(capsys, *words):

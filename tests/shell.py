@@ -1,0 +1,16 @@
+"""The command `course`, as a test runs it."""
+
+import sys
+
+import pytest
+
+from course_lib import cli
+
+
+def course(*words):
+    """The command, run in this process; its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["course", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    return ended.value.code or 0
