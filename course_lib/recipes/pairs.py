@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from course_lib.data.augment import augment
 from course_lib.data.emoji import Concept, Emoji, concepts, random_caption
 from course_lib.data.emoji_split import Grid, Split
 from course_lib.data.worlds import word_tokenizer
 from course_lib.measure import device
+from course_lib.models import CLIP, BagCLIP
 
 VARIANTS = 32  # random captions of each concept and language, drawn once
 # What is said of a picture to ask for its group, by Emojibase's groups.
@@ -107,13 +108,13 @@ def recall(similarity: Float[Tensor, "queries gallery"], target: Int[Tensor, " q
 
 
 @torch.no_grad()
-def encode(model: nn.Module, pictures: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
+def encode(model: BagCLIP | CLIP, pictures: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
     """The unit vectors of pictures, as they are."""
-    return torch.cat([model.image_features(some.float() / 255) for some in pictures.split(512)])  # type: ignore[operator]
+    return torch.cat([model.image_features(some.float() / 255) for some in pictures.split(512)])
 
 
 @torch.no_grad()
-def retrieval(model: nn.Module, data: Pairs) -> dict[str, float]:
+def retrieval(model: BagCLIP | CLIP, data: Pairs) -> dict[str, float]:
     """How a model finds the names of pictures that it has not seen, of all names of the same part of the split.
 
     new-vendor: learned concepts in a new style; new-concepts: new ones in learned styles; both-new: neither is learned.
@@ -124,7 +125,7 @@ def retrieval(model: nn.Module, data: Pairs) -> dict[str, float]:
     split, numbers = data.split, {}
     parts = {"new-vendor": split.new_vendor, "new-concepts": split.new_concepts, "both-new": split.both_new}
     for name, grid in parts.items():
-        texts = model.text_features(data.ids(data.texts(grid.concepts, keywords=name != "new-vendor")))  # type: ignore[operator]
+        texts = model.text_features(data.ids(data.texts(grid.concepts, keywords=name != "new-vendor")))
         images = encode(model, data.pictures[grid.pairs()])
         target = torch.arange(len(grid.concepts), device=images.device).repeat(len(grid.vendors))
         for k in (1, 5):
@@ -133,7 +134,7 @@ def retrieval(model: nn.Module, data: Pairs) -> dict[str, float]:
             similar = nearest(images, encode(model, data.pictures[split.train.pairs()]), split.train)
             numbers["image-to-image-r1"] = recall(similar, target, 1)
         if name == "both-new":
-            prompts = model.text_features(data.ids(list(PROMPTS.values())))  # type: ignore[operator]
+            prompts = model.text_features(data.ids(list(PROMPTS.values())))
             guess = (images @ prompts.T).argmax(dim=1)
             numbers["group"] = (guess == groups(data, grid.concepts)).float().mean().item()
     return numbers

@@ -174,7 +174,9 @@ def answer(
 
     Raises ValueError for a picture of another size, and for words that the model does not know.
     """
-    size = model.config.vision.image_size  # type: ignore[union-attr]
+    vision = model.config.vision
+    assert vision is not None  # the recipe's own model has its encoder in the config
+    size = vision.image_size
     if picture.shape != (3, 2 * size, 2 * size):
         raise ValueError(
             f"the picture has the shape {tuple(picture.shape)}; the model reads 2 x 2 tiles of {size} pixels, "
