@@ -113,7 +113,7 @@ def grade(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="gpt, moe (a mixture of experts and its dense twin) or vision-text.")],
+    recipe: Annotated[str, typer.Argument(help="gpt, moe (experts and their dense twin), peft or vision-text.")],
     preset: Annotated[
         str, typer.Option(help="Sizes: cpu (minutes on a laptop; the default) or gpu (ten minutes on an H100).")
     ] = "",

@@ -26,7 +26,7 @@ ALLOWED = {
     "exercises": set(),
     "grader": {"exercises"},
     "site": {"exercises", "data"},
-    "recipes": {"nn", "models", "train", "site"},
+    "recipes": {"nn", "models", "train", "tune", "site"},
     "__main__": {"cli"},
     "cli": {"site", "grader", "data", "recipes", "infer"},
 }

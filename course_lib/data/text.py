@@ -48,15 +48,18 @@ def corpus() -> str:
     try:
         articles = wikipedia_leads()
     except DataError as error:
-        text = _king_james()
+        text = king_james()
         print(f"Using the King James Bible in place of Wikipedia, so numbers will differ from the book: {error}.")
         return text
     random.Random(0).shuffle(articles)
     return "\n\n".join(article.extract for article in articles)
 
 
-def _king_james() -> str:
-    """The whole text, one paragraph a line, as the package's source file holds it in one string; nothing is run."""
+def king_james() -> str:
+    """The King James Bible, 4.1 million characters in 4,635 paragraphs, one a line. Raises DataError without it.
+
+    The package's source file holds it in one string, which is read; nothing is run.
+    """
     tree = ast.parse((fetch("king-james-bible") / "plain_text_readers_bible.py").read_text(encoding="utf-8"))
     strings = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
     # Square brackets mark words that the translators added.

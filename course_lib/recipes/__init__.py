@@ -6,6 +6,7 @@ and whether to go on with what is in that folder; it returns its numbers.
 
 from pathlib import Path
 
+from course_lib.recipes.few_parameters import peft
 from course_lib.recipes.language import gpt, moe
 
 
@@ -15,4 +16,4 @@ def _vision_text(out: Path, seed: int = 0, steps: int | None = None, resume: boo
     return vision_text(out, seed, steps, resume)
 
 
-RECIPES = {"gpt": gpt, "moe": moe, "vision-text": _vision_text}
+RECIPES = {"gpt": gpt, "moe": moe, "peft": peft, "vision-text": _vision_text}

@@ -31,6 +31,8 @@ def save(model: nn.Module, folder: str | Path) -> None:
     noted = tuning(model)
     if noted is None:
         raise ModelError("the model is not tuned, or merged; course_lib.models.save keeps the whole of it")
+    if noted["method"] not in ("lora", *METHODS):
+        raise ModelError(f"what {noted['method']} has trained has no file of its own; it is a control, tune by another")
     header = {}
     if noted["method"] == "lora":
         config, tensors = to_peft(model)

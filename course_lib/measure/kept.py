@@ -1,0 +1,32 @@
+"""The committed measurements of `results/`, for labs that hold a sample of a sweep against the whole of it."""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from pathlib import Path
+
+from course_lib.errors import CourseError
+from course_lib.measure.preset import preset
+
+
+class NotKept(CourseError):
+    """There is no committed run of that recipe, preset and seed."""
+
+
+def kept(recipe: str, seed: int = 0, size: str | None = None) -> dict[str, float]:
+    """The numbers of a committed run by key: `kept("peft", seed=0)["peft.sweep.base.b"]`.
+
+    size: the preset, "cpu" or "gpu"; by default the one that runs. They lie in the checkout, or where an installed
+    package has put them. Raises NotKept where that run has not been committed.
+    """
+    name = f"{size or preset()}/{recipe}-seed{seed}.json"
+    checkout = Path(__file__).resolve().parents[2] / "results"
+    for folder in (checkout, Path(sysconfig.get_path("data")) / "share" / "course" / "results"):
+        if (folder / name).is_file():
+            records = json.loads((folder / name).read_text(encoding="utf-8"))
+            return {key: float(record["value"]) for key, record in records.items()}
+    raise NotKept(
+        f"there is no results/{name}: run `course train {recipe} --preset {size or preset()} --seed {seed}`, "
+        "then `course results add` with its folder"
+    )

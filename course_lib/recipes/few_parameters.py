@@ -1,0 +1,238 @@
+"""One pre-trained model, tuned to another text with few parameters and with all: over methods, rates and ranks.
+
+The base is a small GPT that has read Wikipedia's openings, character by character; the other text is the King James
+Bible. Two numbers come of each run, in nats a character on texts that were not trained on: `b`, on the Bible, the lower
+the more was learned; and `a`, on Wikipedia, the higher the more was forgotten.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from course_lib.data.files import write_text
+from course_lib.data.loader import Loader, Windows
+from course_lib.data.split import split
+from course_lib.data.text import king_james, wikipedia_leads
+from course_lib.data.tokenizers import CharTokenizer
+from course_lib.measure import device, pick
+from course_lib.models import GPT, GPTConfig, from_pretrained, save
+from course_lib.recipes import outcome
+from course_lib.train import TrainConfig, next_token, train
+from course_lib.tune.adapters import adapters
+from course_lib.tune.bitfit import bitfit
+from course_lib.tune.frozen import trainable
+from course_lib.tune.lora import lora
+from course_lib.tune.prefix import prefix
+from course_lib.tune.sparse import sparse
+
+ALL = ("qkv", "out", "up", "down")  # every matrix of a block
+RANKS = (1, 2, 4, 8, 16, 32)
+Method = Callable[[GPT], Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a run. learn: how the base is made; steps: of tuning; batch: windows of `context` characters a step."""
+
+    model: GPTConfig
+    learn: TrainConfig
+    steps: int
+    batch: int = 32
+    scored: int = 400  # windows of each test text
+
+
+def _plan() -> Plan:
+    def shape(**sizes: Any) -> GPTConfig:
+        return GPTConfig(2, position="rope", **sizes)  # the vocabulary comes with the text
+
+    pretraining: Any = {"optimizer": "muon", "weight_decay": 0.1, "betas": (0.9, 0.95)}
+    return pick(
+        cpu=Plan(shape(context=64, d_model=64, n_layers=2, n_heads=2), TrainConfig(700, lr=2e-2, **pretraining), 100),
+        gpu=Plan(
+            shape(context=256, d_model=384, n_layers=6, n_heads=6), TrainConfig(2000, lr=3e-3, **pretraining), 300
+        ),
+    )
+
+
+def full(model: GPT) -> GPT:
+    """All parameters are trained: the model as it is."""
+    return model
+
+
+def lora_of_rank(rank: int) -> Method:
+    """LoRA in every matrix of the blocks. alpha = 2 rank, so that the product of B and A always counts twice."""
+    return partial(lora, rank=rank, alpha=2.0 * rank, targets=ALL)
+
+
+def same_budget(model: GPT) -> Any:
+    """As many random entries of the same matrices as LoRA of rank 2 has parameters: 16 d_model a rank and layer."""
+    return sparse(model, 32 * model.config.d_model * model.config.n_layers, ALL)
+
+
+# The first five train the same number of parameters, adapters up to 6% fewer, whatever d_model and n_layers are.
+METHODS: dict[str, Method] = {
+    "lora": lora_of_rank(2),
+    "lora-qv": partial(lora, rank=8, alpha=16.0, targets=("q", "v")),
+    "adapters": partial(adapters, width=6),
+    "prefix": partial(prefix, n=16),
+    "sparse": same_budget,
+    "bitfit": bitfit,
+    "full": full,
+    **{f"lora-rank-{rank}": lora_of_rank(rank) for rank in RANKS if rank != 2},
+}
+USUAL = (3e-3, 1e-2, 3e-2, 1e-1)
+RATES: dict[str, tuple[float, ...]] = dict.fromkeys(METHODS, USUAL) | {
+    "prefix": (1e-1, 3e-1, 1.0, 3.0),
+    "full": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    **dict.fromkeys(("sparse", "lora-rank-1"), (*USUAL, 3e-1)),
+    "bitfit": (*USUAL, 3e-1, 1.0),
+    **dict.fromkeys(("lora-rank-16", "lora-rank-32"), USUAL[:3]),
+}
+# Those with the lowest loss on the other text at seed 0 (results/cpu/peft-seed0.json; a test compares).
+BEST: dict[str, float] = {
+    "lora": 0.03,
+    "lora-qv": 0.03,
+    "adapters": 0.03,
+    "prefix": 1.0,
+    "sparse": 0.1,
+    "bitfit": 0.3,
+    "full": 0.01,
+    "lora-rank-1": 0.1,
+    "lora-rank-4": 0.03,
+    "lora-rank-8": 0.03,
+    "lora-rank-16": 0.01,
+    "lora-rank-32": 0.01,
+}
+
+
+class Texts(NamedTuple):
+    """Two texts as characters, each with a part that is kept for testing."""
+
+    tokenizer: CharTokenizer
+    a: Int[Tensor, " _"]
+    a_test: Int[Tensor, " _"]
+    b: Int[Tensor, " _"]
+    b_test: Int[Tensor, " _"]
+
+
+def texts() -> Texts:
+    """Wikipedia's openings (a) and the King James Bible (b), a tenth of the articles and paragraphs for testing.
+
+    The characters are those of Wikipedia: b may have no rare ones of its own. Raises DataError without the data.
+    """
+    wikipedia = [(article.title, article.extract) for article in wikipedia_leads()]
+    bible = [(paragraph, paragraph) for paragraph in king_james().split("\n")]
+    parts = []
+    for pieces in (wikipedia, bible):
+        for side in split(pieces, by=lambda piece: piece[0], test=0.1):
+            random.Random(0).shuffle(side)
+            parts.append("\n\n".join(text for _, text in side))
+    tokenizer = CharTokenizer.from_text(parts[0], min_count=500)
+    return Texts(tokenizer, *(tokenizer.encode(part).to(device()) for part in parts))
+
+
+def plan_for(text: Texts) -> Plan:
+    """The preset's sizes, with the vocabulary of these texts."""
+    plan = _plan()
+    return replace(plan, model=replace(plan.model, vocab_size=text.tokenizer.vocab_size))
+
+
+def pretrained(text: Texts, plan: Plan, seed: int) -> GPT:
+    """The base: a GPT that has read a."""
+    torch.manual_seed(seed)
+    base = GPT(plan.model).to(device())
+    data = Loader(Windows(text.a, plan.model.context), plan.batch, seed=seed)
+    train(base, data, next_token, replace(plan.learn, seed=seed), label="base")
+    return base.eval()
+
+
+class Tuned(NamedTuple):
+    """A tuned model, its losses on the test parts of a and b in nats a character, and what the training took."""
+
+    model: GPT
+    a: float
+    b: float
+    parameters: int
+    cpu_seconds: float
+
+
+def tuned(
+    base: GPT, name: str, rate: float, text: Texts, plan: Plan, seed: int, prepare: Callable[[GPT], Any] | None = None
+) -> Tuned:
+    """A copy of the base, tuned to b by the method of that name; the base stays as it is.
+
+    prepare: called with the model once the method has changed it, before the first step.
+    """
+    model = copy.deepcopy(base)
+    torch.manual_seed(seed + 1)  # of A, of adapters, of the places of sparse entries
+    METHODS[name](model)
+    if prepare:
+        prepare(model)
+    began = time.process_time()
+    data = Loader(Windows(text.b, plan.model.context), plan.batch, seed=seed + 1)
+    train(model, data, next_token, TrainConfig(plan.steps, lr=rate, warmup=plan.steps // 10), label=f"{name} {rate:g}")
+    seconds = time.process_time() - began
+    n = sum(p.numel() for p in trainable(model).values())
+    return Tuned(model.eval(), *losses(model, text, plan), parameters=n, cpu_seconds=seconds)
+
+
+@torch.no_grad()
+def losses(model: GPT, text: Texts, plan: Plan) -> tuple[float, float]:
+    """Nats a character on the first windows of both test parts: (a, b)."""
+    model.eval()
+    found = []
+    for tokens in (text.a_test, text.b_test):
+        windows = Windows(tokens, plan.model.context)
+        some = torch.arange(min(plan.scored, len(windows))).split(100)
+        parts = [next_token(model, windows[part]) for part in some]
+        found.append(sum(float(part.total) for part in parts) / sum(int(part.targets) for part in parts))
+    return found[0], found[1]
+
+
+def key(name: str, rate: float, what: str) -> str:
+    """What a number of the sweep is called, as "peft.sweep.lora.3e-02.b"."""
+    return f"peft.sweep.{name}.{rate:.0e}.{what}"
+
+
+def peft(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False) -> dict[str, float]:
+    """Seed 0: every method at every rate. Other seeds: with a base of their own, every method at its best rate.
+
+    steps: of tuning, in place of the preset's. The base is out/model, the numbers are in out/results.json.
+    """
+    sizes = _plan()
+    sizes = replace(sizes, steps=steps or sizes.steps)
+    rates = RATES if seed == 0 else {name: (rate,) for name, rate in BEST.items()}
+    again = outcome.claim(out, "peft", seed, steps, (sizes, rates))
+    done = out / "measured.json"
+    if done.exists() and not resume:
+        raise outcome.RecipeError(f"{out} holds a run that has begun; go on with: {again}")
+    text = texts()
+    plan = replace(plan_for(text), steps=sizes.steps)
+    values: dict[str, float] = {}
+    if done.exists():
+        base, values = from_pretrained(out / "model").to(device()).eval(), json.loads(done.read_text(encoding="utf-8"))
+    else:
+        base = pretrained(text, plan, seed)
+        save(base, out / "model")
+        values["peft.sweep.base.a"], values["peft.sweep.base.b"] = losses(base, text, plan)
+        write_text(done, json.dumps(values))
+    for name in METHODS:
+        for rate in rates[name]:
+            if key(name, rate, "b") not in values:
+                run = tuned(base, name, rate, text, plan, seed)
+                values |= {key(name, rate, "a"): run.a, key(name, rate, "b"): run.b}
+                write_text(done, json.dumps(values))
+    controls = {what: "peft.sweep.base.b" for what in values if what.endswith(".b") and ".base." not in what}
+    return outcome.write(out, "peft", values, seed, steps, controls)

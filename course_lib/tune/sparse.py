@@ -1,0 +1,72 @@
+"""Random sparse tuning: of each frozen matrix some entries, drawn at random, are trained; a control for the others."""
+
+from collections.abc import Collection
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from course_lib.tune.frozen import freeze
+from course_lib.tune.lora import shared_layers
+
+
+class Sparse(nn.Module):
+    """y = (W0 + S) x + b, where S has trained numbers at n places, drawn once, and zeros at all others.
+
+    At first all of S is zero, so that y is what it was. Not for speed: S is written out as a matrix at every step.
+    """
+
+    place: Tensor
+
+    def __init__(self, base: nn.Linear, n: int) -> None:
+        super().__init__()
+        self.base = base
+        weight = base.weight
+        if not 1 <= n <= weight.numel():
+            raise ValueError(f"n={n} must lie between 1 and the {weight.numel()} entries of the matrix")
+        # Drawn on the CPU, so that a seed gives the same places on every device.
+        self.register_buffer("place", torch.randperm(weight.numel())[:n].to(weight.device))
+        dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
+        self.change = nn.Parameter(torch.zeros(n, dtype=dtype, device=weight.device))
+
+    @property
+    def weight(self) -> Float[Tensor, "d_out d_in"]:
+        """W0 + S."""
+        weight = self.base.weight
+        flat = weight.flatten().to(self.change.dtype).index_add(0, self.place, self.change)
+        return flat.view_as(weight).to(weight.dtype)
+
+    def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
+        """As of the frozen layer."""
+        return F.linear(x, self.weight, self.base.bias)
+
+
+def sparse(model: nn.Module, n: int, targets: str | Collection[str]) -> nn.Module:
+    """Freeze the model and let `n` entries of the linear layers called `targets` be trained, in place.
+
+    They are shared out in proportion to the sizes of the matrices, so that each entry is as likely as any other.
+    targets: the ends of names of linear layers, as "qkv" or "blocks.0.attention.out". The model comes back.
+    Raises ValueError for n under the number of layers or above that of their entries, a target that the model does not
+    have, a matrix that two layers share, and a model that is tuned already.
+    """
+    targets = (targets,) if isinstance(targets, str) else tuple(targets)
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
+    chosen = {name: layer for name, layer in layers.items() if any(f".{name}".endswith(f".{t}") for t in targets)}
+    for target in targets:
+        if not any(f".{name}".endswith(f".{target}") for name in chosen):
+            known = ", ".join(sorted({name.rpartition(".")[2] for name in layers}))
+            raise ValueError(f'there is no linear layer "{target}" in the model; there are {known}')
+    for name in shared_layers(model) & chosen.keys():
+        raise ValueError(f"{name} is the embedding of the tokens too, and cannot change alone; leave it out")
+    sizes = [layer.weight.numel() for layer in chosen.values()]
+    if not len(sizes) <= n <= sum(sizes):
+        raise ValueError(f"n={n} must lie between the number of layers, {len(sizes)}, and their entries, {sum(sizes)}")
+    ends = [round(n * sum(sizes[: i + 1]) / sum(sizes)) for i in range(len(sizes))]
+    counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    if min(counts) < 1:
+        raise ValueError(f"n={n} is too few: the smallest of the matrices would get none; take more")
+    freeze(model, "sparse", n=n, targets=sorted(targets))
+    for (name, layer), count in zip(chosen.items(), counts, strict=True):
+        model.set_submodule(name, Sparse(layer, count))
+    return model

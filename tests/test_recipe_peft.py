@@ -1,0 +1,87 @@
+"""`course train peft`: its budget, a run that is stopped and gone on with, and the kept sweep that the lab cites."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import tiny_recipes
+import torch
+
+from course_lib.measure import NotKept, kept, saved_for_backward
+from course_lib.recipes import few_parameters as peft
+from course_lib.recipes.outcome import RecipeError
+
+PSALM = "He maketh me to lie down in green pastures: he leadeth me beside the still waters.\n" * 20
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Seconds, on texts of a few sentences, with three methods at two rates."""
+    monkeypatch.setenv("COURSE_PRESET", "cpu")
+    lines = "".join(f"{number} {line}\n" for number, line in enumerate(PSALM.splitlines()))
+    monkeypatch.setattr(peft, "wikipedia_leads", tiny_recipes.articles)
+    monkeypatch.setattr(peft, "king_james", lambda: lines.strip())
+    plan = peft._plan()
+    small = replace(plan.model, context=16, d_model=8, n_heads=2, head_dim=4, d_ff=16, n_kv_heads=2)
+    plan = replace(plan, model=small, learn=replace(plan.learn, steps=20, warmup=2), steps=10, batch=4, scored=10)
+    monkeypatch.setattr(peft, "_plan", lambda: plan)
+    names = ("lora", "sparse", "full")
+    monkeypatch.setattr(peft, "METHODS", {name: peft.METHODS[name] for name in names})
+    monkeypatch.setattr(peft, "RATES", dict.fromkeys(names, (1e-3, 3e-2)))
+    monkeypatch.setattr(peft, "BEST", dict.fromkeys(names, 3e-2))
+
+
+def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
+    whole = peft.peft(tmp_path / "whole")
+    assert set(whole) == {f"peft.sweep.base.{what}" for what in "ab"} | {
+        peft.key(name, rate, what) for name in peft.METHODS for rate in (1e-3, 3e-2) for what in "ab"
+    }
+    assert whole["peft.sweep.full.3e-02.b"] < whole["peft.sweep.full.1e-03.b"] < whole["peft.sweep.base.b"]
+    records = json.loads((tmp_path / "whole" / "results.json").read_text())
+    assert records["peft.sweep.lora.3e-02.b"]["control"]["key"] == "peft.sweep.base.b"
+    assert records["peft.sweep.lora.3e-02.a"]["command"] == "course train peft --preset cpu --seed 0"
+    calls, tuned = [], peft.tuned
+
+    def stopping(*arguments):
+        calls.append(arguments[1:3])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return tuned(*arguments)
+
+    monkeypatch.setattr(peft, "tuned", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        peft.peft(tmp_path / "cut")
+    with pytest.raises(RecipeError, match=r"a run that has begun; go on with: .* --resume"):
+        peft.peft(tmp_path / "cut")
+    assert peft.peft(tmp_path / "cut", resume=True) == whole
+    assert len(calls) == 7  # six runs, one of them twice
+    assert peft.peft(tmp_path / "other", seed=1).keys() < whole.keys()  # at the best rates alone
+
+
+def test_tuning_leaves_the_base_alone():
+    text = peft.texts()
+    plan = peft.plan_for(text)
+    base = peft.pretrained(text, plan, 0)
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    prepared = []
+    run = peft.tuned(base, "sparse", 0.03, text, plan, 0, prepare=prepared.append)
+    assert prepared == [run.model]
+    assert run.parameters == 32 * 8 * 2
+    assert (run.a, run.b) == peft.losses(run.model, text, plan)
+    assert all(torch.equal(base.state_dict()[name], tensor) for name, tensor in before.items())
+    assert peft.tuned(base, "sparse", 0.03, text, plan, 0).b == run.b
+
+
+def test_saved_bytes_are_those_of_the_formula():
+    weight = torch.nn.Linear(8, 4, bias=False)
+    x = torch.randn(5, 8)
+    assert saved_for_backward(weight, lambda: weight(x).exp().sum()) == 4 * (5 * 8 + 5 * 4)  # x, and exp's result
+    weight.requires_grad_(False)
+    assert saved_for_backward(weight, lambda: weight(x).exp().sum()) == 0
+    x.requires_grad_()
+    assert saved_for_backward(weight, lambda: weight(x).exp().sum()) == 4 * 5 * 4  # and the weight, which is its own
+
+
+def test_what_is_not_kept_says_how_to_make_it():
+    with pytest.raises(NotKept, match=r"peft-seed77.json: run `course train peft --preset cpu --seed 77`"):
+        kept("peft", 77)
