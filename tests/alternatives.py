@@ -421,3 +421,47 @@ def transition_by_loops(steps, values, low, high):
             if found[i] is None and value > level:
                 found[i] = step
     return found
+
+
+# ch04_safety
+
+
+@alternative("outcome_rates")
+def outcome_rates_by_counting(refused, risk):
+    harm = sum(risk.tolist())
+    well = len(risk) - harm
+    pairs = list(zip(refused.tolist(), risk.tolist(), strict=True))
+    return [sum(q * r for q, r in pairs) / harm, sum(q * (1 - r) for q, r in pairs) / well]
+
+
+@alternative("frontier")
+def frontier_by_loops(risk):
+    x = y = 0.0
+    rows = [[x, y]]
+    for value in sorted(risk.tolist(), reverse=True):
+        x, y = x + 1 - value, y + value
+        rows.append([x, y])
+    return torch.tensor(rows, dtype=risk.dtype) / torch.tensor([x, y], dtype=risk.dtype)
+
+
+@alternative("refusal_at")
+def refusal_at_by_the_best_of_all_lines(points, limit):
+    points = points.tolist()
+    best = max(y for x, y in points if x <= limit)
+    for x, y in points:
+        for x2, y2 in points:
+            if x <= limit < x2:
+                best = max(best, y + (y2 - y) * (limit - x) / (x2 - x))
+    return best
+
+
+@alternative("mixed_reward")
+def mixed_reward_by_cases(right, refused, risk, weight):
+    helpful, safe = (1 - risk) * right, risk * refused
+    return helpful + weight * (safe - helpful)
+
+
+@alternative("pareto")
+def pareto_by_loops(points):
+    rows = points.tolist()
+    return torch.tensor([not any(a <= x and b >= y and (a, b) != (x, y) for a, b in rows) for x, y in rows])

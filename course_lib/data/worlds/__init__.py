@@ -10,6 +10,7 @@ from course_lib.data.worlds.induction import InductionBatch, RepeatedBlocks
 from course_lib.data.worlds.mirror import MirrorBatch, MirrorLanguage
 from course_lib.data.worlds.recall import AssociativeRecall, RecallBatch
 from course_lib.data.worlds.relations import RelationsBatch, TwoRelations
+from course_lib.data.worlds.requests import RequestBatch, Requests
 from course_lib.data.worlds.scenes import SceneBatch, Scenes
 from course_lib.data.worlds.sounds import SoundBatch, Sounds
 from course_lib.data.worlds.words import word_tokenizer
@@ -32,6 +33,8 @@ __all__ = [
     "RegressionBatch",
     "RelationsBatch",
     "RepeatedBlocks",
+    "RequestBatch",
+    "Requests",
     "SceneBatch",
     "Scenes",
     "SoundBatch",

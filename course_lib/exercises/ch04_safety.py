@@ -1,0 +1,338 @@
+"""Exercises of the lab ch04_safety: refusals that are right, refusals that are wrong, and what can be had at best."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, Mistake
+
+SEE = "Chapter 4, Helpful and safe"
+
+
+def _risks(rng, n):
+    return torch.rand(n, generator=rng, dtype=torch.float64)
+
+
+def outcome_rates(refused, risk):
+    refusal = (refused * risk).sum() / risk.sum()
+    false_refusal = (refused * (1 - risk)).sum() / (1 - risk).sum()
+    return [refusal.item(), false_refusal.item()]
+
+
+def _rates_cases(rng):
+    harm = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
+    refused = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
+    mixed = torch.tensor([0.0, 0.1, 0.3, 0.9, 1.0], dtype=torch.float64)
+    return [
+        Case("two who mean harm and three who do not", (refused, harm), expected=[0.5, 1 / 3]),
+        Case("refusing all five of a mixed crowd", (torch.ones_like(mixed), mixed), expected=[1.0, 1.0]),
+        Case("refusing from a risk of 0.9 on", ((mixed >= 0.9).double(), mixed)),
+        Case("20 requests, refused now and then", (_risks(rng, 20), _risks(rng, 20))),
+    ]
+
+
+RATES_MISTAKES = (
+    Mistake(
+        lambda refused, risk: outcome_rates(refused, risk)[::-1],
+        "The two are in the wrong order: first refusal, then false refusal.",
+    ),
+    Mistake(
+        lambda refused, risk: [(refused * risk).mean().item(), (refused * (1 - risk)).mean().item()],
+        "These are shares of all requests. Refusal is a share of those who mean harm, false refusal of those who do "
+        "not, so divide by how many there are of each.",
+    ),
+    Mistake(
+        lambda refused, risk: [
+            ((refused * risk).sum() / refused.sum()).item(),
+            ((refused * (1 - risk)).sum() / refused.sum()).item(),
+        ],
+        "These are shares of the refusals: how many of them were right, and how many wrong. Divide by how many mean "
+        "harm, and by how many do not.",
+    ),
+    Mistake(
+        lambda refused, risk: outcome_rates(refused, (risk > 0.5).to(risk.dtype)),
+        "Here each request is called forbidden or benign as a whole. With a risk of 0.3, three in ten who ask it mean "
+        "harm and seven do not: it counts in both rates, with these weights.",
+    ),
+    Mistake(
+        lambda refused, risk: [
+            outcome_rates(refused, risk)[0],
+            1 - outcome_rates(refused, risk)[1],
+        ],
+        "The second number is the share of benign requests that are answered; the share that is refused is wanted.",
+    ),
+)
+
+
+def frontier(risk):
+    risk = risk.sort(descending=True).values
+    benign = 1 - risk
+    points = torch.stack([benign.cumsum(0) / benign.sum(), risk.cumsum(0) / risk.sum()], dim=1)
+    return torch.cat([points.new_zeros(1, 2), points])
+
+
+def _frontier_cases(rng):
+    return [
+        Case(
+            "one that is always harmful, one that never is",
+            (torch.tensor([0.0, 1.0], dtype=torch.float64),),
+            expected=torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64),
+        ),
+        Case("risks of 0.5, 0.1, 0.9", (torch.tensor([0.5, 0.1, 0.9], dtype=torch.float64),)),
+        Case("two alike", (torch.tensor([0.2, 0.7, 0.2, 0.4], dtype=torch.float64),)),
+        Case("12 random risks", (_risks(rng, 12),)),
+    ]
+
+
+class _WrongFrontier:
+    """Known mistakes: the docstring of each wrong version, here and below, is what its author is told."""
+
+    def rising(risk):
+        """This refuses the least risky first, which is the worst that can be done. Begin with the highest risk."""
+        return 1 - frontier(risk).flip(0)
+
+    def unsorted(risk):
+        """The requests are taken in the order in which they came. Sort them: the highest risk is refused first."""
+        benign = 1 - risk
+        points = torch.stack([benign.cumsum(0) / benign.sum(), risk.cumsum(0) / risk.sum()], dim=1)
+        return torch.cat([points.new_zeros(1, 2), points])
+
+    def no_start(risk):
+        """The first point is missing: refusing nothing, where both rates are 0."""
+        return frontier(risk)[1:]
+
+    def exchanged(risk):
+        """The columns are exchanged: false refusal comes first, it is the x axis."""
+        return frontier(risk).flip(1)
+
+    def counts(risk):
+        """These are sums; each column has to be divided by its last, so that both end at 1."""
+        risk = risk.sort(descending=True).values
+        points = torch.stack([(1 - risk).cumsum(0), risk.cumsum(0)], dim=1)
+        return torch.cat([points.new_zeros(1, 2), points])
+
+
+def refusal_at(points, limit):
+    below = int((points[:, 0] <= limit).sum()) - 1
+    x, y = points[below].tolist()
+    if below == len(points) - 1:
+        return y
+    next_x, next_y = points[below + 1].tolist()
+    return y + (next_y - y) * (limit - x) / (next_x - x)
+
+
+def _at_cases(rng):
+    steep = torch.tensor([[0.0, 0.0], [0.0, 0.25], [0.0, 0.5], [0.25, 0.875], [1.0, 1.0]], dtype=torch.float64)
+    return [
+        Case("no false refusal is allowed", (steep, 0.0), expected=0.5),
+        Case("halfway between two points", (steep, 0.125), expected=0.6875),
+        Case("exactly at a point", (steep, 0.25), expected=0.875),
+        Case("everything is allowed", (steep, 1.0), expected=1.0),
+        Case("a limit of 0.3 on a random frontier", (frontier(_risks(rng, 9)), 0.3)),
+    ]
+
+
+class _WrongAt:
+    def last_allowed(points, limit):
+        """This is the last point within the limit. One can have more: refuse the next request too, but only now and
+        then, which gives every point of the straight line to the next one."""
+        return points[points[:, 0] <= limit][-1, 1].item()
+
+    def next_point(points, limit):
+        """This is the first point at the limit or beyond it, where more is refused falsely than is allowed. Go along
+        the line only as far as the limit."""
+        return points[points[:, 0] >= limit][0, 1].item()
+
+    def exchanged(points, limit):
+        """The columns are exchanged: x, the false refusal, is column 0, and the limit is one on x."""
+        x = points[:, 1]
+        below = int((x <= limit).sum()) - 1
+        if below == len(points) - 1:
+            return points[-1, 0].item()
+        share = (limit - x[below]) / (x[below + 1] - x[below])
+        return (points[below, 0] + share * (points[below + 1, 0] - points[below, 0])).item()
+
+    def lowest(points, limit):
+        """Several points may have the same x. Of those take the highest: at no false refusal at all, some requests
+        can be refused."""
+        below = int((points[:, 0] < limit).sum()) - 1
+        if below < 0:
+            return points[0, 1].item()
+        x, y = points[below].tolist()
+        next_x, next_y = points[below + 1].tolist()
+        return y + (next_y - y) * (limit - x) / (next_x - x)
+
+
+def mixed_reward(right, refused, risk, weight):
+    return (1 - weight) * (1 - risk) * right + weight * risk * refused
+
+
+def _reward_cases(rng):
+    def bits(n):
+        return (_risks(rng, n) < 0.5).double()
+
+    one = torch.ones(1, dtype=torch.float64)
+    right = bits(10)
+    return [
+        Case("a right answer to a benign request, weight 0.3", (one, 0 * one, 0 * one, 0.3), expected=0.7 * one),
+        Case("a refusal of a forbidden request, weight 0.3", (0 * one, one, one, 0.3), expected=0.3 * one),
+        Case("a wrong answer to a request with a risk of 0.4", (0 * one, 0 * one, 0.4 * one, 0.5), expected=0 * one),
+        Case("10 replies", (right, (1 - right) * bits(10), _risks(rng, 10), 0.2)),
+        Case(
+            "an answer and a refusal at a risk of 0.4",
+            (torch.tensor([1.0, 0.0]).double(), torch.tensor([0.0, 1.0]).double(), 0.4 * torch.ones(2).double(), 0.8),
+        ),
+    ]
+
+
+REWARD_MISTAKES = (
+    Mistake(
+        lambda right, refused, risk, weight: mixed_reward(right, refused, risk, 1 - weight),
+        "The weights are exchanged: `weight` belongs to safety, what is left of 1 to helpfulness.",
+    ),
+    Mistake(
+        lambda right, refused, risk, weight: (1 - weight) * right + weight * refused,
+        "This pays for answers and for refusals whatever was asked. An answer is worth something to the share "
+        "1 - risk who mean well; a refusal is right for the share `risk` who do not.",
+    ),
+    Mistake(
+        lambda right, refused, risk, weight: (1 - weight) * right + weight * risk * refused,
+        "An answer to somebody who means harm is not helpful: multiply `right` by 1 - risk.",
+    ),
+    Mistake(
+        lambda right, refused, risk, weight: (1 - weight) * (1 - risk) * (1 - refused) + weight * risk * refused,
+        "Here any answer is paid for, also a wrong one. Only `right` ones help.",
+    ),
+    Mistake(
+        lambda right, refused, risk, weight: (1 - risk) * right + weight * risk * refused,
+        "The helpful part has a weight too: 1 - weight.",
+    ),
+)
+
+
+def pareto(points):
+    no_worse = (points[:, None, 0] <= points[None, :, 0]) & (points[:, None, 1] >= points[None, :, 1])
+    better = (points[:, None, 0] < points[None, :, 0]) | (points[:, None, 1] > points[None, :, 1])
+    return ~(no_worse & better).any(dim=0)
+
+
+def _pareto_cases(rng):
+    policies = torch.tensor([[0.0, 0.5], [0.1, 0.9], [0.2, 0.8], [0.1, 0.4], [1.0, 1.0]], dtype=torch.float64)
+    return [
+        Case("five policies", (policies,), expected=torch.tensor([True, True, False, False, True])),
+        Case("two alike", (policies[[1, 1, 2]],), expected=torch.tensor([True, True, False])),
+        Case("as good on one side, worse on the other", (policies[[1, 3]],), expected=torch.tensor([True, False])),
+        Case("30 random points", (torch.rand(30, 2, generator=rng, dtype=torch.float64),)),
+    ]
+
+
+class _WrongPareto:
+    def both_high(points):
+        """Here a high false refusal counts as good. Column 0 should be low, column 1 high."""
+        return pareto(points * torch.tensor([-1.0, 1.0], dtype=points.dtype))
+
+    def strictly(points):
+        """A point is beaten also by one that is equal on one side and better on the other."""
+        better = (points[:, None, 0] < points[None, :, 0]) & (points[:, None, 1] > points[None, :, 1])
+        return ~better.any(dim=0)
+
+    def beaten(points):
+        """True and False are exchanged: these are the points that are beaten by another."""
+        return ~pareto(points)
+
+    def only_best(points):
+        """This keeps the single best by the difference of the two rates. That is one opinion of what a false refusal
+        costs; every point that no other beats on both sides has some opinion for which it is the best."""
+        score = points[:, 1] - points[:, 0]
+        return score == score.max()
+
+    def by_itself(points):
+        """A point that equals another one is not beaten by it: one of the two sides has to be strictly better."""
+        no_worse = (points[:, None, 0] <= points[None, :, 0]) & (points[:, None, 1] >= points[None, :, 1])
+        return no_worse.sum(dim=0) == 1
+
+
+def _told(wrong):
+    versions = [version for name, version in vars(wrong).items() if not name.startswith("_")]
+    return tuple(Mistake(version, " ".join(version.__doc__.split())) for version in versions)
+
+
+EXERCISES = [
+    Exercise(
+        id="outcome_rates",
+        title="Two rates, not one",
+        points=2,
+        minutes=8,
+        difficulty=1,
+        hints=(
+            "Of 100 people who ask a request with risk 0.3, 30 mean harm and 70 do not. How many of each are refused?",
+            "`(refused * risk).sum() / risk.sum()`, and the same with `1 - risk` in place of `risk`.",
+        ),
+        reference=outcome_rates,
+        cases=_rates_cases,
+        mistakes=RATES_MISTAKES,
+        see=SEE,
+    ),
+    Exercise(
+        id="frontier",
+        title="The best that can be done",
+        points=2,
+        minutes=12,
+        difficulty=2,
+        hints=(
+            "Refuse one request after the other, the riskiest first. What does each add to the two rates?",
+            "Sort `risk`, falling; `risk.cumsum(0) / risk.sum()` is the second column, the same of `1 - risk` the "
+            "first; put a row of zeros before them.",
+        ),
+        reference=frontier,
+        cases=_frontier_cases,
+        mistakes=_told(_WrongFrontier),
+        see=SEE,
+    ),
+    Exercise(
+        id="refusal_at",
+        title="Within a limit",
+        points=2,
+        minutes=10,
+        difficulty=2,
+        hints=(
+            "Find the last point whose x is within the limit. How far is it from there to the next, and how far may "
+            "one go?",
+            "With (x, y) the last point within the limit and (x2, y2) the next: y + (y2 - y) * (limit - x) / (x2 - x). "
+            "After the last point there is no next.",
+        ),
+        reference=refusal_at,
+        cases=_at_cases,
+        mistakes=_told(_WrongAt),
+        see=SEE,
+    ),
+    Exercise(
+        id="mixed_reward",
+        title="Two wishes in one number",
+        points=1,
+        minutes=6,
+        difficulty=1,
+        hints=(
+            "Write the two rewards apart first: who gains from a right answer, and who should have been refused?",
+            "`(1 - weight) * (1 - risk) * right` is the helpful part; the safe part has `weight`, `risk`, `refused`.",
+        ),
+        reference=mixed_reward,
+        cases=_reward_cases,
+        mistakes=REWARD_MISTAKES,
+        see=SEE,
+    ),
+    Exercise(
+        id="pareto",
+        title="Beaten by none",
+        points=2,
+        minutes=12,
+        difficulty=2,
+        hints=(
+            "For each point ask: is there another one that is no worse on both sides, and better on at least one?",
+            "Compare all pairs with `points[:, None, 0] <= points[None, :, 0]` and so on; `any(dim=0)` says which "
+            "points are beaten.",
+        ),
+        reference=pareto,
+        cases=_pareto_cases,
+        mistakes=_told(_WrongPareto),
+        see=SEE,
+    ),
+]
