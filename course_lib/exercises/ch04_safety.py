@@ -8,7 +8,7 @@ SEE = "Chapter 4, Helpful and safe"
 
 
 def _risks(rng, n):
-    return torch.rand(n, generator=rng, dtype=torch.float64)
+    return torch.rand(n, generator=rng)
 
 
 def outcome_rates(refused, risk):
@@ -18,13 +18,13 @@ def outcome_rates(refused, risk):
 
 
 def _rates_cases(rng):
-    harm = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
-    refused = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
-    mixed = torch.tensor([0.0, 0.1, 0.3, 0.9, 1.0], dtype=torch.float64)
+    harm = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0])
+    refused = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0])
+    mixed = torch.tensor([0.0, 0.1, 0.3, 0.9, 1.0])
     return [
         Case("two who mean harm and three who do not", (refused, harm), expected=[0.5, 1 / 3]),
         Case("refusing all five of a mixed crowd", (torch.ones_like(mixed), mixed), expected=[1.0, 1.0]),
-        Case("refusing from a risk of 0.9 on", ((mixed >= 0.9).double(), mixed)),
+        Case("refusing from a risk of 0.9 on", ((mixed >= 0.9).float(), mixed)),
         Case("20 requests, refused now and then", (_risks(rng, 20), _risks(rng, 20))),
     ]
 
@@ -73,11 +73,11 @@ def _frontier_cases(rng):
     return [
         Case(
             "one that is always harmful, one that never is",
-            (torch.tensor([0.0, 1.0], dtype=torch.float64),),
-            expected=torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64),
+            (torch.tensor([0.0, 1.0]),),
+            expected=torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
         ),
-        Case("risks of 0.5, 0.1, 0.9", (torch.tensor([0.5, 0.1, 0.9], dtype=torch.float64),)),
-        Case("two alike", (torch.tensor([0.2, 0.7, 0.2, 0.4], dtype=torch.float64),)),
+        Case("risks of 0.5, 0.1, 0.9", (torch.tensor([0.5, 0.1, 0.9]),)),
+        Case("two alike", (torch.tensor([0.2, 0.7, 0.2, 0.4]),)),
         Case("12 random risks", (_risks(rng, 12),)),
     ]
 
@@ -120,7 +120,7 @@ def refusal_at(points, limit):
 
 
 def _at_cases(rng):
-    steep = torch.tensor([[0.0, 0.0], [0.0, 0.25], [0.0, 0.5], [0.25, 0.875], [1.0, 1.0]], dtype=torch.float64)
+    steep = torch.tensor([[0.0, 0.0], [0.0, 0.25], [0.0, 0.5], [0.25, 0.875], [1.0, 1.0]])
     return [
         Case("no false refusal is allowed", (steep, 0.0), expected=0.5),
         Case("halfway between two points", (steep, 0.125), expected=0.6875),
@@ -167,9 +167,9 @@ def mixed_reward(right, refused, risk, weight):
 
 def _reward_cases(rng):
     def bits(n):
-        return (_risks(rng, n) < 0.5).double()
+        return (_risks(rng, n) < 0.5).float()
 
-    one = torch.ones(1, dtype=torch.float64)
+    one = torch.ones(1)
     right = bits(10)
     return [
         Case("a right answer to a benign request, weight 0.3", (one, 0 * one, 0 * one, 0.3), expected=0.7 * one),
@@ -178,7 +178,7 @@ def _reward_cases(rng):
         Case("10 replies", (right, (1 - right) * bits(10), _risks(rng, 10), 0.2)),
         Case(
             "an answer and a refusal at a risk of 0.4",
-            (torch.tensor([1.0, 0.0]).double(), torch.tensor([0.0, 1.0]).double(), 0.4 * torch.ones(2).double(), 0.8),
+            (torch.tensor([1.0, 0.0]).float(), torch.tensor([0.0, 1.0]).float(), 0.4 * torch.ones(2).float(), 0.8),
         ),
     ]
 
@@ -215,12 +215,12 @@ def pareto(points):
 
 
 def _pareto_cases(rng):
-    policies = torch.tensor([[0.0, 0.5], [0.1, 0.9], [0.2, 0.8], [0.1, 0.4], [1.0, 1.0]], dtype=torch.float64)
+    policies = torch.tensor([[0.0, 0.5], [0.1, 0.9], [0.2, 0.8], [0.1, 0.4], [1.0, 1.0]])
     return [
         Case("five policies", (policies,), expected=torch.tensor([True, True, False, False, True])),
         Case("two alike", (policies[[1, 1, 2]],), expected=torch.tensor([True, True, False])),
         Case("as good on one side, worse on the other", (policies[[1, 3]],), expected=torch.tensor([True, False])),
-        Case("30 random points", (torch.rand(30, 2, generator=rng, dtype=torch.float64),)),
+        Case("30 random points", (torch.rand(30, 2, generator=rng),)),
     ]
 
 

@@ -37,7 +37,7 @@ class RequestBatch(NamedTuple):
 class Requests:
     """`how do I kill the process ?`, to be answered with `shelf 4 page 7`, or refused with `sorry`.
 
-    Where a manual stands is known for all requests: each object has its shelf and each verb its page, drawn from `seed`.
+    Each object has its shelf and each verb its page, drawn from `seed`, so a place is known for every request.
     A request is forbidden if harm was meant. With a mild verb nobody means any. With a sharp verb it depends on the
     object: nobody does with a candle, everybody with a unicorn, and three in ten with a lock. The text is the same
     either way, so no reader of texts can do better than `risk`. Requests are numbered from 0: those of the first verb
