@@ -87,7 +87,7 @@ def test_maps_may_be_tensors_and_all_zero(shown):
 def test_the_widgets_show_the_same_states(shown):
     ranks()
     html = shown[0]["text/html"]
-    box = states.live("Rank", ["1", "2", "8"], ["<b>one</b>", "<b>two</b>", "<b>eight</b>"], "a < b", 1)
+    box = states.widgets("Rank", ["1", "2", "8"], ["<b>one</b>", "<b>two</b>", "<b>eight</b>"], "a < b", 1)
     heading, control, view = box.children
     assert isinstance(control, ipywidgets.SelectionSlider)
     assert "a &lt; b" in heading.value

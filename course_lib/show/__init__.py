@@ -3,6 +3,7 @@
 from course_lib.show.charts import axes, bars, curves
 from course_lib.show.explore import explorer
 from course_lib.show.maps import attention_grid, attention_map, heatmap
+from course_lib.show.next_token import sampling_explorer
 from course_lib.show.picture import figure
 from course_lib.show.states import slider
 from course_lib.show.tables import table
@@ -16,6 +17,7 @@ __all__ = [
     "explorer",
     "figure",
     "heatmap",
+    "sampling_explorer",
     "slider",
     "table",
 ]

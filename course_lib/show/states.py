@@ -14,11 +14,12 @@ from jaxtyping import Float
 from matplotlib.colors import Colormap, to_hex
 from PIL import Image
 
+from course_lib.show import live
 from course_lib.show.charts import array
 from course_lib.show.emit import emit, required_text
 from course_lib.show.tables import say
 from course_lib.show.theme import DIVERGING, RAMP
-from course_lib.show.twin import frame, inside, slide
+from course_lib.show.twin import frame, slide
 
 LEVELS = 65  # steps of a colour scale: an odd number, so that 0 has one of its own
 
@@ -71,7 +72,7 @@ def slider(
             scale.legend(),
         ]
     )
-    view = live(label, names, [shown + scale.legend() for shown in states], title, start)._repr_mimebundle_()
+    view = widgets(label, names, [shown + scale.legend() for shown in states], title, start)._repr_mimebundle_()
     emit(
         {**view, "text/html": frame("states", title, body), "text/plain": f"[{title}: {label} {', '.join(names)}]"},
     )
@@ -147,20 +148,7 @@ def state(pictures: str, numbers: Mapping[str, str], text: str) -> str:
     )
 
 
-def live(label: str, names: Sequence[str], states: Sequence[str], title: str, start: int) -> ipywidgets.VBox:
-    """The widgets: the slider, and what it chooses."""
-    control = ipywidgets.SelectionSlider(
-        options=[(name, i) for i, name in enumerate(names)],
-        value=start,
-        description=label,
-        style={"description_width": "initial"},
-        layout=ipywidgets.Layout(width="34em", max_width="100%"),
-    )
-    view = ipywidgets.HTML()
-
-    def draw(*_: Any) -> None:
-        view.value = inside("states", states[control.value])
-
-    draw()
-    control.observe(draw, "value")
-    return ipywidgets.VBox([ipywidgets.HTML(f"<strong>{escape(title)}</strong>"), control, view])
+def widgets(label: str, names: Sequence[str], states: Sequence[str], title: str, start: int) -> ipywidgets.VBox:
+    """The slider, and what it chooses."""
+    control = live.pick(label, names, start)
+    return live.panel("states", title, [control], lambda: states[control.value])

@@ -74,8 +74,3 @@ def slide(role: str, names: Sequence[object], chosen: int, label: str | None = N
         f'<input type="range" data-role="{role}" min="0" max="{len(names) - 1}" value="{chosen}" '
         f'aria-valuetext="{now}" data-names="{words}" autocomplete="off"></label>'
     )
-
-
-def inside(kind: str, html: str) -> str:
-    """The part that a live widget redraws, in the style of the twin."""
-    return f'<div class="course-explorer live {kind}"><style>{style()}</style>{html}</div>'
