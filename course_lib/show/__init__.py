@@ -7,6 +7,7 @@ from course_lib.show.next_token import sampling_explorer
 from course_lib.show.picture import figure
 from course_lib.show.states import slider
 from course_lib.show.tables import table
+from course_lib.show.tokens import tokenizer_explorer
 
 __all__ = [
     "attention_grid",
@@ -20,4 +21,5 @@ __all__ = [
     "sampling_explorer",
     "slider",
     "table",
+    "tokenizer_explorer",
 ]
