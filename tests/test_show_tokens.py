@@ -152,6 +152,8 @@ def test_own_text_and_single_merges_from_the_keyboard(browser, folder):
         assert [chip[1] for chip in chips] == cut("the theatre", 7)
         assert first.locator("label b").inner_text() == "7"
         assert "Merge 7: " in said
+        first.get_by_role("combobox", name="Text").select_option("1")
+        assert [chip[1] for chip in first.evaluate(READ)[1]] == cut(TEXTS[1], 7)
         assert second.evaluate(READ) == before
         assert page.locator("[id]").count() == 0
 
@@ -186,5 +188,5 @@ def test_it_fits_a_phone_and_its_chips_are_legible(browser, folder, theme):
             )
             assert contrast(tuple(v / 255 for v in shade[:3]), tuple(v / 255 for v in ink[:3])) >= 4.5
             assert shade[:3] != [int(PAPER[theme][k : k + 2], 16) for k in (1, 3, 5)]
-        for name in ("One merge less", "One merge more"):
+        for name in ("−1 merge", "+1 merge"):
             assert group.get_by_role("button", name=name).bounding_box()["height"] >= 36

@@ -58,8 +58,8 @@ def tokenizer_explorer(
 spellcheck="false">{escape(texts[0])}</textarea></label>
 <label class="slide"><span>Merges <b aria-hidden="true">{start}</b></span><input type="range" data-role="merges" min="0"
 max="{len(pairs)}" value="{start}" autocomplete="off"></label>
-<button type="button" data-role="less" aria-label="One merge less">−1</button>
-<button type="button" data-role="more" aria-label="One merge more">+1</button>
+<button type="button" data-role="less" aria-label="−1 merge">−1</button>
+<button type="button" data-role="more" aria-label="+1 merge">+1</button>
 </div>
 <p class="said" data-role="said" aria-live="polite"></p>
 <ol class="tokens" data-role="tokens" aria-label="The tokens, each with its id and its bytes"></ol>
