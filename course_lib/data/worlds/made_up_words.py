@@ -1,0 +1,94 @@
+"""Short made-up words, what a reader makes of them exactly, and comparisons by readers who are not always sure."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+VOWELS, CONSONANTS = "aeio", "bdklmnrs"
+
+
+@dataclass(frozen=True)
+class MadeUpWords:
+    """Words of `length` letters from a fixed model of letters, and their true ("gold") reward, which nobody need guess.
+
+    The model writes a vowel with probability `p_vowel` at the start and after a consonant, and only with `p_double`
+    after a vowel; which vowel, and which consonant, is a matter of chance. The gold reward is 1 for each vowel, and
+    -`penalty` for each vowel that follows another: "banelido" is worth 4, "bdkalmns" 1, "aeioaeio" 8 - 7 penalty.
+    So more vowels are better among the words that the model writes, and worse among those that it hardly ever does.
+    Raises ValueError for probabilities that are none, words of no letters, and a penalty below 1.
+    """
+
+    length: int = 8
+    p_vowel: float = 0.25
+    p_double: float = 0.05
+    penalty: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p_vowel < 1 or not 0 < self.p_double < 1:
+            raise ValueError(f"p_vowel={self.p_vowel} and p_double={self.p_double} must lie between 0 and 1")
+        if self.length < 1:
+            raise ValueError(f"words of {self.length} letters do not exist; give them one or more")
+        if self.penalty < 1:
+            raise ValueError(f"with a penalty of {self.penalty}, below 1, every vowel would pay; give 1 or more")
+
+    @property
+    def letters(self) -> str:
+        """All letters; a token is a place in this string, and tokens below 4 are vowels."""
+        return VOWELS + CONSONANTS
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of letters."""
+        return len(self.letters)
+
+    @property
+    def best(self) -> float:
+        """The highest gold reward that there is: a vowel in every other place."""
+        return float((self.length + 1) // 2)
+
+    @functools.cached_property
+    def start(self) -> Float[Tensor, " letter"]:
+        """The probability of each first letter; after a consonant the next one has the same."""
+        return self._row(self.p_vowel)
+
+    @functools.cached_property
+    def next(self) -> Float[Tensor, "letter letter"]:
+        """Row i: the probability of each letter after letter i."""
+        return torch.stack([self._row(self.p_double)] * len(VOWELS) + [self.start] * len(CONSONANTS))
+
+    def _row(self, p: float) -> Float[Tensor, " letter"]:
+        return torch.tensor([p / len(VOWELS)] * len(VOWELS) + [(1 - p) / len(CONSONANTS)] * len(CONSONANTS))
+
+    def sample(self, n: int, generator: torch.Generator) -> Int[Tensor, "n length"]:
+        """Draw n words from the model of letters."""
+        words = [torch.multinomial(self.start.expand(n, -1), 1, generator=generator)]
+        for _ in range(self.length - 1):
+            words.append(torch.multinomial(self.next[words[-1][:, 0]], 1, generator=generator))
+        return torch.cat(words, dim=1)
+
+    def log_probability(self, words: Int[Tensor, "n length"]) -> Float[Tensor, " n"]:
+        """How likely the model of letters is to write each of these words, in nats."""
+        return self.start[words[:, 0]].log() + self.next[words[:, :-1], words[:, 1:]].log().sum(dim=1)
+
+    def gold(self, words: Int[Tensor, "n letters"]) -> Float[Tensor, " n"]:
+        """The true reward of each word, of whatever length."""
+        vowel = words < len(VOWELS)
+        return vowel.sum(dim=1).float() - self.penalty * (vowel[:, 1:] & vowel[:, :-1]).sum(dim=1)
+
+    def prefers(
+        self, first: Int[Tensor, "n length"], second: Int[Tensor, "n length"], generator: torch.Generator
+    ) -> Bool[Tensor, " n"]:
+        """Whether a reader prefers the first word: with probability sigma(gold of the first - gold of the second).
+
+        Source: Bradley and Terry 1952.
+        """
+        return torch.rand(len(first), generator=generator) < (self.gold(first) - self.gold(second)).sigmoid()
+
+    def text(self, words: Int[Tensor, "n letters"]) -> list[str]:
+        """The words as strings."""
+        return ["".join(self.letters[i] for i in word) for word in words.tolist()]
