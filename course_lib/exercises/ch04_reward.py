@@ -78,7 +78,8 @@ LOSS_MISTAKES = (
     ),
     Mistake(
         lambda chosen, rejected: -torch.log(torch.sigmoid(chosen - rejected)).mean(),
-        "Right, until the sigmoid rounds to 0 and its logarithm is minus infinity. `nn.functional.logsigmoid` does both in one.",
+        "Right, until the sigmoid rounds to 0 and its logarithm is minus infinity. "
+        "`nn.functional.logsigmoid` does both in one.",
     ),
 )
 
@@ -248,7 +249,7 @@ EXERCISES = [
         difficulty=1,
         hints=(
             "The probability of what happened is the sigmoid of chosen - rejected. The loss is minus its logarithm.",
-            "`-nn.functional.logsigmoid(chosen - rejected).mean()`; the logarithm of a sigmoid in two steps breaks far from 0.",
+            "`-nn.functional.logsigmoid(chosen - rejected).mean()`; sigmoid first and log after it breaks far from 0.",
         ),
         reference=bradley_terry_loss,
         cases=_loss_cases,
