@@ -465,6 +465,8 @@ def mixed_reward_by_cases(right, refused, risk, weight):
 def pareto_by_loops(points):
     rows = points.tolist()
     return torch.tensor([not any(a <= x and b >= y and (a, b) != (x, y) for a, b in rows) for x, y in rows])
+
+
 # ch04_reward
 
 
