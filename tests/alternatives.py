@@ -7,6 +7,7 @@ import itertools
 import math
 import statistics
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -234,6 +235,16 @@ def merge_pair_by_steps(ids, pair, new):
     return merged
 
 
+@alternative("merge_pair")
+def merge_pair_by_recursion(ids, pair, new):
+    left, right = pair
+    if len(ids) < 2:
+        return list(ids)
+    if ids[0] == left and ids[1] == right:
+        return [new, *merge_pair_by_recursion(ids[2:], pair, new)]
+    return [ids[0], *merge_pair_by_recursion(ids[1:], pair, new)]
+
+
 @alternative("learn_merges")
 def learn_merges_with_tuples(words, n_merges):
     words = [(tuple(ids), times) for ids, times in words]
@@ -263,6 +274,12 @@ def next_token_loss_by_rows(logits, tokens):
     return -sum(found) / len(found)
 
 
+@alternative("next_token_loss")
+def next_token_loss_by_log_softmax(logits, tokens):
+    log_p = torch.log_softmax(logits, dim=2)[:, :-1].reshape(-1, logits.shape[2])
+    return -log_p[torch.arange(len(log_p)), tokens[:, 1:].reshape(-1)].mean()
+
+
 @alternative("bits_per_byte")
 def bits_per_byte_by_logarithms(nats, n_bytes):
     return float(torch.sum(nats * math.log2(math.e)) / torch.sum(n_bytes))
@@ -275,6 +292,14 @@ def bigram_surprise_by_loops(train, test, vocab_size):
         counts[a, b] += 1
     log_p = counts.log() - counts.sum(1, keepdim=True).log()
     return torch.stack([-log_p[a, b] for a, b in zip(test[:-1].tolist(), test[1:].tolist(), strict=True)])
+
+
+@alternative("bigram_surprise")
+def bigram_surprise_by_numpy(train, test, vocab_size):
+    counts = np.ones((vocab_size, vocab_size))
+    np.add.at(counts, (train[:-1].numpy(), train[1:].numpy()), 1)
+    p = counts / counts.sum(axis=1, keepdims=True)
+    return torch.tensor(-np.log(p[test[:-1].numpy(), test[1:].numpy()]), dtype=torch.float32)
 
 
 # ch02_families
@@ -389,6 +414,11 @@ def memories_one_by_one(x, keys, bias, values):
 @alternative("exact_match")
 def exact_match_by_rows(right):
     return sum(bool(row.sum() == len(row)) for row in right) / len(right)
+
+
+@alternative("exact_match")
+def exact_match_by_minimum(right):
+    return right.int().amin(1).double().mean().item()
 
 
 @alternative("token_accuracy_needed")

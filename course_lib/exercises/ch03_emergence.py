@@ -14,7 +14,7 @@ def exact_match(right):
 
 
 def _exact_match_cases(rng):
-    right = torch.tensor([[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0]], dtype=torch.bool)
+    right = torch.tensor([[1, 1, 1], [1, 0, 1], [1, 1, 1], [1, 0, 0]], dtype=torch.bool)
     return [
         Case("4 answers of 3 tokens", (right,)),
         Case("one token an answer", (torch.tensor([[True], [False], [True]]),)),
@@ -34,6 +34,11 @@ EXACT_MATCH_MISTAKES = (
     Mistake(
         lambda right: right.all(dim=0).float().mean().item(),
         "This looks down the columns, at one place of all answers. Each row is an answer: `dim=1`.",
+    ),
+    Mistake(
+        lambda right: float(right.all()),
+        "This looks at the whole table at once: 1 if everything is right, else 0. Each row is an answer: `dim=1`, then "
+        "the mean over the rows.",
     ),
     Mistake(
         lambda right: right.all(dim=1).float().sum().item(),
@@ -138,9 +143,9 @@ def _score_cases(rng):
     ]
 
 
-def _score(offset=1, first=0, transpose=False):
+def _score(offset=1, first=0, last=None, transpose=False):
     def score(weights, period):
-        query = torch.arange(period - first, weights.shape[-1])
+        query = torch.arange(period + first, weights.shape[-1] if last is None else last * period)
         key = query - period + offset
         return (weights[:, key, query] if transpose else weights[:, query, key]).mean(dim=1)
 
@@ -158,8 +163,16 @@ SCORE_MISTAKES = (
         "Rows and columns are exchanged: `weights[:, t, s]` is how much query t looks at key s.",
     ),
     Mistake(
-        _score(first=1),
+        _score(first=-1),
         "This begins one query too early. At t = period - 1 nothing has been repeated yet: begin at t = period.",
+    ),
+    Mistake(
+        _score(first=1),
+        "This begins one query too late. The one at t = period has seen its symbol before, at 0: begin there.",
+    ),
+    Mistake(
+        _score(last=2),
+        "This stops after the second copy. Go on to the last query: every one from t = period on has an earlier copy.",
     ),
     Mistake(
         lambda weights, period: prefix_matching_score(weights, period).mean(),

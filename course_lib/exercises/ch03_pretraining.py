@@ -8,7 +8,7 @@ from collections import Counter
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
+from course_lib.exercises.spec import Case, Exercise, call_and_differentiate, told
 
 
 def merge_pair(ids, pair, new):
@@ -29,8 +29,7 @@ class _WrongMerge:
         return list(ids)
 
     def overlapping(ids, pair, new):
-        """In a row such as 7 7 7 the middle token is used twice here. From left to right: the first two become one
-        token, the third stays."""
+        """In a row such as 7 7 7 the middle token is used twice here: the first two become one, the third stays."""
         places = [i for i in range(len(ids) - 1) if ids[i : i + 2] == list(pair)]
         kept = [new if i in places else token for i, token in enumerate(ids)]
         return [token for i, token in enumerate(kept) if i in places or i - 1 not in places]
@@ -39,14 +38,27 @@ class _WrongMerge:
         """The new token is there, but the second one of the pair stayed behind it: two tokens become one."""
         return [new if ids[i : i + 2] == list(pair) else token for i, token in enumerate(ids)]
 
+    def without_the_last(ids, pair, new):
+        """The last token gets lost where it is not part of a pair: the walk ends one too early."""
+        merged = merge_pair(ids, pair, new)
+        return merged if merged[-1] == new else merged[:-1]
+
+    def lists_alone(ids, pair, new):
+        """`pair` may be a tuple, and no list ever equals one: `[1, 2] == (1, 2)` is False. Compare with list(pair)."""
+        return merge_pair(ids, pair, new) if isinstance(pair, list) else ids
+
+    def tuples_alone(ids, pair, new):
+        """`pair` may be a list, and no tuple ever equals one: `(1, 2) == [1, 2]` is False. Compare with tuple(pair)."""
+        return merge_pair(ids, pair, new) if isinstance(pair, tuple) else ids
+
 
 def _merge_cases(rng):
     ids = torch.randint(3, (20,), generator=rng).tolist()
     return [
         Case("the pair in two places", ([5, 1, 2, 7, 1, 2, 2, 1], [1, 2], 9)),
         Case("a row of the same token", ([7, 7, 7, 3, 7, 7, 7, 7], [7, 7], 256)),
-        Case("the pair at both ends, also reversed", ([4, 6, 1, 6, 4, 6], [4, 6], 300)),
-        Case("20 random tokens", (ids, [0, 1], 5)),
+        Case("the pair at both ends, also reversed", ([4, 6, 1, 6, 4, 6], (4, 6), 300)),
+        Case("20 random tokens", (ids, (0, 1), 5)),
     ]
 
 
@@ -63,17 +75,17 @@ def learn_merges(words, n_merges):
     return merges
 
 
-def _learn(weight=lambda times: times, order=lambda n, pair: (-n, pair), apply=True):
+def _learn(weight=lambda times: times, order=lambda n, pair: (-n, pair), apply=True, twice=False, first=256):
     """learn_merges with one part exchanged."""
 
     def learn(words, n_merges):
         words, merges = [(list(ids), times) for ids, times in words], []
-        for new in range(256, 256 + n_merges):
+        for new in range(first, first + n_merges):
             counts = Counter()
             for ids, times in words:
                 for pair in itertools.pairwise(ids):
                     counts[pair] += weight(times)
-            left = [pair for pair in counts if list(pair) not in merges]
+            left = [pair for pair in counts if twice or list(pair) not in merges]
             best = min(left, key=lambda pair: order(counts[pair], pair))
             merges.append(list(best))
             words = [(merge_pair(ids, best, new) if apply else ids, times) for ids, times in words]
@@ -82,23 +94,22 @@ def _learn(weight=lambda times: times, order=lambda n, pair: (-n, pair), apply=T
     return learn
 
 
-LEARN_MISTAKES = (
-    Mistake(
-        _learn(weight=lambda times: 1),
-        "Every word counts once here, but a word that stands in the text a thousand times should count a thousand "
-        "times: add `times`, not 1.",
-    ),
-    Mistake(
-        _learn(order=lambda n, pair: -n),
-        "Nearly: of several pairs that are equally frequent this takes the one that was seen first; take the smallest, "
-        "so that the answer does not depend on the order of the words.",
-    ),
-    Mistake(
-        _learn(apply=False),
-        "The words never change: after each choice, merge the pair in every word, so that the new token can take part "
-        "in the next pair.",
-    ),
-)
+LEARN_MISTAKES = {
+    _learn(weight=lambda times: 1): "Every word counts once here, but a word that stands in the text a thousand times "
+    "should count a thousand times: add `times`, not 1.",
+    _learn(order=lambda n, pair: -n): "Nearly: of several pairs that are equally frequent this takes the one that was "
+    "seen first; take the smallest, so that the answer does not depend on the order of the words.",
+    _learn(order=lambda n, pair: (-n, -pair[0], -pair[1])): "Nearly: of several pairs that are equally frequent this "
+    "takes the largest; take the smallest.",
+    _learn(apply=False): "The words never change: after each choice, merge the pair in every word, so that the new "
+    "token can take part in the next pair.",
+    _learn(apply=False, twice=True): "The same pair is chosen again: it was not replaced in the words. Does your "
+    "merge_pair compare a list with a tuple, or did you drop its result?",
+    _learn(first=255): "The first new token has the number 255 here, which is a byte already. Bytes are 0 to 255: "
+    "begin at 256.",
+    lambda words, n: learn_merges([[[i for ids, times in words for i in ids * times], 1]], n): "Here pairs reach "
+    "from one word into the next. Count the neighbours inside each word.",
+}
 
 
 def _learn_cases(rng):
@@ -146,8 +157,7 @@ class _WrongLoss:
         return next_token_loss(logits, tokens) / math.log(2)
 
     def by_length(logits, tokens):
-        """Nearly: the sum is divided by all tokens, but the first token of a row is never predicted, so there are fewer
-        predictions than tokens."""
+        """Nearly: the first token of a row is never predicted, so there are fewer predictions than tokens."""
         return next_token_loss(logits, tokens) * tokens[:, 1:].numel() / tokens.numel()
 
     def overflow(logits, tokens):
@@ -155,18 +165,32 @@ class _WrongLoss:
         p = logits[:, :-1].exp() / logits[:, :-1].exp().sum(-1, keepdim=True)
         return -p.gather(-1, tokens[:, 1:, None]).log().mean()
 
+    def rounded(logits, tokens):
+        """The probability was rounded to 0 before the logarithm, which is then infinite: use `logsumexp`."""
+        return -logits[:, :-1].softmax(-1).gather(-1, tokens[:, 1:, None]).log().mean()
+
+    def flipped(logits, tokens):
+        """The sign is flipped: surprise is *minus* the logarithm of the probability, and never negative."""
+        return -next_token_loss(logits, tokens)
+
+    def probability(logits, tokens):
+        """This is minus the mean probability. Its logarithm is missing."""
+        return -logits[:, :-1].softmax(-1).gather(-1, tokens[:, 1:, None]).mean()
+
 
 def _loss_cases(rng):
     def case(name, batch, length, vocab, shift=0.0, **tolerance):
         logits = torch.randn(batch, length, vocab, generator=rng) * 2 + shift
         return Case(name, (logits, torch.randint(vocab, (batch, length), generator=rng)), **tolerance)
 
+    far = torch.randn(2, 4, 6, generator=rng).index_fill(2, torch.tensor(0), 200.0)  # and 0 is never what comes
     return [
         case("one row of 5 tokens", 1, 5, 7),
         case("a batch of 3", 3, 6, 11),
         case("two tokens, so one prediction", 2, 2, 4),
         # float32 rounds numbers near 1000 to 6e-5, and the loss is a difference of two of them.
         case("logits near 1000: no overflow", 2, 4, 6, shift=1000.0, rtol=2e-4, atol=2e-4),
+        Case("one logit far above the right one", (far, torch.randint(1, 6, (2, 4), generator=rng))),
     ]
 
 
@@ -174,25 +198,18 @@ def bits_per_byte(nats, n_bytes):
     return (nats.sum() / n_bytes.sum() / math.log(2)).item()
 
 
-class _WrongBits:
-    def nats(nats, n_bytes):
-        """This is in nats per byte: divide by ln 2, since one bit is 0.69 nats."""
-        return (nats.sum() / n_bytes.sum()).item()
-
-    def per_token(nats, n_bytes):
-        """These are bits per token. A tokenizer with long tokens would look bad for no reason: divide the sum by the
-        bytes of the text."""
-        return (nats.mean() / math.log(2)).item()
-
-    def mean_of_ratios(nats, n_bytes):
-        """This averages the ratio of each token, so short tokens count too much, and one without bytes makes it
-        infinite. Divide the sum of all surprise by the sum of all bytes."""
-        return (nats / n_bytes / math.log(2)).mean().item()
-
-    def leaves_out_empty(nats, n_bytes):
-        """Nearly: tokens that stand for no byte are left out. Their surprise is paid too, so it belongs into the
-        sum."""
-        return (nats[n_bytes > 0].sum() / n_bytes.sum() / math.log(2)).item()
+BITS_MISTAKES = {
+    lambda nats, n_bytes: (nats.sum() / n_bytes.sum()).item(): "This is in nats per byte: divide by ln 2, since one "
+    "bit is 0.69 nats.",
+    lambda nats, n_bytes: (nats.sum() / n_bytes.sum() * math.log(2)).item(): "The factor is upside down: one bit is "
+    "0.69 nats, so there are more bits than nats. Divide by ln 2.",
+    lambda nats, n_bytes: (nats.mean() / math.log(2)).item(): "These are bits per token. A tokenizer with long tokens "
+    "would look bad for no reason: divide the sum by the bytes of the text.",
+    lambda nats, n_bytes: (nats / n_bytes / math.log(2)).mean().item(): "This averages the ratio of each token, so "
+    "short tokens count too much, and one without bytes makes it infinite. Divide all surprise by all bytes.",
+    lambda nats, n_bytes: bits_per_byte(nats[n_bytes > 0], n_bytes): "Nearly: tokens that stand for no byte are left "
+    "out. Their surprise is paid too, so it belongs into the sum.",
+}
 
 
 def _bits_cases(rng):
@@ -211,40 +228,34 @@ def bigram_surprise(train, test, vocab_size):
     return -p[test[:-1], test[1:]].log()
 
 
-def _bigram(free=1.0, axis=1, total=None):
+def _bigram(free=1.0, axis=1, total=None, seen=lambda counts: counts):
     """bigram_surprise with one part exchanged."""
 
     def surprise(train, test, vocab_size):
         counts = torch.bincount(train[:-1] * vocab_size + train[1:], minlength=vocab_size**2).float()
-        counts = counts.reshape(vocab_size, vocab_size) + free
+        counts = seen(counts.reshape(vocab_size, vocab_size)) + free
         p = counts / (counts.sum(axis, keepdim=True) if total is None else total(counts, vocab_size))
         return -p[test[:-1], test[1:]].log()
 
     return surprise
 
 
-BIGRAM_MISTAKES = (
-    Mistake(
-        _bigram(free=0.0),
-        "A pair that training never saw gets probability 0, and its surprise is infinite (or, where even the first "
-        "token is new, not a number): add 1 to the count of every pair.",
-    ),
-    Mistake(
-        _bigram(axis=0),
-        "This divides by how often the *second* token was seen. The question is what follows the first one: each row, "
-        "one row a first token, sums to 1.",
-    ),
-    Mistake(
-        _bigram(total=lambda counts, vocab_size: counts.sum()),
-        "This is the probability of the pair among all pairs. The first token is already known: divide by the count of "
-        "the pairs that begin with it.",
-    ),
-    Mistake(
-        _bigram(total=lambda counts, vocab_size: counts.sum(1, keepdim=True) - vocab_size),
-        "The free counts are missing below the line: with 1 more for each of the vocab_size followers, the total grows "
-        "by vocab_size, or the probabilities sum to more than 1.",
-    ),
-)
+BIGRAM_MISTAKES = {
+    _bigram(free=0.0): "A pair that training never saw gets probability 0, and its surprise is infinite (or, where "
+    "even the first token is new, not a number): add 1 to the count of every pair.",
+    _bigram(axis=0): "This divides by how often the *second* token was seen. The question is what follows the first "
+    "one: each row, one row a first token, sums to 1.",
+    _bigram(total=lambda counts, vocab_size: counts.sum()): "This is the probability of the pair among all pairs. The "
+    "first token is already known: divide by the count of the pairs that begin with it.",
+    _bigram(total=lambda counts, vocab_size: counts.sum(1, keepdim=True) - vocab_size): "The free counts are missing "
+    "below the line: with 1 more for each of the vocab_size followers, the total grows by vocab_size.",
+    _bigram(seen=lambda counts: counts.clamp(max=1)): "A pair that occurs several times is counted once: "
+    "`counts[a, b] += 1` with tensors a, b adds once a place. Take `bincount`, or `index_put_` with accumulate=True.",
+    _bigram(seen=lambda counts: counts.T): "Rows and columns are exchanged: this asks what came *before* the first "
+    "token, not what follows it.",
+    lambda train, test, vocab_size: bigram_surprise(test, test, vocab_size): "This counts in `test`, so it knows the "
+    "answers. Count in `train`.",
+}
 
 
 def _bigram_cases(rng):
@@ -258,33 +269,27 @@ def _bigram_cases(rng):
     ]
 
 
-def _told(namespace):
-    wrong = [solution for name, solution in vars(namespace).items() if not name.startswith("__")]
-    return tuple(Mistake(solution, " ".join(solution.__doc__.split())) for solution in wrong)
+def _about(part, points, minutes, difficulty):
+    return {"see": f"Chapter 3, {part}", "points": points, "minutes": minutes, "difficulty": difficulty}
 
 
 EXERCISES = [
     Exercise(
         id="merge_pair",
         title="Merge one pair",
-        points=2,
-        minutes=8,
-        difficulty=1,
+        **_about("Cutting text into tokens", points=2, minutes=8, difficulty=1),
         hints=(
             "Walk through the list from the left. Where this token and the next are the pair, write `new`, skip both.",
             "`while i < len(ids):` if `ids[i : i + 2] == list(pair)` append `new`, i += 2; otherwise `ids[i]`, i += 1.",
         ),
         reference=merge_pair,
         cases=_merge_cases,
-        mistakes=_told(_WrongMerge),
-        see="Chapter 3, Cutting text into tokens",
+        mistakes=told(_WrongMerge),
     ),
     Exercise(
         id="learn_merges",
         title="Learn a vocabulary",
-        points=3,
-        minutes=15,
-        difficulty=2,
+        **_about("Cutting text into tokens", points=3, minutes=15, difficulty=2),
         hints=(
             "Repeat: count all pairs of neighbours, each as often as its word occurs; choose one; merge it everywhere.",
             "With `counts` a Counter: `best = min(counts, key=lambda pair: (-counts[pair], pair))`, then "
@@ -292,16 +297,13 @@ EXERCISES = [
         ),
         reference=learn_merges,
         cases=_learn_cases,
-        mistakes=LEARN_MISTAKES,
+        mistakes=told(LEARN_MISTAKES),
         needs=("merge_pair",),
-        see="Chapter 3, Cutting text into tokens",
     ),
     Exercise(
         id="next_token_loss",
         title="The loss of pre-training",
-        points=3,
-        minutes=12,
-        difficulty=2,
+        **_about("The text is the teacher", points=3, minutes=12, difficulty=2),
         hints=(
             "Which logits are about which token? Drop the last logits and the first token, and they face each other. "
             "The logarithm of a softmax is the logit minus `logsumexp` of all logits.",
@@ -311,31 +313,25 @@ EXERCISES = [
         reference=next_token_loss,
         cases=_loss_cases,
         drive=call_and_differentiate,
-        mistakes=_told(_WrongLoss),
+        mistakes=told(_WrongLoss),
         avoid=("cross_entropy", "nll_loss", "CrossEntropyLoss"),
-        see="Chapter 3, The text is the teacher",
     ),
     Exercise(
         id="bits_per_byte",
         title="Bits per byte",
-        points=1,
-        minutes=5,
-        difficulty=1,
+        **_about("A unit that everybody can use", points=1, minutes=5, difficulty=1),
         hints=(
             "How many bits is all the surprise together? And how many bytes did it pay for?",
             "`nats.sum() / math.log(2)` bits for `n_bytes.sum()` bytes; `.item()` makes a float.",
         ),
         reference=bits_per_byte,
         cases=_bits_cases,
-        mistakes=_told(_WrongBits),
-        see="Chapter 3, A unit that everybody can use",
+        mistakes=told(BITS_MISTAKES),
     ),
     Exercise(
         id="bigram_surprise",
         title="A language model made by counting",
-        points=3,
-        minutes=15,
-        difficulty=2,
+        **_about("A unit that everybody can use", points=3, minutes=15, difficulty=2),
         hints=(
             "Make a table, `counts[a, b]`: how often did b come right after a in `train`? Add 1 everywhere. Each row, "
             "divided by its sum, says what follows a.",
@@ -344,7 +340,6 @@ EXERCISES = [
         ),
         reference=bigram_surprise,
         cases=_bigram_cases,
-        mistakes=BIGRAM_MISTAKES,
-        see="Chapter 3, A unit that everybody can use",
+        mistakes=told(BIGRAM_MISTAKES),
     ),
 ]

@@ -6,7 +6,7 @@ It imports only what its notebook imports (torch, math, numpy) and this file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -104,6 +104,13 @@ class Mistake:
 
     solution: Callable[..., Any]
     message: str
+
+
+def told(wrong: type | Mapping[Callable[..., Any], str]) -> tuple[Mistake, ...]:
+    """Known mistakes from {solution: message}, or from a class of functions whose docstrings are the messages."""
+    if isinstance(wrong, type):
+        wrong = {solution: solution.__doc__ or "" for name, solution in vars(wrong).items() if name[:2] != "__"}
+    return tuple(Mistake(solution, " ".join(message.split())) for solution, message in wrong.items())
 
 
 @dataclass(frozen=True)
