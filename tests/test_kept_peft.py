@@ -1,0 +1,39 @@
+"""The kept sweep of `course train peft` belongs to the code that is here, and its best rates are those of the lab."""
+
+import pytest
+
+from course_lib.measure import kept
+from course_lib.models import GPT, GPTConfig
+from course_lib.recipes.few_parameters import BEST, METHODS, RATES, key
+from course_lib.tune.frozen import trainable
+
+SWEEP = [kept("peft", seed, size="cpu") for seed in (0, 1)]
+
+
+def test_the_sweep_is_whole():
+    assert SWEEP[0].keys() == {key(name, rate, w) for name in METHODS for rate in RATES[name] for w in "ab"} | {
+        "peft.sweep.base.a",
+        "peft.sweep.base.b",
+    }
+    assert SWEEP[1].keys() == {key(name, rate, w) for name, rate in BEST.items() for w in "ab"} | {
+        "peft.sweep.base.a",
+        "peft.sweep.base.b",
+    }
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_best_rate_is_inside_the_grid(name):
+    found = {rate: SWEEP[0][key(name, rate, "b")] for rate in RATES[name]}
+    assert BEST[name] == min(found, key=found.get)
+    assert min(RATES[name]) < BEST[name] < max(RATES[name])
+
+
+@pytest.mark.parametrize(("d_model", "n_layers"), [(64, 2), (384, 6), (48, 3)])
+def test_five_methods_have_one_budget(d_model, n_layers):
+    def count(name):
+        model = METHODS[name](GPT(GPTConfig(50, d_model=d_model, n_layers=n_layers, n_heads=2, position="rope")))
+        return sum(p.numel() for p in trainable(model).values())
+
+    budget = 32 * d_model * n_layers
+    assert [count(name) for name in ("lora", "lora-qv", "prefix", "sparse")] == [budget] * 4
+    assert 0.9 * budget < count("adapters") <= budget
