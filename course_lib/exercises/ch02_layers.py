@@ -50,20 +50,30 @@ class _WrongNorm:
         centred = x - x.mean(-1, keepdim=True)
         return centred / (centred.square().mean(-1, keepdim=True).sqrt() + eps) * gain + bias
 
+    def no_eps(x, gain, bias, eps=1e-5):
+        """eps is left out. It keeps a token whose numbers are all alike from being divided by zero: add it to the
+        variance, under the root."""
+        return layer_norm(x, gain, bias, eps=0.0)
+
+    def fixed_eps(x, gain, bias, eps=1e-5):
+        """This always adds 1e-5. `eps` is an argument: add the one that was given."""
+        return layer_norm(x, gain, bias)
+
     def bias_first(x, gain, bias, eps=1e-5):
         """The bias is added before the gain multiplies; it comes last."""
         return (layer_norm(x, torch.ones_like(gain), torch.zeros_like(bias), eps) + bias) * gain
 
 
 def _norm_cases(rng):
-    def case(name, *shape, size=1.0, shift=0.0):
+    def case(name, *shape, size=1.0, shift=0.0, **eps):
         gain, bias = 1 + 0.5 * _normal(rng, shape[-1]), _normal(rng, shape[-1])
-        return Case(name, (shift + size * _normal(rng, *shape), gain, bias))
+        return Case(name, (shift + size * _normal(rng, *shape), gain, bias), eps)
 
     return [
         case("3 tokens of 8 features", 3, 8),
         case("a batch of 2 texts", 2, 4, 6),
         case("large numbers, far from zero", 2, 3, 16, size=20.0, shift=50.0),
+        case("eps=0.1", 2, 5, eps=0.1),
         case("numbers that are nearly alike", 2, 8, size=0.003),
     ]
 
@@ -79,6 +89,11 @@ class _WrongResidual:
         mean over the tokens, the rows."""
         return (x - x.mean(1, keepdim=True)).norm() / x.norm()
 
+    def one_number(x):
+        """This takes off one number, the mean of the whole table. Take off a row, the mean over the tokens:
+        `x.mean(dim=0)`."""
+        return (x - x.mean()).norm() / x.norm()
+
     def absolute(x):
         """This is not divided by the size of x, so it shrinks whenever x does, and says nothing about likeness."""
         return (x - x.mean(0)).norm()
@@ -88,7 +103,7 @@ class _WrongResidual:
         return ((x - x.mean(0)).norm() / x.norm()).square()
 
     def complement(x):
-        """This is the size of what the tokens have in common; return the size of what they have not."""
+        """This is the size of what the tokens have in common, their mean; return the size of what is left."""
         return x.mean(0).norm() * x.shape[0] ** 0.5 / x.norm()
 
     def mean_of_rows(x):
@@ -97,7 +112,7 @@ class _WrongResidual:
         return ((x - x.mean(0)).norm(dim=1) / x.norm(dim=1)).mean()
 
     def first_row(x):
-        """This compares with the first token. The row that is nearest to all of them is their mean."""
+        """This takes the first token off all of them. Take off the mean, the row that is nearest to all."""
         return (x - x[:1]).norm() / x.norm()
 
 
@@ -106,9 +121,7 @@ def _residual_cases(rng):
     return [
         Case("5 random tokens", (_normal(rng, 5, 7),)),
         Case("tokens that are much alike", (common + 0.1 * _normal(rng, 4, 6),)),
-        Case(
-            "two opposite tokens have nothing in common", (torch.stack([common, -common]),), expected=torch.tensor(1.0)
-        ),
+        Case("two opposite tokens: their mean is zero", (torch.stack([common, -common]),), expected=torch.tensor(1.0)),
         Case("large numbers", (300 * _normal(rng, 3, 4) + 200,)),
     ]
 
@@ -121,12 +134,17 @@ def memories(x, keys, bias, values):
 class _WrongMemories:
     def summed(x, keys, bias, values):
         """This is already the sum over the memories, the output of the network. Return the parts, one for each memory:
-        shape (tokens, memories, features)."""
+        shape (tokens, memories, outputs)."""
         return memories(x, keys, bias, values).sum(-2)
 
     def no_relu(x, keys, bias, values):
         """Without relu a memory that does not match would be subtracted: set negative matches to zero."""
         return (x @ keys.T + bias)[..., None] * values
+
+    def relu_late(x, keys, bias, values):
+        """relu comes after the values here, and takes away what they would subtract. It belongs to the match alone: a
+        match is not negative, a value may be."""
+        return torch.relu((x @ keys.T + bias)[..., None] * values)
 
     def no_bias(x, keys, bias, values):
         """The bias is missing. It says how good a match must be for the memory to speak at all."""
@@ -198,7 +216,7 @@ EXERCISES = [
         minutes=8,
         difficulty=1,
         hints=(
-            "The one row that is nearest to all rows is their mean. Take it off, and compare sizes.",
+            "The mean of all rows is one row: over which dimension? Take it off every row, and compare sizes.",
             "`(x - x.mean(dim=0)).norm() / x.norm()`",
         ),
         reference=rank_residual,

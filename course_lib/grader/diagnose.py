@@ -39,7 +39,7 @@ def explain(
     if wrong == "changed" or in_place:
         return (
             f"{where}: {_argument(exercise, outcome.changed)} was changed in place, and the caller still needs it. "
-            "Work on a copy, or use the operations without a trailing underscore."
+            "Work on a copy; of a tensor's operations, use those without a trailing underscore."
         )
     assert isinstance(wrong, Difference)
     names = _tensor_names(exercise, case)
@@ -207,4 +207,4 @@ def _dtype(x: Any) -> str:
 
 
 def _short(x: Any) -> str:
-    return f"{x:.5g}" if isinstance(x, float) else repr(x)[:80]
+    return f"{x + 0.0:.5g}" if isinstance(x, float) else repr(x)[:80]  # + 0.0: nobody is told to expect "-0"
