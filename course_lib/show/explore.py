@@ -13,6 +13,7 @@ from jaxtyping import Float
 from course_lib.show.attention import Attention, twin
 from course_lib.show.charts import array
 from course_lib.show.emit import emit, required_text
+from course_lib.show.live import WIDE, panel
 
 HUE = "40,135,200"  # a blue that stands out on white and on dark, since a widget cannot know its page
 CELL = 20  # pixels
@@ -67,7 +68,7 @@ def checked(sentences: Sequence[str], tokens: Sequence[Sequence[str]], weights: 
 def live(attention: Attention, title: str, start: tuple[int, int, int, int]) -> ipywidgets.VBox:
     """The widgets: sentence, layer, head, token, and the map they redraw."""
     n_layers, n_heads = attention.weights[0].shape[:2]
-    wide = ipywidgets.Layout(width="34em", max_width="100%")
+    wide = ipywidgets.Layout(**WIDE)
     pick = ipywidgets.Dropdown(
         options=[(name, i) for i, name in enumerate(attention.names)],
         value=start[0],
@@ -78,7 +79,6 @@ def live(attention: Attention, title: str, start: tuple[int, int, int, int]) -> 
     head = ipywidgets.IntSlider(start[2], 0, n_heads - 1, description="Head", layout=wide)
     query = ipywidgets.Dropdown(description="Token", layout=wide)
     skip = ipywidgets.Checkbox(False, description="Leave out the first token", indent=True, layout=wide)
-    view = ipywidgets.HTML()
 
     def new_sentence(*_: Any) -> None:
         words = attention.tokens[pick.value]
@@ -86,18 +86,16 @@ def live(attention: Attention, title: str, start: tuple[int, int, int, int]) -> 
         query.options = [(f"{i + 1}  {word.strip() or '␣'}", i) for i, word in enumerate(words)]
         query.value = chosen
 
-    def draw(*_: Any) -> None:
+    def draw() -> str:
         words = attention.tokens[pick.value]
-        if query.value is not None and len(query.options) == len(words):
-            matrix = attention.weights[pick.value][layer.value, head.value]
-            view.value = drawn(words, without_first(matrix) if skip.value else matrix, query.value)
+        if query.value is None or len(query.options) != len(words):
+            return ""  # the tokens of another sentence are just coming in
+        matrix = attention.weights[pick.value][layer.value, head.value]
+        return drawn(words, without_first(matrix) if skip.value else matrix, query.value)
 
     new_sentence()
-    draw()
     pick.observe(new_sentence, "value")
-    for control in (pick, layer, head, query, skip):
-        control.observe(draw, "value")
-    return ipywidgets.VBox([ipywidgets.HTML(f"<strong>{escape(title)}</strong>"), pick, layer, head, query, skip, view])
+    return panel("attention", title, [pick, layer, head, query, skip], draw)
 
 
 def without_first(matrix: Float[np.ndarray, "query key"]) -> Float[np.ndarray, "query key"]:
