@@ -174,6 +174,8 @@ def test_chance_is_drawn_and_named():
     assert "guessing 0.0625" in [text.get_text() for text in fig.axes[0].texts]
     fig = show.bars({"a": 0.9, "b": 0.1}, xlabel="accuracy", controls=["b"], chance=1 / 16)
     assert "chance 0.0625" in [text.get_text() for text in fig.axes[0].texts]
+    other = show.bars({"a": 0.9, "b": 0.1}, xlabel="accuracy", controls=["b"], role="rival")
+    assert [label.get_text() for label in other.axes[0].get_yticklabels()] == ["a", "b (rival)"]
     assert "b (control)" in [label.get_text() for label in fig.axes[0].get_yticklabels()]
 
 

@@ -105,8 +105,10 @@ LEARN_MISTAKES = {
     "token can take part in the next pair.",
     _learn(apply=False, twice=True): "The same pair is chosen again: it was not replaced in the words. Does your "
     "merge_pair compare a list with a tuple, or did you drop its result?",
-    _learn(first=255): "The first new token has the number 255 here, which is a byte already. Bytes are 0 to 255: "
-    "begin at 256.",
+    **{
+        _learn(first=n): f"The first new token is number {n} here. Bytes are 0 to 255, so begin at 256."
+        for n in (255, 257)
+    },
     lambda words, n: learn_merges([[[i for ids, times in words for i in ids * times], 1]], n): "Here pairs reach "
     "from one word into the next. Count the neighbours inside each word.",
 }
@@ -251,6 +253,8 @@ BIGRAM_MISTAKES = {
     "below the line: with 1 more for each of the vocab_size followers, the total grows by vocab_size.",
     _bigram(seen=lambda counts: counts.clamp(max=1)): "A pair that occurs several times is counted once: "
     "`counts[a, b] += 1` with tensors a, b adds once a place. Take `bincount`, or `index_put_` with accumulate=True.",
+    _bigram(seen=torch.zeros_like): "Nothing was counted: all tokens come out equally likely. Two elements of a tensor "
+    "are never the same key of a dictionary, even if they are equal: count `train.tolist()`.",
     _bigram(seen=lambda counts: counts.T): "Rows and columns are exchanged: this asks what came *before* the first "
     "token, not what follows it.",
     lambda train, test, vocab_size: bigram_surprise(test, test, vocab_size): "This counts in `test`, so it knows the "

@@ -152,6 +152,7 @@ def bars(
     xlabel: str,
     title: str | None = None,
     controls: Sequence[str] = (),
+    role: str = "control",
     chance: float | None = None,
     chance_label: str = "chance",
     xlim: tuple[float, float] | None = None,
@@ -160,6 +161,7 @@ def bars(
     """Horizontal bars with their numbers; the bars named in `controls` are hollow, chance is a dashed line.
 
     values: {label: value}, or {label: (value, low, high)} to draw an interval.
+    role: what is written behind the name of a hollow bar.
     """
     unknown = [name for name in controls if name not in values]
     if not values or unknown:
@@ -188,7 +190,7 @@ def bars(
             size=SIZE,
             color=PALETTE[1] if hollow else PALETTE[0],
         )
-    ax.set_yticks(range(len(values)), [f"{k} (control)" if k in controls else k for k in values], size=SIZE)
+    ax.set_yticks(range(len(values)), [f"{k} ({role})" if k in controls else k for k in values], size=SIZE)
     ax.set(xlabel=xlabel, ylim=(len(values) - 0.5, -0.5))
     ax.set_xlim(*xlim) if xlim else ax.margins(x=0.12)
     if fmt.endswith("%"):
