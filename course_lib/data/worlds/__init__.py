@@ -7,6 +7,7 @@ from course_lib.data.worlds.draws import largest_share
 from course_lib.data.worlds.few_shot import FewShotBatch, FewShotLabels
 from course_lib.data.worlds.functions import LinearFunctions, RegressionBatch
 from course_lib.data.worlds.induction import InductionBatch, RepeatedBlocks
+from course_lib.data.worlds.instructions import Instructions
 from course_lib.data.worlds.made_up_words import MadeUpWords
 from course_lib.data.worlds.mirror import MirrorBatch, MirrorLanguage
 from course_lib.data.worlds.recall import AssociativeRecall, RecallBatch
@@ -26,6 +27,7 @@ __all__ = [
     "FewShotBatch",
     "FewShotLabels",
     "InductionBatch",
+    "Instructions",
     "LinearFunctions",
     "MadeUpWords",
     "MentionBatch",

@@ -1,0 +1,67 @@
+"""Fine-tuning an encoder for labels: a linear layer on the mean of its last hidden states, trained with all the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from course_lib.models.bert import Bert
+from course_lib.nn.attention import padding_mask
+from course_lib.train.losses import Loss, cross_entropy
+
+SCALE = 10.0  # of the logits: features have length 1, and a softmax over numbers below 1 would stay nearly uniform
+
+
+class Labelled(NamedTuple):
+    """Texts in rows, filled up on the right with token 0, how long each is, and its class."""
+
+    ids: Int[Tensor, "batch tokens"]
+    lengths: Int[Tensor, " batch"]
+    labels: Int[Tensor, " batch"]
+
+    def take(self, which: Int[Tensor, " chosen"]) -> Labelled:
+        """Some of the rows."""
+        return Labelled(*(part[which] for part in self))
+
+
+def labelled(tokenizer: Tokenizer, texts: Sequence[str], labels: Sequence[int], tokens: int) -> Labelled:
+    """The beginnings of texts, of at most so many tokens. Raises ValueError for other numbers of texts and labels."""
+    if not texts or len(texts) != len(labels):
+        raise ValueError(f"{len(texts)} texts and {len(labels)} labels make no examples; each text needs its label")
+    read = tokenizer.encode_batch(list(texts))
+    rows = [torch.tensor(one.ids[: min(tokens, sum(one.attention_mask))]) for one in read]  # without its own padding
+    ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    return Labelled(ids, torch.tensor([len(row) for row in rows]), torch.tensor(labels))
+
+
+class Classifier(nn.Module):
+    """An encoder with a linear layer on top, which begins at zero: all classes are equally likely at first."""
+
+    def __init__(self, encoder: Bert, n_classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.config.d_model, n_classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def features(self, texts: Labelled) -> Float[Tensor, "batch d_model"]:
+        """The mean of the last hidden states of each text, scaled to length 1."""
+        real = padding_mask(texts.lengths, texts.ids.shape[1])
+        hidden = self.encoder(texts.ids, real)
+        kept = real.reshape(len(hidden), -1, 1).to(hidden.dtype)
+        return F.normalize((hidden * kept).sum(1) / kept.sum(1), dim=1)
+
+    def forward(self, texts: Labelled) -> Float[Tensor, "batch classes"]:
+        """Logits of the classes."""
+        return self.head(SCALE * self.features(texts))
+
+
+def classify(model: Classifier, batch: Labelled) -> Loss:
+    """The surprise at the labels, in nats."""
+    return cross_entropy(model(batch), batch.labels)

@@ -1,0 +1,42 @@
+"""A classifier on an encoder: what it reads, where it begins, and that it learns what can be learned."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from course_lib.data.worlds.words import word_tokenizer
+from course_lib.models import Bert, BertConfig
+from course_lib.train import TrainConfig, train
+from course_lib.tune.classify import Classifier, classify, labelled
+
+TOKENIZER = word_tokenizer("a b c d".split())
+
+
+def classifier():
+    torch.manual_seed(0)
+    return Classifier(Bert(BertConfig(vocab_size=6, context=8, d_model=16, n_layers=1, n_heads=2, head="none")), 2)
+
+
+def test_texts_are_cut_and_filled_up_and_padding_does_not_matter():
+    texts = labelled(TOKENIZER, ["a b c d", "d"], [1, 0], tokens=3)
+    assert texts.ids.tolist()[0] == [2, 3, 4]
+    model = classifier().double()
+    together, alone = model.features(texts), model.features(labelled(TOKENIZER, ["d"], [0], tokens=3))
+    assert_close(together[1:], alone, rtol=1e-12, atol=1e-12)
+    assert_close(together.norm(dim=1), torch.ones(2, dtype=torch.float64))
+
+
+def test_at_first_all_classes_are_equally_likely():
+    texts = labelled(TOKENIZER, ["a b", "c"], [1, 0], tokens=3)
+    assert classify(classifier(), texts).mean.item() == pytest.approx(math.log(2))
+
+
+def test_it_learns_whether_there_is_an_a():
+    texts = labelled(TOKENIZER, ["a b", "c d", "b a", "d b", "a d", "b c"], [1, 0, 1, 0, 1, 0], tokens=3)
+    model = classifier()
+    train(model, lambda generator: texts, classify, TrainConfig(60, lr=1e-2, warmup=5))
+    assert model(texts).argmax(1).equal(texts.labels)
+    with pytest.raises(ValueError, match="2 texts and 1 labels"):
+        labelled(TOKENIZER, ["a", "b"], [0], tokens=3)
