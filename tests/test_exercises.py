@@ -126,7 +126,7 @@ def wrong_shape(x):
 def wrong_dtype(x):
     if isinstance(x, torch.Tensor):
         return x.double() if x.is_floating_point() else x.float()
-    return str(x)
+    return x.encode() if isinstance(x, str) else str(x)
 
 
 def flipped(x):

@@ -96,8 +96,8 @@ def _masked(includes_end=True, includes_opening=False, all_turns=False, only_fir
 MASK_MISTAKES = (
     Mistake(
         _masked(includes_end=False),
-        "The token that ends a reply is left out. Then the model never learns to stop: it belongs to what the assistant "
-        "says.",
+        "The token that ends a reply is left out. Then the model never learns to stop: it belongs to what the "
+        "assistant says.",
     ),
     Mistake(
         _masked(includes_opening=True),
@@ -110,8 +110,8 @@ MASK_MISTAKES = (
     ),
     Mistake(
         _masked(all_turns=True),
-        "This looks at the first token of the opening only, so the turns of the user count too. All tokens of `opening` "
-        "have to be there, one after the other.",
+        "This looks at the first token of the opening only, so the turns of the user count too. All tokens of "
+        "`opening` have to be there, one after the other.",
     ),
     Mistake(
         lambda ids, opening, end: ~reply_mask(ids, opening, end),
@@ -160,8 +160,8 @@ class _WrongLoss:
         return (_surprise(logits[:, :-1], ids[:, 1:]) * kept).sum() / kept.sum()
 
     def divides_by_all(logits, ids, mask):
-        """The sum is right, but it is divided by all tokens: a long prompt would make a small loss. Divide by the number
-        of tokens that count."""
+        """The sum is right, but it is divided by all tokens: a long prompt would make a small loss. Divide by the
+        number of tokens that count."""
         return (_surprise(logits[:, :-1], ids[:, 1:]) * mask[:, 1:]).mean()
 
     def mean_of_rows(logits, ids, mask):
@@ -274,10 +274,10 @@ EXERCISES = [
         minutes=15,
         difficulty=3,
         hints=(
-            "Walk through the tokens and keep one thing in mind: am I inside a reply? It begins after `opening`, and the "
-            "end token is its last one.",
-            "At token i: `mask[i] = inside`; then, if inside and `ids[i] == end`: inside is False; otherwise if the last "
-            "`len(opening)` tokens up to i are `opening`: inside is True.",
+            "Walk through the tokens and keep one thing in mind: am I inside a reply? It begins after `opening`, and "
+            "the end token is its last one.",
+            "At token i: `mask[i] = inside`; then, if inside and `ids[i] == end`: inside is False; otherwise if "
+            "the last `len(opening)` tokens up to i are `opening`: inside is True.",
         ),
         reference=reply_mask,
         cases=_mask_cases,
@@ -291,8 +291,8 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         hints=(
-            "First the surprise at every token but the first, as in pre-training. Then keep those where the *token that is "
-            "foretold* is in the mask.",
+            "First the surprise at every token but the first, as in pre-training. Then keep those where the *token* "
+            "that is foretold is in the mask.",
             "`surprise = -logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]`, then "
             "`(surprise * mask[:, 1:]).sum() / mask[:, 1:].sum()`.",
         ),

@@ -1,4 +1,4 @@
-"""Fine-tuning an encoder for labels: a linear layer on the mean of its last hidden states, trained with all the rest."""
+"""Fine-tuning an encoder for labels: a linear layer on the mean of its last hidden states, trained with it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ class Labelled(NamedTuple):
     ids: Int[Tensor, "batch tokens"]
     lengths: Int[Tensor, " batch"]
     labels: Int[Tensor, " batch"]
+
+    def to(self, device: torch.device) -> Labelled:
+        """The same on a device."""
+        return Labelled(*(part.to(device) for part in self))
 
     def take(self, which: Int[Tensor, " chosen"]) -> Labelled:
         """Some of the rows."""

@@ -11,7 +11,7 @@ from course_lib.models import Bert, BertConfig
 from course_lib.train import TrainConfig, train
 from course_lib.tune.classify import Classifier, classify, labelled
 
-TOKENIZER = word_tokenizer("a b c d".split())
+TOKENIZER = word_tokenizer(["a", "b", "c", "d"])
 
 
 def classifier():

@@ -106,8 +106,8 @@ class Instructions:
     ) -> Int[Tensor, "{n} tokens"]:
         """Texts to pre-train on, all of one length.
 
-        Most have lines such as "flip b a d c : > : c d a b ;", with any of the skill's words; in place of one in seven a
-        word that means nothing stands before whatever skill. A share `words` of the texts is a row of words alone, all
+        Most have lines such as "flip b a d c : > : c d a b ;", with any of the skill's words; in one line of seven a
+        word that means nothing stands in their place. A share `words` of the texts is a row of words alone, all
         for one thing, or all meaning nothing. without: skills that no line shows; their words do occur, in rows.
         """
         rows = self._lines(n, generator, [skill for skill in WORDS if skill not in without])
