@@ -13,12 +13,13 @@ from course_lib.show.twin import style
 WIDE = {"width": "34em", "max_width": "100%"}
 
 
-def pick(label: str, names: Sequence[str], start: int) -> ipywidgets.SelectionSlider:
-    """A slider whose value is a place in the list."""
+def pick(label: str, names: Sequence[str], start: int, label_width: str = "initial") -> ipywidgets.SelectionSlider:
+    """A slider whose value is a place in the list. label_width: the same for all, where there are several."""
     return ipywidgets.SelectionSlider(
         options=[(name, i) for i, name in enumerate(names)],
         value=start,
         description=label,
+        style={"description_width": label_width},
         layout=ipywidgets.Layout(**WIDE),
     )
 

@@ -28,6 +28,7 @@ SETTINGS: dict[str, list[float | None]] = {
     "min_p": [None, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5],
 }
 START = {"temperature": 10, "top_k": 9, "top_p": 11, "min_p": 0}  # temperature 1 and nothing cut off
+LABELS = "7em"  # room for the longest, "Text before it"
 NOTE = '<p class="note">Outlined: temperature 1 and nothing cut off. Filled: as you chose.</p>'
 
 Shares = Callable[..., Any]
@@ -124,10 +125,11 @@ def widgets(nexts: Sequence[Next], shares: Shares, title: str) -> ipywidgets.VBo
     prompt = ipywidgets.Dropdown(
         options=[(one.name, i) for i, one in enumerate(nexts)],
         value=0,
-        description="Text before",
+        description="Text before it",
+        style={"description_width": LABELS},
         layout=ipywidgets.Layout(**live.WIDE),
     )
-    sliders = {role: live.pick(label(role), say(role), START[role]) for role in SETTINGS}
+    sliders = {role: live.pick(label(role), say(role), START[role], LABELS) for role in SETTINGS}
 
     def draw() -> str:
         one = nexts[prompt.value]
