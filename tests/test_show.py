@@ -223,6 +223,12 @@ def test_a_heatmap_writes_its_numbers_and_leaves_missing_cells_blank():
     assert len(show.attention_grid({"one": np.eye(3), "two": np.eye(3)}, list("abc")).axes) == 3  # two maps, one scale
 
 
+def test_masks_are_drawn_whole_and_need_no_scale():
+    fig = show.attention_grid({"decoder": np.tri(3, dtype=bool), "encoder": np.ones((3, 3), dtype=bool)}, list("abc"))
+    assert len(fig.axes) == 2
+    assert not any(np.ma.getmaskarray(ax.images[0].get_array()).any() for ax in fig.axes)
+
+
 # Tables
 
 

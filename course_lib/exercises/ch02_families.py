@@ -40,6 +40,10 @@ class _WrongMask:
             mask[:prefix] = True
         return mask
 
+    def always_opened(kind, n, prefix=0):
+        """`prefix` counts for the kind "prefix" alone; this opens its columns for a decoder, too."""
+        return make_mask("encoder" if kind == "encoder" else "prefix", n, prefix)
+
     def prefix_ignored(kind, n, prefix=0):
         """Encoder and decoder are right; with "prefix" the mask is still plainly causal: open its first columns."""
         return make_mask("encoder" if kind == "encoder" else "decoder", n)
@@ -55,6 +59,8 @@ def _mask_cases(rng):
         Case(f"{n} tokens, of which {prefix} are the prefix", ("prefix", n, prefix)),
         Case("an empty prefix is a decoder", ("prefix", 5, 0)),
         Case("a prefix of everything is an encoder", ("prefix", 5, 5)),
+        Case("a decoder stays a decoder, whatever `prefix` is", ("decoder", 6, 3)),
+        Case("an encoder stays an encoder, whatever `prefix` is", ("encoder", 5, 2)),
         Case("one token", ("decoder", 1)),
     ]
 
@@ -130,8 +136,7 @@ def gap_ceiling(n_symbols, half, ahead):
 
 class _WrongCeiling:
     def no_guess(n_symbols, half, ahead):
-        """This counts only what can be seen. Where the twin is out of sight one still guesses, and is right one time in
-        n_symbols."""
+        """Where the twin is out of sight one still guesses, and is right one time in n_symbols. This leaves it out."""
         return (half + sum(2 * half - 1 - 2 * i <= ahead for i in range(half))) / (2 * half)
 
     def causal_only(n_symbols, half, ahead):
@@ -139,19 +144,16 @@ class _WrongCeiling:
         return gap_ceiling(n_symbols, half, 0)
 
     def one_a_step(n_symbols, half, ahead):
-        """One step to the right does not open one more gap: the distances between twins are 1, 3, 5, ..., so it takes
-        two."""
+        """The distances between twins are 1, 3, 5, ..., so it takes two steps to the right to open one more gap."""
         seen = half + min(ahead, half)
         return (seen + (2 * half - seen) / n_symbols) / (2 * half)
 
     def off_by_one(n_symbols, half, ahead):
-        """The distances are off by one: with ahead = 1 the gap just before the middle already sees its twin, the token
-        after it."""
+        """Off by one: with ahead = 1 the gap just before the middle already sees its twin, the token after it."""
         return gap_ceiling(n_symbols, half, max(ahead - 1, 0))
 
     def second_half_forgotten(n_symbols, half, ahead):
-        """Gaps of the second half have their twin on the left, in plain sight: they count as right whatever `ahead`
-        is."""
+        """Gaps of the second half have their twin on the left, in plain sight: they count whatever `ahead` is."""
         seen = sum(2 * half - 1 - 2 * i <= ahead for i in range(half))
         return (seen + (2 * half - seen) / n_symbols) / (2 * half)
 
@@ -191,9 +193,9 @@ class _WrongLikelihood:
         """This shifts once more. The logits at place i already belong to ids[i]: whoever called you has moved them."""
         return log_likelihood(logits[:, :-1], ids[:, 1:])
 
-    def best(logits, ids):
-        """This takes the likeliest token at each place, whatever the text says: pick out the logits of `ids`."""
-        return log_likelihood(logits, logits.argmax(-1))
+    def rounded_to_zero(logits, ids):
+        """The probability was rounded to 0 before the logarithm, which is then -inf: use `logits.log_softmax(-1)`."""
+        return logits.softmax(-1).log().gather(-1, ids[..., None])[..., 0].sum(-1)
 
 
 def _likelihood_cases(rng):
@@ -205,7 +207,7 @@ def _likelihood_cases(rng):
         case("a batch of 2 texts of 4 tokens", 2, 4, 6),
         case("one text of 3 tokens", 1, 3, 5),
         case("3 texts of 7 tokens", 3, 7, 11),
-        case("large logits: no overflow", 2, 5, 8, size=200.0),
+        case("logits of a thousand", 2, 5, 8, size=600.0),
     ]
 
 
@@ -270,8 +272,7 @@ EXERCISES = [
         minutes=8,
         difficulty=1,
         hints=(
-            "An encoder's mask is all True, a decoder's is the lower triangle. What must change in the triangle so "
-            "that everybody sees the prefix?",
+            "Encoder: all True. Decoder: the lower triangle. What must change in it so that everybody sees the prefix?",
             '`mask = torch.ones(n, n, dtype=torch.bool)`, then `.tril()` unless kind is "encoder", then '
             '`mask[:, :prefix] = True` if kind is "prefix".',
         ),

@@ -54,10 +54,14 @@ def attention_grid(
     title: str | None = None,
     columns: int = 3,
 ) -> Figure:
-    """Several heads side by side, on one scale: {name of the head: Float "query key"}."""
+    """Several heads side by side, on one scale: {name of the head: Float "query key"}.
+
+    Bool tables are masks: every cell is drawn with its border, True in blue, and there is no scale.
+    """
     if not weights:
         raise ValueError("attention_grid() got no heads; pass {name: weights}.")
     columns = min(columns, len(weights))
+    masks = all(str(getattr(table, "dtype", "")).endswith("bool") for table in weights.values())
     rows = -(-len(weights) // columns)
     n_query = len(query_labels)
     n_key = len(key_labels) if key_labels is not None else n_query
@@ -71,11 +75,13 @@ def attention_grid(
         name = list(weights)[i]
         matrix, keys = checked(weights[name], query_labels, key_labels)
         bottom = i + columns >= len(weights)
-        image = draw(ax, matrix, query_labels if i % columns == 0 else None, keys if bottom else None, RAMP, size=size)
+        labels = query_labels if i % columns == 0 else None, keys if bottom else None
+        image = draw(ax, matrix, *labels, RAMP, size=size, whole=masks)
         ax.set_title(name, size=SIZE - 1, color=INK)
     if title:
         fig.suptitle(title, color=INK, size=SIZE + 1)
-    scale(fig, image, list(fig.axes), "weight")
+    if not masks:
+        scale(fig, image, list(fig.axes), "weight")
     return fig
 
 
@@ -151,10 +157,14 @@ def draw(
     aspect: Literal["equal", "auto"] = "equal",
     turn: bool | None = None,
     size: float = SIZE - 1,
+    whole: bool = False,
 ) -> AxesImage:
-    """The cells as an image with a label for every row and column, or none where labels are None."""
+    """The cells as an image with a label for every row and column, or none where labels are None.
+
+    whole: draw the future even where all of it is 0, and a border around each cell.
+    """
     image = ax.imshow(
-        np.ma.masked_invalid(blank_future(cells) if high == 1.0 and low == 0.0 else cells),
+        np.ma.masked_invalid(blank_future(cells) if high == 1.0 and low == 0.0 and not whole else cells),
         cmap=cmap,
         vmin=low,
         vmax=high,
@@ -165,7 +175,11 @@ def draw(
     ax.set_yticks(range(len(visible[0])), visible[0], size=size, color=INK)
     turn = max(map(len, visible[1]), default=0) > 2 if turn is None else turn
     ax.set_xticks(range(len(visible[1])), visible[1], size=size, color=INK, rotation=90 if turn else 0)
-    ax.tick_params(length=0)
+    if whole:
+        ax.set_xticks(np.arange(0.5, cells.shape[1] - 1), minor=True)
+        ax.set_yticks(np.arange(0.5, cells.shape[0] - 1), minor=True)
+        ax.grid(which="minor", color=RAMP(0.5), linewidth=0.8)
+    ax.tick_params(length=0, which="both")
     for spine in ax.spines.values():
         spine.set_visible(False)
     return image

@@ -59,6 +59,13 @@ def test_mirror_blanks_the_gap_alone():
         assert max(gapped) < world.vocab_size
 
 
+def test_mirror_gaps_stand_where_they_are_asked_for():
+    world = MirrorLanguage(n_symbols=5, half=4)
+    batch = world.with_gaps(world.sample(8, rng()).tokens, torch.arange(8))
+    assert (batch.gapped == world.blank).nonzero().tolist() == [[place, place] for place in range(8)]
+    assert torch.equal(batch.target, batch.tokens.diagonal())
+
+
 @pytest.mark.parametrize(("symbols", "half"), [(0, 2), (2, 0)])
 def test_mirror_needs_symbols_and_places(symbols, half):
     with pytest.raises(ValueError, match="needs a symbol and a place"):

@@ -72,5 +72,9 @@ class MirrorLanguage:
         half = torch.randint(self.n_symbols, (batch, self.half), generator=generator)
         tokens = torch.cat([half, half.flip(1)], dim=1)
         first = self.half if self.second_half_only else 0
-        gap = torch.randint(first, self.length, (batch, 1), generator=generator)
-        return MirrorBatch(tokens, tokens.scatter(1, gap, self.blank), gap[:, 0], tokens.gather(1, gap)[:, 0])
+        return self.with_gaps(tokens, torch.randint(first, self.length, (batch,), generator=generator))
+
+    def with_gaps(self, tokens: Int[Tensor, "batch position"], gap: Int[Tensor, " batch"]) -> MirrorBatch:
+        """These strings with these gaps: to ask at every place equally often, say."""
+        place = gap[:, None]
+        return MirrorBatch(tokens, tokens.scatter(1, place, self.blank), gap, tokens.gather(1, place)[:, 0])
