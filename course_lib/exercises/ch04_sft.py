@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
+from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate, told
 
 
 def render_chat(messages, ask=False):
@@ -245,11 +245,6 @@ def _score_cases(rng):
     ]
 
 
-def _told(namespace):
-    wrong = [solution for name, solution in vars(namespace).items() if not name.startswith("__")]
-    return tuple(Mistake(solution, " ".join(solution.__doc__.split())) for solution in wrong)
-
-
 EXERCISES = [
     Exercise(
         id="render_chat",
@@ -264,7 +259,7 @@ EXERCISES = [
         ),
         reference=render_chat,
         cases=_chat_cases,
-        mistakes=_told(_WrongChat),
+        mistakes=told(_WrongChat),
         see="Chapter 4, Learning from examples",
     ),
     Exercise(
@@ -299,7 +294,7 @@ EXERCISES = [
         reference=masked_loss,
         cases=_loss_cases,
         drive=call_and_differentiate,
-        mistakes=_told(_WrongLoss),
+        mistakes=told(_WrongLoss),
         see="Chapter 4, Learning from examples",
     ),
     Exercise(
@@ -314,7 +309,7 @@ EXERCISES = [
         ),
         reference=score_replies,
         cases=_score_cases,
-        mistakes=_told(_WrongScore),
+        mistakes=told(_WrongScore),
         see="Chapter 4, Learning from examples",
     ),
 ]
