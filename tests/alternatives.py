@@ -644,3 +644,63 @@ def effective_rank_by_eigenvalues(before, after, share=0.9):
         if reached >= share * total:
             return rank
     return len(energy)
+
+
+# ch04_rlhf
+
+
+@alternative("best_policy")
+def best_policy_by_logsumexp(reference, rewards, beta):
+    tilted = reference + rewards / beta
+    return tilted - tilted.logsumexp(dim=-1, keepdim=True)
+
+
+@alternative("best_policy")
+def best_policy_by_probabilities(reference, rewards, beta):
+    raised = (rewards - rewards.amax(dim=-1, keepdim=True)) / beta
+    return reference + raised - torch.log((reference.exp() * raised.exp()).sum(dim=-1, keepdim=True))
+
+
+@alternative("clipped_surrogate")
+def clipped_surrogate_by_sign(new, old, advantages, clip):
+    ratio = torch.exp(new) / torch.exp(old)
+    bounded = torch.where(advantages >= 0, ratio.clamp(max=1 + clip), ratio.clamp(min=1 - clip))
+    return bounded * advantages
+
+
+@alternative("gae")
+def gae_by_double_sum(rewards, values, gamma, lam):
+    n = rewards.shape[1]
+    after = torch.cat((values[:, 1:], torch.zeros_like(values[:, :1])), dim=1)
+    delta = rewards + gamma * after - values
+    return torch.stack([sum((gamma * lam) ** (s - t) * delta[:, s] for s in range(t, n)) for t in range(n)], dim=1)
+
+
+@alternative("gae")
+def gae_by_matrix(rewards, values, gamma, lam):
+    n = rewards.shape[1]
+    after = torch.nn.functional.pad(values[:, 1:], (0, 1))
+    steps = torch.arange(n)[:, None] - torch.arange(n)
+    weights = torch.where(steps >= 0, torch.tensor(gamma * lam, dtype=rewards.dtype) ** steps.clamp(min=0), 0)
+    return (rewards + gamma * after - values) @ weights
+
+
+@alternative("group_advantages")
+def group_advantages_by_loops(rewards, group, normalise):
+    found = []
+    for part in rewards.split(group):
+        above = part - part.mean()
+        found.append(above / (above.square().mean().sqrt() + 1e-8) if normalise else above)
+    return torch.cat(found)
+
+
+@alternative("dpo_loss")
+def dpo_loss_by_softplus(chosen, rejected, reference_chosen, reference_rejected, beta):
+    rewards = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)
+    return torch.nn.functional.softplus(rewards[1] - rewards[0]).mean()
+
+
+@alternative("dpo_loss")
+def dpo_loss_by_log_softmax(chosen, rejected, reference_chosen, reference_rejected, beta):
+    rewards = torch.stack((chosen - reference_chosen, rejected - reference_rejected)) * beta
+    return -rewards.log_softmax(dim=0)[0].mean()

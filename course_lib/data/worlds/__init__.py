@@ -15,6 +15,7 @@ from course_lib.data.worlds.relations import RelationsBatch, TwoRelations
 from course_lib.data.worlds.requests import RequestBatch, Requests
 from course_lib.data.worlds.scenes import SceneBatch, Scenes
 from course_lib.data.worlds.sounds import SoundBatch, Sounds
+from course_lib.data.worlds.waiter import Waiter
 from course_lib.data.worlds.words import word_tokenizer
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "SoundBatch",
     "Sounds",
     "TwoRelations",
+    "Waiter",
     "largest_share",
     "word_tokenizer",
 ]

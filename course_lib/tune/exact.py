@@ -1,0 +1,97 @@
+"""All replies of a small vocabulary, one by one: what a policy does, and the best that it could, without sampling.
+
+A reply ends with a token of its own or is cut off at its longest. So replies are the leaves of a tree, and a policy is
+a distribution over the next token at each of its nodes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from course_lib.tune.texts import Texts, device, pairs
+
+Nodes = list[Float[Tensor, "prompts _ tokens"]]  # log p(next token) in each context of 0, then 1, 2 ... words
+
+
+@dataclass(frozen=True)
+class Replies:
+    """Every reply of at most `longest` of the tokens 0 .. n_words - 1; the token n_words ends it.
+
+    Their order everywhere: those that ended after 0, 1, 2 ... words, then those that were cut off.
+    """
+
+    n_words: int
+    longest: int
+
+    def all(self) -> list[list[int]]:
+        """The replies."""
+        words = range(self.n_words)
+        ended = [[*r, self.n_words] for t in range(self.longest) for r in itertools.product(words, repeat=t)]
+        return ended + [list(r) for r in itertools.product(words, repeat=self.longest)]
+
+    def texts(self, prompt: Sequence[int]) -> Texts:
+        """The replies to a prompt, as a judge reads them."""
+        every = self.all()
+        return pairs([prompt] * len(every), every).all()
+
+    @torch.no_grad()
+    def nodes(self, model: nn.Module, prompts: Sequence[Sequence[int]]) -> Nodes:
+        """What a decoder would write next in each context, of the words and the end; the prompts are of one length."""
+        deepest = torch.tensor(list(itertools.product(range(self.n_words), repeat=self.longest - 1)), dtype=torch.int64)
+        start = torch.tensor([list(prompt) for prompt in prompts])
+        ids = torch.cat((start.repeat_interleave(len(deepest), 0), deepest.repeat(len(start), 1)), 1).to(device(model))
+        logits = model(ids)[:, start.shape[1] - 1 :, : self.n_words + 1].float().cpu()
+        logs = logits.double().log_softmax(-1).view(len(start), len(deepest), self.longest, -1)
+        return [logs[:, :: self.n_words ** (self.longest - 1 - t), t] for t in range(self.longest)]
+
+    def leaves(self, nodes: Nodes) -> Float[Tensor, "prompts replies"]:
+        """log p(reply | prompt)."""
+        reach, ended = torch.zeros_like(nodes[0][..., 0]), []
+        for logs in nodes:
+            ended.append(reach + logs[..., self.n_words])
+            reach = (reach[..., None] + logs[..., : self.n_words]).flatten(1)
+        return torch.cat([*ended, reach], dim=1)
+
+    def backwards(
+        self,
+        reference: Nodes,
+        rewards: Float[Tensor, "prompts replies"],
+        choose: Callable[[Tensor, Tensor], Tensor],
+    ) -> Nodes:
+        """The policy that picks at each node by `choose`, knowing what the choices will be worth, last nodes first.
+
+        choose: from log p of the next token under the reference, and the reward to be expected after it, to the log p
+        of the policy.
+        """
+        sizes = [self.n_words**t for t in range(self.longest + 1)]
+        *ended, value = rewards.split(sizes, dim=1)
+        nodes: Nodes = []
+        for t in reversed(range(self.longest)):
+            expected = torch.cat((value.view(len(value), -1, self.n_words), ended[t][..., None]), dim=2)
+            nodes.insert(0, choose(reference[t], expected))
+            value = (nodes[0].exp() * expected).sum(-1)
+        return nodes
+
+
+def hyperbolic(
+    reference: Float[Tensor, "*batch options"], rewards: Float[Tensor, "*batch options"], beta: float
+) -> Float[Tensor, "*batch options"]:
+    """The log of beta ref / (c - r), with the c > max r for which it sums to 1, by bisection.
+
+    It is the policy that is best for E[r] - beta KL(ref, pi): the gradient of the reward, pi (r - E r), and that of the
+    price, beta (ref - pi), cancel there.
+    """
+    top = rewards.amax(-1, keepdim=True)
+    low, high = torch.zeros_like(top), torch.full_like(top, beta)  # of c - max r; at beta the sum is 1 or less
+    for _ in range(60):
+        middle = (low + high) / 2
+        too_small = (beta * reference.exp() / (top + middle - rewards)).sum(-1, keepdim=True) > 1
+        low, high = torch.where(too_small, middle, low), torch.where(too_small, high, middle)
+    policy = reference + torch.log(beta / (top + high - rewards))
+    return policy - policy.logsumexp(-1, keepdim=True)
