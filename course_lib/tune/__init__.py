@@ -1,8 +1,9 @@
 """Changing trained models: by examples, by preferences, by rewards, and with few parameters.
 
 A method is a module that reads like its paper; import from it. With all parameters, or those that a method below has
-left: sft (examples), reward and dpo (comparisons), ppo and grpo (rewards for what the model writes). With few: lora,
-prefix, adapters, bitfit; `folder` saves and loads that small part. All go through course_lib.train.train:
+left: sft (examples), classify (labels, on an encoder), reward and dpo (comparisons), ppo and grpo (rewards for what the
+model writes). With few: lora, prefix, adapters, bitfit; `folder` saves and loads that small part. All go through
+course_lib.train.train:
 
     lora(model, rank=8, alpha=16)                                                  # or leave all parameters free
     examples = pairs(prompts, replies, end)                                        # of ids; from course_lib.tune.texts
