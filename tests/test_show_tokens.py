@@ -188,5 +188,7 @@ def test_it_fits_a_phone_and_its_chips_are_legible(browser, folder, theme):
             )
             assert contrast(tuple(v / 255 for v in shade[:3]), tuple(v / 255 for v in ink[:3])) >= 4.5
             assert shade[:3] != [int(PAPER[theme][k : k + 2], 16) for k in (1, 3, 5)]
+        less, more = (group.locator(f"[data-role={role}]").bounding_box() for role in ("less", "more"))
+        assert less["y"] == more["y"]  # beside each other
         for name in ("−1 merge", "+1 merge"):
             assert group.get_by_role("button", name=name).bounding_box()["height"] >= 36
