@@ -668,6 +668,12 @@ def clipped_surrogate_by_sign(new, old, advantages, clip):
     return bounded * advantages
 
 
+@alternative("clipped_surrogate")
+def clipped_surrogate_of_constants(new, old, advantages, clip):
+    ratio, advantages = (new - old.detach()).exp(), advantages.detach()
+    return torch.stack((ratio * advantages, ratio.clip(1 - clip, 1 + clip) * advantages)).amin(dim=0)
+
+
 @alternative("gae")
 def gae_by_double_sum(rewards, values, gamma, lam):
     n = rewards.shape[1]
@@ -698,6 +704,13 @@ def group_advantages_by_loops(rewards, group, normalise):
 def dpo_loss_by_softplus(chosen, rejected, reference_chosen, reference_rejected, beta):
     rewards = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)
     return torch.nn.functional.softplus(rewards[1] - rewards[0]).mean()
+
+
+@alternative("dpo_loss")
+def dpo_loss_with_a_frozen_reference(chosen, rejected, reference_chosen, reference_rejected, beta):
+    with torch.no_grad():
+        before = reference_chosen - reference_rejected
+    return (1 + torch.exp(beta * (before - chosen + rejected).double())).log().mean().to(chosen.dtype)
 
 
 @alternative("dpo_loss")

@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
+from course_lib.exercises.spec import Case, Exercise, Mistake, differentiate_in, told
 
 
 def best_policy(reference, rewards, beta):
@@ -68,33 +68,36 @@ def _clipped_cases(rng):
     ]
 
 
-CLIPPED_MISTAKES = (
-    Mistake(
-        lambda new, old, advantages, clip: (new - old).exp() * advantages,
-        "Nothing is clipped: a token can be pushed as far as the optimizer likes.",
-    ),
-    Mistake(
-        lambda new, old, advantages, clip: (new - old).exp().clamp(1 - clip, 1 + clip) * advantages,
-        "This is the clipped half alone. It also stops the way back: a token that went the wrong way has to have a "
-        "gradient. Take the minimum of both halves.",
-    ),
-    Mistake(
-        lambda new, old, advantages, clip: torch.maximum(
-            (new - old).exp() * advantages, (new - old).exp().clamp(1 - clip, 1 + clip) * advantages
-        ),
-        "This is the larger of both halves, the hopeful one. PPO takes the smaller: it is a lower bound.",
-    ),
-    Mistake(
-        lambda new, old, advantages, clip: clipped_surrogate(old, new, advantages, clip),
-        "The ratio is upside down: it is new over old, the exponential of `new - old`.",
-    ),
-    Mistake(
-        lambda new, old, advantages, clip: torch.minimum(
-            (new - old) * advantages, (new - old).clamp(-clip, clip) * advantages
-        ),
-        "This clips the difference of the logarithms. The ratio is its exponential, and lies around 1.",
-    ),
-)
+def _ratio(new, old, clip):
+    ratio = (new - old).exp()
+    return ratio, ratio.clamp(1 - clip, 1 + clip)
+
+
+class _WrongClip:
+    def unclipped(new, old, advantages, clip):
+        "Nothing is clipped: a token can be pushed as far as the optimizer likes."
+        return (new - old).exp() * advantages
+
+    def clipped_half(new, old, advantages, clip):
+        """This is the clipped half alone. It also stops the way back: a token that went the wrong way has to have a
+        gradient. Take the minimum of both halves."""
+        return _ratio(new, old, clip)[1] * advantages
+
+    def of_ratios(new, old, advantages, clip):
+        "The minimum is of the two products, not of the two ratios: for a negative advantage they differ."
+        return torch.minimum(*_ratio(new, old, clip)) * advantages
+
+    def larger(new, old, advantages, clip):
+        "This is the larger of both halves, the hopeful one. PPO takes the smaller: it is a lower bound."
+        return torch.maximum(*(ratio * advantages for ratio in _ratio(new, old, clip)))
+
+    def upside_down(new, old, advantages, clip):
+        "The ratio is upside down: it is new over old, the exponential of `new - old`."
+        return clipped_surrogate(old, new, advantages, clip)
+
+    def of_logarithms(new, old, advantages, clip):
+        "This clips the difference of the logarithms. The ratio is its exponential, and lies around 1."
+        return torch.minimum((new - old) * advantages, (new - old).clamp(-clip, clip) * advantages)
 
 
 def gae(rewards, values, gamma, lam):
@@ -121,36 +124,43 @@ def _gae_cases(rng):
     ]
 
 
-def _gae_wrong(rewards, values, gamma, decay, end=0.0, order=reversed):
-    delta = rewards + gamma * torch.cat((values[:, 1:], end * values[:, -1:]), dim=1) - values
+def _gae_wrong(rewards, values, gamma, decay, end=None, order=reversed):
+    end = torch.zeros_like(values[:, :1]) if end is None else end
+    delta = rewards + gamma * torch.cat((values[:, 1:], end), dim=1) - values
     found, running = torch.zeros_like(delta), torch.zeros_like(delta[:, 0])
     for t in order(range(delta.shape[1])):
         found[:, t] = running = delta[:, t] + decay * running
     return found
 
 
-GAE_MISTAKES = (
-    Mistake(
-        lambda rewards, values, gamma, lam: _gae_wrong(rewards, values, gamma, gamma * lam, order=list),
-        "This sums what has been. An advantage is about what comes after a token: go through the reply backwards.",
-    ),
-    Mistake(
-        lambda rewards, values, gamma, lam: _gae_wrong(rewards, values, gamma, gamma * lam, end=1.0),
-        "Behind the last token there is nothing more to come: the value there is 0, not that of the last token again.",
-    ),
-    Mistake(
-        lambda rewards, values, gamma, lam: _gae_wrong(rewards, values, gamma, lam),
-        "What comes later counts for gamma times lam less with every step; here gamma is missing.",
-    ),
-    Mistake(
-        lambda rewards, values, gamma, lam: _gae_wrong(rewards, values, gamma, 0.0),
-        "This is delta alone, as with lam = 0: add gamma times lam times the advantage of the next token.",
-    ),
-    Mistake(
-        lambda rewards, values, gamma, lam: gae(rewards, values, gamma, lam) + values,
-        "The value is added again at the end: this is what the critic should have foretold.",
-    ),
-)
+class _WrongAdvantage:
+    def forwards(rewards, values, gamma, lam):
+        "This sums what has been. An advantage is about what comes after a token: go through the reply backwards."
+        return _gae_wrong(rewards, values, gamma, gamma * lam, order=list)
+
+    def last_value_again(rewards, values, gamma, lam):
+        "Behind the last token there is nothing more to come: the value there is 0, not that of the last token again."
+        return _gae_wrong(rewards, values, gamma, gamma * lam, end=values[:, -1:])
+
+    def rolled(rewards, values, gamma, lam):
+        "Behind the last token stands the value of the first, as `roll` leaves it. Nothing is to come there: 0."
+        return _gae_wrong(rewards, values, gamma, gamma * lam, end=values[:, :1])
+
+    def no_gamma(rewards, values, gamma, lam):
+        "What comes later counts for gamma times lam less with every step; here gamma is missing."
+        return _gae_wrong(rewards, values, gamma, lam)
+
+    def no_lam(rewards, values, gamma, lam):
+        "What comes later counts for gamma times lam less with every step; here lam is missing."
+        return _gae_wrong(rewards, values, gamma, gamma)
+
+    def delta(rewards, values, gamma, lam):
+        "This is delta alone, as with lam = 0: add gamma times lam times the advantage of the next token."
+        return _gae_wrong(rewards, values, gamma, 0.0)
+
+    def returns(rewards, values, gamma, lam):
+        "The value is added again at the end: this is what the critic should have foretold."
+        return gae(rewards, values, gamma, lam) + values
 
 
 def group_advantages(rewards, group, normalise):
@@ -173,22 +183,15 @@ def _group_cases(rng):
     ]
 
 
-def _group_wrong(rewards, group, normalise, correction=0, floor=0.0):
-    groups = rewards.view(-1, group)
-    above = groups - groups.mean(dim=1, keepdim=True)
-    if normalise:
-        spread = groups.std(dim=1, correction=correction, keepdim=True)
-        above = torch.where(spread > 0, above / spread, floor)
-    return above.flatten()
-
-
 GROUP_MISTAKES = (
     Mistake(
         lambda rewards, group, normalise: group_advantages(rewards, len(rewards), normalise),
         "Each reward is compared with all of them. Its group alone counts: the other replies to the same prompt.",
     ),
     Mistake(
-        lambda rewards, group, normalise: _group_wrong(rewards, group, normalise, correction=1),
+        lambda rewards, group, normalise: (
+            group_advantages(rewards, group, normalise) * (math.sqrt(1 - 1 / group) if normalise else 1)
+        ),
         "The standard deviation is that of a sample, with n - 1 below. Here it is that of the group: `correction=0`.",
     ),
     Mistake(
@@ -196,7 +199,10 @@ GROUP_MISTAKES = (
         "This always divides by the standard deviation; it should only with `normalise`.",
     ),
     Mistake(
-        lambda rewards, group, normalise: _group_wrong(rewards, group, normalise, floor=math.nan),
+        lambda rewards, group, normalise: (
+            group_advantages(rewards, group, False)
+            / (rewards.view(-1, group).std(1, correction=0).repeat_interleave(group) if normalise else 1)
+        ),
         "Where all rewards of a group are equal this is 0 / 0. Such a group teaches nothing: its advantages are 0.",
     ),
     Mistake(
@@ -224,39 +230,35 @@ def _dpo_cases(rng):
     ]
 
 
-DPO_MISTAKES = (
-    Mistake(
-        lambda chosen, rejected, reference_chosen, reference_rejected, beta: (
-            -F.logsigmoid(beta * (chosen - rejected)).mean() + 0 * (reference_chosen + reference_rejected).sum()
-        ),
-        "The reference is missing. What counts is how much likelier a reply has become, not how likely it is.",
-    ),
-    Mistake(
-        lambda chosen, rejected, reference_chosen, reference_rejected, beta: dpo_loss(
-            rejected, chosen, reference_rejected, reference_chosen, beta
-        ),
-        "The sign is turned around: this makes the rejected replies likelier.",
-    ),
-    Mistake(
-        lambda chosen, rejected, reference_chosen, reference_rejected, beta: (
-            -beta * F.logsigmoid((chosen - reference_chosen) - (rejected - reference_rejected)).mean()
-        ),
-        "beta stands outside. It belongs inside the sigmoid, where it turns the margin into a reward.",
-    ),
-    Mistake(
-        lambda chosen, rejected, reference_chosen, reference_rejected, beta: (
-            -F.logsigmoid(beta * ((chosen - reference_chosen) - (rejected - reference_rejected))).sum()
-        ),
-        "This is the sum over the comparisons; their mean is wanted.",
-    ),
-    Mistake(
-        lambda chosen, rejected, reference_chosen, reference_rejected, beta: (
-            -torch.sigmoid(beta * ((chosen - reference_chosen) - (rejected - reference_rejected))).log().mean()
-        ),
-        "Right on paper. Where the policy is very wrong the sigmoid rounds to 0, and its logarithm is infinite: "
-        "`F.logsigmoid` computes both in one.",
-    ),
-)
+class _WrongDpo:
+    def no_reference(chosen, rejected, reference_chosen, reference_rejected, beta):
+        "The reference is missing. What counts is how much likelier a reply has become, not how likely it is."
+        return -F.logsigmoid(beta * (chosen - rejected)).mean()
+
+    def turned_around(chosen, rejected, reference_chosen, reference_rejected, beta):
+        "Chosen and rejected have changed places: this makes the rejected replies likelier."
+        return dpo_loss(rejected, chosen, reference_rejected, reference_chosen, beta)
+
+    def sign(*given):
+        "A minus sign is missing before the logarithm: a loss falls as the model gets better."
+        return -dpo_loss(*given)
+
+    def no_beta(*given):
+        "beta is missing. It stands inside the sigmoid, where it turns the margin into a difference of rewards."
+        return dpo_loss(*given[:4], 1.0)
+
+    def beta_outside(*given):
+        "beta stands outside. It belongs inside the sigmoid, where it turns the margin into a difference of rewards."
+        return given[4] * dpo_loss(*given[:4], 1.0)
+
+    def total(*given):
+        "This is the sum over the comparisons; their mean is wanted."
+        return dpo_loss(*given) * len(given[0])
+
+    def in_two_steps(chosen, rejected, reference_chosen, reference_rejected, beta):
+        """Right on paper. Where the policy is very wrong the sigmoid rounds to 0, and its logarithm is infinite:
+        `F.logsigmoid` computes both in one."""
+        return -(beta * (chosen - reference_chosen - rejected + reference_rejected)).sigmoid().log().mean()
 
 
 EXERCISES = [
@@ -289,8 +291,8 @@ EXERCISES = [
         ),
         reference=clipped_surrogate,
         cases=_clipped_cases,
-        drive=call_and_differentiate,
-        mistakes=CLIPPED_MISTAKES,
+        drive=differentiate_in(0),  # `new` alone is trained,
+        mistakes=told(_WrongClip),
         see="Chapter 4, Learning from the judge",
     ),
     Exercise(
@@ -307,7 +309,7 @@ EXERCISES = [
         ),
         reference=gae,
         cases=_gae_cases,
-        mistakes=GAE_MISTAKES,
+        mistakes=told(_WrongAdvantage),
         see="Chapter 4, Learning from the judge",
     ),
     Exercise(
@@ -340,8 +342,8 @@ EXERCISES = [
         ),
         reference=dpo_loss,
         cases=_dpo_cases,
-        drive=call_and_differentiate,
-        mistakes=DPO_MISTAKES,
+        drive=differentiate_in(0, 1),  # not the reference,
+        mistakes=told(_WrongDpo),
         see="Chapter 4, Learning from the judge",
     ),
 ]

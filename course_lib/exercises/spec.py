@@ -59,6 +59,20 @@ def call_and_differentiate(subject: Subject, *args: Any, **kwargs: Any) -> Any:
     return subject.gradients(*args, **kwargs)
 
 
+def differentiate_in(*places: int) -> Callable[..., Any]:
+    """A drive that asks for the value, and for the gradients of the tensor arguments at these places alone.
+
+    places: among the tensors that are passed, from 0. What flows to the others is free: a learner may detach them.
+    """
+
+    def drive(subject: Subject, *args: Any, **kwargs: Any) -> Any:
+        answer = subject.gradients(*args, **kwargs)
+        found = [gradient if i in places else None for i, gradient in enumerate(answer["gradients"])]
+        return {**answer, "gradients": found}
+
+    return drive
+
+
 class Told(Exception):
     """Raised by a way to drive a subject: the answer is wrong for a reason that this sentence tells the learner."""
 

@@ -125,7 +125,14 @@ def name_at_end(ax: Axes, ends: Sequence[tuple[str, str, float | None, float]], 
             size=SIZE,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 3,
+                "relpos": (0, 0.5),  # from the label's left end: from the middle it would cross the label below
+            },
         )
 
 
