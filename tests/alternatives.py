@@ -610,6 +610,20 @@ def lora_forward_by_einsum(x, weight, bias, a, b, alpha):
     return torch.einsum("oi,...i->...o", weight, x) + small * alpha / b.shape[1] + bias
 
 
+@alternative("lora_forward")
+def lora_forward_frozen(x, weight, bias, a, b, alpha):
+    with torch.no_grad():
+        scale = alpha / len(a)
+        weight, bias = weight.clone(), bias.clone()
+    return nn.functional.linear(x, weight, bias) + scale * nn.functional.linear(nn.functional.linear(x, a), b)
+
+
+@alternative("lora_merge")
+def lora_merge_without_gradients(weight, a, b, alpha):
+    with torch.no_grad():
+        return torch.addmm(weight, b, a, alpha=alpha / len(a))
+
+
 @alternative("lora_merge")
 def lora_merge_by_outer_products(weight, a, b, alpha):
     return weight + sum(torch.outer(b[:, i], a[i]) for i in range(len(a))) * alpha / len(a)

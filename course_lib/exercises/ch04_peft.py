@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
+from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate, differentiate_in
 
 SEE = "Chapter 4, With few parameters"
 
@@ -129,6 +129,10 @@ MERGE_MISTAKES = (
     Mistake(_merge(lambda a, alpha: alpha), "The factor is alpha / rank; the rank is the number of rows of A."),
     Mistake(_merge(base=0.0), "This is the update alone. Add it to the frozen matrix."),
     Mistake(
+        lambda weight, a, b, alpha: weight + alpha / a.shape[0] * (a @ b),
+        "`a @ b` has the shape (rank, rank): at rank 1 a single number, added everywhere. The update is `b @ a`.",
+    ),
+    Mistake(
         _merge(turn=True),
         "The update is transposed. The weight maps by `x @ weight.T`, so its update is B A, of shape d_out x d_in.",
     ),
@@ -218,13 +222,15 @@ def _prefix_cases(rng):
     ]
 
 
-def _prefixed(shift=True, causal=True, scale=True, behind=False):
+def _prefixed(shift=True, causal=True, scale=True, behind=False, late=False):
     def attend(query, key, value, prefix_key, prefix_value):
         n, tokens = prefix_key.shape[-2], query.shape[-2]
         pairs = [(key, prefix_key), (value, prefix_value)] if behind else [(prefix_key, key), (prefix_value, value)]
         key, value = (torch.cat(pair, dim=-2) for pair in pairs)
         scores = query @ key.transpose(-2, -1) / (query.shape[-1] ** 0.5 if scale else 1)
         seen = torch.ones(tokens, n + tokens).tril(n if shift else 0) if causal else torch.ones(tokens, n + tokens)
+        if late:
+            return scores.softmax(dim=-1) * seen @ value
         return scores.masked_fill(seen == 0, -torch.inf).softmax(dim=-1) @ value
 
     return attend
@@ -247,6 +253,13 @@ PREFIX_MISTAKES = (
     ),
     Mistake(_prefixed(scale=False), "The scores are not divided by the square root of head_dim."),
     Mistake(_without_prefix, "This attends to the tokens alone; the prefix has no effect."),
+    Mistake(
+        _prefixed(late=True), "The mask comes after the softmax, so the weights no longer sum to 1. Mask the scores."
+    ),
+    Mistake(
+        lambda q, k, v, pk, pv: _without_prefix(q, k, v, pk, pv) + (q @ pk.mT / q.shape[-1] ** 0.5).softmax(-1) @ pv,
+        "Two softmaxes give the prefix as much as all of the text. Put the scores side by side, and take one softmax.",
+    ),
 )
 
 
@@ -278,7 +291,7 @@ EXERCISES = [
         ),
         reference=lora_forward,
         cases=_forward_cases,
-        drive=call_and_differentiate,
+        drive=differentiate_in(0, 3, 4),  # x, a and b: weight and bias are frozen
         mistakes=FORWARD_MISTAKES,
         see=SEE,
     ),
@@ -294,7 +307,6 @@ EXERCISES = [
         ),
         reference=lora_merge,
         cases=_merge_cases,
-        drive=call_and_differentiate,
         mistakes=MERGE_MISTAKES,
         see=SEE,
     ),

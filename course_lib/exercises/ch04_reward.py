@@ -81,6 +81,11 @@ LOSS_MISTAKES = (
         "Right, until the sigmoid rounds to 0 and its logarithm is minus infinity. "
         "`nn.functional.logsigmoid` does both in one.",
     ),
+    Mistake(
+        lambda chosen, rejected: -torch.log(torch.sigmoid(chosen - rejected) + 1e-9).mean(),
+        "The small number in the logarithm hides infinity, not the error: at -200 the loss is 200, and with 1e-9 it is "
+        "21 and has no gradient left. `nn.functional.logsigmoid` needs no such help.",
+    ),
 )
 
 
@@ -109,13 +114,16 @@ def _bins_cases(rng):
             (torch.tensor([0.1, 0.2, 1.0]), torch.tensor([0.0, 1.0, 1.0]), 4),
         ),
         Case("60 predictions, 5 bins", (predicted, happened, 5)),
+        Case(
+            "predictions on a border, and of 0 and 1",
+            (torch.tensor([0.0, 0.5, 0.5, 1.0]), torch.tensor([0.0, 1.0, 0.0, 1.0]), 2),
+        ),
     ]
 
 
-def _bins(share=True, swap=False, round_=False, wrong=False):
+def _bins(share=True, swap=False, find=torch.floor, wrong=False):
     def calibration_bins(predicted, happened, n_bins):
-        scaled = predicted * n_bins
-        place = (scaled.round() if round_ else scaled).long().clamp(max=n_bins - 1)
+        place = find(predicted * n_bins).long().clamp(max=n_bins - 1)
         rows = torch.zeros(n_bins, 3)
         for k in range(n_bins):
             inside = place == k
@@ -133,8 +141,16 @@ BINS_MISTAKES = (
     Mistake(_bins(share=False), "The first column is the number of pairs; divide it by the number of all."),
     Mistake(_bins(swap=True), "Columns 1 and 2 are exchanged: what was predicted comes before what happened."),
     Mistake(
-        _bins(round_=True),
+        _bins(find=torch.round),
         "This rounds to the nearest border. Bin k reaches from k / n_bins to (k + 1) / n_bins: round down.",
+    ),
+    Mistake(
+        _bins(find=lambda scaled: scaled.ceil() - 1),  # a prediction of 0 falls out
+        "The bins are open on the wrong side: a prediction of exactly k / n_bins belongs to bin k, and 0 to the first.",
+    ),
+    Mistake(
+        _bins(find=lambda scaled: (scaled.ceil() - 1).clamp(min=0)),
+        "The bins are open on the wrong side: a prediction of exactly k / n_bins belongs to bin k, not to k - 1.",
     ),
     Mistake(
         _bins(wrong=True),
@@ -299,6 +315,7 @@ EXERCISES = [
             "among those i. How many such sets are there, out of how many?",
             "Its weight is C(i, n - 1) / C(N, n), 0 for i < n - 1. These numbers overflow: work with logarithms, "
             "log C(a, b) = lgamma(a + 1) - lgamma(b + 1) - lgamma(a - b + 1) in float64, and `.exp()` at the end. Or "
+            "divide the whole numbers of `math.comb` by each other before you multiply. Or "
             "begin at the top, where the weight is n / N, and go down: the next is (i - n + 1) / i of the one above.",
         ),
         reference=best_of_n,
