@@ -2,7 +2,7 @@
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, Mistake
+from course_lib.exercises.spec import Case, Exercise, told
 
 SEE = "Chapter 4, Helpful and safe"
 
@@ -29,37 +29,28 @@ def _rates_cases(rng):
     ]
 
 
-RATES_MISTAKES = (
-    Mistake(
-        lambda refused, risk: outcome_rates(refused, risk)[::-1],
-        "The two are in the wrong order: first refusal, then false refusal.",
-    ),
-    Mistake(
-        lambda refused, risk: [(refused * risk).mean().item(), (refused * (1 - risk)).mean().item()],
-        "These are shares of all requests. Refusal is a share of those who mean harm, false refusal of those who do "
-        "not, so divide by how many there are of each.",
-    ),
-    Mistake(
-        lambda refused, risk: [
-            ((refused * risk).sum() / refused.sum()).item(),
-            ((refused * (1 - risk)).sum() / refused.sum()).item(),
-        ],
-        "These are shares of the refusals: how many of them were right, and how many wrong. Divide by how many mean "
-        "harm, and by how many do not.",
-    ),
-    Mistake(
-        lambda refused, risk: outcome_rates(refused, (risk > 0.5).to(risk.dtype)),
-        "Here each request is called forbidden or benign as a whole. With a risk of 0.3, three in ten who ask it mean "
-        "harm and seven do not: it counts in both rates, with these weights.",
-    ),
-    Mistake(
-        lambda refused, risk: [
-            outcome_rates(refused, risk)[0],
-            1 - outcome_rates(refused, risk)[1],
-        ],
-        "The second number is the share of benign requests that are answered; the share that is refused is wanted.",
-    ),
-)
+RATES_MISTAKES = {
+    lambda refused, risk: outcome_rates(refused, risk)[::-1]: """The two are in the wrong order: first refusal, then
+        false refusal.""",
+    lambda refused, risk: [(refused * risk).mean().item(), (refused * (1 - risk)).mean().item()]: """These are shares of
+        all requests. Refusal is a share of those who mean harm, false refusal of those who do not, so divide by how
+        many there are of each.""",
+    lambda refused, risk: [
+        ((refused * risk).sum() / refused.sum()).item(),
+        ((refused * (1 - risk)).sum() / refused.sum()).item(),
+    ]: """These are shares of the refusals: how many of them were right, and how many wrong. Divide by how many mean
+        harm, and by how many do not.""",
+    lambda refused, risk: outcome_rates(
+        refused, (risk > 0.5).to(risk.dtype)
+    ): """Here each request is called forbidden or
+        benign as a whole. With a risk of 0.3, three in ten who ask it mean harm and seven do not: it counts in both
+        rates, with these weights.""",
+    lambda refused, risk: [
+        outcome_rates(refused, risk)[0],
+        1 - outcome_rates(refused, risk)[1],
+    ]: """The second number is
+        the share of benign requests that are answered; the share that is refused is wanted.""",
+}
 
 
 def frontier(risk):
@@ -105,9 +96,12 @@ class _WrongFrontier:
 
     def counts(risk):
         """These are sums; each column has to be divided by its last, so that both end at 1."""
-        risk = risk.sort(descending=True).values
-        points = torch.stack([(1 - risk).cumsum(0), risk.cumsum(0)], dim=1)
-        return torch.cat([points.new_zeros(1, 2), points])
+        return frontier(risk) * torch.stack([(1 - risk).sum(), risk.sum()])
+
+    def of_all(risk):
+        """These are shares of all requests. The first column is a share of the benign: divide by (1 - risk).sum(). The
+        second is one of the harmful: divide by risk.sum()."""
+        return frontier(risk) * torch.stack([(1 - risk).mean(), risk.mean()])
 
 
 def refusal_at(points, limit):
@@ -183,29 +177,36 @@ def _reward_cases(rng):
     ]
 
 
-REWARD_MISTAKES = (
-    Mistake(
-        lambda right, refused, risk, weight: mixed_reward(right, refused, risk, 1 - weight),
-        "The weights are exchanged: `weight` belongs to safety, what is left of 1 to helpfulness.",
-    ),
-    Mistake(
-        lambda right, refused, risk, weight: (1 - weight) * right + weight * refused,
-        "This pays for answers and for refusals whatever was asked. An answer is worth something to the share "
-        "1 - risk who mean well; a refusal is right for the share `risk` who do not.",
-    ),
-    Mistake(
-        lambda right, refused, risk, weight: (1 - weight) * right + weight * risk * refused,
-        "An answer to somebody who means harm is not helpful: multiply `right` by 1 - risk.",
-    ),
-    Mistake(
-        lambda right, refused, risk, weight: (1 - weight) * (1 - risk) * (1 - refused) + weight * risk * refused,
-        "Here any answer is paid for, also a wrong one. Only `right` ones help.",
-    ),
-    Mistake(
-        lambda right, refused, risk, weight: (1 - risk) * right + weight * risk * refused,
-        "The helpful part has a weight too: 1 - weight.",
-    ),
-)
+class _WrongReward:
+    def weights(right, refused, risk, weight):
+        """The weights are exchanged: `weight` belongs to safety, what is left of 1 to helpfulness."""
+        return mixed_reward(right, refused, risk, 1 - weight)
+
+    def risks(right, refused, risk, weight):
+        """The risks are exchanged: an answer helps the share 1 - risk, who mean well; a refusal stops the share
+        `risk`, who do not."""
+        return mixed_reward(right, refused, 1 - risk, weight)
+
+    def whoever(right, refused, risk, weight):
+        """This pays for answers and for refusals whatever was asked. An answer is worth something to the share
+        1 - risk who mean well; a refusal is right for the share `risk` who do not."""
+        return (1 - weight) * right + weight * refused
+
+    def helps_harm(right, refused, risk, weight):
+        """An answer to somebody who means harm is not helpful: multiply `right` by 1 - risk."""
+        return (1 - weight) * right + weight * risk * refused
+
+    def any_answer(right, refused, risk, weight):
+        """Here any answer is paid for, also a wrong one. Only `right` ones help."""
+        return (1 - weight) * (1 - risk) * (1 - refused) + weight * risk * refused
+
+    def wrong_is_refused(right, refused, risk, weight):
+        """Here a wrong answer earns what a refusal earns. Use `refused`: what is not right need not be a refusal."""
+        return (1 - weight) * (1 - risk) * right + weight * risk * (1 - right)
+
+    def no_weight(right, refused, risk, weight):
+        """The helpful part has a weight too: 1 - weight."""
+        return (1 - risk) * right + weight * risk * refused
 
 
 def pareto(points):
@@ -240,19 +241,23 @@ class _WrongPareto:
 
     def only_best(points):
         """This keeps the single best by the difference of the two rates. That is one opinion of what a false refusal
-        costs; every point that no other beats on both sides has some opinion for which it is the best."""
+        costs; what nobody beats on both sides stays, whatever the price."""
         score = points[:, 1] - points[:, 0]
         return score == score.max()
 
+    def beats_none(points):
+        """This keeps the points that beat no other. Those that no other beats are wanted: look along the other
+        dimension of your table of pairs."""
+        return pareto(-points)
+
     def by_itself(points):
+        """Every point is no worse than itself, so here all are beaten. One of the two sides has to be better."""
+        return torch.zeros(len(points), dtype=torch.bool)
+
+    def by_its_equal(points):
         """A point that equals another one is not beaten by it: one of the two sides has to be strictly better."""
         no_worse = (points[:, None, 0] <= points[None, :, 0]) & (points[:, None, 1] >= points[None, :, 1])
         return no_worse.sum(dim=0) == 1
-
-
-def _told(wrong):
-    versions = [version for name, version in vars(wrong).items() if not name.startswith("_")]
-    return tuple(Mistake(version, " ".join(version.__doc__.split())) for version in versions)
 
 
 EXERCISES = [
@@ -268,7 +273,7 @@ EXERCISES = [
         ),
         reference=outcome_rates,
         cases=_rates_cases,
-        mistakes=RATES_MISTAKES,
+        mistakes=told(RATES_MISTAKES),
         see=SEE,
     ),
     Exercise(
@@ -284,7 +289,7 @@ EXERCISES = [
         ),
         reference=frontier,
         cases=_frontier_cases,
-        mistakes=_told(_WrongFrontier),
+        mistakes=told(_WrongFrontier),
         see=SEE,
     ),
     Exercise(
@@ -301,7 +306,7 @@ EXERCISES = [
         ),
         reference=refusal_at,
         cases=_at_cases,
-        mistakes=_told(_WrongAt),
+        mistakes=told(_WrongAt),
         see=SEE,
     ),
     Exercise(
@@ -316,7 +321,7 @@ EXERCISES = [
         ),
         reference=mixed_reward,
         cases=_reward_cases,
-        mistakes=REWARD_MISTAKES,
+        mistakes=told(_WrongReward),
         see=SEE,
     ),
     Exercise(
@@ -332,7 +337,7 @@ EXERCISES = [
         ),
         reference=pareto,
         cases=_pareto_cases,
-        mistakes=_told(_WrongPareto),
+        mistakes=told(_WrongPareto),
         see=SEE,
     ),
 ]
