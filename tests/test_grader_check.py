@@ -327,6 +327,19 @@ def test_a_measurement_that_is_a_formula_fails(capsys):
         assert "Told" not in text
 
 
+def test_long_texts_are_shown_where_they_part(capsys):
+    def render_chat(messages, ask=False):
+        turns = [f"<|im_start|>{m['role']}\n{m['content'].rstrip('.')}<|im_end|>\n" for m in messages]
+        return "".join(turns) + ask * "<|im_start|>assistant\n"
+
+    assert not check("render_chat", render_chat)
+    text = capsys.readouterr().out
+    expected, got = text.split("expected ", 1)[1].split("\n")[0].split(", got ")
+    assert expected.endswith(".<|im_end|>\\n'")
+    assert got.endswith("<|im_end|>\\n'.")
+    assert ".<|im_end|>" not in got
+
+
 def test_numpy_inside_is_said_to_cut_the_gradients(capsys):
     import numpy as np
 

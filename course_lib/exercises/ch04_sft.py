@@ -26,6 +26,14 @@ class _WrongChat:
         """Nearly: after each `<|im_end|>` comes a line break. A model that was tuned with it is lost without."""
         return render_chat(messages, ask).replace("<|im_end|>\n", "<|im_end|>")
 
+    def no_last_line(messages, ask=False):
+        """Nearly: the last line break is missing. Turns are not joined by line breaks, each one ends with its own."""
+        return render_chat(messages, ask).removesuffix("\n")
+
+    def no_line_after_assistant(messages, ask=False):
+        """Nearly: a line break comes after `assistant` in the opening as well, as after every role."""
+        return render_chat(messages) + ("<|im_start|>assistant" if ask else "")
+
     def never_asks(messages, ask=False):
         """With `ask=True` the opening of the assistant's turn is missing. Without it, the model may write the next
         turn of the user."""
@@ -170,6 +178,18 @@ class _WrongLoss:
         kept = mask[:, 1:].float()
         return ((_surprise(logits[:, :-1], ids[:, 1:]) * kept).sum(1) / kept.sum(1)).mean()
 
+    def first_column_divides(logits, ids, mask):
+        """Nearly: the first column of the mask counts in what you divide by, and no token there is foretold."""
+        return masked_loss(logits, ids, mask) * mask[:, 1:].sum() / mask.sum()
+
+    def adds_up(logits, ids, mask):
+        """This is the sum over the tokens that count. The mean is asked for."""
+        return (_surprise(logits[:, :-1], ids[:, 1:]) * mask[:, 1:]).sum()
+
+    def wrong_sign(logits, ids, mask):
+        """The sign is wrong: this is the mean of log p, which is below zero. A surprise is -log p."""
+        return -masked_loss(logits, ids, mask)
+
     def no_shift(logits, ids, mask):
         """Each place is scored on the token that stands there, which the model has just read: the logits at place t are
         about token t + 1."""
@@ -187,6 +207,7 @@ def _loss_cases(rng):
         case("one conversation", 1, 7, 5, [4]),
         case("three, with replies of 5, 2 and 1 tokens", 3, 8, 6, [3, 6, 7]),
         case("two, of which one has the longer reply", 2, 6, 9, [1, 4]),
+        case("two texts of which every token is in the mask, the first one too", 2, 5, 7, [0, 0]),
     ]
 
 

@@ -93,8 +93,17 @@ def _difference(d: Difference, hide_values: bool) -> str:
         text = f"the shape {_shape(e)} is expected, and {_shape(g)} came back."
         return text + (" It looks transposed." if sorted(_shape(e)) == sorted(_shape(g)) else "")
     if not isinstance(e, (torch.Tensor, np.ndarray)) and not isinstance(g, (torch.Tensor, np.ndarray)):
-        return "the value differs from the expected one." if hide_values else f"expected {_short(e)}, got {_short(g)}."
+        return "the value differs from the expected one." if hide_values else _single(e, g)
     return _values(torch.as_tensor(e), torch.as_tensor(g), d, hide_values)
+
+
+def _single(e: Any, g: Any) -> str:
+    """Two values that differ; of long strings, the part around the first difference."""
+    if not (isinstance(e, str) and isinstance(g, str)) or max(len(repr(e)), len(repr(g))) <= 80:
+        return f"expected {_short(e)}, got {_short(g)}."
+    same = next((i for i, (a, b) in enumerate(zip(e, g, strict=False)) if a != b), min(len(e), len(g)))
+    shown = slice(max(0, same - 20), same + 40)
+    return f"the first {same} characters are right; around there, expected {e[shown]!r}, got {g[shown]!r}."
 
 
 def _keys(path: tuple[Any, ...], e: dict, g: dict) -> str:
