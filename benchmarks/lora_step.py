@@ -22,6 +22,7 @@ from side_by_side import begin, record, table, write
 from torch import Tensor, nn
 from training import GROUPED, Contestant, compare, mean_loss, options
 
+from course_lib.measure import saved_for_backward
 from course_lib.models import GPT, GPTConfig, to_hf
 from course_lib.train import next_token
 from course_lib.tune.folder import load
@@ -84,24 +85,13 @@ def loss_of_theirs(model: nn.Module, windows: Tensor) -> Tensor:
 
 def memory(one: Contestant, batch: Tensor) -> dict[str, int]:
     """Bytes after the forward pass of one batch: kept for the way back, gradients, numbers of the optimizer."""
-    weights = {p.untyped_storage().data_ptr() for p in one.model.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        store = tensor.untyped_storage()
-        if store.data_ptr() not in weights:
-            kept[store.data_ptr()] = store.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = mean_loss(one, batch)
-    loss.backward()
+    mean_loss(one, batch).backward()
     trained = [p for p in one.model.parameters() if p.grad is not None]
     optimizer = torch.optim.AdamW(trained, lr=0.0)
     optimizer.step()
     numbers = [value for state in optimizer.state.values() for value in state.values() if value.dim()]
     found = {
-        "kept for the way back": sum(kept.values()),
+        "kept for the way back": saved_for_backward(one.model, lambda: mean_loss(one, batch)),
         "gradients": sum(p.grad.nbytes for p in trained if p.grad is not None),
         "optimizer": sum(value.nbytes for value in numbers),
     }
