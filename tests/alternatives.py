@@ -648,6 +648,19 @@ def prefix_attention_query_by_query(query, key, value, prefix_key, prefix_value)
     return torch.stack(rows, dim=-2)
 
 
+@alternative("adapter_forward")
+def adapter_forward_by_modules_functions(h, down, down_bias, up, up_bias):
+    linear = nn.functional.linear
+    return linear(nn.GELU()(linear(h, down, down_bias)), up, up_bias) + h
+
+
+@alternative("adapter_forward")
+def adapter_forward_by_the_normal_distribution(h, down, down_bias, up, up_bias):
+    small = torch.einsum("wd,...d->...w", down, h) + down_bias
+    small = small * (1 + torch.erf(small / math.sqrt(2))) / 2
+    return h + torch.einsum("dw,...w->...d", up, small) + up_bias
+
+
 @alternative("effective_rank")
 def effective_rank_by_eigenvalues(before, after, share=0.9):
     change = (after - before).double()

@@ -1,10 +1,13 @@
-"""Exercises of the lab `ch04_peft`: LoRA by hand, what it costs, what full tuning changes, and a prefix."""
+"""Exercises of the lab `ch04_peft`: LoRA by hand, what it costs, a prefix, an adapter, and what full tuning changes."""
 
 from __future__ import annotations
 
-import torch
+from functools import partial
 
-from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate, differentiate_in
+import torch
+from torch.nn.functional import gelu
+
+from course_lib.exercises.spec import Case, Exercise, call_and_differentiate, differentiate_in, told
 
 SEE = "Chapter 4, With few parameters"
 
@@ -32,24 +35,16 @@ def _parameters_cases(rng):
     ]
 
 
-PARAMETERS_MISTAKES = (
-    Mistake(
-        lambda shapes, rank: sum(rank * d_out * d_in for d_out, d_in in shapes),
-        "This multiplies both sides, as for a full matrix. A is rank x d_in and B is d_out x rank: add their sizes.",
-    ),
-    Mistake(
-        lambda shapes, rank: sum(rank * d_in for _, d_in in shapes),
-        "This counts A alone. B, d_out x rank, is trained as well.",
-    ),
-    Mistake(
-        lambda shapes, rank: sum(2 * rank * d_in for _, d_in in shapes),
-        "Right for square matrices only. B has d_out rows, and d_out may differ from d_in.",
-    ),
-    Mistake(
-        lambda shapes, rank: sum(d_out * d_in + rank * (d_out + d_in) for d_out, d_in in shapes),
-        "This counts the frozen matrices too; only A and B are trained.",
-    ),
-)
+def _sum(size):
+    return lambda shapes, rank: sum(size(*shape, rank) for shape in shapes)
+
+
+PARAMETERS_MISTAKES = {  # o and i: d_out and d_in
+    _sum(lambda o, i, r: r * o * i): "This multiplies the sides. Add the sizes of A, rank x d_in, and B, d_out x rank.",
+    _sum(lambda o, i, r: r * i): "This counts A alone. B, d_out x rank, is trained as well.",
+    _sum(lambda o, i, r: 2 * r * i): "Right for square matrices only. B has d_out rows, which may not be d_in.",
+    _sum(lambda o, i, r: o * i + r * (o + i)): "This counts the frozen matrices too; only A and B are trained.",
+}
 
 
 def lora_forward(x, weight, bias, a, b, alpha):
@@ -77,28 +72,13 @@ def _forward(scale=lambda a, alpha: alpha / a.shape[0], base=True, bias_too=Fals
     return forward
 
 
-FORWARD_MISTAKES = (
-    Mistake(
-        _forward(lambda a, alpha: 1.0),
-        "The product of B and A is added as it is. Multiply it by alpha / rank; the rank is the number of rows of A.",
-    ),
-    Mistake(
-        _forward(lambda a, alpha: alpha),
-        "This multiplies by alpha, and does not divide by the rank, the number of rows of A.",
-    ),
-    Mistake(
-        _forward(lambda a, alpha: alpha / a.shape[1]),
-        "This divides by d_in, the columns of A. The rank is the number of its rows.",
-    ),
-    Mistake(
-        _forward(base=False),
-        "The frozen matrix is missing: B A is added to what the layer did before, and does not take its place.",
-    ),
-    Mistake(
-        _forward(bias_too=True),
-        "The bias is multiplied by alpha / rank as well. It belongs to the frozen layer: add it as it is.",
-    ),
-)
+FORWARD_MISTAKES = {
+    _forward(lambda a, alpha: 1.0): "B A is added as it is. Multiply it by alpha / rank; the rank is the rows of A.",
+    _forward(lambda a, alpha: alpha): "This multiplies by alpha, and does not divide by the rank, the rows of A.",
+    _forward(lambda a, alpha: alpha / a.shape[1]): "This divides by d_in. The rank is the number of rows of A.",
+    _forward(base=False): "The frozen matrix is missing: B A is added to what it does, and does not take its place.",
+    _forward(bias_too=True): "The bias is multiplied by alpha / rank as well. It belongs to the frozen layer.",
+}
 
 
 def lora_merge(weight, a, b, alpha):
@@ -113,34 +93,18 @@ def _merge_cases(rng):
     ]
 
 
-def _merge(scale=lambda a, alpha: alpha / a.shape[0], base=1.0, turn=False):
-    def merge(weight, a, b, alpha):
-        product = scale(a, alpha) * (b @ a)
-        return base * weight + (product.T if turn else product)
-
-    return merge
+def _merge(scale=lambda a, alpha: alpha / a.shape[0], base=1.0, product=lambda a, b: b @ a):
+    return lambda weight, a, b, alpha: base * weight + scale(a, alpha) * product(a, b)
 
 
-MERGE_MISTAKES = (
-    Mistake(
-        _merge(lambda a, alpha: 1.0),
-        "B A is added without its factor alpha / rank: the merged layer must compute what `lora_forward` does.",
-    ),
-    Mistake(_merge(lambda a, alpha: alpha), "The factor is alpha / rank; the rank is the number of rows of A."),
-    Mistake(_merge(base=0.0), "This is the update alone. Add it to the frozen matrix."),
-    Mistake(
-        lambda weight, a, b, alpha: weight + alpha / a.shape[0] * (a @ b),
-        "`a @ b` has the shape (rank, rank): at rank 1 a single number, added everywhere. The update is `b @ a`.",
-    ),
-    Mistake(
-        _merge(turn=True),
-        "The update is transposed. The weight maps by `x @ weight.T`, so its update is B A, of shape d_out x d_in.",
-    ),
-    Mistake(
-        _merge(lambda a, alpha: -alpha / a.shape[0]),
-        "This takes the update off, which is what unmerging does; add it.",
-    ),
-)
+MERGE_MISTAKES = {
+    _merge(lambda a, alpha: 1.0): "B A is added without its factor alpha / rank, which `lora_forward` has.",
+    _merge(lambda a, alpha: alpha): "The factor is alpha / rank; the rank is the number of rows of A.",
+    _merge(lambda a, alpha: -alpha / a.shape[0]): "This takes the update off, which is what unmerging does; add it.",
+    _merge(base=0.0): "This is the update alone. Add it to the frozen matrix.",
+    _merge(product=lambda a, b: a @ b): "`a @ b` is (rank, rank), at rank 1 a single number. Take `b @ a`.",
+    _merge(product=lambda a, b: (b @ a).T): "The update is transposed. As the weight, B A has the shape d_out x d_in.",
+}
 
 
 def effective_rank(before, after, share=0.9):
@@ -167,7 +131,7 @@ def _rank_cases(rng):
     ]
 
 
-def _rank(power=2, change=lambda before, after: after - before, found=lambda reached: reached.int().argmax() + 1):
+def _rank(change=lambda before, after: after - before, power=2, found=lambda reached: reached.int().argmax() + 1):
     def rank(before, after, share=0.9):
         energy = torch.linalg.svdvals(change(before, after)) ** power
         return int(found(energy.cumsum(0) / energy.sum() >= share))
@@ -175,28 +139,17 @@ def _rank(power=2, change=lambda before, after: after - before, found=lambda rea
     return rank
 
 
-RANK_MISTAKES = (
-    Mistake(
-        _rank(power=1),
-        "This sums the singular values. Sum their squares: these add up to the sum of all squared entries.",
-    ),
-    Mistake(
-        _rank(change=lambda before, after: after),
-        "This is the rank of the matrix after tuning. What was changed is the difference of both.",
-    ),
-    Mistake(
-        _rank(found=lambda reached: reached.int().argmax()),
-        "One too few: the place at which the share is reached counts from 0, the number of singular values from 1.",
-    ),
-    Mistake(
-        _rank(found=lambda reached: reached.sum()),
-        "This counts the sums that have reached the share. Count the singular values that it takes to reach it.",
-    ),
-    Mistake(
-        lambda before, after, share=0.9: int(torch.linalg.matrix_rank(after - before)),
-        "This is the exact rank, which ignores `share`. Count only as many singular values as reach it.",
-    ),
-)
+def _exact_rank(before, after, share=0.9):
+    return int(torch.linalg.matrix_rank(after - before))
+
+
+RANK_MISTAKES = {
+    _rank(power=1): "This sums the singular values. Sum their squares: these add up to the sum of all squared entries.",
+    _rank(lambda before, after: after): "This is the rank of the matrix after tuning. What changed is the difference.",
+    _rank(found=lambda reached: reached.int().argmax()): "One too few: places count from 0, singular values from 1.",
+    _rank(found=torch.sum): "This counts sums that have reached the share. Count the values that it takes to reach it.",
+    _exact_rank: "This is the exact rank, which ignores `share`. Count only as many singular values as reach it.",
+}
 
 
 def prefix_attention(query, key, value, prefix_key, prefix_value):
@@ -240,27 +193,60 @@ def _without_prefix(query, key, value, prefix_key, prefix_value):
     return prefix_attention(query, key, value, prefix_key[..., :0, :], prefix_value[..., :0, :])
 
 
-PREFIX_MISTAKES = (
-    Mistake(
-        _prefixed(shift=False),
-        "The triangle begins in the wrong column: query t must see all n pairs of the prefix, and the tokens up to t. "
-        "Move the diagonal by n.",
-    ),
-    Mistake(_prefixed(causal=False), "No mask: a query sees later tokens. Only the prefix is there for everybody."),
-    Mistake(
-        _prefixed(behind=True),
-        "The prefix is put behind the tokens, where the causal mask hides nearly all of it. Put it in front.",
-    ),
-    Mistake(_prefixed(scale=False), "The scores are not divided by the square root of head_dim."),
-    Mistake(_without_prefix, "This attends to the tokens alone; the prefix has no effect."),
-    Mistake(
-        _prefixed(late=True), "The mask comes after the softmax, so the weights no longer sum to 1. Mask the scores."
-    ),
-    Mistake(
-        lambda q, k, v, pk, pv: _without_prefix(q, k, v, pk, pv) + (q @ pk.mT / q.shape[-1] ** 0.5).softmax(-1) @ pv,
-        "Two softmaxes give the prefix as much as all of the text. Put the scores side by side, and take one softmax.",
-    ),
-)
+def _two_softmaxes(q, k, v, pk, pv):
+    return _without_prefix(q, k, v, pk, pv) + (q @ pk.mT / q.shape[-1] ** 0.5).softmax(-1) @ pv
+
+
+PREFIX_MISTAKES = {
+    _prefixed(shift=False): "Query t sees all n pairs of the prefix, and tokens up to t. Move the diagonal by n.",
+    _prefixed(causal=False): "No mask: a query sees later tokens. Only the prefix is there for everybody.",
+    _prefixed(behind=True): "The prefix is behind the tokens, where the mask hides nearly all of it. Put it in front.",
+    _prefixed(scale=False): "The scores are not divided by the square root of head_dim.",
+    _without_prefix: "This attends to the tokens alone; the prefix has no effect.",
+    _prefixed(late=True): "The mask comes after the softmax, so the weights no longer sum to 1. Mask the scores.",
+    _two_softmaxes: "Two softmaxes give the prefix as much as all the text. Put all scores under one softmax.",
+}
+
+
+def adapter_forward(h, down, down_bias, up, up_bias):
+    small = torch.nn.functional.gelu(h @ down.T + down_bias)
+    return h + small @ up.T + up_bias
+
+
+def _adapter_cases(rng):
+    def case(name, shape, width, zero=False):
+        down, up, up_bias = (_normal(rng, *of) for of in ((width, shape[-1]), (shape[-1], width), (shape[-1],)))
+        return Case(name, (_normal(rng, *shape), down, _normal(rng, width), up * (not zero), up_bias * (not zero)))
+
+    return [
+        case("the way up is zero: h as it was", (3, 6), 2, zero=True),
+        case("from 5 numbers to 2 and back", (4, 5), 2),
+        case("a batch of texts, from 8 to 3", (2, 4, 8), 3),
+        case("a width of 1", (5, 4), 1),
+    ]
+
+
+_tanh_gelu, _linear = partial(gelu, approximate="tanh"), torch.nn.Identity()
+
+
+def _adapter(act=gelu, around=1.0, down_too=1.0, up_too=1.0, behind=_linear, at_last=_linear):
+    def forward(h, down, down_bias, up, up_bias):
+        small = act(h @ down.T + down_too * down_bias)
+        return at_last(around * h + behind(small @ up.T + up_too * up_bias))
+
+    return forward
+
+
+ADAPTER_MISTAKES = {
+    _adapter(around=0.0): "The way around is missing: what the small network gives is added to h.",
+    _adapter(_linear): "There is no gelu in the middle. Without it, both layers are a product of matrices, as in LoRA.",
+    _adapter(torch.relu): "This is relu in the middle. The adapter of this lab has gelu there.",
+    _adapter(_tanh_gelu): "This is the approximate gelu, by tanh. Take the exact one: `gelu` without `approximate`.",
+    _adapter(down_too=0.0): "The bias of the way down is missing. It is added before gelu.",
+    _adapter(up_too=0.0): "The bias of the way up is missing.",
+    _adapter(_linear, behind=gelu): "gelu comes after the way up. It belongs in the middle, where the numbers are few.",
+    _adapter(_linear, at_last=gelu): "gelu is applied to the sum. It belongs in the middle; h itself stays as it is.",
+}
 
 
 EXERCISES = [
@@ -276,7 +262,7 @@ EXERCISES = [
         ),
         reference=lora_parameters,
         cases=_parameters_cases,
-        mistakes=PARAMETERS_MISTAKES,
+        mistakes=told(PARAMETERS_MISTAKES),
         see=SEE,
     ),
     Exercise(
@@ -292,7 +278,7 @@ EXERCISES = [
         reference=lora_forward,
         cases=_forward_cases,
         drive=differentiate_in(0, 3, 4),  # x, a and b: weight and bias are frozen
-        mistakes=FORWARD_MISTAKES,
+        mistakes=told(FORWARD_MISTAKES),
         see=SEE,
     ),
     Exercise(
@@ -307,7 +293,7 @@ EXERCISES = [
         ),
         reference=lora_merge,
         cases=_merge_cases,
-        mistakes=MERGE_MISTAKES,
+        mistakes=told(MERGE_MISTAKES),
         see=SEE,
     ),
     Exercise(
@@ -325,7 +311,24 @@ EXERCISES = [
         reference=prefix_attention,
         cases=_prefix_cases,
         drive=call_and_differentiate,
-        mistakes=PREFIX_MISTAKES,
+        mistakes=told(PREFIX_MISTAKES),
+        see=SEE,
+    ),
+    Exercise(
+        id="adapter_forward",
+        title="Down, and up again",
+        points=2,
+        minutes=8,
+        difficulty=1,
+        hints=(
+            "A linear layer with weight W and bias b computes `x @ W.T + b`. There are two of them, and gelu between.",
+            "`small = torch.nn.functional.gelu(h @ down.T + down_bias)` has `width` numbers a token. Bring it back up, "
+            "and add h.",
+        ),
+        reference=adapter_forward,
+        cases=_adapter_cases,
+        drive=call_and_differentiate,
+        mistakes=told(ADAPTER_MISTAKES),
         see=SEE,
     ),
     Exercise(
@@ -341,7 +344,7 @@ EXERCISES = [
         ),
         reference=effective_rank,
         cases=_rank_cases,
-        mistakes=RANK_MISTAKES,
+        mistakes=told(RANK_MISTAKES),
         see=SEE,
     ),
 ]
