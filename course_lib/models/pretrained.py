@@ -18,7 +18,7 @@ from course_lib.nn.embed import embed
 
 
 def smollm2() -> tuple[GPT, Tokenizer]:
-    """SmolLM2-135M-Instruct (Ben Allal et al. 2025) and its tokenizer: float32, eval mode, about 0.6 GB of memory.
+    """SmolLM2-135M-Instruct (Allal et al. 2025) and its tokenizer: float32, eval mode, about 0.6 GB of memory.
 
     The published file keeps its weights in 4 bits (the embedding in 8), so numbers differ a little from those of the
     original bfloat16 weights.

@@ -20,7 +20,7 @@ def causal_mask(n: int, device: torch.device | str | None = None) -> Bool[Tensor
 
 
 def prefix_mask(n: int, prefix: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
-    """Causal, but everybody sees the first `prefix` positions (the prefix LM of Raffel et al. 2020, figure 4).
+    """Causal, but everybody sees the first `prefix` positions (the prefix LM of Raffel et al. 2020, figure 3).
 
     Raises ValueError unless 0 <= prefix <= n.
     """

@@ -94,8 +94,8 @@ def lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[st
 
     targets: the ends of names of linear layers, as "out", "feed_forward.up" or "blocks.0.attention.out"; of the stacked
     matrix of attention "q", "k" and "v", each with a pair of its own, or "qkv" with one pair for all three. The default
-    did best for its number of parameters in section 7.1 of the paper. For a part of a model, pass that part, and freeze
-    the rest.
+    is the paper's choice among the matrices of attention (section 7.1; table 5 has all four of them as good). For a
+    part of a model, pass that part, and freeze the rest.
     Raises ValueError for a rank that is none, a target that the model does not have, experts of a mixture, a matrix
     that two layers share, "qkv" beside one of its parts, and a model that is tuned already.
     """

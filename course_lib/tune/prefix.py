@@ -69,6 +69,8 @@ class Prefixed(nn.Module):
 def prefix(model: nn.Module, n: int, prompt: Int[Tensor, "n"] | None = None) -> nn.Module:
     """Freeze the model and put `n` trained keys and values in front of those of every attention layer, in place.
 
+    The paper makes them from fewer numbers by a network, which is dropped after training: directly trained ones were
+    less stable there (section 4.3).
     prompt: ids of n tokens, whose keys and values are the start: the better one with few examples (section 7.4). The
     model must then be a GPT. None for small random numbers. The model comes back; its tokens keep their positions.
     Raises ValueError for n under 1, a prompt of another length, a model without attention of ours, or tuned already.

@@ -31,7 +31,7 @@ class RewardModel(nn.Module):
 
     body: becomes a part of this model; its own output layer is not asked, and frozen where it is no embedding. The new
     layer starts as N(0, 1 / (d_model + 1)).
-    Source: Stiennon et al. 2020, section 3.4; the start, Huang et al. 2024, section 6.
+    Source: Stiennon et al. 2020, section 3.4; the start, Huang et al. 2024, detail 11.
     """
 
     def __init__(self, body: GPT) -> None:
