@@ -108,6 +108,7 @@ def test_keyboard_interrupt_gets_out():
         (lambda x, dim: None, "Is a `return` missing?"),
         (lambda x, dim: x.softmax(dim) * float("nan"), "the result is nan at index [0, 0]"),
         (lambda x, dim: x.sub_(1).softmax(dim), "the argument `x` was changed in place"),
+        (lambda x, dim: x.softmax(dim).add_(1), "a tensor is changed in place, and its gradients need it"),
         (lambda x, dim: x.softmax(dim) * 0, "every number is zero"),
         (lambda x, dim: object(), "of type object was returned"),
         (lambda x, dim: x.softmax(dim).cumsum(dim), "first wrong at index"),

@@ -26,12 +26,11 @@ def lora_parameters(shapes, rank):
 
 
 def _parameters_cases(rng):
-    d = 8 * torch.randint(2, 9, (2,), generator=rng)
     return [
         Case("one square matrix, rank 1", ([[64, 64]], 1)),
         Case("the four matrices of a layer of width 64, rank 8", ([[192, 64], [64, 64], [256, 64], [64, 256]], 8)),
         Case("queries and values of GPT-3, rank 4", ([[12288, 12288]] * 192, 4)),
-        Case("two matrices, rank 3", ([d.tolist(), [10, 40]], 3)),
+        Case("two matrices, rank 3", ([torch.randint(16, 72, (2,), generator=rng).tolist(), [10, 40]], 3)),
     ]
 
 
@@ -41,6 +40,7 @@ def _sum(size):
 
 PARAMETERS_MISTAKES = {  # o and i: d_out and d_in
     _sum(lambda o, i, r: r * o * i): "This multiplies the sides. Add the sizes of A, rank x d_in, and B, d_out x rank.",
+    _sum(lambda o, i, r: o + i): "The rank is missing: A has `rank` rows, and B has `rank` columns.",
     _sum(lambda o, i, r: r * i): "This counts A alone. B, d_out x rank, is trained as well.",
     _sum(lambda o, i, r: 2 * r * i): "Right for square matrices only. B has d_out rows, which may not be d_in.",
     _sum(lambda o, i, r: o * i + r * (o + i)): "This counts the frozen matrices too; only A and B are trained.",
@@ -64,20 +64,21 @@ def _forward_cases(rng):
     ]
 
 
-def _forward(scale=lambda a, alpha: alpha / a.shape[0], base=True, bias_too=False):
+def _forward(scale=lambda alpha, a, b: alpha / a.shape[0], base=1.0, outside=1.0, inside=0.0):
     def forward(x, weight, bias, a, b, alpha):
-        small = scale(a, alpha) * (x @ a.T @ b.T + (bias if bias_too else 0))
-        return small + x @ weight.T * base + (0 if bias_too else bias)
+        return scale(alpha, a, b) * (x @ a.T @ b.T + inside * bias) + base * x @ weight.T + outside * bias
 
     return forward
 
 
 FORWARD_MISTAKES = {
-    _forward(lambda a, alpha: 1.0): "B A is added as it is. Multiply it by alpha / rank; the rank is the rows of A.",
-    _forward(lambda a, alpha: alpha): "This multiplies by alpha, and does not divide by the rank, the rows of A.",
-    _forward(lambda a, alpha: alpha / a.shape[1]): "This divides by d_in. The rank is the number of rows of A.",
-    _forward(base=False): "The frozen matrix is missing: B A is added to what it does, and does not take its place.",
-    _forward(bias_too=True): "The bias is multiplied by alpha / rank as well. It belongs to the frozen layer.",
+    _forward(lambda alpha, a, b: 1.0): "B A is added as it is. Multiply it by alpha / rank; the rank is the rows of A.",
+    _forward(lambda alpha, a, b: alpha): "This multiplies by alpha, and does not divide by the rank, the rows of A.",
+    _forward(lambda alpha, a, b: alpha / a.shape[1]): "This divides by d_in. The rank is the number of rows of A.",
+    _forward(lambda alpha, a, b: alpha / b.shape[0]): "This divides by d_out. The rank is the number of rows of A.",
+    _forward(outside=0.0): "The bias of the frozen layer is missing.",
+    _forward(base=0.0): "The frozen matrix is missing: B A is added to what it does, and does not take its place.",
+    _forward(outside=0.0, inside=1.0): "The bias is multiplied by alpha / rank too. It belongs to the frozen layer.",
 }
 
 
@@ -100,6 +101,7 @@ def _merge(scale=lambda a, alpha: alpha / a.shape[0], base=1.0, product=lambda a
 MERGE_MISTAKES = {
     _merge(lambda a, alpha: 1.0): "B A is added without its factor alpha / rank, which `lora_forward` has.",
     _merge(lambda a, alpha: alpha): "The factor is alpha / rank; the rank is the number of rows of A.",
+    _merge(lambda a, alpha: alpha / a.shape[1]): "This divides by the width. The rank is the number of rows of A.",
     _merge(lambda a, alpha: -alpha / a.shape[0]): "This takes the update off, which is what unmerging does; add it.",
     _merge(base=0.0): "This is the update alone. Add it to the frozen matrix.",
     _merge(product=lambda a, b: a @ b): "`a @ b` is (rank, rank), at rank 1 a single number. Take `b @ a`.",
@@ -139,16 +141,12 @@ def _rank(change=lambda before, after: after - before, power=2, found=lambda rea
     return rank
 
 
-def _exact_rank(before, after, share=0.9):
-    return int(torch.linalg.matrix_rank(after - before))
-
-
 RANK_MISTAKES = {
     _rank(power=1): "This sums the singular values. Sum their squares: these add up to the sum of all squared entries.",
-    _rank(lambda before, after: after): "This is the rank of the matrix after tuning. What changed is the difference.",
+    _rank(lambda before, after: after): "This is the rank of a whole matrix. What changed is the difference of both.",
     _rank(found=lambda reached: reached.int().argmax()): "One too few: places count from 0, singular values from 1.",
     _rank(found=torch.sum): "This counts sums that have reached the share. Count the values that it takes to reach it.",
-    _exact_rank: "This is the exact rank, which ignores `share`. Count only as many singular values as reach it.",
+    lambda b, a, share: int(torch.linalg.matrix_rank(a - b)): "This is the exact rank: `share` has no effect on it.",
 }
 
 
@@ -175,13 +173,13 @@ def _prefix_cases(rng):
     ]
 
 
-def _prefixed(shift=True, causal=True, scale=True, behind=False, late=False):
+def _prefixed(diagonal=lambda n: n, scale=True, behind=False, late=False):
     def attend(query, key, value, prefix_key, prefix_value):
         n, tokens = prefix_key.shape[-2], query.shape[-2]
         pairs = [(key, prefix_key), (value, prefix_value)] if behind else [(prefix_key, key), (prefix_value, value)]
         key, value = (torch.cat(pair, dim=-2) for pair in pairs)
         scores = query @ key.transpose(-2, -1) / (query.shape[-1] ** 0.5 if scale else 1)
-        seen = torch.ones(tokens, n + tokens).tril(n if shift else 0) if causal else torch.ones(tokens, n + tokens)
+        seen = torch.ones(tokens, n + tokens).tril(diagonal(n))
         if late:
             return scores.softmax(dim=-1) * seen @ value
         return scores.masked_fill(seen == 0, -torch.inf).softmax(dim=-1) @ value
@@ -198,9 +196,10 @@ def _two_softmaxes(q, k, v, pk, pv):
 
 
 PREFIX_MISTAKES = {
-    _prefixed(shift=False): "Query t sees all n pairs of the prefix, and tokens up to t. Move the diagonal by n.",
-    _prefixed(causal=False): "No mask: a query sees later tokens. Only the prefix is there for everybody.",
-    _prefixed(behind=True): "The prefix is behind the tokens, where the mask hides nearly all of it. Put it in front.",
+    _prefixed(lambda n: 0): "Query t sees all n pairs of the prefix, and tokens up to t. Move the diagonal by n.",
+    _prefixed(lambda n: n + 1): "A query sees one token too many: the next one, which it has to foretell.",
+    _prefixed(lambda n: 10**6): "No mask: a query sees later tokens. Only the prefix is there for everybody.",
+    _prefixed(behind=True): "The prefix is behind the tokens, so the mask opens the wrong places. Put it in front.",
     _prefixed(scale=False): "The scores are not divided by the square root of head_dim.",
     _without_prefix: "This attends to the tokens alone; the prefix has no effect.",
     _prefixed(late=True): "The mask comes after the softmax, so the weights no longer sum to 1. Mask the scores.",
@@ -243,6 +242,7 @@ ADAPTER_MISTAKES = {
     _adapter(torch.relu): "This is relu in the middle. The adapter of this lab has gelu there.",
     _adapter(_tanh_gelu): "This is the approximate gelu, by tanh. Take the exact one: `gelu` without `approximate`.",
     _adapter(down_too=0.0): "The bias of the way down is missing. It is added before gelu.",
+    _adapter(down_too=0.0, up_too=0.0): "Both biases are missing: one before gelu, one after the way up.",
     _adapter(up_too=0.0): "The bias of the way up is missing.",
     _adapter(_linear, behind=gelu): "gelu comes after the way up. It belongs in the middle, where the numbers are few.",
     _adapter(_linear, at_last=gelu): "gelu is applied to the sum. It belongs in the middle; h itself stays as it is.",
@@ -322,8 +322,7 @@ EXERCISES = [
         difficulty=1,
         hints=(
             "A linear layer with weight W and bias b computes `x @ W.T + b`. There are two of them, and gelu between.",
-            "`small = torch.nn.functional.gelu(h @ down.T + down_bias)` has `width` numbers a token. Bring it back up, "
-            "and add h.",
+            "`small = torch.nn.functional.gelu(h @ down.T + down_bias)` has `width` numbers a token. Go up, and add h.",
         ),
         reference=adapter_forward,
         cases=_adapter_cases,

@@ -65,6 +65,11 @@ def error_sentence(exercise: Exercise, error: dict[str, Any], hide_values: bool 
         return f"the arguments do not fit ({message}). It must be callable as `{exercise.name}{signature}`."
     if error["line"] is None and error["type"] == "ValueError" and message.startswith("its parameters must be"):
         return message.capitalize() + "."
+    if error["line"] is None and "modified by an inplace operation" in message:
+        return (
+            "a tensor is changed in place, and its gradients need it as it was. Of a tensor's operations, use those "
+            "without a trailing underscore, and `x = x + y` rather than `x += y`."
+        )
     if error["line"] is None:
         return f"the check could not go on with what came back ({error['type']}: {message})."
     at = "" if error["line"] is None else f" at line {error['line']}"
