@@ -1,6 +1,5 @@
 """Whole models: each is parts of course_lib.nn and one frozen config."""
 
-from course_lib.models.audio import SpectrogramConfig, log_mel
 from course_lib.models.bag_clip import BagCLIP, BagCLIPConfig
 from course_lib.models.bert import Bert, BertConfig
 from course_lib.models.clip import CLIP, CLIPConfig
@@ -29,7 +28,6 @@ __all__ = [
     "ImageEncoder",
     "ImageEncoderConfig",
     "ModelError",
-    "SpectrogramConfig",
     "T5Config",
     "VLMConfig",
     "ViT",
@@ -40,7 +38,6 @@ __all__ = [
     "from_hf",
     "from_pretrained",
     "from_timm",
-    "log_mel",
     "minilm",
     "save",
     "sentence_embeddings",

@@ -11,19 +11,9 @@ from hypothesis import strategies as st
 from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
+from course_lib.data.audio import SpectrogramConfig, hz, log_mel, mel, mel_filters
 from course_lib.data.worlds import Sounds
-from course_lib.models import (
-    VLM,
-    GPTConfig,
-    SpectrogramConfig,
-    ViT,
-    ViTConfig,
-    VLMConfig,
-    from_pretrained,
-    log_mel,
-    save,
-)
-from course_lib.models.audio import hz, mel, mel_filters
+from course_lib.models import VLM, GPTConfig, ViT, ViTConfig, VLMConfig, from_pretrained, save
 from course_lib.train import TrainConfig, train
 from course_lib.train.losses import answers, caption, cross_entropy
 
