@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from torch.testing import assert_close
 
-from course_lib.nn import MultiHeadAttention, attention, causal_mask, padding_mask, prefix_mask
+from course_lib.nn.attention import MultiHeadAttention, attention, causal_mask, padding_mask, prefix_mask
 
 # Inputs near 1, sums over at most 9 head dimensions and 9 keys: some tens of float32 roundings (6e-8 each) stay below.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

@@ -14,8 +14,9 @@ from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 from course_lib.models import GPT, GPTConfig, dense_twin
-from course_lib.nn import (
-    GatedFeedForward,
+from course_lib.nn import experts as products
+from course_lib.nn.feed_forward import GatedFeedForward
+from course_lib.nn.moe import (
     MoE,
     active_parameters,
     balance,
@@ -26,7 +27,6 @@ from course_lib.nn import (
     routings,
     update_bias,
 )
-from course_lib.nn import experts as products
 
 # Sums of up to 48 float32 products of numbers near 1, in another order: some 48 roundings of 6e-8.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -335,7 +335,7 @@ def test_compiled_in_one_graph():
     """In a process of its own: here, shapes are checked in ways that cannot be compiled."""
     program = """
 import torch
-from course_lib.nn import MoE, routings
+from course_lib.nn.moe import MoE, routings
 torch.manual_seed(0)
 layer, x = MoE(8, 8, 4, capacity_factor=1.0, balanced_by_bias=True).bfloat16(), torch.randn(20, 8).bfloat16()
 expected, routing = layer(x), layer.routing

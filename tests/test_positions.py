@@ -10,13 +10,12 @@ from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from course_lib.nn import (
+from course_lib.nn.positions import (
     ALiBi,
     Learned,
     RotaryTable,
     Sinusoidal,
     T5RelativeBias,
-    alibi_bias,
     alibi_slopes,
     rotate,
     sinusoidal,
@@ -88,10 +87,10 @@ def test_alibi_slopes():
 
 
 def test_alibi_bias_is_minus_slope_times_distance():
-    bias = alibi_bias(8, 2, 5)
+    layer = ALiBi(8)
+    bias = layer(2, None, torch.tensor([[3, 4]]), torch.arange(5)[None])[0]
     assert bias[0].tolist() == [[-1.5, -1.0, -0.5, 0.0, -0.5], [-2.0, -1.5, -1.0, -0.5, 0.0]]
     assert_close(bias[3], bias[0] / 8)
-    layer = ALiBi(8)
     assert_close(layer(5)[:, 3:], bias)
     layer.slopes.fill_(1.0)
     assert layer(3)[7].tolist() == [[0, -1, -2], [-1, 0, -1], [-2, -1, 0]]

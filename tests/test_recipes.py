@@ -23,7 +23,7 @@ from course_lib.data import pretraining
 from course_lib.data.pretraining import corpus
 from course_lib.measure import ngram_surprise
 from course_lib.models import from_pretrained
-from course_lib.nn import load_balancing_loss, router_z_loss, routings
+from course_lib.nn.moe import load_balancing_loss, router_z_loss, routings
 from course_lib.recipes import RECIPES, language, vision_text
 from course_lib.site import records
 from course_lib.site.paths import Project

@@ -10,7 +10,7 @@ from course_lib.models.settings import choose, count, fill, positive
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.embed import embed
-from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, activate
+from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 from course_lib.nn.positions import Learned
 
 CHOICES = {"activation": ACTIVATIONS, "head": ("mlm", "none")}
@@ -41,7 +41,7 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         choose(self, CHOICES)
-        fill(self, {"d_ff": 4 * self.d_model})
+        fill(self, d_ff=4 * self.d_model)
         count(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "d_ff", "n_token_types")
         positive(self, "norm_eps")
 
@@ -100,7 +100,7 @@ class Bert(nn.Module):
             embed(self.tokens, ids), mask, head_mask, return_weights, token_types=token_types, positions=positions
         )
         if self.config.head == "mlm":
-            x = self.head(self.transform_norm(activate(self.transform(x), self.config.activation)))
+            x = self.head(self.transform_norm(ACTIVATIONS[self.config.activation](self.transform(x))))
         return (x, weights) if return_weights else x
 
     def hidden(

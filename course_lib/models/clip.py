@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT, GPTConfig
+from course_lib.models.settings import count
 from course_lib.models.vit import ViT, ViTConfig
 from course_lib.nn.embed import embed
 
@@ -31,8 +32,7 @@ class CLIPConfig:
     end_token: int | None = None
 
     def __post_init__(self) -> None:
-        if self.d_shared < 1:
-            raise ValueError(f"d_shared={self.d_shared} must be at least 1")
+        count(self, "d_shared")
         if self.vision.n_classes:
             raise ValueError(f"the ViT of a CLIP has no classes; leave n_classes={self.vision.n_classes} out")
         if not self.text.tied:

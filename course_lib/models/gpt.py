@@ -7,9 +7,9 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.models.settings import choose, count, fill, positive
+from course_lib.models.settings import choose, count, fill, fill_head_dim, positive
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block, run
+from course_lib.nn.block import Block, initialise, run
 from course_lib.nn.cache import Cache
 from course_lib.nn.embed import embed
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
@@ -66,20 +66,11 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         choose(self, CHOICES)
-        if self.head_dim is None and self.d_model % max(self.n_heads, 1):
-            raise ValueError(f"d_model={self.d_model} must be a multiple of n_heads={self.n_heads}, or set head_dim")
-        usual = {
-            "n_kv_heads": self.n_heads,
-            "head_dim": self.d_model // max(self.n_heads, 1),
-            "d_ff": 4 * self.d_model,
-            "qkv_bias": self.bias,
-        }
-        fill(self, usual)
+        fill_head_dim(self)
+        fill(self, n_kv_heads=self.n_heads, d_ff=4 * self.d_model, qkv_bias=self.bias)
         count(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff")
+        count(self, "n_experts", "d_shared", least=0)
         positive(self, "norm_eps", "rope_theta")
-        for name in ("n_experts", "d_shared"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number, at least 0")
         assert self.n_kv_heads  # None was replaced above
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads={self.n_heads} must be a multiple of n_kv_heads={self.n_kv_heads}")
@@ -118,23 +109,12 @@ class GPT(nn.Module):
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tied:
             self.head.weight = self.tokens.weight
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Variance kept through every layer; the 2 n_layers branches together add about as much as one (GPT-2)."""
-        embedding_std = 0.5 / math.sqrt(self.config.d_model)  # GPT-2's 0.02 at its 768, and small logits at any width
-        for name, module in self.named_modules():
+        std = 0.5 / math.sqrt(config.d_model)  # GPT-2's 0.02 at its 768, and small logits at any width
+        for module in self.modules():
             if isinstance(module, nn.Embedding | Learned):
-                nn.init.normal_(module.weight, std=embedding_std)
-            elif isinstance(module, nn.Linear) and name != "head":
-                branch_end = name.endswith((".out", ".down"))
-                scale = 1 / math.sqrt(2 * self.config.n_layers) if branch_end else 1.0
-                nn.init.normal_(module.weight, std=scale / math.sqrt(module.in_features))
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, MoE):
-                nn.init.normal_(module.down, std=1 / math.sqrt(2 * self.config.n_layers * module.down.shape[-1]))
-        nn.init.normal_(self.head.weight, std=embedding_std)
+                nn.init.normal_(module.weight, std=std)
+        initialise(self.blocks, 2 * config.n_layers)
+        nn.init.normal_(self.head.weight, std=std)
 
     def forward(
         self,

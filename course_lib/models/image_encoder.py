@@ -42,8 +42,14 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.config = config
         if config.tower == "conv":
-            self.tower: nn.Module = _convolutions(config)
-            self.head = nn.Linear(_channels(config)[-1] * LAST_SIDE**2, config.d_model)
+            halvings = int(math.log2(config.image_size / LAST_SIDE))
+            channels = [3] + [config.width << i for i in range(halvings)]
+            layers: list[nn.Module] = []
+            for before, after in itertools.pairwise(channels):
+                # Four pixels wide at a step of two: each sees all of the pixels of its neighbours' half.
+                layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+            self.tower: nn.Module = nn.Sequential(*layers)
+            self.head = nn.Linear(channels[-1] * LAST_SIDE**2, config.d_model)
         else:
             from course_lib.models.tower import vision_tower  # it reads folders, which know this module
 
@@ -56,16 +62,3 @@ class ImageEncoder(nn.Module):
         check_pictures(pictures, 3, self.config.image_size)
         x = self.tower(pictures.contiguous(memory_format=torch.channels_last))  # so convolutions take 0.8 of the time
         return self.head(x.flatten(1) if self.config.tower == "conv" else x.mean(dim=1))
-
-
-def _channels(config: ImageEncoderConfig) -> list[int]:
-    return [3] + [config.width << i for i in range(int(math.log2(config.image_size / LAST_SIDE)))]
-
-
-def _convolutions(config: ImageEncoderConfig) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    channels = _channels(config)
-    for before, after in itertools.pairwise(channels):
-        # Four pixels wide at a step of two: each sees all of the pixels of its neighbours' half.
-        layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-    return nn.Sequential(*layers)

@@ -7,9 +7,9 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.models.settings import choose, count, fill, positive
+from course_lib.models.settings import choose, count, fill, fill_head_dim, positive
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block, run
+from course_lib.nn.block import Block, initialise, run
 from course_lib.nn.embed import embed
 from course_lib.nn.feed_forward import FeedForward, GatedFeedForward
 from course_lib.nn.norms import RMSNorm
@@ -45,17 +45,8 @@ class T5Config:
 
     def __post_init__(self) -> None:
         choose(self, CHOICES)
-        if self.head_dim is None and self.n_heads > 0 and self.d_model % self.n_heads:
-            raise ValueError(
-                f"d_model={self.d_model} is no multiple of n_heads={self.n_heads}; change one, or name a head_dim"
-            )
-        usual = {
-            "n_decoder_layers": self.n_layers,
-            "head_dim": self.d_model // max(self.n_heads, 1),
-            "d_ff": 4 * self.d_model,
-            "scaled": self.tied,
-        }
-        fill(self, usual)
+        fill_head_dim(self)
+        fill(self, n_decoder_layers=self.n_layers, d_ff=4 * self.d_model, scaled=self.tied)
         count(self, "vocab_size", "d_model", "n_layers", "n_decoder_layers", "n_heads", "head_dim", "d_ff")
         positive(self, "norm_eps")
         if self.n_buckets < 4 or self.max_distance <= self.n_buckets // 2:
@@ -77,21 +68,14 @@ class T5(nn.Module):
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tied:
             self.head.weight = self.tokens.weight
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Variance kept through every layer; the branches of a stack together add about as much as one."""
-        d_model, head_dim = self.config.d_model, self.config.head_dim or 1
-        for stack, kinds in ((self.encoder, 2), (self.decoder, 3)):
-            for name, module in stack.named_modules():
-                if isinstance(module, nn.Linear):
-                    scale = 1 / math.sqrt(kinds * len(stack.blocks)) if name.endswith((".out", ".down")) else 1.0
-                    nn.init.normal_(module.weight, std=scale / math.sqrt(module.in_features))
-                if name.endswith(".qkv"):  # small queries, since nothing divides the scores by sqrt(head_dim)
-                    queries = module.weight.data[: self.config.n_heads * head_dim]
-                    nn.init.normal_(queries, std=1 / math.sqrt(d_model * head_dim))
-            nn.init.normal_(stack.position.bias.weight, std=1 / math.sqrt(d_model))
-        std = 0.5 if self.config.scaled else 0.5 / math.sqrt(d_model)  # logits of standard deviation 1/2
+        for stack, branches in ((self.encoder, 2), (self.decoder, 3)):
+            initialise(stack, branches * len(stack.blocks))
+            for module in stack.modules():
+                if isinstance(module, MultiHeadAttention):  # small queries: nothing divides scores by sqrt(head_dim)
+                    queries = module.qkv.weight.data[: module.sizes[0]]
+                    nn.init.normal_(queries, std=1 / math.sqrt(config.d_model * module.head_dim))
+            nn.init.normal_(stack.position.bias.weight, std=1 / math.sqrt(config.d_model))
+        std = 0.5 if config.scaled else 0.5 / math.sqrt(config.d_model)  # logits of standard deviation 1/2
         nn.init.normal_(self.tokens.weight, std=std)
         nn.init.normal_(self.head.weight, std=std)
 

@@ -1,6 +1,5 @@
 """ViT: a transformer over the patches of a picture (Dosovitskiy et al. 2021), and the vision tower of CLIP."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from course_lib.models.settings import choose, count, fill, positive
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block, run
+from course_lib.nn.block import Block, initialise, run
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 from course_lib.nn.positions import Learned
 
@@ -49,13 +48,12 @@ class ViTConfig:
 
     def __post_init__(self) -> None:
         choose(self, CHOICES)
-        fill(self, {"d_ff": 4 * self.d_model, "patch_bias": not self.pre_norm})
+        fill(self, d_ff=4 * self.d_model, patch_bias=not self.pre_norm)
         if self.image_width == self.image_size:
             object.__setattr__(self, "image_width", None)
         count(self, "image_size", "patch_size", "channels", "d_model", "n_layers", "n_heads", "d_ff")
+        count(self, "n_classes", least=0)
         positive(self, "norm_eps")
-        if not isinstance(self.n_classes, int) or self.n_classes < 0:
-            raise ValueError(f"n_classes={self.n_classes!r} must be a whole number, at least 0")
         height, width = self.size
         if self.patch_size > min(height, width):
             raise ValueError(f"patches of {self.patch_size} pixels do not fit in pictures of {height} by {width}")
@@ -90,19 +88,11 @@ class ViT(nn.Module):
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_layers))
         self.norm = _norm(config)
         self.head = nn.Linear(config.d_model, config.n_classes) if config.n_classes else nn.Identity()
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Variance kept through every layer; the 2 n_layers branches together add about as much as one."""
         if self.class_token is not None:
             nn.init.normal_(self.class_token, std=0.02)  # as the positions
-        for name, module in self.named_modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                branch_end = name.endswith((".out", ".down"))
-                scale = 1 / math.sqrt(2 * self.config.n_layers) if branch_end else 0.5 if name == "head" else 1.0
-                nn.init.normal_(module.weight, std=scale / math.sqrt(module.weight[0].numel()))
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise(self, 2 * config.n_layers)
+        if isinstance(self.head, nn.Linear):
+            self.head.weight.data *= 0.5  # small logits
 
     def forward(
         self, pictures: Float[Tensor, "batch channels height width"], return_weights: bool = False

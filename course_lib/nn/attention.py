@@ -153,7 +153,7 @@ class MultiHeadAttention(nn.Module):
         memory: what keys and values are made of, in place of x: cross-attention, as from decoder to encoder.
         rotary: cosines and sines by which queries and keys are turned; not with a memory.
         cache: called with the keys and values of x, "batch kv_heads tokens head_dim", gives those to attend to: earlier
-        tokens and these, as Cache.layer does.
+        tokens and these, as Cache.extend does.
         head_mask: multiplies each head's output before the output projection; 0 removes a head, and the gradient of a
         loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
         """

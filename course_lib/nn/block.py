@@ -1,6 +1,8 @@
 """One layer of a transformer, and a stack of them."""
 
+import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from jaxtyping import Bool, Float
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.cache import Cache
+from course_lib.nn.moe import MoE
 
 
 class Block(nn.Module):
@@ -91,10 +94,25 @@ def run(
         if head_mask is not None:
             options["head_mask"] = head_mask[layer]
         if cache is not None:
-            options["cache"] = cache.layer(layer)
+            options["cache"] = partial(cache.extend, layer)
         if return_weights:
             x, layer_weights = block(x, return_weights=True, **options)
             weights.append(layer_weights)
         else:
             x = block(x, **options)
     return x, weights
+
+
+def initialise(blocks: nn.Module, branches: int) -> None:
+    """Variance kept through every layer; the branches, each with `out` or `down` at its end, add about as much as one.
+
+    branches: how many there are in all, two a block or, with cross-attention, three. Biases begin at 0; norms stay.
+    """
+    for name, module in blocks.named_modules():
+        scale = 1 / math.sqrt(branches) if name.endswith((".out", ".down")) else 1.0
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.normal_(module.weight, std=scale / math.sqrt(module.weight[0].numel()))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, MoE):  # its other matrices are ready
+            nn.init.normal_(module.down, std=1 / math.sqrt(branches * module.down.shape[-1]))

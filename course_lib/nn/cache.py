@@ -1,6 +1,5 @@
 """Keys and values of the tokens that a model has read, kept so that the next token finds them."""
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -38,11 +37,6 @@ class Cache:
         self.positions = torch.empty(batch, length, dtype=torch.long, device=device)
         self.length = 0
 
-    @property
-    def room(self) -> int:
-        """How many tokens a row can have."""
-        return self.positions.shape[1]
-
     def rewind(self, n: int) -> None:
         """Forget all but the first n tokens. Raises ValueError when there are not so many."""
         if not 0 <= n <= self.length:
@@ -57,13 +51,13 @@ class Cache:
         Raises ValueError when they are too many, or not as many rows as the cache has.
         """
         batch, n = x.shape[:2]
-        rows = len(self.positions)
+        rows, room = self.positions.shape
         if batch != rows:
             raise ValueError(f"the cache was made for {rows} rows, but {batch} come; make one for {batch}")
         end = self.length + n
-        if end > self.room:
+        if end > room:
             raise ValueError(
-                f"the cache has room for {self.room} tokens a row; {self.length} are in it and {n} more do not fit"
+                f"the cache has room for {room} tokens a row; {self.length} are in it and {n} more do not fit"
             )
         if positions is None:
             positions = torch.arange(self.length, end, device=x.device)[None]
@@ -76,10 +70,6 @@ class Cache:
             return mask
         triangle = causal_mask(self.length + n, self.keys.device)[self.length :]
         return triangle if mask is None else mask & triangle
-
-    def layer(self, index: int) -> Any:
-        """What a layer calls with the keys and values of new tokens, to have those of all: see `extend`."""
-        return partial(self.extend, index)
 
     def extend(
         self,

@@ -1,28 +1,22 @@
 """The feed-forward half of a block: each token alone, wide and back."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-
-def activate(x: Float[Tensor, "*shape"], activation: str) -> Float[Tensor, "*shape"]:
-    """One of ACTIVATIONS, elementwise."""
-    match activation:
-        case "gelu":
-            return F.gelu(x)
-        case "gelu_tanh":
-            return F.gelu(x, approximate="tanh")
-        case "quick_gelu":
-            return x * torch.sigmoid(1.702 * x)
-        case "silu":
-            return F.silu(x)
-    return F.relu(x)
-
-
 # GELU (Hendrycks and Gimpel 2016) and two approximations of it: GPT-2 was trained with the first, CLIP with the second;
 # SiLU, the gate of Llama; ReLU, of Vaswani et al. 2017.
-ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu", "relu")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "silu": F.silu,
+    "relu": F.relu,
+}
 
 
 class FeedForward(nn.Module):
@@ -41,7 +35,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_out"]:
         """Same shape, but for the width where `d_out` says so."""
-        return self.down(activate(self.up(x), self.activation))
+        return self.down(ACTIVATIONS[self.activation](self.up(x)))
 
 
 class GatedFeedForward(nn.Module):
@@ -59,7 +53,7 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         """Same shape."""
-        return self.down(activate(self.gate(x), self.activation) * self.up(x))
+        return self.down(ACTIVATIONS[self.activation](self.gate(x)) * self.up(x))
 
 
 def _known(activation: str) -> str:

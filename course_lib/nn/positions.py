@@ -125,18 +125,8 @@ def alibi_slopes(n_heads: int) -> Float[Tensor, "heads"]:
     return torch.cat((slopes, alibi_slopes(2 * power)[::2][: n_heads - power]))
 
 
-def alibi_bias(
-    n_heads: int, n_query: int, n_key: int, slopes: Float[Tensor, "heads"] | None = None
-) -> Float[Tensor, "heads n_query n_key"]:
-    """-slope times distance, added to the scores; the queries are the last `n_query` of the `n_key` positions."""
-    slopes = alibi_slopes(n_heads) if slopes is None else slopes
-    position = torch.arange(n_key, device=slopes.device)
-    distance = (position[n_key - n_query :, None] - position).abs()
-    return -slopes[:, None, None] * distance
-
-
 class ALiBi(nn.Module):
-    """ALiBi's bias for any number of positions; `slopes` can be overwritten and is not trained."""
+    """-slope times distance, added to the scores; `slopes` can be overwritten and is not trained."""
 
     slopes: Tensor
 
@@ -152,8 +142,7 @@ class ALiBi(nn.Module):
         keys: Int[Tensor, "batch key"] | None = None,
     ) -> Float[Tensor, "*batch heads n key"]:
         """The bias between positions 0 to n-1, or between those given; keys: those that they look at, if others."""
-        if positions is None:
-            return alibi_bias(len(self.slopes), n, n, self.slopes)
+        positions = torch.arange(n, device=self.slopes.device) if positions is None else positions
         return -self.slopes[:, None, None] * _relative(positions, keys).abs().unsqueeze(-3)
 
 

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.models import GPT, VLM, GPTConfig, ImageEncoderConfig, VLMConfig
-from course_lib.nn import Cache, prefix_mask, rotate
+from course_lib.nn.attention import prefix_mask
+from course_lib.nn.cache import Cache
+from course_lib.nn.positions import rotate
 
 POSITIONS = ("learned", "sinusoidal", "rope", "alibi", "t5", "none")
 EXPERTS = {"activation": "swiglu", "bias": False, "n_experts": 4}

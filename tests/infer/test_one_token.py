@@ -9,7 +9,8 @@ from torch import nn
 
 from course_lib.infer.one_token import OneToken, as_built
 from course_lib.models import GPT, GPTConfig
-from course_lib.nn import Block, Cache
+from course_lib.nn.block import Block
+from course_lib.nn.cache import Cache
 
 
 @settings(max_examples=80, deadline=None)

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertFo
 from course_lib.data import pretrained
 from course_lib.models import ModelError, from_hf, from_pretrained, minilm, to_hf
 from course_lib.models.hf import BERT as FAMILY
-from course_lib.nn import padding_mask
+from course_lib.nn.attention import padding_mask
 
 BERT = {
     "hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2, "vocab_size": 9, "intermediate_size": 7,

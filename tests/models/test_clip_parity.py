@@ -13,7 +13,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig
 
 from course_lib.models import CLIP, GPTConfig, ModelError, ViTConfig, from_hf, from_pretrained, save, to_hf
 from course_lib.models import CLIPConfig as OurConfig
-from course_lib.nn import padding_mask
+from course_lib.nn.attention import padding_mask
 from course_lib.train import TrainConfig, contrastive, train
 
 tower = st.builds(
@@ -179,7 +179,7 @@ def test_every_setting_counts_as_theirs(tmp_path):
         ("vision_config", {"hidden_act": "mish"}, "hidden_act='mish'"),
         ("vision_config", {"use_head": True}, "use_head=True"),
         (None, {"vision_use_head": True}, "vision_use_head=True"),
-        (None, {"projection_dim": 0}, "d_shared=0 must be at least 1"),
+        (None, {"projection_dim": 0}, "d_shared=0 must be a whole number, at least 1"),
         (None, {"projection_dim": 4}, r"visual_projection.weight has the shape \(5, 8\), not \(4, 8\)"),
     ],
 )

@@ -8,8 +8,8 @@ from torch.testing import assert_close
 
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
-from course_lib.nn import causal_mask, padding_mask, prefix_mask, sinusoidal
-from course_lib.nn.positions import alibi_bias
+from course_lib.nn.attention import causal_mask, padding_mask, prefix_mask
+from course_lib.nn.positions import alibi_slopes, sinusoidal
 
 POSITIONS = CHOICES["position"]
 RELATIVE = ("rope", "alibi", "t5", "none")
@@ -208,5 +208,6 @@ def test_a_bias_of_ones_own_takes_the_place_of_alibi():
     config = GPTConfig(11, d_model=8, n_layers=1, n_heads=2, position="alibi")
     model, ids = GPT(config), torch.arange(6)[None]
     expected = model(ids)
-    model.position.forward = lambda n, device, positions: alibi_bias(2, n, n).to(device)
+    distance = (torch.arange(6)[:, None] - torch.arange(6)).abs()
+    model.position.forward = lambda n, device, positions: -alibi_slopes(2)[:, None, None] * distance
     torch.testing.assert_close(model(ids), expected)

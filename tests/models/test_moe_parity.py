@@ -14,7 +14,7 @@ from transformers import MixtralConfig, MixtralForCausalLM, PretrainedConfig, Qw
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from course_lib.models import GPT, GPTConfig, ModelError, from_pretrained, save, to_hf
-from course_lib.nn import load_balancing_loss, routings
+from course_lib.nn.moe import load_balancing_loss, routings
 
 KINDS = {
     "mixtral": (MixtralConfig, MixtralForCausalLM),

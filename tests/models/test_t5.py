@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from course_lib.models import T5, T5Config, from_pretrained, save, shift_right
 from course_lib.models.t5 import _keys
-from course_lib.nn import causal_mask
+from course_lib.nn.attention import causal_mask
 from course_lib.train import seq2seq
 
 VARIANTS = [{}, {"activation": "geglu", "tied": False}]
@@ -205,7 +205,7 @@ def test_sentences():
     ("settings", "sentence"),
     [
         ({"activation": "swiglu"}, 'activation="swiglu" is not supported; use one of relu, geglu'),
-        ({"n_heads": 5}, "d_model=128 is no multiple of n_heads=5; change one, or name a head_dim"),
+        ({"n_heads": 5}, "d_model=128 must be a multiple of n_heads=5, or set head_dim"),
         ({"n_heads": 0}, "n_heads=0 must be a whole number, at least 1"),
         ({"n_decoder_layers": 0}, "n_decoder_layers=0 must be a whole number, at least 1"),
         ({"n_buckets": 3}, "n_buckets=3 must be at least 4"),

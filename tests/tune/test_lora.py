@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from course_lib.models import GPT
-from course_lib.nn import MultiHeadAttention
+from course_lib.nn.attention import MultiHeadAttention
 from course_lib.tune.frozen import trainable
 from course_lib.tune.lora import LoRA, lora, merge, unmerge
 

@@ -9,7 +9,10 @@ from families import FAMILIES, GPT2, IDS, LLAMA, models, shake
 from torch import nn
 
 from course_lib.models import GPT, GPTConfig
-from course_lib.nn import Block, Cache, MultiHeadAttention, padding_mask, rotate
+from course_lib.nn.attention import MultiHeadAttention, padding_mask
+from course_lib.nn.block import Block
+from course_lib.nn.cache import Cache
+from course_lib.nn.positions import rotate
 from course_lib.tune.adapters import Adapted, adapters
 from course_lib.tune.bitfit import bitfit
 from course_lib.tune.frozen import trainable
