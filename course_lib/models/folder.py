@@ -30,7 +30,6 @@ OURS: dict[Any, tuple[Any, type[nn.Module]]] = {
     "course_vlm": (VLMConfig, VLM),
 }
 
-
 LISTED = 20  # what does not fit is named, up to so many
 INDEX = "model.safetensors.index.json"  # of a model in several files
 
@@ -53,11 +52,7 @@ def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float3
         return from_hf(hf, state)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:  # a word where a number should be, or a number that cannot be
+    except (ValueError, TypeError, AttributeError) as error:  # no number where one should be, or one that cannot be
         raise ModelError(f"{folder}: a setting of config.json cannot be used ({error})") from None
 
 
@@ -124,18 +119,21 @@ def to_hf(model: nn.Module, folder: str | Path) -> None:
     Each file appears whole or not at all, the config last. Raises ModelError when no family of transformers can hold
     the model, saying what stands in the way; `save` keeps any model.
     """
+    family, hf = in_their_words(model)
+    tensors = {theirs: part for name, t in own(model).items() for theirs, part in family.parts(model, name, t)}
+    dtypes = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}
+    write_files(Path(folder), hf | {"dtype": dtypes.pop() if len(dtypes) == 1 else "float32"}, tensors)
+
+
+def in_their_words(model: Any) -> tuple[Family, dict[str, Any]]:
+    """The family of transformers that can hold a model, and its config there. Raises ModelError where none can."""
     refusals = []
     for family in FAMILIES:
         if family.model is type(model):
             try:
-                hf = family.write(model.config)
+                return family, family.write(model.config)
             except ModelError as error:
                 refusals.append(str(error))
-                continue
-            tensors = {theirs: part for name, t in own(model).items() for theirs, part in family.parts(model, name, t)}
-            dtypes = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}
-            write_files(Path(folder), hf | {"dtype": dtypes.pop() if len(dtypes) == 1 else "float32"}, tensors)
-            return
     raise ModelError("; ".join(refusals) or f"transformers has no family for {type(model).__name__}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.models.hf import FAMILIES
+from course_lib.models.folder import in_their_words
 from course_lib.models.hf.family import Family, ModelError
 from course_lib.tune.frozen import fill, freeze, tuning
 from course_lib.tune.lora import LoRA, shared_layers, sites
@@ -155,14 +155,10 @@ def _overlapping(rows: Mapping[str, slice], theirs: slice) -> list[str]:
 
 def _family(model: Any) -> Family | None:
     """The family of transformers that can hold the model."""
-    for family in FAMILIES:
-        if family.model is type(model):
-            try:
-                family.write(model.config)
-            except ModelError:
-                continue
-            return family
-    return None
+    try:
+        return in_their_words(model)[0]
+    except ModelError:
+        return None
 
 
 def _theirs(model: nn.Module, family: Family | None, module: str, n: int) -> dict[str, slice]:

@@ -1,11 +1,11 @@
 """The families of transformers whose folders are read and written."""
 
 from course_lib.models.hf.bert import BERT
-from course_lib.models.hf.clip import CLIP
+from course_lib.models.hf.clip import CLIP, CLIP_VISION
 from course_lib.models.hf.gpt import GPT2, LLAMA
 from course_lib.models.hf.llava import LLAVA
 from course_lib.models.hf.moe import MIXTRAL, QWEN2_MOE
 from course_lib.models.hf.t5 import T5
-from course_lib.models.hf.vit import CLIP_VISION, VIT
+from course_lib.models.hf.vit import VIT
 
 FAMILIES = (BERT, CLIP, CLIP_VISION, GPT2, LLAMA, LLAVA, MIXTRAL, QWEN2_MOE, T5, VIT)

@@ -14,10 +14,6 @@ UNREAD = {
 LAYER = "bert.encoder.layer.*."
 
 
-def _without_unread(hf: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in hf.items() if name not in UNREAD}
-
-
 def _detect(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "head": "mlm" if any(name.startswith("cls.predictions.") for name in tensors) else "none",
@@ -42,6 +38,7 @@ BERT = Family(
         "norm_eps": Setting("layer_norm_eps", 1e-12),
     },
     theirs={"position_embedding_type": "absolute", "tie_word_embeddings": True},
+    unread=UNREAD,
     names={
         "tokens": "bert.embeddings.word_embeddings",
         "position": "bert.embeddings.position_embeddings",
@@ -63,6 +60,5 @@ BERT = Family(
     # Place numbers and a second name of the head's bias; and the next-sentence classifier, which we have no use for.
     ignored=("position_ids", "predictions.decoder.bias", "cls.seq_relationship.weight", "cls.seq_relationship.bias"),
     older={"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"},  # in Google's own files
-    arrange=_without_unread,
     detect=_detect,
 )

@@ -1,17 +1,15 @@
-"""CLIP, as transformers writes it."""
+"""CLIP and its vision tower alone, as transformers writes them."""
 
 from typing import Any
 
 from course_lib.models import clip
 from course_lib.models.gpt import GPT, GPTConfig
-from course_lib.models.hf.family import ACTIVATIONS, Family, ModelError, Setting, inside
-from course_lib.models.hf.vit import CLIP_VISION, VISION_NAMES
+from course_lib.models.hf.family import ACTIVATIONS, Family, ModelError, Names, Setting, inside
+from course_lib.models.hf.vit import VIT_SETTINGS, square
+from course_lib.models.vit import ViT, ViTConfig
 
-# How to write texts, and what to do with an output layer: in old files even for a tower that does neither.
-UNREAD = {
-    "length_penalty", "max_length", "num_beam_groups", "num_beams", "num_return_sequences", "projection_dim",
-    "repetition_penalty", "temperature", "tie_word_embeddings", "top_k", "top_p",
-}  # fmt: skip
+# The width of the layer that CLIP has on top of a tower, and what to do with an output layer, which no tower has.
+UNREAD = {"projection_dim", "tie_word_embeddings"}
 END_TOKEN = 49407  # where the file is silent
 
 
@@ -20,8 +18,7 @@ def _arrange(hf: dict[str, Any]) -> dict[str, Any]:
     towers = {}
     for tower in ("text_config", "vision_config"):
         old, new = hf.pop(f"{tower}_dict", None), hf.pop(tower, None)
-        settings = (new or {}) if old is None else old
-        towers[tower] = {name: value for name, value in settings.items() if name not in UNREAD}
+        towers[tower] = dict((new or {}) if old is None else old)
     end = towers["text_config"].pop("eos_token_id", END_TOKEN)
     if not isinstance(end, int):
         raise ModelError(f"eos_token_id={end!r} is not supported; it must be one token")
@@ -37,16 +34,45 @@ def _complete(hf: dict[str, Any]) -> dict[str, Any]:
     return hf
 
 
-TEXT_NAMES: dict[str, str | tuple[str, ...]] = {
-    "tokens": "embeddings.token_embedding",
-    "head": "embeddings.token_embedding",  # tied, and not used
-    "position": "embeddings.position_embedding",
+LAYERS: Names = {
     "blocks.*.norm1": "encoder.layers.*.layer_norm1",
     "blocks.*.attention.qkv": tuple(f"encoder.layers.*.self_attn.{part}_proj" for part in "qkv"),
     "blocks.*.attention.out": "encoder.layers.*.self_attn.out_proj",
     "blocks.*.norm2": "encoder.layers.*.layer_norm2",
     "blocks.*.feed_forward.up": "encoder.layers.*.mlp.fc1",
     "blocks.*.feed_forward.down": "encoder.layers.*.mlp.fc2",
+}
+VISION_NAMES: Names = {
+    "patches": "vision_model.embeddings.patch_embedding",
+    "class_token": "vision_model.embeddings.class_embedding",
+    "position": "vision_model.embeddings.position_embedding",
+    "pre_norm": "vision_model.pre_layrnorm",
+    **inside("", "vision_model.", LAYERS),
+    "norm": "vision_model.post_layernorm",
+}
+CLIP_VISION = Family(
+    model_type="clip_vision_model",
+    architecture="CLIPVisionModel",
+    config=ViTConfig,
+    model=ViT,
+    settings={
+        **VIT_SETTINGS,
+        "patch_size": Setting("patch_size", 32),
+        "activation": Setting("hidden_act", "quick_gelu", ACTIVATIONS),
+        "norm_eps": Setting("layer_norm_eps", 1e-5),
+    },
+    ours={"pre_norm": True},
+    unread=UNREAD | {"vocab_size"},  # of nothing; LLaVA's files have it all the same
+    names=VISION_NAMES,
+    prefix="vision_model.",
+    ignored=("embeddings.position_ids",),  # 0, 1, 2, ..., which old files carry along
+    arrange=square,
+)
+TEXT_NAMES: Names = {
+    "tokens": "embeddings.token_embedding",
+    "head": "embeddings.token_embedding",  # tied, and not used
+    "position": "embeddings.position_embedding",
+    **LAYERS,
     "norm": "final_layer_norm",
 }
 CLIP_TEXT = Family(
@@ -64,6 +90,7 @@ CLIP_TEXT = Family(
         "activation": Setting("hidden_act", "quick_gelu", ACTIVATIONS),
         "norm_eps": Setting("layer_norm_eps", 1e-5),
     },
+    unread=UNREAD,
     names=TEXT_NAMES,
 )
 CLIP = Family(
@@ -74,13 +101,13 @@ CLIP = Family(
     settings={"d_shared": Setting("projection_dim", 512), "end_token": Setting("end_token", None)},
     inner={"vision": ("vision_config", CLIP_VISION), "text": ("text_config", CLIP_TEXT)},
     names={
-        **inside("vision", "", VISION_NAMES),
-        **inside("text", "text_model.", TEXT_NAMES),
+        **inside("vision.", "", VISION_NAMES),
+        **inside("text.", "text_model.", TEXT_NAMES),
         "vision_projection": "visual_projection",
         "text_projection": "text_projection",
         "log_scale": "logit_scale",
     },
-    ignored=("embeddings.position_ids",),  # 0, 1, 2, ..., which old files carry along
+    ignored=("embeddings.position_ids",),
     arrange=_arrange,
     complete=_complete,
 )

@@ -20,6 +20,9 @@ HARMLESS = {
     "initializer_factor", "initializer_range", "label2id", "model_type", "n_ctx", "output_attentions",
     "output_hidden_states", "pretraining_tp", "resid_pdrop", "return_dict", "task_specific_params", "torch_dtype",
     "transformers_version", "use_cache",
+    # How to write texts, in old files even of models that write none.
+    "length_penalty", "max_length", "num_beam_groups", "num_beams", "num_return_sequences", "repetition_penalty",
+    "temperature", "top_k", "top_p",
 }  # fmt: skip
 HARMLESS_PARTS = ("_token_id", "name_or_path", "summary_", "dropout")
 ACTIVATIONS = {
@@ -27,7 +30,7 @@ ACTIVATIONS = {
     "relu": "relu", "silu": "silu",
 }  # fmt: skip
 REQUIRED = object()
-Names = Mapping[str, str | tuple[str, ...]]
+Names = dict[str, str | tuple[str, ...]]
 
 
 class ModelError(CourseError, ValueError):
@@ -76,15 +79,17 @@ class Family:
     """One family: which model of ours it is, and what its settings and tensors are called.
 
     architecture: their class, or what gives it for a config of ours.
-    settings: ours to theirs. ours, theirs: what is always the same, on our side and on theirs.
-    names: our modules to theirs, with * for a number; where one tensor of ours holds several of theirs, a tuple of
-    names, and where it holds those of all experts, a name with one more *. Names without weight or bias are whole. Or
-    what gives this table for a config of ours.
-    transposed: our modules whose matrices they keep as input by output. unsqueezed: how many axes of size one they put
-    in front. inner: our parts that have a config of their own, each with the place of theirs and the family that has
-    its settings; its names go into `names`, by `inside`. prefix: may be missing in a file.
-    ignored: ends of the names of tensors that we do without. older: patterns of what names were, or are, in files of
-    other versions, and what to put there; one after the other.
+    settings: ours to theirs. ours, theirs: what is always the same, on our side and on theirs. unread: settings that
+    leave the results of this family alone.
+    names: our modules to theirs, with * for a number; where one tensor of ours holds queries, keys and values, a tuple
+    of names, and where it holds those of all experts, a name with one more *. Names without weight or bias are whole.
+    Or what gives this table for a config of ours.
+    transposed: whether they keep the matrices of blocks as input by output. unsqueezed: how many axes of size one they
+    put in front.
+    inner: our parts that have a config of their own, each with the place of theirs and the family that has its
+    settings; its names go into `names`, by `inside`.
+    prefix: may be missing in a file. ignored: ends of the names of tensors that we do without. older: patterns of what
+    names were, or are, in files of other versions, and what to put there; one after the other.
     arrange: their config, from older or nested forms to flat settings; complete: the way back.
     detect: settings of ours that the tensors show.
     """
@@ -97,7 +102,8 @@ class Family:
     names: Names | Callable[[Any], Names]
     ours: Mapping[str, Any] = field(default_factory=dict)
     theirs: Mapping[str, Any] = field(default_factory=dict)
-    transposed: Set[str] = frozenset()
+    unread: Set[str] = frozenset()
+    transposed: bool = False
     unsqueezed: Mapping[str, int] = field(default_factory=dict)
     inner: "Mapping[str, tuple[str, Family]]" = field(default_factory=dict)
     prefix: str = ""
@@ -122,7 +128,7 @@ class Family:
             if (found := left.pop(name, None)) not in (value, None):
                 raise ModelError(f"{name}={found!r} is not supported")
         for name, value in left.items():
-            if value and name not in HARMLESS and not any(part in name for part in HARMLESS_PARTS):
+            if value and name not in HARMLESS | self.unread and not any(part in name for part in HARMLESS_PARTS):
                 raise ModelError(f"{name}={value!r} is not supported")
         return self.config(**values | self.detect(tensors))
 
@@ -156,29 +162,29 @@ class Family:
         """Their names for a tensor of ours, and the views of it that they are: for reading them as for writing them."""
         names = self.names(model.config) if callable(self.names) else self.names
         module, kind, whole = _named(name, names)
-        theirs = names[module]
+        theirs: Any = names[module]
         pieces: tuple[Tensor, ...] = (tensor,)
-        if not isinstance(theirs, str):
-            sizes = getattr(model.get_submodule(whole.rpartition(".")[0]), "sizes", None)
-            stacked = theirs[0].count("*") > module.count("*")
-            axis = 1 if stacked else 0
-            pieces = tensor.split(sizes or tensor.shape[axis] // len(theirs), dim=axis)
-        numbers = re.findall(r"(?<=\.)\d+(?=\.|$)", whole)
-        for template, piece in zip((theirs,) if isinstance(theirs, str) else theirs, pieces, strict=True):
-            if module in self.transposed and piece.dim() == 2:
+        if isinstance(theirs, str):
+            theirs = (theirs,)
+        else:
+            attention: Any = model.get_submodule(whole.rpartition(".")[0])
+            pieces = tensor.split(attention.sizes)
+        for place, piece in zip(theirs, pieces, strict=True):
+            for number in re.findall(r"(?<=\.)\d+(?=\.|$)", whole):
+                place = place.replace("*", number, 1)
+            if self.transposed and module.startswith("blocks.") and piece.dim() == 2:
                 piece = piece.t()
             piece = piece[(None,) * self.unsqueezed.get(module, 0)]
-            filled = _fill(template, numbers) + kind
-            if "*" in filled:
-                yield from ((filled.replace("*", str(expert)), one) for expert, one in enumerate(piece))
+            if "*" in place:
+                yield from ((place.replace("*", str(expert)) + kind, one) for expert, one in enumerate(piece))
             else:
-                yield filled, piece
+                yield place + kind, piece
 
 
-def inside(ours: str, theirs: str, names: Names) -> dict[str, str | tuple[str, ...]]:
+def inside(ours: str, theirs: str, names: Names) -> Names:
     """The table of names of a model that is a part of another: `ours` and `theirs` go in front."""
     return {
-        f"{ours}.{name}": theirs + of if isinstance(of, str) else tuple(theirs + each for each in of)
+        ours + name: theirs + of if isinstance(of, str) else tuple(theirs + each for each in of)
         for name, of in names.items()
     }
 
@@ -191,9 +197,3 @@ def _named(name: str, names: Mapping[str, Any]) -> tuple[str, str, str]:
         if module in names:
             return module, ending, whole
     raise ModelError(f"this family has no tensor for our {name}")
-
-
-def _fill(template: str, numbers: list[str]) -> str:
-    for number in numbers:
-        template = template.replace("*", number, 1)
-    return template

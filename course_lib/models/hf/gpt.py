@@ -3,7 +3,7 @@
 from typing import Any
 
 from course_lib.models.gpt import GPT, GPTConfig
-from course_lib.models.hf.family import ACTIVATIONS, Family, ModelError, Setting
+from course_lib.models.hf.family import ACTIVATIONS, Family, ModelError, Names, Setting
 
 GPT2 = Family(
     model_type="gpt2",
@@ -34,13 +34,7 @@ GPT2 = Family(
         "norm": "transformer.ln_f",
         "head": "lm_head",
     },
-    # GPT-2 was written with convolutions of width 1, which keep input by output.
-    transposed={
-        "blocks.*.attention.qkv",
-        "blocks.*.attention.out",
-        "blocks.*.feed_forward.up",
-        "blocks.*.feed_forward.down",
-    },
+    transposed=True,  # GPT-2 was written with convolutions of width 1
     prefix="transformer.",
     ignored=(".attn.bias", ".attn.masked_bias"),  # the causal mask, which old files carry along
 )
@@ -75,7 +69,7 @@ LLAMA_SETTINGS = {
     "norm_eps": Setting("rms_norm_eps", 1e-6),
     "rope_theta": Setting("rope_theta", 10000.0),
 }
-LLAMA_NAMES: dict[str, str | tuple[str, ...]] = {
+LLAMA_NAMES: Names = {
     "tokens": "model.embed_tokens",
     "blocks.*.norm1": "model.layers.*.input_layernorm",
     "blocks.*.attention.qkv": tuple(f"model.layers.*.self_attn.{part}_proj" for part in "qkv"),
@@ -84,7 +78,7 @@ LLAMA_NAMES: dict[str, str | tuple[str, ...]] = {
     "norm": "model.norm",
     "head": "lm_head",
 }
-LLAMA_MLP_NAMES: dict[str, str | tuple[str, ...]] = {
+LLAMA_MLP_NAMES: Names = {
     f"blocks.*.feed_forward.{part}": f"model.layers.*.mlp.{part}_proj" for part in ("gate", "up", "down")
 }
 LLAMA = Family(

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from course_lib.models.hf.clip import CLIP_VISION, VISION_NAMES
 from course_lib.models.hf.family import ACTIVATIONS, Family, ModelError, Setting, inside
 from course_lib.models.hf.gpt import LLAMA, LLAMA_MLP_NAMES, LLAMA_NAMES
-from course_lib.models.hf.vit import CLIP_VISION, VISION_NAMES
 from course_lib.models.vlm import VLM, VLMConfig
 
 # What transformers takes where the file is silent: for the whole tower, and for each setting of the decoder.
@@ -18,14 +18,13 @@ DECODER = {
 }  # fmt: skip
 # How many tokens to write for a picture, which the tower decides; which target does not count; and the decoder's own
 # number of tokens once more.
-UNREAD = ("image_seq_length", "ignore_index", "vocab_size")
+UNREAD = {"image_seq_length", "ignore_index", "vocab_size"}
 
 
 def _arrange(hf: dict[str, Any]) -> dict[str, Any]:
     """Each setting once: tying is said in two places, and the image token goes by two names."""
     if isinstance(layer := hf.get("vision_feature_layer"), list):
         raise ModelError(f"vision_feature_layer={layer} is not supported; it must be one layer")
-    hf = {name: value for name, value in hf.items() if name not in UNREAD}
     decoder = DECODER | (hf.pop("text_config", None) or {})
     decoder["tie_word_embeddings"] = bool(hf.pop("tie_word_embeddings", False) or decoder.get("tie_word_embeddings"))
     token, same = hf.get("image_token_index"), hf.pop("image_token_id", None)
@@ -59,12 +58,13 @@ LLAVA = Family(
         "projector_activation": Setting("projector_hidden_act", "gelu", ACTIVATIONS),
         "projector_bias": Setting("multimodal_projector_bias", True),
     },
+    unread=UNREAD,
     inner={"vision": ("vision_config", CLIP_VISION), "decoder": ("text_config", LLAMA)},
     names={
-        **inside("vision", "vision_tower.", VISION_NAMES),
+        **inside("vision.", "vision_tower.", VISION_NAMES),
         "projector.up": "multi_modal_projector.linear_1",
         "projector.down": "multi_modal_projector.linear_2",
-        **inside("decoder", "language_model.", LLAMA_NAMES | LLAMA_MLP_NAMES),
+        **inside("decoder.", "language_model.", LLAMA_NAMES | LLAMA_MLP_NAMES),
     },
     ignored=("embeddings.position_ids", "rotary_emb.inv_freq"),  # in old files
     # In memory the parts have another order since transformers 4.52, and the tower lost a level in 5.

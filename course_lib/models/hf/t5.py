@@ -6,12 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.models.hf.family import Family, ModelError, Setting
+from course_lib.models.hf.family import Family, ModelError, Names, Setting
 from course_lib.models.t5 import T5 as Model
 from course_lib.models.t5 import T5Config
 
-# The output of old versions of transformers, for no reader.
-UNREAD = {"n_positions", "output_past"}
 # Files say the parts of feed_forward_proj again.
 IMPLIED = {
     "relu": {"dense_act_fn": "relu", "is_gated_act": False},
@@ -21,11 +19,10 @@ IMPLIED = {
 
 def _each_said_once(hf: dict[str, Any]) -> dict[str, Any]:
     """Until transformers 5, tie_word_embeddings=False also said that the output layer reads its input unscaled."""
-    left = {name: value for name, value in hf.items() if name not in UNREAD}
-    for name, value in IMPLIED.get(left.get("feed_forward_proj") or "relu", {}).items():
-        if (found := left.pop(name, None)) not in (value, None):
+    for name, value in IMPLIED.get(hf.get("feed_forward_proj") or "relu", {}).items():
+        if (found := hf.pop(name, None)) not in (value, None):
             raise ModelError(f"{name}={found!r} is not supported beside feed_forward_proj")
-    return {"scale_decoder_outputs": hf.get("tie_word_embeddings") is not False} | left
+    return {"scale_decoder_outputs": hf.get("tie_word_embeddings") is not False} | hf
 
 
 def _own_head(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -34,8 +31,8 @@ def _own_head(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return {} if head is None or shared is None or torch.equal(head, shared) else {"tied": False}
 
 
-def _names(config: T5Config) -> dict[str, str | tuple[str, ...]]:
-    names: dict[str, str | tuple[str, ...]] = {"tokens": "shared", "head": "lm_head"}
+def _names(config: T5Config) -> Names:
+    names: Names = {"tokens": "shared", "head": "lm_head"}
     up = "wi" if config.activation == "relu" else "wi_1"
     for side, last in (("encoder", 1), ("decoder", 2)):  # the last layer of a block is the feed-forward one
         blocks, layer = f"{side}.blocks.*", f"{side}.block.*.layer"
@@ -78,6 +75,7 @@ T5 = Family(
         "norm_eps": Setting("layer_norm_epsilon", 1e-6),
     },
     theirs={"is_encoder_decoder": True},
+    unread={"n_positions", "output_past"},  # in old files, for no reader
     names=_names,
     # A mistake in some published files, which cross-attention does not use.
     ignored=("EncDecAttention.relative_attention_bias.weight",),
