@@ -1,7 +1,7 @@
 """A language model that sees: a vision tower, a projector, and a decoder that reads both (Liu et al. 2023, LLaVA)."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -83,8 +83,7 @@ class VLM(nn.Module):
             raise ValueError(f"the model has {towers}; pass it either as config.vision or as vision=")
         assert config.d_vision  # None was replaced when the config was made
         self.config = config
-        tower = TOWERS.get(type(config.vision))
-        self.vision: nn.Module = tower(config.vision) if tower else cast(nn.Module, vision)
+        self.vision: nn.Module = TOWERS[type(config.vision)](config.vision) if vision is None else vision
         self.projector_norm = nn.LayerNorm(config.d_vision) if config.projector_norm else nn.Identity()
         self.projector = FeedForward(
             config.d_vision,
