@@ -17,7 +17,7 @@ import transformers as hf
 from side_by_side import begin, parser, record, side_by_side, table, write
 from torch import Tensor, nn
 
-from course_lib.models import from_pretrained
+from course_lib.models import from_pretrained, from_timm, to_hf
 
 TINY = {"d": 32, "layers": 2, "vocab": 64}
 FULL = {"d": 256, "layers": 4, "vocab": 8192}
@@ -71,12 +71,11 @@ def t5(d: int, layers: int, vocab: int) -> Models:
 
 
 def vit(d: int, layers: int, vocab: int) -> Models:
-    config = hf.ViTConfig(**tower(d, layers), num_labels=CLASSES, layer_norm_eps=1e-6)
-    models = both(hf.ViTForImageClassification(config))
-    ours = models["course_lib"][0]
     other = timm.models.VisionTransformer(SIDE, PATCH, 3, CLASSES, embed_dim=d, depth=layers, num_heads=HEADS).eval()
-    other.load_state_dict({name: in_timm(ours.state_dict(), name).view_as(x) for name, x in other.state_dict().items()})
-    return {"timm": (other, other), **models}
+    with tempfile.TemporaryDirectory() as folder:
+        to_hf(from_timm(other), folder)
+        theirs = hf.ViTForImageClassification.from_pretrained(folder)
+    return {"timm": (other, other), **both(theirs)}
 
 
 def clip(d: int, layers: int, vocab: int) -> Models:
@@ -159,22 +158,6 @@ def translated(theirs: Any) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         theirs.save_pretrained(folder)
         return from_pretrained(folder)
-
-
-def in_timm(ours: dict[str, Tensor], name: str) -> Tensor:
-    """Our tensor for one of timm's."""
-    theirs = {
-        "cls_token": "class_token",
-        "pos_embed": "position.weight",
-        "patch_embed.proj.": "patches.",
-        "attn.qkv.": "attention.qkv.",
-        "attn.proj.": "attention.out.",
-        "mlp.fc1.": "feed_forward.up.",
-        "mlp.fc2.": "feed_forward.down.",
-    }
-    for old, new in theirs.items():
-        name = name.replace(old, new)
-    return ours[name]
 
 
 def inputs(family: str, vocab: int, batch: int, tokens: int) -> list[Tensor]:
