@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from course_lib.exercises.spec import Case, Exercise, Mistake, differentiate_in, told
+from course_lib.exercises.spec import Case, Exercise, differentiate_in, told
 
 
 def best_policy(reference, rewards, beta):
@@ -27,28 +27,25 @@ def _best_policy_cases(rng):
     ]
 
 
-BEST_POLICY_MISTAKES = (
-    Mistake(
-        lambda reference, rewards, beta: (reference + rewards * beta).log_softmax(-1),
-        "The rewards are multiplied by beta. A high price should make the policy move less: divide by it.",
-    ),
-    Mistake(
-        lambda reference, rewards, beta: (rewards / beta).log_softmax(-1) + 0 * reference,
-        "The reference is missing: this policy has forgotten how people talk.",
-    ),
-    Mistake(
-        lambda reference, rewards, beta: reference + rewards / beta,
-        "The sum is right, and its probabilities do not add up to 1: subtract the logarithm of their sum.",
-    ),
-    Mistake(
-        lambda reference, rewards, beta: (reference + rewards / beta).softmax(-1),
-        "These are probabilities; their logarithms are wanted.",
-    ),
-    Mistake(
-        lambda reference, rewards, beta: (reference.exp() + rewards / beta).log_softmax(-1),
-        "exp(r / beta) multiplies the probabilities of the reference: add r / beta to its logarithms.",
-    ),
-)
+def _shares(weights):
+    return weights / weights.sum(-1, keepdim=True)
+
+
+BEST_POLICY_MISTAKES = {
+    lambda p, r, b: (p + r * b).log_softmax(-1): """The rewards are multiplied by beta. A high price should make the
+        policy move less: divide by it.""",
+    lambda p, r, b: (0 * p + r / b).log_softmax(-1): "The reference is missing: this policy forgot how people talk.",
+    lambda p, r, b: p + r / b: "The probabilities do not add up to 1: subtract the logarithm of their sum.",
+    lambda p, r, b: (p + r / b).softmax(-1): "These are probabilities; their logarithms are wanted.",
+    lambda p, r, b: (p.exp() + r / b).log_softmax(-1): """exp(r / beta) multiplies the probabilities of the reference:
+        add r / beta to its logarithms.""",
+    lambda p, r, b: _shares(p * (r / b).exp()).log(): """`reference` is multiplied as if it held probabilities. It holds
+        their logarithms: add r / beta to them.""",
+    lambda p, r, b: (p + r / b).log_softmax(0): """The probabilities add up to 1 along the first axis. The replies to
+        one prompt stand along the last.""",
+    lambda p, r, b: _shares(p.exp() * (r / b).exp()).log(): """Right on paper. Where r / beta is large, its exponential
+        is too large for a float: stay with logarithms.""",
+}
 
 
 def clipped_surrogate(new, old, advantages, clip):
@@ -68,36 +65,33 @@ def _clipped_cases(rng):
     ]
 
 
-def _ratio(new, old, clip):
+def _halves(new, old, advantages, clip):
     ratio = (new - old).exp()
-    return ratio, ratio.clamp(1 - clip, 1 + clip)
+    return ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages
 
 
-class _WrongClip:
-    def unclipped(new, old, advantages, clip):
-        "Nothing is clipped: a token can be pushed as far as the optimizer likes."
-        return (new - old).exp() * advantages
+def _smaller(ratio, middle=1):
+    def half(new, old, a, clip):
+        return torch.minimum(ratio(new, old) * a, ratio(new, old).clamp(middle - clip, middle + clip) * a)
 
-    def clipped_half(new, old, advantages, clip):
-        """This is the clipped half alone. It also stops the way back: a token that went the wrong way has to have a
-        gradient. Take the minimum of both halves."""
-        return _ratio(new, old, clip)[1] * advantages
+    return half
 
-    def of_ratios(new, old, advantages, clip):
-        "The minimum is of the two products, not of the two ratios: for a negative advantage they differ."
-        return torch.minimum(*_ratio(new, old, clip)) * advantages
 
-    def larger(new, old, advantages, clip):
-        "This is the larger of both halves, the hopeful one. PPO takes the smaller: it is a lower bound."
-        return torch.maximum(*(ratio * advantages for ratio in _ratio(new, old, clip)))
-
-    def upside_down(new, old, advantages, clip):
-        "The ratio is upside down: it is new over old, the exponential of `new - old`."
-        return clipped_surrogate(old, new, advantages, clip)
-
-    def of_logarithms(new, old, advantages, clip):
-        "This clips the difference of the logarithms. The ratio is its exponential, and lies around 1."
-        return torch.minimum((new - old) * advantages, (new - old).clamp(-clip, clip) * advantages)
+CLIP_MISTAKES = {
+    lambda *given: _halves(*given)[0]: "Nothing is clipped: a token can be pushed as far as the optimizer likes.",
+    lambda *given: _halves(*given)[1]: """This is the clipped half alone. It also stops the way back: a token that went
+        the wrong way has to have a gradient. Take the minimum of both halves.""",
+    lambda new, old, a, clip: a * torch.minimum(*_halves(new, old, 1, clip)): """The minimum is of the two products, not
+        of the two ratios: for a negative advantage they differ.""",
+    lambda *given: torch.maximum(*_halves(*given)): """This is the larger of both halves, the hopeful one. PPO takes the
+        smaller: it is a lower bound.""",
+    _smaller(lambda new, old: (old - new).exp()): "The ratio is upside down: it is the exponential of `new - old`.",
+    _smaller(lambda new, old: new - old, 0): """This clips the difference of the logarithms. The ratio is its
+        exponential, and lies around 1.""",
+    _smaller(lambda new, old: new - old): "This is the difference of the logarithms. The ratio is its exponential.",
+    _smaller(lambda new, old: (new - old).exp(), 0): """The ratio is kept within -clip and clip. Where nothing has
+        changed it is 1: keep it within 1 - clip and 1 + clip.""",
+}
 
 
 def gae(rewards, values, gamma, lam):
@@ -124,43 +118,37 @@ def _gae_cases(rng):
     ]
 
 
-def _gae_wrong(rewards, values, gamma, decay, end=None, order=reversed):
-    end = torch.zeros_like(values[:, :1]) if end is None else end
-    delta = rewards + gamma * torch.cat((values[:, 1:], end), dim=1) - values
-    found, running = torch.zeros_like(delta), torch.zeros_like(delta[:, 0])
-    for t in order(range(delta.shape[1])):
-        found[:, t] = running = delta[:, t] + decay * running
-    return found
+def _gae(decay=lambda gamma, lam: gamma * lam, end=lambda v: 0 * v, order=reversed, change=lambda r, v: (r, v)):
+    def advantages(rewards, values, gamma, lam):
+        rewards, values = change(rewards, values)
+        delta = rewards + gamma * torch.cat((values[:, 1:], end(values)[:, :1]), dim=1) - values
+        found, running = torch.zeros_like(delta), torch.zeros_like(delta[:, 0])
+        for t in order(range(delta.shape[1])):
+            found[:, t] = running = delta[:, t] + decay(gamma, lam) * running
+        return found
+
+    return advantages
 
 
-class _WrongAdvantage:
-    def forwards(rewards, values, gamma, lam):
-        "This sums what has been. An advantage is about what comes after a token: go through the reply backwards."
-        return _gae_wrong(rewards, values, gamma, gamma * lam, order=list)
-
-    def last_value_again(rewards, values, gamma, lam):
-        "Behind the last token there is nothing more to come: the value there is 0, not that of the last token again."
-        return _gae_wrong(rewards, values, gamma, gamma * lam, end=values[:, -1:])
-
-    def rolled(rewards, values, gamma, lam):
-        "Behind the last token stands the value of the first, as `roll` leaves it. Nothing is to come there: 0."
-        return _gae_wrong(rewards, values, gamma, gamma * lam, end=values[:, :1])
-
-    def no_gamma(rewards, values, gamma, lam):
-        "What comes later counts for gamma times lam less with every step; here gamma is missing."
-        return _gae_wrong(rewards, values, gamma, lam)
-
-    def no_lam(rewards, values, gamma, lam):
-        "What comes later counts for gamma times lam less with every step; here lam is missing."
-        return _gae_wrong(rewards, values, gamma, gamma)
-
-    def delta(rewards, values, gamma, lam):
-        "This is delta alone, as with lam = 0: add gamma times lam times the advantage of the next token."
-        return _gae_wrong(rewards, values, gamma, 0.0)
-
-    def returns(rewards, values, gamma, lam):
-        "The value is added again at the end: this is what the critic should have foretold."
-        return gae(rewards, values, gamma, lam) + values
+GAE_MISTAKES = {
+    _gae(order=list): """This sums what has been. An advantage is about what comes after a token: go through the reply
+        backwards.""",
+    _gae(end=lambda v: v[:, -1:]): "Behind the last token the value is 0, not that of the last token again.",
+    _gae(end=lambda v: v): """Behind the last token stands the value of the first, as `roll` leaves it. Nothing is to
+        come there: 0.""",
+    _gae(lambda gamma, lam: lam): "What comes later counts for gamma times lam less with every step; gamma is missing.",
+    _gae(lambda gamma, lam: gamma): "What comes later counts for gamma times lam less with every step; lam is missing.",
+    _gae(lambda gamma, lam: 0): "This is delta alone, as with lam = 0: add gamma lam times the advantage of the next.",
+    _gae(change=lambda r, v: (r, -v)): "Both values have the wrong sign: V_(t+1) is added, and V_t is taken off.",
+    _gae(change=lambda r, v: (r + v, v)): """V_t is missing. The advantage says how much better it went than expected:
+        take off what was expected.""",
+    _gae(change=lambda r, v: (r, 0 * v)): """The values are not used: these are the rewards to come, and not how much
+        better they are than expected.""",
+    lambda r, v, gamma, lam: gae(r.T, v.T, gamma, lam).T: """This goes from one reply to the next. Each row is a reply
+        of its own: go along its places.""",
+    lambda r, v, gamma, lam: gae(r, v, gamma, lam) + v: """The value is added again at the end: this is what the critic
+        should have foretold.""",
+}
 
 
 def group_advantages(rewards, group, normalise):
@@ -183,33 +171,28 @@ def _group_cases(rng):
     ]
 
 
-GROUP_MISTAKES = (
-    Mistake(
-        lambda rewards, group, normalise: group_advantages(rewards, len(rewards), normalise),
-        "Each reward is compared with all of them. Its group alone counts: the other replies to the same prompt.",
-    ),
-    Mistake(
-        lambda rewards, group, normalise: (
-            group_advantages(rewards, group, normalise) * (math.sqrt(1 - 1 / group) if normalise else 1)
-        ),
-        "The standard deviation is that of a sample, with n - 1 below. Here it is that of the group: `correction=0`.",
-    ),
-    Mistake(
-        lambda rewards, group, normalise: group_advantages(rewards, group, True),
-        "This always divides by the standard deviation; it should only with `normalise`.",
-    ),
-    Mistake(
-        lambda rewards, group, normalise: (
-            group_advantages(rewards, group, False)
-            / (rewards.view(-1, group).std(1, correction=0).repeat_interleave(group) if normalise else 1)
-        ),
-        "Where all rewards of a group are equal this is 0 / 0. Such a group teaches nothing: its advantages are 0.",
-    ),
-    Mistake(
-        lambda rewards, group, normalise: group_advantages(rewards, group, False),
-        "With `normalise` the advantages are to be divided by the standard deviation of the group.",
-    ),
-)
+def _every_so_many(rewards, group, normalise):
+    return group_advantages(rewards.view(group, -1).T.flatten(), group, normalise).view(-1, group).T.flatten()
+
+
+def _by_zero(rewards, group, normalise):
+    spread = rewards.view(-1, group).std(1, correction=0).repeat_interleave(group)
+    return group_advantages(rewards, group, False) / (spread if normalise else 1)
+
+
+GROUP_MISTAKES = {
+    lambda r, group, n: group_advantages(r, len(r), n): """Each reward is compared with all of them. Its group alone
+        counts: the other replies to the same prompt.""",
+    lambda r, group, n: group_advantages(r, group, n) * math.sqrt(1 - n / group): """The standard deviation is that of a
+        sample, with n - 1 below. Here it is that of the group: `correction=0`.""",
+    lambda r, group, n: group_advantages(r, group, True): "This always divides by the spread; `normalise` is ignored.",
+    _by_zero: "Where all of a group are equal this is 0 / 0. Such a group teaches nothing: its advantages are 0.",
+    lambda r, group, n: group_advantages(r, group, False): """With `normalise` the advantages are to be divided by the
+        standard deviation of the group.""",
+    _every_so_many: "These groups are not of neighbours. `rewards.view(-1, group)` has one in each row.",
+    lambda r, group, n: group_advantages(r, len(r) // group, n): """This makes `group` groups. `group` is how many
+        rewards there are in each: `rewards.view(-1, group)`.""",
+}
 
 
 def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
@@ -230,35 +213,31 @@ def _dpo_cases(rng):
     ]
 
 
-class _WrongDpo:
-    def no_reference(chosen, rejected, reference_chosen, reference_rejected, beta):
-        "The reference is missing. What counts is how much likelier a reply has become, not how likely it is."
-        return -F.logsigmoid(beta * (chosen - rejected)).mean()
+def _margin(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return beta * (chosen - reference_chosen - rejected + reference_rejected)
 
-    def turned_around(chosen, rejected, reference_chosen, reference_rejected, beta):
-        "Chosen and rejected have changed places: this makes the rejected replies likelier."
-        return dpo_loss(rejected, chosen, reference_rejected, reference_chosen, beta)
 
-    def sign(*given):
-        "A minus sign is missing before the logarithm: a loss falls as the model gets better."
-        return -dpo_loss(*given)
-
-    def no_beta(*given):
-        "beta is missing. It stands inside the sigmoid, where it turns the margin into a difference of rewards."
-        return dpo_loss(*given[:4], 1.0)
-
-    def beta_outside(*given):
-        "beta stands outside. It belongs inside the sigmoid, where it turns the margin into a difference of rewards."
-        return given[4] * dpo_loss(*given[:4], 1.0)
-
-    def total(*given):
-        "This is the sum over the comparisons; their mean is wanted."
-        return dpo_loss(*given) * len(given[0])
-
-    def in_two_steps(chosen, rejected, reference_chosen, reference_rejected, beta):
-        """Right on paper. Where the policy is very wrong the sigmoid rounds to 0, and its logarithm is infinite:
-        `F.logsigmoid` computes both in one."""
-        return -(beta * (chosen - reference_chosen - rejected + reference_rejected)).sigmoid().log().mean()
+DPO_MISTAKES = {
+    lambda c, r, ref_c, ref_r, beta: dpo_loss(c, r, 0 * ref_c, 0 * ref_r, beta): """The reference is missing. What
+        counts is how much likelier a reply has become, not how likely it is.""",
+    lambda c, r, ref_c, ref_r, beta: dpo_loss(r, c, ref_r, ref_c, beta): """Chosen and rejected have changed places:
+        this makes the rejected replies likelier.""",
+    lambda *given: -dpo_loss(*given): "A minus sign is missing: a loss falls as the model gets better.",
+    lambda *given: dpo_loss(*(*given[:4], 1)): """beta is missing. It stands inside the sigmoid, where it turns the
+        margin into a difference of rewards.""",
+    lambda *given: given[4] * dpo_loss(*(*given[:4], 1)): """beta stands outside. It belongs inside the sigmoid,
+        where it turns the margin into a difference of rewards.""",
+    lambda *given: dpo_loss(*(*given[:4], 1 / given[4])): """The margin is divided by beta. The reward that a policy
+        implies is beta log(pi / ref): multiply.""",
+    lambda c, r, ref_c, ref_r, beta: -F.logsigmoid(beta * (c / ref_c * ref_r / r).log()).mean(): """These are logarithms
+        already. That of a ratio is their difference, not the logarithm of their ratio.""",
+    lambda *given: -_margin(*given).sigmoid().mean().log(): """This is the surprise at the mean probability. The mean of
+        the surprises is wanted: take the logarithm first.""",
+    lambda *given: -_margin(*given).sigmoid().mean(): "The logarithm is missing: this is a probability, no surprise.",
+    lambda *given: dpo_loss(*given) * len(given[0]): "This is the sum over the comparisons; their mean is wanted.",
+    lambda *given: -_margin(*given).sigmoid().log().mean(): """Right on paper. Where the policy is very wrong the
+        sigmoid rounds to 0, and its logarithm is infinite: `F.logsigmoid` computes both in one.""",
+}
 
 
 EXERCISES = [
@@ -274,7 +253,7 @@ EXERCISES = [
         ),
         reference=best_policy,
         cases=_best_policy_cases,
-        mistakes=BEST_POLICY_MISTAKES,
+        mistakes=told(BEST_POLICY_MISTAKES),
         see="Chapter 4, Learning from the judge",
     ),
     Exercise(
@@ -292,7 +271,7 @@ EXERCISES = [
         reference=clipped_surrogate,
         cases=_clipped_cases,
         drive=differentiate_in(0),  # `new` alone is trained,
-        mistakes=told(_WrongClip),
+        mistakes=told(CLIP_MISTAKES),
         see="Chapter 4, Learning from the judge",
     ),
     Exercise(
@@ -309,7 +288,7 @@ EXERCISES = [
         ),
         reference=gae,
         cases=_gae_cases,
-        mistakes=told(_WrongAdvantage),
+        mistakes=told(GAE_MISTAKES),
         see="Chapter 4, Learning from the judge",
     ),
     Exercise(
@@ -325,7 +304,7 @@ EXERCISES = [
         ),
         reference=group_advantages,
         cases=_group_cases,
-        mistakes=GROUP_MISTAKES,
+        mistakes=told(GROUP_MISTAKES),
         see="Chapter 4, Learning from the judge",
     ),
     Exercise(
@@ -343,7 +322,7 @@ EXERCISES = [
         reference=dpo_loss,
         cases=_dpo_cases,
         drive=differentiate_in(0, 1),  # not the reference,
-        mistakes=told(_WrongDpo),
+        mistakes=told(DPO_MISTAKES),
         see="Chapter 4, Learning from the judge",
     ),
 ]

@@ -29,27 +29,24 @@ def _rates_cases(rng):
     ]
 
 
+def _shares(refused, risk, harm, benign):
+    return [((refused * risk).sum() / harm).item(), ((refused * (1 - risk)).sum() / benign).item()]
+
+
 RATES_MISTAKES = {
-    lambda refused, risk: outcome_rates(refused, risk)[::-1]: """The two are in the wrong order: first refusal, then
-        false refusal.""",
-    lambda refused, risk: [(refused * risk).mean().item(), (refused * (1 - risk)).mean().item()]: """These are shares of
-        all requests. Refusal is a share of those who mean harm, false refusal of those who do not, so divide by how
-        many there are of each.""",
-    lambda refused, risk: [
-        ((refused * risk).sum() / refused.sum()).item(),
-        ((refused * (1 - risk)).sum() / refused.sum()).item(),
-    ]: """These are shares of the refusals: how many of them were right, and how many wrong. Divide by how many mean
-        harm, and by how many do not.""",
-    lambda refused, risk: outcome_rates(
-        refused, (risk > 0.5).to(risk.dtype)
-    ): """Here each request is called forbidden or
-        benign as a whole. With a risk of 0.3, three in ten who ask it mean harm and seven do not: it counts in both
-        rates, with these weights.""",
-    lambda refused, risk: [
-        outcome_rates(refused, risk)[0],
-        1 - outcome_rates(refused, risk)[1],
-    ]: """The second number is
-        the share of benign requests that are answered; the share that is refused is wanted.""",
+    lambda q, r: outcome_rates(q, r)[::-1]: "The two are in the wrong order: first refusal, then false refusal.",
+    lambda q, r: _shares(q, r, len(q), len(q)): """These are shares of all requests. Refusal is a share of those who
+        mean harm, false refusal of those who do not, so divide by how many there are of each.""",
+    lambda q, r: _shares(q, r, q.sum(), q.sum()): """These are shares of the refusals: how many of them were right, and
+        how many wrong. Divide by how many mean harm, and by how many do not.""",
+    lambda q, r: outcome_rates(q, (r > 0.5).float()): """Here each request is called forbidden or benign as a whole.
+        With a risk of 0.3, three in ten who ask mean harm and seven do not: it counts in both rates, so weighted.""",
+    lambda q, r: [q[r == 1].mean().item(), q[r == 0].mean().item()]: """Only risks of 1 and of 0 are looked at. With a
+        risk of 0.3, three in ten who ask mean harm and seven do not: it counts in both rates, so weighted.""",
+    lambda q, r: outcome_rates((q > 0.5).float(), r): """A request is taken as refused where that is likelier than not.
+        `refused` says how likely it is: multiply with it as it is.""",
+    lambda q, r: [outcome_rates(q, r)[0], 1 - outcome_rates(q, r)[1]]: """The second number is the share of benign
+        requests that are answered; the share that is refused is wanted.""",
 }
 
 
@@ -73,35 +70,28 @@ def _frontier_cases(rng):
     ]
 
 
-class _WrongFrontier:
-    """Known mistakes: the docstring of each wrong version, here and below, is what its author is told."""
+def _points(risk):
+    points = torch.stack([(1 - risk).cumsum(0) / (1 - risk).sum(), risk.cumsum(0) / risk.sum()], dim=1)
+    return torch.cat([points.new_zeros(1, 2), points])
 
-    def rising(risk):
-        """This refuses the least risky first, which is the worst that can be done. Begin with the highest risk."""
-        return 1 - frontier(risk).flip(0)
 
-    def unsorted(risk):
-        """The requests are taken in the order in which they came. Sort them: the highest risk is refused first."""
-        benign = 1 - risk
-        points = torch.stack([benign.cumsum(0) / benign.sum(), risk.cumsum(0) / risk.sum()], dim=1)
-        return torch.cat([points.new_zeros(1, 2), points])
+def _alike_together(risk):
+    rows = [outcome_rates((risk >= least).float(), risk)[::-1] for least in risk.sort(descending=True).values]
+    return torch.tensor([[0.0, 0.0], *rows], dtype=risk.dtype)
 
-    def no_start(risk):
-        """The first point is missing: refusing nothing, where both rates are 0."""
-        return frontier(risk)[1:]
 
-    def exchanged(risk):
-        """The columns are exchanged: false refusal comes first, it is the x axis."""
-        return frontier(risk).flip(1)
-
-    def counts(risk):
-        """These are sums; each column has to be divided by its last, so that both end at 1."""
-        return frontier(risk) * torch.stack([(1 - risk).sum(), risk.sum()])
-
-    def of_all(risk):
-        """These are shares of all requests. The first column is a share of the benign: divide by (1 - risk).sum(). The
-        second is one of the harmful: divide by risk.sum()."""
-        return frontier(risk) * torch.stack([(1 - risk).mean(), risk.mean()])
+FRONTIER_MISTAKES = {
+    lambda risk: _points(risk.sort().values): """This refuses the least risky first, which is the worst that can be
+        done. Begin with the highest risk.""",
+    _points: "The requests are taken in the order in which they came. Sort them: the highest risk is refused first.",
+    lambda risk: frontier(risk)[1:]: "The first point is missing: refusing nothing, where both rates are 0.",
+    lambda risk: frontier(risk).flip(1): "The columns are exchanged: false refusal comes first, it is the x axis.",
+    _alike_together: "Requests of the same risk are refused all at once here. One more is refused in each row.",
+    lambda risk: frontier(risk) * torch.stack([(1 - risk).sum(), risk.sum()]): """These are sums; each column has to be
+        divided by its last, so that both end at 1.""",
+    lambda risk: frontier(risk) * torch.stack([(1 - risk).mean(), risk.mean()]): """These are shares of all requests.
+        Divide the first column by (1 - risk).sum(), the benign, and the second by risk.sum(), the harmful.""",
+}
 
 
 def refusal_at(points, limit):
@@ -125,6 +115,8 @@ def _at_cases(rng):
 
 
 class _WrongAt:
+    """Known mistakes: the docstring of each wrong version, here and below, is what its author is told."""
+
     def last_allowed(points, limit):
         """This is the last point within the limit. One can have more: refuse the next request too, but only now and
         then, which gives every point of the straight line to the next one."""
@@ -134,6 +126,11 @@ class _WrongAt:
         """This is the first point at the limit or beyond it, where more is refused falsely than is allowed. Go along
         the line only as far as the limit."""
         return points[points[:, 0] >= limit][0, 1].item()
+
+    def nearest(points, limit):
+        """This is the height of the nearest point, which may lie beyond the limit. Find the points on either side, and
+        go along the straight line between them."""
+        return points[(points[:, 0] - limit).abs().argmin(), 1].item()
 
     def exchanged(points, limit):
         """The columns are exchanged: x, the false refusal, is column 0, and the limit is one on x."""
@@ -204,6 +201,14 @@ class _WrongReward:
         """Here a wrong answer earns what a refusal earns. Use `refused`: what is not right need not be a refusal."""
         return (1 - weight) * (1 - risk) * right + weight * risk * (1 - right)
 
+    def no_weights(right, refused, risk, weight):
+        """`weight` is not used: the safe part has it, the helpful part has 1 - weight."""
+        return (1 - risk) * right + risk * refused
+
+    def punished(right, refused, risk, weight):
+        """Here an answer to those who mean harm costs something. It only earns nothing: leave the deduction out."""
+        return mixed_reward(right, refused, risk, weight) - weight * risk * right
+
     def no_weight(right, refused, risk, weight):
         """The helpful part has a weight too: 1 - weight."""
         return (1 - risk) * right + weight * risk * refused
@@ -251,7 +256,8 @@ class _WrongPareto:
         return pareto(-points)
 
     def by_itself(points):
-        """Every point is no worse than itself, so here all are beaten. One of the two sides has to be better."""
+        """Here too many are beaten. To be no worse is not enough, since every point is no worse than itself. Nor is it
+        enough to be better on one side and worse on the other. It takes both: no worse on either, better on one."""
         return torch.zeros(len(points), dtype=torch.bool)
 
     def by_its_equal(points):
@@ -289,7 +295,7 @@ EXERCISES = [
         ),
         reference=frontier,
         cases=_frontier_cases,
-        mistakes=told(_WrongFrontier),
+        mistakes=told(FRONTIER_MISTAKES),
         see=SEE,
     ),
     Exercise(
