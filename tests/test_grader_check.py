@@ -341,6 +341,16 @@ def test_long_texts_are_shown_where_they_part(capsys):
     assert ".<|im_end|>" not in got
 
 
+def test_two_numbers_are_shown_with_the_digits_that_tell_them_apart(capsys):
+    def memories(x, keys, bias, values):
+        return torch.nn.functional.gelu(x @ keys.T + bias)[..., None] * values
+
+    assert not check("memories", memories)
+    expected, got = capsys.readouterr().out.split("expected ", 1)[1].split(".\n")[0].split(", got ")
+    assert expected != got
+    assert float(expected) == pytest.approx(float(got), abs=1e-4)
+
+
 def test_numpy_inside_is_said_to_cut_the_gradients(capsys):
     import numpy as np
 

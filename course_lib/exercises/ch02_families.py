@@ -2,7 +2,7 @@
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, Mistake
+from course_lib.exercises.spec import Case, Exercise, told
 
 SECTION = "Chapter 2, "
 
@@ -81,8 +81,7 @@ def span_corrupt(ids, missing, sentinels):
 
 class _WrongSpans:
     def one_mark_a_token(ids, missing, sentinels):
-        """This puts one sentinel for each missing token. A span of several tokens gets one sentinel, so the model also
-        has to find out how long it is."""
+        """This puts a sentinel for each missing token. A span gets one, so its length is part of the question."""
         source, target, used = [], [], 0
         for token, gone in zip(ids, missing, strict=True):
             mark = sentinels[used % len(sentinels)]
@@ -107,9 +106,20 @@ class _WrongSpans:
         return span_corrupt(ids, [not gone for gone in missing], sentinels)
 
     def whole_target(ids, missing, sentinels):
-        """The target is the whole text. What T5 saves is just this: it writes only the missing spans, each after its
-        sentinel."""
+        """The target is the whole text. T5 saves just this: it writes the missing spans, after their sentinels."""
         return [span_corrupt(ids, missing, sentinels)[0], list(ids)]
+
+    def exchanged(ids, missing, sentinels):
+        """Source and target are exchanged: the source, what the encoder reads, comes first."""
+        return span_corrupt(ids, missing, sentinels)[::-1]
+
+    def mark_after(ids, missing, sentinels):
+        """In the target each sentinel stands after its span. It comes before: it announces which span is meant."""
+        source, target = span_corrupt(ids, missing, sentinels)
+        moved, mark = [], []
+        for token in target:
+            moved, mark = (moved + mark, [token]) if token in sentinels else ([*moved, token], mark)
+        return [source, moved + mark]
 
 
 def _span_cases(rng):
@@ -154,8 +164,11 @@ class _WrongCeiling:
 
     def second_half_forgotten(n_symbols, half, ahead):
         """Gaps of the second half have their twin on the left, in plain sight: they count whatever `ahead` is."""
-        seen = sum(2 * half - 1 - 2 * i <= ahead for i in range(half))
-        return (seen + (2 * half - seen) / n_symbols) / (2 * half)
+        return gap_ceiling(n_symbols, half, ahead) - (1 - 1 / n_symbols) / 2
+
+    def not_a_share(n_symbols, half, ahead):
+        """This is how many of the gaps are filled. The share is that number divided by how many gaps there are."""
+        return gap_ceiling(n_symbols, half, ahead) * 2 * half
 
 
 def _ceiling_cases(rng):
@@ -175,27 +188,23 @@ def log_likelihood(logits, ids):
     return -surprise.sum(dim=-1)
 
 
-class _WrongLikelihood:
-    def mean(logits, ids):
-        """This is the mean over the tokens. Probabilities of one token after the other multiply, so their logarithms
-        add up: take the sum."""
-        return log_likelihood(logits, ids) / ids.shape[-1]
+def _picked(numbers, ids):
+    return numbers.gather(-1, ids[..., None])[..., 0].sum(-1)
 
-    def negative(logits, ids):
-        """The sign is flipped: this is the surprise, which is positive. The logarithm of a probability is at most 0."""
-        return -log_likelihood(logits, ids)
 
-    def raw(logits, ids):
-        """This adds up raw logits. Turn them into log-probabilities first: `logits.log_softmax(dim=-1)`."""
-        return logits.gather(-1, ids[..., None])[..., 0].sum(-1)
-
-    def shifted(logits, ids):
-        """This shifts once more. The logits at place i already belong to ids[i]: whoever called you has moved them."""
-        return log_likelihood(logits[:, :-1], ids[:, 1:])
-
-    def rounded_to_zero(logits, ids):
-        """The probability was rounded to 0 before the logarithm, which is then -inf: use `logits.log_softmax(-1)`."""
-        return logits.softmax(-1).log().gather(-1, ids[..., None])[..., 0].sum(-1)
+LIKELIHOOD_MISTAKES = {
+    lambda logits, ids: log_likelihood(logits, ids) / ids.shape[-1]: "This is the mean over the tokens. Probabilities "
+    "of one token after the other multiply, so their logarithms add up: take the sum.",
+    lambda logits, ids: -log_likelihood(logits, ids): "The sign is flipped: this is the surprise, which is positive. "
+    "The logarithm of a probability is at most 0.",
+    _picked: "This adds up raw logits. Turn them into log-probabilities first: `logits.log_softmax(dim=-1)`.",
+    lambda logits, ids: log_likelihood(logits[:, :-1], ids[:, 1:]): "This shifts once more. The logits at place i "
+    "already belong to ids[i]: whoever called you has moved them.",
+    lambda logits, ids: _picked(logits.softmax(-1).log(), ids): "The probability was rounded to 0 before the "
+    "logarithm, which is then -inf: use `logits.log_softmax(-1)`.",
+    lambda logits, ids: _picked(logits.log_softmax(1), ids): "This softmax runs over the tokens of the text. It is the "
+    "vocabulary, the last axis, that competes for each place.",
+}
 
 
 def _likelihood_cases(rng):
@@ -221,32 +230,29 @@ def tokens_computed(how, prompt, new):
     return prompt + new  # an encoder reads the prompt; a cached decoder reads the start and all but the last token
 
 
-class _WrongCost:
-    def reads_the_last(how, prompt, new):
-        """One token too many: to write the last token the model reads everything before it. Nobody has to read the last
-        one itself."""
-        if how == "decoder, cached":
-            return prompt + new
-        return sum(prompt + k + 1 for k in range(new)) if how == "decoder" else tokens_computed(how, prompt, new)
+def _but(**wrong):
+    """The right costs, but for these: functions of prompt and new."""
+    names = {"decoder, cached": "cached", "encoder-decoder": "both"}
+    return lambda how, p, n: wrong.get(names.get(how, how), lambda p, n: tokens_computed(how, p, n))(p, n)
 
-    def passes(how, prompt, new):
-        """This counts passes. A pass over 100 tokens costs a hundred times one over a single token: count the tokens of
-        all passes."""
-        return new
 
-    def cache_forgets_prompt(how, prompt, new):
-        """With a cache the prompt still has to be read, once."""
-        return new if how == "decoder, cached" else tokens_computed(how, prompt, new)
-
-    def encoder_grows(how, prompt, new):
-        """The encoder's input does not grow: the places still to be written stand in it as blanks from the start, so
-        every pass reads prompt + new tokens."""
-        return tokens_computed("decoder" if how == "encoder" else how, prompt, new)
-
-    def source_every_time(how, prompt, new):
-        """The encoder of an encoder-decoder reads the source once; what it found is kept for all tokens of the
-        target."""
-        return new * prompt + new if how == "encoder-decoder" else tokens_computed(how, prompt, new)
+COST_MISTAKES = {
+    lambda how, p, n: n: "This counts passes. A pass over 100 tokens costs a hundred times one over a single token.",
+    _but(cached=lambda p, n: p + n, decoder=lambda p, n: sum(p + k + 1 for k in range(n))): "One token too many: to "
+    "write the last token the model reads everything before it. Nobody has to read the last one itself.",
+    _but(cached=lambda p, n: p + n, both=lambda p, n: p + n + 1): "One token too many where there is a cache: nobody "
+    "has to read the last one that is written.",
+    _but(cached=lambda p, n: n): "With a cache the prompt still has to be read, once.",
+    _but(decoder=lambda p, n: n * (p + n)): "A decoder has no blanks in front of it: a pass reads the prompt and what "
+    "has been written by then.",
+    _but(encoder=lambda p, n: sum(p + k for k in range(n))): "The encoder's input does not grow: the places still to "
+    "be written stand in it as blanks from the start, so every pass reads prompt + new tokens.",
+    _but(encoder=lambda p, n: p + n): "An encoder keeps nothing: each of its `new` passes reads everything again.",
+    _but(both=lambda p, n: n * p + n): "The encoder of an encoder-decoder reads the source once, and what "
+    "it found is kept.",
+    _but(both=lambda p, n: p + n - 1): "The decoder of an encoder-decoder needs something to read before it writes its "
+    "first token, a start token, and that one counts.",
+}
 
 
 def _cost_cases(rng):
@@ -257,11 +263,6 @@ def _cost_cases(rng):
         *(Case(f"{how}: {new} tokens after a prompt of {prompt}", (how, prompt, new)) for how in hows),
         Case("decoder: one token after a prompt of 7", ("decoder", 7, 1)),
     ]
-
-
-def _told(namespace):
-    wrong = [solution for name, solution in vars(namespace).items() if not name.startswith("__")]
-    return tuple(Mistake(solution, " ".join(solution.__doc__.split())) for solution in wrong)
 
 
 EXERCISES = [
@@ -278,7 +279,7 @@ EXERCISES = [
         ),
         reference=make_mask,
         cases=_mask_cases,
-        mistakes=_told(_WrongMask),
+        mistakes=told(_WrongMask),
         see=SECTION + "Who may look at whom",
     ),
     Exercise(
@@ -295,7 +296,7 @@ EXERCISES = [
         ),
         reference=span_corrupt,
         cases=_span_cases,
-        mistakes=_told(_WrongSpans),
+        mistakes=told(_WrongSpans),
         see=SECTION + "What each is asked",
     ),
     Exercise(
@@ -311,7 +312,7 @@ EXERCISES = [
         ),
         reference=gap_ceiling,
         cases=_ceiling_cases,
-        mistakes=_told(_WrongCeiling),
+        mistakes=told(_WrongCeiling),
         see=SECTION + "What the mask forbids",
     ),
     Exercise(
@@ -326,7 +327,7 @@ EXERCISES = [
         ),
         reference=log_likelihood,
         cases=_likelihood_cases,
-        mistakes=_told(_WrongLikelihood),
+        mistakes=told(LIKELIHOOD_MISTAKES),
         see=SECTION + "What the mask does not forbid",
     ),
     Exercise(
@@ -343,7 +344,7 @@ EXERCISES = [
         ),
         reference=tokens_computed,
         cases=_cost_cases,
-        mistakes=_told(_WrongCost),
+        mistakes=told(COST_MISTAKES),
         see=SECTION + "What writing costs",
     ),
 ]

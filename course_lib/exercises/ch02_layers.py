@@ -2,7 +2,7 @@
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
+from course_lib.exercises.spec import Case, Exercise, call_and_differentiate, told
 
 SEE = "Chapter 2, What a layer is made of"
 
@@ -115,6 +115,10 @@ class _WrongResidual:
         """This takes the first token off all of them. Take off the mean, the row that is nearest to all."""
         return (x - x[:1]).norm() / x.norm()
 
+    def by_the_mean(x):
+        """This divides by the size of the mean. Divide by that of x, so that the result cannot exceed 1."""
+        return (x - x.mean(0)).norm() / x.mean(0).norm()
+
 
 def _residual_cases(rng):
     common = _normal(rng, 6)
@@ -159,6 +163,10 @@ class _WrongMemories:
         answers for itself: relu."""
         return (x @ keys.T + bias).softmax(-1)[..., None] * values
 
+    def smooth(x, keys, bias, values):
+        """This is gelu, a relu with a rounded corner. This network has relu itself: nothing below 0 passes."""
+        return torch.nn.functional.gelu(x @ keys.T + bias)[..., None] * values
+
 
 def _memory_cases(rng):
     def case(name, tokens, d_model, d_ff):
@@ -193,6 +201,10 @@ class _WrongCount:
         """The feed-forward network goes up and comes down again: two matrices."""
         return layer_parameters(d_model, d_ff) | {"feed_forward": d_model * d_ff + d_ff}
 
+    def always_four_times(d_model, d_ff):
+        """The feed-forward network is d_ff wide inside, and that need not be four times d_model."""
+        return layer_parameters(d_model, 4 * d_model)
+
 
 def _count_cases(rng):
     d_model, d_ff = (int(torch.randint(5, 200, (), generator=rng)) for _ in range(2))
@@ -201,11 +213,6 @@ def _count_cases(rng):
         Case("as in BERT: d_model 768, d_ff 3072", (768, 3072)),
         Case(f"d_model {d_model}, d_ff {d_ff}", (d_model, d_ff)),
     ]
-
-
-def _told(namespace):
-    wrong = [solution for name, solution in vars(namespace).items() if not name.startswith("__")]
-    return tuple(Mistake(solution, " ".join(solution.__doc__.split())) for solution in wrong)
 
 
 EXERCISES = [
@@ -221,7 +228,7 @@ EXERCISES = [
         ),
         reference=rank_residual,
         cases=_residual_cases,
-        mistakes=_told(_WrongResidual),
+        mistakes=told(_WrongResidual),
         see=SEE,
     ),
     Exercise(
@@ -238,7 +245,7 @@ EXERCISES = [
         reference=layer_norm,
         cases=_norm_cases,
         drive=call_and_differentiate,
-        mistakes=_told(_WrongNorm),
+        mistakes=told(_WrongNorm),
         see=SEE,
         avoid=("F.layer_norm", "torch.layer_norm", "nn.LayerNorm"),
         # Numbers near 50 are rounded to 4e-6, which the division by a spread of 20 does not undo in the gradients.
@@ -258,7 +265,7 @@ EXERCISES = [
         ),
         reference=layer_parameters,
         cases=_count_cases,
-        mistakes=_told(_WrongCount),
+        mistakes=told(_WrongCount),
         see=SEE,
     ),
     Exercise(
@@ -274,7 +281,7 @@ EXERCISES = [
         reference=memories,
         cases=_memory_cases,
         drive=call_and_differentiate,
-        mistakes=_told(_WrongMemories),
+        mistakes=told(_WrongMemories),
         see=SEE,
     ),
 ]

@@ -105,7 +105,7 @@ def _difference(d: Difference, hide_values: bool) -> str:
 def _single(e: Any, g: Any) -> str:
     """Two values that differ; of long strings, the part around the first difference."""
     if not (isinstance(e, str) and isinstance(g, str)) or max(len(repr(e)), len(repr(g))) <= 80:
-        return f"expected {_short(e)}, got {_short(g)}."
+        return "expected {}, got {}.".format(*_two(e, g))
     same = next((i for i, (a, b) in enumerate(zip(e, g, strict=False)) if a != b), min(len(e), len(g)))
     shown = slice(max(0, same - 20), same + 40)
     return f"the first {same} characters are right; around there, expected {e[shown]!r}, got {g[shown]!r}."
@@ -132,7 +132,7 @@ def _shapes(d: dict) -> str:
 def _values(e: torch.Tensor, g: torch.Tensor, d: Difference, hide_values: bool) -> str:
     index = d.index or ()
     at = f" at index {list(index)}" if index else ""
-    e1, g1 = _short(e[index].item()), _short(g[index].item())
+    e1, g1 = _two(e[index].item(), g[index].item())
     if d.kind == "finite":
         return f"the result is {g1}{at}, where a finite number is expected."
     first = f"first wrong{at}" + ("." if hide_values else f": expected {e1}, got {g1}.")
@@ -220,5 +220,11 @@ def _dtype(x: Any) -> str:
     return str(getattr(x, "dtype", type(x).__name__)).removeprefix("torch.")
 
 
-def _short(x: Any) -> str:
-    return f"{x + 0.0:.5g}" if isinstance(x, float) else repr(x)[:80]  # + 0.0: nobody is told to expect "-0"
+def _two(e: Any, g: Any) -> tuple[str, str]:
+    """Two numbers, with as many digits as it takes to tell them apart."""
+    pairs = ((_short(e, digits), _short(g, digits)) for digits in (5, 7, 9, 17))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (_short(e), _short(g)))
+
+
+def _short(x: Any, digits: int = 5) -> str:
+    return f"{x + 0.0:.{digits}g}" if isinstance(x, float) else repr(x)[:80]  # + 0.0: nobody is told to expect "-0"
