@@ -182,6 +182,18 @@ SCORE_MISTAKES = (
         lambda weights, period: prefix_matching_score(weights, period) * (weights.shape[-1] - period),
         "This is the sum over the queries; their mean is wanted.",
     ),
+    Mistake(
+        lambda weights, period: weights[:, period:, 1 : weights.shape[-1] - period + 1].mean(dim=(1, 2)),
+        "This is the mean over a whole block, each of these queries with each of these keys. Each query has one key of "
+        "its own: index with two lists of places, `weights[:, query, key]`.",
+    ),
+    Mistake(
+        lambda weights, period: weights[
+            :, torch.arange(weights.shape[-1]), torch.arange(weights.shape[-1]) - period + 1
+        ].mean(dim=1),
+        "This takes in the queries before t = period, for which nothing has come back yet (and their negative places "
+        "count from the end). Begin at t = period.",
+    ),
 )
 
 
@@ -212,6 +224,11 @@ def _crossing(above, pick=lambda found: found[0], index=False):
     return transition
 
 
+def _for_good(steps, values, low, high):
+    below = [max((i for i, v in enumerate(values) if v <= level), default=-1) for level in (low, high)]
+    return [steps[i + 1] if i + 1 < len(steps) else None for i in below]
+
+
 TRANSITION_MISTAKES = (
     Mistake(
         _crossing(lambda v, level: v >= level),
@@ -224,6 +241,11 @@ TRANSITION_MISTAKES = (
     Mistake(
         _crossing(lambda v, level: v > level, pick=lambda found: found[-1]),
         "This is the last step above the level; the first one is wanted.",
+    ),
+    Mistake(
+        _for_good,
+        "This is the step from which the value stays above the level. It may have been above before: the first time is "
+        "wanted.",
     ),
 )
 
@@ -299,7 +321,7 @@ EXERCISES = [
         minutes=8,
         difficulty=1,
         hints=(
-            "For each of both levels: walk through steps and values together, and stop at the first value above it.",
+            "For each of the two levels: walk through steps and values together, and stop at the first value above it.",
             "`next((step for step, value in zip(steps, values) if value > low), None)`",
         ),
         reference=transition,

@@ -20,36 +20,37 @@ def merge_pair(ids, pair, new):
     return merged
 
 
-class _WrongMerge:
-    def only_first(ids, pair, new):
-        """This replaces the first place only; the pair may stand in several, and all of them change."""
-        for i in range(len(ids) - 1):
-            if ids[i : i + 2] == list(pair):
-                return [*ids[:i], new, *ids[i + 2 :]]
-        return list(ids)
+def _only_first(ids, pair, new):
+    i = next((i for i in range(len(ids) - 1) if ids[i : i + 2] == list(pair)), len(ids))
+    return [*ids[:i], *[new][: len(ids) - i], *ids[i + 2 :]]
 
-    def overlapping(ids, pair, new):
-        """In a row such as 7 7 7 the middle token is used twice here: the first two become one, the third stays."""
-        places = [i for i in range(len(ids) - 1) if ids[i : i + 2] == list(pair)]
-        kept = [new if i in places else token for i, token in enumerate(ids)]
-        return [token for i, token in enumerate(kept) if i in places or i - 1 not in places]
 
-    def keeps_second(ids, pair, new):
-        """The new token is there, but the second one of the pair stayed behind it: two tokens become one."""
-        return [new if ids[i : i + 2] == list(pair) else token for i, token in enumerate(ids)]
+def _overlapping(ids, pair, new):
+    places = [i for i in range(len(ids) - 1) if ids[i : i + 2] == list(pair)]
+    kept = [new if i in places else token for i, token in enumerate(ids)]
+    return [token for i, token in enumerate(kept) if i in places or i - 1 not in places]
 
-    def without_the_last(ids, pair, new):
-        """The last token gets lost where it is not part of a pair: the walk ends one too early."""
-        merged = merge_pair(ids, pair, new)
-        return merged if merged[-1] == new else merged[:-1]
 
-    def lists_alone(ids, pair, new):
-        """`pair` may be a tuple, and no list ever equals one: `[1, 2] == (1, 2)` is False. Compare with list(pair)."""
-        return merge_pair(ids, pair, new) if isinstance(pair, list) else ids
+def _as_text(ids, pair, new):
+    text, old = (" ".join(map(str, some)) for some in (ids, pair))
+    return [int(number) for number in text.replace(old, str(new)).split()]
 
-    def tuples_alone(ids, pair, new):
-        """`pair` may be a list, and no tuple ever equals one: `(1, 2) == [1, 2]` is False. Compare with tuple(pair)."""
-        return merge_pair(ids, pair, new) if isinstance(pair, tuple) else ids
+
+MERGE_MISTAKES = {
+    _only_first: "This replaces the first place only; the pair may stand in several, and all of them change.",
+    _overlapping: "In 7 7 7 the middle token is used twice here: the first two become one, the third stays.",
+    _as_text: "This compares digits: written as text, the pair 4 6 is found in 14 6 too. Compare the numbers.",
+    lambda ids, pair, new: merge_pair(ids[::-1], pair[::-1], new)[::-1]: "This goes from right to left: in 7 7 7 it "
+    "merges the last two. Begin at the left, so that the third stays.",
+    lambda ids, pair, new: [new if ids[i : i + 2] == list(pair) else token for i, token in enumerate(ids)]: "The new "
+    "token is there, but the second one of the pair stayed behind it: two tokens become one.",
+    lambda ids, pair, new: (m := merge_pair(ids, pair, new))[: len(m) - (m[-1] != new)]: "The last token gets lost "
+    "where it is not part of a pair: the walk ends one too early.",
+    lambda ids, pair, new: merge_pair(ids, pair, new) if isinstance(pair, list) else ids: "`pair` may be a tuple, and "
+    "no list ever equals one: `[1, 2] == (1, 2)` is False. Compare with list(pair).",
+    lambda ids, pair, new: merge_pair(ids, pair, new) if isinstance(pair, tuple) else ids: "`pair` may be a list, and "
+    "no tuple ever equals one: `(1, 2) == [1, 2]` is False. Compare with tuple(pair).",
+}
 
 
 def _merge_cases(rng):
@@ -57,7 +58,7 @@ def _merge_cases(rng):
     return [
         Case("the pair in two places", ([5, 1, 2, 7, 1, 2, 2, 1], [1, 2], 9)),
         Case("a row of the same token", ([7, 7, 7, 3, 7, 7, 7, 7], [7, 7], 256)),
-        Case("the pair at both ends, also reversed", ([4, 6, 1, 6, 4, 6], (4, 6), 300)),
+        Case("the pair at both ends, also reversed", ([4, 6, 1, 6, 14, 6, 4, 6], (4, 6), 300)),
         Case("20 random tokens", (ids, (0, 1), 5)),
     ]
 
@@ -140,44 +141,37 @@ def _loss(logits, targets):
     return (logits.logsumexp(-1) - logits.gather(-1, targets[..., None])[..., 0]).mean()
 
 
-class _WrongLoss:
-    def no_shift(logits, tokens):
-        """Here each place is scored on the token that stands there, which the model has just read. The logits at place
-        t are about token t + 1: `logits[:, :-1]` belong to `tokens[:, 1:]`."""
-        return _loss(logits, tokens)
+def _softmax_first(logits, tokens, shares):
+    return -shares(logits)[:, : tokens.shape[1] - 1].gather(-1, tokens[:, 1:, None]).log().mean()
 
-    def shifted_back(logits, tokens):
-        """The shift goes the wrong way: this scores the logits at place t on token t - 1, but they are about t + 1."""
-        return _loss(logits[:, 1:], tokens[:, :-1])
 
-    def sum(logits, tokens):
-        """This is the sum over all predictions; the mean is wanted."""
-        return next_token_loss(logits, tokens) * tokens[:, 1:].numel()
+def _overflowing(logits):
+    return logits.exp() / logits.exp().sum(-1, keepdim=True)
 
-    def bits(logits, tokens):
-        """This is in bits: use the natural logarithm, nats come first."""
-        return next_token_loss(logits, tokens) / math.log(2)
 
-    def by_length(logits, tokens):
-        """Nearly: the first token of a row is never predicted, so there are fewer predictions than tokens."""
-        return next_token_loss(logits, tokens) * tokens[:, 1:].numel() / tokens.numel()
-
-    def overflow(logits, tokens):
-        """Right idea, but it overflows: exp(1000) is infinite. Use `logsumexp`, or subtract the largest logit first."""
-        p = logits[:, :-1].exp() / logits[:, :-1].exp().sum(-1, keepdim=True)
-        return -p.gather(-1, tokens[:, 1:, None]).log().mean()
-
-    def rounded(logits, tokens):
-        """The probability was rounded to 0 before the logarithm, which is then infinite: use `logsumexp`."""
-        return -logits[:, :-1].softmax(-1).gather(-1, tokens[:, 1:, None]).log().mean()
-
-    def flipped(logits, tokens):
-        """The sign is flipped: surprise is *minus* the logarithm of the probability, and never negative."""
-        return -next_token_loss(logits, tokens)
-
-    def probability(logits, tokens):
-        """This is minus the mean probability. Its logarithm is missing."""
-        return -logits[:, :-1].softmax(-1).gather(-1, tokens[:, 1:, None]).mean()
+OVERFLOW = "Right idea, but it overflows: exp(1000) is infinite. Use `logsumexp`, or subtract the largest logit first."
+LOSS_MISTAKES = {
+    _loss: "Here each place is scored on the token that stands there, which the model has just read. The logits at "
+    "place t are about token t + 1: `logits[:, :-1]` belong to `tokens[:, 1:]`.",
+    lambda x, t: _loss(x[:, 1:], t[:, :-1]): "The shift goes the wrong way: this scores the logits at place t on token "
+    "t - 1, but they are about t + 1.",
+    lambda x, t: _loss(x.flatten(0, 1)[:-1], t.flatten()[1:]): "The rows run into each other: the last place of one is "
+    "scored on the first token of the next. Shift each row.",
+    lambda x, t: _loss(x, t.roll(-1, 1)): "`roll` brings the first token of a row to its end, where nothing is to be "
+    "predicted: drop the last place.",
+    lambda x, t: next_token_loss(x, t) * t[:, 1:].numel(): "This is the sum over all predictions; the mean is wanted.",
+    lambda x, t: next_token_loss(x, t) / math.log(2): "This is in bits: use the natural logarithm, nats come first.",
+    lambda x, t: next_token_loss(x, t) * (1 - 1 / t.shape[1]): "Nearly: the first token of a row is never predicted, "
+    "so there are fewer predictions than tokens.",
+    lambda x, t: _softmax_first(x[:, :-1], t, _overflowing): OVERFLOW,
+    lambda x, t: _softmax_first(x, t, _overflowing): OVERFLOW,
+    lambda x, t: _softmax_first(x, t, lambda x: x.softmax(-1)): "The probability was rounded to 0 before the "
+    "logarithm, which is then infinite: use `logsumexp`.",
+    lambda x, t: -next_token_loss(x, t): "The sign is flipped: surprise is *minus* the logarithm of the probability, "
+    "and never negative.",
+    lambda x, t: -x[:, :-1].softmax(-1).gather(-1, t[:, 1:, None]).mean(): "This is minus the mean probability. Its "
+    "logarithm is missing.",
+}
 
 
 def _loss_cases(rng):
@@ -200,6 +194,7 @@ def bits_per_byte(nats, n_bytes):
     return (nats.sum() / n_bytes.sum() / math.log(2)).item()
 
 
+RATIOS = "This averages the ratio of each token, so short ones count too much. Divide all surprise by all bytes."
 BITS_MISTAKES = {
     lambda nats, n_bytes: (nats.sum() / n_bytes.sum()).item(): "This is in nats per byte: divide by ln 2, since one "
     "bit is 0.69 nats.",
@@ -207,10 +202,10 @@ BITS_MISTAKES = {
     "0.69 nats, so there are more bits than nats. Divide by ln 2.",
     lambda nats, n_bytes: (nats.mean() / math.log(2)).item(): "These are bits per token. A tokenizer with long tokens "
     "would look bad for no reason: divide the sum by the bytes of the text.",
-    lambda nats, n_bytes: (nats / n_bytes / math.log(2)).mean().item(): "This averages the ratio of each token, so "
-    "short tokens count too much, and one without bytes makes it infinite. Divide all surprise by all bytes.",
+    lambda nats, n_bytes: (nats / n_bytes / math.log(2)).mean().item(): RATIOS,
+    lambda nats, n_bytes: (nats / n_bytes.clamp(min=1) / math.log(2)).mean().item(): RATIOS,
     lambda nats, n_bytes: bits_per_byte(nats[n_bytes > 0], n_bytes): "Nearly: tokens that stand for no byte are left "
-    "out. Their surprise is paid too, so it belongs into the sum.",
+    "out. Their surprise is paid too, so it belongs in the sum.",
 }
 
 
@@ -230,14 +225,14 @@ def bigram_surprise(train, test, vocab_size):
     return -p[test[:-1], test[1:]].log()
 
 
-def _bigram(free=1.0, axis=1, total=None, seen=lambda counts: counts):
+def _bigram(free=1.0, axis=1, total=None, seen=lambda counts: counts, ask=lambda p, a, b: p[a, b]):
     """bigram_surprise with one part exchanged."""
 
     def surprise(train, test, vocab_size):
         counts = torch.bincount(train[:-1] * vocab_size + train[1:], minlength=vocab_size**2).float()
         counts = seen(counts.reshape(vocab_size, vocab_size)) + free
         p = counts / (counts.sum(axis, keepdim=True) if total is None else total(counts, vocab_size))
-        return -p[test[:-1], test[1:]].log()
+        return -ask(p, test[:-1], test[1:]).log()
 
     return surprise
 
@@ -257,6 +252,10 @@ BIGRAM_MISTAKES = {
     "are never the same key of a dictionary, even if they are equal: count `train.tolist()`.",
     _bigram(seen=lambda counts: counts.T): "Rows and columns are exchanged: this asks what came *before* the first "
     "token, not what follows it.",
+    _bigram(ask=lambda p, a, b: p[b, a]): "The table is read the wrong way round: this is how likely the token before "
+    "is after the one that came.",
+    lambda a, b, n: _bigram(total=lambda *_: torch.bincount(a, minlength=n)[:, None] + n)(a, b, n): "Nearly: this "
+    "divides by how often the first token occurs. At the end of `train` it has no follower: take the sum of its row.",
     lambda train, test, vocab_size: bigram_surprise(test, test, vocab_size): "This counts in `test`, so it knows the "
     "answers. Count in `train`.",
 }
@@ -288,7 +287,7 @@ EXERCISES = [
         ),
         reference=merge_pair,
         cases=_merge_cases,
-        mistakes=told(_WrongMerge),
+        mistakes=told(MERGE_MISTAKES),
     ),
     Exercise(
         id="learn_merges",
@@ -317,7 +316,7 @@ EXERCISES = [
         reference=next_token_loss,
         cases=_loss_cases,
         drive=call_and_differentiate,
-        mistakes=told(_WrongLoss),
+        mistakes=told(LOSS_MISTAKES),
         avoid=("cross_entropy", "nll_loss", "CrossEntropyLoss"),
     ),
     Exercise(

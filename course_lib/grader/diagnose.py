@@ -84,9 +84,9 @@ def error_sentence(exercise: Exercise, error: dict[str, Any], hide_values: bool 
 
 def _difference(d: Difference, hide_values: bool) -> str:
     e, g = d.expected, d.got
-    if g is None:
+    if g is None and d.path in ((), ("output",)):
         return f"it returned None where {_kind_of(e)} is expected. Is a `return` missing?"
-    if d.kind == "type":
+    if d.kind == "type" or g is None:
         return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back."
     if d.kind == "length":
         return f"{len(e)} results are expected, and {len(g)} came back."

@@ -27,7 +27,7 @@ def verdict_lines(verdict: Verdict, hints: int = 0) -> list[str]:
     else:
         lines = [f"{exercise.id}: not started yet."]
     lines += [f"{'Hint' if n == 0 else 'Second hint'}: {hint}" for n, hint in enumerate(exercise.hints[:hints])]
-    return [*lines, f"Where to read: {exercise.see}."]
+    return [*lines, f"Where to read: {exercise.see}{'' if exercise.see.endswith('?') else '.'}"]
 
 
 def with_code(text: str) -> str:
