@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
+from course_lib.exercises.spec import Case, Exercise, call_and_differentiate, told
 
 
 def agreement(p):
@@ -19,7 +19,7 @@ def agreement(p):
 def _agreement_cases(rng):
     return [
         Case("everybody agrees on both pairs", (torch.tensor([1.0, 0.0]),)),
-        Case("a coin, and 9 in 10", (torch.tensor([0.5, 0.9]),)),
+        Case("a coin, and 1 in 10", (torch.tensor([0.5, 0.1]),)),
         Case("100 pairs", (torch.rand(100, generator=rng),)),
     ]
 
@@ -29,21 +29,21 @@ def _of_mean(p):
     return [m**2 + (1 - m) ** 2, max(m, 1 - m)]
 
 
-AGREEMENT_MISTAKES = (
-    Mistake(
-        lambda p: [(p**2).mean().item(), torch.maximum(p, 1 - p).mean().item()],
-        "Two people agree as well when both prefer the *second* text: add (1 - p)².",
-    ),
-    Mistake(_of_mean, "The mean comes last: work out both numbers for every pair, then take their means."),
-    Mistake(
-        lambda p: agreement(p)[::-1],
-        "These are the right numbers in the other order: first two people, then the best guess.",
-    ),
-    Mistake(
-        lambda p: [agreement(p)[0], p.mean().item()],
-        "The best guess is the likelier text of each pair, be it the first or the second: the larger of p and 1 - p.",
-    ),
-)
+def _people(two=lambda p: p**2 + (1 - p) ** 2, best=lambda p: torch.maximum(p, 1 - p), order=1):
+    return lambda p: [two(p).mean().item(), best(p).mean().item()][::order]
+
+
+AGREEMENT_MISTAKES = {
+    _people(two=lambda p: p**2): "Two people agree as well when both prefer the *second* text: add (1 - p)².",
+    _people(two=lambda p: 2 * p * (1 - p)): "The first number is how often two people *disagree*; take it from 1.",
+    _of_mean: "The mean comes last: work out both numbers for every pair, then take their means.",
+    _people(order=-1): "These are the right numbers in the other order: first two people, then the best guess.",
+    _people(best=lambda p: p): "The best guess is the likelier text, first or second: the larger of p and 1 - p.",
+    _people(best=lambda p: max(p.mean(), 1 - p.mean())): "The larger of p and 1 - p: pair by pair, then the mean.",
+    _people(
+        best=lambda p: (p > 0.5).float()
+    ): "This is how often the first text is likelier, not how often one is right.",
+}
 
 
 def bradley_terry_loss(chosen, rejected):
@@ -59,34 +59,40 @@ def _loss_cases(rng):
     ]
 
 
-LOSS_MISTAKES = (
-    Mistake(
-        lambda chosen, rejected: -nn.functional.logsigmoid(rejected - chosen).mean(),
-        "This rewards the model for preferring the rejected reply: the difference is chosen - rejected.",
-    ),
-    Mistake(
-        lambda chosen, rejected: -nn.functional.logsigmoid(chosen - rejected).sum(),
-        "This is the sum over the pairs; their mean is wanted.",
-    ),
-    Mistake(
-        lambda chosen, rejected: nn.functional.logsigmoid(chosen - rejected).mean(),
-        "A loss falls when things get better: the sign is missing.",
-    ),
-    Mistake(
-        lambda chosen, rejected: (1 - torch.sigmoid(chosen - rejected)).mean(),
-        "This is how improbable the choice was. The loss is a surprise: minus the *logarithm* of the probability.",
-    ),
-    Mistake(
-        lambda chosen, rejected: -torch.log(torch.sigmoid(chosen - rejected)).mean(),
-        "Right, until the sigmoid rounds to 0 and its logarithm is minus infinity. "
-        "`nn.functional.logsigmoid` does both in one.",
-    ),
-    Mistake(
-        lambda chosen, rejected: -torch.log(torch.sigmoid(chosen - rejected) + 1e-9).mean(),
-        "The small number in the logarithm hides infinity, not the error: at -200 the loss is 200, and with 1e-9 it is "
-        "21 and has no gradient left. `nn.functional.logsigmoid` needs no such help.",
-    ),
-)
+class _WrongLoss:
+    def other_way_round(chosen, rejected):
+        "This rewards the model for preferring the rejected reply: the difference is chosen - rejected."
+        return bradley_terry_loss(rejected, chosen)
+
+    def adds_up(chosen, rejected):
+        "This is the sum over the pairs; their mean is wanted."
+        return bradley_terry_loss(chosen, rejected) * len(chosen)
+
+    def wrong_sign(chosen, rejected):
+        "A loss falls when things get better: the sign is missing."
+        return -bradley_terry_loss(chosen, rejected)
+
+    def no_logarithm(chosen, rejected):
+        "This is how improbable the choice was. The loss is a surprise: minus the *logarithm* of the probability."
+        return (1 - torch.sigmoid(chosen - rejected)).mean()
+
+    def no_sigmoid(chosen, rejected):
+        "This is the difference alone, which is no probability. Minus the logarithm of its *sigmoid* is wanted."
+        return (rejected - chosen).mean()
+
+    def ratio(chosen, rejected):
+        "Right, until the exponential of 200 is infinite. `nn.functional.logsigmoid` of the difference does without."
+        return -torch.log(chosen.exp() / (chosen.exp() + rejected.exp())).mean()
+
+    def two_steps(chosen, rejected):
+        """Right, until the sigmoid rounds to 0 and its logarithm is minus infinity. `nn.functional.logsigmoid` does
+        both in one."""
+        return -torch.log(torch.sigmoid(chosen - rejected)).mean()
+
+    def plus_a_little(chosen, rejected):
+        """The small number in the logarithm hides infinity, not the error: at -200 the loss is 200, and with 1e-9 it
+        is 21 and has no gradient left. `nn.functional.logsigmoid` needs no such help."""
+        return -torch.log(torch.sigmoid(chosen - rejected) + 1e-9).mean()
 
 
 def calibration_bins(predicted, happened, n_bins):
@@ -121,10 +127,10 @@ def _bins_cases(rng):
     ]
 
 
-def _bins(share=True, swap=False, find=torch.floor, wrong=False):
+def _bins(share=True, swap=False, find=torch.floor, wrong=False, last=True, empty=0.0):
     def calibration_bins(predicted, happened, n_bins):
-        place = find(predicted * n_bins).long().clamp(max=n_bins - 1)
-        rows = torch.zeros(n_bins, 3)
+        place = find(predicted * n_bins).long().clamp(max=n_bins - last)
+        rows = torch.tensor([[0.0, empty, empty]] * n_bins)
         for k in range(n_bins):
             inside = place == k
             if inside.any():
@@ -137,26 +143,25 @@ def _bins(share=True, swap=False, find=torch.floor, wrong=False):
     return calibration_bins
 
 
-BINS_MISTAKES = (
-    Mistake(_bins(share=False), "The first column is the number of pairs; divide it by the number of all."),
-    Mistake(_bins(swap=True), "Columns 1 and 2 are exchanged: what was predicted comes before what happened."),
-    Mistake(
-        _bins(find=torch.round),
-        "This rounds to the nearest border. Bin k reaches from k / n_bins to (k + 1) / n_bins: round down.",
-    ),
-    Mistake(
-        _bins(find=lambda scaled: scaled.ceil() - 1),  # a prediction of 0 falls out
-        "The bins are open on the wrong side: a prediction of exactly k / n_bins belongs to bin k, and 0 to the first.",
-    ),
-    Mistake(
-        _bins(find=lambda scaled: (scaled.ceil() - 1).clamp(min=0)),
-        "The bins are open on the wrong side: a prediction of exactly k / n_bins belongs to bin k, not to k - 1.",
-    ),
-    Mistake(
-        _bins(wrong=True),
-        "The second column is the mean of the predictions in the bin, which need not be its middle.",
-    ),
-)
+def _sums(predicted, happened, n_bins):
+    rows = calibration_bins(predicted, happened, n_bins)
+    return torch.stack([rows[:, 0], rows[:, 0] * rows[:, 1], rows[:, 0] * rows[:, 2]], dim=1)
+
+
+_OPEN = "The bins are open on the wrong side: a prediction of exactly k / n_bins belongs to bin k"
+BINS_MISTAKES = {
+    _bins(share=False): "The first column is the number of pairs; divide it by the number of all.",
+    _bins(swap=True): "Columns 1 and 2 are exchanged: what was predicted comes before what happened.",
+    _bins(find=torch.round): "This rounds to the nearest border. Bin k begins at k / n_bins: round down.",
+    _bins(find=lambda scaled: scaled.ceil() - 1): f"{_OPEN}, and 0 to the first.",  # a prediction of 0 falls out
+    _bins(find=lambda scaled: (scaled.ceil() - 1).clamp(min=0)): f"{_OPEN}, not to k - 1.",
+    _bins(
+        last=False
+    ): "A prediction of exactly 1 falls out: rounded down it is bin n_bins. It belongs to the last one.",
+    _bins(empty=math.nan): "An empty bin has no mean: 0 / 0 is nan. Its row is to be zeros.",
+    _bins(wrong=True): "The second column is the mean of the predictions in the bin, which need not be its middle.",
+    _sums: "Columns 1 and 2 are means over the pairs *in the bin*: divide by their number, not by that of all pairs.",
+}
 
 
 def kl_best_of_n(n):
@@ -172,12 +177,15 @@ def _kl_cases(rng):
     ]
 
 
-KL_MISTAKES = (
-    Mistake(math.log, "This is the divergence if the best were always one and the same reply; take (n - 1) / n off."),
-    Mistake(lambda n: math.log(n) + (n - 1) / n, "The second term is taken off, not added."),
-    Mistake(lambda n: math.log2(n) - (n - 1) / n, "In nats, the logarithm is the natural one: `math.log`."),
-    Mistake(lambda n: math.log(n) - 1 / n, "Nearly: what is taken off is (n - 1) / n, so that best of 1 gives 0."),
-)
+KL_MISTAKES = {
+    math.log: "Nothing is taken off log n here. (n - 1) / n is wanted, with `/`: `//` rounds it down to 0.",
+    lambda n: math.log(n) + (n - 1) / n: "The second term is taken off, not added.",
+    lambda n: (n - 1) / n - math.log(n): "The sign is wrong: log n comes first, and a KL is never below 0.",
+    lambda n: math.log2(n) - (n - 1) / n: "In nats, the logarithm is the natural one: `math.log`.",
+    lambda n: math.log10(n) - (n - 1) / n: "In nats, the logarithm is the natural one: `math.log`, not `math.log10`.",
+    lambda n: math.log(n) - 1 / n: "Nearly: what is taken off is (n - 1) / n, so that best of 1 gives 0.",
+    lambda n: math.log(n) - (n - 1 / n): "Mind the brackets: (n - 1) / n, where Python reads n - 1 / n as n - (1 / n).",
+}
 
 
 def best_of_n(scores, values, n):
@@ -205,38 +213,54 @@ def _best_cases(rng):
     ]
 
 
-def _again(scores, values, n):
-    rank = torch.arange(1, len(scores) + 1, dtype=torch.float64) / len(scores)
-    weights = rank**n - (rank - 1 / len(scores)) ** n
-    return (weights * values[scores.argsort()]).sum().item()
+def _weighed(values, n, below, others):
+    """The sum of the values, each times the share of the sets of n that C(i + below, others) are, for the i-th."""
+    i = torch.arange(len(values), dtype=torch.float64) + below
+    sets = torch.lgamma(i + 1) - torch.lgamma(i - others + 1) - math.lgamma(others + 1)  # -inf where there is none
+    return ((sets - math.log(math.comb(len(values), n))).exp() * values).sum().item()
 
 
-BEST_MISTAKES = (
-    Mistake(
-        _again,
-        "This draws with replacement: a reply may then be drawn twice. The n replies of a set are different ones.",
-    ),
-    Mistake(
-        lambda scores, values, n: best_of_n(-scores, values, n),
-        "This is the *worst* of n: the reply with the highest score is chosen.",
-    ),
-    Mistake(
-        lambda scores, values, n: best_of_n(values, values, n),
-        "This chooses by the values. They are what we look at afterwards; the choice is by the scores.",
-    ),
-    Mistake(
-        lambda scores, values, n: values[scores.argmax()].item(),
-        "This is the best of the whole pool. Most sets of n do not hold it.",
-    ),
-    Mistake(
-        lambda scores, values, n: values[scores.argsort()][-n:].mean().item(),
-        "This is the mean over the n best of the pool; the mean over all sets of n is wanted, of the best of each.",
-    ),
-    Mistake(
-        lambda scores, values, n: values[scores[:n].argmax()].item(),
-        "This is one set, the first n. The mean over all sets costs no more, and has no luck in it.",
-    ),
-)
+class _WrongBest:
+    def with_replacement(scores, values, n):
+        "This draws with replacement: a reply may then be drawn twice. The n replies of a set are different ones."
+        rank = torch.arange(len(scores) + 1, dtype=torch.float64) / len(scores)
+        return ((rank**n).diff() * values[scores.argsort()]).sum().item()
+
+    def worst(scores, values, n):
+        "This is the *worst* of n: the reply with the highest score is chosen."
+        return best_of_n(-scores, values, n)
+
+    def by_values(scores, values, n):
+        "This chooses by the values. They are what we look at afterwards; the choice is by the scores."
+        return best_of_n(values, values, n)
+
+    def of_scores(scores, values, n):
+        "This is the mean *score* of what is chosen. The scores are for the choice; the mean is that of the values."
+        return best_of_n(scores, scores, n)
+
+    def values_unsorted(scores, values, n):
+        "The weights go by the order of the scores, and the values stand in another: `values[scores.argsort()]`."
+        return _weighed(values, n, 0, n - 1)
+
+    def n_others(scores, values, n):
+        "The chosen reply is one of the n, so n - 1 others come from those below it: C(i, n - 1), not C(i, n)."
+        return _weighed(values[scores.argsort()], n, 0, n)
+
+    def counts_itself(scores, values, n):
+        "Nearly: i is the number of *worse* replies, 0 for the worst of the pool. Here it is one too large."
+        return _weighed(values[scores.argsort()], n, 1, n - 1)
+
+    def of_the_pool(scores, values, n):
+        "This is the best of the whole pool. Most sets of n do not hold it."
+        return values[scores.argmax()].item()
+
+    def n_best(scores, values, n):
+        "This is the mean over the n best of the pool; the mean over all sets of n is wanted, of the best of each."
+        return values[scores.argsort()][-n:].mean().item()
+
+    def one_set(scores, values, n):
+        "This is one set, the first n. The mean over all sets costs no more, and has no luck in it."
+        return values[scores[:n].argmax()].item()
 
 
 SEE = "Chapter 4, A judge made of comparisons"
@@ -254,7 +278,7 @@ EXERCISES = [
         ),
         reference=agreement,
         cases=_agreement_cases,
-        mistakes=AGREEMENT_MISTAKES,
+        mistakes=told(AGREEMENT_MISTAKES),
         see=SEE,
     ),
     Exercise(
@@ -270,7 +294,7 @@ EXERCISES = [
         reference=bradley_terry_loss,
         cases=_loss_cases,
         drive=call_and_differentiate,
-        mistakes=LOSS_MISTAKES,
+        mistakes=told(_WrongLoss),
         see=SEE,
     ),
     Exercise(
@@ -286,7 +310,7 @@ EXERCISES = [
         ),
         reference=calibration_bins,
         cases=_bins_cases,
-        mistakes=BINS_MISTAKES,
+        mistakes=told(BINS_MISTAKES),
         see=SEE,
     ),
     Exercise(
@@ -301,7 +325,7 @@ EXERCISES = [
         ),
         reference=kl_best_of_n,
         cases=_kl_cases,
-        mistakes=KL_MISTAKES,
+        mistakes=told(KL_MISTAKES),
         see=SEE,
     ),
     Exercise(
@@ -320,7 +344,7 @@ EXERCISES = [
         ),
         reference=best_of_n,
         cases=_best_cases,
-        mistakes=BEST_MISTAKES,
+        mistakes=told(_WrongBest),
         see=SEE,
     ),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate, told
+from course_lib.exercises.spec import Case, Exercise, call_and_differentiate, told
 
 
 def render_chat(messages, ask=False):
@@ -23,15 +23,15 @@ class _WrongChat:
         return text + ("<|im_start|>assistant" if ask else "")
 
     def no_line_after_turn(messages, ask=False):
-        """Nearly: after each `<|im_end|>` comes a line break. A model that was tuned with it is lost without."""
+        "Nearly: after each `<|im_end|>` comes a line break. A model that was tuned with it is lost without."
         return render_chat(messages, ask).replace("<|im_end|>\n", "<|im_end|>")
 
     def no_last_line(messages, ask=False):
-        """Nearly: the last line break is missing. Turns are not joined by line breaks, each one ends with its own."""
+        "Nearly: the last line break is missing. Turns are not joined by line breaks, each one ends with its own."
         return render_chat(messages, ask).removesuffix("\n")
 
     def no_line_after_assistant(messages, ask=False):
-        """Nearly: a line break comes after `assistant` in the opening as well, as after every role."""
+        "Nearly: a line break comes after `assistant` in the opening as well, as after every role."
         return render_chat(messages) + ("<|im_start|>assistant" if ask else "")
 
     def never_asks(messages, ask=False):
@@ -43,6 +43,10 @@ class _WrongChat:
         """This opens a turn of the assistant even with `ask=False`: in training, a second reply would be expected
         after the reply."""
         return render_chat(messages, True)
+
+    def asks_after_each(messages, ask=False):
+        "The opening of the assistant's turn comes once, after the last message. Here it follows every message."
+        return "".join(render_chat([message], ask) for message in messages)
 
     def closes_the_question(messages, ask=False):
         """With `ask=True` the turn of the assistant is opened and closed at once: an empty reply. Stop after the
@@ -76,56 +80,47 @@ def reply_mask(ids, opening, end):
     return mask
 
 
-def _masked(includes_end=True, includes_opening=False, all_turns=False, only_first=False):
-    """reply_mask with one part exchanged."""
+class _WrongMask:
+    def without_end(ids, opening, end):
+        "The token that ends a reply is left out. Then the model never learns to stop: it belongs to what is said."
+        return reply_mask(ids, opening, end) & (ids != end)
 
-    def mask(ids, opening, end):
-        result = torch.zeros(len(ids), dtype=torch.bool)
-        opening, at, found = list(opening), 0, 0
-        if all_turns:
-            opening = opening[:1]
-        while at < len(ids):
-            if ids[at : at + len(opening)].tolist() != opening:
-                at += 1
-                continue
-            start = at + len(opening)
-            stop = start
-            while stop < len(ids) and ids[stop] != end:
-                stop += 1
-            result[at if includes_opening else start : stop + includes_end] = True
-            at, found = max(stop, at + 1), found + 1
-            if only_first and found:
-                break
-        return result
+    def with_opening(ids, opening, end):
+        """The opening of the turn counts as learned here. It is written by the template, never by the model: the mask
+        begins after it."""
+        mask = reply_mask(ids, opening, end)
+        return torch.stack([mask.roll(-back) for back in range(len(opening) + 1)]).any(0)
 
-    return mask
+    def first_only(ids, opening, end):
+        "Only the first reply is found. A conversation may have several, and the model learns from all of them."
+        mask = reply_mask(ids, opening, end)
+        return mask & ((mask & ~mask.roll(1)).cumsum(0) == 1)
 
+    def first_token_of_opening(ids, opening, end):
+        """This looks at the first token of the opening only, so the turns of the user count too. All tokens of
+        `opening` have to be there, one after the other."""
+        return reply_mask(ids, opening[:1], end)
 
-MASK_MISTAKES = (
-    Mistake(
-        _masked(includes_end=False),
-        "The token that ends a reply is left out. Then the model never learns to stop: it belongs to what the "
-        "assistant says.",
-    ),
-    Mistake(
-        _masked(includes_opening=True),
-        "The opening of the turn counts as learned here. It is written by the template, never by the model: the mask "
-        "begins after it.",
-    ),
-    Mistake(
-        _masked(only_first=True),
-        "Only the first reply is found. A conversation may have several, and the model learns from all of them.",
-    ),
-    Mistake(
-        _masked(all_turns=True),
-        "This looks at the first token of the opening only, so the turns of the user count too. All tokens of "
-        "`opening` have to be there, one after the other.",
-    ),
-    Mistake(
-        lambda ids, opening, end: ~reply_mask(ids, opening, end),
-        "The mask is the wrong way round: True is for what is to be *learned*, the replies.",
-    ),
-)
+    def last_token_of_opening(ids, opening, end):
+        """This looks at the last token of the opening only, which a user may say as well. All tokens of `opening` have
+        to be there, one after the other."""
+        return reply_mask(ids, opening[-1:], end)
+
+    def too_early(ids, opening, end):
+        "The whole mask is one place too early. It marks the tokens that are *said*, not the places that foretell them."
+        return reply_mask(ids, opening, end).roll(-1)
+
+    def too_long(ids, opening, end):
+        "The mask does not close again: after the `end` of a reply it is somebody else's turn."
+        return reply_mask(ids, opening, end).cumsum(0) > 0
+
+    def cut_off(ids, opening, end):
+        "A reply without `end`, one that was cut off, is left out. It goes on to the last token."
+        return reply_mask(ids, opening, end) & (ids == end).flip(0).cumsum(0).flip(0).bool()
+
+    def upside_down(ids, opening, end):
+        "The mask is the wrong way round: True is for what is to be *learned*, the replies."
+        return ~reply_mask(ids, opening, end)
 
 
 def _mask_cases(rng):
@@ -158,7 +153,7 @@ def _surprise(logits, targets):
 
 class _WrongLoss:
     def no_mask(logits, ids, mask):
-        """The mask is not used: this is the loss on all tokens, those of the prompts included."""
+        "The mask is not used: this is the loss on all tokens, those of the prompts included."
         return _surprise(logits[:, :-1], ids[:, 1:]).mean()
 
     def mask_not_shifted(logits, ids, mask):
@@ -179,15 +174,28 @@ class _WrongLoss:
         return ((_surprise(logits[:, :-1], ids[:, 1:]) * kept).sum(1) / kept.sum(1)).mean()
 
     def first_column_divides(logits, ids, mask):
-        """Nearly: the first column of the mask counts in what you divide by, and no token there is foretold."""
+        "Nearly: the first column of the mask counts in what you divide by, and no token there is foretold."
         return masked_loss(logits, ids, mask) * mask[:, 1:].sum() / mask.sum()
 
     def adds_up(logits, ids, mask):
-        """This is the sum over the tokens that count. The mean is asked for."""
+        "This is the sum over the tokens that count. The mean is asked for."
         return (_surprise(logits[:, :-1], ids[:, 1:]) * mask[:, 1:]).sum()
 
+    def adds_up_rows(logits, ids, mask):
+        "This is the sum over each row, then the mean of the rows. Divide the sum over all by the tokens that count."
+        return (_surprise(logits[:, :-1], ids[:, 1:]) * mask[:, 1:]).sum(1).mean()
+
+    def masks_logits(logits, ids, mask):
+        "The mask multiplies the logits: where they are 0 a token still costs log(vocabulary). Leave such places out."
+        return _surprise(logits[:, :-1] * mask[:, 1:, None], ids[:, 1:]).mean()
+
+    def shifted_back(logits, ids, mask):
+        "The shift goes the wrong way: the logits at place t are about token t + 1, not t - 1."
+        kept = mask[:, :-1].float()
+        return (_surprise(logits[:, 1:], ids[:, :-1]) * kept).sum() / kept.sum()
+
     def wrong_sign(logits, ids, mask):
-        """The sign is wrong: this is the mean of log p, which is below zero. A surprise is -log p."""
+        "The sign is wrong: this is the mean of log p, which is below zero. A surprise is -log p."
         return -masked_loss(logits, ids, mask)
 
     def no_shift(logits, ids, mask):
@@ -220,31 +228,36 @@ def score_replies(replies, answers, letters):
 
 class _WrongScore:
     def any_length(replies, answers, letters):
-        """A reply of the wrong length counts as well formed here: it needs as many letters as the answer."""
+        "A reply of the wrong length counts as well formed here: it needs as many letters as the answer."
         return {
             "format": sum(all(x in letters for x in reply) for reply in replies) / len(replies),
             "right": score_replies(replies, answers, letters)["right"],
         }
 
     def any_token(replies, answers, letters):
-        """Only the length is asked for here. A well-formed reply consists of letters throughout."""
+        "Only the length is asked for here. A well-formed reply consists of letters throughout."
         return {
             "format": sum(len(r) == len(a) for r, a in zip(replies, answers, strict=True)) / len(replies),
             "right": score_replies(replies, answers, letters)["right"],
         }
 
     def beginning_is_enough(replies, answers, letters):
-        """A reply that goes on after the right answer counts as right here. It has to stop: compare the whole."""
+        "A reply that goes on after the right answer counts as right here. It has to stop: compare the whole."
         hits = [list(reply[: len(answer)]) == list(answer) for reply, answer in zip(replies, answers, strict=True)]
         return {"format": score_replies(replies, answers, letters)["format"], "right": sum(hits) / len(hits)}
 
+    def as_far_as_it_goes(replies, answers, letters):
+        "`zip` stops at the end of the shorter list, so an empty reply counts as right here. Compare the lists."
+        hits = [all(a == b for a, b in zip(*both, strict=False)) for both in zip(replies, answers, strict=True)]
+        return {"format": score_replies(replies, answers, letters)["format"], "right": sum(hits) / len(hits)}
+
     def same_letters(replies, answers, letters):
-        """This compares the letters without their order. Reversed and sorted have the same letters."""
+        "This compares the letters without their order. Reversed and sorted have the same letters."
         hits = [sorted(reply) == sorted(answer) for reply, answer in zip(replies, answers, strict=True)]
         return {"format": score_replies(replies, answers, letters)["format"], "right": sum(hits) / len(hits)}
 
     def among_well_formed(replies, answers, letters):
-        """The share of right ones is taken among the well-formed replies here. Take it among all of them."""
+        "The share of right ones is taken among the well-formed replies here. Take it among all of them."
         score = score_replies(replies, answers, letters)
         return {"format": score["format"], "right": score["right"] / max(score["format"], 1e-9)}
 
@@ -297,7 +310,7 @@ EXERCISES = [
         ),
         reference=reply_mask,
         cases=_mask_cases,
-        mistakes=MASK_MISTAKES,
+        mistakes=told(_WrongMask),
         see="Chapter 4, Learning from examples",
     ),
     Exercise(
