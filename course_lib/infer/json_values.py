@@ -54,7 +54,7 @@ def string(schema: Mapping[str, Any], place: str) -> str:
     if not isinstance(schema["pattern"], str):
         raise ValueError(f"{place}/pattern must be a string")
     try:
-        tree = parse(schema["pattern"], search=True, ascii_only=True)
+        tree = parse(schema["pattern"], ecma=True)
     except ValueError as error:
         raise ValueError(f"{place}/pattern: {error}") from None
     if matches_nothing(tree):

@@ -66,7 +66,7 @@ def _open(folder: Path) -> TextModel:
     elif folder.name == "model":  # OUT/model of `course train`: its run says more
         name = folder.resolve().parent.name
     kind = _json(folder / "config.json").get("model_type")
-    model = few_bits(folder) if kind == MODEL_TYPE else from_pretrained(folder)
+    model = few_bits(folder, device()) if kind == MODEL_TYPE else from_pretrained(folder)
     if not isinstance(model, GPT):
         raise TextError(f"{folder} holds {_what(model)}; pass the folder of a decoder, such as GPT-2 or Llama")
     tokenizer = _tokenizer(folder)

@@ -22,7 +22,7 @@ PARTS = {Block: {"norm1", "attention", "norm2", "feed_forward"}, MultiHeadAttent
 
 
 def as_built(model: GPT) -> bool:
-    """Whether every layer is what GPT makes of it: nothing replaced, wrapped, watched by a hook or added.
+    """Whether every layer is what GPT makes of it: nothing replaced, rearranged, wrapped, watched by a hook or added.
 
     What is inside a layer is not asked: linear layers, norms and feed-forward networks may be any modules.
     """
@@ -33,6 +33,8 @@ def as_built(model: GPT) -> bool:
         and not (layer._parameters or layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer))
         and getattr(layer, "attend", attention) is attention
         and getattr(layer, "rotate", rotate) is rotate
+        and not getattr(layer, "post_norm", False)
+        and getattr(layer, "scale", None) is None
         for layer in layers
     )
 

@@ -21,9 +21,9 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
     """Replace, in place, the linear layers of a GPT by ones with weights of `bits` bits, and return the model.
 
     bits: 8, with one scale a row, or 4, with a scale and an offset for each `group` of inputs (None for 32). Embedding
-    and output layer have 8 bits in both, and stay one table where they are tied. Norms and learned positions stay as
-    they are, and so do activations, but for being rounded to bfloat16 on their way into a product. For running, not for
-    training, and in this dtype: no `model.half()` afterwards.
+    and output layer have 8 bits in both, and stay one table where they are tied. Norms, learned positions and
+    activations are float32, whatever they were; activations are rounded to bfloat16 on their way into a product. For
+    running, not for training, and in this dtype: no `model.half()` afterwards. A merged LoRA stays merged for good.
     Raises ValueError, and leaves the model as it was, for another kind of model, one with experts, one that is
     quantized already or tuned by added layers, a group that does not divide the inputs of a layer, and weights that are
     not finite.
@@ -50,6 +50,9 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
     _put(model, layers, layers["head"] if model.config.tied else Int8Linear(symmetric(model.tokens.weight)))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.float()
+    vars(model).pop("unmerged", None)  # what `tune.lora.merge` kept: it would take the memory of the floats
     return model
 
 
@@ -74,8 +77,8 @@ def save(model: GPT, folder: str | Path) -> None:
     write_files(Path(folder), {"model_type": MODEL_TYPE, **asdict(model.config)}, tensors)
 
 
-def load(folder: str | Path) -> GPT:
-    """The quantized GPT that `save` wrote, in eval mode, on the CPU.
+def load(folder: str | Path, device: torch.device | str = "cpu") -> GPT:
+    """The quantized GPT that `save` wrote, in eval mode, made on the device where it is to run.
 
     Raises ModelError for a folder of another kind, or one that is incomplete or damaged.
     """
@@ -86,7 +89,7 @@ def load(folder: str | Path) -> GPT:
         raise ModelError(str(error)) from None
     if not isinstance(settings, dict) or settings.pop("model_type", None) != MODEL_TYPE:
         raise ModelError(f"{folder} holds no quantized GPT; course_lib.models.from_pretrained opens other models")
-    tensors = read_tensors(folder / "model.safetensors")
+    tensors = {name: tensor.to(device) for name, tensor in read_tensors(folder / "model.safetensors").items()}
     try:
         with torch.device("meta"):  # all that is there now will be replaced
             model = GPT(GPTConfig(**settings))

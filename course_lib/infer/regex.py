@@ -15,6 +15,7 @@ _parser: Any = importlib.import_module("re._parser")
 
 LAST = 0x10FFFF  # the last code point of Unicode
 SURROGATES = (0xD800, 0xDFFF)  # halves of UTF-16 pairs: no characters, so UTF-8 has no bytes for them
+LINE_ENDS = ((0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x2029))  # those of ECMA-262, section 12.3
 MOST_TIMES = 1 << 20  # Python's own limit is no number, but a marker that it could be mistaken for
 
 Ranges = tuple[tuple[int, int], ...]  # sorted, with gaps between, both ends included
@@ -55,19 +56,20 @@ ANY = Chars(((0, LAST),))
 EMPTY_TEXT = Concat(())
 
 
-def parse(pattern: str, *, search: bool = False, ascii_only: bool = False) -> Tree:
-    """The tree of a pattern in Python's syntax, as `re.fullmatch` reads it, or `re.search` with `search=True`.
+def parse(pattern: str, *, ecma: bool = False) -> Tree:
+    """The tree of a pattern in Python's syntax, as `re.fullmatch` reads it.
 
-    ascii_only: `\\d`, `\\w` and `\\s` stand for ASCII characters only, as with re.ASCII.
+    ecma: as JSON Schema means it (ECMA-262): anywhere in the text, `.` for all but four ends of lines, `\\d`, `\\w` and
+    `\\s` for ASCII characters only (in ECMA-262 more is `\\s`; that is left out).
     Raises ValueError for what is no pattern, and, by its name, for what no automaton can do: back references,
     look-around, atomic groups, word boundaries, flags that change letters, an anchor in the middle.
     """
     try:
-        parsed = _parser.parse(pattern, re.ASCII if ascii_only else 0)
+        parsed = _parser.parse(pattern, re.ASCII if ecma else 0)
         other = parsed.state.flags & ~(re.UNICODE | re.ASCII | re.DOTALL | re.VERBOSE).value
         if other:
             raise ValueError(f"the flag {re.RegexFlag(other)!r} is not supported; write the pattern without it")
-        reader = _Reader(search, bool(parsed.state.flags & re.ASCII.value), bool(parsed.state.flags & re.DOTALL.value))
+        reader = _Reader(ecma, bool(parsed.state.flags & re.ASCII.value), bool(parsed.state.flags & re.DOTALL.value))
         return reader.sequence(list(parsed), start=True, end=True)
     except (re.error, OverflowError) as error:
         raise ValueError(f"{_short(pattern)} is not a regular expression: {error}") from None
@@ -81,18 +83,18 @@ def parse(pattern: str, *, search: bool = False, ascii_only: bool = False) -> Tr
 class _Reader:
     """From Python's parse of a pattern to a tree. start, end: whether the text begins or ends at a place."""
 
-    search: bool
+    ecma: bool
     ascii_only: bool
     dotall: bool
 
     def sequence(self, items: list[Any], start: bool, end: bool) -> Tree:
         if start and items and _is_anchor(items[0], "AT_BEGINNING", "AT_BEGINNING_STRING"):
             items, start = items[1:], False
-        elif start and self.search and not (items and _is_group(items[0])):
+        elif start and self.ecma and not (items and _is_group(items[0])):
             items = [_ANYTHING, *items]
         if end and items and _is_anchor(items[-1], "AT_END", "AT_END_STRING"):
             items, end = items[:-1], False
-        elif end and self.search and not (items and _is_group(items[-1])):
+        elif end and self.ecma and not (items and _is_group(items[-1])):
             items = [*items, _ANYTHING]
         last = len(items) - 1
         parts = [self.item(kind, value, start and i == 0, end and i == last) for i, (kind, value) in enumerate(items)]
@@ -105,7 +107,7 @@ class _Reader:
             case "NOT_LITERAL":
                 return Chars(complement(((value, value),)))
             case "ANY":
-                return ANY if self.dotall else Chars(complement(((10, 10),)))
+                return ANY if self.dotall else Chars(complement(LINE_ENDS if self.ecma else ((10, 10),)))
             case "IN":
                 return Chars(self.members(value))
             case "BRANCH":

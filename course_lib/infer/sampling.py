@@ -43,7 +43,8 @@ def probabilities(logits: Float[Tensor, "*batch vocab"], sampling: Sampling) -> 
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if sampling.temperature == 0:
         return torch.zeros_like(logits).scatter_(-1, logits.argmax(dim=-1, keepdim=True), 1.0)
-    logits = (logits - logits.amax(dim=-1, keepdim=True)) / sampling.temperature  # so that nothing grows without bound
+    logits = logits - logits.amax(dim=-1, keepdim=True)  # so that nothing grows without bound
+    logits = logits / max(sampling.temperature, torch.finfo(logits.dtype).tiny)  # less would be rounded to 0
     if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
         least = logits.topk(int(sampling.top_k), dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -math.inf)

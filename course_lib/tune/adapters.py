@@ -1,6 +1,6 @@
 """Adapters: small networks inside a frozen model, each with a residual around it (Houlsby et al. 2019)."""
 
-from typing import Any
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +19,19 @@ class Adapted(nn.Module):
     The weights start so small that this is nearly h. Source: Houlsby et al. 2019, section 2.1 and figure 2.
     """
 
-    def __init__(self, layer: nn.Module, d_model: int, width: int) -> None:
+    def __init__(
+        self,
+        layer: nn.Module,
+        d_model: int,
+        width: int,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> None:
         super().__init__()
         self.layer = layer
-        self.down = nn.Linear(d_model, width)
-        self.up = nn.Linear(width, d_model)
+        self.down = nn.Linear(d_model, width, dtype=dtype, device=device)
+        self.up = nn.Linear(width, d_model, dtype=dtype, device=device)
         for linear in (self.down, self.up):
             nn.init.trunc_normal_(linear.weight, std=STD, a=-2 * STD, b=2 * STD)
             nn.init.zeros_(linear.bias)
@@ -49,16 +57,13 @@ def adapters(model: nn.Module, width: int) -> nn.Module:
     freeze(model, "adapters", width=width)
     for block in blocks:
         weight = block.attention.qkv.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
+        adapted = partial(Adapted, d_model=weight.shape[1], width=width, dtype=dtype, device=weight.device)
         for attention in (block.attention, block.cross):
             if attention is not None:
-                attention.out = _adapted(attention.out, weight, width)
-        block.feed_forward = _adapted(block.feed_forward, weight, width)
+                attention.out = adapted(attention.out)
+        block.feed_forward = adapted(block.feed_forward)
         for norm in (block.norm1, block.norm_cross, block.norm2):
             if norm is not None:
                 norm.requires_grad_(True)
     return model
-
-
-def _adapted(layer: nn.Module, weight: Tensor, width: int) -> Any:
-    dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
-    return Adapted(layer, weight.shape[1], width).to(weight.device, dtype)

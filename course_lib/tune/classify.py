@@ -35,11 +35,18 @@ class Labelled(NamedTuple):
 
 
 def labelled(tokenizer: Tokenizer, texts: Sequence[str], labels: Sequence[int], tokens: int) -> Labelled:
-    """The beginnings of texts, of at most so many tokens. Raises ValueError for other numbers of texts and labels."""
+    """The beginnings of texts, of at most so many tokens.
+
+    Raises ValueError for other numbers of texts and labels, and for a text of no tokens, which has no mean.
+    """
     if not texts or len(texts) != len(labels):
         raise ValueError(f"{len(texts)} texts and {len(labels)} labels make no examples; each text needs its label")
     read = tokenizer.encode_batch(list(texts))
     rows = [torch.tensor(one.ids[: min(tokens, sum(one.attention_mask))]) for one in read]  # without its own padding
+    if (empty := next((i for i, row in enumerate(rows) if not len(row)), None)) is not None:
+        raise ValueError(
+            f"of text {empty}, {texts[empty]!r}, no token is left; leave it out, or read at least one of each"
+        )
     ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     return Labelled(ids, torch.tensor([len(row) for row in rows]), torch.tensor(labels))
 

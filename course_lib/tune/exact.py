@@ -7,6 +7,7 @@ a distribution over the next token at each of its nodes.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -87,11 +88,17 @@ def hyperbolic(
     It is the policy that is best for E[r] - beta KL(ref, pi): the gradient of the reward, pi (r - E r), and that of the
     price, beta (ref - pi), cancel there.
     """
-    top = rewards.amax(-1, keepdim=True)
-    low, high = torch.zeros_like(top), torch.full_like(top, beta)  # of c - max r; at beta the sum is 1 or less
+    # All in logarithms, since an option that is best may be as unlikely as e^-700.
+    behind = (rewards.amax(-1, keepdim=True) - rewards).log()
+
+    def policy(above: Tensor) -> Tensor:  # given log(c - max r)
+        return math.log(beta) + reference - torch.logaddexp(behind, above)
+
+    # At c - max r = beta the sum is 1 or less; at beta ref, for the best, that one's share is 1.
+    high = torch.full_like(behind[..., :1], math.log(beta))
+    low = high + reference.where(behind == -math.inf, -math.inf).amax(-1, keepdim=True)
     for _ in range(60):
         middle = (low + high) / 2
-        too_small = (beta * reference.exp() / (top + middle - rewards)).sum(-1, keepdim=True) > 1
+        too_small = policy(middle).logsumexp(-1, keepdim=True) > 0
         low, high = torch.where(too_small, middle, low), torch.where(too_small, high, middle)
-    policy = reference + torch.log(beta / (top + high - rewards))
-    return policy - policy.logsumexp(-1, keepdim=True)
+    return policy(high).log_softmax(-1)

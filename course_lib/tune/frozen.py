@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from course_lib.infer.few_bits import Int4Linear, Int8Linear
 from course_lib.models.hf.family import ModelError
 
 NOTES = ("tuning", "unmerged")  # what a tuned or merged model bears beside its parts
@@ -15,9 +16,11 @@ def freeze(model: nn.Module, method: str, **settings: Any) -> None:
     """Freeze all weights and note in `model.tuning` by what method the model is about to be tuned.
 
     The note is part of what a run is known by, so that one with other settings is not gone on with by mistake.
-    Raises ValueError for a model that is tuned by a method already.
+    Raises ValueError for a model of which any part is tuned by a method already, or quantized.
     """
     refuse_tuned(model)
+    if any(isinstance(part, Int4Linear | Int8Linear) for part in model.modules()):
+        raise ValueError("the model is quantized; tune it as it was before, and quantize it then")
     model.requires_grad_(False)
     noted: Any = model
     noted.__dict__.pop("unmerged", None)  # what was merged before stays so for good
@@ -25,8 +28,8 @@ def freeze(model: nn.Module, method: str, **settings: Any) -> None:
 
 
 def refuse_tuned(model: nn.Module) -> None:
-    """Raise ValueError for a model that is tuned by a method already."""
-    if (before := tuning(model)) is not None:
+    """Raise ValueError for a model of which any part is tuned by a method already."""
+    for before in tuned_parts(model).values():
         raise ValueError(f"the model is tuned by {before['method']} already; start from the model as it was before")
 
 
@@ -53,6 +56,11 @@ def whole_or_not_at_all(model: nn.Module) -> Iterator[None]:
 def tuning(model: nn.Module) -> dict[str, Any] | None:
     """The method by which a model is tuned, and its settings; None for a model as it was trained."""
     return getattr(model, "tuning", None)
+
+
+def tuned_parts(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """The parts of a model that are tuned, by name ("" for the whole), and how."""
+    return {name: noted for name, part in model.named_modules() if (noted := tuning(part)) is not None}
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

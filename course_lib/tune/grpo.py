@@ -24,7 +24,8 @@ from course_lib.tune.texts import device, log_probabilities
 def relative(rewards: Float[Tensor, " batch"], group: int, normalise: bool = True) -> Float[Tensor, " batch"]:
     """Each reward less the mean of its group, in standard deviations of the group; 0 where all are equal.
 
-    group: how many neighbouring rewards belong together. normalise: False leaves the deviations out.
+    group: how many neighbouring rewards belong together; their variance is a sum over `group` (TRL: over group - 1).
+    normalise: False leaves the deviations out.
     Raises ValueError where the rewards do not make whole groups. Source: Shao et al. 2024, section 4.1.2.
     """
     if group < 1 or len(rewards) % group:

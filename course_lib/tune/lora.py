@@ -12,15 +12,15 @@ from torch.autograd.function import once_differentiable
 
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.moe import MoE
-from course_lib.tune.frozen import freeze, tuning
+from course_lib.tune.frozen import freeze, tuned_parts
 
 
 class LoRA(nn.Module):
     """y = W0 x + b + (alpha / rank) B A x, where W0 and b are those of `base` (Hu et al. 2021, equation 3).
 
     rows: the outputs that each pair of matrices adds to, by its name; with several pairs, as for the queries and the
-    values of one stacked matrix, each has the full rank. A begins with random numbers and B with zeros, so that y is at
-    first what it was.
+    values of one stacked matrix, each has the full rank. A begins with draws from N(0, 1 / d_in) (in peft evenly from
+    -1 / sqrt(d_in) to 1 / sqrt(d_in), a third of that variance) and B with zeros, so that y is at first what it was.
     """
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float, rows: Mapping[str, slice]) -> None:
@@ -97,7 +97,7 @@ def lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[st
     is the paper's choice among the matrices of attention (section 7.1; table 5 has all four of them as good). For a
     part of a model, pass that part, and freeze the rest.
     Raises ValueError for a rank that is none, a target that the model does not have, experts of a mixture, a matrix
-    that two layers share, "qkv" beside one of its parts, and a model that is tuned already.
+    that two layers share, "qkv" beside one of its parts, and a model that is tuned already, or quantized.
     """
     if isinstance(targets, str):
         targets = (targets,)
@@ -146,16 +146,19 @@ def merge(model: nn.Module) -> None:
         plain.bias = layer.base.bias
         model.set_submodule(name, plain)
     noted: Any = model
-    noted.unmerged = layers, tuning(model)
-    noted.tuning = None
+    noted.unmerged = layers, tuned_parts(model)
+    for name in tuned_parts(model):
+        noted.get_submodule(name).tuning = None
 
 
 def unmerge(model: nn.Module) -> None:
-    """Undo `merge`, to the bit. Raises ValueError for a model that is not merged, or was tuned anew since."""
-    if tuning(model) is not None or not hasattr(model, "unmerged"):
+    """Undo `merge`, to the bit. Raises ValueError for a model that is not merged, or was tuned or quantized since."""
+    if tuned_parts(model) or not hasattr(model, "unmerged"):
         raise ValueError("there is no merged LoRA to take out of the model again")
     noted: Any = model
-    layers, noted.tuning = noted.unmerged
+    layers, tuned = noted.unmerged
+    for name, by in tuned.items():
+        noted.get_submodule(name).tuning = by
     for name, layer in layers.items():
         device = model.get_submodule(name).weight.device
         model.set_submodule(name, layer.to(device))

@@ -19,6 +19,7 @@ from course_lib.data.files import written
 from course_lib.models.folder import from_pretrained, read_tensors
 from course_lib.models.folder import save as save_model
 from course_lib.models.gpt import GPT
+from course_lib.models.hf.family import ModelError
 from course_lib.nn.embed import embed
 from course_lib.train.losses import Loss
 from course_lib.tune.texts import Examples, Texts, device, pairs
@@ -40,7 +41,9 @@ class RewardModel(nn.Module):
         self.body = body
         if not body.config.tied:
             body.head.requires_grad_(False)
-        self.score = nn.Linear(body.config.d_model, 1, bias=False).to(body.tokens.weight)
+        weight = body.tokens.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)  # rewards, and steps, are too fine for less
+        self.score = nn.Linear(body.config.d_model, 1, bias=False, dtype=dtype, device=weight.device)
         nn.init.normal_(self.score.weight, std=1 / math.sqrt(body.config.d_model + 1))
 
     def forward(self, texts: Texts) -> Float[Tensor, " batch"]:
@@ -52,7 +55,9 @@ class RewardModel(nn.Module):
     def scores(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
         """What the output layer says at every token: the reward, should the reply end there."""
         x, _ = self.body.hidden(embed(self.body.tokens, ids))
-        return (x * self.score.weight[0]).sum(dim=-1)  # not in bfloat16, as a matrix product is under autocast
+        return (x.to(self.score.weight.dtype) * self.score.weight[0]).sum(
+            dim=-1
+        )  # not in bfloat16, as a matrix product is under autocast
 
 
 def save(model: RewardModel, folder: str | Path) -> None:
@@ -66,9 +71,12 @@ def save(model: RewardModel, folder: str | Path) -> None:
 
 
 def load(folder: str | Path) -> RewardModel:
-    """The reward model that `save` wrote, in eval mode. Raises ModelError where a file is missing or damaged."""
+    """The reward model that `save` wrote, in eval mode. Raises ModelError where a file is missing or does not fit."""
     weight = read_tensors(Path(folder) / SCORE).get("score.weight")
-    model = RewardModel(from_pretrained(folder))
+    body = from_pretrained(folder)
+    if not isinstance(body, GPT):
+        raise ModelError(f"{folder} holds a {type(body).__name__}, and the body of a reward model is a GPT")
+    model = RewardModel(body)
     if weight is None or weight.shape != model.score.weight.shape:
         raise ModelError(f"{Path(folder) / SCORE} holds no score.weight for this model; copy it again")
     model.load_state_dict({"score.weight": weight}, strict=False)

@@ -187,6 +187,11 @@ def test_all_small_ranges():
         ({"type": "integer", "exclusiveMinimum": 1, "maximum": 3.5, "minimum": -9}, ["2", "3"], ["1", "4"]),
         ({"type": "number"}, ["0", "-1.50", "1e9", "2.5E-07"], ["01", ".5", "1.", "NaN", "1e400", "+1"]),
         ({"type": "string"}, ['"é😀"', r'"\n\"\\"', r'"\u0001"'], ['"a\nb"', '"\\"', '"', "a", r'"\ud800"']),
+        (
+            {"pattern": "^.$"},
+            ['"a"', '"é"', r'"\t"'],
+            [r'"\n"', r'"\r"', '"\u2028"', '"\u2029"', '""'],
+        ),  # ends of lines
         ({"type": "string", "maxLength": 1}, [r'"\n"', '"😀"', '""'], ['"ab"']),
         ({"properties": {"a": {"type": "null"}}}, ["{}", '{"a": null}', '{"a":null}'], ['{"a":  null}', '{"b": null}']),
         (

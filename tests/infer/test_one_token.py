@@ -49,6 +49,8 @@ def halved(x):
 CHANGES = {
     "a function for attention": lambda model: setattr(model.blocks[1].attention, "attend", lambda q, k, v, mask: v),
     "a function that rotates": lambda model: setattr(model.blocks[1].attention, "rotate", lambda x, cos, sin: x),
+    "norms behind the branches": lambda model: setattr(model.blocks[0], "post_norm", True),
+    "another scale": lambda model: setattr(model.blocks[1].attention, "scale", 1.0),
     "a hook on a block": lambda model: model.blocks[0].register_forward_hook(lambda module, args, x: halved(x)),
     "a hook before attention": lambda model: model.blocks[0].attention.register_forward_pre_hook(
         lambda module, args: (halved(args[0]),)

@@ -17,6 +17,7 @@ from course_lib.infer.few_bits import Int4Linear, Int8Linear
 from course_lib.infer.generate import complete
 from course_lib.infer.quantize import load, quantize, save, weight_bytes
 from course_lib.infer.rounding import grouped, pack, restored, symmetric, unpack
+from course_lib.infer.sampling import GREEDY
 from course_lib.models import GPT, GPTConfig, smollm2
 from course_lib.models.hf.family import ModelError
 
@@ -134,7 +135,7 @@ def test_odd_numbers_of_inputs_are_multiplied_as_floats():
 
 @pytest.mark.parametrize("make", LAYERS)
 def test_gradients_pass_through(make):
-    """As for a prefix or an adapter that is trained in front of quantized weights."""
+    """As for vectors that are trained in front of a quantized model, such as those of pictures."""
     torch.manual_seed(0)
     layer = make(nn.Linear(128, 32))
     x = torch.randn(3, 128, requires_grad=True)
@@ -168,6 +169,22 @@ def test_a_model_computes_with_the_rounded_weights(settings, bits):
     assert (found - before).abs().max() > (0.002 if bits == 8 else 0.02) * scale
     texts = complete(quantized, [[1, 2], [3]], 5)  # and with a cache
     assert [len(text) for text in texts] == [5, 5]
+
+
+@pytest.mark.parametrize("settings", CONFIGS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@torch.no_grad()
+def test_weights_of_any_dtype(settings, dtype, tmp_path):
+    """Those of many published models are bfloat16: in few bits they are the same as if they had been float32 before."""
+    original = made(**settings).to(dtype)
+    expected = quantize(copy.deepcopy(original).float(), 4)
+    found = quantize(original, 4)
+    assert {p.dtype for p in found.parameters()} == {torch.float32}
+    ids = torch.randint(40, (2, 9))
+    assert torch.equal(found(ids), expected(ids))
+    assert complete(found, [[1, 2], [3]], 5, GREEDY) == complete(expected, [[1, 2], [3]], 5, GREEDY)
+    save(found, tmp_path)
+    assert torch.equal(load(tmp_path)(ids), expected(ids))
 
 
 def test_memory():

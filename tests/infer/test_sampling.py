@@ -132,7 +132,8 @@ def test_settings_that_mean_nothing(settings, sentence):
 
 def test_a_temperature_near_0_is_greedy_and_a_single_row_is_a_batch_of_none():
     logits = torch.tensor([1.0, 3.0, 2.9, -math.inf])
-    assert probabilities(logits, Sampling(temperature=1e-40)).tolist() == [0, 1, 0, 0]
-    assert sample(logits, Sampling(temperature=1e-40)).tolist() == 1
+    for temperature in (1e-40, 1e-50, 5e-324):  # the last two are 0 in float32
+        assert probabilities(logits, Sampling(temperature)).tolist() == [0, 1, 0, 0]
+        assert sample(logits, Sampling(temperature)).tolist() == 1
     with pytest.raises(ValueError, match="top_k=inf must be a whole number"):
         Sampling(top_k=math.inf)

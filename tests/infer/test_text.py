@@ -18,6 +18,7 @@ from course_lib.infer.load import load
 from course_lib.infer.sampling import GREEDY, Sampling
 from course_lib.infer.stream import StopStrings, Stream
 from course_lib.infer.text import TextError, TextModel, TooLong
+from course_lib.measure import device
 from course_lib.models import Bert, BertConfig, save
 
 CONVERSATION = [{"role": "user", "content": "hi there"}]
@@ -320,6 +321,15 @@ def test_weights_are_rounded_when_asked_for_or_in_the_file(tmp_path):
         load(folder, bits=4)
     with pytest.raises(TextError, match="bits=5 is not supported; use 8 or 4"):
         load(tiny_folder(tmp_path), bits=5)
+
+
+def test_a_folder_of_few_bits_is_made_on_the_device_where_it_runs(tmp_path, monkeypatch):
+    """Weights of 4 bits cannot be moved afterwards."""
+    folder, asked = tiny_folder(tmp_path), []
+    quantize.save(quantize.quantize(tiny_model(), 4, 16), folder)
+    monkeypatch.setattr("course_lib.infer.load.few_bits", lambda *args: asked.append(args) or quantize.load(*args))
+    load(folder)
+    assert asked == [(folder, device())]
 
 
 def broken(folder, how):

@@ -28,6 +28,13 @@ def test_texts_are_cut_and_filled_up_and_padding_does_not_matter():
     assert_close(together.norm(dim=1), torch.ones(2, dtype=torch.float64))
 
 
+@pytest.mark.parametrize(("texts", "tokens"), [(["", "a"], 3), (["a", ""], 3), (["a", "b"], 0)])
+def test_a_text_without_tokens_is_refused(texts, tokens):
+    """The mean of nothing is NaN, and one NaN spoils the whole batch."""
+    with pytest.raises(ValueError, match=r"of text \d, '.*', no token is left"):
+        labelled(TOKENIZER, texts, [1, 0], tokens)
+
+
 def test_at_first_all_classes_are_equally_likely():
     texts = labelled(TOKENIZER, ["a b", "c"], [1, 0], tokens=3)
     assert classify(classifier(), texts).mean.item() == pytest.approx(math.log(2))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from course_lib.infer.quantize import quantize
 from course_lib.models import GPT
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.tune.frozen import trainable
@@ -190,6 +191,32 @@ def test_tuned_anew_after_a_merge():
     lora(model, 3, 3.0, "out")
     assert torch.equal(model(IDS), before)
     assert not hasattr(model, "unmerged")  # nor the memory that it took
+    with pytest.raises(ValueError, match="there is no merged LoRA to take out"):
+        unmerge(model)
+
+
+def test_a_whole_whose_part_is_tuned_merges_and_unmerges():
+    torch.manual_seed(0)
+    body = shake(lora(GPT(GPT2), 2, 2.0))
+    noted, whole = body.tuning, nn.ModuleDict({"body": body})
+    before = body(IDS)
+    merge(whole)
+    assert body.tuning is None
+    lora(copy.deepcopy(body), 3, 3.0)  # it is a plain model, which can be tuned anew
+    unmerge(whole)
+    assert body.tuning == noted
+    assert torch.equal(body(IDS), before)
+    merge(whole)
+    lora(body, 3, 3.0)
+    with pytest.raises(ValueError, match="there is no merged LoRA to take out"):
+        unmerge(whole)
+
+
+def test_what_was_merged_is_let_go_when_it_is_quantized():
+    model = lora(GPT(replace(GPT2, d_model=32)), 2, 2.0)
+    merge(model)
+    quantize(model)
+    assert not hasattr(model, "unmerged")  # which would take the memory of all the floats
     with pytest.raises(ValueError, match="there is no merged LoRA to take out"):
         unmerge(model)
 

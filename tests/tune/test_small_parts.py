@@ -1,5 +1,6 @@
 """Prefix tuning, adapters and BitFit by their definitions, on every family; counts by closed formulas; refusals."""
 
+import copy
 import math
 from functools import partial
 
@@ -8,6 +9,7 @@ import torch
 from families import FAMILIES, GPT2, IDS, LLAMA, models, shake
 from torch import nn
 
+from course_lib.infer.quantize import quantize
 from course_lib.models import GPT, GPTConfig
 from course_lib.nn.attention import MultiHeadAttention, padding_mask
 from course_lib.nn.block import Block
@@ -269,10 +271,39 @@ def test_what_has_no_such_part_is_refused():
         prefix(bert, 1, torch.tensor([1]))
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_weights_in_bfloat16_stay_so_and_what_is_added_is_float32(name):
+    torch.manual_seed(0)
+    exact = GPT(GPT2)
+    half = copy.deepcopy(exact).bfloat16()
+    own = {id(p) for p in half.parameters()}
+    for model in (exact, half):
+        METHODS[name](model)
+        torch.manual_seed(1)
+        shake(model, 0.1)
+    assert half(IDS).dtype == torch.bfloat16
+    assert (half(IDS) - exact(IDS)).abs().max() < 0.05 * exact(IDS).abs().max()  # eight bits, through two layers
+    for key, p in half.named_parameters():
+        assert p.dtype == (torch.bfloat16 if id(p) in own else torch.float32), key
+    half(IDS).float().square().mean().backward()
+    assert all(p.grad.dtype == p.dtype for p in trainable(half).values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_quantized_model_is_refused_and_left_alone(name, bits):
+    model = quantize(GPT(GPTConfig(11, context=8, d_model=32, n_layers=1, n_heads=2)), bits)
+    with pytest.raises(ValueError, match="the model is quantized; tune it as it was before, and quantize it then"):
+        METHODS[name](model)
+    assert not hasattr(model, "tuning")
+    assert all(p.requires_grad for p in model.parameters())
+
+
 @pytest.mark.parametrize("first", METHODS)
 def test_one_method_at_a_time(first):
     model = METHODS[first](GPT(GPT2))
     for method in METHODS.values():
-        with pytest.raises(ValueError, match=f"the model is tuned by {first} already; start from the model as it was"):
-            method(model)
+        for whole in (model, nn.ModuleDict({"part": model})):
+            with pytest.raises(ValueError, match=f"the model is tuned by {first} already; start from the model as it"):
+                method(whole)
     assert any(isinstance(part, Block) for part in model.modules())

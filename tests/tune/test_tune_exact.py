@@ -1,7 +1,9 @@
 """All replies of a small vocabulary: against the model asked one by one, enumeration, and gradients at a standstill."""
 
 import itertools
+import math
 
+import pytest
 import torch
 from tiny import END, distribution, gpt
 from torch.testing import assert_close
@@ -75,3 +77,14 @@ def test_the_hyperbola_is_best_for_the_other_divergence():
         policy = logits.log_softmax(-1)
         worth = (policy.exp() * rewards).sum() - beta * (reference.exp() * (reference - policy)).sum()
         assert_close(torch.autograd.grad(worth, logits)[0], torch.zeros(4, 6, dtype=torch.float64), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("log_p", [-1.0, -32.0, -40.0, -700.0])
+def test_the_hyperbola_where_the_best_is_unlikely(log_p):
+    """Two options of rewards 3 and 0: c - 3 = x solves beta p / x + beta (1 - p) / (3 + x) = 1, which is a parabola."""
+    beta, p = 0.5, math.exp(log_p)
+    reference = torch.tensor([log_p, math.log1p(-p)], dtype=torch.float64)
+    found = hyperbolic(reference, torch.tensor([3.0, 0.0], dtype=torch.float64), beta).exp()
+    half = (3 - beta) / 2  # x^2 + 2 half x = 3 beta p
+    x = 3 * beta * p / (half + math.sqrt(half**2 + 3 * beta * p))
+    assert_close(found, torch.tensor([beta * p / x, beta * (1 - p) / (3 + x)], dtype=torch.float64), rtol=1e-9, atol=0)

@@ -9,11 +9,12 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from tiny import END, distribution, gpt, replies
 from torch.testing import assert_close
 
 from course_lib.data.loader import Loader
-from course_lib.models import ModelError, to_hf
+from course_lib.models import Bert, BertConfig, ModelError, save, to_hf
 from course_lib.train import TrainConfig, train
 from course_lib.tune import reward
 from course_lib.tune.dpo import dpo, implicit_rewards, with_reference
@@ -80,9 +81,11 @@ def test_rewards_keep_their_precision_under_autocast(style):
     """They are numbers that bfloat16 could not hold: differences between rewards are what counts, and may be small."""
     every = torch.cartesian_prod(*[torch.arange(4)] * 4).tolist()
     with torch.autocast("cpu", torch.bfloat16):
-        rewards = RewardModel(gpt(**style))(pairs([[0]] * 256, every).all())
-    assert rewards.dtype == torch.float32
-    assert (rewards != rewards.bfloat16().float()).float().mean() > 0.9
+        of_autocast = RewardModel(gpt(**style))(pairs([[0]] * 256, every).all())
+    of_weights = RewardModel(gpt(**style).bfloat16())(pairs([[0]] * 256, every).all())
+    for rewards in (of_autocast, of_weights):
+        assert rewards.dtype == torch.float32
+        assert (rewards != rewards.bfloat16().float()).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("style", [{}, LLAMA], ids=["tied", "untied"])
@@ -96,6 +99,22 @@ def test_a_reward_model_is_a_folder(style, tmp_path):
     (tmp_path / "score.safetensors").unlink()
     with pytest.raises(ModelError, match=r"has no score\.safetensors"):
         reward.load(tmp_path)
+    for wrong in ({"weight": torch.zeros(1, 16)}, {"score.weight": torch.zeros(1, 7)}):
+        save_file(wrong, tmp_path / "score.safetensors")
+        with pytest.raises(
+            ModelError, match=r"score\.safetensors holds no score\.weight for this model; copy it again"
+        ):
+            reward.load(tmp_path)
+    save_file({"score.weight": model.score.weight.detach()}, tmp_path / "score.safetensors")
+    save(Bert(BertConfig(20, context=8, d_model=16, n_layers=1, n_heads=1)), tmp_path)
+    with pytest.raises(ModelError, match="holds a Bert, and the body of a reward model is a GPT"):
+        reward.load(tmp_path)
+
+
+def test_a_reward_model_that_cannot_be_written_says_where(tmp_path):
+    (tmp_path / "score.safetensors" / "in the way").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"score\.safetensors cannot be written .*; name another folder"):
+        reward.save(RewardModel(gpt()), tmp_path)
 
 
 # Replies of one token, of which the one of weight w is preferred to that of weight v in w of w + v comparisons.
