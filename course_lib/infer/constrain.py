@@ -38,7 +38,7 @@ class Constraint:
         if not (self.start if self._living is None else self._living[self.start]):
             raise ValueError("no text of these tokens matches the pattern; is it the tokenizer of the model?")
 
-    def allowed(self, state: int) -> Bool[Tensor, "vocab"]:
+    def allowed(self, state: int) -> Bool[Tensor, " vocab"]:
         """True for the tokens that may come next: end tokens exactly where the text so far matches."""
         return self._allowed(state)
 
@@ -56,7 +56,7 @@ class Constraint:
         """Whether the text so far matches."""
         return self._automaton.accepts(state)
 
-    def _work_out(self, state: int) -> Bool[Tensor, "vocab"]:
+    def _work_out(self, state: int) -> Bool[Tensor, " vocab"]:
         after = self._vocabulary.states(self._automaton, state)
         allowed = torch.from_numpy(after != DEAD if self._living is None else self._living[after])
         ends = torch.tensor(sorted(self.end))

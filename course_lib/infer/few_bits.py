@@ -25,7 +25,7 @@ class Int8Linear(nn.Module):
     scale: Tensor
     bias: Tensor | None
 
-    def __init__(self, rounded: Rounded, bias: Float[Tensor, "out"] | None = None) -> None:
+    def __init__(self, rounded: Rounded, bias: Float[Tensor, " out"] | None = None) -> None:
         super().__init__()
         self.shape = rounded.codes.shape
         self.register_buffer("codes", rounded.codes)
@@ -77,7 +77,7 @@ class Int4Linear(nn.Module):
     scale: Tensor
     bias: Tensor | None
 
-    def __init__(self, rounded: Rounded, bias: Float[Tensor, "out"] | None = None) -> None:
+    def __init__(self, rounded: Rounded, bias: Float[Tensor, " out"] | None = None) -> None:
         super().__init__()
         codes, scale, offset = rounded
         assert offset is not None
@@ -136,13 +136,13 @@ def _rows(x: Float[Tensor, "*batch in"]) -> BFloat16[Tensor, "rows in"]:
 
 
 def _like(
-    y: Float[Tensor, "rows out"], x: Float[Tensor, "*batch in"], bias: Float[Tensor, "out"] | None
+    y: Float[Tensor, "rows out"], x: Float[Tensor, "*batch in"], bias: Float[Tensor, " out"] | None
 ) -> Float[Tensor, "*batch out"]:
     y = y.to(x.dtype).view(*x.shape[:-1], y.shape[-1])
     return y if bias is None else y + bias.to(x.dtype)
 
 
 def _as_floats(
-    x: Float[Tensor, "*batch in"], rounded: Rounded, bias: Float[Tensor, "out"] | None
+    x: Float[Tensor, "*batch in"], rounded: Rounded, bias: Float[Tensor, " out"] | None
 ) -> Float[Tensor, "*batch out"]:
     return F.linear(x, restored(rounded).to(x.dtype), None if bias is None else bias.to(x.dtype))

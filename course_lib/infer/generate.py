@@ -21,7 +21,7 @@ class Constraint(Protocol):
     def start(self) -> Hashable:
         """The state before the first token."""
 
-    def allowed(self, state: Any) -> Bool[Tensor, "vocab"]:
+    def allowed(self, state: Any) -> Bool[Tensor, " vocab"]:
         """True for the tokens that may come next."""
 
     def next(self, state: Any, token: int) -> Any:

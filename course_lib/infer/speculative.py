@@ -31,7 +31,7 @@ class Dice:
     def __init__(self, generator: torch.Generator | None = None) -> None:
         self.generator = generator
 
-    def draw(self, shares: Float[Tensor, "vocab"]) -> int:
+    def draw(self, shares: Float[Tensor, " vocab"]) -> int:
         """A token, with probabilities proportional to the shares."""
         return int(torch.multinomial(shares, 1, generator=self.generator))
 
@@ -72,7 +72,7 @@ def speculate(
 
 def check(
     drafted: Sequence[int],
-    guessed: Sequence[Float[Tensor, "vocab"]],
+    guessed: Sequence[Float[Tensor, " vocab"]],
     wanted: Float[Tensor, "_ vocab"],
     dice: Dice,
 ) -> list[int]:

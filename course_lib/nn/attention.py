@@ -31,7 +31,7 @@ def prefix_mask(n: int, prefix: int, device: torch.device | str | None = None) -
     return mask
 
 
-def padding_mask(lengths: Int[Tensor, "batch"], n: int) -> Bool[Tensor, "batch 1 1 n"]:
+def padding_mask(lengths: Int[Tensor, " batch"], n: int) -> Bool[Tensor, "batch 1 1 n"]:
     """True for the first `lengths[i]` keys of sequence i; the rest is padding on the right, which nobody looks at."""
     return (torch.arange(n, device=lengths.device) < lengths[:, None])[:, None, None, :]
 
@@ -138,7 +138,7 @@ class MultiHeadAttention(nn.Module):
         mask: Bool[Tensor, "..."] | None = None,
         bias: Float[Tensor, "..."] | None = None,
         rotary: tuple[Float[Tensor, "..."], Float[Tensor, "..."]] | None = None,
-        head_mask: Float[Tensor, "heads"] | None = None,
+        head_mask: Float[Tensor, " heads"] | None = None,
         return_weights: bool = False,
         *,
         causal: bool = False,

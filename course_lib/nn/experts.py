@@ -37,7 +37,7 @@ def run_experts(
 
 def arrange(
     experts: Int[Tensor, "tokens top_k"], n_experts: int, multiple: int
-) -> tuple[Int[Tensor, "tokens top_k"], Int[Tensor, "rows"], Int[Tensor, "n_experts"]]:
+) -> tuple[Int[Tensor, "tokens top_k"], Int[Tensor, " rows"], Int[Tensor, " n_experts"]]:
     """A row for each choice, sorted by expert, with empty rows between: as many in all, whatever was chosen.
 
     multiple: each expert has so many rows, or twice so many, and so on; 1 for no empty ones.
@@ -59,14 +59,14 @@ def arrange(
     return places, tokens, ends.int()
 
 
-def choices(experts: Int[Tensor, "tokens top_k"], n_experts: int) -> Int[Tensor, "n_experts"]:
+def choices(experts: Int[Tensor, "tokens top_k"], n_experts: int) -> Int[Tensor, " n_experts"]:
     """How often each expert was chosen; unlike with bincount, nobody waits for the GPU."""
     zeros = torch.zeros(n_experts, dtype=experts.dtype, device=experts.device)
     return zeros.scatter_add_(0, experts.flatten(), torch.ones_like(experts).flatten())
 
 
 def _grouped_linear(
-    rows: Float[Tensor, "rows d_in"], weight: Float[Tensor, "n_experts d_out d_in"], ends: Int[Tensor, "n_experts"]
+    rows: Float[Tensor, "rows d_in"], weight: Float[Tensor, "n_experts d_out d_in"], ends: Int[Tensor, " n_experts"]
 ) -> Float[Tensor, "rows d_out"]:
     """The rows up to ends[0] times the first expert's matrix, from there to ends[1] times the second's, and so on."""
     if _grouped_mm_takes(rows, weight):

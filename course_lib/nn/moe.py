@@ -29,7 +29,7 @@ def route(
     top_k: int,
     *,
     normalised: bool = True,
-    bias: Float[Tensor, "n_experts"] | None = None,
+    bias: Float[Tensor, " n_experts"] | None = None,
     capacity: int | None = None,
 ) -> Routing:
     """The `top_k` experts with the largest softmax(logits), and their shares of it as weights.
@@ -52,14 +52,14 @@ def route(
     return Routing(logits, experts, weights)
 
 
-def loads(routing: Routing, mask: Bool[Tensor, "tokens"] | None = None) -> Float[Tensor, "n_experts"]:
+def loads(routing: Routing, mask: Bool[Tensor, " tokens"] | None = None) -> Float[Tensor, " n_experts"]:
     """Each expert's share of all choices; they add up to 1. mask: True for the tokens that count, None for all."""
     chosen = choices(routing.experts if mask is None else routing.experts[mask], routing.logits.shape[-1])
     return chosen / chosen.sum()
 
 
 def load_balancing_loss(
-    logits: Float[Tensor, "tokens n_experts"], top_k: int, mask: Bool[Tensor, "tokens"] | None = None
+    logits: Float[Tensor, "tokens n_experts"], top_k: int, mask: Bool[Tensor, " tokens"] | None = None
 ) -> Float[Tensor, ""]:
     """n_experts times the sum, over experts, of the share of tokens that chose it times its mean probability.
 
@@ -74,15 +74,15 @@ def load_balancing_loss(
 
 
 def router_z_loss(
-    logits: Float[Tensor, "tokens n_experts"], mask: Bool[Tensor, "tokens"] | None = None
+    logits: Float[Tensor, "tokens n_experts"], mask: Bool[Tensor, " tokens"] | None = None
 ) -> Float[Tensor, ""]:
     """The mean of logsumexp(logits)^2, which keeps the router's logits small (Zoph et al. 2022, equation 5)."""
     return (logits if mask is None else logits[mask]).float().logsumexp(dim=-1).square().mean()
 
 
 def update_bias(
-    bias: Float[Tensor, "n_experts"], load: Float[Tensor, "n_experts"], rate: float = 1e-3
-) -> Float[Tensor, "n_experts"]:
+    bias: Float[Tensor, " n_experts"], load: Float[Tensor, " n_experts"], rate: float = 1e-3
+) -> Float[Tensor, " n_experts"]:
     """The bias, raised by `rate` for experts with less than the mean load and lowered for those with more.
 
     No gradient, and so no loss, takes part in it. Source: Wang et al. 2024, algorithm 1, whose rate is the default.
@@ -185,7 +185,7 @@ def routings(model: nn.Module) -> list[Routing]:
 
 
 @torch.no_grad()
-def balance(model: nn.Module, rate: float = 1e-3, mask: Bool[Tensor, "tokens"] | None = None) -> None:
+def balance(model: nn.Module, rate: float = 1e-3, mask: Bool[Tensor, " tokens"] | None = None) -> None:
     """Update every layer's selection bias by the loads of its last forward pass: once a step, after the gradient."""
     for layer, routing in zip(moe_layers(model), routings(model), strict=True):
         if layer.selection_bias is not None:

@@ -112,7 +112,7 @@ def rotate(
     return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin  # rolled by half, each number meets its partner
 
 
-def alibi_slopes(n_heads: int) -> Float[Tensor, "heads"]:
+def alibi_slopes(n_heads: int) -> Float[Tensor, " heads"]:
     """Slopes 2^(-8/n), 2^(-16/n), ... down to 1/256 for n heads (Press et al. 2021, section 3).
 
     For a number of heads that is no power of two: the slopes of the power below, then every second slope of the power
