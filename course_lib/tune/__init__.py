@@ -2,8 +2,8 @@
 
 A method is a module that reads like its paper; import from it. With all parameters, or those that a method below has
 left: sft (examples), classify (labels, on an encoder), reward and dpo (comparisons), ppo and grpo (rewards for what the
-model writes). With few: lora, prefix, adapters, bitfit; `folder` saves and loads that small part. All go through
-course_lib.train.train:
+model writes). With few: lora, prefix, adapters, bitfit, and sparse as a control; `folder` saves and loads that small
+part. `exact` counts out what the best policy of a small world is. All go through course_lib.train.train:
 
     lora(model, rank=8, alpha=16)                                                  # or leave all parameters free
     examples = pairs(prompts, replies, end)                                        # of ids; from course_lib.tune.texts

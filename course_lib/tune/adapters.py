@@ -1,6 +1,7 @@
 """Adapters: small networks inside a frozen model, each with a residual around it (Houlsby et al. 2019)."""
 
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,7 @@ def adapters(model: nn.Module, width: int) -> nn.Module:
     for block in blocks:
         weight = block.attention.qkv.weight
         dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
-        adapted = partial(Adapted, d_model=weight.shape[1], width=width, dtype=dtype, device=weight.device)
+        adapted: Any = partial(Adapted, d_model=weight.shape[1], width=width, dtype=dtype, device=weight.device)
         for attention in (block.attention, block.cross):
             if attention is not None:
                 attention.out = adapted(attention.out)

@@ -23,7 +23,8 @@ from course_lib.tune.texts import log_probabilities
 def with_reference(comparisons: Comparisons, model: nn.Module, batch_size: int = 64) -> Comparisons:
     """The comparisons, with what the model thinks of both replies now, before it is trained: it is the reference.
 
-    Since that never changes it is computed once, and no second model has to be kept.
+    Since that never changes it is computed once, and no second model has to be kept. It is computed in the precision of
+    the moment: for a run in bf16 call it under autocast too, or the two begin a rounding apart.
     """
     rows = [
         log_probabilities(model, comparisons[which].texts).sum(dim=1).view(2, -1).T

@@ -105,7 +105,9 @@ def test_settings_reach_the_model(folder, capsys):
         assert written(capsys, *words, option, value) == greedy
     assert greedy[1] == "course: stopped after 20 tokens, where --max-tokens ends, before the text did\n"
     text = greedy[0]
-    assert isinstance(written(capsys, *words, "--bits", 8), tuple)
+    rounded = "".join(load.load(folder, bits=8).stream([{"role": "user", "content": "hi"}], 200, GREEDY))
+    long = (*words, "--temperature", 0, "--max-tokens", 200)  # in the first 60 tokens rounding changes none
+    assert written(capsys, *long, "--bits", 8)[0] == rounded != written(capsys, *long)[0]
     stopped = written(capsys, *words, "--temperature", 0, "--stop", "never", "--stop", text[5:7])
     assert stopped == (text[: text.index(text[5:7])], "")
 
