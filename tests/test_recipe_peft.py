@@ -58,6 +58,27 @@ def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
     assert peft.peft(tmp_path / "other", seed=1).keys() < whole.keys()  # at the best rates alone
 
 
+def test_what_an_interrupt_cuts_short_is_not_measured(tmp_path, monkeypatch):
+    whole, next_token = peft.peft(tmp_path / "whole"), peft.next_token
+    for at, measured in ((5, 0), (60, 2 + 3 * 2)):  # in the base, of 20 steps; and in the fourth run, of 10
+        calls = []
+
+        def stopping(*arguments, calls=calls, at=at):
+            calls.append(1)
+            if len(calls) == at:
+                raise KeyboardInterrupt
+            return next_token(*arguments)
+
+        monkeypatch.setattr(peft, "next_token", stopping)
+        out = tmp_path / f"cut-{at}"
+        with pytest.raises(KeyboardInterrupt):
+            peft.peft(out)
+        done = out / "measured.json"
+        assert len(json.loads(done.read_text()) if done.exists() else ()) == measured
+        monkeypatch.setattr(peft, "next_token", next_token)
+        assert peft.peft(out, resume=True) == whole
+
+
 def test_tuning_leaves_the_base_alone():
     text = peft.texts()
     plan = peft.plan_for(text)

@@ -150,11 +150,11 @@ def plan_for(text: Texts) -> Plan:
 
 
 def pretrained(text: Texts, plan: Plan, seed: int) -> GPT:
-    """The base: a GPT that has read a."""
+    """The base: a GPT that has read a. An interrupt raises KeyboardInterrupt."""
     torch.manual_seed(seed)
     base = GPT(plan.model).to(device())
     data = Loader(Windows(text.a, plan.model.context), plan.batch, seed=seed)
-    train(base, data, next_token, replace(plan.learn, seed=seed), label="base")
+    _train(base, data, replace(plan.learn, seed=seed), "base")
     return base.eval()
 
 
@@ -173,7 +173,8 @@ def tuned(
 ) -> Tuned:
     """A copy of the base, tuned to b by the method of that name; the base stays as it is.
 
-    prepare: called with the model once the method has changed it, before the first step.
+    prepare: called with the model once the method has changed it, before the first step. An interrupt raises
+    KeyboardInterrupt.
     """
     model = copy.deepcopy(base)
     torch.manual_seed(seed + 1)  # of A, of adapters, of the places of sparse entries
@@ -182,10 +183,16 @@ def tuned(
         prepare(model)
     began = time.process_time()
     data = Loader(Windows(text.b, plan.model.context), plan.batch, seed=seed + 1)
-    train(model, data, next_token, TrainConfig(plan.steps, lr=rate, warmup=plan.steps // 10), label=f"{name} {rate:g}")
+    _train(model, data, TrainConfig(plan.steps, lr=rate, warmup=plan.steps // 10), f"{name} {rate:g}")
     seconds = time.process_time() - began
     n = sum(p.numel() for p in trainable(model).values())
     return Tuned(model.eval(), *losses(model, text, plan), parameters=n, cpu_seconds=seconds)
+
+
+def _train(model: GPT, data: Loader, config: TrainConfig, label: str) -> None:
+    """Train to the end, or raise KeyboardInterrupt: what an interrupt cut short is not to be measured."""
+    if train(model, data, next_token, config, label=label).interrupted:
+        raise KeyboardInterrupt
 
 
 @torch.no_grad()
