@@ -2,6 +2,7 @@
 
 import base64
 import re
+from fractions import Fraction
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -179,6 +180,31 @@ def test_chance_is_drawn_and_named():
     assert "b (control)" in [label.get_text() for label in fig.axes[0].get_yticklabels()]
 
 
+def named_in(fig):
+    """What a chart's labels say, and where they point to, in shares of the axes, once it is drawn."""
+    width, height = picture.png_size(picture.render(fig))
+    assert (width, height) == pytest.approx((1280, 720), abs=200)  # no label far outside
+    return {text.get_text(): text.xy for text in fig.axes[0].texts}
+
+
+@pytest.mark.parametrize("last", [np.nan, np.inf, -np.inf])
+def test_a_line_that_breaks_off_is_named_where_it_does(last):
+    broken = named_in(show.curves({"a": [1, 2, last], "b": [1, 2, 3]}, xlabel="x", ylabel="y"))
+    whole = named_in(show.curves({"a": ([0, 1], [1, 2]), "b": [1, 2, 3]}, xlabel="x", ylabel="y"))
+    assert broken["a"] == pytest.approx(whole["a"])
+    nothing = named_in(show.curves({"a": [last, last], "b": [1, 2]}, xlabel="x", ylabel="y"))
+    assert nothing["a"] == (1.0, 0.0)
+
+
+def test_no_label_leaves_the_picture():
+    steep = named_in(show.curves({"a": [1, 2, 100], "b": [2, 3, -9]}, xlabel="x", ylabel="y", ylim=(0, 5)))
+    assert steep["a"][1] == 1.0
+    assert steep["b"][1] == 0.0
+    falling = {"a": [1, 0.1, 0], "b": [2, 3, 4]}
+    assert 0 < named_in(show.curves(falling, xlabel="x", ylabel="y", yscale="log"))["a"][1] < 0.2
+    assert named_in(show.curves(falling, xlabel="x", ylabel="y", yscale="log", chance=0.0))["chance 0"] == (1.0, 0.0)
+
+
 def test_labels_are_moved_apart_and_no_further():
     assert spread([0.1, 0.9], 0.1) == [0.1, 0.9]
     moved = spread([0.5, 0.51, 0.52], 0.1)
@@ -191,11 +217,13 @@ def test_labels_are_moved_apart_and_no_further():
     [
         lambda: show.curves({}, xlabel="x", ylabel="y"),
         lambda: show.curves({"a": ([1, 2], [1, 2, 3])}, xlabel="x", ylabel="y"),
+        lambda: show.curves({"a": (0.1, 0.2)}, xlabel="x", ylabel="y"),
         lambda: show.bars({"a": 1}, xlabel="x", controls=["b"]),
         lambda: show.attention_map(np.ones((2, 3)), ["a", "b"]),
         lambda: show.attention_map(np.ones((4, 2, 2)), ["a", "b"]),
         lambda: show.attention_grid({}, ["a"]),
         lambda: show.heatmap(np.ones(3)),
+        lambda: show.heatmap(np.ones((3, 2)), rows=["a", "b"]),
     ],
 )
 def test_what_does_not_fit_is_refused_with_a_sentence(wrong):
@@ -220,6 +248,9 @@ def test_tokens_of_white_space_and_dollars_can_be_read():
 def test_a_heatmap_writes_its_numbers_and_leaves_missing_cells_blank():
     fig = show.heatmap([[0.25, float("nan")], [1.0, 0.5]], label="share")
     assert [text.get_text() for text in fig.axes[0].texts] == ["0.25", "1.00", "0.50"]
+    whole = show.heatmap(np.eye(2))  # a table has no future
+    assert [text.get_text() for text in whole.axes[0].texts] == ["1.00", "0.00", "0.00", "1.00"]
+    assert not np.ma.getmaskarray(whole.axes[0].images[0].get_array()).any()
     assert len(show.attention_grid({"one": np.eye(3), "two": np.eye(3)}, list("abc")).axes) == 3  # two maps, one scale
 
 
@@ -280,6 +311,9 @@ def test_a_table_from_dicts_takes_formats(shown):
         (float("nan"), "–"),
         (None, "–"),
         (True, "True"),
+        (np.bool_(True), "True"),
+        (torch.tensor(False), "False"),
+        (Fraction(1, 3), "0.333"),
         (torch.tensor(0.5), "0.500"),
         (np.float32(2.5), "2.50"),
         (np.int64(7), "7"),
@@ -288,6 +322,11 @@ def test_a_table_from_dicts_takes_formats(shown):
 )
 def test_numbers_are_said_sensibly(value, text):
     assert tables.say(value) == text
+
+
+def test_truth_values_are_aligned_as_text(shown):
+    show.table([["a", np.bool_(True)], ["b", torch.tensor(False)]], ["name", "right"])
+    assert 'class="left">True</td>' in shown[0][0]["text/html"]
 
 
 def test_a_ragged_table_is_refused():

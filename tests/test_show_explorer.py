@@ -49,6 +49,12 @@ def test_widget_and_twin_travel_in_one_bundle(monkeypatch):
     assert "widget" not in bundle["text/html"]
 
 
+@pytest.mark.parametrize("place", [{"sentence": 2}, {"layer": 3}, {"head": -1}, {"query": 4}])
+def test_a_start_that_is_not_there_is_refused(monkeypatch, place):
+    with pytest.raises(ValueError, match=rf"{next(iter(place))}=-?\d is not among the \d there are"):
+        show_explorer(monkeypatch, sample(), **place)
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_the_twin_holds_the_weights(causal):
     attention = sample(causal=causal)

@@ -106,6 +106,7 @@ def test_the_widgets_show_the_same_states(shown):
         ({"text": ["one"]}, "'text' has 1 entries for 3 values"),
         ({"maps": {"full": [FULL]}}, "'full' has 1 entries"),
         ({"numbers": {"loss": [1, 2]}}, "'loss' has 2 entries"),
+        ({"maps": {"loss": [FULL]}}, "'loss' has 1 entries"),  # also where a number has the same name
         ({"maps": {"full": [FULL, FULL[0], FULL]}}, r"shape \(3,\)"),
         ({"maps": {"full": [FULL, FULL * np.nan, FULL]}}, "finite"),
         ({"maps": {}, "numbers": {}, "text": None}, "something|needs maps"),

@@ -55,12 +55,13 @@ def curves(
     ylim: tuple[float, float] | None = None,
     markers: bool | None = None,
 ) -> Figure:
-    """Lines of one quantity over another, each named at its right end.
+    """Lines of one quantity over another, each named at its right end: at its last point that can be drawn.
 
     series: {label: ys} or {label: (xs, ys)}; ys of shape "seeds points" draws the mean and the range over seeds.
     chance: a level to draw as a dashed line and name (accuracy of guessing, a known ceiling).
     xscale, yscale: "linear" or "log".
     markers: draw every point; by default when a line has at most 20.
+    Raises ValueError for no series, and for one whose x and y do not fit each other.
     """
     if not series:
         raise ValueError("curves() got no series; pass {label: ys} or {label: (xs, ys)}.")
@@ -81,7 +82,7 @@ def curves(
         )
         if len(ys) > 1:
             ax.fill_between(xs, ys.min(0), ys.max(0), color=colour, alpha=0.2, linewidth=0)
-        ends.append((label, colour, xs[-1], ys.mean(0)[-1]))
+        ends.append((label, colour, *last_drawn(xs, ys.mean(0), xscale == "log", yscale == "log")))
     ax.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale, yscale=yscale)
     if xticks is not None:
         ax.set_xticks(xticks, [f"{x:g}" for x in xticks])
@@ -102,22 +103,35 @@ def points(label: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
     ys = np.atleast_2d(array(ys))
     xs = np.arange(ys.shape[1]) if xs is None else array(xs)
     if xs.ndim != 1 or ys.shape[1] != len(xs) or len(xs) == 0:
-        raise ValueError(f"curves(): {label!r} has {len(xs)} x values but ys of shape {tuple(ys.shape)}.")
+        raise ValueError(f"curves(): {label!r} has xs of shape {xs.shape} and ys of shape {ys.shape}.")
     return xs, ys
 
 
-def name_at_end(ax: Axes, ends: Sequence[tuple[str, str, float | None, float]], height: float) -> None:
-    """Write each label to the right of its line, moved apart where they would overlap."""
+def last_drawn(xs: np.ndarray, ys: np.ndarray, log_x: bool, log_y: bool) -> tuple[float | None, float | None]:
+    """The last point of a line that can be drawn: finite, and above 0 on a "log" axis; two None where there is none."""
+    there = np.isfinite(xs) & np.isfinite(ys) & ((xs > 0) | (not log_x)) & ((ys > 0) | (not log_y))
+    return (float(xs[there][-1]), float(ys[there][-1])) if there.any() else (None, None)
+
+
+def name_at_end(ax: Axes, ends: Sequence[tuple[str, str, float | None, float | None]], height: float) -> None:
+    """Write each label to the right of its line, moved apart where they would overlap.
+
+    ends: (label, colour, x, y); no x for a line across, no y for one that is not there, which is named at the bottom.
+    What ends outside the picture is named at its edge.
+    """
     to_axes = ax.transData + ax.transAxes.inverted()
-    left = ax.get_xlim()[0]
-    wanted = [float(to_axes.transform((left, y))[1]) for *_, y in ends]
+    left, bottom = ax.get_xlim()[0], ax.get_ylim()[0]
+    tips = []
+    for *_, x, y in ends:
+        across, up = np.clip(to_axes.transform((left if x is None else x, bottom if y is None else y)), 0, 1)
+        tips.append((1.0 if x is None else float(across), float(up)))
+    wanted = [up for _, up in tips]
     gap = 1.45 * SIZE / 72 / (height * 0.78)  # a line of text, in axes heights
     for i, y in zip(order(wanted), spread(sorted(wanted), gap), strict=True):
-        label, colour, x, value = ends[i]
-        tip = (1.0, wanted[i]) if x is None else tuple(to_axes.transform((x, value)))
+        label, colour, *_ = ends[i]
         ax.annotate(
             label,
-            tip,
+            tips[i],
             xytext=(1.045, y),
             xycoords="axes fraction",
             textcoords="axes fraction",

@@ -37,16 +37,28 @@ def explorer(
     weights: for each sentence Float "layers heads query key", every row summing to 1.
     sentence, layer, head, query: what is shown first; the last token by default.
     page_layers: the layers that the page version keeps when all of them would exceed 300 KB.
-    Raises ValueError when tokens and weights do not fit each other.
+    Raises ValueError when tokens and weights do not fit each other, or have no such sentence, layer, head or query.
     """
     title = required_text(title, "An explorer")
     attention = checked(sentences, tokens, weights)
-    start = (sentence, layer, head, len(tokens[sentence]) - 1 if query is None else query)
+    n_layers, n_heads = attention.weights[0].shape[:2]
+    within("sentence", sentence, len(sentences))
+    within("layer", layer, n_layers)
+    within("head", head, n_heads)
+    n_tokens = len(tokens[sentence])
+    start = (sentence, layer, head, within("query", n_tokens - 1 if query is None else query, n_tokens))
     widget = live(attention, title, start)
     html = twin(attention, title=title, start=start, layers=page_layers)
-    text = f"[{title}: {len(attention.names)} sentences, {attention.weights[0].shape[0]} layers]"
+    text = f"[{title}: {len(attention.names)} sentences, {n_layers} layers]"
     view = widget._repr_mimebundle_()
     emit({**view, "text/html": html, "text/plain": text})
+
+
+def within(what: str, place: int, n: int) -> int:
+    """The place itself, if it is one of n."""
+    if not 0 <= place < n:
+        raise ValueError(f"explorer(): {what}={place} is not among the {n} there are; the first is 0.")
+    return place
 
 
 def checked(sentences: Sequence[str], tokens: Sequence[Sequence[str]], weights: Sequence[Any]) -> Attention:

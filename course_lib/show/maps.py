@@ -33,6 +33,7 @@ def attention_map(
     """
     weights, key_labels = checked(weights, query_labels, key_labels)
     n_query, n_key = weights.shape
+    weights = blank_future(weights)
     numbers = n_key <= 8 if numbers is None else numbers
     cell = 0.42 if numbers else CELL
     fig, ax = axes(width=1.6 + cell * n_key, height=1.2 + cell * max(n_query, 3))
@@ -76,7 +77,7 @@ def attention_grid(
         matrix, keys = checked(weights[name], query_labels, key_labels)
         bottom = i + columns >= len(weights)
         labels = query_labels if i % columns == 0 else None, keys if bottom else None
-        image = draw(ax, matrix, *labels, RAMP, size=size, whole=masks)
+        image = draw(ax, matrix if masks else blank_future(matrix), *labels, RAMP, size=size, bordered=masks)
         ax.set_title(name, size=SIZE - 1, color=INK)
     if title:
         fig.suptitle(title, color=INK, size=SIZE + 1)
@@ -103,12 +104,17 @@ def heatmap(
     table: Float "rows columns"; a NaN cell stays blank.
     label: what the numbers are, written beside the scale, or after the title where numbers make a scale needless.
     diverging: orange below zero, blue above, white at zero.
+    Raises ValueError for a table that has not two axes, or names that are not as many as its rows and columns.
     """
     table = array(table)
     if table.ndim != 2:
         raise ValueError(f"heatmap() draws a table of two axes, not shape {tuple(table.shape)}.")
     n_rows, n_columns = table.shape
     names = list(rows or map(str, range(n_rows))), list(columns or map(str, range(n_columns)))
+    if (len(names[0]), len(names[1])) != table.shape:
+        raise ValueError(
+            f"heatmap(): {len(names[0])} x {len(names[1])} names do not fit a table of {n_rows} x {n_columns}."
+        )
     longest = max(map(len, names[1]))
     turn = longest > 12 or longest * n_columns > 60
     digits = max(len(f"{value:{fmt}}") for value in table.flat) if numbers else 1
@@ -157,14 +163,11 @@ def draw(
     aspect: Literal["equal", "auto"] = "equal",
     turn: bool | None = None,
     size: float = SIZE - 1,
-    whole: bool = False,
+    bordered: bool = False,
 ) -> AxesImage:
-    """The cells as an image with a label for every row and column, or none where labels are None.
-
-    whole: draw the future even where all of it is 0, and a border around each cell.
-    """
+    """The cells as an image with a label for every row and column, or none where labels are None; NaN stays blank."""
     image = ax.imshow(
-        np.ma.masked_invalid(blank_future(cells) if high == 1.0 and low == 0.0 and not whole else cells),
+        np.ma.masked_invalid(cells),
         cmap=cmap,
         vmin=low,
         vmax=high,
@@ -175,7 +178,7 @@ def draw(
     ax.set_yticks(range(len(visible[0])), visible[0], size=size, color=INK)
     turn = max(map(len, visible[1]), default=0) > 2 if turn is None else turn
     ax.set_xticks(range(len(visible[1])), visible[1], size=size, color=INK, rotation=90 if turn else 0)
-    if whole:
+    if bordered:
         ax.set_xticks(np.arange(0.5, cells.shape[1] - 1), minor=True)
         ax.set_yticks(np.arange(0.5, cells.shape[0] - 1), minor=True)
         ax.grid(which="minor", color=RAMP(0.5), linewidth=0.8)
@@ -192,7 +195,7 @@ def label_text(token: str) -> str:
 
 
 def write_numbers(ax: Axes, cells: np.ndarray, fmt: str) -> None:
-    for (row, column), value in np.ndenumerate(blank_future(cells)):
+    for (row, column), value in np.ndenumerate(cells):
         if np.isfinite(value):
             ax.text(
                 column, row, f"{value:{fmt}}", ha="center", va="center", size=SIZE - 2, color="black", gid="on-cell"

@@ -89,10 +89,10 @@ def check(
         raise ValueError(f"slider(): start={start} is no place in a list of {len(values)} values.")
     if maps and text is None:
         raise ValueError("slider(): pass text=[...], a sentence for each value that says what the maps show.")
-    rows: dict[str, Sequence[Any]] = {**maps, **numbers, **({} if text is None else {"text": text})}
+    rows = [*maps.items(), *numbers.items(), *([] if text is None else [("text", text)])]
     if not rows:
         raise ValueError("slider() needs maps, numbers or text to show.")
-    for name, row in rows.items():
+    for name, row in rows:
         if len(row) != len(values):
             raise ValueError(f"slider(): {name!r} has {len(row)} entries for {len(values)} values.")
     for name, matrices in maps.items():

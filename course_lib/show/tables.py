@@ -34,7 +34,8 @@ def table(
 
     rows: sequences in the order of `columns`, or dicts (then `columns` chooses and orders the keys).
     align: "left", "right" or "center" for each column; by default numbers go right and text left.
-    fmt: a format for every float (".1%"), or {column: format}. By default three significant digits.
+    fmt: a format for every float (".1%"), or {column: format}. By default three decimals below 1, two below 100, one
+    below 1,000, and none or powers of ten beyond.
     Raises ValueError when a row does not fit the columns.
     """
     names, cells = arranged(rows, columns)
@@ -66,24 +67,30 @@ def arranged(rows: Sequence[Any], columns: Sequence[str] | None) -> tuple[list[s
     return [str(name) for name in columns], cells
 
 
+def plain(value: Any) -> Any:
+    """The Python number, or truth value, in a tensor or array of one."""
+    return value.item() if hasattr(value, "item") else value
+
+
 def is_number(value: Any) -> bool:
-    return not isinstance(value, str | bool) and value is not None and hasattr(value, "__float__")
+    return not isinstance(value, str | bool) and hasattr(value, "__float__")
 
 
 def side(values: Any) -> str:
-    values = [value for value in values if value is not None]
+    values = [plain(value) for value in values if value is not None]
     return "right" if values and all(is_number(value) for value in values) else "left"
 
 
 def say(value: Any, fmt: str | None = None) -> str:
-    """A cell as text: counts with separators, other numbers to three digits, a missing one as a dash."""
+    """A cell as text: counts with separators, other numbers rounded as in `table`, a missing one or NaN as a dash."""
+    value = plain(value)
     if value is None:
         return "–"
     if not is_number(value):
         return str(value)
-    number = value.item() if hasattr(value, "item") else value
-    if isinstance(number, int):
-        return f"{number:,}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    number = float(value)
     if fmt:
         return f"{number:{fmt}}"
     if number != number:
