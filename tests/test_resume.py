@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.testing import assert_close
@@ -187,6 +188,57 @@ def test_resume_without_a_checkpoint_says_so(tmp_path, capsys):
     whole = run(tmp_path / "whole")
     same(run(tmp_path / "new", resume=True), whole)
     assert "no checkpoint in" in capsys.readouterr().out
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    whole = run(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "run", stop_after=30)
+    noted = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    with (
+        FileLock(tmp_path / "run" / ".lock", timeout=0),  # let go when the other one ended, also by an accident
+        pytest.raises(CheckpointError, match=r"another process is training in .*run; let it end, or name another"),
+    ):
+        run(tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == noted
+    same(run(tmp_path / "run", resume=True), whole)
+
+
+def test_a_folder_refused_for_another_reason_is_let_go(tmp_path):
+    whole = run(tmp_path)
+    with pytest.raises(CheckpointError, match="holds another run"):
+        run(tmp_path, resume=True, settings=config(lr=1.0))
+    same(run(tmp_path, resume=True), whole)
+
+
+def test_a_disk_without_locks_is_no_hindrance(tmp_path, monkeypatch):
+    def unknown(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(FileLock, "acquire", unknown)
+    run(tmp_path)
+
+
+def test_a_folder_without_rights_is_said(tmp_path, monkeypatch):
+    def refused(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refused)  # chmod would not stop root
+    with pytest.raises(CheckpointError, match=r"cannot be written to .*Permission denied.*name another folder"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"[]", b'{"config": 3}', b"\xff", b""])
+def test_a_damaged_description_is_said(tmp_path, damage):
+    run(tmp_path)
+    (tmp_path / "run.json").write_bytes(damage)
+    with pytest.raises(CheckpointError, match=r"run\.json is missing or damaged"):
+        run(tmp_path, resume=True)
+
+
+def test_a_line_that_the_disk_spoiled_is_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 0}\n\xff\x00\n{"step": 2}\n{"st')
+    assert metrics.read(tmp_path / "metrics.jsonl") == [{"step": 0}, {"step": 2}]
 
 
 def test_a_used_folder_is_refused(tmp_path):

@@ -47,7 +47,7 @@ def start(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
         print(f"{recipe}: stopped; to go on, run: {again}", flush=True)
         raise
     except TrainingDiverged as error:
-        raise RecipeError(f"{error} The checkpoints before it are in {out}") from None
+        raise RecipeError(f"{error} What was kept before it is in {out}") from None
     except CourseError:
         raise
     except ModuleNotFoundError as error:

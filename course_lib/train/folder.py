@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import nn
 
 from course_lib.data.loader import Loader
@@ -37,6 +39,7 @@ class Folder:
             raise ValueError(f"every={self.every} must be at least 1: steps from one checkpoint to the next")
         self.path = Path(self.path)
         self.checkpoints = self.path / "checkpoints"
+        self._lock = FileLock(self.path / ".lock")
 
     def open(
         self,
@@ -50,41 +53,66 @@ class Folder:
         """Begin, or go on: the steps done, and the samples read. The objects get the state of that moment.
 
         batches: their source; where that has `state_dict` and `load_state_dict`, its state is kept too.
-        Raises CheckpointError for a folder that is used, or holds another run or a damaged checkpoint.
+        Until `close` no other process can open the folder. Raises CheckpointError for one that is used, cannot be
+        written to, or holds another run or a damaged checkpoint.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise CheckpointError(f"{self.path} is a file; name a folder")
-        if not self.resume and self.path.exists() and any(self.path.iterdir()):
-            raise CheckpointError(
-                f"{self.path} is in use already; to go on there, {self.again}, or name another folder"
-            )
-        this = _description(model, config, batches)
-        step = index = 0
-        if checkpoint.steps(self.checkpoints):
-            self._must_match(this, label)
-            state = checkpoint.load(self.checkpoints, model, optimizers, generator)
-            step, index = state["step"], state["index"]
-            if hasattr(batches, "load_state_dict"):
-                batches.load_state_dict(state["batches"])
-            if step > config.steps:
-                raise CheckpointError(
-                    f"{self.path} is at step {step} already; ask for as many steps at least, or name another folder"
+        self._enter()
+        with ExitStack() as at_failure:
+            at_failure.callback(self._lock.release)
+            this = _description(model, config, batches)
+            step = index = 0
+            if checkpoint.steps(self.checkpoints):
+                self._must_match(this, label)
+                state = checkpoint.load(self.checkpoints, model, optimizers, generator)
+                step, index = state["step"], state["index"]
+                if hasattr(batches, "load_state_dict"):
+                    batches.load_state_dict(state["batches"])
+                if step > config.steps:
+                    raise CheckpointError(
+                        f"{self.path} is at step {step} already; ask for as many steps at least, or name another folder"
+                    )
+                done = step == config.steps
+                print(
+                    f"{label}: {'is trained already' if done else f'goes on from step {step} of {config.steps}'}.",
+                    flush=True,
                 )
-            done = step == config.steps
-            print(
-                f"{label}: {'is trained already' if done else f'goes on from step {step} of {config.steps}'}.",
-                flush=True,
-            )
-        elif self.resume:
-            print(f"{label}: there is no checkpoint in {self.path} yet; starting at step 0.", flush=True)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            checkpoint.write(self.path / "run.json", json.dumps(this, indent=1))
-            self.metrics = Metrics(self.path, step)
-        except OSError as error:
-            raise CheckpointError(f"{self.path} cannot be written to ({error}); name another folder") from error
-        self._objects, self._batches = (model, optimizers, generator), batches
+            elif self.resume:
+                print(f"{label}: there is no checkpoint in {self.path} yet; starting at step 0.", flush=True)
+            try:
+                checkpoint.write(self.path / "run.json", json.dumps(this, indent=1))
+                self.metrics = Metrics(self.path, step)
+            except OSError as error:
+                raise self._unwritable(error) from error
+            self._objects, self._batches = (model, optimizers, generator), batches
+            at_failure.pop_all()
         return step, index
+
+    def close(self) -> None:
+        """Write what is left, and let other processes in."""
+        self.metrics.close()
+        self._lock.release()
+
+    def _enter(self) -> None:
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise CheckpointError(f"{self.path} is a file; name a folder")
+            if not self.resume and self.path.exists() and any(self.path.iterdir()):
+                raise CheckpointError(
+                    f"{self.path} is in use already; to go on there, {self.again}, or name another folder"
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise CheckpointError(
+                f"another process is training in {self.path}; let it end, or name another folder"
+            ) from None
+        except NotImplementedError:
+            return  # the disk knows no locks
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> CheckpointError:
+        return CheckpointError(f"{self.path} cannot be written to ({error}); name another folder")
 
     def so_far(self) -> list[dict[str, Any]]:
         """What was noted at the steps before, in their order."""
@@ -99,10 +127,10 @@ class Folder:
     def _must_match(self, this: dict[str, Any], label: str) -> None:
         try:
             before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            parts = [(part, dict(before.get(part, {})), now) for part, now in this.items()]
+        except (OSError, ValueError, AttributeError, TypeError):
             raise CheckpointError(f"{self.path}/run.json is missing or damaged; begin anew in another folder") from None
-        for part, now in this.items():
-            then = before.get(part, {})
+        for part, then, now in parts:
             different = [name for name in now.keys() | then.keys() if now.get(name) != then.get(name)]
             if part == "config" and different == ["steps"]:
                 print(f"{label}: planned for {then['steps']} steps, now {now['steps']}; rates follow the new plan.")

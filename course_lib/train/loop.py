@@ -77,7 +77,7 @@ def train(
     The batches are on the device of the model. Freed memory is kept by this process from then on: see train/memory.py.
     An interrupt (Ctrl-C, or the stop button of a notebook) ends the run early, with a sentence, and keeps what was
     learned. Raises TrainingDiverged before a NaN or infinite loss or gradient can touch the weights; CheckpointError
-    for a folder that is used, full, damaged or of another run.
+    for a folder that is used, full, damaged, of another run, or of another process that trains there.
     """
     keep_freed_memory()
     steppers = optimizers(model, config)
@@ -150,7 +150,7 @@ def train(
         history.interrupted = True
     finally:
         if folder:
-            folder.metrics.close()
+            folder.close()
     if history.interrupted:
         kept = f"to go on, {folder.again}" if folder else "the model keeps what it learned"
         print(f"{label}: stopped after {step} of {config.steps} steps; {kept}.", flush=True)

@@ -44,11 +44,11 @@ class Metrics:
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last one that was cut off is left out."""
+    """The lines of a metrics.jsonl; damaged ones are left out, such as a last one that was cut off."""
     if not file.exists():
         return []
     lines = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             lines.append(json.loads(line))
         except ValueError:
