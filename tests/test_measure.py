@@ -106,6 +106,11 @@ def test_bands_per_preset(capsys, monkeypatch):
         record("a.b", 2.5, bands)
 
 
+def test_a_band_for_no_preset_is_refused():
+    with pytest.raises(ValueError, match=r"a\.b has a band for cpus, but the presets are cpu and gpu"):
+        record("a.b", 9, {"cpus": (0, 1), "gpu": (2, 3)})  # it would judge nothing
+
+
 @pytest.mark.parametrize("value", [1, 1.0, True, np.float32(1), np.ones(1), torch.ones(()), torch.ones(1, 1), "1"])
 def test_values_that_are_one_number(value, capsys):
     if isinstance(value, np.ndarray) and value.ndim:

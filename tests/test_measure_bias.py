@@ -120,3 +120,7 @@ def test_what_has_no_direction_or_no_scale():
         weat_effect_size(a, torch.zeros(1, 2), a, b)
     with pytest.raises(ValueError, match="all targets have the same association"):
         weat_effect_size(a, a, a, b)
+    torch.manual_seed(0)
+    word, a, b = torch.randn(50), torch.randn(7, 50), torch.randn(9, 50)
+    with pytest.raises(ValueError, match="all targets have the same association"):  # but for rounding
+        weat_effect_size(word.expand(5, 50), word.expand(3, 50), a, b)

@@ -50,3 +50,9 @@ def test_runs_beyond_64_bits_are_refused():
     text = torch.arange(10)
     with pytest.raises(ValueError, match="runs of 5 tokens cannot be numbered for a vocabulary of 16384"):
         ngram_surprise(text, text, 16384, 5)
+
+
+@pytest.mark.parametrize(("train", "test"), [([0, 4], [0]), ([0], [3, 4]), ([0], [-1]), ([-100], [])])
+def test_tokens_of_another_vocabulary_are_refused(train, test):
+    with pytest.raises(ValueError, match="are not those of a vocabulary of 4"):
+        ngram_surprise(torch.tensor(train), torch.tensor(test, dtype=torch.int64), 4, 2)

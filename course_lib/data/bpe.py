@@ -92,11 +92,7 @@ class BPE:
     def decode_bytes(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> bytes:
         """The exact bytes of some tokens. Raises ValueError for an id that is not in the vocabulary."""
         ids = ids.tolist() if isinstance(ids, Tensor) else ids
-        strange = next((i for i in ids if not 0 <= i < self.vocab_size), None)
-        if strange is not None:
-            size = f"the vocabulary, which has {self.vocab_size} tokens"
-            raise ValueError(f"token {strange} is not in {size}; was it made by another tokenizer?")
-        return b"".join(self.tokens[i] for i in ids)
+        return b"".join(self.tokens[i] for i in checked_ids(ids, self.vocab_size))
 
     def decode(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> str:
         """The text of some tokens, with U+FFFD where their bytes are no text, as for half a character."""
@@ -187,6 +183,15 @@ def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
             merged.append(ids[i])
             i += 1
     return merged
+
+
+def checked_ids(ids: Sequence[int], vocab_size: int) -> Sequence[int]:
+    """The ids themselves. Raises ValueError for one that is not in a vocabulary of that size."""
+    strange = next((i for i in ids if not 0 <= i < vocab_size), None)
+    if strange is not None:
+        size = f"the vocabulary, which has {vocab_size} tokens"
+        raise ValueError(f"token {strange} is not in {size}; was it made by another tokenizer?")
+    return ids
 
 
 def merges_wanted(vocab_size: int, special: Sequence[str]) -> int:

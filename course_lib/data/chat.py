@@ -45,16 +45,15 @@ def render(
     if not messages:
         raise ValueError("there are no messages; pass at least one, such as {'role': 'user', 'content': 'Hello'}")
     given = [{name: value for name, value in message.items() if value is not None} for message in messages]
+    compiled = _compiled(template)
     try:
-        return _compiled(template).render(
+        return compiled.render(
             messages=given,
             tools=tools,
             documents=None,
             add_generation_prompt=add_generation_prompt,
             **special_tokens,
         )
-    except jinja2.TemplateSyntaxError as error:
-        raise ValueError(f"the chat template is not valid Jinja: line {error.lineno}: {error.message}") from None
     except Exception as error:  # a template may do anything that an expression of Python can
         raise ValueError(f"the chat template cannot write these messages: {error}") from None
 
@@ -130,7 +129,7 @@ def encode_for_training(
 
 
 def reads(template: str, name: str) -> bool:
-    """Whether a template looks at the variable of that name: "tools", for example."""
+    """Whether a template looks at the variable of that name: "tools", for example. Raises ValueError for no Jinja."""
     compiled = _compiled(template)
     return name in meta.find_undeclared_variables(compiled.environment.parse(template))
 
@@ -175,7 +174,10 @@ def _compiled(template: str) -> jinja2.Template:
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment.from_string(template)
+    try:
+        return environment.from_string(template)
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(f"the chat template is not valid Jinja: line {error.lineno}: {error.message}") from None
 
 
 def _to_json(

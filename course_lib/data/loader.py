@@ -98,7 +98,7 @@ class Windows:
             raise ValueError(f"windows of {self.length + 1} tokens do not fit into a text of {len(self.tokens)} tokens")
 
     def __len__(self) -> int:
-        return (len(self.tokens) - 1) // self.length
+        return max(len(self.tokens) - 1, 0) // self.length
 
     def __getitem__(self, which: Int[Tensor, " chosen"]) -> Int[Tensor, "chosen window"]:
         return self.tokens[which[:, None] * self.length + torch.arange(self.length + 1)]

@@ -58,8 +58,8 @@ def _read(path: Path) -> Arrays | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error):
-        return None
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return None  # RuntimeError: a wrong bit says that it is encrypted, or packed in an unknown way
     # The checksums of a zip file guard each array, but not the list of arrays.
     digest = arrays.pop(_DIGEST, None)
     return arrays if digest is not None and digest.tobytes() == _digest(arrays).tobytes() else None

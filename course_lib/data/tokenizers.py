@@ -16,6 +16,7 @@ from jaxtyping import Int
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
+from course_lib.data.bpe import checked_ids
 from course_lib.data.fetch import fetch
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
@@ -23,7 +24,10 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True)
 class CharTokenizer:
-    """One token a character; the token of a character is its place in `characters`, which are sorted."""
+    """One token a character; the token of a character is its place in `characters`.
+
+    Raises ValueError for characters that are not sorted, each once.
+    """
 
     characters: str
 
@@ -45,9 +49,9 @@ class CharTokenizer:
 
     def encode(self, text: str) -> Int[Tensor, " tokens"]:
         """The tokens of a text. Raises ValueError for a character that is not known, unless U+FFFD is."""
-        known = _codes(self.characters)
+        known = np.append(_codes(self.characters), np.uint32(0xFFFFFFFF))  # behind the last one, what no character is
         codes = _codes(text)
-        places = np.searchsorted(known, codes).clip(max=len(known) - 1)
+        places = np.searchsorted(known, codes)
         strange = known[places] != codes
         if strange.any():
             if UNKNOWN not in self.characters:
@@ -56,8 +60,9 @@ class CharTokenizer:
         return torch.from_numpy(places.astype(np.int64))
 
     def decode(self, tokens: Int[Tensor, " tokens"] | Sequence[int]) -> str:
-        """The text of some tokens."""
-        return "".join(self.characters[i] for i in torch.as_tensor(tokens).tolist())
+        """The text of some tokens. Raises ValueError for an id that is not in the vocabulary."""
+        ids = torch.as_tensor(tokens).tolist()
+        return "".join(self.characters[i] for i in checked_ids(ids, self.vocab_size))
 
 
 def _codes(text: str) -> np.ndarray:

@@ -36,7 +36,7 @@ def weat_effect_size(
     """
     of_x, of_y = association(x, a, b), association(y, a, b)
     spread = torch.cat([of_x, of_y]).std(correction=0)
-    if spread == 0:
+    if spread < 1e-12:  # rounding alone
         raise ValueError("all targets have the same association, so there is no scale to measure a difference on")
     return float((of_x.mean() - of_y.mean()) / spread)
 

@@ -15,11 +15,17 @@ def ngram_surprise(
     n = 1 knows how often each token occurs and reads nothing; n = 3 reads the two tokens before, as far as there are
     any. The estimate is Witten-Bell's, mixed with that of n - 1, which has no number to choose: after a context that
     was seen c times, with d different next tokens, p = (times seen + d * p of n - 1) / (c + d). Below n = 1 all tokens
-    are equally likely. Raises ValueError where the runs cannot be numbered in 64 bits.
+    are equally likely. Raises ValueError where the runs cannot be numbered in 64 bits, and for a token that is not in
+    the vocabulary.
     Source: Witten and Bell 1991, method C; Chen and Goodman 1999, section 2.5.
     """
     if vocab_size**n >= 2**63:
         raise ValueError(f"runs of {n} tokens cannot be numbered for a vocabulary of {vocab_size}; ask for a smaller n")
+    for tokens in (train, test):
+        if len(tokens) and not 0 <= tokens.min() <= tokens.max() < vocab_size:
+            raise ValueError(
+                f"tokens from {tokens.min()} to {tokens.max()} are not those of a vocabulary of {vocab_size}"
+            )
     p = torch.full((len(test),), 1 / vocab_size, dtype=torch.float64)
     for length in range(1, min(n, len(train), len(test)) + 1):
         place_value = vocab_size ** torch.arange(length - 1, -1, -1)

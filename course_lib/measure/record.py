@@ -67,6 +67,8 @@ def _number(key: str, value: SupportsFloat) -> float:
 
 def _band(key: str, expect: Bands | None) -> Band | None:
     band = expect.get(preset()) if isinstance(expect, Mapping) else expect
+    if isinstance(expect, Mapping) and (unknown := expect.keys() - {"cpu", "gpu"}):
+        raise ValueError(f"{key} has a band for {', '.join(sorted(unknown))}, but the presets are cpu and gpu")
     if band is None:
         return None
     low, high = (float(end) for end in band)

@@ -257,6 +257,8 @@ def test_which_variables_a_template_reads(own_template):
     assert not chat.reads(own_template, "tools")
     assert chat.reads(TEMPLATES["tools"], "tools")
     assert not chat.reads("{% set tools = 1 %}{{ tools }}", "tools")
+    with pytest.raises(ValueError, match="not valid Jinja: line 1"):
+        chat.reads("{% for %}", "tools")
 
 
 # The bytes of tokens

@@ -175,6 +175,14 @@ def test_rare_characters_share_a_token():
 def test_an_unknown_character_is_named():
     with pytest.raises(ValueError, match="never seen the character 'c'"):
         tokenizers.CharTokenizer.from_text("ab").encode("abc")
+    with pytest.raises(ValueError, match="never seen the character 'a'"):
+        tokenizers.CharTokenizer.from_text("").encode("a")
+
+
+@pytest.mark.parametrize("strange", [-1, -100, 2])
+def test_an_id_outside_the_vocabulary_is_named(strange):
+    with pytest.raises(ValueError, match=f"token {strange} is not in the vocabulary, which has 2 tokens"):
+        tokenizers.CharTokenizer("ab").decode([0, strange])
 
 
 def test_a_text_in_place_of_an_alphabet_is_refused():
