@@ -40,6 +40,7 @@ def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
     records = json.loads((tmp_path / "whole" / "results.json").read_text())
     assert records["peft.sweep.lora.3e-02.b"]["control"]["key"] == "peft.sweep.base.b"
     assert records["peft.sweep.lora.3e-02.a"]["command"] == "course train peft --preset cpu --seed 0"
+    assert records["peft.sweep.lora.3e-02.a"]["seconds"] is None  # this recipe notes no steps
     calls, tuned = [], peft.tuned
 
     def stopping(*arguments):

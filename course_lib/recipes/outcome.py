@@ -78,7 +78,7 @@ def write(
     """Write out/results.json: each number with preset, seed, device, versions, commit and the command that made it.
 
     controls: for the key of a claim that of the number to hold it against. `seconds` in the file are those of all
-    training steps, by the clock. Returns the numbers.
+    training steps, by the clock, or null where a recipe notes none. Returns the numbers.
     """
     steps_noted = [line for file in out.rglob("metrics.jsonl") for line in metrics.read(file)]
     made_by: dict[str, Any] = {
@@ -89,7 +89,7 @@ def write(
         "commit": commit(),
         "command": f"course train {_run(recipe, seed, steps)}",
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in ("torch", "numpy")}},
-        "seconds": round(sum(line.get("seconds", 0) for line in steps_noted), 1),
+        "seconds": round(sum(line.get("seconds", 0) for line in steps_noted), 1) if steps_noted else None,
     }
     records: dict[str, Any] = {}
     for key, value in values.items():

@@ -14,6 +14,7 @@ from course_lib.data import emoji
 from course_lib.measure import device, pick
 from course_lib.models import VLM, BagCLIP, BagCLIPConfig, GPTConfig, ImageEncoderConfig, VLMConfig, save
 from course_lib.recipes import outcome, pairs, scenes
+from course_lib.recipes.language import LLAMA
 from course_lib.recipes.pairs import Pairs
 from course_lib.recipes.scenes import Questions
 from course_lib.train import Folder, Loss, TrainConfig, contrastive, train
@@ -43,7 +44,6 @@ class VisionText:
     split: str = "test"
 
 
-LLAMA: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
 PRESETS = {
     "cpu": VisionText(
         ImageEncoderConfig(32, width=32, d_model=256),
