@@ -4,7 +4,7 @@ import base64
 import re
 from fractions import Fraction
 from html.parser import HTMLParser
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 
 import numpy as np
 import pytest
@@ -156,6 +156,15 @@ def test_every_figure_is_small():
 def test_in_a_plain_script_the_description_is_printed(capsys):
     show.figure(some_figure(), alt="Loss falls.")
     assert capsys.readouterr().out == "[Figure: Loss falls.]\n"
+
+
+def test_an_output_that_lacks_a_sign_says_the_rest(monkeypatch):
+    out = BytesIO()
+    monkeypatch.setattr("sys.stdout", TextIOWrapper(out, encoding="cp1252", write_through=True))
+    show.table([["a␣b", None]], ["token", "loss"], caption="café")
+    lines = out.getvalue().decode("cp1252").splitlines()
+    assert lines[0] == "café"
+    assert lines[-1].split() == ["a?b", "–"]
 
 
 # Charts and maps

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 
 def emit(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
-    """Show a MIME bundle as one output; in a plain script its `text/plain` is printed.
+    """Show a MIME bundle as one output; in a plain script its `text/plain` is printed, as far as its output can say it.
 
     The front end picks the one representation it prefers, so all of them must say the same.
     """
@@ -14,7 +15,8 @@ def emit(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None
     from IPython.display import display
 
     if get_ipython() is None:
-        print(bundle["text/plain"])
+        encoding = sys.stdout.encoding or "utf-8"  # on Windows, in a file, one that lacks most signs
+        print(bundle["text/plain"].encode(encoding, errors="replace").decode(encoding))
     else:
         display(bundle, raw=True, metadata=metadata or {})
 
