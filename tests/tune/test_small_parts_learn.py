@@ -18,7 +18,7 @@ from course_lib.tune.adapters import adapters
 from course_lib.tune.bitfit import bitfit
 from course_lib.tune.folder import load, save
 from course_lib.tune.frozen import trainable
-from course_lib.tune.lora import lora, merge
+from course_lib.tune.lora import lora, merge, unmerge
 from course_lib.tune.prefix import prefix
 
 WORLD = MirrorLanguage(n_symbols=8, half=4)
@@ -225,6 +225,18 @@ def test_damaged_folders(trained, tmp_path, change, message):
     assert [(name, type(part)) for name, part in model.named_modules()] == parts  # as it was, and to be tuned
     assert all(p.requires_grad for p in model.parameters())
     prefix(model, 2)
+
+
+def test_a_merge_outlives_a_folder_that_does_not_fit(trained, tmp_path):
+    model = lora(copy.deepcopy(trained), 2, 2.0)
+    merge(model)
+    save(prefix(copy.deepcopy(trained), 2), tmp_path)
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"n": 3}))
+    with pytest.raises(ModelError, match="has the shape"):
+        load(model, tmp_path)
+    unmerge(model)
+    assert model.tuning["method"] == "lora"
 
 
 def test_tensors_that_are_missing_or_left_over(trained, tmp_path):

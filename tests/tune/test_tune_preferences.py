@@ -88,6 +88,20 @@ def test_rewards_keep_their_precision_under_autocast(style):
         assert (rewards != rewards.bfloat16().float()).float().mean() > 0.9
 
 
+def test_a_reward_model_begins_with_small_rewards_and_trains_what_it_uses():
+    """1 / (d_model + 1) is the variance of the new weights, within five standard errors; an output layer idles."""
+    torch.manual_seed(0)
+    n = 4096
+    weight = RewardModel(gpt(d_model=n, n_layers=1, d_ff=1, n_heads=64, n_kv_heads=1, head_dim=2)).score.weight
+    assert abs(weight.var().item() * (n + 1) - 1) < 5 * math.sqrt(2 / n)
+    for style in ({}, LLAMA):
+        model = RewardModel(gpt(**style))
+        model(pairs([[0]], [[1]]).all()).sum().backward()
+        assert {name for name, p in model.named_parameters() if p.requires_grad} == {
+            name for name, p in model.named_parameters() if p.grad is not None
+        }
+
+
 @pytest.mark.parametrize("style", [{}, LLAMA], ids=["tied", "untied"])
 def test_a_reward_model_is_a_folder(style, tmp_path):
     model, texts = RewardModel(gpt(**style)), pairs([[0]], [[1]]).all()

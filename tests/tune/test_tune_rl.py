@@ -226,8 +226,12 @@ def test_replies_are_drawn_from_the_policy():
     policy, n = gpt(5, d_model=32).train(), 4000
     policy.head.weight.data *= 3  # a policy with preferences
     every = replies(2)
+    modes = []
+    watched = policy.norm.register_forward_hook(lambda *_: modes.append(policy.training))
     texts = sample(policy, [[0], [1, 2]] * n, 2, torch.Generator().manual_seed(0), END)
+    watched.remove()
     assert policy.training
+    assert not any(modes)
     said = [tuple(reply) for reply in texts.replies()]
     for offset, prompt in enumerate(([0], [1, 2])):
         p = distribution(policy, prompt, every)
@@ -236,6 +240,19 @@ def test_replies_are_drawn_from_the_policy():
         error = (p * (1 - p) / n).sqrt()
         assert ((counts / n - p).abs() < 5 * error + 1e-6).all()
         assert p.max() > 2 * p.median()
+
+
+def test_a_frozen_copy_stays_as_the_model_was():
+    policy = gpt().train()
+    reference = frozen_copy(policy)
+    assert policy.training
+    assert not reference.training
+    assert not any(p.requires_grad for p in reference.parameters())
+    assert all(p.requires_grad for p in policy.parameters())
+    before = [p.clone() for p in reference.parameters()]
+    for p in policy.parameters():
+        p.data += 1
+    assert all(torch.equal(p, then) for p, then in zip(reference.parameters(), before, strict=True))
 
 
 def test_the_generator_alone_decides():
