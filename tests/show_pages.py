@@ -37,12 +37,9 @@ def write_pages(folder, outputs):
 
 @contextlib.contextmanager
 def chromium():
-    """A browser; a test that lacks it skips by name, but not in CI."""
+    """A browser; a test that lacks it skips by name on a laptop. In CI conftest.py makes every skip a failure."""
     if not CHROMIUM:
-        message = "Chromium is missing: sudo apt-get install -y chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)  # on a laptop alone: .ci/run installs it, so there its absence is a failure
+        pytest.skip("Chromium is missing: apt-get install chromium")  # a program of the system: pip cannot install it
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:

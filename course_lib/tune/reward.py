@@ -55,9 +55,8 @@ class RewardModel(nn.Module):
     def scores(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
         """What the output layer says at every token: the reward, should the reply end there."""
         x, _ = self.body.hidden(embed(self.body.tokens, ids))
-        return (x.to(self.score.weight.dtype) * self.score.weight[0]).sum(
-            dim=-1
-        )  # not in bfloat16, as a matrix product is under autocast
+        score = self.score.weight[0]
+        return (x.to(score.dtype) * score).sum(dim=-1)  # a matrix product would be in bfloat16 under autocast
 
 
 def save(model: RewardModel, folder: str | Path) -> None:
