@@ -17,7 +17,7 @@ import transformers as hf
 from side_by_side import begin, parser, record, side_by_side, table, write
 from torch import Tensor, nn
 
-from course_lib.models import from_pretrained, from_timm, to_hf
+from course_lib.interop import from_pretrained, from_timm, to_hf
 
 TINY = {"d": 32, "layers": 2, "vocab": 64}
 FULL = {"d": 256, "layers": 4, "vocab": 8192}

@@ -16,9 +16,10 @@ import transformers as hf
 from side_by_side import begin, parser, record, side_by_side, table, write
 from torch import Tensor
 
-from course_lib.infer.generate import complete
-from course_lib.infer.sampling import GREEDY
-from course_lib.models import GPT, from_pretrained, smollm2, to_hf
+from course_lib.infer.generation.generate import complete
+from course_lib.infer.generation.sampling import GREEDY
+from course_lib.interop import from_pretrained, smollm2, to_hf
+from course_lib.models import GPT
 
 PROMPT = 16
 FULL = {"d": 384, "layers": 6, "heads": 6, "vocab": 8192, "new": 256, "batch": 16, "smollm2": 64}

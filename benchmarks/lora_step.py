@@ -22,8 +22,9 @@ from side_by_side import begin, record, table, write
 from torch import Tensor, nn
 from training import GROUPED, Contestant, compare, mean_loss, options
 
+from course_lib.interop import to_hf
 from course_lib.measure import saved_for_backward
-from course_lib.models import GPT, GPTConfig, to_hf
+from course_lib.models import GPT, GPTConfig
 from course_lib.train import next_token
 from course_lib.tune.folder import load
 from course_lib.tune.lora import lora

@@ -19,7 +19,8 @@ from side_by_side import begin, record, table, write
 from torch import Tensor, nn
 from training import Contestant, compare, options
 
-from course_lib.models import GPT, GPTConfig, dense_twin, to_hf
+from course_lib.interop import to_hf
+from course_lib.models import GPT, GPTConfig, dense_twin
 from course_lib.train import next_token
 
 FULL = {"d_model": 256, "n_layers": 4, "n_heads": 4, "vocab_size": 8192, "d_ff": 512}

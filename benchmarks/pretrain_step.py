@@ -17,7 +17,7 @@ from side_by_side import begin, record, table, write
 from torch import Tensor, nn
 from training import Contestant, compare, options
 
-from course_lib.models import from_pretrained
+from course_lib.interop import from_pretrained
 from course_lib.train import next_token
 
 FULL = {"d": 384, "layers": 6, "heads": 6, "vocab": 8192, "context": 256}

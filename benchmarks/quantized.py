@@ -19,11 +19,11 @@ from generation import GREEDY, PROMPT, TINY, gpt2, of_transformers, smollm2_twic
 from side_by_side import begin, parser, record, side_by_side, table, write
 from torch import Tensor
 
-from course_lib.data.text import wikipedia_leads
-from course_lib.data.tokenizers import smollm2 as tokenizer
-from course_lib.infer import few_bits
-from course_lib.infer.generate import complete
-from course_lib.infer.quantize import quantize, weight_bytes
+from course_lib.data.corpora.wikipedia import wikipedia_leads
+from course_lib.data.tokenizers.published import smollm2 as tokenizer
+from course_lib.infer.generation.generate import complete
+from course_lib.infer.quantization import few_bits
+from course_lib.infer.quantization.quantize import quantize, weight_bytes
 from course_lib.models import GPT
 
 NEW = 64

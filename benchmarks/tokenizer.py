@@ -12,9 +12,9 @@ import tiktoken
 from side_by_side import begin, parser, record, side_by_side, table, write
 from tokenizers import pre_tokenizers, trainers
 
-from course_lib.data import bpe, fast_bpe
-from course_lib.data.pieces import PATTERN
-from course_lib.data.text import wikipedia_leads
+from course_lib.data.corpora.wikipedia import wikipedia_leads
+from course_lib.data.tokenizers import bpe, fast_bpe
+from course_lib.data.tokenizers.pieces import PATTERN
 
 
 def main() -> None:
@@ -63,8 +63,8 @@ def compare_training(texts, size, rounds):
     contestants = {
         "tokenizers": train_tokenizers,
         "rustbpe": train_rustbpe,
-        "course_lib.data.fast_bpe": lambda: fast_bpe.train(texts, size, special=()),
-        "course_lib.data.bpe": lambda: bpe.train(texts, size),
+        "course_lib.data.tokenizers.fast_bpe": lambda: fast_bpe.train(texts, size, special=()),
+        "course_lib.data.tokenizers.bpe": lambda: bpe.train(texts, size),
     }
     return ours, side_by_side(contestants, rounds)
 
@@ -85,8 +85,8 @@ def compare_encoding(texts, ours, rounds):
     contestants = {
         "tokenizers": lambda: [theirs.encode(text).ids for text in texts],
         "tiktoken": lambda: [tik.encode_ordinary(text) for text in texts],
-        "course_lib.data.fast_bpe": lambda: [ours.encode(text) for text in texts],
-        "course_lib.data.bpe": lambda: [ours.bpe.encode(text) for text in texts],
+        "course_lib.data.tokenizers.fast_bpe": lambda: [ours.encode(text) for text in texts],
+        "course_lib.data.tokenizers.bpe": lambda: [ours.bpe.encode(text) for text in texts],
     }
     return side_by_side(contestants, rounds)
 

@@ -17,7 +17,7 @@ from side_by_side import begin, record, table, write
 from torch import Tensor, nn
 from training import Contestant, compare, options
 
-from course_lib.models import from_pretrained
+from course_lib.interop import from_pretrained
 from course_lib.train.losses import caption
 
 FULL = {"d_vision": 192, "d": 256, "layers": 4, "heads": 4, "vocab": 8192, "text": 64, "side": 32}

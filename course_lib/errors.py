@@ -1,5 +1,9 @@
-"""The one exception that the command line shows as a sentence instead of a traceback."""
+"""The exceptions that the command line shows as a sentence instead of a traceback."""
 
 
 class CourseError(Exception):
     """Something the user can mend; the message is a sentence that says what to do."""
+
+
+class DataError(CourseError):
+    """A file or a data set could not be had; the message says why and what to do."""

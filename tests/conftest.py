@@ -10,7 +10,9 @@ from jaxtyping import install_import_hook
 torch.set_num_threads(1)
 
 # Shapes written in signatures are checked whenever a test calls the function.
-install_import_hook(["course_lib.nn", "course_lib.models", "course_lib.data"], "beartype.beartype")
+install_import_hook(
+    ["course_lib.nn", "course_lib.models", "course_lib.interop", "course_lib.data"], "beartype.beartype"
+)
 
 
 @pytest.hookimpl(wrapper=True)

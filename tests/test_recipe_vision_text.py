@@ -17,8 +17,9 @@ import torch
 from shell import course
 from tokenizers import Tokenizer
 
-from course_lib.data import emoji, emoji_sources
-from course_lib.models import BagCLIP, BagCLIPConfig, ImageEncoderConfig, from_pretrained
+from course_lib.data.corpora import emoji, emoji_sources
+from course_lib.interop import from_pretrained
+from course_lib.models import BagCLIP, BagCLIPConfig, ImageEncoderConfig
 from course_lib.recipes import pairs, scenes, vision_text
 from course_lib.train import metrics
 

@@ -19,10 +19,10 @@ import torch
 from shell import course
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from course_lib.data import pretraining
-from course_lib.data.pretraining import corpus
+from course_lib.data.corpora import pretraining
+from course_lib.data.corpora.pretraining import corpus
+from course_lib.interop import from_pretrained
 from course_lib.measure import ngram_surprise
-from course_lib.models import from_pretrained
 from course_lib.nn.moe import load_balancing_loss, router_z_loss, routings
 from course_lib.recipes import RECIPES, language, vision_text
 from course_lib.site import records

@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.testing import assert_close
 
-from course_lib.data.loader import Loader, Windows
+from course_lib.data.loading.loader import Loader, Windows
 from course_lib.models import GPT, Bert, BertConfig, GPTConfig
 from course_lib.train import (
     CheckpointError,

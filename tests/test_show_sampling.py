@@ -1,4 +1,4 @@
-"""The sampling explorer: its page computes what `course_lib.infer.sampling` does, seen in a real browser."""
+"""The sampling explorer: its page computes what `course_lib.infer.generation.sampling` does, seen in a real browser."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ import torch
 from show_pages import PAPER, chromium, opened, write_pages
 
 from course_lib import show
-from course_lib.infer.sampling import Sampling, probabilities
+from course_lib.infer.generation.sampling import Sampling, probabilities
 from course_lib.show import next_token
 from course_lib.show.next_token import EXACT, SETTINGS, START
 from course_lib.show.twin import LIMIT

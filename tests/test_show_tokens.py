@@ -1,4 +1,4 @@
-"""The tokenizer explorer: its page cuts texts as `course_lib.data.bpe` does, seen in a real browser."""
+"""The tokenizer explorer: its page cuts texts as `course_lib.data.tokenizers.bpe` does, seen in a real browser."""
 
 import re
 
@@ -6,8 +6,8 @@ import pytest
 from show_pages import PAPER, chromium, opened, write_pages
 
 from course_lib import show
-from course_lib.data.bpe import BPE, train
-from course_lib.data.pieces import PATTERN
+from course_lib.data.tokenizers.bpe import BPE, train
+from course_lib.data.tokenizers.pieces import PATTERN
 from course_lib.show import tokens
 from course_lib.show.theme import contrast
 

@@ -40,7 +40,7 @@ def draw(vendors, hexcodes, size):
 
 def prepare(patch=setattr):
     """Fill the cache: what a machine has that fetched the packages and drew."""
-    from course_lib.data import emoji, emoji_sources
+    from course_lib.data.corpora import emoji, emoji_sources
 
     patch(emoji_sources, "read_words", words)
     patch(emoji_sources, "draw", draw)
@@ -84,7 +84,7 @@ if __name__ == "__main__":
         sys.modules[name] = None  # importing it raises ImportError
     socket.socket.connect = no_network
     from course_lib.cli import main
-    from course_lib.data import fetch
+    from course_lib.data.packages import fetch
 
     fetch.download = no_network
     shrink()

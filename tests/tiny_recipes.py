@@ -17,7 +17,7 @@ STEPS = 30
 
 def articles(language="en"):
     """Sentences so regular that a tiny model soon knows them better than their words' frequencies tell."""
-    from course_lib.data.text import Article
+    from course_lib.data.corpora.wikipedia import Article
 
     draw = random.Random(language)
     kinds = [("The {} is a fish. ", ["salmon", "carp", "pike", "eel"]), ("A {} is red or green. ", ["rose", "leaf"])]
@@ -65,7 +65,7 @@ if __name__ == "__main__":
         sys.modules[name] = None  # importing it raises ImportError
     socket.socket.connect = no_network
     from course_lib.cli import main
-    from course_lib.data import fetch
+    from course_lib.data.packages import fetch
 
     if "BLOCKED" in os.environ:
         fetch.download = no_network

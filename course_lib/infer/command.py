@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from course_lib.infer.json_schema import json_schema
-from course_lib.infer.load import load
-from course_lib.infer.sampling import Sampling
-from course_lib.infer.text import Prompt, TextError, TextModel
+from course_lib.infer.constrained.json_schema import json_schema
+from course_lib.infer.generation.load import load
+from course_lib.infer.generation.sampling import Sampling
+from course_lib.infer.generation.text import Prompt, TextError, TextModel
 
 
 def write(
@@ -97,7 +97,7 @@ def _conversation(model: TextModel, text: str, system: str | None, chat: bool | 
 def serve(name: str, host: str, port: int, bits: int | None) -> None:
     """Answer in OpenAI's format until Ctrl-C. Raises TextError, or another CourseError."""
     try:
-        from course_lib.infer import serve
+        from course_lib.infer.server import serve
     except ModuleNotFoundError as error:
         needs = f"course serve needs {error.name}, which is not installed"
         raise TextError(f"{needs}; install the course with its extra `serve`") from None

@@ -51,7 +51,7 @@ class ImageEncoder(nn.Module):
             self.tower: nn.Module = nn.Sequential(*layers)
             self.head = nn.Linear(channels[-1] * LAST_SIDE**2, config.d_model)
         else:
-            from course_lib.models.tower import vision_tower  # it reads folders, which know this module
+            from course_lib.interop.timm_models import vision_tower  # it reads folders, which know this module
 
             tower = vision_tower(config.tower, config.image_size)
             self.tower = tower

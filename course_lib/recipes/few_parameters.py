@@ -21,13 +21,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from course_lib.data.files import write_text
-from course_lib.data.loader import Loader, Windows
-from course_lib.data.split import split
-from course_lib.data.text import king_james, wikipedia_leads
-from course_lib.data.tokenizers import CharTokenizer
+from course_lib.data.corpora.wikipedia import king_james, wikipedia_leads
+from course_lib.data.loading.loader import Loader, Windows
+from course_lib.data.loading.split import split
+from course_lib.data.tokenizers.published import CharTokenizer
+from course_lib.files import write_text
+from course_lib.interop import from_pretrained, save
 from course_lib.measure import device, pick
-from course_lib.models import GPT, GPTConfig, from_pretrained, save
+from course_lib.models import GPT, GPTConfig
 from course_lib.recipes import outcome
 from course_lib.train import TrainConfig, next_token, train
 from course_lib.tune.adapters import adapters

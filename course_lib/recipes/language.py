@@ -12,12 +12,13 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from course_lib.data.fast_bpe import END
-from course_lib.data.files import write_text
-from course_lib.data.loader import Loader, Windows
-from course_lib.data.pretraining import Corpus, corpus, corpus_file
+from course_lib.data.corpora.pretraining import Corpus, corpus, corpus_file
+from course_lib.data.loading.loader import Loader, Windows
+from course_lib.data.tokenizers.fast_bpe import END
+from course_lib.files import write_text
+from course_lib.interop import save
 from course_lib.measure import device, ngram_surprise, pick
-from course_lib.models import GPT, GPTConfig, dense_twin, save
+from course_lib.models import GPT, GPTConfig, dense_twin
 from course_lib.nn.moe import active_parameters, balance, load_balancing_loss, loads, router_z_loss, routings
 from course_lib.recipes import outcome
 from course_lib.train import Folder, Loss, TrainConfig, metrics, next_token, train

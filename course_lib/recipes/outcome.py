@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import course_lib
-from course_lib.data.files import write_text
 from course_lib.errors import CourseError
+from course_lib.files import write_text
 from course_lib.measure import device_name, preset
 from course_lib.site.paths import SiteError, find_project
 from course_lib.train import metrics

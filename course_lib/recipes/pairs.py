@@ -12,9 +12,9 @@ from jaxtyping import Float, Int, UInt8
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from course_lib.data.augment import augment
-from course_lib.data.emoji import Concept, Emoji, concepts, random_caption
-from course_lib.data.emoji_split import Grid, Split
+from course_lib.data.corpora.emoji import Concept, Emoji, concepts, random_caption
+from course_lib.data.corpora.emoji_split import Grid, Split
+from course_lib.data.loading.augment import augment
 from course_lib.data.worlds import word_tokenizer
 from course_lib.measure import device
 from course_lib.models import CLIP, BagCLIP

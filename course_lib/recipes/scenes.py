@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from course_lib.data.augment import augment
-from course_lib.data.emoji import Emoji
-from course_lib.data.emoji_split import Split
+from course_lib.data.corpora.emoji import Emoji
+from course_lib.data.corpora.emoji_split import Split
+from course_lib.data.loading.augment import augment
 from course_lib.data.worlds import SceneBatch, Scenes, word_tokenizer
 from course_lib.data.worlds.words import END
 from course_lib.models import VLM, tiles

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.data import emoji
+from course_lib.data.corpora import emoji
+from course_lib.interop import save
 from course_lib.measure import device, pick
-from course_lib.models import VLM, BagCLIP, BagCLIPConfig, GPTConfig, ImageEncoderConfig, VLMConfig, save
+from course_lib.models import VLM, BagCLIP, BagCLIPConfig, GPTConfig, ImageEncoderConfig, VLMConfig
 from course_lib.recipes import outcome, pairs, scenes
 from course_lib.recipes.language import LLAMA
 from course_lib.recipes.pairs import Pairs

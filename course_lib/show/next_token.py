@@ -58,7 +58,7 @@ def sampling_explorer(
     names: what each distribution is called, such as its prompt. logits: for each of them Float "vocab".
     decode: for each, what gives the text of a token's id.
     shares: called live as shares(logits, temperature=, top_k=, top_p=, min_p=), None for off; gives Float "vocab".
-    The page computes by the definitions of `course_lib.infer.sampling`, from 200 logits and the others in small groups.
+    The page computes by the definitions of `infer.generation.sampling`, from 200 logits and the others in small groups.
     Raises ValueError when these do not fit each other, or logits are not numbers.
     """
     title = required_text(title, "An explorer")

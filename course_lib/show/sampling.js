@@ -1,4 +1,4 @@
-// The shares of the next token, as course_lib.infer.sampling computes them. `logits` fall, so every step keeps the first
+// The shares of the next token, as course_lib.infer.generation.sampling computes them. `logits` fall, so every step keeps the first
 // `n` of them.
 function shares(logits, { temperature, top_k, top_p, min_p }) {
   if (temperature === 0) return logits.map((_, i) => (i === 0 ? 1 : 0));

@@ -13,7 +13,7 @@ import nbformat
 from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
-from course_lib.data.files import write_text
+from course_lib.files import write_text
 from course_lib.site import cache, records
 from course_lib.site.execute import Failure, execute
 from course_lib.site.page import page

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.data.files import write_text
+from course_lib.files import write_text
 from course_lib.site.paths import Project, digest_of, digest_of_tree
 
 # The builder and the command line change no output; all the rest of the library may.

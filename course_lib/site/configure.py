@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_lib.data.files import write_text
+from course_lib.files import write_text
 from course_lib.site.paths import Project, SiteError, find_project
 
 URL = re.compile(r"https://(?P<host>[a-z0-9.-]+\.[a-z]{2,})/(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)")

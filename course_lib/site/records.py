@@ -7,7 +7,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from course_lib.data.files import write_text
+from course_lib.files import write_text
 from course_lib.site.paths import Project, SiteError
 
 Records = dict[str, dict[str, Any]]

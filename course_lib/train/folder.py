@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
-from course_lib.data.loader import Loader
+from course_lib.data.loading.loader import Loader
 from course_lib.train import checkpoint
 from course_lib.train.checkpoint import CheckpointError
 from course_lib.train.config import TrainConfig

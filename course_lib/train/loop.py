@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_lib.data.loader import Loader
+from course_lib.data.loading.loader import Loader
 from course_lib.train.config import TrainConfig
 from course_lib.train.folder import Folder
 from course_lib.train.losses import Loss

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from course_lib.data.files import write_text
+from course_lib.files import write_text
 
 
 class Metrics:

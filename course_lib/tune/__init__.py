@@ -7,7 +7,7 @@ part. `exact` counts out what the best policy of a small world is. All go throug
 
     lora(model, rank=8, alpha=16)                                                  # or leave all parameters free
     examples = pairs(prompts, replies, end)                                        # of ids; from course_lib.tune.texts
-    train(model, Loader(examples, 16), sft, TrainConfig(200, lr=1e-3))             # from course_lib.data.loader
+    train(model, Loader(examples, 16), sft, TrainConfig(200, lr=1e-3))             # from course_lib.data.loading.loader
     replay = Replay(partial(grpo.collect, model, frozen_copy(model), prompts, judge, n=8, group=8, max_new_tokens=20))
     train(model, replay, grpo.grpo, TrainConfig(100, lr=1e-4))                     # judge(texts) gives one number each
 """

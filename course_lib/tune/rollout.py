@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.infer.generate import generate
+from course_lib.infer.generation.generate import generate
 from course_lib.models.gpt import GPT
 from course_lib.tune.texts import Texts, device, pairs
 

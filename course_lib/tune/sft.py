@@ -9,8 +9,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import nn
 
-from course_lib.data.chat import encode_for_training
-from course_lib.data.packing import IGNORE, Packed, document_mask, pack
+from course_lib.data.loading.packing import IGNORE, Packed, document_mask, pack
+from course_lib.data.tokenizers.chat import encode_for_training
 from course_lib.train.losses import Loss, cross_entropy
 from course_lib.tune.texts import Examples, Texts, device
 
@@ -20,7 +20,7 @@ def conversations(
 ) -> Examples:
     """Dialogues as a chat template writes them, of which what the assistant says is to be learned, and that it ends.
 
-    options, errors: as of course_lib.data.chat.encode_for_training; also ValueError for a dialogue without any reply.
+    options, errors: as of encode_for_training; also ValueError for a dialogue without any reply.
     """
     encoded = [encode_for_training(messages, template, tokenizer, **options) for messages in dialogues]
     silent = next((i for i, (_, learn) in enumerate(encoded) if not learn.any()), None)

@@ -3,7 +3,7 @@
 import pytest
 from tiny_package import TEXT, entry_of, make_wheel
 
-from course_lib.data import registry
+from course_lib.data.packages import registry
 
 
 @pytest.fixture

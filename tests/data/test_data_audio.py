@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
-from course_lib.data.audio import SpectrogramConfig, hz, log_mel, mel, mel_filters
+from course_lib.data.loading.audio import SpectrogramConfig, hz, log_mel, mel, mel_filters
 from course_lib.data.worlds import Sounds
-from course_lib.models import VLM, GPTConfig, ViT, ViTConfig, VLMConfig, from_pretrained, save
+from course_lib.interop import from_pretrained, save
+from course_lib.models import VLM, GPTConfig, ViT, ViTConfig, VLMConfig
 from course_lib.train import TrainConfig, train
 from course_lib.train.losses import answers, caption, cross_entropy
 

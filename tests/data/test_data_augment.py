@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as V
 
-from course_lib.data import augment as module
-from course_lib.data.augment import augment, change
+from course_lib.data.loading import augment as module
+from course_lib.data.loading.augment import augment, change
 
 
 def noise(*shape, seed=0):

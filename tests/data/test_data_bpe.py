@@ -16,10 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from course_lib.data import DataError, bpe, fast_bpe, fetch, pieces, tokenizers
-from course_lib.data.bpe import BPE
-from course_lib.data.fast_bpe import END, Tokenizer
-from course_lib.data.text import wikipedia_leads
+from course_lib.data import DataError
+from course_lib.data.corpora.wikipedia import wikipedia_leads
+from course_lib.data.packages import fetch
+from course_lib.data.tokenizers import bpe, fast_bpe, pieces
+from course_lib.data.tokenizers import published as tokenizers
+from course_lib.data.tokenizers.bpe import BPE
+from course_lib.data.tokenizers.fast_bpe import END, Tokenizer
 
 SIZES = (256, 300, 1000, 4096)
 CHAT = (END, "<|user|>", "<|user|>!", "<|")  # one name is the beginning of others
@@ -327,7 +330,7 @@ def test_saving_leaves_the_old_file_whole_when_it_fails(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("course_lib.data.files.os.replace", full)
+    monkeypatch.setattr("course_lib.files.os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         trained(256).bpe.save(tmp_path / "bpe.json")
     assert [p.name for p in tmp_path.iterdir()] == ["bpe.json"]

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers
 
-from course_lib.data import chat, fast_bpe, tokenizers
-from course_lib.data.bpe import train
-from course_lib.data.fast_bpe import to_hf
-from course_lib.data.pretrained import smollm2_fields
-from course_lib.data.token_bytes import token_bytes
+from course_lib.data.packages.weights import smollm2_fields
+from course_lib.data.tokenizers import chat, fast_bpe
+from course_lib.data.tokenizers import published as tokenizers
+from course_lib.data.tokenizers.bpe import train
+from course_lib.data.tokenizers.fast_bpe import to_hf
+from course_lib.data.tokenizers.token_bytes import token_bytes
 
 TOOLS = [
     {

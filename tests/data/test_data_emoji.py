@@ -11,8 +11,10 @@ import sys
 import pytest
 import torch
 
-from course_lib.data import DataError, emoji, emoji_sources, prepared, registry
-from course_lib.data.emoji_split import VENDORS
+from course_lib.data import DataError
+from course_lib.data.corpora import emoji, emoji_sources
+from course_lib.data.corpora.emoji_split import VENDORS
+from course_lib.data.packages import prepared, registry
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +134,11 @@ def test_a_machine_with_only_the_prepared_files(everything, copied):
     code = """
 import os, sys
 sys.modules["resvg_py"] = None
-from course_lib.data import client, emoji
+from course_lib.data.corpora import emoji
+from course_lib.data.packages import client
 def download(entry, into):
     raise client.DataError(f"{entry.name} could not be fetched, because npm reached no network")
-sys.modules["course_lib.data.fetch"].download = download
+sys.modules["course_lib.data.packages.fetch"].download = download
 def attempt(size):
     try:
         return emoji.load(size)
@@ -143,7 +146,7 @@ def attempt(size):
         print(error)
 e = attempt(32)
 print(e.pictures.long().sum().item(), len(e.concepts), len(e.split("test").train), emoji.captions("de")[0])
-print({"course_lib.data.emoji_sources", "torchvision", "PIL"} & {*sys.modules})
+print({"course_lib.data.corpora.emoji_sources", "torchvision", "PIL"} & {*sys.modules})
 attempt(16)
 emoji._words.cache_clear()
 os.environ["COURSE_CACHE"] += "/empty"

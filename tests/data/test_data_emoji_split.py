@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.data import emoji
-from course_lib.data.emoji_split import SIDES, VENDORS, family, side, split
+from course_lib.data.corpora import emoji
+from course_lib.data.corpora.emoji_split import SIDES, VENDORS, family, side, split
 
 CONCEPTS = emoji.concepts()
 KINDS = ("train", "new_vendor", "new_concepts", "both_new")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tiny_package import TEXT, entry_of, in_process, leftovers, make_wheel
 
-from course_lib.data import DataError, client, fetch, fetch_all, listing, registry
+from course_lib.data import DataError, fetch_all, listing
 from course_lib.data import credits as credits_table
+from course_lib.data.packages import client, fetch, registry
 
 
 def test_a_fetch_unpacks_what_is_wanted_and_then_needs_no_network(tiny, cache, monkeypatch):
@@ -154,7 +155,7 @@ def test_the_registry_is_complete_and_names_no_address():
 
 
 def test_listing_and_credits(tiny, monkeypatch):
-    monkeypatch.setattr(sys.modules["course_lib.data.fetch"], "registry", registry.registry)
+    monkeypatch.setattr(sys.modules["course_lib.data.packages.fetch"], "registry", registry.registry)
     assert "not fetched" in listing()[0]
     folder = fetch("tiny-set")
     assert "ready" in listing()[0]

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from tiny_package import TEXT, entry_of, in_process, leftovers
 
-from course_lib.data import DataError, client, fetch
+from course_lib.data import DataError
+from course_lib.data.packages import client, fetch
 
 
 def test_wrong_hash_keeps_nothing(tiny, cache, stock):

@@ -8,8 +8,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from course_lib.data.loader import Loader, Windows, order
-from course_lib.data.packing import pack
+from course_lib.data.loading.loader import Loader, Windows, order
+from course_lib.data.loading.packing import pack
 
 
 def share(n, batch_size, rank, world_size, **options):

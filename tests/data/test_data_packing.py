@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.data import fast_bpe
-from course_lib.data.packing import IGNORE, PADDING, Packed, best_fit, document_mask, pack
-from course_lib.data.text import wikipedia_leads
+from course_lib.data.corpora.wikipedia import wikipedia_leads
+from course_lib.data.loading.packing import IGNORE, PADDING, Packed, best_fit, document_mask, pack
+from course_lib.data.tokenizers import fast_bpe
 from course_lib.models import GPT, GPTConfig
 
 END = 99

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from course_lib.data import DataError
-from course_lib.data import prepared as module
-from course_lib.data.prepared import prepared
+from course_lib.data.packages import prepared as module
+from course_lib.data.packages.prepared import prepared
 
 ARRAYS = {"numbers": np.arange(40, dtype=np.int32).reshape(5, 8), "names": np.array(["a", "ßé", "中"])}
 
@@ -120,7 +120,7 @@ def test_a_build_that_fails_leaves_nothing_and_speaks_for_itself(cache, error):
 def test_a_process_killed_while_it_writes(cache):
     code = """
 import os, sys, numpy as np
-from course_lib.data import prepared
+from course_lib.data.packages import prepared
 def die(file, **arrays):
     file.write(b"half of it")
     file.flush()
@@ -178,7 +178,7 @@ def test_threads_at_once_build_once(cache, capsys):
 def test_processes_at_once_build_once(cache, tmp_path):
     code = f"""
 import time, numpy as np
-from course_lib.data.prepared import prepared
+from course_lib.data.packages.prepared import prepared
 def build():
     open({str(tmp_path / "calls")!r}, "a").write("x")
     time.sleep(1)

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from course_lib.data import fetch, pretrained
+from course_lib.data.packages import fetch
+from course_lib.data.packages import weights as pretrained
 
 
 def test_fields_and_tensors():
@@ -65,7 +66,7 @@ def test_there_is_no_second_copy():
     program = """
 import re
 from pathlib import Path
-from course_lib.data import pretrained
+from course_lib.data.packages import weights as pretrained
 # Of this program alone: what getrusage tells includes the process that started it.
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 before = peak()

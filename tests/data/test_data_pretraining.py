@@ -6,11 +6,11 @@ import random
 import pytest
 import torch
 
-from course_lib.data import pretraining
-from course_lib.data.fast_bpe import END
-from course_lib.data.pretraining import corpus, corpus_file
-from course_lib.data.registry import DataError
-from course_lib.data.text import Article, wikipedia_leads
+from course_lib.data.corpora import pretraining
+from course_lib.data.corpora.pretraining import corpus, corpus_file
+from course_lib.data.corpora.wikipedia import Article, wikipedia_leads
+from course_lib.data.tokenizers.fast_bpe import END
+from course_lib.errors import DataError
 
 VOCABULARY = 400
 

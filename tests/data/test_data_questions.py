@@ -4,9 +4,9 @@ import collections
 
 import pytest
 
-from course_lib.data import questions as module
-from course_lib.data.questions import CLOSED_BOOK, MISSING, OPEN_BOOK, WORDINGS, questions
-from course_lib.data.text import wikipedia_leads
+from course_lib.data.corpora import questions as module
+from course_lib.data.corpora.questions import CLOSED_BOOK, MISSING, OPEN_BOOK, WORDINGS, questions
+from course_lib.data.corpora.wikipedia import wikipedia_leads
 
 
 @pytest.fixture(scope="module")

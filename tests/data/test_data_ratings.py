@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.data import ratings
-from course_lib.data.ratings import Preference, Rated
-from course_lib.data.split import split
+from course_lib.data.corpora import ratings
+from course_lib.data.corpora.ratings import Preference, Rated
+from course_lib.data.loading.split import split
 
 scores = st.lists(st.integers(-4, 4), min_size=1, max_size=8).map(tuple)
 

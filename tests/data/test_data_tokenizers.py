@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
-from course_lib.data import fetch, tokenizers
-from course_lib.data.pretrained import smollm2_fields
+from course_lib.data.packages import fetch
+from course_lib.data.packages.weights import smollm2_fields
+from course_lib.data.tokenizers import published as tokenizers
 
 SAMPLES = [
     "",

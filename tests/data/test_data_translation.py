@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from course_lib.data import translation
-from course_lib.data.emoji import LOCALES
-from course_lib.data.translation import pairs
+from course_lib.data.corpora import translation
+from course_lib.data.corpora.emoji import LOCALES
+from course_lib.data.corpora.translation import pairs
 
 LOOKED_UP = {
     ("en", "de"): [("guide dog", "Blindenhund"), ("broken chain", "gebrochene Kette"), ("flag: Iraq", "Flagge: Irak")],

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import zipfile
 
-from course_lib.data import registry
+from course_lib.data.packages import registry
 
 TEXT = b"a text that compresses well " * 40_000  # 1.1 MB, a few kB as a wheel
 
@@ -61,7 +61,7 @@ def in_process(entry, code="fetch('tiny-set')", before="", **options):
     fields = json.dumps(vars(entry))
     program = f"""
 import json, sys
-from course_lib.data import client, fetch, registry
+from course_lib.data.packages import client, fetch, registry
 entry = registry.Entry(**json.loads(sys.argv[1]))
 registry.registry = lambda: {{entry.name: entry}}
 {before}

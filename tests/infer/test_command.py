@@ -15,8 +15,8 @@ import pytest
 from shell import course
 from tiny_text import tiny_folder
 
-from course_lib.infer import load
-from course_lib.infer.sampling import GREEDY
+from course_lib.infer.generation import load
+from course_lib.infer.generation.sampling import GREEDY
 
 PROGRAM = [sys.executable, "-c", "import torch; torch.set_num_threads(1); from course_lib.cli import main; main()"]
 
@@ -215,8 +215,8 @@ def test_an_address_that_is_taken(folder, capsys):
 
 
 def test_what_is_not_installed_is_named(folder, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "course_lib.infer.serve", raising=False)
-    monkeypatch.delattr("course_lib.infer.serve", raising=False)
+    monkeypatch.delitem(sys.modules, "course_lib.infer.server.serve", raising=False)
+    monkeypatch.delattr("course_lib.infer.server.serve", raising=False)
     monkeypatch.setitem(sys.modules, "fastapi", None)
     said = refused(capsys, "serve", folder)
     assert (

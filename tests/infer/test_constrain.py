@@ -12,14 +12,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
-from course_lib.data.fast_bpe import train
-from course_lib.data.token_bytes import token_bytes
-from course_lib.data.tokenizers import CharTokenizer, smollm2
-from course_lib.infer import automaton as automata
-from course_lib.infer.constrain import regular
-from course_lib.infer.generate import generate
-from course_lib.infer.sampling import Sampling
-from course_lib.infer.vocabulary import Vocabulary
+from course_lib.data.tokenizers.fast_bpe import train
+from course_lib.data.tokenizers.published import CharTokenizer, smollm2
+from course_lib.data.tokenizers.token_bytes import token_bytes
+from course_lib.infer.constrained import automaton as automata
+from course_lib.infer.constrained.constrain import regular
+from course_lib.infer.constrained.vocabulary import Vocabulary
+from course_lib.infer.generation.generate import generate
+from course_lib.infer.generation.sampling import Sampling
 from course_lib.models import GPT, GPTConfig
 
 BYTES = [bytes([byte]) for byte in range(256)]

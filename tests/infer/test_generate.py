@@ -13,8 +13,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "models"))
 from parity import both_ways, gpt2, llama, made, seeds
 
-from course_lib.infer.generate import complete, generate
-from course_lib.infer.sampling import GREEDY, Sampling
+from course_lib.infer.generation.generate import complete, generate
+from course_lib.infer.generation.sampling import GREEDY, Sampling
 from course_lib.models import GPT, VLM, GPTConfig, ImageEncoderConfig, VLMConfig
 
 few = settings(max_examples=15, deadline=None)
@@ -139,7 +139,7 @@ def test_draws_follow_the_model():
     model = small()
     n, sampling = 2000, Sampling(1.5, top_p=0.95)
     step = next(generate(model, [[1, 2, 3]] * n, 1, sampling, generator=torch.Generator().manual_seed(0)))
-    from course_lib.infer.sampling import probabilities
+    from course_lib.infer.generation.sampling import probabilities
 
     with torch.no_grad():
         shares = probabilities(model(torch.tensor([[1, 2, 3]]))[0, -1], sampling)

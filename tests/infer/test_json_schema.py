@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from course_lib.infer import json_schema as module
-from course_lib.infer.constrain import regular
-from course_lib.infer.json_schema import json_schema
-from course_lib.infer.numerals import whole_numbers
+from course_lib.infer.constrained import json_schema as module
+from course_lib.infer.constrained.constrain import regular
+from course_lib.infer.constrained.json_schema import json_schema
+from course_lib.infer.constrained.numerals import whole_numbers
 
 TOKENS = [*(bytes([byte]) for byte in range(256)), b'": "', b'", "', b"true", b"12", b""]
 END = len(TOKENS) - 1

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from test_cache import assert_close, configs, made
 from torch import nn
 
-from course_lib.infer.one_token import OneToken, as_built
+from course_lib.infer.generation.one_token import OneToken, as_built
 from course_lib.models import GPT, GPTConfig
 from course_lib.nn.block import Block
 from course_lib.nn.cache import Cache

@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from course_lib.data.text import wikipedia_leads
-from course_lib.infer import few_bits
-from course_lib.infer.few_bits import Int4Linear, Int8Linear
-from course_lib.infer.generate import complete
-from course_lib.infer.quantize import load, quantize, save, weight_bytes
-from course_lib.infer.rounding import grouped, pack, restored, symmetric, unpack
-from course_lib.infer.sampling import GREEDY
-from course_lib.models import GPT, GPTConfig, smollm2
-from course_lib.models.hf.family import ModelError
+from course_lib.data.corpora.wikipedia import wikipedia_leads
+from course_lib.infer.generation.generate import complete
+from course_lib.infer.generation.sampling import GREEDY
+from course_lib.infer.quantization import few_bits
+from course_lib.infer.quantization.few_bits import Int4Linear, Int8Linear
+from course_lib.infer.quantization.quantize import load, quantize, save, weight_bytes
+from course_lib.infer.quantization.rounding import grouped, pack, restored, symmetric, unpack
+from course_lib.interop import smollm2
+from course_lib.interop.hf.family import ModelError
+from course_lib.models import GPT, GPTConfig
 
 SMALL = {"vocab_size": 40, "context": 16, "d_model": 32, "n_layers": 2, "n_heads": 4}
 LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False, "n_kv_heads": 2, "d_ff": 96}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from course_lib.infer.sampling import GREEDY, Sampling, probabilities, sample
+from course_lib.infer.generation.sampling import GREEDY, Sampling, probabilities, sample
 
 
 def of_transformers(logits, sampling):

@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_text import tiny
 
-from course_lib.data.chat import CHATML
-from course_lib.infer import requests, serve, wire
-from course_lib.infer.sampling import GREEDY
-from course_lib.infer.tools import CallReader, Tools
+from course_lib.data.tokenizers.chat import CHATML
+from course_lib.infer.generation.sampling import GREEDY
+from course_lib.infer.server import requests, serve, wire
+from course_lib.infer.server.tools import CallReader, Tools
 
 ASKED = [{"role": "user", "content": "hi there"}]
 NATIVE = "{% if tools %}{{ tools | tojson }} <tool_call>{% endif %}" + CHATML
@@ -416,7 +416,7 @@ def test_a_failure_of_the_model_is_told_and_the_server_goes_on(server, monkeypat
         raise RuntimeError("out of luck")
 
     with monkeypatch.context() as patch:
-        patch.setattr("course_lib.infer.text.generate", fail)
+        patch.setattr("course_lib.infer.generation.text.generate", fail)
         with pytest.raises(openai.InternalServerError, match="the server failed: out of luck"):
             server.chat()
         with pytest.raises(openai.APIError, match="the server failed: out of luck"):

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.infer import speculative
-from course_lib.infer.generate import complete
-from course_lib.infer.sampling import GREEDY, Sampling, probabilities
-from course_lib.infer.speculative import Dice, Round, check, speculate
+from course_lib.infer.generation import speculative
+from course_lib.infer.generation.generate import complete
+from course_lib.infer.generation.sampling import GREEDY, Sampling, probabilities
+from course_lib.infer.generation.speculative import Dice, Round, check, speculate
 from course_lib.models import GPT, GPTConfig
 
 

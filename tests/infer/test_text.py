@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from tiny_text import BYTES, END, tiny, tiny_folder, tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from course_lib.data import chat
+from course_lib.data.tokenizers import chat
 from course_lib.errors import CourseError
-from course_lib.infer import quantize
-from course_lib.infer.load import load
-from course_lib.infer.sampling import GREEDY, Sampling
-from course_lib.infer.stream import StopStrings, Stream
-from course_lib.infer.text import TextError, TextModel, TooLong
+from course_lib.infer.generation.load import load
+from course_lib.infer.generation.sampling import GREEDY, Sampling
+from course_lib.infer.generation.stream import StopStrings, Stream
+from course_lib.infer.generation.text import TextError, TextModel, TooLong
+from course_lib.infer.quantization import quantize
+from course_lib.interop import save
 from course_lib.measure import device
-from course_lib.models import Bert, BertConfig, save
+from course_lib.models import Bert, BertConfig
 
 CONVERSATION = [{"role": "user", "content": "hi there"}]
 
@@ -327,7 +328,9 @@ def test_a_folder_of_few_bits_is_made_on_the_device_where_it_runs(tmp_path, monk
     """Weights of 4 bits cannot be moved afterwards."""
     folder, asked = tiny_folder(tmp_path), []
     quantize.save(quantize.quantize(tiny_model(), 4, 16), folder)
-    monkeypatch.setattr("course_lib.infer.load.few_bits", lambda *args: asked.append(args) or quantize.load(*args))
+    monkeypatch.setattr(
+        "course_lib.infer.generation.load.few_bits", lambda *args: asked.append(args) or quantize.load(*args)
+    )
     load(folder)
     assert asked == [(folder, device())]
 
@@ -403,7 +406,7 @@ def test_a_name_that_is_none_says_which_there_are(name, words):
 
 
 def test_a_tokenizer_of_words_is_refused():
-    from course_lib.data.tokenizers import minilm
+    from course_lib.data.tokenizers.published import minilm
 
     with pytest.raises(TextError, match="odd: a tokenizer with the decoder WordPiece is not supported"):
         TextModel(tiny_model(), minilm(), name="odd")

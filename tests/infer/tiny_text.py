@@ -4,11 +4,12 @@ import json
 
 import torch
 
-from course_lib.data.bpe import BPE
-from course_lib.data.chat import CHATML
-from course_lib.data.fast_bpe import to_hf
-from course_lib.infer.text import TextModel
-from course_lib.models import GPT, GPTConfig, save
+from course_lib.data.tokenizers.bpe import BPE
+from course_lib.data.tokenizers.chat import CHATML
+from course_lib.data.tokenizers.fast_bpe import to_hf
+from course_lib.infer.generation.text import TextModel
+from course_lib.interop import save
+from course_lib.models import GPT, GPTConfig
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 BYTES = BPE(merges=((104, 105), (32, 256)), special=SPECIAL)  # 256 bytes, "hi" and " hi"

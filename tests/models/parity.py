@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from transformers import GPT2Config, LlamaConfig
 
-from course_lib.models import from_pretrained, to_hf
+from course_lib.interop import from_pretrained, to_hf
 
 GPT2 = GPT2Config(n_embd=8, n_head=2, n_layer=1, vocab_size=9, n_positions=4)
 LLAMA = LlamaConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1, vocab_size=9, intermediate_size=4)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from course_lib.models import Bert, BertConfig, from_pretrained, minilm, save, sentence_embeddings
+from course_lib.interop import from_pretrained, minilm, save, sentence_embeddings
+from course_lib.models import Bert, BertConfig
 from course_lib.nn.attention import causal_mask, padding_mask
 
 # Outputs near 1 after two layers: some hundred float32 roundings of 6e-8.

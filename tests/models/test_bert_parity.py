@@ -11,9 +11,9 @@ from parity import both_ways, lengths, made, quick, seeds
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification, BertModel
 
-from course_lib.data import pretrained
-from course_lib.models import ModelError, from_hf, from_pretrained, minilm, to_hf
-from course_lib.models.hf import BERT as FAMILY
+from course_lib.data.packages import weights as pretrained
+from course_lib.interop import ModelError, from_hf, from_pretrained, minilm, to_hf
+from course_lib.interop.hf import BERT as FAMILY
 from course_lib.nn.attention import padding_mask
 
 BERT = {

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from parity import both_ways, made, quick, seeds
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig
 
-from course_lib.models import CLIP, GPTConfig, ModelError, ViTConfig, from_hf, from_pretrained, save, to_hf
+from course_lib.interop import ModelError, from_hf, from_pretrained, save, to_hf
+from course_lib.models import CLIP, GPTConfig, ViTConfig
 from course_lib.models import CLIPConfig as OurConfig
 from course_lib.nn.attention import padding_mask
 from course_lib.train import TrainConfig, contrastive, train
@@ -220,7 +221,7 @@ def test_the_defaults_are_the_published_model():
 
 
 def from_hf_config(hf):
-    from course_lib.models.hf.clip import CLIP as FAMILY
+    from course_lib.interop.hf.clip import CLIP as FAMILY
 
     return FAMILY.read(hf)
 

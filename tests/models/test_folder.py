@@ -8,7 +8,8 @@ from parity import GPT2, LLAMA, assert_parity, made
 from safetensors.torch import load_file, save_file
 from transformers import GPT2LMHeadModel, LlamaForCausalLM
 
-from course_lib.models import GPT, GPTConfig, ModelError, from_pretrained, save, to_hf
+from course_lib.interop import ModelError, from_pretrained, save, to_hf
+from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
 
 
@@ -126,7 +127,7 @@ def test_an_interrupted_writing_leaves_the_old_folder(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("course_lib.models.folder.save_file", full)
+    monkeypatch.setattr("course_lib.interop.folder.save_file", full)
     with pytest.raises(ModelError, match=r"nothing could be written to .*No space left.*make room"):
         to_hf(GPT(GPTConfig(11)), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -134,7 +135,7 @@ def test_an_interrupted_writing_leaves_the_old_folder(tmp_path, monkeypatch):
 
 def test_tensors_that_need_no_change_are_shared():
     theirs = made(LlamaForCausalLM, LLAMA, 0)
-    from course_lib.models import from_hf
+    from course_lib.interop import from_hf
 
     ours = from_hf(LLAMA.to_dict(), theirs.state_dict())
     assert ours.tokens.weight.data_ptr() == theirs.model.embed_tokens.weight.data_ptr()

@@ -7,8 +7,8 @@ from hypothesis import given
 from parity import LLAMA, assert_parity, lengths, llama, made, quick, seeds
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_lib.data.pretrained import smollm2 as smollm2_file
-from course_lib.models import from_gguf, smollm2
+from course_lib.data.packages.weights import smollm2 as smollm2_file
+from course_lib.interop import from_gguf, smollm2
 
 
 def interleaved(rows, n_heads):

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import TypeCheckError
 from torch.testing import assert_close
 
-from course_lib.models import T5, T5Config, from_pretrained, save, shift_right
+from course_lib.interop import from_pretrained, save
+from course_lib.models import T5, T5Config, shift_right
 from course_lib.models.t5 import _keys
 from course_lib.nn.attention import causal_mask
 from course_lib.train import seq2seq

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from parity import both_ways, made, quick, seeds
 from transformers import T5Config, T5ForConditionalGeneration
 
-from course_lib.models import ModelError, from_hf
-from course_lib.models.hf import T5 as FAMILY
+from course_lib.interop import ModelError, from_hf
+from course_lib.interop.hf import T5 as FAMILY
 from course_lib.train import seq2seq
 
 TINY = T5Config(vocab_size=9, d_model=8, d_kv=3, d_ff=5, num_heads=2, num_layers=1, num_decoder_layers=2)

@@ -11,7 +11,7 @@ from parity import quick, seeds
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 
-from course_lib.models import ModelError, from_timm, vision_tower
+from course_lib.interop import ModelError, from_timm, vision_tower
 
 TINY = {"img_size": 6, "patch_size": 2, "embed_dim": 8, "depth": 2, "num_heads": 2, "num_classes": 3}
 

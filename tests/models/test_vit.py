@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_lib.models import ViT, ViTConfig, from_pretrained, save
+from course_lib.interop import from_pretrained, save
+from course_lib.models import ViT, ViTConfig
 from course_lib.models.vit import check_pictures
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from course_lib.infer.quantize import quantize
+from course_lib.infer.quantization.quantize import quantize
 from course_lib.models import GPT
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.tune.frozen import trainable

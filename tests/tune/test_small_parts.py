@@ -9,7 +9,7 @@ import torch
 from families import FAMILIES, GPT2, IDS, LLAMA, models, shake
 from torch import nn
 
-from course_lib.infer.quantize import quantize
+from course_lib.infer.quantization.quantize import quantize
 from course_lib.models import GPT, GPTConfig
 from course_lib.nn.attention import MultiHeadAttention, padding_mask
 from course_lib.nn.block import Block

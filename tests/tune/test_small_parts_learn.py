@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from course_lib.data.worlds import MirrorLanguage
-from course_lib.infer.generate import complete
-from course_lib.infer.sampling import Sampling
-from course_lib.models import GPT, GPTConfig, ModelError, from_pretrained, to_hf
+from course_lib.infer.generation.generate import complete
+from course_lib.infer.generation.sampling import Sampling
+from course_lib.interop import ModelError, from_pretrained, to_hf
+from course_lib.models import GPT, GPTConfig
 from course_lib.train import CheckpointError, Folder, TrainConfig, train
 from course_lib.train.losses import cross_entropy
 from course_lib.tune.adapters import adapters

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 from tiny import END, distribution, gpt, replies
 from torch.testing import assert_close
 
-from course_lib.data.loader import Loader
-from course_lib.models import Bert, BertConfig, ModelError, save, to_hf
+from course_lib.data.loading.loader import Loader
+from course_lib.interop import ModelError, save, to_hf
+from course_lib.models import Bert, BertConfig
 from course_lib.train import TrainConfig, train
 from course_lib.tune import reward
 from course_lib.tune.dpo import dpo, implicit_rewards, with_reference

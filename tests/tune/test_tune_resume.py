@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import END, gpt
 
-from course_lib.data.loader import Loader
+from course_lib.data.loading.loader import Loader
 from course_lib.models import GPT
 from course_lib.train import CheckpointError, Folder, TrainConfig, checkpoint, metrics, train
 from course_lib.tune import dpo, grpo, ppo, reward, rollout, sft

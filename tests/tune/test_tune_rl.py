@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny import END, distribution, gpt, replies
 from torch.testing import assert_close
 
-from course_lib.data.loader import Loader
+from course_lib.data.loading.loader import Loader
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import TrainConfig, train
 from course_lib.tune import grpo, ppo

@@ -10,8 +10,8 @@ from tiny import END, gpt
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from torch.testing import assert_close
 
-from course_lib.data.chat import CHATML
-from course_lib.data.loader import Loader
+from course_lib.data.loading.loader import Loader
+from course_lib.data.tokenizers.chat import CHATML
 from course_lib.data.worlds import MirrorLanguage
 from course_lib.train import TrainConfig, train
 from course_lib.train.losses import answers

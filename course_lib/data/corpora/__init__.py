@@ -1,0 +1,1 @@
+"""Real data: texts, ratings, word vectors and pictures, as arrays and strings."""

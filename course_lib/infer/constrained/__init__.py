@@ -1,0 +1,1 @@
+"""Constrained decoding: text that matches a regular expression or a JSON Schema."""

@@ -1,0 +1,1 @@
+"""Generating text: decoding loop, KV cache, sampling, speculative decoding."""

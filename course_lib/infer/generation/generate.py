@@ -1,0 +1,154 @@
+"""Writing on: one token after the other, for several prompts at a time."""
+
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from course_lib.infer.generation.reader import Reader, padded
+from course_lib.infer.generation.sampling import Sampling, sample
+from course_lib.models.gpt import GPT
+from course_lib.models.vlm import VLM
+from course_lib.nn.embed import embed
+
+
+class Constraint(Protocol):
+    """What may be written: an automaton over tokens, shared by all rows, each of which has a state of its own."""
+
+    @property
+    def start(self) -> Hashable:
+        """The state before the first token."""
+
+    def allowed(self, state: Any) -> Bool[Tensor, " vocab"]:
+        """True for the tokens that may come next."""
+
+    def next(self, state: Any, token: int) -> Any:
+        """The state after one of them."""
+
+
+def generate(
+    model: GPT | VLM,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    sampling: Sampling = Sampling(),  # noqa: B008  # frozen
+    *,
+    stop: Collection[int] = (),
+    constraint: Constraint | None = None,
+    generator: torch.Generator | None = None,
+    pictures: Float[Tensor, "pictures channels height width"] | None = None,
+) -> Iterator[list[int | None]]:
+    """Continue each prompt; yields one step at a time: a token for each row, None for rows that have ended.
+
+    A row ends with a token of `stop`, after max_new_tokens, or where the model has learned positions and the text fills
+    them; only the last token, which need not be read, may then be one more. The iteration ends with the last row.
+    With a temperature of 0 a row is what it would be alone; otherwise the rows draw from one generator in turn, which
+    is to be on the model's device.
+    constraint: of what is written; the tokens with which it lets a text end belong into `stop`.
+    pictures: those that the prompts of a VLM speak of, as for VLM.forward.
+    Raises ValueError, before the first step, for no prompts, an empty one, or one that is longer than the context; and
+    later where a constraint allows nothing.
+    """
+    room = room_for(model, prompts, max_new_tokens)
+    if pictures is not None and not isinstance(model, VLM):
+        raise ValueError(f"a {type(model).__name__} has no eyes; leave the pictures out, or take a VLM")
+    return _steps(model, prompts, room, sampling, frozenset(stop), constraint, generator, pictures)
+
+
+def complete(
+    model: GPT | VLM,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *args: Any,
+    stop: Collection[int] = (),
+    **options: Any,
+) -> list[list[int]]:
+    """What `generate` writes for each prompt, at once and without the tokens of `stop`; arguments as there."""
+    texts: list[list[int]] = [[] for _ in prompts]
+    for step in generate(model, prompts, max_new_tokens, *args, stop=stop, **options):
+        for text, token in zip(texts, step, strict=True):
+            if token is not None and token not in stop:
+                text.append(token)
+    return texts
+
+
+def room_for(model: GPT | VLM, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
+    """How many tokens can follow each prompt. Raises ValueError where `generate` does before its first step."""
+    try:
+        lengths = [] if isinstance(prompts, str) else [len(prompt) for prompt in prompts]
+    except TypeError:  # of a token, which has no length
+        lengths = []
+    if not lengths:
+        raise ValueError("pass a list of prompts, each a list of token ids; for one prompt: [ids]")
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens={max_new_tokens} must be at least 1")
+    config = (model.decoder if isinstance(model, VLM) else model).config
+    room = []
+    for i, n in enumerate(lengths):
+        if not n:
+            raise ValueError(f"prompt {i} is empty; begin it with a token, such as the one for the start of a text")
+        if config.position != "learned":
+            room.append(max_new_tokens)
+        elif n <= config.context:
+            room.append(min(max_new_tokens, config.context - n + 1))
+        else:
+            raise ValueError(f"prompt {i} has {n} tokens, but the model's context is {config.context}; shorten it")
+    return room
+
+
+@torch.inference_mode()
+def _steps(
+    model: GPT | VLM,
+    prompts: Sequence[Sequence[int]],
+    room: list[int],
+    sampling: Sampling,
+    stop: frozenset[int],
+    constraint: Constraint | None,
+    generator: torch.Generator | None,
+    pictures: Tensor | None,
+) -> Iterator[list[int | None]]:
+    decoder = model.decoder if isinstance(model, VLM) else model
+    blank = 1 if isinstance(model, VLM) and model.config.image_token == 0 else 0  # any token but that
+    ids, positions, mask = padded(prompts, max(room) - 1, blank, next(decoder.parameters()).device)
+    if decoder.config.position == "learned":  # a row that has ended stays at its last position
+        positions = positions.clamp(max=decoder.config.context - 1)
+    reader = Reader(decoder, positions, mask)
+    if isinstance(model, VLM):
+        x = model.merge(ids, None if pictures is None else model.project(model.see(pictures)))
+    else:
+        x = embed(model.tokens, ids)
+
+    going = [True] * len(room)
+    states = [None if constraint is None else constraint.start for _ in room]
+    for written in range(1, max(room) + 1):
+        logits = reader.read(x)[:, 0]
+        if constraint is not None:
+            logits = logits.masked_fill(~_allowed(constraint, states, going, logits), -torch.inf)
+        tokens = sample(logits, sampling, generator)
+        step: list[int | None] = [token if go else None for token, go in zip(tokens.tolist(), going, strict=True)]
+        yield step
+        for row, token in enumerate(step):
+            going[row] = token is not None and token not in stop and written < room[row]
+            if constraint is not None and token is not None and going[row]:
+                states[row] = constraint.next(states[row], token)
+        if not any(going):
+            return
+        x = embed(decoder.tokens, tokens[:, None])
+
+
+def _allowed(
+    constraint: Constraint, states: list[Any], going: list[bool], logits: Float[Tensor, "batch vocab"]
+) -> Bool[Tensor, "batch vocab"]:
+    """What each row may write next; rows that have ended may write anything."""
+    allowed = torch.ones_like(logits, dtype=torch.bool)
+    for row, state in enumerate(states):
+        if not going[row]:
+            continue
+        tokens = constraint.allowed(state)
+        if len(tokens) != logits.shape[-1]:
+            raise ValueError(f"the constraint speaks of {len(tokens)} tokens, but the model has {logits.shape[-1]}")
+        if not tokens.any():
+            raise ValueError(f"the constraint allows no token to follow in row {row}; it leads to a dead end")
+        allowed[row] = tokens
+    return allowed

@@ -1,0 +1,145 @@
+"""From what people type to a model that writes: a folder of `course train`, one of Hugging Face, or a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from course_lib import files
+from course_lib.data.packages import weights as pretrained
+from course_lib.data.packages.registry import registry
+from course_lib.infer.generation.text import TextError, TextModel
+from course_lib.infer.quantization.quantize import MODEL_TYPE, quantize
+from course_lib.infer.quantization.quantize import load as few_bits
+from course_lib.interop import from_pretrained, smollm2
+from course_lib.measure import device
+from course_lib.models import GPT, T5, VLM, Bert
+
+
+def load(name: str | Path, bits: int | None = None) -> TextModel:
+    """Open a model on the device of the preset: a published one by its name, or a folder.
+
+    A folder is that of a finished `course train`, or has config.json, model.safetensors and tokenizer.json. A name goes
+    before a folder of the same name, which ./NAME reaches. bits: 8 or 4, to which the weights are then rounded.
+    Raises TextError, or another CourseError, for whatever is not there, is damaged, or does not write text.
+    """
+    opened = _find(name)
+    if bits is not None:
+        try:
+            quantize(opened.model, bits)
+        except ValueError as error:
+            raise TextError(f"{name}: {error}") from None
+    return opened
+
+
+def _find(name: str | Path) -> TextModel:
+    folder = Path(name)
+    if not str(name):
+        raise TextError(f"name a model: a folder, or one of: {', '.join(PUBLISHED)}")
+    if published := PUBLISHED.get(str(name)):
+        return published(str(name))
+    if folder.is_dir():
+        try:
+            return _open(folder)
+        except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+            raise TextError(f"{folder}: a file of it says what cannot be ({error!r}); copy it again") from None
+    names = ", ".join(PUBLISHED)
+    if folder.exists():
+        raise TextError(f"{name} is a file; pass the folder that holds config.json and model.safetensors")
+    if str(name) in ("minilm", "minilm-l6-v2"):
+        raise TextError(f"{name} is a BERT, which reads texts and writes none; pass a folder, or one of: {names}")
+    if str(name) in registry():
+        raise TextError(f"{name} is no model that writes text; pass a folder, or one of: {names}")
+    raise TextError(f"there is no folder {name} and no model of that name; pass a folder, or one of: {names}")
+
+
+def _open(folder: Path) -> TextModel:
+    name = folder.resolve().name
+    if not (folder / "config.json").exists():
+        if (folder / "model" / "config.json").exists():
+            folder = folder / "model"
+        elif (folder / "recipe.json").exists():
+            raise TextError(f"{folder} holds a run that is not finished; go on with `course train`, --resume")
+        elif (folder / "adapter_config.json").exists():
+            raise TextError(f"{folder} holds what a model was tuned with, and no model; merge the two and save that")
+    elif folder.name == "model":  # OUT/model of `course train`: its run says more
+        name = folder.resolve().parent.name
+    kind = _json(folder / "config.json").get("model_type")
+    model = few_bits(folder, device()) if kind == MODEL_TYPE else from_pretrained(folder)
+    if not isinstance(model, GPT):
+        raise TextError(f"{folder} holds {_what(model)}; pass the folder of a decoder, such as GPT-2 or Llama")
+    tokenizer = _tokenizer(folder)
+    settings = _json(folder / "tokenizer_config.json")
+    special = {key: value for key, value in settings.items() if key.endswith("_token")}
+    special = {key: value["content"] if isinstance(value, dict) else value for key, value in special.items()}
+    special = {key: value for key, value in special.items() if isinstance(value, str)}
+    end = _json(folder / "generation_config.json").get("eos_token_id")
+    if end is None:
+        end = _json(folder / "config.json").get("eos_token_id")
+    if end is None and "eos_token" in special:
+        end = tokenizer.token_to_id(special["eos_token"])
+    ends = end if isinstance(end, list) else [] if end is None else [end]
+    return TextModel(model.to(device()), tokenizer, frozenset(ends), _template(folder, settings), special, name)
+
+
+def _what(model: Any) -> str:
+    match model:
+        case Bert():
+            return "a BERT, which reads texts and writes none"
+        case T5():
+            return "a T5, whose decoder writes about what an encoder read, and decoders alone are run here"
+        case VLM():
+            return "a model that answers about pictures, and none can be shown to it here"
+    return f"a {type(model).__name__}, which does not write text"
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    file = folder / "tokenizer.json"
+    if not file.exists():
+        older = (folder / "vocab.json").exists() or (folder / "tokenizer.model").exists()
+        way = (
+            f"transformers makes it of the files there: AutoTokenizer.from_pretrained({str(folder)!r})"
+            f".save_pretrained({str(folder)!r})"
+            if older
+            else "copy the tokenizer of the model there"
+        )
+        raise TextError(f"{folder} has no tokenizer.json, so its text cannot be read or written; {way}")
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # `tokenizers` raises nothing more special
+        raise TextError(f"{file} is damaged ({error}); copy it again") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _template(folder: Path, settings: dict[str, Any]) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.exists():
+        return file.read_text(encoding="utf-8")
+    template = settings.get("chat_template")
+    if isinstance(template, list):  # several, by name
+        template = {each["name"]: each["template"] for each in template}.get("default")
+    return template
+
+
+def _json(file: Path) -> dict[str, Any]:
+    found = files.read_json(file) if file.exists() else {}
+    if not isinstance(found, dict):
+        raise TextError(f"{file} holds no settings; copy it again")
+    return found
+
+
+def _smollm2(name: str) -> TextModel:
+    model, tokenizer = smollm2()
+    fields = pretrained.smollm2_fields()
+    ids = {kind: fields[f"tokenizer.ggml.{kind}_token_id"] for kind in ("bos", "eos")}
+    special = {f"{kind}_token": fields["tokenizer.ggml.tokens"][i] for kind, i in ids.items()}
+    end = frozenset({ids["eos"]})
+    return TextModel(model.to(device()), tokenizer, end, fields["tokenizer.chat_template"], special, name)
+
+
+PUBLISHED: dict[str, Callable[[str], TextModel]] = {"smollm2": _smollm2, "smollm2-135m-instruct": _smollm2}

@@ -1,0 +1,59 @@
+"""A decoder that reads on: prompts at first, padded on the left, and then what is written."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from course_lib.infer.generation.one_token import OneToken, as_built
+from course_lib.models.gpt import GPT
+from course_lib.nn.cache import Cache
+
+
+class Reader:
+    """A decoder with a cache of its own; a single token a row takes the short way, where the decoder is as built.
+
+    positions: of all tokens that may be read, which is the room of the cache. mask: True where one is real.
+    """
+
+    def __init__(
+        self,
+        decoder: GPT,
+        positions: Int[Tensor, "batch room"],
+        mask: Bool[Tensor, "batch 1 1 room"] | None = None,
+    ) -> None:
+        device, dtype = positions.device.type, next(decoder.parameters()).dtype
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        self.decoder = decoder
+        self.positions = positions
+        self.mask = mask
+        self.cache = Cache(decoder.config, *positions.shape, dtype=dtype, device=positions.device)
+        self.one_token = OneToken(decoder, self.cache) if as_built(decoder) else None
+
+    def read(self, x: Float[Tensor, "batch tokens d_model"], last: int = 1) -> Float[Tensor, "batch last vocab"]:
+        """The logits of what follows each of the `last` tokens read, after those read before. Raises as GPT.forward."""
+        start, end = self.cache.length, self.cache.length + x.shape[1]
+        mask = None if self.mask is None else self.mask[..., :end]
+        positions = self.positions[:, start:end]
+        if self.one_token and x.shape[1] == 1:
+            x = self.one_token(x, mask, positions)
+        else:
+            x, _ = self.decoder.hidden(x, mask, positions=positions, cache=self.cache)
+        return self.decoder.head(x[:, -last:])
+
+
+def padded(
+    prompts: Sequence[Sequence[int]], more: int, blank: int, device: torch.device
+) -> tuple[Int[Tensor, "batch longest"], Int[Tensor, "batch room"], Bool[Tensor, "batch 1 1 room"] | None]:
+    """Prompts as one tensor, and positions and mask for them and `more` tokens each, as a Reader has them.
+
+    Padding, of the token `blank`, stands on the left, so that all rows go on in the same column; nobody looks at it.
+    """
+    longest = max(map(len, prompts))
+    ids = torch.tensor([[blank] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+    padding = torch.tensor([[longest - len(prompt)] for prompt in prompts], device=device)
+    columns = torch.arange(longest + more, device=device)
+    mask = (columns >= padding)[:, None, None] if padding.any() else None
+    return ids, (columns - padding).clamp(min=0), mask

@@ -1,0 +1,154 @@
+"""A model that reads and writes text: a decoder with its tokenizer, the tokens that end a text, and a chat template."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from course_lib.data.tokenizers import chat
+from course_lib.data.tokenizers.token_bytes import token_bytes
+from course_lib.errors import CourseError
+from course_lib.infer.constrained.constrain import regular
+from course_lib.infer.generation.generate import Constraint, generate
+from course_lib.infer.generation.sampling import Sampling
+from course_lib.infer.generation.stream import Stream
+from course_lib.models import GPT
+
+Prompt = str | Sequence[int] | Sequence[chat.Message]
+
+
+class TextError(CourseError, ValueError):
+    """A text cannot be written as asked; the message says what stands in the way."""
+
+
+class TooLong(TextError):
+    """The prompt leaves no room in the model's context."""
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """A decoder that is given text and gives text.
+
+    end: the tokens that end a text. template: how a conversation is written for the model, None for a model that only
+    continues texts. special_tokens: what a template calls bos_token and so on. name: for people, and for the server.
+    Raises TextError for a tokenizer that does not fit the model.
+    """
+
+    model: GPT
+    tokenizer: Tokenizer
+    end: Collection[int] = ()
+    template: str | None = None
+    special_tokens: Mapping[str, str] = field(default_factory=dict)
+    name: str = "model"
+
+    def __post_init__(self) -> None:
+        try:
+            n_tokens = len(self.tokens)  # worked out now: whoever opens a model learns at once that it cannot be used
+        except ValueError as error:
+            raise TextError(f"{self.name}: {error}") from None
+        if strange := [i for i in self.end if not 0 <= i < n_tokens]:
+            raise TextError(f"{self.name}: the end token {strange[0]} is none of the {n_tokens} tokens")
+
+    @functools.cached_property
+    def tokens(self) -> tuple[bytes, ...]:
+        """The bytes of every token that the model can write."""
+        return tuple(token_bytes(self.tokenizer, self.model.config.vocab_size))
+
+    @property
+    def context(self) -> int:
+        """How many tokens prompt and text may have together: those that the model was made for."""
+        return self.model.config.context
+
+    def encode(self, prompt: Prompt, tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
+        """The tokens of a text, or those of a conversation up to where the reply begins; tokens stay as they are.
+
+        In a text the names of special tokens are those tokens; in a conversation only the template writes them.
+        Raises TextError for an empty prompt, for a conversation without a template, and where the template refuses it.
+        """
+        try:
+            ids = self._encode(prompt, tools) if prompt else []
+        except TypeError:  # of the tokenizer, for half a surrogate pair
+            raise TextError("the prompt is no valid Unicode; it holds half a surrogate pair") from None
+        except ValueError as error:
+            raise TextError(str(error)) from None
+        if not ids:
+            raise TextError("the prompt is empty; write at least one character")
+        if strange := [i for i in ids if not 0 <= i < len(self.tokens)]:
+            raise TextError(f"the token {strange[0]} of the prompt is none of the {len(self.tokens)} of {self.name}")
+        return ids
+
+    def _encode(self, prompt: Any, tools: Sequence[Mapping[str, Any]] | None) -> list[int]:
+        if isinstance(prompt, str):
+            return self.tokenizer.encode(prompt).ids
+        if isinstance(prompt[0], int):
+            return list(prompt)
+        if self.template is None:
+            raise TextError(f"{self.name} has no chat template: it continues texts; pass a text as the prompt")
+        options: dict[str, Any] = {"tools": tools, "add_generation_prompt": True, **self.special_tokens}
+        return chat.encode(prompt, self.template, self.tokenizer, **options)
+
+    def regular(self, pattern: str) -> Constraint:
+        """The constraint that the text is one that the pattern matches in full. Raises TextError where none can be."""
+        if not self.end:
+            raise TextError(
+                f"{self.name} names no end token, with which a text of a given form has to end; "
+                "put eos_token_id into its generation_config.json"
+            )
+        try:
+            return regular(pattern, self.tokens, self.end)
+        except ValueError as error:
+            raise TextError(str(error)) from None
+
+    def stream(
+        self,
+        prompt: Prompt,
+        max_new_tokens: int | None = None,
+        sampling: Sampling = Sampling(),  # noqa: B008  frozen
+        *,
+        stop: Sequence[str] = (),
+        constraint: Constraint | None = None,
+        seed: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Stream:
+        """Write on from a text, its tokens, or a conversation. The pieces come while they are made.
+
+        max_new_tokens: None for as many as the context has room for. stop: strings before which the text ends. seed:
+        the same gives the same text, None another one each time.
+        Raises TextError, before the first token, for what `encode` refuses, an empty stop string, and stop strings
+        beside a constraint; later, for a constraint that proves too large. TooLong for a prompt that fills the context.
+        """
+        ids = self.encode(prompt, tools)
+        room = self.context - len(ids)
+        if room < 1:
+            raise TooLong(
+                f"the prompt has {len(ids)} tokens, and the context of {self.name} is {self.context}, "
+                "which has to hold the answer too; shorten the prompt"
+            )
+        if constraint is not None and stop:
+            raise TextError("a stop string could cut off what the text has to become; ask for one or the other")
+        if max_new_tokens is not None and max_new_tokens < 1:
+            raise TextError(f"max_new_tokens={max_new_tokens} must be at least 1")
+        limit = room if max_new_tokens is None else min(room, max_new_tokens)
+        generator = torch.Generator(next(self.model.parameters()).device)
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
+
+        def steps() -> Any:
+            try:
+                yield from generate(
+                    self.model, [ids], limit, sampling, stop=self.end, constraint=constraint, generator=generator
+                )
+            except ValueError as error:  # of a constraint, which is worked out as far as the text goes
+                raise TextError(str(error)) from None
+
+        try:
+            return Stream(steps, self.tokens, self.end, stop, len(ids))
+        except ValueError as error:
+            raise TextError(str(error)) from None

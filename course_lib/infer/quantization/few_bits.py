@@ -1,0 +1,148 @@
+"""Linear layers that keep their weights in 8 or 4 bits and multiply by them as they are."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import BFloat16, Float, Int
+from torch import Tensor, nn
+
+from course_lib.infer.quantization.rounding import Rounded, pack, restored, unpack
+
+FEW_ROWS = 32  # with more at once, as when a prompt is read, whole numbers in bfloat16 are multiplied faster,
+FAST_BFLOAT16 = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # but not by all
+KERNEL_GROUPS = (32, 64, 128, 256)  # those for which torch has a kernel for 4 bits
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with weights of 8 bits and one scale a row; what comes out has the dtype of x.
+
+    On a CPU x is rounded to bfloat16, products are added up in float32, and their sum is rounded to bfloat16: torch's
+    kernel for few rows. Elsewhere the weights are made float for the moment.
+    """
+
+    codes: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
+    def __init__(self, rounded: Rounded, bias: Float[Tensor, " out"] | None = None) -> None:
+        super().__init__()
+        self.shape = rounded.codes.shape
+        self.register_buffer("codes", rounded.codes)
+        self.register_buffer("scale", rounded.scale)
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
+        """As nn.Linear."""
+        # The kernel reads 16 numbers at a time whether they are there or not, and knows no gradient.
+        if x.device.type != "cpu" or x.shape[-1] % 16 or x.requires_grad:
+            return _as_floats(x, self.rounded(), self.bias)
+        rows = _rows(x)
+        if len(rows) > FEW_ROWS and FAST_BFLOAT16:
+            y = F.linear(rows, self.codes.to(torch.bfloat16)).float() * self.scale[:, 0]
+        else:
+            y = torch._weight_int8pack_mm(rows, self.codes, self.scale[:, 0])
+        return _like(y, x, self.bias)
+
+    def rounded(self) -> Rounded:
+        """The weights."""
+        return Rounded(self.codes, self.scale)
+
+    def portable(self) -> dict[str, Tensor]:
+        """The tensors from which every machine can make the layer again."""
+        return dict(self.named_buffers())
+
+
+class Int8Embedding(nn.Embedding):
+    """An embedding that reads the rows of an Int8Linear, so that a tied output layer stays one with it."""
+
+    def __init__(self, table: Int8Linear) -> None:
+        n, d_model = table.shape
+        super().__init__(n, d_model, device="meta")
+        self.register_parameter("weight", None)  # the table has taken its place
+        self.table = table
+
+    def forward(self, ids: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch d_model"]:
+        """As nn.Embedding, in float32."""
+        return F.embedding(ids, self.table.codes) * F.embedding(ids, self.table.scale).float()
+
+
+class Int4Linear(nn.Module):
+    """A linear layer with weights of 4 bits, two to a byte; a scale and an offset for each group of inputs in a row.
+
+    On a CPU it is torch's kernel, of which Int8Linear says how it computes, with the bytes in an order of its own.
+    """
+
+    packed: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
+    def __init__(self, rounded: Rounded, bias: Float[Tensor, " out"] | None = None) -> None:
+        super().__init__()
+        codes, scale, offset = rounded
+        assert offset is not None
+        self.shape = codes.shape
+        self.group = codes.shape[1] // scale.shape[1]
+        self.for_kernel = codes.device.type == "cpu" and len(codes) % 16 == 0 and self.group in KERNEL_GROUPS
+        packed = pack(codes)
+        scale = torch.stack((scale, offset), dim=2)
+        if self.for_kernel:
+            packed = torch._convert_weight_to_int4pack_for_cpu((codes + 8).to(torch.int32), 1)
+            scale = scale.transpose(0, 1).contiguous()
+        self.register_buffer("packed", packed, persistent=False)  # not for files: see `portable`
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+
+    def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
+        """As nn.Linear. Raises ValueError on another device than the one where the layer was made."""
+        if self.for_kernel and self.packed.device.type != "cpu":
+            raise ValueError("weights of 4 bits cannot be moved; move the model first, and then quantize it")
+        if not self.for_kernel or x.requires_grad:
+            return _as_floats(x, self.rounded(), self.bias)
+        return _like(self._product(_rows(x), self.scale), x, self.bias)
+
+    def _product(self, rows: BFloat16[Tensor, "rows in"], scale: BFloat16[Tensor, "groups out 2"]) -> Tensor:
+        return torch._weight_int4pack_mm_for_cpu(rows, self.packed, self.group, scale)
+
+    def rounded(self) -> Rounded:
+        """The weights."""
+        if not self.for_kernel:
+            return Rounded(unpack(self.packed), *self.scale.unbind(dim=2))
+        one = torch.zeros_like(self.scale)
+        one[..., 0] = 1
+        # The order of the bytes depends on the processor. The product with the identity, which is exact, reads them.
+        codes = self._product(torch.eye(self.shape[1], dtype=torch.bfloat16), one).t().to(torch.int8)
+        return Rounded(codes.contiguous(), *self.scale.transpose(0, 1).unbind(dim=2))
+
+    def portable(self) -> dict[str, Tensor]:
+        """The tensors from which every machine can make the layer again."""
+        codes, scale, offset = self.rounded()
+        assert offset is not None
+        parts = {"packed": pack(codes), "scale": scale.contiguous(), "offset": offset.contiguous()}
+        return parts | ({} if self.bias is None else {"bias": self.bias})
+
+
+def from_portable(parts: Mapping[str, Tensor]) -> Int8Linear | Int4Linear:
+    """The layer whose `portable` these tensors are."""
+    if "packed" in parts:
+        return Int4Linear(Rounded(unpack(parts["packed"]), parts["scale"], parts["offset"]), parts.get("bias"))
+    # Copied, since what comes from a file may begin at any address, and the kernel needs a multiple of 16.
+    return Int8Linear(Rounded(parts["codes"].clone(), parts["scale"]), parts.get("bias"))
+
+
+def _rows(x: Float[Tensor, "*batch in"]) -> BFloat16[Tensor, "rows in"]:
+    """x as the kernels need it: in bfloat16, in memory of its own, which begins at a round address."""
+    return torch.empty(x.numel() // x.shape[-1], x.shape[-1], dtype=torch.bfloat16).copy_(x.reshape(-1, x.shape[-1]))
+
+
+def _like(
+    y: Float[Tensor, "rows out"], x: Float[Tensor, "*batch in"], bias: Float[Tensor, " out"] | None
+) -> Float[Tensor, "*batch out"]:
+    y = y.to(x.dtype).view(*x.shape[:-1], y.shape[-1])
+    return y if bias is None else y + bias.to(x.dtype)
+
+
+def _as_floats(
+    x: Float[Tensor, "*batch in"], rounded: Rounded, bias: Float[Tensor, " out"] | None
+) -> Float[Tensor, "*batch out"]:
+    return F.linear(x, restored(rounded).to(x.dtype), None if bias is None else bias.to(x.dtype))

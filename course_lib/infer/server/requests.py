@@ -1,0 +1,117 @@
+"""From a request in OpenAI's format to the text that answers it: prompt, sampling, and what may be written."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from course_lib.infer.constrained.json_schema import json_schema
+from course_lib.infer.generation.sampling import Sampling
+from course_lib.infer.generation.stream import Stream
+from course_lib.infer.generation.text import TextError, TextModel
+from course_lib.infer.server.tools import CallReader, Event, Tools
+from course_lib.infer.server.wire import ChatRequest, ChosenTool, CompletionRequest, Request, ResponseFormat
+
+DEFAULT_TOKENS = 16  # of a completion that says nothing of max_tokens, in OpenAI's interface
+DEPTH = 3  # of objects and lists within each other, for an answer that may be any JSON object
+
+
+@dataclass
+class Reply:
+    """A text that is being written, and how calls of functions are told from it."""
+
+    stream: Stream
+    reader: CallReader | None = None
+    called: bool = False
+
+    def events(self, piece: str) -> Iterator[Event]:
+        """What a new piece of text adds: text, the name of a function, or arguments."""
+        found = self.reader.add(piece) if self.reader else iter((("text", piece),))
+        yield from self._noted(found)
+
+    def rest(self) -> Iterator[Event]:
+        """What is left at the end."""
+        if self.reader:
+            yield from self._noted(self.reader.end(whole=self.stream.finish_reason == "stop"))
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the text ended, as OpenAI says it."""
+        reason = self.stream.finish_reason or "stop"
+        return "tool_calls" if self.called and reason == "stop" else reason
+
+    def _noted(self, events: Iterator[Any]) -> Iterator[Event]:
+        for kind, text in events:
+            self.called = self.called or kind == "name"
+            if text:
+                yield kind, text
+
+
+def completion(model: TextModel, request: CompletionRequest) -> Reply:
+    """Continue a text. Raises TextError for what cannot be done."""
+    prompt: Any = request.prompt
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], str):
+        (prompt,) = prompt
+    return Reply(_stream(model, request, prompt, request.max_tokens or DEFAULT_TOKENS))
+
+
+def chat(model: TextModel, request: ChatRequest) -> Reply:
+    """Answer a conversation, in the form that was asked for. Raises TextError for what cannot be done."""
+    try:
+        messages: list[Any] = [message.plain() for message in request.messages]
+        tools, choice = _tools(model, request)
+        form = request.response_format or ResponseFormat()
+        if tools and form.type != "text":
+            raise ValueError("tools and response_format cannot be had together; set tool_choice to none, or ask twice")
+        offered, pattern = None, _pattern(form)
+        if tools:
+            messages, offered = tools.tell(messages), tools.offered()
+            names = list(tools.functions) if isinstance(choice, str) else [choice.function.name]
+            pattern = tools.pattern(names, or_text=choice == "auto")
+        else:  # earlier calls and their results are still told
+            messages = Tools([], model.template or "").tell(messages)
+    except ValueError as error:
+        raise TextError(str(error)) from None
+    constraint = None if pattern is None else model.regular(pattern)
+    most = request.max_completion_tokens or request.max_tokens
+    stream = _stream(model, request, messages, most, constraint=constraint, tools=offered)
+    return Reply(stream, CallReader(tools) if tools else None)
+
+
+def _tools(model: TextModel, request: ChatRequest) -> tuple[Tools | None, Any]:
+    """The tools that may be called, if any, and the choice among them."""
+    functions = {tool.function.name: tool.function.model_dump(exclude_none=True) for tool in request.tools or ()}
+    choice = request.tool_choice or ("auto" if functions else "none")
+    if choice == "none":
+        return None, choice
+    if not functions:
+        raise ValueError("tool_choice asks for a function, and tools names none")
+    if isinstance(choice, ChosenTool) and choice.function.name not in functions:
+        raise ValueError(f"tool_choice asks for {choice.function.name}, which is not among tools")
+    return Tools(list(functions.values()), model.template or ""), choice
+
+
+def _pattern(form: ResponseFormat) -> str | None:
+    if form.json_schema is not None and form.type == "json_schema":
+        return json_schema(form.json_schema.schema_)
+    return json_object() if form.type == "json_object" else None
+
+
+@functools.cache
+def json_object(depth: int = DEPTH) -> str:
+    """The pattern of any JSON object in which lists and objects are nested at most so deep."""
+    string = json_schema({"type": "string"})
+    value = simple = f"(?:{json_schema({'type': ['string', 'number', 'boolean', 'null']})})"
+    for _ in range(depth):
+        member = f"{string}: ?{value}"
+        whole = rf"\{{(?:{member}(?:, ?{member})*)?\}}"
+        value = rf"(?:{simple}|\[(?:{value}(?:, ?{value})*)?\]|{whole})"
+    return whole
+
+
+def _stream(model: TextModel, request: Request, prompt: Any, most: int | None, **options: Any) -> Stream:
+    temperature = 1.0 if request.temperature is None else request.temperature
+    sampling = Sampling(temperature, request.top_k, request.top_p, request.min_p)
+    return model.stream(prompt, most, sampling, stop=request.stops, seed=request.seed, **options)

@@ -1,0 +1,110 @@
+"""Calls of functions: how they are offered to a model, what it may write to call one, and how that is read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from course_lib.data.tokenizers.chat import Message, reads
+from course_lib.infer.constrained.json_schema import json_schema
+
+Event = tuple[Literal["text", "name", "arguments"], str]
+
+
+class Tools:
+    """The functions that a conversation offers, each as OpenAI's interface describes it: name, description, parameters.
+
+    A call is written {"name": ..., "arguments": {...}}, between the marks <tool_call> where the chat template has them.
+    """
+
+    def __init__(self, functions: Sequence[Mapping[str, Any]], template: str) -> None:
+        self.functions = {function["name"]: function for function in functions}
+        self.native = reads(template, "tools")
+        marks = ("<tool_call>\n", "\n</tool_call>") if "<tool_call>" in template else ("", "")
+        self.tail = "}" + marks[1]
+        self.heads = {name: f'{marks[0]}{{"name": "{name}", "arguments": ' for name in self.functions}
+
+    def pattern(self, names: Sequence[str], or_text: bool) -> str:
+        """What may be written: a call of one of these functions; `or_text`: or any text that does not begin as one.
+
+        Raises ValueError, naming the function, for parameters whose schema no text can satisfy or is not supported.
+        """
+        calls = []
+        for name in names:
+            try:
+                arguments = json_schema(self.functions[name].get("parameters") or {"type": "object", "properties": {}})
+            except ValueError as error:
+                raise ValueError(f"the parameters of {name}: {error}") from None
+            calls.append(re.escape(self.heads[name]) + arguments + re.escape(self.tail))
+        text = rf"(?:[^ \n{re.escape(self.heads[names[0]][0])}](?:.|\n)*)?"  # nor as one behind a space
+        return "|".join([*calls, text] if or_text else calls)
+
+    def offered(self) -> list[dict[str, Any]] | None:
+        """What a chat template that knows of tools is given."""
+        return [{"type": "function", "function": dict(f)} for f in self.functions.values()] if self.native else None
+
+    def tell(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages for a template that knows nothing of tools: the functions are described in that of the system.
+
+        Earlier calls become what the assistant wrote, and their results messages of the user. For a template that knows
+        of tools they stay as they are.
+        """
+        if self.native:
+            return list(messages)
+        if not self.functions:
+            return [self._plainly(m) if m["role"] == "tool" or m.get("tool_calls") else m for m in messages]
+        described = "\n".join(json.dumps(function, ensure_ascii=False) for function in self.functions.values())
+        call = '{"name": NAME, "arguments": {...}}'
+        told = f"You can call these functions:\n{described}\nTo call one, answer with {call} and nothing else."
+        first = messages[0].get("content") if messages and messages[0]["role"] == "system" else None
+        rest = list(messages) if first is None else list(messages[1:])
+        system = {"role": "system", "content": told if first is None else f"{first}\n\n{told}"}
+        return [system, *map(self._plainly, rest)]
+
+    def _plainly(self, message: Message) -> Message:
+        if message["role"] == "tool":
+            return {"role": "user", "content": f"The function returned: {message.get('content')}"}
+        calls = [
+            json.dumps({"name": call["function"]["name"], "arguments": call["function"]["arguments"]})
+            for call in message.get("tool_calls") or ()
+        ]
+        text = "\n".join([*filter(None, [message.get("content")]), *calls])
+        return {"role": message["role"], "content": text}
+
+
+class CallReader:
+    """Reads the text of a reply as it comes, and tells a call from text as soon as that is certain."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+        self.held = ""
+        self.kind: Literal["text", "name", "arguments"] | None = None
+
+    def add(self, piece: str) -> Iterator[Event]:
+        """What is certain now: text; or once the name of a function, and then pieces of its arguments."""
+        self.held += piece
+        if self.kind is None:
+            for name, head in self.tools.heads.items():
+                if self.held.startswith(head):
+                    self.kind = "arguments"
+                    self.held = self.held.removeprefix(head)
+                    yield "name", name
+                    break
+            else:
+                if any(head.startswith(self.held) for head in self.tools.heads.values()):
+                    return
+                self.kind = "text"
+        # The last characters may be those that close the call.
+        sure = len(self.held) - (len(self.tools.tail) if self.kind == "arguments" else 0)
+        if sure > 0:
+            shown, self.held = self.held[:sure], self.held[sure:]
+            yield self.kind, shown
+
+    def end(self, whole: bool) -> Iterator[Event]:
+        """What was held back. whole: the text was not cut off."""
+        if self.kind == "arguments" and whole:
+            self.held = self.held.removesuffix(self.tools.tail)
+        if self.held:
+            yield self.kind or "text", self.held
