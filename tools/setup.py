@@ -3,8 +3,8 @@
     python3 tools/setup.py EXTRA [EXTRA ...] [--torch cpu]
 
 Installs this checkout with the named extras of pyproject.toml under the pins of requirements.lock. When neither file
-has changed since the last run it returns at once. `--torch cpu` takes torch from PyTorch's own index of CPU builds
-first, which on Linux saves about 3 GB of GPU libraries.
+has changed since the last run it returns at once. `--torch cpu` first takes torch and torchvision from PyTorch's own
+index of CPU builds, which on Linux saves about 3 GB of GPU libraries.
 """
 
 from __future__ import annotations
@@ -76,9 +76,19 @@ def pip_commands(extras: list[str], torch: str | None, interactive: bool) -> lis
     pins = ["--constraint", str(ROOT / "requirements.lock")]
     commands = []
     if torch == "cpu":
-        commands.append([*pip, "--index-url", TORCH_CPU_INDEX, *pins, "torch", "torchvision"])
+        # These two alone: PyTorch's index lacks the pinned versions of what they depend on, which the second command
+        # takes from the ordinary index.
+        commands.append([*pip, "--no-deps", "--index-url", TORCH_CPU_INDEX, *pins, "torch", "torchvision"])
     commands.append([*pip, *pins, "--editable", f"{ROOT}[{','.join(extras)}]"])
     return commands
+
+
+def known_extras() -> list[str]:
+    """The extras of pyproject.toml."""
+    import tomllib  # not at the top: a Python that is too old for it still has to say so in a sentence
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
+    return list(project["optional-dependencies"])
 
 
 def fingerprint(extras: list[str], torch: str | None) -> dict[str, object]:
@@ -108,11 +118,21 @@ def missing_programs() -> list[str]:
     return [package for program, package in SYSTEM_PROGRAMS if not shutil.which(program)]
 
 
-def main() -> None:
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line; an extra that pyproject.toml does not have ends in a sentence."""
+    extras = known_extras()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("extras", nargs="+", help="extras of pyproject.toml: book, lab, vision, peers, test")
+    parser.add_argument("extras", nargs="+", metavar="EXTRA", choices=extras, help=f"any of {', '.join(extras)}")
     parser.add_argument("--torch", choices=["cpu"], help="cpu: torch from PyTorch's index of CPU builds")
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Do what the command line asks."""
+    python = find_python()
+    if sys.version_info < OLDEST:  # a newer one is here: start again with it
+        sys.exit(subprocess.run([python, __file__, *sys.argv[1:]]).returncode)
+    options = parse(sys.argv[1:])
     if "test" in options.extras and (missing := missing_programs()):
         print("setup: some tests need system packages; on Debian and Ubuntu:")
         print(f"    sudo apt-get install -y {' '.join(missing)}", flush=True)
@@ -120,11 +140,7 @@ def main() -> None:
     wanted = fingerprint(options.extras, options.torch)
     if is_ready(wanted):
         return
-    python = find_python()
-    if (
-        not venv_python().exists()
-        or subprocess.run([str(venv_python()), "-c", "import pip"], capture_output=True).returncode
-    ):
+    if not has_pip():
         make_venv(python)
     print(f"setup: installing the course with {', '.join(options.extras)} (the first time takes minutes)", flush=True)
     for command in pip_commands(options.extras, options.torch, sys.stdout.isatty()):
