@@ -7,3 +7,7 @@ class CourseError(Exception):
 
 class DataError(CourseError):
     """A file or a data set could not be had; the message says why and what to do."""
+
+
+class ModelError(CourseError, ValueError):
+    """A model cannot be read, written or made; the message says what stands in the way."""

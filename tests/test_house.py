@@ -1,6 +1,7 @@
 """The plan of the house: rooms import downward only, files stay readable, notebooks hold no outputs."""
 
 import ast
+import graphlib
 import statistics
 from pathlib import Path
 
@@ -12,11 +13,12 @@ LIB = ROOT / "course_lib"
 FILES = sorted(path for path in LIB.rglob("*.py"))
 LABS = sorted((ROOT / "labs").glob("*.ipynb"))
 
-# What each room may import besides itself, course_lib.errors and course_lib.files.
+# What each room may import besides itself and the modules that all may use.
+SHARED = {"errors", "files", "settings"}
 FREE = {"data", "measure", "show"}
 ALLOWED = {
     "nn": set(),
-    "models": {"nn", "interop"},  # image_encoder makes towers of timm
+    "models": {"nn"},
     "interop": {"nn", "models"},
     "train": {"nn", "models", "interop"},
     "infer": {"nn", "models", "interop"},
@@ -55,11 +57,24 @@ def imported_rooms(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LIB)))
 def test_imports_run_downward(path):
     here = room(path)
-    if here in ("__init__", "errors", "files"):
+    if here in SHARED | {"__init__"}:
         assert set(imported_rooms(path)) <= {"errors"}
         return
-    allowed = ALLOWED[here] | {here, "errors", "files"} | (FREE if here in MAY_USE_FREE_ROOMS else set())
+    allowed = ALLOWED[here] | {here} | SHARED | (FREE if here in MAY_USE_FREE_ROOMS else set())
     assert set(imported_rooms(path)) <= allowed
+
+
+@pytest.mark.parametrize("room", ["nn", "models", "interop"])
+def test_no_import_circles_inside_a_room(room):
+    """Imports inside functions count too: they are how a circle is hidden."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (LIB / room).rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    graph = {}
+    for name, path in modules.items():
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        targets = {node.module for node in nodes} | {f"{node.module}.{a.name}" for node in nodes for a in node.names}
+        graph[name] = targets & modules.keys()
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
 
 
 def test_files_stay_readable():

@@ -2,21 +2,18 @@
 
 from course_lib.interop.folder import from_hf, from_pretrained, save, to_hf
 from course_lib.interop.gguf import from_gguf
-from course_lib.interop.hf.family import ModelError
 from course_lib.interop.pretrained import minilm, sentence_embeddings, smollm2
-from course_lib.interop.timm_models import VisionTower, from_timm, vision_tower
+from course_lib.interop.timm_models import from_timm, load_timm_weights
 
 __all__ = [
-    "ModelError",
-    "VisionTower",
     "from_gguf",
     "from_hf",
     "from_pretrained",
     "from_timm",
+    "load_timm_weights",
     "minilm",
     "save",
     "sentence_embeddings",
     "smollm2",
     "to_hf",
-    "vision_tower",
 ]

@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from course_lib.errors import ModelError
 from course_lib.files import written
 from course_lib.interop.hf import FAMILIES
-from course_lib.interop.hf.family import Family, ModelError
+from course_lib.interop.hf.family import Family
 from course_lib.models.bag_clip import BagCLIP, BagCLIPConfig
 from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.models.gpt import GPT, GPTConfig

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+from course_lib.errors import ModelError
 from course_lib.interop.folder import from_hf
-from course_lib.interop.hf.family import ModelError
 from course_lib.models.gpt import GPT
 
 SETTINGS = {

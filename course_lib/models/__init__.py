@@ -6,6 +6,7 @@ from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.models.gpt import GPT, GPTConfig, dense_twin
 from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
 from course_lib.models.t5 import T5, T5Config, shift_right
+from course_lib.models.vision_tower import VisionTower, vision_tower
 from course_lib.models.vit import ViT, ViTConfig
 from course_lib.models.vlm import VLM, VLMConfig, tiles
 
@@ -26,7 +27,9 @@ __all__ = [
     "VLMConfig",
     "ViT",
     "ViTConfig",
+    "VisionTower",
     "dense_twin",
     "shift_right",
     "tiles",
+    "vision_tower",
 ]

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.models.settings import choose, count, fill, positive
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, run
 from course_lib.nn.embed import embed
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 from course_lib.nn.positions import Learned
+from course_lib.settings import check_choices, check_counts, check_numbers, set_defaults
 
 CHOICES = {"activation": ACTIVATIONS, "head": ("mlm", "none")}
 
@@ -40,10 +40,10 @@ class BertConfig:
     pooler: bool = False
 
     def __post_init__(self) -> None:
-        choose(self, CHOICES)
-        fill(self, d_ff=4 * self.d_model)
-        count(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "d_ff", "n_token_types")
-        positive(self, "norm_eps")
+        check_choices(self, CHOICES)
+        set_defaults(self, d_ff=4 * self.d_model)
+        check_counts(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "d_ff", "n_token_types")
+        check_numbers(self, "norm_eps", above=0)
 
 
 class Bert(nn.Module):

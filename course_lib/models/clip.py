@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT, GPTConfig
-from course_lib.models.settings import count
 from course_lib.models.vit import ViT, ViTConfig
 from course_lib.nn.embed import embed
+from course_lib.settings import check_counts
 
 LARGEST_SCALE = 100.0  # section 2.5: a larger one made training unstable
 
@@ -32,7 +32,7 @@ class CLIPConfig:
     end_token: int | None = None
 
     def __post_init__(self) -> None:
-        count(self, "d_shared")
+        check_counts(self, "d_shared")
         if self.vision.n_classes:
             raise ValueError(f"the ViT of a CLIP has no classes; leave n_classes={self.vision.n_classes} out")
         if not self.text.tied:

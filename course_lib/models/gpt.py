@@ -7,7 +7,6 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.models.settings import choose, count, fill, fill_head_dim, positive
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, initialise, run
 from course_lib.nn.cache import Cache
@@ -16,6 +15,7 @@ from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForwar
 from course_lib.nn.moe import MoE
 from course_lib.nn.norms import RMSNorm
 from course_lib.nn.positions import ALiBi, Learned, RotaryTable, Sinusoidal, T5RelativeBias
+from course_lib.settings import check_choices, check_counts, check_numbers, set_default_head_dim, set_defaults
 
 CHOICES = {
     "position": ("learned", "sinusoidal", "rope", "alibi", "t5", "none"),
@@ -65,12 +65,12 @@ class GPTConfig:
     balanced_by_bias: bool = False
 
     def __post_init__(self) -> None:
-        choose(self, CHOICES)
-        fill_head_dim(self)
-        fill(self, n_kv_heads=self.n_heads, d_ff=4 * self.d_model, qkv_bias=self.bias)
-        count(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff")
-        count(self, "n_experts", "d_shared", least=0)
-        positive(self, "norm_eps", "rope_theta")
+        check_choices(self, CHOICES)
+        set_default_head_dim(self)
+        set_defaults(self, n_kv_heads=self.n_heads, d_ff=4 * self.d_model, qkv_bias=self.bias)
+        check_counts(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff")
+        check_counts(self, "n_experts", "d_shared", least=0)
+        check_numbers(self, "norm_eps", "rope_theta", above=0)
         assert self.n_kv_heads  # None was replaced above
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads={self.n_heads} must be a multiple of n_kv_heads={self.n_kv_heads}")

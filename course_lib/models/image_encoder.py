@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.models.settings import count
+from course_lib.models.vision_tower import vision_tower
 from course_lib.models.vit import check_pictures
+from course_lib.settings import check_counts
 
 LAST_SIDE = 4  # places a side that are left when the linear layer looks at all of them
 
@@ -29,7 +30,7 @@ class ImageEncoderConfig:
     tower: str = "conv"
 
     def __post_init__(self) -> None:
-        count(self, "image_size", "width", "d_model")
+        check_counts(self, "image_size", "width", "d_model")
         halvings = math.log2(self.image_size / LAST_SIDE)
         if self.tower == "conv" and (halvings < 1 or halvings % 1):
             raise ValueError(f'image_size={self.image_size} is not 8, 16, 32, ..., as tower="conv" needs it')
@@ -51,8 +52,6 @@ class ImageEncoder(nn.Module):
             self.tower: nn.Module = nn.Sequential(*layers)
             self.head = nn.Linear(channels[-1] * LAST_SIDE**2, config.d_model)
         else:
-            from course_lib.interop.timm_models import vision_tower  # it reads folders, which know this module
-
             tower = vision_tower(config.tower, config.image_size)
             self.tower = tower
             self.head = nn.Linear(tower.d_model, config.d_model)

@@ -7,13 +7,13 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.models.settings import choose, count, fill, fill_head_dim, positive
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, initialise, run
 from course_lib.nn.embed import embed
 from course_lib.nn.feed_forward import FeedForward, GatedFeedForward
 from course_lib.nn.norms import RMSNorm
 from course_lib.nn.positions import T5RelativeBias
+from course_lib.settings import check_choices, check_counts, check_numbers, set_default_head_dim, set_defaults
 
 CHOICES = {"activation": ("relu", "geglu")}
 
@@ -44,11 +44,11 @@ class T5Config:
     norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        choose(self, CHOICES)
-        fill_head_dim(self)
-        fill(self, n_decoder_layers=self.n_layers, d_ff=4 * self.d_model, scaled=self.tied)
-        count(self, "vocab_size", "d_model", "n_layers", "n_decoder_layers", "n_heads", "head_dim", "d_ff")
-        positive(self, "norm_eps")
+        check_choices(self, CHOICES)
+        set_default_head_dim(self)
+        set_defaults(self, n_decoder_layers=self.n_layers, d_ff=4 * self.d_model, scaled=self.tied)
+        check_counts(self, "vocab_size", "d_model", "n_layers", "n_decoder_layers", "n_heads", "head_dim", "d_ff")
+        check_numbers(self, "norm_eps", above=0)
         if self.n_buckets < 4 or self.max_distance <= self.n_buckets // 2:
             raise ValueError(
                 f"n_buckets={self.n_buckets} must be at least 4, and max_distance={self.max_distance} more than half "

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.models.settings import choose, count, fill, positive
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, initialise, run
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 from course_lib.nn.positions import Learned
+from course_lib.settings import check_choices, check_counts, check_numbers, set_defaults
 
 CHOICES = {"activation": ACTIVATIONS, "pool": ("token", "mean")}
 
@@ -47,13 +47,13 @@ class ViTConfig:
     image_width: int | None = None
 
     def __post_init__(self) -> None:
-        choose(self, CHOICES)
-        fill(self, d_ff=4 * self.d_model, patch_bias=not self.pre_norm)
+        check_choices(self, CHOICES)
+        set_defaults(self, d_ff=4 * self.d_model, patch_bias=not self.pre_norm)
         if self.image_width == self.image_size:
             object.__setattr__(self, "image_width", None)
-        count(self, "image_size", "patch_size", "channels", "d_model", "n_layers", "n_heads", "d_ff")
-        count(self, "n_classes", least=0)
-        positive(self, "norm_eps")
+        check_counts(self, "image_size", "patch_size", "channels", "d_model", "n_layers", "n_heads", "d_ff")
+        check_counts(self, "n_classes", least=0)
+        check_numbers(self, "norm_eps", above=0)
         height, width = self.size
         if self.patch_size > min(height, width):
             raise ValueError(f"patches of {self.patch_size} pixels do not fit in pictures of {height} by {width}")

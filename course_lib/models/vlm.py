@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
-from course_lib.models.settings import choose
 from course_lib.models.vit import ViT, ViTConfig
 from course_lib.nn.cache import Cache
 from course_lib.nn.embed import embed
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
+from course_lib.settings import check_choices
 
 TOWERS: dict[Any, type[nn.Module]] = {ViTConfig: ViT, ImageEncoderConfig: ImageEncoder}
 CHOICES = {"features": ("patches", "all", "pooled"), "projector_activation": ACTIVATIONS}
@@ -44,7 +44,7 @@ class VLMConfig:
     projector_norm: bool = False
 
     def __post_init__(self) -> None:
-        choose(self, CHOICES)
+        check_choices(self, CHOICES)
         if not 0 <= self.image_token < self.decoder.vocab_size:
             raise ValueError(
                 f"image_token={self.image_token} is not in the vocabulary of {self.decoder.vocab_size} tokens; "

@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors import safe_open
 from torch import nn
 
+from course_lib.errors import ModelError
 from course_lib.interop.folder import read_settings, read_tensors, write_files
-from course_lib.interop.hf.family import ModelError
 from course_lib.tune.adapters import adapters
 from course_lib.tune.bitfit import bitfit
 from course_lib.tune.frozen import fill, refuse_tuned, trainable, tuning, whole_or_not_at_all

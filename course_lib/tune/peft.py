@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from course_lib.errors import ModelError
 from course_lib.interop.folder import in_their_words
-from course_lib.interop.hf.family import Family, ModelError
+from course_lib.interop.hf.family import Family
 from course_lib.tune.frozen import fill, freeze, tuning
 from course_lib.tune.lora import LoRA, shared_layers, sites
 

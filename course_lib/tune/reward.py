@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from course_lib.errors import ModelError
 from course_lib.files import written
 from course_lib.interop.folder import from_pretrained, read_tensors
 from course_lib.interop.folder import save as save_model
-from course_lib.interop.hf.family import ModelError
 from course_lib.models.gpt import GPT
 from course_lib.nn.embed import embed
 from course_lib.train.losses import Loss

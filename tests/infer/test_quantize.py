@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from course_lib.data.corpora.wikipedia import wikipedia_leads
+from course_lib.errors import ModelError
 from course_lib.infer.generation.generate import complete
 from course_lib.infer.generation.sampling import GREEDY
 from course_lib.infer.quantization import few_bits
@@ -19,7 +20,6 @@ from course_lib.infer.quantization.few_bits import Int4Linear, Int8Linear
 from course_lib.infer.quantization.quantize import load, quantize, save, weight_bytes
 from course_lib.infer.quantization.rounding import grouped, pack, restored, symmetric, unpack
 from course_lib.interop import smollm2
-from course_lib.interop.hf.family import ModelError
 from course_lib.models import GPT, GPTConfig
 
 SMALL = {"vocab_size": 40, "context": 16, "d_model": 32, "n_layers": 2, "n_heads": 4}

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification, BertModel
 
 from course_lib.data.packages import weights as pretrained
-from course_lib.interop import ModelError, from_hf, from_pretrained, minilm, to_hf
+from course_lib.errors import ModelError
+from course_lib.interop import from_hf, from_pretrained, minilm, to_hf
 from course_lib.interop.hf import BERT as FAMILY
 from course_lib.nn.attention import padding_mask
 

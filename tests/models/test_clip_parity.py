@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from parity import both_ways, made, quick, seeds
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig
 
-from course_lib.interop import ModelError, from_hf, from_pretrained, save, to_hf
+from course_lib.errors import ModelError
+from course_lib.interop import from_hf, from_pretrained, save, to_hf
 from course_lib.models import CLIP, GPTConfig, ViTConfig
 from course_lib.models import CLIPConfig as OurConfig
 from course_lib.nn.attention import padding_mask

@@ -8,7 +8,8 @@ from parity import GPT2, LLAMA, assert_parity, made
 from safetensors.torch import load_file, save_file
 from transformers import GPT2LMHeadModel, LlamaForCausalLM
 
-from course_lib.interop import ModelError, from_pretrained, save, to_hf
+from course_lib.errors import ModelError
+from course_lib.interop import from_pretrained, save, to_hf
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from parity import GPT2, LLAMA, assert_parity, both_ways, gpt2, lengths, llama, made, quick, seeds
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from course_lib.interop import ModelError, from_hf
+from course_lib.errors import ModelError
+from course_lib.interop import from_hf
 from course_lib.interop.hf import LLAMA as LLAMA_FAMILY
 
 KINDS = {GPT2Config: GPT2LMHeadModel, LlamaConfig: LlamaForCausalLM}

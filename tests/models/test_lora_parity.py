@@ -21,7 +21,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from course_lib.interop import ModelError, from_pretrained
+from course_lib.errors import ModelError
+from course_lib.interop import from_pretrained
 from course_lib.models import GPT, GPTConfig
 from course_lib.tune.folder import load, save
 from course_lib.tune.frozen import trainable

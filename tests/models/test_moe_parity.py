@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from transformers import MixtralConfig, MixtralForCausalLM, PretrainedConfig, Qwen2MoeConfig, Qwen2MoeForCausalLM
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
-from course_lib.interop import ModelError, from_pretrained, save, to_hf
+from course_lib.errors import ModelError
+from course_lib.interop import from_pretrained, save, to_hf
 from course_lib.models import GPT, GPTConfig
 from course_lib.nn.moe import load_balancing_loss, routings
 

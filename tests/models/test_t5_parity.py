@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from parity import both_ways, made, quick, seeds
 from transformers import T5Config, T5ForConditionalGeneration
 
-from course_lib.interop import ModelError, from_hf
+from course_lib.errors import ModelError
+from course_lib.interop import from_hf
 from course_lib.interop.hf import T5 as FAMILY
 from course_lib.train import seq2seq
 

@@ -11,7 +11,9 @@ from parity import quick, seeds
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 
-from course_lib.interop import ModelError, from_timm, vision_tower
+from course_lib.errors import ModelError
+from course_lib.interop import from_timm, load_timm_weights
+from course_lib.models import vision_tower
 
 TINY = {"img_size": 6, "patch_size": 2, "embed_dim": 8, "depth": 2, "num_heads": 2, "num_classes": 3}
 
@@ -183,23 +185,22 @@ def test_weights_from_a_file(tmp_path):
     trained = timm.create_model("test_vit", num_classes=7, img_size=32)
     file = tmp_path / "model.safetensors"
     save_file(trained.state_dict(), file)
-    tower = vision_tower("test_vit", 32, file)
+    tower = vision_tower("test_vit", 32)
+    load_timm_weights(tower, file)
     for name, tensor in tower.model.state_dict().items():
         assert torch.equal(tensor, trained.state_dict()[name]), name
     with pytest.raises(ModelError, match=r"has no nothing\.safetensors"):
-        vision_tower("test_vit", 32, tmp_path / "nothing.safetensors")
+        load_timm_weights(tower, tmp_path / "nothing.safetensors")
     with pytest.raises(ModelError, match=r"pos_embed has the shape \(1, 5, 64\), not \(1, 10, 64\)"):
-        vision_tower("test_vit", 48, file)
+        load_timm_weights(vision_tower("test_vit", 48), file)
     state = trained.state_dict()
     del state["cls_token"]
     save_file(state | {"other": torch.ones(1)}, file)
     with pytest.raises(ModelError, match="cls_token is missing; other is left over"):
-        vision_tower("test_vit", 32, file)
+        load_timm_weights(tower, file)
     file.write_bytes(b"x" * 100)
     with pytest.raises(ModelError, match="damaged or cut short"):
-        vision_tower("test_vit", 32, file)
-    with pytest.raises(ModelError, match="given by its name"):
-        vision_tower(trained, 32, file)
+        load_timm_weights(tower, file)
 
 
 @pytest.mark.parametrize(

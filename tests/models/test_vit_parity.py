@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from parity import both_ways, made, quick, seeds
 from transformers import CLIPVisionConfig, CLIPVisionModel, ViTConfig, ViTForImageClassification, ViTModel
 
-from course_lib.interop import ModelError, from_hf, from_pretrained, to_hf
+from course_lib.errors import ModelError
+from course_lib.interop import from_hf, from_pretrained, to_hf
 from course_lib.models import ViT
 from course_lib.models import ViTConfig as OurConfig
 

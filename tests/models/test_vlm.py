@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.interop import ModelError, from_pretrained, save, to_hf
+from course_lib.errors import ModelError
+from course_lib.interop import from_pretrained, save, to_hf
 from course_lib.models import VLM, GPTConfig, ImageEncoderConfig, ViTConfig, VLMConfig, tiles
 from course_lib.train import TrainConfig, train
 from course_lib.train.losses import answers, caption

@@ -10,7 +10,8 @@ from parity import both_ways, llama, made, quick, seeds
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from course_lib.interop import ModelError, from_hf, from_pretrained, to_hf
+from course_lib.errors import ModelError
+from course_lib.interop import from_hf, from_pretrained, to_hf
 from course_lib.interop.hf import FAMILIES
 from course_lib.train.losses import caption
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from course_lib.data.worlds import MirrorLanguage
+from course_lib.errors import ModelError
 from course_lib.infer.generation.generate import complete
 from course_lib.infer.generation.sampling import Sampling
-from course_lib.interop import ModelError, from_pretrained, to_hf
+from course_lib.interop import from_pretrained, to_hf
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import CheckpointError, Folder, TrainConfig, train
 from course_lib.train.losses import cross_entropy

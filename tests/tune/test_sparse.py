@@ -7,7 +7,7 @@ import torch
 from families import GPT2, IDS, LLAMA, shake
 from torch import nn
 
-from course_lib.interop import ModelError
+from course_lib.errors import ModelError
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import TrainConfig, next_token, train
 from course_lib.tune.folder import save

@@ -14,7 +14,8 @@ from tiny import END, distribution, gpt, replies
 from torch.testing import assert_close
 
 from course_lib.data.loading.loader import Loader
-from course_lib.interop import ModelError, save, to_hf
+from course_lib.errors import ModelError
+from course_lib.interop import save, to_hf
 from course_lib.models import Bert, BertConfig
 from course_lib.train import TrainConfig, train
 from course_lib.tune import reward

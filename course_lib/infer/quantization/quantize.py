@@ -6,12 +6,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from course_lib.errors import DataError
+from course_lib.errors import DataError, ModelError
 from course_lib.files import read_json
 from course_lib.infer.quantization.few_bits import Int4Linear, Int8Embedding, Int8Linear, from_portable
 from course_lib.infer.quantization.rounding import grouped, symmetric
 from course_lib.interop.folder import read_tensors, write_files
-from course_lib.interop.hf.family import ModelError
 from course_lib.models.gpt import GPT, GPTConfig
 
 MODEL_TYPE = "course_gpt_in_few_bits"

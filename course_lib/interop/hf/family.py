@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from course_lib.errors import CourseError
+from course_lib.errors import ModelError
 
 # Settings that leave the results alone. Any other that no table mentions has to be off: None, False, 0 or empty.
 HARMLESS = {
@@ -31,10 +31,6 @@ ACTIVATIONS = {
 }  # fmt: skip
 REQUIRED = object()
 Names = dict[str, str | tuple[str, ...]]
-
-
-class ModelError(CourseError, ValueError):
-    """A model cannot be read or written; the message says what stands in the way."""
 
 
 @dataclass(frozen=True)

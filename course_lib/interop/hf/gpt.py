@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from course_lib.interop.hf.family import ACTIVATIONS, Family, ModelError, Names, Setting
+from course_lib.errors import ModelError
+from course_lib.interop.hf.family import ACTIVATIONS, Family, Names, Setting
 from course_lib.models.gpt import GPT, GPTConfig
 
 GPT2 = Family(

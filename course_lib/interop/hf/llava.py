@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from course_lib.errors import ModelError
 from course_lib.interop.hf.clip import CLIP_VISION, VISION_NAMES
-from course_lib.interop.hf.family import ACTIVATIONS, Family, ModelError, Setting, inside
+from course_lib.interop.hf.family import ACTIVATIONS, Family, Setting, inside
 from course_lib.interop.hf.gpt import LLAMA, LLAMA_MLP_NAMES, LLAMA_NAMES
 from course_lib.models.vlm import VLM, VLMConfig
 

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.interop.hf.family import Family, ModelError, Names, Setting
+from course_lib.errors import ModelError
+from course_lib.interop.hf.family import Family, Names, Setting
 from course_lib.models.t5 import T5 as Model
 from course_lib.models.t5 import T5Config
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from course_lib.interop.hf.family import ACTIVATIONS, Family, ModelError, Setting
+from course_lib.errors import ModelError
+from course_lib.interop.hf.family import ACTIVATIONS, Family, Setting
 from course_lib.models.vit import ViT, ViTConfig
 
 

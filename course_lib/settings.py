@@ -1,0 +1,67 @@
+"""Validation of settings: what the frozen config of every model and every run checks when it is made."""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+
+def check_choices(config: Any, choices: Mapping[str, Collection[str]]) -> None:
+    """Raise ValueError for a setting that is none of its choices.
+
+    Args:
+        config: the object with the settings.
+        choices: for each setting, the values that it can have.
+    """
+    for name, known in choices.items():
+        if getattr(config, name) not in known:
+            raise ValueError(f'{name}="{getattr(config, name)}" is not supported; use one of {", ".join(known)}')
+
+
+def check_counts(config: Any, *names: str, least: int = 1) -> None:
+    """Raise ValueError for a setting that is not a whole number of at least `least`."""
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
+
+
+def check_numbers(
+    config: Any, *names: str, above: float | None = None, least: float | None = None, most: float | None = None
+) -> None:
+    """Raise ValueError for a setting that is not a finite number within the bounds.
+
+    Args:
+        config: the object with the settings.
+        names: which of them to check.
+        above: they must be larger than this.
+        least: they must be at least this.
+        most: they must be at most this.
+    """
+    bounds = [("above", above), ("at least", least), ("at most", most)]
+    rule = ", ".join(f"{words} {bound}" for words, bound in bounds if bound is not None)
+    for name in names:
+        value = getattr(config, name)
+        fits = (
+            isinstance(value, int | float)
+            and math.isfinite(value)
+            and (above is None or value > above)
+            and (least is None or value >= least)
+            and (most is None or value <= most)
+        )
+        if not fits:
+            raise ValueError(f"{name}={value!r} must be a number {rule}".rstrip())
+
+
+def set_defaults(config: Any, **defaults: Any) -> None:
+    """Replace None by a default, in a frozen config that is just being made."""
+    for name, value in defaults.items():
+        if getattr(config, name) is None:
+            object.__setattr__(config, name, value)
+
+
+def set_default_head_dim(config: Any) -> None:
+    """Replace head_dim=None by d_model / n_heads. Raise ValueError when that is not a whole number."""
+    head_dim, rest = divmod(config.d_model, max(config.n_heads, 1))
+    if config.head_dim is None and rest:
+        raise ValueError(f"d_model={config.d_model} must be a multiple of n_heads={config.n_heads}, or set head_dim")
+    set_defaults(config, head_dim=head_dim)
