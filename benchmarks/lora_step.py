@@ -25,7 +25,7 @@ from training import GROUPED, Contestant, compare, mean_loss, options
 from course_lib.interop import to_hf
 from course_lib.measure import saved_for_backward
 from course_lib.models import GPT, GPTConfig
-from course_lib.train import next_token
+from course_lib.train import next_token_loss
 from course_lib.tune.folder import load
 from course_lib.tune.lora import lora
 
@@ -70,12 +70,12 @@ def contestants(size: dict[str, int], style: str) -> dict[str, Contestant]:
     norm = inner.transformer.ln_f if style == "GPT-2" else inner.model.norm
     found = {
         "peft": Contestant(theirs, loss_of_theirs, norm),
-        "course_lib": Contestant(ours, next_token, ours.norm, ours=True),
-        "full, course_lib": Contestant(full, next_token, full.norm, ours=True, same="full"),
+        "course_lib": Contestant(ours, next_token_loss, ours.norm, ours=True),
+        "full, course_lib": Contestant(full, next_token_loss, full.norm, ours=True, same="full"),
     }
     if style == "GPT-2":  # what peft cannot say: queries and values alone
         apart = lora(copy.deepcopy(full), RANK, ALPHA)
-        found["course_lib, q and v"] = Contestant(apart, next_token, apart.norm, ours=True, same="apart")
+        found["course_lib, q and v"] = Contestant(apart, next_token_loss, apart.norm, ours=True, same="apart")
     return found
 
 

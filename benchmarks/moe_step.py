@@ -21,7 +21,7 @@ from training import Contestant, compare, options
 
 from course_lib.interop import to_hf
 from course_lib.models import GPT, GPTConfig, dense_twin
-from course_lib.train import next_token
+from course_lib.train import next_token_loss
 
 FULL = {"d_model": 256, "n_layers": 4, "n_heads": 4, "vocab_size": 8192, "d_ff": 512}
 TINY = {"d_model": 32, "n_layers": 2, "n_heads": 2, "vocab_size": 64, "d_ff": 16}
@@ -39,7 +39,7 @@ def contestants(size: dict[str, int], context: int) -> dict[str, Contestant]:
     mixtral.set_experts_implementation("grouped_mm")
     found = {
         DENSE: Contestant(llama, loss_of_theirs, llama.model.norm, same="dense"),
-        "dense, course_lib": Contestant(dense, next_token, dense.norm, ours=True, same="dense"),
+        "dense, course_lib": Contestant(dense, next_token_loss, dense.norm, ours=True, same="dense"),
         "transformers": Contestant(mixtral, loss_of_theirs, mixtral.model.norm),
     }
     try:
@@ -47,7 +47,7 @@ def contestants(size: dict[str, int], context: int) -> dict[str, Contestant]:
         found["litgpt"] = Contestant(lit, loss_of_litgpt, lit.transformer.ln_f)
     except ImportError:
         print("litgpt is not installed, so it is left out; see benchmarks/README.md")
-    return found | {"course_lib": Contestant(ours, next_token, ours.norm, ours=True)}
+    return found | {"course_lib": Contestant(ours, next_token_loss, ours.norm, ours=True)}
 
 
 def in_transformers(ours: GPT) -> Any:

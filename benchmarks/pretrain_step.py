@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from training import Contestant, compare, options
 
 from course_lib.interop import from_pretrained
-from course_lib.train import next_token
+from course_lib.train import next_token_loss
 
 FULL = {"d": 384, "layers": 6, "heads": 6, "vocab": 8192, "context": 256}
 TINY = {"d": 32, "layers": 2, "heads": 2, "vocab": 64, "context": 16}
@@ -98,7 +98,7 @@ def contestants(size: dict[str, int]) -> dict[str, Contestant]:
     return {
         "plain loop": Contestant(plain, loss_of_plain, plain.norm),
         "transformers": Contestant(theirs, loss_of_theirs, theirs.transformer.ln_f),
-        "course_lib": Contestant(ours, next_token, ours.norm, ours=True),
+        "course_lib": Contestant(ours, next_token_loss, ours.norm, ours=True),
     }
 
 

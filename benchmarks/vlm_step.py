@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from training import Contestant, compare, options
 
 from course_lib.interop import from_pretrained
-from course_lib.train.losses import caption
+from course_lib.train.losses import caption_loss
 
 FULL = {"d_vision": 192, "d": 256, "layers": 4, "heads": 4, "vocab": 8192, "text": 64, "side": 32}
 TINY = {"d_vision": 16, "d": 32, "layers": 2, "heads": 2, "vocab": 64, "text": 8, "side": 8}
@@ -56,7 +56,7 @@ def contestants(size: dict[str, int]) -> dict[str, Contestant]:
         ours = from_pretrained(folder)
     return {
         "transformers": Contestant(theirs, loss_of_theirs, theirs.model.language_model.norm),
-        "course_lib": Contestant(ours, caption, ours.decoder.norm, ours=True),
+        "course_lib": Contestant(ours, caption_loss, ours.decoder.norm, ours=True),
     }
 
 

@@ -6,15 +6,15 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.train import cross_entropy as module
-from course_lib.train.cross_entropy import summed
+from course_lib.nn.kernels import cross_entropy as module
+from course_lib.nn.kernels.cross_entropy import cross_entropy_sum
 
 
 def both(logits, targets):
     """Value and gradient, ours and torch's in float64, for the mean."""
     found = []
     for function, x in (
-        (summed, logits.clone()),
+        (cross_entropy_sum, logits.clone()),
         (lambda x, t: F.cross_entropy(x, t, reduction="sum"), logits.double()),
     ):
         x.requires_grad_()
@@ -52,25 +52,27 @@ def test_rows_that_do_not_count_give_nothing_whatever_they_hold():
     logits = torch.randn(3, 4)
     logits[1] = torch.nan
     logits.requires_grad_()
-    summed(logits, torch.tensor([0, -100, 2])).backward()
+    cross_entropy_sum(logits, torch.tensor([0, -100, 2])).backward()
     assert (logits.grad[1] == 0).all()
     assert logits.grad.isfinite().all()
 
 
 def test_without_a_gradient_it_is_the_same_number():
     logits, targets = torch.randn(5, 7), torch.tensor([1, -100, 6, 0, 2])
-    assert summed(logits, targets) == pytest.approx(summed(logits.requires_grad_(), targets).item(), rel=1e-6)
+    assert cross_entropy_sum(logits, targets) == pytest.approx(
+        cross_entropy_sum(logits.requires_grad_(), targets).item(), rel=1e-6
+    )
     with torch.no_grad():
-        assert not summed(logits, targets).requires_grad
+        assert not cross_entropy_sum(logits, targets).requires_grad
 
 
 def test_a_second_derivative_is_refused_not_wrong():
     logits = torch.randn(2, 3, requires_grad=True)
-    (first,) = torch.autograd.grad(summed(logits, torch.tensor([0, 1])), logits, create_graph=True)
+    (first,) = torch.autograd.grad(cross_entropy_sum(logits, torch.tensor([0, 1])), logits, create_graph=True)
     with pytest.raises(RuntimeError, match="does not require grad"):
         first.square().sum().backward()
 
 
 def test_a_target_that_is_no_class_is_an_error():
     with pytest.raises(IndexError, match="out of bounds"):
-        summed(torch.randn(2, 3, requires_grad=True), torch.tensor([0, 3]))
+        cross_entropy_sum(torch.randn(2, 3, requires_grad=True), torch.tensor([0, 3]))

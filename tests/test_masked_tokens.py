@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from course_lib.models import Bert, BertConfig
-from course_lib.train import TrainConfig, masked_token, masked_tokens, train
+from course_lib.train import TrainConfig, mask_tokens, masked_token_loss, train
 
 MASK, VOCAB = 50, 53
 N = 400_000
 
 
 def masked(ids, seed=0, **options):
-    return masked_tokens(ids, torch.Generator().manual_seed(seed), MASK, VOCAB, **options)
+    return mask_tokens(ids, torch.Generator().manual_seed(seed), MASK, VOCAB, **options)
 
 
 def within(count, n, p):
@@ -81,7 +81,7 @@ def test_sentences():
     with pytest.raises(ValueError, match=r"rate=15 must be a share, from 0 to 1"):
         masked(ids, rate=15)
     with pytest.raises(ValueError, match="mask_id=53 is outside the vocabulary of 53"):
-        masked_tokens(ids, torch.Generator(), 53, 53)
+        mask_tokens(ids, torch.Generator(), 53, 53)
 
 
 def test_the_loss_is_the_mean_over_the_chosen():
@@ -92,10 +92,10 @@ def test_the_loss_is_the_mean_over_the_chosen():
     chosen = [surprise[i, j, targets[i, j]] for i in range(4) for j in range(10) if targets[i, j] != -100]
     assert 0 < len(chosen) < 40
     # A mean of some ten float32 numbers near 4.
-    assert masked_token(model, (inputs, targets)).mean.item() == pytest.approx(
+    assert masked_token_loss(model, (inputs, targets)).mean.item() == pytest.approx(
         sum(chosen).item() / len(chosen), rel=1e-5
     )
-    none = masked_token(model, (inputs, torch.full_like(targets, -100))).mean
+    none = masked_token_loss(model, (inputs, torch.full_like(targets, -100))).mean
     assert none.item() == 0  # and no NaN, where a small batch happens to have nothing to guess
     none.backward()
     assert all((p.grad == 0).all() for p in model.parameters() if p.grad is not None)
@@ -113,6 +113,6 @@ def test_bert_learns_what_only_both_sides_tell():
 
     torch.manual_seed(0)
     model = Bert(BertConfig(6, 3, 32, 2, 2))
-    history = train(model, batch, masked_token, TrainConfig(300, lr=3e-3, warmup=20))
+    history = train(model, batch, masked_token_loss, TrainConfig(300, lr=3e-3, warmup=20))
     assert history.loss[0] > 1.2
     assert history.loss[-1] < 0.1  # with one side alone it would stay at ln 5 = 1.61

@@ -60,7 +60,7 @@ def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
 
 
 def test_what_an_interrupt_cuts_short_is_not_measured(tmp_path, monkeypatch):
-    whole, next_token = peft.peft(tmp_path / "whole"), peft.next_token
+    whole, next_token = peft.peft(tmp_path / "whole"), peft.next_token_loss
     for at, measured in ((5, 0), (60, 2 + 3 * 2)):  # in the base, of 20 steps; and in the fourth run, of 10
         calls = []
 
@@ -70,13 +70,13 @@ def test_what_an_interrupt_cuts_short_is_not_measured(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             return next_token(*arguments)
 
-        monkeypatch.setattr(peft, "next_token", stopping)
+        monkeypatch.setattr(peft, "next_token_loss", stopping)
         out = tmp_path / f"cut-{at}"
         with pytest.raises(KeyboardInterrupt):
             peft.peft(out)
         done = out / "measured.json"
         assert len(json.loads(done.read_text()) if done.exists() else ()) == measured
-        monkeypatch.setattr(peft, "next_token", next_token)
+        monkeypatch.setattr(peft, "next_token_loss", next_token)
         assert peft.peft(out, resume=True) == whole
 
 

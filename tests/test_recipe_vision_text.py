@@ -21,7 +21,7 @@ from course_lib.data.corpora import emoji, emoji_sources
 from course_lib.interop import from_pretrained
 from course_lib.models import BagCLIP, BagCLIPConfig, ImageEncoderConfig
 from course_lib.recipes import pairs, scenes, vision_text
-from course_lib.train import metrics
+from course_lib.train import metrics, read_metrics
 
 PROGRAM = Path(__file__).with_name("tiny_emoji.py")
 STAGES = ("shuffled", "contrastive", "text", "align", "pictures")
@@ -280,7 +280,7 @@ def test_killed_and_resumed_is_undisturbed(tmp_path, whole, capsys):
     out, draw = tmp_path / "killed", random.Random(0)
     for stage in draw.sample(STAGES, 2):
         process, steps = begin(out, SLOW="0.02"), draw.randrange(1, tiny_emoji.STEPS)
-        while len(metrics.read(out / stage / "metrics.jsonl")) < steps and process.poll() is None:
+        while len(read_metrics(out / stage / "metrics.jsonl")) < steps and process.poll() is None:
             time.sleep(0.005)
         process.kill()
         assert process.wait() in (-signal.SIGKILL, 0), process.communicate()

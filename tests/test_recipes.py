@@ -27,7 +27,7 @@ from course_lib.nn.moe import load_balancing_loss, router_z_loss, routings
 from course_lib.recipes import RECIPES, language, vision_text
 from course_lib.site import records
 from course_lib.site.paths import Project
-from course_lib.train import metrics, next_token
+from course_lib.train import next_token_loss, read_metrics
 
 PROGRAM = Path(__file__).with_name("tiny_recipes.py")
 CLOCK = ("tokens-per-second",)  # those that differ from run to run
@@ -180,7 +180,7 @@ def begin(out, recipe, **environment):
 def test_killed_and_resumed_is_undisturbed(tmp_path, whole, capsys, recipe, stage, steps):
     out = tmp_path / "killed"
     process = begin(out, recipe, SLOW="0.01")
-    while len(metrics.read(out / stage / "metrics.jsonl")) < steps and process.poll() is None:
+    while len(read_metrics(out / stage / "metrics.jsonl")) < steps and process.poll() is None:
         time.sleep(0.005)
     process.kill()
     said, errors = process.communicate()
@@ -196,7 +196,7 @@ def test_killed_and_resumed_is_undisturbed(tmp_path, whole, capsys, recipe, stag
     events = EventAccumulator(str(out / stage / "tensorboard"))
     events.Reload()
     seen = [(event.step, event.value) for event in events.Scalars("loss")]
-    lines = [line for line in metrics.read(out / stage / "metrics.jsonl") if "loss" in line]
+    lines = [line for line in read_metrics(out / stage / "metrics.jsonl") if "loss" in line]
     assert [step for step, _ in seen] == list(range(tiny_recipes.STEPS))  # each once, though the kill took some
     assert [value for _, value in seen] == pytest.approx([line["loss"] for line in lines], rel=1e-6)  # float32
 
@@ -240,16 +240,16 @@ def interrupt_after(monkeypatch, calls, action):
 
     def counting(model, windows):
         done.append(1)
-        return action(model, windows) if len(done) == calls else next_token(model, windows)
+        return action(model, windows) if len(done) == calls else next_token_loss(model, windows)
 
-    monkeypatch.setattr(language, "next_token", counting)
+    monkeypatch.setattr(language, "next_token_loss", counting)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_the_run_and_says_the_exact_command(tmp_path, whole, monkeypatch, capsys, number):
     def stop(model, windows):
         signal.raise_signal(number)
-        return next_token(model, windows)
+        return next_token_loss(model, windows)
 
     out = tmp_path / "my run"
     with pytest.MonkeyPatch.context() as patch:
@@ -358,7 +358,7 @@ def test_unknown_recipes_and_presets_name_the_known(capsys, monkeypatch):
 
 def test_a_loss_that_is_no_number_ends_with_what_to_do(tmp_path, monkeypatch, capsys):
     def nothing(model, windows):
-        loss = next_token(model, windows)
+        loss = next_token_loss(model, windows)
         return loss._replace(total=loss.total * math.nan)
 
     interrupt_after(monkeypatch, 11, nothing)
@@ -501,7 +501,7 @@ def test_the_balanced_loss_is_the_surprise_and_means_over_layers():
     windows = torch.randint(300, (3, 9))
     loss = language.balanced(model, windows)
     layers = [load_balancing_loss(r.logits, 2) * 0.01 + router_z_loss(r.logits) * 0.001 for r in routings(model)]
-    expected = next_token(model, windows).mean + sum(layers) / 2
+    expected = next_token_loss(model, windows).mean + sum(layers) / 2
     torch.testing.assert_close(loss.mean, expected)
     loss.mean.backward()
     assert all(p.grad is not None for p in model.parameters())

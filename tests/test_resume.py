@@ -22,18 +22,20 @@ from course_lib.data.loading.loader import Loader, Windows
 from course_lib.models import GPT, Bert, BertConfig, GPTConfig
 from course_lib.train import (
     CheckpointError,
-    Folder,
     Loss,
+    RunFolder,
     TrainConfig,
     checkpoint,
-    masked_token,
-    masked_tokens,
-    metrics,
-    next_token,
+    mask_tokens,
+    masked_token_loss,
+    next_token_loss,
+    read_metrics,
+    run_folder,
     train,
 )
+from course_lib.train.checkpoint import checkpoint_steps
 from course_lib.train.losses import cross_entropy
-from course_lib.train.optim import scale
+from course_lib.train.optim import lr_factor
 
 TEXT = torch.randint(7, (2000,), generator=torch.Generator().manual_seed(0))
 LOADER = Loader(Windows(TEXT, 8), batch_size=10, seed=3)  # 249 windows: an epoch ends within 25 steps
@@ -67,10 +69,10 @@ def run(folder, batches=LOADER, settings=None, stop_after=None, seed=0, **option
         calls.append(1)
         if stop_after is not None and len(calls) > stop_after:
             raise RuntimeError("power cut")
-        return next_token(net, batch)
+        return next_token_loss(net, batch)
 
-    train(net, batches, loss, settings or config(), folder=Folder(folder, every=7, **options))
-    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in metrics.read(folder / "metrics.jsonl")]
+    train(net, batches, loss, settings or config(), folder=RunFolder(folder, every=7, **options))
+    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(folder / "metrics.jsonl")]
     return net.state_dict(), lines
 
 
@@ -94,7 +96,7 @@ def test_resumed_is_uninterrupted(tmp_path, batches, settings, cut):
         run(tmp_path / "cut", batches, settings, stop_after=cut * settings.accumulate)
     # Another start, and another state of torch's generator: both have to come from the checkpoint, where there is one.
     same(run(tmp_path / "cut", batches, settings, seed=5 if cut >= 7 else 0, resume=True), whole)
-    assert checkpoint.steps(tmp_path / "cut" / "checkpoints") == [35, 40]
+    assert checkpoint_steps(tmp_path / "cut" / "checkpoints") == [35, 40]
 
 
 def test_what_would_differ_without_the_optimizers_state(tmp_path):
@@ -102,7 +104,7 @@ def test_what_would_differ_without_the_optimizers_state(tmp_path):
     whole = run(tmp_path / "whole")
     with pytest.raises(RuntimeError, match="power cut"):
         run(tmp_path / "cut", stop_after=26)
-    load = checkpoint.load
+    load = run_folder.load_checkpoint
 
     def forgetful(folder, model, optimizers, generator):
         state = load(folder, model, optimizers, generator)
@@ -111,7 +113,7 @@ def test_what_would_differ_without_the_optimizers_state(tmp_path):
         return state
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "load", forgetful)
+        patch.setattr(run_folder, "load_checkpoint", forgetful)
         forgotten = run(tmp_path / "cut", resume=True)
     assert not torch.equal(forgotten[0]["head.weight"], whole[0]["head.weight"])
 
@@ -133,8 +135,8 @@ net = model()
 def slow(net, batch):
     time.sleep(0.01)
     print("step", flush=True)
-    return next_token(net, batch)
-train(net, LOADER, slow, config(), "demo", Folder(Path({folder!r}), resume=True, every=2))
+    return next_token_loss(net, batch)
+train(net, LOADER, slow, config(), "demo", RunFolder(Path({folder!r}), resume=True, every=2))
 """
 
 
@@ -159,14 +161,14 @@ def test_sigkill_at_any_moment(tmp_path):
         time.sleep(moments.uniform(0, 0.06))  # also in the middle of writing a checkpoint, which takes a third of it
         process.kill()
         process.communicate()
-    assert 0 < checkpoint.steps(folder / "checkpoints")[-1] < 40
+    assert 0 < checkpoint_steps(folder / "checkpoints")[-1] < 40
     process = start(folder)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "goes on from step" in out
     net = model(seed=8)
-    train(net, LOADER, next_token, config(), folder=Folder(folder, resume=True, every=2))
-    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in metrics.read(folder / "metrics.jsonl")]
+    train(net, LOADER, next_token_loss, config(), folder=RunFolder(folder, resume=True, every=2))
+    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(folder / "metrics.jsonl")]
     same((net.state_dict(), lines), whole)
     assert not list((folder / "checkpoints").glob(".*"))
 
@@ -179,8 +181,8 @@ def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path, number):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "stopped after" in out
-    assert "to go on, pass Folder(..., resume=True)" in out
-    done = checkpoint.steps(tmp_path / "run" / "checkpoints")[-1]
+    assert "to go on, pass RunFolder(..., resume=True)" in out
+    done = checkpoint_steps(tmp_path / "run" / "checkpoints")[-1]
     assert f"stopped after {done} of 40 steps" in out
 
 
@@ -238,12 +240,14 @@ def test_a_damaged_description_is_said(tmp_path, damage):
 
 def test_a_line_that_the_disk_spoiled_is_left_out(tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 0}\n\xff\x00\n{"step": 2}\n{"st')
-    assert metrics.read(tmp_path / "metrics.jsonl") == [{"step": 0}, {"step": 2}]
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 0}, {"step": 2}]
 
 
 def test_a_used_folder_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("do not lose me")
-    with pytest.raises(CheckpointError, match=r"is in use already; to go on there, pass Folder\(\.\.\., resume=True\)"):
+    with pytest.raises(
+        CheckpointError, match=r"is in use already; to go on there, pass RunFolder\(\.\.\., resume=True\)"
+    ):
         run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     (tmp_path / "file").write_text("")
@@ -264,7 +268,7 @@ def test_another_run_is_refused(tmp_path, change, settings, message):
     run(tmp_path)
     before = (tmp_path / "run.json").read_text()
     with pytest.raises(CheckpointError, match=message):
-        train(model(**change), LOADER, next_token, settings, folder=Folder(tmp_path, resume=True))
+        train(model(**change), LOADER, next_token_loss, settings, folder=RunFolder(tmp_path, resume=True))
     assert (tmp_path / "run.json").read_text() == before
 
 
@@ -312,7 +316,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint.dcp, "save", full)
     with pytest.raises(CheckpointError, match=r"step 21 could not be saved .*No space left.*make room"):
         run(tmp_path / "full")
-    assert checkpoint.steps(tmp_path / "full" / "checkpoints") == [7, 14]
+    assert checkpoint_steps(tmp_path / "full" / "checkpoints") == [7, 14]
     assert not list((tmp_path / "full" / "checkpoints").glob(".*"))
     same(run(tmp_path / "full", resume=True, seed=2), whole)
 
@@ -321,7 +325,7 @@ def test_a_half_written_checkpoint_is_none(tmp_path):
     run(tmp_path)
     newest = tmp_path / "checkpoints" / "step-00000040"
     newest.rename(newest.with_name(".step-00000040.partial"))
-    assert checkpoint.steps(tmp_path / "checkpoints") == [35]
+    assert checkpoint_steps(tmp_path / "checkpoints") == [35]
 
 
 def test_metrics_are_lines_of_json_and_say_what_was_measured(tmp_path):
@@ -329,9 +333,9 @@ def test_metrics_are_lines_of_json_and_say_what_was_measured(tmp_path):
     history = train(
         net,
         LOADER,
-        next_token,
+        next_token_loss,
         config(),
-        folder=Folder(tmp_path),
+        folder=RunFolder(tmp_path),
         validate=lambda: {"validation": float(net.training)},
         validate_every=20,
     )
@@ -375,7 +379,7 @@ def test_gradients_of_several_batches_are_those_of_one():
 
 def test_data_that_ends_is_said(tmp_path):
     with pytest.raises(ValueError, match="the data ended at step 25"):
-        train(model(), Loader(Windows(TEXT, 8), 10, epochs=1), next_token, config(accumulate=1, steps=40))
+        train(model(), Loader(Windows(TEXT, 8), 10, epochs=1), next_token_loss, config(accumulate=1, steps=40))
 
 
 def test_an_interrupt_while_saving_is_an_interrupt(tmp_path, monkeypatch):
@@ -383,9 +387,9 @@ def test_an_interrupt_while_saving_is_an_interrupt(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint.dcp.FileSystemWriter, "write_data", interrupted)
-    history = train(model(), LOADER, next_token, config(), folder=Folder(tmp_path, every=7))
+    history = train(model(), LOADER, next_token_loss, config(), folder=RunFolder(tmp_path, every=7))
     assert history.interrupted
-    assert checkpoint.steps(tmp_path / "checkpoints") == []
+    assert checkpoint_steps(tmp_path / "checkpoints") == []
 
 
 def test_an_interrupt_during_the_last_step_is_one(tmp_path):
@@ -393,18 +397,18 @@ def test_an_interrupt_during_the_last_step_is_one(tmp_path):
         calls.append(1)
         if len(calls) == 40:
             os.kill(os.getpid(), signal.SIGINT)
-        return next_token(net, batch)
+        return next_token_loss(net, batch)
 
     calls = []
-    history = train(model(), LOADER, last, config(), folder=Folder(tmp_path))
+    history = train(model(), LOADER, last, config(), folder=RunFolder(tmp_path))
     assert history.interrupted
     assert len(history.step) == 40
-    assert checkpoint.steps(tmp_path / "checkpoints")[-1] == 40
+    assert checkpoint_steps(tmp_path / "checkpoints")[-1] == 40
 
 
 def filling(generator):
     """(ids with some hidden, what they were) of a language of seven tokens."""
-    return masked_tokens(torch.randint(1, 7, (4, 8), generator=generator), generator, 0, 7)
+    return mask_tokens(torch.randint(1, 7, (4, 8), generator=generator), generator, 0, 7)
 
 
 def test_a_parameter_that_no_loss_reaches_is_no_hindrance(tmp_path):
@@ -416,8 +420,8 @@ def test_a_parameter_that_no_loss_reaches_is_no_hindrance(tmp_path):
 
     whole, cut, resumed = model(), model(), model()
     config = TrainConfig(6, lr=1e-2)
-    train(whole, filling, masked_token, config)
-    train(cut, filling, masked_token, TrainConfig(6, lr=1e-2), folder=Folder(tmp_path, every=4))
+    train(whole, filling, masked_token_loss, config)
+    train(cut, filling, masked_token_loss, TrainConfig(6, lr=1e-2), folder=RunFolder(tmp_path, every=4))
     shutil.rmtree(tmp_path / "checkpoints" / "step-00000006")
     nn.init.zeros_(resumed.tokens.weight)
     seen = []
@@ -426,14 +430,14 @@ def test_a_parameter_that_no_loss_reaches_is_no_hindrance(tmp_path):
         """From step 5 on the pooler learns too: its first step is the optimizer's first for it."""
         seen.append(batch)
         extra = model.pooler.weight.sum() if len(seen) > 1 else 0
-        loss = masked_token(model, batch)
+        loss = masked_token_loss(model, batch)
         return Loss(loss.total + extra, loss.targets)
 
-    train(resumed, filling, pooled_at_last, config, folder=Folder(tmp_path, resume=True))
+    train(resumed, filling, pooled_at_last, config, folder=RunFolder(tmp_path, resume=True))
     assert len(seen) == 2
     moved = model().pooler.weight - resumed.pooler.weight
     # Adam's first step is the rate, whatever the size of the gradient; its second would be another.
-    assert_close(moved, torch.full_like(moved, config.lr * scale(5, config)), rtol=1e-3, atol=0)
+    assert_close(moved, torch.full_like(moved, config.lr * lr_factor(5, config)), rtol=1e-3, atol=0)
     assert torch.equal(cut.tokens.weight, whole.tokens.weight)
 
 
@@ -442,21 +446,21 @@ def test_an_error_in_the_evaluation_loses_nothing(tmp_path):
     model = GPT(GPTConfig(7, context=8, d_model=8, n_layers=1, n_heads=2))
     options = {"validate": lambda: {"loss": 1.0}, "validate_every": 3}
     with pytest.raises(ValueError, match="validate gives loss, as the steps do"):
-        train(model, drawn, next_token, TrainConfig(6), folder=Folder(tmp_path), **options)
-    history = train(model, drawn, next_token, TrainConfig(6), folder=Folder(tmp_path, resume=True))
+        train(model, drawn, next_token_loss, TrainConfig(6), folder=RunFolder(tmp_path), **options)
+    history = train(model, drawn, next_token_loss, TrainConfig(6), folder=RunFolder(tmp_path, resume=True))
     assert history.step == list(range(6))
-    assert [line["step"] for line in metrics.read(tmp_path / "metrics.jsonl")] == list(range(6))
+    assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")] == list(range(6))
 
 
 def test_another_order_or_other_data_is_another_run(tmp_path):
     torch.manual_seed(0)
     model = GPT(GPTConfig(7, context=8, d_model=8, n_layers=1, n_heads=2))
     data = torch.randint(7, (50, 9))
-    train(model, Loader(data, 4), next_token, TrainConfig(3), folder=Folder(tmp_path))
+    train(model, Loader(data, 4), next_token_loss, TrainConfig(3), folder=RunFolder(tmp_path))
     for other, name in ((Loader(data, 4, seed=5), "seed"), (Loader(data[:40], 4), "samples")):
         with pytest.raises(CheckpointError, match=f"its data has {name} = "):
-            train(model, other, next_token, TrainConfig(3), folder=Folder(tmp_path, resume=True))
+            train(model, other, next_token_loss, TrainConfig(3), folder=RunFolder(tmp_path, resume=True))
     with pytest.raises(CheckpointError, match="is at step 3 already; ask for as many steps at least"):
-        train(model, Loader(data, 4), next_token, TrainConfig(2), folder=Folder(tmp_path, resume=True))
+        train(model, Loader(data, 4), next_token_loss, TrainConfig(2), folder=RunFolder(tmp_path, resume=True))
     with pytest.raises(ValueError, match="every=0 must be at least 1"):
-        Folder(tmp_path, every=0)
+        RunFolder(tmp_path, every=0)

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from course_lib.models import T5, T5Config
-from course_lib.train import TrainConfig, seq2seq, span_corruption, train
+from course_lib.train import TrainConfig, seq2seq_loss, span_corruption, train
 
 texts = st.integers(1, 4), st.integers(2, 80), st.integers(0, 2**31)
 
@@ -136,7 +136,7 @@ def test_a_t5_learns_to_fill_gaps():
         start = torch.randint(8, (32, 1), generator=generator)
         return span_corruption(start + torch.arange(12), generator, (20, 21))
 
-    history = train(model, batch, seq2seq, TrainConfig(steps=200, lr=5e-3))
+    history = train(model, batch, seq2seq_loss, TrainConfig(steps=200, lr=5e-3))
     assert history.loss[0] > 2.5
     # Two of the four targets are sentinels, always the same; two of 19 tokens, unread, would cost ln(19) / 2 = 1.5.
     assert sum(history.loss[-10:]) / 10 < 0.5

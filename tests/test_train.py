@@ -12,9 +12,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.testing import assert_close
 
 from course_lib.models import GPT, GPTConfig
-from course_lib.train import TrainConfig, TrainingDiverged, next_token, train
-from course_lib.train.optim import optimizers, scale
-from course_lib.train.precision import precision, products_in, speed_up
+from course_lib.train import TrainConfig, TrainingDiverged, next_token_loss, train
+from course_lib.train.optim import build_optimizers, lr_factor
+from course_lib.train.precision import autocast, bf16_speedup, choose_precision
 
 
 class Scalar(nn.Module):
@@ -35,18 +35,18 @@ def squared(model, batch):
 
 def test_learning_rate():
     config = TrainConfig(steps=110, lr=2.0, warmup=10, min_lr=0.1)
-    assert [scale(step, config) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
-    assert scale(10, config) == pytest.approx(1.0)
-    assert scale(60, config) == pytest.approx(0.1 + 0.9 / 2)  # half way down the cosine
-    assert scale(110, config) == pytest.approx(0.1)
-    rates = [scale(step, config) for step in range(10, 111)]
+    assert [lr_factor(step, config) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
+    assert lr_factor(10, config) == pytest.approx(1.0)
+    assert lr_factor(60, config) == pytest.approx(0.1 + 0.9 / 2)  # half way down the cosine
+    assert lr_factor(110, config) == pytest.approx(0.1)
+    rates = [lr_factor(step, config) for step in range(10, 111)]
     assert rates == sorted(rates, reverse=True)
     constant = TrainConfig(steps=110, lr=2.0, warmup=0, schedule="constant")
-    assert {scale(step, constant) for step in range(110)} == {1.0}
+    assert {lr_factor(step, constant) for step in range(110)} == {1.0}
     wsd = TrainConfig(steps=110, warmup=10, schedule="wsd", decay=0.5, min_lr=0.2)
-    assert {scale(step, wsd) for step in range(9, 56)} == {1.0}
-    assert scale(82, wsd) == pytest.approx(0.2 + 0.8 * 28 / 55)
-    assert scale(110, wsd) == pytest.approx(0.2)
+    assert {lr_factor(step, wsd) for step in range(9, 56)} == {1.0}
+    assert lr_factor(82, wsd) == pytest.approx(0.2 + 0.8 * 28 / 55)
+    assert lr_factor(110, wsd) == pytest.approx(0.2)
 
 
 def test_it_finds_the_minimum_and_tells_the_story():
@@ -57,7 +57,7 @@ def test_it_finds_the_minimum_and_tells_the_story():
     assert history.step == list(range(300))
     assert history.loss[0] == 9.0
     assert history.loss[-1] < 1e-3
-    assert history.lr == [0.1 * scale(step, TrainConfig(steps=300, lr=0.1)) for step in range(300)]
+    assert history.lr == [0.1 * lr_factor(step, TrainConfig(steps=300, lr=0.1)) for step in range(300)]
     assert history.cpu_seconds > 0
     assert not history.interrupted
 
@@ -110,7 +110,7 @@ def test_only_what_is_trainable_is_trained():
     assert all(torch.equal(a, b) for a, b in zip(before, model[0].parameters(), strict=True))
     decays = [
         (group["weight_decay"], len(group["params"]))
-        for group in optimizers(model, TrainConfig(1, weight_decay=0.1))[0].param_groups
+        for group in build_optimizers(model, TrainConfig(1, weight_decay=0.1))[0].param_groups
     ]
     assert decays == [(0.1, 1), (0.0, 1)]  # the matrix, and the bias
 
@@ -144,7 +144,7 @@ def test_a_small_gpt_learns_to_count_and_does_so_again(position):
     for _ in range(2):
         torch.manual_seed(1)
         model = GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2, position=position))
-        losses.append(train(model, windows, next_token, TrainConfig(150, lr=1e-2, warmup=10)).loss)
+        losses.append(train(model, windows, next_token_loss, TrainConfig(150, lr=1e-2, warmup=10)).loss)
     assert losses[0] == losses[1]  # to the bit
     assert losses[0][0] == pytest.approx(math.log(7), abs=0.5)
     assert losses[0][-1] < 0.1
@@ -155,7 +155,7 @@ def test_next_token_is_the_mean_surprise():
     ids = torch.tensor([[1, 2, 3], [4, 0, 2]])
     surprise = -model(ids[:, :-1]).log_softmax(-1)
     by_hand = [surprise[0, 0, 2], surprise[0, 1, 3], surprise[1, 0, 0], surprise[1, 1, 2]]
-    assert_close(next_token(model, ids).mean, torch.stack(by_hand).mean())
+    assert_close(next_token_loss(model, ids).mean, torch.stack(by_hand).mean())
 
 
 @pytest.mark.parametrize(
@@ -232,12 +232,12 @@ def test_configs_that_cannot_run_are_refused():
             TrainConfig(**{"steps": 10} | settings)
     TrainConfig(1, clip=None, weight_decay=0, min_lr=0)
     with pytest.raises(ValueError, match="no parameter that requires a gradient"):
-        train(nn.Identity(), windows, next_token, TrainConfig(1))
+        train(nn.Identity(), windows, next_token_loss, TrainConfig(1))
 
 
 def test_muon_takes_the_matrices_of_the_blocks_and_adamw_all_else():
     model = GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2))
-    muon, adamw = optimizers(model, TrainConfig(1, optimizer="muon", weight_decay=0.1))
+    muon, adamw = build_optimizers(model, TrainConfig(1, optimizer="muon", weight_decay=0.1))
     names = {id(p): name for name, p in model.named_parameters()}
     taken = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     assert taken == {
@@ -265,23 +265,23 @@ def test_muons_step_is_a_rotation():
 
 def test_precision_is_measured_before_it_is_chosen(monkeypatch):
     cpu = torch.device("cpu")
-    assert speed_up(cpu, 64) > 0
+    assert bf16_speedup(cpu, 64) > 0
     for ratio, expected in ((1.2, "fp32"), (1.4, "bf16")):
-        monkeypatch.setattr("course_lib.train.precision.speed_up", lambda device, ratio=ratio: ratio)
-        assert precision("auto", cpu) == expected
-        assert precision("fp32", cpu) == "fp32"
-        assert precision("bf16", cpu) == "bf16"
+        monkeypatch.setattr("course_lib.train.precision.bf16_speedup", lambda device, ratio=ratio: ratio)
+        assert choose_precision("auto", cpu) == expected
+        assert choose_precision("fp32", cpu) == "fp32"
+        assert choose_precision("bf16", cpu) == "bf16"
 
 
 def test_bf16_computes_in_bf16_and_keeps_weights_and_losses_in_float32():
     model = GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2))
     seen = []
     model.blocks[0].attention.qkv.register_forward_hook(lambda m, a, output: seen.append(output.dtype))
-    with products_in("bf16", torch.device("cpu")):
-        loss = next_token(model, windows(torch.Generator()))
+    with autocast("bf16", torch.device("cpu")):
+        loss = next_token_loss(model, windows(torch.Generator()))
     assert seen == [torch.bfloat16]
     assert loss.total.dtype == torch.float32
-    history = train(model, windows, next_token, TrainConfig(150, lr=1e-2, warmup=10, precision="bf16"))
+    history = train(model, windows, next_token_loss, TrainConfig(150, lr=1e-2, warmup=10, precision="bf16"))
     assert history.loss[-1] < 0.1
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
@@ -301,10 +301,10 @@ def test_where_compiling_fails_one_warning_says_so_and_the_run_goes_on(monkeypat
         if compiling:
             monkeypatch.setattr(torch, "compile", broken)
             with pytest.warns(UserWarning, match=r"does not work here, .*\(no compiler here\)") as warned:
-                results.append(train(model, windows, next_token, TrainConfig(5, compile=True)).loss)
+                results.append(train(model, windows, next_token_loss, TrainConfig(5, compile=True)).loss)
             assert len(warned) == 1
         else:
-            results.append(train(model, windows, next_token, TrainConfig(5)).loss)
+            results.append(train(model, windows, next_token_loss, TrainConfig(5)).loss)
     assert results[0] == results[1]  # the failed attempt left nothing behind
 
 
@@ -315,7 +315,7 @@ losses = []
 for compiling in (False, True):
     torch.manual_seed(0)
     model = GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2))
-    losses.append(train(model, windows, next_token, TrainConfig(5, compile=compiling)).loss)
+    losses.append(train(model, windows, next_token_loss, TrainConfig(5, compile=compiling)).loss)
 assert losses[1] == pytest.approx(losses[0], rel=1e-4), losses
 assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # the model and its loss in one
 """

@@ -64,15 +64,15 @@ def shrink(patch=setattr):
 
 def slow_down(seconds):
     """A pause at every step, so that a kill can come in the middle."""
-    from course_lib.train import folder
+    from course_lib.train import run_folder
 
-    write = folder.Metrics.write
+    write = run_folder.Metrics.write
 
     def tardy(self, *arguments, **numbers):
         time.sleep(seconds)
         write(self, *arguments, **numbers)
 
-    folder.Metrics.write = tardy
+    run_folder.Metrics.write = tardy
 
 
 def no_network(*arguments):

@@ -47,13 +47,13 @@ def slow_down(seconds):
     """A pause at every step, so that a kill can come in the middle."""
     from course_lib.recipes import language
 
-    prompt = language.next_token
+    prompt = language.next_token_loss
 
     def tardy(model, windows):
         time.sleep(seconds)
         return prompt(model, windows)
 
-    language.next_token = tardy
+    language.next_token_loss = tardy
 
 
 def no_network(*arguments):

@@ -30,7 +30,7 @@ from course_lib.interop import from_pretrained, save
 from course_lib.measure import device, pick
 from course_lib.models import GPT, GPTConfig
 from course_lib.recipes import outcome
-from course_lib.train import TrainConfig, next_token, train
+from course_lib.train import TrainConfig, next_token_loss, train
 from course_lib.tune.adapters import adapters
 from course_lib.tune.bitfit import bitfit
 from course_lib.tune.frozen import trainable
@@ -192,7 +192,7 @@ def tuned(
 
 def _train(model: GPT, data: Loader, config: TrainConfig, label: str) -> None:
     """Train to the end, or raise KeyboardInterrupt: what an interrupt cut short is not to be measured."""
-    if train(model, data, next_token, config, label=label).interrupted:
+    if train(model, data, next_token_loss, config, label=label).interrupted:
         raise KeyboardInterrupt
 
 
@@ -204,7 +204,7 @@ def losses(model: GPT, text: Texts, plan: Plan) -> tuple[float, float]:
     for tokens in (text.a_test, text.b_test):
         windows = Windows(tokens, plan.model.context)
         some = torch.arange(min(plan.scored, len(windows))).split(100)
-        parts = [next_token(model, windows[part]) for part in some]
+        parts = [next_token_loss(model, windows[part]) for part in some]
         found.append(sum(float(part.total) for part in parts) / sum(int(part.targets) for part in parts))
     return found[0], found[1]
 

@@ -21,7 +21,7 @@ from course_lib.measure import device, ngram_surprise, pick
 from course_lib.models import GPT, GPTConfig, dense_twin
 from course_lib.nn.moe import active_parameters, balance, load_balancing_loss, loads, router_z_loss, routings
 from course_lib.recipes import outcome
-from course_lib.train import Folder, Loss, TrainConfig, metrics, next_token, train
+from course_lib.train import Loss, RunFolder, TrainConfig, next_token_loss, read_metrics, train
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def balanced(model: nn.Module, windows: torch.Tensor, balancing: float = 0.01, z
 
     balancing: as Fedus et al. 2021, section 2.2; z: as Zoph et al. 2022, section 3.3. Each is a mean over the layers.
     """
-    loss = next_token(model, windows)
+    loss = next_token_loss(model, windows)
     found = routings(model)
     extra = sum(
         balancing * load_balancing_loss(routing.logits, routing.experts.shape[1]) + z * router_z_loss(routing.logits)
@@ -128,7 +128,7 @@ def bits_per_byte(model: nn.Module, text: Corpus, tokens: torch.Tensor, context:
     windows, nats = Windows(tokens, context), 0.0
     parts = torch.arange(len(windows)).split(batch)
     for some in tqdm(parts, desc="evaluating", delay=1.0, mininterval=0.5, leave=False):
-        nats += next_token(model, windows[some].to(device())).total.item()
+        nats += next_token_loss(model, windows[some].to(device())).total.item()
     return text.bits_per_byte(nats, tokens[1 : len(windows) * context + 1])
 
 
@@ -148,10 +148,10 @@ def _pretrain(
     history = train(
         model,
         Loader(Windows(text.train.to(device()), context), plan.batch, seed=plan.train.seed),
-        balanced if experts and not by_bias else next_token,
+        balanced if experts and not by_bias else next_token_loss,
         plan.train,
         label=key,
-        folder=Folder(run, resume=resume, every=max(1, steps // 10), again=f"run: {again}"),
+        folder=RunFolder(run, resume=resume, every=max(1, steps // 10), again=f"run: {again}"),
         validate=lambda: {"validation": bits_per_byte(model, text, text.validation[: 64 * context + 1], context)},
         validate_every=max(1, steps // 8),
         after_step=(lambda: balance(model)) if by_bias else None,
@@ -159,7 +159,7 @@ def _pretrain(
     if history.interrupted:
         raise outcome.Stopped
     model.eval()
-    steps_noted = [line for line in metrics.read(run / "metrics.jsonl") if "seconds" in line]
+    steps_noted = [line for line in read_metrics(run / "metrics.jsonl") if "seconds" in line]
     values = {
         "bits-per-byte": bits_per_byte(model, text, text.test, context),
         "tokens-per-second": statistics.median(line["targets"] / line["seconds"] for line in steps_noted),

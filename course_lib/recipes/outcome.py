@@ -17,7 +17,7 @@ from course_lib.errors import CourseError
 from course_lib.files import write_text
 from course_lib.measure import device_name, preset
 from course_lib.site.paths import SiteError, find_project
-from course_lib.train import metrics
+from course_lib.train import read_metrics
 
 FIELDS = {"key", "value", "control", "recipe", "preset", "seed", "device", "commit", "command", "versions", "seconds"}
 
@@ -44,7 +44,7 @@ def claim(out: Path, recipe: str, seed: int, steps: int | None, plan: object) ->
     """Make the folder of a run, and note in it what the run is; what to type to go on with it.
 
     plan: all that decides about the numbers; its repr is kept. Raises RecipeError for a folder that is in use, unless
-    by the very same run; whether that may go on is for the folders of its stages to say (course_lib.train.Folder).
+    by the very same run; whether that may go on is for the folders of its stages to say (course_lib.train.RunFolder).
     """
     again = command(recipe, seed, steps, out)
     this = {"run": _run(recipe, seed, steps), "plan": repr(plan)}
@@ -80,7 +80,7 @@ def write(
     controls: for the key of a claim that of the number to hold it against. `seconds` in the file are those of all
     training steps, by the clock, or null where a recipe notes none. Returns the numbers.
     """
-    steps_noted = [line for file in out.rglob("metrics.jsonl") for line in metrics.read(file)]
+    steps_noted = [line for file in out.rglob("metrics.jsonl") for line in read_metrics(file)]
     made_by: dict[str, Any] = {
         "recipe": recipe,
         "preset": preset(),

@@ -18,7 +18,7 @@ from course_lib.recipes import outcome, pairs, scenes
 from course_lib.recipes.language import LLAMA
 from course_lib.recipes.pairs import Pairs
 from course_lib.recipes.scenes import Questions
-from course_lib.train import Folder, Loss, TrainConfig, contrastive, train
+from course_lib.train import Loss, RunFolder, TrainConfig, contrastive_loss, train
 
 # Of the augmentation. On the validation split names of the new vendor's pictures were found first in 0.41 of all cases
 # at 1, in 0.37 at 1.5 and 0.33 at 2 (600 steps, one seed).
@@ -84,7 +84,7 @@ def vision_text(out: Path, seed: int = 0, steps: int | None = None, resume: bool
 
     def run(stage: str, model: nn.Module, batches: Callable[[torch.Generator], Any], loss: Any) -> None:
         config: TrainConfig = getattr(plan, "contrastive" if stage == "shuffled" else stage)
-        folder = Folder(out / stage, resume=resume, every=max(1, config.steps // 6), again=f"run: {again}")
+        folder = RunFolder(out / stage, resume=resume, every=max(1, config.steps // 6), again=f"run: {again}")
         if train(model, batches, loss, config, label=f"vision-text.{stage}", folder=folder).interrupted:
             raise outcome.Stopped
         model.eval()
@@ -132,7 +132,7 @@ def _contrastive(plan: VisionText, data: Pairs, seed: int, run: Any) -> tuple[Ba
         models[stage] = model = BagCLIP(config).to(device())
         if stage == "shuffled":
             values |= {f"untrained.{name}": value for name, value in pairs.retrieval(model, data).items()}
-        run(stage, model, lambda generator, some=some: some.batch(n, STRENGTH, generator), contrastive)
+        run(stage, model, lambda generator, some=some: some.batch(n, STRENGTH, generator), contrastive_loss)
         values |= {f"{stage}.{name}": value for name, value in pairs.retrieval(model, data).items()}
     values["shuffled.own-captions-r1"] = pairs.retrieval(models["shuffled"], data.shuffled(seed))["new-vendor-r1"]
     return models["contrastive"], values

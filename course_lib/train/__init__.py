@@ -2,35 +2,37 @@
 
 from course_lib.train.checkpoint import CheckpointError
 from course_lib.train.config import TrainConfig
-from course_lib.train.folder import Folder
 from course_lib.train.loop import History, TrainingDiverged, train
 from course_lib.train.losses import (
     Loss,
     answers,
-    caption,
-    contrastive,
+    caption_loss,
+    contrastive_loss,
     cross_entropy,
-    masked_token,
-    masked_tokens,
-    next_token,
+    mask_tokens,
+    masked_token_loss,
+    next_token_loss,
 )
-from course_lib.train.seq2seq import seq2seq, span_corruption
+from course_lib.train.metrics import read_metrics
+from course_lib.train.run_folder import RunFolder
+from course_lib.train.seq2seq import seq2seq_loss, span_corruption
 
 __all__ = [
     "CheckpointError",
-    "Folder",
     "History",
     "Loss",
+    "RunFolder",
     "TrainConfig",
     "TrainingDiverged",
     "answers",
-    "caption",
-    "contrastive",
+    "caption_loss",
+    "contrastive_loss",
     "cross_entropy",
-    "masked_token",
-    "masked_tokens",
-    "next_token",
-    "seq2seq",
+    "mask_tokens",
+    "masked_token_loss",
+    "next_token_loss",
+    "read_metrics",
+    "seq2seq_loss",
     "span_corruption",
     "train",
 ]

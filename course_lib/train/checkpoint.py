@@ -34,7 +34,7 @@ class CheckpointError(CourseError):
     """A run cannot be kept or gone on with; the message says what to do."""
 
 
-def save(
+def save_checkpoint(
     folder: Path,
     step: int,
     model: nn.Module,
@@ -72,17 +72,17 @@ def save(
             f"step {step} could not be saved to {folder} ({_reason(error)}). Earlier checkpoints are whole: make room, "
             "and go on from the last (resume)"
         ) from error
-    for old in steps(folder)[:-KEPT]:
+    for old in checkpoint_steps(folder)[:-KEPT]:
         shutil.rmtree(folder / f"step-{old:08d}", ignore_errors=True)
     return place
 
 
-def steps(folder: Path) -> list[int]:
+def checkpoint_steps(folder: Path) -> list[int]:
     """The steps after which there is a checkpoint, oldest first."""
     return sorted(int(place.name.removeprefix("step-")) for place in folder.glob("step-" + "[0-9]" * 8))
 
 
-def load(
+def load_checkpoint(
     folder: Path,
     model: nn.Module,
     optimizers: Iterable[torch.optim.Optimizer],
@@ -92,7 +92,7 @@ def load(
 
     Raises CheckpointError for one that is damaged or of another model; nothing is removed.
     """
-    place = folder / f"step-{steps(folder)[-1]:08d}"
+    place = folder / f"step-{checkpoint_steps(folder)[-1]:08d}"
     try:
         extra = json.loads((place / "state.json").read_text(encoding="utf-8"))
         file = place / "batches.safetensors"
@@ -105,7 +105,7 @@ def load(
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             dcp.load(state, checkpoint_id=place, no_dist=True)
     except (Exception, dcp.CheckpointException) as error:  # whatever the reader of a damaged file stumbles over
-        earlier = steps(folder)[:-1]
+        earlier = checkpoint_steps(folder)[:-1]
         way = f"remove that folder to go on from step {earlier[-1]}" if earlier else "begin anew in another folder"
         raise CheckpointError(f"the checkpoint {place} cannot be read ({_reason(error)}); {way}") from error
     for number, optimizer in enumerate(optimizers):

@@ -18,11 +18,11 @@ from tqdm.auto import tqdm
 
 from course_lib.data.loading.loader import Loader
 from course_lib.train.config import TrainConfig
-from course_lib.train.folder import Folder
 from course_lib.train.losses import Loss
 from course_lib.train.memory import keep_freed_memory
-from course_lib.train.optim import optimizers, scale
-from course_lib.train.precision import precision, products_in, try_compiled
+from course_lib.train.optim import build_optimizers, lr_factor
+from course_lib.train.precision import autocast, choose_precision, try_compile
+from course_lib.train.run_folder import RunFolder
 
 OF_STEPS = {"step", "loss", "lr", "norm", "targets", "seconds"}  # what is noted of every step
 Batches = Callable[[torch.Generator], Any] | Loader
@@ -60,7 +60,7 @@ def train(
     loss: Objective,
     config: TrainConfig,
     label: str = "training",
-    folder: Folder | None = None,
+    folder: RunFolder | None = None,
     validate: Callable[[], dict[str, float]] | None = None,
     validate_every: int = 0,
     after_step: Callable[[], None] | None = None,
@@ -80,9 +80,9 @@ def train(
     for a folder that is used, full, damaged, of another run, or of another process that trains there.
     """
     keep_freed_memory()
-    steppers = optimizers(model, config)
+    steppers = build_optimizers(model, config)
     device = next(model.parameters()).device
-    kind = precision(config.precision, device)
+    kind = choose_precision(config.precision, device)
     generator = torch.Generator().manual_seed(config.seed)
     step, index, history = 0, 0, History()
     if folder:
@@ -101,17 +101,17 @@ def train(
         with _asked_to_stop(folder) as asked, bar:
             while step < config.steps and not asked.is_set():
                 began = time.perf_counter()
-                rate = config.lr * scale(step, config)
+                rate = config.lr * lr_factor(step, config)
                 for group in groups:
                     group["lr"] = rate
-                with products_in(kind, device):  # where the model itself writes the batches, as it will read them
+                with autocast(kind, device):  # where the model itself writes the batches, as it will read them
                     index, drawn = _draw(draws, config.accumulate, step)
 
                 def backward(objective: Objective, drawn: list[Any] = drawn) -> tuple[Tensor, Tensor]:
                     return _backward(model, objective, drawn, kind)
 
                 if config.compile and objective is None:
-                    objective, (mean, count) = try_compiled(loss, backward)
+                    objective, (mean, count) = try_compile(loss, backward)
                 else:
                     mean, count = backward(objective or loss)
                 norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -180,7 +180,7 @@ def _backward(model: nn.Module, loss: Objective, drawn: list[Any], kind: str) ->
     model.zero_grad(set_to_none=True)
     total, count = torch.zeros((), device=device), torch.zeros((), device=device)
     for batch in drawn:
-        with products_in(kind, device):
+        with autocast(kind, device):
             value = loss(model, batch)
         value = value if isinstance(value, Loss) else Loss(value, 1)
         # With one batch the mean is known here; otherwise only when all targets are counted.
@@ -203,7 +203,7 @@ def _validated(model: nn.Module, validate: Callable[[], dict[str, float]]) -> di
 
 
 @contextlib.contextmanager
-def _asked_to_stop(folder: Folder | None) -> Iterator[threading.Event]:
+def _asked_to_stop(folder: RunFolder | None) -> Iterator[threading.Event]:
     """An event that Ctrl-C sets, so that a run which is kept ends between two steps; a second Ctrl-C ends it at once.
 
     SIGTERM, with which clusters announce a kill, sets it too.

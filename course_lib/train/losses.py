@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.train.cross_entropy import IGNORE, summed
+from course_lib.nn.kernels.cross_entropy import IGNORE, cross_entropy_sum
 
 
 class Loss(NamedTuple):
@@ -25,15 +25,15 @@ class Loss(NamedTuple):
 
 def cross_entropy(logits: Float[Tensor, "*batch classes"], targets: Int[Tensor, "*batch"]) -> Loss:
     """The surprise, in nats, at the targets; one of -100 does not count."""
-    return Loss(summed(logits.flatten(0, -2), targets.flatten()), (targets != IGNORE).sum())
+    return Loss(cross_entropy_sum(logits.flatten(0, -2), targets.flatten()), (targets != IGNORE).sum())
 
 
-def next_token(model: nn.Module, windows: Int[Tensor, "batch length_plus_1"]) -> Loss:
+def next_token_loss(model: nn.Module, windows: Int[Tensor, "batch length_plus_1"]) -> Loss:
     """The surprise at each token, given the ones before it."""
     return cross_entropy(model(windows[:, :-1]), windows[:, 1:])
 
 
-def masked_tokens(
+def mask_tokens(
     ids: Int[Tensor, "batch tokens"],
     generator: torch.Generator,
     mask_id: int,
@@ -62,13 +62,13 @@ def masked_tokens(
     return torch.where(chosen, changed, ids), torch.where(chosen, ids, -100)
 
 
-def masked_token(model: nn.Module, batch: tuple[Int[Tensor, "batch tokens"], Int[Tensor, "batch tokens"]]) -> Loss:
-    """The surprise at the chosen tokens of a batch from `masked_tokens`."""
+def masked_token_loss(model: nn.Module, batch: tuple[Int[Tensor, "batch tokens"], Int[Tensor, "batch tokens"]]) -> Loss:
+    """The surprise at the chosen tokens of a batch from `mask_tokens`."""
     inputs, targets = batch
     return cross_entropy(model(inputs), targets)
 
 
-def caption(
+def caption_loss(
     model: nn.Module,
     batch: tuple[
         Int[Tensor, "batch tokens"],
@@ -107,7 +107,7 @@ def answers(
     return ids, targets
 
 
-def contrastive(
+def contrastive_loss(
     model: nn.Module, batch: tuple[Float[Tensor, "pairs channels height width"], Int[Tensor, "pairs tokens"]]
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy, in nats, of finding each picture's text among all texts of the batch, and the reverse.

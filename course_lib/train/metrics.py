@@ -19,7 +19,7 @@ class Metrics:
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         self.file = folder / "metrics.jsonl"
-        kept = [line for line in read(self.file) if line["step"] < step]
+        kept = [line for line in read_metrics(self.file) if line["step"] < step]
         write_text(self.file, "".join(json.dumps(line) + "\n" for line in kept))
         self.stream = self.file.open("a", encoding="utf-8", buffering=1)  # a line is on disk once it is written
         self.board = _board(folder / "tensorboard")
@@ -43,7 +43,7 @@ class Metrics:
             self.board.close()
 
 
-def read(file: Path) -> list[dict[str, Any]]:
+def read_metrics(file: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl; damaged ones are left out, such as a last one that was cut off."""
     if not file.exists():
         return []

@@ -10,7 +10,7 @@ from torch import nn
 from course_lib.train.config import TrainConfig
 
 
-def scale(step: int, config: TrainConfig) -> float:
+def lr_factor(step: int, config: TrainConfig) -> float:
     """The learning rate of step 0, 1, ... as a share of the peak.
 
     A linear rise; then "cosine" is half a cosine down to min_lr (Loshchilov and Hutter 2016), "wsd" stays at the peak
@@ -28,7 +28,7 @@ def scale(step: int, config: TrainConfig) -> float:
     return rise
 
 
-def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """AdamW (Loshchilov and Hutter 2017) in its fused form, and Muon (Jordan et al. 2024) before it where asked for.
 
     Matrices decay; gains and biases do not. Muon takes the matrices inside the blocks: what reads and writes tokens is

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 
-def precision(wanted: str, device: torch.device) -> str:
+def choose_precision(wanted: str, device: torch.device) -> str:
     """What is wanted; for "auto", "bf16" where the device multiplies such matrices at least 1.3 times as fast as fp32.
 
     Measured, not looked up: a processor may know bfloat16 and be slower in it. Raises ValueError for bf16 on a GPU that
@@ -25,10 +25,10 @@ def precision(wanted: str, device: torch.device) -> str:
         return "fp32"
     if wanted != "auto":
         return wanted
-    return "bf16" if speed_up(device) >= 1.3 else "fp32"
+    return "bf16" if bf16_speedup(device) >= 1.3 else "fp32"
 
 
-def speed_up(device: torch.device, size: int = 512) -> float:
+def bf16_speedup(device: torch.device, size: int = 512) -> float:
     """How many times faster a product of two size x size matrices is in bfloat16 than in float32; best of five."""
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -46,12 +46,12 @@ def _seconds(x: Tensor) -> float:
     return time.perf_counter() - start
 
 
-def products_in(kind: str, device: torch.device) -> AbstractContextManager[Any]:
+def autocast(kind: str, device: torch.device) -> AbstractContextManager[Any]:
     """The context in which losses are computed: weights stay in float32, and products take a bfloat16 copy of them."""
     return torch.autocast(device.type, torch.bfloat16) if kind == "bf16" else contextlib.nullcontext()
 
 
-def try_compiled(objective: Callable[..., Any], first: Callable[[Callable[..., Any]], Any]) -> tuple[Any, Any]:
+def try_compile(objective: Callable[..., Any], first: Callable[[Callable[..., Any]], Any]) -> tuple[Any, Any]:
     """The objective, compiled together with the model that it calls, and first(objective).
 
     Where that fails: one warning, and both as they are without compiling.

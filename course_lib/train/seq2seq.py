@@ -11,7 +11,7 @@ from course_lib.models.t5 import shift_right
 from course_lib.train.losses import Loss, cross_entropy
 
 
-def seq2seq(
+def seq2seq_loss(
     model: nn.Module,
     batch: tuple[Int[Tensor, "batch source"], Int[Tensor, "batch target"]],
     start_id: int = 0,

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from course_lib.train.cross_entropy import IGNORE
+from course_lib.nn.kernels.cross_entropy import IGNORE
 
 
 class Texts(NamedTuple):

@@ -16,7 +16,7 @@ from course_lib.data.worlds import Sounds
 from course_lib.interop import from_pretrained, save
 from course_lib.models import VLM, GPTConfig, ViT, ViTConfig, VLMConfig
 from course_lib.train import TrainConfig, train
-from course_lib.train.losses import answers, caption, cross_entropy
+from course_lib.train.losses import answers, caption_loss, cross_entropy
 
 
 @pytest.mark.parametrize("n_mels", [80, 128])
@@ -178,7 +178,7 @@ def test_a_language_model_hears(tmp_path):
     assert len(model.vision.position.weight) == 1 + 4 * 3  # the class token, and patches of 8 in 32 by 24
     sounds, kinds = heard(2, 3)
     ids, targets = answers([[8] * 12 + [1]] * 2, [[2 + int(kind)] for kind in kinds], 0)
-    caption(model, (ids, targets, sounds)).mean.backward()
+    caption_loss(model, (ids, targets, sounds)).mean.backward()
     assert model.vision.patches.weight.grad.abs().max() > 0
     save(model, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["vision"]["image_width"] == 24

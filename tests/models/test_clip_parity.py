@@ -16,7 +16,7 @@ from course_lib.interop import from_hf, from_pretrained, save, to_hf
 from course_lib.models import CLIP, GPTConfig, ViTConfig
 from course_lib.models import CLIPConfig as OurConfig
 from course_lib.nn.attention import padding_mask
-from course_lib.train import TrainConfig, contrastive, train
+from course_lib.train import TrainConfig, contrastive_loss, train
 
 tower = st.builds(
     lambda head, heads, **rest: {"hidden_size": head * heads, "num_attention_heads": heads, **rest},
@@ -128,7 +128,7 @@ def test_gradients_of_the_loss(tmp_path):
     theirs.save_pretrained(tmp_path)
     ours = from_pretrained(tmp_path)
     pictures, ids, _ = batch(theirs.config, [3, 5, 2])
-    loss = contrastive(ours, (pictures, ids))
+    loss = contrastive_loss(ours, (pictures, ids))
     loss.backward()
     expected = theirs(ids, pictures, return_loss=True).loss
     expected.backward()
@@ -280,10 +280,10 @@ def test_the_loss_against_one_pair_at_a_time(n):
         of_text = math.exp(logits[i, i]) / sum(math.exp(logits[i, j]) for j in range(n))
         of_picture = math.exp(logits[i, i]) / sum(math.exp(logits[j, i]) for j in range(n))
         total -= math.log(of_text) / (2 * n) + math.log(of_picture) / (2 * n)
-    loss = contrastive(lambda pictures, texts: logits, (None, None))
+    loss = contrastive_loss(lambda pictures, texts: logits, (None, None))
     assert loss.item() == pytest.approx(total, rel=1e-12)
-    assert contrastive(lambda p, t: logits.T, (None, None)).item() == pytest.approx(total, rel=1e-12)
-    equal = contrastive(lambda p, t: torch.full((n, n), 3.0, dtype=torch.float64), (None, None))
+    assert contrastive_loss(lambda p, t: logits.T, (None, None)).item() == pytest.approx(total, rel=1e-12)
+    equal = contrastive_loss(lambda p, t: torch.full((n, n), 3.0, dtype=torch.float64), (None, None))
     assert equal.item() == pytest.approx(math.log(n), abs=1e-12)
 
 
@@ -302,13 +302,15 @@ def test_it_learns_what_belongs_together():
     torch.manual_seed(0)
     model = CLIP(OurConfig(VIT, GPT, 8, 19))
     pictures, ids = torch.rand(8, 3, 8, 8), torch.cat((torch.randint(19, (8, 4)), torch.full((8, 1), 19)), dim=1)
-    history = train(model, lambda generator: (pictures, ids), contrastive, TrainConfig(steps=60, lr=3e-3, warmup=5))
+    history = train(
+        model, lambda generator: (pictures, ids), contrastive_loss, TrainConfig(steps=60, lr=3e-3, warmup=5)
+    )
     assert history.loss[0] == pytest.approx(math.log(8), abs=1.0)
     with torch.no_grad():
         logits = model(pictures, ids)
         assert (logits.argmax(dim=1) == torch.arange(8)).all()
-        assert contrastive(model, (pictures, ids)) < 0.2
-        assert contrastive(model, (pictures, ids.roll(1, dims=0))) > math.log(8)
+        assert contrastive_loss(model, (pictures, ids)) < 0.2
+        assert contrastive_loss(model, (pictures, ids.roll(1, dims=0))) > math.log(8)
 
 
 def test_any_two_encoders_can_meet():
@@ -325,5 +327,7 @@ def test_any_two_encoders_can_meet():
 
     torch.manual_seed(0)
     model, pictures, ids = Bag(), torch.rand(4, 3, 8, 8), torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8]])
-    history = train(model, lambda generator: (pictures, ids), contrastive, TrainConfig(steps=60, lr=2e-2, warmup=5))
+    history = train(
+        model, lambda generator: (pictures, ids), contrastive_loss, TrainConfig(steps=60, lr=2e-2, warmup=5)
+    )
     assert history.loss[-1] < 0.1 < history.loss[0]

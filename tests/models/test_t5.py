@@ -11,7 +11,7 @@ from course_lib.interop import from_pretrained, save
 from course_lib.models import T5, T5Config, shift_right
 from course_lib.models.t5 import _keys
 from course_lib.nn.attention import causal_mask
-from course_lib.train import seq2seq
+from course_lib.train import seq2seq_loss
 
 VARIANTS = [{}, {"activation": "geglu", "tied": False}]
 # Logits near 1 after two layers: some hundred float32 roundings of 6e-8.
@@ -134,7 +134,7 @@ def test_a_new_model_knows_nothing(activation, tied, scaled):
     batch = torch.randint(100, (8, 64)), torch.randint(100, (8, 64))
     logits, weights = model(*batch, return_weights=True)
     # Logits of standard deviation 1/2 cost (1/2)^2 / 2 = 0.125 nats on top of ln 100; tied ones see the token itself.
-    assert seq2seq(model, batch).mean.item() == pytest.approx(math.log(100), abs=0.5)
+    assert seq2seq_loss(model, batch).mean.item() == pytest.approx(math.log(100), abs=0.5)
     assert 0.2 < logits.std() < 1
     # Scores of standard deviation s, normally distributed, make this exp(s^2): 2.7 for 1, nearly 64 for sqrt(head_dim).
     for layer in weights["encoder"]:
@@ -183,7 +183,9 @@ def test_the_loss_by_hand():
         read = torch.cat((torch.tensor([9]), targets[row, : n_target - 1]))
         logits = model(source[row : row + 1, :n_source], read[None])[0]
         surprises += [-logits[t].log_softmax(0)[targets[row, t]] for t in range(n_target)]
-    assert_close(seq2seq(model, (padded, targets), start_id=9, pad_id=3).mean, torch.stack(surprises).mean(), **CLOSE)
+    assert_close(
+        seq2seq_loss(model, (padded, targets), start_id=9, pad_id=3).mean, torch.stack(surprises).mean(), **CLOSE
+    )
 
 
 def test_sentences():

@@ -13,7 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from course_lib.errors import ModelError
 from course_lib.interop import from_hf
 from course_lib.interop.hf import T5 as FAMILY
-from course_lib.train import seq2seq
+from course_lib.train import seq2seq_loss
 
 TINY = T5Config(vocab_size=9, d_model=8, d_kv=3, d_ff=5, num_heads=2, num_layers=1, num_decoder_layers=2)
 t5 = st.builds(
@@ -117,7 +117,7 @@ def test_gradients_of_the_loss(v1_1):
     ids[0, 5:], targets[1, 6:] = 8, -100
     loss = theirs(ids, attention_mask=(ids != 8).long(), labels=targets).loss
     loss.backward()
-    our_loss = seq2seq(ours, (ids, targets), start_id=3, pad_id=8).mean
+    our_loss = seq2seq_loss(ours, (ids, targets), start_id=3, pad_id=8).mean
     our_loss.backward()
     assert our_loss.item() == pytest.approx(loss.item(), rel=1e-5)
     expected = {name: parameter.grad for name, parameter in theirs.named_parameters()}

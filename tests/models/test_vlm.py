@@ -11,7 +11,7 @@ from course_lib.errors import ModelError
 from course_lib.interop import from_pretrained, save, to_hf
 from course_lib.models import VLM, GPTConfig, ImageEncoderConfig, ViTConfig, VLMConfig, tiles
 from course_lib.train import TrainConfig, train
-from course_lib.train.losses import answers, caption
+from course_lib.train.losses import answers, caption_loss
 
 IMAGE, END = 10, 11
 VISION = ViTConfig(4, 2, d_model=12, n_layers=2, n_heads=2)
@@ -116,7 +116,7 @@ def test_a_new_model_knows_nothing(options):
     ids = torch.randint(20, vocab, (64, 16))
     ids[:, 3 : 3 + n] = IMAGE
     targets = torch.randint(vocab, ids.shape)
-    loss = caption(ours, (ids, targets, torch.randn(64, 3, 4, 4))).mean.item()
+    loss = caption_loss(ours, (ids, targets, torch.randn(64, 3, 4, 4))).mean.item()
     # Logits of variance v cost about v / 2 more than ln(vocab); ours start with v = 1/4.
     assert abs(loss - math.log(vocab)) < 0.25
     vectors = ours.project(ours.see(torch.randn(64, 3, 4, 4)))
@@ -130,7 +130,7 @@ def test_learning_reaches_all_that_is_not_frozen(frozen):
     for part in frozen:
         getattr(ours, part).requires_grad_(False)
     ids, targets = answers([[IMAGE] * 4 + [1]] * 2, [[2, 3], [4]], END)
-    caption(ours, (ids, targets, torch.randn(2, 3, 4, 4))).mean.backward()
+    caption_loss(ours, (ids, targets, torch.randn(2, 3, 4, 4))).mean.backward()
     unused = {"vision.norm.weight", "vision.norm.bias"}  # of the pooled features
     for name, parameter in ours.named_parameters():
         reached = parameter.grad is not None and parameter.grad.abs().max() > 0
@@ -165,7 +165,7 @@ def test_the_answer_is_in_the_picture():
             grid[i, colour[i], rows[i] : rows[i] + 4, columns[i] : columns[i] + 4] = 1
         return *answers([[IMAGE] * 4 + [1]] * n, [[2 + int(c)] for c in colour], END), tiles(grid, 4)
 
-    train(ours, batch, caption, TrainConfig(steps=60, lr=3e-3, warmup=5))
+    train(ours, batch, caption_loss, TrainConfig(steps=60, lr=3e-3, warmup=5))
     ours.eval()
     ids, targets, pictures = batch(torch.Generator().manual_seed(99), 300)
     asked = targets[:, 4]
@@ -242,7 +242,7 @@ def test_an_image_encoder_as_eyes(tmp_path):
     ids, grid = a_text(4), torch.rand(1, 3, 16, 16)
     ours.vision.requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in ours.vision.state_dict().items()}
-    caption(ours.train(), (ids, ids, tiles(grid, 8))).mean.backward()
+    caption_loss(ours.train(), (ids, ids, tiles(grid, 8))).mean.backward()
     assert all(torch.equal(tensor, before[name]) for name, tensor in ours.vision.state_dict().items())
     with pytest.raises(ModelError, match="llava cannot hold this model: it needs a ViTConfig"):
         to_hf(ours, tmp_path)

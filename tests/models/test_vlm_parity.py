@@ -13,7 +13,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from course_lib.errors import ModelError
 from course_lib.interop import from_hf, from_pretrained, to_hf
 from course_lib.interop.hf import FAMILIES
-from course_lib.train.losses import caption
+from course_lib.train.losses import caption_loss
 
 FAMILY = next(family for family in FAMILIES if family.model_type == "llava")
 
@@ -113,7 +113,7 @@ def test_gradients_of_the_objective():
     labels = ids.where(real & (ids != 19) & (torch.arange(ids.shape[1]) > 2), -100)
     theirs(input_ids=ids, pixel_values=pictures, labels=labels).loss.backward()
     targets = torch.cat((labels[:, 1:], torch.full((3, 1), -100)), dim=1)
-    caption(ours, (ids, targets, pictures)).mean.backward()
+    caption_loss(ours, (ids, targets, pictures)).mean.backward()
     expected = {FAMILY.current(name): parameter.grad for name, parameter in theirs.named_parameters()}
     largest = max(gradient.abs().max() for gradient in expected.values() if gradient is not None)
     compared = set()

@@ -14,7 +14,7 @@ from course_lib.infer.generation.generate import complete
 from course_lib.infer.generation.sampling import Sampling
 from course_lib.interop import from_pretrained, to_hf
 from course_lib.models import GPT, GPTConfig
-from course_lib.train import CheckpointError, Folder, TrainConfig, train
+from course_lib.train import CheckpointError, RunFolder, TrainConfig, train
 from course_lib.train.losses import cross_entropy
 from course_lib.tune.adapters import adapters
 from course_lib.tune.bitfit import bitfit
@@ -127,9 +127,9 @@ def test_a_run_goes_on_to_the_bit(trained, tmp_path, name, optimizer):
         return model
 
     with pytest.raises(RuntimeError, match="power cut"):
-        train(begun(), new, cut, config, folder=Folder(tmp_path, every=5))
+        train(begun(), new, cut, config, folder=RunFolder(tmp_path, every=5))
     model = method(copy.deepcopy(trained))
-    history = train(model, new, loss, config, folder=Folder(tmp_path, resume=True, every=5))
+    history = train(model, new, loss, config, folder=RunFolder(tmp_path, resume=True, every=5))
     assert history.step == list(range(12))
     for key, p in whole.named_parameters():
         assert torch.equal(model.get_parameter(key), p), key
@@ -137,7 +137,7 @@ def test_a_run_goes_on_to_the_bit(trained, tmp_path, name, optimizer):
 
 def test_a_run_of_another_kind_is_refused(trained, tmp_path):
     config = TrainConfig(2, warmup=0)
-    train(lora(copy.deepcopy(trained), 4, 8.0), new, loss, config, folder=Folder(tmp_path))
+    train(lora(copy.deepcopy(trained), 4, 8.0), new, loss, config, folder=RunFolder(tmp_path))
     for other, message in (
         (partial(lora, rank=3, alpha=8.0), r"its model has .*a\.q = \[4, 32\], this one \[3, 32\]"),
         (partial(lora, rank=4, alpha=9.0), "its settings has alpha = 8.0, this one 9.0"),
@@ -145,11 +145,11 @@ def test_a_run_of_another_kind_is_refused(trained, tmp_path):
         (bitfit, "its model has"),
     ):
         with pytest.raises(CheckpointError, match=message):
-            train(other(copy.deepcopy(trained)), new, loss, config, folder=Folder(tmp_path, resume=True))
+            train(other(copy.deepcopy(trained)), new, loss, config, folder=RunFolder(tmp_path, resume=True))
     # BitFit and full tuning have the same shapes; the method alone tells them apart.
-    train(bitfit(copy.deepcopy(trained)), new, loss, config, folder=Folder(tmp_path / "bitfit"))
+    train(bitfit(copy.deepcopy(trained)), new, loss, config, folder=RunFolder(tmp_path / "bitfit"))
     with pytest.raises(CheckpointError, match="its settings has method = bitfit, this one None"):
-        train(copy.deepcopy(trained), new, loss, config, folder=Folder(tmp_path / "bitfit", resume=True))
+        train(copy.deepcopy(trained), new, loss, config, folder=RunFolder(tmp_path / "bitfit", resume=True))
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -8,7 +8,8 @@ from tiny import END, gpt
 
 from course_lib.data.loading.loader import Loader
 from course_lib.models import GPT
-from course_lib.train import CheckpointError, Folder, TrainConfig, checkpoint, metrics, train
+from course_lib.train import CheckpointError, RunFolder, TrainConfig, read_metrics, train
+from course_lib.train.checkpoint import checkpoint_steps
 from course_lib.tune import dpo, grpo, ppo, reward, rollout, sft
 from course_lib.tune.lora import lora
 from course_lib.tune.texts import pairs
@@ -67,8 +68,8 @@ def run(folder, name, seed=0, stop_after=None, steps=14, part=None, few=False, *
         return objective(model, batch)
 
     config = TrainConfig(steps, lr=1e-2, warmup=0, weight_decay=0.1)
-    train(model, batches, loss, config, folder=Folder(folder, every=3, **options))
-    lines = metrics.read(folder / "metrics.jsonl")
+    train(model, batches, loss, config, folder=RunFolder(folder, every=3, **options))
+    lines = read_metrics(folder / "metrics.jsonl")
     return model.state_dict(), [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
 
@@ -188,6 +189,6 @@ def test_any_source_of_batches_may_have_a_state(tmp_path):
 
     for steps in (5, 9):
         config = TrainConfig(steps, schedule="constant")
-        train(model, Counter(), loss, config, folder=Folder(tmp_path, resume=True))
+        train(model, Counter(), loss, config, folder=RunFolder(tmp_path, resume=True))
     assert seen == list(range(1, 10))
-    assert checkpoint.steps(tmp_path / "checkpoints") == [5, 9]
+    assert checkpoint_steps(tmp_path / "checkpoints") == [5, 9]

@@ -13,14 +13,13 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from course_lib.data.loading.loader import Loader
-from course_lib.train import checkpoint
-from course_lib.train.checkpoint import CheckpointError
+from course_lib.train.checkpoint import CheckpointError, checkpoint_steps, load_checkpoint, save_checkpoint, write
 from course_lib.train.config import TrainConfig
-from course_lib.train.metrics import Metrics, read
+from course_lib.train.metrics import Metrics, read_metrics
 
 
 @dataclass
-class Folder:
+class RunFolder:
     """Where a run is kept so that it can be gone on with: run.json, metrics.jsonl, TensorBoard's files, checkpoints.
 
     path: a folder that is empty or not there yet. With `resume` the run goes on from its last checkpoint, and where
@@ -32,7 +31,7 @@ class Folder:
     path: Path
     resume: bool = False
     every: int = 100
-    again: str = "pass Folder(..., resume=True)"
+    again: str = "pass RunFolder(..., resume=True)"
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -61,9 +60,9 @@ class Folder:
             at_failure.callback(self._lock.release)
             this = _description(model, config, batches)
             step = index = 0
-            if checkpoint.steps(self.checkpoints):
+            if checkpoint_steps(self.checkpoints):
                 self._must_match(this, label)
-                state = checkpoint.load(self.checkpoints, model, optimizers, generator)
+                state = load_checkpoint(self.checkpoints, model, optimizers, generator)
                 step, index = state["step"], state["index"]
                 if hasattr(batches, "load_state_dict"):
                     batches.load_state_dict(state["batches"])
@@ -79,7 +78,7 @@ class Folder:
             elif self.resume:
                 print(f"{label}: there is no checkpoint in {self.path} yet; starting at step 0.", flush=True)
             try:
-                checkpoint.write(self.path / "run.json", json.dumps(this, indent=1))
+                write(self.path / "run.json", json.dumps(this, indent=1))
                 self.metrics = Metrics(self.path, step)
             except OSError as error:
                 raise self._unwritable(error) from error
@@ -116,13 +115,13 @@ class Folder:
 
     def so_far(self) -> list[dict[str, Any]]:
         """What was noted at the steps before, in their order."""
-        return [line for line in read(self.metrics.file) if "lr" in line]
+        return [line for line in read_metrics(self.metrics.file) if "lr" in line]
 
     def save(self, step: int, index: int) -> None:
         """Keep the state after `step` steps, of which `index` samples were read. Raises CheckpointError: no room."""
-        if step not in checkpoint.steps(self.checkpoints):
+        if step not in checkpoint_steps(self.checkpoints):
             left = self._batches.state_dict() if hasattr(self._batches, "state_dict") else None
-            checkpoint.save(self.checkpoints, step, *self._objects, {"index": index}, left)
+            save_checkpoint(self.checkpoints, step, *self._objects, {"index": index}, left)
 
     def _must_match(self, this: dict[str, Any], label: str) -> None:
         try:

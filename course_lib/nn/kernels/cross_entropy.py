@@ -13,7 +13,7 @@ IGNORE = -100
 PIECE, PIECE_ON_GPU = 1 << 19, 1 << 26
 
 
-def summed(logits: Float[Tensor, "rows classes"], targets: Int[Tensor, " rows"]) -> Float[Tensor, ""]:
+def cross_entropy_sum(logits: Float[Tensor, "rows classes"], targets: Int[Tensor, " rows"]) -> Float[Tensor, ""]:
     """The sum of -log softmax(logits)[target] over the rows, in float32 at least; a target of -100 does not count.
 
     The numbers of torch's own, but the probabilities of all rows are never there at once: what is kept for the way back

@@ -1,0 +1,1 @@
+"""Fast twins of plain formulas: each tested equal to the plain form, and measured against it in `benchmarks/`."""
