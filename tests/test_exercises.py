@@ -29,21 +29,31 @@ def test_reference_passes(id, seed):
     assert exam_for(id, seed).mark(local(ALL[id].reference)), id
 
 
+def alternatives_to(id):
+    return [alternative.solution for alternative in ALL[id].alternatives] or ALTERNATIVES.get(id, [])
+
+
 @for_all
 def test_right_answers_written_another_way_pass(id):
     """On many seeds, since a tolerance that is too tight fails an honest answer only now and then."""
-    assert ALTERNATIVES.get(id), f"tests/alternatives.py has no differently written right answer to {id!r}"
+    assert alternatives_to(id), f"{id} has no right answer written another way: mark one with `@alternative`"
     for seed in range(25):
         exam = Exam(ALL[id], seed)
-        for solution in ALTERNATIVES[id]:
+        for solution in alternatives_to(id):
             verdict = exam.mark(local(solution))
             assert verdict, (solution.__name__, seed, verdict.diagnosis)
 
 
-@pytest.mark.parametrize(("id", "n"), [(id, n) for id, exercise in ALL.items() for n in range(len(exercise.mistakes))])
+MISTAKES = [
+    pytest.param(id, mistake, id=f"{id}-{mistake.solution.__name__}")
+    for id, exercise in ALL.items()
+    for mistake in exercise.mistakes
+]
+
+
 @pytest.mark.parametrize("seed", [0, *SEEDS])
-def test_known_mistake_fails_and_is_named(id, n, seed):
-    mistake = ALL[id].mistakes[n]
+@pytest.mark.parametrize(("id", "mistake"), MISTAKES)
+def test_known_mistake_fails_and_is_named(id, mistake, seed):
     verdict = exam_for(id, seed).mark(local(mistake.solution))
     assert not verdict, f"{id}: the known mistake {mistake.message!r} passes"
     assert verdict.mistake == mistake.message
@@ -54,7 +64,7 @@ def test_an_exercise_is_complete(id):
     exercise = ALL[id]
     exam = exam_for(id, 0)
     assert exercises.find(id) is exercise
-    assert exercises.lab_of(id) == exercise.reference.__module__.rpartition(".")[2]
+    assert exercises.lab_of(id) == exercise.reference.__module__.split(".")[2]
     assert len(exercise.hints) == 2
     assert all(exercise.hints)
     assert exercise.points > 0

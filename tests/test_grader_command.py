@@ -253,7 +253,7 @@ def test_a_worker_at_each_level(level):
         again = worker.session()
         with pytest.raises(Trouble, match="does not define"):
             again.ask("call", 2, name="f", args=[1], kwargs={})
-        for module in ("course_lib.exercises", "course_lib.exercises.ch01_attention", "course_lib.grader.exam"):
+        for module in ("course_lib.exercises", "course_lib.exercises.ch01_attention.softmax", "course_lib.grader.exam"):
             with pytest.raises(Trouble, match=r"No module|None in sys.modules|halted|not a package"):
                 again.ask("run", 2, source=f"import {module}", file="<cell>")
         again.ask("run", 2, source="import course_lib.nn.attention", file="<cell>")

@@ -1,10 +1,23 @@
-"""The exercises of the course: one module a lab, the single source of every check, grade and solution."""
+"""The exercises of the course: a package for each lab, in it a file for each exercise.
+
+A file is the only source of its exercise: the check, the grade, the solution and the page come from it.
+
+To add an exercise to a lab:
+
+1. Copy `ch01_attention/softmax.py` to `<lab>/<id>.py` and put your own in: the reference, its cases, right answers
+   written another way (`@alternative`), known mistakes (`@mistake("what it looks like, and what to do")`), `EXERCISE`.
+2. Name it in `exercises` of `<lab>/__init__.py`, at its place in the notebook.
+3. Put the stub into the notebook, under a cell that says what it takes and returns, its points and minutes.
+
+`pytest tests/test_exercises.py -k <id>` then says what is still missing.
+"""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,41 +25,85 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from course_lib.exercises.spec import Exercise
 
-_ID = re.compile(r'^ +id="([^"]+)",', re.MULTILINE)
 
+@dataclass(frozen=True)
+class Lab:
+    """A lab, as the package of its exercises describes it.
 
-@cache
-def _lab_of_id() -> dict[str, str]:
-    """Which lab owns each id, read from the sources: a look-up then imports one module instead of all."""
-    table = {}
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        for name in _ID.findall(path.read_text(encoding="utf-8")):
-            table[name] = path.stem
-    return table
+    Attributes:
+        title: The first heading of the notebook.
+        question: What the lab asks, in its row of the index page's table.
+        exercises: The ids of its exercises in the order of the notebook; `<id>.py` beside it holds each.
+    """
+
+    title: str
+    question: str
+    exercises: tuple[str, ...]
 
 
 def labs() -> list[str]:
     """Slugs of the labs that have exercises, in the order of the course."""
-    return sorted(set(_lab_of_id().values()))
+    packages = {file.parent.name for file in Path(__file__).parent.glob("*/__init__.py")}
+    return sorted(packages | _old_labs().keys())
+
+
+def lab(slug: str) -> Lab:
+    """The description of one lab; imports none of its exercises.
+
+    Raises:
+        LookupError: There is no lab of that name with exercises.
+    """
+    if slug not in labs():
+        raise LookupError(f"no exercises for a lab called {slug!r}; there are: {', '.join(labs())}")
+    if slug in _old_labs():
+        return Lab("", "", _old_labs()[slug])
+    return importlib.import_module(f"{__name__}.{slug}").LAB
 
 
 def of_lab(slug: str) -> list[Exercise]:
-    """The exercises of one lab, in order; LookupError for a lab without any."""
-    if slug not in labs():
-        raise LookupError(f"no exercises for a lab called {slug!r}; there are: {', '.join(labs())}")
-    return importlib.import_module(f"{__name__}.{slug}").EXERCISES
+    """The exercises of one lab, in order.
+
+    Raises:
+        LookupError: There is no lab of that name with exercises.
+    """
+    if slug in _old_labs():
+        return importlib.import_module(f"{__name__}.{slug}").EXERCISES
+    return [_load(slug, id) for id in lab(slug).exercises]
 
 
 def lab_of(id: str) -> str | None:
-    """Slug of the lab that owns an id, or None for an unknown id; imports nothing."""
+    """Slug of the lab that an exercise belongs to, or None for an unknown id; imports no exercise."""
     return _lab_of_id().get(id)
 
 
 def find(id: str) -> Exercise:
-    """The exercise with this id; imports its module only. LookupError for an unknown id."""
+    """The exercise with this id; imports its file alone, and the earlier ones that it calls.
+
+    Raises:
+        LookupError: There is no such exercise.
+    """
     slug = lab_of(id)
     if slug is None:
         close = difflib.get_close_matches(str(id), _lab_of_id(), n=1)
         meant = f"; did you mean {close[0]!r}?" if close else ""
         raise LookupError(f"the course has no exercise called {id!r}{meant}")
-    return next(exercise for exercise in of_lab(slug) if exercise.id == id)
+    return _load(slug, id)
+
+
+@cache
+def _lab_of_id() -> dict[str, str]:
+    return {id: slug for slug in labs() for id in lab(slug).exercises}
+
+
+@cache
+def _old_labs() -> dict[str, tuple[str, ...]]:
+    """Labs whose exercises are still in one module: only until all are converted."""
+    ids = re.compile(r'^ +id="([^"]+)",', re.MULTILINE)
+    files = Path(__file__).parent.glob("ch*.py")
+    return {file.stem: tuple(ids.findall(file.read_text(encoding="utf-8"))) for file in files}
+
+
+def _load(slug: str, id: str) -> Exercise:
+    if slug in _old_labs():
+        return next(exercise for exercise in of_lab(slug) if exercise.id == id)
+    return importlib.import_module(f"{__name__}.{slug}.{id}").EXERCISE

@@ -267,7 +267,7 @@ def _all(namespace):
     return [solution for name, solution in vars(namespace).items() if not name.startswith("__")]
 
 
-_exercise = partial(Exercise, see="Chapter 1, Several heads", drive=call_and_differentiate)
+_exercise = partial(Exercise, see="Chapter 1, Several heads", run_case=call_and_differentiate)
 
 EXERCISES = [
     _exercise(
@@ -341,7 +341,7 @@ EXERCISES = [
         ),
         reference=MultiHeadAttention,
         cases=_layer_cases,
-        drive=_drive_layer,
+        run_case=_drive_layer,
         mistakes=_told(_LayerWithBias, *map(_layer, _all(_WrongMultiHead))),
         needs=("split_heads", "merge_heads"),
         avoid=("multi_head_attention_forward", "nn.MultiheadAttention"),

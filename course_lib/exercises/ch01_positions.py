@@ -279,7 +279,7 @@ EXERCISES = [
             Mistake(lambda x, p, base=1e4: rope(x, p.long(), base), "Positions are cut to whole numbers here."),
         ),
         see="Su et al. 2021, section 3",
-        drive=_drive_rope,
+        run_case=_drive_rope,
         rtol=1e-4,
         atol=1e-4,  # float32 angles near 60 radians are off by 1e-5 when the frequency is off by one rounding
     ),
@@ -343,7 +343,7 @@ EXERCISES = [
             Mistake(lambda h, n: alibi_bias(h, n).permute(1, 2, 0), "The order of the axes is heads, query, key."),
         ),
         see="Press et al. 2021, section 3",
-        drive=_drive_bias,
+        run_case=_drive_bias,
         needs=("alibi_slopes",),
     ),
 ]

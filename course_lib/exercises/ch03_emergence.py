@@ -310,7 +310,7 @@ EXERCISES = [
         ),
         reference=prefix_matching_score,
         cases=_score_cases,
-        drive=call_and_differentiate,
+        run_case=call_and_differentiate,
         mistakes=SCORE_MISTAKES,
         see="Chapter 3, Does anything emerge?",
     ),

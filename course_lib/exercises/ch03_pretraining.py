@@ -315,7 +315,7 @@ EXERCISES = [
         ),
         reference=next_token_loss,
         cases=_loss_cases,
-        drive=call_and_differentiate,
+        run_case=call_and_differentiate,
         mistakes=told(LOSS_MISTAKES),
         avoid=("cross_entropy", "nll_loss", "CrossEntropyLoss"),
     ),

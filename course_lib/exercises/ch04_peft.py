@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch.nn.functional import gelu
 
-from course_lib.exercises.spec import Case, Exercise, call_and_differentiate, differentiate_in, told
+from course_lib.exercises.spec import Case, Exercise, call_and_differentiate, call_and_differentiate_only, told
 
 SEE = "Chapter 4, With few parameters"
 
@@ -277,7 +277,7 @@ EXERCISES = [
         ),
         reference=lora_forward,
         cases=_forward_cases,
-        drive=differentiate_in(0, 3, 4),  # x, a and b: weight and bias are frozen
+        run_case=call_and_differentiate_only(0, 3, 4),  # x, a and b: weight and bias are frozen
         mistakes=told(FORWARD_MISTAKES),
         see=SEE,
     ),
@@ -310,7 +310,7 @@ EXERCISES = [
         ),
         reference=prefix_attention,
         cases=_prefix_cases,
-        drive=call_and_differentiate,
+        run_case=call_and_differentiate,
         mistakes=told(PREFIX_MISTAKES),
         see=SEE,
     ),
@@ -326,7 +326,7 @@ EXERCISES = [
         ),
         reference=adapter_forward,
         cases=_adapter_cases,
-        drive=call_and_differentiate,
+        run_case=call_and_differentiate,
         mistakes=told(ADAPTER_MISTAKES),
         see=SEE,
     ),

@@ -293,7 +293,7 @@ EXERCISES = [
         ),
         reference=bradley_terry_loss,
         cases=_loss_cases,
-        drive=call_and_differentiate,
+        run_case=call_and_differentiate,
         mistakes=told(_WrongLoss),
         see=SEE,
     ),

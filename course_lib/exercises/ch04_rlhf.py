@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from course_lib.exercises.spec import Case, Exercise, differentiate_in, told
+from course_lib.exercises.spec import Case, Exercise, call_and_differentiate_only, told
 
 
 def best_policy(reference, rewards, beta):
@@ -270,7 +270,7 @@ EXERCISES = [
         ),
         reference=clipped_surrogate,
         cases=_clipped_cases,
-        drive=differentiate_in(0),  # `new` alone is trained,
+        run_case=call_and_differentiate_only(0),  # `new` alone is trained,
         mistakes=told(CLIP_MISTAKES),
         see="Chapter 4, Learning from the judge",
     ),
@@ -321,7 +321,7 @@ EXERCISES = [
         ),
         reference=dpo_loss,
         cases=_dpo_cases,
-        drive=differentiate_in(0, 1),  # not the reference,
+        run_case=call_and_differentiate_only(0, 1),  # not the reference,
         mistakes=told(DPO_MISTAKES),
         see="Chapter 4, Learning from the judge",
     ),

@@ -327,7 +327,7 @@ EXERCISES = [
         ),
         reference=masked_loss,
         cases=_loss_cases,
-        drive=call_and_differentiate,
+        run_case=call_and_differentiate,
         mistakes=told(_WrongLoss),
         see="Chapter 4, Learning from examples",
     ),

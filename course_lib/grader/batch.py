@@ -127,7 +127,7 @@ def _secret(out: Path) -> int:
 
 def _course_digest() -> str:
     """Of all that decides a grade: exercises and grader."""
-    sources = sorted([*_PACKAGE.glob("exercises/*.py"), *_PACKAGE.glob("grader/**/*.py")])
+    sources = sorted([*_PACKAGE.glob("exercises/**/*.py"), *_PACKAGE.glob("grader/**/*.py")])
     return sha256(*(path.read_bytes() for path in sources))[:12]
 
 

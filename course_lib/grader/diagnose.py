@@ -58,7 +58,7 @@ def error_sentence(exercise: Exercise, error: dict[str, Any], hide_values: bool 
         message = re.sub(r"-?\d*\.\d+(e[-+]?\d+)?", "...", message)
     if error["type"] in ("TimeLimit", "Died", "Missing"):
         return message
-    if error["type"] == "Told" and error["line"] is None:
+    if error["type"] == "WrongAnswer" and error["line"] is None:
         return message
     if error["line"] is None and error["type"] == "TypeError" and "argument" in message:
         signature = inspect.signature(exercise.reference)

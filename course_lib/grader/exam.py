@@ -61,7 +61,7 @@ def ask(exercise: Exercise, subject: Subject, case: Case) -> Outcome:
     """Put one case to a subject. Only KeyboardInterrupt passes through."""
     subject.changed = None
     try:
-        value = calls.plain(exercise.drive(subject, *calls.fresh(case.args), **calls.fresh(case.kwargs)))
+        value = calls.plain(exercise.run_case(subject, *calls.fresh(case.args), **calls.fresh(case.kwargs)))
     except KeyboardInterrupt:
         raise
     except BaseException as error:

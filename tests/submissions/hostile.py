@@ -82,7 +82,7 @@ def files(secret, out, port):
         "its own check": attack(before="check = use = lambda *a, **k: True\nsys.modules['course_lib.grader'].check = check"),
         # Reading
         "answers of the library": if_found(
-            "try:\n    from course_lib.exercises.ch01_attention import softmax as answer\n    return True\n"
+            "try:\n    from course_lib.exercises.ch01_attention.softmax import softmax as answer\n    return True\n"
             "except ImportError:\n    return False"),
         "answers on the disk": if_found(
             "for folder, folders, names in os.walk('/'):\n"

@@ -1,0 +1,187 @@
+"""Scaled dot-product attention (Vaswani et al. 2017, equation 1)."""
+
+import math
+
+import torch
+
+from course_lib.exercises.ch01_attention.softmax import softmax
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate,
+    mistake,
+    mistakes_in,
+)
+
+
+def attention(q, k, v, mask=None):
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)  # exp(-inf) = 0: no weight, and the rest still sums to 1
+    return softmax(scores, dim=-1) @ v
+
+
+def cases(rng):
+    def normal(*shape):
+        return torch.randn(*shape, generator=rng)
+
+    causal = torch.ones(5, 5, dtype=torch.bool).tril()
+    window = causal & ~causal.tril(-2)  # each query sees itself and the token before
+    padding = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]], dtype=torch.bool)[:, None, None, :]
+    batch = (2, 3, 5, 16)
+    return [
+        Case("3 queries, 5 keys, wider values, no mask", (normal(3, 4), normal(5, 4), normal(5, 7))),
+        Case("5 tokens under a causal mask", (normal(5, 8), normal(5, 8), normal(5, 8), causal)),
+        Case("a batch of 2 with 3 heads, causal", (normal(*batch), normal(*batch), normal(*batch), causal)),
+        Case("a batch of 2 with 3 heads, no mask", (normal(2, 3, 4, 8), normal(2, 3, 6, 8), normal(2, 3, 6, 8))),
+        Case("padding hidden", (normal(2, 3, 4, 8), normal(2, 3, 6, 8), normal(2, 3, 6, 8), padding)),
+        Case("each query sees one neighbour", (normal(5, 3), normal(5, 3), normal(5, 3), window)),
+        # Scores near 500 in float32 are rounded to 3e-5, and softmax turns that into a relative error of its size.
+        Case("large scores: no overflow", (normal(4, 64) * 8, normal(4, 64) * 8, normal(4, 64)), rtol=1e-3, atol=1e-3),
+    ]
+
+
+@alternative
+def by_einsum(q, k, v, mask=None):
+    scores = torch.einsum("...qd,...kd->...qk", q * q.size(-1) ** -0.5, k)
+    if mask is not None:
+        scores = torch.where(mask, scores, torch.tensor(-1e30, dtype=scores.dtype))
+    return torch.einsum("...qk,...kd->...qd", scores.softmax(-1), v)
+
+
+@alternative
+def ready_made(q, k, v, mask=None):
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+# The two steps that nearly all the mistakes below share with the right answer.
+
+
+def scaled(q, k):
+    return q @ k.mT / q.shape[-1] ** 0.5
+
+
+def hide(scores, mask, score=-math.inf):
+    return scores if mask is None else scores.masked_fill(~mask, score)
+
+
+@mistake(
+    "This looks like attention without the scale: divide the scores by the square root of d, the width of a query."
+)
+def no_scale(q, k, v, mask=None):
+    return hide(q @ k.mT, mask).softmax(-1) @ v
+
+
+@mistake("The scores are divided by d, the width of a query: divide by its square root.")
+def divided_by_d(q, k, v, mask=None):
+    return hide(q @ k.mT / q.shape[-1], mask).softmax(-1) @ v
+
+
+@mistake("The scores are multiplied by the square root of d: divide by it.")
+def multiplied(q, k, v, mask=None):
+    return hide(q @ k.mT * q.shape[-1] ** 0.5, mask).softmax(-1) @ v
+
+
+@mistake(
+    "The scores are divided by the square root of the number of keys. It is the width of a query, `q.shape[-1]`, that "
+    "makes dot products grow."
+)
+def divided_by_the_number_of_keys(q, k, v, mask=None):
+    return hide(q @ k.mT / k.shape[-2] ** 0.5, mask).softmax(-1) @ v
+
+
+@mistake("The scale comes after the softmax, so the weights no longer sum to 1: scale the scores before it.")
+def scaled_after_softmax(q, k, v, mask=None):
+    weights = hide(q @ k.mT, mask).softmax(-1)
+    return weights / q.shape[-1] ** 0.5 @ v
+
+
+@mistake("This looks like softmax over the query axis: each query's weights, over all keys, sum to 1 (`dim=-1`).")
+def over_the_query_axis(q, k, v, mask=None):
+    return hide(scaled(q, k), mask).softmax(-2) @ v
+
+
+@mistake(
+    "This looks like softmax over `dim=1`. In one matrix that is the key axis, but with batch and heads in front it is "
+    "another one: count from the end, `dim=-1`."
+)
+def over_dim_1(q, k, v, mask=None):
+    return hide(scaled(q, k), mask).softmax(1) @ v
+
+
+@mistake(
+    "The mask comes after the softmax: hidden keys have already taken their share, and the rest no longer sums to 1. "
+    "Set hidden scores to -inf before it."
+)
+def masked_after_softmax(q, k, v, mask=None):
+    weights = scaled(q, k).softmax(-1)
+    return (weights if mask is None else weights * mask) @ v
+
+
+# The same mistake as learners write it in three ways: a row that sees nothing is then NaN, uniform, or nothing.
+UPSIDE_DOWN = "The mask is upside down: True means that the query may look, so hide where it is False (`~mask`)."
+
+
+def upside_down(mask):
+    return None if mask is None else ~mask
+
+
+@mistake(UPSIDE_DOWN)
+def mask_upside_down(q, k, v, mask=None):
+    return hide(scaled(q, k), upside_down(mask)).softmax(-1) @ v
+
+
+@mistake(UPSIDE_DOWN)
+def mask_upside_down_with_a_finite_score(q, k, v, mask=None):
+    return hide(scaled(q, k), upside_down(mask), -1e9).softmax(-1) @ v
+
+
+@mistake(UPSIDE_DOWN)
+def mask_upside_down_without_nan(q, k, v, mask=None):
+    return hide(scaled(q, k), upside_down(mask)).softmax(-1).nan_to_num() @ v
+
+
+@mistake("Right without a mask; but when one is given, nothing changes. Hide the scores where it is False.")
+def no_mask(q, k, v, mask=None):
+    return scaled(q, k).softmax(-1) @ v
+
+
+@mistake("Hidden scores are set to 0, but exp(0) = 1 is still a weight: set them to -inf, whose exponential is 0.")
+def hidden_scores_are_zero(q, k, v, mask=None):
+    return hide(scaled(q, k), mask, 0.0).softmax(-1) @ v
+
+
+@mistake("These are the attention weights, and they are right. One step more: average the values with them.")
+def weights_alone(q, k, v, mask=None):
+    return hide(scaled(q, k), mask).softmax(-1)
+
+
+@mistake("The output is right, but the weights come with it: return the output alone.")
+def output_and_weights(q, k, v, mask=None):
+    weights = hide(scaled(q, k), mask).softmax(-1)
+    return weights @ v, weights
+
+
+EXERCISE = Exercise(
+    id="attention",
+    title="Scaled dot-product attention",
+    points=4,
+    minutes=15,
+    difficulty=2,
+    hints=(
+        "Four steps: the dot products of all queries with all keys; the scale; the mask; weights that sum to 1 for "
+        "each query, with which the values are averaged. `transpose(-2, -1)` works behind any batch dimensions.",
+        "`scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])`; where the mask is False set the scores to "
+        "`-math.inf` (`masked_fill`); then `softmax(scores, dim=-1) @ v`.",
+    ),
+    reference=attention,
+    cases=cases,
+    run_case=call_and_differentiate,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    needs=("softmax",),
+    avoid=("scaled_dot_product_attention", "MultiheadAttention"),
+    see="Chapter 1, From scores to weights",
+)

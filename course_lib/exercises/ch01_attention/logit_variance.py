@@ -1,0 +1,85 @@
+"""How large are dot products? Their variance, measured on random vectors."""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_at_three_sample_sizes,
+    mistake,
+    mistakes_in,
+)
+
+
+def logit_variance(d, n_samples=10_000):
+    q = torch.randn(n_samples, d)
+    k = torch.randn(n_samples, d)
+    return (q * k).sum(dim=-1).var().item()  # one dot product a row
+
+
+def cases(rng):
+    # A sample variance of n dot products of normal vectors has relative standard error sqrt((2 + 6/d) / n), since their
+    # fourth moment is 3 d^2 + 6 d. Five standard errors: a right answer fails less than once in a million times.
+    n = 10_000
+    return [Case(f"d = {d}", (d, n), expected=float(d), rtol=5 * math.sqrt((2 + 6 / d) / n)) for d in (4, 16, 64)]
+
+
+@alternative
+def from_pairs(d, n_samples=10_000):
+    pairs = torch.randn(n_samples, 2, d)
+    logits = torch.einsum("nd,nd->n", pairs[:, 1], pairs[:, 0])
+    return math.fsum((logits - logits.mean()).square().tolist()) / (n_samples - 1)
+
+
+@mistake("This looks like the standard deviation. The variance is its square: `.var()` rather than `.std()`.")
+def standard_deviation(d, n_samples=10_000):
+    return logit_variance(d, n_samples) ** 0.5
+
+
+@mistake(
+    "This stays at 1 whatever d is. Either the products were not added up (a dot product is a sum over d), or the sum "
+    "was already divided by the square root of d."
+)
+def products_not_added_up(d, n_samples=10_000):
+    products = torch.randn(n_samples, d) * torch.randn(n_samples, d)
+    return products.var().item()
+
+
+@mistake("This is about 2d: is each vector multiplied by itself? Draw queries and keys separately.")
+def vectors_times_themselves(d, n_samples=10_000):
+    return torch.randn(n_samples, d).square().sum(-1).var().item()
+
+
+@mistake("These vectors look uniform between 0 and 1 (`torch.rand`); `torch.randn` has mean 0 and variance 1.")
+def uniform_vectors(d, n_samples=10_000):
+    products = torch.rand(n_samples, d) * torch.rand(n_samples, d)
+    return products.sum(-1).var().item()
+
+
+@mistake("This averages over the d components: a dot product is their sum.")
+def mean_instead_of_sum(d, n_samples=10_000):
+    products = torch.randn(n_samples, d) * torch.randn(n_samples, d)
+    return products.mean(-1).var().item()
+
+
+EXERCISE = Exercise(
+    id="logit_variance",
+    title="How large are dot products?",
+    points=2,
+    minutes=8,
+    difficulty=1,
+    hints=(
+        "Draw `n_samples` queries and as many keys with `torch.randn`, and pair them row by row.",
+        "`(q * k).sum(dim=-1)` holds one dot product a row; `.var().item()` is the number.",
+    ),
+    reference=logit_variance,
+    cases=cases,
+    run_case=call_at_three_sample_sizes,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 1, Why divide by the square root of d",
+)
