@@ -13,14 +13,21 @@ from typing import Any
 from course_lib.errors import DataError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file, its folder if need be, or nothing at all, also when interrupted."""
+def write_text(path: Path, text: str, private: bool = False) -> None:
+    """Write a whole file, its folder if need be, or nothing at all, also when interrupted.
+
+    Args:
+        path: The file; one that is there already is replaced.
+        text: All that the file will hold, written as UTF-8.
+        private: Only its owner can read the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.partial-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        os.chmod(partial, 0o644)  # a temporary file is its owner's alone
+        if not private:  # a temporary file is its owner's alone
+            os.chmod(partial, 0o644)
         os.replace(partial, path)  # on the same disk, hence atomic
     finally:
         Path(partial).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from submissions import build, wrong
 
 from course_lib.errors import CourseError
 from course_lib.exercises import of_lab
+from course_lib.files import write_text
 from course_lib.grader import batch, processes, report, sandbox
 from course_lib.grader.batch import grade_folder
 from course_lib.grader.exam import Exam, Trouble
@@ -174,11 +175,12 @@ def test_another_seed_is_another_exam():
 
 def test_writes_are_whole_or_nothing(tmp_path):
     target = tmp_path / "grades.json"
-    report.write(target, "old")
+    write_text(target, "old", private=True)
     with pytest.raises(TypeError):
-        report.write(target, 3)
+        write_text(target, 3, private=True)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from course_lib import exercises
 from course_lib.errors import CourseError
+from course_lib.files import write_text
 from course_lib.grader import sandbox as sandboxes
 from course_lib.grader.exam import Exam
 from course_lib.grader.folder import Entry, examine, find
@@ -30,7 +31,6 @@ from course_lib.grader.report import (
     sha256,
     submission_report,
     template,
-    write,
     write_report,
     write_tables,
 )
@@ -117,7 +117,7 @@ def _secret(out: Path) -> int:
         return int(json.loads(path.read_text(encoding="utf-8"))["seed"])
     except FileNotFoundError:
         seed = secrets.randbits(63)
-        write(path, json.dumps({"seed": seed}))  # mode 600
+        write_text(path, json.dumps({"seed": seed}), private=True)
         return seed
     except (ValueError, KeyError, TypeError) as error:
         raise CourseError(

@@ -7,58 +7,66 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
-_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+import psutil
+
+# What psutil raises when a process ends while we look at it, when it is somebody else's, or where /proc is empty.
+_OUT_OF_SIGHT = (psutil.Error, OSError, IndexError)
 
 
-def descendants(root: int) -> list[int]:
-    """All living descendants of a process, read from /proc; empty where there is no /proc (macOS)."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The second field is a name in brackets, which may itself contain spaces and brackets.
-            state, parent = entry.read_bytes().rpartition(b")")[2].split()[:2]
-        except (OSError, ValueError):
-            continue
-        if state != b"Z":
-            children.setdefault(int(parent), []).append(int(entry.parent.name))
-    found, frontier = [], [root]
-    while frontier:
-        frontier = [child for pid in frontier for child in children.get(pid, [])]
-        found += frontier
+def descendants(root: int) -> list[psutil.Process]:
+    """All living descendants of a process.
+
+    Args:
+        root: The process id of the ancestor.
+
+    Returns:
+        The descendants; none when the ancestor is gone.
+    """
+    found = []
+    with contextlib.suppress(*_OUT_OF_SIGHT):
+        for process in psutil.Process(root).children(recursive=True):
+            with contextlib.suppress(*_OUT_OF_SIGHT):
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
     return found
 
 
-def of_this_user() -> int:
-    """How many processes and threads the kernel counts for the user of this process; 4096 where there is no /proc."""
-    total = 0
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if entry.stat().st_uid == os.getuid():
-                total += len(list((entry / "task").iterdir()))
-    return total or 4096
+def threads_of_this_user() -> int:
+    """How many processes and threads the user of this process has: what the kernel holds against its limit."""
+    user, total = os.getuid(), 0
+    with contextlib.suppress(*_OUT_OF_SIGHT):
+        for process in psutil.process_iter():
+            with contextlib.suppress(*_OUT_OF_SIGHT):
+                if process.uids().real == user:
+                    total += process.num_threads()
+    return total or 4096  # more than it will be, where nothing can be seen
 
 
-def resident(root: int) -> int:
+def resident_memory(root: int) -> int:
     """Bytes of memory that a process and its descendants occupy; pages that they share count for each."""
     total = 0
-    for pid in [root, *descendants(root)]:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            total += int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
+    with contextlib.suppress(*_OUT_OF_SIGHT):
+        for process in [psutil.Process(root), *descendants(root)]:
+            with contextlib.suppress(*_OUT_OF_SIGHT):
+                total += process.memory_info().rss
     return total
 
 
 def end(popen: subprocess.Popen, patience: float = 10.0) -> None:
-    """Kill a process, its group and its descendants, and wait until none is left."""
+    """Kill a process, its group and its descendants, and wait until none is left.
+
+    Args:
+        popen: The process, started in a group of its own.
+        patience: The longest wait, in seconds, for the descendants and then for the process itself.
+    """
     deadline = time.monotonic() + patience
-    while True:
-        # Descendants first: as long as their ancestor lives, none can hide by being adopted by another process.
-        family = descendants(popen.pid)
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        if not family or time.monotonic() > deadline:
+    # Descendants first: as long as their ancestor lives, none can hide by being adopted by another process.
+    while family := descendants(popen.pid):
+        for process in family:
+            with contextlib.suppress(*_OUT_OF_SIGHT):
+                process.kill()
+        if time.monotonic() > deadline:
             break
         time.sleep(0.01)
     for kill in (os.killpg, os.kill):

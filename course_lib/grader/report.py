@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import jinja2
 
 from course_lib.errors import CourseError
+from course_lib.files import write_text
 from course_lib.grader.folder import Entry
 from course_lib.grader.render import with_code
 from course_lib.grader.submission import ENDINGS, Graded
@@ -80,9 +80,10 @@ def earlier_report(entry: Entry, identity: dict[str, str]) -> dict[str, Any] | N
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     """Write report.json and report.html; the JSON last, since its presence means that both are there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "report.html", template().render(report))
-    write(folder / "report.json", json.dumps(report, indent=1))
+    page = template().render(report)
+    page = page.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files may be no valid text
+    write_text(folder / "report.html", page, private=True)
+    write_text(folder / "report.json", json.dumps(report, indent=1), private=True)
 
 
 def claim(out: Path, submissions: Path, seed_id: str) -> None:
@@ -92,7 +93,7 @@ def claim(out: Path, submissions: Path, seed_id: str) -> None:
         theirs = json.loads(path.read_text(encoding="utf-8"))
         folder, seed = theirs["folder"], theirs["seed_id"]
     except FileNotFoundError:
-        write(path, json.dumps(ours, indent=1))
+        write_text(path, json.dumps(ours, indent=1), private=True)
         return
     except (ValueError, KeyError, TypeError) as error:
         raise CourseError(f"{path} is damaged; delete it if {out} holds the grades of {submissions}") from error
@@ -141,7 +142,7 @@ def write_tables(out: Path, header: dict[str, Any], reports: Iterable[dict[str, 
         }
         for report in reports
     ]
-    write(out / "grades.json", json.dumps({**header, "submissions": rows}, indent=1))
+    write_text(out / "grades.json", json.dumps({**header, "submissions": rows}, indent=1), private=True)
     ids = list(dict.fromkeys(id for report in reports for id in report["exercises"]))
     table = io.StringIO()
     writer = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC)
@@ -156,7 +157,7 @@ def write_tables(out: Path, header: dict[str, Any], reports: Iterable[dict[str, 
             *(entries[id]["points"] if id in entries else "" for id in ids),
         ]
         writer.writerow([*map(harmless, cells), *points, harmless(flags)])
-    write(out / "grades.csv", table.getvalue())
+    write_text(out / "grades.csv", table.getvalue(), private=True)
 
 
 def harmless(text: str) -> str:
@@ -174,18 +175,6 @@ def report_folder(out: Path, name: str, taken: set[str]) -> Path:
         folder += "_"
     taken.add(folder.casefold())
     return out / folder
-
-
-def write(path: Path, text: str) -> None:
-    """Write a whole file or nothing."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def sha256(*texts: str | bytes) -> str:

@@ -169,7 +169,9 @@ def _folder() -> tempfile.TemporaryDirectory:
 
 def _command(level: Level, folder: str, options: dict) -> list[str]:
     bwrap = level.name == "bwrap"
-    others = processes.of_this_user() + 64 if level.shared else 0  # 64: other workers, and what starts meanwhile
+    others = (
+        processes.threads_of_this_user() + 64 if level.shared else 0
+    )  # 64: other workers, and what starts meanwhile
     options = {
         "uid": next(_users) if level.user else 0,
         "alone": bwrap,

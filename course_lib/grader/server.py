@@ -137,7 +137,7 @@ class Session:
                 raise TimeoutError
             if now >= look:
                 look = now + TICK
-                if processes.resident(self.pid) > sandbox.RESIDENT:
+                if processes.resident_memory(self.pid) > sandbox.RESIDENT:
                     raise MemoryError
             self.connection.settimeout(max(0.001, min(self.deadline, look) - now))
             try:
