@@ -5,8 +5,6 @@ import json
 import re
 from pathlib import Path
 
-from alternatives import ALTERNATIVES
-
 from course_lib import exercises
 from submissions.build import IMPORTS, code, notebook, solved
 
@@ -15,10 +13,8 @@ def rewritten(lab):
     """The differently written right answers of a lab, each renamed to what the stub calls it."""
     cells = [IMPORTS]
     for exercise in exercises.of_lab(lab):
-        solution = ALTERNATIVES[exercise.id][-1]
+        solution = exercise.alternatives[-1].solution
         source = "\n".join(line for line in inspect.getsource(solution).splitlines() if not line.startswith("@"))
-        if exercise.id == "influence":  # it calls the alternative above by its own name
-            source = source.replace("attention_by_einsum", "attention")
         cells.append(f"# EXERCISE: {exercise.id}\n{source}\n{exercise.name} = {solution.__name__}")
     return cells
 

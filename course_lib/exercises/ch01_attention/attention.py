@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch import nn
 
 from course_lib.exercises.ch01_attention.softmax import softmax
 from course_lib.exercises.spec import (
@@ -53,7 +54,7 @@ def by_einsum(q, k, v, mask=None):
 
 @alternative
 def ready_made(q, k, v, mask=None):
-    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 # The two steps that nearly all the mistakes below share with the right answer.
