@@ -20,7 +20,7 @@ from side_by_side import begin, parser, record, side_by_side, table, write
 from torch import Tensor
 
 from course_lib.data.corpora.wikipedia import wikipedia_leads
-from course_lib.data.tokenizers.published import smollm2 as tokenizer
+from course_lib.data.tokenizers.pretrained import smollm2_tokenizer as tokenizer
 from course_lib.infer.generation.generate import complete
 from course_lib.infer.quantization import few_bits
 from course_lib.infer.quantization.quantize import quantize, weight_bytes

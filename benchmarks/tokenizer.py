@@ -14,7 +14,7 @@ from tokenizers import pre_tokenizers, trainers
 
 from course_lib.data.corpora.wikipedia import wikipedia_leads
 from course_lib.data.tokenizers import bpe, fast_bpe
-from course_lib.data.tokenizers.pieces import PATTERN
+from course_lib.data.tokenizers.pretokenization import PATTERN
 
 
 def main() -> None:
@@ -55,16 +55,16 @@ def compare_training(texts, size, rounds):
         theirs.train_from_iterator(texts, trainer)
         return theirs
 
-    ours = fast_bpe.train(texts, size, special=())
-    assert bpe.train(texts, size) == ours.bpe
+    ours = fast_bpe.train_fast_bpe(texts, size, special=())
+    assert bpe.train_bpe(texts, size) == ours.bpe
     assert [bytes(token) for token, _ in train_rustbpe().get_mergeable_ranks()] == ours.bpe.tokens
     common = train_tokenizers().get_vocab().keys() & fast_bpe.to_hf(ours.bpe).get_vocab().keys()
     print(f"Merges are the same; the trainer of tokenizers shares {len(common)} of {ours.vocab_size} tokens.")
     contestants = {
         "tokenizers": train_tokenizers,
         "rustbpe": train_rustbpe,
-        "course_lib.data.tokenizers.fast_bpe": lambda: fast_bpe.train(texts, size, special=()),
-        "course_lib.data.tokenizers.bpe": lambda: bpe.train(texts, size),
+        "course_lib.data.tokenizers.fast_bpe": lambda: fast_bpe.train_fast_bpe(texts, size, special=()),
+        "course_lib.data.tokenizers.bpe": lambda: bpe.train_bpe(texts, size),
     }
     return ours, side_by_side(contestants, rounds)
 

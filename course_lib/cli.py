@@ -51,7 +51,7 @@ def book(
     only: Annotated[str, typer.Option(help="Run this lab alone and show it in _build/preview, for its author.")] = "",
 ) -> None:
     """Run the labs that changed, then build the site into _build/html."""
-    from course_lib.data.packages.fetch import fetch_all
+    from course_lib.data.packages.fetching import fetch_all
     from course_lib.site.build import build
 
     if preset:
@@ -205,7 +205,7 @@ def configure(
 @data_app.command("list")
 def data_list() -> None:
     """List what can be fetched: name, size, licence, and whether it is here."""
-    from course_lib.data.packages.fetch import listing
+    from course_lib.data.packages.fetching import listing
 
     for row in listing():
         typer.echo(row)
@@ -216,7 +216,7 @@ def data_fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Names from `course data list`; none means all.")] = None,
 ) -> None:
     """Fetch data sets and models into your cache; afterwards no network is needed."""
-    from course_lib.data.packages.fetch import fetch_all
+    from course_lib.data.packages.fetching import fetch_all
 
     fetch_all(names or None)
 

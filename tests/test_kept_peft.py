@@ -4,7 +4,7 @@ import pytest
 
 from course_lib.measure import kept
 from course_lib.models import GPT, GPTConfig
-from course_lib.recipes.few_parameters import BEST, METHODS, RATES, key
+from course_lib.recipes.peft_sweep import BEST, METHODS, RATES, key
 from course_lib.tune.frozen import trainable
 
 SWEEP = [kept("peft", seed, size="cpu") for seed in (0, 1)]

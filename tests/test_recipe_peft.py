@@ -8,7 +8,7 @@ import tiny_recipes
 import torch
 
 from course_lib.measure import NotKept, kept, saved_for_backward
-from course_lib.recipes import few_parameters as peft
+from course_lib.recipes import peft_sweep as peft
 from course_lib.recipes.outcome import RecipeError
 
 PSALM = "He maketh me to lie down in green pastures: he leadeth me beside the still waters.\n" * 20

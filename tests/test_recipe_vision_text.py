@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from course_lib.data.corpora import emoji, emoji_sources
 from course_lib.interop import from_pretrained
 from course_lib.models import BagCLIP, BagCLIPConfig, ImageEncoderConfig
-from course_lib.recipes import pairs, scenes, vision_text
+from course_lib.recipes import picture_captions, scene_questions, vision_text
 from course_lib.train import metrics, read_metrics
 
 PROGRAM = Path(__file__).with_name("tiny_emoji.py")
@@ -63,7 +63,7 @@ def whole(cache, tmp_path_factory):
 
 @pytest.fixture
 def data():
-    return pairs.pairs(emoji.load(tiny_emoji.SIZE), "test")
+    return picture_captions.pairs(emoji.load(tiny_emoji.SIZE), "test")
 
 
 def numbers(folder):
@@ -93,13 +93,15 @@ def test_the_folders_hold_the_models_that_were_scored(whole, data):
     clip = from_pretrained(whole / "clip")
     prefix = "vision-text.contrastive."
     expected = {key.removeprefix(prefix): v for key, v in numbers(whole).items() if key.startswith(prefix)}
-    assert pairs.retrieval(clip, data) == pytest.approx(expected, abs=0.011)  # one of the 94 may flip by rounding
+    assert picture_captions.retrieval(clip, data) == pytest.approx(
+        expected, abs=0.011
+    )  # one of the 94 may flip by rounding
     assert Tokenizer.from_file(str(whole / "clip" / "tokenizer.json")).get_vocab() == data.tokenizer.get_vocab()
 
     model = from_pretrained(whole / "model")
-    task = scenes.questions(data.emoji, data.split)
-    eyes = scenes.bank(model, task, data.pictures, data.split.new_vendor.vendors)
-    for kind, value in scenes.accuracy(model, task, eyes).items():
+    task = scene_questions.questions(data.emoji, data.split)
+    eyes = scene_questions.bank(model, task, data.pictures, data.split.new_vendor.vendors)
+    for kind, value in scene_questions.accuracy(model, task, eyes).items():
         assert value == pytest.approx(numbers(whole)[f"vision-text.pictures.new-vendor.{kind}"], abs=0.006)
     for name, tensor in clip.vision.state_dict().items():  # the eyes stay as they learned to see
         assert torch.equal(tensor, model.vision.state_dict()[name]), name
@@ -176,14 +178,14 @@ def test_unknown_words_are_left_out(data):
 def test_recall_counts_ties_and_nan_as_misses():
     similar = torch.tensor([[3.0, 2, 1], [2, 2, 1], [1, 2, 3], [float("nan")] * 3, [1, float("nan"), 0]])
     target = torch.zeros(5, dtype=torch.long)
-    assert pairs.recall(similar, target, 1) == pytest.approx(1 / 5)
-    assert pairs.recall(similar, target, 2) == pytest.approx(3 / 5)  # NaN beside it may have been better
-    assert pairs.recall(similar, target, 3) == pytest.approx(4 / 5)
+    assert picture_captions.recall(similar, target, 1) == pytest.approx(1 / 5)
+    assert picture_captions.recall(similar, target, 2) == pytest.approx(3 / 5)  # NaN beside it may have been better
+    assert picture_captions.recall(similar, target, 3) == pytest.approx(4 / 5)
 
 
 def test_the_pixel_control_is_the_nearest_neighbour_by_cosine(data):
     split = data.split
-    looks = pairs._looks(data.pictures.flatten(0, 1)).unflatten(0, data.pictures.shape[:2])
+    looks = picture_captions._looks(data.pictures.flatten(0, 1)).unflatten(0, data.pictures.shape[:2])
     centred = looks - looks[split.train.pairs()].mean(0)
     cosine = torch.nn.functional.cosine_similarity
     found = torch.stack(
@@ -191,7 +193,7 @@ def test_the_pixel_control_is_the_nearest_neighbour_by_cosine(data):
     )
     concepts = split.train.pairs()[1][found]
     right = (concepts == split.new_vendor.concepts).float().mean().item()
-    assert pairs.by_pixels(data)["new-vendor-r1"] == pytest.approx(right)
+    assert picture_captions.by_pixels(data)["new-vendor-r1"] == pytest.approx(right)
 
 
 def test_retrieval_of_a_model_that_knows_everything(data):
@@ -208,27 +210,29 @@ def test_retrieval_of_a_model_that_knows_everything(data):
             grid = next((g for g in order if len(g.concepts) == len(ids)), None)
             return torch.eye(tiny_emoji.N)[grid.concepts] if grid else torch.eye(tiny_emoji.N)[: len(ids)]
 
-    found = pairs.retrieval(Perfect(), data)
+    found = picture_captions.retrieval(Perfect(), data)
     assert all(value == 1 for name, value in found.items() if name != "group"), found
-    assert pairs.retrieval(Perfect(), data.shuffled(0))["new-vendor-r1"] == 1  # it does not read names at all
+    assert (
+        picture_captions.retrieval(Perfect(), data.shuffled(0))["new-vendor-r1"] == 1
+    )  # it does not read names at all
 
 
 def test_what_would_be_written_is_what_counts(whole, data):
     """Exact answers by one pass are those of writing word by word."""
-    model, task = from_pretrained(whole / "model"), scenes.questions(data.emoji, data.split)
+    model, task = from_pretrained(whole / "model"), scene_questions.questions(data.emoji, data.split)
     tokenizer = Tokenizer.from_file(str(whole / "model" / "tokenizer.json"))
     torch.manual_seed(0)
     for p in model.decoder.parameters():
         p.data.add_(0.05 * torch.randn_like(p))
-    batch = task.scenes.sample(200, torch.Generator().manual_seed(3), scenes.KINDS)
+    batch = task.scenes.sample(200, torch.Generator().manual_seed(3), scene_questions.KINDS)
     vendors = torch.full_like(batch.cells, 3)
     pictures = task.scenes.pictures(batch.cells, vendors, data.pictures[:, task.concepts])
-    eyes = scenes.bank(model, task, data.pictures, torch.tensor([3]))
+    eyes = scene_questions.bank(model, task, data.pictures, torch.tensor([3]))
     asked = task.asked(batch)
     vectors = model.project(eyes.draw(asked[0].flatten(), torch.Generator())[:, None]).detach()
-    right = scenes.correct(model, asked, vectors).tolist()
+    right = scene_questions.correct(model, asked, vectors).tolist()
     texts = zip(task.scenes.questions(batch), task.scenes.answers(batch), pictures, strict=True)
-    written = [scenes.answer(model, tokenizer, picture, q) == a for q, a, picture in texts]
+    written = [scene_questions.answer(model, tokenizer, picture, q) == a for q, a, picture in texts]
     assert written == right
 
 
@@ -237,21 +241,21 @@ def test_asking_about_what_cannot_be_asked(whole):
     tokenizer = Tokenizer.from_file(str(whole / "model" / "tokenizer.json"))
     picture = torch.zeros(3, 16, 16, dtype=torch.uint8)
     with pytest.raises(ValueError, match="never read whence, comes"):
-        scenes.answer(model, tokenizer, picture, "whence comes the picture?")
+        scene_questions.answer(model, tokenizer, picture, "whence comes the picture?")
     with pytest.raises(ValueError, match=r"reads 2 x 2 tiles of 8 pixels, \(3, 16, 16\)"):
-        scenes.answer(model, tokenizer, picture[:, :8], "what is in the picture?")
+        scene_questions.answer(model, tokenizer, picture[:, :8], "what is in the picture?")
 
 
 def test_scenes_as_words_and_as_aligned_pictures_are_the_same_to_the_decoder(data):
     """A projector that gives each tile its word answers exactly as the text stage does."""
     plan = vision_text.PRESETS["cpu"]
-    task = scenes.questions(data.emoji, data.split)
+    task = scene_questions.questions(data.emoji, data.split)
     model = vision_text.vlm(plan, task)
     cells = task.batch(50, torch.Generator().manual_seed(0))[0]
     assert (cells == -1).any()
-    vectors = scenes.as_words(model, task, cells)
+    vectors = scene_questions.as_words(model, task, cells)
     assert torch.allclose(vectors.norm(dim=-1), torch.ones(200, 1))
-    bank = scenes.Bank(torch.randn(2, 3, len(task.words), 16))
+    bank = scene_questions.Bank(torch.randn(2, 3, len(task.words), 16))
     drawn = bank.draw(cells, torch.Generator().manual_seed(0))
     assert drawn.shape == (50, 4, 16)
     for cell, vector in zip(cells.flatten().tolist(), drawn.flatten(0, 1), strict=True):
@@ -259,8 +263,8 @@ def test_scenes_as_words_and_as_aligned_pictures_are_the_same_to_the_decoder(dat
 
 
 def test_blind_answers_cannot_beat_the_questions_alone(whole, data):
-    task = scenes.questions(data.emoji, data.split)
-    for kind in scenes.KINDS:
+    task = scene_questions.questions(data.emoji, data.split)
+    for kind in scene_questions.KINDS:
         level, n = task.scenes.chance(kind), 400
         limit = level + 4 * (level * (1 - level) / n) ** 0.5 + 1 / n
         assert numbers(whole)[f"vision-text.pictures.blind.{kind}"] <= limit
@@ -311,7 +315,7 @@ def test_a_finished_run_is_only_read(whole, monkeypatch):
     def never(*arguments):
         raise AssertionError("a finished run was trained again")
 
-    for room, name in ((vision_text, "contrastive"), (scenes, "answered"), (scenes, "named")):
+    for room, name in ((vision_text, "contrastive"), (scene_questions, "answered"), (scene_questions, "named")):
         monkeypatch.setattr(room, name, never)
     vision_text.vision_text(whole, resume=True)
     assert (whole / "model" / "model.safetensors").read_bytes() == before

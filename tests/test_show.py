@@ -26,7 +26,9 @@ def shown(monkeypatch):
     """What was handed to the front end: a list of (bundle, metadata)."""
     outputs = []
     for module in (picture, tables):
-        monkeypatch.setattr(module, "emit", lambda bundle, metadata=None: outputs.append((bundle, metadata or {})))
+        monkeypatch.setattr(
+            module, "display_bundle", lambda bundle, metadata=None: outputs.append((bundle, metadata or {}))
+        )
     return outputs
 
 

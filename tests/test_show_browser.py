@@ -25,7 +25,7 @@ def page_file(tmp_path_factory):
     outputs = []
     patch = pytest.MonkeyPatch()
     for module in (explore, picture, tables):
-        patch.setattr(module, "emit", lambda bundle, metadata=None: outputs.append(bundle["text/html"]))
+        patch.setattr(module, "display_bundle", lambda bundle, metadata=None: outputs.append(bundle["text/html"]))
     w = weights()
     show.explorer(["".join(WORDS), "The cat"], [WORDS, WORDS[:2]], [w, w[:, :, :2, :2]], title="First", layer=1, head=2)
     show.explorer(["".join(WORDS)], [WORDS], [w], title="Second")

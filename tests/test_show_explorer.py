@@ -31,7 +31,7 @@ def sample(layers=3, heads=2, lengths=(4, 6), causal=True):
 
 def show_explorer(monkeypatch, attention, **kwargs):
     outputs = []
-    monkeypatch.setattr(explore, "emit", lambda bundle, metadata=None: outputs.append(bundle))
+    monkeypatch.setattr(explore, "display_bundle", lambda bundle, metadata=None: outputs.append(bundle))
     show.explorer(attention.names, attention.tokens, attention.weights, **kwargs)
     assert len(outputs) == 1
     return outputs[0]
@@ -164,7 +164,7 @@ def test_the_widgets_redraw_the_map():
 def test_tensors_are_taken_as_they_come_from_a_model(monkeypatch):
     w = torch.full((2, 2, 3, 3), 1 / 3, requires_grad=True)
     outputs = []
-    monkeypatch.setattr(explore, "emit", lambda bundle, metadata=None: outputs.append(bundle))
+    monkeypatch.setattr(explore, "display_bundle", lambda bundle, metadata=None: outputs.append(bundle))
     show.explorer(["abc"], [["a", "b", "c"]], [w])
     assert len(data_of(outputs[0]["text/html"])["sentences"][0]["tokens"]) == 3
 

@@ -39,7 +39,7 @@ def shares(logits, **settings):
 
 def collected(monkeypatch, names=NAMES, rows=ROWS, **more):
     outputs = []
-    monkeypatch.setattr(next_token, "emit", lambda bundle, metadata=None: outputs.append(bundle))
+    monkeypatch.setattr(next_token, "display_bundle", lambda bundle, metadata=None: outputs.append(bundle))
     show.sampling_explorer(names, rows, [decode] * len(rows), shares, title="Next", **more)
     return outputs[0]
 

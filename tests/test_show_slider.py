@@ -23,7 +23,7 @@ FULL = np.array([[2.0, -1.0, 0.0], [1.0, 0.5, -0.25]])
 @pytest.fixture
 def shown(monkeypatch):
     outputs = []
-    monkeypatch.setattr(states, "emit", lambda bundle, metadata=None: outputs.append(bundle))
+    monkeypatch.setattr(states, "display_bundle", lambda bundle, metadata=None: outputs.append(bundle))
     return outputs
 
 
@@ -140,7 +140,7 @@ def test_eight_ranks_of_a_real_layer_fit(shown):
 def folder(tmp_path_factory):
     outputs = []
     patch = pytest.MonkeyPatch()
-    patch.setattr(states, "emit", lambda bundle, metadata=None: outputs.append(bundle["text/html"]))
+    patch.setattr(states, "display_bundle", lambda bundle, metadata=None: outputs.append(bundle["text/html"]))
     ranks()
     ranks(title="Second")
     patch.undo()

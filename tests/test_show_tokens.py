@@ -6,8 +6,8 @@ import pytest
 from show_pages import PAPER, chromium, opened, write_pages
 
 from course_lib import show
-from course_lib.data.tokenizers.bpe import BPE, train
-from course_lib.data.tokenizers.pieces import PATTERN
+from course_lib.data.tokenizers.bpe import BPE, train_bpe
+from course_lib.data.tokenizers.pretokenization import PATTERN
 from course_lib.show import tokens
 from course_lib.show.theme import contrast
 
@@ -15,7 +15,7 @@ CORPUS = [
     "the thin thing that then sank, and the theatre's end. Ève's café, naïve café café",
     "aaa aaaa aaaaa 1234 1234",
 ]
-BPE_OF_ALL = train(CORPUS, 256 + 60)
+BPE_OF_ALL = train_bpe(CORPUS, 256 + 60)
 MERGES = BPE_OF_ALL.merges
 TEXTS = [
     "the thin café",
@@ -33,7 +33,7 @@ def cut(text, n):
 
 def collected(monkeypatch, texts=TEXTS, **more):
     outputs = []
-    monkeypatch.setattr(tokens, "emit", lambda bundle, metadata=None: outputs.append(bundle))
+    monkeypatch.setattr(tokens, "display_bundle", lambda bundle, metadata=None: outputs.append(bundle))
     show.tokenizer_explorer(texts, MERGES, cut, **({"pattern": PATTERN, "title": "Tokens", "start": 5} | more))
     return outputs[0]
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 from site_project import INDEX, ROOT, make_project
 
-from course_lib.data.packages.fetch import fetch
+from course_lib.data.packages.fetching import fetch
 from course_lib.site.build import build
 from course_lib.site.paths import Project
 from course_lib.site.serve import server

@@ -84,9 +84,9 @@ if __name__ == "__main__":
         sys.modules[name] = None  # importing it raises ImportError
     socket.socket.connect = no_network
     from course_lib.cli import main
-    from course_lib.data.packages import fetch
+    from course_lib.data.packages import fetching
 
-    fetch.download = no_network
+    fetching.download = no_network
     shrink()
     slow_down(float(os.environ.get("SLOW", 0)))
     main()

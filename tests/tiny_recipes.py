@@ -65,10 +65,10 @@ if __name__ == "__main__":
         sys.modules[name] = None  # importing it raises ImportError
     socket.socket.connect = no_network
     from course_lib.cli import main
-    from course_lib.data.packages import fetch
+    from course_lib.data.packages import fetching
 
     if "BLOCKED" in os.environ:
-        fetch.download = no_network
+        fetching.download = no_network
     import torch
 
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Llama-style weights from a GGUF file, as read and dequantised by course_lib.data.packages.weights."""
+"""Llama-style weights from a GGUF file, as read and dequantised by course_lib.data.packages.pretrained."""
 
 from collections.abc import Mapping
 from typing import Any

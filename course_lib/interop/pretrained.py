@@ -23,10 +23,10 @@ def smollm2() -> tuple[GPT, Tokenizer]:
     The published file keeps its weights in 4 bits (the embedding in 8), so numbers differ a little from those of the
     original bfloat16 weights.
     """
-    from course_lib.data.packages import weights as pretrained
-    from course_lib.data.tokenizers import published as tokenizers
+    from course_lib.data.packages import pretrained
+    from course_lib.data.tokenizers import pretrained as tokenizers
 
-    return from_gguf(*pretrained.smollm2()), tokenizers.smollm2()
+    return from_gguf(*pretrained.smollm2_tensors()), tokenizers.smollm2_tokenizer()
 
 
 def minilm() -> tuple[Bert, Tokenizer]:
@@ -35,10 +35,10 @@ def minilm() -> tuple[Bert, Tokenizer]:
     A BERT of six layers made from a larger one (Wang et al. 2020) and then trained so that texts of like meaning have
     vectors of like direction (Reimers and Gurevych 2019).
     """
-    from course_lib.data.packages import weights as pretrained
-    from course_lib.data.tokenizers import published as tokenizers
+    from course_lib.data.packages import pretrained
+    from course_lib.data.tokenizers import pretrained as tokenizers
 
-    return from_pretrained(pretrained.minilm()), tokenizers.minilm()
+    return from_pretrained(pretrained.minilm_folder()), tokenizers.minilm_tokenizer()
 
 
 @torch.no_grad()

@@ -6,8 +6,8 @@ and whether to go on with what is in that folder; it returns its numbers.
 
 from pathlib import Path
 
-from course_lib.recipes.few_parameters import peft
 from course_lib.recipes.language import gpt, moe
+from course_lib.recipes.peft_sweep import peft
 
 
 def _vision_text(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False) -> dict[str, float]:

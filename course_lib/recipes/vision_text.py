@@ -14,10 +14,10 @@ from course_lib.data.corpora import emoji
 from course_lib.interop import save
 from course_lib.measure import device, pick
 from course_lib.models import VLM, BagCLIP, BagCLIPConfig, GPTConfig, ImageEncoderConfig, VLMConfig
-from course_lib.recipes import outcome, pairs, scenes
+from course_lib.recipes import outcome, picture_captions, scene_questions
 from course_lib.recipes.language import LLAMA
-from course_lib.recipes.pairs import Pairs
-from course_lib.recipes.scenes import Questions
+from course_lib.recipes.picture_captions import Pairs
+from course_lib.recipes.scene_questions import Questions
 from course_lib.train import Loss, RunFolder, TrainConfig, contrastive_loss, train
 
 # Of the augmentation. On the validation split names of the new vendor's pictures were found first in 0.41 of all cases
@@ -80,7 +80,7 @@ def vision_text(out: Path, seed: int = 0, steps: int | None = None, resume: bool
     plan = _plan(seed, steps)
     again = outcome.claim(out, "vision-text", seed, steps, plan)
     drawings = emoji.load(plan.eyes.image_size)
-    data = pairs.pairs(drawings, plan.split, plan.languages, seed)
+    data = picture_captions.pairs(drawings, plan.split, plan.languages, seed)
 
     def run(stage: str, model: nn.Module, batches: Callable[[torch.Generator], Any], loss: Any) -> None:
         config: TrainConfig = getattr(plan, "contrastive" if stage == "shuffled" else stage)
@@ -92,7 +92,7 @@ def vision_text(out: Path, seed: int = 0, steps: int | None = None, resume: bool
     clip, values = _contrastive(plan, data, seed, run)
     save(clip, out / "clip")
     data.tokenizer.save(str(out / "clip" / "tokenizer.json"))
-    task = scenes.questions(drawings, data.split)
+    task = scene_questions.questions(drawings, data.split)
     model, measured = _questions(plan, data, task, clip, seed, run)
     save(model, out / "model")
     task.tokenizer.save(str(out / "model" / "tokenizer.json"))
@@ -123,7 +123,7 @@ def vlm(plan: VisionText, task: Questions) -> VLM:
 
 def _contrastive(plan: VisionText, data: Pairs, seed: int, run: Any) -> tuple[BagCLIP, dict[str, float]]:
     """The model that finds captions, and what it, its controls and its baseline without learning score."""
-    values = {f"pixels.{name}": value for name, value in pairs.by_pixels(data).items()}
+    values = {f"pixels.{name}": value for name, value in picture_captions.by_pixels(data).items()}
     config = BagCLIPConfig(plan.eyes, data.tokenizer.get_vocab_size())
     n = plan.batch["contrastive"]
     models = {}
@@ -131,10 +131,11 @@ def _contrastive(plan: VisionText, data: Pairs, seed: int, run: Any) -> tuple[Ba
         torch.manual_seed(seed)
         models[stage] = model = BagCLIP(config).to(device())
         if stage == "shuffled":
-            values |= {f"untrained.{name}": value for name, value in pairs.retrieval(model, data).items()}
+            values |= {f"untrained.{name}": value for name, value in picture_captions.retrieval(model, data).items()}
         run(stage, model, lambda generator, some=some: some.batch(n, STRENGTH, generator), contrastive_loss)
-        values |= {f"{stage}.{name}": value for name, value in pairs.retrieval(model, data).items()}
-    values["shuffled.own-captions-r1"] = pairs.retrieval(models["shuffled"], data.shuffled(seed))["new-vendor-r1"]
+        values |= {f"{stage}.{name}": value for name, value in picture_captions.retrieval(model, data).items()}
+    own_captions = picture_captions.retrieval(models["shuffled"], data.shuffled(seed))
+    values["shuffled.own-captions-r1"] = own_captions["new-vendor-r1"]
     return models["contrastive"], values
 
 
@@ -147,40 +148,40 @@ def _questions(
     model.vision.load_state_dict(clip.vision.state_dict())
     split, batch = data.split, plan.batch
 
-    def read(model: Any, asked: scenes.Asked) -> Loss:
-        return scenes.answered(model, asked, scenes.as_words(model, task, asked[0]))
+    def read(model: Any, asked: scene_questions.Asked) -> Loss:
+        return scene_questions.answered(model, asked, scene_questions.as_words(model, task, asked[0]))
 
     _learn(model, "decoder")
     run("text", model, lambda generator: task.batch(batch["text"], generator), read)
-    values = {f"chance.{kind}": task.scenes.chance(kind) for kind in scenes.KINDS}
-    values |= {f"text.{name}": value for name, value in scenes.accuracy(model, task, None).items()}
+    values = {f"chance.{kind}": task.scenes.chance(kind) for kind in scene_questions.KINDS}
+    values |= {f"text.{name}": value for name, value in scene_questions.accuracy(model, task, None).items()}
 
-    learned = scenes.bank(model, task, data.pictures, split.train.vendors, STRENGTH, seed)
+    learned = scene_questions.bank(model, task, data.pictures, split.train.vendors, STRENGTH, seed)
 
     def tiles(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         which = torch.randint(len(task.words), (batch["align"],), generator=generator)
         return which, learned.draw(which, generator)
 
     _learn(model, "projector_norm", "projector")
-    run("align", model, tiles, lambda model, drawn: scenes.named(model, task, *drawn))
+    run("align", model, tiles, lambda model, drawn: scene_questions.named(model, task, *drawn))
 
-    seen = scenes.bank(model, task, data.pictures, split.train.vendors)
-    new = scenes.bank(model, task, data.pictures, split.new_vendor.vendors)
-    values |= {f"align.seen.{name}": value for name, value in scenes.accuracy(model, task, seen).items()}
+    seen = scene_questions.bank(model, task, data.pictures, split.train.vendors)
+    new = scene_questions.bank(model, task, data.pictures, split.new_vendor.vendors)
+    values |= {f"align.seen.{name}": value for name, value in scene_questions.accuracy(model, task, seen).items()}
 
-    def looked_at(generator: torch.Generator) -> tuple[scenes.Asked, Tensor]:
+    def looked_at(generator: torch.Generator) -> tuple[scene_questions.Asked, Tensor]:
         asked = task.batch(batch["pictures"], generator)
         return asked, learned.draw(asked[0].flatten(), generator)
 
-    def see(model: Any, drawn: tuple[scenes.Asked, Tensor]) -> Loss:
+    def see(model: Any, drawn: tuple[scene_questions.Asked, Tensor]) -> Loss:
         asked, features = drawn
-        return scenes.answered(model, asked, model.project(features[:, None]))
+        return scene_questions.answered(model, asked, model.project(features[:, None]))
 
     _learn(model, "projector_norm", "projector", "decoder")
     run("pictures", model, looked_at, see)
     for name, eyes, how in (("seen", seen, ""), ("new-vendor", new, ""), ("shuffled", seen, "shuffled"),
                             ("blind", seen, "blind")):  # fmt: skip
-        found = scenes.accuracy(model, task, eyes, how)
+        found = scene_questions.accuracy(model, task, eyes, how)
         values |= {f"pictures.{name}.{kind}": value for kind, value in found.items()}
     return model, values
 

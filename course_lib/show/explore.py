@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from course_lib.show.attention import Attention, twin
 from course_lib.show.charts import array
-from course_lib.show.emit import emit, required_text
+from course_lib.show.display import display_bundle, required_text
 from course_lib.show.live import WIDE, panel
 
 HUE = "40,135,200"  # a blue that stands out on white and on dark, since a widget cannot know its page
@@ -51,7 +51,7 @@ def explorer(
     html = twin(attention, title=title, start=start, layers=page_layers)
     text = f"[{title}: {len(attention.names)} sentences, {n_layers} layers]"
     view = widget._repr_mimebundle_()
-    emit({**view, "text/html": html, "text/plain": text})
+    display_bundle({**view, "text/html": html, "text/plain": text})
 
 
 def within(what: str, place: int, n: int) -> int:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from course_lib.show import live
 from course_lib.show.charts import array
-from course_lib.show.emit import emit, required_text
+from course_lib.show.display import display_bundle, required_text
 from course_lib.show.twin import choice, frame, slide
 
 SHOWN = 15  # tokens with a bar of their own
@@ -76,7 +76,7 @@ def sampling_explorer(
     data = {"settings": SETTINGS, "prompts": [packed(one) for one in nexts]}
     view = widgets(nexts, shares, title)._repr_mimebundle_()
     text = f"[{title}: {', '.join(one.name for one in nexts)}]"
-    emit({**view, "text/html": frame("sampling", title, body, data), "text/plain": text})
+    display_bundle({**view, "text/html": frame("sampling", title, body, data), "text/plain": text})
 
 
 def together(names: Sequence[str], logits: Sequence[Any], decode: Sequence[Any]) -> Any:

@@ -17,8 +17,8 @@ from matplotlib.spines import Spine
 from matplotlib.text import Text
 from PIL import Image
 
-from course_lib.show.emit import emit, required_text
-from course_lib.show.fewer import small_png
+from course_lib.show.display import display_bundle, required_text
+from course_lib.show.png import palette_png
 from course_lib.show.theme import DARK_FILTER, INK
 
 CSS_DPI = 100  # a figure 6.4 inches wide is 640 px wide on the page
@@ -56,7 +56,7 @@ def figure(fig: Figure, *, alt: str, caption: str | None = None) -> None:
     text = base64.b64encode(png).decode("ascii")
     picture = f'<img src="data:image/png;base64,{text}" width="{width}" height="{height}" alt="{escape(alt)}">'
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    emit(
+    display_bundle(
         {
             "text/html": f'{STYLE}<figure class="course-figure">{picture}{below}</figure>',
             "image/png": text,
@@ -70,7 +70,7 @@ def render(fig: Figure) -> bytes:
     """The figure as a transparent PNG; the same figure gives the same bytes."""
     drawn = BytesIO()
     fig.savefig(drawn, format="png", dpi=CSS_DPI * SHARPNESS, transparent=True, bbox_inches="tight", pad_inches=0.05)
-    return small_png(np.asarray(Image.open(drawn).convert("RGBA")))
+    return palette_png(np.asarray(Image.open(drawn).convert("RGBA")))
 
 
 def png_size(png: bytes) -> tuple[int, int]:

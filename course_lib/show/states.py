@@ -16,7 +16,7 @@ from PIL import Image
 
 from course_lib.show import live
 from course_lib.show.charts import array
-from course_lib.show.emit import emit, required_text
+from course_lib.show.display import display_bundle, required_text
 from course_lib.show.tables import say
 from course_lib.show.theme import DIVERGING, RAMP
 from course_lib.show.twin import frame, slide
@@ -73,7 +73,7 @@ def slider(
         ]
     )
     view = widgets(label, names, [shown + scale.legend() for shown in states], title, start)._repr_mimebundle_()
-    emit(
+    display_bundle(
         {**view, "text/html": frame("states", title, body), "text/plain": f"[{title}: {label} {', '.join(names)}]"},
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from course_lib.show.emit import emit
+from course_lib.show.display import display_bundle
 
 STYLE = """<style>
 html .bd-content div.cell_output .text_html:has(.course-table)
@@ -46,7 +46,7 @@ def table(
     align = list(align) if align is not None else [side(row[i] for row in cells) for i in range(len(names))]
     if len(align) != len(names) or set(align) - {"left", "right", "center"}:
         raise ValueError(f"table(): align needs left, right or center for each of the {len(names)} columns.")
-    emit(
+    display_bundle(
         {
             "text/html": STYLE + as_html(names, texts, caption, align),
             "text/plain": as_text(names, texts, caption, align),

@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets
 
 from course_lib.show import live
-from course_lib.show.emit import emit, required_text
+from course_lib.show.display import display_bundle, required_text
 from course_lib.show.twin import choice, frame
 
 LONGEST = 400  # characters that a reader may type
@@ -66,7 +66,7 @@ max="{len(pairs)}" value="{start}" autocomplete="off"></label>
 {NOTE}"""
     html = frame("tokenizer", title, body, {"texts": list(texts), "merges": pairs, "pattern": pattern})
     view = widgets(texts, pairs, cut, title, start)._repr_mimebundle_()
-    emit({**view, "text/html": html, "text/plain": f"[{title}: {len(texts)} texts, {len(pairs)} merges]"})
+    display_bundle({**view, "text/html": html, "text/plain": f"[{title}: {len(texts)} texts, {len(pairs)} merges]"})
 
 
 def named(text: str) -> str:

@@ -43,7 +43,7 @@ def _write_config(project: Project, path: Path) -> None:
 
 def _copy_mathjax(out: Path) -> None:
     """MathJax goes with the site, so that formulas need no other host."""
-    from course_lib.data.packages.fetch import fetch
+    from course_lib.data.packages.fetching import fetch
 
     package = fetch("mathjax")
     shutil.copytree(package / "es5", out)

@@ -19,10 +19,10 @@ from transformers.convert_slow_tokenizer import TikTokenConverter
 from course_lib.data import DataError
 from course_lib.data.corpora.wikipedia import wikipedia_leads
 from course_lib.data.packages import fetch
-from course_lib.data.tokenizers import bpe, fast_bpe, pieces
-from course_lib.data.tokenizers import published as tokenizers
+from course_lib.data.tokenizers import bpe, fast_bpe, pretokenization
+from course_lib.data.tokenizers import pretrained as tokenizers
 from course_lib.data.tokenizers.bpe import BPE
-from course_lib.data.tokenizers.fast_bpe import END, Tokenizer
+from course_lib.data.tokenizers.fast_bpe import END, FastBPE
 
 SIZES = (256, 300, 1000, 4096)
 CHAT = (END, "<|user|>", "<|user|>!", "<|")  # one name is the beginning of others
@@ -46,7 +46,7 @@ def leads(n=None):
 
 @functools.cache
 def trained(size, special=()):
-    return fast_bpe.train(leads(), size, special)
+    return fast_bpe.train_fast_bpe(leads(), size, special)
 
 
 def by_definition(words, n_merges):
@@ -80,25 +80,25 @@ dense = st.lists(st.text("ab ", max_size=25) | st.text("aé\n", max_size=12), mi
 def test_merges_are_those_of_the_definition_and_of_the_engine_ties_included(texts, n_merges):
     if not any(texts):
         with pytest.raises(ValueError, match="nothing to learn merges from"):
-            bpe.train(texts, 300)
+            bpe.train_bpe(texts, 300)
         return
-    ours = bpe.train(texts, 256 + n_merges)
-    assert ours.merges == by_definition(Counter(p for t in texts for p in pieces.split(t)), n_merges)
-    assert fast_bpe.train(texts, 256 + n_merges, special=()).bpe == ours
+    ours = bpe.train_bpe(texts, 256 + n_merges)
+    assert ours.merges == by_definition(Counter(p for t in texts for p in pretokenization.pretokenize(t)), n_merges)
+    assert fast_bpe.train_fast_bpe(texts, 256 + n_merges, special=()).bpe == ours
     engine = rustbpe.Tokenizer()
-    engine.train_from_iterator(texts, 256 + n_merges, pattern=pieces.PATTERN)
+    engine.train_from_iterator(texts, 256 + n_merges, pattern=pretokenization.PATTERN)
     assert [bytes(token) for token, _ in engine.get_mergeable_ranks()] == ours.tokens
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_merges_of_real_text_are_those_of_the_engine(size):
-    assert bpe.train(leads(), size) == trained(size).bpe
+    assert bpe.train_bpe(leads(), size) == trained(size).bpe
     assert trained(size).vocab_size == size
 
 
 def test_the_first_merges_of_a_known_example():
     """ "aaabdaaabac", the example of the encyclopedia: aa, then aaa and so on, worked out by hand."""
-    tokenizer = bpe.train(["aaabdaaabac"], 259)
+    tokenizer = bpe.train_bpe(["aaabdaaabac"], 259)
     # aa 4 times (overlapping ones count), then aa-a, a-b each 2: 97 98 has the lower ids; then aa-ab.
     assert tokenizer.tokens[256:] == [b"aa", b"ab", b"aaab"]
     assert tokenizer.encode("aaabdaaabac") == [258, 100, 258, 97, 99]
@@ -157,13 +157,13 @@ def gpt2():
     lines = (fetch("gpt2-vocabulary") / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]
     merges = tuple((vocab[left], vocab[right]) for left, right in (line.split() for line in lines if line))
     alphabet = bytes([*range(33, 127), *range(161, 173), *range(174, 256), *range(33), *range(127, 161), 173])
-    return BPE(merges, (END,), pieces.GPT2_PATTERN, alphabet)
+    return BPE(merges, (END,), pretokenization.GPT2_PATTERN, alphabet)
 
 
 @settings(deadline=None)
 @given(text=texts)
 def test_gpt2s_vocabulary_gives_gpt2s_ids(text):
-    ids = tokenizers.gpt2().encode(text).ids
+    ids = tokenizers.gpt2_tokenizer().encode(text).ids
     assert gpt2().encode(text, special=True) == ids
     assert gpt2_fast().encode(text, special=True).tolist() == ids
     assert gpt2().decode(ids) == text
@@ -179,14 +179,14 @@ def test_gpt2s_vocabulary_takes_any_bytes(data):
 
 @functools.cache
 def gpt2_fast():
-    return Tokenizer(gpt2())
+    return FastBPE(gpt2())
 
 
 def test_gpt2s_vocabulary_survives_saving(tmp_path):
     assert gpt2().vocab_size == 50_257
     assert gpt2().encode("Hello world") == [15496, 995]
     gpt2_fast().save(tmp_path)
-    assert Tokenizer.load(tmp_path).bpe == gpt2()
+    assert FastBPE.load(tmp_path).bpe == gpt2()
 
 
 @pytest.mark.parametrize("kind", [r"\p{L}", r"\p{N}", r"\s"])
@@ -208,7 +208,7 @@ def test_the_engines_agree_about_every_character(kind):
     "text", [" " * 1_000_000, " " * 300_000 + "a", "\t \n" * 100_000, "a" * 20_000, "." * 100_000, "你" * 20_000]
 )
 def test_no_text_is_too_monotonous(text):
-    tokenizer = fast_bpe.train([text, "and more"], 300)
+    tokenizer = fast_bpe.train_fast_bpe([text, "and more"], 300)
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.bpe.encode(text[:5000]) == tokenizer.encode(text[:5000]).tolist()
 
@@ -220,14 +220,14 @@ GPT4_PATTERN = inspect.signature(TikTokenConverter).parameters["pattern"].defaul
 @given(text=texts | st.text("a '\r\n\t.5é!sLl", max_size=40))
 def test_the_cuts_are_those_of_gpt4(text):
     text = text.replace("ſ", "s")  # which counts as an s in "it's" there; white space is never 64 long here
-    assert pieces.split(text) == pieces.split(text, GPT4_PATTERN)
+    assert pretokenization.pretokenize(text) == pretokenization.pretokenize(text, GPT4_PATTERN)
 
 
 def test_white_space_is_cut_only_where_it_is_long():
     for n in range(1, 64):
-        assert pieces.split(" " * n + " a") == [" " * n, " a"]
-    assert pieces.split(" " * 70 + "a") == [" " * 64, " " * 5, " a"]
-    assert pieces.split("it's 12345\tYES'LL  go!?\n\n x") == [
+        assert pretokenization.pretokenize(" " * n + " a") == [" " * n, " a"]
+    assert pretokenization.pretokenize(" " * 70 + "a") == [" " * 64, " " * 5, " a"]
+    assert pretokenization.pretokenize("it's 12345\tYES'LL  go!?\n\n x") == [
         "it", "'s", " ", "123", "45", "\tYES", "'LL", " ", " go", "!?\n\n", " x"
     ]  # fmt: skip
 
@@ -239,7 +239,7 @@ def test_saved_and_loaded_by_everyone(tmp_path):
         "tokenizer.json",
         "tokenizer_config.json",
     ]
-    assert Tokenizer.load(tmp_path / "new" / "folder").bpe == fast.bpe
+    assert FastBPE.load(tmp_path / "new" / "folder").bpe == fast.bpe
     fast.bpe.save(tmp_path / "small.json")
     assert BPE.load(tmp_path / "small.json") == fast.bpe
 
@@ -253,7 +253,7 @@ def test_saved_and_loaded_by_everyone(tmp_path):
     theirs.pad_token = END
     assert theirs(["a", text], padding=True, truncation=True, max_length=5)["input_ids"][0] == [97] + [1000] * 4
     theirs.save_pretrained(tmp_path / "again")  # what transformers writes of it is still the same tokenizer
-    assert Tokenizer.load(str(tmp_path / "again")).bpe == fast.bpe
+    assert FastBPE.load(str(tmp_path / "again")).bpe == fast.bpe
 
 
 @pytest.fixture
@@ -267,13 +267,13 @@ def test_a_file_cut_short_anywhere_is_refused(saved):
     for end in range(0, len(whole.rstrip()), 97):
         saved.write_bytes(whole[:end])
         with pytest.raises(DataError, match=r"tokenizer\.json cannot be read"):
-            Tokenizer.load(saved.parent)
+            FastBPE.load(saved.parent)
     saved.unlink()
     with pytest.raises(DataError, match=r"there is no file .*tokenizer\.json"):
-        Tokenizer.load(saved.parent)
+        FastBPE.load(saved.parent)
     saved.mkdir()
     with pytest.raises(DataError, match="cannot be read"):
-        Tokenizer.load(saved.parent)
+        FastBPE.load(saved.parent)
 
 
 DAMAGES = {
@@ -299,7 +299,7 @@ def test_a_file_of_another_kind_is_refused(saved, damage):
     damage(fields)
     saved.write_text(json.dumps(fields), encoding="utf-8")
     with pytest.raises(DataError, match=r"tokenizer\.json is damaged, or no byte-level BPE with the settings that"):
-        Tokenizer.load(saved.parent)
+        FastBPE.load(saved.parent)
 
 
 SMALL = '"special": [], "pattern": ".", "alphabet": [1]'
@@ -337,7 +337,7 @@ def test_saving_leaves_the_old_file_whole_when_it_fails(tmp_path, monkeypatch):
     assert (tmp_path / "bpe.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("train", [bpe.train, fast_bpe.train])
+@pytest.mark.parametrize("train", [bpe.train_bpe, fast_bpe.train_fast_bpe])
 def test_training_that_cannot_be(train):
     for nothing in ([], [""], "", iter(["", ""])):
         with pytest.raises(ValueError, match="nothing to learn merges from: the texts are empty"):
@@ -390,4 +390,4 @@ def test_merges_that_no_training_gives_are_refused():
         BPE((), alphabet=bytes(255))
     # "bc" is learnt before "ab", so "ab" + "c" never comes about, and tiktoken would join "a" and "bc" all the same.
     with pytest.raises(ValueError, match="token 258, b'abc', does not encode to itself"):
-        Tokenizer(BPE(((98, 99), (97, 98), (257, 99))))
+        FastBPE(BPE(((98, 99), (97, 98), (257, 99))))

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers
 
-from course_lib.data.packages.weights import smollm2_fields
+from course_lib.data.packages.pretrained import smollm2_fields
 from course_lib.data.tokenizers import chat, fast_bpe
-from course_lib.data.tokenizers import published as tokenizers
-from course_lib.data.tokenizers.bpe import train
+from course_lib.data.tokenizers import pretrained as tokenizers
+from course_lib.data.tokenizers.bpe import train_bpe
+from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.data.tokenizers.fast_bpe import to_hf
 from course_lib.data.tokenizers.token_bytes import token_bytes
 
@@ -100,7 +101,7 @@ messages = st.lists(
 
 @pytest.fixture(scope="module")
 def smollm2():
-    return tokenizers.smollm2()
+    return tokenizers.smollm2_tokenizer()
 
 
 @pytest.fixture(scope="module")
@@ -278,9 +279,9 @@ def sentence_piece():
 
 
 BUILT = {
-    "smollm2": tokenizers.smollm2,
-    "gpt2": tokenizers.gpt2,
-    "own": lambda: to_hf(train(["the theme of the thesis"], 265, ("<|endoftext|>",))),
+    "smollm2": tokenizers.smollm2_tokenizer,
+    "gpt2": tokenizers.gpt2_tokenizer,
+    "own": lambda: to_hf(train_bpe(["the theme of the thesis"], 265, ("<|endoftext|>",))),
     "sentencepiece": sentence_piece,
 }
 
@@ -318,16 +319,16 @@ def test_added_tokens_are_text_unless_special_and_ids_may_have_gaps():
 
 
 def test_our_own_tokenizers_have_the_same_bytes():
-    bpe = train(["the theme of the thesis"], 265, ("<|endoftext|>",))
-    assert token_bytes(bpe) == token_bytes(fast_bpe.Tokenizer(bpe)) == token_bytes(to_hf(bpe))
-    assert token_bytes(tokenizers.CharTokenizer("aé")) == [b"a", "é".encode()]
+    bpe = train_bpe(["the theme of the thesis"], 265, ("<|endoftext|>",))
+    assert token_bytes(bpe) == token_bytes(fast_bpe.FastBPE(bpe)) == token_bytes(to_hf(bpe))
+    assert token_bytes(CharTokenizer("aé")) == [b"a", "é".encode()]
 
 
 def test_other_kinds_and_sizes_are_refused():
     with pytest.raises(ValueError, match="decoder WordPiece is not supported"):
-        token_bytes(tokenizers.minilm())
+        token_bytes(tokenizers.minilm_tokenizer())
     words = Tokenizer(models.WordLevel({"a": 0}))
     with pytest.raises(ValueError, match="decoder none is not supported"):
         token_bytes(words)
     with pytest.raises(ValueError, match="vocab_size=1 is too small: the tokenizer has 2 tokens"):
-        token_bytes(tokenizers.CharTokenizer("ab"), 1)
+        token_bytes(CharTokenizer("ab"), 1)

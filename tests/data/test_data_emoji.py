@@ -14,7 +14,7 @@ import torch
 from course_lib.data import DataError
 from course_lib.data.corpora import emoji, emoji_sources
 from course_lib.data.corpora.emoji_split import VENDORS
-from course_lib.data.packages import prepared, registry
+from course_lib.data.packages import array_cache, registry
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def copied(everything, tmp_path):
     """A copy of the prepared files, nothing else."""
     (tmp_path / "copied").mkdir()
     for name in ("emoji-names", "emoji-pictures-32"):
-        shutil.copy(prepared.path_of(name, emoji._sources()), tmp_path / "copied")
+        shutil.copy(array_cache.array_file(name, emoji._sources()), tmp_path / "copied")
     return tmp_path / "copied"
 
 
@@ -138,7 +138,7 @@ from course_lib.data.corpora import emoji
 from course_lib.data.packages import client
 def download(entry, into):
     raise client.DataError(f"{entry.name} could not be fetched, because npm reached no network")
-sys.modules["course_lib.data.packages.fetch"].download = download
+sys.modules["course_lib.data.packages.fetching"].download = download
 def attempt(size):
     try:
         return emoji.load(size)

@@ -155,7 +155,7 @@ def test_the_registry_is_complete_and_names_no_address():
 
 
 def test_listing_and_credits(tiny, monkeypatch):
-    monkeypatch.setattr(sys.modules["course_lib.data.packages.fetch"], "registry", registry.registry)
+    monkeypatch.setattr(sys.modules["course_lib.data.packages.fetching"], "registry", registry.registry)
     assert "not fetched" in listing()[0]
     folder = fetch("tiny-set")
     assert "ready" in listing()[0]

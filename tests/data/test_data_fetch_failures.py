@@ -133,7 +133,7 @@ def test_full_disk(tiny, cache):
         # On a laptop only: tests/conftest.py makes a failure of it in CI.
         pytest.skip("this machine allows no mount namespaces")
     program = (
-        "import json, sys\nfrom course_lib.data import fetch, registry\n"
+        "import json, sys\nfrom course_lib.data.packages import fetch, registry\n"
         "entry = registry.Entry(**json.loads(sys.argv[1]))\nregistry.registry = lambda: {entry.name: entry}\n"
         "try: fetch('tiny-set')\nexcept Exception as error: print(type(error).__name__, error)\n"
         "import os; print([n for n in os.listdir(os.environ['COURSE_CACHE']) if not n.endswith('.lock')])"

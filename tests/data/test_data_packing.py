@@ -83,7 +83,7 @@ def test_no_two_rows_fit_into_one(documents, length):
 
 def test_the_waste_on_real_text():
     texts = [article.extract for article in wikipedia_leads()]
-    tokenizer = fast_bpe.train(texts, 4096)
+    tokenizer = fast_bpe.train_fast_bpe(texts, 4096)
     tokens = [tokenizer.encode(text) for text in texts]
     packed = pack(tokens, 256, tokenizer.special_id(fast_bpe.END))
     assert packed.waste == pytest.approx(0.005, abs=0.0005)

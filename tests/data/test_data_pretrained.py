@@ -10,12 +10,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from course_lib.data.packages import fetch
-from course_lib.data.packages import weights as pretrained
+from course_lib.data.packages import fetch, pretrained
 
 
 def test_fields_and_tensors():
-    fields, tensors = pretrained.smollm2()
+    fields, tensors = pretrained.smollm2_tensors()
     width, inner, layers = fields["llama.embedding_length"], fields["llama.feed_forward_length"], 30
     assert (width, inner, fields["llama.block_count"]) == (576, 1536, layers)
     assert len(tensors) == 2 + 9 * layers
@@ -30,17 +29,17 @@ def test_fields_and_tensors():
 
 
 def test_the_caller_may_change_them():
-    tensors = pretrained.smollm2()[1]
+    tensors = pretrained.smollm2_tensors()[1]
     for name in ("output_norm.weight", "blk.0.attn_q.weight", "token_embd.weight"):  # stored in 32, 4 and 8 bits
         tensors[name].zero_()
-        assert pretrained.smollm2()[1][name].any()
+        assert pretrained.smollm2_tensors()[1][name].any()
     pretrained.smollm2_fields().clear()
     assert pretrained.smollm2_fields()
 
 
 def test_four_bit_blocks_are_read_as_the_format_says():
     """Q4_1: 32 weights in 20 bytes: scale and minimum as float16, then 16 bytes whose low halves come first."""
-    tensors = pretrained.smollm2()[1]
+    tensors = pretrained.smollm2_tensors()[1]
     stored = next(t for t in pretrained._read()[1] if t.name == "blk.3.ffn_gate.weight")
     blocks = np.asarray(stored.data).reshape(-1, 20)
     scale, minimum = np.ascontiguousarray(blocks[:, :4]).view(np.float16).astype(np.float32).T[:, :, None]
@@ -50,7 +49,7 @@ def test_four_bit_blocks_are_read_as_the_format_says():
 
 def test_minilm_is_a_folder_with_weights():
     """Names and shapes only: the numbers are tested with the model."""
-    folder = pretrained.minilm()
+    folder = pretrained.minilm_folder()
     config = json.loads((folder / "config.json").read_text())
     assert (config["model_type"], config["num_hidden_layers"], config["hidden_size"]) == ("bert", 6, 384)
     with safe_open(folder / "model.safetensors", "pt") as file:
@@ -66,11 +65,11 @@ def test_there_is_no_second_copy():
     program = """
 import re
 from pathlib import Path
-from course_lib.data.packages import weights as pretrained
+from course_lib.data.packages import pretrained
 # Of this program alone: what getrusage tells includes the process that started it.
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 before = peak()
-tensors = pretrained.smollm2()[1]
+tensors = pretrained.smollm2_tensors()[1]
 print(peak() - before)
 """
     fetch("smollm2-135m-instruct")

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
 from course_lib.data.packages import fetch
-from course_lib.data.packages.weights import smollm2_fields
-from course_lib.data.tokenizers import published as tokenizers
+from course_lib.data.packages.pretrained import smollm2_fields
+from course_lib.data.tokenizers import pretrained as tokenizers
+from course_lib.data.tokenizers.characters import CharTokenizer
 
 SAMPLES = [
     "",
@@ -62,7 +63,7 @@ def hf_gpt2():
 
 @pytest.fixture(scope="module")
 def minilm():
-    return tokenizers.minilm()
+    return tokenizers.minilm_tokenizer()
 
 
 @pytest.fixture(scope="module")
@@ -78,19 +79,19 @@ def test_minilm_is_that_of_transformers(minilm, hf_minilm, text):
 
 
 def test_minilm_keeps_the_length_of_a_text():
-    tokenizer = tokenizers.minilm()
+    tokenizer = tokenizers.minilm_tokenizer()
     assert tokenizer.get_vocab_size() == 30_522
     assert tokenizer.encode("Hello world").ids == [101, 7592, 2088, 102]
     assert len(tokenizer.encode("word " * 300).ids) == 302
     tokenizer.enable_padding()
     tokenizer.enable_truncation(256)
-    assert len(tokenizers.minilm().encode("word " * 300).ids) == 302  # what one caller sets concerns no other
+    assert len(tokenizers.minilm_tokenizer().encode("word " * 300).ids) == 302  # what one caller sets concerns no other
 
 
 @settings(deadline=None)
 @given(text=texts)
 def test_smollm2_is_that_of_transformers(hf_smollm2, text):
-    ours = tokenizers.smollm2()
+    ours = tokenizers.smollm2_tokenizer()
     ids = ours.encode(text).ids
     if not any(c.isnumeric() for c in text):
         assert ids == hf_smollm2.encode(text, add_special_tokens=False)
@@ -101,27 +102,30 @@ def test_smollm2_is_that_of_transformers(hf_smollm2, text):
 @settings(deadline=None)
 @given(text=texts)
 def test_smollm2_is_that_of_transformers_once_it_sets_digits_apart(hf_smollm2_with_digits, text):
-    assert tokenizers.smollm2().encode(text).ids == hf_smollm2_with_digits.encode(text, add_special_tokens=False).ids
+    assert (
+        tokenizers.smollm2_tokenizer().encode(text).ids
+        == hf_smollm2_with_digits.encode(text, add_special_tokens=False).ids
+    )
 
 
 @settings(deadline=None)
 @given(text=texts)
 def test_gpt2_is_that_of_transformers(hf_gpt2, text):
-    ours = tokenizers.gpt2()
+    ours = tokenizers.gpt2_tokenizer()
     ids = ours.encode(text).ids
     assert ids == hf_gpt2.encode(text)
     assert ours.decode(ids, skip_special_tokens=False) == text
 
 
 def test_gpt2_hello_world():
-    assert tokenizers.gpt2().encode("Hello world").ids == [15496, 995]
-    assert tokenizers.gpt2().get_vocab_size() == 50_257
-    assert tokenizers.gpt2().encode("<|endoftext|>").ids == [50_256]
+    assert tokenizers.gpt2_tokenizer().encode("Hello world").ids == [15496, 995]
+    assert tokenizers.gpt2_tokenizer().get_vocab_size() == 50_257
+    assert tokenizers.gpt2_tokenizer().encode("<|endoftext|>").ids == [50_256]
 
 
 @pytest.mark.parametrize("text", ["2024", "x½½", "٣٤", "ⅧⅨ", " 7 8"])
 def test_each_digit_is_a_token(text):
-    tokenizer = tokenizers.smollm2()
+    tokenizer = tokenizers.smollm2_tokenizer()
     for token in tokenizer.encode(text).offsets:
         piece = text[slice(*token)]
         assert sum(c.isnumeric() for c in piece) <= 1
@@ -129,7 +133,7 @@ def test_each_digit_is_a_token(text):
 
 
 def test_special_tokens_of_smollm2():
-    tokenizer = tokenizers.smollm2()
+    tokenizer = tokenizers.smollm2_tokenizer()
     assert tokenizer.get_vocab_size() == 49_152
     for token, number in {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2}.items():
         assert tokenizer.encode(f"a{token}b").ids[1] == number
@@ -137,21 +141,21 @@ def test_special_tokens_of_smollm2():
 
 
 def test_bytes_without_a_token_are_left_out():
-    vocab, alphabet = tokenizers.smollm2().get_vocab(), pre_tokenizers.ByteLevel.alphabet()
+    vocab, alphabet = tokenizers.smollm2_tokenizer().get_vocab(), pre_tokenizers.ByteLevel.alphabet()
     assert sum(letter not in vocab for letter in alphabet) == len(MISSING)
-    assert tokenizers.smollm2().encode("a\x04b").tokens == ["a", "b"]
+    assert tokenizers.smollm2_tokenizer().encode("a\x04b").tokens == ["a", "b"]
 
 
 def test_another_kind_of_gguf_tokenizer_is_refused():
     fields = smollm2_fields() | {"tokenizer.ggml.pre": "llama-bpe"}
     with pytest.raises(ValueError, match=r"'gpt2', 'llama-bpe'\) is not supported"):
-        tokenizers.from_gguf(fields)
+        tokenizers.gguf_tokenizer(fields)
 
 
 @settings(deadline=None)
 @given(text=st.text())
 def test_characters_and_back(text):
-    tokenizer = tokenizers.CharTokenizer.from_text(text)
+    tokenizer = CharTokenizer.from_text(text)
     tokens = tokenizer.encode(text)
     assert tokens.dtype == torch.int64
     assert tokens.shape == (len(text),)
@@ -161,31 +165,31 @@ def test_characters_and_back(text):
 
 
 def test_characters_are_sorted_so_that_the_same_text_gives_the_same_tokens():
-    tokenizer = tokenizers.CharTokenizer.from_text("banana")
+    tokenizer = CharTokenizer.from_text("banana")
     assert tokenizer.characters == "abn"
     assert tokenizer.encode("nab").tolist() == [2, 0, 1]
 
 
 def test_rare_characters_share_a_token():
-    tokenizer = tokenizers.CharTokenizer.from_text("aaabbbcd", min_count=2)
+    tokenizer = CharTokenizer.from_text("aaabbbcd", min_count=2)
     assert tokenizer.characters == "ab\ufffd"
     assert tokenizer.encode("abcdz").tolist() == [0, 1, 2, 2, 2]
-    assert tokenizers.CharTokenizer.from_text("aabb", min_count=2).characters == "ab"
+    assert CharTokenizer.from_text("aabb", min_count=2).characters == "ab"
 
 
 def test_an_unknown_character_is_named():
     with pytest.raises(ValueError, match="never seen the character 'c'"):
-        tokenizers.CharTokenizer.from_text("ab").encode("abc")
+        CharTokenizer.from_text("ab").encode("abc")
     with pytest.raises(ValueError, match="never seen the character 'a'"):
-        tokenizers.CharTokenizer.from_text("").encode("a")
+        CharTokenizer.from_text("").encode("a")
 
 
 @pytest.mark.parametrize("strange", [-1, -100, 2])
 def test_an_id_outside_the_vocabulary_is_named(strange):
     with pytest.raises(ValueError, match=f"token {strange} is not in the vocabulary, which has 2 tokens"):
-        tokenizers.CharTokenizer("ab").decode([0, strange])
+        CharTokenizer("ab").decode([0, strange])
 
 
 def test_a_text_in_place_of_an_alphabet_is_refused():
     with pytest.raises(ValueError, match="from_text"):
-        tokenizers.CharTokenizer("to be or not")
+        CharTokenizer("to be or not")

@@ -12,8 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
-from course_lib.data.tokenizers.fast_bpe import train
-from course_lib.data.tokenizers.published import CharTokenizer, smollm2
+from course_lib.data.tokenizers.characters import CharTokenizer
+from course_lib.data.tokenizers.fast_bpe import train_fast_bpe
+from course_lib.data.tokenizers.pretrained import smollm2_tokenizer
 from course_lib.data.tokenizers.token_bytes import token_bytes
 from course_lib.infer.constrained import automaton as automata
 from course_lib.infer.constrained.constrain import regular
@@ -245,7 +246,7 @@ PATTERN = (
 )
 def test_all_tokens_of_smollm2_as_another_engine_has_them(begun):
     """The `regex` package can say whether a text is the beginning of a match; it knows characters, not bytes."""
-    tokenizer = smollm2()
+    tokenizer = smollm2_tokenizer()
     tokens = token_bytes(tokenizer)
     constraint = regular(PATTERN, tokens, [2])
     state = constraint.start
@@ -268,7 +269,9 @@ def test_all_tokens_of_smollm2_as_another_engine_has_them(begun):
 
 @pytest.mark.parametrize("name", ["smollm2", "course"])
 def test_drawn_texts_match_and_texts_that_match_can_be_drawn(name):
-    tokenizer = smollm2() if name == "smollm2" else train(["Zoë and Zoe, aged 7 and 42, tag cats."] * 9, 300)
+    tokenizer = (
+        smollm2_tokenizer() if name == "smollm2" else train_fast_bpe(["Zoë and Zoe, aged 7 and 42, tag cats."] * 9, 300)
+    )
     tokens = token_bytes(tokenizer, 50_000)
     end = len(tokens) - 1
     constraint = regular(PATTERN, tokens, [end])

@@ -406,10 +406,10 @@ def test_a_name_that_is_none_says_which_there_are(name, words):
 
 
 def test_a_tokenizer_of_words_is_refused():
-    from course_lib.data.tokenizers.published import minilm
+    from course_lib.data.tokenizers.pretrained import minilm_tokenizer
 
     with pytest.raises(TextError, match="odd: a tokenizer with the decoder WordPiece is not supported"):
-        TextModel(tiny_model(), minilm(), name="odd")
+        TextModel(tiny_model(), minilm_tokenizer(), name="odd")
 
 
 def test_a_real_model_answers_and_keeps_to_a_form():

@@ -11,7 +11,7 @@ from parity import both_ways, lengths, made, quick, seeds
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification, BertModel
 
-from course_lib.data.packages import weights as pretrained
+from course_lib.data.packages import pretrained
 from course_lib.errors import ModelError
 from course_lib.interop import from_hf, from_pretrained, minilm, to_hf
 from course_lib.interop.hf import BERT as FAMILY
@@ -207,7 +207,7 @@ TEXTS = [
 @torch.no_grad()
 def test_minilm_has_the_hidden_states_of_transformers(tmp_path):
     ours, tokenizer = minilm()
-    theirs = BertModel.from_pretrained(pretrained.minilm()).eval()
+    theirs = BertModel.from_pretrained(pretrained.minilm_folder()).eval()
     tokenizer.enable_padding()
     encodings = tokenizer.encode_batch([(text, TEXTS[1]) for text in TEXTS] + TEXTS)
     ids, types, real = (
@@ -221,7 +221,10 @@ def test_minilm_has_the_hidden_states_of_transformers(tmp_path):
     assert (output - expected.last_hidden_state)[real.bool()].abs().max() <= 1e-5 * output.abs().max()
     assert (ours.pool(output) - expected.pooler_output).abs().max() <= 1e-5
     to_hf(ours, tmp_path)
-    written, read = load_file(tmp_path / "model.safetensors"), load_file(pretrained.minilm() / "model.safetensors")
+    written, read = (
+        load_file(tmp_path / "model.safetensors"),
+        load_file(pretrained.minilm_folder() / "model.safetensors"),
+    )
     del read["embeddings.position_ids"]
     assert written.keys() == {"bert." + name for name in read}
     assert all(torch.equal(written["bert." + name], tensor) for name, tensor in read.items())

@@ -7,7 +7,7 @@ from hypothesis import given
 from parity import LLAMA, assert_parity, lengths, llama, made, quick, seeds
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_lib.data.packages.weights import smollm2 as smollm2_file
+from course_lib.data.packages.pretrained import smollm2_tensors as smollm2_file
 from course_lib.interop import from_gguf, smollm2
 
 

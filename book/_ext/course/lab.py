@@ -99,7 +99,7 @@ class CreditsDirective(CourseDirective):
     """Whose work the data and models are, from the registry of data."""
 
     def run(self) -> list[nodes.Node]:
-        from course_lib.data.packages.fetch import credits
+        from course_lib.data.packages.fetching import credits
 
         return self.parsed(credits())
 

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.data.packages.fetch import fetch
-from course_lib.data.packages.prepared import prepared
+from course_lib.data.packages.array_cache import cached_arrays
+from course_lib.data.packages.fetching import fetch
 from course_lib.data.packages.registry import entry
 from course_lib.errors import DataError
 
@@ -114,7 +114,7 @@ def glove() -> Embeddings:
         return {"words": np.frombuffer("\n".join(words).encode(), np.uint8)}
 
     made_from = ["one word a line, in UTF-8", entry("glove-6b-50d").sha256]
-    words = prepared("glove-words", made_from, build)["words"].tobytes().decode().split("\n")
+    words = cached_arrays("glove-words", made_from, build)["words"].tobytes().decode().split("\n")
     vectors = np.load(fetch("glove-6b-50d") / "glove_6B_50d_emb.npy", allow_pickle=False)
     return Embeddings(tuple(words), torch.from_numpy(vectors))
 

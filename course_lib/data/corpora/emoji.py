@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from course_lib.data.corpora.emoji_split import VENDORS, Split, family, split
-from course_lib.data.packages.prepared import path_of, prepared
+from course_lib.data.packages.array_cache import array_file, cached_arrays
 from course_lib.data.packages.registry import entry
 
 # fmt: off
@@ -70,13 +70,13 @@ def load(size: int = 32) -> Emoji:
 
         return {"pictures": draw(VENDORS, hexcodes, size)}
 
-    arrays = prepared(f"emoji-pictures-{size}", _sources(), build)
+    arrays = cached_arrays(f"emoji-pictures-{size}", _sources(), build)
     return Emoji(concepts(), torch.from_numpy(arrays["pictures"]))
 
 
 def files(size: int = 32) -> list[Path]:
     """The two files that `load` reads once they are made: what to copy into the cache of another machine."""
-    return [path_of(name, _sources()) for name in ("emoji-names", f"emoji-pictures-{size}")]
+    return [array_file(name, _sources()) for name in ("emoji-names", f"emoji-pictures-{size}")]
 
 
 @functools.cache
@@ -129,7 +129,7 @@ def _words() -> dict:
         text = json.dumps(read_words(VENDORS, LOCALES), ensure_ascii=False)
         return {"json": np.frombuffer(text.encode(), np.uint8)}
 
-    return json.loads(prepared("emoji-names", _sources(), build)["json"].tobytes())
+    return json.loads(cached_arrays("emoji-names", _sources(), build)["json"].tobytes())
 
 
 def _sources() -> Sequence[object]:

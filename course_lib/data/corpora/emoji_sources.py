@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
-from course_lib.data.packages.fetch import fetch
+from course_lib.data.packages.fetching import fetch
 from course_lib.errors import DataError
 
 # Emojibase's groups that hold no concepts: skin tones and hair ("components"), and flags, which nothing but their name

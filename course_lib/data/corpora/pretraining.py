@@ -15,11 +15,11 @@ from torch import Tensor
 
 from course_lib.data.corpora.wikipedia import wikipedia_leads
 from course_lib.data.loading.split import split
-from course_lib.data.packages.prepared import path_of, prepared
+from course_lib.data.packages.array_cache import array_file, cached_arrays
 from course_lib.data.packages.registry import entry
 from course_lib.data.tokenizers.bpe import BPE
-from course_lib.data.tokenizers.fast_bpe import END, Tokenizer, train
-from course_lib.data.tokenizers.pieces import PATTERN
+from course_lib.data.tokenizers.fast_bpe import END, FastBPE, train_fast_bpe
+from course_lib.data.tokenizers.pretokenization import PATTERN
 
 _RECIPE = 1  # to be raised whenever the same sources give other arrays
 
@@ -31,7 +31,7 @@ class Corpus:
     Choose on `validation`; report what `test` says. n_bytes: how many bytes of text each token stands for.
     """
 
-    tokenizer: Tokenizer
+    tokenizer: FastBPE
     train: Int[Tensor, " _"]
     validation: Int[Tensor, " _"]
     test: Int[Tensor, " _"]
@@ -49,8 +49,8 @@ def corpus(vocab_size: int = 4096, languages: Sequence[str] = ("en",)) -> Corpus
     several languages under one title is on one side. Raises DataError if the text cannot be fetched and was not
     prepared before; ValueError for another language.
     """
-    arrays = prepared("corpus", _sources(vocab_size, languages), lambda: _build(vocab_size, languages))
-    tokenizer = Tokenizer(BPE(tuple(map(tuple, arrays["merges"].tolist())), (END,)))
+    arrays = cached_arrays("corpus", _sources(vocab_size, languages), lambda: _build(vocab_size, languages))
+    tokenizer = FastBPE(BPE(tuple(map(tuple, arrays["merges"].tolist())), (END,)))
     parts = {name: torch.from_numpy(arrays[name].astype(np.int64)) for name in ("train", "validation", "test")}
     n_bytes = torch.tensor([len(token) for token in tokenizer.bpe.tokens])
     n_bytes[tokenizer.special_id(END)] = 0
@@ -59,7 +59,7 @@ def corpus(vocab_size: int = 4096, languages: Sequence[str] = ("en",)) -> Corpus
 
 def corpus_file(vocab_size: int = 4096, languages: Sequence[str] = ("en",)) -> Path:
     """The one file that `corpus` reads once it is made: what to copy into the cache of another machine."""
-    return path_of("corpus", _sources(vocab_size, languages))
+    return array_file("corpus", _sources(vocab_size, languages))
 
 
 def _sources(vocab_size: int, languages: Sequence[str]) -> list[object]:
@@ -70,7 +70,7 @@ def _build(vocab_size: int, languages: Sequence[str]) -> dict[str, np.ndarray]:
     articles = [article for language in languages for article in wikipedia_leads(language)]
     learnt, held_out = split(articles, by=lambda article: article.title, test=0.2)
     validation, test = split(held_out, by=lambda article: f"test {article.title}", test=0.5)
-    tokenizer = train((article.extract for article in learnt), vocab_size)
+    tokenizer = train_fast_bpe((article.extract for article in learnt), vocab_size)
     end = torch.tensor([tokenizer.special_id(END)])
     arrays = {"merges": np.array(tokenizer.bpe.merges, dtype=np.int32)}
     for name, part in {"train": learnt, "validation": validation, "test": test}.items():

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from course_lib.data.packages.fetch import fetch
+from course_lib.data.packages.fetching import fetch
 
 SOURCES = {
     "movies": "movieReviewSnippets",

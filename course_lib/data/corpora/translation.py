@@ -6,7 +6,7 @@ import json
 
 from course_lib.data.corpora.emoji import LOCALES
 from course_lib.data.loading.split import split
-from course_lib.data.packages.fetch import fetch
+from course_lib.data.packages.fetching import fetch
 
 Pair = tuple[str, str]
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from course_lib.data.packages.fetch import fetch
+from course_lib.data.packages.fetching import fetch
 from course_lib.errors import DataError
 
 _LANGUAGES = {"en": "en-us", "fr": "fr-fr", "es": "es-es"}

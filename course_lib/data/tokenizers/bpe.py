@@ -19,7 +19,7 @@ from pathlib import Path
 from jaxtyping import Int
 from torch import Tensor
 
-from course_lib.data.tokenizers.pieces import PATTERN, set_apart, split
+from course_lib.data.tokenizers.pretokenization import PATTERN, pretokenize, split_at_special
 from course_lib.errors import DataError
 from course_lib.files import read_json, write_text
 
@@ -75,11 +75,11 @@ class BPE:
         """
         ids: list[int] = []
         known: dict[str, list[int]] = {}  # the same words come again and again
-        for part in set_apart(text, self.special_ids if special else {}, self.alphabet):
+        for part in split_at_special(text, self.special_ids if special else {}, self.alphabet):
             if isinstance(part, int):
                 ids.append(part)
                 continue
-            for piece in split(part, self.pattern):
+            for piece in pretokenize(part, self.pattern):
                 if piece not in known:
                     known[piece] = self.encode_piece(piece.encode())
                 ids += known[piece]
@@ -113,7 +113,7 @@ class BPE:
             raise DataError(f"{path} is not a tokenizer saved by BPE.save ({error!r}); save it again") from None
 
 
-def train(texts: Iterable[str], vocab_size: int, special: Sequence[str] = (), pattern: str = PATTERN) -> BPE:
+def train_bpe(texts: Iterable[str], vocab_size: int, special: Sequence[str] = (), pattern: str = PATTERN) -> BPE:
     """Learn merges: again and again the most frequent pair of neighbours becomes a token.
 
     Of pairs equally frequent the one with the lower left id comes first, then the one with the lower right id. Ends
@@ -122,7 +122,7 @@ def train(texts: Iterable[str], vocab_size: int, special: Sequence[str] = (), pa
     """
     n_merges = merges_wanted(vocab_size, special)
     texts = [texts] if isinstance(texts, str) else texts
-    counts = Counter(piece for text in texts for piece in split(text, pattern))
+    counts = Counter(piece for text in texts for piece in pretokenize(text, pattern))
     if not counts:
         raise ValueError("there is nothing to learn merges from: the texts are empty")
     words = [list(piece.encode()) for piece in counts]

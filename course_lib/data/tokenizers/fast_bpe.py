@@ -16,14 +16,14 @@ from tokenizers import decoders, models, pre_tokenizers
 from torch import Tensor
 
 from course_lib.data.tokenizers.bpe import BPE, merge_all, merges_wanted
-from course_lib.data.tokenizers.pieces import PATTERN, check, set_apart
+from course_lib.data.tokenizers.pretokenization import PATTERN, require_text, split_at_special
 from course_lib.errors import DataError
 from course_lib.files import read_json, write_text
 
 END = "<|endoftext|>"  # GPT-2's name for the token after the last of a document
 
 
-class Tokenizer:
+class FastBPE:
     """A byte-level BPE that encodes with tiktoken. `bpe` is the same vocabulary in the form that can be read.
 
     Raises ValueError for merges that could not have been learnt in their order: engines differ about those.
@@ -58,7 +58,7 @@ class Tokenizer:
         Raises ValueError for half a surrogate pair, which is no text.
         """
         ids: list[int] = []
-        for part in set_apart(text, self.bpe.special_ids if special else {}, self.bpe.alphabet):
+        for part in split_at_special(text, self.bpe.special_ids if special else {}, self.bpe.alphabet):
             if isinstance(part, int):
                 ids.append(part)
             else:
@@ -82,7 +82,7 @@ class Tokenizer:
         write_text(Path(folder) / "tokenizer.json", to_hf(self.bpe).to_str() + "\n")
 
     @classmethod
-    def load(cls, folder: str | Path) -> Tokenizer:
+    def load(cls, folder: str | Path) -> FastBPE:
         """The tokenizer that `save` wrote. Raises DataError for a file of another kind, or a damaged one."""
         path = Path(folder) / "tokenizer.json"
         fields = read_json(path)
@@ -90,11 +90,13 @@ class Tokenizer:
             return cls(from_hf(tokenizers.Tokenizer.from_str(json.dumps(fields))))
         except Exception as error:  # `tokenizers` raises nothing more special
             sentence = "is damaged, or no byte-level BPE with the settings that the course has"
-            raise DataError(f"{path} {sentence} ({error}); save it again with Tokenizer.save") from None
+            raise DataError(f"{path} {sentence} ({error}); save it again with FastBPE.save") from None
 
 
-def train(texts: Iterable[str], vocab_size: int, special: Sequence[str] = (END,), pattern: str = PATTERN) -> Tokenizer:
-    """Learn a vocabulary with rustbpe, merge for merge the one that `course_lib.data.tokenizers.bpe.train` learns.
+def train_fast_bpe(
+    texts: Iterable[str], vocab_size: int, special: Sequence[str] = (END,), pattern: str = PATTERN
+) -> FastBPE:
+    """Learn a vocabulary with rustbpe, merge for merge the one that `course_lib.data.tokenizers.bpe.train_bpe` learns.
 
     Ends early when no piece has two tokens left. Raises ValueError for texts without a character, or a vocab_size below
     256 and the special tokens.
@@ -102,7 +104,7 @@ def train(texts: Iterable[str], vocab_size: int, special: Sequence[str] = (END,)
     import rustbpe  # who has a vocabulary already needs none of it
 
     n_merges = merges_wanted(vocab_size, special)
-    texts = map(check, [texts] if isinstance(texts, str) else texts)
+    texts = map(require_text, [texts] if isinstance(texts, str) else texts)
     first = next((text for text in texts if text), None)
     if first is None:
         raise ValueError("there is nothing to learn merges from: the texts are empty")
@@ -113,7 +115,7 @@ def train(texts: Iterable[str], vocab_size: int, special: Sequence[str] = (END,)
         # The engine tells the bytes alone. The pair behind them are the two parts into which earlier merges bring them.
         left, right = merge_all(list(token), merged)
         merged[left, right] = new
-    return Tokenizer(BPE(tuple(merged), tuple(special), pattern))
+    return FastBPE(BPE(tuple(merged), tuple(special), pattern))
 
 
 def to_hf(bpe: BPE) -> tokenizers.Tokenizer:

@@ -8,14 +8,14 @@ import re
 import tokenizers
 
 from course_lib.data.tokenizers.bpe import BPE
-from course_lib.data.tokenizers.fast_bpe import Tokenizer, _letters
-from course_lib.data.tokenizers.published import CharTokenizer
+from course_lib.data.tokenizers.characters import CharTokenizer
+from course_lib.data.tokenizers.fast_bpe import FastBPE, _letters
 
 _SPACE = "\u2581"  # SentencePiece's sign for a space
 
 
 def token_bytes(
-    tokenizer: tokenizers.Tokenizer | Tokenizer | BPE | CharTokenizer, vocab_size: int | None = None
+    tokenizer: tokenizers.Tokenizer | FastBPE | BPE | CharTokenizer, vocab_size: int | None = None
 ) -> list[bytes]:
     """The bytes of every token, in the order of their ids; special tokens are marks, not text, and have none.
 
@@ -30,7 +30,7 @@ def token_bytes(
     elif isinstance(tokenizer, tokenizers.Tokenizer):
         tokens = _of_hf(tokenizer)
     else:
-        bpe = tokenizer.bpe if isinstance(tokenizer, Tokenizer) else tokenizer
+        bpe = tokenizer.bpe if isinstance(tokenizer, FastBPE) else tokenizer
         tokens = bpe.tokens[: 256 + len(bpe.merges)] + [b""] * len(bpe.special)
     if vocab_size is not None and vocab_size < len(tokens):
         raise ValueError(f"vocab_size={vocab_size} is too small: the tokenizer has {len(tokens)} tokens")

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from course_lib.data.worlds.draws import different, permutations
+from course_lib.data.worlds.sampling import distinct, permutations
 
 
 class FewShotBatch(NamedTuple):
@@ -90,7 +90,7 @@ class FewShotLabels:
         first, n = (self.n_symbols, self.n_held_out) if held_out else (0, self.n_symbols)
         if not n:
             raise ValueError("this world holds no symbols out: give it n_held_out")
-        drawn = different(batch, n, self.n_examples - self.shots + 1, generator)
+        drawn = distinct(batch, n, self.n_examples - self.shots + 1, generator)
         fresh = torch.rand(batch, generator=generator) < (1 if held_out else self.p_fresh)
         labels = torch.randint(self.n_labels, drawn.shape, generator=generator)
         if not held_out:

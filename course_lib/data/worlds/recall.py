@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from course_lib.data.worlds.draws import largest_share, permutations
+from course_lib.data.worlds.sampling import largest_share, permutations
 
 
 class RecallBatch(NamedTuple):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from course_lib.data.worlds.draws import permutations
+from course_lib.data.worlds.sampling import permutations
 from course_lib.data.worlds.words import words
 
 SHARP = ("kill", "shoot", "crack", "break", "burn", "hack")

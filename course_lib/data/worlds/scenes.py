@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from course_lib.data.worlds.draws import different, permutations
+from course_lib.data.worlds.sampling import distinct, permutations
 from course_lib.data.worlds.words import words
 
 KINDS = ("where", "count", "exist", "caption", "beside", "direction")
@@ -111,7 +111,7 @@ class Scenes:
         for index, make in enumerate(makers):
             rows = (kind == index).nonzero()[:, 0]
             if len(rows):
-                drawn = different(len(rows), len(self.names), self.n_cells + 1, generator)
+                drawn = distinct(len(rows), len(self.names), self.n_cells + 1, generator)
                 cells[rows], *parts = make(drawn[:, :-1], drawn[:, -1], generator)
                 rest[rows] = torch.stack(parts, dim=1)
         return SceneBatch(cells, kind, *rest.unbind(1))

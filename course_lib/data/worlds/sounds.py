@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from course_lib.data.worlds.draws import different
+from course_lib.data.worlds.sampling import distinct
 
 KINDS = ("tone", "chord", "rising", "falling")
 TONE, CHORD, RISING, FALLING = range(4)
@@ -79,7 +79,7 @@ class Sounds:
     def sample(self, batch: int, generator: torch.Generator) -> SoundBatch:
         """Draw sounds."""
         kind = torch.randint(len(KINDS), (batch,), generator=generator)
-        notes = different(batch, self.n_notes, 2, generator)
+        notes = distinct(batch, self.n_notes, 2, generator)
         low, high = notes.sort(dim=1).values.unbind(1)
         first = torch.where(kind == TONE, notes[:, 0], low)
         second = torch.where(kind == TONE, notes[:, 0], high)

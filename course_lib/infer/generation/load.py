@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from course_lib import files
-from course_lib.data.packages import weights as pretrained
+from course_lib.data.packages import pretrained
 from course_lib.data.packages.registry import registry
 from course_lib.infer.generation.text import TextError, TextModel
 from course_lib.infer.quantization.quantize import MODEL_TYPE, quantize

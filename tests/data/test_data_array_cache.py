@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from course_lib.data import DataError
-from course_lib.data.packages import prepared as module
-from course_lib.data.packages.prepared import prepared
+from course_lib.data.packages import array_cache as module
+from course_lib.data.packages.array_cache import cached_arrays
 
 ARRAYS = {"numbers": np.arange(40, dtype=np.int32).reshape(5, 8), "names": np.array(["a", "ßé", "中"])}
 
@@ -33,75 +33,75 @@ def files(cache):
 
 
 def test_built_once_then_read(cache):
-    same(prepared("toy", ["abc", 32], lambda: ARRAYS))
+    same(cached_arrays("toy", ["abc", 32], lambda: ARRAYS))
     (path,) = files(cache)
     assert path.name.startswith("toy-")
-    same(prepared("toy", ["abc", 32], never))
+    same(cached_arrays("toy", ["abc", 32], never))
     assert files(cache) == [path]
 
 
 def test_another_source_is_another_file(cache):
     sources = [["abc", 32], ["abc", 64], ["abd", 32], ["abc32"], ["abc", "32"], [], [1, 23], [12, 3]]
     for number, source in enumerate(sources):
-        prepared("toy", source, lambda number=number: {"number": np.array(number)})
-    assert [int(prepared("toy", source, never)["number"]) for source in sources] == list(range(len(sources)))
+        cached_arrays("toy", source, lambda number=number: {"number": np.array(number)})
+    assert [int(cached_arrays("toy", source, never)["number"]) for source in sources] == list(range(len(sources)))
 
 
 def test_a_filled_cache_may_be_read_only(cache):
-    prepared("toy", [], lambda: ARRAYS)
+    cached_arrays("toy", [], lambda: ARRAYS)
     (cache / ".toy.lock").unlink(missing_ok=True)
     before = sorted(cache.iterdir())
-    prepared("toy", [], never)
+    cached_arrays("toy", [], never)
     assert sorted(cache.iterdir()) == before  # not even a lock was written
 
 
 def test_the_file_is_as_readable_as_any_other(cache):
-    prepared("toy", [], lambda: ARRAYS)
+    cached_arrays("toy", [], lambda: ARRAYS)
     (cache / "other").touch()
     assert files(cache)[-1].stat().st_mode == (cache / "other").stat().st_mode
 
 
 def test_damage_anywhere_is_noticed(cache, capsys):
     """Every byte of the file in turn: either it does not matter, or the file is made again."""
-    prepared("toy", [], lambda: ARRAYS)
+    cached_arrays("toy", [], lambda: ARRAYS)
     (path,) = files(cache)
     whole = path.read_bytes()
     rebuilt = 0
     for place, wrong in itertools.product(range(len(whole)), (0x55, 0x01)):  # one bit may say that it is encrypted
         path.write_bytes(whole[:place] + bytes([whole[place] ^ wrong]) + whole[place + 1 :])
         calls = []
-        same(prepared("toy", [], lambda calls=calls: calls.append(1) or ARRAYS))
+        same(cached_arrays("toy", [], lambda calls=calls: calls.append(1) or ARRAYS))
         said = capsys.readouterr().out
         assert bool(calls) == (said == f"The prepared file {path} is damaged; making it again.\n")
         rebuilt += len(calls)
     assert rebuilt > len(whole)
     for length in (0, 1, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        same(prepared("toy", [], lambda: ARRAYS))
+        same(cached_arrays("toy", [], lambda: ARRAYS))
         assert "damaged" in capsys.readouterr().out
-        same(prepared("toy", [], never))
+        same(cached_arrays("toy", [], never))
 
 
 def test_arrays_under_other_names_are_damage(cache):
-    prepared("toy", [], lambda: {"a": np.arange(3), "b": np.arange(4)})
+    cached_arrays("toy", [], lambda: {"a": np.arange(3), "b": np.arange(4)})
     (path,) = files(cache)
     with np.load(path) as file:
         arrays = dict(file)
     arrays["c"] = arrays.pop("b")
     np.savez(path, **arrays)
-    same(prepared("toy", [], lambda: ARRAYS))
+    same(cached_arrays("toy", [], lambda: ARRAYS))
 
 
 def test_a_pickle_is_never_opened(cache):
-    prepared("toy", [], lambda: ARRAYS)
+    cached_arrays("toy", [], lambda: ARRAYS)
     (path,) = files(cache)
     np.savez(path, numbers=np.array([{"not": "a number"}], dtype=object))
-    same(prepared("toy", [], lambda: ARRAYS))
+    same(cached_arrays("toy", [], lambda: ARRAYS))
 
 
 def test_objects_are_refused(cache):
     with pytest.raises(ValueError, match="the array 'mixed' holds Python objects"):
-        prepared("toy", [], lambda: {"mixed": np.array([1, None])})
+        cached_arrays("toy", [], lambda: {"mixed": np.array([1, None])})
     assert files(cache) == []
 
 
@@ -111,26 +111,26 @@ def test_a_build_that_fails_leaves_nothing_and_speaks_for_itself(cache, error):
         raise error
 
     with pytest.raises(type(error)) as raised:
-        prepared("toy", [], build)
+        cached_arrays("toy", [], build)
     assert raised.value is error
     assert files(cache) == []
-    same(prepared("toy", [], lambda: ARRAYS))
+    same(cached_arrays("toy", [], lambda: ARRAYS))
 
 
 def test_a_process_killed_while_it_writes(cache):
     code = """
 import os, sys, numpy as np
-from course_lib.data.packages import prepared
+from course_lib.data.packages import array_cache
 def die(file, **arrays):
     file.write(b"half of it")
     file.flush()
     os._exit(9)
-prepared.np.savez_compressed = die
-prepared.prepared("toy", [], lambda: {"a": np.zeros(3)})
+array_cache.np.savez_compressed = die
+array_cache.cached_arrays("toy", [], lambda: {"a": np.zeros(3)})
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 9
     assert [path.suffix for path in files(cache)] == [".partial"]
-    same(prepared("toy", [], lambda: ARRAYS))
+    same(cached_arrays("toy", [], lambda: ARRAYS))
     assert [path.suffix for path in files(cache)] == [".npz"]
 
 
@@ -141,12 +141,12 @@ def test_sentences_about_the_disk(cache, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(module.np, "savez_compressed", full)
         with pytest.raises(DataError, match=r"there is no room to prepare toy, and nothing was kept. Free some space"):
-            prepared("toy", [], lambda: ARRAYS)
+            cached_arrays("toy", [], lambda: ARRAYS)
     assert files(cache) == []
     (tmp_path / "file").touch()
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match=r"toy cannot be put into .*file.* Set the environment variable COURSE_CACHE"):
-        prepared("toy", [], lambda: ARRAYS)
+        cached_arrays("toy", [], lambda: ARRAYS)
 
 
 def test_threads_at_once_build_once(cache, capsys):
@@ -157,7 +157,7 @@ def test_threads_at_once_build_once(cache, capsys):
         building.wait(10)
         return ARRAYS
 
-    threads = [threading.Thread(target=lambda: found.append(prepared("toy", [], build))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: found.append(cached_arrays("toy", [], build))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for _ in range(1000):
@@ -178,12 +178,12 @@ def test_threads_at_once_build_once(cache, capsys):
 def test_processes_at_once_build_once(cache, tmp_path):
     code = f"""
 import time, numpy as np
-from course_lib.data.packages.prepared import prepared
+from course_lib.data.packages.array_cache import cached_arrays
 def build():
     open({str(tmp_path / "calls")!r}, "a").write("x")
     time.sleep(1)
     return {{"a": np.arange(3)}}
-print(prepared("toy", [], build)["a"].sum())
+print(cached_arrays("toy", [], build)["a"].sum())
 """
     processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate(timeout=60)[0].splitlines()[-1] for process in processes] == ["3"] * 3

@@ -25,9 +25,9 @@ PATTERN = "|".join(
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
-def split(text: str, pattern: str = PATTERN) -> list[str]:
+def pretokenize(text: str, pattern: str = PATTERN) -> list[str]:
     """The pieces of a text, which together are the text. Raises ValueError for half a surrogate pair."""
-    return [piece for piece, _ in _splitter(pattern).pre_tokenize_str(check(text))]
+    return [piece for piece, _ in _splitter(pattern).pre_tokenize_str(require_text(text))]
 
 
 @functools.cache
@@ -36,14 +36,14 @@ def _splitter(pattern: str) -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Split(Regex(pattern), "isolated")
 
 
-def set_apart(text: str | bytes, special: Mapping[str, int], alphabet: bytes) -> Iterator[str | int]:
+def split_at_special(text: str | bytes, special: Mapping[str, int], alphabet: bytes) -> Iterator[str | int]:
     """The stretches of text, and between them what is a token as it stands: special tokens, and bytes that are no text.
 
     Raises ValueError for half a surrogate pair.
     """
     fixed = dict(special)
     if isinstance(text, str):
-        check(text)
+        require_text(text)
     else:
         text = text.decode("utf-8", "surrogateescape")  # a byte that is no text becomes U+DC00 + byte
         fixed |= {chr(0xDC00 + byte): alphabet.index(byte) for byte in range(128, 256)}
@@ -53,7 +53,7 @@ def set_apart(text: str | bytes, special: Mapping[str, int], alphabet: bytes) ->
             yield fixed.get(part, part)
 
 
-def check(text: str) -> str:
+def require_text(text: str) -> str:
     """The text itself. Raises ValueError for half a surrogate pair, which a Python string may hold but is no text."""
     if stray := re.search("[\ud800-\udfff]", text):
         place = f"character {stray.start()}, {stray[0]!a},"

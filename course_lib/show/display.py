@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 
-def emit(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+def display_bundle(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
     """Show a MIME bundle as one output; in a plain script its `text/plain` is printed, as far as its output can say it.
 
     The front end picks the one representation it prefers, so all of them must say the same.

@@ -24,7 +24,7 @@ from torch import Tensor
 from course_lib.data.corpora.wikipedia import king_james, wikipedia_leads
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.data.loading.split import split
-from course_lib.data.tokenizers.published import CharTokenizer
+from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.files import write_text
 from course_lib.interop import from_pretrained, save
 from course_lib.measure import device, pick

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 
-def small_png(pixels: UInt8[np.ndarray, "height width 4"]) -> bytes:
+def palette_png(pixels: UInt8[np.ndarray, "height width 4"]) -> bytes:
     """The picture as a PNG of its 256 commonest colours, the others replaced by the nearest of those.
 
     Filled areas, lines and the inside of letters keep their exact colour; only the finest steps of soft edges are lost.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.data.packages.fetch import locked, sentences
+from course_lib.data.packages.fetching import locked, sentences
 from course_lib.data.packages.registry import cache
 
 Arrays = dict[str, np.ndarray]
@@ -20,7 +20,7 @@ Arrays = dict[str, np.ndarray]
 _DIGEST = "sha256"  # of all the other arrays of the file
 
 
-def prepared(name: str, made_from: Iterable[object], build: Callable[[], Arrays]) -> Arrays:
+def cached_arrays(name: str, made_from: Iterable[object], build: Callable[[], Arrays]) -> Arrays:
     """The arrays that `build` makes: built at the first call, afterwards read from one file in the cache.
 
     `made_from` lists all that the arrays depend on: hashes of sources, sizes, a version of the recipe. It must not need
@@ -29,7 +29,7 @@ def prepared(name: str, made_from: Iterable[object], build: Callable[[], Arrays]
     again, and one printed sentence says so.
     Raises DataError when the file cannot be written, ValueError for arrays of Python objects, and what `build` raises.
     """
-    path = path_of(name, made_from)
+    path = array_file(name, made_from)
     arrays = _read(path)
     if arrays is not None:  # no lock, so that a cache that others filled may be read-only
         return arrays
@@ -47,8 +47,8 @@ def prepared(name: str, made_from: Iterable[object], build: Callable[[], Arrays]
     return arrays
 
 
-def path_of(name: str, made_from: Iterable[object]) -> Path:
-    """The file of `prepared` for the same name and sources, whether it exists or not: what to copy elsewhere."""
+def array_file(name: str, made_from: Iterable[object]) -> Path:
+    """The file of `cached_arrays` for the same name and sources, whether it exists or not: what to copy elsewhere."""
     digest = hashlib.sha256("\n".join(map(repr, made_from)).encode()).hexdigest()
     return cache() / f"{name}-{digest[:8]}.npz"
 

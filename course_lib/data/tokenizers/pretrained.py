@@ -1,77 +1,19 @@
-"""Text to numbers and back: characters, GPT-2's byte-level BPE and SmolLM2's, MiniLM's WordPiece."""
+"""The tokenizers of published models: GPT-2's and SmolLM2's byte-level BPE, MiniLM's WordPiece."""
 
 from __future__ import annotations
 
-import collections
 import functools
-import itertools
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Int
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from torch import Tensor
 
-from course_lib.data.packages.fetch import fetch
-from course_lib.data.tokenizers.bpe import checked_ids
-
-UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-
-
-@dataclass(frozen=True)
-class CharTokenizer:
-    """One token a character; the token of a character is its place in `characters`.
-
-    Raises ValueError for characters that are not sorted, each once.
-    """
-
-    characters: str
-
-    def __post_init__(self) -> None:
-        if any(a >= b for a, b in itertools.pairwise(self.characters)):
-            raise ValueError("the characters must be sorted, each once; CharTokenizer.from_text(text) sees to it")
-
-    @classmethod
-    def from_text(cls, text: str, min_count: int = 1) -> CharTokenizer:
-        """The characters of a text that occur at least `min_count` times; rarer ones share the token of U+FFFD."""
-        counts = collections.Counter(text)
-        kept = {character for character, n in counts.items() if n >= min_count}
-        return cls("".join(sorted(kept if len(kept) == len(counts) else kept | {UNKNOWN})))
-
-    @property
-    def vocab_size(self) -> int:
-        """The number of different tokens."""
-        return len(self.characters)
-
-    def encode(self, text: str) -> Int[Tensor, " tokens"]:
-        """The tokens of a text. Raises ValueError for a character that is not known, unless U+FFFD is."""
-        known = np.append(_codes(self.characters), np.uint32(0xFFFFFFFF))  # behind the last one, what no character is
-        codes = _codes(text)
-        places = np.searchsorted(known, codes)
-        strange = known[places] != codes
-        if strange.any():
-            if UNKNOWN not in self.characters:
-                raise ValueError(f"the tokenizer has never seen the character {chr(codes[strange.argmax()])!r}")
-            places[strange] = self.characters.index(UNKNOWN)
-        return torch.from_numpy(places.astype(np.int64))
-
-    def decode(self, tokens: Int[Tensor, " tokens"] | Sequence[int]) -> str:
-        """The text of some tokens. Raises ValueError for an id that is not in the vocabulary."""
-        ids = torch.as_tensor(tokens).tolist()
-        return "".join(self.characters[i] for i in checked_ids(ids, self.vocab_size))
-
-
-def _codes(text: str) -> np.ndarray:
-    """The code point of every character, in one step rather than one Python call a character."""
-    return np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
+from course_lib.data.packages.fetching import fetch
 
 
 @functools.cache
-def gpt2() -> Tokenizer:
+def gpt2_tokenizer() -> Tokenizer:
     """GPT-2's tokenizer of 50,257 tokens: "Hello world" is [15496, 995]. Source: Radford et al. 2019, section 2.2."""
     folder = fetch("gpt2-vocabulary")
     vocab = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
@@ -82,17 +24,17 @@ def gpt2() -> Tokenizer:
 
 
 @functools.cache
-def smollm2() -> Tokenizer:
+def smollm2_tokenizer() -> Tokenizer:
     """SmolLM2's tokenizer: 49,152 tokens, each digit its own; `<|im_start|>` and `<|im_end|>` bound a chat turn.
 
     It has no token for 21 of the 256 bytes (some control characters, unassigned parts of Unicode) and drops those.
     """
-    from course_lib.data.packages.weights import smollm2_fields
+    from course_lib.data.packages.pretrained import smollm2_fields
 
-    return from_gguf(smollm2_fields())
+    return gguf_tokenizer(smollm2_fields())
 
 
-def minilm() -> Tokenizer:
+def minilm_tokenizer() -> Tokenizer:
     """MiniLM's and BERT's (uncased) WordPiece tokenizer of 30,522 tokens; a text is put between `[CLS]` and `[SEP]`.
 
     A text keeps its length: the file's own setting, which cuts and pads all texts to 128 tokens, is taken out. Every
@@ -105,7 +47,7 @@ def minilm() -> Tokenizer:
     return tokenizer
 
 
-def from_gguf(fields: dict[str, Any]) -> Tokenizer:
+def gguf_tokenizer(fields: dict[str, Any]) -> Tokenizer:
     """The byte-level BPE tokenizer that a GGUF file's metadata describes, with single digits as `smollm` has them."""
     kind = (fields["tokenizer.ggml.model"], fields["tokenizer.ggml.pre"])
     if kind != ("gpt2", "smollm"):
