@@ -1,0 +1,102 @@
+"""Silence one head: what the output weights would read from it becomes zero.
+
+Weights have the layout of nn.Linear, (outputs, inputs), and act as x @ w.T.
+"""
+
+import torch
+
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate,
+    mistake,
+    mistakes_in,
+)
+
+
+def ablate_head(w_o, head, n_heads):
+    head_dim = w_o.shape[1] // n_heads
+    w_o = w_o.clone()  # the caller keeps the whole model
+    w_o[:, head * head_dim : (head + 1) * head_dim] = 0
+    return w_o
+
+
+def cases(rng):
+    def normal(*shape):
+        return torch.randn(*shape, generator=rng)
+
+    return [
+        Case("the first of 2 heads", (normal(6, 6), 0, 2)),
+        Case("the last of 3 heads", (normal(12, 12), 2, 3)),
+        Case("a middle one of 4 heads", (normal(8, 8), 1, 4)),
+        Case("more outputs than inputs", (normal(10, 6), 1, 3)),
+    ]
+
+
+@alternative
+def by_a_mask(w_o, head, n_heads):
+    keep = torch.ones(n_heads)
+    keep[head] = 0
+    return w_o * keep.repeat_interleave(w_o.shape[1] // n_heads)
+
+
+@alternative
+def by_parts(w_o, head, n_heads):
+    parts = list(w_o.chunk(n_heads, dim=1))
+    parts[head] = torch.zeros_like(parts[head])
+    return torch.cat(parts, dim=1)
+
+
+@mistake(
+    "This zeroes rows. Rows of w_o are its outputs, so a part of every head's message is lost; the columns are its "
+    "inputs, and one head fills head_dim of them."
+)
+def zeroes_rows(w_o, head, n_heads):
+    head_of_row = torch.arange(w_o.shape[0]) // (w_o.shape[0] // n_heads)
+    return w_o * (head_of_row != head)[:, None]
+
+
+@mistake("This zeroes every n_heads-th column; a head owns head_dim neighbouring columns.")
+def zeroes_every_nth_column(w_o, head, n_heads):
+    return w_o * (torch.arange(w_o.shape[1]) % n_heads != head)
+
+
+@mistake("This is the other way round: it silences every head but this one.")
+def keeps_this_head_alone(w_o, head, n_heads):
+    return w_o - ablate_head(w_o, head, n_heads)
+
+
+@mistake("This counts heads from 1; the first head is head 0.")
+def counts_from_one(w_o, head, n_heads):
+    return ablate_head(w_o, head - 1, n_heads) if head else w_o.clone()
+
+
+@mistake("This removes the columns, so the matrix no longer fits the model; keep the shape and write zeros.")
+def removes_the_columns(w_o, head, n_heads):
+    return torch.cat([part for h, part in enumerate(w_o.chunk(n_heads, 1)) if h != head], dim=1)
+
+
+@mistake("The zeros are in the right place, but the other heads were scaled up; leave them alone.")
+def scales_up_the_others(w_o, head, n_heads):
+    return ablate_head(w_o, head, n_heads) * n_heads / (n_heads - 1)
+
+
+EXERCISE = Exercise(
+    id="ablate_head",
+    title="Silence one head",
+    points=2,
+    minutes=5,
+    difficulty=1,
+    hints=(
+        "After concatenation, head h fills features h * head_dim to (h + 1) * head_dim. What in w_o reads them?",
+        "Clone w_o, then set `w_o[:, head * head_dim : (head + 1) * head_dim] = 0`: columns are inputs.",
+    ),
+    reference=ablate_head,
+    cases=cases,
+    run_case=call_and_differentiate,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 1, Several heads",
+)

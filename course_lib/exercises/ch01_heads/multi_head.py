@@ -1,0 +1,186 @@
+"""Multi-head attention, one head at a time.
+
+Weights have the layout of nn.Linear, (outputs, inputs), and act as x @ w.T.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from course_lib.exercises.ch01_heads.merge_heads import merge_heads
+from course_lib.exercises.ch01_heads.split_heads import split_heads
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate,
+    mistake,
+    mistakes_in,
+)
+
+
+def multi_head(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    head_dim = w_q.shape[0] // n_heads
+    heads = []
+    for h in range(n_heads):
+        rows = slice(h * head_dim, (h + 1) * head_dim)
+        query, key, value = x @ w_q[rows].T, x @ w_k[rows].T, x @ w_v[rows].T
+        heads.append(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+    return torch.cat(heads, dim=-1) @ w_o.T
+
+
+def cases(rng):
+    def normal(*shape):
+        return torch.randn(*shape, generator=rng)
+
+    def case(name, batch, positions, d_model, n_heads, causal=False):
+        # Weights of this size make scores of a few units, far from uniform attention, so that a wrong scale shows.
+        weights = [normal(d_model, d_model) * (2 / d_model) ** 0.5 for _ in range(4)]
+        mask = torch.ones(positions, positions, dtype=torch.bool).tril() if causal else None
+        return Case(name, (normal(batch, positions, d_model), *weights, n_heads, mask))
+
+    return [
+        case("2 heads, every position looks everywhere", 1, 5, 8, 2),
+        case("3 heads, a batch of 2, causal mask", 2, 4, 12, 3, causal=True),
+        case("as many positions as heads", 2, 4, 8, 4),
+        case("one head is plain attention", 1, 3, 6, 1, causal=True),
+    ]
+
+
+@alternative
+def as_a_sum_of_heads(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    size = x.shape[-1] // n_heads
+    total = 0
+    for q, k, v, o in zip(w_q.split(size), w_k.split(size), w_v.split(size), w_o.split(size, dim=1), strict=True):
+        scores = (x @ q.T) @ (x @ k.T).transpose(1, 2) / math.sqrt(size)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -math.inf)
+        total = total + torch.softmax(scores, dim=-1) @ x @ v.T @ o.T
+    return total
+
+
+@alternative
+def by_einsum(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    query, key, value = (torch.einsum("btd,hed->bhte", x, w.unflatten(0, (n_heads, -1))) for w in (w_q, w_k, w_v))
+    heads = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return torch.einsum("bhte,dhe->btd", heads, w_o.unflatten(1, (n_heads, -1)))
+
+
+# All heads at once, from which most of the mistakes below differ in one place.
+
+
+def queries_keys_values(x, w_q, w_k, w_v, n_heads):
+    return [split_heads(x @ w.T, n_heads) for w in (w_q, w_k, w_v)]
+
+
+def all_at_once(x, w_q, w_k, w_v, w_o, n_heads, mask=None, scale=None):
+    query, key, value = queries_keys_values(x, w_q, w_k, w_v, n_heads)
+    return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)) @ w_o.T
+
+
+@mistake(
+    "This divides by the square root of d_model; inside a head, queries and keys have head_dim = d_model / n_heads "
+    "entries, so divide by the square root of head_dim."
+)
+def scale_of_the_model(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, mask, scale=x.shape[-1] ** -0.5)
+
+
+@mistake("The scale is missing: divide the scores of each head by the square root of head_dim.")
+def no_scale(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, mask, scale=1.0)
+
+
+@mistake("This is exactly 1 / n_heads of the right answer: heads are concatenated, not averaged.")
+def average(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, mask) / n_heads
+
+
+@mistake(
+    "This is a single head as wide as the model, with one attention pattern for all features; give each head its own "
+    "scores and its own softmax."
+)
+def one_wide_head(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_v, w_o, 1, mask)
+
+
+@mistake(
+    "This is one softmax over the scores of all heads together, so heads compete; each head has its own softmax over "
+    "the keys."
+)
+def one_softmax_for_all_heads(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    query, key, value = queries_keys_values(x, w_q, w_k, w_v, n_heads)
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+    of_one_query = scores.transpose(1, 2).flatten(2)  # batch, queries, heads * keys
+    weights = of_one_query.softmax(-1).unflatten(2, (n_heads, -1)).transpose(1, 2)
+    return merge_heads(weights @ value) @ w_o.T
+
+
+@mistake("The heads are right, but the last step is missing: mix them with the output weights.")
+def no_output_weights(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    query, key, value = queries_keys_values(x, w_q, w_k, w_v, n_heads)
+    return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+
+
+@mistake("The mask is ignored: pass it on to the attention of every head.")
+def no_mask(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_v, w_o, n_heads)
+
+
+@mistake("The mask is used upside down: True means that the query may look at this key.")
+def mask_upside_down(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, None if mask is None else ~mask)
+
+
+@mistake("This multiplies by w instead of w.T: the layout is that of nn.Linear, (outputs, inputs).")
+def weights_not_transposed(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q.T, w_k.T, w_v.T, w_o.T, n_heads, mask)
+
+
+@mistake(
+    "This shows each head only its own slice of x. Every head reads the whole of x; what is sliced is the weights "
+    "(equivalently, the queries, keys and values)."
+)
+def slices_of_the_input(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    head_dim = x.shape[-1] // n_heads
+    own_slice = torch.block_diag(*[torch.ones(head_dim, head_dim)] * n_heads).to(x)
+    return all_at_once(x, w_q * own_slice, w_k * own_slice, w_v * own_slice, w_o, n_heads, mask)
+
+
+@mistake(
+    "Here the heads of one position attend to each other, and no position sees another: bring the heads before the "
+    "positions, so that the scores are positions x positions."
+)
+def attends_across_heads(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    query, key, value = ((x @ w.T).unflatten(-1, (n_heads, -1)) for w in (w_q, w_k, w_v))
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).flatten(2) @ w_o.T
+
+
+@mistake("The heads are right, but joining them reshapes without transposing back, so positions get mixed.")
+def merged_without_transpose(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    query, key, value = queries_keys_values(x, w_q, w_k, w_v, n_heads)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).reshape(x.shape) @ w_o.T
+
+
+EXERCISE = Exercise(
+    id="multi_head",
+    title="Multi-head attention, one head at a time",
+    points=3,
+    minutes=15,
+    difficulty=2,
+    hints=(
+        "Head h owns rows h * head_dim to (h + 1) * head_dim of w_q, w_k and w_v. What is the scale in one head?",
+        "In a loop: `query = x @ w_q[rows].T` and so on, then `F.scaled_dot_product_attention(query, key, value, "
+        "attn_mask=mask)`; at the end `torch.cat(heads, dim=-1) @ w_o.T`.",
+    ),
+    reference=multi_head,
+    cases=cases,
+    run_case=call_and_differentiate,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    avoid=("multi_head_attention_forward", "nn.MultiheadAttention"),
+    see="Chapter 1, Several heads",
+)

@@ -1,0 +1,108 @@
+"""The layer: multi-head attention with weights of its own."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_lib.exercises.ch01_heads.merge_heads import merge_heads
+from course_lib.exercises.ch01_heads.multi_head import EXERCISE as MULTI_HEAD
+from course_lib.exercises.ch01_heads.split_heads import split_heads
+from course_lib.exercises.spec import Case, Exercise, Mistake, alternative, alternatives_in, mistake, mistakes_in
+
+
+class MultiHeadAttention(nn.Module):
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        self.n_heads = n_heads
+        self.query = nn.Linear(d_model, d_model, bias=False)
+        self.key = nn.Linear(d_model, d_model, bias=False)
+        self.value = nn.Linear(d_model, d_model, bias=False)
+        self.output = nn.Linear(d_model, d_model, bias=False)
+
+    def forward(self, x, mask=None):
+        query, key, value = (split_heads(layer(x), self.n_heads) for layer in (self.query, self.key, self.value))
+        return self.output(merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask)))
+
+
+def cases(rng):
+    """The questions of `multi_head`, whose weights are now those of the layer."""
+    names = ("query.weight", "key.weight", "value.weight", "output.weight")
+    found = []
+    for case in MULTI_HEAD.cases(rng):
+        x, *weights, n_heads, mask = case.args
+        found.append(Case(case.name, (x.shape[-1], n_heads, dict(zip(names, weights, strict=True)), x, mask)))
+    return found
+
+
+def run_case(subject, d_model, n_heads, weights, x, mask=None):
+    """Make a layer, give it these weights, then compare its output and every gradient."""
+    layer = subject.new(d_model, n_heads)
+    parameters = {name: list(value.shape) for name, value in sorted(layer.get_state().items())}
+    if parameters != {name: list(value.shape) for name, value in sorted(weights.items())}:
+        return {"parameters": parameters}  # these weights would not fit
+    layer.set_state(weights)
+    return {"parameters": parameters, **layer.gradients(x, mask)}
+
+
+@alternative
+class ByHand(nn.Module):
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        self.size = d_model // n_heads
+        for name in ("output", "value", "key", "query"):
+            setattr(self, name, nn.Linear(d_model, d_model, bias=False))
+
+    def forward(self, x, mask=None):
+        queries = self.query(x).split(self.size, -1)
+        keys = self.key(x).split(self.size, -1)
+        values = self.value(x).split(self.size, -1)
+        mixed = []
+        for q, k, v in zip(queries, keys, values, strict=True):
+            scores = torch.einsum("bqd,bkd->bqk", q, k) * self.size**-0.5
+            if mask is not None:
+                scores = scores + torch.zeros_like(scores).masked_fill(~mask, -math.inf)
+            mixed.append(scores.softmax(-1) @ v)
+        return self.output(torch.cat(mixed, -1))
+
+
+@mistake("The linear layers have biases; make them with bias=False, so that the four matrices are all there is.")
+class WithBiases(MultiHeadAttention):
+    def __init__(self, d_model, n_heads):
+        super().__init__(d_model, n_heads)
+        self.query, self.key, self.value, self.output = (nn.Linear(d_model, d_model) for _ in range(4))
+
+
+def in_a_layer(known):
+    """A known mistake of `multi_head`, made in the forward pass of a layer."""
+
+    class Layer(MultiHeadAttention):
+        def forward(self, x, mask=None):
+            weights = (layer.weight for layer in (self.query, self.key, self.value, self.output))
+            return known.solution(x, *weights, self.n_heads, mask)
+
+    Layer.__name__ = f"layer_{known.solution.__name__}"
+    return Mistake(Layer, known.message)
+
+
+EXERCISE = Exercise(
+    id="multi_head_attention",
+    title="The layer: MultiHeadAttention",
+    points=3,
+    minutes=15,
+    difficulty=2,
+    hints=(
+        "Four nn.Linear(d_model, d_model, bias=False); in forward: project, split, attend, merge, project.",
+        "`query, key, value = (split_heads(f(x), self.n_heads) for f in (self.query, self.key, self.value))`, then "
+        "`self.output(merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask)))`.",
+    ),
+    reference=MultiHeadAttention,
+    cases=cases,
+    run_case=run_case,
+    alternatives=alternatives_in(__name__),
+    mistakes=(*mistakes_in(__name__), *map(in_a_layer, MULTI_HEAD.mistakes)),
+    needs=("split_heads", "merge_heads"),
+    avoid=("multi_head_attention_forward", "nn.MultiheadAttention"),
+    see="Chapter 1, Several heads",
+)
