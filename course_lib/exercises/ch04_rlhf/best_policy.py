@@ -1,0 +1,116 @@
+"""The best policy at a given price of distance: the reference, tilted by the rewards (Rafailov et al. 2023, eq. 4)."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def best_policy(reference, rewards, beta):
+    return (reference + rewards / beta).log_softmax(dim=-1)
+
+
+def cases(rng):
+    def policy(*shape):
+        return torch.randn(*shape, generator=rng).log_softmax(-1)
+
+    half = torch.tensor([0.5, 0.5]).log()
+    return [
+        Case("two replies, one of them worth 1, at a price of 1", (half, torch.tensor([0.0, 1.0]), 1.0)),
+        Case("5 replies, a price of 0.5", (policy(5), torch.randn(5, generator=rng), 0.5)),
+        Case("3 prompts with 6 replies each", (policy(3, 6), 2 * torch.randn(3, 6, generator=rng), 2.0)),
+        Case("large rewards and a low price", (policy(2, 4), 100 * torch.rand(2, 4, generator=rng), 0.25), atol=1e-3),
+    ]
+
+
+@alternative
+def by_logsumexp(reference, rewards, beta):
+    tilted = reference + rewards / beta
+    return tilted - tilted.logsumexp(dim=-1, keepdim=True)
+
+
+@alternative
+def by_probabilities(reference, rewards, beta):
+    raised = (rewards - rewards.amax(dim=-1, keepdim=True)) / beta
+    return reference + raised - torch.log((reference.exp() * raised.exp()).sum(dim=-1, keepdim=True))
+
+
+def divide_by_the_sum(weights):
+    return weights / weights.sum(-1, keepdim=True)
+
+
+@mistake(
+    "The rewards are multiplied by beta. beta is the price of moving away from the reference: the higher it is, the "
+    "less the policy should move. Divide the rewards by it."
+)
+def multiplied_by_beta(reference, rewards, beta):
+    return (reference + rewards * beta).log_softmax(-1)
+
+
+@mistake(
+    "The reference is missing: this policy goes by the rewards alone, as if all replies had been equally likely to "
+    "begin with. Add `reference` to rewards / beta."
+)
+def no_reference(reference, rewards, beta):
+    return (rewards / beta).log_softmax(-1)
+
+
+@mistake(
+    "These probabilities do not add up to 1. Subtract the logarithm of their sum, which is what `log_softmax` does."
+)
+def not_normalised(reference, rewards, beta):
+    return reference + rewards / beta
+
+
+@mistake("These are probabilities; return their logarithms (`log_softmax` in place of `softmax`).")
+def probabilities(reference, rewards, beta):
+    return (reference + rewards / beta).softmax(-1)
+
+
+@mistake(
+    "r / beta is added to the probabilities of the reference. It is exp(r / beta) that multiplies these "
+    "probabilities, so r / beta is added to their logarithms, which `reference` already holds."
+)
+def added_to_probabilities(reference, rewards, beta):
+    return (reference.exp() + rewards / beta).log_softmax(-1)
+
+
+@mistake(
+    "`reference` is multiplied by exp(r / beta) as if it held probabilities. It holds their logarithms: add r / beta "
+    "to them."
+)
+def logarithms_multiplied(reference, rewards, beta):
+    return divide_by_the_sum(reference * (rewards / beta).exp()).log()
+
+
+@mistake(
+    "The probabilities add up to 1 along the first axis. The replies to one prompt are along the last axis: normalise "
+    "over `dim=-1`."
+)
+def over_the_first_axis(reference, rewards, beta):
+    return (reference + rewards / beta).log_softmax(0)
+
+
+@mistake(
+    "Right on paper. But where r / beta is large, its exponential is too large for a float: add the logarithms, and "
+    "normalise with `log_softmax`."
+)
+def overflows(reference, rewards, beta):
+    return divide_by_the_sum(reference.exp() * (rewards / beta).exp()).log()
+
+
+EXERCISE = Exercise(
+    id="best_policy",
+    title="The best policy at a price",
+    points=2,
+    minutes=8,
+    difficulty=1,
+    hints=(
+        "The logarithm of a product is a sum of logarithms. What is left to do is to make the probabilities sum to 1.",
+        "`reference + rewards / beta`, then `log_softmax` over the replies.",
+    ),
+    reference=best_policy,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, Learning from the judge",
+)

@@ -1,0 +1,128 @@
+"""The clipped objective of PPO: no gain from moving a token's probability too far (Schulman et al. 2017, eq. 7)."""
+
+import torch
+
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate_only,
+    mistake,
+    mistakes_in,
+)
+
+
+def clipped_surrogate(new, old, advantages, clip):
+    ratio = (new - old).exp()
+    return torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+def cases(rng):
+    ratios = torch.tensor([0.5, 0.7, 0.9, 1.1, 1.3, 1.5])
+    old = -3 * torch.rand(4, 5, generator=rng)
+    new = old + 0.4 * torch.randn(4, 5, generator=rng)
+    return [
+        Case("advantages of 1, ratios from 0.5 to 1.5", (ratios.log(), torch.zeros(6), torch.ones(6), 0.2)),
+        Case("advantages of -1, ratios from 0.5 to 1.5", (ratios.log(), torch.zeros(6), -torch.ones(6), 0.2)),
+        Case("4 replies of 5 tokens", (new, old, torch.randn(4, 5, generator=rng), 0.1)),
+        Case("advantages of 100", (new[0], old[0], torch.full((5,), 100.0), 0.3)),
+    ]
+
+
+@alternative
+def by_the_sign_of_the_advantage(new, old, advantages, clip):
+    ratio = torch.exp(new) / torch.exp(old)
+    bounded = torch.where(advantages >= 0, ratio.clamp(max=1 + clip), ratio.clamp(min=1 - clip))
+    return bounded * advantages
+
+
+@alternative
+def with_constants_detached(new, old, advantages, clip):
+    ratio, advantages = (new - old.detach()).exp(), advantages.detach()
+    return torch.stack((ratio * advantages, ratio.clip(1 - clip, 1 + clip) * advantages)).amin(dim=0)
+
+
+def minimum_of_both_products(ratio, advantages, lowest, highest):
+    return torch.minimum(ratio * advantages, ratio.clamp(lowest, highest) * advantages)
+
+
+@mistake(
+    "Nothing is clipped, so a token's probability can move as far as the optimizer likes. Take the minimum of this "
+    "product and of the one with the clipped ratio."
+)
+def not_clipped(new, old, advantages, clip):
+    return (new - old).exp() * advantages
+
+
+@mistake(
+    "This is the clipped product alone. A token that has moved the wrong way then has no gradient either, and never "
+    "comes back. Take the minimum of this product and of the one that is not clipped."
+)
+def clipped_product_alone(new, old, advantages, clip):
+    return (new - old).exp().clamp(1 - clip, 1 + clip) * advantages
+
+
+@mistake(
+    "This takes the minimum of the two ratios and multiplies by the advantage afterwards. Take the minimum of the two "
+    "products: for a negative advantage the two differ."
+)
+def minimum_of_the_ratios(new, old, advantages, clip):
+    ratio = (new - old).exp()
+    return advantages * torch.minimum(ratio, ratio.clamp(1 - clip, 1 + clip))
+
+
+@mistake(
+    "This is the larger of the two products. PPO takes the smaller, so that the objective never promises more than "
+    "the step really gains: `torch.minimum`."
+)
+def maximum(new, old, advantages, clip):
+    ratio = (new - old).exp()
+    return torch.maximum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+@mistake("The ratio is upside down: it is the exponential of `new - old`.")
+def ratio_upside_down(new, old, advantages, clip):
+    return minimum_of_both_products((old - new).exp(), advantages, 1 - clip, 1 + clip)
+
+
+@mistake(
+    "This clips `new - old`, the difference of the logarithms. The ratio is the exponential of that difference, and "
+    "it is kept between 1 - clip and 1 + clip."
+)
+def difference_clipped_around_0(new, old, advantages, clip):
+    return minimum_of_both_products(new - old, advantages, -clip, clip)
+
+
+@mistake("`new - old` is the difference of the logarithms; the ratio of the two probabilities is its exponential.")
+def no_exponential(new, old, advantages, clip):
+    return minimum_of_both_products(new - old, advantages, 1 - clip, 1 + clip)
+
+
+@mistake(
+    "The ratio is kept between -clip and clip. But where nothing has changed the ratio is 1: keep it between 1 - clip "
+    "and 1 + clip."
+)
+def ratio_clipped_around_0(new, old, advantages, clip):
+    return minimum_of_both_products((new - old).exp(), advantages, -clip, clip)
+
+
+EXERCISE = Exercise(
+    id="clipped_surrogate",
+    title="PPO's clipped objective",
+    points=2,
+    minutes=10,
+    difficulty=2,
+    hints=(
+        "The ratio of two probabilities is the exponential of the difference of their logarithms. Multiply the "
+        "advantages by the ratio as it is, and by the ratio kept between 1 - clip and 1 + clip.",
+        "`ratio = (new - old).exp()`, then `torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * "
+        "advantages)`.",
+    ),
+    reference=clipped_surrogate,
+    cases=cases,
+    run_case=call_and_differentiate_only(0),  # `new` alone is trained
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, Learning from the judge",
+)

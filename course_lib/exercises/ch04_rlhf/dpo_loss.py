@@ -1,0 +1,159 @@
+"""The loss of DPO: comparisons teach the policy directly, without a reward model (Rafailov et al. 2023, eq. 7)."""
+
+import torch
+import torch.nn.functional as F
+
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate_only,
+    mistake,
+    mistakes_in,
+)
+
+
+def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
+    margin = (chosen - reference_chosen) - (rejected - reference_rejected)
+    return -F.logsigmoid(beta * margin).mean()
+
+
+def cases(rng):
+    def logs(n):
+        return -8 * torch.rand(n, generator=rng)
+
+    same = logs(3), logs(3)
+    return [
+        Case("the policy is the reference", (*same, *same, 0.1)),
+        Case("5 comparisons", (logs(5), logs(5), logs(5), logs(5), 0.5)),
+        Case("8 comparisons, a large beta", (logs(8), logs(8), logs(8), logs(8), 2.0)),
+        Case("very wrong", (*torch.tensor([[-300.0], [-1.0], [-2.0], [-9.0]]), 1.0)),
+    ]
+
+
+@alternative
+def by_softplus(chosen, rejected, reference_chosen, reference_rejected, beta):
+    rewards = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)
+    return torch.nn.functional.softplus(rewards[1] - rewards[0]).mean()
+
+
+@alternative
+def with_a_frozen_reference(chosen, rejected, reference_chosen, reference_rejected, beta):
+    with torch.no_grad():
+        before = reference_chosen - reference_rejected
+    return (1 + torch.exp(beta * (before - chosen + rejected).double())).log().mean().to(chosen.dtype)
+
+
+@alternative
+def by_log_softmax(chosen, rejected, reference_chosen, reference_rejected, beta):
+    rewards = torch.stack((chosen - reference_chosen, rejected - reference_rejected)) * beta
+    return -rewards.log_softmax(dim=0)[0].mean()
+
+
+def reward_difference(chosen, rejected, reference_chosen, reference_rejected, beta):
+    """By how much the policy's implied reward of the chosen reply is above that of the rejected one."""
+    return beta * ((chosen - reference_chosen) - (rejected - reference_rejected))
+
+
+@mistake(
+    "The reference is missing. What counts is how much likelier a reply has become than it was under the reference, "
+    "not how likely it is."
+)
+def no_reference(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return -F.logsigmoid(beta * (chosen - rejected)).mean()
+
+
+@mistake(
+    "Chosen and rejected have changed places: a smaller loss would make the rejected replies likelier. The margin is "
+    "that of the chosen reply minus that of the rejected one."
+)
+def exchanged(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return dpo_loss(rejected, chosen, reference_rejected, reference_chosen, beta)
+
+
+@mistake("A minus sign is missing: a loss falls as the model gets better, so it is minus the log-sigmoid.")
+def sign_flipped(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return -dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)
+
+
+@mistake("beta is missing. Multiply the margin by beta inside the sigmoid: that makes a difference of rewards of it.")
+def no_beta(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return dpo_loss(chosen, rejected, reference_chosen, reference_rejected, 1)
+
+
+@mistake(
+    "beta multiplies the whole loss. It belongs inside the sigmoid, where it makes a difference of rewards of the "
+    "margin."
+)
+def beta_outside(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return beta * dpo_loss(chosen, rejected, reference_chosen, reference_rejected, 1)
+
+
+@mistake(
+    "The margin is divided by beta. The reward that a policy implies is beta log(pi / ref): multiply the margin by it."
+)
+def divided_by_beta(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return dpo_loss(chosen, rejected, reference_chosen, reference_rejected, 1 / beta)
+
+
+@mistake(
+    "This divides one logarithm by another. The arguments are logarithms already, and the logarithm of a ratio is the "
+    "difference of the two: subtract them."
+)
+def ratio_of_logarithms(chosen, rejected, reference_chosen, reference_rejected, beta):
+    margin = (chosen / reference_chosen * reference_rejected / rejected).log()
+    return -F.logsigmoid(beta * margin).mean()
+
+
+@mistake(
+    "This is the surprise at the mean probability. The mean of the surprises is asked for: take the logarithm of each "
+    "probability first, then the mean."
+)
+def logarithm_of_the_mean(chosen, rejected, reference_chosen, reference_rejected, beta):
+    difference = reward_difference(chosen, rejected, reference_chosen, reference_rejected, beta)
+    return -difference.sigmoid().mean().log()
+
+
+@mistake(
+    "The logarithm is missing: this is minus the mean probability of the right choice. The surprise is minus the "
+    "logarithm of the probability: `-F.logsigmoid(...)`."
+)
+def no_logarithm(chosen, rejected, reference_chosen, reference_rejected, beta):
+    difference = reward_difference(chosen, rejected, reference_chosen, reference_rejected, beta)
+    return -difference.sigmoid().mean()
+
+
+@mistake("This is the sum over the comparisons; return their mean.")
+def sum_instead_of_mean(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta) * len(chosen)
+
+
+@mistake(
+    "Right on paper. But where the policy is very wrong the sigmoid rounds to 0, and the logarithm of 0 is infinite: "
+    "`F.logsigmoid` computes both in one step, without that."
+)
+def sigmoid_before_logarithm(chosen, rejected, reference_chosen, reference_rejected, beta):
+    difference = reward_difference(chosen, rejected, reference_chosen, reference_rejected, beta)
+    return -difference.sigmoid().log().mean()
+
+
+EXERCISE = Exercise(
+    id="dpo_loss",
+    title="Comparisons without a reward model",
+    points=2,
+    minutes=10,
+    difficulty=2,
+    hints=(
+        "How much likelier has the chosen reply become, compared with the reference? And the rejected one? The "
+        "difference of the two, times beta, is a difference of rewards.",
+        "`margin = (chosen - reference_chosen) - (rejected - reference_rejected)`, then `-F.logsigmoid(beta * "
+        "margin).mean()`.",
+    ),
+    reference=dpo_loss,
+    cases=cases,
+    run_case=call_and_differentiate_only(0, 1),  # the reference is fixed
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, Learning from the judge",
+)

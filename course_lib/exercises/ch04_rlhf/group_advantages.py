@@ -1,0 +1,106 @@
+"""The advantages of GRPO: each reply compared with the others to the same prompt (Shao et al. 2024)."""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def group_advantages(rewards, group, normalise):
+    groups = rewards.view(-1, group)
+    above = groups - groups.mean(dim=1, keepdim=True)
+    if normalise:
+        spread = groups.std(dim=1, correction=0, keepdim=True)
+        above = torch.where(spread > 0, above / spread, 0)
+    return above.flatten()
+
+
+def cases(rng):
+    rewards = torch.tensor([1.0, 0.0, 0.0, 1.0, 5.0, 1.0, 1.0, 1.0])
+    return [
+        Case("two groups of 4, means only", (rewards, 4, False)),
+        Case("two groups of 4, in standard deviations", (rewards, 4, True)),
+        Case("one group in which all are equal", (torch.tensor([2.0, 2.0, 2.0, 0.0, 1.0, 2.0]), 3, True)),
+        Case("5 groups of 6", (3 * torch.randn(30, generator=rng), 6, False)),
+        Case("6 groups of 5, in standard deviations", (3 * torch.randn(30, generator=rng), 5, True)),
+    ]
+
+
+@alternative
+def by_loops(rewards, group, normalise):
+    found = []
+    for part in rewards.split(group):
+        above = part - part.mean()
+        found.append(above / (above.square().mean().sqrt() + 1e-8) if normalise else above)
+    return torch.cat(found)
+
+
+@mistake(
+    "Each reward is compared with all the others. Only its own group counts: the replies to the same prompt. Take the "
+    "mean of each row of `rewards.view(-1, group)`."
+)
+def compared_with_all(rewards, group, normalise):
+    return group_advantages(rewards, len(rewards), normalise)
+
+
+@mistake(
+    "This standard deviation divides by one less than the number of rewards, as for a sample. Here the group is all "
+    "there is: `correction=0`."
+)
+def standard_deviation_of_a_sample(rewards, group, normalise):
+    advantages = group_advantages(rewards, group, normalise)
+    return advantages * math.sqrt((group - 1) / group) if normalise else advantages
+
+
+@mistake("This always divides by the standard deviation. Do so only if `normalise` is True.")
+def always_normalised(rewards, group, normalise):
+    return group_advantages(rewards, group, True)
+
+
+@mistake(
+    "Where all rewards of a group are equal this is 0 / 0, which is not a number. Such a group teaches nothing: its "
+    "advantages are 0."
+)
+def divides_by_zero(rewards, group, normalise):
+    advantages = group_advantages(rewards, group, False)
+    spread = rewards.view(-1, group).std(1, correction=0).repeat_interleave(group)
+    return advantages / spread if normalise else advantages
+
+
+@mistake("This never normalises. If `normalise` is True, divide by the standard deviation of the group.")
+def never_normalised(rewards, group, normalise):
+    return group_advantages(rewards, group, False)
+
+
+@mistake(
+    "These groups are not made of neighbours: the first reward is compared with one from further on. "
+    "`rewards.view(-1, group)` has one group in each row."
+)
+def not_neighbours(rewards, group, normalise):
+    neighbours = rewards.view(group, -1).T.flatten()
+    return group_advantages(neighbours, group, normalise).view(-1, group).T.flatten()
+
+
+@mistake("This makes `group` groups. But `group` says how many rewards there are in each: `rewards.view(-1, group)`.")
+def as_many_groups(rewards, group, normalise):
+    return group_advantages(rewards, len(rewards) // group, normalise)
+
+
+EXERCISE = Exercise(
+    id="group_advantages",
+    title="Better than the others",
+    points=2,
+    minutes=10,
+    difficulty=2,
+    hints=(
+        "Write the rewards as a table with a group in each row. What is the mean of a row, and its standard deviation?",
+        "`groups = rewards.view(-1, group)`, minus `groups.mean(dim=1, keepdim=True)`; divide by `groups.std(dim=1, "
+        "correction=0, keepdim=True)` where that is above 0; `.flatten()`.",
+    ),
+    reference=group_advantages,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, Learning from the judge",
+)
