@@ -409,49 +409,6 @@ def pareto_by_loops(points):
     return torch.tensor([not any(a <= x and b >= y and (a, b) != (x, y) for a, b in rows) for x, y in rows])
 
 
-# ch04_reward
-
-
-@alternative("agreement")
-def agreement_by_distance_from_a_coin(p):
-    return [(1 - 2 * p * (1 - p)).mean().item(), (0.5 + (p - 0.5).abs()).mean().item()]
-
-
-@alternative("bradley_terry_loss")
-def bradley_terry_loss_by_logsumexp(chosen, rejected):
-    return (torch.logaddexp(chosen, rejected) - chosen).mean()
-
-
-@alternative("calibration_bins")
-def calibration_bins_by_counting(predicted, happened, n_bins):
-    place = (predicted * n_bins).floor().clamp(max=n_bins - 1).long()
-    columns = (torch.ones_like(predicted), predicted, happened)
-    n, said, was = (torch.zeros(n_bins, dtype=x.dtype).index_add(0, place, x) for x in columns)
-    return torch.stack([n / len(predicted), said / n.clamp(min=1), was / n.clamp(min=1)], dim=1)
-
-
-@alternative("kl_best_of_n")
-def kl_best_of_n_by_the_inverse(n):
-    return 1 / n - 1 - math.log(1 / n)
-
-
-@alternative("best_of_n")
-def best_of_n_by_going_down(scores, values, n):
-    size, total = len(scores), 0.0
-    weight = n / size
-    for i, value in zip(range(size - 1, n - 2, -1), values[scores.argsort(descending=True)].tolist(), strict=False):
-        total += weight * value
-        weight *= (i - n + 1) / i if i else 0
-    return total
-
-
-@alternative("best_of_n")
-def best_of_n_by_whole_numbers(scores, values, n):
-    sorted_values = values[scores.argsort()].tolist()
-    sets = math.comb(len(scores), n)
-    return sum(math.comb(i, n - 1) / sets * value for i, value in enumerate(sorted_values))
-
-
 # ch04_peft
 
 

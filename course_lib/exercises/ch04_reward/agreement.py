@@ -1,0 +1,96 @@
+"""How far people agree with each other, and the best that any judge can do."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def agreement(p):
+    two_people = (p**2 + (1 - p) ** 2).mean()
+    best_guess = torch.maximum(p, 1 - p).mean()
+    return [two_people.item(), best_guess.item()]
+
+
+def cases(rng):
+    return [
+        Case("everybody agrees on both pairs", (torch.tensor([1.0, 0.0]),)),
+        Case("a coin, and 1 in 10", (torch.tensor([0.5, 0.1]),)),
+        Case("100 pairs", (torch.rand(100, generator=rng),)),
+    ]
+
+
+@alternative
+def by_distance_from_a_coin(p):
+    return [(1 - 2 * p * (1 - p)).mean().item(), (0.5 + (p - 0.5).abs()).mean().item()]
+
+
+@mistake(
+    "The first number counts only the people who both prefer the first text, p². Two people also agree when both "
+    "prefer the second: add (1 - p)²."
+)
+def first_text_alone(p):
+    two_people, best_guess = agreement(p)
+    return [(p**2).mean().item(), best_guess]
+
+
+@mistake("The first number is how often two people disagree. How often they agree is 1 minus that.")
+def disagreement(p):
+    two_people, best_guess = agreement(p)
+    return [1 - two_people, best_guess]
+
+
+@mistake("The mean is taken too early. Work out both numbers for every pair first, and then take their means.")
+def of_the_mean_probability(p):
+    m = p.mean().item()
+    return [m**2 + (1 - m) ** 2, max(m, 1 - m)]
+
+
+@mistake("These are the right numbers in the other order: first how often two people agree, then the best guess.")
+def exchanged(p):
+    return agreement(p)[::-1]
+
+
+@mistake(
+    "The second number assumes that the best guess is always the first text. It is the likelier text of each pair: "
+    "the larger of p and 1 - p."
+)
+def always_guesses_the_first(p):
+    two_people, best_guess = agreement(p)
+    return [two_people, p.mean().item()]
+
+
+@mistake(
+    "The second number compares the means of p and of 1 - p. Take the larger of the two for each pair, and then the "
+    "mean over the pairs."
+)
+def larger_of_the_means(p):
+    two_people, best_guess = agreement(p)
+    return [two_people, max(p.mean().item(), 1 - p.mean().item())]
+
+
+@mistake(
+    "The second number is how often the first text is the likelier one. How often the best guess is right is asked "
+    "for: the mean of the larger of p and 1 - p."
+)
+def how_often_the_first_is_likelier(p):
+    two_people, best_guess = agreement(p)
+    return [two_people, (p > 0.5).float().mean().item()]
+
+
+EXERCISE = Exercise(
+    id="agreement",
+    title="How far do people agree?",
+    points=1,
+    minutes=6,
+    difficulty=1,
+    hints=(
+        "Two people agree when both prefer the first text, with probability p * p, or both prefer the second. A "
+        "guesser who knows p names the likelier text.",
+        "`(p**2 + (1 - p) ** 2).mean().item()` and `torch.maximum(p, 1 - p).mean().item()`",
+    ),
+    reference=agreement,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, A judge made of comparisons",
+)

@@ -1,0 +1,154 @@
+"""The best of n, averaged over all sets of n replies of a pool at once: no luck of the draw."""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def best_of_n(scores, values, n):
+    below = torch.arange(n - 1, len(scores), dtype=torch.float64)  # how many of the pool are worse
+
+    def log_choose(a, b):
+        a, b = torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)
+        return torch.lgamma(a + 1) - torch.lgamma(b + 1) - torch.lgamma(a - b + 1)
+
+    weights = (log_choose(below, n - 1) - log_choose(len(scores), n)).exp()
+    return (weights * values[scores.argsort()][n - 1 :]).sum().item()
+
+
+def cases(rng):
+    def pool(size):
+        return torch.randperm(size, generator=rng).float(), torch.randn(size, generator=rng)
+
+    scores, values = pool(6)
+    return [
+        Case("best of 2 of 3", (torch.tensor([0.3, 0.9, 0.1]), torch.tensor([10.0, 20.0, 60.0]), 2)),
+        Case("best of 1: the mean", (scores, values, 1)),
+        Case("best of the whole pool", (*pool(5), 5)),
+        Case("best of 3 of 6", (scores, values, 3)),
+        Case("best of 700 of 2000", (*pool(2000), 700), rtol=1e-4, atol=1e-4),
+    ]
+
+
+@alternative
+def from_the_best_down(scores, values, n):
+    size, total = len(scores), 0.0
+    weight = n / size
+    for i, value in zip(range(size - 1, n - 2, -1), values[scores.argsort(descending=True)].tolist(), strict=False):
+        total += weight * value
+        weight *= (i - n + 1) / i if i else 0
+    return total
+
+
+@alternative
+def by_whole_numbers(scores, values, n):
+    sorted_values = values[scores.argsort()].tolist()
+    sets = math.comb(len(scores), n)
+    return sum(math.comb(i, n - 1) / sets * value for i, value in enumerate(sorted_values))
+
+
+def log_choose(a, b):
+    """The logarithm of "a choose b" for each a; -inf where there is no such choice."""
+    return torch.lgamma(a + 1) - torch.lgamma(a - b + 1) - math.lgamma(b + 1)
+
+
+@mistake(
+    "This draws with replacement, so the same reply may be drawn twice. The n replies of a set are all different: "
+    "weigh each reply by the number of sets of which it is the best."
+)
+def with_replacement(scores, values, n):
+    rank = torch.arange(len(scores) + 1, dtype=torch.float64) / len(scores)
+    return ((rank**n).diff() * values[scores.argsort()]).sum().item()
+
+
+@mistake("This is the *worst* of n. Of each set, the reply with the highest score is chosen.")
+def worst_of_n(scores, values, n):
+    return best_of_n(-scores, values, n)
+
+
+@mistake("This chooses by the values. They are what we look at afterwards; the choice is made by the scores.")
+def chosen_by_values(scores, values, n):
+    return best_of_n(values, values, n)
+
+
+@mistake(
+    "This is the mean *score* of the replies that are chosen. The scores only make the choice; return the mean of the "
+    "values."
+)
+def mean_of_scores(scores, values, n):
+    return best_of_n(scores, scores, n)
+
+
+@mistake(
+    "The weights are in the order of the scores, and the values are not. Sort the values by score as well: "
+    "`values[scores.argsort()]`."
+)
+def values_unsorted(scores, values, n):
+    worse = torch.arange(len(scores), dtype=torch.float64)
+    weights = (log_choose(worse, n - 1) - math.log(math.comb(len(scores), n))).exp()
+    return (weights * values).sum().item()
+
+
+@mistake(
+    "This chooses n replies from the worse ones. The best reply is one of the n itself, so only n - 1 others come "
+    "from those below it: C(i, n - 1), not C(i, n)."
+)
+def n_others(scores, values, n):
+    worse = torch.arange(len(scores), dtype=torch.float64)
+    weights = (log_choose(worse, n) - math.log(math.comb(len(scores), n))).exp()
+    return (weights * values[scores.argsort()]).sum().item()
+
+
+@mistake("Nearly: i is the number of *worse* replies, so it is 0 for the worst of the pool. Here it is one too large.")
+def counts_itself_as_worse(scores, values, n):
+    one_too_many = 1 + torch.arange(len(scores), dtype=torch.float64)
+    weights = (log_choose(one_too_many, n - 1) - math.log(math.comb(len(scores), n))).exp()
+    return (weights * values[scores.argsort()]).sum().item()
+
+
+@mistake(
+    "This is the best reply of the whole pool. Most sets of n do not contain it: take the best of each set, and the "
+    "mean over the sets."
+)
+def best_of_the_pool(scores, values, n):
+    return values[scores.argmax()].item()
+
+
+@mistake(
+    "This is the mean over the n best replies of the pool. Take the best one of each set of n, and the mean over all "
+    "sets."
+)
+def mean_of_the_n_best(scores, values, n):
+    return values[scores.argsort()][-n:].mean().item()
+
+
+@mistake(
+    "This looks at a single set, the first n replies. Take the mean over all sets of n: it does not depend on the luck "
+    "of one draw."
+)
+def one_set(scores, values, n):
+    return values[scores[:n].argmax()].item()
+
+
+EXERCISE = Exercise(
+    id="best_of_n",
+    title="The best of n, without luck",
+    points=3,
+    minutes=20,
+    difficulty=3,
+    hints=(
+        "Sort the pool by score. A reply with i worse ones below it is the best of a set if the other n - 1 are "
+        "among those i. How many such sets are there, out of how many?",
+        "Its weight is C(i, n - 1) / C(N, n), and 0 for i < n - 1. These numbers overflow: work with logarithms, "
+        "log C(a, b) = lgamma(a + 1) - lgamma(b + 1) - lgamma(a - b + 1) in float64, and `.exp()` at the end. Or "
+        "divide the whole numbers of `math.comb` by each other before you multiply. Or begin with the best reply, "
+        "whose weight is n / N, and go down: the weight of the next is (i - n + 1) / i times the one above.",
+    ),
+    reference=best_of_n,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, A judge made of comparisons",
+)

@@ -1,0 +1,149 @@
+"""Calibration: of all pairs that were given 80%, did the first text win in 80%?"""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def calibration_bins(predicted, happened, n_bins):
+    place = (predicted * n_bins).long().clamp(max=n_bins - 1)
+    rows = []
+    for k in range(n_bins):
+        inside = place == k
+        if inside.any():
+            rows.append([inside.float().mean(), predicted[inside].mean(), happened[inside].mean()])
+        else:
+            rows.append([0.0, 0.0, 0.0])
+    return torch.tensor(rows, dtype=predicted.dtype)
+
+
+def cases(rng):
+    predicted = torch.rand(60, generator=rng)
+    happened = (torch.rand(60, generator=rng) < predicted).float()
+    return [
+        Case(
+            "two bins",
+            (torch.tensor([0.1, 0.3, 0.75, 0.9, 0.95]), torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0]), 2),
+        ),
+        Case(
+            "an empty bin, and a prediction of exactly 1",
+            (torch.tensor([0.1, 0.2, 1.0]), torch.tensor([0.0, 1.0, 1.0]), 4),
+        ),
+        Case("60 predictions, 5 bins", (predicted, happened, 5)),
+        Case(
+            "predictions on a border, and of 0 and 1",
+            (torch.tensor([0.0, 0.5, 0.5, 1.0]), torch.tensor([0.0, 1.0, 0.0, 1.0]), 2),
+        ),
+    ]
+
+
+@alternative
+def by_index_add(predicted, happened, n_bins):
+    place = (predicted * n_bins).floor().clamp(max=n_bins - 1).long()
+    columns = (torch.ones_like(predicted), predicted, happened)
+    n, said, was = (torch.zeros(n_bins, dtype=x.dtype).index_add(0, place, x) for x in columns)
+    return torch.stack([n / len(predicted), said / n.clamp(min=1), was / n.clamp(min=1)], dim=1)
+
+
+def rows_of_bins(bin_of_each, predicted, happened, n_bins):
+    """The table, once it is known into which bin each prediction falls; a bin that does not exist gets none."""
+    table = torch.zeros(n_bins, 3)
+    for k in range(n_bins):
+        inside = bin_of_each == k
+        if inside.any():
+            table[k] = torch.stack([inside.float().mean(), predicted[inside].mean(), happened[inside].mean()])
+    return table
+
+
+@mistake(
+    "The first column holds the number of pairs in each bin. Divide it by the number of all pairs, which makes it a "
+    "share."
+)
+def counts_instead_of_shares(predicted, happened, n_bins):
+    return calibration_bins(predicted, happened, n_bins) * torch.tensor([len(predicted), 1.0, 1.0])
+
+
+@mistake("Columns 1 and 2 are exchanged: what was predicted comes before what happened.")
+def columns_exchanged(predicted, happened, n_bins):
+    return calibration_bins(predicted, happened, n_bins)[:, [0, 2, 1]]
+
+
+@mistake("This rounds to the nearest border. Bin k begins at k / n_bins, so round down.")
+def rounded_to_the_nearest(predicted, happened, n_bins):
+    nearest = (predicted * n_bins).round().clamp(max=n_bins - 1)
+    return rows_of_bins(nearest, predicted, happened, n_bins)
+
+
+@mistake(
+    "These bins exclude their lower border instead of their upper one. A prediction of exactly k / n_bins belongs to "
+    "bin k, and 0 belongs to the first bin: round down."
+)
+def lower_border_excluded(predicted, happened, n_bins):
+    rounded_up = (predicted * n_bins).ceil() - 1  # a prediction of 0 is in no bin
+    return rows_of_bins(rounded_up, predicted, happened, n_bins)
+
+
+@mistake(
+    "These bins exclude their lower border instead of their upper one. A prediction of exactly k / n_bins belongs to "
+    "bin k, not to bin k - 1: round down."
+)
+def lower_border_excluded_but_0(predicted, happened, n_bins):
+    rounded_up = ((predicted * n_bins).ceil() - 1).clamp(min=0)
+    return rows_of_bins(rounded_up, predicted, happened, n_bins)
+
+
+@mistake(
+    "A prediction of exactly 1 is in no bin here: rounded down it would be bin n_bins, which does not exist. It "
+    "belongs to the last one, n_bins - 1."
+)
+def no_bin_for_1(predicted, happened, n_bins):
+    return rows_of_bins((predicted * n_bins).floor(), predicted, happened, n_bins)
+
+
+@mistake("An empty bin has no mean: 0 / 0 is not a number. Make its row zeros.")
+def empty_bins_are_nan(predicted, happened, n_bins):
+    table = calibration_bins(predicted, happened, n_bins)
+    table[table[:, 0] == 0, 1:] = math.nan
+    return table
+
+
+@mistake(
+    "The second column is the middle of each bin. It should be the mean of the predictions in it, which need not be "
+    "the middle."
+)
+def middle_of_the_bin(predicted, happened, n_bins):
+    table = calibration_bins(predicted, happened, n_bins)
+    middle = (torch.arange(n_bins) + 0.5) / n_bins
+    table[:, 1] = torch.where(table[:, 0] > 0, middle, 0.0)
+    return table
+
+
+@mistake(
+    "Columns 1 and 2 are divided by the number of all pairs. They are means over the pairs *in the bin*: divide by "
+    "how many there are in it."
+)
+def divided_by_all_pairs(predicted, happened, n_bins):
+    share, said, was = calibration_bins(predicted, happened, n_bins).unbind(1)
+    return torch.stack([share, share * said, share * was], dim=1)
+
+
+EXERCISE = Exercise(
+    id="calibration_bins",
+    title="Are its probabilities true?",
+    points=2,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "Which bin does a prediction fall into? Multiply by n_bins and round down; a prediction of exactly 1 belongs "
+        "to the last bin.",
+        "`place = (predicted * n_bins).long().clamp(max=n_bins - 1)`; then for each k, `inside = place == k`, and "
+        "three means: of `inside`, `predicted[inside]` and `happened[inside]`, or zeros where nothing is inside.",
+    ),
+    reference=calibration_bins,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, A judge made of comparisons",
+)
