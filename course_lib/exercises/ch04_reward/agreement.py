@@ -29,7 +29,7 @@ def by_distance_from_a_coin(p):
     "prefer the second: add (1 - p)²."
 )
 def first_text_alone(p):
-    two_people, best_guess = agreement(p)
+    best_guess = agreement(p)[1]
     return [(p**2).mean().item(), best_guess]
 
 
@@ -55,7 +55,7 @@ def exchanged(p):
     "the larger of p and 1 - p."
 )
 def always_guesses_the_first(p):
-    two_people, best_guess = agreement(p)
+    two_people = agreement(p)[0]
     return [two_people, p.mean().item()]
 
 
@@ -64,7 +64,7 @@ def always_guesses_the_first(p):
     "mean over the pairs."
 )
 def larger_of_the_means(p):
-    two_people, best_guess = agreement(p)
+    two_people = agreement(p)[0]
     return [two_people, max(p.mean().item(), 1 - p.mean().item())]
 
 
@@ -73,7 +73,7 @@ def larger_of_the_means(p):
     "for: the mean of the larger of p and 1 - p."
 )
 def how_often_the_first_is_likelier(p):
-    two_people, best_guess = agreement(p)
+    two_people = agreement(p)[0]
     return [two_people, (p > 0.5).float().mean().item()]
 
 
