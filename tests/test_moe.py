@@ -18,14 +18,14 @@ from course_lib.nn import experts as products
 from course_lib.nn.feed_forward import GatedFeedForward
 from course_lib.nn.moe import (
     MoE,
-    active_parameters,
-    balance,
+    count_active_parameters,
+    expert_loads,
     load_balancing_loss,
-    loads,
     route,
     router_z_loss,
     routings,
-    update_bias,
+    update_selection_bias,
+    update_selection_biases,
 )
 
 # Sums of up to 48 float32 products of numbers near 1, in another order: some 48 roundings of 6e-8.
@@ -45,7 +45,7 @@ layers = st.builds(
     d_model=st.sampled_from([1, 3, 8, 16]),  # with and without the 16 bytes that torch's grouped product asks for
     d_ff=st.sampled_from([1, 5, 8, 24]),
     choice=st.lists(st.integers(1, 6), min_size=2, max_size=2),
-    normalised=st.booleans(),
+    norm_topk_prob=st.booleans(),
     d_shared=st.sampled_from([0, 7]),
     gated=st.booleans(),
     capacity_factor=st.sampled_from([None, 0.4, 1.0, 1.5]),
@@ -76,7 +76,7 @@ def one_by_one(layer, x):
             room[expert] -= 1
             if room[expert] < 0:
                 continue
-            weight = shares[t, expert] / (shares[t, chosen[t]].sum() if layer.normalised else 1)
+            weight = shares[t, expert] / (shares[t, chosen[t]].sum() if layer.norm_topk_prob else 1)
             hidden = F.silu(layer.gate[expert] @ token) * (layer.up[expert] @ token)
             out[t] = out[t] + weight * (layer.down[expert] @ hidden)
     if layer.shared is not None:
@@ -135,18 +135,18 @@ def test_any_shape_of_batch():
 def test_the_order_of_the_experts_does_not_matter():
     layer, x, order = layer_of(balanced_by_bias=True), torch.randn(9, 8), torch.tensor([2, 0, 3, 1])
     expected = layer(x)
-    for weight in (*layer.stacks, layer.router.weight, layer.selection_bias):
+    for weight in (*layer.expert_weights, layer.router.weight, layer.selection_bias):
         weight.data = weight.data[order]
     assert_close(layer(x), expected, **CLOSE)
 
 
 def test_equal_experts_are_one_dense_network():
     layer, dense = layer_of(top_k=3), GatedFeedForward(8, 5)
-    for stack, linear in zip(layer.stacks, (dense.gate, dense.up, dense.down), strict=True):
+    for stack, linear in zip(layer.expert_weights, (dense.gate, dense.up, dense.down), strict=True):
         stack.data = linear.weight.data.expand_as(stack).clone()
     x = torch.randn(9, 8)
     assert_close(layer(x), dense(x), **CLOSE)
-    layer.normalised = False
+    layer.norm_topk_prob = False
     layer(x)
     assert_close(layer(x), layer.routing.weights.sum(-1, keepdim=True) * dense(x), **CLOSE)
 
@@ -156,9 +156,9 @@ def test_an_expert_that_nobody_chose_learns_nothing():
     x[:, 0] = 5.0
     layer.router.weight.data[:, 0] = torch.tensor([1.0, -1.0, 1.0, -1.0])
     layer(x).sum().backward()
-    used = loads(layer.routing) > 0
+    used = expert_loads(layer.routing) > 0
     assert used.tolist() == [True, False, True, False]
-    for stack in layer.stacks:
+    for stack in layer.expert_weights:
         assert (stack.grad[~used] == 0).all()
         assert (stack.grad[used] != 0).any(dim=-1).all()
 
@@ -176,10 +176,10 @@ def test_capacity_serves_first_choices_first_and_then_by_position():
 
 def test_weights_are_shares_of_the_softmax():
     logits = torch.randn(9, 5)
-    raw, normalised = route(logits, 2, normalised=False), route(logits, 2)
+    raw, normalised = route(logits, 2, norm_topk_prob=False), route(logits, 2)
     assert_close(raw.weights, logits.softmax(-1).sort(descending=True).values[:, :2], rtol=0, atol=0)
     assert_close(normalised.weights, logits.topk(2).values.softmax(-1))  # Mixtral's own formula
-    assert_close(route(logits, 5, normalised=False).weights.sum(-1), torch.ones(9))
+    assert_close(route(logits, 5, norm_topk_prob=False).weights.sum(-1), torch.ones(9))
 
 
 def test_a_uniform_router_costs_top_k_and_a_collapsed_one_the_number_of_experts():
@@ -205,8 +205,8 @@ def test_padding_does_not_count():
     logits, mask = torch.randn(9, 4), torch.tensor([True] * 5 + [False] * 4)
     assert_close(load_balancing_loss(logits, 2, mask), load_balancing_loss(logits[:5], 2))
     assert_close(router_z_loss(logits, mask), router_z_loss(logits[:5]))
-    assert_close(loads(route(logits, 2), mask), loads(route(logits[:5], 2)))
-    assert loads(route(logits, 2), mask).sum() == 1
+    assert_close(expert_loads(route(logits, 2), mask), expert_loads(route(logits[:5], 2)))
+    assert expert_loads(route(logits, 2), mask).sum() == 1
 
 
 def test_descending_the_balancing_loss_spreads_the_load():
@@ -214,18 +214,18 @@ def test_descending_the_balancing_loss_spreads_the_load():
     x, router = torch.randn(256, 8), torch.randn(6, 8)
     router[0] *= 4  # the expert that wins by far
     router.requires_grad_()
-    before = loads(route(x @ router.T, 1))
+    before = expert_loads(route(x @ router.T, 1))
     for _ in range(100):
         (gradient,) = torch.autograd.grad(load_balancing_loss(x @ router.T, 1), router)
         router.data -= gradient
-    after = loads(route(x @ router.T, 1))
+    after = expert_loads(route(x @ router.T, 1))
     assert before.max() > 2 / 6
     assert after.max() < 1.3 / 6
 
 
 def test_the_bias_chooses_but_does_not_weigh():
     logits, bias = torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([0.0, 0.0, 1.0])
-    routing = route(logits, 2, normalised=False, bias=bias)
+    routing = route(logits, 2, norm_topk_prob=False, bias=bias)
     assert routing.experts.tolist() == [[2, 0]]
     assert_close(routing.weights, logits.softmax(-1)[:, [2, 0]], rtol=0, atol=0)
     hopeless = route(torch.tensor([[0.0, -200.0, -200.0]]), 2, bias=torch.tensor([-2.0, 0.0, 0.0]))
@@ -233,19 +233,23 @@ def test_the_bias_chooses_but_does_not_weigh():
 
 
 def test_updating_the_bias_evens_the_loads_without_a_gradient():
-    assert_close(update_bias(torch.zeros(3), torch.tensor([0.5, 0.3, 0.2]), 0.01), torch.tensor([-0.01, 0.01, 0.01]))
-    assert update_bias(torch.tensor([0.2, -0.2]), torch.tensor([0.5, 0.5])).tolist() == pytest.approx([0.2, -0.2])
+    assert_close(
+        update_selection_bias(torch.zeros(3), torch.tensor([0.5, 0.3, 0.2]), 0.01), torch.tensor([-0.01, 0.01, 0.01])
+    )
+    assert update_selection_bias(torch.tensor([0.2, -0.2]), torch.tensor([0.5, 0.5])).tolist() == pytest.approx(
+        [0.2, -0.2]
+    )
     layer = layer_of(top_k=1, balanced_by_bias=True)
     layer.selection_bias.zero_()
     x = torch.randn(256, 8)
     x[:, 0] = 2.0
     layer.router.weight.data[0, 0] = 1.0  # everybody likes expert 0 best
     layer(x)
-    before, weights = loads(layer.routing), copy.deepcopy(layer.router.weight)
+    before, weights = expert_loads(layer.routing), copy.deepcopy(layer.router.weight)
     for _ in range(300):
         layer(x)
-        balance(layer, 0.005)
-    after = loads(layer.routing)
+        update_selection_biases(layer, 0.005)
+    after = expert_loads(layer.routing)
     assert before.max() > 2 / 4
     assert after.max() < 1.2 / 4
     assert torch.equal(layer.router.weight, weights)
@@ -354,9 +358,9 @@ def test_a_new_model_knows_nothing():
     ids = torch.randint(100, (8, 65))
     loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
     assert loss.item() == pytest.approx(math.log(100), abs=0.5)  # as for every GPT
-    assert max(loads(r).max() for r in routings(model)) < 2 / 4
+    assert max(expert_loads(r).max() for r in routings(model)) < 2 / 4
     for block in model.blocks:  # as for dense layers: the variance is kept, and the four branches add up to about one
-        found = [stack.std().item() for stack in block.feed_forward.stacks]
+        found = [stack.std().item() for stack in block.feed_forward.expert_weights]
         assert found == pytest.approx([1 / 8, 1 / 8, 1 / math.sqrt(4 * 96)], rel=0.03)  # 1 / sqrt(2 n) is 0.005
 
 
@@ -364,8 +368,12 @@ def test_active_parameters_and_the_dense_twin():
     config = GPTConfig(**SMALL | {"n_experts": 6, "top_k": 3, "d_shared": 5, "shared_gate": True})
     model, twin = GPT(config), GPT(dense_twin(config))
     routers = 2 * 16 * (6 + 1)
-    assert active_parameters(model) - routers == active_parameters(twin) == sum(p.numel() for p in twin.parameters())
-    assert sum(p.numel() for p in model.parameters()) - active_parameters(model) == 2 * 3 * (3 * 16 * 8)
+    assert (
+        count_active_parameters(model) - routers
+        == count_active_parameters(twin)
+        == sum(p.numel() for p in twin.parameters())
+    )
+    assert sum(p.numel() for p in model.parameters()) - count_active_parameters(model) == 2 * 3 * (3 * 16 * 8)
     assert isinstance(twin.blocks[0].feed_forward, GatedFeedForward)
     with pytest.raises(ValueError, match="has no experts"):
         dense_twin(twin.config)
@@ -373,12 +381,12 @@ def test_active_parameters_and_the_dense_twin():
 
 def test_mixtral_has_47_billion_parameters_of_which_a_token_meets_13():
     """Jiang et al. 2024, abstract."""
-    config = GPTConfig(32000, d_model=4096, n_layers=32, n_heads=32, n_kv_heads=8, d_ff=14336, n_experts=8, tied=False,
-                       position="rope", norm="rms", activation="swiglu", bias=False)  # fmt: skip
+    config = GPTConfig(32000, d_model=4096, n_layers=32, n_heads=32, n_kv_heads=8, d_ff=14336, n_experts=8,
+                       tie_embeddings=False, position="rope", norm="rms", activation="swiglu", bias=False)  # fmt: skip
     with torch.device("meta"):
         model = GPT(config)
     assert round(sum(p.numel() for p in model.parameters()) / 1e9) == 47
-    assert round(active_parameters(model) / 1e9) == 13
+    assert round(count_active_parameters(model) / 1e9) == 13
 
 
 def test_sentences():

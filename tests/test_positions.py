@@ -12,13 +12,13 @@ from transformers.models.t5.modeling_t5 import T5Attention
 
 from course_lib.nn.positions import (
     ALiBi,
-    Learned,
-    RotaryTable,
-    Sinusoidal,
+    LearnedPositions,
+    RotaryPositions,
+    SinusoidalPositions,
     T5RelativeBias,
     alibi_slopes,
     rotate,
-    sinusoidal,
+    sinusoidal_table,
 )
 
 seeds = st.integers(0, 2**31)
@@ -28,7 +28,7 @@ even = st.integers(1, 16).map(lambda n: 2 * n)
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 300), even)
 def test_sinusoidal_values(n, d):
-    table = sinusoidal(n, d)
+    table = sinusoidal_table(n, d)
     # An angle up to 300 is rounded to 300 * 6e-8 = 2e-5 in float32, and sine passes that on.
     for p, i in [(0, 0), (n - 1, 0), (n // 2, d // 2 - 1), (n - 1, d // 2 - 1)]:
         angle = p / 10000 ** (2 * i / d)
@@ -39,7 +39,7 @@ def test_sinusoidal_values(n, d):
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 50), even)
 def test_sinusoidal_shift_is_one_rotation_for_all_positions(k, d):
-    table = sinusoidal(60 + k, d).double()
+    table = sinusoidal_table(60 + k, d).double()
     frequency = 10000.0 ** (-torch.arange(0, d, 2).double() / d)
     cos, sin = (k * frequency).cos(), (k * frequency).sin()
     rotated = torch.stack(
@@ -56,7 +56,7 @@ def test_rotation_is_a_complex_product(head_dim, seed):
     frequency = 500.0 ** (-torch.arange(head_dim // 2).double() * 2 / head_dim)
     turn = torch.polar(torch.ones(20, head_dim // 2).double(), torch.arange(20)[:, None] * frequency)
     expected = torch.complex(first.double(), second.double()) * turn
-    rotated = rotate(x, *RotaryTable(head_dim, theta=500.0)(20))
+    rotated = rotate(x, *RotaryPositions(head_dim, theta=500.0)(20))
     # Angles up to 20 in float32 (1e-6), times numbers up to about 5.
     assert_close(rotated, torch.cat((expected.real, expected.imag), dim=-1).float(), rtol=0, atol=2e-5)
     assert_close(rotated.norm(dim=-1), x.norm(dim=-1), rtol=1e-5, atol=0)
@@ -67,7 +67,7 @@ def test_rotation_is_a_complex_product(head_dim, seed):
 @given(even, st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), seeds)
 def test_rotated_products_depend_on_the_distance_only(head_dim, i, j, shift, seed):
     query, key = torch.randn(2, head_dim, generator=torch.Generator().manual_seed(seed)).unbind()
-    cos, sin = RotaryTable(head_dim)(100)
+    cos, sin = RotaryPositions(head_dim)(100)
 
     def product(i, j):
         return rotate(query[None], cos[i, None], sin[i, None])[0] @ rotate(key[None], cos[j, None], sin[j, None])[0]
@@ -116,7 +116,7 @@ def test_t5_bias_depends_on_the_distance_and_trains():
 
 
 def test_learned_positions_share_the_last_vector_beyond_the_trained_ones():
-    layer = Learned(4, 3)
+    layer = LearnedPositions(4, 3)
     assert torch.equal(layer(3), layer.weight[:3])
     with pytest.raises(ValueError, match="6 tokens, but the model has 4 positions"):
         layer(6)
@@ -129,25 +129,27 @@ def test_learned_positions_share_the_last_vector_beyond_the_trained_ones():
 
 
 def test_a_table_of_your_own():
-    layer = Sinusoidal(6)
-    assert torch.equal(layer(5), sinusoidal(5, 6))
+    layer = SinusoidalPositions(6)
+    assert torch.equal(layer(5), sinusoidal_table(5, 6))
     layer.table = lambda n, d: torch.ones(n, d)
     assert torch.equal(layer(2), torch.ones(2, 6))
 
 
 def test_odd_sizes_are_refused():
     with pytest.raises(ValueError, match="d = 5 must be even"):
-        sinusoidal(3, 5)
+        sinusoidal_table(3, 5)
     with pytest.raises(ValueError, match="head_dim = 3 must be even"):
-        RotaryTable(3)
+        RotaryPositions(3)
 
 
-@pytest.mark.parametrize("make", [Sinusoidal, lambda d: Learned(9, d), RotaryTable, ALiBi, T5RelativeBias])
+@pytest.mark.parametrize(
+    "make", [SinusoidalPositions, lambda d: LearnedPositions(9, d), RotaryPositions, ALiBi, T5RelativeBias]
+)
 def test_positions_of_their_own(make):
     layer = make(6)
     positions = torch.tensor([[0, 1, 2, 0, 1], [4, 5, 6, 7, 8]])
     for whole, chosen in zip(tree_leaves(layer(9)), tree_leaves(layer(5, None, positions)), strict=True):
-        chosen = chosen.squeeze(1) if isinstance(layer, RotaryTable) else chosen
+        chosen = chosen.squeeze(1) if isinstance(layer, RotaryPositions) else chosen
         for row in range(2):
             at = positions[row]
             expected = whole[:, at][:, :, at] if whole.dim() == 3 else whole[at]

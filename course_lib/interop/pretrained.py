@@ -14,7 +14,7 @@ from course_lib.interop.gguf import from_gguf
 from course_lib.models.bert import Bert
 from course_lib.models.gpt import GPT
 from course_lib.nn.attention import padding_mask
-from course_lib.nn.embed import embed
+from course_lib.nn.embed import embed_tokens
 
 
 def smollm2() -> tuple[GPT, Tokenizer]:
@@ -67,7 +67,7 @@ def sentence_embeddings(
     for batch in tqdm(batches, desc="embedding texts", delay=1.0, mininterval=0.5):
         ids = pad_sequence([rows[i] for i in batch.tolist()], batch_first=True).to(device)
         mask = padding_mask(lengths[batch].to(device), ids.shape[1])
-        hidden, _ = model.hidden(embed(model.tokens, ids), mask)
+        hidden, _ = model.hidden_states(embed_tokens(model.tokens, ids), mask)
         mean = (hidden * mask[:, 0, 0, :, None]).sum(1) / lengths[batch, None].to(device)
         result[batch] = torch.nn.functional.normalize(mean.float(), dim=-1)
     return result

@@ -8,7 +8,7 @@ from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
 from course_lib.models.t5 import T5, T5Config, shift_right
 from course_lib.models.vision_tower import VisionTower, vision_tower
 from course_lib.models.vit import ViT, ViTConfig
-from course_lib.models.vlm import VLM, VLMConfig, tiles
+from course_lib.models.vlm import VLM, VLMConfig, split_into_tiles
 
 __all__ = [
     "CLIP",
@@ -30,6 +30,6 @@ __all__ = [
     "VisionTower",
     "dense_twin",
     "shift_right",
-    "tiles",
+    "split_into_tiles",
     "vision_tower",
 ]

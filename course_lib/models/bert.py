@@ -7,10 +7,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block, run
-from course_lib.nn.embed import embed
+from course_lib.nn.block import Block, run_blocks
+from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
-from course_lib.nn.positions import Learned
+from course_lib.nn.positions import LearnedPositions
 from course_lib.settings import check_choices, check_counts, check_numbers, set_defaults
 
 CHOICES = {"activation": ACTIVATIONS, "head": ("mlm", "none")}
@@ -53,7 +53,7 @@ class Bert(nn.Module):
         super().__init__()
         self.config = config
         self.tokens = nn.Embedding(config.vocab_size, config.d_model)
-        self.position = Learned(config.context, config.d_model)
+        self.position = LearnedPositions(config.context, config.d_model)
         self.token_types = nn.Embedding(config.n_token_types, config.d_model)
         self.norm = _norm(config)
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_layers))
@@ -69,7 +69,7 @@ class Bert(nn.Module):
         """BERT's standard deviation of 0.02 at its width of 768, and in the same proportion at any other."""
         std = 0.5 / math.sqrt(self.config.d_model)
         for module in self.modules():
-            if isinstance(module, nn.Embedding | Learned | nn.Linear):
+            if isinstance(module, nn.Embedding | LearnedPositions | nn.Linear):
                 nn.init.normal_(module.weight, std=std)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
@@ -96,14 +96,19 @@ class Bert(nn.Module):
         Raises ValueError for no tokens, another shape, more tokens than positions, or (on the CPU) a token id outside
         the vocabulary or a token type that the model does not have.
         """
-        x, weights = self.hidden(
-            embed(self.tokens, ids), mask, head_mask, return_weights, token_types=token_types, positions=positions
+        x, weights = self.hidden_states(
+            embed_tokens(self.tokens, ids),
+            mask,
+            head_mask,
+            return_weights,
+            token_types=token_types,
+            positions=positions,
         )
         if self.config.head == "mlm":
             x = self.head(self.transform_norm(ACTIVATIONS[self.config.activation](self.transform(x))))
         return (x, weights) if return_weights else x
 
-    def hidden(
+    def hidden_states(
         self,
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
@@ -115,7 +120,7 @@ class Bert(nn.Module):
     ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens tokens"]]]:
         """The last hidden states, which the head reads, for the tokens' vectors. Arguments as `forward`."""
         x = x + self.position(x.shape[1], x.device, positions) + self._types(x, token_types)
-        return run(self.blocks, self.norm(x), head_mask, return_weights, mask=mask)
+        return run_blocks(self.blocks, self.norm(x), head_mask, return_weights, mask=mask)
 
     def _types(self, x: Tensor, token_types: Tensor | None) -> Tensor:
         if token_types is None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.vit import ViT, ViTConfig
-from course_lib.nn.embed import embed
+from course_lib.nn.embed import embed_tokens
 from course_lib.settings import check_counts
 
 LARGEST_SCALE = 100.0  # section 2.5: a larger one made training unstable
@@ -35,8 +35,10 @@ class CLIPConfig:
         check_counts(self, "d_shared")
         if self.vision.n_classes:
             raise ValueError(f"the ViT of a CLIP has no classes; leave n_classes={self.vision.n_classes} out")
-        if not self.text.tied:
-            raise ValueError("the GPT of a CLIP predicts no tokens, so an output layer would go unused; use tied=True")
+        if not self.text.tie_embeddings:
+            raise ValueError(
+                "the GPT of a CLIP predicts no tokens, so an output layer would go unused; use tie_embeddings=True"
+            )
         if self.end_token is not None and not 0 <= self.end_token < self.text.vocab_size:
             raise ValueError(f"end_token={self.end_token} is not in the vocabulary of {self.text.vocab_size} tokens")
 
@@ -85,7 +87,7 @@ class CLIP(nn.Module):
         none: the text is read from left to right, and nothing behind its end is seen.
         Raises ValueError as GPT.forward, and for a text without the end token.
         """
-        hidden, _ = self.text.hidden(embed(self.text.tokens, ids), mask)
+        hidden, _ = self.text.hidden_states(embed_tokens(self.text.tokens, ids), mask)
         rows = torch.arange(len(ids), device=ids.device)
         return F.normalize(self.text_projection(hidden[rows, self._ends(ids)]), dim=-1)
 

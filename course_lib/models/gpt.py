@@ -8,13 +8,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block, initialise, run
-from course_lib.nn.cache import Cache
-from course_lib.nn.embed import embed
+from course_lib.nn.block import Block, init_weights, run_blocks
+from course_lib.nn.cache import KVCache
+from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
 from course_lib.nn.moe import MoE
 from course_lib.nn.norms import RMSNorm
-from course_lib.nn.positions import ALiBi, Learned, RotaryTable, Sinusoidal, T5RelativeBias
+from course_lib.nn.positions import ALiBi, LearnedPositions, RotaryPositions, SinusoidalPositions, T5RelativeBias
 from course_lib.settings import check_choices, check_counts, check_numbers, set_default_head_dim, set_defaults
 
 CHOICES = {
@@ -23,7 +23,7 @@ CHOICES = {
     "activation": (*ACTIVATIONS, "swiglu"),
 }
 # What only a model with experts has: one without leaves them alone.
-OF_EXPERTS = ("top_k", "normalised", "d_shared", "shared_gate", "capacity_factor", "balanced_by_bias")
+OF_EXPERTS = ("top_k", "norm_topk_prob", "d_shared", "shared_gate", "capacity_factor", "balanced_by_bias")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class GPTConfig:
     bias: in linear layers and LayerNorm alike; qkv_bias: in those of queries, keys and values.
     None stands for the usual and is replaced by it: n_kv_heads for n_heads, head_dim for d_model / n_heads, d_ff for
     4 d_model, qkv_bias for bias.
-    tied: the output layer is the token embedding.
+    tie_embeddings: the output layer is the token embedding.
     n_experts: 0 for one feed-forward network a block; otherwise so many of width d_ff, and the settings from top_k on
     are those of course_lib.nn.MoE.
     Raises ValueError with a sentence for anything that cannot be built.
@@ -53,12 +53,12 @@ class GPTConfig:
     activation: str = "gelu_tanh"
     bias: bool = True
     qkv_bias: bool | None = None
-    tied: bool = True
+    tie_embeddings: bool = True
     norm_eps: float = 1e-5
     rope_theta: float = 10000.0
     n_experts: int = 0
     top_k: int = 2
-    normalised: bool = True
+    norm_topk_prob: bool = True
     d_shared: int = 0
     shared_gate: bool = False
     capacity_factor: float | None = None
@@ -107,13 +107,13 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_layers))
         self.norm = _norm(config)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        if config.tied:
+        if config.tie_embeddings:
             self.head.weight = self.tokens.weight
         std = 0.5 / math.sqrt(config.d_model)  # GPT-2's 0.02 at its 768, and small logits at any width
         for module in self.modules():
-            if isinstance(module, nn.Embedding | Learned):
+            if isinstance(module, nn.Embedding | LearnedPositions):
                 nn.init.normal_(module.weight, std=std)
-        initialise(self.blocks, 2 * config.n_layers)
+        init_weights(self.blocks, 2 * config.n_layers)
         nn.init.normal_(self.head.weight, std=std)
 
     def forward(
@@ -125,7 +125,7 @@ class GPT(nn.Module):
         *,
         causal: bool = True,
         positions: Int[Tensor, "batch tokens"] | None = None,
-        cache: Cache | None = None,
+        cache: KVCache | None = None,
     ) -> (
         Float[Tensor, "batch tokens vocab"]
         | tuple[Float[Tensor, "batch tokens vocab"], list[Float[Tensor, "batch heads tokens keys"]]]
@@ -141,13 +141,19 @@ class GPT(nn.Module):
         Raises ValueError for no tokens, another shape, more tokens than learned positions or room in the cache, or (on
         the CPU) a token id outside the vocabulary.
         """
-        x, weights = self.hidden(
-            embed(self.tokens, ids), mask, head_mask, return_weights, causal=causal, positions=positions, cache=cache
+        x, weights = self.hidden_states(
+            embed_tokens(self.tokens, ids),
+            mask,
+            head_mask,
+            return_weights,
+            causal=causal,
+            positions=positions,
+            cache=cache,
         )
         logits = self.head(x)
         return (logits, weights) if return_weights else logits
 
-    def hidden(
+    def hidden_states(
         self,
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
@@ -156,32 +162,32 @@ class GPT(nn.Module):
         *,
         causal: bool = True,
         positions: Int[Tensor, "batch tokens"] | None = None,
-        cache: Cache | None = None,
+        cache: KVCache | None = None,
     ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens keys"]]]:
         """What the output layer reads, for vectors in place of tokens, as of pictures. Arguments as `forward`."""
-        x, options = self.place(x, mask, causal, positions, cache)
-        x, weights = run(self.blocks, x, head_mask, return_weights, **options)
+        x, options = self.add_positions(x, mask, causal, positions, cache)
+        x, weights = run_blocks(self.blocks, x, head_mask, return_weights, **options)
         if cache is not None:
             cache.length += x.shape[1]
         return self.norm(x), weights
 
-    def place(
+    def add_positions(
         self,
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None,
         causal: bool,
         positions: Int[Tensor, "batch tokens"] | None,
-        cache: Cache | None,
+        cache: KVCache | None,
     ) -> tuple[Float[Tensor, "batch tokens d_model"], dict[str, Any]]:
-        """Vectors that know where they stand, and what else their positions mean for the blocks: options of `run`."""
+        """Add position information to x, and return it with the options of `run_blocks` that carry positions too."""
         keys = None
         if cache is not None:
-            positions, keys = cache.enter(x, positions)
+            positions, keys = cache.append_positions(x, positions)
             if causal and cache.length:
-                mask, causal = cache.causal(mask, x.shape[1]), False
+                mask, causal = cache.causal_mask(mask, x.shape[1]), False
         options: dict[str, Any] = {"mask": mask, "causal": causal, "cache": cache}
-        between = {"keys": keys} if keys is not None and self.config.position in ("alibi", "t5") else {}
-        places: Any = None if self.position is None else self.position(x.shape[1], x.device, positions, **between)
+        key_positions = {"key_positions": keys} if keys is not None and self.config.position in ("alibi", "t5") else {}
+        places: Any = None if self.position is None else self.position(x.shape[1], x.device, positions, **key_positions)
         match self.config.position:
             case "sinusoidal":
                 # Scaled as in Vaswani et al. 2017, section 3.4.
@@ -198,12 +204,12 @@ class GPT(nn.Module):
 def _position(config: GPTConfig) -> nn.Module | None:
     match config.position:
         case "learned":
-            return Learned(config.context, config.d_model)
+            return LearnedPositions(config.context, config.d_model)
         case "sinusoidal":
-            return Sinusoidal(config.d_model)
+            return SinusoidalPositions(config.d_model)
         case "rope":
             assert config.head_dim  # None was replaced when the config was made
-            return RotaryTable(config.head_dim, config.rope_theta)
+            return RotaryPositions(config.head_dim, config.rope_theta)
         case "alibi":
             return ALiBi(config.n_heads)
         case "t5":

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block, initialise, run
-from course_lib.nn.embed import embed
+from course_lib.nn.block import Block, init_weights, run_blocks
+from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import FeedForward, GatedFeedForward
 from course_lib.nn.norms import RMSNorm
 from course_lib.nn.positions import T5RelativeBias
@@ -22,11 +22,11 @@ CHOICES = {"activation": ("relu", "geglu")}
 class T5Config:
     """All that shapes a T5; the defaults are the original's style, at a size for experiments.
 
-    activation: "relu", or "geglu" as in v1.1. tied: the output layer is the token embedding; v1.1 has one of its own.
-    n_layers: of the encoder. n_buckets, max_distance: see T5RelativeBias.
-    scaled: the output layer reads its input times d_model^-0.5.
+    activation: "relu", or "geglu" as in v1.1. tie_embeddings: the output layer is the token
+    embedding; v1.1 has one of its own. n_layers: of the encoder. n_buckets, max_distance: see T5RelativeBias.
+    scale_logits: the output layer reads its input times d_model^-0.5.
     None stands for the usual and is replaced by it: n_decoder_layers for n_layers, head_dim for d_model / n_heads, d_ff
-    for 4 d_model, scaled for tied. Raises ValueError with a sentence for anything that cannot be built.
+    for 4 d_model, scale_logits for tie_embeddings. Raises ValueError with a sentence for anything that cannot be built.
     """
 
     vocab_size: int
@@ -39,14 +39,14 @@ class T5Config:
     activation: str = "relu"
     n_buckets: int = 32
     max_distance: int = 128
-    tied: bool = True
-    scaled: bool | None = None
+    tie_embeddings: bool = True
+    scale_logits: bool | None = None
     norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
         check_choices(self, CHOICES)
         set_default_head_dim(self)
-        set_defaults(self, n_decoder_layers=self.n_layers, d_ff=4 * self.d_model, scaled=self.tied)
+        set_defaults(self, n_decoder_layers=self.n_layers, d_ff=4 * self.d_model, scale_logits=self.tie_embeddings)
         check_counts(self, "vocab_size", "d_model", "n_layers", "n_decoder_layers", "n_heads", "head_dim", "d_ff")
         check_numbers(self, "norm_eps", above=0)
         if self.n_buckets < 4 or self.max_distance <= self.n_buckets // 2:
@@ -66,16 +66,16 @@ class T5(nn.Module):
         self.encoder = Stack(config, self.tokens, decoder=False)
         self.decoder = Stack(config, self.tokens, decoder=True)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        if config.tied:
+        if config.tie_embeddings:
             self.head.weight = self.tokens.weight
         for stack, branches in ((self.encoder, 2), (self.decoder, 3)):
-            initialise(stack, branches * len(stack.blocks))
+            init_weights(stack, branches * len(stack.blocks))
             for module in stack.modules():
                 if isinstance(module, MultiHeadAttention):  # small queries: nothing divides scores by sqrt(head_dim)
-                    queries = module.qkv.weight.data[: module.sizes[0]]
+                    queries = module.qkv.weight.data[: module.qkv_sizes[0]]
                     nn.init.normal_(queries, std=1 / math.sqrt(config.d_model * module.head_dim))
             nn.init.normal_(stack.position.bias.weight, std=1 / math.sqrt(config.d_model))
-        std = 0.5 if config.scaled else 0.5 / math.sqrt(config.d_model)  # logits of standard deviation 1/2
+        std = 0.5 if config.scale_logits else 0.5 / math.sqrt(config.d_model)  # logits of standard deviation 1/2
         nn.init.normal_(self.tokens.weight, std=std)
         nn.init.normal_(self.head.weight, std=std)
 
@@ -125,7 +125,7 @@ class T5(nn.Module):
             )
         where = _keys(memory_mask, memory.shape[:2])
         x, weights = self.decoder(decoder_ids, decoder_mask, return_weights, memory=memory, memory_mask=where)
-        if self.config.scaled:
+        if self.config.scale_logits:
             x = x / math.sqrt(self.config.d_model)
         logits = self.head(x)
         if not return_weights:
@@ -155,7 +155,7 @@ class Stack(nn.Module):
         """A vector for each token, and with `return_weights=True` what each block returns beside it."""
         bias = self.position(ids.shape[-1], ids.device)
         options = {"mask": _keys(mask, ids.shape), "bias": bias, "causal": self.causal, **memory}
-        x, weights = run(self.blocks, embed(self.tokens, ids), None, return_weights, **options)
+        x, weights = run_blocks(self.blocks, embed_tokens(self.tokens, ids), None, return_weights, **options)
         return self.norm(x), weights
 
 

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block, initialise, run
+from course_lib.nn.block import Block, init_weights, run_blocks
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
-from course_lib.nn.positions import Learned
+from course_lib.nn.positions import LearnedPositions
 from course_lib.settings import check_choices, check_counts, check_numbers, set_defaults
 
 CHOICES = {"activation": ACTIVATIONS, "pool": ("token", "mean")}
@@ -83,14 +83,14 @@ class ViT(nn.Module):
             config.channels, config.d_model, config.patch_size, config.patch_size, bias=bool(config.patch_bias)
         )
         self.class_token = nn.Parameter(torch.empty(config.d_model)) if config.class_token else None
-        self.position = Learned(config.n_patches + config.class_token, config.d_model)
+        self.position = LearnedPositions(config.n_patches + config.class_token, config.d_model)
         self.pre_norm = _norm(config) if config.pre_norm else nn.Identity()
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_layers))
         self.norm = _norm(config)
         self.head = nn.Linear(config.d_model, config.n_classes) if config.n_classes else nn.Identity()
         if self.class_token is not None:
             nn.init.normal_(self.class_token, std=0.02)  # as the positions
-        initialise(self, 2 * config.n_layers)
+        init_weights(self, 2 * config.n_layers)
         if isinstance(self.head, nn.Linear):
             self.head.weight.data *= 0.5  # small logits
 
@@ -106,7 +106,7 @@ class ViT(nn.Module):
         With `return_weights=True` also each layer's attention weights; with a class token, it is the first token.
         Raises ValueError for whole numbers, another shape, another size or other channels than the config's.
         """
-        x, weights = run(self.blocks, self._tokens(pictures), None, return_weights)
+        x, weights = run_blocks(self.blocks, self._tokens(pictures), None, return_weights)
         pooled = self.head(self.pooled(x))
         return (pooled, weights) if return_weights else pooled
 
@@ -123,7 +123,7 @@ class ViT(nn.Module):
             raise ValueError(
                 f"there is no layer {layer}; the model has 0 to {n}, or counted from the end -1 to {-n - 1}"
             )
-        return run(self.blocks[: layer % (n + 1)], self._tokens(pictures))[0]
+        return run_blocks(self.blocks[: layer % (n + 1)], self._tokens(pictures))[0]
 
     def pooled(self, x: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch d_model"]:
         """What stands for the whole picture, made of the last layer's features."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
 from course_lib.models.vit import ViT, ViTConfig
-from course_lib.nn.cache import Cache
-from course_lib.nn.embed import embed
+from course_lib.nn.cache import KVCache
+from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 from course_lib.settings import check_choices
 
@@ -26,7 +26,7 @@ class VLMConfig:
     vision: an ImageEncoderConfig for an encoder that gives one vector a picture; None for a tower of another kind,
     which VLM is then given; d_vision: the width of what the tower gives, None for that of the config.
     The published models have ViTConfig(activation="quick_gelu", pre_norm=True, norm_eps=1e-5) and
-    GPTConfig(position="rope", norm="rms", activation="swiglu", bias=False, tied=False).
+    GPTConfig(position="rope", norm="rms", activation="swiglu", bias=False, tie_embeddings=False).
     image_token: in a text it stands for one vector of a picture. features: which ones, of a ViT: those of its patches,
     with that of the class token ("all"), or one for the whole picture ("pooled"); layer: after which of its layers.
     projector_norm: the course's own projector, with a LayerNorm in front and vectors of length one behind.
@@ -107,10 +107,10 @@ class VLM(nn.Module):
         mask: Bool[Tensor, "..."] | None = None,
         return_weights: bool = False,
         *,
-        vectors: Float[Tensor, "pictures image_tokens d_model"] | None = None,
+        picture_vectors: Float[Tensor, "pictures image_tokens d_model"] | None = None,
         causal: bool = True,
         positions: Int[Tensor, "batch tokens"] | None = None,
-        cache: Cache | None = None,
+        cache: KVCache | None = None,
     ) -> (
         Float[Tensor, "batch tokens vocab"]
         | tuple[Float[Tensor, "batch tokens vocab"], list[Float[Tensor, "batch heads tokens keys"]]]
@@ -118,16 +118,22 @@ class VLM(nn.Module):
         """Logits of the next token at every position, those of image tokens included; other arguments as GPT.forward.
 
         pictures: those of the first text, in the order of their image tokens, then those of the second, and so on; a
-        text may have several, or none. vectors: in their place what image tokens become, where that is known already,
-        as from `project`. Raises ValueError as GPT.forward and ViT.forward, and where pictures and image tokens do not
-        match.
+        text may have several, or none. picture_vectors: in their place what image tokens become, where that is known
+        already, as from `project`. Raises ValueError as GPT.forward and ViT.forward, and where pictures and image
+        tokens do not match.
         """
-        if pictures is not None and vectors is not None:
-            raise ValueError("pictures and vectors both say what the image tokens become; pass one of them")
+        if pictures is not None and picture_vectors is not None:
+            raise ValueError("pictures and picture_vectors both say what the image tokens become; pass one of them")
         if pictures is not None:
-            vectors = self.project(self.see(pictures))
-        x, weights = self.decoder.hidden(
-            self.merge(ids, vectors), mask, None, return_weights, causal=causal, positions=positions, cache=cache
+            picture_vectors = self.project(self.encode_pictures(pictures))
+        x, weights = self.decoder.hidden_states(
+            self.insert_pictures(ids, picture_vectors),
+            mask,
+            None,
+            return_weights,
+            causal=causal,
+            positions=positions,
+            cache=cache,
         )
         logits = self.decoder.head(x)
         return (logits, weights) if return_weights else logits
@@ -139,7 +145,7 @@ class VLM(nn.Module):
             self.vision.eval()
         return self
 
-    def see(
+    def encode_pictures(
         self, pictures: Float[Tensor, "pictures channels height width"]
     ) -> Float[Tensor, "pictures image_tokens d_vision"]:
         """What the vision tower says of each picture. Raises ValueError as ViT.forward."""
@@ -162,11 +168,11 @@ class VLM(nn.Module):
         vectors = self.projector(self.projector_norm(features))
         return F.normalize(vectors, dim=-1) if self.config.projector_norm else vectors
 
-    def merge(
+    def insert_pictures(
         self, ids: Int[Tensor, "batch tokens"], vectors: Float[Tensor, "pictures image_tokens d_model"] | None
     ) -> Float[Tensor, "batch tokens d_model"]:
         """What the decoder reads: the embeddings of a text's tokens, and in place of image tokens the vectors."""
-        x = embed(self.decoder.tokens, ids)
+        x = embed_tokens(self.decoder.tokens, ids)
         is_image = ids == self.config.image_token
         counts = is_image.sum(dim=1).tolist()
         if vectors is None:
@@ -185,7 +191,7 @@ class VLM(nn.Module):
         return x.masked_scatter(is_image[..., None], vectors.to(x.dtype))
 
 
-def tiles(
+def split_into_tiles(
     pictures: Float[Tensor, "pictures channels height width"], size: int
 ) -> Float[Tensor, "tiles channels {size} {size}"]:
     """Pictures cut into squares, row by row, each to be seen alone: the tiles of the first picture, then the second's.

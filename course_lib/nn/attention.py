@@ -128,7 +128,7 @@ class MultiHeadAttention(nn.Module):
         self.rotate: Callable[..., Tensor] = rotate
 
     @property
-    def sizes(self) -> tuple[int, int, int]:
+    def qkv_sizes(self) -> tuple[int, int, int]:
         """How many rows of `qkv` make queries, keys and values."""
         return self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim, self.n_kv_heads * self.head_dim
 
@@ -153,20 +153,20 @@ class MultiHeadAttention(nn.Module):
         memory: what keys and values are made of, in place of x: cross-attention, as from decoder to encoder.
         rotary: cosines and sines by which queries and keys are turned; not with a memory.
         cache: called with the keys and values of x, "batch kv_heads tokens head_dim", gives those to attend to: earlier
-        tokens and these, as Cache.extend does.
+        tokens and these, as KVCache.append does.
         head_mask: multiplies each head's output before the output projection; 0 removes a head, and the gradient of a
         loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
         """
         if memory is None:
             qkv = self.qkv(x)
             if rotary is None:
-                query, key, value = (self._heads(part) for part in qkv.split(self.sizes, dim=-1))
+                query, key, value = (self._heads(part) for part in qkv.split(self.qkv_sizes, dim=-1))
             else:  # queries and keys are turned together
-                q_rows, k_rows, v_rows = self.sizes
+                q_rows, k_rows, v_rows = self.qkv_sizes
                 query_key, value = (self._heads(part) for part in qkv.split((q_rows + k_rows, v_rows), dim=-1))
                 query, key = self.rotate(query_key, *rotary).split((self.n_heads, self.n_kv_heads), dim=1)
         else:
-            rows = self.sizes[0]
+            rows = self.qkv_sizes[0]
             biases = (None, None) if self.qkv.bias is None else (self.qkv.bias[:rows], self.qkv.bias[rows:])
             query = self._heads(F.linear(x, self.qkv.weight[:rows], biases[0]))
             key, value = self._heads(F.linear(memory, self.qkv.weight[rows:], biases[1])).chunk(2, dim=1)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.cache import Cache
+from course_lib.nn.cache import KVCache
 from course_lib.nn.moe import MoE
 
 
@@ -77,12 +77,12 @@ class Block(nn.Module):
         return norm(x) if self.post_norm else x
 
 
-def run(
+def run_blocks(
     blocks: Iterable[nn.Module],
     x: Float[Tensor, "batch tokens d_model"],
     head_mask: Float[Tensor, "layers heads"] | None = None,
     return_weights: bool = False,
-    cache: Cache | None = None,
+    cache: KVCache | None = None,
     **options: Any,
 ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Any]]:
     """Pass x through the blocks, one after the other; with `return_weights=True` the list holds each one's weights.
@@ -94,7 +94,7 @@ def run(
         if head_mask is not None:
             options["head_mask"] = head_mask[layer]
         if cache is not None:
-            options["cache"] = partial(cache.extend, layer)
+            options["cache"] = partial(cache.append, layer)
         if return_weights:
             x, layer_weights = block(x, return_weights=True, **options)
             weights.append(layer_weights)
@@ -103,7 +103,7 @@ def run(
     return x, weights
 
 
-def initialise(blocks: nn.Module, branches: int) -> None:
+def init_weights(blocks: nn.Module, branches: int) -> None:
     """Variance kept through every layer; the branches, each with `out` or `down` at its end, add about as much as one.
 
     branches: how many there are in all, two a block or, with cross-attention, three. Biases begin at 0; norms stay.

@@ -9,14 +9,14 @@ from torch import Tensor
 from course_lib.nn.attention import causal_mask
 
 
-class Cache:
+class KVCache:
     """Room for the keys and values of `room` tokens a row, in every layer, all of it taken at once.
 
     A model that is called with it reads the tokens after those that are in it, and adds them: model(ids, cache=cache).
     config: of a decoder; its n_layers, n_kv_heads and head_dim are what counts. length: the room, in tokens a row;
     afterwards `length` is how many are in it. dtype: that of the model's activations, None for torch's default.
-    `pairs`, "layers batch 2*kv_heads room head_dim", holds the keys of all heads and then the values; `positions`,
-    "batch room", where each token stands in its text.
+    `keys_and_values`, "layers batch 2*kv_heads room head_dim", holds the keys of all heads and then the values;
+    `positions`, "batch room", where each token stands in its text.
     Raises ValueError for no rows or no room.
     """
 
@@ -32,8 +32,8 @@ class Cache:
         if batch < 1 or length < 1:
             raise ValueError(f"a cache for {batch} rows of {length} tokens holds nothing; both must be at least 1")
         shape = (config.n_layers, batch, 2 * config.n_kv_heads, length, config.head_dim)
-        self.pairs = torch.empty(shape, dtype=dtype, device=device)
-        self.keys, self.values = self.pairs.chunk(2, dim=2)
+        self.keys_and_values = torch.empty(shape, dtype=dtype, device=device)
+        self.keys, self.values = self.keys_and_values.chunk(2, dim=2)
         self.positions = torch.empty(batch, length, dtype=torch.long, device=device)
         self.length = 0
 
@@ -43,7 +43,7 @@ class Cache:
             raise ValueError(f"the cache holds {self.length} tokens and cannot go back to {n}")
         self.length = n
 
-    def enter(
+    def append_positions(
         self, x: Float[Tensor, "batch tokens d_model"], positions: Int[Tensor, "#batch tokens"] | None
     ) -> tuple[Int[Tensor, "batch tokens"], Int[Tensor, "batch keys"]]:
         """The positions of the tokens about to be read, None for those that follow, and of all that they may look at.
@@ -64,14 +64,14 @@ class Cache:
         self.positions[:, self.length : end] = positions
         return self.positions[:, self.length : end], self.positions[:, :end]
 
-    def causal(self, mask: Bool[Tensor, "..."] | None, n: int) -> Bool[Tensor, "..."] | None:
+    def causal_mask(self, mask: Bool[Tensor, "..."] | None, n: int) -> Bool[Tensor, "..."] | None:
         """Where n tokens about to be read may look: at what is there and at each other causally, where mask is True."""
         if n == 1:  # at everything
             return mask
         triangle = causal_mask(self.length + n, self.keys.device)[self.length :]
         return triangle if mask is None else mask & triangle
 
-    def extend(
+    def append(
         self,
         layer: int,
         key: Float[Tensor, "batch kv_heads tokens head_dim"],

@@ -4,7 +4,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
-def embed(table: nn.Embedding, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens d_model"]:
+def embed_tokens(table: nn.Embedding, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens d_model"]:
     """The vector of each token.
 
     Raises ValueError for no tokens at all, another shape, or (on the CPU) a token id outside the vocabulary.

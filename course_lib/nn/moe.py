@@ -28,13 +28,13 @@ def route(
     logits: Float[Tensor, "tokens n_experts"],
     top_k: int,
     *,
-    normalised: bool = True,
+    norm_topk_prob: bool = True,
     bias: Float[Tensor, " n_experts"] | None = None,
     capacity: int | None = None,
 ) -> Routing:
     """The `top_k` experts with the largest softmax(logits), and their shares of it as weights.
 
-    normalised: the weights of a token are divided by their sum (Mixtral, Jiang et al. 2024, section 2.1).
+    norm_topk_prob: the weights of a token are divided by their sum (Mixtral, Jiang et al. 2024, section 2.1).
     bias: added to choose, not to weigh (Wang et al. 2024, equation 3).
     capacity: the most tokens that an expert takes; None for all that come. First choices are served before second
     ones, and within these earlier tokens before later ones, as in GShard (Lepikhin et al. 2020, algorithm 1). The rest
@@ -43,7 +43,7 @@ def route(
     scores = logits.float().softmax(dim=-1)
     experts = (scores if bias is None else scores + bias).topk(top_k, dim=-1).indices
     weights = scores.gather(-1, experts)
-    if normalised:  # the clamp is for a bias that chose experts whose scores have all come to 0
+    if norm_topk_prob:  # the clamp is for a bias that chose experts whose scores have all come to 0
         weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
     if capacity is not None:
         queue = F.one_hot(experts.t().flatten(), logits.shape[-1])
@@ -52,35 +52,35 @@ def route(
     return Routing(logits, experts, weights)
 
 
-def loads(routing: Routing, mask: Bool[Tensor, " tokens"] | None = None) -> Float[Tensor, " n_experts"]:
-    """Each expert's share of all choices; they add up to 1. mask: True for the tokens that count, None for all."""
-    chosen = choices(routing.experts if mask is None else routing.experts[mask], routing.logits.shape[-1])
+def expert_loads(routing: Routing, counted: Bool[Tensor, " tokens"] | None = None) -> Float[Tensor, " n_experts"]:
+    """Each expert's share of all choices; they add up to 1. counted: True for the tokens that count, None for all."""
+    chosen = choices(routing.experts if counted is None else routing.experts[counted], routing.logits.shape[-1])
     return chosen / chosen.sum()
 
 
 def load_balancing_loss(
-    logits: Float[Tensor, "tokens n_experts"], top_k: int, mask: Bool[Tensor, " tokens"] | None = None
+    logits: Float[Tensor, "tokens n_experts"], top_k: int, counted: Bool[Tensor, " tokens"] | None = None
 ) -> Float[Tensor, ""]:
     """n_experts times the sum, over experts, of the share of tokens that chose it times its mean probability.
 
     It is `top_k` for a uniform router and n_experts where every token gives all its probability to one expert.
-    mask: True for the tokens that count (not padding); None for all. Call it layer by layer: over the logits of all
+    counted: True for the tokens that count (not padding); None for all. Call it layer by layer: over the logits of all
     layers together, as Mixtral was trained, an expert left idle in one layer is made up for by another layer's.
     Source: Fedus et al. 2021, equations 4 to 6, where top_k is 1.
     """
-    scores = (logits if mask is None else logits[mask]).float().softmax(dim=-1)
+    scores = (logits if counted is None else logits[counted]).float().softmax(dim=-1)
     chosen = choices(scores.topk(top_k, dim=-1).indices, scores.shape[-1])
     return scores.shape[-1] * (chosen / len(scores) * scores.mean(dim=0)).sum()
 
 
 def router_z_loss(
-    logits: Float[Tensor, "tokens n_experts"], mask: Bool[Tensor, " tokens"] | None = None
+    logits: Float[Tensor, "tokens n_experts"], counted: Bool[Tensor, " tokens"] | None = None
 ) -> Float[Tensor, ""]:
     """The mean of logsumexp(logits)^2, which keeps the router's logits small (Zoph et al. 2022, equation 5)."""
-    return (logits if mask is None else logits[mask]).float().logsumexp(dim=-1).square().mean()
+    return (logits if counted is None else logits[counted]).float().logsumexp(dim=-1).square().mean()
 
 
-def update_bias(
+def update_selection_bias(
     bias: Float[Tensor, " n_experts"], load: Float[Tensor, " n_experts"], rate: float = 1e-3
 ) -> Float[Tensor, " n_experts"]:
     """The bias, raised by `rate` for experts with less than the mean load and lowered for those with more.
@@ -95,7 +95,7 @@ class MoE(nn.Module):
 
     d_shared: 0 for no shared expert. shared_gate: a sigmoid of the token scales the shared expert (Qwen2-MoE).
     capacity_factor: an expert takes at most this times tokens * top_k / n_experts; None drops nothing.
-    balanced_by_bias: keeps `selection_bias`, which is not trained: see `update_bias` and `balance`.
+    balanced_by_bias: keeps `selection_bias`, which is not trained: see `update_selection_biases`.
     `routing` holds the last forward pass's Routing.
     Source: Shazeer et al. 2017, section 2; Fedus et al. 2021, section 2; Dai et al. 2024 for the shared expert.
     """
@@ -109,7 +109,7 @@ class MoE(nn.Module):
         n_experts: int,
         top_k: int = 2,
         *,
-        normalised: bool = True,
+        norm_topk_prob: bool = True,
         d_shared: int = 0,
         shared_gate: bool = False,
         capacity_factor: float | None = None,
@@ -123,7 +123,7 @@ class MoE(nn.Module):
         if capacity_factor is not None and not capacity_factor > 0:
             raise ValueError(f"capacity_factor={capacity_factor} must be more than 0, or None to drop nothing")
         self.top_k = top_k
-        self.normalised = normalised
+        self.norm_topk_prob = norm_topk_prob
         self.capacity_factor = capacity_factor
         self.router = nn.Linear(d_model, n_experts, bias=False)
         # All experts in one tensor, each as nn.Linear keeps a matrix.
@@ -134,11 +134,11 @@ class MoE(nn.Module):
         self.shared_gate = nn.Linear(d_model, 1, bias=False) if shared_gate else None
         self.register_buffer("selection_bias", torch.zeros(n_experts) if balanced_by_bias else None)
         self.routing: Routing | None = None
-        for weight in self.stacks:
+        for weight in self.expert_weights:
             nn.init.normal_(weight, std=1 / math.sqrt(weight.shape[-1]))
 
     @property
-    def stacks(self) -> tuple[nn.Parameter, nn.Parameter, nn.Parameter]:
+    def expert_weights(self) -> tuple[nn.Parameter, nn.Parameter, nn.Parameter]:
         """The matrices of all experts."""
         return self.gate, self.up, self.down
 
@@ -151,9 +151,9 @@ class MoE(nn.Module):
         if self.capacity_factor is not None:
             capacity = math.ceil(self.capacity_factor * len(tokens) * self.top_k / logits.shape[-1])
         self.routing = routing = route(
-            logits, self.top_k, normalised=self.normalised, bias=self.selection_bias, capacity=capacity
+            logits, self.top_k, norm_topk_prob=self.norm_topk_prob, bias=self.selection_bias, capacity=capacity
         )
-        output = run_experts(tokens, *self.stacks, routing.experts, routing.weights)
+        output = run_experts(tokens, *self.expert_weights, routing.experts, routing.weights)
         if self.shared is not None:
             shared = self.shared(tokens)
             if self.shared_gate is not None:
@@ -185,15 +185,19 @@ def routings(model: nn.Module) -> list[Routing]:
 
 
 @torch.no_grad()
-def balance(model: nn.Module, rate: float = 1e-3, mask: Bool[Tensor, " tokens"] | None = None) -> None:
+def update_selection_biases(
+    model: nn.Module, rate: float = 1e-3, counted: Bool[Tensor, " tokens"] | None = None
+) -> None:
     """Update every layer's selection bias by the loads of its last forward pass: once a step, after the gradient."""
     for layer, routing in zip(moe_layers(model), routings(model), strict=True):
         if layer.selection_bias is not None:
-            layer.selection_bias.copy_(update_bias(layer.selection_bias, loads(routing, mask), rate))
+            layer.selection_bias.copy_(
+                update_selection_bias(layer.selection_bias, expert_loads(routing, counted), rate)
+            )
 
 
-def active_parameters(model: nn.Module) -> int:
+def count_active_parameters(model: nn.Module) -> int:
     """How many parameters one token meets: all of them, but of each layer's experts only `top_k`."""
-    stacks = [(layer.top_k, stack) for layer in moe_layers(model) for stack in layer.stacks]
+    stacks = [(layer.top_k, stack) for layer in moe_layers(model) for stack in layer.expert_weights]
     idle = sum((len(stack) - top_k) * stack[0].numel() for top_k, stack in stacks)
     return sum(parameter.numel() for parameter in model.parameters()) - idle

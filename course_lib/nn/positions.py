@@ -14,7 +14,7 @@ from torch import Tensor, nn
 Positions = Int[Tensor, "batch n"]
 
 
-def sinusoidal(n: int, d: int) -> Float[Tensor, "n d"]:
+def sinusoidal_table(n: int, d: int) -> Float[Tensor, "n d"]:
     """Row p holds sin(p w_i) in its even columns 2i and cos(p w_i) in its odd ones, with w_i = 10000^(-2i/d).
 
     Raises ValueError when d is odd. Source: Vaswani et al. 2017, section 3.5.
@@ -25,10 +25,10 @@ def sinusoidal(n: int, d: int) -> Float[Tensor, "n d"]:
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
 
 
-class Sinusoidal(nn.Module):
+class SinusoidalPositions(nn.Module):
     """The sinusoidal table for any number of positions; `table` (n, d) can be replaced by a function of your own."""
 
-    def __init__(self, d_model: int, table: Callable[[int, int], Tensor] = sinusoidal) -> None:
+    def __init__(self, d_model: int, table: Callable[[int, int], Tensor] = sinusoidal_table) -> None:
         super().__init__()
         self.d_model = d_model
         self.table = table
@@ -42,7 +42,7 @@ class Sinusoidal(nn.Module):
         return self.table(int(positions.max()) + 1, self.d_model).to(device)[positions]
 
 
-class Learned(nn.Module):
+class LearnedPositions(nn.Module):
     """One trained vector a position. Longer sequences are refused, or with `share_last` share the last vector."""
 
     def __init__(self, context: int, d_model: int) -> None:
@@ -73,7 +73,7 @@ class Learned(nn.Module):
         return f"the sequence has {n} tokens, but the model has {len(self.weight)} positions; pass a shorter one"
 
 
-class RotaryTable(nn.Module):
+class RotaryPositions(nn.Module):
     """Cosines and sines of position times theta^(-2i/head_dim), the frequency of pair i (Su et al. 2021, equation 15).
 
     Raises ValueError when head_dim is odd.
@@ -139,11 +139,11 @@ class ALiBi(nn.Module):
         n: int,
         device: torch.device | None = None,
         positions: Positions | None = None,
-        keys: Int[Tensor, "batch key"] | None = None,
+        key_positions: Int[Tensor, "batch key"] | None = None,
     ) -> Float[Tensor, "*batch heads n key"]:
-        """The bias between positions 0 to n-1, or between those given; keys: those that they look at, if others."""
+        """The bias between positions 0 to n-1, or between those given; key_positions: of the keys, where others."""
         positions = torch.arange(n, device=self.slopes.device) if positions is None else positions
-        return -self.slopes[:, None, None] * _relative(positions, keys).abs().unsqueeze(-3)
+        return -self.slopes[:, None, None] * _relative(positions, key_positions).abs().unsqueeze(-3)
 
 
 class T5RelativeBias(nn.Module):
@@ -179,15 +179,15 @@ class T5RelativeBias(nn.Module):
         n: int,
         device: torch.device | None = None,
         positions: Positions | None = None,
-        keys: Int[Tensor, "batch key"] | None = None,
+        key_positions: Int[Tensor, "batch key"] | None = None,
     ) -> Float[Tensor, "*batch heads n key"]:
-        """The bias between positions 0 to n-1, or between those given; keys: those that they look at, if others."""
+        """The bias between positions 0 to n-1, or between those given; key_positions: of the keys, where others."""
         positions = torch.arange(n, device=device) if positions is None else positions
-        return self.bias(self.bucket(_relative(positions, keys))).movedim(-1, -3)
+        return self.bias(self.bucket(_relative(positions, key_positions))).movedim(-1, -3)
 
 
 def _relative(
-    positions: Int[Tensor, "*#batch n"], keys: Int[Tensor, "*#batch key"] | None = None
+    positions: Int[Tensor, "*#batch n"], key_positions: Int[Tensor, "*#batch key"] | None = None
 ) -> Int[Tensor, "*batch n key"]:
     """Key position minus query position, for every query (row) and key (column)."""
-    return (positions if keys is None else keys)[..., None, :] - positions[..., None]
+    return (positions if key_positions is None else key_positions)[..., None, :] - positions[..., None]

@@ -19,7 +19,14 @@ from course_lib.files import write_text
 from course_lib.interop import save
 from course_lib.measure import device, ngram_surprise, pick
 from course_lib.models import GPT, GPTConfig, dense_twin
-from course_lib.nn.moe import active_parameters, balance, load_balancing_loss, loads, router_z_loss, routings
+from course_lib.nn.moe import (
+    count_active_parameters,
+    expert_loads,
+    load_balancing_loss,
+    router_z_loss,
+    routings,
+    update_selection_biases,
+)
 from course_lib.recipes import outcome
 from course_lib.train import Loss, RunFolder, TrainConfig, next_token_loss, read_metrics, train
 
@@ -37,7 +44,7 @@ class Pretraining:
 LLAMA: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
 # One expert for all tokens, and of the others two to a token, as in Qwen2-MoE: experts that a fraction of the tokens
 # comes to learn more slowly, and in minutes that shows. balanced_by_bias=True does without the loss that balances.
-EXPERTS: dict[str, Any] = {"n_experts": 16, "top_k": 2, "normalised": False, "shared_gate": True}
+EXPERTS: dict[str, Any] = {"n_experts": 16, "top_k": 2, "norm_topk_prob": False, "shared_gate": True}
 SMALL: dict[str, Any] = {"context": 128, "d_model": 96, "n_layers": 3, "n_heads": 3, **LLAMA}
 LARGE: dict[str, Any] = {"context": 512, "d_model": 512, "n_layers": 8, "n_heads": 8, **LLAMA}
 RATES: dict[str, Any] = {"weight_decay": 0.1, "betas": (0.9, 0.95)}
@@ -154,7 +161,7 @@ def _pretrain(
         folder=RunFolder(run, resume=resume, every=max(1, steps // 10), again=f"run: {again}"),
         validate=lambda: {"validation": bits_per_byte(model, text, text.validation[: 64 * context + 1], context)},
         validate_every=max(1, steps // 8),
-        after_step=(lambda: balance(model)) if by_bias else None,
+        after_step=(lambda: update_selection_biases(model)) if by_bias else None,
     )
     if history.interrupted:
         raise outcome.Stopped
@@ -164,13 +171,13 @@ def _pretrain(
         "bits-per-byte": bits_per_byte(model, text, text.test, context),
         "tokens-per-second": statistics.median(line["targets"] / line["seconds"] for line in steps_noted),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "active-parameters": active_parameters(model),
+        "active-parameters": count_active_parameters(model),
     }
     if experts:
         windows = Windows(text.test, context)
         with torch.no_grad():
             model(windows[torch.arange(min(64, len(windows)))][:, :-1].to(device()))
-        values["busiest-expert"] = experts * max(loads(routing).max().item() for routing in routings(model))
+        values["busiest-expert"] = experts * max(expert_loads(routing).max().item() for routing in routings(model))
     return model, {f"{key}.{name}": value for name, value in values.items()}
 
 

@@ -15,7 +15,7 @@ from course_lib.data.corpora.emoji_split import Split
 from course_lib.data.loading.augment import augment
 from course_lib.data.worlds import SceneBatch, Scenes, word_tokenizer
 from course_lib.data.worlds.words import END
-from course_lib.models import VLM, tiles
+from course_lib.models import VLM, split_into_tiles
 from course_lib.train.losses import Loss, answers, cross_entropy
 
 KINDS = ("where", "count", "exist", "caption")  # relations are left out: a trial found that they are not learned
@@ -105,7 +105,7 @@ def bank(
     copies = []
     for _ in range(COPIES if strength else 1):
         seen = [
-            model.see(augment(some, generator, strength) if strength else some.float() / 255)
+            model.encode_pictures(augment(some, generator, strength) if strength else some.float() / 255)
             for some in flat.flatten(0, 1).split(512)
         ]
         copies.append(torch.cat(seen)[:, 0].unflatten(0, flat.shape[:2]))
@@ -115,7 +115,7 @@ def bank(
 def answered(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"]) -> Loss:
     """The surprise at the answers to questions about scenes whose places are these vectors."""
     _, ids, targets = asked
-    return cross_entropy(model(ids.to(vectors.device), vectors=vectors), targets.to(vectors.device))
+    return cross_entropy(model(ids.to(vectors.device), picture_vectors=vectors), targets.to(vectors.device))
 
 
 def named(
@@ -137,7 +137,7 @@ def correct(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"])
     model.eval()
     _, ids, targets = asked
     targets = targets.to(vectors.device)
-    guess = model(ids.to(vectors.device), vectors=vectors).argmax(dim=-1)
+    guess = model(ids.to(vectors.device), picture_vectors=vectors).argmax(dim=-1)
     return ((guess == targets) | (targets == -100)).all(dim=1)
 
 
@@ -186,12 +186,12 @@ def answer(
     if unknown := [word for word, _ in cut if tokenizer.token_to_id(word) is None]:
         raise ValueError(f"the model has never read {', '.join(unknown)}; ask with words of its vocabulary")
     where = model.decoder.tokens.weight.device
-    seen = tiles(picture[None].to(where).float() / 255, size)
-    vectors = model.project(model.see(seen))
+    seen = split_into_tiles(picture[None].to(where).float() / 255, size)
+    vectors = model.project(model.encode_pictures(seen))
     ids = [model.config.image_token] * len(seen) + tokenizer.encode(question).ids
     start, end = len(ids), tokenizer.token_to_id(END)
     while len(ids) < start + longest:
-        token = int(model(torch.tensor([ids], device=where), vectors=vectors)[0, -1].argmax())
+        token = int(model(torch.tensor([ids], device=where), picture_vectors=vectors)[0, -1].argmax())
         if token == end:
             break
         ids.append(token)

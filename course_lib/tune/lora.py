@@ -173,7 +173,7 @@ def sites(model: nn.Module) -> dict[str, tuple[str, str, slice]]:
         if isinstance(module, nn.Linear):
             found[name] = name, name.rpartition(".")[2], slice(0, module.out_features)
         elif isinstance(module, MultiHeadAttention):
-            q, k, v = module.sizes
+            q, k, v = module.qkv_sizes
             dot = f"{name}." if name else ""
             for part, start, stop in (("q", 0, q), ("k", q, q + k), ("v", q + k, q + k + v)):
                 found[dot + part] = f"{dot}qkv", part, slice(start, stop)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT
 from course_lib.nn.attention import MultiHeadAttention, causal_mask
-from course_lib.nn.cache import Cache
+from course_lib.nn.cache import KVCache
 from course_lib.tune.frozen import freeze
 
 
@@ -98,6 +98,6 @@ def _read(model: Any, n: int, prompt: Tensor) -> tuple[Tensor, Tensor]:
     if len(prompt) != n:
         raise ValueError(f"the prompt has {len(prompt)} tokens, but the prefix is to have {n}")
     weight = model.tokens.weight
-    cache = Cache(model.config, 1, n, dtype=weight.dtype, device=weight.device)
+    cache = KVCache(model.config, 1, n, dtype=weight.dtype, device=weight.device)
     model(prompt[None].to(weight.device), cache=cache)
     return cache.keys, cache.values

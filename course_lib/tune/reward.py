@@ -20,7 +20,7 @@ from course_lib.files import written
 from course_lib.interop.folder import from_pretrained, read_tensors
 from course_lib.interop.folder import save as save_model
 from course_lib.models.gpt import GPT
-from course_lib.nn.embed import embed
+from course_lib.nn.embed import embed_tokens
 from course_lib.train.losses import Loss
 from course_lib.tune.texts import Examples, Texts, device, pairs
 
@@ -39,7 +39,7 @@ class RewardModel(nn.Module):
         super().__init__()
         self.config = body.config
         self.body = body
-        if not body.config.tied:
+        if not body.config.tie_embeddings:
             body.head.requires_grad_(False)
         weight = body.tokens.weight
         dtype = torch.promote_types(weight.dtype, torch.float32)  # rewards, and steps, are too fine for less
@@ -54,7 +54,7 @@ class RewardModel(nn.Module):
 
     def scores(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
         """What the output layer says at every token: the reward, should the reply end there."""
-        x, _ = self.body.hidden(embed(self.body.tokens, ids))
+        x, _ = self.body.hidden_states(embed_tokens(self.body.tokens, ids))
         score = self.score.weight[0]
         return (x.to(score.dtype) * score).sum(dim=-1)  # a matrix product would be in bfloat16 under autocast
 

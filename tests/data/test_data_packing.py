@@ -102,7 +102,7 @@ def test_a_model_sees_each_document_as_if_it_stood_alone(position, causal):
     documents = [torch.randint(99, (n,), generator=generator) for n in (3, 11, 1, 7, 30, 16, 5, 2, 9)]
     packed = pack(documents, 16, END)
     torch.manual_seed(0)
-    model = GPT(GPTConfig(100, 16, 32, 2, 4, position=position, tied=False)).double().eval()
+    model = GPT(GPTConfig(100, 16, 32, 2, 4, position=position, tie_embeddings=False)).double().eval()
     with torch.no_grad():
         mask = document_mask(packed.documents)
         logits = model(packed.tokens, mask, causal=causal, positions=packed.positions)

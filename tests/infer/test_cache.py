@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from course_lib.models import GPT, VLM, GPTConfig, ImageEncoderConfig, VLMConfig
 from course_lib.nn.attention import prefix_mask
-from course_lib.nn.cache import Cache
+from course_lib.nn.cache import KVCache
 from course_lib.nn.positions import rotate
 
 POSITIONS = ("learned", "sinusoidal", "rope", "alibi", "t5", "none")
@@ -31,7 +31,7 @@ configs = st.builds(
     norm=st.sampled_from(["layer", "rms"]),
     experts=st.booleans(),
     qkv_bias=st.booleans(),
-    tied=st.booleans(),
+    tie_embeddings=st.booleans(),
 )
 # Lengths of the pieces of a text of at most 16 tokens.
 pieces = st.lists(st.integers(1, 5), min_size=1, max_size=6).filter(lambda sizes: sum(sizes) <= 16)
@@ -69,7 +69,7 @@ def assert_close(found, expected):
 def test_any_split_gives_the_logits_of_the_whole(config, seed, sizes, batch):
     model = made(config, seed)
     ids = torch.randint(11, (batch, sum(sizes)))
-    cache = Cache(config, batch, 16)
+    cache = KVCache(config, batch, 16)
     assert_close(read(model, ids, sizes, cache), model(ids))
 
 
@@ -83,7 +83,7 @@ def test_texts_of_several_lengths_padded_on_the_left(config, seed, sizes, paddin
     ids = torch.randint(11, (len(padding), n))
     mask = (torch.arange(n) >= padding[:, None])[:, None, None]
     positions = (torch.arange(n) - padding[:, None]).clamp(min=0)
-    found = read(model, ids, sizes, Cache(config, len(padding), n), mask, positions)
+    found = read(model, ids, sizes, KVCache(config, len(padding), n), mask, positions)
     for row, blank in enumerate(padding.tolist()):
         assert_close(found[row, blank:], model(ids[row : row + 1, blank:])[0])
 
@@ -96,7 +96,7 @@ def test_what_is_forgotten_leaves_no_trace(config, seed, sizes, data):
     first = torch.randint(11, (2, sum(sizes)))
     kept = data.draw(st.integers(0, sum(sizes) - 1))
     again = torch.cat((first[:, :kept], torch.randint(11, (2, 16 - kept))), dim=1)
-    cache = Cache(config, 2, 16)
+    cache = KVCache(config, 2, 16)
     read(model, first, sizes, cache)
     cache.rewind(kept)
     assert_close(model(again[:, kept:], cache=cache), model(again)[:, kept:])
@@ -110,7 +110,7 @@ def test_weights_head_mask_and_a_prefix_pass_through_it(position):
     ids = torch.randint(11, (2, 7))
     head_mask = torch.tensor([[1.0, 0.0], [0.5, 2.0]])
     logits, weights = model(ids, head_mask=head_mask, return_weights=True)
-    cache = Cache(config, 2, 7)
+    cache = KVCache(config, 2, 7)
     model(ids[:, :3], cache=cache, head_mask=head_mask)
     later, later_weights = model(ids[:, 3:], cache=cache, head_mask=head_mask, return_weights=True)
     assert_close(later, logits[:, 3:])
@@ -140,7 +140,7 @@ def test_texts_that_share_a_row_keep_positions_of_their_own(position):
     positions = torch.tensor([[0, 1, 2, 0, 1, 2, 3]])
     own = torch.block_diag(torch.ones(3, 3), torch.ones(4, 4)).bool()
     expected = model(ids, own, positions=positions)
-    cache = Cache(model.config, 1, 7)
+    cache = KVCache(model.config, 1, 7)
     for start, end in ((0, 2), (2, 5), (5, 6), (6, 7)):
         found = model(ids[:, start:end], own[start:end, :end], positions=positions[:, start:end], cache=cache)
         assert_close(found, expected[:, start:end])
@@ -162,11 +162,11 @@ def test_functions_of_ones_own_work_with_it():
     for block in model.blocks:
         block.attention.attend = attend
         block.attention.rotate = lambda x, cos, sin: rotate(x, cos, sin)
-    assert_close(read(model, ids, [2, 3, 1], Cache(config, 2, 6)), expected)
+    assert_close(read(model, ids, [2, 3, 1], KVCache(config, 2, 6)), expected)
     alibi = made(GPTConfig(vocab_size=11, d_model=8, n_layers=1, n_heads=2, position="alibi"))
     alibi.blocks[0].attention.attend = attend
     with pytest.raises(ValueError, match="takes no bias"):
-        alibi(ids, cache=Cache(alibi.config, 2, 6))
+        alibi(ids, cache=KVCache(alibi.config, 2, 6))
 
 
 @torch.no_grad()
@@ -175,7 +175,7 @@ def test_a_model_that_sees_reads_pictures_once():
     model = VLM(VLMConfig(ImageEncoderConfig(image_size=16, d_model=4), decoder, image_token=10)).eval()
     pictures = torch.rand(2, 3, 16, 16)
     ids = torch.tensor([[1, 10, 2, 3, 4], [10, 5, 6, 7, 8]])
-    cache = Cache(decoder, 2, 5)
+    cache = KVCache(decoder, 2, 5)
     expected = model(ids, pictures)
     assert_close(model(ids[:, :3], pictures, cache=cache), expected[:, :3])
     assert_close(model(ids[:, 3:], cache=cache), expected[:, 3:])
@@ -186,10 +186,10 @@ def test_refusals():
     model = GPT(config)
     ids = torch.zeros(2, 3, dtype=torch.long)
     with pytest.raises(ValueError, match="0 rows of 3 tokens holds nothing"):
-        Cache(config, 0, 3)
+        KVCache(config, 0, 3)
     with pytest.raises(ValueError, match="2 rows of 0 tokens"):
-        Cache(config, 2, 0)
-    cache = Cache(config, 2, 5)
+        KVCache(config, 2, 0)
+    cache = KVCache(config, 2, 5)
     with pytest.raises(ValueError, match="no gradient passes through a cache"):
         model(ids, cache=cache)
     with torch.no_grad():
@@ -209,4 +209,4 @@ def test_refusals():
         with pytest.raises(
             ValueError, match=r"cache is torch.float64, but the keys are torch.float32; make it with dtype="
         ):
-            model(ids, cache=Cache(config, 2, 3, dtype=torch.float64))
+            model(ids, cache=KVCache(config, 2, 3, dtype=torch.float64))

@@ -10,7 +10,7 @@ from torch import nn
 from course_lib.infer.generation.one_token import OneToken, as_built
 from course_lib.models import GPT, GPTConfig
 from course_lib.nn.block import Block
-from course_lib.nn.cache import Cache
+from course_lib.nn.cache import KVCache
 
 
 @settings(max_examples=80, deadline=None)
@@ -23,14 +23,14 @@ def test_the_numbers_of_the_long_way(config, seed, n, padding):
     columns = torch.arange(n + 4)
     ids, positions = torch.randint(11, (len(padding), n + 4)), (columns - padding).clamp(min=0)
     mask = (columns >= padding)[:, None, None] if padding.any() else None
-    long, short = (Cache(config, len(padding), n + 4) for _ in range(2))
+    long, short = (KVCache(config, len(padding), n + 4) for _ in range(2))
     for cache in (long, short):
         model(ids[:, :n], None if mask is None else mask[..., :n], positions=positions[:, :n], cache=cache)
     step = OneToken(model, short)
     for start in range(n, n + 4):
         end = start + 1
         x, keys = model.tokens(ids[:, start:end]), None if mask is None else mask[..., :end]
-        expected, _ = model.hidden(x, keys, positions=positions[:, start:end], cache=long)
+        expected, _ = model.hidden_states(x, keys, positions=positions[:, start:end], cache=long)
         assert_close(step(x, keys, positions[:, start:end]), expected)
     assert short.length == n + 4
     real = columns >= padding
@@ -75,10 +75,10 @@ def test_what_was_changed_takes_the_long_way(change):
 @torch.no_grad()
 def last(model, ids, short):
     """What is read of the last token, either way."""
-    cache = Cache(model.config, *ids.shape)
+    cache = KVCache(model.config, *ids.shape)
     model(ids[:, :-1], cache=cache)
     x = model.tokens(ids[:, -1:])
-    return OneToken(model, cache)(x) if short else model.hidden(x, cache=cache)[0]
+    return OneToken(model, cache)(x) if short else model.hidden_states(x, cache=cache)[0]
 
 
 @pytest.mark.parametrize(

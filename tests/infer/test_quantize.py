@@ -24,7 +24,7 @@ from course_lib.models import GPT, GPTConfig
 
 SMALL = {"vocab_size": 40, "context": 16, "d_model": 32, "n_layers": 2, "n_heads": 4}
 LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False, "n_kv_heads": 2, "d_ff": 96}
-CONFIGS = [SMALL, SMALL | LLAMA, SMALL | LLAMA | {"tied": False}]
+CONFIGS = [SMALL, SMALL | LLAMA, SMALL | LLAMA | {"tie_embeddings": False}]
 
 
 def made(**settings):

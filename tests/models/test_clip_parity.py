@@ -257,8 +257,8 @@ def test_any_clip_can_be_saved(config, tmp_path):
 
 
 def test_sentences():
-    with pytest.raises(ValueError, match="use tied=True"):
-        OurConfig(VIT, GPTConfig(20, tied=False))
+    with pytest.raises(ValueError, match="use tie_embeddings=True"):
+        OurConfig(VIT, GPTConfig(20, tie_embeddings=False))
     with pytest.raises(ValueError, match="leave n_classes=3 out"):
         OurConfig(ViTConfig(n_classes=3), GPT)
     with pytest.raises(ValueError, match="end_token=20 is not in the vocabulary of 20"):

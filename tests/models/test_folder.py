@@ -103,7 +103,9 @@ def test_dtypes(folder):
 @pytest.mark.parametrize("tied", [True, False])
 def test_any_gpt_can_be_saved(tmp_path, position, norm, activation, tied):
     torch.manual_seed(0)
-    model = GPT(GPTConfig(11, 8, 12, 2, 3, 1, position=position, norm=norm, activation=activation, tied=tied)).eval()
+    model = GPT(
+        GPTConfig(11, 8, 12, 2, 3, 1, position=position, norm=norm, activation=activation, tie_embeddings=tied)
+    ).eval()
     save(model, tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == model.config

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
 from course_lib.nn.attention import causal_mask, padding_mask, prefix_mask
-from course_lib.nn.positions import alibi_slopes, sinusoidal
+from course_lib.nn.positions import alibi_slopes, sinusoidal_table
 
 POSITIONS = CHOICES["position"]
 RELATIVE = ("rope", "alibi", "t5", "none")
@@ -112,7 +112,7 @@ def test_absolute_positions_are_added_to_the_embedding():
         model(ids)
         inputs.append(model.tokens(ids))
     assert_close(inputs[0], inputs[1] + tiny().position(9))
-    assert_close(inputs[2], inputs[3] * math.sqrt(12) + sinusoidal(9, 12))
+    assert_close(inputs[2], inputs[3] * math.sqrt(12) + sinusoidal_table(9, 12))
 
 
 def test_prefix_lm():
@@ -162,7 +162,7 @@ def test_a_function_of_your_own_in_every_layer():
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_new_model_knows_nothing(position, tied):
     torch.manual_seed(0)
-    model = GPT(GPTConfig(100, context=64, d_model=64, n_layers=2, position=position, tied=tied))
+    model = GPT(GPTConfig(100, context=64, d_model=64, n_layers=2, position=position, tie_embeddings=tied))
     ids = torch.randint(100, (8, 65))
     loss = torch.nn.functional.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
     # Logits of standard deviation 1/2 cost (1/2)^2 / 2 = 0.125 nats on top of ln 100; tied ones see the token itself.
@@ -171,7 +171,8 @@ def test_a_new_model_knows_nothing(position, tied):
 
 def test_tied_means_one_matrix():
     assert (
-        sum(p.numel() for p in tiny(tied=False).parameters()) - sum(p.numel() for p in tiny().parameters()) == 11 * 12
+        sum(p.numel() for p in tiny(tie_embeddings=False).parameters()) - sum(p.numel() for p in tiny().parameters())
+        == 11 * 12
     )
 
 

@@ -216,7 +216,7 @@ def test_files_hold_a_tensor_for_each_matrix_of_each_expert(tmp_path):
         to_hf(ours, tmp_path / kind)
         file = load_file(tmp_path / kind / "model.safetensors")
         layer = ours.blocks[1].feed_forward
-        for part, stack in zip(parts, layer.stacks, strict=True):
+        for part, stack in zip(parts, layer.expert_weights, strict=True):
             for expert in range(4):
                 assert torch.equal(file.pop(f"{where}.experts.{expert}.{part}.weight"), stack[expert])
         assert torch.equal(file.pop(f"{where}.gate.weight"), layer.router.weight)

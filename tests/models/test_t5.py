@@ -13,7 +13,7 @@ from course_lib.models.t5 import _keys
 from course_lib.nn.attention import causal_mask
 from course_lib.train import seq2seq_loss
 
-VARIANTS = [{}, {"activation": "geglu", "tied": False}]
+VARIANTS = [{}, {"activation": "geglu", "tie_embeddings": False}]
 # Logits near 1 after two layers: some hundred float32 roundings of 6e-8.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -113,7 +113,7 @@ def test_one_bias_serves_all_layers_and_cross_attention_has_none():
     ]
     for layer in model.modules():  # without content, weights are what the bias says
         if hasattr(layer, "qkv"):
-            layer.qkv.weight.data[: layer.sizes[0]] = 0
+            layer.qkv.weight.data[: layer.qkv_sizes[0]] = 0
     _, weights = model(some_ids(9), some_ids(5), return_weights=True)
     for kind, stack in (("encoder", model.encoder), ("decoder", model.decoder)):
         bias = stack.position(9 if kind == "encoder" else 5)
@@ -130,7 +130,7 @@ def test_one_bias_serves_all_layers_and_cross_attention_has_none():
 @pytest.mark.parametrize("activation", ["relu", "geglu"])
 def test_a_new_model_knows_nothing(activation, tied, scaled):
     torch.manual_seed(0)
-    model = T5(T5Config(100, 64, n_layers=2, activation=activation, tied=tied, scaled=scaled))
+    model = T5(T5Config(100, 64, n_layers=2, activation=activation, tie_embeddings=tied, scale_logits=scaled))
     batch = torch.randint(100, (8, 64)), torch.randint(100, (8, 64))
     logits, weights = model(*batch, return_weights=True)
     # Logits of standard deviation 1/2 cost (1/2)^2 / 2 = 0.125 nats on top of ln 100; tied ones see the token itself.
@@ -155,7 +155,9 @@ def test_bfloat16_all_the_way(variant):
 @pytest.mark.parametrize("scaled", [True, False])
 @pytest.mark.parametrize("activation", ["relu", "geglu"])
 def test_any_t5_can_be_saved(tmp_path, activation, tied, scaled):
-    model = tiny(activation=activation, tied=tied, scaled=scaled, head_dim=5, d_ff=7, n_decoder_layers=1)
+    model = tiny(
+        activation=activation, tie_embeddings=tied, scale_logits=scaled, head_dim=5, d_ff=7, n_decoder_layers=1
+    )
     save(model, tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == model.config

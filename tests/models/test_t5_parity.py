@@ -198,7 +198,7 @@ def test_files_from_before_transformers_5(v1_1):
     state["decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"] = torch.ones(32, 2)
     ours = from_hf(settings, state)
     assert_same(ours, theirs)
-    assert (ours.config.tied, ours.config.scaled) == (not v1_1, not v1_1)
+    assert (ours.config.tie_embeddings, ours.config.scale_logits) == (not v1_1, not v1_1)
 
 
 def test_the_file_needs_an_embedding_once_and_all_copies_equal():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from course_lib.errors import ModelError
 from course_lib.interop import from_pretrained, save, to_hf
-from course_lib.models import VLM, GPTConfig, ImageEncoderConfig, ViTConfig, VLMConfig, tiles
+from course_lib.models import VLM, GPTConfig, ImageEncoderConfig, ViTConfig, VLMConfig, split_into_tiles
 from course_lib.train import TrainConfig, train
 from course_lib.train.losses import answers, caption_loss
 
@@ -38,7 +38,7 @@ def test_a_picture_acts_where_it_stands_and_after(features, projector_norm):
     assert (first[:, 2:] != second[:, 2:]).any(dim=-1).all()
     # Blind, the picture makes no difference anywhere.
     blind = torch.zeros(1, n, 16)
-    assert torch.equal(ours(ids, vectors=blind), ours(ids, vectors=blind.clone()))
+    assert torch.equal(ours(ids, picture_vectors=blind), ours(ids, picture_vectors=blind.clone()))
 
 
 def test_pictures_go_to_their_texts_in_order():
@@ -55,12 +55,12 @@ def test_pictures_go_to_their_texts_in_order():
 def test_what_the_decoder_reads():
     ours = model(projector_norm=True)
     pictures, ids = torch.randn(1, 3, 4, 4), a_text(4)
-    vectors = ours.project(ours.see(pictures))
+    vectors = ours.project(ours.encode_pictures(pictures))
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(1, 4))
-    x = ours.merge(ids, vectors)
+    x = ours.insert_pictures(ids, vectors)
     assert torch.equal(x[:, 2:6], vectors)
     assert torch.equal(x[:, [0, 1, 6]], ours.decoder.tokens(ids[:, [0, 1, 6]]))
-    assert torch.equal(ours(ids, vectors=vectors), ours(ids, pictures))
+    assert torch.equal(ours(ids, picture_vectors=vectors), ours(ids, pictures))
     logits, weights = ours(ids, pictures, return_weights=True)
     torch.testing.assert_close(logits, ours(ids, pictures))
     assert [tuple(w.shape) for w in weights] == [(1, 2, 9, 9)] * 2
@@ -80,18 +80,20 @@ def test_features_are_those_of_the_layer():
     pictures = torch.randn(2, 3, 4, 4)
     for layer in (-3, 0, 1, -1):
         ours = model(features="all", layer=layer)
-        assert torch.equal(ours.see(pictures), ours.vision.features(pictures, layer))
-    assert torch.equal(model(features="patches", layer=1).see(pictures), model().vision.features(pictures, 1)[:, 1:])
-    assert torch.equal(model(features="pooled").see(pictures)[:, 0], model().vision(pictures))
+        assert torch.equal(ours.encode_pictures(pictures), ours.vision.features(pictures, layer))
+    assert torch.equal(
+        model(features="patches", layer=1).encode_pictures(pictures), model().vision.features(pictures, 1)[:, 1:]
+    )
+    assert torch.equal(model(features="pooled").encode_pictures(pictures)[:, 0], model().vision(pictures))
     bare = model(vision=ViTConfig(4, 2, d_model=12, n_layers=2, n_heads=2, class_token=False, pool="mean"))
-    assert bare.see(pictures).shape == (2, 4, 12)  # no class token to leave out
+    assert bare.encode_pictures(pictures).shape == (2, 4, 12)  # no class token to leave out
 
 
 @settings(deadline=None)
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3))
 def test_tiles_in_reading_order(n, rows, columns, channels, size):
     whole = torch.randn(n, channels, rows * size, columns * size)
-    cut = tiles(whole, size).view(n, rows, columns, channels, size, size)
+    cut = split_into_tiles(whole, size).view(n, rows, columns, channels, size, size)
     for row in range(rows):
         for column in range(columns):
             there = whole[:, :, row * size : (row + 1) * size, column * size : (column + 1) * size]
@@ -101,10 +103,10 @@ def test_tiles_in_reading_order(n, rows, columns, channels, size):
 def test_a_grid_with_one_token_a_tile():
     ours, grid = model(features="pooled"), torch.randn(2, 3, 8, 8)
     ids = torch.tensor([[1] + [IMAGE] * 4 + [2]] * 2)
-    logits = ours(ids, tiles(grid, 4))
+    logits = ours(ids, split_into_tiles(grid, 4))
     changed = grid.clone()
     changed[0, :, 4:, :4] += 1  # the third tile of the first picture
-    differs = (ours(ids, tiles(changed, 4)) != logits).any(dim=-1)
+    differs = (ours(ids, split_into_tiles(changed, 4)) != logits).any(dim=-1)
     assert torch.equal(differs, torch.tensor([[False] * 3 + [True] * 3, [False] * 6]))
 
 
@@ -119,7 +121,7 @@ def test_a_new_model_knows_nothing(options):
     loss = caption_loss(ours, (ids, targets, torch.randn(64, 3, 4, 4))).mean.item()
     # Logits of variance v cost about v / 2 more than ln(vocab); ours start with v = 1/4.
     assert abs(loss - math.log(vocab)) < 0.25
-    vectors = ours.project(ours.see(torch.randn(64, 3, 4, 4)))
+    vectors = ours.project(ours.encode_pictures(torch.randn(64, 3, 4, 4)))
     lengths = ours.decoder.tokens.weight.norm(dim=1).mean()  # of a token's vector
     assert 0.2 < vectors.norm(dim=-1).mean() / lengths < 5
 
@@ -163,7 +165,7 @@ def test_the_answer_is_in_the_picture():
         rows, columns = place // 2 * 4, place % 2 * 4
         for i in range(n):
             grid[i, colour[i], rows[i] : rows[i] + 4, columns[i] : columns[i] + 4] = 1
-        return *answers([[IMAGE] * 4 + [1]] * n, [[2 + int(c)] for c in colour], END), tiles(grid, 4)
+        return *answers([[IMAGE] * 4 + [1]] * n, [[2 + int(c)] for c in colour], END), split_into_tiles(grid, 4)
 
     train(ours, batch, caption_loss, TrainConfig(steps=60, lr=3e-3, warmup=5))
     ours.eval()
@@ -242,14 +244,14 @@ def test_an_image_encoder_as_eyes(tmp_path):
     ids, grid = a_text(4), torch.rand(1, 3, 16, 16)
     ours.vision.requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in ours.vision.state_dict().items()}
-    caption_loss(ours.train(), (ids, ids, tiles(grid, 8))).mean.backward()
+    caption_loss(ours.train(), (ids, ids, split_into_tiles(grid, 8))).mean.backward()
     assert all(torch.equal(tensor, before[name]) for name, tensor in ours.vision.state_dict().items())
     with pytest.raises(ModelError, match="llava cannot hold this model: it needs a ViTConfig"):
         to_hf(ours, tmp_path)
     save(ours.eval(), tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == ours.config
-    assert torch.equal(again(ids, tiles(grid, 8)), ours(ids, tiles(grid, 8)))
+    assert torch.equal(again(ids, split_into_tiles(grid, 8)), ours(ids, split_into_tiles(grid, 8)))
 
 
 @pytest.mark.parametrize(
@@ -275,7 +277,7 @@ def test_other_input_that_cannot_be(tmp_path):
     with pytest.raises(ValueError, match="text 0 has 3 image tokens, no multiple of the 4 of a picture"):
         ours(two, torch.randn(2, 3, 4, 4))
     with pytest.raises(ValueError, match="pass one of them"):
-        ours(ids, pictures, vectors=torch.zeros(1, 4, 16))
+        ours(ids, pictures, picture_vectors=torch.zeros(1, 4, 16))
     with pytest.raises(ValueError, match="the model needs at least one token"):
         ours(ids[:, :0], pictures)
     with pytest.raises(ValueError, match="token ids run from 1 to 12"):
@@ -285,7 +287,7 @@ def test_other_input_that_cannot_be(tmp_path):
     with pytest.raises(ValueError, match="8 by 8 pixels, but the model reads 4 by 4"):
         ours(ids, torch.randn(1, 3, 8, 8))
     with pytest.raises(ValueError, match="8 by 6 pixels cannot be cut into tiles of 4 by 4"):
-        tiles(torch.zeros(1, 3, 8, 6), 4)
+        split_into_tiles(torch.zeros(1, 3, 8, 6), 4)
 
 
 @pytest.mark.parametrize(

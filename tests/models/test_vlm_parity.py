@@ -102,7 +102,7 @@ def test_llava(config, seed, pictures, side):
     ours, back = both_ways(theirs)
     assert_same(ours, theirs, pictures, side)
     assert_same(ours, back, pictures, side)  # the settings came back too, not only the tensors
-    assert ours.config.decoder.tied == config.text_config.tie_word_embeddings
+    assert ours.config.decoder.tie_embeddings == config.text_config.tie_word_embeddings
     assert not ours.training
 
 
@@ -182,7 +182,7 @@ def test_a_published_config_is_read():
     )  # fmt: skip
     assert (config.decoder.d_model, config.decoder.n_layers, config.decoder.d_ff) == (4096, 32, 11008)
     assert (config.vision.d_model, config.vision.n_layers, config.layer, config.d_vision) == (1024, 24, -2, 1024)
-    assert (config.decoder.context, config.decoder.vocab_size, config.decoder.tied) == (4096, 32064, False)
+    assert (config.decoder.context, config.decoder.vocab_size, config.decoder.tie_embeddings) == (4096, 32064, False)
     room = {"text_config": {"model_type": "llama", "vocab_size": 32001}}
     assert FAMILY.read({"model_type": "llava", **room}) == FAMILY.read(LlavaConfig(**room).to_dict())
 
@@ -250,7 +250,9 @@ def test_what_llava_cannot_hold(tmp_path):
     from course_lib.models import VLM, GPTConfig, ViTConfig, VLMConfig
 
     published = ViTConfig(8, 4, activation="quick_gelu", pre_norm=True, d_model=8, n_layers=1, n_heads=2, norm_eps=1e-5)
-    text = GPTConfig(20, 16, 8, 1, 2, position="rope", norm="rms", activation="swiglu", bias=False, tied=False)
+    text = GPTConfig(
+        20, 16, 8, 1, 2, position="rope", norm="rms", activation="swiglu", bias=False, tie_embeddings=False
+    )
     for features, each in (("patches", 4), ("all", 5)):
         to_hf(VLM(VLMConfig(published, text, 19, features=features)), tmp_path)
         # Its own reader of pictures writes so many image tokens.

@@ -13,7 +13,7 @@ from course_lib.infer.quantization.quantize import quantize
 from course_lib.models import GPT, GPTConfig
 from course_lib.nn.attention import MultiHeadAttention, padding_mask
 from course_lib.nn.block import Block
-from course_lib.nn.cache import Cache
+from course_lib.nn.cache import KVCache
 from course_lib.nn.positions import rotate
 from course_lib.tune.adapters import Adapted, adapters
 from course_lib.tune.bitfit import bitfit
@@ -29,7 +29,7 @@ def count(model):
 def by_hand(layer, x, mask, bias, memory, rotary):
     """softmax(q [P_k; K]^T / sqrt(d)) [P_v; V], one query of one head at a time."""
     attention = layer.attention
-    q_rows, k_rows, _ = attention.sizes
+    q_rows, k_rows, _ = attention.qkv_sizes
     memory = x if memory is None else memory
     weight, qkv_bias = attention.qkv.weight, attention.qkv.bias
     q = x @ weight[:q_rows].T + qkv_bias[:q_rows]
@@ -128,14 +128,14 @@ def test_a_prefix_and_a_cache(config):
     torch.manual_seed(0)
     model = shake(prefix(GPT(config).double(), 2))
     expected = model(IDS)
-    cache = Cache(config, 2, 6, dtype=torch.float64)
+    cache = KVCache(config, 2, 6, dtype=torch.float64)
     found = [model(IDS[:, :3], cache=cache)] + [model(IDS[:, i : i + 1], cache=cache) for i in range(3, 6)]
     torch.testing.assert_close(torch.cat(found, dim=1), expected, rtol=1e-12, atol=1e-12)
     # Three tokens of padding on the left of the first text.
     real = torch.tensor([[False] * 3 + [True] * 3, [True] * 6])
     positions = (real.cumsum(dim=1) - 1).clamp(min=0)
     padded = torch.where(real, torch.cat((IDS[:1].roll(3, 1), IDS[1:])), 0)
-    cache = Cache(config, 2, 6, dtype=torch.float64)
+    cache = KVCache(config, 2, 6, dtype=torch.float64)
     found = [
         model(padded[:, i : i + 1], mask=real[:, None, None, : i + 1], positions=positions[:, i : i + 1], cache=cache)
         for i in range(6)
@@ -151,7 +151,7 @@ def test_adapters_and_biases_and_a_cache(config):
     methods = [partial(adapters, width=3), partial(lora, rank=2, alpha=3.0, targets=("q", "v", "out", "down"))]
     for method in methods + [bitfit] * config.bias:
         model = shake(method(GPT(config).double()))
-        cache = Cache(config, 2, 6, dtype=torch.float64)
+        cache = KVCache(config, 2, 6, dtype=torch.float64)
         found = [model(IDS[:, :3], cache=cache)] + [model(IDS[:, i : i + 1], cache=cache) for i in range(3, 6)]
         torch.testing.assert_close(torch.cat(found, dim=1), model(IDS), rtol=1e-12, atol=1e-12)
 

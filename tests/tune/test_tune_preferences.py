@@ -24,7 +24,14 @@ from course_lib.tune.reward import RewardModel, bradley_terry, comparisons, verd
 from course_lib.tune.texts import pairs
 
 REWARDS = st.floats(-30, 30)
-LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False, "tied": False, "n_kv_heads": 1}
+LLAMA = {
+    "position": "rope",
+    "norm": "rms",
+    "activation": "swiglu",
+    "bias": False,
+    "tie_embeddings": False,
+    "n_kv_heads": 1,
+}
 
 
 @given(REWARDS, REWARDS, REWARDS)

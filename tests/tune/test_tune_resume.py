@@ -40,7 +40,11 @@ def method(name, seed=0, **style):
         case "packed":
             return policy, Loader(sft.packed(pairs(PROMPTS * 3, CHOSEN * 3, END), 7), 2), sft.sft
         case "reward":
-            return reward.RewardModel(gpt(seed, **{"tied": False} | style)), Loader(compared, 2), reward.reward
+            return (
+                reward.RewardModel(gpt(seed, **{"tie_embeddings": False} | style)),
+                Loader(compared, 2),
+                reward.reward,
+            )
         case "dpo":
             return policy, Loader(dpo.with_reference(compared, start), 2), dpo.dpo
         case "ppo":
@@ -122,7 +126,14 @@ def test_with_lora(tmp_path, name):
     same(run(tmp_path / "cut", name, few=True, resume=True), whole)
 
 
-LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False, "tied": False, "n_kv_heads": 1}
+LLAMA = {
+    "position": "rope",
+    "norm": "rms",
+    "activation": "swiglu",
+    "bias": False,
+    "tie_embeddings": False,
+    "n_kv_heads": 1,
+}
 STYLES = {"llama": LLAMA, "experts": LLAMA | {"n_experts": 4}, "alibi": {"position": "alibi"}, "t5": {"position": "t5"}}
 
 

@@ -11,7 +11,7 @@ from course_lib.infer.generation.reader import Reader, padded
 from course_lib.infer.generation.sampling import Sampling, sample
 from course_lib.models.gpt import GPT
 from course_lib.models.vlm import VLM
-from course_lib.nn.embed import embed
+from course_lib.nn.embed import embed_tokens
 
 
 class Constraint(Protocol):
@@ -115,9 +115,9 @@ def _steps(
         positions = positions.clamp(max=decoder.config.context - 1)
     reader = Reader(decoder, positions, mask)
     if isinstance(model, VLM):
-        x = model.merge(ids, None if pictures is None else model.project(model.see(pictures)))
+        x = model.insert_pictures(ids, None if pictures is None else model.project(model.encode_pictures(pictures)))
     else:
-        x = embed(model.tokens, ids)
+        x = embed_tokens(model.tokens, ids)
 
     going = [True] * len(room)
     states = [None if constraint is None else constraint.start for _ in room]
@@ -134,7 +134,7 @@ def _steps(
                 states[row] = constraint.next(states[row], token)
         if not any(going):
             return
-        x = embed(decoder.tokens, tokens[:, None])
+        x = embed_tokens(decoder.tokens, tokens[:, None])
 
 
 def _allowed(

@@ -1,4 +1,4 @@
-"""The way of a single token through a GPT: the numbers of GPT.hidden, without all that such a call could do besides.
+"""GPT.hidden_states for a single token a row: the same numbers, without what a general call could do besides.
 
 With one token a row the products are small, and what a general layer asks and rearranges would take a third of the
 time. Here a layer writes keys and values in one move, and query heads that share them stand in the place of queries.
@@ -15,7 +15,7 @@ from torch import Tensor
 from course_lib.models.gpt import GPT
 from course_lib.nn.attention import MultiHeadAttention, attention
 from course_lib.nn.block import Block
-from course_lib.nn.cache import Cache
+from course_lib.nn.cache import KVCache
 from course_lib.nn.positions import rotate
 
 PARTS = {Block: {"norm1", "attention", "norm2", "feed_forward"}, MultiHeadAttention: {"qkv", "out"}}
@@ -40,9 +40,9 @@ def as_built(model: GPT) -> bool:
 
 
 class OneToken:
-    """GPT.hidden for one token a row, of a model that is `as_built` and a cache; without gradients."""
+    """GPT.hidden_states for one token a row, of a model that is `as_built` and a cache; without gradients."""
 
-    def __init__(self, model: GPT, cache: Cache) -> None:
+    def __init__(self, model: GPT, cache: KVCache) -> None:
         self.model = model
         self.cache = cache
         blocks: Any = model.blocks
@@ -57,7 +57,7 @@ class OneToken:
                 keys,
                 values,
             )
-            for block, pairs, keys, values in zip(blocks, cache.pairs, cache.keys, cache.values, strict=True)
+            for block, pairs, keys, values in zip(blocks, cache.keys_and_values, cache.keys, cache.values, strict=True)
         ]
 
     def __call__(
@@ -66,11 +66,11 @@ class OneToken:
         mask: Bool[Tensor, "batch 1 1 keys"] | None = None,
         positions: Int[Tensor, "batch 1"] | None = None,
     ) -> Float[Tensor, "batch 1 d_model"]:
-        """Arguments and result as of GPT.hidden."""
+        """Arguments and result as of GPT.hidden_states."""
         cache, n_heads = self.cache, self.model.config.n_heads
         batch, n_kv_heads, _, head_dim = cache.keys[0].shape
-        x, options = self.model.place(x, mask, True, positions, cache)
-        dtype = cache.pairs.dtype
+        x, options = self.model.add_positions(x, mask, True, positions, cache)
+        dtype = cache.keys_and_values.dtype
         scores = options.get("bias")  # what is added to them, once for all layers
         if scores is not None:
             scores = scores.to(dtype).expand(batch, -1, -1, -1).reshape(batch, n_kv_heads, -1, scores.shape[-1])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from course_lib.infer.generation.one_token import OneToken, as_built
 from course_lib.models.gpt import GPT
-from course_lib.nn.cache import Cache
+from course_lib.nn.cache import KVCache
 
 
 class Reader:
@@ -29,7 +29,7 @@ class Reader:
         self.decoder = decoder
         self.positions = positions
         self.mask = mask
-        self.cache = Cache(decoder.config, *positions.shape, dtype=dtype, device=positions.device)
+        self.cache = KVCache(decoder.config, *positions.shape, dtype=dtype, device=positions.device)
         self.one_token = OneToken(decoder, self.cache) if as_built(decoder) else None
 
     def read(self, x: Float[Tensor, "batch tokens d_model"], last: int = 1) -> Float[Tensor, "batch last vocab"]:
@@ -40,7 +40,7 @@ class Reader:
         if self.one_token and x.shape[1] == 1:
             x = self.one_token(x, mask, positions)
         else:
-            x, _ = self.decoder.hidden(x, mask, positions=positions, cache=self.cache)
+            x, _ = self.decoder.hidden_states(x, mask, positions=positions, cache=self.cache)
         return self.decoder.head(x[:, -last:])
 
 

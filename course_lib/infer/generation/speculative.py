@@ -11,7 +11,7 @@ from course_lib.infer.generation.generate import room_for
 from course_lib.infer.generation.reader import Reader
 from course_lib.infer.generation.sampling import Sampling, probabilities
 from course_lib.models.gpt import GPT
-from course_lib.nn.embed import embed
+from course_lib.nn.embed import embed_tokens
 
 
 class Round(NamedTuple):
@@ -134,7 +134,7 @@ class _Reading:
     def shares(self, text: list[int], last: int) -> Float[Tensor, "{last} vocab"]:
         """The distribution of what follows each of the `last` tokens, all that was not read before being read now."""
         ids = torch.tensor([text[self.reader.cache.length :]], device=self.device)
-        return probabilities(self.reader.read(embed(self.tokens, ids), last)[0], self.sampling)
+        return probabilities(self.reader.read(embed_tokens(self.tokens, ids), last)[0], self.sampling)
 
     def forget(self, n: int) -> None:
         """Keep the first n tokens at most."""

@@ -48,7 +48,7 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
                     layers[name] = Int4Linear(grouped(layer.weight, bits, group or 32), bias)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
-    _put(model, layers, layers["head"] if model.config.tied else Int8Linear(symmetric(model.tokens.weight)))
+    _put(model, layers, layers["head"] if model.config.tie_embeddings else Int8Linear(symmetric(model.tokens.weight)))
     for parameter in model.parameters():
         parameter.data = parameter.data.float()
     vars(model).pop("unmerged", None)  # what `tune.lora.merge` kept: it would take the memory of the floats
@@ -94,7 +94,7 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> GPT:
             model = GPT(GPTConfig(**settings))
         shapes = {name: layer.weight.shape for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
         shapes["tokens.table"] = model.tokens.weight.shape
-        if model.config.tied:
+        if model.config.tie_embeddings:
             del shapes["head"]
         layers: dict[str, nn.Module] = {name: _taken(tensors, name, shape) for name, shape in shapes.items()}
         table = layers.pop("tokens.table")

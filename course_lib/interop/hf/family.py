@@ -164,7 +164,7 @@ class Family:
             theirs = (theirs,)
         else:
             attention: Any = model.get_submodule(whole.rpartition(".")[0])
-            pieces = tensor.split(attention.sizes)
+            pieces = tensor.split(attention.qkv_sizes)
         for place, piece in zip(theirs, pieces, strict=True):
             for number in re.findall(r"(?<=\.)\d+(?=\.|$)", whole):
                 place = place.replace("*", number, 1)

@@ -19,7 +19,7 @@ GPT2 = Family(
         "n_heads": Setting("n_head"),
         "d_ff": Setting("n_inner", None),
         "activation": Setting("activation_function", "gelu_new", ACTIVATIONS),
-        "tied": Setting("tie_word_embeddings", True),
+        "tie_embeddings": Setting("tie_word_embeddings", True),
         "norm_eps": Setting("layer_norm_epsilon", 1e-5),
     },
     theirs={"scale_attn_weights": True, "is_causal": True},
@@ -66,7 +66,7 @@ LLAMA_SETTINGS = {
     "n_kv_heads": Setting("num_key_value_heads", None),
     "head_dim": Setting("head_dim", None),
     "d_ff": Setting("intermediate_size"),
-    "tied": Setting("tie_word_embeddings", False),
+    "tie_embeddings": Setting("tie_word_embeddings", False),
     "norm_eps": Setting("rms_norm_eps", 1e-6),
     "rope_theta": Setting("rope_theta", 10000.0),
 }

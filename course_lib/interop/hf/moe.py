@@ -52,7 +52,7 @@ QWEN2_MOE = replace(
         "qkv_bias": Setting("qkv_bias", True),
         "n_experts": Setting("num_experts"),
         "top_k": Setting("num_experts_per_tok"),
-        "normalised": Setting("norm_topk_prob", False),
+        "norm_topk_prob": Setting("norm_topk_prob", False),
         "d_shared": Setting("shared_expert_intermediate_size"),
     },
     ours={**OURS, "shared_gate": True},

@@ -29,7 +29,7 @@ def _each_said_once(hf: dict[str, Any]) -> dict[str, Any]:
 def _own_head(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Since transformers 5, tie_word_embeddings is always written as True, and the tensors decide."""
     head, shared = tensors.get("lm_head.weight"), tensors.get("shared.weight")
-    return {} if head is None or shared is None or torch.equal(head, shared) else {"tied": False}
+    return {} if head is None or shared is None or torch.equal(head, shared) else {"tie_embeddings": False}
 
 
 def _names(config: T5Config) -> Names:
@@ -71,8 +71,8 @@ T5 = Family(
         "activation": Setting("feed_forward_proj", "relu", {"relu": "relu", "gated-gelu": "geglu"}),
         "n_buckets": Setting("relative_attention_num_buckets", 32),
         "max_distance": Setting("relative_attention_max_distance", 128),
-        "tied": Setting("tie_word_embeddings", True),
-        "scaled": Setting("scale_decoder_outputs", True),
+        "tie_embeddings": Setting("tie_word_embeddings", True),
+        "scale_logits": Setting("scale_decoder_outputs", True),
         "norm_eps": Setting("layer_norm_epsilon", 1e-6),
     },
     theirs={"is_encoder_decoder": True},
