@@ -24,68 +24,6 @@ def alternative(id):
     return add
 
 
-# ch01_positions
-
-
-@alternative("sinusoidal")
-def sinusoidal_by_slices(n, d):
-    table = torch.empty(n, d)
-    frequency = torch.exp(-math.log(10000.0) / d * torch.arange(0, d, 2))
-    table[:, 0::2] = torch.sin(torch.outer(torch.arange(n, dtype=torch.float32), frequency))
-    table[:, 1::2] = torch.cos(torch.outer(torch.arange(n, dtype=torch.float32), frequency))
-    return table
-
-
-@alternative("sinusoidal")
-def sinusoidal_by_loops(n, d):
-    turn = (math.sin, math.cos)
-    return torch.tensor([[turn[j % 2](t / 10000 ** ((j - j % 2) / d)) for j in range(d)] for t in range(n)])
-
-
-@alternative("position_shift")
-def position_shift_from_blocks(k, d):
-    angles = [k / 10000 ** (2 * i / d) for i in range(d // 2)]
-    return torch.block_diag(*(torch.tensor([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]]) for a in angles))
-
-
-@alternative("rope")
-def rope_by_complex_numbers(x, positions, base=10000.0):
-    d = x.shape[-1]
-    angle = torch.outer(positions.to(x.dtype), 1 / base ** (torch.arange(0, d, 2, dtype=x.dtype) / d))
-    turned = torch.complex(x[..., : d // 2], x[..., d // 2 :]) * torch.polar(torch.ones_like(angle), angle)
-    return torch.cat((turned.real, turned.imag), dim=-1)
-
-
-@alternative("rope")
-def rope_as_in_llama(x, positions, base=10000.0):
-    angle = positions.float()[:, None] * torch.exp(-math.log(base) * torch.arange(0, x.shape[-1], 2) / x.shape[-1])
-    angle = torch.cat((angle, angle), dim=-1)
-    first, second = x.chunk(2, dim=-1)
-    return x * angle.cos() + torch.cat((-second, first), dim=-1) * angle.sin()
-
-
-@alternative("alibi_slopes")
-def alibi_slopes_by_powers(n_heads):
-    return torch.tensor([(2 ** (-8 / n_heads)) ** i for i in range(1, n_heads + 1)])
-
-
-@alternative("alibi_bias")
-def alibi_bias_with_the_future_masked(n_heads, n):
-    slopes = torch.logspace(-8 / n_heads, -8, n_heads, base=2)
-    bias = torch.full((n_heads, n, n), -math.inf)
-    for query in range(n):
-        for key in range(query + 1):
-            bias[:, query, key] = slopes * (key - query)
-    return bias
-
-
-@alternative("alibi_bias")
-def alibi_bias_both_ways(n_heads, n):
-    position = torch.arange(n)
-    distance = (position[None] - position[:, None]).abs().float()
-    return -torch.einsum("h,qk->hqk", alibi_slopes_by_powers(n_heads), distance)
-
-
 # ch03_pretraining
 
 

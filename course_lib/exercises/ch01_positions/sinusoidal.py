@@ -1,0 +1,110 @@
+"""Sinusoidal positions (Vaswani et al. 2017, section 3.5)."""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def sinusoidal(n, d):
+    frequency = 10000.0 ** (-torch.arange(0, d, 2) / d)  # radians per position, one for each pair of dimensions
+    angle = torch.arange(n)[:, None] * frequency
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)  # sin, cos, sin, cos, ...
+
+
+def cases(rng):
+    n = int(torch.randint(5, 30, (), generator=rng))
+    d = 2 * int(torch.randint(5, 30, (), generator=rng))
+    return [
+        Case("4 positions, 6 dimensions", (4, 6)),
+        Case("position 0 is sin 0, cos 0, sin 0, ...", (1, 8), expected=torch.tensor([[0.0, 1.0] * 4])),
+        Case("2 dimensions: sin t and cos t", (7, 2)),
+        Case(f"{n} positions, {d} dimensions", (n, d)),
+        Case("more dimensions than positions", (3, 64)),
+    ]
+
+
+@alternative
+def by_slices(n, d):
+    table = torch.empty(n, d)
+    frequency = torch.exp(-math.log(10000.0) / d * torch.arange(0, d, 2))
+    table[:, 0::2] = torch.sin(torch.outer(torch.arange(n, dtype=torch.float32), frequency))
+    table[:, 1::2] = torch.cos(torch.outer(torch.arange(n, dtype=torch.float32), frequency))
+    return table
+
+
+@alternative
+def by_loops(n, d):
+    turn = (math.sin, math.cos)
+    return torch.tensor([[turn[j % 2](t / 10000 ** ((j - j % 2) / d)) for j in range(d)] for t in range(n)])
+
+
+# The two halves of the right answer. Each mistake below gets one of them wrong.
+
+
+def angles(n, d, exponent=-1.0):
+    return torch.arange(n)[:, None] * 10000.0 ** (exponent * torch.arange(0, d, 2) / d)
+
+
+def interleave(first, second):
+    return torch.stack((first, second), dim=-1).flatten(1)
+
+
+@mistake("The right numbers in another order: all sines, then all cosines. Interleave them: sin, cos, sin, cos.")
+def not_interleaved(n, d):
+    return torch.cat((angles(n, d).sin(), angles(n, d).cos()), dim=-1)
+
+
+@mistake("Sine and cosine have changed places: even columns hold sines, odd columns cosines.")
+def cosine_first(n, d):
+    return interleave(angles(n, d).cos(), angles(n, d).sin())
+
+
+@mistake("This converts the angles from degrees. Leave them as they are: they are radians already.")
+def converted_from_degrees(n, d):
+    angle = torch.deg2rad(angles(n, d))
+    return interleave(angle.sin(), angle.cos())
+
+
+@mistake("Your first row is position 1. Count from 0.")
+def counts_from_one(n, d):
+    return sinusoidal(n + 1, d)[1:]
+
+
+@mistake("The angles shrink too slowly from column to column: the 2 is missing in 10000**(-2i/d).")
+def exponent_halved(n, d):
+    angle = angles(n, d, exponent=-0.5)
+    return interleave(angle.sin(), angle.cos())
+
+
+@mistake("Each column has a frequency of its own here; a sine and its cosine share one.")
+def own_frequency_in_each_column(n, d):
+    angle = torch.arange(n)[:, None] * 10000.0 ** (-torch.arange(d) / d)
+    return torch.where(torch.arange(d) % 2 == 0, angle.sin(), angle.cos())
+
+
+@mistake("Your frequencies grow from column to column, and they should shrink: the exponent is negative.")
+def frequencies_grow(n, d):
+    angle = angles(n, d, exponent=1.0)
+    return interleave(angle.sin(), angle.cos())
+
+
+EXERCISE = Exercise(
+    id="sinusoidal",
+    title="Sinusoidal positions",
+    points=2,
+    minutes=8,
+    difficulty=1,
+    hints=(
+        "Make the angles first, as an n x d/2 table: position times frequency. Each frequency serves two columns.",
+        "With `angle` of shape (n, d/2), `torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)` interleaves.",
+    ),
+    reference=sinusoidal,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Vaswani et al. 2017, section 3.5",
+    rtol=1e-4,
+    atol=1e-4,  # a frequency that is off by one float32 rounding shows as 1e-5 at position 30
+)
