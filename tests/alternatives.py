@@ -107,68 +107,6 @@ def bigram_surprise_by_numpy(train, test, vocab_size):
     return torch.tensor(-np.log(p[test[:-1].numpy(), test[1:].numpy()]), dtype=torch.float32)
 
 
-# ch02_families
-
-
-@alternative("make_mask")
-def make_mask_by_comparison(kind, n, prefix=0):
-    place = torch.arange(n)
-    ends = {"encoder": n, "decoder": 0, "prefix": prefix}
-    return (place[None, :] <= place[:, None]) | (place[None, :] < ends[kind])
-
-
-@alternative("make_mask")
-def make_mask_by_loops(kind, n, prefix=0):
-    rows = [
-        [kind == "encoder" or key <= query or (kind == "prefix" and key < prefix) for key in range(n)]
-        for query in range(n)
-    ]
-    return torch.tensor(rows)
-
-
-@alternative("span_corrupt")
-def span_corrupt_by_runs(ids, missing, sentinels):
-    source, target, marks = [], [], iter(sentinels)
-    for gone, run in itertools.groupby(zip(missing, ids, strict=True), key=lambda pair: pair[0]):
-        tokens = [token for _, token in run]
-        if gone:
-            mark = next(marks)
-            source.append(mark)
-            target.extend([mark, *tokens])
-        else:
-            source.extend(tokens)
-    target.append(next(marks))
-    return source, target
-
-
-@alternative("gap_ceiling")
-def gap_ceiling_by_counting(n_symbols, half, ahead):
-    visible = half + min((ahead + 1) // 2, half)
-    blind = 2 * half - visible
-    return visible / (2 * half) + blind / (2 * half * n_symbols)
-
-
-@alternative("log_likelihood")
-def log_likelihood_by_cross_entropy(logits, ids):
-    return -torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids, reduction="none").sum(1)
-
-
-@alternative("log_likelihood")
-def log_likelihood_by_loops(logits, ids):
-    logs = torch.log_softmax(logits, dim=2)
-    return torch.stack([sum(logs[b, t, ids[b, t]] for t in range(ids.shape[1])) for b in range(len(ids))])
-
-
-@alternative("tokens_computed")
-def tokens_computed_in_closed_form(how, prompt, new):
-    return {
-        "decoder": new * prompt + new * (new - 1) // 2,
-        "decoder, cached": prompt + new - 1,
-        "encoder": new * prompt + new * new,
-        "encoder-decoder": prompt + new,
-    }[how]
-
-
 # ch02_layers
 
 

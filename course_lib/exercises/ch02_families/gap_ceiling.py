@@ -1,0 +1,85 @@
+"""The exact ceiling: how many gaps a perfect reader fills who sees `ahead` tokens to the right.
+
+The second half of each text mirrors the first, so every gap has a twin with the same symbol.
+"""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def gap_ceiling(n_symbols, half, ahead):
+    seen = half  # every gap of the second half has its twin on the left
+    for i in range(half):
+        seen += 2 * half - 1 - 2 * i <= ahead  # how far to the right the twin stands
+    return (seen + (2 * half - seen) / n_symbols) / (2 * half)
+
+
+def cases(rng):
+    n_symbols, half = (int(torch.randint(5, 12, (), generator=rng)) for _ in range(2))
+    ahead = 2 * int(torch.randint(1, half, (), generator=rng))
+    return [
+        Case("16 symbols, halves of 8, nothing ahead", (16, 8, 0), expected=0.53125),
+        Case("4 symbols, halves of 3, one token ahead", (4, 3, 1)),
+        Case("4 symbols, halves of 3, two tokens ahead", (4, 3, 2)),
+        Case(f"{n_symbols} symbols, halves of {half}, {ahead} tokens ahead", (n_symbols, half, ahead)),
+        Case("everything in sight", (16, 8, 15), expected=1.0),
+    ]
+
+
+@alternative
+def by_counting(n_symbols, half, ahead):
+    visible = half + min((ahead + 1) // 2, half)
+    blind = 2 * half - visible
+    return visible / (2 * half) + blind / (2 * half * n_symbols)
+
+
+@mistake("Where the twin is out of sight one still guesses, and is right one time in n_symbols. This leaves it out.")
+def no_guesses(n_symbols, half, ahead):
+    certain = half + sum(2 * half - 1 - 2 * i <= ahead for i in range(half))
+    return certain / (2 * half)
+
+
+@mistake("This is right for ahead = 0 and ignores `ahead`: the gaps nearest the middle have their twins close by.")
+def ahead_ignored(n_symbols, half, ahead):
+    return gap_ceiling(n_symbols, half, 0)
+
+
+@mistake("The distances between twins are 1, 3, 5, ..., so it takes two steps to the right to open one more gap.")
+def one_gap_a_step(n_symbols, half, ahead):
+    seen = half + min(ahead, half)
+    return (seen + (2 * half - seen) / n_symbols) / (2 * half)
+
+
+@mistake("Off by one: with ahead = 1 the gap just before the middle already sees its twin, the token after it.")
+def one_step_short(n_symbols, half, ahead):
+    return gap_ceiling(n_symbols, half, max(ahead - 1, 0))
+
+
+@mistake("Gaps of the second half have their twin on the left, in plain sight: they count whatever `ahead` is.")
+def second_half_forgotten(n_symbols, half, ahead):
+    return gap_ceiling(n_symbols, half, ahead) - (1 - 1 / n_symbols) / 2
+
+
+@mistake("This is how many of the gaps are filled. The share is that number divided by how many gaps there are.")
+def number_instead_of_share(n_symbols, half, ahead):
+    return gap_ceiling(n_symbols, half, ahead) * 2 * half
+
+
+EXERCISE = Exercise(
+    id="gap_ceiling",
+    title="The exact ceiling",
+    points=2,
+    minutes=12,
+    difficulty=3,
+    hints=(
+        "Go through the gaps 0 to half - 1. The twin of place i stands at 2 * half - 1 - i: how far to its right?",
+        "`seen = half + sum(2 * half - 1 - 2 * i <= ahead for i in range(half))` gaps are certain, the others are "
+        "right once in n_symbols; divide by `2 * half`.",
+    ),
+    reference=gap_ceiling,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 2, What the mask forbids",
+)

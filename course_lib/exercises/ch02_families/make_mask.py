@@ -1,0 +1,111 @@
+"""Three masks: an encoder, a decoder, and a decoder with a prefix that all tokens see.
+
+Masks are True where a query may look; rows are queries, columns are keys.
+"""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def make_mask(kind, n, prefix=0):
+    if kind == "encoder":
+        return torch.ones(n, n, dtype=torch.bool)
+    mask = torch.ones(n, n, dtype=torch.bool).tril()
+    if kind == "prefix":
+        mask[:, :prefix] = True
+    return mask
+
+
+def cases(rng):
+    n = int(torch.randint(7, 11, (), generator=rng))
+    prefix = int(torch.randint(2, n - 2, (), generator=rng))
+    return [
+        Case("an encoder of 4 tokens", ("encoder", 4)),
+        Case("a decoder of 4 tokens", ("decoder", 4)),
+        Case("6 tokens, of which 3 are the prefix", ("prefix", 6, 3)),
+        Case(f"{n} tokens, of which {prefix} are the prefix", ("prefix", n, prefix)),
+        Case("an empty prefix is a decoder", ("prefix", 5, 0)),
+        Case("a prefix of everything is an encoder", ("prefix", 5, 5)),
+        Case("a decoder stays a decoder, whatever `prefix` is", ("decoder", 6, 3)),
+        Case("an encoder stays an encoder, whatever `prefix` is", ("encoder", 5, 2)),
+        Case("one token", ("decoder", 1)),
+    ]
+
+
+@alternative
+def by_comparison(kind, n, prefix=0):
+    position = torch.arange(n)
+    ends = {"encoder": n, "decoder": 0, "prefix": prefix}
+    return (position[None, :] <= position[:, None]) | (position[None, :] < ends[kind])
+
+
+@alternative
+def by_loops(kind, n, prefix=0):
+    rows = [
+        [kind == "encoder" or key <= query or (kind == "prefix" and key < prefix) for key in range(n)]
+        for query in range(n)
+    ]
+    return torch.tensor(rows)
+
+
+def without_prefix(kind, n):
+    return make_mask("encoder" if kind == "encoder" else "decoder", n)
+
+
+@mistake("This is True where a query may NOT look; here True means that it may.")
+def upside_down(kind, n, prefix=0):
+    return ~make_mask(kind, n, prefix)
+
+
+@mistake("This looks transposed: rows are queries and columns are keys, so row t is True in columns 0 to t.")
+def transposed(kind, n, prefix=0):
+    return make_mask(kind, n, prefix).T
+
+
+@mistake(
+    "This hides every token of a decoder from itself, which leaves the first one nothing to look at: keep the diagonal."
+)
+def without_the_diagonal(kind, n, prefix=0):
+    mask = make_mask(kind, n, prefix)
+    return mask if kind == "encoder" else mask & ~torch.eye(n, dtype=torch.bool)
+
+
+@mistake(
+    'Encoder and decoder are right. With "prefix" this opens rows, so that the first tokens see the future; open '
+    "columns: the prefix is what every token may see."
+)
+def opens_rows(kind, n, prefix=0):
+    mask = without_prefix(kind, n)
+    if kind == "prefix":
+        mask[:prefix] = True
+    return mask
+
+
+@mistake('`prefix` counts for the kind "prefix" alone; this opens its columns for a decoder, too.')
+def opens_columns_of_a_decoder(kind, n, prefix=0):
+    return make_mask("encoder" if kind == "encoder" else "prefix", n, prefix)
+
+
+@mistake('Encoder and decoder are right; with "prefix" the mask is still plainly causal: open its first columns.')
+def prefix_ignored(kind, n, prefix=0):
+    return without_prefix(kind, n)
+
+
+EXERCISE = Exercise(
+    id="make_mask",
+    title="Three masks",
+    points=2,
+    minutes=8,
+    difficulty=1,
+    hints=(
+        "Encoder: all True. Decoder: the lower triangle. What must change in it so that every token sees the prefix?",
+        '`mask = torch.ones(n, n, dtype=torch.bool)`, then `.tril()` unless kind is "encoder", then '
+        '`mask[:, :prefix] = True` if kind is "prefix".',
+    ),
+    reference=make_mask,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 2, Who may look at whom",
+)

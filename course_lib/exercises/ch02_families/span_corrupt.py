@@ -1,0 +1,130 @@
+"""Text to text: spans go missing from the source, and the target says what they were (as in T5)."""
+
+import itertools
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def span_corrupt(ids, missing, sentinels):
+    source, target, used = [], [], 0
+    for i, token in enumerate(ids):
+        if not missing[i]:
+            source.append(token)
+            continue
+        if i == 0 or not missing[i - 1]:  # a span begins
+            source.append(sentinels[used])
+            target.append(sentinels[used])
+            used += 1
+        target.append(token)
+    return [source, [*target, sentinels[used]]]
+
+
+def cases(rng):
+    def case(name, pattern):
+        ids = torch.randint(10, 90, (len(pattern),), generator=rng).tolist()
+        return Case(name, (ids, [mark == "x" for mark in pattern], list(range(100, 110))))
+
+    random = "".join("x."[i] for i in torch.randint(2, (12,), generator=rng).tolist())
+    return [
+        case("two spans, of 2 and 1 tokens", "..xx.x..."),
+        case("the first and the last token are missing", "x...x"),
+        case("nothing is missing", "...."),
+        case("everything is missing", "xxx"),
+        case("a random choice of 12 tokens", random),
+    ]
+
+
+@alternative
+def run_by_run(ids, missing, sentinels):
+    source, target, marks = [], [], iter(sentinels)
+    for gone, run in itertools.groupby(zip(missing, ids, strict=True), key=lambda pair: pair[0]):
+        tokens = [token for _, token in run]
+        if gone:
+            mark = next(marks)
+            source.append(mark)
+            target.extend([mark, *tokens])
+        else:
+            source.extend(tokens)
+    target.append(next(marks))
+    return source, target
+
+
+@mistake("This puts a sentinel for each missing token. A span gets one, so its length is part of the question.")
+def one_sentinel_a_token(ids, missing, sentinels):
+    source, target, used = [], [], 0
+    for token, gone in zip(ids, missing, strict=True):
+        sentinel = sentinels[used % len(sentinels)]
+        source.append(sentinel if gone else token)
+        if gone:
+            target += [sentinel, token]
+            used += 1
+    return [source, [*target, sentinels[used % len(sentinels)]]]
+
+
+@mistake("The target lacks its end: one more sentinel, the next unused one, says that nothing more is missing.")
+def no_end(ids, missing, sentinels):
+    source, target = span_corrupt(ids, missing, sentinels)
+    return [source, target[:-1]]
+
+
+@mistake("Every span has the same sentinel, so nobody can tell which span goes where: use them in their order.")
+def same_sentinel_for_all(ids, missing, sentinels):
+    source, target = span_corrupt(ids, missing, sentinels)
+    return [[sentinels[0] if token in sentinels else token for token in part] for part in (source, target)]
+
+
+@mistake("This is the other way round: it removes the tokens where `missing` is False.")
+def kept_tokens_removed(ids, missing, sentinels):
+    return span_corrupt(ids, [not gone for gone in missing], sentinels)
+
+
+@mistake(
+    "The target is the whole text. That is the work which T5 saves: it writes the missing spans alone, each after its "
+    "sentinel."
+)
+def whole_text_as_target(ids, missing, sentinels):
+    source, _ = span_corrupt(ids, missing, sentinels)
+    return [source, list(ids)]
+
+
+@mistake("Source and target are exchanged: the source, what the encoder reads, comes first.")
+def source_and_target_exchanged(ids, missing, sentinels):
+    source, target = span_corrupt(ids, missing, sentinels)
+    return [target, source]
+
+
+@mistake(
+    "In the target each sentinel stands after its span. Put it before: it announces which span is about to be written."
+)
+def sentinel_after_its_span(ids, missing, sentinels):
+    source, target = span_corrupt(ids, missing, sentinels)
+    moved, waiting = [], []
+    for token in target:
+        if token in sentinels:
+            moved += waiting
+            waiting = [token]
+        else:
+            moved.append(token)
+    return [source, moved + waiting]
+
+
+EXERCISE = Exercise(
+    id="span_corrupt",
+    title="Text to text: spans go missing",
+    points=3,
+    minutes=15,
+    difficulty=2,
+    hints=(
+        "Walk through the text once, and remember how many sentinels you have used. A span begins where a token is "
+        "missing and the one before it is not.",
+        "Kept: `source.append(token)`. At the beginning of a span: append `sentinels[used]` to both, `used += 1`. "
+        "Missing: `target.append(token)`. At the end the target gets `sentinels[used]`.",
+    ),
+    reference=span_corrupt,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 2, What each is asked",
+)

@@ -1,0 +1,117 @@
+"""What writing costs: how many tokens pass through a model to write `new` tokens after a prompt."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def tokens_computed(how, prompt, new):
+    if how == "decoder, cached":
+        return prompt + new - 1  # the last token is written, and nobody has to read it
+    if how == "decoder":
+        return sum(prompt + k for k in range(new))
+    if how == "encoder":
+        return new * (prompt + new)
+    return prompt + new  # an encoder reads the prompt; a cached decoder reads the start and all but the last token
+
+
+def cases(rng):
+    prompt, new = (int(torch.randint(11, 30, (), generator=rng)) for _ in range(2))
+    hows = ("decoder", "decoder, cached", "encoder", "encoder-decoder")
+    return [
+        *(Case(f"{how}: 4 tokens after a prompt of 10", (how, 10, 4)) for how in hows),
+        *(Case(f"{how}: {new} tokens after a prompt of {prompt}", (how, prompt, new)) for how in hows),
+        Case("decoder: one token after a prompt of 7", ("decoder", 7, 1)),
+    ]
+
+
+@alternative
+def in_closed_form(how, prompt, new):
+    return {
+        "decoder": new * prompt + new * (new - 1) // 2,
+        "decoder, cached": prompt + new - 1,
+        "encoder": new * prompt + new * new,
+        "encoder-decoder": prompt + new,
+    }[how]
+
+
+@mistake("This counts passes. A pass over 100 tokens costs a hundred times one over a single token.")
+def counts_passes(how, prompt, new):
+    return new
+
+
+@mistake(
+    "One token too many: to write the last token the model reads everything before it. Nobody has to read the last one "
+    "itself."
+)
+def last_token_read_by_every_decoder(how, prompt, new):
+    if how == "decoder, cached":
+        return prompt + new
+    if how == "decoder":
+        return sum(prompt + k + 1 for k in range(new))
+    return tokens_computed(how, prompt, new)
+
+
+@mistake("One token too many where there is a cache: nobody has to read the last one that is written.")
+def last_token_read_with_a_cache(how, prompt, new):
+    if how == "decoder, cached":
+        return prompt + new
+    if how == "encoder-decoder":
+        return prompt + new + 1
+    return tokens_computed(how, prompt, new)
+
+
+@mistake("With a cache the prompt still has to be read, once.")
+def cached_prompt_is_free(how, prompt, new):
+    return new if how == "decoder, cached" else tokens_computed(how, prompt, new)
+
+
+@mistake("A decoder has no blanks in front of it: a pass reads the prompt and what has been written by then.")
+def decoder_reads_blanks(how, prompt, new):
+    return new * (prompt + new) if how == "decoder" else tokens_computed(how, prompt, new)
+
+
+@mistake(
+    "The encoder's input does not grow: the places still to be written are in it as blanks from the start, so every "
+    "pass reads prompt + new tokens."
+)
+def input_of_the_encoder_grows(how, prompt, new):
+    return sum(prompt + k for k in range(new)) if how == "encoder" else tokens_computed(how, prompt, new)
+
+
+@mistake("An encoder keeps nothing: each of its `new` passes reads everything again.")
+def encoder_reads_once(how, prompt, new):
+    return prompt + new if how == "encoder" else tokens_computed(how, prompt, new)
+
+
+@mistake("The encoder of an encoder-decoder reads the source once, and what it found is kept.")
+def source_read_at_every_step(how, prompt, new):
+    return new * prompt + new if how == "encoder-decoder" else tokens_computed(how, prompt, new)
+
+
+@mistake(
+    "The decoder of an encoder-decoder needs something to read before it writes its first token, a start token, and "
+    "that one counts."
+)
+def start_token_forgotten(how, prompt, new):
+    return prompt + new - 1 if how == "encoder-decoder" else tokens_computed(how, prompt, new)
+
+
+EXERCISE = Exercise(
+    id="tokens_computed",
+    title="What writing costs",
+    points=2,
+    minutes=10,
+    difficulty=2,
+    hints=(
+        "Write down what is read before the first new token, before the second, before the last. Nothing is read "
+        "after the last.",
+        "decoder: `sum(prompt + k for k in range(new))`; cached: `prompt + new - 1`; encoder: `new * (prompt + "
+        "new)`; encoder-decoder: `prompt` once, then the start token and all but the last new one.",
+    ),
+    reference=tokens_computed,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 2, What writing costs",
+)
