@@ -5,7 +5,6 @@
 
 import itertools
 import math
-import statistics
 
 import numpy as np
 import torch
@@ -105,95 +104,6 @@ def bigram_surprise_by_numpy(train, test, vocab_size):
     np.add.at(counts, (train[:-1].numpy(), train[1:].numpy()), 1)
     p = counts / counts.sum(axis=1, keepdims=True)
     return torch.tensor(-np.log(p[test[:-1].numpy(), test[1:].numpy()]), dtype=torch.float32)
-
-
-# ch02_layers
-
-
-@alternative("rank_residual")
-def rank_residual_by_projection(x):
-    n = x.shape[0]
-    keep = torch.eye(n, dtype=x.dtype) - torch.full((n, n), 1 / n, dtype=x.dtype)
-    return ((keep @ x) ** 2).sum().sqrt() / (x**2).sum().sqrt()
-
-
-@alternative("layer_norm")
-def layer_norm_ready_made(x, gain, bias, eps=1e-5):
-    return torch.nn.functional.layer_norm(x, x.shape[-1:], gain, bias, eps)
-
-
-@alternative("layer_norm")
-def layer_norm_by_moments(x, gain, bias, eps=1e-5):
-    variance, mean = torch.var_mean(x, dim=-1, correction=0, keepdim=True)
-    return (x - mean) * torch.rsqrt(variance + eps) * gain + bias
-
-
-@alternative("layer_parameters")
-def layer_parameters_by_building(d_model, d_ff):
-    def count(*parts):
-        return sum(p.numel() for part in parts for p in part.parameters())
-
-    return {
-        "attention": count(*(nn.Linear(d_model, d_model) for _ in range(4))),
-        "feed_forward": count(nn.Linear(d_model, d_ff), nn.Linear(d_ff, d_model)),
-        "norms": count(nn.LayerNorm(d_model), nn.LayerNorm(d_model)),
-    }
-
-
-@alternative("memories")
-def memories_by_einsum(x, keys, bias, values):
-    return torch.einsum("tm,md->tmd", (torch.einsum("td,md->tm", x, keys) + bias).clamp(min=0), values)
-
-
-@alternative("memories")
-def memories_one_by_one(x, keys, bias, values):
-    parts = [torch.outer(torch.relu(x @ k + b), v) for k, b, v in zip(keys, bias, values, strict=True)]
-    return torch.stack(parts, dim=1)
-
-
-# ch03_emergence
-
-
-@alternative("exact_match")
-def exact_match_by_rows(right):
-    return sum(bool(row.sum() == len(row)) for row in right) / len(right)
-
-
-@alternative("exact_match")
-def exact_match_by_minimum(right):
-    return right.int().amin(1).double().mean().item()
-
-
-@alternative("token_accuracy_needed")
-def token_accuracy_needed_by_logarithms(exact, length):
-    return math.exp(math.log(exact) / length)
-
-
-@alternative("extrapolate")
-def extrapolate_by_linear_regression(sizes, values, size):
-    slope, height = statistics.linear_regression(sizes.tolist(), values.tolist())
-    return slope * size + height
-
-
-@alternative("prefix_matching_score")
-def prefix_matching_score_by_loops(weights, period):
-    n = weights.shape[-1]
-    return torch.stack([sum(head[t, t - period + 1] for t in range(period, n)) / (n - period) for head in weights])
-
-
-@alternative("prefix_matching_score")
-def prefix_matching_score_by_diagonal(weights, period):
-    return weights.diagonal(offset=1 - period, dim1=-2, dim2=-1)[..., 1:].mean(-1)
-
-
-@alternative("transition")
-def transition_by_loops(steps, values, low, high):
-    found = [None, None]
-    for step, value in zip(steps, values, strict=True):
-        for i, level in enumerate((low, high)):
-            if found[i] is None and value > level:
-                found[i] = step
-    return found
 
 
 # ch04_sft

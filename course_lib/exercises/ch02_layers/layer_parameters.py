@@ -1,0 +1,79 @@
+"""Where are the parameters? A layer's weights and biases, counted part by part."""
+
+import torch
+from torch import nn
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def layer_parameters(d_model, d_ff):
+    return {
+        "attention": 4 * (d_model * d_model + d_model),
+        "feed_forward": d_model * d_ff + d_ff + d_ff * d_model + d_model,
+        "norms": 2 * 2 * d_model,
+    }
+
+
+def cases(rng):
+    d_model, d_ff = (int(torch.randint(5, 200, (), generator=rng)) for _ in range(2))
+    return [
+        Case("d_model 4, d_ff 16", (4, 16)),
+        Case("as in BERT: d_model 768, d_ff 3072", (768, 3072)),
+        Case(f"d_model {d_model}, d_ff {d_ff}", (d_model, d_ff)),
+    ]
+
+
+@alternative
+def by_building(d_model, d_ff):
+    def count(*parts):
+        return sum(p.numel() for part in parts for p in part.parameters())
+
+    return {
+        "attention": count(*(nn.Linear(d_model, d_model) for _ in range(4))),
+        "feed_forward": count(nn.Linear(d_model, d_ff), nn.Linear(d_ff, d_model)),
+        "norms": count(nn.LayerNorm(d_model), nn.LayerNorm(d_model)),
+    }
+
+
+@mistake("The biases are missing: a linear layer from m to n numbers has m * n weights and n biases.")
+def no_biases(d_model, d_ff):
+    return {"attention": 4 * d_model**2, "feed_forward": 2 * d_model * d_ff, "norms": 4 * d_model}
+
+
+@mistake("Attention has four matrices: queries, keys, values, and the one that mixes the heads' results.")
+def three_matrices(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"attention": 3 * (d_model**2 + d_model)}
+
+
+@mistake("There are two norms, one before each half, and each has a gain and a bias.")
+def one_norm(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"norms": 2 * d_model}
+
+
+@mistake("The feed-forward network goes up and comes down again: two matrices.")
+def way_up_alone(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"feed_forward": d_model * d_ff + d_ff}
+
+
+@mistake("The feed-forward network is d_ff wide inside, and that need not be four times d_model.")
+def always_four_times_wider(d_model, d_ff):
+    return layer_parameters(d_model, 4 * d_model)
+
+
+EXERCISE = Exercise(
+    id="layer_parameters",
+    title="Where are the parameters?",
+    points=1,
+    minutes=6,
+    difficulty=1,
+    hints=(
+        "A linear layer from m to n numbers has m * n + n parameters. How many linear layers has attention?",
+        "attention: four of d_model to d_model; feed-forward: d_model to d_ff and back; norms: two, with a gain and a "
+        "bias of d_model each.",
+    ),
+    reference=layer_parameters,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 2, What a layer is made of",
+)

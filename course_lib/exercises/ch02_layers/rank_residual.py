@@ -1,0 +1,95 @@
+"""How much do the tokens differ? The size of what is left when their mean is taken off."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def rank_residual(x):
+    centred = x - x.mean(dim=0, keepdim=True)
+    return centred.norm() / x.norm()
+
+
+def cases(rng):
+    def normal(*shape):
+        return torch.randn(*shape, generator=rng)
+
+    common = normal(6)
+    return [
+        Case("5 random tokens", (normal(5, 7),)),
+        Case("tokens that are much alike", (common + 0.1 * normal(4, 6),)),
+        Case("two opposite tokens: their mean is zero", (torch.stack([common, -common]),), expected=torch.tensor(1.0)),
+        Case("large numbers", (300 * normal(3, 4) + 200,)),
+    ]
+
+
+@alternative
+def by_projection(x):
+    n = x.shape[0]
+    keep = torch.eye(n, dtype=x.dtype) - torch.full((n, n), 1 / n, dtype=x.dtype)
+    return ((keep @ x) ** 2).sum().sqrt() / (x**2).sum().sqrt()
+
+
+@mistake(
+    "This takes off each token's own mean. What is left must be the difference between the tokens: take off the mean "
+    "over the tokens, the rows."
+)
+def mean_over_features(x):
+    return (x - x.mean(1, keepdim=True)).norm() / x.norm()
+
+
+@mistake(
+    "This takes off one number, the mean of the whole table. Take off a row, the mean over the tokens: `x.mean(dim=0)`."
+)
+def mean_of_the_table(x):
+    return (x - x.mean()).norm() / x.norm()
+
+
+@mistake("This is not divided by the size of x, so it shrinks whenever x does, and says nothing about likeness.")
+def not_divided(x):
+    return (x - x.mean(0)).norm()
+
+
+@mistake("This is the square of the right answer: take the root of the sums of squares.")
+def squared(x):
+    return ((x - x.mean(0)).norm() / x.norm()).square()
+
+
+@mistake("This is the size of what the tokens have in common, their mean; return the size of what is left.")
+def size_of_the_common_part(x):
+    return x.mean(0).norm() * x.shape[0] ** 0.5 / x.norm()
+
+
+@mistake(
+    "This averages a ratio over the tokens. Sum the squares of all differences, and of all numbers, and divide once."
+)
+def mean_of_ratios(x):
+    return ((x - x.mean(0)).norm(dim=1) / x.norm(dim=1)).mean()
+
+
+@mistake("This takes the first token off all of them. Take off the mean, the row that is nearest to all.")
+def first_token_taken_off(x):
+    return (x - x[:1]).norm() / x.norm()
+
+
+@mistake("This divides by the size of the mean. Divide by that of x, so that the result cannot exceed 1.")
+def divided_by_the_mean(x):
+    return (x - x.mean(0)).norm() / x.mean(0).norm()
+
+
+EXERCISE = Exercise(
+    id="rank_residual",
+    title="How much do the tokens differ?",
+    points=2,
+    minutes=8,
+    difficulty=1,
+    hints=(
+        "The mean of all rows is one row: over which dimension? Take it off every row, and compare sizes.",
+        "`(x - x.mean(dim=0)).norm() / x.norm()`",
+    ),
+    reference=rank_residual,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 2, What a layer is made of",
+)
