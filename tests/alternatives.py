@@ -106,51 +106,6 @@ def bigram_surprise_by_numpy(train, test, vocab_size):
     return torch.tensor(-np.log(p[test[:-1].numpy(), test[1:].numpy()]), dtype=torch.float32)
 
 
-# ch04_sft
-
-
-@alternative("render_chat")
-def render_chat_by_joining(messages, ask=False):
-    turns = [f"{m['role']}\n{m['content']}<|im_end|>\n" for m in messages] + ["assistant\n"] * bool(ask)
-    return "".join("<|im_start|>" + turn for turn in turns)
-
-
-@alternative("reply_mask")
-def reply_mask_by_spans(ids, opening, end):
-    ids, n = ids.tolist(), len(opening)
-    mask, at = torch.zeros(len(ids), dtype=torch.bool), 0
-    while at < len(ids):
-        if ids[at : at + n] == list(opening):
-            stop = ids.index(end, at + n) + 1 if end in ids[at + n :] else len(ids)
-            mask[at + n : stop] = True
-            at = stop
-        else:
-            at += 1
-    return mask
-
-
-@alternative("masked_loss")
-def masked_loss_ready_made(logits, ids, mask):
-    targets = ids[:, 1:].masked_fill(~mask[:, 1:], -100)
-    return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten())
-
-
-@alternative("masked_loss")
-def masked_loss_by_indexing(logits, ids, mask):
-    rows, places = mask[:, 1:].nonzero(as_tuple=True)
-    chosen = logits[rows, places]
-    return (chosen.logsumexp(-1) - chosen[torch.arange(len(rows)), ids[rows, places + 1]]).mean()
-
-
-@alternative("score_replies")
-def score_replies_by_counting(replies, answers, letters):
-    good = right = 0
-    for reply, answer in zip(replies, answers, strict=True):
-        good += len(reply) == len(answer) and set(reply) <= set(letters)
-        right += tuple(reply) == tuple(answer)
-    return {"format": good / len(answers), "right": right / len(answers)}
-
-
 # ch04_safety
 
 

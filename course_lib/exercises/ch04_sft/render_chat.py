@@ -1,0 +1,111 @@
+"""A conversation as one text, in the form that is called ChatML."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def render_chat(messages, ask=False):
+    text = ""
+    for message in messages:
+        text += f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
+    if ask:
+        text += "<|im_start|>assistant\n"
+    return text
+
+
+def cases(rng):
+    def say(role, content):
+        return {"role": role, "content": content}
+
+    n = torch.randint(100, (1,), generator=rng).item()
+    hello = [say("user", "Hello"), say("assistant", f"Hello, number {n}.")]
+    return [
+        Case("one question, to be answered", ([say("user", "flip a b c d")],), {"ask": True}),
+        Case("a question and its reply, for training", (hello,)),
+        Case("three turns, then a reply is asked for", ([*hello, say("user", "More.\nMuch more.")],), {"ask": True}),
+        Case("what the system says comes first", ([say("system", "Be brief."), say("user", f"{n}?")], False)),
+    ]
+
+
+@alternative
+def by_joining(messages, ask=False):
+    turns = [f"{m['role']}\n{m['content']}<|im_end|>\n" for m in messages] + ["assistant\n"] * bool(ask)
+    return "".join("<|im_start|>" + turn for turn in turns)
+
+
+@mistake("Nearly: the role has a line of its own. Put a line break (`\\n`) after it.")
+def no_line_break_after_the_role(messages, ask=False):
+    text = "".join(f"<|im_start|>{m['role']}{m['content']}<|im_end|>\n" for m in messages)
+    return text + ("<|im_start|>assistant" if ask else "")
+
+
+@mistake(
+    "Nearly: a line break comes after each `<|im_end|>`. A model that was trained with it does worse on a text without."
+)
+def no_line_break_after_the_turn(messages, ask=False):
+    return render_chat(messages, ask).replace("<|im_end|>\n", "<|im_end|>")
+
+
+@mistake(
+    "Nearly: the last line break is missing. Turns are not joined by line breaks; each one ends with its own, the last "
+    "one too."
+)
+def no_last_line_break(messages, ask=False):
+    return render_chat(messages, ask).removesuffix("\n")
+
+
+@mistake("Nearly: a line break is missing after `assistant` in the opening. It comes after every role, there as well.")
+def no_line_break_in_the_opening(messages, ask=False):
+    return render_chat(messages) + ("<|im_start|>assistant" if ask else "")
+
+
+@mistake(
+    "With `ask=True` the opening of the assistant's turn is missing at the end. Without it, the model might go on with "
+    "another turn of the user."
+)
+def never_asks(messages, ask=False):
+    return render_chat(messages)
+
+
+@mistake(
+    "This opens a turn of the assistant even with `ask=False`. In training, the model would then see a second reply "
+    "begin after the reply. Add the opening only if `ask` is True."
+)
+def always_asks(messages, ask=False):
+    return render_chat(messages, True)
+
+
+@mistake(
+    "The opening of the assistant's turn follows every message here. It comes once, after the last one: add it after "
+    "the loop."
+)
+def asks_after_each_message(messages, ask=False):
+    return "".join(render_chat([message], ask) for message in messages)
+
+
+@mistake(
+    "With `ask=True` the turn of the assistant is opened and closed at once, which makes an empty reply. Stop after "
+    "the line break behind `assistant`: the model writes the rest."
+)
+def closes_the_opened_turn(messages, ask=False):
+    return render_chat([*messages, {"role": "assistant", "content": ""}] if ask else messages)
+
+
+EXERCISE = Exercise(
+    id="render_chat",
+    title="A conversation as one text",
+    points=1,
+    minutes=6,
+    difficulty=1,
+    hints=(
+        "Go through the messages and add one turn after the other to a string. What is on which line?",
+        "A turn is `f\"<|im_start|>{m['role']}\\n{m['content']}<|im_end|>\\n\"`; with `ask`, add "
+        '`"<|im_start|>assistant\\n"` at the end.',
+    ),
+    reference=render_chat,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, Learning from examples",
+)

@@ -1,0 +1,140 @@
+"""Which tokens of a conversation the model should learn: those of the replies, and the end of each."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def reply_mask(ids, opening, end):
+    mask = torch.zeros(len(ids), dtype=torch.bool)
+    inside = False
+    for i in range(len(ids)):
+        mask[i] = inside
+        if inside and ids[i] == end:
+            inside = False
+        elif not inside and i + 1 >= len(opening) and ids[i + 1 - len(opening) : i + 1].tolist() == list(opening):
+            inside = True
+    return mask
+
+
+def cases(rng):
+    def turns(*texts):
+        ids = []
+        for who, text in texts:
+            ids += [1, who, *text, 2]
+        return torch.tensor(ids)
+
+    random = torch.randint(5, 12, (12,), generator=rng).tolist()
+    return [
+        Case("a question and a reply", (turns((3, [7, 8, 9]), (4, [9, 8])), [1, 4], 2)),
+        Case("two replies", (turns((3, [7]), (4, [9, 8, 7]), (3, [5, 5]), (4, [6])), [1, 4], 2)),
+        Case("the user says the assistant's name", (turns((3, [4, 7]), (4, [4, 9])), [1, 4], 2)),
+        Case("a reply that was cut off", (turns((3, [7, 9]), (4, [8, 8, 6]))[:-1], [1, 4], 2)),
+        Case("random turns", (turns((3, random[:4]), (4, random[4:9]), (3, random[9:]), (4, random[:3])), [1, 4], 2)),
+    ]
+
+
+@alternative
+def by_spans(ids, opening, end):
+    ids, n = ids.tolist(), len(opening)
+    mask, at = torch.zeros(len(ids), dtype=torch.bool), 0
+    while at < len(ids):
+        if ids[at : at + n] == list(opening):
+            stop = ids.index(end, at + n) + 1 if end in ids[at + n :] else len(ids)
+            mask[at + n : stop] = True
+            at = stop
+        else:
+            at += 1
+    return mask
+
+
+@mistake(
+    "The token that ends a reply is left out, so the model would never learn to stop. It is part of what the assistant "
+    "says: include it."
+)
+def without_the_end(ids, opening, end):
+    return reply_mask(ids, opening, end) & (ids != end)
+
+
+@mistake(
+    "The mask includes the opening of the turn. The opening is written by the template, never by the model: begin "
+    "after it."
+)
+def with_the_opening(ids, opening, end):
+    mask = reply_mask(ids, opening, end)
+    for i in (mask & ~mask.roll(1)).nonzero():  # where a reply begins
+        mask[i - len(opening) : i] = True
+    return mask
+
+
+@mistake(
+    "Only the first reply is found. A conversation may have several, and the model learns from all of them: go on "
+    "looking for `opening` after the end of a reply."
+)
+def first_reply_alone(ids, opening, end):
+    mask = reply_mask(ids, opening, end)
+    number_of_the_reply = (mask & ~mask.roll(1)).cumsum(0)
+    return mask & (number_of_the_reply == 1)
+
+
+@mistake(
+    "This looks at the first token of the opening alone, so the turns of the user count too. All tokens of `opening` "
+    "have to be there, one right after the other."
+)
+def first_token_of_the_opening(ids, opening, end):
+    return reply_mask(ids, opening[:1], end)
+
+
+@mistake(
+    "This looks at the last token of the opening alone, which a user may say as well. All tokens of `opening` have to "
+    "be there, one right after the other."
+)
+def last_token_of_the_opening(ids, opening, end):
+    return reply_mask(ids, opening[-1:], end)
+
+
+@mistake(
+    "The whole mask is one place too early. It marks the tokens that are *said*, not the places from which they are "
+    "predicted; the shift comes later, in the loss."
+)
+def one_place_too_early(ids, opening, end):
+    return reply_mask(ids, opening, end).roll(-1)
+
+
+@mistake(
+    "The mask stays True once the first reply has begun. After the `end` of a reply it is somebody else's turn: set it "
+    "back to False."
+)
+def never_closed(ids, opening, end):
+    return reply_mask(ids, opening, end).cumsum(0) > 0
+
+
+@mistake("A reply that was cut off, so that it has no `end`, is left out. It counts up to the last token.")
+def without_replies_cut_off(ids, opening, end):
+    an_end_follows = (ids == end).flip(0).cumsum(0).flip(0) > 0
+    return reply_mask(ids, opening, end) & an_end_follows
+
+
+@mistake("The mask is the wrong way round. True marks the tokens that the model should *learn*, which are the replies.")
+def upside_down(ids, opening, end):
+    return ~reply_mask(ids, opening, end)
+
+
+EXERCISE = Exercise(
+    id="reply_mask",
+    title="Which tokens to learn",
+    points=3,
+    minutes=15,
+    difficulty=3,
+    hints=(
+        "Walk through the tokens and keep one thing in mind: am I inside a reply? It begins after `opening`, and "
+        "the end token is its last one.",
+        "At token i: `mask[i] = inside`; then, if inside and `ids[i] == end`: inside is False; otherwise if "
+        "the last `len(opening)` tokens up to i are `opening`: inside is True.",
+    ),
+    reference=reply_mask,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, Learning from examples",
+)
