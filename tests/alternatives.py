@@ -3,7 +3,6 @@
 `ALTERNATIVES[id]` lists at least one for every exercise of the course.
 """
 
-import itertools
 import math
 
 import numpy as np
@@ -148,91 +147,3 @@ def mixed_reward_by_cases(right, refused, risk, weight):
 def pareto_by_loops(points):
     rows = points.tolist()
     return torch.tensor([not any(a <= x and b >= y and (a, b) != (x, y) for a, b in rows) for x, y in rows])
-
-
-# ch04_peft
-
-
-@alternative("lora_parameters")
-def lora_parameters_by_sides(shapes, rank):
-    return rank * sum(itertools.chain.from_iterable(shapes))
-
-
-@alternative("lora_parameters")
-def lora_parameters_by_building(shapes, rank):
-    a, b = zip(*((torch.empty(rank, d_in), torch.empty(d_out, rank)) for d_out, d_in in shapes), strict=True)
-    return sum(matrix.numel() for matrix in a + b)
-
-
-@alternative("lora_forward")
-def lora_forward_merged_first(x, weight, bias, a, b, alpha):
-    return nn.functional.linear(x, weight + b @ a * (alpha / len(a)), bias)
-
-
-@alternative("lora_forward")
-def lora_forward_by_einsum(x, weight, bias, a, b, alpha):
-    small = torch.einsum("or,ri,...i->...o", b, a, x)
-    return torch.einsum("oi,...i->...o", weight, x) + small * alpha / b.shape[1] + bias
-
-
-@alternative("lora_forward")
-def lora_forward_frozen(x, weight, bias, a, b, alpha):
-    with torch.no_grad():
-        scale = alpha / len(a)
-        weight, bias = weight.clone(), bias.clone()
-    return nn.functional.linear(x, weight, bias) + scale * nn.functional.linear(nn.functional.linear(x, a), b)
-
-
-@alternative("lora_merge")
-def lora_merge_without_gradients(weight, a, b, alpha):
-    with torch.no_grad():
-        return torch.addmm(weight, b, a, alpha=alpha / len(a))
-
-
-@alternative("lora_merge")
-def lora_merge_by_outer_products(weight, a, b, alpha):
-    return weight + sum(torch.outer(b[:, i], a[i]) for i in range(len(a))) * alpha / len(a)
-
-
-@alternative("prefix_attention")
-def prefix_attention_ready_made(query, key, value, prefix_key, prefix_value):
-    n, tokens = prefix_key.shape[-2], query.shape[-2]
-    seen = torch.cat((torch.ones(tokens, n, dtype=torch.bool), torch.ones(tokens, tokens).tril().bool()), dim=1)
-    keys, values = torch.cat((prefix_key, key), -2), torch.cat((prefix_value, value), -2)
-    return nn.functional.scaled_dot_product_attention(query, keys, values, seen)
-
-
-@alternative("prefix_attention")
-def prefix_attention_query_by_query(query, key, value, prefix_key, prefix_value):
-    rows = []
-    for t in range(query.shape[-2]):
-        keys = torch.cat((prefix_key, key[..., : t + 1, :]), dim=-2)
-        values = torch.cat((prefix_value, value[..., : t + 1, :]), dim=-2)
-        scores = (keys @ query[..., t, :, None]).squeeze(-1) * query.shape[-1] ** -0.5
-        rows.append((scores.softmax(-1)[..., None] * values).sum(-2))
-    return torch.stack(rows, dim=-2)
-
-
-@alternative("adapter_forward")
-def adapter_forward_by_modules_functions(h, down, down_bias, up, up_bias):
-    linear = nn.functional.linear
-    return linear(nn.GELU()(linear(h, down, down_bias)), up, up_bias) + h
-
-
-@alternative("adapter_forward")
-def adapter_forward_by_the_normal_distribution(h, down, down_bias, up, up_bias):
-    small = torch.einsum("wd,...d->...w", down, h) + down_bias
-    small = small * (1 + torch.erf(small / math.sqrt(2))) / 2
-    return h + torch.einsum("dw,...w->...d", up, small) + up_bias
-
-
-@alternative("effective_rank")
-def effective_rank_by_eigenvalues(before, after, share=0.9):
-    change = (after - before).double()
-    energy = torch.linalg.eigvalsh(change @ change.T).flip(0).clamp(min=0).tolist()
-    total, reached = sum(energy), 0.0
-    for rank, part in enumerate(energy, start=1):
-        reached += part
-        if reached >= share * total:
-            return rank
-    return len(energy)

@@ -1,0 +1,16 @@
+from course_lib.exercises import Lab
+
+LAB = Lab(
+    title="How little of a model has to change?",
+    question=(
+        "LoRA, prefix, adapters, and as many numbers drawn by lot: is it the shape that counts? Who forgets less?"
+    ),
+    exercises=(
+        "lora_parameters",
+        "lora_forward",
+        "prefix_attention",
+        "adapter_forward",
+        "lora_merge",
+        "effective_rank",
+    ),
+)

@@ -1,0 +1,111 @@
+"""In how many directions did a matrix change? As many singular values as make up most of the change."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def effective_rank(before, after, share=0.9):
+    energy = torch.linalg.svdvals(after - before).square()
+    reached = energy.cumsum(0) / energy.sum() >= share
+    return reached.int().argmax().item() + 1
+
+
+def cases(rng):
+    def normal(*shape):
+        return torch.randn(*shape, generator=rng)
+
+    def with_values(rows, columns, values):
+        u, v = (torch.linalg.qr(normal(n, len(values))).Q for n in (rows, columns))
+        return u * torch.tensor(values) @ v.T
+
+    def case(name, change, share=0.9):
+        before = normal(*change.shape)
+        return Case(name, (before, before + change, share))
+
+    return [
+        case("one direction changed", with_values(6, 8, [2.0])),
+        case("singular values 4, 3, 2, 1", with_values(7, 5, [4.0, 3.0, 2.0, 1.0])),
+        case("the same, half of the sum of squares", with_values(7, 5, [4.0, 3.0, 2.0, 1.0]), 0.5),
+        case("eight equal singular values", with_values(8, 12, [1.0] * 8), 0.7),
+        case("a slow decay", with_values(10, 10, [1 / (i + 1) for i in range(10)]), 0.9),
+    ]
+
+
+@alternative
+def by_eigenvalues(before, after, share=0.9):
+    change = (after - before).double()
+    energy = torch.linalg.eigvalsh(change @ change.T).flip(0).clamp(min=0).tolist()
+    total, reached = sum(energy), 0.0
+    for rank, part in enumerate(energy, start=1):
+        reached += part
+        if reached >= share * total:
+            return rank
+    return len(energy)
+
+
+def shares_so_far(energy):
+    """What share of the sum the largest values make up together: one of them, two, three ..."""
+    return energy.cumsum(0) / energy.sum()
+
+
+def first_true(reached):
+    return reached.int().argmax().item()
+
+
+@mistake(
+    "This sums the singular values themselves. Sum their squares, which add up to the sum of all squared entries of "
+    "the matrix."
+)
+def not_squared(before, after, share=0.9):
+    values = torch.linalg.svdvals(after - before)
+    return first_true(shares_so_far(values) >= share) + 1
+
+
+@mistake("This is the rank of the whole matrix after tuning. What changed is the difference `after - before`.")
+def of_the_whole_matrix(before, after, share=0.9):
+    energy = torch.linalg.svdvals(after).square()
+    return first_true(shares_so_far(energy) >= share) + 1
+
+
+@mistake("One too few: the place of the first True counts from 0, the number of singular values from 1. Add 1.")
+def one_too_few(before, after, share=0.9):
+    energy = torch.linalg.svdvals(after - before).square()
+    return first_true(shares_so_far(energy) >= share)
+
+
+@mistake(
+    "This counts the running sums that have reached the share. Count how many values it takes to reach it: the place "
+    "of the first such sum, counted from 1."
+)
+def counts_all_that_have_reached_it(before, after, share=0.9):
+    energy = torch.linalg.svdvals(after - before).square()
+    return (shares_so_far(energy) >= share).sum().item()
+
+
+@mistake(
+    "This is the exact rank, on which `share` has no effect. Count how many of the largest singular values it takes to "
+    "reach the share."
+)
+def exact_rank(before, after, share=0.9):
+    return torch.linalg.matrix_rank(after - before).item()
+
+
+EXERCISE = Exercise(
+    id="effective_rank",
+    title="How many directions has a change?",
+    points=2,
+    minutes=10,
+    difficulty=2,
+    hints=(
+        "`torch.linalg.svdvals(after - before)` gives the singular values, the largest first. Square them, and "
+        "look at the running sum.",
+        "`reached = energy.cumsum(0) / energy.sum() >= share`; the place of the first True, counted from 1, is the "
+        "answer.",
+    ),
+    reference=effective_rank,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, With few parameters",
+)

@@ -1,0 +1,92 @@
+"""After training, a LoRA is added to the frozen matrix, and the layer costs what it did before (Hu et al. 2021)."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def lora_merge(weight, a, b, alpha):
+    return weight + alpha / a.shape[0] * (b @ a)
+
+
+def cases(rng):
+    def square_layer(width, rank):
+        """weight, a and b of a layer whose LoRA has been trained."""
+        shapes = (width, width), (rank, width), (width, rank)
+        return [torch.randn(*shape, generator=rng) for shape in shapes]
+
+    return [
+        Case("rank 1, alpha 1", (*square_layer(3, rank=1), 1.0)),
+        Case("a square matrix, rank 2, alpha 4", (*square_layer(5, rank=2), 4.0)),
+        Case("a square matrix, rank 4, alpha 2", (*square_layer(6, rank=4), 2.0)),
+    ]
+
+
+@alternative
+def without_gradients(weight, a, b, alpha):
+    with torch.no_grad():
+        return torch.addmm(weight, b, a, alpha=alpha / len(a))
+
+
+@alternative
+def by_outer_products(weight, a, b, alpha):
+    return weight + sum(torch.outer(b[:, i], a[i]) for i in range(len(a))) * alpha / len(a)
+
+
+@mistake("B A is added without its factor: multiply it by alpha / rank, as in `lora_forward`.")
+def not_scaled(weight, a, b, alpha):
+    return weight + b @ a
+
+
+@mistake("This multiplies B A by alpha alone. The factor is alpha / rank; the rank is the number of rows of A.")
+def scaled_by_alpha(weight, a, b, alpha):
+    return weight + alpha * (b @ a)
+
+
+@mistake(
+    "This divides alpha by the width of the layer. Divide it by the rank, which is the number of rows of A: "
+    "`a.shape[0]`."
+)
+def divided_by_the_width(weight, a, b, alpha):
+    return weight + alpha / a.shape[1] * (b @ a)
+
+
+@mistake("This subtracts the update, which is how a merge is undone. To merge, add it.")
+def subtracted(weight, a, b, alpha):
+    return weight - alpha / a.shape[0] * (b @ a)
+
+
+@mistake("This is the update alone. Add it to the frozen matrix, `weight`.")
+def update_alone(weight, a, b, alpha):
+    return alpha / a.shape[0] * (b @ a)
+
+
+@mistake(
+    "`a @ b` has the shape (rank, rank), at rank 1 a single number, which is then added to every entry. Take `b @ a`, "
+    "which has the shape of the weight."
+)
+def product_the_wrong_way_round(weight, a, b, alpha):
+    return weight + alpha / a.shape[0] * (a @ b)
+
+
+@mistake("The update is transposed. `b @ a` has the shape d_out x d_in, as the weight has: add it as it is.")
+def update_transposed(weight, a, b, alpha):
+    return weight + alpha / a.shape[0] * (b @ a).T
+
+
+EXERCISE = Exercise(
+    id="lora_merge",
+    title="Back into one matrix",
+    points=1,
+    minutes=5,
+    difficulty=1,
+    hints=(
+        "For which matrix M is `x @ M.T` the same as `(x @ a.T) @ b.T`?",
+        "`(x @ a.T) @ b.T` is `x @ (b @ a).T`, so the update is `b @ a`, times alpha / rank.",
+    ),
+    reference=lora_merge,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, With few parameters",
+)

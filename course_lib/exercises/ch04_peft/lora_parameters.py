@@ -1,0 +1,76 @@
+"""How many numbers a LoRA trains (Hu et al. 2021)."""
+
+import itertools
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def lora_parameters(shapes, rank):
+    return sum(rank * (d_out + d_in) for d_out, d_in in shapes)
+
+
+def cases(rng):
+    return [
+        Case("one square matrix, rank 1", ([[64, 64]], 1)),
+        Case("the four matrices of a layer of width 64, rank 8", ([[192, 64], [64, 64], [256, 64], [64, 256]], 8)),
+        Case("queries and values of GPT-3, rank 4", ([[12288, 12288]] * 192, 4)),
+        Case("two matrices, rank 3", ([torch.randint(16, 72, (2,), generator=rng).tolist(), [10, 40]], 3)),
+    ]
+
+
+@alternative
+def all_sides_at_once(shapes, rank):
+    return rank * sum(itertools.chain.from_iterable(shapes))
+
+
+@alternative
+def by_building(shapes, rank):
+    a, b = zip(*((torch.empty(rank, d_in), torch.empty(d_out, rank)) for d_out, d_in in shapes), strict=True)
+    return sum(matrix.numel() for matrix in a + b)
+
+
+@mistake(
+    "This multiplies d_out by d_in. Add up the sizes of the two thin matrices: A is rank x d_in, and B is d_out x rank."
+)
+def sides_multiplied(shapes, rank):
+    return sum(rank * d_out * d_in for d_out, d_in in shapes)
+
+
+@mistake("The rank is missing: A has `rank` rows, and B has `rank` columns.")
+def no_rank(shapes, rank):
+    return sum(d_out + d_in for d_out, d_in in shapes)
+
+
+@mistake("This counts A alone. B, which is d_out x rank, is trained as well.")
+def a_alone(shapes, rank):
+    return sum(rank * d_in for d_out, d_in in shapes)
+
+
+@mistake("This is right for square matrices only. B has d_out rows, and d_out need not be d_in.")
+def as_if_square(shapes, rank):
+    return sum(2 * rank * d_in for d_out, d_in in shapes)
+
+
+@mistake("This counts the frozen matrices too. Only A and B are trained.")
+def frozen_matrices_counted(shapes, rank):
+    return sum(d_out * d_in + rank * (d_out + d_in) for d_out, d_in in shapes)
+
+
+EXERCISE = Exercise(
+    id="lora_parameters",
+    title="What does a rank cost?",
+    points=1,
+    minutes=4,
+    difficulty=1,
+    hints=(
+        "A has `rank` rows, and as many columns as the frozen matrix. What shape must B have?",
+        "`rank * d_in` for A and `d_out * rank` for B; sum over all matrices.",
+    ),
+    reference=lora_parameters,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, With few parameters",
+)

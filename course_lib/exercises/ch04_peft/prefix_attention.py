@@ -1,0 +1,167 @@
+"""Attention with a trained prefix: keys and values that belong to no token of the text (Li and Liang 2021)."""
+
+import torch
+from torch import nn
+
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate,
+    mistake,
+    mistakes_in,
+)
+
+
+def prefix_attention(query, key, value, prefix_key, prefix_value):
+    n, tokens = prefix_key.shape[-2], query.shape[-2]
+    key = torch.cat((prefix_key, key), dim=-2)
+    value = torch.cat((prefix_value, value), dim=-2)
+    scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
+    seen = torch.ones(tokens, n + tokens, dtype=torch.bool, device=query.device).tril(n)
+    return scores.masked_fill(~seen, -torch.inf).softmax(dim=-1) @ value
+
+
+def cases(rng):
+    def case(name, leading, tokens, n, size, loud=1.0):
+        parts = [loud * torch.randn(*leading, length, size, generator=rng) for length in (tokens, tokens, tokens, n, n)]
+        return Case(name, tuple(parts))
+
+    return [
+        case("4 tokens, a prefix of 2", (), 4, 2, 3),
+        case("a prefix of no length", (2,), 3, 0, 4),
+        case("2 texts, 2 heads, 5 tokens, a prefix of 3", (2, 2), 5, 3, 4),
+        case("one token, a prefix of 4", (1, 2), 1, 4, 6),
+        case("large numbers", (2,), 4, 1, 5, loud=30.0),
+    ]
+
+
+@alternative
+def ready_made(query, key, value, prefix_key, prefix_value):
+    n, tokens = prefix_key.shape[-2], query.shape[-2]
+    seen = torch.cat((torch.ones(tokens, n, dtype=torch.bool), torch.ones(tokens, tokens).tril().bool()), dim=1)
+    keys, values = torch.cat((prefix_key, key), -2), torch.cat((prefix_value, value), -2)
+    return nn.functional.scaled_dot_product_attention(query, keys, values, seen)
+
+
+@alternative
+def query_by_query(query, key, value, prefix_key, prefix_value):
+    rows = []
+    for t in range(query.shape[-2]):
+        keys = torch.cat((prefix_key, key[..., : t + 1, :]), dim=-2)
+        values = torch.cat((prefix_value, value[..., : t + 1, :]), dim=-2)
+        scores = (keys @ query[..., t, :, None]).squeeze(-1) * query.shape[-1] ** -0.5
+        rows.append((scores.softmax(-1)[..., None] * values).sum(-2))
+    return torch.stack(rows, dim=-2)
+
+
+# The parts that nearly all the mistakes below share with the right answer.
+
+
+def in_front(prefix, of_text):
+    return torch.cat((prefix, of_text), dim=-2)
+
+
+def scaled_scores(query, keys):
+    return query @ keys.mT / query.shape[-1] ** 0.5
+
+
+def visible(scores, diagonal):
+    """True up to and including this diagonal; the right one is n, the length of the prefix."""
+    return torch.ones(scores.shape[-2:], dtype=torch.bool).tril(diagonal)
+
+
+def average(scores, seen, values):
+    return scores.masked_fill(~seen, -torch.inf).softmax(dim=-1) @ values
+
+
+@mistake(
+    "Each query sees too little: the mask begins at the prefix as if that were text. Query t sees all n pairs of the "
+    "prefix, and the tokens up to t: move the diagonal of the mask by n."
+)
+def diagonal_not_moved(query, key, value, prefix_key, prefix_value):
+    scores = scaled_scores(query, in_front(prefix_key, key))
+    return average(scores, visible(scores, 0), in_front(prefix_value, value))
+
+
+@mistake(
+    "Each query sees one token too many: the next one, which it should predict. The diagonal of the mask moves by n, "
+    "not by n + 1."
+)
+def one_too_far(query, key, value, prefix_key, prefix_value):
+    n = prefix_key.shape[-2]
+    scores = scaled_scores(query, in_front(prefix_key, key))
+    return average(scores, visible(scores, n + 1), in_front(prefix_value, value))
+
+
+@mistake(
+    "The mask is missing, so queries see later tokens. Every query sees the whole prefix, but of the text only the "
+    "tokens up to its own."
+)
+def no_mask(query, key, value, prefix_key, prefix_value):
+    return scaled_scores(query, in_front(prefix_key, key)).softmax(-1) @ in_front(prefix_value, value)
+
+
+@mistake(
+    "The prefix is behind the tokens, so the mask opens the wrong places. Put the prefix in front: "
+    "`torch.cat((prefix_key, key), dim=-2)`."
+)
+def prefix_behind_the_text(query, key, value, prefix_key, prefix_value):
+    n = prefix_key.shape[-2]
+    scores = scaled_scores(query, in_front(key, prefix_key))
+    return average(scores, visible(scores, n), in_front(value, prefix_value))
+
+
+@mistake("The scale is missing: divide the scores by the square root of head_dim.")
+def not_scaled(query, key, value, prefix_key, prefix_value):
+    n = prefix_key.shape[-2]
+    scores = query @ in_front(prefix_key, key).mT
+    return average(scores, visible(scores, n), in_front(prefix_value, value))
+
+
+@mistake("This is attention to the text alone; the prefix has no effect. Put its keys and values in front.")
+def no_prefix(query, key, value, prefix_key, prefix_value):
+    scores = scaled_scores(query, key)
+    return average(scores, visible(scores, 0), value)
+
+
+@mistake(
+    "The mask comes after the softmax, so the weights of a query no longer sum to 1. Set the scores to -inf before the "
+    "softmax."
+)
+def masked_after_softmax(query, key, value, prefix_key, prefix_value):
+    n = prefix_key.shape[-2]
+    scores = scaled_scores(query, in_front(prefix_key, key))
+    return scores.softmax(-1) * visible(scores, n) @ in_front(prefix_value, value)
+
+
+@mistake(
+    "The prefix has a softmax of its own, so it weighs as much as all the text. Put the scores of prefix and text "
+    "under one softmax."
+)
+def two_softmaxes(query, key, value, prefix_key, prefix_value):
+    scores = scaled_scores(query, key)
+    of_text = average(scores, visible(scores, 0), value)
+    return of_text + scaled_scores(query, prefix_key).softmax(-1) @ prefix_value
+
+
+EXERCISE = Exercise(
+    id="prefix_attention",
+    title="Keys and values in front",
+    points=3,
+    minutes=15,
+    difficulty=3,
+    hints=(
+        "Put the prefix in front of keys and values with `torch.cat(..., dim=-2)`. Then there are more keys than "
+        "queries. Which keys may query t see?",
+        "`torch.ones(tokens, n + tokens, dtype=torch.bool).tril(n)` is True for the n pairs of the prefix and for "
+        "tokens up to t. Set the other scores to -inf, take the softmax, and multiply by the values.",
+    ),
+    reference=prefix_attention,
+    cases=cases,
+    run_case=call_and_differentiate,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, With few parameters",
+)
