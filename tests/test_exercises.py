@@ -4,6 +4,8 @@ import ast
 import functools
 import inspect
 import math
+import re
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -105,12 +107,56 @@ def test_reference_source_runs_with_the_labs_imports_and_earlier_references(id):
 
 def _imports(slug):
     """The imports of the lab's notebook, without the course's own: a reference may not lean on the library."""
-    notebook = nbformat.read(f"labs/{slug}.ipynb", as_version=4)
     found = []
-    for cell in notebook.cells:
+    for cell in notebook_of(slug).cells:
         if cell.cell_type == "code" and "colab-setup" not in cell.get("id", "") and "# EXERCISE" not in cell.source:
             found += [node for node in ast.parse(cell.source).body if isinstance(node, (ast.Import, ast.ImportFrom))]
     return "\n".join(line for line in map(ast.unparse, found) if "course_lib" not in line)
+
+
+def notebook_of(slug):
+    path = Path(f"labs/{slug}.ipynb")
+    assert path.is_file(), f"{path} is missing, and course_lib/exercises/{slug} has exercises for it"
+    return nbformat.read(path, as_version=4)
+
+
+# What notebooks and pages say about the exercises, typed a second time.
+
+for_all_labs = pytest.mark.parametrize("slug", exercises.labs())
+NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def stubs_of(slug):
+    """{id: the cell before the stub} in the order of the notebook."""
+    cells = notebook_of(slug).cells
+    marks = [(i, re.match(r"# EXERCISE: (\S+)", cell.source)) for i, cell in enumerate(cells)]
+    return {mark[1]: cells[i - 1] for i, mark in marks if mark and cells[i].cell_type == "code"}
+
+
+@for_all_labs
+def test_the_notebook_has_the_labs_title_and_exercises(slug):
+    lab, opening = exercises.lab(slug), notebook_of(slug).cells[0].source
+    if lab.title:  # TODO: without this condition, once every lab is a package
+        assert opening.splitlines()[0] == f"# {lab.title}"
+        assert tuple(stubs_of(slug)) == lab.exercises
+    points = sum(exercise.points for exercise in exercises.of_lab(slug))
+    assert f"{NUMBER_WORDS[len(lab.exercises)].capitalize()} exercises, {points} points" in opening
+
+
+@for_all
+def test_the_notebook_says_the_points_and_minutes(id):
+    task = stubs_of(exercises.lab_of(id))[id]
+    assert task.cell_type == "markdown", "the cell before a stub says what it takes and returns"
+    assert re.search(rf"^### Exercise:? `{id}`", task.source, re.MULTILINE)
+    said = re.findall(r"(\d+) points?, (?:about )?(\d+) minutes", task.source)
+    assert said == [(str(ALL[id].points), str(ALL[id].minutes))]
+
+
+def test_index_and_table_of_contents_list_the_labs():
+    row = re.compile(r"^\| \[.+\]\(\.\./labs/(\w+)\.ipynb\) \| (.+) \|$", re.MULTILINE)
+    asked = dict(row.findall(Path("book/index.md").read_text()))
+    assert asked == {slug: exercises.lab(slug).question or asked[slug] for slug in exercises.labs()}
+    assert re.findall(r"file: labs/(\w+)", Path("_toc.yml").read_text()) == list(asked)
 
 
 # Generic wrong versions: whatever the exercise, these must fail.

@@ -42,7 +42,7 @@ class Lab:
 
 
 def labs() -> list[str]:
-    """Slugs of the labs that have exercises, in the order of the course."""
+    """Slugs of the labs that have exercises, in alphabetical order."""
     packages = {file.parent.name for file in Path(__file__).parent.glob("*/__init__.py")}
     return sorted(packages | _old_labs().keys())
 
