@@ -1,0 +1,106 @@
+"""The best that can be done: the riskiest requests are refused first (Neyman and Pearson 1933)."""
+
+import torch
+
+from course_lib.exercises.ch04_safety.outcome_rates import outcome_rates
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def frontier(risk):
+    risk = risk.sort(descending=True).values
+    benign = 1 - risk
+    points = torch.stack([benign.cumsum(0) / benign.sum(), risk.cumsum(0) / risk.sum()], dim=1)
+    return torch.cat([points.new_zeros(1, 2), points])
+
+
+def cases(rng):
+    return [
+        Case(
+            "one that is always harmful, one that never is",
+            (torch.tensor([0.0, 1.0]),),
+            expected=torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+        ),
+        Case("risks of 0.5, 0.1, 0.9", (torch.tensor([0.5, 0.1, 0.9]),)),
+        Case("two alike", (torch.tensor([0.2, 0.7, 0.2, 0.4]),)),
+        Case("12 random risks", (torch.rand(12, generator=rng),)),
+    ]
+
+
+@alternative
+def by_loops(risk):
+    x = y = 0.0
+    rows = [[x, y]]
+    for value in sorted(risk.tolist(), reverse=True):
+        x, y = x + 1 - value, y + value
+        rows.append([x, y])
+    return torch.tensor(rows, dtype=risk.dtype) / torch.tensor([x, y], dtype=risk.dtype)
+
+
+def refused_in_this_order(risk):
+    benign = 1 - risk
+    points = torch.stack([benign.cumsum(0) / benign.sum(), risk.cumsum(0) / risk.sum()], dim=1)
+    return torch.cat([torch.zeros(1, 2), points])
+
+
+@mistake("This refuses the least risky request first, which is the worst that can be done. Begin with the riskiest.")
+def least_risky_first(risk):
+    return refused_in_this_order(risk.sort().values)
+
+
+@mistake("The requests are taken in the order in which they came. Sort them: the riskiest is refused first.")
+def not_sorted(risk):
+    return refused_in_this_order(risk)
+
+
+@mistake("The first point is missing: refusing nothing, where both rates are 0. Put a row of zeros in front.")
+def no_first_point(risk):
+    return frontier(risk)[1:]
+
+
+@mistake("The columns are exchanged: false refusal comes first, since it is the x axis of the picture.")
+def columns_exchanged(risk):
+    return frontier(risk).flip(1)
+
+
+@mistake(
+    "Requests of the same risk are refused all at once here, so their rows are equal. Refuse one more request in each "
+    "row."
+)
+def equal_risks_at_once(risk):
+    rows = [[0.0, 0.0]]
+    for least in risk.sort(descending=True).values:
+        refusal, false_refusal = outcome_rates((risk >= least).float(), risk)
+        rows.append([false_refusal, refusal])
+    return torch.tensor(rows)
+
+
+@mistake("These are sums. Divide each column by its last entry, so that both end at 1.")
+def sums(risk):
+    return frontier(risk) * torch.stack([(1 - risk).sum(), risk.sum()])
+
+
+@mistake(
+    "These are shares of all requests. Divide the first column by the number of the benign, `(1 - risk).sum()`, and "
+    "the second by the number of the harmful, `risk.sum()`."
+)
+def shares_of_all_requests(risk):
+    return frontier(risk) * torch.stack([(1 - risk).mean(), risk.mean()])
+
+
+EXERCISE = Exercise(
+    id="frontier",
+    title="The best that can be done",
+    points=2,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "Refuse one request after the other, the riskiest first. What does each add to the two rates?",
+        "Sort `risk` in descending order; `risk.cumsum(0) / risk.sum()` is the second column, and the same of "
+        "`1 - risk` the first; put a row of zeros in front of them.",
+    ),
+    reference=frontier,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, Helpful and safe",
+)

@@ -1,0 +1,100 @@
+"""The Pareto front: the policies that no other one beats."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def pareto(points):
+    no_worse = (points[:, None, 0] <= points[None, :, 0]) & (points[:, None, 1] >= points[None, :, 1])
+    better = (points[:, None, 0] < points[None, :, 0]) | (points[:, None, 1] > points[None, :, 1])
+    return ~(no_worse & better).any(dim=0)
+
+
+def cases(rng):
+    policies = torch.tensor([[0.0, 0.5], [0.1, 0.9], [0.2, 0.8], [0.1, 0.4], [1.0, 1.0]])
+    return [
+        Case("five policies", (policies,), expected=torch.tensor([True, True, False, False, True])),
+        Case("two alike", (policies[[1, 1, 2]],), expected=torch.tensor([True, True, False])),
+        Case("as good on one side, worse on the other", (policies[[1, 3]],), expected=torch.tensor([True, False])),
+        Case("30 random points", (torch.rand(30, 2, generator=rng),)),
+    ]
+
+
+@alternative
+def by_loops(points):
+    rows = points.tolist()
+    return torch.tensor([not any(a <= x and b >= y and (a, b) != (x, y) for a, b in rows) for x, y in rows])
+
+
+@mistake("A high false refusal counts as good here. Column 0 should be low, and column 1 high.")
+def high_false_refusal_is_good(points):
+    return pareto(torch.stack([-points[:, 0], points[:, 1]], dim=1))
+
+
+@mistake(
+    "A policy is beaten only by one that is better in both rates here. One that is equal in one rate and better in the "
+    "other beats it too."
+)
+def beaten_only_in_both(points):
+    better = (points[:, None, 0] < points[None, :, 0]) & (points[:, None, 1] > points[None, :, 1])
+    return ~better.any(dim=0)
+
+
+@mistake("True and False are exchanged: these are the policies that another one beats.")
+def exchanged(points):
+    return ~pareto(points)
+
+
+@mistake(
+    "This keeps the one policy with the largest difference of the two rates. That is one opinion of what a false "
+    "refusal costs. Keep every policy that no other beats, whatever the price."
+)
+def largest_difference(points):
+    difference = points[:, 1] - points[:, 0]
+    return difference == difference.max()
+
+
+@mistake(
+    "This keeps the policies that beat no other. Those that no other beats are asked for: take `any` along the other "
+    "dimension of your table of pairs."
+)
+def beats_no_other(points):
+    return pareto(-points)
+
+
+@mistake(
+    "Here too many are beaten. To be no worse is not enough to beat a policy, since every policy is no worse than "
+    "itself. Nor is it enough to be better in one rate and worse in the other. It takes both: no worse in either rate, "
+    "and better in at least one."
+)
+def beaten_by_itself(points):
+    return torch.zeros(len(points), dtype=torch.bool)
+
+
+@mistake(
+    "A policy that equals another one is beaten by it here. To beat it, the other has to be strictly better in at "
+    "least one of the two rates."
+)
+def beaten_by_its_equal(points):
+    no_worse = (points[:, None, 0] <= points[None, :, 0]) & (points[:, None, 1] >= points[None, :, 1])
+    return no_worse.sum(dim=0) == 1  # itself alone
+
+
+EXERCISE = Exercise(
+    id="pareto",
+    title="Beaten by none",
+    points=2,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "For each policy ask: is there another one that is no worse in both rates, and better in at least one?",
+        "Compare all pairs with `points[:, None, 0] <= points[None, :, 0]` and so on; `any(dim=0)` says which "
+        "policies are beaten.",
+    ),
+    reference=pareto,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, Helpful and safe",
+)

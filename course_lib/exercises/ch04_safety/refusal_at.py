@@ -1,0 +1,99 @@
+"""How much can be refused rightly when only so much may be refused wrongly: the height of the frontier at a limit."""
+
+import torch
+
+from course_lib.exercises.ch04_safety.frontier import frontier
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def refusal_at(points, limit):
+    below = int((points[:, 0] <= limit).sum()) - 1
+    x, y = points[below].tolist()
+    if below == len(points) - 1:
+        return y
+    next_x, next_y = points[below + 1].tolist()
+    return y + (next_y - y) * (limit - x) / (next_x - x)
+
+
+def cases(rng):
+    steep = torch.tensor([[0.0, 0.0], [0.0, 0.25], [0.0, 0.5], [0.25, 0.875], [1.0, 1.0]])
+    return [
+        Case("no false refusal is allowed", (steep, 0.0), expected=0.5),
+        Case("halfway between two points", (steep, 0.125), expected=0.6875),
+        Case("exactly at a point", (steep, 0.25), expected=0.875),
+        Case("everything is allowed", (steep, 1.0), expected=1.0),
+        Case("a limit of 0.3 on a random frontier", (frontier(torch.rand(9, generator=rng)), 0.3)),
+    ]
+
+
+@alternative
+def by_the_best_of_all_lines(points, limit):
+    points = points.tolist()
+    best = max(y for x, y in points if x <= limit)
+    for x, y in points:
+        for x2, y2 in points:
+            if x <= limit < x2:
+                best = max(best, y + (y2 - y) * (limit - x) / (x2 - x))
+    return best
+
+
+@mistake(
+    "This is the last point within the limit. More can be had: refuse the next request too, but only now and then. "
+    "That reaches every point of the straight line to the next point."
+)
+def last_point_within(points, limit):
+    return points[points[:, 0] <= limit][-1, 1].item()
+
+
+@mistake(
+    "This is the first point at the limit or beyond it, where more may be refused falsely than is allowed. Go along "
+    "the straight line only as far as the limit."
+)
+def first_point_beyond(points, limit):
+    return points[points[:, 0] >= limit][0, 1].item()
+
+
+@mistake(
+    "This is the height of the nearest point, which may be beyond the limit. Find the points on either side of the "
+    "limit, and go along the straight line between them."
+)
+def nearest_point(points, limit):
+    return points[(points[:, 0] - limit).abs().argmin(), 1].item()
+
+
+@mistake("The columns are exchanged. x, the false refusal, is column 0, and the limit is a limit on x.")
+def columns_exchanged(points, limit):
+    return refusal_at(points.flip(1), limit)
+
+
+@mistake(
+    "Several points may have the same x. Take the highest of them: even when no false refusal at all is allowed, some "
+    "requests can be refused."
+)
+def lowest_of_equal_x(points, limit):
+    below = int((points[:, 0] < limit).sum()) - 1
+    if below < 0:
+        return points[0, 1].item()
+    x, y = points[below].tolist()
+    next_x, next_y = points[below + 1].tolist()
+    return y + (next_y - y) * (limit - x) / (next_x - x)
+
+
+EXERCISE = Exercise(
+    id="refusal_at",
+    title="Within a limit",
+    points=2,
+    minutes=10,
+    difficulty=2,
+    hints=(
+        "Find the last point whose x is within the limit. How far is it from there to the next, and how far may "
+        "you go?",
+        "With (x, y) the last point within the limit and (x2, y2) the next: y + (y2 - y) * (limit - x) / (x2 - x). "
+        "After the last point there is no next.",
+    ),
+    reference=refusal_at,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, Helpful and safe",
+)
