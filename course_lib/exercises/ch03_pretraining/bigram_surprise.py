@@ -1,0 +1,165 @@
+"""A language model made by counting: how often does one token follow another?"""
+
+import numpy as np
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def bigram_surprise(train, test, vocab_size):
+    pairs = torch.bincount(train[:-1] * vocab_size + train[1:], minlength=vocab_size**2)
+    counts = pairs.reshape(vocab_size, vocab_size) + 1.0  # one of each pair for free
+    p = counts / counts.sum(dim=1, keepdim=True)
+    return -p[test[:-1], test[1:]].log()
+
+
+def cases(rng):
+    train, test = (torch.randint(4, (n,), generator=rng) for n in (30, 12))
+    sticky = torch.tensor([0, 0, 0, 1, 1, 2, 0, 0, 1, 2, 2, 2, 0, 1])
+    return [
+        Case("abracadabra", (torch.tensor([0, 1, 2, 0, 3, 0, 4, 0, 1, 2, 0]), torch.tensor([0, 1, 2, 0, 3]), 5)),
+        Case("3 tokens, uneven", (sticky, torch.tensor([2, 0, 0, 1, 2, 1]), 3)),
+        Case("random text, 4 tokens", (train, test, 4)),
+        Case("a first token that was never seen", (torch.tensor([0, 1, 0, 2, 1, 0]), torch.tensor([3, 0, 1, 3]), 5)),
+    ]
+
+
+@alternative
+def by_loops(train, test, vocab_size):
+    counts = torch.ones(vocab_size, vocab_size)
+    for a, b in zip(train[:-1].tolist(), train[1:].tolist(), strict=True):
+        counts[a, b] += 1
+    log_p = counts.log() - counts.sum(1, keepdim=True).log()
+    return torch.stack([-log_p[a, b] for a, b in zip(test[:-1].tolist(), test[1:].tolist(), strict=True)])
+
+
+@alternative
+def by_numpy(train, test, vocab_size):
+    counts = np.ones((vocab_size, vocab_size))
+    np.add.at(counts, (train[:-1].numpy(), train[1:].numpy()), 1)
+    p = counts / counts.sum(axis=1, keepdims=True)
+    return torch.tensor(-np.log(p[test[:-1].numpy(), test[1:].numpy()]), dtype=torch.float32)
+
+
+# The two steps that the mistakes below share with the right answer.
+
+
+def count_pairs(train, vocab_size):
+    """counts[a, b]: how often b follows a in `train`, without the 1 that is added to each."""
+    pairs = torch.bincount(train[:-1] * vocab_size + train[1:], minlength=vocab_size**2)
+    return pairs.reshape(vocab_size, vocab_size).float()
+
+
+def row_sums(counts):
+    return counts.sum(1, keepdim=True)
+
+
+def surprise_by_table(p, test):
+    return -p[test[:-1], test[1:]].log()
+
+
+@mistake(
+    "A pair that training never saw gets probability 0, and its surprise is infinite (or not a number, where even the "
+    "first token is new). Add 1 to the count of every pair."
+)
+def nothing_added(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size)
+    return surprise_by_table(counts / row_sums(counts), test)
+
+
+@mistake(
+    "This divides by how often the *second* token was seen. The question is what follows the first one: make each row "
+    "of the table sum to 1, not each column."
+)
+def columns_sum_to_1(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size) + 1
+    return surprise_by_table(counts / counts.sum(0, keepdim=True), test)
+
+
+@mistake(
+    "This is the probability of the pair among all pairs. But the first token is already known: divide by the number "
+    "of pairs that begin with it, the sum of its row."
+)
+def probability_of_the_pair(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size) + 1
+    return surprise_by_table(counts / counts.sum(), test)
+
+
+@mistake(
+    "The added counts are missing in what you divide by. With 1 more for each of the vocab_size followers, the sum of "
+    "a row grows by vocab_size."
+)
+def added_to_the_counts_alone(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size)
+    return surprise_by_table((counts + 1) / row_sums(counts), test)
+
+
+@mistake(
+    "A pair that occurs several times is counted once. With tensors a and b, `counts[a, b] += 1` adds 1 once to each "
+    "place. Use `bincount`, or `index_put_` with `accumulate=True`."
+)
+def repeated_pairs_count_once(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size).clamp(max=1) + 1
+    return surprise_by_table(counts / row_sums(counts), test)
+
+
+@mistake(
+    "Nothing was counted, so all tokens come out equally likely. Two elements of a tensor are never the same key of a "
+    "dictionary, even if they are equal: count over `train.tolist()`."
+)
+def nothing_counted(train, test, vocab_size):
+    counts = torch.ones(vocab_size, vocab_size)
+    return surprise_by_table(counts / row_sums(counts), test)
+
+
+@mistake(
+    "Rows and columns are exchanged: this counts what came *before* a token, not what follows it. The row of the table "
+    "is the first token of the pair."
+)
+def counted_backwards(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size).T + 1
+    return surprise_by_table(counts / row_sums(counts), test)
+
+
+@mistake(
+    "The table is read the wrong way round: this is how likely the earlier token is to follow the later one. The row "
+    "is the earlier token, the column the later one."
+)
+def read_backwards(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size) + 1
+    return surprise_by_table((counts / row_sums(counts)).T, test)
+
+
+@mistake(
+    "Nearly: this divides by how often the first token occurs. At the end of `train` nothing follows it: divide by the "
+    "sum of its row."
+)
+def divided_by_occurrences(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size) + 1
+    occurrences = torch.bincount(train, minlength=vocab_size)[:, None]
+    return surprise_by_table(counts / (occurrences + vocab_size), test)
+
+
+@mistake("This counts in `test`, so it knows the answers. Count in `train`.")
+def counted_in_test(train, test, vocab_size):
+    return bigram_surprise(test, test, vocab_size)
+
+
+EXERCISE = Exercise(
+    id="bigram_surprise",
+    title="A language model made by counting",
+    points=3,
+    minutes=15,
+    difficulty=2,
+    hints=(
+        "Make a table, `counts[a, b]`: how often did b come right after a in `train`? Add 1 everywhere. Each row, "
+        "divided by its sum, says what follows a.",
+        "`torch.bincount(train[:-1] * vocab_size + train[1:], minlength=vocab_size**2)` counts all pairs at once; "
+        "reshape it to (vocab_size, vocab_size).",
+    ),
+    reference=bigram_surprise,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 3, A unit that everybody can use",
+)

@@ -1,0 +1,164 @@
+"""Byte-pair encoding learns its vocabulary: the most frequent pair becomes a token, again and again."""
+
+import itertools
+from collections import Counter
+
+import torch
+
+from course_lib.exercises.ch03_pretraining.merge_pair import merge_pair
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def learn_merges(words, n_merges):
+    words, merges = [(list(ids), times) for ids, times in words], []
+    for new in range(256, 256 + n_merges):
+        counts = Counter()
+        for ids, times in words:
+            for pair in itertools.pairwise(ids):
+                counts[pair] += times
+        best = min(counts, key=lambda pair: (-counts[pair], pair))  # of several alike, the smallest
+        merges.append(list(best))
+        words = [(merge_pair(ids, best, new), times) for ids, times in words]
+    return merges
+
+
+def cases(rng):
+    def counted(text):
+        return [[list(word.encode()), times] for word, times in Counter(text.split()).items()]
+
+    letters = torch.randint(97, 100, (60,), generator=rng).tolist()
+    times = torch.randint(1, 9, (12,), generator=rng).tolist()
+    random = [[letters[5 * i : 5 * i + 5], n] for i, n in enumerate(times)]
+    return [
+        Case("low lower lowest new newest", ([[list(w.encode()), 3] for w in ("low", "lower", "lowest", "new")], 3)),
+        Case("rare long words, one frequent short word", (counted("zq " * 9 + "ababab abab abba"), 4)),
+        Case("all pairs equally frequent", ([[[100, 99], 2], [[98, 97], 2], [[97, 98], 2]], 3)),
+        Case("banana", ([[list(b"banana"), 5], [list(b"bandana"), 2], [list(b"ananas"), 1]], 3)),
+        Case("random words", (random, 6)),
+    ]
+
+
+@alternative
+def with_tuples(words, n_merges):
+    words = [(tuple(ids), times) for ids, times in words]
+    merges = []
+    while len(merges) < n_merges:
+        seen = {}
+        for ids, times in words:
+            for i in range(len(ids) - 1):
+                seen[ids[i : i + 2]] = seen.get(ids[i : i + 2], 0) + times
+        most = max(seen.values())
+        pair = sorted(pair for pair, times in seen.items() if times == most)[0]
+        words = [(tuple(merge_pair(ids, pair, 256 + len(merges))), times) for ids, times in words]
+        merges.append(pair)
+    return merges
+
+
+# The three steps that are repeated: count the pairs, choose one, merge it in every word.
+
+
+def count_pairs(words):
+    counts = Counter()
+    for ids, times in words:
+        for pair in itertools.pairwise(ids):
+            counts[pair] += times
+    return counts
+
+
+def smallest_of_the_most_frequent(counts):
+    return min(counts, key=lambda pair: (-counts[pair], pair))
+
+
+def merge_everywhere(words, pair, new):
+    return [(merge_pair(ids, pair, new), times) for ids, times in words]
+
+
+def learn_with(words, n_merges, choose=smallest_of_the_most_frequent, first_new=256):
+    """The right answer, but for the way to choose among pairs and the number of the first new token."""
+    merges = []
+    for new in range(first_new, first_new + n_merges):
+        pair = choose(count_pairs(words))
+        merges.append(list(pair))
+        words = merge_everywhere(words, pair, new)
+    return merges
+
+
+@mistake(
+    "Every word counts once here. But a word that occurs a thousand times in the text should count a thousand times: "
+    "add `times`, not 1."
+)
+def every_word_counts_once(words, n_merges):
+    return learn_with([(ids, 1) for ids, times in words], n_merges)
+
+
+@mistake(
+    "Nearly: of several pairs that are equally frequent this takes the one that was seen first. Take the smallest, so "
+    "that the answer does not depend on the order of the words."
+)
+def first_seen_of_the_most_frequent(words, n_merges):
+    def first_seen(counts):
+        return max(counts, key=counts.get)
+
+    return learn_with(words, n_merges, choose=first_seen)
+
+
+@mistake("Nearly: of several pairs that are equally frequent this takes the largest. Take the smallest.")
+def largest_of_the_most_frequent(words, n_merges):
+    def largest(counts):
+        return max(counts, key=lambda pair: (counts[pair], pair))
+
+    return learn_with(words, n_merges, choose=largest)
+
+
+@mistake(
+    "The words never change. After each choice merge the pair in every word, so that the new token can be part of the "
+    "next pair."
+)
+def words_never_change(words, n_merges):
+    counts = count_pairs(words)
+    by_frequency = sorted(counts, key=lambda pair: (-counts[pair], pair))
+    return [list(pair) for pair in by_frequency[:n_merges]]
+
+
+@mistake(
+    "The same pair is chosen again and again, so it was not replaced in the words. Does your `merge_pair` compare a "
+    "list with a tuple, or did you drop its result?"
+)
+def same_pair_again(words, n_merges):
+    return [list(smallest_of_the_most_frequent(count_pairs(words)))] * n_merges
+
+
+@mistake("The first new token is number 255 here. Bytes are 0 to 255, so begin at 256.")
+def begins_at_255(words, n_merges):
+    return learn_with(words, n_merges, first_new=255)
+
+
+@mistake("The first new token is number 257 here. Bytes are 0 to 255, so begin at 256.")
+def begins_at_257(words, n_merges):
+    return learn_with(words, n_merges, first_new=257)
+
+
+@mistake("Pairs reach from one word into the next here. Count the neighbours inside each word.")
+def pairs_across_words(words, n_merges):
+    text = [token for ids, times in words for token in ids * times]
+    return learn_with([(text, 1)], n_merges)
+
+
+EXERCISE = Exercise(
+    id="learn_merges",
+    title="Learn a vocabulary",
+    points=3,
+    minutes=15,
+    difficulty=2,
+    hints=(
+        "Repeat: count all pairs of neighbours, each as often as its word occurs; choose one; merge it everywhere.",
+        "With `counts` a Counter: `best = min(counts, key=lambda pair: (-counts[pair], pair))`, then "
+        "`words = [(merge_pair(ids, best, new), times) for ids, times in words]`.",
+    ),
+    reference=learn_merges,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    needs=("merge_pair",),
+    see="Chapter 3, Cutting text into tokens",
+)

@@ -1,0 +1,176 @@
+"""The loss of pre-training: the mean surprise at each next token."""
+
+import math
+
+import torch
+from torch import nn
+
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate,
+    mistake,
+    mistakes_in,
+)
+
+
+def next_token_loss(logits, tokens):
+    predictions, targets = logits[:, :-1], tokens[:, 1:]
+    right = predictions.gather(-1, targets[..., None])[..., 0]
+    return (predictions.logsumexp(dim=-1) - right).mean()
+
+
+def cases(rng):
+    def case(name, batch, length, vocab, shift=0.0, **tolerance):
+        logits = torch.randn(batch, length, vocab, generator=rng) * 2 + shift
+        return Case(name, (logits, torch.randint(vocab, (batch, length), generator=rng)), **tolerance)
+
+    far = torch.randn(2, 4, 6, generator=rng).index_fill(2, torch.tensor(0), 200.0)  # and 0 is never what comes
+    return [
+        case("one row of 5 tokens", 1, 5, 7),
+        case("a batch of 3", 3, 6, 11),
+        case("two tokens, so one prediction", 2, 2, 4),
+        # float32 rounds numbers near 1000 to 6e-5, and the loss is a difference of two of them.
+        case("logits near 1000: no overflow", 2, 4, 6, shift=1000.0, rtol=2e-4, atol=2e-4),
+        Case("one logit far above the right one", (far, torch.randint(1, 6, (2, 4), generator=rng))),
+    ]
+
+
+@alternative
+def ready_made(logits, tokens):
+    return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+
+
+@alternative
+def by_rows(logits, tokens):
+    logits = logits - logits.amax(-1, keepdim=True)
+    log_p = logits - logits.exp().sum(-1, keepdim=True).log()
+    found = [log_p[b, t, tokens[b, t + 1]] for b in range(len(tokens)) for t in range(tokens.shape[1] - 1)]
+    return -sum(found) / len(found)
+
+
+@alternative
+def by_log_softmax(logits, tokens):
+    log_p = torch.log_softmax(logits, dim=2)[:, :-1].reshape(-1, logits.shape[2])
+    return -log_p[torch.arange(len(log_p)), tokens[:, 1:].reshape(-1)].mean()
+
+
+def mean_surprise(logits, targets):
+    """The mean surprise at the targets, given the logits at the same places: no shift."""
+    return (logits.logsumexp(-1) - logits.gather(-1, targets[..., None])[..., 0]).mean()
+
+
+def of_targets(values, targets):
+    return values.gather(-1, targets[..., None])[..., 0]
+
+
+@mistake(
+    "Each place is scored on its own token, which the model has just read. The logits at place t are about token "
+    "t + 1: `logits[:, :-1]` belong to `tokens[:, 1:]`."
+)
+def not_shifted(logits, tokens):
+    return mean_surprise(logits, tokens)
+
+
+@mistake(
+    "The shift goes the wrong way: this scores the logits at place t on token t - 1, but they are about token t + 1. "
+    "`logits[:, :-1]` belong to `tokens[:, 1:]`."
+)
+def shifted_the_wrong_way(logits, tokens):
+    return mean_surprise(logits[:, 1:], tokens[:, :-1])
+
+
+@mistake(
+    "The rows run into each other: the last place of one row is scored on the first token of the next. Shift each row "
+    "by itself, before you flatten."
+)
+def rows_run_into_each_other(logits, tokens):
+    return mean_surprise(logits.flatten(0, 1)[:-1], tokens.flatten()[1:])
+
+
+@mistake(
+    "`roll` brings the first token of a row to its end, where there is nothing to predict. Drop the last place of each "
+    "row."
+)
+def rolled(logits, tokens):
+    return mean_surprise(logits, tokens.roll(-1, dims=1))
+
+
+@mistake("This is the sum over all predictions; return their mean.")
+def sum_instead_of_mean(logits, tokens):
+    return next_token_loss(logits, tokens) * tokens[:, 1:].numel()
+
+
+@mistake("This is in bits. Take the natural logarithm: the loss is in nats.")
+def in_bits(logits, tokens):
+    return next_token_loss(logits, tokens) / math.log(2)
+
+
+@mistake(
+    "Nearly: this divides by the number of tokens. The first token of a row is never predicted, so there are fewer "
+    "predictions than tokens: divide by the number of predictions."
+)
+def divided_by_all_tokens(logits, tokens):
+    n_predictions = tokens[:, 1:].numel()
+    return next_token_loss(logits, tokens) * n_predictions / tokens.numel()
+
+
+# The same mistake in two ways: the last place, which predicts nothing, has a gradient of 0 in one and NaN in the other.
+OVERFLOWS = "Right idea, but it overflows: exp(1000) is infinite. Use `logsumexp`, or subtract the largest logit first."
+
+
+@mistake(OVERFLOWS)
+def overflows(logits, tokens):
+    e = logits[:, :-1].exp()
+    probabilities = e / e.sum(-1, keepdim=True)
+    return -of_targets(probabilities, tokens[:, 1:]).log().mean()
+
+
+@mistake(OVERFLOWS)
+def overflows_before_the_shift(logits, tokens):
+    e = logits.exp()
+    probabilities = e / e.sum(-1, keepdim=True)
+    return -of_targets(probabilities[:, :-1], tokens[:, 1:]).log().mean()
+
+
+@mistake(
+    "The probability is rounded to 0 before the logarithm is taken, and the logarithm of 0 is infinite. Use "
+    "`logsumexp`, which never leaves the logarithms."
+)
+def softmax_before_logarithm(logits, tokens):
+    probabilities = logits.softmax(-1)
+    return -of_targets(probabilities[:, :-1], tokens[:, 1:]).log().mean()
+
+
+@mistake("The sign is flipped: surprise is *minus* the logarithm of the probability, and never negative.")
+def sign_flipped(logits, tokens):
+    return -next_token_loss(logits, tokens)
+
+
+@mistake("This is minus the mean probability of the next token. Its logarithm is missing.")
+def no_logarithm(logits, tokens):
+    return -of_targets(logits[:, :-1].softmax(-1), tokens[:, 1:]).mean()
+
+
+EXERCISE = Exercise(
+    id="next_token_loss",
+    title="The loss of pre-training",
+    points=3,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "Which logits are about which token? Drop the last logits and the first token, and they line up. "
+        "The logarithm of a softmax is the logit minus `logsumexp` of all logits.",
+        "`right = logits[:, :-1].gather(-1, tokens[:, 1:, None])[..., 0]`, then the mean of "
+        "`logits[:, :-1].logsumexp(-1) - right`.",
+    ),
+    reference=next_token_loss,
+    cases=cases,
+    run_case=call_and_differentiate,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    avoid=("cross_entropy", "nll_loss", "CrossEntropyLoss"),
+    see="Chapter 3, The text is the teacher",
+)
