@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from course_lib.infer.constrained.json_schema import json_schema
 from course_lib.infer.generation.load import load
 from course_lib.infer.generation.sampling import Sampling
 from course_lib.infer.generation.text import Prompt, TextError, TextModel
@@ -34,15 +33,15 @@ def write(
     if schema and regex:
         raise TextError("--schema and --regex cannot be had together; pass one of them")
     text = _read_prompt(prompt)
-    pattern = _pattern(schema) if schema else regex
+    source = _grammar(schema, regex)
     try:
         drawn = Sampling(**sampling)
     except ValueError as error:
         raise TextError(str(error)) from None
     model = load(name, bits)
     given = _conversation(model, text, system, chat)
-    constraint = model.regular(pattern) if pattern is not None else None
-    stream = model.stream(given, max_tokens, drawn, stop=stop, constraint=constraint, seed=seed)
+    grammar = model.constrain(source) if source is not None else None
+    stream = model.stream(given, max_tokens, drawn, stop=stop, grammar=grammar, seed=seed)
     try:
         for piece in stream:
             sys.stdout.write(piece)
@@ -57,7 +56,7 @@ def write(
     if stream.finish_reason == "length":
         limit = "--max-tokens" if stream.completion_tokens == max_tokens else "the model's context"
         said = f"stopped after {stream.completion_tokens} tokens, where {limit} ends, before the text did"
-        if pattern is not None:
+        if source is not None:
             raise TextError(f"{said}: it does not match yet; allow more with --max-tokens")
         print(f"course: {said}", file=sys.stderr)
 
@@ -71,15 +70,32 @@ def _read_prompt(prompt: str) -> str:
         raise TextError(f"what comes in is not UTF-8 ({error.reason} at byte {error.start})") from None
 
 
-def _pattern(schema: Path) -> str:
+def _grammar(schema: Path | None, regex: str | None) -> str | None:
+    if schema is None and regex is None:
+        return None
     try:
-        return json_schema(json.loads(schema.read_text(encoding="utf-8")))
+        from course_lib.infer.constrained import grammar
+    except ModuleNotFoundError as error:
+        raise _not_installed(f"--{'schema' if schema else 'regex'}", error) from None
+    try:
+        return grammar.json_schema(_read_schema(schema)) if schema else grammar.regex(regex or "")
+    except TextError:  # of the file
+        raise
+    except ValueError as error:
+        raise TextError(f"{schema}: {error}" if schema else str(error)) from None
+
+
+def _read_schema(schema: Path) -> Any:
+    try:
+        return json.loads(schema.read_text(encoding="utf-8"))
     except OSError as error:
         raise TextError(f"{schema} cannot be read ({error.strerror}); pass the file of a JSON Schema") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TextError(f"{schema} is not JSON ({error}); pass the file of a JSON Schema") from None
-    except ValueError as error:
-        raise TextError(f"{schema}: {error}") from None
+
+
+def _not_installed(what: str, error: ModuleNotFoundError) -> TextError:
+    return TextError(f"{what} needs {error.name}, which is not installed; install the course with its extra `serve`")
 
 
 def _conversation(model: TextModel, text: str, system: str | None, chat: bool | None) -> Prompt:
@@ -99,6 +115,5 @@ def serve(name: str, host: str, port: int, bits: int | None) -> None:
     try:
         from course_lib.infer.server import serve
     except ModuleNotFoundError as error:
-        needs = f"course serve needs {error.name}, which is not installed"
-        raise TextError(f"{needs}; install the course with its extra `serve`") from None
+        raise _not_installed("course serve", error) from None
     serve.serve(load(name, bits), host, port)

@@ -225,6 +225,17 @@ def test_what_is_not_installed_is_named(folder, capsys, monkeypatch):
     )
 
 
+def test_a_form_needs_an_extra(folder, capsys, monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "course_lib.infer.constrained.grammar", raising=False)
+    monkeypatch.delattr("course_lib.infer.constrained.grammar", raising=False)
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    for words in (["--regex", "a"], ["--schema", tmp_path]):
+        said = refused(capsys, "generate", folder, "--prompt", "x", *words)
+        needs = "needs llguidance, which is not installed; install the course with its extra `serve`"
+        assert said == f"course: {words[0]} {needs}\n"
+    assert written(capsys, folder, "--prompt", "x", "--max-tokens", 3)
+
+
 def test_help_is_there_at_once(tmp_path):
     code = "import sys; from course_lib.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     for words in (["--help"], ["generate", "--help"], ["serve", "--help"], ["site", "--help"]):

@@ -150,25 +150,40 @@ def test_draws_follow_the_model():
 class Alternating:
     """Even and odd tokens in turn, an even one first; token 10 ends a text after an odd one."""
 
-    start = 0
+    def matcher(self):
+        return AlternatingMatcher()
 
-    def allowed(self, state):
-        if state == "dead":
-            return torch.zeros(11, dtype=torch.bool)
-        allowed = torch.arange(11) % 2 == state
-        allowed[10] = state == 0
+
+class AlternatingMatcher:
+    def __init__(self):
+        self.written = 0
+
+    def allowed(self):
+        odd = self.written % 2
+        allowed = torch.arange(11) % 2 == odd
+        allowed[10] = not odd
         return allowed
 
-    def next(self, state, token):
-        return 1 - state
+    def accept(self, token):
+        assert self.allowed()[token]
+        self.written += 1
 
 
-class DeadEnd(Alternating):
-    def next(self, state, token):
-        return "dead"
+class DeadEnd(AlternatingMatcher):
+    def matcher(self):
+        return DeadEnd()
+
+    def allowed(self):
+        return super().allowed() & (self.written == 0)
 
 
-def test_a_constraint_is_kept_by_every_row():
+def alternating(odd):
+    matcher = AlternatingMatcher()
+    matcher.written = odd
+    return matcher.allowed()
+
+
+def test_a_grammar_is_kept_by_every_row():
     model = small()
     prompts = [[1, 2], [3], [4, 5, 6]]
     for sampling in (GREEDY, Sampling(3.0)):
@@ -178,24 +193,24 @@ def test_a_constraint_is_kept_by_every_row():
             30,
             sampling,
             stop=[10],
-            constraint=Alternating(),
+            grammar=Alternating(),
             generator=torch.Generator().manual_seed(0),
         )
         for text in texts:
             assert all(token % 2 == i % 2 and token != 10 for i, token in enumerate(text))
             assert len(text) == 30 or len(text) % 2 == 0
-    greedy = complete(model, prompts, 30, GREEDY, stop=[10], constraint=Alternating())
+    greedy = complete(model, prompts, 30, GREEDY, stop=[10], grammar=Alternating())
     for prompt, text in zip(prompts, greedy, strict=True):
-        assert complete(model, [prompt], 30, GREEDY, stop=[10], constraint=Alternating()) == [text]
+        assert complete(model, [prompt], 30, GREEDY, stop=[10], grammar=Alternating()) == [text]
         with torch.no_grad():  # each token is the likeliest of those allowed
             logits = model(torch.tensor([prompt + text[:-1]]))[0, len(prompt) - 1 :]
         for i, token in enumerate(text):
-            allowed = Alternating().allowed(i % 2)
+            allowed = alternating(i % 2)
             assert token == logits[i].masked_fill(~allowed, -torch.inf).argmax()
     with pytest.raises(ValueError, match="allows no token to follow in row 0"):
-        complete(model, prompts, 2, constraint=DeadEnd())
+        complete(model, prompts, 2, grammar=DeadEnd())
     with pytest.raises(ValueError, match="speaks of 11 tokens, but the model has 7"):
-        complete(small(vocab=7), [[1]], 2, constraint=Alternating())
+        complete(small(vocab=7), [[1]], 2, grammar=Alternating())
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from course_lib.data.tokenizers import chat
 from course_lib.errors import CourseError
+from course_lib.infer.constrained.grammar import regex
 from course_lib.infer.generation.load import load
 from course_lib.infer.generation.sampling import GREEDY, Sampling
 from course_lib.infer.generation.stream import StopStrings, Stream
@@ -178,18 +179,19 @@ def test_a_seed_gives_the_same_text_and_none_another(model):
     assert len({text(seed) for seed in (1, 2, 3, None, None)}) == 5
 
 
-def test_a_constraint_that_cannot_be_kept_is_said_so(model):
+def test_a_grammar_that_cannot_be_kept_is_said_so(model):
     with pytest.raises(TextError, match="could cut off what the text has to become"):
-        model.stream("hi", 5, constraint=model.regular("[a-z]{9}xyz"), stop=["e"])
+        model.stream("hi", 5, grammar=model.constrain(regex("[a-z]{9}xyz")), stop=["e"])
 
     class Large:
-        start = 0
+        def matcher(self):
+            return self
 
-        def allowed(self, state):
-            raise ValueError("the pattern needs more than 50000 states")
+        def allowed(self):
+            raise ValueError("the grammar proved too large")
 
-    with pytest.raises(TextError, match="more than 50000 states"):
-        list(model.stream("hi", 5, constraint=Large()))
+    with pytest.raises(TextError, match="the grammar proved too large"):
+        list(model.stream("hi", 5, grammar=Large()))
 
 
 def test_a_stop_string_in_the_text_ends_it_before(model):
@@ -213,7 +215,7 @@ def test_a_text_ends_where_the_context_does():
 @pytest.mark.parametrize("pattern", [r"\{\"n\": [0-9]{1,3}\}", "(yes|no)", "é{2,3}"])
 def test_noise_takes_the_form_of_a_pattern(model, pattern):
     for seed in range(5):
-        text, reason = read(model.stream("hi", 40, constraint=model.regular(pattern), seed=seed))
+        text, reason = read(model.stream("hi", 40, grammar=model.constrain(regex(pattern)), seed=seed))
         assert re.fullmatch(pattern, text)
         assert reason == "stop"
 
@@ -247,9 +249,9 @@ def test_what_a_model_has_not_is_asked_for_in_vain():
     with pytest.raises(TextError, match="tiny has no chat template"):
         tiny(template=None).stream(CONVERSATION)
     with pytest.raises(TextError, match="tiny names no end token"):
-        tiny(end=()).regular("a")
-    with pytest.raises(TextError, match="not a regular expression"):
-        tiny().regular("(")
+        tiny(end=()).constrain(regex("a"))
+    with pytest.raises(TextError, match="no text of these tokens matches the pattern"):
+        tiny().constrain(regex(r"[^\s\S]"))
     with pytest.raises(TextError, match="end token 999 is none of the 261"):
         tiny(end=(999,))
 
@@ -420,6 +422,6 @@ def test_a_real_model_answers_and_keeps_to_a_form():
     )
     asked = [{"role": "user", "content": "What is the capital of France? Answer in JSON."}]
     answer, reason = read(
-        model.stream(asked, 20, GREEDY, constraint=model.regular(r'\{"capital": "[A-Z][a-z]{1,9}"\}'))
+        model.stream(asked, 20, GREEDY, grammar=model.constrain(regex(r'\{"capital": "[A-Z][a-z]{1,9}"\}')))
     )
     assert (json.loads(answer), reason) == ({"capital": "Paris"}, "stop")

@@ -1,4 +1,4 @@
-"""A text model of a few thousand random numbers: what it writes is noise, so form can only come from a constraint."""
+"""A text model of a few thousand random numbers: what it writes is noise, so form can only come from a grammar."""
 
 import json
 

@@ -1,6 +1,6 @@
 """Writing on: one token after the other, for several prompts at a time."""
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -14,18 +14,21 @@ from course_lib.models.vlm import VLM
 from course_lib.nn.embed import embed_tokens
 
 
-class Constraint(Protocol):
-    """What may be written: an automaton over tokens, shared by all rows, each of which has a state of its own."""
+class Matcher(Protocol):
+    """Follows one text and says which tokens may come next."""
 
-    @property
-    def start(self) -> Hashable:
-        """The state before the first token."""
-
-    def allowed(self, state: Any) -> Bool[Tensor, " vocab"]:
+    def allowed(self) -> Bool[Tensor, " vocab"]:
         """True for the tokens that may come next."""
 
-    def next(self, state: Any, token: int) -> Any:
-        """The state after one of them."""
+    def accept(self, token: int) -> None:
+        """Go on by one of them."""
+
+
+class Grammar(Protocol):
+    """What may be written; course_lib.infer.constrained.grammar makes one."""
+
+    def matcher(self) -> Matcher:
+        """A matcher at the beginning of a text."""
 
 
 def generate(
@@ -35,7 +38,7 @@ def generate(
     sampling: Sampling = Sampling(),  # noqa: B008  # frozen
     *,
     stop: Collection[int] = (),
-    constraint: Constraint | None = None,
+    grammar: Grammar | None = None,
     generator: torch.Generator | None = None,
     pictures: Float[Tensor, "pictures channels height width"] | None = None,
 ) -> Iterator[list[int | None]]:
@@ -45,15 +48,15 @@ def generate(
     them; only the last token, which need not be read, may then be one more. The iteration ends with the last row.
     With a temperature of 0 a row is what it would be alone; otherwise the rows draw from one generator in turn, which
     is to be on the model's device.
-    constraint: of what is written; the tokens with which it lets a text end belong into `stop`.
+    grammar: of what is written; the tokens with which it lets a text end belong into `stop`.
     pictures: those that the prompts of a VLM speak of, as for VLM.forward.
     Raises ValueError, before the first step, for no prompts, an empty one, or one that is longer than the context; and
-    later where a constraint allows nothing.
+    later where a grammar allows nothing.
     """
     room = room_for(model, prompts, max_new_tokens)
     if pictures is not None and not isinstance(model, VLM):
         raise ValueError(f"a {type(model).__name__} has no eyes; leave the pictures out, or take a VLM")
-    return _steps(model, prompts, room, sampling, frozenset(stop), constraint, generator, pictures)
+    return _steps(model, prompts, room, sampling, frozenset(stop), grammar, generator, pictures)
 
 
 def complete(
@@ -104,7 +107,7 @@ def _steps(
     room: list[int],
     sampling: Sampling,
     stop: frozenset[int],
-    constraint: Constraint | None,
+    grammar: Grammar | None,
     generator: torch.Generator | None,
     pictures: Tensor | None,
 ) -> Iterator[list[int | None]]:
@@ -120,35 +123,35 @@ def _steps(
         x = embed_tokens(model.tokens, ids)
 
     going = [True] * len(room)
-    states = [None if constraint is None else constraint.start for _ in room]
+    matchers = [] if grammar is None else [grammar.matcher() for _ in room]
     for written in range(1, max(room) + 1):
         logits = reader.read(x)[:, 0]
-        if constraint is not None:
-            logits = logits.masked_fill(~_allowed(constraint, states, going, logits), -torch.inf)
+        if matchers:
+            logits = logits.masked_fill(~_allowed(matchers, going, logits), -torch.inf)
         tokens = sample(logits, sampling, generator)
         step: list[int | None] = [token if go else None for token, go in zip(tokens.tolist(), going, strict=True)]
         yield step
         for row, token in enumerate(step):
             going[row] = token is not None and token not in stop and written < room[row]
-            if constraint is not None and token is not None and going[row]:
-                states[row] = constraint.next(states[row], token)
+            if matchers and token is not None and going[row]:
+                matchers[row].accept(token)
         if not any(going):
             return
         x = embed_tokens(decoder.tokens, tokens[:, None])
 
 
 def _allowed(
-    constraint: Constraint, states: list[Any], going: list[bool], logits: Float[Tensor, "batch vocab"]
+    matchers: list[Matcher], going: list[bool], logits: Float[Tensor, "batch vocab"]
 ) -> Bool[Tensor, "batch vocab"]:
     """What each row may write next; rows that have ended may write anything."""
     allowed = torch.ones_like(logits, dtype=torch.bool)
-    for row, state in enumerate(states):
+    for row, matcher in enumerate(matchers):
         if not going[row]:
             continue
-        tokens = constraint.allowed(state)
+        tokens = matcher.allowed()
         if len(tokens) != logits.shape[-1]:
-            raise ValueError(f"the constraint speaks of {len(tokens)} tokens, but the model has {logits.shape[-1]}")
+            raise ValueError(f"the grammar speaks of {len(tokens)} tokens, but the model has {logits.shape[-1]}")
         if not tokens.any():
-            raise ValueError(f"the constraint allows no token to follow in row {row}; it leads to a dead end")
+            raise ValueError(f"the grammar allows no token to follow in row {row}; it leads to a dead end")
         allowed[row] = tokens
     return allowed

@@ -13,8 +13,7 @@ from tokenizers import Tokenizer
 from course_lib.data.tokenizers import chat
 from course_lib.data.tokenizers.token_bytes import token_bytes
 from course_lib.errors import CourseError
-from course_lib.infer.constrained.constrain import regular
-from course_lib.infer.generation.generate import Constraint, generate
+from course_lib.infer.generation.generate import Grammar, generate
 from course_lib.infer.generation.sampling import Sampling
 from course_lib.infer.generation.stream import Stream
 from course_lib.models import GPT
@@ -92,15 +91,21 @@ class TextModel:
         options: dict[str, Any] = {"tools": tools, "add_generation_prompt": True, **self.special_tokens}
         return chat.encode(prompt, self.template, self.tokenizer, **options)
 
-    def regular(self, pattern: str) -> Constraint:
-        """The constraint that the text is one that the pattern matches in full. Raises TextError where none can be."""
+    def constrain(self, source: str) -> Grammar:
+        """Bind a grammar, from course_lib.infer.constrained.grammar, to the tokens of this model.
+
+        Raises:
+            TextError: where no text can match it, and for a model without an end token.
+        """
+        from course_lib.infer.constrained import grammar  # here, since llguidance comes with an extra
+
         if not self.end:
             raise TextError(
                 f"{self.name} names no end token, with which a text of a given form has to end; "
                 "put eos_token_id into its generation_config.json"
             )
         try:
-            return regular(pattern, self.tokens, self.end)
+            return grammar.Grammar(source, self.tokens, self.end)
         except ValueError as error:
             raise TextError(str(error)) from None
 
@@ -111,7 +116,7 @@ class TextModel:
         sampling: Sampling = Sampling(),  # noqa: B008  frozen
         *,
         stop: Sequence[str] = (),
-        constraint: Constraint | None = None,
+        grammar: Grammar | None = None,
         seed: int | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> Stream:
@@ -120,7 +125,7 @@ class TextModel:
         max_new_tokens: None for as many as the context has room for. stop: strings before which the text ends. seed:
         the same gives the same text, None another one each time.
         Raises TextError, before the first token, for what `encode` refuses, an empty stop string, and stop strings
-        beside a constraint; later, for a constraint that proves too large. TooLong for a prompt that fills the context.
+        beside a grammar; later, for a grammar that proves too large. TooLong for a prompt that fills the context.
         """
         ids = self.encode(prompt, tools)
         room = self.context - len(ids)
@@ -129,7 +134,7 @@ class TextModel:
                 f"the prompt has {len(ids)} tokens, and the context of {self.name} is {self.context}, "
                 "which has to hold the answer too; shorten the prompt"
             )
-        if constraint is not None and stop:
+        if grammar is not None and stop:
             raise TextError("a stop string could cut off what the text has to become; ask for one or the other")
         if max_new_tokens is not None and max_new_tokens < 1:
             raise TextError(f"max_new_tokens={max_new_tokens} must be at least 1")
@@ -143,9 +148,9 @@ class TextModel:
         def steps() -> Any:
             try:
                 yield from generate(
-                    self.model, [ids], limit, sampling, stop=self.end, constraint=constraint, generator=generator
+                    self.model, [ids], limit, sampling, stop=self.end, grammar=grammar, generator=generator
                 )
-            except ValueError as error:  # of a constraint, which is worked out as far as the text goes
+            except ValueError as error:  # of a grammar, which is worked out as far as the text goes
                 raise TextError(str(error)) from None
 
         try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from course_lib.infer.constrained.json_schema import json_schema
+from course_lib.infer.constrained.grammar import json_schema
 from course_lib.infer.generation.sampling import Sampling
 from course_lib.infer.generation.stream import Stream
 from course_lib.infer.generation.text import TextError, TextModel
@@ -15,7 +14,6 @@ from course_lib.infer.server.tools import CallReader, Event, Tools
 from course_lib.infer.server.wire import ChatRequest, ChosenTool, CompletionRequest, Request, ResponseFormat
 
 DEFAULT_TOKENS = 16  # of a completion that says nothing of max_tokens, in OpenAI's interface
-DEPTH = 3  # of objects and lists within each other, for an answer that may be any JSON object
 
 
 @dataclass
@@ -65,18 +63,18 @@ def chat(model: TextModel, request: ChatRequest) -> Reply:
         form = request.response_format or ResponseFormat()
         if tools and form.type != "text":
             raise ValueError("tools and response_format cannot be had together; set tool_choice to none, or ask twice")
-        offered, pattern = None, _pattern(form)
+        offered, source = None, _grammar(form)
         if tools:
             messages, offered = tools.tell(messages), tools.offered()
             names = list(tools.functions) if isinstance(choice, str) else [choice.function.name]
-            pattern = tools.pattern(names, or_text=choice == "auto")
+            source = tools.grammar(names, or_text=choice == "auto")
         else:  # earlier calls and their results are still told
             messages = Tools([], model.template or "").tell(messages)
     except ValueError as error:
         raise TextError(str(error)) from None
-    constraint = None if pattern is None else model.regular(pattern)
+    grammar = None if source is None else model.constrain(source)
     most = request.max_completion_tokens or request.max_tokens
-    stream = _stream(model, request, messages, most, constraint=constraint, tools=offered)
+    stream = _stream(model, request, messages, most, grammar=grammar, tools=offered)
     return Reply(stream, CallReader(tools) if tools else None)
 
 
@@ -93,22 +91,10 @@ def _tools(model: TextModel, request: ChatRequest) -> tuple[Tools | None, Any]:
     return Tools(list(functions.values()), model.template or ""), choice
 
 
-def _pattern(form: ResponseFormat) -> str | None:
+def _grammar(form: ResponseFormat) -> str | None:
     if form.json_schema is not None and form.type == "json_schema":
         return json_schema(form.json_schema.schema_)
-    return json_object() if form.type == "json_object" else None
-
-
-@functools.cache
-def json_object(depth: int = DEPTH) -> str:
-    """The pattern of any JSON object in which lists and objects are nested at most so deep."""
-    string = json_schema({"type": "string"})
-    value = simple = f"(?:{json_schema({'type': ['string', 'number', 'boolean', 'null']})})"
-    for _ in range(depth):
-        member = f"{string}: ?{value}"
-        whole = rf"\{{(?:{member}(?:, ?{member})*)?\}}"
-        value = rf"(?:{simple}|\[(?:{value}(?:, ?{value})*)?\]|{whole})"
-    return whole
+    return json_schema({"type": "object"}) if form.type == "json_object" else None
 
 
 def _stream(model: TextModel, request: Request, prompt: Any, most: int | None, **options: Any) -> Stream:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from course_lib.data.tokenizers.chat import Message, reads
-from course_lib.infer.constrained.json_schema import json_schema
+from course_lib.infer.constrained.grammar import json_schema, tool_calls
 
+NO_PARAMETERS = {"type": "object", "additionalProperties": False}
 Event = tuple[Literal["text", "name", "arguments"], str]
 
 
@@ -26,20 +26,20 @@ class Tools:
         self.tail = "}" + marks[1]
         self.heads = {name: f'{marks[0]}{{"name": "{name}", "arguments": ' for name in self.functions}
 
-    def pattern(self, names: Sequence[str], or_text: bool) -> str:
+    def grammar(self, names: Sequence[str], or_text: bool) -> str:
         """What may be written: a call of one of these functions; `or_text`: or any text that does not begin as one.
 
         Raises ValueError, naming the function, for parameters whose schema no text can satisfy or is not supported.
         """
-        calls = []
+        calls = {}
         for name in names:
+            parameters = self.functions[name].get("parameters") or NO_PARAMETERS
             try:
-                arguments = json_schema(self.functions[name].get("parameters") or {"type": "object", "properties": {}})
+                json_schema(parameters)
             except ValueError as error:
                 raise ValueError(f"the parameters of {name}: {error}") from None
-            calls.append(re.escape(self.heads[name]) + arguments + re.escape(self.tail))
-        text = rf"(?:[^ \n{re.escape(self.heads[names[0]][0])}](?:.|\n)*)?"  # nor as one behind a space
-        return "|".join([*calls, text] if or_text else calls)
+            calls[self.heads[name]] = parameters
+        return tool_calls(calls, self.tail, or_text)
 
     def offered(self) -> list[dict[str, Any]] | None:
         """What a chat template that knows of tools is given."""

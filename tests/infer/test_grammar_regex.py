@@ -11,14 +11,14 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
+from llguidance import LLParserLimits
 
 from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.data.tokenizers.fast_bpe import train_fast_bpe
 from course_lib.data.tokenizers.pretrained import smollm2_tokenizer
 from course_lib.data.tokenizers.token_bytes import token_bytes
-from course_lib.infer.constrained import automaton as automata
-from course_lib.infer.constrained.constrain import regular
-from course_lib.infer.constrained.vocabulary import Vocabulary
+from course_lib.infer.constrained import grammar as module
+from course_lib.infer.constrained.grammar import Grammar, regex
 from course_lib.infer.generation.generate import generate
 from course_lib.infer.generation.sampling import Sampling
 from course_lib.models import GPT, GPTConfig
@@ -59,32 +59,36 @@ def pattern_and_text(draw):
         return pattern, draw(texts)
 
 
-def constraint_or_none(pattern, tokens=(*BYTES, b"")):
+def of_pattern(pattern, tokens=(*BYTES, b""), end=None):
+    return Grammar(regex(pattern), tokens, [len(tokens) - 1] if end is None else end)
+
+
+def of_pattern_or_none(pattern):
     try:
-        return regular(pattern, tokens, [len(tokens) - 1])
+        return of_pattern(pattern)
     except ValueError as error:
-        if "no text of these tokens matches the pattern" not in str(error):
-            raise
+        assume("llguidance cannot read it" not in str(error))  # a failure of llguidance 1.9, rare and said
+        assert "no text of these tokens matches the pattern" in str(error)  # noqa: PT017
         return None
 
 
-def accepts(constraint, text):
+def accepts(grammar, text):
     """Whether the bytes of a text, one by one, are allowed, and then the end is."""
-    state = constraint.start
-    for byte in text.encode():
-        if not constraint.allowed(state)[byte]:
+    matcher = grammar.matcher()
+    for byte in text.encode() if isinstance(text, str) else text:
+        if not matcher.allowed()[byte]:
             return False
-        state = constraint.next(state, byte)
-    assert constraint.complete(state) == constraint.allowed(state)[END]
-    return constraint.complete(state)
+        matcher.accept(byte)
+    assert matcher.complete == matcher.allowed()[END]
+    return matcher.complete
 
 
 @settings(quick, max_examples=400)
 @given(pattern_and_text())
 def test_the_texts_of_fullmatch(pair):
     pattern, text = pair
-    constraint = constraint_or_none(pattern)
-    assert (constraint is not None and accepts(constraint, text)) == bool(re.fullmatch(pattern, text))
+    grammar = of_pattern_or_none(pattern)
+    assert (grammar is not None and accepts(grammar, text)) == bool(re.fullmatch(pattern, text))
 
 
 edges = st.sampled_from(
@@ -96,9 +100,7 @@ edges = st.sampled_from(
 @given(st.lists(edges, min_size=1, max_size=4).map(bytes) | st.characters(codec="utf-8").map(str.encode))
 def test_any_character_is_any_valid_utf8(text):
     """Too long encodings, halves of surrogate pairs and what lies beyond Unicode are none."""
-    constraint = regular("(?s).", [*BYTES, b""], [END])
-    state = constraint._automaton.step(constraint.start, text)
-    assert constraint.complete(state) == matches("(?s).", text)
+    assert accepts(of_pattern("(?s)."), text) == matches("(?s).", text)
 
 
 @pytest.mark.parametrize(
@@ -108,65 +110,79 @@ def test_any_character_is_any_valid_utf8(text):
         (r"\Aa|b\Z", "b", "ab"),
         (r"(^a|b$)", "b", "c"),
         (r"(?s).", "\n", ""),
-        (r"(?a)\w\d", "a1", "é1"),
         (r"\d", "٣", "²"),  # an Arabic digit is one for Python, a superscript is not
-        (r"(?x) a b # comment", "ab", "a b"),
         (r"a{1000}", "a" * 1000, "a" * 999),
         (r"(a|b)*abb", "babb", "bab"),
         (r"(?:(?:a{0,3}b?){0,3}){2}", "aaabaaabb", "ba" * 12),
         (r"(?P<name>a)+", "aa", ""),
         ("(?:a?)" * 60, "a" * 60, "b"),
+        (r"\w\W[\S\n]", "é\u0301\n", "aab"),  # for Python a combining accent is no \w, for Rust it is one
+        (r"[^\W\d]", "é", "1"),
+        (r"\\d", r"\d", "\\1"),
+        ("[a&&b[~~]", "&", "c"),  # in Rust an intersection, and a set within the set
+        ("[^a&&b]", "c", "&"),
+        ("a/b\n\"'", "a/b\n\"'", "a"),
+        ('{"a": [0-9]{1,2}}', '{"a": 12}', '{"a": 123}'),
+        ("a{,2}", "aa", "aaa"),
+        ("[]a]+", "a]", "b"),
+        (r"[\]*+]+", "*+]", "a"),
     ],
 )
 def test_by_hand(pattern, match, fail):
     assert re.fullmatch(pattern, match)
     assert not re.fullmatch(pattern, fail)
-    assert accepts(regular(pattern, [*BYTES, b""], [END]), match)
-    assert not accepts(regular(pattern, [*BYTES, b""], [END]), fail)
+    assert accepts(of_pattern(pattern), match)
+    assert not accepts(of_pattern(pattern), fail)
 
 
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
     [
-        (r"(a)\1", "a back reference is not supported"),
-        (r"(a)?(?(1)b|c)", "a conditional group is not supported"),
-        (r"a(?=b)", "look-around is not supported"),
-        (r"(?<!b)a", "look-around is not supported"),
-        (r"(?>a)", "an atomic group is not supported"),
+        (r"(a)\1", "backreferences are not supported"),
+        (r"(a)?(?(1)b|c)", "unrecognized flag"),
+        (r"a(?=b)", "look-around, including look-ahead and look-behind, is not supported"),
+        (r"(?<!b)a", "look-around, including look-ahead and look-behind, is not supported"),
+        (r"(?>a)", "unrecognized flag"),
         (r"a++", "a possessive repeat is not supported"),
-        (r"\ba", r"the word boundary \b is not supported"),
-        (r"a^b", "^ elsewhere than at the beginning is not supported"),
-        (r"(?:a$)*", "$ elsewhere than at the end is not supported"),
-        (r"(?i)a", "re.IGNORECASE is not supported"),
-        (r"(?m)^a", "re.MULTILINE is not supported"),
-        (r"(?i:a)", "flags within a group are not supported"),
-        (r"a{2000000}", "more than 1048576 times"),
+        (r"a{2}+", "a possessive repeat is not supported"),
+        (r"\ba", "not supported yet; WordUnicode"),
+        (r"a^b", "not supported yet; Start"),
+        (r"(?:a$)*", "not supported yet; End"),
+        (r"(?i)a", "the flag (?i) is not supported"),
+        (r"(?m)^a", "the flag (?m) is not supported"),
+        (r"(?x) a", "the flag (?x) is not supported"),
+        (r"(?a)\w", "the flag (?a) is not supported"),
+        (r"(?i:a)", "the flag (?i: is not supported"),
+        (r"[!--a]", "-- in a set is not supported"),
         (r"(a", "is not a regular expression: missing )"),
         (r"a{3,2}", "is not a regular expression: min repeat greater than max repeat"),
         (r"[^\s\S]", "no text of these tokens matches the pattern"),
-        ("(" * 3000 + ")" * 3000, "too many groups within groups"),
+        ("(" * 3000 + ")" * 3000, "is not a regular expression: maximum recursion depth"),
+        (r"(\w|\S)|(1|\w|\S)", "llguidance cannot read it; write it in another way"),
+        ("\ud800", "the pattern holds half a surrogate pair"),
     ],
 )
 def test_what_is_refused_is_named(pattern, sentence):
-    with pytest.raises(ValueError, match=re.escape(sentence)):
-        regular(pattern, [*BYTES, b""], [END])
+    with pytest.raises(ValueError, match=re.escape(sentence)) as raised:
+        of_pattern(pattern)
+    assert "\n" not in str(raised.value)
 
 
 def test_patterns_that_run_wild_end_in_a_sentence(monkeypatch):
-    monkeypatch.setattr(automata, "MOST_STATES", 500)
-    constraint = regular(r"[ab]*a[ab]{20}", [*BYTES, b""], [END])  # 2^20 states, of which only those that are met exist
+    monkeypatch.setattr(module, "LIMITS", LLParserLimits(max_lexer_states=500))
+    grammar = of_pattern(r"[ab]*a[ab]{20}")  # 2^20 states, of which only those that are met exist
     draw = random.Random(0)
-    with pytest.raises(ValueError, match="needs more than 500 states; make it simpler"):
-        accepts(constraint, "".join(draw.choices("ab", k=5000)))
+    with pytest.raises(ValueError, match=r"the grammar proved too large .*too many states.*; make it simpler"):
+        accepts(grammar, "".join(draw.choices("ab", k=5000)))
 
 
-# Vocabularies with the bytes of characters as tokens, and without: then some beginnings can never be finished.
-pieces = st.lists(st.sampled_from(["a", "b", "ab", "ba", "é", "aé", "bb"]), min_size=1, max_size=4, unique=True)
-vocabularies = st.tuples(pieces, st.booleans()).map(
-    lambda pair: [*(piece.encode() for piece in pair[0]), *(BYTES[b] for b in b"ab\xc3\xa9" if pair[1]), b"", b""]
+# Every byte that a character needs is a token, so that every beginning can be finished.
+pieces = st.lists(st.sampled_from(["ab", "ba", "é", "aé", "bb", "a"]), min_size=1, max_size=4, unique=True)
+vocabularies = pieces.map(
+    lambda some: [*(piece.encode() for piece in some), *(BYTES[b] for b in b"ab\xc3\xa9"), b"", b""]
 )
 small_patterns = st.recursive(
-    st.sampled_from(["a", "b", "é", "[ab]", "[^a]", "."]),
+    st.sampled_from(["a", "b", "é", "[ab]"]),
     lambda inner: st.one_of(
         st.tuples(inner, inner).map("".join),
         st.tuples(inner, inner).map("({0[0]}|{0[1]})".format),
@@ -181,26 +197,26 @@ small_patterns = st.recursive(
 @given(small_patterns, vocabularies)
 def test_exactly_the_cuts_of_matching_texts_into_tokens(pattern, tokens):
     """By enumeration: what can be drawn, and whether anything drawn can be finished."""
-    constraint = constraint_or_none(pattern, tokens)
-    n, longest = len(tokens) - 2, 4
+    grammar = of_pattern(pattern, tokens)
+    n, longest = len(tokens) - 2, 3
     expected = {
         ids
         for length in range(longest + 1)
         for ids in itertools.product(range(n), repeat=length)
         if matches(pattern, b"".join(tokens[i] for i in ids))
     }
-    if constraint is None:
-        assert not expected
-        return
-    found, open_ends = set(), [((), constraint.start)]
-    for ids, state in open_ends:
-        allowed = constraint.allowed(state)
+    found, open_ends = set(), [()]
+    for ids in open_ends:
+        matcher = grammar.matcher()
+        for token in ids:
+            matcher.accept(token)
+        allowed = matcher.allowed()
         assert allowed.any(), "a dead end"
         assert not allowed[-2]  # a token without bytes that ends nothing would be drawn for ever
         if allowed[-1]:
             found.add(ids)
         if len(ids) < longest:
-            open_ends += [((*ids, i), constraint.next(state, i)) for i in range(n) if allowed[i]]
+            open_ends += [(*ids, i) for i in range(n) if allowed[i]]
     assert found == expected
 
 
@@ -211,27 +227,30 @@ def matches(pattern, text):
         return False
 
 
-def test_no_way_that_tokens_cannot_finish():
+def test_a_dead_end_is_said():
+    """Where a byte is no token, the engine sees only at the dead end that no text goes on from there."""
     tokens = [b"ab", b"c", b"d", b""]
-    constraint = regular("a|abc|cab?x|dd*", tokens, [3])
-    assert constraint.allowed(constraint.start).tolist() == [True, False, True, False]  # of c, ca cannot follow
-    after = constraint.next(constraint.start, 0)
-    assert constraint.allowed(after).tolist() == [False, True, False, False]  # "ab" itself is no match
-    with pytest.raises(ValueError, match="token 1, b'c', is not allowed here"):
-        constraint.next(constraint.start, 1)
+    matcher = of_pattern("abx|c", tokens).matcher()
+    with pytest.raises(ValueError, match="token 2 is not allowed here; choose among"):
+        matcher.accept(2)
+    assert matcher.allowed().tolist() == [True, True, False, False]
+    matcher.accept(0)
+    assert matcher.allowed().tolist() == [False] * 4, "no end token either: the text does not match"
     with pytest.raises(ValueError, match="no text of these tokens matches the pattern; is it the tokenizer"):
-        regular("a|x", tokens, [3])
+        of_pattern("x", tokens)
 
 
 def test_end_tokens():
-    constraint = regular("a?", [b"a", b"b", b"<end>", b""], [2, 3])
-    assert constraint.allowed(constraint.start).tolist() == [True, False, True, True]
-    assert constraint.next(constraint.start, 3) == constraint.start
-    with pytest.raises(ValueError, match="token 2, b'', is not allowed here"):
-        regular("a", [b"a", b"b", b"<end>"], [2]).next(constraint.start, 2)
+    tokens = [b"a", b"b", b"<end>", b""]
+    matcher = of_pattern("a?", tokens, [2, 3]).matcher()
+    assert matcher.allowed().tolist() == [True, False, True, True]
+    matcher.accept(3)
+    assert matcher.complete
+    with pytest.raises(ValueError, match="token 2 is not allowed here"):
+        of_pattern("a", tokens, [2]).matcher().accept(2)
     for end in ([], [4], [-1]):
         with pytest.raises(ValueError, match="must name at least one token of the vocabulary, which has 4 tokens"):
-            regular("a?", [b"a", b"b", b"<end>", b""], end)
+            of_pattern("a?", tokens, end)
 
 
 # No \w or \d, of which the two engines have different tables.
@@ -248,11 +267,10 @@ def test_all_tokens_of_smollm2_as_another_engine_has_them(begun):
     """The `regex` package can say whether a text is the beginning of a match; it knows characters, not bytes."""
     tokenizer = smollm2_tokenizer()
     tokens = token_bytes(tokenizer)
-    constraint = regular(PATTERN, tokens, [2])
-    state = constraint.start
+    matcher = of_pattern(PATTERN, tokens, [2]).matcher()
     for token in tokenizer.encode(begun).ids:
-        state = constraint.next(state, token)
-    allowed = constraint.allowed(state).tolist()
+        matcher.accept(token)
+    allowed = matcher.allowed().tolist()
     assert len(allowed) == 49152
     engine = other_engine.compile(PATTERN)
     checked = 0
@@ -274,46 +292,34 @@ def test_drawn_texts_match_and_texts_that_match_can_be_drawn(name):
     )
     tokens = token_bytes(tokenizer, 50_000)
     end = len(tokens) - 1
-    constraint = regular(PATTERN, tokens, [end])
+    grammar = of_pattern(PATTERN, tokens, [end])
     draw = random.Random(0)
     for _ in range(20):
-        state, ids = constraint.start, []
-        while (token := draw.choice(constraint.allowed(state).nonzero().flatten().tolist())) != end:
-            state = constraint.next(state, token)
+        matcher, ids = grammar.matcher(), []
+        while (token := draw.choice(matcher.allowed().nonzero().flatten().tolist())) != end:
+            matcher.accept(token)
             ids.append(token)
         assert re.fullmatch(PATTERN, b"".join(tokens[i] for i in ids).decode())
     text = '{"name": "Zoë 你好 😀", "age": 42, "tags": ["Zoë", "cat"]}'
     encoded = tokenizer.encode(text)
-    state = constraint.start
+    matcher = grammar.matcher()
     for token in encoded.ids if name == "smollm2" else encoded.tolist():
-        assert constraint.allowed(state)[token]
-        state = constraint.next(state, token)
-    assert constraint.allowed(state)[end]
+        matcher.accept(token)
+    assert matcher.allowed()[end]
 
 
 def test_characters_as_tokens():
     tokenizer = CharTokenizer.from_text("abé1 ")
-    constraint = regular("(a|é)+1?|x", [*token_bytes(tokenizer), b""], [5])
-    allowed = constraint.allowed(constraint.start)
+    allowed = of_pattern("(a|é)+1?", [*token_bytes(tokenizer), b""], [5]).matcher().allowed()
     assert {tokenizer.characters[i] for i in allowed[:5].nonzero().flatten().tolist()} == {"a", "é"}
-
-
-@quick
-@given(st.lists(st.binary(max_size=4), min_size=1, max_size=20), patterns)
-def test_a_whole_vocabulary_at_once_is_token_by_token(tokens, pattern):
-    constraint = constraint_or_none(pattern)
-    assume(constraint is not None)
-    machine = constraint._automaton
-    together = Vocabulary(tokens).states(machine, constraint.start).tolist()
-    assert together == [machine.step(constraint.start, token) if token else automata.DEAD for token in tokens]
 
 
 def test_a_model_writes_what_it_may():
     torch.manual_seed(0)
     model = GPT(GPTConfig(vocab_size=260, d_model=16, n_layers=1, n_heads=2, context=64)).eval()
-    constraint = regular(r"(yes|no|né{1,3})!?", [*BYTES, b"", b"yes", b"no!", b""], [256])
+    grammar = of_pattern(r"(yes|no|né{1,3})!?", [*BYTES, b"", b"yes", b"no!", b""], [256])
     written = [[], [], []]
-    steps = generate(model, [[1], [2, 3], [4]], 20, Sampling(temperature=5), stop=[256], constraint=constraint)
+    steps = generate(model, [[1], [2, 3], [4]], 20, Sampling(temperature=5), stop=[256], grammar=grammar)
     for step in steps:
         for row, token in zip(written, step, strict=True):
             row += [] if token is None else [token]
@@ -325,27 +331,21 @@ def test_a_model_writes_what_it_may():
     assert not set(free) <= set(b"yn") | {257, 258}  # the control: left alone it writes anything
 
 
-def test_threads_share_a_constraint():
-    tokens = [*BYTES, b"ab", b""]
-    expected = regular(r"(\w+ )*[^ab]{40}!", tokens, [257])
-    shared = regular(r"(?:(\w+ )*[^ab]{40}!)", tokens, [257])
+def test_threads_share_a_grammar():
+    shared = of_pattern(r"(\w+ )*[^ab]{40}!")
     failures = []
 
     def walk(seed):
-        draw, mine, theirs = random.Random(seed), shared.start, expected.start
+        draw, mine, own = random.Random(seed), shared.matcher(), of_pattern(r"(\w+ )*[^ab]{40}!").matcher()
         for _ in range(60):
-            allowed = shared.allowed(mine)
-            with lock:
-                same = torch.equal(allowed, expected.allowed(theirs))
-            if not same:
+            allowed = mine.allowed()
+            if not torch.equal(allowed, own.allowed()):
                 failures.append(seed)
                 return
             token = draw.choice(allowed.nonzero().flatten().tolist())
-            with lock:
-                theirs = expected.next(theirs, token)
-            mine = shared.next(mine, token)
+            mine.accept(token)
+            own.accept(token)
 
-    lock = threading.Lock()
     threads = [threading.Thread(target=walk, args=(seed,)) for seed in range(4)]
     for thread in threads:
         thread.start()
