@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,8 +42,7 @@ class Lab:
 
 def labs() -> list[str]:
     """Slugs of the labs that have exercises, in alphabetical order."""
-    packages = {file.parent.name for file in Path(__file__).parent.glob("*/__init__.py")}
-    return sorted(packages | _old_labs().keys())
+    return sorted(file.parent.name for file in Path(__file__).parent.glob("*/__init__.py"))
 
 
 def lab(slug: str) -> Lab:
@@ -55,8 +53,6 @@ def lab(slug: str) -> Lab:
     """
     if slug not in labs():
         raise LookupError(f"no exercises for a lab called {slug!r}; there are: {', '.join(labs())}")
-    if slug in _old_labs():
-        return Lab("", "", _old_labs()[slug])
     return importlib.import_module(f"{__name__}.{slug}").LAB
 
 
@@ -66,8 +62,6 @@ def of_lab(slug: str) -> list[Exercise]:
     Raises:
         LookupError: There is no lab of that name with exercises.
     """
-    if slug in _old_labs():
-        return importlib.import_module(f"{__name__}.{slug}").EXERCISES
     return [_load(slug, id) for id in lab(slug).exercises]
 
 
@@ -95,15 +89,5 @@ def _lab_of_id() -> dict[str, str]:
     return {id: slug for slug in labs() for id in lab(slug).exercises}
 
 
-@cache
-def _old_labs() -> dict[str, tuple[str, ...]]:
-    """Labs whose exercises are still in one module: only until all are converted."""
-    ids = re.compile(r'^ +id="([^"]+)",', re.MULTILINE)
-    files = Path(__file__).parent.glob("ch*.py")
-    return {file.stem: tuple(ids.findall(file.read_text(encoding="utf-8"))) for file in files}
-
-
 def _load(slug: str, id: str) -> Exercise:
-    if slug in _old_labs():
-        return next(exercise for exercise in of_lab(slug) if exercise.id == id)
     return importlib.import_module(f"{__name__}.{slug}.{id}").EXERCISE

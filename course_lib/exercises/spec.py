@@ -190,13 +190,6 @@ def alternatives_in(module: str) -> tuple[Alternative, ...]:
     return tuple(_defined_in(module, Alternative))
 
 
-def told(wrong: Any) -> tuple[Mistake, ...]:
-    """The old way to write known mistakes: only until all labs are converted."""
-    if isinstance(wrong, type):
-        wrong = {solution: solution.__doc__ or "" for name, solution in vars(wrong).items() if name[:2] != "__"}
-    return tuple(Mistake(solution, " ".join(message.split())) for solution, message in wrong.items())
-
-
 def _defined_in(module: str, kind: type[Any]) -> list[Any]:
     """The versions of one kind that a module defines itself, in their order."""
     values = vars(sys.modules[module]).values()
