@@ -147,7 +147,10 @@ def generate(
     max_tokens: Annotated[
         int | None, typer.Option(help="At most so many tokens; by default as the context has room for.", min=1)
     ] = None,
-    temperature: Annotated[float, typer.Option(help="0: the likeliest token each time.", min=0)] = 1.0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="0: the likeliest token each time. By default as the model was published.", min=0),
+    ] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw from the K likeliest tokens.", min=1)] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from those that make up this share.", min=0, max=1)] = None,
     min_p: Annotated[

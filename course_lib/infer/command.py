@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ def write(
     system: str | None,
     chat: bool | None,
     max_tokens: int | None,
-    sampling: dict[str, Any],
+    sampling: Mapping[str, float | None],
     seed: int | None,
     stop: list[str],
     schema: Path | None,
@@ -29,19 +31,21 @@ def write(
     """Print what the model writes, while it writes it. Raises TextError, or another CourseError.
 
     chat: None for a conversation where the model has a template, and a text to be continued where it has none.
+    sampling: fields of Sampling; where one is None, that of the model holds.
     """
     if schema and regex:
         raise TextError("--schema and --regex cannot be had together; pass one of them")
     text = _read_prompt(prompt)
     source = _grammar(schema, regex)
+    chosen: dict[str, Any] = {field: value for field, value in sampling.items() if value is not None}
     try:
-        drawn = Sampling(**sampling)
+        Sampling(**chosen)  # what is wrong with them is said before a model is opened
     except ValueError as error:
         raise TextError(str(error)) from None
     model = load(name, bits)
     given = _conversation(model, text, system, chat)
     grammar = model.constrain(source) if source is not None else None
-    stream = model.stream(given, max_tokens, drawn, stop=stop, grammar=grammar, seed=seed)
+    stream = model.stream(given, max_tokens, replace(model.sampling, **chosen), stop=stop, grammar=grammar, seed=seed)
     try:
         for piece in stream:
             sys.stdout.write(piece)

@@ -13,7 +13,7 @@ import threading
 import openai
 import pytest
 from shell import course
-from tiny_text import tiny_folder
+from tiny_text import END, tiny_folder
 
 from course_lib.infer.generation import load
 from course_lib.infer.generation.sampling import GREEDY
@@ -110,6 +110,17 @@ def test_settings_reach_the_model(folder, capsys):
     assert written(capsys, *long, "--bits", 8)[0] == rounded != written(capsys, *long)[0]
     stopped = written(capsys, *words, "--temperature", 0, "--stop", "never", "--stop", text[5:7])
     assert stopped == (text[: text.index(text[5:7])], "")
+
+
+def test_what_is_not_said_is_as_the_model_was_published(folder, capsys, tmp_path):
+    published = tiny_folder(tmp_path)
+    settings = {"eos_token_id": END, "do_sample": True, "temperature": 0.5, "top_k": 1}
+    (published / "generation_config.json").write_text(json.dumps(settings))
+    words = ("--prompt", "hi", "--max-tokens", 20, "--seed", 1)
+    greedy = written(capsys, published, *words)
+    assert greedy == written(capsys, folder, *words, "--temperature", 0) != written(capsys, folder, *words)
+    explicit = written(capsys, published, *words, "--temperature", 2, "--top-k", 300)
+    assert explicit == written(capsys, folder, *words, "--temperature", 2, "--top-k", 300) != greedy
 
 
 def test_noise_takes_the_form_of_a_schema_and_of_a_pattern(folder, capsys, tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import dataclasses
 import functools
 import itertools
 import json
@@ -152,6 +153,14 @@ def test_settings_reach_the_model(server):
     limited = server.chat(temperature=0, max_tokens=openai.omit, max_completion_tokens=3)
     assert (limited.usage.completion_tokens, limited.choices[0].finish_reason) == (3, "length")
     assert server.chat(n=1, user="me", frequency_penalty=0, logit_bias={}, metadata={"a": "b"}, logprobs=False)
+
+
+def test_a_request_that_says_nothing_is_sampled_as_the_model_was_published():
+    running = Running(dataclasses.replace(tiny(context=1000), sampling=GREEDY))
+    texts = [running.chat(seed=seed).choices[0].message.content for seed in (1, 2)]
+    assert texts[0] == texts[1] == running.chat(temperature=0).choices[0].message.content
+    assert running.chat(seed=1, temperature=1).choices[0].message.content != texts[0]
+    running.end()
 
 
 def test_roles_and_parts_reach_the_template(server):

@@ -298,6 +298,22 @@ def test_where_end_tokens_and_templates_are_found(tmp_path):
     assert (load(folder).template, load(folder).special_tokens) == (None, {})
 
 
+def test_a_model_is_sampled_as_it_was_published(tmp_path):
+    folder = tiny_folder(tmp_path)
+    assert load(folder).sampling == Sampling(), "what `course train` writes says nothing of it"
+    change(folder, "generation_config.json", temperature=0.3, top_k=5, top_p=0.8)
+    assert load(folder).sampling == Sampling(), "without do_sample transformers would not sample"
+    change(folder, "generation_config.json", do_sample=True)
+    model = load(folder)
+    assert model.sampling == Sampling(0.3, top_k=5, top_p=0.8)
+    asked = [read(model.stream("hi", 20, sampling, seed=1)) for sampling in (None, model.sampling, Sampling())]
+    assert asked[0] == asked[1] != asked[2]
+    change(folder, "generation_config.json", temperature=-1)
+    with pytest.raises(TextError, match=r"generation_config.json: temperature=-1 must be"):
+        load(folder)
+    assert load("smollm2").sampling == Sampling(0.2, top_p=0.9)
+
+
 def test_texts_keep_their_length_whatever_the_file_says_of_batches(tmp_path):
     folder = tiny_folder(tmp_path)
     tokenizer = load(folder).tokenizer

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from course_lib import files
 from course_lib.data.packages import pretrained
 from course_lib.data.packages.registry import registry
+from course_lib.infer.generation.sampling import Sampling
 from course_lib.infer.generation.text import TextError, TextModel
 from course_lib.infer.quantization.quantize import MODEL_TYPE, quantize
 from course_lib.infer.quantization.quantize import load as few_bits
@@ -76,13 +77,26 @@ def _open(folder: Path) -> TextModel:
     special = {key: value for key, value in settings.items() if key.endswith("_token")}
     special = {key: value["content"] if isinstance(value, dict) else value for key, value in special.items()}
     special = {key: value for key, value in special.items() if isinstance(value, str)}
-    end = _json(folder / "generation_config.json").get("eos_token_id")
+    generation = _json(folder / "generation_config.json")
+    end = generation.get("eos_token_id")
     if end is None:
         end = _json(folder / "config.json").get("eos_token_id")
     if end is None and "eos_token" in special:
         end = tokenizer.token_to_id(special["eos_token"])
     ends = end if isinstance(end, list) else [] if end is None else [end]
-    return TextModel(model.to(device()), tokenizer, frozenset(ends), _template(folder, settings), special, name)
+    template = _template(folder, settings)
+    return TextModel(model.to(device()), tokenizer, frozenset(ends), template, special, _sampling(generation), name)
+
+
+def _sampling(settings: dict[str, Any]) -> Sampling:
+    """What generation_config.json says of sampling, where it says do_sample; else that of the model as it is."""
+    if not settings.get("do_sample"):
+        return Sampling()
+    found = {name: settings[name] for name in ("temperature", "top_k", "top_p", "min_p") if settings.get(name)}
+    try:
+        return Sampling(**found)
+    except ValueError as error:
+        raise TextError(f"generation_config.json: {error}") from None
 
 
 def _what(model: Any) -> str:
@@ -139,7 +153,11 @@ def _smollm2(name: str) -> TextModel:
     ids = {kind: fields[f"tokenizer.ggml.{kind}_token_id"] for kind in ("bos", "eos")}
     special = {f"{kind}_token": fields["tokenizer.ggml.tokens"][i] for kind, i in ids.items()}
     end = frozenset({ids["eos"]})
-    return TextModel(model.to(device()), tokenizer, end, fields["tokenizer.chat_template"], special, name)
+    return TextModel(model.to(device()), tokenizer, end, fields["tokenizer.chat_template"], special, SMOLLM2, name)
 
+
+# "model.generate(inputs, max_new_tokens=50, temperature=0.2, top_p=0.9, do_sample=True)".
+# Source: Hugging Face, model card of SmolLM2-135M-Instruct, "How to use".
+SMOLLM2 = Sampling(temperature=0.2, top_p=0.9)
 
 PUBLISHED: dict[str, Callable[[str], TextModel]] = {"smollm2": _smollm2, "smollm2-135m-instruct": _smollm2}

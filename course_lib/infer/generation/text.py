@@ -31,11 +31,17 @@ class TooLong(TextError):
 
 @dataclass(frozen=True)
 class TextModel:
-    """A decoder that is given text and gives text.
+    """A decoder with its tokenizer: it is given text, and gives text.
 
-    end: the tokens that end a text. template: how a conversation is written for the model, None for a model that only
-    continues texts. special_tokens: what a template calls bos_token and so on. name: for people, and for the server.
-    Raises TextError for a tokenizer that does not fit the model.
+    Attributes:
+        end: the tokens that end a text.
+        template: how a conversation is written for the model; None for a model that only continues texts.
+        special_tokens: what a template calls bos_token and so on.
+        sampling: how to sample from it where nothing else is asked for.
+        name: for people, and for the server.
+
+    Raises:
+        TextError: for a tokenizer that does not fit the model.
     """
 
     model: GPT
@@ -43,6 +49,7 @@ class TextModel:
     end: Collection[int] = ()
     template: str | None = None
     special_tokens: Mapping[str, str] = field(default_factory=dict)
+    sampling: Sampling = Sampling()  # frozen  # noqa: RUF009
     name: str = "model"
 
     def __post_init__(self) -> None:
@@ -113,19 +120,28 @@ class TextModel:
         self,
         prompt: Prompt,
         max_new_tokens: int | None = None,
-        sampling: Sampling = Sampling(),  # noqa: B008  frozen
+        sampling: Sampling | None = None,
         *,
         stop: Sequence[str] = (),
         grammar: Grammar | None = None,
         seed: int | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> Stream:
-        """Write on from a text, its tokens, or a conversation. The pieces come while they are made.
+        """Continue a text or its tokens, or answer a conversation. The pieces come while they are made.
 
-        max_new_tokens: None for as many as the context has room for. stop: strings before which the text ends. seed:
-        the same gives the same text, None another one each time.
-        Raises TextError, before the first token, for what `encode` refuses, an empty stop string, and stop strings
-        beside a grammar; later, for a grammar that proves too large. TooLong for a prompt that fills the context.
+        Args:
+            prompt: a text, its tokens, or the messages of a conversation.
+            max_new_tokens: None for as many as the context has room for.
+            sampling: None for the model's own.
+            stop: strings before which the text ends.
+            grammar: what the text has to be, from `constrain`.
+            seed: the same gives the same text, None another one each time.
+            tools: functions that the chat template tells the model of.
+
+        Raises:
+            TextError: before the first token for what `encode` refuses, an empty stop string, and stop strings beside a
+                grammar; later for a grammar that proves too large.
+            TooLong: for a prompt that fills the context.
         """
         ids = self.encode(prompt, tools)
         room = self.context - len(ids)
@@ -148,7 +164,13 @@ class TextModel:
         def steps() -> Any:
             try:
                 yield from generate(
-                    self.model, [ids], limit, sampling, stop=self.end, grammar=grammar, generator=generator
+                    self.model,
+                    [ids],
+                    limit,
+                    sampling or self.sampling,
+                    stop=self.end,
+                    grammar=grammar,
+                    generator=generator,
                 )
             except ValueError as error:  # of a grammar, which is worked out as far as the text goes
                 raise TextError(str(error)) from None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from course_lib.infer.constrained.grammar import json_schema
-from course_lib.infer.generation.sampling import Sampling
 from course_lib.infer.generation.stream import Stream
 from course_lib.infer.generation.text import TextError, TextModel
 from course_lib.infer.server.tools import CallReader, Event, Tools
@@ -98,6 +97,7 @@ def _grammar(form: ResponseFormat) -> str | None:
 
 
 def _stream(model: TextModel, request: Request, prompt: Any, most: int | None, **options: Any) -> Stream:
-    temperature = 1.0 if request.temperature is None else request.temperature
-    sampling = Sampling(temperature, request.top_k, request.top_p, request.min_p)
+    # Where a request says nothing OpenAI samples at temperature 1; here, as in vLLM, each model has its own settings.
+    asked = {name: getattr(request, name) for name in ("temperature", "top_k", "top_p", "min_p")}
+    sampling = replace(model.sampling, **{name: value for name, value in asked.items() if value is not None})
     return model.stream(prompt, most, sampling, stop=request.stops, seed=request.seed, **options)

@@ -3,6 +3,7 @@
 The model lives in one thread. Every text that is being written takes one step of it, a token, and then goes to the end
 of the queue: all are written at the same pace, none waits for another to end, and what they share is the speed of one.
 Reading a prompt is one step too: while a long one is read, the others wait.
+A request that says nothing of temperature, top_p, top_k and min_p gets those that the model was published with.
 """
 
 from __future__ import annotations
