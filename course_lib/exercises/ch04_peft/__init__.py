@@ -3,7 +3,7 @@ from course_lib.exercises import Lab
 LAB = Lab(
     title="How little of a model has to change?",
     question=(
-        "LoRA, prefix, adapters, and as many numbers drawn by lot: is it the shape that counts? Who forgets less?"
+        "LoRA, prefix, adapters, and as many randomly chosen numbers: is it the shape that counts? Who forgets less?"
     ),
     exercises=(
         "lora_parameters",

@@ -93,7 +93,7 @@ def exact_rank(before, after, share=0.9):
 
 EXERCISE = Exercise(
     id="effective_rank",
-    title="How many directions has a change?",
+    title="How many directions does a change have?",
     points=2,
     minutes=10,
     difficulty=2,

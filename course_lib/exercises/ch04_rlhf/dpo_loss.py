@@ -77,14 +77,17 @@ def sign_flipped(chosen, rejected, reference_chosen, reference_rejected, beta):
     return -dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)
 
 
-@mistake("beta is missing. Multiply the margin by beta inside the sigmoid: that makes a difference of rewards of it.")
+@mistake(
+    "beta is missing. Multiply the margin by beta inside the sigmoid, which turns the margin into a difference of "
+    "rewards."
+)
 def no_beta(chosen, rejected, reference_chosen, reference_rejected, beta):
     return dpo_loss(chosen, rejected, reference_chosen, reference_rejected, 1)
 
 
 @mistake(
-    "beta multiplies the whole loss. It belongs inside the sigmoid, where it makes a difference of rewards of the "
-    "margin."
+    "beta multiplies the whole loss. It belongs inside the sigmoid, where it turns the margin into a difference of "
+    "rewards."
 )
 def beta_outside(chosen, rejected, reference_chosen, reference_rejected, beta):
     return beta * dpo_loss(chosen, rejected, reference_chosen, reference_rejected, 1)
