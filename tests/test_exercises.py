@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from course_lib import exercises
-from course_lib.exercises.spec import Case
+from course_lib.exercises.spec import Case, alternatives_in, mistakes_in
 from course_lib.grader.check import _visible_exam
 from course_lib.grader.exam import Exam, ask, local
 from course_lib.grader.inside import calls
@@ -61,7 +61,10 @@ def test_an_exercise_is_complete(id):
     exercise = ALL[id]
     exam = exam_for(id, 0)
     assert exercises.find(id) is exercise
-    assert exercises.lab_of(id) == exercise.reference.__module__.split(".")[2]
+    module = exercise.reference.__module__
+    assert module == f"course_lib.exercises.{exercises.lab_of(id)}.{id}"
+    assert set(mistakes_in(module)) <= set(exercise.mistakes), "EXERCISE comes last: what is below it is not found"
+    assert set(alternatives_in(module)) == set(exercise.alternatives), "EXERCISE comes last"
     assert len(exercise.hints) == 2
     assert all(exercise.hints)
     assert exercise.points > 0
@@ -131,9 +134,8 @@ def stubs_of(slug):
 @for_all_labs
 def test_the_notebook_has_the_labs_title_and_exercises(slug):
     lab, opening = exercises.lab(slug), notebook_of(slug).cells[0].source
-    if lab.title:  # TODO: without this condition, once every lab is a package
-        assert opening.splitlines()[0] == f"# {lab.title}"
-        assert tuple(stubs_of(slug)) == lab.exercises
+    assert opening.splitlines()[0] == f"# {lab.title}"
+    assert tuple(stubs_of(slug)) == lab.exercises
     points = sum(exercise.points for exercise in exercises.of_lab(slug))
     assert f"{NUMBER_WORDS[len(lab.exercises)].capitalize()} exercises, {points} points" in opening
 
@@ -150,7 +152,7 @@ def test_the_notebook_says_the_points_and_minutes(id):
 def test_index_and_table_of_contents_list_the_labs():
     row = re.compile(r"^\| \[.+\]\(\.\./labs/(\w+)\.ipynb\) \| (.+) \|$", re.MULTILINE)
     asked = dict(row.findall(Path("book/index.md").read_text()))
-    assert asked == {slug: exercises.lab(slug).question or asked[slug] for slug in exercises.labs()}
+    assert asked == {slug: exercises.lab(slug).question for slug in exercises.labs()}
     assert re.findall(r"file: labs/(\w+)", Path("_toc.yml").read_text()) == list(asked)
 
 
