@@ -26,8 +26,8 @@ from course_lib.interop import to_hf
 from course_lib.measure import saved_for_backward
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import next_token_loss
-from course_lib.tune.folder import load
-from course_lib.tune.lora import lora
+from course_lib.tune.adapter_files import load_adapter
+from course_lib.tune.lora import add_lora
 
 FULL = {"d_model": 384, "n_layers": 6, "n_heads": 6, "vocab_size": 8192, "context": 256}
 TINY = {"d_model": 32, "n_layers": 2, "n_heads": 2, "vocab_size": 64, "context": 16}
@@ -65,7 +65,7 @@ def contestants(size: dict[str, int], style: str) -> dict[str, Contestant]:
             if "lora_B" in name:  # not zero, so that the losses show whether the pairs are the same
                 nn.init.normal_(parameter, std=0.02)
         theirs.save_pretrained(small)
-        ours = load(copy.deepcopy(full), small)
+        ours = load_adapter(copy.deepcopy(full), small)
     inner = theirs.get_base_model()
     norm = inner.transformer.ln_f if style == "GPT-2" else inner.model.norm
     found = {
@@ -74,7 +74,7 @@ def contestants(size: dict[str, int], style: str) -> dict[str, Contestant]:
         "full, course_lib": Contestant(full, next_token_loss, full.norm, ours=True, same="full"),
     }
     if style == "GPT-2":  # what peft cannot say: queries and values alone
-        apart = lora(copy.deepcopy(full), RANK, ALPHA)
+        apart = add_lora(copy.deepcopy(full), RANK, ALPHA)
         found["course_lib, q and v"] = Contestant(apart, next_token_loss, apart.norm, ours=True, same="apart")
     return found
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from course_lib.measure import kept
+from course_lib.measure import committed_run
 from course_lib.models import GPT, GPTConfig
 from course_lib.recipes.peft_sweep import BEST, METHODS, RATES, key
-from course_lib.tune.frozen import trainable
+from course_lib.tune.frozen import trainable_parameters
 
-SWEEP = [kept("peft", seed, size="cpu") for seed in (0, 1)]
+SWEEP = [committed_run("peft", seed, size="cpu") for seed in (0, 1)]
 
 
 def test_the_sweep_is_whole():
@@ -32,7 +32,7 @@ def test_the_best_rate_is_inside_the_grid(name):
 def test_five_methods_have_one_budget(d_model, n_layers):
     def count(name):
         model = METHODS[name](GPT(GPTConfig(50, d_model=d_model, n_layers=n_layers, n_heads=2, position="rope")))
-        return sum(p.numel() for p in trainable(model).values())
+        return sum(p.numel() for p in trainable_parameters(model).values())
 
     budget = 32 * d_model * n_layers
     assert [count(name) for name in ("lora", "lora-qv", "prefix", "sparse")] == [budget] * 4

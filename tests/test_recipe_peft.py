@@ -7,7 +7,7 @@ import pytest
 import tiny_recipes
 import torch
 
-from course_lib.measure import NotKept, kept, saved_for_backward
+from course_lib.measure import NoCommittedRun, committed_run, saved_for_backward
 from course_lib.recipes import peft_sweep as peft
 from course_lib.recipes.outcome import RecipeError
 
@@ -105,5 +105,5 @@ def test_saved_bytes_are_those_of_the_formula():
 
 
 def test_what_is_not_kept_says_how_to_make_it():
-    with pytest.raises(NotKept, match=r"peft-seed77.json: run `course train peft --preset cpu --seed 77`"):
-        kept("peft", 77)
+    with pytest.raises(NoCommittedRun, match=r"peft-seed77.json: run `course train peft --preset cpu --seed 77`"):
+        committed_run("peft", 77)

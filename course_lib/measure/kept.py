@@ -10,11 +10,11 @@ from course_lib.errors import CourseError
 from course_lib.measure.preset import preset
 
 
-class NotKept(CourseError):
+class NoCommittedRun(CourseError):
     """There is no committed run of that recipe, preset and seed."""
 
 
-def kept(recipe: str, seed: int = 0, size: str | None = None) -> dict[str, float]:
+def committed_run(recipe: str, seed: int = 0, size: str | None = None) -> dict[str, float]:
     """The numbers of a committed run by key: `kept("peft", seed=0)["peft.sweep.base.b"]`.
 
     size: the preset, "cpu" or "gpu"; by default the one that runs. They lie in the checkout, or where an installed
@@ -26,7 +26,7 @@ def kept(recipe: str, seed: int = 0, size: str | None = None) -> dict[str, float
         if (folder / name).is_file():
             records = json.loads((folder / name).read_text(encoding="utf-8"))
             return {key: float(record["value"]) for key, record in records.items()}
-    raise NotKept(
+    raise NoCommittedRun(
         f"there is no results/{name}: run `course train {recipe} --preset {size or preset()} --seed {seed}`, "
         "then `course results add` with its folder"
     )

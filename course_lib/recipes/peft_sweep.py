@@ -31,12 +31,12 @@ from course_lib.measure import device, pick
 from course_lib.models import GPT, GPTConfig
 from course_lib.recipes import outcome
 from course_lib.train import TrainConfig, next_token_loss, train
-from course_lib.tune.adapters import adapters
-from course_lib.tune.bitfit import bitfit
-from course_lib.tune.frozen import trainable
-from course_lib.tune.lora import lora
-from course_lib.tune.prefix import prefix
-from course_lib.tune.sparse import sparse
+from course_lib.tune.adapters import add_adapters
+from course_lib.tune.bitfit import train_biases
+from course_lib.tune.frozen import trainable_parameters
+from course_lib.tune.lora import add_lora
+from course_lib.tune.prefix import add_prefix
+from course_lib.tune.sparse import add_sparse
 
 ALL = ("qkv", "out", "up", "down")  # every matrix of a block
 RANKS = (1, 2, 4, 8, 16, 32)
@@ -74,22 +74,22 @@ def full(model: GPT) -> GPT:
 
 def lora_of_rank(rank: int) -> Method:
     """LoRA in every matrix of the blocks. alpha = 2 rank, so that the product of B and A always counts twice."""
-    return partial(lora, rank=rank, alpha=2.0 * rank, targets=ALL)
+    return partial(add_lora, rank=rank, alpha=2.0 * rank, targets=ALL)
 
 
 def same_budget(model: GPT) -> Any:
     """As many random entries of the same matrices as LoRA of rank 2 has parameters: 16 d_model a rank and layer."""
-    return sparse(model, 32 * model.config.d_model * model.config.n_layers, ALL)
+    return add_sparse(model, 32 * model.config.d_model * model.config.n_layers, ALL)
 
 
 # The first five train the same number of parameters, adapters up to 6% fewer, whatever d_model and n_layers are.
 METHODS: dict[str, Method] = {
     "lora": lora_of_rank(2),
-    "lora-qv": partial(lora, rank=8, alpha=16.0, targets=("q", "v")),
-    "adapters": partial(adapters, width=6),
-    "prefix": partial(prefix, n=16),
+    "lora-qv": partial(add_lora, rank=8, alpha=16.0, targets=("q", "v")),
+    "adapters": partial(add_adapters, width=6),
+    "prefix": partial(add_prefix, n=16),
     "sparse": same_budget,
-    "bitfit": bitfit,
+    "bitfit": train_biases,
     "full": full,
     **{f"lora-rank-{rank}": lora_of_rank(rank) for rank in RANKS if rank != 2},
 }
@@ -186,7 +186,7 @@ def tuned(
     data = Loader(Windows(text.b, plan.model.context), plan.batch, seed=seed + 1)
     _train(model, data, TrainConfig(plan.steps, lr=rate, warmup=plan.steps // 10), f"{name} {rate:g}")
     seconds = time.process_time() - began
-    n = sum(p.numel() for p in trainable(model).values())
+    n = sum(p.numel() for p in trainable_parameters(model).values())
     return Tuned(model.eval(), *losses(model, text, plan), parameters=n, cpu_seconds=seconds)
 
 

@@ -43,7 +43,7 @@ class Adapted(nn.Module):
         return h + self.up(F.gelu(self.down(h.to(self.down.weight.dtype)))).to(h.dtype)
 
 
-def adapters(model: nn.Module, width: int) -> nn.Module:
+def add_adapters(model: nn.Module, width: int) -> nn.Module:
     """Freeze the model and put an adapter behind every attention and every feed-forward network, in place.
 
     They come before the residual of the block: from d_model to `width` numbers and back, 2 width d_model + width +

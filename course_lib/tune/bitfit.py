@@ -5,7 +5,7 @@ from torch import nn
 from course_lib.tune.frozen import freeze
 
 
-def bitfit(model: nn.Module) -> nn.Module:
+def train_biases(model: nn.Module) -> nn.Module:
     """Freeze all but the biases of linear layers and norms: the b in W x + b, in place; the model comes back.
 
     Nothing is added, so nothing is slower afterwards. Raises ValueError for a model without biases, as Llama's style

@@ -18,26 +18,27 @@ from course_lib.train.losses import Loss, cross_entropy
 SCALE = 10.0  # of the logits: features have length 1, and a softmax over numbers below 1 would stay nearly uniform
 
 
-class Labelled(NamedTuple):
-    """Texts in rows, filled up on the right with token 0, how long each is, and its class."""
+class LabelledTexts(NamedTuple):
+    """Texts as rows of token ids, padded on the right with 0, their lengths, and their classes."""
 
     ids: Int[Tensor, "batch tokens"]
     lengths: Int[Tensor, " batch"]
     labels: Int[Tensor, " batch"]
 
-    def to(self, device: torch.device) -> Labelled:
-        """The same on a device."""
-        return Labelled(*(part.to(device) for part in self))
+    def to(self, device: torch.device) -> LabelledTexts:
+        """The same texts on a device."""
+        return LabelledTexts(*(part.to(device) for part in self))
 
-    def take(self, which: Int[Tensor, " chosen"]) -> Labelled:
+    def take(self, which: Int[Tensor, " chosen"]) -> LabelledTexts:
         """Some of the rows."""
-        return Labelled(*(part[which] for part in self))
+        return LabelledTexts(*(part[which] for part in self))
 
 
-def labelled(tokenizer: Tokenizer, texts: Sequence[str], labels: Sequence[int], tokens: int) -> Labelled:
-    """The beginnings of texts, of at most so many tokens.
+def label_texts(tokenizer: Tokenizer, texts: Sequence[str], labels: Sequence[int], tokens: int) -> LabelledTexts:
+    """Encode texts, each cut off after `tokens` tokens, with their labels.
 
-    Raises ValueError for other numbers of texts and labels, and for a text of no tokens, which has no mean.
+    Raises:
+        ValueError: for different numbers of texts and labels, or for a text of no tokens, which has no mean.
     """
     if not texts or len(texts) != len(labels):
         raise ValueError(f"{len(texts)} texts and {len(labels)} labels make no examples; each text needs its label")
@@ -48,11 +49,11 @@ def labelled(tokenizer: Tokenizer, texts: Sequence[str], labels: Sequence[int], 
             f"of text {empty}, {texts[empty]!r}, no token is left; leave it out, or read at least one of each"
         )
     ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    return Labelled(ids, torch.tensor([len(row) for row in rows]), torch.tensor(labels))
+    return LabelledTexts(ids, torch.tensor([len(row) for row in rows]), torch.tensor(labels))
 
 
 class Classifier(nn.Module):
-    """An encoder with a linear layer on top, which begins at zero: all classes are equally likely at first."""
+    """An encoder with a linear layer on top that starts at zero, so that all classes are equally likely at first."""
 
     def __init__(self, encoder: Bert, n_classes: int) -> None:
         super().__init__()
@@ -61,18 +62,18 @@ class Classifier(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def features(self, texts: Labelled) -> Float[Tensor, "batch d_model"]:
+    def features(self, texts: LabelledTexts) -> Float[Tensor, "batch d_model"]:
         """The mean of the last hidden states of each text, scaled to length 1."""
         real = padding_mask(texts.lengths, texts.ids.shape[1])
         hidden = self.encoder(texts.ids, real)
         kept = real.reshape(len(hidden), -1, 1).to(hidden.dtype)
         return F.normalize((hidden * kept).sum(1) / kept.sum(1), dim=1)
 
-    def forward(self, texts: Labelled) -> Float[Tensor, "batch classes"]:
+    def forward(self, texts: LabelledTexts) -> Float[Tensor, "batch classes"]:
         """Logits of the classes."""
         return self.head(SCALE * self.features(texts))
 
 
-def classify(model: Classifier, batch: Labelled) -> Loss:
-    """The surprise at the labels, in nats."""
+def classification_loss(model: Classifier, batch: LabelledTexts) -> Loss:
+    """Cross-entropy of the labels, in nats."""
     return cross_entropy(model(batch), batch.labels)

@@ -15,40 +15,56 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_lib.train.losses import Loss
-from course_lib.tune.reward import Compared, Comparisons, bradley_terry
-from course_lib.tune.texts import log_probabilities
+from course_lib.tune.completions import completion_logprobs
+from course_lib.tune.reward import ComparisonBatch, Comparisons, bradley_terry_loss
 
 
 @torch.no_grad()
-def with_reference(comparisons: Comparisons, model: nn.Module, batch_size: int = 64) -> Comparisons:
-    """The comparisons, with what the model thinks of both replies now, before it is trained: it is the reference.
+def with_ref_logprobs(comparisons: Comparisons, model: nn.Module, batch_size: int = 64) -> Comparisons:
+    """The comparisons with the log-probabilities of both completions under the reference model.
 
-    Since that never changes it is computed once, and no second model has to be kept. It is computed in the precision of
-    the moment: for a run in bf16 call it under autocast too, or the two begin a rounding apart.
+    Since that model never changes they are computed once, and no second model has to be kept during training. They are
+    computed in the precision of the moment: for a run in bf16 call this under autocast too, or policy and reference
+    start a rounding apart.
+
+    Args:
+        comparisons: as from `comparisons`.
+        model: the reference, usually the policy before it is trained.
+        batch_size: comparisons at a time.
     """
     rows = [
-        log_probabilities(model, comparisons[which].texts).sum(dim=1).view(2, -1).T
+        completion_logprobs(model, comparisons[which].texts).sum(dim=1).view(2, -1).T  # (pairs, 2)
         for which in torch.arange(len(comparisons)).split(batch_size)
     ]
-    return replace(comparisons, reference=torch.cat(rows))
+    return replace(comparisons, ref_logprobs=torch.cat(rows))
 
 
-def implicit_rewards(model: nn.Module, batch: Compared, beta: float) -> tuple[Float[Tensor, " pairs"], ...]:
-    """beta log(pi(y | x) / pi_ref(y | x)) of the chosen and of the rejected replies (section 4, after equation 7).
+def implicit_rewards(model: nn.Module, batch: ComparisonBatch, beta: float) -> tuple[Float[Tensor, " pairs"], ...]:
+    """beta log(pi(y | x) / pi_ref(y | x)) of the chosen and of the rejected completions.
 
-    Raises ValueError for comparisons without reference.
+    Raises:
+        ValueError: if the comparisons do not hold the reference's log-probabilities.
+
+    Source: Rafailov et al. 2023, section 4, after equation 7.
     """
-    if batch.reference is None:
-        raise ValueError("the comparisons have no reference; pass them through with_reference(comparisons, model)")
-    now = log_probabilities(model, batch.texts).sum(dim=1).view(2, -1)
-    chosen, rejected = beta * (now - batch.reference.T.to(now.device))
+    if batch.ref_logprobs is None:
+        raise ValueError("the comparisons have no reference; pass them through with_ref_logprobs(comparisons, model)")
+    logprobs = completion_logprobs(model, batch.texts).sum(dim=1).view(2, -1)  # (2, pairs)
+    chosen, rejected = beta * (logprobs - batch.ref_logprobs.T.to(logprobs.device))
     return chosen, rejected
 
 
-def dpo(model: nn.Module, batch: Compared, beta: float = 0.1) -> Loss:
-    """The surprise, in nats, at what was preferred, given the implicit rewards: ln 2 where the policy is the reference.
+def dpo_loss(model: nn.Module, batch: ComparisonBatch, beta: float = 0.1) -> Loss:
+    """-log sigma(implicit reward of the chosen completion - that of the rejected one), in nats.
 
-    beta: the price of a nat of distance from the reference. Source: Rafailov et al. 2023, equation 7.
+    It is ln 2 as long as the policy is the reference.
+
+    Args:
+        model: the policy.
+        batch: comparisons that went through `with_ref_logprobs`.
+        beta: the price of a nat of distance from the reference.
+
+    Source: Rafailov et al. 2023, equation 7.
     """
-    surprise = bradley_terry(*implicit_rewards(model, batch, beta))
-    return Loss(surprise.sum(), len(surprise))
+    losses = bradley_terry_loss(*implicit_rewards(model, batch, beta))  # (pairs,)
+    return Loss(losses.sum(), len(losses))

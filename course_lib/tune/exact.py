@@ -15,60 +15,65 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.tune.texts import Texts, device, pairs
+from course_lib.tune.completions import TokenBatch, completion_examples, device_of
 
 Nodes = list[Float[Tensor, "prompts _ tokens"]]  # log p(next token) in each context of 0, then 1, 2 ... words
 
 
 @dataclass(frozen=True)
-class Replies:
-    """Every reply of at most `longest` of the tokens 0 .. n_words - 1; the token n_words ends it.
+class ReplyTree:
+    """All replies of at most `longest` of the tokens 0 .. n_words - 1; the token n_words ends a reply.
 
-    Their order everywhere: those that ended after 0, 1, 2 ... words, then those that were cut off.
+    They come in one order everywhere: those that ended after 0, 1, 2 ... words, then those that were cut off.
     """
 
     n_words: int
     longest: int
 
     def all(self) -> list[list[int]]:
-        """The replies."""
+        """Every reply, as token ids."""
         words = range(self.n_words)
         ended = [[*r, self.n_words] for t in range(self.longest) for r in itertools.product(words, repeat=t)]
         return ended + [list(r) for r in itertools.product(words, repeat=self.longest)]
 
-    def texts(self, prompt: Sequence[int]) -> Texts:
-        """The replies to a prompt, as a judge reads them."""
+    def texts(self, prompt: Sequence[int]) -> TokenBatch:
+        """All replies to a prompt, as a reward function reads them."""
         every = self.all()
-        return pairs([prompt] * len(every), every).all()
+        return completion_examples([prompt] * len(every), every).all()
 
     @torch.no_grad()
-    def nodes(self, model: nn.Module, prompts: Sequence[Sequence[int]]) -> Nodes:
-        """What a decoder would write next in each context, of the words and the end; the prompts are of one length."""
+    def node_logprobs(self, model: nn.Module, prompts: Sequence[Sequence[int]]) -> Nodes:
+        """A decoder's log-probabilities of the next token at each node; all prompts have the same length."""
         deepest = torch.tensor(list(itertools.product(range(self.n_words), repeat=self.longest - 1)), dtype=torch.int64)
         start = torch.tensor([list(prompt) for prompt in prompts])
-        ids = torch.cat((start.repeat_interleave(len(deepest), 0), deepest.repeat(len(start), 1)), 1).to(device(model))
+        ids = torch.cat((start.repeat_interleave(len(deepest), 0), deepest.repeat(len(start), 1)), 1).to(
+            device_of(model)
+        )
         logits = model(ids)[:, start.shape[1] - 1 :, : self.n_words + 1].float().cpu()
         logs = logits.double().log_softmax(-1).view(len(start), len(deepest), self.longest, -1)
         return [logs[:, :: self.n_words ** (self.longest - 1 - t), t] for t in range(self.longest)]
 
-    def leaves(self, nodes: Nodes) -> Float[Tensor, "prompts replies"]:
-        """log p(reply | prompt)."""
+    def reply_logprobs(self, nodes: Nodes) -> Float[Tensor, "prompts replies"]:
+        """log p(reply | prompt) of every reply, from the log-probabilities at the nodes."""
         reach, ended = torch.zeros_like(nodes[0][..., 0]), []
         for logs in nodes:
             ended.append(reach + logs[..., self.n_words])
             reach = (reach[..., None] + logs[..., : self.n_words]).flatten(1)
         return torch.cat([*ended, reach], dim=1)
 
-    def backwards(
+    def backward_induction(
         self,
         reference: Nodes,
         rewards: Float[Tensor, "prompts replies"],
         choose: Callable[[Tensor, Tensor], Tensor],
     ) -> Nodes:
-        """The policy that picks at each node by `choose`, knowing what the choices will be worth, last nodes first.
+        """The policy that decides by `choose` at each node, last nodes first, so that it knows what a choice is worth.
 
-        choose: from log p of the next token under the reference, and the reward to be expected after it, to the log p
-        of the policy.
+        Args:
+            reference: log-probabilities of the reference policy at each node.
+            rewards: of every reply.
+            choose: makes the policy's log-probabilities of the next token from the reference's and from the expected
+                reward after each token.
         """
         sizes = [self.n_words**t for t in range(self.longest + 1)]
         *ended, value = rewards.split(sizes, dim=1)
@@ -80,13 +85,13 @@ class Replies:
         return nodes
 
 
-def hyperbolic(
+def forward_kl_policy(
     reference: Float[Tensor, "*batch options"], rewards: Float[Tensor, "*batch options"], beta: float
 ) -> Float[Tensor, "*batch options"]:
-    """The log of beta ref / (c - r), with the c > max r for which it sums to 1, by bisection.
+    """The best policy for E[r] - beta KL(ref, pi), the forward divergence: log of beta ref / (c - r).
 
-    It is the policy that is best for E[r] - beta KL(ref, pi): the gradient of the reward, pi (r - E r), and that of the
-    price, beta (ref - pi), cancel there.
+    The c > max r for which it sums to 1 is found by bisection. There the gradient of the reward, pi (r - E r), and that
+    of the price, beta (ref - pi), cancel.
     """
     # All in logarithms, since an option that is best may be as unlikely as e^-700.
     behind = (rewards.amax(-1, keepdim=True) - rewards).log()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from course_lib.errors import ModelError
 from course_lib.infer.quantization.few_bits import Int4Linear, Int8Linear
 
-NOTES = ("tuning", "unmerged")  # what a tuned or merged model bears beside its parts
+NOTES = ("tuning", "kept_loras")  # what a tuned or merged model bears beside its parts
 
 
 def freeze(model: nn.Module, method: str, **settings: Any) -> None:
@@ -23,7 +23,7 @@ def freeze(model: nn.Module, method: str, **settings: Any) -> None:
         raise ValueError("the model is quantized; tune it as it was before, and quantize it then")
     model.requires_grad_(False)
     noted: Any = model
-    noted.__dict__.pop("unmerged", None)  # what was merged before stays so for good
+    noted.__dict__.pop("kept_loras", None)  # what was merged before stays so for good
     noted.tuning = {"method": method, **settings}
 
 
@@ -34,7 +34,7 @@ def refuse_tuned(model: nn.Module) -> None:
 
 
 @contextmanager
-def whole_or_not_at_all(model: nn.Module) -> Iterator[None]:
+def restored_on_error(model: nn.Module) -> Iterator[None]:
     """Where tuning a model fails within, give it back its parts, and the training of its weights, as they were."""
     parts = [(module, dict(module._modules)) for module in model.modules()]
     trained = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
@@ -53,22 +53,22 @@ def whole_or_not_at_all(model: nn.Module) -> Iterator[None]:
         raise
 
 
-def tuning(model: nn.Module) -> dict[str, Any] | None:
+def tuning_of(model: nn.Module) -> dict[str, Any] | None:
     """The method by which a model is tuned, and its settings; None for a model as it was trained."""
     return getattr(model, "tuning", None)
 
 
 def tuned_parts(model: nn.Module) -> dict[str, dict[str, Any]]:
     """The parts of a model that are tuned, by name ("" for the whole), and how."""
-    return {name: noted for name, part in model.named_modules() if (noted := tuning(part)) is not None}
+    return {name: noted for name, part in model.named_modules() if (noted := tuning_of(part)) is not None}
 
 
-def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that are trained, by name; how many numbers: sum(p.numel() for p in trainable(model).values())."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def fill(parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]) -> None:
+def copy_tensors(parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]) -> None:
     """Copy each tensor into the parameter of its name.
 
     Raises ModelError that lists those that are missing, left over or of another shape.

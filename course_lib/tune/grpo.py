@@ -1,9 +1,9 @@
-"""Group-relative policy optimisation (Shao et al. 2024): PPO in which a reply is compared with others to its prompt.
+"""Group-relative policy optimisation (Shao et al. 2024): PPO that compares each completion with others to its prompt.
 
-No critic is needed: what a reply is worth is measured against the mean of its group. Dr. GRPO (Liu et al. 2025,
-"Understanding R1-Zero-Like Training") leaves out two divisions, one by the standard deviation of a group, which favours
-prompts that are nearly always, or nearly never, answered: `normalise=False`; and one by the length of a reply, which
-spares wrong replies the more the longer they are: `length=max_new_tokens`.
+No critic is needed: a completion's advantage is its reward less the mean of its group. Dr. GRPO (Liu et al. 2025,
+"Understanding R1-Zero-Like Training") leaves out two divisions. One, by the standard deviation of a group, favours
+prompts that are nearly always, or nearly never, answered: `normalise=False`. The other, by the length of a completion,
+punishes long wrong ones too little: `length=max_new_tokens`.
 """
 
 from __future__ import annotations
@@ -16,93 +16,127 @@ from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT
 from course_lib.train.losses import Loss
-from course_lib.tune.ppo import clipped
-from course_lib.tune.rollout import Experience, Judge, draw, judged, sample
-from course_lib.tune.texts import device, log_probabilities
-
-
-def relative(rewards: Float[Tensor, " batch"], group: int, normalise: bool = True) -> Float[Tensor, " batch"]:
-    """Each reward less the mean of its group, in standard deviations of the group; 0 where all are equal.
-
-    group: how many neighbouring rewards belong together; their variance is a sum over `group` (TRL: over group - 1).
-    normalise: False leaves the deviations out.
-    Raises ValueError where the rewards do not make whole groups. Source: Shao et al. 2024, section 4.1.2.
-    """
-    if group < 1 or len(rewards) % group:
-        raise ValueError(f"{len(rewards)} rewards do not make groups of {group}")
-    groups = rewards.view(-1, group)
-    above = groups - groups.mean(dim=1, keepdim=True)
-    if normalise:
-        above = above / groups.std(dim=1, correction=0, keepdim=True)
-    equal = groups.amax(dim=1, keepdim=True) == groups.amin(dim=1, keepdim=True)  # the mean may be off by a rounding
-    return above.masked_fill(equal, 0).flatten()
+from course_lib.tune.completions import completion_logprobs, device_of
+from course_lib.tune.ppo import clipped_surrogate
+from course_lib.tune.rollout import Experience, RewardFn, compute_rewards, draw_prompts, sample_completions
 
 
 @torch.no_grad()
-def collect(
+def grpo_rollout(
     model: GPT,
-    reference: nn.Module,
+    ref_model: nn.Module,
     prompts: Sequence[Sequence[int]],
-    judge: Judge,
+    reward_fn: RewardFn,
     generator: torch.Generator,
     *,
-    n: int,
-    group: int,
+    n_prompts: int,
+    group_size: int,
     max_new_tokens: int,
     end: int | None = None,
     normalise: bool = True,
 ) -> Experience:
-    """A group of replies to each of n prompts, with their advantages; for Replay: partial(collect, model, ..., n=8).
+    """Sample a group of completions for each prompt, and compute their advantages.
 
-    A group that is all right, or all wrong, teaches nothing. Raises ValueError for groups of fewer than two.
+    For a RolloutBuffer: partial(grpo_rollout, model, ref_model, prompts, reward_fn, n_prompts=8, group_size=8, ...).
+    A group that is all right, or all wrong, teaches nothing.
+
+    Args:
+        model: the policy.
+        ref_model: what the policy is to stay close to, usually a frozen copy of it from before the run.
+        prompts: token ids of the prompts to draw from.
+        reward_fn: gives one number for each completion.
+        generator: draws prompts and completions.
+        n_prompts: how many prompts to draw.
+        group_size: completions of each.
+        max_new_tokens: where completions are cut off.
+        end: the token that ends a completion.
+        normalise: whether advantages are divided by the standard deviation of their group.
+
+    Raises:
+        ValueError: for groups of fewer than two.
     """
-    if group < 2:
-        raise ValueError(f"in a group of {group} a reply has no other to be compared with; take at least 2")
-    asked = [prompt for prompt in draw(prompts, n, generator) for _ in range(group)]
-    texts = sample(model, asked, max_new_tokens, generator, end)
-    old, fixed = log_probabilities(model, texts), log_probabilities(reference, texts)
-    scores = judged(judge, texts).to(old)
-    advantages = relative(scores, group, normalise)[:, None] * texts.learn[:, 1:]
-    return Experience(*texts, scores, old, fixed, advantages)
+    if group_size < 2:
+        raise ValueError(f"in a group of {group_size} a reply has no other to be compared with; take at least 2")
+    drawn = [prompt for prompt in draw_prompts(prompts, n_prompts, generator) for _ in range(group_size)]
+    texts = sample_completions(model, drawn, max_new_tokens, generator, end)
+    old_logprobs = completion_logprobs(model, texts)  # (batch, positions)
+    ref_logprobs = completion_logprobs(ref_model, texts)  # (batch, positions)
+    rewards = compute_rewards(reward_fn, texts).to(old_logprobs)  # (batch,)
+    advantages = group_advantages(rewards, group_size, normalise)[:, None] * texts.target_mask  # (batch, positions)
+    return Experience(*texts, rewards, old_logprobs, ref_logprobs, advantages)
 
 
-def k3(new: Float[Tensor, "*shape"], reference: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """ratio - log(ratio) - 1 with ratio = pi_ref / pi, from their logarithms: an estimate of KL(pi, pi_ref).
+def group_advantages(
+    rewards: Float[Tensor, " batch"], group_size: int, normalise: bool = True
+) -> Float[Tensor, " batch"]:
+    """Each reward less the mean of its group, in standard deviations of the group; 0 where all of a group are equal.
 
-    It is never below 0, and right on average over tokens drawn from pi. Its gradient, which is all that a loss uses, is
-    on average that of the other divergence, KL(pi_ref, pi): with it the best policy is no longer that of PPO and DPO.
+    Args:
+        rewards: those of a group beside each other.
+        group_size: how many belong together. Their variance is a sum over group_size (in TRL over group_size - 1).
+        normalise: False leaves the division by the standard deviation out.
+
+    Raises:
+        ValueError: if the rewards do not make whole groups.
+
+    Source: Shao et al. 2024, section 4.1.2.
+    """
+    if group_size < 1 or len(rewards) % group_size:
+        raise ValueError(f"{len(rewards)} rewards do not make groups of {group_size}")
+    groups = rewards.view(-1, group_size)  # (groups, group_size)
+    advantages = groups - groups.mean(dim=1, keepdim=True)
+    if normalise:
+        advantages = advantages / groups.std(dim=1, correction=0, keepdim=True)
+    equal = groups.amax(dim=1, keepdim=True) == groups.amin(dim=1, keepdim=True)  # the mean may be off by a rounding
+    return advantages.masked_fill(equal, 0).flatten()
+
+
+def k3(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """ratio - log(ratio) - 1 with ratio = pi_ref / pi: an estimate of KL(pi, pi_ref) from sampled tokens.
+
+    It is never below 0, and right on average over tokens drawn from pi. But its gradient, which is all that a loss
+    uses, is on average that of the other divergence, KL(pi_ref, pi): with it the best policy is no longer that of PPO
+    and DPO.
+
     Source: Shao et al. 2024, equation 4; Schulman 2020, "Approximating KL Divergence"; the gradient, Liu et al. 2025,
     "Rethinking KL Regularization in RLHF".
     """
-    difference = reference - new
-    return difference.exp() - difference - 1
+    log_ratio = ref_logprobs - logprobs
+    return log_ratio.exp() - log_ratio - 1
 
 
-def k2(new: Float[Tensor, "*shape"], reference: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """log(ratio)^2 / 2: as an estimate of KL(pi, pi_ref) off by a little, but its gradient is on average the right one.
+def k2(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """log(ratio)^2 / 2: a slightly biased estimate of KL(pi, pi_ref), whose gradient is right on average.
 
-    Source: as k3.
+    Source: as for k3.
     """
-    return (reference - new).square() / 2
+    return (ref_logprobs - logprobs).square() / 2
 
 
-def grpo(
+def grpo_loss(
     model: nn.Module,
     batch: Experience,
-    clip: float = 0.2,
+    clip_range: float = 0.2,
     beta: float = 0.04,
-    divergence: Callable[[Tensor, Tensor], Tensor] = k3,
+    kl_estimator: Callable[[Tensor, Tensor], Tensor] = k3,
     length: int | None = None,
 ) -> Loss:
-    """Minus (the clipped objective - beta divergence): a mean over the tokens of each reply, then over the replies.
+    """Minus (clipped surrogate - beta KL): a mean over the tokens of each completion, then over the completions.
 
-    beta: the price of distance from the reference. divergence: what that is estimated with: k3, or k2.
-    length: what to divide the sum of a reply by; None for its own length.
+    Args:
+        model: the policy.
+        batch: from `grpo_rollout`.
+        clip_range: how far the probability ratio may move before its gradient stops.
+        beta: the price of a nat of distance from the reference.
+        kl_estimator: how that distance is estimated at each token: k3 or k2.
+        length: what to divide the sum over a completion by; None for its own length.
+
     Source: Shao et al. 2024, equation 3.
     """
-    batch = batch.each(lambda tensor: tensor.to(device(model)))
-    learn = batch.learn[:, 1:]
-    new = log_probabilities(model, batch.texts)
-    objective = clipped(new, batch.old, batch.advantages, clip) - beta * divergence(new, batch.reference)
-    replies = (objective * learn).sum(dim=1) / (length or learn.sum(dim=1))
-    return Loss(-replies.sum(), len(replies))
+    batch = batch.each(lambda tensor: tensor.to(device_of(model)))
+    mask = batch.texts.target_mask  # (batch, positions)
+    new_logprobs = completion_logprobs(model, batch.texts)  # (batch, positions)
+    surrogate = clipped_surrogate(new_logprobs, batch.old_logprobs, batch.advantages, clip_range)
+    objective = surrogate - beta * kl_estimator(new_logprobs, batch.ref_logprobs)  # (batch, positions)
+    of_completions = (objective * mask).sum(dim=1) / (length or mask.sum(dim=1))  # (batch,)
+    return Loss(-of_completions.sum(), len(of_completions))

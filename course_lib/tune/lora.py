@@ -89,7 +89,7 @@ class _LowRank(torch.autograd.Function):
         return of_x, of_weight, of_bias, of_hidden.t() @ rows, of_y.t() @ hidden
 
 
-def lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[str] = ("q", "v")) -> nn.Module:
+def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[str] = ("q", "v")) -> nn.Module:
     """Freeze the model and give the linear layers called `targets` a LoRA, in place; the model comes back.
 
     targets: the ends of names of linear layers, as "out", "feed_forward.up" or "blocks.0.attention.out"; of the stacked
@@ -106,7 +106,7 @@ def lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[st
             f"rank={rank} must be a whole number of at least 1, alpha={alpha} above 0, and targets={targets} not empty"
         )
     rank = int(rank)
-    found = sites(model)
+    found = linear_sites(model)
     chosen: dict[str, dict[str, slice]] = {}
     for target in targets:
         _refuse_experts(model, target)
@@ -116,7 +116,7 @@ def lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[st
             raise ValueError(f'there is no linear layer "{target}" in the model; there are {known}')
         for module, part, rows in ends.values():
             chosen.setdefault(module, {})[part] = rows
-    shared = shared_layers(model)
+    shared = tied_layers(model)
     for module, parts in chosen.items():
         if module in shared:
             raise ValueError(f"{module} is the embedding of the tokens too, and cannot change alone; leave it out")
@@ -129,7 +129,7 @@ def lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[st
     return model
 
 
-def merge(model: nn.Module) -> None:
+def merge_lora(model: nn.Module) -> None:
     """Put plain linear layers with the weights W0 + (alpha / rank) B A in the place of the LoRAs, at no cost any more.
 
     The sum has the dtype of W0: in bfloat16 changes of less than 2^-9 of a weight are lost. The model is then one of
@@ -147,26 +147,26 @@ def merge(model: nn.Module) -> None:
         plain.bias = layer.base.bias
         model.set_submodule(name, plain)
     noted: Any = model
-    noted.unmerged = layers, tuned_parts(model)
+    noted.kept_loras = layers, tuned_parts(model)
     for name in tuned_parts(model):
         noted.get_submodule(name).tuning = None
 
 
-def unmerge(model: nn.Module) -> None:
+def unmerge_lora(model: nn.Module) -> None:
     """Undo `merge`, to the bit. Raises ValueError for a model that is not merged, or was tuned or quantized since."""
-    if tuned_parts(model) or not hasattr(model, "unmerged"):
+    if tuned_parts(model) or not hasattr(model, "kept_loras"):
         raise ValueError("there is no merged LoRA to take out of the model again")
     noted: Any = model
-    layers, tuned = noted.unmerged
+    layers, tuned = noted.kept_loras
     for name, by in tuned.items():
         noted.get_submodule(name).tuning = by
     for name, layer in layers.items():
         device = model.get_submodule(name).weight.device
         model.set_submodule(name, layer.to(device))
-    del noted.unmerged
+    del noted.kept_loras
 
 
-def sites(model: nn.Module) -> dict[str, tuple[str, str, slice]]:
+def linear_sites(model: nn.Module) -> dict[str, tuple[str, str, slice]]:
     """What a target can be called, and for each the linear layer, the name of the part, and its rows."""
     found: dict[str, tuple[str, str, slice]] = {}
     for name, module in model.named_modules():
@@ -187,7 +187,7 @@ def _refuse_experts(model: nn.Module, target: str) -> None:
                 raise ValueError(f"{name} is a mixture of experts, whose {part} LoRA does not support; leave it out")
 
 
-def shared_layers(model: nn.Module) -> set[str]:
+def tied_layers(model: nn.Module) -> set[str]:
     """The linear layers whose weights are those of another part too: an output layer that is the embedding."""
     owners: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from course_lib.errors import ModelError
 from course_lib.interop.folder import in_their_words
 from course_lib.interop.hf.family import Family
-from course_lib.tune.frozen import fill, freeze, tuning
-from course_lib.tune.lora import LoRA, shared_layers, sites
+from course_lib.tune.frozen import copy_tensors, freeze, tuning_of
+from course_lib.tune.lora import LoRA, linear_sites, tied_layers
 
 IN_FRONT = "base_model.model."  # of every name
 # Settings that leave the results alone or are read; of some, what is supported. Others have to be off: None, False, ...
@@ -71,7 +71,7 @@ def from_peft(
     if kept is not None:
         return _from_pairs(model, config, tensors, kept)
     family = _family(model)
-    parts = {(module, rows.start, rows.stop): part for module, part, rows in sites(model).values()}
+    parts = {(module, rows.start, rows.stop): part for module, part, rows in linear_sites(model).values()}
     layers: dict[str, LoRA] = {}
     parameters: dict[str, nn.Parameter] = {}
     for module, base in model.named_modules():
@@ -86,8 +86,8 @@ def from_peft(
             for name, part in mine.items():
                 parameters[f"{IN_FRONT}{name}.lora_A.weight"] = layer.a[part]
                 parameters[f"{IN_FRONT}{name}.lora_B.weight"] = layer.b[part]
-    fill(parameters, tensors)
-    if shared := layers.keys() & shared_layers(model):
+    copy_tensors(parameters, tensors)
+    if shared := layers.keys() & tied_layers(model):
         raise ModelError(f"{shared.pop()} is the embedding of the tokens too, and cannot change alone")
     freeze(model, "lora", rank=config["r"], alpha=config["lora_alpha"], targets=sorted(layers))
     for module, layer in layers.items():
@@ -95,15 +95,15 @@ def from_peft(
     return model
 
 
-def pairs(model: nn.Module) -> dict[str, Any]:
+def lora_pairs(model: nn.Module) -> dict[str, Any]:
     """What the files of peft do not say: the targets, and by what pairs each of our layers is changed."""
     layers = {name: list(layer.rows) for name, layer in model.named_modules() if isinstance(layer, LoRA)}
-    return {"targets": (tuning(model) or {})["targets"], "layers": layers}
+    return {"targets": (tuning_of(model) or {})["targets"], "layers": layers}
 
 
 def _from_pairs(model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, Tensor], kept: Any) -> nn.Module:
     """As from_peft, with the pairs as they were before what peft has as one matrix made one of them."""
-    of_part = {(module, part): rows for module, part, rows in sites(model).values()}
+    of_part = {(module, part): rows for module, part, rows in linear_sites(model).values()}
     family = _family(model)
     layers: dict[str, LoRA] = {}
     for module, parts in kept["layers"].items():
@@ -127,7 +127,7 @@ def _from_pairs(model: nn.Module, config: Mapping[str, Any], tensors: Mapping[st
         a, b = layer.thin(parts)
         whole[f"{IN_FRONT}{name}.lora_A.weight"] = nn.Parameter(a.detach())
         whole[f"{IN_FRONT}{name}.lora_B.weight"] = nn.Parameter(b[theirs].detach())
-    fill(whole, tensors)
+    copy_tensors(whole, tensors)
     for layer, name, theirs, parts in matrices:
         a, b = (whole[f"{IN_FRONT}{name}.lora_{which}.weight"].data for which in "AB")
         for part, a_part, b_part in zip(parts, a.split(layer.rank), b.split(layer.rank, dim=1), strict=True):
@@ -165,7 +165,9 @@ def _family(model: Any) -> Family | None:
 def _theirs(model: nn.Module, family: Family | None, module: str, n: int) -> dict[str, slice]:
     """What the matrix of a linear layer with n outputs is called in transformers, or with us, and each part's rows."""
     if family is None:
-        inside = {name: rows for name, (of, part, rows) in sites(model).items() if of == module and len(part) == 1}
+        inside = {
+            name: rows for name, (of, part, rows) in linear_sites(model).items() if of == module and len(part) == 1
+        }
         return inside or {module: slice(0, n)}
     named = family.parts(model, f"{module}.weight", torch.arange(n)[:, None])
     return {name.removesuffix(".weight"): slice(int(rows.min()), int(rows.max()) + 1) for name, rows in named}

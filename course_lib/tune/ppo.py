@@ -1,8 +1,10 @@
 """Proximal policy optimisation (Schulman et al. 2017) of a language model.
 
-As in Ziegler et al. 2019 and Ouyang et al. 2022, a policy writes replies; a judge rewards each; a critic learns to
-foretell, at every token, the reward still to come; and the policy makes those tokens likelier after which things went
-better than foretold.
+As in Ziegler et al. 2019 and Ouyang et al. 2022: the policy (the actor) writes completions; a reward model scores each;
+a critic predicts, at every token, the reward still to come; and the policy makes those tokens likelier after which
+things went better than the critic had predicted. The steps are functions, in the order in which they are used:
+
+    sample completions -> rewards, one a token -> advantages -> clipped objective
 """
 
 from __future__ import annotations
@@ -15,16 +17,19 @@ from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT
 from course_lib.train.losses import Loss
+from course_lib.tune.completions import TokenBatch, completion_logprobs, device_of, token_logprobs
 from course_lib.tune.reward import RewardModel
-from course_lib.tune.rollout import Experience, Judge, draw, judged, sample
-from course_lib.tune.texts import Texts, chosen, device, log_probabilities
+from course_lib.tune.rollout import Experience, RewardFn, compute_rewards, draw_prompts, sample_completions
 
 
 class ActorCritic(nn.Module):
-    """The policy, and a model of its own that foretells what a reply will be worth.
+    """The policy, and a critic with weights of its own that predicts what a completion will be worth.
 
-    critic: a RewardModel, best one that was trained, whose numbers at all tokens are used (Stiennon et al. 2020,
-    section 3.4).
+    Args:
+        actor: the policy.
+        critic: a RewardModel, best a trained one, of which the numbers at all tokens are used.
+
+    Source: Stiennon et al. 2020, section 3.4.
     """
 
     def __init__(self, actor: GPT, critic: RewardModel) -> None:
@@ -33,109 +38,146 @@ class ActorCritic(nn.Module):
         self.actor = actor
         self.critic = critic
 
-    def forward(self, texts: Texts) -> tuple[Float[Tensor, "batch places vocab"], Float[Tensor, "batch places"]]:
-        """Logits of the next token, and the value of the text so far, at every token but the last."""
-        return self.actor(texts.ids[:, :-1]), self.critic.scores(texts.ids[:, :-1])
-
-
-def penalised(
-    scores: Float[Tensor, " batch"],
-    old: Float[Tensor, "batch places"],
-    reference: Float[Tensor, "batch places"],
-    learn: Bool[Tensor, "batch places"],
-    beta: float,
-) -> Float[Tensor, "batch places"]:
-    """A reward for every token: the judge's for the last of a reply, less beta log(pi / pi_ref) for each.
-
-    Summed over a reply that is r(x, y) - beta log(pi(y | x) / pi_ref(y | x)). Source: Ziegler et al. 2019, equation 2.
-    """
-    last = learn & ~torch.cat((learn[:, 1:], torch.zeros_like(learn[:, :1])), dim=1)
-    return (scores[:, None] * last - beta * (old - reference)) * learn
-
-
-def gae(
-    rewards: Float[Tensor, "batch places"],
-    values: Float[Tensor, "batch places"],
-    learn: Bool[Tensor, "batch places"],
-    gamma: float = 1.0,
-    lam: float = 0.95,
-) -> Float[Tensor, "batch places"]:
-    """Generalised advantage estimation: the sum of (gamma lam)^l delta_(t+l), to the end of the reply; 0 outside of it.
-
-    delta_t = r_t + gamma V_(t+1) - V_t, with V = 0 behind the last token. lam = 0 is delta itself, lam = 1 all the
-    rewards to come, less V. Source: Schulman et al. 2017, equations 11 and 12.
-    """
-    advantages = torch.zeros_like(rewards)
-    next_value = next_advantage = torch.zeros_like(rewards[:, 0])
-    for t in reversed(range(rewards.shape[1])):
-        delta = rewards[:, t] + gamma * next_value - values[:, t]
-        advantages[:, t] = (delta + gamma * lam * next_advantage) * learn[:, t]
-        next_value, next_advantage = values[:, t] * learn[:, t], advantages[:, t]
-    return advantages
-
-
-def whitened(x: Float[Tensor, "batch places"], where: Bool[Tensor, "batch places"]) -> Float[Tensor, "batch places"]:
-    """x with mean 0 and variance 1 over the places where it counts, and 0 elsewhere."""
-    inside = x[where]
-    return (x - inside.mean()) / (inside.std(correction=0) + 1e-8) * where
+    def forward(
+        self, texts: TokenBatch
+    ) -> tuple[Float[Tensor, "batch positions vocab"], Float[Tensor, "batch positions"]]:
+        """Logits of the next token, and the value of the text so far, at each position."""
+        return self.actor(texts.inputs), self.critic.scores(texts.inputs)
 
 
 @torch.no_grad()
-def collect(
+def ppo_rollout(
     model: ActorCritic,
-    reference: nn.Module,
+    ref_model: nn.Module,
     prompts: Sequence[Sequence[int]],
-    judge: Judge,
+    reward_fn: RewardFn,
     generator: torch.Generator,
     *,
-    n: int,
+    n_prompts: int,
     max_new_tokens: int,
     end: int | None = None,
     beta: float = 0.05,
     gamma: float = 1.0,
     lam: float = 0.95,
 ) -> Experience:
-    """Replies to n of the prompts, with the advantage of each token and what the critic should have said.
+    """Sample completions, and compute the advantage of each token and the value that the critic should have predicted.
 
-    beta: the price of a nat of distance from the reference. For Replay: partial(collect, model, ..., n=64, ...).
+    For a RolloutBuffer: partial(ppo_rollout, model, ref_model, prompts, reward_fn, n_prompts=64, max_new_tokens=20).
+
+    Args:
+        model: the policy and its critic.
+        ref_model: what the policy is to stay close to, usually a frozen copy of it from before the run.
+        prompts: token ids of the prompts to draw from.
+        reward_fn: gives one number for each completion.
+        generator: draws prompts and completions.
+        n_prompts: how many prompts to draw, each for one completion.
+        max_new_tokens: where completions are cut off.
+        end: the token that ends a completion.
+        beta: the price of a nat of distance from the reference.
+        gamma: the discount of a reward that comes one token later.
+        lam: see `gae`.
     """
-    texts = sample(model.actor, draw(prompts, n, generator), max_new_tokens, generator, end)
-    logits, values = model(texts)
-    learn = texts.learn[:, 1:]
-    old, fixed = chosen(logits, texts.targets), log_probabilities(reference, texts)
-    scores = judged(judge, texts).to(old)
-    advantages = gae(penalised(scores, old, fixed, learn, beta), values, learn, gamma, lam)
-    returns = (advantages + values) * learn
-    return Experience(*texts, scores, old, fixed, whitened(advantages, learn), returns)
+    texts = sample_completions(model.actor, draw_prompts(prompts, n_prompts, generator), max_new_tokens, generator, end)
+    mask = texts.target_mask  # (batch, positions)
+    logits, values = model(texts)  # (batch, positions, vocab), (batch, positions)
+    old_logprobs = token_logprobs(logits, texts.targets)  # (batch, positions)
+    ref_logprobs = completion_logprobs(ref_model, texts)  # (batch, positions)
+    scores = compute_rewards(reward_fn, texts).to(old_logprobs)  # (batch,)
+    rewards = kl_penalised_rewards(scores, old_logprobs, ref_logprobs, mask, beta)  # (batch, positions)
+    advantages = gae(rewards, values, mask, gamma, lam)  # (batch, positions)
+    returns = (advantages + values) * mask
+    return Experience(*texts, scores, old_logprobs, ref_logprobs, masked_whiten(advantages, mask), returns)
 
 
-def clipped(
-    new: Float[Tensor, "batch places"],
-    old: Float[Tensor, "batch places"],
-    advantages: Float[Tensor, "batch places"],
-    clip: float,
-) -> Float[Tensor, "batch places"]:
-    """min(ratio A, clip(ratio, 1 - clip, 1 + clip) A), where ratio = pi(token) / pi_old(token), from their logarithms.
+def kl_penalised_rewards(
+    scores: Float[Tensor, " batch"],
+    old_logprobs: Float[Tensor, "batch positions"],
+    ref_logprobs: Float[Tensor, "batch positions"],
+    mask: Bool[Tensor, "batch positions"],
+    beta: float,
+) -> Float[Tensor, "batch positions"]:
+    """A reward for every token: minus beta log(pi / pi_ref), and for the last of a completion its score besides.
+
+    Over a completion they sum to r(x, y) - beta log(pi(y | x) / pi_ref(y | x)).
+
+    Source: Ziegler et al. 2019, equation 2.
+    """
+    is_last = mask & ~torch.cat((mask[:, 1:], torch.zeros_like(mask[:, :1])), dim=1)
+    return (scores[:, None] * is_last - beta * (old_logprobs - ref_logprobs)) * mask
+
+
+def gae(
+    rewards: Float[Tensor, "batch positions"],
+    values: Float[Tensor, "batch positions"],
+    mask: Bool[Tensor, "batch positions"],
+    gamma: float = 1.0,
+    lam: float = 0.95,
+) -> Float[Tensor, "batch positions"]:
+    """Generalised advantage estimation: the sum over l of (gamma lam)^l delta_(t+l), to the end of the completion.
+
+    Here delta_t = r_t + gamma V_(t+1) - V_t, with V = 0 behind the last token. lam = 0 gives delta itself, lam = 1 all
+    the rewards to come less V. The advantages are 0 outside of the mask.
+
+    Source: Schulman et al. 2017, equations 11 and 12.
+    """
+    advantages = torch.zeros_like(rewards)
+    next_value = next_advantage = torch.zeros_like(rewards[:, 0])  # (batch,)
+    for t in reversed(range(rewards.shape[1])):
+        delta = rewards[:, t] + gamma * next_value - values[:, t]
+        advantages[:, t] = (delta + gamma * lam * next_advantage) * mask[:, t]
+        next_value, next_advantage = values[:, t] * mask[:, t], advantages[:, t]
+    return advantages
+
+
+def masked_whiten(
+    x: Float[Tensor, "batch positions"], mask: Bool[Tensor, "batch positions"]
+) -> Float[Tensor, "batch positions"]:
+    """x shifted and scaled to mean 0 and variance 1 over the mask, and 0 elsewhere."""
+    inside = x[mask]
+    return (x - inside.mean()) / (inside.std(correction=0) + 1e-8) * mask
+
+
+def clipped_surrogate(
+    new_logprobs: Float[Tensor, "batch positions"],
+    old_logprobs: Float[Tensor, "batch positions"],
+    advantages: Float[Tensor, "batch positions"],
+    clip_range: float,
+) -> Float[Tensor, "batch positions"]:
+    """min(ratio A, clip(ratio, 1 - clip_range, 1 + clip_range) A), where ratio = pi(token) / pi_old(token).
 
     Once a token has become likelier (or less likely) by that share, in the direction that its advantage asks for, there
-    is nothing more to gain, and its gradient is 0. Source: Schulman et al. 2017, equation 7.
+    is nothing more to gain, and its gradient is 0.
+
+    Source: Schulman et al. 2017, equation 7.
     """
-    ratio = (new - old).exp()
-    return torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    ratio = (new_logprobs - old_logprobs).exp()
+    return torch.minimum(ratio * advantages, ratio.clamp(1 - clip_range, 1 + clip_range) * advantages)
 
 
-def ppo(model: nn.Module, batch: Experience, clip: float = 0.2, value: float = 0.5, entropy: float = 0.0) -> Loss:
-    """Minus (the clipped objective - value (V - return)^2 + entropy H), a mean over the tokens of the replies.
+def ppo_loss(
+    model: nn.Module, batch: Experience, clip_range: float = 0.2, value_coef: float = 0.5, entropy_coef: float = 0.0
+) -> Loss:
+    """Minus (clipped surrogate - value_coef (V - return)^2 + entropy_coef H), a mean over the completions' tokens.
 
-    H: the entropy, in nats, of the policy's next token; to ask for it, beside a penalty on the distance from a
-    reference, is not usual. model: an ActorCritic. Source: Schulman et al. 2017, equation 9.
+    H is the entropy, in nats, of the policy's next token. To reward it beside a penalty on the distance from a
+    reference is unusual, hence the 0.
+
+    Args:
+        model: an ActorCritic.
+        batch: from `ppo_rollout`.
+        clip_range: how far the probability ratio may move before its gradient stops.
+        value_coef: the weight of the critic's squared error.
+        entropy_coef: the weight of the entropy.
+
+    Source: Schulman et al. 2017, equation 9.
     """
-    batch = batch.each(lambda tensor: tensor.to(device(model)))
-    learn = batch.learn[:, 1:]
-    logits, values = model(batch.texts)
-    objective = clipped(chosen(logits, batch.texts.targets), batch.old, batch.advantages, clip)
-    objective = objective - value * (values - batch.returns).square()
-    if entropy:
-        logs = logits.log_softmax(dim=-1)
-        objective = objective - entropy * (logs.exp() * logs).sum(dim=-1)
-    return Loss(-(objective * learn).sum(), learn.sum())
+    batch = batch.each(lambda tensor: tensor.to(device_of(model)))
+    mask = batch.texts.target_mask  # (batch, positions)
+    logits, values = model(batch.texts)  # (batch, positions, vocab), (batch, positions)
+    new_logprobs = token_logprobs(logits, batch.texts.targets)  # (batch, positions)
+    objective = clipped_surrogate(new_logprobs, batch.old_logprobs, batch.advantages, clip_range)
+    objective = objective - value_coef * (values - batch.returns).square()
+    if entropy_coef:
+        logprobs = logits.log_softmax(dim=-1)
+        objective = objective - entropy_coef * (logprobs.exp() * logprobs).sum(dim=-1)
+    return Loss(-(objective * mask).sum(), mask.sum())

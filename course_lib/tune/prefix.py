@@ -66,7 +66,7 @@ class Prefixed(nn.Module):
         return torch.cat((first.to(rest.dtype).expand(len(rest), -1, -1, -1), rest), dim=2)
 
 
-def prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None) -> nn.Module:
+def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None) -> nn.Module:
     """Freeze the model and put `n` trained keys and values in front of those of every attention layer, in place.
 
     The paper makes them from fewer numbers by a network, which is dropped after training: directly trained ones were

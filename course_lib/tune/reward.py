@@ -22,17 +22,20 @@ from course_lib.interop.folder import save as save_model
 from course_lib.models.gpt import GPT
 from course_lib.nn.embed import embed_tokens
 from course_lib.train.losses import Loss
-from course_lib.tune.texts import Examples, Texts, device, pairs
+from course_lib.tune.completions import Examples, TokenBatch, completion_examples, device_of
 
 SCORE = "score.safetensors"  # beside the files of the body
 
 
 class RewardModel(nn.Module):
-    """A GPT whose output layer gives one number in place of logits; that at a reply's last token is its reward.
+    """A GPT with one output, a score, in place of logits: a completion's reward is the score at its last token.
 
-    body: becomes a part of this model; its own output layer is not asked, and frozen where it is no embedding. The new
-    layer starts as N(0, 1 / (d_model + 1)).
-    Source: Stiennon et al. 2020, section 3.4; the start, Huang et al. 2024, detail 11.
+    The new output layer starts as N(0, 1 / (d_model + 1)).
+
+    Args:
+        body: becomes a part of this model. Its own output layer is not used, and frozen unless it is the embedding.
+
+    Source: Stiennon et al. 2020, section 3.4; the initialisation, Huang et al. 2024, detail 11.
     """
 
     def __init__(self, body: GPT) -> None:
@@ -46,21 +49,25 @@ class RewardModel(nn.Module):
         self.score = nn.Linear(body.config.d_model, 1, bias=False, dtype=dtype, device=weight.device)
         nn.init.normal_(self.score.weight, std=1 / math.sqrt(body.config.d_model + 1))
 
-    def forward(self, texts: Texts) -> Float[Tensor, " batch"]:
-        """The reward of each reply."""
-        texts = texts.to(device(self))
-        last = texts.learn.shape[1] - 1 - texts.learn.flip(1).int().argmax(dim=1)
+    def forward(self, texts: TokenBatch) -> Float[Tensor, " batch"]:
+        """The reward of each completion."""
+        texts = texts.to(device_of(self))
+        last = texts.completion_mask.shape[1] - 1 - texts.completion_mask.flip(1).int().argmax(dim=1)  # (batch,)
         return self.scores(texts.ids).gather(1, last[:, None])[:, 0]
 
     def scores(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
-        """What the output layer says at every token: the reward, should the reply end there."""
+        """The score at every token: the reward if the completion ended there."""
         x, _ = self.body.hidden_states(embed_tokens(self.body.tokens, ids))
         score = self.score.weight[0]
         return (x.to(score.dtype) * score).sum(dim=-1)  # a matrix product would be in bfloat16 under autocast
 
 
-def save(model: RewardModel, folder: str | Path) -> None:
-    """Write the folder of the body, as course_lib.models.save does, and the new layer beside it. Raises as that."""
+def save_reward_model(model: RewardModel, folder: str | Path) -> None:
+    """Write the body as `course_lib.interop.save` does, and the new output layer beside it.
+
+    Raises:
+        ModelError: if it cannot be written.
+    """
     save_model(model.body, folder)
     try:
         with written(Path(folder), SCORE) as partial:
@@ -69,8 +76,12 @@ def save(model: RewardModel, folder: str | Path) -> None:
         raise ModelError(f"{Path(folder) / SCORE} cannot be written ({error}); name another folder") from None
 
 
-def load(folder: str | Path) -> RewardModel:
-    """The reward model that `save` wrote, in eval mode. Raises ModelError where a file is missing or does not fit."""
+def load_reward_model(folder: str | Path) -> RewardModel:
+    """The reward model that `save_reward_model` wrote, in eval mode.
+
+    Raises:
+        ModelError: if a file is missing or does not fit.
+    """
     weight = read_tensors(Path(folder) / SCORE).get("score.weight")
     body = from_pretrained(folder)
     if not isinstance(body, GPT):
@@ -82,31 +93,31 @@ def load(folder: str | Path) -> RewardModel:
     return model.eval()
 
 
-class Compared(NamedTuple):
-    """A batch of comparisons: the chosen replies, then the rejected ones in the same order."""
+class ComparisonBatch(NamedTuple):
+    """A batch of comparisons: the chosen completions, then the rejected ones in the same order."""
 
-    texts: Texts
-    reference: Float[Tensor, "pairs 2"] | None  # see Comparisons
+    texts: TokenBatch
+    ref_logprobs: Float[Tensor, "pairs 2"] | None  # see Comparisons
 
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Two replies to each prompt, the chosen and the rejected one, as the samples of a Loader.
+    """Two completions of each prompt, the chosen and the rejected one, as the samples of a Loader.
 
-    both: the texts with the chosen replies, then those with the rejected ones.
-    reference: log p(reply | prompt) of the two under a fixed model, which DPO needs (course_lib.tune.dpo).
+    Attributes:
+        both: the examples with chosen completions, then those with rejected ones.
+        ref_logprobs: log p(completion | prompt) of the two under a fixed model, which DPO needs: `with_ref_logprobs`.
     """
 
     both: Examples
-    reference: Float[Tensor, "pairs 2"] | None = None
+    ref_logprobs: Float[Tensor, "pairs 2"] | None = None
 
     def __len__(self) -> int:
         return len(self.both) // 2
 
-    def __getitem__(self, which: Int[Tensor, " chosen"]) -> Compared:
-        return Compared(
-            self.both[torch.cat((which, which + len(self)))], None if self.reference is None else self.reference[which]
-        )
+    def __getitem__(self, which: Int[Tensor, " chosen"]) -> ComparisonBatch:
+        texts = self.both[torch.cat((which, which + len(self)))]
+        return ComparisonBatch(texts, None if self.ref_logprobs is None else self.ref_logprobs[which])
 
 
 def comparisons(
@@ -115,33 +126,32 @@ def comparisons(
     rejected: Sequence[Sequence[int]],
     end: int | None = None,
 ) -> Comparisons:
-    """Comparisons of two replies to each prompt; `end` and errors as for course_lib.tune.texts.pairs."""
-    better, worse = pairs(prompts, chosen, end), pairs(prompts, rejected, end)
-    return Comparisons(Examples([*better.ids, *worse.ids], [*better.learn, *worse.learn]))
+    """Comparisons of two completions of each prompt; `end` and errors as for `completion_examples`."""
+    better, worse = completion_examples(prompts, chosen, end), completion_examples(prompts, rejected, end)
+    return Comparisons(Examples([*better.ids, *worse.ids], [*better.completion_mask, *worse.completion_mask]))
 
 
-def bradley_terry(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
-    """-log of the probability that the chosen reply is preferred, sigma(its reward - the other's): ln 2 where equal.
+def bradley_terry_loss(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
+    """-log sigma(reward of the chosen completion - that of the rejected one): ln 2 where they are equal.
+
+    In Bradley and Terry's model that sigma is the probability that the first is preferred.
 
     Source: Bradley and Terry 1952; as a loss, Ouyang et al. 2022, equation 1, with two replies a prompt.
     """
     return -F.logsigmoid(chosen - rejected)
 
 
-def reward(model: nn.Module, batch: Compared) -> Loss:
-    """The surprise, in nats, at what was preferred, given the rewards of both replies."""
-    surprise = bradley_terry(*model(batch.texts).chunk(2))
-    return Loss(surprise.sum(), len(surprise))
+def reward_loss(model: nn.Module, batch: ComparisonBatch) -> Loss:
+    """The loss of a reward model: -log of the probability, in nats, that it gave to what people preferred."""
+    losses = bradley_terry_loss(*model(batch.texts).chunk(2))  # (pairs,)
+    return Loss(losses.sum(), len(losses))
 
 
-def verdict(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, " pairs"]) -> dict[str, float]:
-    """What rewards are worth on comparisons that were not learned: their loss, accuracy, and mean margin.
-
-    A tie counts as half right.
-    """
+def preference_metrics(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, " pairs"]) -> dict[str, float]:
+    """How well rewards agree with held-out comparisons: loss, accuracy (a tie is half right), and mean margin."""
     margin = chosen - rejected
     return {
-        "loss": bradley_terry(chosen, rejected).mean().item(),
+        "loss": bradley_terry_loss(chosen, rejected).mean().item(),
         "accuracy": ((margin.sign() + 1) / 2).mean().item(),
         "margin": margin.mean().item(),
     }

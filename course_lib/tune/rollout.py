@@ -1,4 +1,4 @@
-"""Learning from replies of one's own: sampling them, and using each several times in a way that resumes exactly."""
+"""Rollouts: completions sampled from the policy, each used for several steps, in a way that resumes exactly."""
 
 from __future__ import annotations
 
@@ -12,99 +12,128 @@ from torch import Tensor, nn
 
 from course_lib.infer.generation.generate import generate
 from course_lib.models.gpt import GPT
-from course_lib.tune.texts import Texts, device, pairs
+from course_lib.tune.completions import TokenBatch, completion_examples, device_of
 
-# The reward of each reply: a RewardModel, or a program that verifies.
-Judge = Callable[[Texts], Float[Tensor, " batch"]]
+# The reward of each completion: a RewardModel, or a program that verifies.
+RewardFn = Callable[[TokenBatch], Float[Tensor, " batch"]]
 Module = TypeVar("Module", bound=nn.Module)
 
 
 class Experience(NamedTuple):
-    """Replies of the policy, and what became of them; a place is that of a token which foretells the next."""
+    """Completions that the policy wrote, and how good they turned out to be.
+
+    At each position a token is read and the next one is predicted, as in TokenBatch.
+
+    Attributes:
+        ids: prompts with completions.
+        completion_mask: which tokens belong to completions.
+        rewards: one for each completion.
+        old_logprobs: log-probabilities of the tokens under the policy that wrote them.
+        ref_logprobs: the same under the reference model, which the policy is to stay close to.
+        advantages: how much better it went after each token than expected.
+        returns: the value that the critic should have predicted, where there is a critic.
+    """
 
     ids: Int[Tensor, "batch tokens"]
-    learn: Bool[Tensor, "batch tokens"]
+    completion_mask: Bool[Tensor, "batch tokens"]
     rewards: Float[Tensor, " batch"]
-    old: Float[Tensor, "batch places"]  # log-probabilities under the policy that wrote them
-    reference: Float[Tensor, "batch places"]  # and under the one that it is to stay close to
-    advantages: Float[Tensor, "batch places"]
-    returns: Float[Tensor, "batch places"] | None = None  # what a critic should have foretold, where there is one
+    old_logprobs: Float[Tensor, "batch positions"]
+    ref_logprobs: Float[Tensor, "batch positions"]
+    advantages: Float[Tensor, "batch positions"]
+    returns: Float[Tensor, "batch positions"] | None = None
 
     @property
-    def texts(self) -> Texts:
-        """The prompts with their replies."""
-        return Texts(self.ids, self.learn)
+    def texts(self) -> TokenBatch:
+        """The prompts with their completions."""
+        return TokenBatch(self.ids, self.completion_mask)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What there is, by name."""
+        """All tensors that are not None, by name."""
         return {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Experience:
-        """The same after a change of every tensor, such as a choice of rows."""
+        """The same with every tensor changed, for example to some of its rows."""
         return self._replace(**{name: change(tensor) for name, tensor in self.tensors().items()})
 
 
 def frozen_copy(model: Module) -> Module:
-    """A copy that stays as the model is now: the reference.
+    """A copy of the model as it is now, which is never trained: the reference model.
 
-    It is made before `train`, which puts another policy into the model when it goes on with a run.
+    Make it before `train`, which loads another policy into the model when it resumes a run.
     """
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
-def draw(prompts: Sequence[Sequence[int]], n: int, generator: torch.Generator) -> list[Sequence[int]]:
-    """n of the prompts, each equally likely at every draw. Raises ValueError where there are none."""
+def draw_prompts(prompts: Sequence[Sequence[int]], n: int, generator: torch.Generator) -> list[Sequence[int]]:
+    """n random prompts, drawn with replacement.
+
+    Raises:
+        ValueError: if there are no prompts.
+    """
     if not prompts:
         raise ValueError("there are no prompts to reply to; pass one at least")
     return [prompts[i] for i in torch.randint(len(prompts), (n,), generator=generator).tolist()]
 
 
-def sample(
+def sample_completions(
     policy: GPT,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     generator: torch.Generator,
     end: int | None = None,
-) -> Texts:
-    """A reply to each prompt, drawn from the policy as it is, without temperature: only so are its gradients right.
+) -> TokenBatch:
+    """Sample a completion of each prompt at temperature 1: the policy's gradient is right for no other distribution.
 
-    A reply ends with the token `end`, or is cut off after max_new_tokens. generator: of the CPU, whatever the device.
+    Args:
+        policy: the model that writes.
+        prompts: token ids of each prompt.
+        max_new_tokens: where a completion is cut off that has not ended.
+        generator: on the CPU, whatever the device of the policy.
+        end: the token that ends a completion; None if nothing does.
     """
     seed = int(torch.randint(2**62, (), generator=generator))
-    own = torch.Generator(device(policy)).manual_seed(seed)
-    replies: list[list[int]] = [[] for _ in prompts]
+    on_device = torch.Generator(device_of(policy)).manual_seed(seed)
+    completions: list[list[int]] = [[] for _ in prompts]
     was_training = policy.training
     policy.eval()
     try:
-        for step in generate(policy, prompts, max_new_tokens, stop=() if end is None else (end,), generator=own):
-            for reply, token in zip(replies, step, strict=True):
+        for step in generate(policy, prompts, max_new_tokens, stop=() if end is None else (end,), generator=on_device):
+            for completion, token in zip(completions, step, strict=True):
                 if token is not None:
-                    reply.append(token)
+                    completion.append(token)
     finally:
         policy.train(was_training)
-    if policy.config.position == "learned":  # a judge has to read the last token too, so it needs a position
-        places = [policy.config.context - len(prompt) for prompt in prompts]
-        replies = [reply[: max(1, n)] for reply, n in zip(replies, places, strict=True)]
-    return pairs(prompts, replies).all().to(device(policy))
+    if policy.config.position == "learned":  # a reward model has to read the last token too, so it needs a position
+        room = [policy.config.context - len(prompt) for prompt in prompts]
+        completions = [completion[: max(1, n)] for completion, n in zip(completions, room, strict=True)]
+    return completion_examples(prompts, completions).all().to(device_of(policy))
 
 
-def judged(judge: Judge, texts: Texts) -> Tensor:
-    """The reward of each reply. Raises ValueError where the judge gives anything but one number for each."""
-    rewards = torch.as_tensor(judge(texts), device=texts.ids.device)
+def compute_rewards(reward_fn: RewardFn, texts: TokenBatch) -> Float[Tensor, " batch"]:
+    """The reward of each completion.
+
+    Raises:
+        ValueError: if the reward function returns anything but one number for each.
+    """
+    rewards = torch.as_tensor(reward_fn(texts), device=texts.ids.device)
     if rewards.shape != texts.ids.shape[:1]:
         raise ValueError(
-            f"for {len(texts.ids)} replies the judge gave rewards of the shape {tuple(rewards.shape)}; one number is "
-            "needed for each"
+            f"for {len(texts.ids)} replies the reward function gave rewards of the shape {tuple(rewards.shape)}; one "
+            "number is needed for each"
         )
     return rewards
 
 
-class Replay:
-    """The batches of a run that learns from its own replies, to be passed to `train`.
+class RolloutBuffer:
+    """The batches of a policy that learns from its own completions; pass it to `train` as batches.
 
-    collect(generator) writes new replies with the policy of that moment; each is then learned from `epochs` times, in
-    `minibatches` steps an epoch, in a new order every time. With one of each every step has replies of its own.
-    What is left of a rollout is part of the state of a run, so that it can be stopped between any two steps.
+    A rollout is learned from `epochs` times, in `minibatches` steps an epoch, in a new order every time; then `collect`
+    writes the next one. What is left of a rollout is part of a checkpoint, so a run can stop between any two steps.
+
+    Args:
+        collect: writes new completions with the policy as it is at that moment.
+        epochs: how often each rollout is used; 1 for a fresh one at every step, if minibatches is 1 too.
+        minibatches: steps an epoch.
     """
 
     def __init__(self, collect: Callable[[torch.Generator], Experience], epochs: int = 1, minibatches: int = 1) -> None:
@@ -116,7 +145,11 @@ class Replay:
         self.order = torch.empty(0, dtype=torch.int64)  # the rows that are still to be learned from
 
     def __call__(self, generator: torch.Generator) -> Experience:
-        """The next minibatch. Raises ValueError for replies that cannot be shared equally by the minibatches."""
+        """The next minibatch.
+
+        Raises:
+            ValueError: if the minibatches cannot share the completions equally.
+        """
         if self.experience is None or not len(self.order):
             self.experience = self.collect(generator)
             n = len(self.experience.ids)
@@ -124,17 +157,17 @@ class Replay:
                 raise ValueError(f"{n} replies cannot be shared equally by {self.minibatches} minibatches")
             self.order = torch.cat([torch.randperm(n, generator=generator) for _ in range(self.epochs)])
         size = len(self.experience.ids) // self.minibatches
-        now, self.order = self.order[:size], self.order[size:]
-        return self.experience.each(lambda tensor: tensor[now.to(tensor.device)])
+        rows, self.order = self.order[:size], self.order[size:]
+        return self.experience.each(lambda tensor: tensor[rows.to(tensor.device)])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What is left of the rollout; nothing between two."""
+        """What is left of the rollout; empty between two rollouts."""
         if self.experience is None or not len(self.order):
             return {}
         return {"order": self.order, **self.experience.tensors()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on with it."""
+        """Continue with what `state_dict` returned."""
         tensors = dict(state)
         self.order = tensors.pop("order", torch.empty(0, dtype=torch.int64))
         self.experience = Experience(**tensors) if tensors else None

@@ -12,27 +12,35 @@ from torch import nn
 from course_lib.data.loading.packing import IGNORE, Packed, document_mask, pack
 from course_lib.data.tokenizers.chat import encode_for_training
 from course_lib.train.losses import Loss, cross_entropy
-from course_lib.tune.texts import Examples, Texts, device
+from course_lib.tune.completions import Examples, TokenBatch, device_of
 
 
-def conversations(
+def chat_examples(
     dialogues: Sequence[Sequence[Mapping[str, Any]]], template: str, tokenizer: Tokenizer, **options: Any
 ) -> Examples:
-    """Dialogues as a chat template writes them, of which what the assistant says is to be learned, and that it ends.
+    """Conversations as a chat template writes them; the completion is all that the assistant says, with its end marks.
 
-    options, errors: as of encode_for_training; also ValueError for a dialogue without any reply.
+    Args:
+        dialogues: each a list of messages with "role" and "content".
+        template: the chat template, in Jinja.
+        tokenizer: of the model.
+        options: for `encode_for_training`, whose errors are raised too.
+
+    Raises:
+        ValueError: for a dialogue in which the assistant says nothing.
     """
     encoded = [encode_for_training(messages, template, tokenizer, **options) for messages in dialogues]
-    silent = next((i for i, (_, learn) in enumerate(encoded) if not learn.any()), None)
+    silent = next((i for i, (_, mask) in enumerate(encoded) if not mask.any()), None)
     if silent is not None:
         raise ValueError(f"in dialogue {silent} the assistant says nothing, so there is nothing to learn; leave it out")
-    return Examples([ids for ids, _ in encoded], [learn for _, learn in encoded])
+    return Examples([ids for ids, _ in encoded], [mask for _, mask in encoded])
 
 
-def packed(examples: Examples, length: int) -> Packed:
-    """The examples side by side in rows of `length` tokens, none of which sees another: less padding, the same lesson.
+def pack_examples(examples: Examples, length: int) -> Packed:
+    """Put several examples into each row of `length` tokens, where none attends to another: less padding, same loss.
 
-    Raises ValueError for a text that does not fit into a row: cut in two, its reply would stand there without prompt.
+    Raises:
+        ValueError: for an example that does not fit into a row. Cut in two, its reply would be there without a prompt.
     """
     long = next((i for i, ids in enumerate(examples.ids) if len(ids) > length + 1), None)
     if long is not None:
@@ -40,22 +48,25 @@ def packed(examples: Examples, length: int) -> Packed:
         raise ValueError(
             f"text {long} has {n} tokens, too many for a row of {length}; leave it out, or take longer rows"
         )
-    texts = [Texts(ids[None], learn[None]) for ids, learn in zip(examples.ids, examples.learn, strict=True)]
+    pairs = zip(examples.ids, examples.completion_mask, strict=True)
+    texts = [TokenBatch(ids[None], mask[None]) for ids, mask in pairs]  # each a batch of one row
     inputs = pack([text.ids[0, :-1] for text in texts], length, end=0)
     targets = pack([text.targets[0] for text in texts], length, end=IGNORE)  # as long, so they lie at the same places
     return replace(inputs, targets=targets.tokens)
 
 
-def sft(model: nn.Module, batch: Texts | Packed) -> Loss:
-    """The surprise, in nats, at each token of the replies, given all tokens before it; that of prompts does not count.
+def sft_loss(model: nn.Module, batch: TokenBatch | Packed) -> Loss:
+    """Cross-entropy of the completions' tokens, in nats, given all tokens before them; those of prompts do not count.
 
-    batch: as a Loader draws it from Examples, or from what `packed` makes of them. model: any decoder, called with ids.
+    Args:
+        model: any decoder that is called with ids.
+        batch: as a Loader draws it from Examples, or from what `pack_examples` makes of them.
     """
     if isinstance(batch, Packed):
-        where = device(model)
+        where = device_of(model)
         tokens, targets, documents, positions = (
             tensor.to(where) for tensor in (batch.tokens, batch.targets, batch.documents, batch.positions)
         )
         return cross_entropy(model(tokens, document_mask(documents), positions=positions), targets)
-    batch = batch.to(device(model))
-    return cross_entropy(model(batch.ids[:, :-1]), batch.targets)
+    batch = batch.to(device_of(model))
+    return cross_entropy(model(batch.inputs), batch.targets)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_lib.tune.frozen import freeze
-from course_lib.tune.lora import shared_layers
+from course_lib.tune.lora import tied_layers
 
 
 class Sparse(nn.Module):
@@ -42,7 +42,7 @@ class Sparse(nn.Module):
         return F.linear(x, self.weight, self.base.bias)
 
 
-def sparse(model: nn.Module, n: int, targets: str | Collection[str]) -> nn.Module:
+def add_sparse(model: nn.Module, n: int, targets: str | Collection[str]) -> nn.Module:
     """Freeze the model and let `n` entries of the linear layers called `targets` be trained, in place.
 
     They are shared out in proportion to the sizes of the matrices, so that each entry is as likely as any other.
@@ -57,7 +57,7 @@ def sparse(model: nn.Module, n: int, targets: str | Collection[str]) -> nn.Modul
         if not any(f".{name}".endswith(f".{target}") for name in chosen):
             known = ", ".join(sorted({name.rpartition(".")[2] for name in layers}))
             raise ValueError(f'there is no linear layer "{target}" in the model; there are {known}')
-    for name in shared_layers(model) & chosen.keys():
+    for name in tied_layers(model) & chosen.keys():
         raise ValueError(f"{name} is the embedding of the tokens too, and cannot change alone; leave it out")
     sizes = [layer.weight.numel() for layer in chosen.values()]
     if not len(sizes) <= n <= sum(sizes):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from course_lib.data.worlds import Waiter
-from course_lib.tune.texts import pairs
+from course_lib.tune.completions import completion_examples
 
 WORLD = Waiter()
 SAID = [
@@ -24,7 +24,7 @@ JUDGED = [3, 2, 2, 0, 1, 4, 6, 0, 2]
 
 def test_rewards_are_the_rules():
     replies = [[WORLD.words.index(word) for word in said.split()] for said in SAID]
-    texts = pairs([[WORLD.words.index("fish")]] * len(SAID), replies, WORLD.end).all()
+    texts = completion_examples([[WORLD.words.index("fish")]] * len(SAID), replies, WORLD.end).all()
     assert WORLD.gold(*texts).tolist() == GOLD
     assert WORLD.judge(*texts).tolist() == JUDGED
     assert [WORLD.text([*reply, WORLD.end]) for reply in replies[:2]] == SAID[:2]
@@ -33,7 +33,7 @@ def test_rewards_are_the_rules():
 
 def test_colleagues_bring_the_right_dish_half_of_the_time():
     orders, replies = WORLD.sample(4000, torch.Generator().manual_seed(0))
-    texts = pairs(orders, replies, WORLD.end).all()
+    texts = completion_examples(orders, replies, WORLD.end).all()
     assert abs(WORLD.served(*texts).float().mean() - 0.5) < 5 * (0.25 / 4000) ** 0.5
     assert max(map(len, replies)) <= WORLD.longest
     bangs = torch.tensor([reply.count(WORLD.words.index("!")) for reply in replies])

@@ -24,9 +24,9 @@ from transformers import (
 from course_lib.errors import ModelError
 from course_lib.interop import from_pretrained
 from course_lib.models import GPT, GPTConfig
-from course_lib.tune.folder import load, save
-from course_lib.tune.frozen import trainable
-from course_lib.tune.lora import LoRA, lora, merge
+from course_lib.tune.adapter_files import load_adapter, save_adapter
+from course_lib.tune.frozen import trainable_parameters
+from course_lib.tune.lora import LoRA, add_lora, merge_lora
 from course_lib.tune.peft import to_peft
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # of peft and transformers
@@ -49,8 +49,8 @@ def assert_parity(theirs, rank, alpha, targets, dtype=torch.float32, **extra):
         theirs.save_pretrained(whole)
         model = tuned(theirs, rank, alpha, targets)
         model.save_pretrained(small)
-        ours = load(from_pretrained(whole), small)
-        save(ours, small)
+        ours = load_adapter(from_pretrained(whole), small)
+        save_adapter(ours, small)
         kind = type(theirs)
         back = peft.PeftModel.from_pretrained(kind.from_pretrained(whole), small).eval()
     assert torch.equal(back(**ids).logits, model(**ids).logits)  # A and B came back to the bit
@@ -61,7 +61,7 @@ def assert_parity(theirs, rank, alpha, targets, dtype=torch.float32, **extra):
     aim = torch.randn_like(expected)
     (expected * aim).sum().backward()
     (found * aim).sum().backward()
-    for parameter in trainable(ours).values():
+    for parameter in trainable_parameters(ours).values():
         parameter.data = parameter.grad
     gradients = to_peft(ours)[1]
     right = {name.replace(".default", ""): p.grad for name, p in model.named_parameters() if p.requires_grad}
@@ -108,28 +108,31 @@ def test_pairs_of_their_own_in_a_stacked_matrix(tmp_path):
     """GPT-2's queries and values apart: to peft one pair of twice the rank, which does the same; to us two again."""
     theirs = made(GPT2LMHeadModel, GPT2, 0)
     theirs.save_pretrained(tmp_path / "whole")
-    ours = lora(from_pretrained(tmp_path / "whole"), 2, 3.0, ("q", "v", "attention.out"))
-    for parameter in trainable(ours).values():
+    ours = add_lora(from_pretrained(tmp_path / "whole"), 2, 3.0, ("q", "v", "attention.out"))
+    for parameter in trainable_parameters(ours).values():
         torch.nn.init.normal_(parameter)
-    save(ours, tmp_path / "small")
+    save_adapter(ours, tmp_path / "small")
     config = json.loads((tmp_path / "small" / "adapter_config.json").read_text())
     assert (config["r"], config["rank_pattern"]) == (2, {"transformer.h.0.attn.c_attn": 4})
     ids = torch.randint(9, (2, 4))
     expected = ours(ids)
     model = peft.PeftModel.from_pretrained(theirs, tmp_path / "small").eval()
     torch.testing.assert_close(model(ids).logits, expected)
-    again = load(from_pretrained(tmp_path / "whole"), tmp_path / "small")
+    again = load_adapter(from_pretrained(tmp_path / "whole"), tmp_path / "small")
     assert again.tuning == ours.tuning
-    assert trainable(again).keys() == trainable(ours).keys()
-    assert all(torch.equal(parameter, trainable(ours)[name]) for name, parameter in trainable(again).items())
-    save(again, tmp_path / "again")
+    assert trainable_parameters(again).keys() == trainable_parameters(ours).keys()
+    assert all(
+        torch.equal(parameter, trainable_parameters(ours)[name])
+        for name, parameter in trainable_parameters(again).items()
+    )
+    save_adapter(again, tmp_path / "again")
     assert json.loads((tmp_path / "again" / "adapter_config.json").read_text()) == config
     first, second = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("small", "again"))
     assert first.keys() == second.keys()
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     # What peft writes of it says nothing of pairs: one of twice the rank.
     model.save_pretrained(tmp_path / "theirs")
-    one = load(from_pretrained(tmp_path / "whole"), tmp_path / "theirs")
+    one = load_adapter(from_pretrained(tmp_path / "whole"), tmp_path / "theirs")
     torch.testing.assert_close(one(ids), expected)
     assert one.blocks[0].attention.qkv.a["qkv"].shape == (4, 8)
 
@@ -144,14 +147,14 @@ def test_pairs_of_their_own_in_a_stacked_matrix(tmp_path):
 )
 def test_pairs_that_the_settings_do_not_fit(tmp_path, change, message):
     made(GPT2LMHeadModel, GPT2, 0).save_pretrained(tmp_path / "whole")
-    save(lora(from_pretrained(tmp_path / "whole"), 2, 3.0, ("q", "v", "attention.out")), tmp_path / "small")
+    save_adapter(add_lora(from_pretrained(tmp_path / "whole"), 2, 3.0, ("q", "v", "attention.out")), tmp_path / "small")
     file = tmp_path / "small" / "adapter_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     model = from_pretrained(tmp_path / "whole")
     with pytest.raises(ModelError, match=message):
-        load(model, tmp_path / "small")
+        load_adapter(model, tmp_path / "small")
     assert not any(isinstance(part, LoRA) for part in model.modules())
-    lora(model, 2, 3.0)  # it is as it was, and can be tuned
+    add_lora(model, 2, 3.0)  # it is as it was, and can be tuned
 
 
 def test_merged_as_peft_merges(tmp_path):
@@ -159,8 +162,8 @@ def test_merged_as_peft_merges(tmp_path):
     theirs.save_pretrained(tmp_path / "whole")
     model = tuned(theirs, 2, 3.0, ["q_proj", "down_proj"])
     model.save_pretrained(tmp_path / "small")
-    ours = load(from_pretrained(tmp_path / "whole"), tmp_path / "small")
-    merge(ours)
+    ours = load_adapter(from_pretrained(tmp_path / "whole"), tmp_path / "small")
+    merge_lora(ours)
     merged = model.merge_and_unload().state_dict()
     layer = ours.blocks[0]
     torch.testing.assert_close(layer.attention.qkv.weight[:8], merged["model.layers.0.self_attn.q_proj.weight"])
@@ -173,13 +176,13 @@ def test_a_model_without_a_family_keeps_our_names(tmp_path):
     model = GPT(config)
     again = GPT(config)
     again.load_state_dict(model.state_dict())
-    lora(model, 2, 3.0, ("q", "v", "up"))
-    for parameter in trainable(model).values():
+    add_lora(model, 2, 3.0, ("q", "v", "up"))
+    for parameter in trainable_parameters(model).values():
         torch.nn.init.normal_(parameter)
-    save(model, tmp_path)
+    save_adapter(model, tmp_path)
     ids = torch.arange(6)[None]
-    assert torch.equal(load(again, tmp_path)(ids), model(ids))
-    assert trainable(again).keys() == trainable(model).keys()
+    assert torch.equal(load_adapter(again, tmp_path)(ids), model(ids))
+    assert trainable_parameters(again).keys() == trainable_parameters(model).keys()
 
 
 @pytest.fixture
@@ -210,7 +213,7 @@ def test_settings_are_refused_by_name(folder, change, message):
     model = from_pretrained(folder / "whole")
     before = model.state_dict().keys()
     with pytest.raises(ModelError, match=message):
-        load(model, folder / "small")
+        load_adapter(model, folder / "small")
     assert model.state_dict().keys() == before
     assert all(p.requires_grad for p in model.parameters())
 
@@ -221,7 +224,7 @@ def test_a_pattern_of_peft_is_read(folder):
     patterns = {"rank_pattern": {"o_proj": 3}, "alpha_pattern": {"q_proj": 7}}
     model = tuned(theirs, 2, 3, ["q_proj", "o_proj"], **patterns)
     model.save_pretrained(folder / "small")
-    ours = load(from_pretrained(folder / "whole"), folder / "small")
+    ours = load_adapter(from_pretrained(folder / "whole"), folder / "small")
     ids = torch.arange(6)[None]
     torch.testing.assert_close(ours(ids), model(ids).logits)
     assert (ours.blocks[0].attention.qkv.scale, ours.blocks[0].attention.out.scale) == (3.5, 1)

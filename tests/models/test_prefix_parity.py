@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from parity import both_ways, gpt2, llama, made, quick, seeds
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from course_lib.tune.prefix import Prefixed, prefix
+from course_lib.tune.prefix import Prefixed, add_prefix
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # of peft and transformers
 
@@ -23,7 +23,7 @@ def assert_parity(theirs, n, dtype=torch.float32):
     table = model.prompt_encoder["default"].embedding.weight
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == table.numel()
     torch.nn.init.normal_(table, std=0.3)
-    prefix(ours, n)
+    add_prefix(ours, n)
     layers = [layer for layer in ours.modules() if isinstance(layer, Prefixed)]
     shape = (n, 2 * len(layers), layers[0].attention.n_kv_heads, layers[0].attention.head_dim)
     pairs = table.detach().view(shape).permute(1, 2, 0, 3)

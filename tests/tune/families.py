@@ -7,7 +7,7 @@ from course_lib.models import GPT, VLM, GPTConfig, ViT, ViTConfig, VLMConfig
 from course_lib.models.bert import Bert, BertConfig
 from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.models.t5 import T5, T5Config
-from course_lib.tune.frozen import trainable
+from course_lib.tune.frozen import trainable_parameters
 
 GPT2 = GPTConfig(11, context=8, d_model=16, n_layers=2, n_heads=4)
 LLAMA = GPTConfig(
@@ -19,7 +19,7 @@ IDS = torch.arange(12).view(2, 6) % 11
 
 def shake(model, std=0.3):
     """What is trained gets any numbers."""
-    for parameter in trainable(model).values():
+    for parameter in trainable_parameters(model).values():
         nn.init.normal_(parameter, std=std)
     return model
 

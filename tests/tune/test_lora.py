@@ -14,8 +14,8 @@ from torch import nn
 from course_lib.infer.quantization.quantize import quantize
 from course_lib.models import GPT
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.tune.frozen import trainable
-from course_lib.tune.lora import LoRA, lora, merge, unmerge
+from course_lib.tune.frozen import trainable_parameters
+from course_lib.tune.lora import LoRA, add_lora, merge_lora, unmerge_lora
 
 U = 2.0**-24  # half the distance from 1 to the next float32: one rounding
 
@@ -29,20 +29,20 @@ def test_every_family_starts_as_it_was_and_merges(family):
     inputs_ = [x.double() if x.is_floating_point() else x for x in inputs_]
     names, before = set(model.state_dict()), model(*inputs_)
     frozen = {name: p.clone() for name, p in model.named_parameters()}
-    assert lora(model, 3, 5.0, ("q", "k", "v", "out")) is model
+    assert add_lora(model, 3, 5.0, ("q", "k", "v", "out")) is model
     assert torch.equal(model(*inputs_), before)
     shake(model)
     after = model(*inputs_)
     assert (after - before).abs().max() > 1e-3
-    small = copy.deepcopy(trainable(model))
-    merge(model)
+    small = copy.deepcopy(trainable_parameters(model))
+    merge_lora(model)
     assert set(model.state_dict()) == names
     # In float64 the two differ in the last digits of 16; a scale forgotten would show in the first.
     torch.testing.assert_close(model(*inputs_), after, rtol=1e-10, atol=1e-10)
-    assert not trainable(model)
-    unmerge(model)
+    assert not trainable_parameters(model)
+    unmerge_lora(model)
     assert torch.equal(model(*inputs_), after)
-    assert all(torch.equal(p, small[name]) for name, p in trainable(model).items())
+    assert all(torch.equal(p, small[name]) for name, p in trainable_parameters(model).items())
     now = {name.replace(".base.", "."): p for name, p in model.named_parameters() if not p.requires_grad}
     assert now.keys() == frozen.keys()
     assert all(torch.equal(now[name], p) for name, p in frozen.items())
@@ -132,11 +132,11 @@ def test_a_step_at_full_rank_is_a_step_of_full_tuning():
 
 
 def test_the_targets_and_the_count():
-    model = lora(GPT(LLAMA), 3, 6.0)  # queries and values
-    assert sum(p.numel() for p in trainable(model).values()) == 2 * 3 * ((16 + 16) + (16 + 8))
+    model = add_lora(GPT(LLAMA), 3, 6.0)  # queries and values
+    assert sum(p.numel() for p in trainable_parameters(model).values()) == 2 * 3 * ((16 + 16) + (16 + 8))
     assert model.tuning == {"method": "lora", "rank": 3, "alpha": 6.0, "targets": ["q", "v"]}
-    model = lora(GPT(GPT2), 2, 2.0, ("qkv", "blocks.1.feed_forward.up"))
-    assert {name: tuple(p.shape) for name, p in trainable(model).items()} == {
+    model = add_lora(GPT(GPT2), 2, 2.0, ("qkv", "blocks.1.feed_forward.up"))
+    assert {name: tuple(p.shape) for name, p in trainable_parameters(model).items()} == {
         "blocks.0.attention.qkv.a.qkv": (2, 16),
         "blocks.0.attention.qkv.b.qkv": (48, 2),
         "blocks.1.attention.qkv.a.qkv": (2, 16),
@@ -149,7 +149,7 @@ def test_the_targets_and_the_count():
 def test_queries_alone_change_queries_alone():
     torch.manual_seed(0)
     attention = MultiHeadAttention(8, 4, 2)
-    holder = shake(lora(nn.ModuleDict({"attention": attention}), 2, 2.0, "k"))
+    holder = shake(add_lora(nn.ModuleDict({"attention": attention}), 2, 2.0, "k"))
     changed = (holder["attention"].qkv.weight != holder["attention"].qkv.base.weight).any(dim=1)
     assert changed.nonzero().flatten().tolist() == list(range(8, 12))
 
@@ -157,27 +157,27 @@ def test_queries_alone_change_queries_alone():
 def test_bfloat16_products_and_weights():
     """Under autocast, as full tuning, and for weights kept in bfloat16; the small part stays in float32."""
     torch.manual_seed(0)
-    model = shake(lora(GPT(GPT2), 2, 2.0), 0.1)
+    model = shake(add_lora(GPT(GPT2), 2, 2.0), 0.1)
     exact = model(IDS)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = model(IDS)
     assert rounded.dtype == torch.bfloat16
     assert 0 < (rounded - exact).abs().max() < 0.05 * exact.abs().max()  # eight bits, through two layers
     rounded.float().square().mean().backward()
-    assert {p.grad.dtype for p in trainable(model).values()} == {torch.float32}
-    half = shake(lora(GPT(GPT2).to(torch.bfloat16), 2, 2.0), 0.1)
+    assert {p.grad.dtype for p in trainable_parameters(model).values()} == {torch.float32}
+    half = shake(add_lora(GPT(GPT2).to(torch.bfloat16), 2, 2.0), 0.1)
     assert half(IDS).dtype == torch.bfloat16
-    assert {p.dtype for p in trainable(half).values()} == {torch.float32}
-    merge(half)
+    assert {p.dtype for p in trainable_parameters(half).values()} == {torch.float32}
+    merge_lora(half)
     assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
 
 
 def test_it_compiles_in_one_graph():
     torch.manual_seed(0)
-    model = shake(lora(nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4)), 2, 2.0, ("0", "2")))
+    model = shake(add_lora(nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4)), 2, 2.0, ("0", "2")))
     x = torch.randn(3, 8)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    (expected, parameters), found = (model(x), list(trainable(model).values())), compiled(x)
+    (expected, parameters), found = (model(x), list(trainable_parameters(model).values())), compiled(x)
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(y.square().mean(), parameters) for y in (found, expected)]
     torch.testing.assert_close(*gradients)
@@ -185,40 +185,40 @@ def test_it_compiles_in_one_graph():
 
 def test_tuned_anew_after_a_merge():
     torch.manual_seed(0)
-    model = shake(lora(GPT(GPT2), 2, 2.0))
-    merge(model)
+    model = shake(add_lora(GPT(GPT2), 2, 2.0))
+    merge_lora(model)
     before = model(IDS)
-    lora(model, 3, 3.0, "out")
+    add_lora(model, 3, 3.0, "out")
     assert torch.equal(model(IDS), before)
-    assert not hasattr(model, "unmerged")  # nor the memory that it took
+    assert not hasattr(model, "kept_loras")  # nor the memory that it took
     with pytest.raises(ValueError, match="there is no merged LoRA to take out"):
-        unmerge(model)
+        unmerge_lora(model)
 
 
 def test_a_whole_whose_part_is_tuned_merges_and_unmerges():
     torch.manual_seed(0)
-    body = shake(lora(GPT(GPT2), 2, 2.0))
+    body = shake(add_lora(GPT(GPT2), 2, 2.0))
     noted, whole = body.tuning, nn.ModuleDict({"body": body})
     before = body(IDS)
-    merge(whole)
+    merge_lora(whole)
     assert body.tuning is None
-    lora(copy.deepcopy(body), 3, 3.0)  # it is a plain model, which can be tuned anew
-    unmerge(whole)
+    add_lora(copy.deepcopy(body), 3, 3.0)  # it is a plain model, which can be tuned anew
+    unmerge_lora(whole)
     assert body.tuning == noted
     assert torch.equal(body(IDS), before)
-    merge(whole)
-    lora(body, 3, 3.0)
+    merge_lora(whole)
+    add_lora(body, 3, 3.0)
     with pytest.raises(ValueError, match="there is no merged LoRA to take out"):
-        unmerge(whole)
+        unmerge_lora(whole)
 
 
 def test_what_was_merged_is_let_go_when_it_is_quantized():
-    model = lora(GPT(replace(GPT2, d_model=32)), 2, 2.0)
-    merge(model)
+    model = add_lora(GPT(replace(GPT2, d_model=32)), 2, 2.0)
+    merge_lora(model)
     quantize(model)
-    assert not hasattr(model, "unmerged")  # which would take the memory of all the floats
+    assert not hasattr(model, "kept_loras")  # which would take the memory of all the floats
     with pytest.raises(ValueError, match="there is no merged LoRA to take out"):
-        unmerge(model)
+        unmerge_lora(model)
 
 
 @pytest.mark.parametrize(
@@ -233,28 +233,28 @@ def test_what_was_merged_is_let_go_when_it_is_quantized():
         (lambda: GPT(GPT2), {"targets": ["head"]}, "head is the embedding of the tokens too"),
         (lambda: GPT(GPT2), {"targets": ["qkv", "k"]}, '"qkv" has queries, keys and values of blocks.0.attention.qkv'),
         (lambda: models()["moe"][0], {"targets": ["up"]}, "feed_forward is a mixture of experts, whose up LoRA does"),
-        (lambda: lora(GPT(GPT2), 1, 1.0), {}, "the model is tuned by lora already"),
+        (lambda: add_lora(GPT(GPT2), 1, 1.0), {}, "the model is tuned by lora already"),
     ],
 )
 def test_refusals(model, options, message):
     model = model()
     before = {name: p.requires_grad for name, p in model.named_parameters()}
     with pytest.raises(ValueError, match=message):
-        lora(model, **{"rank": 2, "alpha": 2.0} | options)
+        add_lora(model, **{"rank": 2, "alpha": 2.0} | options)
     assert {name: p.requires_grad for name, p in model.named_parameters()} == before
 
 
 def test_merging_what_is_not_there():
     with pytest.raises(ValueError, match="has no LoRA to merge"):
-        merge(GPT(GPT2))
+        merge_lora(GPT(GPT2))
     with pytest.raises(ValueError, match="there is no merged LoRA"):
-        unmerge(lora(GPT(GPT2), 1, 1.0))
+        unmerge_lora(add_lora(GPT(GPT2), 1, 1.0))
 
 
 def test_what_is_no_expert_can_have_one():
     torch.manual_seed(0)
     model = GPT(replace(models()["moe"][0].config, d_shared=4))
-    lora(model, 2, 2.0, ("router", "shared.up"))
+    add_lora(model, 2, 2.0, ("router", "shared.up"))
     shake(model)(IDS).square().mean().backward()
-    assert all(p.grad is not None for p in trainable(model).values())
-    assert len(trainable(model)) == 4
+    assert all(p.grad is not None for p in trainable_parameters(model).values())
+    assert len(trainable_parameters(model)) == 4

@@ -15,15 +15,15 @@ from course_lib.nn.attention import MultiHeadAttention, padding_mask
 from course_lib.nn.block import Block
 from course_lib.nn.cache import KVCache
 from course_lib.nn.positions import rotate
-from course_lib.tune.adapters import Adapted, adapters
-from course_lib.tune.bitfit import bitfit
-from course_lib.tune.frozen import trainable
-from course_lib.tune.lora import lora
-from course_lib.tune.prefix import Prefixed, prefix
+from course_lib.tune.adapters import Adapted, add_adapters
+from course_lib.tune.bitfit import train_biases
+from course_lib.tune.frozen import trainable_parameters
+from course_lib.tune.lora import add_lora
+from course_lib.tune.prefix import Prefixed, add_prefix
 
 
 def count(model):
-    return sum(p.numel() for p in trainable(model).values())
+    return sum(p.numel() for p in trainable_parameters(model).values())
 
 
 def by_hand(layer, x, mask, bias, memory, rotary):
@@ -104,7 +104,7 @@ def test_a_prefix_made_of_a_prompt_is_that_prompt(config):
     prompt, ids = torch.tensor([3, 1, 4]), IDS[:, :5]
     expected = model(torch.cat((prompt.expand(2, 3), ids), dim=1))[:, 3:]
     plain = model(ids)
-    prefix(model, 3, prompt)
+    add_prefix(model, 3, prompt)
     positions = (3 + torch.arange(5)).expand(2, 5)
     torch.testing.assert_close(model(ids, positions=positions), expected, rtol=1e-12, atol=1e-12)
     assert (expected - plain).abs().max() > 0.01
@@ -112,7 +112,7 @@ def test_a_prefix_made_of_a_prompt_is_that_prompt(config):
 
 def test_the_weights_show_the_prefix_first():
     model, inputs = models()["t5"]
-    shake(prefix(model, 2))
+    shake(add_prefix(model, 2))
     logits, weights = model(*inputs, return_weights=True)
     torch.testing.assert_close(logits, model(*inputs))
     shapes = {kind: tuple(layer.shape[2:]) for kind, (layer,) in weights.items()}
@@ -126,7 +126,7 @@ def test_the_weights_show_the_prefix_first():
 def test_a_prefix_and_a_cache(config):
     """Token by token, with texts of different lengths: as the whole text at once."""
     torch.manual_seed(0)
-    model = shake(prefix(GPT(config).double(), 2))
+    model = shake(add_prefix(GPT(config).double(), 2))
     expected = model(IDS)
     cache = KVCache(config, 2, 6, dtype=torch.float64)
     found = [model(IDS[:, :3], cache=cache)] + [model(IDS[:, i : i + 1], cache=cache) for i in range(3, 6)]
@@ -148,8 +148,8 @@ def test_a_prefix_and_a_cache(config):
 @torch.no_grad()
 def test_adapters_and_biases_and_a_cache(config):
     torch.manual_seed(0)
-    methods = [partial(adapters, width=3), partial(lora, rank=2, alpha=3.0, targets=("q", "v", "out", "down"))]
-    for method in methods + [bitfit] * config.bias:
+    methods = [partial(add_adapters, width=3), partial(add_lora, rank=2, alpha=3.0, targets=("q", "v", "out", "down"))]
+    for method in methods + [train_biases] * config.bias:
         model = shake(method(GPT(config).double()))
         cache = KVCache(config, 2, 6, dtype=torch.float64)
         found = [model(IDS[:, :3], cache=cache)] + [model(IDS[:, i : i + 1], cache=cache) for i in range(3, 6)]
@@ -179,7 +179,7 @@ def test_an_adapter_by_hand_and_near_identity():
 def test_where_adapters_are():
     """Behind the output of attention and of the feed-forward network, before the residual (figure 2 of the paper)."""
     torch.manual_seed(0)
-    model = shake(adapters(GPT(GPT2).double(), 3))
+    model = shake(add_adapters(GPT(GPT2).double(), 3))
     block = model.blocks[0]
     x = torch.randn(2, 6, 16, dtype=torch.float64)
 
@@ -197,25 +197,25 @@ def test_where_adapters_are():
 
 def test_counts_are_the_closed_formulas():
     d, layers, n, width = 16, 2, 5, 3
-    assert count(prefix(GPT(GPT2), n)) == layers * 2 * n * d
-    assert count(prefix(GPT(LLAMA), n)) == layers * 2 * n * d // 2  # half as many heads for keys and values
+    assert count(add_prefix(GPT(GPT2), n)) == layers * 2 * n * d
+    assert count(add_prefix(GPT(LLAMA), n)) == layers * 2 * n * d // 2  # half as many heads for keys and values
     per_adapter = 2 * width * d + d + width  # section 2.1
-    assert count(adapters(GPT(GPT2), width)) == layers * 2 * (per_adapter + 2 * d)  # with a norm's gain and bias
-    assert count(adapters(GPT(LLAMA), width)) == layers * 2 * (per_adapter + d)
+    assert count(add_adapters(GPT(GPT2), width)) == layers * 2 * (per_adapter + 2 * d)  # with a norm's gain and bias
+    assert count(add_adapters(GPT(LLAMA), width)) == layers * 2 * (per_adapter + d)
     t5, _ = models()["t5"]  # one layer a side, the decoder's with cross-attention; norms without bias
-    assert count(adapters(t5, width)) == (2 + 3) * (per_adapter + d)
+    assert count(add_adapters(t5, width)) == (2 + 3) * (per_adapter + d)
     # BitFit: 3 d for queries, keys and values, d out, 4 d up, d down, 2 d in norms; and d in the last norm.
-    assert count(bitfit(GPT(GPT2))) == layers * 11 * d + d
-    assert {name.rpartition(".")[2] for name in trainable(bitfit(GPT(GPT2)))} == {"bias"}
+    assert count(train_biases(GPT(GPT2))) == layers * 11 * d + d
+    assert {name.rpartition(".")[2] for name in trainable_parameters(train_biases(GPT(GPT2)))} == {"bias"}
     only = GPTConfig(11, d_model=d, n_layers=layers, n_heads=4, norm="rms", bias=False, qkv_bias=True)
-    assert count(bitfit(GPT(only))) == layers * 3 * d
+    assert count(train_biases(GPT(only))) == layers * 3 * d
 
 
 METHODS = {
-    "lora": partial(lora, rank=2, alpha=2.0),
-    "prefix": partial(prefix, n=2),
-    "adapters": partial(adapters, width=3),
-    "bitfit": bitfit,
+    "lora": partial(add_lora, rank=2, alpha=2.0),
+    "prefix": partial(add_prefix, n=2),
+    "adapters": partial(add_adapters, width=3),
+    "bitfit": train_biases,
 }
 
 
@@ -227,7 +227,7 @@ def test_every_family(family, method):
     before = model(*inputs).detach()
     if method == "bitfit" and family in ("llama", "moe", "t5"):
         with pytest.raises(ValueError, match="has no biases, so BitFit has nothing to train"):
-            bitfit(model)
+            train_biases(model)
         assert all(p.requires_grad for p in model.parameters())
         return
     METHODS[method](model)
@@ -235,7 +235,7 @@ def test_every_family(family, method):
     after = model(*inputs)
     assert (after - before).abs().max() > 1e-3
     after.square().mean().backward()
-    without = {name for name, p in trainable(model).items() if p.grad is None or p.grad.abs().max() == 0}
+    without = {name for name, p in trainable_parameters(model).items() if p.grad is None or p.grad.abs().max() == 0}
     unused = ("vision.norm.", "pooler.") if method == "bitfit" else ()  # LLaVA takes the features before that norm
     assert not [name for name in without if not name.startswith(unused)], without
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
@@ -244,9 +244,12 @@ def test_every_family(family, method):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (partial(prefix, n=0), "a prefix of n=0 changes nothing"),
-        (partial(prefix, n=2, prompt=torch.tensor([1, 2, 3])), "the prompt has 3 tokens, but the prefix is to have 2"),
-        (partial(adapters, width=0), "width=0 must be at least 1"),
+        (partial(add_prefix, n=0), "a prefix of n=0 changes nothing"),
+        (
+            partial(add_prefix, n=2, prompt=torch.tensor([1, 2, 3])),
+            "the prompt has 3 tokens, but the prefix is to have 2",
+        ),
+        (partial(add_adapters, width=0), "width=0 must be at least 1"),
     ],
 )
 def test_sizes_that_cannot_be(method, message):
@@ -259,16 +262,16 @@ def test_sizes_that_cannot_be(method, message):
 def test_what_has_no_such_part_is_refused():
     linear = nn.Sequential(nn.Linear(2, 2, bias=False))
     for method, message in (
-        (partial(prefix, n=2), "Sequential has no attention layer to put a prefix in"),
-        (partial(adapters, width=2), "Sequential has no blocks to put adapters in"),
-        (bitfit, "this Sequential has no biases"),
-        (partial(lora, rank=1, alpha=1.0), 'no linear layer "q"'),
+        (partial(add_prefix, n=2), "Sequential has no attention layer to put a prefix in"),
+        (partial(add_adapters, width=2), "Sequential has no blocks to put adapters in"),
+        (train_biases, "this Sequential has no biases"),
+        (partial(add_lora, rank=1, alpha=1.0), 'no linear layer "q"'),
     ):
         with pytest.raises(ValueError, match=message):
             method(linear)
     bert, _ = models()["bert"]
     with pytest.raises(ValueError, match="a Bert does not read a prompt from left to right"):
-        prefix(bert, 1, torch.tensor([1]))
+        add_prefix(bert, 1, torch.tensor([1]))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -286,7 +289,7 @@ def test_weights_in_bfloat16_stay_so_and_what_is_added_is_float32(name):
     for key, p in half.named_parameters():
         assert p.dtype == (torch.bfloat16 if id(p) in own else torch.float32), key
     half(IDS).float().square().mean().backward()
-    assert all(p.grad.dtype == p.dtype for p in trainable(half).values())
+    assert all(p.grad.dtype == p.dtype for p in trainable_parameters(half).values())
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -16,20 +16,20 @@ from course_lib.interop import from_pretrained, to_hf
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import CheckpointError, RunFolder, TrainConfig, train
 from course_lib.train.losses import cross_entropy
-from course_lib.tune.adapters import adapters
-from course_lib.tune.bitfit import bitfit
-from course_lib.tune.folder import load, save
-from course_lib.tune.frozen import trainable
-from course_lib.tune.lora import lora, merge, unmerge
-from course_lib.tune.prefix import prefix
+from course_lib.tune.adapter_files import load_adapter, save_adapter
+from course_lib.tune.adapters import add_adapters
+from course_lib.tune.bitfit import train_biases
+from course_lib.tune.frozen import trainable_parameters
+from course_lib.tune.lora import add_lora, merge_lora, unmerge_lora
+from course_lib.tune.prefix import add_prefix
 
 WORLD = MirrorLanguage(n_symbols=8, half=4)
 REVERSE, COPY, NEW = 8, 9, 10  # marks in front: what to do with the first half
 METHODS = {  # and a rate that suits each
-    "lora": (partial(lora, rank=4, alpha=8.0), 1e-2),
-    "prefix": (partial(prefix, n=4), 0.3),
-    "adapters": (partial(adapters, width=8), 1e-2),
-    "bitfit": (bitfit, 1e-2),
+    "lora": (partial(add_lora, rank=4, alpha=8.0), 1e-2),
+    "prefix": (partial(add_prefix, n=4), 0.3),
+    "adapters": (partial(add_adapters, width=8), 1e-2),
+    "bitfit": (train_biases, 1e-2),
 }
 
 
@@ -98,7 +98,7 @@ def test_what_a_new_mark_means_is_learned(trained, name):
 def test_steps_without_a_small_part_change_nothing(trained):
     """The other control: low ranks that are not trained leave the surprise where it was."""
     before = surprise(trained, NEW)
-    assert surprise(lora(copy.deepcopy(trained), 4, 8.0), NEW) == before
+    assert surprise(add_lora(copy.deepcopy(trained), 4, 8.0), NEW) == before
     frozen = copy.deepcopy(trained).requires_grad_(False)
     with pytest.raises(ValueError, match="no parameter that requires a gradient"):
         train(frozen, new, loss, TrainConfig(2))
@@ -110,7 +110,7 @@ def test_a_run_goes_on_to_the_bit(trained, tmp_path, name, optimizer):
     method, lr = METHODS[name]
     config = TrainConfig(12, lr=lr, warmup=3, optimizer=optimizer)
     whole = method(copy.deepcopy(trained))
-    small = {key: p.detach().clone() for key, p in trainable(whole).items()}
+    small = {key: p.detach().clone() for key, p in trainable_parameters(whole).items()}
     train(whole, new, loss, config)
     calls = []
 
@@ -122,7 +122,7 @@ def test_a_run_goes_on_to_the_bit(trained, tmp_path, name, optimizer):
 
     def begun():
         model = method(copy.deepcopy(trained))
-        for key, p in trainable(model).items():  # what is drawn at random, as in the whole run
+        for key, p in trainable_parameters(model).items():  # what is drawn at random, as in the whole run
             p.data.copy_(small[key])
         return model
 
@@ -137,17 +137,17 @@ def test_a_run_goes_on_to_the_bit(trained, tmp_path, name, optimizer):
 
 def test_a_run_of_another_kind_is_refused(trained, tmp_path):
     config = TrainConfig(2, warmup=0)
-    train(lora(copy.deepcopy(trained), 4, 8.0), new, loss, config, folder=RunFolder(tmp_path))
+    train(add_lora(copy.deepcopy(trained), 4, 8.0), new, loss, config, folder=RunFolder(tmp_path))
     for other, message in (
-        (partial(lora, rank=3, alpha=8.0), r"its model has .*a\.q = \[4, 32\], this one \[3, 32\]"),
-        (partial(lora, rank=4, alpha=9.0), "its settings has alpha = 8.0, this one 9.0"),
-        (partial(lora, rank=4, alpha=8.0, targets=("q", "k")), r"its model has .*\.k = None, this one"),
-        (bitfit, "its model has"),
+        (partial(add_lora, rank=3, alpha=8.0), r"its model has .*a\.q = \[4, 32\], this one \[3, 32\]"),
+        (partial(add_lora, rank=4, alpha=9.0), "its settings has alpha = 8.0, this one 9.0"),
+        (partial(add_lora, rank=4, alpha=8.0, targets=("q", "k")), r"its model has .*\.k = None, this one"),
+        (train_biases, "its model has"),
     ):
         with pytest.raises(CheckpointError, match=message):
             train(other(copy.deepcopy(trained)), new, loss, config, folder=RunFolder(tmp_path, resume=True))
     # BitFit and full tuning have the same shapes; the method alone tells them apart.
-    train(bitfit(copy.deepcopy(trained)), new, loss, config, folder=RunFolder(tmp_path / "bitfit"))
+    train(train_biases(copy.deepcopy(trained)), new, loss, config, folder=RunFolder(tmp_path / "bitfit"))
     with pytest.raises(CheckpointError, match="its settings has method = bitfit, this one None"):
         train(copy.deepcopy(trained), new, loss, config, folder=RunFolder(tmp_path / "bitfit", resume=True))
 
@@ -157,19 +157,19 @@ def test_the_small_part_alone_is_kept_and_found(trained, tmp_path, name):
     method, lr = METHODS[name]
     model = method(copy.deepcopy(trained))
     train(model, new, loss, TrainConfig(5, lr=lr, warmup=0))
-    save(model, tmp_path)
+    save_adapter(model, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-    numbers = sum(p.numel() for p in trainable(model).values())
+    numbers = sum(p.numel() for p in trainable_parameters(model).values())
     if name == "lora":  # peft has one pair for the stacked matrix: B has zeros for the keys, and between the two
         numbers += 2 * 4 * (2 * 3 * 32 - 2 * 32)
-    header = 8 * len(trainable(model)) * 32
+    header = 8 * len(trainable_parameters(model)) * 32
     assert 4 * numbers < (tmp_path / "adapter_model.safetensors").stat().st_size < 4 * numbers + header
-    again = load(copy.deepcopy(trained), tmp_path)
+    again = load_adapter(copy.deepcopy(trained), tmp_path)
     ids = texts(NEW, torch.Generator().manual_seed(1), 3)
     torch.testing.assert_close(again(ids), model(ids))
-    assert all(p.requires_grad for p in trainable(again).values())
+    assert all(p.requires_grad for p in trainable_parameters(again).values())
     with pytest.raises(ValueError, match=f"tuned by {name} already"):
-        load(again, tmp_path)
+        load_adapter(again, tmp_path)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -188,16 +188,16 @@ def test_a_tuned_model_writes(trained, name):
 
 
 def test_a_merged_model_is_one_of_its_family(trained, tmp_path):
-    model = lora(copy.deepcopy(trained), 4, 8.0, ("q", "v", "up"))
+    model = add_lora(copy.deepcopy(trained), 4, 8.0, ("q", "v", "up"))
     train(model, new, loss, TrainConfig(5, lr=1e-2, warmup=0))
     ids = texts(NEW, torch.Generator().manual_seed(1), 3)
     with pytest.raises(ModelError):  # transformers would not know what to do with A and B
         to_hf(model, tmp_path)
-    merge(model)
+    merge_lora(model)
     to_hf(model, tmp_path)
     assert torch.equal(from_pretrained(tmp_path)(ids), model(ids))
     with pytest.raises(ModelError, match="the model is not tuned, or merged"):
-        save(model, tmp_path)
+        save_adapter(model, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_merged_model_is_one_of_its_family(trained, tmp_path):
     ],
 )
 def test_damaged_folders(trained, tmp_path, change, message):
-    save(prefix(copy.deepcopy(trained), 2), tmp_path)
+    save_adapter(add_prefix(copy.deepcopy(trained), 2), tmp_path)
     file = tmp_path / "adapter_config.json"
     if change == "gone":
         file.unlink()
@@ -223,35 +223,35 @@ def test_damaged_folders(trained, tmp_path, change, message):
     model = copy.deepcopy(trained)
     parts = [(name, type(part)) for name, part in model.named_modules()]
     with pytest.raises(ModelError, match=message):
-        load(model, tmp_path)
+        load_adapter(model, tmp_path)
     assert [(name, type(part)) for name, part in model.named_modules()] == parts  # as it was, and to be tuned
     assert all(p.requires_grad for p in model.parameters())
-    prefix(model, 2)
+    add_prefix(model, 2)
 
 
 def test_a_merge_outlives_a_folder_that_does_not_fit(trained, tmp_path):
-    model = lora(copy.deepcopy(trained), 2, 2.0)
-    merge(model)
-    save(prefix(copy.deepcopy(trained), 2), tmp_path)
+    model = add_lora(copy.deepcopy(trained), 2, 2.0)
+    merge_lora(model)
+    save_adapter(add_prefix(copy.deepcopy(trained), 2), tmp_path)
     file = tmp_path / "adapter_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"n": 3}))
     with pytest.raises(ModelError, match="has the shape"):
-        load(model, tmp_path)
-    unmerge(model)
+        load_adapter(model, tmp_path)
+    unmerge_lora(model)
     assert model.tuning["method"] == "lora"
 
 
 def test_tensors_that_are_missing_or_left_over(trained, tmp_path):
-    save(prefix(copy.deepcopy(trained), 2), tmp_path)
+    save_adapter(add_prefix(copy.deepcopy(trained), 2), tmp_path)
     deeper = GPT(GPTConfig(11, context=12, d_model=32, n_layers=3, n_heads=4))
     with pytest.raises(ModelError, match=r"blocks\.2\.attention\.key is missing; blocks\.2\.attention\.value is miss"):
-        load(deeper, tmp_path)
+        load_adapter(deeper, tmp_path)
     shallow = GPT(GPTConfig(11, context=12, d_model=32, n_layers=1, n_heads=4))
     with pytest.raises(ModelError, match=r"blocks\.1\.attention\.key is left over"):
-        load(shallow, tmp_path)
+        load_adapter(shallow, tmp_path)
     (tmp_path / "adapter_model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelError, match="damaged or cut short"):
-        load(copy.deepcopy(trained), tmp_path)
+        load_adapter(copy.deepcopy(trained), tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="nothing could be written to"):
-        save(prefix(copy.deepcopy(trained), 2), tmp_path / "file")
+        save_adapter(add_prefix(copy.deepcopy(trained), 2), tmp_path / "file")

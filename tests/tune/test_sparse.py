@@ -10,10 +10,10 @@ from torch import nn
 from course_lib.errors import ModelError
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import TrainConfig, next_token_loss, train
-from course_lib.tune.folder import save
-from course_lib.tune.frozen import trainable
-from course_lib.tune.lora import lora
-from course_lib.tune.sparse import Sparse, sparse
+from course_lib.tune.adapter_files import save_adapter
+from course_lib.tune.frozen import trainable_parameters
+from course_lib.tune.lora import add_lora
+from course_lib.tune.sparse import Sparse, add_sparse
 
 ALL = ("qkv", "out", "up", "down")
 
@@ -39,9 +39,9 @@ def test_by_hand():
 def test_only_drawn_entries_are_trained(config):
     torch.manual_seed(0)
     base = GPT(config)
-    model = sparse(copy.deepcopy(base), 101, ALL)
+    model = add_sparse(copy.deepcopy(base), 101, ALL)
     assert model.tuning == {"method": "sparse", "n": 101, "targets": sorted(ALL)}
-    assert sum(p.numel() for p in trainable(model).values()) == 101
+    assert sum(p.numel() for p in trainable_parameters(model).values()) == 101
     assert torch.equal(model(IDS), base(IDS))
     before = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
     losses = train(model, lambda g: IDS, next_token_loss, TrainConfig(30, lr=0.1, warmup=1)).loss
@@ -53,7 +53,7 @@ def test_only_drawn_entries_are_trained(config):
 
 def test_entries_are_shared_out_by_size_and_drawn_evenly():
     model = GPT(GPTConfig(11, context=8, d_model=16, n_layers=2, n_heads=4))
-    sparse(model, 384, ALL)  # a sixteenth of 2 x 12 x 256 entries
+    add_sparse(model, 384, ALL)  # a sixteenth of 2 x 12 x 256 entries
     counts = {name: m.change.numel() for name, m in model.named_modules() if isinstance(m, Sparse)}
     assert counts["blocks.0.attention.qkv"] == 3 * counts["blocks.0.attention.out"] == 48
     assert counts["blocks.1.feed_forward.up"] == counts["blocks.1.feed_forward.down"] == 64
@@ -87,15 +87,15 @@ def test_the_seed_alone_chooses_the_places():
 def test_refusals(n, targets, message):
     model = GPT(GPT2)
     with pytest.raises(ValueError, match=message):
-        sparse(model, n, targets)
+        add_sparse(model, n, targets)
     assert all(p.requires_grad for p in model.parameters())
 
 
 def test_one_method_at_a_time():
     with pytest.raises(ValueError, match="tuned by lora already"):
-        sparse(lora(GPT(GPT2), 1, 1.0), 100, "out")
+        add_sparse(add_lora(GPT(GPT2), 1, 1.0), 100, "out")
 
 
 def test_it_is_not_kept_in_a_folder_that_nobody_could_load(tmp_path):
     with pytest.raises(ModelError, match="has no file of its own"):
-        save(sparse(GPT(GPT2), 100, ALL), tmp_path)
+        save_adapter(add_sparse(GPT(GPT2), 100, ALL), tmp_path)

@@ -19,9 +19,9 @@ from course_lib.interop import save, to_hf
 from course_lib.models import Bert, BertConfig
 from course_lib.train import TrainConfig, train
 from course_lib.tune import reward
-from course_lib.tune.dpo import dpo, implicit_rewards, with_reference
-from course_lib.tune.reward import RewardModel, bradley_terry, comparisons, verdict
-from course_lib.tune.texts import pairs
+from course_lib.tune.completions import completion_examples
+from course_lib.tune.dpo import dpo_loss, implicit_rewards, with_ref_logprobs
+from course_lib.tune.reward import RewardModel, bradley_terry_loss, comparisons, preference_metrics
 
 REWARDS = st.floats(-30, 30)
 LLAMA = {
@@ -38,23 +38,25 @@ LLAMA = {
 def test_bradley_terry(one, other, shift):
     """Minus the logarithm of exp(r1) / (exp(r1) + exp(r2)); only the difference counts; the two chances make 1."""
     r1, r2 = torch.tensor([[one], [other]], dtype=torch.float64)
-    loss = bradley_terry(r1, r2)
+    loss = bradley_terry_loss(r1, r2)
     assert_close(loss, torch.logaddexp(r1, r2) - r1, rtol=1e-12, atol=1e-12)
-    assert_close(bradley_terry(r1 + shift, r2 + shift), loss, rtol=1e-12, atol=1e-12)  # 60 + 60 rounds to 1e-14
-    assert_close((-loss).exp() + (-bradley_terry(r2, r1)).exp(), torch.ones_like(loss), rtol=1e-12, atol=0)
+    assert_close(bradley_terry_loss(r1 + shift, r2 + shift), loss, rtol=1e-12, atol=1e-12)  # 60 + 60 rounds to 1e-14
+    assert_close((-loss).exp() + (-bradley_terry_loss(r2, r1)).exp(), torch.ones_like(loss), rtol=1e-12, atol=0)
 
 
 def test_equal_rewards_are_a_coin():
     same = torch.tensor([3.0, -2.0])
-    assert_close(bradley_terry(same, same), torch.full((2,), math.log(2)))
-    assert verdict(same, same) == pytest.approx({"loss": math.log(2), "accuracy": 0.5, "margin": 0.0})
+    assert_close(bradley_terry_loss(same, same), torch.full((2,), math.log(2)))
+    assert preference_metrics(same, same) == pytest.approx({"loss": math.log(2), "accuracy": 0.5, "margin": 0.0})
 
 
 @pytest.mark.parametrize(("won", "lost"), [(3, 1), (7, 9), (1, 1)])
 def test_the_best_margin_is_the_log_odds(won, lost):
     margin = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     for _ in range(50):  # Newton's method: second derivative sigma (1 - sigma) a comparison
-        loss = won * bradley_terry(margin, torch.zeros_like(margin)) + lost * bradley_terry(-margin, 0 * margin)
+        loss = won * bradley_terry_loss(margin, torch.zeros_like(margin)) + lost * bradley_terry_loss(
+            -margin, 0 * margin
+        )
         (gradient,) = torch.autograd.grad(loss.sum(), margin)
         p = margin.detach().sigmoid()
         margin.data -= gradient / ((won + lost) * p * (1 - p))
@@ -69,7 +71,7 @@ def test_rewards_are_those_of_transformers(style, tmp_path):
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=1)
     theirs.score.weight.data = model.score.weight.data
     theirs.config.pad_token_id = END
-    texts = pairs([[0], [1, 2, 0], [2, 2]], [[1, 2], [0, 1], [2]]).all()
+    texts = completion_examples([[0], [1, 2, 0], [2, 2]], [[1, 2], [0, 1], [2]]).all()
     lengths = torch.tensor([3, 5, 3])
     seen = torch.arange(5) < lengths[:, None]
     with torch.no_grad():
@@ -79,8 +81,8 @@ def test_rewards_are_those_of_transformers(style, tmp_path):
 
 def test_a_reward_is_of_one_text_alone():
     model = RewardModel(gpt()).double()
-    texts = pairs([[0], [1, 2, 0]], [[1, 2], [0, 1]]).all()
-    alone = torch.cat([model(pairs([p], [r]).all()) for p, r in (([0], [1, 2]), ([1, 2, 0], [0, 1]))])
+    texts = completion_examples([[0], [1, 2, 0]], [[1, 2], [0, 1]]).all()
+    alone = torch.cat([model(completion_examples([p], [r]).all()) for p, r in (([0], [1, 2]), ([1, 2, 0], [0, 1]))])
     assert_close(model(texts), alone, rtol=1e-12, atol=1e-12)
     assert_close(model.scores(texts.ids)[0, 2], alone[0], rtol=1e-12, atol=1e-12)
 
@@ -90,8 +92,8 @@ def test_rewards_keep_their_precision_under_autocast(style):
     """They are numbers that bfloat16 could not hold: differences between rewards are what counts, and may be small."""
     every = torch.cartesian_prod(*[torch.arange(4)] * 4).tolist()
     with torch.autocast("cpu", torch.bfloat16):
-        of_autocast = RewardModel(gpt(**style))(pairs([[0]] * 256, every).all())
-    of_weights = RewardModel(gpt(**style).bfloat16())(pairs([[0]] * 256, every).all())
+        of_autocast = RewardModel(gpt(**style))(completion_examples([[0]] * 256, every).all())
+    of_weights = RewardModel(gpt(**style).bfloat16())(completion_examples([[0]] * 256, every).all())
     for rewards in (of_autocast, of_weights):
         assert rewards.dtype == torch.float32
         assert (rewards != rewards.bfloat16().float()).float().mean() > 0.9
@@ -105,7 +107,7 @@ def test_a_reward_model_begins_with_small_rewards_and_trains_what_it_uses():
     assert abs(weight.var().item() * (n + 1) - 1) < 5 * math.sqrt(2 / n)
     for style in ({}, LLAMA):
         model = RewardModel(gpt(**style))
-        model(pairs([[0]], [[1]]).all()).sum().backward()
+        model(completion_examples([[0]], [[1]]).all()).sum().backward()
         assert {name for name, p in model.named_parameters() if p.requires_grad} == {
             name for name, p in model.named_parameters() if p.grad is not None
         }
@@ -113,31 +115,31 @@ def test_a_reward_model_begins_with_small_rewards_and_trains_what_it_uses():
 
 @pytest.mark.parametrize("style", [{}, LLAMA], ids=["tied", "untied"])
 def test_a_reward_model_is_a_folder(style, tmp_path):
-    model, texts = RewardModel(gpt(**style)), pairs([[0]], [[1]]).all()
-    reward.save(model, tmp_path)
-    again = reward.load(tmp_path)
+    model, texts = RewardModel(gpt(**style)), completion_examples([[0]], [[1]]).all()
+    reward.save_reward_model(model, tmp_path)
+    again = reward.load_reward_model(tmp_path)
     assert not again.training
     assert torch.equal(again(texts), model(texts))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "score.safetensors"]
     (tmp_path / "score.safetensors").unlink()
     with pytest.raises(ModelError, match=r"has no score\.safetensors"):
-        reward.load(tmp_path)
+        reward.load_reward_model(tmp_path)
     for wrong in ({"weight": torch.zeros(1, 16)}, {"score.weight": torch.zeros(1, 7)}):
         save_file(wrong, tmp_path / "score.safetensors")
         with pytest.raises(
             ModelError, match=r"score\.safetensors holds no score\.weight for this model; copy it again"
         ):
-            reward.load(tmp_path)
+            reward.load_reward_model(tmp_path)
     save_file({"score.weight": model.score.weight.detach()}, tmp_path / "score.safetensors")
     save(Bert(BertConfig(20, context=8, d_model=16, n_layers=1, n_heads=1)), tmp_path)
     with pytest.raises(ModelError, match="holds a Bert, and the body of a reward model is a GPT"):
-        reward.load(tmp_path)
+        reward.load_reward_model(tmp_path)
 
 
 def test_a_reward_model_that_cannot_be_written_says_where(tmp_path):
     (tmp_path / "score.safetensors" / "in the way").mkdir(parents=True)
     with pytest.raises(ModelError, match=r"score\.safetensors cannot be written .*; name another folder"):
-        reward.save(RewardModel(gpt()), tmp_path)
+        reward.save_reward_model(RewardModel(gpt()), tmp_path)
 
 
 # Replies of one token, of which the one of weight w is preferred to that of weight v in w of w + v comparisons.
@@ -151,9 +153,9 @@ def test_a_reward_model_finds_the_weights():
     """The best rewards are the logarithms of the weights, up to one number for all."""
     compared = comparisons([[0]] * len(CHOSEN), CHOSEN, REJECTED)
     model = RewardModel(gpt())
-    train(model, Loader(compared, len(compared)), reward.reward, TrainConfig(200, lr=1e-2, warmup=10))
+    train(model, Loader(compared, len(compared)), reward.reward_loss, TrainConfig(200, lr=1e-2, warmup=10))
     with torch.no_grad():
-        found = model(pairs([[0]] * 4, [[i] for i in range(4)]).all())
+        found = model(completion_examples([[0]] * 4, [[i] for i in range(4)]).all())
     expected = torch.tensor(WEIGHTS).log()
     assert_close(found - found.mean(), expected - expected.mean(), rtol=0, atol=1e-5)
 
@@ -162,8 +164,8 @@ def test_dpo_finds_the_best_policy():
     """pi(y) proportional to pi_ref(y) weight(y)^(1 / beta), exactly: Rafailov et al. 2023, equation 4."""
     beta, policy, every = 0.5, gpt(), [(i,) for i in range(4)]
     start = distribution(policy, [0], every)
-    compared = with_reference(comparisons([[0]] * len(CHOSEN), CHOSEN, REJECTED), policy)
-    train(policy, Loader(compared, len(compared)), partial(dpo, beta=beta), TrainConfig(200, lr=1e-2, warmup=10))
+    compared = with_ref_logprobs(comparisons([[0]] * len(CHOSEN), CHOSEN, REJECTED), policy)
+    train(policy, Loader(compared, len(compared)), partial(dpo_loss, beta=beta), TrainConfig(200, lr=1e-2, warmup=10))
     best = start * torch.tensor(WEIGHTS) ** (1 / beta)
     assert_close(distribution(policy, [0], every), best / best.sum(), rtol=0, atol=1e-5)
     assert (best / best.sum() - start).abs().max() > 0.2
@@ -178,8 +180,8 @@ def test_dpo_of_replies_of_several_tokens_finds_the_best_policy():
         *((a, b) for (a, w), (b, _) in itertools.permutations(zip(every, weights, strict=True), 2) for _ in range(w)),
         strict=True,
     )
-    compared = with_reference(comparisons([[0]] * len(chosen), chosen, rejected), policy)
-    train(policy, Loader(compared, len(compared)), partial(dpo, beta=beta), TrainConfig(150, lr=1e-2, warmup=10))
+    compared = with_ref_logprobs(comparisons([[0]] * len(chosen), chosen, rejected), policy)
+    train(policy, Loader(compared, len(compared)), partial(dpo_loss, beta=beta), TrainConfig(150, lr=1e-2, warmup=10))
     best = start * torch.tensor(weights)
     assert_close(distribution(policy, [0], every), best / best.sum(), rtol=0, atol=1e-4)
     assert (best / best.sum() - start).abs().max() > 0.1
@@ -192,8 +194,8 @@ COMPARED = comparisons(PROMPTS, CHOSEN_OF, REJECTED_OF, END)
 
 def test_at_the_reference_dpo_is_a_coin():
     model = gpt()
-    batch = with_reference(COMPARED, model, batch_size=2)[torch.arange(3)]
-    assert dpo(model, batch).mean.item() == pytest.approx(math.log(2), abs=1e-6)
+    batch = with_ref_logprobs(COMPARED, model, batch_size=2)[torch.arange(3)]
+    assert dpo_loss(model, batch).mean.item() == pytest.approx(math.log(2), abs=1e-6)
     chosen, rejected = implicit_rewards(model, batch, 0.1)
     assert_close(chosen, torch.zeros(3), rtol=0, atol=1e-6)
     assert_close(rejected, torch.zeros(3), rtol=0, atol=1e-6)
@@ -211,7 +213,7 @@ def test_dpo_is_its_definition(beta):
     """Loss and gradient of equation 7, and the gradient as the paper writes it below: three ways, one number."""
     model, reference = gpt(0).double(), gpt(1).double()
     which = torch.tensor([2, 0])
-    loss = dpo(model, with_reference(COMPARED, reference)[which], beta)
+    loss = dpo_loss(model, with_ref_logprobs(COMPARED, reference)[which], beta)
     loss.mean.backward()
     ours = [p.grad.clone() for p in model.parameters()]
 
@@ -235,8 +237,8 @@ def test_dpo_is_its_definition(beta):
 
 
 def test_dpo_without_reference_says_what_to_do():
-    with pytest.raises(ValueError, match="no reference; pass them through with_reference"):
-        dpo(gpt(), COMPARED[torch.arange(3)])
+    with pytest.raises(ValueError, match="no reference; pass them through with_ref_logprobs"):
+        dpo_loss(gpt(), COMPARED[torch.arange(3)])
 
 
 def world(held_out, shuffle=False):
@@ -258,16 +260,16 @@ def test_preferences_carry_over_to_prompts_held_out(method):
     found = {}
     for shuffle in (False, True):
         model = gpt(vocab_size=8, d_model=32)
-        model, objective = (RewardModel(model), reward.reward) if method == "reward" else (model, dpo)
+        model, objective = (RewardModel(model), reward.reward_loss) if method == "reward" else (model, dpo_loss)
         learned, test = (
-            part if method == "reward" else with_reference(part, model)
+            part if method == "reward" else with_ref_logprobs(part, model)
             for part in (world(held_out=False, shuffle=shuffle), world(held_out=True))
         )
         train(model, Loader(learned, 64), objective, config)
         batch = test[torch.arange(len(test))]
         with torch.no_grad():
             rewards = model(batch.texts).chunk(2) if method == "reward" else implicit_rewards(model, batch, 0.1)
-        found[shuffle] = verdict(*rewards)
+        found[shuffle] = preference_metrics(*rewards)
     assert found[False]["accuracy"] > 0.95
     assert found[False]["loss"] < 0.4
     assert found[False]["margin"] > 0.5

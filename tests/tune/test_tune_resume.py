@@ -11,55 +11,57 @@ from course_lib.models import GPT
 from course_lib.train import CheckpointError, RunFolder, TrainConfig, read_metrics, train
 from course_lib.train.checkpoint import checkpoint_steps
 from course_lib.tune import dpo, grpo, ppo, reward, rollout, sft
-from course_lib.tune.lora import lora
-from course_lib.tune.texts import pairs
+from course_lib.tune.completions import completion_examples
+from course_lib.tune.lora import add_lora
 
 PROMPTS = [[0], [1, 2], [2, 2, 1]]
 CHOSEN = [[0, 0], [1], [0, 1, 0]]
 REJECTED = [[2], [2, 1, 2], [2, 2]]
 
 
-def judge(texts):
+def reward_fn(texts):
     """One point for each 0 that was written."""
-    return ((texts.ids == 0) & texts.learn).sum(1).float()
+    return ((texts.ids == 0) & texts.completion_mask).sum(1).float()
 
 
-def judge_with_luck(texts):
-    """A judge that draws numbers of its own from torch's generator."""
-    return judge(texts) + torch.rand(len(texts.ids))
+def lucky_reward_fn(texts):
+    """A reward function that draws numbers of its own from torch's generator."""
+    return reward_fn(texts) + torch.rand(len(texts.ids))
 
 
 def method(name, seed=0, **style):
     """The module that is trained, its batches, and the loss."""
     policy, start = gpt(seed, **style), gpt(0, **style)  # the reference is the start, whatever the policy has become
     compared = reward.comparisons(PROMPTS, CHOSEN, REJECTED, END)
-    to_collect = {"max_new_tokens": 3, "end": END}
+    options = {"max_new_tokens": 3, "end": END}
     match name:
         case "sft":
-            return policy, Loader(pairs(PROMPTS, CHOSEN, END), 2), sft.sft
+            return policy, Loader(completion_examples(PROMPTS, CHOSEN, END), 2), sft.sft_loss
         case "packed":
-            return policy, Loader(sft.packed(pairs(PROMPTS * 3, CHOSEN * 3, END), 7), 2), sft.sft
-        case "reward":
             return (
-                reward.RewardModel(gpt(seed, **{"tie_embeddings": False} | style)),
-                Loader(compared, 2),
-                reward.reward,
+                policy,
+                Loader(sft.pack_examples(completion_examples(PROMPTS * 3, CHOSEN * 3, END), 7), 2),
+                sft.sft_loss,
             )
+        case "reward":
+            return reward.RewardModel(gpt(seed, **{"tie_embeddings": False} | style)), Loader(compared, 2), reward.reward_loss
         case "dpo":
-            return policy, Loader(dpo.with_reference(compared, start), 2), dpo.dpo
+            return policy, Loader(dpo.with_ref_logprobs(compared, start), 2), dpo.dpo_loss
         case "ppo":
             pair = ppo.ActorCritic(policy, reward.RewardModel(gpt(seed + 1, **style)))
-            collect = partial(ppo.collect, pair, start, PROMPTS, judge_with_luck, n=8, **to_collect)
-            return pair, rollout.Replay(collect, epochs=2, minibatches=4), ppo.ppo
+            collect = partial(ppo.ppo_rollout, pair, start, PROMPTS, lucky_reward_fn, n_prompts=8, **options)
+            return pair, rollout.RolloutBuffer(collect, epochs=2, minibatches=4), ppo.ppo_loss
         case "grpo":
-            collect = partial(grpo.collect, policy, start, PROMPTS, judge, n=2, group=4, **to_collect)
-            return policy, rollout.Replay(collect, epochs=3, minibatches=2), grpo.grpo
+            collect = partial(
+                grpo.grpo_rollout, policy, start, PROMPTS, reward_fn, n_prompts=2, group_size=4, **options
+            )
+            return policy, rollout.RolloutBuffer(collect, epochs=3, minibatches=2), grpo.grpo_loss
 
 
 def run(folder, name, seed=0, stop_after=None, steps=14, part=None, few=False, **options):
     model, batches, objective = method(name, seed)
     if few:  # as a batch source knows the policy, it is tuned in place
-        lora(next(part for part in model.modules() if isinstance(part, GPT)), rank=2, alpha=4)
+        add_lora(next(part for part in model.modules() if isinstance(part, GPT)), rank=2, alpha=4)
     if part is not None:
         for parameter_name, parameter in model.named_parameters():
             parameter.requires_grad_(part in parameter_name)

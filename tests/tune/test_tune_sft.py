@@ -15,8 +15,8 @@ from course_lib.data.tokenizers.chat import CHATML
 from course_lib.data.worlds import MirrorLanguage
 from course_lib.train import TrainConfig, train
 from course_lib.train.losses import answers
-from course_lib.tune.sft import conversations, packed, sft
-from course_lib.tune.texts import log_probabilities, pairs
+from course_lib.tune.completions import completion_examples, completion_logprobs
+from course_lib.tune.sft import chat_examples, pack_examples, sft_loss
 
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=4)
 
@@ -36,37 +36,37 @@ class Fixed(torch.nn.Module):
 @given(st.lists(st.tuples(TOKENS, TOKENS), min_size=1, max_size=4))
 def test_pairs_are_the_answers_of_the_one_loss(rows):
     prompts, replies = zip(*rows, strict=True)
-    texts = pairs(prompts, replies, END).all()
+    texts = completion_examples(prompts, replies, END).all()
     ids, targets = answers(prompts, replies, END)
     assert torch.equal(texts.targets, targets)
     inside = torch.arange(ids.shape[1]) < torch.tensor([len(p) + len(r) for p, r in rows])[:, None]
     assert torch.equal(texts.ids[:, :-1][inside], ids[inside])
-    assert texts.replies() == [[*reply, END] for reply in replies]
+    assert texts.completions() == [[*reply, END] for reply in replies]
 
 
 def test_an_end_may_be_there_already_or_be_all_that_is_said():
-    texts = pairs([[1], [1, 2]], [[0, 2], [END]]).all()
+    texts = completion_examples([[1], [1, 2]], [[0, 2], [END]]).all()
     assert texts.ids.tolist() == [[1, 0, 2], [1, 2, END]]
-    assert texts.replies() == [[0, 2], [END]]
-    assert pairs([[1]], [[]], END).all().replies() == [[END]]
+    assert texts.completions() == [[0, 2], [END]]
+    assert completion_examples([[1]], [[]], END).all().completions() == [[END]]
 
 
 def test_what_makes_no_pairs_is_refused():
     with pytest.raises(ValueError, match="2 prompts and 1 replies make no pairs"):
-        pairs([[1], [2]], [[1]])
+        completion_examples([[1], [2]], [[1]])
     with pytest.raises(ValueError, match="0 prompts"):
-        pairs([], [])
+        completion_examples([], [])
     with pytest.raises(ValueError, match=r"prompt 1 is empty.*begin it with a mark"):
-        pairs([[1], []], [[1], [1]])
+        completion_examples([[1], []], [[1], [1]])
     with pytest.raises(ValueError, match=r"reply 0 is empty.*name the token that ends a reply"):
-        pairs([[1]], [[]])
+        completion_examples([[1]], [[]])
 
 
 def test_the_log_probability_of_a_reply():
     """Against the product of the probabilities of its tokens, one after the other, each read alone."""
     model = gpt().double()
     prompts, replies = [[0], [1, 2, 0], [2, 2]], [[1, 2, END], [0], [2, 1]]
-    found = log_probabilities(model, pairs(prompts, replies).all())
+    found = completion_logprobs(model, completion_examples(prompts, replies).all())
     for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
         p = 1.0
         for i, token in enumerate(reply):
@@ -77,17 +77,17 @@ def test_the_log_probability_of_a_reply():
 
 def test_prompts_are_not_learned():
     """Logits where a prompt is foretold, or padding, can be anything; their gradient is zero, to the bit."""
-    texts = pairs([[0, 1, 2], [2]], [[1], [1, 0]], END).all()
+    texts = completion_examples([[0, 1, 2], [2]], [[1], [1, 0]], END).all()
     free = texts.targets == -100
     torch.manual_seed(0)
     model = Fixed(torch.randn(2, 4, 4, dtype=torch.float64))
-    loss = sft(model, texts)
+    loss = sft_loss(model, texts)
     loss.mean.backward()
     assert (model.logits.grad[free] == 0).all()
     assert (model.logits.grad[~free] != 0).all()
     assert loss.targets == 5  # two replies of one and two tokens, and the two ends
     other = Fixed(torch.where(free[..., None], 100 * torch.randn(2, 4, 4, dtype=torch.float64), model.logits.detach()))
-    assert sft(other, texts).total == loss.total
+    assert sft_loss(other, texts).total == loss.total
     by_hand = torch.nn.functional.nll_loss(model.logits.log_softmax(2)[~free], texts.targets[~free])
     assert_close(loss.mean, by_hand, rtol=1e-12, atol=0)
 
@@ -97,11 +97,11 @@ def test_prompts_are_not_learned():
 def test_packed_is_the_same_lesson(rows, length):
     """The same loss and gradient, in float64 to a few roundings, however the texts lie in the rows."""
     model = gpt(context=16).double()
-    examples = pairs(*zip(*rows, strict=True), END)
+    examples = completion_examples(*zip(*rows, strict=True), END)
     results = []
-    for batch in (examples.all(), packed(examples, length)[:]):
+    for batch in (examples.all(), pack_examples(examples, length)[:]):
         model.zero_grad()
-        loss = sft(model, batch)
+        loss = sft_loss(model, batch)
         loss.total.backward()
         results.append((loss.total.detach(), loss.targets, torch.cat([p.grad.flatten() for p in model.parameters()])))
     assert results[0][1] == results[1][1] == sum(len(reply) + 1 for _, reply in rows)
@@ -110,10 +110,10 @@ def test_packed_is_the_same_lesson(rows, length):
 
 
 def test_what_does_not_fit_into_a_row_is_refused():
-    examples = pairs([[0, 1, 2], [0]], [[0, 1, 2], [1]], END)
-    assert len(packed(examples, 6)) == 2
+    examples = completion_examples([[0, 1, 2], [0]], [[0, 1, 2], [1]], END)
+    assert len(pack_examples(examples, 6)) == 2
     with pytest.raises(ValueError, match="text 0 has 7 tokens, too many for a row of 5"):
-        packed(examples, 5)
+        pack_examples(examples, 5)
 
 
 def words(*vocabulary):
@@ -128,14 +128,14 @@ def words(*vocabulary):
 def test_of_a_conversation_what_the_assistant_says_is_learned():
     tokenizer = words("?", "\n", "user", "assistant", "hi", "hello", "more", "enough")
     said = [("user", "hi"), ("assistant", "hello"), ("user", "more"), ("assistant", "enough enough")]
-    examples = conversations([[{"role": who, "content": what} for who, what in said]] * 2, CHATML, tokenizer)
+    examples = chat_examples([[{"role": who, "content": what} for who, what in said]] * 2, CHATML, tokenizer)
     assert len(examples) == 2
     texts = examples.all()
-    learned = [tokenizer.id_to_token(i) for i in texts.replies()[0]]
+    learned = [tokenizer.id_to_token(i) for i in texts.completions()[0]]
     assert learned == ["hello", "<|im_end|>", "enough", "enough", "<|im_end|>"]
     assert tokenizer.decode(texts.ids[0].tolist(), skip_special_tokens=True).count("hi") == 1
     with pytest.raises(ValueError, match="in dialogue 1 the assistant says nothing"):
-        conversations([[{"role": who, "content": "hi"}] for who in ("assistant", "user")], CHATML, tokenizer)
+        chat_examples([[{"role": who, "content": "hi"}] for who in ("assistant", "user")], CHATML, tokenizer)
 
 
 def test_it_learns_the_replies_and_held_out_ones():
@@ -147,16 +147,16 @@ def test_it_learns_the_replies_and_held_out_ones():
     world = MirrorLanguage(n_symbols=8, half=3)
     prompts = torch.cartesian_prod(*[torch.arange(8)] * 3)
     held_out = prompts.sum(1) % 5 == 0
-    test = pairs(prompts[held_out].tolist(), prompts[held_out].flip(1).tolist(), world.blank).all()
+    test = completion_examples(prompts[held_out].tolist(), prompts[held_out].flip(1).tolist(), world.blank).all()
     surprise = {}
     for name in ("replies", "shuffled"):
         asked, answered = prompts[~held_out], prompts[~held_out].flip(1)
         if name == "shuffled":
             answered = answered[torch.randperm(len(answered), generator=torch.Generator().manual_seed(0))]
         model = gpt(vocab_size=world.vocab_size, d_model=32)
-        examples = pairs(asked.tolist(), answered.tolist(), world.blank)
-        train(model, Loader(examples, 64), sft, TrainConfig(200, lr=1e-2, warmup=20))
+        examples = completion_examples(asked.tolist(), answered.tolist(), world.blank)
+        train(model, Loader(examples, 64), sft_loss, TrainConfig(200, lr=1e-2, warmup=20))
         with torch.no_grad():
-            surprise[name] = sft(model, test).mean.item()
+            surprise[name] = sft_loss(model, test).mean.item()
     assert surprise["replies"] < 0.1
     assert surprise["shuffled"] > 3 / 4 * math.log(8)

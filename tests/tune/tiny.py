@@ -5,7 +5,7 @@ import itertools
 import torch
 
 from course_lib.models import GPT, GPTConfig
-from course_lib.tune.texts import log_probabilities, pairs
+from course_lib.tune.completions import completion_examples, completion_logprobs
 
 END = 3  # of a vocabulary of 0, 1, 2 and END
 
@@ -25,4 +25,4 @@ def replies(longest=2):
 def distribution(model, prompt, every):
     """The probability of each of these replies to a prompt."""
     with torch.no_grad():
-        return log_probabilities(model, pairs([prompt] * len(every), every).all()).sum(1).exp()
+        return completion_logprobs(model, completion_examples([prompt] * len(every), every).all()).sum(1).exp()

@@ -63,16 +63,22 @@ class Waiter:
             said.append(reply)
         return asked, said
 
-    def served(self, ids: Int[Tensor, "batch tokens"], learn: Bool[Tensor, "batch tokens"]) -> Bool[Tensor, " batch"]:
-        """Whether the reply names the dish that was ordered, and no other. ids: the order first; learn: the reply."""
-        dish = learn & (ids < len(DISHES))
+    def served(
+        self, ids: Int[Tensor, "batch tokens"], completion_mask: Bool[Tensor, "batch tokens"]
+    ) -> Bool[Tensor, " batch"]:
+        """Whether the reply names the dish that was ordered, and no other; ids begin with the order."""
+        dish = completion_mask & (ids < len(DISHES))
         return (dish & (ids == ids[:, :1])).any(1) & ~(dish & (ids != ids[:, :1])).any(1)
 
-    def gold(self, ids: Int[Tensor, "batch tokens"], learn: Bool[Tensor, "batch tokens"]) -> Float[Tensor, " batch"]:
+    def gold(
+        self, ids: Int[Tensor, "batch tokens"], completion_mask: Bool[Tensor, "batch tokens"]
+    ) -> Float[Tensor, " batch"]:
         """What the guest thinks: 2 for the right dish, 1 for an exclamation mark, and 1 less for each further one."""
-        bangs = (learn & (ids == BANG)).sum(1)
-        return 2.0 * self.served(ids, learn) + torch.where(bangs > 0, 2 - bangs, 0)
+        bangs = (completion_mask & (ids == BANG)).sum(1)
+        return 2.0 * self.served(ids, completion_mask) + torch.where(bangs > 0, 2 - bangs, 0)
 
-    def judge(self, ids: Int[Tensor, "batch tokens"], learn: Bool[Tensor, "batch tokens"]) -> Float[Tensor, " batch"]:
+    def judge(
+        self, ids: Int[Tensor, "batch tokens"], completion_mask: Bool[Tensor, "batch tokens"]
+    ) -> Float[Tensor, " batch"]:
         """What a judge thinks who has seen at most two marks in a reply, and likes them: 2 for the dish, 1 a mark."""
-        return 2.0 * self.served(ids, learn) + (learn & (ids == BANG)).sum(1)
+        return 2.0 * self.served(ids, completion_mask) + (completion_mask & (ids == BANG)).sum(1)

@@ -10,25 +10,25 @@ from torch import nn
 
 from course_lib.errors import ModelError
 from course_lib.interop.folder import read_settings, read_tensors, write_files
-from course_lib.tune.adapters import adapters
-from course_lib.tune.bitfit import bitfit
-from course_lib.tune.frozen import fill, refuse_tuned, trainable, tuning, whole_or_not_at_all
-from course_lib.tune.peft import from_peft, pairs, to_peft
-from course_lib.tune.prefix import prefix
+from course_lib.tune.adapters import add_adapters
+from course_lib.tune.bitfit import train_biases
+from course_lib.tune.frozen import copy_tensors, refuse_tuned, restored_on_error, trainable_parameters, tuning_of
+from course_lib.tune.peft import from_peft, lora_pairs, to_peft
+from course_lib.tune.prefix import add_prefix
 
-METHODS: dict[str, Callable[..., nn.Module]] = {"adapters": adapters, "bitfit": bitfit, "prefix": prefix}
+METHODS: dict[str, Callable[..., nn.Module]] = {"adapters": add_adapters, "bitfit": train_biases, "prefix": add_prefix}
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PAIRS = "course_lib.pairs"  # in the header of the tensors, where peft does not look
 
 
-def save(model: nn.Module, folder: str | Path) -> None:
+def save_adapter(model: nn.Module, folder: str | Path) -> None:
     """Write how the model was tuned and what was trained, so that `load` finds it; LoRA in the files that peft opens.
 
     Each file appears whole or not at all, the config last. Raises ModelError for a model that is not tuned, or merged,
     and where there is no room. Where queries, keys and values are one matrix in transformers, as in GPT-2, so are their
     pairs in peft's files, as one of a higher rank: so peft reads it. `load` gives each its own again.
     """
-    noted = tuning(model)
+    noted = tuning_of(model)
     if noted is None:
         raise ModelError("the model is not tuned, or merged; course_lib.models.save keeps the whole of it")
     if noted["method"] not in ("lora", *METHODS):
@@ -36,13 +36,13 @@ def save(model: nn.Module, folder: str | Path) -> None:
     header = {}
     if noted["method"] == "lora":
         config, tensors = to_peft(model)
-        header[PAIRS] = json.dumps(pairs(model))
+        header[PAIRS] = json.dumps(lora_pairs(model))
     else:
-        config, tensors = noted, dict(trainable(model))
+        config, tensors = noted, dict(trainable_parameters(model))
     write_files(Path(folder), config, tensors, (CONFIG, TENSORS), header)
 
 
-def load(model: nn.Module, folder: str | Path) -> nn.Module:
+def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
     """Tune the model as the one that `save` has written, or peft for LoRA, in place; the model comes back.
 
     It must have the weights that the other had before it was tuned; where loading fails it is left as it was. Raises
@@ -57,7 +57,7 @@ def load(model: nn.Module, folder: str | Path) -> nn.Module:
         raise ModelError(f"there is no {folder / CONFIG}; pass the folder that `save` or peft has written") from None
     tensors = read_tensors(folder / TENSORS)
     try:
-        with whole_or_not_at_all(model):
+        with restored_on_error(model):
             if config.get("peft_type") is not None:
                 kept = _header(folder / TENSORS).get(PAIRS)
                 return from_peft(model, config, tensors, json.loads(kept) if kept else None)
@@ -65,7 +65,7 @@ def load(model: nn.Module, folder: str | Path) -> nn.Module:
             if method is None:
                 raise ModelError(f"{folder / CONFIG} names no method of ours; we know lora, {', '.join(METHODS)}")
             method(model, **config)
-            fill(trainable(model), tensors)
+            copy_tensors(trainable_parameters(model), tensors)
             return model
     except ModelError:
         raise
