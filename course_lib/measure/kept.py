@@ -18,7 +18,7 @@ def committed_run(recipe: str, seed: int = 0, size: str | None = None) -> dict[s
     """The numbers of a committed run by key: `kept("peft", seed=0)["peft.sweep.base.b"]`.
 
     size: the preset, "cpu" or "gpu"; by default the one that runs. They lie in the checkout, or where an installed
-    package has put them. Raises NotKept where that run has not been committed.
+    package has put them. Raises NoCommittedRun where that run has not been committed.
     """
     name = f"{size or preset()}/{recipe}-seed{seed}.json"
     checkout = Path(__file__).resolve().parents[2] / "results"

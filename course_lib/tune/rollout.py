@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from course_lib.infer.generation.generate import generate
@@ -109,7 +109,7 @@ def sample_completions(
     return completion_examples(prompts, completions).all().to(device_of(policy))
 
 
-def compute_rewards(reward_fn: RewardFn, texts: TokenBatch) -> Float[Tensor, " batch"]:
+def compute_rewards(reward_fn: RewardFn, texts: TokenBatch) -> Shaped[Tensor, " batch"]:
     """The reward of each completion.
 
     Raises:

@@ -44,7 +44,11 @@ def method(name, seed=0, **style):
                 sft.sft_loss,
             )
         case "reward":
-            return reward.RewardModel(gpt(seed, **{"tie_embeddings": False} | style)), Loader(compared, 2), reward.reward_loss
+            return (
+                reward.RewardModel(gpt(seed, **{"tie_embeddings": False} | style)),
+                Loader(compared, 2),
+                reward.reward_loss,
+            )
         case "dpo":
             return policy, Loader(dpo.with_ref_logprobs(compared, start), 2), dpo.dpo_loss
         case "ppo":

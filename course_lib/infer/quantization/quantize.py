@@ -51,7 +51,7 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
     _put(model, layers, layers["head"] if model.config.tie_embeddings else Int8Linear(symmetric(model.tokens.weight)))
     for parameter in model.parameters():
         parameter.data = parameter.data.float()
-    vars(model).pop("kept_loras", None)  # what `tune.lora.merge` kept: it would take the memory of the floats
+    vars(model).pop("kept_loras", None)  # what `merge_lora` kept: it would take the memory of the floats
     return model
 
 
