@@ -22,7 +22,7 @@ from torch import Tensor
 from course_lib.data.corpora.wikipedia import wikipedia_leads
 from course_lib.data.tokenizers.pretrained import smollm2_tokenizer as tokenizer
 from course_lib.infer.generation.generate import complete
-from course_lib.infer.quantization import few_bits
+from course_lib.infer.quantization import linear
 from course_lib.infer.quantization.quantize import quantize, weight_bytes
 from course_lib.models import GPT
 
@@ -44,12 +44,12 @@ def openings(articles: int, tokens: int) -> Tensor:
 @torch.inference_mode()
 def losses(model: GPT, rows: Tensor) -> Tensor:
     """Of every token, in nats; all through the kernels that generation uses."""
-    few = few_bits.FEW_ROWS
-    few_bits.FEW_ROWS = rows.shape[1]
+    few = linear.MAX_KERNEL_ROWS
+    linear.MAX_KERNEL_ROWS = rows.shape[1]
     try:
         return torch.cat([F.cross_entropy(model(row[None, :-1])[0], row[1:], reduction="none") for row in rows])
     finally:
-        few_bits.FEW_ROWS = few
+        linear.MAX_KERNEL_ROWS = few
 
 
 def qualities(models: dict[str, GPT], rows: Tensor) -> dict[str, dict[str, float]]:

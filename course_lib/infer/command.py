@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from course_lib.infer.generation.load import load
+from course_lib.infer.generation.open_model import open_model
 from course_lib.infer.generation.sampling import Sampling
-from course_lib.infer.generation.text import Prompt, TextError, TextModel
+from course_lib.infer.generation.text_generator import GenerationError, Prompt, TextGenerator
 
 
 def write(
@@ -28,21 +28,21 @@ def write(
     regex: str | None,
     bits: int | None,
 ) -> None:
-    """Print what the model writes, while it writes it. Raises TextError, or another CourseError.
+    """Print what the model writes, while it writes it. Raises GenerationError, or another CourseError.
 
     chat: None for a conversation where the model has a template, and a text to be continued where it has none.
     sampling: fields of Sampling; where one is None, that of the model holds.
     """
     if schema and regex:
-        raise TextError("--schema and --regex cannot be had together; pass one of them")
+        raise GenerationError("--schema and --regex cannot be had together; pass one of them")
     text = _read_prompt(prompt)
     source = _grammar(schema, regex)
     chosen: dict[str, Any] = {field: value for field, value in sampling.items() if value is not None}
     try:
         Sampling(**chosen)  # what is wrong with them is said before a model is opened
     except ValueError as error:
-        raise TextError(str(error)) from None
-    model = load(name, bits)
+        raise GenerationError(str(error)) from None
+    model = open_model(name, bits)
     given = _conversation(model, text, system, chat)
     grammar = model.constrain(source) if source is not None else None
     stream = model.stream(given, max_tokens, replace(model.sampling, **chosen), stop=stop, grammar=grammar, seed=seed)
@@ -61,7 +61,7 @@ def write(
         limit = "--max-tokens" if stream.completion_tokens == max_tokens else "the model's context"
         said = f"stopped after {stream.completion_tokens} tokens, where {limit} ends, before the text did"
         if source is not None:
-            raise TextError(f"{said}: it does not match yet; allow more with --max-tokens")
+            raise GenerationError(f"{said}: it does not match yet; allow more with --max-tokens")
         print(f"course: {said}", file=sys.stderr)
 
 
@@ -71,7 +71,7 @@ def _read_prompt(prompt: str) -> str:
     try:
         return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")  # which `echo` and files end with
     except UnicodeDecodeError as error:
-        raise TextError(f"what comes in is not UTF-8 ({error.reason} at byte {error.start})") from None
+        raise GenerationError(f"what comes in is not UTF-8 ({error.reason} at byte {error.start})") from None
 
 
 def _grammar(schema: Path | None, regex: str | None) -> str | None:
@@ -83,41 +83,43 @@ def _grammar(schema: Path | None, regex: str | None) -> str | None:
         raise _not_installed(f"--{'schema' if schema else 'regex'}", error) from None
     try:
         return grammar.json_schema(_read_schema(schema)) if schema else grammar.regex(regex or "")
-    except TextError:  # of the file
+    except GenerationError:  # of the file
         raise
     except ValueError as error:
-        raise TextError(f"{schema}: {error}" if schema else str(error)) from None
+        raise GenerationError(f"{schema}: {error}" if schema else str(error)) from None
 
 
 def _read_schema(schema: Path) -> Any:
     try:
         return json.loads(schema.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TextError(f"{schema} cannot be read ({error.strerror}); pass the file of a JSON Schema") from None
+        raise GenerationError(f"{schema} cannot be read ({error.strerror}); pass the file of a JSON Schema") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise TextError(f"{schema} is not JSON ({error}); pass the file of a JSON Schema") from None
+        raise GenerationError(f"{schema} is not JSON ({error}); pass the file of a JSON Schema") from None
 
 
-def _not_installed(what: str, error: ModuleNotFoundError) -> TextError:
-    return TextError(f"{what} needs {error.name}, which is not installed; install the course with its extra `serve`")
+def _not_installed(what: str, error: ModuleNotFoundError) -> GenerationError:
+    return GenerationError(
+        f"{what} needs {error.name}, which is not installed; install the course with its extra `serve`"
+    )
 
 
-def _conversation(model: TextModel, text: str, system: str | None, chat: bool | None) -> Prompt:
+def _conversation(model: TextGenerator, text: str, system: str | None, chat: bool | None) -> Prompt:
     chat = model.template is not None if chat is None else chat
     if not text.strip():
-        raise TextError("the prompt is empty; write something after --prompt, or send it in with --prompt -")
+        raise GenerationError("the prompt is empty; write something after --prompt, or send it in with --prompt -")
     if not chat:
         if system is not None:
-            raise TextError("--system is for conversations, and this text is only continued; put it into the prompt")
+            raise GenerationError("--system is for conversations, and this text is continued; put it into the prompt")
         return text
     said = [] if system is None else [{"role": "system", "content": system}]
     return [*said, {"role": "user", "content": text}]
 
 
 def serve(name: str, host: str, port: int, bits: int | None) -> None:
-    """Answer in OpenAI's format until Ctrl-C. Raises TextError, or another CourseError."""
+    """Answer in OpenAI's format until Ctrl-C. Raises GenerationError, or another CourseError."""
     try:
-        from course_lib.infer.server import serve
+        from course_lib.infer.server import app
     except ModuleNotFoundError as error:
         raise _not_installed("course serve", error) from None
-    serve.serve(load(name, bits), host, port)
+    app.serve(open_model(name, bits), host, port)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from course_lib.errors import ModelError
-from course_lib.infer.quantization.few_bits import Int4Linear, Int8Linear
+from course_lib.infer.quantization.linear import Int4Linear, Int8Linear
 
 NOTES = ("tuning", "kept_loras")  # what a tuned or merged model bears beside its parts
 

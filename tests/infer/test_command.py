@@ -15,7 +15,7 @@ import pytest
 from shell import course
 from tiny_text import END, tiny_folder
 
-from course_lib.infer.generation import load
+from course_lib.infer.generation import open_model
 from course_lib.infer.generation.sampling import GREEDY
 
 PROGRAM = [sys.executable, "-c", "import torch; torch.set_num_threads(1); from course_lib.cli import main; main()"]
@@ -68,7 +68,7 @@ def hear_ctrl_c():
 
 
 def test_it_prints_what_the_model_writes(folder, capsys):
-    model = load.load(folder)
+    model = open_model.open_model(folder)
     for option, prompt in (("--chat", [{"role": "user", "content": "hi"}]), ("--raw", "hi")):
         stream = model.stream(prompt, 20, GREEDY)
         words = (folder, "--prompt", "hi", option, "--temperature", 0, "--max-tokens", 20)
@@ -105,7 +105,7 @@ def test_settings_reach_the_model(folder, capsys):
         assert written(capsys, *words, option, value) == greedy
     assert greedy[1] == "course: stopped after 20 tokens, where --max-tokens ends, before the text did\n"
     text = greedy[0]
-    rounded = "".join(load.load(folder, bits=8).stream([{"role": "user", "content": "hi"}], 200, GREEDY))
+    rounded = "".join(open_model.open_model(folder, bits=8).stream([{"role": "user", "content": "hi"}], 200, GREEDY))
     long = (*words, "--temperature", 0, "--max-tokens", 200)  # in the first 60 tokens rounding changes none
     assert written(capsys, *long, "--bits", 8)[0] == rounded != written(capsys, *long)[0]
     stopped = written(capsys, *words, "--temperature", 0, "--stop", "never", "--stop", text[5:7])
@@ -226,8 +226,8 @@ def test_an_address_that_is_taken(folder, capsys):
 
 
 def test_what_is_not_installed_is_named(folder, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "course_lib.infer.server.serve", raising=False)
-    monkeypatch.delattr("course_lib.infer.server.serve", raising=False)
+    monkeypatch.delitem(sys.modules, "course_lib.infer.server.app", raising=False)
+    monkeypatch.delattr("course_lib.infer.server.app", raising=False)
     monkeypatch.setitem(sys.modules, "fastapi", None)
     said = refused(capsys, "serve", folder)
     assert (

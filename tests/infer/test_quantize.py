@@ -15,10 +15,10 @@ from course_lib.data.corpora.wikipedia import wikipedia_leads
 from course_lib.errors import ModelError
 from course_lib.infer.generation.generate import complete
 from course_lib.infer.generation.sampling import GREEDY
-from course_lib.infer.quantization import few_bits
-from course_lib.infer.quantization.few_bits import Int4Linear, Int8Linear
-from course_lib.infer.quantization.quantize import load, quantize, save, weight_bytes
-from course_lib.infer.quantization.rounding import grouped, pack, restored, symmetric, unpack
+from course_lib.infer.quantization import linear as linear_module
+from course_lib.infer.quantization.linear import Int4Linear, Int8Linear
+from course_lib.infer.quantization.quantize import load_quantized, quantize, save_quantized, weight_bytes
+from course_lib.infer.quantization.rounding import dequantize, pack, quantize_groupwise, quantize_symmetric, unpack
 from course_lib.interop import smollm2
 from course_lib.models import GPT, GPTConfig
 
@@ -44,7 +44,7 @@ def weights(draw):
 
 
 def errors(weight, rounded):
-    """|weight - restored| in scales, exactly."""
+    """|weight - dequantize| in scales, exactly."""
     codes, scale, offset = rounded
     exact = codes.double().unflatten(1, (scale.shape[1], -1)) * scale.double()[..., None]
     exact += 0 if offset is None else offset.double()[..., None]
@@ -59,7 +59,7 @@ BOUND = 0.5 + 2**-16
 @settings(max_examples=200, deadline=None)
 @given(weights(), st.sampled_from([2, 3, 4, 8]), st.sampled_from([4, 16, 32]))
 def test_no_weight_is_off_by_more_than_half_a_scale(weight, bits, group):
-    for rounded in (symmetric(weight, bits), grouped(weight, bits, group)):
+    for rounded in (quantize_symmetric(weight, bits), quantize_groupwise(weight, bits, group)):
         assert errors(weight, rounded).max() <= BOUND
         assert rounded.codes.min() >= -(2 ** (bits - 1))
         assert rounded.codes.max() <= 2 ** (bits - 1) - 1
@@ -69,23 +69,26 @@ def test_no_weight_is_off_by_more_than_half_a_scale(weight, bits, group):
 def test_the_error_is_that_of_rounding_and_halves_with_every_bit():
     torch.manual_seed(0)
     weight = torch.randn(64, 256)
-    off = {bits: (weight - restored(grouped(weight, bits, 32))).square().mean().sqrt() for bits in (2, 3, 4, 5, 8)}
+    off = {
+        bits: (weight - dequantize(quantize_groupwise(weight, bits, 32))).square().mean().sqrt()
+        for bits in (2, 3, 4, 5, 8)
+    }
     for bits, error in off.items():
         # A number equally likely to lie anywhere between two codes is off by 1/sqrt(12) of their distance.
-        scale = grouped(weight, bits, 32).scale.float().square().mean().sqrt().item()
+        scale = quantize_groupwise(weight, bits, 32).scale.float().square().mean().sqrt().item()
         assert error == pytest.approx(scale / math.sqrt(12), rel=0.1), bits
     for few, more in ((2, 3), (3, 4), (4, 5)):  # 2^b - 1 steps
         assert off[few] / off[more] == pytest.approx((2**more - 1) / (2**few - 1), rel=0.1)
-    worst = errors(weight, grouped(weight, 4, 32)).max()
+    worst = errors(weight, quantize_groupwise(weight, 4, 32)).max()
     assert worst > 0.49  # the bound is reached
-    assert (weight - restored(symmetric(weight))).abs().max() < weight.abs().max() / 127 / 2 * (1 + 2**-8)
+    assert (weight - dequantize(quantize_symmetric(weight))).abs().max() < weight.abs().max() / 127 / 2 * (1 + 2**-8)
 
 
 def test_a_scale_for_each_group_serves_outliers():
     torch.manual_seed(0)
     weight = torch.randn(8, 128)
     weight[:, 0] *= 100
-    off = [(weight - restored(grouped(weight, 4, group)))[:, 32:].abs().mean() for group in (32, 128)]
+    off = [(weight - dequantize(quantize_groupwise(weight, 4, group)))[:, 32:].abs().mean() for group in (32, 128)]
     assert off[0] < off[1] / 5
 
 
@@ -98,10 +101,10 @@ def test_two_to_a_byte():
 
 
 LAYERS = [
-    lambda linear: Int8Linear(symmetric(linear.weight.data), linear.bias),
-    lambda linear: Int4Linear(grouped(linear.weight.data, 4, 16), linear.bias),  # a group without a kernel
-    lambda linear: Int4Linear(grouped(linear.weight.data, 4, 32), linear.bias),
-    lambda linear: Int4Linear(grouped(linear.weight.data, 4, 64), linear.bias),
+    lambda linear: Int8Linear(quantize_symmetric(linear.weight.data), linear.bias),
+    lambda linear: Int4Linear(quantize_groupwise(linear.weight.data, 4, 16), linear.bias),  # a group without a kernel
+    lambda linear: Int4Linear(quantize_groupwise(linear.weight.data, 4, 32), linear.bias),
+    lambda linear: Int4Linear(quantize_groupwise(linear.weight.data, 4, 64), linear.bias),
 ]
 
 
@@ -117,10 +120,12 @@ def test_a_layer_multiplies_by_the_rounded_weights(make, n_out, shape):
     for dtype in (torch.float32, torch.bfloat16):
         y = layer(x.to(dtype))
         assert y.dtype == dtype
-        exact = F.linear(x.to(dtype).double(), restored(layer.rounded()).double(), linear.bias.double())
+        exact = F.linear(x.to(dtype).double(), dequantize(layer.quantized_weight()).double(), linear.bias.double())
         # Rounding to bfloat16 is off by up to 2^-9: every x, then the sum, then (in bfloat16) the sum with the bias.
         # The last term is for adding up in float32.
-        terms = F.linear(x.double().abs(), restored(layer.rounded()).double().abs(), linear.bias.double().abs())
+        terms = F.linear(
+            x.double().abs(), dequantize(layer.quantized_weight()).double().abs(), linear.bias.double().abs()
+        )
         assert ((y.double() - exact).abs() <= terms * (3 * 2**-9 + 2**-15)).all()
 
 
@@ -131,7 +136,7 @@ def test_odd_numbers_of_inputs_are_multiplied_as_floats():
     linear = nn.Linear(20, 5)
     layer = LAYERS[0](linear)
     x = torch.randn(3, 20)
-    assert torch.equal(layer(x), F.linear(x, restored(layer.rounded()), linear.bias))
+    assert torch.equal(layer(x), F.linear(x, dequantize(layer.quantized_weight()), linear.bias))
 
 
 @pytest.mark.parametrize("make", LAYERS)
@@ -141,8 +146,8 @@ def test_gradients_pass_through(make):
     layer = make(nn.Linear(128, 32))
     x = torch.randn(3, 128, requires_grad=True)
     layer(x).square().sum().backward()
-    y = x.detach() @ restored(layer.rounded()).t() + layer.bias
-    assert torch.allclose(x.grad, 2 * y @ restored(layer.rounded()), rtol=1e-4, atol=1e-3)
+    y = x.detach() @ dequantize(layer.quantized_weight()).t() + layer.bias
+    assert torch.allclose(x.grad, 2 * y @ dequantize(layer.quantized_weight()), rtol=1e-4, atol=1e-3)
 
 
 @torch.no_grad()
@@ -151,8 +156,8 @@ def floated(quantized, original):
     model = copy.deepcopy(original)
     for name, layer in quantized.named_modules():
         if isinstance(layer, Int8Linear | Int4Linear) and name != "tokens.table":
-            model.get_submodule(name).weight.copy_(restored(layer.rounded()))
-    model.tokens.weight.copy_(restored(quantized.tokens.table.rounded()))
+            model.get_submodule(name).weight.copy_(dequantize(layer.quantized_weight()))
+    model.tokens.weight.copy_(dequantize(quantized.tokens.table.quantized_weight()))
     return model
 
 
@@ -184,8 +189,8 @@ def test_weights_of_any_dtype(settings, dtype, tmp_path):
     ids = torch.randint(40, (2, 9))
     assert torch.equal(found(ids), expected(ids))
     assert complete(found, [[1, 2], [3]], 5, GREEDY) == complete(expected, [[1, 2], [3]], 5, GREEDY)
-    save(found, tmp_path)
-    assert torch.equal(load(tmp_path)(ids), expected(ids))
+    save_quantized(found, tmp_path)
+    assert torch.equal(load_quantized(tmp_path)(ids), expected(ids))
 
 
 def test_memory():
@@ -205,23 +210,23 @@ def test_memory():
 @torch.no_grad()
 def test_a_folder_keeps_it_to_the_bit(settings, bits, group, tmp_path):
     model = quantize(made(**settings), bits, group)
-    save(model, tmp_path / "model")
-    again = load(tmp_path / "model")
+    save_quantized(model, tmp_path / "model")
+    again = load_quantized(tmp_path / "model")
     ids = torch.randint(40, (2, 9))
     assert torch.equal(again(ids), model(ids))
     assert weight_bytes(again) == weight_bytes(model)
     assert not again.training
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
-    save(again, tmp_path / "copy")
+    save_quantized(again, tmp_path / "copy")
     assert (tmp_path / "copy/model.safetensors").read_bytes() == (tmp_path / "model/model.safetensors").read_bytes()
 
 
 def test_folders_that_cannot_be_read(tmp_path):
     with pytest.raises(ModelError, match=r"the model is not quantized; course_lib\.models\.save keeps it"):
-        save(made(**SMALL), tmp_path / "a")
+        save_quantized(made(**SMALL), tmp_path / "a")
     with pytest.raises(ModelError, match="there is no file"):
-        load(tmp_path / "a")
-    save(quantize(made(**SMALL)), tmp_path / "b")
+        load_quantized(tmp_path / "a")
+    save_quantized(quantize(made(**SMALL)), tmp_path / "b")
     config = json.loads((tmp_path / "b/config.json").read_text())
     for change, sentence in [
         ({"model_type": "gpt2"}, "holds no quantized GPT; course_lib.models.from_pretrained opens"),
@@ -233,11 +238,11 @@ def test_folders_that_cannot_be_read(tmp_path):
     ]:
         (tmp_path / "b/config.json").write_text(json.dumps(config | change))
         with pytest.raises(ModelError, match=sentence):
-            load(tmp_path / "b")
+            load_quantized(tmp_path / "b")
     (tmp_path / "b/config.json").write_text(json.dumps(config))
     (tmp_path / "b/model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelError, match="is damaged or cut short"):
-        load(tmp_path / "b")
+        load_quantized(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
@@ -291,10 +296,12 @@ def test_smollm2_loses_nothing_to_speak_of(monkeypatch):
     assert weight_bytes(quantized) < 0.2511 * weight_bytes(original)
     assert abs(loss(quantized) - full) < 0.01
     many = quantized(rows[:1, :33])
-    monkeypatch.setattr(few_bits, "FEW_ROWS", 33)  # by the kernel, as single tokens are: the same sums in another order
+    monkeypatch.setattr(
+        linear_module, "MAX_KERNEL_ROWS", 33
+    )  # by the kernel, as single tokens are: the same sums in another order
     assert (quantized(rows[:1, :33]) - many).abs().mean() < 0.02 * many.abs().mean()
     two = copy.deepcopy(original)
     for layer in two.blocks.modules():
         if isinstance(layer, nn.Linear):
-            layer.weight.copy_(restored(grouped(layer.weight, 2, 32)))
+            layer.weight.copy_(dequantize(quantize_groupwise(layer.weight, 2, 32)))
     assert loss(two, rows[:1]) > loss(original, rows[:1]) + 1

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from course_lib.infer.generation import speculative
 from course_lib.infer.generation.generate import complete
 from course_lib.infer.generation.sampling import GREEDY, Sampling, probabilities
-from course_lib.infer.generation.speculative import Dice, Round, check, speculate
+from course_lib.infer.generation.speculative import Round, Sampler, rejection_sample, speculate
 from course_lib.models import GPT, GPTConfig
 
 
-class Script(Dice):
-    """Dice that fall as written, and then as they first can; what else could have happened is noted."""
+class Script(Sampler):
+    """Sampler that fall as written, and then as they first can; what else could have happened is noted."""
 
     def __init__(self, path):
         self.path = list(path)
@@ -23,7 +23,7 @@ class Script(Dice):
         self.probability = 1.0
         self.others = []
 
-    def draw(self, shares):
+    def sample(self, shares):
         shares = (shares / shares.sum()).tolist()
         possible = [i for i, share in enumerate(shares) if share > 0]
         if self.place == len(self.path):
@@ -34,9 +34,9 @@ class Script(Dice):
         self.probability *= shares[choice]
         return choice
 
-    def happens(self, share):
+    def bernoulli(self, share):
         share = min(1.0, share)
-        return bool(self.draw(torch.tensor([1 - share, share], dtype=torch.float64)))
+        return bool(self.sample(torch.tensor([1 - share, share], dtype=torch.float64)))
 
 
 def outcomes(run):
@@ -78,30 +78,32 @@ def table(vocab, depth, seed, sparse):
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(2, 4), st.integers(0, 2), st.integers(0, 2**31), st.integers(0, 2**31), st.sampled_from([0.0, 0.4]))
-def test_the_rule_gives_the_targets_distribution(vocab, ahead, seed, other, sparse):
+def test_the_rule_gives_the_targets_distribution(vocab, draft_tokens, seed, other, sparse):
     """Draft by one language, check by another, and let the target write on where the round ended early."""
-    target, draft = table(vocab, ahead, seed, sparse), table(vocab, ahead, other, sparse)
+    target, draft = table(vocab, draft_tokens, seed, sparse), table(vocab, draft_tokens, other, sparse)
 
     def run(dice):
         drafted, guessed = [], []
-        for _ in range(ahead):
+        for _ in range(draft_tokens):
             guessed.append(draft[tuple(drafted)])
-            drafted.append(dice.draw(guessed[-1]))
-        wanted = torch.stack([target[tuple(drafted[:i])] for i in range(ahead + 1)])
-        text = check(drafted, guessed, wanted, dice)
+            drafted.append(dice.sample(guessed[-1]))
+        wanted = torch.stack([target[tuple(drafted[:i])] for i in range(draft_tokens + 1)])
+        text = rejection_sample(drafted, guessed, wanted, dice)
         kept = len(text) - 1
         assert text[:kept] == drafted[:kept]
-        while len(text) <= ahead:
-            text.append(dice.draw(target[tuple(text)]))
+        while len(text) <= draft_tokens:
+            text.append(dice.sample(target[tuple(text)]))
         return tuple(text), kept
 
     found = list(outcomes(run))
     expected = {
         text: float(torch.stack([target[text[:i]][token] for i, token in enumerate(text)]).prod())
-        for text in itertools.product(range(vocab), repeat=ahead + 1)
+        for text in itertools.product(range(vocab), repeat=draft_tokens + 1)
     }
     assert_same_distribution(summed((text, p) for (text, _), p in found), expected)
-    if ahead:  # the first token stays as often as the two languages overlap (Leviathan et al. 2023, corollary 3.6)
+    if (
+        draft_tokens
+    ):  # the first token stays as often as the two languages overlap (Leviathan et al. 2023, corollary 3.6)
         overlap = torch.minimum(target[()], draft[()]).sum()
         assert sum(p for (_, kept), p in found if kept) == pytest.approx(float(overlap))
 
@@ -116,7 +118,7 @@ def made(vocab, seed, context=24, position="learned", n_layers=1):
 
 
 @pytest.mark.parametrize(
-    ("vocab", "n", "ahead", "sampling"),
+    ("vocab", "n", "draft_tokens", "sampling"),
     [
         (2, 4, 3, Sampling()),
         (3, 3, 2, Sampling()),
@@ -126,12 +128,12 @@ def made(vocab, seed, context=24, position="learned", n_layers=1):
     ],
 )
 @torch.no_grad()
-def test_whole_texts_of_two_models_have_the_targets_distribution(vocab, n, ahead, sampling, monkeypatch):
+def test_whole_texts_of_two_models_have_the_targets_distribution(vocab, n, draft_tokens, sampling, monkeypatch):
     target, draft = made(vocab, 0), made(vocab, 1)
 
     def run(dice):
-        monkeypatch.setattr(speculative, "Dice", lambda generator: dice)
-        rounds = list(speculate(target, draft, [0, 1], n, sampling, ahead=ahead))
+        monkeypatch.setattr(speculative, "Sampler", lambda generator: dice)
+        rounds = list(speculate(target, draft, [0, 1], n, sampling, draft_tokens=draft_tokens))
         return tuple(token for tokens, _, _ in rounds for token in tokens)
 
     expected = {}
@@ -154,23 +156,23 @@ def test_whole_texts_of_two_models_have_the_targets_distribution(vocab, n, ahead
     st.integers(1, 12),
     st.sets(st.integers(0, 8), max_size=2),
 )
-def test_greedy_is_the_targets_greedy(seed, other, ahead, n, length, position, sight, stop):
+def test_greedy_is_the_targets_greedy(seed, other, draft_tokens, n, length, position, sight, stop):
     target, draft = made(9, seed, context=12, position=position), made(9, other, context=sight, n_layers=2)
     prompt = torch.randint(9, (length,)).tolist()
-    rounds = list(speculate(target, draft, prompt, n, GREEDY, ahead=ahead, stop=stop))
+    rounds = list(speculate(target, draft, prompt, n, GREEDY, draft_tokens=draft_tokens, stop=stop))
     found = [token for tokens, _, _ in rounds for token in tokens]
     (expected,) = complete(target, [prompt], n, GREEDY, stop=stop)
     assert [token for token in found if token not in stop] == expected
     assert not stop.intersection(found[:-1])
     for tokens, drafted, accepted in rounds[:-1]:
-        assert len(tokens) == accepted + 1 <= drafted + 1 <= ahead + 1
+        assert len(tokens) == accepted + 1 <= drafted + 1 <= draft_tokens + 1
 
 
 def test_a_draft_like_the_target_is_accepted_whole():
     target = made(9, 0)
     for sampling in (GREEDY, Sampling(1.5)):
         rounds = list(
-            speculate(target, target, [1, 2], 15, sampling, ahead=4, generator=torch.Generator().manual_seed(0))
+            speculate(target, target, [1, 2], 15, sampling, draft_tokens=4, generator=torch.Generator().manual_seed(0))
         )
         assert [len(tokens) for tokens, _, _ in rounds] == [5, 5, 5]
         assert [(drafted, accepted) for _, drafted, accepted in rounds] == [(4, 4)] * 3
@@ -183,21 +185,21 @@ def test_rounding_leaves_nothing_to_draw_from():
     shares = torch.tensor([[0.5, 0.5], [0.5, 0.5]])
     more = torch.tensor([0.5 + 6e-8, 0.5])
 
-    class Never(Dice):
-        def happens(self, share):
+    class Never(Sampler):
+        def bernoulli(self, share):
             return False
 
-    assert check([0], [more], shares, Never(torch.Generator().manual_seed(0))) in ([0], [1])
+    assert rejection_sample([0], [more], shares, Never(torch.Generator().manual_seed(0))) in ([0], [1])
 
 
 def test_the_dice_are_fair():
     """Within five standard deviations of a binomial; and never what is impossible."""
-    dice = Dice(torch.Generator().manual_seed(0))
+    dice = Sampler(torch.Generator().manual_seed(0))
     n, shares = 4000, torch.tensor([0.0, 0.1, 0.3, 0.6])
-    counts = torch.tensor([dice.draw(3 * shares) for _ in range(n)]).bincount(minlength=4)
+    counts = torch.tensor([dice.sample(3 * shares) for _ in range(n)]).bincount(minlength=4)
     assert ((counts - n * shares).abs() <= 5 * (n * shares * (1 - shares)).sqrt()).all()
     for share in (0.0, 0.2, 0.9, 1.0):
-        found = sum(dice.happens(share) for _ in range(n))
+        found = sum(dice.bernoulli(share) for _ in range(n))
         assert abs(found - n * share) <= 5 * (n * share * (1 - share)) ** 0.5
     draw = lambda seed: list(speculate(made(9, 0), made(9, 1), [1], 10, generator=torch.Generator().manual_seed(seed)))  # noqa: E731
     assert draw(1) == draw(1) != draw(2)
@@ -207,7 +209,7 @@ def test_the_dice_are_fair():
     ("options", "sentence"),
     [
         ({"draft": made(8, 0)}, "the draft has 8 tokens and the target 9; both need one vocabulary"),
-        ({"ahead": 0}, "ahead=0 drafts nothing"),
+        ({"draft_tokens": 0}, "draft_tokens=0 drafts nothing"),
         ({"prompt": []}, "prompt 0 is empty"),
         ({"prompt": [1] * 25}, "prompt 0 has 25 tokens, but the model's context is 24"),
         ({"max_new_tokens": 0}, "max_new_tokens=0"),

@@ -7,7 +7,7 @@ import torch
 from course_lib.data.tokenizers.bpe import BPE
 from course_lib.data.tokenizers.chat import CHATML
 from course_lib.data.tokenizers.fast_bpe import to_hf
-from course_lib.infer.generation.text import TextModel
+from course_lib.infer.generation.text_generator import TextGenerator
 from course_lib.interop import save
 from course_lib.models import GPT, GPTConfig
 
@@ -27,7 +27,7 @@ def tiny_model(context=256, seed=0):
 
 
 def tiny(context=256, end=(END,), template=CHATML, name="tiny", seed=0):
-    return TextModel(tiny_model(context, seed), to_hf(BYTES), frozenset(end), template, name=name)
+    return TextGenerator(tiny_model(context, seed), to_hf(BYTES), frozenset(end), template, name=name)
 
 
 def tiny_folder(folder, template=CHATML, context=256):

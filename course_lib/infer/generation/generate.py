@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from course_lib.infer.generation.reader import Reader, padded
+from course_lib.infer.generation.cached_decoder import CachedDecoder, left_pad
 from course_lib.infer.generation.sampling import Sampling, sample
 from course_lib.models.gpt import GPT
 from course_lib.models.vlm import VLM
@@ -53,7 +53,7 @@ def generate(
     Raises ValueError, before the first step, for no prompts, an empty one, or one that is longer than the context; and
     later where a grammar allows nothing.
     """
-    room = room_for(model, prompts, max_new_tokens)
+    room = token_budgets(model, prompts, max_new_tokens)
     if pictures is not None and not isinstance(model, VLM):
         raise ValueError(f"a {type(model).__name__} has no eyes; leave the pictures out, or take a VLM")
     return _steps(model, prompts, room, sampling, frozenset(stop), grammar, generator, pictures)
@@ -76,7 +76,7 @@ def complete(
     return texts
 
 
-def room_for(model: GPT | VLM, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
+def token_budgets(model: GPT | VLM, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
     """How many tokens can follow each prompt. Raises ValueError where `generate` does before its first step."""
     try:
         lengths = [] if isinstance(prompts, str) else [len(prompt) for prompt in prompts]
@@ -113,10 +113,10 @@ def _steps(
 ) -> Iterator[list[int | None]]:
     decoder = model.decoder if isinstance(model, VLM) else model
     blank = 1 if isinstance(model, VLM) and model.config.image_token == 0 else 0  # any token but that
-    ids, positions, mask = padded(prompts, max(room) - 1, blank, next(decoder.parameters()).device)
+    ids, positions, mask = left_pad(prompts, max(room) - 1, blank, next(decoder.parameters()).device)
     if decoder.config.position == "learned":  # a row that has ended stays at its last position
         positions = positions.clamp(max=decoder.config.context - 1)
-    reader = Reader(decoder, positions, mask)
+    decoder_with_cache = CachedDecoder(decoder, positions, mask)
     if isinstance(model, VLM):
         x = model.insert_pictures(ids, None if pictures is None else model.project(model.encode_pictures(pictures)))
     else:
@@ -125,7 +125,7 @@ def _steps(
     going = [True] * len(room)
     matchers = [] if grammar is None else [grammar.matcher() for _ in room]
     for written in range(1, max(room) + 1):
-        logits = reader.read(x)[:, 0]
+        logits = decoder_with_cache.next_logits(x)[:, 0]
         if matchers:
             logits = logits.masked_fill(~_allowed(matchers, going, logits), -torch.inf)
         tokens = sample(logits, sampling, generator)

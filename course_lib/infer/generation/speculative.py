@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.infer.generation.generate import room_for
-from course_lib.infer.generation.reader import Reader
+from course_lib.infer.generation.cached_decoder import CachedDecoder
+from course_lib.infer.generation.generate import token_budgets
 from course_lib.infer.generation.sampling import Sampling, probabilities
 from course_lib.models.gpt import GPT
 from course_lib.nn.embed import embed_tokens
@@ -25,20 +25,20 @@ class Round(NamedTuple):
     accepted: int
 
 
-class Dice:
+class Sampler:
     """All chance that there is in speculative decoding."""
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         self.generator = generator
 
-    def draw(self, shares: Float[Tensor, " vocab"]) -> int:
+    def sample(self, shares: Float[Tensor, " vocab"]) -> int:
         """A token, with probabilities proportional to the shares."""
         return int(torch.multinomial(shares, 1, generator=self.generator))
 
-    def happens(self, share: float) -> bool:
+    def bernoulli(self, probability: float) -> bool:
         """True with this probability."""
         device = self.generator.device if self.generator else None
-        return bool(torch.rand((), generator=self.generator, device=device, dtype=torch.float64) < share)
+        return bool(torch.rand((), generator=self.generator, device=device, dtype=torch.float64) < probability)
 
 
 def speculate(
@@ -48,11 +48,11 @@ def speculate(
     max_new_tokens: int,
     sampling: Sampling = Sampling(),  # noqa: B008  # frozen
     *,
-    ahead: int = 4,
+    draft_tokens: int = 4,
     stop: Collection[int] = (),
     generator: torch.Generator | None = None,
 ) -> Iterator[Round]:
-    """Continue a prompt by rounds of up to `ahead` drafted tokens and one more.
+    """Continue a prompt by rounds of up to `draft_tokens` drafted tokens and one more.
 
     The text has the distribution that `generate` gives it with the target alone; with a temperature of 0 it is the same
     text. Both models sample in the same way. It ends like a row of `generate`, a token of `stop` included.
@@ -64,30 +64,39 @@ def speculate(
             f"the draft has {draft.config.vocab_size} tokens and the target {target.config.vocab_size}; "
             "both need one vocabulary"
         )
-    if ahead < 1:
-        raise ValueError(f"ahead={ahead} drafts nothing; it must be at least 1")
-    (room,) = room_for(target, [prompt], max_new_tokens)
-    return _rounds(target, draft, list(prompt), room, sampling, ahead, frozenset(stop), Dice(generator))
+    if draft_tokens < 1:
+        raise ValueError(f"draft_tokens={draft_tokens} drafts nothing; it must be at least 1")
+    (room,) = token_budgets(target, [prompt], max_new_tokens)
+    return _rounds(target, draft, list(prompt), room, sampling, draft_tokens, frozenset(stop), Sampler(generator))
 
 
-def check(
+def rejection_sample(
     drafted: Sequence[int],
-    guessed: Sequence[Float[Tensor, " vocab"]],
-    wanted: Float[Tensor, "_ vocab"],
-    dice: Dice,
+    draft_probs: Sequence[Float[Tensor, " vocab"]],
+    target_probs: Float[Tensor, "_ vocab"],
+    sampler: Sampler,
 ) -> list[int]:
-    """The drafted tokens that may stay, and one more token: together they are distributed as the target's own.
+    """Keep a beginning of the draft and add one token, so that all are distributed as the target's own.
 
-    guessed: the draft's distribution of each; wanted: the target's, and that of the token after them. A token x stays
-    with probability min(1, wanted(x) / guessed(x)); the first that does not is replaced by a draw from what the target
-    wanted and the draft had too little of, max(0, wanted - guessed), and ends the text.
+    A drafted token x stays with probability min(1, target(x) / draft(x)). The first that does not is replaced by one
+    drawn from max(0, target - draft), which the draft proposed too rarely, and ends the text.
+
+    Args:
+        drafted: the tokens that the draft model proposed.
+        draft_probs: the draft model's distribution, for each of them.
+        target_probs: the target's, for each of them and for the token after them.
+        sampler: draws tokens, and decides what stays.
+
     Source: Leviathan et al. 2023, section 2.3 and appendix A.1.
     """
     for i, token in enumerate(drafted):
-        if not dice.happens(float(wanted[i, token] / guessed[i][token])):
-            missing = (wanted[i] - guessed[i]).clamp(min=0)
-            return [*drafted[:i], dice.draw(missing if missing.any() else wanted[i])]  # none: equal but for rounding
-    return [*drafted, dice.draw(wanted[len(drafted)])]
+        if not sampler.bernoulli(float(target_probs[i, token] / draft_probs[i][token])):
+            missing = (target_probs[i] - draft_probs[i]).clamp(min=0)
+            return [
+                *drafted[:i],
+                sampler.sample(missing if missing.any() else target_probs[i]),
+            ]  # none: equal but for rounding
+    return [*drafted, sampler.sample(target_probs[len(drafted)])]
 
 
 @torch.inference_mode()
@@ -97,45 +106,47 @@ def _rounds(
     text: list[int],
     room: int,
     sampling: Sampling,
-    ahead: int,
+    draft_tokens: int,
     stop: frozenset[int],
-    dice: Dice,
+    sampler: Sampler,
 ) -> Iterator[Round]:
     end = len(text) + room
     # What the draft can read. Its learned positions may be fewer; after them the target goes on alone.
-    sight = min(end, draft.config.context) if draft.config.position == "learned" else end
-    drafter, checker = _Reading(draft, sight, sampling), _Reading(target, end, sampling)
+    draft_room = min(end, draft.config.context) if draft.config.position == "learned" else end
+    draft_model, target_model = _SpeculativeModel(draft, draft_room, sampling), _SpeculativeModel(target, end, sampling)
     while len(text) < end:
         drafted: list[int] = []
-        guessed: list[Tensor] = []
-        for _ in range(min(ahead, end - len(text) - 1, sight - len(text) + 1)):
-            guessed.append(drafter.shares(text + drafted, 1)[0])
-            drafted.append(dice.draw(guessed[-1]))
-        tokens = check(drafted, guessed, checker.shares(text + drafted, len(drafted) + 1), dice)
+        draft_probs: list[Tensor] = []
+        for _ in range(min(draft_tokens, end - len(text) - 1, draft_room - len(text) + 1)):
+            draft_probs.append(draft_model.probabilities(text + drafted, 1)[0])
+            drafted.append(sampler.sample(draft_probs[-1]))
+        tokens = rejection_sample(
+            drafted, draft_probs, target_model.probabilities(text + drafted, len(drafted) + 1), sampler
+        )
         accepted = len(tokens) - 1
         ends = next((i + 1 for i, token in enumerate(tokens) if token in stop), None)
         text += tokens
-        for reading in (drafter, checker):
-            reading.forget(len(text) - 1)  # what was drafted in vain, and the last token, which came after it
+        for model in (draft_model, target_model):
+            model.rewind(len(text) - 1)  # what was drafted in vain, and the last token, which came after it
         yield Round(tokens[:ends], len(drafted), accepted)
         if ends:
             return
 
 
-class _Reading:
+class _SpeculativeModel:
     """A model, and what it has read of a text."""
 
     def __init__(self, model: GPT, room: int, sampling: Sampling) -> None:
         self.tokens = model.tokens
         self.device = next(model.parameters()).device
-        self.reader = Reader(model, torch.arange(room, device=self.device)[None])
+        self.decoder = CachedDecoder(model, torch.arange(room, device=self.device)[None])
         self.sampling = sampling
 
-    def shares(self, text: list[int], last: int) -> Float[Tensor, "{last} vocab"]:
+    def probabilities(self, text: list[int], last: int) -> Float[Tensor, "{last} vocab"]:
         """The distribution of what follows each of the `last` tokens, all that was not read before being read now."""
-        ids = torch.tensor([text[self.reader.cache.length :]], device=self.device)
-        return probabilities(self.reader.read(embed_tokens(self.tokens, ids), last)[0], self.sampling)
+        ids = torch.tensor([text[self.decoder.cache.length :]], device=self.device)
+        return probabilities(self.decoder.next_logits(embed_tokens(self.tokens, ids), last)[0], self.sampling)
 
-    def forget(self, n: int) -> None:
+    def rewind(self, n: int) -> None:
         """Keep the first n tokens at most."""
-        self.reader.cache.rewind(min(n, self.reader.cache.length))
+        self.decoder.cache.rewind(min(n, self.decoder.cache.length))

@@ -32,7 +32,7 @@ class StopStrings:
         return text[:sure], False
 
 
-class Stream(Iterator[str]):
+class TextStream(Iterator[str]):
     """The text that answers one prompt: a piece a token, empty while it is held back, and at last what was held back.
 
     prompt_tokens: how many were read. completion_tokens: how many were written so far, the end token included.

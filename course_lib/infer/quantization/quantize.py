@@ -8,8 +8,8 @@ from torch import nn
 
 from course_lib.errors import DataError, ModelError
 from course_lib.files import read_json
-from course_lib.infer.quantization.few_bits import Int4Linear, Int8Embedding, Int8Linear, from_portable
-from course_lib.infer.quantization.rounding import grouped, symmetric
+from course_lib.infer.quantization.linear import Int4Linear, Int8Embedding, Int8Linear, linear_from_tensors
+from course_lib.infer.quantization.rounding import quantize_groupwise, quantize_symmetric
 from course_lib.interop.folder import read_tensors, write_files
 from course_lib.models.gpt import GPT, GPTConfig
 
@@ -43,12 +43,16 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
             bias = None if layer.bias is None else layer.bias.detach()
             try:
                 if bits == 8 or name == "head":
-                    layers[name] = Int8Linear(symmetric(layer.weight), bias)
+                    layers[name] = Int8Linear(quantize_symmetric(layer.weight), bias)
                 else:
-                    layers[name] = Int4Linear(grouped(layer.weight, bits, group or 32), bias)
+                    layers[name] = Int4Linear(quantize_groupwise(layer.weight, bits, group or 32), bias)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
-    _put(model, layers, layers["head"] if model.config.tie_embeddings else Int8Linear(symmetric(model.tokens.weight)))
+    _put(
+        model,
+        layers,
+        layers["head"] if model.config.tie_embeddings else Int8Linear(quantize_symmetric(model.tokens.weight)),
+    )
     for parameter in model.parameters():
         parameter.data = parameter.data.float()
     vars(model).pop("kept_loras", None)  # what `merge_lora` kept: it would take the memory of the floats
@@ -61,7 +65,7 @@ def weight_bytes(model: nn.Module) -> int:
     return sum(store.nbytes() for store in stores.values())
 
 
-def save(model: GPT, folder: str | Path) -> None:
+def save_quantized(model: GPT, folder: str | Path) -> None:
     """Write a quantized GPT: config.json and model.safetensors, with the bits in an order that every machine reads.
 
     Each file appears whole or not at all, the config last. Raises ModelError for a model that is not quantized, and
@@ -70,14 +74,14 @@ def save(model: GPT, folder: str | Path) -> None:
     layers = {name: part for name, part in model.named_modules() if isinstance(part, Int8Linear | Int4Linear)}
     if not layers:
         raise ModelError("the model is not quantized; course_lib.models.save keeps it")
-    tensors = {f"{name}.{part}": t for name, layer in layers.items() for part, t in layer.portable().items()}
+    tensors = {f"{name}.{part}": t for name, layer in layers.items() for part, t in layer.portable_tensors().items()}
     inside = (*(f"{name}." for name in layers), "head.", "tokens.")
     tensors |= {name: t for name, t in model.state_dict().items() if not name.startswith(inside)}
     write_files(Path(folder), {"model_type": MODEL_TYPE, **asdict(model.config)}, tensors)
 
 
-def load(folder: str | Path, device: torch.device | str = "cpu") -> GPT:
-    """The quantized GPT that `save` wrote, in eval mode, made on the device where it is to run.
+def load_quantized(folder: str | Path, device: torch.device | str = "cpu") -> GPT:
+    """The quantized GPT that `save_quantized` wrote, in eval mode, made on the device where it is to run.
 
     Raises ModelError for a folder of another kind, or one that is incomplete or damaged.
     """
@@ -115,7 +119,7 @@ def _taken(tensors: dict[str, torch.Tensor], name: str, shape: torch.Size) -> In
         for part in ("codes", "packed", "scale", "offset", "bias")
         if f"{name}.{part}" in tensors
     }
-    layer = from_portable(parts)
+    layer = linear_from_tensors(parts)
     if layer.shape != shape:
         raise ValueError(f"{name} has the shape {tuple(layer.shape)}, not {tuple(shape)}")
     return layer

@@ -7,7 +7,7 @@ from jaxtyping import BFloat16, Float, Int8, UInt8
 from torch import Tensor
 
 
-class Rounded(NamedTuple):
+class QuantizedWeight(NamedTuple):
     """Weights as codes * scale + offset, for each group of inputs in a row.
 
     codes lie in -2^(bits - 1) .. 2^(bits - 1) - 1; no offset where zero has to stay zero.
@@ -18,7 +18,7 @@ class Rounded(NamedTuple):
     offset: BFloat16[Tensor, "out groups"] | None = None
 
 
-def symmetric(weight: Float[Tensor, "out in"], bits: int = 8) -> Rounded:
+def quantize_symmetric(weight: Float[Tensor, "out in"], bits: int = 8) -> QuantizedWeight:
     """One scale a row, by which its largest weight becomes 2^(bits - 1) - 1: absmax quantisation.
 
     The scale is rounded to bfloat16, by 1/512 at most. With up to 8 bits the largest weight then comes to at most
@@ -28,10 +28,10 @@ def symmetric(weight: Float[Tensor, "out in"], bits: int = 8) -> Rounded:
     weight = _finite(weight)
     largest = weight.abs().amax(dim=1, keepdim=True)
     scale = _scale(largest / (2 ** (bits - 1) - 1))
-    return Rounded((weight / scale.float()).round().to(torch.int8), scale)
+    return QuantizedWeight((weight / scale.float()).round().to(torch.int8), scale)
 
 
-def grouped(weight: Float[Tensor, "out in"], bits: int, group: int) -> Rounded:
+def quantize_groupwise(weight: Float[Tensor, "out in"], bits: int, group: int) -> QuantizedWeight:
     """A scale and an offset for every `group` of inputs, by which its smallest and largest weight are the ends.
 
     With s = (largest - smallest) / (2^bits - 1) the codes reach half an s farther on both sides, which is more than
@@ -46,10 +46,10 @@ def grouped(weight: Float[Tensor, "out in"], bits: int, group: int) -> Rounded:
     scale = _scale(torch.maximum((high - low) / (2**bits - 1), torch.maximum(high, -low) / 128))
     offset = ((low + high + scale) / 2).to(torch.bfloat16)  # one code more below it than above
     codes = (weight - offset.float()[..., None]) / scale.float()[..., None]
-    return Rounded(codes.round().to(torch.int8).flatten(1), scale, offset)
+    return QuantizedWeight(codes.round().to(torch.int8).flatten(1), scale, offset)
 
 
-def restored(rounded: Rounded) -> Float[Tensor, "out in"]:
+def dequantize(rounded: QuantizedWeight) -> Float[Tensor, "out in"]:
     """The weights that the codes stand for, in float32."""
     codes, scale, offset = rounded
     weight = codes.unflatten(1, (scale.shape[1], -1)) * scale.float()[..., None]
@@ -75,5 +75,5 @@ def _finite(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
 
 
 def _scale(exact: Float[Tensor, "out groups"]) -> BFloat16[Tensor, "out groups"]:
-    """Rounded to bfloat16, and never 0, by which one cannot divide."""
+    """QuantizedWeight to bfloat16, and never 0, by which one cannot divide."""
     return exact.to(torch.bfloat16).clamp(min=torch.finfo(torch.bfloat16).tiny)

@@ -21,10 +21,10 @@ class Tools:
 
     def __init__(self, functions: Sequence[Mapping[str, Any]], template: str) -> None:
         self.functions = {function["name"]: function for function in functions}
-        self.native = reads(template, "tools")
+        self.template_has_tools = reads(template, "tools")
         marks = ("<tool_call>\n", "\n</tool_call>") if "<tool_call>" in template else ("", "")
-        self.tail = "}" + marks[1]
-        self.heads = {name: f'{marks[0]}{{"name": "{name}", "arguments": ' for name in self.functions}
+        self.call_tail = "}" + marks[1]
+        self.call_heads = {name: f'{marks[0]}{{"name": "{name}", "arguments": ' for name in self.functions}
 
     def grammar(self, names: Sequence[str], or_text: bool) -> str:
         """What may be written: a call of one of these functions; `or_text`: or any text that does not begin as one.
@@ -38,32 +38,36 @@ class Tools:
                 json_schema(parameters)
             except ValueError as error:
                 raise ValueError(f"the parameters of {name}: {error}") from None
-            calls[self.heads[name]] = parameters
-        return tool_calls(calls, self.tail, or_text)
+            calls[self.call_heads[name]] = parameters
+        return tool_calls(calls, self.call_tail, or_text)
 
-    def offered(self) -> list[dict[str, Any]] | None:
+    def for_template(self) -> list[dict[str, Any]] | None:
         """What a chat template that knows of tools is given."""
-        return [{"type": "function", "function": dict(f)} for f in self.functions.values()] if self.native else None
+        return (
+            [{"type": "function", "function": dict(f)} for f in self.functions.values()]
+            if self.template_has_tools
+            else None
+        )
 
-    def tell(self, messages: Sequence[Message]) -> list[Message]:
+    def add_to_messages(self, messages: Sequence[Message]) -> list[Message]:
         """The messages for a template that knows nothing of tools: the functions are described in that of the system.
 
         Earlier calls become what the assistant wrote, and their results messages of the user. For a template that knows
         of tools they stay as they are.
         """
-        if self.native:
+        if self.template_has_tools:
             return list(messages)
         if not self.functions:
-            return [self._plainly(m) if m["role"] == "tool" or m.get("tool_calls") else m for m in messages]
+            return [self._as_text(m) if m["role"] == "tool" or m.get("tool_calls") else m for m in messages]
         described = "\n".join(json.dumps(function, ensure_ascii=False) for function in self.functions.values())
         call = '{"name": NAME, "arguments": {...}}'
         told = f"You can call these functions:\n{described}\nTo call one, answer with {call} and nothing else."
         first = messages[0].get("content") if messages and messages[0]["role"] == "system" else None
         rest = list(messages) if first is None else list(messages[1:])
         system = {"role": "system", "content": told if first is None else f"{first}\n\n{told}"}
-        return [system, *map(self._plainly, rest)]
+        return [system, *map(self._as_text, rest)]
 
-    def _plainly(self, message: Message) -> Message:
+    def _as_text(self, message: Message) -> Message:
         if message["role"] == "tool":
             return {"role": "user", "content": f"The function returned: {message.get('content')}"}
         calls = [
@@ -74,7 +78,7 @@ class Tools:
         return {"role": message["role"], "content": text}
 
 
-class CallReader:
+class ToolCallParser:
     """Reads the text of a reply as it comes, and tells a call from text as soon as that is certain."""
 
     def __init__(self, tools: Tools) -> None:
@@ -86,18 +90,18 @@ class CallReader:
         """What is certain now: text; or once the name of a function, and then pieces of its arguments."""
         self.held += piece
         if self.kind is None:
-            for name, head in self.tools.heads.items():
+            for name, head in self.tools.call_heads.items():
                 if self.held.startswith(head):
                     self.kind = "arguments"
                     self.held = self.held.removeprefix(head)
                     yield "name", name
                     break
             else:
-                if any(head.startswith(self.held) for head in self.tools.heads.values()):
+                if any(head.startswith(self.held) for head in self.tools.call_heads.values()):
                     return
                 self.kind = "text"
         # The last characters may be those that close the call.
-        sure = len(self.held) - (len(self.tools.tail) if self.kind == "arguments" else 0)
+        sure = len(self.held) - (len(self.tools.call_tail) if self.kind == "arguments" else 0)
         if sure > 0:
             shown, self.held = self.held[:sure], self.held[sure:]
             yield self.kind, shown
@@ -105,6 +109,6 @@ class CallReader:
     def end(self, whole: bool) -> Iterator[Event]:
         """What was held back. whole: the text was not cut off."""
         if self.kind == "arguments" and whole:
-            self.held = self.held.removesuffix(self.tools.tail)
+            self.held = self.held.removesuffix(self.tools.call_tail)
         if self.held:
             yield self.kind or "text", self.held

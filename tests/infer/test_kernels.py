@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from test_cache import assert_close, configs, made
 from torch import nn
 
-from course_lib.infer.generation.one_token import OneToken, as_built
+from course_lib.infer.generation.kernels import DecodeStep, is_plain_gpt
 from course_lib.models import GPT, GPTConfig
 from course_lib.nn.block import Block
 from course_lib.nn.cache import KVCache
@@ -18,7 +18,7 @@ from course_lib.nn.cache import KVCache
 @torch.no_grad()
 def test_the_numbers_of_the_long_way(config, seed, n, padding):
     model = made(config, seed)
-    assert as_built(model)
+    assert is_plain_gpt(model)
     padding = torch.tensor([[min(size, n - 1)] for size in padding])
     columns = torch.arange(n + 4)
     ids, positions = torch.randint(11, (len(padding), n + 4)), (columns - padding).clamp(min=0)
@@ -26,7 +26,7 @@ def test_the_numbers_of_the_long_way(config, seed, n, padding):
     long, short = (KVCache(config, len(padding), n + 4) for _ in range(2))
     for cache in (long, short):
         model(ids[:, :n], None if mask is None else mask[..., :n], positions=positions[:, :n], cache=cache)
-    step = OneToken(model, short)
+    step = DecodeStep(model, short)
     for start in range(n, n + 4):
         end = start + 1
         x, keys = model.tokens(ids[:, start:end]), None if mask is None else mask[..., :end]
@@ -67,9 +67,9 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_was_changed_takes_the_long_way(change):
     model = made(GPTConfig(11, d_model=8, n_layers=2, n_heads=2, position="rope"))
-    assert as_built(model)
+    assert is_plain_gpt(model)
     CHANGES[change](model)
-    assert not as_built(model)
+    assert not is_plain_gpt(model)
 
 
 @torch.no_grad()
@@ -78,7 +78,7 @@ def last(model, ids, short):
     cache = KVCache(model.config, *ids.shape)
     model(ids[:, :-1], cache=cache)
     x = model.tokens(ids[:, -1:])
-    return OneToken(model, cache)(x) if short else model.hidden_states(x, cache=cache)[0]
+    return DecodeStep(model, cache)(x) if short else model.hidden_states(x, cache=cache)[0]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,6 @@ def test_what_is_inside_a_layer_may_be_anything(name):
     block = model.blocks[1]
     block.set_submodule(name, nn.Sequential(block.get_submodule(name), nn.Hardtanh(-0.1, 0.1)))
     block.get_submodule(name).register_forward_hook(lambda module, args, x: 2 * x)
-    assert as_built(model)
+    assert is_plain_gpt(model)
     assert_close(last(model, ids, short=True), last(model, ids, short=False))
     assert (last(model, ids, short=True) - before).abs().max() > 0.01

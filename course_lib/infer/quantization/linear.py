@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import BFloat16, Float, Int
 from torch import Tensor, nn
 
-from course_lib.infer.quantization.rounding import Rounded, pack, restored, unpack
+from course_lib.infer.quantization.rounding import QuantizedWeight, dequantize, pack, unpack
 
-FEW_ROWS = 32  # with more at once, as when a prompt is read, whole numbers in bfloat16 are multiplied faster,
+MAX_KERNEL_ROWS = 32  # with more at once, as when a prompt is read, whole numbers in bfloat16 are multiplied faster,
 FAST_BFLOAT16 = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # but not by all
 KERNEL_GROUPS = (32, 64, 128, 256)  # those for which torch has a kernel for 4 bits
 
@@ -25,7 +25,7 @@ class Int8Linear(nn.Module):
     scale: Tensor
     bias: Tensor | None
 
-    def __init__(self, rounded: Rounded, bias: Float[Tensor, " out"] | None = None) -> None:
+    def __init__(self, rounded: QuantizedWeight, bias: Float[Tensor, " out"] | None = None) -> None:
         super().__init__()
         self.shape = rounded.codes.shape
         self.register_buffer("codes", rounded.codes)
@@ -36,19 +36,19 @@ class Int8Linear(nn.Module):
         """As nn.Linear."""
         # The kernel reads 16 numbers at a time whether they are there or not, and knows no gradient.
         if x.device.type != "cpu" or x.shape[-1] % 16 or x.requires_grad:
-            return _as_floats(x, self.rounded(), self.bias)
+            return _as_floats(x, self.quantized_weight(), self.bias)
         rows = _rows(x)
-        if len(rows) > FEW_ROWS and FAST_BFLOAT16:
+        if len(rows) > MAX_KERNEL_ROWS and FAST_BFLOAT16:
             y = F.linear(rows, self.codes.to(torch.bfloat16)).float() * self.scale[:, 0]
         else:
             y = torch._weight_int8pack_mm(rows, self.codes, self.scale[:, 0])
         return _like(y, x, self.bias)
 
-    def rounded(self) -> Rounded:
+    def quantized_weight(self) -> QuantizedWeight:
         """The weights."""
-        return Rounded(self.codes, self.scale)
+        return QuantizedWeight(self.codes, self.scale)
 
-    def portable(self) -> dict[str, Tensor]:
+    def portable_tensors(self) -> dict[str, Tensor]:
         """The tensors from which every machine can make the layer again."""
         return dict(self.named_buffers())
 
@@ -77,7 +77,7 @@ class Int4Linear(nn.Module):
     scale: Tensor
     bias: Tensor | None
 
-    def __init__(self, rounded: Rounded, bias: Float[Tensor, " out"] | None = None) -> None:
+    def __init__(self, rounded: QuantizedWeight, bias: Float[Tensor, " out"] | None = None) -> None:
         super().__init__()
         codes, scale, offset = rounded
         assert offset is not None
@@ -89,7 +89,7 @@ class Int4Linear(nn.Module):
         if self.for_kernel:
             packed = torch._convert_weight_to_int4pack_for_cpu((codes + 8).to(torch.int32), 1)
             scale = scale.transpose(0, 1).contiguous()
-        self.register_buffer("packed", packed, persistent=False)  # not for files: see `portable`
+        self.register_buffer("packed", packed, persistent=False)  # not for files: see `portable_tensors`
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("bias", bias, persistent=False)
 
@@ -98,36 +98,36 @@ class Int4Linear(nn.Module):
         if self.for_kernel and self.packed.device.type != "cpu":
             raise ValueError("weights of 4 bits cannot be moved; move the model first, and then quantize it")
         if not self.for_kernel or x.requires_grad:
-            return _as_floats(x, self.rounded(), self.bias)
+            return _as_floats(x, self.quantized_weight(), self.bias)
         return _like(self._product(_rows(x), self.scale), x, self.bias)
 
     def _product(self, rows: BFloat16[Tensor, "rows in"], scale: BFloat16[Tensor, "groups out 2"]) -> Tensor:
         return torch._weight_int4pack_mm_for_cpu(rows, self.packed, self.group, scale)
 
-    def rounded(self) -> Rounded:
+    def quantized_weight(self) -> QuantizedWeight:
         """The weights."""
         if not self.for_kernel:
-            return Rounded(unpack(self.packed), *self.scale.unbind(dim=2))
+            return QuantizedWeight(unpack(self.packed), *self.scale.unbind(dim=2))
         one = torch.zeros_like(self.scale)
         one[..., 0] = 1
         # The order of the bytes depends on the processor. The product with the identity, which is exact, reads them.
         codes = self._product(torch.eye(self.shape[1], dtype=torch.bfloat16), one).t().to(torch.int8)
-        return Rounded(codes.contiguous(), *self.scale.transpose(0, 1).unbind(dim=2))
+        return QuantizedWeight(codes.contiguous(), *self.scale.transpose(0, 1).unbind(dim=2))
 
-    def portable(self) -> dict[str, Tensor]:
+    def portable_tensors(self) -> dict[str, Tensor]:
         """The tensors from which every machine can make the layer again."""
-        codes, scale, offset = self.rounded()
+        codes, scale, offset = self.quantized_weight()
         assert offset is not None
         parts = {"packed": pack(codes), "scale": scale.contiguous(), "offset": offset.contiguous()}
         return parts | ({} if self.bias is None else {"bias": self.bias})
 
 
-def from_portable(parts: Mapping[str, Tensor]) -> Int8Linear | Int4Linear:
-    """The layer whose `portable` these tensors are."""
+def linear_from_tensors(parts: Mapping[str, Tensor]) -> Int8Linear | Int4Linear:
+    """The layer whose `portable_tensors` these tensors are."""
     if "packed" in parts:
-        return Int4Linear(Rounded(unpack(parts["packed"]), parts["scale"], parts["offset"]), parts.get("bias"))
+        return Int4Linear(QuantizedWeight(unpack(parts["packed"]), parts["scale"], parts["offset"]), parts.get("bias"))
     # Copied, since what comes from a file may begin at any address, and the kernel needs a multiple of 16.
-    return Int8Linear(Rounded(parts["codes"].clone(), parts["scale"]), parts.get("bias"))
+    return Int8Linear(QuantizedWeight(parts["codes"].clone(), parts["scale"]), parts.get("bias"))
 
 
 def _rows(x: Float[Tensor, "*batch in"]) -> BFloat16[Tensor, "rows in"]:
@@ -143,6 +143,6 @@ def _like(
 
 
 def _as_floats(
-    x: Float[Tensor, "*batch in"], rounded: Rounded, bias: Float[Tensor, " out"] | None
+    x: Float[Tensor, "*batch in"], rounded: QuantizedWeight, bias: Float[Tensor, " out"] | None
 ) -> Float[Tensor, "*batch out"]:
-    return F.linear(x, restored(rounded).to(x.dtype), None if bias is None else bias.to(x.dtype))
+    return F.linear(x, dequantize(rounded).to(x.dtype), None if bias is None else bias.to(x.dtype))

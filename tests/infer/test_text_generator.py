@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from course_lib.data.tokenizers import chat
 from course_lib.errors import CourseError
 from course_lib.infer.constrained.grammar import regex
-from course_lib.infer.generation.load import load
+from course_lib.infer.generation.open_model import open_model
 from course_lib.infer.generation.sampling import GREEDY, Sampling
-from course_lib.infer.generation.stream import StopStrings, Stream
-from course_lib.infer.generation.text import TextError, TextModel, TooLong
+from course_lib.infer.generation.stream import StopStrings, TextStream
+from course_lib.infer.generation.text_generator import ContextLengthExceeded, GenerationError, TextGenerator
 from course_lib.infer.quantization import quantize
 from course_lib.interop import save
 from course_lib.measure import device
@@ -72,7 +72,7 @@ def test_stop_strings_end_a_text_wherever_its_pieces_begin(pieces, stops):
 
 
 def scripted(tokens, ids, end=(), stop=()):
-    return Stream(lambda: ([i] for i in ids), tokens, end, stop, prompt_tokens=3)
+    return TextStream(lambda: ([i] for i in ids), tokens, end, stop, prompt_tokens=3)
 
 
 @settings(max_examples=200, deadline=None)
@@ -106,7 +106,7 @@ def test_a_stop_string_across_tokens_ends_the_steps_too():
         finally:
             ended.append(True)
 
-    stream = Stream(steps, [b"a", b"b", b"c"], (), ["ca"], 1)
+    stream = TextStream(steps, [b"a", b"b", b"c"], (), ["ca"], 1)
     assert read(stream) == ("ab", "stop")
     assert stream.completion_tokens == 4
     assert ended
@@ -127,7 +127,7 @@ def test_a_stream_that_is_closed_ends_its_steps():
         finally:
             ended.append(True)
 
-    stream = Stream(steps, [b"a"], (), (), 1)
+    stream = TextStream(steps, [b"a"], (), (), 1)
     assert next(stream) == "a"
     stream.close()
     assert ended
@@ -163,7 +163,10 @@ def test_the_text_is_that_of_a_naive_loop(seed):
 
 def test_a_folder_gives_what_transformers_gives(tmp_path):
     folder = tiny_folder(tmp_path)
-    model, theirs, tokenizer = load(folder), *(c.from_pretrained(folder) for c in (AutoModelForCausalLM, AutoTokenizer))
+    model, theirs, tokenizer = (
+        open_model(folder),
+        *(c.from_pretrained(folder) for c in (AutoModelForCausalLM, AutoTokenizer)),
+    )
     ids = tokenizer.apply_chat_template(CONVERSATION, add_generation_prompt=True, return_tensors="pt")["input_ids"]
     assert model.encode(CONVERSATION) == ids[0].tolist()
     wanted = theirs.generate(ids, max_new_tokens=30, do_sample=False, pad_token_id=0)[0, ids.shape[1] :]
@@ -180,7 +183,7 @@ def test_a_seed_gives_the_same_text_and_none_another(model):
 
 
 def test_a_grammar_that_cannot_be_kept_is_said_so(model):
-    with pytest.raises(TextError, match="could cut off what the text has to become"):
+    with pytest.raises(GenerationError, match="could cut off what the text has to become"):
         model.stream("hi", 5, grammar=model.constrain(regex("[a-z]{9}xyz")), stop=["e"])
 
     class Large:
@@ -190,7 +193,7 @@ def test_a_grammar_that_cannot_be_kept_is_said_so(model):
         def allowed(self):
             raise ValueError("the grammar proved too large")
 
-    with pytest.raises(TextError, match="the grammar proved too large"):
+    with pytest.raises(GenerationError, match="the grammar proved too large"):
         list(model.stream("hi", 5, grammar=Large()))
 
 
@@ -234,25 +237,25 @@ def test_noise_takes_the_form_of_a_pattern(model, pattern):
     ],
 )
 def test_what_cannot_be_written_is_said_before_the_first_token(model, prompt, options, words):
-    with pytest.raises(TextError, match=words):
+    with pytest.raises(GenerationError, match=words):
         model.stream(prompt, **options)
 
 
 @pytest.mark.parametrize("n", [20, 21, 50])
 def test_a_prompt_that_fills_the_context_is_refused(n):
-    with pytest.raises(TooLong, match=f"the prompt has {n} tokens, and the context of tiny is 20"):
+    with pytest.raises(ContextLengthExceeded, match=f"the prompt has {n} tokens, and the context of tiny is 20"):
         tiny(context=20).stream("x" * n)
     assert read(tiny(context=20).stream("x" * 19))[1] in ("length", "stop")
 
 
 def test_what_a_model_has_not_is_asked_for_in_vain():
-    with pytest.raises(TextError, match="tiny has no chat template"):
+    with pytest.raises(GenerationError, match="tiny has no chat template"):
         tiny(template=None).stream(CONVERSATION)
-    with pytest.raises(TextError, match="tiny names no end token"):
+    with pytest.raises(GenerationError, match="tiny names no end token"):
         tiny(end=()).constrain(regex("a"))
-    with pytest.raises(TextError, match="no text of these tokens matches the pattern"):
+    with pytest.raises(GenerationError, match="no text of these tokens matches the pattern"):
         tiny().constrain(regex(r"[^\s\S]"))
-    with pytest.raises(TextError, match="end token 999 is none of the 261"):
+    with pytest.raises(GenerationError, match="end token 999 is none of the 261"):
         tiny(end=(999,))
 
 
@@ -264,7 +267,7 @@ def test_folders_of_course_train_are_opened_from_above_and_from_within(tmp_path)
     (out / "model").mkdir(parents=True)
     tiny_folder(out / "model", template=None)
     for path in (out, str(out), out / "model"):
-        model = load(path)
+        model = open_model(path)
         assert (model.name, model.template, set(model.end)) == ("gpt-cpu-seed0", None, {END})
         assert read(model.stream("hi", 5, GREEDY)) == read(tiny().stream("hi", 5, GREEDY))
 
@@ -279,48 +282,48 @@ def change(folder, name, **values):
 def test_where_end_tokens_and_templates_are_found(tmp_path):
     folder = tiny_folder(tmp_path)
     change(folder, "generation_config.json", eos_token_id=[END, 258])
-    assert set(load(folder).end) == {END, 258}
+    assert set(open_model(folder).end) == {END, 258}
     change(folder, "config.json", eos_token_id=259)
-    assert set(load(folder).end) == {END, 258}
+    assert set(open_model(folder).end) == {END, 258}
     (folder / "generation_config.json").unlink()
-    assert set(load(folder).end) == {259}
+    assert set(open_model(folder).end) == {259}
     change(folder, "config.json", eos_token_id=None)
     change(folder, "tokenizer_config.json", chat_template="older", eos_token={"content": "<|im_end|>"})
-    model = load(folder)
+    model = open_model(folder)
     assert (set(model.end), model.template) == ({END}, chat.CHATML)
     assert model.special_tokens == {"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"}
     (folder / "chat_template.jinja").unlink()
-    assert load(folder).template == "older"
+    assert open_model(folder).template == "older"
     several = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]
     change(folder, "tokenizer_config.json", chat_template=several, eos_token=None)
-    assert (load(folder).template, set(load(folder).end)) == ("d", set())
+    assert (open_model(folder).template, set(open_model(folder).end)) == ("d", set())
     (folder / "tokenizer_config.json").unlink()
-    assert (load(folder).template, load(folder).special_tokens) == (None, {})
+    assert (open_model(folder).template, open_model(folder).special_tokens) == (None, {})
 
 
 def test_a_model_is_sampled_as_it_was_published(tmp_path):
     folder = tiny_folder(tmp_path)
-    assert load(folder).sampling == Sampling(), "what `course train` writes says nothing of it"
+    assert open_model(folder).sampling == Sampling(), "what `course train` writes says nothing of it"
     change(folder, "generation_config.json", temperature=0.3, top_k=5, top_p=0.8)
-    assert load(folder).sampling == Sampling(), "without do_sample transformers would not sample"
+    assert open_model(folder).sampling == Sampling(), "without do_sample transformers would not sample"
     change(folder, "generation_config.json", do_sample=True)
-    model = load(folder)
+    model = open_model(folder)
     assert model.sampling == Sampling(0.3, top_k=5, top_p=0.8)
     asked = [read(model.stream("hi", 20, sampling, seed=1)) for sampling in (None, model.sampling, Sampling())]
     assert asked[0] == asked[1] != asked[2]
     change(folder, "generation_config.json", temperature=-1)
-    with pytest.raises(TextError, match=r"generation_config.json: temperature=-1 must be"):
-        load(folder)
-    assert load("smollm2").sampling == Sampling(0.2, top_p=0.9)
+    with pytest.raises(GenerationError, match=r"generation_config.json: temperature=-1 must be"):
+        open_model(folder)
+    assert open_model("smollm2").sampling == Sampling(0.2, top_p=0.9)
 
 
 def test_texts_keep_their_length_whatever_the_file_says_of_batches(tmp_path):
     folder = tiny_folder(tmp_path)
-    tokenizer = load(folder).tokenizer
+    tokenizer = open_model(folder).tokenizer
     tokenizer.enable_padding(length=20)
     tokenizer.enable_truncation(2)
     tokenizer.save(str(folder / "tokenizer.json"))
-    assert load(folder).encode("hi there") == tiny().encode("hi there")
+    assert open_model(folder).encode("hi there") == tiny().encode("hi there")
 
 
 def test_special_tokens_reach_the_template():
@@ -333,23 +336,24 @@ def test_weights_are_rounded_when_asked_for_or_in_the_file(tmp_path):
     folder = tiny_folder(tmp_path)
     rounded = quantize.quantize(tiny_model(), 8)
     wanted = read(dataclasses.replace(tiny(), model=rounded).stream("hi", 20, GREEDY))
-    assert read(load(folder, bits=8).stream("hi", 20, GREEDY)) == wanted
-    quantize.save(rounded, folder)
-    assert read(load(folder).stream("hi", 20, GREEDY)) == wanted
-    with pytest.raises(TextError, match="quantized already"):
-        load(folder, bits=4)
-    with pytest.raises(TextError, match="bits=5 is not supported; use 8 or 4"):
-        load(tiny_folder(tmp_path), bits=5)
+    assert read(open_model(folder, bits=8).stream("hi", 20, GREEDY)) == wanted
+    quantize.save_quantized(rounded, folder)
+    assert read(open_model(folder).stream("hi", 20, GREEDY)) == wanted
+    with pytest.raises(GenerationError, match="quantized already"):
+        open_model(folder, bits=4)
+    with pytest.raises(GenerationError, match="bits=5 is not supported; use 8 or 4"):
+        open_model(tiny_folder(tmp_path), bits=5)
 
 
 def test_a_folder_of_few_bits_is_made_on_the_device_where_it_runs(tmp_path, monkeypatch):
     """Weights of 4 bits cannot be moved afterwards."""
     folder, asked = tiny_folder(tmp_path), []
-    quantize.save(quantize.quantize(tiny_model(), 4, 16), folder)
+    quantize.save_quantized(quantize.quantize(tiny_model(), 4, 16), folder)
     monkeypatch.setattr(
-        "course_lib.infer.generation.load.few_bits", lambda *args: asked.append(args) or quantize.load(*args)
+        "course_lib.infer.generation.open_model.load_quantized",
+        lambda *args: asked.append(args) or quantize.load_quantized(*args),
     )
-    load(folder)
+    open_model(folder)
     assert asked == [(folder, device())]
 
 
@@ -378,7 +382,7 @@ def broken(folder, how):
         case "damaged settings":
             (folder / "generation_config.json").write_text("{")
         case "larger tokenizer":
-            tokenizer = load(folder).tokenizer
+            tokenizer = open_model(folder).tokenizer
             tokenizer.add_tokens(["one more"])
             tokenizer.save(str(folder / "tokenizer.json"))
         case "bert":
@@ -405,7 +409,7 @@ def broken(folder, how):
 def test_a_folder_that_cannot_be_opened_says_why(tmp_path, how, words):
     broken(tiny_folder(tmp_path), how)
     with pytest.raises(CourseError, match=words):
-        load(tmp_path)
+        open_model(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -419,19 +423,19 @@ def test_a_folder_that_cannot_be_opened_says_why(tmp_path, how, words):
     ],
 )
 def test_a_name_that_is_none_says_which_there_are(name, words):
-    with pytest.raises(TextError, match=words):
-        load(name)
+    with pytest.raises(GenerationError, match=words):
+        open_model(name)
 
 
 def test_a_tokenizer_of_words_is_refused():
     from course_lib.data.tokenizers.pretrained import minilm_tokenizer
 
-    with pytest.raises(TextError, match="odd: a tokenizer with the decoder WordPiece is not supported"):
-        TextModel(tiny_model(), minilm_tokenizer(), name="odd")
+    with pytest.raises(GenerationError, match="odd: a tokenizer with the decoder WordPiece is not supported"):
+        TextGenerator(tiny_model(), minilm_tokenizer(), name="odd")
 
 
 def test_a_real_model_answers_and_keeps_to_a_form():
-    model = load("smollm2")
+    model = open_model("smollm2")
     assert read(model.stream([{"role": "user", "content": "What is the capital of France?"}], 12, GREEDY)) == (
         "The capital of France is Paris.",
         "stop",

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from course_lib.infer.constrained.grammar import json_schema
-from course_lib.infer.generation.stream import Stream
-from course_lib.infer.generation.text import TextError, TextModel
-from course_lib.infer.server.tools import CallReader, Event, Tools
-from course_lib.infer.server.wire import ChatRequest, ChosenTool, CompletionRequest, Request, ResponseFormat
+from course_lib.infer.generation.stream import TextStream
+from course_lib.infer.generation.text_generator import GenerationError, TextGenerator
+from course_lib.infer.server.protocol import ChatRequest, ChosenTool, CompletionRequest, Request, ResponseFormat
+from course_lib.infer.server.tools import Event, ToolCallParser, Tools
 
 DEFAULT_TOKENS = 16  # of a completion that says nothing of max_tokens, in OpenAI's interface
 
@@ -19,8 +19,8 @@ DEFAULT_TOKENS = 16  # of a completion that says nothing of max_tokens, in OpenA
 class Reply:
     """A text that is being written, and how calls of functions are told from it."""
 
-    stream: Stream
-    reader: CallReader | None = None
+    stream: TextStream
+    reader: ToolCallParser | None = None
     called: bool = False
 
     def events(self, piece: str) -> Iterator[Event]:
@@ -46,38 +46,38 @@ class Reply:
                 yield kind, text
 
 
-def completion(model: TextModel, request: CompletionRequest) -> Reply:
-    """Continue a text. Raises TextError for what cannot be done."""
+def start_completion(model: TextGenerator, request: CompletionRequest) -> Reply:
+    """Continue a text. Raises GenerationError for what cannot be done."""
     prompt: Any = request.prompt
     if isinstance(prompt, list) and prompt and isinstance(prompt[0], str):
         (prompt,) = prompt
     return Reply(_stream(model, request, prompt, request.max_tokens or DEFAULT_TOKENS))
 
 
-def chat(model: TextModel, request: ChatRequest) -> Reply:
-    """Answer a conversation, in the form that was asked for. Raises TextError for what cannot be done."""
+def start_chat(model: TextGenerator, request: ChatRequest) -> Reply:
+    """Answer a conversation, in the form that was asked for. Raises GenerationError for what cannot be done."""
     try:
-        messages: list[Any] = [message.plain() for message in request.messages]
+        messages: list[Any] = [message.for_template() for message in request.messages]
         tools, choice = _tools(model, request)
         form = request.response_format or ResponseFormat()
         if tools and form.type != "text":
             raise ValueError("tools and response_format cannot be had together; set tool_choice to none, or ask twice")
         offered, source = None, _grammar(form)
         if tools:
-            messages, offered = tools.tell(messages), tools.offered()
+            messages, offered = tools.add_to_messages(messages), tools.for_template()
             names = list(tools.functions) if isinstance(choice, str) else [choice.function.name]
             source = tools.grammar(names, or_text=choice == "auto")
         else:  # earlier calls and their results are still told
-            messages = Tools([], model.template or "").tell(messages)
+            messages = Tools([], model.template or "").add_to_messages(messages)
     except ValueError as error:
-        raise TextError(str(error)) from None
+        raise GenerationError(str(error)) from None
     grammar = None if source is None else model.constrain(source)
     most = request.max_completion_tokens or request.max_tokens
     stream = _stream(model, request, messages, most, grammar=grammar, tools=offered)
-    return Reply(stream, CallReader(tools) if tools else None)
+    return Reply(stream, ToolCallParser(tools) if tools else None)
 
 
-def _tools(model: TextModel, request: ChatRequest) -> tuple[Tools | None, Any]:
+def _tools(model: TextGenerator, request: ChatRequest) -> tuple[Tools | None, Any]:
     """The tools that may be called, if any, and the choice among them."""
     functions = {tool.function.name: tool.function.model_dump(exclude_none=True) for tool in request.tools or ()}
     choice = request.tool_choice or ("auto" if functions else "none")
@@ -96,7 +96,7 @@ def _grammar(form: ResponseFormat) -> str | None:
     return json_schema({"type": "object"}) if form.type == "json_object" else None
 
 
-def _stream(model: TextModel, request: Request, prompt: Any, most: int | None, **options: Any) -> Stream:
+def _stream(model: TextGenerator, request: Request, prompt: Any, most: int | None, **options: Any) -> TextStream:
     # Where a request says nothing OpenAI samples at temperature 1; here, as in vLLM, each model has its own settings.
     asked = {name: getattr(request, name) for name in ("temperature", "top_k", "top_p", "min_p")}
     sampling = replace(model.sampling, **{name: value for name, value in asked.items() if value is not None})

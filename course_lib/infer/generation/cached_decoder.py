@@ -1,4 +1,4 @@
-"""A decoder that reads on: prompts at first, padded on the left, and then what is written."""
+"""A decoder that reads on: prompts at first, left_pad on the left, and then what is written."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from course_lib.infer.generation.one_token import OneToken, as_built
+from course_lib.infer.generation.kernels import DecodeStep, is_plain_gpt
 from course_lib.models.gpt import GPT
 from course_lib.nn.cache import KVCache
 
 
-class Reader:
+class CachedDecoder:
     """A decoder with a cache of its own; a single token a row takes the short way, where the decoder is as built.
 
     positions: of all tokens that may be read, which is the room of the cache. mask: True where one is real.
@@ -30,24 +30,24 @@ class Reader:
         self.positions = positions
         self.mask = mask
         self.cache = KVCache(decoder.config, *positions.shape, dtype=dtype, device=positions.device)
-        self.one_token = OneToken(decoder, self.cache) if as_built(decoder) else None
+        self.decode_step = DecodeStep(decoder, self.cache) if is_plain_gpt(decoder) else None
 
-    def read(self, x: Float[Tensor, "batch tokens d_model"], last: int = 1) -> Float[Tensor, "batch last vocab"]:
+    def next_logits(self, x: Float[Tensor, "batch tokens d_model"], last: int = 1) -> Float[Tensor, "batch last vocab"]:
         """The logits of what follows each of the `last` tokens read, after those read before. Raises as GPT.forward."""
         start, end = self.cache.length, self.cache.length + x.shape[1]
         mask = None if self.mask is None else self.mask[..., :end]
         positions = self.positions[:, start:end]
-        if self.one_token and x.shape[1] == 1:
-            x = self.one_token(x, mask, positions)
+        if self.decode_step and x.shape[1] == 1:
+            x = self.decode_step(x, mask, positions)
         else:
             x, _ = self.decoder.hidden_states(x, mask, positions=positions, cache=self.cache)
         return self.decoder.head(x[:, -last:])
 
 
-def padded(
+def left_pad(
     prompts: Sequence[Sequence[int]], more: int, blank: int, device: torch.device
 ) -> tuple[Int[Tensor, "batch longest"], Int[Tensor, "batch room"], Bool[Tensor, "batch 1 1 room"] | None]:
-    """Prompts as one tensor, and positions and mask for them and `more` tokens each, as a Reader has them.
+    """Prompts as one tensor, and positions and mask for them and `more` tokens each, as a CachedDecoder has them.
 
     Padding, of the token `blank`, stands on the left, so that all rows go on in the same column; nobody looks at it.
     """

@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 # Settings that are not there, and the values at which they ask for nothing.
-OFF: dict[str, tuple[Any, ...]] = {
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "best_of": (1,), "echo": (False,), "frequency_penalty": (0,), "logit_bias": ({},), "logprobs": (False,),
     "modalities": (["text"],), "n": (1,), "presence_penalty": (0,), "suffix": ("",), "top_logprobs": (0,),
 }  # fmt: skip
 # They concern bills, caches and records, not the text. One call of a function is made at a time, asked or not.
-NO_MATTER = {
+IGNORED_SETTINGS = {
     "metadata", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
     "safety_identifier", "service_tier", "store", "user",
 }  # fmt: skip
@@ -62,7 +62,7 @@ class ChatMessage(_Part):
     content: str | list[TextPart] | None = None
     tool_calls: list[ToolCall] | None = None
 
-    def plain(self) -> dict[str, Any]:
+    def for_template(self) -> dict[str, Any]:
         """As chat templates have it. Raises ValueError for what is incomplete."""
         content = self.content if isinstance(self.content, str) else "".join(p.text for p in self.content or ())
         if self.content is None and not self.tool_calls:
@@ -111,7 +111,7 @@ class ChosenTool(_Part):
     function: FunctionName
 
 
-class Schema(_Part):
+class NamedSchema(_Part):
     """A JSON Schema with a name. It is always kept to, strict or not."""
 
     name: str = ""
@@ -122,7 +122,7 @@ class ResponseFormat(_Part):
     """The form that the answer has to have."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
-    json_schema: Schema | None = None
+    json_schema: NamedSchema | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> ResponseFormat:
@@ -158,12 +158,12 @@ class Request(BaseModel):
     def _refuse(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        for name, off in OFF.items():
+        for name, off in UNSUPPORTED.items():
             if values.get(name) is not None and values[name] not in off:
                 given = json.dumps(values[name])[:40]
                 sentence = f"{name}={given} is not supported; leave {name} out"
                 raise PydanticCustomError("not_supported", "{sentence}", {"sentence": sentence, "param": name})
-        return {name: value for name, value in values.items() if name not in OFF.keys() | NO_MATTER}
+        return {name: value for name, value in values.items() if name not in UNSUPPORTED.keys() | IGNORED_SETTINGS}
 
     @property
     def stops(self) -> list[str]:
@@ -192,7 +192,7 @@ class ChatRequest(Request):
     tool_choice: Literal["none", "auto", "required"] | ChosenTool | None = None
 
 
-class Answer:
+class ResponseWriter:
     """The JSON of one answer, whole or in chunks; all parts of it bear the same name and time."""
 
     def __init__(self, kind: Literal["chat", "text"], model: str) -> None:
@@ -232,13 +232,15 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
     return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
 
 
-def error(message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None) -> Any:
+def error_body(
+    message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None
+) -> Any:
     """What a request that fails is answered with."""
     message = message.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair, which cannot be sent
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def what_is_wrong(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def validation_message(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A sentence about the first field of a request that is wrong, and its name, from what pydantic found."""
     first = errors[0]
     if first["type"] == "json_invalid":

@@ -21,7 +21,7 @@ from course_lib.nn.positions import rotate
 PARTS = {Block: {"norm1", "attention", "norm2", "feed_forward"}, MultiHeadAttention: {"qkv", "out"}}
 
 
-def as_built(model: GPT) -> bool:
+def is_plain_gpt(model: GPT) -> bool:
     """Whether every layer is what GPT makes of it: nothing replaced, rearranged, wrapped, watched by a hook or added.
 
     What is inside a layer is not asked: linear layers, norms and feed-forward networks may be any modules.
@@ -39,8 +39,8 @@ def as_built(model: GPT) -> bool:
     )
 
 
-class OneToken:
-    """GPT.hidden_states for one token a row, of a model that is `as_built` and a cache; without gradients."""
+class DecodeStep:
+    """GPT.hidden_states for one token a row, of a model that is `is_plain_gpt` and a cache; without gradients."""
 
     def __init__(self, model: GPT, cache: KVCache) -> None:
         self.model = model

@@ -25,26 +25,28 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from course_lib.infer.generation.text import TextError, TextModel, TooLong
-from course_lib.infer.server import requests, wire
-from course_lib.infer.server.requests import Reply
+from course_lib.infer.generation.text_generator import ContextLengthExceeded, GenerationError, TextGenerator
+from course_lib.infer.server import handlers, protocol
+from course_lib.infer.server.handlers import Reply
 from course_lib.infer.server.tools import Event
 
-AT_ONCE = 16  # texts that are written in turns; each has a cache of its own in memory, so further ones wait
+MAX_RUNNING = 16  # texts that are written in turns; each has a cache of its own in memory, so further ones wait
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-GRACE = 5  # seconds for what is under way when the server ends
+GRACE_SECONDS = 5  # seconds for what is under way when the server ends
 
 
-def serve(model: TextModel, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Serve until Ctrl-C; port 0 takes a free one. Raises TextError where the address cannot be had."""
+def serve(model: TextGenerator, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve until Ctrl-C; port 0 takes a free one. Raises GenerationError where the address cannot be had."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
-        raise TextError(f"{host}:{port} cannot be listened at ({error}); pass another --port or --host") from None
+        raise GenerationError(f"{host}:{port} cannot be listened at ({error}); pass another --port or --host") from None
     server = uvicorn.Server(
         uvicorn.Config(
-            app(model, stopping=lambda: server.should_exit), log_level="warning", timeout_graceful_shutdown=GRACE
+            create_app(model, stopping=lambda: server.should_exit),
+            log_level="warning",
+            timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
     address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
@@ -59,7 +61,7 @@ def serve(model: TextModel, host: str = "127.0.0.1", port: int = 8000) -> None:
         listening.close()
 
 
-def app(model: TextModel, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
+def create_app(model: TextGenerator, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
     """The server as an ASGI application. stopping: True when texts under way have to end."""
     api = FastAPI(title="course serve", docs_url=None, redoc_url=None, openapi_url=None)  # their pages load from afar
     turns = _Turns(stopping)
@@ -78,18 +80,18 @@ def app(model: TextModel, stopping: Callable[[], bool] = lambda: False) -> FastA
         return described if name == model.name else _no_model(name, model)
 
     @api.post("/v1/completions")
-    async def completions(body: wire.CompletionRequest, request: Request) -> Any:
+    async def completions(body: protocol.CompletionRequest, request: Request) -> Any:
         if body.model != model.name:
             return _no_model(body.model, model)
-        reply = await turns.run(partial(requests.completion, model, body))
-        return await _answer(turns, reply, wire.Answer("text", model.name), body, request)
+        reply = await turns.run(partial(handlers.start_completion, model, body))
+        return await _answer(turns, reply, protocol.ResponseWriter("text", model.name), body, request)
 
     @api.post("/v1/chat/completions")
-    async def chat_completions(body: wire.ChatRequest, request: Request) -> Any:
+    async def chat_completions(body: protocol.ChatRequest, request: Request) -> Any:
         if body.model != model.name:
             return _no_model(body.model, model)
-        reply = await turns.run(partial(requests.chat, model, body))
-        return await _answer(turns, reply, wire.Answer("chat", model.name), body, request)
+        reply = await turns.run(partial(handlers.start_chat, model, body))
+        return await _answer(turns, reply, protocol.ResponseWriter("chat", model.name), body, request)
 
     _errors(api)
     return api
@@ -100,7 +102,7 @@ class _Turns:
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self.room = asyncio.Semaphore(AT_ONCE)
+        self.room = asyncio.Semaphore(MAX_RUNNING)
         self.stopping = stopping
         self.writing = 0
 
@@ -121,7 +123,9 @@ class _Turns:
                 self.thread.submit(reply.stream.close)  # after the step that may still be under way
 
 
-async def _answer(turns: _Turns, reply: Reply, answer: wire.Answer, body: wire.Request, request: Request) -> Response:
+async def _answer(
+    turns: _Turns, reply: Reply, answer: protocol.ResponseWriter, body: protocol.Request, request: Request
+) -> Response:
     if body.stream:
         return StreamingResponse(_events(turns, reply, answer, body.with_usage), media_type="text/event-stream")
     events: list[Event] = []
@@ -141,7 +145,9 @@ async def _answer(turns: _Turns, reply: Reply, answer: wire.Answer, body: wire.R
     return JSONResponse(answer.whole(whole, reply.finish_reason, _usage(reply)))
 
 
-async def _events(turns: _Turns, reply: Reply, answer: wire.Answer, with_usage: bool) -> AsyncGenerator[str, None]:
+async def _events(
+    turns: _Turns, reply: Reply, answer: protocol.ResponseWriter, with_usage: bool
+) -> AsyncGenerator[str, None]:
     """The answer as server-sent events."""
     try:
         if answer.chat:
@@ -157,11 +163,11 @@ async def _events(turns: _Turns, reply: Reply, answer: wire.Answer, with_usage: 
             yield _event(answer.last(_usage(reply)))
         yield "data: [DONE]\n\n"
     except Exception as error:  # the status was sent long ago, so the failure is said in the stream
-        if isinstance(error, TextError):
-            yield _event(wire.error(str(error)))
+        if isinstance(error, GenerationError):
+            yield _event(protocol.error_body(str(error)))
             return
         message = error.detail if isinstance(error, HTTPException) else f"the server failed: {error}"
-        yield _event(wire.error(message, "server_error"))
+        yield _event(protocol.error_body(message, "server_error"))
         if not isinstance(error, HTTPException):
             raise
 
@@ -185,12 +191,12 @@ def _call(name: str, arguments: str) -> dict[str, Any]:
 
 
 def _usage(reply: Reply) -> dict[str, int]:
-    return wire.usage(reply.stream.prompt_tokens, reply.stream.completion_tokens)
+    return protocol.usage(reply.stream.prompt_tokens, reply.stream.completion_tokens)
 
 
-def _no_model(name: str, model: TextModel) -> JSONResponse:
+def _no_model(name: str, model: TextGenerator) -> JSONResponse:
     message = f"there is no model {name!r} here; there is: {model.name}"
-    return JSONResponse(wire.error(message, param="model", code="model_not_found"), 404)
+    return JSONResponse(protocol.error_body(message, param="model", code="model_not_found"), 404)
 
 
 def _errors(api: FastAPI) -> None:
@@ -198,12 +204,12 @@ def _errors(api: FastAPI) -> None:
 
     @api.exception_handler(RequestValidationError)
     async def malformed(request: Request, failure: RequestValidationError) -> Response:
-        return JSONResponse(wire.error(**wire.what_is_wrong(failure.errors())), 400)
+        return JSONResponse(protocol.error_body(**protocol.validation_message(failure.errors())), 400)
 
-    @api.exception_handler(TextError)
-    async def impossible(request: Request, failure: TextError) -> Response:
-        code = "context_length_exceeded" if isinstance(failure, TooLong) else None
-        return JSONResponse(wire.error(str(failure), code=code), 400)
+    @api.exception_handler(GenerationError)
+    async def impossible(request: Request, failure: GenerationError) -> Response:
+        code = "context_length_exceeded" if isinstance(failure, ContextLengthExceeded) else None
+        return JSONResponse(protocol.error_body(str(failure), code=code), 400)
 
     @api.exception_handler(HTTPException)
     async def refused(request: Request, failure: HTTPException) -> Response:
@@ -212,8 +218,8 @@ def _errors(api: FastAPI) -> None:
         if failure.status_code == 400 and failure.__cause__ is not None:  # of FastAPI, where no JSON parser gets far
             message = f"the request cannot be read ({failure.__cause__}); send JSON in UTF-8, not nested too deep"
         kind = "server_error" if failure.status_code >= 500 else "invalid_request_error"
-        return JSONResponse(wire.error(message, kind), failure.status_code, headers=failure.headers)
+        return JSONResponse(protocol.error_body(message, kind), failure.status_code, headers=failure.headers)
 
     @api.exception_handler(Exception)
     async def failed(request: Request, failure: Exception) -> Response:
-        return JSONResponse(wire.error(f"the server failed: {failure}", "server_error"), 500)
+        return JSONResponse(protocol.error_body(f"the server failed: {failure}", "server_error"), 500)

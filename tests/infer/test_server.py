@@ -23,8 +23,8 @@ from tiny_text import tiny
 
 from course_lib.data.tokenizers.chat import CHATML
 from course_lib.infer.generation.sampling import GREEDY
-from course_lib.infer.server import serve, wire
-from course_lib.infer.server.tools import CallReader, Tools
+from course_lib.infer.server import app, protocol
+from course_lib.infer.server.tools import ToolCallParser, Tools
 
 ASKED = [{"role": "user", "content": "hi there"}]
 NATIVE = "{% if tools %}{{ tools | tojson }} <tool_call>{% endif %}" + CHATML
@@ -49,7 +49,7 @@ class Running:
         self.model = model
         listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        self.app = serve.app(model, stopping=lambda: self.server.should_exit)
+        self.app = app.create_app(model, stopping=lambda: self.server.should_exit)
         self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="critical", timeout_graceful_shutdown=5))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
         self.thread.start()
@@ -249,7 +249,7 @@ def test_auto_is_text_or_a_call_and_none_is_text(server):
 
 def test_a_call_that_is_cut_off_says_so(server):
     chosen = {"type": "function", "function": {"name": "weather"}}
-    begun = len(server.model.encode(Tools([WEATHER], CHATML).heads["weather"]))
+    begun = len(server.model.encode(Tools([WEATHER], CHATML).call_heads["weather"]))
     choice = server.chat(tools=TOOLS, tool_choice=chosen, max_tokens=begun + 4, seed=2).choices[0]
     (call,) = choice.message.tool_calls
     assert (choice.finish_reason, call.function.arguments[:3]) == ("length", '{"c')
@@ -275,21 +275,21 @@ def test_a_template_without_tools_is_told_of_them():
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "content": "Sunny."},
     ]
-    told = tools.tell(messages)
+    told = tools.add_to_messages(messages)
     assert [message["role"] for message in told] == ["system", "user", "assistant", "user"]
     assert told[0]["content"].startswith("Be brief.\n\nYou can call these functions:\n")
     assert json.dumps(WEATHER, ensure_ascii=False) in told[0]["content"]
     assert told[2]["content"] == '{"name": "weather", "arguments": {"city": "Rome", "days": 2}}'
-    assert told[2]["content"].startswith(tools.heads["weather"]), "as calls are to be written"
+    assert told[2]["content"].startswith(tools.call_heads["weather"]), "as calls are to be written"
     assert told[3]["content"] == "The function returned: Sunny."
-    assert [message["role"] for message in tools.tell(messages[1:2])] == ["system", "user"]
-    assert tools.offered() is None
-    without = Tools([], CHATML).tell(messages)  # a question that offers none any more
+    assert [message["role"] for message in tools.add_to_messages(messages[1:2])] == ["system", "user"]
+    assert tools.for_template() is None
+    without = Tools([], CHATML).add_to_messages(messages)  # a question that offers none any more
     assert without[:2] == messages[:2]
     assert without[2:] == told[2:]
     native = Tools([WEATHER], NATIVE)
-    assert native.tell(messages) == messages
-    assert native.offered() == TOOLS[:1]
+    assert native.add_to_messages(messages) == messages
+    assert native.for_template() == TOOLS[:1]
 
 
 @pytest.mark.parametrize("template", [CHATML, NATIVE])
@@ -302,11 +302,11 @@ def test_a_call_is_told_from_text_however_it_is_cut(template, data):
     text = data.draw(
         st.sampled_from(["", "hello", '{"name": "other", "arguments": {}}', "<tool", '{"name": "weather"'])
     )
-    whole = text if name is None else tools.heads[name] + arguments + tools.tail
+    whole = text if name is None else tools.call_heads[name] + arguments + tools.call_tail
     cut = data.draw(st.booleans())
     if cut and name:
-        whole = whole[: data.draw(st.integers(len(tools.heads[name]), len(whole) - 1))]
-    reader, events, at = CallReader(tools), [], 0
+        whole = whole[: data.draw(st.integers(len(tools.call_heads[name]), len(whole) - 1))]
+    reader, events, at = ToolCallParser(tools), [], 0
     sizes = itertools.cycle([*data.draw(st.lists(st.integers(0, 5), max_size=4)), 1])
     while at < len(whole):
         step = next(sizes)
@@ -317,7 +317,7 @@ def test_a_call_is_told_from_text_however_it_is_cut(template, data):
     if name is None:
         assert joined == {"text": text, "name": "", "arguments": ""}
     else:
-        wanted = whole.removeprefix(tools.heads[name]) if cut else arguments
+        wanted = whole.removeprefix(tools.call_heads[name]) if cut else arguments
         assert joined == {"text": "", "name": name, "arguments": wanted}
 
 
@@ -347,7 +347,7 @@ def test_two_clients_are_served_in_turns(endless):
 
 
 def test_more_clients_than_there_is_room_for_wait_and_are_all_served(monkeypatch):
-    monkeypatch.setattr(serve, "AT_ONCE", 2)
+    monkeypatch.setattr(app, "MAX_RUNNING", 2)
     running = Running(tiny(context=1000, end=()))
     seen = []
     with concurrent.futures.ThreadPoolExecutor(5) as pool:
@@ -394,7 +394,7 @@ def test_a_server_that_is_ended_ends_its_texts():
             whole.result()
     assert (failure.value.status_code, failure.value.type) == (503, "server_error")
     running.end()
-    assert time.monotonic() - began < serve.GRACE, "it need not be forced"
+    assert time.monotonic() - began < app.GRACE_SECONDS, "it need not be forced"
 
 
 def test_a_failure_of_the_model_is_told_and_the_server_goes_on(server, monkeypatch):
@@ -405,7 +405,7 @@ def test_a_failure_of_the_model_is_told_and_the_server_goes_on(server, monkeypat
         raise RuntimeError("out of luck")
 
     with monkeypatch.context() as patch:
-        patch.setattr("course_lib.infer.generation.text.generate", fail)
+        patch.setattr("course_lib.infer.generation.text_generator.generate", fail)
         with pytest.raises(openai.InternalServerError, match="the server failed: out of luck"):
             server.chat()
         with pytest.raises(openai.APIError, match="the server failed: out of luck"):
@@ -557,12 +557,17 @@ def test_every_setting_of_openai_is_known_or_refused_by_name():
     from openai.types.chat import completion_create_params as chat
 
     theirs = {
-        wire.ChatRequest: chat.CompletionCreateParamsBase,
-        wire.CompletionRequest: text.CompletionCreateParamsBase,
+        protocol.ChatRequest: chat.CompletionCreateParamsBase,
+        protocol.CompletionRequest: text.CompletionCreateParamsBase,
     }
     refused = set()
     for ours, params in theirs.items():
-        refused |= params.__annotations__.keys() - ours.model_fields.keys() - wire.OFF.keys() - wire.NO_MATTER
+        refused |= (
+            params.__annotations__.keys()
+            - ours.model_fields.keys()
+            - protocol.UNSUPPORTED.keys()
+            - protocol.IGNORED_SETTINGS
+        )
     assert refused <= {
         "audio", "function_call", "functions", "moderation", "prediction", "reasoning_effort", "verbosity",
         "web_search_options",

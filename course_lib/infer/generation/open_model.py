@@ -12,66 +12,67 @@ from course_lib import files
 from course_lib.data.packages import pretrained
 from course_lib.data.packages.registry import registry
 from course_lib.infer.generation.sampling import Sampling
-from course_lib.infer.generation.text import TextError, TextModel
-from course_lib.infer.quantization.quantize import MODEL_TYPE, quantize
-from course_lib.infer.quantization.quantize import load as few_bits
+from course_lib.infer.generation.text_generator import GenerationError, TextGenerator
+from course_lib.infer.quantization.quantize import MODEL_TYPE, load_quantized, quantize
 from course_lib.interop import from_pretrained, smollm2
 from course_lib.measure import device
 from course_lib.models import GPT, T5, VLM, Bert
 
 
-def load(name: str | Path, bits: int | None = None) -> TextModel:
+def open_model(name: str | Path, bits: int | None = None) -> TextGenerator:
     """Open a model on the device of the preset: a published one by its name, or a folder.
 
     A folder is that of a finished `course train`, or has config.json, model.safetensors and tokenizer.json. A name goes
     before a folder of the same name, which ./NAME reaches. bits: 8 or 4, to which the weights are then rounded.
-    Raises TextError, or another CourseError, for whatever is not there, is damaged, or does not write text.
+    Raises GenerationError, or another CourseError, for whatever is not there, is damaged, or does not write text.
     """
     opened = _find(name)
     if bits is not None:
         try:
             quantize(opened.model, bits)
         except ValueError as error:
-            raise TextError(f"{name}: {error}") from None
+            raise GenerationError(f"{name}: {error}") from None
     return opened
 
 
-def _find(name: str | Path) -> TextModel:
+def _find(name: str | Path) -> TextGenerator:
     folder = Path(name)
     if not str(name):
-        raise TextError(f"name a model: a folder, or one of: {', '.join(PUBLISHED)}")
+        raise GenerationError(f"name a model: a folder, or one of: {', '.join(PUBLISHED)}")
     if published := PUBLISHED.get(str(name)):
         return published(str(name))
     if folder.is_dir():
         try:
             return _open(folder)
         except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-            raise TextError(f"{folder}: a file of it says what cannot be ({error!r}); copy it again") from None
+            raise GenerationError(f"{folder}: a file of it says what cannot be ({error!r}); copy it again") from None
     names = ", ".join(PUBLISHED)
     if folder.exists():
-        raise TextError(f"{name} is a file; pass the folder that holds config.json and model.safetensors")
+        raise GenerationError(f"{name} is a file; pass the folder that holds config.json and model.safetensors")
     if str(name) in ("minilm", "minilm-l6-v2"):
-        raise TextError(f"{name} is a BERT, which reads texts and writes none; pass a folder, or one of: {names}")
+        raise GenerationError(f"{name} is a BERT, which reads texts and writes none; pass a folder, or one of: {names}")
     if str(name) in registry():
-        raise TextError(f"{name} is no model that writes text; pass a folder, or one of: {names}")
-    raise TextError(f"there is no folder {name} and no model of that name; pass a folder, or one of: {names}")
+        raise GenerationError(f"{name} is no model that writes text; pass a folder, or one of: {names}")
+    raise GenerationError(f"there is no folder {name} and no model of that name; pass a folder, or one of: {names}")
 
 
-def _open(folder: Path) -> TextModel:
+def _open(folder: Path) -> TextGenerator:
     name = folder.resolve().name
     if not (folder / "config.json").exists():
         if (folder / "model" / "config.json").exists():
             folder = folder / "model"
         elif (folder / "recipe.json").exists():
-            raise TextError(f"{folder} holds a run that is not finished; go on with `course train`, --resume")
+            raise GenerationError(f"{folder} holds a run that is not finished; go on with `course train`, --resume")
         elif (folder / "adapter_config.json").exists():
-            raise TextError(f"{folder} holds what a model was tuned with, and no model; merge the two and save that")
+            raise GenerationError(
+                f"{folder} holds what a model was tuned with, and no model; merge the two and save that"
+            )
     elif folder.name == "model":  # OUT/model of `course train`: its run says more
         name = folder.resolve().parent.name
     kind = _json(folder / "config.json").get("model_type")
-    model = few_bits(folder, device()) if kind == MODEL_TYPE else from_pretrained(folder)
+    model = load_quantized(folder, device()) if kind == MODEL_TYPE else from_pretrained(folder)
     if not isinstance(model, GPT):
-        raise TextError(f"{folder} holds {_what(model)}; pass the folder of a decoder, such as GPT-2 or Llama")
+        raise GenerationError(f"{folder} holds {_what(model)}; pass the folder of a decoder, such as GPT-2 or Llama")
     tokenizer = _tokenizer(folder)
     settings = _json(folder / "tokenizer_config.json")
     special = {key: value for key, value in settings.items() if key.endswith("_token")}
@@ -85,7 +86,7 @@ def _open(folder: Path) -> TextModel:
         end = tokenizer.token_to_id(special["eos_token"])
     ends = end if isinstance(end, list) else [] if end is None else [end]
     template = _template(folder, settings)
-    return TextModel(model.to(device()), tokenizer, frozenset(ends), template, special, _sampling(generation), name)
+    return TextGenerator(model.to(device()), tokenizer, frozenset(ends), template, special, _sampling(generation), name)
 
 
 def _sampling(settings: dict[str, Any]) -> Sampling:
@@ -96,7 +97,7 @@ def _sampling(settings: dict[str, Any]) -> Sampling:
     try:
         return Sampling(**found)
     except ValueError as error:
-        raise TextError(f"generation_config.json: {error}") from None
+        raise GenerationError(f"generation_config.json: {error}") from None
 
 
 def _what(model: Any) -> str:
@@ -120,11 +121,11 @@ def _tokenizer(folder: Path) -> Tokenizer:
             if older
             else "copy the tokenizer of the model there"
         )
-        raise TextError(f"{folder} has no tokenizer.json, so its text cannot be read or written; {way}")
+        raise GenerationError(f"{folder} has no tokenizer.json, so its text cannot be read or written; {way}")
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # `tokenizers` raises nothing more special
-        raise TextError(f"{file} is damaged ({error}); copy it again") from None
+        raise GenerationError(f"{file} is damaged ({error}); copy it again") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -143,21 +144,21 @@ def _template(folder: Path, settings: dict[str, Any]) -> str | None:
 def _json(file: Path) -> dict[str, Any]:
     found = files.read_json(file) if file.exists() else {}
     if not isinstance(found, dict):
-        raise TextError(f"{file} holds no settings; copy it again")
+        raise GenerationError(f"{file} holds no settings; copy it again")
     return found
 
 
-def _smollm2(name: str) -> TextModel:
+def _smollm2(name: str) -> TextGenerator:
     model, tokenizer = smollm2()
     fields = pretrained.smollm2_fields()
     ids = {kind: fields[f"tokenizer.ggml.{kind}_token_id"] for kind in ("bos", "eos")}
     special = {f"{kind}_token": fields["tokenizer.ggml.tokens"][i] for kind, i in ids.items()}
     end = frozenset({ids["eos"]})
-    return TextModel(model.to(device()), tokenizer, end, fields["tokenizer.chat_template"], special, SMOLLM2, name)
+    return TextGenerator(model.to(device()), tokenizer, end, fields["tokenizer.chat_template"], special, SMOLLM2, name)
 
 
 # "model.generate(inputs, max_new_tokens=50, temperature=0.2, top_p=0.9, do_sample=True)".
 # Source: Hugging Face, model card of SmolLM2-135M-Instruct, "How to use".
 SMOLLM2 = Sampling(temperature=0.2, top_p=0.9)
 
-PUBLISHED: dict[str, Callable[[str], TextModel]] = {"smollm2": _smollm2, "smollm2-135m-instruct": _smollm2}
+PUBLISHED: dict[str, Callable[[str], TextGenerator]] = {"smollm2": _smollm2, "smollm2-135m-instruct": _smollm2}

@@ -15,22 +15,22 @@ from course_lib.data.tokenizers.token_bytes import token_bytes
 from course_lib.errors import CourseError
 from course_lib.infer.generation.generate import Grammar, generate
 from course_lib.infer.generation.sampling import Sampling
-from course_lib.infer.generation.stream import Stream
+from course_lib.infer.generation.stream import TextStream
 from course_lib.models import GPT
 
 Prompt = str | Sequence[int] | Sequence[chat.Message]
 
 
-class TextError(CourseError, ValueError):
+class GenerationError(CourseError, ValueError):
     """A text cannot be written as asked; the message says what stands in the way."""
 
 
-class TooLong(TextError):
+class ContextLengthExceeded(GenerationError):
     """The prompt leaves no room in the model's context."""
 
 
 @dataclass(frozen=True)
-class TextModel:
+class TextGenerator:
     """A decoder with its tokenizer: it is given text, and gives text.
 
     Attributes:
@@ -41,7 +41,7 @@ class TextModel:
         name: for people, and for the server.
 
     Raises:
-        TextError: for a tokenizer that does not fit the model.
+        GenerationError: for a tokenizer that does not fit the model.
     """
 
     model: GPT
@@ -56,9 +56,9 @@ class TextModel:
         try:
             n_tokens = len(self.tokens)  # worked out now: whoever opens a model learns at once that it cannot be used
         except ValueError as error:
-            raise TextError(f"{self.name}: {error}") from None
+            raise GenerationError(f"{self.name}: {error}") from None
         if strange := [i for i in self.end if not 0 <= i < n_tokens]:
-            raise TextError(f"{self.name}: the end token {strange[0]} is none of the {n_tokens} tokens")
+            raise GenerationError(f"{self.name}: the end token {strange[0]} is none of the {n_tokens} tokens")
 
     @functools.cached_property
     def tokens(self) -> tuple[bytes, ...]:
@@ -74,18 +74,22 @@ class TextModel:
         """The tokens of a text, or those of a conversation up to where the reply begins; tokens stay as they are.
 
         In a text the names of special tokens are those tokens; in a conversation only the template writes them.
-        Raises TextError for an empty prompt, for a conversation without a template, and where the template refuses it.
+
+        Raises:
+            GenerationError: for an empty prompt, a conversation without a template, and one that the template refuses.
         """
         try:
             ids = self._encode(prompt, tools) if prompt else []
         except TypeError:  # of the tokenizer, for half a surrogate pair
-            raise TextError("the prompt is no valid Unicode; it holds half a surrogate pair") from None
+            raise GenerationError("the prompt is no valid Unicode; it holds half a surrogate pair") from None
         except ValueError as error:
-            raise TextError(str(error)) from None
+            raise GenerationError(str(error)) from None
         if not ids:
-            raise TextError("the prompt is empty; write at least one character")
+            raise GenerationError("the prompt is empty; write at least one character")
         if strange := [i for i in ids if not 0 <= i < len(self.tokens)]:
-            raise TextError(f"the token {strange[0]} of the prompt is none of the {len(self.tokens)} of {self.name}")
+            raise GenerationError(
+                f"the token {strange[0]} of the prompt is none of the {len(self.tokens)} of {self.name}"
+            )
         return ids
 
     def _encode(self, prompt: Any, tools: Sequence[Mapping[str, Any]] | None) -> list[int]:
@@ -94,7 +98,7 @@ class TextModel:
         if isinstance(prompt[0], int):
             return list(prompt)
         if self.template is None:
-            raise TextError(f"{self.name} has no chat template: it continues texts; pass a text as the prompt")
+            raise GenerationError(f"{self.name} has no chat template: it continues texts; pass a text as the prompt")
         options: dict[str, Any] = {"tools": tools, "add_generation_prompt": True, **self.special_tokens}
         return chat.encode(prompt, self.template, self.tokenizer, **options)
 
@@ -102,19 +106,19 @@ class TextModel:
         """Bind a grammar, from course_lib.infer.constrained.grammar, to the tokens of this model.
 
         Raises:
-            TextError: where no text can match it, and for a model without an end token.
+            GenerationError: where no text can match it, and for a model without an end token.
         """
         from course_lib.infer.constrained import grammar  # here, since llguidance comes with an extra
 
         if not self.end:
-            raise TextError(
+            raise GenerationError(
                 f"{self.name} names no end token, with which a text of a given form has to end; "
                 "put eos_token_id into its generation_config.json"
             )
         try:
             return grammar.Grammar(source, self.tokens, self.end)
         except ValueError as error:
-            raise TextError(str(error)) from None
+            raise GenerationError(str(error)) from None
 
     def stream(
         self,
@@ -126,7 +130,7 @@ class TextModel:
         grammar: Grammar | None = None,
         seed: int | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
-    ) -> Stream:
+    ) -> TextStream:
         """Continue a text or its tokens, or answer a conversation. The pieces come while they are made.
 
         Args:
@@ -139,21 +143,21 @@ class TextModel:
             tools: functions that the chat template tells the model of.
 
         Raises:
-            TextError: before the first token for what `encode` refuses, an empty stop string, and stop strings beside a
-                grammar; later for a grammar that proves too large.
-            TooLong: for a prompt that fills the context.
+            GenerationError: before the first token for what `encode` refuses, an empty stop string, and stop strings
+                beside a grammar; later for a grammar that proves too large.
+            ContextLengthExceeded: for a prompt that fills the context.
         """
         ids = self.encode(prompt, tools)
         room = self.context - len(ids)
         if room < 1:
-            raise TooLong(
+            raise ContextLengthExceeded(
                 f"the prompt has {len(ids)} tokens, and the context of {self.name} is {self.context}, "
                 "which has to hold the answer too; shorten the prompt"
             )
         if grammar is not None and stop:
-            raise TextError("a stop string could cut off what the text has to become; ask for one or the other")
+            raise GenerationError("a stop string could cut off what the text has to become; ask for one or the other")
         if max_new_tokens is not None and max_new_tokens < 1:
-            raise TextError(f"max_new_tokens={max_new_tokens} must be at least 1")
+            raise GenerationError(f"max_new_tokens={max_new_tokens} must be at least 1")
         limit = room if max_new_tokens is None else min(room, max_new_tokens)
         generator = torch.Generator(next(self.model.parameters()).device)
         if seed is None:
@@ -173,9 +177,9 @@ class TextModel:
                     generator=generator,
                 )
             except ValueError as error:  # of a grammar, which is worked out as far as the text goes
-                raise TextError(str(error)) from None
+                raise GenerationError(str(error)) from None
 
         try:
-            return Stream(steps, self.tokens, self.end, stop, len(ids))
+            return TextStream(steps, self.tokens, self.end, stop, len(ids))
         except ValueError as error:
-            raise TextError(str(error)) from None
+            raise GenerationError(str(error)) from None
