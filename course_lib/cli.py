@@ -83,6 +83,20 @@ def lab(
     raise typer.Exit(open_labs(slug or None, fresh=fresh, start=open_))
 
 
+@app.command("new-lab")
+def new_lab(
+    slug: Annotated[str, typer.Argument(help="Its name: chNN_name or capstone_name, for example ch05_in_context.")],
+    title: Annotated[str, typer.Option(help="The heading of the notebook.")] = "",
+    question: Annotated[str, typer.Option(help="What the lab asks, in one sentence for the index page.")] = "",
+) -> None:
+    """Write a lab that runs and passes all tests, for its author to fill: notebook, exercise, page, entries."""
+    from course_lib.site.new_lab import new_lab
+
+    for path in new_lab(slug, title, question):
+        typer.echo(f"wrote {path}")
+    typer.echo(f"To run it and look at its page: course book --only {slug}")
+
+
 @app.command()
 def check(
     notebook: Annotated[Path, typer.Argument(help="A lab's notebook, for example my_labs/ch01_attention.ipynb.")],

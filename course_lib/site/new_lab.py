@@ -1,0 +1,134 @@
+"""`course new-lab SLUG`: a lab that runs, with its exercise, its page and its entries, for an author to fill."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from string import Template
+
+import nbformat
+
+from course_lib.exercises import lab_of, labs
+from course_lib.files import write_text
+from course_lib.site.build import read_lab
+from course_lib.site.cache import SETUP_CELL
+from course_lib.site.paths import Project, SiteError, find_project
+
+TEMPLATES = Path(__file__).parent / "new_lab_templates"
+LONGEST = 100  # characters of a title and of a question, which is a row of a table
+SLUG = re.compile(r"(ch\d\d|capstone)_[a-z][a-z0-9_]*")
+
+
+def new_lab(slug: str, title: str = "", question: str = "", root: Path | None = None) -> list[Path]:
+    """Write a lab from the template: notebook, exercise, a section of its chapter's page, entries in both tables.
+
+    What is written passes every test as it is, so that an author replaces one thing at a time. Where the chapter has no
+    page yet, one is made.
+
+    Args:
+        slug: The name of the lab, `chNN_name` or `capstone_name`.
+        title: The heading of the notebook; by default the name in words.
+        question: What the lab asks, one sentence for the index page.
+        root: A folder of the checkout; by default the working directory.
+
+    Returns:
+        The files that are new or changed.
+
+    Raises:
+        SiteError: The name is not of this form or is taken, or a text is too long; nothing is written then.
+    """
+    project = find_project(root)
+    if not SLUG.fullmatch(slug):
+        raise SiteError(f"{slug} is no name for a lab; take chNN_name or capstone_name, as ch05_in_context")
+    chapter, name = slug.split("_", 1)
+    exercise = f"{name}_accuracy"
+    if (project.labs / f"{slug}.ipynb").exists() or slug in labs():
+        raise SiteError(f"there is a lab {slug} already; choose another name")
+    if lab_of(exercise):
+        raise SiteError(f"the template would make an exercise {exercise}, which is there already; choose another name")
+    if len(title) > LONGEST or len(question) > LONGEST:
+        raise SiteError(f"title and question are one line each: at most {LONGEST} characters")
+    short = name.replace("_", " ").capitalize()
+    words = {
+        "slug": slug,
+        "key": slug.replace("_", "-"),
+        "short": short,
+        "title": title or short,
+        "question": question or f"What can be measured about {name.replace('_', ' ')}, and what would refute it?",
+        "exercise": exercise,
+        "chapter": f"Chapter {int(chapter[2:])}" if chapter != "capstone" else "Capstone",
+    }
+    words["see"] = f"{words['chapter']}, {short}"  # the section that the chapter's page gets
+    page = next(iter(sorted((project.root / "book").glob(f"{chapter}_*.md"))), project.root / "book" / f"{slug}.md")
+    new = {
+        project.labs / f"{slug}.ipynb": _notebook(project, words),
+        project.library / "exercises" / slug / "__init__.py": _fill("exercises_init.py", words),
+        project.library / "exercises" / slug / f"{exercise}.py": _fill("exercise.py", words),
+        page: _with_section(page, words),
+        project.root / "_toc.yml": _with_entry(project, page, words),
+        project.root / "book" / "index.md": _with_row(project, words),
+    }
+    for path, text in new.items():
+        write_text(path, text)
+    return list(new)
+
+
+def _fill(template: str, words: dict[str, str]) -> str:
+    text = (TEMPLATES / f"{template}.template").read_text(encoding="utf8")
+    literals = {f"{name}_literal": _literal(word) for name, word in words.items()}
+    return Template(text).safe_substitute(words, **literals)  # safe: formulas have dollar signs too
+
+
+def _literal(text: str) -> str:
+    """A string as ruff would write it in Python."""
+    return repr(text) if '"' in text else json.dumps(text, ensure_ascii=False)
+
+
+def _notebook(project: Project, words: dict[str, str]) -> str:
+    notebook = nbformat.reads((TEMPLATES / "notebook.ipynb.template").read_text(encoding="utf8"), as_version=4)
+    for cell in notebook.cells:
+        if cell.id == SETUP_CELL:  # as in the other labs, with the fork's address where it is set
+            first = read_lab(project, project.lab_slugs()[0])
+            cell.source = next(other.source for other in first.cells if other.get("id") == SETUP_CELL)
+        else:
+            cell.source = Template(cell.source).safe_substitute(words)
+    return nbformat.writes(notebook) + "\n"
+
+
+def _with_section(page: Path, words: dict[str, str]) -> str:
+    """The chapter's page with a section on the lab, before its closing words."""
+    text = page.read_text(encoding="utf8") if page.is_file() else _fill("page.md", words)
+    section = _fill("section.md", words)
+    before, closing, after = text.partition("## Where to go next")
+    return before + section + closing + after if closing else text.rstrip("\n") + "\n\n" + section
+
+
+def _with_entry(project: Project, page: Path, words: dict[str, str]) -> str:
+    """`_toc.yml` with the lab as the last one of its chapter; a new chapter comes before the reference part."""
+    lines = (project.root / "_toc.yml").read_text(encoding="utf8").splitlines()
+    document = f"book/{page.stem}"
+    entry = [f"          - file: labs/{words['slug']}", f'            title: "Lab: {words["short"].lower()}"']
+    chapter = next((i for i, line in enumerate(lines) if line.strip() == f"- file: {document}"), None)
+    if chapter is None:
+        end = next((i for i, line in enumerate(lines) if line.strip() == "- caption: Reference"), len(lines))
+        lines[end:end] = [f"      - file: {document}", "        sections:", *entry]
+    else:
+        end = chapter + 1
+        while end < len(lines) and lines[end].startswith("        "):  # what belongs to the chapter
+            end += 1
+        lines[end:end] = entry if end > chapter + 1 else ["        sections:", *entry]
+    return "\n".join(lines) + "\n"
+
+
+def _with_row(project: Project, words: dict[str, str]) -> str:
+    """The index page, whose table lists the lab after those that come before it in the course."""
+    lines = (project.root / "book" / "index.md").read_text(encoding="utf8").splitlines()
+    chapter = words["slug"].split("_")[0]
+    last = len(lines) - 1
+    for i, line in enumerate(lines):
+        row = re.match(r"\| \[.+\]\(\.\./labs/(\w+)\.ipynb\)", line)
+        if row and row[1].split("_")[0] <= chapter:
+            last = i
+    lines.insert(last + 1, f"| [{words['short']}](../labs/{words['slug']}.ipynb) | {words['question']} |")
+    return "\n".join(lines) + "\n"
