@@ -9,10 +9,17 @@ from jaxtyping import install_import_hook
 # Models this small gain nothing from more threads, and on a busy machine their threads wait for each other for minutes.
 torch.set_num_threads(1)
 
-# Shapes written in signatures are checked whenever a test calls the function.
-install_import_hook(
-    ["course_lib.nn", "course_lib.models", "course_lib.interop", "course_lib.data"], "beartype.beartype"
+# Shapes written in signatures are checked whenever a test calls the function. Of `infer` not those of generate and
+# speculative, whose generators run under torch.inference_mode, which a checked generator would leave, and not those of
+# sampling: their tests pass what is no list of prompts and no number, to see the sentences that follow.
+CHECKED_IN_INFER = ("constrained", "quantization", "server", "command")
+CHECKED_IN_GENERATION = ("cached_decoder", "kernels", "open_model", "stream", "text_generator")
+CHECKED = (
+    *("nn", "models", "interop", "data"),
+    *(f"infer.{name}" for name in CHECKED_IN_INFER),
+    *(f"infer.generation.{name}" for name in CHECKED_IN_GENERATION),
 )
+install_import_hook([f"course_lib.{name}" for name in CHECKED], "beartype.beartype")
 
 
 @pytest.hookimpl(wrapper=True)

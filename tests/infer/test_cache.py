@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.models import GPT, VLM, GPTConfig, ImageEncoderConfig, VLMConfig
+from course_lib.models.gpt import CHOICES
 from course_lib.nn.attention import prefix_mask
 from course_lib.nn.cache import KVCache
 from course_lib.nn.positions import rotate
 
-POSITIONS = ("learned", "sinusoidal", "rope", "alibi", "t5", "none")
+POSITIONS = CHOICES["position"]
 EXPERTS = {"activation": "swiglu", "bias": False, "n_experts": 4}
 
 configs = st.builds(

@@ -16,6 +16,7 @@ from parity import both_ways, gpt2, llama, made, seeds
 from course_lib.infer.generation.generate import complete, generate
 from course_lib.infer.generation.sampling import GREEDY, Sampling
 from course_lib.models import GPT, VLM, GPTConfig, ImageEncoderConfig, VLMConfig
+from course_lib.models.gpt import CHOICES
 
 few = settings(max_examples=15, deadline=None)
 # Prompts whose lengths differ; 16 positions leave room for six tokens more.
@@ -87,7 +88,7 @@ def without_cache(model, prompt, n):
     return text[len(prompt) :]
 
 
-@pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope", "alibi", "t5", "none"])
+@pytest.mark.parametrize("position", CHOICES["position"])
 def test_every_position_encoding_in_a_batch(position):
     model = small(position, context=20)
     prompts = [[1, 2, 3, 4, 5], [6], [7, 8, 9]]

@@ -1,4 +1,4 @@
-"""The short way of a single token gives the numbers of the long one, and is not taken where something was changed."""
+"""The decode kernel gives the numbers of the plain way, and is not used where something was changed."""
 
 import pytest
 import torch
@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from test_cache import assert_close, configs, made
 from torch import nn
 
-from course_lib.infer.generation.kernels import DecodeStep, is_plain_gpt
+from course_lib.infer.generation.kernels import DecodeStep, supports
 from course_lib.models import GPT, GPTConfig
+from course_lib.models.gpt import CHOICES
 from course_lib.nn.block import Block
 from course_lib.nn.cache import KVCache
 
@@ -16,9 +17,9 @@ from course_lib.nn.cache import KVCache
 @settings(max_examples=80, deadline=None)
 @given(configs, st.integers(0, 2**31), st.integers(1, 6), st.lists(st.integers(0, 5), min_size=1, max_size=3))
 @torch.no_grad()
-def test_the_numbers_of_the_long_way(config, seed, n, padding):
+def test_the_numbers_of_the_plain_way(config, seed, n, padding):
     model = made(config, seed)
-    assert is_plain_gpt(model)
+    assert supports(model)
     padding = torch.tensor([[min(size, n - 1)] for size in padding])
     columns = torch.arange(n + 4)
     ids, positions = torch.randint(11, (len(padding), n + 4)), (columns - padding).clamp(min=0)
@@ -36,6 +37,19 @@ def test_the_numbers_of_the_long_way(config, seed, n, padding):
     real = columns >= padding
     for found, expected in ((short.keys, long.keys), (short.values, long.values)):
         assert_close(found.movedim(3, 2)[:, real], expected.movedim(3, 2)[:, real])
+
+
+@pytest.mark.parametrize("position", CHOICES["position"])
+def test_every_position_encoding_is_computed_rightly_or_not_at_all(position):
+    model = made(GPTConfig(11, d_model=8, n_layers=2, n_heads=2, position=position))
+    ids = torch.randint(11, (2, 5))
+    assert not supports(model) or (last(model, ids, short=True) - last(model, ids, short=False)).abs().max() < 1e-4
+
+
+def test_an_encoding_that_it_does_not_know_takes_the_plain_way():
+    model = made(GPTConfig(11, d_model=8, n_layers=2, n_heads=2))
+    object.__setattr__(model.config, "position", "one of the future")
+    assert not supports(model)
 
 
 class Another(Block):
@@ -65,11 +79,11 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_was_changed_takes_the_long_way(change):
+def test_what_was_changed_takes_the_plain_way(change):
     model = made(GPTConfig(11, d_model=8, n_layers=2, n_heads=2, position="rope"))
-    assert is_plain_gpt(model)
+    assert supports(model)
     CHANGES[change](model)
-    assert not is_plain_gpt(model)
+    assert not supports(model)
 
 
 @torch.no_grad()
@@ -91,6 +105,6 @@ def test_what_is_inside_a_layer_may_be_anything(name):
     block = model.blocks[1]
     block.set_submodule(name, nn.Sequential(block.get_submodule(name), nn.Hardtanh(-0.1, 0.1)))
     block.get_submodule(name).register_forward_hook(lambda module, args, x: 2 * x)
-    assert is_plain_gpt(model)
+    assert supports(model)
     assert_close(last(model, ids, short=True), last(model, ids, short=False))
     assert (last(model, ids, short=True) - before).abs().max() > 0.01

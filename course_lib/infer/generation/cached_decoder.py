@@ -1,4 +1,4 @@
-"""A decoder that reads on: prompts at first, left_pad on the left, and then what is written."""
+"""A decoder with a KV cache: prompts are read at once (prefill), then what is written token by token (decode)."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from course_lib.infer.generation.kernels import DecodeStep, is_plain_gpt
+from course_lib.infer.generation.kernels import DecodeStep, supports
 from course_lib.models.gpt import GPT
 from course_lib.nn.cache import KVCache
 
 
 class CachedDecoder:
-    """A decoder with a cache of its own; a single token a row takes the short way, where the decoder is as built.
+    """A decoder with a KV cache of its own.
 
-    positions: of all tokens that may be read, which is the room of the cache. mask: True where one is real.
+    Args:
+        decoder: a decode step runs through `kernels` where that supports the decoder, else as any other call.
+        positions: of all tokens that may be read, which is the room of the cache.
+        mask: True where a token is real, and not padding.
     """
 
     def __init__(
@@ -30,10 +33,13 @@ class CachedDecoder:
         self.positions = positions
         self.mask = mask
         self.cache = KVCache(decoder.config, *positions.shape, dtype=dtype, device=positions.device)
-        self.decode_step = DecodeStep(decoder, self.cache) if is_plain_gpt(decoder) else None
+        self.decode_step = DecodeStep(decoder, self.cache) if supports(decoder) else None
 
     def next_logits(self, x: Float[Tensor, "batch tokens d_model"], last: int = 1) -> Float[Tensor, "batch last vocab"]:
-        """The logits of what follows each of the `last` tokens read, after those read before. Raises as GPT.forward."""
+        """Read tokens after those read before, and predict what follows each of the `last` of them.
+
+        Raises as GPT.forward.
+        """
         start, end = self.cache.length, self.cache.length + x.shape[1]
         mask = None if self.mask is None else self.mask[..., :end]
         positions = self.positions[:, start:end]
@@ -47,9 +53,16 @@ class CachedDecoder:
 def left_pad(
     prompts: Sequence[Sequence[int]], more: int, blank: int, device: torch.device
 ) -> tuple[Int[Tensor, "batch longest"], Int[Tensor, "batch room"], Bool[Tensor, "batch 1 1 room"] | None]:
-    """Prompts as one tensor, and positions and mask for them and `more` tokens each, as a CachedDecoder has them.
+    """Pad prompts on the left, so that all rows go on in the same column.
 
-    Padding, of the token `blank`, stands on the left, so that all rows go on in the same column; nobody looks at it.
+    Args:
+        prompts: lists of token ids, of any lengths.
+        more: how many tokens may follow.
+        blank: the token that stands in for padding; nobody looks at it.
+        device: where the tensors go.
+
+    Returns:
+        The ids, and positions and mask for them and `more` tokens each; no mask where nothing was padded.
     """
     longest = max(map(len, prompts))
     ids = torch.tensor([[blank] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)

@@ -1,7 +1,7 @@
 """Writing on: one token after the other, for several prompts at a time."""
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,6 +14,7 @@ from course_lib.models.vlm import VLM
 from course_lib.nn.embed import embed_tokens
 
 
+@runtime_checkable
 class Matcher(Protocol):
     """Follows one text and says which tokens may come next."""
 
@@ -24,6 +25,7 @@ class Matcher(Protocol):
         """Go on by one of them."""
 
 
+@runtime_checkable
 class Grammar(Protocol):
     """What may be written; course_lib.infer.constrained.grammar makes one."""
 

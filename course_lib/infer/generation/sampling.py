@@ -10,13 +10,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn. The steps are taken in this order, each on what the one before left over.
+    """How the next token is sampled. The steps are taken in this order, each on what the one before left over.
 
-    temperature: divides the logits; 0 takes the likeliest token, the first of several alike, and the rest is not asked.
-    top_k: keep the k likeliest tokens, and those that are as likely as the last of them (Fan et al. 2018).
-    top_p: keep the smallest set of likeliest tokens that has a share of at least p (Holtzman et al. 2020, section 3.1).
-    min_p: keep the tokens that are at least this share as likely as the likeliest (Nguyen et al. 2024).
-    None: that step is left out. Raises ValueError for a number that no step understands.
+    Attributes:
+        temperature: divides the logits; 0 takes the likeliest token, the first of equals, and leaves out the rest.
+        top_k: keep the k likeliest tokens, and those that are as likely as the last of them (Fan et al. 2018).
+        top_p: keep the smallest set of likeliest tokens that has a share of at least p (Holtzman et al. 2020,
+            section 3.1).
+        min_p: keep the tokens that are at least this share as likely as the likeliest (Nguyen et al. 2024).
+
+    None leaves a step out.
+
+    Raises:
+        ValueError: for a number that no step understands.
     """
 
     temperature: float = 1.0

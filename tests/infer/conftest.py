@@ -1,1 +1,0 @@
-"""Shapes written in the signatures of this room are checked by tests/conftest.py."""
