@@ -1,4 +1,4 @@
-"""Writing on: one token after the other, for several prompts at a time."""
+"""Generation: several prompts are continued at once, one token a step."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -44,16 +44,28 @@ def generate(
     generator: torch.Generator | None = None,
     pictures: Float[Tensor, "pictures channels height width"] | None = None,
 ) -> Iterator[list[int | None]]:
-    """Continue each prompt; yields one step at a time: a token for each row, None for rows that have ended.
+    """Continue each prompt, one decode step at a time.
 
     A row ends with a token of `stop`, after max_new_tokens, or where the model has learned positions and the text fills
     them; only the last token, which need not be read, may then be one more. The iteration ends with the last row.
-    With a temperature of 0 a row is what it would be alone; otherwise the rows draw from one generator in turn, which
-    is to be on the model's device.
-    grammar: of what is written; the tokens with which it lets a text end belong into `stop`.
-    pictures: those that the prompts of a VLM speak of, as for VLM.forward.
-    Raises ValueError, before the first step, for no prompts, an empty one, or one that is longer than the context; and
-    later where a grammar allows nothing.
+    With a temperature of 0 a row is what it would be alone; otherwise the rows draw from one generator in turn.
+
+    Args:
+        model: a decoder, or a model that also reads pictures.
+        prompts: token ids; the prompts may differ in length.
+        max_new_tokens: for each row.
+        sampling: how the next token is chosen.
+        stop: tokens that end a row.
+        grammar: what may be written; the tokens with which it lets a text end belong into `stop`.
+        generator: of random numbers, on the model's device.
+        pictures: those that the prompts of a VLM speak of, as for VLM.forward.
+
+    Yields:
+        A token for each row; None for rows that have ended.
+
+    Raises:
+        ValueError: before the first step for no prompts, an empty one, or one that is longer than the context; later
+            where a grammar allows nothing.
     """
     room = token_budgets(model, prompts, max_new_tokens)
     if pictures is not None and not isinstance(model, VLM):
@@ -69,7 +81,11 @@ def complete(
     stop: Collection[int] = (),
     **options: Any,
 ) -> list[list[int]]:
-    """What `generate` writes for each prompt, at once and without the tokens of `stop`; arguments as there."""
+    """Continue each prompt to its end; arguments as for `generate`.
+
+    Returns:
+        What was written for each prompt, without the tokens of `stop`.
+    """
     texts: list[list[int]] = [[] for _ in prompts]
     for step in generate(model, prompts, max_new_tokens, *args, stop=stop, **options):
         for text, token in zip(texts, step, strict=True):
@@ -79,7 +95,7 @@ def complete(
 
 
 def token_budgets(model: GPT | VLM, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
-    """How many tokens can follow each prompt. Raises ValueError where `generate` does before its first step."""
+    """Count how many tokens can follow each prompt. Raises ValueError where `generate` does before its first step."""
     try:
         lengths = [] if isinstance(prompts, str) else [len(prompt) for prompt in prompts]
     except TypeError:  # of a token, which has no length

@@ -59,11 +59,11 @@ def probabilities(logits: Float[Tensor, "*batch vocab"], sampling: Sampling) -> 
         dropped = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - sampling.top_p
         dropped[..., -1] = False  # the likeliest stays, whatever rounding says
         logits = logits.masked_fill(dropped.scatter(-1, order, dropped), -math.inf)
-    shares = logits.softmax(dim=-1)
+    probs = logits.softmax(dim=-1)
     if sampling.min_p:
-        shares = shares.where(shares >= sampling.min_p * shares.amax(dim=-1, keepdim=True), 0.0)
-        shares = shares / shares.sum(dim=-1, keepdim=True)
-    return shares
+        probs = probs.where(probs >= sampling.min_p * probs.amax(dim=-1, keepdim=True), 0.0)
+        probs = probs / probs.sum(dim=-1, keepdim=True)
+    return probs
 
 
 def sample(
@@ -72,6 +72,6 @@ def sample(
     """Draw a token from each distribution; the same generator gives the same tokens."""
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
-    shares = probabilities(logits, sampling)
-    rows = shares.reshape(-1, shares.shape[-1])
-    return torch.multinomial(rows, 1, generator=generator).view(shares.shape[:-1])
+    probs = probabilities(logits, sampling)
+    rows = probs.reshape(-1, probs.shape[-1])
+    return torch.multinomial(rows, 1, generator=generator).view(probs.shape[:-1])

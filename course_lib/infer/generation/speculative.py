@@ -1,4 +1,4 @@
-"""Speculative decoding: a small model drafts, a large one checks all of the draft at once, and writes as if alone."""
+"""Speculative decoding: a small model drafts tokens, and the large one checks all of them in one forward pass."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
@@ -31,9 +31,9 @@ class Sampler:
     def __init__(self, generator: torch.Generator | None = None) -> None:
         self.generator = generator
 
-    def sample(self, shares: Float[Tensor, " vocab"]) -> int:
-        """A token, with probabilities proportional to the shares."""
-        return int(torch.multinomial(shares, 1, generator=self.generator))
+    def sample(self, weights: Float[Tensor, " vocab"]) -> int:
+        """A token, with probabilities proportional to the weights."""
+        return int(torch.multinomial(weights, 1, generator=self.generator))
 
     def bernoulli(self, probability: float) -> bool:
         """True with this probability."""
@@ -52,11 +52,27 @@ def speculate(
     stop: Collection[int] = (),
     generator: torch.Generator | None = None,
 ) -> Iterator[Round]:
-    """Continue a prompt by rounds of up to `draft_tokens` drafted tokens and one more.
+    """Continue a prompt by rounds: the draft model proposes tokens, and the target checks all of them at once.
 
     The text has the distribution that `generate` gives it with the target alone; with a temperature of 0 it is the same
     text. Both models sample in the same way. It ends like a row of `generate`, a token of `stop` included.
-    Raises ValueError, before the first round, as `generate`, and for models of different vocabularies.
+
+    Args:
+        target: the model whose text is wanted.
+        draft: a smaller model with the same vocabulary.
+        prompt: token ids.
+        max_new_tokens: at most so many tokens.
+        sampling: how both choose the next token.
+        draft_tokens: how many tokens the draft proposes in a round, at most.
+        stop: tokens that end the text.
+        generator: of random numbers, on the models' device.
+
+    Yields:
+        What each round brought.
+
+    Raises:
+        ValueError: before the first round, as `generate`, and for models of different vocabularies.
+
     Source: Leviathan et al. 2023, algorithm 1.
     """
     if target.config.vocab_size != draft.config.vocab_size:
@@ -92,10 +108,9 @@ def rejection_sample(
     for i, token in enumerate(drafted):
         if not sampler.bernoulli(float(target_probs[i, token] / draft_probs[i][token])):
             missing = (target_probs[i] - draft_probs[i]).clamp(min=0)
-            return [
-                *drafted[:i],
-                sampler.sample(missing if missing.any() else target_probs[i]),
-            ]  # none: equal but for rounding
+            if not missing.any():  # they are equal, but for rounding
+                missing = target_probs[i]
+            return [*drafted[:i], sampler.sample(missing)]
     return [*drafted, sampler.sample(target_probs[len(drafted)])]
 
 

@@ -1,4 +1,4 @@
-"""Linear layers that keep their weights in 8 or 4 bits and multiply by them as they are."""
+"""Linear layers whose weights are kept in 8 or 4 bits, and multiplied without being made float first."""
 
 from collections.abc import Mapping
 

@@ -17,16 +17,26 @@ MODEL_TYPE = "course_gpt_in_few_bits"
 
 
 def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
-    """Replace, in place, the linear layers of a GPT by ones with weights of `bits` bits, and return the model.
+    """Replace, in place, the linear layers of a GPT by ones with weights of `bits` bits.
 
-    bits: 8, with one scale a row, or 4, with a scale and an offset for each `group` of inputs (None for 32). Embedding
-    and output layer have 8 bits in both, and stay one table where they are tied. Norms, learned positions and
-    activations are float32, whatever they were; activations are rounded to bfloat16 on their way into a product. For
-    running, not for training, and in this dtype: no `model.half()` afterwards. A merged LoRA stays merged for good.
-    Raises ValueError, and leaves the model as it was, for another kind of model, one with experts, one that is
-    quantized already or tuned by added layers, a group that does not divide the inputs of a layer, and weights that are
-    not finite.
-    Each weight changes by at most half its scale; see course_lib.infer.quantization.rounding, also for the sources.
+    Embedding and output layer have 8 bits in both cases, and stay one table where they are tied. Norms, learned
+    positions and activations are float32, whatever they were; activations are rounded to bfloat16 on their way into a
+    product. For running, not for training, and in this dtype: no `model.half()` afterwards. A merged LoRA stays merged
+    for good. Each weight changes by at most half its scale; see course_lib.infer.quantization.rounding, also for the
+    sources.
+
+    Args:
+        model: a GPT without experts.
+        bits: 8, with one scale a row, or 4, with a scale and an offset for each group of inputs.
+        group: how many inputs share a scale with 4 bits; None for 32.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: for another kind of model, one with experts, one that is quantized already or tuned by added layers,
+            a group that does not divide the inputs of a layer, and weights that are not finite. The model is then as it
+            was.
     """
     if type(model) is not GPT or model.config.n_experts:
         kind = "a GPT with experts" if type(model) is GPT else f"a {type(model).__name__}"

@@ -1,4 +1,4 @@
-"""Rounding weights to few bits, with an error that is known beforehand: never more than half a scale."""
+"""Quantization: weights are rounded to few bits, each by at most half a scale."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,10 @@ from torch import Tensor
 class QuantizedWeight(NamedTuple):
     """Weights as codes * scale + offset, for each group of inputs in a row.
 
-    codes lie in -2^(bits - 1) .. 2^(bits - 1) - 1; no offset where zero has to stay zero.
+    Attributes:
+        codes: whole numbers from -2^(bits - 1) to 2^(bits - 1) - 1.
+        scale: what one step of a code is worth.
+        offset: None where zero has to stay zero.
     """
 
     codes: Int8[Tensor, "out in"]
@@ -19,11 +22,15 @@ class QuantizedWeight(NamedTuple):
 
 
 def quantize_symmetric(weight: Float[Tensor, "out in"], bits: int = 8) -> QuantizedWeight:
-    """One scale a row, by which its largest weight becomes 2^(bits - 1) - 1: absmax quantisation.
+    """Quantize with one scale a row, by which its largest weight becomes 2^(bits - 1) - 1 (absmax quantization).
 
     The scale is rounded to bfloat16, by 1/512 at most. With up to 8 bits the largest weight then comes to at most
-    127.25 scales, which is rounded to 127 like all that is nearer than half. Raises ValueError for weights that are not
-    finite. Source: Dettmers et al. 2022, "LLM.int8()", with a constant for each row.
+    127.25 scales, which is rounded to 127 like all that is nearer than half.
+
+    Raises:
+        ValueError: for weights that are not finite.
+
+    Source: Dettmers et al. 2022, "LLM.int8()", with a constant for each row.
     """
     weight = _finite(weight)
     largest = weight.abs().amax(dim=1, keepdim=True)
@@ -32,11 +39,16 @@ def quantize_symmetric(weight: Float[Tensor, "out in"], bits: int = 8) -> Quanti
 
 
 def quantize_groupwise(weight: Float[Tensor, "out in"], bits: int, group: int) -> QuantizedWeight:
-    """A scale and an offset for every `group` of inputs, by which its smallest and largest weight are the ends.
+    """Quantize group-wise: every `group` of inputs in a row has a scale and an offset.
+
+    The smallest and the largest weight of a group are near the ends of the codes.
 
     With s = (largest - smallest) / (2^bits - 1) the codes reach half an s farther on both sides, which is more than
     rounding s and the offset to bfloat16 takes away, as long as s is at least 1/128 of the offset: hence the maximum.
-    Raises ValueError for a group that does not divide the inputs, and for weights that are not finite.
+
+    Raises:
+        ValueError: for a group that does not divide the inputs, and for weights that are not finite.
+
     Source: groups as in Frantar et al. 2022, "GPTQ", but each weight is rounded to the nearest code, by itself.
     """
     if group < 1 or weight.shape[1] % group:
@@ -50,20 +62,20 @@ def quantize_groupwise(weight: Float[Tensor, "out in"], bits: int, group: int) -
 
 
 def dequantize(rounded: QuantizedWeight) -> Float[Tensor, "out in"]:
-    """The weights that the codes stand for, in float32."""
+    """Compute the weights that the codes stand for, in float32."""
     codes, scale, offset = rounded
     weight = codes.unflatten(1, (scale.shape[1], -1)) * scale.float()[..., None]
     return (weight if offset is None else weight + offset.float()[..., None]).flatten(1)
 
 
 def pack(codes: Int8[Tensor, "out in"]) -> UInt8[Tensor, "out half"]:
-    """Numbers from -8 to 7, two to a byte: the even ones in the low half."""
+    """Pack numbers from -8 to 7 two to a byte, the even ones in the low half."""
     low, high = (codes + 8).to(torch.uint8).unflatten(1, (-1, 2)).unbind(dim=2)
     return low | high << 4
 
 
 def unpack(packed: UInt8[Tensor, "out half"]) -> Int8[Tensor, "out in"]:
-    """What `pack` was given."""
+    """Undo `pack`."""
     return torch.stack((packed & 15, packed >> 4), dim=2).flatten(1).to(torch.int8) - 8
 
 
