@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from course_lib.errors import ModelError
-from course_lib.interop.folder import from_hf
+from course_lib.interop.model_folder import from_hf
 from course_lib.models.gpt import GPT
 
 SETTINGS = {
@@ -30,9 +30,15 @@ WHOLE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "outpu
 
 
 def from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GPT:
-    """Build a GPT, in eval mode, from the metadata and the float32 tensors of a GGUF file of the llama family.
+    """Build a GPT, in eval mode, from the contents of a GGUF file of the llama family.
 
-    Raises ValueError for another family or a setting that is not supported, ModelError for missing or odd tensors.
+    Args:
+        fields: the metadata of the file.
+        tensors: its tensors, in float32.
+
+    Raises:
+        ValueError: for another family or a setting that is not supported.
+        ModelError: for tensors that are missing or do not fit.
     """
     family = fields.get("general.architecture")
     if family != "llama":
@@ -57,7 +63,9 @@ def from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GPT:
             state[f"model.layers.{layer}.{PARTS.get(part, part)}.{kind}"] = tensor
         else:
             state[f"{WHOLE.get(stem, stem)}.{kind}"] = tensor
-    return from_hf(hf, state)
+    model = from_hf(hf, state)
+    assert isinstance(model, GPT)
+    return model
 
 
 def _half_split(rows: Tensor, n_heads: int) -> Tensor:

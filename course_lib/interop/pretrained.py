@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
-from course_lib.interop.folder import from_pretrained
 from course_lib.interop.gguf import from_gguf
+from course_lib.interop.model_folder import from_pretrained
 from course_lib.models.bert import Bert
 from course_lib.models.gpt import GPT
 from course_lib.nn.attention import padding_mask
@@ -38,7 +38,9 @@ def minilm() -> tuple[Bert, Tokenizer]:
     from course_lib.data.packages import pretrained
     from course_lib.data.tokenizers import pretrained as tokenizers
 
-    return from_pretrained(pretrained.minilm_folder()), tokenizers.minilm_tokenizer()
+    model = from_pretrained(pretrained.minilm_folder())
+    assert isinstance(model, Bert)
+    return model, tokenizers.minilm_tokenizer()
 
 
 @torch.no_grad()

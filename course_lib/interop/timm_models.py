@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 
 from course_lib.errors import ModelError
-from course_lib.interop.folder import load, read_tensors
 from course_lib.interop.hf.family import Family
+from course_lib.interop.loading import load_tensors
+from course_lib.interop.model_files import read_tensors
 from course_lib.models.vision_tower import VisionTower
 from course_lib.models.vit import ViT, ViTConfig
 
@@ -87,7 +88,7 @@ def from_timm(model: Any) -> ViT:
         norm_eps=first.norm1.eps,
     )
     ours = ViT(config)
-    load(ours, {name.replace("fc_norm.", "norm."): t.clone() for name, t in model.state_dict().items()}, TIMM)
+    load_tensors(ours, {name.replace("fc_norm.", "norm."): t.clone() for name, t in model.state_dict().items()}, TIMM)
     return ours.eval()
 
 
@@ -106,4 +107,5 @@ def load_timm_weights(tower: VisionTower, file: str | Path) -> None:
     classifier = settings["classifier"]
     heads = classifier if isinstance(classifier, tuple) else (classifier or (),)
     state = read_tensors(Path(file))
-    load(tower.model, {n: tensor for n, tensor in state.items() if not n.startswith(tuple(f"{h}." for h in heads))})
+    output_layers = tuple(f"{head}." for head in heads)
+    load_tensors(tower.model, {name: t for name, t in state.items() if not name.startswith(output_layers)})

@@ -16,7 +16,7 @@ from course_lib.data.corpora.pretraining import Corpus, corpus, corpus_file
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.data.tokenizers.fast_bpe import END
 from course_lib.files import write_text
-from course_lib.interop import save
+from course_lib.interop import save_pretrained
 from course_lib.measure import device, ngram_surprise, pick
 from course_lib.models import GPT, GPTConfig, dense_twin
 from course_lib.nn.moe import (
@@ -190,7 +190,7 @@ def _counting(text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, floa
 
 def _keep(model: GPT, text: Corpus, folder: Path) -> None:
     """Write the model's folder, with its tokenizer, and where `generate` of transformers is to stop."""
-    save(model, folder)
+    save_pretrained(model, folder)
     text.tokenizer.save(folder)
     end = text.tokenizer.special_id(END)
     write_text(folder / "generation_config.json", json.dumps({"bos_token_id": end, "eos_token_id": end}) + "\n")

@@ -26,7 +26,7 @@ from course_lib.data.loading.loader import Loader, Windows
 from course_lib.data.loading.split import split
 from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.files import write_text
-from course_lib.interop import from_pretrained, save
+from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.measure import device, pick
 from course_lib.models import GPT, GPTConfig
 from course_lib.recipes import outcome
@@ -231,9 +231,10 @@ def peft(out: Path, seed: int = 0, steps: int | None = None, resume: bool = Fals
     values: dict[str, float] = {}
     if done.exists():
         base, values = from_pretrained(out / "model").to(device()).eval(), json.loads(done.read_text(encoding="utf-8"))
+        assert isinstance(base, GPT)  # as saved below
     else:
         base = pretrained(text, plan, seed)
-        save(base, out / "model")
+        save_pretrained(base, out / "model")
         values["peft.sweep.base.a"], values["peft.sweep.base.b"] = losses(base, text, plan)
         write_text(done, json.dumps(values))
     for name in METHODS:

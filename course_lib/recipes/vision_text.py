@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.data.corpora import emoji
-from course_lib.interop import save
+from course_lib.interop import save_pretrained
 from course_lib.measure import device, pick
 from course_lib.models import VLM, BagCLIP, BagCLIPConfig, GPTConfig, ImageEncoderConfig, VLMConfig
 from course_lib.recipes import outcome, picture_captions, scene_questions
@@ -90,11 +90,11 @@ def vision_text(out: Path, seed: int = 0, steps: int | None = None, resume: bool
         model.eval()
 
     clip, values = _contrastive(plan, data, seed, run)
-    save(clip, out / "clip")
+    save_pretrained(clip, out / "clip")
     data.tokenizer.save(str(out / "clip" / "tokenizer.json"))
     task = scene_questions.questions(drawings, data.split)
     model, measured = _questions(plan, data, task, clip, seed, run)
-    save(model, out / "model")
+    save_pretrained(model, out / "model")
     task.tokenizer.save(str(out / "model" / "tokenizer.json"))
     values = {f"vision-text.{name}": value for name, value in (values | measured).items()}
     return outcome.write(out, "vision-text", values, seed, steps, _controls(values))

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import nn
 
 from course_lib.errors import ModelError
-from course_lib.interop.folder import read_settings, read_tensors, write_files
+from course_lib.interop.model_files import read_settings, read_tensors, write_model_files
 from course_lib.tune.adapters import add_adapters
 from course_lib.tune.bitfit import train_biases
 from course_lib.tune.frozen import copy_tensors, refuse_tuned, restored_on_error, trainable_parameters, tuning_of
@@ -30,7 +30,7 @@ def save_adapter(model: nn.Module, folder: str | Path) -> None:
     """
     noted = tuning_of(model)
     if noted is None:
-        raise ModelError("the model is not tuned, or merged; course_lib.models.save keeps the whole of it")
+        raise ModelError("the model is not tuned, or merged; course_lib.interop.save_pretrained keeps the whole of it")
     if noted["method"] not in ("lora", *METHODS):
         raise ModelError(f"what {noted['method']} has trained has no file of its own; it is a control, tune by another")
     header = {}
@@ -39,7 +39,7 @@ def save_adapter(model: nn.Module, folder: str | Path) -> None:
         header[PAIRS] = json.dumps(lora_pairs(model))
     else:
         config, tensors = noted, dict(trainable_parameters(model))
-    write_files(Path(folder), config, tensors, (CONFIG, TENSORS), header)
+    write_model_files(Path(folder), config, tensors, (CONFIG, TENSORS), header)
 
 
 def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:

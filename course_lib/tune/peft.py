@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.errors import ModelError
-from course_lib.interop.folder import in_their_words
 from course_lib.interop.hf.family import Family
+from course_lib.interop.model_folder import HFForm, hf_form
 from course_lib.tune.frozen import copy_tensors, freeze, tuning_of
 from course_lib.tune.lora import LoRA, linear_sites, tied_layers
 
@@ -156,10 +156,8 @@ def _overlapping(rows: Mapping[str, slice], theirs: slice) -> list[str]:
 
 def _family(model: Any) -> Family | None:
     """The family of transformers that can hold the model."""
-    try:
-        return in_their_words(model)[0]
-    except ModelError:
-        return None
+    form = hf_form(model)
+    return form.family if isinstance(form, HFForm) else None
 
 
 def _theirs(model: nn.Module, family: Family | None, module: str, n: int) -> dict[str, slice]:
@@ -169,7 +167,7 @@ def _theirs(model: nn.Module, family: Family | None, module: str, n: int) -> dic
             name: rows for name, (of, part, rows) in linear_sites(model).items() if of == module and len(part) == 1
         }
         return inside or {module: slice(0, n)}
-    named = family.parts(model, f"{module}.weight", torch.arange(n)[:, None])
+    named = family.tensor_views(model, f"{module}.weight", torch.arange(n)[:, None])
     return {name.removesuffix(".weight"): slice(int(rows.min()), int(rows.max()) + 1) for name, rows in named}
 
 

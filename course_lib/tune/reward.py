@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from course_lib.errors import ModelError
 from course_lib.files import written
-from course_lib.interop.folder import from_pretrained, read_tensors
-from course_lib.interop.folder import save as save_model
+from course_lib.interop import save_pretrained
+from course_lib.interop.model_files import read_tensors
+from course_lib.interop.model_folder import from_pretrained
 from course_lib.models.gpt import GPT
 from course_lib.nn.embed import embed_tokens
 from course_lib.train.losses import Loss
@@ -68,7 +69,7 @@ def save_reward_model(model: RewardModel, folder: str | Path) -> None:
     Raises:
         ModelError: if it cannot be written.
     """
-    save_model(model.body, folder)
+    save_pretrained(model.body, folder)
     try:
         with written(Path(folder), SCORE) as partial:
             safetensors.torch.save_file({"score.weight": model.score.weight.detach().contiguous()}, partial / SCORE)

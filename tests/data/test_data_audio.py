@@ -13,7 +13,7 @@ from transformers.audio_utils import mel_filter_bank, spectrogram, window_functi
 
 from course_lib.data.loading.audio import SpectrogramConfig, hz, log_mel, mel, mel_filters
 from course_lib.data.worlds import Sounds
-from course_lib.interop import from_pretrained, save
+from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.models import VLM, GPTConfig, ViT, ViTConfig, VLMConfig
 from course_lib.train import TrainConfig, train
 from course_lib.train.losses import answers, caption_loss, cross_entropy
@@ -180,7 +180,7 @@ def test_a_language_model_hears(tmp_path):
     ids, targets = answers([[8] * 12 + [1]] * 2, [[2 + int(kind)] for kind in kinds], 0)
     caption_loss(model, (ids, targets, sounds)).mean.backward()
     assert model.vision.patches.weight.grad.abs().max() > 0
-    save(model, tmp_path)
+    save_pretrained(model, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["vision"]["image_width"] == 24
     again = from_pretrained(tmp_path)
     assert torch.equal(again(ids, sounds), model.eval()(ids, sounds))

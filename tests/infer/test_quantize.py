@@ -222,14 +222,14 @@ def test_a_folder_keeps_it_to_the_bit(settings, bits, group, tmp_path):
 
 
 def test_folders_that_cannot_be_read(tmp_path):
-    with pytest.raises(ModelError, match=r"the model is not quantized; course_lib\.models\.save keeps it"):
+    with pytest.raises(ModelError, match=r"the model is not quantized; course_lib\.interop\.save_pretrained keeps it"):
         save_quantized(made(**SMALL), tmp_path / "a")
     with pytest.raises(ModelError, match="there is no file"):
         load_quantized(tmp_path / "a")
     save_quantized(quantize(made(**SMALL)), tmp_path / "b")
     config = json.loads((tmp_path / "b/config.json").read_text())
     for change, sentence in [
-        ({"model_type": "gpt2"}, "holds no quantized GPT; course_lib.models.from_pretrained opens"),
+        ({"model_type": "gpt2"}, "holds no quantized GPT; course_lib.interop.from_pretrained opens"),
         ({"vocab_size": 41}, r"tokens.table has the shape \(40, 32\), not \(41, 32\)"),
         ({"context": 8}, "do not fit .*size mismatch"),
         ({"n_layers": 3}, "do not fit .*'codes'"),

@@ -19,7 +19,7 @@ from course_lib.infer.generation.sampling import GREEDY, Sampling
 from course_lib.infer.generation.stream import StopStrings, TextStream
 from course_lib.infer.generation.text_generator import ContextLengthExceeded, GenerationError, TextGenerator
 from course_lib.infer.quantization import quantize
-from course_lib.interop import save
+from course_lib.interop import save_pretrained
 from course_lib.measure import device
 from course_lib.models import Bert, BertConfig
 
@@ -386,7 +386,7 @@ def broken(folder, how):
             tokenizer.add_tokens(["one more"])
             tokenizer.save(str(folder / "tokenizer.json"))
         case "bert":
-            save(Bert(BertConfig(20, context=8, d_model=8, n_layers=1, n_heads=1)), folder)
+            save_pretrained(Bert(BertConfig(20, context=8, d_model=8, n_layers=1, n_heads=1)), folder)
 
 
 @pytest.mark.parametrize(

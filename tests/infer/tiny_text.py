@@ -8,7 +8,7 @@ from course_lib.data.tokenizers.bpe import BPE
 from course_lib.data.tokenizers.chat import CHATML
 from course_lib.data.tokenizers.fast_bpe import to_hf
 from course_lib.infer.generation.text_generator import TextGenerator
-from course_lib.interop import save
+from course_lib.interop import save_pretrained
 from course_lib.models import GPT, GPTConfig
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -32,7 +32,7 @@ def tiny(context=256, end=(END,), template=CHATML, name="tiny", seed=0):
 
 def tiny_folder(folder, template=CHATML, context=256):
     """The same as a folder that transformers opens too."""
-    save(tiny_model(context), folder)
+    save_pretrained(tiny_model(context), folder)
     to_hf(BYTES).save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "bos_token": "<|im_start|>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))

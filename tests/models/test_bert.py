@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from course_lib.interop import from_pretrained, minilm, save, sentence_embeddings
+from course_lib.interop import from_pretrained, minilm, save_pretrained, sentence_embeddings
 from course_lib.models import Bert, BertConfig
 from course_lib.nn.attention import causal_mask, padding_mask
 
@@ -118,7 +118,7 @@ def test_a_new_model_knows_nothing(d_model, n_layers):
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu", "silu", "quick_gelu"])
 def test_any_bert_can_be_saved(tmp_path, head, pooler, activation):
     model = tiny(head=head, pooler=pooler, activation=activation, d_ff=5, n_token_types=1)
-    save(model, tmp_path)
+    save_pretrained(model, tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == model.config
     assert torch.equal(again(some_ids(8)), model(some_ids(8)))

@@ -111,7 +111,7 @@ def test_gradients_of_the_objective():
     largest = max(gradient.abs().max() for gradient in expected.values() if gradient is not None)
     compared = set()
     for name, parameter in ours.named_parameters():
-        for place, gradient in FAMILY.parts(ours, name, parameter.grad):
+        for place, gradient in FAMILY.tensor_views(ours, name, parameter.grad):
             # A gradient passes every layer twice: ten times the rounding of the logits.
             assert (gradient - expected[place]).abs().max() <= 1e-4 * largest, place
             compared.add(place)

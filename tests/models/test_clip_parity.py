@@ -12,7 +12,7 @@ from parity import both_ways, made, quick, seeds
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig
 
 from course_lib.errors import ModelError
-from course_lib.interop import from_hf, from_pretrained, save, to_hf
+from course_lib.interop import from_hf, from_pretrained, save_pretrained, to_hf
 from course_lib.models import CLIP, GPTConfig, ViTConfig
 from course_lib.models import CLIPConfig as OurConfig
 from course_lib.nn.attention import padding_mask
@@ -242,7 +242,7 @@ GPT = GPTConfig(20, 6, 12, 1, 2)
 def test_any_clip_can_be_saved(config, tmp_path):
     torch.manual_seed(0)
     model = CLIP(config).eval()
-    save(model, tmp_path)
+    save_pretrained(model, tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == config
     ids = torch.tensor([[3, 1, 19], [4, 19, 0]])

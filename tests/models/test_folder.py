@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import GPT2LMHeadModel, LlamaForCausalLM
 
 from course_lib.errors import ModelError
-from course_lib.interop import from_pretrained, save, to_hf
+from course_lib.interop import from_pretrained, save_pretrained, to_hf
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
 
@@ -106,7 +106,7 @@ def test_any_gpt_can_be_saved(tmp_path, position, norm, activation, tied):
     model = GPT(
         GPTConfig(11, 8, 12, 2, 3, 1, position=position, norm=norm, activation=activation, tie_embeddings=tied)
     ).eval()
-    save(model, tmp_path)
+    save_pretrained(model, tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == model.config
     assert (again.head.weight is again.tokens.weight) == tied
@@ -119,7 +119,7 @@ def test_what_no_family_can_hold_is_said(tmp_path):
         to_hf(GPT(GPTConfig(11, position="alibi")), tmp_path / "new")
     assert not (tmp_path / "new").exists()
     with pytest.raises(ModelError, match="no family for Linear"):
-        save(torch.nn.Linear(2, 2), tmp_path)
+        save_pretrained(torch.nn.Linear(2, 2), tmp_path)
 
 
 def test_an_interrupted_writing_leaves_the_old_folder(tmp_path, monkeypatch):
@@ -130,10 +130,28 @@ def test_an_interrupted_writing_leaves_the_old_folder(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("course_lib.interop.folder.save_file", full)
+    monkeypatch.setattr("course_lib.interop.model_files.save_file", full)
     with pytest.raises(ModelError, match=r"nothing could be written to .*No space left.*make room"):
         to_hf(GPT(GPTConfig(11)), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("position", ["learned", "alibi"], ids=["hugging-face", "own"])
+def test_a_full_disk_is_no_reason_for_another_form(tmp_path, monkeypatch, position):
+    """Only what transformers cannot hold is written in the course's own form; an error of the disk is told as it is."""
+    tried = []
+
+    def full(tensors, *args, **kwargs):
+        tried.append(sorted(tensors))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("course_lib.interop.model_files.save_file", full)
+    with pytest.raises(ModelError, match=r"nothing could be written to .*No space left.*make room"):
+        save_pretrained(GPT(GPTConfig(11, position=position)), tmp_path)
+    assert [("transformer.wte.weight" in names, "tokens.weight" in names) for names in tried] == [
+        (position == "learned", position == "alibi")
+    ]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tensors_that_need_no_change_are_shared():

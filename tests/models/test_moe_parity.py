@@ -14,7 +14,7 @@ from transformers import MixtralConfig, MixtralForCausalLM, PretrainedConfig, Qw
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from course_lib.errors import ModelError
-from course_lib.interop import from_pretrained, save, to_hf
+from course_lib.interop import from_pretrained, save_pretrained, to_hf
 from course_lib.models import GPT, GPTConfig
 from course_lib.nn.moe import load_balancing_loss, routings
 
@@ -246,7 +246,7 @@ def test_models_that_only_we_have_are_kept_in_our_words(tmp_path):
             model.blocks[0].feed_forward.selection_bias.normal_()
         with pytest.raises(ModelError, match=why):
             to_hf(model, tmp_path / "theirs")
-        save(model, tmp_path / str(i))
+        save_pretrained(model, tmp_path / str(i))
         again = from_pretrained(tmp_path / str(i))
         assert again.config == model.config
         ids = torch.arange(9)[None]

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import TypeCheckError
 from torch.testing import assert_close
 
-from course_lib.interop import from_pretrained, save
+from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.models import T5, T5Config, shift_right
 from course_lib.models.t5 import _keys
 from course_lib.nn.attention import causal_mask
@@ -158,7 +158,7 @@ def test_any_t5_can_be_saved(tmp_path, activation, tied, scaled):
     model = tiny(
         activation=activation, tie_embeddings=tied, scale_logits=scaled, head_dim=5, d_ff=7, n_decoder_layers=1
     )
-    save(model, tmp_path)
+    save_pretrained(model, tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == model.config
     assert (again.head.weight is again.tokens.weight) == tied

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_lib.interop import from_pretrained, save
+from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.models import ViT, ViTConfig
 from course_lib.models.vit import check_pictures
 
@@ -73,7 +73,7 @@ def test_a_new_model_is_undecided_and_keeps_the_scale(pool):
 @pytest.mark.parametrize("change", [{}, {"pool": "mean", "norm_pooled": True, "class_token": False, "pre_norm": True}])
 def test_any_vit_can_be_saved(change, tmp_path):
     model = tiny(channels=1, n_classes=3, **change).eval()
-    save(model, tmp_path)
+    save_pretrained(model, tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == model.config
     x = torch.randn(2, 1, 8, 8)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.errors import ModelError
-from course_lib.interop import from_pretrained, save, to_hf
+from course_lib.interop import from_pretrained, save_pretrained, to_hf
 from course_lib.models import VLM, GPTConfig, ImageEncoderConfig, ViTConfig, VLMConfig, split_into_tiles
 from course_lib.train import TrainConfig, train
 from course_lib.train.losses import answers, caption_loss
@@ -211,7 +211,7 @@ def test_a_tower_of_any_kind(tmp_path):
     ours = VLM(config, tower)
     assert ours(a_text(6), torch.randn(1, 1, 4, 4)).shape == (1, 11, 12)
     with pytest.raises(ModelError, match="could not be read again: the model has no vision tower"):
-        save(ours, tmp_path / "new")
+        save_pretrained(ours, tmp_path / "new")
     assert not (tmp_path / "new").exists()
     wide = VLM(VLMConfig(None, TEXT, IMAGE, d_vision=5), tower)
     with pytest.raises(ValueError, match=r"the vision tower gives \(1, 6, 4\), not \(pictures, tokens, 5\)"):
@@ -223,14 +223,14 @@ def test_a_tower_of_any_kind(tmp_path):
     replaced = model()
     replaced.vision = tower
     with pytest.raises(ModelError, match="a part of the VLM was replaced"):
-        save(replaced, tmp_path / "new")
+        save_pretrained(replaced, tmp_path / "new")
 
 
 @pytest.mark.parametrize("options", [{}, {"projector_norm": True, "features": "pooled"}, {"projector_bias": False}])
 @pytest.mark.parametrize("position", ["learned", "rope"])
 def test_any_vlm_can_be_saved(tmp_path, options, position):
     ours = model(decoder=GPTConfig(12, 32, 16, 2, 2, position=position), **options)
-    save(ours, tmp_path)
+    save_pretrained(ours, tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == ours.config
     n = FEATURES[options.get("features", "patches")]
@@ -248,7 +248,7 @@ def test_an_image_encoder_as_eyes(tmp_path):
     assert all(torch.equal(tensor, before[name]) for name, tensor in ours.vision.state_dict().items())
     with pytest.raises(ModelError, match="llava cannot hold this model: it needs a ViTConfig"):
         to_hf(ours, tmp_path)
-    save(ours.eval(), tmp_path)
+    save_pretrained(ours.eval(), tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == ours.config
     assert torch.equal(again(ids, split_into_tiles(grid, 8)), ours(ids, split_into_tiles(grid, 8)))

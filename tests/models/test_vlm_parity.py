@@ -114,14 +114,14 @@ def test_gradients_of_the_objective():
     theirs(input_ids=ids, pixel_values=pictures, labels=labels).loss.backward()
     targets = torch.cat((labels[:, 1:], torch.full((3, 1), -100)), dim=1)
     caption_loss(ours, (ids, targets, pictures)).mean.backward()
-    expected = {FAMILY.current(name): parameter.grad for name, parameter in theirs.named_parameters()}
+    expected = {FAMILY.current_name(name): parameter.grad for name, parameter in theirs.named_parameters()}
     largest = max(gradient.abs().max() for gradient in expected.values() if gradient is not None)
     compared = set()
     for name, parameter in ours.named_parameters():
         if parameter.grad is None:  # behind the layer that the features come from
             assert name.startswith(("vision.blocks.2.", "vision.norm."))
             continue
-        for place, gradient in FAMILY.parts(ours, name, parameter.grad):
+        for place, gradient in FAMILY.tensor_views(ours, name, parameter.grad):
             # A gradient passes every layer twice: ten times the rounding of the logits.
             assert (gradient - expected[place]).abs().max() <= 1e-4 * largest, place
             compared.add(place)

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 
 from course_lib.data.loading.loader import Loader
 from course_lib.errors import ModelError
-from course_lib.interop import save, to_hf
+from course_lib.interop import save_pretrained, to_hf
 from course_lib.models import Bert, BertConfig
 from course_lib.train import TrainConfig, train
 from course_lib.tune import reward
@@ -131,7 +131,7 @@ def test_a_reward_model_is_a_folder(style, tmp_path):
         ):
             reward.load_reward_model(tmp_path)
     save_file({"score.weight": model.score.weight.detach()}, tmp_path / "score.safetensors")
-    save(Bert(BertConfig(20, context=8, d_model=16, n_layers=1, n_heads=1)), tmp_path)
+    save_pretrained(Bert(BertConfig(20, context=8, d_model=16, n_layers=1, n_heads=1)), tmp_path)
     with pytest.raises(ModelError, match="holds a Bert, and the body of a reward model is a GPT"):
         reward.load_reward_model(tmp_path)
 

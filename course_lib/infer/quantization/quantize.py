@@ -10,7 +10,7 @@ from course_lib.errors import DataError, ModelError
 from course_lib.files import read_json
 from course_lib.infer.quantization.linear import Int4Linear, Int8Embedding, Int8Linear, linear_from_tensors
 from course_lib.infer.quantization.rounding import quantize_groupwise, quantize_symmetric
-from course_lib.interop.folder import read_tensors, write_files
+from course_lib.interop.model_files import read_tensors, write_model_files
 from course_lib.models.gpt import GPT, GPTConfig
 
 MODEL_TYPE = "course_gpt_in_few_bits"
@@ -83,11 +83,11 @@ def save_quantized(model: GPT, folder: str | Path) -> None:
     """
     layers = {name: part for name, part in model.named_modules() if isinstance(part, Int8Linear | Int4Linear)}
     if not layers:
-        raise ModelError("the model is not quantized; course_lib.models.save keeps it")
+        raise ModelError("the model is not quantized; course_lib.interop.save_pretrained keeps it")
     tensors = {f"{name}.{part}": t for name, layer in layers.items() for part, t in layer.portable_tensors().items()}
     inside = (*(f"{name}." for name in layers), "head.", "tokens.")
     tensors |= {name: t for name, t in model.state_dict().items() if not name.startswith(inside)}
-    write_files(Path(folder), {"model_type": MODEL_TYPE, **asdict(model.config)}, tensors)
+    write_model_files(Path(folder), {"model_type": MODEL_TYPE, **asdict(model.config)}, tensors)
 
 
 def load_quantized(folder: str | Path, device: torch.device | str = "cpu") -> GPT:
@@ -101,7 +101,7 @@ def load_quantized(folder: str | Path, device: torch.device | str = "cpu") -> GP
     except DataError as error:
         raise ModelError(str(error)) from None
     if not isinstance(settings, dict) or settings.pop("model_type", None) != MODEL_TYPE:
-        raise ModelError(f"{folder} holds no quantized GPT; course_lib.models.from_pretrained opens other models")
+        raise ModelError(f"{folder} holds no quantized GPT; course_lib.interop.from_pretrained opens other models")
     tensors = {name: tensor.to(device) for name, tensor in read_tensors(folder / "model.safetensors").items()}
     try:
         with torch.device("meta"):  # all that is there now will be replaced

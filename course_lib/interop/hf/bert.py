@@ -7,7 +7,7 @@ from course_lib.interop.hf.family import ACTIVATIONS, Family, Setting
 from course_lib.models.bert import Bert, BertConfig
 
 # Google's own configs carry these along; no code ever read them.
-UNREAD = {
+HARMLESS = {
     "directionality", "output_past", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers",
     "pooler_size_per_head", "pooler_type",
 }  # fmt: skip
@@ -37,8 +37,8 @@ BERT = Family(
         "activation": Setting("hidden_act", "gelu", ACTIVATIONS),
         "norm_eps": Setting("layer_norm_eps", 1e-12),
     },
-    theirs={"position_embedding_type": "absolute", "tie_word_embeddings": True},
-    unread=UNREAD,
+    expected={"position_embedding_type": "absolute", "tie_word_embeddings": True},
+    harmless=HARMLESS,
     names={
         "tokens": "bert.embeddings.word_embeddings",
         "position": "bert.embeddings.position_embeddings",
@@ -58,7 +58,12 @@ BERT = Family(
     },
     prefix="bert.",
     # Place numbers and a second name of the head's bias; and the next-sentence classifier, which we have no use for.
-    ignored=("position_ids", "predictions.decoder.bias", "cls.seq_relationship.weight", "cls.seq_relationship.bias"),
-    older={"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"},  # in Google's own files
+    ignored_tensors=(
+        "position_ids",
+        "predictions.decoder.bias",
+        "cls.seq_relationship.weight",
+        "cls.seq_relationship.bias",
+    ),
+    renamed={"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"},  # in Google's own files
     detect=_detect,
 )

@@ -3,18 +3,18 @@
 from typing import Any
 
 from course_lib.errors import ModelError
-from course_lib.interop.hf.family import ACTIVATIONS, Family, Names, Setting, inside
+from course_lib.interop.hf.family import ACTIVATIONS, Family, Names, Setting, prefixed
 from course_lib.interop.hf.vit import VIT_SETTINGS, square
 from course_lib.models import clip
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.vit import ViT, ViTConfig
 
 # The width of the layer that CLIP has on top of a tower, and what to do with an output layer, which no tower has.
-UNREAD = {"projection_dim", "tie_word_embeddings"}
+HARMLESS = {"projection_dim", "tie_word_embeddings"}
 END_TOKEN = 49407  # where the file is silent
 
 
-def _arrange(hf: dict[str, Any]) -> dict[str, Any]:
+def _flatten(hf: dict[str, Any]) -> dict[str, Any]:
     """The towers' settings, of which old files have a second version that counts, and the end token beside them."""
     towers = {}
     for tower in ("text_config", "vision_config"):
@@ -28,7 +28,7 @@ def _arrange(hf: dict[str, Any]) -> dict[str, Any]:
     return hf | towers | {"end_token": None if end == 2 else end}
 
 
-def _complete(hf: dict[str, Any]) -> dict[str, Any]:
+def _finish(hf: dict[str, Any]) -> dict[str, Any]:
     end = hf.pop("end_token")
     hf["text_config"] |= {"projection_dim": hf["projection_dim"], "eos_token_id": 2 if end is None else end}
     hf["vision_config"] |= {"projection_dim": hf["projection_dim"]}
@@ -48,7 +48,7 @@ VISION_NAMES: Names = {
     "class_token": "vision_model.embeddings.class_embedding",
     "position": "vision_model.embeddings.position_embedding",
     "pre_norm": "vision_model.pre_layrnorm",
-    **inside("", "vision_model.", LAYERS),
+    **prefixed("", "vision_model.", LAYERS),
     "norm": "vision_model.post_layernorm",
 }
 CLIP_VISION = Family(
@@ -62,12 +62,12 @@ CLIP_VISION = Family(
         "activation": Setting("hidden_act", "quick_gelu", ACTIVATIONS),
         "norm_eps": Setting("layer_norm_eps", 1e-5),
     },
-    ours={"pre_norm": True},
-    unread=UNREAD | {"vocab_size"},  # of nothing; LLaVA's files have it all the same
+    fixed={"pre_norm": True},
+    harmless=HARMLESS | {"vocab_size"},  # of nothing; LLaVA's files have it all the same
     names=VISION_NAMES,
     prefix="vision_model.",
-    ignored=("embeddings.position_ids",),  # 0, 1, 2, ..., which old files carry along
-    arrange=square,
+    ignored_tensors=("embeddings.position_ids",),  # 0, 1, 2, ..., which old files carry along
+    flatten=square,
 )
 TEXT_NAMES: Names = {
     "tokens": "embeddings.token_embedding",
@@ -91,7 +91,7 @@ CLIP_TEXT = Family(
         "activation": Setting("hidden_act", "quick_gelu", ACTIVATIONS),
         "norm_eps": Setting("layer_norm_eps", 1e-5),
     },
-    unread=UNREAD,
+    harmless=HARMLESS,
     names=TEXT_NAMES,
 )
 CLIP = Family(
@@ -100,15 +100,15 @@ CLIP = Family(
     config=clip.CLIPConfig,
     model=clip.CLIP,
     settings={"d_shared": Setting("projection_dim", 512), "end_token": Setting("end_token", None)},
-    inner={"vision": ("vision_config", CLIP_VISION), "text": ("text_config", CLIP_TEXT)},
+    nested={"vision": ("vision_config", CLIP_VISION), "text": ("text_config", CLIP_TEXT)},
     names={
-        **inside("vision.", "", VISION_NAMES),
-        **inside("text.", "text_model.", TEXT_NAMES),
+        **prefixed("vision.", "", VISION_NAMES),
+        **prefixed("text.", "text_model.", TEXT_NAMES),
         "vision_projection": "visual_projection",
         "text_projection": "text_projection",
         "log_scale": "logit_scale",
     },
-    ignored=("embeddings.position_ids",),
-    arrange=_arrange,
-    complete=_complete,
+    ignored_tensors=("embeddings.position_ids",),
+    flatten=_flatten,
+    finish=_finish,
 )

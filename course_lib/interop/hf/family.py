@@ -35,15 +35,17 @@ Names = dict[str, str | tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of ours in their words.
+    """One setting of a config: what transformers calls it, and what it calls its values.
 
-    name: theirs; several where they have one setting in parts, which must then agree.
-    default: its value where the file is silent. words: their words for our values, where they differ.
+    Attributes:
+        name: the name in transformers; several where they have one setting in parts, which must then agree.
+        default: the value when the file is silent.
+        values: their values for ours, where the two differ.
     """
 
     name: str | tuple[str, ...]
     default: Any = REQUIRED
-    words: Mapping[Any, Any] | None = None
+    values: Mapping[Any, Any] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,35 +61,46 @@ class Setting:
                 raise ModelError(f"the config has no {name}; is the file complete?")
             if value != values[0]:
                 raise ModelError(f"{name}={value!r} is not supported beside {self.names[0]}={values[0]!r}")
-            if self.words and value not in self.words:
-                raise ModelError(f"{name}={value!r} is not supported; supported are: {', '.join(map(str, self.words))}")
-        return self.words[values[0]] if self.words else values[0]
+            if self.values and value not in self.values:
+                raise ModelError(
+                    f"{name}={value!r} is not supported; supported are: {', '.join(map(str, self.values))}"
+                )
+        return self.values[values[0]] if self.values else values[0]
 
     def write(self, value: Any) -> dict[str, Any]:
         """The setting in their config; a value for which they have no word stays, and is refused when read back."""
-        if self.words:
-            value = next((theirs for theirs, ours in self.words.items() if ours == value), value)
+        if self.values:
+            value = next((theirs for theirs, ours in self.values.items() if ours == value), value)
         return dict.fromkeys(self.names, value)
 
 
 @dataclass(frozen=True)
 class Family:
-    """One family: which model of ours it is, and what its settings and tensors are called.
+    """One family of transformers: which model of ours it is, and what its settings and tensors are called.
 
-    architecture: their class, or what gives it for a config of ours.
-    settings: ours to theirs. ours, theirs: what is always the same, on our side and on theirs. unread: settings that
-    leave the results of this family alone.
-    names: our modules to theirs, with * for a number; where one tensor of ours holds queries, keys and values, a tuple
-    of names, and where it holds those of all experts, a name with one more *. Names without weight or bias are whole.
-    Or what gives this table for a config of ours.
-    transposed: whether they keep the matrices of blocks as input by output. unsqueezed: how many axes of size one they
-    put in front.
-    inner: our parts that have a config of their own, each with the place of theirs and the family that has its
-    settings; its names go into `names`, by `inside`.
-    prefix: may be missing in a file. ignored: ends of the names of tensors that we do without. older: patterns of what
-    names were, or are, in files of other versions, and what to put there; one after the other.
-    arrange: their config, from older or nested forms to flat settings; complete: the way back.
-    detect: settings of ours that the tensors show.
+    Attributes:
+        model_type: as in their config.json.
+        architecture: their class, or a function that gives it for a config of ours.
+        config: our config class.
+        model: our model class.
+        settings: for each setting of ours, theirs.
+        names: for each module of ours, theirs, with * for a number; or a function that gives this table for a config of
+            ours. Where one tensor of ours holds queries, keys and values, a tuple of names; where it holds those of all
+            experts, a name with one more *. A name with .weight or .bias is of that tensor alone.
+        fixed: settings of ours that are the same in the whole family.
+        expected: settings of theirs that are the same in the whole family; another value is refused.
+        harmless: settings of theirs that leave the results of this family alone.
+        transposed: whether they store the matrices of blocks as input by output.
+        unsqueezed: how many axes of size one they put in front of a tensor.
+        nested: for each part of ours that has a config of its own, the name of theirs and the family of that part. The
+            part's names go into `names`, by `prefixed`.
+        prefix: of their tensor names; it may be missing in a file.
+        ignored_tensors: endings of the names of tensors that we do without.
+        renamed: regular expressions for what tensors are called in files of other versions, and the replacement; they
+            are applied one after the other.
+        flatten: turns an older or nested config of theirs into flat settings.
+        finish: the way back, after the settings have been written.
+        detect: settings of ours that only the tensors show.
     """
 
     model_type: str
@@ -96,49 +109,49 @@ class Family:
     model: type[nn.Module]
     settings: Mapping[str, Setting]
     names: Names | Callable[[Any], Names]
-    ours: Mapping[str, Any] = field(default_factory=dict)
-    theirs: Mapping[str, Any] = field(default_factory=dict)
-    unread: Set[str] = frozenset()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    harmless: Set[str] = frozenset()
     transposed: bool = False
     unsqueezed: Mapping[str, int] = field(default_factory=dict)
-    inner: "Mapping[str, tuple[str, Family]]" = field(default_factory=dict)
+    nested: "Mapping[str, tuple[str, Family]]" = field(default_factory=dict)
     prefix: str = ""
-    ignored: tuple[str, ...] = ()
-    older: Mapping[str, str] = field(default_factory=dict)
-    arrange: Callable[[dict[str, Any]], dict[str, Any]] = dict
-    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    ignored_tensors: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    flatten: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    finish: Callable[[dict[str, Any]], dict[str, Any]] = dict
     detect: Callable[[Mapping[str, Tensor]], dict[str, Any]] = lambda tensors: {}
 
     def read(self, hf: Mapping[str, Any], tensors: Mapping[str, Tensor] = MappingProxyType({})) -> Any:
         """Our config for theirs. Raises ModelError naming what is missing or not supported."""
-        left = self.arrange(dict(hf))
-        values = dict(self.ours) | {ours: setting.read(left) for ours, setting in self.settings.items()}
-        for ours, (place, family) in self.inner.items():
+        left = self.flatten(dict(hf))
+        values = dict(self.fixed) | {ours: setting.read(left) for ours, setting in self.settings.items()}
+        for ours, (place, family) in self.nested.items():
             inner = left.pop(place, None) or {}
             if not isinstance(inner, dict):
                 raise ModelError(f"{place}={inner!r} is no config")
             if (kind := inner.get("model_type")) not in (family.model_type, None):
                 raise ModelError(f"{place} of model_type={kind!r} is not supported; supported is: {family.model_type}")
             values[ours] = family.read(inner)
-        for name, value in self.theirs.items():
+        for name, value in self.expected.items():
             if (found := left.pop(name, None)) not in (value, None):
                 raise ModelError(f"{name}={found!r} is not supported")
         for name, value in left.items():
-            if value and name not in HARMLESS | self.unread and not any(part in name for part in HARMLESS_PARTS):
+            if value and name not in HARMLESS | self.harmless and not any(part in name for part in HARMLESS_PARTS):
                 raise ModelError(f"{name}={value!r} is not supported")
         return self.config(**values | self.detect(tensors))
 
     def write(self, config: Any) -> dict[str, Any]:
         """Their config for ours. Raises ModelError naming what they cannot say."""
         kind = self.architecture if isinstance(self.architecture, str) else self.architecture(config)
-        hf = {"model_type": self.model_type, "architectures": [kind], "dtype": "float32", **self.theirs}
+        hf = {"model_type": self.model_type, "architectures": [kind], "dtype": "float32", **self.expected}
         for ours, setting in self.settings.items():
             hf |= setting.write(getattr(config, ours))
-        for ours, (place, family) in self.inner.items():
+        for ours, (place, family) in self.nested.items():
             if not isinstance(inner := getattr(config, ours), family.config):
                 raise ModelError(f"{self.model_type} cannot hold this model: it needs a {family.config.__name__}")
             hf[place] = family.write(inner)
-        hf = self.complete(hf)
+        hf = self.finish(hf)
         try:
             same = self.read(hf)
         except ValueError as error:
@@ -148,13 +161,13 @@ class Family:
                 raise ModelError(f"{self.model_type} cannot hold this model: it has no {name}={value!r}")
         return hf
 
-    def current(self, name: str) -> str:
+    def current_name(self, name: str) -> str:
         """What a tensor of a file of another version is called in `names`."""
-        for old, new in self.older.items():
+        for old, new in self.renamed.items():
             name = re.sub(old, new, name)
         return name
 
-    def parts(self, model: nn.Module, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def tensor_views(self, model: nn.Module, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Their names for a tensor of ours, and the views of it that they are: for reading them as for writing them."""
         names = self.names(model.config) if callable(self.names) else self.names
         module, kind, whole = _named(name, names)
@@ -177,7 +190,7 @@ class Family:
                 yield place + kind, piece
 
 
-def inside(ours: str, theirs: str, names: Names) -> Names:
+def prefixed(ours: str, theirs: str, names: Names) -> Names:
     """The table of names of a model that is a part of another: `ours` and `theirs` go in front."""
     return {
         ours + name: theirs + of if isinstance(of, str) else tuple(theirs + each for each in of)

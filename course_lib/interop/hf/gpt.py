@@ -22,7 +22,7 @@ GPT2 = Family(
         "tie_embeddings": Setting("tie_word_embeddings", True),
         "norm_eps": Setting("layer_norm_epsilon", 1e-5),
     },
-    theirs={"scale_attn_weights": True, "is_causal": True},
+    expected={"scale_attn_weights": True, "is_causal": True},
     names={
         "tokens": "transformer.wte",
         "position": "transformer.wpe",
@@ -37,7 +37,7 @@ GPT2 = Family(
     },
     transposed=True,  # GPT-2 was written with convolutions of width 1
     prefix="transformer.",
-    ignored=(".attn.bias", ".attn.masked_bias"),  # the causal mask, which old files carry along
+    ignored_tensors=(".attn.bias", ".attn.masked_bias"),  # the causal mask, which old files carry along
 )
 
 
@@ -88,11 +88,11 @@ LLAMA = Family(
     config=GPTConfig,
     model=GPT,
     settings={**LLAMA_SETTINGS, "bias": Setting(("attention_bias", "mlp_bias"), False)},
-    ours={"position": "rope", "norm": "rms", "activation": "swiglu"},
-    theirs={"hidden_act": "silu", "is_causal": True},
+    fixed={"position": "rope", "norm": "rms", "activation": "swiglu"},
+    expected={"hidden_act": "silu", "is_causal": True},
     names=LLAMA_NAMES | LLAMA_MLP_NAMES,
     prefix="model.",
-    ignored=("rotary_emb.inv_freq",),  # in old files
-    arrange=flat_rope,
-    complete=nested_rope,
+    ignored_tensors=("rotary_emb.inv_freq",),  # in old files
+    flatten=flat_rope,
+    finish=nested_rope,
 )

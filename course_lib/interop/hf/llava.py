@@ -4,7 +4,7 @@ from typing import Any
 
 from course_lib.errors import ModelError
 from course_lib.interop.hf.clip import CLIP_VISION, VISION_NAMES
-from course_lib.interop.hf.family import ACTIVATIONS, Family, Setting, inside
+from course_lib.interop.hf.family import ACTIVATIONS, Family, Setting, prefixed
 from course_lib.interop.hf.gpt import LLAMA, LLAMA_MLP_NAMES, LLAMA_NAMES
 from course_lib.models.vlm import VLM, VLMConfig
 
@@ -19,10 +19,10 @@ DECODER = {
 }  # fmt: skip
 # How many tokens to write for a picture, which the tower decides; which target does not count; and the decoder's own
 # number of tokens once more.
-UNREAD = {"image_seq_length", "ignore_index", "vocab_size"}
+HARMLESS = {"image_seq_length", "ignore_index", "vocab_size"}
 
 
-def _arrange(hf: dict[str, Any]) -> dict[str, Any]:
+def _flatten(hf: dict[str, Any]) -> dict[str, Any]:
     """Each setting once: tying is said in two places, and the image token goes by two names."""
     if isinstance(layer := hf.get("vision_feature_layer"), list):
         raise ModelError(f"vision_feature_layer={layer} is not supported; it must be one layer")
@@ -39,7 +39,7 @@ def _arrange(hf: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _complete(hf: dict[str, Any]) -> dict[str, Any]:
+def _finish(hf: dict[str, Any]) -> dict[str, Any]:
     tower = hf["vision_config"]
     patches = (tower["image_size"] // tower["patch_size"]) ** 2
     whole = hf["vision_feature_select_strategy"] == "full"
@@ -59,22 +59,22 @@ LLAVA = Family(
         "projector_activation": Setting("projector_hidden_act", "gelu", ACTIVATIONS),
         "projector_bias": Setting("multimodal_projector_bias", True),
     },
-    unread=UNREAD,
-    inner={"vision": ("vision_config", CLIP_VISION), "decoder": ("text_config", LLAMA)},
+    harmless=HARMLESS,
+    nested={"vision": ("vision_config", CLIP_VISION), "decoder": ("text_config", LLAMA)},
     names={
-        **inside("vision.", "vision_tower.", VISION_NAMES),
+        **prefixed("vision.", "vision_tower.", VISION_NAMES),
         "projector.up": "multi_modal_projector.linear_1",
         "projector.down": "multi_modal_projector.linear_2",
-        **inside("decoder.", "language_model.", LLAMA_NAMES | LLAMA_MLP_NAMES),
+        **prefixed("decoder.", "language_model.", LLAMA_NAMES | LLAMA_MLP_NAMES),
     },
-    ignored=("embeddings.position_ids", "rotary_emb.inv_freq"),  # in old files
+    ignored_tensors=("embeddings.position_ids", "rotary_emb.inv_freq"),  # in old files
     # In memory the parts have another order since transformers 4.52, and the tower lost a level in 5.
-    older={
+    renamed={
         r"^model\.language_model\.": "language_model.model.",
         r"^lm_head\.": "language_model.lm_head.",
         r"^model\.(vision_tower|multi_modal_projector)\.": r"\1.",
         r"^vision_tower\.(?!vision_model\.)": "vision_tower.vision_model.",
     },
-    arrange=_arrange,
-    complete=_complete,
+    flatten=_flatten,
+    finish=_finish,
 )

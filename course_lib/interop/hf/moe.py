@@ -9,7 +9,7 @@ from course_lib.interop.hf.gpt import LLAMA, LLAMA_NAMES, LLAMA_SETTINGS, flat_r
 # How strongly their training pulls the routers towards balance, and whether they show it: no part of the model.
 OF_THE_LOSS = {"output_router_logits", "router_aux_loss_coef"}
 PARTS = ("gate", "up", "down")
-OURS = {**LLAMA.ours, "bias": False}
+FIXED = {**LLAMA.fixed, "bias": False}
 
 MIXTRAL = replace(
     LLAMA,
@@ -23,8 +23,8 @@ MIXTRAL = replace(
         "n_experts": Setting("num_local_experts"),
         "top_k": Setting("num_experts_per_tok"),
     },
-    ours=OURS,
-    unread=OF_THE_LOSS,
+    fixed=FIXED,
+    harmless=OF_THE_LOSS,
     names={
         **LLAMA_NAMES,
         "blocks.*.feed_forward.router": "model.layers.*.block_sparse_moe.gate",
@@ -35,7 +35,7 @@ MIXTRAL = replace(
 )
 
 
-def _arrange(hf: dict[str, Any]) -> dict[str, Any]:
+def _flatten(hf: dict[str, Any]) -> dict[str, Any]:
     """Without the kinds of layers where there is but one: all look at everything."""
     full = set(hf.get("layer_types") or ()) == {"full_attention"}
     return flat_rope(hf | {"layer_types": None} if full else hf)
@@ -55,10 +55,10 @@ QWEN2_MOE = replace(
         "norm_topk_prob": Setting("norm_topk_prob", False),
         "d_shared": Setting("shared_expert_intermediate_size"),
     },
-    ours={**OURS, "shared_gate": True},
-    theirs={**LLAMA.theirs, "decoder_sparse_step": 1},
+    fixed={**FIXED, "shared_gate": True},
+    expected={**LLAMA.expected, "decoder_sparse_step": 1},
     # The width of layers without experts, of which there are none, and a window that use_sliding_window would turn on.
-    unread=OF_THE_LOSS | {"intermediate_size", "max_window_layers", "sliding_window"},
+    harmless=OF_THE_LOSS | {"intermediate_size", "max_window_layers", "sliding_window"},
     names={
         **LLAMA_NAMES,
         "blocks.*.feed_forward.router": "model.layers.*.mlp.gate",
@@ -66,5 +66,5 @@ QWEN2_MOE = replace(
         **{f"blocks.*.feed_forward.shared.{part}": f"model.layers.*.mlp.shared_expert.{part}_proj" for part in PARTS},
         "blocks.*.feed_forward.shared_gate": "model.layers.*.mlp.shared_expert_gate",
     },
-    arrange=_arrange,
+    flatten=_flatten,
 )

@@ -75,12 +75,12 @@ T5 = Family(
         "scale_logits": Setting("scale_decoder_outputs", True),
         "norm_eps": Setting("layer_norm_epsilon", 1e-6),
     },
-    theirs={"is_encoder_decoder": True},
-    unread={"n_positions", "output_past"},  # in old files, for no reader
+    expected={"is_encoder_decoder": True},
+    harmless={"n_positions", "output_past"},  # in old files, for no reader
     names=_names,
     # A mistake in some published files, which cross-attention does not use.
-    ignored=("EncDecAttention.relative_attention_bias.weight",),
-    arrange=_each_said_once,
-    complete=lambda hf: hf | {"decoder_start_token_id": 0, "pad_token_id": 0},  # as in all published files
+    ignored_tensors=("EncDecAttention.relative_attention_bias.weight",),
+    flatten=_each_said_once,
+    finish=lambda hf: hf | {"decoder_start_token_id": 0, "pad_token_id": 0},  # as in all published files
     detect=_own_head,
 )

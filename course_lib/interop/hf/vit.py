@@ -46,7 +46,7 @@ VIT = Family(
         "n_classes": Setting("num_labels", 2),
         "qkv_bias": Setting("qkv_bias", True),
     },
-    unread={"encoder_stride", "pooler_act", "pooler_output_size"},  # of models without classes
+    harmless={"encoder_stride", "pooler_act", "pooler_output_size"},  # of models without classes
     names={
         "patches": "vit.embeddings.patch_embeddings.projection",
         "class_token": "vit.embeddings.cls_token",
@@ -62,5 +62,5 @@ VIT = Family(
     },
     unsqueezed={"class_token": 2, "position.weight": 1},
     prefix="vit.",
-    arrange=_number_of_labels,
+    flatten=_number_of_labels,
 )

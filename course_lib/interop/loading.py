@@ -1,0 +1,101 @@
+"""Tensors by name, into a model and out of it, with a full list of what does not fit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from course_lib.errors import ModelError
+from course_lib.interop.hf.family import Family
+
+LISTED = 20  # problems named in one message
+
+
+def load_tensors(model: nn.Module, state: Mapping[str, Tensor], family: Family | None = None) -> None:
+    """Give the model the tensors of `state`. A tensor whose layout is ours already is shared, not copied.
+
+    Args:
+        model: takes the dtype of the tensors.
+        state: tensors by name.
+        family: says what the tensors are called; None when they have the model's own names.
+
+    Raises:
+        ModelError: listing the tensors that are missing, left over or of another shape.
+    """
+    if family:
+        prefix = "" if any(name.startswith(family.prefix) for name in state) else family.prefix
+        state = {prefix + family.current_name(name): tensor for name, tensor in state.items()}
+    dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
+    ties = _tied_parameters(model)
+    problems: list[str] = []
+    left_over = set(state)
+    loaded: dict[str, Tensor] = {}
+    for name, parameter in model.state_dict().items():
+        target = torch.empty_like(parameter, dtype=dtype if parameter.is_floating_point() else None)
+        views = dict(family.tensor_views(model, name, target)) if family else {name: target}
+        left_over -= views.keys()
+        if name in ties:  # it comes with the tensor that it is tied to, of which the file may hold a copy
+            problems += [
+                f"{theirs} differs from the embedding that it is tied to"
+                for theirs in views.keys() & state.keys()
+                if ties[name] in loaded and not torch.equal(state[theirs], loaded[ties[name]])
+            ]
+            continue
+        problems += _misfits(views, state)
+        if not problems:
+            loaded[name] = _filled(target, views, state)
+    ignored = family.ignored_tensors if family else ()
+    problems += [f"{name} is left over" for name in sorted(left_over) if not name.endswith(ignored)]
+    if problems:
+        more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        raise ModelError(f"the tensors do not fit the config: {'; '.join(problems[:LISTED])}{more}")
+    model.load_state_dict(loaded, assign=True, strict=False)
+    for name, tied_to in ties.items():  # loading made two parameters of the one
+        module, _, kind = name.rpartition(".")
+        setattr(model.get_submodule(module), kind, model.get_parameter(tied_to))
+
+
+def _misfits(views: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """What is missing in `state` or has another shape than the view that it is for."""
+    problems = []
+    for name, view in views.items():
+        if name not in state:
+            problems.append(f"{name} is missing")
+        elif state[name].shape != view.shape:
+            problems.append(f"{name} has the shape {tuple(state[name].shape)}, not {tuple(view.shape)}")
+    return problems
+
+
+def _filled(target: Tensor, views: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
+    """`target` with each view of it copied from `state`, or the very tensor of `state` where the two agree."""
+    for name, view in views.items():
+        if view.shape == target.shape and view.stride() == target.stride():
+            target = state[name]
+        else:
+            view.copy_(state[name])
+    return target
+
+
+def unique_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The model's tensors by name, each once: a tied output layer is the embedding."""
+    ties = _tied_parameters(model)
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in ties}
+
+
+def _tied_parameters(model: nn.Module) -> dict[str, str]:
+    """The parameters that are another one, earlier in the model: an output layer that is the embedding."""
+    first: dict[int, str] = {}
+    names = {name: first.setdefault(id(p), name) for name, p in model.named_parameters(remove_duplicate=False)}
+    return {name: other for name, other in names.items() if name != other}
+
+
+class SkipInit(TorchFunctionMode):
+    """Inside it, new parameters keep whatever is in their memory: loaded weights need no random start."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs.get("tensor", args[0] if args else None)
+        return func(*args, **kwargs)

@@ -1,0 +1,73 @@
+"""The two files of a model on disk: settings as JSON, tensors as safetensors. No pickle is ever read."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from course_lib.errors import ModelError
+from course_lib.files import written
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """Read a JSON file of settings by name.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ModelError: when it is damaged.
+    """
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{file} is not JSON ({error}); copy it again") from None
+    if not isinstance(settings, dict):
+        raise ModelError(f"{file} holds no settings; copy it again")
+    return settings
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file. Raises ModelError when it is missing or damaged."""
+    try:
+        return load_file(file)
+    except FileNotFoundError:
+        other = " (pytorch_model.bin is not read, since loading a pickle can run code)"
+        pickled = other if (file.parent / "pytorch_model.bin").exists() else ""
+        raise ModelError(f"{file.parent} has no {file.name}{pickled}; copy it there") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file} is damaged or cut short ({error}); copy it again") from None
+
+
+def write_model_files(
+    folder: Path,
+    settings: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    names: tuple[str, str] = ("config.json", "model.safetensors"),
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """Write settings and tensors into a folder: each file appears whole or not at all, the settings last.
+
+    Args:
+        folder: made if it is not there.
+        settings: written as JSON.
+        tensors: by name.
+        names: of the two files.
+        notes: texts for the header of the tensor file.
+
+    Raises:
+        ModelError: when the disk is full or the folder cannot be written.
+    """
+    tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+    settings_name, tensors_name = names
+    try:
+        with written(folder, tensors_name, settings_name) as partial:
+            save_file(tensors, partial / tensors_name, metadata={"format": "pt", **(notes or {})})
+            (partial / settings_name).write_text(text, encoding="utf-8")
+        # An index is of older tensors in several files, and would be read before the one file.
+        (folder / f"{tensors_name}.index.json").unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
+        raise ModelError(f"nothing could be written to {folder} ({error}); make room, or name another folder") from None

@@ -1,0 +1,232 @@
+"""Models in folders, as transformers keeps them: config.json and model.safetensors. Read, written, and never run."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.errors import ModelError
+from course_lib.interop.hf import FAMILIES
+from course_lib.interop.hf.family import Family
+from course_lib.interop.loading import SkipInit, load_tensors, unique_tensors
+from course_lib.interop.model_files import read_settings, read_tensors, write_model_files
+from course_lib.models.bag_clip import BagCLIP, BagCLIPConfig
+from course_lib.models.bert import Bert
+from course_lib.models.clip import CLIP, CLIPConfig
+from course_lib.models.gpt import GPT, GPTConfig
+from course_lib.models.t5 import T5
+from course_lib.models.vit import ViT, ViTConfig
+from course_lib.models.vlm import VLM, VLMConfig
+
+Model = GPT | Bert | T5 | ViT | CLIP | BagCLIP | VLM
+
+# What transformers has no family for is kept in the course's own form: the config as it is, under these model types.
+OWN_TYPES: dict[str, tuple[Any, type[Model]]] = {
+    "course_bag_clip": (BagCLIPConfig, BagCLIP),
+    "course_clip": (CLIPConfig, CLIP),
+    "course_gpt": (GPTConfig, GPT),
+    "course_vit": (ViTConfig, ViT),
+    "course_vlm": (VLMConfig, VLM),
+}
+
+INDEX = "model.safetensors.index.json"  # of a model in several files
+
+
+def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float32) -> Model:
+    """Load the model of a Hugging Face folder, in eval mode: GPT-2, Llama and all others of course_lib.interop.hf.
+
+    Language models are read with their output layer, ViT as a classifier: what AutoModelForCausalLM and the like save.
+
+    Args:
+        folder: holds config.json and model.safetensors.
+        dtype: of the weights in memory; None leaves them as they are in the file.
+
+    Returns:
+        The model. Which class it is depends on the folder; check with isinstance.
+
+    Raises:
+        ModelError: for a folder that is incomplete, a damaged file, a family or setting that is not supported, and for
+            tensors that are missing, left over or of another shape, all of them listed.
+    """
+    folder = Path(folder)
+    hf = _read_config(folder)
+    _find_family(hf)  # before gigabytes are read in vain
+    state = _read_all_tensors(folder)
+    if dtype is not None:
+        state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    try:
+        return from_hf(hf, state)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
+    except (ValueError, TypeError, AttributeError) as error:  # no number where one should be, or one that cannot be
+        raise ModelError(f"{folder}: a setting of config.json cannot be used ({error})") from None
+
+
+def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Model:
+    """Build the model that a Hugging Face config and its tensors describe, in eval mode.
+
+    Args:
+        hf: the contents of config.json.
+        state: tensors by their names in transformers. Those whose layout is ours already are shared, not copied.
+
+    Raises:
+        ModelError: as `from_pretrained`.
+    """
+    family = _find_family(hf)
+    model_type: Any
+    if family:
+        config, model_type = family.read(hf, state), family.model
+    else:
+        config_type, model_type = OWN_TYPES[hf["model_type"]]
+        try:
+            config = _config_from_dict(config_type, {name: value for name, value in hf.items() if name != "model_type"})
+        except (TypeError, KeyError, StopIteration) as error:  # a setting that the config does not have
+            raise ModelError(
+                f"the settings are none of {hf['model_type']} ({error}); was it written by another version?"
+            ) from None
+    _check_layers(config, len(state))
+    try:
+        with SkipInit():
+            model = model_type(config)
+    except RuntimeError as error:  # of torch, where a tensor would be larger than the memory
+        raise ModelError(f"the config asks for more than fits into the memory ({str(error).splitlines()[0]})") from None
+    load_tensors(model, state, family)
+    return model.eval()
+
+
+def to_hf(model: nn.Module, folder: str | Path) -> None:
+    """Write the folder that transformers opens: config.json and model.safetensors, in float32 or the weights' dtype.
+
+    A tokenizer and the ids of its special tokens are no part of a model of ours: write them beside it. Each file
+    appears whole or not at all, the config last.
+
+    Raises:
+        ModelError: when no family of transformers can hold the model, saying what stands in the way (`save_pretrained`
+            keeps any model), and when the folder cannot be written.
+    """
+    form = hf_form(model)
+    if isinstance(form, str):
+        raise ModelError(form)
+    tensors = {
+        theirs: view
+        for name, tensor in unique_tensors(model).items()
+        for theirs, view in form.family.tensor_views(model, name, tensor)
+    }
+    dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else "float32"
+    write_model_files(Path(folder), form.config | {"dtype": dtype}, tensors)
+
+
+def save_pretrained(model: nn.Module, folder: str | Path) -> None:
+    """Write a folder that `from_pretrained` reads: as `to_hf` where a family fits, otherwise in the course's own form.
+
+    Raises:
+        ModelError: when a part of the model was replaced by one that its config cannot describe, for a model of another
+            library, and when the folder cannot be written.
+    """
+    form = hf_form(model)
+    own_type = next((name for name, (_, model_type) in OWN_TYPES.items() if model_type is type(model)), None)
+    if isinstance(form, str) and own_type is None:
+        raise ModelError(form)
+    _check_complete(model)
+    if isinstance(form, HFForm):
+        to_hf(model, folder)
+    else:
+        config: Any = model.config
+        write_model_files(Path(folder), {"model_type": own_type, **asdict(config)}, unique_tensors(model))
+
+
+class HFForm(NamedTuple):
+    """How transformers holds a model: the family, and the contents of config.json."""
+
+    family: Family
+    config: dict[str, Any]
+
+
+def hf_form(model: nn.Module) -> HFForm | str:
+    """How transformers holds a model, or a sentence that says why no family can hold it. Nothing is written."""
+    refusals = []
+    config: Any = getattr(model, "config", None)
+    for family in FAMILIES:
+        if family.model is type(model):
+            try:
+                return HFForm(family, family.write(config))
+            except ModelError as error:
+                refusals.append(str(error))
+    return "; ".join(refusals) or f"transformers has no family for {type(model).__name__}"
+
+
+def _find_family(hf: Mapping[str, Any]) -> Family | None:
+    """The family of a config, None for one in the course's own form. Raises ModelError when it is neither."""
+    kind = hf.get("model_type")
+    family = next((family for family in FAMILIES if family.model_type == kind), None)
+    if family is None and not (isinstance(kind, str) and kind in OWN_TYPES):
+        known = ", ".join(sorted(family.model_type for family in FAMILIES))
+        raise ModelError(f'model_type "{kind}" is not supported; supported are: {known}')
+    return family
+
+
+def _check_layers(config: Any, n_tensors: int) -> None:
+    """Raise ModelError for more layers than there are tensors: building them could take for ever."""
+    for name, value in vars(config).items():
+        if is_dataclass(value):
+            _check_layers(value, n_tensors)
+        elif name.endswith("_layers") and isinstance(value, int) and value > n_tensors:
+            raise ModelError(f"the config asks for {name}={value}, and there are {n_tensors} tensors in all")
+
+
+def _check_complete(model: Any) -> None:
+    """Raise ModelError when the model's config does not say all that it takes to build it again."""
+    try:
+        with torch.device("meta"), SkipInit():
+            same = {name: tensor.shape for name, tensor in type(model)(model.config).state_dict().items()}
+    except ValueError as error:
+        raise ModelError(f"the folder could not be read again: {error}") from None
+    if same != {name: tensor.shape for name, tensor in model.state_dict().items()}:
+        raise ModelError(
+            f"a part of the {type(model).__name__} was replaced, and its config cannot say by what, so the folder "
+            "could not be read again; save the weights of that part by themselves"
+        )
+
+
+def _config_from_dict(config_type: Any, values: Mapping[str, Any]) -> Any:
+    """A config of ours as `asdict` has left it, with the configs that it may hold."""
+    types = {name: (hint, *get_args(hint)) for name, hint in get_type_hints(config_type).items()}  # X, or X | None
+    values = dict(values)
+    for name, value in values.items():
+        if isinstance(value, dict):
+            fits = (t for t in types[name] if is_dataclass(t) and value.keys() <= {field.name for field in fields(t)})
+            values[name] = _config_from_dict(next(fits), value)
+    return config_type(**values)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if folder.is_file():
+        raise ModelError(f"{folder} is a file; pass the folder that holds it, with config.json and model.safetensors")
+    if not folder.is_dir():
+        raise ModelError(
+            f"there is no folder {folder}; pass the folder that holds config.json and model.safetensors (models are "
+            "not looked up by name: nothing is downloaded)"
+        )
+    try:
+        return read_settings(folder / "config.json")
+    except FileNotFoundError:
+        raise ModelError(f"{folder} has no config.json, so it is not the folder of a model") from None
+
+
+def _read_all_tensors(folder: Path) -> dict[str, Tensor]:
+    index = folder / INDEX
+    names = ["model.safetensors"]
+    if index.exists():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ModelError(f"{index} is damaged; copy it again") from None
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        tensors |= read_tensors(folder / Path(name).name)  # the name alone: an index cannot reach outside the folder
+    return tensors
