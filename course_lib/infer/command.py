@@ -105,7 +105,7 @@ def _not_installed(what: str, error: ModuleNotFoundError) -> GenerationError:
 
 
 def _conversation(model: TextGenerator, text: str, system: str | None, chat: bool | None) -> Prompt:
-    chat = model.template is not None if chat is None else chat
+    chat = model.chat_template is not None if chat is None else chat
     if not text.strip():
         raise GenerationError("the prompt is empty; write something after --prompt, or send it in with --prompt -")
     if not chat:

@@ -268,7 +268,7 @@ def test_folders_of_course_train_are_opened_from_above_and_from_within(tmp_path)
     tiny_folder(out / "model", template=None)
     for path in (out, str(out), out / "model"):
         model = open_model(path)
-        assert (model.name, model.template, set(model.end)) == ("gpt-cpu-seed0", None, {END})
+        assert (model.name, model.chat_template, set(model.end_tokens)) == ("gpt-cpu-seed0", None, {END})
         assert read(model.stream("hi", 5, GREEDY)) == read(tiny().stream("hi", 5, GREEDY))
 
 
@@ -282,23 +282,23 @@ def change(folder, name, **values):
 def test_where_end_tokens_and_templates_are_found(tmp_path):
     folder = tiny_folder(tmp_path)
     change(folder, "generation_config.json", eos_token_id=[END, 258])
-    assert set(open_model(folder).end) == {END, 258}
+    assert set(open_model(folder).end_tokens) == {END, 258}
     change(folder, "config.json", eos_token_id=259)
-    assert set(open_model(folder).end) == {END, 258}
+    assert set(open_model(folder).end_tokens) == {END, 258}
     (folder / "generation_config.json").unlink()
-    assert set(open_model(folder).end) == {259}
+    assert set(open_model(folder).end_tokens) == {259}
     change(folder, "config.json", eos_token_id=None)
     change(folder, "tokenizer_config.json", chat_template="older", eos_token={"content": "<|im_end|>"})
     model = open_model(folder)
-    assert (set(model.end), model.template) == ({END}, chat.CHATML)
+    assert (set(model.end_tokens), model.chat_template) == ({END}, chat.CHATML)
     assert model.special_tokens == {"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"}
     (folder / "chat_template.jinja").unlink()
-    assert open_model(folder).template == "older"
+    assert open_model(folder).chat_template == "older"
     several = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]
     change(folder, "tokenizer_config.json", chat_template=several, eos_token=None)
-    assert (open_model(folder).template, set(open_model(folder).end)) == ("d", set())
+    assert (open_model(folder).chat_template, set(open_model(folder).end_tokens)) == ("d", set())
     (folder / "tokenizer_config.json").unlink()
-    assert (open_model(folder).template, open_model(folder).special_tokens) == (None, {})
+    assert (open_model(folder).chat_template, open_model(folder).special_tokens) == (None, {})
 
 
 def test_a_model_is_sampled_as_it_was_published(tmp_path):
@@ -328,7 +328,7 @@ def test_texts_keep_their_length_whatever_the_file_says_of_batches(tmp_path):
 
 def test_special_tokens_reach_the_template():
     template = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
-    model = dataclasses.replace(tiny(), template=template, special_tokens={"bos_token": "<|im_start|>"})
+    model = dataclasses.replace(tiny(), chat_template=template, special_tokens={"bos_token": "<|im_start|>"})
     assert model.encode([{"role": "user", "content": "a"}]) == [BYTES.special_ids["<|im_start|>"], ord("a")]
 
 

@@ -34,8 +34,8 @@ class TextGenerator:
     """A decoder with its tokenizer: it is given text, and gives text.
 
     Attributes:
-        end: the tokens that end a text.
-        template: how a conversation is written for the model; None for a model that only continues texts.
+        end_tokens: those that end a text.
+        chat_template: how a conversation is written for the model; None for a model that only continues texts.
         special_tokens: what a template calls bos_token and so on.
         sampling: how to sample from it where nothing else is asked for.
         name: for people, and for the server.
@@ -46,22 +46,24 @@ class TextGenerator:
 
     model: GPT
     tokenizer: Tokenizer
-    end: Collection[int] = ()
-    template: str | None = None
+    end_tokens: Collection[int] = ()
+    chat_template: str | None = None
     special_tokens: Mapping[str, str] = field(default_factory=dict)
     sampling: Sampling = Sampling()  # frozen  # noqa: RUF009
     name: str = "model"
 
     def __post_init__(self) -> None:
         try:
-            n_tokens = len(self.tokens)  # worked out now: whoever opens a model learns at once that it cannot be used
+            n_tokens = len(
+                self.token_bytes
+            )  # worked out now: whoever opens a model learns at once that it cannot be used
         except ValueError as error:
             raise GenerationError(f"{self.name}: {error}") from None
-        if strange := [i for i in self.end if not 0 <= i < n_tokens]:
+        if strange := [i for i in self.end_tokens if not 0 <= i < n_tokens]:
             raise GenerationError(f"{self.name}: the end token {strange[0]} is none of the {n_tokens} tokens")
 
     @functools.cached_property
-    def tokens(self) -> tuple[bytes, ...]:
+    def token_bytes(self) -> tuple[bytes, ...]:
         """The bytes of every token that the model can write."""
         return tuple(token_bytes(self.tokenizer, self.model.config.vocab_size))
 
@@ -86,9 +88,9 @@ class TextGenerator:
             raise GenerationError(str(error)) from None
         if not ids:
             raise GenerationError("the prompt is empty; write at least one character")
-        if strange := [i for i in ids if not 0 <= i < len(self.tokens)]:
+        if strange := [i for i in ids if not 0 <= i < len(self.token_bytes)]:
             raise GenerationError(
-                f"the token {strange[0]} of the prompt is none of the {len(self.tokens)} of {self.name}"
+                f"the token {strange[0]} of the prompt is none of the {len(self.token_bytes)} of {self.name}"
             )
         return ids
 
@@ -97,10 +99,10 @@ class TextGenerator:
             return self.tokenizer.encode(prompt).ids
         if isinstance(prompt[0], int):
             return list(prompt)
-        if self.template is None:
+        if self.chat_template is None:
             raise GenerationError(f"{self.name} has no chat template: it continues texts; pass a text as the prompt")
         options: dict[str, Any] = {"tools": tools, "add_generation_prompt": True, **self.special_tokens}
-        return chat.encode(prompt, self.template, self.tokenizer, **options)
+        return chat.encode(prompt, self.chat_template, self.tokenizer, **options)
 
     def constrain(self, source: str) -> Grammar:
         """Bind a grammar, from course_lib.infer.constrained.grammar, to the tokens of this model.
@@ -110,13 +112,13 @@ class TextGenerator:
         """
         from course_lib.infer.constrained import grammar  # here, since llguidance comes with an extra
 
-        if not self.end:
+        if not self.end_tokens:
             raise GenerationError(
                 f"{self.name} names no end token, with which a text of a given form has to end; "
                 "put eos_token_id into its generation_config.json"
             )
         try:
-            return grammar.Grammar(source, self.tokens, self.end)
+            return grammar.Grammar(source, self.token_bytes, self.end_tokens)
         except ValueError as error:
             raise GenerationError(str(error)) from None
 
@@ -172,7 +174,7 @@ class TextGenerator:
                     [ids],
                     limit,
                     sampling or self.sampling,
-                    stop=self.end,
+                    stop=self.end_tokens,
                     grammar=grammar,
                     generator=generator,
                 )
@@ -180,6 +182,6 @@ class TextGenerator:
                 raise GenerationError(str(error)) from None
 
         try:
-            return TextStream(steps, self.tokens, self.end, stop, len(ids))
+            return TextStream(steps, self.token_bytes, self.end_tokens, stop, len(ids))
         except ValueError as error:
             raise GenerationError(str(error)) from None

@@ -68,7 +68,7 @@ def start_chat(model: TextGenerator, request: ChatRequest) -> Reply:
             names = list(tools.functions) if isinstance(choice, str) else [choice.function.name]
             source = tools.grammar(names, or_text=choice == "auto")
         else:  # earlier calls and their results are still told
-            messages = Tools([], model.template or "").add_to_messages(messages)
+            messages = Tools([], model.chat_template or "").add_to_messages(messages)
     except ValueError as error:
         raise GenerationError(str(error)) from None
     grammar = None if source is None else model.constrain(source)
@@ -87,7 +87,7 @@ def _tools(model: TextGenerator, request: ChatRequest) -> tuple[Tools | None, An
         raise ValueError("tool_choice asks for a function, and tools names none")
     if isinstance(choice, ChosenTool) and choice.function.name not in functions:
         raise ValueError(f"tool_choice asks for {choice.function.name}, which is not among tools")
-    return Tools(list(functions.values()), model.template or ""), choice
+    return Tools(list(functions.values()), model.chat_template or ""), choice
 
 
 def _grammar(form: ResponseFormat) -> str | None:
