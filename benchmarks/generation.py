@@ -75,7 +75,7 @@ def compare(theirs: Any, ours: GPT, ids: Tensor, new: int, rounds: int) -> Any:
             theirs, ids, new, cache_implementation="static", disable_compile=True
         ),
         "course_lib": lambda: complete(ours, ids.tolist(), new, GREEDY),
-        "course_lib, without its decode kernel": lambda: without_kernel(ours, ids, new),
+        "course_lib, no decode kernel": lambda: without_kernel(ours, ids, new),
     }
     peer, *others = [call() for call in contestants.values()]
     for name, texts in zip(list(contestants)[1:], others, strict=True):

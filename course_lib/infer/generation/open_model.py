@@ -100,7 +100,7 @@ def _sampling(settings: dict[str, Any]) -> Sampling:
         raise GenerationError(f"generation_config.json: {error}") from None
 
 
-def _what(model: Any) -> str:
+def _what(model: object) -> str:
     match model:
         case Bert():
             return "a BERT, which reads texts and writes none"

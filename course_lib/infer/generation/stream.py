@@ -1,4 +1,4 @@
-"""Text as it is written, piece by piece: characters are whole, and nothing of a stop string is shown."""
+"""Streaming: text comes piece by piece, in whole characters, and ends before a stop string."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ Steps = Generator[list[int | None], None, None]
 
 
 class StopStrings:
-    """Text that comes in pieces, up to the stop string that is complete first; of two at once, the longer one."""
+    """Ends a text that comes in pieces before the stop string that is complete first; of two at once, the longer one.
+
+    Raises:
+        ValueError: for an empty stop string.
+    """
 
     def __init__(self, strings: Sequence[str]) -> None:
         if "" in strings:
@@ -20,7 +24,11 @@ class StopStrings:
         self.held = ""  # what may be the beginning of a stop string
 
     def add(self, text: str) -> tuple[str, bool]:
-        """What is sure to be shown now, and whether a stop string came after it."""
+        """Take a piece.
+
+        Returns:
+            What can be shown now, and whether a stop string came after it.
+        """
         text = self.held + text
         found = [(at + len(string), at) for string in self.strings if (at := text.find(string)) >= 0]
         if found:
@@ -35,9 +43,17 @@ class StopStrings:
 class TextStream(Iterator[str]):
     """The text that answers one prompt: a piece a token, empty while it is held back, and at last what was held back.
 
-    prompt_tokens: how many were read. completion_tokens: how many were written so far, the end token included.
-    finish_reason: None on the way; then "stop", for an end token or a stop string, or "length".
-    `close` ends it early.
+    Args:
+        steps: begins the generation; a token a step.
+        tokens: the bytes of every token.
+        end: the tokens that end a text.
+        stop: strings before which the text ends.
+        prompt_tokens: how many tokens the prompt has.
+
+    Attributes:
+        prompt_tokens: as given.
+        completion_tokens: how many were generated so far, the end token included.
+        finish_reason: None on the way; then "stop", for an end token or a stop string, or "length".
     """
 
     def __init__(
@@ -57,7 +73,7 @@ class TextStream(Iterator[str]):
         return next(self._pieces)
 
     def close(self) -> None:
-        """Write no more."""
+        """End the text early."""
         self._pieces.close()
 
     def _write(

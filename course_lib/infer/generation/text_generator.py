@@ -15,7 +15,7 @@ from course_lib.data.tokenizers.token_bytes import token_bytes
 from course_lib.errors import CourseError
 from course_lib.infer.generation.generate import Grammar, generate
 from course_lib.infer.generation.sampling import Sampling
-from course_lib.infer.generation.stream import TextStream
+from course_lib.infer.generation.stream import Steps, TextStream
 from course_lib.models import GPT
 
 Prompt = str | Sequence[int] | Sequence[chat.Message]
@@ -167,7 +167,7 @@ class TextGenerator:
         else:
             generator.manual_seed(seed)
 
-        def steps() -> Any:
+        def steps() -> Steps:
             try:
                 yield from generate(
                     self.model,

@@ -1,4 +1,4 @@
-"""From a request in OpenAI's format to the text that answers it: prompt, sampling, and what may be written."""
+"""Handlers: from a request in OpenAI's format to the text that answers it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,29 @@ DEFAULT_TOKENS = 16  # of a completion that says nothing of max_tokens, in OpenA
 
 @dataclass
 class Reply:
-    """A text that is being written, and how calls of functions are told from it."""
+    """A text that is being generated, with the parser that finds a tool call in it.
+
+    Attributes:
+        stream: the text.
+        parser: None where no tools were offered.
+        called: whether a tool call was found so far.
+    """
 
     stream: TextStream
-    reader: ToolCallParser | None = None
+    parser: ToolCallParser | None = None
     called: bool = False
 
     def events(self, piece: str) -> Iterator[Event]:
-        """What a new piece of text adds: text, the name of a function, or arguments."""
-        found = self.reader.add(piece) if self.reader else iter((("text", piece),))
-        yield from self._noted(found)
+        """Parse a new piece: it adds text, the name of a function, or arguments."""
+        if self.parser:
+            yield from self._track_calls(self.parser.add(piece))
+        elif piece:
+            yield "text", piece
 
     def rest(self) -> Iterator[Event]:
-        """What is left at the end."""
-        if self.reader:
-            yield from self._noted(self.reader.end(whole=self.stream.finish_reason == "stop"))
+        """Parse what is left at the end."""
+        if self.parser:
+            yield from self._track_calls(self.parser.end(whole=self.stream.finish_reason == "stop"))
 
     @property
     def finish_reason(self) -> str:
@@ -39,7 +47,7 @@ class Reply:
         reason = self.stream.finish_reason or "stop"
         return "tool_calls" if self.called and reason == "stop" else reason
 
-    def _noted(self, events: Iterator[Any]) -> Iterator[Event]:
+    def _track_calls(self, events: Iterator[Event]) -> Iterator[Event]:
         for kind, text in events:
             self.called = self.called or kind == "name"
             if text:
@@ -47,7 +55,11 @@ class Reply:
 
 
 def start_completion(model: TextGenerator, request: CompletionRequest) -> Reply:
-    """Continue a text. Raises GenerationError for what cannot be done."""
+    """Start to continue a text.
+
+    Raises:
+        GenerationError: for what cannot be done.
+    """
     prompt: Any = request.prompt
     if isinstance(prompt, list) and prompt and isinstance(prompt[0], str):
         (prompt,) = prompt
@@ -55,7 +67,11 @@ def start_completion(model: TextGenerator, request: CompletionRequest) -> Reply:
 
 
 def start_chat(model: TextGenerator, request: ChatRequest) -> Reply:
-    """Answer a conversation, in the form that was asked for. Raises GenerationError for what cannot be done."""
+    """Start to answer a conversation, in the form that was asked for.
+
+    Raises:
+        GenerationError: for what cannot be done.
+    """
     try:
         messages: list[Any] = [message.for_template() for message in request.messages]
         tools, choice = _tools(model, request)

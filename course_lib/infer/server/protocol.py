@@ -193,7 +193,7 @@ class ChatRequest(Request):
 
 
 class ResponseWriter:
-    """The JSON of one answer, whole or in chunks; all parts of it bear the same name and time."""
+    """Makes the JSON of one answer, whole or in chunks, all with the same id and time."""
 
     def __init__(self, kind: Literal["chat", "text"], model: str) -> None:
         self.chat = kind == "chat"
@@ -204,18 +204,18 @@ class ResponseWriter:
         }
 
     def whole(self, content: Any, finish_reason: str, usage: dict[str, int]) -> dict[str, Any]:
-        """All at once. content: the message of a chat, or the text."""
+        """Make the answer at once. content: the message of a chat, or the text."""
         kind = "chat.completion" if self.chat else "text_completion"
         choice = {"message" if self.chat else "text": content, **_choice(finish_reason)}
         return {**self.common, "object": kind, "choices": [choice], "usage": usage}
 
     def chunk(self, content: Any, finish_reason: str | None = None) -> dict[str, Any]:
-        """A part of it. content: what is new in the message of a chat, or the text that follows."""
+        """Make a part of a stream. content: what is new in the message of a chat, or the text that follows."""
         choice = {"delta" if self.chat else "text": content, **_choice(finish_reason)}
         return {**self._chunk(), "choices": [choice]}
 
     def last(self, usage: dict[str, int]) -> dict[str, Any]:
-        """The chunk after all others, for who asked for it."""
+        """Make the last chunk of a stream, with the usage, for those who asked for it."""
         return {**self._chunk(), "choices": [], "usage": usage}
 
     def _chunk(self) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def _choice(finish_reason: str | None) -> dict[str, Any]:
 
 
 def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
-    """How many tokens there were."""
+    """Count tokens as OpenAI does."""
     total = prompt_tokens + completion_tokens
     return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
 
@@ -235,13 +235,13 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
 def error_body(
     message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None
 ) -> Any:
-    """What a request that fails is answered with."""
+    """Make the answer to a request that fails."""
     message = message.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair, which cannot be sent
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def validation_message(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A sentence about the first field of a request that is wrong, and its name, from what pydantic found."""
+    """Make a sentence about the first field of a request that is wrong, and its name, from what pydantic found."""
     first = errors[0]
     if first["type"] == "json_invalid":
         return {"message": f"the request is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}"}

@@ -1,4 +1,4 @@
-"""Calls of functions: how they are offered to a model, what it may write to call one, and how that is read."""
+"""Tool calls: how functions are offered to a model, what it may write to call one, and how that is parsed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ Event = tuple[Literal["text", "name", "arguments"], str]
 
 
 class Tools:
-    """The functions that a conversation offers, each as OpenAI's interface describes it: name, description, parameters.
+    """The functions that a conversation offers.
 
     A call is written {"name": ..., "arguments": {...}}, between the marks <tool_call> where the chat template has them.
+
+    Args:
+        functions: each as OpenAI's interface describes it, with name, description and parameters.
+        template: the model's chat template.
     """
 
     def __init__(self, functions: Sequence[Mapping[str, Any]], template: str) -> None:
@@ -27,9 +31,14 @@ class Tools:
         self.call_heads = {name: f'{marks[0]}{{"name": "{name}", "arguments": ' for name in self.functions}
 
     def grammar(self, names: Sequence[str], or_text: bool) -> str:
-        """What may be written: a call of one of these functions; `or_text`: or any text that does not begin as one.
+        """Make the grammar of a call of one of these functions.
 
-        Raises ValueError, naming the function, for parameters whose schema no text can satisfy or is not supported.
+        Args:
+            names: the functions that may be called.
+            or_text: whether any text that does not begin as a call may come instead.
+
+        Raises:
+            ValueError: naming the function, for parameters whose schema is not supported or cannot be satisfied.
         """
         calls = {}
         for name in names:
@@ -42,7 +51,7 @@ class Tools:
         return tool_calls(calls, self.call_tail, or_text)
 
     def for_template(self) -> list[dict[str, Any]] | None:
-        """What a chat template that knows of tools is given."""
+        """The functions as a chat template that knows of tools is given them; None for any other."""
         return (
             [{"type": "function", "function": dict(f)} for f in self.functions.values()]
             if self.template_has_tools
@@ -79,7 +88,7 @@ class Tools:
 
 
 class ToolCallParser:
-    """Reads the text of a reply as it comes, and tells a call from text as soon as that is certain."""
+    """Parses the text of a reply as it comes, and tells a call from text as soon as that is certain."""
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
@@ -87,7 +96,7 @@ class ToolCallParser:
         self.kind: Literal["text", "name", "arguments"] | None = None
 
     def add(self, piece: str) -> Iterator[Event]:
-        """What is certain now: text; or once the name of a function, and then pieces of its arguments."""
+        """Take a piece; yields what is certain now: text, or once the name of a function and then its arguments."""
         self.held += piece
         if self.kind is None:
             for name, head in self.tools.call_heads.items():
@@ -107,7 +116,7 @@ class ToolCallParser:
             yield self.kind, shown
 
     def end(self, whole: bool) -> Iterator[Event]:
-        """What was held back. whole: the text was not cut off."""
+        """Yield what was held back. whole: the text was not cut off."""
         if self.kind == "arguments" and whole:
             self.held = self.held.removesuffix(self.tools.call_tail)
         if self.held:
