@@ -12,6 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.testing import assert_close
 
 from course_lib.models import GPT, GPTConfig
+from course_lib.models.gpt import CHOICES
 from course_lib.train import TrainConfig, TrainingDiverged, next_token_loss, train
 from course_lib.train.optim import build_optimizers, lr_factor
 from course_lib.train.precision import autocast, bf16_speedup, choose_precision
@@ -138,7 +139,7 @@ def windows(generator):
     return (torch.randint(7, (16, 1), generator=generator) + torch.arange(9)) % 7
 
 
-@pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope", "alibi", "t5", "none"])
+@pytest.mark.parametrize("position", CHOICES["position"])
 def test_a_small_gpt_learns_to_count_and_does_so_again(position):
     losses = []
     for _ in range(2):

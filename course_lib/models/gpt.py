@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block, init_weights, run_blocks
+from course_lib.nn.block import Block, StackOptions, init_weights, run_blocks
 from course_lib.nn.cache import KVCache
 from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
@@ -130,16 +130,24 @@ class GPT(nn.Module):
         Float[Tensor, "batch tokens vocab"]
         | tuple[Float[Tensor, "batch tokens vocab"], list[Float[Tensor, "batch heads tokens keys"]]]
     ):
-        """Logits of the next token at every position; with `return_weights=True` also each layer's attention weights.
+        """Compute the logits of the next token at every position.
 
-        mask: Bool broadcastable to "batch heads query key", True where a query may look, on top of causality: padding,
-        for example. With `causal=False` it is the whole rule, as for a prefix LM: mask=prefix_mask(n, 5), causal=False.
-        head_mask: multiplies each head's output; see MultiHeadAttention.forward.
-        positions: of each token in its own text, where a row holds several; None for 0, 1, 2, ...
-        cache: of earlier tokens, which these follow; they are added. The keys that a mask speaks of are then all, and
-        positions None those that follow. For texts of different lengths, pad on the left and pass mask and positions.
-        Raises ValueError for no tokens, another shape, more tokens than learned positions or room in the cache, or (on
-        the CPU) a token id outside the vocabulary.
+        Args:
+            ids: the tokens.
+            mask: broadcastable to "batch heads query key"; True means that the query may look at the key, on top of
+                causality: padding, for example. With `causal=False` it is the whole rule, as for a prefix LM:
+                mask=prefix_mask(n, 5), causal=False. With a cache, the keys are those in it and these.
+            head_mask: multiplies each head's output; see MultiHeadAttention.forward.
+            return_weights: return the pair of logits and each layer's attention weights.
+            causal: hide later positions.
+            positions: of each token in its own text, where a row holds several; None for 0, 1, 2, ... or, with a cache,
+                for those that follow.
+            cache: of earlier tokens, which these follow; they are added. For texts of different lengths, pad on the
+                left and pass mask and positions.
+
+        Raises:
+            ValueError: for no tokens, another shape, more tokens than learned positions or room in the cache, or (on
+                the CPU) a token id outside the vocabulary.
         """
         x, weights = self.hidden_states(
             embed_tokens(self.tokens, ids),
@@ -150,7 +158,7 @@ class GPT(nn.Module):
             positions=positions,
             cache=cache,
         )
-        logits = self.head(x)
+        logits = self.head(x)  # batch tokens vocab
         return (logits, weights) if return_weights else logits
 
     def hidden_states(
@@ -164,9 +172,9 @@ class GPT(nn.Module):
         positions: Int[Tensor, "batch tokens"] | None = None,
         cache: KVCache | None = None,
     ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens keys"]]]:
-        """What the output layer reads, for vectors in place of tokens, as of pictures. Arguments as `forward`."""
+        """Compute what the output layer reads, for vectors in place of tokens. Arguments as in `forward`."""
         x, options = self.add_positions(x, mask, causal, positions, cache)
-        x, weights = run_blocks(self.blocks, x, head_mask, return_weights, **options)
+        x, weights = run_blocks(self.blocks, x, head_mask, return_weights, cache, **options)  # batch tokens d_model
         if cache is not None:
             cache.length += x.shape[1]
         return self.norm(x), weights
@@ -178,26 +186,38 @@ class GPT(nn.Module):
         causal: bool,
         positions: Int[Tensor, "batch tokens"] | None,
         cache: KVCache | None,
-    ) -> tuple[Float[Tensor, "batch tokens d_model"], dict[str, Any]]:
-        """Add position information to x, and return it with the options of `run_blocks` that carry positions too."""
-        keys = None
+    ) -> tuple[Float[Tensor, "batch tokens d_model"], StackOptions]:
+        """Add position information to x, and return it with the options of `run_blocks` that carry positions too.
+
+        Args:
+            x: token embeddings.
+            mask: True where a query may look, on top of causality.
+            causal: whether later positions are hidden.
+            positions: of each token; None for 0, 1, 2, ... or, with a cache, those that follow.
+            cache: of earlier tokens, which takes note of these positions.
+        """
+        n, key_positions = x.shape[1], None
         if cache is not None:
-            positions, keys = cache.append_positions(x, positions)
+            positions, key_positions = cache.append_positions(x, positions)
             if causal and cache.length:
-                mask, causal = cache.causal_mask(mask, x.shape[1]), False
-        options: dict[str, Any] = {"mask": mask, "causal": causal, "cache": cache}
-        key_positions = {"key_positions": keys} if keys is not None and self.config.position in ("alibi", "t5") else {}
-        places: Any = None if self.position is None else self.position(x.shape[1], x.device, positions, **key_positions)
+                mask, causal = cache.causal_mask(mask, n), False
+        options: StackOptions = {"mask": mask, "causal": causal}
+        encoding: Any = self.position
         match self.config.position:
-            case "sinusoidal":
-                # Scaled as in Vaswani et al. 2017, section 3.4.
-                x = x * math.sqrt(self.config.d_model) + places.to(x.dtype)
             case "learned":
-                x = x + places
+                x = x + encoding(n, x.device, positions)
+            case "sinusoidal":
+                # The embeddings are scaled as in Vaswani et al. 2017, section 3.4.
+                x = x * math.sqrt(self.config.d_model) + encoding(n, x.device, positions).to(x.dtype)
             case "rope":
-                options["rotary"] = places
+                options["rotary"] = encoding(n, x.device, positions)  # cosines and sines, (batch 1) tokens head_dim/2
             case "alibi" | "t5":
-                options["bias"] = places
+                keys = {} if key_positions is None else {"key_positions": key_positions}  # without a cache: the same
+                options["bias"] = encoding(n, x.device, positions, **keys)  # (batch) heads tokens keys
+            case "none":
+                pass
+            case other:
+                raise AssertionError(f'position="{other}" is not applied in GPT.add_positions')
         return x, options
 
 
@@ -214,13 +234,20 @@ def _position(config: GPTConfig) -> nn.Module | None:
             return ALiBi(config.n_heads)
         case "t5":
             return T5RelativeBias(config.n_heads)
-    return None
+        case "none":
+            return None
+        case other:
+            raise AssertionError(f'position="{other}" is not built in _position')
 
 
 def _norm(config: GPTConfig) -> nn.Module:
-    if config.norm == "rms":
-        return RMSNorm(config.d_model, config.norm_eps)
-    return nn.LayerNorm(config.d_model, config.norm_eps, bias=config.bias)
+    match config.norm:
+        case "rms":
+            return RMSNorm(config.d_model, config.norm_eps)
+        case "layer":
+            return nn.LayerNorm(config.d_model, config.norm_eps, bias=config.bias)
+        case other:
+            raise AssertionError(f'norm="{other}" is not built in _norm')
 
 
 def _block(config: GPTConfig) -> Block:

@@ -180,10 +180,14 @@ def _block(config: T5Config, cross: bool) -> Block:
     def norm() -> RMSNorm:
         return RMSNorm(config.d_model, config.norm_eps)
 
-    if config.activation == "geglu":
-        feed_forward: nn.Module = GatedFeedForward(config.d_model, config.d_ff, "gelu_tanh")
-    else:
-        feed_forward = FeedForward(config.d_model, config.d_ff, "relu", bias=False)
+    feed_forward: nn.Module
+    match config.activation:
+        case "geglu":
+            feed_forward = GatedFeedForward(config.d_model, config.d_ff, "gelu_tanh")
+        case "relu":
+            feed_forward = FeedForward(config.d_model, config.d_ff, "relu", bias=False)
+        case other:
+            raise AssertionError(f'activation="{other}" is not built in _block')
     if cross:
         return Block(attention(), feed_forward, norm(), norm(), cross=attention(), norm_cross=norm())
     return Block(attention(), feed_forward, norm(), norm())

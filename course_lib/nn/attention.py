@@ -15,14 +15,15 @@ Weighted = tuple[Float[Tensor, "batch heads query value_dim"], Float[Tensor, "ba
 
 
 def causal_mask(n: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
-    """True where a query may look: at its own position and the ones before it."""
+    """Make the mask of a decoder: True where a query may look, at its own position and the ones before it."""
     return torch.ones(n, n, dtype=torch.bool, device=device).tril()
 
 
 def prefix_mask(n: int, prefix: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
-    """Causal, but everybody sees the first `prefix` positions (the prefix LM of Raffel et al. 2020, figure 3).
+    """Make the mask of a prefix LM: causal, but all see the first `prefix` positions (Raffel et al. 2020, figure 3).
 
-    Raises ValueError unless 0 <= prefix <= n.
+    Raises:
+        ValueError: unless 0 <= prefix <= n.
     """
     if not 0 <= prefix <= n:
         raise ValueError(f"a prefix of {prefix} does not fit in {n} positions; pass a number from 0 to {n}")
@@ -32,8 +33,40 @@ def prefix_mask(n: int, prefix: int, device: torch.device | str | None = None) -
 
 
 def padding_mask(lengths: Int[Tensor, " batch"], n: int) -> Bool[Tensor, "batch 1 1 n"]:
-    """True for the first `lengths[i]` keys of sequence i; the rest is padding on the right, which nobody looks at."""
+    """Make the mask that hides padding on the right: True for the first `lengths[i]` keys of sequence i."""
     return (torch.arange(n, device=lengths.device) < lengths[:, None])[:, None, None, :]
+
+
+def attention_with_weights(
+    query: Float[Tensor, "batch heads query head_dim"],
+    key: Float[Tensor, "batch heads key head_dim"],
+    value: Float[Tensor, "batch heads key value_dim"],
+    mask: Bool[Tensor, "..."] | None = None,
+    bias: Float[Tensor, "..."] | None = None,
+    scale: float | None = None,
+) -> Weighted:
+    """Compute softmax(query key^T / sqrt(head_dim) + bias) value step by step, and return the weights too.
+
+    Args:
+        query: what each position looks for.
+        key: what each position offers.
+        value: what a position contributes where it is looked at.
+        mask: broadcastable to "batch heads query key"; True means that the query may look at the key.
+        bias: added to the scores; broadcastable likewise.
+        scale: of the scores; None for 1 / sqrt(head_dim).
+
+    Source: Vaswani et al. 2017, equation 1.
+    """
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = query @ key.transpose(-2, -1) * scale  # batch heads query key
+    if bias is not None:
+        scores = scores + bias
+    if mask is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)  # False: no weight
+        weights = weights.masked_fill(~mask, 0)  # a query that may look nowhere: NaN after the softmax, 0 here
+    return weights @ value, weights  # batch heads query value_dim
 
 
 def attention(
@@ -47,14 +80,26 @@ def attention(
     causal: bool = False,
     scale: float | None = None,
 ) -> Float[Tensor, "batch heads query value_dim"] | Weighted:
-    """softmax(query key^T / sqrt(head_dim) + bias) value, where each query looks only where its mask is True.
+    """Compute softmax(query key^T / sqrt(head_dim) + bias) value, where each query looks only where its mask is True.
 
-    mask and bias are broadcastable to "batch heads query key"; `causal=True` also hides later positions, faster than a
-    mask. With fewer key/value heads than query heads, each serves a group of neighbouring query heads (Ainslie et al.
-    2023). A query that may look nowhere gets zeros. scale takes the place of 1 / sqrt(head_dim).
-    With `return_weights=True` the weights come back too, computed step by step; otherwise torch's fused kernel gives
-    the same numbers without storing them.
-    Raises ValueError when the heads do not divide into groups, or when `causal` meets queries that are not the keys.
+    The weights are returned on request, and then computed step by step as in `attention_with_weights`. Without them
+    torch's fused kernel gives the same numbers and never stores the weights.
+
+    Args:
+        query: what each position looks for.
+        key: what each position offers. With fewer key/value heads than query heads, each serves a group of
+            neighbouring query heads (Ainslie et al. 2023).
+        value: what a position contributes where it is looked at.
+        mask: broadcastable to "batch heads query key"; True means that the query may look at the key. A query that may
+            look nowhere gets zeros.
+        bias: added to the scores; broadcastable likewise.
+        return_weights: return the pair of output and weights.
+        causal: also hide later positions; faster than a mask.
+        scale: of the scores; None for 1 / sqrt(head_dim).
+
+    Raises:
+        ValueError: when the heads do not divide into groups, or when `causal` meets queries that are not the keys.
+
     Source: Vaswani et al. 2017, equation 1.
     """
     groups, rest = divmod(query.shape[1], key.shape[1])
@@ -63,42 +108,46 @@ def attention(
     if causal and query.shape[2] != key.shape[2]:
         raise ValueError("causal=True needs as many queries as keys; pass a mask for anything else")
     if causal and (return_weights or mask is not None or bias is not None):
-        triangle = causal_mask(query.shape[2], query.device)
-        mask, causal = triangle if mask is None else mask & triangle, False
-
+        mask, causal = _also_causal(mask, query), False
     if bias is not None:
         bias = bias.to(query.dtype)
 
-    if not return_weights:
-        if bias is not None:  # the kernel takes one additive mask
-            mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
-        if mask is not None and mask.dim() == 3:
-            mask = mask[None]  # with three dimensions torch falls back to an unfused path, at twice the time
-        return F.scaled_dot_product_attention(
-            query, key, value, mask, is_causal=causal, scale=scale, enable_gqa=groups > 1
-        )
-
-    if groups > 1:
+    if return_weights:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
-    if bias is not None:
-        scores = scores + bias
-    if mask is None:
-        weights = scores.softmax(dim=-1)
-    else:
-        weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
-        weights = weights.masked_fill(~mask, 0)  # a row of nothing but -inf is NaN after the softmax
-    return weights @ value, weights
+        return attention_with_weights(query, key, value, mask, bias, scale)
+
+    if bias is not None:  # the kernel takes one additive mask
+        mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
+    if mask is not None and mask.dim() == 3:
+        mask = mask[None]  # with three dimensions torch falls back to an unfused path, at twice the time
+    return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=scale, enable_gqa=groups > 1)
+
+
+def _also_causal(mask: Tensor | None, query: Tensor) -> Tensor:
+    """The mask, with later positions hidden too."""
+    triangle = causal_mask(query.shape[2], query.device)
+    return triangle if mask is None else mask & triangle
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention with `n_heads` heads, of which groups may share keys and values; over itself, or over a memory.
+    """Attention with `n_heads` heads: over the sequence itself, or over a memory (cross-attention).
 
-    head_dim: None for d_model / n_heads. bias: of queries, keys and values; out_bias: of the output, None for the same.
-    scale: None for 1 / sqrt(head_dim).
     `attend` is the attention function of the layer. A function of your own, called as attend(query, key, value, mask)
     with full heads, can be assigned to it; `rotate(x, cos, sin)` can be replaced in the same way.
-    Raises ValueError when the sizes do not divide. Source: Vaswani et al. 2017, section 3.2.2.
+
+    Args:
+        d_model: the width of the input and output.
+        n_heads: query heads.
+        n_kv_heads: key/value heads, each shared by a group of query heads; None for n_heads.
+        bias: of the layers that make queries, keys and values.
+        head_dim: the width of a head; None for d_model / n_heads.
+        out_bias: of the output layer; None for the same as bias.
+        scale: of the scores; None for 1 / sqrt(head_dim).
+
+    Raises:
+        ValueError: when the sizes do not divide.
+
+    Source: Vaswani et al. 2017, section 3.2.2.
     """
 
     def __init__(
@@ -148,20 +197,26 @@ class MultiHeadAttention(nn.Module):
         Float[Tensor, "batch tokens d_model"]
         | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens keys"]]
     ):
-        """Mix the tokens of each sequence; mask, bias and causal are those of `attention`.
+        """Let every token look at the tokens of its sequence, or of a memory.
 
-        memory: what keys and values are made of, in place of x: cross-attention, as from decoder to encoder.
-        rotary: cosines and sines by which queries and keys are turned; not with a memory.
-        cache: called with the keys and values of x, "batch kv_heads tokens head_dim", gives those to attend to: earlier
-        tokens and these, as KVCache.append does.
-        head_mask: multiplies each head's output before the output projection; 0 removes a head, and the gradient of a
-        loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
+        Args:
+            x: the tokens.
+            mask: True means that the query may look at the key; see `attention`.
+            bias: added to the scores.
+            rotary: cosines and sines by which queries and keys are rotated (RoPE); not with a memory.
+            head_mask: multiplies each head's output before the output layer; 0 removes a head, and the gradient of a
+                loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
+            return_weights: return the pair of output and attention weights.
+            causal: also hide later positions.
+            memory: what keys and values are made of, in place of x: cross-attention, as from decoder to encoder.
+            cache: a function that is given the keys and values of x and returns those to look at: earlier ones and
+                these, as KVCache.append does.
         """
         if memory is None:
-            qkv = self.qkv(x)
-            if rotary is None:
+            qkv = self.qkv(x)  # batch tokens (heads + 2 * kv_heads) * head_dim
+            if rotary is None:  # each: batch (kv_)heads tokens head_dim
                 query, key, value = (self._heads(part) for part in qkv.split(self.qkv_sizes, dim=-1))
-            else:  # queries and keys are turned together
+            else:  # queries and keys are rotated together
                 q_rows, k_rows, v_rows = self.qkv_sizes
                 query_key, value = (self._heads(part) for part in qkv.split((q_rows + k_rows, v_rows), dim=-1))
                 query, key = self.rotate(query_key, *rotary).split((self.n_heads, self.n_kv_heads), dim=1)
@@ -172,15 +227,15 @@ class MultiHeadAttention(nn.Module):
             key, value = self._heads(F.linear(memory, self.qkv.weight[rows:], biases[1])).chunk(2, dim=1)
 
         if cache is not None:
-            key, value = cache(key, value)
+            key, value = cache(key, value)  # batch kv_heads keys head_dim
         if self.attend is attention:
             result = attention(query, key, value, mask, bias, return_weights, causal=causal, scale=self.scale)
-            mixed, weights = result if isinstance(result, tuple) else (result, None)
+            mixed, weights = result if isinstance(result, tuple) else (result, None)  # batch heads tokens head_dim
         else:
             mixed, weights = self._attend_with_own(query, key, value, mask, bias, causal, return_weights)
         if head_mask is not None:
             mixed = mixed * head_mask[:, None, None]
-        output = self.out(mixed.transpose(1, 2).flatten(2))
+        output = self.out(mixed.transpose(1, 2).flatten(2))  # batch tokens d_model
         return output if weights is None else (output, weights)
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -203,8 +258,7 @@ class MultiHeadAttention(nn.Module):
                 "with other positions than those of ALiBi and T5"
             )
         if causal:
-            triangle = causal_mask(query.shape[2], query.device)
-            mask = triangle if mask is None else mask & triangle
+            mask = _also_causal(mask, query)
         groups = self.n_heads // self.n_kv_heads
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
         mixed = self.attend(query, key, value, mask)

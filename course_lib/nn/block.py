@@ -1,9 +1,9 @@
 """One layer of a transformer, and a stack of them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -11,6 +11,28 @@ from torch import Tensor, nn
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.cache import KVCache
 from course_lib.nn.moe import MoE
+
+
+class AttentionOptions(TypedDict, total=False):
+    """What a block hands on to its self-attention; see MultiHeadAttention.forward."""
+
+    mask: Tensor | None
+    bias: Tensor | None
+    rotary: tuple[Tensor, Tensor] | None
+    head_mask: Tensor
+    causal: bool
+    cache: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class StackOptions(TypedDict, total=False):
+    """What a stack of blocks hands on to each of them: options of attention, and the memory of cross-attention."""
+
+    mask: Tensor | None
+    bias: Tensor | None
+    rotary: tuple[Tensor, Tensor] | None
+    causal: bool
+    memory: Tensor | None
+    memory_mask: Tensor | None
 
 
 class Block(nn.Module):
@@ -48,15 +70,20 @@ class Block(nn.Module):
         return_weights: bool = False,
         memory: Float[Tensor, "batch keys d_model"] | None = None,
         memory_mask: Bool[Tensor, "..."] | None = None,
-        **options: Any,
+        **options: Unpack[AttentionOptions],
     ) -> (
         Float[Tensor, "batch tokens d_model"]
         | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens keys"]]
         | tuple[Float[Tensor, "batch tokens d_model"], tuple[Float[Tensor, "batch heads tokens _"], ...]]
     ):
-        """Same shape; with `return_weights=True` the attention weights too, as a pair if there is cross-attention.
+        """Apply the layer; the shape stays.
 
-        memory, memory_mask: what cross-attention looks at, and where it may. options: as MultiHeadAttention.forward.
+        Args:
+            x: the tokens.
+            return_weights: return the attention weights too, as a pair if there is cross-attention.
+            memory: what cross-attention looks at.
+            memory_mask: True where it may look.
+            options: of self-attention.
         """
         mixed = self.attention(self._before(self.norm1, x), return_weights=return_weights, **options)
         mixed, weights = mixed if return_weights else (mixed, None)
@@ -83,30 +110,43 @@ def run_blocks(
     head_mask: Float[Tensor, "layers heads"] | None = None,
     return_weights: bool = False,
     cache: KVCache | None = None,
-    **options: Any,
+    **options: Unpack[StackOptions],
 ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Any]]:
-    """Pass x through the blocks, one after the other; with `return_weights=True` the list holds each one's weights.
+    """Pass x through the blocks, one after the other.
 
-    cache: gives each layer the keys and values of earlier tokens, and keeps these.
+    Args:
+        blocks: from the first to the last.
+        x: the tokens.
+        head_mask: multiplies the output of each head of each layer.
+        return_weights: fill the list with what each block returns beside x.
+        cache: gives each layer the keys and values of earlier tokens, and keeps these.
+        options: the same for every block.
     """
     weights = []
+    block_options: dict[str, Any] = {**options}
     for layer, block in enumerate(blocks):
         if head_mask is not None:
-            options["head_mask"] = head_mask[layer]
+            block_options["head_mask"] = head_mask[layer]
         if cache is not None:
-            options["cache"] = partial(cache.append, layer)
+            block_options["cache"] = partial(cache.append, layer)
         if return_weights:
-            x, layer_weights = block(x, return_weights=True, **options)
+            x, layer_weights = block(x, return_weights=True, **block_options)
             weights.append(layer_weights)
         else:
-            x = block(x, **options)
+            x = block(x, **block_options)  # batch tokens d_model
     return x, weights
 
 
 def init_weights(blocks: nn.Module, branches: int) -> None:
-    """Variance kept through every layer; the branches, each with `out` or `down` at its end, add about as much as one.
+    """Initialise the layers of blocks so that the variance of activations is kept from the first to the last.
 
-    branches: how many there are in all, two a block or, with cross-attention, three. Biases begin at 0; norms stay.
+    The branches that are added to the residual stream end in a layer called `out` or `down`. These begin smaller, by
+    1 / sqrt(branches), so that all branches together add about as much as one (Radford et al. 2019, section 2.3).
+    Biases begin at 0; norms stay.
+
+    Args:
+        blocks: all of them.
+        branches: how many there are in all, two a block or, with cross-attention, three.
     """
     for name, module in blocks.named_modules():
         scale = 1 / math.sqrt(branches) if name.endswith((".out", ".down")) else 1.0

@@ -12,6 +12,7 @@ from course_lib.data.corpora.wikipedia import wikipedia_leads
 from course_lib.data.loading.packing import IGNORE, PADDING, Packed, best_fit, document_mask, pack
 from course_lib.data.tokenizers import fast_bpe
 from course_lib.models import GPT, GPTConfig
+from course_lib.models.gpt import CHOICES
 
 END = 99
 documents = st.lists(st.lists(st.integers(0, 98), min_size=1, max_size=30).map(torch.tensor), min_size=1, max_size=12)
@@ -96,7 +97,7 @@ def test_the_waste_on_real_text():
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope", "alibi", "t5", "none"])
+@pytest.mark.parametrize("position", CHOICES["position"])
 def test_a_model_sees_each_document_as_if_it_stood_alone(position, causal):
     generator = torch.Generator().manual_seed(0)
     documents = [torch.randint(99, (n,), generator=generator) for n in (3, 11, 1, 7, 30, 16, 5, 2, 9)]

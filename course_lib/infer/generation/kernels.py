@@ -86,9 +86,10 @@ class DecodeStep:
         batch, n_kv_heads, _, head_dim = cache.keys[0].shape
         x, options = self.model.add_positions(x, mask, True, positions, cache)
         scores = self._added_to_scores(x, mask, options.get("bias"))  # once for all layers, as the two lines below
-        turned = "rotary" in options
-        if turned:
-            cos, sin = self._rotation(*options["rotary"])
+        rotary = options.get("rotary")
+        turned = rotary is not None
+        if rotary is not None:
+            cos, sin = self._rotation(*rotary)
         now, end = cache.length, cache.length + 1
         blocks: Any = self.model.blocks
         layers = zip(blocks, cache.keys_and_values, cache.keys, cache.values, strict=True)
