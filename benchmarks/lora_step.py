@@ -1,5 +1,5 @@
 # .venv/bin/python benchmarks/lora_step.py                   (--help for sizes; --json FILE keeps every single time)
-"""A step of LoRA, rank 8: ours through course_lib.train, peft, and full fine-tuning of the same model.
+"""A step of LoRA, rank 8: ours through course_lib.train, peft, our plain form, and full fine-tuning.
 
 Twice: GPT-2's style, whose queries, keys and values come from one matrix, which peft gives one pair; and Llama's, where
 queries and values have a pair each. The frozen weights and the pairs are the same, and so are losses and steps. In
@@ -27,7 +27,7 @@ from course_lib.measure import saved_for_backward
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import next_token_loss
 from course_lib.tune.adapter_files import load_adapter
-from course_lib.tune.lora import add_lora
+from course_lib.tune.lora import LoRA, add_lora
 
 FULL = {"d_model": 384, "n_layers": 6, "n_heads": 6, "vocab_size": 8192, "context": 256}
 TINY = {"d_model": 32, "n_layers": 2, "n_heads": 2, "vocab_size": 64, "context": 16}
@@ -73,6 +73,11 @@ def contestants(size: dict[str, int], style: str) -> dict[str, Contestant]:
         "course_lib": Contestant(ours, next_token_loss, ours.norm, ours=True),
         "full, course_lib": Contestant(full, next_token_loss, full.norm, ours=True, same="full"),
     }
+    plain = copy.deepcopy(ours)
+    for layer in plain.modules():
+        if isinstance(layer, LoRA):
+            layer.__dict__["forward"] = layer.plain  # the paper's formula, with autograd's backward
+    found["course_lib, plain"] = Contestant(plain, next_token_loss, plain.norm, ours=True)
     if style == "GPT-2":  # what peft cannot say: queries and values alone
         apart = add_lora(copy.deepcopy(full), RANK, ALPHA)
         found["course_lib, q and v"] = Contestant(apart, next_token_loss, apart.norm, ours=True, same="apart")

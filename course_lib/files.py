@@ -13,19 +13,28 @@ from typing import Any
 from course_lib.errors import DataError
 
 
-def write_text(path: Path, text: str, private: bool = False) -> None:
+def write_text(path: Path, text: str, private: bool = False, synced: bool = False) -> None:
+    """Write a whole file as UTF-8; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"), private, synced)
+
+
+def write_bytes(path: Path, content: bytes, private: bool = False, synced: bool = False) -> None:
     """Write a whole file, its folder if need be, or nothing at all, also when interrupted.
 
     Args:
         path: The file; one that is there already is replaced.
-        text: All that the file will hold, written as UTF-8.
+        content: All that the file will hold.
         private: Only its owner can read the file.
+        synced: Wait until the content is on the disk, so that a power cut cannot take it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.partial-", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         if not private:  # a temporary file is its owner's alone
             os.chmod(partial, 0o644)
         os.replace(partial, path)  # on the same disk, hence atomic

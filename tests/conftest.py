@@ -1,23 +1,32 @@
 """What all tests share."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from jaxtyping import install_import_hook
+
+import course_lib
 
 # Models this small gain nothing from more threads, and on a busy machine their threads wait for each other for minutes.
 torch.set_num_threads(1)
 
 # Shapes written in signatures are checked whenever a test calls the function. Of `infer` not those of generate and
 # speculative, whose generators run under torch.inference_mode, which a checked generator would leave, and not those of
-# sampling: their tests pass what is no list of prompts and no number, to see the sentences that follow.
+# sampling: their tests pass what is no list of prompts and no number, to see the sentences that follow. Of `train` not
+# the settings, which refuse wrong types themselves. Of `tune` not LoRA and its kernels, which a test compiles, and a
+# function that checks would break the graph.
 CHECKED_IN_INFER = ("constrained", "quantization", "server", "command")
 CHECKED_IN_GENERATION = ("cached_decoder", "kernels", "open_model", "stream", "text_generator")
+UNCHECKED = {"train.config", "tune.lora", "tune.kernels"}
+LIBRARY = Path(course_lib.__file__).parent
+TRAIN_AND_TUNE = [f"{room}.{file.stem}" for room in ("train", "tune") for file in (LIBRARY / room).glob("[a-z]*.py")]
 CHECKED = (
     *("nn", "models", "interop", "data"),
     *(f"infer.{name}" for name in CHECKED_IN_INFER),
     *(f"infer.generation.{name}" for name in CHECKED_IN_GENERATION),
+    *(name for name in TRAIN_AND_TUNE if name not in UNCHECKED),
 )
 install_import_hook([f"course_lib.{name}" for name in CHECKED], "beartype.beartype")
 

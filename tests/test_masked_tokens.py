@@ -78,8 +78,8 @@ def test_rates_at_the_ends():
 
 def test_sentences():
     ids = torch.zeros(1, 4, dtype=torch.long)
-    with pytest.raises(ValueError, match=r"rate=15 must be a share, from 0 to 1"):
-        masked(ids, rate=15)
+    with pytest.raises(ValueError, match=r"rate=15.0 must be a share, from 0 to 1"):
+        masked(ids, rate=15.0)
     with pytest.raises(ValueError, match="mask_id=53 is outside the vocabulary of 53"):
         mask_tokens(ids, torch.Generator(), 53, 53)
 

@@ -315,7 +315,7 @@ def test_a_finished_run_is_only_read(whole, monkeypatch):
     def never(*arguments):
         raise AssertionError("a finished run was trained again")
 
-    for room, name in ((vision_text, "contrastive"), (scene_questions, "answered"), (scene_questions, "named")):
+    for room, name in ((vision_text, "contrastive_loss"), (scene_questions, "answered"), (scene_questions, "named")):
         monkeypatch.setattr(room, name, never)
     vision_text.vision_text(whole, resume=True)
     assert (whole / "model" / "model.safetensors").read_bytes() == before

@@ -58,7 +58,7 @@ def test_text_and_spans(batch, n, seed, rate, mean_length, falling):
 
 @pytest.mark.parametrize(
     ("n", "rate", "mean_length", "missing", "spans"),
-    [(512, 0.15, 3, 77, 26), (100, 0.15, 3, 15, 5), (128, 0.5, 3, 64, 21), (8, 0.15, 3, 1, 1)],
+    [(512, 0.15, 3.0, 77, 26), (100, 0.15, 3.0, 15, 5), (128, 0.5, 3.0, 64, 21), (8, 0.15, 3.0, 1, 1)],
 )
 def test_how_much_goes_missing(n, rate, mean_length, missing, spans):
     inputs, targets = span_corruption(
@@ -117,7 +117,7 @@ def test_the_example_of_the_paper():
         (9, {"rate": 0.0}, "at rate=0.0"),
         (9, {"rate": 1.0}, "at rate=1.0"),
         (9, {"mean_length": 0.5}, "of mean_length=0.5"),
-        (10, {"rate": 0.8, "mean_length": 1}, "8 of 10 tokens cannot go missing in 8 spans without two that touch"),
+        (10, {"rate": 0.8, "mean_length": 1.0}, "8 of 10 tokens cannot go missing in 8 spans without two that touch"),
         (100, {"sentinels": range(200, 205)}, "5 spans and the end take 6 sentinels, but there are 5"),
         (10, {"sentinels": range(5, 20)}, "a text holds a sentinel"),
     ],

@@ -16,7 +16,8 @@ from course_lib.data.loading.augment import augment
 from course_lib.data.worlds import SceneBatch, Scenes, word_tokenizer
 from course_lib.data.worlds.words import END
 from course_lib.models import VLM, split_into_tiles
-from course_lib.train.losses import Loss, answers, cross_entropy
+from course_lib.train.losses import Loss, cross_entropy
+from course_lib.tune.completions import completion_examples
 
 KINDS = ("where", "count", "exist", "caption")  # relations are left out: a trial found that they are not learned
 GROUPS = ("animals-nature", "food-drink", "travel-places", "activities", "objects")
@@ -48,8 +49,9 @@ class Questions:
         """Questions as ids, behind an image token for each cell; the targets are the answer and the end."""
         mark = [self.image_token] * self.scenes.n_cells
         prompts = [mark + ids for ids in self._ids(self.scenes.questions(batch))]
-        ids, targets = answers(prompts, self._ids(self.scenes.answers(batch)), self.tokenizer.get_vocab()[END])
-        return batch.cells, ids, targets
+        end = self.tokenizer.get_vocab()[END]
+        texts = completion_examples(prompts, self._ids(self.scenes.answers(batch)), end, pad_id=end).all()
+        return batch.cells, texts.inputs, texts.targets
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         return [

@@ -5,7 +5,6 @@ from course_lib.train.config import TrainConfig
 from course_lib.train.loop import History, TrainingDiverged, train
 from course_lib.train.losses import (
     Loss,
-    answers,
     caption_loss,
     contrastive_loss,
     cross_entropy,
@@ -24,7 +23,6 @@ __all__ = [
     "RunFolder",
     "TrainConfig",
     "TrainingDiverged",
-    "answers",
     "caption_loss",
     "contrastive_loss",
     "cross_entropy",

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on as if it had never stopped, in folders that are whole or not there.
+"""Checkpoints: all that a run needs to resume as if it had never stopped, in folders that are whole or not there.
 
 The tensors are in torch's distributed format (torch.distributed.checkpoint); beside them are state.json and, of batches
 that have a state, batches.safetensors.
@@ -26,6 +26,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from course_lib.errors import CourseError
+from course_lib.files import write_bytes, write_text
 
 KEPT = 2  # the newest, and one before it in case the disk spoils that
 
@@ -43,10 +44,20 @@ def save_checkpoint(
     extra: dict[str, Any],
     batches: dict[str, Tensor] | None = None,
 ) -> Path:
-    """Write the state after `step` steps to folder/step-STEP, and remove all but the newest two.
+    """Write the state after `step` steps to folder/step-STEP, and remove all but the newest two checkpoints.
 
-    extra: what JSON can hold. batches: the state of their source. Raises CheckpointError when the disk is full; older
-    checkpoints stay.
+    Args:
+        folder: of the checkpoints.
+        step: steps done.
+        model, optimizers, generator: whose state it is; that of torch's own generators is written too.
+        extra: more to keep, of what JSON can hold.
+        batches: the state of their source.
+
+    Returns:
+        The folder of the checkpoint.
+
+    Raises:
+        CheckpointError: when the disk is full; older checkpoints stay.
     """
     place = folder / f"step-{step:08d}"
     partial = folder / f".{place.name}.partial"
@@ -58,8 +69,8 @@ def save_checkpoint(
             dcp.save(_tensors(model, optimizers, generator), checkpoint_id=partial, no_dist=True)
         if batches:
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in batches.items()}
-            write(partial / "batches.safetensors", safetensors.torch.save(tensors))
-        write(partial / "state.json", json.dumps({"step": step, **extra}))
+            write_bytes(partial / "batches.safetensors", safetensors.torch.save(tensors), synced=True)
+        write_text(partial / "state.json", json.dumps({"step": step, **extra}), synced=True)
         shutil.rmtree(place, ignore_errors=True)
         os.replace(partial, place)
     except (OSError, dcp.CheckpointException) as error:
@@ -78,7 +89,7 @@ def save_checkpoint(
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
-    """The steps after which there is a checkpoint, oldest first."""
+    """The steps of the checkpoints in a folder, oldest first."""
     return sorted(int(place.name.removeprefix("step-")) for place in folder.glob("step-" + "[0-9]" * 8))
 
 
@@ -88,9 +99,13 @@ def load_checkpoint(
     optimizers: Iterable[torch.optim.Optimizer],
     generator: torch.Generator,
 ) -> dict[str, Any]:
-    """Put the newest checkpoint of `folder` into these objects; what state.json says, and "batches".
+    """Read the newest checkpoint of `folder` into these objects, and torch's own generators.
 
-    Raises CheckpointError for one that is damaged or of another model; nothing is removed.
+    Returns:
+        What was passed as `extra`, "step", and as "batches" the state of their source.
+
+    Raises:
+        CheckpointError: for one that is damaged or of another model; nothing is removed.
     """
     place = folder / f"step-{checkpoint_steps(folder)[-1]:08d}"
     try:
@@ -140,16 +155,6 @@ def _unused(place: Path, state: dict[str, Any]) -> Iterator[list[str]]:
     for key in sorted(key for key in state if key.startswith("optimizer")):
         names = state[key]["state"]
         yield [name for name in names if not any(other.startswith(f"{key}.state.{name}.") for other in kept)]
-
-
-def write(file: Path, content: str | bytes) -> None:
-    """Write a file so that it is on the disk, and never half of it."""
-    part = file.with_name(f".{file.name}.partial")
-    with part.open("wb") as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, file)
 
 
 def _reason(error: BaseException) -> str:

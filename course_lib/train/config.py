@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
+
+from course_lib.settings import check_choices, check_counts, check_numbers
 
 CHOICES = {
     "schedule": ("cosine", "wsd", "constant"),
     "optimizer": ("adamw", "muon"),
     "precision": ("fp32", "bf16", "auto"),
 }
-TINY, HUGE = sys.float_info.min, sys.float_info.max
-RANGES = {"lr": (TINY, HUGE), "weight_decay": (0, HUGE), "min_lr": (0, 1), "decay": (TINY, 1), "clip": (TINY, HUGE)}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train; the defaults suit models of a few million parameters.
 
-    steps: updates. lr: the peak. warmup: steps of linear rise. schedule: "cosine", "constant", or "wsd" (warm-up,
-    stable, decay), which falls during the last share `decay` of the steps. min_lr: the end, as a share of lr.
-    optimizer: "adamw", or "muon" for the matrices of the blocks and AdamW for all else.
-    clip: the largest norm of the gradient, None for no limit.
-    accumulate: batches to a step, whose gradients are those of one large batch. seed: of the batches.
-    precision: of the matrix products: "bf16" keeps weights, optimizer and losses in float32; "auto" takes bf16 where
-    it is measured to be faster. compile: with torch.compile, where that works.
-    Raises ValueError with a sentence for anything that cannot be run.
+    Attributes:
+        steps: how many updates.
+        lr: the peak learning rate.
+        warmup: steps in which it rises linearly.
+        schedule: "cosine", "constant", or "wsd" (warm-up, stable, decay), which falls at the end.
+        min_lr: the last learning rate, as a share of lr.
+        decay: the share of the steps in which "wsd" falls.
+        optimizer: "adamw", or "muon" for the matrices of the blocks and AdamW for everything else.
+        weight_decay: of matrices; gains and biases do not decay.
+        betas: of AdamW.
+        clip: the largest norm of the gradient; None for no limit.
+        accumulate: batches a step, whose gradient is that of one large batch.
+        precision: of the matrix products. "bf16" keeps weights, optimizer and losses in float32; "auto" takes bf16 if
+            it is measured to be faster.
+        compile: use torch.compile, if it works here.
+        seed: of the batches.
+
+    Raises:
+        ValueError: with a sentence, for anything that cannot be run.
     """
 
     steps: int
@@ -44,20 +54,14 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f'{name}="{getattr(self, name)}" is not supported; use one of {", ".join(choices)}')
-        for name, least in (("steps", 1), ("accumulate", 1), ("warmup", 0), ("seed", 0)):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number, at least {least}")
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if value is None and name == "clip":
-                continue
-            if not isinstance(value, int | float) or not low <= value <= high:
-                above = "above 0" if low == TINY else f"at least {low}"
-                raise ValueError(
-                    f"{name}={value!r} must be a number {above}" + (f", at most {high}" if high == 1 else "")
-                )
+        check_choices(self, CHOICES)
+        check_counts(self, "steps", "accumulate")
+        check_counts(self, "warmup", "seed", least=0)
+        check_numbers(self, "lr", above=0)
+        check_numbers(self, "weight_decay", least=0)
+        check_numbers(self, "min_lr", least=0, most=1)
+        check_numbers(self, "decay", above=0, most=1)
+        if self.clip is not None:
+            check_numbers(self, "clip", above=0)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas} must be two numbers from 0 on, below 1")

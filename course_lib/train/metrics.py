@@ -1,4 +1,4 @@
-"""What a run writes down: one line of JSON a step, and the same for TensorBoard where that is installed."""
+"""The metrics of a run: one line of JSON a step, and the same for TensorBoard if that is installed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Metrics:
             self._show(**line)
 
     def write(self, step: int, **numbers: Any) -> None:
-        """Note these numbers of a step."""
+        """Append the numbers of a step."""
         self.stream.write(json.dumps({"step": step, **numbers}) + "\n")
         self._show(step, **numbers)
 
@@ -37,14 +37,14 @@ class Metrics:
                 self.board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Close the files."""
         self.stream.close()
         if self.board:
             self.board.close()
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; damaged ones are left out, such as a last one that was cut off."""
+    """The lines of a metrics.jsonl, without damaged ones, such as a last line that was cut off."""
     if not file.exists():
         return []
     lines = []

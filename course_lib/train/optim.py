@@ -13,8 +13,8 @@ from course_lib.train.config import TrainConfig
 def lr_factor(step: int, config: TrainConfig) -> float:
     """The learning rate of step 0, 1, ... as a share of the peak.
 
-    A linear rise; then "cosine" is half a cosine down to min_lr (Loshchilov and Hutter 2016), "wsd" stays at the peak
-    and falls in a straight line at the end (Hu et al. 2024, section 4), and "constant" stays.
+    It rises linearly; then "cosine" is half a cosine down to min_lr (Loshchilov and Hutter 2016), "wsd" stays at the
+    peak and falls in a straight line at the end (Hu et al. 2024, section 4), and "constant" stays.
     """
     rise = min(1.0, (step + 1) / max(1, config.warmup))
     match config.schedule:
@@ -31,9 +31,11 @@ def lr_factor(step: int, config: TrainConfig) -> float:
 def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """AdamW (Loshchilov and Hutter 2017) in its fused form, and Muon (Jordan et al. 2024) before it where asked for.
 
-    Matrices decay; gains and biases do not. Muon takes the matrices inside the blocks: what reads and writes tokens is
-    a table, not a map between spaces, and stays with AdamW, as does all that is no matrix.
-    Raises ValueError when there is nothing to train.
+    Matrices decay; gains and biases do not. Muon takes the matrices inside the blocks. The embedding and the output
+    layer are tables rather than maps between spaces, and stay with AdamW, as does everything that is not a matrix.
+
+    Raises:
+        ValueError: when there is nothing to train.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     found: list[torch.optim.Optimizer] = []

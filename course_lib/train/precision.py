@@ -1,4 +1,4 @@
-"""In which number format the matrix products run, and torch.compile where it works."""
+"""The number format of matrix products, and torch.compile if it works."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from torch import Tensor
 
 
 def choose_precision(wanted: str, device: torch.device) -> str:
-    """What is wanted; for "auto", "bf16" where the device multiplies such matrices at least 1.3 times as fast as fp32.
+    """The precision that is wanted; for "auto", "bf16" if the device multiplies matrices 1.3 times as fast in it.
 
-    Measured, not looked up: a processor may know bfloat16 and be slower in it. Raises ValueError for bf16 on a GPU that
-    has none.
+    That is measured, not looked up: a processor may know bfloat16 and be slower in it.
+
+    Raises:
+        ValueError: for bf16 on a GPU that does not have it.
     """
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         if wanted == "bf16":
@@ -47,14 +49,19 @@ def _seconds(x: Tensor) -> float:
 
 
 def autocast(kind: str, device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which losses are computed: weights stay in float32, and products take a bfloat16 copy of them."""
+    """The context in which losses are computed: weights stay in float32, and products use a copy of them in `kind`."""
     return torch.autocast(device.type, torch.bfloat16) if kind == "bf16" else contextlib.nullcontext()
 
 
 def try_compile(objective: Callable[..., Any], first: Callable[[Callable[..., Any]], Any]) -> tuple[Any, Any]:
-    """The objective, compiled together with the model that it calls, and first(objective).
+    """Compile an objective together with the model that it calls; if that fails, warn once and leave it as it is.
 
-    Where that fails: one warning, and both as they are without compiling.
+    Args:
+        objective: the loss.
+        first: uses it for the first time, which is when torch compiles.
+
+    Returns:
+        The objective to use from now on, and what `first` returned.
     """
     try:
         compiled = torch.compile(objective)

@@ -1,4 +1,4 @@
-"""The folder of a run: what it was, what it measured, and the checkpoints from which it goes on."""
+"""The folder of a run: its settings, its measurements, and the checkpoints from which it resumes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from course_lib.data.loading.loader import Loader
-from course_lib.train.checkpoint import CheckpointError, checkpoint_steps, load_checkpoint, save_checkpoint, write
+from course_lib.files import write_text
+from course_lib.train.checkpoint import CheckpointError, checkpoint_steps, load_checkpoint, save_checkpoint
 from course_lib.train.config import TrainConfig
 from course_lib.train.metrics import Metrics, read_metrics
 
 
 @dataclass
 class RunFolder:
-    """Where a run is kept so that it can be gone on with: run.json, metrics.jsonl, TensorBoard's files, checkpoints.
+    """Where a run is kept so that it can be resumed: run.json, metrics.jsonl, TensorBoard's files, checkpoints.
 
-    path: a folder that is empty or not there yet. With `resume` the run goes on from its last checkpoint, and where
-    there is none it starts at step 0 and says so; a run of another model, plan, or Loader is refused, but what the data
-    are and what a loss computes is not compared. every: steps from one checkpoint to the next; one more is made at the
-    end and at an interrupt. again: how to go on, for the sentence after an interrupt.
+    Attributes:
+        path: a folder that is empty or not there yet, or one to resume.
+        resume: go on from the last checkpoint in the folder; if there is none, start at step 0 and say so. A run of
+            another model, config, or Loader is refused; the data themselves and the loss are not compared.
+        every: steps from one checkpoint to the next; one more is made at the end and at an interrupt.
+        again: how to go on, for the sentence after an interrupt.
     """
 
     path: Path
@@ -49,21 +52,32 @@ class RunFolder:
         label: str,
         batches: Any = None,
     ) -> tuple[int, int]:
-        """Begin, or go on: the steps done, and the samples read. The objects get the state of that moment.
+        """Begin a run in the folder, or resume the one that is there: this is where a resume reads its state.
 
-        batches: their source; where that has `state_dict` and `load_state_dict`, its state is kept too.
-        Until `close` no other process can open the folder. Raises CheckpointError for one that is used, cannot be
-        written to, or holds another run or a damaged checkpoint.
+        Until `close` no other process can open the folder.
+
+        Args:
+            model, optimizers, generator: get the state of the newest checkpoint, if there is one.
+            config: of the run.
+            label: what messages call it.
+            batches: the source of batches; if it has `state_dict` and `load_state_dict`, its state is kept too.
+
+        Returns:
+            The steps that are done, and the samples that were read in them.
+
+        Raises:
+            CheckpointError: for a folder that is used, cannot be written to, or holds another run or a damaged
+                checkpoint.
         """
         self._enter()
         with ExitStack() as at_failure:
             at_failure.callback(self._lock.release)
             this = _description(model, config, batches)
-            step = index = 0
+            step = samples_read = 0
             if checkpoint_steps(self.checkpoints):
                 self._must_match(this, label)
                 state = load_checkpoint(self.checkpoints, model, optimizers, generator)
-                step, index = state["step"], state["index"]
+                step, samples_read = state["step"], state["samples_read"]
                 if hasattr(batches, "load_state_dict"):
                     batches.load_state_dict(state["batches"])
                 if step > config.steps:
@@ -78,16 +92,16 @@ class RunFolder:
             elif self.resume:
                 print(f"{label}: there is no checkpoint in {self.path} yet; starting at step 0.", flush=True)
             try:
-                write(self.path / "run.json", json.dumps(this, indent=1))
+                write_text(self.path / "run.json", json.dumps(this, indent=1), synced=True)
                 self.metrics = Metrics(self.path, step)
             except OSError as error:
                 raise self._unwritable(error) from error
             self._objects, self._batches = (model, optimizers, generator), batches
             at_failure.pop_all()
-        return step, index
+        return step, samples_read
 
     def close(self) -> None:
-        """Write what is left, and let other processes in."""
+        """Close the files, and let other processes open the folder."""
         self.metrics.close()
         self._lock.release()
 
@@ -114,14 +128,18 @@ class RunFolder:
         return CheckpointError(f"{self.path} cannot be written to ({error}); name another folder")
 
     def so_far(self) -> list[dict[str, Any]]:
-        """What was noted at the steps before, in their order."""
+        """The metrics of the steps before a resume, in order."""
         return [line for line in read_metrics(self.metrics.file) if "lr" in line]
 
-    def save(self, step: int, index: int) -> None:
-        """Keep the state after `step` steps, of which `index` samples were read. Raises CheckpointError: no room."""
+    def save(self, step: int, samples_read: int) -> None:
+        """Write a checkpoint of the state after `step` steps, in which `samples_read` samples were read.
+
+        Raises:
+            CheckpointError: if the disk is full.
+        """
         if step not in checkpoint_steps(self.checkpoints):
             left = self._batches.state_dict() if hasattr(self._batches, "state_dict") else None
-            save_checkpoint(self.checkpoints, step, *self._objects, {"index": index}, left)
+            save_checkpoint(self.checkpoints, step, *self._objects, {"samples_read": samples_read}, left)
 
     def _must_match(self, this: dict[str, Any], label: str) -> None:
         try:

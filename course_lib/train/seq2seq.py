@@ -1,4 +1,4 @@
-"""Objectives of an encoder-decoder: a target for a source, where the source may be what is left of a text."""
+"""Losses of an encoder-decoder, and span corruption, which makes sources and targets of plain text."""
 
 from collections.abc import Sequence
 
@@ -17,9 +17,14 @@ def seq2seq_loss(
     start_id: int = 0,
     pad_id: int | None = None,
 ) -> Loss:
-    """The surprise at each token of the target, given the source and the ones before it; -100 does not count.
+    """Cross-entropy of each token of the target, given the source and the tokens before it; -100 does not count.
 
-    start_id: what the decoder reads first. pad_id: what fills short sources up, and is not seen; None for nothing.
+    Args:
+        model: an encoder-decoder, such as T5.
+        batch: (source, target).
+        start_id: what the decoder reads first.
+        pad_id: the padding of short sources, which is masked; None if there is none.
+
     Source: Raffel et al. 2020, section 3.1.2.
     """
     source, targets = batch
@@ -34,14 +39,27 @@ def span_corruption(
     rate: float = 0.15,
     mean_length: float = 3.0,
 ) -> tuple[Int[Tensor, "batch source"], Int[Tensor, "batch target"]]:
-    """(inputs, targets): spans of each text go missing, and are to be written down by who reads the rest.
+    """Cut spans out of each text, as the target that a model writes after it has read the rest.
 
-    In the inputs each span is one sentinel; in the targets each sentinel is followed by its span, and one more ends
-    them. Sentinels are token ids that no text holds, used in their order. Of n tokens round(rate n) are missing, in
-    round(that / mean_length) spans, but at least one in one: so all rows come out equally long. All ways to cut the
-    missing tokens into spans, and to place these without two that touch, are equally likely.
-    The generator is on the device of `ids`. Raises ValueError for texts of fewer than two tokens, a rate that leaves
-    nothing or a mean_length below 1, spans that have to touch, too few sentinels, and for a text that holds one.
+    In the inputs each span is one sentinel; in the targets each sentinel is followed by its span, and one more sentinel
+    ends them. Of n tokens round(rate n) are missing, in round(that / mean_length) spans, at least one token in one
+    span, so all rows come out equally long. All ways to cut the missing tokens into spans, and to place these without
+    two that touch, are equally likely.
+
+    Args:
+        ids: the texts.
+        generator: on the device of `ids`.
+        sentinels: token ids that no text holds, used in their order.
+        rate: the share of tokens that goes missing.
+        mean_length: of a span, in tokens.
+
+    Returns:
+        (inputs, targets).
+
+    Raises:
+        ValueError: for texts of fewer than two tokens, a rate that leaves nothing, a mean_length below 1, spans that
+            have to touch, too few sentinels, or a text that holds one.
+
     Source: Raffel et al. 2020, section 3.1.4 and figure 2; spans, section 3.3.4.
     """
     n_missing, n_spans = _how_many(ids.shape[1], rate, mean_length)

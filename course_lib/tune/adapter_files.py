@@ -22,11 +22,13 @@ PAIRS = "course_lib.pairs"  # in the header of the tensors, where peft does not 
 
 
 def save_adapter(model: nn.Module, folder: str | Path) -> None:
-    """Write how the model was tuned and what was trained, so that `load` finds it; LoRA in the files that peft opens.
+    """Write how the model was tuned, and the parameters that were trained; for LoRA in the files that peft opens.
 
-    Each file appears whole or not at all, the config last. Raises ModelError for a model that is not tuned, or merged,
-    and where there is no room. Where queries, keys and values are one matrix in transformers, as in GPT-2, so are their
-    pairs in peft's files, as one of a higher rank: so peft reads it. `load` gives each its own again.
+    Each file appears whole or not at all, the config last. If queries, keys and values are one matrix in transformers,
+    as in GPT-2, their LoRA pairs are one pair of a higher rank in peft's files; `load_adapter` separates them again.
+
+    Raises:
+        ModelError: for a model that is not tuned, or merged, and for a full disk.
     """
     noted = tuning_of(model)
     if noted is None:
@@ -43,18 +45,27 @@ def save_adapter(model: nn.Module, folder: str | Path) -> None:
 
 
 def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
-    """Tune the model as the one that `save` has written, or peft for LoRA, in place; the model comes back.
+    """Tune the model, in place, as the one that `save_adapter` wrote, or peft for LoRA; return it.
 
-    It must have the weights that the other had before it was tuned; where loading fails it is left as it was. Raises
-    ModelError for a folder that is incomplete or damaged, a method or setting that is not supported, by its name, and
-    tensors that do not fit, all of them listed; ValueError for a model that is tuned already.
+    If that fails, the model is left as it was.
+
+    Args:
+        model: with the weights that the other had before it was tuned.
+        folder: with adapter_config.json and adapter_model.safetensors.
+
+    Raises:
+        ModelError: for a folder that is incomplete or damaged, a method or setting that is not supported, by its name,
+            and tensors that do not fit, all of them listed.
+        ValueError: for a model that is tuned already.
     """
     refuse_tuned(model)
     folder = Path(folder)
     try:
         config = read_settings(folder / CONFIG)
     except (FileNotFoundError, NotADirectoryError):
-        raise ModelError(f"there is no {folder / CONFIG}; pass the folder that `save` or peft has written") from None
+        raise ModelError(
+            f"there is no {folder / CONFIG}; pass the folder that `save_adapter` or peft has written"
+        ) from None
     tensors = read_tensors(folder / TENSORS)
     try:
         with restored_on_error(model):

@@ -46,9 +46,18 @@ class Adapted(nn.Module):
 def add_adapters(model: nn.Module, width: int) -> nn.Module:
     """Freeze the model and put an adapter behind every attention and every feed-forward network, in place.
 
-    They come before the residual of the block: from d_model to `width` numbers and back, 2 width d_model + width +
-    d_model parameters each. The norms of the blocks are trained too, as in the paper. The model comes back.
-    Raises ValueError for a width under 1, a model without blocks of ours, and one that is tuned already.
+    They come before the residual of the block: from d_model to `width` numbers and back, with 2 width d_model + width +
+    d_model parameters each. The norms of the blocks are trained too, as in the paper.
+
+    Args:
+        model: one that is made of `course_lib.nn.block.Block`.
+        width: numbers in the bottleneck.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: for a width under 1, a model without such blocks, and one that is tuned already.
     """
     if width < 1:
         raise ValueError(f"width={width} must be at least 1")

@@ -9,14 +9,16 @@ from torch import Tensor, nn
 from course_lib.errors import ModelError
 from course_lib.infer.quantization.linear import Int4Linear, Int8Linear
 
-NOTES = ("tuning", "kept_loras")  # what a tuned or merged model bears beside its parts
+NOTES = ("tuning", "kept_loras")  # the attributes that a tuned or merged model has beside its parts
 
 
 def freeze(model: nn.Module, method: str, **settings: Any) -> None:
     """Freeze all weights and note in `model.tuning` by what method the model is about to be tuned.
 
-    The note is part of what a run is known by, so that one with other settings is not gone on with by mistake.
-    Raises ValueError for a model of which any part is tuned by a method already, or quantized.
+    The note is part of what identifies a run, so that one with other settings is not resumed by mistake.
+
+    Raises:
+        ValueError: for a model of which any part is tuned already, or quantized.
     """
     refuse_tuned(model)
     if any(isinstance(part, Int4Linear | Int8Linear) for part in model.modules()):
@@ -35,7 +37,7 @@ def refuse_tuned(model: nn.Module) -> None:
 
 @contextmanager
 def restored_on_error(model: nn.Module) -> Iterator[None]:
-    """Where tuning a model fails within, give it back its parts, and the training of its weights, as they were."""
+    """If tuning a model fails inside this context, restore its parts, and which of its weights are trained."""
     parts = [(module, dict(module._modules)) for module in model.modules()]
     trained = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     notes: dict[str, Any] = {name: model.__dict__[name] for name in NOTES if name in model.__dict__}
@@ -54,7 +56,7 @@ def restored_on_error(model: nn.Module) -> Iterator[None]:
 
 
 def tuning_of(model: nn.Module) -> dict[str, Any] | None:
-    """The method by which a model is tuned, and its settings; None for a model as it was trained."""
+    """The method by which a model is tuned, and its settings; None for a model that is not."""
     return getattr(model, "tuning", None)
 
 

@@ -8,19 +8,27 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.moe import MoE
 from course_lib.tune.frozen import freeze, tuned_parts
+from course_lib.tune.kernels import LowRankLinear
 
 
 class LoRA(nn.Module):
-    """y = W0 x + b + (alpha / rank) B A x, where W0 and b are those of `base` (Hu et al. 2021, equation 3).
+    """y = W0 x + b + (alpha / rank) B A x, where W0 and b are those of `base`, and only A and B are trained.
 
-    rows: the outputs that each pair of matrices adds to, by its name; with several pairs, as for the queries and the
-    values of one stacked matrix, each has the full rank. A begins with draws from N(0, 1 / d_in) (in peft evenly from
-    -1 / sqrt(d_in) to 1 / sqrt(d_in), a third of that variance) and B with zeros, so that y is at first what it was.
+    A starts with draws from N(0, 1 / d_in) (in peft evenly from -1 / sqrt(d_in) to 1 / sqrt(d_in), a third of that
+    variance) and B with zeros, so that y is at first what it was.
+
+    Args:
+        base: the frozen layer.
+        rank: of each pair of matrices A and B.
+        alpha: see above.
+        rows: the outputs that each pair adds to, by the pair's name. One layer can have several pairs, such as one for
+            the queries and one for the values of a stacked matrix; each has the full rank.
+
+    Source: Hu et al. 2021, equation 3.
     """
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float, rows: Mapping[str, slice]) -> None:
@@ -39,65 +47,61 @@ class LoRA(nn.Module):
 
     @property
     def bias(self) -> Tensor | None:
-        """That of the frozen layer."""
+        """The bias of the frozen layer."""
         return self.base.bias
 
     @property
     def weight(self) -> Float[Tensor, "d_out d_in"]:
-        """W0 + (alpha / rank) B A, for whoever multiplies by a part of the matrix, as cross-attention does."""
-        a, b = self.thin()
+        """W0 + (alpha / rank) B A: the merged matrix, of which cross-attention multiplies by a part."""
+        a, b = self.stacked()
         return (self.base.weight + self.scale * b @ a).to(self.base.weight.dtype)
 
-    def thin(
+    def stacked(
         self, parts: Iterable[str] | None = None
     ) -> tuple[Float[Tensor, "ranks d_in"], Float[Tensor, "d_out ranks"]]:
-        """The pairs of these parts, None for all, as one: A under A, and B beside B, zero where a part has no rows."""
+        """Several pairs, None for all, as one: A under A, and B beside B, with zeros outside the rows of a pair."""
         parts = list(self.rows if parts is None else parts)
         places = [(self.b[part], self.rows[part]) for part in parts]
         b = [F.pad(matrix, (0, 0, rows.start, self.out_features - rows.stop)) for matrix, rows in places]
         return torch.cat([self.a[part] for part in parts]), torch.cat(b, dim=1)
 
     def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
-        """As of the frozen layer; products run in the dtype of x, or that of autocast."""
+        """The numbers of `plain`, in the fused form that is made for training: see tune/kernels.py."""
+        return LowRankLinear.apply(*self._operands(x))
+
+    def plain(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
+        """W0 x + b + (alpha / rank) B A x, as the paper has it; products run in the dtype of x, or that of autocast."""
+        x, weight, bias, a, b = self._operands(x)
+        hidden = F.linear(x, a)  # A x: (*batch, ranks)
+        update = F.linear(hidden, b)  # (alpha / rank) B A x: (*batch, d_out)
+        return F.linear(x, weight, bias) + update
+
+    def _operands(self, x: Tensor) -> tuple[Any, ...]:
+        """x, W0, its bias, A and (alpha / rank) B, all in one dtype."""
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-        a, b = self.thin()
-        given = (x, self.base.weight, self.base.bias, a, self.scale * b)
-        return _LowRank.apply(*(tensor if tensor is None else tensor.to(dtype) for tensor in given))
-
-
-class _LowRank(torch.autograd.Function):
-    """x W^T + b + (x A^T) B^T, added up in place, with no gradient for what is frozen."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
-        hidden, y = F.linear(x, a), F.linear(x, weight, bias)
-        y.view(-1, len(weight)).addmm_(hidden.view(-1, len(a)), b.t())
-        ctx.save_for_backward(x, weight, a, b, hidden)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    # torch declares it for any number of gradients; there is one, as there is one output.
-    def backward(ctx: Any, of_y: Tensor) -> Any:  # type: ignore[override]
-        x, weight, a, b, hidden = ctx.saved_tensors
-        of_y, rows, hidden = (tensor.reshape(-1, tensor.shape[-1]) for tensor in (of_y, x, hidden))
-        of_hidden = of_y @ b
-        of_x = (of_y @ weight).addmm_(of_hidden, a).view_as(x) if ctx.needs_input_grad[0] else None
-        of_weight = of_y.t() @ rows if ctx.needs_input_grad[1] else None  # only where somebody thawed it
-        of_bias = of_y.sum(0) if ctx.needs_input_grad[2] else None
-        return of_x, of_weight, of_bias, of_hidden.t() @ rows, of_y.t() @ hidden
+        a, b = self.stacked()
+        operands = (x, self.base.weight, self.base.bias, a, self.scale * b)
+        return tuple(tensor if tensor is None else tensor.to(dtype) for tensor in operands)
 
 
 def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[str] = ("q", "v")) -> nn.Module:
     """Freeze the model and give the linear layers called `targets` a LoRA, in place; the model comes back.
 
-    targets: the ends of names of linear layers, as "out", "feed_forward.up" or "blocks.0.attention.out"; of the stacked
-    matrix of attention "q", "k" and "v", each with a pair of its own, or "qkv" with one pair for all three. The default
-    is the paper's choice among the matrices of attention (section 7.1; table 5 has all four of them as good). For a
-    part of a model, pass that part, and freeze the rest.
-    Raises ValueError for a rank that is none, a target that the model does not have, experts of a mixture, a matrix
-    that two layers share, "qkv" beside one of its parts, and a model that is tuned already, or quantized.
+    For a part of a model, pass that part, and freeze the rest.
+
+    Args:
+        model: any module.
+        rank: of the pairs A and B.
+        alpha: the update is scaled by alpha / rank.
+        targets: the ends of names of linear layers, such as "out", "feed_forward.up" or "blocks.0.attention.out". Of
+            the stacked matrix of attention: "q", "k" and "v", each with a pair of its own, or "qkv" with one pair for
+            all three. The default is the paper's choice among the matrices of attention (section 7.1; in table 5 all
+            four of them do as well).
+
+    Raises:
+        ValueError: for a rank that is none, a target that the model does not have, experts of a mixture, a matrix that
+            two layers share, "qkv" beside one of its parts, and a model that is tuned already, or quantized.
     """
     if isinstance(targets, str):
         targets = (targets,)
@@ -130,13 +134,16 @@ def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collectio
 
 
 def merge_lora(model: nn.Module) -> None:
-    """Put plain linear layers with the weights W0 + (alpha / rank) B A in the place of the LoRAs, at no cost any more.
+    """Replace each LoRA by a plain linear layer with the weights W0 + (alpha / rank) B A, which costs nothing extra.
 
-    The sum has the dtype of W0: in bfloat16 changes of less than 2^-9 of a weight are lost. The model is then one of
-    its family again: it can be saved, quantized, or tuned anew. The LoRAs with their W0 are kept aside, so that
-    `unmerge` gives back the very bits; until then the matrices take their memory twice. All stays frozen:
-    model.requires_grad_(True) thaws it for training, which `unmerge` would undo in these layers.
-    Raises ValueError for a model without LoRA.
+    The sum has the dtype of W0: in bfloat16, changes of less than 2^-9 of a weight are lost. The model is then one of
+    its family again: it can be saved, quantized, or tuned anew. It stays frozen; model.requires_grad_(True) thaws it.
+
+    The LoRAs with their W0 are kept in `model.kept_loras`, so that `unmerge_lora` gives back the very bits. Until then
+    these matrices take their memory twice.
+
+    Raises:
+        ValueError: for a model without LoRA.
     """
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LoRA)}
     if not layers:
@@ -153,7 +160,11 @@ def merge_lora(model: nn.Module) -> None:
 
 
 def unmerge_lora(model: nn.Module) -> None:
-    """Undo `merge`, to the bit. Raises ValueError for a model that is not merged, or was tuned or quantized since."""
+    """Undo `merge_lora`, to the bit; what was trained in these layers since is lost.
+
+    Raises:
+        ValueError: for a model that is not merged, or was tuned or quantized since.
+    """
     if tuned_parts(model) or not hasattr(model, "kept_loras"):
         raise ValueError("there is no merged LoRA to take out of the model again")
     noted: Any = model
@@ -167,7 +178,7 @@ def unmerge_lora(model: nn.Module) -> None:
 
 
 def linear_sites(model: nn.Module) -> dict[str, tuple[str, str, slice]]:
-    """What a target can be called, and for each the linear layer, the name of the part, and its rows."""
+    """All that `targets` can name: for each full name the linear layer, the part of it, and the rows of that part."""
     found: dict[str, tuple[str, str, slice]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
@@ -188,7 +199,7 @@ def _refuse_experts(model: nn.Module, target: str) -> None:
 
 
 def tied_layers(model: nn.Module) -> set[str]:
-    """The linear layers whose weights are those of another part too: an output layer that is the embedding."""
+    """The linear layers that share their weights with another part, such as an output layer that is the embedding."""
     owners: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name.rpartition(".")[0])

@@ -34,7 +34,7 @@ def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
     tensors: dict[str, Tensor] = {}
     ranks, alphas = {}, {}
     for layer, name, rows, parts in _matrices(model):
-        a, b = layer.thin(parts)
+        a, b = layer.stacked(parts)
         tensors[f"{IN_FRONT}{name}.lora_A.weight"] = a
         tensors[f"{IN_FRONT}{name}.lora_B.weight"] = b[rows]
         ranks[name], alphas[name] = len(parts) * layer.rank, len(parts) * layer.alpha
@@ -124,7 +124,7 @@ def _from_pairs(model: nn.Module, config: Mapping[str, Any], tensors: Mapping[st
     matrices = list(_matrices(model))
     whole: dict[str, nn.Parameter] = {}
     for layer, name, theirs, parts in matrices:
-        a, b = layer.thin(parts)
+        a, b = layer.stacked(parts)
         whole[f"{IN_FRONT}{name}.lora_A.weight"] = nn.Parameter(a.detach())
         whole[f"{IN_FRONT}{name}.lora_B.weight"] = nn.Parameter(b[theirs].detach())
     copy_tensors(whole, tensors)

@@ -69,11 +69,20 @@ class Prefixed(nn.Module):
 def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None) -> nn.Module:
     """Freeze the model and put `n` trained keys and values in front of those of every attention layer, in place.
 
-    The paper makes them from fewer numbers by a network, which is dropped after training: directly trained ones were
-    less stable there (section 4.3).
-    prompt: ids of n tokens, whose keys and values are the start: the better one with few examples (section 7.4). The
-    model must then be a GPT. None for small random numbers. The model comes back; its tokens keep their positions.
-    Raises ValueError for n under 1, a prompt of another length, a model without attention of ours, or tuned already.
+    The paper computes them by a network from fewer numbers, and drops it after training: directly trained ones were
+    less stable there (section 4.3). The tokens keep their positions.
+
+    Args:
+        model: one with `course_lib.nn.attention.MultiHeadAttention` in it.
+        n: keys and values a layer.
+        prompt: ids of n tokens, whose keys and values are the start, which is better with few examples (section 7.4);
+            the model must then be a GPT. None for small random numbers.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: for n under 1, a prompt of another length, a model without such attention, or one tuned already.
     """
     if n < 1:
         raise ValueError(f"a prefix of n={n} changes nothing; take at least 1")

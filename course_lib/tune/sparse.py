@@ -46,9 +46,18 @@ def add_sparse(model: nn.Module, n: int, targets: str | Collection[str]) -> nn.M
     """Freeze the model and let `n` entries of the linear layers called `targets` be trained, in place.
 
     They are shared out in proportion to the sizes of the matrices, so that each entry is as likely as any other.
-    targets: the ends of names of linear layers, as "qkv" or "blocks.0.attention.out". The model comes back.
-    Raises ValueError for n under the number of layers or above that of their entries, a target that the model does not
-    have, a matrix that two layers share, and a model that is tuned already.
+
+    Args:
+        model: any module.
+        n: how many entries are trained.
+        targets: the ends of names of linear layers, such as "qkv" or "blocks.0.attention.out".
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: for n under the number of layers or above that of their entries, a target that the model does not
+            have, a matrix that two layers share, and a model that is tuned already.
     """
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}

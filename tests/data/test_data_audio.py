@@ -16,7 +16,8 @@ from course_lib.data.worlds import Sounds
 from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.models import VLM, GPTConfig, ViT, ViTConfig, VLMConfig
 from course_lib.train import TrainConfig, train
-from course_lib.train.losses import answers, caption_loss, cross_entropy
+from course_lib.train.losses import caption_loss, cross_entropy
+from course_lib.tune.completions import completion_examples
 
 
 @pytest.mark.parametrize("n_mels", [80, 128])
@@ -177,7 +178,8 @@ def test_a_language_model_hears(tmp_path):
     model = VLM(VLMConfig(ViTConfig(**SHAPE), GPTConfig(9, 32, 32, 1, 4), 8))
     assert len(model.vision.position.weight) == 1 + 4 * 3  # the class token, and patches of 8 in 32 by 24
     sounds, kinds = heard(2, 3)
-    ids, targets = answers([[8] * 12 + [1]] * 2, [[2 + int(kind)] for kind in kinds], 0)
+    texts = completion_examples([[8] * 12 + [1]] * 2, [[2 + int(kind)] for kind in kinds], 0).all()
+    ids, targets = texts.inputs, texts.targets
     caption_loss(model, (ids, targets, sounds)).mean.backward()
     assert model.vision.patches.weight.grad.abs().max() > 0
     save_pretrained(model, tmp_path)

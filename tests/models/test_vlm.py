@@ -11,7 +11,8 @@ from course_lib.errors import ModelError
 from course_lib.interop import from_pretrained, save_pretrained, to_hf
 from course_lib.models import VLM, GPTConfig, ImageEncoderConfig, ViTConfig, VLMConfig, split_into_tiles
 from course_lib.train import TrainConfig, train
-from course_lib.train.losses import answers, caption_loss
+from course_lib.train.losses import caption_loss
+from course_lib.tune.completions import completion_examples
 
 IMAGE, END = 10, 11
 VISION = ViTConfig(4, 2, d_model=12, n_layers=2, n_heads=2)
@@ -131,8 +132,8 @@ def test_learning_reaches_all_that_is_not_frozen(frozen):
     ours = model(layer=-1, projector_norm=True).train()
     for part in frozen:
         getattr(ours, part).requires_grad_(False)
-    ids, targets = answers([[IMAGE] * 4 + [1]] * 2, [[2, 3], [4]], END)
-    caption_loss(ours, (ids, targets, torch.randn(2, 3, 4, 4))).mean.backward()
+    texts = completion_examples([[IMAGE] * 4 + [1]] * 2, [[2, 3], [4]], END, pad_id=END).all()
+    caption_loss(ours, (texts.inputs, texts.targets, torch.randn(2, 3, 4, 4))).mean.backward()
     unused = {"vision.norm.weight", "vision.norm.bias"}  # of the pooled features
     for name, parameter in ours.named_parameters():
         reached = parameter.grad is not None and parameter.grad.abs().max() > 0
@@ -165,7 +166,8 @@ def test_the_answer_is_in_the_picture():
         rows, columns = place // 2 * 4, place % 2 * 4
         for i in range(n):
             grid[i, colour[i], rows[i] : rows[i] + 4, columns[i] : columns[i] + 4] = 1
-        return *answers([[IMAGE] * 4 + [1]] * n, [[2 + int(c)] for c in colour], END), split_into_tiles(grid, 4)
+        texts = completion_examples([[IMAGE] * 4 + [1]] * n, [[2 + int(c)] for c in colour], END).all()
+        return texts.inputs, texts.targets, split_into_tiles(grid, 4)
 
     train(ours, batch, caption_loss, TrainConfig(steps=60, lr=3e-3, warmup=5))
     ours.eval()
@@ -177,31 +179,6 @@ def test_the_answer_is_in_the_picture():
     assert right > 0.95
     assert shuffled < 0.5  # 5 standard errors above 1/3 are 0.47
     assert blind < 0.5
-
-
-@settings(deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.lists(st.integers(0, 9), min_size=1, max_size=5), st.lists(st.integers(0, 9), max_size=5)),
-        min_size=1,
-        max_size=4,
-    )
-)
-def test_answers_alone_are_learned(texts):
-    ids, targets = answers(*zip(*texts, strict=True), END)
-    for (prompt, reply), row, wanted in zip(texts, ids.tolist(), targets.tolist(), strict=True):
-        whole = [*prompt, *reply, END]
-        assert row[: len(whole) - 1] == whole[:-1]
-        assert set(row[len(whole) - 1 :]) <= {END}
-        learned = {i: token for i, token in enumerate(wanted) if token != -100}
-        assert learned == {i: whole[i + 1] for i in range(len(prompt) - 1, len(whole) - 1)}
-
-
-def test_what_makes_no_batch():
-    with pytest.raises(ValueError, match="2 prompts and 1 replies make no batch"):
-        answers([[1], [2]], [[1]], END)
-    with pytest.raises(ValueError, match="prompt 1 is empty"):
-        answers([[1], []], [[1], [2]], END)
 
 
 def test_a_tower_of_any_kind(tmp_path):

@@ -63,7 +63,7 @@ def test_merged_is_unmerged_within_what_rounding_allows(sizes, seed):
     x = torch.randn(5, d_in)
     # Either way a term of the sum meets at most d_in + 2 rank + 5 roundings (products, additions, the scale), each of
     # U relative to it (Higham 2002, lemma 3.1), so either result is that near to the exact one.
-    a, b = layer.thin()
+    a, b = layer.stacked()
     bias = layer.bias.abs() if bias else 0
     terms = x.abs() @ (layer.base.weight.abs() + alpha / rank * b.abs() @ a.abs()).T + bias
     n = d_in + 2 * rank + 5
@@ -93,6 +93,7 @@ def test_gradients_are_those_of_the_equation():
                 rows[first + i] = rows[first + i] + added[..., i]
         return torch.stack(rows, dim=-1)
 
+    torch.testing.assert_close(layer.plain(x), by_hand())
     torch.testing.assert_close(layer(x), by_hand())
     expected = torch.autograd.grad((by_hand() * aim).sum(), inputs)
     for found, right in zip(torch.autograd.grad((layer(x) * aim).sum(), inputs), expected, strict=True):

@@ -208,7 +208,7 @@ def test_a_merged_model_is_one_of_its_family(trained, tmp_path):
         ({"length": 3}, "a setting of .* cannot be used"),
         (None, "holds no settings"),
         ("{", "is not JSON"),
-        ("gone", "there is no .*adapter_config.json; pass the folder that `save` or peft has written"),
+        ("gone", "there is no .*adapter_config.json; pass the folder that `save_adapter` or peft has written"),
     ],
 )
 def test_damaged_folders(trained, tmp_path, change, message):

@@ -14,7 +14,6 @@ from course_lib.data.loading.loader import Loader
 from course_lib.data.tokenizers.chat import CHATML
 from course_lib.data.worlds import MirrorLanguage
 from course_lib.train import TrainConfig, train
-from course_lib.train.losses import answers
 from course_lib.tune.completions import completion_examples, completion_logprobs
 from course_lib.tune.sft import chat_examples, pack_examples, sft_loss
 
@@ -33,15 +32,19 @@ class Fixed(torch.nn.Module):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(TOKENS, TOKENS), min_size=1, max_size=4))
-def test_pairs_are_the_answers_of_the_one_loss(rows):
-    prompts, replies = zip(*rows, strict=True)
-    texts = completion_examples(prompts, replies, END).all()
-    ids, targets = answers(prompts, replies, END)
-    assert torch.equal(texts.targets, targets)
-    inside = torch.arange(ids.shape[1]) < torch.tensor([len(p) + len(r) for p, r in rows])[:, None]
-    assert torch.equal(texts.ids[:, :-1][inside], ids[inside])
-    assert texts.completions() == [[*reply, END] for reply in replies]
+@given(st.lists(st.tuples(TOKENS, st.lists(st.integers(0, 2), max_size=4)), min_size=1, max_size=4))
+def test_completions_alone_are_learned(rows):
+    prompts, completions = zip(*rows, strict=True)
+    texts = completion_examples(prompts, completions, END, pad_id=END).all()
+    for prompt, completion, row, wanted in zip(
+        prompts, completions, texts.inputs.tolist(), texts.targets.tolist(), strict=True
+    ):
+        whole = [*prompt, *completion, END]
+        assert row[: len(whole) - 1] == whole[:-1]
+        assert set(row[len(whole) - 1 :]) <= {END}
+        learned = {i: token for i, token in enumerate(wanted) if token != -100}
+        assert learned == {i: whole[i + 1] for i in range(len(prompt) - 1, len(whole) - 1)}
+    assert texts.completions() == [[*completion, END] for completion in completions]
 
 
 def test_an_end_may_be_there_already_or_be_all_that_is_said():
