@@ -102,7 +102,7 @@ def check(
     notebook: Annotated[Path, typer.Argument(help="A lab's notebook, for example my_labs/ch01_attention.ipynb.")],
 ) -> None:
     """Run the visible checks on the exercises of a notebook."""
-    from course_lib.grader.notebook import check_notebook
+    from course_lib.grader.check_notebook import check_notebook
 
     raise typer.Exit(check_notebook(notebook))
 

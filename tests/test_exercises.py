@@ -13,9 +13,11 @@ import torch
 
 from course_lib import exercises
 from course_lib.exercises.spec import Case, alternatives_in, mistakes_in
+from course_lib.grader.answer import ask
 from course_lib.grader.check import _visible_exam
-from course_lib.grader.exam import Exam, ask, local
+from course_lib.grader.exam import Exam
 from course_lib.grader.inside import calls
+from course_lib.grader.inside.calls import LocalSubject
 
 ALL = {exercise.id: exercise for slug in exercises.labs() for exercise in exercises.of_lab(slug)}
 SEEDS = (1, 2**40 + 7)
@@ -27,7 +29,7 @@ for_all = pytest.mark.parametrize("id", ALL)
 @for_all
 @pytest.mark.parametrize("seed", [0, *SEEDS])
 def test_reference_passes(id, seed):
-    assert exam_for(id, seed).mark(local(ALL[id].reference)), id
+    assert exam_for(id, seed).mark(LocalSubject(ALL[id].reference)), id
 
 
 @for_all
@@ -37,7 +39,7 @@ def test_right_answers_written_another_way_pass(id):
     for seed in range(25):
         exam = Exam(ALL[id], seed)
         for alternative in ALL[id].alternatives:
-            verdict = exam.mark(local(alternative.solution))
+            verdict = exam.mark(LocalSubject(alternative.solution))
             assert verdict, (alternative.solution.__name__, seed, verdict.diagnosis)
 
 
@@ -51,7 +53,7 @@ MISTAKES = [
 @pytest.mark.parametrize("seed", [0, *SEEDS])
 @pytest.mark.parametrize(("id", "mistake"), MISTAKES)
 def test_known_mistake_fails_and_is_named(id, mistake, seed):
-    verdict = exam_for(id, seed).mark(local(mistake.solution))
+    verdict = exam_for(id, seed).mark(LocalSubject(mistake.solution))
     assert not verdict, f"{id}: the known mistake {mistake.message!r} passes"
     assert verdict.mistake == mistake.message
 
@@ -99,7 +101,7 @@ def test_reference_source_runs_with_the_labs_imports_and_earlier_references(id):
         exec(inspect.getsource(earlier.reference), namespace)
         if earlier is exercise:
             break
-    verdict = exam_for(id, 0).mark(local(namespace[exercise.name]))
+    verdict = exam_for(id, 0).mark(LocalSubject(namespace[exercise.name]))
     assert verdict, verdict.diagnosis
 
 
@@ -245,7 +247,7 @@ def applies(kind, id):
 
 @pytest.mark.parametrize(("id", "kind"), [(id, kind) for id in ALL for kind in GENERIC if applies(kind, id)])
 def test_generic_wrong_answers_fail(id, kind):
-    verdict = exam_for(id, 0).mark(local(spoiled(ALL[id].reference, GENERIC[kind])))
+    verdict = exam_for(id, 0).mark(LocalSubject(spoiled(ALL[id].reference, GENERIC[kind])))
     assert not verdict, f"{id}: {kind} passes"
     assert verdict.diagnosis
 
@@ -258,7 +260,7 @@ def test_changing_an_argument_in_place_fails(id):
             for leaf in first:
                 leaf.copy_(~leaf if leaf.dtype == torch.bool else leaf + 1)
 
-    assert not exam_for(id, 0).mark(local(spoiled(ALL[id].reference, before=scribble)))
+    assert not exam_for(id, 0).mark(LocalSubject(spoiled(ALL[id].reference, before=scribble)))
 
 
 @for_all
@@ -270,7 +272,7 @@ def test_an_answer_that_varies_from_call_to_call_fails(id):
             return torch.full_like(x, next(counter))
         return type(x)(next(counter))
 
-    assert not exam_for(id, 0).mark(local(spoiled(ALL[id].reference, drift)))
+    assert not exam_for(id, 0).mark(LocalSubject(spoiled(ALL[id].reference, drift)))
 
 
 @pytest.mark.parametrize("id", [id for id in ALL if ".exp(" in inspect.getsource(ALL[id].reference)])
@@ -300,5 +302,5 @@ def test_cases_are_plain_data():
         for case in exam_for(id, 0).cases:
             assert isinstance(case, Case)
             assert calls.same(calls.plain(list(case.args)), calls.plain(calls.fresh(list(case.args))))
-            outcome = ask(ALL[id], local(ALL[id].reference), case)
-            assert outcome.error is None
+            answer = ask(ALL[id], LocalSubject(ALL[id].reference), case)
+            assert answer.failure is None

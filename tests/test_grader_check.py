@@ -9,8 +9,9 @@ from torch import nn
 
 from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
 from course_lib.grader import check, use
-from course_lib.grader.exam import Exam, local
+from course_lib.grader.exam import Exam
 from course_lib.grader.inside import calls
+from course_lib.grader.inside.calls import LocalSubject
 
 
 @pytest.fixture(autouse=True)
@@ -247,22 +248,22 @@ SCALE = Exercise(
 
 def test_a_module_is_called_through_a_handle():
     exam = Exam(SCALE, 5)
-    assert exam.mark(local(Scale))
-    assert exam.mark(local(Doubled)).mistake == "twice too large"
+    assert exam.mark(LocalSubject(Scale))
+    assert exam.mark(LocalSubject(Doubled)).mistake == "twice too large"
 
     class OtherNames(Scale):
         def __init__(self, d):
             nn.Module.__init__(self)
             self.gain = nn.Parameter(torch.ones(d))
 
-    verdict = exam.mark(local(OtherNames))
+    verdict = exam.mark(LocalSubject(OtherNames))
     assert "its parameters must be weight (3,); they are gain (3,)" in verdict.diagnosis.lower()
 
     class Frozen(Scale):
         def forward(self, x):
             return x * self.weight.detach()
 
-    assert not exam.mark(local(Frozen))
+    assert not exam.mark(LocalSubject(Frozen))
 
 
 def test_float64_right_answers_are_compared_in_the_dtype_of_the_case():

@@ -12,11 +12,12 @@ from submissions import build, wrong
 from course_lib.errors import CourseError
 from course_lib.exercises import of_lab
 from course_lib.files import write_text
-from course_lib.grader import batch, processes, report, sandbox
+from course_lib.grader import batch, grades_folder, processes, report, sandbox
 from course_lib.grader.batch import grade_folder
-from course_lib.grader.exam import Exam, Trouble
-from course_lib.grader.notebook import check_notebook
-from course_lib.grader.server import Limits, Worker
+from course_lib.grader.check_notebook import check_notebook
+from course_lib.grader.exam import Exam
+from course_lib.grader.inside.outcomes import Failed, Outcome
+from course_lib.grader.worker_client import Limits, WorkerClient
 
 LEVELS = [level for level in sandbox._candidates() if sandbox._probe(level) is None]
 
@@ -48,7 +49,7 @@ def test_require_refuses_where_there_is_no_bubblewrap(submissions, tmp_path, mon
 
 def test_auto_falls_back_out_loud(monkeypatch):
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
-    assert sandbox.choose("auto").sentence.startswith("Sandbox: LIMITS ONLY")
+    assert sandbox.choose_level("auto").sentence.startswith("Sandbox: LIMITS ONLY")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_a_folder_without_write_permission(submissions, tmp_path, monkeypatch):
     def refused(**_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(batch.tempfile, "TemporaryFile", refused)  # chmod would not stop root
+    monkeypatch.setattr(grades_folder.tempfile, "TemporaryFile", refused)  # chmod would not stop root
     with pytest.raises(CourseError, match=r"cannot write to .*: Permission denied; choose another folder"):
         grade_folder(submissions, tmp_path / "locked")
 
@@ -202,11 +203,11 @@ def test_texts_for_a_spreadsheet(text, safe):
 def test_report_folders_never_meet(tmp_path):
     taken = set()
     names = ["a", "A", "grades.csv", "grades.csv_", "a/report.json", "seed.json/x", "SEED.json"]
-    folders = [report.report_folder(tmp_path, name, taken) for name in names]
+    folders = [grades_folder.report_folder(tmp_path, name, taken) for name in names]
     assert len({str(f).casefold() for f in folders}) == len(names)
     for folder in folders:
         assert not {p.casefold() for p in folder.relative_to(tmp_path).parts} & {
-            *report.TABLES,
+            *grades_folder.TABLES,
             "report.json",
             "report.html",
         }
@@ -245,34 +246,35 @@ def test_check_of_what_is_no_notebook(tmp_path, content, words):
 
 @pytest.mark.parametrize("level", LEVELS, ids=lambda level: f"{level.name}-{'user' if level.user else 'self'}")
 def test_a_worker_at_each_level(level):
-    with Worker(level, Limits(call=2)) as worker:
-        session = worker.session()
+    with WorkerClient(level, Limits(call=2)) as client:
         source = "import torch, os\ndef f(x): return x + 1\nloop = lambda: [0 for _ in iter(int, 1)]"
-        session.ask("run", 2, source=source, file="<cell>")
-        assert session.ask("call", 2, name="f", args=[1], kwargs={}) == 2
-        with pytest.raises(Trouble, match="ran for more than"):
-            session.ask("call", 0.5, name="loop", args=[], kwargs={})
-        again = worker.session()
-        with pytest.raises(Trouble, match="does not define"):
-            again.ask("call", 2, name="f", args=[1], kwargs={})
-        for module in ("course_lib.exercises", "course_lib.exercises.ch01_attention.softmax", "course_lib.grader.exam"):
-            with pytest.raises(Trouble, match=r"No module|None in sys.modules|halted|not a package"):
-                again.ask("run", 2, source=f"import {module}", file="<cell>")
-        again.ask("run", 2, source="import course_lib.nn.attention", file="<cell>")
-        again.ask(
+        client.ask("run", 2, source=source, file="<cell>")
+        assert client.ask("call", 2, name="f", args=[1], kwargs={}) == 2
+        with pytest.raises(Failed) as caught:
+            client.ask("call", 0.5, name="loop", args=[], kwargs={})
+        assert (caught.value.failure.outcome, caught.value.failure.limit) == (Outcome.TIMED_OUT, 0.5)
+        client.fork()
+        with pytest.raises(Failed) as caught:
+            client.ask("call", 2, name="f", args=[1], kwargs={})
+        assert (caught.value.failure.outcome, caught.value.failure.message) == (Outcome.NOT_DEFINED, "f")
+        for module in ("course_lib.exercises", "course_lib.exercises.ch01_attention", "course_lib.grader.exam"):
+            with pytest.raises(Failed, match=r"No module|None in sys.modules|halted|not a package"):
+                client.ask("run", 2, source=f"import {module}", file="<cell>")
+        client.ask("run", 2, source="import course_lib.nn.attention", file="<cell>")
+        client.ask(
             "run",
             2,
             file="<cell>",
             source="import os, time\n" + "if os.fork() == 0:\n    os.setsid(); time.sleep(60)\n",
         )
-        pid = worker.process.popen.pid
+        pid = client.process.popen.pid
     assert processes.descendants(pid) == []
     assert not os.path.exists(f"/proc/{pid}")
 
 
 def test_bubblewrap_is_there():
     try:
-        sandbox.choose("require")
+        sandbox.choose_level("require")
     except sandbox.SandboxError as error:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs bubblewrap: {error}")
 

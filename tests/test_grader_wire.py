@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.grader.inside import calls, cells, frames
-from course_lib.grader.read import Unreadable, read
+from course_lib.grader.notebook import Unreadable, read_notebook
 
 DTYPES = [getattr(torch, name) for name in frames._TORCH]
 
@@ -203,7 +203,7 @@ def test_any_json_is_read_or_refused(content, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.ipynb"
     path.write_text(json.dumps(content))
     with contextlib.suppress(Unreadable):
-        assert all(isinstance(source, str) for source in read(path).cells)
+        assert all(isinstance(source, str) for source in read_notebook(path).cells)
 
 
 def test_marks_are_found_anywhere_in_a_code_cell_only(tmp_path):
@@ -213,4 +213,4 @@ def test_marks_are_found_anywhere_in_a_code_cell_only(tmp_path):
         {"cell_type": "markdown", "source": "# EXERCISE: e"}
     ]
     path.write_text(json.dumps({"nbformat": 4, "cells": listed}))
-    assert read(path).marks == {"a": [0, 2], "b-1.2": [1], "c": [3], "d": [3]}
+    assert read_notebook(path).marks == {"a": [0, 2], "b-1.2": [1], "c": [3], "d": [3]}

@@ -8,7 +8,8 @@ from typing import Any
 
 from course_lib.exercises import find
 from course_lib.exercises.spec import Exercise
-from course_lib.grader.exam import Exam, Verdict, local
+from course_lib.grader.exam import Exam, Verdict
+from course_lib.grader.inside.calls import LocalSubject
 from course_lib.grader.render import as_html, show, verdict_lines
 
 _MARK = "__course_reference__"
@@ -16,7 +17,16 @@ _failures: dict[str, int] = {}  # by id, in this kernel: the second hint comes a
 
 
 class Result:
-    """True when every visible check passed. It has been shown already, so a notebook shows nothing more."""
+    """What a check found; true when every visible check passed.
+
+    It has been shown already, so a notebook shows nothing more.
+
+    Attributes:
+        id: The exercise.
+        passed: Whether every visible check passed.
+        lines: What the learner was told.
+        verdict: How each check went; None when there was nothing to check.
+    """
 
     def __init__(self, id: str, passed: bool, lines: list[str], verdict: Verdict | None = None):
         self.id, self.passed, self.lines, self.verdict = id, passed, lines, verdict
@@ -43,9 +53,16 @@ def _visible_exam(id: str) -> Exam:
 
 
 def check(id: str, obj: Any) -> Result:
-    """Put the visible checks of an exercise to your function or class; say what passed and what it looks like if not.
+    """Check your function or class, and show what passed and what a wrong answer looks like.
 
     Hints come in stages: the first with the first failure, the second with the next.
+
+    Args:
+        id: The exercise.
+        obj: The function or class itself.
+
+    Returns:
+        A result that is true when every visible check passed.
     """
     try:
         exercise = find(id)
@@ -59,7 +76,7 @@ def check(id: str, obj: Any) -> Result:
         )
     if problem := _not_a_candidate(exercise, obj):
         return _refuse(id, problem)
-    verdict = _visible_exam(id).mark(local(obj))
+    verdict = _visible_exam(id).mark(LocalSubject(obj))
     _failures[id] = 0 if verdict else _failures.get(id, 0) + 1
     lines = verdict_lines(verdict, hints=_failures[id] if verdict.started else 1)
     show(lines)
@@ -67,10 +84,18 @@ def check(id: str, obj: Any) -> Result:
 
 
 def use(id: str, obj: Any) -> Any:
-    """Your own function or class if it passes its visible checks; otherwise the reference, so that you can go on."""
+    """Your own function or class if it passes its visible checks; otherwise the reference, so that you can go on.
+
+    Args:
+        id: The exercise.
+        obj: The function or class itself.
+
+    Raises:
+        LookupError: There is no such exercise.
+    """
     exercise = find(id)
     marked = getattr(obj, "__dict__", {}).get(_MARK) is not None
-    if not marked and _not_a_candidate(exercise, obj) is None and _visible_exam(id).mark(local(obj)):
+    if not marked and _not_a_candidate(exercise, obj) is None and _visible_exam(id).mark(LocalSubject(obj)):
         return obj
     show(
         [
@@ -87,9 +112,12 @@ def _refuse(id: str, sentence: str) -> Result:
 
 
 def _not_a_candidate(exercise: Exercise, obj: Any) -> str | None:
-    kind = "class" if isinstance(exercise.reference, type) else "function"
-    if isinstance(obj, type) if kind == "class" else callable(obj):
+    """What to say when an object is no function, or no class where the exercise asks for one."""
+    wants_class = isinstance(exercise.reference, type)
+    fits = isinstance(obj, type) if wants_class else callable(obj)
+    if fits:
         return None
+    kind = "class" if wants_class else "function"
     return (
         f'{exercise.id}: hand over the {kind} itself, `check("{exercise.id}", {exercise.name})`, '
         f"without calling it. What came is of type {type(obj).__name__}."

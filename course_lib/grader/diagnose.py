@@ -3,83 +3,68 @@
 from __future__ import annotations
 
 import inspect
-import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from course_lib.exercises.spec import Case, Exercise
+from course_lib.grader.answer import Answer
 from course_lib.grader.compare import Difference
 from course_lib.grader.inside.calls import leaves
-
-if TYPE_CHECKING:
-    from course_lib.grader.exam import Outcome
+from course_lib.grader.inside.outcomes import Failure, Outcome
+from course_lib.grader.sentences import failure_sentence
 
 DETACHED = (
     "No gradient flows from the result back to {where}. `.detach()`, `.item()`, `.numpy()`, `torch.no_grad()` and "
     "`torch.tensor(...)` around existing numbers cut the graph; training would learn nothing through it."
 )
+SURPLUS_GRADIENT = "There is a gradient with respect to {where}, and there should be none."
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The answer is right, but an argument was changed in place: which one, by position or name."""
+
+    argument: int | str
+
+
+Wrong = Difference | Failure | Changed
 
 
 def explain(
-    exercise: Exercise, case: Case, outcome: Outcome, wrong: Difference | str | None, steady: bool, hide_values: bool
+    exercise: Exercise, case: Case, answer: Answer, wrong: Wrong | None, steady: bool, hide_values: bool
 ) -> str:
     """Say what is wrong with the answer to a case.
 
-    wrong: the difference, "error" or "changed". steady: False when the same question got two answers.
-    hide_values: for the report of a grade, where the numbers of the case stay out.
+    Args:
+        exercise: The exercise.
+        case: The case.
+        answer: What came back.
+        wrong: What is wrong with it; None when only the second answer differs.
+        steady: False when the same question got two answers.
+        hide_values: For the report of a grade, where the numbers of the case stay out.
     """
     where = f'In the check "{case.name}"'
-    in_place = outcome.error and outcome.changed is not None and "inplace" in outcome.error["message"].replace("-", "")
-    if outcome.error and not in_place:
-        return f"{where}: {error_sentence(exercise, outcome.error, hide_values)}"
+    if isinstance(wrong, Failure):
+        if wrong.outcome is Outcome.MODIFIED_IN_PLACE and answer.changed is not None:
+            wrong = Changed(answer.changed)
+        else:
+            return f"{where}: {failure_sentence(wrong, exercise, hide_values)}"
     if not steady:
         return f"{where}: asked twice, it gave two different answers. A result may depend on the arguments only."
-    if wrong == "changed" or in_place:
+    if isinstance(wrong, Changed):
         return (
-            f"{where}: {_argument(exercise, outcome.changed)} was changed in place, and the caller still needs it. "
+            f"{where}: {_argument(exercise, wrong.argument)} was changed in place, and the caller still needs it. "
             "Work on a copy; of a tensor's operations, use those without a trailing underscore."
         )
-    assert isinstance(wrong, Difference)
+    assert wrong is not None
     names = _tensor_names(exercise, case)
     if wrong.kind == "gradient":
-        gone = (
-            DETACHED if wrong.got is None else "There is a gradient with respect to {where}, and there should be none."
-        )
-        return f"{where}: {gone.format(where=_gradient_of(names, wrong.path))}"
+        sentence = DETACHED if wrong.got is None else SURPLUS_GRADIENT
+        return f"{where}: {sentence.format(where=_gradient_of(names, wrong.path))}"
     return f"{where}{_place(names, wrong.path)}: {_difference(wrong, hide_values)}"
-
-
-def error_sentence(exercise: Exercise, error: dict[str, Any], hide_values: bool = False) -> str:
-    """An exception as one sentence with the learner's own line."""
-    message = error["message"].strip().split("\n")[0]
-    if hide_values:
-        message = re.sub(r"-?\d*\.\d+(e[-+]?\d+)?", "...", message)
-    if error["type"] in ("TimeLimit", "Died", "Missing"):
-        return message
-    if error["type"] == "WrongAnswer" and error["line"] is None:
-        return message
-    if error["line"] is None and error["type"] == "TypeError" and "argument" in message:
-        signature = inspect.signature(exercise.reference)
-        return f"the arguments do not fit ({message}). It must be callable as `{exercise.name}{signature}`."
-    if error["line"] is None and error["type"] == "ValueError" and message.startswith("its parameters must be"):
-        return message.capitalize() + "."
-    if error["line"] is None and "modified by an inplace operation" in message:
-        return (
-            "a tensor is changed in place, and its gradients need it as it was. Of a tensor's operations, use those "
-            "without a trailing underscore, and `x = x + y` rather than `x += y`."
-        )
-    if error["line"] is None:
-        return f"the check could not go on with what came back ({error['type']}: {message})."
-    at = "" if error["line"] is None else f" at line {error['line']}"
-    code = f", `{error['text']}`" if error["text"] else ""
-    if message.startswith("Can't call numpy() on Tensor that requires grad"):
-        return (
-            f"your code stopped{at}{code}: NumPy cannot record gradients, and gradients have to flow through your "
-            "function. Stay in torch: its functions mostly have the same names."
-        )
-    return f"your code stopped{at}{code}: {error['type']}{': ' if message else ''}{message}"
 
 
 def _difference(d: Difference, hide_values: bool) -> str:

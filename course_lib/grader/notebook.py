@@ -1,43 +1,129 @@
-"""The visible checks of a notebook, from the shell."""
+"""Reading a submitted notebook, of which nothing is trusted but the source of its code cells."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import re
+import stat
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from course_lib import exercises
-from course_lib.errors import CourseError
-from course_lib.grader.exam import Exam
-from course_lib.grader.read import Unreadable, read
-from course_lib.grader.render import verdict_lines
-from course_lib.grader.sandbox import SandboxError, choose
-from course_lib.grader.submission import grade
+
+LARGEST_FILE = 25 * 2**20
+LARGEST_SOURCE = 2 * 2**20
+_MARK = re.compile(r"^\s*#\s*EXERCISE:\s*([\w.-]+)", re.MULTILINE)
 
 
-def check_notebook(path: Path | str) -> int:
-    """Run the visible checks on a notebook's exercises and print what `check` would say; 0 when all pass, else 1.
+class Unreadable(Exception):
+    """The file cannot be graded; the message says why and, where there is a way, what to do."""
 
-    It runs where grading runs, so a loop without end is stopped and nothing of yours is touched.
+
+@dataclass(frozen=True)
+class Notebook:
+    """What is read of a file.
+
+    Attributes:
+        cells: The sources of the code cells.
+        digest: SHA-256 of the file.
+        marks: For each exercise id, the numbers of the cells that carry its mark.
     """
+
+    cells: list[str]
+    digest: str
+    marks: dict[str, list[int]] = field(default_factory=dict)
+
+
+def read_notebook(path: Path) -> Notebook:
+    """Read a notebook of format 3 or 4.
+
+    Raises:
+        Unreadable: It is anything else.
+    """
+    data = _bytes(path)
+    digest = hashlib.sha256(data).hexdigest()
     try:
-        notebook = read(Path(path))
-        owners = Counter(slug for id in notebook.marks if (slug := exercises.lab_of(id)))
-        if not owners:
-            raise Unreadable("it has no exercise: no cell begins with a mark such as `# EXERCISE: softmax`")
-        lab = owners.most_common(1)[0][0]
-        results = grade(notebook, [Exam(e) for e in exercises.of_lab(lab)], choose(), hide_values=False)
-    except Unreadable as error:
-        raise CourseError(f"{path} cannot be checked: {error}") from error
-    except SandboxError as error:
-        raise CourseError(str(error)) from error
-    for result in results:
-        if result.verdict is None:
-            print(f"{result.exercise.id}: {result.problem}.")
-        else:
-            print("\n".join(verdict_lines(result.verdict, hints=1)))
-        for note in result.notes:
-            print(note)
-        print()
-    passed = sum(bool(result.verdict) for result in results)
-    print(f"{passed} of {len(results)} exercises of {lab} pass their visible checks.")
-    return 0 if passed == len(results) else 1
+        document = json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"it is not UTF-8 text (byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"JSON error at line {error.lineno}: {error.msg}") from None
+    except (RecursionError, ValueError):
+        raise Unreadable("its JSON is nested too deep or has numbers without end") from None
+    cells = _sources(document)
+    if sum(map(len, cells)) > LARGEST_SOURCE:
+        raise Unreadable(f"its code is longer than {LARGEST_SOURCE // 2**20} MB")
+    marks: dict[str, list[int]] = {}
+    for number, source in enumerate(cells):
+        for id in _MARK.findall(source):
+            marks.setdefault(id, []).append(number)
+    return Notebook(cells, digest, marks)
+
+
+def lab_of(notebook: Notebook, wanted: str | None = None) -> str:
+    """The lab that a notebook belongs to: the one that owns most of its marks.
+
+    Args:
+        notebook: The notebook.
+        wanted: The lab that it must have an exercise of, whatever else is in it.
+
+    Raises:
+        Unreadable: It has no exercise of the course, or none of the lab that is wanted.
+    """
+    owners = Counter(slug for id in notebook.marks if (slug := exercises.lab_of(id)))
+    if wanted is not None:
+        if wanted in owners:
+            return wanted
+        other = f"; it looks like {owners.most_common(1)[0][0]}" if owners else ""
+        raise Unreadable(f"it has no exercise of {wanted}{other}")
+    if not owners:
+        raise Unreadable("it has no exercise: no cell begins with a mark such as `# EXERCISE: softmax`")
+    return min(owners, key=lambda slug: (-owners[slug], slug))
+
+
+def _bytes(path: Path) -> bytes:
+    """The content of a plain file: no link, no pipe or device that might never end."""
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise Unreadable("it is not a plain file (a link, folder or device)")
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Unreadable("it is not a plain file (a link, folder or device)")
+            data = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise Unreadable(f"it cannot be opened: {error.strerror}") from None
+    if not data:
+        raise Unreadable("it is empty")
+    if len(data) > LARGEST_FILE:
+        raise Unreadable(f"it is larger than {LARGEST_FILE // 2**20} MB; clear its outputs and save it again")
+    return data
+
+
+def _sources(document: object) -> list[str]:
+    if not isinstance(document, dict):
+        raise Unreadable("it is JSON, but not a notebook")
+    version = document.get("nbformat")
+    if version == 4:
+        cells, key = document.get("cells"), "source"
+    elif version == 3:
+        sheets = document.get("worksheets")
+        sheets = sheets if isinstance(sheets, list) else []
+        lists = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
+        cells, key = [cell for cells in lists if isinstance(cells, list) for cell in cells], "input"
+    else:
+        raise Unreadable("it is not a notebook of format 3 or 4")
+    if not isinstance(cells, list):
+        raise Unreadable("it has no list of cells")
+    found = []
+    for cell in cells:
+        if isinstance(cell, dict) and cell.get("cell_type") == "code":
+            source = cell.get(key)
+            if isinstance(source, list):
+                source = "".join(line for line in source if isinstance(line, str))
+            if isinstance(source, str):
+                found.append(source.replace("\r\n", "\n").replace("\r", "\n").replace("\0", ""))
+    return found

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from course_lib.grader import processes
+from course_lib.grader.processes import end, threads_of_this_user
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSIDE = Path(__file__).resolve().parent / "inside"
@@ -45,10 +45,14 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True)
 class Level:
-    """name: "bwrap" or "limits". sentence: what is announced.
+    """One kind of sandbox.
 
-    user: whether each worker becomes a user of its own; only root can. shared: whether the kernel counts the caller's
-    other processes together with the worker's. namespace: a user namespace for bwrap, which root does without.
+    Attributes:
+        name: "bwrap" or "limits".
+        sentence: What is announced.
+        user: Each worker becomes a user of its own; only root can do that.
+        shared: The kernel counts the caller's other processes together with the worker's.
+        namespace: bubblewrap makes a user namespace, which root does without.
     """
 
     name: str
@@ -59,15 +63,22 @@ class Level:
 
 
 @dataclass
-class Process:
-    """A started worker: its process, the socket to it, what it wrote to stderr, and its scratch folder."""
+class WorkerProcess:
+    """A started worker.
+
+    Attributes:
+        popen: Its process.
+        control: The socket to it.
+        errors: What it wrote to stderr.
+        folder: The folder with its program and its scratch space.
+    """
 
     popen: subprocess.Popen
     control: socket.socket
     errors: IO[bytes]
     folder: tempfile.TemporaryDirectory
 
-    def complaint(self) -> str:
+    def last_words(self) -> str:
         """The last line that the worker wrote to stderr."""
         self.errors.seek(0)
         lines = self.errors.read(2**20).decode(errors="replace").strip().splitlines()
@@ -76,15 +87,19 @@ class Process:
     def stop(self) -> None:
         """End the worker and everything that it started; returns when they are gone."""
         self.control.close()
-        processes.end(self.popen)
+        end(self.popen)
         self.errors.close()
         self.folder.cleanup()
 
 
-def choose(wish: str = "auto") -> Level:
-    """The strongest level that works here, "bwrap" or nothing for "require", no walls for "off".
+def choose_level(wish: str = "auto") -> Level:
+    """The strongest level that works here.
 
-    SandboxError, with the reason, when the wish cannot be met.
+    Args:
+        wish: "auto"; "require" for bubblewrap or nothing; "off" for no walls.
+
+    Raises:
+        SandboxError: The wish cannot be met; the message says why.
     """
     if os.name != "posix":
         raise SandboxError("grading needs Linux or macOS; on Windows, run it in WSL")
@@ -104,10 +119,14 @@ def choose(wish: str = "auto") -> Level:
     raise SandboxError("no sandbox works here. " + "; ".join(failures))
 
 
-def start(level: Level) -> Process:
-    """Start a worker; it says so with one byte on its control socket."""
+def start_worker(level: Level) -> WorkerProcess:
+    """Start a worker; it says that it is ready with one byte on its control socket.
+
+    Raises:
+        SandboxError: The process cannot be started.
+    """
     ours, theirs = socket.socketpair()
-    errors = tempfile.TemporaryFile()  # noqa: SIM115, closed in Process.stop
+    errors = tempfile.TemporaryFile()  # noqa: SIM115, closed in WorkerProcess.stop
     folder = _folder()
     try:
         command = _command(level, folder.name, {"socket": theirs.fileno()})
@@ -125,7 +144,7 @@ def start(level: Level) -> Process:
         raise SandboxError(f"the worker cannot be started: {error}") from error
     finally:
         theirs.close()
-    return Process(popen, ours, errors, folder)
+    return WorkerProcess(popen, ours, errors, folder)
 
 
 def _environment(level: Level, folder: str) -> dict[str, str]:
@@ -139,13 +158,13 @@ def _environment(level: Level, folder: str) -> dict[str, str]:
 def _candidates() -> Iterator[Level]:
     root = os.geteuid() == 0
     if sys.platform == "linux" and shutil.which("bwrap"):
-        told = "Sandbox: bubblewrap. Submitted code sees no network, none of your files and no other submission."
+        announced = "Sandbox: bubblewrap. Submitted code sees no network, none of your files and no other submission."
         if root:  # the kernel does not count the processes of root, so the worker becomes another user
-            yield Level("bwrap", told, user=True)
-            yield Level("bwrap", f"{told} The number of its processes is not limited.", namespace=True)
+            yield Level("bwrap", announced, user=True)
+            yield Level("bwrap", f"{announced} The number of its processes is not limited.", namespace=True)
         else:
-            yield Level("bwrap", told, namespace=True)
-            yield Level("bwrap", told, namespace=True, shared=True)  # kernels before 5.14 count across namespaces
+            yield Level("bwrap", announced, namespace=True)
+            yield Level("bwrap", announced, namespace=True, shared=True)  # kernels before 5.14 count across namespaces
     weak = (
         "Sandbox: LIMITS ONLY (time, memory, files, processes). bubblewrap is not used or does not work here, so "
         "submitted code can read files and use the network{}. Grade only people you trust, or install bubblewrap."
@@ -156,10 +175,10 @@ def _candidates() -> Iterator[Level]:
 
 
 def _folder() -> tempfile.TemporaryDirectory:
-    """The worker's program: files of `inside` and the form of an exercise, which holds no answers."""
+    """A folder for a worker: its program, which holds no answers, and its scratch space."""
     folder = tempfile.TemporaryDirectory(prefix="course-worker-", ignore_cleanup_errors=True)
     os.chmod(folder.name, 0o755)
-    for file in (*_INSIDE.glob("*.py"), _PACKAGE / "exercises" / "spec.py"):
+    for file in _INSIDE.glob("*.py"):
         shutil.copy(file, folder.name)
         os.chmod(f"{folder.name}/{file.name}", 0o644)
     os.mkdir(f"{folder.name}/scratch")
@@ -169,9 +188,8 @@ def _folder() -> tempfile.TemporaryDirectory:
 
 def _command(level: Level, folder: str, options: dict) -> list[str]:
     bwrap = level.name == "bwrap"
-    others = (
-        processes.threads_of_this_user() + 64 if level.shared else 0
-    )  # 64: other workers, and what starts meanwhile
+    # 64 more, for other workers and what else starts meanwhile.
+    others = threads_of_this_user() + 64 if level.shared else 0
     options = {
         "uid": next(_users) if level.user else 0,
         "alone": bwrap,

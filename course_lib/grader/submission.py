@@ -1,44 +1,91 @@
-"""Grading one notebook: which of its cells an exercise needs, how it did, what it is worth."""
+"""One submission: which lab it is, how each of its exercises did, and what that is worth."""
 
 from __future__ import annotations
 
-import ast
-import inspect
 import math
-import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 from course_lib.exercises.spec import Exercise
-from course_lib.grader.exam import Exam, Trouble, Verdict
-from course_lib.grader.read import Notebook
-from course_lib.grader.remote import Remote, Seat, Unit
+from course_lib.grader.cells_needed import Pieces, all_needs, choose, names_to_avoid, take_apart
+from course_lib.grader.exam import Exam, Verdict
+from course_lib.grader.inside.outcomes import Failure, Outcome
+from course_lib.grader.notebook import Notebook, Unreadable, lab_of, read_notebook
+from course_lib.grader.remote import RemoteSubject
 from course_lib.grader.sandbox import Level
-from course_lib.grader.server import Limits, Worker
+from course_lib.grader.worker_client import Limits, WorkerClient
 
-_SHORT = {"F": "torch.nn.functional", "nn": "torch.nn", "np": "numpy"}
-TOO_LATE, NO_MEMORY, NO_ANSWER, NO_PROCESS = ENDINGS = (
-    "sent no answer in time",
-    "ran out of memory",
-    "sent something that is no answer",
-    "ended its process",
-)
-# On Python 3.11 a switch of threads inside `ast` can end in a SystemError; it was seen once in some hundred gradings.
-_parsing = threading.Lock()
-_LIBRARY = ("course_lib.nn", "course_lib.models")
+NOTHING_READ = Notebook([], digest="")
 
 
 @dataclass
-class Graded:
-    """What an exercise of a submission is worth. notes: what else its author and the instructor should know."""
+class Submission:
+    """A submitted file.
+
+    Attributes:
+        name: Its name in the grades: the path below the folder of submissions, without `.ipynb`.
+        folder: Where its report goes.
+        notebook: What was read of it.
+        lab: The lab that it is graded as.
+        reason: Why it cannot be graded, or None.
+    """
+
+    name: str
+    folder: Path = Path()
+    notebook: Notebook = NOTHING_READ
+    lab: str = ""
+    reason: str | None = None
+
+
+def examine(path: Path, root: Path, lab: str | None) -> Submission:
+    """Read a file and decide which lab it is, or why it cannot be graded.
+
+    Args:
+        path: The file.
+        root: The folder of submissions.
+        lab: The lab that all files are graded as; None to ask each file.
+    """
+    submission = Submission(path.relative_to(root).as_posix().removesuffix(".ipynb"))
+    try:
+        submission.notebook = read_notebook(path)
+        submission.lab = lab or ""
+        submission.lab = lab_of(submission.notebook, wanted=lab)
+    except Unreadable as error:
+        submission.reason = str(error)
+    return submission
+
+
+@dataclass
+class GradedExercise:
+    """How an exercise of a submission did.
+
+    Attributes:
+        exercise: The exercise.
+        verdict: How its cases went; None when there was nothing to run.
+        problem: Why its cell is no Python, where it is none.
+        replaced: Exercises that it builds on and that did not pass: their references took their place.
+        repeated: More than one cell has its mark; the last one counts.
+        avoided: Names in its code that the exercise asks to do without.
+        ended: How the process that ran it last ended, or None.
+    """
 
     exercise: Exercise
-    verdict: Verdict | None = None  # None: there is nothing to run, and `problem` says why
+    verdict: Verdict | None = None
     problem: str | None = None
-    flags: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    replaced: list[Exercise] = field(default_factory=list)
+    repeated: bool = False
+    avoided: list[str] = field(default_factory=list)
+    ended: Failure | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The code for how it did."""
+        if self.verdict:
+            return Outcome.PASSED
+        if self.verdict is not None:
+            return Outcome.WRONG if self.verdict.started else Outcome.NOT_STARTED
+        return Outcome.NOT_PYTHON if self.problem else Outcome.NOT_ATTEMPTED
 
     @property
     def points(self) -> float:
@@ -51,145 +98,51 @@ class Graded:
 
 def grade(
     notebook: Notebook, exams: Sequence[Exam], level: Level, limits: Limits | None = None, hide_values: bool = True
-) -> list[Graded]:
-    """Grade the exercises of a lab, in their order. SandboxError when no worker starts."""
-    results: list[Graded] = []
-    with Worker(level, limits or Limits()) as worker:
-        units, problems, aliases = _units(notebook, worker)
+) -> list[GradedExercise]:
+    """Grade the exercises of a lab, in their order, in a worker of their own.
+
+    Args:
+        notebook: The submission.
+        exams: The exam of each exercise of the lab.
+        level: The sandbox of the worker.
+        limits: How long the code may take.
+        hide_values: Leave the numbers of the cases out of the diagnosis.
+
+    Returns:
+        How each exercise did.
+
+    Raises:
+        SandboxError: No worker starts.
+    """
+    lab = [exam.exercise for exam in exams]
+    results: list[GradedExercise] = []
+    with WorkerClient(level, limits) as client:
+        pieces = take_apart(notebook, client)
         for exam in exams:
-            exercise, id = exam.exercise, exam.exercise.id
-            graded = Graded(exercise)
+            graded = GradedExercise(exam.exercise, problem=pieces.problems.get(exam.exercise.id))
+            if exam.exercise.id in notebook.marks:
+                graded.repeated = len(notebook.marks[exam.exercise.id]) > 1
+                if graded.problem is None:
+                    failed = [result.exercise for result in results if not result.verdict]
+                    _examine(graded, exam, lab, pieces, failed, client, hide_values)
             results.append(graded)
-            if id not in notebook.marks:
-                graded.problem = f"no cell begins with `# EXERCISE: {id}`"
-                continue
-            if len(notebook.marks[id]) > 1:
-                graded.notes.append("More than one cell has the mark of this exercise; the last one counts.")
-            if id in problems:
-                graded.problem = f"its cell is not valid Python ({problems[id]})"
-                continue
-            failed = [r.exercise for r in results[:-1] if not r.verdict]
-            needed, replaced = _plan(exercise, _all_needs(exercise, exams), units, failed)
-            if replaced:
-                names = ", ".join(f"`{e.name}`" for e in replaced)
-                place = (
-                    "the references took the place of them" if replaced[1:] else "the reference took the place of it"
-                )
-                graded.notes.append(f"It builds on {names}, which did not pass; {place}.")
-            graded.flags = _flags(exercise, [u for u in needed if u.id in (None, id)], aliases)
-            seat = Seat(worker, needed, id)
-            graded.verdict = exam.mark(Remote(seat, exercise.name), hide_values)
-            seat.close()
-            if seat.last:
-                graded.flags.append(_ending(seat.last))
     return results
 
 
-def reference_source(exercise: Exercise) -> str:
-    """What stands in for a failed exercise: the imports of its module, then the source of the reference."""
-    module = sys.modules[exercise.reference.__module__]
-    with _parsing:
-        tree = ast.parse(inspect.getsource(module))
-        imports = [ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        source = inspect.getsource(exercise.reference)  # parses, too, for a class
-    return "\n".join([*(line for line in imports if "course_lib" not in line), source])
-
-
-def _units(notebook: Notebook, worker: Worker) -> tuple[list[Unit], dict[str, str], dict[str, str]]:
-    """The pieces of a notebook that may run, the ids whose cell is no Python (and why), and all import aliases."""
-    last = {numbers[-1]: id for id, numbers in notebook.marks.items()}
-    marked = {number for numbers in notebook.marks.values() for number in numbers}
-    units: list[Unit] = []
-    problems: dict[str, str] = {}
-    aliases: dict[str, str] = {}
-    session: Any = None
-    for number, source in enumerate(notebook.cells):
-        if number in marked and number not in last:
-            continue  # an earlier version of a repeated exercise
-        try:
-            session = session or worker.session()
-            cell = session.ask("analyse", worker.limits.call, source=source)
-        except Trouble as trouble:
-            session, cell = None, {"source": "", "error": str(trouble), "statements": []}
-        ids = [id for id, numbers in notebook.marks.items() if numbers[-1] == number]
-        if cell["error"]:
-            problems.update(dict.fromkeys(ids, cell["error"]))
-            continue
-        file = f"<cell {number + 1}>"
-        for statement in cell["statements"]:
-            aliases.update(statement["imports"])
-        chosen = [(n, s) for n, s in enumerate(cell["statements"]) if s["kept"] or ids]
-        groups = [chosen] if ids else [[pair] for pair in chosen]
-        for group in groups:
-            unit = Unit(file, cell["source"], None if ids else [n for n, _ in group], id=ids[0] if ids else None)
-            for _, statement in group:
-                unit.defines |= set(statement["defines"])
-                unit.uses |= set(statement["uses"])
-                unit.mentions |= set(statement["mentions"])
-                unit.star |= statement["star"]
-            units += [unit] if not ids else [Unit(**{**vars(unit), "id": id}) for id in ids]
-    if session:
-        session.close()
-    return units, problems, aliases
-
-
-def _all_needs(exercise: Exercise, exams: Sequence[Exam]) -> set[str]:
-    """Ids of the exercises that this one builds on, directly or through others."""
-    needs_of = {exam.exercise.id: exam.exercise.needs for exam in exams}
-    found: set[str] = set()
-    frontier = set(exercise.needs)
-    while frontier:
-        found |= frontier
-        frontier = {need for id in frontier for need in needs_of.get(id, ())} - found
-    return found
-
-
-def _plan(
-    exercise: Exercise, needs: set[str], units: list[Unit], failed: list[Exercise]
-) -> tuple[list[Unit], list[Exercise]]:
-    """The units that an exercise needs, in the order of the notebook, and the failed exercises replaced among them.
-
-    Only what the exercise's cell uses, directly or through other cells: what else hangs or fails is another's matter.
-    """
-    wanted = {n for n, unit in enumerate(units) if unit.id == exercise.id or unit.id in needs or unit.star}
-    frontier = wanted
-    while frontier:
-        uses = set().union(*(units[n].uses for n in frontier))
-        frontier = {n for n, unit in enumerate(units) if n not in wanted and unit.defines & uses}
-        wanted = wanted | frontier
-    needed = [units[n] for n in sorted(wanted)]
-    own = [unit for unit in needed if unit.id == exercise.id]
-    others = [unit for unit in needed if unit.id != exercise.id]
-    used = needs | {unit.id for unit in others if unit.id}
-    replaced = {e.id: e for e in failed if e.id in used}
-    # A failed cell runs only where another cell uses something else that it defines, such as a helper.
-    uses = set().union(*(unit.uses for unit in needed if unit.id not in replaced))
-    others = [u for u in others if u.id not in replaced or (u.defines - {replaced[u.id].name}) & uses]
-    references = [Unit(f"<reference {e.id}>", reference_source(e)) for e in replaced.values()]
-    return [*others, *references, *own], list(replaced.values())
-
-
-def _ending(trouble: Trouble) -> str:
-    """The flag for code that took its process down, for the instructor to look at."""
-    message = str(trouble.described["message"])
-    if trouble.described["type"] == "TimeLimit":
-        return TOO_LATE
-    return NO_MEMORY if "MB of memory" in message else NO_ANSWER if "no answer" in message else NO_PROCESS
-
-
-def _flags(exercise: Exercise, units: list[Unit], aliases: dict[str, str]) -> list[str]:
-    """Names in the code that make the exercise pointless, and parts of the course's own library."""
-
-    def full(name: str) -> str:
-        head, _, rest = name.partition(".")
-        head = aliases.get(head, _SHORT.get(head, head))
-        return f"{head}.{rest}" if rest else head
-
-    avoided = {full(name).rpartition(".")[2] for name in exercise.avoid}
-    found = set()
-    for mention in set().union(*(u.mentions for u in units)) if units else set():
-        whole = full(mention)
-        foreign = "." in whole and not mention.startswith("self.")
-        if (foreign and whole.rpartition(".")[2] in avoided) or whole.startswith(_LIBRARY):
-            found.add(mention.lstrip("."))
-    return sorted(found)
+def _examine(
+    graded: GradedExercise,
+    exam: Exam,
+    lab: list[Exercise],
+    pieces: Pieces,
+    failed: list[Exercise],
+    client: WorkerClient,
+    hide_values: bool,
+) -> None:
+    """Put the exam to the code of one exercise, and note down what came of it."""
+    exercise = exam.exercise
+    needed, graded.replaced = choose(exercise, all_needs(exercise, lab), pieces.pieces, failed)
+    own = [piece for piece in needed if piece.id in (None, exercise.id)]
+    graded.avoided = names_to_avoid(exercise, own, pieces.aliases)
+    subject = RemoteSubject(client, exercise.id, exercise.name, needed)
+    graded.verdict = exam.mark(subject, hide_values)
+    graded.ended = subject.ended

@@ -1,1 +1,1 @@
-"""What runs beside submitted code: the worker's folder. It imports the standard library, torch and numpy only."""
+"""What runs beside submitted code: the files of the worker. They import the standard library, torch and numpy only."""

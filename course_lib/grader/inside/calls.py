@@ -5,24 +5,18 @@ Used twice: in the notebook by the instant check, and inside the sandbox by the 
 
 from __future__ import annotations
 
-import linecache
-import os
+import math
 import random
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from course_lib.grader.inside.outcomes import WrongParameters
+
 SEED = 20170612  # any number: both sides seed alike before each call
-LONGEST_MESSAGE = 300
-_NOT_THEIRS = (
-    *(str(Path(file).resolve().parents[n]) for file, n in ((torch.__file__, 1), (os.__file__, 0), (__file__, 0))),
-    *("<frozen", "<__array", "<reference"),
-)
 
 
 def tree_map(function: Callable[[Any], Any], value: Any) -> Any:
@@ -112,27 +106,39 @@ def seeded() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class Local:
+def cotangent(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """The fixed weights of the sum that `gradients` differentiates: no symmetry, no zeros, so no error cancels out."""
+    size = math.prod(shape)
+    return torch.cos(torch.arange(size, dtype=torch.float64) + 0.5).to(dtype).reshape(tuple(shape))
+
+
+class LocalSubject:
     """A `Subject` for a function or class of this process.
 
-    changed: the argument (position or name) that the last calls changed in place, or None.
+    Attributes:
+        target: The function or class.
+        changed: The argument (position or name) that the last calls changed in place, or None.
     """
 
-    def __init__(self, target: Any, cotangent: Callable[..., torch.Tensor]):
-        self.target, self.cotangent = target, cotangent
+    def __init__(self, target: Any):
+        self.target = target
         self.changed: int | str | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The function's result, as plain data."""
         return self.run(self.target, args, kwargs)
 
     def gradients(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Result and gradients; see `Subject.gradients`."""
         return self.differentiate(self.target, args, kwargs)
 
     def new(self, *args: Any, **kwargs: Any) -> LocalHandle:
+        """An object of the class."""
         with seeded():
             return LocalHandle(self.target(*fresh(args), **fresh(kwargs)), self)
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+        """The result of a function or method, as plain data; notes which argument it changed."""
         given_args, given_kwargs = fresh(args), fresh(kwargs)
         try:
             with seeded():
@@ -140,10 +146,28 @@ class Local:
         finally:
             self._note_changes((args, kwargs), (given_args, given_kwargs))
 
-    def differentiate(self, function: Callable[..., Any], args: tuple, kwargs: dict, parameters: Any = ()) -> Any:
+    def differentiate(
+        self,
+        function: Callable[..., Any],
+        args: tuple,
+        kwargs: dict,
+        parameters: Sequence[tuple[str, torch.Tensor]] = (),
+    ) -> dict[str, Any]:
+        """The result of a function or method, and the gradients of a weighted sum of it.
+
+        Args:
+            function: What is called.
+            args: Its arguments; every floating tensor among them gets a gradient.
+            kwargs: The same, by name.
+            parameters: Names and tensors that get a gradient, too.
+
+        Returns:
+            {"output": result, "gradients": [one tensor or None for each tensor argument, in order]}, and with
+            parameters {"parameters": {name: tensor or None}}.
+        """
         inputs: list[torch.Tensor] = []
 
-        def lift(leaf: Any) -> Any:
+        def prepare(leaf: Any) -> Any:
             if not isinstance(leaf, torch.Tensor):
                 return leaf
             inputs.append(leaf.detach().clone())
@@ -153,22 +177,19 @@ class Local:
             with torch.enable_grad():
                 return inputs[-1].requires_grad_().clone()
 
-        given_args, given_kwargs = tree_map(lift, fresh(args)), tree_map(lift, fresh(kwargs))
+        given_args, given_kwargs = tree_map(prepare, fresh(args)), tree_map(prepare, fresh(kwargs))
+        tensors = [*inputs, *(tensor for _, tensor in parameters)]
         try:
             with seeded(), torch.enable_grad():
                 output = function(*given_args, **given_kwargs)
                 result = plain(output)
-                parts = [t for t in leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad]
-                wanted = [t for t in inputs if t.requires_grad] + [p for _, p in parameters if p.requires_grad]
-                found: Iterator[torch.Tensor | None] = iter([None] * len(wanted))
-                if parts and wanted:
-                    total = torch.stack([(t * self.cotangent(t.shape, t.dtype)).sum() for t in parts]).sum()
-                    found = iter(torch.autograd.grad(total, wanted, allow_unused=True))
+                gradients = _gradients_of(output, tensors)
         finally:
             self._note_changes((args, kwargs), (given_args, given_kwargs))
-        answer = {"output": result, "gradients": [plain(next(found)) if t.requires_grad else None for t in inputs]}
+        answer = {"output": result, "gradients": gradients[: len(inputs)]}
         if parameters:
-            answer["parameters"] = {name: plain(next(found)) if p.requires_grad else None for name, p in parameters}
+            names = [name for name, _ in parameters]
+            answer["parameters"] = dict(zip(names, gradients[len(inputs) :], strict=True))
         return answer
 
     def _note_changes(self, before: tuple[tuple, dict], after: tuple[tuple, dict]) -> None:
@@ -179,19 +200,30 @@ class Local:
                 self.changed = key
 
 
+def _gradients_of(output: Any, tensors: list[torch.Tensor]) -> list[torch.Tensor | None]:
+    """The gradient of the weighted sum of an output for each tensor; None where nothing flows to it."""
+    parts = [t for t in leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad]
+    wanted = [i for i, t in enumerate(tensors) if t.requires_grad]
+    found: list[torch.Tensor | None] = [None] * len(tensors)
+    if parts and wanted:
+        total = torch.stack([(t * cotangent(t.shape, t.dtype)).sum() for t in parts]).sum()
+        gradients = torch.autograd.grad(total, [tensors[i] for i in wanted], allow_unused=True)
+        for i, gradient in zip(wanted, gradients, strict=True):
+            found[i] = plain(gradient)
+    return found
+
+
 class LocalHandle:
     """A `Handle` for an object of this process; a method that returns the object itself (`eval`) gives None."""
 
-    def __init__(self, target: Any, subject: Local):
+    def __init__(self, target: Any, subject: LocalSubject):
         self.target, self.subject = target, subject
 
     def _method(self, name: str) -> Callable[..., Any]:
-        # A module is called as a whole, so that its hooks run.
-        method = (
-            self.target
-            if name == "forward" and isinstance(self.target, torch.nn.Module)
-            else getattr(self.target, name)
-        )
+        if name == "forward" and isinstance(self.target, torch.nn.Module):
+            method = self.target  # called as a whole, so that its hooks run
+        else:
+            method = getattr(self.target, name)
 
         def bound(*args: Any, **kwargs: Any) -> Any:
             result = method(*args, **kwargs)
@@ -200,6 +232,7 @@ class LocalHandle:
         return bound
 
     def call(self, *args: Any, method: str = "forward", **kwargs: Any) -> Any:
+        """The result of a method, as plain data."""
         return self.subject.run(self._method(method), args, kwargs)
 
     def gradients(self, *args: Any, method: str = "forward", **kwargs: Any) -> dict[str, Any]:
@@ -208,35 +241,27 @@ class LocalHandle:
         return self.subject.differentiate(self._method(method), args, kwargs, named)
 
     def get_state(self) -> dict[str, Any]:
+        """The parameters of a module, the attributes of any other object."""
         return plain(self.target.state_dict() if isinstance(self.target, torch.nn.Module) else vars(self.target))
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over a state; ValueError, naming both, when its names or shapes are not those of the object."""
+        """Take over a state.
+
+        Raises:
+            WrongParameters: Its names or shapes are not those of the module.
+        """
         if not isinstance(self.target, torch.nn.Module):
             vars(self.target).update(fresh(state))
             return
-        own, given = ({name: tuple(t.shape) for name, t in s.items()} for s in (self.target.state_dict(), state))
+        own, given = _shapes(self.target.state_dict()), _shapes(state)
         if own != given:
-            raise ValueError(f"its parameters must be {_listed(given)}; they are {_listed(own)}")
+            raise WrongParameters(f"its parameters must be {_listed(given)}; they are {_listed(own)}")
         self.target.load_state_dict(fresh(state))
+
+
+def _shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items())) or "none"
-
-
-def describe_error(error: BaseException) -> dict[str, Any]:
-    """An exception as plain data: type, message, and number and text of the deepest line that the learner wrote."""
-    try:
-        message = str(error.msg if isinstance(error, SyntaxError) else error)  # its str() says the line again
-    except Exception:  # a hostile __str__
-        message = ""
-    line = text = None
-    for frame, number in traceback.walk_tb(error.__traceback__):
-        file = frame.f_code.co_filename
-        ours = str(frame.f_globals.get("__name__", "")).startswith("course_lib.")
-        if not ours and not file.startswith(_NOT_THEIRS):
-            line, text = number, linecache.getline(file, number).strip() or None
-    if isinstance(error, SyntaxError) and line is None:
-        line, text = error.lineno, (error.text or "").strip() or None
-    return {"type": type(error).__name__, "message": message[:LONGEST_MESSAGE], "line": line, "text": text}

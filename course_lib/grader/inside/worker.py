@@ -1,16 +1,14 @@
-"""The process in which submitted code runs: it answers "call this with these arrays", and knows no right answer.
+"""The sandboxed process of one submission. It imports torch once and forks a child for each exercise.
 
-It imports torch once and then forks one child for each session, so a death costs one session only.
-The first argument is a JSON object: socket, uid, alone (whether it has its own process namespace), limits, library.
+So a death costs one exercise only. The process knows no right answer. Its only argument is a JSON object: socket, uid,
+alone (whether it has its own process namespace), limits, library.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import importlib.util
 import json
-import linecache
 import os
 import resource
 import signal
@@ -19,23 +17,22 @@ import sys
 import types
 from typing import Any
 
-NO_EXERCISES = "course_lib.exercises"
-ANNOTATIONS = 0x1000000  # the flag of `from __future__ import annotations`, which holds for later cells, too
-
 
 def main(options: dict[str, Any]) -> None:
+    """Give up rights, then serve the grader, or only show that it could where there is no socket."""
     drop_rights(options)
-    if "socket" not in options:
+    if "socket" in options:
+        serve(options)
+    else:
         probe()
-        return
-    import calls
-    import cells
-    import frames
-    from spec import cotangent
 
-    # One fork a session: the modules above and torch are loaded by now.
-    sys.path[:] = [options["library"], *[p for p in sys.path if p != os.path.dirname(os.path.abspath(__file__))]]
-    hide_the_answers()
+
+def serve(options: dict[str, Any]) -> None:
+    """Fork a child at each request of the grader, which hands over the socket for it."""
+    grader = hide_the_answers(options["library"])
+    from course_lib.grader.inside.child import NOTEBOOK_STUBS, Child
+
+    vars(grader).update(NOTEBOOK_STUBS)
     control = socket.socket(fileno=options["socket"])
     control.sendall(b"r")
     child = 0
@@ -51,7 +48,7 @@ def main(options: dict[str, Any]) -> None:
             nothing = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(nothing, stream)
-            Session(socket.socket(fileno=descriptors[0]), frames, calls, cells, cotangent).serve()
+            Child(socket.socket(fileno=descriptors[0])).serve()
             os._exit(0)
         os.close(descriptors[0])
         control.sendall(b"f")
@@ -86,21 +83,23 @@ def probe() -> None:
         sys.exit("torch cannot be read inside")
 
 
-def hide_the_answers() -> None:
-    """Exercises cannot be imported; `check` and `use` do nothing. (In the sandbox the files are not there either.)"""
+def hide_the_answers(library: str) -> types.ModuleType:
+    """Let `course_lib` be imported without exercises and grader. (In the sandbox their files are not there either.)
+
+    Args:
+        library: The folder that holds `course_lib`.
+
+    Returns:
+        The empty module that stands for `course_lib.grader`; of its parts there is only `inside`, this folder.
+    """
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [library, *(path for path in sys.path if path != here)]
     # None makes the import fail, by the rules of `sys.modules`; its type in mypy leaves that out.
-    sys.modules[NO_EXERCISES] = None  # type: ignore[assignment]
-    sys.modules["course_lib.grader"] = grader = types.ModuleType("course_lib.grader")
-    grader.__dict__.update(stubs())
-
-
-def stubs() -> dict[str, Any]:
-    return {
-        "check": lambda *args, **kwargs: None,
-        "use": lambda id, obj: obj,
-        "record": lambda *args, **kwargs: None,
-        "display": lambda *args, **kwargs: None,
-    }
+    sys.modules["course_lib.exercises"] = None  # type: ignore[assignment]
+    grader, inside = types.ModuleType("course_lib.grader"), types.ModuleType("course_lib.grader.inside")
+    grader.__path__, inside.__path__ = [], [here]
+    sys.modules.update({module.__name__: module for module in (grader, inside)})
+    return grader
 
 
 def end_children(child: int, alone: bool) -> None:
@@ -115,93 +114,6 @@ def end_children(child: int, alone: bool) -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, 0 if child and alone else os.WNOHANG)[0]:
             pass
-
-
-class Missing(Exception):
-    """The submission has no object of the exercise's name."""
-
-
-class Session:
-    """One child: a namespace in which cells are run, and whose functions are called."""
-
-    def __init__(self, connection: socket.socket, frames: Any, calls: Any, cells: Any, cotangent: Any):
-        self.connection, self.frames, self.calls, self.cells, self.cotangent = (
-            connection,
-            frames,
-            calls,
-            cells,
-            cotangent,
-        )
-        self.namespace: dict[str, Any] = {"__name__": "__main__", **stubs()}
-        self.handles: list[Any] = []
-        self.flags = 0
-
-    def serve(self) -> None:
-        """Answer requests until the grader hangs up. A request without an answer is the grader's to time."""
-        while True:
-            request = self.frames.receive(self._read)
-            self.changed: Any = None
-            reply: dict[str, Any] = {"id": request["id"]}
-            try:
-                reply["value"] = getattr(self, f"do_{request['op']}")(**request["with"])
-                reply["changed"] = self.changed
-                message = self.frames.pack(reply)
-            except BaseException as error:
-                reply = {"id": request["id"], "error": self.calls.describe_error(error), "changed": self.changed}
-                message = self.frames.pack(reply)
-            self.connection.sendall(message)
-
-    def _read(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            piece = self.connection.recv(size - len(data))
-            if not piece:
-                os._exit(0)
-            data += piece
-        return bytes(data)
-
-    def do_analyse(self, source: str) -> Any:
-        return self.cells.analyse(source)
-
-    def do_run(self, source: str, file: str, only: list[int] | None = None) -> None:
-        """Run the statements of a cell, or only some, under the flags of the `__future__` imports so far."""
-        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-        for number, node in enumerate(ast.parse(source).body):
-            if only is not None and number not in only:
-                continue
-            code = compile(ast.Module([node], []), file, "exec", flags=self.flags, dont_inherit=True)
-            self.flags |= code.co_flags & ANNOTATIONS
-            exec(code, self.namespace)
-        for name, stub in stubs().items():
-            if str(getattr(self.namespace.get(name), "__module__", "")).startswith("course_lib"):
-                self.namespace[name] = stub
-
-    def _subject(self, name: str) -> Any:
-        if name not in self.namespace:
-            raise Missing(f"the cell of this exercise does not define `{name}`")
-        return self.calls.Local(self.namespace[name], self.cotangent)
-
-    def _noting(self, subject: Any, function: Any, args: list, kwargs: dict) -> Any:
-        try:
-            return function(*args, **kwargs)
-        finally:
-            self.changed, subject.changed = subject.changed, None
-
-    def do_call(self, name: str, args: list, kwargs: dict) -> Any:
-        subject = self._subject(name)
-        return self._noting(subject, subject, args, kwargs)
-
-    def do_gradients(self, name: str, args: list, kwargs: dict) -> Any:
-        subject = self._subject(name)
-        return self._noting(subject, subject.gradients, args, kwargs)
-
-    def do_new(self, name: str, args: list, kwargs: dict) -> int:
-        self.handles.append(self._subject(name).new(*args, **kwargs))
-        return len(self.handles) - 1
-
-    def do_on_handle(self, handle: int, what: str, args: list, kwargs: dict) -> Any:
-        target = self.handles[handle]
-        return self._noting(target.subject, getattr(target, what), args, kwargs)
 
 
 if __name__ == "__main__":
