@@ -3,7 +3,7 @@
 #   make book           run the labs, build the site into _build/html
 #   make serve          show the site on this machine
 #   make lab            open your own copies of the labs in JupyterLab (my_labs/)
-#   make test           everything that is tested
+#   make test           everything that is tested: two processes, then what has to run alone
 #   make bench          side by side with other libraries: speeds, after equal work is checked (benchmarks/README.md)
 #
 #   TORCH=cpu           on Linux without a GPU: CPU-only torch, 3 GB less to download (first run only)
@@ -12,6 +12,7 @@
 PYTHON ?= python3
 SETUP = $(PYTHON) tools/setup.py $(if $(TORCH),--torch $(TORCH))
 COURSE = .venv/bin/course
+PYTEST = .venv/bin/python -m pytest --durations=25
 
 .PHONY: help book serve lab test bench
 
@@ -28,7 +29,9 @@ lab:
 	@$(SETUP) lab vision && $(COURSE) lab
 
 test:
-	@$(SETUP) book lab vision serve test && $(COURSE) data fetch && .venv/bin/python -m pytest
+	@$(SETUP) book lab vision serve test && $(COURSE) data fetch
+	@beside=0; $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" || beside=$$?; \
+	$(PYTEST) -m alone && exit $$beside
 
 bench:
 	@$(SETUP) vision peers && for name in tokenizer forward pretrain_step moe_step vlm_step lora_step generation quantized; do .venv/bin/python benchmarks/$$name.py || exit 1; done

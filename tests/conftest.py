@@ -39,3 +39,16 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} skipped, which CI does not allow: {call.excinfo.value}"
     return report
+
+
+# Their workers have seconds and memory counted, or their answers are timed: beside other tests they would be late.
+ALONE = {"test_grader_batch.py", "test_grader_command.py", "test_grader_wire.py", "test_benchmarks.py"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what runs beside nothing else, and begin with the book: it takes longest, and both cores build it."""
+    for item in items:
+        if item.path.name in ALONE or "instant" in item.name:
+            item.add_marker("alone")
+    items.sort(key=lambda item: item.get_closest_marker("book") is None)
