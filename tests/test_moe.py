@@ -14,13 +14,14 @@ from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 from course_lib.models import GPT, GPTConfig, dense_twin
-from course_lib.nn import experts as products
 from course_lib.nn.feed_forward import GatedFeedForward
+from course_lib.nn.kernels import experts as products
 from course_lib.nn.moe import (
     MoE,
     count_active_parameters,
     expert_loads,
     load_balancing_loss,
+    mix_experts,
     route,
     router_z_loss,
     routings,
@@ -130,6 +131,22 @@ def test_any_shape_of_batch():
     assert_close(layer(x), layer(x.view(6, 8)).view(2, 3, 8), **CLOSE)
     assert_close(layer(x)[1, 2], layer(x[1, 2]), **CLOSE)  # without a capacity, the others do not matter
     assert layer(x[:0]).shape == (0, 3, 8)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 9), st.data())
+def test_grouped_experts_give_what_the_plain_form_gives(n_experts, n, data):
+    top_k = data.draw(st.integers(1, n_experts))
+    torch.manual_seed(data.draw(st.integers(0, 2**31)))
+    shapes = [(n, 8), (n_experts, 5, 8), (n_experts, 5, 8), (n_experts, 8, 5)]
+    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    experts = torch.rand(n, n_experts).topk(top_k).indices
+    weights = torch.rand(n, top_k, dtype=torch.float64, requires_grad=True)
+    plain, fast = mix_experts(*inputs, experts, weights), products.grouped_experts(*inputs, experts, weights)
+    assert_close(fast, plain)
+    pull = torch.randn_like(plain)
+    for a, b in zip(*(torch.autograd.grad(y, [*inputs, weights], pull) for y in (fast, plain)), strict=True):
+        assert_close(a, b)
 
 
 def test_the_order_of_the_experts_does_not_matter():

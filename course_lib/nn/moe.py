@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.nn.experts import choices, run_experts
 from course_lib.nn.feed_forward import GatedFeedForward
+from course_lib.nn.kernels.experts import choices, grouped_experts
 
 
 class Routing(NamedTuple):
@@ -90,6 +90,38 @@ def update_selection_bias(
     return bias + rate * (load.mean() - load).sign()
 
 
+def mix_experts(
+    x: Float[Tensor, "tokens d_model"],
+    gate: Float[Tensor, "n_experts d_ff d_model"],
+    up: Float[Tensor, "n_experts d_ff d_model"],
+    down: Float[Tensor, "n_experts d_model d_ff"],
+    experts: Int[Tensor, "tokens top_k"],
+    weights: Float[Tensor, "tokens top_k"],
+) -> Float[Tensor, "tokens d_model"]:
+    """Sum the outputs of each token's experts, weighted; an expert is the network down(silu(gate(x)) * up(x)).
+
+    This is the plain form, one expert after the other. The layer runs `kernels.experts.grouped_experts`, which is
+    tested to give the same.
+
+    Args:
+        x: the tokens of all sequences.
+        gate: the matrices of all experts, each as nn.Linear keeps one; up and down likewise.
+        up: see gate.
+        down: see gate.
+        experts: those that the router chose for each token.
+        weights: of their outputs.
+
+    Source: Shazeer et al. 2017, equation 1.
+    """
+    output = torch.zeros_like(x)
+    for expert in range(len(gate)):
+        tokens, choice = (experts == expert).nonzero(as_tuple=True)  # which tokens chose it, and as which choice
+        rows = x[tokens]  # rows d_model
+        hidden = F.silu(rows @ gate[expert].T) * (rows @ up[expert].T)  # rows d_ff
+        output = output.index_add(0, tokens, weights[tokens, choice, None] * (hidden @ down[expert].T))
+    return output
+
+
 class MoE(nn.Module):
     """`n_experts` SwiGLU networks of width `d_ff`, of which a token sees `top_k`, and one of width `d_shared` for all.
 
@@ -144,16 +176,17 @@ class MoE(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         """Same shape; the router computes in float32 whatever comes (Fedus et al. 2021, section 2.4)."""
-        tokens = x.reshape(-1, x.shape[-1])
+        tokens = x.reshape(-1, x.shape[-1])  # tokens d_model
         with torch.autocast(x.device.type, enabled=False):
-            logits = F.linear(tokens.float(), self.router.weight.float())
+            logits = F.linear(tokens.float(), self.router.weight.float())  # tokens n_experts
         capacity = None
         if self.capacity_factor is not None:
             capacity = math.ceil(self.capacity_factor * len(tokens) * self.top_k / logits.shape[-1])
         self.routing = routing = route(
             logits, self.top_k, norm_topk_prob=self.norm_topk_prob, bias=self.selection_bias, capacity=capacity
         )
-        output = run_experts(tokens, *self.expert_weights, routing.experts, routing.weights)
+        # As `mix_experts`, all experts at once.
+        output = grouped_experts(tokens, *self.expert_weights, routing.experts, routing.weights)
         if self.shared is not None:
             shared = self.shared(tokens)
             if self.shared_gate is not None:

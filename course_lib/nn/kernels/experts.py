@@ -1,4 +1,4 @@
-"""The networks of a mixture of experts, run for all tokens at once: sorted by expert, each expert is one product."""
+"""The fast form of `moe.mix_experts`: tokens sorted by expert, so that each expert is one product."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 ROWS = 16
 
 
-def run_experts(
+def grouped_experts(
     x: Float[Tensor, "tokens d_model"],
     gate: Float[Tensor, "n_experts d_ff d_model"],
     up: Float[Tensor, "n_experts d_ff d_model"],
