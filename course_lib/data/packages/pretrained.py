@@ -7,7 +7,6 @@ import mmap
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import torch
 from torch import Tensor
@@ -47,13 +46,17 @@ def minilm_folder() -> Path:
 
 
 @functools.cache
-def _read() -> tuple[dict[str, Any], list[gguf.ReaderTensor], Any]:
+def _read() -> tuple[dict[str, Any], list[Any], Any]:
     """Fields, the tensors' places in the mapped file, the map. Cached: 98,000 strings take over a second to read."""
+    import gguf  # a machine that trains from copied files may lack it
+
     reader = gguf.GGUFReader(fetch("smollm2-135m-instruct") / "SmolLM2-135M-Instruct.Q4_1.gguf")
     return {name: field.contents() for name, field in reader.fields.items()}, list(reader.tensors), reader.data.base
 
 
-def _dequantize(tensor: gguf.ReaderTensor) -> Tensor:
+def _dequantize(tensor: Any) -> Tensor:
+    import gguf
+
     values = gguf.dequantize(tensor.data, tensor.tensor_type)
     # Tensors stored as float32 come back as read-only views of the file: only those (0.1 MB) are copied.
     return torch.from_numpy(np.require(values, np.float32, ["C", "W", "O"]))
