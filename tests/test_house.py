@@ -79,10 +79,9 @@ def test_no_import_circles_inside_a_room(room):
     tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
 
 
-def test_files_stay_readable():
-    lengths = {path: len(path.read_text().splitlines()) for path in FILES}
-    assert statistics.median(lengths.values()) < 150
-    assert {path.name: n for path, n in lengths.items() if n > 350} == {}
+def test_most_files_are_short():
+    """No rule on a single file, which was met by squeezing; ruff bounds the functions (pyproject.toml)."""
+    assert statistics.median(len(path.read_text().splitlines()) for path in FILES) < 150
 
 
 def test_there_are_labs_and_each_has_its_exercises():
