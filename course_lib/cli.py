@@ -136,14 +136,14 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Where it all goes. By default runs/RECIPE-PRESET-seedN.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in that folder was stopped.")] = False,
 ) -> None:
-    """Train a model on real data: metrics, checkpoints, results.json, and at the end the model in OUT/model.
+    """Train a model on real data: metrics, checkpoints, a report, and at the end the model in OUT/model.
 
     Ctrl-C keeps what was learned, and says how to go on. After a kill, --resume does the steps after the
     last checkpoint again; either way the model is the one of an undisturbed run.
     """
-    from course_lib.recipes.start import start
+    from course_lib.recipes.command import train
 
-    start(recipe, preset or None, steps=steps, seed=seed, out=out, resume=resume)
+    train(recipe, preset or None, steps=steps, seed=seed, out=out, resume=resume)
 
 
 MODEL = "A folder of `course train`, a Hugging Face folder, or the name of a published model, such as smollm2."
@@ -203,9 +203,9 @@ def results_add(
     out: Annotated[Path, typer.Argument(help="The folder of a finished `course train`.")],
 ) -> None:
     """Keep the results of a run in results/ of this checkout, to be committed."""
-    from course_lib.recipes.outcome import add
+    from course_lib.recipes.results import keep_results
 
-    typer.echo(f"kept as {add(out)}; commit it with git")
+    typer.echo(f"kept as {keep_results(out)}; commit it with git")
 
 
 @app.command()
@@ -241,7 +241,7 @@ def data_fetch(
 @data_app.command("prepare")
 def data_prepare() -> None:
     """Make all that `course train` reads, and say which files to copy to a machine without network."""
-    from course_lib.recipes.start import prepare
+    from course_lib.recipes.command import prepare
 
     prepare()
 

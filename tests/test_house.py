@@ -16,7 +16,7 @@ FILES = sorted(path for path in LIB.rglob("*.py"))
 LABS = sorted((ROOT / "labs").glob("*.ipynb"))
 
 # What each room may import besides itself and the modules that all may use.
-SHARED = {"errors", "files", "settings"}
+SHARED = {"checkout", "errors", "files", "settings", "tables"}
 FREE = {"data", "measure", "show"}
 ALLOWED = {
     "nn": set(),
@@ -31,7 +31,7 @@ ALLOWED = {
     "exercises": set(),
     "grader": {"exercises"},
     "site": {"exercises", "data"},
-    "recipes": {"nn", "models", "interop", "train", "tune", "site"},
+    "recipes": {"nn", "models", "interop", "train", "tune"},
     "__main__": {"cli"},
     "cli": {"site", "grader", "data", "recipes", "infer"},
 }

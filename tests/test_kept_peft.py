@@ -4,18 +4,18 @@ import pytest
 
 from course_lib.measure import committed_run
 from course_lib.models import GPT, GPTConfig
-from course_lib.recipes.peft_sweep import BEST, METHODS, RATES, key
+from course_lib.recipes.peft_sweep import BEST, METHODS, RATES, number_key
 from course_lib.tune.frozen import trainable_parameters
 
 SWEEP = [committed_run("peft", seed, size="cpu") for seed in (0, 1)]
 
 
 def test_the_sweep_is_whole():
-    assert SWEEP[0].keys() == {key(name, rate, w) for name in METHODS for rate in RATES[name] for w in "ab"} | {
+    assert SWEEP[0].keys() == {number_key(name, rate, w) for name in METHODS for rate in RATES[name] for w in "ab"} | {
         "peft.sweep.base.a",
         "peft.sweep.base.b",
     }
-    assert SWEEP[1].keys() == {key(name, rate, w) for name, rate in BEST.items() for w in "ab"} | {
+    assert SWEEP[1].keys() == {number_key(name, rate, w) for name, rate in BEST.items() for w in "ab"} | {
         "peft.sweep.base.a",
         "peft.sweep.base.b",
     }
@@ -23,7 +23,7 @@ def test_the_sweep_is_whole():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_best_rate_is_inside_the_grid(name):
-    found = {rate: SWEEP[0][key(name, rate, "b")] for rate in RATES[name]}
+    found = {rate: SWEEP[0][number_key(name, rate, "b")] for rate in RATES[name]}
     assert BEST[name] == min(found, key=found.get)
     assert min(RATES[name]) < BEST[name] < max(RATES[name])
 

@@ -9,7 +9,8 @@ import torch
 
 from course_lib.measure import NoCommittedRun, committed_run, saved_for_backward
 from course_lib.recipes import peft_sweep as peft
-from course_lib.recipes.outcome import RecipeError
+from course_lib.recipes.results import read_results
+from course_lib.recipes.run import RecipeError, Run
 
 PSALM = "He maketh me to lie down in green pastures: he leadeth me beside the still waters.\n" * 20
 
@@ -21,27 +22,32 @@ def tiny(monkeypatch):
     lines = "".join(f"{number} {line}\n" for number, line in enumerate(PSALM.splitlines()))
     monkeypatch.setattr(peft, "wikipedia_leads", tiny_recipes.articles)
     monkeypatch.setattr(peft, "king_james", lambda: lines.strip())
-    plan = peft._plan()
+    plan = peft.PRESETS["cpu"]
     small = replace(plan.model, context=16, d_model=8, n_heads=2, head_dim=4, d_ff=16, n_kv_heads=2)
     plan = replace(plan, model=small, learn=replace(plan.learn, steps=20, warmup=2), steps=10, batch=4, scored=10)
-    monkeypatch.setattr(peft, "_plan", lambda: plan)
+    monkeypatch.setitem(peft.PRESETS, "cpu", plan)
     names = ("lora", "sparse", "full")
     monkeypatch.setattr(peft, "METHODS", {name: peft.METHODS[name] for name in names})
     monkeypatch.setattr(peft, "RATES", dict.fromkeys(names, (1e-3, 3e-2)))
     monkeypatch.setattr(peft, "BEST", dict.fromkeys(names, 3e-2))
 
 
+def run(out, **asked):
+    return peft.peft(Run("peft", out, **asked)).values
+
+
 def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
-    whole = peft.peft(tmp_path / "whole")
+    whole = run(tmp_path / "whole")
     assert set(whole) == {f"peft.sweep.base.{what}" for what in "ab"} | {
-        peft.key(name, rate, what) for name in peft.METHODS for rate in (1e-3, 3e-2) for what in "ab"
+        peft.number_key(name, rate, what) for name in peft.METHODS for rate in (1e-3, 3e-2) for what in "ab"
     }
     assert whole["peft.sweep.full.3e-02.b"] < whole["peft.sweep.full.1e-03.b"] < whole["peft.sweep.base.b"]
-    records = json.loads((tmp_path / "whole" / "results.json").read_text())
-    assert records["peft.sweep.lora.3e-02.b"]["control"]["key"] == "peft.sweep.base.b"
-    assert records["peft.sweep.lora.3e-02.a"]["command"] == "course train peft --preset cpu --seed 0"
-    assert records["peft.sweep.lora.3e-02.a"]["seconds"] is None  # this recipe notes no steps
-    calls, tuned = [], peft.tuned
+    results = read_results(tmp_path / "whole" / "results.json")
+    assert results.values == whole
+    assert results.controls["peft.sweep.lora.3e-02.b"] == "peft.sweep.base.b"
+    assert results.provenance.command == "course train peft --preset cpu --seed 0"
+    assert results.provenance.seconds is None  # this recipe notes no steps
+    calls, tuned = [], peft.tune
 
     def stopping(*arguments):
         calls.append(arguments[1:3])
@@ -49,18 +55,18 @@ def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return tuned(*arguments)
 
-    monkeypatch.setattr(peft, "tuned", stopping)
+    monkeypatch.setattr(peft, "tune", stopping)
     with pytest.raises(KeyboardInterrupt):
-        peft.peft(tmp_path / "cut")
+        run(tmp_path / "cut")
     with pytest.raises(RecipeError, match=r"a run that has begun; go on with: .* --resume"):
-        peft.peft(tmp_path / "cut")
-    assert peft.peft(tmp_path / "cut", resume=True) == whole
+        run(tmp_path / "cut")
+    assert run(tmp_path / "cut", resume=True) == whole
     assert len(calls) == 7  # six runs, one of them twice
-    assert peft.peft(tmp_path / "other", seed=1).keys() < whole.keys()  # at the best rates alone
+    assert run(tmp_path / "other", seed=1).keys() < whole.keys()  # at the best rates alone
 
 
 def test_what_an_interrupt_cuts_short_is_not_measured(tmp_path, monkeypatch):
-    whole, next_token = peft.peft(tmp_path / "whole"), peft.next_token_loss
+    whole, next_token = run(tmp_path / "whole"), peft.next_token_loss
     for at, measured in ((5, 0), (60, 2 + 3 * 2)):  # in the base, of 20 steps; and in the fourth run, of 10
         calls = []
 
@@ -73,25 +79,25 @@ def test_what_an_interrupt_cuts_short_is_not_measured(tmp_path, monkeypatch):
         monkeypatch.setattr(peft, "next_token_loss", stopping)
         out = tmp_path / f"cut-{at}"
         with pytest.raises(KeyboardInterrupt):
-            peft.peft(out)
+            run(out)
         done = out / "measured.json"
         assert len(json.loads(done.read_text()) if done.exists() else ()) == measured
         monkeypatch.setattr(peft, "next_token_loss", next_token)
-        assert peft.peft(out, resume=True) == whole
+        assert run(out, resume=True) == whole
 
 
 def test_tuning_leaves_the_base_alone():
-    text = peft.texts()
+    text = peft.wikipedia_and_bible()
     plan = peft.plan_for(text)
-    base = peft.pretrained(text, plan, 0)
+    base = peft.pretrain_base(text, plan, 0)
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
     prepared = []
-    run = peft.tuned(base, "sparse", 0.03, text, plan, 0, prepare=prepared.append)
-    assert prepared == [run.model]
-    assert run.parameters == 32 * 8 * 2
-    assert (run.a, run.b) == peft.losses(run.model, text, plan)
+    tuned = peft.tune(base, "sparse", 0.03, text, plan, 0, prepare=prepared.append)
+    assert prepared == [tuned.model]
+    assert tuned.parameters == 32 * 8 * 2
+    assert (tuned.a, tuned.b) == peft.held_out_losses(tuned.model, text, plan)
     assert all(torch.equal(base.state_dict()[name], tensor) for name, tensor in before.items())
-    assert peft.tuned(base, "sparse", 0.03, text, plan, 0).b == run.b
+    assert peft.tune(base, "sparse", 0.03, text, plan, 0).b == tuned.b
 
 
 def test_saved_bytes_are_those_of_the_formula():

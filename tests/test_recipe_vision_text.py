@@ -1,8 +1,8 @@
 """`course train vision-text`: what it leaves, that nothing held out leaks in, and that it goes on after a kill."""
 
-import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +20,8 @@ from tokenizers import Tokenizer
 from course_lib.data.corpora import emoji, emoji_sources
 from course_lib.interop import from_pretrained
 from course_lib.models import BagCLIP, BagCLIPConfig, ImageEncoderConfig
-from course_lib.recipes import picture_captions, scene_questions, vision_text
+from course_lib.recipes import Run, picture_captions, scene_questions, vision_text
+from course_lib.recipes.results import read_results
 from course_lib.train import metrics, read_metrics
 
 PROGRAM = Path(__file__).with_name("tiny_emoji.py")
@@ -57,7 +58,7 @@ def whole(cache, tmp_path_factory):
         patch.setenv("COURSE_CACHE", str(cache))
         patch.setenv("COURSE_PRESET", "cpu")
         tiny_emoji.shrink(patch.setattr)
-        vision_text.vision_text(out)
+        run(out)
     return out
 
 
@@ -67,8 +68,11 @@ def data():
 
 
 def numbers(folder):
-    found = json.loads((folder / "results.json").read_text())
-    return {key: record["value"] for key, record in found.items()}
+    return read_results(folder / "results.json").values
+
+
+def run(out, **asked):
+    return vision_text.vision_text(Run("vision-text", out, **asked)).values
 
 
 def same(one, other):
@@ -79,14 +83,12 @@ def same(one, other):
 
 
 def test_scores_stand_beside_their_controls(whole):
-    found = json.loads((whole / "results.json").read_text())
-    control = found["vision-text.contrastive.new-vendor-r1"]["control"]
-    assert control["key"] == "vision-text.pixels.new-vendor-r1"
-    control = found["vision-text.pictures.new-vendor.count"]["control"]
-    assert control["key"] == "vision-text.pictures.blind.count"
+    results = read_results(whole / "results.json")
+    assert results.controls["vision-text.contrastive.new-vendor-r1"] == "vision-text.pixels.new-vendor-r1"
+    assert results.controls["vision-text.pictures.new-vendor.count"] == "vision-text.pictures.blind.count"
     for stage in ("untrained", "shuffled", "contrastive"):
-        assert 0 <= found[f"vision-text.{stage}.both-new-r5"]["value"] <= 1
-    assert found["vision-text.text.where"]["command"] == "course train vision-text --preset cpu --seed 0"
+        assert 0 <= results.values[f"vision-text.{stage}.both-new-r5"] <= 1
+    assert results.provenance.command == "course train vision-text --preset cpu --seed 0"
 
 
 def test_the_folders_hold_the_models_that_were_scored(whole, data):
@@ -134,7 +136,7 @@ def test_nothing_that_is_held_out_leaks_into_training(whole, tmp_path, cache, mo
         patch.setattr(emoji_sources, "draw", other_pictures)
         emoji._words.cache_clear()
         emoji.concepts.cache_clear()
-        found = vision_text.vision_text(tmp_path / "out")
+        found = run(tmp_path / "out")
     emoji._words.cache_clear()
     emoji.concepts.cache_clear()
     for folder in ("clip", "model"):
@@ -250,7 +252,7 @@ def test_scenes_as_words_and_as_aligned_pictures_are_the_same_to_the_decoder(dat
     """A projector that gives each tile its word answers exactly as the text stage does."""
     plan = vision_text.PRESETS["cpu"]
     task = scene_questions.questions(data.emoji, data.split)
-    model = vision_text.vlm(plan, task)
+    model = vision_text.vlm(plan, task, torch.device("cpu"))
     cells = task.batch(50, torch.Generator().manual_seed(0))[0]
     assert (cells == -1).any()
     vectors = scene_questions.as_words(model, task, cells)
@@ -288,7 +290,7 @@ def test_killed_and_resumed_is_undisturbed(tmp_path, whole, capsys):
             time.sleep(0.005)
         process.kill()
         assert process.wait() in (-signal.SIGKILL, 0), process.communicate()
-    vision_text.vision_text(out, resume=True)
+    run(out, resume=True)
     same(out, whole)
 
 
@@ -304,8 +306,8 @@ def test_stopped_in_any_stage_and_resumed_is_undisturbed(tmp_path, whole, monkey
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics.Metrics, "write", cut)
         with pytest.raises(RuntimeError, match="power cut"):
-            vision_text.vision_text(out)
-    vision_text.vision_text(out, resume=True)
+            run(out)
+    run(out, resume=True)
     same(out, whole)
 
 
@@ -317,7 +319,7 @@ def test_a_finished_run_is_only_read(whole, monkeypatch):
 
     for room, name in ((vision_text, "contrastive_loss"), (scene_questions, "answered"), (scene_questions, "named")):
         monkeypatch.setattr(room, name, never)
-    vision_text.vision_text(whole, resume=True)
+    run(whole, resume=True)
     assert (whole / "model" / "model.safetensors").read_bytes() == before
 
 
@@ -338,14 +340,14 @@ def test_copied_files_and_torch_are_enough(tmp_path, whole, cache):
     process = begin(tmp_path / "out", BLOCKED=BLOCKED, COURSE_CACHE=str(copied))
     said, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert "vision-text.pictures.new-vendor.where" in said
+    assert re.search(r"pictures\.new-vendor.*\n.*\nwhere +\d", said)
     same(tmp_path / "out", whole)
 
 
 def test_the_gpu_preset_runs_through_the_same_code(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_PRESET", "gpu")
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("cpu"))
-    found = vision_text.vision_text(tmp_path / "out", steps=3)
+    found = run(tmp_path / "out", steps=3)
     assert all(value == value for value in found.values())
     tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "clip" / "tokenizer.json"))
     assert all(tokenizer.token_to_id(code) for code in ("de", "fr", "es", "it"))
@@ -360,14 +362,14 @@ def test_a_tower_of_timm_takes_the_place_of_ours(tmp_path, monkeypatch):
         patch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
         patch.setattr(tiny_emoji, "SIZE", 32)
         tiny_emoji.prepare(patch.setattr)
-        vision_text.vision_text(tmp_path / "out", steps=2)
+        run(tmp_path / "out", steps=2)
     model = from_pretrained(tmp_path / "out" / "model")
     assert type(model.vision.tower.model).__name__ == "ResNet"
 
 
 def test_the_command_knows_it(capsys, tmp_path):
     assert course("train", "vision-text", "--steps", 1, "--out", tmp_path / "o") == 0
-    assert "pictures.new-vendor.where" in capsys.readouterr().out
+    assert re.search(r"pictures\.new-vendor.*\n.*\nwhere +\d", capsys.readouterr().out)
 
 
 def test_the_order_of_words_and_padding_change_nothing():

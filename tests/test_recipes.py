@@ -20,11 +20,12 @@ from shell import course
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from course_lib.data.corpora import pretraining
-from course_lib.data.corpora.pretraining import corpus
+from course_lib.data.corpora.pretraining import pretraining_corpus
 from course_lib.interop import from_pretrained
 from course_lib.measure import ngram_surprise
 from course_lib.nn.moe import load_balancing_loss, router_z_loss, routings
 from course_lib.recipes import RECIPES, language, vision_text
+from course_lib.recipes.results import read_results
 from course_lib.site import records
 from course_lib.site.paths import Project
 from course_lib.train import next_token_loss, read_metrics
@@ -40,7 +41,7 @@ def prepared(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_CACHE", str(folder))
         patch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
-        corpus(tiny_recipes.VOCABULARY)
+        pretraining_corpus(tiny_recipes.VOCABULARY)
     (folder / ".corpus.lock").unlink(missing_ok=True)
     assert [file.suffix for file in folder.iterdir()] == [".npz"]
     return folder
@@ -79,8 +80,8 @@ def whole(prepared, tmp_path_factory):
 
 
 def numbers(folder):
-    found = json.loads((folder / "results.json").read_text())
-    return {key: record["value"] for key, record in found.items() if not key.endswith(CLOCK)}
+    found = read_results(folder / "results.json").values
+    return {key: value for key, value in found.items() if not key.endswith(CLOCK)}
 
 
 def same(one, other):
@@ -101,7 +102,7 @@ def test_gpt_beats_its_control(whole):
     found = numbers(whole["gpt"])
     assert found["gpt.bits-per-byte"] < 0.8 * found["gpt.unigram-bits-per-byte"]
     assert found["gpt.parameters"] == found["gpt.active-parameters"]
-    text = corpus(tiny_recipes.VOCABULARY)
+    text = pretraining_corpus(tiny_recipes.VOCABULARY)
     for n, name in ((1, "unigram"), (3, "trigram")):
         nats = ngram_surprise(text.train, text.test, tiny_recipes.VOCABULARY, n).sum().item()
         assert found[f"gpt.{name}-bits-per-byte"] == text.bits_per_byte(nats, text.test)
@@ -118,17 +119,15 @@ def test_the_dense_twin_has_as_many_active_parameters(whole):
 
 def test_every_number_tells_where_it_comes_from(whole):
     for recipe, folder in whole.items():
-        found = json.loads((folder / "results.json").read_text())
+        results = read_results(folder / "results.json")
         score = "gpt.bits-per-byte" if recipe == "gpt" else "moe.experts.bits-per-byte"
-        control = found[score]["control"]
-        assert control["value"] == found[control["key"]]["value"]
-        for key, record in found.items():
-            assert record["key"] == key
-            assert record["command"] == f"course train {recipe} --preset cpu --seed 0"
-            assert (record["preset"], record["seed"], record["device"]) == ("cpu", 0, "cpu")
-            assert record["versions"]["torch"] == torch.__version__
-            assert record["seconds"] > 0
-            assert re.fullmatch(r"none|[0-9a-f]{10,}\+?", record["commit"])
+        assert results.controls[score] in results.values
+        made = results.provenance
+        assert made.command == f"course train {recipe} --preset cpu --seed 0"
+        assert (made.recipe, made.preset, made.seed, made.device) == (recipe, "cpu", 0, "cpu")
+        assert made.versions["torch"] == torch.__version__
+        assert made.seconds > 0
+        assert re.fullmatch(r"none|[0-9a-f]{10,}\+?", made.commit)
 
 
 @pytest.mark.parametrize(
@@ -144,13 +143,16 @@ def test_transformers_opens_the_model(whole, recipe, folder, kind):
     theirs, ours = AutoModelForCausalLM.from_pretrained(place), from_pretrained(place)
     assert type(theirs).__name__ == kind
     text = "The carp is a fish. A rose is red or green."
-    tokenizer, ids = AutoTokenizer.from_pretrained(place), corpus(tiny_recipes.VOCABULARY).tokenizer.encode(text)
+    tokenizer, ids = (
+        AutoTokenizer.from_pretrained(place),
+        pretraining_corpus(tiny_recipes.VOCABULARY).tokenizer.encode(text),
+    )
     assert tokenizer(text)["input_ids"] == ids.tolist()
     assert tokenizer.decode(ids) == text
     with torch.no_grad():
         expected, logits = theirs(ids[None]).logits, ours(ids[None])
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
-    text, key = corpus(tiny_recipes.VOCABULARY), {"model": "experts", "dense": "dense"}[folder]
+    text, key = pretraining_corpus(tiny_recipes.VOCABULARY), {"model": "experts", "dense": "dense"}[folder]
     score = numbers(whole[recipe])["gpt.bits-per-byte" if recipe == "gpt" else f"moe.{key}.bits-per-byte"]
     assert language.bits_per_byte(ours, text, text.test, tiny_recipes.SIZES["context"]) == pytest.approx(
         score, rel=1e-6
@@ -216,7 +218,7 @@ def test_a_copied_file_and_torch_are_enough(tmp_path, whole, prepared):
     process = begin(tmp_path / "out", "moe", BLOCKED=BLOCKED, COURSE_CACHE=str(cache))
     said, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert "moe.experts.bits-per-byte" in said
+    assert re.search(r"dense +experts\n.*\nbits-per-byte +\d", said)  # side by side
     same(tmp_path / "out", whole["moe"])
 
 
@@ -266,7 +268,7 @@ def test_an_interrupt_before_the_first_step_says_so_too(tmp_path, monkeypatch, c
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(language, "corpus", stop)
+    monkeypatch.setattr(language, "pretraining_corpus", stop)
     assert course("train", "moe", "--steps", 5, "--seed", 3) == 130
     again = "course train moe --preset cpu --seed 3 --steps 5 --out runs/moe-cpu-seed3 --resume"
     assert f"stopped; to go on, run: {again}\n" in capsys.readouterr().out
@@ -427,10 +429,9 @@ def test_the_gpu_preset_runs_the_same_code(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
     for recipe in ("gpt", "moe"):
         assert course("train", recipe, "--preset", "gpu", "--out", tmp_path / recipe) == 0
-        found = json.loads((tmp_path / recipe / "results.json").read_text())
-        assert {record["preset"] for record in found.values()} == {"gpu"}
+        assert read_results(tmp_path / recipe / "results.json").provenance.preset == "gpu"
     assert len(compiled) == 3
-    assert "moe.experts.bits-per-byte" in capsys.readouterr().out
+    assert re.search(r"dense +experts\n.*\nbits-per-byte +\d", capsys.readouterr().out)
 
 
 @pytest.fixture
@@ -444,11 +445,15 @@ def checkout(tmp_path, monkeypatch):
 
 
 def change(folder, place, **fields):
-    """The folder's results with other fields, in another folder."""
+    """The folder's results with other fields, of the run or of each number, in another folder."""
     place.mkdir()
     found = json.loads((folder / "results.json").read_text())
-    for record in found.values():
-        record.update(fields)
+    for name, value in fields.items():
+        if name in found["provenance"]:
+            found["provenance"][name] = value
+        else:
+            for number in found["numbers"].values():
+                number[name] = value
     (place / "results.json").write_text(json.dumps(found))
     return place
 
@@ -472,7 +477,7 @@ def test_kept_results_are_cited_by_the_site(tmp_path, whole, checkout, capsys):
     [
         ({"value": math.nan}, "is not what it should be"),
         ({"value": "0.9"}, "is not a number"),
-        ({"key": "other"}, "is not what it should be"),
+        ({"control": "gpt.other"}, "names controls that it does not hold"),
         ({"recipe": "../../gpt"}, "names no recipe"),
         ({"preset": "tpu"}, "names no recipe"),
         ({"seed": "0/.."}, "names no recipe"),
@@ -486,18 +491,20 @@ def test_results_that_cannot_be_kept(tmp_path, whole, checkout, capsys, fields, 
 
 def test_folders_without_results(tmp_path, whole, checkout, capsys):
     assert "no results.json" in refused(capsys, "results", "add", tmp_path)
-    for text, complaint in (("{", "is damaged"), ("[]", "holds no results"), ('{"a.b": {}}', "does not say its")):
+    for text, complaint in (
+        ("{", "is damaged"),
+        ("[]", "holds no results"),
+        ('{"numbers": {}}', "holds no results"),
+        ('{"numbers": {"a.b": {}}}', "is not a number"),
+        ('{"numbers": {"a.b": {"value": 1}}}', "does not say its command, commit"),
+    ):
         (tmp_path / "results.json").write_text(text)
         assert complaint in refused(capsys, "results", "add", tmp_path)
-    found = json.loads((whole["moe"] / "results.json").read_text())
-    next(iter(found.values()))["seed"] = 1
-    (tmp_path / "results.json").write_text(json.dumps(found))
-    assert "of several runs" in refused(capsys, "results", "add", tmp_path)
 
 
 def test_the_balanced_loss_is_the_surprise_and_means_over_layers():
     torch.manual_seed(0)
-    model = language.GPT(language.pick(**language.PRESETS["moe"]).model)
+    model = language.GPT(language.PRESETS["moe"]["cpu"].model)
     windows = torch.randint(300, (3, 9))
     loss = language.balanced(model, windows)
     layers = [load_balancing_loss(r.logits, 2) * 0.01 + router_z_loss(r.logits) * 0.001 for r in routings(model)]
@@ -508,7 +515,7 @@ def test_the_balanced_loss_is_the_surprise_and_means_over_layers():
 
 
 def test_bits_per_byte_of_a_model_that_knows_nothing():
-    text, size = corpus(tiny_recipes.VOCABULARY), tiny_recipes.VOCABULARY
+    text, size = pretraining_corpus(tiny_recipes.VOCABULARY), tiny_recipes.VOCABULARY
 
     class Even(torch.nn.Module):
         def forward(self, ids):

@@ -16,6 +16,7 @@ from course_lib import show
 from course_lib.show import picture, tables
 from course_lib.show.charts import spread
 from course_lib.show.theme import DARK_PAGES, INK, PALE, PALE_DIVERGING, PALETTE, contrast, mirrored
+from course_lib.tables import cell_text
 
 TEXT = 4.5  # WCAG 2.2, 1.4.3, level AA
 GRAPHIC = 3.0  # 1.4.11
@@ -332,7 +333,7 @@ def test_a_table_from_dicts_takes_formats(shown):
     ],
 )
 def test_numbers_are_said_sensibly(value, text):
-    assert tables.say(value) == text
+    assert cell_text(value) == text
 
 
 def test_truth_values_are_aligned_as_text(shown):

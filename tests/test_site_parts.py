@@ -75,7 +75,7 @@ def test_records_carry_their_lab_commit_and_command_and_a_control_has_its_own_ke
 
 def test_committed_gpu_runs_are_cited_as_gpu_and_keys_are_unique_over_labs(project):
     (project.root / "results").mkdir()
-    run = {"big.loss": {"value": 2.5, "preset": "gpu"}}
+    run = {"provenance": {"preset": "gpu"}, "numbers": {"big.loss": {"value": 2.5}}}
     (project.root / "results" / "big.json").write_text(json.dumps(run))
     merged = records.merge(project, {"tiny": {"a.b": {"lab": "tiny", "value": 1.0, "preset": "cpu"}}})
     assert set(merged) == {"gpu:big.loss", "a.b"}

@@ -24,8 +24,8 @@ def committed_run(recipe: str, seed: int = 0, size: str | None = None) -> dict[s
     checkout = Path(__file__).resolve().parents[2] / "results"
     for folder in (checkout, Path(sysconfig.get_path("data")) / "share" / "course" / "results"):
         if (folder / name).is_file():
-            records = json.loads((folder / name).read_text(encoding="utf-8"))
-            return {key: float(record["value"]) for key, record in records.items()}
+            numbers = json.loads((folder / name).read_text(encoding="utf-8"))["numbers"]
+            return {key: float(number["value"]) for key, number in numbers.items()}
     raise NoCommittedRun(
         f"there is no results/{name}: run `course train {recipe} --preset {size or preset()} --seed {seed}`, "
         "then `course results add` with its folder"

@@ -9,14 +9,15 @@ from typing import Literal, TypeVar, cast
 import torch
 
 T = TypeVar("T")
+Preset = Literal["cpu", "gpu"]
 
 
-def preset() -> Literal["cpu", "gpu"]:
+def preset() -> Preset:
     """The preset: `cpu` unless the environment variable COURSE_PRESET says `gpu`. Raises ValueError for others."""
     chosen = os.environ.get("COURSE_PRESET") or "cpu"
     if chosen not in ("cpu", "gpu"):
         raise ValueError(f"COURSE_PRESET is {chosen!r}; set it to cpu or gpu, or unset it for cpu")
-    return cast(Literal["cpu", "gpu"], chosen)
+    return cast(Preset, chosen)
 
 
 def pick(*, cpu: T, gpu: T) -> T:
@@ -24,12 +25,16 @@ def pick(*, cpu: T, gpu: T) -> T:
     return cpu if preset() == "cpu" else gpu
 
 
-def device() -> torch.device:
+def device(size: Preset | None = None) -> torch.device:
     """Where to compute: the CPU in the preset `cpu` even beside an accelerator, otherwise the accelerator.
 
-    Raises RuntimeError when the preset is `gpu` and torch sees no accelerator.
+    Args:
+        size: The preset; by default the chosen one.
+
+    Raises:
+        RuntimeError: The preset is `gpu` and torch sees no accelerator.
     """
-    if preset() == "cpu":
+    if (size or preset()) == "cpu":
         return torch.device("cpu")
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None:
@@ -37,9 +42,9 @@ def device() -> torch.device:
     return accelerator
 
 
-def device_name() -> str:
-    """The device by the name people know: "cpu", or "NVIDIA H100 80GB HBM3"."""
-    where = device()
+def device_name(size: Preset | None = None) -> str:
+    """The device of a preset by the name people know: "cpu", or "NVIDIA H100 80GB HBM3"."""
+    where = device(size)
     return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
 
 

@@ -1,19 +1,23 @@
 """Whole training runs, from data to a folder with a model and its results: what `course train` does.
 
-A recipe is a function of the folder that everything goes to, a seed, a number of steps in place of the preset's own,
-and whether to go on with what is in that folder; it returns its numbers.
+A recipe is a function of a `Run`, which says where everything goes, the preset, the seed and the number of steps. It
+returns the run's `Results`.
 """
 
-from pathlib import Path
+from collections.abc import Callable
 
 from course_lib.recipes.language import gpt, moe
 from course_lib.recipes.peft_sweep import peft
+from course_lib.recipes.results import Results
+from course_lib.recipes.run import RecipeError, Run
+
+__all__ = ["RECIPES", "RecipeError", "Results", "Run", "gpt", "moe", "peft"]
 
 
-def _vision_text(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False) -> dict[str, float]:
+def _vision_text(run: Run) -> Results:
     from course_lib.recipes.vision_text import vision_text  # torchvision is not in the core; the others need none of it
 
-    return vision_text(out, seed, steps, resume)
+    return vision_text(run)
 
 
-RECIPES = {"gpt": gpt, "moe": moe, "peft": peft, "vision-text": _vision_text}
+RECIPES: dict[str, Callable[[Run], Results]] = {"gpt": gpt, "moe": moe, "peft": peft, "vision-text": _vision_text}

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_lib.data.corpora.pretraining import Corpus, corpus, corpus_file
+from course_lib.data.corpora.pretraining import Corpus, pretraining_corpus, pretraining_corpus_file
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.data.tokenizers.fast_bpe import END
 from course_lib.files import write_text
 from course_lib.interop import save_pretrained
-from course_lib.measure import device, ngram_surprise, pick
+from course_lib.measure import device, ngram_surprise
 from course_lib.models import GPT, GPTConfig, dense_twin
 from course_lib.nn.moe import (
     count_active_parameters,
@@ -27,7 +28,8 @@ from course_lib.nn.moe import (
     routings,
     update_selection_biases,
 )
-from course_lib.recipes import outcome
+from course_lib.recipes.results import Results, write_results
+from course_lib.recipes.run import Run, Stopped
 from course_lib.train import Loss, RunFolder, TrainConfig, next_token_loss, read_metrics, train
 
 
@@ -76,43 +78,49 @@ PRESETS = {
 }
 
 
-def gpt(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False) -> dict[str, float]:
-    """Train one GPT; its folder is out/model, its numbers are in out/results.json, which are returned too."""
-    plan = _plan("gpt", seed, steps)
-    again = outcome.claim(out, "gpt", seed, steps, plan)
-    text = corpus(plan.model.vocab_size, plan.languages)
-    model, values = _pretrain(plan, text, out / "run", "gpt", again, resume)
-    _keep(model, text, out / "model")
-    values |= _counting(text, "gpt", ngrams=(1, 3))
-    controls = {"gpt.bits-per-byte": "gpt.trigram-bits-per-byte"}
-    return outcome.write(out, "gpt", values, seed, steps, controls)
+def gpt(run: Run) -> Results:
+    """Train one GPT; its folder is OUT/model."""
+    plan = _plan(run)
+    run.claim_folder(plan)
+    text = pretraining_corpus(plan.model.vocab_size, plan.languages)
+    model, values = _pretrain(run, plan, text, run.out / "run", "gpt")
+    _save(model, text, run.out / "model")
+    values |= _ngram_controls(text, "gpt", ngrams=(1, 3))
+    return write_results(run, values, controls={"gpt.bits-per-byte": "gpt.trigram-bits-per-byte"})
 
 
-def moe(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False) -> dict[str, float]:
+def moe(run: Run) -> Results:
     """Train a mixture of experts, and a dense model whose tokens meet as many parameters, on the same text.
 
-    out/model is the mixture, out/dense its twin; the numbers of both are in out/results.json, and returned.
+    OUT/model is the mixture, OUT/dense its dense twin.
     """
-    plan = _plan("moe", seed, steps)
-    again = outcome.claim(out, "moe", seed, steps, plan)
-    text = corpus(plan.model.vocab_size, plan.languages)
+    plan = _plan(run)
+    run.claim_folder(plan)
+    text = pretraining_corpus(plan.model.vocab_size, plan.languages)
     values: dict[str, float] = {}
     for name, folder, config in (("dense", "dense", dense_twin(plan.model)), ("experts", "model", plan.model)):
         part = replace(plan, model=config)
-        model, measured = _pretrain(part, text, out / f"run-{name}", f"moe.{name}", again, resume)
-        _keep(model, text, out / folder)
+        model, measured = _pretrain(run, part, text, run.out / f"run-{name}", f"moe.{name}")
+        _save(model, text, run.out / folder)
         values |= measured
-    values |= _counting(text, "moe", ngrams=(1,))
+    values |= _ngram_controls(text, "moe", ngrams=(1,))
     controls = {f"moe.experts.{name}": f"moe.dense.{name}" for name in ("bits-per-byte", "tokens-per-second")}
-    return outcome.write(out, "moe", values, seed, steps, controls)
+    return write_results(run, values, controls)
 
 
 def prepare() -> list[Path]:
-    """Make what these recipes read, for all presets; the files. Raises DataError if the text cannot be fetched."""
+    """Make what these recipes read, for all presets.
+
+    Returns:
+        The files.
+
+    Raises:
+        DataError: The text cannot be fetched.
+    """
     wanted = {(plan.model.vocab_size, plan.languages) for sizes in PRESETS.values() for plan in sizes.values()}
     for vocab_size, languages in sorted(wanted):
-        corpus(vocab_size, languages)
-    return [corpus_file(*what) for what in sorted(wanted)]
+        pretraining_corpus(vocab_size, languages)
+    return [pretraining_corpus_file(*what) for what in sorted(wanted)]
 
 
 def balanced(model: nn.Module, windows: torch.Tensor, balancing: float = 0.01, z: float = 0.001) -> Loss:
@@ -130,45 +138,63 @@ def balanced(model: nn.Module, windows: torch.Tensor, balancing: float = 0.01, z
 
 
 @torch.no_grad()
-def bits_per_byte(model: nn.Module, text: Corpus, tokens: torch.Tensor, context: int, batch: int = 32) -> float:
-    """The model's surprise at these tokens, in windows that lie end to end; what is left at the end is not read."""
+def bits_per_byte(
+    model: nn.Module,
+    text: Corpus,
+    tokens: Int[Tensor, " tokens"],
+    context: int,
+    batch: int = 32,
+    where: torch.device | None = None,
+) -> float:
+    """The model's surprise at some tokens, in windows that lie end to end; what is left at the end is not read.
+
+    Args:
+        model: Reads windows of ids, and is in eval mode.
+        text: The corpus that the tokens are of, which knows their bytes.
+        tokens: What to predict; the first one is only read.
+        context: Tokens in a window.
+        batch: Windows at once.
+        where: The device of the model; by default that of the chosen preset.
+    """
     windows, nats = Windows(tokens, context), 0.0
     parts = torch.arange(len(windows)).split(batch)
     for some in tqdm(parts, desc="evaluating", delay=1.0, mininterval=0.5, leave=False):
-        nats += next_token_loss(model, windows[some].to(device())).total.item()
+        nats += next_token_loss(model, windows[some].to(where or device())).total.item()
     return text.bits_per_byte(nats, tokens[1 : len(windows) * context + 1])
 
 
-def _plan(recipe: str, seed: int, steps: int | None) -> Pretraining:
-    plan = pick(**PRESETS[recipe])
-    return replace(plan, train=replace(plan.train, seed=seed, steps=steps or plan.train.steps))
+def _plan(run: Run) -> Pretraining:
+    plan = run.pick(PRESETS[run.recipe])
+    return replace(plan, train=replace(plan.train, seed=run.seed, steps=run.steps or plan.train.steps))
 
 
-def _pretrain(
-    plan: Pretraining, text: Corpus, run: Path, key: str, again: str, resume: bool
-) -> tuple[GPT, dict[str, float]]:
+def _pretrain(run: Run, plan: Pretraining, text: Corpus, folder: Path, key: str) -> tuple[GPT, dict[str, float]]:
     """Train, or read what was trained before an interrupt; the model in eval mode, and what it scores on the test."""
     torch.manual_seed(plan.train.seed)
-    model = GPT(plan.model).to(device())
+    model = GPT(plan.model).to(run.device)
     context, steps, experts = plan.model.context, plan.train.steps, plan.model.n_experts
     by_bias = plan.model.balanced_by_bias
+
+    def score(tokens: Int[Tensor, " tokens"]) -> float:
+        return bits_per_byte(model, text, tokens, context, where=run.device)
+
     history = train(
         model,
-        Loader(Windows(text.train.to(device()), context), plan.batch, seed=plan.train.seed),
+        Loader(Windows(text.train.to(run.device), context), plan.batch, seed=plan.train.seed),
         balanced if experts and not by_bias else next_token_loss,
         plan.train,
         label=key,
-        folder=RunFolder(run, resume=resume, every=max(1, steps // 10), again=f"run: {again}"),
-        validate=lambda: {"validation": bits_per_byte(model, text, text.validation[: 64 * context + 1], context)},
+        folder=RunFolder(folder, resume=run.resume, every=max(1, steps // 10), again=f"run: {run.resume_command}"),
+        validate=lambda: {"validation": score(text.validation[: 64 * context + 1])},
         validate_every=max(1, steps // 8),
         after_step=(lambda: update_selection_biases(model)) if by_bias else None,
     )
     if history.interrupted:
-        raise outcome.Stopped
+        raise Stopped
     model.eval()
-    steps_noted = [line for line in read_metrics(run / "metrics.jsonl") if "seconds" in line]
+    steps_noted = [line for line in read_metrics(folder / "metrics.jsonl") if "seconds" in line]
     values = {
-        "bits-per-byte": bits_per_byte(model, text, text.test, context),
+        "bits-per-byte": score(text.test),
         "tokens-per-second": statistics.median(line["targets"] / line["seconds"] for line in steps_noted),
         "parameters": sum(p.numel() for p in model.parameters()),
         "active-parameters": count_active_parameters(model),
@@ -176,19 +202,19 @@ def _pretrain(
     if experts:
         windows = Windows(text.test, context)
         with torch.no_grad():
-            model(windows[torch.arange(min(64, len(windows)))][:, :-1].to(device()))
+            model(windows[torch.arange(min(64, len(windows)))][:, :-1].to(run.device))
         values["busiest-expert"] = experts * max(expert_loads(routing).max().item() for routing in routings(model))
     return model, {f"{key}.{name}": value for name, value in values.items()}
 
 
-def _counting(text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:
+def _ngram_controls(text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:
     """The controls: how surprised somebody is who has counted all runs of n tokens, and reads the n - 1 before."""
     names = {1: "unigram", 2: "bigram", 3: "trigram"}
     nats = {n: ngram_surprise(text.train, text.test, len(text.n_bytes), n).sum().item() for n in ngrams}
     return {f"{key}.{names[n]}-bits-per-byte": text.bits_per_byte(nats[n], text.test) for n in ngrams}
 
 
-def _keep(model: GPT, text: Corpus, folder: Path) -> None:
+def _save(model: GPT, text: Corpus, folder: Path) -> None:
     """Write the model's folder, with its tokenizer, and where `generate` of transformers is to stop."""
     save_pretrained(model, folder)
     text.tokenizer.save(folder)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -29,7 +28,8 @@ from course_lib.files import write_text
 from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.measure import device, pick
 from course_lib.models import GPT, GPTConfig
-from course_lib.recipes import outcome
+from course_lib.recipes.results import Results, write_results
+from course_lib.recipes.run import RecipeError, Run
 from course_lib.train import TrainConfig, next_token_loss, train
 from course_lib.tune.adapters import add_adapters
 from course_lib.tune.bitfit import train_biases
@@ -54,17 +54,19 @@ class Plan:
     scored: int = 400  # windows of each test text
 
 
-def _plan() -> Plan:
-    def shape(**sizes: Any) -> GPTConfig:
-        return GPTConfig(2, position="rope", **sizes)  # the vocabulary comes with the text
+def _shape(**sizes: Any) -> GPTConfig:
+    return GPTConfig(2, position="rope", **sizes)  # the vocabulary comes with the text
 
-    pretraining: Any = {"optimizer": "muon", "weight_decay": 0.1, "betas": (0.9, 0.95)}
-    return pick(
-        cpu=Plan(shape(context=64, d_model=64, n_layers=2, n_heads=2), TrainConfig(700, lr=2e-2, **pretraining), 100),
-        gpu=Plan(
-            shape(context=256, d_model=384, n_layers=6, n_heads=6), TrainConfig(2000, lr=3e-3, **pretraining), 300
-        ),
-    )
+
+PRETRAINING: dict[str, Any] = {"optimizer": "muon", "weight_decay": 0.1, "betas": (0.9, 0.95)}
+PRESETS = {
+    "cpu": Plan(
+        _shape(context=64, d_model=64, n_layers=2, n_heads=2), TrainConfig(700, lr=2e-2, **PRETRAINING), steps=100
+    ),
+    "gpu": Plan(
+        _shape(context=256, d_model=384, n_layers=6, n_heads=6), TrainConfig(2000, lr=3e-3, **PRETRAINING), steps=300
+    ),
+}
 
 
 def full(model: GPT) -> GPT:
@@ -118,7 +120,7 @@ BEST: dict[str, float] = {
 }
 
 
-class Texts(NamedTuple):
+class TwoTexts(NamedTuple):
     """Two texts as characters, each with a part that is kept for testing."""
 
     tokenizer: CharTokenizer
@@ -128,10 +130,16 @@ class Texts(NamedTuple):
     b_test: Int[Tensor, " _"]
 
 
-def texts() -> Texts:
+def wikipedia_and_bible(where: torch.device | None = None) -> TwoTexts:
     """Wikipedia's openings (a) and the King James Bible (b), a tenth of the articles and paragraphs for testing.
 
-    The characters are those of Wikipedia: b may have no rare ones of its own. Raises DataError without the data.
+    The characters are those of Wikipedia: b may have no rare ones of its own.
+
+    Args:
+        where: The device to put the texts on; by default that of the chosen preset.
+
+    Raises:
+        DataError: The texts cannot be fetched.
     """
     wikipedia = [(article.title, article.extract) for article in wikipedia_leads()]
     bible = [(paragraph, paragraph) for paragraph in king_james().split("\n")]
@@ -141,19 +149,19 @@ def texts() -> Texts:
             random.Random(0).shuffle(side)
             parts.append("\n\n".join(text for _, text in side))
     tokenizer = CharTokenizer.from_text(parts[0], min_count=500)
-    return Texts(tokenizer, *(tokenizer.encode(part).to(device()) for part in parts))
+    return TwoTexts(tokenizer, *(tokenizer.encode(part).to(where or device()) for part in parts))
 
 
-def plan_for(text: Texts) -> Plan:
+def plan_for(text: TwoTexts) -> Plan:
     """The preset's sizes, with the vocabulary of these texts."""
-    plan = _plan()
+    plan = pick(**PRESETS)
     return replace(plan, model=replace(plan.model, vocab_size=text.tokenizer.vocab_size))
 
 
-def pretrained(text: Texts, plan: Plan, seed: int) -> GPT:
+def pretrain_base(text: TwoTexts, plan: Plan, seed: int) -> GPT:
     """The base: a GPT that has read a. An interrupt raises KeyboardInterrupt."""
     torch.manual_seed(seed)
-    base = GPT(plan.model).to(device())
+    base = GPT(plan.model).to(text.a.device)
     data = Loader(Windows(text.a, plan.model.context), plan.batch, seed=seed)
     _train(base, data, replace(plan.learn, seed=seed), "base")
     return base.eval()
@@ -169,8 +177,14 @@ class Tuned(NamedTuple):
     cpu_seconds: float
 
 
-def tuned(
-    base: GPT, name: str, rate: float, text: Texts, plan: Plan, seed: int, prepare: Callable[[GPT], Any] | None = None
+def tune(
+    base: GPT,
+    name: str,
+    rate: float,
+    text: TwoTexts,
+    plan: Plan,
+    seed: int,
+    prepare: Callable[[GPT], Any] | None = None,
 ) -> Tuned:
     """A copy of the base, tuned to b by the method of that name; the base stays as it is.
 
@@ -187,7 +201,7 @@ def tuned(
     _train(model, data, TrainConfig(plan.steps, lr=rate, warmup=plan.steps // 10), f"{name} {rate:g}")
     seconds = time.process_time() - began
     n = sum(p.numel() for p in trainable_parameters(model).values())
-    return Tuned(model.eval(), *losses(model, text, plan), parameters=n, cpu_seconds=seconds)
+    return Tuned(model.eval(), *held_out_losses(model, text, plan), parameters=n, cpu_seconds=seconds)
 
 
 def _train(model: GPT, data: Loader, config: TrainConfig, label: str) -> None:
@@ -197,7 +211,7 @@ def _train(model: GPT, data: Loader, config: TrainConfig, label: str) -> None:
 
 
 @torch.no_grad()
-def losses(model: GPT, text: Texts, plan: Plan) -> tuple[float, float]:
+def held_out_losses(model: GPT, text: TwoTexts, plan: Plan) -> tuple[float, float]:
     """Nats a character on the first windows of both test parts: (a, b)."""
     model.eval()
     found = []
@@ -209,39 +223,41 @@ def losses(model: GPT, text: Texts, plan: Plan) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def key(name: str, rate: float, what: str) -> str:
+def number_key(name: str, rate: float, what: str) -> str:
     """What a number of the sweep is called, as "peft.sweep.lora.3e-02.b"."""
     return f"peft.sweep.{name}.{rate:.0e}.{what}"
 
 
-def peft(out: Path, seed: int = 0, steps: int | None = None, resume: bool = False) -> dict[str, float]:
-    """Seed 0: every method at every rate. Other seeds: with a base of their own, every method at its best rate.
+def peft(run: Run) -> Results:
+    """Tune one base by every method; the base is OUT/model.
 
-    steps: of tuning, in place of the preset's. The base is out/model, the numbers are in out/results.json.
+    Seed 0 tries every method at every rate. Other seeds, each with a base of its own, try every method at its best
+    rate. The run's number of steps is that of tuning.
     """
-    sizes = _plan()
-    sizes = replace(sizes, steps=steps or sizes.steps)
-    rates = RATES if seed == 0 else {name: (rate,) for name, rate in BEST.items()}
-    again = outcome.claim(out, "peft", seed, steps, (sizes, rates))
-    done = out / "measured.json"
-    if done.exists() and not resume:
-        raise outcome.RecipeError(f"{out} holds a run that has begun; go on with: {again}")
-    text = texts()
-    plan = replace(plan_for(text), steps=sizes.steps)
+    sizes = run.pick(PRESETS)
+    sizes = replace(sizes, steps=run.steps or sizes.steps)
+    rates = RATES if run.seed == 0 else {name: (rate,) for name, rate in BEST.items()}
+    run.claim_folder((sizes, rates))
+    done = run.out / "measured.json"
+    if done.exists() and not run.resume:
+        raise RecipeError(f"{run.out} holds a run that has begun; go on with: {run.resume_command}")
+    text = wikipedia_and_bible(run.device)
+    plan = replace(sizes, model=replace(sizes.model, vocab_size=text.tokenizer.vocab_size))
     values: dict[str, float] = {}
     if done.exists():
-        base, values = from_pretrained(out / "model").to(device()).eval(), json.loads(done.read_text(encoding="utf-8"))
+        base = from_pretrained(run.out / "model").to(run.device).eval()
         assert isinstance(base, GPT)  # as saved below
+        values = json.loads(done.read_text(encoding="utf-8"))
     else:
-        base = pretrained(text, plan, seed)
-        save_pretrained(base, out / "model")
-        values["peft.sweep.base.a"], values["peft.sweep.base.b"] = losses(base, text, plan)
+        base = pretrain_base(text, plan, run.seed)
+        save_pretrained(base, run.out / "model")
+        values["peft.sweep.base.a"], values["peft.sweep.base.b"] = held_out_losses(base, text, plan)
         write_text(done, json.dumps(values))
     for name in METHODS:
         for rate in rates[name]:
-            if key(name, rate, "b") not in values:
-                run = tuned(base, name, rate, text, plan, seed)
-                values |= {key(name, rate, "a"): run.a, key(name, rate, "b"): run.b}
+            if number_key(name, rate, "b") not in values:
+                tuned = tune(base, name, rate, text, plan, run.seed)
+                values |= {number_key(name, rate, "a"): tuned.a, number_key(name, rate, "b"): tuned.b}
                 write_text(done, json.dumps(values))
     controls = {what: "peft.sweep.base.b" for what in values if what.endswith(".b") and ".base." not in what}
-    return outcome.write(out, "peft", values, seed, steps, controls)
+    return write_results(run, values, controls)

@@ -71,7 +71,7 @@ class Pairs:
     def ids(self, texts: Sequence[str]) -> Int[Tensor, "texts tokens"]:
         """The known words of some texts as ids."""
         known = [" ".join(w for w in _words(text) if self.tokenizer.token_to_id(w) is not None) for text in texts]
-        return torch.tensor([line.ids or [0] for line in self.tokenizer.encode_batch(known)]).to(device())
+        return torch.tensor([line.ids or [0] for line in self.tokenizer.encode_batch(known)]).to(self.pictures.device)
 
     def texts(self, which: Int[Tensor, " concepts"], keywords: bool = False) -> list[str]:
         """The English names of some concepts, with all their keywords if wanted."""
@@ -79,7 +79,9 @@ class Pairs:
         return [" ".join([c.name, *c.keywords]) if keywords else c.name for c in some]
 
 
-def pairs(emoji: Emoji, stage: str, languages: Sequence[str] = ("en",), seed: int = 0) -> Pairs:
+def pairs(
+    emoji: Emoji, stage: str, languages: Sequence[str] = ("en",), seed: int = 0, where: torch.device | None = None
+) -> Pairs:
     """Emoji and captions in some languages whose words are set apart by spaces; stage: see emoji_split.split."""
     split = emoji.split(stage)
     named = [concepts(language) for language in languages]
@@ -97,7 +99,7 @@ def pairs(emoji: Emoji, stage: str, languages: Sequence[str] = ("en",), seed: in
     tokenizer = word_tokenizer(known)
     ids = torch.tensor([line.ids for line in tokenizer.encode_batch([" ".join(_words(line)) for line in lines])])
     captions = ids.view(len(emoji.concepts), len(named) * VARIANTS, -1)
-    return Pairs(emoji, split, tokenizer, emoji.pictures.to(device()), captions, torch.arange(len(captions)))
+    return Pairs(emoji, split, tokenizer, emoji.pictures.to(where or device()), captions, torch.arange(len(captions)))
 
 
 def recall(similarity: Float[Tensor, "queries gallery"], target: Int[Tensor, " queries"], k: int) -> float:
@@ -150,7 +152,9 @@ def nearest(
 def groups(data: Pairs, which: Int[Tensor, " concepts"]) -> Int[Tensor, " concepts"]:
     """The groups of some concepts, as indices into PROMPTS."""
     order = list(PROMPTS)
-    return torch.tensor([order.index(data.emoji.concepts[i].group) for i in which.tolist()], device=device())
+    return torch.tensor(
+        [order.index(data.emoji.concepts[i].group) for i in which.tolist()], device=data.pictures.device
+    )
 
 
 def by_pixels(data: Pairs) -> dict[str, float]:

@@ -17,9 +17,9 @@ from PIL import Image
 from course_lib.show import live
 from course_lib.show.charts import array
 from course_lib.show.display import display_bundle, required_text
-from course_lib.show.tables import say
 from course_lib.show.theme import DIVERGING, RAMP
 from course_lib.show.twin import frame, slide
+from course_lib.tables import cell_text
 
 LEVELS = 65  # steps of a colour scale: an odd number, so that 0 has one of its own
 
@@ -51,7 +51,7 @@ def slider(
     title = required_text(title, "A slider")
     matrices = {name: [None if m is None else array(m) for m in row] for name, row in (maps or {}).items()}
     check(values, matrices, numbers or {}, text, start)
-    names = [say(value) for value in values]
+    names = [cell_text(value) for value in values]
     texts = list(text) if text is not None else [""] * len(names)
     scale = Scale(matrices, limit)
     states = []
@@ -59,7 +59,7 @@ def slider(
         there = {what: matrix for what, row in matrices.items() if (matrix := row[i]) is not None}
         pictures = "".join(scale.picture(what, matrix, f"{what}, {label} {name}") for what, matrix in there.items())
         lines = {
-            what: say(row[i], fmt.get(what) if isinstance(fmt, Mapping) else fmt)
+            what: cell_text(row[i], fmt.get(what) if isinstance(fmt, Mapping) else fmt)
             for what, row in (numbers or {}).items()
         }
         states.append(state(pictures, lines, texts[i]))
@@ -131,10 +131,10 @@ class Scale:
         if not self.used:
             return ""
         stops = ",".join(to_hex(self.colours(level)) for level in np.linspace(0, 1, 9))
-        low = f"−{say(self.limit)}" if self.low else "0"
+        low = f"−{cell_text(self.limit)}" if self.low else "0"
         return (
             f'<p class="scale"><span>{low}</span>'
-            f'<i style="background: linear-gradient(to right,{stops})"></i><span>{say(self.limit)}</span></p>'
+            f'<i style="background: linear-gradient(to right,{stops})"></i><span>{cell_text(self.limit)}</span></p>'
         )
 
 

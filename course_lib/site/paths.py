@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import course_lib
+from course_lib.checkout import commit_of, find_checkout
 from course_lib.errors import CourseError
 
 
@@ -90,24 +90,12 @@ class Project:
 
     def commit(self) -> str:
         """The commit checked out, with a plus when files differ from it; "none" outside git."""
-        try:
-            commit = self._git("rev-parse", "--short=10", "HEAD")
-            return commit + ("+" if self._git("status", "--porcelain") else "")
-        except (OSError, subprocess.CalledProcessError):
-            return "none"
-
-    def _git(self, *args: str) -> str:
-        done = subprocess.run(["git", *args], cwd=self.root, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        return commit_of(self.root)
 
 
 def find_project(start: Path | None = None) -> Project:
     """The project that holds `start` (the working directory), else the checkout that `course_lib` comes from."""
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents, Path(course_lib.__file__).resolve().parent.parent):
-        if (folder / "_toc.yml").is_file() and (folder / "_config.yml").is_file():
-            return Project(folder)
-    raise SiteError("this is not a checkout of the course (no _toc.yml here or above): change into the cloned folder")
+    return Project(find_checkout(start))
 
 
 def digest_of(*parts: str | bytes) -> str:

@@ -48,8 +48,9 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
     """
     merged: Records = {}
     for path in sorted((project.root / "results").glob("**/*.json")):
-        for key, record in json.loads(path.read_text(encoding="utf8")).items():
-            if isinstance(record, dict) and record.get("preset") == "gpu":
+        committed = json.loads(path.read_text(encoding="utf8"))
+        if committed.get("provenance", {}).get("preset") == "gpu":
+            for key, record in _records_of_run(committed).items():
                 merged.setdefault(f"gpu:{key}", record)  # of several seeds the first is cited
     for lab, records in labs.items():
         for key, record in records.items():
@@ -60,3 +61,14 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
             if record.get("preset") == "gpu":
                 merged[f"gpu:{key}"] = record
     return merged
+
+
+def _records_of_run(committed: dict[str, Any]) -> Records:
+    """The numbers of a committed run as records, each with its provenance and its control's value."""
+    numbers = committed["numbers"]
+    records: Records = {}
+    for key, number in numbers.items():
+        control = number.get("control")
+        beside = None if control is None else {"key": control, "value": numbers[control]["value"]}
+        records[key] = {**committed["provenance"], "key": key, "value": number["value"], "control": beside}
+    return records

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from course_lib.data.corpora import pretraining
-from course_lib.data.corpora.pretraining import corpus, corpus_file
+from course_lib.data.corpora.pretraining import pretraining_corpus, pretraining_corpus_file
 from course_lib.data.corpora.wikipedia import Article, wikipedia_leads
 from course_lib.data.tokenizers.fast_bpe import END
 from course_lib.errors import DataError
@@ -35,7 +35,7 @@ def texts(part, text):
 
 
 def test_the_parts_hold_every_article_once(sources):
-    text = corpus(VOCABULARY)
+    text = pretraining_corpus(VOCABULARY)
     found = [texts(part, text) for part in (text.train, text.validation, text.test)]
     assert sorted(extract for part in found for extract in part) == sorted(article.extract for article in articles())
     assert 0.7 < len(found[0]) / 300 < 0.9
@@ -44,7 +44,7 @@ def test_the_parts_hold_every_article_once(sources):
 
 
 def test_a_title_is_on_one_side_in_all_languages(sources):
-    text = corpus(VOCABULARY, ("en", "fr"))
+    text = pretraining_corpus(VOCABULARY, ("en", "fr"))
     side = {}
     titles = {article.extract: article.title for language in ("en", "fr") for article in articles(language)}
     for number, part in enumerate((text.train, text.validation, text.test)):
@@ -54,22 +54,22 @@ def test_a_title_is_on_one_side_in_all_languages(sources):
 
 
 def test_the_vocabulary_is_learnt_from_the_training_part_alone(sources, monkeypatch):
-    before = corpus(VOCABULARY)
+    before = pretraining_corpus(VOCABULARY)
     held_out = set(texts(before.validation, before)) | set(texts(before.test, before))
 
     def other(language="en"):
         return [Article(a.title, "zzzz qqqq " * 50 if a.extract in held_out else a.extract, "", "") for a in articles()]
 
-    corpus_file(VOCABULARY).unlink()
+    pretraining_corpus_file(VOCABULARY).unlink()
     monkeypatch.setattr(pretraining, "wikipedia_leads", other)
-    after = corpus(VOCABULARY)
+    after = pretraining_corpus(VOCABULARY)
     assert after.tokenizer.bpe == before.tokenizer.bpe
     assert torch.equal(after.train, before.train)
     assert not torch.equal(after.test, before.test)
 
 
 def test_bytes_of_tokens_are_those_of_the_text(sources):
-    text = corpus(VOCABULARY)
+    text = pretraining_corpus(VOCABULARY)
     n_bytes = sum(len(extract.encode()) for extract in texts(text.test, text))
     assert text.n_bytes[text.test].sum() == n_bytes
     assert text.bits_per_byte(n_bytes * math.log(2), text.test) == pytest.approx(1)
@@ -77,28 +77,32 @@ def test_bytes_of_tokens_are_those_of_the_text(sources):
 
 
 def test_the_file_alone_is_enough(sources, monkeypatch):
-    first = corpus(VOCABULARY)
-    assert list(sources.glob("*.npz")) == [corpus_file(VOCABULARY)]
+    first = pretraining_corpus(VOCABULARY)
+    assert list(sources.glob("*.npz")) == [pretraining_corpus_file(VOCABULARY)]
 
     def gone(language):
         raise DataError("there is no network")
 
     monkeypatch.setattr(pretraining, "wikipedia_leads", gone)
-    again = corpus(VOCABULARY)
+    again = pretraining_corpus(VOCABULARY)
     assert torch.equal(again.train, first.train)
     assert again.tokenizer.bpe == first.tokenizer.bpe
     with pytest.raises(DataError, match="no network"):
-        corpus(VOCABULARY + 1)
+        pretraining_corpus(VOCABULARY + 1)
 
 
 def test_other_cuts_or_sizes_are_other_files(sources, monkeypatch):
-    files = {corpus_file(VOCABULARY), corpus_file(VOCABULARY + 1), corpus_file(VOCABULARY, ("en", "fr"))}
+    files = {
+        pretraining_corpus_file(VOCABULARY),
+        pretraining_corpus_file(VOCABULARY + 1),
+        pretraining_corpus_file(VOCABULARY, ("en", "fr")),
+    }
     monkeypatch.setattr(pretraining, "PATTERN", r"\S+|\s+")
-    assert len(files | {corpus_file(VOCABULARY)}) == 4
+    assert len(files | {pretraining_corpus_file(VOCABULARY)}) == 4
 
 
 def test_another_language_is_refused(cache):
     with pytest.raises(ValueError, match="en, fr, es, not in 'de'"):
         wikipedia_leads("de")
     with pytest.raises(ValueError, match="en, fr, es, not in 'de'"):
-        corpus(VOCABULARY, ("de",))
+        pretraining_corpus(VOCABULARY, ("de",))

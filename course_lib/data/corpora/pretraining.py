@@ -42,7 +42,7 @@ class Corpus:
         return nats / math.log(2) / self.n_bytes[targets].sum().item()
 
 
-def corpus(vocab_size: int = 4096, languages: Sequence[str] = ("en",)) -> Corpus:
+def pretraining_corpus(vocab_size: int = 4096, languages: Sequence[str] = ("en",)) -> Corpus:
     """Wikipedia's openings in these languages, cut by a BPE of `vocab_size` learnt on the training part.
 
     A tenth of the articles each are for validation and for testing; a title decides, so that an article which exists in
@@ -57,8 +57,8 @@ def corpus(vocab_size: int = 4096, languages: Sequence[str] = ("en",)) -> Corpus
     return Corpus(tokenizer, n_bytes=n_bytes, **parts)
 
 
-def corpus_file(vocab_size: int = 4096, languages: Sequence[str] = ("en",)) -> Path:
-    """The one file that `corpus` reads once it is made: what to copy into the cache of another machine."""
+def pretraining_corpus_file(vocab_size: int = 4096, languages: Sequence[str] = ("en",)) -> Path:
+    """The one file that `pretraining_corpus` reads once it is made: what to copy into the cache of another machine."""
     return array_file("corpus", _sources(vocab_size, languages))
 
 

@@ -1,0 +1,107 @@
+"""`course train` and `course data prepare`: checks what is asked for, runs it, and ends in a report."""
+
+from __future__ import annotations
+
+import errno
+import time
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from course_lib.errors import CourseError
+from course_lib.measure import device_name, preset
+from course_lib.measure.preset import Preset
+from course_lib.recipes import RECIPES, language
+from course_lib.recipes.report import write_report
+from course_lib.recipes.run import RecipeError, Run, Stopped
+from course_lib.train import TrainingDiverged
+
+
+def train(recipe: str, size: str | None, steps: int | None, seed: int, out: Path | None, resume: bool) -> None:
+    """Run a recipe and print its numbers beside their controls.
+
+    Args:
+        recipe: Its name in RECIPES.
+        size: The preset; None for the one that COURSE_PRESET names.
+        steps: In place of the preset's own.
+        seed: Of weights and batches.
+        out: The folder that everything goes to; None for runs/RECIPE-PRESET-seedN.
+        resume: Whether to go on with the run in that folder.
+
+    Raises:
+        CourseError: It cannot be done as asked, or ended early; the message says what to do.
+    """
+    run = _checked(recipe, size, steps, seed, out, resume)
+    if run.preset == "cpu":  # models this small gain little from a second core, and the bits depend on how many
+        torch.set_num_threads(1)
+    print(f"{recipe}: preset {run.preset}, seed {seed}, on {device_name(run.preset)}, into {run.out}", flush=True)
+    try:
+        results = RECIPES[recipe](run)
+    except Stopped:
+        raise
+    except KeyboardInterrupt:
+        print(f"{recipe}: stopped; to go on, run: {run.resume_command}", flush=True)
+        raise
+    except TrainingDiverged as error:
+        raise RecipeError(f"{error} What was kept before it is in {run.out}") from None
+    except CourseError:
+        raise
+    except ModuleNotFoundError as error:
+        raise _missing(recipe, error) from None
+    except OSError as error:
+        way = "make room there, and" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another with --out, or"
+        raise RecipeError(f"{run.out} cannot be written to ({error}); {way} go on with: {run.resume_command}") from None
+    except (RuntimeError, MemoryError) as error:
+        if not _no_memory(error):
+            raise
+        way = "use --preset cpu, or a machine with more" if run.preset == "gpu" else "use a machine with more"
+        raise RecipeError(
+            f"the preset {run.preset} does not fit into the memory of {run.device}; close what else takes memory, and "
+            f"go on with: {run.resume_command} ; or {way}"
+        ) from None
+    print(f"\n{write_report(run, results)}\n")
+    print(f"The model is in {run.out / 'model'}, the report with the loss curves in {run.out / 'report.html'}.")
+    print(f"This took {time.process_time():.0f} seconds of the processor.")
+
+
+def _checked(recipe: str, size: str | None, steps: int | None, seed: int, out: Path | None, resume: bool) -> Run:
+    if recipe not in RECIPES:
+        raise RecipeError(f"there is no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
+    if size not in (None, "cpu", "gpu"):
+        raise RecipeError(f"there is no preset {size!r}; use --preset cpu or --preset gpu")
+    try:
+        chosen = cast(Preset, size) if size else preset()
+        run = Run(recipe, out or Path("runs") / f"{recipe}-{chosen}-seed{seed}", seed, steps, resume, chosen)
+        _ = run.device
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
+    except RuntimeError:
+        raise RecipeError("the preset gpu needs an accelerator, and torch sees none; use --preset cpu") from None
+    return run
+
+
+def prepare() -> None:
+    """Make all files that the recipes read, for both presets, and say which they are."""
+    files = language.prepare()
+    try:
+        from course_lib.recipes.vision_text import prepare as pictures
+    except ModuleNotFoundError as error:
+        raise _missing("vision-text", error) from None
+    files += pictures()
+    print("Everything that `course train` reads is in these files:")
+    for file in files:
+        print(f"  {file}  ({file.stat().st_size / 1e6:.1f} MB)")
+    print(
+        "On a machine without network, put them into one folder, set COURSE_CACHE to it, and run `course train` there, "
+        "or, where the course is a copied folder, `python -m course_lib train` in it."
+    )
+
+
+def _missing(recipe: str, error: ModuleNotFoundError) -> RecipeError:
+    needs = f"{recipe} needs {error.name}, which is not installed"
+    return RecipeError(f"{needs}; install the course with its extra `vision`")
+
+
+def _no_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)

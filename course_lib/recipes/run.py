@@ -1,0 +1,111 @@
+"""One call of `course train`: what is asked for, the folder it goes to, and the command that goes on with it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from course_lib.errors import CourseError
+from course_lib.files import write_text
+from course_lib.measure import device, preset
+from course_lib.measure.preset import Preset
+
+T = TypeVar("T")
+
+
+class RecipeError(CourseError):
+    """A recipe cannot be run, or its results not kept, as asked; the message says what to do."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The user stopped a run whose state is saved, and has been told how to go on with it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a recipe is asked to do.
+
+    Args:
+        recipe: The recipe's name in RECIPES.
+        out: The folder that everything goes to.
+        seed: Of weights and batches.
+        steps: Training steps in place of the preset's own.
+        resume: Whether to go on with the run that is in the folder.
+        preset: Which sizes; by default those that COURSE_PRESET names.
+    """
+
+    recipe: str
+    out: Path
+    seed: int = 0
+    steps: int | None = None
+    resume: bool = False
+    preset: Preset = field(default_factory=preset)
+
+    @property
+    def device(self) -> torch.device:
+        """Where this run computes."""
+        return device(self.preset)
+
+    @property
+    def arguments(self) -> str:
+        """What is typed behind `course train` to repeat the run: "gpt --preset cpu --seed 0"."""
+        words = f"{self.recipe} --preset {self.preset} --seed {self.seed}"
+        return f"{words} --steps {self.steps}" if self.steps else words
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with the run."""
+        program, name = "course", Path(sys.argv[0]).name
+        if name == "__main__.py":
+            program = "python -m course_lib"
+        elif name == "course" and shutil.which("course") is None:
+            program = shlex.quote(sys.argv[0])  # as it was called, since the bare name would not be found
+        return f"{program} train {self.arguments} --out {shlex.quote(str(self.out))} --resume"
+
+    def pick(self, sizes: Mapping[str, T]) -> T:
+        """The value for this run's preset, of {"cpu": ..., "gpu": ...}."""
+        return sizes[self.preset]
+
+    def claim_folder(self, plan: object) -> None:
+        """Make the folder, and note in it what the run is.
+
+        Args:
+            plan: All that decides about the numbers; its repr is kept and compared.
+
+        Raises:
+            RecipeError: The folder is in use, unless by the very same run. Whether that may go on is for the folders
+                of its stages to say (course_lib.train.RunFolder).
+        """
+        this = {"run": self.arguments, "plan": repr(plan)}
+        note = self.out / "recipe.json"
+        if self.out.exists() and not self.out.is_dir():
+            raise RecipeError(f"{self.out} is a file; name a folder with --out")
+        if self.out.exists() and any(self.out.iterdir()):
+            self._check_same(note, this)
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_text(note, json.dumps(this, indent=1) + "\n")
+
+    def _check_same(self, note: Path, this: Mapping[str, str]) -> None:
+        if not note.exists():
+            raise RecipeError(f"{self.out} is in use, and not by a run of the course; name another folder with --out")
+        try:
+            before = json.loads(note.read_text(encoding="utf-8"))
+            arguments, plan = before["run"], before["plan"]
+        except (ValueError, KeyError, TypeError):
+            raise RecipeError(f"{note} is damaged; begin anew, in another folder, with --out") from None
+        if arguments != this["run"]:
+            raise RecipeError(
+                f"{self.out} holds another run ({arguments}); ask for the same, or name another folder with --out"
+            )
+        if plan != this["plan"]:
+            raise RecipeError(
+                f"{self.out} holds a run of other sizes, from before they changed; name another with --out"
+            )
