@@ -79,7 +79,7 @@ def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool
 
     stamp = html.with_suffix(".stamp")
     tools = [f"{name} {version(name)}" for name in MADE_WITH]
-    state = digest_of(digest_of_tree(staged), digest_of_tree(Path(__file__).parent), str(strict), *tools)
+    state = digest_of(digest_of_tree(staged), digest_of_tree(project.library), str(strict), *tools)
     if stamp.is_file() and stamp.read_text() == state and (html / "index.html").is_file():
         return False
     stamp.unlink(missing_ok=True)

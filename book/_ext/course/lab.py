@@ -17,12 +17,18 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from course_lib.site.configure import parse
+from course_lib.site.configure import Repository, parse
 from course_lib.site.solve import solution_source
 
 
 def raw(html: str) -> nodes.raw:
     return nodes.raw("", html, format="html")
+
+
+def configured(folder: Path | str) -> Repository | None:
+    """The repository that is set in the staged `_config.yml`, if one is."""
+    setting = yaml.safe_load((Path(folder) / "_config.yml").read_text(encoding="utf8")).get("repository") or {}
+    return parse(setting.get("url") or "", setting.get("branch") or "main")
 
 
 class CourseDirective(SphinxDirective):
@@ -47,9 +53,7 @@ class LaunchDirective(CourseDirective):
     def buttons(self) -> list[str]:
         lab = self.arguments[0]
         file = f"labs/{lab}.ipynb"
-        config = yaml.safe_load((Path(self.env.srcdir) / "_config.yml").read_text(encoding="utf8"))
-        setting = config.get("repository") or {}
-        repository = parse(setting.get("url") or "", setting.get("branch") or "main")
+        repository = configured(self.env.srcdir)
         up = "../" * self.env.docname.count("/")
         links = [(f"{up}{file}", "Download the notebook", " download")]
         if repository and repository.on_github:
