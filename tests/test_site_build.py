@@ -203,7 +203,7 @@ def test_a_lab_whose_kernel_dies_is_reported_with_its_cell_and_the_others_are_ke
     with pytest.raises(SiteError, match=r"labs/tiny\.ipynb: its kernel did not get past cell deadly"):
         run_labs(copied, labs)
     assert "labs: other done in" in capsys.readouterr().out
-    assert cache.load(copied, cache.key(labs["other"], cache.surroundings(copied)))
+    assert cache.load(copied, cache.key(copied, "other", labs["other"]))
 
 
 def test_one_lab_alone_goes_to_the_preview(copied):

@@ -24,6 +24,10 @@ def project(tmp_path):
     return Project(make_project(tmp_path / "book"))
 
 
+def change(path):
+    path.write_text(path.read_text(encoding="utf8") + "\n", encoding="utf8")
+
+
 def output(bundle, **metadata):
     return nbformat.v4.new_output("display_data", bundle, metadata=metadata)
 
@@ -87,12 +91,12 @@ def test_the_cache_key_follows_all_that_outputs_depend_on(project, monkeypatch):
     solved = solve(read_lab(project, "tiny"))
 
     def now():
-        return cache.key(solved, cache.surroundings(project))
+        return cache.key(project, "tiny", solved)
 
     first = now()
     (project.library / "site" / "new.py").write_text("x = 1\n")
     assert now() == first  # the builder itself changes no output
-    (project.library / "nn" / "new.py").write_text("x = 1\n")
+    change(project.library / "measure" / "preset.py")
     second = now()
     (project.root / "requirements.lock").write_text("torch==2.9.1\n")
     third = now()
@@ -104,14 +108,14 @@ def test_the_cache_key_follows_all_that_outputs_depend_on(project, monkeypatch):
 
 def test_a_new_address_in_the_setup_cell_runs_no_lab_again_and_the_page_has_the_current_cell(project):
     lab = read_lab(project, "tiny")
-    before = cache.key(solve(lab), "same")
+    before = cache.key(project, "tiny", solve(lab))
     configure("https://github.com/ana/course", root=project.root)
     now = read_lab(project, "tiny")
     assert now.cells[1].source != lab.cells[1].source
-    assert cache.key(solve(now), "same") == before
+    assert cache.key(project, "tiny", solve(now)) == before
     assert page("tiny", now, solve(lab)).cells[1].source == now.cells[1].source
     now.cells[2].source += "\n"
-    assert cache.key(solve(now), "same") != before
+    assert cache.key(project, "tiny", solve(now)) != before
 
 
 def test_a_damaged_cache_entry_is_run_again(project):

@@ -100,9 +100,8 @@ def read_lab(project: Project, lab: str) -> NotebookNode:
 
 def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | None = None) -> dict[str, NotebookNode]:
     """Every lab executed: from the cache where nothing that it depends on has changed, otherwise now."""
-    surroundings = cache.surroundings(project)
     solved = {lab: _solved(lab, notebook) for lab, notebook in notebooks.items()}
-    keys = {lab: cache.key(notebook, surroundings) for lab, notebook in solved.items()}
+    keys = {lab: cache.key(project, lab, notebook) for lab, notebook in solved.items()}
     executed = {lab: kept for lab in notebooks if (kept := cache.load(project, keys[lab]))}
     todo = {lab: solved[lab] for lab in notebooks if lab not in executed and only in (None, lab)}
     if executed:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import json
 import os
 import platform
+import re
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,10 +16,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_lib.files import write_text
-from course_lib.site.paths import Project, digest_of, digest_of_tree
+from course_lib.site.paths import Project, digest_of
 
-# The builder and the command line change no output; all the rest of the library may.
-NOT_IN_LABS = ("site", "cli.py")
 # The cell that installs the course on Colab: `course configure` writes an address into it, here it does nothing.
 SETUP_CELL = "colab-setup"
 
@@ -24,11 +26,17 @@ def preset() -> str:
     return os.environ.get("COURSE_PRESET") or "cpu"
 
 
-def surroundings(project: Project) -> str:
-    """One hash of what every lab depends on: the library, the pins, the preset, Python and torch."""
+def key(project: Project, lab: str, solved: NotebookNode) -> str:
+    """The name under which a solved notebook's execution is kept.
+
+    It follows the cells, the lab's exercises, what these import of the library, the pins, preset, Python and torch.
+    """
+    cells = [cell for cell in solved.cells if cell.get("id") != SETUP_CELL]
+    files = reached(project, lab, [cell.source for cell in cells if cell.cell_type == "code"])
     pins = project.root / "requirements.lock"
     return digest_of(
-        digest_of_tree(project.library, skip=NOT_IN_LABS),
+        json.dumps({**solved, "cells": cells}, sort_keys=True),
+        *(part for file in files for part in (file.relative_to(project.library.parent).as_posix(), file.read_bytes())),
         pins.read_bytes() if pins.is_file() else b"",
         preset(),
         platform.python_version(),
@@ -36,10 +44,46 @@ def surroundings(project: Project) -> str:
     )
 
 
-def key(solved: NotebookNode, surroundings: str) -> str:
-    """The name under which a solved notebook's execution is kept."""
-    cells = [cell for cell in solved.cells if cell.get("id") != SETUP_CELL]
-    return digest_of(json.dumps({**solved, "cells": cells}, sort_keys=True), surroundings)
+def reached(project: Project, lab: str, cells: Iterable[str]) -> list[Path]:
+    """The files that a lab may run or read: its exercises and what they and its cells import, however indirectly.
+
+    An import inside a function counts, and so does a file beside a module that is no Python, unless only modules that
+    the lab does not reach name it. The committed results count where `committed_run` is called.
+    """
+    library = project.library
+    own = sorted((library / "exercises" / lab).glob("*.py"))
+    texts = [*cells, *(file.read_text(encoding="utf8") for file in own)]
+    files, todo = set(own), {"course_lib.exercises.spec"}.union(*map(imported, texts))
+    while todo:
+        base = library / Path(*todo.pop().split(".")[1:])
+        for file in (base.with_suffix(".py"), base / "__init__.py"):
+            if file.is_file() and file not in files:
+                files.add(file)
+                texts.append(file.read_text(encoding="utf8"))
+                todo |= imported(texts[-1])
+    for folder in {file.parent for file in files}:
+        modules = {file: file.read_text(encoding="utf8") for file in folder.glob("*.py")}
+        for data in (file for file in folder.iterdir() if file.is_file() and file.suffix not in (".py", ".pyc")):
+            readers = {file for file, text in modules.items() if data.name in text}
+            if not readers or readers & files:
+                files.add(data)
+    if any(re.search(r"(?<!def )\bcommitted_run\(", text) for text in texts):
+        files.update((project.root / "results").rglob("*.json"))
+    return sorted(files)
+
+
+@functools.cache
+def imported(text: str) -> frozenset[str]:
+    """Every course_lib module that a file or cell may import, with the packages around it."""
+    code = re.sub(r"^(\s*)[%!].*", r"\1pass", text, flags=re.MULTILINE)  # a notebook's magic
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:  # a name may be a module: both count
+            names.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    parts = [name.split(".") for name in names if name.split(".")[0] == "course_lib"]
+    return frozenset(".".join(part[:end]) for part in parts for end in range(1, len(part) + 1))
 
 
 def path(project: Project, key: str) -> Path:

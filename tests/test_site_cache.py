@@ -1,0 +1,92 @@
+"""A lab is run again when something that it runs or reads has changed, and only then."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from site_project import ROOT
+
+from course_lib.site import cache
+from course_lib.site.paths import Project
+from course_lib.site.solve import solve
+
+LABS = sorted(path.stem for path in (ROOT / "labs").glob("*.ipynb"))
+LIST = "import sys, json; print(json.dumps([m.__file__ for n, m in sys.modules.items() if n.startswith('course_lib')]))"
+
+
+def cells(lab):
+    notebook = nbformat.read(ROOT / "labs" / f"{lab}.ipynb", as_version=4)
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code" and cell.id != cache.SETUP_CELL]
+
+
+def files(lab):
+    return set(cache.reached(Project(ROOT), lab, cells(lab)))
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """The keys of all labs, in a copy of the course with one file changed."""
+    root = tmp_path_factory.mktemp("course")
+    for name in ("course_lib", "results"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    notebooks = {lab: solve(nbformat.read(ROOT / "labs" / f"{lab}.ipynb", as_version=4)) for lab in LABS}
+
+    def now():
+        return {lab: cache.key(Project(root), lab, notebook) for lab, notebook in notebooks.items()}
+
+    before = now()
+
+    def changed_by(name):
+        path = root / name
+        old = path.read_text(encoding="utf8")
+        path.write_text(old + "\n", encoding="utf8")
+        after = now()
+        path.write_text(old, encoding="utf8")
+        return {lab for lab in LABS if after[lab] != before[lab]}
+
+    return changed_by
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_what_a_lab_imports_is_in_its_key(lab):
+    """Python says what it imports: the lab's own import lines are run, and its exercises are loaded."""
+    lines = [line for cell in cells(lab) for line in imports(cell)]
+    code = "\n".join([*lines, "from course_lib.exercises import of_lab", f"of_lab({lab!r})", LIST])
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name for name in json.loads(done.stdout.splitlines()[-1]) if "/exercises/ch" not in name or lab in name}
+    assert loaded <= {str(file) for file in files(lab)}
+
+
+def imports(cell):
+    nodes = ast.walk(ast.parse(cell))
+    return [ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_a_space_in_an_exercise_runs_its_own_lab_alone_again(keys, lab):
+    path = next(path for path in sorted((ROOT / "course_lib" / "exercises" / lab).glob("*.py")))
+    assert keys(path.relative_to(ROOT)) == {lab}
+
+
+def test_a_module_runs_the_labs_that_reach_it_again(keys):
+    attention = ROOT / "course_lib" / "nn" / "attention.py"
+    reaching = {lab for lab in LABS if attention in files(lab)}
+    assert keys("course_lib/nn/attention.py") == reaching
+    assert keys("course_lib/measure/preset.py") == set(LABS)
+
+
+@pytest.mark.parametrize(
+    "name", ["grader/report.html", "grader/report.py", "grader/batch.py", "site/build.py", "cli.py"]
+)
+def test_what_no_lab_runs_changes_no_key(keys, name):
+    assert keys(f"course_lib/{name}") == set()
+
+
+def test_data_beside_a_module_and_committed_results_count_where_they_are_read(keys):
+    assert "ch01_attention" in keys("course_lib/show/twin.js")
+    result = next((ROOT / "results").rglob("*.json")).relative_to(ROOT)
+    assert keys(result) == {lab for lab in LABS if "committed_run(" in "".join(cells(lab))}
