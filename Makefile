@@ -29,7 +29,7 @@ lab:
 	@$(SETUP) lab vision && $(COURSE) lab
 
 test:
-	@$(SETUP) book lab vision serve test && $(COURSE) data fetch
+	@$(SETUP) book lab vision serve test && $(COURSE) book
 	@beside=0; $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" || beside=$$?; \
 	$(PYTEST) -m alone && exit $$beside
 

@@ -47,7 +47,7 @@ ALONE = {"test_grader_batch.py", "test_grader_command.py", "test_grader_wire.py"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark what runs beside nothing else, and begin with the book: it takes longest, and both cores build it."""
+    """Mark what runs beside nothing else, and begin with the pages of the book, which take longest."""
     for item in items:
         if item.path.name in ALONE or "instant" in item.name:
             item.add_marker("alone")

@@ -11,7 +11,7 @@ from submissions import build, wrong
 
 from course_lib.errors import CourseError
 from course_lib.exercises import of_lab
-from course_lib.files import write_text
+from course_lib.files import write_bytes, write_text
 from course_lib.grader import batch, grades_folder, processes, report, sandbox
 from course_lib.grader.batch import grade_folder
 from course_lib.grader.check_notebook import check_notebook
@@ -178,7 +178,7 @@ def test_writes_are_whole_or_nothing(tmp_path):
     target = tmp_path / "grades.json"
     write_text(target, "old", private=True)
     with pytest.raises(TypeError):
-        write_text(target, 3, private=True)
+        write_bytes(target, 3, private=True)  # fails when the new file is open
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
     assert stat.S_IMODE(target.stat().st_mode) == 0o600

@@ -20,7 +20,7 @@ each_page = pytest.mark.parametrize("name", PAGES)
 pytestmark = pytest.mark.book
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     path = next(
         (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
@@ -34,14 +34,14 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(browser):
     """The folder of the built site; built now when something has changed."""
     build(root=ROOT)
     return PROJECT.html
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def http(site):
     with server(site, 8600) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
