@@ -64,7 +64,7 @@ class RewardModel(nn.Module):
 
 
 def save_reward_model(model: RewardModel, folder: str | Path) -> None:
-    """Write the body as `course_lib.interop.save` does, and the new output layer beside it.
+    """Write the body as `course_lib.interop.save_pretrained` does, and the new output layer beside it.
 
     Raises:
         ModelError: if it cannot be written.
