@@ -206,10 +206,21 @@ def test_a_lab_whose_kernel_dies_is_reported_with_its_cell_and_the_others_are_ke
     assert cache.load(copied, cache.key(copied, "other", labs["other"]))
 
 
-def test_one_lab_alone_goes_to_the_preview(copied):
+def test_one_lab_alone_goes_to_the_preview(copied, capfd):
     before = digest_of_tree(copied.html)
     write_lab(copied.root, lab_cells()[:-1])
+    write_lab(copied.root, lab_cells()[:3], "other")
+    toc, chapter = copied.root / "_toc.yml", copied.root / "book" / "chapter.md"
+    with pytest.raises(SiteError, match=r"_toc\.yml does not list labs/other; add it"):
+        build(only="tiny", root=copied.root)
+    toc.write_text(toc.read_text() + "          - file: labs/other\n")
+    misspelt = chapter.read_text().replace("{number}`tiny.total`", "{number}`tiny.totl`")
+    chapter.write_text(misspelt + "\nAnother lab measures {number}`other.share`.\n")
     build(only="tiny", root=copied.root)
+    said = "".join(capfd.readouterr())
+    assert "no lab measured tiny.totl" in said
+    assert "other.share" not in said  # its lab was not run
+    assert re.search(r"1 of \d+ numbers are cited by no page: tiny\.total\n", said)
     assert (copied.preview / "labs" / "tiny.html").is_file()
     assert digest_of_tree(copied.html) == before
     with pytest.raises(SiteError, match="there is no lab nosuch; there are tiny"):

@@ -7,7 +7,7 @@ A file of exercises holds one `EXERCISE = Exercise(...)` and what belongs to it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ class Subject(Protocol):
     def gradients(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Call with gradients required of every floating tensor argument; differentiate a weighted sum of the result.
 
-        The weights are `cotangent(output.shape)` below, so that both sides differentiate the same number.
+        The weights are those of `grader.inside.calls.cotangent`, so that both sides differentiate the same number.
 
         Returns:
             {"output": result, "gradients": [one tensor or None for each tensor argument, in order]}.
@@ -42,14 +42,6 @@ class Subject(Protocol):
 
     def new(self, *args: Any, **kwargs: Any) -> Handle:
         """Make an object of the class under test."""
-
-
-def cotangent(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """The fixed weights of the sum that `gradients` differentiates: no symmetry, no zeros, so no error cancels out."""
-    size = 1
-    for n in shape:
-        size *= n
-    return torch.cos(torch.arange(size, dtype=torch.float64) + 0.5).to(dtype).reshape(tuple(shape))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,13 +30,19 @@ def build(strict: bool = True, only: str | None = None, root: Path | None = None
     """Build the site into `_build/html`; return 0.
 
     strict: a broken link, or a number that no lab measured, is an error.
-    only: run this lab alone and write `_build/preview`; the other labs appear without results, and nothing is strict.
+    only: run this lab alone and write `_build/preview`; the other labs appear without results, nothing is
+        strict, and of the numbers that no lab measured only those with this lab's prefix are named.
     Errors: SiteError says what failed and where; the site that was there stays as it was.
     """
     began = time.monotonic()
     project = find_project(root)
-    if only is not None and only not in project.lab_slugs():
-        raise SiteError(f"there is no lab {only}; there are {', '.join(project.lab_slugs())}")
+    listed = project.lab_slugs()
+    if only is not None and only not in listed and not (project.labs / f"{only}.ipynb").is_file():
+        raise SiteError(f"there is no lab {only}; there are {', '.join(listed)}")
+    if unlisted := {path.stem for path in project.labs.glob("*.ipynb")} - set(listed):
+        raise SiteError(
+            f"_toc.yml does not list labs/{min(unlisted)}; add it below its chapter, or move the notebook away"
+        )
     _require("jupyter_book", "nbmake", "xdist")
     html = project.html if only is None else project.preview
     with _alone(project):
@@ -76,6 +83,8 @@ def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool
     pages = {lab: page(lab, notebook, executed.get(lab)) for lab, notebook in notebooks.items()}
     measured = {lab: dict(notebook.metadata.get("course", {})) for lab, notebook in executed.items()}
     staged = stage(project, pages, measured, records.merge(project, numbers))
+    if only is not None:
+        _say_what_no_page_cites(project, numbers[only])
 
     stamp = html.with_suffix(".stamp")
     tools = [f"{name} {version(name)}" for name in MADE_WITH]
@@ -86,6 +95,14 @@ def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool
     render(project, html, strict)
     write_text(stamp, state)
     return True
+
+
+def _say_what_no_page_cites(project: Project, numbers: records.Records) -> None:
+    """For the author of a lab: a number that is measured and cited nowhere is often one whose key is misspelt."""
+    pages = "".join(path.read_text(encoding="utf8") for path in (project.root / "book").rglob("*.md"))
+    uncited = sorted(numbers.keys() - set(re.findall(r"\{number\}`([^ `]+)", pages)))
+    if uncited:
+        print(f"{len(uncited)} of {len(numbers)} numbers are cited by no page: {', '.join(uncited)}")
 
 
 def read_lab(project: Project, lab: str) -> NotebookNode:

@@ -49,6 +49,8 @@ def render(project: Project, target: Path, strict: bool) -> None:
     missing = [name for name in project.documents() if not (html / f"{name}.html").is_file()]
     if missing:
         raise SiteError(f"Jupyter Book reported success but wrote no page for {', '.join(missing)}; see {log}")
+    if problems := _problems(project, log.read_text(errors="replace")):  # a strict build has failed already
+        print("the pages have problems:\n  " + "\n  ".join(problems), flush=True)
     finish(project, html)
     shutil.rmtree(target, ignore_errors=True)
     html.replace(target)
@@ -61,9 +63,12 @@ def _last_line(text: str) -> str:
 
 
 def _explanation(project: Project, text: str) -> str:
+    if problems := _problems(project, text):
+        return "the pages have problems:\n  " + "\n  ".join(problems)
+    return "the pages could not be built:\n  " + "\n  ".join(ANSI.sub("", text).splitlines()[-15:])
+
+
+def _problems(project: Project, text: str) -> list[str]:
     """The warnings of a log, each once, with paths as the author knows them."""
     lines = ANSI.sub("", text).replace(f"{project.stage}{os.sep}", "").splitlines()
-    problems = list(dict.fromkeys(line.strip() for line in lines if PROBLEM.search(line)))
-    if not problems:
-        return "the pages could not be built:\n  " + "\n  ".join(lines[-15:])
-    return "the pages have problems:\n  " + "\n  ".join(problems)
+    return list(dict.fromkeys(line.strip() for line in lines if PROBLEM.search(line)))

@@ -66,7 +66,7 @@ def tuned_parts(model: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that are trained, by name; how many numbers: sum(p.numel() for p in trainable(model).values())."""
+    """The parameters that are trained, by name. To count them: sum p.numel() over the values."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 

@@ -58,18 +58,18 @@ def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def from_peft(
-    model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, Tensor], kept: Mapping[str, Any] | None = None
+    model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, Tensor], pairs: Mapping[str, Any] | None = None
 ) -> nn.Module:
     """Give a model the LoRA of these files, in place, and return it.
 
-    kept: what `pairs` said when they were written; None for the files of others.
+    pairs: what `lora_pairs` said when they were written; None for the files of others.
     Raises ModelError for a setting that is not supported, by its name, and for tensors that do not fit, all of them.
     """
     for name, value in config.items():
         if name not in HARMLESS and value not in READ.get(name, (None, False, "none", [], {})):
             raise ModelError(f"{name}={value!r} is not supported")
-    if kept is not None:
-        return _from_pairs(model, config, tensors, kept)
+    if pairs is not None:
+        return _from_pairs(model, config, tensors, pairs)
     family = _family(model)
     parts = {(module, rows.start, rows.stop): part for module, part, rows in linear_sites(model).values()}
     layers: dict[str, LoRA] = {}
@@ -101,12 +101,12 @@ def lora_pairs(model: nn.Module) -> dict[str, Any]:
     return {"targets": (tuning_of(model) or {})["targets"], "layers": layers}
 
 
-def _from_pairs(model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, Tensor], kept: Any) -> nn.Module:
+def _from_pairs(model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, Tensor], pairs: Any) -> nn.Module:
     """As from_peft, with the pairs as they were before what peft has as one matrix made one of them."""
     of_part = {(module, part): rows for module, part, rows in linear_sites(model).values()}
     family = _family(model)
     layers: dict[str, LoRA] = {}
-    for module, parts in kept["layers"].items():
+    for module, parts in pairs["layers"].items():
         base: Any = model.get_submodule(module)
         rows = {part: of_part[module, part] for part in parts}
         kinds = {
@@ -118,7 +118,7 @@ def _from_pairs(model: nn.Module, config: Mapping[str, Any], tensors: Mapping[st
         layers[module] = LoRA(base, int(rank), alpha, rows)
     kinds = {(layer.rank, layer.alpha) for layer in layers.values()}
     rank, alpha = kinds.pop() if len(kinds) == 1 else (config["r"], config["lora_alpha"])
-    freeze(model, "lora", rank=rank, alpha=alpha, targets=kept["targets"])
+    freeze(model, "lora", rank=rank, alpha=alpha, targets=pairs["targets"])
     for module, layer in layers.items():
         model.set_submodule(module, layer)
     matrices = list(_matrices(model))
