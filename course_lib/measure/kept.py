@@ -15,7 +15,7 @@ class NoCommittedRun(CourseError):
 
 
 def committed_run(recipe: str, seed: int = 0, size: str | None = None) -> dict[str, float]:
-    """The numbers of a committed run by key: `committed_run("peft", seed=0)["peft.sweep.base.b"]`.
+    """The numbers of a committed run by key, such as "peft.sweep.base.b" of the recipe "peft".
 
     size: the preset, "cpu" or "gpu"; by default the one that runs. They lie in the checkout, or where an installed
     package has put them. Raises NoCommittedRun where that run has not been committed.
