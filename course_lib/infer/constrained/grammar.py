@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -290,10 +291,27 @@ def _adapted(schema: Any, document: Mapping[str, Any], closed: bool) -> Any:
             value = _rust_regex(value, unicode=False)
         elif name in BOUNDS and isinstance(value, int | float) and abs(value) > LARGEST_BOUND:
             raise ValueError(f"the schema cannot be used: {name} beyond 2^53 is not supported")
+        if name in BOUNDS | {"enum", "const"} and (strange := _not_written(value)):
+            raise ValueError(f"the schema cannot be used: {strange} in {name} is not supported")
         adapted[name] = value
     if closed and "properties" in schema and not {"additionalProperties", "patternProperties"} & schema.keys():
         adapted["additionalProperties"] = False
     return adapted
+
+
+def _not_written(value: Any) -> str:
+    """What of a constant llguidance would write as something else, or nothing: in words, or empty."""
+    if isinstance(value, dict):
+        return next(filter(None, map(_not_written, (*value, *value.values()))), "")
+    if isinstance(value, list | tuple):
+        return next(filter(None, map(_not_written, value)), "")
+    if isinstance(value, str) and any(char < " " and char not in "\n\t\r\b\f" for char in value):
+        return "a control character"
+    # llguidance reads a number as the nearest double but one, where more than 15 digits would tell them apart.
+    exact = not isinstance(value, float) or not math.isfinite(value) or float(f"{value:.15g}") == value
+    if not exact or (isinstance(value, int) and abs(value) > LARGEST_BOUND):
+        return "a number of more than 15 digits"
+    return ""
 
 
 def _target(schema: Any, document: Mapping[str, Any]) -> Any:

@@ -42,6 +42,7 @@ class _Summed(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    # torch declares it for any number of gradients; there is one, as there is one output.
     def backward(ctx: Any, scale: Tensor) -> Any:  # type: ignore[override]
         return ctx.saved_tensors[0] * scale, None
 
