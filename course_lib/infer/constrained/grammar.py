@@ -14,6 +14,7 @@ import math
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -307,10 +308,13 @@ def _not_written(value: Any) -> str:
         return next(filter(None, map(_not_written, value)), "")
     if isinstance(value, str) and any(char < " " and char not in "\n\t\r\b\f" for char in value):
         return "a control character"
-    # llguidance reads a number as the nearest double but one, where more than 15 digits would tell them apart.
-    exact = not isinstance(value, float) or not math.isfinite(value) or float(f"{value:.15g}") == value
+    # llguidance reads a decimal as an integer times a power of ten, which is exact for 15 digits and powers to 22.
+    exact = True
+    if isinstance(value, float) and math.isfinite(value):
+        _, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+        exact = len(digits) <= 15 and abs(int(exponent)) <= 22
     if not exact or (isinstance(value, int) and abs(value) > LARGEST_BOUND):
-        return "a number of more than 15 digits"
+        return "a number of more than 15 digits or an exponent beyond 22"
     return ""
 
 
