@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -56,6 +57,8 @@ def book(
 
     if preset:
         os.environ["COURSE_PRESET"] = preset
+    # A build that is told to stop (by `timeout`, by CI) unwinds, so that the labs' kernels end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     fetch_all()  # now, with its progress in sight, and not in the middle of a lab
     raise typer.Exit(build(only=only or None))
 

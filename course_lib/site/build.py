@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 
 from course_lib.files import write_text
 from course_lib.site import cache, records
-from course_lib.site.execute import Failure, execute
+from course_lib.site.execute import execute
 from course_lib.site.page import page
 from course_lib.site.paths import Project, SiteError, digest_of, digest_of_tree, find_project
 from course_lib.site.render import render
@@ -43,7 +43,7 @@ def build(strict: bool = True, only: str | None = None, root: Path | None = None
         raise SiteError(
             f"_toc.yml does not list labs/{min(unlisted)}; add it below its chapter, or move the notebook away"
         )
-    _require("jupyter_book", "nbmake", "xdist")
+    _require("jupyter_book", "nbclient")
     html = project.html if only is None else project.preview
     with _alone(project):
         fresh = _build(project, html, strict and only is None, only)
@@ -130,8 +130,7 @@ def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | N
             cache.store(project, keys[lab], notebook)
             executed[lab] = notebook
 
-        if failures := execute(project, todo, keep):
-            raise SiteError(_report(failures))
+        execute(project, todo, keep)
     return {lab: executed[lab] for lab in notebooks if lab in executed}
 
 
@@ -140,8 +139,3 @@ def _solved(lab: str, notebook: NotebookNode) -> NotebookNode:
         return solve(notebook)
     except LookupError as error:
         raise SiteError(f"labs/{lab}.ipynb: {error}") from None
-
-
-def _report(failures: list[Failure]) -> str:
-    details = [f"--- {failure.lab}\n{failure.detail}" for failure in failures if failure.detail]
-    return "\n\n".join([*details, "\n".join(failure.sentence for failure in failures)])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib.files import write_text
+from course_lib.site.cache import SETUP_CELL
 from course_lib.site.paths import Project, SiteError, find_project
 
 URL = re.compile(r"https://(?P<host>[a-z0-9.-]+\.[a-z]{2,})/(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)")
 REF = re.compile(r"[\w][\w./-]*")
 # What is between these two lines of README.md is written here.
 LINKS = re.compile(r"(<!-- course:links -->\n).*?(<!-- /course:links -->)", re.DOTALL)
+
+# The line of a notebook's set-up cell: COURSE = "...", within the text of a JSON file.
+SETUP = re.compile(rf'("id": "{SETUP_CELL}".*?COURSE = \\")[^"\\]*(\\")', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,11 @@ def rewrite(project: Project, path: Path, text: str, repository: Repository | No
     """The new text of one file."""
     url, ref = (repository.url, repository.ref) if repository else ("", "main")
     if path.suffix == ".ipynb":
-        return _rewrite_lab(path, text, f"git+{url}@{ref}" if url else "")
+        course = f"git+{url}@{ref}" if url else ""
+        text, cells = SETUP.subn(lambda found: found[1] + course + found[2], text, count=1)
+        if not cells:
+            raise SiteError(f"labs/{path.name} has no cell with the id {SETUP_CELL}; copy it from another lab")
+        return text
     if path.name == "_config.yml":
         text, urls = re.subn(r"(?m)^(  url: ).*$", rf'\g<1>"{url}"', text, count=1)
         text, refs = re.subn(r"(?m)^(  branch: ).*$", rf'\g<1>"{ref}"', text, count=1)
@@ -93,21 +100,6 @@ def rewrite(project: Project, path: Path, text: str, repository: Repository | No
         text = re.sub(r"(?m)^repository-code:.*\n", "", text)
         return text.rstrip("\n") + f'\nrepository-code: "{url}"\n' if url else text
     return LINKS.sub(lambda found: found[1] + _links(project, repository) + found[2], text)
-
-
-def _rewrite_lab(path: Path, text: str, course: str) -> str:
-    """Set `COURSE = "..."` in the setup cell; every other byte of the notebook stays."""
-    notebook = json.loads(text)
-    for cell in notebook["cells"]:
-        if cell.get("id") == "colab-setup":
-            whole = isinstance(cell["source"], str)
-            lines = cell["source"].splitlines(keepends=True) if whole else cell["source"]
-            lines = [re.sub(r'^COURSE = "[^"]*"', f'COURSE = "{course}"', line) for line in lines]
-            cell["source"] = "".join(lines) if whole else lines
-            break
-    else:
-        raise SiteError(f"labs/{path.name} has no cell with the id colab-setup; copy it from another lab")
-    return text if notebook == json.loads(text) else json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def _links(project: Project, repository: Repository | None) -> str:

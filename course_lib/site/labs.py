@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from course_lib.files import write_bytes
 from course_lib.site.paths import Project, SiteError, find_project
 
 
@@ -31,16 +32,14 @@ def copy_labs(project: Project, fresh: str | None = None) -> list[Path]:
             copy.rename(backup)
             print(f"your earlier {copy.name} is now {backup.name}")
         if not copy.exists():
-            part = copy.with_name(f".{copy.name}.part")
-            shutil.copyfile(source, part)
-            part.replace(copy)
+            write_bytes(copy, source.read_bytes())
             made.append(copy)
     return made
 
 
 def _free_name(copy: Path) -> Path:
     """`lab-old1.ipynb`, or with the next number when that is there: a notebook, which JupyterLab opens as one."""
-    names = (copy.with_name(f"{copy.stem}-old{number}{copy.suffix}") for number in range(1, 1000))
+    names = (copy.with_name(f"{copy.stem}-old{number}{copy.suffix}") for number in itertools.count(1))
     return next(name for name in names if not name.exists())
 
 

@@ -17,6 +17,7 @@ def page(lab: str, notebook: NotebookNode, executed: NotebookNode | None) -> Not
     """The notebook that Sphinx reads. `notebook` is the learner's; without an execution it is shown without outputs."""
     shown = copy.deepcopy(executed or notebook)
     shown.metadata.pop("widgets", None)
+    shown.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     stubs = {name: cell.source for cell in notebook.cells if (name := exercise_id(cell))}
     setup = next((cell.source for cell in notebook.cells if cell.get("id") == SETUP_CELL), None)
     cells: list[NotebookNode] = []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import course_lib
-from course_lib.checkout import commit_of, find_checkout
+from course_lib.checkout import find_checkout
 from course_lib.errors import CourseError
 
 
@@ -16,64 +16,34 @@ class SiteError(CourseError):
     """The site cannot be built, served or configured as asked; the message says what to do."""
 
 
-@dataclass(frozen=True)
 class Project:
-    """A checkout of the course: its sources, and the places below `_build/` that the build writes."""
+    """A checkout of the course: its sources, and the places below `_build/` that the build writes.
 
-    root: Path
+    Attributes:
+        library: The `course_lib` that the labs run with: the checkout's own where it has one.
+        stage: What Sphinx reads.
+        executed: The notebooks with their outputs.
+        results: The numbers that the labs measured.
+        html: The site.
+        preview: Where a build of one lab alone goes: never in place of the whole site.
+    """
 
-    @property
-    def labs(self) -> Path:
-        return self.root / "labs"
-
-    @property
-    def library(self) -> Path:
-        """The `course_lib` that the labs run with: the checkout's own where it has one."""
-        own = self.root / "course_lib"
-        return own if own.is_dir() else Path(course_lib.__file__).parent
-
-    @property
-    def build(self) -> Path:
-        return self.root / "_build"
-
-    @property
-    def stage(self) -> Path:
-        return self.build / "site-src"
-
-    @property
-    def executed(self) -> Path:
-        return self.build / "executed"
-
-    @property
-    def results(self) -> Path:
-        return self.build / "results"
-
-    @property
-    def html(self) -> Path:
-        return self.build / "html"
-
-    @property
-    def preview(self) -> Path:
-        """Where a build of one lab alone goes: never in place of the whole site."""
-        return self.build / "preview"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.labs = root / "labs"
+        own = root / "course_lib"
+        self.library = own if own.is_dir() else Path(course_lib.__file__).parent
+        self.build = root / "_build"
+        self.stage = self.build / "site-src"
+        self.executed = self.build / "executed"
+        self.results = self.build / "results"
+        self.html = self.build / "html"
+        self.preview = self.build / "preview"
 
     def documents(self) -> list[str]:
         """The pages named in `_toc.yml`, in reading order, without suffix: `["book/index", "labs/ch01_heads", ...]`."""
         toc = self._yaml("_toc.yml")
-        found: list[str] = [toc["root"]]
-
-        def walk(node: object) -> None:
-            if isinstance(node, list):
-                for item in node:
-                    walk(item)
-            elif isinstance(node, dict):
-                if "file" in node:
-                    found.append(node["file"])
-                for name in ("parts", "chapters", "sections", "subtrees", "entries"):
-                    walk(node.get(name, []))
-
-        walk(toc)
-        return found
+        return [toc["root"], *_files_in(toc)]
 
     def config(self) -> dict[str, Any]:
         """The settings in `_config.yml`."""
@@ -88,14 +58,19 @@ class Project:
         """The labs of the book, in reading order."""
         return [name.removeprefix("labs/") for name in self.documents() if name.startswith("labs/")]
 
-    def commit(self) -> str:
-        """The commit checked out, with a plus when files differ from it; "none" outside git."""
-        return commit_of(self.root)
-
 
 def find_project(start: Path | None = None) -> Project:
     """The project that holds `start` (the working directory), else the checkout that `course_lib` comes from."""
     return Project(find_checkout(start))
+
+
+def _files_in(entry: dict[str, Any]) -> Iterator[str]:
+    """The pages of an entry of `_toc.yml`: its own, and those of the entries inside it."""
+    if "file" in entry:
+        yield entry["file"]
+    for name in ("parts", "chapters", "sections", "subtrees", "entries"):
+        for inside in entry.get(name, ()):
+            yield from _files_in(inside)
 
 
 def digest_of(*parts: str | bytes) -> str:
@@ -107,11 +82,11 @@ def digest_of(*parts: str | bytes) -> str:
     return total.hexdigest()
 
 
-def digest_of_tree(folder: Path, skip: tuple[str, ...] = ()) -> str:
-    """One hash of every file below a folder, names included. `skip` names files or folders directly below it."""
+def digest_of_tree(folder: Path) -> str:
+    """One hash of every file below a folder, names included."""
     parts: list[str | bytes] = []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if path.is_file() and inside.parts[0] not in skip and "__pycache__" not in inside.parts:
+        if path.is_file() and "__pycache__" not in inside.parts:
             parts += [inside.as_posix(), path.read_bytes()]
     return digest_of(*parts)

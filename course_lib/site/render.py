@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
+from course_lib.files import write_text
 from course_lib.site.finish import finish
 from course_lib.site.paths import Project, SiteError
-from course_lib.site.progress import Progress
 
 PROBLEM = re.compile(r"(WARNING|ERROR|CRITICAL)\b")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -26,49 +28,54 @@ def render(project: Project, target: Path, strict: bool) -> None:
     work = project.build / "sphinx"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(project.stage)]
-    command += ["--path-output", str(work), "--all", *(["-W", "-n", "--keep-going"] if strict else [])]
-    env = {**os.environ, "PYTHONPATH": str(project.library.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    log = project.build / "sphinx.log"
-    with open(log, "wb") as out, Progress("pages") as progress:
-        process = subprocess.Popen(command, cwd=project.root, env=env, stdout=out, stderr=out)
-        try:
-            while process.poll() is None:
-                progress.tick(_last_line(log.read_text(errors="replace")))
-                try:
-                    process.wait(timeout=0.3)
-                except subprocess.TimeoutExpired:
-                    continue
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-    if process.returncode:
-        raise SiteError(_explanation(project, log.read_text(errors="replace")))
+    problems = _build_pages(project, work, strict)
     html = work / "_build" / "html"
     missing = [name for name in project.documents() if not (html / f"{name}.html").is_file()]
     if missing:
-        raise SiteError(f"Jupyter Book reported success but wrote no page for {', '.join(missing)}; see {log}")
-    if problems := _problems(project, log.read_text(errors="replace")):  # a strict build has failed already
-        print("the pages have problems:\n  " + "\n  ".join(problems), flush=True)
+        raise SiteError(
+            f"Jupyter Book reported success but wrote no page for {', '.join(missing)}; see _build/sphinx.log"
+        )
+    if problems:  # a strict build has failed already
+        print(_said(problems), flush=True)
     finish(project, html)
     shutil.rmtree(target, ignore_errors=True)
     html.replace(target)
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _last_line(text: str) -> str:
-    lines = ANSI.sub("", text).replace("\r", "\n").split("\n")
-    return next((line.strip() for line in reversed(lines) if any(map(str.isalpha, line))), "starting")
+def _build_pages(project: Project, work: Path, strict: bool) -> list[str]:
+    """Run Jupyter Book; its warnings, each once, with paths as the author knows them."""
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(project.stage)]
+    command += ["--path-output", str(work), "--all", *(["-W", "-n", "--keep-going"] if strict else [])]
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(project.library.parent),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    interval = 0.5 if sys.stderr.isatty() else 15  # seconds between two lines of progress; a log needs few
+    lines: list[str] = []
+    with (
+        subprocess.Popen(
+            command,
+            cwd=project.root,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+        tqdm(process.stdout, desc="pages", unit="line", mininterval=interval, leave=False) as output,
+    ):
+        for line in output:
+            lines.append(ANSI.sub("", line).replace(f"{project.stage}{os.sep}", "").strip())
+            output.set_postfix_str(lines[-1][:80], refresh=False)
+    write_text(project.build / "sphinx.log", "\n".join(lines))
+    problems = list(dict.fromkeys(line for line in lines if PROBLEM.search(line)))
+    if process.returncode:
+        raise SiteError(_said(problems) if problems else "the pages could not be built:\n  " + "\n  ".join(lines[-15:]))
+    return problems
 
 
-def _explanation(project: Project, text: str) -> str:
-    if problems := _problems(project, text):
-        return "the pages have problems:\n  " + "\n  ".join(problems)
-    return "the pages could not be built:\n  " + "\n  ".join(ANSI.sub("", text).splitlines()[-15:])
-
-
-def _problems(project: Project, text: str) -> list[str]:
-    """The warnings of a log, each once, with paths as the author knows them."""
-    lines = ANSI.sub("", text).replace(f"{project.stage}{os.sep}", "").splitlines()
-    return list(dict.fromkeys(line.strip() for line in lines if PROBLEM.search(line)))
+def _said(problems: list[str]) -> str:
+    return "\n  ".join(["the pages have problems:", *problems])
