@@ -64,7 +64,7 @@ def whole(cache, tmp_path_factory):
 
 @pytest.fixture
 def data():
-    return picture_captions.pairs(emoji.load(tiny_emoji.SIZE), "test")
+    return picture_captions.pairs(emoji.load_emoji(tiny_emoji.SIZE), "test")
 
 
 def numbers(folder):
@@ -111,17 +111,17 @@ def test_the_folders_hold_the_models_that_were_scored(whole, data):
 
 def test_nothing_that_is_held_out_leaks_into_training(whole, tmp_path, cache, monkeypatch):
     """Other pictures by the test vendor, and other pictures and words of all concepts but the learned: same weights."""
-    split = emoji.load(tiny_emoji.SIZE).split("test")
+    split = emoji.load_emoji(tiny_emoji.SIZE).split("test")
     hidden = np.ones((4, tiny_emoji.N), bool)
-    hidden[split.train.pairs()] = False
+    hidden[split.train.indices()] = False
     learned = set(split.train.concepts.tolist())
     assert 0 < hidden.mean() < 1
 
-    def other_words(vendors, locales):
-        found = tiny_emoji.words(vendors, locales)
-        for code in locales:
-            rows = found["keywords"][code]
-            found["keywords"][code] = [row if i in learned else ["zzz"] for i, row in enumerate(rows)]
+    def other_words(locales):
+        found = tiny_emoji.words(locales)
+        for i, concept in enumerate(found):
+            if i not in learned:
+                concept["keywords"] = dict.fromkeys(locales, ["zzz"])
         return found
 
     def other_pictures(*arguments):
@@ -188,12 +188,12 @@ def test_recall_counts_ties_and_nan_as_misses():
 def test_the_pixel_control_is_the_nearest_neighbour_by_cosine(data):
     split = data.split
     looks = picture_captions._looks(data.pictures.flatten(0, 1)).unflatten(0, data.pictures.shape[:2])
-    centred = looks - looks[split.train.pairs()].mean(0)
+    centred = looks - looks[split.train.indices()].mean(0)
     cosine = torch.nn.functional.cosine_similarity
     found = torch.stack(
-        [cosine(centred[split.train.pairs()], one[None]).argmax() for one in centred[split.new_vendor.pairs()]]
+        [cosine(centred[split.train.indices()], one[None]).argmax() for one in centred[split.new_vendor.indices()]]
     )
-    concepts = split.train.pairs()[1][found]
+    concepts = split.train.indices()[1][found]
     right = (concepts == split.new_vendor.concepts).float().mean().item()
     assert picture_captions.by_pixels(data)["new-vendor-r1"] == pytest.approx(right)
 

@@ -16,25 +16,28 @@ SIZE, N, STEPS = 8, 120, 12
 GROUPS = ("animals-nature", "food-drink", "objects", "symbols")
 
 
-def words(vendors, locales):
+def words(locales):
     """Concepts with invented names of one word and, in every other language, with the same and the language's code."""
     draw = random.Random(0)
     syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
     names = ["".join(draw.sample(syllables, 3)) for _ in range(N)]
     keywords = [draw.sample(syllables, 3) for _ in range(N)]
-    return {
-        "hexcode": [f"{i:X}" for i in range(N)],
-        "group": [GROUPS[i % 4] for i in range(N)],
-        "subgroup": ["other"] * N,
-        "names": {code: [name if code == "en" else f"{name} {code}" for name in names] for code in locales},
-        "keywords": dict.fromkeys(locales, keywords),
-    }
+    return [
+        {
+            "hexcode": f"{i:X}",
+            "group": GROUPS[i % 4],
+            "subgroup": "other",
+            "names": {code: name if code == "en" else f"{name} {code}" for code in locales},
+            "keywords": dict.fromkeys(locales, keywords[i]),
+        }
+        for i, name in enumerate(names)
+    ]
 
 
-def draw(vendors, hexcodes, size):
+def draw(hexcodes, size):
     """Four fields of colour for each concept, in which the vendors' hands differ a little."""
     rng = np.random.default_rng(0)
-    fields = rng.integers(0, 256, (1, len(hexcodes), 3, 2, 2)) + rng.integers(-25, 26, (len(vendors), 1, 3, 2, 2))
+    fields = rng.integers(0, 256, (1, len(hexcodes), 3, 2, 2)) + rng.integers(-25, 26, (4, 1, 3, 2, 2))
     return np.kron(fields, np.ones((size // 2, size // 2))).clip(0, 255).astype(np.uint8)
 
 
@@ -46,7 +49,7 @@ def prepare(patch=setattr):
     patch(emoji_sources, "draw", draw)
     emoji._words.cache_clear()
     emoji.concepts.cache_clear()
-    emoji.load(SIZE)
+    emoji.load_emoji(SIZE)
 
 
 def shrink(patch=setattr):

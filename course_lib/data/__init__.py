@@ -1,6 +1,5 @@
-"""Data sets, tokenizers, published weights and synthetic worlds. Returns arrays and tensors; never trains."""
+"""Data sets, tokenizers, published weights and synthetic worlds. Returns arrays and tensors; never trains.
 
-from course_lib.data.packages.fetching import credits, fetch, fetch_all, listing
-from course_lib.errors import DataError
-
-__all__ = ["DataError", "credits", "fetch", "fetch_all", "listing"]
+Import from the module that defines a name, such as `course_lib.data.packages.fetching.fetch`: an import then brings in
+no more than it needs (the pictures' module needs torchvision, which is no part of the core).
+"""

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from course_lib.data.corpora.wikipedia import king_james, wikipedia_leads
 from course_lib.data.loading.loader import Loader, Windows
-from course_lib.data.loading.split import split
+from course_lib.data.loading.split import split_by_hash
 from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.files import write_text
 from course_lib.interop import from_pretrained, save_pretrained
@@ -145,7 +145,7 @@ def wikipedia_and_bible(where: torch.device | None = None) -> TwoTexts:
     bible = [(paragraph, paragraph) for paragraph in king_james().split("\n")]
     parts = []
     for pieces in (wikipedia, bible):
-        for side in split(pieces, by=lambda piece: piece[0], test=0.1):
+        for side in split_by_hash(pieces, by=lambda piece: piece[0], test=0.1):
             random.Random(0).shuffle(side)
             parts.append("\n\n".join(text for _, text in side))
     tokenizer = CharTokenizer.from_text(parts[0], min_count=500)

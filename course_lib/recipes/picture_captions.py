@@ -15,7 +15,7 @@ from torch import Tensor
 from course_lib.data.corpora.emoji import Concept, Emoji, concepts, random_caption
 from course_lib.data.corpora.emoji_split import Grid, Split
 from course_lib.data.loading.augment import augment
-from course_lib.data.worlds import word_tokenizer
+from course_lib.data.worlds.words import word_tokenizer
 from course_lib.measure import device
 from course_lib.models import CLIP, BagCLIP
 
@@ -82,7 +82,7 @@ class Pairs:
 def pairs(
     emoji: Emoji, stage: str, languages: Sequence[str] = ("en",), seed: int = 0, where: torch.device | None = None
 ) -> Pairs:
-    """Emoji and captions in some languages whose words are set apart by spaces; stage: see emoji_split.split."""
+    """Emoji and captions in some languages whose words are set apart by spaces; stage: see emoji_split.split_emoji."""
     split = emoji.split(stage)
     named = [concepts(language) for language in languages]
     learned = split.train.concepts.tolist()
@@ -128,12 +128,12 @@ def retrieval(model: BagCLIP | CLIP, data: Pairs) -> dict[str, float]:
     parts = {"new-vendor": split.new_vendor, "new-concepts": split.new_concepts, "both-new": split.both_new}
     for name, grid in parts.items():
         texts = model.text_features(data.ids(data.texts(grid.concepts, keywords=name != "new-vendor")))
-        images = encode(model, data.pictures[grid.pairs()])
+        images = encode(model, data.pictures[grid.indices()])
         target = torch.arange(len(grid.concepts), device=images.device).repeat(len(grid.vendors))
         for k in (1, 5):
             numbers[f"{name}-r{k}"] = recall(images @ texts.T, target, k)
         if name == "new-vendor":
-            similar = nearest(images, encode(model, data.pictures[split.train.pairs()]), split.train)
+            similar = nearest(images, encode(model, data.pictures[split.train.indices()]), split.train)
             numbers["image-to-image-r1"] = recall(similar, target, 1)
         if name == "both-new":
             prompts = model.text_features(data.ids(list(PROMPTS.values())))
@@ -164,7 +164,7 @@ def by_pixels(data: Pairs) -> dict[str, float]:
     """
     split = data.split
     learned, new, both = (
-        _looks(data.pictures[grid.pairs()]) for grid in (split.train, split.new_vendor, split.both_new)
+        _looks(data.pictures[grid.indices()]) for grid in (split.train, split.new_vendor, split.both_new)
     )
     mean = learned.mean(dim=0)
     learned, new, both = (F.normalize(some - mean, dim=1) for some in (learned, new, both))

@@ -81,7 +81,7 @@ def vision_text(run: Run) -> Results:
     """
     plan = _plan(run)
     run.claim_folder(plan)
-    drawings = emoji.load(plan.eyes.image_size)
+    drawings = emoji.load_emoji(plan.eyes.image_size)
     data = picture_captions.pairs(drawings, plan.split, plan.languages, run.seed, run.device)
 
     def train_stage(stage: str, model: nn.Module, batches: Callable[[torch.Generator], Any], loss: Any) -> None:
@@ -117,8 +117,8 @@ def prepare() -> list[Path]:
     """Draw what this recipe reads, for all presets; the files. Raises DataError if the packages cannot be fetched."""
     files = []
     for size in sorted({plan.eyes.image_size for plan in PRESETS.values()}):
-        emoji.load(size)
-        files += emoji.files(size)
+        emoji.load_emoji(size)
+        files += emoji.emoji_files(size)
     return list(dict.fromkeys(files))
 
 

@@ -10,9 +10,9 @@ import threading
 import numpy as np
 import pytest
 
-from course_lib.data import DataError
 from course_lib.data.packages import array_cache as module
 from course_lib.data.packages.array_cache import cached_arrays
+from course_lib.errors import DataError
 
 ARRAYS = {"numbers": np.arange(40, dtype=np.int32).reshape(5, 8), "names": np.array(["a", "ßé", "中"])}
 

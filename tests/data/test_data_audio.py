@@ -12,7 +12,7 @@ from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from course_lib.data.loading.audio import SpectrogramConfig, hz, log_mel, mel, mel_filters
-from course_lib.data.worlds import Sounds
+from course_lib.data.worlds.sounds import Sounds
 from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.models import VLM, GPTConfig, ViT, ViTConfig, VLMConfig
 from course_lib.train import TrainConfig, train

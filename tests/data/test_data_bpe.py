@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from course_lib.data import DataError
 from course_lib.data.corpora.wikipedia import wikipedia_leads
-from course_lib.data.packages import fetch
+from course_lib.data.packages.fetching import fetch
 from course_lib.data.tokenizers import bpe, fast_bpe, pretokenization
 from course_lib.data.tokenizers import pretrained as tokenizers
 from course_lib.data.tokenizers.bpe import BPE
 from course_lib.data.tokenizers.fast_bpe import END, FastBPE
+from course_lib.errors import DataError
 
 SIZES = (256, 300, 1000, 4096)
 CHAT = (END, "<|user|>", "<|user|>!", "<|")  # one name is the beginning of others
@@ -150,6 +150,10 @@ def test_real_text_that_was_not_trained_on():
     assert len(ids) < 0.35 * len(text.encode())  # 3.6 characters a token where it learnt, more or less
 
 
+# Those of GPT-2 (Radford et al. 2019, in the published code), with which tiktoken fails on a million spaces in a row.
+GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
 @functools.cache
 def gpt2():
     """GPT-2's vocabulary as a BPE: its bytes come in another order, and its merges are written in letters."""
@@ -157,7 +161,7 @@ def gpt2():
     lines = (fetch("gpt2-vocabulary") / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]
     merges = tuple((vocab[left], vocab[right]) for left, right in (line.split() for line in lines if line))
     alphabet = bytes([*range(33, 127), *range(161, 173), *range(174, 256), *range(33), *range(127, 161), 173])
-    return BPE(merges, (END,), pretokenization.GPT2_PATTERN, alphabet)
+    return BPE(merges, (END,), GPT2_PATTERN, alphabet)
 
 
 @settings(deadline=None)
@@ -240,8 +244,6 @@ def test_saved_and_loaded_by_everyone(tmp_path):
         "tokenizer_config.json",
     ]
     assert FastBPE.load(tmp_path / "new" / "folder").bpe == fast.bpe
-    fast.bpe.save(tmp_path / "small.json")
-    assert BPE.load(tmp_path / "small.json") == fast.bpe
 
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "new" / "folder")
     text = f"naïve  café{END}<|user|>!\n 12345 , isn't it ?"
@@ -302,39 +304,17 @@ def test_a_file_of_another_kind_is_refused(saved, damage):
         FastBPE.load(saved.parent)
 
 
-SMALL = '"special": [], "pattern": ".", "alphabet": [1]'
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "{}",
-        "3",
-        '{"merges": [[97, 400]]}',
-        f'{{"merges": [["a", "b"]], {SMALL}}}',
-        f'{{"merges": [], {SMALL}}}',
-    ],
-)
-def test_a_damaged_small_file_is_refused(tmp_path, text):
-    (tmp_path / "bpe.json").write_text(text)
-    with pytest.raises(DataError, match=r"bpe\.json (cannot be read|is not a tokenizer saved by BPE\.save)"):
-        BPE.load(tmp_path / "bpe.json")
-
-
 def test_saving_leaves_the_old_file_whole_when_it_fails(tmp_path, monkeypatch):
-    trained(300).bpe.save(tmp_path / "bpe.json")
-    before = (tmp_path / "bpe.json").read_bytes()
+    trained(300).save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("course_lib.files.os.replace", full)
     with pytest.raises(OSError, match="No space left"):
-        trained(256).bpe.save(tmp_path / "bpe.json")
-    assert [p.name for p in tmp_path.iterdir()] == ["bpe.json"]
-    assert (tmp_path / "bpe.json").read_bytes() == before
+        trained(256).save(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("train", [bpe.train_bpe, fast_bpe.train_fast_bpe])

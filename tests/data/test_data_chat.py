@@ -256,11 +256,11 @@ def test_a_template_that_changes_earlier_turns_is_refused_for_training(smollm2, 
 
 
 def test_which_variables_a_template_reads(own_template):
-    assert not chat.reads(own_template, "tools")
-    assert chat.reads(TEMPLATES["tools"], "tools")
-    assert not chat.reads("{% set tools = 1 %}{{ tools }}", "tools")
+    assert not chat.uses_variable(own_template, "tools")
+    assert chat.uses_variable(TEMPLATES["tools"], "tools")
+    assert not chat.uses_variable("{% set tools = 1 %}{{ tools }}", "tools")
     with pytest.raises(ValueError, match="not valid Jinja: line 1"):
-        chat.reads("{% for %}", "tools")
+        chat.uses_variable("{% for %}", "tools")
 
 
 # The bytes of tokens

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from course_lib.data import DataError
 from course_lib.data.corpora import embeddings
 from course_lib.data.corpora.embeddings import WEAT_TESTS, Embeddings, weat_words
-from course_lib.data.packages import fetch
+from course_lib.data.packages.fetching import fetch
+from course_lib.errors import DataError
 from course_lib.measure.bias import weat_effect_size
 
 TINY = Embeddings(("east", "north", "northeast", "west"), torch.tensor([[2.0, 0], [0, 0.5], [3, 3], [-1, 0]]))

@@ -11,15 +11,15 @@ import sys
 import pytest
 import torch
 
-from course_lib.data import DataError
 from course_lib.data.corpora import emoji, emoji_sources
 from course_lib.data.corpora.emoji_split import VENDORS
 from course_lib.data.packages import array_cache, registry
+from course_lib.errors import DataError
 
 
 @pytest.fixture(scope="module")
 def everything():
-    return emoji.load()
+    return emoji.load_emoji()
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +64,10 @@ def test_languages_are_aligned(everything):
         concepts = emoji.concepts(locale)
         assert [(c.hexcode, c.group, c.subgroup, c.family) for c in concepts] == shared
         assert all(concept.name.strip() for concept in concepts)
-        assert emoji.captions(locale) == [concept.name for concept in concepts]
-    everywhere = [{emoji.captions(locale)[i] for locale in emoji.LOCALES} for i in range(len(shared))]
+    everywhere = [{emoji.concepts(locale)[i].name for locale in emoji.LOCALES} for i in range(len(shared))]
     assert sum(len(names) < 10 for names in everywhere) < 10  # a shift or a copy of English would show here
     with pytest.raises(ValueError, match=r"names in bn, da, .*, not in 'xx'"):
-        emoji.captions("xx")
+        emoji.concepts("xx")
 
 
 def test_every_picture_shows_something_of_its_own(everything):
@@ -108,16 +107,16 @@ def test_what_is_not_square_stays_in_proportion(everything, index):
 
 def test_the_prepared_files_are_what_the_code_makes(everything):
     """Whoever changes `emoji_sources` must also raise `_RECIPE`; this fails where a file of the old recipe lies."""
-    assert emoji_sources.read_words(VENDORS, emoji.LOCALES) == emoji._words()
+    assert emoji_sources.read_words(emoji.LOCALES) == emoji._words()
     some = [0, 321, 1000, 1585]
-    drawn = emoji_sources.draw(VENDORS, [everything.concepts[i].hexcode for i in some], 32)
+    drawn = emoji_sources.draw([everything.concepts[i].hexcode for i in some], 32)
     assert torch.equal(torch.from_numpy(drawn), everything.pictures[:, some])
 
 
 def test_sizes():
     for size in (7, 513):
         with pytest.raises(ValueError, match=f"pictures of {size} x {size} cannot be drawn"):
-            emoji.load(size)
+            emoji.load_emoji(size)
 
 
 @pytest.fixture
@@ -141,14 +140,15 @@ def download(entry, into):
 sys.modules["course_lib.data.packages.fetching"].download = download
 def attempt(size):
     try:
-        return emoji.load(size)
+        return emoji.load_emoji(size)
     except client.DataError as error:
         print(error)
 e = attempt(32)
-print(e.pictures.long().sum().item(), len(e.concepts), len(e.split("test").train), emoji.captions("de")[0])
+print(e.pictures.long().sum().item(), len(e.concepts), len(e.split("test").train), emoji.concepts("de")[0].name)
 print({"course_lib.data.corpora.emoji_sources", "torchvision", "PIL"} & {*sys.modules})
 attempt(16)
 emoji._words.cache_clear()
+emoji.concepts.cache_clear()
 os.environ["COURSE_CACHE"] += "/empty"
 attempt(32)
 """
@@ -157,7 +157,7 @@ attempt(32)
     assert done.returncode == 0, done.stderr
     loaded, imported, undrawn, empty = done.stdout.splitlines()
     total = everything.pictures.long().sum().item()
-    assert loaded == f"{total} 1586 {len(everything.split('test').train)} {emoji.captions('de')[0]}"
+    assert loaded == f"{total} 1586 {len(everything.split('test').train)} {emoji.concepts('de')[0].name}"
     assert imported == "set()"
     assert undrawn.startswith("drawing the emoji needs resvg-py: run `pip install resvg-py`, or copy a cache")
     assert empty == "emoji-words could not be fetched, because npm reached no network"
@@ -172,14 +172,14 @@ def test_damaged_pictures_are_drawn_again(everything, copied, monkeypatch, capsy
     monkeypatch.setenv("COURSE_CACHE", str(copied))
     drawn = []
 
-    def draw(vendors, hexcodes, size):
-        drawn.append((vendors, hexcodes, size))
+    def draw(hexcodes, size):
+        drawn.append((hexcodes, size))
         return everything.pictures.numpy()
 
     monkeypatch.setattr(emoji_sources, "draw", draw)
     for _ in range(2):
-        assert torch.equal(emoji.load().pictures, everything.pictures)
-    assert drawn == [(VENDORS, [concept.hexcode for concept in everything.concepts], 32)]
+        assert torch.equal(emoji.load_emoji().pictures, everything.pictures)
+    assert drawn == [([concept.hexcode for concept in everything.concepts], 32)]
     assert capsys.readouterr().out == f"The prepared file {file} is damaged; making it again.\n"
 
 
@@ -234,4 +234,4 @@ def test_the_artists_are_credited():
 def test_no_resvg_is_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "resvg_py", None)
     with pytest.raises(DataError, match="needs resvg-py: run `pip install resvg-py`"):
-        emoji_sources.draw(VENDORS, ["1F436"], 32)
+        emoji_sources.draw(["1F436"], 32)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from tiny_package import TEXT, entry_of, in_process, leftovers, make_wheel
 
-from course_lib.data import DataError, fetch_all, listing
-from course_lib.data import credits as credits_table
-from course_lib.data.packages import client, fetch, registry
+from course_lib.data.packages import client, registry
+from course_lib.data.packages.fetching import credits as credits_table
+from course_lib.data.packages.fetching import fetch, fetch_all, listing
+from course_lib.errors import DataError
 
 
 def test_a_fetch_unpacks_what_is_wanted_and_then_needs_no_network(tiny, cache, monkeypatch):

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from tiny_package import TEXT, entry_of, in_process, leftovers
 
-from course_lib.data import DataError
-from course_lib.data.packages import client, fetch
+from course_lib.data.packages import client
+from course_lib.data.packages.fetching import fetch
+from course_lib.errors import DataError
 
 
 def test_wrong_hash_keeps_nothing(tiny, cache, stock):
@@ -133,7 +134,8 @@ def test_full_disk(tiny, cache):
         # On a laptop only: tests/conftest.py makes a failure of it in CI.
         pytest.skip("this machine allows no mount namespaces")
     program = (
-        "import json, sys\nfrom course_lib.data.packages import fetch, registry\n"
+        "import json, sys\nfrom course_lib.data.packages import registry\n"
+        "from course_lib.data.packages.fetching import fetch\n"
         "entry = registry.Entry(**json.loads(sys.argv[1]))\nregistry.registry = lambda: {entry.name: entry}\n"
         "try: fetch('tiny-set')\nexcept Exception as error: print(type(error).__name__, error)\n"
         "import os; print([n for n in os.listdir(os.environ['COURSE_CACHE']) if not n.endswith('.lock')])"

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from course_lib.data.packages import fetch, pretrained
+from course_lib.data.packages import pretrained
+from course_lib.data.packages.fetching import fetch
 
 
 def test_fields_and_tensors():

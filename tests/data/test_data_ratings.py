@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from course_lib.data.corpora import ratings
 from course_lib.data.corpora.ratings import Preference, Rated
-from course_lib.data.loading.split import split
+from course_lib.data.loading.split import split_by_hash
 
 scores = st.lists(st.integers(-4, 4), min_size=1, max_size=8).map(tuple)
 
@@ -81,20 +81,20 @@ def test_a_preference_is_counted_over_people(first, second):
 def test_pairs_are_different_and_all_of_them_can_be_had(n, seed):
     rated = [Rated(f"text {i}", "news", (i % 9 - 4, 0)) for i in range(n)]
     possible = n * (n - 1) // 2
-    drawn = ratings.pairs(rated, possible, seed)
+    drawn = ratings.preference_pairs(rated, possible, seed)
     assert len({frozenset((p.first.text, p.second.text)) for p in drawn}) == possible
     assert all(p.first is not p.second and p.probability == ratings.preference(p.first, p.second) for p in drawn)
-    assert drawn == ratings.pairs(rated, possible, seed)
+    assert drawn == ratings.preference_pairs(rated, possible, seed)
     with pytest.raises(ValueError, match=f"{n} texts make {possible} pairs, not {possible + 1}"):
-        ratings.pairs(rated, possible + 1, seed)
+        ratings.preference_pairs(rated, possible + 1, seed)
 
 
 def test_neither_text_of_a_pair_has_an_advantage(everything):
-    drawn = ratings.pairs(everything, 4000)
+    drawn = ratings.preference_pairs(everything, 4000)
     earlier = {id(rated): i for i, rated in enumerate(everything)}
     share = statistics.mean(earlier[id(p.first)] < earlier[id(p.second)] for p in drawn)
     assert abs(share - 0.5) < 5 * (0.25 / 4000) ** 0.5  # 5 standard errors
-    assert drawn != ratings.pairs(everything, 4000, seed=1)
+    assert drawn != ratings.preference_pairs(everything, 4000, seed=1)
 
 
 def test_nobody_guesses_better_than_the_agreement():
@@ -110,22 +110,22 @@ def test_nobody_guesses_better_than_the_agreement():
 
 
 def test_no_text_is_for_training_and_for_testing(everything):
-    train, test = split(everything, by=lambda rated: rated.text)
+    train, test = split_by_hash(everything, by=lambda rated: rated.text)
     assert not {rated.text for rated in train} & {rated.text for rated in test}
     assert abs(len(test) - 0.2 * len(everything)) < 5 * (0.16 * len(everything)) ** 0.5
     # The side depends on the text alone.
     known = {rated.text for rated in test}
     some = everything[::-3]
-    assert split(some, by=lambda rated: rated.text)[1] == [rated for rated in some if rated.text in known]
+    assert split_by_hash(some, by=lambda rated: rated.text)[1] == [rated for rated in some if rated.text in known]
 
 
 @given(items=st.lists(st.text(), unique=True, max_size=20), test=st.floats(0.0, 1.0))
 def test_a_split_loses_nothing(items, test):
-    train, held_out = split(items, by=str, test=test)
+    train, held_out = split_by_hash(items, by=str, test=test)
     assert sorted(train + held_out) == sorted(items)
-    assert set(held_out) <= set(split(items, by=str, test=1.0)[1]) == set(items)
-    assert split(items, by=str, test=0.0)[1] == []
-    assert set(split(items, by=str, test=test / 2)[1]) <= set(held_out)
+    assert set(held_out) <= set(split_by_hash(items, by=str, test=1.0)[1]) == set(items)
+    assert split_by_hash(items, by=str, test=0.0)[1] == []
+    assert set(split_by_hash(items, by=str, test=test / 2)[1]) <= set(held_out)
 
 
 def test_the_side_is_given_by_the_key_alone_for_ever():
@@ -133,9 +133,9 @@ def test_the_side_is_given_by_the_key_alone_for_ever():
     items = [(number, key) for number in range(3) for key in "abcdefghij"]
     below = {key for key in "abcdefghij" if hashlib.sha256(key.encode()).hexdigest()[:12] < "8" + "0" * 11}
     assert 0 < len(below) < 10
-    assert split(items, by=lambda item: item[1], test=0.5)[1] == [item for item in items if item[1] in below]
+    assert split_by_hash(items, by=lambda item: item[1], test=0.5)[1] == [item for item in items if item[1] in below]
 
 
 def test_a_share_of_the_split_is_a_share():
     with pytest.raises(ValueError, match="between 0 and 1, not 20"):
-        split([], by=str, test=20.0)
+        split_by_hash([], by=str, test=20.0)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.data import DataError
 from course_lib.data.corpora import wikipedia as text
+from course_lib.errors import DataError
 
 
 def test_wikipedia_leads():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
-from course_lib.data.packages import fetch
+from course_lib.data.packages.fetching import fetch
 from course_lib.data.packages.pretrained import smollm2_fields
 from course_lib.data.tokenizers import pretrained as tokenizers
 from course_lib.data.tokenizers.characters import CharTokenizer

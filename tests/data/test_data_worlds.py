@@ -9,7 +9,9 @@ from guessing import near, rng
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.data.worlds import AssociativeRecall, TwoRelations, largest_share
+from course_lib.data.worlds.recall import AssociativeRecall
+from course_lib.data.worlds.relations import TwoRelations
+from course_lib.data.worlds.sampling import largest_share
 
 MANY = 40_000
 
@@ -28,15 +30,14 @@ def test_largest_share_by_listing_everything(draws, values):
 
 @settings(deadline=None)
 @given(
-    n_keys=st.integers(1, 20), n_values=st.integers(1, 20), n_pairs=st.integers(1, 20), distinct=st.booleans(),
-    seed=st.integers(0, 2**32),
+    n_keys=st.integers(1, 20), n_values=st.integers(1, 20), n_pairs=st.integers(1, 20), seed=st.integers(0, 2**32)
 )  # fmt: skip
-def test_recall_asks_about_what_it_showed(n_keys, n_values, n_pairs, distinct, seed):
-    if n_pairs > n_keys or (distinct and n_pairs > n_values):
+def test_recall_asks_about_what_it_showed(n_keys, n_values, n_pairs, seed):
+    if n_pairs > min(n_keys, n_values):
         with pytest.raises(ValueError, match="cannot be"):
-            AssociativeRecall(n_keys, n_values, n_pairs, distinct)
+            AssociativeRecall(n_keys, n_values, n_pairs)
         return
-    world = AssociativeRecall(n_keys, n_values, n_pairs, distinct)
+    world = AssociativeRecall(n_keys, n_values, n_pairs)
     batch = world.sample(8, rng(seed))
     assert batch.keys.shape == batch.values.shape == (8, n_pairs)
     assert batch.keys.min() >= 0
@@ -44,8 +45,7 @@ def test_recall_asks_about_what_it_showed(n_keys, n_values, n_pairs, distinct, s
     assert batch.values.min() >= 0
     assert batch.values.max() < n_values
     assert all(len(set(row)) == n_pairs for row in batch.keys.tolist())
-    if distinct:
-        assert all(len(set(row)) == n_pairs for row in batch.values.tolist())
+    assert all(len(set(row)) == n_pairs for row in batch.values.tolist())
     beside = batch.keys == batch.query[:, None]
     assert (beside.sum(1) == 1).all()
     assert torch.equal(batch.values[beside], batch.target)
@@ -63,15 +63,14 @@ def test_the_seed_decides():
     assert not torch.equal(same.keys, other.keys)
 
 
-@pytest.mark.parametrize("distinct", [True, False])
-def test_recall_levels_are_what_such_guessers_reach(distinct):
-    world = AssociativeRecall(distinct=distinct)
+def test_recall_levels_are_what_such_guessers_reach():
+    world = AssociativeRecall()
     batch = world.sample(MANY, rng())
     for answer in (0, 7, 15):
         assert near(batch.target == answer, world.chance)
     assert near(most_frequent(batch.values, world.n_values) == batch.target, world.unbound_ceiling)
     # The place tells nothing either.
-    assert near(batch.values[:, 0] == batch.target, 1 / 8 + (0 if distinct else 7 / 8 / 16))
+    assert near(batch.values[:, 0] == batch.target, 1 / 8)
 
 
 def test_default_levels():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from guessing import best_guess, drawn_as_listed, near, rng
 
-from course_lib.data.worlds import ArithmeticChains
+from course_lib.data.worlds.arithmetic import ArithmeticChains
 
 SMALL = [
     ArithmeticChains(3, 2), ArithmeticChains(2, 1), ArithmeticChains(4, 2), ArithmeticChains(4, 2, any_multiplier=True),

@@ -9,8 +9,8 @@ import pytest
 import torch
 from guessing import drawn_as_listed, mean_is, near, rng
 
-from course_lib.data.worlds import Biographies, word_tokenizer
-from course_lib.data.worlds.biographies import ATTRIBUTES, HELD_OUT_QUESTION, HELD_OUT_STATEMENT, _invented
+from course_lib.data.worlds.biographies import ATTRIBUTES, HELD_OUT_QUESTION, HELD_OUT_STATEMENT, Biographies, _invented
+from course_lib.data.worlds.words import word_tokenizer
 
 FULL = Biographies(n_people=300, n_unknown=100, n_values=(20, 30, 40, 10), n_first=25, n_last=30)
 NAME = r"(?P<name>[A-Z]\w+ [A-Z]\w+)"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from guessing import drawn_as_listed, near, rng
 
-from course_lib.data.worlds import Countdown
+from course_lib.data.worlds.countdown import Countdown
 
 WORLDS = [Countdown(), Countdown(2, 12, 30), Countdown(4, 6, 50)]
 

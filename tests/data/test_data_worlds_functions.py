@@ -7,7 +7,7 @@ import pytest
 import torch
 from guessing import mean_is, rng
 
-from course_lib.data.worlds import LinearFunctions
+from course_lib.data.worlds.functions import LinearFunctions
 
 WORLDS = [LinearFunctions(), LinearFunctions(3, 6, noise=0.2, scale=2.0), LinearFunctions(1, 4, noise=1.5)]
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from course_lib.data.worlds import Instructions
-from course_lib.data.worlds.instructions import GAP, STRANGERS, WORDS
+from course_lib.data.worlds.instructions import GAP, STRANGERS, WORDS, Instructions
 
 WORLD = Instructions()
 
@@ -80,6 +79,6 @@ def test_what_is_no_world_is_refused():
     with pytest.raises(ValueError, match="take 2 to 26 letters"):
         Instructions(n_letters=1)
     with pytest.raises(ValueError, match="there is no skill 'hum'"):
-        WORLD.done("hum", torch.zeros(1, 4, dtype=torch.int64))
+        WORLD.apply_skill("hum", torch.zeros(1, 4, dtype=torch.int64))
     with pytest.raises(ValueError, match="'z' is no letter"):
         WORLD.token("z")

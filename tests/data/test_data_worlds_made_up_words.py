@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from course_lib.data.worlds import MadeUpWords
+from course_lib.data.worlds.made_up_words import MadeUpWords
 
 
 def every(world):
@@ -31,15 +31,15 @@ def test_the_gold_reward_of_words():
     world = MadeUpWords()
     words = ["banelido", "bdkalmns", "aeioaeio", "bdkbdkbd", "bdkaekbd"]
     ids = torch.tensor([[world.letters.index(letter) for letter in word] for word in words])
-    assert world.gold(ids).tolist() == [4, 1, 8 - 3 * 7, 0, 2 - 3]
+    assert world.gold_reward(ids).tolist() == [4, 1, 8 - 3 * 7, 0, 2 - 3]
     assert world.text(ids) == words
-    assert world.gold(ids[:, :3]).tolist() == [1, 0, 3 - 3 * 2, 0, 0]
+    assert world.gold_reward(ids[:, :3]).tolist() == [1, 0, 3 - 3 * 2, 0, 0]
 
 
 @pytest.mark.parametrize(("length", "penalty"), [(4, 3.0), (3, 1.0)])
 def test_the_best_reward_is_the_highest_of_all_words(length, penalty):
     world = MadeUpWords(length=length, penalty=penalty)
-    assert world.gold(every(world)).max().item() == pytest.approx(world.best)
+    assert world.gold_reward(every(world)).max().item() == pytest.approx(world.best)
 
 
 def test_readers_are_those_of_bradley_and_terry():

@@ -4,8 +4,8 @@ import pytest
 import torch
 from guessing import near, rng
 
-from course_lib.data.worlds import Requests, word_tokenizer
-from course_lib.data.worlds.requests import MILD, OBJECTS, REFUSAL, RISKS, SHARP
+from course_lib.data.worlds.requests import MILD, OBJECTS, REFUSAL, RISKS, SHARP, Requests
+from course_lib.data.worlds.words import word_tokenizer
 
 WORLD = Requests()
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from guessing import best_guess, drawn_as_listed, rng
 
-from course_lib.data.worlds import Scenes, word_tokenizer
-from course_lib.data.worlds.scenes import KINDS
+from course_lib.data.worlds.scenes import KINDS, Scenes
+from course_lib.data.worlds.words import word_tokenizer
 
 NAMES = ("cat", "dog", "red car", "tree", "o’clock", "sun", "t-shirt", "key", "piano", "bread", "ant", "bee")
 CORNERS = {"top left": (0, 0), "top right": (0, 1), "bottom left": (1, 0), "bottom right": (1, 1)}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from course_lib.data.worlds import Waiter
+from course_lib.data.worlds.waiter import Waiter
 from course_lib.tune.completions import completion_examples
 
 WORLD = Waiter()
@@ -25,8 +25,8 @@ JUDGED = [3, 2, 2, 0, 1, 4, 6, 0, 2]
 def test_rewards_are_the_rules():
     replies = [[WORLD.words.index(word) for word in said.split()] for said in SAID]
     texts = completion_examples([[WORLD.words.index("fish")]] * len(SAID), replies, WORLD.end).all()
-    assert WORLD.gold(*texts).tolist() == GOLD
-    assert WORLD.judge(*texts).tolist() == JUDGED
+    assert WORLD.gold_reward(*texts).tolist() == GOLD
+    assert WORLD.proxy_reward(*texts).tolist() == JUDGED
     assert [WORLD.text([*reply, WORLD.end]) for reply in replies[:2]] == SAID[:2]
     assert WORLD.text([WORLD.end]) == "(nothing)"
 

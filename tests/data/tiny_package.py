@@ -61,7 +61,8 @@ def in_process(entry, code="fetch('tiny-set')", before="", **options):
     fields = json.dumps(vars(entry))
     program = f"""
 import json, sys
-from course_lib.data.packages import client, fetch, registry
+from course_lib.data.packages import client, registry
+from course_lib.data.packages.fetching import fetch
 entry = registry.Entry(**json.loads(sys.argv[1]))
 registry.registry = lambda: {{entry.name: entry}}
 {before}

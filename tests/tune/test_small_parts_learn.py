@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 
-from course_lib.data.worlds import MirrorLanguage
+from course_lib.data.worlds.mirror import MirrorLanguage
 from course_lib.errors import ModelError
 from course_lib.infer.generation.generate import complete
 from course_lib.infer.generation.sampling import Sampling

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from course_lib.data.loading.loader import Loader
 from course_lib.data.tokenizers.chat import CHATML
-from course_lib.data.worlds import MirrorLanguage
+from course_lib.data.worlds.mirror import MirrorLanguage
 from course_lib.train import TrainConfig, train
 from course_lib.tune.completions import completion_examples, completion_logprobs
 from course_lib.tune.sft import chat_examples, pack_examples, sft_loss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
+from course_lib.data.corpora.emoji_split import VENDORS
 from course_lib.data.packages.fetching import fetch
 from course_lib.errors import DataError
 
@@ -20,38 +22,33 @@ from course_lib.errors import DataError
 _DROPPED = {None, 2, 9}
 
 
-def read_words(vendors: tuple[str, ...], locales: tuple[str, ...]) -> dict[str, Any]:
-    """The concepts that all vendors draw, in Unicode's order, as lists: hexcode, group, subgroup, names and keywords.
-
-    `names` and `keywords` hold one list for each locale.
-    """
+def read_words(locales: Sequence[str]) -> list[dict[str, Any]]:
+    """The concepts that all vendors draw, in Unicode's order: hexcode, group, subgroup, names, keywords."""
     folder = fetch("emoji-words")
-    drawn = set.intersection(*(set(_icons(vendor)) for vendor in vendors))
+    drawn = set.intersection(*(set(_icons(vendor)) for vendor in VENDORS))
     kinds = _read(folder / "meta" / "groups.json")
     concepts = [
-        each
+        {
+            "hexcode": each["hexcode"],
+            "group": kinds["groups"][str(each["group"])],
+            "subgroup": kinds["subgroups"][str(each["subgroup"])],
+            "names": {},
+            "keywords": {},
+        }
         for each in _read(folder / "en" / "data.json")
         if each.get("group") not in _DROPPED and _key(each["hexcode"]) in drawn
     ]
-    words: dict[str, Any] = {
-        "hexcode": [each["hexcode"] for each in concepts],
-        "group": [kinds["groups"][str(each["group"])] for each in concepts],
-        "subgroup": [kinds["subgroups"][str(each["subgroup"])] for each in concepts],
-        "names": {},
-        "keywords": {},
-    }
     for locale in locales:
         by_hexcode = {each["hexcode"]: each for each in _read(folder / locale / "compact.json")}
-        entries = [by_hexcode[hexcode] for hexcode in words["hexcode"]]
-        words["names"][locale] = [each["label"] for each in entries]
-        words["keywords"][locale] = [each.get("tags", []) for each in entries]
-    return words
+        for concept in concepts:
+            words = by_hexcode[concept["hexcode"]]
+            concept["names"][locale] = words["label"]
+            concept["keywords"][locale] = words.get("tags", [])
+    return concepts
 
 
-def draw(
-    vendors: tuple[str, ...], hexcodes: list[str], size: int
-) -> UInt8[np.ndarray, "vendors concepts 3 {size} {size}"]:
-    """Draw the concepts on white. Raises DataError without resvg-py."""
+def draw(hexcodes: Sequence[str], size: int) -> UInt8[np.ndarray, "vendors concepts 3 {size} {size}"]:
+    """Every vendor's drawings of the concepts, on white. Without resvg-py that raises a DataError."""
     try:
         from resvg_py import svg_to_bytes
     except ImportError:
@@ -59,9 +56,9 @@ def draw(
             "drawing the emoji needs resvg-py: run `pip install resvg-py`, or copy a cache in which they are drawn "
             "and set COURSE_CACHE to it"
         ) from None
-    pictures = np.empty((len(vendors), len(hexcodes), 3, size, size), np.uint8)
-    with tqdm(total=len(vendors) * len(hexcodes), desc=f"drawing emoji at {size}x{size}", mininterval=0.5) as bar:
-        for sheet, vendor in zip(pictures, vendors, strict=True):
+    pictures = np.empty((len(VENDORS), len(hexcodes), 3, size, size), np.uint8)
+    with tqdm(total=len(VENDORS) * len(hexcodes), desc=f"drawing emoji at {size}x{size}", mininterval=0.5) as bar:
+        for sheet, vendor in zip(pictures, VENDORS, strict=True):
             icons = _icons(vendor)
             for picture, hexcode in zip(sheet, hexcodes, strict=True):
                 # Without the system's fonts: no drawing holds text, and looking for them takes longer than drawing.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from course_lib.data.loading.split import hash_to_unit
+
 VENDORS = ("openmoji", "twemoji", "noto", "fluent")
+VALIDATION_VENDOR, TEST_VENDOR = "noto", "fluent"
 SIDES = ("train", "validation", "test")
 
 # Words that only tell variants of one drawing apart: sex and age, colour, size and number, direction, state.
@@ -53,8 +55,11 @@ _SAME = {
 def family(name: str, subgroup: str) -> str:
     """The family of a concept: variants of one drawing (sex, age, hair, colour, size, direction, hour) share it.
 
-    `name` is the English name. Different expressions of the yellow face are different families, unless they are hard to
-    tell apart at 32 x 32.
+    Different expressions of the yellow face are different families, unless they are hard to tell apart at 32 x 32.
+
+    Args:
+        name: The English name.
+        subgroup: That of Emojibase: "animal-mammal".
     """
     if subgroup in _ONE_DRAWING:
         return subgroup
@@ -75,7 +80,7 @@ def side(family: str) -> str:
 
     It depends on the family's name alone, so it is the same in every run, with any seed, size and selection.
     """
-    draw = int.from_bytes(hashlib.sha256(f"emoji family: {family}".encode()).digest()[:8]) / 2**64
+    draw = hash_to_unit(f"emoji family: {family}")
     return "train" if draw < 0.70 else "validation" if draw < 0.85 else "test"
 
 
@@ -89,8 +94,8 @@ class Grid:
     def __len__(self) -> int:
         return len(self.vendors) * len(self.concepts)
 
-    def pairs(self) -> tuple[Int[Tensor, " pictures"], Int[Tensor, " pictures"]]:
-        """Vendor and concept of every picture, one vendor after the other: `pictures[grid.pairs()]` has them all."""
+    def indices(self) -> tuple[Int[Tensor, " pictures"], Int[Tensor, " pictures"]]:
+        """Vendor and concept of every picture, one vendor after the other: `pictures[grid.indices()]` has them all."""
         return self.vendors.repeat_interleave(len(self.concepts)), self.concepts.repeat(len(self.vendors))
 
 
@@ -104,29 +109,24 @@ class Split:
     both_new: Grid  # neither
 
 
-def split(
-    families: Sequence[str],
-    stage: str,
-    test_vendor: str = "fluent",
-    validation_vendor: str = "noto",
-) -> Split:
-    """Split concepts, given by their families, and vendors: for choosing a recipe ("validation") or reporting ("test").
+def split_emoji(families: Sequence[str], stage: str) -> Split:
+    """Split concepts, given by their families, and vendors, for choosing a recipe or for reporting on it.
 
     In the stage "validation" the test vendor and the test concepts appear nowhere, so nothing can be tuned on them. In
     the stage "test" the validation vendor is one of those learned from; the validation concepts appear nowhere, so
     that both stages learn from the same concepts.
-    Raises ValueError for another stage, an unknown vendor, or one vendor in both roles.
+
+    Args:
+        families: The family of each concept.
+        stage: "validation" (to choose) or "test" (to report).
+
+    Raises:
+        ValueError: There is no such stage.
     """
     if stage not in ("validation", "test"):
         raise ValueError(f'the stage is "validation" (to choose a recipe) or "test" (to report), not {stage!r}')
-    for vendor in (test_vendor, validation_vendor):
-        if vendor not in VENDORS:
-            raise ValueError(f"there is no vendor {vendor!r}; there are: {', '.join(VENDORS)}")
-    if test_vendor == validation_vendor:
-        raise ValueError(f"{test_vendor} cannot be both the vendor to choose by and the vendor to report on")
-    new = validation_vendor if stage == "validation" else test_vendor
-    hidden = {test_vendor, new}
-    old_vendors = _where([vendor not in hidden for vendor in VENDORS])
+    new = VALIDATION_VENDOR if stage == "validation" else TEST_VENDOR
+    old_vendors = _where([vendor not in (new, TEST_VENDOR) for vendor in VENDORS])
     new_vendor = _where([vendor == new for vendor in VENDORS])
     sides = [side(each) for each in families]
     old_concepts = _where([each == "train" for each in sides])

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from course_lib.data.corpora.wikipedia import wikipedia_leads
-from course_lib.data.loading.split import split
+from course_lib.data.loading.split import split_by_hash
 from course_lib.data.packages.array_cache import array_file, cached_arrays
 from course_lib.data.packages.registry import entry
 from course_lib.data.tokenizers.bpe import BPE
@@ -68,8 +68,8 @@ def _sources(vocab_size: int, languages: Sequence[str]) -> list[object]:
 
 def _build(vocab_size: int, languages: Sequence[str]) -> dict[str, np.ndarray]:
     articles = [article for language in languages for article in wikipedia_leads(language)]
-    learnt, held_out = split(articles, by=lambda article: article.title, test=0.2)
-    validation, test = split(held_out, by=lambda article: f"test {article.title}", test=0.5)
+    learnt, held_out = split_by_hash(articles, by=lambda article: article.title, test=0.2)
+    validation, test = split_by_hash(held_out, by=lambda article: f"test {article.title}", test=0.5)
     tokenizer = train_fast_bpe((article.extract for article in learnt), vocab_size)
     end = torch.tensor([tokenizer.special_id(END)])
     arrays = {"merges": np.array(tokenizer.bpe.merges, dtype=np.int32)}

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from course_lib.data.corpora.wikipedia import Article, wikipedia_leads
-from course_lib.data.loading.split import split
+from course_lib.data.loading.split import split_by_hash
 
 CLOSED_BOOK = {
     "describe": (
@@ -113,7 +113,7 @@ def questions(
     articles = wikipedia_leads()
     counts = Counter(article.description.lower() for article in articles)
     names = {description for description, n in counts.items() if n == 1}
-    train, held_out = split(articles, by=lambda article: article.title, test=test)
+    train, held_out = split_by_hash(articles, by=lambda article: article.title, test=test)
     return list(_ask(train, kinds, wordings, names)), list(_ask(held_out, kinds, wordings, names))
 
 

@@ -31,7 +31,11 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Rated:
-    """A text, where it is from (a key of SOURCES), and the score that each person gave it, from -4 to 4."""
+    """A text, where it is from (a key of SOURCES), and the score that each person gave it, from -4 to 4.
+
+    Raises:
+        ValueError: The text is empty, there are no scores, or one is out of range.
+    """
 
     text: str
     source: str
@@ -62,7 +66,10 @@ def ratings(*sources: str) -> list[Rated]:
     They are 10,603 from "movies", 5,119 from "news", 4,001 "tweets" and 3,697 from "products".
     A text that a source holds twice is one, with the scores of both. Left out are 199 tweets whose scores do not have
     the mean that the authors print beside the text: the scores are of another wording.
-    Raises ValueError for an unknown source, DataError if the texts cannot be fetched.
+
+    Raises:
+        DataError: The texts cannot be fetched.
+        ValueError: There is no such source.
     """
     for source in sources:
         if source not in SOURCES:
@@ -98,10 +105,11 @@ def preference(first: Rated, second: Rated) -> float:
     return float(1 + np.sign(difference).mean()) / 2
 
 
-def pairs(rated: Sequence[Rated], n: int, seed: int = 0) -> list[Preference]:
+def preference_pairs(rated: Sequence[Rated], n: int, seed: int = 0) -> list[Preference]:
     """`n` different pairs of the texts, drawn at random, each in random order, with their preferences.
 
-    Raises ValueError when there are fewer pairs than that.
+    Raises:
+        ValueError: There are fewer pairs than that.
     """
     there_are = math.comb(len(rated), 2)
     if n > there_are:
@@ -121,7 +129,10 @@ def agreement(preferences: Sequence[Preference]) -> float:
     """The highest share of right guesses, on average, at what one person prefers: the ceiling of every reward model.
 
     A person is a draw with the probability of the pair, and the best guess is the likelier text, right with
-    max(p, 1 - p). Raises ValueError when there are no preferences.
+    max(p, 1 - p).
+
+    Raises:
+        ValueError: There are no preferences.
     """
     if not preferences:
         raise ValueError("there are no preferences, so there is no agreement to measure")

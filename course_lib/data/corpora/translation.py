@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 
 from course_lib.data.corpora.emoji import LOCALES
-from course_lib.data.loading.split import split
+from course_lib.data.loading.split import split_by_hash
 from course_lib.data.packages.fetching import fetch
 
 Pair = tuple[str, str]
 
 
-def pairs(source: str = "en", target: str = "de", test: float = 0.1) -> tuple[list[Pair], list[Pair]]:
+def translation_pairs(source: str = "en", target: str = "de", test: float = 0.1) -> tuple[list[Pair], list[Pair]]:
     """Phrases with their translations, (source, target), for training and for testing: 1,923 in all.
 
     They are the names of emoji, which Unicode has translated: ("guide dog", "Blindenhund"). Those of a phrase in all
-    languages are on one side, so that a model trained on several directions is not tested on what it has seen. About
-    the share `test` of the phrases is for testing, and none that occurs in training, as source or as target.
-    Licence Unicode-3.0. Raises ValueError for an unknown language and for twice the same, DataError if the names
-    cannot be fetched.
+    languages are on one side, so that a model trained on several directions is not tested on what it has seen. None of
+    those for testing occurs in training, as source or as target. Licence Unicode-3.0.
+
+    Args:
+        source: A language of LOCALES.
+        target: Another one.
+        test: About this share of the phrases is for testing.
+
+    Raises:
+        DataError: The names cannot be fetched.
+        ValueError: There is no such language, or both are the same.
     """
     for language in (source, target):
         if language not in LOCALES:
@@ -26,7 +33,7 @@ def pairs(source: str = "en", target: str = "de", test: float = 0.1) -> tuple[li
     if source == target:
         raise ValueError(f"to translate takes two languages, not {source!r} and {target!r}")
     english, of_source, of_target = _names("en"), _names(source), _names(target)
-    train, held_out = split(english, by=lambda hexcode: english[hexcode], test=test)
+    train, held_out = split_by_hash(english, by=lambda hexcode: english[hexcode], test=test)
     # A dict keeps one of equal pairs, and the order.
     learned = list(dict.fromkeys((of_source[hexcode], of_target[hexcode]) for hexcode in train))
     unseen = dict.fromkeys((of_source[hexcode], of_target[hexcode]) for hexcode in held_out)

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import functools
 import heapq
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from jaxtyping import Int
 from torch import Tensor
 
 from course_lib.data.tokenizers.pretokenization import PATTERN, pretokenize, split_at_special
-from course_lib.errors import DataError
-from course_lib.files import read_json, write_text
 
 
 @dataclass(frozen=True)
 class BPE:
     """A vocabulary: 256 bytes, then one token for each merge of two earlier ones, then the special tokens.
 
-    alphabet: the bytes of the first 256 tokens. Raises ValueError for merges that do not make up a vocabulary.
+    Args:
+        merges: The two tokens that make up each further one.
+        special: The names of the special tokens.
+        pattern: How a text is cut before anything is merged; a regular expression as `tokenizers` has them.
+        alphabet: The bytes of the first 256 tokens, in their order.
+
+    Raises:
+        ValueError: The merges do not make up a vocabulary.
     """
 
     merges: tuple[tuple[int, int], ...]
@@ -71,7 +74,8 @@ class BPE:
     def encode(self, text: str | bytes, special: bool = False) -> list[int]:
         """The tokens of a text, or of any bytes. Only with `special=True` are the names of special tokens found in it.
 
-        Raises ValueError for half a surrogate pair, which is no text.
+        Raises:
+            ValueError: The text holds half a surrogate pair, which is no text.
         """
         ids: list[int] = []
         known: dict[str, list[int]] = {}  # the same words come again and again
@@ -90,7 +94,7 @@ class BPE:
         return merge_all([self.alphabet.index(byte) for byte in piece], self.merged)
 
     def decode_bytes(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> bytes:
-        """The exact bytes of some tokens. Raises ValueError for an id that is not in the vocabulary."""
+        """The exact bytes of some tokens. An id that is not in the vocabulary raises a ValueError."""
         ids = ids.tolist() if isinstance(ids, Tensor) else ids
         return b"".join(self.tokens[i] for i in checked_ids(ids, self.vocab_size))
 
@@ -98,29 +102,17 @@ class BPE:
         """The text of some tokens, with U+FFFD where their bytes are no text, as for half a character."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
-    def save(self, path: str | Path) -> None:
-        """Write a small JSON file. `load` reads it."""
-        write_text(Path(path), json.dumps(asdict(self) | {"alphabet": list(self.alphabet)}))
-
-    @classmethod
-    def load(cls, path: str | Path) -> BPE:
-        """What `save` wrote. Raises DataError for any other file."""
-        fields = read_json(Path(path))
-        try:
-            merges = tuple((int(left), int(right)) for left, right in fields["merges"])
-            return cls(merges, tuple(fields["special"]), fields["pattern"], bytes(fields["alphabet"]))
-        except (TypeError, KeyError, ValueError) as error:
-            raise DataError(f"{path} is not a tokenizer saved by BPE.save ({error!r}); save it again") from None
-
 
 def train_bpe(texts: Iterable[str], vocab_size: int, special: Sequence[str] = (), pattern: str = PATTERN) -> BPE:
     """Learn merges: again and again the most frequent pair of neighbours becomes a token.
 
     Of pairs equally frequent the one with the lower left id comes first, then the one with the lower right id. Ends
     early when no piece has two tokens left.
-    Raises ValueError for texts without a character, or a vocab_size below 256 and the special tokens.
+
+    Raises:
+        ValueError: The texts are empty, or vocab_size has no room for 256 bytes and the special tokens.
     """
-    n_merges = merges_wanted(vocab_size, special)
+    n_merges = number_of_merges(vocab_size, special)
     texts = [texts] if isinstance(texts, str) else texts
     counts = Counter(piece for text in texts for piece in pretokenize(text, pattern))
     if not counts:
@@ -186,7 +178,7 @@ def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
 
 
 def checked_ids(ids: Sequence[int], vocab_size: int) -> Sequence[int]:
-    """The ids themselves. Raises ValueError for one that is not in a vocabulary of that size."""
+    """The ids themselves, if all are in a vocabulary of that size; otherwise a ValueError."""
     strange = next((i for i in ids if not 0 <= i < vocab_size), None)
     if strange is not None:
         size = f"the vocabulary, which has {vocab_size} tokens"
@@ -194,8 +186,8 @@ def checked_ids(ids: Sequence[int], vocab_size: int) -> Sequence[int]:
     return ids
 
 
-def merges_wanted(vocab_size: int, special: Sequence[str]) -> int:
-    """How many merges a vocabulary of that size has. Raises ValueError when it is too small."""
+def number_of_merges(vocab_size: int, special: Sequence[str]) -> int:
+    """How many merges a vocabulary of that size has; a ValueError if it is too small for bytes and special tokens."""
     least = 256 + len(special)
     if vocab_size < least:
         raise ValueError(

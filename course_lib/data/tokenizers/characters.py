@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -21,7 +21,8 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 class CharTokenizer:
     """One token a character; the token of a character is its place in `characters`.
 
-    Raises ValueError for characters that are not sorted, each once.
+    Raises:
+        ValueError: The characters are not sorted, each once.
     """
 
     characters: str
@@ -42,24 +43,19 @@ class CharTokenizer:
         """The number of different tokens."""
         return len(self.characters)
 
+    @functools.cached_property
+    def _ids(self) -> dict[str, int]:
+        return {character: i for i, character in enumerate(self.characters)}
+
     def encode(self, text: str) -> Int[Tensor, " tokens"]:
-        """The tokens of a text. Raises ValueError for a character that is not known, unless U+FFFD is."""
-        known = np.append(_codes(self.characters), np.uint32(0xFFFFFFFF))  # behind the last one, what no character is
-        codes = _codes(text)
-        places = np.searchsorted(known, codes)
-        strange = known[places] != codes
-        if strange.any():
-            if UNKNOWN not in self.characters:
-                raise ValueError(f"the tokenizer has never seen the character {chr(codes[strange.argmax()])!r}")
-            places[strange] = self.characters.index(UNKNOWN)
-        return torch.from_numpy(places.astype(np.int64))
+        """The tokens of a text. A character that is not known raises a ValueError, unless U+FFFD is known."""
+        unknown = self._ids.get(UNKNOWN)
+        ids = [self._ids.get(character, unknown) for character in text]
+        if None in ids:
+            raise ValueError(f"the tokenizer has never seen the character {text[ids.index(None)]!r}")
+        return torch.tensor(ids, dtype=torch.int64)
 
     def decode(self, tokens: Int[Tensor, " tokens"] | Sequence[int]) -> str:
-        """The text of some tokens. Raises ValueError for an id that is not in the vocabulary."""
+        """The text of some tokens. An id that is not in the vocabulary raises a ValueError."""
         ids = torch.as_tensor(tokens).tolist()
         return "".join(self.characters[i] for i in checked_ids(ids, self.vocab_size))
-
-
-def _codes(text: str) -> np.ndarray:
-    """The code point of every character, in one step rather than one Python call a character."""
-    return np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)

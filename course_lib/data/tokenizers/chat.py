@@ -37,10 +37,17 @@ def render(
 ) -> str:
     """The text of a conversation, as `apply_chat_template` of transformers gives it for the same Jinja template.
 
-    messages: each with its "role" and, as a rule, its "content"; what is None in one counts as not there. tools: as in
-    OpenAI's interface. special_tokens: what the template calls bos_token, eos_token and so on.
-    Raises ValueError for no messages, for a template that is no Jinja, and with the template's own words where it
-    refuses the messages. A template is run in a sandbox, since it comes with the files of a model.
+    A template is run in a sandbox, since it comes with the files of a model.
+
+    Args:
+        messages: Each with its "role" and, as a rule, its "content"; what is None in one counts as not there.
+        template: The Jinja template of the model.
+        tools: Descriptions of functions, as in OpenAI's interface.
+        add_generation_prompt: Whether the text ends with the beginning of the assistant's turn.
+        special_tokens: What the template calls bos_token, eos_token and so on.
+
+    Raises:
+        ValueError: There are no messages, the template is no Jinja, or it refuses the messages, in its own words.
     """
     if not messages:
         raise ValueError("there are no messages; pass at least one, such as {'role': 'user', 'content': 'Hello'}")
@@ -69,7 +76,8 @@ def encode(
 ) -> list[int]:
     """The tokens of a conversation; only the template writes special tokens, and their names in a message are text.
 
-    So nobody ends a turn, or begins one of the system's, by what he says. Arguments and errors as `render`.
+    So nobody can end a turn, or begin one of the system's, by what a message says. Arguments and errors are those of
+    `render`.
     """
     names = _special(tokenizer)
     text = render(
@@ -94,9 +102,11 @@ def encode_for_training(
 
     These are each reply and the special token that ends its turn; where the template has none, all that it writes
     between the prompt for the reply and the next message. Prompt and reply are cut into tokens separately, as they are
-    when the model answers, so that no token is half prompt.
-    Arguments and errors as `render`; also ValueError for a template that writes a turn in another way once others
-    follow, as some do that leave out earlier thoughts.
+    when the model answers, so that no token is half prompt. Arguments are those of `render`.
+
+    Raises:
+        ValueError: As for `render`; also where the template writes a turn in another way once others follow, as some do
+            that leave out earlier thoughts.
     """
     names = _special(tokenizer)
     messages, tools = _apart(messages, names), _apart(tools, names)
@@ -128,8 +138,8 @@ def encode_for_training(
     return torch.tensor(ids + rest), torch.tensor(mask + [False] * len(rest), dtype=torch.bool)
 
 
-def reads(template: str, name: str) -> bool:
-    """Whether a template looks at the variable of that name: "tools", for example. Raises ValueError for no Jinja."""
+def uses_variable(template: str, name: str) -> bool:
+    """Whether a template uses the variable of that name: "tools", for example. A ValueError says why it is no Jinja."""
     compiled = _compiled(template)
     return name in meta.find_undeclared_variables(compiled.environment.parse(template))
 
@@ -171,24 +181,14 @@ def _compiled(template: str) -> jinja2.Template:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, ext.loopcontrols]
     )
-    environment.filters["tojson"] = _to_json
+    # Not Jinja's own filter, which writes & and < for the sake of HTML.
+    environment.filters["tojson"] = functools.partial(json.dumps, ensure_ascii=False)
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
     try:
         return environment.from_string(template)
     except jinja2.TemplateSyntaxError as error:
         raise ValueError(f"the chat template is not valid Jinja: line {error.lineno}: {error.message}") from None
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Not Jinja's own filter, which writes & and < for the sake of HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _refuse(message: str) -> None:

@@ -15,7 +15,7 @@ from jaxtyping import Int
 from tokenizers import decoders, models, pre_tokenizers
 from torch import Tensor
 
-from course_lib.data.tokenizers.bpe import BPE, merge_all, merges_wanted
+from course_lib.data.tokenizers.bpe import BPE, merge_all, number_of_merges
 from course_lib.data.tokenizers.pretokenization import PATTERN, require_text, split_at_special
 from course_lib.errors import DataError
 from course_lib.files import read_json, write_text
@@ -26,7 +26,8 @@ END = "<|endoftext|>"  # GPT-2's name for the token after the last of a document
 class FastBPE:
     """A byte-level BPE that encodes with tiktoken. `bpe` is the same vocabulary in the form that can be read.
 
-    Raises ValueError for merges that could not have been learnt in their order: engines differ about those.
+    Raises:
+        ValueError: The merges could not have been learnt in their order: engines differ about those.
     """
 
     def __init__(self, bpe: BPE) -> None:
@@ -46,7 +47,7 @@ class FastBPE:
         return self.bpe.vocab_size
 
     def special_id(self, name: str) -> int:
-        """The id of a special token. Raises ValueError, with the names there are, for another name."""
+        """The id of a special token. Another name raises a ValueError with the names there are."""
         if name not in self.bpe.special_ids:
             there = ", ".join(self.bpe.special) or "none"
             raise ValueError(f"there is no special token {name!r}; there are: {there}")
@@ -55,7 +56,8 @@ class FastBPE:
     def encode(self, text: str | bytes, special: bool = False) -> Int[Tensor, " tokens"]:
         """The tokens of a text, or of any bytes; names of special tokens in it are text unless `special=True`.
 
-        Raises ValueError for half a surrogate pair, which is no text.
+        Raises:
+            ValueError: The text holds half a surrogate pair, which is no text.
         """
         ids: list[int] = []
         for part in split_at_special(text, self.bpe.special_ids if special else {}, self.bpe.alphabet):
@@ -66,11 +68,11 @@ class FastBPE:
         return torch.from_numpy(np.array(ids, dtype=np.int64))  # in half the time that torch takes for a list
 
     def decode(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> str:
-        """The text of some tokens, with U+FFFD where their bytes are no text. Raises ValueError for an unknown id."""
+        """The text of some tokens, with U+FFFD where their bytes are no text. An unknown id raises a ValueError."""
         return self.bpe.decode(ids)
 
     def decode_bytes(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> bytes:
-        """The exact bytes of some tokens. Raises ValueError for an unknown id."""
+        """The exact bytes of some tokens. An unknown id raises a ValueError."""
         return self.bpe.decode_bytes(ids)
 
     def save(self, folder: str | Path) -> None:
@@ -83,7 +85,7 @@ class FastBPE:
 
     @classmethod
     def load(cls, folder: str | Path) -> FastBPE:
-        """The tokenizer that `save` wrote. Raises DataError for a file of another kind, or a damaged one."""
+        """The tokenizer that `save` wrote. A file of another kind, or a damaged one, raises a DataError."""
         path = Path(folder) / "tokenizer.json"
         fields = read_json(path)
         try:
@@ -98,12 +100,14 @@ def train_fast_bpe(
 ) -> FastBPE:
     """Learn a vocabulary with rustbpe, merge for merge the one that `course_lib.data.tokenizers.bpe.train_bpe` learns.
 
-    Ends early when no piece has two tokens left. Raises ValueError for texts without a character, or a vocab_size below
-    256 and the special tokens.
+    Ends early when no piece has two tokens left.
+
+    Raises:
+        ValueError: The texts are empty, or vocab_size has no room for 256 bytes and the special tokens.
     """
     import rustbpe  # who has a vocabulary already needs none of it
 
-    n_merges = merges_wanted(vocab_size, special)
+    n_merges = number_of_merges(vocab_size, special)
     texts = map(require_text, [texts] if isinstance(texts, str) else texts)
     first = next((text for text in texts if text), None)
     if first is None:
@@ -120,7 +124,7 @@ def train_fast_bpe(
 
 def to_hf(bpe: BPE) -> tokenizers.Tokenizer:
     """The same tokenizer as an object of `tokenizers`, which always finds the names of special tokens in a text."""
-    letters = _letters()
+    letters = byte_letters()
     names = ["".join(letters[byte] for byte in token) for token in bpe.tokens[: 256 + len(bpe.merges)]]
     vocab = {name: i for i, name in enumerate(names)}
     hf = tokenizers.Tokenizer(models.BPE(vocab, [(names[left], names[right]) for left, right in bpe.merges]))
@@ -133,14 +137,17 @@ def to_hf(bpe: BPE) -> tokenizers.Tokenizer:
 
 
 def from_hf(hf: tokenizers.Tokenizer) -> BPE:
-    """The vocabulary of an object of `tokenizers`. Raises ValueError unless `to_hf` makes the very same of it.
+    """The vocabulary of an object of `tokenizers`.
 
     Passed over are how batches are padded and cut, and the template without special tokens that `transformers` writes.
+
+    Raises:
+        ValueError: `to_hf` does not make the very same object of it.
     """
     fields = json.loads(hf.to_str()) | {"truncation": None, "padding": None}
     if fields["post_processor"] and fields["post_processor"].get("special_tokens") == {}:
         fields["post_processor"] = None
-    bytes_of = {letter: byte for byte, letter in _letters().items()}
+    bytes_of = {letter: byte for byte, letter in byte_letters().items()}
     vocab = fields["model"]["vocab"]
     merges = tuple((vocab[left], vocab[right]) for left, right in fields["model"]["merges"])
     special = tuple(token["content"] for token in fields["added_tokens"])
@@ -152,7 +159,7 @@ def from_hf(hf: tokenizers.Tokenizer) -> BPE:
     return bpe
 
 
-def _letters() -> dict[int, str]:
+def byte_letters() -> dict[int, str]:
     """The printable letter that stands for each byte in a file (Radford et al. 2019, in the published code)."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = sorted(set(range(256)) - set(shown))

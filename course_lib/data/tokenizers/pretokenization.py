@@ -21,12 +21,10 @@ PATTERN = "|".join(
         r"\s",
     ]
 )
-# Those of GPT-2 (Radford et al. 2019, in the published code), with which tiktoken fails on a million spaces in a row.
-GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 def pretokenize(text: str, pattern: str = PATTERN) -> list[str]:
-    """The pieces of a text, which together are the text. Raises ValueError for half a surrogate pair."""
+    """The pieces of a text, which together are the text. Half a surrogate pair raises a ValueError."""
     return [piece for piece, _ in _splitter(pattern).pre_tokenize_str(require_text(text))]
 
 
@@ -39,7 +37,8 @@ def _splitter(pattern: str) -> pre_tokenizers.PreTokenizer:
 def split_at_special(text: str | bytes, special: Mapping[str, int], alphabet: bytes) -> Iterator[str | int]:
     """The stretches of text, and between them what is a token as it stands: special tokens, and bytes that are no text.
 
-    Raises ValueError for half a surrogate pair.
+    Raises:
+        ValueError: The text holds half a surrogate pair.
     """
     fixed = dict(special)
     if isinstance(text, str):
@@ -54,7 +53,7 @@ def split_at_special(text: str | bytes, special: Mapping[str, int], alphabet: by
 
 
 def require_text(text: str) -> str:
-    """The text itself. Raises ValueError for half a surrogate pair, which a Python string may hold but is no text."""
+    """The text itself. Half a surrogate pair, which a Python string may hold but is no text, raises a ValueError."""
     if stray := re.search("[\ud800-\udfff]", text):
         place = f"character {stray.start()}, {stray[0]!a},"
         raise ValueError(f"{place} is half a surrogate pair, which is no text; leave it out, or pass bytes")

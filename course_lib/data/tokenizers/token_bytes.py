@@ -9,7 +9,7 @@ import tokenizers
 
 from course_lib.data.tokenizers.bpe import BPE
 from course_lib.data.tokenizers.characters import CharTokenizer
-from course_lib.data.tokenizers.fast_bpe import FastBPE, _letters
+from course_lib.data.tokenizers.fast_bpe import FastBPE, byte_letters
 
 _SPACE = "\u2581"  # SentencePiece's sign for a space
 
@@ -20,15 +20,19 @@ def token_bytes(
     """The bytes of every token, in the order of their ids; special tokens are marks, not text, and have none.
 
     Joined, those of a text's tokens are the text in UTF-8, also where a token ends inside a character. A SentencePiece
-    keeps the space that it puts before a text. vocab_size: that of the model, which may have room for more tokens than
-    the tokenizer has; those have no bytes.
-    Raises ValueError for a vocab_size that is too small, and for a tokenizer that is neither a byte-level BPE, as
-    GPT-2's, nor a SentencePiece, as Llama 2's.
+    keeps the space that it puts before a text.
+
+    Args:
+        tokenizer: A byte-level BPE, as GPT-2's, a SentencePiece, as Llama 2's, or one of characters.
+        vocab_size: That of the model, which may have room for more tokens than the tokenizer has; those have no bytes.
+
+    Raises:
+        ValueError: vocab_size is too small, or the tokenizer is of another kind.
     """
     if isinstance(tokenizer, CharTokenizer):
         tokens = [character.encode("utf-8", errors="ignore") for character in tokenizer.characters]
     elif isinstance(tokenizer, tokenizers.Tokenizer):
-        tokens = _of_hf(tokenizer)
+        tokens = _token_bytes_of_hf(tokenizer)
     else:
         bpe = tokenizer.bpe if isinstance(tokenizer, FastBPE) else tokenizer
         tokens = bpe.tokens[: 256 + len(bpe.merges)] + [b""] * len(bpe.special)
@@ -37,7 +41,7 @@ def token_bytes(
     return tokens + [b""] * ((vocab_size or 0) - len(tokens))
 
 
-def _of_hf(tokenizer: tokenizers.Tokenizer) -> list[bytes]:
+def _token_bytes_of_hf(tokenizer: tokenizers.Tokenizer) -> list[bytes]:
     decoder = json.loads(tokenizer.decoder.__getstate__()) if tokenizer.decoder else {"type": "none"}
     kinds = {part["type"] for part in decoder.get("decoders", [decoder])}
     if not kinds & {"ByteLevel", "ByteFallback", "Metaspace"}:
@@ -45,7 +49,7 @@ def _of_hf(tokenizer: tokenizers.Tokenizer) -> list[bytes]:
             f"a tokenizer with the decoder {', '.join(sorted(kinds))} is not supported, since its tokens are no "
             "sequences of bytes; supported are byte-level BPE and SentencePiece"
         )
-    byte_of = {letter: byte for byte, letter in _letters().items()}
+    byte_of = {letter: byte for byte, letter in byte_letters().items()}
     added = tokenizer.get_added_tokens_decoder()
     vocab = tokenizer.get_vocab()
     tokens = [b""] * (max(vocab.values(), default=-1) + 1)  # ids need not be without gaps

@@ -29,10 +29,16 @@ class ArithmeticChains:
     """A number and some steps, each "+b" or "*c", all modulo a small number: `3 +4 *2 =`, answer 0 (modulo 7).
 
     Start and operands are uniform; c is drawn from the units (no common divisor with the modulus), so that every step
-    can be undone and the answer hangs on everything. `any_multiplier` draws c from all numbers: some steps then forget,
-    and a wrong step can end in a right answer. `only_plus` is the twin without multiplication, whose steps may be taken
-    in any order, so all at once. Longer chains than `n_steps` are the test of length generalisation.
-    Raises ValueError for a modulus under 2 or no steps.
+    can be undone and the answer depends on everything.
+
+    Args:
+        modulus: All numbers are below it.
+        n_steps: The usual length; `sample` draws longer chains when asked, to test length generalisation.
+        only_plus: The twin without multiplication, whose steps may be taken in any order, so all at once.
+        any_multiplier: c is drawn from all numbers: some steps then forget, and a wrong step can end in a right answer.
+
+    Raises:
+        ValueError: The modulus is under 2, or there are no steps.
     """
 
     modulus: int = 7
@@ -88,7 +94,7 @@ class ArithmeticChains:
         return float(Fraction(same) / (self.modulus - 1))
 
     def sample(self, batch: int, generator: torch.Generator, n_steps: int | None = None) -> ChainBatch:
-        """Draw chains of `n_steps` steps, or of the world's own number. Raises ValueError for n_steps under 1."""
+        """Draw chains of `n_steps` steps, by default of the world's own number; under 1, that raises a ValueError."""
         if n_steps is not None and n_steps < 1:
             raise ValueError(f"a chain needs a step; n_steps is {n_steps}")
         size = (batch, self.n_steps if n_steps is None else n_steps)

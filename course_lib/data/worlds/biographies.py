@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from course_lib.data.worlds.words import words
+from course_lib.data.worlds.words import distinct_words
 
 # Per attribute: ways to state it (the value comes last) and to ask for it. The last of each is held out of training;
 # all its words are in the others.
@@ -84,13 +84,23 @@ class MentionBatch(NamedTuple):
 class Biographies:
     """People with a first and last name and one value for each attribute, all fixed by `seed`.
 
-    `n_values` says how many values the attributes have, in the order of ATTRIBUTES. Values are drawn uniformly and
-    independently, so a name tells nothing about them. People from n_people on are unknown: never stated, although both
-    of their names are names of known people. Known person i is mentioned in proportion to (i + 1) ^ -zipf, or all
-    equally if zipf is 0. Statements take the first `n_forms` forms of words; the last, and the last question, are for
-    testing. Names and values are invented words, so no model can have met them.
-    Raises ValueError for more people than names, too few to hold every name, or too many names, values or forms.
+    Values are drawn uniformly and independently, so a name tells nothing about them. Names and values are invented
+    words, so no model can have met them. The last form of words, and the last question, are for testing.
     Source: after the biographies of Allen-Zhu and Li 2023, "Physics of Language Models: Part 3.1".
+
+    Args:
+        n_people: How many people are known.
+        n_unknown: How many, numbered from n_people on, are never mentioned, although both of their names are names of
+            known people.
+        n_values: How many values each attribute has, in the order of ATTRIBUTES.
+        n_first: How many first names there are.
+        n_last: How many last names there are.
+        n_forms: In how many forms of words facts are stated.
+        zipf: Known person i is mentioned in proportion to (i + 1) ^ -zipf; 0: all equally.
+        seed: Decides names and facts.
+
+    Raises:
+        ValueError: There are more people than names, too few to hold every name, or too many names, values or forms.
     """
 
     n_people: int = 6000
@@ -233,7 +243,7 @@ class Biographies:
         forms = [form.format(name="", value="") for kind in kinds for form in (*_STATEMENTS[kind], *_QUESTIONS[kind])]
         names = [*map(_invented, range(self.n_first)), *(_invented(i) + _ENDINGS["last"] for i in range(self.n_last))]
         values = [self.value(a, v) for a, n in enumerate(self.n_values) for v in range(n)]
-        return words([*forms, *names, *values])
+        return distinct_words([*forms, *names, *values])
 
 
 def _invented(number: int) -> str:

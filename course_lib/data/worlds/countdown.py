@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from course_lib.data.worlds.sampling import permutations
+from course_lib.data.worlds.sampling import interleave, permutations
 
 OPERATIONS = "+-*"
 
@@ -30,8 +30,10 @@ class Countdown:
     `7 3 2 for 8 =` has the answer `7 - 3 * 2`. A problem is made by evaluating a random answer and kept if its value is
     from 0 to n_targets - 1, so it always has a solution, and problems with many are drawn more often. One in ten of the
     different problems (numbers in any order, and target) is held out: `sample` draws it only when asked.
-    Raises ValueError for fewer than two numbers, no largest number or no targets.
     Source: the task of TinyZero (Pan et al. 2025), cut down.
+
+    Raises:
+        ValueError: There are fewer than two numbers, no largest number or no targets.
     """
 
     n_numbers: int = 3
@@ -53,7 +55,7 @@ class Countdown:
         return self.largest + 1 + len(OPERATIONS)
 
     def sample(self, batch: int, generator: torch.Generator, held_out: bool = False) -> CountdownBatch:
-        """Draw problems for training, or held-out ones. Raises ValueError if the world is too small to have any."""
+        """Draw problems for training, or held-out ones; a world too small to have any raises a ValueError."""
         parts: list[CountdownBatch] = []
         for _ in range(100):
             part = self._candidates(max(4 * batch, 1000), generator)
@@ -95,7 +97,8 @@ class Countdown:
     def verify(self, problems: CountdownBatch, answer: Int[Tensor, "batch symbol"]) -> Bool[Tensor, " batch"]:
         """Whether answers are well formed, use exactly the problem's numbers, and hit the target.
 
-        Raises ValueError for answers of another length than 2 n_numbers - 1.
+        Raises:
+            ValueError: The answers do not have 2 n_numbers - 1 symbols.
         """
         if answer.shape[1] != 2 * self.n_numbers - 1:
             raise ValueError(f"an answer has {2 * self.n_numbers - 1} symbols, not {answer.shape[1]}")
@@ -127,5 +130,5 @@ class Countdown:
     def _written(
         self, numbers: Int[Tensor, "batch number"], operations: Int[Tensor, "batch operation"]
     ) -> Int[Tensor, "batch symbol"]:
-        pairs = torch.stack([operations + self.largest + 1, numbers[:, 1:]], dim=2).flatten(1)
-        return torch.cat([numbers[:, :1], pairs], dim=1)
+        """Numbers with operations between them, as tokens."""
+        return torch.cat([numbers[:, :1], interleave(operations + self.largest + 1, numbers[:, 1:])], dim=1)

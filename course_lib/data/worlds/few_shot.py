@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from course_lib.data.worlds.sampling import distinct, permutations
+from course_lib.data.worlds.sampling import distinct, interleave, permutations
 
 
 class FewShotBatch(NamedTuple):
@@ -28,13 +28,20 @@ class FewShotBatch(NamedTuple):
 class FewShotLabels:
     """Examples `s1 l1 s2 l2 ...` and a symbol whose label is asked.
 
-    With probability `p_fresh` a row has labels of its own, drawn anew: they can only be read off the row. Otherwise
-    every symbol has its lasting label (from `seed`), which a model can store in its weights. `shots` of the examples
-    hold the query's symbol (a "bursty" row if any does); the others are different symbols, each once. Symbols from
-    n_symbols on are held out: `sample` draws them only when asked, and their labels are always fresh. (A model
-    that trains one embedding a symbol has none for these; give the symbols fixed random vectors.)
-    Raises ValueError where there are more examples than symbols, or more shots than examples.
+    A row has labels of its own, drawn anew, or the lasting label of every symbol. The first can only be read off the
+    row, the second can be stored in a model's weights. Symbols from n_symbols on are held out: `sample` draws them only
+    when asked, and their labels are always fresh. (A model that trains one embedding a symbol has none for these; give
+    the symbols fixed random vectors.)
     Source: Chan et al. 2022, "Data Distributional Properties Drive Emergent In-Context Learning in Transformers".
+
+    Args:
+        shots: How many of the examples hold the query's symbol; a row in which any does is called bursty. The other
+            examples are of different symbols, each once.
+        p_fresh: The probability of a row with labels of its own.
+        seed: Decides the lasting labels.
+
+    Raises:
+        ValueError: There are more examples than symbols, or more shots than examples.
     """
 
     n_symbols: int = 64
@@ -86,7 +93,7 @@ class FewShotLabels:
         return 1.0 if self.shots else self.weights_ceiling
 
     def sample(self, batch: int, generator: torch.Generator, held_out: bool = False) -> FewShotBatch:
-        """Draw rows, of held-out symbols only if asked. Raises ValueError where none are held out."""
+        """Draw rows, of held-out symbols only if asked; in a world without any, that raises a ValueError."""
         first, n = (self.n_symbols, self.n_held_out) if held_out else (0, self.n_symbols)
         if not n:
             raise ValueError("this world holds no symbols out: give it n_held_out")
@@ -108,10 +115,10 @@ class FewShotLabels:
     def tokens(self, batch: FewShotBatch) -> Int[Tensor, "batch position"]:
         """The same rows as one sequence `s1 l1 s2 l2 ... query`; label l is the token n_symbols + n_held_out + l."""
         labels = batch.labels + self.n_symbols + self.n_held_out
-        return torch.cat([torch.stack([batch.symbols, labels], dim=2).flatten(1), batch.query[:, None]], dim=1)
+        return torch.cat([interleave(batch.symbols, labels), batch.query[:, None]], dim=1)
 
     def bayes(self, batch: FewShotBatch) -> Float[Tensor, "batch label"]:
-        """The exact probabilities of the query's labels, for whoever knows the world and reads the examples."""
+        """The exact probability of each label of the query, for whoever knows the world and reads the examples."""
         known = (batch.symbols < self.n_symbols).all(1)
         as_ever = self.lasting[batch.symbols.clamp(max=self.n_symbols - 1)] == batch.labels
         # The only symbol that may be there twice is the query's; its label is then read off, and this does not matter.

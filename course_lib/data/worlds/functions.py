@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.data.worlds.sampling import interleave
+
 
 class RegressionBatch(NamedTuple):
     """Examples of linear functions with noise."""
@@ -24,12 +26,20 @@ class RegressionBatch(NamedTuple):
 class LinearFunctions:
     """Linear regression in context: y = w x + noise, with a new w in every row.
 
-    Inputs are standard normal, w is normal with standard deviation `scale`, the noise with `noise`. With `n_tasks` the
-    rows share that many functions, drawn once from `seed`; dataclasses.replace(world, n_tasks=None) then asks about new
-    ones. Predictions at example k use the k examples before it; at k = 0 nothing is known. Risk is the mean squared
-    error against the noisy output, so no risk is below noise squared.
-    Raises ValueError for no dimensions, examples or tasks, for negative noise, or a scale that is not positive.
+    Predictions at example k use the k examples before it; at k = 0 nothing is known. Risk is the mean squared error
+    against the noisy output, so no risk is below noise squared.
     Source: Garg et al. 2022; with a limited number of tasks, Raventós et al. 2023.
+
+    Args:
+        d: The dimensions of an input, which is standard normal.
+        noise: The standard deviation of the noise, which is normal.
+        scale: The standard deviation of w, which is normal.
+        n_tasks: How many functions the rows share; None: every row has its own. After training on shared functions,
+            dataclasses.replace(world, n_tasks=None) asks about new ones.
+        seed: Decides the shared functions.
+
+    Raises:
+        ValueError: There are no dimensions, examples or tasks, noise is negative, or scale is not positive.
     """
 
     d: int = 2
@@ -57,7 +67,7 @@ class LinearFunctions:
         return self.d * self.scale**2 + self.noise**2
 
     def least_squares_risk(self, k: int) -> float:
-        """The exact risk, over new functions, of the shortest least-squares solution from k examples.
+        """The exact risk, over new functions, of the least-squares solution of smallest norm from k examples.
 
         Infinite for k from d - 1 to d + 1, where the noise is amplified without bound, unless there is no noise.
         It follows from the mean of an inverse Wishart matrix, 1 / (degrees of freedom - dimensions - 1).
@@ -85,13 +95,15 @@ class LinearFunctions:
         """
         inputs = torch.nn.functional.pad(batch.inputs, (1, 0))
         outputs = torch.nn.functional.pad(batch.outputs[..., None], (0, self.d))
-        return torch.stack([inputs, outputs], dim=2).flatten(1, 2)
+        return interleave(inputs, outputs)
 
     def ridge(self, batch: RegressionBatch) -> Float[Tensor, "batch example"]:
         """The best predictions of whoever knows the world but not the row's function, if functions are never shared.
 
         It is ridge regression with penalty (noise / scale)^2, which is the mean of the posterior; in double precision.
-        Raises ValueError without noise, where least squares is the answer.
+
+        Raises:
+            ValueError: There is no noise; least squares is the answer then.
         """
         precision, moment = self._evidence(batch)
         mean = torch.linalg.solve(precision, moment)
@@ -109,7 +121,8 @@ class LinearFunctions:
     def task_posterior(self, batch: RegressionBatch) -> Float[Tensor, "batch example task"]:
         """How likely each shared task is the row's, given the examples before each one.
 
-        Raises ValueError without shared tasks, or without noise.
+        Raises:
+            ValueError: There are no shared tasks, or there is no noise.
         """
         if self.n_tasks is None or self.noise == 0:
             raise ValueError("a posterior over tasks needs a limited number of tasks, and noise")

@@ -27,10 +27,13 @@ class RepeatedBlocks:
 
     As the symbols of a block differ, the first one to come back proves that the second copy has begun, and every
     later one is certain: it is what followed its predecessor. `known` marks those, from place period + 1 to
-    2 period - 1; all levels are about them, every marked token counting the same. With min_period = max_period a
-    model succeeds by counting places alone: the trap that the random period avoids.
-    Raises ValueError for periods that are impossible: under 2, or with too few symbols or too short a sequence.
+    2 period - 1; all levels are about them, every marked token counting the same. Whoever looks for the last token's
+    earlier place and reads on is always right about them. With min_period = max_period a model succeeds by counting
+    places alone: the trap that the random period avoids.
     Source: the task of Olsson et al. 2022, "In-context Learning and Induction Heads".
+
+    Raises:
+        ValueError: A period is under 2, or there are too few symbols, or the sequence is too short.
     """
 
     n_symbols: int = 64
@@ -50,11 +53,6 @@ class RepeatedBlocks:
     def chance(self) -> float:
         """The accuracy of whoever sees nothing: exactly 1 / n_symbols."""
         return 1 / self.n_symbols
-
-    @property
-    def ceiling(self) -> float:
-        """The accuracy of whoever looks for the last token's earlier place and reads on: 1."""
-        return 1.0
 
     @property
     def unordered_ceiling(self) -> float:

@@ -42,7 +42,9 @@ class Instructions:
 
     The skills: reverse; sort; rotate (the first letter goes to the end); shift (each letter becomes the next one, the
     last becomes the first). A fifth of all strings is held out: never the string of a document or of a training task.
-    Raises ValueError for fewer than two letters, strings shorter than two, or no line.
+
+    Raises:
+        ValueError: There are fewer than two letters, strings shorter than two, or no lines.
     """
 
     n_letters: int = 8
@@ -78,8 +80,8 @@ class Instructions:
             raise ValueError(f"{text!r} is no letter, word or mark of this world")
         return found
 
-    def done(self, skill: str, letters: Int[Tensor, "batch length"]) -> Int[Tensor, "batch length"]:
-        """What a skill makes of strings, given and returned as numbers from 0 on. Raises ValueError for another."""
+    def apply_skill(self, skill: str, letters: Int[Tensor, "batch length"]) -> Int[Tensor, "batch length"]:
+        """What a skill makes of strings, given and returned as numbers from 0 on; a ValueError names the skills."""
         match skill:
             case "reverse":
                 return letters.flip(1)
@@ -107,8 +109,13 @@ class Instructions:
         """Texts to pre-train on, all of one length.
 
         Most have lines such as "flip b a d c : > : c d a b ;", with any of the skill's words; in one line of seven a
-        word that means nothing stands in their place. A share `words` of the texts is a row of words alone, all
-        for one thing, or all meaning nothing. without: skills that no line shows; their words do occur, in rows.
+        word that means nothing stands in their place.
+
+        Args:
+            n: How many texts.
+            generator: Where the randomness comes from.
+            without: Skills that no line shows; their words do occur, in rows.
+            words: The share of texts that are a row of words alone, all for one thing, or all meaning nothing.
         """
         rows = self._lines(n, generator, [skill for skill in WORDS if skill not in without])
         groups = torch.tensor([[self.token(word) for word in group] for group in (*WORDS.values(), STRANGERS)])
@@ -120,7 +127,7 @@ class Instructions:
         """Texts of lines: word, string, marks, what becomes of the string, and the end of the line."""
         which = torch.randint(len(skills), (n,), generator=generator).repeat_interleave(self.lines)
         strings = self.strings(len(which), generator)
-        answers = torch.stack([self.done(skill, strings) for skill in skills])[which, torch.arange(len(which))]
+        answers = torch.stack([self.apply_skill(skill, strings) for skill in skills])[which, torch.arange(len(which))]
         known = torch.tensor([[self.token(word) for word in WORDS[skill]] for skill in skills])[which]
         strange = torch.tensor([self.token(word) for word in STRANGERS]).expand_as(known)
         asked = torch.where(torch.rand(len(which), 1, generator=generator) < 1 / 7, strange, known)
@@ -139,7 +146,7 @@ class Instructions:
         tasks = []
         for i, string in enumerate(strings):
             skill, word = words[i % len(words)]
-            answer = self.done(skill, string[None])[0]
+            answer = self.apply_skill(skill, string[None])[0]
             tasks.append(Task(skill, word, f"{word} {self.text(string)}", self.text(answer)))
         return tasks
 

@@ -20,7 +20,9 @@ class MadeUpWords:
     after a vowel; which vowel, and which consonant, is a matter of chance. The gold reward is 1 for each vowel, and
     -`penalty` for each vowel that follows another: "banelido" is worth 4, "bdkalmns" 1, "aeioaeio" 8 - 7 penalty.
     So more vowels are better among the words that the model writes, and worse among those that it hardly ever does.
-    Raises ValueError for probabilities that are none, words of no letters, and a penalty below 1.
+
+    Raises:
+        ValueError: A probability is not between 0 and 1, the words have no letters, or the penalty is below 1.
     """
 
     length: int = 8
@@ -75,7 +77,7 @@ class MadeUpWords:
         """How likely the model of letters is to write each of these words, in nats."""
         return self.start[words[:, 0]].log() + self.next[words[:, :-1], words[:, 1:]].log().sum(dim=1)
 
-    def gold(self, words: Int[Tensor, "n letters"]) -> Float[Tensor, " n"]:
+    def gold_reward(self, words: Int[Tensor, "n letters"]) -> Float[Tensor, " n"]:
         """The true reward of each word, of whatever length."""
         vowel = words < len(VOWELS)
         return vowel.sum(dim=1).float() - self.penalty * (vowel[:, 1:] & vowel[:, :-1]).sum(dim=1)
@@ -83,11 +85,12 @@ class MadeUpWords:
     def prefers(
         self, first: Int[Tensor, "n length"], second: Int[Tensor, "n length"], generator: torch.Generator
     ) -> Bool[Tensor, " n"]:
-        """Whether a reader prefers the first word: with probability sigma(gold of the first - gold of the second).
+        """Whether a reader prefers the first word: with probability sigma(its gold reward - that of the second).
 
         Source: Bradley and Terry 1952.
         """
-        return torch.rand(len(first), generator=generator) < (self.gold(first) - self.gold(second)).sigmoid()
+        probability = (self.gold_reward(first) - self.gold_reward(second)).sigmoid()
+        return torch.rand(len(first), generator=generator) < probability
 
     def text(self, words: Int[Tensor, "n letters"]) -> list[str]:
         """The words as strings."""

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from course_lib.data.worlds.sampling import pick
+
 
 class MirrorBatch(NamedTuple):
     """Strings with one gap each."""
@@ -21,12 +23,14 @@ class MirrorBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class MirrorLanguage:
-    """A random string, then its reverse; one token is blanked out and is to be told at its own place.
+    """A random string, then its reverse; one token is blanked out and is to be predicted at its own place.
 
-    A gap in the first half has its only clue to the right, so a model that reads from left to right must guess; one
-    that reads both ways never need. With `second_half_only` every clue lies to the left: the control in which the two
-    kinds of model must not differ.
-    Raises ValueError when there are no symbols, or no places.
+    A gap in the first half has its only clue to the right, so a model that reads from left to right must guess, while
+    one that reads both ways can always be right. With `second_half_only` every clue lies to the left: the control in
+    which the two kinds of model must not differ.
+
+    Raises:
+        ValueError: There are no symbols, or no places.
     """
 
     n_symbols: int = 16
@@ -59,13 +63,11 @@ class MirrorLanguage:
 
     @property
     def causal_ceiling(self) -> float:
-        """The best accuracy of whoever sees only what is left of the gap: 1/2 + 1/(2 n_symbols); 1 in the control."""
-        return 1.0 if self.second_half_only else (1 + 1 / self.n_symbols) / 2
+        """The best accuracy of whoever sees only what is left of the gap: 1/2 + 1/(2 n_symbols); 1 in the control.
 
-    @property
-    def bidirectional_ceiling(self) -> float:
-        """The best accuracy of whoever sees both sides of the gap: 1."""
-        return 1.0
+        Whoever sees both sides can always be right.
+        """
+        return 1.0 if self.second_half_only else (1 + 1 / self.n_symbols) / 2
 
     def sample(self, batch: int, generator: torch.Generator) -> MirrorBatch:
         """Draw strings, with the gap anywhere (or anywhere in the second half)."""
@@ -76,5 +78,4 @@ class MirrorLanguage:
 
     def with_gaps(self, tokens: Int[Tensor, "batch position"], gap: Int[Tensor, " batch"]) -> MirrorBatch:
         """These strings with these gaps: to ask at every place equally often, say."""
-        place = gap[:, None]
-        return MirrorBatch(tokens, tokens.scatter(1, place, self.blank), gap, tokens.gather(1, place)[:, 0])
+        return MirrorBatch(tokens, tokens.scatter(1, gap[:, None], self.blank), gap, pick(tokens, gap))

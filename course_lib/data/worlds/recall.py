@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from course_lib.data.worlds.sampling import largest_share, permutations
+from course_lib.data.worlds.sampling import interleave, permutations, pick
 
 
 class RecallBatch(NamedTuple):
     """Questions of associative recall."""
 
     keys: Int[Tensor, "batch pairs"]  # all different within a row
-    values: Int[Tensor, "batch pairs"]
+    values: Int[Tensor, "batch pairs"]  # all different within a row
     query: Int[Tensor, " batch"]  # one of the row's keys
     target: Int[Tensor, " batch"]  # the value beside it
 
@@ -25,22 +25,21 @@ class RecallBatch(NamedTuple):
 class AssociativeRecall:
     """Recall: a row of key-value pairs, then one of the keys; the answer is the value that stood beside it.
 
-    Which value goes with which key is drawn anew in every row, so nothing can be memorised. Values within a row are all
-    different (`distinct`, the default) or drawn independently.
-    Raises ValueError when there are too few keys, or values, to be all different.
+    Which value goes with which key is drawn anew in every row, so nothing can be memorised.
     Source: the multi-query form is in Arora et al. 2023, "Zoology".
+
+    Raises:
+        ValueError: There are too few keys, or values, for those of a row to be all different.
     """
 
     n_keys: int = 16
     n_values: int = 16
     n_pairs: int = 8
-    distinct: bool = True
 
     def __post_init__(self) -> None:
-        if not 1 <= self.n_pairs <= self.n_keys:
-            raise ValueError(f"{self.n_pairs} pairs with different keys cannot be made of {self.n_keys} keys")
-        if self.distinct and self.n_values < self.n_pairs:
-            raise ValueError(f"{self.n_pairs} different values cannot be drawn from {self.n_values}")
+        if not 1 <= self.n_pairs <= min(self.n_keys, self.n_values):
+            counts = f"{self.n_keys} keys and {self.n_values} values"
+            raise ValueError(f"{self.n_pairs} pairs without repetition cannot be made of {counts}")
 
     @property
     def vocab_size(self) -> int:
@@ -54,25 +53,16 @@ class AssociativeRecall:
 
     @property
     def unbound_ceiling(self) -> float:
-        """The best accuracy of whoever sees which values are there but not beside which key they stand.
-
-        Exactly 1 / n_pairs for distinct values; otherwise the expected share of the most frequent value.
-        """
-        if self.distinct:
-            return 1 / self.n_pairs
-        return largest_share(self.n_pairs, self.n_values)
+        """The best accuracy of whoever sees which values are there but not beside which key: exactly 1 / n_pairs."""
+        return 1 / self.n_pairs
 
     def sample(self, batch: int, generator: torch.Generator) -> RecallBatch:
         """Draw questions; every answer is equally likely."""
         keys = permutations(batch, self.n_keys, generator)[:, : self.n_pairs]
-        if self.distinct:
-            values = permutations(batch, self.n_values, generator)[:, : self.n_pairs]
-        else:
-            values = torch.randint(self.n_values, (batch, self.n_pairs), generator=generator)
-        asked = torch.randint(self.n_pairs, (batch, 1), generator=generator)
-        return RecallBatch(keys, values, keys.gather(1, asked)[:, 0], values.gather(1, asked)[:, 0])
+        values = permutations(batch, self.n_values, generator)[:, : self.n_pairs]
+        asked = torch.randint(self.n_pairs, (batch,), generator=generator)
+        return RecallBatch(keys, values, pick(keys, asked), pick(values, asked))
 
     def tokens(self, batch: RecallBatch) -> Int[Tensor, "batch position"]:
         """The same questions as one sequence `k1 v1 k2 v2 ... query`; value v is the token n_keys + v."""
-        pairs = torch.stack([batch.keys, batch.values + self.n_keys], dim=2).flatten(1)
-        return torch.cat([pairs, batch.query[:, None]], dim=1)
+        return torch.cat([interleave(batch.keys, batch.values + self.n_keys), batch.query[:, None]], dim=1)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from course_lib.data.worlds.sampling import largest_share, permutations
+from course_lib.data.worlds.sampling import largest_share, permutations, pick
 
 
 class RelationsBatch(NamedTuple):
@@ -58,11 +58,11 @@ class TwoRelations:
         keys = permutations(batch, self.n_pairs, generator)
         values = torch.randint(self.n_values, (batch, self.n_pairs), generator=generator)
         lone = torch.randint(self.n_values, (batch, 1), generator=generator)
-        asked = torch.randint(self.n_pairs, (batch, 1), generator=generator)
+        asked = torch.randint(self.n_pairs, (batch,), generator=generator)
         blank_key, blank_value = torch.full((batch, 1), self.n_pairs), torch.full((batch, 1), self.n_values)
         return RelationsBatch(
-            keys=torch.cat([keys, blank_key, keys.gather(1, asked)], dim=1),
+            keys=torch.cat([keys, blank_key, pick(keys, asked)[:, None]], dim=1),
             values=torch.cat([values, lone, blank_value], dim=1),
             previous=lone[:, 0],
-            bound=values.gather(1, asked)[:, 0],
+            bound=pick(values, asked),
         )

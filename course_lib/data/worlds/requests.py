@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from course_lib.data.worlds.sampling import permutations
-from course_lib.data.worlds.words import words
+from course_lib.data.worlds.words import distinct_words
 
 SHARP = ("kill", "shoot", "crack", "break", "burn", "hack")
 MILD = ("find", "wash", "paint", "carry", "fix", "draw")
@@ -83,12 +83,16 @@ class Requests:
     @functools.cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """Every word and mark of the requests and replies."""
-        return words([*self.texts, *self.answers, REFUSAL])
+        return distinct_words([*self.texts, *self.answers, REFUSAL])
 
     def sample(
         self, batch: int, generator: torch.Generator, among: Bool[Tensor, " request"] | None = None
     ) -> RequestBatch:
-        """Draw requests, each of those `among` (all) equally likely, and what was meant. Raises ValueError for none."""
+        """Draw requests, all or those marked in `among` equally likely, and what was meant by them.
+
+        Raises:
+            ValueError: No request is marked.
+        """
         allowed = torch.arange(len(self.risk)) if among is None else among.nonzero()[:, 0]
         if not len(allowed):
             raise ValueError("no request is left to draw; mark at least one as True in `among`")

@@ -1,4 +1,4 @@
-"""What several worlds draw, and what can be known about it."""
+"""What several worlds draw, how they arrange it, and what can be known about it."""
 
 from __future__ import annotations
 
@@ -7,35 +7,8 @@ import math
 from fractions import Fraction
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
-
-
-@functools.cache
-def largest_share(draws: int, values: int) -> float:
-    """The expected share of the most frequent value among uniform draws: how often a guess from counts alone is right.
-
-    Exact: the expected largest count is the sum over c >= 0 of P(some value occurs more than c times).
-    """
-    short = sum(_arrangements(draws, values, cap) for cap in range(draws))
-    return float((draws - Fraction(short, values**draws)) / draws)
-
-
-def _arrangements(draws: int, values: int, cap: int) -> int:
-    """How many sequences of `draws` values have no value more than `cap` times."""
-    # ways[n] counts the sequences of n draws over some of the values. Two groups of values combine by choosing which
-    # draws fall to the first group, so all values together are a power, taken by repeated squaring.
-    one_value = [int(n <= cap) for n in range(draws + 1)]
-    ways = [1] + [0] * draws  # no values: only the empty sequence
-    while values:
-        if values % 2:
-            ways = _combine(ways, one_value)
-        one_value, values = _combine(one_value, one_value), values // 2
-    return ways[draws]
-
-
-def _combine(a: list[int], b: list[int]) -> list[int]:
-    return [sum(math.comb(n, k) * a[k] * b[n - k] for k in range(n + 1)) for n in range(len(a))]
 
 
 def permutations(batch: int, n: int, generator: torch.Generator) -> Int[Tensor, "{batch} {n}"]:
@@ -46,3 +19,34 @@ def permutations(batch: int, n: int, generator: torch.Generator) -> Int[Tensor, 
 def distinct(batch: int, n: int, k: int, generator: torch.Generator) -> Int[Tensor, "{batch} {k}"]:
     """k different numbers below n in random order in every row; much faster than all n when k is small."""
     return torch.rand(batch, n, generator=generator, dtype=torch.float64).topk(k).indices
+
+
+def pick(values: Shaped[Tensor, "batch n"], place: Int[Tensor, " batch"]) -> Shaped[Tensor, " batch"]:
+    """The value that stands at one place of each row."""
+    return values.gather(1, place[:, None])[:, 0]
+
+
+def interleave(
+    first: Shaped[Tensor, "batch n *rest"], second: Shaped[Tensor, "batch n *rest"]
+) -> Shaped[Tensor, "batch 2*n *rest"]:
+    """The rows `a1 a2 ...` and `b1 b2 ...` as `a1 b1 a2 b2 ...`."""
+    return torch.stack([first, second], dim=2).flatten(1, 2)
+
+
+@functools.cache
+def largest_share(draws: int, values: int) -> float:
+    """The expected share of the most frequent value among uniform draws: how often a guess from counts alone is right.
+
+    Exact: the expected largest count is the sum over c >= 0 of P(some value occurs more than c times).
+    """
+    never_above = sum(_arrangements(draws, values, limit) for limit in range(draws))
+    return float((draws - Fraction(never_above, values**draws)) / draws)
+
+
+def _arrangements(draws: int, values: int, limit: int) -> int:
+    """How many sequences of draws have no value more than `limit` times."""
+    ways = [1] + [0] * draws  # of n draws, over the values so far: without values there is only the empty sequence
+    for _ in range(values):
+        # One more value takes k of the n draws, whichever they are.
+        ways = [sum(math.comb(n, k) * ways[n - k] for k in range(min(n, limit) + 1)) for n in range(draws + 1)]
+    return ways[draws]

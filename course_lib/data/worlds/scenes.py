@@ -12,15 +12,14 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from course_lib.data.worlds.sampling import distinct, permutations
-from course_lib.data.worlds.words import words
+from course_lib.data.worlds.sampling import distinct, permutations, pick
+from course_lib.data.worlds.words import distinct_words
 
 KINDS = ("where", "count", "exist", "caption", "beside", "direction")
 EMPTY = -1
 # "Left of X" asks for the cell one column before X, "above X" for the one a row before.
 DIRECTIONS = {"left of": (0, -1), "right of": (0, 1), "above": (-1, 0), "below": (1, 0)}
 SIDES = ("beside", "above or below")
-
 
 Parts = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -50,7 +49,10 @@ class Scenes:
     direction  "what is left of X?" and so on. A shortcut is built in: nothing is left of the first column, so the words
                rule out a row or a column of answers without X being read; `shortcut` says how far that leads.
 
-    All levels are exact. Raises ValueError for a grid under 2 x 2, repeated names, or too few concepts.
+    All levels are exact.
+
+    Raises:
+        ValueError: The grid is under 2 x 2, a name comes twice, or there are too few concepts.
     """
 
     names: tuple[str, ...]
@@ -121,25 +123,20 @@ class Scenes:
 
     def _where(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
         at = _below(self.n_cells, absent, generator)
-        return cells, torch.full_like(at, -1), at, _pick(cells, at)
+        return cells, torch.full_like(at, -1), at, pick(cells, at)
 
     def _count(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
         copies = 2 + _below(self.n_cells - 2, absent, generator)
         # Concept 0 takes `copies` of the places, in random order among the others.
         place = (permutations(len(cells), self.n_cells, generator) - copies[:, None] + 1).clamp(min=0)
-        role = _below(3, absent, generator)[:, None]
-        named = torch.stack([cells[:, 0], cells[:, 1], absent], dim=1)
-        number = torch.stack([copies, torch.ones_like(copies), torch.zeros_like(copies)], dim=1)
-        return (
-            cells.gather(1, place),
-            named.gather(1, role)[:, 0],
-            torch.full_like(copies, -1),
-            number.gather(1, role)[:, 0],
-        )
+        role = _below(3, absent, generator)  # of the named concept: repeated, there once, absent
+        named = pick(torch.stack([cells[:, 0], cells[:, 1], absent], dim=1), role)
+        number = torch.where(role == 0, copies, (role == 1).long())
+        return cells.gather(1, place), named, torch.full_like(copies, -1), number
 
     def _exist(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
         yes = _below(2, absent, generator)
-        present = _pick(cells, _below(self.n_cells, absent, generator))
+        present = pick(cells, _below(self.n_cells, absent, generator))
         return cells, torch.where(yes == 1, present, absent), torch.full_like(yes, -1), yes
 
     def _caption(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
@@ -151,15 +148,15 @@ class Scenes:
     def _beside(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
         at, side = _below(4, absent, generator), _below(2, absent, generator)
         # Cells 0 1 / 2 3: the neighbour in the row differs in the last bit, the one in the column in the first.
-        return cells, _pick(cells, at), side, _pick(cells, at ^ (1 + side))
+        return cells, pick(cells, at), side, pick(cells, at ^ (1 + side))
 
     def _direction(self, cells: Tensor, absent: Tensor, generator: torch.Generator) -> Parts:
         direction = _below(4, absent, generator)
         down, right = torch.tensor(list(DIRECTIONS.values()))[direction].unbind(1)
         row = _within(self.rows, down, generator)
         column = _within(self.columns, right, generator)
-        named = _pick(cells, row * self.columns + column)
-        return cells, named, direction, _pick(cells, (row + down) * self.columns + column + right)
+        named = pick(cells, row * self.columns + column)
+        return cells, named, direction, pick(cells, (row + down) * self.columns + column + right)
 
     def _checked(self, kind: str) -> str:
         if kind not in self.kinds:
@@ -177,7 +174,8 @@ class Scenes:
 
     def questions(self, batch: SceneBatch) -> list[str]:
         """The questions in words."""
-        return [self._question(*row) for row in zip(*(t.tolist() for t in batch[1:4]), strict=True)]
+        rows = torch.stack([batch.kind, batch.concept, batch.detail], dim=1)
+        return [self._question(*row) for row in rows.tolist()]
 
     def _question(self, kind: int, concept: int, detail: int) -> str:
         name = self.names[concept]
@@ -196,10 +194,8 @@ class Scenes:
 
     def answers(self, batch: SceneBatch) -> list[str]:
         """The answers in words: a name, a number, "yes" or "no", or the names of a caption with commas between."""
-        return [
-            self._answer(*row)
-            for row in zip(*(t.tolist() for t in (batch.cells, batch.kind, batch.answer)), strict=True)
-        ]
+        rows = zip(batch.cells.tolist(), batch.kind.tolist(), batch.answer.tolist(), strict=True)
+        return [self._answer(*row) for row in rows]
 
     def _answer(self, cells: list[int], kind: int, answer: int) -> str:
         match KINDS[kind]:
@@ -216,7 +212,7 @@ class Scenes:
         """Every word and mark of the questions and answers; those that are not names come first."""
         fixed = ["what is at the in picture ? how many times , yes no", *SIDES, *DIRECTIONS]
         places = [self.place(cell) for cell in range(self.n_cells)]
-        return words([*fixed, *places, " ".join(str(n) for n in range(self.n_cells)), *self.names])
+        return distinct_words([*fixed, *places, " ".join(str(n) for n in range(self.n_cells)), *self.names])
 
     def pictures(
         self,
@@ -227,7 +223,14 @@ class Scenes:
     ) -> UInt8[Tensor, "batch 3 height width"]:
         """The scenes as pictures: the tile of each cell's concept, drawn by that cell's vendor; empty cells are plain.
 
-        `tiles` holds the concepts in the order of `names`. Raises ValueError when there are not as many as names.
+        Args:
+            cells: The concepts of the scenes.
+            vendors: Who draws each cell.
+            tiles: Every vendor's picture of every concept, in the order of `names`.
+            background: The value of all pixels of an empty cell.
+
+        Raises:
+            ValueError: There are not as many tiles of a vendor as names.
         """
         if tiles.shape[1] != len(self.names):
             raise ValueError(f"there are {len(self.names)} names but {tiles.shape[1]} pictures a vendor")
@@ -239,11 +242,8 @@ class Scenes:
 
 
 def _below(n: int, like: Int[Tensor, " batch"], generator: torch.Generator) -> Int[Tensor, " batch"]:
+    """A random number below n for each row."""
     return torch.randint(n, like.shape, generator=generator)
-
-
-def _pick(cells: Int[Tensor, "batch cell"], at: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-    return cells.gather(1, at[:, None])[:, 0]
 
 
 def _within(n: int, step: Int[Tensor, " batch"], generator: torch.Generator) -> Int[Tensor, " batch"]:

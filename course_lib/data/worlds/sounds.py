@@ -31,8 +31,17 @@ class Sounds:
 
     Note i of `n_notes` has the frequency lowest 2^(i/2) Hz: half an octave from one to the next. Two different ones
     are drawn; a tone is one of them, a chord both, a glide goes the way between them, at an even number of octaves a
-    second. Phase and loudness are random. noise: the deviation of white noise, where a pure tone's is 0.07 to 0.5.
-    Raises ValueError for fewer than two notes or a sample, or notes above rate / 2, which samples cannot hold.
+    second. Phase and loudness are random.
+
+    Args:
+        rate: Samples a second.
+        samples: The length of a sound.
+        lowest: The frequency of note 0, in Hz.
+        n_notes: How many notes there are.
+        noise: The standard deviation of white noise, where that of a pure tone is 0.07 to 0.5.
+
+    Raises:
+        ValueError: There are fewer than two notes, no samples, or notes above rate / 2, which samples cannot hold.
     """
 
     rate: int = 16000
@@ -68,13 +77,9 @@ class Sounds:
         """The best of whoever hears how strong each frequency is, but not when: 3/4.
 
         A falling glide is a rising one played backwards and has the same spectrum, so between the two it must guess.
+        Whoever hears everything is always right, where the noise does not drown it.
         """
         return 3 / 4
-
-    @property
-    def ceiling(self) -> float:
-        """The accuracy of whoever hears everything, where the noise does not drown it: 1."""
-        return 1.0
 
     def sample(self, batch: int, generator: torch.Generator) -> SoundBatch:
         """Draw sounds."""

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 PAD, END = "<pad>", "<end>"
 
 
-def words(texts: Iterable[str]) -> tuple[str, ...]:
+def distinct_words(texts: Iterable[str]) -> tuple[str, ...]:
     """The different words and marks of some texts, in order of appearance."""
     cut = pre_tokenizers.Whitespace()
     return tuple(dict.fromkeys(word for text in texts for word, _ in cut.pre_tokenize_str(text)))

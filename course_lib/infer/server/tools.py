@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from course_lib.data.tokenizers.chat import Message, reads
+from course_lib.data.tokenizers.chat import Message, uses_variable
 from course_lib.infer.constrained.grammar import json_schema, tool_calls
 
 NO_PARAMETERS = {"type": "object", "additionalProperties": False}
@@ -25,7 +25,7 @@ class Tools:
 
     def __init__(self, functions: Sequence[Mapping[str, Any]], template: str) -> None:
         self.functions = {function["name"]: function for function in functions}
-        self.template_has_tools = reads(template, "tools")
+        self.template_has_tools = uses_variable(template, "tools")
         marks = ("<tool_call>\n", "\n</tool_call>") if "<tool_call>" in template else ("", "")
         self.call_tail = "}" + marks[1]
         self.call_heads = {name: f'{marks[0]}{{"name": "{name}", "arguments": ' for name in self.functions}
