@@ -121,7 +121,7 @@ def test_nothing_that_is_held_out_leaks_into_training(whole, tmp_path, cache, mo
         found = tiny_emoji.words(locales)
         for i, concept in enumerate(found):
             if i not in learned:
-                concept["keywords"] = dict.fromkeys(locales, ["zzz"])
+                concept["keywords"] = {locale: ["zzz"] for locale in locales}
         return found
 
     def other_pictures(*arguments):
