@@ -1,15 +1,19 @@
-"""Outputs on a page like the book's, in each theme, and a real browser that opens it and watches the network."""
+"""Outputs on a page like the book's, in each theme, a real browser that opens it, and the contrast of colours."""
 
 import contextlib
 import os
 import shutil
 
+import numpy as np
 import pytest
+from matplotlib.colors import to_hex, to_rgb
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PAPER = {"light": "#ffffff", "dark": "#14181d"}
+# What a figure meets in the wild: the book's dark theme, plain dark, JupyterLab, VS Code, Colab.
+DARK_PAGES = ("#14181d", "#121212", "#111111", "#1f1f1f", "#383838")
 
 # What the book's theme does to outputs, captions and pictures when it is dark.
 THEME = """
@@ -62,3 +66,23 @@ def opened(browser, path, **options):
     # The page itself and pictures inside it; nothing else, from anywhere.
     assert [url for url in requests if not url.startswith("data:")] == [page.url]
     page.close()
+
+
+def luminance(colour):
+    """Relative luminance of a colour, 0 to 1 (WCAG 2.2, definition of relative luminance)."""
+    channels = np.asarray(to_rgb(colour), dtype=float)
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one, other):
+    """Contrast ratio of two colours, 1 to 21 (WCAG 2.2, success criterion 1.4.3)."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def mirrored(colour):
+    """The colour that a dark page shows in place of `colour`: DARK_FILTER, computed (Filter Effects Module Level 1)."""
+    half_turn = np.array([[-0.574, 1.430, 0.144], [0.426, 0.430, 0.144], [0.426, 1.430, -0.856]])
+    turned = np.clip(half_turn @ (1 - np.asarray(to_rgb(colour), dtype=float)), 0, 1)
+    return to_hex(np.clip(1.2 * turned, 0, 1))

@@ -1,14 +1,13 @@
-"""The explorer's twin and the figures, in a real browser, from a file, with the network watched."""
+"""The attention explorer and the figures, in a real browser, from a file, with the network watched."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from show_pages import PAPER, chromium, opened, write_pages
+from show_pages import PAPER, chromium, contrast, opened, write_pages
 
 from course_lib import show
-from course_lib.show import explore, picture, tables
-from course_lib.show.theme import contrast
+from course_lib.show import attention, picture, tables
 
 WORDS = ["The", " cat", " sat", " on", " the", " mat"]
 
@@ -24,7 +23,7 @@ def page_file(tmp_path_factory):
     """A page like the book's in each theme: two explorers, a figure, a table."""
     outputs = []
     patch = pytest.MonkeyPatch()
-    for module in (explore, picture, tables):
+    for module in (attention, picture, tables):
         patch.setattr(module, "display_bundle", lambda bundle, metadata=None: outputs.append(bundle["text/html"]))
     w = weights()
     show.explorer(["".join(WORDS), "The cat"], [WORDS, WORDS[:2]], [w, w[:, :, :2, :2]], title="First", layer=1, head=2)
@@ -75,6 +74,32 @@ def test_it_starts_where_asked_and_every_control_changes_the_map(page):
     close(shown_row(page), expected / expected.sum())
     first(page).get_by_label("Sentence").select_option("1")
     assert first(page).locator(".tokens button").count() == 2
+
+
+def test_it_works_as_an_output_of_a_notebook(page):
+    """JupyterLab writes an output with innerHTML, which runs no script, and puts new scripts in place of these."""
+    page.evaluate(
+        """() => {
+            const host = document.createElement('div');
+            host.id = 'notebook';
+            const old = document.querySelector('.course-explorer');
+            host.innerHTML = old.outerHTML;
+            host.firstChild.removeAttribute('data-ready');
+            for (const script of host.querySelectorAll('script')) {
+                const fresh = document.createElement('script');
+                if (script.type) fresh.type = script.type;
+                fresh.textContent = script.textContent;
+                script.replaceWith(fresh);
+            }
+            old.replaceWith(host);
+        }"""
+    )
+    explorer = page.locator("#notebook .course-explorer")
+    explorer.get_by_label("Layer").select_option("3")
+    close(shown_row(page), row(3, 2, 5))
+    control = explorer.get_by_label("Head")
+    control.focus()
+    assert control.get_attribute("data-lm-suppress-shortcuts") == "true"  # or "b" would make a new cell
 
 
 def test_two_explorers_do_not_disturb_each_other(page):

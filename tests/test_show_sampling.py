@@ -13,8 +13,8 @@ from show_pages import PAPER, chromium, opened, write_pages
 from course_lib import show
 from course_lib.infer.generation.sampling import Sampling, probabilities
 from course_lib.show import next_token
-from course_lib.show.next_token import EXACT, SETTINGS, START
-from course_lib.show.twin import LIMIT
+from course_lib.show.explorers import LIMIT
+from course_lib.show.next_token import EXACT, SETTINGS
 
 VOCAB = 5000
 
@@ -40,13 +40,13 @@ def shares(logits, **settings):
 def collected(monkeypatch, names=NAMES, rows=ROWS, **more):
     outputs = []
     monkeypatch.setattr(next_token, "display_bundle", lambda bundle, metadata=None: outputs.append(bundle))
-    show.sampling_explorer(names, rows, [decode] * len(rows), shares, title="Next", **more)
+    show.sampling_explorer(names, rows, [decode] * len(rows), title="Next", **more)
     return outputs[0]
 
 
-def test_widget_and_twin_travel_in_one_bundle(monkeypatch):
+def test_one_output_for_notebooks_and_pages(monkeypatch):
     bundle = collected(monkeypatch)
-    assert set(bundle) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
+    assert set(bundle) == {"text/html", "text/plain"}
     assert "<b> &" not in bundle["text/html"].split("<script")[0]
     assert not re.search(r"(src|href)=|@import|url\(|fetch\(|XMLHttpRequest|import\(| id=", bundle["text/html"])
     assert bundle["text/html"] == collected(monkeypatch)["text/html"]
@@ -68,36 +68,17 @@ def test_the_rest_is_stored_in_few_numbers_with_its_exact_mass(monkeypatch):
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: show.sampling_explorer([], [], [], shares),
-        lambda: show.sampling_explorer(["a"], ROWS[:2], [decode], shares),
-        lambda: show.sampling_explorer(["a"], [ROWS[0][None]], [decode], shares),
-        lambda: show.sampling_explorer(["a"], [torch.full((3,), math.nan)], [decode], shares),
-        lambda: show.sampling_explorer(["a"], [torch.full((3,), -math.inf)], [decode], shares),
-        lambda: show.sampling_explorer(["a"], [torch.zeros(0)], [decode], shares),
+        lambda: show.sampling_explorer([], [], []),
+        lambda: show.sampling_explorer(["a"], ROWS[:2], [decode]),
+        lambda: show.sampling_explorer(["a"], [ROWS[0][None]], [decode]),
+        lambda: show.sampling_explorer(["a"], [torch.full((3,), math.nan)], [decode]),
+        lambda: show.sampling_explorer(["a"], [torch.full((3,), -math.inf)], [decode]),
+        lambda: show.sampling_explorer(["a"], [torch.zeros(0)], [decode]),
     ],
 )
 def test_what_does_not_fit_is_refused_with_a_sentence(wrong):
     with pytest.raises(ValueError, match=r"sampling_explorer\(\)"):
         wrong()
-
-
-def test_the_widgets_compute_with_the_function_they_were_given():
-    nexts = [next_token.sort(*one) for one in zip(NAMES, ROWS, [decode] * 3, strict=True)]
-    asked = []
-
-    def spy(logits, **settings):
-        asked.append(settings)
-        return shares(logits, **settings)
-
-    *_, view = box = next_token.widgets(nexts, spy, "Next").children
-    _, prompt, temperature, top_k, top_p, min_p, _ = box
-    seen = {view.value}
-    for control, value in ((prompt, 1), (temperature, 14), (top_k, 7), (top_p, 8), (min_p, 5)):
-        control.value = value
-        seen.add(view.value)
-    assert len(seen) == 6
-    assert asked[-1] == {"temperature": 1.4, "top_k": 100, "top_p": 0.9, "min_p": 0.2}
-    assert all(control.description for control in box[1:-1])
 
 
 def test_visible_tokens():
@@ -121,7 +102,7 @@ def folder(tmp_path_factory):
     return write_pages(tmp_path_factory.mktemp("sampling"), outputs)
 
 
-# The sentence, then the rows (name, before, now, number, class) of the page, or of the live view's HTML.
+# The sentence, then the rows (name, before, now, number, class) of the page.
 READ = """e => [e.querySelector('.said').textContent, ...[...e.querySelectorAll('li')].map(li => [
     li.querySelector('span').textContent, li.querySelector('i').style.getPropertyValue('--before'),
     li.querySelector('i').style.getPropertyValue('--now'), li.querySelector('b').textContent, li.className])]"""
@@ -187,29 +168,6 @@ def test_the_page_computes_what_the_library_does(browser, folder, prompt):
             assert left == pytest.approx((after >= 1e-6).sum(), abs=0 if len(there) <= EXACT else 3, rel=0.03), places
             assert bits == pytest.approx(true_bits, abs=0.0151), places
             assert fair == pytest.approx(2**true_bits, rel=0.011, abs=0.06), places
-
-
-def test_the_live_view_and_the_page_show_the_same(browser, folder):
-    nexts = [next_token.sort(*one) for one in zip(NAMES, ROWS, [decode] * 3, strict=True)]
-    *controls, view = next_token.widgets(nexts, shares, "Next").children[1:]
-    with opened(browser, folder / "light.html") as page:
-        group = page.get_by_role("group", name="Next").first
-        for places in (
-            START,
-            START | {"temperature": 14, "top_p": 8},
-            START | {"temperature": 3},
-            START | {"top_k": 3},
-        ):
-            (twin,) = read_at(group, [places])
-            for control, role in zip(controls[1:], SETTINGS, strict=True):
-                control.value = places[role]
-            blank = page.evaluate_handle(
-                "html => { const e = document.createElement('div'); e.innerHTML = html; return e }", view.value
-            )
-            live = read(blank)
-            assert [one[0::3] for one in live[1:]] == [one[0::3] for one in twin[1:]]
-            numbers = [[float(n.replace(",", "")) for n in SAID.fullmatch(one[0]).groups()] for one in (live, twin)]
-            assert numbers[0] == pytest.approx(numbers[1], rel=0.01)
 
 
 def test_the_keyboard_moves_its_sliders_and_no_others(browser, folder):

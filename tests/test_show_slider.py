@@ -1,10 +1,9 @@
-"""The slider over precomputed states: what it holds, what it refuses, its widgets, and its twin in a real browser."""
+"""The slider over precomputed states: what it holds, what it refuses, and how it works in a real browser."""
 
 import base64
 import re
 from io import BytesIO
 
-import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -13,8 +12,8 @@ from show_pages import PAPER, chromium, opened, write_pages
 
 from course_lib import show
 from course_lib.show import states
+from course_lib.show.explorers import LIMIT
 from course_lib.show.theme import DIVERGING, RAMP
-from course_lib.show.twin import LIMIT
 
 RANKS = [1, 2, 8]
 FULL = np.array([[2.0, -1.0, 0.0], [1.0, 0.5, -0.25]])
@@ -45,18 +44,19 @@ def ranks(**changes):
 
 def pictures(html):
     return [
-        np.asarray(Image.open(BytesIO(base64.b64decode(data))).convert("RGB")) / 255
+        np.asarray(Image.open(BytesIO(base64.b64decode(data))).convert("RGBA"))[..., :3] / 255
         for data in re.findall(r'src="data:image/png;base64,([^"]*)"', html)
     ]
 
 
-def test_widget_and_twin_travel_in_one_bundle(shown):
+def test_one_output_for_notebooks_and_pages(shown):
     ranks()
     (bundle,) = shown
-    assert set(bundle) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
+    assert set(bundle) == {"text/html", "text/plain"}
     assert bundle["text/plain"] == "[LoRA <over> ranks: Rank 1, 2, 8]"
     assert "<over>" not in bundle["text/html"]
     assert " id=" not in bundle["text/html"]
+    assert bundle["text/html"].count("<dt>loss</dt>") == 3
     ranks()
     assert shown[1]["text/html"] == bundle["text/html"]
 
@@ -82,21 +82,6 @@ def test_numbers_without_a_sign_go_from_zero_and_a_limit_cuts_off(shown):
 def test_maps_may_be_tensors_and_all_zero(shown):
     ranks(maps={"zero": [torch.zeros(2, 2, requires_grad=True)] * 3})
     assert pictures(shown[0]["text/html"])[0] == pytest.approx(np.broadcast_to(RAMP(0.0)[:3], (2, 2, 3)), abs=0.01)
-
-
-def test_the_widgets_show_the_same_states(shown):
-    ranks()
-    html = shown[0]["text/html"]
-    box = states.widgets("Rank", ["1", "2", "8"], ["<b>one</b>", "<b>two</b>", "<b>eight</b>"], "a < b", 1)
-    heading, control, view = box.children
-    assert isinstance(control, ipywidgets.SelectionSlider)
-    assert "a &lt; b" in heading.value
-    assert "<b>two</b>" in view.value
-    control.value = 2
-    assert "<b>eight</b>" in view.value
-    assert "<b>two</b>" not in view.value
-    assert "<script" not in view.value
-    assert html.count("<dt>loss</dt>") == 3
 
 
 @pytest.mark.parametrize(

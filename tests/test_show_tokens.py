@@ -3,13 +3,12 @@
 import re
 
 import pytest
-from show_pages import PAPER, chromium, opened, write_pages
+from show_pages import PAPER, chromium, contrast, opened, write_pages
 
 from course_lib import show
 from course_lib.data.tokenizers.bpe import BPE, train_bpe
 from course_lib.data.tokenizers.pretokenization import PATTERN
 from course_lib.show import tokens
-from course_lib.show.theme import contrast
 
 CORPUS = [
     "the thin thing that then sank, and the theatre's end. Ève's café, naïve café café",
@@ -79,7 +78,7 @@ def test_the_widgets_cut_with_the_function_they_were_given():
     own.value = "mine & yours"
     assert asked[1:] == [(TEXTS[0], 7), ("mine & yours", 7)]
     assert "<b>&amp;</b>" in view.value
-    pick.value = 2
+    pick.index = 2
     assert asked[-1] == (own.value, 7) == (TEXTS[2], 7)
     own.value = "y" * 1000
     assert len(asked[-1][0]) == tokens.LONGEST

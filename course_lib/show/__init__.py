@@ -1,7 +1,7 @@
 """What the labs show: figures legible in both themes with descriptions, tables, and explorers."""
 
+from course_lib.show.attention import explorer
 from course_lib.show.charts import axes, bars, curves
-from course_lib.show.explore import explorer
 from course_lib.show.maps import attention_grid, attention_map, heatmap
 from course_lib.show.next_token import sampling_explorer
 from course_lib.show.picture import figure

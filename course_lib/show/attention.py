@@ -1,140 +1,120 @@
-"""The attention explorer for a page: weights computed in advance, and as many of them as its size allows."""
+"""The attention explorer: where each token looks, for a sentence, a layer and a head that the reader chooses."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from course_lib.show.twin import LIMIT, choice, frame
+from course_lib.show.charts import array
+from course_lib.show.display import display_bundle, required_text
+from course_lib.show.explorers import LIMIT, explorer_html
 
-SHORT = 32  # tokens; a longer map is hard to read anyway
+SHORT = 32  # tokens of a sentence that are kept where not all fit; a longer map is hard to read anyway
+BESIDES = 50_000  # bytes of LIMIT for everything but the weights
 
 Weights = Float[np.ndarray, "layers heads query key"]
 
 
-@dataclass(frozen=True)
-class Attention:
-    """What an explorer shows: per sentence its name, its tokens and its weights."""
+def explorer(
+    sentences: Sequence[str],
+    tokens: Sequence[Sequence[str]],
+    weights: Sequence[Any],
+    *,
+    title: str = "Attention explorer",
+    layer: int = 0,
+    head: int = 0,
+) -> None:
+    """Show where each token of each sentence looks, for a layer and a head that the reader chooses.
 
-    names: list[str]
-    tokens: list[list[str]]
-    weights: list[Weights]
+    An explorer holds at most 300 KB. Where that is too little for all weights, it holds the first 32 tokens of each
+    sentence if the model is causal, then fewer layers, and says so.
 
-    @property
-    def causal(self) -> bool:
-        """Whether no token of any sentence looks at a later one."""
-        return not any(np.any(np.triu(w, 1)) for w in self.weights)
+    Args:
+        sentences: What the sentences are called.
+        tokens: The tokens of each sentence, as text.
+        weights: For each sentence Float "layers heads query key", every row summing to 1.
+        title: A heading for the explorer.
+        layer: The layer that is shown first.
+        head: The head that is shown first.
 
-    def shortened(self, n: int) -> Attention:
-        """The first n tokens of each sentence; in a causal model they do not depend on the rest."""
-        return Attention(self.names, [t[:n] for t in self.tokens], [w[:, :, :n, :n] for w in self.weights])
-
-    def chosen(self, layers: Sequence[int], heads: Sequence[int]) -> Attention:
-        return Attention(self.names, self.tokens, [w[np.ix_(layers, heads)] for w in self.weights])
-
-    def cells(self) -> int:
-        """Numbers to store for one head of one layer."""
-        return sum(n * (n + 1) // 2 if self.causal else n * n for n in map(len, self.tokens))
-
-
-def twin(
-    attention: Attention, *, title: str, start: tuple[int, int, int, int], layers: Sequence[int] | None = None
-) -> str:
-    """HTML that explores `attention` with no kernel and no network, at most LIMIT bytes; equal input gives equal HTML.
-
-    start: sentence, layer, head and query token to show first.
-    layers: the layers to keep where not all fit; evenly spaced ones by default.
-    What was left out is written under the map. Raises ValueError when not even one head of one layer fits.
+    Raises:
+        ValueError: Tokens and weights do not fit each other, there is no such layer or head, or not even one layer
+            fits into the explorer.
     """
-    n_layers, n_heads = attention.weights[0].shape[:2]
-    note = []
-    if maps_that_fit(attention, title) < n_layers * n_heads and attention.causal:
-        longest = max(map(len, attention.tokens))
-        attention = attention.shortened(SHORT)
-        note += [f"the first {SHORT} tokens"] if longest > SHORT else []
-    maps = maps_that_fit(attention, title)
-    if maps < 1:
+    title = required_text(title, "An explorer")
+    maps = checked(sentences, tokens, weights)
+    n_layers, n_heads = maps[0].shape[:2]
+    for what, place, n in (("layer", layer, n_layers), ("head", head, n_heads)):
+        if not 0 <= place < n:
+            raise ValueError(f"explorer(): {what}={place} is not among the {n} there are; the first is 0.")
+    causal = not any(np.triu(table, 1).any() for table in maps)
+    left_out = []
+    packed = [pack(table, causal) for table in maps]
+    if causal and layers_that_fit(packed) < n_layers:
+        if max(map(len, tokens)) > SHORT:
+            left_out.append(f"the first {SHORT} tokens")
+        tokens = [words[:SHORT] for words in tokens]
+        packed = [pack(table[:, :, :SHORT, :SHORT], causal) for table in maps]
+    layers = evenly(n_layers, layers_that_fit(packed), layer)
+    if len(layers) < n_layers:
+        left_out.append(f"layers {', '.join(map(str, layers))} of {n_layers}")
+    texts = [
+        {"tokens": list(map(str, words)), "weights": base64.b64encode(table[layers].tobytes()).decode("ascii")}
+        for words, table in zip(tokens, packed, strict=True)
+    ]
+    html = explorer_html(
+        "attention",
+        title,
+        sentences=sentences,
+        layers=layers,
+        layer=layer,
+        head=head,
+        left_out=left_out,
+        data={"causal": causal, "heads": n_heads, "query": len(tokens[0]) - 1, "sentences": texts},
+    )
+    display_bundle({"text/html": html, "text/plain": f"[{title}: {len(sentences)} sentences, {n_layers} layers]"})
+
+
+def checked(sentences: Sequence[str], tokens: Sequence[Sequence[str]], weights: Sequence[Any]) -> list[Weights]:
+    """The weights as arrays, which fit the tokens and each other."""
+    arrays = [array(w) for w in weights]
+    if not sentences or not len(sentences) == len(tokens) == len(arrays):
         raise ValueError(
-            f"explorer(): one head exceeds {LIMIT // 1000} KB on the page; pass fewer or shorter sentences."
+            f"explorer() needs one list of tokens and one array for each sentence; got {len(sentences)} sentences, "
+            f"{len(tokens)} lists and {len(arrays)} arrays."
         )
-    offered = list(range(n_layers)) if layers is None else sorted(set(layers))
-    heads = evenly(range(n_heads), maps, start[2])
-    keep = evenly(offered, maps // len(heads), nearest(offered, start[1]))
-    note += [f"layers {listed(keep)} of {n_layers}"] if len(keep) < n_layers else []
-    note += [f"heads {listed(heads)} of {n_heads}"] if len(heads) < n_heads else []
-    text = f"To stay small, this page holds {' and '.join(note)}. The notebook holds everything." if note else ""
-    query = min(start[3], len(attention.tokens[start[0]]) - 1)
-    first = (start[0], keep.index(nearest(keep, start[1])), heads.index(start[2]), query)
-    return document(attention.chosen(keep, heads), title, keep, heads, first, text)
+    for name, words, w in zip(sentences, tokens, arrays, strict=True):
+        if w.ndim != 4 or w.shape[2:] != (len(words), len(words)) or w.shape[:2] != arrays[0].shape[:2]:
+            raise ValueError(
+                f"explorer(): weights of shape {tuple(w.shape)} do not fit the {len(words)} tokens of {name!r}; "
+                "pass layers x heads x query x key, with no batch axis."
+            )
+    return arrays
 
 
-def maps_that_fit(attention: Attention, title: str) -> int:
-    """How many heads, each with its map of every sentence, the size limit leaves room for."""
-    n_layers, n_heads = attention.weights[0].shape[:2]
-    nothing = attention.chosen([], [])
-    rest = document(nothing, title, range(n_layers), range(n_heads), (0, 0, 0, 0), note="")
-    room = LIMIT - len(rest.encode()) - 1_000  # the note is shorter than that
-    per_map = attention.cells() * 4 / 3  # base64
-    return int(max(room - 4 * len(attention.names), 0) // per_map)
+def pack(weights: Weights, causal: bool) -> UInt8[np.ndarray, "layers heads cells"]:
+    """Weights as round(255 sqrt(w)), one byte each, rows in order; without the future where nobody looks there."""
+    n = weights.shape[-1]
+    cells = np.tri(n, dtype=bool) if causal else np.ones((n, n), dtype=bool)
+    return np.round(255 * np.sqrt(weights[:, :, cells].clip(0, 1))).astype(np.uint8)
 
 
-def evenly(values: Sequence[int], count: int, always: int) -> list[int]:
-    """`count` of the values, evenly spaced from first to last, moved so that `always` is one of them."""
-    if count >= len(values):
-        return list(values)
-    chosen = sorted({values[round(i * (len(values) - 1) / max(count - 1, 1))] for i in range(count)})
-    chosen[chosen.index(nearest(chosen, always))] = always
-    return chosen
+def layers_that_fit(packed: Sequence[UInt8[np.ndarray, "layers heads cells"]]) -> int:
+    """How many layers, each with all its heads and sentences, an explorer has room for."""
+    layer = sum(weights[0].size for weights in packed) * 4 / 3  # base64
+    return int((LIMIT - BESIDES) // layer)
 
 
-def nearest(values: Sequence[int], wanted: int) -> int:
-    return min(values, key=lambda value: abs(value - wanted))
-
-
-def listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def pack(weights: Weights, causal: bool) -> str:
-    """Weights as base64 of round(255 sqrt(w)), one byte each, layer by layer, rows in order; the future left out."""
-    packed: UInt8[np.ndarray, ...] = np.round(255 * np.sqrt(np.clip(weights, 0, 1))).astype(np.uint8)
-    n = packed.shape[-1]
-    cells = packed[:, :, *np.tril_indices(n)] if causal else packed
-    return base64.b64encode(np.ascontiguousarray(cells).tobytes()).decode("ascii")
-
-
-def document(
-    attention: Attention,
-    title: str,
-    layers: Sequence[int],
-    heads: Sequence[int],
-    start: tuple[int, int, int, int],
-    note: str,
-) -> str:
-    """The HTML for exactly these layers and heads; `start` counts within them."""
-    causal = attention.causal
-    data = {
-        "causal": causal,
-        "heads": len(heads),
-        "query": start[3],
-        "sentences": [
-            {"tokens": tokens, "weights": pack(weights, causal)}
-            for tokens, weights in zip(attention.tokens, attention.weights, strict=True)
-        ],
-    }
-    body = f"""<div class="controls">
-{choice("sentence", attention.names, start[0])}
-{choice("layer", layers, start[1])}
-{choice("head", heads, start[2])}
-<label class="tick"><input type="checkbox" data-role="skip" autocomplete="off"> Leave out the first token</label>
-</div>
-<div class="tokens" data-role="tokens" role="group" aria-label="Choose a token to see where it looks"></div>
-<p class="said" data-role="said" aria-live="polite"></p>
-<div class="map" data-role="map" role="group" tabindex="0" aria-label="Map of all tokens"></div>
-{f'<p class="note">{escape(note)}</p>' if note else ""}"""
-    return frame("attention", title, body, data)
+def evenly(n: int, count: int, always: int) -> list[int]:
+    """`count` of the numbers below n, evenly spaced from first to last, moved so that `always` is one of them."""
+    if count < 1:
+        raise ValueError(
+            f"explorer(): one layer exceeds {LIMIT // 1000} KB on the page; pass fewer or shorter sentences."
+        )
+    chosen = np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(int))
+    chosen[np.abs(chosen - always).argmin()] = always
+    return chosen.tolist()

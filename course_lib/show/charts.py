@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -13,25 +15,27 @@ from matplotlib.ticker import PercentFormatter
 from course_lib.show.theme import DASHES, INK, MARKERS, PALETTE
 
 SIZE = 10  # points; at 100 px an inch this is 14 px on the page
+CHANCE = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 3))}
 
 
 def axes(width: float = 6.4, height: float = 3.6, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
-    """A figure and its axes in the course's style, for a plot that no other function here draws. Sizes in inches."""
-    fig = Figure(figsize=(width, height), layout="constrained")
-    grid = fig.subplots(rows, columns, squeeze=False)
+    """A figure and its axes in the course's style, for a plot that no other function here draws.
+
+    Args:
+        width: In inches.
+        height: In inches.
+        rows: Of axes.
+        columns: Of axes.
+
+    Returns:
+        The figure, and its axes: an array of them if there are several.
+    """
+    with rc_context({"axes.spines.top": False, "axes.spines.right": False}):
+        fig = Figure(figsize=(width, height), layout="constrained")
+        grid = fig.subplots(rows, columns, squeeze=False)
     for ax in grid.flat:
-        ax.set_facecolor("none")
-        ax.tick_params(colors=INK, labelsize=SIZE - 1)
-        ax.xaxis.label.set(color=INK, size=SIZE)
-        ax.yaxis.label.set(color=INK, size=SIZE)
-        for side, spine in ax.spines.items():
-            spine.set(edgecolor=INK, linewidth=0.8, visible=side in ("left", "bottom"))
+        ax.tick_params(labelsize=SIZE - 1)
     return fig, grid[0, 0] if rows == columns == 1 else grid
-
-
-def entitle(ax: Axes, title: str | None, pad: float = 8) -> None:
-    if title:
-        ax.set_title(title, loc="left", color=INK, size=SIZE + 1, pad=pad)
 
 
 def array(values: Any) -> np.ndarray:
@@ -46,7 +50,6 @@ def curves(
     *,
     xlabel: str,
     ylabel: str,
-    title: str | None = None,
     chance: float | None = None,
     chance_label: str = "chance",
     xscale: str = "linear",
@@ -57,48 +60,52 @@ def curves(
 ) -> Figure:
     """Lines of one quantity over another, each named at its right end: at its last point that can be drawn.
 
-    series: {label: ys} or {label: (xs, ys)}; ys of shape "seeds points" draws the mean and the range over seeds.
-    chance: a level to draw as a dashed line and name (accuracy of guessing, a known ceiling).
-    xscale, yscale: "linear" or "log".
-    markers: draw every point; by default when a line has at most 20.
-    Raises ValueError for no series, and for one whose x and y do not fit each other.
+    Args:
+        series: {label: ys} or {label: (xs, ys)}; ys of shape "seeds points" draws the mean and the range over seeds.
+        xlabel: What is across, with its unit.
+        ylabel: What is upwards, with its unit.
+        chance: A level to draw as a dashed line and name (accuracy of guessing, a known ceiling).
+        chance_label: The name of that level.
+        xscale: "linear" or "log".
+        yscale: "linear" or "log".
+        xticks: The only values to mark across.
+        ylim: The lowest and the highest value upwards.
+        markers: Whether to mark every point; by default those of lines with at most 20.
+
+    Raises:
+        ValueError: There are no series, or the x and y of one do not fit each other.
     """
     if not series:
         raise ValueError("curves() got no series; pass {label: ys} or {label: (xs, ys)}.")
     fig, ax = axes()
-    ends = []
-    for i, (label, given) in enumerate(series.items()):
+    ax.set_prop_cycle(color=PALETTE, linestyle=DASHES, marker=MARKERS)
+    for label, given in series.items():
         xs, ys = points(label, given)
-        colour = PALETTE[i % len(PALETTE)]
-        show_points = markers if markers is not None else len(xs) <= 20
-        ax.plot(
-            xs,
-            ys.mean(0),
-            color=colour,
-            linewidth=1.8,
-            linestyle=DASHES[i % len(DASHES)],
-            marker=MARKERS[i % len(MARKERS)] if show_points else None,
-            markersize=5,
-        )
+        (line,) = ax.plot(xs, ys.mean(0), linewidth=1.8, markersize=5)
+        if not (len(xs) <= 20 if markers is None else markers):
+            line.set_marker("")
         if len(ys) > 1:
-            ax.fill_between(xs, ys.min(0), ys.max(0), color=colour, alpha=0.2, linewidth=0)
-        ends.append((label, colour, *last_drawn(xs, ys.mean(0), xscale == "log", yscale == "log")))
+            ax.fill_between(xs, ys.min(0), ys.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
+    lines = dict(zip(series, ax.lines, strict=True))
     ax.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale, yscale=yscale)
     if xticks is not None:
         ax.set_xticks(xticks, [f"{x:g}" for x in xticks])
         ax.minorticks_off()
     if ylim is not None:
         ax.set_ylim(*ylim)
-    entitle(ax, title)
     if chance is not None:
-        ax.axhline(chance, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
-        ends.append((f"{chance_label} {chance:.3g}", INK, None, chance))
-    name_at_end(ax, ends, fig.get_figheight())
+        ax.axhline(chance, **CHANCE, zorder=0)
+    ax.autoscale_view()  # which matplotlib would put off until it draws
+    ends = [(label, line.get_color(), end_of(ax, *line.get_data())) for label, line in lines.items()]
+    if chance is not None:
+        _, height = end_of(ax, ax.get_xlim()[:1], (chance,))
+        ends.append((f"{chance_label} {chance:.3g}", INK, (1.0, height)))
+    name_at_end(fig, ax, ends)
     return fig
 
 
-def points(label: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
-    """xs of shape "points" and ys of shape "seeds points" from what the caller passed for one label."""
+def points(label: str, given: Any) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "seeds points"]]:
+    """The xs and ys in what the caller passed for one label."""
     xs, ys = given if isinstance(given, tuple) and len(given) == 2 else (None, given)
     ys = np.atleast_2d(array(ys))
     xs = np.arange(ys.shape[1]) if xs is None else array(xs)
@@ -107,32 +114,29 @@ def points(label: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
     return xs, ys
 
 
-def last_drawn(xs: np.ndarray, ys: np.ndarray, log_x: bool, log_y: bool) -> tuple[float | None, float | None]:
-    """The last point of a line that can be drawn: finite, and above 0 on a "log" axis; two None where there is none."""
-    there = np.isfinite(xs) & np.isfinite(ys) & ((xs > 0) | (not log_x)) & ((ys > 0) | (not log_y))
-    return (float(xs[there][-1]), float(ys[there][-1])) if there.any() else (None, None)
+def end_of(ax: Axes, xs: Any, ys: Any) -> tuple[float, float]:
+    """Where a line ends, in shares of the axes: at its last point that can be drawn, or at the edge nearest to it.
 
-
-def name_at_end(ax: Axes, ends: Sequence[tuple[str, str, float | None, float | None]], height: float) -> None:
-    """Write each label to the right of its line, moved apart where they would overlap.
-
-    ends: (label, colour, x, y); no x for a line across, no y for one that is not there, which is named at the bottom.
-    What ends outside the picture is named at its edge.
+    What can be drawn is finite, and above 0 on a "log" axis. A line of which nothing can ends at the lower right.
     """
-    to_axes = ax.transData + ax.transAxes.inverted()
-    left, bottom = ax.get_xlim()[0], ax.get_ylim()[0]
-    tips = []
-    for *_, x, y in ends:
-        across, up = np.clip(to_axes.transform((left if x is None else x, bottom if y is None else y)), 0, 1)
-        tips.append((1.0 if x is None else float(across), float(up)))
-    wanted = [up for _, up in tips]
-    gap = 1.45 * SIZE / 72 / (height * 0.78)  # a line of text, in axes heights
-    for i, y in zip(order(wanted), spread(sorted(wanted), gap), strict=True):
-        label, colour, *_ = ends[i]
+    line = np.array([xs, ys], dtype=float)
+    lowest = [[0 if scale == "log" else -np.inf] for scale in (ax.get_xscale(), ax.get_yscale())]
+    drawn = line[:, (np.isfinite(line) & (line > lowest)).all(0)]
+    if not drawn.size:
+        return 1.0, 0.0
+    x, y = np.clip((ax.transData - ax.transAxes).transform(drawn[:, -1]), 0, 1)
+    return float(x), float(y)
+
+
+def name_at_end(fig: Figure, ax: Axes, ends: Sequence[tuple[str, str, tuple[float, float]]]) -> None:
+    """Write each (label, colour, end in shares of the axes) to the right, moved apart where labels would overlap."""
+    gap = 1.45 * SIZE / 72 / (fig.get_figheight() * 0.78)  # a line of text, in shares of the axes
+    ends = sorted(ends, key=lambda end: end[2][1])
+    for (label, colour, end), height in zip(ends, spread([end[1] for *_, end in ends], gap), strict=True):
         ax.annotate(
             label,
-            tips[i],
-            xytext=(1.045, y),
+            end,
+            xytext=(1.045, height),
             xycoords="axes fraction",
             textcoords="axes fraction",
             color=colour,
@@ -148,10 +152,6 @@ def name_at_end(ax: Axes, ends: Sequence[tuple[str, str, float | None, float | N
                 "relpos": (0, 0.5),  # from the label's left end: from the middle it would cross the label below
             },
         )
-
-
-def order(values: Sequence[float]) -> list[int]:
-    return sorted(range(len(values)), key=lambda i: values[i])
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
@@ -171,7 +171,6 @@ def bars(
     values: Mapping[str, Any],
     *,
     xlabel: str,
-    title: str | None = None,
     controls: Sequence[str] = (),
     role: str = "control",
     chance: float | None = None,
@@ -179,27 +178,31 @@ def bars(
     xlim: tuple[float, float] | None = None,
     fmt: str = ".3g",
 ) -> Figure:
-    """Horizontal bars with their numbers; the bars named in `controls` are hollow, chance is a dashed line.
+    """Horizontal bars with their numbers.
 
-    values: {label: value}, or {label: (value, low, high)} to draw an interval.
-    role: what is written behind the name of a hollow bar.
+    Args:
+        values: {label: value}, or {label: (value, low, high)} to draw an interval.
+        xlabel: What the numbers are, with their unit.
+        controls: The labels of those that are drawn hollow.
+        role: What is written behind the label of a hollow bar.
+        chance: A level to draw as a dashed line and name.
+        chance_label: The name of that level.
+        xlim: The lowest and the highest value on the axis.
+        fmt: The format of the numbers.
+
+    Raises:
+        ValueError: There are no values, or `controls` names one that is not there.
     """
     unknown = [name for name in controls if name not in values]
     if not values or unknown:
         raise ValueError(f"bars(): no bar is named {', '.join(unknown)}." if unknown else "bars() got no values.")
-    fig, ax = axes(height=0.9 + 0.42 * len(values) + (0.25 if title else 0))
+    fig, ax = axes(height=0.9 + 0.42 * len(values))
     for row, (label, given) in enumerate(values.items()):
-        value, low, high = (float(v) for v in (given if isinstance(given, tuple | list) else (given, given, given)))
+        value, low, high = map(float, given if isinstance(given, tuple | list) else (given,) * 3)
         hollow = label in controls
-        ax.barh(
-            row,
-            value,
-            height=0.62,
-            color="none" if hollow else PALETTE[0],
-            edgecolor=PALETTE[1] if hollow else PALETTE[0],
-            hatch="///" if hollow else None,
-            linewidth=1.2,
-        )
+        colour = PALETTE[1] if hollow else PALETTE[0]
+        style = {"color": "none", "hatch": "///"} if hollow else {"color": colour}
+        ax.barh(row, value, height=0.62, edgecolor=colour, linewidth=1.2, **style)
         if high > low:
             ax.plot([low, high], [row, row], color=INK, linewidth=1.5, marker="|", markersize=7)
         ax.annotate(
@@ -209,7 +212,7 @@ def bars(
             textcoords="offset points",
             va="center",
             size=SIZE,
-            color=PALETTE[1] if hollow else PALETTE[0],
+            color=colour,
         )
     ax.set_yticks(range(len(values)), [f"{k} ({role})" if k in controls else k for k in values], size=SIZE)
     ax.set(xlabel=xlabel, ylim=(len(values) - 0.5, -0.5))
@@ -218,7 +221,7 @@ def bars(
         ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.tick_params(axis="y", length=0)
     if chance is not None:
-        ax.axvline(chance, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        ax.axvline(chance, **CHANCE)
         ax.annotate(
             f"{chance_label} {chance:{fmt}}",
             (chance, 1),
@@ -227,7 +230,5 @@ def bars(
             textcoords="offset points",
             ha="center",
             size=SIZE - 1,
-            color=INK,
         )
-    entitle(ax, title, pad=18 if chance is not None else 8)
     return fig

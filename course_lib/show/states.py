@@ -1,29 +1,26 @@
-"""One slider over states computed in advance, each with maps, numbers and a sentence: live, and on the page."""
+"""One slider over states computed in advance, each with maps, numbers and a sentence."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from html import escape
-from io import BytesIO
 from typing import Any
 
-import ipywidgets
 import numpy as np
 from jaxtyping import Float
-from matplotlib.colors import Colormap, to_hex
-from PIL import Image
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
 
-from course_lib.show import live
 from course_lib.show.charts import array
 from course_lib.show.display import display_bundle, required_text
+from course_lib.show.explorers import explorer_html
+from course_lib.show.png import palette_png
 from course_lib.show.theme import DIVERGING, RAMP
-from course_lib.show.twin import frame, slide
 from course_lib.tables import cell_text
 
 LEVELS = 65  # steps of a colour scale: an odd number, so that 0 has one of its own
 
-Matrix = Float[np.ndarray, "rows columns"]
+Maps = Mapping[str, Sequence[Float[np.ndarray, "rows columns"] | None]]
 
 
 def slider(
@@ -40,51 +37,55 @@ def slider(
 ) -> None:
     """Let the reader choose one of `values`, and show what belongs to it.
 
-    label: what the values are, such as "Rank". start: the place of the value that is shown first.
-    maps: {what it shows: a matrix for each value}, Float "rows columns"; None where a value has none. All are coloured
-    by one scale, from 0 or from -limit to limit; by default `limit` is the largest size of a number in them.
-    numbers: {name: a number or a short text for each value}. fmt: for floats, or {name: format}, as in `table`.
-    text: a sentence for each value that says what the maps show, also to those who cannot see them.
-    Raises ValueError when something is not there for each value, when maps come without `text`, or the page would
-    exceed 300 KB.
+    Args:
+        label: What the values are, such as "Rank".
+        values: What can be chosen.
+        title: A heading for the slider.
+        maps: {what it shows: a matrix for each value}, Float "rows columns"; None where a value has none.
+        numbers: {name: a number or a short text for each value}.
+        text: A sentence for each value that says what the maps show, also to those who cannot see them.
+        fmt: The format of the numbers, or {name: format}, as in `table`.
+        limit: Where the one colour scale of all maps ends, on either side of 0 if any number is negative; by default
+            at the largest size of a number in them.
+        start: The place of the value that is shown first.
+
+    Raises:
+        ValueError: Something is not there for each value, maps come without `text`, or all of it exceeds 300 KB.
     """
     title = required_text(title, "A slider")
+    numbers = numbers or {}
     matrices = {name: [None if m is None else array(m) for m in row] for name, row in (maps or {}).items()}
-    check(values, matrices, numbers or {}, text, start)
-    names = [cell_text(value) for value in values]
-    texts = list(text) if text is not None else [""] * len(names)
-    scale = Scale(matrices, limit)
+    check(values, matrices, numbers, text, start)
+    there = [matrix for row in matrices.values() for matrix in row if matrix is not None]
+    high = max((float(np.abs(matrix).max()) for matrix in there), default=0.0) if limit is None else limit
+    low, ramp = (-high, DIVERGING) if any(matrix.min() < 0 for matrix in there) else (0.0, RAMP)
+    colours = ScalarMappable(Normalize(low, high, clip=True), ramp.resampled(LEVELS))
     states = []
-    for i, name in enumerate(names):
-        there = {what: matrix for what, row in matrices.items() if (matrix := row[i]) is not None}
-        pictures = "".join(scale.picture(what, matrix, f"{what}, {label} {name}") for what, matrix in there.items())
-        lines = {
-            what: cell_text(row[i], fmt.get(what) if isinstance(fmt, Mapping) else fmt)
-            for what, row in (numbers or {}).items()
-        }
-        states.append(state(pictures, lines, texts[i]))
-    body = "\n".join(
-        [
-            f'<div class="controls">{slide("state", names, start, label)}</div>',
-            '<div data-role="states" aria-live="polite">',
-            *(f"<div{'' if i == start else ' hidden'}>{shown}</div>" for i, shown in enumerate(states)),
-            "</div>",
-            scale.legend(),
-        ]
+    for i in range(len(values)):
+        pictures = []
+        for name, row in matrices.items():
+            if (matrix := row[i]) is not None:
+                png = base64.b64encode(palette_png(colours.to_rgba(matrix, bytes=True))).decode("ascii")
+                pictures.append({"name": name, "rows": len(matrix), "columns": len(matrix[0]), "png": png})
+        formats = {name: fmt.get(name) if isinstance(fmt, Mapping) else fmt for name in numbers}
+        lines = {name: cell_text(row[i], formats[name]) for name, row in numbers.items()}
+        states.append({"text": text[i] if text else "", "numbers": lines, "maps": pictures})
+    names = [cell_text(value) for value in values]
+    scale = {
+        "low": f"−{cell_text(high)}" if low else "0",
+        "high": cell_text(high),
+        "colours": [to_hex(ramp(share)) for share in np.linspace(0, 1, 9)],
+    }
+    html = explorer_html(
+        "states", title, label=label, names=names, start=start, states=states, scale=scale if there else None
     )
-    view = widgets(label, names, [shown + scale.legend() for shown in states], title, start)._repr_mimebundle_()
-    display_bundle(
-        {**view, "text/html": frame("states", title, body), "text/plain": f"[{title}: {label} {', '.join(names)}]"},
-    )
+    display_bundle({"text/html": html, "text/plain": f"[{title}: {label} {', '.join(names)}]"})
 
 
 def check(
-    values: Sequence[Any],
-    maps: Mapping[str, Sequence[Matrix | None]],
-    numbers: Mapping[str, Sequence[Any]],
-    text: Sequence[str] | None,
-    start: int,
+    values: Sequence[Any], maps: Maps, numbers: Mapping[str, Sequence[Any]], text: Sequence[str] | None, start: int
 ) -> None:
+    """Raises ValueError where `slider` was given what does not fit."""
     if not 0 <= start < len(values):
         raise ValueError(f"slider(): start={start} is no place in a list of {len(values)} values.")
     if maps and text is None:
@@ -101,54 +102,3 @@ def check(
                 raise ValueError(
                     f"slider(): a map of {name!r} has the shape {matrix.shape}; pass rows x columns of finite numbers."
                 )
-
-
-class Scale:
-    """The one colour scale of all maps: from nothing to a hue, or with negative numbers to a hue on either side."""
-
-    def __init__(self, maps: Mapping[str, Sequence[Matrix | None]], limit: float | None) -> None:
-        there = [matrix for row in maps.values() for matrix in row if matrix is not None]
-        self.colours: Colormap = DIVERGING if any(matrix.min() < 0 for matrix in there) else RAMP
-        self.limit = max((float(np.abs(matrix).max()) for matrix in there), default=0.0) if limit is None else limit
-        self.low = -self.limit if self.colours is DIVERGING else 0.0
-        self.used = bool(there)
-
-    def picture(self, what: str, matrix: Matrix, alt: str) -> str:
-        """One map as a picture with a dot for each number, which the page enlarges."""
-        share = (matrix - self.low) / ((self.limit - self.low) or 1)
-        image = Image.fromarray(np.round(np.clip(share, 0, 1) * (LEVELS - 1)).astype(np.uint8))
-        image.putpalette((self.colours(np.linspace(0, 1, LEVELS))[:, :3] * 255).round().astype(np.uint8).tobytes())
-        png = BytesIO()
-        image.save(png, format="png", optimize=True)
-        rows, columns = matrix.shape
-        data = base64.b64encode(png.getvalue()).decode("ascii")
-        return (
-            f'<figure><figcaption>{escape(what)}</figcaption><img class="dark-light" width="{columns}" height="{rows}" '
-            f'alt="{escape(alt)}" src="data:image/png;base64,{data}"></figure>'
-        )
-
-    def legend(self) -> str:
-        if not self.used:
-            return ""
-        stops = ",".join(to_hex(self.colours(level)) for level in np.linspace(0, 1, 9))
-        low = f"−{cell_text(self.limit)}" if self.low else "0"
-        return (
-            f'<p class="scale"><span>{low}</span>'
-            f'<i style="background: linear-gradient(to right,{stops})"></i><span>{cell_text(self.limit)}</span></p>'
-        )
-
-
-def state(pictures: str, numbers: Mapping[str, str], text: str) -> str:
-    """What is shown for one value."""
-    lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(number)}</dd>" for name, number in numbers.items())
-    return (
-        (f'<p class="said">{escape(text)}</p>' if text else "")
-        + (f"<dl>{lines}</dl>" if lines else "")
-        + (f'<div class="maps">{pictures}</div>' if pictures else "")
-    )
-
-
-def widgets(label: str, names: Sequence[str], states: Sequence[str], title: str, start: int) -> ipywidgets.VBox:
-    """The slider, and what it chooses."""
-    control = live.pick(label, names, start)
-    return live.panel("states", title, [control], lambda: states[control.value])

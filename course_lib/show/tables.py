@@ -14,44 +14,36 @@ def table(
     columns: Sequence[str] | None = None,
     *,
     caption: str | None = None,
-    align: Sequence[str] | None = None,
     fmt: str | Mapping[str, str] | None = None,
 ) -> None:
-    """Show rows as a table; the first column names the rows.
+    """Show rows as a table; the first column names the rows, numbers go right and text left.
 
-    rows: sequences in the order of `columns`, or dicts (then `columns` chooses and orders the keys).
-    align: "left", "right" or "center" for each column; by default numbers go right and text left.
-    fmt: a format for every float (".1%"), or {column: format}. By default three decimals below 1, two below 100, one
-    below 1,000, and none or powers of ten beyond.
-    Raises ValueError when a row does not fit the columns.
+    Args:
+        rows: Sequences in the order of `columns`, or dicts (then `columns` chooses and orders the keys).
+        columns: What the columns are called.
+        caption: A line above the table.
+        fmt: A format for every float (".1%"), or {column: format}. By default three decimals below 1, two below 100,
+            one below 1,000, and none or powers of ten beyond.
+
+    Raises:
+        ValueError: A row does not fit the columns.
     """
-    names, cells = arranged(rows, columns)
-    texts = [
-        [
-            cell_text(value, fmt.get(name) if isinstance(fmt, Mapping) else fmt)
-            for name, value in zip(names, row, strict=True)
-        ]
-        for row in cells
-    ]
-    align = list(align) if align is not None else [alignment(row[i] for row in cells) for i in range(len(names))]
-    if len(align) != len(names) or set(align) - {"left", "right", "center"}:
-        raise ValueError(f"table(): align needs left, right or center for each of the {len(names)} columns.")
+    rows = list(rows)
+    if columns is None:
+        if not rows or not isinstance(rows[0], Mapping):
+            raise ValueError("table() needs columns=[...] unless its rows are dicts.")
+        columns = list(rows[0])
+    names = [str(name) for name in columns]
+    cells = [[row.get(name) for name in columns] if isinstance(row, Mapping) else list(row) for row in rows]
+    for number, row in enumerate(cells):
+        if len(row) != len(names):
+            raise ValueError(f"table(): row {number} has {len(row)} cells for {len(names)} columns.")
+    formats = [fmt.get(name) if isinstance(fmt, Mapping) else fmt for name in names]
+    texts = [[cell_text(value, form) for value, form in zip(row, formats, strict=True)] for row in cells]
+    align = [alignment(row[i] for row in cells) for i in range(len(names))]
     display_bundle(
         {
             "text/html": TABLE_STYLE + html_table(names, texts, caption, align),
             "text/plain": text_table(names, texts, caption, align),
         }
     )
-
-
-def arranged(rows: Sequence[Any], columns: Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:
-    rows = list(rows)
-    if columns is None:
-        if not rows or not isinstance(rows[0], Mapping):
-            raise ValueError("table() needs columns=[...] unless its rows are dicts.")
-        columns = list(rows[0])
-    cells = [[row.get(name) for name in columns] if isinstance(row, Mapping) else list(row) for row in rows]
-    for number, row in enumerate(cells):
-        if len(row) != len(columns):
-            raise ValueError(f"table(): row {number} has {len(row)} cells for {len(columns)} columns.")
-    return [str(name) for name in columns], cells

@@ -1,4 +1,7 @@
-"""The tokenizer explorer: a text as coloured tokens, after as many merges of byte-pair encoding as the reader likes."""
+"""The tokenizer explorer: a text as coloured tokens, after as many merges of byte-pair encoding as the reader likes.
+
+The only explorer with two forms: in a notebook it cuts texts with the reader's own Python, on a page with JavaScript.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,10 @@ from typing import Any
 
 import ipywidgets
 
-from course_lib.show import live
 from course_lib.show.display import display_bundle, required_text
-from course_lib.show.twin import choice, frame
+from course_lib.show.explorers import ENVIRONMENT, explorer_html
 
 LONGEST = 400  # characters that a reader may type
-
-NOTE = (
-    '<p class="note">Each token with its number and its bytes. ␣ is a space, � a part of a character; '
-    "a frame marks the token that the last merge made.</p>"
-)
 
 Cut = Callable[[str, int], Sequence[int]]
 Pair = tuple[int, int]
@@ -34,11 +31,17 @@ def tokenizer_explorer(
 ) -> None:
     """Let the reader merge a text one pair at a time, one of `texts` or one of their own.
 
-    merges: pairs of earlier tokens that become tokens 256, 257, ...; the first 256 tokens are the bytes.
-    cut: called live as cut(text, n), the ids of the text after the first n merges. The page merges by itself, in the
-    pieces that `pattern` finds: a regular expression that JavaScript with its flag "u" also reads.
-    start: the number of merges that is shown first; all of them by default.
-    Raises ValueError for no text, and for merges of tokens that are not there yet.
+    Args:
+        texts: The texts to choose from.
+        merges: Pairs of earlier tokens that become tokens 256, 257, ...; the first 256 tokens are the bytes.
+        cut: Called in a notebook as cut(text, n): the ids of the text after the first n merges.
+        pattern: A regular expression that finds the pieces inside which a page, where there is no Python, merges by
+            itself; one that JavaScript with its flag "u" also reads.
+        title: A heading for the explorer.
+        start: The number of merges that is shown first; all of them by default.
+
+    Raises:
+        ValueError: There is no text, a merge is of tokens that are not there yet, or there is no such start.
     """
     title = required_text(title, "An explorer")
     pairs = [(int(left), int(right)) for left, right in merges]
@@ -52,49 +55,42 @@ def tokenizer_explorer(
             )
     if not 0 <= start <= len(pairs):
         raise ValueError(f"tokenizer_explorer(): start={start} is not among 0 to {len(pairs)} merges.")
-    body = f"""<div class="controls">
-{choice("text", [named(text) for text in texts], 0)}
-<label class="own">Or your own <textarea data-role="own" rows="2" maxlength="{LONGEST}" autocomplete="off"
-spellcheck="false">{escape(texts[0])}</textarea></label>
-<label class="slide"><span>Merges <b aria-hidden="true">{start}</b></span><input type="range" data-role="merges" min="0"
-max="{len(pairs)}" value="{start}" autocomplete="off"></label>
-<button type="button" data-role="less" aria-label="−1 merge">−1</button>
-<button type="button" data-role="more" aria-label="+1 merge">+1</button>
-</div>
-<p class="said" data-role="said" aria-live="polite"></p>
-<ol class="tokens" data-role="tokens" aria-label="The tokens, each with its id and its bytes"></ol>
-{NOTE}"""
-    html = frame("tokenizer", title, body, {"texts": list(texts), "merges": pairs, "pattern": pattern})
+    html = explorer_html(
+        "tokenizer",
+        title,
+        names=[shortened(text) for text in texts],
+        longest=LONGEST,
+        start=start,
+        data={"texts": list(texts), "merges": pairs, "pattern": pattern},
+    )
     view = widgets(texts, pairs, cut, title, start)._repr_mimebundle_()
     display_bundle({**view, "text/html": html, "text/plain": f"[{title}: {len(texts)} texts, {len(pairs)} merges]"})
 
 
-def named(text: str) -> str:
+def shortened(text: str) -> str:
+    """The text as it stands in the list to choose from."""
     return text if len(text) <= 40 else text[:39].rstrip() + " …"
 
 
 def widgets(texts: Sequence[str], merges: Sequence[Pair], cut: Cut, title: str, start: int) -> ipywidgets.VBox:
-    """The texts to choose from, the text to type in, and the number of merges."""
-    wide = ipywidgets.Layout(**live.WIDE)
-    pick = ipywidgets.Dropdown(
-        options=[(named(text), i) for i, text in enumerate(texts)], value=0, description="Text", layout=wide
-    )
+    """The texts to choose from, the text to type in, the number of merges, and what comes of them."""
+    wide = ipywidgets.Layout(width="34em", max_width="100%")
+    options = [(shortened(text), text) for text in texts]
+    pick = ipywidgets.Dropdown(options=options, index=0, description="Text", layout=wide)
     own = ipywidgets.Textarea(texts[0], description="Your own", rows=2, layout=wide)
     number = ipywidgets.IntSlider(start, 0, len(merges), description="Merges", layout=wide)
+    view = ipywidgets.HTML()
     tokens = spelled(merges)
 
-    def choose(change: Any) -> None:
-        own.value = texts[change.new]
-
-    def draw() -> str:
+    def redraw(*_: Any) -> None:
         text = own.value[:LONGEST]
-        return drawn(text, cut(text, number.value), tokens, merges, number.value)
+        view.value = drawn(text, cut(text, number.value), tokens, merges, number.value)
 
-    pick.observe(choose, "value")
-    box = live.panel("tokenizer", title, [own, number], draw)
-    heading, *rest = box.children
-    box.children = [heading, pick, *rest]
-    return box
+    redraw()
+    ipywidgets.dlink((pick, "value"), (own, "value"))
+    own.observe(redraw, "value")
+    number.observe(redraw, "value")
+    return ipywidgets.VBox([ipywidgets.HTML(f"<strong>{escape(title)}</strong>"), pick, own, number, view])
 
 
 def spelled(merges: Sequence[Pair]) -> list[bytes]:
@@ -112,18 +108,15 @@ def visible(token: bytes) -> str:
 
 
 def drawn(text: str, ids: Sequence[int], tokens: Sequence[bytes], merges: Sequence[Pair], n: int) -> str:
-    """The sentence and the tokens, as tokenizer.js draws them."""
+    """The sentence and the tokens after n merges, as tokenizer.js draws them."""
     size = len(text.encode())
     said = f"{len(text)} characters, {size} bytes, {len(ids)} tokens: {size / max(len(ids), 1):.2f} bytes a token. "
+    new = 255 + n
     if n:
         left, right = merges[n - 1]
         parts = f"“{visible(tokens[left])}” + “{visible(tokens[right])}”"
-        said += f"Merge {n}: {parts} became token {255 + n}, “{visible(tokens[255 + n])}”."
+        said += f"Merge {n}: {parts} became token {new}, “{visible(tokens[new])}”."
     else:
         said += "Nothing is merged yet: each byte is a token."
-    chips = "".join(
-        f"<li{' class=new' if n and i == 255 + n else ''}><b>{escape(visible(tokens[i]))}</b><span>{i}</span>"
-        f"<small>{tokens[i].hex(' ')}</small></li>"
-        for i in ids
-    )
-    return f'<p class="said">{escape(said)}</p><ol class="tokens">{chips}</ol>{NOTE}'
+    chips = [(i, visible(tokens[i]), tokens[i].hex(" ")) for i in ids]
+    return ENVIRONMENT.get_template("tokenizer_live.html").render(said=said, new=new if n else None, tokens=chips)

@@ -1,9 +1,11 @@
-// What all explorers share. Plain JavaScript, no request, works from file://.
+// What all explorers share. Plain JavaScript, no request, works from file:// and in notebooks.
 
 // Calls start(find, data, root) for each explorer of a kind that nobody has started yet.
 function explorers(kind, start) {
   document.querySelectorAll(".course-explorer." + kind + ":not(.live):not([data-ready])").forEach((root) => {
     root.setAttribute("data-ready", "");
+    // JupyterLab would take the keys for its own shortcuts, such as "b" for a new cell.
+    root.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
     const held = root.querySelector("script[type='application/json']");
     start((role) => root.querySelector("[data-role='" + role + "']"), held && JSON.parse(held.textContent), root);
   });
