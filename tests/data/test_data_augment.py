@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as V
 
 from course_lib.data.loading import augment as module
-from course_lib.data.loading.augment import augment, change
+from course_lib.data.loading.augment import augment, transform
 
 
 def noise(*shape, seed=0):
@@ -33,7 +33,7 @@ def test_equals_torchvision_picture_by_picture(seed, size):
     draws = noise(5, 4, seed=seed + 1)
     angle, scale = (draws[0] - 0.5) * 360, 0.5 + draws[1]
     shift, grey = draws[2:4].T - 0.5, draws[4]
-    changed = change(pictures, angle, scale, shift, grey)
+    changed = transform(pictures, angle, scale, shift, grey)
     for i, picture in enumerate(pictures):
         ink = V.affine(
             V.invert(picture),
@@ -97,7 +97,7 @@ def test_every_picture_is_changed_in_its_own_way():
 @pytest.mark.parametrize("strength", [0.5, 1.0])
 def test_amounts_are_as_documented(monkeypatch, strength):
     amounts = {}
-    monkeypatch.setattr(module, "change", lambda pictures, **given: amounts.update(given) or pictures)
+    monkeypatch.setattr(module, "transform", lambda pictures, **given: amounts.update(given) or pictures)
     augment(photographs(1, 8).expand(4000, -1, -1, -1), seeded(), strength)
     bounds = {
         "angle": (-10 * strength, 10 * strength),
@@ -125,7 +125,7 @@ def test_directions():
     still, none = torch.zeros(1), torch.ones(1)
 
     def place(angle=0.0, scale=1.0, shift=(0.0, 0.0)):
-        moved = change(picture, still + angle, none * scale, torch.tensor([shift]), still)
+        moved = transform(picture, still + angle, none * scale, torch.tensor([shift]), still)
         return divmod(moved[0, 0].argmin().item(), 33)
 
     assert place() == (16, 26)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from course_lib.data.loading.loader import Loader, Windows, order
+from course_lib.data.loading.loader import Loader, Windows, epoch_order
 from course_lib.data.loading.packing import pack
 
 
@@ -67,24 +67,24 @@ def test_a_batch_depends_on_seed_and_index_alone(n, index, seed):
 def test_the_order_is_random():
     """Over many seeds each sample is equally often at each place, and no two epochs or seeds are alike."""
     n, seeds = 6, 3000
-    orders = np.array([order(n, seed, 0) for seed in range(seeds)])
+    orders = np.array([epoch_order(n, seed, 0) for seed in range(seeds)])
     for place in range(n):
         counts = np.bincount(orders[:, place], minlength=n)
         assert abs(counts - seeds / n).max() < 5 * (seeds / n) ** 0.5  # 5 standard errors of a count
-    assert len({tuple(order(50, seed, epoch)) for seed in range(10) for epoch in range(10)}) == 100
+    assert len({tuple(epoch_order(50, seed, epoch)) for seed in range(10) for epoch in range(10)}) == 100
 
 
 def test_the_order_never_changes():
     """A run that was begun years ago must go on: these numbers may not depend on versions or machines."""
-    assert order(10, 0, 0).tolist() == [3, 7, 6, 4, 1, 0, 2, 8, 5, 9]
-    assert order(10, 7, 3).tolist() == [7, 4, 1, 6, 8, 3, 5, 2, 9, 0]
+    assert epoch_order(10, 0, 0).tolist() == [3, 7, 6, 4, 1, 0, 2, 8, 5, 9]
+    assert epoch_order(10, 7, 3).tolist() == [7, 4, 1, 6, 8, 3, 5, 2, 9, 0]
 
 
 def test_ten_million_samples():
     loader = Loader(Numbers(10**7), 512, seed=1, rank=3, world_size=8)
     ids = loader.ids(10**7 - 256)
     assert len(ids) == 64
-    assert order.cache_info().currsize <= 2
+    assert epoch_order.cache_info().currsize <= 2
 
 
 class Numbers:
@@ -152,7 +152,7 @@ def test_what_cannot_be_loaded(options, words):
 def test_other_refusals():
     with pytest.raises(ValueError, match="a batch of 1 cannot be drawn from 0 samples"):
         Loader(torch.arange(0), 1)
-    with pytest.raises(ValueError, match="index -1 is negative"):
+    with pytest.raises(ValueError, match="samples_read=-1 is negative"):
         Loader(torch.arange(10), 2).ids(-1)
     with pytest.raises(ValueError, match="windows of 1 tokens do not fit"):
         Windows(torch.arange(10), 0)

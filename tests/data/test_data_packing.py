@@ -50,21 +50,6 @@ def test_every_token_is_an_input_once_and_predicts_its_own_successor(documents, 
     assert packed.waste == pytest.approx(1 - sum(map(len, documents)) / packed.tokens.numel())
 
 
-@settings(deadline=None, max_examples=200)
-@given(documents=documents, length=st.integers(1, 16), data=st.data())
-def test_only_what_is_to_be_learnt_is_a_target(documents, length, data):
-    learn = [torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(d), max_size=len(d)))) for d in documents]
-    packed, everything = pack(documents, length, END, learn), pack(documents, length, END)
-    assert torch.equal(packed.tokens, everything.tokens)
-    kept = packed.targets != IGNORE
-    assert torch.equal(packed.targets[kept], everything.targets[kept])
-    # The first token is never a target, and `end` is one whenever the last token is worth learning.
-    assert kept.sum() == sum(which[1:].sum() + which[-1] for which in learn)
-    learnt = torch.cat([torch.cat([d, torch.tensor([END])])[1:][torch.cat([w[1:], w[-1:]])]
-                        for d, w in zip(documents, learn, strict=True)])  # fmt: skip
-    assert sorted(packed.targets[kept].tolist()) == sorted(learnt.tolist())
-
-
 @given(sizes=st.lists(st.integers(1, 20), max_size=40), length=st.integers(20, 30))
 def test_best_fit_is_what_its_name_says(sizes, length):
     room = {}
@@ -147,15 +132,13 @@ def test_rows_can_be_chosen():
 
 
 @pytest.mark.parametrize(
-    ("documents", "length", "learn", "words"),
+    ("documents", "length", "words"),
     [
-        ([], 8, None, "0 documents cannot be packed into rows of 8 tokens"),
-        ([torch.arange(3)], 0, None, "1 documents cannot be packed into rows of 0 tokens; both numbers must be"),
-        ([torch.arange(3), torch.arange(0)], 8, None, "document 1 is empty; leave it out"),
-        ([torch.arange(3)], 8, [torch.ones(2).bool()], "`learn` must hold one True or False for every token"),
-        ([torch.arange(3)], 8, [], "`learn` must hold one"),
+        ([], 8, "0 documents cannot be packed into rows of 8 tokens"),
+        ([torch.arange(3)], 0, "1 documents cannot be packed into rows of 0 tokens; both numbers must be"),
+        ([torch.arange(3), torch.arange(0)], 8, "document 1 is empty; leave it out"),
     ],
 )
-def test_what_cannot_be_packed(documents, length, learn, words):
+def test_what_cannot_be_packed(documents, length, words):
     with pytest.raises(ValueError, match=words):
-        pack(documents, length, END, learn)
+        pack(documents, length, END)

@@ -21,8 +21,14 @@ RANGE = 8.0  # what is quieter than the loudest by more than eight powers of ten
 class SpectrogramConfig:
     """How a sound becomes a picture; the defaults are Whisper's (Radford et al. 2022, section 2.2).
 
-    rate: samples a second. n_fft: samples in a window; hop: from one window to the next. n_mels: bands, from 0 Hz to
-    rate / 2. Raises ValueError for sizes below 1, and for more bands than windows of n_fft samples can tell apart.
+    Args:
+        rate: Samples a second.
+        n_fft: Samples in a window.
+        hop: Samples from one window to the next.
+        n_mels: Bands, from 0 Hz to rate / 2.
+
+    Raises:
+        ValueError: A size is below 1, or there are more bands than windows of n_fft samples can tell apart.
     """
 
     rate: int = 16000
@@ -41,7 +47,7 @@ class SpectrogramConfig:
             )
 
 
-def hz(mel: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def mel_to_hz(mel: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The frequency at a place on the mel scale: even steps of what sounds like equal distances.
 
     Linear up to 1000 Hz, which is mel 15, then a factor of 6.4 every 27 (Slaney 1998, Auditory Toolbox).
@@ -49,8 +55,8 @@ def hz(mel: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return torch.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))
 
 
-def mel(hertz: float) -> float:
-    """The place of a frequency on the mel scale: the inverse of `hz`."""
+def hz_to_mel(hertz: float) -> float:
+    """The place of a frequency on the mel scale: the inverse of `mel_to_hz`."""
     return hertz * 3 / 200 if hertz < 1000 else 15 + 27 * math.log(hertz / 1000) / math.log(6.4)
 
 
@@ -60,7 +66,7 @@ def mel_filters(config: SpectrogramConfig) -> Float[Tensor, "mels frequencies"]:
 
     Their tops are even steps apart on the mel scale, and all have the same area (Slaney 1998, Auditory Toolbox).
     """
-    corners = hz(torch.linspace(0, mel(config.rate / 2), config.n_mels + 2, dtype=torch.float64))
+    corners = mel_to_hz(torch.linspace(0, hz_to_mel(config.rate / 2), config.n_mels + 2, dtype=torch.float64))
     frequency = torch.linspace(0, config.rate // 2, config.n_fft // 2 + 1, dtype=torch.float64)
     left, top, right = (corners[i : i + config.n_mels, None] for i in range(3))
     triangle = torch.minimum((frequency - left) / (top - left), (right - frequency) / (right - top)).clamp(min=0)
@@ -72,10 +78,17 @@ def log_mel(
 ) -> Float[Tensor, "*batch mels frames"]:
     """The logarithm of the power in each band at each moment, from about -1 (silence) to about 1.
 
-    sounds: floats from -1 to 1, of one channel, `rate` samples a second. There are samples // hop frames. A model wants
-    all sounds of one length: F.pad(sound, (0, n - sound.shape[-1])) fills up with silence, or cuts.
-    Raises ValueError for another rate than the config's, whole numbers, and sounds shorter than a window.
+    There are samples // hop frames. A model wants all sounds of one length: F.pad(sound, (0, n - sound.shape[-1]))
+    fills up with silence, or cuts.
     Source: Radford et al. 2022, section 2.2, and the published code of Whisper.
+
+    Args:
+        sounds: Floats from -1 to 1, of one channel.
+        rate: Samples a second.
+        config: How the picture is made.
+
+    Raises:
+        ValueError: The rate is not the config's, the sounds are whole numbers, or shorter than a window.
     """
     if rate != config.rate:
         raise ValueError(

@@ -22,15 +22,20 @@ def augment(
 ) -> Float[Tensor, "batch 3 size size"]:
     """Rotate, scale, shift and partly grey every picture by amounts of its own; what comes in from outside is white.
 
-    Returns values from 0 to 1. All amounts are uniform within plus or minus `strength` times 10 degrees, 15 %, 6 % of
-    the side; greying from 0 to `strength` times 35 %. Only `generator` is drawn from, five numbers a picture.
-    Raises ValueError for a strength outside 0 .. 2.
+    All amounts are uniform within plus or minus `strength` times 10 degrees, 15 %, 6 % of the side; greying from 0 to
+    `strength` times 35 %. Only `generator` is drawn from, five numbers a picture.
+
+    Returns:
+        Values from 0 to 1.
+
+    Raises:
+        ValueError: The strength is not in 0 .. 2.
     """
     if not 0 <= strength <= 2:
         raise ValueError(f"the strength is a number from 0 (no change) to 2, not {strength}")
     draws = torch.rand(5, len(pictures), generator=generator, device=generator.device).to(pictures.device)
     angle, scale, right, down = (2 * draws[:4] - 1) * strength
-    return change(
+    return transform(
         V.to_dtype(pictures, torch.float32, scale=True),
         angle=angle * _ANGLE,
         scale=1 + scale * _SCALE,
@@ -39,7 +44,7 @@ def augment(
     )
 
 
-def change(
+def transform(
     pictures: Float[Tensor, "batch 3 size size"],
     angle: Float[Tensor, " batch"],
     scale: Float[Tensor, " batch"],

@@ -23,17 +23,26 @@ class Samples(Protocol):
 
 @dataclass(frozen=True)
 class Loader:
-    """Shuffled batches that resume exactly. The state to save is `index`, the number of samples read by all ranks.
+    """Shuffled batches that resume exactly. The state to save is one number: how many samples all ranks have read.
 
     Sample number i is the (i mod n)-th of epoch i // n, of which every sample is read once, in an order of its own; a
     batch may reach into the next epoch. Rank r of w reads every w-th sample of the batch, from the r-th on, so that the
     ranks together read the same batches whatever w is. Between two runs batch_size and world_size may change.
-    epochs: ends after so many, with a last batch that may be shorter, and shared unequally; None goes on for ever.
-    Raises ValueError for no samples, a batch larger than the data, or one that the ranks cannot share equally.
+
+    Args:
+        samples: What is read.
+        batch_size: The samples in a batch of all ranks together.
+        seed: Decides the order.
+        rank: Which of the processes this one is.
+        world_size: How many processes read.
+        epochs: Ends after so many, with a last batch that may be shorter, and shared unequally; None goes on for ever.
+
+    Raises:
+        ValueError: There are no samples, a batch is larger than the data, or the ranks cannot share it equally.
     """
 
     samples: Samples
-    batch_size: int  # of all ranks together
+    batch_size: int
     seed: int = 0
     rank: int = 0
     world_size: int = 1
@@ -50,31 +59,31 @@ class Loader:
         if not 0 <= self.seed < 2**32 or (self.epochs is not None and self.epochs < 1):
             raise ValueError(f"seed={self.seed} must be in [0, 2**32), and epochs={self.epochs} at least 1, or None")
 
-    def read(self, index: int = 0) -> Iterator[tuple[int, Any]]:
-        """From that index on, (the index to go on from after this batch, this rank's share of the batch)."""
-        while (after := self._after(index)) > index:
-            yield after, self.samples[self.ids(index)]
-            index = after
+    def read(self, samples_read: int = 0) -> Iterator[tuple[int, Any]]:
+        """The batches after so many samples, each as (samples read with this batch, this rank's share of the batch)."""
+        while (after := self._read_after_batch(samples_read)) > samples_read:
+            yield after, self.samples[self.ids(samples_read)]
+            samples_read = after
 
-    def _after(self, index: int) -> int:
-        after = index + self.batch_size
+    def _read_after_batch(self, samples_read: int) -> int:
+        after = samples_read + self.batch_size
         return after if self.epochs is None else min(after, self.epochs * len(self.samples))
 
-    def ids(self, index: int) -> Int[Tensor, " share"]:
-        """Which samples this rank reads in the batch that begins at that index. Raises ValueError below 0."""
-        if index < 0:
-            raise ValueError(f"index {index} is negative; the first batch begins at 0")
-        n = len(self.samples)
-        numbers = np.arange(index, self._after(index), dtype=np.int64)[self.rank :: self.world_size]
+    def ids(self, samples_read: int) -> Int[Tensor, " share"]:
+        """Which samples this rank reads in the batch after so many samples; a negative number raises a ValueError."""
+        if samples_read < 0:
+            raise ValueError(f"samples_read={samples_read} is negative; before the first batch it is 0")
+        n, after = len(self.samples), self._read_after_batch(samples_read)
+        numbers = np.arange(samples_read, after, dtype=np.int64)[self.rank :: self.world_size]
         chosen = np.empty_like(numbers)
         for epoch in np.unique(numbers // n):
             inside = numbers // n == epoch
-            chosen[inside] = order(n, self.seed, int(epoch))[numbers[inside] % n]
+            chosen[inside] = epoch_order(n, self.seed, int(epoch))[numbers[inside] % n]
         return torch.from_numpy(chosen)
 
 
 @functools.lru_cache(maxsize=2)  # a batch may lie in two epochs
-def order(n: int, seed: int, epoch: int) -> np.ndarray:
+def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """A random order of 0 ... n-1 for each seed and epoch; 80 MB for ten million.
 
     NumPy's old generator is the one whose numbers no later version may change, so that a run can be resumed with it.
@@ -87,7 +96,10 @@ class Windows:
     """A long text as samples: windows of length + 1 tokens, inputs [:, :-1] and targets [:, 1:].
 
     They lie end to end, each beginning with the last target of the one before, so that in one epoch no token is an
-    input twice. What is left at the end, shorter than a window, is not read. Raises ValueError when none fits.
+    input twice. What is left at the end, shorter than a window, is not read.
+
+    Raises:
+        ValueError: No window fits.
     """
 
     tokens: Int[Tensor, " tokens"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,22 +36,21 @@ class Packed:
         return (self.documents == PADDING).double().mean().item()
 
 
-def pack(
-    documents: Sequence[Int[Tensor, " _"]],
-    length: int,
-    end: int,
-    learn: Sequence[Bool[Tensor, " _"]] | None = None,
-) -> Packed:
+def pack(documents: Sequence[Int[Tensor, " _"]], length: int, end: int) -> Packed:
     """Pack documents into rows of `length` tokens by best fit, longest first, so that hardly any padding is needed.
 
     Of the Wikipedia leads in rows of 256 (vocabulary 4,096) padding takes 0.5 %; in their own order it would take 26 %.
-    Every token of a document is an input once, and the target of the one before it; the token `end` is the target of
-    the last one, and no input. A document longer than a row is cut into full rows and a rest, which is packed like a
-    document of its own: it does not see what came before.
-    learn: which tokens are worth learning, as the answers in a dialogue; the target of the others is -100. `end` counts
-    as the token before it.
-    Raises ValueError for no document, an empty one, a length below 1, or a `learn` of other lengths.
+    Every token of a document is an input once, and the target of the one before it. A document longer than a row is cut
+    into full rows and a rest, which is packed like a document of its own: it does not see what came before.
     Source: Ding et al. 2024, "Fewer Truncations Improve Language Modeling".
+
+    Args:
+        documents: The tokens of each document.
+        length: The tokens of a row.
+        end: The token after the last of a document: a target, and no input.
+
+    Raises:
+        ValueError: There are no documents, one is empty, or the length is below 1.
     """
     if not len(documents) or length < 1:
         counts = f"{len(documents)} documents cannot be packed into rows of {length} tokens"
@@ -58,8 +58,6 @@ def pack(
     empty = next((i for i, document in enumerate(documents) if not len(document)), None)
     if empty is not None:
         raise ValueError(f"document {empty} is empty; leave it out")
-    if learn is not None and [len(document) for document in documents] != [len(which) for which in learn]:
-        raise ValueError("`learn` must hold one True or False for every token of every document")
 
     cuts = [(i, at, min(length, len(d) - at)) for i, d in enumerate(documents) for at in range(0, len(d), length)]
     cuts.sort(key=lambda cut: cut[2], reverse=True)
@@ -75,9 +73,6 @@ def pack(
         targets[row, column : column + len(following)] = following
         if at + size == len(documents[i]):
             targets[row, column + size - 1] = end
-        if learn is not None:
-            wanted = torch.cat([learn[i], learn[i][-1:]])[at + 1 : at + 1 + size]
-            targets[here] = targets[here].masked_fill(~wanted, IGNORE)
         numbers[here] = i
         positions[here] = torch.arange(size)
     return Packed(tokens, targets, numbers, positions)
@@ -86,25 +81,30 @@ def pack(
 def best_fit(sizes: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
     """The row and the column of each piece: in the row where it leaves the least room, otherwise in a new one.
 
-    Sizes, none above `length`, should come in falling order: the large ones find rows, the small ones fill the gaps.
+    Args:
+        sizes: The lengths of the pieces, none above `length`. They should come in falling order: the large ones find
+            rows, the small ones fill the gaps.
+        length: The room in an empty row.
     """
     rows_with: dict[int, list[int]] = defaultdict(list)  # room left: the rows that have it
-    rooms = 0  # a set of numbers in one: bit n is 1 while some row has room n, so the best fit is the lowest bit
+    rooms: list[int] = []  # the amounts of room that some row has, smallest first
     n_rows = 0
     for size in sizes:
-        enough = rooms >> size
-        if enough:
-            room = size + (enough & -enough).bit_length() - 1
+        best = bisect.bisect_left(rooms, size)
+        if best < len(rooms):
+            room = rooms[best]
             row = rows_with[room].pop()
             if not rows_with[room]:
-                rooms &= ~(1 << room)
+                del rooms[best]
         else:
             row, room = n_rows, length
             n_rows += 1
         yield row, length - room
-        if room > size:
-            rows_with[room - size].append(row)
-            rooms |= 1 << (room - size)
+        left = room - size
+        if left:
+            if not rows_with[left]:
+                bisect.insort(rooms, left)
+            rows_with[left].append(row)
 
 
 def document_mask(documents: Int[Tensor, "batch tokens"]) -> Bool[Tensor, "batch 1 tokens tokens"]:

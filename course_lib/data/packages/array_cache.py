@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
+import io
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from course_lib.data.packages.fetching import locked, sentences
+from course_lib.data.packages.fetching import cache_errors, locked
 from course_lib.data.packages.registry import cache
 
 Arrays = dict[str, np.ndarray]
 
-_DIGEST = "sha256"  # of all the other arrays of the file
+_DIGEST_BYTES = 32  # a SHA-256 of all that comes before it ends the file; readers of zip files pass over it
 
 
 def cached_arrays(name: str, made_from: Iterable[object], build: Callable[[], Arrays]) -> Arrays:
     """The arrays that `build` makes: built at the first call, afterwards read from one file in the cache.
 
-    `made_from` lists all that the arrays depend on: hashes of sources, sizes, a version of the recipe. It must not need
-    the sources themselves, for its hash is part of the file's name, by which a machine without them finds a copy.
     Nothing appears before it is complete; of several processes one builds and the others wait; a damaged file is made
     again, and one printed sentence says so.
-    Raises DataError when the file cannot be written, ValueError for arrays of Python objects, and what `build` raises.
+
+    Args:
+        name: The beginning of the file's name.
+        made_from: All that the arrays depend on: hashes of sources, sizes, a version of the recipe. It must not need
+            the sources themselves, for its hash is part of the file's name, by which a machine without them finds a
+            copy.
+        build: Makes the arrays; what it raises is passed on.
+
+    Raises:
+        DataError: The file cannot be written.
+        ValueError: An array holds Python objects.
     """
     path = array_file(name, made_from)
     arrays = _read(path)
     if arrays is not None:  # no lock, so that a cache that others filled may be read-only
         return arrays
-    with ExitStack() as stack:
-        with sentences(name, "prepare"):  # what the system says about the cache, not what `build` says
-            stack.enter_context(locked(name, "preparing"))
+    with locked(name, "prepare", "preparing"):
         arrays = _read(path)
         if arrays is not None:  # another process was faster
             return arrays
         if path.exists():
             print(f"The prepared file {path} is damaged; making it again.", flush=True)
         arrays = build()
-        with sentences(name, "prepare"):
+        with cache_errors(name, "prepare"):
             _write(path, arrays)
     return arrays
 
@@ -56,31 +59,25 @@ def array_file(name: str, made_from: Iterable[object]) -> Path:
 def _read(path: Path) -> Arrays | None:
     """All arrays of a file, or None when it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error):
-        return None  # RuntimeError: a wrong bit says that it is encrypted, or packed in an unknown way
-    # The checksums of a zip file guard each array, but not the list of arrays.
-    digest = arrays.pop(_DIGEST, None)
-    return arrays if digest is not None and digest.tobytes() == _digest(arrays).tobytes() else None
-
-
-def _digest(arrays: Arrays) -> np.ndarray:
-    digest = hashlib.sha256()
-    for key in sorted(arrays):
-        digest.update(repr((key, arrays[key].dtype.str, arrays[key].shape)).encode() + arrays[key].tobytes())
-    return np.frombuffer(digest.digest(), np.uint8)
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(content[:-_DIGEST_BYTES]).digest() != content[-_DIGEST_BYTES:]:
+        return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return dict(file)
 
 
 def _write(path: Path, arrays: Arrays) -> None:
     for key, array in arrays.items():
         if array.dtype.hasobject:
             raise ValueError(f"the array {key!r} holds Python objects; prepared files hold numbers and text only")
-    members: dict[str, Any] = {**arrays, _DIGEST: _digest(arrays)}
     partial = path.with_name(f".{path.stem}.partial")  # one name is enough: whoever writes holds the lock
     try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **members)
+        with partial.open("w+b") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
+            file.seek(0)
+            file.write(hashlib.file_digest(file, "sha256").digest())
         partial.replace(path)  # on the same disk, hence atomic
     finally:
         partial.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -45,15 +46,18 @@ __legacy__ = sys.modules[__name__]  # the name under which pip asks for it
 def download(entry: Entry, into: Path) -> Path:
     """Download the entry's file into the empty folder `into`, with a progress bar, and return its path.
 
-    Raises DataError: no client, no network, no room, or the client's own last words.
+    Raises:
+        DataError: There is no client, no network or no room, another file came, or the client's own last words.
     """
     scratch = into / "scratch"  # all that the client writes stays in here: counted as it grows, removed at the end
     scratch.mkdir()
     command = _pip(entry, into) if entry.client == "pip" else _npm(entry, into)
-    settings = {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}
-    settings["PYTHONPATH"] = os.pathsep.join(filter(None, [str(scratch / "stand-in"), os.environ.get("PYTHONPATH")]))
-    # Settings made for installing, which would stop this download. The caller checks the hash.
-    settings |= {"PIP_REQUIRE_HASHES": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+    settings = {
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(scratch / "stand-in"), os.environ.get("PYTHONPATH")])),
+        # Made for installing, they would stop this download. The hash is checked below.
+        **dict.fromkeys(("PIP_REQUIRE_HASHES", "PIP_REQUIRE_VIRTUALENV"), "0"),
+    }
     process = subprocess.Popen(
         command,
         cwd=scratch,
@@ -77,6 +81,10 @@ def download(entry: Entry, into: Path) -> Path:
     if not file.exists():
         found = ", ".join(sorted(p.name for p in into.iterdir())) or "nothing"
         raise DataError(f"{entry.client} was asked for {entry.file} and brought {found}; {_report(entry)}")
+    with file.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    if sha256 != entry.sha256:
+        raise DataError(_other_file(entry, sha256))
     return file
 
 
@@ -159,7 +167,7 @@ def _explain(entry: Entry, said: str) -> str:
     if _CUT_SHORT.search(said):
         return f"the download of {entry.name} was cut short, and nothing was kept: run this again"
     if strange := _OTHER_FILE.search(said):
-        return other_file(entry, strange[1])
+        return _other_file(entry, strange[1])
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"npm (ERR!|error)|error", line, re.IGNORECASE)] or lines[-3:]
     words = " / ".join(errors[:3]) or "nothing"
@@ -174,7 +182,7 @@ def no_room(name: str, verb: str) -> str:
     )
 
 
-def other_file(entry: Entry, sha256: str) -> str:
+def _other_file(entry: Entry, sha256: str) -> str:
     """What to say when the file that came has another hash."""
     return (
         f"{entry.file} is not the file that the course knows: its SHA-256 begins with {sha256[:12]}, not with "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fnmatch
-import hashlib
 import json
 import shutil
 import tarfile
@@ -13,11 +12,11 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO
 
 from filelock import FileLock, Timeout
 
-from course_lib.data.packages.client import download, no_room, other_file
+from course_lib.data.packages.client import download, no_room
 from course_lib.data.packages.registry import Entry, cache, entry, registry
 from course_lib.errors import DataError
 
@@ -30,12 +29,14 @@ def fetch(name: str) -> Path:
 
     Nothing appears in the cache before it is complete: an interrupted or failed fetch leaves it as it was, and
     processes that ask for the same thing at the same time wait for the first.
-    Raises DataError, one sentence, when it cannot be had.
+
+    Raises:
+        DataError: There is no data set of that name, or it cannot be fetched.
     """
     it = entry(name)
     if _damage(it.folder) is None:  # no lock, so that a cache that others filled may be read-only
         return it.folder
-    with sentences(name, "fetch"), locked(name, "fetching"):
+    with locked(name, "fetch", "fetching"), cache_errors(name, "fetch"):
         damage = _damage(it.folder)
         if damage is None:  # another process was faster
             return it.folder
@@ -47,10 +48,8 @@ def fetch(name: str) -> Path:
         partial = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=cache()))
         try:
             _need_room(it)
-            archive = download(it, partial)
-            _verify(it, archive)
             ready = partial / "ready"
-            _unpack(it, archive, ready)
+            _unpack(it, download(it, partial), ready)
             if it.folder.exists():
                 it.folder.rename(partial / "damaged")
             ready.rename(it.folder)
@@ -62,7 +61,10 @@ def fetch(name: str) -> Path:
 def fetch_all(names: Iterable[str] | None = None) -> list[Path]:
     """Fetch the data sets of these names, or all that reader and labs need, one after the other.
 
-    A wrong name is refused before any download. Raises DataError at the first that cannot be had.
+    A wrong name is refused before any download.
+
+    Raises:
+        DataError: A name is unknown, or one of the data sets, at which this ends, cannot be fetched.
     """
     wanted = [it for it in registry().values() if not it.on_demand] if names is None else [entry(n) for n in names]
     return [fetch(it.name) for it in wanted]
@@ -107,7 +109,7 @@ def _damage(folder: Path) -> str | None:
 
 
 @contextmanager
-def sentences(name: str, verb: str) -> Iterator[None]:
+def cache_errors(name: str, verb: str) -> Iterator[None]:
     """Turn what the system says about the cache folder into a DataError; `verb` tells what was done: "fetch"."""
     try:
         yield
@@ -121,15 +123,16 @@ def sentences(name: str, verb: str) -> Iterator[None]:
 
 
 @contextmanager
-def locked(name: str, doing: str) -> Iterator[None]:
+def locked(name: str, verb: str, doing: str) -> Iterator[None]:
     """Hold the lock of that name in the cache; who has to wait is told that another process is `doing` it."""
-    cache().mkdir(parents=True, exist_ok=True)
-    lock = FileLock(cache() / f".{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"Another process is {doing} {name}; waiting for it.", flush=True)
-        lock.acquire()
+    with cache_errors(name, verb):
+        cache().mkdir(parents=True, exist_ok=True)
+        lock = FileLock(cache() / f".{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"Another process is {doing} {name}; waiting for it.", flush=True)
+            lock.acquire()
     try:
         yield
     finally:
@@ -145,41 +148,37 @@ def _need_room(it: Entry) -> None:
         )
 
 
-def _verify(it: Entry, archive: Path) -> None:
-    with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != it.sha256:
-        raise DataError(other_file(it, found))
-
-
 def _unpack(it: Entry, archive: Path, into: Path) -> None:
     """Unpack what lies under the entry's root and matches its patterns, then write the manifest."""
     sizes: dict[str, int] = {}
-    with _members(archive) as members:
-        for name, open_member in members:
-            path = PurePosixPath(name)
-            if ".." in path.parts or not path.is_relative_to(it.root):
-                continue
-            member = path.relative_to(it.root)
-            if not any(fnmatch.fnmatchcase(str(member), pattern) for pattern in it.keep):
-                continue
-            target = into / member
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with open_member() as source, target.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
-            sizes[str(member)] = target.stat().st_size
+    for name, source in _files(archive):
+        path = PurePosixPath(name)
+        if ".." in path.parts or not path.is_relative_to(it.root):
+            continue
+        member = path.relative_to(it.root)
+        if not any(fnmatch.fnmatchcase(str(member), pattern) for pattern in it.keep):
+            continue
+        target = into / member
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+        sizes[str(member)] = target.stat().st_size
     missing = ", ".join(pattern for pattern in it.keep if not fnmatch.filter(sizes, pattern))
     if missing:
         raise DataError(f"{it.file} does not hold {missing}: registry.toml is wrong about {it.name}; please report it")
     (into / _MANIFEST).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
 
 
-@contextmanager
-def _members(archive: Path) -> Iterator[Iterator[tuple[str, Any]]]:
-    """The regular files of a wheel or tar archive as (name, function that opens it). Links are left out."""
+def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """The name and the content of every regular file in a wheel or tar archive. Links are left out."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
-            yield ((i.filename, lambda i=i: zipped.open(i)) for i in zipped.infolist() if not i.is_dir())
+            for info in zipped.infolist():
+                if not info.is_dir():
+                    with zipped.open(info) as content:
+                        yield info.filename, content
     else:
         with tarfile.open(archive) as tarred:
-            yield ((i.name, lambda i=i: tarred.extractfile(i)) for i in tarred if i.isfile())
+            for member in tarred:
+                if member.isfile() and (source := tarred.extractfile(member)):
+                    yield member.name, source
