@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbclient import NotebookClient
 
-from course_lib.measure import OutOfBand, bootstrap, device, entropy, kernel_cpu_seconds, pick, preset, record, wilson
+from course_lib.measure import OutOfBand, bootstrap, device, entropy, pick, preset, record, wilson
 
 
 @pytest.fixture(autouse=True)
@@ -153,12 +153,6 @@ def test_device_of_the_gpu_preset(monkeypatch):
         device()
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("cuda"))
     assert device().type == "cuda"
-
-
-def test_cpu_seconds_grow_with_work():
-    before = kernel_cpu_seconds()
-    sum(range(1_000_000))
-    assert kernel_cpu_seconds() > before
 
 
 @settings(deadline=None)

@@ -3,7 +3,7 @@
 from course_lib.measure.kept import NoCommittedRun, committed_run
 from course_lib.measure.memory import saved_for_backward
 from course_lib.measure.ngrams import ngram_surprise
-from course_lib.measure.preset import device, device_name, kernel_cpu_seconds, pick, preset
+from course_lib.measure.preset import device, device_name, pick, preset
 from course_lib.measure.record import OutOfBand, record
 from course_lib.measure.statistics import bootstrap, entropy, wilson
 
@@ -15,7 +15,6 @@ __all__ = [
     "device",
     "device_name",
     "entropy",
-    "kernel_cpu_seconds",
     "ngram_surprise",
     "pick",
     "preset",

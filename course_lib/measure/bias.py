@@ -17,7 +17,8 @@ def association(
 ) -> Float[Tensor, " words"]:
     """How much nearer each word is to the attributes `a` than to `b`: the difference of its mean cosines, -2 to 2.
 
-    Raises ValueError for a vector of zeros, which points nowhere.
+    Raises:
+        ValueError: A vector is all zeros, and points nowhere.
     """
     words, a, b = (_unit(vectors) for vectors in (words, a, b))
     return (words @ a.T).mean(1) - (words @ b.T).mean(1)
@@ -32,7 +33,16 @@ def weat_effect_size(
     """How much more the targets `x` than `y` are associated with `a` rather than `b`, in standard deviations.
 
     The difference of the mean associations over the standard deviation of all of them (of the population, so that it
-    is from -2 to 2 for as many `x` as `y`). Raises ValueError when all associations are the same.
+    is from -2 to 2 for as many `x` as `y`).
+
+    Args:
+        x: Vectors of the first targets.
+        y: Vectors of the second targets.
+        a: Vectors of the first attributes.
+        b: Vectors of the second attributes.
+
+    Raises:
+        ValueError: All associations are the same.
     """
     of_x, of_y = association(x, a, b), association(y, a, b)
     spread = torch.cat([of_x, of_y]).std(correction=0)
@@ -49,10 +59,18 @@ def weat_p_value(
     draws: int = 100_000,
     seed: int = 0,
 ) -> float:
-    """The share of all ways to divide the targets, into as many, that have a difference as great as `x` and `y` have.
+    """The one-sided p-value of a permutation test: how often targets divided anew differ as much as `x` and `y` do.
 
-    One-sided. Exact where there are at most 200,000 ways; otherwise of random ones, to which the given one is added
+    Exact where there are at most 200,000 ways to divide them; otherwise of random ones, to which the given one is added
     (Phipson and Smyth 2010). The paper counts greater differences only, so that its p can be 0; this is never 0.
+
+    Args:
+        x: Vectors of the first targets.
+        y: Vectors of the second targets.
+        a: Vectors of the first attributes.
+        b: Vectors of the second attributes.
+        draws: How many random ways, where there are too many to try all.
+        seed: Of the draws.
     """
     every = torch.cat([association(x, a, b), association(y, a, b)])
     n, total = len(x), len(every)

@@ -10,9 +10,16 @@ from torch import Tensor, nn
 
 
 def saved_for_backward(model: nn.Module, run: Callable[[], Any]) -> int:
-    """Bytes of all tensors that autograd keeps while run() computes, each once; the model's own weights do not count.
+    """The memory of all tensors that autograd keeps while run() computes, each counted once.
 
     Exact, and the same on every device: it counts what is kept and not what an allocator sets aside.
+
+    Args:
+        model: Its weights and buffers do not count, since they are there anyway.
+        run: A forward pass.
+
+    Returns:
+        Bytes.
     """
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     found: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Counting as a language model: what the last few tokens alone say about the next, the control for models that read."""
+"""A language model that only counts n-grams: the control for models that read more than the last few tokens."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ from torch import Tensor
 def ngram_surprise(
     train: Int[Tensor, " learnt"], test: Int[Tensor, " tested"], vocab_size: int, n: int
 ) -> Float[Tensor, " tested"]:
-    """Nats of surprise at each token of `test`, for somebody who counted all runs of up to `n` tokens in `train`.
+    """The surprise -log p at each token of `test`, by an n-gram model of `train`, in nats.
 
-    n = 1 knows how often each token occurs and reads nothing; n = 3 reads the two tokens before, as far as there are
-    any. The estimate is Witten-Bell's, mixed with that of n - 1, which has no number to choose: after a context that
-    was seen c times, with d different next tokens, p = (times seen + d * p of n - 1) / (c + d). Below n = 1 all tokens
-    are equally likely. Raises ValueError where the runs cannot be numbered in 64 bits, and for a token that is not in
-    the vocabulary.
+    The estimate is Witten-Bell's, mixed with that of n - 1, which has no number to choose: after a context that was
+    seen c times, with d different next tokens, p = (times seen + d * p of n - 1) / (c + d). Below n = 1 all tokens are
+    equally likely.
+
+    Args:
+        train: The tokens to count.
+        test: The tokens to predict, each from those before it.
+        vocab_size: How many different tokens there are.
+        n: The length of the runs that are counted: 1 reads nothing and knows how often each token occurs; 3 reads the
+            two tokens before, as far as there are any.
+
+    Raises:
+        ValueError: Runs of n tokens cannot be numbered in 64 bits, or a token is not in the vocabulary.
+
     Source: Witten and Bell 1991, method C; Chen and Goodman 1999, section 2.5.
     """
     if vocab_size**n >= 2**63:

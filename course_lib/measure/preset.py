@@ -1,9 +1,8 @@
-"""Which sizes to run (COURSE_PRESET) and where."""
+"""The preset, which decides the sizes of what is run (COURSE_PRESET), and its device."""
 
 from __future__ import annotations
 
 import os
-import time
 from typing import Literal, TypeVar, cast
 
 import torch
@@ -13,7 +12,11 @@ Preset = Literal["cpu", "gpu"]
 
 
 def preset() -> Preset:
-    """The preset: `cpu` unless the environment variable COURSE_PRESET says `gpu`. Raises ValueError for others."""
+    """The preset: `cpu` unless the environment variable COURSE_PRESET says `gpu`.
+
+    Raises:
+        ValueError: The variable says something else.
+    """
     chosen = os.environ.get("COURSE_PRESET") or "cpu"
     if chosen not in ("cpu", "gpu"):
         raise ValueError(f"COURSE_PRESET is {chosen!r}; set it to cpu or gpu, or unset it for cpu")
@@ -26,7 +29,7 @@ def pick(*, cpu: T, gpu: T) -> T:
 
 
 def device(size: Preset | None = None) -> torch.device:
-    """Where to compute: the CPU in the preset `cpu` even beside an accelerator, otherwise the accelerator.
+    """The device to compute on: the CPU in the preset `cpu` even beside an accelerator, otherwise the accelerator.
 
     Args:
         size: The preset; by default the chosen one.
@@ -43,11 +46,10 @@ def device(size: Preset | None = None) -> torch.device:
 
 
 def device_name(size: Preset | None = None) -> str:
-    """The device of a preset by the name people know: "cpu", or "NVIDIA H100 80GB HBM3"."""
+    """The device of a preset by the name people know: "cpu", or "NVIDIA H100 80GB HBM3".
+
+    Args:
+        size: The preset; by default the chosen one.
+    """
     where = device(size)
     return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
-
-
-def kernel_cpu_seconds() -> float:
-    """The CPU-seconds, over all threads, that this process (in a notebook: its kernel) has used since it started."""
-    return time.process_time()

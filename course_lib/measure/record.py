@@ -30,11 +30,19 @@ def record(
 ) -> None:
     """Print a measured number, and its control, and hand both to the book: `record("recall.accuracy", acc, (0.8, 1))`.
 
-    key: lower-case words joined by dots, unique over the course; prose cites the number by it.
-    expect: the band that the page's claim needs; a preset without a band is recorded unjudged.
-    control: (key, value, band) of the run that could have refuted the claim.
-    Outside its band a number prints one sentence; with COURSE_STRICT=1 it raises OutOfBand. NaN is outside every band.
-    Raises ValueError for a malformed key or band, TypeError for a value that is not one number.
+    Outside its band, where NaN always is, a number prints one sentence.
+
+    Args:
+        key: Lower-case words joined by dots, unique over the course; the text cites the number by it.
+        value: A number, or a tensor or array that holds one.
+        expect: The band that the page's claim needs; in a preset without a band the number is only recorded.
+        control: (key, value, band) of the run that could have refuted the claim.
+        seed: The seed of the run.
+
+    Raises:
+        ValueError: The key or the band is malformed.
+        TypeError: The value is not one number.
+        OutOfBand: A number is outside its band, and COURSE_STRICT=1.
     """
     entry = _entry(key, value, expect)
     entry |= {"preset": preset(), "seed": seed, "device": device_name()}

@@ -12,9 +12,20 @@ from torch import Tensor
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval of a proportion from `successes` out of `trials`; honest near 0 and 1, unlike mean +- 2 errors.
+    """The confidence interval of a proportion, right also near 0 and 1, where mean +- 2 standard errors is not.
 
-    Raises ValueError when there are no trials or more successes than trials. Source: Wilson 1927.
+    Args:
+        successes: How many of the trials succeeded.
+        trials: How many there were.
+        confidence: How often such an interval holds the true proportion.
+
+    Returns:
+        Its lower and upper end.
+
+    Raises:
+        ValueError: There are no trials, or more successes than trials.
+
+    Source: Wilson 1927.
     """
     if not 0 <= successes <= trials or trials == 0:
         raise ValueError(f"{successes} successes out of {trials} trials are not a proportion")
@@ -28,9 +39,21 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
 def bootstrap(
     values: Float[Tensor, " n"] | Sequence[float], confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """The interval of a mean by the percentile bootstrap: means of samples drawn again from the values.
+    """The confidence interval of a mean by the percentile bootstrap: means of samples drawn again from the values.
 
-    Raises ValueError for fewer than two values. Source: Efron 1979.
+    Args:
+        values: The sample.
+        confidence: How often such an interval holds the true mean.
+        resamples: How many samples to draw.
+        seed: Of the draws.
+
+    Returns:
+        Its lower and upper end.
+
+    Raises:
+        ValueError: There are fewer than two values.
+
+    Source: Efron 1979.
     """
     sample = torch.as_tensor(values, dtype=torch.float64)
     if sample.dim() != 1 or len(sample) < 2:
@@ -43,7 +66,18 @@ def bootstrap(
 
 
 def entropy(probabilities: Tensor, dim: int = -1, unit: str = "nats") -> Tensor:
-    """The entropy of distributions along `dim`, in "nats" or "bits"; 0 log 0 counts as 0. Source: Shannon 1948."""
+    """The entropy of distributions; 0 log 0 counts as 0.
+
+    Args:
+        probabilities: Distributions along `dim`.
+        dim: The axis that sums to 1.
+        unit: "nats" or "bits".
+
+    Raises:
+        ValueError: The unit is neither.
+
+    Source: Shannon 1948.
+    """
     if unit not in ("nats", "bits"):
         raise ValueError(f"entropy is measured in nats or bits, not in {unit!r}")
     nats = torch.special.entr(probabilities).sum(dim)
