@@ -105,7 +105,7 @@ def check(
     notebook: Annotated[Path, typer.Argument(help="A lab's notebook, for example my_labs/ch01_attention.ipynb.")],
 ) -> None:
     """Run the visible checks on the exercises of a notebook."""
-    from course_lib.grader.check_notebook import check_notebook
+    from course_lib.grader.command import check_notebook
 
     raise typer.Exit(check_notebook(notebook))
 
@@ -123,7 +123,7 @@ def grade(
     ] = "auto",
 ) -> None:
     """Grade a folder of submissions, each in a sandbox of its own."""
-    from course_lib.grader.batch import grade_folder
+    from course_lib.grader.command import grade_folder
 
     raise typer.Exit(grade_folder(submissions, out, lab=lab or None, seed=seed, jobs=jobs, sandbox=sandbox))
 

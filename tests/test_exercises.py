@@ -13,9 +13,8 @@ import torch
 
 from course_lib import exercises
 from course_lib.exercises.spec import Case, alternatives_in, mistakes_in
-from course_lib.grader.answer import ask
 from course_lib.grader.check import _visible_exam
-from course_lib.grader.exam import Exam
+from course_lib.grader.exam import Exam, ask
 from course_lib.grader.inside import calls
 from course_lib.grader.inside.calls import LocalSubject
 
@@ -29,7 +28,7 @@ for_all = pytest.mark.parametrize("id", ALL)
 @for_all
 @pytest.mark.parametrize("seed", [0, *SEEDS])
 def test_reference_passes(id, seed):
-    assert exam_for(id, seed).mark(LocalSubject(ALL[id].reference)), id
+    assert exam_for(id, seed).grade(LocalSubject(ALL[id].reference)), id
 
 
 @for_all
@@ -39,7 +38,7 @@ def test_right_answers_written_another_way_pass(id):
     for seed in range(25):
         exam = Exam(ALL[id], seed)
         for alternative in ALL[id].alternatives:
-            verdict = exam.mark(LocalSubject(alternative.solution))
+            verdict = exam.grade(LocalSubject(alternative.solution))
             assert verdict, (alternative.solution.__name__, seed, verdict.diagnosis)
 
 
@@ -53,7 +52,7 @@ MISTAKES = [
 @pytest.mark.parametrize("seed", [0, *SEEDS])
 @pytest.mark.parametrize(("id", "mistake"), MISTAKES)
 def test_known_mistake_fails_and_is_named(id, mistake, seed):
-    verdict = exam_for(id, seed).mark(LocalSubject(mistake.solution))
+    verdict = exam_for(id, seed).grade(LocalSubject(mistake.solution))
     assert not verdict, f"{id}: the known mistake {mistake.message!r} passes"
     assert verdict.mistake == mistake.message
 
@@ -101,7 +100,7 @@ def test_reference_source_runs_with_the_labs_imports_and_earlier_references(id):
         exec(inspect.getsource(earlier.reference), namespace)
         if earlier is exercise:
             break
-    verdict = exam_for(id, 0).mark(LocalSubject(namespace[exercise.name]))
+    verdict = exam_for(id, 0).grade(LocalSubject(namespace[exercise.name]))
     assert verdict, verdict.diagnosis
 
 
@@ -247,7 +246,7 @@ def applies(kind, id):
 
 @pytest.mark.parametrize(("id", "kind"), [(id, kind) for id in ALL for kind in GENERIC if applies(kind, id)])
 def test_generic_wrong_answers_fail(id, kind):
-    verdict = exam_for(id, 0).mark(LocalSubject(spoiled(ALL[id].reference, GENERIC[kind])))
+    verdict = exam_for(id, 0).grade(LocalSubject(spoiled(ALL[id].reference, GENERIC[kind])))
     assert not verdict, f"{id}: {kind} passes"
     assert verdict.diagnosis
 
@@ -260,7 +259,7 @@ def test_changing_an_argument_in_place_fails(id):
             for leaf in first:
                 leaf.copy_(~leaf if leaf.dtype == torch.bool else leaf + 1)
 
-    assert not exam_for(id, 0).mark(LocalSubject(spoiled(ALL[id].reference, before=scribble)))
+    assert not exam_for(id, 0).grade(LocalSubject(spoiled(ALL[id].reference, before=scribble)))
 
 
 @for_all
@@ -272,7 +271,7 @@ def test_an_answer_that_varies_from_call_to_call_fails(id):
             return torch.full_like(x, next(counter))
         return type(x)(next(counter))
 
-    assert not exam_for(id, 0).mark(LocalSubject(spoiled(ALL[id].reference, drift)))
+    assert not exam_for(id, 0).grade(LocalSubject(spoiled(ALL[id].reference, drift)))
 
 
 @pytest.mark.parametrize("id", [id for id in ALL if ".exp(" in inspect.getsource(ALL[id].reference)])

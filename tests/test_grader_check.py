@@ -248,22 +248,22 @@ SCALE = Exercise(
 
 def test_a_module_is_called_through_a_handle():
     exam = Exam(SCALE, 5)
-    assert exam.mark(LocalSubject(Scale))
-    assert exam.mark(LocalSubject(Doubled)).mistake == "twice too large"
+    assert exam.grade(LocalSubject(Scale))
+    assert exam.grade(LocalSubject(Doubled)).mistake == "twice too large"
 
     class OtherNames(Scale):
         def __init__(self, d):
             nn.Module.__init__(self)
             self.gain = nn.Parameter(torch.ones(d))
 
-    verdict = exam.mark(LocalSubject(OtherNames))
+    verdict = exam.grade(LocalSubject(OtherNames))
     assert "its parameters must be weight (3,); they are gain (3,)" in verdict.diagnosis.lower()
 
     class Frozen(Scale):
         def forward(self, x):
             return x * self.weight.detach()
 
-    assert not exam.mark(LocalSubject(Frozen))
+    assert not exam.grade(LocalSubject(Frozen))
 
 
 def test_float64_right_answers_are_compared_in_the_dtype_of_the_case():
@@ -306,7 +306,7 @@ def test_a_merge_that_needs_transposed_memory_fails_and_gets_the_same_verdict_as
 
     result = check("merge_heads", merge_heads)
     assert not result
-    assert result.verdict.passed == check("merge_heads", of_contiguous).verdict.passed
+    assert result.result.checks == check("merge_heads", of_contiguous).result.checks
 
 
 @pytest.mark.parametrize("hidden", [-float("inf"), -1e9, None])

@@ -1,5 +1,6 @@
 """The wire between grader and worker, and the reading of notebooks: whatever comes in, nothing but data comes out."""
 
+import ast
 import contextlib
 import json
 import struct
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from course_lib.grader.inside import calls, cells, frames
 from course_lib.grader.notebook import Unreadable, read_notebook
 
-DTYPES = [getattr(torch, name) for name in frames._TORCH]
+DTYPES = [getattr(torch, name) for name in frames.DTYPES]
 
 
 def reader(data):
@@ -137,17 +138,18 @@ def test_plain_refuses_what_is_not_data():
 # Cells
 
 
-def kept(source):
-    found = cells.analyse(source)
-    lines = found["source"].splitlines()
-    return [lines[s["line"] - 1] for s in found["statements"] if s["kept"]]
+def run_alone(source):
+    """The first lines of the statements that run although their cell has no mark."""
+    found = cells.analyse(source, whole=False)
+    statements = ast.parse(found["source"]).body
+    return [found["source"].splitlines()[statements[piece["only"]].lineno - 1] for piece in found["pieces"]]
 
 
 def test_unmarked_cells_give_imports_definitions_and_literals():
     source = "import torch\nx = 3\ny = [1, {'a': -2.5}]\nz = 1 / 8\nw = torch.ones(3)\nprint(x)\nfor i in []: pass\n"
     source += "def f(): pass\nclass C: pass\na, b = 1, 2\nx.y = 3\ntry:\n    import q\nexcept ImportError:\n    pass\n"
     definitions = ["def f(): pass", "class C: pass", "a, b = 1, 2", "try:"]
-    assert kept(source) == ["import torch", "x = 3", "y = [1, {'a': -2.5}]", "z = 1 / 8", *definitions]
+    assert run_alone(source) == ["import torch", "x = 3", "y = [1, {'a': -2.5}]", "z = 1 / 8", *definitions]
 
 
 @pytest.mark.parametrize(
@@ -165,33 +167,37 @@ def test_unmarked_cells_give_imports_definitions_and_literals():
     ],
 )
 def test_magics_are_taken_out_and_lines_stay(source, cleaned):
-    found = cells.analyse(source)
+    found = cells.analyse(source, whole=True)
     assert found["source"] == cleaned
     assert found["error"] is None
 
 
 def test_names_defined_and_used():
-    (imported, function, loop) = cells.analyse(
+    source = (
         "from a.b import c as d\ndef f(x):\n    local = d.e(x)\n    return [i for i in local]\nfor n in range(3): m = n"
-    )["statements"]
+    )
+    found = cells.analyse(source, whole=False)
+    imported, function = found["pieces"]
     assert imported["defines"] == ["d"]
-    assert imported["imports"] == {"d": "a.b.c"}
+    assert found["imports"] == {"d": "a.b.c"}
     assert function["defines"] == ["f"]
     assert "d" in function["uses"]
     assert "d.e" in function["mentions"]
-    assert loop["defines"] == ["m", "n"]
+    (whole,) = cells.analyse(source, whole=True)["pieces"]
+    assert whole["defines"] == ["d", "f", "m", "n"]
 
 
 @pytest.mark.parametrize("source", ["def f(:", "x = " + "(" * 500, "\x00", "%" * 5 + "\n" + "%x\n" * 500, "return"])
 def test_cells_that_are_no_python(source):
-    found = cells.analyse(source)
-    assert found["error"] or found["statements"] == [] or source == "return"
+    found = cells.analyse(source, whole=True)
+    assert found["error"] or found["pieces"] == [] or source == "return"
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60) | st.lists(st.sampled_from("%!?=()x:\n 1'"), max_size=40).map("".join))
 def test_any_text_is_analysed(source):
-    assert set(cells.analyse(source)) == {"source", "error", "statements"}
+    for whole in (True, False):
+        assert set(cells.analyse(source, whole)) == {"source", "error", "imports", "pieces"}
 
 
 # Files

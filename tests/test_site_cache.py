@@ -80,7 +80,7 @@ def test_a_module_runs_the_labs_that_reach_it_again(keys):
 
 
 @pytest.mark.parametrize(
-    "name", ["grader/report.html", "grader/report.py", "grader/batch.py", "site/build.py", "cli.py"]
+    "name", ["grader/report.html", "grader/report.py", "grader/command.py", "site/build.py", "cli.py"]
 )
 def test_what_no_lab_runs_changes_no_key(keys, name):
     assert keys(f"course_lib/{name}") == set()

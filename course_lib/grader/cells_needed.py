@@ -7,14 +7,13 @@ import inspect
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from course_lib.exercises.spec import Exercise
-from course_lib.grader.inside.outcomes import Failed, Failure
+from course_lib.grader.diagnose import failure_sentence
+from course_lib.grader.inside.outcomes import Failure
 from course_lib.grader.notebook import Notebook
-from course_lib.grader.sentences import failure_sentence
-from course_lib.grader.worker_client import WorkerClient
+from course_lib.grader.worker_client import CALL, WorkerClient
 
 _SHORT = {"F": "torch.nn.functional", "nn": "torch.nn", "np": "numpy"}
 _LIBRARY = ("course_lib.nn", "course_lib.models")
@@ -29,93 +28,62 @@ class Piece:
     Attributes:
         file: What tracebacks call it.
         source: The whole cell.
-        only: Numbers of the statements that run; None for all.
+        only: The number of the statement that runs; None for the whole cell.
         id: The exercise, for a marked cell.
-        defines: Names that it binds.
+        defines: Names that it binds; "*" stands for all of `from ... import *`.
         uses: Names that it reads.
         mentions: Dotted names in it, such as `torch.softmax`.
-        star: It holds `from ... import *`.
         deadly: Why it must never run again: it hung or ended its process.
     """
 
     file: str
     source: str
-    only: list[int] | None = None
+    only: int | None = None
     id: str | None = None
     defines: set[str] = field(default_factory=set)
     uses: set[str] = field(default_factory=set)
     mentions: set[str] = field(default_factory=set)
-    star: bool = False
     deadly: Failure | None = None
 
 
-@dataclass
-class Pieces:
-    """What is in a notebook.
+def take_apart(notebook: Notebook, client: WorkerClient) -> tuple[list[Piece], dict[str, str], dict[str, str]]:
+    """Have a worker parse the cells of a notebook: a source made to crash the parser harms its own file only.
 
-    Attributes:
-        pieces: All that may run, in order.
-        problems: By exercise id, why its cell is no Python.
-        aliases: What imported names stand for: {"F": "torch.nn.functional"}.
+    Returns:
+        All pieces that may run, in order: a marked cell whole, once for each of its exercises, and of other cells
+        single statements; what imported names stand for, {"F": "torch.nn.functional"}; and by exercise id, why its
+        cell is no Python.
     """
-
-    pieces: list[Piece] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
-
-
-def take_apart(notebook: Notebook, client: WorkerClient) -> Pieces:
-    """Have a worker parse the cells of a notebook: a source made to crash the parser harms its own file only."""
-    last = {numbers[-1]: id for id, numbers in notebook.marks.items()}
+    pieces: list[Piece] = []
+    aliases: dict[str, str] = {}
+    problems: dict[str, str] = {}
     marked = {number for numbers in notebook.marks.values() for number in numbers}
-    found = Pieces()
     for number, source in enumerate(notebook.cells):
-        if number in marked and number not in last:
-            continue  # an earlier version of a repeated exercise
         ids = [id for id, numbers in notebook.marks.items() if numbers[-1] == number]
-        try:
-            cell = client.ask("analyse", client.limits.call, source=source)
-        except Failed as failed:
-            cell = {"error": failure_sentence(failed.failure)}
-        if cell["error"]:
-            found.problems.update(dict.fromkeys(ids, cell["error"]))
+        if number in marked and not ids:
+            continue  # an earlier version of a repeated exercise
+        answer = client.ask("analyse", CALL, source=source, whole=bool(ids))
+        error = failure_sentence(answer.failure) if answer.failure else answer.value["error"]
+        if error:
+            problems.update(dict.fromkeys(ids, error))
             continue
-        for statement in cell["statements"]:
-            found.aliases.update(statement["imports"])
-        found.pieces += _pieces_of_cell(f"<cell {number + 1}>", cell, ids)
-    return found
-
-
-def _pieces_of_cell(file: str, cell: dict[str, Any], ids: list[str]) -> list[Piece]:
-    """A marked cell whole, once for each of its exercises; of another cell the statements that are kept, one by one."""
-    if not ids:
-        kept = [(n, statement) for n, statement in enumerate(cell["statements"]) if statement["kept"]]
-        return [_piece(file, cell["source"], [statement], only=[n]) for n, statement in kept]
-    piece = _piece(file, cell["source"], cell["statements"])
-    return [replace(piece, id=id) for id in ids]
-
-
-def _piece(file: str, source: str, statements: list[dict[str, Any]], only: list[int] | None = None) -> Piece:
-    return Piece(
-        file,
-        source,
-        only,
-        defines=_union(s["defines"] for s in statements),
-        uses=_union(s["uses"] for s in statements),
-        mentions=_union(s["mentions"] for s in statements),
-        star=any(s["star"] for s in statements),
-    )
+        cell = answer.value
+        owners: list[str | None] = [*ids] or [None]
+        aliases.update(cell["imports"])
+        for piece in cell["pieces"]:
+            names = set(piece["defines"]), set(piece["uses"]), set(piece["mentions"])
+            for id in owners:
+                pieces.append(Piece(f"<cell {number + 1}>", cell["source"], piece["only"], id, *names))
+    return pieces, aliases, problems
 
 
 def all_needs(exercise: Exercise, lab: Sequence[Exercise]) -> set[str]:
-    """Ids of the exercises of a lab that this one builds on, directly or through others."""
-    needs_of = {other.id: other.needs for other in lab}
-    found: set[str] = set()
-    frontier = set(exercise.needs)
-    while frontier:
-        found |= frontier
-        frontier = _union(needs_of.get(id, ()) for id in frontier) - found
-    return found
+    """Ids of the exercises of a lab that this one builds on, directly or through others, which come before it."""
+    needs = set(exercise.needs)
+    for other in reversed(lab):
+        if other.id in needs:
+            needs.update(other.needs)
+    return needs
 
 
 def choose(
@@ -134,7 +102,7 @@ def choose(
     Returns:
         The pieces in the order in which they run, and the failed exercises whose references are among them.
     """
-    wanted = {n for n, piece in enumerate(pieces) if piece.id == exercise.id or piece.id in needs or piece.star}
+    wanted = {n for n, piece in enumerate(pieces) if piece.id in {exercise.id, *needs} or "*" in piece.defines}
     frontier = wanted
     while frontier:
         uses = _union(pieces[n].uses for n in frontier)
@@ -172,7 +140,7 @@ def names_to_avoid(exercise: Exercise, pieces: list[Piece], aliases: dict[str, s
 
     avoided = {full(name).rpartition(".")[2] for name in exercise.avoid}
     found = set()
-    for mention in _union(piece.mentions for piece in pieces):
+    for mention in _union(piece.mentions for piece in pieces if piece.id in (None, exercise.id)):
         whole = full(mention)
         foreign = "." in whole and not mention.startswith("self.")
         if (foreign and whole.rpartition(".")[2] in avoided) or whole.startswith(_LIBRARY):

@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import functools
-import types
+from dataclasses import dataclass
 from typing import Any
 
 from course_lib.exercises import find
 from course_lib.exercises.spec import Exercise
-from course_lib.grader.exam import Exam, Verdict
+from course_lib.grader.exam import Exam, Outcome, Result
 from course_lib.grader.inside.calls import LocalSubject
-from course_lib.grader.render import as_html, show, verdict_lines
+from course_lib.grader.render import as_html, result_lines, show
 
-_MARK = "__course_reference__"
+_STAND_IN = "__course_reference__"  # the attribute by which a reference in the place of a learner's object is known
 _failures: dict[str, int] = {}  # by id, in this kernel: the second hint comes after the second failure
 
 
-class Result:
+@dataclass(frozen=True, repr=False)
+class Checked:
     """What a check found; true when every visible check passed.
 
     It has been shown already, so a notebook shows nothing more.
 
     Attributes:
         id: The exercise.
-        passed: Whether every visible check passed.
         lines: What the learner was told.
-        verdict: How each check went; None when there was nothing to check.
+        result: How each check went; None when there was nothing to check.
     """
 
-    def __init__(self, id: str, passed: bool, lines: list[str], verdict: Verdict | None = None):
-        self.id, self.passed, self.lines, self.verdict = id, passed, lines, verdict
+    id: str
+    lines: list[str]
+    result: Result | None = None
 
     def __bool__(self) -> bool:
-        return self.passed
+        return bool(self.result)
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
 
     def __repr__(self) -> str:
-        return f"<{self.id}: {'passed' if self.passed else 'not passed'}>"
+        return f"<{self.id}: {'passed' if self else 'not passed'}>"
 
     def _repr_html_(self) -> str:
         return as_html(self.lines)
@@ -52,7 +53,7 @@ def _visible_exam(id: str) -> Exam:
     return Exam(find(id))
 
 
-def check(id: str, obj: Any) -> Result:
+def check(id: str, obj: Any) -> Checked:
     """Check your function or class, and show what passed and what a wrong answer looks like.
 
     Hints come in stages: the first with the first failure, the second with the next.
@@ -65,22 +66,17 @@ def check(id: str, obj: Any) -> Result:
         A result that is true when every visible check passed.
     """
     try:
-        exercise = find(id)
+        refusal = _refusal(find(id), obj)
     except LookupError as error:
-        return _refuse(id, f"{error}")
-    if getattr(obj, "__dict__", {}).get(_MARK) is not None:
-        return _refuse(
-            id,
-            f"{id}: this is the reference that `use` put in the place of yours. "
-            f"Run the cell with your own {exercise.name} again.",
-        )
-    if problem := _not_a_candidate(exercise, obj):
-        return _refuse(id, problem)
-    verdict = _visible_exam(id).mark(LocalSubject(obj))
-    _failures[id] = 0 if verdict else _failures.get(id, 0) + 1
-    lines = verdict_lines(verdict, hints=_failures[id] if verdict.started else 1)
+        refusal = str(error)
+    if refusal:
+        show([refusal])
+        return Checked(id, [refusal])
+    result = _visible_exam(id).grade(LocalSubject(obj))
+    _failures[id] = 0 if result else _failures.get(id, 0) + 1
+    lines = result_lines(result, hints=1 if result.outcome is Outcome.NOT_STARTED else _failures[id])
     show(lines)
-    return Result(id, bool(verdict), lines, verdict)
+    return Checked(id, lines, result)
 
 
 def use(id: str, obj: Any) -> Any:
@@ -94,8 +90,7 @@ def use(id: str, obj: Any) -> Any:
         LookupError: There is no such exercise.
     """
     exercise = find(id)
-    marked = getattr(obj, "__dict__", {}).get(_MARK) is not None
-    if not marked and _not_a_candidate(exercise, obj) is None and _visible_exam(id).mark(LocalSubject(obj)):
+    if _refusal(exercise, obj) is None and _visible_exam(id).grade(LocalSubject(obj)):
         return obj
     show(
         [
@@ -103,19 +98,18 @@ def use(id: str, obj: Any) -> Any:
             f"Once yours passes the check of `{id}`, run this cell again: the rest then works with what you wrote.",
         ]
     )
-    return _marked_copy(exercise)
+    return _stand_in(exercise)
 
 
-def _refuse(id: str, sentence: str) -> Result:
-    show([sentence])
-    return Result(id, False, [sentence])
-
-
-def _not_a_candidate(exercise: Exercise, obj: Any) -> str | None:
-    """What to say when an object is no function, or no class where the exercise asks for one."""
+def _refusal(exercise: Exercise, obj: Any) -> str | None:
+    """What to say of an object that cannot be checked: a stand-in, or no function or class where it should be one."""
+    if _STAND_IN in getattr(obj, "__dict__", {}):  # its own attribute: a class derived from a stand-in is the learner's
+        return (
+            f"{exercise.id}: this is the reference that `use` put in the place of yours. "
+            f"Run the cell with your own {exercise.name} again."
+        )
     wants_class = isinstance(exercise.reference, type)
-    fits = isinstance(obj, type) if wants_class else callable(obj)
-    if fits:
+    if isinstance(obj, type) if wants_class else callable(obj):
         return None
     kind = "class" if wants_class else "function"
     return (
@@ -124,13 +118,15 @@ def _not_a_candidate(exercise: Exercise, obj: Any) -> str | None:
     )
 
 
-def _marked_copy(exercise: Exercise) -> Any:
+def _stand_in(exercise: Exercise) -> Any:
+    """A copy of the reference that `check` knows again."""
     reference = exercise.reference
     if isinstance(reference, type):
-        return type(reference.__name__, (reference,), {_MARK: exercise.id, "__doc__": reference.__doc__})
-    copy = types.FunctionType(
-        reference.__code__, reference.__globals__, reference.__name__, reference.__defaults__, reference.__closure__
-    )
-    copy.__kwdefaults__, copy.__doc__ = reference.__kwdefaults__, reference.__doc__
-    setattr(copy, _MARK, exercise.id)
-    return copy
+        return type(reference.__name__, (reference,), {_STAND_IN: exercise.id, "__doc__": reference.__doc__})
+
+    @functools.wraps(reference)
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        return reference(*args, **kwargs)
+
+    setattr(stand_in, _STAND_IN, exercise.id)
+    return stand_in

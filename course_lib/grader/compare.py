@@ -8,98 +8,97 @@ from typing import Any
 import numpy as np
 import torch
 
+from course_lib.grader.inside.calls import zip_trees
+
 DERIVATIVES = ("gradients", "parameters")  # the entries of what `Subject.gradients` and `Handle.gradients` return
+_NUMBER, _ARRAY = (bool, int, float, complex), (torch.Tensor, np.ndarray)
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 
 
 @dataclass(frozen=True)
 class Difference:
     """The first difference found.
 
-    kind: "type", "shape", "dtype", "length", "keys", "finite", "gradient" (none where one is due) or "value".
-    path: the way into nested results, such as ("gradients", 0).
-    index: the first wrong index of a tensor, for "finite" and "value".
-    expected, got: the two values at `path`, whole.
+    Attributes:
+        kind: "type", "shape", "dtype", "length", "keys", "finite", "gradient" (none where one is due), "value";
+            "changed" for an argument that was changed in place, whose position or name is the path; or "unsteady" for
+            another answer to the same question.
+        path: The way into nested results, such as ("gradients", 0).
+        expected: The right value at `path`, whole.
+        got: What came in its place, whole.
+        index: The first wrong index of a tensor, for "finite" and "value".
     """
 
     kind: str
     path: tuple[Any, ...]
-    expected: Any
-    got: Any
-    index: tuple[int, ...] | None = None
+    expected: Any = None
+    got: Any = None
+    index: tuple[int, ...] = ()
 
 
-def compare(
-    expected: Any, got: Any, rtol: float, atol: float, equal_nan: bool = False, path: tuple[Any, ...] = ()
-) -> Difference | None:
+def compare(expected: Any, got: Any, rtol: float, atol: float, equal_nan: bool = False) -> Difference | None:
     """The first difference between two pieces of plain data, or None when they agree.
 
     Floats must have the expected dtype and agree within `atol + rtol * abs(expected)`, gradients within ten times as
     much; integers, booleans and strings must be equal. A number may stand for a tensor of no dimensions and the other
     way round.
     """
-
-    def deeper(key: Any, a: Any, b: Any) -> Difference | None:
-        # Gradients are sums of terms that nearly cancel, so rounding weighs more in them.
-        wider = 10 if not path and key in DERIVATIVES else 1
-        return compare(a, b, wider * rtol, wider * atol, equal_nan, (*path, key))
-
-    def differs(kind: str, index: tuple[int, ...] | None = None) -> Difference:
-        return Difference(kind, path, expected, got, index)
-
-    if path and path[0] in DERIVATIVES and (expected is None or got is None):
-        # Nothing depends on the argument: None and zeros say the same.
-        some = expected if got is None else got
-        due = isinstance(some, torch.Tensor) and bool(some.ne(0).any())
-        return differs("gradient") if due else None
-    if isinstance(expected, dict):
-        if not isinstance(got, dict):
-            return differs("type")
-        if set(expected) != set(got):
-            return differs("keys")
-        return next((d for key in expected if (d := deeper(key, expected[key], got[key]))), None)
-    if isinstance(expected, (list, tuple)):
-        if not isinstance(got, (list, tuple)):
-            return differs("type")
-        if len(expected) != len(got):
-            return differs("length")
-        return next((d for i, (a, b) in enumerate(zip(expected, got, strict=True)) if (d := deeper(i, a, b))), None)
-    if expected is None or isinstance(expected, str):
-        if type(expected) is not type(got):
-            return differs("type")
-        return None if expected == got else differs("value")
-    return _compare_numbers(expected, got, rtol, atol, equal_nan, differs)
+    for path, e, g in zip_trees(expected, got):
+        derivative = bool(path) and path[0] in DERIVATIVES
+        if derivative and (e is None or g is None):
+            found = _surplus_or_missing(g if e is None else e)
+        else:
+            # Gradients are sums of terms that nearly cancel, so rounding weighs more in them.
+            wider = 10 if derivative else 1
+            found = _differ(e, g, wider * rtol, wider * atol, equal_nan)
+        if found:
+            kind, index = found
+            return Difference(kind, path, e, g, index)
+    return None
 
 
-def _compare_numbers(
-    expected: Any, got: Any, rtol: float, atol: float, equal_nan: bool, differs: Any
-) -> Difference | None:
-    number, array = (bool, int, float, complex), (torch.Tensor, np.ndarray)
-    if not isinstance(got, (*number, *array)):
-        return differs("type")
-    if isinstance(expected, array) and isinstance(got, array) and type(expected) is not type(got):
-        return differs("type")
-    both_arrays = isinstance(expected, array) and isinstance(got, array)
+def _surplus_or_missing(gradient: Any) -> tuple[str, tuple[int, ...]] | None:
+    """The difference between a gradient and None: none for zeros, which say the same, that nothing depends on it."""
+    if isinstance(gradient, torch.Tensor):
+        return ("gradient", ()) if gradient.ne(0).any() else None
+    return None if gradient is None else ("type", ())
+
+
+def _differ(e: Any, g: Any, rtol: float, atol: float, equal_nan: bool) -> tuple[str, tuple[int, ...]] | None:
+    """Kind and index of the difference between two leaves, or two parts that are not nested alike."""
+    if isinstance(e, dict):
+        return "keys" if isinstance(g, dict) else "type", ()
+    if isinstance(e, (list, tuple)):
+        return "length" if isinstance(g, (list, tuple)) else "type", ()
+    if e is None or isinstance(e, str):
+        if type(e) is not type(g):
+            return "type", ()
+        return None if e == g else ("value", ())
+    both_arrays = isinstance(e, _ARRAY) and isinstance(g, _ARRAY)
+    if not isinstance(g, (*_NUMBER, *_ARRAY)) or (both_arrays and type(e) is not type(g)):
+        return "type", ()
     try:
-        e, g = _tensor(expected), _tensor(got)
+        e, g = _tensor(e), _tensor(g)
     except (RuntimeError, OverflowError):  # an integer of more than 64 bits
-        return None if expected == got else differs("value")
+        return None if e == g else ("value", ())
     if e.shape != g.shape:
-        return differs("shape")
-    if _kind(e) != _kind(g) and not (not both_arrays and _kind(e) == "float" and _kind(g) == "int"):
-        return differs("dtype")
-    if both_arrays and _kind(e) in ("float", "complex") and e.dtype != g.dtype:
-        return differs("dtype")
-    if _kind(e) in ("bool", "int"):
-        wrong = e != g
-    else:
-        wide = torch.complex128 if "complex" in (_kind(e), _kind(g)) else torch.float64
+        return "shape", ()
+    kinds = _kind(e), _kind(g)
+    if kinds[0] != kinds[1] and (both_arrays or kinds != ("float", "int")):
+        return "dtype", ()
+    if both_arrays and kinds[0] in ("float", "complex") and e.dtype != g.dtype:
+        return "dtype", ()
+    if kinds[0] in ("float", "complex"):
+        wide = torch.complex128 if kinds[0] == "complex" else torch.float64
         e, g = e.to(wide), g.to(wide)
         wrong = ~torch.isclose(g, e, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    else:
+        wrong = e != g
     if not wrong.any():
         return None
     stray = wrong & ~torch.isfinite(g) & torch.isfinite(e)
     kind, where = ("finite", stray) if stray.any() else ("value", wrong)
-    return differs(kind, tuple(where.nonzero()[0].tolist()))
+    return kind, tuple(where.nonzero()[0].tolist())
 
 
 def _tensor(x: Any) -> torch.Tensor:
@@ -107,6 +106,9 @@ def _tensor(x: Any) -> torch.Tensor:
 
 
 def _kind(x: torch.Tensor) -> str:
+    """What may stand for what; torch compares wide unsigned integers with their own type only."""
+    if x.dtype == torch.bool or x.dtype in _UNSIGNED:
+        return str(x.dtype)
     if x.is_floating_point():
         return "float"
-    return "complex" if x.is_complex() else "bool" if x.dtype == torch.bool else "int"
+    return "complex" if x.is_complex() else "int"

@@ -1,70 +1,122 @@
-"""What looks wrong, in one or two sentences, where no known mistake explains it."""
+"""What is told of a wrong answer that is no known mistake, and of a failure: in one or two sentences."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+import re
 from typing import Any
 
 import numpy as np
 import torch
 
 from course_lib.exercises.spec import Case, Exercise
-from course_lib.grader.answer import Answer
 from course_lib.grader.compare import Difference
 from course_lib.grader.inside.calls import leaves
-from course_lib.grader.inside.outcomes import Failure, Outcome
-from course_lib.grader.sentences import failure_sentence
+from course_lib.grader.inside.outcomes import Failure, Lost, Raised
 
 DETACHED = (
     "No gradient flows from the result back to {where}. `.detach()`, `.item()`, `.numpy()`, `torch.no_grad()` and "
     "`torch.tensor(...)` around existing numbers cut the graph; training would learn nothing through it."
 )
 SURPLUS_GRADIENT = "There is a gradient with respect to {where}, and there should be none."
+_KINDS = {
+    "Tensor": "a tensor",
+    "ndarray": "a NumPy array",
+    "int": "an integer",
+    "float": "a number",
+    "complex": "a complex number",
+    "bool": "True or False",
+    "str": "a string",
+    "list": "a list or tuple",  # a tuple arrives as a list
+    "NoneType": "None",
+}
+_WHY_LOST = {
+    Lost.TIMED_OUT: "it ran for more than {limit:g} s and was stopped",
+    Lost.SUBMISSION_TIMED_OUT: "the whole submission took longer than {limit:g} s",
+    Lost.OUT_OF_MEMORY: "it used more than {megabytes:.0f} MB of memory",
+    Lost.CRASHED: "it ended the Python process: by an exit, a crash, or for want of memory",
+    Lost.BAD_REPLY: "it sent something that is no answer",
+    Lost.NO_MORE_WORKERS: "the submission kept killing the process that runs it",
+}
+# How code took its process down, for the instructor to look at: "the code ...".
+FLAGS: dict[Raised | Lost, str] = {
+    Lost.TIMED_OUT: "sent no answer in time",
+    Lost.SUBMISSION_TIMED_OUT: "sent no answer in time",
+    Lost.OUT_OF_MEMORY: "ran out of memory",
+    Lost.CRASHED: "ended its process",
+    Lost.BAD_REPLY: "sent something that is no answer",
+}
 
 
-@dataclass(frozen=True)
-class Changed:
-    """The answer is right, but an argument was changed in place: which one, by position or name."""
-
-    argument: int | str
-
-
-Wrong = Difference | Failure | Changed
-
-
-def explain(
-    exercise: Exercise, case: Case, answer: Answer, wrong: Wrong | None, steady: bool, hide_values: bool
-) -> str:
+def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_values: bool) -> str:
     """Say what is wrong with the answer to a case.
 
     Args:
         exercise: The exercise.
         case: The case.
-        answer: What came back.
-        wrong: What is wrong with it; None when only the second answer differs.
-        steady: False when the same question got two answers.
+        wrong: What is wrong with it.
         hide_values: For the report of a grade, where the numbers of the case stay out.
     """
     where = f'In the check "{case.name}"'
     if isinstance(wrong, Failure):
-        if wrong.outcome is Outcome.MODIFIED_IN_PLACE and answer.changed is not None:
-            wrong = Changed(answer.changed)
-        else:
-            return f"{where}: {failure_sentence(wrong, exercise, hide_values)}"
-    if not steady:
+        return f"{where}: {failure_sentence(wrong, exercise, hide_values)}"
+    if wrong.kind == "unsteady":
         return f"{where}: asked twice, it gave two different answers. A result may depend on the arguments only."
-    if isinstance(wrong, Changed):
+    if wrong.kind == "changed":
         return (
-            f"{where}: {_argument(exercise, wrong.argument)} was changed in place, and the caller still needs it. "
+            f"{where}: {_argument(exercise, wrong.path[0])} was changed in place, and the caller still needs it. "
             "Work on a copy; of a tensor's operations, use those without a trailing underscore."
         )
-    assert wrong is not None
     names = _tensor_names(exercise, case)
     if wrong.kind == "gradient":
         sentence = DETACHED if wrong.got is None else SURPLUS_GRADIENT
         return f"{where}: {sentence.format(where=_gradient_of(names, wrong.path))}"
     return f"{where}{_place(names, wrong.path)}: {_difference(wrong, hide_values)}"
+
+
+def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_values: bool = False) -> str:
+    """Say why there is no answer, with the learner's own line where it is known.
+
+    Args:
+        failure: What went wrong.
+        exercise: Whose function it was.
+        hide_values: Leave out fractions that the message holds: they may be numbers of a case.
+    """
+    if isinstance(failure.outcome, Lost):
+        limit = failure.limit or 0
+        return _WHY_LOST[failure.outcome].format(limit=limit, megabytes=limit / 2**20)
+    message = failure.message.strip().split("\n")[0]
+    if hide_values:
+        message = re.sub(r"-?\d*\.\d+(e[-+]?\d+)?", "...", message)
+    if failure.outcome is Raised.WRONG_ANSWER:
+        return message
+    if failure.outcome is Raised.NOT_DEFINED:
+        return f"the cell of this exercise does not define `{message}`"
+    if failure.line is None:
+        return _without_line(failure, message, exercise)
+    code = f", `{failure.text}`" if failure.text else ""
+    stopped = f"your code stopped at line {failure.line}{code}: "
+    if failure.outcome is Raised.NUMPY_OF_GRADIENTS:
+        return (
+            f"{stopped}NumPy cannot record gradients, and gradients have to flow through your "
+            "function. Stay in torch: its functions mostly have the same names."
+        )
+    return f"{stopped}{failure.type}{': ' if message else ''}{message}"
+
+
+def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> str:
+    """For a failure that is in no line of the learner's, such as in the call itself."""
+    if failure.outcome is Raised.WRONG_ARGUMENTS and exercise:
+        signature = inspect.signature(exercise.reference)
+        return f"the arguments do not fit ({message}). It must be callable as `{exercise.name}{signature}`."
+    if failure.outcome is Raised.WRONG_PARAMETERS:
+        return f"{message}."
+    if failure.outcome is Raised.MODIFIED_IN_PLACE:
+        return (
+            "a tensor is changed in place, and its gradients need it as it was. Of a tensor's operations, use those "
+            "without a trailing underscore, and `x = x + y` rather than `x += y`."
+        )
+    return f"the check could not go on with what came back ({failure.type}: {message})."
 
 
 def _difference(d: Difference, hide_values: bool) -> str:
@@ -115,9 +167,8 @@ def _shapes(d: dict) -> str:
 
 
 def _values(e: torch.Tensor, g: torch.Tensor, d: Difference, hide_values: bool) -> str:
-    index = d.index or ()
-    at = f" at index {list(index)}" if index else ""
-    e1, g1 = _two(e[index].item(), g[index].item())
+    at = f" at index {list(d.index)}" if d.index else ""
+    e1, g1 = _two(e[d.index].item(), g[d.index].item())
     if d.kind == "finite":
         return f"the result is {g1}{at}, where a finite number is expected."
     first = f"first wrong{at}" + ("." if hide_values else f": expected {e1}, got {g1}.")
@@ -182,19 +233,7 @@ def _place(names: list[str], path: tuple[Any, ...]) -> str:
 
 
 def _kind_of(x: Any) -> str:
-    if isinstance(x, torch.Tensor):
-        return "a tensor"
-    if isinstance(x, np.ndarray):
-        return "a NumPy array"
-    names = {
-        "int": "an integer",
-        "float": "a number",
-        "complex": "a complex number",
-        "bool": "True or False",
-        "str": "a string",
-        "list": "a list or tuple",  # a tuple arrives as a list
-    }
-    return names.get(type(x).__name__, "None" if x is None else f"a {type(x).__name__}")
+    return _KINDS.get(type(x).__name__, f"a {type(x).__name__}")
 
 
 def _shape(x: Any) -> tuple[int, ...]:

@@ -2,43 +2,79 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, Subject
-from course_lib.grader.answer import Answer, ask, right_answer
-from course_lib.grader.compare import compare
-from course_lib.grader.diagnose import Changed, Wrong, explain
+from course_lib.exercises.spec import Case, Exercise, Subject, WrongAnswer
+from course_lib.grader.compare import Difference, compare
+from course_lib.grader.diagnose import explain
 from course_lib.grader.inside import calls
-from course_lib.grader.inside.outcomes import Outcome
+from course_lib.grader.inside.outcomes import Answer, Failure, Raised, describe_error
 
 VISIBLE_SEED = 0
+# Float64 and float32 answers of one reference differ by rounding; by more, they came from different random numbers.
+SAME_COMPUTATION = 1e-2
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How a subject did; true when every case passed.
+class Outcome(StrEnum):
+    """How one exercise went."""
+
+    PASSED = "passed"
+    WRONG = "wrong"
+    NOT_STARTED = "not started"  # the stub raises NotImplementedError
+    NOT_ATTEMPTED = "not attempted"  # no cell has the mark of the exercise
+    NOT_PYTHON = "not Python"  # the cell cannot be parsed
+
+
+@dataclass
+class Result:
+    """How one exercise went; true when every case passed.
 
     Attributes:
         exercise: The exercise.
-        cases: Its cases.
-        passed: For each case, whether the answer was right.
-        started: False while the stub raises NotImplementedError.
+        outcome: The code for it.
+        checks: For each case that was put, by its name, whether the answer was right.
         mistake: The message of the known mistake, if it is one.
         diagnosis: What is wrong with the first wrong answer.
+        problem: Why nothing could run, where nothing could.
+        notes: What else the author and the instructor should know.
+        avoided: Names in the code that the exercise asks to do without.
+        ended: How the process that ran it last ended, or None.
     """
 
     exercise: Exercise
-    cases: list[Case]
-    passed: list[bool]
-    started: bool = True
+    outcome: Outcome
+    checks: dict[str, bool] = field(default_factory=dict)
     mistake: str | None = None
     diagnosis: str | None = None
+    problem: str | None = None
+    notes: list[str] = field(default_factory=list)
+    avoided: list[str] = field(default_factory=list)
+    ended: Failure | None = None
 
     def __bool__(self) -> bool:
-        return all(self.passed)
+        return self.outcome is Outcome.PASSED
+
+    @property
+    def points(self) -> float:
+        """The exercise's points times the share of cases passed, rounded down to cents: full only if all pass."""
+        if not self.checks:
+            return 0.0
+        return math.floor(100 * self.exercise.points * sum(self.checks.values()) / len(self.checks)) / 100
+
+    @property
+    def summary(self) -> str:
+        """How it went, in a line."""
+        if self.outcome is Outcome.PASSED:
+            return "All checks passed."
+        if self.outcome is Outcome.WRONG:
+            return f"{sum(self.checks.values())} of {len(self.checks)} checks passed."
+        return f"Not graded: {self.problem}." if self.problem else "Not started yet."
 
 
 class Exam:
@@ -56,17 +92,14 @@ class Exam:
         self.exercise = exercise
         self.cases = exercise.cases(torch.Generator().manual_seed(seed))
         self.expected = [right_answer(exercise, case) for case in self.cases]
-        self._rivals: list[list[Answer]] | None = None
 
-    @property
+    @cached_property
     def rivals(self) -> list[list[Answer]]:
         """For each known mistake, its answer to each case; made when first needed."""
-        if self._rivals is None:
-            wrong = [calls.LocalSubject(mistake.solution) for mistake in self.exercise.mistakes]
-            self._rivals = [[ask(self.exercise, subject, case) for case in self.cases] for subject in wrong]
-        return self._rivals
+        wrong = [calls.LocalSubject(mistake.solution) for mistake in self.exercise.mistakes]
+        return [[ask(self.exercise, subject, case) for case in self.cases] for subject in wrong]
 
-    def mark(self, subject: Subject, hide_values: bool = False) -> Verdict:
+    def grade(self, subject: Subject, hide_values: bool = False) -> Result:
         """Ask every case, and the first one again at the end.
 
         Args:
@@ -77,26 +110,32 @@ class Exam:
         answers: list[Answer] = []
         for case in cases:
             answers.append(ask(exercise, subject, case))
-            if (failure := answers[0].failure) and failure.outcome is Outcome.NOT_STARTED:
-                return Verdict(exercise, cases, [False] * len(cases), started=False)
+            if (failure := answers[0].failure) and failure.outcome is Raised.NOT_STARTED:
+                return Result(exercise, Outcome.NOT_STARTED)
         wrong = [self._what_is_wrong(i, answer) for i, answer in enumerate(answers)]
         # The same question at the end must give the same answer: a result may depend on the arguments only.
         steady = self._steady(0, answers[0], ask(exercise, subject, cases[0]))
         passed = [found is None for found in wrong]
         passed[0] = passed[0] and steady
+        checks = {case.name: ok for case, ok in zip(cases, passed, strict=True)}
         if all(passed):
-            return Verdict(exercise, cases, passed)
+            return Result(exercise, Outcome.PASSED, checks)
         first = passed.index(False)
         if first > 0:
             steady = self._steady(first, answers[first], ask(exercise, subject, cases[first]))
-        diagnosis = explain(exercise, cases[first], answers[first], wrong[first], steady, hide_values)
-        return Verdict(exercise, cases, passed, mistake=self._recognise(answers, passed), diagnosis=diagnosis)
+        found = wrong[first]
+        if not steady and not isinstance(found, Failure):
+            found = Difference("unsteady", ())
+        assert found is not None
+        diagnosis = explain(exercise, cases[first], found, hide_values)
+        return Result(exercise, Outcome.WRONG, checks, self._recognise(answers, passed), diagnosis)
 
-    def _what_is_wrong(self, i: int, answer: Answer) -> Wrong | None:
+    def _what_is_wrong(self, i: int, answer: Answer) -> Difference | Failure | None:
+        changed = None if answer.changed is None else Difference("changed", (answer.changed,))
         if answer.failure:
-            return answer.failure
-        found = compare(self.expected[i], answer.value, *self._tolerances(i))
-        return found or (None if answer.changed is None else Changed(answer.changed))
+            spoiled = changed if answer.failure.outcome is Raised.MODIFIED_IN_PLACE else None
+            return spoiled or answer.failure
+        return compare(self.expected[i], answer.value, *self._tolerances(i)) or changed
 
     def _steady(self, i: int, before: Answer, again: Answer) -> bool:
         """Whether two answers to case i are one, but for rounding: threads may add in another order."""
@@ -128,6 +167,61 @@ class Exam:
             if score > best:
                 best, message = score, mistake.message
         return message
+
+
+def ask(exercise: Exercise, subject: Subject, case: Case) -> Answer:
+    """Put one case to a subject. Only KeyboardInterrupt passes through."""
+    subject.changed = None
+    value = failure = None
+    try:
+        value = calls.plain(exercise.run_case(subject, *calls.fresh(case.args), **calls.fresh(case.kwargs)))
+    except KeyboardInterrupt:
+        raise
+    except WrongAnswer as error:
+        failure = Failure(Raised.WRONG_ANSWER, message=str(error))
+    except BaseException as error:
+        failure = describe_error(error)
+    return Answer(value, failure, subject.changed)
+
+
+def right_answer(exercise: Exercise, case: Case) -> Any:
+    """The reference's answer, computed in float64 where it can be and rounded to the dtype that the case asks for.
+
+    Raises:
+        ValueError: The reference fails on the case.
+    """
+    low = ask(exercise, calls.LocalSubject(exercise.reference), case)
+    if low.failure:
+        raise ValueError(f"the reference of {exercise.id!r} fails on {case.name!r}: {low.failure}")
+    right = low.value
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        wide = replace(case, args=_in_float64(case.args), kwargs=_in_float64(case.kwargs))
+        high = ask(exercise, calls.LocalSubject(exercise.reference), wide)
+    finally:
+        torch.set_default_dtype(default)
+    if not high.failure:
+        rounded = _rounded_like(low.value, high.value)
+        if compare(low.value, rounded, SAME_COMPUTATION, SAME_COMPUTATION, equal_nan=True) is None:
+            right = rounded
+    if case.expected is None:
+        return right
+    differentiated = isinstance(right, dict) and set(right) == {"output", "gradients"}
+    only_output = differentiated and not isinstance(case.expected, dict)
+    return {**right, "output": case.expected} if only_output else case.expected
+
+
+def _in_float64(value: Any) -> Any:
+    return calls.tree_map(lambda x: x.double() if isinstance(x, torch.Tensor) and x.is_floating_point() else x, value)
+
+
+def _rounded_like(like: Any, value: Any) -> Any:
+    if isinstance(like, dict) and isinstance(value, dict) and list(like) == list(value):
+        return {key: _rounded_like(like[key], value[key]) for key in like}
+    if isinstance(like, list) and isinstance(value, list) and len(like) == len(value):
+        return [_rounded_like(a, b) for a, b in zip(like, value, strict=True)]
+    return value.to(like.dtype) if isinstance(like, torch.Tensor) and isinstance(value, torch.Tensor) else value
 
 
 def _alike(exercise: Exercise, case: Case, a: Answer, b: Answer) -> bool:

@@ -14,57 +14,61 @@ from course_lib.errors import CourseError
 from course_lib.files import write_text
 from course_lib.grader.submission import Submission
 
-TABLES = ("grades.csv", "grades.json", "seed.json", "source.json")
+FILES = ("grades.csv", "grades.json", "seed.json")
+REPORT_FILES = ("report.json", "report.html")
 
 
-def prepare(out: Path) -> None:
-    """Make the folder; CourseError when nothing can be written there."""
+def open_folder(out: Path, submissions: Path, seed: int | None) -> int:
+    """Make the folder, or go on with an earlier run; `seed.json` in it says whose grades it holds.
+
+    Args:
+        out: The folder of grades.
+        submissions: The folder that is graded.
+        seed: Of the hidden cases; None for a secret one, made once and kept in `seed.json` alone. A seed that is given
+            is not kept.
+
+    Returns:
+        The seed.
+
+    Raises:
+        CourseError: Nothing can be written there, or it holds the grades of another folder or seed.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
         raise CourseError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
-
-
-def secret_seed(out: Path) -> int:
-    """The seed of this folder of grades: made once, kept where only the instructor looks, never in a report."""
-    path = out / "seed.json"
+    path, folder = out / "seed.json", str(submissions.resolve())
     try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["seed"])
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier_folder, earlier_id, earlier_seed = earlier["folder"], earlier["seed_id"], earlier["seed"]
     except FileNotFoundError:
-        seed = secrets.randbits(63)
-        write_text(path, json.dumps({"seed": seed}), private=True)
-        return seed
+        chosen = secrets.randbits(63) if seed is None else seed
+        content = {"folder": folder, "seed_id": seed_id(chosen), "seed": chosen if seed is None else None}
+        write_text(path, json.dumps(content), private=True)
+        return chosen
     except (ValueError, KeyError, TypeError) as error:
+        raise CourseError(f"{path} is damaged; restore it, or delete it to grade everything afresh") from error
+    if earlier_folder != folder:
         raise CourseError(
-            f"{path} is damaged; restore it, or delete it and source.json beside it to grade everything afresh"
-        ) from error
-
-
-def claim(out: Path, submissions: Path, seed_id: str) -> None:
-    """Remember whose grades a folder holds, and with which seed; CourseError when it holds others already."""
-    path, ours = out / "source.json", {"folder": str(submissions.resolve()), "seed_id": seed_id}
-    try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-        folder, seed = theirs["folder"], theirs["seed_id"]
-    except FileNotFoundError:
-        write_text(path, json.dumps(ours, indent=1), private=True)
-        return
-    except (ValueError, KeyError, TypeError) as error:
-        raise CourseError(f"{path} is damaged; delete it if {out} holds the grades of {submissions}") from error
-    if folder != ours["folder"]:
-        raise CourseError(
-            f"{out} holds the grades of another folder, {folder}; choose another --out, "
-            f"or delete {path} if it is the same folder and was moved"
+            f"{out} holds the grades of another folder, {earlier_folder}; choose another --out, "
+            f"or correct the folder in {path} if it is the same one and was moved"
         )
-    if seed != seed_id:
+    seed = earlier_seed if seed is None else seed
+    if seed is None or seed_id(seed) != earlier_id:
         raise CourseError(f"{out} holds grades made with another seed; choose another --out, or give the same --seed")
+    return seed
+
+
+def seed_id(seed: int) -> str:
+    """What tells seeds apart without telling the seed."""
+    return sha256(f"course seed {seed}")[:12]
 
 
 def report_folder(out: Path, name: str, taken: set[str]) -> Path:
     """A folder below `out` for a submission, which no name chosen by a student can make collide with another file."""
-    reserved = (*TABLES, "report.json", "report.html")
+    reserved = (*FILES, *REPORT_FILES)
     parts = [part + "_" if part.casefold().rstrip("_") in reserved else part for part in name.split("/")]
     folder = "/".join(parts)
     while folder.casefold() in taken:
@@ -75,18 +79,9 @@ def report_folder(out: Path, name: str, taken: set[str]) -> Path:
 
 def earlier_report(submission: Submission, identity: dict[str, str]) -> dict[str, Any] | None:
     """The report of an earlier run, if nothing has changed that decides the grade."""
-    try:
-        report = json.loads((submission.folder / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    wanted = {
-        **identity,
-        "name": submission.name,
-        "lab": submission.lab,
-        "file": submission.notebook.digest,
-        "verdict": "graded",
-    }
-    return report if all(report.get(key) == value for key, value in wanted.items()) else None
+    report = _read_report(submission.folder)
+    decides = {"name": submission.name, "lab": submission.lab, "file": submission.notebook.digest, "verdict": "graded"}
+    return report if report and {**report, **decides, **identity} == report else None
 
 
 def remove_stale(out: Path, current: set[Path]) -> int:
@@ -94,10 +89,10 @@ def remove_stale(out: Path, current: set[Path]) -> int:
     removed, names = 0, {str(folder).casefold() for folder in (out, *current)}  # some disks do not tell a from A
     for name, folders, files in os.walk(out):
         folder = Path(name)
-        if folder != out and "source.json" in files:  # grades of another run, kept inside of these
+        if folder != out and "grades.json" in files:  # grades of another run, kept inside of these
             folders.clear()
-        elif "report.json" in files and str(folder).casefold() not in names and _is_report(folder / "report.json"):
-            for file in ("report.json", "report.html"):
+        elif str(folder).casefold() not in names and _read_report(folder):
+            for file in REPORT_FILES:
                 (folder / file).unlink(missing_ok=True)
             removed += 1
             while folder != out and not any(folder.iterdir()):
@@ -106,12 +101,12 @@ def remove_stale(out: Path, current: set[Path]) -> int:
     return removed
 
 
-def _is_report(path: Path) -> bool:
+def _read_report(folder: Path) -> dict[str, Any] | None:
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(report, dict) and {"name", "verdict", "seed_id", "exercises"} <= set(report)
+        return None
+    return report if isinstance(report, dict) and {"name", "verdict", "seed_id", "exercises"} <= set(report) else None
 
 
 def sha256(*texts: str | bytes) -> str:

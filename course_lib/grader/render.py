@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
 import sys
 
-from course_lib.grader.exam import Verdict
+from course_lib.grader.exam import Outcome, Result
 
 # Borders and words only, no colours: legible in light and dark, on the page and in the notebook.
 _STYLE = "border-left: 4px solid currentColor; padding: 0.2em 0 0.2em 1em; margin: 0.5em 0"
 _BOX = f'<div role="status" style="{_STYLE}">{{}}</div>'
 
 
-def verdict_lines(verdict: Verdict, hints: int = 0) -> list[str]:
+def result_lines(result: Result, hints: int = 0) -> list[str]:
     """What a learner is told, one paragraph a line; lines that start with two spaces are the list of checks."""
-    exercise, total = verdict.exercise, len(verdict.passed)
-    if verdict:
+    exercise, total = result.exercise, len(result.checks)
+    if result:
         return [f"{exercise.id}: all {total} visible checks passed; grading uses fresh numbers."]
-    if verdict.started:
-        lines = [f"{exercise.id}: not right yet; {sum(verdict.passed)} of {total} visible checks passed."]
-        lines += [
-            f"  {'passed' if ok else 'wrong '}  {c.name}" for c, ok in zip(verdict.cases, verdict.passed, strict=True)
-        ]
-        lines += [line for line in (verdict.mistake, verdict.diagnosis) if line]
-    else:
+    if result.problem:
+        return [f"{exercise.id}: {result.problem}."]
+    if result.outcome is Outcome.NOT_STARTED:
         lines = [f"{exercise.id}: not started yet."]
+    else:
+        lines = [f"{exercise.id}: not right yet; {sum(result.checks.values())} of {total} visible checks passed."]
+        lines += [f"  {'passed' if passed else 'wrong '}  {name}" for name, passed in result.checks.items()]
+        lines += [line for line in (result.mistake, result.diagnosis) if line]
     lines += [f"{'Hint' if n == 0 else 'Second hint'}: {hint}" for n, hint in enumerate(exercise.hints[:hints])]
     return [*lines, f"Where to read: {exercise.see}{'' if exercise.see.endswith('?') else '.'}"]
 
@@ -37,17 +38,12 @@ def with_code(text: str) -> str:
 
 def as_html(lines: list[str]) -> str:
     """The same lines as HTML, escaped, with `code` set as code."""
-    parts, items = [], []
-    for n, line in enumerate(lines):
-        safe = with_code(line.strip())
-        if line.startswith("  "):
-            items.append(f"<li>{safe}</li>")
-            continue
-        if items:
-            parts.append(f"<ul>{''.join(items)}</ul>")
-            items = []
-        parts.append(f"<p>{f'<strong>{safe}</strong>' if n == 0 else safe}</p>")
-    return _BOX.format("".join([*parts, f"<ul>{''.join(items)}</ul>" if items else ""]))
+    parts = [f"<p><strong>{with_code(lines[0])}</strong></p>"]
+    for listed, group in itertools.groupby(lines[1:], key=lambda line: line.startswith("  ")):
+        tag = "li" if listed else "p"
+        text = "".join(f"<{tag}>{with_code(line.strip())}</{tag}>" for line in group)
+        parts.append(f"<ul>{text}</ul>" if listed else text)
+    return _BOX.format("".join(parts))
 
 
 def show(lines: list[str]) -> None:

@@ -6,62 +6,55 @@ import csv
 import functools
 import io
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from course_lib.files import write_text
+from course_lib.grader.diagnose import FLAGS
+from course_lib.grader.exam import Result
 from course_lib.grader.render import with_code
-from course_lib.grader.sentences import flag, no_code, notes, summary
-from course_lib.grader.submission import GradedExercise, Submission
+from course_lib.grader.submission import Submission
 
 
-def exercise_entry(graded: GradedExercise) -> dict[str, Any]:
+def exercise_entry(result: Result) -> dict[str, Any]:
     """What a report says about one exercise; no number of the hidden cases is in it."""
-    verdict, exercise = graded.verdict, graded.exercise
-    passed, checks, reason = [], [], None
-    if verdict is None:
-        reason = no_code(exercise, graded.problem)
-    elif verdict.started:
-        passed = verdict.passed
-        checks = [{"name": case.name, "passed": ok} for case, ok in zip(verdict.cases, passed, strict=True)]
-    ended = graded.ended.outcome if graded.ended else None
+    ended = result.ended.outcome if result.ended else None
     return {
-        "title": exercise.title,
-        "points": graded.points,
-        "max_points": exercise.points,
-        "outcome": graded.outcome,
+        "title": result.exercise.title,
+        "points": result.points,
+        "max_points": result.exercise.points,
+        "outcome": result.outcome,
         "ended": ended,
-        "summary": summary(graded.outcome, passed, reason),
-        "checks": checks,
-        "mistake": verdict.mistake if verdict is not None else None,
-        "diagnosis": verdict.diagnosis if verdict is not None else None,
-        "notes": notes(graded.repeated, graded.replaced),
-        "avoided": graded.avoided,
-        "flags": [*graded.avoided, flag(ended)] if ended else graded.avoided,
-        "see": exercise.see,
+        "summary": result.summary,
+        "checks": [{"name": name, "passed": passed} for name, passed in result.checks.items()],
+        "mistake": result.mistake,
+        "diagnosis": result.diagnosis,
+        "notes": result.notes,
+        "avoided": result.avoided,
+        "flags": [*result.avoided, FLAGS[ended]] if ended else result.avoided,
+        "see": result.exercise.see,
     }
 
 
-def submission_report(submission: Submission, identity: dict[str, str], graded: list[GradedExercise]) -> dict[str, Any]:
+def submission_report(submission: Submission, identity: dict[str, str], results: list[Result]) -> dict[str, Any]:
     """The report on one file.
 
     Args:
         submission: The file.
         identity: What else decides the grade: seed, exercises, sandbox.
-        graded: How each of its exercises did.
+        results: How each of its exercises did.
     """
-    results = {g.exercise.id: exercise_entry(g) for g in graded}
+    entries = {result.exercise.id: exercise_entry(result) for result in results}
     return {
         "name": submission.name,
         "lab": submission.lab or None,
         "verdict": "ungradable" if submission.reason else "graded",
         "reason": submission.reason,
-        "points": round(sum(e["points"] for e in results.values()), 2),
-        "max_points": sum(e["max_points"] for e in results.values()),
-        "exercises": results,
+        "points": round(sum(entry["points"] for entry in entries.values()), 2),
+        "max_points": sum(entry["max_points"] for entry in entries.values()),
+        "exercises": entries,
         "file": submission.notebook.digest,
         **identity,
     }
@@ -75,32 +68,27 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
     write_text(folder / "report.json", json.dumps(report, indent=1), private=True)
 
 
-def write_tables(out: Path, header: dict[str, Any], reports: Iterable[dict[str, Any]]) -> None:
+def write_tables(out: Path, header: dict[str, Any], reports: list[dict[str, Any]]) -> None:
     """Write grades.json and grades.csv for the class."""
-    reports = list(reports)
-    kept = ("points", "max_points", "mistake", "flags")
-    rows = [
-        {
-            **{key: report[key] for key in ("name", "lab", "verdict", "reason")},
-            "exercises": {id: {key: e[key] for key in kept} for id, e in report["exercises"].items()},
+    fields = ("name", "lab", "verdict", "reason")
+    rows = []
+    for report in reports:
+        exercises = {
+            id: {key: entry[key] for key in ("points", "max_points", "mistake", "flags")}
+            for id, entry in report["exercises"].items()
         }
-        for report in reports
-    ]
+        rows.append({**{key: report[key] for key in fields}, "exercises": exercises})
     write_text(out / "grades.json", json.dumps({**header, "submissions": rows}, indent=1), private=True)
     ids = list(dict.fromkeys(id for report in reports for id in report["exercises"]))
     table = io.StringIO()
     writer = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(["name", "lab", "verdict", "reason", "points", "max_points", *ids, "flags"])
+    writer.writerow([*fields, "points", "max_points", *ids, "flags"])
     for report in reports:
         entries = report["exercises"]
         flags = "; ".join(f"{id}: {', '.join(e['flags'])}" for id, e in entries.items() if e["flags"])
-        cells = [report["name"], report["lab"] or "", report["verdict"], report["reason"] or ""]
-        points = [
-            report["points"],
-            report["max_points"],
-            *(entries[id]["points"] if id in entries else "" for id in ids),
-        ]
-        writer.writerow([*map(harmless, cells), *points, harmless(flags)])
+        texts = [harmless(report[key] or "") for key in fields]
+        points = [entries[id]["points"] if id in entries else "" for id in ids]
+        writer.writerow([*texts, report["points"], report["max_points"], *points, harmless(flags)])
     write_text(out / "grades.csv", table.getvalue(), private=True)
 
 
@@ -116,6 +104,5 @@ def template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["flag"] = flag
     environment.filters["code"] = with_code
     return environment.get_template("report.html")

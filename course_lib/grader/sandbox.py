@@ -19,14 +19,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 from course_lib.grader.processes import end, threads_of_this_user
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSIDE = Path(__file__).resolve().parent / "inside"
 MB = 2**20
-LIMITS = {
+RESOURCE_LIMITS = {
     "RLIMIT_DATA": 2048 * MB,  # torch imports under 512
     "RLIMIT_FSIZE": 16 * MB,
     "RLIMIT_NOFILE": 64,
@@ -35,7 +34,10 @@ LIMITS = {
     "RLIMIT_CORE": 0,
 }
 SCRATCH = 64 * MB
+WISHES = {"auto": ("bwrap", "limits"), "require": ("bwrap",), "off": ("limits",)}
 RESIDENT = 3072 * MB  # all processes of a worker together, watched by the grader
+STARTED, READY, FORKED = b"s", b"r", b"f"  # what a worker says: it can run here; torch is imported; a child is there
+SECONDS_TO_START = 60.0
 _users = itertools.count(1_900_000_000 + os.getpid() % 100_000 * 1000)  # ids that no account has: a count each
 
 
@@ -62,34 +64,65 @@ class Level:
     namespace: bool = False
 
 
-@dataclass
-class WorkerProcess:
-    """A started worker.
+class Worker:
+    """A process for the code of one submission: see `inside.worker`.
 
     Attributes:
-        popen: Its process.
+        popen: The process.
         control: The socket to it.
-        errors: What it wrote to stderr.
-        folder: The folder with its program and its scratch space.
+
+    Raises:
+        SandboxError: It cannot run at this level; the message says why.
     """
 
-    popen: subprocess.Popen
-    control: socket.socket
-    errors: IO[bytes]
-    folder: tempfile.TemporaryDirectory
+    def __init__(self, level: Level):
+        self.control, theirs = socket.socketpair()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed in `stop`
+        self._folder = _folder()
+        try:
+            self.popen = subprocess.Popen(
+                _command(level, self._folder.name, theirs.fileno()),
+                env=_environment(level, self._folder.name),
+                cwd="/" if level.name == "bwrap" else f"{self._folder.name}/scratch",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SandboxError(f"the worker cannot be started: {error}") from error
+        finally:
+            theirs.close()
+        self.expect(STARTED)
 
-    def last_words(self) -> str:
-        """The last line that the worker wrote to stderr."""
-        self.errors.seek(0)
-        lines = self.errors.read(2**20).decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+    def expect(self, byte: bytes, seconds: float = SECONDS_TO_START) -> None:
+        """Wait for one byte from the worker.
+
+        Args:
+            byte: What it says when all is well.
+            seconds: How long it may take.
+
+        Raises:
+            SandboxError: Something else came, or nothing; the worker is stopped.
+        """
+        self.control.settimeout(seconds)
+        try:
+            came = self.control.recv(1)
+        except OSError:
+            came = b""
+        if came != byte:
+            self._errors.seek(0)
+            lines = self._errors.read(2**20).decode(errors="replace").strip().splitlines()
+            self.stop()
+            raise SandboxError(f"a worker does not start: {lines[-1] if lines else 'no answer'}")
 
     def stop(self) -> None:
         """End the worker and everything that it started; returns when they are gone."""
         self.control.close()
         end(self.popen)
-        self.errors.close()
-        self.folder.cleanup()
+        self._errors.close()
+        self._folder.cleanup()
 
 
 def choose_level(wish: str = "auto") -> Level:
@@ -105,46 +138,18 @@ def choose_level(wish: str = "auto") -> Level:
         raise SandboxError("grading needs Linux or macOS; on Windows, run it in WSL")
     failures: list[str] = []
     for level in _candidates():
-        if wish == "off" and level.name == "bwrap":
+        if level.name not in WISHES[wish]:
             continue
-        if wish == "require" and level.name != "bwrap":
-            break
-        reason = _probe(level)
-        if reason is None:
-            why = f" ({'; '.join(failures)})" if failures and level.name == "limits" else ""
-            return replace(level, sentence=level.sentence + why)
-        failures.append(f"{level.name}: {reason}")
+        try:
+            Worker(level).stop()
+        except SandboxError as error:
+            failures.append(f"{level.name}: {error}")
+            continue
+        why = f" ({'; '.join(failures)})" if failures and level.name == "limits" else ""
+        return replace(level, sentence=level.sentence + why)
     if shutil.which("bwrap") is None and wish != "off":
         failures.append("bwrap is not installed (Debian, Ubuntu: sudo apt install bubblewrap)")
     raise SandboxError("no sandbox works here. " + "; ".join(failures))
-
-
-def start_worker(level: Level) -> WorkerProcess:
-    """Start a worker; it says that it is ready with one byte on its control socket.
-
-    Raises:
-        SandboxError: The process cannot be started.
-    """
-    ours, theirs = socket.socketpair()
-    errors = tempfile.TemporaryFile()  # noqa: SIM115, closed in WorkerProcess.stop
-    folder = _folder()
-    try:
-        command = _command(level, folder.name, {"socket": theirs.fileno()})
-        popen = subprocess.Popen(
-            command,
-            env=_environment(level, folder.name),
-            cwd="/" if level.name == "bwrap" else f"{folder.name}/scratch",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise SandboxError(f"the worker cannot be started: {error}") from error
-    finally:
-        theirs.close()
-    return WorkerProcess(popen, ours, errors, folder)
 
 
 def _environment(level: Level, folder: str) -> dict[str, str]:
@@ -186,16 +191,16 @@ def _folder() -> tempfile.TemporaryDirectory:
     return folder
 
 
-def _command(level: Level, folder: str, options: dict) -> list[str]:
+def _command(level: Level, folder: str, socket_number: int) -> list[str]:
     bwrap = level.name == "bwrap"
     # 64 more, for other workers and what else starts meanwhile.
     others = threads_of_this_user() + 64 if level.shared else 0
     options = {
+        "socket": socket_number,
         "uid": next(_users) if level.user else 0,
         "alone": bwrap,
-        "limits": {**LIMITS, "RLIMIT_NPROC": LIMITS["RLIMIT_NPROC"] + others},
+        "limits": {**RESOURCE_LIMITS, "RLIMIT_NPROC": RESOURCE_LIMITS["RLIMIT_NPROC"] + others},
         "library": "/course" if bwrap else str(_PACKAGE.parent),
-        **options,
     }
     worker = "/course/inside/worker.py" if bwrap else f"{folder}/worker.py"
     walls = _bwrap(level, folder) if bwrap else []
@@ -237,23 +242,3 @@ def _bwrap(level: Level, folder: str) -> list[str]:
         *("--remount-ro", "/", "--chdir", "/tmp"),
         "--",
     ]
-
-
-def _probe(level: Level) -> str | None:
-    """None when a worker can start at this level, else the reason why not."""
-    with _folder() as folder:
-        try:
-            done = subprocess.run(
-                _command(level, folder, {}),
-                env=_environment(level, folder),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=60,
-                start_new_session=True,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
-    if done.returncode == 0 and done.stdout.strip() == b"ready":
-        return None
-    lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"exit code {done.returncode}"

@@ -5,34 +5,20 @@ from __future__ import annotations
 import itertools
 import socket
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from course_lib.grader.inside import frames
-from course_lib.grader.inside.outcomes import FROM_THE_WORKER, Failed, Failure, Outcome
+from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised
 from course_lib.grader.processes import resident_memory
-from course_lib.grader.sandbox import RESIDENT, Level, SandboxError, WorkerProcess, start_worker
+from course_lib.grader.sandbox import FORKED, READY, RESIDENT, Level, SandboxError, Worker
 
 TICK = 0.1  # seconds between two looks at the memory of a worker that has not answered
 MOST_WORKERS = 4  # of one submission
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long submitted code may take, in seconds.
-
-    Attributes:
-        call: For one call or cell.
-        call_after_death: The same, once the exercise has ended a process.
-        submission: For all calls of a submission together.
-        start: For a worker to start.
-    """
-
-    call: float = 4.0
-    call_after_death: float = 1.0
-    submission: float = 90.0
-    start: float = 60.0
+# How long submitted code may take, in seconds.
+CALL = 4.0  # for one call or cell
+CALL_AFTER_DEATH = 1.0  # the same, once the exercise has ended a process
+SUBMISSION = 90.0  # for all calls of a submission together
 
 
 class WorkerClient:
@@ -41,25 +27,16 @@ class WorkerClient:
     Questions go to a child of the worker, which `fork` makes anew; after a question without an answer it is gone.
 
     Attributes:
-        limits: How long submitted code may take.
         process: The running worker, or None.
-        changed: The argument (position or name) that the last question changed in place, or None.
     """
 
-    def __init__(self, level: Level, limits: Limits | None = None):
-        self.level, self.limits = level, limits or Limits()
-        self.process: WorkerProcess | None = None
-        self.changed: int | str | None = None
-        self._deadline = time.monotonic() + self.limits.submission
+    def __init__(self, level: Level):
+        self.level = level
+        self.process: Worker | None = None
+        self._deadline = time.monotonic() + SUBMISSION
         self._starts = 0
         self._child: socket.socket | None = None
         self._numbers = itertools.count()
-
-    def __enter__(self) -> WorkerClient:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the worker and all that it has started."""
@@ -72,27 +49,23 @@ class WorkerClient:
         """Go on with a fresh child; whatever the last one started is killed.
 
         Raises:
-            Failed: Submitted code has killed too many workers.
+            Failure: Submitted code has killed too many workers.
             SandboxError: No worker starts.
         """
         self._hang_up()
         while self._child is None:
             process = self.process or self._start()
             ours, theirs = socket.socketpair()
-            try:
-                process.control.settimeout(self.limits.call)
-                socket.send_fds(process.control, [b"f"], [theirs.fileno()])
-                if process.control.recv(1) == b"f":
-                    self._child, self._numbers = ours, itertools.count()
-            except OSError:
-                pass
-            finally:
-                theirs.close()
-            if self._child is None:
-                ours.close()
-                self.close()
+            with theirs:
+                try:
+                    socket.send_fds(process.control, [FORKED], [theirs.fileno()])
+                    process.expect(FORKED, CALL)
+                    self._child = ours
+                except (OSError, SandboxError):  # submitted code has ended the worker, or keeps it from its work
+                    ours.close()
+                    self.close()
 
-    def ask(self, op: str, seconds: float, **content: Any) -> Any:
+    def ask(self, op: str, seconds: float, **content: Any) -> Answer:
         """Put a question to the child, a new one if there is none.
 
         Args:
@@ -101,76 +74,51 @@ class WorkerClient:
             **content: The arguments of that method.
 
         Returns:
-            The value that it returns.
-
-        Raises:
-            Failed: It raised an exception there, or there was no answer in time, or none at all.
+            The value that it returns, or why there is none.
         """
-        if self._child is None:
-            self.fork()
-        assert self._child is not None
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise self._no_answer(Outcome.SUBMISSION_TIMED_OUT, self.limits.submission)
-        number, seconds_left = next(self._numbers), min(seconds, left)
-        read = partial(self._read, self._child, time.monotonic() + seconds_left)
         try:
+            if self._child is None:
+                self.fork()
+            assert self._child is not None
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise Failure(Lost.SUBMISSION_TIMED_OUT, limit=SUBMISSION)
+            number, seconds_left = next(self._numbers), min(seconds, left)
             self._child.settimeout(seconds_left)
             self._child.sendall(frames.pack({"id": number, "op": op, "with": content}))
-            return self._value(frames.receive(read), number)
+            return _checked(frames.receive(partial(self._read, time.monotonic() + seconds_left)), number)
+        except Failure as error:
+            failure = error
         except TimeoutError:
-            raise self._no_answer(Outcome.TIMED_OUT, seconds) from None
+            failure = Failure(Lost.TIMED_OUT, limit=seconds)
         except MemoryError:
-            raise self._no_answer(Outcome.OUT_OF_MEMORY, RESIDENT) from None
+            failure = Failure(Lost.OUT_OF_MEMORY, limit=RESIDENT)
         except OSError:
-            raise self._no_answer(Outcome.CRASHED) from None
-        except (frames.BadFrame, KeyError, TypeError):
-            raise self._no_answer(Outcome.BAD_REPLY) from None
-
-    def _start(self) -> WorkerProcess:
-        if self._starts == MOST_WORKERS:
-            raise Failed(Failure(Outcome.NO_MORE_WORKERS))
-        self._starts += 1
-        self.process = process = start_worker(self.level)
-        process.control.settimeout(self.limits.start)
-        began = time.monotonic()
-        try:
-            ready = process.control.recv(1) == b"r"
-        except OSError:
-            ready = False
-        self._deadline += time.monotonic() - began  # starting is not the submission's doing
-        if not ready:
-            reason = process.last_words()
-            self.close()
-            raise SandboxError(f"a worker does not start: {reason or 'no answer'}")
-        return process
-
-    def _value(self, reply: Any, number: int) -> Any:
-        """What a reply says. Nothing that a worker sends is taken on trust."""
-        if type(reply) is not dict or _of_type(reply["id"], int) != number:
-            raise frames.BadFrame("an answer to another question")
-        self.changed = _of_type(reply["changed"], int, str)
-        outcome = _of_type(reply["outcome"], str)
-        if outcome == Outcome.ANSWERED:
-            return reply["value"]
-        if outcome not in FROM_THE_WORKER:
-            raise frames.BadFrame("an unknown outcome")
-        type_, message, text = (_of_type(reply[key], str) or "" for key in ("type", "message", "text"))
-        line = _of_type(reply["line"], int)
-        raise Failed(Failure(Outcome(outcome), type_[:100], message[:300], line, text[:200] or None))
-
-    def _no_answer(self, outcome: Outcome, limit: float | None = None) -> Failed:
+            failure = Failure(Lost.CRASHED)
+        except (ValueError, KeyError, TypeError):
+            failure = Failure(Lost.BAD_REPLY)
         self._hang_up()
-        return Failed(Failure(outcome, limit=limit))
+        return Answer(failure=failure)
+
+    def _start(self) -> Worker:
+        if self._starts == MOST_WORKERS:
+            raise Failure(Lost.NO_MORE_WORKERS)
+        self._starts += 1
+        began = time.monotonic()
+        self.process = process = Worker(self.level)
+        process.expect(READY)
+        self._deadline += time.monotonic() - began  # starting is not the submission's doing
+        return process
 
     def _hang_up(self) -> None:
         if self._child:
             self._child.close()
-        self._child, self.changed = None, None
+        self._child = None
 
-    def _read(self, connection: socket.socket, deadline: float, size: int) -> bytes:
+    def _read(self, deadline: float, size: int) -> bytes:
         """Exactly `size` bytes; TimeoutError or MemoryError when the worker goes over a limit meanwhile."""
         assert self.process is not None
+        assert self._child is not None
         data, look = bytearray(), time.monotonic() + TICK
         while len(data) < size:
             now = time.monotonic()
@@ -180,15 +128,30 @@ class WorkerClient:
                 look = now + TICK
                 if resident_memory(self.process.popen.pid) > RESIDENT:
                     raise MemoryError
-            connection.settimeout(max(0.001, min(deadline, look) - now))
+            self._child.settimeout(max(0.001, min(deadline, look) - now))
             try:
-                piece = connection.recv(min(size - len(data), 2**20))
+                piece = self._child.recv(min(size - len(data), 2**20))
             except TimeoutError:
                 continue
             if not piece:
                 raise ConnectionError
             data += piece
         return bytes(data)
+
+
+def _checked(reply: Any, number: int) -> Answer:
+    """What a reply says. Nothing that a worker sends is taken on trust; ValueError, KeyError or TypeError otherwise."""
+    if type(reply) is not dict or _of_type(reply["id"], int) != number:
+        raise frames.BadFrame("an answer to another question")
+    changed, said = _of_type(reply["changed"], int, str), reply["failure"]
+    if said is None:
+        return Answer(reply["value"], changed=changed)
+    if type(said) is not dict:
+        raise frames.BadFrame("a failure that is none")
+    type_, message, text = (_of_type(said[key], str) or "" for key in ("type", "message", "text"))
+    line = _of_type(said["line"], int)
+    failure = Failure(Raised(_of_type(said["outcome"], str)), type_[:100], message[:300], line, text[:200] or None)
+    return Answer(failure=failure, changed=changed)
 
 
 def _of_type(value: Any, *types: type) -> Any:

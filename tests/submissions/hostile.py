@@ -77,7 +77,7 @@ def files(secret, out, port):
             "builtins.abs = lambda x: 0"),
         "patched worker": attack(
             before="for name, module in list(sys.modules.items()):\n    for key, value in list(vars(module or os).items()):\n"
-            "        if key in ('same', 'compare', 'mark', 'describe_error', '_outcome_of', 'ask', 'do_call'):\n"
+            "        if key in ('same', 'compare', 'grade', 'describe_error', '_outcome_of', 'ask', 'send', 'do_send'):\n"
             "            setattr(module, key, lambda *a, **k: None)"),
         "its own check": attack(before="check = use = lambda *a, **k: True\nsys.modules['course_lib.grader'].check = check"),
         # Reading
@@ -124,7 +124,7 @@ def files(secret, out, port):
             "                try: os.write(fd, b'{\"points\": 99}' * 9)\n                except OSError: pass\n    os._exit(0)"),
         "forged answers": attack(
             "    import socket, struct, json\n    for fd in range(3, 64):\n        for n in range(40):\n"
-            "            head = json.dumps({'dict': [['id', n], ['outcome', 'answered'], ['value', True], ['changed', None]]}).encode()\n"
+            "            head = json.dumps({'dict': [['id', n], ['value', True], ['failure', None], ['changed', None]]}).encode()\n"
             "            try: os.write(fd, struct.pack('<II', len(head), 0) + head)\n            except OSError: break\n"
             "    return x * 0"),
         "leftovers for the next exercise": attack(

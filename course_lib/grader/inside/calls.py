@@ -21,22 +21,35 @@ SEED = 20170612  # any number: both sides seed alike before each call
 
 def tree_map(function: Callable[[Any], Any], value: Any) -> Any:
     """Apply a function to every leaf of nested lists, tuples and dicts."""
-    if type(value) is dict:
+    if isinstance(value, dict):
         return {key: tree_map(function, item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(tree_map(function, item) for item in value)
+    if isinstance(value, (list, tuple)):
+        items = [tree_map(function, item) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
     return function(value)
 
 
-def leaves(value: Any) -> Iterator[Any]:
+def leaves(value: Any) -> list[Any]:
     """The leaves of nested lists, tuples and dicts, in order."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from leaves(item)
+    found: list[Any] = []
+    tree_map(found.append, value)
+    return found
+
+
+def zip_trees(a: Any, b: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
+    """The leaves of two nested values side by side, with the path to each; a list and a tuple may match.
+
+    Where the two are not nested alike, the parts that differ are given whole: two dicts with other keys, two lists of
+    other lengths, or two values of which only one is nested.
+    """
+    if isinstance(a, dict) and isinstance(b, dict) and set(a) == set(b):
+        for key in a:
+            yield from zip_trees(a[key], b[key], (*path, key))
+    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            yield from zip_trees(x, y, (*path, i))
     else:
-        yield value
+        yield path, a, b
 
 
 def plain(value: Any) -> Any:
@@ -62,23 +75,23 @@ def plain(value: Any) -> Any:
 
 def fresh(value: Any) -> Any:
     """A copy that shares no memory with the original; tensors are contiguous, as they are behind a sandbox's wire."""
+    return tree_map(_fresh_leaf, value)
 
-    def copy(leaf: Any) -> Any:
-        if isinstance(leaf, torch.Tensor):
-            return leaf.detach().clone(memory_format=torch.contiguous_format)
-        return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
-    return tree_map(copy, value)
+def _fresh_leaf(leaf: Any) -> Any:
+    if isinstance(leaf, torch.Tensor):
+        return leaf.detach().clone(memory_format=torch.contiguous_format)
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal to the bit, NaN equal to NaN, and of the same structure and dtype."""
-    if type(a) is not type(b):
+    """Equal to the bit, NaN equal to NaN, nested alike and of the same dtypes."""
+    return all(_same_leaf(x, y) for _, x, y in zip_trees(a, b))
+
+
+def _same_leaf(a: Any, b: Any) -> bool:
+    if type(a) is not type(b) or isinstance(a, (dict, list, tuple)):
         return False
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, (torch.Tensor, np.ndarray)):
         return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | ((a != a) & (b != b))).all())
     return a == b or (a != a and b != b)
@@ -87,22 +100,17 @@ def same(a: Any, b: Any) -> bool:
 @contextmanager
 def seeded() -> Iterator[None]:
     """Inside, every global generator starts from SEED and torch uses one thread; outside, all continues as before."""
-    python, numpy, torch_state, threads = (
-        random.getstate(),
-        np.random.get_state(),
-        torch.get_rng_state(),
-        torch.get_num_threads(),
-    )
+    python, numpy, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
     try:
-        random.seed(SEED)
-        np.random.seed(SEED)
-        torch.default_generator.manual_seed(SEED)  # torch.manual_seed would reseed the learner's accelerator, too
-        torch.set_num_threads(1)  # for tensors of this size, waking other threads takes longer than the work
-        yield
+        with torch.random.fork_rng(devices=[]):
+            random.seed(SEED)
+            np.random.seed(SEED)
+            torch.default_generator.manual_seed(SEED)  # torch.manual_seed would reseed the learner's accelerator, too
+            torch.set_num_threads(1)  # for tensors of this size, waking other threads takes longer than the work
+            yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
-        torch.set_rng_state(torch_state)
         torch.set_num_threads(threads)
 
 
@@ -112,92 +120,150 @@ def cotangent(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> torch
     return torch.cos(torch.arange(size, dtype=torch.float64) + 0.5).to(dtype).reshape(tuple(shape))
 
 
-class LocalSubject:
-    """A `Subject` for a function or class of this process.
+class SubjectProxy:
+    """A `Subject` that turns all it is asked into requests; `send` answers them, here or in a sandbox.
 
     Attributes:
-        target: The function or class.
-        changed: The argument (position or name) that the last calls changed in place, or None.
+        changed: The argument (position or name) that the last requests changed in place, or None.
     """
 
-    def __init__(self, target: Any):
-        self.target = target
-        self.changed: int | str | None = None
+    changed: int | str | None = None
+
+    def send(
+        self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any], method: str | None = None
+    ) -> Any:
+        """Do something with an object.
+
+        Args:
+            action: "call", "gradients", "new", "get_state" or "set_state".
+            number: The object: 0 is the function or class under test, others are what "new" returned.
+            args: The arguments.
+            kwargs: The same, by name.
+            method: The method that is called; None calls the object itself.
+        """
+        raise NotImplementedError
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's result, as plain data."""
-        return self.run(self.target, args, kwargs)
+        return self.send("call", 0, args, kwargs)
 
     def gradients(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Result and gradients; see `Subject.gradients`."""
-        return self.differentiate(self.target, args, kwargs)
+        return self.send("gradients", 0, args, kwargs)
 
-    def new(self, *args: Any, **kwargs: Any) -> LocalHandle:
+    def new(self, *args: Any, **kwargs: Any) -> HandleProxy:
         """An object of the class."""
-        with seeded():
-            return LocalHandle(self.target(*fresh(args), **fresh(kwargs)), self)
+        return HandleProxy(self, self.send("new", 0, args, kwargs))
 
-    def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
-        """The result of a function or method, as plain data; notes which argument it changed."""
-        given_args, given_kwargs = fresh(args), fresh(kwargs)
+
+class HandleProxy:
+    """A `Handle` for an object that a subject has made."""
+
+    def __init__(self, subject: SubjectProxy, number: int):
+        self.subject, self.number = subject, number
+
+    def call(self, *args: Any, method: str = "forward", **kwargs: Any) -> Any:
+        """The result of a method, as plain data; None where it returns the object itself, as `eval` does."""
+        return self.subject.send("call", self.number, args, kwargs, method)
+
+    def gradients(self, *args: Any, method: str = "forward", **kwargs: Any) -> dict[str, Any]:
+        """As `Subject.gradients`, with one more entry: "parameters", the gradient for each parameter's name."""
+        return self.subject.send("gradients", self.number, args, kwargs, method)
+
+    def get_state(self) -> dict[str, Any]:
+        """The parameters of a module, the attributes of any other object."""
+        return self.subject.send("get_state", self.number, (), {})
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over a state; WrongParameters when its names or shapes are not those of the module."""
+        self.subject.send("set_state", self.number, (state,), {})
+
+
+class LocalSubject(SubjectProxy):
+    """A `Subject` for a function or class of this process.
+
+    Attributes:
+        objects: The function or class, then the objects made of it.
+    """
+
+    def __init__(self, target: Any):
+        self.objects = [target]
+
+    def send(
+        self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any], method: str | None = None
+    ) -> Any:
+        """See `SubjectProxy.send`."""
+        target = self.objects[number]
+        if action == "new":
+            with seeded():
+                self.objects.append(target(*fresh(args), **fresh(kwargs)))
+            return len(self.objects) - 1
+        if action == "get_state":
+            return plain(target.state_dict() if isinstance(target, torch.nn.Module) else vars(target))
+        if action == "set_state":
+            return _set_state(target, *fresh(args))
+        if method == "forward" and isinstance(target, torch.nn.Module):
+            method = None  # called as a whole, so that its hooks run
+        run = self._call if action == "call" else self._differentiate
+        return run(target, method, args, kwargs)
+
+    def _call(self, target: Any, method: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        given = fresh((args, kwargs))
         try:
             with seeded():
-                return plain(function(*given_args, **given_kwargs))
+                return plain(_result(target, method, *given))
         finally:
-            self._note_changes((args, kwargs), (given_args, given_kwargs))
+            self._note_changes(args, kwargs, *given)
 
-    def differentiate(
-        self,
-        function: Callable[..., Any],
-        args: tuple,
-        kwargs: dict,
-        parameters: Sequence[tuple[str, torch.Tensor]] = (),
+    def _differentiate(
+        self, target: Any, method: str | None, args: Sequence[Any], kwargs: dict[str, Any]
     ) -> dict[str, Any]:
-        """The result of a function or method, and the gradients of a weighted sum of it.
-
-        Args:
-            function: What is called.
-            args: Its arguments; every floating tensor among them gets a gradient.
-            kwargs: The same, by name.
-            parameters: Names and tensors that get a gradient, too.
+        """The result, and the gradients of a weighted sum of it.
 
         Returns:
-            {"output": result, "gradients": [one tensor or None for each tensor argument, in order]}, and with
-            parameters {"parameters": {name: tensor or None}}.
+            {"output": result, "gradients": [one tensor or None for each tensor argument, in order]}, and for a module
+            {"parameters": {name: tensor or None}}.
         """
-        inputs: list[torch.Tensor] = []
-
-        def prepare(leaf: Any) -> Any:
-            if not isinstance(leaf, torch.Tensor):
-                return leaf
-            inputs.append(leaf.detach().clone())
-            if not leaf.is_floating_point():
-                return inputs[-1]
-            # Not the leaf itself: to change a leaf in place is an error of autograd's own, and we want to name it.
-            with torch.enable_grad():
-                return inputs[-1].requires_grad_().clone()
-
-        given_args, given_kwargs = tree_map(prepare, fresh(args)), tree_map(prepare, fresh(kwargs))
-        tensors = [*inputs, *(tensor for _, tensor in parameters)]
-        try:
-            with seeded(), torch.enable_grad():
-                output = function(*given_args, **given_kwargs)
-                result = plain(output)
-                gradients = _gradients_of(output, tensors)
-        finally:
-            self._note_changes((args, kwargs), (given_args, given_kwargs))
-        answer = {"output": result, "gradients": gradients[: len(inputs)]}
+        tracked = tree_map(_tracked, fresh((args, kwargs)))
+        inputs = [leaf for leaf in leaves(tracked) if isinstance(leaf, torch.Tensor)]
+        parameters = dict(target.named_parameters()) if isinstance(target, torch.nn.Module) else {}
+        with torch.enable_grad():
+            # Not the leaves themselves: changing those in place is an error of autograd's own, and we want to name it.
+            given = tree_map(_clone, tracked)
+            try:
+                with seeded():
+                    output = _result(target, method, *given)
+                    answer = {"output": plain(output)}
+                    gradients = _gradients_of(output, [*inputs, *parameters.values()])
+            finally:
+                self._note_changes(args, kwargs, *given)
+        answer["gradients"] = gradients[: len(inputs)]
         if parameters:
-            names = [name for name, _ in parameters]
-            answer["parameters"] = dict(zip(names, gradients[len(inputs) :], strict=True))
+            answer["parameters"] = dict(zip(parameters, gradients[len(inputs) :], strict=True))
         return answer
 
-    def _note_changes(self, before: tuple[tuple, dict], after: tuple[tuple, dict]) -> None:
-        pairs: list[tuple[int | str, tuple[Any, Any]]] = [*enumerate(zip(before[0], after[0], strict=True))]
-        pairs += [(key, (value, after[1][key])) for key, value in before[1].items()]
-        for key, (old, new) in pairs:
-            if self.changed is None and not same(plain(old), plain(new)):
+    def _note_changes(
+        self, args: Sequence[Any], kwargs: dict[str, Any], given_args: Sequence[Any], given_kwargs: dict[str, Any]
+    ) -> None:
+        before: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
+        after: dict[Any, Any] = {**dict(enumerate(given_args)), **given_kwargs}
+        for key, value in before.items():
+            if self.changed is None and not same(plain(value), plain(after[key])):
                 self.changed = key
+
+
+def _result(target: Any, method: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """What a function, object or method returns; None in place of the object itself."""
+    result = (target if method is None else getattr(target, method))(*args, **kwargs)
+    return None if result is target else result
+
+
+def _tracked(leaf: Any) -> Any:
+    return leaf.requires_grad_() if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf
+
+
+def _clone(leaf: Any) -> Any:
+    return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
 
 
 def _gradients_of(output: Any, tensors: list[torch.Tensor]) -> list[torch.Tensor | None]:
@@ -213,50 +279,14 @@ def _gradients_of(output: Any, tensors: list[torch.Tensor]) -> list[torch.Tensor
     return found
 
 
-class LocalHandle:
-    """A `Handle` for an object of this process; a method that returns the object itself (`eval`) gives None."""
-
-    def __init__(self, target: Any, subject: LocalSubject):
-        self.target, self.subject = target, subject
-
-    def _method(self, name: str) -> Callable[..., Any]:
-        if name == "forward" and isinstance(self.target, torch.nn.Module):
-            method = self.target  # called as a whole, so that its hooks run
-        else:
-            method = getattr(self.target, name)
-
-        def bound(*args: Any, **kwargs: Any) -> Any:
-            result = method(*args, **kwargs)
-            return None if result is self.target else result
-
-        return bound
-
-    def call(self, *args: Any, method: str = "forward", **kwargs: Any) -> Any:
-        """The result of a method, as plain data."""
-        return self.subject.run(self._method(method), args, kwargs)
-
-    def gradients(self, *args: Any, method: str = "forward", **kwargs: Any) -> dict[str, Any]:
-        """As `Subject.gradients`, with one more entry: "parameters", the gradient for each parameter's name."""
-        named = list(self.target.named_parameters()) if isinstance(self.target, torch.nn.Module) else []
-        return self.subject.differentiate(self._method(method), args, kwargs, named)
-
-    def get_state(self) -> dict[str, Any]:
-        """The parameters of a module, the attributes of any other object."""
-        return plain(self.target.state_dict() if isinstance(self.target, torch.nn.Module) else vars(self.target))
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take over a state.
-
-        Raises:
-            WrongParameters: Its names or shapes are not those of the module.
-        """
-        if not isinstance(self.target, torch.nn.Module):
-            vars(self.target).update(fresh(state))
-            return
-        own, given = _shapes(self.target.state_dict()), _shapes(state)
-        if own != given:
-            raise WrongParameters(f"its parameters must be {_listed(given)}; they are {_listed(own)}")
-        self.target.load_state_dict(fresh(state))
+def _set_state(target: Any, state: dict[str, Any]) -> None:
+    if not isinstance(target, torch.nn.Module):
+        vars(target).update(state)
+        return
+    own, given = _shapes(target.state_dict()), _shapes(state)
+    if own != given:
+        raise WrongParameters(f"its parameters must be {_listed(given)}; they are {_listed(own)}")
+    target.load_state_dict(state)
 
 
 def _shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:

@@ -15,24 +15,32 @@ _MAGIC = re.compile(r"^(\s*)(?:[%!?].*|.*=\s*[%!].*|.*\?\s*)$")
 _FOREIGN = re.compile(r"^%%(?!time|timeit|capture|prun)")  # %%bash, %%html, ...: the cell is not Python
 
 
-def analyse(source: str) -> dict[str, Any]:
+def analyse(source: str, whole: bool) -> dict[str, Any]:
     """One cell as plain data.
 
-    source: the cell with magics and shell lines replaced by `pass`, so that line numbers stay.
-    error: why it is not Python, or None.
-    statements: for each statement of the top level, whether it is `kept` from an unmarked cell (an import, definition
-    or literal constant), the names that it `defines` and `uses`, the dotted names that it `mentions`, its `imports`
-    {alias: name}, and whether one of them is a `star`.
+    Args:
+        source: The cell.
+        whole: It runs at once. Of other cells run single statements: imports, definitions and literal constants.
+
+    Returns:
+        source: The cell with magics and shell lines replaced by `pass`, so that line numbers stay.
+        error: Why it is not Python, or None.
+        imports: What imported names stand for: {alias: name}.
+        pieces: For each piece that runs, the number of its statement (`only`; None for all), the names that it
+            `defines` and `uses`, and the dotted names that it `mentions`.
     """
+    found: dict[str, Any] = {"source": "", "error": None, "imports": {}, "pieces": []}
     if _FOREIGN.match(source.lstrip()):
-        return {"source": "", "error": None, "statements": []}
+        return found
     try:
         cleaned, tree = _without_magics(source)
-        return {"source": cleaned, "error": None, "statements": [_statement(node) for node in tree.body]}
+        pieces = [(tree, None)] if whole else [(node, n) for n, node in enumerate(tree.body) if _runs_alone(node)]
+        described = [_piece(node, only) for node, only in pieces]
+        return {**found, "source": cleaned, "imports": _imports(tree), "pieces": described}
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f" at line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         message = error.msg if isinstance(error, SyntaxError) else str(error)  # str() says the line again
-        return {"source": source, "error": f"{type(error).__name__}{line}: {message[:200]}", "statements": []}
+        return {**found, "error": f"{type(error).__name__}{line}: {message[:200]}"}
 
 
 def _without_magics(source: str) -> tuple[str, ast.Module]:
@@ -51,20 +59,17 @@ def _without_magics(source: str) -> tuple[str, ast.Module]:
     raise ValueError(f"more than {MOST_MAGICS} lines of magics")
 
 
-def _statement(node: ast.stmt) -> dict[str, Any]:
-    imports = _imports(node)
+def _piece(node: ast.AST, only: int | None) -> dict[str, Any]:
+    uses = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     return {
-        "line": node.lineno,
-        "kept": _is_kept(node),
-        "defines": sorted(_defined(node)),
-        "uses": sorted({n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}),
-        "star": "*" in imports,
-        "mentions": sorted(set(_dotted_names(node))),
-        "imports": imports,
+        "only": only,
+        "defines": sorted(set(_defined(node))),
+        "uses": sorted(uses),
+        "mentions": sorted({_dotted(n) for n in ast.walk(node) if isinstance(n, (ast.Name, ast.Attribute))}),
     }
 
 
-def _is_kept(node: ast.stmt) -> bool:
+def _runs_alone(node: ast.stmt) -> bool:
     if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return True
     if isinstance(node, ast.Try):
@@ -99,28 +104,20 @@ def _defined(node: ast.AST) -> Iterator[str]:
 
 
 def _imports(node: ast.AST) -> dict[str, str]:
+    """What imported names stand for; `import a.b` binds a, and `import a.b as c` binds c to a.b."""
     found = {}
     for n in ast.walk(node):
         if isinstance(n, ast.Import):
             for alias in n.names:
-                # `import a.b` binds a; `import a.b as c` binds c to a.b
-                found[alias.asname or alias.name.split(".")[0]] = (
-                    alias.name if alias.asname else alias.name.split(".")[0]
-                )
+                name = alias.name if alias.asname else alias.name.split(".")[0]
+                found[alias.asname or name] = name
         elif isinstance(n, ast.ImportFrom):
             found.update({alias.asname or alias.name: f"{n.module}.{alias.name}" for alias in n.names})
     return found
 
 
-def _dotted_names(node: ast.AST) -> Iterator[str]:
+def _dotted(node: ast.expr) -> str:
     """`F.softmax` and `x.softmax(...)` alike; where the left side is no name it becomes an empty one: `.softmax`."""
-    for n in ast.walk(node):
-        if isinstance(n, ast.Name):
-            yield n.id
-        elif isinstance(n, ast.Attribute):
-            parts: list[str] = []
-            inner: ast.expr = n
-            while isinstance(inner, ast.Attribute):
-                parts.append(inner.attr)
-                inner = inner.value
-            yield ".".join([inner.id if isinstance(inner, ast.Name) else "", *reversed(parts)])
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from course_lib.grader.inside import calls, cells, frames
-from course_lib.grader.inside.outcomes import NotDefined, Outcome, describe_error
+from course_lib.grader.inside.outcomes import NotDefined, describe_error
 
 ANNOTATIONS = 0x1000000  # the flag of `from __future__ import annotations`, which holds for later cells, too
 
@@ -40,45 +40,40 @@ class Child:
     """
 
     def __init__(self, connection: socket.socket):
-        self.connection = connection
+        self.connection, self.requests = connection, connection.makefile("rb")
         self.namespace: dict[str, Any] = {"__name__": "__main__", **NOTEBOOK_STUBS}
-        self.handles: list[calls.LocalHandle] = []
+        self.subject: calls.LocalSubject | None = None
         self.compiler_flags = 0
-        self.changed: int | str | None = None
 
     def serve(self) -> None:
         """Answer requests until the grader hangs up. A request without an answer is the grader's to time."""
         while True:
             request = frames.receive(self._read)
-            self.changed = None
             try:
-                value = getattr(self, f"do_{request['op']}")(**request["with"])
-                reply = {"id": request["id"], "outcome": Outcome.ANSWERED, "value": value, "changed": self.changed}
-                message = frames.pack(reply)
+                message = self._reply(request["id"], getattr(self, f"do_{request['op']}")(**request["with"]))
             except BaseException as error:
-                failure = asdict(describe_error(error))
-                reply = {"id": request["id"], **failure, "changed": self.changed}
-                message = frames.pack(reply)
+                message = self._reply(request["id"], failure=asdict(describe_error(error)))
             self.connection.sendall(message)
 
+    def _reply(self, id: int, value: Any = None, failure: dict[str, Any] | None = None) -> bytes:
+        changed = self.subject.changed if self.subject else None
+        return frames.pack({"id": id, "value": value, "failure": failure, "changed": changed})
+
     def _read(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            piece = self.connection.recv(size - len(data))
-            if not piece:
-                os._exit(0)
-            data += piece
-        return bytes(data)
+        data = self.requests.read(size)
+        if len(data) < size:  # the end
+            os._exit(0)
+        return data
 
-    def do_analyse(self, source: str) -> dict[str, Any]:
+    def do_analyse(self, source: str, whole: bool) -> dict[str, Any]:
         """What is in a cell; nothing of it runs."""
-        return cells.analyse(source)
+        return cells.analyse(source, whole)
 
-    def do_run(self, source: str, file: str, only: list[int] | None = None) -> None:
-        """Run the statements of a cell, or only some, under the flags of the `__future__` imports so far."""
+    def do_run(self, source: str, file: str, only: int | None = None) -> None:
+        """Run a cell, or only the statement of this number, under the flags of the `__future__` imports so far."""
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
         for number, node in enumerate(ast.parse(source).body):
-            if only is not None and number not in only:
+            if only is not None and number != only:
                 continue
             code = compile(ast.Module([node], []), file, "exec", flags=self.compiler_flags, dont_inherit=True)
             self.compiler_flags |= code.co_flags & ANNOTATIONS
@@ -87,33 +82,11 @@ class Child:
             if str(getattr(self.namespace.get(name), "__module__", "")).startswith("course_lib"):
                 self.namespace[name] = stub
 
-    def do_call(self, name: str, args: list, kwargs: dict) -> Any:
-        """Call a function of the submission."""
-        subject = self._subject(name)
-        return self._noting_changes(subject, subject, args, kwargs)
-
-    def do_gradients(self, name: str, args: list, kwargs: dict) -> Any:
-        """Call a function of the submission and differentiate its result."""
-        subject = self._subject(name)
-        return self._noting_changes(subject, subject.gradients, args, kwargs)
-
-    def do_new(self, name: str, args: list, kwargs: dict) -> int:
-        """Make an object of a class of the submission; returns its number."""
-        self.handles.append(self._subject(name).new(*args, **kwargs))
-        return len(self.handles) - 1
-
-    def do_on_handle(self, handle: int, what: str, args: list, kwargs: dict) -> Any:
-        """Call a method of `Handle` for the object of this number."""
-        target = self.handles[handle]
-        return self._noting_changes(target.subject, getattr(target, what), args, kwargs)
-
-    def _subject(self, name: str) -> calls.LocalSubject:
-        if name not in self.namespace:
-            raise NotDefined(name)
-        return calls.LocalSubject(self.namespace[name])
-
-    def _noting_changes(self, subject: calls.LocalSubject, function: Any, args: list, kwargs: dict) -> Any:
-        try:
-            return function(*args, **kwargs)
-        finally:
-            self.changed, subject.changed = subject.changed, None
+    def do_send(self, name: str, **request: Any) -> Any:
+        """Do what `SubjectProxy.send` describes with the function or class of this name, or an object of the class."""
+        if self.subject is None:
+            if name not in self.namespace:
+                raise NotDefined(name)
+            self.subject = calls.LocalSubject(self.namespace[name])
+        self.subject.changed = None
+        return self.subject.send(**request)

@@ -19,21 +19,18 @@ from typing import Any
 
 
 def main(options: dict[str, Any]) -> None:
-    """Give up rights, then serve the grader, or only show that it could where there is no socket."""
+    """Give up rights, then fork a child at each request of the grader, which hands over the socket for it.
+
+    One byte says that a worker can run here, the next that it is ready.
+    """
     drop_rights(options)
-    if "socket" in options:
-        serve(options)
-    else:
-        probe()
-
-
-def serve(options: dict[str, Any]) -> None:
-    """Fork a child at each request of the grader, which hands over the socket for it."""
+    control = socket.socket(fileno=options["socket"])
+    check_what_it_needs()
+    control.sendall(b"s")
     grader = hide_the_answers(options["library"])
     from course_lib.grader.inside.child import NOTEBOOK_STUBS, Child
 
     vars(grader).update(NOTEBOOK_STUBS)
-    control = socket.socket(fileno=options["socket"])
     control.sendall(b"r")
     child = 0
     while True:
@@ -71,15 +68,13 @@ def drop_rights(options: dict[str, Any]) -> None:
         ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
-def probe() -> None:
-    """Show that a worker could start here: it may fork, and torch is readable."""
+def check_what_it_needs() -> None:
+    """End with a sentence where a worker cannot do its work: it must fork, and read torch."""
     child = os.fork()
     if child == 0:
         os._exit(0)
     spec = importlib.util.find_spec("torch")
-    if os.waitpid(child, 0)[1] == 0 and spec and spec.origin and os.access(spec.origin, os.R_OK):
-        print("ready")
-    else:
+    if os.waitpid(child, 0)[1] or not (spec and spec.origin and os.access(spec.origin, os.R_OK)):
         sys.exit("torch cannot be read inside")
 
 
