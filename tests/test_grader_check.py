@@ -9,6 +9,7 @@ from torch import nn
 
 from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
 from course_lib.grader import check, use
+from course_lib.grader.compare import compare
 from course_lib.grader.exam import Exam
 from course_lib.grader.inside import calls
 from course_lib.grader.inside.calls import LocalSubject
@@ -276,6 +277,14 @@ def test_float64_right_answers_are_compared_in_the_dtype_of_the_case():
         run_case=call_and_differentiate,
     )  # fmt: skip
     assert [e["output"].dtype for e in Exam(exercise, 1).expected] == [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
+def test_wide_unsigned_integers_are_another_type(dtype):
+    """torch does not compare them with other integers: it would raise in the grader."""
+    expected = torch.tensor([1, 2])
+    for got in (expected.to(dtype), expected.to(dtype).numpy()):
+        assert compare(expected if isinstance(got, torch.Tensor) else expected.numpy(), got, 0, 0).kind == "dtype"
 
 
 def test_a_closed_form_replaces_the_references_value_but_not_its_gradient():
