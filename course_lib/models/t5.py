@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_lib.constants import IGNORE_INDEX
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, init_weights, run_blocks
 from course_lib.nn.embed import embed_tokens
@@ -168,7 +169,7 @@ def shift_right(targets: Int[Tensor, "batch target"], start_id: int) -> Int[Tens
         raise ValueError("there is nothing to predict: the targets are empty")
     shifted = targets.roll(1, dims=1)
     shifted[:, 0] = start_id
-    return shifted.masked_fill(shifted == -100, start_id)
+    return shifted.masked_fill(shifted == IGNORE_INDEX, start_id)
 
 
 def _block(config: T5Config, cross: bool) -> Block:

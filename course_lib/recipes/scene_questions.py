@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from course_lib.constants import IGNORE_INDEX
 from course_lib.data.corpora.emoji import Emoji
 from course_lib.data.corpora.emoji_split import Split
 from course_lib.data.loading.augment import augment
@@ -140,7 +141,7 @@ def correct(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"])
     _, ids, targets = asked
     targets = targets.to(vectors.device)
     guess = model(ids.to(vectors.device), picture_vectors=vectors).argmax(dim=-1)
-    return ((guess == targets) | (targets == -100)).all(dim=1)
+    return ((guess == targets) | (targets == IGNORE_INDEX)).all(dim=1)
 
 
 def accuracy(

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.nn.kernels.cross_entropy import IGNORE, cross_entropy_sum
+from course_lib.constants import IGNORE_INDEX
+from course_lib.nn.kernels.cross_entropy import cross_entropy_sum
 
 
 class Loss(NamedTuple):
@@ -25,7 +26,7 @@ class Loss(NamedTuple):
 
 def cross_entropy(logits: Float[Tensor, "*batch classes"], targets: Int[Tensor, "*batch"]) -> Loss:
     """-log p(target) in nats, under softmax(logits); a target of -100 does not count."""
-    return Loss(cross_entropy_sum(logits.flatten(0, -2), targets.flatten()), (targets != IGNORE).sum())
+    return Loss(cross_entropy_sum(logits.flatten(0, -2), targets.flatten()), (targets != IGNORE_INDEX).sum())
 
 
 def next_token_loss(model: nn.Module, windows: Int[Tensor, "batch length_plus_1"]) -> Loss:
@@ -72,7 +73,7 @@ def mask_tokens(
     random = torch.randint(vocab_size, ids.shape, generator=generator, device=ids.device)
     chosen = (draw < rate) & ~torch.isin(ids, never)
     changed = torch.where(draw < 0.8 * rate, mask_id, torch.where(draw < 0.9 * rate, random, ids))
-    return torch.where(chosen, changed, ids), torch.where(chosen, ids, IGNORE)
+    return torch.where(chosen, changed, ids), torch.where(chosen, ids, IGNORE_INDEX)
 
 
 def masked_token_loss(model: nn.Module, batch: tuple[Int[Tensor, "batch tokens"], Int[Tensor, "batch tokens"]]) -> Loss:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from course_lib.nn.kernels.cross_entropy import IGNORE
+from course_lib.constants import IGNORE_INDEX
 
 
 class TokenBatch(NamedTuple):
@@ -35,7 +35,7 @@ class TokenBatch(NamedTuple):
     @property
     def targets(self) -> Int[Tensor, "batch positions"]:
         """The token after each input; -100, which no loss counts, where that belongs to a prompt or is padding."""
-        return self.ids[:, 1:].masked_fill(~self.target_mask, IGNORE)
+        return self.ids[:, 1:].masked_fill(~self.target_mask, IGNORE_INDEX)
 
     @property
     def target_mask(self) -> Bool[Tensor, "batch positions"]:
@@ -124,7 +124,7 @@ def token_logprobs(
 ) -> Float[Tensor, "batch positions"]:
     """log softmax(logits) at the targets, in float32 at least; 0 where the target is -100."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    surprise = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="none")
+    surprise = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="none")
     return -surprise.view(targets.shape)
 
 

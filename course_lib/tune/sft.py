@@ -9,7 +9,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import nn
 
-from course_lib.data.loading.packing import IGNORE, Packed, document_mask, pack
+from course_lib.constants import IGNORE_INDEX
+from course_lib.data.loading.packing import Packed, document_mask, pack
 from course_lib.data.tokenizers.chat import encode_for_training
 from course_lib.train.losses import Loss, cross_entropy
 from course_lib.tune.completions import Examples, TokenBatch, device_of
@@ -51,7 +52,7 @@ def pack_examples(examples: Examples, length: int) -> Packed:
     pairs = zip(examples.ids, examples.completion_mask, strict=True)
     texts = [TokenBatch(ids[None], mask[None]) for ids, mask in pairs]  # each a batch of one row
     inputs = pack([text.ids[0, :-1] for text in texts], length, end=0)
-    targets = pack([text.targets[0] for text in texts], length, end=IGNORE)  # as long, so they lie at the same places
+    targets = pack([text.targets[0] for text in texts], length, end=IGNORE_INDEX)  # as long, so at the same places
     return replace(inputs, targets=targets.tokens)
 
 

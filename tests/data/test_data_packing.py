@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from course_lib.constants import IGNORE_INDEX
 from course_lib.data.corpora.wikipedia import wikipedia_leads
-from course_lib.data.loading.packing import IGNORE, PADDING, Packed, best_fit, document_mask, pack
+from course_lib.data.loading.packing import PADDING, Packed, best_fit, document_mask, pack
 from course_lib.data.tokenizers import fast_bpe
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
@@ -36,7 +37,7 @@ def test_every_token_is_an_input_once_and_predicts_its_own_successor(documents, 
     found = {i: [] for i in range(len(documents))}
     for number, tokens, targets, positions in stretches(packed):
         if number == PADDING:
-            assert (targets == IGNORE).all()
+            assert (targets == IGNORE_INDEX).all()
             continue
         assert torch.equal(positions, torch.arange(len(tokens)))
         found[number].append((tokens.tolist(), targets.tolist()))
@@ -107,7 +108,9 @@ def test_a_model_sees_each_document_as_if_it_stood_alone(position, causal):
                 lone = alone[number, tuple(packed.tokens[row, here].tolist())]
                 torch.testing.assert_close(logits[row, here], lone, atol=allowed, rtol=0)
                 total += F.cross_entropy(lone, packed.targets[row, here], reduction="sum").item()
-        loss = F.cross_entropy(logits.flatten(0, 1), packed.targets.flatten(), ignore_index=IGNORE, reduction="sum")
+        loss = F.cross_entropy(
+            logits.flatten(0, 1), packed.targets.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
+        )
         assert loss.item() == pytest.approx(total, rel=1e-12)
 
         # Each of the two measures is needed: without it the logits are others by far more than rounding.

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-IGNORE = -100  # the target that torch's cross_entropy passes over
+from course_lib.constants import IGNORE_INDEX
+
 PADDING = -1  # in place of a document's number
 
 
@@ -64,7 +65,7 @@ def pack(documents: Sequence[Int[Tensor, " _"]], length: int, end: int) -> Packe
     places = list(best_fit([size for _, _, size in cuts], length))
 
     shape = (1 + max(row for row, _ in places), length)
-    tokens, targets = torch.full(shape, end), torch.full(shape, IGNORE)
+    tokens, targets = torch.full(shape, end), torch.full(shape, IGNORE_INDEX)
     numbers, positions = torch.full(shape, PADDING), torch.zeros(shape, dtype=torch.int64)
     for (i, at, size), (row, column) in zip(cuts, places, strict=True):
         here = (row, slice(column, column + size))

@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-IGNORE = -100
+from course_lib.constants import IGNORE_INDEX
+
 # Numbers in a piece: about what a processor's cache holds; on a GPU, enough to keep it busy.
 PIECE, PIECE_ON_GPU = 1 << 19, 1 << 26
 
@@ -36,7 +37,7 @@ class _Summed(torch.autograd.Function):
             p = piece.to(total.dtype).log_softmax(dim=-1)
             total += F.nll_loss(p, target, reduction="sum")
             p.exp_().scatter_add_(1, target.clamp(min=0)[:, None], p.new_full((len(p), 1), -1))
-            result.copy_(p.masked_fill_((target == IGNORE)[:, None], 0))
+            result.copy_(p.masked_fill_((target == IGNORE_INDEX)[:, None], 0))
         ctx.save_for_backward(gradient)
         return total
 
