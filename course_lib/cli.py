@@ -43,7 +43,7 @@ def course(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    """What stands before a command: `course --version`."""
 
 
 @app.command()

@@ -17,10 +17,17 @@ import torch
 class Handle(Protocol):
     """An object that lives where the submitted code runs; only arrays and plain data cross."""
 
-    def call(self, *args: Any, method: str = "forward", **kwargs: Any) -> Any: ...
-    def gradients(self, *args: Any, method: str = "forward", **kwargs: Any) -> dict[str, Any]: ...
-    def get_state(self) -> dict[str, Any]: ...
-    def set_state(self, state: dict[str, Any]) -> None: ...
+    def call(self, *args: Any, method: str = "forward", **kwargs: Any) -> Any:
+        """Call a method of the object."""
+
+    def gradients(self, *args: Any, method: str = "forward", **kwargs: Any) -> dict[str, Any]:
+        """Call a method and differentiate the result, as `Subject.gradients` does."""
+
+    def get_state(self) -> dict[str, Any]:
+        """The object's parameters and buffers by name."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Set the object's parameters and buffers."""
 
 
 class Subject(Protocol):

@@ -110,6 +110,7 @@ def _read_report(folder: Path) -> dict[str, Any] | None:
 
 
 def sha256(*texts: str | bytes) -> str:
+    """The SHA-256 of texts one after another, in hexadecimal."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() if isinstance(text, str) else text)

@@ -23,6 +23,7 @@ SETUP_CELL = "colab-setup"
 
 
 def preset() -> str:
+    """The preset that labs are run with: COURSE_PRESET, or cpu."""
     return os.environ.get("COURSE_PRESET") or "cpu"
 
 
@@ -87,6 +88,7 @@ def imported(text: str) -> frozenset[str]:
 
 
 def path(project: Project, key: str) -> Path:
+    """The file of the execution that is kept under a key."""
     return project.executed / f"{key}.ipynb"
 
 
@@ -99,4 +101,5 @@ def load(project: Project, key: str) -> NotebookNode | None:
 
 
 def store(project: Project, key: str, executed: NotebookNode) -> None:
+    """Keep an executed notebook under its key."""
     write_text(path(project, key), nbformat.writes(executed))

@@ -28,17 +28,20 @@ class Repository:
 
     @property
     def on_github(self) -> bool:
+        """Whether GitHub hosts it, whose notebooks alone Colab and Binder open by their address."""
         return self.url.startswith("https://github.com/")
 
     @property
     def path(self) -> str:
+        """Owner and name: the address without its host."""
         return self.url.split("/", 3)[3]
 
     def colab(self, file: str) -> str:
-        """Colab opens notebooks of GitHub only."""
+        """The address that opens a notebook in Colab; empty where GitHub does not host it."""
         return f"https://colab.research.google.com/github/{self.path}/blob/{self.ref}/{file}" if self.on_github else ""
 
     def binder(self, file: str) -> str:
+        """The address that opens a notebook in Binder; empty where GitHub does not host it."""
         if not self.on_github:
             return ""
         return f"https://mybinder.org/v2/gh/{self.path}/{self.ref}?urlpath=lab/tree/{file}"
