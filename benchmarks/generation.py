@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import tempfile
 from typing import Any
-from unittest.mock import patch
 
 import torch
 import transformers as hf
 from side_by_side import begin, parser, record, side_by_side, table, write
 from torch import Tensor
 
-from course_lib.infer.generation import cached_decoder
 from course_lib.infer.generation.generate import complete
 from course_lib.infer.generation.sampling import GREEDY
 from course_lib.interop import from_pretrained, smollm2, to_hf
@@ -61,12 +59,6 @@ def of_transformers(model: Any, ids: Tensor, new: int, **options: Any) -> list[l
     return found[:, ids.shape[1] :].tolist()
 
 
-def without_kernel(model: GPT, ids: Tensor, new: int) -> list[list[int]]:
-    """As any other call of the model: what infer.generation.kernels is measured against."""
-    with patch.object(cached_decoder, "supports", lambda model: False):
-        return complete(model, ids.tolist(), new, GREEDY)
-
-
 def compare(theirs: Any, ours: GPT, ids: Tensor, new: int, rounds: int) -> Any:
     """Times of each, after all have written the same."""
     contestants = {
@@ -75,7 +67,6 @@ def compare(theirs: Any, ours: GPT, ids: Tensor, new: int, rounds: int) -> Any:
             theirs, ids, new, cache_implementation="static", disable_compile=True
         ),
         "course_lib": lambda: complete(ours, ids.tolist(), new, GREEDY),
-        "course_lib, no decode kernel": lambda: without_kernel(ours, ids, new),
     }
     peer, *others = [call() for call in contestants.values()]
     for name, texts in zip(list(contestants)[1:], others, strict=True):

@@ -11,3 +11,7 @@ class DataError(CourseError):
 
 class ModelError(CourseError, ValueError):
     """A model cannot be read, written or made; the message says what stands in the way."""
+
+
+class GenerationError(CourseError, ValueError):
+    """A text cannot be written as asked; the message says what stands in the way."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -10,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from course_lib.errors import GenerationError
+from course_lib.files import read_json
 from course_lib.infer.generation.open_model import open_model
 from course_lib.infer.generation.sampling import Sampling
-from course_lib.infer.generation.text_generator import GenerationError, Prompt, TextGenerator
+from course_lib.infer.generation.text_generator import Prompt, TextGenerator
 
 
 def write(
@@ -38,18 +39,14 @@ def write(
     text = _read_prompt(prompt)
     source = _grammar(schema, regex)
     chosen: dict[str, Any] = {field: value for field, value in sampling.items() if value is not None}
-    try:
-        Sampling(**chosen)  # what is wrong with them is said before a model is opened
-    except ValueError as error:
-        raise GenerationError(str(error)) from None
+    Sampling(**chosen)  # what is wrong with them is said before a model is opened
     model = open_model(name, bits)
-    given = _conversation(model, text, system, chat)
     grammar = model.constrain(source) if source is not None else None
-    stream = model.stream(given, max_tokens, replace(model.sampling, **chosen), stop=stop, grammar=grammar, seed=seed)
+    whole = _conversation(model, text, system, chat)
+    stream = model.stream(whole, max_tokens, replace(model.sampling, **chosen), stop=stop, grammar=grammar, seed=seed)
     try:
         for piece in stream:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
+            print(piece, end="", flush=True)
         print(flush=True)
     except KeyboardInterrupt:
         print(flush=True)
@@ -81,21 +78,12 @@ def _grammar(schema: Path | None, regex: str | None) -> str | None:
         from course_lib.infer.constrained import grammar
     except ModuleNotFoundError as error:
         raise _not_installed(f"--{'schema' if schema else 'regex'}", error) from None
+    if schema is None:
+        return grammar.regex(regex or "")
     try:
-        return grammar.json_schema(_read_schema(schema)) if schema else grammar.regex(regex or "")
-    except GenerationError:  # of the file
-        raise
-    except ValueError as error:
-        raise GenerationError(f"{schema}: {error}" if schema else str(error)) from None
-
-
-def _read_schema(schema: Path) -> Any:
-    try:
-        return json.loads(schema.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GenerationError(f"{schema} cannot be read ({error.strerror}); pass the file of a JSON Schema") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise GenerationError(f"{schema} is not JSON ({error}); pass the file of a JSON Schema") from None
+        return grammar.json_schema(read_json(schema))
+    except GenerationError as error:
+        raise GenerationError(f"{schema}: {error}") from None
 
 
 def _not_installed(what: str, error: ModuleNotFoundError) -> GenerationError:
@@ -112,8 +100,8 @@ def _conversation(model: TextGenerator, text: str, system: str | None, chat: boo
         if system is not None:
             raise GenerationError("--system is for conversations, and this text is continued; put it into the prompt")
         return text
-    said = [] if system is None else [{"role": "system", "content": system}]
-    return [*said, {"role": "user", "content": text}]
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    return [*messages, {"role": "user", "content": text}]
 
 
 def serve(name: str, host: str, port: int, bits: int | None) -> None:

@@ -9,21 +9,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from course_lib.errors import ModelError
-from course_lib.files import written
+from course_lib.errors import DataError, ModelError
+from course_lib.files import read_json, written
 
 
 def read_settings(file: Path) -> dict[str, Any]:
     """Read a JSON file of settings by name.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ModelError: when it is damaged.
+        ModelError: when it is missing or damaged.
     """
     try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{file} is not JSON ({error}); copy it again") from None
+        settings = read_json(file)
+    except DataError as error:
+        raise ModelError(str(error)) from None
     if not isinstance(settings, dict):
         raise ModelError(f"{file} holds no settings; copy it again")
     return settings

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,15 @@ def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float3
             tensors that are missing, left over or of another shape, all of them listed.
     """
     folder = Path(folder)
-    hf = _read_config(folder)
+    if folder.is_file():
+        raise ModelError(f"{folder} is a file; pass the folder that holds it, with config.json and model.safetensors")
+    if not (folder / "config.json").exists():
+        missing = f"{folder} has no config.json" if folder.is_dir() else f"there is no folder {folder}"
+        raise ModelError(
+            f"{missing}; pass the folder that holds config.json and model.safetensors (models are not looked up by "
+            "name: nothing is downloaded)"
+        )
+    hf = read_settings(folder / "config.json")
     _find_family(hf)  # before gigabytes are read in vain
     state = _read_all_tensors(folder)
     if dtype is not None:
@@ -62,8 +70,6 @@ def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float3
         return from_hf(hf, state)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
-    except (ValueError, TypeError, AttributeError) as error:  # no number where one should be, or one that cannot be
-        raise ModelError(f"{folder}: a setting of config.json cannot be used ({error})") from None
 
 
 def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Model:
@@ -78,22 +84,21 @@ def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Model:
     """
     family = _find_family(hf)
     model_type: Any
-    if family:
-        config, model_type = family.read(hf, state), family.model
-    else:
-        config_type, model_type = OWN_TYPES[hf["model_type"]]
-        try:
-            config = _config_from_dict(config_type, {name: value for name, value in hf.items() if name != "model_type"})
-        except (TypeError, KeyError, StopIteration) as error:  # a setting that the config does not have
-            raise ModelError(
-                f"the settings are none of {hf['model_type']} ({error}); was it written by another version?"
-            ) from None
-    _check_layers(config, len(state))
     try:
+        if family:
+            config, model_type = family.read(hf, state), family.model
+        else:
+            config_type, model_type = OWN_TYPES[hf["model_type"]]
+            config = _config_from_dict(config_type, {k: value for k, value in hf.items() if k != "model_type"})
+        _check_layers(config, len(state))
         with SkipInit():
             model = model_type(config)
+    except ModelError:
+        raise
     except RuntimeError as error:  # of torch, where a tensor would be larger than the memory
         raise ModelError(f"the config asks for more than fits into the memory ({str(error).splitlines()[0]})") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # a setting that is not there, or no number
+        raise ModelError(f"a setting of config.json cannot be used ({error})") from None
     load_tensors(model, state, family)
     return model.eval()
 
@@ -108,17 +113,15 @@ def to_hf(model: nn.Module, folder: str | Path) -> None:
         ModelError: when no family of transformers can hold the model, saying what stands in the way (`save_pretrained`
             keeps any model), and when the folder cannot be written.
     """
-    form = hf_form(model)
-    if isinstance(form, str):
-        raise ModelError(form)
+    family, config = hf_form(model)
     tensors = {
         theirs: view
         for name, tensor in unique_tensors(model).items()
-        for theirs, view in form.family.tensor_views(model, name, tensor)
+        for theirs, view in family.tensor_views(model, name, tensor)
     }
     dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
     dtype = dtypes.pop() if len(dtypes) == 1 else "float32"
-    write_model_files(Path(folder), form.config | {"dtype": dtype}, tensors)
+    write_model_files(Path(folder), config | {"dtype": dtype}, tensors)
 
 
 def save_pretrained(model: nn.Module, folder: str | Path) -> None:
@@ -128,36 +131,34 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> None:
         ModelError: when a part of the model was replaced by one that its config cannot describe, for a model of another
             library, and when the folder cannot be written.
     """
-    form = hf_form(model)
     own_type = next((name for name, (_, model_type) in OWN_TYPES.items() if model_type is type(model)), None)
-    if isinstance(form, str) and own_type is None:
-        raise ModelError(form)
-    _check_complete(model)
-    if isinstance(form, HFForm):
-        to_hf(model, folder)
-    else:
+    try:
+        hf_form(model)
+    except ModelError:
+        if own_type is None:
+            raise
+        _check_complete(model)
         config: Any = model.config
         write_model_files(Path(folder), {"model_type": own_type, **asdict(config)}, unique_tensors(model))
+    else:
+        _check_complete(model)
+        to_hf(model, folder)
 
 
-class HFForm(NamedTuple):
-    """How transformers holds a model: the family, and the contents of config.json."""
+def hf_form(model: nn.Module) -> tuple[Family, dict[str, Any]]:
+    """How transformers holds a model: the family, and the contents of config.json. Nothing is written.
 
-    family: Family
-    config: dict[str, Any]
-
-
-def hf_form(model: nn.Module) -> HFForm | str:
-    """How transformers holds a model, or a sentence that says why no family can hold it. Nothing is written."""
+    Raises:
+        ModelError: when no family can hold it, saying what stands in the way.
+    """
     refusals = []
-    config: Any = getattr(model, "config", None)
     for family in FAMILIES:
         if family.model is type(model):
             try:
-                return HFForm(family, family.write(config))
+                return family, family.write(model.config)
             except ModelError as error:
                 refusals.append(str(error))
-    return "; ".join(refusals) or f"transformers has no family for {type(model).__name__}"
+    raise ModelError("; ".join(refusals) or f"transformers has no family for {type(model).__name__}")
 
 
 def _find_family(hf: Mapping[str, Any]) -> Family | None:
@@ -199,23 +200,11 @@ def _config_from_dict(config_type: Any, values: Mapping[str, Any]) -> Any:
     values = dict(values)
     for name, value in values.items():
         if isinstance(value, dict):
-            fits = (t for t in types[name] if is_dataclass(t) and value.keys() <= {field.name for field in fields(t)})
-            values[name] = _config_from_dict(next(fits), value)
+            fits = [t for t in types[name] if is_dataclass(t) and value.keys() <= {field.name for field in fields(t)}]
+            if not fits:
+                raise ValueError(f"{name}={value} is none of ours")
+            values[name] = _config_from_dict(fits[0], value)
     return config_type(**values)
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    if folder.is_file():
-        raise ModelError(f"{folder} is a file; pass the folder that holds it, with config.json and model.safetensors")
-    if not folder.is_dir():
-        raise ModelError(
-            f"there is no folder {folder}; pass the folder that holds config.json and model.safetensors (models are "
-            "not looked up by name: nothing is downloaded)"
-        )
-    try:
-        return read_settings(folder / "config.json")
-    except FileNotFoundError:
-        raise ModelError(f"{folder} has no config.json, so it is not the folder of a model") from None
 
 
 def _read_all_tensors(folder: Path) -> dict[str, Tensor]:

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
+from course_lib.data.packages import pretrained
+from course_lib.data.tokenizers import pretrained as tokenizers
 from course_lib.interop.gguf import from_gguf
 from course_lib.interop.model_folder import from_pretrained
 from course_lib.models.bert import Bert
@@ -23,9 +25,6 @@ def smollm2() -> tuple[GPT, Tokenizer]:
     The published file keeps its weights in 4 bits (the embedding in 8), so numbers differ a little from those of the
     original bfloat16 weights.
     """
-    from course_lib.data.packages import pretrained
-    from course_lib.data.tokenizers import pretrained as tokenizers
-
     return from_gguf(*pretrained.smollm2_tensors()), tokenizers.smollm2_tokenizer()
 
 
@@ -35,9 +34,6 @@ def minilm() -> tuple[Bert, Tokenizer]:
     A BERT of six layers made from a larger one (Wang et al. 2020) and then trained so that texts of like meaning have
     vectors of like direction (Reimers and Gurevych 2019).
     """
-    from course_lib.data.packages import pretrained
-    from course_lib.data.tokenizers import pretrained as tokenizers
-
     model = from_pretrained(pretrained.minilm_folder())
     assert isinstance(model, Bert)
     return model, tokenizers.minilm_tokenizer()

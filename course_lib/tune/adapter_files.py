@@ -60,12 +60,7 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
     """
     refuse_tuned(model)
     folder = Path(folder)
-    try:
-        config = read_settings(folder / CONFIG)
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelError(
-            f"there is no {folder / CONFIG}; pass the folder that `save_adapter` or peft has written"
-        ) from None
+    config = read_settings(folder / CONFIG)
     tensors = read_tensors(folder / TENSORS)
     try:
         with restored_on_error(model):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from course_lib.errors import ModelError
 from course_lib.interop.hf.family import Family
-from course_lib.interop.model_folder import HFForm, hf_form
+from course_lib.interop.model_folder import hf_form
 from course_lib.tune.frozen import copy_tensors, freeze, tuning_of
 from course_lib.tune.lora import LoRA, linear_sites, tied_layers
 
@@ -156,8 +156,10 @@ def _overlapping(rows: Mapping[str, slice], theirs: slice) -> list[str]:
 
 def _family(model: Any) -> Family | None:
     """The family of transformers that can hold the model."""
-    form = hf_form(model)
-    return form.family if isinstance(form, HFForm) else None
+    try:
+        return hf_form(model)[0]
+    except ModelError:
+        return None
 
 
 def _theirs(model: nn.Module, family: Family | None, module: str, n: int) -> dict[str, slice]:

@@ -12,6 +12,7 @@ from course_lib.infer.generation.generate import complete
 from course_lib.infer.generation.sampling import GREEDY, Sampling, probabilities
 from course_lib.infer.generation.speculative import Round, Sampler, rejection_sample, speculate
 from course_lib.models import GPT, GPTConfig
+from course_lib.models.gpt import CHOICES
 
 
 class Script(Sampler):
@@ -152,7 +153,7 @@ def test_whole_texts_of_two_models_have_the_targets_distribution(vocab, n, draft
     st.integers(1, 7),
     st.integers(1, 15),
     st.integers(1, 6),
-    st.sampled_from(["learned", "rope", "alibi"]),
+    st.sampled_from(CHOICES["position"]),
     st.integers(1, 12),
     st.sets(st.integers(0, 8), max_size=2),
 )

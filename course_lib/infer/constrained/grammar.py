@@ -23,6 +23,8 @@ from jaxtyping import Bool
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper, regex_to_lark
 from torch import Tensor
 
+from course_lib.errors import GenerationError
+
 BYTES = (*(bytes([byte]) for byte in range(256)), b"")  # of which every text is made, and an end token
 # Otherwise, where the grammar leaves one text only, just one way to cut it into tokens would be allowed.
 HEADER = '%llguidance {"no_forcing": true}\n'
@@ -49,20 +51,22 @@ class Grammar:
         end: ids of the tokens that end a text.
 
     Raises:
-        ValueError: for no end token, a grammar that cannot be read, and one that no text of these tokens matches.
+        GenerationError: for no end token, a grammar that cannot be read, and one that no text of these tokens matches.
     """
 
     def __init__(self, source: str, tokens: Sequence[bytes], end: Collection[int]) -> None:
         if not end or not all(0 <= token < len(tokens) for token in end):
-            there = f"which has {len(tokens)} tokens"
-            raise ValueError(f"end={list(end)} must name at least one token of the vocabulary, {there}")
+            raise GenerationError(
+                f"end={list(end)} names no end token among {len(tokens)} tokens, with which a text of a given form has "
+                "to end; put eos_token_id into the model's generation_config.json"
+            )
         self.end = frozenset(end)
         self.vocab_size = len(tokens)
         self._start = LLMatcher(_ll_tokenizer(tuple(tokens), self.end), source, log_level=0, limits=LIMITS)
         if self._start.is_error():
-            raise ValueError(f"the grammar cannot be used: {_reason(self._start.get_error())}")
+            raise GenerationError(f"the grammar cannot be used: {_reason(self._start.get_error())}")
         if not self.matcher().allowed().any():
-            raise ValueError("no text of these tokens matches the pattern; is it the tokenizer of the model?")
+            raise GenerationError("no text of these tokens matches the pattern; is it the tokenizer of the model?")
 
     def matcher(self) -> Matcher:
         """A matcher at the beginning of a text."""
@@ -86,7 +90,7 @@ class Matcher:
         """True for the tokens that may come next; end tokens exactly where the text so far matches.
 
         Raises:
-            ValueError: for a grammar that grew too large on the way.
+            GenerationError: for a grammar that grew too large on the way.
         """
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         allowed = torch.from_numpy(np.unpackbits(bits, bitorder="little")[: self._vocab_size].astype(bool))
@@ -98,10 +102,10 @@ class Matcher:
         """Go on by one token.
 
         Raises:
-            ValueError: for a token that is not allowed.
+            GenerationError: for a token that is not allowed.
         """
-        if not self.allowed()[token]:
-            raise ValueError(f"token {token} is not allowed here; choose among allowed()")
+        if not (self.complete if token in self._end else self._matcher.validate_tokens([token])):
+            raise GenerationError(f"token {token} is not allowed here; choose among allowed()")
         if token not in self._end:
             self._matcher.consume_token(token)
             self._check()
@@ -109,14 +113,14 @@ class Matcher:
     def _check(self) -> None:
         error = self._matcher.get_error()
         if error and not error.startswith("NoExtension"):  # that is a dead end, where no token is allowed
-            raise ValueError(f"the grammar proved too large ({_reason(error)}); make it simpler or shorter")
+            raise GenerationError(f"the grammar proved too large ({_reason(error)}); make it simpler or shorter")
 
 
 def regex(pattern: str) -> str:
     """The grammar of the texts that `re.fullmatch(pattern, text)` accepts.
 
     Raises:
-        ValueError: for what is not a regular expression, and what llguidance does not support: look-around, back
+        GenerationError: for what is not a regular expression, and what llguidance does not support: look-around, back
             references, word boundaries, flags other than (?s), conditional and atomic groups, possessive repeats.
     """
     return _checked(f"start: {_regex_terminal(pattern)}", f"the pattern {_shortened(pattern)} cannot be used")
@@ -133,8 +137,8 @@ def json_schema(schema: Any) -> str:
         schema: as `json.loads` gives it.
 
     Raises:
-        ValueError: for a keyword that llguidance does not support, for a schema that no text can satisfy, and for what
-            is no schema.
+        GenerationError: for a keyword that llguidance does not support, for a schema that no text can satisfy, and for
+            what is no schema.
     """
     return _checked(f"start: {_json_rule(schema)}", "the schema cannot be used")
 
@@ -156,7 +160,7 @@ def tool_calls(calls: Mapping[str, Any], tail: str, or_text: bool) -> str:
 
 def _checked(rules: str, trouble: str) -> str:
     if problem := _problem(rules):
-        raise ValueError(f"{trouble}: {problem}")
+        raise GenerationError(f"{trouble}: {problem}")
     return HEADER + rules
 
 
@@ -197,9 +201,9 @@ def _rust_regex(pattern: str, unicode: bool) -> str:
             re.compile(pattern)
         pattern.encode()
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"{_shortened(pattern)} is not a regular expression: {error}") from None
+        raise GenerationError(f"{_shortened(pattern)} is not a regular expression: {error}") from None
     except UnicodeEncodeError:
-        raise ValueError("the pattern holds half a surrogate pair") from None
+        raise GenerationError("the pattern holds half a surrogate pair") from None
 
     def in_rust(match: re.Match[str]) -> str:
         text = match[0]
@@ -217,7 +221,7 @@ def _rust_regex(pattern: str, unicode: bool) -> str:
                 return r"\{"
         found = {"set": "-- in a set", "flags": f"the flag {text}", "possessive": "a possessive repeat"}
         what = found[str(match.lastgroup)]
-        raise ValueError(f"the pattern {_shortened(pattern)} cannot be used: {what} is not supported")
+        raise GenerationError(f"the pattern {_shortened(pattern)} cannot be used: {what} is not supported")
 
     return PIECES.sub(in_rust, pattern)
 
@@ -242,23 +246,23 @@ def _characters(escape: str) -> str:
 def _json_rule(schema: Any) -> str:
     if isinstance(schema, bool):
         if not schema:
-            raise ValueError("no text can satisfy the schema: it is false")
+            raise GenerationError("no text can satisfy the schema: it is false")
         schema = {}
     if not isinstance(schema, dict):
-        raise ValueError(f"a JSON Schema must be an object, not a {type(schema).__name__}")
+        raise GenerationError(f"a JSON Schema must be an object, not a {type(schema).__name__}")
     # First with no properties but those listed; where nothing satisfies that, as the schema has it.
     trouble = ""
     for closed in (True, False):
         try:
             rule = f"%json {_as_json({**_adapted(schema, schema, closed), 'x-guidance': JSON_OPTIONS})}"
         except RecursionError:
-            raise ValueError("the schema is nested too deeply; make it flatter") from None
+            raise GenerationError("the schema is nested too deeply; make it flatter") from None
         trouble = _problem(f"start: {rule}")
         if not trouble:
             return rule
     if "Unsatisfiable schema: " in trouble:
-        raise ValueError(f"no text can satisfy the schema: {trouble.partition('Unsatisfiable schema: ')[2]}")
-    raise ValueError(f"the schema cannot be used: {trouble}")
+        raise GenerationError(f"no text can satisfy the schema: {trouble.partition('Unsatisfiable schema: ')[2]}")
+    raise GenerationError(f"the schema cannot be used: {trouble}")
 
 
 def _as_json(schema: Any) -> str:
@@ -267,9 +271,9 @@ def _as_json(schema: Any) -> str:
         text.encode()
         return text
     except UnicodeEncodeError:
-        raise ValueError("the schema cannot be written as JSON: it holds half a surrogate pair") from None
+        raise GenerationError("the schema cannot be written as JSON: it holds half a surrogate pair") from None
     except (ValueError, TypeError) as error:
-        raise ValueError(f"the schema cannot be written as JSON: {error}") from None
+        raise GenerationError(f"the schema cannot be written as JSON: {error}") from None
 
 
 def _adapted(schema: Any, document: Mapping[str, Any], closed: bool) -> Any:
@@ -291,9 +295,9 @@ def _adapted(schema: Any, document: Mapping[str, Any], closed: bool) -> Any:
         elif name == "pattern" and isinstance(value, str):
             value = _rust_regex(value, unicode=False)
         elif name in BOUNDS and isinstance(value, int | float) and abs(value) > LARGEST_BOUND:
-            raise ValueError(f"the schema cannot be used: {name} beyond 2^53 is not supported")
+            raise GenerationError(f"the schema cannot be used: {name} beyond 2^53 is not supported")
         if name in BOUNDS | {"enum", "const"} and (strange := _not_written(value)):
-            raise ValueError(f"the schema cannot be used: {strange} in {name} is not supported")
+            raise GenerationError(f"the schema cannot be used: {strange} in {name} is not supported")
         adapted[name] = value
     if closed and "properties" in schema and not {"additionalProperties", "patternProperties"} & schema.keys():
         adapted["additionalProperties"] = False
@@ -303,7 +307,7 @@ def _adapted(schema: Any, document: Mapping[str, Any], closed: bool) -> Any:
 def _not_written(value: Any) -> str:
     """What of a constant llguidance would write as something else, or nothing: in words, or empty."""
     if isinstance(value, dict):
-        return next(filter(None, map(_not_written, (*value, *value.values()))), "")
+        value = [*value, *value.values()]
     if isinstance(value, list | tuple):
         return next(filter(None, map(_not_written, value)), "")
     if isinstance(value, str) and any(char < " " and char not in "\n\t\r\b\f" for char in value):

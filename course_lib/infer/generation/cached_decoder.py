@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from course_lib.infer.generation.kernels import DecodeStep, supports
 from course_lib.models.gpt import GPT
 from course_lib.nn.cache import KVCache
 
@@ -15,7 +14,7 @@ class CachedDecoder:
     """A decoder with a KV cache of its own.
 
     Args:
-        decoder: a decode step runs through `kernels` where that supports the decoder, else as any other call.
+        decoder: a GPT, or the language model of a VLM.
         positions: of all tokens that may be read, which is the room of the cache.
         mask: True where a token is real, and not padding.
     """
@@ -33,7 +32,6 @@ class CachedDecoder:
         self.positions = positions
         self.mask = mask
         self.cache = KVCache(decoder.config, *positions.shape, dtype=dtype, device=positions.device)
-        self.decode_step = DecodeStep(decoder, self.cache) if supports(decoder) else None
 
     def next_logits(self, x: Float[Tensor, "batch tokens d_model"], last: int = 1) -> Float[Tensor, "batch last vocab"]:
         """Read tokens after those read before, and predict what follows each of the `last` of them.
@@ -43,30 +41,27 @@ class CachedDecoder:
         start, end = self.cache.length, self.cache.length + x.shape[1]
         mask = None if self.mask is None else self.mask[..., :end]
         positions = self.positions[:, start:end]
-        if self.decode_step and x.shape[1] == 1:
-            x = self.decode_step(x, mask, positions)
-        else:
-            x, _ = self.decoder.hidden_states(x, mask, positions=positions, cache=self.cache)
+        x, _ = self.decoder.hidden_states(x, mask, positions=positions, cache=self.cache)
         return self.decoder.head(x[:, -last:])
 
 
 def left_pad(
-    prompts: Sequence[Sequence[int]], more: int, blank: int, device: torch.device
+    prompts: Sequence[Sequence[int]], more: int, padding: int, device: torch.device
 ) -> tuple[Int[Tensor, "batch longest"], Int[Tensor, "batch room"], Bool[Tensor, "batch 1 1 room"] | None]:
     """Pad prompts on the left, so that all rows go on in the same column.
 
     Args:
         prompts: lists of token ids, of any lengths.
         more: how many tokens may follow.
-        blank: the token that stands in for padding; nobody looks at it.
+        padding: the token that fills the gap; nobody looks at it.
         device: where the tensors go.
 
     Returns:
         The ids, and positions and mask for them and `more` tokens each; no mask where nothing was padded.
     """
     longest = max(map(len, prompts))
-    ids = torch.tensor([[blank] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
-    padding = torch.tensor([[longest - len(prompt)] for prompt in prompts], device=device)
+    ids = torch.tensor([[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+    skipped = torch.tensor([[longest - len(prompt)] for prompt in prompts], device=device)
     columns = torch.arange(longest + more, device=device)
-    mask = (columns >= padding)[:, None, None] if padding.any() else None
-    return ids, (columns - padding).clamp(min=0), mask
+    mask = (columns >= skipped)[:, None, None] if skipped.any() else None
+    return ids, (columns - skipped).clamp(min=0), mask

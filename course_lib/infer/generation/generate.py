@@ -1,17 +1,20 @@
 """Generation: several prompts are continued at once, one token a step."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from course_lib.errors import GenerationError
 from course_lib.infer.generation.cached_decoder import CachedDecoder, left_pad
 from course_lib.infer.generation.sampling import Sampling, sample
 from course_lib.models.gpt import GPT
 from course_lib.models.vlm import VLM
 from course_lib.nn.embed import embed_tokens
+
+Steps = Generator[list[int | None], None, None]  # of each step a token for each row, None for rows that have ended
 
 
 @runtime_checkable
@@ -43,7 +46,7 @@ def generate(
     grammar: Grammar | None = None,
     generator: torch.Generator | None = None,
     pictures: Float[Tensor, "pictures channels height width"] | None = None,
-) -> Iterator[list[int | None]]:
+) -> Steps:
     """Continue each prompt, one decode step at a time.
 
     A row ends with a token of `stop`, after max_new_tokens, or where the model has learned positions and the text fills
@@ -64,13 +67,13 @@ def generate(
         A token for each row; None for rows that have ended.
 
     Raises:
-        ValueError: before the first step for no prompts, an empty one, or one that is longer than the context; later
-            where a grammar allows nothing.
+        GenerationError: before the first step for no prompts, an empty one, or one that is longer than the context;
+            later where a grammar allows nothing.
     """
-    room = token_budgets(model, prompts, max_new_tokens)
+    budgets = token_budgets(model, prompts, max_new_tokens)
     if pictures is not None and not isinstance(model, VLM):
-        raise ValueError(f"a {type(model).__name__} has no eyes; leave the pictures out, or take a VLM")
-    return _steps(model, prompts, room, sampling, frozenset(stop), grammar, generator, pictures)
+        raise GenerationError(f"a {type(model).__name__} has no eyes; leave the pictures out, or take a VLM")
+    return _steps(model, prompts, budgets, sampling, frozenset(stop), grammar, generator, pictures)
 
 
 def complete(
@@ -95,43 +98,47 @@ def complete(
 
 
 def token_budgets(model: GPT | VLM, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
-    """Count how many tokens can follow each prompt. Raises ValueError where `generate` does before its first step."""
+    """Count how many tokens can follow each prompt.
+
+    Raises:
+        GenerationError: for what `generate` refuses before its first step.
+    """
     try:
         lengths = [] if isinstance(prompts, str) else [len(prompt) for prompt in prompts]
     except TypeError:  # of a token, which has no length
         lengths = []
     if not lengths:
-        raise ValueError("pass a list of prompts, each a list of token ids; for one prompt: [ids]")
+        raise GenerationError("pass a list of prompts, each a list of token ids; for one prompt: [ids]")
     if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens={max_new_tokens} must be at least 1")
+        raise GenerationError(f"max_new_tokens={max_new_tokens} must be at least 1")
     config = (model.decoder if isinstance(model, VLM) else model).config
-    room = []
+    budgets = []
     for i, n in enumerate(lengths):
         if not n:
-            raise ValueError(f"prompt {i} is empty; begin it with a token, such as the one for the start of a text")
+            raise GenerationError(f"prompt {i} is empty; begin it with a token, such as one for the start of a text")
         if config.position != "learned":
-            room.append(max_new_tokens)
+            budgets.append(max_new_tokens)
         elif n <= config.context:
-            room.append(min(max_new_tokens, config.context - n + 1))
+            budgets.append(min(max_new_tokens, config.context - n + 1))
         else:
-            raise ValueError(f"prompt {i} has {n} tokens, but the model's context is {config.context}; shorten it")
-    return room
+            raise GenerationError(f"prompt {i} has {n} tokens, but the model's context is {config.context}; shorten it")
+    return budgets
 
 
 @torch.inference_mode()
 def _steps(
     model: GPT | VLM,
     prompts: Sequence[Sequence[int]],
-    room: list[int],
+    budgets: list[int],
     sampling: Sampling,
     stop: frozenset[int],
     grammar: Grammar | None,
     generator: torch.Generator | None,
     pictures: Tensor | None,
-) -> Iterator[list[int | None]]:
+) -> Steps:
     decoder = model.decoder if isinstance(model, VLM) else model
-    blank = 1 if isinstance(model, VLM) and model.config.image_token == 0 else 0  # any token but that
-    ids, positions, mask = left_pad(prompts, max(room) - 1, blank, next(decoder.parameters()).device)
+    padding = 1 if isinstance(model, VLM) and model.config.image_token == 0 else 0  # any token but that
+    ids, positions, mask = left_pad(prompts, max(budgets) - 1, padding, next(decoder.parameters()).device)
     if decoder.config.position == "learned":  # a row that has ended stays at its last position
         positions = positions.clamp(max=decoder.config.context - 1)
     decoder_with_cache = CachedDecoder(decoder, positions, mask)
@@ -140,36 +147,36 @@ def _steps(
     else:
         x = embed_tokens(model.tokens, ids)
 
-    going = [True] * len(room)
-    matchers = [] if grammar is None else [grammar.matcher() for _ in room]
-    for written in range(1, max(room) + 1):
+    unfinished = [True] * len(budgets)
+    matchers = [] if grammar is None else [grammar.matcher() for _ in budgets]
+    for n_written in range(1, max(budgets) + 1):
         logits = decoder_with_cache.next_logits(x)[:, 0]
         if matchers:
-            logits = logits.masked_fill(~_allowed(matchers, going, logits), -torch.inf)
+            logits = logits.masked_fill(~_allowed(matchers, unfinished, logits), -torch.inf)
         tokens = sample(logits, sampling, generator)
-        step: list[int | None] = [token if go else None for token, go in zip(tokens.tolist(), going, strict=True)]
+        step = [token if more else None for token, more in zip(tokens.tolist(), unfinished, strict=True)]
         yield step
         for row, token in enumerate(step):
-            going[row] = token is not None and token not in stop and written < room[row]
-            if matchers and token is not None and going[row]:
+            unfinished[row] = token is not None and token not in stop and n_written < budgets[row]
+            if matchers and token is not None and unfinished[row]:
                 matchers[row].accept(token)
-        if not any(going):
+        if not any(unfinished):
             return
         x = embed_tokens(decoder.tokens, tokens[:, None])
 
 
 def _allowed(
-    matchers: list[Matcher], going: list[bool], logits: Float[Tensor, "batch vocab"]
+    matchers: list[Matcher], unfinished: list[bool], logits: Float[Tensor, "batch vocab"]
 ) -> Bool[Tensor, "batch vocab"]:
     """What each row may write next; rows that have ended may write anything."""
     allowed = torch.ones_like(logits, dtype=torch.bool)
     for row, matcher in enumerate(matchers):
-        if not going[row]:
+        if not unfinished[row]:
             continue
         tokens = matcher.allowed()
         if len(tokens) != logits.shape[-1]:
-            raise ValueError(f"the grammar speaks of {len(tokens)} tokens, but the model has {logits.shape[-1]}")
+            raise GenerationError(f"the grammar speaks of {len(tokens)} tokens, but the model has {logits.shape[-1]}")
         if not tokens.any():
-            raise ValueError(f"the grammar allows no token to follow in row {row}; it leads to a dead end")
+            raise GenerationError(f"the grammar allows no token to follow in row {row}; it leads to a dead end")
         allowed[row] = tokens
     return allowed

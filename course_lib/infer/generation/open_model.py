@@ -8,15 +8,22 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from course_lib import files
 from course_lib.data.packages import pretrained
 from course_lib.data.packages.registry import registry
+from course_lib.errors import GenerationError
 from course_lib.infer.generation.sampling import Sampling
-from course_lib.infer.generation.text_generator import GenerationError, TextGenerator
+from course_lib.infer.generation.text_generator import TextGenerator
 from course_lib.infer.quantization.quantize import MODEL_TYPE, load_quantized, quantize
 from course_lib.interop import from_pretrained, smollm2
+from course_lib.interop.model_files import read_settings
 from course_lib.measure import device
 from course_lib.models import GPT, T5, VLM, Bert
+
+OTHER_MODELS: dict[type[Any], str] = {
+    Bert: "a BERT, which reads texts and writes none",
+    T5: "a T5, whose decoder writes about what an encoder read, and decoders alone are run here",
+    VLM: "a model that answers about pictures, and none can be shown to it here",
+}
 
 
 def open_model(name: str | Path, bits: int | None = None) -> TextGenerator:
@@ -28,17 +35,12 @@ def open_model(name: str | Path, bits: int | None = None) -> TextGenerator:
     """
     opened = _find(name)
     if bits is not None:
-        try:
-            quantize(opened.model, bits)
-        except ValueError as error:
-            raise GenerationError(f"{name}: {error}") from None
+        quantize(opened.model, bits)
     return opened
 
 
 def _find(name: str | Path) -> TextGenerator:
-    folder = Path(name)
-    if not str(name):
-        raise GenerationError(f"name a model: a folder, or one of: {', '.join(PUBLISHED)}")
+    folder, names = Path(name), ", ".join(PUBLISHED)
     if published := PUBLISHED.get(str(name)):
         return published(str(name))
     if folder.is_dir():
@@ -46,11 +48,8 @@ def _find(name: str | Path) -> TextGenerator:
             return _open(folder)
         except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
             raise GenerationError(f"{folder}: a file of it says what cannot be ({error!r}); copy it again") from None
-    names = ", ".join(PUBLISHED)
     if folder.exists():
         raise GenerationError(f"{name} is a file; pass the folder that holds config.json and model.safetensors")
-    if str(name) in ("minilm", "minilm-l6-v2"):
-        raise GenerationError(f"{name} is a BERT, which reads texts and writes none; pass a folder, or one of: {names}")
     if str(name) in registry():
         raise GenerationError(f"{name} is no model that writes text; pass a folder, or one of: {names}")
     raise GenerationError(f"there is no folder {name} and no model of that name; pass a folder, or one of: {names}")
@@ -64,24 +63,24 @@ def _open(folder: Path) -> TextGenerator:
         elif (folder / "recipe.json").exists():
             raise GenerationError(f"{folder} holds a run that is not finished; go on with `course train`, --resume")
         elif (folder / "adapter_config.json").exists():
-            raise GenerationError(
-                f"{folder} holds what a model was tuned with, and no model; merge the two and save that"
-            )
+            raise GenerationError(f"{folder} holds what a model was tuned with, and no model; merge the two")
     elif folder.name == "model":  # OUT/model of `course train`: its run says more
         name = folder.resolve().parent.name
-    kind = _json(folder / "config.json").get("model_type")
-    model = load_quantized(folder, device()) if kind == MODEL_TYPE else from_pretrained(folder)
+    config = _settings(folder / "config.json")
+    quantized = config.get("model_type") == MODEL_TYPE
+    model = load_quantized(folder, device()) if quantized else from_pretrained(folder)
     if not isinstance(model, GPT):
-        raise GenerationError(f"{folder} holds {_what(model)}; pass the folder of a decoder, such as GPT-2 or Llama")
+        other = OTHER_MODELS.get(type(model), f"a {type(model).__name__}, which does not write text")
+        raise GenerationError(f"{folder} holds {other}; pass the folder of a decoder, such as GPT-2 or Llama")
     tokenizer = _tokenizer(folder)
-    settings = _json(folder / "tokenizer_config.json")
+    settings = _settings(folder / "tokenizer_config.json")
     special = {key: value for key, value in settings.items() if key.endswith("_token")}
     special = {key: value["content"] if isinstance(value, dict) else value for key, value in special.items()}
     special = {key: value for key, value in special.items() if isinstance(value, str)}
-    generation = _json(folder / "generation_config.json")
+    generation = _settings(folder / "generation_config.json")
     end = generation.get("eos_token_id")
     if end is None:
-        end = _json(folder / "config.json").get("eos_token_id")
+        end = config.get("eos_token_id")
     if end is None and "eos_token" in special:
         end = tokenizer.token_to_id(special["eos_token"])
     ends = end if isinstance(end, list) else [] if end is None else [end]
@@ -100,28 +99,14 @@ def _sampling(settings: dict[str, Any]) -> Sampling:
         raise GenerationError(f"generation_config.json: {error}") from None
 
 
-def _what(model: object) -> str:
-    match model:
-        case Bert():
-            return "a BERT, which reads texts and writes none"
-        case T5():
-            return "a T5, whose decoder writes about what an encoder read, and decoders alone are run here"
-        case VLM():
-            return "a model that answers about pictures, and none can be shown to it here"
-    return f"a {type(model).__name__}, which does not write text"
-
-
 def _tokenizer(folder: Path) -> Tokenizer:
     file = folder / "tokenizer.json"
     if not file.exists():
-        older = (folder / "vocab.json").exists() or (folder / "tokenizer.model").exists()
-        way = (
-            f"transformers makes it of the files there: AutoTokenizer.from_pretrained({str(folder)!r})"
-            f".save_pretrained({str(folder)!r})"
-            if older
-            else "copy the tokenizer of the model there"
+        raise GenerationError(
+            f"{folder} has no tokenizer.json, so its text cannot be read or written; copy the tokenizer of the model "
+            "there, or let transformers make it from older files: "
+            f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
         )
-        raise GenerationError(f"{folder} has no tokenizer.json, so its text cannot be read or written; {way}")
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # `tokenizers` raises nothing more special
@@ -141,11 +126,8 @@ def _template(folder: Path, settings: dict[str, Any]) -> str | None:
     return template
 
 
-def _json(file: Path) -> dict[str, Any]:
-    found = files.read_json(file) if file.exists() else {}
-    if not isinstance(found, dict):
-        raise GenerationError(f"{file} holds no settings; copy it again")
-    return found
+def _settings(file: Path) -> dict[str, Any]:
+    return read_settings(file) if file.exists() else {}
 
 
 def _smollm2(name: str) -> TextGenerator:

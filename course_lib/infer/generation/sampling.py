@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from course_lib.errors import GenerationError
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -22,7 +24,7 @@ class Sampling:
     None leaves a step out.
 
     Raises:
-        ValueError: for a number that no step understands.
+        GenerationError: for a number that no step understands.
     """
 
     temperature: float = 1.0
@@ -32,13 +34,13 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not (self.temperature >= 0 and math.isfinite(self.temperature)):
-            raise ValueError(f"temperature={self.temperature} must be a number from 0 on; 0 takes the likeliest token")
+            raise GenerationError(f"temperature={self.temperature} must be a number from 0 on; 0 takes the likeliest")
         if self.top_k is not None and not (1 <= self.top_k < math.inf and self.top_k == int(self.top_k)):
-            raise ValueError(f"top_k={self.top_k} must be a whole number from 1 on, or None to keep all tokens")
+            raise GenerationError(f"top_k={self.top_k} must be a whole number from 1 on, or None to keep all tokens")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p} must be more than 0 and at most 1")
+            raise GenerationError(f"top_p={self.top_p} must be more than 0 and at most 1")
         if self.min_p is not None and not 0 <= self.min_p <= 1:
-            raise ValueError(f"min_p={self.min_p} must lie between 0 and 1")
+            raise GenerationError(f"min_p={self.min_p} must lie between 0 and 1")
 
 
 GREEDY = Sampling(temperature=0)

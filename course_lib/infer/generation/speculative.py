@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.errors import GenerationError
 from course_lib.infer.generation.cached_decoder import CachedDecoder
 from course_lib.infer.generation.generate import token_budgets
 from course_lib.infer.generation.sampling import Sampling, probabilities
@@ -71,17 +72,17 @@ def speculate(
         What each round brought.
 
     Raises:
-        ValueError: before the first round, as `generate`, and for models of different vocabularies.
+        GenerationError: before the first round, as `generate`, and for models of different vocabularies.
 
     Source: Leviathan et al. 2023, algorithm 1.
     """
     if target.config.vocab_size != draft.config.vocab_size:
-        raise ValueError(
+        raise GenerationError(
             f"the draft has {draft.config.vocab_size} tokens and the target {target.config.vocab_size}; "
             "both need one vocabulary"
         )
     if draft_tokens < 1:
-        raise ValueError(f"draft_tokens={draft_tokens} drafts nothing; it must be at least 1")
+        raise GenerationError(f"draft_tokens={draft_tokens} drafts nothing; it must be at least 1")
     (room,) = token_budgets(target, [prompt], max_new_tokens)
     return _rounds(target, draft, list(prompt), room, sampling, draft_tokens, frozenset(stop), Sampler(generator))
 
@@ -119,13 +120,13 @@ def _rounds(
     target: GPT,
     draft: GPT,
     text: list[int],
-    room: int,
+    budget: int,
     sampling: Sampling,
     draft_tokens: int,
     stop: frozenset[int],
     sampler: Sampler,
 ) -> Iterator[Round]:
-    end = len(text) + room
+    end = len(text) + budget
     # What the draft can read. Its learned positions may be fewer; after them the target goes on alone.
     draft_room = min(end, draft.config.context) if draft.config.position == "learned" else end
     draft_model, target_model = _SpeculativeModel(draft, draft_room, sampling), _SpeculativeModel(target, end, sampling)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Literal
 
-Steps = Generator[list[int | None], None, None]
+from course_lib.errors import GenerationError
+from course_lib.infer.generation.generate import Steps
 
 
 class StopStrings:
     """Ends a text that comes in pieces before the stop string that is complete first; of two at once, the longer one.
 
     Raises:
-        ValueError: for an empty stop string.
+        GenerationError: for an empty stop string.
     """
 
     def __init__(self, strings: Sequence[str]) -> None:
         if "" in strings:
-            raise ValueError("a stop string is empty, so the text would end before it begins; leave it out")
+            raise GenerationError("a stop string is empty, so the text would end before it begins; leave it out")
         self.strings = strings
         self.held = ""  # what may be the beginning of a stop string
 
@@ -44,7 +45,7 @@ class TextStream(Iterator[str]):
     """The text that answers one prompt: a piece a token, empty while it is held back, and at last what was held back.
 
     Args:
-        steps: begins the generation; a token a step.
+        steps: of `generate` for one prompt: a token a step.
         tokens: the bytes of every token.
         end: the tokens that end a text.
         stop: strings before which the text ends.
@@ -58,7 +59,7 @@ class TextStream(Iterator[str]):
 
     def __init__(
         self,
-        steps: Callable[[], Steps],
+        steps: Steps,
         tokens: Sequence[bytes],
         end: Collection[int],
         stop: Sequence[str],
@@ -67,7 +68,9 @@ class TextStream(Iterator[str]):
         self.prompt_tokens = prompt_tokens
         self.completion_tokens = 0
         self.finish_reason: Literal["stop", "length"] | None = None
-        self._pieces = self._write(steps, tokens, end, StopStrings(stop))
+        self._steps, self._tokens, self._end = steps, tokens, end
+        self._stops = StopStrings(stop)
+        self._pieces = self._write()
 
     def __next__(self) -> str:
         return next(self._pieces)
@@ -76,27 +79,21 @@ class TextStream(Iterator[str]):
         """End the text early."""
         self._pieces.close()
 
-    def _write(
-        self,
-        steps: Callable[[], Steps],
-        tokens: Sequence[bytes],
-        end: Collection[int],
-        stops: StopStrings,
-    ) -> Generator[str, None, None]:
+    def _write(self) -> Generator[str, None, None]:
         characters = codecs.getincrementaldecoder("utf-8")("replace")
-        with contextlib.closing(steps()) as running:
+        with contextlib.closing(self._steps) as running:
             for (token,) in running:
                 assert token is not None  # there is one row, and with it the steps end
                 self.completion_tokens += 1
-                if token in end:
+                if token in self._end:
                     self.finish_reason = "stop"
                     break
-                text, stopped = stops.add(characters.decode(tokens[token]))
+                text, stopped = self._stops.add(characters.decode(self._tokens[token]))
                 if stopped:
                     self.finish_reason = "stop"
                     yield text
                     return
                 yield text
-        text, stopped = stops.add(characters.decode(b"", final=True))
+        text, stopped = self._stops.add(characters.decode(b"", final=True))
         self.finish_reason = "stop" if stopped or self.finish_reason else "length"
-        yield text if stopped else text + stops.held
+        yield text if stopped else text + self._stops.held

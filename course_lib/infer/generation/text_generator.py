@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,17 +13,13 @@ from tokenizers import Tokenizer
 
 from course_lib.data.tokenizers import chat
 from course_lib.data.tokenizers.token_bytes import token_bytes
-from course_lib.errors import CourseError
+from course_lib.errors import GenerationError
 from course_lib.infer.generation.generate import Grammar, generate
 from course_lib.infer.generation.sampling import Sampling
-from course_lib.infer.generation.stream import Steps, TextStream
+from course_lib.infer.generation.stream import TextStream
 from course_lib.models import GPT
 
 Prompt = str | Sequence[int] | Sequence[chat.Message]
-
-
-class GenerationError(CourseError, ValueError):
-    """A text cannot be written as asked; the message says what stands in the way."""
 
 
 class ContextLengthExceeded(GenerationError):
@@ -53,10 +50,8 @@ class TextGenerator:
     name: str = "model"
 
     def __post_init__(self) -> None:
-        try:
-            n_tokens = len(
-                self.token_bytes
-            )  # worked out now: whoever opens a model learns at once that it cannot be used
+        try:  # now, since whoever opens a model should learn at once that it cannot be used
+            n_tokens = len(self.token_bytes)
         except ValueError as error:
             raise GenerationError(f"{self.name}: {error}") from None
         if strange := [i for i in self.end_tokens if not 0 <= i < n_tokens]:
@@ -112,15 +107,7 @@ class TextGenerator:
         """
         from course_lib.infer.constrained import grammar  # here, since llguidance comes with an extra
 
-        if not self.end_tokens:
-            raise GenerationError(
-                f"{self.name} names no end token, with which a text of a given form has to end; "
-                "put eos_token_id into its generation_config.json"
-            )
-        try:
-            return grammar.Grammar(source, self.token_bytes, self.end_tokens)
-        except ValueError as error:
-            raise GenerationError(str(error)) from None
+        return grammar.Grammar(source, self.token_bytes, self.end_tokens)
 
     def stream(
         self,
@@ -158,30 +145,15 @@ class TextGenerator:
             )
         if grammar is not None and stop:
             raise GenerationError("a stop string could cut off what the text has to become; ask for one or the other")
-        if max_new_tokens is not None and max_new_tokens < 1:
-            raise GenerationError(f"max_new_tokens={max_new_tokens} must be at least 1")
-        limit = room if max_new_tokens is None else min(room, max_new_tokens)
         generator = torch.Generator(next(self.model.parameters()).device)
-        if seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(seed)
-
-        def steps() -> Steps:
-            try:
-                yield from generate(
-                    self.model,
-                    [ids],
-                    limit,
-                    sampling or self.sampling,
-                    stop=self.end_tokens,
-                    grammar=grammar,
-                    generator=generator,
-                )
-            except ValueError as error:  # of a grammar, which is worked out as far as the text goes
-                raise GenerationError(str(error)) from None
-
-        try:
-            return TextStream(steps, self.token_bytes, self.end_tokens, stop, len(ids))
-        except ValueError as error:
-            raise GenerationError(str(error)) from None
+        generator.manual_seed(secrets.randbits(63) if seed is None else seed)
+        steps = generate(
+            self.model,
+            [ids],
+            room if max_new_tokens is None else min(room, max_new_tokens),
+            sampling or self.sampling,
+            stop=self.end_tokens,
+            grammar=grammar,
+            generator=generator,
+        )
+        return TextStream(steps, self.token_bytes, self.end_tokens, stop, len(ids))

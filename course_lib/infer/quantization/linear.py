@@ -1,7 +1,5 @@
 """Linear layers whose weights are kept in 8 or 4 bits, and multiplied without being made float first."""
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import BFloat16, Float, Int
@@ -48,10 +46,6 @@ class Int8Linear(nn.Module):
         """The weights."""
         return QuantizedWeight(self.codes, self.scale)
 
-    def portable_tensors(self) -> dict[str, Tensor]:
-        """The tensors from which every machine can make the layer again."""
-        return dict(self.named_buffers())
-
 
 class Int8Embedding(nn.Embedding):
     """An embedding that reads the rows of an Int8Linear, so that a tied output layer stays one with it."""
@@ -89,7 +83,7 @@ class Int4Linear(nn.Module):
         if self.for_kernel:
             packed = torch._convert_weight_to_int4pack_for_cpu((codes + 8).to(torch.int32), 1)
             scale = scale.transpose(0, 1).contiguous()
-        self.register_buffer("packed", packed, persistent=False)  # not for files: see `portable_tensors`
+        self.register_buffer("packed", packed, persistent=False)  # not for files: their order depends on the machine
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("bias", bias, persistent=False)
 
@@ -113,21 +107,6 @@ class Int4Linear(nn.Module):
         # The order of the bytes depends on the processor. The product with the identity, which is exact, reads them.
         codes = self._product(torch.eye(self.shape[1], dtype=torch.bfloat16), one).t().to(torch.int8)
         return QuantizedWeight(codes.contiguous(), *self.scale.transpose(0, 1).unbind(dim=2))
-
-    def portable_tensors(self) -> dict[str, Tensor]:
-        """The tensors from which every machine can make the layer again."""
-        codes, scale, offset = self.quantized_weight()
-        assert offset is not None
-        parts = {"packed": pack(codes), "scale": scale.contiguous(), "offset": offset.contiguous()}
-        return parts | ({} if self.bias is None else {"bias": self.bias})
-
-
-def linear_from_tensors(parts: Mapping[str, Tensor]) -> Int8Linear | Int4Linear:
-    """The layer whose `portable_tensors` these tensors are."""
-    if "packed" in parts:
-        return Int4Linear(QuantizedWeight(unpack(parts["packed"]), parts["scale"], parts["offset"]), parts.get("bias"))
-    # Copied, since what comes from a file may begin at any address, and the kernel needs a multiple of 16.
-    return Int8Linear(QuantizedWeight(parts["codes"].clone(), parts["scale"]), parts.get("bias"))
 
 
 def _rows(x: Float[Tensor, "*batch in"]) -> BFloat16[Tensor, "rows in"]:

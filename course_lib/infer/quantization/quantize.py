@@ -4,13 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from course_lib.errors import DataError, ModelError
-from course_lib.files import read_json
-from course_lib.infer.quantization.linear import Int4Linear, Int8Embedding, Int8Linear, linear_from_tensors
-from course_lib.infer.quantization.rounding import quantize_groupwise, quantize_symmetric
-from course_lib.interop.model_files import read_tensors, write_model_files
+from course_lib.errors import ModelError
+from course_lib.infer.quantization.linear import Int4Linear, Int8Embedding, Int8Linear
+from course_lib.infer.quantization.rounding import QuantizedWeight, pack, quantize_groupwise, quantize_symmetric, unpack
+from course_lib.interop.model_files import read_settings, read_tensors, write_model_files
 from course_lib.models.gpt import GPT, GPTConfig
 
 MODEL_TYPE = "course_gpt_in_few_bits"
@@ -34,19 +33,19 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
         The same model.
 
     Raises:
-        ValueError: for another kind of model, one with experts, one that is quantized already or tuned by added layers,
+        ModelError: for another kind of model, one with experts, one that is quantized already or tuned by added layers,
             a group that does not divide the inputs of a layer, and weights that are not finite. The model is then as it
             was.
     """
     if type(model) is not GPT or model.config.n_experts:
         kind = "a GPT with experts" if type(model) is GPT else f"a {type(model).__name__}"
-        raise ValueError(f"{kind} cannot be quantized; pass a GPT without experts")
+        raise ModelError(f"{kind} cannot be quantized; pass a GPT without experts")
     if bits not in (4, 8):
-        raise ValueError(f"bits={bits} is not supported; use 8 or 4")
+        raise ModelError(f"bits={bits} is not supported; use 8 or 4")
     if bits == 8 and group is not None:
-        raise ValueError("8 bits have one scale a row; leave group out, or use bits=4")
+        raise ModelError("8 bits have one scale a row; leave group out, or use bits=4")
     if getattr(model, "tuning", None) or isinstance(model.tokens, Int8Embedding):
-        raise ValueError("the model is quantized already, or tuned by added layers; merge those first")
+        raise ModelError("the model is quantized already, or tuned by added layers; merge those first")
     layers: dict[str, nn.Module] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear):
@@ -57,12 +56,9 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
                 else:
                     layers[name] = Int4Linear(quantize_groupwise(layer.weight, bits, group or 32), bias)
             except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-    _put(
-        model,
-        layers,
-        layers["head"] if model.config.tie_embeddings else Int8Linear(quantize_symmetric(model.tokens.weight)),
-    )
+                raise ModelError(f"{name}: {error}") from None
+    tied = model.config.tie_embeddings
+    _replace(model, layers, layers["head"] if tied else Int8Linear(quantize_symmetric(model.tokens.weight)))
     for parameter in model.parameters():
         parameter.data = parameter.data.float()
     vars(model).pop("kept_loras", None)  # what `merge_lora` kept: it would take the memory of the floats
@@ -84,7 +80,7 @@ def save_quantized(model: GPT, folder: str | Path) -> None:
     layers = {name: part for name, part in model.named_modules() if isinstance(part, Int8Linear | Int4Linear)}
     if not layers:
         raise ModelError("the model is not quantized; course_lib.interop.save_pretrained keeps it")
-    tensors = {f"{name}.{part}": t for name, layer in layers.items() for part, t in layer.portable_tensors().items()}
+    tensors = {f"{name}.{part}": t for name, layer in layers.items() for part, t in _to_tensors(layer).items()}
     inside = (*(f"{name}." for name in layers), "head.", "tokens.")
     tensors |= {name: t for name, t in model.state_dict().items() if not name.startswith(inside)}
     write_model_files(Path(folder), {"model_type": MODEL_TYPE, **asdict(model.config)}, tensors)
@@ -96,11 +92,8 @@ def load_quantized(folder: str | Path, device: torch.device | str = "cpu") -> GP
     Raises ModelError for a folder of another kind, or one that is incomplete or damaged.
     """
     folder = Path(folder)
-    try:
-        settings = read_json(folder / "config.json")
-    except DataError as error:
-        raise ModelError(str(error)) from None
-    if not isinstance(settings, dict) or settings.pop("model_type", None) != MODEL_TYPE:
+    settings = read_settings(folder / "config.json")
+    if settings.pop("model_type", None) != MODEL_TYPE:
         raise ModelError(f"{folder} holds no quantized GPT; course_lib.interop.from_pretrained opens other models")
     tensors = {name: tensor.to(device) for name, tensor in read_tensors(folder / "model.safetensors").items()}
     try:
@@ -112,7 +105,7 @@ def load_quantized(folder: str | Path, device: torch.device | str = "cpu") -> GP
             del shapes["head"]
         layers: dict[str, nn.Module] = {name: _taken(tensors, name, shape) for name, shape in shapes.items()}
         table = layers.pop("tokens.table")
-        _put(model, {"head": table, **layers}, table)
+        _replace(model, {"head": table, **layers}, table)
         left = model.load_state_dict(tensors, assign=True, strict=False).unexpected_keys
         if left or any(t.is_meta for t in (*model.parameters(), *model.buffers())):
             raise ValueError(f"{', '.join(left)} left over" if left else "a norm or a position is missing")
@@ -122,20 +115,31 @@ def load_quantized(folder: str | Path, device: torch.device | str = "cpu") -> GP
     return model.eval()
 
 
-def _taken(tensors: dict[str, torch.Tensor], name: str, shape: torch.Size) -> Int8Linear | Int4Linear:
+def _to_tensors(layer: Int8Linear | Int4Linear) -> dict[str, Tensor]:
+    """The tensors from which every machine can make the layer again."""
+    codes, scale, offset = layer.quantized_weight()
+    tensors = {"codes": codes} if offset is None else {"packed": pack(codes), "offset": offset}
+    return tensors | {"scale": scale} | ({} if layer.bias is None else {"bias": layer.bias})
+
+
+def _from_tensors(parts: dict[str, Tensor]) -> Int8Linear | Int4Linear:
+    """The layer that `_to_tensors` gave these tensors for."""
+    if "packed" in parts:
+        return Int4Linear(QuantizedWeight(unpack(parts["packed"]), parts["scale"], parts["offset"]), parts.get("bias"))
+    # Copied, since what comes from a file may begin at any address, and the kernel needs a multiple of 16.
+    return Int8Linear(QuantizedWeight(parts["codes"].clone(), parts["scale"]), parts.get("bias"))
+
+
+def _taken(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Int8Linear | Int4Linear:
     """A layer, with its tensors taken out."""
-    parts = {
-        part: tensors.pop(f"{name}.{part}")
-        for part in ("codes", "packed", "scale", "offset", "bias")
-        if f"{name}.{part}" in tensors
-    }
-    layer = linear_from_tensors(parts)
+    names = [full for full in tensors if full.rpartition(".")[0] == name]
+    layer = _from_tensors({full.rpartition(".")[2]: tensors.pop(full) for full in names})
     if layer.shape != shape:
         raise ValueError(f"{name} has the shape {tuple(layer.shape)}, not {tuple(shape)}")
     return layer
 
 
-def _put(model: GPT, layers: dict[str, nn.Module], table: nn.Module) -> None:
+def _replace(model: GPT, layers: dict[str, nn.Module], table: nn.Module) -> None:
     assert isinstance(table, Int8Linear)
     for name, layer in {**layers, "tokens": Int8Embedding(table)}.items():
         parent, _, last = name.rpartition(".")

@@ -12,8 +12,7 @@ import asyncio
 import json
 import socket
 import sys
-import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
@@ -25,9 +24,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from course_lib.infer.generation.text_generator import ContextLengthExceeded, GenerationError, TextGenerator
+from course_lib.errors import GenerationError
+from course_lib.infer.generation.text_generator import ContextLengthExceeded, TextGenerator
 from course_lib.infer.server import handlers, protocol
-from course_lib.infer.server.handlers import Reply
+from course_lib.infer.server.handlers import Reply, UnknownModel
 from course_lib.infer.server.tools import Event
 
 MAX_RUNNING = 16  # texts that are written in turns; each has a cache of its own in memory, so further ones wait
@@ -53,47 +53,46 @@ def serve(model: TextGenerator, host: str = "127.0.0.1", port: int = 8000) -> No
     print(f"{model.name} answers at {address} (Ctrl-C ends)", flush=True)
     if host not in LOOPBACK:
         print("Whoever can reach this machine can use it: there is no password.", file=sys.stderr, flush=True)
-    try:
-        server.run(sockets=[listening])
-    except KeyboardInterrupt:  # uvicorn has ended everything, and raises it again
-        print()
-    finally:
-        listening.close()
+    with listening:
+        try:
+            server.run(sockets=[listening])
+        except KeyboardInterrupt:  # uvicorn has ended everything, and raises it again
+            print()
 
 
 def create_app(model: TextGenerator, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
     """The server as an ASGI application. stopping: True when texts under way have to end."""
-    api = FastAPI(title="course serve", docs_url=None, redoc_url=None, openapi_url=None)  # their pages load from afar
     turns = _Turns(stopping)
     described = {"id": model.name, "object": "model", "created": 0, "owned_by": "course_lib"}
+    api = FastAPI(
+        title="course serve",
+        docs_url=None,  # the pages of the documentation load from afar
+        redoc_url=None,
+        openapi_url=None,
+        exception_handlers=dict.fromkeys((RequestValidationError, GenerationError, HTTPException, Exception), _refuse),
+    )
 
     @api.get("/health")
-    async def health() -> Any:
+    async def health() -> dict[str, str | int]:
         return {"status": "ok", "model": model.name, "writing": turns.writing}
 
     @api.get("/v1/models")
-    async def models() -> Any:
+    async def models() -> dict[str, Any]:
         return {"object": "list", "data": [described]}
 
     @api.get("/v1/models/{name:path}")
-    async def one_model(name: str) -> Any:
-        return described if name == model.name else _no_model(name, model)
+    async def one_model(name: str) -> dict[str, Any]:
+        handlers.check_model(model, name)
+        return described
 
     @api.post("/v1/completions")
-    async def completions(body: protocol.CompletionRequest, request: Request) -> Any:
-        if body.model != model.name:
-            return _no_model(body.model, model)
-        reply = await turns.run(partial(handlers.start_completion, model, body))
-        return await _answer(turns, reply, protocol.ResponseWriter("text", model.name), body, request)
+    async def completions(body: protocol.CompletionRequest, request: Request) -> Response:
+        return await _answer(turns, model, body, request)
 
     @api.post("/v1/chat/completions")
-    async def chat_completions(body: protocol.ChatRequest, request: Request) -> Any:
-        if body.model != model.name:
-            return _no_model(body.model, model)
-        reply = await turns.run(partial(handlers.start_chat, model, body))
-        return await _answer(turns, reply, protocol.ResponseWriter("chat", model.name), body, request)
+    async def chat_completions(body: protocol.ChatRequest, request: Request) -> Response:
+        return await _answer(turns, model, body, request)
 
-    _errors(api)
     return api
 
 
@@ -109,117 +108,86 @@ class _Turns:
     async def run(self, step: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.thread, step)
 
-    async def pieces(self, reply: Reply) -> AsyncGenerator[str, None]:
-        """The pieces of a text, each when its turn comes. Whoever stops listening ends it."""
+    async def events(self, reply: Reply) -> AsyncGenerator[Event, None]:
+        """What a text brings, each piece when its turn comes. Whoever stops listening ends it."""
         async with self.room:
             self.writing += 1
             try:
                 while (piece := await self.run(partial(next, reply.stream, None))) is not None:
                     if self.stopping():
                         raise HTTPException(503, "the server is being ended")
-                    yield piece
+                    for event in reply.parser.add(piece):
+                        yield event
+                for event in reply.parser.end(whole=reply.stream.finish_reason == "stop"):
+                    yield event
             finally:
                 self.writing -= 1
                 self.thread.submit(reply.stream.close)  # after the step that may still be under way
 
 
 async def _answer(
-    turns: _Turns, reply: Reply, answer: protocol.ResponseWriter, body: protocol.Request, request: Request
+    turns: _Turns, model: TextGenerator, body: protocol.ChatRequest | protocol.CompletionRequest, request: Request
 ) -> Response:
+    reply = await turns.run(partial(handlers.start, model, body))
+    writer = protocol.ResponseWriter(isinstance(body, protocol.ChatRequest), model.name)
     if body.stream:
-        return StreamingResponse(_events(turns, reply, answer, body.with_usage), media_type="text/event-stream")
+        return StreamingResponse(_chunks(turns, reply, writer, body, request), media_type="text/event-stream")
     events: list[Event] = []
-    async with aclosing(turns.pieces(reply)) as pieces:
-        async for piece in pieces:
-            events += reply.events(piece)
+    async with aclosing(turns.events(reply)) as coming:
+        async for event in coming:
+            events.append(event)
             if await request.is_disconnected():
                 break
-    events += reply.rest()
-    content = "".join(text for kind, text in events if kind == "text")
-    whole: Any = content
-    if answer.chat:
-        whole = {"role": "assistant", "content": content or (None if reply.called else ""), "refusal": None}
-        if reply.called:
-            name, arguments = ("".join(text for kind, text in events if kind == k) for k in ("name", "arguments"))
-            whole["tool_calls"] = [_call(name, arguments)]
-    return JSONResponse(answer.whole(whole, reply.finish_reason, _usage(reply)))
+    return JSONResponse(writer.whole(events, reply.finish_reason, reply.usage))
 
 
-async def _events(
-    turns: _Turns, reply: Reply, answer: protocol.ResponseWriter, with_usage: bool
+async def _chunks(
+    turns: _Turns, reply: Reply, writer: protocol.ResponseWriter, body: protocol.Request, request: Request
 ) -> AsyncGenerator[str, None]:
     """The answer as server-sent events."""
     try:
-        if answer.chat:
-            yield _event(answer.chunk({"role": "assistant", "content": ""}))
-        async with aclosing(turns.pieces(reply)) as pieces:
-            async for piece in pieces:
-                for kind, text in reply.events(piece):
-                    yield _event(answer.chunk(_delta(kind, text) if answer.chat else text))
-        for kind, text in reply.rest():
-            yield _event(answer.chunk(_delta(kind, text) if answer.chat else text))
-        yield _event(answer.chunk({} if answer.chat else "", reply.finish_reason))
-        if with_usage:
-            yield _event(answer.last(_usage(reply)))
+        if writer.chat:
+            yield _server_sent(writer.chunk("role", "assistant"))
+        async with aclosing(turns.events(reply)) as events:
+            async for kind, text in events:
+                yield _server_sent(writer.chunk(kind, text))
+        yield _server_sent(writer.chunk(finish_reason=reply.finish_reason))
+        if body.stream_options and body.stream_options.include_usage:
+            yield _server_sent(writer.last_chunk(reply.usage))
         yield "data: [DONE]\n\n"
     except Exception as error:  # the status was sent long ago, so the failure is said in the stream
-        if isinstance(error, GenerationError):
-            yield _event(protocol.error_body(str(error)))
-            return
-        message = error.detail if isinstance(error, HTTPException) else f"the server failed: {error}"
-        yield _event(protocol.error_body(message, "server_error"))
-        if not isinstance(error, HTTPException):
+        status, failure = _failure(error, request)
+        yield _server_sent(failure)
+        if status == 500:
             raise
 
 
-def _event(value: Any) -> str:
+def _server_sent(value: Mapping[str, Any]) -> str:
     return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
-def _delta(kind: str, text: str) -> dict[str, Any]:
-    match kind:
-        case "text":
-            return {"content": text}
-        case "name":
-            return {"tool_calls": [{"index": 0, **_call(text, "")}]}
-    return {"tool_calls": [{"index": 0, "function": {"arguments": text}}]}
+async def _refuse(request: Request, error: Exception) -> Response:
+    status, failure = _failure(error, request)
+    return JSONResponse(failure, status, headers=getattr(error, "headers", None))
 
 
-def _call(name: str, arguments: str) -> dict[str, Any]:
-    function = {"name": name, "arguments": arguments}
-    return {"id": f"call_{uuid.uuid4().hex}", "type": "function", "function": function}
-
-
-def _usage(reply: Reply) -> dict[str, int]:
-    return protocol.usage(reply.stream.prompt_tokens, reply.stream.completion_tokens)
-
-
-def _no_model(name: str, model: TextGenerator) -> JSONResponse:
-    message = f"there is no model {name!r} here; there is: {model.name}"
-    return JSONResponse(protocol.error_body(message, param="model", code="model_not_found"), 404)
-
-
-def _errors(api: FastAPI) -> None:
-    """Every failure in OpenAI's form, with the status that fits it."""
-
-    @api.exception_handler(RequestValidationError)
-    async def malformed(request: Request, failure: RequestValidationError) -> Response:
-        return JSONResponse(protocol.error_body(**protocol.validation_message(failure.errors())), 400)
-
-    @api.exception_handler(GenerationError)
-    async def impossible(request: Request, failure: GenerationError) -> Response:
-        code = "context_length_exceeded" if isinstance(failure, ContextLengthExceeded) else None
-        return JSONResponse(protocol.error_body(str(failure), code=code), 400)
-
-    @api.exception_handler(HTTPException)
-    async def refused(request: Request, failure: HTTPException) -> Response:
-        known = {404: f"there is no {request.url.path} here", 405: f"{request.method} is not for {request.url.path}"}
-        message = known.get(failure.status_code, failure.detail)
-        if failure.status_code == 400 and failure.__cause__ is not None:  # of FastAPI, where no JSON parser gets far
-            message = f"the request cannot be read ({failure.__cause__}); send JSON in UTF-8, not nested too deep"
-        kind = "server_error" if failure.status_code >= 500 else "invalid_request_error"
-        return JSONResponse(protocol.error_body(message, kind), failure.status_code, headers=failure.headers)
-
-    @api.exception_handler(Exception)
-    async def failed(request: Request, failure: Exception) -> Response:
-        return JSONResponse(protocol.error_body(f"the server failed: {failure}", "server_error"), 500)
+def _failure(error: Exception, request: Request) -> tuple[int, dict[str, Any]]:
+    """The status of a failure, and its form in OpenAI's interface."""
+    match error:
+        case RequestValidationError():
+            return 400, protocol.error_body(**protocol.validation_message(error.errors()))
+        case UnknownModel():
+            return 404, protocol.error_body(str(error), param="model", code="model_not_found")
+        case GenerationError():
+            code = "context_length_exceeded" if isinstance(error, ContextLengthExceeded) else None
+            return 400, protocol.error_body(str(error), code=code)
+        case HTTPException(status_code=404):
+            return 404, protocol.error_body(f"there is no {request.url.path} here")
+        case HTTPException(status_code=405):
+            return 405, protocol.error_body(f"{request.method} is not for {request.url.path}")
+        case HTTPException(status_code=400):  # of FastAPI, where no JSON parser gets far
+            said = f"the request cannot be read ({error.__cause__}); send JSON in UTF-8, not nested too deep"
+            return 400, protocol.error_body(said)
+        case HTTPException():
+            return error.status_code, protocol.error_body(error.detail, "server_error")
+    return 500, protocol.error_body(f"the server failed: {error}", "server_error")

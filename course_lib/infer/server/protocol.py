@@ -12,8 +12,11 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Json, model_validator
 from pydantic_core import PydanticCustomError
+
+from course_lib.errors import GenerationError
+from course_lib.infer.server.tools import Event, EventKind
 
 # Settings that are not there, and the values at which they ask for nothing.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -44,13 +47,12 @@ class CalledFunction(_Part):
     """A function as it was called: its arguments are JSON in a string."""
 
     name: str
-    arguments: str
+    arguments: Json[Any]
 
 
 class ToolCall(_Part):
     """A call that the assistant made."""
 
-    id: str = ""
     type: Literal["function"] = "function"
     function: CalledFunction
 
@@ -63,24 +65,14 @@ class ChatMessage(_Part):
     tool_calls: list[ToolCall] | None = None
 
     def for_template(self) -> dict[str, Any]:
-        """As chat templates have it. Raises ValueError for what is incomplete."""
+        """As chat templates have it. Raises GenerationError for what is incomplete."""
         content = self.content if isinstance(self.content, str) else "".join(p.text for p in self.content or ())
         if self.content is None and not self.tool_calls:
-            raise ValueError(f"a message of the {self.role} has no content")
+            raise GenerationError(f"a message of the {self.role} has no content")
         message: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": content}
         if self.tool_calls:
-            message["tool_calls"] = [
-                {"type": "function", "function": {"name": call.function.name, "arguments": _arguments(call.function)}}
-                for call in self.tool_calls
-            ]
+            message["tool_calls"] = [call.model_dump() for call in self.tool_calls]
         return message
-
-
-def _arguments(function: CalledFunction) -> Any:
-    try:
-        return json.loads(function.arguments)
-    except (ValueError, RecursionError):
-        raise ValueError(f"the arguments of an earlier call of {function.name} are not JSON") from None
 
 
 class Function(_Part):
@@ -92,23 +84,10 @@ class Function(_Part):
 
 
 class Tool(_Part):
-    """What may be called; functions are all there is."""
+    """What may be called, or has to be; functions are all there is."""
 
     type: Literal["function"]
     function: Function
-
-
-class FunctionName(_Part):
-    """The name of a function."""
-
-    name: str
-
-
-class ChosenTool(_Part):
-    """The function that has to be called."""
-
-    type: Literal["function"]
-    function: FunctionName
 
 
 class NamedSchema(_Part):
@@ -166,14 +145,14 @@ class Request(BaseModel):
         return {name: value for name, value in values.items() if name not in UNSUPPORTED.keys() | IGNORED_SETTINGS}
 
     @property
+    def sampling(self) -> dict[str, Any]:
+        """The fields of Sampling that were asked for."""
+        return self.model_dump(include={"temperature", "top_k", "top_p", "min_p"}, exclude_none=True)
+
+    @property
     def stops(self) -> list[str]:
         """The stop strings."""
         return [self.stop] if isinstance(self.stop, str) else self.stop or []
-
-    @property
-    def with_usage(self) -> bool:
-        """Whether the last chunk of a stream says how many tokens there were."""
-        return self.stream_options is not None and self.stream_options.include_usage
 
 
 class CompletionRequest(Request):
@@ -189,47 +168,58 @@ class ChatRequest(Request):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     response_format: ResponseFormat | None = None
     tools: list[Tool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | ChosenTool | None = None
+    tool_choice: Literal["none", "auto", "required"] | Tool | None = None
 
 
 class ResponseWriter:
     """Makes the JSON of one answer, whole or in chunks, all with the same id and time."""
 
-    def __init__(self, kind: Literal["chat", "text"], model: str) -> None:
-        self.chat = kind == "chat"
-        self.common = {
-            "id": ("chatcmpl-" if self.chat else "cmpl-") + uuid.uuid4().hex,
-            "created": int(time.time()),
-            "model": model,
-        }
+    def __init__(self, chat: bool, model: str) -> None:
+        self.chat = chat
+        identifier = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
+        self.common = {"id": identifier, "created": int(time.time()), "model": model}
 
-    def whole(self, content: Any, finish_reason: str, usage: dict[str, int]) -> dict[str, Any]:
-        """Make the answer at once. content: the message of a chat, or the text."""
-        kind = "chat.completion" if self.chat else "text_completion"
-        choice = {"message" if self.chat else "text": content, **_choice(finish_reason)}
-        return {**self.common, "object": kind, "choices": [choice], "usage": usage}
+    def whole(self, events: Sequence[Event], finish_reason: str, usage: dict[str, int]) -> dict[str, Any]:
+        """Make the answer at once."""
+        parts = {kind: "".join(text for k, text in events if k == kind) for kind in ("text", "name", "arguments")}
+        if not self.chat:
+            return self._body("text_completion", "text", parts["text"], finish_reason) | {"usage": usage}
+        message: dict[str, Any] = {"role": "assistant", "content": parts["text"], "refusal": None}
+        if parts["name"]:
+            calls = [_call(parts["name"], parts["arguments"])]
+            message |= {"content": parts["text"] or None, "tool_calls": calls}
+        return self._body("chat.completion", "message", message, finish_reason) | {"usage": usage}
 
-    def chunk(self, content: Any, finish_reason: str | None = None) -> dict[str, Any]:
-        """Make a part of a stream. content: what is new in the message of a chat, or the text that follows."""
-        choice = {"delta" if self.chat else "text": content, **_choice(finish_reason)}
-        return {**self._chunk(), "choices": [choice]}
+    def chunk(
+        self, kind: Literal["role"] | EventKind | None = None, text: str = "", finish_reason: str | None = None
+    ) -> dict[str, Any]:
+        """Make a part of a stream. kind: what is new, None for nothing."""
+        if not self.chat:
+            return self._body("text_completion", "text", text, finish_reason)
+        delta: dict[str, Any] = {}
+        match kind:
+            case "role":
+                delta = {"role": text, "content": ""}
+            case "text":
+                delta = {"content": text}
+            case "name":
+                delta = {"tool_calls": [{"index": 0, **_call(text, "")}]}
+            case "arguments":
+                delta = {"tool_calls": [{"index": 0, "function": {"arguments": text}}]}
+        return self._body("chat.completion.chunk", "delta", delta, finish_reason)
 
-    def last(self, usage: dict[str, int]) -> dict[str, Any]:
+    def last_chunk(self, usage: dict[str, int]) -> dict[str, Any]:
         """Make the last chunk of a stream, with the usage, for those who asked for it."""
-        return {**self._chunk(), "choices": [], "usage": usage}
+        return self.chunk() | {"choices": [], "usage": usage}
 
-    def _chunk(self) -> dict[str, Any]:
-        return {**self.common, "object": "chat.completion.chunk" if self.chat else "text_completion"}
-
-
-def _choice(finish_reason: str | None) -> dict[str, Any]:
-    return {"index": 0, "logprobs": None, "finish_reason": finish_reason}
+    def _body(self, kind: str, name: str, content: Any, finish_reason: str | None) -> dict[str, Any]:
+        choice = {"index": 0, "logprobs": None, "finish_reason": finish_reason, name: content}
+        return {**self.common, "object": kind, "choices": [choice]}
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
-    """Count tokens as OpenAI does."""
-    total = prompt_tokens + completion_tokens
-    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+def _call(name: str, arguments: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"id": f"call_{uuid.uuid4().hex}", "type": "function", "function": function}
 
 
 def error_body(
@@ -243,7 +233,7 @@ def error_body(
 def validation_message(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Make a sentence about the first field of a request that is wrong, and its name, from what pydantic found."""
     first = errors[0]
-    if first["type"] == "json_invalid":
+    if first["type"] == "json_invalid" and len(first["loc"]) == 2:
         return {"message": f"the request is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}"}
     if first["type"] == "not_supported":
         return {"message": first["msg"], "param": first["ctx"]["param"]}

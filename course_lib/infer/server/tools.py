@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from course_lib.data.tokenizers.chat import Message, uses_variable
+from course_lib.errors import GenerationError
 from course_lib.infer.constrained.grammar import json_schema, tool_calls
 
 NO_PARAMETERS = {"type": "object", "additionalProperties": False}
-Event = tuple[Literal["text", "name", "arguments"], str]
+EventKind = Literal["text", "name", "arguments"]
+Event = tuple[EventKind, str]
 
 
 class Tools:
@@ -23,7 +25,7 @@ class Tools:
         template: the model's chat template.
     """
 
-    def __init__(self, functions: Sequence[Mapping[str, Any]], template: str) -> None:
+    def __init__(self, functions: Sequence[Mapping[str, Any]] = (), template: str = "") -> None:
         self.functions = {function["name"]: function for function in functions}
         self.template_has_tools = uses_variable(template, "tools")
         marks = ("<tool_call>\n", "\n</tool_call>") if "<tool_call>" in template else ("", "")
@@ -38,25 +40,23 @@ class Tools:
             or_text: whether any text that does not begin as a call may come instead.
 
         Raises:
-            ValueError: naming the function, for parameters whose schema is not supported or cannot be satisfied.
+            GenerationError: naming the function, for parameters whose schema is not supported or cannot be satisfied.
         """
         calls = {}
         for name in names:
             parameters = self.functions[name].get("parameters") or NO_PARAMETERS
             try:
                 json_schema(parameters)
-            except ValueError as error:
-                raise ValueError(f"the parameters of {name}: {error}") from None
+            except GenerationError as error:
+                raise GenerationError(f"the parameters of {name}: {error}") from None
             calls[self.call_heads[name]] = parameters
         return tool_calls(calls, self.call_tail, or_text)
 
     def for_template(self) -> list[dict[str, Any]] | None:
-        """The functions as a chat template that knows of tools is given them; None for any other."""
-        return (
-            [{"type": "function", "function": dict(f)} for f in self.functions.values()]
-            if self.template_has_tools
-            else None
-        )
+        """The functions as a chat template that knows of tools is given them; None for any other, and for none."""
+        if not self.functions or not self.template_has_tools:
+            return None
+        return [{"type": "function", "function": dict(function)} for function in self.functions.values()]
 
     def add_to_messages(self, messages: Sequence[Message]) -> list[Message]:
         """The messages for a template that knows nothing of tools: the functions are described in that of the system.
@@ -66,25 +66,27 @@ class Tools:
         """
         if self.template_has_tools:
             return list(messages)
+        told: list[Message] = [_as_text(message) for message in messages]
         if not self.functions:
-            return [self._as_text(m) if m["role"] == "tool" or m.get("tool_calls") else m for m in messages]
+            return told
         described = "\n".join(json.dumps(function, ensure_ascii=False) for function in self.functions.values())
         call = '{"name": NAME, "arguments": {...}}'
-        told = f"You can call these functions:\n{described}\nTo call one, answer with {call} and nothing else."
-        first = messages[0].get("content") if messages and messages[0]["role"] == "system" else None
-        rest = list(messages) if first is None else list(messages[1:])
-        system = {"role": "system", "content": told if first is None else f"{first}\n\n{told}"}
-        return [system, *map(self._as_text, rest)]
+        system = f"You can call these functions:\n{described}\nTo call one, answer with {call} and nothing else."
+        if told and told[0]["role"] == "system":
+            system = f"{told.pop(0)['content']}\n\n{system}"
+        return [{"role": "system", "content": system}, *told]
 
-    def _as_text(self, message: Message) -> Message:
-        if message["role"] == "tool":
-            return {"role": "user", "content": f"The function returned: {message.get('content')}"}
-        calls = [
-            json.dumps({"name": call["function"]["name"], "arguments": call["function"]["arguments"]})
-            for call in message.get("tool_calls") or ()
-        ]
-        text = "\n".join([*filter(None, [message.get("content")]), *calls])
-        return {"role": message["role"], "content": text}
+
+def _as_text(message: Message) -> dict[str, str]:
+    """A message for a template that knows nothing of tools."""
+    content = message.get("content") or ""
+    if message["role"] == "tool":
+        return {"role": "user", "content": f"The function returned: {content}"}
+    calls = [
+        json.dumps({"name": call["function"]["name"], "arguments": call["function"]["arguments"]})
+        for call in message.get("tool_calls") or ()
+    ]
+    return {"role": message["role"], "content": "\n".join([*filter(None, [content]), *calls])}
 
 
 class ToolCallParser:
@@ -93,7 +95,12 @@ class ToolCallParser:
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
         self.held = ""
-        self.kind: Literal["text", "name", "arguments"] | None = None
+        self.kind: Literal["text", "arguments"] | None = None
+
+    @property
+    def called(self) -> bool:
+        """Whether a call was found so far."""
+        return self.kind == "arguments"
 
     def add(self, piece: str) -> Iterator[Event]:
         """Take a piece; yields what is certain now: text, or once the name of a function and then its arguments."""
