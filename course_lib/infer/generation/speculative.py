@@ -128,41 +128,30 @@ def _rounds(
 ) -> Iterator[Round]:
     end = len(text) + budget
     # What the draft can read. Its learned positions may be fewer; after them the target goes on alone.
-    draft_room = min(end, draft.config.context) if draft.config.position == "learned" else end
-    draft_model, target_model = _SpeculativeModel(draft, draft_room, sampling), _SpeculativeModel(target, end, sampling)
+    draft_end = min(end, draft.config.context) if draft.config.position == "learned" else end
+    positions = torch.arange(end, device=next(target.parameters()).device)[None]
+    target_decoder, draft_decoder = CachedDecoder(target, positions), CachedDecoder(draft, positions[:, :draft_end])
     while len(text) < end:
         drafted: list[int] = []
         draft_probs: list[Tensor] = []
-        for _ in range(min(draft_tokens, end - len(text) - 1, draft_room - len(text) + 1)):
-            draft_probs.append(draft_model.probabilities(text + drafted, 1)[0])
+        for _ in range(min(draft_tokens, end - len(text) - 1, draft_end - len(text) + 1)):
+            draft_probs.append(_next_probabilities(draft_decoder, text + drafted, 1, sampling)[0])
             drafted.append(sampler.sample(draft_probs[-1]))
-        tokens = rejection_sample(
-            drafted, draft_probs, target_model.probabilities(text + drafted, len(drafted) + 1), sampler
-        )
+        target_probs = _next_probabilities(target_decoder, text + drafted, len(drafted) + 1, sampling)
+        tokens = rejection_sample(drafted, draft_probs, target_probs, sampler)
         accepted = len(tokens) - 1
         ends = next((i + 1 for i, token in enumerate(tokens) if token in stop), None)
         text += tokens
-        for model in (draft_model, target_model):
-            model.rewind(len(text) - 1)  # what was drafted in vain, and the last token, which came after it
+        for cache in (draft_decoder.cache, target_decoder.cache):
+            cache.rewind(min(cache.length, len(text) - 1))  # without what was drafted in vain
         yield Round(tokens[:ends], len(drafted), accepted)
         if ends:
             return
 
 
-class _SpeculativeModel:
-    """A model, and what it has read of a text."""
-
-    def __init__(self, model: GPT, room: int, sampling: Sampling) -> None:
-        self.tokens = model.tokens
-        self.device = next(model.parameters()).device
-        self.decoder = CachedDecoder(model, torch.arange(room, device=self.device)[None])
-        self.sampling = sampling
-
-    def probabilities(self, text: list[int], last: int) -> Float[Tensor, "{last} vocab"]:
-        """The distribution of what follows each of the `last` tokens, all that was not read before being read now."""
-        ids = torch.tensor([text[self.decoder.cache.length :]], device=self.device)
-        return probabilities(self.decoder.next_logits(embed_tokens(self.tokens, ids), last)[0], self.sampling)
-
-    def rewind(self, n: int) -> None:
-        """Keep the first n tokens at most."""
-        self.decoder.cache.rewind(min(n, self.decoder.cache.length))
+def _next_probabilities(
+    decoder: CachedDecoder, text: list[int], last: int, sampling: Sampling
+) -> Float[Tensor, "{last} vocab"]:
+    """The distribution of what follows each of the `last` tokens, all that was not read before being read now."""
+    ids = torch.tensor([text[decoder.cache.length :]], device=decoder.positions.device)
+    return probabilities(decoder.next_logits(embed_tokens(decoder.decoder.tokens, ids), last)[0], sampling)

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -33,6 +33,7 @@ from course_lib.infer.server.tools import Event
 MAX_RUNNING = 16  # texts that are written in turns; each has a cache of its own in memory, so further ones wait
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_SECONDS = 5  # seconds for what is under way when the server ends
+Result = TypeVar("Result")
 
 
 def serve(model: TextGenerator, host: str = "127.0.0.1", port: int = 8000) -> None:
@@ -105,7 +106,7 @@ class _Turns:
         self.stopping = stopping
         self.writing = 0
 
-    async def run(self, step: Callable[[], Any]) -> Any:
+    async def run(self, step: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self.thread, step)
 
     async def events(self, reply: Reply) -> AsyncGenerator[Event, None]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from course_lib.errors import GenerationError
 from course_lib.infer.constrained.grammar import json_schema
 from course_lib.infer.generation.stream import TextStream
-from course_lib.infer.generation.text_generator import TextGenerator
+from course_lib.infer.generation.text_generator import Prompt, TextGenerator
 from course_lib.infer.server.protocol import ChatRequest, CompletionRequest, ResponseFormat, Tool
 from course_lib.infer.server.tools import ToolCallParser, Tools
 
@@ -59,15 +58,13 @@ def start(model: TextGenerator, request: ChatRequest | CompletionRequest) -> Rep
     """
     check_model(model, request.model)
     tools, grammar = Tools(), None
-    prompt: Any
+    prompt: Prompt
     if isinstance(request, ChatRequest):
         tools, grammar = _tools_and_grammar(model, request)
         prompt = tools.add_to_messages([message.for_template() for message in request.messages])
         max_tokens = request.max_completion_tokens or request.max_tokens
     else:
         prompt, max_tokens = request.prompt, request.max_tokens or DEFAULT_TOKENS
-        if isinstance(prompt, list) and prompt and isinstance(prompt[0], str):
-            (prompt,) = prompt
     stream = model.stream(
         prompt,
         max_tokens,

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Json, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, model_validator
 from pydantic_core import PydanticCustomError
 
 from course_lib.errors import GenerationError
@@ -155,10 +155,15 @@ class Request(BaseModel):
         return [self.stop] if isinstance(self.stop, str) else self.stop or []
 
 
+def _only_text(prompt: Any) -> Any:
+    """The text of a list of one; anything else as it is."""
+    return prompt[0] if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str) else prompt
+
+
 class CompletionRequest(Request):
     """A text to be continued: as text, or as its tokens."""
 
-    prompt: str | list[int] | Annotated[list[str], Field(min_length=1, max_length=1)]
+    prompt: Annotated[str | list[int], BeforeValidator(_only_text)]
 
 
 class ChatRequest(Request):
