@@ -212,7 +212,10 @@ def test_any_vlm_can_be_saved(tmp_path, options, position):
     assert again.config == ours.config
     n = FEATURES[options.get("features", "patches")]
     ids, pictures = a_text(n), torch.randn(1, 3, 4, 4)
-    assert torch.equal(again(ids, pictures), ours(ids, pictures))
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    # Some processors add in another order where a tensor begins at another address, as one from a file does.
+    torch.testing.assert_close(again(ids, pictures), ours(ids, pictures), rtol=1e-5, atol=1e-5)
 
 
 def test_an_image_encoder_as_eyes(tmp_path):
