@@ -28,15 +28,18 @@ Models = dict[str, tuple[nn.Module, Callable[..., Tensor]]]  # the peer first; a
 
 
 def gpt2(d: int, layers: int, vocab: int) -> Models:
+    """GPT-2 of width d, ours and theirs with the same weights."""
     config = hf.GPT2Config(vocab_size=vocab, n_positions=256, n_embd=d, n_layer=layers, n_head=HEADS, use_cache=False)
     return both(hf.GPT2LMHeadModel(config))
 
 
 def llama(d: int, layers: int, vocab: int) -> Models:
+    """Llama of width d, ours and theirs with the same weights."""
     return both(hf.LlamaForCausalLM(hf.LlamaConfig(intermediate_size=3 * d, **decoder(d, layers, vocab))))
 
 
 def mixtral(d: int, layers: int, vocab: int) -> Models:
+    """Mixtral, a mixture of experts of width d, ours and theirs with the same weights."""
     config = hf.MixtralConfig(
         intermediate_size=2 * d,
         num_local_experts=8,
@@ -48,6 +51,7 @@ def mixtral(d: int, layers: int, vocab: int) -> Models:
 
 
 def bert(d: int, layers: int, vocab: int) -> Models:
+    """BERT of width d, ours and theirs with the same weights."""
     config = hf.BertConfig(
         vocab_size=vocab,
         hidden_size=d,
@@ -59,6 +63,7 @@ def bert(d: int, layers: int, vocab: int) -> Models:
 
 
 def t5(d: int, layers: int, vocab: int) -> Models:
+    """T5 of width d, ours and theirs with the same weights."""
     config = hf.T5Config(
         vocab_size=vocab, d_model=d, d_kv=d // HEADS, d_ff=4 * d, num_layers=layers, num_heads=HEADS, use_cache=False
     )
@@ -71,6 +76,7 @@ def t5(d: int, layers: int, vocab: int) -> Models:
 
 
 def vit(d: int, layers: int, vocab: int) -> Models:
+    """A vision transformer of width d, ours and timm's with the same weights."""
     other = timm.models.VisionTransformer(SIDE, PATCH, 3, CLASSES, embed_dim=d, depth=layers, num_heads=HEADS).eval()
     with tempfile.TemporaryDirectory() as folder:
         to_hf(from_timm(other), folder)
@@ -79,6 +85,7 @@ def vit(d: int, layers: int, vocab: int) -> Models:
 
 
 def clip(d: int, layers: int, vocab: int) -> Models:
+    """CLIP of width d, ours and theirs with the same weights."""
     text = {
         "vocab_size": vocab,
         "max_position_embeddings": 256,
@@ -98,6 +105,7 @@ def clip(d: int, layers: int, vocab: int) -> Models:
 
 
 def llava(d: int, layers: int, vocab: int) -> Models:
+    """LLaVA of width d, ours and theirs with the same weights."""
     config = hf.LlavaConfig(
         vision_config=hf.CLIPVisionConfig(**tower(d, layers)),
         text_config=hf.LlamaConfig(intermediate_size=3 * d, **decoder(d, layers, vocab)),
@@ -126,6 +134,7 @@ FAMILIES = {
 
 
 def decoder(d: int, layers: int, vocab: int) -> dict[str, Any]:
+    """The settings of a Llama that is alone or a part of another model, as transformers calls them."""
     return {
         "vocab_size": vocab,
         "hidden_size": d,
@@ -138,6 +147,7 @@ def decoder(d: int, layers: int, vocab: int) -> dict[str, Any]:
 
 
 def tower(d: int, layers: int) -> dict[str, Any]:
+    """The settings of CLIP's vision tower, as transformers calls them."""
     return {
         "image_size": SIDE,
         "patch_size": PATCH,
@@ -149,6 +159,7 @@ def tower(d: int, layers: int) -> dict[str, Any]:
 
 
 def both(theirs: nn.Module) -> Models:
+    """Their model and ours with its weights, both in evaluation mode, each with what calls it."""
     ours = translated(theirs.eval())
     return {"transformers": (theirs, lambda x: theirs(x).logits), "course_lib": (ours, ours)}
 
@@ -161,7 +172,7 @@ def translated(theirs: Any) -> Any:
 
 
 def inputs(family: str, vocab: int, batch: int, tokens: int) -> list[Tensor]:
-    """What the models of a family read."""
+    """Random arguments for the models of a family."""
     pictures, ids = torch.randn(batch, 3, SIDE, SIDE), torch.randint(vocab - 1, (batch, tokens))
     match family:
         case "ViT":
@@ -176,6 +187,14 @@ def inputs(family: str, vocab: int, batch: int, tokens: int) -> list[Tensor]:
 
 @torch.no_grad()
 def compare(models: Models, given: list[Tensor], calls: int, rounds: int) -> Any:
+    """Time the models, after checking that parameters and outputs are the same.
+
+    Args:
+        models: The peer first.
+        given: The arguments of a forward pass.
+        calls: Forward passes in a turn.
+        rounds: Turns of each model.
+    """
     outputs = {name: call(*given) for name, (_, call) in models.items()}
     peer, *others = outputs.values()
     for name, output in zip(list(outputs)[1:], others, strict=True):
@@ -188,7 +207,7 @@ def compare(models: Models, given: list[Tensor], calls: int, rounds: int) -> Any
 
 
 def main() -> None:
-    """Parse the command line, compare, print."""
+    """Compare the families that the command line names, and print a table for each."""
     options = parser(__doc__)
     options.add_argument("families", nargs="*", default=[], metavar="FAMILY", help=f"of {', '.join(FAMILIES)}; or all")
     args = options.parse_args()

@@ -27,7 +27,7 @@ TINY = {"d": 32, "layers": 2, "heads": 2, "vocab": 64, "new": 8, "batch": 2, "sm
 
 
 def gpt2(size: dict[str, int]) -> tuple[Any, GPT]:
-    """The same random model twice, with weights so large that its logits lie far apart."""
+    """A random GPT-2 in both libraries, with weights so large that no two logits are nearly equal."""
     config = hf.GPT2Config(
         vocab_size=size["vocab"],
         n_positions=PROMPT + size["new"],
@@ -51,6 +51,7 @@ def smollm2_twice() -> tuple[Any, GPT]:
 
 
 def of_transformers(model: Any, ids: Tensor, new: int, **options: Any) -> list[list[int]]:
+    """The new tokens that transformers writes, with `options` for its `generate`."""
     with torch.inference_mode():
         found = model.generate(
             ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=new, eos_token_id=None,
@@ -60,7 +61,7 @@ def of_transformers(model: Any, ids: Tensor, new: int, **options: Any) -> list[l
 
 
 def compare(theirs: Any, ours: GPT, ids: Tensor, new: int, rounds: int) -> Any:
-    """Times of each, after all have written the same."""
+    """Time ways to write `new` tokens, after checking that all write the same ones."""
     contestants = {
         "transformers": lambda: of_transformers(theirs, ids, new),
         "transformers, static cache": lambda: of_transformers(
@@ -76,7 +77,7 @@ def compare(theirs: Any, ours: GPT, ids: Tensor, new: int, rounds: int) -> Any:
 
 
 def main() -> None:
-    """Parse the command line, compare, print."""
+    """Compare all models and batches, and print a table for each."""
     args = parser(__doc__).parse_args()
     here = begin("torch", "transformers")
     size = TINY if args.tiny else FULL

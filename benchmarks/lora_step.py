@@ -42,7 +42,7 @@ TARGETS = {"GPT-2": ["c_attn"], "Llama": ["q_proj", "v_proj"]}
 
 
 def _in_place(y: Sequence[int], a: Sequence[int], b: Sequence[int], **options: Any) -> int:
-    """FLOPs of a product that is added to y, which torch counts as nothing."""
+    """The FLOPs of a product that is added to y, for which torch has no formula."""
     return 2 * a[0] * a[1] * b[1]
 
 
@@ -50,7 +50,12 @@ GROUPED[torch.ops.aten.addmm_] = _in_place
 
 
 def contestants(size: dict[str, int], style: str) -> dict[str, Contestant]:
-    """Peft's LoRA, ours with the same pairs, and all weights trained."""
+    """Peft's LoRA, ours with the same A and B in its fast and its plain form, and full fine-tuning.
+
+    Args:
+        size: Settings of the model.
+        style: "GPT-2" or "Llama".
+    """
     hf.logging.set_verbosity_error()  # also in a process of its own
     full = GPT(GPTConfig(**size, **STYLES[style]))
     with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as small:
@@ -85,12 +90,13 @@ def contestants(size: dict[str, int], style: str) -> dict[str, Contestant]:
 
 
 def loss_of_theirs(model: nn.Module, windows: Tensor) -> Tensor:
+    """The next-token loss of a model of transformers or peft."""
     targets = windows[:, 1:].contiguous()
     return model(windows[:, :-1], labels=targets, shift_labels=targets).loss
 
 
 def memory(one: Contestant, batch: Tensor) -> dict[str, int]:
-    """Bytes after the forward pass of one batch: kept for the way back, gradients, numbers of the optimizer."""
+    """The bytes that a step on one batch needs beside the weights, by what they are for."""
     mean_loss(one, batch).backward()
     trained = [p for p in one.model.parameters() if p.grad is not None]
     optimizer = torch.optim.AdamW(trained, lr=0.0)
@@ -106,7 +112,7 @@ def memory(one: Contestant, batch: Tensor) -> dict[str, int]:
 
 
 def main() -> None:
-    """Parse the command line, compare, print."""
+    """Compare in each style and precision, and print a table for each."""
     args = options(__doc__).parse_args()
     here = begin("torch", "transformers", "peft")
     size, batch = (TINY, 2) if args.tiny else (FULL, 8)

@@ -30,7 +30,7 @@ DENSE = "dense, transformers"
 
 
 def contestants(size: dict[str, int], context: int) -> dict[str, Contestant]:
-    """All models; the dense ones first."""
+    """All models by name, the dense ones first."""
     config = GPTConfig(
         **size, position="rope", norm="rms", activation="swiglu", bias=False, n_experts=EXPERTS, top_k=TOP_K
     )
@@ -51,7 +51,7 @@ def contestants(size: dict[str, int], context: int) -> dict[str, Contestant]:
 
 
 def in_transformers(ours: GPT) -> Any:
-    """The same model in transformers."""
+    """Our model in transformers, with the same weights."""
     with tempfile.TemporaryDirectory() as folder:
         to_hf(ours, folder)
         theirs = hf.AutoModelForCausalLM.from_pretrained(folder)
@@ -60,7 +60,7 @@ def in_transformers(ours: GPT) -> Any:
 
 
 def in_litgpt(ours: GPT, context: int) -> Any:
-    """The same model in litgpt."""
+    """Our model in litgpt, with the same weights."""
     from litgpt.model import GPT as LitGPT
     from litgpt.model import Config
 
@@ -106,15 +106,17 @@ def in_litgpt(ours: GPT, context: int) -> Any:
 
 
 def loss_of_theirs(model: nn.Module, windows: Tensor) -> Tensor:
+    """The next-token loss of a model of transformers."""
     return F.cross_entropy(model(windows[:, :-1]).logits.flatten(0, 1), windows[:, 1:].flatten())
 
 
 def loss_of_litgpt(model: nn.Module, windows: Tensor) -> Tensor:
+    """The next-token loss of a model of litgpt."""
     return F.cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
 
 
 def main() -> None:
-    """Parse the command line, compare, print."""
+    """Compare in each precision, and print a table for each."""
     args = options(__doc__).parse_args()
     here = begin("torch", "transformers", "litgpt")
     size, batch, context = (TINY, 4, 16) if args.tiny else (FULL, 8, 256)

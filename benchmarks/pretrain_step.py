@@ -25,7 +25,7 @@ TINY = {"d": 32, "layers": 2, "heads": 2, "vocab": 64, "context": 16}
 
 
 class PlainBlock(nn.Module):
-    """Pre-norm, one matrix for queries, keys and values, and GELU in its tanh form."""
+    """A pre-norm block with one matrix for queries, keys and values, and GELU in its tanh form."""
 
     def __init__(self, d: int, heads: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class PlainBlock(nn.Module):
 
 
 class PlainGPT(nn.Module):
-    """GPT-2 as in a single short file: nothing checked, nothing optional."""
+    """GPT-2 in the style of a single short file: nothing is checked, and nothing optional."""
 
     def __init__(self, d: int, layers: int, heads: int, vocab: int, context: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class PlainGPT(nn.Module):
 
 
 def contestants(size: dict[str, int]) -> dict[str, Contestant]:
-    """The same model three times."""
+    """The same GPT-2 in three forms: transformers, plain, and ours."""
     config = hf.GPT2Config(
         vocab_size=size["vocab"],
         n_positions=size["context"],
@@ -103,7 +103,7 @@ def contestants(size: dict[str, int]) -> dict[str, Contestant]:
 
 
 def main() -> None:
-    """Parse the command line, compare, print."""
+    """Compare in float32 and compiled in bfloat16, and print a table for each."""
     args = options(__doc__).parse_args()
     here = begin("torch", "transformers")
     size, batch = (TINY, 2) if args.tiny else (FULL, 8)

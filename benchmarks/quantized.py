@@ -35,7 +35,7 @@ BITS: dict[str, dict[str, int]] = {
 
 
 def openings(articles: int, tokens: int) -> Tensor:
-    """The first tokens of articles, evenly taken from all that are long enough."""
+    """The first tokens of articles, evenly taken from all that are long enough: Int "articles tokens"."""
     texts = [article.extract for article in wikipedia_leads("en") if len(article.extract) > 8 * tokens]
     encoded = [tokenizer().encode(text).ids[: tokens + 1] for text in texts[:: len(texts) // articles][:articles]]
     return torch.tensor([ids for ids in encoded if len(ids) == tokens + 1])
@@ -43,7 +43,7 @@ def openings(articles: int, tokens: int) -> Tensor:
 
 @torch.inference_mode()
 def losses(model: GPT, rows: Tensor) -> Tensor:
-    """Of every token, in nats; all through the kernels that generation uses."""
+    """The loss of every token in nats, computed with the kernels that generation uses."""
     few = linear.MAX_KERNEL_ROWS
     linear.MAX_KERNEL_ROWS = rows.shape[1]
     try:
@@ -53,7 +53,11 @@ def losses(model: GPT, rows: Tensor) -> Tensor:
 
 
 def qualities(models: dict[str, GPT], rows: Tensor) -> dict[str, dict[str, float]]:
-    """Megabytes of weights; nats a token, its difference to the first model, and the standard error of that."""
+    """What each model costs: megabytes of weights, and nats a token.
+
+    Returns:
+        For each model also the difference of its nats to those of the first one, and the standard error of that.
+    """
     found, first = {}, None
     for name, model in models.items():
         loss = losses(model, rows)
@@ -69,7 +73,7 @@ def qualities(models: dict[str, GPT], rows: Tensor) -> dict[str, dict[str, float
 
 
 def main() -> None:
-    """Parse the command line, compare, print."""
+    """Compare speed, memory and loss, and print a table of each."""
     options = parser(__doc__)
     options.add_argument("--articles", type=int, default=32, help="of which 128 tokens each are read for the loss")
     args = options.parse_args()

@@ -23,7 +23,7 @@ from course_lib.train.memory import keep_freed_memory
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """What every benchmark understands: --rounds, --tiny and --json."""
+    """A parser with the options that every benchmark has: --rounds, --tiny and --json."""
     options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--tiny", action="store_true", help="sizes that show nothing but that all of it runs")
@@ -32,10 +32,16 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def begin(*packages: str) -> dict[str, Any]:
-    """Print and return where the run takes place; transformers says nothing in between.
+    """Get ready for a run: print what machine it runs on, and keep transformers quiet.
 
     Freed memory is kept, as course_lib.train does: otherwise who pays for new pages depends on who ran before. With a
     process for each contestant only ours does so.
+
+    Args:
+        *packages: What is compared, to print the versions.
+
+    Returns:
+        What was printed, as in `machine`.
     """
     keep_freed_memory()
     if "transformers" in packages:
@@ -50,13 +56,22 @@ def begin(*packages: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Timings:
-    """What each round took: `wall` on the clock, `cpu` in all threads of this process, in seconds."""
+    """The seconds of each contestant in each round.
+
+    Attributes:
+        wall: On the clock.
+        cpu: Of CPU time, in all threads of the process.
+    """
 
     wall: dict[str, list[float]]
     cpu: dict[str, list[float]]
 
     def speed(self, name: str, peer: str, clock: str = "wall") -> tuple[float, float, float]:
-        """How many times as fast as the peer: lower quartile, median, upper quartile of the ratios within a round."""
+        """How many times as fast as the peer a contestant is.
+
+        Returns:
+            The lower quartile, the median and the upper quartile of the ratios within a round.
+        """
         seconds = getattr(self, clock)
         ratios = [theirs / mine for mine, theirs in zip(seconds[name], seconds[peer], strict=True)]
         if len(ratios) == 1:
@@ -68,8 +83,12 @@ class Timings:
 def side_by_side(contestants: Mapping[str, Callable[[], object]], rounds: int = 7) -> Timings:
     """Call every contestant once in every round, after one call that does not count; each round begins with another.
 
-    The contestants are to do the same work: check that before, not while the clock runs.
-    Raises ValueError for no contestants or no rounds.
+    Args:
+        contestants: What to time, by name. That all do the same work is to be checked before.
+        rounds: How many rounds.
+
+    Raises:
+        ValueError: There are no contestants or no rounds.
     """
     if not contestants or rounds < 1:
         raise ValueError(f"{len(contestants)} contestants and {rounds} rounds make no comparison")
@@ -83,8 +102,14 @@ def side_by_side(contestants: Mapping[str, Callable[[], object]], rounds: int = 
 
 
 def in_processes(makers: Mapping[str, Callable[[], Callable[[], object]]], rounds: int = 7) -> Timings:
-    """The same with a process for each contestant, in which its maker is called first: each has the settings of its own
-    library and no other's. The makers can be pickled. Raises RuntimeError where such a process fails.
+    """Like `side_by_side`, with a process for each contestant, so that each has its own library's settings alone.
+
+    Args:
+        makers: For each contestant what makes it, called first in its process; can be pickled.
+        rounds: How many rounds.
+
+    Raises:
+        RuntimeError: A contestant's process failed.
     """
     context = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
@@ -122,7 +147,7 @@ def _time(call: Callable[[], object]) -> tuple[float, float]:
 
 
 def _serve(make: Callable[[], Callable[[], object]], line: Connection) -> None:
-    """In the process of a contestant: a turn for each line received; the first gets ready, and does not count."""
+    """Take a turn for each message, in the process of a contestant; the first one makes it, and does not count."""
     call = None
     with contextlib.suppress(EOFError):
         while True:
@@ -146,10 +171,17 @@ def _ask(line: Connection, name: str) -> tuple[float, float]:
 
 
 def table(title: str, timings: Timings, peer: str, amount: float, unit: str) -> str:
-    """Lines of text: for each contestant medians, `amount` of `unit` a second, and its speed against the peer's.
+    """A table of medians and of speeds against the peer's, as lines of text.
 
-    On the clock and by the CPU time of all threads, which other processes disturb less: on a busy machine only the
+    Both on the clock and by the CPU time of all threads, which other processes disturb less: on a busy machine only the
     second means something, and that with one thread (OMP_NUM_THREADS=1), since threads that wait for others burn it.
+
+    Args:
+        title: The line above.
+        timings: The seconds.
+        peer: The contestant that the others are compared with.
+        amount: How much is done in a turn.
+        unit: Of `amount`, such as "tokens".
     """
     lines = [
         title,
@@ -164,7 +196,7 @@ def table(title: str, timings: Timings, peer: str, amount: float, unit: str) -> 
 
 
 def record(timings: Timings, peer: str, amount: float, unit: str) -> dict[str, Any]:
-    """The same, with every single time, for a JSON file."""
+    """What `table` says, and every single time, for a JSON file."""
     speeds = {
         f"speed_quartiles_{clock}": {name: timings.speed(name, peer, clock) for name in timings.wall}
         for clock in ("wall", "cpu")
@@ -173,13 +205,13 @@ def record(timings: Timings, peer: str, amount: float, unit: str) -> dict[str, A
 
 
 def write(file: Path | None, contents: Mapping[str, Any]) -> None:
-    """Keep a run as JSON, where a file was named."""
+    """Write a run as JSON, if a file was named."""
     if file:
         file.write_text(json.dumps(contents, indent=1) + "\n")
 
 
 def machine(packages: Sequence[str]) -> dict[str, Any]:
-    """Where and with what the times were taken; `load` is how many processes wanted to run in the last minute."""
+    """The machine, its Python and the versions of packages; `load` is how many processes wanted to run lately."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -18,7 +18,7 @@ from course_lib.data.tokenizers.pretokenization import PATTERN
 
 
 def main() -> None:
-    """Parse the command line, compare, print."""
+    """Compare training and encoding, and print a table for each."""
     options = parser(__doc__)
     options.add_argument("--vocab-size", type=int, default=4096)
     args = options.parse_args()
@@ -43,6 +43,8 @@ def main() -> None:
 
 
 def compare_training(texts, size, rounds):
+    """Time the trainers, after checking that they learn the same merges; our tokenizer, and the timings."""
+
     def train_rustbpe():
         engine = rustbpe.Tokenizer()
         engine.train_from_iterator(texts, size, pattern=PATTERN)
@@ -70,6 +72,7 @@ def compare_training(texts, size, rounds):
 
 
 def engines(ours):
+    """Our tokenizer's merges in tiktoken and in tokenizers."""
     ranks = {token: i for i, token in enumerate(ours.bpe.tokens)}
     return (
         tiktoken.Encoding("peer", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={}),
@@ -78,6 +81,7 @@ def engines(ours):
 
 
 def compare_encoding(texts, ours, rounds):
+    """Time encoding text by text, after checking that all give the same ids."""
     tik, theirs = engines(ours)
     for text in texts:
         ids = theirs.encode(text).ids
@@ -92,6 +96,7 @@ def compare_encoding(texts, ours, rounds):
 
 
 def compare_batches(texts, ours, rounds):
+    """Time encoding all texts in one call, after checking that both give the same ids."""
     tik, theirs = engines(ours)
     contestants = {
         "tokenizers": lambda: [encoding.ids for encoding in theirs.encode_batch_fast(texts)],

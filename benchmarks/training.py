@@ -22,7 +22,7 @@ LR = 1e-4
 
 
 def _grouped(a: Sequence[int], b: Sequence[int], *rest: Any, **options: Any) -> int:
-    """FLOPs of a grouped product, for which torch has no formula: whatever the groups, each row meets one matrix."""
+    """The FLOPs of a grouped product, for which torch has no formula: each row meets one matrix."""
     return 2 * a[-2] * a[-1] * b[-1]
 
 
@@ -30,9 +30,14 @@ GROUPED = {torch.ops.aten._grouped_mm: _grouped}
 
 
 class Contestant(NamedTuple):
-    """A model and its loss. norm: the module that reads the residual stream at its end. ours: through course_lib.train.
+    """A model to train.
 
-    same: contestants of one group start from the same weights, and so with the same loss.
+    Attributes:
+        model: The model.
+        loss: Its loss on a batch.
+        norm: The module that reads the residual stream at its end.
+        ours: Whether course_lib.train trains it, and not a plain loop.
+        same: Its group: those of one group start from the same weights, and so with the same loss.
     """
 
     model: nn.Module
@@ -43,7 +48,7 @@ class Contestant(NamedTuple):
 
 
 def options(doc: str | None) -> argparse.ArgumentParser:
-    """What every benchmark of training understands."""
+    """A parser with the options that every benchmark of training has."""
     found = parser(doc)
     found.add_argument("--steps", type=int, default=2, help="in a turn")
     found.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
@@ -60,8 +65,13 @@ def compare(
 ) -> Timings:
     """Time a turn of one step on each batch, after checking that all do equal work; what was checked is printed.
 
-    make: gives the contestants, the same every time; a function of a module, or a partial of one. processes: each
-    contestant trains in a process of its own.
+    Args:
+        make: Gives the contestants, the same every time; a function of a module, or a partial of one.
+        batches: What to train on.
+        precision: "fp32" or "bf16".
+        compiled: Whether to compile the models.
+        rounds: How many turns of each.
+        processes: Whether each contestant trains in a process of its own.
     """
     contestants = _made(make)
     check(contestants, batches[0], precision)
@@ -122,7 +132,7 @@ def check(contestants: Mapping[str, Contestant], batch: Batch, precision: str) -
 
 
 def turn(one: Contestant, batches: Sequence[Batch], precision: str, compiled: bool) -> Callable[[], object]:
-    """A call that trains for one step on each batch, with a new optimizer: fused AdamW for all."""
+    """What trains for one step on each batch, with a new optimizer: fused AdamW for all."""
     config = TrainConfig(
         len(batches), lr=LR, warmup=0, schedule="constant", weight_decay=0.1, precision=precision, compile=compiled
     )
@@ -156,9 +166,11 @@ def turn(one: Contestant, batches: Sequence[Batch], precision: str, compiled: bo
 
 
 def mean_loss(one: Contestant, batch: Batch) -> Tensor:
+    """The loss of a contestant on a batch, as one number."""
     value = one.loss(one.model, batch)
     return value.mean if isinstance(value, Loss) else value
 
 
 def products(precision: str) -> Any:
+    """A context in which matrix products run in that precision."""
     return torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()

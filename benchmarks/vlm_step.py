@@ -28,7 +28,7 @@ Batch = tuple[Tensor, Tensor, Tensor]  # ids; targets, -100 for what is not to b
 
 
 def contestants(size: dict[str, int]) -> dict[str, Contestant]:
-    """The same model twice."""
+    """The same model in transformers and in ours."""
     config = hf.LlavaConfig(
         vision_config=hf.CLIPVisionConfig(
             hidden_size=size["d_vision"],
@@ -61,6 +61,7 @@ def contestants(size: dict[str, int]) -> dict[str, Contestant]:
 
 
 def loss_of_theirs(model: nn.Module, batch: Batch) -> Tensor:
+    """The next-token loss of LLaVA in transformers."""
     ids, targets, pictures = batch
     return F.cross_entropy(model(ids, pictures).logits.flatten(0, 1), targets.flatten())
 
@@ -75,7 +76,7 @@ def draw(size: dict[str, int], batch: int) -> Batch:
 
 
 def main() -> None:
-    """Parse the command line, compare, print."""
+    """Compare in each precision, and print a table for each."""
     args = options(__doc__).parse_args()
     here = begin("torch", "transformers")
     size, batch = (TINY, 2) if args.tiny else (FULL, 16)

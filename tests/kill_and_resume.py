@@ -16,13 +16,14 @@ from pathlib import Path
 
 
 def digests(out):
-    """Of all weights that a run has left."""
+    """The digest of each file of weights that a run has left, by its path."""
     files = sorted(out.glob("*/model.safetensors"))
     assert files, f"{out} holds no model"
     return {file.relative_to(out).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def main():
+    """Train once undisturbed and once with kills, and compare."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("recipe", choices=["gpt", "moe", "vision-text"])
     options.add_argument("--steps", type=int, default=600)

@@ -8,7 +8,7 @@ from course_lib import cli
 
 
 def course(*words):
-    """The command, run in this process; its exit code."""
+    """Run the command in this process, and return its exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["course", *map(str, words)])
         with pytest.raises(SystemExit) as ended:

@@ -26,7 +26,7 @@ html[data-theme=dark] img:not(.only-dark,.dark-light) {filter: brightness(.8) co
 
 
 def write_pages(folder, outputs):
-    """A page in each theme that holds these pieces of HTML as outputs of cells; the folder."""
+    """Write a page in each theme that holds these pieces of HTML as outputs of cells, and return the folder."""
     for theme, ground in PAPER.items():
         ink = "#222832" if theme == "light" else "#ced6dd"
         (folder / f"{theme}.html").write_text(
@@ -54,7 +54,7 @@ def chromium():
 
 @contextlib.contextmanager
 def opened(browser, path, **options):
-    """The page in a new tab; afterwards, that it met no error and asked for nothing but itself."""
+    """The page in a new tab; when it is closed, it must have met no error and asked for nothing but itself."""
     page = browser.new_page(**({"viewport": {"width": 800, "height": 900}} | options))
     requests, errors = [], []
     page.on("request", lambda request: requests.append(request.url))

@@ -90,6 +90,7 @@ display({name: bundle[name] for name in list(bundle)[:2]}, raw=True)"""
 
 
 def lab_cells() -> list[nbformat.NotebookNode]:
+    """The cells of the one lab: an exercise, two numbers, a widget."""
     md, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
     return [
         md("# A tiny lab\n\nWhat do softmax weights sum to?", id="title"),
@@ -104,6 +105,7 @@ def lab_cells() -> list[nbformat.NotebookNode]:
 
 
 def write_lab(root: Path, cells: list[nbformat.NotebookNode], slug: str = "tiny") -> Path:
+    """Write a notebook of these cells as a lab below `root`, and return its path."""
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     path = root / "labs" / f"{slug}.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)

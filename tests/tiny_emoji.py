@@ -17,7 +17,7 @@ GROUPS = ("animals-nature", "food-drink", "objects", "symbols")
 
 
 def words(locales):
-    """Concepts with invented names of one word and, in every other language, with the same and the language's code."""
+    """Concepts with invented names: one word in English, in another language that word and the language's code."""
     draw = random.Random(0)
     syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
     names = ["".join(draw.sample(syllables, 3)) for _ in range(N)]
@@ -35,14 +35,18 @@ def words(locales):
 
 
 def draw(hexcodes, size):
-    """Four fields of colour for each concept, in which the vendors' hands differ a little."""
+    """Pictures of four fields of colour for each concept, which differ a little from vendor to vendor.
+
+    Returns:
+        UInt8 "vendors concepts 3 size size".
+    """
     rng = np.random.default_rng(0)
     fields = rng.integers(0, 256, (1, len(hexcodes), 3, 2, 2)) + rng.integers(-25, 26, (4, 1, 3, 2, 2))
     return np.kron(fields, np.ones((size // 2, size // 2))).clip(0, 255).astype(np.uint8)
 
 
 def prepare(patch=setattr):
-    """Fill the cache: what a machine has that fetched the packages and drew."""
+    """Fill the cache with what a machine has on which the packages were fetched and the emoji drawn."""
     from course_lib.data.corpora import emoji, emoji_sources
 
     patch(emoji_sources, "read_words", words)
@@ -53,7 +57,7 @@ def prepare(patch=setattr):
 
 
 def shrink(patch=setattr):
-    """The presets, small; `patch` is setattr, or that of pytest's monkeypatch."""
+    """Make the presets small; `patch` is setattr, or that of pytest's monkeypatch."""
     from course_lib.recipes import vision_text
 
     tiny = {}
@@ -66,7 +70,7 @@ def shrink(patch=setattr):
 
 
 def slow_down(seconds):
-    """A pause at every step, so that a kill can come in the middle."""
+    """Pause at every step, so that a kill can come in the middle."""
     from course_lib.train import run_folder
 
     write = run_folder.Metrics.write
@@ -79,6 +83,7 @@ def slow_down(seconds):
 
 
 def no_network(*arguments):
+    """Stands in for whatever would connect."""
     raise OSError("there is no network")
 
 

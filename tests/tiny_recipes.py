@@ -16,7 +16,7 @@ STEPS = 30
 
 
 def articles(language="en"):
-    """Sentences so regular that a tiny model soon knows them better than their words' frequencies tell."""
+    """Articles of such regular sentences that a tiny model soon predicts them better than word frequencies do."""
     from course_lib.data.corpora.wikipedia import Article
 
     draw = random.Random(language)
@@ -26,7 +26,7 @@ def articles(language="en"):
 
 
 def shrink(patch=setattr):
-    """The presets, small; `patch` is setattr, or that of pytest's monkeypatch."""
+    """Make the presets small; `patch` is setattr, or that of pytest's monkeypatch."""
     from course_lib.recipes import language
 
     def small(plan, languages):
@@ -44,7 +44,7 @@ def shrink(patch=setattr):
 
 
 def slow_down(seconds):
-    """A pause at every step, so that a kill can come in the middle."""
+    """Pause at every step, so that a kill can come in the middle."""
     from course_lib.recipes import language
 
     prompt = language.next_token_loss
@@ -57,6 +57,7 @@ def slow_down(seconds):
 
 
 def no_network(*arguments):
+    """Stands in for whatever would connect."""
     raise OSError("there is no network")
 
 

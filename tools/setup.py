@@ -48,7 +48,7 @@ def venv_python() -> Path:
 
 
 def has_pip() -> bool:
-    """True where .venv has an interpreter with a working pip."""
+    """Whether .venv has an interpreter with a working pip."""
     try:
         return subprocess.run([str(venv_python()), "-c", "import pip"], capture_output=True).returncode == 0
     except OSError:
@@ -69,7 +69,13 @@ def make_venv(python: str) -> None:
 
 
 def pip_commands(extras: list[str], torch: str | None, interactive: bool) -> list[list[str]]:
-    """The arguments of each pip call, in order."""
+    """The pip commands that install the course, in order.
+
+    Args:
+        extras: Of pyproject.toml.
+        torch: "cpu" for builds without GPU libraries, or None.
+        interactive: Whether to draw progress bars.
+    """
     pip = [str(venv_python()), "-m", "pip", "install", "--disable-pip-version-check"]
     if not interactive:
         pip += ["--progress-bar", "off"]  # a log keeps one line a package
@@ -92,7 +98,7 @@ def known_extras() -> list[str]:
 
 
 def fingerprint(extras: list[str], torch: str | None) -> dict[str, object]:
-    """What the environment depends on."""
+    """What the environment depends on: the digest of its two files, the extras, the build of torch."""
     digest = hashlib.sha256()
     for name in ("pyproject.toml", "requirements.lock"):
         digest.update((ROOT / name).read_bytes())
@@ -100,7 +106,7 @@ def fingerprint(extras: list[str], torch: str | None) -> dict[str, object]:
 
 
 def is_ready(wanted: dict[str, object]) -> bool:
-    """True where an earlier run installed at least this, from the same files."""
+    """Whether an earlier run installed at least this, from the same files."""
     try:
         have = json.loads(STAMP.read_text())
         return (
@@ -119,7 +125,7 @@ def missing_programs() -> list[str]:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """The command line; an extra that pyproject.toml does not have ends in a sentence."""
+    """The options of a command line; an extra that pyproject.toml does not have ends in a sentence."""
     extras = known_extras()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("extras", nargs="+", metavar="EXTRA", choices=extras, help=f"any of {', '.join(extras)}")
@@ -128,7 +134,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Do what the command line asks."""
+    """Install what the command line asks for, unless it is there."""
     python = find_python()
     if sys.version_info < OLDEST:  # a newer one is here: start again with it
         sys.exit(subprocess.run([python, __file__, *sys.argv[1:]]).returncode)

@@ -8,6 +8,7 @@ from course_lib.data.packages import registry
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
+    """An empty cache."""
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -34,6 +35,7 @@ def stock(monkeypatch):
 
 @pytest.fixture
 def tiny(shelf, stock, cache):
+    """A tiny package on the shelf and in the registry."""
     entry = entry_of(make_wheel(shelf, {"tiny/text.txt": TEXT, "tiny/__init__.py": b"raise SystemExit('ran')"}))
     stock(entry)
     return entry

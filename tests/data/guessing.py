@@ -6,6 +6,7 @@ import torch
 
 
 def rng(seed=0):
+    """A seeded generator."""
     return torch.Generator().manual_seed(seed)
 
 

@@ -17,7 +17,7 @@ END = BYTES.special_ids["<|im_end|>"]
 
 
 def tiny_model(context=256, seed=0):
-    """Its weights are large enough for its guesses to differ from one another."""
+    """A GPT with weights large enough for its guesses to differ from one another."""
     torch.manual_seed(seed)
     sizes = {"d_model": 16, "n_layers": 2, "n_heads": 2, "position": "rope", "norm": "rms", "activation": "swiglu"}
     model = GPT(GPTConfig(BYTES.vocab_size, context, bias=False, **sizes)).eval()
@@ -27,11 +27,12 @@ def tiny_model(context=256, seed=0):
 
 
 def tiny(context=256, end=(END,), template=CHATML, name="tiny", seed=0):
+    """That model with its tokenizer, ready to write."""
     return TextGenerator(tiny_model(context, seed), to_hf(BYTES), frozenset(end), template, name=name)
 
 
 def tiny_folder(folder, template=CHATML, context=256):
-    """The same as a folder that transformers opens too."""
+    """Write that model as a folder that transformers opens too."""
     save_pretrained(tiny_model(context), folder)
     to_hf(BYTES).save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "bos_token": "<|im_start|>"}

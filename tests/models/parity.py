@@ -64,7 +64,7 @@ def made(kind, config, seed):
 
 
 def both_ways(theirs):
-    """Their model written and read by us, and that written by us and read by them, with nothing lost."""
+    """Our model as read from theirs, and theirs as read from ours, after asserting that nothing was lost."""
     with tempfile.TemporaryDirectory() as folder:
         theirs.save_pretrained(folder)
         ours = from_pretrained(folder)
@@ -80,7 +80,7 @@ def both_ways(theirs):
 
 @torch.no_grad()
 def assert_parity(ours, theirs, lengths, side):
-    """Equal logits for a padded batch, wherever there is a real token."""
+    """Assert equal logits for a padded batch, wherever there is a real token."""
     n = max(lengths)
     ids = torch.randint(theirs.config.vocab_size, (len(lengths), n))
     place = torch.arange(n)

@@ -16,10 +16,12 @@ from course_lib.grader import check, use
 
 
 def code(source, **metadata):
+    """A code cell, as JSON."""
     return {"cell_type": "code", "metadata": metadata, "outputs": [], "execution_count": None, "source": source}
 
 
 def notebook(sources, **changes):
+    """A notebook of code cells, as JSON."""
     cells = [s if isinstance(s, dict) else code(s) for s in sources]
     return {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": cells, **changes}
 

@@ -79,14 +79,17 @@ def causal_mask(n):
 
 
 def with_cell(position, source, cells=SOLVED):
+    """The cells with one more."""
     return [*cells[:position], source, *cells[position:]]
 
 
 def replaced(old, new, cells=SOLVED):
+    """The cells with one replaced by another."""
     return [new if cell == old else cell for cell in cells]
 
 
 def format_3(sources):
+    """A notebook in version 3 of the format."""
     cells = [{"cell_type": "code", "language": "python", "input": s, "outputs": [], "metadata": {}} for s in sources]
     return {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": cells}]}
 

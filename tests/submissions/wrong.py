@@ -15,10 +15,12 @@ MASK_AFTER = "weights = weights if mask is None else weights * mask"
 
 
 def attention(scale=" / math.sqrt(q.shape[-1])", before=MASK, dim=-1, after="pass"):
+    """The lab with a solution of `attention` in which something is changed."""
     return notebook(solved(attention=ATTENTION.format(scale=scale, before=before, dim=dim, after=after)))
 
 
 def softmax(source):
+    """The lab with this solution of `softmax`."""
     return notebook(solved(softmax=source))
 
 

@@ -18,7 +18,7 @@ IDS = torch.arange(12).view(2, 6) % 11
 
 
 def shake(model, std=0.3):
-    """What is trained gets any numbers."""
+    """Draw all weights that are trained anew; the model."""
     for parameter in trainable_parameters(model).values():
         nn.init.normal_(parameter, std=std)
     return model

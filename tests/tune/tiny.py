@@ -11,6 +11,7 @@ END = 3  # of a vocabulary of 0, 1, 2 and END
 
 
 def gpt(seed=0, **changes):
+    """A random GPT over those few tokens."""
     torch.manual_seed(seed)
     size = {"vocab_size": 4, "context": 8, "d_model": 16, "n_layers": 1, "n_heads": 2}
     return GPT(GPTConfig(**{**size, **changes}))
