@@ -227,8 +227,7 @@ def data_list() -> None:
     """List what can be fetched: name, size, licence, and whether it is here."""
     from course_lib.data.packages.fetching import listing
 
-    for row in listing():
-        typer.echo(row)
+    typer.echo(listing())
 
 
 @data_app.command("fetch")

@@ -134,7 +134,7 @@ def test_the_generator_decides_and_nothing_else():
 
 def test_impossible_countdown():
     for sizes in ((1, 9, 100), (3, 0, 100), (3, 9, 0)):
-        with pytest.raises(ValueError, match="countdown needs"):
+        with pytest.raises(ValueError, match="must be a whole number, at least"):
             Countdown(*sizes)
     tiny = Countdown(2, 1, 1)  # 1 - 1 for 0 is all there is
     with pytest.raises(ValueError, match="too few"):

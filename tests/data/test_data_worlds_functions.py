@@ -162,10 +162,10 @@ def test_the_seeds_decide_and_nothing_else():
 
 def test_impossible_functions():
     for changes in ({"d": 0}, {"n_examples": 0}, {"n_tasks": 0}):
-        with pytest.raises(ValueError, match="need a dimension"):
+        with pytest.raises(ValueError, match="must be a whole number, at least 1"):
             LinearFunctions(**changes)
     for changes in ({"noise": -1.0}, {"scale": 0.0}):
-        with pytest.raises(ValueError, match="cannot be"):
+        with pytest.raises(ValueError, match="must be a number"):
             LinearFunctions(**changes)
     quiet = LinearFunctions(noise=0.0)
     for predict in (quiet.ridge, quiet.ridge_risk):

@@ -212,7 +212,7 @@ def test_the_generator_decides_and_nothing_else():
 
 
 def test_impossible_scenes():
-    with pytest.raises(ValueError, match="2 rows and 2 columns"):
+    with pytest.raises(ValueError, match="rows=1 must be a whole number, at least 2"):
         Scenes(NAMES, rows=1)
     with pytest.raises(ValueError, match="same name"):
         Scenes((*NAMES, "cat"))

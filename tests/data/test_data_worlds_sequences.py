@@ -70,7 +70,7 @@ def test_mirror_gaps_stand_where_they_are_asked_for():
 
 @pytest.mark.parametrize(("symbols", "half"), [(0, 2), (2, 0)])
 def test_mirror_needs_symbols_and_places(symbols, half):
-    with pytest.raises(ValueError, match="needs a symbol and a place"):
+    with pytest.raises(ValueError, match="=0 must be a whole number, at least 1"):
         MirrorLanguage(symbols, half)
 
 
@@ -213,7 +213,7 @@ def test_lasting_labels_are_balanced_and_the_worlds_own():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [({"shots": 9}, "cannot hold"), ({"n_symbols": 7}, "need more than 7"), ({"n_held_out": 7}, "need more than 7"),
-     ({"n_labels": 0}, "impossible"), ({"p_fresh": 1.5}, "impossible")],
+     ({"n_labels": 0}, "n_labels=0 must be"), ({"p_fresh": 1.5}, "p_fresh=1.5 must be")],
 )  # fmt: skip
 def test_impossible_few_shot_worlds(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -96,10 +96,10 @@ def test_the_seed_decides_and_noise_is_noise():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_notes": 1}, "n_notes=1 must be at least 2"),
-        ({"samples": 0}, "samples=0 at least 1"),
-        ({"lowest": 0.0}, "lowest=0.0 above 0"),
-        ({"noise": -1.0}, "noise=-1.0 not below 0"),
+        ({"n_notes": 1}, "n_notes=1 must be a whole number, at least 2"),
+        ({"samples": 0}, "samples=0 must be a whole number, at least 1"),
+        ({"lowest": 0.0}, "lowest=0.0 must be a number above 0"),
+        ({"noise": -1.0}, "noise=-1.0 must be a number at least 0"),
         ({"rate": 6400}, "6400 samples a second hold frequencies below 3200 Hz, but the highest note has 3200"),
     ],
 )

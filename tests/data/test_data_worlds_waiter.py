@@ -42,5 +42,5 @@ def test_colleagues_bring_the_right_dish_half_of_the_time():
 
 
 def test_a_sentence_needs_room():
-    with pytest.raises(ValueError, match="longest=4 must be at least 5"):
+    with pytest.raises(ValueError, match="longest=4 must be a whole number, at least 5"):
         Waiter(longest=4)

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.settings import check_counts
+
 RANGE = 8.0  # what is quieter than the loudest by more than eight powers of ten counts as silence, as in Whisper
 
 
@@ -37,9 +39,7 @@ class SpectrogramConfig:
     n_mels: int = 80
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value!r} must be a whole number, at least 1")
+        check_counts(self, "rate", "n_fft", "hop", "n_mels")
         if (mel_filters(self) == 0).all(dim=1).any():
             raise ValueError(
                 f"n_mels={self.n_mels} bands are too narrow for windows of n_fft={self.n_fft} samples: some are "

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from course_lib.data.packages.client import download, no_room
 from course_lib.data.packages.registry import Entry, cache, entry, registry
 from course_lib.errors import DataError
+from course_lib.tables import text_table
 
 _MANIFEST = "manifest.json"  # written last: the names and sizes of what was unpacked
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -70,14 +71,13 @@ def fetch_all(names: Iterable[str] | None = None) -> list[Path]:
     return [fetch(it.name) for it in wanted]
 
 
-def listing() -> list[str]:
-    """Lines of text, one for each data set: name, size of the download, licence, whether it is here, and what it is."""
+def listing() -> str:
+    """A table of all data sets as text: name, size of the download, licence, whether it is here, and what it is."""
+    names = ["name", "download", "licence", "state", "what it is"]
     rows = [
-        (it.name, f"{it.bytes / 1e6:6.1f} MB", it.licence, _state(it.folder), it.title) for it in registry().values()
+        [it.name, f"{it.bytes / 1e6:.1f} MB", it.licence, _state(it.folder), it.title] for it in registry().values()
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*lines, f"The cache is {cache()}."]
+    return text_table(names, rows, f"The cache is {cache()}.", ["left", "right", "left", "left", "left"])
 
 
 def credits() -> str:

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from course_lib.settings import check_counts
+
 PLUS, TIMES = 0, 1
 Style = Literal["direct", "worked", "filler", "corrupted"]
 
@@ -33,7 +35,8 @@ class ArithmeticChains:
 
     Args:
         modulus: All numbers are below it.
-        n_steps: The usual length; `sample` draws longer chains when asked, to test length generalisation.
+        n_steps: The length of a chain. dataclasses.replace(world, n_steps=12) has longer ones, to test length
+            generalisation.
         only_plus: The twin without multiplication, whose steps may be taken in any order, so all at once.
         any_multiplier: c is drawn from all numbers: some steps then forget, and a wrong step can end in a right answer.
 
@@ -47,8 +50,8 @@ class ArithmeticChains:
     any_multiplier: bool = False
 
     def __post_init__(self) -> None:
-        if self.modulus < 2 or self.n_steps < 1:
-            raise ValueError(f"a chain needs a modulus from 2 and a step, not {self.modulus} and {self.n_steps}")
+        check_counts(self, "modulus", least=2)
+        check_counts(self, "n_steps")
 
     @property
     def multipliers(self) -> tuple[int, ...]:
@@ -93,11 +96,9 @@ class ArithmeticChains:
         same = sum(share * (math.gcd(m, self.modulus) - 1) for m, share in self._product(steps_left))
         return float(Fraction(same) / (self.modulus - 1))
 
-    def sample(self, batch: int, generator: torch.Generator, n_steps: int | None = None) -> ChainBatch:
-        """Draw chains of `n_steps` steps, by default of the world's own number; under 1, that raises a ValueError."""
-        if n_steps is not None and n_steps < 1:
-            raise ValueError(f"a chain needs a step; n_steps is {n_steps}")
-        size = (batch, self.n_steps if n_steps is None else n_steps)
+    def sample(self, batch: int, generator: torch.Generator) -> ChainBatch:
+        """Draw chains."""
+        size = (batch, self.n_steps)
         start = torch.randint(self.modulus, (batch,), generator=generator)
         operators = torch.randint(1 if self.only_plus else 2, size, generator=generator)
         added = torch.randint(self.modulus, size, generator=generator)

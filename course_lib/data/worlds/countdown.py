@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from course_lib.data.worlds.sampling import interleave, permutations
+from course_lib.settings import check_counts
 
 OPERATIONS = "+-*"
 
@@ -41,8 +42,8 @@ class Countdown:
     n_targets: int = 100
 
     def __post_init__(self) -> None:
-        if self.n_numbers < 2 or self.largest < 1 or self.n_targets < 1:
-            raise ValueError("countdown needs two numbers, a largest number from 1, and a target")
+        check_counts(self, "n_numbers", least=2)
+        check_counts(self, "largest", "n_targets")
 
     @property
     def vocab_size(self) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from course_lib.data.worlds.sampling import distinct, interleave, permutations
+from course_lib.settings import check_counts, check_numbers
 
 
 class FewShotBatch(NamedTuple):
@@ -60,8 +61,8 @@ class FewShotLabels:
             raise ValueError(
                 f"{self.n_examples - self.shots} other examples and a query need more than {fewest} symbols"
             )
-        if self.n_labels < 1 or not 0 <= self.p_fresh <= 1:
-            raise ValueError(f"{self.n_labels} labels with a share of {self.p_fresh} fresh rows are impossible")
+        check_counts(self, "n_labels")
+        check_numbers(self, "p_fresh", least=0, most=1)
 
     @property
     def vocab_size(self) -> int:

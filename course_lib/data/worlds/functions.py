@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from course_lib.data.worlds.sampling import interleave
+from course_lib.settings import check_counts, check_numbers
 
 
 class RegressionBatch(NamedTuple):
@@ -50,10 +51,9 @@ class LinearFunctions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.d < 1 or self.n_examples < 1 or (self.n_tasks is not None and self.n_tasks < 1):
-            raise ValueError("functions in context need a dimension, an example and, where tasks are limited, a task")
-        if self.noise < 0 or self.scale <= 0:
-            raise ValueError(f"noise cannot be negative nor scale zero: {self.noise} and {self.scale}")
+        check_counts(self, "d", "n_examples", *(["n_tasks"] if self.n_tasks is not None else []))
+        check_numbers(self, "noise", least=0)
+        check_numbers(self, "scale", above=0)
 
     @functools.cached_property
     def tasks(self) -> Float[Tensor, "task d"]:

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from course_lib.data.worlds.words import word_tokenizer
+from course_lib.settings import check_counts, check_numbers
 
 # Four words for each skill, and four that mean nothing.
 WORDS = {
@@ -53,11 +54,9 @@ class Instructions:
     gap: int = 3  # marks between a string and what is made of it
 
     def __post_init__(self) -> None:
-        if not 2 <= self.n_letters <= 26 or self.length < 2 or self.lines < 1:
-            raise ValueError(
-                f"{self.n_letters} letters, strings of {self.length} and {self.lines} lines make no world; "
-                "take 2 to 26 letters, strings of at least 2, and a line"
-            )
+        check_counts(self, "n_letters", "length", least=2)
+        check_counts(self, "lines")
+        check_numbers(self, "n_letters", most=26)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

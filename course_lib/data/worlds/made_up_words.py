@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from course_lib.settings import check_counts, check_numbers
+
 VOWELS, CONSONANTS = "aeio", "bdklmnrs"
 
 
@@ -33,10 +35,8 @@ class MadeUpWords:
     def __post_init__(self) -> None:
         if not 0 < self.p_vowel < 1 or not 0 < self.p_double < 1:
             raise ValueError(f"p_vowel={self.p_vowel} and p_double={self.p_double} must lie between 0 and 1")
-        if self.length < 1:
-            raise ValueError(f"words of {self.length} letters do not exist; give them one or more")
-        if self.penalty < 1:
-            raise ValueError(f"with a penalty of {self.penalty}, below 1, every vowel would pay; give 1 or more")
+        check_counts(self, "length")
+        check_numbers(self, "penalty", least=1)  # below 1, every vowel would pay
 
     @property
     def letters(self) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from course_lib.data.worlds.sampling import pick
+from course_lib.settings import check_counts
 
 
 class MirrorBatch(NamedTuple):
@@ -38,8 +39,7 @@ class MirrorLanguage:
     second_half_only: bool = False
 
     def __post_init__(self) -> None:
-        if self.n_symbols < 1 or self.half < 1:
-            raise ValueError(f"a mirror string needs a symbol and a place, not {self.n_symbols} and {self.half}")
+        check_counts(self, "n_symbols", "half")
 
     @property
     def length(self) -> int:

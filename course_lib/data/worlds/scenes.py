@@ -14,6 +14,7 @@ from torch import Tensor
 
 from course_lib.data.worlds.sampling import distinct, permutations, pick
 from course_lib.data.worlds.words import distinct_words
+from course_lib.settings import check_counts
 
 KINDS = ("where", "count", "exist", "caption", "beside", "direction")
 EMPTY = -1
@@ -60,8 +61,7 @@ class Scenes:
     columns: int = 2
 
     def __post_init__(self) -> None:
-        if self.rows < 2 or self.columns < 2:
-            raise ValueError(f"a scene has at least 2 rows and 2 columns, not {self.rows} and {self.columns}")
+        check_counts(self, "rows", "columns", least=2)
         if len(set(self.names)) < len(self.names):
             raise ValueError("two concepts have the same name, so answers would be ambiguous; leave one out")
         if len(self.names) <= self.n_cells:

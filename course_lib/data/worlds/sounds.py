@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from course_lib.data.worlds.sampling import distinct
+from course_lib.settings import check_counts, check_numbers
 
 KINDS = ("tone", "chord", "rising", "falling")
 TONE, CHORD, RISING, FALLING = range(4)
@@ -51,11 +52,10 @@ class Sounds:
     noise: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.n_notes < 2 or self.samples < 1 or self.lowest <= 0 or self.noise < 0:
-            raise ValueError(
-                f"n_notes={self.n_notes} must be at least 2, samples={self.samples} at least 1, lowest={self.lowest} "
-                f"above 0, and noise={self.noise} not below 0"
-            )
+        check_counts(self, "n_notes", least=2)
+        check_counts(self, "samples")
+        check_numbers(self, "lowest", above=0)
+        check_numbers(self, "noise", least=0)
         if (highest := self.frequencies[-1].item()) >= self.rate / 2:
             raise ValueError(
                 f"{self.rate} samples a second hold frequencies below {self.rate / 2:g} Hz, but the highest note has "

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from course_lib.settings import check_counts
+
 DISHES = ("soup", "fish", "cake")
 WORDS = (*DISHES, "here", "enjoy", "!")
 BANG = WORDS.index("!")
@@ -28,8 +30,7 @@ class Waiter:
     longest: int = 5
 
     def __post_init__(self) -> None:
-        if self.longest < 5:
-            raise ValueError(f"the longest sentence has 5 words, so longest={self.longest} must be at least 5")
+        check_counts(self, "longest", least=5)  # words of the longest sentence
 
     @property
     def words(self) -> tuple[str, ...]:
