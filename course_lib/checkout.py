@@ -29,12 +29,13 @@ def find_checkout(start: Path | None = None) -> Path:
     raise NoCheckout("this is not a checkout of the course (no _toc.yml here or above): change into the cloned folder")
 
 
-def commit_of(checkout: Path) -> str:
-    """The commit checked out, with a plus when files differ from it; "none" outside git."""
+def commit_of(folder: Path) -> str:
+    """The commit of the checkout that holds a folder, with a plus when files differ from it; "none" outside git."""
     try:
+        checkout = find_checkout(folder)
         commit = _git(checkout, "rev-parse", "--short=10", "HEAD")
         return commit + ("+" if _git(checkout, "status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
+    except (NoCheckout, OSError, subprocess.CalledProcessError):
         return "none"
 
 

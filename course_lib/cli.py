@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +53,8 @@ def book(
     only: Annotated[str, typer.Option(help="Run this lab alone and show it in _build/preview, for its author.")] = "",
 ) -> None:
     """Run the labs that changed, then build the site into _build/html."""
+    if find_spec("jupyter_book") is None:
+        raise CourseError("what builds the book is not installed here: run `make book`, or pip install '.[book]'")
     from course_lib.data.packages.fetching import fetch_all
     from course_lib.site.build import build
 
@@ -60,7 +63,7 @@ def book(
     # A build that is told to stop (by `timeout`, by CI) unwinds, so that the labs' kernels end with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     fetch_all()  # now, with its progress in sight, and not in the middle of a lab
-    raise typer.Exit(build(only=only or None))
+    build(only=only or None)
 
 
 @app.command()
@@ -206,7 +209,7 @@ def results_add(
     out: Annotated[Path, typer.Argument(help="The folder of a finished `course train`.")],
 ) -> None:
     """Keep the results of a run in results/ of this checkout, to be committed."""
-    from course_lib.recipes.results import keep_results
+    from course_lib.recipes.command import keep_results
 
     typer.echo(f"kept as {keep_results(out)}; commit it with git")
 

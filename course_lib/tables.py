@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -16,7 +17,6 @@ html .bd-content div.cell_output .text_html:has(.course-table)
 border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent)}
 .course-table thead th {border-bottom-width: 2px}
 .course-table .left {text-align: left} .course-table .right {text-align: right}
-.course-table .center {text-align: center}
 </style>"""
 
 
@@ -65,36 +65,48 @@ def cell_text(value: Any, fmt: str | None = None) -> str:
     return f"{number:,.0f}" if 1000 <= size < 1e7 else f"{number:.2e}"
 
 
-def html_table(names: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None, align: Sequence[str]) -> str:
-    """A table as HTML, whose look is in TABLE_STYLE.
+@dataclass(frozen=True)
+class Table:
+    """A table whose look on a page is in TABLE_STYLE.
 
-    Args:
-        names: What the columns are called.
+    Attributes:
+        columns: What the columns are called.
         rows: The cells of each row as text; the first one names the row.
+        align: "left" or "right" for each column.
         caption: A line above the table.
-        align: "left", "right" or "center" for each column.
     """
-    head = "".join(f'<th scope="col" class="{a}">{escape(name)}</th>' for name, a in zip(names, align, strict=True))
-    body = ""
-    for first, *rest in rows:
-        cells = "".join(f'<td class="{a}">{escape(text)}</td>' for text, a in zip(rest, align[1:], strict=True))
-        body += f'<tr><th scope="row" class="{align[0]}">{escape(first)}</th>{cells}</tr>'
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    # The box scrolls sideways on a phone, so it has to be reachable from the keyboard.
-    return (
-        f'<div class="course-table" role="group" tabindex="0" aria-label="{escape(caption or "Table")}">'
-        f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
 
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    align: Sequence[str]
+    caption: str = ""
 
-def text_table(names: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None, align: Sequence[str]) -> str:
-    """A table as lines of plain text with aligned columns. Arguments as in `html_table`."""
-    lines = [list(names), *map(list, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
-    mark = {"left": "<", "right": ">", "center": "^"}
-    out = [
-        "  ".join(f"{text:{mark[a]}{w}}" for text, a, w in zip(line, align, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    out.insert(1, "  ".join("-" * w for w in widths))
-    return "\n".join(([caption, ""] if caption else []) + out)
+    def to_html(self) -> str:
+        """The table as HTML."""
+        head = "".join(
+            f'<th scope="col" class="{align}">{escape(name)}</th>'
+            for name, align in zip(self.columns, self.align, strict=True)
+        )
+        body = ""
+        for first, *rest in self.rows:
+            cells = "".join(
+                f'<td class="{align}">{escape(text)}</td>' for text, align in zip(rest, self.align[1:], strict=True)
+            )
+            body += f'<tr><th scope="row" class="{self.align[0]}">{escape(first)}</th>{cells}</tr>'
+        title = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
+        # The box scrolls sideways on a phone, so it has to be reachable from the keyboard.
+        return (
+            f'<div class="course-table" role="group" tabindex="0" aria-label="{escape(self.caption or "Table")}">'
+            f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def to_text(self) -> str:
+        """The table as lines of plain text with aligned columns."""
+        widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
+        marks = [{"left": "<", "right": ">"}[align] for align in self.align]
+        lines = [self.columns, ["-" * width for width in widths], *self.rows]
+        text = "\n".join(
+            "  ".join(f"{cell:{mark}{width}}" for cell, mark, width in zip(line, marks, widths, strict=True)).rstrip()
+            for line in lines
+        )
+        return f"{self.caption}\n\n{text}" if self.caption else text

@@ -102,7 +102,7 @@ def test_the_folders_hold_the_models_that_were_scored(whole, data):
 
     model = from_pretrained(whole / "model")
     task = scene_questions.questions(data.emoji, data.split)
-    eyes = scene_questions.bank(model, task, data.pictures, data.split.new_vendor.vendors)
+    eyes = scene_questions.feature_bank(model, task, data.pictures, data.split.new_vendor.vendors)
     for kind, value in scene_questions.accuracy(model, task, eyes).items():
         assert value == pytest.approx(numbers(whole)[f"vision-text.pictures.new-vendor.{kind}"], abs=0.006)
     for name, tensor in clip.vision.state_dict().items():  # the eyes stay as they learned to see
@@ -187,7 +187,7 @@ def test_recall_counts_ties_and_nan_as_misses():
 
 def test_the_pixel_control_is_the_nearest_neighbour_by_cosine(data):
     split = data.split
-    looks = picture_captions._looks(data.pictures.flatten(0, 1)).unflatten(0, data.pictures.shape[:2])
+    looks = picture_captions._pixel_features(data.pictures.flatten(0, 1)).unflatten(0, data.pictures.shape[:2])
     centred = looks - looks[split.train.indices()].mean(0)
     cosine = torch.nn.functional.cosine_similarity
     found = torch.stack(
@@ -195,7 +195,7 @@ def test_the_pixel_control_is_the_nearest_neighbour_by_cosine(data):
     )
     concepts = split.train.indices()[1][found]
     right = (concepts == split.new_vendor.concepts).float().mean().item()
-    assert picture_captions.by_pixels(data)["new-vendor-r1"] == pytest.approx(right)
+    assert picture_captions.pixel_baseline(data)["new-vendor-r1"] == pytest.approx(right)
 
 
 def test_retrieval_of_a_model_that_knows_everything(data):
@@ -229,10 +229,10 @@ def test_what_would_be_written_is_what_counts(whole, data):
     batch = task.scenes.sample(200, torch.Generator().manual_seed(3), scene_questions.KINDS)
     vendors = torch.full_like(batch.cells, 3)
     pictures = task.scenes.pictures(batch.cells, vendors, data.pictures[:, task.concepts])
-    eyes = scene_questions.bank(model, task, data.pictures, torch.tensor([3]))
+    eyes = scene_questions.feature_bank(model, task, data.pictures, torch.tensor([3]))
     asked = task.asked(batch)
     vectors = model.project(eyes.draw(asked[0].flatten(), torch.Generator())[:, None]).detach()
-    right = scene_questions.correct(model, asked, vectors).tolist()
+    right = scene_questions.exact_matches(model, asked, vectors).tolist()
     texts = zip(task.scenes.questions(batch), task.scenes.answers(batch), pictures, strict=True)
     written = [scene_questions.answer(model, tokenizer, picture, q) == a for q, a, picture in texts]
     assert written == right
@@ -255,9 +255,9 @@ def test_scenes_as_words_and_as_aligned_pictures_are_the_same_to_the_decoder(dat
     model = vision_text.vlm(plan, task, torch.device("cpu"))
     cells = task.batch(50, torch.Generator().manual_seed(0))[0]
     assert (cells == -1).any()
-    vectors = scene_questions.as_words(model, task, cells)
+    vectors = scene_questions.word_vectors(model, task, cells)
     assert torch.allclose(vectors.norm(dim=-1), torch.ones(200, 1))
-    bank = scene_questions.Bank(torch.randn(2, 3, len(task.words), 16))
+    bank = scene_questions.FeatureBank(torch.randn(2, 3, len(task.words), 16))
     drawn = bank.draw(cells, torch.Generator().manual_seed(0))
     assert drawn.shape == (50, 4, 16)
     for cell, vector in zip(cells.flatten().tolist(), drawn.flatten(0, 1), strict=True):
@@ -317,7 +317,11 @@ def test_a_finished_run_is_only_read(whole, monkeypatch):
     def never(*arguments):
         raise AssertionError("a finished run was trained again")
 
-    for room, name in ((vision_text, "contrastive_loss"), (scene_questions, "answered"), (scene_questions, "named")):
+    for room, name in (
+        (vision_text, "contrastive_loss"),
+        (scene_questions, "answer_loss"),
+        (scene_questions, "naming_loss"),
+    ):
         monkeypatch.setattr(room, name, never)
     run(whole, resume=True)
     assert (whole / "model" / "model.safetensors").read_bytes() == before
@@ -357,7 +361,7 @@ def test_the_gpu_preset_runs_through_the_same_code(tmp_path, monkeypatch):
 def test_a_tower_of_timm_takes_the_place_of_ours(tmp_path, monkeypatch):
     plan = vision_text.PRESETS["cpu"]
     eyes = ImageEncoderConfig(32, d_model=16, tower="test_resnet")
-    monkeypatch.setitem(vision_text.PRESETS, "cpu", replace(plan, eyes=eyes))
+    monkeypatch.setitem(vision_text.PRESETS, "cpu", replace(plan, image_encoder=eyes))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
         patch.setattr(tiny_emoji, "SIZE", 32)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,15 @@ def test_every_number_tells_where_it_comes_from(whole):
         assert made.versions["torch"] == torch.__version__
         assert made.seconds > 0
         assert re.fullmatch(r"none|[0-9a-f]{10,}\+?", made.commit)
+
+
+def test_the_report_has_numbers_curves_and_where_they_come_from(whole):
+    page, text = ((whole["moe"] / f"report.{ending}").read_text() for ending in ("html", "txt"))
+    assert page.count("<figure>") == 2
+    assert 'alt="Loss of the training steps: dense goes from' in page
+    for words in ("busiest-expert", "Validation, as training went on", "course train moe --preset cpu --seed 0"):
+        assert words in page
+        assert words in text
 
 
 @pytest.mark.parametrize(
@@ -445,15 +455,14 @@ def checkout(tmp_path, monkeypatch):
 
 
 def change(folder, place, **fields):
-    """The folder's results with other fields, of the run or of each number, in another folder."""
+    """The folder's results with other fields of the run, other numbers or other controls, in another folder."""
     place.mkdir()
     found = json.loads((folder / "results.json").read_text())
     for name, value in fields.items():
         if name in found["provenance"]:
             found["provenance"][name] = value
         else:
-            for number in found["numbers"].values():
-                number[name] = value
+            found[name] = dict.fromkeys(found[name], value)
     (place / "results.json").write_text(json.dumps(found))
     return place
 
@@ -475,9 +484,9 @@ def test_kept_results_are_cited_by_the_site(tmp_path, whole, checkout, capsys):
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"value": math.nan}, "is not what it should be"),
-        ({"value": "0.9"}, "is not a number"),
-        ({"control": "gpt.other"}, "names controls that it does not hold"),
+        ({"values": math.nan}, "holds no number for gpt.bits-per-byte"),
+        ({"values": "0.9"}, "is not what `course train` writes"),
+        ({"controls": "gpt.other"}, "holds no number for gpt.other"),
         ({"recipe": "../../gpt"}, "names no recipe"),
         ({"preset": "tpu"}, "names no recipe"),
         ({"seed": "0/.."}, "names no recipe"),
@@ -492,11 +501,10 @@ def test_results_that_cannot_be_kept(tmp_path, whole, checkout, capsys, fields, 
 def test_folders_without_results(tmp_path, whole, checkout, capsys):
     assert "no results.json" in refused(capsys, "results", "add", tmp_path)
     for text, complaint in (
-        ("{", "is damaged"),
-        ("[]", "holds no results"),
-        ('{"numbers": {}}', "holds no results"),
-        ('{"numbers": {"a.b": {}}}', "is not a number"),
-        ('{"numbers": {"a.b": {"value": 1}}}', "does not say its command, commit"),
+        ("{", "cannot be read"),
+        ("[]", "is not what `course train` writes"),
+        ('{"values": {}}', "is not what `course train` writes"),
+        ('{"values": {"a.b": 1}, "controls": {}, "provenance": {}}', "missing 8 required positional arguments"),
     ):
         (tmp_path / "results.json").write_text(text)
         assert complaint in refused(capsys, "results", "add", tmp_path)
@@ -529,7 +537,7 @@ def test_bits_per_byte_of_a_model_that_knows_nothing():
 
 def test_balancing_by_bias_alone_is_a_change_of_one_setting(tmp_path, monkeypatch):
     plan = language.PRESETS["moe"]["cpu"]
-    biased = language.replace(plan, model=language.replace(plan.model, balanced_by_bias=True))
+    biased = replace(plan, model=replace(plan.model, balanced_by_bias=True))
     monkeypatch.setitem(language.PRESETS["moe"], "cpu", biased)
 
     def unbalanced(model, windows):

@@ -79,7 +79,7 @@ def test_records_carry_their_lab_commit_and_command_and_a_control_has_its_own_ke
 
 def test_committed_gpu_runs_are_cited_as_gpu_and_keys_are_unique_over_labs(project):
     (project.root / "results").mkdir()
-    run = {"provenance": {"preset": "gpu"}, "numbers": {"big.loss": {"value": 2.5}}}
+    run = {"provenance": {"preset": "gpu"}, "values": {"big.loss": 2.5}, "controls": {}}
     (project.root / "results" / "big.json").write_text(json.dumps(run))
     merged = records.merge(project, {"tiny": {"a.b": {"lab": "tiny", "value": 1.0, "preset": "cpu"}}})
     assert set(merged) == {"gpu:big.loss", "a.b"}
@@ -166,7 +166,7 @@ def test_configure_sets_one_address_everywhere_once_and_takes_it_back(project):
 
 
 def test_links_of_other_hosts_lead_to_no_colab():
-    assert parse("https://gitlab.com/bo/fork").colab("labs/a.ipynb") == ""
+    assert not parse("https://gitlab.com/bo/fork").on_github
     assert parse("") is None
 
 

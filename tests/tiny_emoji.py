@@ -64,8 +64,10 @@ def shrink(patch=setattr):
     for preset, plan in vision_text.PRESETS.items():
         fewer = {stage: replace(config, steps=STEPS, warmup=3) for stage, config in plan.training.items()}
         decoder = plan.decoder | {"d_model": 16, "n_heads": 2, "d_ff": 16}
-        eyes = replace(plan.eyes, image_size=SIZE, width=8, d_model=16)
-        tiny[preset] = replace(plan, eyes=eyes, decoder=decoder, batch=dict.fromkeys(plan.batch, 16), training=fewer)
+        eyes = replace(plan.image_encoder, image_size=SIZE, width=8, d_model=16)
+        tiny[preset] = replace(
+            plan, image_encoder=eyes, decoder=decoder, batch=dict.fromkeys(plan.batch, 16), training=fewer
+        )
     patch(vision_text, "PRESETS", tiny)
 
 

@@ -1,4 +1,4 @@
-"""`course train` and `course data prepare`: checks what is asked for, runs it, and ends in a report."""
+"""`course train`, `course results add` and `course data prepare`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import cast
 
 import torch
 
+from course_lib.checkout import find_checkout
 from course_lib.errors import CourseError
 from course_lib.measure import device_name, preset
 from course_lib.measure.preset import Preset
 from course_lib.recipes import RECIPES, language
 from course_lib.recipes.report import write_report
+from course_lib.recipes.results import read_results
 from course_lib.recipes.run import RecipeError, Run, Stopped
 from course_lib.train import TrainingDiverged
 
@@ -32,53 +34,60 @@ def train(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
     Raises:
         CourseError: It cannot be done as asked, or ended early; the message says what to do.
     """
-    run = _checked(recipe, size, steps, seed, out, resume)
-    if run.preset == "cpu":  # models this small gain little from a second core, and the bits depend on how many
-        torch.set_num_threads(1)
-    print(f"{recipe}: preset {run.preset}, seed {seed}, on {device_name(run.preset)}, into {run.out}", flush=True)
-    try:
-        results = RECIPES[recipe](run)
-    except Stopped:
-        raise
-    except KeyboardInterrupt:
-        print(f"{recipe}: stopped; to go on, run: {run.resume_command}", flush=True)
-        raise
-    except TrainingDiverged as error:
-        raise RecipeError(f"{error} What was kept before it is in {run.out}") from None
-    except CourseError:
-        raise
-    except ModuleNotFoundError as error:
-        raise _missing(recipe, error) from None
-    except OSError as error:
-        way = "make room there, and" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another with --out, or"
-        raise RecipeError(f"{run.out} cannot be written to ({error}); {way} go on with: {run.resume_command}") from None
-    except (RuntimeError, MemoryError) as error:
-        if not _no_memory(error):
-            raise
-        way = "use --preset cpu, or a machine with more" if run.preset == "gpu" else "use a machine with more"
-        raise RecipeError(
-            f"the preset {run.preset} does not fit into the memory of {run.device}; close what else takes memory, and "
-            f"go on with: {run.resume_command} ; or {way}"
-        ) from None
-    print(f"\n{write_report(run, results)}\n")
-    print(f"The model is in {run.out / 'model'}, the report with the loss curves in {run.out / 'report.html'}.")
-    print(f"This took {time.process_time():.0f} seconds of the processor.")
-
-
-def _checked(recipe: str, size: str | None, steps: int | None, seed: int, out: Path | None, resume: bool) -> Run:
     if recipe not in RECIPES:
         raise RecipeError(f"there is no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
     if size not in (None, "cpu", "gpu"):
         raise RecipeError(f"there is no preset {size!r}; use --preset cpu or --preset gpu")
     try:
         chosen = cast(Preset, size) if size else preset()
-        run = Run(recipe, out or Path("runs") / f"{recipe}-{chosen}-seed{seed}", seed, steps, resume, chosen)
-        _ = run.device
+        device = device_name(chosen)
     except ValueError as error:
         raise RecipeError(str(error)) from None
     except RuntimeError:
         raise RecipeError("the preset gpu needs an accelerator, and torch sees none; use --preset cpu") from None
-    return run
+    run = Run(recipe, out or Path("runs") / f"{recipe}-{chosen}-seed{seed}", seed, steps, resume, chosen)
+    if run.preset == "cpu":  # models this small gain little from a second core, and the bits depend on how many
+        torch.set_num_threads(1)
+    print(f"{recipe}: preset {run.preset}, seed {seed}, on {device}, into {run.out}", flush=True)
+    try:
+        results = RECIPES[recipe](run)
+    except (Stopped, CourseError):
+        raise
+    except KeyboardInterrupt:
+        print(f"{recipe}: stopped; to go on, run: {run.resume_command}", flush=True)
+        raise
+    except Exception as error:
+        if sentence := _advice(run, error):
+            raise RecipeError(sentence) from None
+        raise
+    print(f"\n{write_report(run, results)}\n")
+    print(f"The model is in {run.out / 'model'}, the report with the loss curves in {run.out / 'report.html'}.")
+    print(f"This took {time.process_time():.0f} seconds of the processor.")
+
+
+def _advice(run: Run, error: Exception) -> str | None:
+    """What to do about an error of the machine or of the training; None for one that only a programmer can mend."""
+    go_on = f"go on with: {run.resume_command}"
+    if isinstance(error, TrainingDiverged):
+        return f"{error} What was kept before it is in {run.out}"
+    if isinstance(error, ModuleNotFoundError):
+        return _missing(run.recipe, error)
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way = "make room there, and" if full else "name another with --out, or"
+        return f"{run.out} cannot be written to ({error}); {way} {go_on}"
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
+        way = "use --preset cpu, or a machine with more" if run.preset == "gpu" else "use a machine with more"
+        return (
+            f"the preset {run.preset} does not fit into the memory of {run.device}; close what else takes memory, and "
+            f"{go_on} ; or {way}"
+        )
+    return None
+
+
+def _missing(recipe: str, error: ModuleNotFoundError) -> str:
+    needs = f"{recipe} needs {error.name}, which is not installed"
+    return f"{needs}; install the course with its extra `vision`"
 
 
 def prepare() -> None:
@@ -87,7 +96,7 @@ def prepare() -> None:
     try:
         from course_lib.recipes.vision_text import prepare as pictures
     except ModuleNotFoundError as error:
-        raise _missing("vision-text", error) from None
+        raise RecipeError(_missing("vision-text", error)) from None
     files += pictures()
     print("Everything that `course train` reads is in these files:")
     for file in files:
@@ -98,10 +107,21 @@ def prepare() -> None:
     )
 
 
-def _missing(recipe: str, error: ModuleNotFoundError) -> RecipeError:
-    needs = f"{recipe} needs {error.name}, which is not installed"
-    return RecipeError(f"{needs}; install the course with its extra `vision`")
+def keep_results(out: Path) -> Path:
+    """Copy a finished run's results.json into the checkout's `results/`.
 
+    Returns:
+        The file there.
 
-def _no_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+    Raises:
+        RecipeError: There are no results, or not those of a whole preset.
+    """
+    results = read_results(out / "results.json")
+    made = results.provenance
+    if made.recipe not in RECIPES or made.preset not in ("cpu", "gpu") or not isinstance(made.seed, int):
+        raise RecipeError(f"{out} names no recipe, preset and seed of the course; run the recipe again")
+    if "--steps" in made.command:
+        raise RecipeError(f"{out} is no run of the whole preset; run it without --steps to keep its results")
+    place = find_checkout() / "results" / made.preset / f"{made.recipe}-seed{made.seed}.json"
+    results.write(place)
+    return place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,17 @@ from course_lib.nn.moe import (
     update_selection_biases,
 )
 from course_lib.recipes.results import Results, write_results
-from course_lib.recipes.run import Run, Stopped
-from course_lib.train import Loss, RunFolder, TrainConfig, next_token_loss, read_metrics, train
+from course_lib.recipes.run import Run
+from course_lib.train import Loss, TrainConfig, next_token_loss, read_metrics
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What a run builds, reads and does. batch: windows of `model.context` tokens to a step."""
+    """Model, training and data of a run.
+
+    Attributes:
+        batch: Windows of `model.context` tokens in a step.
+    """
 
     model: GPTConfig
     train: TrainConfig
@@ -80,11 +84,8 @@ PRESETS = {
 
 def gpt(run: Run) -> Results:
     """Train one GPT; its folder is OUT/model."""
-    plan = _plan(run)
-    run.claim_folder(plan)
-    text = pretraining_corpus(plan.model.vocab_size, plan.languages)
-    model, values = _pretrain(run, plan, text, run.out / "run", "gpt")
-    _save(model, text, run.out / "model")
+    plan, text = _begin(run)
+    values = _pretrain(run, plan, plan.model, text, "run", "model", "gpt")
     values |= _ngram_controls(text, "gpt", ngrams=(1, 3))
     return write_results(run, values, controls={"gpt.bits-per-byte": "gpt.trigram-bits-per-byte"})
 
@@ -94,15 +95,9 @@ def moe(run: Run) -> Results:
 
     OUT/model is the mixture, OUT/dense its dense twin.
     """
-    plan = _plan(run)
-    run.claim_folder(plan)
-    text = pretraining_corpus(plan.model.vocab_size, plan.languages)
-    values: dict[str, float] = {}
-    for name, folder, config in (("dense", "dense", dense_twin(plan.model)), ("experts", "model", plan.model)):
-        part = replace(plan, model=config)
-        model, measured = _pretrain(run, part, text, run.out / f"run-{name}", f"moe.{name}")
-        _save(model, text, run.out / folder)
-        values |= measured
+    plan, text = _begin(run)
+    values = _pretrain(run, plan, dense_twin(plan.model), text, "run-dense", "dense", "moe.dense")
+    values |= _pretrain(run, plan, plan.model, text, "run-experts", "model", "moe.experts")
     values |= _ngram_controls(text, "moe", ngrams=(1,))
     controls = {f"moe.experts.{name}": f"moe.dense.{name}" for name in ("bits-per-byte", "tokens-per-second")}
     return write_results(run, values, controls)
@@ -118,15 +113,21 @@ def prepare() -> list[Path]:
         DataError: The text cannot be fetched.
     """
     wanted = {(plan.model.vocab_size, plan.languages) for sizes in PRESETS.values() for plan in sizes.values()}
+    files = []
     for vocab_size, languages in sorted(wanted):
         pretraining_corpus(vocab_size, languages)
-    return [pretraining_corpus_file(*what) for what in sorted(wanted)]
+        files.append(pretraining_corpus_file(vocab_size, languages))
+    return files
 
 
 def balanced(model: nn.Module, windows: torch.Tensor, balancing: float = 0.01, z: float = 0.001) -> Loss:
-    """The surprise at each next token, and what keeps the experts equally busy and the router's numbers small.
+    """The cross-entropy of each next token, with what keeps the experts equally busy and the router's logits small.
 
-    balancing: as Fedus et al. 2021, section 2.2; z: as Zoph et al. 2022, section 3.3. Each is a mean over the layers.
+    Args:
+        model: A mixture of experts.
+        windows: Token ids to read and predict.
+        balancing: Weight of the load-balancing loss, a mean over the layers (Fedus et al. 2021, section 2.2).
+        z: Weight of the router's z-loss, a mean over the layers (Zoph et al. 2022, section 3.3).
     """
     loss = next_token_loss(model, windows)
     found = routings(model)
@@ -163,48 +164,52 @@ def bits_per_byte(
     return text.bits_per_byte(nats, tokens[1 : len(windows) * context + 1])
 
 
-def _plan(run: Run) -> Pretraining:
-    plan = run.pick(PRESETS[run.recipe])
-    return replace(plan, train=replace(plan.train, seed=run.seed, steps=run.steps or plan.train.steps))
+def _begin(run: Run) -> tuple[Pretraining, Corpus]:
+    """Claim the run's folder; the sizes of its preset, and the text to read."""
+    plan = PRESETS[run.recipe][run.preset]
+    run.claim_folder(plan)
+    return plan, pretraining_corpus(plan.model.vocab_size, plan.languages)
 
 
-def _pretrain(run: Run, plan: Pretraining, text: Corpus, folder: Path, key: str) -> tuple[GPT, dict[str, float]]:
-    """Train, or read what was trained before an interrupt; the model in eval mode, and what it scores on the test."""
-    torch.manual_seed(plan.train.seed)
-    model = GPT(plan.model).to(run.device)
-    context, steps, experts = plan.model.context, plan.train.steps, plan.model.n_experts
-    by_bias = plan.model.balanced_by_bias
+def _pretrain(
+    run: Run, plan: Pretraining, config: GPTConfig, text: Corpus, stage: str, folder: str, key: str
+) -> dict[str, float]:
+    """Train a model in the folder `stage`, and save it in `folder` with its tokenizer; what it scores on the test."""
+    torch.manual_seed(run.seed)
+    model = GPT(config).to(run.device)
 
     def score(tokens: Int[Tensor, " tokens"]) -> float:
-        return bits_per_byte(model, text, tokens, context, where=run.device)
+        return bits_per_byte(model, text, tokens, config.context, where=run.device)
 
-    history = train(
+    run.train(
         model,
-        Loader(Windows(text.train.to(run.device), context), plan.batch, seed=plan.train.seed),
-        balanced if experts and not by_bias else next_token_loss,
+        Loader(Windows(text.train.to(run.device), config.context), plan.batch, seed=run.seed),
+        balanced if config.n_experts and not config.balanced_by_bias else next_token_loss,
         plan.train,
+        folder=stage,
         label=key,
-        folder=RunFolder(folder, resume=run.resume, every=max(1, steps // 10), again=f"run: {run.resume_command}"),
-        validate=lambda: {"validation": score(text.validation[: 64 * context + 1])},
-        validate_every=max(1, steps // 8),
-        after_step=(lambda: update_selection_biases(model)) if by_bias else None,
+        validate=lambda: {"validation": score(text.validation[: 64 * config.context + 1])},
+        after_step=(lambda: update_selection_biases(model)) if config.balanced_by_bias else None,
     )
-    if history.interrupted:
-        raise Stopped
-    model.eval()
-    steps_noted = [line for line in read_metrics(folder / "metrics.jsonl") if "seconds" in line]
+    steps = [line for line in read_metrics(run.out / stage / "metrics.jsonl") if "seconds" in line]
     values = {
         "bits-per-byte": score(text.test),
-        "tokens-per-second": statistics.median(line["targets"] / line["seconds"] for line in steps_noted),
+        "tokens-per-second": statistics.median(line["targets"] / line["seconds"] for line in steps),
         "parameters": sum(p.numel() for p in model.parameters()),
         "active-parameters": count_active_parameters(model),
     }
-    if experts:
-        windows = Windows(text.test, context)
+    if config.n_experts:
+        windows = Windows(text.test, config.context)
         with torch.no_grad():
             model(windows[torch.arange(min(64, len(windows)))][:, :-1].to(run.device))
-        values["busiest-expert"] = experts * max(expert_loads(routing).max().item() for routing in routings(model))
-    return model, {f"{key}.{name}": value for name, value in values.items()}
+        loads = [expert_loads(routing).max().item() for routing in routings(model)]
+        values["busiest-expert"] = config.n_experts * max(loads)
+    save_pretrained(model, run.out / folder)
+    text.tokenizer.save(run.out / folder)
+    end = text.tokenizer.special_id(END)  # where `generate` of transformers is to stop
+    generation = {"bos_token_id": end, "eos_token_id": end}
+    write_text(run.out / folder / "generation_config.json", json.dumps(generation) + "\n")
+    return {f"{key}.{name}": value for name, value in values.items()}
 
 
 def _ngram_controls(text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:
@@ -212,11 +217,3 @@ def _ngram_controls(text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str
     names = {1: "unigram", 2: "bigram", 3: "trigram"}
     nats = {n: ngram_surprise(text.train, text.test, len(text.n_bytes), n).sum().item() for n in ngrams}
     return {f"{key}.{names[n]}-bits-per-byte": text.bits_per_byte(nats[n], text.test) for n in ngrams}
-
-
-def _save(model: GPT, text: Corpus, folder: Path) -> None:
-    """Write the model's folder, with its tokenizer, and where `generate` of transformers is to stop."""
-    save_pretrained(model, folder)
-    text.tokenizer.save(folder)
-    end = text.tokenizer.special_id(END)
-    write_text(folder / "generation_config.json", json.dumps({"bos_token_id": end, "eos_token_id": end}) + "\n")

@@ -1,8 +1,8 @@
-"""One pre-trained model, tuned to another text with few parameters and with all: over methods, rates and ranks.
+"""A sweep of parameter-efficient fine-tuning: one pre-trained model, tuned by many methods at many learning rates.
 
-The base is a small GPT that has read Wikipedia's openings, character by character; the other text is the King James
-Bible. Two numbers come of each run, in nats a character on texts that were not trained on: `b`, on the Bible, the lower
-the more was learned; and `a`, on Wikipedia, the higher the more was forgotten.
+The base is a small GPT, pre-trained on Wikipedia's openings, character by character, and tuned to the King James Bible.
+Each run gives two held-out losses in nats a character: `b` on the Bible, which falls as the model learns, and `a` on
+Wikipedia, which rises as it forgets.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from course_lib.data.loading.split import split_by_hash
 from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.files import write_text
 from course_lib.interop import from_pretrained, save_pretrained
-from course_lib.measure import device, pick
+from course_lib.measure import device, preset
+from course_lib.measure.preset import Preset
 from course_lib.models import GPT, GPTConfig
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import RecipeError, Run
@@ -45,26 +46,34 @@ Method = Callable[[GPT], Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of a run. learn: how the base is made; steps: of tuning; batch: windows of `context` characters a step."""
+    """Sizes of a run.
+
+    Attributes:
+        model: The base; its vocabulary comes with the text.
+        pretraining: How the base is trained.
+        steps: Of tuning.
+        batch: Windows of `model.context` characters in a step.
+        scored: Windows of each test text.
+    """
 
     model: GPTConfig
-    learn: TrainConfig
+    pretraining: TrainConfig
     steps: int
     batch: int = 32
-    scored: int = 400  # windows of each test text
-
-
-def _shape(**sizes: Any) -> GPTConfig:
-    return GPTConfig(2, position="rope", **sizes)  # the vocabulary comes with the text
+    scored: int = 400
 
 
 PRETRAINING: dict[str, Any] = {"optimizer": "muon", "weight_decay": 0.1, "betas": (0.9, 0.95)}
 PRESETS = {
     "cpu": Plan(
-        _shape(context=64, d_model=64, n_layers=2, n_heads=2), TrainConfig(700, lr=2e-2, **PRETRAINING), steps=100
+        GPTConfig(2, context=64, d_model=64, n_layers=2, n_heads=2, position="rope"),
+        TrainConfig(700, lr=2e-2, **PRETRAINING),
+        steps=100,
     ),
     "gpu": Plan(
-        _shape(context=256, d_model=384, n_layers=6, n_heads=6), TrainConfig(2000, lr=3e-3, **PRETRAINING), steps=300
+        GPTConfig(2, context=256, d_model=384, n_layers=6, n_heads=6, position="rope"),
+        TrainConfig(2000, lr=3e-3, **PRETRAINING),
+        steps=300,
     ),
 }
 
@@ -152,18 +161,22 @@ def wikipedia_and_bible(where: torch.device | None = None) -> TwoTexts:
     return TwoTexts(tokenizer, *(tokenizer.encode(part).to(where or device()) for part in parts))
 
 
-def plan_for(text: TwoTexts) -> Plan:
-    """The preset's sizes, with the vocabulary of these texts."""
-    plan = pick(**PRESETS)
+def plan_for(text: TwoTexts, size: Preset | None = None) -> Plan:
+    """The sizes of a preset, by default the chosen one, with the vocabulary of these texts."""
+    plan = PRESETS[size or preset()]
     return replace(plan, model=replace(plan.model, vocab_size=text.tokenizer.vocab_size))
 
 
 def pretrain_base(text: TwoTexts, plan: Plan, seed: int) -> GPT:
-    """The base: a GPT that has read a. An interrupt raises KeyboardInterrupt."""
+    """Pre-train the base on text a.
+
+    Raises:
+        KeyboardInterrupt: The user interrupted it.
+    """
     torch.manual_seed(seed)
     base = GPT(plan.model).to(text.a.device)
     data = Loader(Windows(text.a, plan.model.context), plan.batch, seed=seed)
-    _train(base, data, replace(plan.learn, seed=seed), "base")
+    _train(base, data, replace(plan.pretraining, seed=seed), "base")
     return base.eval()
 
 
@@ -186,10 +199,19 @@ def tune(
     seed: int,
     prepare: Callable[[GPT], Any] | None = None,
 ) -> Tuned:
-    """A copy of the base, tuned to b by the method of that name; the base stays as it is.
+    """Tune a copy of the base to text b; the base stays as it is.
 
-    prepare: called with the model once the method has changed it, before the first step. An interrupt raises
-    KeyboardInterrupt.
+    Args:
+        base: The pre-trained model.
+        name: Of the method, in METHODS.
+        rate: The learning rate.
+        text: Both texts.
+        plan: The sizes.
+        seed: Of new parameters and of batches.
+        prepare: Called with the model once the method has changed it, before the first step.
+
+    Raises:
+        KeyboardInterrupt: The user interrupted it.
     """
     model = copy.deepcopy(base)
     torch.manual_seed(seed + 1)  # of A, of adapters, of the places of sparse entries
@@ -212,7 +234,7 @@ def _train(model: GPT, data: Loader, config: TrainConfig, label: str) -> None:
 
 @torch.no_grad()
 def held_out_losses(model: GPT, text: TwoTexts, plan: Plan) -> tuple[float, float]:
-    """Nats a character on the first windows of both test parts: (a, b)."""
+    """The losses on the first windows of both test parts, a and b, in nats a character."""
     model.eval()
     found = []
     for tokens in (text.a_test, text.b_test):
@@ -234,15 +256,14 @@ def peft(run: Run) -> Results:
     Seed 0 tries every method at every rate. Other seeds, each with a base of its own, try every method at its best
     rate. The run's number of steps is that of tuning.
     """
-    sizes = run.pick(PRESETS)
-    sizes = replace(sizes, steps=run.steps or sizes.steps)
     rates = RATES if run.seed == 0 else {name: (rate,) for name, rate in BEST.items()}
-    run.claim_folder((sizes, rates))
+    run.claim_folder((PRESETS[run.preset], rates))
     done = run.out / "measured.json"
     if done.exists() and not run.resume:
         raise RecipeError(f"{run.out} holds a run that has begun; go on with: {run.resume_command}")
     text = wikipedia_and_bible(run.device)
-    plan = replace(sizes, model=replace(sizes.model, vocab_size=text.tokenizer.vocab_size))
+    plan = plan_for(text, run.preset)
+    plan = replace(plan, steps=run.steps or plan.steps)
     values: dict[str, float] = {}
     if done.exists():
         base = from_pretrained(run.out / "model").to(run.device).eval()

@@ -1,4 +1,4 @@
-"""Emoji as pairs of picture and caption: what is learned from, and how well a model finds what belongs together."""
+"""Emoji as pairs of picture and caption: the training data of a CLIP, and how well a model retrieves captions."""
 
 from __future__ import annotations
 
@@ -35,9 +35,15 @@ PROMPTS = {
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures, on the device that computes, and captions as word ids, where only words of what is learned are known.
+    """Pictures, on the device that computes, and captions as word ids; the vocabulary is that of the training part.
 
-    owner: whose captions each concept has: its own, except in `shuffled`.
+    Attributes:
+        emoji: The pictures and concepts.
+        split: Which of them are for training.
+        tokenizer: One token a word.
+        pictures: All of them.
+        captions: Random captions of every concept, drawn once; those outside the training part are empty.
+        owner: Whose captions each concept has: its own, except in `shuffled`.
     """
 
     emoji: Emoji
@@ -50,7 +56,13 @@ class Pairs:
     def batch(
         self, size: int, strength: float, generator: torch.Generator
     ) -> tuple[Float[Tensor, "pairs 3 size size"], Int[Tensor, "pairs tokens"]]:
-        """Augmented pictures and a caption of each, of different concepts: the same twice would count as wrong."""
+        """Draw augmented pictures and a caption of each.
+
+        Args:
+            size: How many, all of different concepts: the same one twice would count as wrong.
+            strength: Of the augmentation.
+            generator: Of all random choices.
+        """
         train = self.split.train
         chosen = train.concepts[torch.randperm(len(train.concepts), generator=generator)[:size]]
         vendors = train.vendors[torch.randint(len(train.vendors), (len(chosen),), generator=generator)]
@@ -60,7 +72,7 @@ class Pairs:
         return pictures, self.captions[self.owner[chosen], variants].to(where)
 
     def shuffled(self, seed: int) -> Pairs:
-        """A control: every concept that is learned has the captions of another, the same at every step."""
+        """A control: every concept of the training part has the captions of another one, the same at every step."""
         learned = self.split.train.concepts
         # One step along a random circle: none keeps its own.
         circle = learned[torch.randperm(len(learned), generator=torch.Generator().manual_seed(seed))]
@@ -74,7 +86,7 @@ class Pairs:
         return torch.tensor([line.ids or [0] for line in self.tokenizer.encode_batch(known)]).to(self.pictures.device)
 
     def texts(self, which: Int[Tensor, " concepts"], keywords: bool = False) -> list[str]:
-        """The English names of some concepts, with all their keywords if wanted."""
+        """The English names of some concepts, followed by all their keywords if wanted."""
         some = [self.emoji.concepts[i] for i in self.owner[which].tolist()]
         return [" ".join([c.name, *c.keywords]) if keywords else c.name for c in some]
 
@@ -82,7 +94,15 @@ class Pairs:
 def pairs(
     emoji: Emoji, stage: str, languages: Sequence[str] = ("en",), seed: int = 0, where: torch.device | None = None
 ) -> Pairs:
-    """Emoji and captions in some languages whose words are set apart by spaces; stage: see emoji_split.split_emoji."""
+    """Pair emoji with captions.
+
+    Args:
+        emoji: The pictures.
+        stage: "validation" or "test"; see emoji_split.split_emoji.
+        languages: Of the captions; their words are set apart by spaces.
+        seed: Of the captions.
+        where: The device of the pictures; by default that of the chosen preset.
+    """
     split = emoji.split(stage)
     named = [concepts(language) for language in languages]
     learned = split.train.concepts.tolist()
@@ -103,35 +123,47 @@ def pairs(
 
 
 def recall(similarity: Float[Tensor, "queries gallery"], target: Int[Tensor, " queries"], k: int) -> float:
-    """The share of queries whose target is among the k most similar; ties rank before it, and NaN is a miss."""
+    """Recall at k: the share of queries whose target is among the k most similar.
+
+    Args:
+        similarity: Of each query to each item of the gallery.
+        target: The right item of each query.
+        k: How many are looked at. Ties rank before the target, and NaN is a miss.
+    """
     own = similarity.gather(1, target[:, None])
     rank = similarity.shape[1] - (similarity < own).sum(dim=1)
     return ((rank <= k) & ~own[:, 0].isnan()).float().mean().item()
 
 
+def _recalls(name: str, similarity: Tensor, target: Tensor) -> dict[str, float]:
+    return {f"{name}-r{k}": recall(similarity, target, k) for k in (1, 5)}
+
+
 @torch.no_grad()
 def encode(model: BagCLIP | CLIP, pictures: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
-    """The unit vectors of pictures, as they are."""
+    """The unit vectors of pictures, without augmentation."""
     return torch.cat([model.image_features(some.float() / 255) for some in pictures.split(512)])
 
 
 @torch.no_grad()
 def retrieval(model: BagCLIP | CLIP, data: Pairs) -> dict[str, float]:
-    """How a model finds the names of pictures that it has not seen, of all names of the same part of the split.
+    """Recall at 1 and 5 of the names of held-out pictures, among all names of the same part of the split.
 
-    new-vendor: learned concepts in a new style; new-concepts: new ones in learned styles; both-new: neither is learned.
-    New concepts are asked for by name and keywords. image-to-image: the nearest learned picture shows the same concept.
-    group: the groups of both-new by PROMPTS.
+    Returns:
+        For the parts new-vendor (trained concepts in a new style), new-concepts (new ones in trained styles) and
+        both-new, "PART-r1" and "PART-r5"; new concepts are described by name and keywords. "image-to-image-r1": how
+        often the nearest training picture shows the same concept. "group": how often PROMPTS find the group in
+        both-new.
     """
     model.eval()
-    split, numbers = data.split, {}
+    split = data.split
+    numbers: dict[str, float] = {}
     parts = {"new-vendor": split.new_vendor, "new-concepts": split.new_concepts, "both-new": split.both_new}
     for name, grid in parts.items():
         texts = model.text_features(data.ids(data.texts(grid.concepts, keywords=name != "new-vendor")))
         images = encode(model, data.pictures[grid.indices()])
         target = torch.arange(len(grid.concepts), device=images.device).repeat(len(grid.vendors))
-        for k in (1, 5):
-            numbers[f"{name}-r{k}"] = recall(images @ texts.T, target, k)
+        numbers |= _recalls(name, images @ texts.T, target)
         if name == "new-vendor":
             similar = nearest(images, encode(model, data.pictures[split.train.indices()]), split.train)
             numbers["image-to-image-r1"] = recall(similar, target, 1)
@@ -145,7 +177,7 @@ def retrieval(model: BagCLIP | CLIP, data: Pairs) -> dict[str, float]:
 def nearest(
     queries: Float[Tensor, "queries d"], learned: Float[Tensor, "pictures d"], grid: Grid
 ) -> Float[Tensor, "queries concepts"]:
-    """How similar each query is to the most similar of the vendors' pictures of each concept of the grid."""
+    """The similarity of each query to each concept of the grid: the largest over the vendors' pictures."""
     return (queries @ learned.T).unflatten(1, (len(grid.vendors), len(grid.concepts))).amax(dim=1)
 
 
@@ -157,35 +189,35 @@ def groups(data: Pairs, which: Int[Tensor, " concepts"]) -> Int[Tensor, " concep
     )
 
 
-def by_pixels(data: Pairs) -> dict[str, float]:
-    """The control that learns nothing: what `retrieval` measures, with the nearest learned picture's name in its place.
+def pixel_baseline(data: Pairs) -> dict[str, float]:
+    """A baseline without training for the numbers of `retrieval`: the name of the nearest training picture.
 
-    New concepts are asked for by the words of the five nearest learned pictures, rare words counting more (tf-idf).
+    New concepts are looked for by the words of the five nearest training pictures, weighted by tf-idf. Two pictures are
+    near by the cosine of their colours and edges.
     """
     split = data.split
     learned, new, both = (
-        _looks(data.pictures[grid.indices()]) for grid in (split.train, split.new_vendor, split.both_new)
+        _pixel_features(data.pictures[grid.indices()]) for grid in (split.train, split.new_vendor, split.both_new)
     )
     mean = learned.mean(dim=0)
     learned, new, both = (F.normalize(some - mean, dim=1) for some in (learned, new, both))
     similar = nearest(new, learned, split.train)
-    numbers = {
-        f"new-vendor-r{k}": recall(similar, torch.arange(len(similar), device=similar.device), k) for k in (1, 5)
-    }
+    numbers = _recalls("new-vendor", similar, torch.arange(len(similar), device=similar.device))
     close = nearest(both, learned, split.train).topk(5)
-    bags = _bags(data.texts(torch.cat((split.train.concepts, split.both_new.concepts)), keywords=True)).to(both.device)
+    bags = _tf_idf(data.texts(torch.cat((split.train.concepts, split.both_new.concepts)), keywords=True)).to(
+        both.device
+    )
     ours, theirs = bags[: len(split.train.concepts)], bags[len(split.train.concepts) :]
     guess = (close.values[..., None] * ours[close.indices]).sum(dim=1) @ theirs.T
-    for k in (1, 5):
-        numbers[f"both-new-r{k}"] = recall(guess, torch.arange(len(guess), device=guess.device), k)
+    numbers |= _recalls("both-new", guess, torch.arange(len(guess), device=guess.device))
     kinds, wanted = groups(data, split.train.concepts), groups(data, split.both_new.concepts)
     numbers["group"] = (kinds[close.indices[:, 0]] == wanted).float().mean().item()
     numbers["group-majority"] = (torch.bincount(wanted).amax() / len(wanted)).item()
     return numbers
 
 
-def _looks(pictures: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
-    """16 x 16 colours and 8 x 8 strengths of edges, which count twice: what served best of five kinds in a trial."""
+def _pixel_features(pictures: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
+    """16 x 16 colours and 8 x 8 strengths of edges, which count twice: the best of five kinds in a trial."""
     x = pictures.float() / 255
     edges = torch.cat(
         (F.pad(x.diff(dim=3).abs(), (0, 1)), F.pad(x.diff(dim=2).abs(), (0, 0, 0, 1))), dim=1
@@ -193,7 +225,7 @@ def _looks(pictures: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "imag
     return torch.cat((F.adaptive_avg_pool2d(x, 16).flatten(1), 2 * F.adaptive_avg_pool2d(edges, 8).flatten(1)), dim=1)
 
 
-def _bags(texts: list[str]) -> Float[Tensor, "texts words"]:
+def _tf_idf(texts: list[str]) -> Float[Tensor, "texts words"]:
     sets = [set(_words(text)) for text in texts]
     order = {word: i for i, word in enumerate(sorted(set().union(*sets)))}
     bags = torch.zeros(len(sets), len(order))

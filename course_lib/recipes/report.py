@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
+from pathlib import Path
+
+import jinja2
 
 from course_lib.files import write_text
 from course_lib.recipes.results import Results
 from course_lib.recipes.run import Run
-from course_lib.tables import TABLE_STYLE, cell_text, html_table, text_table
+from course_lib.tables import TABLE_STYLE, Table, cell_text
 from course_lib.train import read_metrics
 
 WIDEST = 8  # columns of numbers; what would need more is told in rows
@@ -18,53 +20,25 @@ POINTS = 100  # of a drawn curve: each is the mean of as many steps as that take
 
 Curve = tuple[list[int], list[float]]  # steps, and what was measured there
 
-PAGE_STYLE = """<style>
-:root {color-scheme: light dark}
-body {font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem}
-h1, h2 {line-height: 1.2} code {overflow-wrap: anywhere}
-figure {margin: 1rem 0} figure img {max-width: 40rem; width: 100%; height: auto}
-dt {font-weight: 600}
-</style>"""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A caption, the names of the columns, and rows whose first cell names the row."""
-
-    caption: str
-    columns: list[str]
-    rows: list[list[str]]
-
-    @property
-    def align(self) -> list[str]:
-        """Names to the left, numbers to the right."""
-        return ["left", *["right"] * (len(self.columns) - 1)]
-
-    def to_text(self) -> str:
-        """The table as lines of plain text."""
-        return text_table(self.columns, self.rows, self.caption, self.align)
-
-    def to_html(self) -> str:
-        """The table as HTML."""
-        return html_table(self.columns, self.rows, self.caption, self.align)
-
 
 def write_report(run: Run, results: Results) -> str:
     """Write report.txt and report.html into the folder of a run.
 
     Returns:
-        The tables as text, for the terminal.
+        The tables of the numbers as text, for the terminal.
     """
-    tables = number_tables(results)
-    losses, validation = loss_curves(run)
-    curves = {"Loss of the training steps": losses, "Validation, as training went on": validation}
-    curves = {title: series for title, series in curves.items() if series}
-    numbers = "\n\n".join(table.to_text() for table in tables)
-    progress = "\n\n".join(curve_table(title, series).to_text() for title, series in curves.items())
-    origin = provenance_table(results).to_text()
-    write_text(run.out / "report.txt", "\n\n".join(filter(None, [numbers, progress, origin])) + "\n")
-    write_text(run.out / "report.html", html_report(run, results, tables, curves))
-    return numbers
+    numbers = number_tables(results)
+    curves = loss_curves(run)
+    progress = [curve_table(title, series) for title, series in curves.items()]
+    pictures = {title: curve_picture(title, series) for title, series in curves.items()}
+    tables = [*numbers, *progress, provenance_table(results)]
+    template = jinja2.Template(Path(__file__).with_name("report.html").read_text(encoding="utf8"), autoescape=True)
+    title = f"{run.recipe}: preset {run.preset}, seed {run.seed}"
+    write_text(
+        run.out / "report.html", template.render(title=title, style=TABLE_STYLE, tables=tables, pictures=pictures)
+    )
+    write_text(run.out / "report.txt", "\n\n".join(table.to_text() for table in tables) + "\n")
+    return "\n\n".join(table.to_text() for table in numbers)
 
 
 def number_tables(results: Results) -> list[Table]:
@@ -78,32 +52,37 @@ def number_tables(results: Results) -> list[Table]:
     for key in results.values:
         model, _, measure = key.rpartition(".")
         models.setdefault(model.removeprefix(recipe).removeprefix("."), {})[measure] = key
-    groups: list[list[str]] = []
-    for model, measures in models.items():
-        shared = next((group for group in groups if any(measures.keys() & models[name].keys() for name in group)), None)
-        if shared is None:
-            groups.append([model])
+    groups: list[dict[str, dict[str, str]]] = []
+    for model, keys in models.items():
+        for group in groups:
+            if any(keys.keys() & others.keys() for others in group.values()):
+                group[model] = keys
+                break
         else:
-            shared.append(model)
-    return [_table(results, {model: models[model] for model in group}) for group in groups]
+            groups.append({model: keys})
+    return [_table(results, group) for group in groups]
 
 
 def _table(results: Results, models: Mapping[str, Mapping[str, str]]) -> Table:
     """One table of models that have measures in common: a column for each model, or for each measure if fewer."""
-    recipe = results.provenance.recipe
+    made = results.provenance
     measures = list(dict.fromkeys(measure for keys in models.values() for measure in keys))
     if len(models) <= WIDEST:
-        cells = [[models[model].get(measure) for model in models] for measure in measures]
-        names, columns = measures, [model or recipe for model in models]
+        names, columns = measures, [model or made.recipe for model in models]
+        cells = [[keys.get(measure) for keys in models.values()] for measure in measures]
     else:
-        cells = [[keys.get(measure) for measure in measures] for keys in models.values()]
         names, columns = list(models), measures
+        cells = [[keys.get(measure) for measure in measures] for keys in models.values()]
     rows = [[name, *(_number(results, key) for key in row)] for name, row in zip(names, cells, strict=True)]
     controls = [_controls(results, row) for row in cells]
     if any(controls):
         columns = [*columns, "control"]
         rows = [[*row, control] for row, control in zip(rows, controls, strict=True)]
-    return Table(f"{recipe}, {results.provenance.preset}, seed {results.provenance.seed}", ["", *columns], rows)
+    return _numbers_to_the_right(f"{made.recipe}, {made.preset}, seed {made.seed}", ["", *columns], rows)
+
+
+def _numbers_to_the_right(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    return Table(columns, rows, ["left", *["right"] * (len(columns) - 1)], caption)
 
 
 def _number(results: Results, key: str | None) -> str:
@@ -123,19 +102,21 @@ def _controls(results: Results, row: Sequence[str | None]) -> str:
     )
 
 
-def loss_curves(run: Run) -> tuple[dict[str, Curve], dict[str, Curve]]:
-    """The losses of a run's stages, smoothed, and what each scored on the validation data, by the stage's name."""
-    losses, validation = {}, {}
-    for file in sorted(run.out.rglob("metrics.jsonl"), key=lambda file: file.stat().st_ctime):
-        name = run.recipe if file.parent.name == "run" else file.parent.name.removeprefix("run-")
-        lines = read_metrics(file)
-        trained = [line for line in lines if "loss" in line]
-        if trained:
-            losses[name] = smooth([line["step"] for line in trained], [line["loss"] for line in trained])
-        scored = [line for line in lines if "validation" in line]
-        if scored:
-            validation[name] = ([line["step"] for line in scored], [line["validation"] for line in scored])
-    return losses, validation
+def loss_curves(run: Run) -> dict[str, dict[str, Curve]]:
+    """The losses of a run's stages, smoothed, and what each scored on the validation data: by title, then by stage."""
+    files = sorted(run.out.rglob("metrics.jsonl"), key=lambda file: file.stat().st_ctime)
+    curves: dict[str, dict[str, Curve]] = {}
+    for title, number in {
+        "Loss of the training steps": "loss",
+        "Validation, as training went on": "validation",
+    }.items():
+        for file in files:
+            stage = run.recipe if file.parent.name == "run" else file.parent.name.removeprefix("run-")
+            lines = [line for line in read_metrics(file) if number in line]
+            if lines:
+                curve = smooth([line["step"] for line in lines], [line[number] for line in lines])
+                curves.setdefault(title, {})[stage] = curve
+    return curves
 
 
 def smooth(steps: Sequence[int], values: Sequence[float], points: int = POINTS) -> Curve:
@@ -152,7 +133,7 @@ def curve_table(title: str, series: Mapping[str, Curve], rows: int = 10) -> Tabl
     for row in range(1, rows + 1):
         numbers = [cell_text(values[-(-len(values) * row // rows) - 1]) for _, values in series.values()]
         cells.append([f"{row / rows:.0%}", *numbers])
-    return Table(title, ["of the steps", *series], cells)
+    return _numbers_to_the_right(title, ["of the steps", *series], cells)
 
 
 def curve_picture(title: str, series: Mapping[str, Curve]) -> str:
@@ -177,20 +158,4 @@ def provenance_table(results: Results) -> Table:
     rows = [["command", made.command], ["commit", made.commit], ["device", made.device], ["versions", versions]]
     if made.seconds is not None:
         rows.append(["training", f"{made.seconds:,.0f} seconds"])
-    return Table("Where these numbers come from", ["", "this run"], rows)
-
-
-def html_report(run: Run, results: Results, tables: Sequence[Table], curves: Mapping[str, Mapping[str, Curve]]) -> str:
-    """The whole report as one page that needs nothing beside it."""
-    title = f"{run.recipe}: preset {run.preset}, seed {run.seed}"
-    parts = [table.to_html() for table in tables]
-    for name, series in curves.items():
-        parts += [f"<h2>{escape(name)}</h2>", curve_picture(name, series), curve_table(name, series).to_html()]
-    origin = provenance_table(results)
-    said = "".join(f"<dt>{escape(what)}</dt><dd><code>{escape(text)}</code></dd>" for what, text in origin.rows)
-    parts.append(f"<h2>{escape(origin.caption)}</h2><dl>{said}</dl>")
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width">{PAGE_STYLE}{TABLE_STYLE}</head>\n'
-        f"<body><h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
+    return Table(["", "this run"], rows, ["left", "left"], "Where these numbers come from")

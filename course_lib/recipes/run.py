@@ -6,19 +6,19 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 import torch
+from torch import nn
 
 from course_lib.errors import CourseError
-from course_lib.files import write_text
+from course_lib.files import read_json, write_text
 from course_lib.measure import device, preset
 from course_lib.measure.preset import Preset
-
-T = TypeVar("T")
+from course_lib.train import RunFolder, TrainConfig, train
+from course_lib.train.loop import Batches, Objective
 
 
 class RecipeError(CourseError):
@@ -70,10 +70,6 @@ class Run:
             program = shlex.quote(sys.argv[0])  # as it was called, since the bare name would not be found
         return f"{program} train {self.arguments} --out {shlex.quote(str(self.out))} --resume"
 
-    def pick(self, sizes: Mapping[str, T]) -> T:
-        """The value for this run's preset, of {"cpu": ..., "gpu": ...}."""
-        return sizes[self.preset]
-
     def claim_folder(self, plan: object) -> None:
         """Make the folder, and note in it what the run is.
 
@@ -88,24 +84,61 @@ class Run:
         note = self.out / "recipe.json"
         if self.out.exists() and not self.out.is_dir():
             raise RecipeError(f"{self.out} is a file; name a folder with --out")
-        if self.out.exists() and any(self.out.iterdir()):
-            self._check_same(note, this)
-        self.out.mkdir(parents=True, exist_ok=True)
+        if note.exists():
+            before = read_json(note)
+            if before["run"] != this["run"]:
+                raise RecipeError(
+                    f"{self.out} holds another run ({before['run']}); ask for the same, or name another folder "
+                    "with --out"
+                )
+            if before["plan"] != this["plan"]:
+                raise RecipeError(
+                    f"{self.out} holds a run of other sizes, from before they changed; name another with --out"
+                )
+        elif self.out.exists() and any(self.out.iterdir()):
+            raise RecipeError(f"{self.out} is in use, and not by a run of the course; name another folder with --out")
         write_text(note, json.dumps(this, indent=1) + "\n")
 
-    def _check_same(self, note: Path, this: Mapping[str, str]) -> None:
-        if not note.exists():
-            raise RecipeError(f"{self.out} is in use, and not by a run of the course; name another folder with --out")
-        try:
-            before = json.loads(note.read_text(encoding="utf-8"))
-            arguments, plan = before["run"], before["plan"]
-        except (ValueError, KeyError, TypeError):
-            raise RecipeError(f"{note} is damaged; begin anew, in another folder, with --out") from None
-        if arguments != this["run"]:
-            raise RecipeError(
-                f"{self.out} holds another run ({arguments}); ask for the same, or name another folder with --out"
-            )
-        if plan != this["plan"]:
-            raise RecipeError(
-                f"{self.out} holds a run of other sizes, from before they changed; name another with --out"
-            )
+    def train(
+        self,
+        model: nn.Module,
+        batches: Batches,
+        loss: Objective,
+        config: TrainConfig,
+        folder: str,
+        label: str,
+        validate: Callable[[], dict[str, float]] | None = None,
+        after_step: Callable[[], None] | None = None,
+    ) -> None:
+        """Train in one stage of the run, or read what was trained before an interrupt; then set the model to eval mode.
+
+        Args:
+            model: On the device of the batches.
+            batches: See `course_lib.train.train`, also for the other arguments that are not named here.
+            loss: Of the model on a batch.
+            config: With the run's own seed and number of steps in place of what it says.
+            folder: The stage's own, in that of the run.
+            label: What messages call the stage.
+            validate: Called eight times.
+            after_step: Called after every step.
+
+        Raises:
+            Stopped: The user interrupted it.
+        """
+        config = replace(config, seed=self.seed, steps=self.steps or config.steps)
+        history = train(
+            model,
+            batches,
+            loss,
+            config,
+            label,
+            RunFolder(
+                self.out / folder, self.resume, every=max(1, config.steps // 10), again=f"run: {self.resume_command}"
+            ),
+            validate,
+            validate_every=max(1, config.steps // 8),
+            after_step=after_step,
+        )
+        if history.interrupted:
+            raise Stopped
+        model.eval()

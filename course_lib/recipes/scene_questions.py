@@ -1,4 +1,4 @@
-"""Questions about 2 x 2 emoji: as the decoder reads them, with words or pictures in the four places."""
+"""Questions about scenes of 2 x 2 emoji: batches, losses and accuracy of a vision-language model."""
 
 from __future__ import annotations
 
@@ -23,19 +23,26 @@ from course_lib.tune.completions import completion_examples
 KINDS = ("where", "count", "exist", "caption")  # relations are left out: a trial found that they are not learned
 GROUPS = ("animals-nature", "food-drink", "travel-places", "activities", "objects")
 IMAGE, NOTHING = "<image>", "<nothing>"  # stands for a tile; an empty one, where tiles are words
-COPIES = 6  # augmented versions of each picture, which frozen eyes look at once
+COPIES = 6  # augmented versions of each picture, encoded once, as the image encoder is frozen
 
 Asked = tuple[Int[Tensor, "scenes cells"], Int[Tensor, "scenes tokens"], Int[Tensor, "scenes tokens"]]
 
 
 @dataclass(frozen=True)
 class Questions:
-    """Scenes of the concepts that are learned and have a name of one word, their questions, and the words for both."""
+    """Scenes of the training concepts whose name is one word, and questions about them.
+
+    Attributes:
+        scenes: Draws scenes, and asks and answers questions.
+        concepts: The index in Emoji of each name.
+        tokenizer: One token a word.
+        words: The token of each name; the last one, which the index EMPTY = -1 finds, is NOTHING.
+    """
 
     scenes: Scenes
-    concepts: Int[Tensor, " names"]  # of each name, in Emoji
+    concepts: Int[Tensor, " names"]
     tokenizer: Tokenizer
-    words: Int[Tensor, " names_and_nothing"]  # the token of each name; the last, which EMPTY finds, is NOTHING
+    words: Int[Tensor, " names_and_nothing"]
 
     @property
     def image_token(self) -> int:
@@ -43,26 +50,25 @@ class Questions:
         return self.tokenizer.get_vocab()[IMAGE]
 
     def batch(self, size: int, generator: torch.Generator, kinds: tuple[str, ...] = KINDS) -> Asked:
-        """(cells, ids, targets): random scenes, and what to read and to answer about each; on the CPU."""
+        """Draw random scenes and a question about each.
+
+        Returns:
+            The scenes, the ids to read and the targets, on the CPU.
+        """
         return self.asked(self.scenes.sample(size, generator, kinds))
 
     def asked(self, batch: SceneBatch) -> Asked:
-        """Questions as ids, behind an image token for each cell; the targets are the answer and the end."""
+        """Write questions as ids, with an image token for each cell before them; targets are the answer and its end."""
         mark = [self.image_token] * self.scenes.n_cells
-        prompts = [mark + ids for ids in self._ids(self.scenes.questions(batch))]
+        prompts = [mark + self.tokenizer.encode(text).ids for text in self.scenes.questions(batch)]
+        answers = [self.tokenizer.encode(text).ids for text in self.scenes.answers(batch)]
         end = self.tokenizer.get_vocab()[END]
-        texts = completion_examples(prompts, self._ids(self.scenes.answers(batch)), end, pad_id=end).all()
+        texts = completion_examples(prompts, answers, end, pad_id=end).all()
         return batch.cells, texts.inputs, texts.targets
-
-    def _ids(self, texts: list[str]) -> list[list[int]]:
-        return [
-            [i for i, real in zip(line.ids, line.attention_mask, strict=True) if real]
-            for line in self.tokenizer.encode_batch(texts)
-        ]
 
 
 def questions(emoji: Emoji, split: Split) -> Questions:
-    """What can be asked about the emoji that are learned."""
+    """The questions about the training part of a split."""
     known = [i for i in split.train.concepts.tolist() if emoji.concepts[i].group in GROUPS]
     known = [i for i in known if emoji.concepts[i].name.isalpha()]
     scenes = Scenes(tuple(emoji.concepts[i].name for i in known))
@@ -71,35 +77,44 @@ def questions(emoji: Emoji, split: Split) -> Questions:
     return Questions(scenes, torch.tensor(known), tokenizer, words)
 
 
-def as_words(model: VLM, task: Questions, cells: Int[Tensor, "scenes cells"]) -> Float[Tensor, "tiles 1 d_model"]:
-    """Scenes as the decoder reads them without eyes: in each place the word, as a vector of length one."""
+def word_vectors(model: VLM, task: Questions, cells: Int[Tensor, "scenes cells"]) -> Float[Tensor, "tiles 1 d_model"]:
+    """Scenes described by words: in each place the embedding of the word, as a vector of length one."""
     ids = task.words[cells.flatten()].to(model.decoder.tokens.weight.device)
     return F.normalize(model.decoder.tokens(ids), dim=-1)[:, None]
 
 
 @dataclass(frozen=True)
-class Bank:
-    """What frozen eyes say of pictures: computed once, since it never changes. The last concept is an empty tile."""
+class FeatureBank:
+    """The features of pictures by a frozen image encoder, computed once. The last concept is an empty tile."""
 
     features: Float[Tensor, "copies vendors names_and_nothing d_vision"]
 
     def draw(self, cells: Int[Tensor, "*places"], generator: torch.Generator) -> Float[Tensor, "*places d_vision"]:
-        """For each concept one of its pictures, of any vendor."""
+        """For each concept the features of a random picture of it, by any vendor."""
         copies, vendors = (torch.randint(n, cells.shape, generator=generator) for n in self.features.shape[:2])
         where = self.features.device
         return self.features[copies.to(where), vendors.to(where), cells.to(where)]
 
 
 @torch.no_grad()
-def bank(
+def feature_bank(
     model: VLM,
     task: Questions,
     pictures: UInt8[Tensor, "vendors concepts 3 size size"],
     vendors: Int[Tensor, " vendors"],
     strength: float = 0.0,
     seed: int = 0,
-) -> Bank:
-    """The features of the task's pictures by some vendors: as they are, or for a strength above 0 augmented COPIES."""
+) -> FeatureBank:
+    """Encode the task's pictures by some vendors.
+
+    Args:
+        model: Its image encoder is used.
+        task: Says which concepts.
+        pictures: Of all concepts.
+        vendors: Which vendors.
+        strength: Of the augmentation of COPIES of each picture; 0 for the pictures as they are.
+        seed: Of the augmentation.
+    """
     model.eval()
     tile = pictures[vendors][:, task.concepts]
     white = torch.full_like(tile[:, :1], 255)
@@ -112,31 +127,31 @@ def bank(
             for some in flat.flatten(0, 1).split(512)
         ]
         copies.append(torch.cat(seen)[:, 0].unflatten(0, flat.shape[:2]))
-    return Bank(torch.stack(copies))
+    return FeatureBank(torch.stack(copies))
 
 
-def answered(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"]) -> Loss:
-    """The surprise at the answers to questions about scenes whose places are these vectors."""
+def answer_loss(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"]) -> Loss:
+    """The cross-entropy of the answers to questions about scenes whose tiles are these vectors."""
     _, ids, targets = asked
     return cross_entropy(model(ids.to(vectors.device), picture_vectors=vectors), targets.to(vectors.device))
 
 
-def named(
+def naming_loss(
     model: VLM, task: Questions, concepts: Int[Tensor, " tiles"], features: Float[Tensor, "tiles d_vision"]
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy, in nats, of telling each tile's word from all others by the cosine, at a temperature of 0.05.
+    """The mean cross-entropy, in nats, of telling each tile's word from all others by the cosine, at temperature 0.05.
 
-    It brings the projector into the space of words without a pass through the decoder.
+    It trains the projector into the space of word embeddings without a pass through the decoder.
     """
     vectors = model.project(features[:, None])[:, 0]
     with torch.no_grad():
-        table = as_words(model, task, torch.arange(len(task.words))[:, None])[:, 0]
+        table = word_vectors(model, task, torch.arange(len(task.words))[:, None])[:, 0]
     return F.cross_entropy(vectors @ table.T / 0.05, concepts.to(vectors.device) % len(task.words))
 
 
 @torch.no_grad()
-def correct(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"]) -> Bool[Tensor, " scenes"]:
-    """Which questions the model answers with exactly the right words, were it to write the likeliest at each place."""
+def exact_matches(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"]) -> Bool[Tensor, " scenes"]:
+    """Which questions the model answers with exactly the right words by greedy decoding."""
     model.eval()
     _, ids, targets = asked
     targets = targets.to(vectors.device)
@@ -145,27 +160,32 @@ def correct(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"])
 
 
 def accuracy(
-    model: VLM, task: Questions, eyes: Bank | None, how: str = "", each: int = 400, seed: int = 1
+    model: VLM, task: Questions, pictures: FeatureBank | None, how: str = "", each: int = 400, seed: int = 1
 ) -> dict[str, float]:
-    """The share of `each` questions of a kind that are answered exactly; the same ones in every call.
+    """The share of questions that are answered exactly, by kind; the same questions in every call.
 
-    eyes: what the pictures look like; None for words in their place. how: "shuffled" gives every question the picture
-    of another, "blind" vectors of zeros.
+    Args:
+        model: The model that answers.
+        task: The questions.
+        pictures: Of the tiles; None for words in their place.
+        how: "shuffled" gives every question the picture of another, "blind" vectors of zeros.
+        each: Questions of each kind.
+        seed: Of the questions.
     """
     numbers = {}
     for kind in KINDS:
         generator = torch.Generator().manual_seed(seed)
         asked = task.batch(each, generator, (kind,))
-        if eyes is None:
-            vectors = as_words(model, task, asked[0])
+        if pictures is None:
+            vectors = word_vectors(model, task, asked[0])
         else:
             with torch.no_grad():
-                vectors = model.project(eyes.draw(asked[0].flatten(), generator)[:, None])
+                vectors = model.project(pictures.draw(asked[0].flatten(), generator)[:, None])
         if how == "shuffled":
             vectors = vectors.roll(task.scenes.n_cells, dims=0)
         elif how == "blind":
             vectors = torch.zeros_like(vectors)
-        numbers[kind] = correct(model, asked, vectors).float().mean().item()
+        numbers[kind] = exact_matches(model, asked, vectors).float().mean().item()
     return numbers
 
 
@@ -173,9 +193,17 @@ def accuracy(
 def answer(
     model: VLM, tokenizer: Tokenizer, picture: UInt8[Tensor, "3 height width"], question: str, longest: int = 16
 ) -> str:
-    """What the model says about a picture of 2 x 2 tiles: the likeliest word at each step, up to the end.
+    """Answer a question about a picture by greedy decoding.
 
-    Raises ValueError for a picture of another size, and for words that the model does not know.
+    Args:
+        model: The model of `course train vision-text`.
+        tokenizer: Its tokenizer.
+        picture: Of 2 x 2 tiles.
+        question: In words of the model's vocabulary.
+        longest: Tokens of an answer at most.
+
+    Raises:
+        ValueError: The picture has another size, or the model does not know a word.
     """
     vision = model.config.vision
     assert vision is not None  # the recipe's own model has its encoder in the config

@@ -1,14 +1,14 @@
-"""A model that sees: pictures and captions in one space, then a decoder that answers questions about pictures."""
+"""Vision-language training: a CLIP on emoji and captions, then a decoder that answers questions about pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from course_lib.data.corpora import emoji
 from course_lib.interop import save_pretrained
@@ -17,25 +17,30 @@ from course_lib.recipes import picture_captions, scene_questions
 from course_lib.recipes.language import LLAMA
 from course_lib.recipes.picture_captions import Pairs
 from course_lib.recipes.results import Results, write_results
-from course_lib.recipes.run import Run, Stopped
-from course_lib.recipes.scene_questions import Questions
-from course_lib.train import Loss, RunFolder, TrainConfig, contrastive_loss, train
+from course_lib.recipes.run import Run
+from course_lib.recipes.scene_questions import Asked, Questions
+from course_lib.train import Loss, TrainConfig, contrastive_loss
 
 # Of the augmentation. On the validation split names of the new vendor's pictures were found first in 0.41 of all cases
 # at 1, in 0.37 at 1.5 and 0.33 at 2 (600 steps, one seed).
 STRENGTH = 1.0
-Train = Callable[[str, nn.Module, Callable[[torch.Generator], Any], Any], None]
 
 
 @dataclass(frozen=True)
 class VisionText:
-    """What a run builds, reads and does, stage by stage; batch: pairs, questions or tiles to a step.
+    """Models, training and data of a run.
 
-    eyes: with `tower` a model of timm takes the place of the course's own. split: "validation" to choose a recipe, and
-    "test" for the numbers to report, which then nothing was chosen by; see emoji_split.split.
+    Attributes:
+        image_encoder: With `tower` a model of timm takes the place of the course's own.
+        decoder: Settings of its GPTConfig.
+        training: By the name of the stage.
+        batch: Pairs, questions or tiles in a step, by the name of the stage.
+        languages: Of the captions.
+        split: "validation" to choose a recipe, "test" for the numbers to report, by which then nothing was chosen; see
+            emoji_split.split_emoji.
     """
 
-    eyes: ImageEncoderConfig
+    image_encoder: ImageEncoderConfig
     decoder: dict[str, Any]
     training: dict[str, TrainConfig]
     batch: dict[str, int]
@@ -79,137 +84,132 @@ def vision_text(run: Run) -> Results:
     stays as `contrastive` leaves it. Of questions only concepts that are learned can be the answer, so what is new in
     them is the vendor. The run's number of steps is that of each stage.
     """
-    plan = _plan(run)
+    plan = PRESETS[run.preset]
     run.claim_folder(plan)
-    drawings = emoji.load_emoji(plan.eyes.image_size)
+    drawings = emoji.load_emoji(plan.image_encoder.image_size)
     data = picture_captions.pairs(drawings, plan.split, plan.languages, run.seed, run.device)
-
-    def train_stage(stage: str, model: nn.Module, batches: Callable[[torch.Generator], Any], loss: Any) -> None:
-        config = plan.training["contrastive" if stage == "shuffled" else stage]
-        folder = RunFolder(
-            run.out / stage, run.resume, every=max(1, config.steps // 6), again=f"run: {run.resume_command}"
-        )
-        if train(model, batches, loss, config, label=f"vision-text.{stage}", folder=folder).interrupted:
-            raise Stopped
-        model.eval()
-
-    clip, values = _contrastive(plan, data, run.seed, train_stage)
+    clip, values = _train_clip(run, plan, data)
     save_pretrained(clip, run.out / "clip")
     data.tokenizer.save(str(run.out / "clip" / "tokenizer.json"))
     task = scene_questions.questions(drawings, data.split)
-    model, measured = _questions(plan, data, task, clip, run.seed, train_stage)
+    model, measured = _train_vlm(run, plan, data, task, clip)
     save_pretrained(model, run.out / "model")
     task.tokenizer.save(str(run.out / "model" / "tokenizer.json"))
-    values = {f"vision-text.{name}": value for name, value in (values | measured).items()}
+    values = _named("vision-text", values | measured)
     return write_results(run, values, _controls(values))
 
 
-def _plan(run: Run) -> VisionText:
-    plan = run.pick(PRESETS)
-    training = {
-        stage: replace(config, seed=run.seed, steps=run.steps or config.steps)
-        for stage, config in plan.training.items()
-    }
-    return replace(plan, training=training)
-
-
 def prepare() -> list[Path]:
-    """Draw what this recipe reads, for all presets; the files. Raises DataError if the packages cannot be fetched."""
+    """Draw what this recipe reads, for all presets.
+
+    Returns:
+        The files.
+
+    Raises:
+        DataError: The packages cannot be fetched.
+    """
     files = []
-    for size in sorted({plan.eyes.image_size for plan in PRESETS.values()}):
+    for size in sorted({plan.image_encoder.image_size for plan in PRESETS.values()}):
         emoji.load_emoji(size)
         files += emoji.emoji_files(size)
     return list(dict.fromkeys(files))
 
 
-def vlm(plan: VisionText, task: Questions, where: torch.device) -> VLM:
-    """The model that answers, before it has learned or seen anything."""
-    decoder = GPTConfig(task.tokenizer.get_vocab_size(), **plan.decoder)
-    return VLM(VLMConfig(plan.eyes, decoder, task.image_token, projector_norm=True)).to(where)
-
-
-def _contrastive(plan: VisionText, data: Pairs, seed: int, train_stage: Train) -> tuple[BagCLIP, dict[str, float]]:
+def _train_clip(run: Run, plan: VisionText, data: Pairs) -> tuple[BagCLIP, dict[str, float]]:
     """The model that finds captions, and what it, its controls and its baseline without learning score."""
-    values = {f"pixels.{name}": value for name, value in picture_captions.by_pixels(data).items()}
-    config = BagCLIPConfig(plan.eyes, data.tokenizer.get_vocab_size())
-    models = {}
-    for stage, some in (("shuffled", data.shuffled(seed)), ("contrastive", data)):
-        torch.manual_seed(seed)
-        models[stage] = model = BagCLIP(config).to(data.pictures.device)
-        if stage == "shuffled":
-            values |= {f"untrained.{name}": value for name, value in picture_captions.retrieval(model, data).items()}
-        train_stage(stage, model, _pair_batches(some, plan.batch["contrastive"]), contrastive_loss)
-        values |= {f"{stage}.{name}": value for name, value in picture_captions.retrieval(model, data).items()}
-    own_captions = picture_captions.retrieval(models["shuffled"], data.shuffled(seed))
-    values["shuffled.own-captions-r1"] = own_captions["new-vendor-r1"]
-    return models["contrastive"], values
+    values = _named("pixels", picture_captions.pixel_baseline(data))
+    values |= _named("untrained", picture_captions.retrieval(_new_clip(run, plan, data), data))
+    shuffled = data.shuffled(run.seed)
+    control = _train_contrastive(run, plan, shuffled, "shuffled")
+    values |= _named("shuffled", picture_captions.retrieval(control, data))
+    values["shuffled.own-captions-r1"] = picture_captions.retrieval(control, shuffled)["new-vendor-r1"]
+    model = _train_contrastive(run, plan, data, "contrastive")
+    return model, values | _named("contrastive", picture_captions.retrieval(model, data))
 
 
-def _pair_batches(data: Pairs, size: int) -> Callable[[torch.Generator], Any]:
-    return lambda generator: data.batch(size, STRENGTH, generator)
+def _new_clip(run: Run, plan: VisionText, data: Pairs) -> BagCLIP:
+    torch.manual_seed(run.seed)
+    return BagCLIP(BagCLIPConfig(plan.image_encoder, data.tokenizer.get_vocab_size())).to(run.device)
 
 
-def _questions(
-    plan: VisionText, data: Pairs, task: Questions, clip: BagCLIP, seed: int, train_stage: Train
-) -> tuple[VLM, dict[str, float]]:
+def _train_contrastive(run: Run, plan: VisionText, data: Pairs, stage: str) -> BagCLIP:
+    model = _new_clip(run, plan, data)
+    batches = partial(data.batch, plan.batch["contrastive"], STRENGTH)
+    run.train(model, batches, contrastive_loss, plan.training["contrastive"], stage, f"vision-text.{stage}")
+    return model
+
+
+def _named(name: str, values: dict[str, float]) -> dict[str, float]:
+    return {f"{name}.{what}": value for what, value in values.items()}
+
+
+def vlm(plan: VisionText, task: Questions, where: torch.device) -> VLM:
+    """The model that answers, untrained."""
+    decoder = GPTConfig(task.tokenizer.get_vocab_size(), **plan.decoder)
+    return VLM(VLMConfig(plan.image_encoder, decoder, task.image_token, projector_norm=True)).to(where)
+
+
+def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: BagCLIP) -> tuple[VLM, dict[str, float]]:
     """The model that answers, and what it scores on pictures of learned vendors and of the new one, with controls."""
-    torch.manual_seed(seed)
-    model = vlm(plan, task, data.pictures.device)
+    torch.manual_seed(run.seed)
+    model = vlm(plan, task, run.device)
     model.vision.load_state_dict(clip.vision.state_dict())
-    split, batch = data.split, plan.batch
-
-    def read(model: Any, asked: scene_questions.Asked) -> Loss:
-        return scene_questions.answered(model, asked, scene_questions.as_words(model, task, asked[0]))
-
-    _learn(model, "decoder")
-    train_stage("text", model, lambda generator: task.batch(batch["text"], generator), read)
     values = {f"chance.{kind}": task.scenes.chance(kind) for kind in scene_questions.KINDS}
-    values |= {f"text.{name}": value for name, value in scene_questions.accuracy(model, task, None).items()}
 
-    learned = scene_questions.bank(model, task, data.pictures, split.train.vendors, STRENGTH, seed)
+    def answer_about_words(model: Any, asked: Asked) -> Loss:
+        return scene_questions.answer_loss(model, asked, scene_questions.word_vectors(model, task, asked[0]))
+
+    _train_only(model, "decoder")
+    questions = partial(task.batch, plan.batch["text"])
+    run.train(model, questions, answer_about_words, plan.training["text"], "text", "vision-text.text")
+    values |= _named("text", scene_questions.accuracy(model, task, None))
+
+    train = data.split.train.vendors
+    augmented = scene_questions.feature_bank(model, task, data.pictures, train, STRENGTH, run.seed)
 
     def tiles(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        which = torch.randint(len(task.words), (batch["align"],), generator=generator)
-        return which, learned.draw(which, generator)
+        which = torch.randint(len(task.words), (plan.batch["align"],), generator=generator)
+        return which, augmented.draw(which, generator)
 
-    _learn(model, "projector_norm", "projector")
-    train_stage("align", model, tiles, lambda model, drawn: scene_questions.named(model, task, *drawn))
+    def name_tiles(model: Any, drawn: tuple[Tensor, Tensor]) -> Tensor:
+        return scene_questions.naming_loss(model, task, *drawn)
 
-    seen = scene_questions.bank(model, task, data.pictures, split.train.vendors)
-    new = scene_questions.bank(model, task, data.pictures, split.new_vendor.vendors)
-    values |= {f"align.seen.{name}": value for name, value in scene_questions.accuracy(model, task, seen).items()}
+    _train_only(model, "projector_norm", "projector")
+    run.train(model, tiles, name_tiles, plan.training["align"], "align", "vision-text.align")
+    seen = scene_questions.feature_bank(model, task, data.pictures, train)
+    values |= _named("align.seen", scene_questions.accuracy(model, task, seen))
 
-    def looked_at(generator: torch.Generator) -> tuple[scene_questions.Asked, Tensor]:
-        asked = task.batch(batch["pictures"], generator)
-        return asked, learned.draw(asked[0].flatten(), generator)
+    def scenes(generator: torch.Generator) -> tuple[Asked, Tensor]:
+        asked = task.batch(plan.batch["pictures"], generator)
+        return asked, augmented.draw(asked[0].flatten(), generator)
 
-    def see(model: Any, drawn: tuple[scene_questions.Asked, Tensor]) -> Loss:
+    def answer_about_pictures(model: Any, drawn: tuple[Asked, Tensor]) -> Loss:
         asked, features = drawn
-        return scene_questions.answered(model, asked, model.project(features[:, None]))
+        return scene_questions.answer_loss(model, asked, model.project(features[:, None]))
 
-    _learn(model, "projector_norm", "projector", "decoder")
-    train_stage("pictures", model, looked_at, see)
-    for name, eyes, how in (("seen", seen, ""), ("new-vendor", new, ""), ("shuffled", seen, "shuffled"),
-                            ("blind", seen, "blind")):  # fmt: skip
-        found = scene_questions.accuracy(model, task, eyes, how)
-        values |= {f"pictures.{name}.{kind}": value for kind, value in found.items()}
+    _train_only(model, "projector_norm", "projector", "decoder")
+    run.train(model, scenes, answer_about_pictures, plan.training["pictures"], "pictures", "vision-text.pictures")
+    new = scene_questions.feature_bank(model, task, data.pictures, data.split.new_vendor.vendors)
+    values |= _named("pictures.seen", scene_questions.accuracy(model, task, seen))
+    values |= _named("pictures.new-vendor", scene_questions.accuracy(model, task, new))
+    values |= _named("pictures.shuffled", scene_questions.accuracy(model, task, seen, "shuffled"))
+    values |= _named("pictures.blind", scene_questions.accuracy(model, task, seen, "blind"))
     return model, values
 
 
-def _learn(model: VLM, *parts: str) -> None:
-    """From now on only these parts change."""
+def _train_only(model: VLM, *parts: str) -> None:
+    """Freeze all parts of the model but these."""
     for name, part in model.named_children():
         part.requires_grad_(name in parts)
 
 
 def _controls(values: dict[str, float]) -> dict[str, str]:
     """For the key of a claim that of the number which could have refuted it."""
+    control_of = {"contrastive": "pixels", "pictures.seen": "pictures.blind", "pictures.new-vendor": "pictures.blind"}
     found = {}
     for key in values:
-        claim = key.removeprefix("vision-text.")
-        control = claim.replace("contrastive.", "pixels.")
-        for eyes in ("seen", "new-vendor"):
-            control = control.replace(f"pictures.{eyes}.", "pictures.blind.")
-        if control != claim and f"vision-text.{control}" in values:
-            found[key] = f"vision-text.{control}"
+        model, _, measure = key.removeprefix("vision-text.").rpartition(".")
+        control = f"vision-text.{control_of.get(model)}.{measure}"
+        if control in values:
+            found[key] = control
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from course_lib.show.display import display_bundle
-from course_lib.tables import TABLE_STYLE, alignment, cell_text, html_table, text_table
+from course_lib.tables import TABLE_STYLE, Table, alignment, cell_text
 
 
 def table(
@@ -41,9 +41,5 @@ def table(
     formats = [fmt.get(name) if isinstance(fmt, Mapping) else fmt for name in names]
     texts = [[cell_text(value, form) for value, form in zip(row, formats, strict=True)] for row in cells]
     align = [alignment(row[i] for row in cells) for i in range(len(names))]
-    display_bundle(
-        {
-            "text/html": TABLE_STYLE + html_table(names, texts, caption, align),
-            "text/plain": text_table(names, texts, caption, align),
-        }
-    )
+    shown = Table(names, texts, align, caption or "")
+    display_bundle({"text/html": TABLE_STYLE + shown.to_html(), "text/plain": shown.to_text()})

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -26,13 +23,17 @@ from course_lib.site.stage import stage
 MADE_WITH = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "myst-nb", "sphinx-design")
 
 
-def build(strict: bool = True, only: str | None = None, root: Path | None = None) -> int:
-    """Build the site into `_build/html`; return 0.
+def build(strict: bool = True, only: str | None = None, root: Path | None = None) -> None:
+    """Build the site into `_build/html`, one build at a time.
 
-    strict: a broken link, or a number that no lab measured, is an error.
-    only: run this lab alone and write `_build/preview`; the other labs appear without results, nothing is
-        strict, and of the numbers that no lab measured only those with this lab's prefix are named.
-    Errors: SiteError says what failed and where; the site that was there stays as it was.
+    Args:
+        strict: Whether a broken link, or a number that no lab measured, is an error.
+        only: Run this lab alone and write `_build/preview`; the other labs appear without results, nothing is strict,
+            and of the numbers that no lab measured only those with this lab's prefix are named.
+        root: A folder of the checkout; by default the working directory.
+
+    Raises:
+        SiteError: What failed and where; the site that was there stays as it was.
     """
     began = time.monotonic()
     project = find_project(root)
@@ -43,34 +44,18 @@ def build(strict: bool = True, only: str | None = None, root: Path | None = None
         raise SiteError(
             f"_toc.yml does not list labs/{min(unlisted)}; add it below its chapter, or move the notebook away"
         )
-    _require("jupyter_book", "nbclient")
     html = project.html if only is None else project.preview
-    with _alone(project):
+    project.build.mkdir(exist_ok=True)
+    lock = FileLock(project.build / "build.lock")  # builds share folders
+    try:
+        alone = lock.acquire(timeout=0)
+    except Timeout:
+        print("Another build of this book is running; waiting for it.", flush=True)
+        alone = lock.acquire()
+    with alone:
         fresh = _build(project, html, strict and only is None, only)
     state = "written" if fresh else "unchanged"
     print(f"site: {state} in {time.monotonic() - began:.0f} s; open {html / 'index.html'}")
-    return 0
-
-
-def _require(*modules: str) -> None:
-    if any(find_spec(name) is None for name in modules):
-        raise SiteError("what builds the book is not installed here: run `make book`, or pip install '.[book]'")
-
-
-@contextmanager
-def _alone(project: Project) -> Iterator[None]:
-    """One build at a time: they share folders."""
-    project.build.mkdir(exist_ok=True)
-    lock = FileLock(project.build / "build.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print("Another build of this book is running; waiting for it.", flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool:

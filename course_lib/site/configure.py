@@ -37,20 +37,19 @@ class Repository:
         return self.url.split("/", 3)[3]
 
     def colab(self, file: str) -> str:
-        """The address that opens a notebook in Colab; empty where GitHub does not host it."""
-        return f"https://colab.research.google.com/github/{self.path}/blob/{self.ref}/{file}" if self.on_github else ""
+        """The address at which Colab opens a notebook of a repository on GitHub."""
+        return f"https://colab.research.google.com/github/{self.path}/blob/{self.ref}/{file}"
 
     def binder(self, file: str) -> str:
-        """The address that opens a notebook in Binder; empty where GitHub does not host it."""
-        if not self.on_github:
-            return ""
+        """The address at which Binder opens a notebook of a repository on GitHub."""
         return f"https://mybinder.org/v2/gh/{self.path}/{self.ref}?urlpath=lab/tree/{file}"
 
 
 def parse(url: str, ref: str = "main") -> Repository | None:
     """The repository of an address, or None for an empty one.
 
-    Errors: SiteError that says what an address looks like.
+    Raises:
+        SiteError: The address or the ref is malformed.
     """
     url = url.strip().removesuffix("/").removesuffix(".git")
     if not url:
@@ -66,10 +65,14 @@ def configure(repository_url: str, ref: str = "main", root: Path | None = None) 
     """Write the address into `_config.yml`, the labs' setup cells, README.md and CITATION.cff.
 
     Calling it again changes nothing; calling it with another address leads every link there; "" removes them.
-    Errors: SiteError for a malformed address or ref; then nothing is written.
+
+    Raises:
+        SiteError: The address or the ref is malformed; then nothing is written.
     """
     project, repository = find_project(root), parse(repository_url, ref)
-    texts = {path: path.read_text(encoding="utf8") for path in _files(project)}
+    fixed = [project.root / name for name in ("_config.yml", "README.md", "CITATION.cff")]
+    files = [path for path in [*fixed, *sorted(project.labs.glob("*.ipynb"))] if path.is_file()]
+    texts = {path: path.read_text(encoding="utf8") for path in files}
     changed = {path: new for path, old in texts.items() if (new := rewrite(project, path, old, repository)) != old}
     for path, text in changed.items():
         write_text(path, text)
@@ -77,11 +80,6 @@ def configure(repository_url: str, ref: str = "main", root: Path | None = None) 
     print(f"changed {', '.join(names)}" if names else "nothing to change")
     if repository and not repository.on_github:
         print("Colab and Binder buttons appear for repositories on github.com only.")
-
-
-def _files(project: Project) -> list[Path]:
-    fixed = [project.root / name for name in ("_config.yml", "README.md", "CITATION.cff")]
-    return [path for path in [*fixed, *sorted(project.labs.glob("*.ipynb"))] if path.is_file()]
 
 
 def rewrite(project: Project, path: Path, text: str, repository: Repository | None) -> str:

@@ -44,7 +44,8 @@ def write(project: Project, lab: str, found: Records) -> None:
 def merge(project: Project, labs: dict[str, Records]) -> Records:
     """Everything that a page may cite: this build's numbers by key, the committed GPU runs as `gpu:<key>`.
 
-    Errors: SiteError when two labs record the same key.
+    Raises:
+        SiteError: Two labs record the same key.
     """
     merged: Records = {}
     for path in sorted((project.root / "results").glob("**/*.json")):
@@ -65,10 +66,9 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
 
 def _records_of_run(committed: dict[str, Any]) -> Records:
     """The numbers of a committed run as records, each with its provenance and its control's value."""
-    numbers = committed["numbers"]
+    values, controls = committed["values"], committed["controls"]
     records: Records = {}
-    for key, number in numbers.items():
-        control = number.get("control")
-        beside = None if control is None else {"key": control, "value": numbers[control]["value"]}
-        records[key] = {**committed["provenance"], "key": key, "value": number["value"], "control": beside}
+    for key, value in values.items():
+        control = {"key": controls[key], "value": values[controls[key]]} if key in controls else None
+        records[key] = {**committed["provenance"], "key": key, "value": value, "control": control}
     return records

@@ -22,7 +22,8 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 def render(project: Project, target: Path, strict: bool) -> None:
     """Build the pages into the folder `target`. The earlier site there stays unless this one is complete.
 
-    Errors: SiteError, with the warnings, when Sphinx fails or (strict) warns, or when a page is missing.
+    Raises:
+        SiteError: Sphinx failed or, when strict, warned; or a page is missing.
     """
     # Every time from nothing: an incremental build keeps stale navigation, and passes when a failed one is repeated.
     work = project.build / "sphinx"

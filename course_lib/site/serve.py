@@ -33,7 +33,11 @@ def server(folder: Path, port: int = 8000) -> ThreadingHTTPServer:
 
 
 def serve(port: int = 8000, open_browser: bool = True, root: Path | None = None) -> None:
-    """Serve `_build/html` until Ctrl-C. Errors: SiteError when there is no site or no free port."""
+    """Serve `_build/html` until Ctrl-C.
+
+    Raises:
+        SiteError: There is no site or no free port.
+    """
     site = find_project(root).html
     if not (site / "index.html").is_file():
         raise SiteError("there is no site yet: run `make book` (or `course book`) first")

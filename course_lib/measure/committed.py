@@ -17,15 +17,21 @@ class NoCommittedRun(CourseError):
 def committed_run(recipe: str, seed: int = 0, size: str | None = None) -> dict[str, float]:
     """The numbers of a committed run by key, such as "peft.sweep.base.b" of the recipe "peft".
 
-    size: the preset, "cpu" or "gpu"; by default the one that runs. They lie in the checkout, or where an installed
-    package has put them. Raises NoCommittedRun where that run has not been committed.
+    They are read from the checkout, or from where an installed package has put them.
+
+    Args:
+        recipe: A recipe of `course train`.
+        seed: Of the run.
+        size: The preset, "cpu" or "gpu"; by default the chosen one.
+
+    Raises:
+        NoCommittedRun: That run has not been committed.
     """
     name = f"{size or preset()}/{recipe}-seed{seed}.json"
     checkout = Path(__file__).resolve().parents[2] / "results"
     for folder in (checkout, Path(sysconfig.get_path("data")) / "share" / "course" / "results"):
         if (folder / name).is_file():
-            numbers = json.loads((folder / name).read_text(encoding="utf-8"))["numbers"]
-            return {key: float(number["value"]) for key, number in numbers.items()}
+            return json.loads((folder / name).read_text(encoding="utf-8"))["values"]
     raise NoCommittedRun(
         f"there is no results/{name}: run `course train {recipe} --preset {size or preset()} --seed {seed}`, "
         "then `course results add` with its folder"
