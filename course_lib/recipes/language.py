@@ -147,7 +147,7 @@ def bits_per_byte(
     batch: int = 32,
     where: torch.device | None = None,
 ) -> float:
-    """The model's surprise at some tokens, in windows that lie end to end; what is left at the end is not read.
+    """The model's cross-entropy in bits per byte, over windows that lie end to end; what is left over is not read.
 
     Args:
         model: Reads windows of ids, and is in eval mode.
@@ -213,7 +213,7 @@ def _pretrain(
 
 
 def _ngram_controls(text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:
-    """The controls: how surprised somebody is who has counted all runs of n tokens, and reads the n - 1 before."""
+    """The bits per byte of n-gram models that were counted on the training text, as controls."""
     names = {1: "unigram", 2: "bigram", 3: "trigram"}
     nats = {n: ngram_surprise(text.train, text.test, len(text.n_bytes), n).sum().item() for n in ngrams}
     return {f"{key}.{names[n]}-bits-per-byte": text.bits_per_byte(nats[n], text.test) for n in ngrams}

@@ -21,8 +21,8 @@ from course_lib.recipes.run import Run
 from course_lib.recipes.scene_questions import Asked, Questions
 from course_lib.train import Loss, TrainConfig, contrastive_loss
 
-# Of the augmentation. On the validation split names of the new vendor's pictures were found first in 0.41 of all cases
-# at 1, in 0.37 at 1.5 and 0.33 at 2 (600 steps, one seed).
+# Of the augmentation. On the validation split recall at 1 for the new vendor's pictures was 0.41 at strength 1, 0.37
+# at 1.5 and 0.33 at 2 (600 steps, one seed).
 STRENGTH = 1.0
 
 
@@ -78,11 +78,11 @@ PRESETS = {
 def vision_text(run: Run) -> Results:
     """Train both models in five stages; OUT/model answers questions, OUT/clip finds captions.
 
-    The stages, each in a folder of its own: `contrastive` learns which caption belongs to which picture, `shuffled` is
-    the same with every concept's captions exchanged, as a control; `text` learns to answer about scenes that are given
-    as words; `align` turns pictures into such words, and `pictures` learns to answer about these. The image encoder
-    stays as `contrastive` leaves it. Of questions only concepts that are learned can be the answer, so what is new in
-    them is the vendor. The run's number of steps is that of each stage.
+    The stages, each in a folder of its own: `contrastive` trains a CLIP on pictures and captions; `shuffled` is the
+    same with the captions of other concepts, as a control; `text` trains the decoder on scenes that are described by
+    words; `align` trains the projector to turn pictures into the embeddings of these words, and `pictures` trains both
+    on scenes of pictures. The image encoder is frozen after `contrastive`. All questions are about training concepts,
+    so what is new to the model in the held-out ones is the vendor. The run's number of steps is that of each stage.
     """
     plan = PRESETS[run.preset]
     run.claim_folder(plan)
@@ -116,7 +116,7 @@ def prepare() -> list[Path]:
 
 
 def _train_clip(run: Run, plan: VisionText, data: Pairs) -> tuple[BagCLIP, dict[str, float]]:
-    """The model that finds captions, and what it, its controls and its baseline without learning score."""
+    """Train the CLIP and its control; the CLIP, and the scores of both and of the baselines."""
     values = _named("pixels", picture_captions.pixel_baseline(data))
     values |= _named("untrained", picture_captions.retrieval(_new_clip(run, plan, data), data))
     shuffled = data.shuffled(run.seed)
@@ -150,7 +150,7 @@ def vlm(plan: VisionText, task: Questions, where: torch.device) -> VLM:
 
 
 def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: BagCLIP) -> tuple[VLM, dict[str, float]]:
-    """The model that answers, and what it scores on pictures of learned vendors and of the new one, with controls."""
+    """Train the vision-language model; the model, and its accuracy on seen vendors, on the new one, and controls."""
     torch.manual_seed(run.seed)
     model = vlm(plan, task, run.device)
     model.vision.load_state_dict(clip.vision.state_dict())

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbclient.util import ensure_async
 from nbformat import NotebookNode
 from tqdm import tqdm
@@ -106,7 +106,7 @@ async def _execute(
     manager = client.create_kernel_manager()
     log = scratch / f"{lab}.log"  # what the kernel itself says, beside the outputs of the cells
     async with two_at_a_time:
-        began, cell = time.monotonic(), meter
+        began, cell = time.monotonic(), notebook.cells[0]
         try:
             with open(log, "wb") as said:
                 await client.async_start_new_kernel(env=env, cwd=str(scratch), stdout=said, stderr=said)
@@ -120,9 +120,9 @@ async def _execute(
         except CellExecutionError as error:
             sentence = f"cell {cell.id} raised {error.ename}: {error.evalue.strip()}"
             return Failure(lab, sentence, ANSI.sub("", error.traceback))
-        except (CellTimeoutError, DeadKernelError):
+        except (CellTimeoutError, RuntimeError) as error:  # a kernel that died, at its start or later
             sentence = f"its kernel did not get past cell {cell.id}: too slow, or out of memory"
-            return Failure(lab, sentence, log.read_text(errors="replace")[-4000:])
+            return Failure(lab, sentence, f"{error}\n{log.read_text(errors='replace')[-4000:]}")
         finally:
             await ensure_async(manager.shutdown_kernel(now=True))
             if client.kc is not None:
@@ -133,8 +133,7 @@ async def _execute(
 
 def environment(project: Project, scratch: Path) -> dict[str, str]:
     """The kernel's environment: strict numbers, one thread, the checkout's library, no setting of the user's own."""
-    return {
-        **os.environ,
+    return os.environ | {
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
         "COURSE_STRICT": "1",
         "COURSE_PRESET": preset(),

@@ -48,19 +48,14 @@ def _build_pages(project: Project, work: Path, strict: bool) -> list[str]:
     """Run Jupyter Book; its warnings, each once, with paths as the author knows them."""
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(project.stage)]
     command += ["--path-output", str(work), "--all", *(["-W", "-n", "--keep-going"] if strict else [])]
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(project.library.parent),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
+    env = {"PYTHONPATH": str(project.library.parent), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
     interval = 0.5 if sys.stderr.isatty() else 15  # seconds between two lines of progress; a log needs few
     lines: list[str] = []
     with (
         subprocess.Popen(
             command,
             cwd=project.root,
-            env=env,
+            env=os.environ | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
