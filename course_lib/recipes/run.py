@@ -126,19 +126,10 @@ class Run:
             Stopped: The user interrupted it.
         """
         config = replace(config, seed=self.seed, steps=self.steps or config.steps)
-        history = train(
-            model,
-            batches,
-            loss,
-            config,
-            label,
-            RunFolder(
-                self.out / folder, self.resume, every=max(1, config.steps // 10), again=f"run: {self.resume_command}"
-            ),
-            validate,
-            validate_every=max(1, config.steps // 8),
-            after_step=after_step,
-        )
+        every, again = max(1, config.steps // 10), f"run: {self.resume_command}"
+        stage = RunFolder(self.out / folder, self.resume, every=every, again=again)
+        validate_every = max(1, config.steps // 8)
+        history = train(model, batches, loss, config, label, stage, validate, validate_every, after_step)
         if history.interrupted:
             raise Stopped
         model.eval()

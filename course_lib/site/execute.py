@@ -66,11 +66,7 @@ def execute(project: Project, labs: dict[str, NotebookNode], keep: Callable[[str
 
 
 async def _execute_all(
-    project: Project,
-    labs: dict[str, NotebookNode],
-    keep: Callable[[str, NotebookNode], None],
-    scratch: Path,
-    bar: tqdm,
+    project: Project, labs: dict[str, NotebookNode], keep: Callable[[str, NotebookNode], None], scratch: Path, bar: tqdm
 ) -> list[Failure]:
     env, commit = environment(project, scratch), commit_of(project.root)
     two_at_a_time = asyncio.Semaphore(2)
@@ -92,12 +88,7 @@ async def _execute_all(
 
 
 async def _execute(
-    lab: str,
-    notebook: NotebookNode,
-    two_at_a_time: asyncio.Semaphore,
-    env: dict[str, str],
-    scratch: Path,
-    bar: tqdm,
+    lab: str, notebook: NotebookNode, two_at_a_time: asyncio.Semaphore, env: dict[str, str], scratch: Path, bar: tqdm
 ) -> tuple[str, NotebookNode, dict[str, float]] | Failure:
     """Run one lab: its name, the notebook with its outputs, and the seconds and the memory that it took."""
     notebook = copy.deepcopy(notebook)
