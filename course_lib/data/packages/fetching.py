@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from course_lib.data.packages.client import download, no_room
 from course_lib.data.packages.registry import Entry, cache, entry, registry
 from course_lib.errors import DataError
-from course_lib.tables import text_table
+from course_lib.tables import Table
 
 _MANIFEST = "manifest.json"  # written last: the names and sizes of what was unpacked
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -77,7 +77,7 @@ def listing() -> str:
     rows = [
         [it.name, f"{it.bytes / 1e6:.1f} MB", it.licence, _state(it.folder), it.title] for it in registry().values()
     ]
-    return text_table(names, rows, f"The cache is {cache()}.", ["left", "right", "left", "left", "left"])
+    return Table(names, rows, ["left", "right", "left", "left", "left"], f"The cache is {cache()}.").to_text()
 
 
 def credits() -> str:
