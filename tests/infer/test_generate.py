@@ -231,7 +231,7 @@ def test_prompts_with_pictures():
                 assert logits[0, -1].argmax() == token
         with pytest.raises(ValueError, match="2 image tokens, but no picture came"):
             complete(model, prompts, 5)
-    with pytest.raises(ValueError, match="a GPT has no eyes"):
+    with pytest.raises(ValueError, match="a GPT reads no pictures"):
         complete(small(), [[1]], 1, pictures=pictures)
 
 

@@ -72,7 +72,7 @@ def generate(
     """
     budgets = token_budgets(model, prompts, max_new_tokens)
     if pictures is not None and not isinstance(model, VLM):
-        raise GenerationError(f"a {type(model).__name__} has no eyes; leave the pictures out, or take a VLM")
+        raise GenerationError(f"a {type(model).__name__} reads no pictures; leave them out, or take a VLM")
     return _steps(model, prompts, budgets, sampling, frozenset(stop), grammar, generator, pictures)
 
 
@@ -80,17 +80,18 @@ def complete(
     model: GPT | VLM,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
-    *args: Any,
+    sampling: Sampling = Sampling(),  # noqa: B008  # frozen
+    *,
     stop: Collection[int] = (),
     **options: Any,
 ) -> list[list[int]]:
-    """Continue each prompt to its end; arguments as for `generate`.
+    """Continue each prompt to its end; arguments and errors as for `generate`.
 
     Returns:
         What was written for each prompt, without the tokens of `stop`.
     """
     texts: list[list[int]] = [[] for _ in prompts]
-    for step in generate(model, prompts, max_new_tokens, *args, stop=stop, **options):
+    for step in generate(model, prompts, max_new_tokens, sampling, stop=stop, **options):
         for text, token in zip(texts, step, strict=True):
             if token is not None and token not in stop:
                 text.append(token)
