@@ -53,28 +53,33 @@ class Embeddings:
         return word in self._rows
 
     def __getitem__(self, word: str) -> Float[Tensor, " width"]:
-        """The vector of a word. Raises ValueError, with words that are spelled like it, when there is none."""
+        """The vector of a word. Without one, a ValueError names words that are spelled like it."""
         return self.vectors[self._row(word)]
 
     def lookup(self, words: Iterable[str]) -> Float[Tensor, "looked_up width"]:
-        """The vectors of some words, one row each. Raises ValueError for a word without one, and for no words."""
+        """The vectors of some words, one row each. A word without one, and no words, raise a ValueError."""
         rows = [self._row(word) for word in words]
         if not rows:
             raise ValueError("there are no words to look up")
         return self.vectors[rows]
 
     def cosine(self, first: str, second: str) -> float:
-        """The cosine of the angle between two words, from -1 to 1. Raises ValueError for a word without a vector."""
+        """The cosine of the angle between two words, from -1 to 1. A word without a vector raises a ValueError."""
         return float(self._unit[self._row(first)] @ self._unit[self._row(second)])
 
     def nearest(
         self, to: str | Float[Tensor, " width"], n: int = 10, leave_out: Iterable[str] = ()
     ) -> list[tuple[str, float]]:
-        """The `n` words of the highest cosine with a word or a vector, with it, highest first.
+        """The words of the highest cosine with a word or a vector, and that cosine, highest first.
 
-        A word is not near to itself, and those to leave out do not count either: an analogy such as
-        king - man + woman (Mikolov et al. 2013) leaves out the three words that it is made of.
-        Raises ValueError for a word without a vector.
+        Args:
+            to: A word, which is not among its own nearest, or a vector.
+            n: How many words.
+            leave_out: Words that do not count: an analogy such as king - man + woman (Mikolov et al. 2013) leaves out
+                the three words that it is made of.
+
+        Raises:
+            ValueError: A word has no vector.
         """
         out = {to, *leave_out} if isinstance(to, str) else set(leave_out)
         vector = self[to] if isinstance(to, str) else to
@@ -100,7 +105,10 @@ def glove() -> Embeddings:
 
     Learnt from 6 billion words of Wikipedia (2014) and of newspapers (Gigaword 5). PDDL 1.0.
     The first call needs pyarrow, which reads the list of words; afterwards it is kept in the cache.
-    Raises DataError if the vectors cannot be fetched or pyarrow is missing. Source: Pennington et al. 2014, "GloVe".
+    Source: Pennington et al. 2014, "GloVe".
+
+    Raises:
+        DataError: The vectors cannot be fetched, or pyarrow is missing.
     """
 
     def build() -> dict[str, np.ndarray]:
@@ -122,8 +130,11 @@ def glove() -> Embeddings:
 def weat_words() -> dict[str, tuple[str, ...]]:
     """The 31 word lists of the Word Embedding Association Test by name, in lower case, as GloVe has its words.
 
-    WEAT_TESTS says which four belong together. Raises DataError if they cannot be fetched.
+    WEAT_TESTS says which four belong together.
     Source: Caliskan et al. 2017, "Semantics derived automatically from language corpora contain human-like biases".
+
+    Raises:
+        DataError: They cannot be fetched.
     """
     lists = json.loads((fetch("weat-words") / "WEAT.json").read_text(encoding="utf-8"))
     return {name: tuple(word.lower() for word in words) for name, words in lists.items()}

@@ -28,17 +28,22 @@ _RECIPE = 1  # to be raised whenever the same sources give other arrays
 class Corpus:
     """Wikipedia's openings as tokens, each followed by the end token, in three parts that share no article.
 
-    Choose on `validation`; report what `test` says. n_bytes: how many bytes of text each token stands for.
+    Choose on `validation`; report what `test` says.
     """
 
     tokenizer: FastBPE
     train: Int[Tensor, " _"]
     validation: Int[Tensor, " _"]
     test: Int[Tensor, " _"]
-    n_bytes: Int[Tensor, " vocab"]
+    n_bytes: Int[Tensor, " vocab"]  # how many bytes of text each token stands for
 
     def bits_per_byte(self, nats: float, targets: Int[Tensor, "*shape"]) -> float:
-        """What `nats` of surprise at all these tokens together are per byte of text: comparable between tokenizers."""
+        """The loss per byte of text, which can be compared between tokenizers.
+
+        Args:
+            nats: The sum of the losses at all these tokens.
+            targets: The tokens.
+        """
         return nats / math.log(2) / self.n_bytes[targets].sum().item()
 
 
@@ -46,8 +51,11 @@ def pretraining_corpus(vocab_size: int = 4096, languages: Sequence[str] = ("en",
     """Wikipedia's openings in these languages, cut by a BPE of `vocab_size` learnt on the training part.
 
     A tenth of the articles each are for validation and for testing; a title decides, so that an article which exists in
-    several languages under one title is on one side. Raises DataError if the text cannot be fetched and was not
-    prepared before; ValueError for another language.
+    several languages under one title is on one side.
+
+    Raises:
+        DataError: The text cannot be fetched and was not prepared before.
+        ValueError: There is no Wikipedia in that language.
     """
     arrays = cached_arrays("corpus", _sources(vocab_size, languages), lambda: _build(vocab_size, languages))
     tokenizer = FastBPE(BPE(tuple(map(tuple, arrays["merges"].tolist())), (END,)))

@@ -98,11 +98,18 @@ def questions(
 ) -> tuple[list[Question], list[Question]]:
     """The questions of these kinds for training and those for testing, which share no article, not even to read.
 
-    Each is in one of the wordings of these numbers, the same each time; leave out a number in training to see whether a
-    model has learnt the kind or the words. About the share `test` of the articles is for testing, whatever the kinds.
     A kind is left out where an article has no answer: no description, no topic, no year of birth, a description that
     other articles share or that gives the name away, a text without the title in it.
-    Raises ValueError for an unknown kind or wording, DataError if the articles cannot be fetched.
+
+    Args:
+        kinds: Keys of WORDINGS.
+        wordings: Each question is in one of the wordings of these numbers, the same each time; leave out a number in
+            training to see whether a model has learnt the kind or the words.
+        test: About this share of the articles is for testing, whatever the kinds.
+
+    Raises:
+        DataError: The articles cannot be fetched.
+        ValueError: There is no such kind or wording.
     """
     kinds = list(kinds)
     for kind in kinds:
@@ -120,6 +127,7 @@ def questions(
 def _ask(
     articles: Sequence[Article], kinds: Sequence[str], wordings: Sequence[int], names: Container[str]
 ) -> Iterator[Question]:
+    """The questions about each article; `names` are descriptions of one article only."""
     for article, other in zip(articles, [*articles[1:], *articles[:1]], strict=True):  # the next, mostly of one topic
         answers = dict(_answers(article, other, names))
         for kind in kinds:

@@ -30,7 +30,11 @@ class Article:
 def wikipedia_leads(language: str = "en") -> list[Article]:
     """The openings of 10,033 English (or 9,955 French "fr", 6,239 Spanish "es") Wikipedia articles, ordered by topic.
 
-    Licence CC BY-SA 4.0. Raises DataError if they cannot be fetched, ValueError for another language.
+    Licence CC BY-SA 4.0.
+
+    Raises:
+        DataError: They cannot be fetched.
+        ValueError: There are none in that language.
     """
     if language not in _LANGUAGES:
         raise ValueError(f"there are Wikipedia leads in {', '.join(_LANGUAGES)}, not in {language!r}")
@@ -43,7 +47,10 @@ def corpus() -> str:
 
     Articles are separated by an empty line; being shuffled, any part of the text has the same mix of topics as the
     rest, so a held-out end is a fair test. If Wikipedia cannot be fetched, one printed sentence says so and the King
-    James Bible (4.1 million characters) takes its place. Raises DataError if that cannot be had either.
+    James Bible (4.1 million characters) takes its place.
+
+    Raises:
+        DataError: Neither can be fetched.
     """
     try:
         articles = wikipedia_leads()
@@ -56,9 +63,12 @@ def corpus() -> str:
 
 
 def king_james() -> str:
-    """The King James Bible, 4.1 million characters in 4,635 paragraphs, one a line. Raises DataError without it.
+    """The King James Bible, 4.1 million characters in 4,635 paragraphs, one a line.
 
     The package's source file holds it in one string, which is read; nothing is run.
+
+    Raises:
+        DataError: It cannot be fetched.
     """
     tree = ast.parse((fetch("king-james-bible") / "plain_text_readers_bible.py").read_text(encoding="utf-8"))
     strings = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
@@ -71,7 +81,10 @@ def windows(
 ) -> Int[Tensor, "{batch} {length}+1"]:
     """Random windows of a token sequence, one longer than the model's context: inputs [:, :-1], targets [:, 1:].
 
-    Every window that fits is equally likely. Raises ValueError when none fits.
+    Every window that fits is equally likely.
+
+    Raises:
+        ValueError: No window fits.
     """
     starts = len(tokens) - length
     if starts < 1:

@@ -21,7 +21,10 @@ def smollm2_tensors() -> tuple[dict[str, Any], dict[str, Tensor]]:
     layer. The rows of `attn_q` and `attn_k` are ordered for RoPE over neighbouring pairs (2i, 2i + 1) of each head:
     GGUF's order, not that of the weights as first published, which pairs i with i + head_dim / 2.
     The weights were rounded to 4 bits (Q4_1, the embedding to 8), so they are near the published ones, not equal.
-    Raises DataError if they cannot be fetched. Source: Allal et al. 2025, "SmolLM2".
+    Source: Allal et al. 2025, "SmolLM2".
+
+    Raises:
+        DataError: They cannot be fetched.
     """
     fields, tensors, mapped = _read()
     dequantized = {tensor.name: _dequantize(tensor) for tensor in tensors}
@@ -39,8 +42,11 @@ def minilm_folder() -> Path:
     """The Hugging Face folder of all-MiniLM-L6-v2: BERT of 6 layers, width 384, 22.7 million numbers in float32.
 
     A sentence's vector is the mean of the last hidden states over its tokens, scaled to length 1. The folder holds
-    `config.json`, `model.safetensors`, `tokenizer.json` and `vocab.txt`, for `from_pretrained`. Raises DataError if it
-    cannot be fetched. Source: Wang et al. 2020, "MiniLM"; Reimers and Gurevych 2019, "Sentence-BERT", section 3.
+    `config.json`, `model.safetensors`, `tokenizer.json` and `vocab.txt`, for `from_pretrained`.
+    Source: Wang et al. 2020, "MiniLM"; Reimers and Gurevych 2019, "Sentence-BERT", section 3.
+
+    Raises:
+        DataError: It cannot be fetched.
     """
     return fetch("minilm-l6-v2")
 

@@ -32,7 +32,7 @@ class Entry:
 
     @property
     def folder(self) -> Path:
-        """Where it lies once fetched; another version, hash or choice of files gets another folder."""
+        """The folder that holds it once fetched; another version, hash or choice of files gets another folder."""
         key = hashlib.sha256("\n".join([self.sha256, self.root, *self.keep]).encode()).hexdigest()[:8]
         return cache() / f"{self.name}-{self.version}-{key}"
 
@@ -45,7 +45,7 @@ def registry() -> dict[str, Entry]:
 
 
 def entry(name: str) -> Entry:
-    """The entry of that name. Raises DataError that lists the names there are."""
+    """The entry of that name. For another one, a DataError lists the names there are."""
     try:
         return registry()[name]
     except KeyError:
