@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from training import Contestant, compare, options
 
 from course_lib.interop import to_hf
-from course_lib.models import GPT, GPTConfig, dense_twin
+from course_lib.models import GPT, GPTConfig, dense_equivalent
 from course_lib.train import next_token_loss
 
 FULL = {"d_model": 256, "n_layers": 4, "n_heads": 4, "vocab_size": 8192, "d_ff": 512}
@@ -34,7 +34,7 @@ def contestants(size: dict[str, int], context: int) -> dict[str, Contestant]:
     config = GPTConfig(
         **size, position="rope", norm="rms", activation="swiglu", bias=False, n_experts=EXPERTS, top_k=TOP_K
     )
-    ours, dense = GPT(config), GPT(dense_twin(config))
+    ours, dense = GPT(config), GPT(dense_equivalent(config))
     mixtral, llama = in_transformers(ours), in_transformers(dense)
     mixtral.set_experts_implementation("grouped_mm")
     found = {

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from torch.testing import assert_close
 
-from course_lib.nn.attention import MultiHeadAttention, attention, causal_mask, padding_mask, prefix_mask
+from course_lib.nn.attention import (
+    MultiHeadAttention,
+    attention,
+    attention_with_weights,
+    causal_mask,
+    padding_mask,
+    prefix_mask,
+)
 
 # Inputs near 1, sums over at most 9 head dimensions and 9 keys: some tens of float32 roundings (6e-8 each) stay below.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -63,7 +70,7 @@ def test_both_paths_are_the_definition(size, seed, masked, biased):
     query, key, value, mask, bias = drawn(size, seed)
     mask, bias = mask if masked else None, bias if biased else None
     expected = one_by_one(query, key, value, mask, bias, size["groups"]).float()
-    explicit, weights = attention(query, key, value, mask, bias, return_weights=True)
+    explicit, weights = attention_with_weights(query, key, value, mask, bias)
     assert_close(explicit, expected, **CLOSE)
     assert_close(attention(query, key, value, mask, bias), expected, **CLOSE)
     sums = torch.ones(query.shape[:3]) if mask is None else mask.any(-1).float().expand(query.shape[:3])
@@ -71,21 +78,20 @@ def test_both_paths_are_the_definition(size, seed, masked, biased):
     assert mask is None or (weights.masked_select(~mask) == 0).all()
 
 
-@pytest.mark.parametrize("return_weights", [False, True])
-def test_equal_to_torch(return_weights):
+def test_equal_to_torch():
     query, key, value = torch.randn(3, 2, 4, 70, 16).unbind()
-    ours = attention(query, key, value, return_weights=return_weights, causal=True)
-    ours = ours[0] if return_weights else ours
-    assert_close(ours, F.scaled_dot_product_attention(query, key, value, is_causal=True), **CLOSE)
-    masked = attention(query, key, value, causal_mask(70), return_weights=return_weights)
-    assert_close(ours, masked[0] if return_weights else masked, **CLOSE)
+    expected = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+    assert_close(attention(query, key, value, causal=True), expected, **CLOSE)
+    assert_close(attention(query, key, value, causal_mask(70)), expected, **CLOSE)
+    assert_close(attention_with_weights(query, key, value, causal=True)[0], expected, **CLOSE)
+    assert_close(attention_with_weights(query, key, value, causal_mask(70))[0], expected, **CLOSE)
 
 
 def test_two_keys_in_closed_form():
     # Scores 2 and 0, divided by sqrt(4): the first weight is e / (e + 1).
     query = torch.tensor([2.0, 0, 0, 0]).reshape(1, 1, 1, 4)
     key = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]]).reshape(1, 1, 2, 4)
-    output, weights = attention(query, key, torch.tensor([1.0, 0]).reshape(1, 1, 2, 1), return_weights=True)
+    output, weights = attention_with_weights(query, key, torch.tensor([1.0, 0]).reshape(1, 1, 2, 1))
     assert output.item() == pytest.approx(math.e / (math.e + 1), abs=1e-6)
     assert weights[0, 0, 0, 1].item() == pytest.approx(1 / (math.e + 1), abs=1e-6)
 
@@ -107,7 +113,7 @@ def test_gradients_of_both_paths_agree(size, seed, biased):
     query, key, value, mask, bias = drawn(size, seed)
     leaves = [t.requires_grad_() for t in (query, key, value, *([bias] if biased else []))]
     fast = attention(query, key, value, mask, bias if biased else None)
-    explicit, _ = attention(query, key, value, mask, bias if biased else None, return_weights=True)
+    explicit, _ = attention_with_weights(query, key, value, mask, bias if biased else None)
     direction = torch.cos(torch.arange(fast.numel()) + 0.5).reshape(fast.shape)
     for a, b in zip(
         torch.autograd.grad(fast, leaves, direction), torch.autograd.grad(explicit, leaves, direction), strict=True
@@ -118,15 +124,14 @@ def test_gradients_of_both_paths_agree(size, seed, biased):
 
 def test_gradients_are_derivatives():
     tensors = [t.requires_grad_() for t in torch.randn(3, 1, 2, 4, 3, dtype=torch.float64).unbind()]
-    assert torch.autograd.gradcheck(lambda *t: attention(*t, causal_mask(4), return_weights=True), tensors)
+    assert torch.autograd.gradcheck(lambda *t: attention_with_weights(*t, causal_mask(4)), tensors)
 
 
-@pytest.mark.parametrize("return_weights", [False, True])
-def test_no_gradient_from_the_future(return_weights):
+@pytest.mark.parametrize("weights", [None, []], ids=["fused", "with weights"])
+def test_no_gradient_from_the_future(weights):
     x = torch.randn(1, 9, 8, requires_grad=True)
     layer = MultiHeadAttention(8, 2)
-    output = layer(x, causal=True, return_weights=return_weights)
-    output = output[0] if return_weights else output
+    output = layer(x, causal=True, weights=weights)
     for t in range(9):
         (gradient,) = torch.autograd.grad(output[0, t].sum(), x, retain_graph=True)
         assert (gradient[0, t + 1 :] == 0).all()
@@ -181,8 +186,8 @@ def test_a_function_of_your_own():
     layer = MultiHeadAttention(12, 6, n_kv_heads=2)
     x = torch.randn(2, 5, 12)
     keep = padding_mask(torch.tensor([5, 3]), 5)
-    expected, weights = layer(x, keep, causal=True, return_weights=True)
-    seen = []
+    weights, own_weights, seen = [], [], []
+    expected = layer(x, keep, causal=True, weights=weights)
 
     def own(q, k, v, mask):
         seen.append((q.shape, k.shape, v.shape, mask))
@@ -194,8 +199,7 @@ def test_a_function_of_your_own():
     shapes = {tuple(shape) for shape in seen[0][:3]}
     assert shapes == {(2, 6, 5, 2)}  # full heads, although keys and values are shared
     assert torch.equal(seen[0][3], causal_mask(5) & keep)
-    again, own_weights = layer(x, keep, causal=True, return_weights=True)
-    assert_close(again, expected, **CLOSE)
+    assert_close(layer(x, keep, causal=True, weights=own_weights), expected, **CLOSE)
     assert_close(own_weights, weights, **CLOSE)
     with pytest.raises(ValueError, match="takes no bias"):
         layer(x, bias=torch.zeros(6, 5, 5))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
-from course_lib.models import GPT, GPTConfig, dense_twin
+from course_lib.models import GPT, GPTConfig, dense_equivalent
 from course_lib.nn.feed_forward import GatedFeedForward
 from course_lib.nn.kernels import experts as products
 from course_lib.nn.moe import (
@@ -117,13 +117,15 @@ def test_the_layer_is_a_loop_over_tokens(options, n, seed, grouped):
 def test_rows_of_experts_are_in_order_and_whole_multiples(n_experts, n, multiple, data):
     top_k = data.draw(st.integers(1, n_experts))
     experts = torch.stack([torch.randperm(n_experts)[:top_k] for _ in range(n)])
-    places, tokens, ends = products.arrange(experts, n_experts, multiple)
-    assert (tokens[places] == torch.arange(n)[:, None]).all()
-    assert (tokens < n).sum() == places.unique().numel() == n * top_k
-    assert (torch.searchsorted(ends, places.int(), right=True) == experts).all()
+    row_of_choice, token_of_row, ends = products.sort_by_expert(experts, n_experts, multiple)
+    assert (token_of_row[row_of_choice] == torch.arange(n)[:, None]).all()
+    assert (token_of_row < n).sum() == row_of_choice.unique().numel() == n * top_k
+    assert (torch.searchsorted(ends, row_of_choice.int(), right=True) == experts).all()
     assert (ends % multiple == 0).all()
-    assert ends[-1] == len(tokens) == len(products.arrange(torch.zeros_like(experts), n_experts, multiple)[1])
-    assert multiple > 1 or len(tokens) == n * top_k
+    assert (
+        ends[-1] == len(token_of_row) == len(products.sort_by_expert(torch.zeros_like(experts), n_experts, multiple)[1])
+    )
+    assert multiple > 1 or len(token_of_row) == n * top_k
 
 
 def test_any_shape_of_batch():
@@ -147,6 +149,15 @@ def test_grouped_experts_give_what_the_plain_form_gives(n_experts, n, data):
     pull = torch.randn_like(plain)
     for a, b in zip(*(torch.autograd.grad(y, [*inputs, weights], pull) for y in (fast, plain)), strict=True):
         assert_close(a, b)
+
+
+@pytest.mark.parametrize("d_ff", [5, 8])  # without and with torch's grouped product
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_tokens_have_no_gradient(d_ff, dtype):
+    layer, x = layer_of(d_ff=d_ff).to(dtype), torch.randn(0, 3, 8, dtype=dtype, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad.shape == (0, 3, 8)
+    assert all((parameter.grad == 0).all() for parameter in layer.parameters())
 
 
 def test_the_order_of_the_experts_does_not_matter():
@@ -336,7 +347,7 @@ def test_checkpointing_changes_no_gradient():
     model.zero_grad()
     for block in model.blocks:
         plain = block.forward
-        block.forward = lambda x, plain=plain, **o: checkpoint(plain, x, use_reentrant=False, **o)
+        block.forward = lambda x, *a, plain=plain, **o: checkpoint(plain, x, *a, use_reentrant=False, **o)
     loss_of(model).backward()
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter.grad, expected[name]), name
@@ -381,19 +392,19 @@ def test_a_new_model_knows_nothing():
         assert found == pytest.approx([1 / 8, 1 / 8, 1 / math.sqrt(4 * 96)], rel=0.03)  # 1 / sqrt(2 n) is 0.005
 
 
-def test_active_parameters_and_the_dense_twin():
+def test_active_parameters_and_the_dense_equivalent():
     config = GPTConfig(**SMALL | {"n_experts": 6, "top_k": 3, "d_shared": 5, "shared_gate": True})
-    model, twin = GPT(config), GPT(dense_twin(config))
+    model, dense = GPT(config), GPT(dense_equivalent(config))
     routers = 2 * 16 * (6 + 1)
     assert (
         count_active_parameters(model) - routers
-        == count_active_parameters(twin)
-        == sum(p.numel() for p in twin.parameters())
+        == count_active_parameters(dense)
+        == sum(p.numel() for p in dense.parameters())
     )
     assert sum(p.numel() for p in model.parameters()) - count_active_parameters(model) == 2 * 3 * (3 * 16 * 8)
-    assert isinstance(twin.blocks[0].feed_forward, GatedFeedForward)
+    assert isinstance(dense.blocks[0].feed_forward, GatedFeedForward)
     with pytest.raises(ValueError, match="has no experts"):
-        dense_twin(twin.config)
+        dense_equivalent(dense.config)
 
 
 def test_mixtral_has_47_billion_parameters_of_which_a_token_meets_13():

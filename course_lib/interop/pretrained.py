@@ -65,7 +65,7 @@ def sentence_embeddings(
     for batch in tqdm(batches, desc="embedding texts", delay=1.0, mininterval=0.5):
         ids = pad_sequence([rows[i] for i in batch.tolist()], batch_first=True).to(device)
         mask = padding_mask(lengths[batch].to(device), ids.shape[1])
-        hidden, _ = model.hidden_states(embed_tokens(model.tokens, ids), mask)
+        hidden = model.hidden_states(embed_tokens(model.tokens, ids), mask)
         mean = (hidden * mask[:, 0, 0, :, None]).sum(1) / lengths[batch, None].to(device)
         result[batch] = torch.nn.functional.normalize(mean.float(), dim=-1)
     return result

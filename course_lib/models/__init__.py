@@ -3,7 +3,7 @@
 from course_lib.models.bag_clip import BagCLIP, BagCLIPConfig
 from course_lib.models.bert import Bert, BertConfig
 from course_lib.models.clip import CLIP, CLIPConfig
-from course_lib.models.gpt import GPT, GPTConfig, dense_twin
+from course_lib.models.gpt import GPT, GPTConfig, dense_equivalent
 from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
 from course_lib.models.t5 import T5, T5Config, shift_right
 from course_lib.models.vision_tower import VisionTower, vision_tower
@@ -28,7 +28,7 @@ __all__ = [
     "ViT",
     "ViTConfig",
     "VisionTower",
-    "dense_twin",
+    "dense_equivalent",
     "shift_right",
     "split_into_tiles",
     "vision_tower",

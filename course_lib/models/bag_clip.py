@@ -1,4 +1,4 @@
-"""CLIP with the simplest reader there is: a text is the mean of its words, in any order."""
+"""CLIP with the simplest text encoder there is: a text is the mean of its words, in any order."""
 
 import math
 from dataclasses import dataclass
@@ -16,9 +16,14 @@ PAD = 0  # fills short texts up
 
 @dataclass(frozen=True)
 class BagCLIPConfig:
-    """The image encoder, whose d_model is the width of the space that both share, and the number of known words.
+    """All that shapes a BagCLIP.
 
-    Raises ValueError for a vocabulary that holds no word besides the padding.
+    Attributes:
+        vision: the image encoder; its d_model is the width of the space that both share.
+        vocab_size: how many words are known, the padding included.
+
+    Raises:
+        ValueError: for a vocabulary that holds no word besides the padding.
     """
 
     vision: ImageEncoderConfig
@@ -45,16 +50,20 @@ class BagCLIP(nn.Module):
     def forward(
         self, pictures: Float[Tensor, "images 3 height width"], ids: Int[Tensor, "texts tokens"]
     ) -> Float[Tensor, "images texts"]:
-        """How well each text fits each picture: their cosine times exp(log_scale), in training at most 100."""
+        """Score how well each text fits each picture: their cosine times exp(log_scale), in training at most 100."""
         scale = self.log_scale.exp()
         if self.training:
             scale = scale.clamp(max=LARGEST_SCALE)
         return scale * self.image_features(pictures) @ self.text_features(ids).T
 
     def image_features(self, pictures: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images d_model"]:
-        """A unit vector for each picture. Raises ValueError as ImageEncoder.forward."""
+        """Compute a unit vector for each picture.
+
+        Raises:
+            ValueError: as ImageEncoder.forward.
+        """
         return F.normalize(self.vision(pictures), dim=-1)
 
     def text_features(self, ids: Int[Tensor, "texts tokens"]) -> Float[Tensor, "texts d_model"]:
-        """A unit vector for each text; one without a known word is as good as any other such."""
+        """Compute a unit vector for each text; all texts without a known word have the same."""
         return F.normalize(self.text_projection(self.words(ids)), dim=-1)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block, run_blocks
+from course_lib.nn.block import PostNormBlock
 from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 from course_lib.nn.positions import LearnedPositions
@@ -20,11 +20,21 @@ CHOICES = {"activation": ACTIVATIONS, "head": ("mlm", "none")}
 class BertConfig:
     """All that shapes a BERT; the defaults are its style, at a size for experiments.
 
-    context: the longest sequence. n_token_types: how many kinds of token there are, as of a first and a second text.
-    d_ff: None stands for 4 d_model and is replaced by it.
-    head: "mlm" for logits over the vocabulary, "none" for the last hidden states.
-    pooler: has a layer that reads the first token as the whole text; see Bert.pool.
-    Raises ValueError with a sentence for anything that cannot be built.
+    Attributes:
+        vocab_size: how many tokens there are.
+        context: the longest sequence.
+        d_model: the width of the residual stream.
+        n_layers: blocks.
+        n_heads: attention heads.
+        d_ff: the width of a feed-forward network; None for 4 d_model.
+        n_token_types: how many kinds of token there are, as of a first and a second text.
+        activation: of the feed-forward networks and the head.
+        norm_eps: of LayerNorm.
+        head: "mlm" for logits over the vocabulary, "none" for the last hidden states.
+        pooler: have a layer that reads the first token as the whole text; see Bert.pool.
+
+    Raises:
+        ValueError: with a sentence, for anything that cannot be built.
     """
 
     vocab_size: int
@@ -58,14 +68,19 @@ class Bert(nn.Module):
         self.norm = _norm(config)
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_layers))
         self.pooler = nn.Linear(config.d_model, config.d_model) if config.pooler else None
-        if config.head == "mlm":
-            self.transform = nn.Linear(config.d_model, config.d_model)
-            self.transform_norm = _norm(config)
-            self.head = nn.Linear(config.d_model, config.vocab_size)
-            self.head.weight = self.tokens.weight
-        self._initialise()
+        match config.head:
+            case "mlm":
+                self.transform = nn.Linear(config.d_model, config.d_model)
+                self.transform_norm = _norm(config)
+                self.head = nn.Linear(config.d_model, config.vocab_size)
+                self.head.weight = self.tokens.weight
+            case "none":
+                pass
+            case other:
+                raise AssertionError(f'head="{other}" is not built in Bert')
+        self._init_weights()
 
-    def _initialise(self) -> None:
+    def _init_weights(self) -> None:
         """BERT's standard deviation of 0.02 at its width of 768, and in the same proportion at any other."""
         std = 0.5 / math.sqrt(self.config.d_model)
         for module in self.modules():
@@ -83,44 +98,54 @@ class Bert(nn.Module):
         *,
         token_types: Int[Tensor, "batch tokens"] | None = None,
         positions: Int[Tensor, "batch tokens"] | None = None,
-    ) -> (
-        Float[Tensor, "batch tokens features"]
-        | tuple[Float[Tensor, "batch tokens features"], list[Float[Tensor, "batch heads tokens tokens"]]]
-    ):
-        """Logits of what each token is, or its hidden states without a head; with `return_weights=True` attention too.
+    ) -> Float[Tensor, "batch tokens features"] | tuple[Float[Tensor, "batch tokens features"], list[Tensor]]:
+        """Compute the logits of what each token is, or without a head its last hidden states.
 
-        mask: Bool broadcastable to "batch heads query key", True where a query may look: padding_mask, for example.
-        head_mask: multiplies each head's output; see MultiHeadAttention.forward.
-        token_types: 0 for the first text, 1 for the second; None for 0 everywhere.
-        positions: of each token in its own text, where a row holds several; None for 0, 1, 2, ...
-        Raises ValueError for no tokens, another shape, more tokens than positions, or (on the CPU) a token id outside
-        the vocabulary or a token type that the model does not have.
+        Args:
+            ids: the tokens.
+            mask: broadcastable to "batch heads query key"; True where the query may attend to the key: padding_mask,
+                for example.
+            head_mask: multiplies each head's output; see MultiHeadAttention.forward.
+            return_weights: return the pair of logits and each layer's attention weights, "batch heads tokens tokens".
+            token_types: 0 for the first text, 1 for the second; None for 0 everywhere.
+            positions: of each token in its own text, where a row holds several; None for 0, 1, 2, ...
+
+        Raises:
+            ValueError: for no tokens, another shape, more tokens than positions, or (on the CPU) a token id outside the
+                vocabulary or a token type that the model does not have.
         """
-        x, weights = self.hidden_states(
-            embed_tokens(self.tokens, ids),
-            mask,
-            head_mask,
-            return_weights,
-            token_types=token_types,
-            positions=positions,
-        )
+        x = embed_tokens(self.tokens, ids)  # batch tokens d_model
+        weights: list[Tensor] | None = [] if return_weights else None
+        x = self.hidden_states(x, mask, head_mask, weights, token_types=token_types, positions=positions)
         if self.config.head == "mlm":
-            x = self.head(self.transform_norm(ACTIVATIONS[self.config.activation](self.transform(x))))
-        return (x, weights) if return_weights else x
+            x = ACTIVATIONS[self.config.activation](self.transform(x))
+            x = self.head(self.transform_norm(x))  # batch tokens vocab
+        return x if weights is None else (x, weights)
 
     def hidden_states(
         self,
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
         head_mask: Float[Tensor, "layers heads"] | None = None,
-        return_weights: bool = False,
+        weights: list[Tensor] | None = None,
         *,
         token_types: Int[Tensor, "batch tokens"] | None = None,
         positions: Int[Tensor, "batch tokens"] | None = None,
-    ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens tokens"]]]:
-        """The last hidden states, which the head reads, for the tokens' vectors. Arguments as `forward`."""
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """Compute what the head reads, from the tokens' vectors.
+
+        The other arguments are those of `forward`.
+
+        Args:
+            x: token embeddings.
+            weights: a list to which each layer's attention weights are appended.
+        """
         x = x + self.position(x.shape[1], x.device, positions) + self._types(x, token_types)
-        return run_blocks(self.blocks, self.norm(x), head_mask, return_weights, mask=mask)
+        x = self.norm(x)
+        for layer, block in enumerate(self.blocks):
+            heads = None if head_mask is None else head_mask[layer]
+            x = block(x, mask, head_mask=heads, weights=weights)  # batch tokens d_model
+        return x
 
     def _types(self, x: Tensor, token_types: Tensor | None) -> Tensor:
         if token_types is None:
@@ -136,9 +161,10 @@ class Bert(nn.Module):
             ) from None
 
     def pool(self, hidden: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch d_model"]:
-        """tanh of a layer over the first token, which BERT's next-sentence objective trained to stand for the text.
+        """Apply a layer and tanh to the first token, which the next-sentence objective trained to stand for the text.
 
-        Raises ValueError for a model without a pooler.
+        Raises:
+            ValueError: for a model without a pooler.
         """
         if self.pooler is None:
             raise ValueError("this model has no pooler; build it with pooler=True, or take the mean of the tokens")
@@ -149,8 +175,8 @@ def _norm(config: BertConfig) -> nn.LayerNorm:
     return nn.LayerNorm(config.d_model, config.norm_eps)
 
 
-def _block(config: BertConfig) -> Block:
+def _block(config: BertConfig) -> PostNormBlock:
     assert config.d_ff  # None was replaced when the config was made
     attention = MultiHeadAttention(config.d_model, config.n_heads, bias=True)
     feed_forward = FeedForward(config.d_model, config.d_ff, config.activation)
-    return Block(attention, feed_forward, _norm(config), _norm(config), post_norm=True)
+    return PostNormBlock(attention, feed_forward, _norm(config), _norm(config))

@@ -21,9 +21,17 @@ class CLIPConfig:
     """A ViT for pictures, a GPT for texts, and the space that they share.
 
     The published models have ViTConfig(activation="quick_gelu", pre_norm=True, norm_eps=1e-5) and
-    GPTConfig(activation="quick_gelu"). d_shared: numbers in a vector of that space.
-    end_token: a text's vector is read at the first such token; None for its token of the highest id, as the end of the
-    text is in the published vocabulary. Raises ValueError with a sentence for anything that cannot be built.
+    GPTConfig(activation="quick_gelu").
+
+    Attributes:
+        vision: reads pictures.
+        text: reads texts.
+        d_shared: numbers in a vector of the shared space.
+        end_token: a text's vector is read at the first such token; None for its token of the highest id, as the end of
+            the text is in the published vocabulary.
+
+    Raises:
+        ValueError: with a sentence, for anything that cannot be built.
     """
 
     vision: ViTConfig
@@ -63,9 +71,11 @@ class CLIP(nn.Module):
         ids: Int[Tensor, "texts tokens"],
         mask: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "images texts"]:
-        """How well each text fits each picture: their cosine times exp(log_scale), in training at most 100.
+        """Score how well each text fits each picture: their cosine times exp(log_scale), in training at most 100.
 
-        Arguments and errors as those of `image_features` and `text_features`. Source: Radford et al. 2021, figure 3.
+        Arguments and errors are those of `image_features` and `text_features`.
+
+        Source: Radford et al. 2021, figure 3.
         """
         scale = self.log_scale.exp()
         if self.training:
@@ -75,21 +85,30 @@ class CLIP(nn.Module):
     def image_features(
         self, pictures: Float[Tensor, "images channels height width"]
     ) -> Float[Tensor, "images d_shared"]:
-        """A unit vector for each picture. Raises ValueError as ViT.forward."""
-        return F.normalize(self.vision_projection(self.vision(pictures)), dim=-1)
+        """Compute a unit vector for each picture.
+
+        Raises:
+            ValueError: as ViT.forward.
+        """
+        return F.normalize(self.vision_projection(self.vision(pictures)), dim=-1)  # images d_shared
 
     def text_features(
         self, ids: Int[Tensor, "texts tokens"], mask: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "texts d_shared"]:
-        """A unit vector for each text, read at its end.
+        """Compute a unit vector for each text, read at its end.
 
-        mask: Bool broadcastable to "batch heads query key", True where a query may look. Padding on the right needs
-        none: the text is read from left to right, and nothing behind its end is seen.
-        Raises ValueError as GPT.forward, and for a text without the end token.
+        Args:
+            ids: the tokens of the texts.
+            mask: broadcastable to "batch heads query key"; True where the query may attend to the key. Padding on the
+                right needs none: the text is read from left to right, and nothing behind its end is seen.
+
+        Raises:
+            ValueError: as GPT.forward, and for a text without the end token.
         """
-        hidden, _ = self.text.hidden_states(embed_tokens(self.text.tokens, ids), mask)
+        hidden = self.text.hidden_states(embed_tokens(self.text.tokens, ids), mask)  # texts tokens d_model
         rows = torch.arange(len(ids), device=ids.device)
-        return F.normalize(self.text_projection(hidden[rows, self._ends(ids)]), dim=-1)
+        at_end = hidden[rows, self._ends(ids)]  # texts d_model
+        return F.normalize(self.text_projection(at_end), dim=-1)  # texts d_shared
 
     def _ends(self, ids: Tensor) -> Tensor:
         """Where each text ends."""

@@ -2,19 +2,27 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block, StackOptions, init_weights, run_blocks
+from course_lib.nn.block import Block, init_weights
 from course_lib.nn.cache import KVCache
 from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
 from course_lib.nn.moe import MoE
 from course_lib.nn.norms import RMSNorm
-from course_lib.nn.positions import ALiBi, LearnedPositions, RotaryPositions, SinusoidalPositions, T5RelativeBias
+from course_lib.nn.positions import (
+    ALiBi,
+    LearnedPositions,
+    Rotary,
+    RotaryPositions,
+    SinusoidalPositions,
+    T5RelativeBias,
+)
 from course_lib.settings import check_choices, check_counts, check_numbers, set_default_head_dim, set_defaults
 
 CHOICES = {
@@ -22,22 +30,36 @@ CHOICES = {
     "norm": ("layer", "rms"),
     "activation": (*ACTIVATIONS, "swiglu"),
 }
-# What only a model with experts has: one without leaves them alone.
-OF_EXPERTS = ("top_k", "norm_topk_prob", "d_shared", "shared_gate", "capacity_factor", "balanced_by_bias")
+# Settings of the mixture of experts; a model without experts leaves them alone.
+MOE_SETTINGS = ("top_k", "norm_topk_prob", "d_shared", "shared_gate", "capacity_factor", "balanced_by_bias")
 
 
 @dataclass(frozen=True)
 class GPTConfig:
     """All that shapes a GPT; the defaults are GPT-2's style, at a size for experiments.
 
-    context: the longest sequence with learned positions; the other position encodings do not use it.
-    bias: in linear layers and LayerNorm alike; qkv_bias: in those of queries, keys and values.
-    None stands for the usual and is replaced by it: n_kv_heads for n_heads, head_dim for d_model / n_heads, d_ff for
-    4 d_model, qkv_bias for bias.
-    tie_embeddings: the output layer is the token embedding.
-    n_experts: 0 for one feed-forward network a block; otherwise so many of width d_ff, and the settings from top_k on
-    are those of course_lib.nn.MoE.
-    Raises ValueError with a sentence for anything that cannot be built.
+    Attributes:
+        vocab_size: how many tokens there are.
+        context: the longest sequence with learned positions; the other position encodings do not use it.
+        d_model: the width of the residual stream.
+        n_layers: blocks.
+        n_heads: query heads.
+        n_kv_heads: key/value heads; None for n_heads.
+        head_dim: the width of a head; None for d_model / n_heads.
+        d_ff: the width of a feed-forward network; None for 4 d_model.
+        position: the position encoding.
+        norm: "layer" for LayerNorm, "rms" for RMSNorm.
+        activation: of the feed-forward networks; "swiglu" for gated ones.
+        bias: in linear layers and LayerNorm alike.
+        qkv_bias: in those of queries, keys and values; None for bias.
+        tie_embeddings: the output layer is the token embedding.
+        norm_eps: see RMSNorm.
+        rope_theta: see RotaryPositions.
+        n_experts: 0 for one feed-forward network a block; otherwise so many of width d_ff, and the settings that follow
+            are those of course_lib.nn.MoE.
+
+    Raises:
+        ValueError: with a sentence, for anything that cannot be built.
     """
 
     vocab_size: int
@@ -78,26 +100,28 @@ class GPTConfig:
             raise ValueError(f"top_k={self.top_k} must lie between 1 and n_experts={self.n_experts}")
         if self.n_experts and (self.activation != "swiglu" or self.bias):
             raise ValueError('experts are SwiGLU networks without bias; set activation="swiglu" and bias=False')
-        for name in () if self.n_experts else OF_EXPERTS:
+        for name in () if self.n_experts else MOE_SETTINGS:
             if getattr(self, name) != getattr(GPTConfig, name):
                 raise ValueError(f"{name}={getattr(self, name)} needs experts; set n_experts")
 
 
-def dense_twin(config: GPTConfig) -> GPTConfig:
-    """The model without experts in which a token meets as many parameters as in this one, the routers aside.
+def dense_equivalent(config: GPTConfig) -> GPTConfig:
+    """Make the model without experts in which a token meets as many parameters as in this one, the routers aside.
 
-    Its feed-forward networks are as wide as the experts of one token and the shared expert together. Raises ValueError
-    for a model without experts.
+    Its feed-forward networks are as wide as the experts of one token and the shared expert together.
+
+    Raises:
+        ValueError: for a model without experts.
     """
     if not config.n_experts:
-        raise ValueError("the model has no experts, so it is its own dense twin")
-    dense = {name: getattr(GPTConfig, name) for name in OF_EXPERTS}
+        raise ValueError("the model has no experts, so it is dense already")
     assert config.d_ff  # None was replaced when the config was made
-    return replace(config, n_experts=0, d_ff=config.top_k * config.d_ff + config.d_shared, **dense)
+    defaults: dict[str, Any] = {name: getattr(GPTConfig, name) for name in MOE_SETTINGS}
+    return replace(config, n_experts=0, d_ff=config.top_k * config.d_ff + config.d_shared, **defaults)
 
 
 class GPT(nn.Module):
-    """Embedding, blocks, final norm, output layer."""
+    """Token embedding, blocks, final norm, output layer."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -109,11 +133,16 @@ class GPT(nn.Module):
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.head.weight = self.tokens.weight
-        std = 0.5 / math.sqrt(config.d_model)  # GPT-2's 0.02 at its 768, and small logits at any width
-        for module in self.modules():
-            if isinstance(module, nn.Embedding | LearnedPositions):
-                nn.init.normal_(module.weight, std=std)
-        init_weights(self.blocks, 2 * config.n_layers)
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        std = 0.5 / math.sqrt(self.config.d_model)  # GPT-2's 0.02 at its 768, and small logits at any width
+        nn.init.normal_(self.tokens.weight, std=std)
+        if isinstance(self.position, LearnedPositions):
+            nn.init.normal_(self.position.weight, std=std)
+        elif isinstance(self.position, T5RelativeBias):
+            nn.init.normal_(self.position.bias.weight, std=std)
+        init_weights(self.blocks, 2 * self.config.n_layers)
         nn.init.normal_(self.head.weight, std=std)
 
     def forward(
@@ -126,19 +155,16 @@ class GPT(nn.Module):
         causal: bool = True,
         positions: Int[Tensor, "batch tokens"] | None = None,
         cache: KVCache | None = None,
-    ) -> (
-        Float[Tensor, "batch tokens vocab"]
-        | tuple[Float[Tensor, "batch tokens vocab"], list[Float[Tensor, "batch heads tokens keys"]]]
-    ):
+    ) -> Float[Tensor, "batch tokens vocab"] | tuple[Float[Tensor, "batch tokens vocab"], list[Tensor]]:
         """Compute the logits of the next token at every position.
 
         Args:
             ids: the tokens.
-            mask: broadcastable to "batch heads query key"; True means that the query may look at the key, on top of
+            mask: broadcastable to "batch heads query key"; True where the query may attend to the key, on top of
                 causality: padding, for example. With `causal=False` it is the whole rule, as for a prefix LM:
                 mask=prefix_mask(n, 5), causal=False. With a cache, the keys are those in it and these.
             head_mask: multiplies each head's output; see MultiHeadAttention.forward.
-            return_weights: return the pair of logits and each layer's attention weights.
+            return_weights: return the pair of logits and each layer's attention weights, "batch heads tokens keys".
             causal: hide later positions.
             positions: of each token in its own text, where a row holds several; None for 0, 1, 2, ... or, with a cache,
                 for those that follow.
@@ -149,79 +175,80 @@ class GPT(nn.Module):
             ValueError: for no tokens, another shape, more tokens than learned positions or room in the cache, or (on
                 the CPU) a token id outside the vocabulary.
         """
-        x, weights = self.hidden_states(
-            embed_tokens(self.tokens, ids),
-            mask,
-            head_mask,
-            return_weights,
-            causal=causal,
-            positions=positions,
-            cache=cache,
-        )
+        x = embed_tokens(self.tokens, ids)  # batch tokens d_model
+        weights: list[Tensor] | None = [] if return_weights else None
+        x = self.hidden_states(x, mask, head_mask, weights, causal=causal, positions=positions, cache=cache)
         logits = self.head(x)  # batch tokens vocab
-        return (logits, weights) if return_weights else logits
+        return logits if weights is None else (logits, weights)
 
     def hidden_states(
         self,
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
         head_mask: Float[Tensor, "layers heads"] | None = None,
-        return_weights: bool = False,
+        weights: list[Tensor] | None = None,
         *,
         causal: bool = True,
         positions: Int[Tensor, "batch tokens"] | None = None,
         cache: KVCache | None = None,
-    ) -> tuple[Float[Tensor, "batch tokens d_model"], list[Float[Tensor, "batch heads tokens keys"]]]:
-        """Compute what the output layer reads, for vectors in place of tokens. Arguments as in `forward`."""
-        x, options = self.add_positions(x, mask, causal, positions, cache)
-        x, weights = run_blocks(self.blocks, x, head_mask, return_weights, cache, **options)  # batch tokens d_model
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """Compute what the output layer reads, from vectors in place of tokens.
+
+        The other arguments are those of `forward`.
+
+        Args:
+            x: token embeddings, or vectors of pictures among them.
+            weights: a list to which each layer's attention weights are appended.
+        """
+        key_positions = None
+        if cache is not None:
+            positions, key_positions = cache.append_positions(x, positions)
+            if causal and cache.length:
+                mask, causal = cache.causal_mask(mask, x.shape[1]), False
+        x, bias, rotary = self.add_positions(x, positions, key_positions)
+        for layer, block in enumerate(self.blocks):
+            heads = None if head_mask is None else head_mask[layer]
+            append = None if cache is None else partial(cache.append, layer)
+            x = block(x, mask, bias, rotary, heads, weights, causal=causal, cache=append)  # batch tokens d_model
         if cache is not None:
             cache.length += x.shape[1]
-        return self.norm(x), weights
+        return self.norm(x)
 
     def add_positions(
         self,
         x: Float[Tensor, "batch tokens d_model"],
-        mask: Bool[Tensor, "..."] | None,
-        causal: bool,
-        positions: Int[Tensor, "batch tokens"] | None,
-        cache: KVCache | None,
-    ) -> tuple[Float[Tensor, "batch tokens d_model"], StackOptions]:
-        """Add position information to x, and return it with the options of `run_blocks` that carry positions too.
+        positions: Int[Tensor, "#batch tokens"] | None = None,
+        key_positions: Int[Tensor, "batch keys"] | None = None,
+    ) -> tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "..."] | None, Rotary | None]:
+        """Encode the positions: in x itself, in a bias on the scores, or in rotations of queries and keys.
 
         Args:
             x: token embeddings.
-            mask: True where a query may look, on top of causality.
-            causal: whether later positions are hidden.
-            positions: of each token; None for 0, 1, 2, ... or, with a cache, those that follow.
-            cache: of earlier tokens, which takes note of these positions.
+            positions: of each token; None for 0, 1, 2, ...
+            key_positions: of the keys, where these are others than the tokens of x.
+
+        Returns:
+            x, bias and rotary for the blocks.
         """
-        n, key_positions = x.shape[1], None
-        if cache is not None:
-            positions, key_positions = cache.append_positions(x, positions)
-            if causal and cache.length:
-                mask, causal = cache.causal_mask(mask, n), False
-        options: StackOptions = {"mask": mask, "causal": causal}
-        encoding: Any = self.position
+        n, bias, rotary = x.shape[1], None, None
         match self.config.position:
             case "learned":
-                x = x + encoding(n, x.device, positions)
+                x = x + self.position(n, x.device, positions)
             case "sinusoidal":
                 # The embeddings are scaled as in Vaswani et al. 2017, section 3.4.
-                x = x * math.sqrt(self.config.d_model) + encoding(n, x.device, positions).to(x.dtype)
+                x = x * math.sqrt(self.config.d_model) + self.position(n, x.device, positions).to(x.dtype)
             case "rope":
-                options["rotary"] = encoding(n, x.device, positions)  # cosines and sines, (batch 1) tokens head_dim/2
+                rotary = self.position(n, x.device, positions)  # cosines and sines, (batch 1) tokens head_dim/2
             case "alibi" | "t5":
-                keys = {} if key_positions is None else {"key_positions": key_positions}  # without a cache: the same
-                options["bias"] = encoding(n, x.device, positions, **keys)  # (batch) heads tokens keys
+                bias = self.position(n, x.device, positions, key_positions)  # (batch) heads tokens keys
             case "none":
                 pass
             case other:
                 raise AssertionError(f'position="{other}" is not applied in GPT.add_positions')
-        return x, options
+        return x, bias, rotary
 
 
-def _position(config: GPTConfig) -> nn.Module | None:
+def _position(config: GPTConfig) -> nn.Module:
     match config.position:
         case "learned":
             return LearnedPositions(config.context, config.d_model)
@@ -235,7 +262,7 @@ def _position(config: GPTConfig) -> nn.Module | None:
         case "t5":
             return T5RelativeBias(config.n_heads)
         case "none":
-            return None
+            return nn.Identity()
         case other:
             raise AssertionError(f'position="{other}" is not built in _position')
 
@@ -250,15 +277,18 @@ def _norm(config: GPTConfig) -> nn.Module:
             raise AssertionError(f'norm="{other}" is not built in _norm')
 
 
-def _block(config: GPTConfig) -> Block:
+def _feed_forward(config: GPTConfig) -> nn.Module:
     assert config.d_ff  # None was replaced when the config was made
     if config.n_experts:
-        options: dict[str, Any] = {name: getattr(config, name) for name in OF_EXPERTS}
-        feed_forward: nn.Module = MoE(config.d_model, config.d_ff, config.n_experts, **options)
-    elif config.activation == "swiglu":
-        feed_forward = GatedFeedForward(config.d_model, config.d_ff, "silu", config.bias)
-    else:
-        feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, config.bias)
+        settings: dict[str, Any] = {name: getattr(config, name) for name in MOE_SETTINGS}
+        return MoE(config.d_model, config.d_ff, config.n_experts, **settings)
+    if config.activation == "swiglu":
+        return GatedFeedForward(config.d_model, config.d_ff, "silu", config.bias)
+    return FeedForward(config.d_model, config.d_ff, config.activation, config.bias)
+
+
+def _block(config: GPTConfig) -> Block:
+    feed_forward = _feed_forward(config)
     attention = MultiHeadAttention(
         config.d_model,
         config.n_heads,

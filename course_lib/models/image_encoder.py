@@ -17,11 +17,17 @@ LAST_SIDE = 4  # places a side that are left when the linear layer looks at all 
 
 @dataclass(frozen=True)
 class ImageEncoderConfig:
-    """tower: "conv" for the course's own, otherwise a model of timm by its name, which starts from random weights.
+    """All that shapes an image encoder.
 
-    image_size: pixels a side; the course's own halves them until 4 are left, so it takes 8, 16, 32, 64 and so on.
-    width: channels of its first layer, doubled by each that follows. d_model: numbers in the vector.
-    Raises ValueError with a sentence for anything that cannot be built.
+    Attributes:
+        image_size: pixels a side; the course's own tower halves them until 4 are left, so it takes 8, 16, 32, 64 and so
+            on.
+        width: channels of its first layer, doubled by each that follows.
+        d_model: numbers in the vector.
+        tower: "conv" for the course's own, otherwise the name of a timm model, which starts from random weights.
+
+    Raises:
+        ValueError: with a sentence, for anything that cannot be built.
     """
 
     image_size: int = 32
@@ -57,7 +63,15 @@ class ImageEncoder(nn.Module):
             self.head = nn.Linear(tower.d_model, config.d_model)
 
     def forward(self, pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch d_model"]:
-        """A vector for each picture, of any length. pictures: floats from 0 to 1. Raises ValueError as ViT.forward."""
+        """Compute a vector for each picture; its length is not normalised.
+
+        Args:
+            pictures: floats from 0 to 1.
+
+        Raises:
+            ValueError: as ViT.forward.
+        """
         check_pictures(pictures, 3, self.config.image_size)
         x = self.tower(pictures.contiguous(memory_format=torch.channels_last))  # so convolutions take 0.8 of the time
-        return self.head(x.flatten(1) if self.config.tower == "conv" else x.mean(dim=1))
+        x = x.flatten(1) if self.config.tower == "conv" else x.mean(dim=1)  # batch channels*places, or batch d_tower
+        return self.head(x)  # batch d_model

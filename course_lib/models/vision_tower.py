@@ -12,7 +12,7 @@ from course_lib.models.vit import check_pictures
 
 
 def vision_tower(model: str | nn.Module, image_size: int | None = None) -> "VisionTower":
-    """A timm model as the vision encoder of a vision-text model; nothing is downloaded.
+    """Make a timm model the vision encoder of a vision-text model; nothing is downloaded.
 
     Args:
         model: the name of a timm model, which starts from random weights, or a model made by timm.create_model.
@@ -49,9 +49,13 @@ def _create(name: str, image_size: int | None) -> nn.Module:
 
 
 class VisionTower(nn.Module):
-    """A model of timm that makes tokens of a picture, one for each place; see `vision_tower`.
+    """A timm model that makes tokens of a picture, one for each place; see `vision_tower`.
 
-    image_size: pixels a side; d_model: numbers in a token; n_tokens: tokens of a picture.
+    Attributes:
+        image_size: pixels a side.
+        channels: of a pixel.
+        d_model: numbers in a token.
+        n_tokens: tokens of a picture.
     """
 
     mean: Tensor
@@ -68,10 +72,13 @@ class VisionTower(nn.Module):
         self.n_tokens, self.d_model = self._probe()
 
     def forward(self, pictures: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens d_model"]:
-        """The features of each place, row by row, without class and register tokens.
+        """Compute the features of each place, row by row, without class and register tokens.
 
-        pictures: floats from 0 to 1; the mean and deviation that the model was trained with are seen to here.
-        Raises ValueError for whole numbers, another shape, size or number of channels, or (on the CPU) another scale.
+        Args:
+            pictures: floats from 0 to 1; the mean and deviation that the model was trained with are applied here.
+
+        Raises:
+            ValueError: for whole numbers, another shape, size or number of channels, or (on the CPU) another scale.
         """
         check_pictures(pictures, self.channels, self.image_size)
         if not pictures.is_cuda and pictures.numel():

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import Block, init_weights, run_blocks
+from course_lib.nn.block import Block, init_weights
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 from course_lib.nn.positions import LearnedPositions
 from course_lib.settings import check_choices, check_counts, check_numbers, set_defaults
@@ -19,13 +19,27 @@ CHOICES = {"activation": ACTIVATIONS, "pool": ("token", "mean")}
 class ViTConfig:
     """All that shapes a ViT; the defaults are those of the paper, at a size for experiments.
 
-    image_size, patch_size: pixels a side; a rest at the right and lower edge that fills no patch is not looked at.
-    image_width: None for square pictures; otherwise image_size is their height.
-    n_classes: 0 for none, when the model gives features. d_ff: None for 4 d_model.
-    pool: what stands for the whole picture, the class token or the mean of the patches; norm_pooled: the final norm
-    comes after that, not before. pre_norm: one more norm, before the first block; patch_bias: None for a bias where
-    there is no pre_norm, as CLIP has it.
-    Raises ValueError with a sentence for anything that cannot be built.
+    Attributes:
+        image_size: pixels a side.
+        patch_size: pixels a side; a rest of the picture at its right and lower edge that fills no patch is left out.
+        channels: of a pixel.
+        d_model: the width of the residual stream.
+        n_layers: blocks.
+        n_heads: attention heads.
+        d_ff: the width of a feed-forward network; None for 4 d_model.
+        n_classes: 0 for none, when the model gives features.
+        activation: of the feed-forward networks.
+        qkv_bias: a bias in the layers of queries, keys and values.
+        class_token: put a trained token before the patches.
+        pool: what stands for the whole picture: "token", the class token, or "mean", the mean of the patches.
+        norm_pooled: the final norm comes after pooling, not before.
+        pre_norm: one more norm, before the first block.
+        patch_bias: a bias in the layer that reads patches; None for one where there is no pre_norm, as CLIP has it.
+        norm_eps: of LayerNorm.
+        image_width: None for square pictures; otherwise image_size is their height.
+
+    Raises:
+        ValueError: with a sentence, for anything that cannot be built.
     """
 
     image_size: int = 32
@@ -96,54 +110,80 @@ class ViT(nn.Module):
 
     def forward(
         self, pictures: Float[Tensor, "batch channels height width"], return_weights: bool = False
-    ) -> (
-        Float[Tensor, "batch classes"]
-        | tuple[Float[Tensor, "batch classes"], list[Float[Tensor, "batch heads tokens tokens"]]]
-    ):
-        """Logits of the classes or, of a model without, the features of the whole picture: "batch d_model".
+    ) -> Float[Tensor, "batch classes"] | tuple[Float[Tensor, "batch classes"], list[Tensor]]:
+        """Compute the logits of the classes or, without classes, the features of the whole picture: "batch d_model".
 
-        pictures: floats on the scale that the model was trained with, usually less a mean and divided by a deviation.
-        With `return_weights=True` also each layer's attention weights; with a class token, it is the first token.
-        Raises ValueError for whole numbers, another shape, another size or other channels than the config's.
+        Args:
+            pictures: floats on the scale that the model was trained with, usually less a mean and divided by a
+                deviation.
+            return_weights: return the pair of logits and each layer's attention weights, "batch heads tokens tokens"; a
+                class token is the first.
+
+        Raises:
+            ValueError: for whole numbers, another shape, another size or other channels than the config's.
         """
-        x, weights = run_blocks(self.blocks, self._tokens(pictures), None, return_weights)
-        pooled = self.head(self.pooled(x))
-        return (pooled, weights) if return_weights else pooled
+        x = self._tokens(pictures)  # batch tokens d_model
+        weights: list[Tensor] | None = [] if return_weights else None
+        for block in self.blocks:
+            x = block(x, weights=weights)
+        logits = self.head(self.pooled(x))  # batch classes
+        return logits if weights is None else (logits, weights)
 
     def features(
         self, pictures: Float[Tensor, "batch channels height width"], layer: int = -1
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """The tokens after a layer, the class token (if there is one) before the patches, row by row; without norm.
+        """Compute the tokens after a layer, a class token before the patches, row by row; without the final norm.
 
-        layer: 0 is what the first block reads, k the output of the k-th block, -1 that of the last; LLaVA takes -2 and
-        the patches alone (Liu et al. 2023, section 4.1). Raises ValueError as `forward`, and for no such layer.
+        Args:
+            pictures: as of `forward`.
+            layer: 0 is what the first block reads, k the output of the k-th block, -1 that of the last; LLaVA takes -2
+                and the patches alone (Liu et al. 2023, section 4.1).
+
+        Raises:
+            ValueError: as `forward`, and for no such layer.
         """
         n = self.config.n_layers
         if not -n - 1 <= layer <= n:
             raise ValueError(
                 f"there is no layer {layer}; the model has 0 to {n}, or counted from the end -1 to {-n - 1}"
             )
-        return run_blocks(self.blocks[: layer % (n + 1)], self._tokens(pictures))[0]
+        x = self._tokens(pictures)
+        for block in self.blocks[: layer % (n + 1)]:
+            x = block(x)
+        return x
 
     def pooled(self, x: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch d_model"]:
-        """What stands for the whole picture, made of the last layer's features."""
+        """Make one vector of the last layer's tokens, which stands for the whole picture."""
         if not self.config.norm_pooled:
             x = self.norm(x)
-        x = x[:, 0] if self.config.pool == "token" else x[:, int(self.config.class_token) :].mean(dim=1)
-        return self.norm(x) if self.config.norm_pooled else x
+        match self.config.pool:
+            case "token":
+                x = x[:, 0]
+            case "mean":
+                x = x[:, int(self.config.class_token) :].mean(dim=1)
+            case other:
+                raise AssertionError(f'pool="{other}" is not applied in ViT.pooled')
+        return self.norm(x) if self.config.norm_pooled else x  # batch d_model
 
     def _tokens(self, pictures: Tensor) -> Tensor:
         check_pictures(pictures, self.config.channels, *self.config.size)
-        x = self.patches(pictures).flatten(2).transpose(1, 2)
+        x = self.patches(pictures).flatten(2).transpose(1, 2)  # batch patches d_model
         if self.class_token is not None:
-            x = torch.cat((self.class_token.expand(len(x), 1, -1), x), dim=1)
+            x = torch.cat((self.class_token.expand(len(x), 1, -1), x), dim=1)  # batch 1+patches d_model
         return self.pre_norm(x + self.position(x.shape[1]))
 
 
 def check_pictures(pictures: Tensor, channels: int, size: int, width: int | None = None) -> None:
-    """Raises ValueError, with what to do, for anything but floats of the shape (batch, channels, size, width).
+    """Check that pictures are floats of the shape (batch, channels, size, width).
 
-    width: None for size.
+    Args:
+        pictures: any tensor.
+        channels: of a pixel.
+        size: pixels in height.
+        width: None for size.
+
+    Raises:
+        ValueError: saying what to do.
     """
     width = width or size
     if not pictures.is_floating_point():

@@ -1,7 +1,6 @@
 """A language model that sees: a vision tower, a projector, and a decoder that reads both (Liu et al. 2023, LLaVA)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -15,7 +14,6 @@ from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 from course_lib.settings import check_choices
 
-TOWERS: dict[Any, type[nn.Module]] = {ViTConfig: ViT, ImageEncoderConfig: ImageEncoder}
 CHOICES = {"features": ("patches", "all", "pooled"), "projector_activation": ACTIVATIONS}
 
 
@@ -23,14 +21,24 @@ CHOICES = {"features": ("patches", "all", "pooled"), "projector_activation": ACT
 class VLMConfig:
     """A ViT, a GPT, and what stands between them; the defaults are those of LLaVA 1.5.
 
-    vision: an ImageEncoderConfig for an encoder that gives one vector a picture; None for a tower of another kind,
-    which VLM is then given; d_vision: the width of what the tower gives, None for that of the config.
     The published models have ViTConfig(activation="quick_gelu", pre_norm=True, norm_eps=1e-5) and
     GPTConfig(position="rope", norm="rms", activation="swiglu", bias=False, tie_embeddings=False).
-    image_token: in a text it stands for one vector of a picture. features: which ones, of a ViT: those of its patches,
-    with that of the class token ("all"), or one for the whole picture ("pooled"); layer: after which of its layers.
-    projector_norm: the course's own projector, with a LayerNorm in front and vectors of length one behind.
-    Raises ValueError with a sentence for anything that cannot be built.
+
+    Attributes:
+        vision: an ImageEncoderConfig for an encoder that gives one vector a picture; None for a tower of another kind,
+            which VLM is then given.
+        decoder: reads texts and pictures.
+        image_token: in a text it stands for one vector of a picture.
+        features: which vectors of a ViT: those of its "patches", "all" with that of the class token, or "pooled", one
+            for the whole picture.
+        layer: after which layer of the ViT.
+        d_vision: the width of the tower's vectors; None for that of its config.
+        projector_activation: between the two layers of the projector.
+        projector_bias: of both layers.
+        projector_norm: the course's own projector, with a LayerNorm in front and vectors of length one behind.
+
+    Raises:
+        ValueError: with a sentence, for anything that cannot be built.
     """
 
     vision: ViTConfig | ImageEncoderConfig | None
@@ -71,9 +79,15 @@ class VLM(nn.Module):
     """Pictures become vectors that the decoder reads in place of image tokens.
 
     To freeze a part: model.vision.requires_grad_(False), and likewise `projector` and `decoder`.
-    vision: a tower of your own, where the config has none: any module that gives "pictures tokens d_vision" for
-    pictures, or "pictures d_vision", which counts as one token. A picture can be anything that the tower reads: a
-    spectrogram too. Raises ValueError when there are two towers, or none.
+
+    Args:
+        config: of all parts.
+        vision: a tower of your own, where the config has none: any module that gives "pictures tokens d_vision" for
+            pictures, or "pictures d_vision", which counts as one token. A picture can be anything that the tower reads:
+            a spectrogram too.
+
+    Raises:
+        ValueError: when there are two towers, or none.
     """
 
     def __init__(self, config: VLMConfig, vision: nn.Module | None = None) -> None:
@@ -83,7 +97,12 @@ class VLM(nn.Module):
             raise ValueError(f"the model has {towers}; pass it either as config.vision or as vision=")
         assert config.d_vision  # None was replaced when the config was made
         self.config = config
-        self.vision: nn.Module = TOWERS[type(config.vision)](config.vision) if vision is None else vision
+        if isinstance(config.vision, ViTConfig):
+            vision = ViT(config.vision)
+        elif isinstance(config.vision, ImageEncoderConfig):
+            vision = ImageEncoder(config.vision)
+        assert vision is not None  # as checked above
+        self.vision = vision
         self.projector_norm = nn.LayerNorm(config.d_vision) if config.projector_norm else nn.Identity()
         self.projector = FeedForward(
             config.d_vision,
@@ -111,35 +130,32 @@ class VLM(nn.Module):
         causal: bool = True,
         positions: Int[Tensor, "batch tokens"] | None = None,
         cache: KVCache | None = None,
-    ) -> (
-        Float[Tensor, "batch tokens vocab"]
-        | tuple[Float[Tensor, "batch tokens vocab"], list[Float[Tensor, "batch heads tokens keys"]]]
-    ):
-        """Logits of the next token at every position, those of image tokens included; other arguments as GPT.forward.
+    ) -> Float[Tensor, "batch tokens vocab"] | tuple[Float[Tensor, "batch tokens vocab"], list[Tensor]]:
+        """Compute the logits of the next token at every position, those of image tokens included.
 
-        pictures: those of the first text, in the order of their image tokens, then those of the second, and so on; a
-        text may have several, or none. picture_vectors: in their place what image tokens become, where that is known
-        already, as from `project`. Raises ValueError as GPT.forward and ViT.forward, and where pictures and image
-        tokens do not match.
+        The other arguments are those of GPT.forward.
+
+        Args:
+            ids: the tokens.
+            pictures: those of the first text, in the order of their image tokens, then those of the second, and so on;
+                a text may have several, or none.
+            picture_vectors: what image tokens become, from `project`, in place of pictures.
+
+        Raises:
+            ValueError: as GPT.forward and ViT.forward, and where pictures and image tokens do not match.
         """
         if pictures is not None and picture_vectors is not None:
             raise ValueError("pictures and picture_vectors both say what the image tokens become; pass one of them")
         if pictures is not None:
             picture_vectors = self.project(self.encode_pictures(pictures))
-        x, weights = self.decoder.hidden_states(
-            self.insert_pictures(ids, picture_vectors),
-            mask,
-            None,
-            return_weights,
-            causal=causal,
-            positions=positions,
-            cache=cache,
-        )
-        logits = self.decoder.head(x)
-        return (logits, weights) if return_weights else logits
+        x = self.insert_pictures(ids, picture_vectors)  # batch tokens d_model
+        weights: list[Tensor] | None = [] if return_weights else None
+        x = self.decoder.hidden_states(x, mask, None, weights, causal=causal, positions=positions, cache=cache)
+        logits = self.decoder.head(x)  # batch tokens vocab
+        return logits if weights is None else (logits, weights)
 
     def train(self, mode: bool = True) -> "VLM":
-        """As of any module, but for a vision tower that is frozen: it stays as it is, its batch statistics too."""
+        """Switch to training, but keep a frozen vision tower in evaluation mode, so that its batch statistics stay."""
         super().train(mode)
         if not any(parameter.requires_grad for parameter in self.vision.parameters()):
             self.vision.eval()
@@ -148,15 +164,24 @@ class VLM(nn.Module):
     def encode_pictures(
         self, pictures: Float[Tensor, "pictures channels height width"]
     ) -> Float[Tensor, "pictures image_tokens d_vision"]:
-        """What the vision tower says of each picture. Raises ValueError as ViT.forward."""
+        """Compute the vision tower's vectors of each picture.
+
+        Raises:
+            ValueError: as ViT.forward.
+        """
         config = self.config
         if isinstance(self.vision, ViT) and config.features != "pooled":
-            x = self.vision.features(pictures, config.layer)
-            if config.features == "patches":
-                x = x[:, int(self.vision.config.class_token) :]
+            x = self.vision.features(pictures, config.layer)  # pictures tokens d_vision
+            match config.features:
+                case "patches":
+                    x = x[:, int(self.vision.config.class_token) :]
+                case "all":
+                    pass
+                case other:
+                    raise AssertionError(f'features="{other}" is not applied in VLM.encode_pictures')
         else:
             x = self.vision(pictures)
-            x = x[:, None] if x.dim() == 2 else x
+            x = x[:, None] if x.dim() == 2 else x  # pictures 1 d_vision
         if x.dim() != 3 or x.shape[-1] != config.d_vision:
             raise ValueError(f"the vision tower gives {tuple(x.shape)}, not (pictures, tokens, {config.d_vision})")
         return x
@@ -164,14 +189,14 @@ class VLM(nn.Module):
     def project(
         self, features: Float[Tensor, "pictures image_tokens d_vision"]
     ) -> Float[Tensor, "pictures image_tokens d_model"]:
-        """What is seen, in the space of the decoder's tokens."""
+        """Map the tower's vectors into the space of the decoder's tokens."""
         vectors = self.projector(self.projector_norm(features))
         return F.normalize(vectors, dim=-1) if self.config.projector_norm else vectors
 
     def insert_pictures(
         self, ids: Int[Tensor, "batch tokens"], vectors: Float[Tensor, "pictures image_tokens d_model"] | None
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """What the decoder reads: the embeddings of a text's tokens, and in place of image tokens the vectors."""
+        """Embed the tokens of texts, and put the vectors of pictures in place of image tokens."""
         x = embed_tokens(self.decoder.tokens, ids)
         is_image = ids == self.config.image_token
         counts = is_image.sum(dim=1).tolist()
@@ -194,9 +219,14 @@ class VLM(nn.Module):
 def split_into_tiles(
     pictures: Float[Tensor, "pictures channels height width"], size: int
 ) -> Float[Tensor, "tiles channels {size} {size}"]:
-    """Pictures cut into squares, row by row, each to be seen alone: the tiles of the first picture, then the second's.
+    """Cut pictures into squares, row by row: the tiles of the first picture, then those of the second, and so on.
 
-    size: pixels a side. Raises ValueError when pictures are not whole tiles.
+    Args:
+        pictures: to cut.
+        size: of a tile, in pixels a side.
+
+    Raises:
+        ValueError: when pictures are not whole tiles.
     """
     height, width = pictures.shape[2:]
     if size < 1 or height % size or width % size:

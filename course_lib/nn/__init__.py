@@ -1,7 +1,12 @@
 """The parts of a transformer. Each knows nothing of the model that it ends up in."""
 
-from course_lib.nn.attention import MultiHeadAttention, causal_mask, padding_mask, prefix_mask
-from course_lib.nn.block import Block, run_blocks
+from course_lib.nn.attention import (
+    MultiHeadAttention,
+    causal_mask,
+    padding_mask,
+    prefix_mask,
+)
+from course_lib.nn.block import Block, CrossAttentionBlock, PostNormBlock
 from course_lib.nn.cache import KVCache
 from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import FeedForward, GatedFeedForward
@@ -19,12 +24,14 @@ from course_lib.nn.positions import (
 __all__ = [
     "ALiBi",
     "Block",
+    "CrossAttentionBlock",
     "FeedForward",
     "GatedFeedForward",
     "KVCache",
     "LearnedPositions",
     "MoE",
     "MultiHeadAttention",
+    "PostNormBlock",
     "RMSNorm",
     "RotaryPositions",
     "SinusoidalPositions",
@@ -34,5 +41,4 @@ __all__ = [
     "padding_mask",
     "prefix_mask",
     "rotate",
-    "run_blocks",
 ]

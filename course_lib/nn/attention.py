@@ -2,28 +2,30 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.nn.positions import rotate
+from course_lib.nn.positions import Rotary, rotate
 
-Weighted = tuple[Float[Tensor, "batch heads query value_dim"], Float[Tensor, "batch heads query key"]]
+# Takes the keys and values of new tokens, and returns those of all tokens so far: KVCache.append for one layer.
+AppendToCache = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def causal_mask(n: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
-    """Make the mask of a decoder: True where a query may look, at its own position and the ones before it."""
+    """Make the mask of a decoder: a query may attend to its own position and to those before it."""
     return torch.ones(n, n, dtype=torch.bool, device=device).tril()
 
 
 def prefix_mask(n: int, prefix: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
-    """Make the mask of a prefix LM: causal, but all see the first `prefix` positions (Raffel et al. 2020, figure 3).
+    """Make the mask of a prefix LM: causal, but all may attend to the first `prefix` positions.
 
     Raises:
         ValueError: unless 0 <= prefix <= n.
+
+    Source: Raffel et al. 2020, figure 3.
     """
     if not 0 <= prefix <= n:
         raise ValueError(f"a prefix of {prefix} does not fit in {n} positions; pass a number from 0 to {n}")
@@ -39,33 +41,29 @@ def padding_mask(lengths: Int[Tensor, " batch"], n: int) -> Bool[Tensor, "batch 
 
 def attention_with_weights(
     query: Float[Tensor, "batch heads query head_dim"],
-    key: Float[Tensor, "batch heads key head_dim"],
-    value: Float[Tensor, "batch heads key value_dim"],
+    key: Float[Tensor, "batch kv_heads key head_dim"],
+    value: Float[Tensor, "batch kv_heads key value_dim"],
     mask: Bool[Tensor, "..."] | None = None,
     bias: Float[Tensor, "..."] | None = None,
+    *,
+    causal: bool = False,
     scale: float | None = None,
-) -> Weighted:
+) -> tuple[Float[Tensor, "batch heads query value_dim"], Float[Tensor, "batch heads query key"]]:
     """Compute softmax(query key^T / sqrt(head_dim) + bias) value step by step, and return the weights too.
 
-    Args:
-        query: what each position looks for.
-        key: what each position offers.
-        value: what a position contributes where it is looked at.
-        mask: broadcastable to "batch heads query key"; True means that the query may look at the key.
-        bias: added to the scores; broadcastable likewise.
-        scale: of the scores; None for 1 / sqrt(head_dim).
+    Arguments and errors are those of `attention`, which computes the same faster.
 
     Source: Vaswani et al. 2017, equation 1.
     """
-    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = query @ key.transpose(-2, -1) * scale  # batch heads query key
+    key, value, mask = _full_heads_and_mask(query, key, value, mask, causal)
+    scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if bias is not None:
-        scores = scores + bias
+        scores = scores + bias.to(query.dtype)  # batch heads query key
     if mask is None:
         weights = scores.softmax(dim=-1)
     else:
-        weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)  # False: no weight
-        weights = weights.masked_fill(~mask, 0)  # a query that may look nowhere: NaN after the softmax, 0 here
+        weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)  # hidden keys get no weight
+        weights = weights.masked_fill(~mask, 0)  # a query with all keys hidden: NaN after the softmax, 0 here
     return weights @ value, weights  # batch heads query value_dim
 
 
@@ -75,25 +73,22 @@ def attention(
     value: Float[Tensor, "batch kv_heads key value_dim"],
     mask: Bool[Tensor, "..."] | None = None,
     bias: Float[Tensor, "..."] | None = None,
-    return_weights: bool = False,
     *,
     causal: bool = False,
     scale: float | None = None,
-) -> Float[Tensor, "batch heads query value_dim"] | Weighted:
-    """Compute softmax(query key^T / sqrt(head_dim) + bias) value, where each query looks only where its mask is True.
+) -> Float[Tensor, "batch heads query value_dim"]:
+    """Compute softmax(query key^T / sqrt(head_dim) + bias) value by torch's fused kernel, which stores no weights.
 
-    The weights are returned on request, and then computed step by step as in `attention_with_weights`. Without them
-    torch's fused kernel gives the same numbers and never stores the weights.
+    `attention_with_weights` is the same step by step, and the one to read.
 
     Args:
-        query: what each position looks for.
-        key: what each position offers. With fewer key/value heads than query heads, each serves a group of
+        query: what each position searches for.
+        key: what each position is found by. With fewer key/value heads than query heads, each serves a group of
             neighbouring query heads (Ainslie et al. 2023).
-        value: what a position contributes where it is looked at.
-        mask: broadcastable to "batch heads query key"; True means that the query may look at the key. A query that may
-            look nowhere gets zeros.
+        value: what each position gives to those that attend to it.
+        mask: broadcastable to "batch heads query key"; True where the query may attend to the key. A query that may
+            attend to none gets zeros.
         bias: added to the scores; broadcastable likewise.
-        return_weights: return the pair of output and weights.
         causal: also hide later positions; faster than a mask.
         scale: of the scores; None for 1 / sqrt(head_dim).
 
@@ -102,25 +97,34 @@ def attention(
 
     Source: Vaswani et al. 2017, equation 1.
     """
+    groups = _group_size(query, key, causal)
+    if causal and (mask is not None or bias is not None):
+        mask, causal = _also_causal(mask, query), False
+    if bias is not None:  # the kernel takes one additive mask
+        bias = bias.to(query.dtype)
+        mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
+    if mask is not None and mask.dim() == 3:
+        mask = mask[None]  # with three dimensions torch falls back to an unfused path, at twice the time
+    return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=scale, enable_gqa=groups > 1)
+
+
+def _group_size(query: Tensor, key: Tensor, causal: bool) -> int:
+    """How many query heads share one key/value head."""
     groups, rest = divmod(query.shape[1], key.shape[1])
     if rest:
         raise ValueError(f"{query.shape[1]} query heads cannot share {key.shape[1]} key/value heads equally")
     if causal and query.shape[2] != key.shape[2]:
         raise ValueError("causal=True needs as many queries as keys; pass a mask for anything else")
-    if causal and (return_weights or mask is not None or bias is not None):
-        mask, causal = _also_causal(mask, query), False
-    if bias is not None:
-        bias = bias.to(query.dtype)
+    return groups
 
-    if return_weights:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-        return attention_with_weights(query, key, value, mask, bias, scale)
 
-    if bias is not None:  # the kernel takes one additive mask
-        mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
-    if mask is not None and mask.dim() == 3:
-        mask = mask[None]  # with three dimensions torch falls back to an unfused path, at twice the time
-    return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=scale, enable_gqa=groups > 1)
+def _full_heads_and_mask(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Keys and values repeated for each query head, and the mask with causality in it."""
+    groups = _group_size(query, key, causal)
+    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    return key, value, _also_causal(mask, query) if causal else mask
 
 
 def _also_causal(mask: Tensor | None, query: Tensor) -> Tensor:
@@ -173,7 +177,7 @@ class MultiHeadAttention(nn.Module):
         # One matrix for queries, keys and values, in this order: one large product is faster than three small ones.
         self.qkv = nn.Linear(d_model, (n_heads + 2 * self.n_kv_heads) * self.head_dim, bias=bias)
         self.out = nn.Linear(n_heads * self.head_dim, d_model, bias=bias if out_bias is None else out_bias)
-        self.attend: Callable[..., Any] = attention
+        self.attend: Callable[..., Tensor] = attention
         self.rotate: Callable[..., Tensor] = rotate
 
     @property
@@ -186,57 +190,58 @@ class MultiHeadAttention(nn.Module):
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
         bias: Float[Tensor, "..."] | None = None,
-        rotary: tuple[Float[Tensor, "..."], Float[Tensor, "..."]] | None = None,
+        rotary: Rotary | None = None,
         head_mask: Float[Tensor, " heads"] | None = None,
-        return_weights: bool = False,
+        weights: list[Tensor] | None = None,
         *,
         causal: bool = False,
         memory: Float[Tensor, "batch memory d_model"] | None = None,
-        cache: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
-    ) -> (
-        Float[Tensor, "batch tokens d_model"]
-        | tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "batch heads tokens keys"]]
-    ):
-        """Let every token look at the tokens of its sequence, or of a memory.
+        cache: AppendToCache | None = None,
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """Let every token attend to the tokens of its sequence, or of a memory.
 
         Args:
             x: the tokens.
-            mask: True means that the query may look at the key; see `attention`.
+            mask: True where the query may attend to the key; see `attention`.
             bias: added to the scores.
             rotary: cosines and sines by which queries and keys are rotated (RoPE); not with a memory.
             head_mask: multiplies each head's output before the output layer; 0 removes a head, and the gradient of a
                 loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
-            return_weights: return the pair of output and attention weights.
+            weights: a list to which the attention weights, "batch heads tokens keys", are appended; None, which is
+                faster, where nobody needs them.
             causal: also hide later positions.
             memory: what keys and values are made of, in place of x: cross-attention, as from decoder to encoder.
-            cache: a function that is given the keys and values of x and returns those to look at: earlier ones and
+            cache: a function that is given the keys and values of x and returns those to attend to: earlier ones and
                 these, as KVCache.append does.
         """
         if memory is None:
-            qkv = self.qkv(x)  # batch tokens (heads + 2 * kv_heads) * head_dim
-            if rotary is None:  # each: batch (kv_)heads tokens head_dim
-                query, key, value = (self._heads(part) for part in qkv.split(self.qkv_sizes, dim=-1))
-            else:  # queries and keys are rotated together
-                q_rows, k_rows, v_rows = self.qkv_sizes
-                query_key, value = (self._heads(part) for part in qkv.split((q_rows + k_rows, v_rows), dim=-1))
-                query, key = self.rotate(query_key, *rotary).split((self.n_heads, self.n_kv_heads), dim=1)
+            query, key, value = self.qkv(x).split(self.qkv_sizes, dim=-1)  # each: batch tokens (kv_)heads*head_dim
         else:
-            rows = self.qkv_sizes[0]
-            biases = (None, None) if self.qkv.bias is None else (self.qkv.bias[:rows], self.qkv.bias[rows:])
-            query = self._heads(F.linear(x, self.qkv.weight[:rows], biases[0]))
-            key, value = self._heads(F.linear(memory, self.qkv.weight[rows:], biases[1])).chunk(2, dim=1)
-
+            query, key, value = self._project_to_memory(x, memory)
+        query, key, value = self._heads(query), self._heads(key), self._heads(value)  # batch (kv_)heads tokens head_dim
+        if rotary is not None:
+            query, key = self.rotate(query, *rotary), self.rotate(key, *rotary)
         if cache is not None:
             key, value = cache(key, value)  # batch kv_heads keys head_dim
-        if self.attend is attention:
-            result = attention(query, key, value, mask, bias, return_weights, causal=causal, scale=self.scale)
-            mixed, weights = result if isinstance(result, tuple) else (result, None)  # batch heads tokens head_dim
+
+        if self.attend is not attention:
+            heads = self._attend_with_own(query, key, value, mask, bias, causal, weights)
+        elif weights is None:
+            heads = attention(query, key, value, mask, bias, causal=causal, scale=self.scale)
         else:
-            mixed, weights = self._attend_with_own(query, key, value, mask, bias, causal, return_weights)
+            heads, found = attention_with_weights(query, key, value, mask, bias, causal=causal, scale=self.scale)
+            weights.append(found)
         if head_mask is not None:
-            mixed = mixed * head_mask[:, None, None]
-        output = self.out(mixed.transpose(1, 2).flatten(2))  # batch tokens d_model
-        return output if weights is None else (output, weights)
+            heads = heads * head_mask[:, None, None]  # batch heads tokens head_dim
+        return self.out(heads.transpose(1, 2).flatten(2))  # batch tokens d_model
+
+    def _project_to_memory(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of x, keys and values of the memory: each by its rows of `qkv`."""
+        q_rows, k_rows, _ = self.qkv_sizes
+        weight, bias = self.qkv.weight, self.qkv.bias
+        query = F.linear(x, weight[:q_rows], None if bias is None else bias[:q_rows])
+        key_value = F.linear(memory, weight[q_rows:], None if bias is None else bias[q_rows:])
+        return query, key_value[..., :k_rows], key_value[..., k_rows:]
 
     def _heads(self, x: Tensor) -> Tensor:
         """(batch, tokens, heads * head_dim) to (batch, heads, tokens, head_dim)."""
@@ -250,20 +255,17 @@ class MultiHeadAttention(nn.Module):
         mask: Tensor | None,
         bias: Tensor | None,
         causal: bool,
-        return_weights: bool,
-    ) -> tuple[Tensor, Tensor | None]:
+        weights: list[Tensor] | None,
+    ) -> Tensor:
+        """Attention by the function assigned to `attend`."""
         if bias is not None or self.scale is not None:
             raise ValueError(
                 "the function assigned to `attend` takes no bias and no scale of its own; use it in a model "
                 "with other positions than those of ALiBi and T5"
             )
-        if causal:
-            mask = _also_causal(mask, query)
-        groups = self.n_heads // self.n_kv_heads
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-        mixed = self.attend(query, key, value, mask)
-        if not return_weights:
-            return mixed, None
-        # Attention is linear in the values, so the identity in their place gives the weights of any such function.
-        identity = torch.eye(key.shape[2], dtype=value.dtype, device=value.device)
-        return mixed, self.attend(query, key, identity.expand(*key.shape[:3], -1), mask)
+        key, value, mask = _full_heads_and_mask(query, key, value, mask, causal)
+        if weights is not None:
+            # Attention is linear in the values, so the identity in their place gives the weights of any such function.
+            identity = torch.eye(key.shape[2], dtype=value.dtype, device=value.device)
+            weights.append(self.attend(query, key, identity.expand(*key.shape[:3], -1), mask))
+        return self.attend(query, key, value, mask)

@@ -1,4 +1,4 @@
-"""Keys and values of the tokens that a model has read, kept so that the next token finds them."""
+"""The KV cache: keys and values of the tokens that a model has read, so that they are computed only once."""
 
 from typing import Any
 
@@ -10,14 +10,26 @@ from course_lib.nn.attention import causal_mask
 
 
 class KVCache:
-    """Room for the keys and values of `room` tokens a row, in every layer, all of it taken at once.
+    """Keys and values of every layer, in memory that is allocated at once.
 
     A model that is called with it reads the tokens after those that are in it, and adds them: model(ids, cache=cache).
-    config: of a decoder; its n_layers, n_kv_heads and head_dim are what counts. length: the room, in tokens a row;
-    afterwards `length` is how many are in it. dtype: that of the model's activations, None for torch's default.
-    `keys_and_values`, "layers batch 2*kv_heads room head_dim", holds the keys of all heads and then the values;
-    `positions`, "batch room", where each token stands in its text.
-    Raises ValueError for no rows or no room.
+
+    Args:
+        config: of a decoder; it gives n_layers, n_kv_heads and head_dim.
+        batch: how many rows there are.
+        length: how many tokens a row fit into it.
+        dtype: that of the model's activations; None for torch's default.
+        device: where it is kept.
+
+    Attributes:
+        length: how many tokens a row are in it.
+        keys_and_values: "layers batch 2*kv_heads room head_dim", the keys of all heads and then the values.
+        keys: the first half of these heads.
+        values: the second half.
+        positions: "batch room", the position of each token in its text.
+
+    Raises:
+        ValueError: for no rows or no room.
     """
 
     def __init__(
@@ -38,7 +50,11 @@ class KVCache:
         self.length = 0
 
     def rewind(self, n: int) -> None:
-        """Forget all but the first n tokens. Raises ValueError when there are not so many."""
+        """Forget all but the first n tokens.
+
+        Raises:
+            ValueError: when there are not so many.
+        """
         if not 0 <= n <= self.length:
             raise ValueError(f"the cache holds {self.length} tokens and cannot go back to {n}")
         self.length = n
@@ -46,9 +62,17 @@ class KVCache:
     def append_positions(
         self, x: Float[Tensor, "batch tokens d_model"], positions: Int[Tensor, "#batch tokens"] | None
     ) -> tuple[Int[Tensor, "batch tokens"], Int[Tensor, "batch keys"]]:
-        """The positions of the tokens about to be read, None for those that follow, and of all that they may look at.
+        """Note the positions of new tokens, before any layer appends their keys and values.
 
-        Raises ValueError when they are too many, or not as many rows as the cache has.
+        Args:
+            x: the new tokens.
+            positions: of them; None for those that follow.
+
+        Returns:
+            The positions of the new tokens, and of all tokens so far.
+
+        Raises:
+            ValueError: when they are too many, or not as many rows as the cache has.
         """
         batch, n = x.shape[:2]
         rows, room = self.positions.shape
@@ -65,8 +89,13 @@ class KVCache:
         return self.positions[:, self.length : end], self.positions[:, :end]
 
     def causal_mask(self, mask: Bool[Tensor, "..."] | None, n: int) -> Bool[Tensor, "..."] | None:
-        """Where n tokens about to be read may look: at what is there and at each other causally, where mask is True."""
-        if n == 1:  # at everything
+        """Make the mask of n new tokens: they may attend to all before them and, causally, to each other.
+
+        Args:
+            mask: True where they may do so; None for everywhere.
+            n: how many there are.
+        """
+        if n == 1:  # nothing is later
             return mask
         triangle = causal_mask(self.length + n, self.keys.device)[self.length :]
         return triangle if mask is None else mask & triangle
@@ -77,9 +106,17 @@ class KVCache:
         key: Float[Tensor, "batch kv_heads tokens head_dim"],
         value: Float[Tensor, "batch kv_heads tokens head_dim"],
     ) -> tuple[Float[Tensor, "batch kv_heads keys head_dim"], Float[Tensor, "batch kv_heads keys head_dim"]]:
-        """Write what is new behind what is there; return all of it. `length` grows when every layer has done so.
+        """Append the keys and values of new tokens, and return those of all tokens so far.
 
-        Raises ValueError for another dtype, and where a gradient would be lost.
+        The model makes `length` grow when every layer has done so.
+
+        Args:
+            layer: counted from 0.
+            key: of the new tokens.
+            value: of the new tokens.
+
+        Raises:
+            ValueError: for another dtype, and where a gradient would be lost.
         """
         if key.dtype != self.keys.dtype:
             raise ValueError(f"the cache is {self.keys.dtype}, but the keys are {key.dtype}; make it with dtype=")

@@ -1,13 +1,18 @@
-"""From token ids to vectors, with a word for ids that are none."""
+"""From token ids to vectors, with clear errors for ids that are outside the vocabulary."""
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
 def embed_tokens(table: nn.Embedding, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens d_model"]:
-    """The vector of each token.
+    """Look up the vector of each token.
 
-    Raises ValueError for no tokens at all, another shape, or (on the CPU) a token id outside the vocabulary.
+    Args:
+        table: the token embedding of a model.
+        ids: the tokens.
+
+    Raises:
+        ValueError: for no tokens at all, another shape, or (on the CPU) a token id outside the vocabulary.
     """
     if ids.dim() != 2:
         raise ValueError(f"ids must have the shape (batch, tokens), not {tuple(ids.shape)}; for one text: ids[None]")

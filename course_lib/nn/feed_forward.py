@@ -1,4 +1,4 @@
-"""The feed-forward half of a block: each token alone, wide and back."""
+"""The feed-forward half of a block: each token alone, to a larger width and back."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,9 +20,19 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a non-linearity between them (Vaswani et al. 2017, section 3.3).
+    """Two linear layers with a non-linearity between them: down(act(up(x))).
 
-    d_out: the width of what comes out, None for d_model.
+    Args:
+        d_model: the width of the input.
+        d_ff: the width between the two layers.
+        activation: a name in ACTIVATIONS.
+        bias: of both layers.
+        d_out: the width of the output; None for d_model.
+
+    Raises:
+        ValueError: for an unknown activation.
+
+    Source: Vaswani et al. 2017, section 3.3.
     """
 
     def __init__(
@@ -34,14 +44,26 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(d_ff, d_out or d_model, bias=bias)
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_out"]:
-        """Same shape, but for the width where `d_out` says so."""
-        return self.down(ACTIVATIONS[self.activation](self.up(x)))
+        """Apply it to each token."""
+        hidden = ACTIVATIONS[self.activation](self.up(x))  # *batch d_ff
+        return self.down(hidden)  # *batch d_out
 
 
 class GatedFeedForward(nn.Module):
-    """down(act(gate(x)) * up(x)): one branch decides how much of the other passes (Shazeer 2020, equation 6).
+    """down(act(gate(x)) * up(x)): one branch decides how much of the other passes.
 
     With "silu" it is the SwiGLU of Llama, with "gelu_tanh" the GEGLU of T5 v1.1.
+
+    Args:
+        d_model: the width of input and output.
+        d_ff: the width of gate and up.
+        activation: a name in ACTIVATIONS.
+        bias: of all three layers.
+
+    Raises:
+        ValueError: for an unknown activation.
+
+    Source: Shazeer 2020, equation 6.
     """
 
     def __init__(self, d_model: int, d_ff: int, activation: str = "silu", bias: bool = False) -> None:
@@ -52,8 +74,9 @@ class GatedFeedForward(nn.Module):
         self.down = nn.Linear(d_ff, d_model, bias=bias)
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        """Same shape."""
-        return self.down(ACTIVATIONS[self.activation](self.gate(x)) * self.up(x))
+        """Apply it to each token."""
+        hidden = ACTIVATIONS[self.activation](self.gate(x)) * self.up(x)  # *batch d_ff
+        return self.down(hidden)  # *batch d_model
 
 
 def _known(activation: str) -> str:

@@ -9,14 +9,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.nn.feed_forward import GatedFeedForward
-from course_lib.nn.kernels.experts import choices, grouped_experts
+from course_lib.nn.kernels.experts import grouped_experts, tokens_per_expert
 
 
 class Routing(NamedTuple):
-    """Where the tokens of one layer went; tokens of all sequences are counted through.
+    """Which experts the tokens of one layer went to; tokens of all sequences are counted through.
 
-    logits: the router's scores of all experts. experts: those chosen, best first; weights: of their outputs, 0 where
-    the expert had no room left.
+    Attributes:
+        logits: the router's scores of all experts.
+        experts: those chosen, best first.
+        weights: of their outputs; 0 where the expert had no room left.
     """
 
     logits: Float[Tensor, "tokens n_experts"]
@@ -32,13 +34,16 @@ def route(
     bias: Float[Tensor, " n_experts"] | None = None,
     capacity: int | None = None,
 ) -> Routing:
-    """The `top_k` experts with the largest softmax(logits), and their shares of it as weights.
+    """Choose for each token the `top_k` experts with the largest softmax(logits), which is also their weight.
 
-    norm_topk_prob: the weights of a token are divided by their sum (Mixtral, Jiang et al. 2024, section 2.1).
-    bias: added to choose, not to weigh (Wang et al. 2024, equation 3).
-    capacity: the most tokens that an expert takes; None for all that come. First choices are served before second
-    ones, and within these earlier tokens before later ones, as in GShard (Lepikhin et al. 2020, algorithm 1). The rest
-    gets the weight 0: what a token brings then depends on the others in its batch.
+    Args:
+        logits: the router's scores of all experts.
+        top_k: how many experts a token gets.
+        norm_topk_prob: divide the weights of a token by their sum (Mixtral, Jiang et al. 2024, section 2.1).
+        bias: added to choose, not to weigh (Wang et al. 2024, equation 3).
+        capacity: the most tokens that an expert takes; None for all that come. First choices are served before second
+            ones, and within these earlier tokens before later ones, as in GShard (Lepikhin et al. 2020, algorithm 1).
+            The rest gets the weight 0: what a token brings then depends on the others in its batch.
     """
     scores = logits.float().softmax(dim=-1)
     experts = (scores if bias is None else scores + bias).topk(top_k, dim=-1).indices
@@ -46,46 +51,73 @@ def route(
     if norm_topk_prob:  # the clamp is for a bias that chose experts whose scores have all come to 0
         weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
     if capacity is not None:
-        queue = F.one_hot(experts.t().flatten(), logits.shape[-1])
-        place = (queue.cumsum(dim=0) * queue).sum(dim=-1).view(top_k, -1).t()  # 1 for the first to come to an expert
-        weights = weights.masked_fill(place > capacity, 0.0)
+        chosen = F.one_hot(experts.t().flatten(), logits.shape[-1])  # top_k*tokens n_experts, first choices first
+        position_in_expert = (chosen.cumsum(dim=0) * chosen).sum(dim=-1)  # top_k*tokens, from 1
+        weights = weights.masked_fill(position_in_expert.view(top_k, -1).t() > capacity, 0.0)
     return Routing(logits, experts, weights)
 
 
 def expert_loads(routing: Routing, counted: Bool[Tensor, " tokens"] | None = None) -> Float[Tensor, " n_experts"]:
-    """Each expert's share of all choices; they add up to 1. counted: True for the tokens that count, None for all."""
-    chosen = choices(routing.experts if counted is None else routing.experts[counted], routing.logits.shape[-1])
-    return chosen / chosen.sum()
+    """Compute each expert's share of all choices; they add up to 1.
+
+    Args:
+        routing: of one layer.
+        counted: True for the tokens that count (not padding); None for all.
+    """
+    experts = routing.experts if counted is None else routing.experts[counted]
+    n_tokens = tokens_per_expert(experts, routing.logits.shape[-1])
+    return n_tokens / n_tokens.sum()
 
 
 def load_balancing_loss(
     logits: Float[Tensor, "tokens n_experts"], top_k: int, counted: Bool[Tensor, " tokens"] | None = None
 ) -> Float[Tensor, ""]:
-    """n_experts times the sum, over experts, of the share of tokens that chose it times its mean probability.
+    """Compute n_experts times the sum, over experts, of the share of tokens that chose it times its mean probability.
 
-    It is `top_k` for a uniform router and n_experts where every token gives all its probability to one expert.
-    counted: True for the tokens that count (not padding); None for all. Call it layer by layer: over the logits of all
-    layers together, as Mixtral was trained, an expert left idle in one layer is made up for by another layer's.
+    It is `top_k` for a uniform router and n_experts where every token gives all its probability to one expert. Call it
+    layer by layer: over the logits of all layers together, as Mixtral was trained, an expert left idle in one layer is
+    made up for by another layer's.
+
+    Args:
+        logits: of the router.
+        top_k: how many experts a token gets.
+        counted: True for the tokens that count (not padding); None for all.
+
     Source: Fedus et al. 2021, equations 4 to 6, where top_k is 1.
     """
-    scores = (logits if counted is None else logits[counted]).float().softmax(dim=-1)
-    chosen = choices(scores.topk(top_k, dim=-1).indices, scores.shape[-1])
-    return scores.shape[-1] * (chosen / len(scores) * scores.mean(dim=0)).sum()
+    probabilities = (logits if counted is None else logits[counted]).float().softmax(dim=-1)  # tokens n_experts
+    n_tokens, n_experts = probabilities.shape
+    chosen = tokens_per_expert(probabilities.topk(top_k, dim=-1).indices, n_experts)
+    return n_experts * (chosen / n_tokens * probabilities.mean(dim=0)).sum()
 
 
 def router_z_loss(
     logits: Float[Tensor, "tokens n_experts"], counted: Bool[Tensor, " tokens"] | None = None
 ) -> Float[Tensor, ""]:
-    """The mean of logsumexp(logits)^2, which keeps the router's logits small (Zoph et al. 2022, equation 5)."""
+    """Compute the mean of logsumexp(logits)^2, which keeps the router's logits small.
+
+    Args:
+        logits: of the router.
+        counted: True for the tokens that count (not padding); None for all.
+
+    Source: Zoph et al. 2022, equation 5.
+    """
     return (logits if counted is None else logits[counted]).float().logsumexp(dim=-1).square().mean()
 
 
 def update_selection_bias(
     bias: Float[Tensor, " n_experts"], load: Float[Tensor, " n_experts"], rate: float = 1e-3
 ) -> Float[Tensor, " n_experts"]:
-    """The bias, raised by `rate` for experts with less than the mean load and lowered for those with more.
+    """Raise the bias by `rate` for experts with less than the mean load, and lower it for those with more.
 
-    No gradient, and so no loss, takes part in it. Source: Wang et al. 2024, algorithm 1, whose rate is the default.
+    No gradient, and so no loss, takes part in it.
+
+    Args:
+        bias: see `route`.
+        load: each expert's share of the choices.
+        rate: the default is the paper's.
+
+    Source: Wang et al. 2024, algorithm 1.
     """
     return bias + rate * (load.mean() - load).sign()
 
@@ -125,10 +157,22 @@ def mix_experts(
 class MoE(nn.Module):
     """`n_experts` SwiGLU networks of width `d_ff`, of which a token sees `top_k`, and one of width `d_shared` for all.
 
-    d_shared: 0 for no shared expert. shared_gate: a sigmoid of the token scales the shared expert (Qwen2-MoE).
-    capacity_factor: an expert takes at most this times tokens * top_k / n_experts; None drops nothing.
-    balanced_by_bias: keeps `selection_bias`, which is not trained: see `update_selection_biases`.
     `routing` holds the last forward pass's Routing.
+
+    Args:
+        d_model: the width of input and output.
+        d_ff: the width of an expert.
+        n_experts: how many experts there are.
+        top_k: how many of them a token gets.
+        norm_topk_prob: see `route`.
+        d_shared: the width of the expert that all tokens get; 0 for none.
+        shared_gate: a sigmoid of the token scales the shared expert (Qwen2-MoE).
+        capacity_factor: an expert takes at most this times tokens * top_k / n_experts; None drops nothing.
+        balanced_by_bias: keep a `selection_bias`, which is not trained: see `update_selection_biases`.
+
+    Raises:
+        ValueError: for settings that do not fit together.
+
     Source: Shazeer et al. 2017, section 2; Fedus et al. 2021, section 2; Dai et al. 2024 for the shared expert.
     """
 
@@ -175,7 +219,7 @@ class MoE(nn.Module):
         return self.gate, self.up, self.down
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        """Same shape; the router computes in float32 whatever comes (Fedus et al. 2021, section 2.4)."""
+        """Apply it to each token; the router always computes in float32 (Fedus et al. 2021, section 2.4)."""
         tokens = x.reshape(-1, x.shape[-1])  # tokens d_model
         with torch.autocast(x.device.type, enabled=False):
             logits = F.linear(tokens.float(), self.router.weight.float())  # tokens n_experts
@@ -186,42 +230,49 @@ class MoE(nn.Module):
             logits, self.top_k, norm_topk_prob=self.norm_topk_prob, bias=self.selection_bias, capacity=capacity
         )
         # As `mix_experts`, all experts at once.
-        output = grouped_experts(tokens, *self.expert_weights, routing.experts, routing.weights)
+        output = grouped_experts(tokens, *self.expert_weights, routing.experts, routing.weights)  # tokens d_model
         if self.shared is not None:
-            shared = self.shared(tokens)
+            shared = self.shared(tokens)  # tokens d_model
             if self.shared_gate is not None:
                 shared = shared * self.shared_gate(tokens).sigmoid()
             output = output + shared
-        return output.view_as(x)
+        return output.view_as(x)  # *batch d_model
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"routing": None}  # a copied or pickled layer has seen nothing yet
 
 
 def moe_layers(model: nn.Module) -> list[MoE]:
-    """The model's mixture-of-experts layers, from the input on."""
+    """List the model's mixture-of-experts layers, from the input on."""
     return [module for module in model.modules() if isinstance(module, MoE)]
 
 
 def routings(model: nn.Module) -> list[Routing]:
-    """The routing of each layer's last forward pass, for losses and figures.
+    """List the routing of each layer's last forward pass, for losses and figures.
 
-    Raises ValueError for a model without such layers, or one that has not run.
+    Raises:
+        ValueError: for a model without such layers, or one that has not run.
     """
-    found = [layer.routing for layer in moe_layers(model)]
-    ran = [routing for routing in found if routing is not None]
-    if not found or len(ran) < len(found):
-        raise ValueError(
-            "the model has not run yet; call it first" if found else "the model has no mixture-of-experts layer"
-        )
-    return ran
+    layers = moe_layers(model)
+    if not layers:
+        raise ValueError("the model has no mixture-of-experts layer")
+    found = [layer.routing for layer in layers if layer.routing is not None]
+    if len(found) < len(layers):
+        raise ValueError("the model has not run yet; call it first")
+    return found
 
 
 @torch.no_grad()
 def update_selection_biases(
     model: nn.Module, rate: float = 1e-3, counted: Bool[Tensor, " tokens"] | None = None
 ) -> None:
-    """Update every layer's selection bias by the loads of its last forward pass: once a step, after the gradient."""
+    """Update every layer's selection bias by the loads of its last forward pass: once a step, after the gradient.
+
+    Args:
+        model: with layers that are balanced by bias.
+        rate: see `update_selection_bias`.
+        counted: True for the tokens that count (not padding); None for all.
+    """
     for layer, routing in zip(moe_layers(model), routings(model), strict=True):
         if layer.selection_bias is not None:
             layer.selection_bias.copy_(
@@ -230,7 +281,9 @@ def update_selection_biases(
 
 
 def count_active_parameters(model: nn.Module) -> int:
-    """How many parameters one token meets: all of them, but of each layer's experts only `top_k`."""
-    stacks = [(layer.top_k, stack) for layer in moe_layers(model) for stack in layer.expert_weights]
-    idle = sum((len(stack) - top_k) * stack[0].numel() for top_k, stack in stacks)
-    return sum(parameter.numel() for parameter in model.parameters()) - idle
+    """Count the parameters that one token meets: all of them, but of each layer's experts only `top_k`."""
+    active = sum(parameter.numel() for parameter in model.parameters())
+    for layer in moe_layers(model):
+        n_idle = len(layer.gate) - layer.top_k
+        active -= n_idle * sum(stack[0].numel() for stack in layer.expert_weights)
+    return active

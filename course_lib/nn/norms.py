@@ -6,7 +6,10 @@ from torch import Tensor, nn
 
 
 class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) times a trained gain; no mean is taken off (Zhang and Sennrich 2019, equation 4)."""
+    """x / sqrt(mean(x^2) + eps) times a trained gain; the mean is not subtracted.
+
+    Source: Zhang and Sennrich 2019, equation 4.
+    """
 
     def __init__(self, d_model: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -14,6 +17,6 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(d_model))
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        """Same shape and dtype; the mean of squares is taken in float32, where bfloat16 would lose it."""
-        square = x.float().square().mean(dim=-1, keepdim=True)
-        return (x * torch.rsqrt(square + self.eps)).to(x.dtype) * self.weight
+        """Normalise each vector; the mean of squares is taken in float32, since bfloat16 is too coarse for it."""
+        mean_square = x.float().square().mean(dim=-1, keepdim=True)  # *batch 1
+        return (x * torch.rsqrt(mean_square + self.eps)).to(x.dtype) * self.weight

@@ -1,7 +1,7 @@
 """Five ways to tell a transformer where its tokens are: sinusoidal, learned, RoPE, ALiBi, T5's relative bias.
 
-Each module is called with a number of positions n, for 0 to n-1, or with positions of their own for every sequence, as
-when several documents share a row and each counts from 0.
+Each module is called with a number of positions n, which stand for 0 to n-1, and a device; or also with the positions
+of every sequence, as when several documents share a row and each counts from 0.
 """
 
 import math
@@ -12,21 +12,30 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 Positions = Int[Tensor, "batch n"]
+Rotary = tuple[Float[Tensor, "..."], Float[Tensor, "..."]]  # cosines and sines, for `rotate`
 
 
 def sinusoidal_table(n: int, d: int) -> Float[Tensor, "n d"]:
-    """Row p holds sin(p w_i) in its even columns 2i and cos(p w_i) in its odd ones, with w_i = 10000^(-2i/d).
+    """Compute sin(p w_i) in the even columns 2i of row p and cos(p w_i) in its odd ones, with w_i = 10000^(-2i/d).
 
-    Raises ValueError when d is odd. Source: Vaswani et al. 2017, section 3.5.
+    Raises:
+        ValueError: when d is odd.
+
+    Source: Vaswani et al. 2017, section 3.5.
     """
     if d % 2:
         raise ValueError(f"sinusoidal positions pair up their columns; d = {d} must be even")
-    angle = torch.arange(n)[:, None] * 10000.0 ** (-torch.arange(0, d, 2) / d)
-    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
+    angle = torch.arange(n)[:, None] * 10000.0 ** (-torch.arange(0, d, 2) / d)  # n d/2
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)  # n d
 
 
 class SinusoidalPositions(nn.Module):
-    """The sinusoidal table for any number of positions; `table` (n, d) can be replaced by a function of your own."""
+    """The sinusoidal table, for any number of positions.
+
+    Args:
+        d_model: columns of the table.
+        table: the function (n, d) that computes it; a function of your own can be assigned later, too.
+    """
 
     def __init__(self, d_model: int, table: Callable[[int, int], Tensor] = sinusoidal_table) -> None:
         super().__init__()
@@ -36,14 +45,21 @@ class SinusoidalPositions(nn.Module):
     def forward(
         self, n: int, device: torch.device | None = None, positions: Positions | None = None
     ) -> Float[Tensor, "*batch n d_model"]:
-        """Positions 0 to n-1, or those given."""
+        """Look up positions 0 to n-1, or those given."""
         if positions is None:
             return self.table(n, self.d_model).to(device)
         return self.table(int(positions.max()) + 1, self.d_model).to(device)[positions]
 
 
 class LearnedPositions(nn.Module):
-    """One trained vector a position. Longer sequences are refused, or with `share_last` share the last vector."""
+    """One trained vector for each position.
+
+    Longer sequences are refused; after `share_last = True` their later positions all get the last vector.
+
+    Args:
+        context: how many positions there are.
+        d_model: the width of a vector.
+    """
 
     def __init__(self, context: int, d_model: int) -> None:
         super().__init__()
@@ -54,7 +70,11 @@ class LearnedPositions(nn.Module):
     def forward(
         self, n: int, device: torch.device | None = None, positions: Positions | None = None
     ) -> Float[Tensor, "*batch n d_model"]:
-        """Positions 0 to n-1, or those given. Raises ValueError where one has no vector (on the CPU, if given)."""
+        """Look up positions 0 to n-1, or those given.
+
+        Raises:
+            ValueError: where a position has no vector; of given positions, only on the CPU.
+        """
         context = len(self.weight)
         if positions is None:
             if n <= context:
@@ -74,9 +94,16 @@ class LearnedPositions(nn.Module):
 
 
 class RotaryPositions(nn.Module):
-    """Cosines and sines of position times theta^(-2i/head_dim), the frequency of pair i (Su et al. 2021, equation 15).
+    """RoPE's cosines and sines of position times theta^(-2i/head_dim), the frequency of pair i.
 
-    Raises ValueError when head_dim is odd.
+    Args:
+        head_dim: the width of a head; its numbers are rotated in pairs.
+        theta: the base of the frequencies.
+
+    Raises:
+        ValueError: when head_dim is odd.
+
+    Source: Su et al. 2021, equation 15.
     """
 
     def __init__(self, head_dim: int, theta: float = 10000.0) -> None:
@@ -89,23 +116,25 @@ class RotaryPositions(nn.Module):
     def forward(
         self, n: int, device: torch.device | None = None, positions: Positions | None = None
     ) -> tuple[Float[Tensor, "*heads n half"], Float[Tensor, "*heads n half"]]:
-        """Tables for positions 0 to n-1 or, with an axis of size 1 for the heads, for those given.
+        """Compute the tables for positions 0 to n-1 or, with an axis of size 1 for the heads, for those given.
 
         They are made anew each time: next to a forward pass they cost nothing.
         """
         frequency = self.theta ** (-torch.arange(0, self.head_dim, 2, device=device) / self.head_dim)
         positions = torch.arange(n, device=device) if positions is None else positions[..., None, :]
-        angle = positions[..., None] * frequency
+        angle = positions[..., None] * frequency  # (batch 1) n head_dim/2
         return angle.cos(), angle.sin()
 
 
 def rotate(
     x: Float[Tensor, "*batch n head_dim"], cos: Float[Tensor, "*#batch n half"], sin: Float[Tensor, "*#batch n half"]
 ) -> Float[Tensor, "*batch n head_dim"]:
-    """Turn each pair (x[i], x[i + head_dim/2]) by its angle (RoPE, Su et al. 2021, section 3.2).
+    """Rotate each pair (x[i], x[i + head_dim/2]) by its angle.
 
     The paper pairs neighbours; Llama's published weights are stored for these pairs. Either way the product of a
     rotated query and a rotated key depends on their contents and their distance only.
+
+    Source: Su et al. 2021, section 3.2 (RoPE).
     """
     cos = torch.cat((cos, cos), dim=-1).to(x.dtype)
     sin = torch.cat((-sin, sin), dim=-1).to(x.dtype)
@@ -113,10 +142,12 @@ def rotate(
 
 
 def alibi_slopes(n_heads: int) -> Float[Tensor, " heads"]:
-    """Slopes 2^(-8/n), 2^(-16/n), ... down to 1/256 for n heads (Press et al. 2021, section 3).
+    """Compute the slopes 2^(-8/n), 2^(-16/n), ... down to 1/256 for n heads.
 
     For a number of heads that is no power of two: the slopes of the power below, then every second slope of the power
     above, as in the authors' code.
+
+    Source: Press et al. 2021, section 3.
     """
     power = 2 ** math.floor(math.log2(n_heads))
     slopes = 2.0 ** (-8 / power * torch.arange(1, power + 1))
@@ -126,7 +157,10 @@ def alibi_slopes(n_heads: int) -> Float[Tensor, " heads"]:
 
 
 class ALiBi(nn.Module):
-    """-slope times distance, added to the scores; `slopes` can be overwritten and is not trained."""
+    """A bias of -slope times distance on the scores; `slopes` can be overwritten and is not trained.
+
+    Source: Press et al. 2021, section 3.
+    """
 
     slopes: Tensor
 
@@ -141,7 +175,14 @@ class ALiBi(nn.Module):
         positions: Positions | None = None,
         key_positions: Int[Tensor, "batch key"] | None = None,
     ) -> Float[Tensor, "*batch heads n key"]:
-        """The bias between positions 0 to n-1, or between those given; key_positions: of the keys, where others."""
+        """Compute the bias between positions 0 to n-1, or between those given.
+
+        Args:
+            n: how many queries.
+            device: where the result goes.
+            positions: of the queries.
+            key_positions: of the keys, where these are others than the queries.
+        """
         positions = torch.arange(n, device=self.slopes.device) if positions is None else positions
         return -self.slopes[:, None, None] * _relative(positions, key_positions).abs().unsqueeze(-3)
 
@@ -149,8 +190,13 @@ class ALiBi(nn.Module):
 class T5RelativeBias(nn.Module):
     """A trained bias per head and bucket of distance: exact while near, logarithmic up to `max_distance`, then shared.
 
-    Source: Raffel et al. 2020, section 2.1. A causal model spends all buckets on the past; a bidirectional one halves
-    them.
+    Args:
+        n_heads: each has biases of its own.
+        n_buckets: a causal model spends all of them on the past; a bidirectional one spends half on either side.
+        max_distance: from here on all distances share a bucket.
+        bidirectional: whether later positions are seen.
+
+    Source: Raffel et al. 2020, section 2.1.
     """
 
     def __init__(self, n_heads: int, n_buckets: int = 32, max_distance: int = 128, bidirectional: bool = False) -> None:
@@ -161,7 +207,7 @@ class T5RelativeBias(nn.Module):
         self.bias = nn.Embedding(n_buckets, n_heads)
 
     def bucket(self, relative: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-        """The bucket of each key position minus query position."""
+        """Find the bucket of each key position minus query position."""
         n = self.n_buckets
         offset = torch.zeros_like(relative)
         if self.bidirectional:
@@ -181,7 +227,7 @@ class T5RelativeBias(nn.Module):
         positions: Positions | None = None,
         key_positions: Int[Tensor, "batch key"] | None = None,
     ) -> Float[Tensor, "*batch heads n key"]:
-        """The bias between positions 0 to n-1, or between those given; key_positions: of the keys, where others."""
+        """Look up the bias between positions 0 to n-1, or between those given; arguments as of ALiBi.forward."""
         positions = torch.arange(n, device=device) if positions is None else positions
         return self.bias(self.bucket(_relative(positions, key_positions))).movedim(-1, -3)
 

@@ -19,7 +19,7 @@ from course_lib.data.tokenizers.fast_bpe import END
 from course_lib.files import write_text
 from course_lib.interop import save_pretrained
 from course_lib.measure import device, ngram_surprise
-from course_lib.models import GPT, GPTConfig, dense_twin
+from course_lib.models import GPT, GPTConfig, dense_equivalent
 from course_lib.nn.moe import (
     count_active_parameters,
     expert_loads,
@@ -96,7 +96,7 @@ def moe(run: Run) -> Results:
     OUT/model is the mixture, OUT/dense its dense twin.
     """
     plan, text = _begin(run)
-    values = _pretrain(run, plan, dense_twin(plan.model), text, "run-dense", "dense", "moe.dense")
+    values = _pretrain(run, plan, dense_equivalent(plan.model), text, "run-dense", "dense", "moe.dense")
     values |= _pretrain(run, plan, plan.model, text, "run-experts", "model", "moe.experts")
     values |= _ngram_controls(text, "moe", ngrams=(1,))
     controls = {f"moe.experts.{name}": f"moe.dense.{name}" for name in ("bits-per-byte", "tokens-per-second")}

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.nn.block import Block
+from course_lib.nn.attention import MultiHeadAttention
+from course_lib.nn.block import Block, CrossAttentionBlock
 from course_lib.tune.frozen import freeze
 
 STD = 1e-2  # of the weights at the start, cut off at twice that: Houlsby et al. 2019, section 3.6
@@ -50,7 +51,7 @@ def add_adapters(model: nn.Module, width: int) -> nn.Module:
     d_model parameters each. The norms of the blocks are trained too, as in the paper.
 
     Args:
-        model: one that is made of `course_lib.nn.block.Block`.
+        model: one that is made of the blocks of `course_lib.nn.block`.
         width: numbers in the bottleneck.
 
     Returns:
@@ -61,7 +62,7 @@ def add_adapters(model: nn.Module, width: int) -> nn.Module:
     """
     if width < 1:
         raise ValueError(f"width={width} must be at least 1")
-    blocks = [block for block in model.modules() if isinstance(block, Block)]
+    blocks = [block for block in model.modules() if isinstance(block, Block | CrossAttentionBlock)]
     if not blocks:
         raise ValueError(f"{type(model).__name__} has no blocks to put adapters in")
     freeze(model, "adapters", width=width)
@@ -69,11 +70,10 @@ def add_adapters(model: nn.Module, width: int) -> nn.Module:
         weight = block.attention.qkv.weight
         dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
         adapted: Any = partial(Adapted, d_model=weight.shape[1], width=width, dtype=dtype, device=weight.device)
-        for attention in (block.attention, block.cross):
-            if attention is not None:
-                attention.out = adapted(attention.out)
+        for name, part in block.named_children():
+            if isinstance(part, MultiHeadAttention):
+                part.out = adapted(part.out)
+            elif name.startswith("norm"):
+                part.requires_grad_(True)
         block.feed_forward = adapted(block.feed_forward)
-        for norm in (block.norm1, block.norm_cross, block.norm2):
-            if norm is not None:
-                norm.requires_grad_(True)
     return model

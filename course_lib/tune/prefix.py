@@ -1,6 +1,5 @@
 """Prefix tuning: keys and values in front of those of the tokens, which are trained directly (Li and Liang 2021)."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,8 +8,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT
-from course_lib.nn.attention import MultiHeadAttention, causal_mask
+from course_lib.nn.attention import AppendToCache, MultiHeadAttention, causal_mask
 from course_lib.nn.cache import KVCache
+from course_lib.nn.positions import Rotary
 from course_lib.tune.frozen import freeze
 
 
@@ -36,12 +36,14 @@ class Prefixed(nn.Module):
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
         bias: Float[Tensor, "..."] | None = None,
+        rotary: Rotary | None = None,
+        head_mask: Float[Tensor, " heads"] | None = None,
+        weights: list[Tensor] | None = None,
         *,
         causal: bool = False,
         memory: Float[Tensor, "batch memory d_model"] | None = None,
-        cache: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
-        **options: Any,
-    ) -> Any:
+        cache: AppendToCache | None = None,
+    ) -> Float[Tensor, "batch tokens d_model"]:
         """As MultiHeadAttention.forward."""
         n = self.key.shape[1]
         if causal:  # torch's kernel knows causality for as many queries as keys only
@@ -59,7 +61,7 @@ class Prefixed(nn.Module):
                 key, value = cache(key, value)
             return self._with(self.key, key), self._with(self.value, value)
 
-        return self.attention(x, mask, bias, memory=memory, cache=in_front, **options)
+        return self.attention(x, mask, bias, rotary, head_mask, weights, memory=memory, cache=in_front)
 
     @staticmethod
     def _with(first: Tensor, rest: Tensor) -> Tensor:

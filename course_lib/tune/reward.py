@@ -58,7 +58,7 @@ class RewardModel(nn.Module):
 
     def scores(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
         """The score at every token: the reward if the completion ended there."""
-        x, _ = self.body.hidden_states(embed_tokens(self.body.tokens, ids))
+        x = self.body.hidden_states(embed_tokens(self.body.tokens, ids))
         score = self.score.weight[0]
         return (x.to(score.dtype) * score).sum(dim=-1)  # a matrix product would be in bfloat16 under autocast
 

@@ -192,7 +192,7 @@ def test_the_files_of_google(tmp_path):
     assert (ours.config.head, ours.config.pooler) == ("mlm", True)
     assert_same(ours, BertForMaskedLM.from_pretrained(tmp_path))
     ids = torch.arange(9)[None]
-    hidden, _ = ours.hidden_states(ours.tokens(ids))
+    hidden = ours.hidden_states(ours.tokens(ids))
     torch.testing.assert_close(ours.pool(hidden), BertModel.from_pretrained(tmp_path)(ids).pooler_output)
 
 

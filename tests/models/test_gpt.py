@@ -210,5 +210,5 @@ def test_a_bias_of_ones_own_takes_the_place_of_alibi():
     model, ids = GPT(config), torch.arange(6)[None]
     expected = model(ids)
     distance = (torch.arange(6)[:, None] - torch.arange(6)).abs()
-    model.position.forward = lambda n, device, positions: -alibi_slopes(2)[:, None, None] * distance
+    model.position.forward = lambda n, device, *positions: -alibi_slopes(2)[:, None, None] * distance
     torch.testing.assert_close(model(ids), expected)

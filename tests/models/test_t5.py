@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.models import T5, T5Config, shift_right
-from course_lib.models.t5 import _keys
+from course_lib.models.t5 import _mask_of_keys
 from course_lib.nn.attention import causal_mask
 from course_lib.train import seq2seq_loss
 
@@ -99,10 +99,10 @@ def test_weights_come_with_the_same_logits():
             else:
                 assert (layer[1, ..., 6:] == 0).all()
                 assert (layer[0] > 0).all()
-    memory, encoder = model.encode(ids, real, return_weights=True)
-    again, rest = model.decode(decoder_ids, memory, real, return_weights=True)
-    assert_close(again, logits)
-    assert_close({"encoder": encoder, **rest}, weights)
+    encoder, decoder = [], []
+    memory = model.encode(ids, real, encoder)
+    assert_close(model.decode(decoder_ids, memory, real, decoder), logits)
+    assert_close({"encoder": encoder, "decoder": decoder[::2], "cross": decoder[1::2]}, weights)
 
 
 def test_one_bias_serves_all_layers_and_cross_attention_has_none():
@@ -201,7 +201,7 @@ def test_sentences():
     with pytest.raises(ValueError, match="the text is empty"):
         model(ids, ids[:, :0])
     with pytest.raises(ValueError, match=r"the mask has the shape \(2, 3\), but the tokens it is for have \(2, 4\)"):
-        _keys(torch.ones(2, 3, dtype=torch.bool), ids.shape)
+        _mask_of_keys(torch.ones(2, 3, dtype=torch.bool), ids.shape)
     with pytest.raises(TypeCheckError):
         model(ids, ids, torch.ones(2, 3, dtype=torch.bool))
 

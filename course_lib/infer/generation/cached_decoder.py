@@ -41,7 +41,7 @@ class CachedDecoder:
         start, end = self.cache.length, self.cache.length + x.shape[1]
         mask = None if self.mask is None else self.mask[..., :end]
         positions = self.positions[:, start:end]
-        x, _ = self.decoder.hidden_states(x, mask, positions=positions, cache=self.cache)
+        x = self.decoder.hidden_states(x, mask, positions=positions, cache=self.cache)
         return self.decoder.head(x[:, -last:])
 
 

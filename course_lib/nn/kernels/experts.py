@@ -1,6 +1,6 @@
 """The fast form of `moe.mix_experts`: tokens sorted by expert, so that each expert is one product."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ def grouped_experts(
     experts: Int[Tensor, "tokens top_k"],
     weights: Float[Tensor, "tokens top_k"],
 ) -> Float[Tensor, "tokens d_model"]:
-    """The sum of the outputs of each token's experts, weighted; each expert is down(silu(gate(x)) * up(x)).
+    """Sum the outputs of each token's experts, weighted: arguments and result are those of `moe.mix_experts`.
 
     Products run in the dtype of x, or that of autocast. The gradient of a token is gathered, not added up in the rows
     that tokens share, so that a GPU gives the same bits on every run.
@@ -28,39 +28,52 @@ def grouped_experts(
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
     gate, up, down = gate.to(dtype), up.to(dtype), down.to(dtype)
-    places, tokens, ends = arrange(experts, len(gate), ROWS if dtype == torch.bfloat16 else 1)
-    rows = _Spread.apply(x.to(dtype), places, tokens)
-    rows = F.silu(_grouped_linear(rows, gate, ends)) * _grouped_linear(rows, up, ends)
-    rows = _grouped_linear(rows, down, ends)
-    return _Combine.apply(rows, weights.to(dtype), places, tokens)
+    order = sort_by_expert(experts, len(gate), ROWS if dtype == torch.bfloat16 else 1)
+    rows = _Dispatch.apply(x.to(dtype), order.row_of_choice, order.token_of_row)  # rows d_model
+    hidden = F.silu(_grouped_linear(rows, gate, order.ends)) * _grouped_linear(rows, up, order.ends)  # rows d_ff
+    rows = _grouped_linear(hidden, down, order.ends)  # rows d_model
+    return _Combine.apply(rows, weights.to(dtype), order.row_of_choice, order.token_of_row)
 
 
-def arrange(
-    experts: Int[Tensor, "tokens top_k"], n_experts: int, multiple: int
-) -> tuple[Int[Tensor, "tokens top_k"], Int[Tensor, " rows"], Int[Tensor, " n_experts"]]:
-    """A row for each choice, sorted by expert, with empty rows between: as many in all, whatever was chosen.
+class ExpertOrder(NamedTuple):
+    """A row for each choice of an expert, sorted by expert, with empty rows between them.
 
-    multiple: each expert has so many rows, or twice so many, and so on; 1 for no empty ones.
-    places: the row of each choice. tokens: the token of each row, or the number of tokens where the row is empty.
-    ends: where each expert's rows end.
+    Attributes:
+        row_of_choice: the row of each token's choices.
+        token_of_row: the token of each row, or the number of tokens where the row is empty.
+        ends: where each expert's rows end.
+    """
+
+    row_of_choice: Int[Tensor, "tokens top_k"]
+    token_of_row: Int[Tensor, " rows"]
+    ends: Int[Tensor, " n_experts"]
+
+
+def sort_by_expert(experts: Int[Tensor, "tokens top_k"], n_experts: int, multiple: int) -> ExpertOrder:
+    """Sort the choices by expert; there are as many rows in all, whatever was chosen, so that nobody waits for the GPU.
+
+    Args:
+        experts: the choices of each token.
+        n_experts: how many experts there are.
+        multiple: each expert has so many rows, or twice so many, and so on; 1 for no empty rows.
     """
     n, top_k = experts.shape
     flat = experts.flatten()
     order = flat.argsort(stable=True)
-    counts = choices(experts, n_experts)
-    filled = (counts + multiple - 1) // multiple * multiple
-    ends = filled.cumsum(0)
+    counts = tokens_per_expert(experts, n_experts)
+    padded = (counts + multiple - 1) // multiple * multiple
+    ends = padded.cumsum(0)
     ends[-1] = total = (n * top_k + n_experts * (multiple - 1)) // multiple * multiple
     # In sorted order an expert's choices stand side by side; they move behind the empty rows of the experts before.
-    moved = (filled - counts).cumsum(0) - (filled - counts)
-    rows = torch.arange(n * top_k, device=flat.device) + moved[flat[order]]
-    places = torch.empty_like(flat).scatter_(0, order, rows).view(n, top_k)
-    tokens = flat.new_full((total,), n).scatter_(0, rows, order // top_k)
-    return places, tokens, ends.int()
+    empty_before = (padded - counts).cumsum(0) - (padded - counts)  # n_experts
+    rows = torch.arange(n * top_k, device=flat.device) + empty_before[flat[order]]
+    row_of_choice = torch.empty_like(flat).scatter_(0, order, rows).view(n, top_k)
+    token_of_row = flat.new_full((total,), n).scatter_(0, rows, order // top_k)
+    return ExpertOrder(row_of_choice, token_of_row, ends.int())
 
 
-def choices(experts: Int[Tensor, "tokens top_k"], n_experts: int) -> Int[Tensor, " n_experts"]:
-    """How often each expert was chosen; unlike with bincount, nobody waits for the GPU."""
+def tokens_per_expert(experts: Int[Tensor, "tokens top_k"], n_experts: int) -> Int[Tensor, " n_experts"]:
+    """Count how many tokens chose each expert; unlike with bincount, nobody waits for the GPU."""
     zeros = torch.zeros(n_experts, dtype=experts.dtype, device=experts.device)
     return zeros.scatter_add_(0, experts.flatten(), torch.ones_like(experts).flatten())
 
@@ -87,34 +100,35 @@ def _grouped_mm_takes(rows: Tensor, weight: Tensor) -> bool:
     )
 
 
-class _Spread(torch.autograd.Function):
-    """Each token in all its rows, and zeros in those that are empty."""
+class _Dispatch(torch.autograd.Function):
+    """Copy each token to the rows of its choices; empty rows are zeros."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, places: Tensor, tokens: Tensor) -> Tensor:
-        ctx.save_for_backward(places)
-        return F.pad(x, (0, 0, 0, 1)).index_select(0, tokens)
+    def forward(ctx: Any, x: Tensor, row_of_choice: Tensor, token_of_row: Tensor) -> Tensor:
+        ctx.save_for_backward(row_of_choice)
+        return F.pad(x, (0, 0, 0, 1)).index_select(0, token_of_row)
 
     @staticmethod
     # torch declares it for any number of gradients; there is one, as there is one output.
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
-        (places,) = ctx.saved_tensors
-        return F.embedding_bag(places, gradient, mode="sum"), None, None  # the quickest way to sum chosen rows
+    def backward(ctx: Any, grad_rows: Tensor) -> Any:  # type: ignore[override]
+        (row_of_choice,) = ctx.saved_tensors
+        return F.embedding_bag(row_of_choice, grad_rows, mode="sum"), None, None  # the quickest way to sum chosen rows
 
 
 class _Combine(torch.autograd.Function):
-    """The weighted sum of each token's rows."""
+    """Sum the rows of each token's choices, weighted."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weights: Tensor, places: Tensor, tokens: Tensor) -> Tensor:
-        ctx.save_for_backward(rows, weights, places, tokens)
-        return F.embedding_bag(places, rows, mode="sum", per_sample_weights=weights)
+    def forward(ctx: Any, rows: Tensor, weights: Tensor, row_of_choice: Tensor, token_of_row: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weights, row_of_choice, token_of_row)
+        return F.embedding_bag(row_of_choice, rows, mode="sum", per_sample_weights=weights)
 
     @staticmethod
     # torch declares it for any number of gradients; there is one, as there is one output.
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
-        rows, weights, places, tokens = ctx.saved_tensors
-        weight_of_row = weights.new_zeros(len(tokens), 1).index_copy_(0, places.flatten(), weights.view(-1, 1))
-        of_rows = F.pad(gradient, (0, 0, 0, 1)).index_select(0, tokens) * weight_of_row
-        of_weights = rows.index_select(0, places.flatten()).view(*places.shape, -1) @ gradient[..., None]
-        return of_rows, of_weights.squeeze(-1), None, None
+    def backward(ctx: Any, grad_output: Tensor) -> Any:  # type: ignore[override]
+        rows, weights, row_of_choice, token_of_row = ctx.saved_tensors
+        choices = row_of_choice.flatten()
+        weight_of_row = weights.new_zeros(len(token_of_row), 1).index_copy_(0, choices, weights.view(-1, 1))
+        grad_rows = F.pad(grad_output, (0, 0, 0, 1)).index_select(0, token_of_row) * weight_of_row
+        chosen = rows.index_select(0, choices).view(*row_of_choice.shape, rows.shape[1])  # tokens top_k d_model
+        return grad_rows, (chosen @ grad_output[..., None]).squeeze(-1), None, None
