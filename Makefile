@@ -34,4 +34,4 @@ test:
 	$(PYTEST) -m alone && exit $$beside
 
 bench:
-	@$(SETUP) vision peers && for name in tokenizer forward pretrain_step moe_step vlm_step lora_step generation quantized; do .venv/bin/python benchmarks/$$name.py || exit 1; done
+	@$(SETUP) vision peers && for name in tokenizer forward pretrain_step moe_step kernels vlm_step lora_step generation quantized; do .venv/bin/python benchmarks/$$name.py || exit 1; done

@@ -109,7 +109,7 @@ def test_gpt_beats_its_control(whole):
         assert found[f"gpt.{name}-bits-per-byte"] == text.bits_per_byte(nats, text.test)
 
 
-def test_the_dense_twin_has_as_many_active_parameters(whole):
+def test_the_dense_equivalent_has_as_many_active_parameters(whole):
     found = numbers(whole["moe"])
     model = language.PRESETS["moe"]["cpu"].model
     routers = model.n_layers * model.d_model * (model.n_experts + 1)  # and the gate of the shared expert

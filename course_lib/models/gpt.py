@@ -15,14 +15,7 @@ from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
 from course_lib.nn.moe import MoE
 from course_lib.nn.norms import RMSNorm
-from course_lib.nn.positions import (
-    ALiBi,
-    LearnedPositions,
-    Rotary,
-    RotaryPositions,
-    SinusoidalPositions,
-    T5RelativeBias,
-)
+from course_lib.nn.positions import ALiBi, LearnedPositions, RotaryPositions, SinusoidalPositions, T5RelativeBias
 from course_lib.settings import check_choices, check_counts, check_numbers, set_default_head_dim, set_defaults
 
 CHOICES = {
@@ -219,7 +212,7 @@ class GPT(nn.Module):
         x: Float[Tensor, "batch tokens d_model"],
         positions: Int[Tensor, "#batch tokens"] | None = None,
         key_positions: Int[Tensor, "batch keys"] | None = None,
-    ) -> tuple[Float[Tensor, "batch tokens d_model"], Float[Tensor, "..."] | None, Rotary | None]:
+    ) -> tuple[Float[Tensor, "batch tokens d_model"], Tensor | None, tuple[Tensor, Tensor] | None]:
         """Encode the positions: in x itself, in a bias on the scores, or in rotations of queries and keys.
 
         Args:

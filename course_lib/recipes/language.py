@@ -1,4 +1,4 @@
-"""Pre-training of language models on Wikipedia's openings: one GPT, or a mixture of experts beside its dense twin."""
+"""Pre-training of language models on Wikipedia's openings: a GPT, or a mixture of experts and its dense equivalent."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ PRESETS = {
             languages=THREE,
         ),
     },
-    "moe": {  # both with AdamW: Muon takes no stack of experts, so it would favour the dense twin
+    "moe": {  # both with AdamW: Muon takes no stack of experts, so it would favour the dense equivalent
         "cpu": Pretraining(
             GPTConfig(2048, d_ff=64, d_shared=128, **SMALL, **EXPERTS), TrainConfig(1200, lr=6e-3, **RATES), batch=8
         ),
@@ -93,7 +93,7 @@ def gpt(run: Run) -> Results:
 def moe(run: Run) -> Results:
     """Train a mixture of experts, and a dense model whose tokens meet as many parameters, on the same text.
 
-    OUT/model is the mixture, OUT/dense its dense twin.
+    OUT/model is the mixture, OUT/dense its dense equivalent.
     """
     plan, text = _begin(run)
     values = _pretrain(run, plan, dense_equivalent(plan.model), text, "run-dense", "dense", "moe.dense")

@@ -1,0 +1,89 @@
+# .venv/bin/python benchmarks/kernels.py                     (--help for rounds; --json FILE keeps every single time)
+"""The fast forms of course_lib.nn against the plain forms that they must equal, forward and back.
+
+Experts of a mixture one after the other (moe.mix_experts) and grouped (kernels.experts); torch's cross-entropy and the
+one that keeps its gradient (kernels.cross_entropy). In float32 and with numbers in bfloat16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from side_by_side import begin, parser, record, side_by_side, table, write
+from torch import Tensor
+
+from course_lib.nn.kernels.cross_entropy import cross_entropy_sum
+from course_lib.nn.kernels.experts import grouped_experts
+from course_lib.nn.moe import mix_experts
+
+FULL = {"tokens": 2048, "d_model": 256, "d_ff": 512, "experts": 8, "vocab": 8192}
+TINY = {"tokens": 16, "d_model": 16, "d_ff": 24, "experts": 4, "vocab": 32}
+TOP_K = 2
+Contest = tuple[dict[str, Callable[..., Tensor]], list[Tensor], list[Tensor]]  # forms, trained inputs, other inputs
+
+
+def mixture(size: dict[str, int], dtype: torch.dtype) -> Contest:
+    """The experts of one layer; weights of the choices are the last trained input."""
+    n, d_model, d_ff, n_experts = size["tokens"], size["d_model"], size["d_ff"], size["experts"]
+    shapes = [(n, d_model), (n_experts, d_ff, d_model), (n_experts, d_ff, d_model), (n_experts, d_model, d_ff)]
+    inputs = [torch.randn(shape).div(shape[-1] ** 0.5).to(dtype) for shape in shapes]
+    scores, experts = torch.rand(n, n_experts).softmax(dim=-1).topk(TOP_K)
+    forms = {
+        "plain": lambda x, gate, up, down, weights, chosen: mix_experts(x, gate, up, down, chosen, weights),
+        "course_lib": lambda x, gate, up, down, weights, chosen: grouped_experts(x, gate, up, down, chosen, weights),
+    }
+    return forms, [*inputs, scores.to(dtype)], [experts]
+
+
+def loss(size: dict[str, int], dtype: torch.dtype) -> Contest:
+    """The loss of one step of a language model."""
+    logits = torch.randn(size["tokens"], size["vocab"]).to(dtype)
+    targets = torch.randint(size["vocab"], (size["tokens"],))
+    return {"plain": torchs_cross_entropy, "course_lib": cross_entropy_sum}, [logits], [targets]
+
+
+def torchs_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(logits.float(), targets, reduction="sum")
+
+
+def step(form: Callable[..., Tensor], trained: list[Tensor], others: list[Tensor]) -> list[Tensor]:
+    """The output, and the gradient of its sum with respect to what is trained."""
+    leaves = [tensor.detach().requires_grad_() for tensor in trained]
+    output = form(*leaves, *others)
+    output.sum().backward()
+    return [output.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+
+def compare(contest: Contest, calls: int, rounds: int, tolerance: float) -> Any:
+    forms, trained, others = contest
+    plain, fast = (step(form, trained, others) for form in forms.values())
+    for a, b in zip(plain, fast, strict=True):
+        difference = (a.float() - b.float()).abs().max() / a.float().abs().max()
+        assert difference < tolerance, f"the fast form differs by {difference:.1e} of the largest number"
+    turns = {
+        name: lambda form=form: [step(form, trained, others) for _ in range(calls)] for name, form in forms.items()
+    }
+    return side_by_side(turns, rounds)
+
+
+def main() -> None:
+    """Parse the command line, compare, print."""
+    args = parser(__doc__).parse_args()
+    here = begin("torch")
+    size, calls = (TINY, 1) if args.tiny else (FULL, 5)
+    runs = {}
+    for dtype, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, 0.05)):
+        for name, make in (("experts", mixture), ("cross-entropy", loss)):
+            torch.manual_seed(0)
+            timings = compare(make(size, dtype), calls, args.rounds, tolerance)
+            title = f"{name}, {str(dtype).removeprefix('torch.')}, {size}"
+            print(table(title, timings, "plain", calls * size["tokens"], "tokens"), "\n", flush=True)
+            runs[title] = record(timings, "plain", calls * size["tokens"], "tokens")
+    write(args.json, {"machine": here, **runs})
+
+
+if __name__ == "__main__":
+    main()
