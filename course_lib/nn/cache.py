@@ -23,9 +23,8 @@ class KVCache:
 
     Attributes:
         length: how many tokens a row are in it.
-        keys_and_values: "layers batch 2*kv_heads room head_dim", the keys of all heads and then the values.
-        keys: the first half of these heads.
-        values: the second half.
+        keys: "layers batch kv_heads room head_dim".
+        values: likewise.
         positions: "batch room", the position of each token in its text.
 
     Raises:
@@ -43,9 +42,9 @@ class KVCache:
     ) -> None:
         if batch < 1 or length < 1:
             raise ValueError(f"a cache for {batch} rows of {length} tokens holds nothing; both must be at least 1")
-        shape = (config.n_layers, batch, 2 * config.n_kv_heads, length, config.head_dim)
-        self.keys_and_values = torch.empty(shape, dtype=dtype, device=device)
-        self.keys, self.values = self.keys_and_values.chunk(2, dim=2)
+        shape = (config.n_layers, batch, config.n_kv_heads, length, config.head_dim)
+        self.keys = torch.empty(shape, dtype=dtype, device=device)
+        self.values = torch.empty(shape, dtype=dtype, device=device)
         self.positions = torch.empty(batch, length, dtype=torch.long, device=device)
         self.length = 0
 
