@@ -54,14 +54,12 @@ class Level:
         sentence: What is announced.
         user: Each worker becomes a user of its own; only root can do that.
         shared: The kernel counts the caller's other processes together with the worker's.
-        namespace: bubblewrap makes a user namespace, which root does without.
     """
 
     name: str
     sentence: str
     user: bool = False
     shared: bool = False
-    namespace: bool = False
 
 
 class Worker:
@@ -166,10 +164,10 @@ def _candidates() -> Iterator[Level]:
         announced = "Sandbox: bubblewrap. Submitted code sees no network, none of your files and no other submission."
         if root:  # the kernel does not count the processes of root, so the worker becomes another user
             yield Level("bwrap", announced, user=True)
-            yield Level("bwrap", f"{announced} The number of its processes is not limited.", namespace=True)
+            yield Level("bwrap", f"{announced} The number of its processes is not limited.")
         else:
-            yield Level("bwrap", announced, namespace=True)
-            yield Level("bwrap", announced, namespace=True, shared=True)  # kernels before 5.14 count across namespaces
+            yield Level("bwrap", announced)
+            yield Level("bwrap", announced, shared=True)  # kernels before 5.14 count across namespaces
     weak = (
         "Sandbox: LIMITS ONLY (time, memory, files, processes). bubblewrap is not used or does not work here, so "
         "submitted code can read files and use the network{}. Grade only people you trust, or install bubblewrap."
@@ -226,11 +224,11 @@ def _bwrap(level: Level, folder: str) -> list[str]:
     hidden += [
         str(_PACKAGE / room) for room in ("grader", "exercises") if any(_PACKAGE.is_relative_to(p) for p in python)
     ]
-    if level.namespace:
-        rights = ["--unshare-all", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534"]
-    else:
+    if level.user:
         rights = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
         rights += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        rights = ["--unshare-all", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534"]
     return [
         *(str(shutil.which("bwrap")), *rights, "--die-with-parent", "--new-session"),
         *("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from course_lib.grader.inside.outcomes import WrongParameters
+from course_lib.grader.inside.outcomes import Failure, Raised
 
 SEED = 20170612  # any number: both sides seed alike before each call
 
@@ -175,7 +175,7 @@ class HandleProxy:
         return self.subject.send("get_state", self.number, (), {})
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over a state; WrongParameters when its names or shapes are not those of the module."""
+        """Take over a state; a Failure says when its names or shapes are not those of the module."""
         self.subject.send("set_state", self.number, (state,), {})
 
 
@@ -285,7 +285,8 @@ def _set_state(target: Any, state: dict[str, Any]) -> None:
         return
     own, given = _shapes(target.state_dict()), _shapes(state)
     if own != given:
-        raise WrongParameters(f"its parameters must be {_listed(given)}; they are {_listed(own)}")
+        message = f"its parameters must be {_listed(given)}; they are {_listed(own)}"
+        raise Failure(Raised.WRONG_PARAMETERS, message=message)
     target.load_state_dict(state)
 
 

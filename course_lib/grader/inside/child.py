@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from course_lib.grader.inside import calls, cells, frames
-from course_lib.grader.inside.outcomes import NotDefined, describe_error
+from course_lib.grader.inside.outcomes import Failure, Raised, describe_error
 
 ANNOTATIONS = 0x1000000  # the flag of `from __future__ import annotations`, which holds for later cells, too
 
@@ -86,7 +86,7 @@ class Child:
         """Do what `SubjectProxy.send` describes with the function or class of this name, or an object of the class."""
         if self.subject is None:
             if name not in self.namespace:
-                raise NotDefined(name)
+                raise Failure(Raised.NOT_DEFINED, message=name)
             self.subject = calls.LocalSubject(self.namespace[name])
         self.subject.changed = None
         return self.subject.send(**request)

@@ -24,10 +24,10 @@ class Raised(StrEnum):
 
     OTHER = "raised"
     NOT_STARTED = "not started"  # NotImplementedError, as the stub raises it
-    NOT_DEFINED = "not defined"  # the cell of the exercise does not define its name
+    NOT_DEFINED = "not defined"  # the cell of the exercise does not define its name, which is the message
     WRONG_ANSWER = "wrong answer"  # the exercise itself says so, in a sentence
     WRONG_ARGUMENTS = "wrong arguments"  # it cannot be called as the exercise asks
-    WRONG_PARAMETERS = "wrong parameters"  # a layer whose parameters have other names or shapes
+    WRONG_PARAMETERS = "wrong parameters"  # a layer has others than the state that it is given; the message names both
     MODIFIED_IN_PLACE = "modified in place"  # autograd refuses: it still needs the old numbers
     NUMPY_OF_GRADIENTS = "numpy of gradients"  # NumPy was asked for a tensor that gradients flow through
 
@@ -82,14 +82,6 @@ class Answer:
     changed: int | str | None = None
 
 
-class NotDefined(Exception):
-    """The submission has no object of the exercise's name; the message is that name."""
-
-
-class WrongParameters(ValueError):
-    """A state does not fit an object; the message names the parameters of both."""
-
-
 def describe_error(error: BaseException) -> Failure:
     """What an exception of the code under test means, and where the learner's code raised it."""
     if isinstance(error, Failure):
@@ -114,10 +106,6 @@ def _outcome_of(error: BaseException, message: str, in_learners_code: bool) -> R
     """The code for an exception. Only what Python and torch themselves say has to be told by its text."""
     if type(error) is NotImplementedError:
         return Raised.NOT_STARTED
-    if isinstance(error, NotDefined):
-        return Raised.NOT_DEFINED
-    if isinstance(error, WrongParameters) and not in_learners_code:
-        return Raised.WRONG_PARAMETERS
     if isinstance(error, TypeError) and "argument" in message and not in_learners_code:
         return Raised.WRONG_ARGUMENTS
     if isinstance(error, RuntimeError) and "inplace" in message.replace("-", ""):
