@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from course_lib.exercises.spec import Exercise
 from course_lib.grader.diagnose import failure_sentence
-from course_lib.grader.inside.outcomes import Failure
+from course_lib.grader.inside.outcomes import Failure, Lost
 from course_lib.grader.notebook import Notebook
 from course_lib.grader.worker_client import CALL, WorkerClient
 
@@ -33,7 +33,7 @@ class Piece:
         defines: Names that it binds; "*" stands for all of `from ... import *`.
         uses: Names that it reads.
         mentions: Dotted names in it, such as `torch.softmax`.
-        deadly: Why it must never run again: it hung or ended its process.
+        failure: Why it did not come to its end when it ran last, or None.
     """
 
     file: str
@@ -43,7 +43,12 @@ class Piece:
     defines: set[str] = field(default_factory=set)
     uses: set[str] = field(default_factory=set)
     mentions: set[str] = field(default_factory=set)
-    deadly: Failure | None = None
+    failure: Failure | None = None
+
+    @property
+    def deadly(self) -> bool:
+        """Whether it must never run again: it hung or ended its process."""
+        return self.failure is not None and isinstance(self.failure.outcome, Lost)
 
 
 def take_apart(notebook: Notebook, client: WorkerClient) -> tuple[list[Piece], dict[str, str], dict[str, str]]:

@@ -18,7 +18,7 @@ from course_lib.grader.grades_folder import earlier_report, open_folder, remove_
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
 from course_lib.grader.render import result_lines
 from course_lib.grader.report import harmless, submission_report, template, write_report, write_tables
-from course_lib.grader.sandbox import WISHES, Level, SandboxError, choose_level
+from course_lib.grader.sandbox import WISHES, Level, choose_level
 from course_lib.grader.submission import Submission, examine, grade
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -41,8 +41,6 @@ def check_notebook(path: Path | str) -> int:
         results = grade(notebook, [Exam(e) for e in exercises.of_lab(lab)], choose_level(), hide_values=False)
     except Unreadable as error:
         raise CourseError(f"{path} cannot be checked: {error}") from error
-    except SandboxError as error:
-        raise CourseError(str(error)) from error
     for result in results:
         print("\n".join([*result_lines(result, hints=1), *result.notes, ""]))
     passed = sum(map(bool, results))
@@ -86,10 +84,7 @@ def grade_folder(
         raise CourseError("--jobs must be at least 1")
     files, ignored = find(submissions)
     seed = open_folder(out, submissions, seed)
-    try:
-        level = choose_level(sandbox)
-    except SandboxError as error:
-        raise CourseError(str(error)) from error
+    level = choose_level(sandbox)
     print(level.sentence, flush=True)
 
     identity = {"seed_id": seed_id(seed), "sandbox": level.name, "course": _course_digest()}

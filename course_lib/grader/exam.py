@@ -143,10 +143,9 @@ class Exam:
 
     def _tolerances(self, i: int) -> tuple[float, float]:
         case, exercise = self.cases[i], self.exercise
-        return (
-            exercise.rtol if case.rtol is None else case.rtol,
-            exercise.atol if case.atol is None else case.atol,
-        )
+        rtol = exercise.rtol if case.rtol is None else case.rtol
+        atol = exercise.atol if case.atol is None else case.atol
+        return rtol, atol
 
     def _recognise(self, answers: list[Answer], passed: list[bool]) -> str | None:
         """The known mistake whose answers these are: in all the wrong cases, or else in the first wrong one."""
@@ -225,9 +224,7 @@ def _rounded_like(like: Any, value: Any) -> Any:
 def _alike(exercise: Exercise, case: Case, a: Answer, b: Answer) -> bool:
     if a.failure and b.failure:
         return (a.failure.type, a.failure.message) == (b.failure.type, b.failure.message)
-    if a.failure or b.failure:
-        return False
-    if a.changed != b.changed:
+    if a.failure or b.failure or a.changed != b.changed:
         return False
     # A little wider than for a right answer, since both sides are in the dtype of the case.
     rtol, atol = max(10 * exercise.rtol, case.rtol or 0.0), max(10 * exercise.atol, case.atol or 0.0)
@@ -237,8 +234,5 @@ def _alike(exercise: Exercise, case: Case, a: Answer, b: Answer) -> bool:
 def _telling(value: Any) -> bool:
     """Whether an answer could hardly be met by chance: finite numbers that are not all the same."""
     tensors = [t.double() for t in calls.leaves(value) if isinstance(t, torch.Tensor)]
-    return (
-        bool(tensors)
-        and all(t.isfinite().all() for t in tensors)
-        and any(t.numel() and t.min() != t.max() for t in tensors)
-    )
+    finite = all(t.isfinite().all() for t in tensors)
+    return finite and any(t.numel() and t.min() != t.max() for t in tensors)  # neither, where there is no tensor

@@ -34,12 +34,11 @@ def descendants(root: int) -> list[psutil.Process]:
 
 def threads_of_this_user() -> int:
     """How many processes and threads the user of this process has: what the kernel holds against its limit."""
-    user, total = os.getuid(), 0
+    total = 0
     with contextlib.suppress(*_OUT_OF_SIGHT):
-        for process in psutil.process_iter():
-            with contextlib.suppress(*_OUT_OF_SIGHT):
-                if process.uids().real == user:
-                    total += process.num_threads()
+        for process in psutil.process_iter(["uids", "num_threads"]):  # what cannot be seen of a process is None
+            if process.info["uids"] and process.info["uids"].real == os.getuid():
+                total += process.info["num_threads"] or 0
     return total or 4096  # more than it will be, where nothing can be seen
 
 

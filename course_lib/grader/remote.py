@@ -26,7 +26,6 @@ class RemoteSubject(SubjectProxy):
         self.lost: Failure | None = None
         self._deaths = 0
         self._loaded = False  # the pieces have run in the client's present child
-        self._failures: dict[str, Failure | None] = {}  # by the piece's file: why it did not run to its end
 
     def send(
         self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any], method: str | None = None
@@ -38,7 +37,8 @@ class RemoteSubject(SubjectProxy):
         if answer.failure is None:
             return answer.value
         if answer.failure.outcome is Raised.NOT_DEFINED:
-            raise self._why_not_defined() or answer.failure
+            own = next((piece for piece in self.pieces if piece.id == self.exercise.id), None)
+            raise (own and own.failure) or answer.failure  # what kept the cell from defining the name
         raise answer.failure
 
     def _load(self) -> None:
@@ -54,11 +54,8 @@ class RemoteSubject(SubjectProxy):
 
     def _run(self, piece: Piece) -> bool:
         """Run a piece; whether it came to its end."""
-        failure = self._ask("run", source=piece.source, file=piece.file, only=piece.only).failure
-        self._failures[piece.file] = failure
-        if not self._loaded:
-            piece.deadly = failure
-        return failure is None
+        piece.failure = self._ask("run", source=piece.source, file=piece.file, only=piece.only).failure
+        return piece.failure is None
 
     def _ask(self, op: str, **content: Any) -> Answer:
         answer = self.client.ask(op, CALL_AFTER_DEATH if self._deaths else CALL, **content)
@@ -67,8 +64,3 @@ class RemoteSubject(SubjectProxy):
         if answer.failure and isinstance(answer.failure.outcome, Lost):
             self._deaths, self.lost, self._loaded = self._deaths + 1, answer.failure, False
         return answer
-
-    def _why_not_defined(self) -> Failure | None:
-        """What kept the cell of the exercise from defining its name."""
-        own = next((piece for piece in self.pieces if piece.id == self.exercise.id), None)
-        return (own.deadly or self._failures.get(own.file)) if own else None

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from course_lib.errors import CourseError
 from course_lib.grader.processes import end, threads_of_this_user
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -41,7 +42,7 @@ SECONDS_TO_START = 60.0
 _users = itertools.count(1_900_000_000 + os.getpid() % 100_000 * 1000)  # ids that no account has: a count each
 
 
-class SandboxError(Exception):
+class SandboxError(CourseError):
     """No worker can be started, or not at the level that was asked for."""
 
 
