@@ -87,6 +87,7 @@ def files(secret, out, port):
         "answers on the disk": if_found(
             "for folder, folders, names in os.walk('/'):\n"
             "    folders[:] = [f for f in folders if folder != '/' or f not in ('proc', 'usr')]\n"
+            "    if folder.endswith('site-packages'): folders[:] = [f for f in folders if 'course' in f]\n"
             "    if any(n.startswith('ch01_') and n.endswith(('.py', '.pyc')) for n in names): return True"),
         "other submissions": if_found(
             "for folder, folders, names in os.walk('/'):\n"
