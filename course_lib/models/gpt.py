@@ -114,7 +114,7 @@ def dense_equivalent(config: GPTConfig) -> GPTConfig:
 
 
 class GPT(nn.Module):
-    """Token embedding, blocks, final norm, output layer."""
+    """A token embedding (`tokens`), a position encoding, blocks, a final norm and an output layer (`head`)."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from course_lib.models.vision_tower import vision_tower
 from course_lib.models.vit import check_pictures
 from course_lib.settings import check_counts
 
-LAST_SIDE = 4  # places a side that are left when the linear layer looks at all of them
+LAST_SIDE = 4  # places a side that are left when the linear layer reads all of them
 
 
 @dataclass(frozen=True)
