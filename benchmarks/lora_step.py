@@ -1,5 +1,5 @@
 # .venv/bin/python benchmarks/lora_step.py                   (--help for sizes; --json FILE keeps every single time)
-"""A step of LoRA, rank 8: ours through course_lib.train, peft, our plain form, and full fine-tuning.
+"""A step of LoRA, rank 8: ours through course_lib.train, peft, and full fine-tuning.
 
 Twice: GPT-2's style, whose queries, keys and values come from one matrix, which peft gives one pair; and Llama's, where
 queries and values have a pair each. The frozen weights and the pairs are the same, and so are losses and steps. In
@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import functools
 import tempfile
-from collections.abc import Sequence
 from typing import Any
 
 import peft
@@ -20,14 +19,14 @@ import torch
 import transformers as hf
 from side_by_side import begin, record, table, write
 from torch import Tensor, nn
-from training import GROUPED, Contestant, compare, mean_loss, options
+from training import Contestant, compare, mean_loss, options
 
 from course_lib.interop import to_hf
 from course_lib.measure import saved_for_backward
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import next_token_loss
 from course_lib.tune.adapter_files import load_adapter
-from course_lib.tune.lora import LoRA, add_lora
+from course_lib.tune.lora import add_lora
 
 FULL = {"d_model": 384, "n_layers": 6, "n_heads": 6, "vocab_size": 8192, "context": 256}
 TINY = {"d_model": 32, "n_layers": 2, "n_heads": 2, "vocab_size": 64, "context": 16}
@@ -41,16 +40,8 @@ FASTEST: dict[str, dict[str, Any]] = {"GPT-2": {"activation_function": "gelu_pyt
 TARGETS = {"GPT-2": ["c_attn"], "Llama": ["q_proj", "v_proj"]}
 
 
-def _in_place(y: Sequence[int], a: Sequence[int], b: Sequence[int], **options: Any) -> int:
-    """The FLOPs of a product that is added to y, for which torch has no formula."""
-    return 2 * a[0] * a[1] * b[1]
-
-
-GROUPED[torch.ops.aten.addmm_] = _in_place
-
-
 def contestants(size: dict[str, int], style: str) -> dict[str, Contestant]:
-    """Peft's LoRA, ours with the same A and B in its fast and its plain form, and full fine-tuning.
+    """Peft's LoRA, ours with the same A and B, and full fine-tuning.
 
     Args:
         size: Settings of the model.
@@ -78,11 +69,6 @@ def contestants(size: dict[str, int], style: str) -> dict[str, Contestant]:
         "course_lib": Contestant(ours, next_token_loss, ours.norm, ours=True),
         "full, course_lib": Contestant(full, next_token_loss, full.norm, ours=True, same="full"),
     }
-    plain = copy.deepcopy(ours)
-    for layer in plain.modules():
-        if isinstance(layer, LoRA):
-            layer.__dict__["forward"] = layer.plain  # the paper's formula, with autograd's backward
-    found["course_lib, plain"] = Contestant(plain, next_token_loss, plain.norm, ours=True)
     if style == "GPT-2":  # what peft cannot say: queries and values alone
         apart = add_lora(copy.deepcopy(full), RANK, ALPHA)
         found["course_lib, q and v"] = Contestant(apart, next_token_loss, apart.norm, ours=True, same="apart")

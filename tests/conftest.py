@@ -15,11 +15,11 @@ torch.set_num_threads(1)
 # Shapes written in signatures are checked whenever a test calls the function. Of `infer` not those of generate and
 # speculative, whose generators run under torch.inference_mode, which a checked generator would leave, and not those of
 # sampling: their tests pass what is no list of prompts and no number, to see the sentences that follow. Of `train` not
-# the settings, which refuse wrong types themselves. Of `tune` not LoRA and its kernels, which a test compiles, and a
+# the settings, which refuse wrong types themselves. Of `tune` not LoRA, which a test compiles, and a
 # function that checks would break the graph.
 CHECKED_IN_INFER = ("constrained", "quantization", "server", "command")
 CHECKED_IN_GENERATION = ("cached_decoder", "kernels", "open_model", "stream", "text_generator")
-UNCHECKED = {"train.config", "tune.lora", "tune.kernels"}
+UNCHECKED = {"train.config", "tune.lora"}
 LIBRARY = Path(course_lib.__file__).parent
 TRAIN_AND_TUNE = [f"{room}.{file.stem}" for room in ("train", "tune") for file in (LIBRARY / room).glob("[a-z]*.py")]
 CHECKED = (

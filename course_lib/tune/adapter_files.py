@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import safe_open
@@ -12,7 +13,7 @@ from course_lib.errors import ModelError
 from course_lib.interop.model_files import read_settings, read_tensors, write_model_files
 from course_lib.tune.adapters import add_adapters
 from course_lib.tune.bitfit import train_biases
-from course_lib.tune.frozen import copy_tensors, refuse_tuned, restored_on_error, trainable_parameters, tuning_of
+from course_lib.tune.frozen import check_tensors, refuse_tuned, trainable_parameters, tuned_parts
 from course_lib.tune.peft import from_peft, lora_pairs, to_peft
 from course_lib.tune.prefix import add_prefix
 
@@ -30,17 +31,18 @@ def save_adapter(model: nn.Module, folder: str | Path) -> None:
     Raises:
         ModelError: for a model that is not tuned, or merged, and for a full disk.
     """
-    noted = tuning_of(model)
-    if noted is None:
+    tuning = tuned_parts(model).get("")
+    if tuning is None:
         raise ModelError("the model is not tuned, or merged; course_lib.interop.save_pretrained keeps the whole of it")
-    if noted["method"] not in ("lora", *METHODS):
-        raise ModelError(f"what {noted['method']} has trained has no file of its own; it is a control, tune by another")
-    header = {}
-    if noted["method"] == "lora":
+    if tuning["method"] == "lora":
         config, tensors = to_peft(model)
-        header[PAIRS] = json.dumps(lora_pairs(model))
+        header = {PAIRS: json.dumps(lora_pairs(model))}
+    elif tuning["method"] in METHODS:
+        config, tensors, header = tuning, dict(trainable_parameters(model)), {}
     else:
-        config, tensors = noted, dict(trainable_parameters(model))
+        raise ModelError(
+            f"what {tuning['method']} has trained has no file of its own; it is a control, tune by another"
+        )
     write_model_files(Path(folder), config, tensors, (CONFIG, TENSORS), header)
 
 
@@ -63,15 +65,19 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
     config = read_settings(folder / CONFIG)
     tensors = read_tensors(folder / TENSORS)
     try:
-        with restored_on_error(model):
+        with _restored_on_error(model):
             if config.get("peft_type") is not None:
-                kept = _header(folder / TENSORS).get(PAIRS)
-                return from_peft(model, config, tensors, json.loads(kept) if kept else None)
+                with safe_open(folder / TENSORS, "pt") as file:
+                    pairs = json.loads((file.metadata() or {}).get(PAIRS, "null"))
+                return from_peft(model, config, tensors, pairs)
             method = METHODS.get(str(config.pop("method", "")))
             if method is None:
                 raise ModelError(f"{folder / CONFIG} names no method of ours; we know lora, {', '.join(METHODS)}")
             method(model, **config)
-            copy_tensors(trainable_parameters(model), tensors)
+            parameters = trainable_parameters(model)
+            check_tensors(tensors, parameters)
+            for name, parameter in parameters.items():
+                parameter.data.copy_(tensors[name])
             return model
     except ModelError:
         raise
@@ -79,6 +85,17 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
         raise ModelError(f"a setting of {folder / CONFIG} is missing or cannot be used ({error!r})") from None
 
 
-def _header(file: Path) -> dict[str, str]:
-    with safe_open(file, "pt") as opened:
-        return opened.metadata() or {}
+@contextmanager
+def _restored_on_error(model: nn.Module) -> Iterator[None]:
+    """If tuning a model fails inside this context, restore its parts, and which of its weights are trained."""
+    attributes = [(vars(module), vars(module) | {"_modules": dict(module._modules)}) for module in model.modules()]
+    trained = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        yield
+    except BaseException:
+        for now, before in attributes:
+            now.clear()
+            now.update(before)
+        for parameter, requires_grad in trained:
+            parameter.requires_grad_(requires_grad)
+        raise

@@ -1,15 +1,12 @@
 """What the methods with few parameters share: the model is frozen, and what is trained is small."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from course_lib.errors import ModelError
 from course_lib.infer.quantization.linear import Int4Linear, Int8Linear
-
-NOTES = ("tuning", "kept_loras")  # the attributes that a tuned or merged model has beside its parts
 
 
 def freeze(model: nn.Module, method: str, **settings: Any) -> None:
@@ -24,45 +21,19 @@ def freeze(model: nn.Module, method: str, **settings: Any) -> None:
     if any(isinstance(part, Int4Linear | Int8Linear) for part in model.modules()):
         raise ValueError("the model is quantized; tune it as it was before, and quantize it then")
     model.requires_grad_(False)
-    noted: Any = model
-    noted.__dict__.pop("kept_loras", None)  # what was merged before stays so for good
-    noted.tuning = {"method": method, **settings}
+    vars(model).pop("kept_loras", None)  # what was merged before stays so for good
+    vars(model)["tuning"] = {"method": method, **settings}
 
 
 def refuse_tuned(model: nn.Module) -> None:
     """Raise ValueError for a model of which any part is tuned by a method already."""
-    for before in tuned_parts(model).values():
-        raise ValueError(f"the model is tuned by {before['method']} already; start from the model as it was before")
-
-
-@contextmanager
-def restored_on_error(model: nn.Module) -> Iterator[None]:
-    """If tuning a model fails inside this context, restore its parts, and which of its weights are trained."""
-    parts = [(module, dict(module._modules)) for module in model.modules()]
-    trained = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    notes: dict[str, Any] = {name: model.__dict__[name] for name in NOTES if name in model.__dict__}
-    try:
-        yield
-    except BaseException:
-        for module, children in parts:
-            module._modules.clear()
-            module._modules.update(children)
-        for parameter, before in trained:
-            parameter.requires_grad_(before)
-        for name in NOTES:
-            model.__dict__.pop(name, None)
-        model.__dict__.update(notes)
-        raise
-
-
-def tuning_of(model: nn.Module) -> dict[str, Any] | None:
-    """The method by which a model is tuned, and its settings; None for a model that is not."""
-    return getattr(model, "tuning", None)
+    for tuning in tuned_parts(model).values():
+        raise ValueError(f"the model is tuned by {tuning['method']} already; start from the model as it was before")
 
 
 def tuned_parts(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """The parts of a model that are tuned, by name ("" for the whole), and how."""
-    return {name: noted for name, part in model.named_modules() if (noted := tuning_of(part)) is not None}
+    """The parts of a model that are tuned, by name ("" for the whole), with the method and its settings."""
+    return {name: vars(part)["tuning"] for name, part in model.named_modules() if vars(part).get("tuning")}
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -70,19 +41,43 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def copy_tensors(parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]) -> None:
-    """Copy each tensor into the parameter of its name.
+def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
+    """The linear layers of a model, by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
 
-    Raises ModelError that lists those that are missing, left over or of another shape.
+
+def find_target(target: str, names: Collection[str]) -> list[str]:
+    """The names that end in `target`, such as all "blocks.N.attention.out" for "attention.out".
+
+    Raises:
+        ValueError: if there is none.
     """
-    problems = [f"{name} is missing" for name in parameters.keys() - tensors.keys()]
-    problems += [f"{name} is left over" for name in tensors.keys() - parameters.keys()]
+    found = [name for name in names if f".{name}".endswith(f".{target}")]
+    if not found:
+        known = ", ".join(sorted({name.rpartition(".")[2] for name in names}))
+        raise ValueError(f'there is no linear layer "{target}" in the model; there are {known}')
+    return found
+
+
+def refuse_tied(model: nn.Module, layers: Iterable[str]) -> None:
+    """Raise ModelError for a layer that shares its weights, as an output layer does that is the embedding too."""
+    owners: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(name.rpartition(".")[0])
+    tied = {name for names in owners.values() if len(names) > 1 for name in names}
+    for layer in layers:
+        if layer in tied:
+            raise ModelError(f"{layer} is the embedding of the tokens too, and cannot change alone; leave it out")
+
+
+def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise ModelError that lists the tensors that are missing, left over or of another shape than expected."""
+    problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
+    problems += [f"{name} is left over" for name in tensors.keys() - expected.keys()]
     problems += [
-        f"{name} has the shape {tuple(tensors[name].shape)}, not {tuple(parameter.shape)}"
-        for name, parameter in parameters.items()
-        if name in tensors and tensors[name].shape != parameter.shape
+        f"{name} has the shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].shape != tensor.shape
     ]
     if problems:
         raise ModelError(f"the tensors do not fit the model: {'; '.join(sorted(problems))}")
-    for name, parameter in parameters.items():
-        parameter.data.copy_(tensors[name])

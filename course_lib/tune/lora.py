@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.moe import MoE
-from course_lib.tune.frozen import freeze, tuned_parts
-from course_lib.tune.kernels import LowRankLinear
+from course_lib.tune.completions import device_of
+from course_lib.tune.frozen import find_target, freeze, linear_layers, refuse_tied, tuned_parts
 
 
 class LoRA(nn.Module):
@@ -34,16 +34,13 @@ class LoRA(nn.Module):
     def __init__(self, base: nn.Linear, rank: int, alpha: float, rows: Mapping[str, slice]) -> None:
         super().__init__()
         self.base = base
-        self.in_features, self.out_features = base.in_features, base.out_features
         self.rank, self.alpha, self.scale, self.rows = rank, alpha, alpha / rank, dict(rows)
-        # What is trained is float32 at least: steps as small as those of an optimizer are lost in bfloat16.
-        options: Any = {
-            "dtype": torch.promote_types(base.weight.dtype, torch.float32),
-            "device": base.weight.device,
-        }
-        std = 1 / math.sqrt(base.in_features)
-        self.a = nn.ParameterDict({part: std * torch.randn(rank, base.in_features, **options) for part in rows})
-        self.b = nn.ParameterDict({part: torch.zeros(of.stop - of.start, rank, **options) for part, of in rows.items()})
+        d_in, device = base.in_features, base.weight.device
+        std = 1 / math.sqrt(d_in)
+        dtype = torch.promote_types(base.weight.dtype, torch.float32)  # steps are too small for less
+        a = {part: std * torch.randn(rank, d_in, dtype=dtype, device=device) for part in rows}
+        b = {part: torch.zeros(of.stop - of.start, rank, dtype=dtype, device=device) for part, of in rows.items()}
+        self.a, self.b = nn.ParameterDict(a), nn.ParameterDict(b)
 
     @property
     def bias(self) -> Tensor | None:
@@ -61,28 +58,16 @@ class LoRA(nn.Module):
     ) -> tuple[Float[Tensor, "ranks d_in"], Float[Tensor, "d_out ranks"]]:
         """Several pairs, None for all, as one: A under A, and B beside B, with zeros outside the rows of a pair."""
         parts = list(self.rows if parts is None else parts)
-        places = [(self.b[part], self.rows[part]) for part in parts]
-        b = [F.pad(matrix, (0, 0, rows.start, self.out_features - rows.stop)) for matrix, rows in places]
+        padding = {part: (0, 0, self.rows[part].start, self.base.out_features - self.rows[part].stop) for part in parts}
+        b = [F.pad(self.b[part], padding[part]) for part in parts]
         return torch.cat([self.a[part] for part in parts]), torch.cat(b, dim=1)
 
     def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
-        """The numbers of `plain`, in the fused form that is made for training: see tune/kernels.py."""
-        return LowRankLinear.apply(*self._operands(x))
-
-    def plain(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
-        """W0 x + b + (alpha / rank) B A x, as the paper has it; products run in the dtype of x, or that of autocast."""
-        x, weight, bias, a, b = self._operands(x)
-        hidden = F.linear(x, a)  # A x: (*batch, ranks)
-        update = F.linear(hidden, b)  # (alpha / rank) B A x: (*batch, d_out)
-        return F.linear(x, weight, bias) + update
-
-    def _operands(self, x: Tensor) -> tuple[Any, ...]:
-        """x, W0, its bias, A and (alpha / rank) B, all in one dtype."""
-        kind = x.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        """W0 x + b + (alpha / rank) B A x; products run in the dtype of x, or in that of autocast."""
         a, b = self.stacked()
-        operands = (x, self.base.weight, self.base.bias, a, self.scale * b)
-        return tuple(tensor if tensor is None else tensor.to(dtype) for tensor in operands)
+        hidden = F.linear(x, a.to(x.dtype))  # A x: (*batch, ranks)
+        update = F.linear(hidden, (self.scale * b).to(x.dtype))  # (alpha / rank) B A x: (*batch, d_out)
+        return self.base(x) + update
 
 
 def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[str] = ("q", "v")) -> nn.Module:
@@ -109,27 +94,21 @@ def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collectio
         raise ValueError(
             f"rank={rank} must be a whole number of at least 1, alpha={alpha} above 0, and targets={targets} not empty"
         )
-    rank = int(rank)
-    found = linear_sites(model)
+    sites = lora_sites(model)
     chosen: dict[str, dict[str, slice]] = {}
     for target in targets:
         _refuse_experts(model, target)
-        ends = {name: site for name, site in found.items() if f".{name}".endswith(f".{target}")}
-        if not ends:
-            known = ", ".join(sorted({name.rpartition(".")[2] for name in found}))
-            raise ValueError(f'there is no linear layer "{target}" in the model; there are {known}')
-        for module, part, rows in ends.values():
-            chosen.setdefault(module, {})[part] = rows
-    shared = tied_layers(model)
-    for module, parts in chosen.items():
-        if module in shared:
-            raise ValueError(f"{module} is the embedding of the tokens too, and cannot change alone; leave it out")
+        for name in find_target(target, sites):
+            layer, part, rows = sites[name]
+            chosen.setdefault(layer, {})[part] = rows
+    refuse_tied(model, chosen)
+    for layer, parts in chosen.items():
         if len(parts) > 1 and "qkv" in parts:
-            raise ValueError(f'"qkv" has queries, keys and values of {module} in it already; take it or them')
-    freeze(model, "lora", rank=rank, alpha=alpha, targets=sorted(targets))
-    for module, parts in chosen.items():
-        base: Any = model.get_submodule(module)
-        model.set_submodule(module, LoRA(base, rank, alpha, parts))
+            raise ValueError(f'"qkv" has queries, keys and values of {layer} in it already; take it or them')
+    freeze(model, "lora", rank=int(rank), alpha=alpha, targets=sorted(targets))
+    layers = linear_layers(model)
+    for layer, parts in chosen.items():
+        model.set_submodule(layer, LoRA(layers[layer], int(rank), alpha, parts))
     return model
 
 
@@ -145,18 +124,18 @@ def merge_lora(model: nn.Module) -> None:
     Raises:
         ValueError: for a model without LoRA.
     """
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LoRA)}
-    if not layers:
+    loras = {name: layer for name, layer in model.named_modules() if isinstance(layer, LoRA)}
+    if not loras:
         raise ValueError("the model has no LoRA to merge")
-    for name, layer in layers.items():
-        plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
-        plain.weight = nn.Parameter(layer.weight.detach(), requires_grad=False)
-        plain.bias = layer.base.bias
-        model.set_submodule(name, plain)
-    noted: Any = model
-    noted.kept_loras = layers, tuned_parts(model)
-    for name in tuned_parts(model):
-        noted.get_submodule(name).tuning = None
+    for name, lora in loras.items():
+        merged = nn.Linear(lora.base.in_features, lora.base.out_features, bias=False, device="meta")
+        merged.weight = nn.Parameter(lora.weight.detach(), requires_grad=False)
+        merged.bias = lora.base.bias
+        model.set_submodule(name, merged)
+    tunings = tuned_parts(model)
+    vars(model)["kept_loras"] = loras, tunings
+    for name in tunings:
+        vars(model.get_submodule(name))["tuning"] = None
 
 
 def unmerge_lora(model: nn.Module) -> None:
@@ -167,40 +146,42 @@ def unmerge_lora(model: nn.Module) -> None:
     """
     if tuned_parts(model) or not hasattr(model, "kept_loras"):
         raise ValueError("there is no merged LoRA to take out of the model again")
-    noted: Any = model
-    layers, tuned = noted.kept_loras
-    for name, by in tuned.items():
-        noted.get_submodule(name).tuning = by
-    for name, layer in layers.items():
-        device = model.get_submodule(name).weight.device
-        model.set_submodule(name, layer.to(device))
-    del noted.kept_loras
+    loras, tunings = vars(model).pop("kept_loras")
+    for name, tuning in tunings.items():
+        vars(model.get_submodule(name))["tuning"] = tuning
+    for name, lora in loras.items():
+        model.set_submodule(name, lora.to(device_of(model.get_submodule(name))))
 
 
-def linear_sites(model: nn.Module) -> dict[str, tuple[str, str, slice]]:
-    """All that `targets` can name: for each full name the linear layer, the part of it, and the rows of that part."""
-    found: dict[str, tuple[str, str, slice]] = {}
+class LoRASite(NamedTuple):
+    """What a pair of matrices can be added to: a linear layer, or the part of it that is these rows."""
+
+    layer: str
+    part: str
+    rows: slice
+
+
+def lora_sites(model: nn.Module) -> dict[str, LoRASite]:
+    """All that `targets` can name, by full name: linear layers, and "q", "k" and "v" of an attention."""
+    sites = {
+        name: LoRASite(name, name.rpartition(".")[2], slice(0, layer.out_features))
+        for name, layer in linear_layers(model).items()
+    }
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            found[name] = name, name.rpartition(".")[2], slice(0, module.out_features)
-        elif isinstance(module, MultiHeadAttention):
-            q, k, v = module.qkv_sizes
-            dot = f"{name}." if name else ""
-            for part, start, stop in (("q", 0, q), ("k", q, q + k), ("v", q + k, q + k + v)):
-                found[dot + part] = f"{dot}qkv", part, slice(start, stop)
-    return found
+        if isinstance(module, MultiHeadAttention):
+            prefix = f"{name}." if name else ""
+            start = 0
+            for part, size in zip("qkv", module.qkv_sizes, strict=True):
+                sites[prefix + part] = LoRASite(f"{prefix}qkv", part, slice(start, start + size))
+                start += size
+    return sites
 
 
 def _refuse_experts(model: nn.Module, target: str) -> None:
     for name, module in model.named_modules():
-        for part in ("gate", "up", "down") if isinstance(module, MoE) else ():
-            if f".{name}.{part}".endswith(f".{target}"):
-                raise ValueError(f"{name} is a mixture of experts, whose {part} LoRA does not support; leave it out")
-
-
-def tied_layers(model: nn.Module) -> set[str]:
-    """The linear layers that share their weights with another part, such as an output layer that is the embedding."""
-    owners: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        owners.setdefault(id(parameter), []).append(name.rpartition(".")[0])
-    return {name for names in owners.values() if len(names) > 1 for name in names}
+        if isinstance(module, MoE):
+            for part in ("gate", "up", "down"):
+                if f".{name}.{part}".endswith(f".{target}"):
+                    raise ValueError(
+                        f"{name} is a mixture of experts, whose {part} LoRA does not support; leave it out"
+                    )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from course_lib.errors import ModelError
 from course_lib.interop.hf.family import Family
 from course_lib.interop.model_folder import hf_form
-from course_lib.tune.frozen import copy_tensors, freeze, tuning_of
-from course_lib.tune.lora import LoRA, linear_sites, tied_layers
+from course_lib.tune.frozen import check_tensors, freeze, linear_layers, refuse_tied, tuned_parts
+from course_lib.tune.lora import LoRA, lora_sites
 
-IN_FRONT = "base_model.model."  # of every name
+PREFIX = "base_model.model."  # of every name
 # Settings that leave the results alone or are read; of some, what is supported. Others have to be off: None, False, ...
 HARMLESS = {
     "alpha_pattern", "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out", "inference_mode",
@@ -21,7 +21,22 @@ HARMLESS = {
     "qalora_group_size", "r", "rank_pattern", "revision", "target_modules", "task_type",
 }  # fmt: skip
 READ = {"peft_type": ("LORA",), "init_lora_weights": (True, False, None, "gaussian")}
-RANK, ALPHA = ("rank_pattern", "r"), ("alpha_pattern", "lora_alpha")
+
+
+class PeftMatrix(NamedTuple):
+    """A matrix of peft that a LoRA of ours changes.
+
+    Attributes:
+        lora: our layer, of which the matrix is all or a part.
+        name: the name of the matrix.
+        rows: the rows of our layer that are this matrix.
+        parts: the pairs of our layer that change it.
+    """
+
+    lora: LoRA
+    name: str
+    rows: slice
+    parts: list[str]
 
 
 def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -31,15 +46,11 @@ def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
     the sum of the ranks, with zeros where a pair adds nothing. And what it has as three can have one with us, "qkv":
     there each of the three gets its A.
     """
-    tensors: dict[str, Tensor] = {}
-    ranks, alphas = {}, {}
-    for layer, name, rows, parts in _matrices(model):
-        a, b = layer.stacked(parts)
-        tensors[f"{IN_FRONT}{name}.lora_A.weight"] = a
-        tensors[f"{IN_FRONT}{name}.lora_B.weight"] = b[rows]
-        ranks[name], alphas[name] = len(parts) * layer.rank, len(parts) * layer.alpha
-    family = _family(model)
+    matrices = list(_matrices(model))
+    ranks = {matrix.name: len(matrix.parts) * matrix.lora.rank for matrix in matrices}
+    alphas = {matrix.name: len(matrix.parts) * matrix.lora.alpha for matrix in matrices}
     rank, alpha = min(ranks.values()), min(alphas.values())
+    family = _family(model)
     config = {
         "peft_type": "LORA",
         "task_type": None,
@@ -54,7 +65,13 @@ def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "bias": "none",
         "inference_mode": True,
     }
-    return config, tensors
+    return config, _tensors(matrices)
+
+
+def lora_pairs(model: nn.Module) -> dict[str, Any]:
+    """What the files of peft do not say: the targets, and by what pairs each of our layers is changed."""
+    layers = {name: list(layer.rows) for name, layer in model.named_modules() if isinstance(layer, LoRA)}
+    return {"targets": tuned_parts(model)[""]["targets"], "layers": layers}
 
 
 def from_peft(
@@ -62,99 +79,113 @@ def from_peft(
 ) -> nn.Module:
     """Give a model the LoRA of these files, in place, and return it.
 
-    pairs: what `lora_pairs` said when they were written; None for the files of others.
-    Raises ModelError for a setting that is not supported, by its name, and for tensors that do not fit, all of them.
+    Args:
+        model: one that is not tuned yet.
+        config: the contents of adapter_config.json.
+        tensors: by their names in the file.
+        pairs: what `lora_pairs` said when the files were written; None for the files of others.
+
+    Raises:
+        ModelError: for a setting that is not supported, by its name, and for tensors that do not fit, all of them.
     """
     for name, value in config.items():
         if name not in HARMLESS and value not in READ.get(name, (None, False, "none", [], {})):
             raise ModelError(f"{name}={value!r} is not supported")
-    if pairs is not None:
-        return _from_pairs(model, config, tensors, pairs)
-    family = _family(model)
-    parts = {(module, rows.start, rows.stop): part for module, part, rows in linear_sites(model).values()}
-    layers: dict[str, LoRA] = {}
-    parameters: dict[str, nn.Parameter] = {}
-    for module, base in model.named_modules():
-        theirs = _theirs(model, family, module, base.out_features) if isinstance(base, nn.Linear) else {}
-        theirs = {name: rows for name, rows in theirs.items() if f"{IN_FRONT}{name}.lora_A.weight" in tensors}
-        kinds = {tuple(_of(name, config, *keys) for keys in (RANK, ALPHA)) for name in theirs}
-        if len(kinds) > 1:
-            raise ModelError(f"the parts of {module} differ in rank or alpha, which is not supported")
-        for rank, alpha in kinds:
-            mine = {name: parts[module, rows.start, rows.stop] for name, rows in theirs.items()}
-            layer = layers[module] = LoRA(base, rank, alpha, {mine[name]: rows for name, rows in theirs.items()})
-            for name, part in mine.items():
-                parameters[f"{IN_FRONT}{name}.lora_A.weight"] = layer.a[part]
-                parameters[f"{IN_FRONT}{name}.lora_B.weight"] = layer.b[part]
-    copy_tensors(parameters, tensors)
-    if shared := layers.keys() & tied_layers(model):
-        raise ModelError(f"{shared.pop()} is the embedding of the tokens too, and cannot change alone")
-    freeze(model, "lora", rank=config["r"], alpha=config["lora_alpha"], targets=sorted(layers))
-    for module, layer in layers.items():
-        model.set_submodule(module, layer)
-    return model
-
-
-def lora_pairs(model: nn.Module) -> dict[str, Any]:
-    """What the files of peft do not say: the targets, and by what pairs each of our layers is changed."""
-    layers = {name: list(layer.rows) for name, layer in model.named_modules() if isinstance(layer, LoRA)}
-    return {"targets": (tuning_of(model) or {})["targets"], "layers": layers}
-
-
-def _from_pairs(model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, Tensor], pairs: Any) -> nn.Module:
-    """As from_peft, with the pairs as they were before what peft has as one matrix made one of them."""
-    of_part = {(module, part): rows for module, part, rows in linear_sites(model).values()}
-    family = _family(model)
-    layers: dict[str, LoRA] = {}
-    for module, parts in pairs["layers"].items():
-        base: Any = model.get_submodule(module)
-        rows = {part: of_part[module, part] for part in parts}
-        kinds = {
-            (_of(name, config, *RANK) / len(inside), _of(name, config, *ALPHA) / len(inside))
-            for name, theirs in _theirs(model, family, module, base.out_features).items()
-            if (inside := _overlapping(rows, theirs))
-        }
-        ((rank, alpha),) = kinds
-        layers[module] = LoRA(base, int(rank), alpha, rows)
-    kinds = {(layer.rank, layer.alpha) for layer in layers.values()}
-    rank, alpha = kinds.pop() if len(kinds) == 1 else (config["r"], config["lora_alpha"])
+    layers = linear_layers(model)
+    names = {name: _peft_names(model, name, layer.out_features) for name, layer in layers.items()}
+    if pairs is None:
+        pairs = _pairs_of_others(model, names, tensors)
+    rows_of = {(layer, part): rows for layer, part, rows in lora_sites(model).values()}
+    loras: dict[str, LoRA] = {}
+    for name, parts in pairs["layers"].items():
+        rows = {part: rows_of[name, part] for part in parts}
+        rank, alpha = _rank_and_alpha(name, config, rows, names[name])
+        loras[name] = LoRA(layers[name], rank, alpha, rows)
+    refuse_tied(model, loras)
+    settings = {(lora.rank, lora.alpha) for lora in loras.values()}
+    rank, alpha = settings.pop() if len(settings) == 1 else (config["r"], config["lora_alpha"])
     freeze(model, "lora", rank=rank, alpha=alpha, targets=pairs["targets"])
-    for module, layer in layers.items():
-        model.set_submodule(module, layer)
-    matrices = list(_matrices(model))
-    whole: dict[str, nn.Parameter] = {}
-    for layer, name, theirs, parts in matrices:
-        a, b = layer.stacked(parts)
-        whole[f"{IN_FRONT}{name}.lora_A.weight"] = nn.Parameter(a.detach())
-        whole[f"{IN_FRONT}{name}.lora_B.weight"] = nn.Parameter(b[theirs].detach())
-    copy_tensors(whole, tensors)
-    for layer, name, theirs, parts in matrices:
-        a, b = (whole[f"{IN_FRONT}{name}.lora_{which}.weight"].data for which in "AB")
-        for part, a_part, b_part in zip(parts, a.split(layer.rank), b.split(layer.rank, dim=1), strict=True):
-            ours = layer.rows[part]
-            start, stop = max(ours.start, theirs.start), min(ours.stop, theirs.stop)
-            layer.a[part].data.copy_(a_part)
-            layer.b[part].data[start - ours.start : stop - ours.start] = b_part[
-                start - theirs.start : stop - theirs.start
-            ]
+    for name, lora in loras.items():
+        model.set_submodule(name, lora)
+    _copy_tensors(list(_matrices(model)), tensors)
     return model
 
 
-def _matrices(model: nn.Module) -> Iterator[tuple[LoRA, str, slice, list[str]]]:
-    """Each matrix of peft that LoRA changes: our layer, their name, its rows in ours, and the pairs that are in it."""
-    family = _family(model)
-    for module, layer in model.named_modules():
-        if isinstance(layer, LoRA):
-            for name, rows in _theirs(model, family, module, layer.out_features).items():
-                if parts := _overlapping(layer.rows, rows):
-                    yield layer, name, rows, parts
+def _pairs_of_others(
+    model: nn.Module, names: Mapping[str, Mapping[str, slice]], tensors: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """As `lora_pairs`, for files that do not say it: one pair for each matrix."""
+    part_of = {(layer, rows.start, rows.stop): part for layer, part, rows in lora_sites(model).values()}
+    layers: dict[str, list[str]] = {}
+    for layer, matrices in names.items():
+        for name, rows in matrices.items():
+            if f"{PREFIX}{name}.lora_A.weight" in tensors:
+                layers.setdefault(layer, []).append(part_of[layer, rows.start, rows.stop])
+    return {"targets": sorted(layers), "layers": layers}
+
+
+def _rank_and_alpha(
+    layer: str, config: Mapping[str, Any], rows: Mapping[str, slice], names: Mapping[str, slice]
+) -> tuple[int, float]:
+    """Of each pair of a layer: a matrix of peft has the sum of the ranks of the pairs that change it."""
+    found = set()
+    for name, matrix_rows in names.items():
+        if n := len(_overlapping(rows, matrix_rows)):
+            rank = _setting(config, "rank_pattern", "r", name)
+            alpha = _setting(config, "alpha_pattern", "lora_alpha", name)
+            found.add((int(rank / n), alpha / n))
+    if len(found) > 1:
+        raise ModelError(f"the parts of {layer} differ in rank or alpha, which is not supported")
+    return found.pop()
+
+
+def _setting(config: Mapping[str, Any], patterns: str, default: str, name: str) -> Any:
+    """What a setting is for the matrix `name`: the first pattern that its end matches decides, as in peft."""
+    for pattern, value in config.get(patterns, {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", name):
+            return value
+    return config[default]
+
+
+def _tensors(matrices: list[PeftMatrix]) -> dict[str, Tensor]:
+    """The tensors as peft has them."""
+    tensors: dict[str, Tensor] = {}
+    for matrix in matrices:
+        a, b = matrix.lora.stacked(matrix.parts)
+        tensors[f"{PREFIX}{matrix.name}.lora_A.weight"] = a
+        tensors[f"{PREFIX}{matrix.name}.lora_B.weight"] = b[matrix.rows]
+    return tensors
+
+
+def _copy_tensors(matrices: list[PeftMatrix], tensors: Mapping[str, Tensor]) -> None:
+    """The way back from `_tensors`, into the pairs of our layers."""
+    check_tensors(tensors, _tensors(matrices))
+    for lora, name, rows, parts in matrices:
+        a, b = (tensors[f"{PREFIX}{name}.lora_{which}.weight"] for which in "AB")
+        of_parts = zip(parts, a.split(lora.rank), b.split(lora.rank, dim=1), strict=True)
+        for part, a_of_part, b_of_part in of_parts:
+            ours = lora.rows[part]
+            start, stop = max(ours.start, rows.start), min(ours.stop, rows.stop)
+            lora.a[part].data.copy_(a_of_part)
+            lora.b[part].data[start - ours.start : stop - ours.start] = b_of_part[
+                start - rows.start : stop - rows.start
+            ]
+
+
+def _matrices(model: nn.Module) -> Iterator[PeftMatrix]:
+    """All matrices of peft that the LoRAs of a model change."""
+    for layer, lora in model.named_modules():
+        if isinstance(lora, LoRA):
+            for name, rows in _peft_names(model, layer, lora.base.out_features).items():
+                if parts := _overlapping(lora.rows, rows):
+                    yield PeftMatrix(lora, name, rows, parts)
 
 
 def _overlapping(rows: Mapping[str, slice], theirs: slice) -> list[str]:
-    return [part for part, of in rows.items() if of.start < theirs.stop and theirs.start < of.stop]
+    return [part for part, ours in rows.items() if ours.start < theirs.stop and theirs.start < ours.stop]
 
 
-def _family(model: Any) -> Family | None:
+def _family(model: nn.Module) -> Family | None:
     """The family of transformers that can hold the model."""
     try:
         return hf_form(model)[0]
@@ -162,18 +193,14 @@ def _family(model: Any) -> Family | None:
         return None
 
 
-def _theirs(model: nn.Module, family: Family | None, module: str, n: int) -> dict[str, slice]:
-    """What the matrix of a linear layer with n outputs is called in transformers, or with us, and each part's rows."""
+def _peft_names(model: nn.Module, layer: str, n_rows: int) -> dict[str, slice]:
+    """What the matrix of a linear layer is called in transformers, or with us; or its parts are, with their rows."""
+    family = _family(model)
     if family is None:
-        inside = {
-            name: rows for name, (of, part, rows) in linear_sites(model).items() if of == module and len(part) == 1
+        sites = lora_sites(model)
+        parts = {
+            name: site.rows for name, site in sites.items() if site.layer == layer and site.part in ("q", "k", "v")
         }
-        return inside or {module: slice(0, n)}
-    named = family.tensor_views(model, f"{module}.weight", torch.arange(n)[:, None])
-    return {name.removesuffix(".weight"): slice(int(rows.min()), int(rows.max()) + 1) for name, rows in named}
-
-
-def _of(name: str, config: Mapping[str, Any], pattern: str, default: str) -> Any:
-    """What a setting is for the layer `name`: the first pattern that its end matches decides, as in peft."""
-    found = (value for key, value in config.get(pattern, {}).items() if re.match(rf"(.*\.)?({key})$", name))
-    return next(found, config[default])
+        return parts or {layer: slice(0, n_rows)}
+    views = family.tensor_views(model, f"{layer}.weight", torch.arange(n_rows)[:, None])
+    return {name.removesuffix(".weight"): slice(int(rows.min()), int(rows.max()) + 1) for name, rows in views}

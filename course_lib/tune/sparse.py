@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.tune.frozen import freeze
-from course_lib.tune.lora import tied_layers
+from course_lib.tune.frozen import find_target, freeze, linear_layers, refuse_tied
 
 
 class Sparse(nn.Module):
@@ -60,14 +59,10 @@ def add_sparse(model: nn.Module, n: int, targets: str | Collection[str]) -> nn.M
             have, a matrix that two layers share, and a model that is tuned already.
     """
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
-    chosen = {name: layer for name, layer in layers.items() if any(f".{name}".endswith(f".{t}") for t in targets)}
-    for target in targets:
-        if not any(f".{name}".endswith(f".{target}") for name in chosen):
-            known = ", ".join(sorted({name.rpartition(".")[2] for name in layers}))
-            raise ValueError(f'there is no linear layer "{target}" in the model; there are {known}')
-    for name in tied_layers(model) & chosen.keys():
-        raise ValueError(f"{name} is the embedding of the tokens too, and cannot change alone; leave it out")
+    layers = linear_layers(model)
+    names = {name for target in targets for name in find_target(target, layers)}
+    refuse_tied(model, names)
+    chosen = {name: layer for name, layer in layers.items() if name in names}
     sizes = [layer.weight.numel() for layer in chosen.values()]
     if not len(sizes) <= n <= sum(sizes):
         raise ValueError(f"n={n} must lie between the number of layers, {len(sizes)}, and their entries, {sum(sizes)}")
