@@ -302,6 +302,15 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_works(tmp_path, damage
     same(run(tmp_path, resume=True), whole)
 
 
+def test_a_run_of_an_older_version_is_said(tmp_path):
+    """Its checkpoints do not say how many samples were read."""
+    run(tmp_path)
+    for saved in (tmp_path / "checkpoints").iterdir():
+        (saved / "state.json").write_text('{"step": 40, "index": 400}')
+    with pytest.raises(CheckpointError, match=r"of an older version of the course .* begin anew in another folder"):
+        run(tmp_path, resume=True)
+
+
 def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
     whole = run(tmp_path / "whole")
     calls = []

@@ -127,7 +127,7 @@ class Run:
         """
         config = replace(config, seed=self.seed, steps=self.steps or config.steps)
         every, again = max(1, config.steps // 10), f"run: {self.resume_command}"
-        stage = RunFolder(self.out / folder, self.resume, every=every, again=again)
+        stage = RunFolder(self.out / folder, self.resume, every=every, resume_hint=again)
         validate_every = max(1, config.steps // 8)
         history = train(model, batches, loss, config, label, stage, validate, validate_every, after_step)
         if history.interrupted:

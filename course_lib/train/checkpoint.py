@@ -10,9 +10,9 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -35,49 +35,46 @@ class CheckpointError(CourseError):
     """A run cannot be kept or gone on with; the message says what to do."""
 
 
+class Progress(NamedTuple):
+    """How far a run has come: steps done, samples read in them, and the state of the source of batches."""
+
+    step: int
+    samples_read: int
+    batches: dict[str, Tensor]
+
+
 def save_checkpoint(
     folder: Path,
-    step: int,
+    progress: Progress,
     model: nn.Module,
-    optimizers: Iterable[torch.optim.Optimizer],
+    optimizers: Sequence[torch.optim.Optimizer],
     generator: torch.Generator,
-    extra: dict[str, Any],
-    batches: dict[str, Tensor] | None = None,
-) -> Path:
-    """Write the state after `step` steps to folder/step-STEP, and remove all but the newest two checkpoints.
+) -> None:
+    """Write a checkpoint to folder/step-STEP, and remove all but the newest two.
 
-    Args:
-        folder: of the checkpoints.
-        step: steps done.
-        model, optimizers, generator: whose state it is; that of torch's own generators is written too.
-        extra: more to keep, of what JSON can hold.
-        batches: the state of their source.
-
-    Returns:
-        The folder of the checkpoint.
+    The state of torch's own generators is written too.
 
     Raises:
         CheckpointError: when the disk is full; older checkpoints stay.
     """
-    place = folder / f"step-{step:08d}"
-    partial = folder / f".{place.name}.partial"
+    step, samples_read, batches = progress
+    checkpoint = folder / f"step-{step:08d}"
+    partial = folder / f".{checkpoint.name}.partial"
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process is what we mean
-            dcp.save(_tensors(model, optimizers, generator), checkpoint_id=partial, no_dist=True)
+            dcp.save(_state(model, optimizers, generator), checkpoint_id=partial, no_dist=True)
         if batches:
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in batches.items()}
             write_bytes(partial / "batches.safetensors", safetensors.torch.save(tensors), synced=True)
-        write_text(partial / "state.json", json.dumps({"step": step, **extra}), synced=True)
-        shutil.rmtree(place, ignore_errors=True)
-        os.replace(partial, place)
+        write_text(partial / "state.json", json.dumps({"step": step, "samples_read": samples_read}), synced=True)
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        os.replace(partial, checkpoint)
     except (OSError, dcp.CheckpointException) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, dcp.CheckpointException) and any(
-            isinstance(failure, KeyboardInterrupt) for failure, _ in error.failures.values()
-        ):
+        if isinstance(_cause(error), KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise CheckpointError(
             f"step {step} could not be saved to {folder} ({_reason(error)}). Earlier checkpoints are whole: make room, "
@@ -85,61 +82,61 @@ def save_checkpoint(
         ) from error
     for old in checkpoint_steps(folder)[:-KEPT]:
         shutil.rmtree(folder / f"step-{old:08d}", ignore_errors=True)
-    return place
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
     """The steps of the checkpoints in a folder, oldest first."""
-    return sorted(int(place.name.removeprefix("step-")) for place in folder.glob("step-" + "[0-9]" * 8))
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-" + "[0-9]" * 8))
 
 
 def load_checkpoint(
     folder: Path,
     model: nn.Module,
-    optimizers: Iterable[torch.optim.Optimizer],
+    optimizers: Sequence[torch.optim.Optimizer],
     generator: torch.Generator,
-) -> dict[str, Any]:
+) -> Progress:
     """Read the newest checkpoint of `folder` into these objects, and torch's own generators.
 
-    Returns:
-        What was passed as `extra`, "step", and as "batches" the state of their source.
-
     Raises:
-        CheckpointError: for one that is damaged or of another model; nothing is removed.
+        CheckpointError: for one that is damaged, of another model or of an older version; nothing is removed.
     """
-    place = folder / f"step-{checkpoint_steps(folder)[-1]:08d}"
+    *earlier, step = checkpoint_steps(folder)
+    checkpoint = folder / f"step-{step:08d}"
     try:
-        extra = json.loads((place / "state.json").read_text(encoding="utf-8"))
-        file = place / "batches.safetensors"
-        extra["batches"] = safetensors.torch.load_file(file) if file.exists() else {}
-        state = _tensors(model, optimizers, generator)
-        for number, unused in enumerate(_unused(place, state)):
-            for name in unused:
-                del state[f"optimizer{number}"]["state"][name]
+        saved = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        if "samples_read" not in saved:
+            raise CheckpointError(
+                f"the checkpoint {checkpoint} is of an older version of the course and cannot be gone on with; begin "
+                "anew in another folder"
+            )
+        file = checkpoint / "batches.safetensors"
+        batches = safetensors.torch.load_file(file) if file.exists() else {}
+        state = _state(model, optimizers, generator)
+        _remove_what_was_not_saved(state, checkpoint)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
-            dcp.load(state, checkpoint_id=place, no_dist=True)
+            dcp.load(state, checkpoint_id=checkpoint, no_dist=True)
+    except CheckpointError:
+        raise
     except (Exception, dcp.CheckpointException) as error:  # whatever the reader of a damaged file stumbles over
-        earlier = checkpoint_steps(folder)[:-1]
         way = f"remove that folder to go on from step {earlier[-1]}" if earlier else "begin anew in another folder"
-        raise CheckpointError(f"the checkpoint {place} cannot be read ({_reason(error)}); {way}") from error
+        raise CheckpointError(f"the checkpoint {checkpoint} cannot be read ({_reason(error)}); {way}") from error
+    set_model_state_dict(model, state["model"])
     for number, optimizer in enumerate(optimizers):
-        of_optimizer = state[f"optimizer{number}"]
-        set_model_state_dict(model, state["model"])
-        set_optimizer_state_dict(model, optimizer, of_optimizer, options=StateDictOptions(strict=False))
+        optimizer_state = state[f"optimizer{number}"]
+        set_optimizer_state_dict(model, optimizer, optimizer_state, options=StateDictOptions(strict=False))
         for name, parameter in model.named_parameters():
-            if name not in of_optimizer["state"]:
+            if name not in optimizer_state["state"]:
                 optimizer.state.pop(parameter, None)  # it has had no gradient yet, and counts its steps from the first
     generator.set_state(state["generator"])
     torch.set_rng_state(state["rng"])
     if "rng_cuda" in state:
         torch.cuda.set_rng_state(state["rng_cuda"])
-    return extra
+    return Progress(saved["step"], saved["samples_read"], batches)
 
 
-def _tensors(
-    model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], generator: torch.Generator
-) -> dict[str, Any]:
+def _state(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], generator: torch.Generator) -> dict[str, Any]:
+    """All tensors of a checkpoint, by name, as torch.distributed.checkpoint takes them."""
     state: dict[str, Any] = {"generator": generator.get_state(), "rng": torch.get_rng_state()}
     if next(model.parameters()).is_cuda:
         state["rng_cuda"] = torch.cuda.get_rng_state()
@@ -149,15 +146,23 @@ def _tensors(
     return state
 
 
-def _unused(place: Path, state: dict[str, Any]) -> Iterator[list[str]]:
-    """For each optimizer the parameters that had no gradient up to this checkpoint, of which it holds no numbers."""
-    kept = dcp.FileSystemReader(place).read_metadata().state_dict_metadata
-    for key in sorted(key for key in state if key.startswith("optimizer")):
-        names = state[key]["state"]
-        yield [name for name in names if not any(other.startswith(f"{key}.state.{name}.") for other in kept)]
+def _remove_what_was_not_saved(state: dict[str, Any], checkpoint: Path) -> None:
+    """Remove the optimizers' numbers for parameters that had no gradient up to this checkpoint, which has none."""
+    saved = dcp.FileSystemReader(checkpoint).read_metadata().state_dict_metadata
+    for key in [key for key in state if key.startswith("optimizer")]:
+        numbers = state[key]["state"]
+        for name in list(numbers):
+            if not any(other.startswith(f"{key}.state.{name}.") for other in saved):
+                del numbers[name]
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong first, of all that torch wraps into one exception."""
+    if isinstance(error, dcp.CheckpointException) and error.failures:
+        return next(iter(error.failures.values()))[0]
+    return error
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, dcp.CheckpointException) and error.failures:
-        error = next(iter(error.failures.values()))[0]
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lines = str(_cause(error)).strip().splitlines()
+    return lines[0] if lines else type(_cause(error)).__name__

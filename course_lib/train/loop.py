@@ -95,20 +95,24 @@ def train(
         CheckpointError: for a folder that is used, full, damaged, of another run, or of another process.
     """
     keep_freed_memory()
-    run = _Run(model, batches, loss, config, label, folder, after_step)
+    run = _Run(model, batches, loss, config, label, folder)
     history = run.history
     start = time.process_time()
     bar = tqdm(initial=run.step, total=config.steps, desc=label, delay=1.0, mininterval=0.5)  # none for what is quick
     try:
         with stop_requests(caught=folder is not None) as stop_requested, bar:
             while run.step < config.steps and not stop_requested.is_set():
-                run.take_step()
+                metrics = run.take_step()
+                if after_step:
+                    after_step()
                 bar.update()
-                bar.set_postfix_str(f"loss {history.loss[-1]:.3f}", refresh=False)
+                bar.set_postfix_str(f"loss {metrics['loss']:.3f}", refresh=False)
+                is_last = run.step == config.steps
                 if folder:
-                    run.note_step(folder)
-                    run.validate_if_due(folder, validate, validate_every)
-                    if run.step == config.steps or run.step % folder.every == 0:
+                    folder.metrics.write(run.step - 1, **metrics)
+                    if validate and (is_last or (validate_every and run.step % validate_every == 0)):
+                        run.validate(validate, folder)
+                    if is_last or run.step % folder.every == 0:
                         folder.save(run.step, run.samples_read)
             if stop_requested.is_set() and folder:  # between two steps, where everything fits together
                 folder.save(run.step, run.samples_read)
@@ -119,7 +123,7 @@ def train(
         if folder:
             folder.close()
     if history.interrupted:
-        kept = f"to go on, {folder.again}" if folder else "the model keeps what it learned"
+        kept = f"to go on, {folder.resume_hint}" if folder else "the model keeps what it learned"
         print(f"{label}: stopped after {run.step} of {config.steps} steps; {kept}.", flush=True)
     history.cpu_seconds = time.process_time() - start
     return history
@@ -136,10 +140,10 @@ class _Run:
         config: TrainConfig,
         label: str,
         folder: RunFolder | None,
-        after_step: Callable[[], None] | None,
     ) -> None:
         """Begin the run, or resume it from its folder."""
-        self.model, self.loss, self.config, self.label, self.after_step = model, loss, config, label, after_step
+        self.model, self.loss, self.config, self.label = model, loss, config, label
+        self.to_compile = config.compile
         self.optimizers = build_optimizers(model, config)
         self.device = next(model.parameters()).device
         self.precision = choose_precision(config.precision, self.device)
@@ -148,39 +152,38 @@ class _Run:
         generator = torch.Generator().manual_seed(config.seed)
         if folder:
             self.step, self.samples_read = folder.open(model, self.optimizers, generator, config, label, batches)
-            for line in folder.so_far():
+            for line in folder.earlier_steps():
                 self.history.add(line["step"], line["loss"], line["lr"])
         # After the folder was opened, since loading a checkpoint makes new groups.
         self.groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
         self.parameters = [parameter for group in self.groups for parameter in group["params"]]
-        self.draws = _draws(batches, generator, self.samples_read)
-        self.compiled: Objective | None = None
-        self.last: dict[str, float] = {}  # the numbers of the last step
+        self.draws: Iterator[tuple[int, Any]]  # the samples read after each batch, and the batch
+        if isinstance(batches, Loader):
+            self.draws = batches.read(self.samples_read)
+        else:
+            self.draws = ((0, batches(generator)) for _ in itertools.count())
         model.train()
         model.zero_grad(set_to_none=True)  # of whatever was differentiated before
 
-    def take_step(self) -> None:
+    def take_step(self) -> dict[str, float]:
         """One update of the weights: draw batches, compute their gradient, check it, clip it, apply it."""
         began = time.perf_counter()
-        rate = self.config.lr * lr_factor(self.step, self.config)
+        lr = self.config.lr * lr_factor(self.step, self.config)
         for group in self.groups:
-            group["lr"] = rate
-        drawn = self._draw()
-        mean, count = self._gradient(drawn)
-        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        loss, size, targets = torch.stack((mean, norm, count)).tolist()  # one wait for the device, not three
-        if not math.isfinite(loss + size):
-            raise TrainingDiverged(_diverged(self.label, self.step, loss, size, rate), self.history)
-        if self.config.clip and size > self.config.clip:  # only then: passing over all gradients takes time
-            nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
+            group["lr"] = lr
+        mean_loss, n_targets = self._compute_gradient(self._draw())
+        total_norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        loss, norm, targets = torch.stack((mean_loss, total_norm, n_targets)).tolist()  # one wait for the device
+        if not math.isfinite(loss + norm):
+            raise TrainingDiverged(_diverged(self.label, self.step, loss, norm, lr), self.history)
+        if self.config.clip and norm > self.config.clip:  # only then: passing over all gradients takes time
+            nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, total_norm)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)  # here, so that no gradient takes memory in the forward pass
-        if self.after_step:
-            self.after_step()
-        self.history.add(self.step, loss, rate)
-        self.last = {"loss": loss, "lr": rate, "norm": size, "targets": int(targets), "began": began}
+        self.history.add(self.step, loss, lr)
         self.step += 1
+        return {"loss": loss, "lr": lr, "norm": norm, "targets": int(targets), "seconds": time.perf_counter() - began}
 
     def _draw(self) -> list[Any]:
         """The batches of one step."""
@@ -191,72 +194,49 @@ class _Run:
         self.samples_read = drawn[-1][0]
         return [batch for _, batch in drawn]
 
-    def _gradient(self, drawn: list[Any]) -> tuple[Tensor, Tensor]:
-        """Leave the gradient in .grad, compiled where asked for; the mean loss, and how many targets it is over."""
-        if self.config.compile and self.compiled is None:
-            self.compiled, result = try_compile(self.loss, partial(self._backward, drawn))
+    def _compute_gradient(self, batches: list[Any]) -> tuple[Tensor, Tensor]:
+        """As `_backward`, compiled where asked for: torch compiles at the first call."""
+        if self.to_compile:
+            self.to_compile = False
+            self.loss, result = try_compile(self.loss, partial(self._backward, batches))
             return result
-        return self._backward(drawn, self.compiled or self.loss)
+        return self._backward(batches, self.loss)
 
-    def _backward(self, drawn: list[Any], objective: Objective) -> tuple[Tensor, Tensor]:
+    def _backward(self, batches: list[Any], objective: Objective) -> tuple[Tensor, Tensor]:
         """Leave in .grad the gradient of the mean over all targets of these batches; that mean, and their number."""
         self.model.zero_grad(set_to_none=True)
         total, count = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        for batch in drawn:
+        for batch in batches:
             with autocast(self.precision, self.device):
                 value = objective(self.model, batch)
             value = value if isinstance(value, Loss) else Loss(value, 1)
             # With one batch the mean is known here; otherwise only when all targets are counted.
-            (value.mean if len(drawn) == 1 else value.total).backward()
+            (value.mean if len(batches) == 1 else value.total).backward()
             total, count = total + value.total.detach(), count + value.targets
         count = count.clamp(min=1)
-        if len(drawn) > 1:
-            torch._foreach_div_([p.grad for p in self.model.parameters() if p.grad is not None], count)
+        if len(batches) > 1:
+            torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], count)
         return total / count, count
 
-    def note_step(self, folder: RunFolder) -> None:
-        """Write the numbers of the last step into the folder."""
-        numbers = dict(self.last)
-        seconds = time.perf_counter() - numbers.pop("began")
-        folder.metrics.write(self.step - 1, **numbers, seconds=seconds)
-
-    def validate_if_due(
-        self, folder: RunFolder, validate: Callable[[], dict[str, float]] | None, validate_every: int
-    ) -> None:
-        """Note the validation numbers, at the end and every `validate_every` steps."""
-        due = self.step == self.config.steps or (validate_every and self.step % validate_every == 0)
-        if not validate or not due:
-            return
+    def validate(self, validate: Callable[[], dict[str, float]], folder: RunFolder) -> None:
+        """Note the numbers of `validate`, computed in eval mode."""
         try:
-            numbers = _validated(self.model, validate)
+            self.model.eval()
+            with torch.no_grad():
+                numbers = {name: float(value) for name, value in validate().items()}
+            self.model.train()
+            if taken := STEP_METRICS & numbers.keys():
+                name = ", ".join(sorted(taken))
+                raise ValueError(f"validate gives {name}, as the steps do; call it validation, for example")
         except Exception:
             folder.save(self.step, self.samples_read)  # what the steps taught is not lost to an error in the evaluation
             raise
         folder.metrics.write(self.step - 1, **numbers)
 
 
-def _draws(batches: Batches, generator: torch.Generator, samples_read: int) -> Iterator[tuple[int, Any]]:
-    """(samples read after this batch, batch), for ever or until a loader's epochs end."""
-    if isinstance(batches, Loader):
-        yield from batches.read(samples_read)
-    else:
-        while True:
-            yield 0, batches(generator)
-
-
-def _validated(model: nn.Module, validate: Callable[[], dict[str, float]]) -> dict[str, float]:
-    model.eval()
-    with torch.no_grad():
-        numbers = validate()
-    model.train()
-    if taken := STEP_METRICS & numbers.keys():
-        raise ValueError(f"validate gives {', '.join(sorted(taken))}, as the steps do; call it validation, for example")
-    return {name: float(value) for name, value in numbers.items()}
-
-
-def _diverged(label: str, step: int, loss: float, norm: float, rate: float) -> str:
+def _diverged(label: str, step: int, loss: float, norm: float, lr: float) -> str:
     if not math.isfinite(loss) and step == 0:
         hint = "Nothing was learned yet, so look at the model and the data: a logarithm of 0, a row masked entirely?"
     else:
         hint = "Try a third of the learning rate, a longer warm-up, or clip=1.0 if it was off."
-    return f"{label}: at step {step} the loss is {loss:g}, its gradient's norm {norm:g}, the rate {rate:g}. {hint}"
+    return f"{label}: at step {step} the loss is {loss:g}, its gradient's norm {norm:g}, the rate {lr:g}. {hint}"

@@ -17,7 +17,7 @@ class Metrics:
     TensorBoard's file is written anew from the lines that are left: a kill takes the last two minutes of it along.
     """
 
-    def __init__(self, folder: Path, step: int = 0) -> None:
+    def __init__(self, folder: Path, step: int) -> None:
         self.file = folder / "metrics.jsonl"
         kept = [line for line in read_metrics(self.file) if line["step"] < step]
         write_text(self.file, "".join(json.dumps(line) + "\n" for line in kept))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch.utils.benchmark import Timer
 
 
 def choose_precision(wanted: str, device: torch.device) -> str:
@@ -35,17 +34,9 @@ def bf16_speedup(device: torch.device, size: int = 512) -> float:
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.ones(size, size, device=device, dtype=dtype)
-        seconds[dtype] = min(_seconds(x) for _ in range(5))
+        timer = Timer("x @ x", globals={"x": x}, num_threads=torch.get_num_threads())
+        seconds[dtype] = min(timer.timeit(5).median for _ in range(5))
     return seconds[torch.float32] / seconds[torch.bfloat16]
-
-
-def _seconds(x: Tensor) -> float:
-    start = time.perf_counter()
-    for _ in range(5):
-        x @ x
-    if x.is_cuda:
-        torch.cuda.synchronize(x.device)
-    return time.perf_counter() - start
 
 
 def autocast(kind: str, device: torch.device) -> AbstractContextManager[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import nn
 
 from course_lib.data.loading.loader import Loader
 from course_lib.files import write_text
-from course_lib.train.checkpoint import CheckpointError, checkpoint_steps, load_checkpoint, save_checkpoint
+from course_lib.train.checkpoint import CheckpointError, Progress, checkpoint_steps, load_checkpoint, save_checkpoint
 from course_lib.train.config import TrainConfig
 from course_lib.train.metrics import Metrics, read_metrics
 
@@ -28,13 +27,13 @@ class RunFolder:
         resume: go on from the last checkpoint in the folder; if there is none, start at step 0 and say so. A run of
             another model, config, or Loader is refused; the data themselves and the loss are not compared.
         every: steps from one checkpoint to the next; one more is made at the end and at an interrupt.
-        again: how to go on, for the sentence after an interrupt.
+        resume_hint: for the sentence after an interrupt.
     """
 
     path: Path
     resume: bool = False
     every: int = 100
-    again: str = "pass RunFolder(..., resume=True)"
+    resume_hint: str = "pass RunFolder(..., resume=True)"
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -50,7 +49,7 @@ class RunFolder:
         generator: torch.Generator,
         config: TrainConfig,
         label: str,
-        batches: Any = None,
+        batches: object,
     ) -> tuple[int, int]:
         """Begin a run in the folder, or resume the one that is there: this is where a resume reads its state.
 
@@ -69,65 +68,26 @@ class RunFolder:
             CheckpointError: for a folder that is used, cannot be written to, or holds another run or a damaged
                 checkpoint.
         """
-        self._enter()
-        with ExitStack() as at_failure:
-            at_failure.callback(self._lock.release)
-            this = _description(model, config, batches)
+        self._model, self._optimizers, self._generator, self._batches = model, optimizers, generator, batches
+        try:
+            self._lock_folder()
+            description = _description(model, config, batches)
             step = samples_read = 0
             if checkpoint_steps(self.checkpoints):
-                self._must_match(this, label)
-                state = load_checkpoint(self.checkpoints, model, optimizers, generator)
-                step, samples_read = state["step"], state["samples_read"]
-                if hasattr(batches, "load_state_dict"):
-                    batches.load_state_dict(state["batches"])
-                if step > config.steps:
-                    raise CheckpointError(
-                        f"{self.path} is at step {step} already; ask for as many steps at least, or name another folder"
-                    )
-                done = step == config.steps
-                print(
-                    f"{label}: {'is trained already' if done else f'goes on from step {step} of {config.steps}'}.",
-                    flush=True,
-                )
+                self._refuse_another_run(description, label)
+                step, samples_read = self._load(config, label)
             elif self.resume:
                 print(f"{label}: there is no checkpoint in {self.path} yet; starting at step 0.", flush=True)
-            try:
-                write_text(self.path / "run.json", json.dumps(this, indent=1), synced=True)
-                self.metrics = Metrics(self.path, step)
-            except OSError as error:
-                raise self._unwritable(error) from error
-            self._objects, self._batches = (model, optimizers, generator), batches
-            at_failure.pop_all()
+            write_text(self.path / "run.json", json.dumps(description, indent=1), synced=True)
+            self.metrics = Metrics(self.path, step)
+        except BaseException as error:
+            self._lock.release()
+            if isinstance(error, OSError):
+                raise CheckpointError(f"{self.path} cannot be written to ({error}); name another folder") from error
+            raise
         return step, samples_read
 
-    def close(self) -> None:
-        """Close the files, and let other processes open the folder."""
-        self.metrics.close()
-        self._lock.release()
-
-    def _enter(self) -> None:
-        try:
-            if self.path.exists() and not self.path.is_dir():
-                raise CheckpointError(f"{self.path} is a file; name a folder")
-            if not self.resume and self.path.exists() and any(self.path.iterdir()):
-                raise CheckpointError(
-                    f"{self.path} is in use already; to go on there, {self.again}, or name another folder"
-                )
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise CheckpointError(
-                f"another process is training in {self.path}; let it end, or name another folder"
-            ) from None
-        except NotImplementedError:
-            return  # the disk knows no locks
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> CheckpointError:
-        return CheckpointError(f"{self.path} cannot be written to ({error}); name another folder")
-
-    def so_far(self) -> list[dict[str, Any]]:
+    def earlier_steps(self) -> list[dict[str, Any]]:
         """The metrics of the steps before a resume, in order."""
         return [line for line in read_metrics(self.metrics.file) if "lr" in line]
 
@@ -138,38 +98,72 @@ class RunFolder:
             CheckpointError: if the disk is full.
         """
         if step not in checkpoint_steps(self.checkpoints):
-            left = self._batches.state_dict() if hasattr(self._batches, "state_dict") else None
-            save_checkpoint(self.checkpoints, step, *self._objects, {"samples_read": samples_read}, left)
+            state = self._batches.state_dict() if hasattr(self._batches, "state_dict") else {}
+            progress = Progress(step, samples_read, state)
+            save_checkpoint(self.checkpoints, progress, self._model, self._optimizers, self._generator)
 
-    def _must_match(self, this: dict[str, Any], label: str) -> None:
+    def close(self) -> None:
+        """Close the files, and let other processes open the folder."""
+        self.metrics.close()
+        self._lock.release()
+
+    def _lock_folder(self) -> None:
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise CheckpointError(f"{self.path} is a file; name a folder")
+            if not self.resume and self.path.exists() and any(self.path.iterdir()):
+                raise CheckpointError(
+                    f"{self.path} is in use already; to go on there, {self.resume_hint}, or name another folder"
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise CheckpointError(
+                f"another process is training in {self.path}; let it end, or name another folder"
+            ) from None
+        except NotImplementedError:
+            pass  # the disk knows no locks
+
+    def _load(self, config: TrainConfig, label: str) -> tuple[int, int]:
+        """Give model, optimizers, generator and batches the state of the newest checkpoint; its steps and samples."""
+        step, samples_read, state = load_checkpoint(self.checkpoints, self._model, self._optimizers, self._generator)
+        if hasattr(self._batches, "load_state_dict"):
+            self._batches.load_state_dict(state)
+        if step > config.steps:
+            raise CheckpointError(
+                f"{self.path} is at step {step} already; ask for as many steps at least, or name another folder"
+            )
+        done = "is trained already" if step == config.steps else f"goes on from step {step} of {config.steps}"
+        print(f"{label}: {done}.", flush=True)
+        return step, samples_read
+
+    def _refuse_another_run(self, description: dict[str, Any], label: str) -> None:
         try:
             before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-            parts = [(part, dict(before.get(part, {})), now) for part, now in this.items()]
+            parts = [(part, dict(before.get(part, {})), now) for part, now in description.items()]
         except (OSError, ValueError, AttributeError, TypeError):
             raise CheckpointError(f"{self.path}/run.json is missing or damaged; begin anew in another folder") from None
         for part, then, now in parts:
-            different = [name for name in now.keys() | then.keys() if now.get(name) != then.get(name)]
+            different = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
             if part == "config" and different == ["steps"]:
                 print(f"{label}: planned for {then['steps']} steps, now {now['steps']}; rates follow the new plan.")
             elif different:
-                name = sorted(different)[0]
+                name = different[0]
                 raise CheckpointError(
                     f"{self.path} holds another run: its {part} has {name} = {then.get(name)}, this one "
                     f"{now.get(name)}. Ask for the same, or name another folder"
                 )
 
 
-def _description(model: nn.Module, config: TrainConfig, batches: Any) -> dict[str, Any]:
-    shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-    data = {"seed": batches.seed, "samples": len(batches.samples)} if isinstance(batches, Loader) else {}
-    return json.loads(
-        json.dumps({"config": asdict(config), "model": shapes, "settings": _settings(model), "data": data})
-    )
-
-
-def _settings(model: nn.Module) -> dict[str, Any]:
-    config: Any = getattr(model, "config", None)
-    settings = dict(vars(config)) if config is not None else {}
+def _description(model: nn.Module, config: TrainConfig, batches: object) -> dict[str, dict[str, Any]]:
+    """What identifies a run, as JSON has it."""
+    settings = dict(vars(model.config)) if hasattr(model, "config") else {}
     for part in model.modules():  # how a frozen model, or a part of it, is tuned: see course_lib.tune
         settings |= getattr(part, "tuning", None) or {}
-    return {name: str(value) for name, value in settings.items()}
+    description = {
+        "config": asdict(config),
+        "model": {name: list(p.shape) for name, p in model.named_parameters()},
+        "settings": {name: str(value) for name, value in settings.items()},
+        "data": {"seed": batches.seed, "samples": len(batches.samples)} if isinstance(batches, Loader) else {},
+    }
+    return json.loads(json.dumps(description))

@@ -1,8 +1,5 @@
 """Adapters: small networks inside a frozen model, each with a residual around it (Houlsby et al. 2019)."""
 
-from functools import partial
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -69,11 +66,13 @@ def add_adapters(model: nn.Module, width: int) -> nn.Module:
     for block in blocks:
         weight = block.attention.qkv.weight
         dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
-        adapted: Any = partial(Adapted, d_model=weight.shape[1], width=width, dtype=dtype, device=weight.device)
+        places = ["feed_forward"]
         for name, part in block.named_children():
             if isinstance(part, MultiHeadAttention):
-                part.out = adapted(part.out)
+                places.insert(-1, f"{name}.out")
             elif name.startswith("norm"):
                 part.requires_grad_(True)
-        block.feed_forward = adapted(block.feed_forward)
+        for place in places:
+            layer = block.get_submodule(place)
+            block.set_submodule(place, Adapted(layer, weight.shape[1], width, dtype=dtype, device=weight.device))
     return model

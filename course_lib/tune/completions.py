@@ -95,16 +95,16 @@ def completion_examples(
     """
     if not len(prompts) or len(prompts) != len(completions):
         raise ValueError(
-            f"{len(prompts)} prompts and {len(completions)} replies make no pairs; each prompt needs its reply"
+            f"{len(prompts)} prompts and {len(completions)} completions make no pairs; each prompt needs one"
         )
     ending = [] if end is None else [end]
     ids, masks = [], []
     for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
         if not len(prompt):
-            raise ValueError(f"prompt {i} is empty, so nothing would predict its reply; begin it with a mark")
+            raise ValueError(f"prompt {i} is empty, so nothing would predict its completion; begin it with a mark")
         whole = torch.tensor([*prompt, *completion, *ending])
         if len(whole) == len(prompt):
-            raise ValueError(f"reply {i} is empty, so there is nothing to learn; name the token that ends a reply")
+            raise ValueError(f"completion {i} is empty, so there is nothing to learn; name the token that ends one")
         ids.append(whole)
         masks.append(torch.arange(len(whole)) >= len(prompt))
     return Examples(ids, masks, pad_id)

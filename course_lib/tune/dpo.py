@@ -2,7 +2,7 @@
 
 The policy that is best for a reward r, at a price of beta for each nat that it moves away from a reference, is
 pi(y | x) proportional to pi_ref(y | x) exp(r(x, y) / beta) (equation 4). Read backwards, any policy is the best one for
-the reward beta log(pi / pi_ref), up to a term of the prompt alone (equation 5), which cancels between two replies to it
+the reward beta log(pi / pi_ref), up to a term of the prompt alone (equation 5), which cancels between two completions
 (equation 6).
 """
 

@@ -1,7 +1,7 @@
-"""All replies of a small vocabulary, one by one: what a policy does, and the best that it could, without sampling.
+"""All completions of a small vocabulary, one by one: what a policy does, and the best that it could, without sampling.
 
-A reply ends with a token of its own or is cut off at its longest. So replies are the leaves of a tree, and a policy is
-a distribution over the next token at each of its nodes.
+A completion ends with a token of its own or is cut off at its longest. So completions are the leaves of a tree, and a
+policy is a distribution over the next token at each of its nodes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Nodes = list[Float[Tensor, "prompts _ tokens"]]  # log p(next token) in each con
 
 
 @dataclass(frozen=True)
-class ReplyTree:
-    """All replies of at most `longest` of the tokens 0 .. n_words - 1; the token n_words ends a reply.
+class CompletionTree:
+    """All completions of at most `longest` of the tokens 0 .. n_words - 1; the token n_words ends a completion.
 
     They come in one order everywhere: those that ended after 0, 1, 2 ... words, then those that were cut off.
     """
@@ -31,13 +31,13 @@ class ReplyTree:
     longest: int
 
     def all(self) -> list[list[int]]:
-        """Every reply, as token ids."""
+        """Every completion, as token ids."""
         words = range(self.n_words)
-        ended = [[*r, self.n_words] for t in range(self.longest) for r in itertools.product(words, repeat=t)]
-        return ended + [list(r) for r in itertools.product(words, repeat=self.longest)]
+        ended = [[*said, self.n_words] for t in range(self.longest) for said in itertools.product(words, repeat=t)]
+        return ended + [list(said) for said in itertools.product(words, repeat=self.longest)]
 
     def texts(self, prompt: Sequence[int]) -> TokenBatch:
-        """All replies to a prompt, as a reward function reads them."""
+        """All completions to a prompt, as a reward function reads them."""
         every = self.all()
         return completion_examples([prompt] * len(every), every).all()
 
@@ -53,8 +53,8 @@ class ReplyTree:
         logs = logits.double().log_softmax(-1).view(len(start), len(deepest), self.longest, -1)
         return [logs[:, :: self.n_words ** (self.longest - 1 - t), t] for t in range(self.longest)]
 
-    def reply_logprobs(self, nodes: Nodes) -> Float[Tensor, "prompts replies"]:
-        """log p(reply | prompt) of every reply, from the log-probabilities at the nodes."""
+    def completion_logprobs(self, nodes: Nodes) -> Float[Tensor, "prompts completions"]:
+        """log p(completion | prompt) of every completion, from the log-probabilities at the nodes."""
         reach, ended = torch.zeros_like(nodes[0][..., 0]), []
         for logs in nodes:
             ended.append(reach + logs[..., self.n_words])
@@ -64,14 +64,14 @@ class ReplyTree:
     def backward_induction(
         self,
         reference: Nodes,
-        rewards: Float[Tensor, "prompts replies"],
+        rewards: Float[Tensor, "prompts completions"],
         choose: Callable[[Tensor, Tensor], Tensor],
     ) -> Nodes:
         """The policy that decides by `choose` at each node, last nodes first, so that it knows what a choice is worth.
 
         Args:
             reference: log-probabilities of the reference policy at each node.
-            rewards: of every reply.
+            rewards: of every completion.
             choose: makes the policy's log-probabilities of the next token from the reference's and from the expected
                 reward after each token.
         """

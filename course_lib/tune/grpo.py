@@ -56,7 +56,7 @@ def grpo_rollout(
         ValueError: for groups of fewer than two.
     """
     if group_size < 2:
-        raise ValueError(f"in a group of {group_size} a reply has no other to be compared with; take at least 2")
+        raise ValueError(f"in a group of {group_size} a completion has no other to be compared with; take at least 2")
     drawn = [prompt for prompt in draw_prompts(prompts, n_prompts, generator) for _ in range(group_size)]
     texts = sample_completions(model, drawn, max_new_tokens, generator, end)
     old_logprobs = completion_logprobs(model, texts)  # (batch, positions)

@@ -1,4 +1,4 @@
-"""A reward model: a language model that gives a reply one number, learned from which of two replies was preferred."""
+"""A reward model: a language model that gives a completion one number, learned from which of two was preferred."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from course_lib.errors import ModelError
-from course_lib.files import written
+from course_lib.files import write_bytes
 from course_lib.interop import save_pretrained
 from course_lib.interop.model_files import read_tensors
 from course_lib.interop.model_folder import from_pretrained
@@ -71,9 +70,8 @@ def save_reward_model(model: RewardModel, folder: str | Path) -> None:
     """
     save_pretrained(model.body, folder)
     try:
-        with written(Path(folder), SCORE) as partial:
-            safetensors.torch.save_file({"score.weight": model.score.weight.detach().contiguous()}, partial / SCORE)
-    except (OSError, SafetensorError) as error:
+        write_bytes(Path(folder) / SCORE, safetensors.torch.save({"score.weight": model.score.weight.detach()}))
+    except OSError as error:
         raise ModelError(f"{Path(folder) / SCORE} cannot be written ({error}); name another folder") from None
 
 
@@ -137,7 +135,7 @@ def bradley_terry_loss(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, 
 
     In Bradley and Terry's model that sigma is the probability that the first is preferred.
 
-    Source: Bradley and Terry 1952; as a loss, Ouyang et al. 2022, equation 1, with two replies a prompt.
+    Source: Bradley and Terry 1952; as a loss, Ouyang et al. 2022, equation 1, with two completions a prompt.
     """
     return -F.logsigmoid(chosen - rejected)
 

@@ -71,7 +71,7 @@ def draw_prompts(prompts: Sequence[Sequence[int]], n: int, generator: torch.Gene
         ValueError: if there are no prompts.
     """
     if not prompts:
-        raise ValueError("there are no prompts to reply to; pass one at least")
+        raise ValueError("there are no prompts to complete; pass one at least")
     return [prompts[i] for i in torch.randint(len(prompts), (n,), generator=generator).tolist()]
 
 
@@ -118,8 +118,8 @@ def compute_rewards(reward_fn: RewardFn, texts: TokenBatch) -> Shaped[Tensor, " 
     rewards = torch.as_tensor(reward_fn(texts), device=texts.ids.device)
     if rewards.shape != texts.ids.shape[:1]:
         raise ValueError(
-            f"for {len(texts.ids)} replies the reward function gave rewards of the shape {tuple(rewards.shape)}; one "
-            "number is needed for each"
+            f"for {len(texts.ids)} completions the reward function gave rewards of the shape {tuple(rewards.shape)}; "
+            "one number is needed for each"
         )
     return rewards
 
@@ -154,7 +154,7 @@ class RolloutBuffer:
             self.experience = self.collect(generator)
             n = len(self.experience.ids)
             if n % self.minibatches:
-                raise ValueError(f"{n} replies cannot be shared equally by {self.minibatches} minibatches")
+                raise ValueError(f"{n} completions cannot be shared equally by {self.minibatches} minibatches")
             self.order = torch.cat([torch.randperm(n, generator=generator) for _ in range(self.epochs)])
         size = len(self.experience.ids) // self.minibatches
         rows, self.order = self.order[:size], self.order[size:]

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: next-token prediction, on replies alone (Ouyang et al. 2022, section 3.5)."""
+"""Supervised fine-tuning: next-token prediction, on completions alone (Ouyang et al. 2022, section 3.5)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pack_examples(examples: Examples, length: int) -> Packed:
     """Put several examples into each row of `length` tokens, where none attends to another: less padding, same loss.
 
     Raises:
-        ValueError: for an example that does not fit into a row. Cut in two, its reply would be there without a prompt.
+        ValueError: for an example that does not fit into a row. Cut in two, its second half would lack its prompt.
     """
     long = next((i for i, ids in enumerate(examples.ids) if len(ids) > length + 1), None)
     if long is not None:

@@ -8,9 +8,9 @@ import torch
 from tiny import END, distribution, gpt
 from torch.testing import assert_close
 
-from course_lib.tune.exact import ReplyTree, forward_kl_policy
+from course_lib.tune.exact import CompletionTree, forward_kl_policy
 
-EVERY = ReplyTree(n_words=END, longest=3)
+EVERY = CompletionTree(n_words=END, longest=3)
 PROMPTS = [[0, 1], [2, 2]]
 FLOAT32 = {"rtol": 1e-4, "atol": 1e-6}  # the models compute in float32, in batches of other shapes
 
@@ -26,7 +26,7 @@ def test_every_reply_is_there_once_and_has_its_probability():
     assert {tuple(reply) for reply in replies} == expected
     assert EVERY.texts([0, 1]).completions() == replies
     model = gpt()
-    leaves = EVERY.reply_logprobs(EVERY.node_logprobs(model, PROMPTS))
+    leaves = EVERY.completion_logprobs(EVERY.node_logprobs(model, PROMPTS))
     assert_close(leaves.exp().sum(1), torch.ones(2, dtype=torch.float64))
     for prompt, row in zip(PROMPTS, leaves, strict=True):
         assert_close(row.exp().float(), distribution(model, prompt, replies), **FLOAT32)
@@ -34,7 +34,7 @@ def test_every_reply_is_there_once_and_has_its_probability():
 
 def test_backward_induction_with_the_value_of_the_price_included_is_the_best_policy():
     """One step from the end both are the same: with replies of one token, ref exp(r / beta) / Z."""
-    every, beta = ReplyTree(END, 1), 0.7
+    every, beta = CompletionTree(END, 1), 0.7
     reference, rewards = every.node_logprobs(gpt(), PROMPTS), numbers(2, END + 1)
     by_end = torch.cat((rewards[:, 1:], rewards[:, :1]), 1)  # a node has the words first, the leaves the end
     nodes = every.backward_induction(reference, rewards, lambda ref, r: (ref + r / beta).log_softmax(-1))
@@ -47,7 +47,7 @@ def test_backward_induction_expects_the_rewards_of_its_own_choices():
     same = EVERY.backward_induction(reference, rewards, lambda ref, r: ref)
     assert all(torch.equal(a, b) for a, b in zip(same, reference, strict=True))
     sharp = EVERY.backward_induction(reference, rewards, lambda ref, r: (1e6 * r).log_softmax(-1))
-    assert_close(EVERY.reply_logprobs(sharp).exp().mul(rewards).sum(1), rewards.max(1).values)
+    assert_close(EVERY.completion_logprobs(sharp).exp().mul(rewards).sum(1), rewards.max(1).values)
 
 
 def test_a_leash_on_each_token_is_at_a_standstill():

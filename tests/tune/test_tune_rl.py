@@ -303,7 +303,9 @@ def test_a_reward_function_that_gives_no_number_for_each_reply_is_told():
     def reward_fn(texts):
         return torch.zeros(len(texts.ids), 1)
 
-    with pytest.raises(ValueError, match=r"for 4 replies the reward function gave .* the shape \(4, 1\); one number"):
+    with pytest.raises(
+        ValueError, match=r"for 4 completions the reward function gave .* the shape \(4, 1\); one number"
+    ):
         grpo.grpo_rollout(
             gpt(), gpt(), [[0]], reward_fn, torch.Generator(), n_prompts=2, group_size=2, max_new_tokens=1
         )
@@ -361,7 +363,7 @@ def test_a_rollout_is_learned_from_several_times():
     assert len(rollouts) == 2
     assert [sorted(seen[i : i + 3]) for i in (0, 3, 6, 9)] == [[0, 1, 2], [0, 1, 2], [3, 4, 5], [3, 4, 5]]
     assert len({tuple(x % 3 for x in seen[i : i + 3]) for i in (0, 3, 6, 9)}) > 1
-    with pytest.raises(ValueError, match="3 replies cannot be shared equally by 2 minibatches"):
+    with pytest.raises(ValueError, match="3 completions cannot be shared equally by 2 minibatches"):
         RolloutBuffer(collect, minibatches=2)(generator)
     with pytest.raises(ValueError, match=r"epochs \(0\)"):
         RolloutBuffer(collect, epochs=0)

@@ -55,13 +55,13 @@ def test_an_end_may_be_there_already_or_be_all_that_is_said():
 
 
 def test_what_makes_no_pairs_is_refused():
-    with pytest.raises(ValueError, match="2 prompts and 1 replies make no pairs"):
+    with pytest.raises(ValueError, match="2 prompts and 1 completions make no pairs"):
         completion_examples([[1], [2]], [[1]])
     with pytest.raises(ValueError, match="0 prompts"):
         completion_examples([], [])
     with pytest.raises(ValueError, match=r"prompt 1 is empty.*begin it with a mark"):
         completion_examples([[1], []], [[1], [1]])
-    with pytest.raises(ValueError, match=r"reply 0 is empty.*name the token that ends a reply"):
+    with pytest.raises(ValueError, match=r"completion 0 is empty.*name the token that ends one"):
         completion_examples([[1]], [[]])
 
 
