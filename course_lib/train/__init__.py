@@ -2,10 +2,9 @@
 
 from course_lib.train.checkpoint import CheckpointError
 from course_lib.train.config import TrainConfig
-from course_lib.train.loop import History, TrainingDiverged, train
+from course_lib.train.loop import TrainingDiverged, train
 from course_lib.train.losses import (
     Loss,
-    caption_loss,
     contrastive_loss,
     cross_entropy,
     mask_tokens,
@@ -18,12 +17,10 @@ from course_lib.train.seq2seq import seq2seq_loss, span_corruption
 
 __all__ = [
     "CheckpointError",
-    "History",
     "Loss",
     "RunFolder",
     "TrainConfig",
     "TrainingDiverged",
-    "caption_loss",
     "contrastive_loss",
     "cross_entropy",
     "mask_tokens",

@@ -35,7 +35,13 @@ class LabelledTexts(NamedTuple):
 
 
 def label_texts(tokenizer: Tokenizer, texts: Sequence[str], labels: Sequence[int], tokens: int) -> LabelledTexts:
-    """Encode texts, each cut off after `tokens` tokens, with their labels.
+    """Encode texts with their labels.
+
+    Args:
+        tokenizer: of the encoder.
+        texts: what is to be classified.
+        labels: the class of each text.
+        tokens: how many tokens of a text are read at most.
 
     Raises:
         ValueError: for different numbers of texts and labels, or for a text of no tokens, which has no mean.
@@ -53,7 +59,12 @@ def label_texts(tokenizer: Tokenizer, texts: Sequence[str], labels: Sequence[int
 
 
 class Classifier(nn.Module):
-    """An encoder with a linear layer on top that starts at zero, so that all classes are equally likely at first."""
+    """An encoder with a linear layer on top that starts at zero, so that all classes are equally likely at first.
+
+    Args:
+        encoder: becomes a part of this model, and is trained with it.
+        n_classes: the number of labels.
+    """
 
     def __init__(self, encoder: Bert, n_classes: int) -> None:
         super().__init__()

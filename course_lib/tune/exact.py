@@ -43,7 +43,12 @@ class CompletionTree:
 
     @torch.no_grad()
     def node_logprobs(self, model: nn.Module, prompts: Sequence[Sequence[int]]) -> Nodes:
-        """A decoder's log-probabilities of the next token at each node; all prompts have the same length."""
+        """A decoder's log-probabilities of the next token at each node.
+
+        Args:
+            model: called with ids.
+            prompts: token ids; all prompts have the same length.
+        """
         deepest = torch.tensor(list(itertools.product(range(self.n_words), repeat=self.longest - 1)), dtype=torch.int64)
         start = torch.tensor([list(prompt) for prompt in prompts])
         ids = torch.cat((start.repeat_interleave(len(deepest), 0), deepest.repeat(len(start), 1)), 1).to(
@@ -74,6 +79,9 @@ class CompletionTree:
             rewards: of every completion.
             choose: makes the policy's log-probabilities of the next token from the reference's and from the expected
                 reward after each token.
+
+        Returns:
+            Its log-probabilities of the next token at each node.
         """
         sizes = [self.n_words**t for t in range(self.longest + 1)]
         *ended, value = rewards.split(sizes, dim=1)
@@ -92,6 +100,14 @@ def forward_kl_policy(
 
     The c > max r for which it sums to 1 is found by bisection. There the gradient of the reward, pi (r - E r), and that
     of the price, beta (ref - pi), cancel.
+
+    Args:
+        reference: log-probabilities of the reference policy.
+        rewards: of each option.
+        beta: the price of a nat of distance from the reference.
+
+    Returns:
+        Log-probabilities of the best policy.
     """
     # All in logarithms, since an option that is best may be as unlikely as e^-700.
     behind = (rewards.amax(-1, keepdim=True) - rewards).log()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_lib.errors import ModelError
@@ -162,14 +163,10 @@ def _copy_tensors(matrices: list[PeftMatrix], tensors: Mapping[str, Tensor]) -> 
     check_tensors(tensors, _tensors(matrices))
     for lora, name, rows, parts in matrices:
         a, b = (tensors[f"{PREFIX}{name}.lora_{which}.weight"] for which in "AB")
-        of_parts = zip(parts, a.split(lora.rank), b.split(lora.rank, dim=1), strict=True)
-        for part, a_of_part, b_of_part in of_parts:
-            ours = lora.rows[part]
-            start, stop = max(ours.start, rows.start), min(ours.stop, rows.stop)
-            lora.a[part].data.copy_(a_of_part)
-            lora.b[part].data[start - ours.start : stop - ours.start] = b_of_part[
-                start - rows.start : stop - rows.start
-            ]
+        b = F.pad(b, (0, 0, rows.start, lora.base.out_features - rows.stop))  # to all rows of our layer
+        for part, a_part, b_part in zip(parts, a.split(lora.rank), b.split(lora.rank, dim=1), strict=True):
+            lora.a[part].data.copy_(a_part)
+            lora.b[part].data += b_part[lora.rows[part]]  # which is 0 so far
 
 
 def _matrices(model: nn.Module) -> Iterator[PeftMatrix]:

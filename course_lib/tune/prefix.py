@@ -56,16 +56,15 @@ class Prefixed(nn.Module):
         if bias is not None:
             bias = F.pad(bias, (n, 0))
 
-        def in_front(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        def with_prefix(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
             if cache is not None:
                 key, value = cache(key, value)
-            return self._with(self.key, key), self._with(self.value, value)
+            shape = (len(key), -1, -1, -1)
+            keys = torch.cat((self.key.to(key.dtype).expand(shape), key), dim=2)
+            values = torch.cat((self.value.to(value.dtype).expand(shape), value), dim=2)
+            return keys, values
 
-        return self.attention(x, mask, bias, rotary, head_mask, weights, memory=memory, cache=in_front)
-
-    @staticmethod
-    def _with(first: Tensor, rest: Tensor) -> Tensor:
-        return torch.cat((first.to(rest.dtype).expand(len(rest), -1, -1, -1), rest), dim=2)
+        return self.attention(x, mask, bias, rotary, head_mask, weights, memory=memory, cache=with_prefix)
 
 
 def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None) -> nn.Module:

@@ -53,7 +53,10 @@ def assert_parity(theirs, rank, alpha, targets, dtype=torch.float32, **extra):
         save_adapter(ours, small)
         kind = type(theirs)
         back = peft.PeftModel.from_pretrained(kind.from_pretrained(whole), small).eval()
-    assert torch.equal(back(**ids).logits, model(**ids).logits)  # A and B came back to the bit
+    for name, parameter in model.named_parameters():  # A and B came back to the bit
+        assert torch.equal(back.get_parameter(name), parameter), name
+    # Outputs may differ in the last digit: where tensors lie in memory decides how torch multiplies them.
+    torch.testing.assert_close(back(**ids).logits, model(**ids).logits)
     expected, found = model.to(dtype)(**ids).logits, ours.to(dtype)(*ids.values())
     largest = expected.abs().max().clamp(min=1)
     # Relative to the largest output: sums of a few hundred float32 products in another order stay well below 1e-5.
@@ -89,8 +92,7 @@ def test_gpt2(settings, seed, rank, alpha, targets):
 @quick
 @given(llama, seeds, ranks, alphas, some("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
 def test_llama(settings, seed, rank, alpha, targets):
-    # RMSNorm over numbers that are nearly zero leaves float32 few digits, too.
-    assert_parity(made(LlamaForCausalLM, LlamaConfig(**settings), seed), rank, alpha, targets, torch.float64)
+    assert_parity(made(LlamaForCausalLM, LlamaConfig(**settings), seed), rank, alpha, targets)
 
 
 def test_bert():
