@@ -55,12 +55,12 @@ def assert_parity(theirs, rank, alpha, targets, dtype=torch.float32, **extra):
         back = peft.PeftModel.from_pretrained(kind.from_pretrained(whole), small).eval()
     for name, parameter in model.named_parameters():  # A and B came back to the bit
         assert torch.equal(back.get_parameter(name), parameter), name
-    # Outputs may differ in the last digit: where tensors lie in memory decides how torch multiplies them.
-    torch.testing.assert_close(back(**ids).logits, model(**ids).logits)
     expected, found = model.to(dtype)(**ids).logits, ours.to(dtype)(*ids.values())
     largest = expected.abs().max().clamp(min=1)
     # Relative to the largest output: sums of a few hundred float32 products in another order stay well below 1e-5.
-    assert (found - expected).abs().max() <= 1e-5 * largest
+    # (Peft's own two may differ in the last digit: where tensors lie in memory decides how torch multiplies them.)
+    for logits in (found, back.to(dtype)(**ids).logits):
+        assert (logits - expected).abs().max() <= 1e-5 * largest
     aim = torch.randn_like(expected)
     (expected * aim).sum().backward()
     (found * aim).sum().backward()
