@@ -3,7 +3,8 @@
 A method is a module that reads like its paper. For all parameters, or those that a method below leaves free: sft
 (examples), classify (labels, for an encoder), reward and dpo (comparisons), ppo and grpo (rewards for what the model
 writes). For few parameters: lora, prefix, adapters, bitfit, and sparse as a control; `adapter_files` saves and loads
-them. `exact` computes the best policy of a small world. All are trained by `course_lib.train.train`:
+them. `exact` computes the best policy of a small world. Names are imported from the module of their method
+(`from course_lib.tune.lora import add_lora`), and all methods are trained by `course_lib.train.train`:
 
     add_lora(model, rank=8, alpha=16)                                  # or leave all parameters free
     examples = completion_examples(prompts, completions, end)          # token ids
