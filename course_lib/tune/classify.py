@@ -50,10 +50,9 @@ def label_texts(tokenizer: Tokenizer, texts: Sequence[str], labels: Sequence[int
         raise ValueError(f"{len(texts)} texts and {len(labels)} labels make no examples; each text needs its label")
     read = tokenizer.encode_batch(list(texts))
     rows = [torch.tensor(one.ids[: min(tokens, sum(one.attention_mask))]) for one in read]  # without its own padding
-    if (empty := next((i for i, row in enumerate(rows) if not len(row)), None)) is not None:
-        raise ValueError(
-            f"of text {empty}, {texts[empty]!r}, no token is left; leave it out, or read at least one of each"
-        )
+    for i, row in enumerate(rows):
+        if not len(row):
+            raise ValueError(f"of text {i}, {texts[i]!r}, no token is left; leave it out, or read at least one of each")
     ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     return LabelledTexts(ids, torch.tensor([len(row) for row in rows]), torch.tensor(labels))
 

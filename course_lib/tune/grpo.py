@@ -138,5 +138,5 @@ def grpo_loss(
     new_logprobs = completion_logprobs(model, batch.texts)  # (batch, positions)
     surrogate = clipped_surrogate(new_logprobs, batch.old_logprobs, batch.advantages, clip_range)
     objective = surrogate - beta * kl_estimator(new_logprobs, batch.ref_logprobs)  # (batch, positions)
-    of_completions = (objective * mask).sum(dim=1) / (length or mask.sum(dim=1))  # (batch,)
-    return Loss(-of_completions.sum(), len(of_completions))
+    per_completion = (objective * mask).sum(dim=1) / (length or mask.sum(dim=1))  # (batch,)
+    return Loss(-per_completion.sum(), len(per_completion))

@@ -31,9 +31,9 @@ def chat_examples(
         ValueError: for a dialogue in which the assistant says nothing.
     """
     encoded = [encode_for_training(messages, template, tokenizer, **options) for messages in dialogues]
-    silent = next((i for i, (_, mask) in enumerate(encoded) if not mask.any()), None)
-    if silent is not None:
-        raise ValueError(f"in dialogue {silent} the assistant says nothing, so there is nothing to learn; leave it out")
+    for i, (_, mask) in enumerate(encoded):
+        if not mask.any():
+            raise ValueError(f"in dialogue {i} the assistant says nothing, so there is nothing to learn; leave it out")
     return Examples([ids for ids, _ in encoded], [mask for _, mask in encoded])
 
 
@@ -43,12 +43,11 @@ def pack_examples(examples: Examples, length: int) -> Packed:
     Raises:
         ValueError: for an example that does not fit into a row. Cut in two, its second half would lack its prompt.
     """
-    long = next((i for i, ids in enumerate(examples.ids) if len(ids) > length + 1), None)
-    if long is not None:
-        n = len(examples.ids[long])
-        raise ValueError(
-            f"text {long} has {n} tokens, too many for a row of {length}; leave it out, or take longer rows"
-        )
+    for i, ids in enumerate(examples.ids):
+        if len(ids) > length + 1:
+            raise ValueError(
+                f"text {i} has {len(ids)} tokens, too many for a row of {length}; leave it out, or take longer rows"
+            )
     pairs = zip(examples.ids, examples.completion_mask, strict=True)
     texts = [TokenBatch(ids[None], mask[None]) for ids, mask in pairs]  # each a batch of one row
     inputs = pack([text.ids[0, :-1] for text in texts], length, end=0)
