@@ -316,7 +316,7 @@ def test_a_reward_function_that_gives_no_number_for_each_reply_is_told():
 
 
 def test_nothing_to_reply_to_and_nothing_to_compare_with():
-    for prompts, group, message in (([], 2, "there are no prompts"), ([[0]], 1, "in a group of 1 a reply has no")):
+    for prompts, group, message in (([], 2, "there are no prompts"), ([[0]], 1, "in a group of 1 a completion has no")):
         with pytest.raises(ValueError, match=message):
             grpo.grpo_rollout(
                 gpt(), gpt(), prompts, torch.sum, torch.Generator(), n_prompts=2, group_size=group, max_new_tokens=1
