@@ -126,8 +126,8 @@ class Run:
             Stopped: The user interrupted it.
         """
         config = replace(config, seed=self.seed, steps=self.steps or config.steps)
-        every, again = max(1, config.steps // 10), f"run: {self.resume_command}"
-        stage = RunFolder(self.out / folder, self.resume, every=every, resume_hint=again)
+        every, hint = max(1, config.steps // 10), f"run: {self.resume_command}"
+        stage = RunFolder(self.out / folder, self.resume, every=every, resume_hint=hint)
         validate_every = max(1, config.steps // 8)
         history = train(model, batches, loss, config, label, stage, validate, validate_every, after_step)
         if history.interrupted:

@@ -66,13 +66,11 @@ def add_adapters(model: nn.Module, width: int) -> nn.Module:
     for block in blocks:
         weight = block.attention.qkv.weight
         dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
-        places = ["feed_forward"]
-        for name, part in block.named_children():
-            if isinstance(part, MultiHeadAttention):
-                places.insert(-1, f"{name}.out")
-            elif name.startswith("norm"):
-                part.requires_grad_(True)
-        for place in places:
+        attentions = [name for name, part in block.named_children() if isinstance(part, MultiHeadAttention)]
+        for place in [*(f"{name}.out" for name in attentions), "feed_forward"]:
             layer = block.get_submodule(place)
             block.set_submodule(place, Adapted(layer, weight.shape[1], width, dtype=dtype, device=weight.device))
+        for name, part in block.named_children():
+            if name.startswith("norm"):
+                part.requires_grad_(True)
     return model
