@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch.utils.benchmark import Timer
+from torch import Tensor
 
 
 def choose_precision(wanted: str, device: torch.device) -> str:
@@ -34,9 +35,17 @@ def bf16_speedup(device: torch.device, size: int = 512) -> float:
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.ones(size, size, device=device, dtype=dtype)
-        timer = Timer("x @ x", globals={"x": x}, num_threads=torch.get_num_threads())
-        seconds[dtype] = min(timer.timeit(5).median for _ in range(5))
+        seconds[dtype] = min(_seconds(x) for _ in range(5))
     return seconds[torch.float32] / seconds[torch.bfloat16]
+
+
+def _seconds(x: Tensor) -> float:
+    start = time.perf_counter()
+    for _ in range(5):
+        x @ x
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+    return time.perf_counter() - start
 
 
 def autocast(kind: str, device: torch.device) -> AbstractContextManager[Any]:
