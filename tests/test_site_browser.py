@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from contextlib import contextmanager
 
 import pytest
 from site_project import INDEX, ROOT, make_project
@@ -15,9 +16,13 @@ PROJECT = Project(ROOT)
 PAGES = [*PROJECT.documents(), "search"]
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync"]
-each_page = pytest.mark.parametrize("name", PAGES)
 
 pytestmark = pytest.mark.book
+
+
+def has_quiz(name):
+    source = ROOT / f"{name}.md"
+    return source.is_file() and "{quiz}" in source.read_text(encoding="utf8")
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +54,10 @@ def http(site):
         httpd.shutdown()
 
 
-@pytest.fixture
-def page(browser):
+@contextmanager
+def watched(browser, width=1280):
     """A page that remembers what it asked of other hosts and what went wrong: `page.elsewhere`, `page.errors`."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
     page.set_default_timeout(20_000)
     page.elsewhere, page.errors = [], []
@@ -67,6 +72,31 @@ def page(browser):
     context.close()
 
 
+@pytest.fixture
+def page(browser):
+    """A page for one test."""
+    with watched(browser) as page:
+        yield page
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def loaded(request, browser, http):
+    """Each page over http, loaded once for all tests that look at it; `axe` unfolds it and comes last."""
+    with watched(browser) as page:
+        settle(page, f"{http}/{request.param}.html")
+        page.wait_for_timeout(300)  # what a script starts after loading
+        yield page
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def loaded_from_file(request, browser, site):
+    """Each page as a file, on a phone."""
+    with watched(browser, width=390) as page:
+        settle(page, (site / f"{request.param}.html").as_uri())
+        page.wait_for_timeout(300)
+        yield page
+
+
 def settle(page, address):
     """Open a page and wait until its formulas are drawn."""
     page.goto(address, wait_until="load")
@@ -74,13 +104,14 @@ def settle(page, address):
     page.evaluate("window.MathJax?.startup?.promise")
 
 
-@each_page
-@pytest.mark.parametrize("over", ["http", "file"])
-def test_a_page_asks_no_other_host_and_reports_no_error(name, over, page, site, http):
-    settle(page, f"{http}/{name}.html" if over == "http" else (site / f"{name}.html").as_uri())
-    page.wait_for_timeout(300)  # what a script starts after loading
-    assert page.elsewhere == []
-    assert page.errors == []
+def test_a_page_asks_no_other_host_and_reports_no_error(loaded):
+    assert loaded.elsewhere == []
+    assert loaded.errors == []
+
+
+def test_a_page_opened_as_a_file_asks_no_other_host_and_reports_no_error(loaded_from_file):
+    assert loaded_from_file.elsewhere == []
+    assert loaded_from_file.errors == []
 
 
 def test_the_front_door_leads_to_the_first_page(page, http, site):
@@ -90,49 +121,35 @@ def test_the_front_door_leads_to_the_first_page(page, http, site):
         assert page.errors == []
 
 
-@each_page
-@pytest.mark.parametrize("width", [390, 820])
-def test_nothing_hangs_over_the_edge(name, width, page, http):
-    page.set_viewport_size({"width": width, "height": 844})
-    settle(page, f"{http}/{name}.html")
-    wide = page.evaluate("document.documentElement.scrollWidth")
+def hangs_over_the_edge(page):
+    """The first elements that reach beyond the right edge of the window, or None when the page does not scroll."""
+    width = page.viewport_size["width"]
     culprits = """width => [...document.querySelectorAll('.bd-article *')]
         .filter(e => e.getBoundingClientRect().right > width + 1).slice(0, 3).map(e => e.outerHTML.slice(0, 120))"""
-    assert wide <= width, page.evaluate(culprits, width)
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    return None if wide <= width else page.evaluate(culprits, width)
 
 
-@each_page
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(name, scheme, page, http):
-    page.emulate_media(color_scheme=scheme)
-    settle(page, f"{http}/{name}.html")
-    assert page.evaluate("document.documentElement.dataset.theme") == scheme
-    # All that folds out is part of the page too.
-    page.evaluate("for (const d of document.querySelectorAll('.bd-article details')) d.open = true")
-    page.evaluate("for (const c of document.querySelectorAll('.quiz-choice')) c.classList.add('shown')")
-    page.evaluate((fetch("axe-core") / "axe.min.js").read_text(encoding="utf8"))
-    found = page.evaluate("async () => (await axe.run()).violations")
-    assert [
-        f"{rule['id']} ({rule['impact']}): {node['html'][:200]}"
-        for rule in found
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-    ] == []
+def test_nothing_hangs_over_the_edge_of_a_phone(loaded_from_file):
+    assert hangs_over_the_edge(loaded_from_file) is None
 
 
-@each_page
-def test_formulas_are_drawn_and_pictures_described(name, page, http):
-    settle(page, f"{http}/{name}.html")
-    assert page.locator("mjx-merror").count() == 0
-    assert page.locator(".bd-article .math").count() <= page.locator("mjx-container").count()
+def test_nothing_hangs_over_the_edge_of_a_tablet(loaded):
+    loaded.set_viewport_size({"width": 820, "height": 844})
+    assert hangs_over_the_edge(loaded) is None
+
+
+def test_formulas_are_drawn_and_pictures_described(loaded):
+    assert loaded.locator("mjx-merror").count() == 0
+    assert loaded.locator(".bd-article .math").count() <= loaded.locator("mjx-container").count()
     bare = "[...document.querySelectorAll('.bd-article img, .bd-article svg[role=img]')]"
     bare += ".filter(e => !(e.alt || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')))"
-    assert page.evaluate(bare + ".map(e => e.outerHTML.slice(0, 150))") == []
+    assert loaded.evaluate(bare + ".map(e => e.outerHTML.slice(0, 150))") == []
     broken = "[...document.images].filter(e => e.complete && !e.naturalWidth).map(e => e.src)"
-    assert page.evaluate(broken) == []
+    assert loaded.evaluate(broken) == []
 
 
-@each_page
+@pytest.mark.parametrize("name", [name for name in PAGES if has_quiz(name)])
 def test_a_quiz_works_from_the_keyboard_alone(name, page, site):
     settle(page, (site / f"{name}.html").as_uri())
     for quiz in page.locator("form.quiz").all():
@@ -152,14 +169,16 @@ def test_a_quiz_works_from_the_keyboard_alone(name, page, site):
             assert choice.locator(".quiz-why").is_visible()
             assert choice.locator(".quiz-why").text_content() == status.text_content()
         assert quiz.locator(".quiz-verdict", has_text="Right.").count() == 1
-    if name.startswith("book/ch"):
-        assert page.locator("form.quiz").count() > 0
+    assert page.locator("form.quiz").count() > 0
 
 
-@each_page
-def test_a_cited_number_tells_how_it_was_measured(name, page, http):
+def test_every_chapter_has_a_quiz():
+    assert all(has_quiz(name) for name in PAGES if name.startswith("book/ch"))
+
+
+def test_a_cited_number_tells_how_it_was_measured(loaded):
+    page = loaded
     page.set_viewport_size({"width": 820, "height": 844})
-    settle(page, f"{http}/{name}.html")
     for number in page.locator(".number").all():
         tip = number.get_by_role("tooltip", include_hidden=True)
         assert not tip.is_visible()
@@ -172,6 +191,24 @@ def test_a_cited_number_tells_how_it_was_measured(name, page, http):
         assert page.evaluate(seen, [box["x"] + box["width"] - 8, box["y"] + 8])  # no table cuts it off
         page.keyboard.press("Escape")
         assert not tip.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(scheme, loaded):
+    loaded.set_viewport_size({"width": 1280, "height": 900})
+    loaded.emulate_media(color_scheme=scheme)
+    loaded.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+    # All that folds out is part of the page too.
+    loaded.evaluate("for (const d of document.querySelectorAll('.bd-article details')) d.open = true")
+    loaded.evaluate("for (const c of document.querySelectorAll('.quiz-choice')) c.classList.add('shown')")
+    loaded.evaluate((fetch("axe-core") / "axe.min.js").read_text(encoding="utf8"))
+    found = loaded.evaluate("async () => (await axe.run()).violations")
+    assert [
+        f"{rule['id']} ({rule['impact']}): {node['html'][:200]}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ] == []
 
 
 CARD = """
