@@ -26,22 +26,6 @@ _CUT_SHORT = re.compile(r"IncompleteRead|incomplete-download|Wheel .* is invalid
 _OTHER_FILE = re.compile(r"DO NOT MATCH THE HASHES.*Got\s+([0-9a-f]{64})", re.DOTALL)
 _NO_ROOM = re.compile(r"No space left|Disk quota exceeded|File too large|ENOSPC|EDQUOT|EFBIG")
 
-# pip learns the name of a source archive from setuptools, which runs the package's setup.py. So that no code of the
-# package runs, pip finds this in the place of setuptools: it hands over the metadata that the archive already carries.
-_STAND_IN = """
-import email, pathlib, sys
-
-def prepare_metadata_for_build_wheel(folder, config_settings=None):
-    text = pathlib.Path("PKG-INFO").read_bytes()
-    package = email.message_from_bytes(text)
-    info = pathlib.Path(folder, f"{package['Name'].replace('-', '_')}-{package['Version']}.dist-info")
-    info.mkdir()
-    (info / "METADATA").write_bytes(text)
-    return info.name
-
-__legacy__ = sys.modules[__name__]  # the name under which pip asks for it
-"""
-
 
 def download(entry: Entry, into: Path) -> Path:
     """Download the entry's file into the empty folder `into`, with a progress bar, and return its path.
@@ -54,7 +38,6 @@ def download(entry: Entry, into: Path) -> Path:
     command = _pip(entry, into) if entry.client == "pip" else _npm(entry, into)
     settings = {
         **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(scratch / "stand-in"), os.environ.get("PYTHONPATH")])),
         # Made for installing, they would stop this download. The hash is checked below.
         **dict.fromkeys(("PIP_REQUIRE_HASHES", "PIP_REQUIRE_VIRTUALENV"), "0"),
     }
@@ -99,11 +82,9 @@ def _pip(entry: Entry, into: Path) -> list[str]:
         # No code of a wheel runs. `--platform any` gives every system and every Python the same file, but makes old
         # pips misjudge which Python the package asks for, hence the ignoring.
         return [*command, "--only-binary=:all:", "--platform=any", "--dest", str(into), pin]
-    stand_in = into / "scratch" / "stand-in" / "setuptools"
-    stand_in.mkdir(parents=True)
-    (stand_in / "__init__.py").touch()
-    (stand_in / "build_meta.py").write_text(_STAND_IN, encoding="utf-8")
-    wanted = into / "scratch" / "wanted.txt"  # the one way to give pip a hash, which it checks before it unpacks
+    # pip runs the setup.py of a source archive to learn its name: that of the archive we know, and no other. A file of
+    # requirements is the one way to give pip a hash, which it checks before it unpacks.
+    wanted = into / "scratch" / "wanted.txt"
     wanted.write_text(f"{pin} --hash=sha256:{entry.sha256}\n", encoding="utf-8")
     which = ["--no-binary=:all:", "--use-pep517", "--no-build-isolation", "--requirement", str(wanted)]
     return [*command, *which, "--dest", str(into)]
