@@ -54,7 +54,8 @@ MISTAKES = [
 def test_known_mistake_fails_and_is_named(id, mistake, seed):
     verdict = exam_for(id, seed).grade(LocalSubject(mistake.solution))
     assert not verdict, f"{id}: the known mistake {mistake.message!r} passes"
-    assert verdict.mistake == mistake.message
+    name = mistake.solution.__name__
+    assert verdict.mistake == mistake.message, f"{name} is taken for another mistake: put the one that fits fewer first"
 
 
 @for_all
@@ -75,6 +76,15 @@ def test_an_exercise_is_complete(id):
     assert len({case.name for case in exam.cases}) == len(exam.cases) >= 2
     earlier = list(ALL)[: list(ALL).index(id)]
     assert set(exercise.needs) <= set(earlier), "an exercise builds on earlier ones only"
+
+
+FILES = sorted(Path(exercises.__file__).parent.glob("*/[a-z]*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_is_listed_in_its_lab(path):
+    listed = exercises.lab(path.parent.name).exercises
+    assert path.stem in listed, f"{path.name} is not in `exercises` of {path.parent.name}/__init__.py"
 
 
 def test_ids_are_unique_and_the_table_is_complete():
@@ -144,7 +154,10 @@ def test_the_notebook_has_the_labs_title_and_exercises(slug):
 
 @for_all
 def test_the_notebook_says_the_points_and_minutes(id):
-    task = stubs_of(exercises.lab_of(id))[id]
+    slug = exercises.lab_of(id)
+    stubs = stubs_of(slug)
+    assert id in stubs, f"labs/{slug}.ipynb has no stub that begins with '# EXERCISE: {id}': add the three cells"
+    task = stubs[id]
     assert task.cell_type == "markdown", "the cell before a stub says what it takes and returns"
     assert re.search(rf"^### Exercise:? `{id}`", task.source, re.MULTILINE)
     said = re.findall(r"(\d+) points?, (?:about )?(\d+) minutes", task.source)

@@ -25,7 +25,8 @@ class RunFolder:
     Attributes:
         path: a folder that is empty or not there yet, or one to resume.
         resume: go on from the last checkpoint in the folder; if there is none, start at step 0 and say so. A run of
-            another model, config, or Loader is refused; the data themselves and the loss are not compared.
+            another model, config, loader seed or number of samples is refused; the batch size of the loader, the data
+            themselves and the loss are not compared.
         every: steps from one checkpoint to the next; one more is made at the end and at an interrupt.
         resume_hint: for the sentence after an interrupt.
     """
