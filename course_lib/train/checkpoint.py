@@ -2,8 +2,8 @@
 
 A checkpoint holds the model, each optimizer's state, the generators of torch (of the CPU, of CUDA where the model is
 there, and the one that draws batches), the step, the number of samples read, and the state of the batches if they have
-one. The learning rate follows from the step. Generators of Python and NumPy are not saved: a `Loader` makes its own from
-its seed, and nothing else draws from them while training.
+one. The learning rate follows from the step. Generators of Python and NumPy are not saved: a `Loader` makes its own
+from its seed, and nothing else draws from them while training.
 
 The tensors are in torch's distributed format (torch.distributed.checkpoint); beside them are state.json and, of batches
 that have a state, batches.safetensors.
