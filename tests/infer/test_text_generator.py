@@ -18,9 +18,8 @@ from course_lib.infer.generation.open_model import open_model
 from course_lib.infer.generation.sampling import GREEDY, Sampling
 from course_lib.infer.generation.stream import StopStrings, TextStream
 from course_lib.infer.generation.text_generator import ContextLengthExceeded, TextGenerator
-from course_lib.infer.quantization import quantize
+from course_lib.infer.quantization.quantize import quantize
 from course_lib.interop import save_pretrained
-from course_lib.measure import device
 from course_lib.models import Bert, BertConfig
 
 CONVERSATION = [{"role": "user", "content": "hi there"}]
@@ -332,29 +331,13 @@ def test_special_tokens_reach_the_template():
     assert model.encode([{"role": "user", "content": "a"}]) == [BYTES.special_ids["<|im_start|>"], ord("a")]
 
 
-def test_weights_are_rounded_when_asked_for_or_in_the_file(tmp_path):
+def test_weights_are_rounded_when_asked_for(tmp_path):
     folder = tiny_folder(tmp_path)
-    rounded = quantize.quantize(tiny_model(), 8)
+    rounded = quantize(tiny_model(), 8)
     wanted = read(dataclasses.replace(tiny(), model=rounded).stream("hi", 20, GREEDY))
     assert read(open_model(folder, bits=8).stream("hi", 20, GREEDY)) == wanted
-    quantize.save_quantized(rounded, folder)
-    assert read(open_model(folder).stream("hi", 20, GREEDY)) == wanted
-    with pytest.raises(CourseError, match="quantized already"):
-        open_model(folder, bits=4)
     with pytest.raises(CourseError, match="bits=5 is not supported; use 8 or 4"):
-        open_model(tiny_folder(tmp_path), bits=5)
-
-
-def test_a_folder_of_few_bits_is_made_on_the_device_where_it_runs(tmp_path, monkeypatch):
-    """Weights of 4 bits cannot be moved afterwards."""
-    folder, asked = tiny_folder(tmp_path), []
-    quantize.save_quantized(quantize.quantize(tiny_model(), 4, 16), folder)
-    monkeypatch.setattr(
-        "course_lib.infer.generation.open_model.load_quantized",
-        lambda *args: asked.append(args) or quantize.load_quantized(*args),
-    )
-    open_model(folder)
-    assert asked == [(folder, device())]
+        open_model(folder, bits=5)
 
 
 def broken(folder, how):

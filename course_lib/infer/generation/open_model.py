@@ -13,7 +13,7 @@ from course_lib.data.packages.registry import registry
 from course_lib.errors import GenerationError
 from course_lib.infer.generation.sampling import Sampling
 from course_lib.infer.generation.text_generator import TextGenerator
-from course_lib.infer.quantization.quantize import MODEL_TYPE, load_quantized, quantize
+from course_lib.infer.quantization.quantize import quantize
 from course_lib.interop import from_pretrained, smollm2
 from course_lib.interop.model_files import read_settings
 from course_lib.measure import device
@@ -67,8 +67,7 @@ def _open(folder: Path) -> TextGenerator:
     elif folder.name == "model":  # OUT/model of `course train`: its run says more
         name = folder.resolve().parent.name
     config = _settings(folder / "config.json")
-    quantized = config.get("model_type") == MODEL_TYPE
-    model = load_quantized(folder, device()) if quantized else from_pretrained(folder)
+    model = from_pretrained(folder)
     if not isinstance(model, GPT):
         other = OTHER_MODELS.get(type(model), f"a {type(model).__name__}, which does not write text")
         raise GenerationError(f"{folder} holds {other}; pass the folder of a decoder, such as GPT-2 or Llama")
