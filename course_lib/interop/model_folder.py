@@ -53,13 +53,10 @@ def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float3
             tensors that are missing, left over or of another shape, all of them listed.
     """
     folder = Path(folder)
-    if folder.is_file():
-        raise ModelError(f"{folder} is a file; pass the folder that holds it, with config.json and model.safetensors")
     if not (folder / "config.json").exists():
-        missing = f"{folder} has no config.json" if folder.is_dir() else f"there is no folder {folder}"
         raise ModelError(
-            f"{missing}; pass the folder that holds config.json and model.safetensors (models are not looked up by "
-            "name: nothing is downloaded)"
+            f"{folder} is no folder with a config.json; pass the one that holds config.json and model.safetensors "
+            "(models are not looked up by name: nothing is downloaded)"
         )
     hf = read_settings(folder / "config.json")
     _find_family(hf)  # before gigabytes are read in vain

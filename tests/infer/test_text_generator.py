@@ -379,14 +379,14 @@ def broken(folder, how):
         ("cut short", "damaged or cut short"),
         ("unfinished", "a run that is not finished; go on with `course train`, --resume"),
         ("small part", "holds what a model was tuned with, and no model; merge the two"),
-        ("nothing", "has no config.json"),
+        ("nothing", "is no folder with a config.json"),
         ("no tokenizer", "has no tokenizer.json, so .*; copy the tokenizer of the model there"),
         ("older tokenizer", r"has no tokenizer.json, so .*AutoTokenizer.from_pretrained\("),
         ("damaged tokenizer", "tokenizer.json is damaged"),
         ("list", "generation_config.json holds no settings"),
         ("damaged settings", "generation_config.json cannot be read"),
         ("larger tokenizer", "vocab_size=261 is too small: the tokenizer has 262 tokens"),
-        ("bert", "holds a BERT, which reads texts and writes none; pass the folder of a decoder"),
+        ("bert", "holds a Bert, which does not continue texts; pass the folder of a decoder"),
     ],
 )
 def test_a_folder_that_cannot_be_opened_says_why(tmp_path, how, words):

@@ -200,10 +200,8 @@ def _rust_regex(pattern: str, unicode: bool) -> str:
             warnings.simplefilter("ignore", FutureWarning)  # of sets within sets, which are escaped here
             re.compile(pattern)
         pattern.encode()
-    except (re.error, RecursionError, OverflowError) as error:
+    except (re.error, RecursionError, OverflowError, UnicodeEncodeError) as error:
         raise GenerationError(f"{_shortened(pattern)} is not a regular expression: {error}") from None
-    except UnicodeEncodeError:
-        raise GenerationError("the pattern holds half a surrogate pair") from None
 
     def in_rust(match: re.Match[str]) -> str:
         text = match[0]
@@ -270,8 +268,6 @@ def _as_json(schema: Any) -> str:
         text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
         text.encode()
         return text
-    except UnicodeEncodeError:
-        raise GenerationError("the schema cannot be written as JSON: it holds half a surrogate pair") from None
     except (ValueError, TypeError) as error:
         raise GenerationError(f"the schema cannot be written as JSON: {error}") from None
 

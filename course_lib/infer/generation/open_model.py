@@ -17,13 +17,7 @@ from course_lib.infer.quantization.quantize import quantize
 from course_lib.interop import from_pretrained, smollm2
 from course_lib.interop.model_files import read_settings
 from course_lib.measure import device
-from course_lib.models import GPT, T5, VLM, Bert
-
-OTHER_MODELS: dict[type[Any], str] = {
-    Bert: "a BERT, which reads texts and writes none",
-    T5: "a T5, whose decoder writes about what an encoder read, and decoders alone are run here",
-    VLM: "a model that answers about pictures, and none can be shown to it here",
-}
+from course_lib.models import GPT
 
 
 def open_model(name: str | Path, bits: int | None = None) -> TextGenerator:
@@ -69,8 +63,10 @@ def _open(folder: Path) -> TextGenerator:
     config = _settings(folder / "config.json")
     model = from_pretrained(folder)
     if not isinstance(model, GPT):
-        other = OTHER_MODELS.get(type(model), f"a {type(model).__name__}, which does not write text")
-        raise GenerationError(f"{folder} holds {other}; pass the folder of a decoder, such as GPT-2 or Llama")
+        raise GenerationError(
+            f"{folder} holds a {type(model).__name__}, which does not continue texts; "
+            "pass the folder of a decoder, such as GPT-2 or Llama"
+        )
     tokenizer = _tokenizer(folder)
     settings = _settings(folder / "tokenizer_config.json")
     special = {key: value for key, value in settings.items() if key.endswith("_token")}

@@ -182,13 +182,12 @@ def _failure(error: Exception, request: Request) -> tuple[int, dict[str, Any]]:
         case GenerationError():
             code = "context_length_exceeded" if isinstance(error, ContextLengthExceeded) else None
             return 400, protocol.error_body(str(error), code=code)
-        case HTTPException(status_code=404):
-            return 404, protocol.error_body(f"there is no {request.url.path} here")
-        case HTTPException(status_code=405):
-            return 405, protocol.error_body(f"{request.method} is not for {request.url.path}")
         case HTTPException(status_code=400):  # of FastAPI, where no JSON parser gets far
             said = f"the request cannot be read ({error.__cause__}); send JSON in UTF-8, not nested too deep"
             return 400, protocol.error_body(said)
+        case HTTPException(status_code=404 | 405):
+            said = f"{error.detail}: {request.method} {request.url.path}"
+            return error.status_code, protocol.error_body(said)
         case HTTPException():
             return error.status_code, protocol.error_body(error.detail, "server_error")
     return 500, protocol.error_body(f"the server failed: {error}", "server_error")

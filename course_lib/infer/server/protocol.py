@@ -248,10 +248,6 @@ def validation_message(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     # Where several kinds of value are allowed for a field there is an error for each, and the place names the kinds.
     same = [each for each in errors if each["loc"][1] == first["loc"][1]]
     param = ".".join(place) if len(same) == 1 else place[0]
-    if len(same) == 1 and first["type"] == "extra_forbidden":
-        return {"message": f"{param} is not known here; leave it out", "param": param}
-    if len(same) == 1 and first["type"] == "missing":
-        return {"message": f"{param} is missing", "param": param}
     found = " or ".join(dict.fromkeys(_in_a_sentence(each) for each in same))
     return {"message": f"{param}: {found}", "param": param}
 
