@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from training import Contestant, compare, options
 
 from course_lib.interop import to_hf
-from course_lib.models import GPT, GPTConfig, dense_equivalent
+from course_lib.models import GPT, GPTConfig
+from course_lib.models.gpt import dense_equivalent
 from course_lib.train import next_token_loss
 
 FULL = {"d_model": 256, "n_layers": 4, "n_heads": 4, "vocab_size": 8192, "d_ff": 512}

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from course_lib.models import Bert, BertConfig
-from course_lib.train import TrainConfig, mask_tokens, masked_token_loss, train
+from course_lib.train import TrainConfig, train
+from course_lib.train.losses import mask_tokens, masked_token_loss
 
 MASK, VOCAB = 50, 53
 N = 400_000

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
-from course_lib.models import GPT, GPTConfig, dense_equivalent
+from course_lib.models import GPT, GPTConfig
+from course_lib.models.gpt import dense_equivalent
 from course_lib.nn.feed_forward import GatedFeedForward
 from course_lib.nn.kernels import experts as products
 from course_lib.nn.moe import (

@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from course_lib.models import T5, T5Config
-from course_lib.train import TrainConfig, seq2seq_loss, span_corruption, train
+from course_lib.train import TrainConfig, train
+from course_lib.train.seq2seq import seq2seq_loss, span_corruption
 
 texts = st.integers(1, 4), st.integers(2, 80), st.integers(0, 2**31)
 

@@ -3,12 +3,11 @@
 from course_lib.models.bag_clip import BagCLIP, BagCLIPConfig
 from course_lib.models.bert import Bert, BertConfig
 from course_lib.models.clip import CLIP, CLIPConfig
-from course_lib.models.gpt import GPT, GPTConfig, dense_equivalent
+from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
-from course_lib.models.t5 import T5, T5Config, shift_right
-from course_lib.models.vision_tower import VisionTower, vision_tower
+from course_lib.models.t5 import T5, T5Config
 from course_lib.models.vit import ViT, ViTConfig
-from course_lib.models.vlm import VLM, VLMConfig, split_into_tiles
+from course_lib.models.vlm import VLM, VLMConfig
 
 __all__ = [
     "CLIP",
@@ -27,9 +26,4 @@ __all__ = [
     "VLMConfig",
     "ViT",
     "ViTConfig",
-    "VisionTower",
-    "dense_equivalent",
-    "shift_right",
-    "split_into_tiles",
-    "vision_tower",
 ]

@@ -49,7 +49,7 @@ class GPTConfig:
         norm_eps: see RMSNorm.
         rope_theta: see RotaryPositions.
         n_experts: 0 for one feed-forward network a block; otherwise so many of width d_ff, and the settings that follow
-            are those of course_lib.nn.MoE.
+            are those of course_lib.nn.moe.MoE.
 
     Raises:
         ValueError: with a sentence, for anything that cannot be built.

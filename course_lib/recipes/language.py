@@ -19,7 +19,8 @@ from course_lib.data.tokenizers.fast_bpe import END
 from course_lib.files import write_text
 from course_lib.interop import save_pretrained
 from course_lib.measure import device, ngram_surprise
-from course_lib.models import GPT, GPTConfig, dense_equivalent
+from course_lib.models import GPT, GPTConfig
+from course_lib.models.gpt import dense_equivalent
 from course_lib.nn.moe import (
     count_active_parameters,
     expert_loads,

@@ -16,7 +16,8 @@ from course_lib.data.corpora.emoji_split import Split
 from course_lib.data.loading.augment import augment
 from course_lib.data.worlds.scenes import SceneBatch, Scenes
 from course_lib.data.worlds.words import END, word_tokenizer
-from course_lib.models import VLM, split_into_tiles
+from course_lib.models import VLM
+from course_lib.models.vlm import split_into_tiles
 from course_lib.train.losses import Loss, cross_entropy
 from course_lib.tune.completions import completion_examples
 

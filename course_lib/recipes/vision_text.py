@@ -19,7 +19,8 @@ from course_lib.recipes.picture_captions import Pairs
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.recipes.scene_questions import Asked, Questions
-from course_lib.train import Loss, TrainConfig, contrastive_loss
+from course_lib.train import Loss, TrainConfig
+from course_lib.train.losses import contrastive_loss
 
 # Of the augmentation. On the validation split recall at 1 for the new vendor's pictures was 0.41 at strength 1, 0.37
 # at 1.5 and 0.33 at 2 (600 steps, one seed).

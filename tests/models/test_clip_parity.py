@@ -16,7 +16,8 @@ from course_lib.interop import from_hf, from_pretrained, save_pretrained, to_hf
 from course_lib.models import CLIP, GPTConfig, ViTConfig
 from course_lib.models import CLIPConfig as OurConfig
 from course_lib.nn.attention import padding_mask
-from course_lib.train import TrainConfig, contrastive_loss, train
+from course_lib.train import TrainConfig, train
+from course_lib.train.losses import contrastive_loss
 
 tower = st.builds(
     lambda head, heads, **rest: {"hidden_size": head * heads, "num_attention_heads": heads, **rest},

@@ -8,10 +8,10 @@ from jaxtyping import TypeCheckError
 from torch.testing import assert_close
 
 from course_lib.interop import from_pretrained, save_pretrained
-from course_lib.models import T5, T5Config, shift_right
-from course_lib.models.t5 import _mask_of_keys
+from course_lib.models import T5, T5Config
+from course_lib.models.t5 import _mask_of_keys, shift_right
 from course_lib.nn.attention import causal_mask
-from course_lib.train import seq2seq_loss
+from course_lib.train.seq2seq import seq2seq_loss
 
 VARIANTS = [{}, {"activation": "geglu", "tie_embeddings": False}]
 # Logits near 1 after two layers: some hundred float32 roundings of 6e-8.

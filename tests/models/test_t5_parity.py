@@ -13,7 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from course_lib.errors import ModelError
 from course_lib.interop import from_hf
 from course_lib.interop.hf import T5 as FAMILY
-from course_lib.train import seq2seq_loss
+from course_lib.train.seq2seq import seq2seq_loss
 
 TINY = T5Config(vocab_size=9, d_model=8, d_kv=3, d_ff=5, num_heads=2, num_layers=1, num_decoder_layers=2)
 t5 = st.builds(

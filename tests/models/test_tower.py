@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from course_lib.errors import ModelError
 from course_lib.interop import from_timm, load_timm_weights
-from course_lib.models import vision_tower
+from course_lib.models.vision_tower import vision_tower
 
 TINY = {"img_size": 6, "patch_size": 2, "embed_dim": 8, "depth": 2, "num_heads": 2, "num_classes": 3}
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from course_lib.errors import ModelError
 from course_lib.interop import from_pretrained, save_pretrained, to_hf
-from course_lib.models import VLM, GPTConfig, ImageEncoderConfig, ViTConfig, VLMConfig, split_into_tiles
+from course_lib.models import VLM, GPTConfig, ImageEncoderConfig, ViTConfig, VLMConfig
+from course_lib.models.vlm import split_into_tiles
 from course_lib.train import TrainConfig, train
 from course_lib.train.losses import caption_loss
 from course_lib.tune.completions import completion_examples

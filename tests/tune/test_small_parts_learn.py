@@ -14,7 +14,8 @@ from course_lib.infer.generation.generate import complete
 from course_lib.infer.generation.sampling import Sampling
 from course_lib.interop import from_pretrained, to_hf
 from course_lib.models import GPT, GPTConfig
-from course_lib.train import CheckpointError, RunFolder, TrainConfig, train
+from course_lib.train import RunFolder, TrainConfig, train
+from course_lib.train.checkpoint import CheckpointError
 from course_lib.train.losses import cross_entropy
 from course_lib.tune.adapter_files import load_adapter, save_adapter
 from course_lib.tune.adapters import add_adapters
