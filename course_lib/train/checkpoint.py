@@ -17,7 +17,7 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -40,29 +40,27 @@ class CheckpointError(CourseError):
     """A run cannot be kept or gone on with; the message says what to do."""
 
 
-class Progress(NamedTuple):
-    """How far a run has come: steps done, samples read in them, and the state of the source of batches."""
-
-    step: int
-    samples_read: int
-    batches: dict[str, Tensor]
-
-
 def save_checkpoint(
     folder: Path,
-    progress: Progress,
+    step: int,
+    samples_read: int,
+    batches: dict[str, Tensor],
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     generator: torch.Generator,
 ) -> None:
     """Write a checkpoint to folder/step-STEP, and remove all but the newest two.
 
-    The state of torch's own generators is written too.
+    Args:
+        folder: of all checkpoints of the run.
+        step: steps that are done.
+        samples_read: in these steps.
+        batches: the state of the source of batches; empty if it has none.
+        model, optimizers, generator: their state is written, and that of torch's own generators.
 
     Raises:
         CheckpointError: when the disk is full; older checkpoints stay.
     """
-    step, samples_read, batches = progress
     checkpoint = folder / f"step-{step:08d}"
     partial = folder / f".{checkpoint.name}.partial"
     try:
@@ -99,21 +97,19 @@ def load_checkpoint(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     generator: torch.Generator,
-) -> Progress:
+) -> tuple[int, int, dict[str, Tensor]]:
     """Read the newest checkpoint of `folder` into these objects, and torch's own generators.
 
+    Returns:
+        (step, samples_read, batches), as `save_checkpoint` was given them.
+
     Raises:
-        CheckpointError: for one that is damaged, of another model or of an older version; nothing is removed.
+        CheckpointError: for one that is damaged or of another model; nothing is removed.
     """
     *earlier, step = checkpoint_steps(folder)
     checkpoint = folder / f"step-{step:08d}"
     try:
-        saved = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
-        if "samples_read" not in saved:
-            raise CheckpointError(
-                f"the checkpoint {checkpoint} is of an older version of the course and cannot be gone on with; begin "
-                "anew in another folder"
-            )
+        samples_read = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["samples_read"]
         file = checkpoint / "batches.safetensors"
         batches = safetensors.torch.load_file(file) if file.exists() else {}
         state = _state(model, optimizers, generator)
@@ -121,8 +117,6 @@ def load_checkpoint(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             dcp.load(state, checkpoint_id=checkpoint, no_dist=True)
-    except CheckpointError:
-        raise
     except (Exception, dcp.CheckpointException) as error:  # whatever the reader of a damaged file stumbles over
         way = f"remove that folder to go on from step {earlier[-1]}" if earlier else "begin anew in another folder"
         raise CheckpointError(f"the checkpoint {checkpoint} cannot be read ({_reason(error)}); {way}") from error
@@ -137,7 +131,7 @@ def load_checkpoint(
     torch.set_rng_state(state["rng"])
     if "rng_cuda" in state:
         torch.cuda.set_rng_state(state["rng_cuda"])
-    return Progress(saved["step"], saved["samples_read"], batches)
+    return step, samples_read, batches
 
 
 def _state(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], generator: torch.Generator) -> dict[str, Any]:

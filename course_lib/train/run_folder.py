@@ -13,7 +13,7 @@ from torch import nn
 
 from course_lib.data.loading.loader import Loader
 from course_lib.files import write_text
-from course_lib.train.checkpoint import CheckpointError, Progress, checkpoint_steps, load_checkpoint, save_checkpoint
+from course_lib.train.checkpoint import CheckpointError, checkpoint_steps, load_checkpoint, save_checkpoint
 from course_lib.train.config import TrainConfig
 from course_lib.train.metrics import Metrics, read_metrics
 
@@ -100,8 +100,7 @@ class RunFolder:
         """
         if step not in checkpoint_steps(self.checkpoints):
             state = self._batches.state_dict() if hasattr(self._batches, "state_dict") else {}
-            progress = Progress(step, samples_read, state)
-            save_checkpoint(self.checkpoints, progress, self._model, self._optimizers, self._generator)
+            save_checkpoint(self.checkpoints, step, samples_read, state, self._model, self._optimizers, self._generator)
 
     def close(self) -> None:
         """Close the files, and let other processes open the folder."""

@@ -18,19 +18,13 @@ class Adapted(nn.Module):
     The weights start so small that this is nearly h. Source: Houlsby et al. 2019, section 2.1 and figure 2.
     """
 
-    def __init__(
-        self,
-        layer: nn.Module,
-        d_model: int,
-        width: int,
-        *,
-        dtype: torch.dtype | None = None,
-        device: torch.device | None = None,
-    ) -> None:
+    def __init__(self, layer: nn.Module, d_model: int, width: int) -> None:
         super().__init__()
         self.layer = layer
-        self.down = nn.Linear(d_model, width, dtype=dtype, device=device)
-        self.up = nn.Linear(width, d_model, dtype=dtype, device=device)
+        weight = next(layer.parameters())
+        dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
+        self.down = nn.Linear(d_model, width, dtype=dtype, device=weight.device)
+        self.up = nn.Linear(width, d_model, dtype=dtype, device=weight.device)
         for linear in (self.down, self.up):
             nn.init.trunc_normal_(linear.weight, std=STD, a=-2 * STD, b=2 * STD)
             nn.init.zeros_(linear.bias)
@@ -64,12 +58,10 @@ def add_adapters(model: nn.Module, width: int) -> nn.Module:
         raise ValueError(f"{type(model).__name__} has no blocks to put adapters in")
     freeze(model, "adapters", width=width)
     for block in blocks:
-        weight = block.attention.qkv.weight
-        dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
+        d_model = block.attention.qkv.in_features
         attentions = [name for name, part in block.named_children() if isinstance(part, MultiHeadAttention)]
         for place in [*(f"{name}.out" for name in attentions), "feed_forward"]:
-            layer = block.get_submodule(place)
-            block.set_submodule(place, Adapted(layer, weight.shape[1], width, dtype=dtype, device=weight.device))
+            block.set_submodule(place, Adapted(block.get_submodule(place), d_model, width))
         for name, part in block.named_children():
             if name.startswith("norm"):
                 part.requires_grad_(True)
