@@ -1,6 +1,5 @@
 """Models in folders, as transformers keeps them: config.json and model.safetensors. Read, written, and never run."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -32,8 +31,6 @@ OWN_TYPES: dict[str, tuple[Any, type[Model]]] = {
     "course_vit": (ViTConfig, ViT),
     "course_vlm": (VLMConfig, VLM),
 }
-
-INDEX = "model.safetensors.index.json"  # of a model in several files
 
 
 def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float32) -> Model:
@@ -205,12 +202,12 @@ def _config_from_dict(config_type: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _read_all_tensors(folder: Path) -> dict[str, Tensor]:
-    index = folder / INDEX
+    index = folder / "model.safetensors.index.json"  # of a model in several files
     names = ["model.safetensors"]
     if index.exists():
         try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            names = sorted(set(read_settings(index)["weight_map"].values()))
+        except (KeyError, TypeError, AttributeError):
             raise ModelError(f"{index} is damaged; copy it again") from None
     tensors: dict[str, Tensor] = {}
     for name in names:

@@ -62,11 +62,6 @@ class TextGenerator:
         """The bytes of every token that the model can write."""
         return tuple(token_bytes(self.tokenizer, self.model.config.vocab_size))
 
-    @property
-    def context(self) -> int:
-        """How many tokens prompt and text may have together: those that the model was made for."""
-        return self.model.config.context
-
     def encode(self, prompt: Prompt, tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
         """The tokens of a text, or those of a conversation up to where the reply begins; tokens stay as they are.
 
@@ -137,10 +132,11 @@ class TextGenerator:
             ContextLengthExceeded: for a prompt that fills the context.
         """
         ids = self.encode(prompt, tools)
-        room = self.context - len(ids)
+        context = self.model.config.context
+        room = context - len(ids)
         if room < 1:
             raise ContextLengthExceeded(
-                f"the prompt has {len(ids)} tokens, and the context of {self.name} is {self.context}, "
+                f"the prompt has {len(ids)} tokens, and the context of {self.name} is {context}, "
                 "which has to hold the answer too; shorten the prompt"
             )
         if grammar is not None and stop:

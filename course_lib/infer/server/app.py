@@ -154,7 +154,7 @@ async def _chunks(
                 yield _server_sent(writer.chunk(kind, text))
         yield _server_sent(writer.chunk(finish_reason=reply.finish_reason))
         if body.stream_options and body.stream_options.include_usage:
-            yield _server_sent(writer.last_chunk(reply.usage))
+            yield _server_sent(writer.chunk() | {"choices": [], "usage": reply.usage})
         yield "data: [DONE]\n\n"
     except Exception as error:  # the status was sent long ago, so the failure is said in the stream
         status, failure = _failure(error, request)

@@ -34,7 +34,7 @@ class Reply:
     def finish_reason(self) -> str:
         """Why the text ended, as OpenAI says it."""
         reason = self.stream.finish_reason or "stop"
-        return "tool_calls" if self.parser.called and reason == "stop" else reason
+        return "tool_calls" if self.parser.kind == "arguments" and reason == "stop" else reason
 
     @property
     def usage(self) -> dict[str, int]:

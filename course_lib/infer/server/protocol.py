@@ -213,10 +213,6 @@ class ResponseWriter:
                 delta = {"tool_calls": [{"index": 0, "function": {"arguments": text}}]}
         return self._body("chat.completion.chunk", "delta", delta, finish_reason)
 
-    def last_chunk(self, usage: dict[str, int]) -> dict[str, Any]:
-        """Make the last chunk of a stream, with the usage, for those who asked for it."""
-        return self.chunk() | {"choices": [], "usage": usage}
-
     def _body(self, kind: str, name: str, content: Any, finish_reason: str | None) -> dict[str, Any]:
         choice = {"index": 0, "logprobs": None, "finish_reason": finish_reason, name: content}
         return {**self.common, "object": kind, "choices": [choice]}

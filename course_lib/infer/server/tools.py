@@ -90,17 +90,16 @@ def _as_text(message: Message) -> dict[str, str]:
 
 
 class ToolCallParser:
-    """Parses the text of a reply as it comes, and tells a call from text as soon as that is certain."""
+    """Parses the text of a reply as it comes, and tells a call from text as soon as that is certain.
+
+    Attributes:
+        kind: what the reply is, text or a call with arguments; None until that is known.
+    """
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
         self.held = ""
         self.kind: Literal["text", "arguments"] | None = None
-
-    @property
-    def called(self) -> bool:
-        """Whether a call was found so far."""
-        return self.kind == "arguments"
 
     def add(self, piece: str) -> Iterator[Event]:
         """Take a piece; yields what is certain now: text, or once the name of a function and then its arguments."""
