@@ -51,7 +51,7 @@ def from_timm(model: Any) -> ViT:
     activation = type(model.blocks[0].mlp.act).__name__ if type(model).__name__ == "VisionTransformer" else ""
     strange = {type(part).__name__ for part in model.modules()} - PARTS - ({activation} & ACTIVATIONS.keys())
     if strange:
-        raise ModelError(f"a model with {', '.join(sorted(strange))} is not supported; vision_tower takes it as it is")
+        raise ModelError(f"a model with {', '.join(sorted(strange))} is not supported; VisionTower takes it as it is")
     embed, first = model.patch_embed, model.blocks[0]
     refused = {
         "global_pool": model.global_pool not in POOLS and model.global_pool,

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.models.vision_tower import vision_tower
+from course_lib.models.vision_tower import VisionTower
 from course_lib.models.vit import check_pictures
 from course_lib.settings import check_counts
 
@@ -58,7 +58,7 @@ class ImageEncoder(nn.Module):
             self.tower: nn.Module = nn.Sequential(*layers)
             self.head = nn.Linear(channels[-1] * LAST_SIDE**2, config.d_model)
         else:
-            tower = vision_tower(config.tower, config.image_size)
+            tower = VisionTower(config.tower, config.image_size)
             self.tower = tower
             self.head = nn.Linear(tower.d_model, config.d_model)
 

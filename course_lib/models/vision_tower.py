@@ -11,61 +11,37 @@ from course_lib.errors import ModelError
 from course_lib.models.vit import check_pictures
 
 
-def vision_tower(model: str | nn.Module, image_size: int | None = None) -> "VisionTower":
-    """Make a timm model the vision encoder of a vision-text model; nothing is downloaded.
+class VisionTower(nn.Module):
+    """A timm model that makes tokens of a picture, one for each place; nothing is downloaded.
 
     Args:
         model: the name of a timm model, which starts from random weights, or a model made by timm.create_model.
             `course_lib.interop.load_timm_weights` reads trained weights from a file.
         image_size: pixels a side; None for the size that the model was trained with.
 
-    Raises:
-        ModelError: for an unknown name, a size that the model cannot take, and the few models that give no features
-            for each place.
-    """
-    if isinstance(model, str):
-        model = _create(model, image_size)
-    trained: Any = getattr(model, "pretrained_cfg", None)
-    if not trained or not hasattr(model, "forward_features"):
-        raise ModelError(f"{type(model).__name__} is no model of timm.create_model; make it there, or give its name")
-    return VisionTower(model, image_size or trained["input_size"][-1])
-
-
-def _create(name: str, image_size: int | None) -> nn.Module:
-    try:
-        import timm
-    except ImportError:
-        raise ModelError("vision towers need timm; install it: pip install timm") from None
-    if not timm.is_model(name):
-        raise ModelError(f'timm has no model "{name}"; timm.list_models("*vit*") lists those with vit in their names')
-    options: dict[str, Any] = {"num_classes": 0}
-    trained: Any = timm.get_pretrained_cfg(name)
-    if image_size and trained.fixed_input_size:  # the others take any size and no such option
-        options["img_size"] = image_size
-    try:
-        return timm.create_model(name, **options)
-    except Exception as error:  # of many kinds, by architecture
-        raise ModelError(f"timm cannot make {name} with {options}: {error}") from None
-
-
-class VisionTower(nn.Module):
-    """A timm model that makes tokens of a picture, one for each place; see `vision_tower`.
-
     Attributes:
         image_size: pixels a side.
         channels: of a pixel.
         d_model: numbers in a token.
         n_tokens: tokens of a picture.
+
+    Raises:
+        ModelError: for an unknown name, a size that the model cannot take, and the few models that give no features
+            for each place.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, model: nn.Module, image_size: int) -> None:
+    def __init__(self, model: str | nn.Module, image_size: int | None = None) -> None:
         super().__init__()
-        self.model = model
-        self.image_size = image_size
-        trained: Any = model.pretrained_cfg
+        self.model = _create(model, image_size) if isinstance(model, str) else model
+        trained: Any = getattr(self.model, "pretrained_cfg", None)
+        if not trained or not hasattr(self.model, "forward_features"):
+            raise ModelError(
+                f"{type(model).__name__} is no model of timm.create_model; make it there, or give its name"
+            )
+        self.image_size = image_size or trained["input_size"][-1]
         self.channels = trained["input_size"][0]
         for name, key in (("mean", "mean"), ("deviation", "std")):
             self.register_buffer(name, torch.tensor(trained[key])[:, None, None], persistent=False)
@@ -123,3 +99,20 @@ class VisionTower(nn.Module):
         finally:
             self.model.train(was_training)
         return n, width
+
+
+def _create(name: str, image_size: int | None) -> nn.Module:
+    try:
+        import timm
+    except ImportError:
+        raise ModelError("vision towers need timm; install it: pip install timm") from None
+    if not timm.is_model(name):
+        raise ModelError(f'timm has no model "{name}"; timm.list_models("*vit*") lists those with vit in their names')
+    options: dict[str, Any] = {"num_classes": 0}
+    trained: Any = timm.get_pretrained_cfg(name)
+    if image_size and trained.fixed_input_size:  # the others take any size and no such option
+        options["img_size"] = image_size
+    try:
+        return timm.create_model(name, **options)
+    except Exception as error:  # of many kinds, by architecture
+        raise ModelError(f"timm cannot make {name} with {options}: {error}") from None

@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from course_lib.errors import ModelError
 from course_lib.interop import from_timm, load_timm_weights
-from course_lib.models.vision_tower import vision_tower
+from course_lib.models.vision_tower import VisionTower
 
 TINY = {"img_size": 6, "patch_size": 2, "embed_dim": 8, "depth": 2, "num_heads": 2, "num_classes": 3}
 
@@ -147,9 +147,9 @@ def test_a_token_for_each_place(name):
     torch.manual_seed(0)
     size, stride = TOWERS[name]
     if name == "swin_s3_tiny_224":  # not that tiny
-        tower = vision_tower(timm.create_model(name, depths=(1, 1, 1, 1), embed_dim=12, num_heads=(1, 1, 1, 1)))
+        tower = VisionTower(timm.create_model(name, depths=(1, 1, 1, 1), embed_dim=12, num_heads=(1, 1, 1, 1)))
     else:
-        tower = vision_tower(name, size)
+        tower = VisionTower(name, size)
     tower.eval()
     x = torch.rand(2, 3, size, size)
     tokens = tower(x)
@@ -164,7 +164,7 @@ def test_a_token_for_each_place(name):
 @torch.no_grad()
 def test_a_tower_is_the_model_with_normalised_pictures():
     torch.manual_seed(0)
-    tower = vision_tower("test_resnet", 64).eval()
+    tower = VisionTower("test_resnet", 64).eval()
     x = torch.rand(1, 3, 64, 64)
     normalise = timm.data.create_transform(**timm.data.resolve_data_config(model=tower.model)).transforms[-1]
     expected = tower.model.forward_features(normalise(x))
@@ -172,7 +172,7 @@ def test_a_tower_is_the_model_with_normalised_pictures():
 
 
 def test_a_tower_learns_and_moves_as_one_module():
-    tower = vision_tower("test_vit", 32)
+    tower = VisionTower("test_vit", 32)
     assert tower.model.training  # trying it out has changed nothing
     tower(torch.rand(2, 3, 32, 32)).square().mean().backward()
     assert all(p.grad is not None for name, p in tower.named_parameters() if "fc_norm" not in name)
@@ -185,14 +185,14 @@ def test_weights_from_a_file(tmp_path):
     trained = timm.create_model("test_vit", num_classes=7, img_size=32)
     file = tmp_path / "model.safetensors"
     save_file(trained.state_dict(), file)
-    tower = vision_tower("test_vit", 32)
+    tower = VisionTower("test_vit", 32)
     load_timm_weights(tower, file)
     for name, tensor in tower.model.state_dict().items():
         assert torch.equal(tensor, trained.state_dict()[name]), name
     with pytest.raises(ModelError, match=r"has no nothing\.safetensors"):
         load_timm_weights(tower, tmp_path / "nothing.safetensors")
     with pytest.raises(ModelError, match=r"pos_embed has the shape \(1, 5, 64\), not \(1, 10, 64\)"):
-        load_timm_weights(vision_tower("test_vit", 48), file)
+        load_timm_weights(VisionTower("test_vit", 48), file)
     state = trained.state_dict()
     del state["cls_token"]
     save_file(state | {"other": torch.ones(1)}, file)
@@ -218,17 +218,17 @@ def test_weights_from_a_file(tmp_path):
 )
 def test_what_cannot_be_a_tower(make, size, match):
     with pytest.raises(ModelError, match=match):
-        vision_tower(make if isinstance(make, str) else make(), size)
+        VisionTower(make if isinstance(make, str) else make(), size)
 
 
 def test_timm_is_asked_for_when_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ModelError, match="pip install timm"):
-        vision_tower("test_vit")
+        VisionTower("test_vit")
 
 
 def test_pictures_on_another_scale_are_refused():
-    tower = vision_tower("test_vit", 32)
+    tower = VisionTower("test_vit", 32)
     for pictures, match in (
         (torch.rand(1, 3, 32, 32) * 255, "not from 0 to 1; divide bytes by 255"),
         (torch.randn(1, 3, 32, 32) * 2, "leave mean and deviation to the tower"),
