@@ -230,14 +230,6 @@ def test_losses_by_hand():
     assert router_z_loss(shifted).item() == pytest.approx((1 + 4 + 0) / 3, rel=1e-5)
 
 
-def test_padding_does_not_count():
-    logits, mask = torch.randn(9, 4), torch.tensor([True] * 5 + [False] * 4)
-    assert_close(load_balancing_loss(logits, 2, mask), load_balancing_loss(logits[:5], 2))
-    assert_close(router_z_loss(logits, mask), router_z_loss(logits[:5]))
-    assert_close(expert_loads(route(logits, 2), mask), expert_loads(route(logits[:5], 2)))
-    assert expert_loads(route(logits, 2), mask).sum() == 1
-
-
 def test_descending_the_balancing_loss_spreads_the_load():
     torch.manual_seed(0)
     x, router = torch.randn(256, 8), torch.randn(6, 8)

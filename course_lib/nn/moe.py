@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.nn.feed_forward import GatedFeedForward
@@ -57,21 +57,13 @@ def route(
     return Routing(logits, experts, weights)
 
 
-def expert_loads(routing: Routing, counted: Bool[Tensor, " tokens"] | None = None) -> Float[Tensor, " n_experts"]:
-    """Compute each expert's share of all choices; they add up to 1.
-
-    Args:
-        routing: of one layer.
-        counted: True for the tokens that count (not padding); None for all.
-    """
-    experts = routing.experts if counted is None else routing.experts[counted]
-    n_tokens = tokens_per_expert(experts, routing.logits.shape[-1])
+def expert_loads(routing: Routing) -> Float[Tensor, " n_experts"]:
+    """Compute each expert's share of all choices in a layer; they add up to 1."""
+    n_tokens = tokens_per_expert(routing.experts, routing.logits.shape[-1])
     return n_tokens / n_tokens.sum()
 
 
-def load_balancing_loss(
-    logits: Float[Tensor, "tokens n_experts"], top_k: int, counted: Bool[Tensor, " tokens"] | None = None
-) -> Float[Tensor, ""]:
+def load_balancing_loss(logits: Float[Tensor, "tokens n_experts"], top_k: int) -> Float[Tensor, ""]:
     """Compute n_experts times the sum, over experts, of the share of tokens that chose it times its mean probability.
 
     It is `top_k` for a uniform router and n_experts where every token gives all its probability to one expert. Call it
@@ -79,30 +71,23 @@ def load_balancing_loss(
     made up for by another layer's.
 
     Args:
-        logits: of the router.
+        logits: of the router; of real tokens only, where a batch has padding.
         top_k: how many experts a token gets.
-        counted: True for the tokens that count (not padding); None for all.
 
     Source: Fedus et al. 2021, equations 4 to 6, where top_k is 1.
     """
-    probabilities = (logits if counted is None else logits[counted]).float().softmax(dim=-1)  # tokens n_experts
+    probabilities = logits.float().softmax(dim=-1)  # tokens n_experts
     n_tokens, n_experts = probabilities.shape
     chosen = tokens_per_expert(probabilities.topk(top_k, dim=-1).indices, n_experts)
     return n_experts * (chosen / n_tokens * probabilities.mean(dim=0)).sum()
 
 
-def router_z_loss(
-    logits: Float[Tensor, "tokens n_experts"], counted: Bool[Tensor, " tokens"] | None = None
-) -> Float[Tensor, ""]:
+def router_z_loss(logits: Float[Tensor, "tokens n_experts"]) -> Float[Tensor, ""]:
     """Compute the mean of logsumexp(logits)^2, which keeps the router's logits small.
-
-    Args:
-        logits: of the router.
-        counted: True for the tokens that count (not padding); None for all.
 
     Source: Zoph et al. 2022, equation 5.
     """
-    return (logits if counted is None else logits[counted]).float().logsumexp(dim=-1).square().mean()
+    return logits.float().logsumexp(dim=-1).square().mean()
 
 
 def update_selection_bias(
@@ -263,21 +248,16 @@ def routings(model: nn.Module) -> list[Routing]:
 
 
 @torch.no_grad()
-def update_selection_biases(
-    model: nn.Module, rate: float = 1e-3, counted: Bool[Tensor, " tokens"] | None = None
-) -> None:
+def update_selection_biases(model: nn.Module, rate: float = 1e-3) -> None:
     """Update every layer's selection bias by the loads of its last forward pass: once a step, after the gradient.
 
     Args:
         model: with layers that are balanced by bias.
         rate: see `update_selection_bias`.
-        counted: True for the tokens that count (not padding); None for all.
     """
     for layer, routing in zip(moe_layers(model), routings(model), strict=True):
         if layer.selection_bias is not None:
-            layer.selection_bias.copy_(
-                update_selection_bias(layer.selection_bias, expert_loads(routing, counted), rate)
-            )
+            layer.selection_bias.copy_(update_selection_bias(layer.selection_bias, expert_loads(routing), rate))
 
 
 def count_active_parameters(model: nn.Module) -> int:

@@ -30,17 +30,15 @@ def sinusoidal_table(n: int, d: int) -> Float[Tensor, "n d"]:
 
 
 class SinusoidalPositions(nn.Module):
-    """The sinusoidal table, for any number of positions.
+    """The sinusoidal table of `d_model` columns, for any number of positions.
 
-    Args:
-        d_model: columns of the table.
-        table: the function (n, d) that computes it; a function of your own can be assigned later, too.
+    `table` is the function that computes it; a function (n, d) of your own can be assigned to it.
     """
 
-    def __init__(self, d_model: int, table: Callable[[int, int], Tensor] = sinusoidal_table) -> None:
+    def __init__(self, d_model: int) -> None:
         super().__init__()
         self.d_model = d_model
-        self.table = table
+        self.table: Callable[[int, int], Tensor] = sinusoidal_table
 
     def forward(
         self, n: int, device: torch.device | None = None, positions: Positions | None = None

@@ -116,7 +116,7 @@ def assert_same_routing(ours, theirs, ids, real, result):
         assert (routing.logits[keep] - expected[keep]).abs().max() <= 1e-5 * scale
     together = torch.cat([routing.logits for routing in found])
     # Shares and mean probabilities, each right to the 1e-5 of the logits.
-    loss = load_balancing_loss(together, top_k, keep.repeat(len(found)))
+    loss = load_balancing_loss(together[keep.repeat(len(found))], top_k)
     assert loss.item() == pytest.approx(result.aux_loss.item(), rel=1e-4)
     theirs_unmasked = load_balancing_loss_func(tuple(routing.logits for routing in found), theirs.num_experts, top_k)
     assert load_balancing_loss(together, top_k).item() == pytest.approx(theirs_unmasked.item(), rel=1e-5)
