@@ -5,32 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.errors import ModelError
-from course_lib.files import write_bytes
-from course_lib.interop import save_pretrained
-from course_lib.interop.model_files import read_tensors
-from course_lib.interop.model_folder import from_pretrained
 from course_lib.models.gpt import GPT
 from course_lib.nn.embed import embed_tokens
 from course_lib.train.losses import Loss
 from course_lib.tune.completions import Examples, TokenBatch, completion_examples, device_of
 
-SCORE = "score.safetensors"  # beside the files of the body
-
 
 class RewardModel(nn.Module):
     """A GPT with one output, a score, in place of logits: a completion's reward is the score at its last token.
 
-    The new output layer starts as N(0, 1 / (d_model + 1)).
+    The new output layer starts as N(0, 1 / (d_model + 1)). To keep a trained one, save its state_dict() as of any
+    module; `course_lib.interop.save_pretrained(model.body, folder)` keeps the body in a form that others read.
 
     Args:
         body: becomes a part of this model. Its own output layer is not used, and frozen unless it is the embedding.
@@ -60,36 +52,6 @@ class RewardModel(nn.Module):
         x = self.body.hidden_states(embed_tokens(self.body.tokens, ids))
         score = self.score.weight[0]
         return (x.to(score.dtype) * score).sum(dim=-1)  # a matrix product would be in bfloat16 under autocast
-
-
-def save_reward_model(model: RewardModel, folder: str | Path) -> None:
-    """Write the body as `course_lib.interop.save_pretrained` does, and the new output layer beside it.
-
-    Raises:
-        ModelError: if it cannot be written.
-    """
-    save_pretrained(model.body, folder)
-    try:
-        write_bytes(Path(folder) / SCORE, safetensors.torch.save({"score.weight": model.score.weight.detach()}))
-    except OSError as error:
-        raise ModelError(f"{Path(folder) / SCORE} cannot be written ({error}); name another folder") from None
-
-
-def load_reward_model(folder: str | Path) -> RewardModel:
-    """The reward model that `save_reward_model` wrote, in eval mode.
-
-    Raises:
-        ModelError: if a file is missing or does not fit.
-    """
-    weight = read_tensors(Path(folder) / SCORE).get("score.weight")
-    body = from_pretrained(folder)
-    if not isinstance(body, GPT):
-        raise ModelError(f"{folder} holds a {type(body).__name__}, and the body of a reward model is a GPT")
-    model = RewardModel(body)
-    if weight is None or weight.shape != model.score.weight.shape:
-        raise ModelError(f"{Path(folder) / SCORE} holds no score.weight for this model; copy it again")
-    model.load_state_dict({"score.weight": weight}, strict=False)
-    return model.eval()
 
 
 class ComparisonBatch(NamedTuple):

@@ -9,14 +9,11 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 from tiny import END, distribution, gpt, replies
 from torch.testing import assert_close
 
 from course_lib.data.loading.loader import Loader
-from course_lib.errors import ModelError
-from course_lib.interop import save_pretrained, to_hf
-from course_lib.models import Bert, BertConfig
+from course_lib.interop import to_hf
 from course_lib.train import TrainConfig, train
 from course_lib.tune import reward
 from course_lib.tune.completions import completion_examples
@@ -111,35 +108,6 @@ def test_a_reward_model_begins_with_small_rewards_and_trains_what_it_uses():
         assert {name for name, p in model.named_parameters() if p.requires_grad} == {
             name for name, p in model.named_parameters() if p.grad is not None
         }
-
-
-@pytest.mark.parametrize("style", [{}, LLAMA], ids=["tied", "untied"])
-def test_a_reward_model_is_a_folder(style, tmp_path):
-    model, texts = RewardModel(gpt(**style)), completion_examples([[0]], [[1]]).all()
-    reward.save_reward_model(model, tmp_path)
-    again = reward.load_reward_model(tmp_path)
-    assert not again.training
-    assert torch.equal(again(texts), model(texts))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "score.safetensors"]
-    (tmp_path / "score.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"has no score\.safetensors"):
-        reward.load_reward_model(tmp_path)
-    for wrong in ({"weight": torch.zeros(1, 16)}, {"score.weight": torch.zeros(1, 7)}):
-        save_file(wrong, tmp_path / "score.safetensors")
-        with pytest.raises(
-            ModelError, match=r"score\.safetensors holds no score\.weight for this model; copy it again"
-        ):
-            reward.load_reward_model(tmp_path)
-    save_file({"score.weight": model.score.weight.detach()}, tmp_path / "score.safetensors")
-    save_pretrained(Bert(BertConfig(20, context=8, d_model=16, n_layers=1, n_heads=1)), tmp_path)
-    with pytest.raises(ModelError, match="holds a Bert, and the body of a reward model is a GPT"):
-        reward.load_reward_model(tmp_path)
-
-
-def test_a_reward_model_that_cannot_be_written_says_where(tmp_path):
-    (tmp_path / "score.safetensors" / "in the way").mkdir(parents=True)
-    with pytest.raises(ModelError, match=r"score\.safetensors cannot be written .*; name another folder"):
-        reward.save_reward_model(RewardModel(gpt()), tmp_path)
 
 
 # Replies of one token, of which the one of weight w is preferred to that of weight v in w of w + v comparisons.
