@@ -6,7 +6,7 @@ import ast
 import inspect
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from course_lib.exercises.spec import Exercise
@@ -15,7 +15,6 @@ from course_lib.grader.inside.outcomes import Failure, Lost
 from course_lib.grader.notebook import Notebook
 from course_lib.grader.worker_client import CALL, WorkerClient
 
-_SHORT = {"F": "torch.nn.functional", "nn": "torch.nn", "np": "numpy"}
 _LIBRARY = ("course_lib.nn", "course_lib.models")
 # On Python 3.11 a switch of threads inside `ast` can end in a SystemError; it was seen once in some hundred gradings.
 _parsing = threading.Lock()
@@ -110,7 +109,7 @@ def choose(
     wanted = {n for n, piece in enumerate(pieces) if piece.id in {exercise.id, *needs} or "*" in piece.defines}
     frontier = wanted
     while frontier:
-        uses = _union(pieces[n].uses for n in frontier)
+        uses = set[str]().union(*(pieces[n].uses for n in frontier))
         frontier = {n for n, piece in enumerate(pieces) if n not in wanted and piece.defines & uses}
         wanted = wanted | frontier
     needed = [pieces[n] for n in sorted(wanted)]
@@ -119,7 +118,7 @@ def choose(
     used = needs | {piece.id for piece in others if piece.id}
     replaced = {e.id: e for e in failed if e.id in used}
     # A failed cell runs only where another cell uses something else that it defines, such as a helper.
-    uses = _union(piece.uses for piece in needed if piece.id not in replaced)
+    uses = set[str]().union(*(piece.uses for piece in needed if piece.id not in replaced))
     others = [p for p in others if p.id not in replaced or (p.defines - {replaced[p.id].name}) & uses]
     references = [Piece(f"<reference {e.id}>", reference_source(e)) for e in replaced.values()]
     return [*others, *references, *own], list(replaced.values())
@@ -137,22 +136,13 @@ def reference_source(exercise: Exercise) -> str:
 
 def names_to_avoid(exercise: Exercise, pieces: list[Piece], aliases: dict[str, str]) -> list[str]:
     """Names in the code that make the exercise pointless, and parts of the course's own library."""
-
-    def full(name: str) -> str:
-        head, _, rest = name.partition(".")
-        head = aliases.get(head, _SHORT.get(head, head))
-        return f"{head}.{rest}" if rest else head
-
-    avoided = {full(name).rpartition(".")[2] for name in exercise.avoid}
+    avoided = {name.rpartition(".")[2] for name in exercise.avoid}
     found = set()
-    for mention in _union(piece.mentions for piece in pieces if piece.id in (None, exercise.id)):
-        whole = full(mention)
-        foreign = "." in whole and not mention.startswith("self.")
-        if (foreign and whole.rpartition(".")[2] in avoided) or whole.startswith(_LIBRARY):
+    mentions = (piece.mentions for piece in pieces if piece.id in (None, exercise.id))
+    for mention in set[str]().union(*mentions):
+        head, dot, rest = mention.partition(".")
+        full = f"{aliases.get(head, head)}{dot}{rest}"
+        foreign = "." in full and head != "self"
+        if (foreign and full.rpartition(".")[2] in avoided) or full.startswith(_LIBRARY):
             found.add(mention.lstrip("."))
     return sorted(found)
-
-
-def _union(sets: Iterable[Iterable[str]]) -> set[str]:
-    found: set[str] = set()
-    return found.union(*sets)
