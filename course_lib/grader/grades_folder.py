@@ -48,7 +48,9 @@ def open_folder(out: Path, submissions: Path, seed: int | None) -> int:
         content = {"folder": folder, "seed_id": seed_id(chosen), "seed": chosen if seed is None else None}
         write_text(path, json.dumps(content), private=True)
         return chosen
-    except (ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise CourseError(f"{out} was written by an earlier version of the course; choose another --out") from error
+    except (ValueError, TypeError) as error:
         raise CourseError(f"{path} is damaged; restore it, or delete it to grade everything afresh") from error
     if earlier_folder != folder:
         raise CourseError(
