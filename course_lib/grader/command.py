@@ -24,7 +24,7 @@ from course_lib.grader.submission import Submission, examine, grade
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def check_notebook(path: Path | str) -> int:
+def check_notebook(path: Path) -> int:
     """Run the visible checks on a notebook's exercises and print what `check` would say.
 
     It runs where grading runs, so a loop without end is stopped and nothing of yours is touched.
@@ -36,7 +36,7 @@ def check_notebook(path: Path | str) -> int:
         CourseError: The file is no notebook of the course, or no sandbox works here.
     """
     try:
-        notebook = read_notebook(Path(path))
+        notebook = read_notebook(path)
         lab = lab_of(notebook)
         results = grade(notebook, [Exam(e) for e in exercises.of_lab(lab)], choose_level(), hide_values=False)
     except Unreadable as error:
@@ -49,8 +49,8 @@ def check_notebook(path: Path | str) -> int:
 
 
 def grade_folder(
-    submissions: Path | str,
-    out: Path | str,
+    submissions: Path,
+    out: Path,
     lab: str | None = None,
     seed: int | None = None,
     jobs: int | None = None,
@@ -75,7 +75,6 @@ def grade_folder(
         CourseError: An argument makes no sense, or no sandbox works here.
     """
     began = time.monotonic()
-    submissions, out = Path(submissions), Path(out)
     if lab is not None and lab not in exercises.labs():
         raise CourseError(f"there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
     if sandbox not in WISHES:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.exercises.spec import Exercise
 from course_lib.grader.cells_needed import all_needs, choose, names_to_avoid, take_apart
 from course_lib.grader.exam import Exam, Outcome, Result
 from course_lib.grader.notebook import Notebook, Unreadable, lab_of, read_notebook
@@ -93,7 +92,8 @@ def grade(notebook: Notebook, exams: Sequence[Exam], level: Level, hide_values: 
             failed = [result.exercise for result in results if not result]
             needed, replaced = choose(exercise, all_needs(exercise, lab), pieces, failed)
             if replaced:
-                notes.append(_note_on_replaced(replaced))
+                names = ", ".join(f"`{other.name}`" for other in replaced)
+                notes.append(f"It was run with the course's reference in place of {names}, which did not pass.")
             subject = RemoteSubject(client, exercise, needed)
             result = exam.grade(subject, hide_values)
             result.ended = subject.lost
@@ -101,10 +101,3 @@ def grade(notebook: Notebook, exams: Sequence[Exam], level: Level, hide_values: 
             result.notes = notes
             results.append(result)
     return results
-
-
-def _note_on_replaced(replaced: list[Exercise]) -> str:
-    names = ", ".join(f"`{exercise.name}`" for exercise in replaced)
-    several = len(replaced) > 1
-    place = "the references took the place of them" if several else "the reference took the place of it"
-    return f"It builds on {names}, which did not pass; {place}."

@@ -15,21 +15,10 @@ from course_lib.grader.inside.outcomes import Failure, Raised, describe_error
 
 ANNOTATIONS = 0x1000000  # the flag of `from __future__ import annotations`, which holds for later cells, too
 
-
-def _nothing(*args: Any, **kwargs: Any) -> None:
-    """Stands for what only makes sense in a notebook."""
-
-
-def _their_own(id: str, obj: Any) -> Any:
-    """Stands for `use`."""
-    return obj
-
-
+# What stands for functions that only make sense in a notebook.
 NOTEBOOK_STUBS: dict[str, Callable[..., Any]] = {
-    "check": _nothing,
-    "use": _their_own,
-    "record": _nothing,
-    "display": _nothing,
+    **dict.fromkeys(("check", "record", "display"), lambda *args, **kwargs: None),
+    "use": lambda id, obj: obj,
 }
 
 
@@ -83,7 +72,7 @@ class Child:
                 self.namespace[name] = stub
 
     def do_send(self, name: str, **request: Any) -> Any:
-        """Do what `SubjectProxy.send` describes with the function or class of this name, or an object of the class."""
+        """Do what `Subject.send` describes with the function or class of this name, or an object of the class."""
         if self.subject is None:
             if name not in self.namespace:
                 raise Failure(Raised.NOT_DEFINED, message=name)
