@@ -1,5 +1,6 @@
 """The instant check, as a learner meets it in a notebook."""
 
+import re
 import subprocess
 import sys
 
@@ -31,14 +32,6 @@ def test_right_answer(capsys):
     text = capsys.readouterr().out
     assert "visible checks passed; grading uses fresh numbers" in text
     assert repr(result) == "<softmax: passed>"
-
-
-def test_it_prints_once_whatever_is_done_with_the_result(capsys):
-    result = check("softmax", softmax)
-    capsys.readouterr()
-    assert result._ipython_display_() is None
-    assert "<p>" in result._repr_html_()
-    assert capsys.readouterr().out == ""
 
 
 def test_hints_come_in_stages_and_start_again_after_success(capsys):
@@ -229,10 +222,8 @@ class Scale(nn.Module):
 
 def run_case(subject, weight, x):
     layer = subject.new(len(weight))
-    shapes = {name: list(t.shape) for name, t in layer.get_state().items()}
     layer.set_state({"weight": weight})
-    layer.call(method="eval")
-    return {"shapes": shapes, "called": layer.call(x), "gradient": layer.gradients(x)}
+    return {"called": layer.call(x), "gradient": layer.gradients(x)}
 
 
 class Doubled(Scale):
@@ -258,7 +249,7 @@ def test_a_module_is_called_through_a_handle():
             self.gain = nn.Parameter(torch.ones(d))
 
     verdict = exam.grade(LocalSubject(OtherNames))
-    assert "its parameters must be weight (3,); they are gain (3,)" in verdict.diagnosis.lower()
+    assert "its parameters must be `weight` (3,); they are `gain` (3,)" in verdict.diagnosis.lower()
 
     class Frozen(Scale):
         def forward(self, x):
@@ -382,8 +373,8 @@ def test_other_parameters_are_named_and_nothing_else(capsys):
 
     check("multi_head_attention", MultiHeadAttention)
     text = capsys.readouterr().out
-    assert "the parameters `key.weight`, `output.weight`, `query.weight`, `value.weight` are wanted" in text
-    assert "the object has `qkv.bias`, `qkv.weight`" in text
+    assert re.search(r"must be `key.weight` \(.+\), `output.weight` .*, `query.weight` .*, `value.weight` ", text)
+    assert "they are `qkv.bias` (" in text
     assert "gradients" not in text
 
     class MultiHeadAttention(nn.Module):
@@ -393,5 +384,5 @@ def test_other_parameters_are_named_and_nothing_else(capsys):
 
     check("multi_head_attention", MultiHeadAttention)
     text = capsys.readouterr().out
-    assert "the parameters must have the shapes `key.weight` (" in text
-    assert "they have `key.weight` (2, " in text
+    assert "its parameters must be `key.weight` (" in text
+    assert "they are `key.weight` (2, " in text

@@ -9,46 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-
-
-class Handle(Protocol):
-    """An object that lives where the submitted code runs; only arrays and plain data cross."""
-
-    def call(self, *args: Any, method: str = "forward", **kwargs: Any) -> Any:
-        """Call a method of the object."""
-
-    def gradients(self, *args: Any, method: str = "forward", **kwargs: Any) -> dict[str, Any]:
-        """Call a method and differentiate the result, as `Subject.gradients` does."""
-
-    def get_state(self) -> dict[str, Any]:
-        """The object's parameters and buffers by name."""
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Set the object's parameters and buffers."""
-
-
-class Subject(Protocol):
-    """The code under test, in this process or behind a sandbox: the same three verbs either way."""
-
-    changed: int | str | None  # position or name of the first argument that a call has changed in place
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function. Arguments and results are tensors, arrays, numbers, strings, lists, dicts or None."""
-
-    def gradients(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Call with gradients required of every floating tensor argument; differentiate a weighted sum of the result.
-
-        The weights are those of `grader.inside.calls.cotangent`, so that both sides differentiate the same number.
-
-        Returns:
-            {"output": result, "gradients": [one tensor or None for each tensor argument, in order]}.
-        """
-
-    def new(self, *args: Any, **kwargs: Any) -> Handle:
-        """Make an object of the class under test."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +35,16 @@ class Case:
     atol: float | None = None
 
 
-# How a case is run: the `run_case` of an exercise is one of these, or a function of its own file.
+# How a case is run: the `run_case` of an exercise is one of these, or a function of its own file. Its `subject` is the
+# code under test; what may be asked of it is said in `grader.inside.calls.Subject`.
 
 
-def call(subject: Subject, *args: Any, **kwargs: Any) -> Any:
+def call(subject: Any, *args: Any, **kwargs: Any) -> Any:
     """Call the subject and compare the value: the default."""
     return subject(*args, **kwargs)
 
 
-def call_and_differentiate(subject: Subject, *args: Any, **kwargs: Any) -> Any:
+def call_and_differentiate(subject: Any, *args: Any, **kwargs: Any) -> Any:
     """Compare value and gradients: a detached or wrong gradient fails although every value is right."""
     return subject.gradients(*args, **kwargs)
 
@@ -97,7 +61,7 @@ def call_and_differentiate_only(*positions: int) -> Callable[..., Any]:
         A function for the `run_case` of an exercise.
     """
 
-    def run_case(subject: Subject, *args: Any, **kwargs: Any) -> Any:
+    def run_case(subject: Any, *args: Any, **kwargs: Any) -> Any:
         answer = subject.gradients(*args, **kwargs)
         compared = [gradient if i in positions else None for i, gradient in enumerate(answer["gradients"])]
         return {**answer, "gradients": compared}
@@ -107,29 +71,6 @@ def call_and_differentiate_only(*positions: int) -> Callable[..., Any]:
 
 class WrongAnswer(Exception):
     """Raised by a `run_case` when the answer is wrong for a reason; the learner is told this sentence."""
-
-
-def call_at_three_sample_sizes(subject: Subject, size: int, n_samples: int) -> Any:
-    """Ask for a measurement on random samples, and notice a formula that only pretends to measure.
-
-    Random generators start alike at every call, so the same question twice would get the same number honestly. Three
-    sample sizes, since two honest measurements in float32 may agree by chance, about once in 100,000 times.
-
-    Returns:
-        The measurement on `n_samples` samples.
-
-    Raises:
-        WrongAnswer: Fewer samples give the very same number.
-    """
-    values = [subject(size, n) for n in (n_samples, n_samples // 2, n_samples // 3)]
-    if all(isinstance(value, (int, float, torch.Tensor)) for value in values):
-        first, *others = (torch.as_tensor(value).double() for value in values)
-        if all(torch.equal(first, other) for other in others):
-            raise WrongAnswer(
-                "it gives the very same number for any `n_samples`, and chance would change it a little. "
-                "Draw `n_samples` random pairs in the function and measure them, rather than return what theory says."
-            )
-    return values[0]
 
 
 # Wrong and right versions, marked in the file of their exercise.

@@ -10,9 +10,8 @@ from course_lib.exercises import find
 from course_lib.exercises.spec import Exercise
 from course_lib.grader.exam import Exam, Outcome, Result
 from course_lib.grader.inside.calls import LocalSubject
-from course_lib.grader.render import as_html, result_lines, show
+from course_lib.grader.render import result_lines, show
 
-_STAND_IN = "__course_reference__"  # the attribute by which a reference in the place of a learner's object is known
 _failures: dict[str, int] = {}  # by id, in this kernel: the second hint comes after the second failure
 
 
@@ -24,25 +23,17 @@ class Checked:
 
     Attributes:
         id: The exercise.
-        lines: What the learner was told.
         result: How each check went; None when there was nothing to check.
     """
 
     id: str
-    lines: list[str]
     result: Result | None = None
 
     def __bool__(self) -> bool:
         return bool(self.result)
 
-    def __str__(self) -> str:
-        return "\n".join(self.lines)
-
     def __repr__(self) -> str:
         return f"<{self.id}: {'passed' if self else 'not passed'}>"
-
-    def _repr_html_(self) -> str:
-        return as_html(self.lines)
 
     def _ipython_display_(self) -> None:
         """Nothing: `check` has shown it, also where its line ends in a semicolon."""
@@ -71,12 +62,11 @@ def check(id: str, obj: Any) -> Checked:
         refusal = str(error)
     if refusal:
         show([refusal])
-        return Checked(id, [refusal])
+        return Checked(id)
     result = _visible_exam(id).grade(LocalSubject(obj))
     _failures[id] = 0 if result else _failures.get(id, 0) + 1
-    lines = result_lines(result, hints=1 if result.outcome is Outcome.NOT_STARTED else _failures[id])
-    show(lines)
-    return Checked(id, lines, result)
+    show(result_lines(result, hints=1 if result.outcome is Outcome.NOT_STARTED else _failures[id]))
+    return Checked(id, result)
 
 
 def use(id: str, obj: Any) -> Any:
@@ -98,12 +88,12 @@ def use(id: str, obj: Any) -> Any:
             f"Once yours passes the check of `{id}`, run this cell again: the rest then works with what you wrote.",
         ]
     )
-    return _stand_in(exercise)
+    return exercise.reference
 
 
 def _refusal(exercise: Exercise, obj: Any) -> str | None:
-    """What to say of an object that cannot be checked: a stand-in, or no function or class where it should be one."""
-    if _STAND_IN in getattr(obj, "__dict__", {}):  # its own attribute: a class derived from a stand-in is the learner's
+    """What to say of an object that cannot be checked: the reference, or what is no function or class."""
+    if obj is exercise.reference:
         return (
             f"{exercise.id}: this is the reference that `use` put in the place of yours. "
             f"Run the cell with your own {exercise.name} again."
@@ -116,17 +106,3 @@ def _refusal(exercise: Exercise, obj: Any) -> str | None:
         f'{exercise.id}: hand over the {kind} itself, `check("{exercise.id}", {exercise.name})`, '
         f"without calling it. What came is of type {type(obj).__name__}."
     )
-
-
-def _stand_in(exercise: Exercise) -> Any:
-    """A copy of the reference that `check` knows again."""
-    reference = exercise.reference
-    if isinstance(reference, type):
-        return type(reference.__name__, (reference,), {_STAND_IN: exercise.id, "__doc__": reference.__doc__})
-
-    @functools.wraps(reference)
-    def stand_in(*args: Any, **kwargs: Any) -> Any:
-        return reference(*args, **kwargs)
-
-    setattr(stand_in, _STAND_IN, exercise.id)
-    return stand_in

@@ -38,14 +38,6 @@ _WHY_LOST = {
     Lost.BAD_REPLY: "it sent something that is no answer",
     Lost.NO_MORE_WORKERS: "the submission kept killing the process that runs it",
 }
-# How code took its process down, for the instructor to look at: "the code ...".
-FLAGS: dict[Raised | Lost, str] = {
-    Lost.TIMED_OUT: "sent no answer in time",
-    Lost.SUBMISSION_TIMED_OUT: "sent no answer in time",
-    Lost.OUT_OF_MEMORY: "ran out of memory",
-    Lost.CRASHED: "ended its process",
-    Lost.BAD_REPLY: "sent something that is no answer",
-}
 
 
 def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_values: bool) -> str:
@@ -128,7 +120,7 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if d.kind == "length":
         return f"{len(e)} results are expected, and {len(g)} came back."
     if d.kind == "keys":
-        return _keys(d.path, e, g)
+        return f"the names {_names(e)} are expected, and {_names(g)} came back."
     if d.kind == "dtype":
         return f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back."
     if d.kind == "shape":
@@ -148,22 +140,8 @@ def _single(e: Any, g: Any) -> str:
     return f"the first {same} characters are right; around there, expected {e[shown]!r}, got {g[shown]!r}."
 
 
-def _keys(path: tuple[Any, ...], e: dict, g: dict) -> str:
-    if not path and "parameters" in e and list(g) == ["parameters"]:
-        return _keys(("parameters",), e["parameters"], g["parameters"])  # a layer whose weights could not be set
-    if path[:1] != ("parameters",):
-        return f"the names {_names(e)} are expected, and {_names(g)} came back."
-    if set(e) == set(g):
-        return f"the parameters must have the shapes {_shapes(e)}; they have {_shapes(g)}."
-    return f"the parameters {_names(e)} are wanted, and the object has {_names(g)}."
-
-
 def _names(d: dict) -> str:
     return ", ".join(f"`{name}`" for name in sorted(map(str, d))) or "none"
-
-
-def _shapes(d: dict) -> str:
-    return ", ".join(f"`{name}` {tuple(getattr(x, 'shape', x))}" for name, x in sorted(d.items()) if x is not None)
 
 
 def _values(e: torch.Tensor, g: torch.Tensor, d: Difference, hide_values: bool) -> str:

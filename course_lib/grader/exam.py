@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, Subject, WrongAnswer
+from course_lib.exercises.spec import Case, Exercise, WrongAnswer
 from course_lib.grader.compare import Difference, compare
 from course_lib.grader.diagnose import explain
 from course_lib.grader.inside import calls
@@ -99,7 +99,7 @@ class Exam:
         wrong = [calls.LocalSubject(mistake.solution) for mistake in self.exercise.mistakes]
         return [[ask(self.exercise, subject, case) for case in self.cases] for subject in wrong]
 
-    def grade(self, subject: Subject, hide_values: bool = False) -> Result:
+    def grade(self, subject: calls.Subject, hide_values: bool = False) -> Result:
         """Ask every case, and the first one again at the end.
 
         Args:
@@ -133,7 +133,7 @@ class Exam:
             return spoiled or answer.failure
         return compare(self.expected[i], answer.value, *self._tolerances(i)) or changed
 
-    def _is_steady(self, subject: Subject, i: int, answer: Answer) -> bool:
+    def _is_steady(self, subject: calls.Subject, i: int, answer: Answer) -> bool:
         """Whether case i, asked again, gets the same answer, but for rounding: threads may add in another order."""
         if answer.failure:
             return True  # the failure says more
@@ -166,7 +166,7 @@ class Exam:
         return message
 
 
-def ask(exercise: Exercise, subject: Subject, case: Case) -> Answer:
+def ask(exercise: Exercise, subject: calls.Subject, case: Case) -> Answer:
     """Put one case to a subject. Only KeyboardInterrupt passes through."""
     subject.changed = None
     value = failure = None

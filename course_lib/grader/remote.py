@@ -7,14 +7,14 @@ from typing import Any
 
 from course_lib.exercises.spec import Exercise
 from course_lib.grader.cells_needed import Piece
-from course_lib.grader.inside.calls import SubjectProxy
+from course_lib.grader.inside.calls import Subject
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised
 from course_lib.grader.worker_client import CALL, CALL_AFTER_DEATH, WorkerClient
 
 MOST_DEATHS = 2  # of one exercise; then the rest of its cases fail unasked
 
 
-class RemoteSubject(SubjectProxy):
+class RemoteSubject(Subject):
     """A `Subject` whose function or class lives in a child of a worker, after the pieces of the notebook that it needs.
 
     Attributes:
@@ -27,13 +27,10 @@ class RemoteSubject(SubjectProxy):
         self._deaths = 0
         self._loaded = False  # the pieces have run in the client's present child
 
-    def send(
-        self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any], method: str | None = None
-    ) -> Any:
-        """See `SubjectProxy.send`; Failure when there is no answer."""
+    def send(self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """See `Subject.send`; Failure when there is no answer."""
         self._load()
-        request = {"action": action, "number": number, "args": args, "kwargs": kwargs, "method": method}
-        answer = self._ask("send", name=self.exercise.name, **request)
+        answer = self._ask("send", name=self.exercise.name, action=action, number=number, args=args, kwargs=kwargs)
         if answer.failure is None:
             return answer.value
         if answer.failure.outcome is Raised.NOT_DEFINED:

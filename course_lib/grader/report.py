@@ -12,7 +12,6 @@ from typing import Any
 import jinja2
 
 from course_lib.files import write_text
-from course_lib.grader.diagnose import FLAGS
 from course_lib.grader.exam import Result
 from course_lib.grader.render import with_code
 from course_lib.grader.submission import Submission
@@ -33,7 +32,7 @@ def exercise_entry(result: Result) -> dict[str, Any]:
         "diagnosis": result.diagnosis,
         "notes": result.notes,
         "avoided": result.avoided,
-        "flags": [*result.avoided, FLAGS[ended]] if ended else result.avoided,
+        "flags": [*result.avoided, ended] if ended else result.avoided,
         "see": result.exercise.see,
     }
 

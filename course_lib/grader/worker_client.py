@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from course_lib.grader.inside import frames
-from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised
+from course_lib.grader.inside.outcomes import LONGEST_MESSAGE, Answer, Failure, Lost, Raised
 from course_lib.grader.processes import resident_memory
 from course_lib.grader.sandbox import FORKED, READY, RESIDENT, Level, SandboxError, Worker
 
@@ -150,8 +150,8 @@ def _checked(reply: Any, number: int) -> Answer:
         raise frames.BadFrame("a failure that is none")
     type_, message, text = (_of_type(said[key], str) or "" for key in ("type", "message", "text"))
     line = _of_type(said["line"], int)
-    failure = Failure(Raised(_of_type(said["outcome"], str)), type_[:100], message[:300], line, text[:200] or None)
-    return Answer(failure=failure, changed=changed)
+    outcome, message = Raised(_of_type(said["outcome"], str)), message[:LONGEST_MESSAGE]
+    return Answer(failure=Failure(outcome, type_[:100], message, line, text[:200] or None), changed=changed)
 
 
 def _of_type(value: Any, *types: type) -> Any:

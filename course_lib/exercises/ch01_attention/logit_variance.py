@@ -4,15 +4,7 @@ import math
 
 import torch
 
-from course_lib.exercises.spec import (
-    Case,
-    Exercise,
-    alternative,
-    alternatives_in,
-    call_at_three_sample_sizes,
-    mistake,
-    mistakes_in,
-)
+from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
 
 
 def logit_variance(d, n_samples=10_000):
@@ -26,6 +18,23 @@ def cases(rng):
     # fourth moment is 3 d^2 + 6 d. Five standard errors: a right answer fails less than once in a million times.
     n = 10_000
     return [Case(f"d = {d}", (d, n), expected=float(d), rtol=5 * math.sqrt((2 + 6 / d) / n)) for d in (4, 16, 64)]
+
+
+def run_case(subject, d, n_samples):
+    """Ask for a measurement on random samples, and notice a formula that only pretends to measure.
+
+    Random generators start alike at every call, so the same question twice would get the same number honestly. Three
+    sample sizes, since two honest measurements in float32 may agree by chance, about once in 100,000 times.
+    """
+    values = [subject(d, n) for n in (n_samples, n_samples // 2, n_samples // 3)]
+    if all(isinstance(value, (int, float, torch.Tensor)) for value in values):
+        first, *others = (torch.as_tensor(value).double() for value in values)
+        if all(torch.equal(first, other) for other in others):
+            raise WrongAnswer(
+                "it gives the very same number for any `n_samples`, and chance would change it a little. "
+                "Draw `n_samples` random pairs in the function and measure them, rather than return what theory says."
+            )
+    return values[0]
 
 
 @alternative
@@ -78,7 +87,7 @@ EXERCISE = Exercise(
     ),
     reference=logit_variance,
     cases=cases,
-    run_case=call_at_three_sample_sizes,
+    run_case=run_case,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 1, Why divide by the square root of d",

@@ -39,11 +39,8 @@ def cases(rng):
 def run_case(subject, d_model, n_heads, weights, x, mask=None):
     """Make a layer, give it these weights, then compare its output and every gradient."""
     layer = subject.new(d_model, n_heads)
-    parameters = {name: list(value.shape) for name, value in sorted(layer.get_state().items())}
-    if parameters != {name: list(value.shape) for name, value in sorted(weights.items())}:
-        return {"parameters": parameters}  # these weights would not fit
     layer.set_state(weights)
-    return {"parameters": parameters, **layer.gradients(x, mask)}
+    return layer.gradients(x, mask)
 
 
 @alternative

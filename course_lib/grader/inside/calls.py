@@ -1,11 +1,10 @@
-"""Calls of the code under test: what `Subject` and `Handle` promise, for objects of this process.
+"""Calls of the code under test: what an exercise may ask of it, and how an object of this process answers.
 
 Used twice: in the notebook by the instant check, and inside the sandbox by the worker.
 """
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -114,14 +113,15 @@ def seeded() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def cotangent(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def cotangent(output: torch.Tensor) -> torch.Tensor:
     """The fixed weights of the sum that `gradients` differentiates: no symmetry, no zeros, so no error cancels out."""
-    size = math.prod(shape)
-    return torch.cos(torch.arange(size, dtype=torch.float64) + 0.5).to(dtype).reshape(tuple(shape))
+    return torch.cos(torch.arange(output.numel(), dtype=torch.float64) + 0.5).to(output.dtype).view(output.shape)
 
 
-class SubjectProxy:
-    """A `Subject` that turns all it is asked into requests; `send` answers them, here or in a sandbox.
+class Subject:
+    """The code under test: what it is asked becomes requests, which `send` answers, in this process or in a sandbox.
+
+    Arguments and results are tensors, arrays, numbers, strings, lists, dicts or None.
 
     Attributes:
         changed: The argument (position or name) that the last requests changed in place, or None.
@@ -129,57 +129,56 @@ class SubjectProxy:
 
     changed: int | str | None = None
 
-    def send(
-        self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any], method: str | None = None
-    ) -> Any:
+    def send(self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Do something with an object.
 
         Args:
-            action: "call", "gradients", "new", "get_state" or "set_state".
+            action: "call", "gradients", "new" or "set_state".
             number: The object: 0 is the function or class under test, others are what "new" returned.
             args: The arguments.
             kwargs: The same, by name.
-            method: The method that is called; None calls the object itself.
         """
         raise NotImplementedError
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The function's result, as plain data."""
+        """Call the function; its result as plain data."""
         return self.send("call", 0, args, kwargs)
 
     def gradients(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Result and gradients; see `Subject.gradients`."""
+        """Call with gradients required of every floating tensor argument; differentiate a weighted sum of the result.
+
+        The weights are those of `cotangent`, so that both sides differentiate the same number.
+
+        Returns:
+            {"output": result, "gradients": [one tensor or None for each tensor argument, in order]}.
+        """
         return self.send("gradients", 0, args, kwargs)
 
-    def new(self, *args: Any, **kwargs: Any) -> HandleProxy:
-        """An object of the class."""
-        return HandleProxy(self, self.send("new", 0, args, kwargs))
+    def new(self, *args: Any, **kwargs: Any) -> Handle:
+        """Make an object of the class under test."""
+        return Handle(self, self.send("new", 0, args, kwargs))
 
 
-class HandleProxy:
-    """A `Handle` for an object that a subject has made."""
+class Handle:
+    """An object that lives where the submitted code runs; only arrays and plain data cross."""
 
-    def __init__(self, subject: SubjectProxy, number: int):
+    def __init__(self, subject: Subject, number: int):
         self.subject, self.number = subject, number
 
-    def call(self, *args: Any, method: str = "forward", **kwargs: Any) -> Any:
-        """The result of a method, as plain data; None where it returns the object itself, as `eval` does."""
-        return self.subject.send("call", self.number, args, kwargs, method)
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the object; its result as plain data."""
+        return self.subject.send("call", self.number, args, kwargs)
 
-    def gradients(self, *args: Any, method: str = "forward", **kwargs: Any) -> dict[str, Any]:
-        """As `Subject.gradients`, with one more entry: "parameters", the gradient for each parameter's name."""
-        return self.subject.send("gradients", self.number, args, kwargs, method)
-
-    def get_state(self) -> dict[str, Any]:
-        """The parameters of a module, the attributes of any other object."""
-        return self.subject.send("get_state", self.number, (), {})
+    def gradients(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As `Subject.gradients`; for a module one more entry, "parameters": the gradient for each parameter's name."""
+        return self.subject.send("gradients", self.number, args, kwargs)
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over a state; a Failure says when its names or shapes are not those of the module."""
+        """Set the parameters and buffers of a module; a Failure says when their names or shapes are others."""
         self.subject.send("set_state", self.number, (state,), {})
 
 
-class LocalSubject(SubjectProxy):
+class LocalSubject(Subject):
     """A `Subject` for a function or class of this process.
 
     Attributes:
@@ -189,35 +188,26 @@ class LocalSubject(SubjectProxy):
     def __init__(self, target: Any):
         self.objects = [target]
 
-    def send(
-        self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any], method: str | None = None
-    ) -> Any:
-        """See `SubjectProxy.send`."""
+    def send(self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """See `Subject.send`."""
         target = self.objects[number]
         if action == "new":
             with seeded():
                 self.objects.append(target(*fresh(args), **fresh(kwargs)))
             return len(self.objects) - 1
-        if action == "get_state":
-            return plain(target.state_dict() if isinstance(target, torch.nn.Module) else vars(target))
         if action == "set_state":
             return _set_state(target, *fresh(args))
-        if method == "forward" and isinstance(target, torch.nn.Module):
-            method = None  # called as a whole, so that its hooks run
-        run = self._call if action == "call" else self._differentiate
-        return run(target, method, args, kwargs)
+        return self._call(target, args, kwargs) if action == "call" else self._differentiate(target, args, kwargs)
 
-    def _call(self, target: Any, method: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        given = fresh((args, kwargs))
+    def _call(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        given_args, given_kwargs = fresh((args, kwargs))
         try:
             with seeded():
-                return plain(_result(target, method, *given))
+                return plain(target(*given_args, **given_kwargs))
         finally:
-            self._note_changes(args, kwargs, *given)
+            self._note_changes(args, kwargs, given_args, given_kwargs)
 
-    def _differentiate(
-        self, target: Any, method: str | None, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _differentiate(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The result, and the gradients of a weighted sum of it.
 
         Returns:
@@ -229,14 +219,14 @@ class LocalSubject(SubjectProxy):
         parameters = dict(target.named_parameters()) if isinstance(target, torch.nn.Module) else {}
         with torch.enable_grad():
             # Not the leaves themselves: changing those in place is an error of autograd's own, and we want to name it.
-            given = tree_map(_clone, tracked)
+            given_args, given_kwargs = tree_map(_clone, tracked)
             try:
                 with seeded():
-                    output = _result(target, method, *given)
+                    output = target(*given_args, **given_kwargs)
                     answer = {"output": plain(output)}
                     gradients = _gradients_of(output, [*inputs, *parameters.values()])
             finally:
-                self._note_changes(args, kwargs, *given)
+                self._note_changes(args, kwargs, given_args, given_kwargs)
         answer["gradients"] = gradients[: len(inputs)]
         if parameters:
             answer["parameters"] = dict(zip(parameters, gradients[len(inputs) :], strict=True))
@@ -250,12 +240,6 @@ class LocalSubject(SubjectProxy):
         for key, value in before.items():
             if self.changed is None and not same(plain(value), plain(after[key])):
                 self.changed = key
-
-
-def _result(target: Any, method: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """What a function, object or method returns; None in place of the object itself."""
-    result = (target if method is None else getattr(target, method))(*args, **kwargs)
-    return None if result is target else result
 
 
 def _tracked(leaf: Any) -> Any:
@@ -272,18 +256,15 @@ def _gradients_of(output: Any, tensors: list[torch.Tensor]) -> list[torch.Tensor
     wanted = [i for i, t in enumerate(tensors) if t.requires_grad]
     found: list[torch.Tensor | None] = [None] * len(tensors)
     if parts and wanted:
-        total = torch.stack([(t * cotangent(t.shape, t.dtype)).sum() for t in parts]).sum()
+        total = torch.stack([(t * cotangent(t)).sum() for t in parts]).sum()
         gradients = torch.autograd.grad(total, [tensors[i] for i in wanted], allow_unused=True)
         for i, gradient in zip(wanted, gradients, strict=True):
             found[i] = plain(gradient)
     return found
 
 
-def _set_state(target: Any, state: dict[str, Any]) -> None:
-    if not isinstance(target, torch.nn.Module):
-        vars(target).update(state)
-        return
-    own, given = _shapes(target.state_dict()), _shapes(state)
+def _set_state(target: Any, state: dict[str, torch.Tensor]) -> None:
+    own, given = _shapes(target.state_dict() if isinstance(target, torch.nn.Module) else {}), _shapes(state)
     if own != given:
         message = f"its parameters must be {_listed(given)}; they are {_listed(own)}"
         raise Failure(Raised.WRONG_PARAMETERS, message=message)
@@ -295,4 +276,4 @@ def _shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items())) or "none"
+    return ", ".join(f"`{name}` {shape}" for name, shape in sorted(shapes.items())) or "none"

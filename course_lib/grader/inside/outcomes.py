@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-LONGEST_MESSAGE = 300
+LONGEST_MESSAGE = 1000
 _FOLDERS = (Path(torch.__file__).parent.parent, Path(os.__file__).parent, Path(__file__).parent)
 _WITHOUT_A_FILE = ("<frozen", "<__array", "<reference")
 # Where the lines of other people are: installed packages, the standard library, this folder, and code without a file.
@@ -33,14 +33,17 @@ class Raised(StrEnum):
 
 
 class Lost(StrEnum):
-    """A request got no answer: the grader notices, and the process is gone afterwards."""
+    """A request got no answer: the grader notices, and the process is gone afterwards.
 
-    TIMED_OUT = "timed out"
-    SUBMISSION_TIMED_OUT = "submission timed out"  # all requests of a submission together took too long
-    OUT_OF_MEMORY = "out of memory"
-    CRASHED = "crashed"
-    BAD_REPLY = "bad reply"  # what came back is no answer
-    NO_MORE_WORKERS = "no more workers"  # it has ended too many processes
+    The value is for the instructor to look at: "the code ...".
+    """
+
+    TIMED_OUT = "sent no answer in time"
+    SUBMISSION_TIMED_OUT = "took too long, all requests of the submission together"
+    OUT_OF_MEMORY = "ran out of memory"
+    CRASHED = "ended its process"
+    BAD_REPLY = "sent something that is no answer"
+    NO_MORE_WORKERS = "ended too many processes"
 
 
 @dataclass(unsafe_hash=True)
