@@ -1,11 +1,9 @@
 """Tensors by name, into a model and out of it, with a full list of what does not fit."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from course_lib.errors import ModelError
 from course_lib.interop.hf.family import Family
@@ -17,7 +15,7 @@ def load_tensors(model: nn.Module, state: Mapping[str, Tensor], family: Family |
     """Give the model the tensors of `state`. A tensor whose layout is ours already is shared, not copied.
 
     Args:
-        model: takes the dtype of the tensors.
+        model: takes the dtype and device of the tensors; it may be on the meta device, without memory.
         state: tensors by name.
         family: says what the tensors are called; None when they have the model's own names.
 
@@ -27,13 +25,14 @@ def load_tensors(model: nn.Module, state: Mapping[str, Tensor], family: Family |
     if family:
         prefix = "" if any(name.startswith(family.prefix) for name in state) else family.prefix
         state = {prefix + family.current_name(name): tensor for name, tensor in state.items()}
-    dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
+    first = next((tensor for tensor in state.values() if tensor.is_floating_point()), torch.empty(0))
     ties = _tied_parameters(model)
     problems: list[str] = []
     left_over = set(state)
     loaded: dict[str, Tensor] = {}
     for name, parameter in model.state_dict().items():
-        target = torch.empty_like(parameter, dtype=dtype if parameter.is_floating_point() else None)
+        dtype = first.dtype if parameter.is_floating_point() else None
+        target = torch.empty_like(parameter, dtype=dtype, device=first.device)
         views = dict(family.tensor_views(model, name, target)) if family else {name: target}
         left_over -= views.keys()
         if name in ties:  # it comes with the tensor that it is tied to, of which the file may hold a copy
@@ -89,13 +88,3 @@ def _tied_parameters(model: nn.Module) -> dict[str, str]:
     first: dict[int, str] = {}
     names = {name: first.setdefault(id(p), name) for name, p in model.named_parameters(remove_duplicate=False)}
     return {name: other for name, other in names.items() if name != other}
-
-
-class SkipInit(TorchFunctionMode):
-    """Inside it, new parameters keep whatever is in their memory: loaded weights need no random start."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs.get("tensor", args[0] if args else None)
-        return func(*args, **kwargs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from course_lib.errors import ModelError
 from course_lib.interop.hf import FAMILIES
 from course_lib.interop.hf.family import Family
-from course_lib.interop.loading import SkipInit, load_tensors, unique_tensors
+from course_lib.interop.loading import load_tensors, unique_tensors
 from course_lib.interop.model_files import read_settings, read_tensors, write_model_files
 from course_lib.models.bag_clip import BagCLIP, BagCLIPConfig
 from course_lib.models.bert import Bert
@@ -85,15 +85,15 @@ def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Model:
             config_type, model_type = OWN_TYPES[hf["model_type"]]
             config = _config_from_dict(config_type, {k: value for k, value in hf.items() if k != "model_type"})
         _check_layers(config, len(state))
-        with SkipInit():
+        with torch.device("meta"):  # no memory and no random start for weights that are loaded
             model = model_type(config)
+        load_tensors(model, state, family)
     except ModelError:
         raise
     except RuntimeError as error:  # of torch, where a tensor would be larger than the memory
         raise ModelError(f"the config asks for more than fits into the memory ({str(error).splitlines()[0]})") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # a setting that is not there, or no number
         raise ModelError(f"a setting of config.json cannot be used ({error})") from None
-    load_tensors(model, state, family)
     return model.eval()
 
 
@@ -177,7 +177,7 @@ def _check_layers(config: Any, n_tensors: int) -> None:
 def _check_complete(model: Any) -> None:
     """Raise ModelError when the model's config does not say all that it takes to build it again."""
     try:
-        with torch.device("meta"), SkipInit():
+        with torch.device("meta"):
             same = {name: tensor.shape for name, tensor in type(model)(model.config).state_dict().items()}
     except ValueError as error:
         raise ModelError(f"the folder could not be read again: {error}") from None
