@@ -26,6 +26,9 @@ app = typer.Typer(
     Instructors: `course grade` grades a folder, `course configure` sets your fork's address everywhere.
     """,
 )
+# Where a module comes from that is not in the core: the extras of pyproject.toml.
+EXTRAS = {"fastapi": "serve", "uvicorn": "serve", "llguidance": "serve", "torchvision": "vision", "timm": "vision"}
+
 data_app = typer.Typer(no_args_is_help=True, help="The data sets and models that the labs use.")
 app.add_typer(data_app, name="data")
 results_app = typer.Typer(no_args_is_help=True, help="Measurements that are kept in results/.")
@@ -257,6 +260,13 @@ def main() -> None:
         app()
     except CourseError as error:
         typer.echo(f"course: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in EXTRAS:
+            raise
+        needs = f"this needs {missing}, which is not installed; install the course with its extra `{EXTRAS[missing]}`"
+        typer.echo(f"course: {needs}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:  # what was being done has said so
         sys.exit(130)

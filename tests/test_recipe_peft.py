@@ -7,7 +7,8 @@ import pytest
 import tiny_recipes
 import torch
 
-from course_lib.measure import NoCommittedRun, committed_run, saved_for_backward
+from course_lib.errors import DataError
+from course_lib.measure import committed_run, saved_for_backward
 from course_lib.recipes import peft_sweep as peft
 from course_lib.recipes.results import read_results
 from course_lib.recipes.run import RecipeError, Run
@@ -31,7 +32,7 @@ def tiny(monkeypatch):
     names = ("lora", "sparse", "full")
     monkeypatch.setattr(peft, "METHODS", {name: peft.METHODS[name] for name in names})
     monkeypatch.setattr(peft, "RATES", dict.fromkeys(names, (1e-3, 3e-2)))
-    monkeypatch.setattr(peft, "BEST", dict.fromkeys(names, 3e-2))
+    monkeypatch.setattr(peft, "best_rates", lambda: dict.fromkeys(names, 3e-2))
 
 
 def run(out, **asked):
@@ -113,5 +114,5 @@ def test_saved_bytes_are_those_of_the_formula():
 
 
 def test_what_is_not_kept_says_how_to_make_it():
-    with pytest.raises(NoCommittedRun, match=r"peft-seed77.json: run `course train peft --preset cpu --seed 77`"):
+    with pytest.raises(DataError, match=r"peft-seed77.json: run `course train peft --preset cpu --seed 77`"):
         committed_run("peft", 77)

@@ -232,12 +232,12 @@ def test_a_copied_file_and_torch_are_enough(tmp_path, whole, prepared):
     same(tmp_path / "out", whole["moe"])
 
 
-def test_what_is_not_installed_is_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "course_lib.recipes.vision_text", None)  # whose first lines import torchvision
-    said = refused(capsys, "train", "vision-text", "--out", tmp_path / "out")
-    assert "vision_text, which is not installed; install the course with its extra `vision`" in said
-    monkeypatch.setattr(language, "prepare", list)
-    assert "vision-text needs" in refused(capsys, "data", "prepare")
+def test_what_is_not_installed_is_named(tmp_path):
+    process = begin(tmp_path / "out", "vision-text", BLOCKED="torchvision")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    said = "this needs torchvision, which is not installed; install the course with its extra `vision`"
+    assert errors == f"course: {said}\n"
 
 
 def test_without_the_file_and_network_a_sentence_says_so(tmp_path, monkeypatch, capsys):

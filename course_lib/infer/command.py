@@ -74,22 +74,14 @@ def _read_prompt(prompt: str) -> str:
 def _grammar(schema: Path | None, regex: str | None) -> str | None:
     if schema is None and regex is None:
         return None
-    try:
-        from course_lib.infer.constrained import grammar
-    except ModuleNotFoundError as error:
-        raise _not_installed(f"--{'schema' if schema else 'regex'}", error) from None
+    from course_lib.infer.constrained import grammar  # llguidance is not in the core
+
     if schema is None:
         return grammar.regex(regex or "")
     try:
         return grammar.json_schema(read_json(schema))
     except GenerationError as error:
         raise GenerationError(f"{schema}: {error}") from None
-
-
-def _not_installed(what: str, error: ModuleNotFoundError) -> GenerationError:
-    return GenerationError(
-        f"{what} needs {error.name}, which is not installed; install the course with its extra `serve`"
-    )
 
 
 def _conversation(model: TextGenerator, text: str, system: str | None, chat: bool | None) -> Prompt:
@@ -106,8 +98,6 @@ def _conversation(model: TextGenerator, text: str, system: str | None, chat: boo
 
 def serve(name: str, host: str, port: int, bits: int | None) -> None:
     """Answer in OpenAI's format until Ctrl-C. Raises GenerationError, or another CourseError."""
-    try:
-        from course_lib.infer.server import app
-    except ModuleNotFoundError as error:
-        raise _not_installed("course serve", error) from None
+    from course_lib.infer.server import app  # fastapi is not in the core
+
     app.serve(open_model(name, bits), host, port)

@@ -1,6 +1,6 @@
 """Numbers: recording them for the book, the preset that sizes them, intervals and entropies."""
 
-from course_lib.measure.committed import NoCommittedRun, committed_run
+from course_lib.measure.committed import committed_run
 from course_lib.measure.memory import saved_for_backward
 from course_lib.measure.ngrams import ngram_surprise
 from course_lib.measure.preset import device, device_name, pick, preset
@@ -8,7 +8,6 @@ from course_lib.measure.record import OutOfBand, record
 from course_lib.measure.statistics import bootstrap, entropy, wilson
 
 __all__ = [
-    "NoCommittedRun",
     "OutOfBand",
     "bootstrap",
     "committed_run",

@@ -6,12 +6,8 @@ import json
 import sysconfig
 from pathlib import Path
 
-from course_lib.errors import CourseError
+from course_lib.errors import DataError
 from course_lib.measure.preset import preset
-
-
-class NoCommittedRun(CourseError):
-    """There is no committed run of that recipe, preset and seed."""
 
 
 def committed_run(recipe: str, seed: int = 0, size: str | None = None) -> dict[str, float]:
@@ -25,14 +21,14 @@ def committed_run(recipe: str, seed: int = 0, size: str | None = None) -> dict[s
         size: The preset, "cpu" or "gpu"; by default the chosen one.
 
     Raises:
-        NoCommittedRun: That run has not been committed.
+        DataError: That run has not been committed.
     """
     name = f"{size or preset()}/{recipe}-seed{seed}.json"
     checkout = Path(__file__).resolve().parents[2] / "results"
     for folder in (checkout, Path(sysconfig.get_path("data")) / "share" / "course" / "results"):
         if (folder / name).is_file():
             return json.loads((folder / name).read_text(encoding="utf-8"))["values"]
-    raise NoCommittedRun(
+    raise DataError(
         f"there is no results/{name}: run `course train {recipe} --preset {size or preset()} --seed {seed}`, "
         "then `course results add` with its folder"
     )

@@ -7,6 +7,8 @@ from typing import Literal, TypeVar, cast
 
 import torch
 
+from course_lib.errors import CourseError
+
 T = TypeVar("T")
 Preset = Literal["cpu", "gpu"]
 
@@ -15,11 +17,11 @@ def preset() -> Preset:
     """The preset: `cpu` unless the environment variable COURSE_PRESET says `gpu`.
 
     Raises:
-        ValueError: The variable says something else.
+        CourseError: The variable says something else.
     """
     chosen = os.environ.get("COURSE_PRESET") or "cpu"
     if chosen not in ("cpu", "gpu"):
-        raise ValueError(f"COURSE_PRESET is {chosen!r}; set it to cpu or gpu, or unset it for cpu")
+        raise CourseError(f"COURSE_PRESET is {chosen!r}; set it to cpu or gpu, or unset it for cpu")
     return cast(Preset, chosen)
 
 
@@ -35,13 +37,15 @@ def device(size: Preset | None = None) -> torch.device:
         size: The preset; by default the chosen one.
 
     Raises:
-        RuntimeError: The preset is `gpu` and torch sees no accelerator.
+        CourseError: The preset is `gpu` and torch sees no accelerator.
     """
     if (size or preset()) == "cpu":
         return torch.device("cpu")
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None:
-        raise RuntimeError("COURSE_PRESET is gpu, but torch sees no accelerator; unset COURSE_PRESET to run on the CPU")
+        raise CourseError(
+            "the preset gpu needs an accelerator, and torch sees none; use --preset cpu, or unset COURSE_PRESET"
+        )
     return accelerator
 
 

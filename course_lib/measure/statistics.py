@@ -65,20 +65,13 @@ def bootstrap(
     return low, high
 
 
-def entropy(probabilities: Tensor, dim: int = -1, unit: str = "nats") -> Tensor:
-    """The entropy of distributions; 0 log 0 counts as 0.
+def entropy(probabilities: Tensor, dim: int = -1) -> Tensor:
+    """The entropy of distributions, in nats; 0 log 0 counts as 0.
 
     Args:
         probabilities: Distributions along `dim`.
         dim: The axis that sums to 1.
-        unit: "nats" or "bits".
-
-    Raises:
-        ValueError: The unit is neither.
 
     Source: Shannon 1948.
     """
-    if unit not in ("nats", "bits"):
-        raise ValueError(f"entropy is measured in nats or bits, not in {unit!r}")
-    nats = torch.special.entr(probabilities).sum(dim)
-    return nats if unit == "nats" else nats / math.log(2)
+    return torch.special.entr(probabilities).sum(dim)

@@ -38,13 +38,8 @@ def train(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
         raise RecipeError(f"there is no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
     if size not in (None, "cpu", "gpu"):
         raise RecipeError(f"there is no preset {size!r}; use --preset cpu or --preset gpu")
-    try:
-        chosen = cast(Preset, size) if size else preset()
-        device = device_name(chosen)
-    except ValueError as error:
-        raise RecipeError(str(error)) from None
-    except RuntimeError:
-        raise RecipeError("the preset gpu needs an accelerator, and torch sees none; use --preset cpu") from None
+    chosen = cast(Preset, size) if size else preset()
+    device = device_name(chosen)
     run = Run(recipe, out or Path("runs") / f"{recipe}-{chosen}-seed{seed}", seed, steps, resume, chosen)
     if run.preset == "cpu":  # models this small gain little from a second core, and the bits depend on how many
         torch.set_num_threads(1)
@@ -70,8 +65,6 @@ def _advice(run: Run, error: Exception) -> str | None:
     go_on = f"go on with: {run.resume_command}"
     if isinstance(error, TrainingDiverged):
         return f"{error} What was kept before it is in {run.out}"
-    if isinstance(error, ModuleNotFoundError):
-        return _missing(run.recipe, error)
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         way = "make room there, and" if full else "name another with --out, or"
@@ -85,19 +78,11 @@ def _advice(run: Run, error: Exception) -> str | None:
     return None
 
 
-def _missing(recipe: str, error: ModuleNotFoundError) -> str:
-    needs = f"{recipe} needs {error.name}, which is not installed"
-    return f"{needs}; install the course with its extra `vision`"
-
-
 def prepare() -> None:
     """Make all files that the recipes read, for both presets, and say which they are."""
-    files = language.prepare()
-    try:
-        from course_lib.recipes.vision_text import prepare as pictures
-    except ModuleNotFoundError as error:
-        raise RecipeError(_missing("vision-text", error)) from None
-    files += pictures()
+    from course_lib.recipes import vision_text  # torchvision is not in the core
+
+    files = language.prepare() + vision_text.prepare()
     print("Everything that `course train` reads is in these files:")
     for file in files:
         print(f"  {file}  ({file.stat().st_size / 1e6:.1f} MB)")

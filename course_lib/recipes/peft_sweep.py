@@ -26,7 +26,7 @@ from course_lib.data.loading.split import split_by_hash
 from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.files import write_text
 from course_lib.interop import from_pretrained, save_pretrained
-from course_lib.measure import device, preset
+from course_lib.measure import committed_run, device, preset
 from course_lib.measure.preset import Preset
 from course_lib.models import GPT, GPTConfig
 from course_lib.recipes.results import Results, write_results
@@ -78,11 +78,6 @@ PRESETS = {
 }
 
 
-def full(model: GPT) -> GPT:
-    """All parameters are trained: the model as it is."""
-    return model
-
-
 def lora_of_rank(rank: int) -> Method:
     """LoRA in every matrix of the blocks. alpha = 2 rank, so that the product of B and A always counts twice."""
     return partial(add_lora, rank=rank, alpha=2.0 * rank, targets=ALL)
@@ -101,7 +96,7 @@ METHODS: dict[str, Method] = {
     "prefix": partial(add_prefix, n=16),
     "sparse": same_budget,
     "bitfit": train_biases,
-    "full": full,
+    "full": lambda model: model,  # all parameters are trained
     **{f"lora-rank-{rank}": lora_of_rank(rank) for rank in RANKS if rank != 2},
 }
 USUAL = (3e-3, 1e-2, 3e-2, 1e-1)
@@ -111,21 +106,6 @@ RATES: dict[str, tuple[float, ...]] = dict.fromkeys(METHODS, USUAL) | {
     **dict.fromkeys(("sparse", "lora-rank-1"), (*USUAL, 3e-1)),
     "bitfit": (*USUAL, 3e-1, 1.0),
     **dict.fromkeys(("lora-rank-16", "lora-rank-32"), USUAL[:3]),
-}
-# Those with the lowest loss on the other text at seed 0 (results/cpu/peft-seed0.json; a test compares).
-BEST: dict[str, float] = {
-    "lora": 0.03,
-    "lora-qv": 0.03,
-    "adapters": 0.03,
-    "prefix": 1.0,
-    "sparse": 0.1,
-    "bitfit": 0.3,
-    "full": 0.01,
-    "lora-rank-1": 0.1,
-    "lora-rank-4": 0.03,
-    "lora-rank-8": 0.03,
-    "lora-rank-16": 0.01,
-    "lora-rank-32": 0.01,
 }
 
 
@@ -250,13 +230,19 @@ def number_key(name: str, rate: float, what: str) -> str:
     return f"peft.sweep.{name}.{rate:.0e}.{what}"
 
 
+def best_rates() -> dict[str, float]:
+    """The rate of each method with the lowest loss on text b, in the committed run of seed 0 at the preset cpu."""
+    values = committed_run("peft", size="cpu")
+    return {name: min(rates, key=lambda rate: values[number_key(name, rate, "b")]) for name, rates in RATES.items()}
+
+
 def peft(run: Run) -> Results:
     """Tune one base by every method; the base is OUT/model.
 
     Seed 0 tries every method at every rate. Other seeds, each with a base of its own, try every method at its best
     rate. The run's number of steps is that of tuning.
     """
-    rates = RATES if run.seed == 0 else {name: (rate,) for name, rate in BEST.items()}
+    rates = RATES if run.seed == 0 else {name: (rate,) for name, rate in best_rates().items()}
     run.claim_folder((PRESETS[run.preset], rates))
     done = run.out / "measured.json"
     if done.exists() and not run.resume:

@@ -230,10 +230,7 @@ def test_what_is_not_installed_is_named(folder, capsys, monkeypatch):
     monkeypatch.delattr("course_lib.infer.server.app", raising=False)
     monkeypatch.setitem(sys.modules, "fastapi", None)
     said = refused(capsys, "serve", folder)
-    assert (
-        said
-        == "course: course serve needs fastapi, which is not installed; install the course with its extra `serve`\n"
-    )
+    assert said == "course: this needs fastapi, which is not installed; install the course with its extra `serve`\n"
 
 
 def test_a_form_needs_an_extra(folder, capsys, monkeypatch, tmp_path):
@@ -242,8 +239,8 @@ def test_a_form_needs_an_extra(folder, capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "llguidance", None)
     for words in (["--regex", "a"], ["--schema", tmp_path]):
         said = refused(capsys, "generate", folder, "--prompt", "x", *words)
-        needs = "needs llguidance, which is not installed; install the course with its extra `serve`"
-        assert said == f"course: {words[0]} {needs}\n"
+        needs = "this needs llguidance, which is not installed; install the course with its extra `serve`"
+        assert said == f"course: {needs}\n"
     assert written(capsys, folder, "--prompt", "x", "--max-tokens", 3)
 
 
