@@ -231,7 +231,9 @@ def test_what_would_be_written_is_what_counts(whole, data):
     pictures = task.scenes.pictures(batch.cells, vendors, data.pictures[:, task.concepts])
     eyes = scene_questions.feature_bank(model, task, data.pictures, torch.tensor([3]))
     asked = task.asked(batch)
-    vectors = model.project(eyes.draw(asked[0].flatten(), torch.Generator())[:, None]).detach()
+    vectors = model.project(
+        scene_questions.draw_features(eyes, asked[0].flatten(), torch.Generator())[:, None]
+    ).detach()
     right = scene_questions.exact_matches(model, asked, vectors).tolist()
     texts = zip(task.scenes.questions(batch), task.scenes.answers(batch), pictures, strict=True)
     written = [scene_questions.answer(model, tokenizer, picture, q) == a for q, a, picture in texts]
@@ -257,11 +259,11 @@ def test_scenes_as_words_and_as_aligned_pictures_are_the_same_to_the_decoder(dat
     assert (cells == -1).any()
     vectors = scene_questions.word_vectors(model, task, cells)
     assert torch.allclose(vectors.norm(dim=-1), torch.ones(200, 1))
-    bank = scene_questions.FeatureBank(torch.randn(2, 3, len(task.words), 16))
-    drawn = bank.draw(cells, torch.Generator().manual_seed(0))
+    bank = torch.randn(2, 3, len(task.words), 16)
+    drawn = scene_questions.draw_features(bank, cells, torch.Generator().manual_seed(0))
     assert drawn.shape == (50, 4, 16)
     for cell, vector in zip(cells.flatten().tolist(), drawn.flatten(0, 1), strict=True):
-        assert (bank.features[:, :, cell] == vector).all(-1).any()  # EMPTY finds the last
+        assert (bank[:, :, cell] == vector).all(-1).any()  # EMPTY finds the last
 
 
 def test_blind_answers_cannot_beat_the_questions_alone(whole, data):

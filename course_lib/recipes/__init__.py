@@ -9,9 +9,7 @@ from collections.abc import Callable
 from course_lib.recipes.language import gpt, moe
 from course_lib.recipes.peft_sweep import peft
 from course_lib.recipes.results import Results
-from course_lib.recipes.run import RecipeError, Run
-
-__all__ = ["RECIPES", "RecipeError", "Results", "Run", "gpt", "moe", "peft"]
+from course_lib.recipes.run import Run
 
 
 def _vision_text(run: Run) -> Results:

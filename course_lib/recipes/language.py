@@ -18,7 +18,7 @@ from course_lib.data.loading.loader import Loader, Windows
 from course_lib.data.tokenizers.fast_bpe import END
 from course_lib.files import write_text
 from course_lib.interop import save_pretrained
-from course_lib.measure import device, ngram_surprise
+from course_lib.measure import ngram_surprise
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import dense_equivalent
 from course_lib.nn.moe import (
@@ -146,7 +146,6 @@ def bits_per_byte(
     tokens: Int[Tensor, " tokens"],
     context: int,
     batch: int = 32,
-    where: torch.device | None = None,
 ) -> float:
     """The model's cross-entropy in bits per byte, over windows that lie end to end; what is left over is not read.
 
@@ -156,12 +155,12 @@ def bits_per_byte(
         tokens: What to predict; the first one is only read.
         context: Tokens in a window.
         batch: Windows at once.
-        where: The device of the model; by default that of the chosen preset.
     """
+    where = next(model.parameters(), tokens).device
     windows, nats = Windows(tokens, context), 0.0
     parts = torch.arange(len(windows)).split(batch)
     for some in tqdm(parts, desc="evaluating", delay=1.0, mininterval=0.5, leave=False):
-        nats += next_token_loss(model, windows[some].to(where or device())).total.item()
+        nats += next_token_loss(model, windows[some].to(where)).total.item()
     return text.bits_per_byte(nats, tokens[1 : len(windows) * context + 1])
 
 
@@ -180,7 +179,7 @@ def _pretrain(
     model = GPT(config).to(run.device)
 
     def score(tokens: Int[Tensor, " tokens"]) -> float:
-        return bits_per_byte(model, text, tokens, config.context, where=run.device)
+        return bits_per_byte(model, text, tokens, config.context)
 
     run.train(
         model,

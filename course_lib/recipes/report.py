@@ -67,13 +67,13 @@ def _table(results: Results, models: Mapping[str, Mapping[str, str]]) -> Table:
     """One table of models that have measures in common: a column for each model, or for each measure if fewer."""
     made = results.provenance
     measures = list(dict.fromkeys(measure for keys in models.values() for measure in keys))
+    names, columns = [model or made.recipe for model in models], measures
+    cells = [[keys.get(measure, "") for measure in measures] for keys in models.values()]
     if len(models) <= WIDEST:
-        names, columns = measures, [model or made.recipe for model in models]
-        cells = [[keys.get(measure) for keys in models.values()] for measure in measures]
-    else:
-        names, columns = list(models), measures
-        cells = [[keys.get(measure) for measure in measures] for keys in models.values()]
-    rows = [[name, *(_number(results, key) for key in row)] for name, row in zip(names, cells, strict=True)]
+        names, columns, cells = columns, names, [list(column) for column in zip(*cells, strict=True)]
+    rows = [
+        [name, *(cell_text(results.values.get(key)) for key in row)] for name, row in zip(names, cells, strict=True)
+    ]
     controls = [_controls(results, row) for row in cells]
     if any(controls):
         columns = [*columns, "control"]
@@ -85,20 +85,14 @@ def _numbers_to_the_right(caption: str, columns: Sequence[str], rows: Sequence[S
     return Table(columns, rows, ["left", *["right"] * (len(columns) - 1)], caption)
 
 
-def _number(results: Results, key: str | None) -> str:
-    if key is None:
-        return ""
-    value = results.values[key]
-    whole = float(value).is_integer() and abs(value) >= 1000
-    return cell_text(int(value) if whole else value)
-
-
-def _controls(results: Results, row: Sequence[str | None]) -> str:
+def _controls(results: Results, row: Sequence[str]) -> str:
     """The controls of the claims in a row that are not in the row themselves, each once, with their values."""
     recipe = results.provenance.recipe
     named = dict.fromkeys(results.controls[key] for key in row if key in results.controls)
     return ", ".join(
-        f"{control.removeprefix(recipe + '.')} {_number(results, control)}" for control in named if control not in row
+        f"{control.removeprefix(recipe + '.')} {cell_text(results.values[control])}"
+        for control in named
+        if control not in row
     )
 
 

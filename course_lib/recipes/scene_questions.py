@@ -84,17 +84,15 @@ def word_vectors(model: VLM, task: Questions, cells: Int[Tensor, "scenes cells"]
     return F.normalize(model.decoder.tokens(ids), dim=-1)[:, None]
 
 
-@dataclass(frozen=True)
-class FeatureBank:
-    """The features of pictures by a frozen image encoder, computed once. The last concept is an empty tile."""
+FeatureBank = Float[Tensor, "copies vendors names_and_nothing d_vision"]
 
-    features: Float[Tensor, "copies vendors names_and_nothing d_vision"]
 
-    def draw(self, cells: Int[Tensor, "*places"], generator: torch.Generator) -> Float[Tensor, "*places d_vision"]:
-        """For each concept the features of a random picture of it, by any vendor."""
-        copies, vendors = (torch.randint(n, cells.shape, generator=generator) for n in self.features.shape[:2])
-        where = self.features.device
-        return self.features[copies.to(where), vendors.to(where), cells.to(where)]
+def draw_features(
+    bank: FeatureBank, cells: Int[Tensor, "*places"], generator: torch.Generator
+) -> Float[Tensor, "*places d_vision"]:
+    """For each concept the features of a random picture of it, by any vendor."""
+    copies, vendors = (torch.randint(n, cells.shape, generator=generator) for n in bank.shape[:2])
+    return bank[copies.to(bank.device), vendors.to(bank.device), cells.to(bank.device)]
 
 
 @torch.no_grad()
@@ -106,7 +104,7 @@ def feature_bank(
     strength: float = 0.0,
     seed: int = 0,
 ) -> FeatureBank:
-    """Encode the task's pictures by some vendors.
+    """The features of the task's pictures by some vendors, computed once; the last concept is an empty tile.
 
     Args:
         model: Its image encoder is used.
@@ -128,7 +126,7 @@ def feature_bank(
             for some in flat.flatten(0, 1).split(512)
         ]
         copies.append(torch.cat(seen)[:, 0].unflatten(0, flat.shape[:2]))
-    return FeatureBank(torch.stack(copies))
+    return torch.stack(copies)
 
 
 def answer_loss(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"]) -> Loss:
@@ -181,7 +179,7 @@ def accuracy(
             vectors = word_vectors(model, task, asked[0])
         else:
             with torch.no_grad():
-                vectors = model.project(pictures.draw(asked[0].flatten(), generator)[:, None])
+                vectors = model.project(draw_features(pictures, asked[0].flatten(), generator)[:, None])
         if how == "shuffled":
             vectors = vectors.roll(task.scenes.n_cells, dims=0)
         elif how == "blind":

@@ -170,7 +170,7 @@ def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: B
 
     def tiles(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         which = torch.randint(len(task.words), (plan.batch["align"],), generator=generator)
-        return which, augmented.draw(which, generator)
+        return which, scene_questions.draw_features(augmented, which, generator)
 
     def name_tiles(model: Any, drawn: tuple[Tensor, Tensor]) -> Tensor:
         return scene_questions.naming_loss(model, task, *drawn)
@@ -182,7 +182,7 @@ def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: B
 
     def scenes(generator: torch.Generator) -> tuple[Asked, Tensor]:
         asked = task.batch(plan.batch["pictures"], generator)
-        return asked, augmented.draw(asked[0].flatten(), generator)
+        return asked, scene_questions.draw_features(augmented, asked[0].flatten(), generator)
 
     def answer_about_pictures(model: Any, drawn: tuple[Asked, Tensor]) -> Loss:
         asked, features = drawn
