@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import AcquireReturnProxy, FileLock, Timeout
+
 from course_lib.errors import DataError
 
 
@@ -50,6 +52,16 @@ def written(folder: Path, *names: str) -> Iterator[Path]:
         yield Path(partial)
         for name in names:
             os.replace(Path(partial) / name, folder / name)
+
+
+def acquire_lock(file: Path, waiting: str) -> AcquireReturnProxy:
+    """Acquire the lock of that file, which a `with` then releases; who has to wait for it is told so."""
+    lock = FileLock(file)
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print(waiting, flush=True)
+        return lock.acquire()
 
 
 def read_json(path: Path) -> Any:

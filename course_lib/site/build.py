@@ -8,10 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
-from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
-from course_lib.files import write_text
+from course_lib.files import acquire_lock, write_text
 from course_lib.site import cache, records
 from course_lib.site.execute import execute
 from course_lib.site.page import page
@@ -46,13 +45,8 @@ def build(strict: bool = True, only: str | None = None, root: Path | None = None
         )
     html = project.html if only is None else project.preview
     project.build.mkdir(exist_ok=True)
-    lock = FileLock(project.build / "build.lock")  # builds share folders
-    try:
-        alone = lock.acquire(timeout=0)
-    except Timeout:
-        print("Another build of this book is running; waiting for it.", flush=True)
-        alone = lock.acquire()
-    with alone:
+    # Builds share folders.
+    with acquire_lock(project.build / "build.lock", "Another build of this book is running; waiting for it."):
         fresh = _build(project, html, strict and only is None, only)
     state = "written" if fresh else "unchanged"
     print(f"site: {state} in {time.monotonic() - began:.0f} s; open {html / 'index.html'}")

@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from filelock import FileLock, Timeout
-
 from course_lib.data.packages.client import download, no_room
 from course_lib.data.packages.registry import Entry, cache, entry, registry
 from course_lib.errors import DataError
+from course_lib.files import acquire_lock
 from course_lib.tables import Table
 
 _MANIFEST = "manifest.json"  # written last: the names and sizes of what was unpacked
@@ -127,16 +126,9 @@ def locked(name: str, verb: str, doing: str) -> Iterator[None]:
     """Hold the lock of that name in the cache; who has to wait is told that another process is `doing` it."""
     with cache_errors(name, verb):
         cache().mkdir(parents=True, exist_ok=True)
-        lock = FileLock(cache() / f".{name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"Another process is {doing} {name}; waiting for it.", flush=True)
-            lock.acquire()
-    try:
+        held = acquire_lock(cache() / f".{name}.lock", f"Another process is {doing} {name}; waiting for it.")
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def _need_room(it: Entry) -> None:
