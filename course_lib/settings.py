@@ -1,6 +1,7 @@
 """Validation of settings: what the frozen config of every model and every run checks when it is made."""
 
 import math
+import operator
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -37,18 +38,13 @@ def check_numbers(
         least: they must be at least this.
         most: they must be at most this.
     """
-    bounds = [("above", above), ("at least", least), ("at most", most)]
-    rule = ", ".join(f"{words} {bound}" for words, bound in bounds if bound is not None)
+    limits = [("above", above, operator.gt), ("at least", least, operator.ge), ("at most", most, operator.le)]
+    bounds = [(words, bound, holds) for words, bound, holds in limits if bound is not None]
+    rule = ", ".join(f"{words} {bound}" for words, bound, _ in bounds)
     for name in names:
         value = getattr(config, name)
-        fits = (
-            isinstance(value, int | float)
-            and math.isfinite(value)
-            and (above is None or value > above)
-            and (least is None or value >= least)
-            and (most is None or value <= most)
-        )
-        if not fits:
+        finite = isinstance(value, int | float) and math.isfinite(value)
+        if not (finite and all(holds(value, bound) for _, bound, holds in bounds)):
             raise ValueError(f"{name}={value!r} must be a number {rule}".rstrip())
 
 

@@ -1,23 +1,17 @@
-"""Tables as HTML and as plain text, and numbers as people read them; nothing beyond the standard library."""
+"""Tables as HTML and as plain text, and numbers as people read them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+from pathlib import Path
 from typing import Any
 
-TABLE_STYLE = """<style>
-html .bd-content div.cell_output .text_html:has(.course-table)
-{background: none !important; color: inherit !important; padding: 0 !important}
-.course-table {overflow-x: auto}
-.course-table table {border-collapse: collapse; font-variant-numeric: tabular-nums; color: inherit; margin: 0.5rem 0}
-.course-table caption {caption-side: top; text-align: left; font-weight: 600; padding: 0.25rem 0.6rem; color: inherit}
-.course-table th, .course-table td {padding: 0.25rem 0.6rem; background: none; color: inherit; border: 0;
-border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent)}
-.course-table thead th {border-bottom-width: 2px}
-.course-table .left {text-align: left} .course-table .right {text-align: right}
-</style>"""
+import jinja2
+
+HERE = Path(__file__).parent
+TABLE_STYLE = f"<style>{(HERE / 'table.css').read_text('utf-8')}</style>"
+TEMPLATE = jinja2.Template((HERE / "table.html").read_text("utf-8"), autoescape=True, trim_blocks=True)
 
 
 def plain(value: Any) -> Any:
@@ -83,22 +77,7 @@ class Table:
 
     def to_html(self) -> str:
         """The table as HTML."""
-        head = "".join(
-            f'<th scope="col" class="{align}">{escape(name)}</th>'
-            for name, align in zip(self.columns, self.align, strict=True)
-        )
-        body = ""
-        for first, *rest in self.rows:
-            cells = "".join(
-                f'<td class="{align}">{escape(text)}</td>' for text, align in zip(rest, self.align[1:], strict=True)
-            )
-            body += f'<tr><th scope="row" class="{self.align[0]}">{escape(first)}</th>{cells}</tr>'
-        title = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        # The box scrolls sideways on a phone, so it has to be reachable from the keyboard.
-        return (
-            f'<div class="course-table" role="group" tabindex="0" aria-label="{escape(self.caption or "Table")}">'
-            f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
+        return TEMPLATE.render(table=self)
 
     def to_text(self) -> str:
         """The table as lines of plain text with aligned columns."""

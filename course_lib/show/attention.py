@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from course_lib.show.charts import array
-from course_lib.show.display import display_bundle, required_text
+from course_lib.show.display import display_bundle
 from course_lib.show.explorers import LIMIT, explorer_html
 
 SHORT = 32  # tokens of a sentence that are kept where not all fit; a longer map is hard to read anyway
@@ -45,7 +45,6 @@ def explorer(
         ValueError: Tokens and weights do not fit each other, there is no such layer or head, or not even one layer
             fits into the explorer.
     """
-    title = required_text(title, "An explorer")
     maps = checked(sentences, tokens, weights)
     n_layers, n_heads = maps[0].shape[:2]
     for what, place, n in (("layer", layer, n_layers), ("head", head, n_heads)):

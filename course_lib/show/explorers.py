@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from course_lib.show.display import read_text
+from course_lib.show.display import read_text, required_text
 
 LIMIT = 300_000  # bytes of one explorer, all included
 
@@ -30,8 +30,9 @@ def explorer_html(kind: str, title: str, **values: Any) -> str:
         values: What its template shows; `data` is handed to its JavaScript as JSON.
 
     Raises:
-        ValueError: It exceeds LIMIT.
+        ValueError: It has no title, or exceeds LIMIT.
     """
+    title = required_text(title, "An explorer")
     html = ENVIRONMENT.get_template(f"{kind}.html").render(kind=kind, title=title, **values)
     size = len(html.encode())
     if size > LIMIT:

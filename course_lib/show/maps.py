@@ -17,27 +17,22 @@ from course_lib.show.theme import PALE, RAMP
 CELL = 0.3  # inches
 
 
-def attention_map(
-    weights: Any,
-    query_labels: Sequence[str],
-    key_labels: Sequence[str] | None = None,
-    *,
-    numbers: bool | None = None,
-) -> Figure:
+def attention_map(weights: Any, query_labels: Sequence[str], key_labels: Sequence[str] | None = None) -> Figure:
     """One head: rows are the tokens that look (queries), columns what they look at (keys), blue is weight.
+
+    Up to 8 keys, the weights are written into their cells.
 
     Args:
         weights: Float "query key", from 0 to 1. Cells above the diagonal stay blank when all of them are 0.
         query_labels: The tokens that look.
         key_labels: The tokens that are looked at; the query labels by default.
-        numbers: Whether to write the weight into each cell; by default up to 8 keys.
 
     Raises:
         ValueError: The labels do not fit the weights.
     """
     key_labels = query_labels if key_labels is None else key_labels
     weights = blank_future(checked(weights, query_labels, key_labels))
-    numbers = len(key_labels) <= 8 if numbers is None else numbers
+    numbers = len(key_labels) <= 8
     cell = 0.42 if numbers else CELL
     fig, ax = axes(width=1.6 + cell * len(key_labels), height=1.2 + cell * max(len(query_labels), 3))
     image = draw(ax, weights, query_labels, key_labels, numbers=numbers)

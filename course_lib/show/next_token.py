@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.show.charts import array
-from course_lib.show.display import display_bundle, required_text
+from course_lib.show.display import display_bundle
 from course_lib.show.explorers import explorer_html
 
 SHOWN = 15  # tokens with a bar of their own
@@ -46,7 +46,6 @@ def sampling_explorer(
     Raises:
         ValueError: These are not equally many, or logits are not numbers.
     """
-    title = required_text(title, "An explorer")
     if not names or not len(names) == len(logits) == len(decode):
         raise ValueError(
             f"sampling_explorer() needs logits and a decoder for each name; got {len(names)} names, {len(logits)} "

@@ -12,7 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_hex
 
 from course_lib.show.charts import array
-from course_lib.show.display import display_bundle, required_text
+from course_lib.show.display import display_bundle
 from course_lib.show.explorers import explorer_html
 from course_lib.show.png import palette_png
 from course_lib.show.theme import DIVERGING, RAMP
@@ -52,7 +52,6 @@ def slider(
     Raises:
         ValueError: Something is not there for each value, maps come without `text`, or all of it exceeds 300 KB.
     """
-    title = required_text(title, "A slider")
     numbers = numbers or {}
     matrices = {name: [None if m is None else array(m) for m in row] for name, row in (maps or {}).items()}
     check(values, matrices, numbers, text, start)

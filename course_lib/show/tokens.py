@@ -11,7 +11,7 @@ from typing import Any
 
 import ipywidgets
 
-from course_lib.show.display import display_bundle, required_text
+from course_lib.show.display import display_bundle
 from course_lib.show.explorers import ENVIRONMENT, explorer_html
 
 LONGEST = 400  # characters that a reader may type
@@ -43,7 +43,6 @@ def tokenizer_explorer(
     Raises:
         ValueError: There is no text, a merge is of tokens that are not there yet, or there is no such start.
     """
-    title = required_text(title, "An explorer")
     pairs = [(int(left), int(right)) for left, right in merges]
     start = len(pairs) if start is None else start
     if not texts:

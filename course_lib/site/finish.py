@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from html import escape
 from pathlib import Path
+
+import jinja2
 
 from course_lib.site.paths import Project
 
@@ -34,16 +35,6 @@ REPAIRS = {
     ),
     '<div role="list" class="citation-list">': '<div class="citation-list">',
 }
-FRONT_DOOR = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8"><title>{title}</title>
-<meta http-equiv="refresh" content="0; url={first}">
-<link rel="icon" href="_static/favicon.svg">
-</head>
-<body><p><a href="{first}">{title}</a></p></body>
-</html>
-"""
 
 
 def finish(project: Project, html: Path) -> None:
@@ -57,9 +48,9 @@ def finish(project: Project, html: Path) -> None:
     # The download is the learner's notebook, stubs and all, not the solved one that the page was made from.
     for lab in project.lab_slugs():
         shutil.copy(project.labs / f"{lab}.ipynb", html / "labs")
-    first = project.documents()[0]
-    title = project.config()["title"]
-    (html / "index.html").write_text(FRONT_DOOR.format(title=escape(title), first=f"{first}.html"), encoding="utf8")
+    front_door = jinja2.Template(Path(__file__).with_name("front_door.html").read_text("utf-8"), autoescape=True)
+    title, first = project.config()["title"], f"{project.documents()[0]}.html"
+    (html / "index.html").write_text(front_door.render(title=title, first=first), encoding="utf8")
 
 
 def _cleaned(text: str) -> str:

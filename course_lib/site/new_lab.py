@@ -123,12 +123,9 @@ def _with_entry(project: Project, page: Path, words: dict[str, str]) -> str:
 
 def _with_row(project: Project, words: dict[str, str]) -> str:
     """The index page, whose table lists the lab after those that come before it in the course."""
-    lines = (project.root / "book" / "index.md").read_text(encoding="utf8").splitlines()
-    chapter = words["slug"].split("_")[0]
-    last = len(lines) - 1
-    for i, line in enumerate(lines):
-        row = re.match(r"\| \[.+\]\(\.\./labs/(\w+)\.ipynb\)", line)
-        if row and row[1].split("_")[0] <= chapter:
-            last = i
-    lines.insert(last + 1, f"| [{words['short']}](../labs/{words['slug']}.ipynb) | {words['question']} |")
-    return "\n".join(lines) + "\n"
+    text = (project.root / "book" / "index.md").read_text(encoding="utf8")
+    rows = re.finditer(r"(?m)^\| \[.+\]\(\.\./labs/([a-z0-9]+)_\w+\.ipynb\).*\n", text)
+    ends = [row.end() for row in rows if row[1] <= words["slug"].split("_")[0]]
+    end = max(ends, default=len(text))
+    row = f"| [{words['short']}](../labs/{words['slug']}.ipynb) | {words['question']} |\n"
+    return text[:end] + row + text[end:]
