@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -39,10 +40,16 @@ def browser():
         chromium.close()
 
 
+def build_in_a_thread(root):
+    """Build a book; in a thread, since this one has Playwright's event loop, and labs run in a loop of their own."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(build, root=root).result()
+
+
 @pytest.fixture(scope="module")
 def site(browser):
     """The folder of the built site; built now when something has changed."""
-    build(root=ROOT)
+    build_in_a_thread(ROOT)
     return PROJECT.html
 
 
@@ -198,6 +205,7 @@ def test_axe_finds_nothing_serious(scheme, loaded):
     loaded.set_viewport_size({"width": 1280, "height": 900})
     loaded.emulate_media(color_scheme=scheme)
     loaded.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+    loaded.wait_for_function("document.getAnimations().every(change => change.playState !== 'running')")
     # All that folds out is part of the page too.
     loaded.evaluate("for (const d of document.querySelectorAll('.bd-article details')) d.open = true")
     loaded.evaluate("for (const c of document.querySelectorAll('.quiz-choice')) c.classList.add('shown')")
@@ -227,7 +235,7 @@ def tiny(tmp_path_factory):
     """The book of three pages, with a card that leads to the chapter."""
     project = Project(make_project(tmp_path_factory.mktemp("tiny") / "book"))
     (project.root / "book" / "index.md").write_text(INDEX.replace("{launch}", CARD))
-    build(root=project.root)
+    build_in_a_thread(project.root)
     return project.html / "book"
 
 
