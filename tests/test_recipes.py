@@ -290,7 +290,7 @@ def test_a_finished_run_is_only_read(tmp_path, whole, monkeypatch):
     def never(*arguments):
         raise AssertionError("a finished run was trained again")
 
-    monkeypatch.setattr(language, "balanced", never)
+    monkeypatch.setattr(language, "moe_loss", never)
     assert course("train", "moe", "--out", whole["moe"], "--resume") == 0
     assert before == {file: file.read_bytes() for file in whole["moe"].rglob("model.safetensors")}
 
@@ -514,7 +514,7 @@ def test_the_balanced_loss_is_the_surprise_and_means_over_layers():
     torch.manual_seed(0)
     model = language.GPT(language.PRESETS["moe"]["cpu"].model)
     windows = torch.randint(300, (3, 9))
-    loss = language.balanced(model, windows)
+    loss = language.moe_loss(model, windows)
     layers = [load_balancing_loss(r.logits, 2) * 0.01 + router_z_loss(r.logits) * 0.001 for r in routings(model)]
     expected = next_token_loss(model, windows).mean + sum(layers) / 2
     torch.testing.assert_close(loss.mean, expected)
@@ -543,7 +543,7 @@ def test_balancing_by_bias_alone_is_a_change_of_one_setting(tmp_path, monkeypatc
     def unbalanced(model, windows):
         raise RuntimeError("the loss that balances was asked for")
 
-    monkeypatch.setattr(language, "balanced", unbalanced)
+    monkeypatch.setattr(language, "moe_loss", unbalanced)
     assert course("train", "moe", "--out", tmp_path / "out") == 0
     model = from_pretrained(tmp_path / "out" / "model")
     biases = torch.stack([block.feed_forward.selection_bias for block in model.blocks])

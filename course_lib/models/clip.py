@@ -100,7 +100,7 @@ class CLIP(nn.Module):
         Args:
             ids: the tokens of the texts.
             mask: broadcastable to "batch heads query key"; True where the query may attend to the key. Padding on the
-                right needs none: the text is read from left to right, and nothing behind its end is seen.
+                right needs none: the text is read from left to right, and nothing after its end is seen.
 
         Raises:
             ValueError: as GPT.forward, and for a text without the end token.
@@ -118,6 +118,6 @@ class CLIP(nn.Module):
         if not (found := is_end.any(dim=1)).all():
             raise ValueError(
                 f"text {int(found.int().argmin())} has no end token ({self.config.end_token}), where its vector is "
-                "read; put it behind every text, and cut long ones before it"
+                "read; put it after every text, and cut long ones before it"
             )
         return is_end.int().argmax(dim=1)

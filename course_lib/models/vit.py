@@ -135,7 +135,7 @@ class ViT(nn.Module):
         """Compute the tokens after a layer, a class token before the patches, row by row; without the final norm.
 
         Args:
-            pictures: as of `forward`.
+            pictures: as in `forward`.
             layer: 0 is what the first block reads, k the output of the k-th block, -1 that of the last; LLaVA takes -2
                 and the patches alone (Liu et al. 2023, section 4.1).
 

@@ -35,7 +35,7 @@ class VLMConfig:
         d_vision: the width of the tower's vectors; None for that of its config.
         projector_activation: between the two layers of the projector.
         projector_bias: of both layers.
-        projector_norm: the course's own projector, with a LayerNorm in front and vectors of length one behind.
+        projector_norm: the course's own projector, with a LayerNorm before it and vectors of length one after it.
 
     Raises:
         ValueError: with a sentence, for anything that cannot be built.
@@ -112,7 +112,7 @@ class VLM(nn.Module):
             d_out=config.decoder.d_model,
         )
         self.decoder = GPT(config.decoder)
-        # Variance kept by the first layer; behind the second, vectors about as long as those of tokens.
+        # Variance kept by the first layer; after the second, vectors about as long as those of tokens.
         nn.init.normal_(self.projector.up.weight, std=config.d_vision**-0.5)
         nn.init.normal_(self.projector.down.weight, std=0.5 / config.decoder.d_model)
         for layer in (self.projector.up, self.projector.down):

@@ -116,7 +116,7 @@ class RotaryPositions(nn.Module):
     ) -> tuple[Float[Tensor, "*heads n half"], Float[Tensor, "*heads n half"]]:
         """Compute the tables for positions 0 to n-1 or, with an axis of size 1 for the heads, for those given.
 
-        They are made anew each time: next to a forward pass they cost nothing.
+        They are made again each time: next to a forward pass they cost nothing.
         """
         frequency = self.theta ** (-torch.arange(0, self.head_dim, 2, device=device) / self.head_dim)
         positions = torch.arange(n, device=device) if positions is None else positions[..., None, :]
@@ -225,7 +225,7 @@ class T5RelativeBias(nn.Module):
         positions: Positions | None = None,
         key_positions: Int[Tensor, "batch key"] | None = None,
     ) -> Float[Tensor, "*batch heads n key"]:
-        """Look up the bias between positions 0 to n-1, or between those given; arguments as of ALiBi.forward."""
+        """Look up the bias between positions 0 to n-1, or between those given; arguments as in ALiBi.forward."""
         positions = torch.arange(n, device=device) if positions is None else positions
         return self.bias(self.bucket(_relative(positions, key_positions))).movedim(-1, -3)
 

@@ -121,22 +121,26 @@ def prepare() -> list[Path]:
     return files
 
 
-def balanced(model: nn.Module, windows: torch.Tensor, balancing: float = 0.01, z: float = 0.001) -> Loss:
+def moe_loss(
+    model: nn.Module, windows: torch.Tensor, load_balancing_coef: float = 0.01, z_loss_coef: float = 0.001
+) -> Loss:
     """The cross-entropy of each next token, with what keeps the experts equally busy and the router's logits small.
 
     Args:
         model: A mixture of experts.
         windows: Token ids to read and predict.
-        balancing: Weight of the load-balancing loss, a mean over the layers (Fedus et al. 2021, section 2.2).
-        z: Weight of the router's z-loss, a mean over the layers (Zoph et al. 2022, section 3.3).
+        load_balancing_coef: Weight of the load-balancing loss, a mean over the layers (Fedus et al. 2021, section 2.2).
+        z_loss_coef: Weight of the router's z-loss, a mean over the layers (Zoph et al. 2022, section 3.3).
     """
     loss = next_token_loss(model, windows)
-    found = routings(model)
-    extra = sum(
-        balancing * load_balancing_loss(routing.logits, routing.experts.shape[1]) + z * router_z_loss(routing.logits)
-        for routing in found
-    )
-    return Loss(loss.total + extra / len(found) * loss.targets, loss.targets)
+    layers = routings(model)
+    aux_loss = sum(
+        load_balancing_coef * load_balancing_loss(layer.logits, layer.experts.shape[1])
+        + z_loss_coef * router_z_loss(layer.logits)
+        for layer in layers
+    ) / len(layers)
+    # A Loss is a total: the mean over its targets then has the auxiliary loss in it once.
+    return Loss(loss.total + aux_loss * loss.targets, loss.targets)
 
 
 @torch.no_grad()
@@ -184,7 +188,7 @@ def _pretrain(
     run.train(
         model,
         Loader(Windows(text.train.to(run.device), config.context), plan.batch, seed=run.seed),
-        balanced if config.n_experts and not config.balanced_by_bias else next_token_loss,
+        moe_loss if config.n_experts and not config.balanced_by_bias else next_token_loss,
         plan.train,
         folder=stage,
         label=key,

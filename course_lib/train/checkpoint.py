@@ -118,7 +118,7 @@ def load_checkpoint(
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             dcp.load(state, checkpoint_id=checkpoint, no_dist=True)
     except (Exception, dcp.CheckpointException) as error:  # whatever the reader of a damaged file stumbles over
-        way = f"remove that folder to go on from step {earlier[-1]}" if earlier else "begin anew in another folder"
+        way = f"remove that folder to go on from step {earlier[-1]}" if earlier else "begin again in another folder"
         raise CheckpointError(f"the checkpoint {checkpoint} cannot be read ({_reason(error)}); {way}") from error
     set_model_state_dict(model, state["model"])
     for number, optimizer in enumerate(optimizers):
@@ -140,7 +140,7 @@ def _state(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], genera
     if next(model.parameters()).is_cuda:
         state["rng_cuda"] = torch.cuda.get_rng_state()
     for number, optimizer in enumerate(optimizers):
-        # get_state_dict names the optimizer's numbers by their parameters, and makes them where no step was taken yet.
+        # get_state_dict names the optimizer's state by its parameters, and makes them where no step was taken yet.
         state["model"], state[f"optimizer{number}"] = get_state_dict(model, optimizer)
     return state
 

@@ -83,7 +83,7 @@ def train(
         config: steps, rates, optimizer, precision.
         label: what the progress bar and messages call the run.
         folder: where to keep the run, so that after an interrupt or a kill it resumes as if nothing had happened.
-        validate: numbers to note in the folder, computed in eval mode; not called without a folder.
+        validate: metrics to log in the folder, computed in eval mode; not called without a folder.
         validate_every: steps between two calls of it; one more comes at the end.
         after_step: called after every step.
 

@@ -94,7 +94,7 @@ def caption_loss(
 
     Args:
         model: anything that gives logits for ids and pictures, such as VLM.
-        batch: inputs and targets as of `course_lib.tune.completions.TokenBatch`, and the pictures.
+        batch: inputs and targets as in `course_lib.tune.completions.TokenBatch`, and the pictures.
 
     Source: Liu et al. 2023, equation 3.
     """

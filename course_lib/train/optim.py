@@ -25,7 +25,8 @@ def lr_factor(step: int, config: TrainConfig) -> float:
             falling = max(1, round(config.decay * config.steps))
             left = min(1.0, (config.steps - step) / falling)
             return rise * (config.min_lr + (1 - config.min_lr) * left)
-    return rise
+        case "constant":
+            return rise
 
 
 def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:

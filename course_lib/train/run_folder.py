@@ -142,7 +142,9 @@ class RunFolder:
             before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
             parts = [(part, dict(before.get(part, {})), now) for part, now in description.items()]
         except (OSError, ValueError, AttributeError, TypeError):
-            raise CheckpointError(f"{self.path}/run.json is missing or damaged; begin anew in another folder") from None
+            raise CheckpointError(
+                f"{self.path}/run.json is missing or damaged; begin again in another folder"
+            ) from None
         for part, then, now in parts:
             different = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
             if part == "config" and different == ["steps"]:

@@ -41,7 +41,7 @@ def save_adapter(model: nn.Module, folder: str | Path) -> None:
         config, tensors, header = tuning, dict(trainable_parameters(model)), {}
     else:
         raise ModelError(
-            f"what {tuning['method']} has trained has no file of its own; it is a control, tune by another"
+            f"what {tuning['method']} has trained cannot be saved: it is only a control; use another method"
         )
     write_model_files(Path(folder), config, tensors, (CONFIG, TENSORS), header)
 

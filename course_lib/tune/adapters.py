@@ -36,7 +36,7 @@ class Adapted(nn.Module):
 
 
 def add_adapters(model: nn.Module, width: int) -> nn.Module:
-    """Freeze the model and put an adapter behind every attention and every feed-forward network, in place.
+    """Freeze the model and put an adapter after every attention and every feed-forward network, in place.
 
     They come before the residual of the block: from d_model to `width` numbers and back, with 2 width d_model + width +
     d_model parameters each. The norms of the blocks are trained too, as in the paper.

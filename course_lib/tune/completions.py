@@ -82,12 +82,12 @@ class Examples:
 def completion_examples(
     prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], end: int | None = None, pad_id: int = 0
 ) -> Examples:
-    """Join each prompt with its completion and, behind it, the token that ends a completion.
+    """Join each prompt with its completion and, after it, the token that ends a completion.
 
     Args:
         prompts: token ids of each prompt.
         completions: token ids of each completion.
-        end: the token to add behind each completion, a part of it; None if they hold it already or are cut off.
+        end: the token to add after each completion, a part of it; None if they hold it already or are cut off.
         pad_id: what shorter rows of a batch are padded with.
 
     Raises:

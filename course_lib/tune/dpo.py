@@ -39,7 +39,9 @@ def with_ref_logprobs(comparisons: Comparisons, model: nn.Module, batch_size: in
     return replace(comparisons, ref_logprobs=torch.cat(rows))
 
 
-def implicit_rewards(model: nn.Module, batch: ComparisonBatch, beta: float) -> tuple[Float[Tensor, " pairs"], ...]:
+def implicit_rewards(
+    model: nn.Module, batch: ComparisonBatch, beta: float
+) -> tuple[Float[Tensor, " pairs"], Float[Tensor, " pairs"]]:
     """beta log(pi(y | x) / pi_ref(y | x)) of the chosen and of the rejected completions.
 
     Raises:
@@ -49,9 +51,9 @@ def implicit_rewards(model: nn.Module, batch: ComparisonBatch, beta: float) -> t
     """
     if batch.ref_logprobs is None:
         raise ValueError("the comparisons have no reference; pass them through with_ref_logprobs(comparisons, model)")
-    logprobs = completion_logprobs(model, batch.texts).sum(dim=1).view(2, -1)  # (2, pairs)
-    chosen, rejected = beta * (logprobs - batch.ref_logprobs.T.to(logprobs.device))
-    return chosen, rejected
+    chosen, rejected = completion_logprobs(model, batch.texts).sum(dim=1).chunk(2)  # (pairs,) each
+    ref_chosen, ref_rejected = batch.ref_logprobs.to(chosen.device).unbind(dim=1)
+    return beta * (chosen - ref_chosen), beta * (rejected - ref_rejected)
 
 
 def dpo_loss(model: nn.Module, batch: ComparisonBatch, beta: float = 0.1) -> Loss:
@@ -62,7 +64,7 @@ def dpo_loss(model: nn.Module, batch: ComparisonBatch, beta: float = 0.1) -> Los
     Args:
         model: the policy.
         batch: comparisons that went through `with_ref_logprobs`.
-        beta: the price of a nat of distance from the reference.
+        beta: the KL coefficient: how strongly distance from the reference is penalised.
 
     Source: Rafailov et al. 2023, equation 7.
     """

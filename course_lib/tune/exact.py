@@ -104,7 +104,7 @@ def forward_kl_policy(
     Args:
         reference: log-probabilities of the reference policy.
         rewards: of each option.
-        beta: the price of a nat of distance from the reference.
+        beta: the KL coefficient: how strongly distance from the reference is penalised.
 
     Returns:
         Log-probabilities of the best policy.

@@ -63,7 +63,9 @@ def grpo_rollout(
     ref_logprobs = completion_logprobs(ref_model, texts)  # (batch, positions)
     rewards = compute_rewards(reward_fn, texts).to(old_logprobs)  # (batch,)
     advantages = group_advantages(rewards, group_size, normalise)[:, None] * texts.target_mask  # (batch, positions)
-    return Experience(*texts, rewards, old_logprobs, ref_logprobs, advantages)
+    return Experience(
+        *texts, rewards=rewards, old_logprobs=old_logprobs, ref_logprobs=ref_logprobs, advantages=advantages
+    )
 
 
 def group_advantages(
@@ -127,7 +129,7 @@ def grpo_loss(
         model: the policy.
         batch: from `grpo_rollout`.
         clip_range: how far the probability ratio may move before its gradient stops.
-        beta: the price of a nat of distance from the reference.
+        beta: the KL coefficient: how strongly distance from the reference is penalised.
         kl_estimator: how that distance is estimated at each token: k3 or k2.
         length: what to divide the sum over a completion by; None for its own length.
 

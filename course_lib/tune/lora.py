@@ -85,7 +85,7 @@ def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collectio
             four of them do as well).
 
     Raises:
-        ValueError: for a rank that is none, a target that the model does not have, experts of a mixture, a matrix that
+        ValueError: for a rank below 1, a target that the model does not have, experts of a mixture, a matrix that
             two layers share, "qkv" beside one of its parts, and a model that is tuned already, or quantized.
     """
     if isinstance(targets, str):
@@ -104,7 +104,9 @@ def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collectio
     refuse_tied(model, chosen)
     for layer, parts in chosen.items():
         if len(parts) > 1 and "qkv" in parts:
-            raise ValueError(f'"qkv" has queries, keys and values of {layer} in it already; take it or them')
+            raise ValueError(
+                f'"qkv" has queries, keys and values of {layer} in it already; name it or its parts, not both'
+            )
     freeze(model, "lora", rank=int(rank), alpha=alpha, targets=sorted(targets))
     layers = linear_layers(model)
     for layer, parts in chosen.items():
@@ -116,9 +118,9 @@ def merge_lora(model: nn.Module) -> None:
     """Replace each LoRA by a plain linear layer with the weights W0 + (alpha / rank) B A, which costs nothing extra.
 
     The sum has the dtype of W0: in bfloat16, changes of less than 2^-9 of a weight are lost. The model is then one of
-    its family again: it can be saved, quantized, or tuned anew. It stays frozen; model.requires_grad_(True) thaws it.
+    its family again: it can be saved, quantized, or tuned again. It stays frozen until model.requires_grad_(True).
 
-    The LoRAs with their W0 are kept in `model.kept_loras`, so that `unmerge_lora` gives back the very bits. Until then
+    The LoRAs with their W0 are kept in `model.kept_loras`, so that `unmerge_lora` restores them bit for bit. Until then
     these matrices take their memory twice.
 
     Raises:

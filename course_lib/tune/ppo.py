@@ -1,8 +1,8 @@
 """Proximal policy optimisation (Schulman et al. 2017) of a language model.
 
 As in Ziegler et al. 2019 and Ouyang et al. 2022: the policy (the actor) writes completions; a reward model scores each;
-a critic predicts, at every token, the reward still to come; and the policy makes those tokens likelier after which
-things went better than the critic had predicted. The steps are functions, in the order in which they are used:
+a critic predicts, at every token, the reward still to come; and the policy raises the probability of tokens that
+turned out better than the critic predicted. The steps are functions, in the order in which they are used:
 
     sample completions -> rewards, one a token -> advantages -> clipped objective
 """
@@ -73,7 +73,7 @@ def ppo_rollout(
         n_prompts: how many prompts to draw, each for one completion.
         max_new_tokens: where completions are cut off.
         end: the token that ends a completion.
-        beta: the price of a nat of distance from the reference.
+        beta: the KL coefficient: how strongly distance from the reference is penalised.
         gamma: the discount of a reward that comes one token later.
         lam: see `gae`.
     """
@@ -83,10 +83,16 @@ def ppo_rollout(
     old_logprobs = token_logprobs(logits, texts.targets)  # (batch, positions)
     ref_logprobs = completion_logprobs(ref_model, texts)  # (batch, positions)
     scores = compute_rewards(reward_fn, texts).to(old_logprobs)  # (batch,)
-    rewards = kl_penalised_rewards(scores, old_logprobs, ref_logprobs, mask, beta)  # (batch, positions)
-    advantages = gae(rewards, values, mask, gamma, lam)  # (batch, positions)
-    returns = (advantages + values) * mask
-    return Experience(*texts, scores, old_logprobs, ref_logprobs, masked_whiten(advantages, mask), returns)
+    token_rewards = kl_penalised_rewards(scores, old_logprobs, ref_logprobs, mask, beta)  # (batch, positions)
+    advantages = gae(token_rewards, values, mask, gamma, lam)  # (batch, positions)
+    return Experience(
+        *texts,
+        rewards=scores,
+        old_logprobs=old_logprobs,
+        ref_logprobs=ref_logprobs,
+        advantages=masked_whiten(advantages, mask),
+        returns=(advantages + values) * mask,
+    )
 
 
 def kl_penalised_rewards(
@@ -115,7 +121,7 @@ def gae(
 ) -> Float[Tensor, "batch positions"]:
     """Generalised advantage estimation: the sum over l of (gamma lam)^l delta_(t+l), to the end of the completion.
 
-    Here delta_t = r_t + gamma V_(t+1) - V_t, with V = 0 behind the last token. lam = 0 gives delta itself, lam = 1 all
+    Here delta_t = r_t + gamma V_(t+1) - V_t, with V = 0 after the last token. lam = 0 gives delta itself, lam = 1 all
     the rewards to come less V. The advantages are 0 outside of the mask.
 
     Source: Schulman et al. 2017, equations 11 and 12.

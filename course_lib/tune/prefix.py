@@ -18,7 +18,9 @@ class Prefixed(nn.Module):
     """Attention over [P_k; K] and [P_v; V]: every query sees the `n` trained pairs first, and then what it saw before.
 
     The pairs stand at no position: nothing turns their keys, and no bias of ALiBi or T5 is added for them. Arguments
-    and results as of the layer in it, but for `n` more keys in its weights. Source: Li and Liang 2021, equation 3.
+    and results are those of the layer in it, but for `n` more keys in its weights.
+
+    Source: Li and Liang 2021, equation 3.
     """
 
     def __init__(self, attention: MultiHeadAttention, n: int) -> None:
