@@ -134,7 +134,13 @@ def check(contestants: Mapping[str, Contestant], batch: Batch, precision: str) -
 def turn(one: Contestant, batches: Sequence[Batch], precision: str, compiled: bool) -> Callable[[], object]:
     """What trains for one step on each batch, with a new optimizer: fused AdamW for all."""
     config = TrainConfig(
-        len(batches), lr=LR, warmup=0, schedule="constant", weight_decay=0.1, precision=precision, compile=compiled
+        len(batches),
+        lr=LR,
+        warmup_steps=0,
+        schedule="constant",
+        weight_decay=0.1,
+        precision=precision,
+        compile=compiled,
     )
 
     def through_the_course() -> object:
@@ -154,7 +160,7 @@ def turn(one: Contestant, batches: Sequence[Batch], precision: str, compiled: bo
             with products(precision):
                 loss = mean_loss(one, batch)
             loss.backward()
-            nn.utils.clip_grad_norm_(one.model.parameters(), config.clip)
+            nn.utils.clip_grad_norm_(one.model.parameters(), config.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             losses.append(loss.item())

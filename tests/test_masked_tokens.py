@@ -114,6 +114,6 @@ def test_bert_learns_what_only_both_sides_tell():
 
     torch.manual_seed(0)
     model = Bert(BertConfig(6, 3, 32, 2, 2))
-    history = train(model, batch, masked_token_loss, TrainConfig(300, lr=3e-3, warmup=20))
+    history = train(model, batch, masked_token_loss, TrainConfig(300, lr=3e-3, warmup_steps=20))
     assert history.loss[0] > 1.2
     assert history.loss[-1] < 0.1  # with one side alone it would stay at ln 5 = 1.61

@@ -26,7 +26,7 @@ def tiny(monkeypatch):
     plan = peft.PRESETS["cpu"]
     small = replace(plan.model, context=16, d_model=8, n_heads=2, head_dim=4, d_ff=16, n_kv_heads=2)
     plan = replace(
-        plan, model=small, pretraining=replace(plan.pretraining, steps=20, warmup=2), steps=10, batch=4, scored=10
+        plan, model=small, pretraining=replace(plan.pretraining, steps=20, warmup_steps=2), steps=10, batch=4, scored=10
     )
     monkeypatch.setitem(peft.PRESETS, "cpu", plan)
     names = ("lora", "sparse", "full")

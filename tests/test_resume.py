@@ -41,7 +41,7 @@ def drawn(generator):
 
 
 def config(**changes):
-    return TrainConfig(**{"steps": 40, "lr": 1e-2, "warmup": 5, "weight_decay": 0.1, **changes})
+    return TrainConfig(**{"steps": 40, "lr": 1e-2, "warmup_steps": 5, "weight_decay": 0.1, **changes})
 
 
 def model(seed=0, **changes):
@@ -74,7 +74,12 @@ def same(one, other):
 @pytest.mark.parametrize("batches", [LOADER, drawn], ids=["loader", "generator"])
 @pytest.mark.parametrize(
     "settings",
-    [config(), config(optimizer="muon", schedule="wsd"), config(accumulate=3), config(precision="bf16")],
+    [
+        config(),
+        config(optimizer="muon", schedule="wsd"),
+        config(gradient_accumulation_steps=3),
+        config(precision="bf16"),
+    ],
     ids=["adamw", "muon", "accumulate", "bf16"],
 )
 @pytest.mark.parametrize("cut", [0, 7, 26])
@@ -357,7 +362,12 @@ def test_gradients_of_several_batches_are_those_of_one():
             gradients.extend(p.grad.flatten() for p in net.parameters())
 
         hook = register_optimizer_step_pre_hook(look)
-        history = train(net, lambda g, parts=parts: next(parts), loss, config(steps=1, accumulate=6 // size, warmup=0))
+        history = train(
+            net,
+            lambda g, parts=parts: next(parts),
+            loss,
+            config(steps=1, gradient_accumulation_steps=6 // size, warmup_steps=0),
+        )
         hook.remove()
         results.append((history.loss, torch.cat(gradients)))
     for losses, gradient in results[1:]:
@@ -367,7 +377,12 @@ def test_gradients_of_several_batches_are_those_of_one():
 
 def test_data_that_ends_is_said(tmp_path):
     with pytest.raises(ValueError, match="the data ended at step 25"):
-        train(model(), Loader(Windows(TEXT, 8), 10, epochs=1), next_token_loss, config(accumulate=1, steps=40))
+        train(
+            model(),
+            Loader(Windows(TEXT, 8), 10, epochs=1),
+            next_token_loss,
+            config(gradient_accumulation_steps=1, steps=40),
+        )
 
 
 def test_an_interrupt_while_saving_is_an_interrupt(tmp_path, monkeypatch):

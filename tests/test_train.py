@@ -35,16 +35,16 @@ def squared(model, batch):
 
 
 def test_learning_rate():
-    config = TrainConfig(steps=110, lr=2.0, warmup=10, min_lr=0.1)
+    config = TrainConfig(steps=110, lr=2.0, warmup_steps=10, min_lr_ratio=0.1)
     assert [lr_factor(step, config) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
     assert lr_factor(10, config) == pytest.approx(1.0)
     assert lr_factor(60, config) == pytest.approx(0.1 + 0.9 / 2)  # half way down the cosine
     assert lr_factor(110, config) == pytest.approx(0.1)
     rates = [lr_factor(step, config) for step in range(10, 111)]
     assert rates == sorted(rates, reverse=True)
-    constant = TrainConfig(steps=110, lr=2.0, warmup=0, schedule="constant")
+    constant = TrainConfig(steps=110, lr=2.0, warmup_steps=0, schedule="constant")
     assert {lr_factor(step, constant) for step in range(110)} == {1.0}
-    wsd = TrainConfig(steps=110, warmup=10, schedule="wsd", decay=0.5, min_lr=0.2)
+    wsd = TrainConfig(steps=110, warmup_steps=10, schedule="wsd", decay_ratio=0.5, min_lr_ratio=0.2)
     assert {lr_factor(step, wsd) for step in range(9, 56)} == {1.0}
     assert lr_factor(82, wsd) == pytest.approx(0.2 + 0.8 * 28 / 55)
     assert lr_factor(110, wsd) == pytest.approx(0.2)
@@ -67,7 +67,7 @@ def test_the_update_is_adamw():
     """The first two steps by the formula of Loshchilov and Hutter (2017), algorithm 2, in Python floats."""
     model = Scalar(1.0)
     model.matrix = nn.Parameter(torch.tensor([[2.0]]))
-    config = TrainConfig(2, lr=0.1, warmup=2, weight_decay=0.5, betas=(0.9, 0.98), clip=None)
+    config = TrainConfig(2, lr=0.1, warmup_steps=2, weight_decay=0.5, betas=(0.9, 0.98), max_grad_norm=None)
     train(model, target, lambda m, b: (m.w**2).sum() + (m.matrix**2).sum(), config)
     for start, decay, ours in ((1.0, 0.0, model.w), (2.0, 0.5, model.matrix)):
         w, m, v = start, 0.0, 0.0
@@ -88,7 +88,7 @@ def test_gradients_are_clipped_together():
 
     hook = register_optimizer_step_pre_hook(look)
     for clip in (0.5, None):
-        train(model, target, lambda m, b: 100 * m(x).square().mean(), TrainConfig(1, clip=clip))
+        train(model, target, lambda m, b: 100 * m(x).square().mean(), TrainConfig(1, max_grad_norm=clip))
     hook.remove()
     assert norms[0] == pytest.approx(0.5, rel=1e-4)  # torch adds 1e-6 to the norm that it divides by
     assert norms[1] > 5
@@ -98,7 +98,7 @@ def test_gradients_from_before_do_not_count():
     fresh, used = Scalar(1.0), Scalar(1.0)
     used.w.grad = torch.tensor([1000.0])
     for model in (fresh, used):
-        train(model, target, squared, TrainConfig(3, clip=None))
+        train(model, target, squared, TrainConfig(3, max_grad_norm=None))
     assert torch.equal(fresh.w, used.w)
 
 
@@ -145,7 +145,7 @@ def test_a_small_gpt_learns_to_count_and_does_so_again(position):
     for _ in range(2):
         torch.manual_seed(1)
         model = GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2, position=position))
-        losses.append(train(model, windows, next_token_loss, TrainConfig(150, lr=1e-2, warmup=10)).loss)
+        losses.append(train(model, windows, next_token_loss, TrainConfig(150, lr=1e-2, warmup_steps=10)).loss)
     assert losses[0] == losses[1]  # to the bit
     assert losses[0][0] == pytest.approx(math.log(7), abs=0.5)
     assert losses[0][-1] < 0.1
@@ -216,22 +216,22 @@ def test_configs_that_cannot_run_are_refused():
     for settings, sentence in (
         ({"steps": 0}, "steps=0 must be a whole number, at least 1"),
         ({"steps": 10.5}, "steps=10.5 must be a whole number"),
-        ({"accumulate": 1.5}, "accumulate=1.5 must be a whole number"),
-        ({"warmup": -3}, "warmup=-3 must be a whole number, at least 0"),
+        ({"gradient_accumulation_steps": 1.5}, "gradient_accumulation_steps=1.5 must be a whole number"),
+        ({"warmup_steps": -3}, "warmup_steps=-3 must be a whole number, at least 0"),
         ({"seed": "a"}, "seed='a' must be a whole number"),
         ({"lr": 0.0}, "lr=0.0 must be a number above 0"),
         ({"lr": math.nan}, "lr=nan must be a number above 0"),
         ({"lr": math.inf}, "lr=inf must be a number above 0"),
-        ({"clip": -1}, "clip=-1 must be a number above 0"),
-        ({"clip": 0.0}, "clip=0.0 must be a number above 0"),
+        ({"max_grad_norm": -1}, "max_grad_norm=-1 must be a number above 0"),
+        ({"max_grad_norm": 0.0}, "max_grad_norm=0.0 must be a number above 0"),
         ({"weight_decay": -1}, "weight_decay=-1 must be a number at least 0"),
-        ({"min_lr": 3}, "min_lr=3 must be a number at least 0, at most 1"),
-        ({"decay": 0}, "decay=0 must be a number above 0, at most 1"),
+        ({"min_lr_ratio": 3}, "min_lr_ratio=3 must be a number at least 0, at most 1"),
+        ({"decay_ratio": 0}, "decay_ratio=0 must be a number above 0, at most 1"),
         ({"betas": (0.9, 1.0)}, "betas=.* must be two numbers from 0 on, below 1"),
     ):
         with pytest.raises(ValueError, match=sentence):
             TrainConfig(**{"steps": 10} | settings)
-    TrainConfig(1, clip=None, weight_decay=0, min_lr=0)
+    TrainConfig(1, max_grad_norm=None, weight_decay=0, min_lr_ratio=0)
     with pytest.raises(ValueError, match="no parameter that requires a gradient"):
         train(nn.Identity(), windows, next_token_loss, TrainConfig(1))
 
@@ -257,7 +257,7 @@ def test_muons_step_is_a_rotation():
     def loss(model, batch):
         return (model["blocks"][0](x) - y).square().mean()
 
-    train(model, target, loss, TrainConfig(1, lr=0.01, warmup=0, optimizer="muon", schedule="constant"))
+    train(model, target, loss, TrainConfig(1, lr=0.01, warmup_steps=0, optimizer="muon", schedule="constant"))
     singular = torch.linalg.svdvals(before - model["blocks"][0].weight)
     # Five Newton-Schulz steps in bfloat16 bring every singular value to between about 0.7 and 1.2.
     assert (singular / (0.01 * 0.2 * 32**0.5)).min() > 0.6
@@ -282,7 +282,7 @@ def test_bf16_computes_in_bf16_and_keeps_weights_and_losses_in_float32():
         loss = next_token_loss(model, windows(torch.Generator()))
     assert seen == [torch.bfloat16]
     assert loss.total.dtype == torch.float32
-    history = train(model, windows, next_token_loss, TrainConfig(150, lr=1e-2, warmup=10, precision="bf16"))
+    history = train(model, windows, next_token_loss, TrainConfig(150, lr=1e-2, warmup_steps=10, precision="bf16"))
     assert history.loss[-1] < 0.1
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 

@@ -62,7 +62,7 @@ def shrink(patch=setattr):
 
     tiny = {}
     for preset, plan in vision_text.PRESETS.items():
-        fewer = {stage: replace(config, steps=STEPS, warmup=3) for stage, config in plan.training.items()}
+        fewer = {stage: replace(config, steps=STEPS, warmup_steps=3) for stage, config in plan.training.items()}
         decoder = plan.decoder | {"d_model": 16, "n_heads": 2, "d_ff": 16}
         eyes = replace(plan.image_encoder, image_size=SIZE, width=8, d_model=16)
         tiny[preset] = replace(

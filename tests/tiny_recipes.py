@@ -32,7 +32,7 @@ def shrink(patch=setattr):
     def small(plan, languages):
         shared = {"d_shared": 2 * SIZES["d_ff"]} if plan.model.n_experts else {}
         model = replace(plan.model, vocab_size=VOCABULARY, **shared, **SIZES)
-        train = replace(plan.train, steps=STEPS, warmup=3, lr=2e-2)
+        train = replace(plan.train, steps=STEPS, warmup_steps=3, lr=2e-2)
         return replace(plan, model=model, train=train, batch=8, languages=languages)
 
     languages = {"cpu": ("en",), "gpu": ("en", "fr")}

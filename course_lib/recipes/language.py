@@ -64,7 +64,7 @@ PRESETS = {
         ),
         "gpu": Pretraining(
             GPTConfig(8192, d_ff=1536, **LARGE),
-            TrainConfig(1000, lr=3e-3, warmup=100, optimizer="muon", **FAST, **RATES),
+            TrainConfig(1000, lr=3e-3, warmup_steps=100, optimizer="muon", **FAST, **RATES),
             batch=32,
             languages=THREE,
         ),
@@ -75,7 +75,7 @@ PRESETS = {
         ),
         "gpu": Pretraining(
             GPTConfig(8192, d_ff=384, d_shared=768, **LARGE, **EXPERTS),
-            TrainConfig(1000, lr=1e-3, warmup=100, **FAST, **RATES),
+            TrainConfig(1000, lr=1e-3, warmup_steps=100, **FAST, **RATES),
             batch=32,
             languages=THREE,
         ),

@@ -200,7 +200,7 @@ def tune(
         prepare(model)
     began = time.process_time()
     data = Loader(Windows(text.b, plan.model.context), plan.batch, seed=seed + 1)
-    _train(model, data, TrainConfig(plan.steps, lr=rate, warmup=plan.steps // 10), f"{name} {rate:g}")
+    _train(model, data, TrainConfig(plan.steps, lr=rate, warmup_steps=plan.steps // 10), f"{name} {rate:g}")
     seconds = time.process_time() - began
     n = sum(p.numel() for p in trainable_parameters(model).values())
     return Tuned(model.eval(), *held_out_losses(model, text, plan), parameters=n, cpu_seconds=seconds)

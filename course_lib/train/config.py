@@ -20,15 +20,15 @@ class TrainConfig:
     Attributes:
         steps: how many updates.
         lr: the peak learning rate.
-        warmup: steps in which it rises linearly.
+        warmup_steps: steps in which it rises linearly.
         schedule: "cosine", "constant", or "wsd" (warm-up, stable, decay), which falls at the end.
-        min_lr: the last learning rate, as a share of lr.
-        decay: the share of the steps in which "wsd" falls.
+        min_lr_ratio: the last learning rate, as a share of lr.
+        decay_ratio: the share of the steps in which "wsd" falls.
         optimizer: "adamw", or "muon" for the matrices of the blocks and AdamW for everything else.
         weight_decay: of matrices; gains and biases do not decay.
         betas: of AdamW.
-        clip: the largest norm of the gradient; None for no limit.
-        accumulate: batches a step, whose gradient is that of one large batch.
+        max_grad_norm: the largest norm of the gradient; None for no limit.
+        gradient_accumulation_steps: batches a step, whose gradient is that of one large batch.
         precision: of the matrix products. "bf16" keeps weights, optimizer and losses in float32; "auto" takes bf16 if
             it is measured to be faster.
         compile: use torch.compile, if it works here.
@@ -40,28 +40,28 @@ class TrainConfig:
 
     steps: int
     lr: float = 1e-3
-    warmup: int = 50
+    warmup_steps: int = 50
     schedule: str = "cosine"
-    min_lr: float = 0.1
-    decay: float = 0.2
+    min_lr_ratio: float = 0.1
+    decay_ratio: float = 0.2
     optimizer: str = "adamw"
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.98)
-    clip: float | None = 1.0
-    accumulate: int = 1
+    max_grad_norm: float | None = 1.0
+    gradient_accumulation_steps: int = 1
     precision: str = "fp32"
     compile: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_choices(self, CHOICES)
-        check_counts(self, "steps", "accumulate")
-        check_counts(self, "warmup", "seed", least=0)
+        check_counts(self, "steps", "gradient_accumulation_steps")
+        check_counts(self, "warmup_steps", "seed", least=0)
         check_numbers(self, "lr", above=0)
         check_numbers(self, "weight_decay", least=0)
-        check_numbers(self, "min_lr", least=0, most=1)
-        check_numbers(self, "decay", above=0, most=1)
-        if self.clip is not None:
-            check_numbers(self, "clip", above=0)
+        check_numbers(self, "min_lr_ratio", least=0, most=1)
+        check_numbers(self, "decay_ratio", above=0, most=1)
+        if self.max_grad_norm is not None:
+            check_numbers(self, "max_grad_norm", above=0)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas} must be two numbers from 0 on, below 1")

@@ -27,7 +27,7 @@ from course_lib.train.optim import build_optimizers, lr_factor
 from course_lib.train.precision import autocast, choose_precision, try_compile
 from course_lib.train.run_folder import RunFolder
 
-STEP_METRICS = {"step", "loss", "lr", "norm", "targets", "seconds"}  # what is noted of every step
+STEP_METRICS = {"step", "loss", "lr", "grad_norm", "targets", "seconds"}  # what is noted of every step
 Batches = Callable[[torch.Generator], Any] | Loader
 Objective = Callable[[nn.Module, Any], Tensor | Loss]
 
@@ -173,23 +173,25 @@ class _Run:
             group["lr"] = lr
         mean_loss, n_targets = self._compute_gradient(self._draw())
         total_norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        loss, norm, targets = torch.stack((mean_loss, total_norm, n_targets)).tolist()  # one wait for the device
-        if not math.isfinite(loss + norm):
-            raise TrainingDiverged(_diverged(self.label, self.step, loss, norm, lr), self.history)
-        if self.config.clip and norm > self.config.clip:  # only then: passing over all gradients takes time
-            nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, total_norm)
+        loss, grad_norm, targets = torch.stack((mean_loss, total_norm, n_targets)).tolist()  # one wait for the device
+        if not math.isfinite(loss + grad_norm):
+            raise TrainingDiverged(_diverged(self.label, self.step, loss, grad_norm, lr), self.history)
+        max_norm = self.config.max_grad_norm
+        if max_norm and grad_norm > max_norm:  # only then: passing over all gradients takes time
+            nn.utils.clip_grads_with_norm_(self.parameters, max_norm, total_norm)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)  # here, so that no gradient takes memory in the forward pass
         self.history.add(self.step, loss, lr)
         self.step += 1
-        return {"loss": loss, "lr": lr, "norm": norm, "targets": int(targets), "seconds": time.perf_counter() - began}
+        seconds = time.perf_counter() - began
+        return {"loss": loss, "lr": lr, "grad_norm": grad_norm, "targets": int(targets), "seconds": seconds}
 
     def _draw(self) -> list[Any]:
         """The batches of one step."""
         with autocast(self.precision, self.device):  # where the model itself writes the batches, as it will read them
-            drawn = list(itertools.islice(self.draws, self.config.accumulate))
-        if len(drawn) < self.config.accumulate:
+            drawn = list(itertools.islice(self.draws, self.config.gradient_accumulation_steps))
+        if len(drawn) < self.config.gradient_accumulation_steps:
             raise ValueError(f"the data ended at step {self.step}; ask for fewer steps, or a loader without epochs")
         self.samples_read = drawn[-1][0]
         return [batch for _, batch in drawn]
@@ -234,9 +236,9 @@ class _Run:
         folder.metrics.write(self.step - 1, **numbers)
 
 
-def _diverged(label: str, step: int, loss: float, norm: float, lr: float) -> str:
+def _diverged(label: str, step: int, loss: float, grad_norm: float, lr: float) -> str:
     if not math.isfinite(loss) and step == 0:
         hint = "Nothing was learned yet, so look at the model and the data: a logarithm of 0, a row masked entirely?"
     else:
-        hint = "Try a third of the learning rate, a longer warm-up, or clip=1.0 if it was off."
-    return f"{label}: at step {step} the loss is {loss:g}, its gradient's norm {norm:g}, the rate {lr:g}. {hint}"
+        hint = "Try a third of the learning rate, a longer warm-up, or max_grad_norm=1.0 if it was off."
+    return f"{label}: at step {step} the loss is {loss:g}, its gradient's norm {grad_norm:g}, the rate {lr:g}. {hint}"

@@ -13,18 +13,18 @@ from course_lib.train.config import TrainConfig
 def lr_factor(step: int, config: TrainConfig) -> float:
     """The learning rate of step 0, 1, ... as a share of the peak.
 
-    It rises linearly; then "cosine" is half a cosine down to min_lr (Loshchilov and Hutter 2016), "wsd" stays at the
-    peak and falls in a straight line at the end (Hu et al. 2024, section 4), and "constant" stays.
+    It rises linearly; then "cosine" is half a cosine down to min_lr_ratio (Loshchilov and Hutter 2016), "wsd" stays at
+    the peak and falls in a straight line at the end (Hu et al. 2024, section 4), and "constant" stays.
     """
-    rise = min(1.0, (step + 1) / max(1, config.warmup))
+    rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
     match config.schedule:
         case "cosine":
-            progress = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
-            return rise * (config.min_lr + (1 - config.min_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
+            progress = max(0, step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+            return rise * (config.min_lr_ratio + (1 - config.min_lr_ratio) * 0.5 * (1 + math.cos(math.pi * progress)))
         case "wsd":
-            falling = max(1, round(config.decay * config.steps))
+            falling = max(1, round(config.decay_ratio * config.steps))
             left = min(1.0, (config.steps - step) / falling)
-            return rise * (config.min_lr + (1 - config.min_lr) * left)
+            return rise * (config.min_lr_ratio + (1 - config.min_lr_ratio) * left)
         case "constant":
             return rise
 

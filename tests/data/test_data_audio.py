@@ -148,7 +148,12 @@ def learned(pictures, labels, seed=0):
         chosen = torch.randint(len(labels), (32,), generator=generator)
         return pictures[chosen], labels[chosen]
 
-    train(model, batch, lambda model, b: cross_entropy(model(b[0]), b[1]), TrainConfig(steps=120, lr=4e-3, warmup=10))
+    train(
+        model,
+        batch,
+        lambda model, b: cross_entropy(model(b[0]), b[1]),
+        TrainConfig(steps=120, lr=4e-3, warmup_steps=10),
+    )
     return model.eval()
 
 

@@ -315,7 +315,7 @@ def test_it_learns_what_belongs_together():
     model = CLIP(OurConfig(VIT, GPT, 8, 19))
     pictures, ids = torch.rand(8, 3, 8, 8), torch.cat((torch.randint(19, (8, 4)), torch.full((8, 1), 19)), dim=1)
     history = train(
-        model, lambda generator: (pictures, ids), contrastive_loss, TrainConfig(steps=60, lr=3e-3, warmup=5)
+        model, lambda generator: (pictures, ids), contrastive_loss, TrainConfig(steps=60, lr=3e-3, warmup_steps=5)
     )
     assert history.loss[0] == pytest.approx(math.log(8), abs=1.0)
     with torch.no_grad():
@@ -340,6 +340,6 @@ def test_any_two_encoders_can_meet():
     torch.manual_seed(0)
     model, pictures, ids = Bag(), torch.rand(4, 3, 8, 8), torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8]])
     history = train(
-        model, lambda generator: (pictures, ids), contrastive_loss, TrainConfig(steps=60, lr=2e-2, warmup=5)
+        model, lambda generator: (pictures, ids), contrastive_loss, TrainConfig(steps=60, lr=2e-2, warmup_steps=5)
     )
     assert history.loss[-1] < 0.1 < history.loss[0]

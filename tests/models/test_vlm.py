@@ -170,7 +170,7 @@ def test_the_answer_is_in_the_picture():
         texts = completion_examples([[IMAGE] * 4 + [1]] * n, [[2 + int(c)] for c in colour], END).all()
         return texts.inputs, texts.targets, split_into_tiles(grid, 4)
 
-    train(ours, batch, caption_loss, TrainConfig(steps=60, lr=3e-3, warmup=5))
+    train(ours, batch, caption_loss, TrainConfig(steps=60, lr=3e-3, warmup_steps=5))
     ours.eval()
     ids, targets, pictures = batch(torch.Generator().manual_seed(99), 300)
     asked = targets[:, 4]

@@ -43,7 +43,7 @@ def test_at_first_all_classes_are_equally_likely():
 def test_it_learns_whether_there_is_an_a():
     texts = label_texts(TOKENIZER, ["a b", "c d", "b a", "d b", "a d", "b c"], [1, 0, 1, 0, 1, 0], tokens=3)
     model = classifier()
-    train(model, lambda generator: texts, classification_loss, TrainConfig(60, lr=1e-2, warmup=5))
+    train(model, lambda generator: texts, classification_loss, TrainConfig(60, lr=1e-2, warmup_steps=5))
     assert model(texts).argmax(1).equal(texts.labels)
     with pytest.raises(ValueError, match="2 texts and 1 labels"):
         label_texts(TOKENIZER, ["a", "b"], [0], tokens=3)

@@ -62,7 +62,7 @@ def loss_of_others(model, texts):
 def trained():
     torch.manual_seed(0)
     model = GPT(GPTConfig(11, context=12, d_model=32, n_layers=2, n_heads=4))
-    train(model, both, loss, TrainConfig(300, lr=3e-3, warmup=20))
+    train(model, both, loss, TrainConfig(300, lr=3e-3, warmup_steps=20))
     return model
 
 
@@ -86,7 +86,7 @@ def test_what_a_new_mark_means_is_learned(trained, name):
     for objective in (loss, loss_of_others):
         model = method(copy.deepcopy(trained))
         frozen = {key: p.clone() for key, p in model.named_parameters() if not p.requires_grad}
-        train(model, new, objective, TrainConfig(100, lr=lr, warmup=5))
+        train(model, new, objective, TrainConfig(100, lr=lr, warmup_steps=5))
         after[objective] = surprise(model, NEW)
         now = dict(model.named_parameters())
         assert all(torch.equal(now[key], p) for key, p in frozen.items())
@@ -109,7 +109,7 @@ def test_steps_without_a_small_part_change_nothing(trained):
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_run_goes_on_to_the_bit(trained, tmp_path, name, optimizer):
     method, lr = METHODS[name]
-    config = TrainConfig(12, lr=lr, warmup=3, optimizer=optimizer)
+    config = TrainConfig(12, lr=lr, warmup_steps=3, optimizer=optimizer)
     whole = method(copy.deepcopy(trained))
     small = {key: p.detach().clone() for key, p in trainable_parameters(whole).items()}
     train(whole, new, loss, config)
@@ -137,7 +137,7 @@ def test_a_run_goes_on_to_the_bit(trained, tmp_path, name, optimizer):
 
 
 def test_a_run_of_another_kind_is_refused(trained, tmp_path):
-    config = TrainConfig(2, warmup=0)
+    config = TrainConfig(2, warmup_steps=0)
     train(add_lora(copy.deepcopy(trained), 4, 8.0), new, loss, config, folder=RunFolder(tmp_path))
     for other, message in (
         (partial(add_lora, rank=3, alpha=8.0), r"its model has .*a\.q = \[4, 32\], this one \[3, 32\]"),
@@ -157,7 +157,7 @@ def test_a_run_of_another_kind_is_refused(trained, tmp_path):
 def test_the_small_part_alone_is_kept_and_found(trained, tmp_path, name):
     method, lr = METHODS[name]
     model = method(copy.deepcopy(trained))
-    train(model, new, loss, TrainConfig(5, lr=lr, warmup=0))
+    train(model, new, loss, TrainConfig(5, lr=lr, warmup_steps=0))
     save_adapter(model, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     numbers = sum(p.numel() for p in trainable_parameters(model).values())
@@ -178,7 +178,7 @@ def test_a_tuned_model_writes(trained, name):
     """With the cache and the short way for single tokens: the tokens that are likeliest without either."""
     method, lr = METHODS[name]
     model = method(copy.deepcopy(trained))
-    train(model, new, loss, TrainConfig(30, lr=lr, warmup=5))
+    train(model, new, loss, TrainConfig(30, lr=lr, warmup_steps=5))
     prompts = texts(NEW, torch.Generator().manual_seed(1), 8)[:, : WORLD.half + 1]
     model.eval()
     ids = prompts
@@ -190,7 +190,7 @@ def test_a_tuned_model_writes(trained, name):
 
 def test_a_merged_model_is_one_of_its_family(trained, tmp_path):
     model = add_lora(copy.deepcopy(trained), 4, 8.0, ("q", "v", "up"))
-    train(model, new, loss, TrainConfig(5, lr=1e-2, warmup=0))
+    train(model, new, loss, TrainConfig(5, lr=1e-2, warmup_steps=0))
     ids = texts(NEW, torch.Generator().manual_seed(1), 3)
     with pytest.raises(ModelError):  # transformers would not know what to do with A and B
         to_hf(model, tmp_path)

@@ -44,7 +44,7 @@ def test_only_drawn_entries_are_trained(config):
     assert sum(p.numel() for p in trainable_parameters(model).values()) == 101
     assert torch.equal(model(IDS), base(IDS))
     before = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
-    losses = train(model, lambda g: IDS, next_token_loss, TrainConfig(30, lr=0.1, warmup=1)).loss
+    losses = train(model, lambda g: IDS, next_token_loss, TrainConfig(30, lr=0.1, warmup_steps=1)).loss
     assert losses[-1] < losses[0] - 0.1
     assert all(torch.equal(model.get_parameter(name), p) for name, p in before.items())
     changed = sum(int((m.weight != m.base.weight).sum()) for m in model.modules() if isinstance(m, Sparse))

@@ -121,7 +121,7 @@ def test_a_reward_model_finds_the_weights():
     """The best rewards are the logarithms of the weights, up to one number for all."""
     compared = comparisons([[0]] * len(CHOSEN), CHOSEN, REJECTED)
     model = RewardModel(gpt())
-    train(model, Loader(compared, len(compared)), reward.reward_loss, TrainConfig(200, lr=1e-2, warmup=10))
+    train(model, Loader(compared, len(compared)), reward.reward_loss, TrainConfig(200, lr=1e-2, warmup_steps=10))
     with torch.no_grad():
         found = model(completion_examples([[0]] * 4, [[i] for i in range(4)]).all())
     expected = torch.tensor(WEIGHTS).log()
@@ -133,7 +133,12 @@ def test_dpo_finds_the_best_policy():
     beta, policy, every = 0.5, gpt(), [(i,) for i in range(4)]
     start = distribution(policy, [0], every)
     compared = with_ref_logprobs(comparisons([[0]] * len(CHOSEN), CHOSEN, REJECTED), policy)
-    train(policy, Loader(compared, len(compared)), partial(dpo_loss, beta=beta), TrainConfig(200, lr=1e-2, warmup=10))
+    train(
+        policy,
+        Loader(compared, len(compared)),
+        partial(dpo_loss, beta=beta),
+        TrainConfig(200, lr=1e-2, warmup_steps=10),
+    )
     best = start * torch.tensor(WEIGHTS) ** (1 / beta)
     assert_close(distribution(policy, [0], every), best / best.sum(), rtol=0, atol=1e-5)
     assert (best / best.sum() - start).abs().max() > 0.2
@@ -149,7 +154,12 @@ def test_dpo_of_replies_of_several_tokens_finds_the_best_policy():
         strict=True,
     )
     compared = with_ref_logprobs(comparisons([[0]] * len(chosen), chosen, rejected), policy)
-    train(policy, Loader(compared, len(compared)), partial(dpo_loss, beta=beta), TrainConfig(150, lr=1e-2, warmup=10))
+    train(
+        policy,
+        Loader(compared, len(compared)),
+        partial(dpo_loss, beta=beta),
+        TrainConfig(150, lr=1e-2, warmup_steps=10),
+    )
     best = start * torch.tensor(weights)
     assert_close(distribution(policy, [0], every), best / best.sum(), rtol=0, atol=1e-4)
     assert (best / best.sum() - start).abs().max() > 0.1
@@ -224,7 +234,7 @@ def world(held_out, shuffle=False):
 @pytest.mark.parametrize("method", ["reward", "dpo"])
 def test_preferences_carry_over_to_prompts_held_out(method):
     """The control learns from labels tossed by a coin, and on what is held out is no better than one."""
-    config = TrainConfig(200, lr=1e-2, warmup=10)
+    config = TrainConfig(200, lr=1e-2, warmup_steps=10)
     found = {}
     for shuffle in (False, True):
         model = gpt(vocab_size=8, d_model=32)

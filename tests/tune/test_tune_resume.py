@@ -77,7 +77,7 @@ def run(folder, name, seed=0, stop_after=None, steps=14, part=None, few=False, *
             raise RuntimeError("power cut")
         return objective(model, batch)
 
-    config = TrainConfig(steps, lr=1e-2, warmup=0, weight_decay=0.1)
+    config = TrainConfig(steps, lr=1e-2, warmup_steps=0, weight_decay=0.1)
     train(model, batches, loss, config, folder=RunFolder(folder, every=3, **options))
     lines = read_metrics(folder / "metrics.jsonl")
     return model.state_dict(), [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
@@ -148,7 +148,7 @@ STYLES = {"llama": LLAMA, "experts": LLAMA | {"n_experts": 4}, "alibi": {"positi
 def test_any_decoder_will_do(name, style):
     """With whatever positions, norms and experts: a few steps, and what is learned from has become less surprising."""
     model, batches, loss = method(name, **STYLES[style])
-    history = train(model, batches, loss, TrainConfig(6, lr=1e-2, warmup=0))
+    history = train(model, batches, loss, TrainConfig(6, lr=1e-2, warmup_steps=0))
     assert len(history.loss) == 6
     if name not in ("ppo", "grpo"):  # whose batches change
         assert history.loss[-1] < history.loss[0]

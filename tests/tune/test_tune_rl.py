@@ -388,7 +388,7 @@ def test_ppo_finds_the_best_policy():
 
     rules = {"n_prompts": 256, "max_new_tokens": 2, "end": END, "beta": beta}
     batches = RolloutBuffer(partial(ppo.ppo_rollout, pair, reference, prompts, reward_fn, **rules))
-    train(pair, batches, ppo.ppo_loss, TrainConfig(100, lr=1e-2, warmup=10))
+    train(pair, batches, ppo.ppo_loss, TrainConfig(100, lr=1e-2, warmup_steps=10))
     for prompt in prompts:
         start, found = distribution(reference, prompt, every), distribution(policy, prompt, every)
         best = start * (torch.tensor([points[reply] for reply in every]) / beta).exp()
@@ -417,7 +417,7 @@ def test_where_grpo_leads(divergence):
     rules = {"n_prompts": 128, "group_size": group, "max_new_tokens": 1, "normalise": False}
     batches = RolloutBuffer(partial(grpo.grpo_rollout, policy, reference, [[0]], reward_fn, **rules))
     loss = partial(grpo.grpo_loss, beta=beta, kl_estimator=divergence)
-    train(policy, batches, loss, TrainConfig(100, lr=1e-2, warmup=10))
+    train(policy, batches, loss, TrainConfig(100, lr=1e-2, warmup_steps=10))
 
     start, price = distribution(reference, [0], every), beta * group / (group - 1)
     tilted = start * (rewards / price).exp()
@@ -458,7 +458,7 @@ def test_rewards_carry_over_to_prompts_held_out(method):
                 grpo.grpo_rollout, model, reference, asked, reward_fn, n_prompts=32, group_size=8, **rules
             )
             loss = partial(grpo.grpo_loss, beta=0.01)
-        train(model, RolloutBuffer(collect, epochs=2, minibatches=2), loss, TrainConfig(100, lr=1e-2, warmup=10))
+        train(model, RolloutBuffer(collect, epochs=2, minibatches=2), loss, TrainConfig(100, lr=1e-2, warmup_steps=10))
         test = prompts[held_out]
         with torch.no_grad():
             found[reward_fn] = policy(test)[:, -1].softmax(1).gather(1, test[:, :1]).mean().item()
@@ -475,11 +475,11 @@ def test_from_comparisons_to_a_policy():
     compared = comparisons(asked.repeat(7, 1).tolist(), better.tolist(), wrong.tolist())
     policy = gpt(vocab_size=8, d_model=32)
     reward_fn = RewardModel(copy.deepcopy(policy))
-    train(reward_fn, Loader(compared, 64), reward_loss, TrainConfig(100, lr=1e-2, warmup=10))
+    train(reward_fn, Loader(compared, 64), reward_loss, TrainConfig(100, lr=1e-2, warmup_steps=10))
     model = ppo.ActorCritic(policy, copy.deepcopy(reward_fn))
     collect = partial(ppo.ppo_rollout, model, frozen_copy(policy), asked.tolist(), frozen_copy(reward_fn))
     batches = RolloutBuffer(partial(collect, n_prompts=256, max_new_tokens=1, beta=1.0), epochs=2, minibatches=2)
-    train(model, batches, ppo.ppo_loss, TrainConfig(100, lr=1e-2, warmup=10))
+    train(model, batches, ppo.ppo_loss, TrainConfig(100, lr=1e-2, warmup_steps=10))
     with torch.no_grad():
         found = policy(test)[:, -1].softmax(1).gather(1, test[:, :1]).mean().item()
     assert found > 0.8  # 1/8 for who guesses

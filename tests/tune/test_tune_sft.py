@@ -158,7 +158,7 @@ def test_it_learns_the_replies_and_held_out_ones():
             answered = answered[torch.randperm(len(answered), generator=torch.Generator().manual_seed(0))]
         model = gpt(vocab_size=world.vocab_size, d_model=32)
         examples = completion_examples(asked.tolist(), answered.tolist(), world.blank)
-        train(model, Loader(examples, 64), sft_loss, TrainConfig(200, lr=1e-2, warmup=20))
+        train(model, Loader(examples, 64), sft_loss, TrainConfig(200, lr=1e-2, warmup_steps=20))
         with torch.no_grad():
             surprise[name] = sft_loss(model, test).mean.item()
     assert surprise["replies"] < 0.1
