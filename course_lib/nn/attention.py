@@ -55,7 +55,7 @@ def attention_with_weights(
 
     Source: Vaswani et al. 2017, equation 1.
     """
-    key, value, mask = _full_heads_and_mask(query, key, value, mask, causal)
+    key, value, mask = _repeat_heads_and_fold_mask(query, key, value, mask, causal)
     scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if bias is not None:
         scores = scores + bias.to(query.dtype)  # batch heads query key
@@ -99,7 +99,7 @@ def attention(
     """
     groups = _group_size(query, key, causal)
     if causal and (mask is not None or bias is not None):
-        mask, causal = _also_causal(mask, query), False
+        mask, causal = _add_causal_mask(mask, query), False
     if bias is not None:  # the kernel takes one additive mask
         bias = bias.to(query.dtype)
         mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
@@ -118,16 +118,16 @@ def _group_size(query: Tensor, key: Tensor, causal: bool) -> int:
     return groups
 
 
-def _full_heads_and_mask(
+def _repeat_heads_and_fold_mask(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Keys and values repeated for each query head, and the mask with causality in it."""
     groups = _group_size(query, key, causal)
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    return key, value, _also_causal(mask, query) if causal else mask
+    return key, value, _add_causal_mask(mask, query) if causal else mask
 
 
-def _also_causal(mask: Tensor | None, query: Tensor) -> Tensor:
+def _add_causal_mask(mask: Tensor | None, query: Tensor) -> Tensor:
     """The mask, with later positions hidden too."""
     triangle = causal_mask(query.shape[2], query.device)
     return triangle if mask is None else mask & triangle
@@ -225,7 +225,7 @@ class MultiHeadAttention(nn.Module):
             key, value = cache(key, value)  # batch kv_heads keys head_dim
 
         if self.attend is not attention:
-            heads = self._attend_with_own(query, key, value, mask, bias, causal, weights)
+            heads = self._attend_with_custom_function(query, key, value, mask, bias, causal, weights)
         elif weights is None:
             heads = attention(query, key, value, mask, bias, causal=causal, scale=self.scale)
         else:
@@ -247,7 +247,7 @@ class MultiHeadAttention(nn.Module):
         """(batch, tokens, heads * head_dim) to (batch, heads, tokens, head_dim)."""
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
-    def _attend_with_own(
+    def _attend_with_custom_function(
         self,
         query: Tensor,
         key: Tensor,
@@ -263,7 +263,7 @@ class MultiHeadAttention(nn.Module):
                 "the function assigned to `attend` takes no bias and no scale of its own; use it in a model "
                 "with other positions than those of ALiBi and T5"
             )
-        key, value, mask = _full_heads_and_mask(query, key, value, mask, causal)
+        key, value, mask = _repeat_heads_and_fold_mask(query, key, value, mask, causal)
         if weights is not None:
             # Attention is linear in the values, so the identity in their place gives the weights of any such function.
             identity = torch.eye(key.shape[2], dtype=value.dtype, device=value.device)

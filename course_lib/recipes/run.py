@@ -18,7 +18,7 @@ from course_lib.files import read_json, write_text
 from course_lib.measure import device, preset
 from course_lib.measure.preset import Preset
 from course_lib.train import RunFolder, TrainConfig, train
-from course_lib.train.loop import Batches, Objective
+from course_lib.train.loop import Batches, LossFn
 
 
 class RecipeError(CourseError):
@@ -103,7 +103,7 @@ class Run:
         self,
         model: nn.Module,
         batches: Batches,
-        loss: Objective,
+        loss_fn: LossFn,
         config: TrainConfig,
         folder: str,
         label: str,
@@ -115,7 +115,7 @@ class Run:
         Args:
             model: On the device of the batches.
             batches: See `course_lib.train.train`, also for the other arguments that are not named here.
-            loss: Of the model on a batch.
+            loss_fn: The loss of the model on a batch.
             config: With the run's own seed and number of steps in place of what it says.
             folder: The stage's own, in that of the run.
             label: What messages call the stage.
@@ -129,7 +129,7 @@ class Run:
         every, hint = max(1, config.steps // 10), f"run: {self.resume_command}"
         stage = RunFolder(self.out / folder, self.resume, every=every, resume_hint=hint)
         validate_every = max(1, config.steps // 8)
-        history = train(model, batches, loss, config, label, stage, validate, validate_every, after_step)
+        history = train(model, batches, loss_fn, config, label, stage, validate, validate_every, after_step)
         if history.interrupted:
             raise Stopped
         model.eval()

@@ -29,7 +29,7 @@ from course_lib.train.run_folder import RunFolder
 
 STEP_METRICS = {"step", "loss", "lr", "grad_norm", "targets", "seconds"}  # what is noted of every step
 Batches = Callable[[torch.Generator], Any] | Loader
-Objective = Callable[[nn.Module, Any], Tensor | Loss]
+LossFn = Callable[[nn.Module, Any], Tensor | Loss]
 
 
 @dataclass
@@ -60,7 +60,7 @@ class TrainingDiverged(RuntimeError):
 def train(
     model: nn.Module,
     batches: Batches,
-    loss: Objective,
+    loss_fn: LossFn,
     config: TrainConfig,
     label: str = "training",
     folder: RunFolder | None = None,
@@ -78,8 +78,8 @@ def train(
         batches: a Loader, or a function that draws a batch with the generator it is given. The generator is seeded by
             `config.seed` and used for batches alone, so that every model sees the same ones. If `batches` is an object
             with `state_dict` and `load_state_dict`, a flat dict of tensors, its state is a part of each checkpoint.
-        loss: called with the model and a batch; returns a mean, or a `Loss`, whose sums over all batches of a step are
-            divided by the counts of all of them.
+        loss_fn: called with the model and a batch; returns a mean, or a `Loss`, whose totals over all batches of a step
+            are divided by the number of targets in all of them.
         config: steps, rates, optimizer, precision.
         label: what the progress bar and messages call the run.
         folder: where to keep the run, so that after an interrupt or a kill it resumes as if nothing had happened.
@@ -95,7 +95,7 @@ def train(
         CheckpointError: for a folder that is used, full, damaged, of another run, or of another process.
     """
     keep_freed_memory()
-    run = _Run(model, batches, loss, config, label, folder)
+    run = _Run(model, batches, loss_fn, config, label, folder)
     history = run.history
     start = time.process_time()
     bar = tqdm(initial=run.step, total=config.steps, desc=label, delay=1.0, mininterval=0.5)  # none for what is quick
@@ -111,7 +111,7 @@ def train(
                 if folder:
                     folder.metrics.write(run.step - 1, **metrics)
                     if validate and (is_last or (validate_every and run.step % validate_every == 0)):
-                        run.validate(validate, folder)
+                        run.run_validation(validate, folder)
                     if is_last or run.step % folder.every == 0:
                         folder.save(run.step, run.samples_read)
             if stop_requested.is_set() and folder:  # between two steps, where everything fits together
@@ -136,13 +136,13 @@ class _Run:
         self,
         model: nn.Module,
         batches: Batches,
-        loss: Objective,
+        loss_fn: LossFn,
         config: TrainConfig,
         label: str,
         folder: RunFolder | None,
     ) -> None:
         """Begin the run, or resume it from its folder."""
-        self.model, self.loss, self.config, self.label = model, loss, config, label
+        self.model, self.loss_fn, self.config, self.label = model, loss_fn, config, label
         self.to_compile = config.compile
         self.optimizers = build_optimizers(model, config)
         self.device = next(model.parameters()).device
@@ -200,40 +200,40 @@ class _Run:
         """As `_backward`, compiled where asked for: torch compiles at the first call."""
         if self.to_compile:
             self.to_compile = False
-            self.loss, result = try_compile(self.loss, partial(self._backward, batches))
+            self.loss_fn, result = try_compile(self.loss_fn, partial(self._backward, batches))
             return result
-        return self._backward(batches, self.loss)
+        return self._backward(batches, self.loss_fn)
 
-    def _backward(self, batches: list[Any], objective: Objective) -> tuple[Tensor, Tensor]:
+    def _backward(self, batches: list[Any], loss_fn: LossFn) -> tuple[Tensor, Tensor]:
         """Leave in .grad the gradient of the mean over all targets of these batches; that mean, and their number."""
         self.model.zero_grad(set_to_none=True)
         total, count = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for batch in batches:
             with autocast(self.precision, self.device):
-                value = objective(self.model, batch)
-            value = value if isinstance(value, Loss) else Loss(value, 1)
-            # With one batch the mean is known here; otherwise only when all targets are counted.
-            (value.mean if len(batches) == 1 else value.total).backward()
-            total, count = total + value.total.detach(), count + value.targets
+                loss = loss_fn(self.model, batch)
+            loss = loss if isinstance(loss, Loss) else Loss(loss, 1)
+            # One batch: the gradient of its mean. Several: of the sum of their totals, divided below by all targets.
+            (loss.mean if len(batches) == 1 else loss.total).backward()
+            total, count = total + loss.total.detach(), count + loss.targets
         count = count.clamp(min=1)
         if len(batches) > 1:
             torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], count)
         return total / count, count
 
-    def validate(self, validate: Callable[[], dict[str, float]], folder: RunFolder) -> None:
-        """Note the numbers of `validate`, computed in eval mode."""
+    def run_validation(self, validate: Callable[[], dict[str, float]], folder: RunFolder) -> None:
+        """Log the metrics of `validate`, computed in eval mode."""
         try:
             self.model.eval()
             with torch.no_grad():
-                numbers = {name: float(value) for name, value in validate().items()}
+                metrics = {name: float(value) for name, value in validate().items()}
             self.model.train()
-            if taken := STEP_METRICS & numbers.keys():
+            if taken := STEP_METRICS & metrics.keys():
                 name = ", ".join(sorted(taken))
                 raise ValueError(f"validate gives {name}, as the steps do; call it validation, for example")
         except Exception:
             folder.save(self.step, self.samples_read)  # what the steps taught is not lost to an error in the evaluation
             raise
-        folder.metrics.write(self.step - 1, **numbers)
+        folder.metrics.write(self.step - 1, **metrics)
 
 
 def _diverged(label: str, step: int, loss: float, grad_norm: float, lr: float) -> str:

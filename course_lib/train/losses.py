@@ -67,11 +67,11 @@ def mask_tokens(
         raise ValueError(f"rate={rate} must be a share, from 0 to 1")
     if not 0 <= mask_id < vocab_size:
         raise ValueError(f"mask_id={mask_id} is outside the vocabulary of {vocab_size}")
-    never = torch.tensor(list(special), dtype=ids.dtype, device=ids.device)
+    special_ids = torch.tensor(list(special), dtype=ids.dtype, device=ids.device)
     # One number decides about each token: below `rate` it is chosen, and how far below tells what becomes of it.
     draw = torch.rand(ids.shape, generator=generator, device=ids.device)
     random = torch.randint(vocab_size, ids.shape, generator=generator, device=ids.device)
-    chosen = (draw < rate) & ~torch.isin(ids, never)
+    chosen = (draw < rate) & ~torch.isin(ids, special_ids)
     changed = torch.where(draw < 0.8 * rate, mask_id, torch.where(draw < 0.9 * rate, random, ids))
     return torch.where(chosen, changed, ids), torch.where(chosen, ids, IGNORE_INDEX)
 

@@ -25,7 +25,7 @@ def lr_factor(step: int, config: TrainConfig) -> float:
             falling = max(1, round(config.decay_ratio * config.steps))
             left = min(1.0, (config.steps - step) / falling)
             return rise * (config.min_lr_ratio + (1 - config.min_lr_ratio) * left)
-        case "constant":
+        case _:  # constant
             return rise
 
 

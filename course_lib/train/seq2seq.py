@@ -62,7 +62,7 @@ def span_corruption(
 
     Source: Raffel et al. 2020, section 3.1.4 and figure 2; spans, section 3.3.4.
     """
-    n_missing, n_spans = _how_many(ids.shape[1], rate, mean_length)
+    n_missing, n_spans = _span_counts(ids.shape[1], rate, mean_length)
     if len(sentinels) <= n_spans:
         raise ValueError(f"{n_spans} spans and the end take {n_spans + 1} sentinels, but there are {len(sentinels)}")
     marks = torch.tensor(sentinels, dtype=ids.dtype, device=ids.device)
@@ -70,8 +70,8 @@ def span_corruption(
         raise ValueError("a text holds a sentinel, and could not be told from a gap; use ids that no text holds")
 
     # Spans are told apart by how many tokens are kept before each, and by how many are missing until it ends.
-    kept = _choose(n_spans, ids.shape[1] - n_missing + 1, ids, generator)
-    ends = F.pad(1 + _choose(n_spans - 1, n_missing - 1, ids, generator), (0, 1), value=n_missing)
+    kept = _sample_sorted(n_spans, ids.shape[1] - n_missing + 1, ids, generator)
+    ends = F.pad(1 + _sample_sorted(n_spans - 1, n_missing - 1, ids, generator), (0, 1), value=n_missing)
     begins = F.pad(ends[:, :-1], (1, 0))
     none = F.pad(torch.zeros_like(ids), (0, 1))  # with a place behind the text, where its last span may end
     first = none.scatter(1, kept + begins, 1)[:, :-1]
@@ -84,7 +84,7 @@ def span_corruption(
     return inputs, torch.cat((targets, marks[n_spans].expand(len(ids), 1)), dim=1)
 
 
-def _how_many(n: int, rate: float, mean_length: float) -> tuple[int, int]:
+def _span_counts(n: int, rate: float, mean_length: float) -> tuple[int, int]:
     """Missing tokens, and spans, in a text of n tokens."""
     if n < 2 or not 0 < rate < 1 or mean_length < 1:
         raise ValueError(
@@ -101,7 +101,7 @@ def _how_many(n: int, rate: float, mean_length: float) -> tuple[int, int]:
     return n_missing, n_spans
 
 
-def _choose(k: int, n: int, like: Tensor, generator: torch.Generator) -> Int[Tensor, "batch k"]:
+def _sample_sorted(k: int, n: int, like: Tensor, generator: torch.Generator) -> Int[Tensor, "batch k"]:
     """k different numbers below n in rising order, for each row."""
     draw = torch.rand(len(like), n, generator=generator, device=like.device)
     return draw.topk(k, dim=1).indices.sort(dim=1).values

@@ -7,7 +7,7 @@ them. `exact` computes the best policy of a small world. Names are imported from
 (`from course_lib.tune.lora import add_lora`), and all methods are trained by `course_lib.train.train`:
 
     add_lora(model, rank=8, alpha=16)                                  # or leave all parameters free
-    examples = completion_examples(prompts, completions, end)          # token ids
+    examples = completion_examples(prompts, completions, eos_token_id)  # token ids
     train(model, Loader(examples, 16), sft_loss, TrainConfig(200, lr=1e-3))
     options = {"n_prompts": 8, "group_size": 8, "max_new_tokens": 20}
     rollout = partial(grpo_rollout, model, frozen_copy(model), prompts, reward_fn, **options)

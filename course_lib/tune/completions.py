@@ -80,14 +80,17 @@ class Examples:
 
 
 def completion_examples(
-    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], end: int | None = None, pad_id: int = 0
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    eos_token_id: int | None = None,
+    pad_id: int = 0,
 ) -> Examples:
     """Join each prompt with its completion and, after it, the token that ends a completion.
 
     Args:
         prompts: token ids of each prompt.
         completions: token ids of each completion.
-        end: the token to add after each completion, a part of it; None if they hold it already or are cut off.
+        eos_token_id: the token to add after each completion, a part of it; None if they hold it already or are cut off.
         pad_id: what shorter rows of a batch are padded with.
 
     Raises:
@@ -97,7 +100,7 @@ def completion_examples(
         raise ValueError(
             f"{len(prompts)} prompts and {len(completions)} completions make no pairs; each prompt needs one"
         )
-    ending = [] if end is None else [end]
+    ending = [] if eos_token_id is None else [eos_token_id]
     ids, masks = [], []
     for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
         if not len(prompt):

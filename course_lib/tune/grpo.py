@@ -32,7 +32,7 @@ def grpo_rollout(
     n_prompts: int,
     group_size: int,
     max_new_tokens: int,
-    end: int | None = None,
+    eos_token_id: int | None = None,
     normalise: bool = True,
 ) -> Experience:
     """Sample a group of completions for each prompt, and compute their advantages.
@@ -49,7 +49,7 @@ def grpo_rollout(
         n_prompts: how many prompts to draw.
         group_size: completions of each.
         max_new_tokens: where completions are cut off.
-        end: the token that ends a completion.
+        eos_token_id: the token that ends a completion.
         normalise: whether advantages are divided by the standard deviation of their group.
 
     Raises:
@@ -58,7 +58,7 @@ def grpo_rollout(
     if group_size < 2:
         raise ValueError(f"in a group of {group_size} a completion has no other to be compared with; take at least 2")
     drawn = [prompt for prompt in draw_prompts(prompts, n_prompts, generator) for _ in range(group_size)]
-    texts = sample_completions(model, drawn, max_new_tokens, generator, end)
+    texts = sample_completions(model, drawn, max_new_tokens, generator, eos_token_id)
     old_logprobs = completion_logprobs(model, texts)  # (batch, positions)
     ref_logprobs = completion_logprobs(ref_model, texts)  # (batch, positions)
     rewards = compute_rewards(reward_fn, texts).to(old_logprobs)  # (batch,)
@@ -135,7 +135,7 @@ def grpo_loss(
 
     Source: Shao et al. 2024, equation 3.
     """
-    batch = batch.each(lambda tensor: tensor.to(device_of(model)))
+    batch = batch.map_tensors(lambda tensor: tensor.to(device_of(model)))
     mask = batch.texts.target_mask  # (batch, positions)
     new_logprobs = completion_logprobs(model, batch.texts)  # (batch, positions)
     surrogate = clipped_surrogate(new_logprobs, batch.old_logprobs, batch.advantages, clip_range)

@@ -55,7 +55,7 @@ def ppo_rollout(
     *,
     n_prompts: int,
     max_new_tokens: int,
-    end: int | None = None,
+    eos_token_id: int | None = None,
     beta: float = 0.05,
     gamma: float = 1.0,
     lam: float = 0.95,
@@ -72,12 +72,13 @@ def ppo_rollout(
         generator: draws prompts and completions.
         n_prompts: how many prompts to draw, each for one completion.
         max_new_tokens: where completions are cut off.
-        end: the token that ends a completion.
+        eos_token_id: the token that ends a completion.
         beta: the KL coefficient: how strongly distance from the reference is penalised.
         gamma: the discount of a reward that comes one token later.
         lam: see `gae`.
     """
-    texts = sample_completions(model.actor, draw_prompts(prompts, n_prompts, generator), max_new_tokens, generator, end)
+    drawn = draw_prompts(prompts, n_prompts, generator)
+    texts = sample_completions(model.actor, drawn, max_new_tokens, generator, eos_token_id)
     mask = texts.target_mask  # (batch, positions)
     logits, values = model(texts)  # (batch, positions, vocab), (batch, positions)
     old_logprobs = token_logprobs(logits, texts.targets)  # (batch, positions)
@@ -177,7 +178,7 @@ def ppo_loss(
 
     Source: Schulman et al. 2017, equation 9.
     """
-    batch = batch.each(lambda tensor: tensor.to(device_of(model)))
+    batch = batch.map_tensors(lambda tensor: tensor.to(device_of(model)))
     mask = batch.texts.target_mask  # (batch, positions)
     logits, values = model(batch.texts)  # (batch, positions, vocab), (batch, positions)
     new_logprobs = token_logprobs(logits, batch.texts.targets)  # (batch, positions)

@@ -85,10 +85,11 @@ def comparisons(
     prompts: Sequence[Sequence[int]],
     chosen: Sequence[Sequence[int]],
     rejected: Sequence[Sequence[int]],
-    end: int | None = None,
+    eos_token_id: int | None = None,
 ) -> Comparisons:
-    """Comparisons of two completions of each prompt; `end` and errors as for `completion_examples`."""
-    better, worse = completion_examples(prompts, chosen, end), completion_examples(prompts, rejected, end)
+    """Comparisons of two completions of each prompt; `eos_token_id` and errors as for `completion_examples`."""
+    better = completion_examples(prompts, chosen, eos_token_id)
+    worse = completion_examples(prompts, rejected, eos_token_id)
     return Comparisons(Examples([*better.ids, *worse.ids], [*better.completion_mask, *worse.completion_mask]))
 
 

@@ -51,7 +51,7 @@ class Experience(NamedTuple):
         """All tensors that are not None, by name."""
         return {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> Experience:
+    def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Experience:
         """The same with every tensor changed, for example to some of its rows."""
         return self._replace(**{name: change(tensor) for name, tensor in self.tensors().items()})
 
@@ -80,7 +80,7 @@ def sample_completions(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     generator: torch.Generator,
-    end: int | None = None,
+    eos_token_id: int | None = None,
 ) -> TokenBatch:
     """Sample a completion of each prompt at temperature 1: the policy's gradient is right for no other distribution.
 
@@ -89,7 +89,7 @@ def sample_completions(
         prompts: token ids of each prompt.
         max_new_tokens: where a completion is cut off that has not ended.
         generator: on the CPU, whatever the device of the policy.
-        end: the token that ends a completion; None if nothing does.
+        eos_token_id: the token that ends a completion; None if nothing does.
     """
     seed = int(torch.randint(2**62, (), generator=generator))
     on_device = torch.Generator(device_of(policy)).manual_seed(seed)
@@ -97,7 +97,9 @@ def sample_completions(
     was_training = policy.training
     policy.eval()
     try:
-        for step in generate(policy, prompts, max_new_tokens, stop=() if end is None else (end,), generator=on_device):
+        for step in generate(
+            policy, prompts, max_new_tokens, stop=() if eos_token_id is None else (eos_token_id,), generator=on_device
+        ):
             for completion, token in zip(completions, step, strict=True):
                 if token is not None:
                     completion.append(token)
@@ -142,7 +144,7 @@ class RolloutBuffer:
         self.collect = collect
         self.epochs, self.minibatches = epochs, minibatches
         self.experience: Experience | None = None
-        self.order = torch.empty(0, dtype=torch.int64)  # the rows that are still to be learned from
+        self.remaining_rows = torch.empty(0, dtype=torch.int64)  # the rows that are still to be learned from
 
     def __call__(self, generator: torch.Generator) -> Experience:
         """The next minibatch.
@@ -150,24 +152,24 @@ class RolloutBuffer:
         Raises:
             ValueError: if the minibatches cannot share the completions equally.
         """
-        if self.experience is None or not len(self.order):
+        if self.experience is None or not len(self.remaining_rows):
             self.experience = self.collect(generator)
             n = len(self.experience.ids)
             if n % self.minibatches:
                 raise ValueError(f"{n} completions cannot be shared equally by {self.minibatches} minibatches")
-            self.order = torch.cat([torch.randperm(n, generator=generator) for _ in range(self.epochs)])
+            self.remaining_rows = torch.cat([torch.randperm(n, generator=generator) for _ in range(self.epochs)])
         size = len(self.experience.ids) // self.minibatches
-        rows, self.order = self.order[:size], self.order[size:]
-        return self.experience.each(lambda tensor: tensor[rows.to(tensor.device)])
+        rows, self.remaining_rows = self.remaining_rows[:size], self.remaining_rows[size:]
+        return self.experience.map_tensors(lambda tensor: tensor[rows.to(tensor.device)])
 
     def state_dict(self) -> dict[str, Tensor]:
         """What is left of the rollout; empty between two rollouts."""
-        if self.experience is None or not len(self.order):
+        if self.experience is None or not len(self.remaining_rows):
             return {}
-        return {"order": self.order, **self.experience.tensors()}
+        return {"order": self.remaining_rows, **self.experience.tensors()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue with what `state_dict` returned."""
         tensors = dict(state)
-        self.order = tensors.pop("order", torch.empty(0, dtype=torch.int64))
+        self.remaining_rows = tensors.pop("order", torch.empty(0, dtype=torch.int64))
         self.experience = Experience(**tensors) if tensors else None
