@@ -97,5 +97,5 @@ def test_one_method_at_a_time():
 
 
 def test_it_is_not_kept_in_a_folder_that_nobody_could_load(tmp_path):
-    with pytest.raises(ModelError, match="has no file of its own"):
+    with pytest.raises(ModelError, match="cannot be saved: it is only a control"):
         save_adapter(add_sparse(GPT(GPT2), 100, ALL), tmp_path)

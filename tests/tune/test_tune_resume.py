@@ -33,7 +33,7 @@ def method(name, seed=0, **style):
     """The module that is trained, its batches, and the loss."""
     policy, start = gpt(seed, **style), gpt(0, **style)  # the reference is the start, whatever the policy has become
     compared = reward.comparisons(PROMPTS, CHOSEN, REJECTED, END)
-    options = {"max_new_tokens": 3, "end": END}
+    options = {"max_new_tokens": 3, "eos_token_id": END}
     match name:
         case "sft":
             return policy, Loader(completion_examples(PROMPTS, CHOSEN, END), 2), sft.sft_loss

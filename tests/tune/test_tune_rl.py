@@ -277,7 +277,7 @@ def test_what_is_collected_fits_together():
         judged.append(texts)
         return texts.completion_mask.sum(1).float()
 
-    rules = {"n_prompts": 6, "max_new_tokens": 3, "end": END}
+    rules = {"n_prompts": 6, "max_new_tokens": 3, "eos_token_id": END}
     prompts, generator = [[0], [1, 2], [2, 2]], torch.Generator().manual_seed(0)
     found = grpo.grpo_rollout(policy, reference, prompts, reward_fn, generator, group_size=4, **rules)
     assert torch.equal(judged[0].ids, found.ids)
@@ -386,7 +386,7 @@ def test_ppo_finds_the_best_policy():
     def reward_fn(texts):
         return torch.tensor([points[tuple(reply)] for reply in texts.completions()])
 
-    rules = {"n_prompts": 256, "max_new_tokens": 2, "end": END, "beta": beta}
+    rules = {"n_prompts": 256, "max_new_tokens": 2, "eos_token_id": END, "beta": beta}
     batches = RolloutBuffer(partial(ppo.ppo_rollout, pair, reference, prompts, reward_fn, **rules))
     train(pair, batches, ppo.ppo_loss, TrainConfig(100, lr=1e-2, warmup_steps=10))
     for prompt in prompts:
