@@ -86,7 +86,7 @@ def same(one, other):
 def test_resumed_is_uninterrupted(tmp_path, batches, settings, cut):
     whole = run(tmp_path / "whole", batches, settings)
     with pytest.raises(RuntimeError, match="power cut"):
-        run(tmp_path / "cut", batches, settings, stop_after=cut * settings.accumulate)
+        run(tmp_path / "cut", batches, settings, stop_after=cut * settings.gradient_accumulation_steps)
     # Another start, and another state of torch's generator: both have to come from the checkpoint, where there is one.
     same(run(tmp_path / "cut", batches, settings, seed=5 if cut >= 7 else 0, resume=True), whole)
     assert checkpoint_steps(tmp_path / "cut" / "checkpoints") == [35, 40]
