@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from nbclient import NotebookClient
 
 from course_lib.errors import CourseError
-from course_lib.measure import OutOfBand, bootstrap, device, entropy, pick, preset, record, wilson
+from course_lib.measure import OutOfBand, bootstrap, device, entropy, pick, record, wilson
+from course_lib.preset import preset
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from course_lib.measure.committed import committed_run
 from course_lib.measure.memory import saved_for_backward
 from course_lib.measure.ngrams import ngram_surprise
-from course_lib.measure.preset import device, device_name, pick, preset
+from course_lib.measure.preset import device, device_name, pick
 from course_lib.measure.record import OutOfBand, record
 from course_lib.measure.statistics import bootstrap, entropy, wilson
 
@@ -16,7 +16,6 @@ __all__ = [
     "entropy",
     "ngram_surprise",
     "pick",
-    "preset",
     "record",
     "saved_for_backward",
     "wilson",

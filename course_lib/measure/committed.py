@@ -7,7 +7,7 @@ import sysconfig
 from pathlib import Path
 
 from course_lib.errors import DataError
-from course_lib.measure.preset import preset
+from course_lib.preset import preset
 
 
 def committed_run(recipe: str, seed: int = 0, size: str | None = None) -> dict[str, float]:

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
-from course_lib.measure.preset import device_name, preset
+from course_lib.measure.preset import device_name
+from course_lib.preset import preset
 
 Band = tuple[float, float]  # lowest and highest value that the claim allows, both included
 Bands = Band | Mapping[str, Band]  # one for every preset, or {"cpu": (lo, hi), "gpu": (lo, hi)}

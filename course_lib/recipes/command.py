@@ -11,8 +11,8 @@ import torch
 
 from course_lib.checkout import find_checkout
 from course_lib.errors import CourseError
-from course_lib.measure import device_name, preset
-from course_lib.measure.preset import Preset
+from course_lib.measure import device_name
+from course_lib.preset import Preset, preset
 from course_lib.recipes import RECIPES, language
 from course_lib.recipes.report import write_report
 from course_lib.recipes.results import read_results

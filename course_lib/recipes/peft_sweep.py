@@ -26,9 +26,9 @@ from course_lib.data.loading.split import split_by_hash
 from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.files import write_text
 from course_lib.interop import from_pretrained, save_pretrained
-from course_lib.measure import committed_run, device, preset
-from course_lib.measure.preset import Preset
+from course_lib.measure import committed_run, device
 from course_lib.models import GPT, GPTConfig
+from course_lib.preset import Preset, preset
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import RecipeError, Run
 from course_lib.train import TrainConfig, next_token_loss, train

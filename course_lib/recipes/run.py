@@ -15,8 +15,8 @@ from torch import nn
 
 from course_lib.errors import CourseError
 from course_lib.files import read_json, write_text
-from course_lib.measure import device, preset
-from course_lib.measure.preset import Preset
+from course_lib.measure import device
+from course_lib.preset import Preset, preset
 from course_lib.train import RunFolder, TrainConfig, train
 from course_lib.train.loop import Batches, LossFn
 

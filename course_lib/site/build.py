@@ -11,6 +11,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_lib.files import acquire_lock, write_text
+from course_lib.preset import preset
 from course_lib.site import cache, records
 from course_lib.site.execute import execute
 from course_lib.site.page import page
@@ -103,7 +104,7 @@ def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | N
     if executed:
         print(f"labs: {len(executed)} unchanged since they were last run ({', '.join(executed)})")
     if todo:
-        print(f"labs: running {', '.join(todo)} ({cache.preset()} preset), two at a time")
+        print(f"labs: running {', '.join(todo)} ({preset()} preset), two at a time")
 
         def keep(lab: str, notebook: NotebookNode) -> None:
             cache.store(project, keys[lab], notebook)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import functools
 import json
-import os
 import platform
 import re
 from collections.abc import Iterable
@@ -16,15 +15,11 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_lib.files import write_text
+from course_lib.preset import preset
 from course_lib.site.paths import Project, digest_of
 
 # The cell that installs the course on Colab: `course configure` writes an address into it, here it does nothing.
 SETUP_CELL = "colab-setup"
-
-
-def preset() -> str:
-    """The preset that labs are run with: COURSE_PRESET, or cpu."""
-    return os.environ.get("COURSE_PRESET") or "cpu"
 
 
 def key(project: Project, lab: str, solved: NotebookNode) -> str:

@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from course_lib.checkout import commit_of
-from course_lib.site.cache import preset
+from course_lib.preset import preset
 from course_lib.site.paths import Project, SiteError
 
 # Seconds that one cell may take. A lab is designed for 120 CPU-seconds, so this only ends a cell that hangs.

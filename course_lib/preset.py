@@ -1,0 +1,22 @@
+"""The preset, which decides the sizes of what is run: COURSE_PRESET."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, cast
+
+from course_lib.errors import CourseError
+
+Preset = Literal["cpu", "gpu"]
+
+
+def preset() -> Preset:
+    """The preset: `cpu` unless the environment variable COURSE_PRESET says `gpu`.
+
+    Raises:
+        CourseError: The variable says something else.
+    """
+    chosen = os.environ.get("COURSE_PRESET") or "cpu"
+    if chosen not in ("cpu", "gpu"):
+        raise CourseError(f"COURSE_PRESET is {chosen!r}; set it to cpu or gpu, or unset it for cpu")
+    return cast(Preset, chosen)
