@@ -1,4 +1,4 @@
-"""Whole models: each is parts of course_lib.nn and one frozen config."""
+"""Whole models: each is built from parts of course_lib.nn according to one frozen config."""
 
 from course_lib.models.bag_clip import BagCLIP, BagCLIPConfig
 from course_lib.models.bert import Bert, BertConfig

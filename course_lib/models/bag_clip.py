@@ -1,4 +1,4 @@
-"""CLIP with the simplest text encoder there is: a text is the mean of its words, in any order."""
+"""CLIP with the simplest text encoder: a bag of words, where the vector of a text is the mean of its words' vectors."""
 
 import math
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from course_lib.models.clip import LARGEST_SCALE
 from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
 
-PAD = 0  # fills short texts up
+PAD = 0  # the padding of short texts
 
 
 @dataclass(frozen=True)
 class BagCLIPConfig:
-    """All that shapes a BagCLIP.
+    """The configuration of a BagCLIP.
 
     Attributes:
-        vision: the image encoder; its d_model is the width of the space that both share.
-        vocab_size: how many words are known, the padding included.
+        vision: The config of the image encoder; its d_model is the width of the space that images and texts share.
+        vocab_size: The number of words in the vocabulary, the padding included.
 
     Raises:
-        ValueError: for a vocabulary that holds no word besides the padding.
+        ValueError: If the vocabulary has no word besides the padding.
     """
 
     vision: ImageEncoderConfig
@@ -35,7 +35,7 @@ class BagCLIPConfig:
 
 
 class BagCLIP(nn.Module):
-    """An image encoder, a table of words with a linear layer behind their mean, and a trained temperature."""
+    """BagCLIP: an image encoder, word embeddings with a linear layer after their mean, and a trained temperature."""
 
     def __init__(self, config: BagCLIPConfig) -> None:
         super().__init__()
@@ -50,20 +50,20 @@ class BagCLIP(nn.Module):
     def forward(
         self, pictures: Float[Tensor, "images 3 height width"], ids: Int[Tensor, "texts tokens"]
     ) -> Float[Tensor, "images texts"]:
-        """Score how well each text fits each picture: their cosine times exp(log_scale), in training at most 100."""
+        """Score how well each text fits each image: cosine similarity times exp(log_scale), in training at most 100."""
         scale = self.log_scale.exp()
         if self.training:
             scale = scale.clamp(max=LARGEST_SCALE)
         return scale * self.image_features(pictures) @ self.text_features(ids).T
 
     def image_features(self, pictures: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images d_model"]:
-        """Compute a unit vector for each picture.
+        """Compute a unit vector for each image.
 
         Raises:
-            ValueError: as ImageEncoder.forward.
+            ValueError: As in ImageEncoder.forward.
         """
         return F.normalize(self.vision(pictures), dim=-1)
 
     def text_features(self, ids: Int[Tensor, "texts tokens"]) -> Float[Tensor, "texts d_model"]:
-        """Compute a unit vector for each text; all texts without a known word have the same."""
+        """Compute a unit vector for each text; all texts without a known word get the same vector."""
         return F.normalize(self.text_projection(self.words(ids)), dim=-1)

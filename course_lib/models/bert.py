@@ -1,4 +1,4 @@
-"""BERT: the encoder that sees both sides of every token, and fills in masked ones (Devlin et al. 2018)."""
+"""BERT: the encoder that attends to both sides of every token and predicts masked tokens (Devlin et al. 2018)."""
 
 import math
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ CHOICES = {"activation": ACTIVATIONS, "head": ("mlm", "none")}
 
 @dataclass(frozen=True)
 class BertConfig:
-    """All that shapes a BERT; the defaults are its style, at a size for experiments.
+    """The configuration of a BERT; the defaults are the style of the paper, at a size for experiments.
 
     Attributes:
-        vocab_size: how many tokens there are.
-        context: the longest sequence.
-        d_model: the width of the residual stream.
-        n_layers: blocks.
-        n_heads: attention heads.
-        d_ff: the width of a feed-forward network; None for 4 d_model.
-        n_token_types: how many kinds of token there are, as of a first and a second text.
-        activation: of the feed-forward networks and the head.
-        norm_eps: of LayerNorm.
+        vocab_size: The number of tokens in the vocabulary.
+        context: The length of the longest sequence, in tokens.
+        d_model: The width of the residual stream.
+        n_layers: The number of blocks.
+        n_heads: The number of attention heads.
+        d_ff: The width of a feed-forward network; None for 4 d_model.
+        n_token_types: The number of token types, such as those of a first and a second text.
+        activation: The activation of the feed-forward networks and the head.
+        norm_eps: The epsilon of LayerNorm.
         head: "mlm" for logits over the vocabulary, "none" for the last hidden states.
-        pooler: have a layer that reads the first token as the whole text; see Bert.pool.
+        pooler: Add a layer that makes the first token a vector of the whole text; see Bert.pool.
 
     Raises:
-        ValueError: with a sentence, for anything that cannot be built.
+        ValueError: If a setting is invalid, or settings do not fit together; the message says which.
     """
 
     vocab_size: int
@@ -57,7 +57,7 @@ class BertConfig:
 
 
 class Bert(nn.Module):
-    """Three embeddings added and normalised, blocks in the post-norm order, and the head for masked tokens."""
+    """BERT: the normalised sum of three embeddings, post-norm blocks, and a head that predicts masked tokens."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Bert(nn.Module):
         self._init_weights()
 
     def _init_weights(self) -> None:
-        """BERT's standard deviation of 0.02 at its width of 768, and in the same proportion at any other."""
+        """Initialise all weights with a standard deviation of 0.5 / sqrt(d_model): BERT's 0.02 at its width of 768."""
         std = 0.5 / math.sqrt(self.config.d_model)
         for module in self.modules():
             if isinstance(module, nn.Embedding | LearnedPositions | nn.Linear):
@@ -99,20 +99,20 @@ class Bert(nn.Module):
         token_types: Int[Tensor, "batch tokens"] | None = None,
         positions: Int[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens features"] | tuple[Float[Tensor, "batch tokens features"], list[Tensor]]:
-        """Compute the logits of what each token is, or without a head its last hidden states.
+        """Compute the logits of each token or, without a head, the last hidden states.
 
         Args:
-            ids: the tokens.
-            mask: broadcastable to "batch heads query key"; True where the query may attend to the key: padding_mask,
-                for example.
-            head_mask: multiplies each head's output; see MultiHeadAttention.forward.
-            return_weights: return the pair of logits and each layer's attention weights, "batch heads tokens tokens".
+            ids: The token ids.
+            mask: True where the query may attend to the key; broadcastable to "batch heads query key"; for
+                example from padding_mask.
+            head_mask: Factors on each head's output; see MultiHeadAttention.forward.
+            return_weights: Return a pair: the logits, and each layer's attention weights, "batch heads tokens tokens".
             token_types: 0 for the first text, 1 for the second; None for 0 everywhere.
-            positions: of each token in its own text, where a row holds several; None for 0, 1, 2, ...
+            positions: The position of each token in its own text, if a row holds several; None for 0, 1, 2, ...
 
         Raises:
-            ValueError: for no tokens, another shape, more tokens than positions, or (on the CPU) a token id outside the
-                vocabulary or a token type that the model does not have.
+            ValueError: If there are no tokens, if a shape is wrong, if there are more tokens than positions, or (on the
+                CPU) if a token id is outside the vocabulary or a token type is one that the model lacks.
         """
         x = embed_tokens(self.tokens, ids)  # batch tokens d_model
         weights: list[Tensor] | None = [] if return_weights else None
@@ -132,13 +132,13 @@ class Bert(nn.Module):
         token_types: Int[Tensor, "batch tokens"] | None = None,
         positions: Int[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """Compute what the head reads, from the tokens' vectors.
+        """Compute the last hidden states, which the head reads, from token embeddings.
 
         The other arguments are those of `forward`.
 
         Args:
-            x: token embeddings.
-            weights: a list to which each layer's attention weights are appended.
+            x: The token embeddings.
+            weights: A list to which each layer's attention weights are appended.
         """
         x = x + self.position(x.shape[1], x.device, positions) + self._types(x, token_types)
         x = self.norm(x)
@@ -161,10 +161,12 @@ class Bert(nn.Module):
             ) from None
 
     def pool(self, hidden: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch d_model"]:
-        """Apply a layer and tanh to the first token, which the next-sentence objective trained to stand for the text.
+        """Compute a vector of each text: a linear layer and tanh on its first token.
+
+        The next-sentence objective trained the first token to represent the whole text.
 
         Raises:
-            ValueError: for a model without a pooler.
+            ValueError: If the model has no pooler.
         """
         if self.pooler is None:
             raise ValueError("this model has no pooler; build it with pooler=True, or take the mean of the tokens")

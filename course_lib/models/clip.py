@@ -1,4 +1,4 @@
-"""CLIP: pictures and texts as unit vectors in one space, alike where they belong together (Radford et al. 2021)."""
+"""CLIP: images and texts as unit vectors in one space, close if they belong together (Radford et al. 2021)."""
 
 import math
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ LARGEST_SCALE = 100.0  # section 2.5: a larger one made training unstable
 
 @dataclass(frozen=True)
 class CLIPConfig:
-    """A ViT for pictures, a GPT for texts, and the space that they share.
+    """The configuration of a CLIP: a ViT for images, a GPT for texts, and the space that they share.
 
     The published models have ViTConfig(activation="quick_gelu", pre_norm=True, norm_eps=1e-5) and
     GPTConfig(activation="quick_gelu").
 
     Attributes:
-        vision: reads pictures.
-        text: reads texts.
-        d_shared: numbers in a vector of the shared space.
-        end_token: a text's vector is read at the first such token; None for its token of the highest id, as the end of
-            the text is in the published vocabulary.
+        vision: The config of the image encoder.
+        text: The config of the text encoder.
+        d_shared: The width of the shared space.
+        end_token: The token that ends a text; the text's vector is read at its first occurrence. None for the token
+            with the highest id in the text, as the end token has in the published vocabulary.
 
     Raises:
-        ValueError: with a sentence, for anything that cannot be built.
+        ValueError: If a setting is invalid, or settings do not fit together; the message says which.
     """
 
     vision: ViTConfig
@@ -52,7 +52,7 @@ class CLIPConfig:
 
 
 class CLIP(nn.Module):
-    """Two towers, a linear layer on top of each, and a trained temperature."""
+    """CLIP: an image encoder, a text encoder, a linear layer on top of each, and a trained temperature."""
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class CLIP(nn.Module):
         ids: Int[Tensor, "texts tokens"],
         mask: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "images texts"]:
-        """Score how well each text fits each picture: their cosine times exp(log_scale), in training at most 100.
+        """Score how well each text fits each image: cosine similarity times exp(log_scale), in training at most 100.
 
         Arguments and errors are those of `image_features` and `text_features`.
 
@@ -85,10 +85,10 @@ class CLIP(nn.Module):
     def image_features(
         self, pictures: Float[Tensor, "images channels height width"]
     ) -> Float[Tensor, "images d_shared"]:
-        """Compute a unit vector for each picture.
+        """Compute a unit vector for each image.
 
         Raises:
-            ValueError: as ViT.forward.
+            ValueError: As in ViT.forward.
         """
         return F.normalize(self.vision_projection(self.vision(pictures)), dim=-1)  # images d_shared
 
@@ -98,12 +98,12 @@ class CLIP(nn.Module):
         """Compute a unit vector for each text, read at its end.
 
         Args:
-            ids: the tokens of the texts.
-            mask: broadcastable to "batch heads query key"; True where the query may attend to the key. Padding on the
-                right needs none: the text is read from left to right, and nothing after its end is seen.
+            ids: The token ids of the texts.
+            mask: True where the query may attend to the key; broadcastable to "batch heads query key". Padding on the
+                right needs no mask: attention is causal, so the end token attends to nothing after it.
 
         Raises:
-            ValueError: as GPT.forward, and for a text without the end token.
+            ValueError: As in GPT.forward, and if a text has no end token.
         """
         hidden = self.text.hidden_states(embed_tokens(self.text.tokens, ids), mask)  # texts tokens d_model
         rows = torch.arange(len(ids), device=ids.device)
@@ -111,7 +111,7 @@ class CLIP(nn.Module):
         return F.normalize(self.text_projection(at_end), dim=-1)  # texts d_shared
 
     def _ends(self, ids: Tensor) -> Tensor:
-        """Where each text ends."""
+        """Return the position at which each text ends."""
         if self.config.end_token is None:
             return ids.argmax(dim=1)
         is_end = ids == self.config.end_token

@@ -1,4 +1,4 @@
-"""GPT: one decoder-only language model, able to be GPT-2 (Radford et al. 2019) and Llama (Touvron et al. 2023)."""
+"""GPT: one decoder-only language model, which covers GPT-2 (Radford et al. 2019) and Llama (Touvron et al. 2023)."""
 
 import math
 from dataclasses import dataclass, replace
@@ -23,36 +23,36 @@ CHOICES = {
     "norm": ("layer", "rms"),
     "activation": (*ACTIVATIONS, "swiglu"),
 }
-# Settings of the mixture of experts; a model without experts leaves them alone.
+# Settings of the mixture of experts; a model without experts keeps their defaults.
 MOE_SETTINGS = ("top_k", "norm_topk_prob", "d_shared", "shared_gate", "capacity_factor", "balanced_by_bias")
 
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """All that shapes a GPT; the defaults are GPT-2's style, at a size for experiments.
+    """The configuration of a GPT; the defaults are GPT-2's style, at a size for experiments.
 
     Attributes:
-        vocab_size: how many tokens there are.
-        context: the longest sequence with learned positions; the other position encodings do not use it.
-        d_model: the width of the residual stream.
-        n_layers: blocks.
-        n_heads: query heads.
-        n_kv_heads: key/value heads; None for n_heads.
-        head_dim: the width of a head; None for d_model / n_heads.
-        d_ff: the width of a feed-forward network; None for 4 d_model.
-        position: the position encoding.
+        vocab_size: The number of tokens in the vocabulary.
+        context: The length of the longest sequence with learned positions; other position encodings do not use it.
+        d_model: The width of the residual stream.
+        n_layers: The number of blocks.
+        n_heads: The number of query heads.
+        n_kv_heads: The number of key/value heads; None for n_heads.
+        head_dim: The width of a head; None for d_model / n_heads.
+        d_ff: The width of a feed-forward network; None for 4 d_model.
+        position: The position encoding: "learned", "sinusoidal", "rope", "alibi", "t5" or "none".
         norm: "layer" for LayerNorm, "rms" for RMSNorm.
-        activation: of the feed-forward networks; "swiglu" for gated ones.
-        bias: in linear layers and LayerNorm alike.
-        qkv_bias: in those of queries, keys and values; None for bias.
-        tie_embeddings: the output layer is the token embedding.
-        norm_eps: see RMSNorm.
-        rope_theta: see RotaryPositions.
-        n_experts: 0 for one feed-forward network a block; otherwise so many of width d_ff, and the settings that follow
-            are those of course_lib.nn.moe.MoE.
+        activation: The activation of the feed-forward networks; "swiglu" for gated ones.
+        bias: Whether linear layers and LayerNorm have a bias.
+        qkv_bias: Whether the layers of queries, keys and values have a bias; None for the same as `bias`.
+        tie_embeddings: Use the token embedding as the output layer too.
+        norm_eps: The epsilon of LayerNorm or RMSNorm.
+        rope_theta: The base of RoPE's frequencies; see RotaryPositions.
+        n_experts: 0 for one feed-forward network per block; otherwise the number of experts of width d_ff, and the
+            settings that follow are those of course_lib.nn.moe.MoE.
 
     Raises:
-        ValueError: with a sentence, for anything that cannot be built.
+        ValueError: If a setting is invalid, or settings do not fit together; the message says which.
     """
 
     vocab_size: int
@@ -99,12 +99,12 @@ class GPTConfig:
 
 
 def dense_equivalent(config: GPTConfig) -> GPTConfig:
-    """Make the model without experts in which a token meets as many parameters as in this one, the routers aside.
+    """Return the config of the dense model in which a token uses as many parameters as in this one, routers aside.
 
     Its feed-forward networks are as wide as the experts of one token and the shared expert together.
 
     Raises:
-        ValueError: for a model without experts.
+        ValueError: If the model has no experts.
     """
     if not config.n_experts:
         raise ValueError("the model has no experts, so it is dense already")
@@ -114,7 +114,7 @@ def dense_equivalent(config: GPTConfig) -> GPTConfig:
 
 
 class GPT(nn.Module):
-    """A token embedding (`tokens`), a position encoding, blocks, a final norm and an output layer (`head`)."""
+    """GPT: a token embedding (`tokens`), a position encoding, blocks, a final norm and an output layer (`head`)."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class GPT(nn.Module):
         self._init_weights()
 
     def _init_weights(self) -> None:
-        std = 0.5 / math.sqrt(self.config.d_model)  # GPT-2's 0.02 at its 768, and small logits at any width
+        std = 0.5 / math.sqrt(self.config.d_model)  # GPT-2's 0.02 at its width of 768, and small logits at any width
         nn.init.normal_(self.tokens.weight, std=std)
         if isinstance(self.position, LearnedPositions):
             nn.init.normal_(self.position.weight, std=std)
@@ -152,21 +152,22 @@ class GPT(nn.Module):
         """Compute the logits of the next token at every position.
 
         Args:
-            ids: the tokens.
-            mask: broadcastable to "batch heads query key"; True where the query may attend to the key, on top of
-                causality: padding, for example. With `causal=False` it is the whole rule, as for a prefix LM:
-                mask=prefix_mask(n, 5), causal=False. With a cache, the keys are those in it and these.
-            head_mask: multiplies each head's output; see MultiHeadAttention.forward.
-            return_weights: return the pair of logits and each layer's attention weights, "batch heads tokens keys".
-            causal: hide later positions.
-            positions: of each token in its own text, where a row holds several; None for 0, 1, 2, ... or, with a cache,
-                for those that follow.
-            cache: of earlier tokens, which these follow; they are added. For texts of different lengths, pad on the
-                left and pass mask and positions.
+            ids: The token ids.
+            mask: True where the query may attend to the key; broadcastable to "batch heads query key". It applies on
+                top of the causal mask, for example to hide padding. With `causal=False` it alone decides, as for a
+                prefix LM: mask=prefix_mask(n, 5), causal=False. With a cache, the keys are the cached tokens, followed
+                by those of `ids`.
+            head_mask: Factors on each head's output; see MultiHeadAttention.forward.
+            return_weights: Return a pair: the logits, and each layer's attention weights, "batch heads tokens keys".
+            causal: Hide later positions.
+            positions: The position of each token in its own text, if a row holds several; None for 0, 1, 2, ... or,
+                with a cache, for those that follow the cached tokens.
+            cache: The cache of earlier tokens, which those of `ids` continue; they are added to it. For texts of
+                different lengths, pad on the left and pass mask and positions.
 
         Raises:
-            ValueError: for no tokens, another shape, more tokens than learned positions or room in the cache, or (on
-                the CPU) a token id outside the vocabulary.
+            ValueError: If there are no tokens, if a shape is wrong, if there are more tokens than learned positions or
+                room in the cache, or (on the CPU) if a token id is outside the vocabulary.
         """
         x = embed_tokens(self.tokens, ids)  # batch tokens d_model
         weights: list[Tensor] | None = [] if return_weights else None
@@ -185,13 +186,13 @@ class GPT(nn.Module):
         positions: Int[Tensor, "batch tokens"] | None = None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """Compute what the output layer reads, from vectors in place of tokens.
+        """Compute the last hidden states, which the output layer reads, from vectors in place of token ids.
 
         The other arguments are those of `forward`.
 
         Args:
-            x: token embeddings, or vectors of pictures among them.
-            weights: a list to which each layer's attention weights are appended.
+            x: The token embeddings, which may have vectors of images among them.
+            weights: A list to which each layer's attention weights are appended.
         """
         key_positions = None
         if cache is not None:
@@ -216,12 +217,12 @@ class GPT(nn.Module):
         """Encode the positions: in x itself, in a bias on the scores, or in rotations of queries and keys.
 
         Args:
-            x: token embeddings.
-            positions: of each token; None for 0, 1, 2, ...
-            key_positions: of the keys, where these are others than the tokens of x.
+            x: The token embeddings.
+            positions: The position of each token; None for 0, 1, 2, ...
+            key_positions: The positions of the keys, if the keys are not just the tokens of x.
 
         Returns:
-            x, bias and rotary for the blocks.
+            The arguments x, bias and rotary of the blocks.
         """
         n, bias, rotary = x.shape[1], None, None
         match self.config.position:

@@ -1,4 +1,4 @@
-"""A picture as one vector: a small convolutional network, or any model of timm, with a linear layer on top."""
+"""An image encoder with one output vector: a small convolutional network or any timm model, and a linear layer."""
 
 import itertools
 import math
@@ -12,22 +12,22 @@ from course_lib.models.vision_tower import VisionTower
 from course_lib.models.vit import check_pictures
 from course_lib.settings import check_counts
 
-LAST_SIDE = 4  # places a side that are left when the linear layer reads all of them
+LAST_SIDE = 4  # positions per side of the feature map that the linear layer reads
 
 
 @dataclass(frozen=True)
 class ImageEncoderConfig:
-    """All that shapes an image encoder.
+    """The configuration of an image encoder.
 
     Attributes:
-        image_size: pixels a side; the course's own tower halves them until 4 are left, so it takes 8, 16, 32, 64 and so
-            on.
-        width: channels of its first layer, doubled by each that follows.
-        d_model: numbers in the vector.
-        tower: "conv" for the course's own, otherwise the name of a timm model, which starts from random weights.
+        image_size: Pixels per side. The course's own tower halves the side until 4 positions are left, so it takes 8,
+            16, 32, 64 and so on.
+        width: The number of channels of that tower's first layer; each further layer doubles it.
+        d_model: The width of the output vector.
+        tower: "conv" for the course's own tower, otherwise the name of a timm model, which starts from random weights.
 
     Raises:
-        ValueError: with a sentence, for anything that cannot be built.
+        ValueError: If a setting is invalid, or settings do not fit together; the message says which.
     """
 
     image_size: int = 32
@@ -43,7 +43,11 @@ class ImageEncoderConfig:
 
 
 class ImageEncoder(nn.Module):
-    """Convolutions of stride 2 and a linear layer over all places; or the mean of a timm model's tokens, and that."""
+    """An image encoder: a tower, and a linear layer to the output vector.
+
+    The course's own tower is a stack of convolutions with stride 2, and the linear layer reads all positions of its
+    feature map. With a timm model as the tower, the linear layer reads the mean of its tokens.
+    """
 
     def __init__(self, config: ImageEncoderConfig) -> None:
         super().__init__()
@@ -53,7 +57,7 @@ class ImageEncoder(nn.Module):
             channels = [3] + [config.width << i for i in range(halvings)]
             layers: list[nn.Module] = []
             for before, after in itertools.pairwise(channels):
-                # Four pixels wide at a step of two: each sees all of the pixels of its neighbours' half.
+                # Kernel size 4 with stride 2: neighbouring windows overlap by half.
                 layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
             self.tower: nn.Module = nn.Sequential(*layers)
             self.head = nn.Linear(channels[-1] * LAST_SIDE**2, config.d_model)
@@ -63,13 +67,13 @@ class ImageEncoder(nn.Module):
             self.head = nn.Linear(tower.d_model, config.d_model)
 
     def forward(self, pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch d_model"]:
-        """Compute a vector for each picture; its length is not normalised.
+        """Compute a vector for each image; its length is not normalised.
 
         Args:
-            pictures: floats from 0 to 1.
+            pictures: The images, as floats from 0 to 1.
 
         Raises:
-            ValueError: as ViT.forward.
+            ValueError: As in ViT.forward.
         """
         check_pictures(pictures, 3, self.config.image_size)
         x = self.tower(pictures.contiguous(memory_format=torch.channels_last))  # so convolutions take 0.8 of the time

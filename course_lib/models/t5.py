@@ -21,25 +21,25 @@ CHOICES = {"activation": ("relu", "geglu")}
 
 @dataclass(frozen=True)
 class T5Config:
-    """All that shapes a T5; the defaults are the original's style, at a size for experiments.
+    """The configuration of a T5; the defaults are the style of the original T5, at a size for experiments.
 
     Attributes:
-        vocab_size: how many tokens there are.
-        d_model: the width of the residual stream.
-        n_layers: blocks of the encoder.
-        n_decoder_layers: blocks of the decoder; None for n_layers.
-        n_heads: attention heads.
-        head_dim: the width of a head; None for d_model / n_heads.
-        d_ff: the width of a feed-forward network; None for 4 d_model.
+        vocab_size: The number of tokens in the vocabulary.
+        d_model: The width of the residual stream.
+        n_layers: The number of encoder blocks.
+        n_decoder_layers: The number of decoder blocks; None for n_layers.
+        n_heads: The number of attention heads.
+        head_dim: The width of a head; None for d_model / n_heads.
+        d_ff: The width of a feed-forward network; None for 4 d_model.
         activation: "relu", or "geglu" as in v1.1.
-        n_buckets: see T5RelativeBias.
-        max_distance: see T5RelativeBias.
-        tie_embeddings: the output layer is the token embedding; v1.1 has one of its own.
-        scale_logits: the output layer reads its input times d_model^-0.5; None for tie_embeddings.
-        norm_eps: see RMSNorm.
+        n_buckets: The number of buckets of the position bias; see T5RelativeBias.
+        max_distance: The distance from which on all distances share one bucket; see T5RelativeBias.
+        tie_embeddings: Use the token embedding as the output layer too; v1.1 has a separate one.
+        scale_logits: Multiply the input of the output layer by d_model^-0.5; None for the same as tie_embeddings.
+        norm_eps: The epsilon of RMSNorm.
 
     Raises:
-        ValueError: with a sentence, for anything that cannot be built.
+        ValueError: If a setting is invalid, or settings do not fit together; the message says which.
     """
 
     vocab_size: int
@@ -70,7 +70,10 @@ class T5Config:
 
 
 class T5(nn.Module):
-    """Encoder, decoder and output layer over one token embedding; no positions but the biases of the two."""
+    """T5: an encoder, a decoder and an output layer; encoder and decoder share the token embedding.
+
+    Positions enter only through the relative position biases of encoder and decoder.
+    """
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
@@ -91,7 +94,7 @@ class T5(nn.Module):
         for stack, branches in ((self.encoder, 2), (self.decoder, 3)):
             init_weights(stack, branches * len(stack.blocks))
             for module in stack.modules():
-                if isinstance(module, MultiHeadAttention):  # small queries: nothing divides scores by sqrt(head_dim)
+                if isinstance(module, MultiHeadAttention):  # small queries: scores are not divided by sqrt(head_dim)
                     queries = module.qkv.weight.data[: module.qkv_sizes[0]]
                     nn.init.normal_(queries, std=1 / math.sqrt(d_model * module.head_dim))
             nn.init.normal_(stack.position.bias.weight, std=1 / math.sqrt(d_model))
@@ -108,18 +111,19 @@ class T5(nn.Module):
         *,
         decoder_mask: Bool[Tensor, "batch target"] | None = None,
     ) -> Float[Tensor, "batch target vocab"] | tuple[Float[Tensor, "batch target vocab"], dict[str, list[Tensor]]]:
-        """Compute the logits of the token after each of `decoder_ids`.
+        """Compute the logits of the token that follows each of `decoder_ids`.
 
         Args:
-            ids: the source.
-            decoder_ids: the target so far; in training, `shift_right(targets, start_id)`.
-            mask: True where a token of the source is real; None for no padding.
-            return_weights: return the pair of logits and attention weights of each layer, "batch heads query key":
-                "encoder", "decoder", and "cross" from target to source.
-            decoder_mask: True where a token of the target is real; None for no padding.
+            ids: The token ids of the source.
+            decoder_ids: The target so far; in training, `shift_right(targets, start_id)`.
+            mask: True where a token of the source is not padding; None for no padding.
+            return_weights: Return a pair: the logits, and a dictionary with the keys "encoder", "decoder" and "cross"
+                (from target to source), which holds the attention weights of each layer, "batch heads query key".
+            decoder_mask: True where a token of the target is not padding; None for no padding.
 
         Raises:
-            ValueError: for no tokens, shapes that do not fit, or (on the CPU) a token id outside the vocabulary.
+            ValueError: If there are no tokens, if shapes do not fit, or (on the CPU) if a token id is outside the
+                vocabulary.
         """
         if not return_weights:
             return self.decode(decoder_ids, self.encode(ids, mask), mask, decoder_mask=decoder_mask)
@@ -135,12 +139,12 @@ class T5(nn.Module):
         mask: Bool[Tensor, "batch source"] | None = None,
         weights: list[Tensor] | None = None,
     ) -> Float[Tensor, "batch source d_model"]:
-        """Compute the memory that the decoder attends to, once for all tokens that it writes.
+        """Compute the memory that the decoder attends to; it is needed only once for all tokens of the target.
 
         Args:
-            ids: the source.
-            mask: True where a token is real.
-            weights: a list to which each layer's attention weights are appended.
+            ids: The token ids of the source.
+            mask: True where a token is not padding; None for no padding.
+            weights: A list to which each layer's attention weights are appended.
         """
         x = embed_tokens(self.tokens, ids)  # batch source d_model
         mask = _mask_of_keys(mask, ids.shape)
@@ -161,11 +165,12 @@ class T5(nn.Module):
         """Compute the logits of `forward` from the memory of the source.
 
         Args:
-            decoder_ids: the target so far.
-            memory: made by `encode`.
-            memory_mask: the mask that was given to `encode`.
-            weights: a list to which each layer's weights of self-attention, then of cross-attention are appended.
-            decoder_mask: True where a token of the target is real.
+            decoder_ids: The target so far.
+            memory: The output of `encode`.
+            memory_mask: The mask that was given to `encode`.
+            weights: A list to which each layer's attention weights are appended, first of self-attention, then of
+                cross-attention.
+            decoder_mask: True where a token of the target is not padding; None for no padding.
         """
         if decoder_ids.dim() == 2 and len(memory) != len(decoder_ids):
             raise ValueError(
@@ -184,13 +189,13 @@ class T5(nn.Module):
 
 
 class Stack(nn.Module):
-    """The parts of one side: its blocks, the position bias that all of them share, and the norm at the end.
+    """The encoder or the decoder of a T5: its blocks, the position bias that they share, and the final norm.
 
     Args:
-        config: of the model.
-        tokens: the embedding, which both sides share.
-        blocks: of this side.
-        bidirectional: whether a token sees later ones.
+        config: The config of the model.
+        tokens: The token embedding, which encoder and decoder share.
+        blocks: The blocks of the encoder or the decoder.
+        bidirectional: Whether a token attends to later ones.
     """
 
     def __init__(
@@ -204,12 +209,12 @@ class Stack(nn.Module):
 
 
 def shift_right(targets: Int[Tensor, "batch target"], start_id: int) -> Int[Tensor, "batch target"]:
-    """Make what the decoder reads in order to predict `targets`: start_id first, then all but the last of them.
+    """Return the decoder's input for predicting `targets`: start_id, followed by all targets but the last.
 
-    A target of -100, which does not count in a loss, is read as start_id.
+    A target of -100, which the loss ignores, is replaced by start_id.
 
     Raises:
-        ValueError: for no targets.
+        ValueError: If there are no targets.
     """
     if targets.shape[1] == 0:
         raise ValueError("there is nothing to predict: the targets are empty")
@@ -247,10 +252,10 @@ def _decoder_block(config: T5Config) -> CrossAttentionBlock:
 
 
 def _mask_of_keys(mask: Bool[Tensor, "..."] | None, shape: tuple[int, ...]) -> Bool[Tensor, "batch 1 1 keys"] | None:
-    """Turn the mask of real tokens into one for attention.
+    """Turn the mask of the tokens that are not padding into one for attention.
 
     Raises:
-        ValueError: when it is not one of tokens of that shape.
+        ValueError: If the mask does not have the shape of the tokens.
     """
     if mask is not None and mask.shape != shape:
         raise ValueError(f"the mask has the shape {tuple(mask.shape)}, but the tokens it is for have {tuple(shape)}")

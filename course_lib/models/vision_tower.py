@@ -1,4 +1,4 @@
-"""Any image model of the timm library as the vision encoder of a vision-text model."""
+"""Any image model of the timm library as the vision encoder of a vision-language model."""
 
 import math
 from typing import Any
@@ -12,22 +12,22 @@ from course_lib.models.vit import check_pictures
 
 
 class VisionTower(nn.Module):
-    """A timm model that makes tokens of a picture, one for each place; nothing is downloaded.
+    """A timm model that turns an image into tokens, one for each spatial position; nothing is downloaded.
 
     Args:
-        model: the name of a timm model, which starts from random weights, or a model made by timm.create_model.
+        model: The name of a timm model, which starts from random weights, or a model from timm.create_model.
             `course_lib.interop.load_timm_weights` reads trained weights from a file.
-        image_size: pixels a side; None for the size that the model was trained with.
+        image_size: Pixels per side; None for the size that the model was trained with.
 
     Attributes:
-        image_size: pixels a side.
-        channels: of a pixel.
-        d_model: numbers in a token.
-        n_tokens: tokens of a picture.
+        image_size: Pixels per side.
+        channels: The number of channels of an image.
+        d_model: The width of a token.
+        n_tokens: The number of tokens per image.
 
     Raises:
-        ModelError: for an unknown name, a size that the model cannot take, and the few models that give no features
-            for each place.
+        ModelError: If the name is unknown, if the model cannot take this size, or if it is one of the few models that
+            give no features for each position.
     """
 
     mean: Tensor
@@ -48,18 +48,20 @@ class VisionTower(nn.Module):
         self.n_tokens, self.d_model = self._probe()
 
     def forward(self, pictures: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens d_model"]:
-        """Compute the features of each place, row by row, without class and register tokens.
+        """Compute the features of each position, row by row, without class and register tokens.
 
         Args:
-            pictures: floats from 0 to 1; the mean and deviation that the model was trained with are applied here.
+            pictures: The images, as floats from 0 to 1; they are normalised here with the mean and standard deviation
+                that the model was trained with.
 
         Raises:
-            ValueError: for whole numbers, another shape, size or number of channels, or (on the CPU) another scale.
+            ValueError: If the images are integers, if their shape, size or number of channels is wrong, or (on the CPU)
+                if their values are on another scale.
         """
         check_pictures(pictures, self.channels, self.image_size)
         if not pictures.is_cuda and pictures.numel():
             low, high = pictures.aminmax()
-            if low < -0.5 or high > 1.5:  # with room for what resizing does at edges
+            if low < -0.5 or high > 1.5:  # with a margin, since resizing overshoots at edges
                 raise ValueError(
                     f"the pictures run from {low:.3g} to {high:.3g}, not from 0 to 1; divide bytes by 255, and leave "
                     "mean and deviation to the tower"
@@ -77,12 +79,12 @@ class VisionTower(nn.Module):
         n = features.shape[1]
         if n == 1:
             raise ModelError(f"{type(model).__name__} gives one token for the whole picture; take another model")
-        # VOLO has a class token and does not say so; places fill a square.
+        # VOLO has a class token but no attribute that says so; the positions fill a square.
         return features[:, getattr(model, "num_prefix_tokens", n - math.isqrt(n) ** 2) :]
 
     @torch.no_grad()
     def _probe(self) -> tuple[int, int]:
-        """How many tokens of what width an empty picture gives."""
+        """Return the number and the width of the tokens of an empty image."""
         weight = next(self.model.parameters())
         empty = weight.new_zeros(1, self.channels, self.image_size, self.image_size)
         was_training = self.model.training
@@ -91,7 +93,7 @@ class VisionTower(nn.Module):
             n, width = self._tokens(empty).shape[1:]
         except ModelError:
             raise
-        except Exception as error:  # of many kinds, by architecture
+        except Exception as error:  # its type depends on the architecture
             raise ModelError(
                 f"{type(self.model).__name__} cannot read pictures of {self.image_size} by {self.image_size} pixels "
                 f"({error}); name another image_size"
@@ -110,9 +112,9 @@ def _create(name: str, image_size: int | None) -> nn.Module:
         raise ModelError(f'timm has no model "{name}"; timm.list_models("*vit*") lists those with vit in their names')
     options: dict[str, Any] = {"num_classes": 0}
     trained: Any = timm.get_pretrained_cfg(name)
-    if image_size and trained.fixed_input_size:  # the others take any size and no such option
+    if image_size and trained.fixed_input_size:  # the others take any size and have no such option
         options["img_size"] = image_size
     try:
         return timm.create_model(name, **options)
-    except Exception as error:  # of many kinds, by architecture
+    except Exception as error:  # its type depends on the architecture
         raise ModelError(f"timm cannot make {name} with {options}: {error}") from None

@@ -1,4 +1,4 @@
-"""ViT: a transformer over the patches of a picture (Dosovitskiy et al. 2021), and the vision tower of CLIP."""
+"""ViT: a transformer over the patches of an image (Dosovitskiy et al. 2021), also the vision tower of CLIP."""
 
 from dataclasses import dataclass
 
@@ -17,29 +17,30 @@ CHOICES = {"activation": ACTIVATIONS, "pool": ("token", "mean")}
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """All that shapes a ViT; the defaults are those of the paper, at a size for experiments.
+    """The configuration of a ViT; the defaults are those of the paper, at a size for experiments.
 
     Attributes:
-        image_size: pixels a side.
-        patch_size: pixels a side; a rest of the picture at its right and lower edge that fills no patch is left out.
-        channels: of a pixel.
-        d_model: the width of the residual stream.
-        n_layers: blocks.
-        n_heads: attention heads.
-        d_ff: the width of a feed-forward network; None for 4 d_model.
-        n_classes: 0 for none, when the model gives features.
-        activation: of the feed-forward networks.
-        qkv_bias: a bias in the layers of queries, keys and values.
-        class_token: put a trained token before the patches.
-        pool: what stands for the whole picture: "token", the class token, or "mean", the mean of the patches.
-        norm_pooled: the final norm comes after pooling, not before.
-        pre_norm: one more norm, before the first block.
-        patch_bias: a bias in the layer that reads patches; None for one where there is no pre_norm, as CLIP has it.
-        norm_eps: of LayerNorm.
-        image_width: None for square pictures; otherwise image_size is their height.
+        image_size: Pixels per side of an image.
+        patch_size: Pixels per side of a patch. What is left over at the right and lower edge of an image, too small for
+            a patch, is ignored.
+        channels: The number of channels of an image.
+        d_model: The width of the residual stream.
+        n_layers: The number of blocks.
+        n_heads: The number of attention heads.
+        d_ff: The width of a feed-forward network; None for 4 d_model.
+        n_classes: The number of classes; 0 for none: the model then returns features.
+        activation: The activation of the feed-forward networks.
+        qkv_bias: Whether the layers of queries, keys and values have a bias.
+        class_token: Put a trained token before the patches.
+        pool: What represents the whole image: "token" for the class token, "mean" for the mean of the patches.
+        norm_pooled: Apply the final norm after pooling, not before.
+        pre_norm: Apply one more norm before the first block, as CLIP does.
+        patch_bias: Whether the layer that embeds patches has a bias; None for a bias only without pre_norm, as in CLIP.
+        norm_eps: The epsilon of LayerNorm.
+        image_width: The width of images in pixels, when image_size is their height; None for square images.
 
     Raises:
-        ValueError: with a sentence, for anything that cannot be built.
+        ValueError: If a setting is invalid, or settings do not fit together; the message says which.
     """
 
     image_size: int = 32
@@ -76,23 +77,23 @@ class ViTConfig:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of a picture, in pixels."""
+        """The height and width of an image, in pixels."""
         return self.image_size, self.image_size if self.image_width is None else self.image_width
 
     @property
     def n_patches(self) -> int:
-        """How many patches a picture has."""
+        """The number of patches per image."""
         height, width = self.size
         return (height // self.patch_size) * (width // self.patch_size)
 
 
 class ViT(nn.Module):
-    """Patches and class token, positions, blocks, final norm, output layer."""
+    """ViT: patch embedding, class token, learned positions, blocks, final norm and output layer."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.config = config
-        # A convolution that steps by its own width is one linear layer over each patch (section 3.1, equation 1).
+        # A convolution whose stride is its width applies one linear layer to each patch (section 3.1, equation 1).
         self.patches = nn.Conv2d(
             config.channels, config.d_model, config.patch_size, config.patch_size, bias=bool(config.patch_bias)
         )
@@ -103,7 +104,7 @@ class ViT(nn.Module):
         self.norm = _norm(config)
         self.head = nn.Linear(config.d_model, config.n_classes) if config.n_classes else nn.Identity()
         if self.class_token is not None:
-            nn.init.normal_(self.class_token, std=0.02)  # as the positions
+            nn.init.normal_(self.class_token, std=0.02)  # like the positions
         init_weights(self, 2 * config.n_layers)
         if isinstance(self.head, nn.Linear):
             self.head.weight.data *= 0.5  # small logits
@@ -111,16 +112,16 @@ class ViT(nn.Module):
     def forward(
         self, pictures: Float[Tensor, "batch channels height width"], return_weights: bool = False
     ) -> Float[Tensor, "batch classes"] | tuple[Float[Tensor, "batch classes"], list[Tensor]]:
-        """Compute the logits of the classes or, without classes, the features of the whole picture: "batch d_model".
+        """Compute the logits of the classes or, without classes, the features of the whole image: "batch d_model".
 
         Args:
-            pictures: floats on the scale that the model was trained with, usually less a mean and divided by a
-                deviation.
-            return_weights: return the pair of logits and each layer's attention weights, "batch heads tokens tokens"; a
-                class token is the first.
+            pictures: The images, as floats on the scale that the model was trained with, usually minus a mean and
+                divided by a standard deviation.
+            return_weights: Return a pair: the logits, and each layer's attention weights, "batch heads tokens tokens".
+                A class token is the first token.
 
         Raises:
-            ValueError: for whole numbers, another shape, another size or other channels than the config's.
+            ValueError: If the images are integers, or if their shape, size or channels differ from the config's.
         """
         x = self._tokens(pictures)  # batch tokens d_model
         weights: list[Tensor] | None = [] if return_weights else None
@@ -132,15 +133,17 @@ class ViT(nn.Module):
     def features(
         self, pictures: Float[Tensor, "batch channels height width"], layer: int = -1
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """Compute the tokens after a layer, a class token before the patches, row by row; without the final norm.
+        """Compute the token vectors after a layer, without the final norm.
+
+        A class token comes first, then the patches, row by row.
 
         Args:
-            pictures: as in `forward`.
-            layer: 0 is what the first block reads, k the output of the k-th block, -1 that of the last; LLaVA takes -2
-                and the patches alone (Liu et al. 2023, section 4.1).
+            pictures: The images, as in `forward`.
+            layer: 0 for the input of the first block, k for the output of the k-th block, -1 for that of the last.
+                LLaVA takes -2, and the patches only (Liu et al. 2023, section 4.1).
 
         Raises:
-            ValueError: as `forward`, and for no such layer.
+            ValueError: As in `forward`, and if there is no such layer.
         """
         n = self.config.n_layers
         if not -n - 1 <= layer <= n:
@@ -153,7 +156,7 @@ class ViT(nn.Module):
         return x
 
     def pooled(self, x: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch d_model"]:
-        """Make one vector of the last layer's tokens, which stands for the whole picture."""
+        """Pool the last layer's tokens into one vector that represents the whole image."""
         if not self.config.norm_pooled:
             x = self.norm(x)
         match self.config.pool:
@@ -174,16 +177,16 @@ class ViT(nn.Module):
 
 
 def check_pictures(pictures: Tensor, channels: int, size: int, width: int | None = None) -> None:
-    """Check that pictures are floats of the shape (batch, channels, size, width).
+    """Check that `pictures` are floats of the shape (batch, channels, size, width).
 
     Args:
-        pictures: any tensor.
-        channels: of a pixel.
-        size: pixels in height.
-        width: None for size.
+        pictures: The tensor to check.
+        channels: The number of channels that an image must have.
+        size: The height that an image must have, in pixels.
+        width: The width that an image must have, in pixels; None for the same as `size`.
 
     Raises:
-        ValueError: saying what to do.
+        ValueError: If they are not; the message says what to do.
     """
     width = width or size
     if not pictures.is_floating_point():

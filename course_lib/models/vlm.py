@@ -1,4 +1,4 @@
-"""A language model that sees: a vision tower, a projector, and a decoder that reads both (Liu et al. 2023, LLaVA)."""
+"""A vision-language model: a vision tower, a projector, and a decoder of images and text (Liu et al. 2023, LLaVA)."""
 
 from dataclasses import dataclass
 
@@ -19,26 +19,26 @@ CHOICES = {"features": ("patches", "all", "pooled"), "projector_activation": ACT
 
 @dataclass(frozen=True)
 class VLMConfig:
-    """A ViT, a GPT, and what stands between them; the defaults are those of LLaVA 1.5.
+    """The configuration of a VLM: a ViT, a GPT, and the projector between them; the defaults are those of LLaVA 1.5.
 
     The published models have ViTConfig(activation="quick_gelu", pre_norm=True, norm_eps=1e-5) and
     GPTConfig(position="rope", norm="rms", activation="swiglu", bias=False, tie_embeddings=False).
 
     Attributes:
-        vision: an ImageEncoderConfig for an encoder that gives one vector a picture; None for a tower of another kind,
-            which VLM is then given.
-        decoder: reads texts and pictures.
-        image_token: in a text it stands for one vector of a picture.
-        features: which vectors of a ViT: those of its "patches", "all" with that of the class token, or "pooled", one
-            for the whole picture.
-        layer: after which layer of the ViT.
-        d_vision: the width of the tower's vectors; None for that of its config.
-        projector_activation: between the two layers of the projector.
-        projector_bias: of both layers.
-        projector_norm: the course's own projector, with a LayerNorm before it and vectors of length one after it.
+        vision: The config of the vision tower: a ViTConfig, or an ImageEncoderConfig for an encoder that gives one
+            vector per image. None for a tower of another kind, which is then passed to VLM.
+        decoder: The config of the decoder, which reads texts and images.
+        image_token: The token id that stands in a text for one vector of an image.
+        features: Which vectors of a ViT the decoder reads: "patches", "all" for the class token too, or "pooled" for
+            one vector of the whole image.
+        layer: The layer of the ViT after which its vectors are taken.
+        d_vision: The width of the tower's vectors; None for that of its config.
+        projector_activation: The activation between the two layers of the projector.
+        projector_bias: Whether both layers of the projector have a bias.
+        projector_norm: Use the course's own projector, with a LayerNorm before it and vectors of length one after it.
 
     Raises:
-        ValueError: with a sentence, for anything that cannot be built.
+        ValueError: If a setting is invalid, or settings do not fit together; the message says which.
     """
 
     vision: ViTConfig | ImageEncoderConfig | None
@@ -76,18 +76,18 @@ class VLMConfig:
 
 
 class VLM(nn.Module):
-    """Pictures become vectors that the decoder reads in place of image tokens.
+    """A vision-language model, whose decoder reads the vectors of images in place of image tokens.
 
     To freeze a part: model.vision.requires_grad_(False), and likewise `projector` and `decoder`.
 
     Args:
-        config: of all parts.
-        vision: a tower of your own, where the config has none: any module that gives "pictures tokens d_vision" for
-            pictures, or "pictures d_vision", which counts as one token. A picture can be anything that the tower reads:
-            a spectrogram too.
+        config: The config of all parts.
+        vision: Your own tower, if the config has none: any module that maps images to "pictures tokens d_vision", or to
+            "pictures d_vision", which counts as one token. An image can be anything that the tower reads, for example a
+            spectrogram.
 
     Raises:
-        ValueError: when there are two towers, or none.
+        ValueError: If there are two towers, or none.
     """
 
     def __init__(self, config: VLMConfig, vision: nn.Module | None = None) -> None:
@@ -112,7 +112,7 @@ class VLM(nn.Module):
             d_out=config.decoder.d_model,
         )
         self.decoder = GPT(config.decoder)
-        # Variance kept by the first layer; after the second, vectors about as long as those of tokens.
+        # The first layer keeps the variance; the second gives vectors about as long as those of tokens.
         nn.init.normal_(self.projector.up.weight, std=config.d_vision**-0.5)
         nn.init.normal_(self.projector.down.weight, std=0.5 / config.decoder.d_model)
         for layer in (self.projector.up, self.projector.down):
@@ -131,18 +131,18 @@ class VLM(nn.Module):
         positions: Int[Tensor, "batch tokens"] | None = None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "batch tokens vocab"] | tuple[Float[Tensor, "batch tokens vocab"], list[Tensor]]:
-        """Compute the logits of the next token at every position, those of image tokens included.
+        """Compute the logits of the next token at every position, including those of image tokens.
 
         The other arguments are those of GPT.forward.
 
         Args:
-            ids: the tokens.
-            pictures: those of the first text, in the order of their image tokens, then those of the second, and so on;
-                a text may have several, or none.
-            picture_vectors: what image tokens become, from `project`, in place of pictures.
+            ids: The token ids.
+            pictures: The images of the first text, in the order of their image tokens, then those of the second, and so
+                on; a text may have several, or none.
+            picture_vectors: The vectors that replace image tokens, from `project`; pass them instead of `pictures`.
 
         Raises:
-            ValueError: as GPT.forward and ViT.forward, and where pictures and image tokens do not match.
+            ValueError: As in GPT.forward and ViT.forward, and if images and image tokens do not match.
         """
         if pictures is not None and picture_vectors is not None:
             raise ValueError("pictures and picture_vectors both say what the image tokens become; pass one of them")
@@ -155,7 +155,7 @@ class VLM(nn.Module):
         return logits if weights is None else (logits, weights)
 
     def train(self, mode: bool = True) -> "VLM":
-        """Switch to training, but keep a frozen vision tower in evaluation mode, so that its batch statistics stay."""
+        """Set training mode; a frozen vision tower stays in evaluation mode, to keep its batch statistics fixed."""
         super().train(mode)
         if not any(parameter.requires_grad for parameter in self.vision.parameters()):
             self.vision.eval()
@@ -164,10 +164,10 @@ class VLM(nn.Module):
     def encode_pictures(
         self, pictures: Float[Tensor, "pictures channels height width"]
     ) -> Float[Tensor, "pictures image_tokens d_vision"]:
-        """Compute the vision tower's vectors of each picture.
+        """Compute the vision tower's vectors of each image.
 
         Raises:
-            ValueError: as ViT.forward.
+            ValueError: As in ViT.forward, and if the tower's vectors do not have the width d_vision.
         """
         config = self.config
         if isinstance(self.vision, ViT) and config.features != "pooled":
@@ -189,14 +189,14 @@ class VLM(nn.Module):
     def project(
         self, features: Float[Tensor, "pictures image_tokens d_vision"]
     ) -> Float[Tensor, "pictures image_tokens d_model"]:
-        """Map the tower's vectors into the space of the decoder's tokens."""
+        """Map the tower's vectors into the embedding space of the decoder."""
         vectors = self.projector(self.projector_norm(features))
         return F.normalize(vectors, dim=-1) if self.config.projector_norm else vectors
 
     def insert_pictures(
         self, ids: Int[Tensor, "batch tokens"], vectors: Float[Tensor, "pictures image_tokens d_model"] | None
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """Embed the tokens of texts, and put the vectors of pictures in place of image tokens."""
+        """Embed the tokens of texts, with the vectors of images in place of image tokens."""
         x = embed_tokens(self.decoder.tokens, ids)
         is_image = ids == self.config.image_token
         counts = is_image.sum(dim=1).tolist()
@@ -219,14 +219,14 @@ class VLM(nn.Module):
 def split_into_tiles(
     pictures: Float[Tensor, "pictures channels height width"], size: int
 ) -> Float[Tensor, "tiles channels {size} {size}"]:
-    """Cut pictures into squares, row by row: the tiles of the first picture, then those of the second, and so on.
+    """Cut images into square tiles, row by row: those of the first image, then those of the second, and so on.
 
     Args:
-        pictures: to cut.
-        size: of a tile, in pixels a side.
+        pictures: The images to cut.
+        size: Pixels per side of a tile.
 
     Raises:
-        ValueError: when pictures are not whole tiles.
+        ValueError: If the images cannot be cut into whole tiles.
     """
     height, width = pictures.shape[2:]
     if size < 1 or height % size or width % size:

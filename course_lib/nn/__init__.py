@@ -1,1 +1,1 @@
-"""The parts of a transformer, imported from their modules; each knows nothing of the model that it ends up in."""
+"""The parts of a transformer, imported from their modules; none of them depends on the model that uses it."""

@@ -10,20 +10,20 @@ from torch import Tensor, nn
 
 from course_lib.nn.positions import Rotary, rotate
 
-# Takes the keys and values of new tokens, and returns those of all tokens so far: KVCache.append for one layer.
+# A function from the keys and values of new tokens to those of all tokens so far: KVCache.append for one layer.
 AppendToCache = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def causal_mask(n: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
-    """Make the mask of a decoder: a query may attend to its own position and to those before it."""
+    """Return the causal mask of a decoder: a query may attend to its own position and to earlier ones."""
     return torch.ones(n, n, dtype=torch.bool, device=device).tril()
 
 
 def prefix_mask(n: int, prefix: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
-    """Make the mask of a prefix LM: causal, but all may attend to the first `prefix` positions.
+    """Return the mask of a prefix LM: causal, except that every query may attend to the first `prefix` positions.
 
     Raises:
-        ValueError: unless 0 <= prefix <= n.
+        ValueError: Unless 0 <= prefix <= n.
 
     Source: Raffel et al. 2020, figure 3.
     """
@@ -35,7 +35,7 @@ def prefix_mask(n: int, prefix: int, device: torch.device | str | None = None) -
 
 
 def padding_mask(lengths: Int[Tensor, " batch"], n: int) -> Bool[Tensor, "batch 1 1 n"]:
-    """Make the mask that hides padding on the right: True for the first `lengths[i]` keys of sequence i."""
+    """Return the mask that hides padding on the right: True for the first `lengths[i]` keys of sequence i."""
     return (torch.arange(n, device=lengths.device) < lengths[:, None])[:, None, None, :]
 
 
@@ -51,7 +51,7 @@ def attention_with_weights(
 ) -> tuple[Float[Tensor, "batch heads query value_dim"], Float[Tensor, "batch heads query key"]]:
     """Compute softmax(query key^T / sqrt(head_dim) + bias) value step by step, and return the weights too.
 
-    Arguments and errors are those of `attention`, which computes the same faster.
+    Arguments and errors are those of `attention`, which computes the same output faster.
 
     Source: Vaswani et al. 2017, equation 1.
     """
@@ -77,23 +77,24 @@ def attention(
     causal: bool = False,
     scale: float | None = None,
 ) -> Float[Tensor, "batch heads query value_dim"]:
-    """Compute softmax(query key^T / sqrt(head_dim) + bias) value by torch's fused kernel, which stores no weights.
+    """Compute softmax(query key^T / sqrt(head_dim) + bias) value with torch's fused kernel, which stores no weights.
 
-    `attention_with_weights` is the same step by step, and the one to read.
+    `attention_with_weights` does the same step by step; it is the one to read.
 
     Args:
-        query: what each position searches for.
-        key: what each position is found by. With fewer key/value heads than query heads, each serves a group of
-            neighbouring query heads (Ainslie et al. 2023).
-        value: what each position gives to those that attend to it.
-        mask: broadcastable to "batch heads query key"; True where the query may attend to the key. A query that may
-            attend to none gets zeros.
-        bias: added to the scores; broadcastable likewise.
-        causal: also hide later positions; faster than a mask.
-        scale: of the scores; None for 1 / sqrt(head_dim).
+        query: What each position searches for.
+        key: What each position is found by. With fewer key/value heads than query heads, each key/value head serves a
+            group of neighbouring query heads (Ainslie et al. 2023).
+        value: What each position passes on to the queries that attend to it.
+        mask: True where the query may attend to the key; broadcastable to "batch heads query key". A query that may
+            attend to no key gets zeros.
+        bias: Added to the scores; broadcastable to the same shape.
+        causal: Also hide later positions; faster than a causal mask.
+        scale: Factor on the scores; None for 1 / sqrt(head_dim).
 
     Raises:
-        ValueError: when the heads do not divide into groups, or when `causal` meets queries that are not the keys.
+        ValueError: If the query heads do not divide into equal groups, or if `causal` is set and there are not as many
+            queries as keys.
 
     Source: Vaswani et al. 2017, equation 1.
     """
@@ -109,7 +110,7 @@ def attention(
 
 
 def _group_size(query: Tensor, key: Tensor, causal: bool) -> int:
-    """How many query heads share one key/value head."""
+    """Return the number of query heads that share one key/value head."""
     groups, rest = divmod(query.shape[1], key.shape[1])
     if rest:
         raise ValueError(f"{query.shape[1]} query heads cannot share {key.shape[1]} key/value heads equally")
@@ -121,35 +122,37 @@ def _group_size(query: Tensor, key: Tensor, causal: bool) -> int:
 def _repeat_heads_and_fold_mask(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Keys and values repeated for each query head, and the mask with causality in it."""
+    """Repeat keys and values for each query head, and merge the causal mask into the mask if `causal`."""
     groups = _group_size(query, key, causal)
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     return key, value, _add_causal_mask(mask, query) if causal else mask
 
 
 def _add_causal_mask(mask: Tensor | None, query: Tensor) -> Tensor:
-    """The mask, with later positions hidden too."""
+    """Return the mask with later positions hidden too."""
     triangle = causal_mask(query.shape[2], query.device)
     return triangle if mask is None else mask & triangle
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention with `n_heads` heads: over the sequence itself, or over a memory (cross-attention).
+    """Multi-head attention: over the sequence itself, or over a memory (cross-attention).
 
-    `attend` is the attention function of the layer. A function of your own, called as attend(query, key, value, mask)
-    with full heads, can be assigned to it; `rotate(x, cos, sin)` can be replaced in the same way.
+    `attend` is the attention function of the layer. You can assign your own function to it, which is called as
+    attend(query, key, value, mask), with as many key/value heads as query heads; `rotate(x, cos, sin)` can be replaced
+    in the same way.
 
     Args:
-        d_model: the width of the input and output.
-        n_heads: query heads.
-        n_kv_heads: key/value heads, each shared by a group of query heads; None for n_heads.
-        bias: of the layers that make queries, keys and values.
-        head_dim: the width of a head; None for d_model / n_heads.
-        out_bias: of the output layer; None for the same as bias.
-        scale: of the scores; None for 1 / sqrt(head_dim).
+        d_model: The width of input and output.
+        n_heads: The number of query heads.
+        n_kv_heads: The number of key/value heads, each shared by a group of query heads; None for n_heads.
+        bias: Whether the layers that compute queries, keys and values have a bias.
+        head_dim: The width of a head; None for d_model / n_heads.
+        out_bias: Whether the output layer has a bias; None for the same as `bias`.
+        scale: Factor on the scores; None for 1 / sqrt(head_dim).
 
     Raises:
-        ValueError: when the sizes do not divide.
+        ValueError: If n_heads is not a multiple of n_kv_heads or, without a head_dim, d_model is not a multiple of
+            n_heads.
 
     Source: Vaswani et al. 2017, section 3.2.2.
     """
@@ -182,7 +185,7 @@ class MultiHeadAttention(nn.Module):
 
     @property
     def qkv_sizes(self) -> tuple[int, int, int]:
-        """How many rows of `qkv` make queries, keys and values."""
+        """The numbers of rows of `qkv` that compute queries, keys and values."""
         return self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim, self.n_kv_heads * self.head_dim
 
     def forward(
@@ -201,18 +204,19 @@ class MultiHeadAttention(nn.Module):
         """Let every token attend to the tokens of its sequence, or of a memory.
 
         Args:
-            x: the tokens.
+            x: The vectors of the tokens.
             mask: True where the query may attend to the key; see `attention`.
-            bias: added to the scores.
-            rotary: cosines and sines by which queries and keys are rotated (RoPE); not with a memory.
-            head_mask: multiplies each head's output before the output layer; 0 removes a head, and the gradient of a
-                loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
-            weights: a list to which the attention weights, "batch heads tokens keys", are appended; None, which is
-                faster, where nobody needs them.
-            causal: also hide later positions.
-            memory: what keys and values are made of, in place of x: cross-attention, as from decoder to encoder.
-            cache: a function that is given the keys and values of x and returns those to attend to: earlier ones and
-                these, as KVCache.append does.
+            bias: Added to the scores.
+            rotary: Cosines and sines that rotate queries and keys (RoPE); not with a memory.
+            head_mask: Factors on each head's output before the output layer. A factor of 0 removes the head, and the
+                gradient of a loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
+            weights: A list to which the attention weights, "batch heads tokens keys", are appended; None, which is
+                faster, if you do not need them.
+            causal: Also hide later positions.
+            memory: The vectors from which keys and values are computed in place of x, for cross-attention, as from
+                decoder to encoder.
+            cache: A function that takes the keys and values of x and returns all those to attend to, the earlier ones
+                included, as KVCache.append does.
         """
         if memory is None:
             query, key, value = self.qkv(x).split(self.qkv_sizes, dim=-1)  # each: batch tokens (kv_)heads*head_dim
@@ -236,7 +240,7 @@ class MultiHeadAttention(nn.Module):
         return self.out(heads.transpose(1, 2).flatten(2))  # batch tokens d_model
 
     def _project_to_memory(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries of x, keys and values of the memory: each by its rows of `qkv`."""
+        """Compute queries from x, and keys and values from the memory, each with its rows of `qkv`."""
         q_rows, k_rows, _ = self.qkv_sizes
         weight, bias = self.qkv.weight, self.qkv.bias
         query = F.linear(x, weight[:q_rows], None if bias is None else bias[:q_rows])
@@ -244,7 +248,7 @@ class MultiHeadAttention(nn.Module):
         return query, key_value[..., :k_rows], key_value[..., k_rows:]
 
     def _heads(self, x: Tensor) -> Tensor:
-        """(batch, tokens, heads * head_dim) to (batch, heads, tokens, head_dim)."""
+        """Reshape (batch, tokens, heads * head_dim) to (batch, heads, tokens, head_dim)."""
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
     def _attend_with_custom_function(
@@ -257,7 +261,7 @@ class MultiHeadAttention(nn.Module):
         causal: bool,
         weights: list[Tensor] | None,
     ) -> Tensor:
-        """Attention by the function assigned to `attend`."""
+        """Compute attention with the function assigned to `attend`."""
         if bias is not None or self.scale is not None:
             raise ValueError(
                 "the function assigned to `attend` takes no bias and no scale of its own; use it in a model "

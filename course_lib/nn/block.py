@@ -1,4 +1,4 @@
-"""One layer of a transformer, in its three orders, and how its weights begin."""
+"""One layer of a transformer in three variants (pre-norm, post-norm, with cross-attention), and its initialisation."""
 
 import math
 
@@ -12,9 +12,9 @@ from course_lib.nn.positions import Rotary
 
 
 class Block(nn.Module):
-    """The pre-norm block of GPT-2 and Llama, where x itself is never normalised.
+    """The pre-norm block of GPT-2 and Llama, where the residual stream x itself is never normalised.
 
-    The parts come ready-made, so that one block serves every family.
+    Its parts are passed in, so that one block serves every model family.
 
     Source: Radford et al. 2019, section 2.3; Xiong et al. 2020, figure 1.
     """
@@ -40,14 +40,14 @@ class Block(nn.Module):
         causal: bool = False,
         cache: AppendToCache | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """Apply the layer; the other arguments are those of MultiHeadAttention.forward."""
+        """Apply the layer; the arguments are those of MultiHeadAttention.forward."""
         x = x + self.attention(self.norm1(x), mask, bias, rotary, head_mask, weights, causal=causal, cache=cache)
         x = x + self.feed_forward(self.norm2(x))
         return x
 
 
 class PostNormBlock(Block):
-    """The block in its first order, which BERT keeps: a norm after each sum.
+    """The post-norm block of the original transformer and BERT, with a norm after each residual sum.
 
     Source: Vaswani et al. 2017, section 3.1.
     """
@@ -64,14 +64,14 @@ class PostNormBlock(Block):
         causal: bool = False,
         cache: AppendToCache | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """Apply the layer; the other arguments are those of MultiHeadAttention.forward."""
+        """Apply the layer; the arguments are those of MultiHeadAttention.forward."""
         x = self.norm1(x + self.attention(x, mask, bias, rotary, head_mask, weights, causal=causal, cache=cache))
         x = self.norm2(x + self.feed_forward(x))
         return x
 
 
 class CrossAttentionBlock(nn.Module):
-    """The block of a decoder that reads an encoder's output: a pre-norm block with cross-attention in its middle.
+    """The block of a decoder that reads an encoder's output: a pre-norm block with cross-attention in the middle.
 
     Source: Vaswani et al. 2017, section 3.1.
     """
@@ -107,13 +107,14 @@ class CrossAttentionBlock(nn.Module):
         """Apply the layer.
 
         Args:
-            x: the tokens of the decoder.
-            memory: the output of the encoder.
-            mask: True where a token may attend to another of x.
-            bias: added to the scores of self-attention.
-            weights: a list to which the weights of self-attention, then those of cross-attention are appended.
-            memory_mask: True where a token may attend to the memory.
-            causal: hide later tokens of x.
+            x: The vectors of the decoder's tokens.
+            memory: The output of the encoder.
+            mask: True where a token of x may attend to another.
+            bias: Added to the scores of self-attention.
+            weights: A list to which the attention weights are appended, first of self-attention, then of
+                cross-attention.
+            memory_mask: True where a token of x may attend to a token of the memory.
+            causal: Also hide later tokens of x.
         """
         x = x + self.attention(self.norm1(x), mask, bias, weights=weights, causal=causal)
         x = x + self.cross(self.norm_cross(x), memory_mask, weights=weights, memory=memory)
@@ -122,15 +123,15 @@ class CrossAttentionBlock(nn.Module):
 
 
 def init_weights(model: nn.Module, n_branches: int) -> None:
-    """Initialise all linear layers so that the variance of activations is kept from the first to the last.
+    """Initialise all linear layers so that the variance of activations stays the same from the first to the last.
 
-    The branches that are added to the residual stream (attention, feed-forward networks) end in layers that begin
-    smaller, by 1 / sqrt(n_branches), so that all branches together add about as much as one. Biases begin at 0; norms
-    stay.
+    The branches that are added to the residual stream (attention, feed-forward networks) end in layers whose initial
+    weights are smaller, by 1 / sqrt(n_branches), so that all branches together add about as much as one. Biases start
+    at 0; norms are left as they are.
 
     Args:
-        model: the blocks, or a model with them.
-        n_branches: how many there are in all, two a block or, with cross-attention, three.
+        model: The blocks, or a model that contains them.
+        n_branches: The number of branches in all: two per block, or three with cross-attention.
 
     Source: Radford et al. 2019, section 2.3.
     """
@@ -142,5 +143,5 @@ def init_weights(model: nn.Module, n_branches: int) -> None:
             nn.init.normal_(module.weight, std=scale / math.sqrt(module.weight[0].numel()))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, MoE):  # its other matrices are ready
+        elif isinstance(module, MoE):  # its other matrices are initialised already
             nn.init.normal_(module.down, std=1 / math.sqrt(n_branches * module.down.shape[-1]))

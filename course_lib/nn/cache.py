@@ -1,4 +1,4 @@
-"""The KV cache: keys and values of the tokens that a model has read, so that they are computed only once."""
+"""The KV cache: the keys and values of the tokens that a model has read, so that they are computed only once."""
 
 from typing import Any
 
@@ -10,25 +10,26 @@ from course_lib.nn.attention import causal_mask
 
 
 class KVCache:
-    """Keys and values of every layer, in memory that is allocated at once.
+    """A KV cache: the keys and values of every layer, in memory that is allocated once.
 
-    A model that is called with it reads the tokens after those that are in it, and adds them: model(ids, cache=cache).
+    A model that is called with a cache reads its tokens as the continuation of those in the cache, and adds them to it:
+    model(ids, cache=cache).
 
     Args:
-        config: of a decoder; it gives n_layers, n_kv_heads and head_dim.
-        batch: how many rows there are.
-        length: how many tokens a row fit into it.
-        dtype: that of the model's activations; None for torch's default.
-        device: where it is kept.
+        config: The config of a decoder, which gives n_layers, n_kv_heads and head_dim.
+        batch: The number of rows.
+        length: The number of tokens per row for which there is room.
+        dtype: The dtype of the model's activations; None for torch's default.
+        device: The device that holds the cache.
 
     Attributes:
-        length: how many tokens a row are in it.
-        keys: "layers batch kv_heads room head_dim".
-        values: likewise.
-        positions: "batch room", the position of each token in its text.
+        length: The number of tokens per row that are in the cache so far.
+        keys: The keys, "layers batch kv_heads room head_dim".
+        values: The values, of the same shape.
+        positions: The position of each token in its text, "batch room".
 
     Raises:
-        ValueError: for no rows or no room.
+        ValueError: If there are no rows or there is no room.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class KVCache:
         """Forget all but the first n tokens.
 
         Raises:
-            ValueError: when there are not so many.
+            ValueError: If the cache has fewer than n tokens.
         """
         if not 0 <= n <= self.length:
             raise ValueError(f"the cache holds {self.length} tokens and cannot go back to {n}")
@@ -61,17 +62,17 @@ class KVCache:
     def append_positions(
         self, x: Float[Tensor, "batch tokens d_model"], positions: Int[Tensor, "#batch tokens"] | None
     ) -> tuple[Int[Tensor, "batch tokens"], Int[Tensor, "batch keys"]]:
-        """Note the positions of new tokens, before any layer appends their keys and values.
+        """Store the positions of new tokens, before any layer appends their keys and values.
 
         Args:
-            x: the new tokens.
-            positions: of them; None for those that follow.
+            x: The vectors of the new tokens.
+            positions: The positions of the new tokens; None for those that follow the cached tokens.
 
         Returns:
             The positions of the new tokens, and of all tokens so far.
 
         Raises:
-            ValueError: when they are too many, or not as many rows as the cache has.
+            ValueError: If there is no room for them, or if x does not have as many rows as the cache.
         """
         batch, n = x.shape[:2]
         rows, room = self.positions.shape
@@ -88,11 +89,11 @@ class KVCache:
         return self.positions[:, self.length : end], self.positions[:, :end]
 
     def causal_mask(self, mask: Bool[Tensor, "..."] | None, n: int) -> Bool[Tensor, "..."] | None:
-        """Make the mask of n new tokens: they may attend to all before them and, causally, to each other.
+        """Return the mask of n new tokens: they may attend to all tokens before them and, causally, to each other.
 
         Args:
-            mask: True where they may do so; None for everywhere.
-            n: how many there are.
+            mask: True where they may attend to a key; None for everywhere.
+            n: The number of new tokens.
         """
         if n == 1:  # nothing is later
             return mask
@@ -107,15 +108,15 @@ class KVCache:
     ) -> tuple[Float[Tensor, "batch kv_heads keys head_dim"], Float[Tensor, "batch kv_heads keys head_dim"]]:
         """Append the keys and values of new tokens, and return those of all tokens so far.
 
-        The model makes `length` grow when every layer has done so.
+        The model increases `length` once every layer has appended its own.
 
         Args:
-            layer: counted from 0.
-            key: of the new tokens.
-            value: of the new tokens.
+            layer: The index of the layer, from 0.
+            key: The keys of the new tokens.
+            value: The values of the new tokens.
 
         Raises:
-            ValueError: for another dtype, and where a gradient would be lost.
+            ValueError: If the keys have another dtype than the cache, or if a gradient would be lost.
         """
         if key.dtype != self.keys.dtype:
             raise ValueError(f"the cache is {self.keys.dtype}, but the keys are {key.dtype}; make it with dtype=")

@@ -8,11 +8,12 @@ def embed_tokens(table: nn.Embedding, ids: Int[Tensor, "batch tokens"]) -> Float
     """Look up the vector of each token.
 
     Args:
-        table: the token embedding of a model.
-        ids: the tokens.
+        table: The token embedding of a model.
+        ids: The token ids.
 
     Raises:
-        ValueError: for no tokens at all, another shape, or (on the CPU) a token id outside the vocabulary.
+        ValueError: If there are no tokens, if `ids` is not two-dimensional, or (on the CPU) if a token id is outside
+            the vocabulary.
     """
     if ids.dim() != 2:
         raise ValueError(f"ids must have the shape (batch, tokens), not {tuple(ids.shape)}; for one text: ids[None]")

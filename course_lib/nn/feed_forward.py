@@ -1,4 +1,4 @@
-"""The feed-forward half of a block: each token alone, to a larger width and back."""
+"""The feed-forward half of a block: it maps each token on its own to a larger width and back."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,14 +23,14 @@ class FeedForward(nn.Module):
     """Two linear layers with a non-linearity between them: down(act(up(x))).
 
     Args:
-        d_model: the width of the input.
-        d_ff: the width between the two layers.
-        activation: a name in ACTIVATIONS.
-        bias: of both layers.
-        d_out: the width of the output; None for d_model.
+        d_model: The width of the input.
+        d_ff: The width between the two layers.
+        activation: A name in ACTIVATIONS.
+        bias: Whether both layers have a bias.
+        d_out: The width of the output; None for d_model.
 
     Raises:
-        ValueError: for an unknown activation.
+        ValueError: If the activation is unknown.
 
     Source: Vaswani et al. 2017, section 3.3.
     """
@@ -44,7 +44,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(d_ff, d_out or d_model, bias=bias)
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_out"]:
-        """Apply it to each token."""
+        """Apply the network to each token."""
         hidden = ACTIVATIONS[self.activation](self.up(x))  # *batch d_ff
         return self.down(hidden)  # *batch d_out
 
@@ -52,16 +52,16 @@ class FeedForward(nn.Module):
 class GatedFeedForward(nn.Module):
     """down(act(gate(x)) * up(x)): one branch decides how much of the other passes.
 
-    With "silu" it is the SwiGLU of Llama, with "gelu_tanh" the GEGLU of T5 v1.1.
+    A gated feed-forward network: with "silu" it is the SwiGLU of Llama, with "gelu_tanh" the GEGLU of T5 v1.1.
 
     Args:
-        d_model: the width of input and output.
-        d_ff: the width of gate and up.
-        activation: a name in ACTIVATIONS.
-        bias: of all three layers.
+        d_model: The width of input and output.
+        d_ff: The width of gate and up.
+        activation: A name in ACTIVATIONS.
+        bias: Whether all three layers have a bias.
 
     Raises:
-        ValueError: for an unknown activation.
+        ValueError: If the activation is unknown.
 
     Source: Shazeer 2020, equation 6.
     """
@@ -74,7 +74,7 @@ class GatedFeedForward(nn.Module):
         self.down = nn.Linear(d_ff, d_model, bias=bias)
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        """Apply it to each token."""
+        """Apply the network to each token."""
         hidden = ACTIVATIONS[self.activation](self.gate(x)) * self.up(x)  # *batch d_ff
         return self.down(hidden)  # *batch d_model
 

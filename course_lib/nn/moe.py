@@ -13,12 +13,12 @@ from course_lib.nn.kernels.experts import grouped_experts, tokens_per_expert
 
 
 class Routing(NamedTuple):
-    """Which experts the tokens of one layer went to; tokens of all sequences are counted through.
+    """The experts that a layer chose for its tokens; the tokens of all sequences are numbered consecutively.
 
     Attributes:
-        logits: the router's scores of all experts.
-        experts: those chosen, best first.
-        weights: of their outputs; 0 where the expert had no room left.
+        logits: The router's scores of all experts.
+        experts: The chosen experts, best first.
+        weights: The weights of their outputs; 0 if the expert had no room left.
     """
 
     logits: Float[Tensor, "tokens n_experts"]
@@ -37,18 +37,18 @@ def route(
     """Choose for each token the `top_k` experts with the largest softmax(logits), which is also their weight.
 
     Args:
-        logits: the router's scores of all experts.
-        top_k: how many experts a token gets.
-        norm_topk_prob: divide the weights of a token by their sum (Mixtral, Jiang et al. 2024, section 2.1).
-        bias: added to choose, not to weigh (Wang et al. 2024, equation 3).
-        capacity: the most tokens that an expert takes; None for all that come. First choices are served before second
-            ones, and within these earlier tokens before later ones, as in GShard (Lepikhin et al. 2020, algorithm 1).
-            The rest gets the weight 0: what a token brings then depends on the others in its batch.
+        logits: The router's scores of all experts.
+        top_k: The number of experts per token.
+        norm_topk_prob: Divide the weights of a token by their sum (Mixtral, Jiang et al. 2024, section 2.1).
+        bias: Added to the probabilities for the choice only, not for the weights (Wang et al. 2024, equation 3).
+        capacity: The most tokens that an expert takes; None for no limit. First choices are served before second ones,
+            and among equal choices earlier tokens before later ones, as in GShard (Lepikhin et al. 2020, algorithm 1).
+            Choices beyond the capacity get the weight 0, so a token's output depends on the other tokens in its batch.
     """
     scores = logits.float().softmax(dim=-1)
     experts = (scores if bias is None else scores + bias).topk(top_k, dim=-1).indices
     weights = scores.gather(-1, experts)
-    if norm_topk_prob:  # the clamp is for a bias that chose experts whose scores have all come to 0
+    if norm_topk_prob:  # the clamp is for a bias that chose experts whose scores are all 0
         weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
     if capacity is not None:
         chosen = F.one_hot(experts.t().flatten(), logits.shape[-1])  # top_k*tokens n_experts, first choices first
@@ -58,21 +58,22 @@ def route(
 
 
 def expert_loads(routing: Routing) -> Float[Tensor, " n_experts"]:
-    """Compute each expert's share of all choices in a layer; they add up to 1."""
+    """Compute each expert's share of all choices in a layer; the shares add up to 1."""
     n_tokens = tokens_per_expert(routing.experts, routing.logits.shape[-1])
     return n_tokens / n_tokens.sum()
 
 
 def load_balancing_loss(logits: Float[Tensor, "tokens n_experts"], top_k: int) -> Float[Tensor, ""]:
-    """Compute n_experts times the sum, over experts, of the share of tokens that chose it times its mean probability.
+    """Compute the load-balancing loss, which is low if tokens are spread evenly over the experts.
 
-    It is `top_k` for a uniform router and n_experts where every token gives all its probability to one expert. Call it
-    layer by layer: over the logits of all layers together, as Mixtral was trained, an expert left idle in one layer is
-    made up for by another layer's.
+    It is n_experts times the sum, over experts, of the share of tokens that chose the expert times its mean
+    probability: `top_k` for a uniform router, and n_experts if every token gives all its probability to the same
+    expert. Call it layer by layer: over the logits of all layers together, as Mixtral was trained, another layer's
+    choices can make up for an expert that is idle in one layer.
 
     Args:
-        logits: of the router; of real tokens only, where a batch has padding.
-        top_k: how many experts a token gets.
+        logits: The router's logits; if a batch has padding, those of real tokens only.
+        top_k: The number of experts per token.
 
     Source: Fedus et al. 2021, equations 4 to 6, where top_k is 1.
     """
@@ -95,12 +96,12 @@ def update_selection_bias(
 ) -> Float[Tensor, " n_experts"]:
     """Raise the bias by `rate` for experts with less than the mean load, and lower it for those with more.
 
-    No gradient, and so no loss, takes part in it.
+    This balances the load without a loss or a gradient.
 
     Args:
-        bias: see `route`.
-        load: each expert's share of the choices.
-        rate: the default is the paper's.
+        bias: The bias of the choice; see `route`.
+        load: Each expert's share of the choices.
+        rate: The step size; the default is the paper's.
 
     Source: Wang et al. 2024, algorithm 1.
     """
@@ -115,18 +116,18 @@ def mix_experts(
     experts: Int[Tensor, "tokens top_k"],
     weights: Float[Tensor, "tokens top_k"],
 ) -> Float[Tensor, "tokens d_model"]:
-    """Sum the outputs of each token's experts, weighted; an expert is the network down(silu(gate(x)) * up(x)).
+    """Compute the weighted sum of the outputs of each token's experts, the networks down(silu(gate(x)) * up(x)).
 
     This is the plain form, one expert after the other. The layer runs `kernels.experts.grouped_experts`, which is
-    tested to give the same.
+    tested to give the same result.
 
     Args:
-        x: the tokens of all sequences.
-        gate: the matrices of all experts, each as nn.Linear keeps one; up and down likewise.
-        up: see gate.
-        down: see gate.
-        experts: those that the router chose for each token.
-        weights: of their outputs.
+        x: The vectors of the tokens of all sequences.
+        gate: The gate matrices of all experts, each laid out as in nn.Linear.
+        up: The up matrices, likewise.
+        down: The down matrices, likewise.
+        experts: The experts that the router chose for each token.
+        weights: The weights of their outputs.
 
     Source: Shazeer et al. 2017, equation 1.
     """
@@ -140,23 +141,23 @@ def mix_experts(
 
 
 class MoE(nn.Module):
-    """`n_experts` SwiGLU networks of width `d_ff`, of which a token sees `top_k`, and one of width `d_shared` for all.
+    """A mixture-of-experts layer: each token passes through `top_k` of its SwiGLU networks, and through a shared one.
 
-    `routing` holds the last forward pass's Routing.
+    `routing` holds the Routing of the last forward pass.
 
     Args:
-        d_model: the width of input and output.
-        d_ff: the width of an expert.
-        n_experts: how many experts there are.
-        top_k: how many of them a token gets.
-        norm_topk_prob: see `route`.
-        d_shared: the width of the expert that all tokens get; 0 for none.
-        shared_gate: a sigmoid of the token scales the shared expert (Qwen2-MoE).
-        capacity_factor: an expert takes at most this times tokens * top_k / n_experts; None drops nothing.
-        balanced_by_bias: keep a `selection_bias`, which is not trained: see `update_selection_biases`.
+        d_model: The width of input and output.
+        d_ff: The width of an expert.
+        n_experts: The number of experts, the shared one aside.
+        top_k: The number of experts per token.
+        norm_topk_prob: Whether the weights of a token are divided by their sum; see `route`.
+        d_shared: The width of the shared expert, which all tokens pass through; 0 for none.
+        shared_gate: Scale the output of the shared expert by a sigmoid of a linear map of the token (Qwen2-MoE).
+        capacity_factor: An expert takes at most this times tokens * top_k / n_experts; None for no limit.
+        balanced_by_bias: Keep a `selection_bias`, which is not trained; see `update_selection_biases`.
 
     Raises:
-        ValueError: for settings that do not fit together.
+        ValueError: If the settings do not fit together.
 
     Source: Shazeer et al. 2017, section 2; Fedus et al. 2021, section 2; Dai et al. 2024 for the shared expert.
     """
@@ -187,7 +188,7 @@ class MoE(nn.Module):
         self.norm_topk_prob = norm_topk_prob
         self.capacity_factor = capacity_factor
         self.router = nn.Linear(d_model, n_experts, bias=False)
-        # All experts in one tensor, each as nn.Linear keeps a matrix.
+        # The matrices of all experts in one tensor, each laid out as in nn.Linear.
         self.gate = nn.Parameter(torch.empty(n_experts, d_ff, d_model))
         self.up = nn.Parameter(torch.empty(n_experts, d_ff, d_model))
         self.down = nn.Parameter(torch.empty(n_experts, d_model, d_ff))
@@ -204,7 +205,7 @@ class MoE(nn.Module):
         return self.gate, self.up, self.down
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        """Apply it to each token; the router always computes in float32 (Fedus et al. 2021, section 2.4)."""
+        """Apply the layer to each token; the router always computes in float32 (Fedus et al. 2021, section 2.4)."""
         tokens = x.reshape(-1, x.shape[-1])  # tokens d_model
         with torch.autocast(x.device.type, enabled=False):
             logits = F.linear(tokens.float(), self.router.weight.float())  # tokens n_experts
@@ -214,7 +215,7 @@ class MoE(nn.Module):
         self.routing = routing = route(
             logits, self.top_k, norm_topk_prob=self.norm_topk_prob, bias=self.selection_bias, capacity=capacity
         )
-        # As `mix_experts`, all experts at once.
+        # The same as `mix_experts`, with all experts at once.
         output = grouped_experts(tokens, *self.expert_weights, routing.experts, routing.weights)  # tokens d_model
         if self.shared is not None:
             shared = self.shared(tokens)  # tokens d_model
@@ -224,19 +225,19 @@ class MoE(nn.Module):
         return output.view_as(x)  # *batch d_model
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"routing": None}  # a copied or pickled layer has seen nothing yet
+        return self.__dict__ | {"routing": None}  # a copied or pickled layer has not run yet
 
 
 def moe_layers(model: nn.Module) -> list[MoE]:
-    """List the model's mixture-of-experts layers, from the input on."""
+    """Return the model's mixture-of-experts layers, from input to output."""
     return [module for module in model.modules() if isinstance(module, MoE)]
 
 
 def routings(model: nn.Module) -> list[Routing]:
-    """List the routing of each layer's last forward pass, for losses and figures.
+    """Return the routing of each mixture-of-experts layer in its last forward pass, for losses and figures.
 
     Raises:
-        ValueError: for a model without such layers, or one that has not run.
+        ValueError: If the model has no such layer, or has not run yet.
     """
     layers = moe_layers(model)
     if not layers:
@@ -249,11 +250,13 @@ def routings(model: nn.Module) -> list[Routing]:
 
 @torch.no_grad()
 def update_selection_biases(model: nn.Module, rate: float = 1e-3) -> None:
-    """Update every layer's selection bias by the loads of its last forward pass: once a step, after the gradient.
+    """Update every layer's selection bias from the loads of its last forward pass.
+
+    Call it once per training step, after the update by the gradient.
 
     Args:
-        model: with layers that are balanced by bias.
-        rate: see `update_selection_bias`.
+        model: A model with layers that are balanced by bias.
+        rate: The step size; see `update_selection_bias`.
     """
     for layer, routing in zip(moe_layers(model), routings(model), strict=True):
         if layer.selection_bias is not None:
@@ -261,7 +264,7 @@ def update_selection_biases(model: nn.Module, rate: float = 1e-3) -> None:
 
 
 def count_active_parameters(model: nn.Module) -> int:
-    """Count the parameters that one token meets: all of them, but of each layer's experts only `top_k`."""
+    """Count the parameters that one token uses: all of them, except that of each layer's experts only `top_k` count."""
     active = sum(parameter.numel() for parameter in model.parameters())
     for layer in moe_layers(model):
         n_idle = len(layer.gate) - layer.top_k

@@ -1,7 +1,7 @@
 """Five ways to tell a transformer where its tokens are: sinusoidal, learned, RoPE, ALiBi, T5's relative bias.
 
-Each module is called with a number of positions n, which stand for 0 to n-1, and a device; or also with the positions
-of every sequence, as when several documents share a row and each counts from 0.
+Each module is called with a number of positions n, for positions 0 to n-1, and a device. It can also be given the
+positions of every sequence, for example when several documents share a row and each counts from 0.
 """
 
 import math
@@ -16,10 +16,12 @@ Rotary = tuple[Float[Tensor, "..."], Float[Tensor, "..."]]  # cosines and sines,
 
 
 def sinusoidal_table(n: int, d: int) -> Float[Tensor, "n d"]:
-    """Compute sin(p w_i) in the even columns 2i of row p and cos(p w_i) in its odd ones, with w_i = 10000^(-2i/d).
+    """Compute the sinusoidal position encodings of positions 0 to n-1.
+
+    Row p has sin(p w_i) in its even columns 2i and cos(p w_i) in its odd columns 2i+1, with w_i = 10000^(-2i/d).
 
     Raises:
-        ValueError: when d is odd.
+        ValueError: If d is odd.
 
     Source: Vaswani et al. 2017, section 3.5.
     """
@@ -30,9 +32,9 @@ def sinusoidal_table(n: int, d: int) -> Float[Tensor, "n d"]:
 
 
 class SinusoidalPositions(nn.Module):
-    """The sinusoidal table of `d_model` columns, for any number of positions.
+    """Sinusoidal position encodings of width `d_model`, for any number of positions.
 
-    `table` is the function that computes it; a function (n, d) of your own can be assigned to it.
+    `table` is the function that computes them; you can assign your own function (n, d) to it.
     """
 
     def __init__(self, d_model: int) -> None:
@@ -43,20 +45,20 @@ class SinusoidalPositions(nn.Module):
     def forward(
         self, n: int, device: torch.device | None = None, positions: Positions | None = None
     ) -> Float[Tensor, "*batch n d_model"]:
-        """Look up positions 0 to n-1, or those given."""
+        """Return the encodings of positions 0 to n-1, or of those given."""
         if positions is None:
             return self.table(n, self.d_model).to(device)
         return self.table(int(positions.max()) + 1, self.d_model).to(device)[positions]
 
 
 class LearnedPositions(nn.Module):
-    """One trained vector for each position.
+    """Learned position embeddings: one trained vector for each position.
 
-    Longer sequences are refused; after `share_last = True` their later positions all get the last vector.
+    Longer sequences raise an error, unless `share_last` is set to True: all later positions then get the last vector.
 
     Args:
-        context: how many positions there are.
-        d_model: the width of a vector.
+        context: The number of positions.
+        d_model: The width of a vector.
     """
 
     def __init__(self, context: int, d_model: int) -> None:
@@ -68,10 +70,10 @@ class LearnedPositions(nn.Module):
     def forward(
         self, n: int, device: torch.device | None = None, positions: Positions | None = None
     ) -> Float[Tensor, "*batch n d_model"]:
-        """Look up positions 0 to n-1, or those given.
+        """Return the vectors of positions 0 to n-1, or of those given.
 
         Raises:
-            ValueError: where a position has no vector; of given positions, only on the CPU.
+            ValueError: If a position has no vector; for given positions, on the CPU only.
         """
         context = len(self.weight)
         if positions is None:
@@ -92,14 +94,14 @@ class LearnedPositions(nn.Module):
 
 
 class RotaryPositions(nn.Module):
-    """RoPE's cosines and sines of position times theta^(-2i/head_dim), the frequency of pair i.
+    """The angles of RoPE as cosines and sines: position times theta^(-2i/head_dim), the frequency of pair i.
 
     Args:
-        head_dim: the width of a head; its numbers are rotated in pairs.
-        theta: the base of the frequencies.
+        head_dim: The width of a head; its numbers are rotated in pairs.
+        theta: The base of the frequencies.
 
     Raises:
-        ValueError: when head_dim is odd.
+        ValueError: If head_dim is odd.
 
     Source: Su et al. 2021, equation 15.
     """
@@ -114,9 +116,10 @@ class RotaryPositions(nn.Module):
     def forward(
         self, n: int, device: torch.device | None = None, positions: Positions | None = None
     ) -> tuple[Float[Tensor, "*heads n half"], Float[Tensor, "*heads n half"]]:
-        """Compute the tables for positions 0 to n-1 or, with an axis of size 1 for the heads, for those given.
+        """Compute the cosines and sines for positions 0 to n-1, or for those given.
 
-        They are made again each time: next to a forward pass they cost nothing.
+        For given positions they have an axis of size 1 for the heads. They are computed again on every call: compared
+        with a forward pass, they cost nothing.
         """
         frequency = self.theta ** (-torch.arange(0, self.head_dim, 2, device=device) / self.head_dim)
         positions = torch.arange(n, device=device) if positions is None else positions[..., None, :]
@@ -129,8 +132,8 @@ def rotate(
 ) -> Float[Tensor, "*batch n head_dim"]:
     """Rotate each pair (x[i], x[i + head_dim/2]) by its angle.
 
-    The paper pairs neighbours; Llama's published weights are stored for these pairs. Either way the product of a
-    rotated query and a rotated key depends on their contents and their distance only.
+    The paper pairs neighbours; Llama's published weights are stored for the pairs used here. Either way, the product of
+    a rotated query and a rotated key depends only on their contents and their distance.
 
     Source: Su et al. 2021, section 3.2 (RoPE).
     """
@@ -140,10 +143,10 @@ def rotate(
 
 
 def alibi_slopes(n_heads: int) -> Float[Tensor, " heads"]:
-    """Compute the slopes 2^(-8/n), 2^(-16/n), ... down to 1/256 for n heads.
+    """Compute the ALiBi slopes of n heads: 2^(-8/n), 2^(-16/n), and so on down to 1/256.
 
-    For a number of heads that is no power of two: the slopes of the power below, then every second slope of the power
-    above, as in the authors' code.
+    If n is not a power of two, the slopes are those of the next lower power, followed by every second slope of the next
+    higher power, as in the authors' code.
 
     Source: Press et al. 2021, section 3.
     """
@@ -155,7 +158,7 @@ def alibi_slopes(n_heads: int) -> Float[Tensor, " heads"]:
 
 
 class ALiBi(nn.Module):
-    """A bias of -slope times distance on the scores; `slopes` can be overwritten and is not trained.
+    """ALiBi: a bias of -slope times distance on the scores; `slopes` is not trained and can be overwritten.
 
     Source: Press et al. 2021, section 3.
     """
@@ -176,23 +179,26 @@ class ALiBi(nn.Module):
         """Compute the bias between positions 0 to n-1, or between those given.
 
         Args:
-            n: how many queries.
-            device: where the result goes.
-            positions: of the queries.
-            key_positions: of the keys, where these are others than the queries.
+            n: The number of queries.
+            device: Not used: the result is on the device of `slopes`.
+            positions: The positions of the queries.
+            key_positions: The positions of the keys, if they differ from those of the queries.
         """
         positions = torch.arange(n, device=self.slopes.device) if positions is None else positions
         return -self.slopes[:, None, None] * _relative(positions, key_positions).abs().unsqueeze(-3)
 
 
 class T5RelativeBias(nn.Module):
-    """A trained bias per head and bucket of distance: exact while near, logarithmic up to `max_distance`, then shared.
+    """T5's relative position bias: a trained bias on the scores for each head and each bucket of distances.
+
+    Small distances have a bucket each; larger ones share buckets on a logarithmic scale up to `max_distance`.
 
     Args:
-        n_heads: each has biases of its own.
-        n_buckets: a causal model spends all of them on the past; a bidirectional one spends half on either side.
-        max_distance: from here on all distances share a bucket.
-        bidirectional: whether later positions are seen.
+        n_heads: The number of heads; each has its own biases.
+        n_buckets: The number of buckets. A causal model uses all of them for the past; a bidirectional one uses half
+            of them for each side.
+        max_distance: The distance from which on all distances share one bucket.
+        bidirectional: Whether queries attend to later positions too.
 
     Source: Raffel et al. 2020, section 2.1.
     """
@@ -205,7 +211,7 @@ class T5RelativeBias(nn.Module):
         self.bias = nn.Embedding(n_buckets, n_heads)
 
     def bucket(self, relative: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-        """Find the bucket of each key position minus query position."""
+        """Compute the bucket of each relative position (key position minus query position)."""
         n = self.n_buckets
         offset = torch.zeros_like(relative)
         if self.bidirectional:
@@ -225,7 +231,10 @@ class T5RelativeBias(nn.Module):
         positions: Positions | None = None,
         key_positions: Int[Tensor, "batch key"] | None = None,
     ) -> Float[Tensor, "*batch heads n key"]:
-        """Look up the bias between positions 0 to n-1, or between those given; arguments as in ALiBi.forward."""
+        """Return the bias between positions 0 to n-1, or between those given.
+
+        The arguments are those of ALiBi.forward, except that positions 0 to n-1 are created on `device`.
+        """
         positions = torch.arange(n, device=device) if positions is None else positions
         return self.bias(self.bucket(_relative(positions, key_positions))).movedim(-1, -3)
 
@@ -233,5 +242,5 @@ class T5RelativeBias(nn.Module):
 def _relative(
     positions: Int[Tensor, "*#batch n"], key_positions: Int[Tensor, "*#batch key"] | None = None
 ) -> Int[Tensor, "*batch n key"]:
-    """Key position minus query position, for every query (row) and key (column)."""
+    """Compute key position minus query position, for every query (row) and key (column)."""
     return (positions if key_positions is None else key_positions)[..., None, :] - positions[..., None]

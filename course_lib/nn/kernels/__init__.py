@@ -1,1 +1,1 @@
-"""Fast twins of plain formulas: each tested equal to the plain form, and measured against it in `benchmarks/`."""
+"""Fast versions of plain formulas, each tested to equal the plain form and measured against it in `benchmarks/`."""

@@ -1,4 +1,4 @@
-"""The fast form of torch's cross-entropy: it computes its gradient in the forward pass, a few rows at a time."""
+"""A faster form of torch's cross-entropy: it computes its gradient in the forward pass, a few rows at a time."""
 
 from typing import Any
 
@@ -10,18 +10,19 @@ from torch.autograd.function import once_differentiable
 
 from course_lib.constants import IGNORE_INDEX
 
-# Numbers in a piece: about what a processor's cache holds; on a GPU, enough to keep it busy.
+# Numbers per piece: about what a processor's cache holds; on a GPU, enough to keep it busy.
 PIECE, PIECE_ON_GPU = 1 << 19, 1 << 26
 
 
 def cross_entropy_sum(logits: Float[Tensor, "rows classes"], targets: Int[Tensor, " rows"]) -> Float[Tensor, ""]:
-    """Sum -log softmax(logits)[target] over the rows, in float32 at least; a target of -100 does not count.
+    """Compute the sum of -log softmax(logits)[target] over the rows, in float32 or wider; a target of -100 is ignored.
 
-    The result is that of F.cross_entropy, but the probabilities of all rows are never in memory at once: what is kept
-    for the backward pass is the gradient, softmax(logits) less one at the target, in the dtype of the logits. There is
-    no second derivative. `benchmarks/kernels.py` measures it: in bfloat16 it takes half of the time.
+    The result is that of F.cross_entropy, but the probabilities of all rows are never in memory at once. Only the
+    gradient is kept for the backward pass: softmax(logits), minus one at the target, in the dtype of the logits. There
+    is no second derivative. `benchmarks/kernels.py` measures it: in bfloat16 it takes half the time of
+    F.cross_entropy.
     """
-    if torch.is_grad_enabled() and logits.requires_grad and not torch.compiler.is_compiling():  # which does as much
+    if torch.is_grad_enabled() and logits.requires_grad and not torch.compiler.is_compiling():  # which saves as much
         return _CrossEntropySum.apply(logits, targets)
     return F.cross_entropy(logits.to(_at_least_float32(logits)), targets, reduction="sum")
 
@@ -42,10 +43,10 @@ class _CrossEntropySum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    # torch declares it for any number of gradients; there is one, as there is one output.
+    # torch declares backward for any number of gradients; here there is one, since there is one output.
     def backward(ctx: Any, grad_output: Tensor) -> Any:  # type: ignore[override]
         return ctx.saved_tensors[0] * grad_output, None
 
 
 def _at_least_float32(logits: Tensor) -> torch.dtype:
-    return torch.promote_types(logits.dtype, torch.float32)  # a sum in bfloat16 would lose the small ones
+    return torch.promote_types(logits.dtype, torch.float32)  # a sum in bfloat16 would lose small terms

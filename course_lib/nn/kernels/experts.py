@@ -1,4 +1,4 @@
-"""The fast form of `moe.mix_experts`: tokens sorted by expert, so that each expert is one product."""
+"""The fast form of `moe.mix_experts`: tokens are sorted by expert, so that each expert is one matrix product."""
 
 from typing import Any, NamedTuple
 
@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# In bfloat16 the rows of an expert are filled up to a multiple of this. On a processor, oneDNN compiles a kernel for
-# every new number of rows, which takes ten times as long as the product itself.
+# In bfloat16 the rows of an expert are padded to a multiple of this. On a CPU, oneDNN compiles a kernel for every new
+# number of rows, which takes ten times as long as the product itself.
 ROWS = 16
 
 
@@ -20,10 +20,11 @@ def grouped_experts(
     experts: Int[Tensor, "tokens top_k"],
     weights: Float[Tensor, "tokens top_k"],
 ) -> Float[Tensor, "tokens d_model"]:
-    """Sum the outputs of each token's experts, weighted: arguments and result are those of `moe.mix_experts`.
+    """Compute the weighted sum of the outputs of each token's experts, as `moe.mix_experts` does.
 
-    Products run in the dtype of x, or that of autocast. The gradient of a token is gathered, not added up in the rows
-    that tokens share, so that a GPU gives the same bits on every run.
+    Arguments and result are those of `moe.mix_experts`. Products run in the dtype of x, or that of autocast. Each
+    token's gradient is gathered from the rows of its choices, not added up by rows that write to the same token, so
+    that a GPU gives the same bits on every run.
     """
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
@@ -36,12 +37,12 @@ def grouped_experts(
 
 
 class ExpertOrder(NamedTuple):
-    """A row for each choice of an expert, sorted by expert, with empty rows between them.
+    """The tokens' choices in rows sorted by expert, with empty rows as padding after each expert's rows.
 
     Attributes:
-        row_of_choice: the row of each token's choices.
-        token_of_row: the token of each row, or the number of tokens where the row is empty.
-        ends: where each expert's rows end.
+        row_of_choice: The row of each of a token's choices.
+        token_of_row: The token of each row; the number of tokens if the row is empty.
+        ends: The end of each expert's rows (exclusive).
     """
 
     row_of_choice: Int[Tensor, "tokens top_k"]
@@ -50,12 +51,14 @@ class ExpertOrder(NamedTuple):
 
 
 def sort_by_expert(experts: Int[Tensor, "tokens top_k"], n_experts: int, multiple: int) -> ExpertOrder:
-    """Sort the choices by expert; there are as many rows in all, whatever was chosen, so that nobody waits for the GPU.
+    """Sort the choices by expert, and give each expert a multiple of `multiple` rows.
+
+    The total number of rows does not depend on the choices, so the CPU need not wait for the GPU to know it.
 
     Args:
-        experts: the choices of each token.
-        n_experts: how many experts there are.
-        multiple: each expert has so many rows, or twice so many, and so on; 1 for no empty rows.
+        experts: The experts that each token chose.
+        n_experts: The number of experts.
+        multiple: Each expert's rows are padded to a multiple of this; 1 for no empty rows.
     """
     n, top_k = experts.shape
     flat = experts.flatten()
@@ -64,7 +67,7 @@ def sort_by_expert(experts: Int[Tensor, "tokens top_k"], n_experts: int, multipl
     padded = (counts + multiple - 1) // multiple * multiple
     ends = padded.cumsum(0)
     ends[-1] = total = (n * top_k + n_experts * (multiple - 1)) // multiple * multiple
-    # In sorted order an expert's choices stand side by side; they move behind the empty rows of the experts before.
+    # In sorted order an expert's choices are adjacent; they are shifted by the empty rows of the experts before it.
     empty_before = (padded - counts).cumsum(0) - (padded - counts)  # n_experts
     rows = torch.arange(n * top_k, device=flat.device) + empty_before[flat[order]]
     row_of_choice = torch.empty_like(flat).scatter_(0, order, rows).view(n, top_k)
@@ -73,7 +76,7 @@ def sort_by_expert(experts: Int[Tensor, "tokens top_k"], n_experts: int, multipl
 
 
 def tokens_per_expert(experts: Int[Tensor, "tokens top_k"], n_experts: int) -> Int[Tensor, " n_experts"]:
-    """Count how many tokens chose each expert; unlike with bincount, nobody waits for the GPU."""
+    """Count the tokens that chose each expert; unlike with bincount, the CPU does not wait for the GPU."""
     zeros = torch.zeros(n_experts, dtype=experts.dtype, device=experts.device)
     return zeros.scatter_add_(0, experts.flatten(), torch.ones_like(experts).flatten())
 
@@ -81,7 +84,7 @@ def tokens_per_expert(experts: Int[Tensor, "tokens top_k"], n_experts: int) -> I
 def _grouped_linear(
     rows: Float[Tensor, "rows d_in"], weight: Float[Tensor, "n_experts d_out d_in"], ends: Int[Tensor, " n_experts"]
 ) -> Float[Tensor, "rows d_out"]:
-    """The rows up to ends[0] times the first expert's matrix, from there to ends[1] times the second's, and so on."""
+    """Multiply the rows up to ends[0] by the first expert's matrix, those up to ends[1] by the second's, and so on."""
     if _grouped_mm_takes(rows, weight):
         return F.grouped_mm(rows, weight.mT, offs=ends)
     sizes = ends.diff(prepend=ends.new_zeros(1)).tolist()
@@ -90,7 +93,10 @@ def _grouped_linear(
 
 
 def _grouped_mm_takes(rows: Tensor, weight: Tensor) -> bool:
-    """torch's grouped product: new in 2.10, for rows of whole 16 bytes and, compiled, for bfloat16 only."""
+    """Return whether torch's grouped product can be used.
+
+    It is new in torch 2.10, needs rows of a multiple of 16 bytes and, if compiled, takes bfloat16 only.
+    """
     compiling = torch.compiler.is_compiling()
     return (
         hasattr(F, "grouped_mm")
@@ -109,14 +115,14 @@ class _Dispatch(torch.autograd.Function):
         return F.pad(x, (0, 0, 0, 1)).index_select(0, token_of_row)
 
     @staticmethod
-    # torch declares it for any number of gradients; there is one, as there is one output.
+    # torch declares backward for any number of gradients; here there is one, since there is one output.
     def backward(ctx: Any, grad_rows: Tensor) -> Any:  # type: ignore[override]
         (row_of_choice,) = ctx.saved_tensors
-        return F.embedding_bag(row_of_choice, grad_rows, mode="sum"), None, None  # the quickest way to sum chosen rows
+        return F.embedding_bag(row_of_choice, grad_rows, mode="sum"), None, None  # the fastest way to sum chosen rows
 
 
 class _Combine(torch.autograd.Function):
-    """Sum the rows of each token's choices, weighted."""
+    """Compute the weighted sum of the rows of each token's choices."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weights: Tensor, row_of_choice: Tensor, token_of_row: Tensor) -> Tensor:
@@ -124,7 +130,7 @@ class _Combine(torch.autograd.Function):
         return F.embedding_bag(row_of_choice, rows, mode="sum", per_sample_weights=weights)
 
     @staticmethod
-    # torch declares it for any number of gradients; there is one, as there is one output.
+    # torch declares backward for any number of gradients; here there is one, since there is one output.
     def backward(ctx: Any, grad_output: Tensor) -> Any:  # type: ignore[override]
         rows, weights, row_of_choice, token_of_row = ctx.saved_tensors
         choices = row_of_choice.flatten()
