@@ -1,12 +1,13 @@
 """The exercises of the course: a package for each lab, in it a file for each exercise.
 
-A file is the only source of its exercise: the check, the grade, the solution and the page come from it.
+A file is the only source of its exercise: check, grade, solution and page are made from it.
 
 To add an exercise to a lab:
 
-1. Copy `ch01_attention/softmax.py` to `<lab>/<id>.py` and put your own in: the reference, its cases, right answers
-   written another way (`@alternative`), known mistakes (`@mistake("what it looks like, and what to do")`), `EXERCISE`.
-2. Name it in `exercises` of `<lab>/__init__.py`, at its place in the notebook.
+1. Copy `ch01_attention/softmax.py` to `<lab>/<id>.py` and replace its content by your own: the reference, its cases,
+   right answers written another way (`@alternative`), known mistakes (`@mistake("what it looks like, and what to
+   do")`), `EXERCISE`.
+2. Add its id to `exercises` in `<lab>/__init__.py`, in the order of the notebook.
 3. Put the stub into the notebook, under a cell that says what it takes and returns, its points and minutes.
 
 `pytest tests/test_exercises.py -k <id>` then says what is still missing.
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab, as the package of its exercises describes it.
+    """A lab, as described by the package of its exercises.
 
     Attributes:
         title: The first heading of the notebook.
-        question: What the lab asks, in its row of the index page's table.
-        exercises: The ids of its exercises in the order of the notebook; `<id>.py` beside it holds each.
+        question: The question of the lab, as in the table of the index page.
+        exercises: The ids of its exercises in the order of the notebook; each is in the file `<id>.py`.
     """
 
     title: str
@@ -41,15 +42,15 @@ class Lab:
 
 
 def labs() -> list[str]:
-    """Slugs of the labs that have exercises, in alphabetical order."""
+    """Return the slugs of the labs that have exercises, in alphabetical order."""
     return sorted(file.parent.name for file in Path(__file__).parent.glob("*/__init__.py"))
 
 
 def lab(slug: str) -> Lab:
-    """The description of one lab; imports none of its exercises.
+    """Return the description of one lab; imports none of its exercises.
 
     Raises:
-        LookupError: There is no lab of that name with exercises.
+        LookupError: If there is no lab of that name with exercises.
     """
     if slug not in labs():
         raise LookupError(f"no exercises for a lab called {slug!r}; there are: {', '.join(labs())}")
@@ -57,24 +58,24 @@ def lab(slug: str) -> Lab:
 
 
 def of_lab(slug: str) -> list[Exercise]:
-    """The exercises of one lab, in order.
+    """Return the exercises of one lab, in order.
 
     Raises:
-        LookupError: There is no lab of that name with exercises.
+        LookupError: If there is no lab of that name with exercises.
     """
     return [_load(slug, id) for id in lab(slug).exercises]
 
 
 def lab_of(id: str) -> str | None:
-    """Slug of the lab that an exercise belongs to, or None for an unknown id; imports no exercise."""
+    """Return the slug of the lab that an exercise belongs to, or None for an unknown id; imports no exercise."""
     return _lab_of_id().get(id)
 
 
 def find(id: str) -> Exercise:
-    """The exercise with this id; imports its file alone, and the earlier ones that it calls.
+    """Return the exercise with this id; imports only its file and the earlier exercises that it calls.
 
     Raises:
-        LookupError: There is no such exercise.
+        LookupError: If there is no such exercise.
     """
     slug = lab_of(id)
     if slug is None:

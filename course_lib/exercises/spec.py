@@ -1,6 +1,6 @@
-"""What an exercise is made of: a reference, cases, known mistakes, and right answers written otherwise.
+"""The parts of an exercise: a reference, cases, known mistakes, and right answers written another way.
 
-A file of exercises holds one `EXERCISE = Exercise(...)` and what belongs to it. It imports what its notebook imports
+The file of an exercise defines one `EXERCISE = Exercise(...)` and its parts. It imports what its notebook imports
 (torch, math, numpy), this file, and earlier exercises of its lab whose references it calls.
 """
 
@@ -16,15 +16,15 @@ import torch
 
 @dataclass(frozen=True)
 class Case:
-    """One question to the code under test.
+    """One test case for the code under test.
 
     Attributes:
-        name: Said to the learner ("a batch of rows, along the last axis").
-        args: Plain data; a fresh copy is handed over at every call.
-        kwargs: The same, by name.
-        expected: The right answer where a closed form is known; otherwise the reference is asked.
-        rtol: Only where this case needs another relative tolerance than its exercise.
-        atol: Only where this case needs another absolute tolerance than its exercise.
+        name: The name shown to the learner ("a batch of rows, along the last axis").
+        args: The positional arguments, as plain data; each call gets a fresh copy.
+        kwargs: The keyword arguments, likewise.
+        expected: The right answer, if a closed form is known; None for the reference's answer.
+        rtol: The relative tolerance, if this case needs another one than its exercise.
+        atol: The absolute tolerance, if this case needs another one than its exercise.
     """
 
     name: str
@@ -36,26 +36,29 @@ class Case:
 
 
 # How a case is run: the `run_case` of an exercise is one of these, or a function of its own file. Its `subject` is the
-# code under test; what may be asked of it is said in `grader.inside.calls.Subject`.
+# code under test; `grader.inside.calls.Subject` says what may be asked of it.
 
 
 def call(subject: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call the subject and compare the value: the default."""
+    """Call the subject, to compare the value; the default."""
     return subject(*args, **kwargs)
 
 
 def call_and_differentiate(subject: Any, *args: Any, **kwargs: Any) -> Any:
-    """Compare value and gradients: a detached or wrong gradient fails although every value is right."""
+    """Call and differentiate the subject, to compare value and gradients.
+
+    A detached or wrong gradient then fails even if every value is right.
+    """
     return subject.gradients(*args, **kwargs)
 
 
 def call_and_differentiate_only(*positions: int) -> Callable[..., Any]:
-    """Compare the value, and the gradients with respect to some of the tensor arguments.
+    """Return a `run_case` that compares the value, and the gradients with respect to some of the tensor arguments.
 
-    What flows to the others is free: a learner may detach them.
+    The gradients of the others are not compared: a learner may detach them.
 
     Args:
-        *positions: Places among the tensors that are passed, from 0.
+        *positions: The positions of those arguments among all tensor arguments, from 0.
 
     Returns:
         A function for the `run_case` of an exercise.
@@ -70,7 +73,7 @@ def call_and_differentiate_only(*positions: int) -> Callable[..., Any]:
 
 
 class WrongAnswer(Exception):
-    """Raised by a `run_case` when the answer is wrong for a reason; the learner is told this sentence."""
+    """Raised by a `run_case` if the answer is wrong for a known reason; the message is shown to the learner."""
 
 
 # Wrong and right versions, marked in the file of their exercise.
@@ -78,7 +81,7 @@ class WrongAnswer(Exception):
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong version that learners write, and what they are told when their answers equal its answers."""
+    """A known mistake: a wrong solution, and the message to learners whose answers equal its answers."""
 
     solution: Callable[..., Any]
     message: str
@@ -88,10 +91,10 @@ def mistake(message: str) -> Callable[[Callable[..., Any]], Mistake]:
     """Mark a function or class as a known mistake.
 
     Args:
-        message: What the learner is told: what the answer looks like, and what to do.
+        message: The message to the learner: what the answer looks like, and what to do.
 
     Returns:
-        A decorator that makes a `Mistake` of the function.
+        A decorator that turns the function into a `Mistake`.
     """
 
     def mark(solution: Callable[..., Any]) -> Mistake:
@@ -101,7 +104,7 @@ def mistake(message: str) -> Callable[[Callable[..., Any]], Mistake]:
 
 
 def mistakes_in(module: str) -> tuple[Mistake, ...]:
-    """The known mistakes of a file, from top to bottom; the first one that fits an answer is named.
+    """Return the known mistakes of a file, from top to bottom; the first one that matches an answer is reported.
 
     Args:
         module: The file's `__name__`.
@@ -111,7 +114,7 @@ def mistakes_in(module: str) -> tuple[Mistake, ...]:
 
 @dataclass(frozen=True)
 class Alternative:
-    """A right answer, written another way than the reference: checks have to test the result, not the style."""
+    """A right answer written another way than the reference: checks have to test the result, not the style."""
 
     solution: Callable[..., Any]
 
@@ -122,7 +125,7 @@ def alternative(solution: Callable[..., Any]) -> Alternative:
 
 
 def alternatives_in(module: str) -> tuple[Alternative, ...]:
-    """The right answers of a file that are written another way than the reference, from top to bottom.
+    """Return the right answers of a file that are written another way than the reference, from top to bottom.
 
     Args:
         module: The file's `__name__`.
@@ -131,32 +134,33 @@ def alternatives_in(module: str) -> tuple[Alternative, ...]:
 
 
 def _defined_in(module: str, kind: type[Any]) -> list[Any]:
-    """The versions of one kind that a module defines itself, in their order."""
+    """Return the solutions of one kind that a module itself defines, in order."""
     values = vars(sys.modules[module]).values()
     return [value for value in values if isinstance(value, kind) and value.solution.__module__ == module]
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise. `reference.__name__` is the name that the learner defines.
+    """One exercise. The learner defines a function or class with the name of the reference.
 
     Attributes:
-        id: Unique over the course; the mark in the notebook is `# EXERCISE: <id>`, the file is `<id>.py`.
-        title: A few words.
-        points: What a right answer earns.
-        minutes: About how long it takes.
-        difficulty: From 1 (direct) to 3 (think first).
-        hints: A nudge, then nearly the line.
+        id: An id that is unique in the course; the mark in the notebook is `# EXERCISE: <id>`, the file is `<id>.py`.
+        title: A title of a few words.
+        points: The points for a right answer.
+        minutes: The approximate time that it takes.
+        difficulty: From 1 (direct) to 3 (needs thought first).
+        hints: Two hints: the first points in the right direction, the second nearly gives the line.
         reference: The solution, a plain function or class.
-        cases: Makes the cases from a generator: visible checks use seed 0, grading a secret seed.
-        mistakes: `mistakes_in(__name__)`.
-        see: Where to read: "Chapter 1, From scores to weights".
-        alternatives: `alternatives_in(__name__)`.
-        run_case: How one case is put to the code under test.
-        needs: Ids of earlier exercises that the learner's function calls.
-        avoid: Names that make the exercise pointless ("torch.softmax"): a flag in the report, points unchanged.
-        rtol: Relative tolerance. The expected value comes from the reference in float64 where its arguments allow, so
-            the tolerance has to cover float32 rounding only: about 100 roundings of 6e-8 on values near 1.
+        cases: Makes the cases from a generator: visible checks use seed 0, grading uses a secret seed.
+        mistakes: The known mistakes, `mistakes_in(__name__)`.
+        see: Where to read more, such as "Chapter 1, From scores to weights".
+        alternatives: Other right answers, `alternatives_in(__name__)`.
+        run_case: How a case is run on the code under test.
+        needs: The ids of earlier exercises that the learner's function calls.
+        avoid: Names that make the exercise pointless ("torch.softmax"); they are flagged in the report, but cost no
+            points.
+        rtol: Relative tolerance. The reference's answer is computed in float64 if its arguments allow, so the tolerance
+            has to cover float32 rounding only: about 100 roundings of 6e-8 on values near 1.
         atol: Absolute tolerance, likewise.
     """
 

@@ -1,4 +1,4 @@
-"""Which pieces of a notebook an exercise needs, and what stands in for an exercise that failed."""
+"""Which pieces of a notebook an exercise needs, and what replaces an exercise that failed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from course_lib.grader.notebook import Notebook
 from course_lib.grader.worker_client import CALL, WorkerClient
 
 _LIBRARY = ("course_lib.nn", "course_lib.models")
-# On Python 3.11 a switch of threads inside `ast` can end in a SystemError; it was seen once in some hundred gradings.
+# On Python 3.11 a switch of threads inside `ast` can end in a SystemError, seen once in some hundred gradings.
 _parsing = threading.Lock()
 
 
@@ -25,14 +25,14 @@ class Piece:
     """A piece of a notebook that runs at once: a marked cell, a statement of another cell, or a reference's source.
 
     Attributes:
-        file: What tracebacks call it.
-        source: The whole cell.
+        file: The file name in tracebacks.
+        source: The source of the whole cell.
         only: The number of the statement that runs; None for the whole cell.
-        id: The exercise, for a marked cell.
-        defines: Names that it binds; "*" stands for all of `from ... import *`.
-        uses: Names that it reads.
-        mentions: Dotted names in it, such as `torch.softmax`.
-        failure: Why it did not come to its end when it ran last, or None.
+        id: The id of the exercise, for a marked cell.
+        defines: The names that it binds; "*" stands for all of `from ... import *`.
+        uses: The names that it reads.
+        mentions: The dotted names in it, such as `torch.softmax`.
+        failure: Why its last run failed, or None.
     """
 
     file: str
@@ -46,7 +46,7 @@ class Piece:
 
     @property
     def deadly(self) -> bool:
-        """Whether it must never run again: it hung or ended its process."""
+        """Whether the piece must never run again, because it hung or ended its process."""
         return self.failure is not None and isinstance(self.failure.outcome, Lost)
 
 
@@ -54,9 +54,9 @@ def take_apart(notebook: Notebook, client: WorkerClient) -> tuple[list[Piece], d
     """Have a worker parse the cells of a notebook: a source made to crash the parser harms its own file only.
 
     Returns:
-        All pieces that may run, in order: a marked cell whole, once for each of its exercises, and of other cells
-        single statements; what imported names stand for, {"F": "torch.nn.functional"}; and by exercise id, why its
-        cell is no Python.
+        All pieces that may run, in order: a marked cell as a whole, once for each of its exercises, and other cells as
+        single statements; the full names of imported names, {"F": "torch.nn.functional"}; and, by exercise id, why a
+        cell is not valid Python.
     """
     pieces: list[Piece] = []
     aliases: dict[str, str] = {}
@@ -82,7 +82,7 @@ def take_apart(notebook: Notebook, client: WorkerClient) -> tuple[list[Piece], d
 
 
 def all_needs(exercise: Exercise, lab: Sequence[Exercise]) -> set[str]:
-    """Ids of the exercises of a lab that this one builds on, directly or through others, which come before it."""
+    """Return the ids of the earlier exercises of a lab that this one builds on, directly or through others."""
     needs = set(exercise.needs)
     for other in reversed(lab):
         if other.id in needs:
@@ -93,13 +93,13 @@ def all_needs(exercise: Exercise, lab: Sequence[Exercise]) -> set[str]:
 def choose(
     exercise: Exercise, needs: set[str], pieces: list[Piece], failed: list[Exercise]
 ) -> tuple[list[Piece], list[Exercise]]:
-    """Choose what an exercise needs: what its cell uses, directly or through other cells.
+    """Choose the pieces that an exercise needs: what its cell uses, directly or through other cells.
 
-    What else hangs or fails in the notebook is another exercise's matter.
+    Anything else that hangs or fails in the notebook does not affect this exercise.
 
     Args:
         exercise: The exercise.
-        needs: Ids of the exercises that it builds on.
+        needs: The ids of the exercises that it builds on.
         pieces: All pieces of the notebook.
         failed: The exercises that did not pass.
 
@@ -117,7 +117,7 @@ def choose(
     others = [piece for piece in needed if piece.id != exercise.id]
     used = needs | {piece.id for piece in others if piece.id}
     replaced = {e.id: e for e in failed if e.id in used}
-    # A failed cell runs only where another cell uses something else that it defines, such as a helper.
+    # A failed cell runs only if another cell uses something else that it defines, such as a helper.
     uses = set[str]().union(*(piece.uses for piece in needed if piece.id not in replaced))
     others = [p for p in others if p.id not in replaced or (p.defines - {replaced[p.id].name}) & uses]
     references = [Piece(f"<reference {e.id}>", reference_source(e)) for e in replaced.values()]
@@ -125,17 +125,17 @@ def choose(
 
 
 def reference_source(exercise: Exercise) -> str:
-    """What stands in for a failed exercise: the imports of its module, then the source of the reference."""
+    """Return the code that replaces a failed exercise: the imports of its module, then the source of the reference."""
     module = sys.modules[exercise.reference.__module__]
     with _parsing:
         tree = ast.parse(inspect.getsource(module))
         imports = [ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        source = inspect.getsource(exercise.reference)  # parses, too, for a class
+        source = inspect.getsource(exercise.reference)  # for a class, this parses as well
     return "\n".join([*(line for line in imports if "course_lib" not in line), source])
 
 
 def names_to_avoid(exercise: Exercise, pieces: list[Piece], aliases: dict[str, str]) -> list[str]:
-    """Names in the code that make the exercise pointless, and parts of the course's own library."""
+    """Return the names in the code that make the exercise pointless, and those of the course's own library."""
     avoided = {name.rpartition(".")[2] for name in exercise.avoid}
     found = set()
     mentions = (piece.mentions for piece in pieces if piece.id in (None, exercise.id))

@@ -17,13 +17,13 @@ _failures: dict[str, int] = {}  # by id, in this kernel: the second hint comes a
 
 @dataclass(frozen=True, repr=False)
 class Checked:
-    """What a check found; true when every visible check passed.
+    """The result of a check; true if every visible check passed.
 
-    It has been shown already, so a notebook shows nothing more.
+    `check` has shown it already, so a notebook displays nothing more.
 
     Attributes:
-        id: The exercise.
-        result: How each check went; None when there was nothing to check.
+        id: The id of the exercise.
+        result: The result of each visible check; None if there was nothing to check.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Checked:
         return f"<{self.id}: {'passed' if self else 'not passed'}>"
 
     def _ipython_display_(self) -> None:
-        """Nothing: `check` has shown it, also where its line ends in a semicolon."""
+        """Display nothing: `check` has shown the result already, even if its line ends in a semicolon."""
 
 
 @functools.cache
@@ -45,16 +45,16 @@ def _visible_exam(id: str) -> Exam:
 
 
 def check(id: str, obj: Any) -> Checked:
-    """Check your function or class, and show what passed and what a wrong answer looks like.
+    """Check your function or class, and show what passed and how a wrong answer differs.
 
     Hints come in stages: the first with the first failure, the second with the next.
 
     Args:
-        id: The exercise.
+        id: The id of the exercise.
         obj: The function or class itself.
 
     Returns:
-        A result that is true when every visible check passed.
+        A result that is true if every visible check passed.
     """
     try:
         refusal = _refusal(find(id), obj)
@@ -70,14 +70,14 @@ def check(id: str, obj: Any) -> Checked:
 
 
 def use(id: str, obj: Any) -> Any:
-    """Your own function or class if it passes its visible checks; otherwise the reference, so that you can go on.
+    """Return your own function or class if it passes its visible checks; otherwise the reference, so you can continue.
 
     Args:
-        id: The exercise.
+        id: The id of the exercise.
         obj: The function or class itself.
 
     Raises:
-        LookupError: There is no such exercise.
+        LookupError: If there is no such exercise.
     """
     exercise = find(id)
     if _refusal(exercise, obj) is None and _visible_exam(id).grade(LocalSubject(obj)):
@@ -92,7 +92,7 @@ def use(id: str, obj: Any) -> Any:
 
 
 def _refusal(exercise: Exercise, obj: Any) -> str | None:
-    """What to say of an object that cannot be checked: the reference, or what is no function or class."""
+    """Return a message for an object that cannot be checked: the reference, or anything but a function or class."""
     if obj is exercise.reference:
         return (
             f"{exercise.id}: this is the reference that `use` put in the place of yours. "

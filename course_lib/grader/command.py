@@ -1,4 +1,4 @@
-"""`course grade` and `course check`: a folder of submissions gets grades; one notebook is checked from the shell."""
+"""`course grade` grades a folder of submissions; `course check` checks one notebook from the shell."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def check_notebook(path: Path) -> int:
-    """Run the visible checks on a notebook's exercises and print what `check` would say.
+    """Run the visible checks on a notebook's exercises, and print what `check` would say.
 
-    It runs where grading runs, so a loop without end is stopped and nothing of yours is touched.
+    The code runs in the same sandbox as for grading: an endless loop is stopped, and none of your files is touched.
 
     Returns:
-        The exit code: 0 when all pass, else 1.
+        The exit code: 0 if all exercises pass, else 1.
 
     Raises:
-        CourseError: The file is no notebook of the course, or no sandbox works here.
+        CourseError: If the file is not a notebook of the course, or no sandbox works here.
     """
     try:
         notebook = read_notebook(path)
@@ -56,23 +56,23 @@ def grade_folder(
     jobs: int | None = None,
     sandbox: str = "auto",
 ) -> int:
-    """Grade every notebook below a folder, each in a sandbox of its own: whatever is in it, none can harm another.
+    """Grade every notebook below a folder, each in a sandbox of its own, so that no submission can harm another.
 
-    Files unchanged since they were graded with the same seed and the same exercises are not graded again.
+    Files that have not changed since they were graded with the same seed and the same exercises are not graded again.
 
     Args:
         submissions: The folder of notebooks.
         out: The folder of grades.
-        lab: Grade all files as this lab; by default the lab of a file is the one that owns most of its marks.
-        seed: Of the hidden cases; by default a secret one, kept in `out`.
-        jobs: Submissions graded at once; by default one for each core.
+        lab: The lab that all files are graded as; None to grade each file as the lab that owns most of its marks.
+        seed: The seed of the hidden cases; None for a secret one, kept in `out`.
+        jobs: The number of submissions graded in parallel; None for one per core.
         sandbox: "auto" (the strongest level that works), "require" (bubblewrap or stop) or "off".
 
     Returns:
-        The exit code: 0 when every file got a verdict, else 1.
+        The exit code: 0 if every file got a verdict, else 1.
 
     Raises:
-        CourseError: An argument makes no sense, or no sandbox works here.
+        CourseError: If an argument is invalid, or no sandbox works here.
     """
     began = time.monotonic()
     if lab is not None and lab not in exercises.labs():
@@ -115,10 +115,10 @@ def grade_folder(
 
 
 def find(submissions: Path) -> tuple[list[Path], int]:
-    """All notebooks below a folder, in order, and how many other files there are. Links to folders are not followed.
+    """List all notebooks below a folder, in order, and count the other files. Links to folders are not followed.
 
     Raises:
-        CourseError: There is no notebook, or no such folder.
+        CourseError: If there is no notebook, or no such folder.
     """
     if not submissions.is_dir():
         raise CourseError(f"{submissions} is not a folder; give the folder that holds the submitted notebooks")
@@ -134,7 +134,7 @@ def find(submissions: Path) -> tuple[list[Path], int]:
 
 
 def _course_digest() -> str:
-    """Of all that decides a grade: exercises and grader."""
+    """Compute a digest of all code that decides a grade: exercises and grader."""
     sources = sorted([*_PACKAGE.glob("exercises/**/*.py"), *_PACKAGE.glob("grader/**/*.py")])
     return sha256(*(path.read_bytes() for path in sources))[:12]
 
@@ -143,12 +143,12 @@ def _exams(slug: str, seed: int) -> list[Exam]:
     exams = []
     for exercise in exercises.of_lab(slug):
         exams.append(Exam(exercise, int(sha256(f"{seed} {exercise.id}")[:15], 16)))
-        _ = exams[-1].rivals  # now, since afterwards several threads read them
+        _ = exams[-1].rivals  # computed now, since several threads read them later
     return exams
 
 
 def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dict[str, str], jobs: int) -> list[str]:
-    """Grade in parallel, each report written as soon as it is there; returns what went wrong on our side."""
+    """Grade in parallel, and write each report as soon as it is ready; return the errors of the grader itself."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     slugs = {submission.lab for submission in waiting if not submission.reason}
@@ -162,7 +162,7 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dic
             report = submission_report(submission, identity, results)
             write_report(submission.folder, report)
             submission.report = report
-        except Exception as error:  # ours, not the submission's; the others go on
+        except Exception as error:  # an error of the grader, not of the submission; the others continue
             failures.append(f"{harmless(submission.name)}: {type(error).__name__}: {error}")
         bar.update()
 
@@ -170,7 +170,7 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dic
     with bar, ThreadPoolExecutor(jobs) as pool:
         try:
             list(pool.map(grade_one, waiting))
-        except KeyboardInterrupt:  # no other submission is begun
+        except KeyboardInterrupt:  # no further submission is started
             print("Stopping after the submissions in hand; the same command goes on from here.", file=sys.stderr)
             raise
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Is this answer the right one, and if not, where does it differ first?"""
+"""Comparing an answer with the right one: do they agree, and if not, where do they first differ?"""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Difference:
     """The first difference found.
 
     Attributes:
-        kind: "type", "shape", "dtype", "length", "keys", "finite", "gradient" (none where one is due), "value";
+        kind: "type", "shape", "dtype", "length", "keys", "finite", "gradient" (missing where one is expected), "value";
             "changed" for an argument that was changed in place, whose position or name is the path; or "unsteady" for
             another answer to the same question.
-        path: The way into nested results, such as ("gradients", 0).
-        expected: The right value at `path`, whole.
-        got: What came in its place, whole.
+        path: The path into nested results, such as ("gradients", 0).
+        expected: The whole right value at `path`.
+        got: The whole value found there.
         index: The first wrong index of a tensor, for "finite" and "value".
     """
 
@@ -37,18 +37,17 @@ class Difference:
 
 
 def compare(expected: Any, got: Any, rtol: float, atol: float, equal_nan: bool = False) -> Difference | None:
-    """The first difference between two pieces of plain data, or None when they agree.
+    """Return the first difference between two pieces of plain data, or None if they agree.
 
     Floats must have the expected dtype and agree within `atol + rtol * abs(expected)`, gradients within ten times as
-    much; integers, booleans and strings must be equal. A number may stand for a tensor of no dimensions and the other
-    way round.
+    much; integers, booleans and strings must be equal. A number and a tensor of no dimensions may stand for each other.
     """
     for path, e, g in zip_trees(expected, got):
         derivative = bool(path) and path[0] in DERIVATIVES
         if derivative and (e is None or g is None):
             found = _surplus_or_missing(g if e is None else e)
         else:
-            # Gradients are sums of terms that nearly cancel, so rounding weighs more in them.
+            # Gradients are sums of terms that nearly cancel, so rounding has a larger effect on them.
             wider = 10 if derivative else 1
             found = _differ(e, g, wider * rtol, wider * atol, equal_nan)
         if found:
@@ -58,14 +57,14 @@ def compare(expected: Any, got: Any, rtol: float, atol: float, equal_nan: bool =
 
 
 def _surplus_or_missing(gradient: Any) -> tuple[str, tuple[int, ...]] | None:
-    """The difference between a gradient and None: none for zeros, which say the same, that nothing depends on it."""
+    """Return the difference between a gradient and None; none for zeros, which also say that nothing depends on it."""
     if isinstance(gradient, torch.Tensor):
         return ("gradient", ()) if gradient.ne(0).any() else None
     return None if gradient is None else ("type", ())
 
 
 def _differ(e: Any, g: Any, rtol: float, atol: float, equal_nan: bool) -> tuple[str, tuple[int, ...]] | None:
-    """Kind and index of the difference between two leaves, or two parts that are not nested alike."""
+    """Return kind and index of the difference between two leaves, or between two parts that are nested differently."""
     if isinstance(e, dict):
         return "keys" if isinstance(g, dict) else "type", ()
     if isinstance(e, (list, tuple)):
@@ -106,7 +105,7 @@ def _tensor(x: Any) -> torch.Tensor:
 
 
 def _kind(x: torch.Tensor) -> str:
-    """What may stand for what; torch compares wide unsigned integers with their own type only."""
+    """Return the group of dtypes that may replace each other; torch compares wide unsigned integers by dtype only."""
     if x.dtype == torch.bool or x.dtype in _UNSIGNED:
         return str(x.dtype)
     if x.is_floating_point():

@@ -1,4 +1,4 @@
-"""What is told of a wrong answer that is no known mistake, and of a failure: in one or two sentences."""
+"""Messages of one or two sentences about a failure, or about a wrong answer that is not a known mistake."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _WHY_LOST = {
 
 
 def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_values: bool) -> str:
-    """Say what is wrong with the answer to a case.
+    """Explain what is wrong with the answer to a case.
 
     Args:
         exercise: The exercise.
         case: The case.
-        wrong: What is wrong with it.
-        hide_values: For the report of a grade, where the numbers of the case stay out.
+        wrong: The difference from the right answer, or why there is no answer.
+        hide_values: Whether to leave out the numbers of the case, as for the report of a grade.
     """
     where = f'In the check "{case.name}"'
     if isinstance(wrong, Failure):
@@ -67,12 +67,12 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
 
 
 def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_values: bool = False) -> str:
-    """Say why there is no answer, with the learner's own line where it is known.
+    """Explain why there is no answer, with the learner's own line if it is known.
 
     Args:
         failure: What went wrong.
-        exercise: Whose function it was.
-        hide_values: Leave out fractions that the message holds: they may be numbers of a case.
+        exercise: The exercise whose function failed.
+        hide_values: Whether to leave out fractions in the message: they may be numbers of a case.
     """
     if isinstance(failure.outcome, Lost):
         limit = failure.limit or 0
@@ -97,7 +97,7 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
 
 
 def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> str:
-    """For a failure that is in no line of the learner's, such as in the call itself."""
+    """Explain a failure that is in no line of the learner's, such as in the call itself."""
     if failure.outcome is Raised.WRONG_ARGUMENTS and exercise:
         signature = inspect.signature(exercise.reference)
         return f"the arguments do not fit ({message}). It must be callable as `{exercise.name}{signature}`."
@@ -132,7 +132,7 @@ def _difference(d: Difference, hide_values: bool) -> str:
 
 
 def _single(e: Any, g: Any) -> str:
-    """Two values that differ; of long strings, the part around the first difference."""
+    """Show two values that differ; of long strings, the part around the first difference."""
     if not (isinstance(e, str) and isinstance(g, str)) or max(len(repr(e)), len(repr(g))) <= 80:
         return "expected {}, got {}.".format(*_two(e, g))
     same = next((i for i, (a, b) in enumerate(zip(e, g, strict=False)) if a != b), min(len(e), len(g)))
@@ -155,7 +155,7 @@ def _values(e: torch.Tensor, g: torch.Tensor, d: Difference, hide_values: bool) 
 
 
 def _pattern(e: torch.Tensor, g: torch.Tensor) -> str:
-    """A sentence when the whole answer is a simple function of the right one, else an empty string."""
+    """Return a sentence if the whole answer is a simple function of the right one, else an empty string."""
 
     def close(a: torch.Tensor, b: torch.Tensor) -> bool:
         return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -189,7 +189,7 @@ def _argument(exercise: Exercise, key: int | str | None) -> str:
 
 
 def _tensor_names(exercise: Exercise, case: Case) -> list[str]:
-    """What to call each tensor argument of a case, in order."""
+    """Return a name for each tensor argument of a case, in order."""
     names: list[str] = []
     items: list[tuple[int | str, Any]] = [*enumerate(case.args), *case.kwargs.items()]
     for key, value in items:
@@ -223,7 +223,7 @@ def _dtype(x: Any) -> str:
 
 
 def _two(e: Any, g: Any) -> tuple[str, str]:
-    """Two numbers, with as many digits as it takes to tell them apart."""
+    """Format two numbers with as many digits as it takes to tell them apart."""
     pairs = ((_short(e, digits), _short(g, digits)) for digits in (5, 7, 9, 17))
     return next((pair for pair in pairs if pair[0] != pair[1]), (_short(e), _short(g)))
 

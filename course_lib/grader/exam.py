@@ -1,4 +1,4 @@
-"""Putting an exercise's cases to code under test: what came back, what is right, which mistake it looks like."""
+"""Running the cases of an exercise on code under test, comparing the answers, and recognising known mistakes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from course_lib.grader.inside import calls
 from course_lib.grader.inside.outcomes import Answer, Failure, Raised, describe_error
 
 VISIBLE_SEED = 0
-# Float64 and float32 answers of one reference differ by rounding; by more, they came from different random numbers.
+# Float64 and float32 answers of one reference differ by rounding; a larger difference means other random numbers.
 SAME_COMPUTATION = 1e-2
 
 
 class Outcome(StrEnum):
-    """How one exercise went."""
+    """The outcome of one exercise."""
 
     PASSED = "passed"
     WRONG = "wrong"
@@ -33,18 +33,18 @@ class Outcome(StrEnum):
 
 @dataclass
 class Result:
-    """How one exercise went; true when every case passed.
+    """The result of one exercise; true if every case passed.
 
     Attributes:
         exercise: The exercise.
-        outcome: The code for it.
-        checks: For each case that was put, by its name, whether the answer was right.
-        mistake: The message of the known mistake, if it is one.
+        outcome: The outcome of the whole exercise.
+        checks: For each case that was run, by its name, whether the answer was right.
+        mistake: The message of the known mistake, if the answers match one.
         diagnosis: What is wrong with the first wrong answer.
-        problem: Why nothing could run, where nothing could.
+        problem: Why nothing could run, if so.
         notes: What else the author and the instructor should know.
-        avoided: Names in the code that the exercise asks to do without.
-        ended: How the process that ran it last ended, or None.
+        avoided: Names in the code that the exercise asks to avoid.
+        ended: How the process that ran the code last ended, or None.
     """
 
     exercise: Exercise
@@ -62,14 +62,14 @@ class Result:
 
     @property
     def points(self) -> float:
-        """The exercise's points times the share of cases passed, rounded down to cents: full only if all pass."""
+        """The exercise's points times the fraction of cases passed, rounded down to cents: full only if all pass."""
         if not self.checks:
             return 0.0
         return math.floor(100 * self.exercise.points * sum(self.checks.values()) / len(self.checks)) / 100
 
     @property
     def summary(self) -> str:
-        """How it went, in a line."""
+        """The result in one line."""
         if self.outcome is Outcome.PASSED:
             return "All checks passed."
         if self.outcome is Outcome.WRONG:
@@ -80,12 +80,12 @@ class Result:
 class Exam:
     """The cases of an exercise for one seed, with the right answers and the answers of each known mistake.
 
-    Not to be made in two threads at once: the reference runs under another default dtype and seeded generators.
+    Do not create exams in two threads at once: the reference runs with another default dtype and seeded generators.
 
     Attributes:
         exercise: The exercise.
-        cases: Its cases.
-        expected: The right answer to each.
+        cases: The cases of the exercise.
+        expected: The right answer to each case.
     """
 
     def __init__(self, exercise: Exercise, seed: int = VISIBLE_SEED):
@@ -95,16 +95,16 @@ class Exam:
 
     @cached_property
     def rivals(self) -> list[list[Answer]]:
-        """For each known mistake, its answer to each case; made when first needed."""
+        """The answers to all cases, for each known mistake; computed when first needed."""
         wrong = [calls.LocalSubject(mistake.solution) for mistake in self.exercise.mistakes]
         return [[ask(self.exercise, subject, case) for case in self.cases] for subject in wrong]
 
     def grade(self, subject: calls.Subject, hide_values: bool = False) -> Result:
-        """Ask every case, and the first one again at the end.
+        """Run every case, and the first one again at the end.
 
         Args:
             subject: The code under test.
-            hide_values: Leave the numbers of the cases out of the diagnosis.
+            hide_values: Whether to leave the numbers of the cases out of the diagnosis.
         """
         exercise, cases = self.exercise, self.cases
         answers: list[Answer] = []
@@ -113,7 +113,7 @@ class Exam:
             if (failure := answers[0].failure) and failure.outcome is Raised.NOT_STARTED:
                 return Result(exercise, Outcome.NOT_STARTED)
         wrong = [self._what_is_wrong(i, answer) for i, answer in enumerate(answers)]
-        # The same question at the end must give the same answer: a result may depend on the arguments only.
+        # The same case must give the same answer at the end: a result may depend on the arguments only.
         if not self._is_steady(subject, 0, answers[0]):
             wrong[0] = Difference("unsteady", ())
         passed = [found is None for found in wrong]
@@ -134,7 +134,7 @@ class Exam:
         return compare(self.expected[i], answer.value, *self._tolerances(i)) or changed
 
     def _is_steady(self, subject: calls.Subject, i: int, answer: Answer) -> bool:
-        """Whether case i, asked again, gets the same answer, but for rounding: threads may add in another order."""
+        """Check that case i, run again, gives the same answer up to rounding: threads may add in another order."""
         if answer.failure:
             return True  # the failure says more
         again = ask(self.exercise, subject, self.cases[i])
@@ -148,12 +148,12 @@ class Exam:
         return rtol, atol
 
     def _recognise(self, answers: list[Answer], passed: list[bool]) -> str | None:
-        """The known mistake whose answers these are: in all the wrong cases, or else in the first wrong one."""
+        """Return the known mistake whose answers these are: in all the wrong cases, or else in the first wrong one."""
         wrong = [i for i, ok in enumerate(passed) if not ok]
         best, message = (0, 0), None
         for mistake, rival in zip(self.exercise.mistakes, self.rivals, strict=True):
             alike = [_alike(self.exercise, c, a, b) for c, a, b in zip(self.cases, answers, rival, strict=True)]
-            # Where the mistake is right itself, an answer close to it says nothing.
+            # If the mistake's answer is right, an answer close to it proves nothing.
             alike = [a and (passed[i] or self._what_is_wrong(i, rival[i]) is not None) for i, a in enumerate(alike)]
             if all(alike[i] for i in wrong):
                 score = (2, sum(alike))
@@ -167,7 +167,7 @@ class Exam:
 
 
 def ask(exercise: Exercise, subject: calls.Subject, case: Case) -> Answer:
-    """Put one case to a subject. Only KeyboardInterrupt passes through."""
+    """Run one case on a subject. Only KeyboardInterrupt passes through."""
     subject.changed = None
     value = failure = None
     try:
@@ -182,10 +182,10 @@ def ask(exercise: Exercise, subject: calls.Subject, case: Case) -> Answer:
 
 
 def right_answer(exercise: Exercise, case: Case) -> Any:
-    """The reference's answer, computed in float64 where it can be and rounded to the dtype that the case asks for.
+    """Compute the reference's answer, in float64 if possible, rounded to the dtype that the case asks for.
 
     Raises:
-        ValueError: The reference fails on the case.
+        ValueError: If the reference fails on the case.
     """
     low = ask(exercise, calls.LocalSubject(exercise.reference), case)
     if low.failure:
@@ -232,7 +232,7 @@ def _alike(exercise: Exercise, case: Case, a: Answer, b: Answer) -> bool:
 
 
 def _telling(value: Any) -> bool:
-    """Whether an answer could hardly be met by chance: finite numbers that are not all the same."""
+    """Check that an answer could hardly arise by chance: finite numbers that are not all the same."""
     tensors = [t.double() for t in calls.leaves(value) if isinstance(t, torch.Tensor)]
     finite = all(t.isfinite().all() for t in tensors)
-    return finite and any(t.numel() and t.min() != t.max() for t in tensors)  # neither, where there is no tensor
+    return finite and any(t.numel() and t.min() != t.max() for t in tensors)  # without a tensor, neither holds

@@ -1,4 +1,4 @@
-"""The folder of grades, which outlives a run: its secret seed, whose grades it holds, the reports of earlier runs."""
+"""The folder of grades, which is kept between runs: its secret seed, whose grades it holds, and earlier reports."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ REPORT_FILES = ("report.json", "report.html")
 
 
 def open_folder(out: Path, submissions: Path, seed: int | None) -> int:
-    """Make the folder, or go on with an earlier run; `seed.json` in it says whose grades it holds.
+    """Create the folder, or continue an earlier run; `seed.json` in it says whose grades it holds.
 
     Args:
         out: The folder of grades.
         submissions: The folder that is graded.
-        seed: Of the hidden cases; None for a secret one, made once and kept in `seed.json` alone. A seed that is given
-            is not kept.
+        seed: The seed of the hidden cases; None for a secret one, drawn once and kept in `seed.json` alone. A seed that
+            is given is not kept.
 
     Returns:
         The seed.
 
     Raises:
-        CourseError: Nothing can be written there, or it holds the grades of another folder or seed.
+        CourseError: If the folder cannot be written, or holds the grades of another folder or seed.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -64,12 +64,12 @@ def open_folder(out: Path, submissions: Path, seed: int | None) -> int:
 
 
 def seed_id(seed: int) -> str:
-    """What tells seeds apart without telling the seed."""
+    """Return an id that differs between seeds without revealing them."""
     return sha256(f"course seed {seed}")[:12]
 
 
 def report_folder(out: Path, name: str, taken: set[str]) -> Path:
-    """A folder below `out` for a submission, which no name chosen by a student can make collide with another file."""
+    """Return a folder below `out` for a submission; no name that a student chooses can collide with another file."""
     reserved = (*FILES, *REPORT_FILES)
     parts = [part + "_" if part.casefold().rstrip("_") in reserved else part for part in name.split("/")]
     folder = "/".join(parts)
@@ -80,18 +80,18 @@ def report_folder(out: Path, name: str, taken: set[str]) -> Path:
 
 
 def earlier_report(submission: Submission, identity: dict[str, str]) -> dict[str, Any] | None:
-    """The report of an earlier run, if nothing has changed that decides the grade."""
+    """Return the report of an earlier run if nothing that decides the grade has changed."""
     report = _read_report(submission.folder)
     decides = {"name": submission.name, "lab": submission.lab, "file": submission.notebook.digest, "verdict": "graded"}
     return report if report and {**report, **decides, **identity} == report else None
 
 
 def remove_stale(out: Path, current: set[Path]) -> int:
-    """Remove the reports of submissions that are gone, and folders left empty; returns how many reports that were."""
-    removed, names = 0, {str(folder).casefold() for folder in (out, *current)}  # some disks do not tell a from A
+    """Remove the reports of submissions that are gone, and empty folders; return the number of reports removed."""
+    removed, names = 0, {str(folder).casefold() for folder in (out, *current)}  # some file systems ignore case
     for name, folders, files in os.walk(out):
         folder = Path(name)
-        if folder != out and "grades.json" in files:  # grades of another run, kept inside of these
+        if folder != out and "grades.json" in files:  # grades of another run, inside this folder
             folders.clear()
         elif str(folder).casefold() not in names and _read_report(folder):
             for file in REPORT_FILES:
@@ -112,7 +112,7 @@ def _read_report(folder: Path) -> dict[str, Any] | None:
 
 
 def sha256(*texts: str | bytes) -> str:
-    """The SHA-256 of texts one after another, in hexadecimal."""
+    """Return the SHA-256 of the concatenated texts, in hexadecimal."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() if isinstance(text, str) else text)

@@ -1,4 +1,4 @@
-"""Reading a submitted notebook, of which nothing is trusted but the source of its code cells."""
+"""Reading a submitted notebook, of which only the source of the code cells is used."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _MARK = re.compile(r"^\s*#\s*EXERCISE:\s*([\w.-]+)", re.MULTILINE)
 
 
 class Unreadable(Exception):
-    """The file cannot be graded; the message says why and, where there is a way, what to do."""
+    """Raised when a file cannot be graded; the message says why and, if possible, what to do."""
 
 
 @dataclass(frozen=True)
 class Notebook:
-    """What is read of a file.
+    """The content of a notebook file.
 
     Attributes:
         cells: The sources of the code cells.
-        digest: SHA-256 of the file.
-        marks: For each exercise id, the numbers of the cells that carry its mark.
+        digest: The SHA-256 of the file.
+        marks: The numbers of the cells with the mark of an exercise, by exercise id.
     """
 
     cells: list[str]
@@ -41,7 +41,7 @@ def read_notebook(path: Path) -> Notebook:
     """Read a notebook of format 3 or 4.
 
     Raises:
-        Unreadable: It is anything else.
+        Unreadable: If the file is anything else.
     """
     data = _bytes(path)
     digest = hashlib.sha256(data).hexdigest()
@@ -64,14 +64,14 @@ def read_notebook(path: Path) -> Notebook:
 
 
 def lab_of(notebook: Notebook, wanted: str | None = None) -> str:
-    """The lab that a notebook belongs to: the one that owns most of its marks.
+    """Return the lab that a notebook belongs to: the one that owns most of its marks.
 
     Args:
         notebook: The notebook.
-        wanted: The lab that it must have an exercise of, whatever else is in it.
+        wanted: The lab to return, of which the notebook must have an exercise, whatever else is in it.
 
     Raises:
-        Unreadable: It has no exercise of the course, or none of the lab that is wanted.
+        Unreadable: If the notebook has no exercise of the course, or none of the lab that is wanted.
     """
     owners = Counter(slug for id in notebook.marks if (slug := exercises.lab_of(id)))
     if wanted is not None:
@@ -85,7 +85,7 @@ def lab_of(notebook: Notebook, wanted: str | None = None) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    """The content of a plain file: no link, no pipe or device that might never end."""
+    """Read a regular file: no link, and no pipe or device that might never end."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise Unreadable("it is not a plain file (a link, folder or device)")

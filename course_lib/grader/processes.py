@@ -1,4 +1,4 @@
-"""Processes that a worker has started: found, measured, ended."""
+"""Finding, measuring and ending the processes that a worker has started."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import time
 
 import psutil
 
-# What psutil raises when a process ends while we look at it, when it is somebody else's, or where /proc is empty.
+# What psutil raises if a process ends during the call, belongs to another user, or /proc is empty.
 _OUT_OF_SIGHT = (psutil.Error, OSError, IndexError)
 
 
 def descendants(root: int) -> list[psutil.Process]:
-    """All living descendants of a process.
+    """List all living descendants of a process.
 
     Args:
         root: The process id of the ancestor.
 
     Returns:
-        The descendants; none when the ancestor is gone.
+        The descendants; none if the ancestor is gone.
     """
     found = []
     with contextlib.suppress(*_OUT_OF_SIGHT):
@@ -33,17 +33,17 @@ def descendants(root: int) -> list[psutil.Process]:
 
 
 def threads_of_this_user() -> int:
-    """How many processes and threads the user of this process has: what the kernel holds against its limit."""
+    """Count the processes and threads of this user, which the kernel counts against its limit."""
     total = 0
     with contextlib.suppress(*_OUT_OF_SIGHT):
-        for process in psutil.process_iter(["uids", "num_threads"]):  # what cannot be seen of a process is None
+        for process in psutil.process_iter(["uids", "num_threads"]):  # None for what cannot be read of a process
             if process.info["uids"] and process.info["uids"].real == os.getuid():
                 total += process.info["num_threads"] or 0
-    return total or 4096  # more than it will be, where nothing can be seen
+    return total or 4096  # a generous guess if nothing can be read
 
 
 def resident_memory(root: int) -> int:
-    """Bytes of memory that a process and its descendants occupy; pages that they share count for each."""
+    """Compute the bytes of memory that a process and its descendants use; shared pages count for each."""
     total = 0
     with contextlib.suppress(*_OUT_OF_SIGHT):
         for process in [psutil.Process(root), *descendants(root)]:
@@ -60,7 +60,7 @@ def end(popen: subprocess.Popen, patience: float = 10.0) -> None:
         patience: The longest wait, in seconds, for the descendants and then for the process itself.
     """
     deadline = time.monotonic() + patience
-    # Descendants first: as long as their ancestor lives, none can hide by being adopted by another process.
+    # Descendants first: as long as their ancestor lives, none can escape by being adopted by another process.
     while family := descendants(popen.pid):
         for process in family:
             with contextlib.suppress(*_OUT_OF_SIGHT):

@@ -1,4 +1,4 @@
-"""The code of one exercise as a `Subject`, although it runs in a worker; it survives a few deaths of its process."""
+"""The code of one exercise as a `Subject`, although it runs in a worker; its process may crash a few times."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from course_lib.grader.inside.calls import Subject
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised
 from course_lib.grader.worker_client import CALL, CALL_AFTER_DEATH, WorkerClient
 
-MOST_DEATHS = 2  # of one exercise; then the rest of its cases fail unasked
+MOST_DEATHS = 2  # for one exercise; then the rest of its cases fail without being run
 
 
 class RemoteSubject(Subject):
-    """A `Subject` whose function or class lives in a child of a worker, after the pieces of the notebook that it needs.
+    """A `Subject` in a child of a worker, in which the pieces of the notebook that it needs have run.
 
     Attributes:
-        lost: How its process last ended, or None when it never did.
+        lost: How its process last ended, or None if it never did.
     """
 
     def __init__(self, client: WorkerClient, exercise: Exercise, pieces: list[Piece]):
         self.client, self.exercise, self.pieces = client, exercise, pieces
         self.lost: Failure | None = None
         self._deaths = 0
-        self._loaded = False  # the pieces have run in the client's present child
+        self._loaded = False  # whether the pieces have run in the client's present child
 
     def send(self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """See `Subject.send`; Failure when there is no answer."""
+        """Do something with an object; see `Subject.send`.
+
+        Raises:
+            Failure: If there is no answer.
+        """
         self._load()
         answer = self._ask("send", name=self.exercise.name, action=action, number=number, args=args, kwargs=kwargs)
         if answer.failure is None:
@@ -50,7 +54,7 @@ class RemoteSubject(Subject):
                 waiting = [piece for piece in waiting if self._loaded and not self._run(piece)]
 
     def _run(self, piece: Piece) -> bool:
-        """Run a piece; whether it came to its end."""
+        """Run a piece, and return whether it finished without failure."""
         piece.failure = self._ask("run", source=piece.source, file=piece.file, only=piece.only).failure
         return piece.failure is None
 

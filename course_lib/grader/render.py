@@ -1,4 +1,4 @@
-"""Messages for a learner: as text for a terminal and a screen reader, as HTML for Jupyter."""
+"""Messages to a learner: as text for a terminal and a screen reader, as HTML for Jupyter."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import sys
 
 from course_lib.grader.exam import Outcome, Result
 
-# Borders and words only, no colours: legible in light and dark, on the page and in the notebook.
+# Borders and words only, no colours: legible in light and dark mode, on the page and in the notebook.
 _STYLE = "border-left: 4px solid currentColor; padding: 0.2em 0 0.2em 1em; margin: 0.5em 0"
 _BOX = f'<div role="status" style="{_STYLE}">{{}}</div>'
 
 
 def result_lines(result: Result, hints: int = 0) -> list[str]:
-    """What a learner is told, one paragraph a line; lines that start with two spaces are the list of checks."""
+    """Return the message about a result, one paragraph per line; lines that start with two spaces list the checks."""
     exercise, total = result.exercise, len(result.checks)
     if result:
         return [f"{exercise.id}: all {total} visible checks passed; grading uses fresh numbers."]
@@ -32,12 +32,12 @@ def result_lines(result: Result, hints: int = 0) -> list[str]:
 
 
 def with_code(text: str) -> str:
-    """A text as safe HTML: escaped, and then `code` set as code."""
+    """Return a text as safe HTML: escaped, then with text in backticks set as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def as_html(lines: list[str]) -> str:
-    """The same lines as HTML, escaped, with `code` set as code."""
+    """Return the lines as safe HTML: escaped, with text in backticks set as code."""
     parts = [f"<p><strong>{with_code(lines[0])}</strong></p>"]
     for listed, group in itertools.groupby(lines[1:], key=lambda line: line.startswith("  ")):
         tag = "li" if listed else "p"

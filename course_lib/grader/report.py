@@ -18,7 +18,7 @@ from course_lib.grader.submission import Submission
 
 
 def exercise_entry(result: Result) -> dict[str, Any]:
-    """What a report says about one exercise; no number of the hidden cases is in it."""
+    """Return the entry for one exercise in a report; it contains no numbers of the hidden cases."""
     ended = result.ended.outcome if result.ended else None
     return {
         "title": result.exercise.title,
@@ -38,12 +38,12 @@ def exercise_entry(result: Result) -> dict[str, Any]:
 
 
 def submission_report(submission: Submission, identity: dict[str, str], results: list[Result]) -> dict[str, Any]:
-    """The report on one file.
+    """Return the report on one file.
 
     Args:
         submission: The file.
         identity: What else decides the grade: seed, exercises, sandbox.
-        results: How each of its exercises did.
+        results: The result of each exercise.
     """
     entries = {result.exercise.id: exercise_entry(result) for result in results}
     return {
@@ -60,9 +60,9 @@ def submission_report(submission: Submission, identity: dict[str, str], results:
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
-    """Write report.json and report.html; the JSON last, since its presence means that both are there."""
+    """Write report.html, then report.json, whose presence means that both are there."""
     page = template().render(report)
-    page = page.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files may be no valid text
+    page = page.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files may be invalid UTF-8
     write_text(folder / "report.html", page, private=True)
     write_text(folder / "report.json", json.dumps(report, indent=1), private=True)
 
@@ -92,14 +92,14 @@ def write_tables(out: Path, header: dict[str, Any], reports: list[dict[str, Any]
 
 
 def harmless(text: str) -> str:
-    """Text that a spreadsheet will not take for a formula, on one line."""
+    """Return a text on one line that a spreadsheet will not take for a formula."""
     text = "".join(c if c.isprintable() else " " for c in text)
     return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") else text
 
 
 @functools.cache
 def template() -> jinja2.Template:
-    """The page of a report, compiled once."""
+    """Return the template of a report, compiled once."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )

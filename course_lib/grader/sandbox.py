@@ -1,7 +1,7 @@
-"""Where submitted code runs: the strongest wall that works on this machine, chosen by trying and said out loud.
+"""The sandbox for submitted code: the strongest level that works on this machine, found by trying, and announced.
 
-Level "bwrap" (bubblewrap): no network, no file but Python, the library without exercises and grader, and a small /tmp;
-its own processes, gone with it. Level "limits": limits on memory, time, files and processes only, which stop
+Level "bwrap" (bubblewrap): no network, no files but Python, the library without exercises and grader, and a small /tmp;
+its own processes, which end with it. Level "limits": limits on memory, time, files and processes only, which stop
 accidents, but not somebody who wants to read files.
 """
 
@@ -27,7 +27,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _INSIDE = Path(__file__).resolve().parent / "inside"
 MB = 2**20
 RESOURCE_LIMITS = {
-    "RLIMIT_DATA": 2048 * MB,  # torch imports under 512
+    "RLIMIT_DATA": 2048 * MB,  # importing torch takes less than 512
     "RLIMIT_FSIZE": 16 * MB,
     "RLIMIT_NOFILE": 64,
     "RLIMIT_NPROC": 16,
@@ -37,13 +37,13 @@ RESOURCE_LIMITS = {
 SCRATCH = 64 * MB
 WISHES = {"auto": ("bwrap", "limits"), "require": ("bwrap",), "off": ("limits",)}
 RESIDENT = 3072 * MB  # all processes of a worker together, watched by the grader
-STARTED, READY, FORKED = b"s", b"r", b"f"  # what a worker says: it can run here; torch is imported; a child is there
+STARTED, READY, FORKED = b"s", b"r", b"f"  # a worker's messages: it can run here; torch is imported; a child is there
 SECONDS_TO_START = 60.0
-_users = itertools.count(1_900_000_000 + os.getpid() % 100_000 * 1000)  # ids that no account has: a count each
+_users = itertools.count(1_900_000_000 + os.getpid() % 100_000 * 1000)  # no account's ids: each is counted alone
 
 
 class SandboxError(CourseError):
-    """No worker can be started, or not at the level that was asked for."""
+    """Raised when no worker can be started, or not at the level that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Level:
 
     Attributes:
         name: "bwrap" or "limits".
-        sentence: What is announced.
-        user: Each worker becomes a user of its own; only root can do that.
-        shared: The kernel counts the caller's other processes together with the worker's.
+        sentence: The announcement of this level.
+        user: Whether each worker becomes a user of its own; only root can do that.
+        shared: Whether the kernel counts the caller's other processes together with the worker's.
     """
 
     name: str
@@ -64,14 +64,14 @@ class Level:
 
 
 class Worker:
-    """A process for the code of one submission: see `inside.worker`.
+    """A process for the code of one submission; see `inside.worker`.
 
     Attributes:
         popen: The process.
-        control: The socket to it.
+        control: The socket to the process.
 
     Raises:
-        SandboxError: It cannot run at this level; the message says why.
+        SandboxError: If the worker cannot run at this level; the message says why.
     """
 
     def __init__(self, level: Level):
@@ -99,11 +99,11 @@ class Worker:
         """Wait for one byte from the worker.
 
         Args:
-            byte: What it says when all is well.
-            seconds: How long it may take.
+            byte: The expected byte.
+            seconds: The timeout.
 
         Raises:
-            SandboxError: Something else came, or nothing; the worker is stopped.
+            SandboxError: If anything else comes, or nothing; the worker is stopped.
         """
         self.control.settimeout(seconds)
         try:
@@ -117,7 +117,7 @@ class Worker:
             raise SandboxError(f"a worker does not start: {lines[-1] if lines else 'no answer'}")
 
     def stop(self) -> None:
-        """End the worker and everything that it started; returns when they are gone."""
+        """End the worker and everything that it has started, and wait until all are gone."""
         self.control.close()
         end(self.popen)
         self._errors.close()
@@ -125,13 +125,13 @@ class Worker:
 
 
 def choose_level(wish: str = "auto") -> Level:
-    """The strongest level that works here.
+    """Return the strongest level that works here.
 
     Args:
-        wish: "auto"; "require" for bubblewrap or nothing; "off" for no walls.
+        wish: "auto"; "require" for bubblewrap or nothing; "off" for limits only.
 
     Raises:
-        SandboxError: The wish cannot be met; the message says why.
+        SandboxError: If the wish cannot be met; the message says why.
     """
     if os.name != "posix":
         raise SandboxError("grading needs Linux or macOS; on Windows, run it in WSL")
@@ -152,7 +152,7 @@ def choose_level(wish: str = "auto") -> Level:
 
 
 def _environment(level: Level, folder: str) -> dict[str, str]:
-    """Nothing of the caller's environment, which may hold keys and tokens."""
+    """Return an environment without anything of the caller's, which may hold keys and tokens."""
     home = "/tmp" if level.name == "bwrap" else f"{folder}/scratch"
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     names = {"PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": home, "USER": "learner", "LANG": "C.UTF-8"}
@@ -163,7 +163,7 @@ def _candidates() -> Iterator[Level]:
     root = os.geteuid() == 0
     if sys.platform == "linux" and shutil.which("bwrap"):
         announced = "Sandbox: bubblewrap. Submitted code sees no network, none of your files and no other submission."
-        if root:  # the kernel does not count the processes of root, so the worker becomes another user
+        if root:  # the kernel does not limit the processes of root, so the worker becomes another user
             yield Level("bwrap", announced, user=True)
             yield Level("bwrap", f"{announced} The number of its processes is not limited.")
         else:
@@ -179,7 +179,7 @@ def _candidates() -> Iterator[Level]:
 
 
 def _folder() -> tempfile.TemporaryDirectory:
-    """A folder for a worker: its program, which holds no answers, and its scratch space."""
+    """Create a folder for a worker: its program, which holds no answers, and its scratch space."""
     folder = tempfile.TemporaryDirectory(prefix="course-worker-", ignore_cleanup_errors=True)
     os.chmod(folder.name, 0o755)
     for file in _INSIDE.glob("*.py"):
@@ -192,7 +192,7 @@ def _folder() -> tempfile.TemporaryDirectory:
 
 def _command(level: Level, folder: str, socket_number: int) -> list[str]:
     bwrap = level.name == "bwrap"
-    # 64 more, for other workers and what else starts meanwhile.
+    # 64 more, for other workers and whatever else starts meanwhile.
     others = threads_of_this_user() + 64 if level.shared else 0
     options = {
         "socket": socket_number,
@@ -218,7 +218,7 @@ def _bwrap(level: Level, folder: str) -> list[str]:
     paths = sysconfig.get_paths()
     python = {sys.prefix, *map(os.path.realpath, (sys.prefix, sys.base_prefix, paths["purelib"], paths["platlib"]))}
     for path in sorted(p for p in python if not p.startswith("/usr/")):
-        for parent in reversed(Path(path).parents[:-1]):  # bubblewrap would make them for root alone
+        for parent in reversed(Path(path).parents[:-1]):  # bubblewrap would create them for root only
             system += ["--perms", "0755", "--dir", str(parent)]
         system += ["--ro-bind", path, path]
     hidden = [f"/course/course_lib/{room}" for room in ("grader", "exercises")]

@@ -1,4 +1,4 @@
-"""One submission: which lab it is, and how each of its exercises did."""
+"""One submission: which lab it belongs to, and the results of its exercises."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Submission:
     """A submitted file.
 
     Attributes:
-        name: Its name in the grades: the path below the folder of submissions, without `.ipynb`.
-        folder: Where its report goes.
-        notebook: What was read of it.
+        name: The name in the grades: the path below the folder of submissions, without `.ipynb`.
+        folder: The folder of its report.
+        notebook: The content of the file.
         lab: The lab that it is graded as.
         reason: Why it cannot be graded, or None.
         report: The report on it, once there is one.
@@ -40,12 +40,12 @@ class Submission:
 
 
 def examine(path: Path, root: Path, lab: str | None) -> Submission:
-    """Read a file and decide which lab it is, or why it cannot be graded.
+    """Read a file and decide which lab it belongs to, or why it cannot be graded.
 
     Args:
         path: The file.
         root: The folder of submissions.
-        lab: The lab that all files are graded as; None to ask each file.
+        lab: The lab that all files are graded as; None to decide for each file.
     """
     submission = Submission(path.relative_to(root).as_posix().removesuffix(".ipynb"))
     try:
@@ -58,19 +58,19 @@ def examine(path: Path, root: Path, lab: str | None) -> Submission:
 
 
 def grade(notebook: Notebook, exams: Sequence[Exam], level: Level, hide_values: bool = True) -> list[Result]:
-    """Grade the exercises of a lab, in their order, in a worker of their own.
+    """Grade the exercises of a lab, in order, in a worker of their own.
 
     Args:
         notebook: The submission.
         exams: The exam of each exercise of the lab.
         level: The sandbox of the worker.
-        hide_values: Leave the numbers of the cases out of the diagnosis.
+        hide_values: Whether to leave the numbers of the cases out of the diagnosis.
 
     Returns:
-        How each exercise did.
+        The result of each exercise.
 
     Raises:
-        SandboxError: No worker starts.
+        SandboxError: If no worker starts.
     """
     lab = [exam.exercise for exam in exams]
     results: list[Result] = []

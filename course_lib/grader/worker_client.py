@@ -1,4 +1,4 @@
-"""The grader's end of the wire: one sandboxed worker for a submission, asked one thing at a time."""
+"""The grader's side of the connection to a sandboxed worker, which serves one submission, one request at a time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from course_lib.grader.inside.outcomes import LONGEST_MESSAGE, Answer, Failure, 
 from course_lib.grader.processes import resident_memory
 from course_lib.grader.sandbox import FORKED, READY, RESIDENT, Level, SandboxError, Worker
 
-TICK = 0.1  # seconds between two looks at the memory of a worker that has not answered
-MOST_WORKERS = 4  # of one submission
+TICK = 0.1  # seconds between two checks of the memory of a worker that has not answered
+MOST_WORKERS = 4  # for one submission
 # How long submitted code may take, in seconds.
 CALL = 4.0  # for one call or cell
 CALL_AFTER_DEATH = 1.0  # the same, once the exercise has ended a process
@@ -22,9 +22,9 @@ SUBMISSION = 90.0  # for all calls of a submission together
 
 
 class WorkerClient:
-    """Owns the worker of a submission: starts it when it is first needed, and again when submitted code has killed it.
+    """The owner of a submission's worker, which starts it when first needed, and again if submitted code has killed it.
 
-    Questions go to a child of the worker, which `fork` makes anew; after a question without an answer it is gone.
+    Requests go to a child of the worker, which `fork` creates; after a request without an answer the child is gone.
 
     Attributes:
         process: The running worker, or None.
@@ -39,18 +39,18 @@ class WorkerClient:
         self._numbers = itertools.count()
 
     def close(self) -> None:
-        """End the worker and all that it has started."""
+        """End the worker and everything that it has started."""
         self._hang_up()
         if self.process:
             self.process.stop()
             self.process = None
 
     def fork(self) -> None:
-        """Go on with a fresh child; whatever the last one started is killed.
+        """Continue with a fresh child; everything that the last one started is killed.
 
         Raises:
-            Failure: Submitted code has killed too many workers.
-            SandboxError: No worker starts.
+            Failure: If submitted code has killed too many workers.
+            SandboxError: If no worker starts.
         """
         self._hang_up()
         while self._child is None:
@@ -61,20 +61,20 @@ class WorkerClient:
                     socket.send_fds(process.control, [FORKED], [theirs.fileno()])
                     process.expect(FORKED, CALL)
                     self._child = ours
-                except (OSError, SandboxError):  # submitted code has ended the worker, or keeps it from its work
+                except (OSError, SandboxError):  # submitted code has ended the worker, or blocks it
                     ours.close()
                     self.close()
 
     def ask(self, op: str, seconds: float, **content: Any) -> Answer:
-        """Put a question to the child, a new one if there is none.
+        """Send a request to the child, a new one if there is none.
 
         Args:
             op: One of the `do_...` methods of `inside.child.Child`.
-            seconds: How long the answer may take.
+            seconds: The timeout.
             **content: The arguments of that method.
 
         Returns:
-            The value that it returns, or why there is none.
+            The value that the method returns, or why there is none.
         """
         try:
             if self._child is None:
@@ -107,7 +107,7 @@ class WorkerClient:
         began = time.monotonic()
         self.process = process = Worker(self.level)
         process.expect(READY)
-        self._deadline += time.monotonic() - began  # starting is not the submission's doing
+        self._deadline += time.monotonic() - began  # the time for starting does not count
         return process
 
     def _hang_up(self) -> None:
@@ -116,7 +116,12 @@ class WorkerClient:
         self._child = None
 
     def _read(self, deadline: float, size: int) -> bytes:
-        """Exactly `size` bytes; TimeoutError or MemoryError when the worker goes over a limit meanwhile."""
+        """Read exactly `size` bytes.
+
+        Raises:
+            TimeoutError: If the deadline passes first.
+            MemoryError: If the worker exceeds its memory limit first.
+        """
         assert self.process is not None
         assert self._child is not None
         data, look = bytearray(), time.monotonic() + TICK
@@ -140,7 +145,11 @@ class WorkerClient:
 
 
 def _checked(reply: Any, number: int) -> Answer:
-    """What a reply says. Nothing that a worker sends is taken on trust; ValueError, KeyError or TypeError otherwise."""
+    """Validate the reply of a worker, which is not trusted, and return it as an answer.
+
+    Raises:
+        ValueError: If the reply is invalid; KeyError or TypeError are possible, too.
+    """
     if type(reply) is not dict or _of_type(reply["id"], int) != number:
         raise frames.BadFrame("an answer to another question")
     changed, said = _of_type(reply["changed"], int, str), reply["failure"]
@@ -155,5 +164,5 @@ def _checked(reply: Any, number: int) -> Answer:
 
 
 def _of_type(value: Any, *types: type) -> Any:
-    """The value if it is of one of these types, else None."""
+    """Return the value if it is of one of these types, else None."""
     return value if type(value) in types else None

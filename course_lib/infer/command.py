@@ -29,17 +29,24 @@ def write(
     regex: str | None,
     bits: int | None,
 ) -> None:
-    """Print what the model writes, while it writes it. Raises GenerationError, or another CourseError.
+    """Print the text that a model generates, piece by piece.
 
-    chat: None for a conversation where the model has a template, and a text to be continued where it has none.
-    sampling: fields of Sampling; where one is None, that of the model holds.
+    Args:
+        chat: Whether the prompt starts a conversation or is a text to continue; None for a conversation if the model
+            has a chat template.
+        sampling: Fields of `Sampling`; None for the model's own value of a field.
+
+    Raises:
+        GenerationError: If the options contradict each other, the prompt is empty, or the text ends at the token limit
+            before it matches the grammar.
+        CourseError: If the model cannot be opened.
     """
     if schema and regex:
         raise GenerationError("--schema and --regex cannot be had together; pass one of them")
     text = _read_prompt(prompt)
     source = _grammar(schema, regex)
     chosen: dict[str, Any] = {field: value for field, value in sampling.items() if value is not None}
-    Sampling(**chosen)  # what is wrong with them is said before a model is opened
+    Sampling(**chosen)  # checks the values before the model is opened
     model = open_model(name, bits)
     grammar = model.constrain(source) if source is not None else None
     whole = _conversation(model, text, system, chat)
@@ -51,7 +58,7 @@ def write(
     except KeyboardInterrupt:
         print(flush=True)
         raise
-    except BrokenPipeError:  # whoever read has had enough, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     if stream.finish_reason == "length":
@@ -66,7 +73,7 @@ def _read_prompt(prompt: str) -> str:
     if prompt != "-":
         return prompt
     try:
-        return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")  # which `echo` and files end with
+        return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")  # `echo` and files end with it
     except UnicodeDecodeError as error:
         raise GenerationError(f"what comes in is not UTF-8 ({error.reason} at byte {error.start})") from None
 
@@ -97,7 +104,12 @@ def _conversation(model: TextGenerator, text: str, system: str | None, chat: boo
 
 
 def serve(name: str, host: str, port: int, bits: int | None) -> None:
-    """Answer in OpenAI's format until Ctrl-C. Raises GenerationError, or another CourseError."""
-    from course_lib.infer.server import app  # fastapi is not in the core
+    """Serve a model over OpenAI's HTTP interface until Ctrl-C.
+
+    Raises:
+        GenerationError: If the address cannot be used.
+        CourseError: If the model cannot be opened.
+    """
+    from course_lib.infer.server import app  # fastapi is an extra
 
     app.serve(open_model(name, bits), host, port)

@@ -1,4 +1,4 @@
-"""Llama-style weights from a GGUF file, as read and dequantised by course_lib.data.packages.pretrained."""
+"""Llama-style weights from a GGUF file, as read and dequantized by `course_lib.data.packages.pretrained`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,12 +33,12 @@ def from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GPT:
     """Build a GPT, in eval mode, from the contents of a GGUF file of the llama family.
 
     Args:
-        fields: the metadata of the file.
-        tensors: its tensors, in float32.
+        fields: The metadata of the file.
+        tensors: The tensors of the file, in float32.
 
     Raises:
-        ValueError: for another family or a setting that is not supported.
-        ModelError: for tensors that are missing or do not fit.
+        ValueError: If the file is of another family, or has a setting that is not supported.
+        ModelError: If tensors are missing or do not fit.
     """
     family = fields.get("general.architecture")
     if family != "llama":
@@ -50,7 +50,7 @@ def from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GPT:
     for key, value in fields.items():
         if key.startswith("llama."):
             name = key.removeprefix("llama.")
-            hf[SETTINGS.get(name, name)] = value  # an unknown name is refused, by that name, further on
+            hf[SETTINGS.get(name, name)] = value  # `from_hf` refuses an unknown name
     heads = {"attn_q": hf["num_attention_heads"], "attn_k": hf.get("num_key_value_heads", hf["num_attention_heads"])}
 
     state = {}
@@ -69,5 +69,5 @@ def from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GPT:
 
 
 def _half_split(rows: Tensor, n_heads: int) -> Tensor:
-    """GGUF keeps the two numbers that RoPE turns together in neighbouring rows; bring the second ones to the back."""
+    """Reorder rows for RoPE: GGUF keeps the two rows of a pair side by side, we keep them in two halves of a head."""
     return rows.unflatten(0, (n_heads, -1, 2)).transpose(1, 2).flatten(0, 2)

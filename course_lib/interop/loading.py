@@ -1,4 +1,4 @@
-"""Tensors by name, into a model and out of it, with a full list of what does not fit."""
+"""Loading tensors into a model by name, with a full list of what does not fit, and reading them out of it."""
 
 from collections.abc import Mapping
 
@@ -8,19 +8,19 @@ from torch import Tensor, nn
 from course_lib.errors import ModelError
 from course_lib.interop.hf.family import Family
 
-LISTED = 20  # problems named in one message
+LISTED = 20  # the number of problems listed in one message
 
 
 def load_tensors(model: nn.Module, state: Mapping[str, Tensor], family: Family | None = None) -> None:
-    """Give the model the tensors of `state`. A tensor whose layout is ours already is shared, not copied.
+    """Load the tensors of `state` into a model. A tensor whose layout is ours already is shared, not copied.
 
     Args:
-        model: takes the dtype and device of the tensors; it may be on the meta device, without memory.
-        state: tensors by name.
-        family: says what the tensors are called; None when they have the model's own names.
+        model: The model; it takes the dtype and device of the tensors, and may be on the meta device, without memory.
+        state: Tensors by name.
+        family: The family whose names the tensors have; None for the model's own names.
 
     Raises:
-        ModelError: listing the tensors that are missing, left over or of another shape.
+        ModelError: If tensors are missing, left over or of another shape; the message lists them.
     """
     if family:
         prefix = "" if any(name.startswith(family.prefix) for name in state) else family.prefix
@@ -35,7 +35,7 @@ def load_tensors(model: nn.Module, state: Mapping[str, Tensor], family: Family |
         target = torch.empty_like(parameter, dtype=dtype, device=first.device)
         views = dict(family.tensor_views(model, name, target)) if family else {name: target}
         left_over -= views.keys()
-        if name in ties:  # it comes with the tensor that it is tied to, of which the file may hold a copy
+        if name in ties:  # it is loaded with the tensor that it is tied to; the file may hold a copy of that
             problems += [
                 f"{theirs} differs from the embedding that it is tied to"
                 for theirs in views.keys() & state.keys()
@@ -51,13 +51,13 @@ def load_tensors(model: nn.Module, state: Mapping[str, Tensor], family: Family |
         more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
         raise ModelError(f"the tensors do not fit the config: {'; '.join(problems[:LISTED])}{more}")
     model.load_state_dict(loaded, assign=True, strict=False)
-    for name, tied_to in ties.items():  # loading made two parameters of the one
+    for name, tied_to in ties.items():  # loading has made two parameters out of one
         module, _, kind = name.rpartition(".")
         setattr(model.get_submodule(module), kind, model.get_parameter(tied_to))
 
 
 def _misfits(views: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
-    """What is missing in `state` or has another shape than the view that it is for."""
+    """List the views that are missing in `state` or have another shape there."""
     problems = []
     for name, view in views.items():
         if name not in state:
@@ -68,7 +68,7 @@ def _misfits(views: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[s
 
 
 def _filled(target: Tensor, views: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
-    """`target` with each view of it copied from `state`, or the very tensor of `state` where the two agree."""
+    """Copy tensors of `state` into the views of `target`, or return the one of `state` itself if the layouts agree."""
     for name, view in views.items():
         if view.shape == target.shape and view.stride() == target.stride():
             target = state[name]
@@ -78,13 +78,13 @@ def _filled(target: Tensor, views: Mapping[str, Tensor], state: Mapping[str, Ten
 
 
 def unique_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The model's tensors by name, each once: a tied output layer is the embedding."""
+    """Return the model's tensors by name, each once: without the output layer if it is tied to the embedding."""
     ties = _tied_parameters(model)
     return {name: tensor for name, tensor in model.state_dict().items() if name not in ties}
 
 
 def _tied_parameters(model: nn.Module) -> dict[str, str]:
-    """The parameters that are another one, earlier in the model: an output layer that is the embedding."""
+    """Map each tied parameter, such as the output layer, to the earlier one that it shares, such as the embedding."""
     first: dict[int, str] = {}
     names = {name: first.setdefault(id(p), name) for name, p in model.named_parameters(remove_duplicate=False)}
     return {name: other for name, other in names.items() if name != other}

@@ -14,10 +14,10 @@ from course_lib.files import read_json, written
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """Read a JSON file of settings by name.
+    """Read settings from a JSON file.
 
     Raises:
-        ModelError: when it is missing or damaged.
+        ModelError: If the file is missing or damaged.
     """
     try:
         settings = read_json(file)
@@ -29,7 +29,11 @@ def read_settings(file: Path) -> dict[str, Any]:
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file. Raises ModelError when it is missing or damaged."""
+    """Read the tensors of a safetensors file.
+
+    Raises:
+        ModelError: If the file is missing or damaged.
+    """
     try:
         return load_file(file)
     except FileNotFoundError:
@@ -47,17 +51,17 @@ def write_model_files(
     names: tuple[str, str] = ("config.json", "model.safetensors"),
     notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Write settings and tensors into a folder: each file appears whole or not at all, the settings last.
+    """Write settings and tensors into a folder; each file appears whole or not at all, the settings last.
 
     Args:
-        folder: made if it is not there.
-        settings: written as JSON.
-        tensors: by name.
-        names: of the two files.
-        notes: texts for the header of the tensor file.
+        folder: The folder, created if it does not exist.
+        settings: The settings, written as JSON.
+        tensors: Tensors by name.
+        names: The names of the file of settings and the file of tensors.
+        notes: Texts for the header of the file of tensors.
 
     Raises:
-        ModelError: when the disk is full or the folder cannot be written.
+        ModelError: If the disk is full or the folder cannot be written.
     """
     tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
@@ -66,7 +70,7 @@ def write_model_files(
         with written(folder, tensors_name, settings_name) as partial:
             save_file(tensors, partial / tensors_name, metadata={"format": "pt", **(notes or {})})
             (partial / settings_name).write_text(text, encoding="utf-8")
-        # An index is of older tensors in several files, and would be read before the one file.
+        # An index belongs to older tensors in several files, and would be read instead of the new file.
         (folder / f"{tensors_name}.index.json").unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
+    except (OSError, SafetensorError) as error:  # safetensors wraps the errors of the disk
         raise ModelError(f"nothing could be written to {folder} ({error}); make room, or name another folder") from None

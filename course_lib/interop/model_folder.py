@@ -1,4 +1,4 @@
-"""Models in folders, as transformers keeps them: config.json and model.safetensors. Read, written, and never run."""
+"""Model folders in the format of transformers: config.json and model.safetensors. No code in them is ever run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -23,7 +23,7 @@ from course_lib.models.vlm import VLM, VLMConfig
 
 Model = GPT | Bert | T5 | ViT | CLIP | BagCLIP | VLM
 
-# What transformers has no family for is kept in the course's own form: the config as it is, under these model types.
+# Models without a family in transformers are kept in the course's own form: our config, with these model types.
 OWN_TYPES: dict[str, tuple[Any, type[Model]]] = {
     "course_bag_clip": (BagCLIPConfig, BagCLIP),
     "course_clip": (CLIPConfig, CLIP),
@@ -34,20 +34,20 @@ OWN_TYPES: dict[str, tuple[Any, type[Model]]] = {
 
 
 def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float32) -> Model:
-    """Load the model of a Hugging Face folder, in eval mode: GPT-2, Llama and all others of course_lib.interop.hf.
+    """Load the model of a Hugging Face folder, in eval mode: GPT-2, Llama and all others of `course_lib.interop.hf`.
 
     Language models are read with their output layer, ViT as a classifier: what AutoModelForCausalLM and the like save.
 
     Args:
-        folder: holds config.json and model.safetensors.
-        dtype: of the weights in memory; None leaves them as they are in the file.
+        folder: A folder with config.json and model.safetensors.
+        dtype: The dtype of the weights in memory; None for the dtype of the file.
 
     Returns:
-        The model. Which class it is depends on the folder; check with isinstance.
+        The model. Its class depends on the folder; check with isinstance.
 
     Raises:
-        ModelError: for a folder that is incomplete, a damaged file, a family or setting that is not supported, and for
-            tensors that are missing, left over or of another shape, all of them listed.
+        ModelError: If the folder is incomplete, a file is damaged, a family or setting is not supported, or tensors are
+            missing, left over or of another shape; the message lists all of these.
     """
     folder = Path(folder)
     if not (folder / "config.json").exists():
@@ -56,7 +56,7 @@ def from_pretrained(folder: str | Path, dtype: torch.dtype | None = torch.float3
             "(models are not looked up by name: nothing is downloaded)"
         )
     hf = read_settings(folder / "config.json")
-    _find_family(hf)  # before gigabytes are read in vain
+    _find_family(hf)  # fails before gigabytes are read in vain
     state = _read_all_tensors(folder)
     if dtype is not None:
         state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
@@ -70,11 +70,11 @@ def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Model:
     """Build the model that a Hugging Face config and its tensors describe, in eval mode.
 
     Args:
-        hf: the contents of config.json.
-        state: tensors by their names in transformers. Those whose layout is ours already are shared, not copied.
+        hf: The contents of config.json.
+        state: Tensors by their names in transformers. Those whose layout is ours already are shared, not copied.
 
     Raises:
-        ModelError: as `from_pretrained`.
+        ModelError: If the family, a setting or the tensors do not fit, as for `from_pretrained`.
     """
     family = _find_family(hf)
     model_type: Any
@@ -85,27 +85,27 @@ def from_hf(hf: Mapping[str, Any], state: Mapping[str, Tensor]) -> Model:
             config_type, model_type = OWN_TYPES[hf["model_type"]]
             config = _config_from_dict(config_type, {k: value for k, value in hf.items() if k != "model_type"})
         _check_layers(config, len(state))
-        with torch.device("meta"):  # no memory and no random start for weights that are loaded
+        with torch.device("meta"):  # no memory and no random initialisation for weights that are loaded
             model = model_type(config)
         load_tensors(model, state, family)
     except ModelError:
         raise
-    except RuntimeError as error:  # of torch, where a tensor would be larger than the memory
+    except RuntimeError as error:  # torch's, if a tensor would be larger than the memory
         raise ModelError(f"the config asks for more than fits into the memory ({str(error).splitlines()[0]})") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:  # a setting that is not there, or no number
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # a setting that is missing, or not a number
         raise ModelError(f"a setting of config.json cannot be used ({error})") from None
     return model.eval()
 
 
 def to_hf(model: nn.Module, folder: str | Path) -> None:
-    """Write the folder that transformers opens: config.json and model.safetensors, in float32 or the weights' dtype.
+    """Write a folder that transformers can open: config.json and model.safetensors, in the dtype of the weights.
 
-    A tokenizer and the ids of its special tokens are no part of a model of ours: write them beside it. Each file
+    A tokenizer and the ids of its special tokens are not part of our models: write them into the same folder. Each file
     appears whole or not at all, the config last.
 
     Raises:
-        ModelError: when no family of transformers can hold the model, saying what stands in the way (`save_pretrained`
-            keeps any model), and when the folder cannot be written.
+        ModelError: If no family of transformers can hold the model, with the reason (`save_pretrained` keeps any
+            model), or if the folder cannot be written.
     """
     family, config = hf_form(model)
     tensors = {
@@ -119,11 +119,11 @@ def to_hf(model: nn.Module, folder: str | Path) -> None:
 
 
 def save_pretrained(model: nn.Module, folder: str | Path) -> None:
-    """Write a folder that `from_pretrained` reads: as `to_hf` where a family fits, otherwise in the course's own form.
+    """Write a folder that `from_pretrained` reads: as `to_hf` if a family fits, otherwise in the course's own form.
 
     Raises:
-        ModelError: when a part of the model was replaced by one that its config cannot describe, for a model of another
-            library, and when the folder cannot be written.
+        ModelError: If a part of the model was replaced by one that its config cannot describe, if this is a model of
+            another library, or if the folder cannot be written.
     """
     own_type = next((name for name, (_, model_type) in OWN_TYPES.items() if model_type is type(model)), None)
     try:
@@ -140,10 +140,10 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> None:
 
 
 def hf_form(model: nn.Module) -> tuple[Family, dict[str, Any]]:
-    """How transformers holds a model: the family, and the contents of config.json. Nothing is written.
+    """Return the family of a model in transformers, and its contents of config.json. Nothing is written.
 
     Raises:
-        ModelError: when no family can hold it, saying what stands in the way.
+        ModelError: If no family can hold the model, with the reason.
     """
     refusals = []
     for family in FAMILIES:
@@ -156,7 +156,7 @@ def hf_form(model: nn.Module) -> tuple[Family, dict[str, Any]]:
 
 
 def _find_family(hf: Mapping[str, Any]) -> Family | None:
-    """The family of a config, None for one in the course's own form. Raises ModelError when it is neither."""
+    """Return the family of a config, None for the course's own form. Raises ModelError if it is neither."""
     kind = hf.get("model_type")
     family = next((family for family in FAMILIES if family.model_type == kind), None)
     if family is None and not (isinstance(kind, str) and kind in OWN_TYPES):
@@ -166,7 +166,7 @@ def _find_family(hf: Mapping[str, Any]) -> Family | None:
 
 
 def _check_layers(config: Any, n_tensors: int) -> None:
-    """Raise ModelError for more layers than there are tensors: building them could take for ever."""
+    """Raise ModelError if there are more layers than tensors: building them could take for ever."""
     for name, value in vars(config).items():
         if is_dataclass(value):
             _check_layers(value, n_tensors)
@@ -175,7 +175,7 @@ def _check_layers(config: Any, n_tensors: int) -> None:
 
 
 def _check_complete(model: Any) -> None:
-    """Raise ModelError when the model's config does not say all that it takes to build it again."""
+    """Raise ModelError if the model cannot be built again from its config."""
     try:
         with torch.device("meta"):
             same = {name: tensor.shape for name, tensor in type(model)(model.config).state_dict().items()}
@@ -189,7 +189,7 @@ def _check_complete(model: Any) -> None:
 
 
 def _config_from_dict(config_type: Any, values: Mapping[str, Any]) -> Any:
-    """A config of ours as `asdict` has left it, with the configs that it may hold."""
+    """Build our config, with any nested configs, from the dict that `asdict` made of it."""
     types = {name: (hint, *get_args(hint)) for name, hint in get_type_hints(config_type).items()}  # X, or X | None
     values = dict(values)
     for name, value in values.items():
@@ -202,7 +202,7 @@ def _config_from_dict(config_type: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _read_all_tensors(folder: Path) -> dict[str, Tensor]:
-    index = folder / "model.safetensors.index.json"  # of a model in several files
+    index = folder / "model.safetensors.index.json"  # for a model in several files
     names = ["model.safetensors"]
     if index.exists():
         try:
@@ -211,5 +211,5 @@ def _read_all_tensors(folder: Path) -> dict[str, Tensor]:
             raise ModelError(f"{index} is damaged; copy it again") from None
     tensors: dict[str, Tensor] = {}
     for name in names:
-        tensors |= read_tensors(folder / Path(name).name)  # the name alone: an index cannot reach outside the folder
+        tensors |= read_tensors(folder / Path(name).name)  # the name alone: an index cannot point outside the folder
     return tensors

@@ -12,7 +12,7 @@ from course_lib.interop.model_files import read_tensors
 from course_lib.models.vision_tower import VisionTower
 from course_lib.models.vit import ViT, ViTConfig
 
-# What a ViT of timm may be made of, so that nothing else is passed over.
+# The modules that a ViT of timm may consist of; any other is refused.
 PARTS = {
     "Attention", "Block", "Conv2d", "DropPath", "Dropout", "Identity", "LayerNorm", "Linear", "Mlp", "PatchDropout",
     "PatchEmbed", "Sequential", "VisionTransformer",
@@ -44,9 +44,10 @@ TIMM = Family(
 
 
 def from_timm(model: Any) -> ViT:
-    """Our ViT with the weights of timm's VisionTransformer, in eval mode; they are copied.
+    """Build our ViT with a copy of the weights of timm's VisionTransformer, in eval mode.
 
-    Raises ModelError for any other model, and for a part or setting that ours does not have, by its name.
+    Raises:
+        ModelError: If this is another model, or has a part or setting that ours does not have; the message names it.
     """
     activation = type(model.blocks[0].mlp.act).__name__ if type(model).__name__ == "VisionTransformer" else ""
     strange = {type(part).__name__ for part in model.modules()} - PARTS - ({activation} & ACTIVATIONS.keys())
@@ -96,12 +97,12 @@ def load_timm_weights(tower: VisionTower, file: str | Path) -> None:
     """Load a timm model's trained weights into a vision tower, all but its output layer.
 
     Args:
-        tower: the model they are for, made for the same image size.
-        file: a safetensors file whose tensors are named as in timm.
+        tower: The vision tower, made for the same image size.
+        file: A safetensors file whose tensors are named as in timm.
 
     Raises:
-        ModelError: for a missing or damaged file, and for tensors that are missing, left over or of another shape
-            (positions for another image size, for one), all of them listed.
+        ModelError: If the file is missing or damaged, or if tensors are missing, left over or of another shape, such as
+            positions for another image size; the message lists them.
     """
     settings: Any = tower.model.pretrained_cfg
     classifier = settings["classifier"]

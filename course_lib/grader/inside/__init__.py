@@ -1,1 +1,1 @@
-"""What runs beside submitted code: the files of the worker. They import the standard library, torch and numpy only."""
+"""The files of the worker, which run beside submitted code. They import the standard library, torch and numpy only."""

@@ -15,7 +15,7 @@ import torch
 
 from course_lib.grader.inside.outcomes import Failure, Raised
 
-SEED = 20170612  # any number: both sides seed alike before each call
+SEED = 20170612  # an arbitrary number: both sides set the same seed before each call
 
 
 def tree_map(function: Callable[[Any], Any], value: Any) -> Any:
@@ -29,17 +29,17 @@ def tree_map(function: Callable[[Any], Any], value: Any) -> Any:
 
 
 def leaves(value: Any) -> list[Any]:
-    """The leaves of nested lists, tuples and dicts, in order."""
+    """Return the leaves of nested lists, tuples and dicts, in order."""
     found: list[Any] = []
     tree_map(found.append, value)
     return found
 
 
 def zip_trees(a: Any, b: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
-    """The leaves of two nested values side by side, with the path to each; a list and a tuple may match.
+    """Yield the leaves of two nested values side by side, with the path to each; a list and a tuple may match.
 
-    Where the two are not nested alike, the parts that differ are given whole: two dicts with other keys, two lists of
-    other lengths, or two values of which only one is nested.
+    Parts that are nested differently are yielded whole: two dicts with different keys, two lists of different lengths,
+    or two values of which only one is nested.
     """
     if isinstance(a, dict) and isinstance(b, dict) and set(a) == set(b):
         for key in a:
@@ -52,7 +52,11 @@ def zip_trees(a: Any, b: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tupl
 
 
 def plain(value: Any) -> Any:
-    """A detached copy as plain data: CPU tensors, arrays, numbers, strings, lists, dicts, None; otherwise TypeError."""
+    """Return a detached copy as plain data: CPU tensors, arrays, numbers, strings, lists, dicts or None.
+
+    Raises:
+        TypeError: If the value is anything else.
+    """
     if isinstance(value, torch.Tensor):
         value = value.detach().as_subclass(torch.Tensor)
         return (value if value.layout is torch.strided else value.to_dense()).cpu().clone()
@@ -73,7 +77,7 @@ def plain(value: Any) -> Any:
 
 
 def fresh(value: Any) -> Any:
-    """A copy that shares no memory with the original; tensors are contiguous, as they are behind a sandbox's wire."""
+    """Return a copy that shares no memory with the value; tensors are contiguous, as after a transfer to a sandbox."""
     return tree_map(_fresh_leaf, value)
 
 
@@ -84,7 +88,7 @@ def _fresh_leaf(leaf: Any) -> Any:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal to the bit, NaN equal to NaN, nested alike and of the same dtypes."""
+    """Check that two values are equal to the bit, with NaN equal to NaN, the same nesting and the same dtypes."""
     return all(_same_leaf(x, y) for _, x, y in zip_trees(a, b))
 
 
@@ -98,13 +102,13 @@ def _same_leaf(a: Any, b: Any) -> bool:
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """Inside, every global generator starts from SEED and torch uses one thread; outside, all continues as before."""
+    """Seed every global generator with SEED and use one thread of torch; restore both on leaving."""
     python, numpy, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
     try:
         with torch.random.fork_rng(devices=[]):
             random.seed(SEED)
             np.random.seed(SEED)
-            torch.default_generator.manual_seed(SEED)  # torch.manual_seed would reseed the learner's accelerator, too
+            torch.default_generator.manual_seed(SEED)  # torch.manual_seed would also seed the learner's accelerator
             torch.set_num_threads(1)  # for tensors of this size, waking other threads takes longer than the work
             yield
     finally:
@@ -114,12 +118,12 @@ def seeded() -> Iterator[None]:
 
 
 def cotangent(output: torch.Tensor) -> torch.Tensor:
-    """The fixed weights of the sum that `gradients` differentiates: no symmetry, no zeros, so no error cancels out."""
+    """Return the fixed weights of the sum that `gradients` differentiates: no symmetry, no zeros: no error cancels."""
     return torch.cos(torch.arange(output.numel(), dtype=torch.float64) + 0.5).to(output.dtype).view(output.shape)
 
 
 class Subject:
-    """The code under test: what it is asked becomes requests, which `send` answers, in this process or in a sandbox.
+    """The code under test; each call becomes a request, which `send` answers, in this process or in a sandbox.
 
     Arguments and results are tensors, arrays, numbers, strings, lists, dicts or None.
 
@@ -134,18 +138,18 @@ class Subject:
 
         Args:
             action: "call", "gradients", "new" or "set_state".
-            number: The object: 0 is the function or class under test, others are what "new" returned.
-            args: The arguments.
-            kwargs: The same, by name.
+            number: The number of the object: 0 for the function or class under test, others are returned by "new".
+            args: The positional arguments.
+            kwargs: The keyword arguments.
         """
         raise NotImplementedError
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function; its result as plain data."""
+        """Call the function, and return its result as plain data."""
         return self.send("call", 0, args, kwargs)
 
     def gradients(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Call with gradients required of every floating tensor argument; differentiate a weighted sum of the result.
+        """Call with gradients for every floating tensor argument, and differentiate a weighted sum of the result.
 
         The weights are those of `cotangent`, so that both sides differentiate the same number.
 
@@ -155,26 +159,30 @@ class Subject:
         return self.send("gradients", 0, args, kwargs)
 
     def new(self, *args: Any, **kwargs: Any) -> Handle:
-        """Make an object of the class under test."""
+        """Create an object of the class under test."""
         return Handle(self, self.send("new", 0, args, kwargs))
 
 
 class Handle:
-    """An object that lives where the submitted code runs; only arrays and plain data cross."""
+    """An object that lives where the submitted code runs; only arrays and plain data are passed to and fro."""
 
     def __init__(self, subject: Subject, number: int):
         self.subject, self.number = subject, number
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the object; its result as plain data."""
+        """Call the object, and return its result as plain data."""
         return self.subject.send("call", self.number, args, kwargs)
 
     def gradients(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """As `Subject.gradients`; for a module one more entry, "parameters": the gradient for each parameter's name."""
+        """Differentiate as `Subject.gradients` does; a module adds "parameters", the gradients by parameter name."""
         return self.subject.send("gradients", self.number, args, kwargs)
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Set the parameters and buffers of a module; a Failure says when their names or shapes are others."""
+        """Set the parameters and buffers of a module.
+
+        Raises:
+            Failure: If their names or shapes differ.
+        """
         self.subject.send("set_state", self.number, (state,), {})
 
 
@@ -182,14 +190,14 @@ class LocalSubject(Subject):
     """A `Subject` for a function or class of this process.
 
     Attributes:
-        objects: The function or class, then the objects made of it.
+        objects: The function or class, then the objects created from it.
     """
 
     def __init__(self, target: Any):
         self.objects = [target]
 
     def send(self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """See `Subject.send`."""
+        """Do something with an object; see `Subject.send`."""
         target = self.objects[number]
         if action == "new":
             with seeded():
@@ -208,7 +216,7 @@ class LocalSubject(Subject):
             self._note_changes(args, kwargs, given_args, given_kwargs)
 
     def _differentiate(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The result, and the gradients of a weighted sum of it.
+        """Return the result, and the gradients of a weighted sum of it.
 
         Returns:
             {"output": result, "gradients": [one tensor or None for each tensor argument, in order]}, and for a module
@@ -218,7 +226,7 @@ class LocalSubject(Subject):
         inputs = [leaf for leaf in leaves(tracked) if isinstance(leaf, torch.Tensor)]
         parameters = dict(target.named_parameters()) if isinstance(target, torch.nn.Module) else {}
         with torch.enable_grad():
-            # Not the leaves themselves: changing those in place is an error of autograd's own, and we want to name it.
+            # Clones, not the leaves: autograd has its own error for changing leaves in place, and we want to name it.
             given_args, given_kwargs = tree_map(_clone, tracked)
             try:
                 with seeded():
@@ -251,7 +259,7 @@ def _clone(leaf: Any) -> Any:
 
 
 def _gradients_of(output: Any, tensors: list[torch.Tensor]) -> list[torch.Tensor | None]:
-    """The gradient of the weighted sum of an output for each tensor; None where nothing flows to it."""
+    """Return the gradient of the weighted sum of an output for each tensor; None where no gradient flows."""
     parts = [t for t in leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad]
     wanted = [i for i, t in enumerate(tensors) if t.requires_grad]
     found: list[torch.Tensor | None] = [None] * len(tensors)

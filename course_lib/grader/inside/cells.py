@@ -1,4 +1,4 @@
-"""What a notebook cell contains: magics taken out, its statements, the names that each defines and uses.
+"""Analysing a notebook cell: its statements, without magics, and the names that each defines and uses.
 
 It runs in the worker, before any submitted code does: even a source made to crash the parser harms only its own file.
 """
@@ -16,18 +16,21 @@ _FOREIGN = re.compile(r"^%%(?!time|timeit|capture|prun)")  # %%bash, %%html, ...
 
 
 def analyse(source: str, whole: bool) -> dict[str, Any]:
-    """One cell as plain data.
+    """Analyse one cell, and return the result as plain data.
 
     Args:
         source: The cell.
-        whole: It runs at once. Of other cells run single statements: imports, definitions and literal constants.
+        whole: Whether the cell runs as a whole; otherwise only imports, definitions and literal constants run, as
+            single statements.
 
     Returns:
-        source: The cell with magics and shell lines replaced by `pass`, so that line numbers stay.
-        error: Why it is not Python, or None.
-        imports: What imported names stand for: {alias: name}.
-        pieces: For each piece that runs, the number of its statement (`only`; None for all), the names that it
-            `defines` and `uses`, and the dotted names that it `mentions`.
+        A dict with these entries:
+
+        - source: The cell with magics and shell lines replaced by `pass`, so that line numbers stay the same.
+        - error: Why the cell is not Python, or None.
+        - imports: The full name of each imported name, {alias: name}.
+        - pieces: For each piece that runs, the number of its statement (`only`; None for all), the names that it
+          `defines` and `uses`, and the dotted names that it `mentions`.
     """
     found: dict[str, Any] = {"source": "", "error": None, "imports": {}, "pieces": []}
     if _FOREIGN.match(source.lstrip()):
@@ -39,12 +42,12 @@ def analyse(source: str, whole: bool) -> dict[str, Any]:
         return {**found, "source": cleaned, "imports": _imports(tree), "pieces": described}
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f" at line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        message = error.msg if isinstance(error, SyntaxError) else str(error)  # str() says the line again
+        message = error.msg if isinstance(error, SyntaxError) else str(error)  # str() repeats the line
         return {**found, "error": f"{type(error).__name__}{line}: {message[:200]}"}
 
 
 def _without_magics(source: str) -> tuple[str, ast.Module]:
-    """Take out only lines at which Python stumbles: a line of a string may well begin with % or end in ?."""
+    """Remove only lines that Python cannot parse: a line of a string may well begin with % or end in ?."""
     lines = source.split("\n")
     for _ in range(MOST_MAGICS):
         try:
@@ -91,7 +94,7 @@ def _is_literal(node: ast.expr) -> bool:
 
 
 def _defined(node: ast.AST) -> Iterator[str]:
-    """Names bound at the level of the module, not those inside functions and classes."""
+    """Yield the names bound at the level of the module, not those inside functions and classes."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         yield node.name
     elif isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -104,7 +107,7 @@ def _defined(node: ast.AST) -> Iterator[str]:
 
 
 def _imports(node: ast.AST) -> dict[str, str]:
-    """What imported names stand for; `import a.b` binds a, and `import a.b as c` binds c to a.b."""
+    """Return the full name of each imported name; `import a.b` binds a, and `import a.b as c` binds c to a.b."""
     found = {}
     for n in ast.walk(node):
         if isinstance(n, ast.Import):
@@ -117,7 +120,7 @@ def _imports(node: ast.AST) -> dict[str, str]:
 
 
 def _dotted(node: ast.expr) -> str:
-    """`F.softmax` and `x.softmax(...)` alike; where the left side is no name it becomes an empty one: `.softmax`."""
+    """Return the dotted name of `F.softmax` or `x.softmax(...)`; `.softmax` if the left side is not a name."""
     if isinstance(node, ast.Attribute):
         return f"{_dotted(node.value)}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else ""

@@ -13,9 +13,9 @@ from typing import Any
 from course_lib.grader.inside import calls, cells, frames
 from course_lib.grader.inside.outcomes import Failure, Raised, describe_error
 
-ANNOTATIONS = 0x1000000  # the flag of `from __future__ import annotations`, which holds for later cells, too
+ANNOTATIONS = 0x1000000  # the flag of `from __future__ import annotations`, which also holds for later cells
 
-# What stands for functions that only make sense in a notebook.
+# Replacements for functions that only make sense in a notebook.
 NOTEBOOK_STUBS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("check", "record", "display"), lambda *args, **kwargs: None),
     "use": lambda id, obj: obj,
@@ -35,7 +35,7 @@ class Child:
         self.compiler_flags = 0
 
     def serve(self) -> None:
-        """Answer requests until the grader hangs up. A request without an answer is the grader's to time."""
+        """Answer requests until the grader closes the connection. The grader applies the timeout if no answer comes."""
         while True:
             request = frames.receive(self._read)
             try:
@@ -50,16 +50,16 @@ class Child:
 
     def _read(self, size: int) -> bytes:
         data = self.requests.read(size)
-        if len(data) < size:  # the end
+        if len(data) < size:  # the connection was closed
             os._exit(0)
         return data
 
     def do_analyse(self, source: str, whole: bool) -> dict[str, Any]:
-        """What is in a cell; nothing of it runs."""
+        """Analyse a cell without running any of it."""
         return cells.analyse(source, whole)
 
     def do_run(self, source: str, file: str, only: int | None = None) -> None:
-        """Run a cell, or only the statement of this number, under the flags of the `__future__` imports so far."""
+        """Run a cell, or only the statement with this number, with the flags of the `__future__` imports so far."""
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
         for number, node in enumerate(ast.parse(source).body):
             if only is not None and number != only:
@@ -72,7 +72,7 @@ class Child:
                 self.namespace[name] = stub
 
     def do_send(self, name: str, **request: Any) -> Any:
-        """Do what `Subject.send` describes with the function or class of this name, or an object of the class."""
+        """Do what `Subject.send` describes, with the function or class of this name or an object of the class."""
         if self.subject is None:
             if name not in self.namespace:
                 raise Failure(Raised.NOT_DEFINED, message=name)

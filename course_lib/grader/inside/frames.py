@@ -1,9 +1,9 @@
 """Messages between grader and worker: a JSON header, then the raw bytes of every array. Nothing is ever unpickled.
 
-On the wire: two little-endian 32-bit lengths, the header, the body. In the header, lists and scalars stand for
-themselves; an object has a single key that says what it is: "dict", "complex", "tensor" or "array".
+Format: two little-endian 32-bit lengths, the header, the body. In the header, lists and scalars are written as they
+are; an object has a single key that says what it is: "dict", "complex", "tensor" or "array".
 
-Not safetensors: it knows no complex128, and would hand on booleans that are neither 0 nor 1.
+It is not safetensors, which has no complex128 and would accept booleans that are neither 0 nor 1.
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ DTYPES = {name: getattr(torch, name) for name in (*_INTEGERS, *_FLOATS)}
 
 
 class BadFrame(ValueError):
-    """The message breaks the rules of this file."""
+    """Raised when a message violates the format of this file."""
 
 
 def pack(message: Any) -> bytes:
-    """A message of plain data as bytes; BadFrame when it is too long or not plain."""
+    """Encode a message of plain data as bytes.
+
+    Raises:
+        BadFrame: If the message is too long or not plain data.
+    """
     parts: list[bytes] = []
     try:
         header = json.dumps(_encode(message, parts)).encode()
@@ -43,7 +47,14 @@ def pack(message: Any) -> bytes:
 
 
 def receive(read: Callable[[int], bytes]) -> Any:
-    """The next message; `read(n)` returns exactly n bytes or raises. BadFrame for anything against the rules."""
+    """Receive the next message.
+
+    Args:
+        read: `read(n)` returns exactly n bytes or raises.
+
+    Raises:
+        BadFrame: If the message violates the format.
+    """
     header_length, body_length = _LENGTHS.unpack(read(_LENGTHS.size))
     if header_length > LONGEST_HEADER or body_length > LONGEST_BODY:
         raise BadFrame("the message is too long")
@@ -58,7 +69,7 @@ def receive(read: Callable[[int], bytes]) -> Any:
 
 
 def _encode(value: Any, parts: list[bytes]) -> Any:
-    """What stands for a value in the header; the bytes of arrays go to `parts`, in order."""
+    """Return a value as it is written in the header; the bytes of arrays are appended to `parts`, in order."""
     if isinstance(value, np.ndarray):
         tensor = torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C"))
         return {"array": _encode(tensor, parts)["tensor"]}
@@ -72,11 +83,11 @@ def _encode(value: Any, parts: list[bytes]) -> Any:
         return {"dict": [[_encode(key, parts), _encode(item, parts)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
         return [_encode(item, parts) for item in value]
-    return value  # what else is no plain data, json refuses
+    return value  # anything else that is not plain data is refused by json
 
 
 def _decode(node: Any, body: io.BytesIO) -> Any:
-    """The value for a part of the header; arrays take their bytes from the body, in order."""
+    """Decode a part of the header; arrays take their bytes from the body, in order."""
     if isinstance(node, list):
         return [_decode(item, body) for item in node]
     if not isinstance(node, dict):
@@ -93,7 +104,7 @@ def _decode(node: Any, body: io.BytesIO) -> Any:
         raise BadFrame("impossible shape")
     dtype = DTYPES[name]
     size = math.prod(shape) * dtype.itemsize
-    data = bytearray(body.read(size))  # writable, as torch.frombuffer wants it
+    data = bytearray(body.read(size))  # writable, as torch.frombuffer requires
     if len(data) != size:
         raise BadFrame("an array is longer than the body")
     if not data:

@@ -1,4 +1,4 @@
-"""How a request to submitted code can end, as codes. `grader/diagnose.py` makes the sentences from them."""
+"""Codes for how a request to submitted code can end. `grader/diagnose.py` turns them into sentences."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import torch
 LONGEST_MESSAGE = 1000
 _FOLDERS = (Path(torch.__file__).parent.parent, Path(os.__file__).parent, Path(__file__).parent)
 _WITHOUT_A_FILE = ("<frozen", "<__array", "<reference")
-# Where the lines of other people are: installed packages, the standard library, this folder, and code without a file.
+# Code that is not the learner's: installed packages, the standard library, this folder, and code without a file.
 _NOT_THE_LEARNERS = (*(str(path) for folder in _FOLDERS for path in (folder, folder.resolve())), *_WITHOUT_A_FILE)
 
 
 class Raised(StrEnum):
-    """An exception ended a request: the process that runs the code says which of these."""
+    """The ways in which an exception can end a request, as reported by the process that runs the code."""
 
     OTHER = "raised"
     NOT_STARTED = "not started"  # NotImplementedError, as the stub raises it
@@ -28,14 +28,14 @@ class Raised(StrEnum):
     WRONG_ANSWER = "wrong answer"  # the exercise itself says so, in a sentence
     WRONG_ARGUMENTS = "wrong arguments"  # it cannot be called as the exercise asks
     WRONG_PARAMETERS = "wrong parameters"  # a layer has others than the state that it is given; the message names both
-    MODIFIED_IN_PLACE = "modified in place"  # autograd refuses: it still needs the old numbers
-    NUMPY_OF_GRADIENTS = "numpy of gradients"  # NumPy was asked for a tensor that gradients flow through
+    MODIFIED_IN_PLACE = "modified in place"  # autograd refuses: it still needs the old values
+    NUMPY_OF_GRADIENTS = "numpy of gradients"  # NumPy was given a tensor that requires gradients
 
 
 class Lost(StrEnum):
-    """A request got no answer: the grader notices, and the process is gone afterwards.
+    """The ways in which a request can get no answer; the grader notices, and the process is gone afterwards.
 
-    The value is for the instructor to look at: "the code ...".
+    The value is shown to the instructor: "the code ...".
     """
 
     TIMED_OUT = "sent no answer in time"
@@ -48,15 +48,15 @@ class Lost(StrEnum):
 
 @dataclass(unsafe_hash=True)
 class Failure(Exception):
-    """Why there is no answer, as plain data.
+    """The reason why there is no answer, as plain data.
 
     Attributes:
-        outcome: The code.
-        type: Name of the exception's type, where there was one.
-        message: What the exception says.
-        line: Number of the deepest line that the learner wrote, in its cell.
-        text: That line.
-        limit: The limit that was passed: seconds, or bytes of memory.
+        outcome: The code of the reason.
+        type: The name of the exception's type, if there was one.
+        message: The message of the exception.
+        line: The number, in its cell, of the deepest line that the learner wrote.
+        text: The text of that line.
+        limit: The limit that was exceeded: seconds, or bytes of memory.
     """
 
     outcome: Raised | Lost
@@ -72,11 +72,11 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request.
+    """The answer to a request.
 
     Attributes:
         value: The result, as plain data.
-        failure: Why there is none, or None.
+        failure: Why there is no result, or None.
         changed: The argument (position or name) that was changed in place, or None.
     """
 
@@ -86,12 +86,12 @@ class Answer:
 
 
 def describe_error(error: BaseException) -> Failure:
-    """What an exception of the code under test means, and where the learner's code raised it."""
+    """Describe an exception of the code under test, and where the learner's code raised it."""
     if isinstance(error, Failure):
         return error
     try:
-        message = str(error.msg if isinstance(error, SyntaxError) else error)  # its str() says the line again
-    except Exception:  # a hostile __str__
+        message = str(error.msg if isinstance(error, SyntaxError) else error)  # its str() repeats the line
+    except Exception:  # a malicious __str__
         message = ""
     line = text = None
     for frame, number in traceback.walk_tb(error.__traceback__):
@@ -106,7 +106,7 @@ def describe_error(error: BaseException) -> Failure:
 
 
 def _outcome_of(error: BaseException, message: str, in_learners_code: bool) -> Raised:
-    """The code for an exception. Only what Python and torch themselves say has to be told by its text."""
+    """Return the code of an exception. Only messages of Python and torch themselves are recognised by their text."""
     if type(error) is NotImplementedError:
         return Raised.NOT_STARTED
     if isinstance(error, TypeError) and "argument" in message and not in_learners_code:

@@ -1,7 +1,7 @@
 """The sandboxed process of one submission. It imports torch once and forks a child for each exercise.
 
-So a death costs one exercise only. The process knows no right answer. Its only argument is a JSON object: socket, uid,
-alone (whether it has its own process namespace), limits, library.
+So a crash costs one exercise only. The process has no access to right answers. Its only argument is a JSON object:
+socket, uid, alone (whether it has its own process namespace), limits, library.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 
 
 def main(options: dict[str, Any]) -> None:
-    """Give up rights, then fork a child at each request of the grader, which hands over the socket for it.
+    """Drop privileges, then fork a child at each request of the grader, which passes the socket for it.
 
-    One byte says that a worker can run here, the next that it is ready.
+    One byte reports that a worker can run here, the next that it is ready.
     """
     drop_rights(options)
     control = socket.socket(fileno=options["socket"])
@@ -52,24 +52,24 @@ def main(options: dict[str, Any]) -> None:
 
 
 def drop_rights(options: dict[str, Any]) -> None:
-    """Become another user where we are root, then set limits that no submitted code can lift."""
+    """Become another user if this is root, then set limits that no submitted code can raise."""
     if options["uid"]:
         os.setgroups([])
         os.setresgid(*[options["uid"]] * 3)
         os.setresuid(*[options["uid"]] * 3)
     for name, value in options["limits"].items():
-        # macOS lacks some; a hard limit that is lower already is as good
+        # macOS lacks some; a hard limit that is lower already is just as good.
         with contextlib.suppress(AttributeError, ValueError, OSError):
             resource.setrlimit(getattr(resource, name), (value, value))
     if sys.platform == "linux" and not options["alone"]:
         import ctypes
 
-        pr_set_child_subreaper = 36  # orphans become ours, so that the grader finds them as our descendants
+        pr_set_child_subreaper = 36  # orphans become our children, so that the grader finds them among our descendants
         ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
 def check_what_it_needs() -> None:
-    """End with a sentence where a worker cannot do its work: it must fork, and read torch."""
+    """Exit with a message if a worker cannot do its work: it must fork, and read torch."""
     child = os.fork()
     if child == 0:
         os._exit(0)
@@ -79,17 +79,19 @@ def check_what_it_needs() -> None:
 
 
 def hide_the_answers(library: str) -> types.ModuleType:
-    """Let `course_lib` be imported without exercises and grader. (In the sandbox their files are not there either.)
+    """Make `course_lib` importable without exercises and grader.
+
+    In the sandbox their files are not there either.
 
     Args:
         library: The folder that holds `course_lib`.
 
     Returns:
-        The empty module that stands for `course_lib.grader`; of its parts there is only `inside`, this folder.
+        The empty module that replaces `course_lib.grader`; its only part is `inside`, this folder.
     """
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [library, *(path for path in sys.path if path != here)]
-    # None makes the import fail, by the rules of `sys.modules`; its type in mypy leaves that out.
+    # None makes the import fail, by the rules of `sys.modules`; mypy's type for it does not allow None.
     sys.modules["course_lib.exercises"] = None  # type: ignore[assignment]
     grader, inside = types.ModuleType("course_lib.grader"), types.ModuleType("course_lib.grader.inside")
     grader.__path__, inside.__path__ = [], [here]
@@ -98,7 +100,7 @@ def hide_the_answers(library: str) -> types.ModuleType:
 
 
 def end_children(child: int, alone: bool) -> None:
-    """Kill the last session with all that it started."""
+    """Kill the last session and all that it started."""
     if alone and os.getpid() != 1 and os.getppid() == 1:  # never outside of our own process namespace
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)

@@ -1,7 +1,8 @@
 """Constrained decoding: before each token, llguidance says which tokens may come next.
 
-A grammar is made of a regular expression (`regex`), of a JSON Schema (`json_schema`), or of functions that may be
-called (`tool_calls`). `Grammar` binds it to the tokens of a model, and gives each text that is written a `Matcher`.
+A grammar is made from a regular expression (`regex`), from a JSON Schema (`json_schema`), or from the functions that
+may be called (`tool_calls`). `Grammar` binds it to the tokens of a model, and makes a `Matcher` for each text.
+
 Source: Willard and Louf 2023, "Efficient Guided Generation for Large Language Models", for the idea; llguidance for
 the engine, which also reads context-free grammars and computes a mask of 50,000 tokens in well under a millisecond.
 """
@@ -25,17 +26,17 @@ from torch import Tensor
 
 from course_lib.errors import GenerationError
 
-BYTES = (*(bytes([byte]) for byte in range(256)), b"")  # of which every text is made, and an end token
-# Otherwise, where the grammar leaves one text only, just one way to cut it into tokens would be allowed.
+BYTES = (*(bytes([byte]) for byte in range(256)), b"")  # every text consists of these; and an end token
+# Without it, where the grammar allows one text only, just one way to cut that text into tokens would be allowed.
 HEADER = '%llguidance {"no_forcing": true}\n'
 
-# One space may follow a comma and a colon: models have learned both ways. No \u0061 in the place of a letter, since
-# a property of that name would not be recognised.
+# One space may follow a comma and a colon: models have learned both ways. A letter may not be written as \u0061, since
+# a property name written so would not be recognised.
 JSON_OPTIONS = {
     "whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?", "json_allowed_escapes": '"\\bfnrt',
     "lenient": False, "coerce_one_of": False,
 }  # fmt: skip
-LIMITS = LLParserLimits()  # of llguidance: 250,000 states of about 1 KB
+LIMITS = LLParserLimits()  # llguidance's own: 250,000 states of about 1 KB
 NAMED_SCHEMAS = {"properties", "patternProperties", "$defs", "definitions"}
 INNER_SCHEMAS = {"items", "prefixItems", "additionalProperties", "allOf", "anyOf", "oneOf"}
 BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
@@ -43,15 +44,15 @@ LARGEST_BOUND = 2**53  # llguidance keeps bounds as doubles, which are exact up 
 
 
 class Grammar:
-    """What a text may be, in the tokens of one model.
+    """The texts that one model may write, as a grammar over its tokens.
 
     Args:
-        source: a grammar as `regex`, `json_schema` and `tool_calls` make it (Lark, as llguidance reads it).
-        tokens: the bytes of every token, from `tokenizers.token_bytes`.
-        end: ids of the tokens that end a text.
+        source: A grammar from `regex`, `json_schema` or `tool_calls` (Lark, as llguidance reads it).
+        tokens: The bytes of every token, from `tokenizers.token_bytes`.
+        end: The ids of the tokens that end a text.
 
     Raises:
-        GenerationError: for no end token, a grammar that cannot be read, and one that no text of these tokens matches.
+        GenerationError: If there is no end token, the grammar cannot be read, or no text of these tokens matches it.
     """
 
     def __init__(self, source: str, tokens: Sequence[bytes], end: Collection[int]) -> None:
@@ -69,12 +70,12 @@ class Grammar:
             raise GenerationError("no text of these tokens matches the pattern; is it the tokenizer of the model?")
 
     def matcher(self) -> Matcher:
-        """A matcher at the beginning of a text."""
+        """Return a matcher at the beginning of a text."""
         return Matcher(self._start.deep_copy(), self.vocab_size, self.end)
 
 
 class Matcher:
-    """Follows one text, token by token."""
+    """The state of the grammar in one text, updated token by token."""
 
     def __init__(self, matcher: LLMatcher, vocab_size: int, end: frozenset[int]) -> None:
         self._matcher = matcher
@@ -87,10 +88,12 @@ class Matcher:
         return self._matcher.is_accepting()
 
     def allowed(self) -> Bool[Tensor, " vocab"]:
-        """True for the tokens that may come next; end tokens exactly where the text so far matches.
+        """Return a mask that is True for the tokens that may come next.
+
+        End tokens are allowed exactly where the text so far matches.
 
         Raises:
-            GenerationError: for a grammar that grew too large on the way.
+            GenerationError: If the grammar has grown too large on the way.
         """
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         allowed = torch.from_numpy(np.unpackbits(bits, bitorder="little")[: self._vocab_size].astype(bool))
@@ -99,10 +102,10 @@ class Matcher:
         return allowed
 
     def accept(self, token: int) -> None:
-        """Go on by one token.
+        """Advance by one token.
 
         Raises:
-            GenerationError: for a token that is not allowed.
+            GenerationError: If the token is not allowed.
         """
         if not (self.complete if token in self._end else self._matcher.validate_tokens([token])):
             raise GenerationError(f"token {token} is not allowed here; choose among allowed()")
@@ -112,49 +115,50 @@ class Matcher:
 
     def _check(self) -> None:
         error = self._matcher.get_error()
-        if error and not error.startswith("NoExtension"):  # that is a dead end, where no token is allowed
+        if error and not error.startswith("NoExtension"):  # that one is a dead end: no token is allowed
             raise GenerationError(f"the grammar proved too large ({_reason(error)}); make it simpler or shorter")
 
 
 def regex(pattern: str) -> str:
-    """The grammar of the texts that `re.fullmatch(pattern, text)` accepts.
+    """Return the grammar of the texts that `re.fullmatch(pattern, text)` accepts.
 
     Raises:
-        GenerationError: for what is not a regular expression, and what llguidance does not support: look-around, back
-            references, word boundaries, flags other than (?s), conditional and atomic groups, possessive repeats.
+        GenerationError: If the pattern is not a regular expression, or uses what llguidance does not support:
+            look-around, back references, word boundaries, flags other than (?s), conditional and atomic groups,
+            possessive repeats.
     """
     return _checked(f"start: {_regex_terminal(pattern)}", f"the pattern {_shortened(pattern)} cannot be used")
 
 
 def json_schema(schema: Any) -> str:
-    """The grammar of JSON texts that a schema accepts.
+    """Return the grammar of the JSON texts that a schema accepts.
 
-    Properties come in the schema's order. Those that it does not list are written only where it says what they are, or
-    where it cannot be satisfied without them. Of control characters only \\n, \\t, \\r, \\b and \\f are written. In a
-    `pattern`, \\d and \\w are ASCII's, as in ECMA-262.
+    Properties are written in the schema's order. A property that the schema does not list is written only where the
+    schema describes such properties, or where it cannot be satisfied without them. The only control characters written
+    are \\n, \\t, \\r, \\b and \\f. In a `pattern`, \\d and \\w match ASCII only, as in ECMA-262.
 
     Args:
-        schema: as `json.loads` gives it.
+        schema: The schema as `json.loads` returns it.
 
     Raises:
-        GenerationError: for a keyword that llguidance does not support, for a schema that no text can satisfy, and for
-            what is no schema.
+        GenerationError: If this is not a JSON Schema, uses a keyword that llguidance does not support, or cannot be
+            satisfied by any text.
     """
     return _checked(f"start: {_json_rule(schema)}", "the schema cannot be used")
 
 
 def tool_calls(calls: Mapping[str, Any], tail: str, or_text: bool) -> str:
-    """The grammar of a call of a function: one of the beginnings, the JSON of its arguments, and the tail.
+    """Return the grammar of a function call: one of the beginnings, the arguments as JSON, and the tail.
 
     Args:
-        calls: the beginning of each call, and the JSON Schema of the arguments that follow it.
-        tail: what closes a call.
-        or_text: whether any text that does not begin as a call does may come in its place.
+        calls: The JSON Schema of the arguments, by the beginning of the call that they follow.
+        tail: The text that closes a call.
+        or_text: Whether any text that does not begin like a call is allowed instead.
     """
     rules = [f"{_quoted(head)} {_json_rule(schema)} {_quoted(tail)}" for head, schema in calls.items()]
     if or_text:
         first = re.escape(next(iter(calls))[0])
-        rules.append(_regex_terminal(rf"(?:[^ \n{first}](?:.|\n)*)?"))  # nor as a call behind a space
+        rules.append(_regex_terminal(rf"(?:[^ \n{first}](?:.|\n)*)?"))  # nor like a call after a space
     return _checked("start: " + " | ".join(rules), "the functions cannot be offered")
 
 
@@ -165,9 +169,9 @@ def _checked(rules: str, trouble: str) -> str:
 
 
 def _problem(rules: str) -> str:
-    """What is wrong with a grammar, in words; empty if nothing."""
+    """Return what is wrong with a grammar, in words; empty if nothing is."""
     error = LLMatcher(_ll_tokenizer(BYTES, frozenset({256})), HEADER + rules, log_level=0).get_error()
-    if error.startswith("panic"):  # llguidance 1.9 fails on (\w|\S)|(1|\w|\S), and says so in its own way
+    if error.startswith("panic"):  # llguidance 1.9 panics on (\w|\S)|(1|\w|\S), with a message of its own
         return "llguidance cannot read it; write it in another way"
     return _reason(error) if error else ""
 
@@ -189,15 +193,15 @@ PIECES = re.compile(
 
 
 def _regex_terminal(pattern: str) -> str:
-    """A pattern of Python's `re` as a terminal of Lark, where Rust's syntax and its tables of characters hold."""
+    """Turn a pattern of Python's `re` into a terminal of Lark, which uses Rust's syntax and character tables."""
     return f"/{regex_to_lark(_rust_regex(pattern, unicode=True), use_ascii='')}/"
 
 
 def _rust_regex(pattern: str, unicode: bool) -> str:
-    r"""A pattern in Rust's syntax. unicode: \d, \w, \s and their opposites mean what they mean in Python."""
+    r"""Turn a pattern into Rust syntax; with `unicode`, \d, \w, \s and their opposites mean what they do in Python."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of sets within sets, which are escaped here
+            warnings.simplefilter("ignore", FutureWarning)  # about nested sets, which are escaped
             re.compile(pattern)
         pattern.encode()
     except (re.error, RecursionError, OverflowError, UnicodeEncodeError) as error:
@@ -208,7 +212,7 @@ def _rust_regex(pattern: str, unicode: bool) -> str:
         match match.lastgroup:
             case "escape":
                 return _rust_escape(text) if unicode else text
-            case "set" if "--" not in text:  # Rust has sets within sets, and operations on them: &&, ~~ and --
+            case "set" if "--" not in text:  # Rust has nested sets, and operations on them: &&, ~~ and --
                 members = re.sub(r"(?s)\\.|[\[&~]", lambda m: m[0] if m[0][0] == "\\" else "\\" + m[0], text[1:])
                 return "[" + (re.sub(r"(?s)\\.", lambda m: _rust_escape(m[0]), members) if unicode else members)
             case "flags" if set(text[2:-1]) <= {"s", "-"}:
@@ -232,7 +236,7 @@ def _rust_escape(text: str) -> str:
 
 @functools.cache
 def _characters(escape: str) -> str:
-    """All characters that an escape such as \\w stands for in Python, as a class."""
+    """Return all characters that an escape such as \\w stands for in Python, as a character class."""
     everything = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF)
     runs = re.findall(f"{escape}+", everything)
     return "[" + "".join(f"\\U{ord(run[0]):08X}-\\U{ord(run[-1]):08X}" for run in runs) + "]"
@@ -248,7 +252,7 @@ def _json_rule(schema: Any) -> str:
         schema = {}
     if not isinstance(schema, dict):
         raise GenerationError(f"a JSON Schema must be an object, not a {type(schema).__name__}")
-    # First with no properties but those listed; where nothing satisfies that, as the schema has it.
+    # First without properties that are not listed; if nothing satisfies that, as the schema says.
     trouble = ""
     for closed in (True, False):
         try:
@@ -273,7 +277,7 @@ def _as_json(schema: Any) -> str:
 
 
 def _adapted(schema: Any, document: Mapping[str, Any], closed: bool) -> Any:
-    """A schema as llguidance reads it: patterns in Rust's syntax, alternatives in full; closed to other properties."""
+    """Rewrite a schema for llguidance: patterns in Rust's syntax, alternatives in full; closed to other properties."""
     if isinstance(schema, list):
         return [_adapted(each, document, closed) for each in schema]
     if not isinstance(schema, dict):
@@ -285,7 +289,7 @@ def _adapted(schema: Any, document: Mapping[str, Any], closed: bool) -> Any:
             if name == "patternProperties":
                 value = {_rust_regex(key, unicode=False): each for key, each in value.items()}
         elif name in INNER_SCHEMAS:
-            if name == "oneOf" and isinstance(value, list):  # whether they exclude each other is seen in them alone
+            if name == "oneOf" and isinstance(value, list):  # whether they exclude each other is decided on them alone
                 value = [_target(each, document) for each in value]
             value = _adapted(value, document, closed)
         elif name == "pattern" and isinstance(value, str):
@@ -301,7 +305,7 @@ def _adapted(schema: Any, document: Mapping[str, Any], closed: bool) -> Any:
 
 
 def _not_written(value: Any) -> str:
-    """What of a constant llguidance would write as something else, or nothing: in words, or empty."""
+    """Return the part of a constant that llguidance would write wrongly or not at all, in words; empty if none."""
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list | tuple):
@@ -319,7 +323,7 @@ def _not_written(value: Any) -> str:
 
 
 def _target(schema: Any, document: Mapping[str, Any]) -> Any:
-    """What a schema that is only a reference, such as `#/$defs/point`, points to; any other schema itself."""
+    """Follow a schema that is only a reference, such as `#/$defs/point`, to its target; return any other as it is."""
     ref = schema.get("$ref") if isinstance(schema, dict) and len(schema) == 1 else None
     if not isinstance(ref, str) or not ref.startswith("#/"):
         return schema
@@ -333,9 +337,9 @@ def _target(schema: Any, document: Mapping[str, Any]) -> Any:
 
 
 class _Tokens:
-    """What llguidance asks of a tokenizer; it need not encode, since no text is forced."""
+    """The tokenizer interface that llguidance asks for; it need not encode, since no text is forced."""
 
-    eos_token_id = 0  # in its place come all end tokens
+    eos_token_id = 0  # stands for all end tokens
     bos_token_id = None
 
     def __init__(self, tokens: Sequence[bytes]) -> None:
@@ -352,7 +356,7 @@ def _ll_tokenizer(tokens: tuple[bytes, ...], end: frozenset[int]) -> LLTokenizer
 
 
 def _reason(message: str) -> str:
-    """What is wrong, without the places in the grammar, of which the user has seen nothing."""
+    """Return llguidance's error without the positions in the grammar, which the user never sees."""
     error = message.rpartition("error: ")[2].strip().splitlines()[0]
     error = re.sub(r"^at \d+\(\d+\): (failed to compile JSON schema: |invalid regex .* \(in regex\): )?", "", error)
     if error.startswith("oneOf constraints"):

@@ -1,4 +1,4 @@
-"""A decoder with a KV cache: prompts are read at once (prefill), then what is written token by token (decode)."""
+"""A decoder with a KV cache: it reads the prompt in one pass (prefill), then one token at a time (decode)."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ class CachedDecoder:
     """A decoder with a KV cache of its own.
 
     Args:
-        decoder: a GPT, or the language model of a VLM.
-        positions: of all tokens that may be read, which is the room of the cache.
-        mask: True where a token is real, and not padding.
+        decoder: A GPT, or the language model of a VLM.
+        positions: The positions of all tokens that may be read; `room` is the capacity of the cache.
+        mask: True for real tokens, False for padding.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class CachedDecoder:
         self.cache = KVCache(decoder.config, *positions.shape, dtype=dtype, device=positions.device)
 
     def next_logits(self, x: Float[Tensor, "batch tokens d_model"], last: int = 1) -> Float[Tensor, "batch last vocab"]:
-        """Read tokens after those read before, and predict what follows each of the `last` of them.
+        """Read the next tokens, and compute the logits of what follows each of the `last` of them.
 
-        Raises as GPT.forward.
+        Raises the same errors as `GPT.forward`.
         """
         start, end = self.cache.length, self.cache.length + x.shape[1]
         mask = None if self.mask is None else self.mask[..., :end]
@@ -48,16 +48,17 @@ class CachedDecoder:
 def left_pad(
     prompts: Sequence[Sequence[int]], more: int, padding: int, device: torch.device
 ) -> tuple[Int[Tensor, "batch longest"], Int[Tensor, "batch room"], Bool[Tensor, "batch 1 1 room"] | None]:
-    """Pad prompts on the left, so that all rows go on in the same column.
+    """Pad prompts on the left, so that all rows continue in the same column.
 
     Args:
-        prompts: lists of token ids, of any lengths.
-        more: how many tokens may follow.
-        padding: the token that fills the gap; nobody looks at it.
-        device: where the tensors go.
+        prompts: Lists of token ids, of any lengths.
+        more: The number of tokens that may follow.
+        padding: The id of the padding token; nothing attends to it.
+        device: The device of the result.
 
     Returns:
-        The ids, and positions and mask for them and `more` tokens each; no mask where nothing was padded.
+        The padded ids, and the positions and the mask for them and the `more` tokens that follow; the mask is None if
+        nothing was padded.
     """
     longest = max(map(len, prompts))
     ids = torch.tensor([[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)

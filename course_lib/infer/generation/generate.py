@@ -1,4 +1,4 @@
-"""Generation: several prompts are continued at once, one token a step."""
+"""Generation: several prompts are continued in one batch, one token per step."""
 
 from collections.abc import Collection, Generator, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -14,26 +14,26 @@ from course_lib.models.gpt import GPT
 from course_lib.models.vlm import VLM
 from course_lib.nn.embed import embed_tokens
 
-Steps = Generator[list[int | None], None, None]  # of each step a token for each row, None for rows that have ended
+Steps = Generator[list[int | None], None, None]  # each step yields a token for each row, None for rows that have ended
 
 
 @runtime_checkable
 class Matcher(Protocol):
-    """Follows one text and says which tokens may come next."""
+    """An object that follows one text and says which tokens may come next."""
 
     def allowed(self) -> Bool[Tensor, " vocab"]:
-        """True for the tokens that may come next."""
+        """Return a mask that is True for the tokens that may come next."""
 
     def accept(self, token: int) -> None:
-        """Go on by one of them."""
+        """Advance by one of the allowed tokens."""
 
 
 @runtime_checkable
 class Grammar(Protocol):
-    """What may be written; course_lib.infer.constrained.grammar makes one."""
+    """The texts that may be written; see `course_lib.infer.constrained.grammar`."""
 
     def matcher(self) -> Matcher:
-        """A matcher at the beginning of a text."""
+        """Return a matcher at the beginning of a text."""
 
 
 def generate(
@@ -49,26 +49,27 @@ def generate(
 ) -> Steps:
     """Continue each prompt, one decode step at a time.
 
-    A row ends with a token of `stop`, after max_new_tokens, or where the model has learned positions and the text fills
-    them; only the last token, which need not be read, may then be one more. The iteration ends with the last row.
-    With a temperature of 0 a row is what it would be alone; otherwise the rows draw from one generator in turn.
+    A row ends with a token of `stop`, after `max_new_tokens`, or, with learned positions, when the text fills the
+    context; since the last token need not be read, the text may then be one token longer. The iteration ends with the
+    last row. At temperature 0 a row does not depend on the other rows; otherwise the rows draw from one generator in
+    turn.
 
     Args:
-        model: a decoder, or a model that also reads pictures.
-        prompts: token ids; the prompts may differ in length.
-        max_new_tokens: for each row.
-        sampling: how the next token is chosen.
-        stop: tokens that end a row.
-        grammar: what may be written; the tokens with which it lets a text end belong into `stop`.
-        generator: of random numbers, on the model's device.
-        pictures: those that the prompts of a VLM speak of, as for VLM.forward.
+        model: A decoder, or a model that also reads images.
+        prompts: Lists of token ids; the prompts may differ in length.
+        max_new_tokens: The largest number of new tokens for each row.
+        sampling: How the next token is sampled.
+        stop: Ids of the tokens that end a row.
+        grammar: The texts that may be written; the tokens that end a text in it have to be in `stop`.
+        generator: The random number generator, on the model's device.
+        pictures: The images that the prompts of a VLM refer to, as in `VLM.forward`.
 
     Yields:
         A token for each row; None for rows that have ended.
 
     Raises:
-        GenerationError: before the first step for no prompts, an empty one, or one that is longer than the context;
-            later where a grammar allows nothing.
+        GenerationError: Before the first step, if there are no prompts or one is empty or longer than the context;
+            later, if a grammar allows no token.
     """
     budgets = token_budgets(model, prompts, max_new_tokens)
     if pictures is not None and not isinstance(model, VLM):
@@ -85,10 +86,10 @@ def complete(
     stop: Collection[int] = (),
     **options: Any,
 ) -> list[list[int]]:
-    """Continue each prompt to its end; arguments and errors as for `generate`.
+    """Continue each prompt to its end; arguments and errors are those of `generate`.
 
     Returns:
-        What was written for each prompt, without the tokens of `stop`.
+        The completion of each prompt, without the tokens of `stop`.
     """
     texts: list[list[int]] = [[] for _ in prompts]
     for step in generate(model, prompts, max_new_tokens, sampling, stop=stop, **options):
@@ -99,14 +100,14 @@ def complete(
 
 
 def token_budgets(model: GPT | VLM, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
-    """Count how many tokens can follow each prompt.
+    """Compute how many tokens can follow each prompt.
 
     Raises:
-        GenerationError: for what `generate` refuses before its first step.
+        GenerationError: If `generate` would refuse the prompts before its first step.
     """
     try:
         lengths = [] if isinstance(prompts, str) else [len(prompt) for prompt in prompts]
-    except TypeError:  # of a token, which has no length
+    except TypeError:  # `len` of a token id
         lengths = []
     if not lengths:
         raise GenerationError("pass a list of prompts, each a list of token ids; for one prompt: [ids]")
@@ -138,7 +139,7 @@ def _steps(
     pictures: Tensor | None,
 ) -> Steps:
     decoder = model.decoder if isinstance(model, VLM) else model
-    padding = 1 if isinstance(model, VLM) and model.config.image_token == 0 else 0  # any token but that
+    padding = 1 if isinstance(model, VLM) and model.config.image_token == 0 else 0  # any token but the image token
     ids, positions, mask = left_pad(prompts, max(budgets) - 1, padding, next(decoder.parameters()).device)
     if decoder.config.position == "learned":  # a row that has ended stays at its last position
         positions = positions.clamp(max=decoder.config.context - 1)
@@ -169,7 +170,7 @@ def _steps(
 def _allowed(
     matchers: list[Matcher], unfinished: list[bool], logits: Float[Tensor, "batch vocab"]
 ) -> Bool[Tensor, "batch vocab"]:
-    """What each row may write next; rows that have ended may write anything."""
+    """Return the tokens that each row may write next; rows that have ended may write any."""
     allowed = torch.ones_like(logits, dtype=torch.bool)
     for row, matcher in enumerate(matchers):
         if not unfinished[row]:

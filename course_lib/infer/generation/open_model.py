@@ -1,4 +1,4 @@
-"""From what people type to a model that writes: a folder of `course train`, one of Hugging Face, or a name."""
+"""Opening a model for generation: a folder of `course train`, a Hugging Face folder, or the name of a published one."""
 
 from __future__ import annotations
 
@@ -21,11 +21,18 @@ from course_lib.models import GPT
 
 
 def open_model(name: str | Path, bits: int | None = None) -> TextGenerator:
-    """Open a model on the device of the preset: a published one by its name, or a folder.
+    """Open a model on the device of the preset.
 
-    A folder is that of a finished `course train`, or has config.json, model.safetensors and tokenizer.json. A name goes
-    before a folder of the same name, which ./NAME reaches. bits: 8 or 4, to which the weights are then rounded.
-    Raises GenerationError, or another CourseError, for whatever is not there, is damaged, or does not write text.
+    A folder is that of a finished `course train`, or has config.json, model.safetensors and tokenizer.json. A name
+    takes precedence over a folder of the same name, which ./NAME reaches.
+
+    Args:
+        name: The name of a published model, or a folder.
+        bits: 8 or 4, to quantize the weights; None for the weights as they are.
+
+    Raises:
+        GenerationError: If the model is not there, is damaged, or does not generate text; for some damaged files,
+            another `CourseError`.
     """
     opened = _find(name)
     if bits is not None:
@@ -58,7 +65,7 @@ def _open(folder: Path) -> TextGenerator:
             raise GenerationError(f"{folder} holds a run that is not finished; go on with `course train`, --resume")
         elif (folder / "adapter_config.json").exists():
             raise GenerationError(f"{folder} holds what a model was tuned with, and no model; merge the two")
-    elif folder.name == "model":  # OUT/model of `course train`: its run says more
+    elif folder.name == "model":  # OUT/model of `course train`: the settings of its run say more
         name = folder.resolve().parent.name
     config = _settings(folder / "config.json")
     model = from_pretrained(folder)
@@ -84,7 +91,7 @@ def _open(folder: Path) -> TextGenerator:
 
 
 def _sampling(settings: dict[str, Any]) -> Sampling:
-    """What generation_config.json says of sampling, where it says do_sample; else that of the model as it is."""
+    """Read the settings of sampling in generation_config.json if it says do_sample; otherwise return the defaults."""
     if not settings.get("do_sample"):
         return Sampling()
     found = {name: settings[name] for name in ("temperature", "top_k", "top_p", "min_p") if settings.get(name)}
@@ -104,7 +111,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
         )
     try:
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # `tokenizers` raises nothing more special
+    except Exception as error:  # `tokenizers` raises nothing more specific
         raise GenerationError(f"{file} is damaged ({error}); copy it again") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -116,7 +123,7 @@ def _template(folder: Path, settings: dict[str, Any]) -> str | None:
     if file.exists():
         return file.read_text(encoding="utf-8")
     template = settings.get("chat_template")
-    if isinstance(template, list):  # several, by name
+    if isinstance(template, list):  # several templates, by name
         template = {each["name"]: each["template"] for each in template}.get("default")
     return template
 

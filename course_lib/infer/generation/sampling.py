@@ -12,19 +12,20 @@ from course_lib.errors import GenerationError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is sampled. The steps are taken in this order, each on what the one before left over.
+    """How the next token is sampled.
+
+    The steps are taken in the order of the attributes, each on what the one before left over. None leaves a step out.
 
     Attributes:
-        temperature: divides the logits; 0 takes the likeliest token, the first of equals, and leaves out the rest.
-        top_k: keep the k likeliest tokens, and those that are as likely as the last of them (Fan et al. 2018).
-        top_p: keep the smallest set of likeliest tokens that has a share of at least p (Holtzman et al. 2020,
-            section 3.1).
-        min_p: keep the tokens that are at least this share as likely as the likeliest (Nguyen et al. 2024).
-
-    None leaves a step out.
+        temperature: Divides the logits; 0 takes the most likely token, the first of several equal ones, and skips the
+            other steps.
+        top_k: Keep the k most likely tokens, and those exactly as likely as the last of them (Fan et al. 2018).
+        top_p: Keep the smallest set of most likely tokens whose probabilities add up to at least p (Holtzman et al.
+            2020, section 3.1).
+        min_p: Keep the tokens whose probability is at least this fraction of the largest one (Nguyen et al. 2024).
 
     Raises:
-        GenerationError: for a number that no step understands.
+        GenerationError: If a value is out of range.
     """
 
     temperature: float = 1.0
@@ -47,19 +48,19 @@ GREEDY = Sampling(temperature=0)
 
 
 def probabilities(logits: Float[Tensor, "*batch vocab"], sampling: Sampling) -> Float[Tensor, "*batch vocab"]:
-    """The distribution that the next token is drawn from, in float32 at least; a logit of -inf has none of it."""
+    """Compute the distribution that the next token is drawn from, in float32 at least; -inf has probability 0."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if sampling.temperature == 0:
         return torch.zeros_like(logits).scatter_(-1, logits.argmax(dim=-1, keepdim=True), 1.0)
-    logits = logits - logits.amax(dim=-1, keepdim=True)  # so that nothing grows without bound
-    logits = logits / max(sampling.temperature, torch.finfo(logits.dtype).tiny)  # less would be rounded to 0
+    logits = logits - logits.amax(dim=-1, keepdim=True)  # so that nothing overflows
+    logits = logits / max(sampling.temperature, torch.finfo(logits.dtype).tiny)  # a smaller one would become 0
     if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
         least = logits.topk(int(sampling.top_k), dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -math.inf)
     if sampling.top_p is not None and sampling.top_p < 1:
         ascending, order = logits.sort(dim=-1)
         dropped = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - sampling.top_p
-        dropped[..., -1] = False  # the likeliest stays, whatever rounding says
+        dropped[..., -1] = False  # the most likely token stays, however the sums are rounded
         logits = logits.masked_fill(dropped.scatter(-1, order, dropped), -math.inf)
     probs = logits.softmax(dim=-1)
     if sampling.min_p:
@@ -71,7 +72,7 @@ def probabilities(logits: Float[Tensor, "*batch vocab"], sampling: Sampling) -> 
 def sample(
     logits: Float[Tensor, "*batch vocab"], sampling: Sampling, generator: torch.Generator | None = None
 ) -> Int[Tensor, "*batch"]:
-    """Draw a token from each distribution; the same generator gives the same tokens."""
+    """Sample a token from each distribution; the same generator state gives the same tokens."""
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
     probs = probabilities(logits, sampling)

@@ -16,9 +16,9 @@ from course_lib.nn.embed import embed_tokens
 
 
 class Round(NamedTuple):
-    """What one call of the target brought: new tokens; how many tokens were drafted for it, and how many it accepted.
+    """The result of one forward pass of the target: the new tokens, the number drafted, and the number accepted.
 
-    The sum of `accepted` over that of `drafted` is the accepted share of a text.
+    The acceptance rate of a text is the sum of `accepted` divided by the sum of `drafted`.
     """
 
     tokens: list[int]
@@ -27,17 +27,17 @@ class Round(NamedTuple):
 
 
 class Sampler:
-    """All chance that there is in speculative decoding."""
+    """The source of all randomness in speculative decoding."""
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         self.generator = generator
 
     def sample(self, weights: Float[Tensor, " vocab"]) -> int:
-        """A token, with probabilities proportional to the weights."""
+        """Sample a token, with probabilities proportional to the weights."""
         return int(torch.multinomial(weights, 1, generator=self.generator))
 
     def bernoulli(self, probability: float) -> bool:
-        """True with this probability."""
+        """Return True with this probability."""
         device = self.generator.device if self.generator else None
         return bool(torch.rand((), generator=self.generator, device=device, dtype=torch.float64) < probability)
 
@@ -53,26 +53,26 @@ def speculate(
     stop: Collection[int] = (),
     generator: torch.Generator | None = None,
 ) -> Iterator[Round]:
-    """Continue a prompt by rounds: the draft model proposes tokens, and the target checks all of them at once.
+    """Continue a prompt in rounds: the draft model proposes tokens, and the target checks all of them at once.
 
-    The text has the distribution that `generate` gives it with the target alone; with a temperature of 0 it is the same
-    text. Both models sample in the same way. It ends like a row of `generate`, a token of `stop` included.
+    The text has the same distribution as with `generate` and the target alone; at temperature 0 it is the same text.
+    Both models use the same sampling. The text ends like a row of `generate`, a token of `stop` included.
 
     Args:
-        target: the model whose text is wanted.
-        draft: a smaller model with the same vocabulary.
-        prompt: token ids.
-        max_new_tokens: at most so many tokens.
-        sampling: how both choose the next token.
-        draft_tokens: how many tokens the draft proposes in a round, at most.
-        stop: tokens that end the text.
-        generator: of random numbers, on the models' device.
+        target: The model whose text is wanted.
+        draft: A smaller model with the same vocabulary.
+        prompt: Token ids.
+        max_new_tokens: The largest number of new tokens.
+        sampling: How both models sample the next token.
+        draft_tokens: The largest number of tokens that the draft proposes in a round.
+        stop: Ids of the tokens that end the text.
+        generator: The random number generator, on the models' device.
 
     Yields:
-        What each round brought.
+        The result of each round.
 
     Raises:
-        GenerationError: before the first round, as `generate`, and for models of different vocabularies.
+        GenerationError: Before the first round, if `generate` would refuse the prompt, or the vocabularies differ.
 
     Source: Leviathan et al. 2023, algorithm 1.
     """
@@ -93,23 +93,23 @@ def rejection_sample(
     target_probs: Float[Tensor, "_ vocab"],
     sampler: Sampler,
 ) -> list[int]:
-    """Keep a beginning of the draft and add one token, so that all are distributed as the target's own.
+    """Accept a prefix of the drafted tokens and add one token, so that all follow the target's distribution.
 
-    A drafted token x stays with probability min(1, target(x) / draft(x)). The first that does not is replaced by one
-    drawn from max(0, target - draft), which the draft proposed too rarely, and ends the text.
+    A drafted token x is accepted with probability min(1, target(x) / draft(x)). The first rejected token ends the
+    prefix; it is replaced by a sample from max(0, target - draft), the tokens that the draft proposes too rarely.
 
     Args:
-        drafted: the tokens that the draft model proposed.
-        draft_probs: the draft model's distribution, for each of them.
-        target_probs: the target's, for each of them and for the token after them.
-        sampler: draws tokens, and decides what stays.
+        drafted: The tokens that the draft model proposed.
+        draft_probs: The draft model's distribution for each of them.
+        target_probs: The target's distribution for each of them and for the token after them.
+        sampler: Samples tokens, and decides which are accepted.
 
     Source: Leviathan et al. 2023, section 2.3 and appendix A.1.
     """
     for i, token in enumerate(drafted):
         if not sampler.bernoulli(float(target_probs[i, token] / draft_probs[i][token])):
             missing = (target_probs[i] - draft_probs[i]).clamp(min=0)
-            if not missing.any():  # they are equal, but for rounding
+            if not missing.any():  # the two are equal, up to rounding
                 missing = target_probs[i]
             return [*drafted[:i], sampler.sample(missing)]
     return [*drafted, sampler.sample(target_probs[len(drafted)])]
@@ -127,7 +127,7 @@ def _rounds(
     sampler: Sampler,
 ) -> Iterator[Round]:
     end = len(text) + budget
-    # What the draft can read. Its learned positions may be fewer; after them the target goes on alone.
+    # The end of what the draft can read. It may have fewer learned positions; after them the target continues alone.
     draft_end = min(end, draft.config.context) if draft.config.position == "learned" else end
     positions = torch.arange(end, device=next(target.parameters()).device)[None]
     target_decoder, draft_decoder = CachedDecoder(target, positions), CachedDecoder(draft, positions[:, :draft_end])
@@ -143,7 +143,7 @@ def _rounds(
         ends = next((i + 1 for i, token in enumerate(tokens) if token in stop), None)
         text += tokens
         for cache in (draft_decoder.cache, target_decoder.cache):
-            cache.rewind(min(cache.length, len(text) - 1))  # without what was drafted in vain
+            cache.rewind(min(cache.length, len(text) - 1))  # without the tokens that were rejected
         yield Round(tokens[:ends], len(drafted), accepted)
         if ends:
             return
@@ -152,6 +152,6 @@ def _rounds(
 def _next_probabilities(
     decoder: CachedDecoder, text: list[int], last: int, sampling: Sampling
 ) -> Float[Tensor, "{last} vocab"]:
-    """The distribution of what follows each of the `last` tokens, all that was not read before being read now."""
+    """Compute the distribution after each of the `last` tokens; reads all tokens not read before."""
     ids = torch.tensor([text[decoder.cache.length :]], device=decoder.positions.device)
     return probabilities(decoder.next_logits(embed_tokens(decoder.decoder.tokens, ids), last)[0], sampling)

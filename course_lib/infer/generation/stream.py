@@ -12,23 +12,25 @@ from course_lib.infer.generation.generate import Steps
 
 
 class StopStrings:
-    """Ends a text that comes in pieces before the stop string that is complete first; of two at once, the longer one.
+    """A filter that ends a text, given in pieces, before the first stop string that is complete.
+
+    If two are complete at once, the longer one counts.
 
     Raises:
-        GenerationError: for an empty stop string.
+        GenerationError: If a stop string is empty.
     """
 
     def __init__(self, strings: Sequence[str]) -> None:
         if "" in strings:
             raise GenerationError("a stop string is empty, so the text would end before it begins; leave it out")
         self.strings = strings
-        self.held = ""  # what may be the beginning of a stop string
+        self.held = ""  # may be the beginning of a stop string
 
     def add(self, text: str) -> tuple[str, bool]:
-        """Take a piece.
+        """Add a piece.
 
         Returns:
-            What can be shown now, and whether a stop string came after it.
+            The text that can be shown now, and whether a stop string came after it.
         """
         text = self.held + text
         found = [(at + len(string), at) for string in self.strings if (at := text.find(string)) >= 0]
@@ -42,19 +44,19 @@ class StopStrings:
 
 
 class TextStream(Iterator[str]):
-    """The text that answers one prompt: a piece a token, empty while it is held back, and at last what was held back.
+    """The completion of one prompt: one piece per token, empty while text is held back, and at the end the rest.
 
     Args:
-        steps: of `generate` for one prompt: a token a step.
-        tokens: the bytes of every token.
-        end: the tokens that end a text.
-        stop: strings before which the text ends.
-        prompt_tokens: how many tokens the prompt has.
+        steps: `generate` for one prompt: one token per step.
+        tokens: The bytes of every token.
+        end: Ids of the tokens that end a text.
+        stop: Strings before which the text ends.
+        prompt_tokens: The number of tokens of the prompt.
 
     Attributes:
-        prompt_tokens: as given.
-        completion_tokens: how many were generated so far, the end token included.
-        finish_reason: None on the way; then "stop", for an end token or a stop string, or "length".
+        prompt_tokens: The number of tokens of the prompt.
+        completion_tokens: The number of tokens generated so far, the end token included.
+        finish_reason: None until the text ends; then "stop", for an end token or a stop string, or "length".
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class TextStream(Iterator[str]):
         characters = codecs.getincrementaldecoder("utf-8")("replace")
         with contextlib.closing(self._steps) as running:
             for (token,) in running:
-                assert token is not None  # there is one row, and with it the steps end
+                assert token is not None  # there is one row, and the steps end with it
                 self.completion_tokens += 1
                 if token in self._end:
                     self.finish_reason = "stop"

@@ -23,22 +23,22 @@ Prompt = str | Sequence[int] | Sequence[chat.Message]
 
 
 class ContextLengthExceeded(GenerationError):
-    """The prompt leaves no room in the model's context."""
+    """Raised when the prompt leaves no room in the model's context."""
 
 
 @dataclass(frozen=True)
 class TextGenerator:
-    """A decoder with its tokenizer: it is given text, and gives text.
+    """A decoder with its tokenizer: from text to text.
 
     Attributes:
-        end_tokens: those that end a text.
-        chat_template: how a conversation is written for the model; None for a model that only continues texts.
-        special_tokens: what a template calls bos_token and so on.
-        sampling: how to sample from it where nothing else is asked for.
-        name: for people, and for the server.
+        end_tokens: Ids of the tokens that end a text.
+        chat_template: How a conversation is written for the model; None for a model that only continues texts.
+        special_tokens: What a template calls bos_token and so on.
+        sampling: How to sample if nothing else is asked for.
+        name: The model's name, for people and for the server.
 
     Raises:
-        GenerationError: for a tokenizer that does not fit the model.
+        GenerationError: If the tokenizer does not fit the model.
     """
 
     model: GPT
@@ -50,7 +50,7 @@ class TextGenerator:
     name: str = "model"
 
     def __post_init__(self) -> None:
-        try:  # now, since whoever opens a model should learn at once that it cannot be used
+        try:  # now, so that opening a model that cannot be used fails at once
             n_tokens = len(self.token_bytes)
         except ValueError as error:
             raise GenerationError(f"{self.name}: {error}") from None
@@ -63,16 +63,16 @@ class TextGenerator:
         return tuple(token_bytes(self.tokenizer, self.model.config.vocab_size))
 
     def encode(self, prompt: Prompt, tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
-        """The tokens of a text, or those of a conversation up to where the reply begins; tokens stay as they are.
+        """Encode a text, or a conversation up to the beginning of the answer; token ids are returned as they are.
 
-        In a text the names of special tokens are those tokens; in a conversation only the template writes them.
+        In a text the names of special tokens become those tokens; in a conversation only the template writes them.
 
         Raises:
-            GenerationError: for an empty prompt, a conversation without a template, and one that the template refuses.
+            GenerationError: If the prompt is empty, or a conversation has no template or is refused by it.
         """
         try:
             ids = self._encode(prompt, tools) if prompt else []
-        except TypeError:  # of the tokenizer, for half a surrogate pair
+        except TypeError:  # the tokenizer's, for half a surrogate pair
             raise GenerationError("the prompt is no valid Unicode; it holds half a surrogate pair") from None
         except ValueError as error:
             raise GenerationError(str(error)) from None
@@ -95,12 +95,12 @@ class TextGenerator:
         return chat.encode(prompt, self.chat_template, self.tokenizer, **options)
 
     def constrain(self, source: str) -> Grammar:
-        """Bind a grammar, from course_lib.infer.constrained.grammar, to the tokens of this model.
+        """Bind a grammar from `course_lib.infer.constrained.grammar` to the tokens of this model.
 
         Raises:
-            GenerationError: where no text can match it, and for a model without an end token.
+            GenerationError: If no text can match it, or the model has no end token.
         """
-        from course_lib.infer.constrained import grammar  # here, since llguidance comes with an extra
+        from course_lib.infer.constrained import grammar  # here, since llguidance is an extra
 
         return grammar.Grammar(source, self.token_bytes, self.end_tokens)
 
@@ -115,21 +115,21 @@ class TextGenerator:
         seed: int | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> TextStream:
-        """Continue a text or its tokens, or answer a conversation. The pieces come while they are made.
+        """Continue a text or its tokens, or answer a conversation; each piece comes as soon as it is generated.
 
         Args:
-            prompt: a text, its tokens, or the messages of a conversation.
-            max_new_tokens: None for as many as the context has room for.
-            sampling: None for the model's own.
-            stop: strings before which the text ends.
-            grammar: what the text has to be, from `constrain`.
-            seed: the same gives the same text, None another one each time.
-            tools: functions that the chat template tells the model of.
+            prompt: A text, its token ids, or the messages of a conversation.
+            max_new_tokens: The largest number of new tokens; None for as many as the context has room for.
+            sampling: How the next token is sampled; None for the model's own settings.
+            stop: Strings before which the text ends.
+            grammar: The texts that may be written, from `constrain`.
+            seed: The same seed gives the same text; None for a different text each time.
+            tools: Functions that the chat template describes to the model.
 
         Raises:
-            GenerationError: before the first token for what `encode` refuses, an empty stop string, and stop strings
-                beside a grammar; later for a grammar that proves too large.
-            ContextLengthExceeded: for a prompt that fills the context.
+            GenerationError: Before the first token, if `encode` refuses the prompt, a stop string is empty, or stop
+                strings come with a grammar; later, if a grammar grows too large.
+            ContextLengthExceeded: If the prompt fills the context.
         """
         ids = self.encode(prompt, tools)
         context = self.model.config.context

@@ -1,4 +1,4 @@
-"""A GPT with its weights in 8 or 4 bits: less memory, and less time to read it for every token."""
+"""A GPT with its weights in 8 or 4 bits: less memory, and less time to read it for each token."""
 
 from torch import nn
 
@@ -9,26 +9,25 @@ from course_lib.models.gpt import GPT
 
 
 def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
-    """Replace, in place, the linear layers of a GPT by ones with weights of `bits` bits.
+    """Quantize the linear layers of a GPT in place.
 
-    Embedding and output layer have 8 bits in both cases, and stay one table where they are tied. Norms, learned
-    positions and activations are float32, whatever they were; activations are rounded to bfloat16 on their way into a
-    product. For running, not for training, and in this dtype: no `model.half()` afterwards. A merged LoRA stays merged
-    for good. Each weight changes by at most half its scale; see course_lib.infer.quantization.rounding, also for the
-    sources.
+    The embedding and the output layer have 8 bits in both cases, and stay one table if they are tied. Norms, learned
+    positions and activations become float32, whatever they were; activations are rounded to bfloat16 as inputs of a
+    product. The model is for inference only, not for training, and keeps these dtypes: do not call `model.half()`
+    afterwards. A merged LoRA can no longer be unmerged. Each weight changes by at most half its scale; see
+    `course_lib.infer.quantization.rounding`, also for the sources.
 
     Args:
-        model: a GPT without experts.
-        bits: 8, with one scale a row, or 4, with a scale and an offset for each group of inputs.
-        group: how many inputs share a scale with 4 bits; None for 32.
+        model: A GPT without experts.
+        bits: 8, with one scale per row, or 4, with a scale and an offset for each group of inputs.
+        group: The number of inputs that share a scale with 4 bits; None for 32.
 
     Returns:
         The same model.
 
     Raises:
-        ModelError: for another kind of model, one with experts, one that is quantized already or tuned by added layers,
-            a group that does not divide the inputs of a layer, and weights that are not finite. The model is then as it
-            was.
+        ModelError: If this is another kind of model, has experts, is quantized already or has adapter layers, if the
+            group does not divide the inputs of a layer, or if weights are not finite. The model is then unchanged.
     """
     if type(model) is not GPT or model.config.n_experts:
         kind = "a GPT with experts" if type(model) is GPT else f"a {type(model).__name__}"
@@ -56,11 +55,11 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
         model.set_submodule(name, layer)
     for parameter in model.parameters():
         parameter.data = parameter.data.float()
-    vars(model).pop("kept_loras", None)  # what `merge_lora` kept: it would take the memory of the floats
+    vars(model).pop("kept_loras", None)  # `merge_lora` keeps them: they would take the memory of the float weights
     return model
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """The memory that the parameters and buffers of a model take, each counted once."""
+    """Compute the number of bytes of a model's parameters and buffers, each counted once."""
     stores = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in (*model.parameters(), *model.buffers())}
     return sum(store.nbytes() for store in stores.values())

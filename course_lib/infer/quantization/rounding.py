@@ -11,9 +11,9 @@ class QuantizedWeight(NamedTuple):
     """Weights as codes * scale + offset, for each group of inputs in a row.
 
     Attributes:
-        codes: whole numbers from -2^(bits - 1) to 2^(bits - 1) - 1.
-        scale: what one step of a code is worth.
-        offset: None where zero has to stay zero.
+        codes: Integers from -2^(bits - 1) to 2^(bits - 1) - 1.
+        scale: The difference between the weights of two neighbouring codes.
+        offset: The weight of code 0; None for 0, which then stays exact.
     """
 
     codes: Int8[Tensor, "out in"]
@@ -22,13 +22,13 @@ class QuantizedWeight(NamedTuple):
 
 
 def quantize_symmetric(weight: Float[Tensor, "out in"], bits: int = 8) -> QuantizedWeight:
-    """Quantize with one scale a row, by which its largest weight becomes 2^(bits - 1) - 1 (absmax quantization).
+    """Quantize with one scale per row, which maps its largest weight to 2^(bits - 1) - 1 (absmax quantization).
 
-    The scale is rounded to bfloat16, by 1/512 at most. With up to 8 bits the largest weight then comes to at most
-    127.25 scales, which is rounded to 127 like all that is nearer than half.
+    The scale is rounded to bfloat16, by 1/512 at most. With up to 8 bits the largest weight is then at most 127.25
+    scales, which still rounds to 127, within half a scale.
 
     Raises:
-        ValueError: for weights that are not finite.
+        ValueError: If weights are not finite.
 
     Source: Dettmers et al. 2022, "LLM.int8()", with a constant for each row.
     """
@@ -39,24 +39,25 @@ def quantize_symmetric(weight: Float[Tensor, "out in"], bits: int = 8) -> Quanti
 
 
 def quantize_groupwise(weight: Float[Tensor, "out in"], bits: int, group: int) -> QuantizedWeight:
-    """Quantize group-wise: every `group` of inputs in a row has a scale and an offset.
+    """Quantize with a scale and an offset for each group of `group` inputs in a row.
 
-    The smallest and the largest weight of a group are near the ends of the codes.
+    The smallest and the largest weight of a group are near the ends of the range of codes.
 
-    With s = (largest - smallest) / (2^bits - 1) the codes reach half an s farther on both sides, which is more than
-    rounding s and the offset to bfloat16 takes away, as long as s is at least 1/128 of the offset: hence the maximum.
+    With s = (largest - smallest) / (2^bits - 1) the codes reach half an s farther on both sides. That is more than the
+    rounding of s and the offset to bfloat16 takes away, as long as s is at least 1/128 of the offset. The maximum in
+    the code ensures that.
 
     Raises:
-        ValueError: for a group that does not divide the inputs, and for weights that are not finite.
+        ValueError: If the group does not divide the inputs, or weights are not finite.
 
-    Source: groups as in Frantar et al. 2022, "GPTQ", but each weight is rounded to the nearest code, by itself.
+    Source: Groups as in Frantar et al. 2022, "GPTQ", but each weight is rounded to the nearest code, by itself.
     """
     if group < 1 or weight.shape[1] % group:
         raise ValueError(f"group={group} does not divide {weight.shape[1]} inputs; pass a number that does")
     weight = _finite(weight).unflatten(1, (-1, group))
     low, high = weight.aminmax(dim=2)
     scale = _scale(torch.maximum((high - low) / (2**bits - 1), torch.maximum(high, -low) / 128))
-    offset = ((low + high + scale) / 2).to(torch.bfloat16)  # one code more below it than above
+    offset = ((low + high + scale) / 2).to(torch.bfloat16)  # there is one code more below 0 than above
     codes = (weight - offset.float()[..., None]) / scale.float()[..., None]
     return QuantizedWeight(codes.round().to(torch.int8).flatten(1), scale, offset)
 
@@ -69,13 +70,13 @@ def dequantize(rounded: QuantizedWeight) -> Float[Tensor, "out in"]:
 
 
 def pack(codes: Int8[Tensor, "out in"]) -> UInt8[Tensor, "out half"]:
-    """Pack numbers from -8 to 7 two to a byte, the even ones in the low half."""
+    """Pack numbers from -8 to 7, two per byte, with the even positions in the low half."""
     low, high = (codes + 8).to(torch.uint8).unflatten(1, (-1, 2)).unbind(dim=2)
     return low | high << 4
 
 
 def unpack(packed: UInt8[Tensor, "out half"]) -> Int8[Tensor, "out in"]:
-    """Undo `pack`."""
+    """Unpack the numbers that `pack` packed."""
     return torch.stack((packed & 15, packed >> 4), dim=2).flatten(1).to(torch.int8) - 8
 
 
@@ -87,5 +88,5 @@ def _finite(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
 
 
 def _scale(exact: Float[Tensor, "out groups"]) -> BFloat16[Tensor, "out groups"]:
-    """QuantizedWeight to bfloat16, and never 0, by which one cannot divide."""
+    """Round the scale to bfloat16, and up from 0, since weights are divided by it."""
     return exact.to(torch.bfloat16).clamp(min=torch.finfo(torch.bfloat16).tiny)

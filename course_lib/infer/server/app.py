@@ -1,9 +1,9 @@
-"""`course serve`: a model behind OpenAI's interface, for its own client and all others that speak it.
+"""`course serve`: a model behind OpenAI's HTTP interface, for OpenAI's client and all others that use it.
 
-The model lives in one thread. Every text that is being written takes one step of it, a token, and then goes to the end
-of the queue: all are written at the same pace, none waits for another to end, and what they share is the speed of one.
-Reading a prompt is one step too: while a long one is read, the others wait.
-A request that says nothing of temperature, top_p, top_k and min_p gets those that the model was published with.
+The model runs in one thread. Each text takes a turn of one step, which generates one token, and then goes to the end of
+the queue. So all texts advance at the same pace, none waits for another to end, and together they are as fast as one
+alone. Reading a prompt is one step too: while a long one is read, the others wait.
+A request without temperature, top_p, top_k and min_p gets those that the model was published with.
 """
 
 from __future__ import annotations
@@ -30,14 +30,23 @@ from course_lib.infer.server import handlers, protocol
 from course_lib.infer.server.handlers import Reply, UnknownModel
 from course_lib.infer.server.tools import Event
 
-MAX_RUNNING = 16  # texts that are written in turns; each has a cache of its own in memory, so further ones wait
+MAX_RUNNING = 16  # texts generated in turns; each has its own KV cache in memory, so further ones wait
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-GRACE_SECONDS = 5  # seconds for what is under way when the server ends
+GRACE_SECONDS = 5  # seconds for the texts under way when the server stops
 Result = TypeVar("Result")
 
 
 def serve(model: TextGenerator, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Serve until Ctrl-C; port 0 takes a free one. Raises GenerationError where the address cannot be had."""
+    """Serve a model until Ctrl-C.
+
+    Args:
+        model: The model.
+        host: The address to listen on.
+        port: The port; 0 for a free one.
+
+    Raises:
+        GenerationError: If the address cannot be used.
+    """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family)
@@ -57,17 +66,22 @@ def serve(model: TextGenerator, host: str = "127.0.0.1", port: int = 8000) -> No
     with listening:
         try:
             server.run(sockets=[listening])
-        except KeyboardInterrupt:  # uvicorn has ended everything, and raises it again
+        except KeyboardInterrupt:  # uvicorn has shut down, and raises it again
             print()
 
 
 def create_app(model: TextGenerator, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
-    """The server as an ASGI application. stopping: True when texts under way have to end."""
+    """Create the server as an ASGI application.
+
+    Args:
+        model: The model.
+        stopping: Returns True when the texts under way have to end.
+    """
     turns = _Turns(stopping)
     described = {"id": model.name, "object": "model", "created": 0, "owned_by": "course_lib"}
     api = FastAPI(
         title="course serve",
-        docs_url=None,  # the pages of the documentation load from afar
+        docs_url=None,  # the documentation pages load files from other servers
         redoc_url=None,
         openapi_url=None,
         exception_handlers=dict.fromkeys((RequestValidationError, GenerationError, HTTPException, Exception), _refuse),
@@ -98,7 +112,7 @@ def create_app(model: TextGenerator, stopping: Callable[[], bool] = lambda: Fals
 
 
 class _Turns:
-    """One thread that does everything with the model, a step at a time, in the order in which it is asked."""
+    """A thread that runs the steps of the model one at a time, in the order of the requests."""
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -110,7 +124,7 @@ class _Turns:
         return await asyncio.get_running_loop().run_in_executor(self.thread, step)
 
     async def events(self, reply: Reply) -> AsyncGenerator[Event, None]:
-        """What a text brings, each piece when its turn comes. Whoever stops listening ends it."""
+        """Yield the events of a text, each when its turn comes; the text ends when nobody listens any more."""
         async with self.room:
             self.writing += 1
             try:
@@ -123,7 +137,7 @@ class _Turns:
                     yield event
             finally:
                 self.writing -= 1
-                self.thread.submit(reply.stream.close)  # after the step that may still be under way
+                self.thread.submit(reply.stream.close)  # after the step that may still be running
 
 
 async def _answer(
@@ -145,7 +159,7 @@ async def _answer(
 async def _chunks(
     turns: _Turns, reply: Reply, writer: protocol.ResponseWriter, body: protocol.Request, request: Request
 ) -> AsyncGenerator[str, None]:
-    """The answer as server-sent events."""
+    """Yield the answer as server-sent events."""
     try:
         if writer.chat:
             yield _server_sent(writer.chunk("role", "assistant"))
@@ -156,7 +170,7 @@ async def _chunks(
         if body.stream_options and body.stream_options.include_usage:
             yield _server_sent(writer.chunk() | {"choices": [], "usage": reply.usage})
         yield "data: [DONE]\n\n"
-    except Exception as error:  # the status was sent long ago, so the failure is said in the stream
+    except Exception as error:  # the status has been sent already, so the error goes into the stream
         status, failure = _failure(error, request)
         yield _server_sent(failure)
         if status == 500:
@@ -173,7 +187,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 def _failure(error: Exception, request: Request) -> tuple[int, dict[str, Any]]:
-    """The status of a failure, and its form in OpenAI's interface."""
+    """Return the HTTP status of an error, and its form in OpenAI's interface."""
     match error:
         case RequestValidationError():
             return 400, protocol.error_body(**protocol.validation_message(error.errors()))
@@ -182,7 +196,7 @@ def _failure(error: Exception, request: Request) -> tuple[int, dict[str, Any]]:
         case GenerationError():
             code = "context_length_exceeded" if isinstance(error, ContextLengthExceeded) else None
             return 400, protocol.error_body(str(error), code=code)
-        case HTTPException(status_code=400):  # of FastAPI, where no JSON parser gets far
+        case HTTPException(status_code=400):  # FastAPI's own, for a body that its JSON parser cannot read
             said = f"the request cannot be read ({error.__cause__}); send JSON in UTF-8, not nested too deep"
             return 400, protocol.error_body(said)
         case HTTPException(status_code=404 | 405):

@@ -11,11 +11,11 @@ from course_lib.infer.generation.text_generator import Prompt, TextGenerator
 from course_lib.infer.server.protocol import ChatRequest, CompletionRequest, ResponseFormat, Tool
 from course_lib.infer.server.tools import ToolCallParser, Tools
 
-DEFAULT_TOKENS = 16  # of a completion that says nothing of max_tokens, in OpenAI's interface
+DEFAULT_TOKENS = 16  # OpenAI's default for a completion without max_tokens
 
 
 class UnknownModel(GenerationError):
-    """The request names another model than the one that is served."""
+    """Raised when a request names another model than the one served."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Reply:
     """A text that is being generated, with the parser that finds a tool call in it.
 
     Attributes:
-        stream: the text.
-        parser: takes everything for text where no tools were offered.
+        stream: The text, piece by piece.
+        parser: Finds the tool call; treats everything as text if no tools were offered.
     """
 
     stream: TextStream
@@ -32,19 +32,19 @@ class Reply:
 
     @property
     def finish_reason(self) -> str:
-        """Why the text ended, as OpenAI says it."""
+        """The reason why the text ended, in OpenAI's words."""
         reason = self.stream.finish_reason or "stop"
         return "tool_calls" if self.parser.kind == "arguments" and reason == "stop" else reason
 
     @property
     def usage(self) -> dict[str, int]:
-        """The numbers of tokens, as OpenAI counts them."""
+        """The numbers of tokens, in OpenAI's format."""
         prompt, completion = self.stream.prompt_tokens, self.stream.completion_tokens
         return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 def check_model(model: TextGenerator, name: str) -> None:
-    """Raise UnknownModel unless that is the name of the model."""
+    """Raise `UnknownModel` unless this is the name of the model."""
     if name != model.name:
         raise UnknownModel(f"there is no model {name!r} here; there is: {model.name}")
 
@@ -53,8 +53,8 @@ def start(model: TextGenerator, request: ChatRequest | CompletionRequest) -> Rep
     """Start to generate the answer to a request.
 
     Raises:
-        UnknownModel: for another model than this one.
-        GenerationError: for what cannot be done.
+        UnknownModel: If the request names another model.
+        GenerationError: If the request cannot be fulfilled.
     """
     check_model(model, request.model)
     tools, grammar = Tools(), None
@@ -68,7 +68,7 @@ def start(model: TextGenerator, request: ChatRequest | CompletionRequest) -> Rep
     stream = model.stream(
         prompt,
         max_tokens,
-        # Where a request says nothing OpenAI samples at temperature 1; here, as in vLLM, a model has its own settings.
+        # OpenAI's default is temperature 1; here, as in vLLM, the default is the model's own settings.
         replace(model.sampling, **request.sampling),
         stop=request.stops,
         grammar=None if grammar is None else model.constrain(grammar),
@@ -79,7 +79,7 @@ def start(model: TextGenerator, request: ChatRequest | CompletionRequest) -> Rep
 
 
 def _tools_and_grammar(model: TextGenerator, request: ChatRequest) -> tuple[Tools, str | None]:
-    """The functions that may be called, and the grammar of the form that was asked for."""
+    """Return the functions that may be called, and the grammar of the format that the request asks for."""
     functions = {tool.function.name: tool.function.model_dump(exclude_none=True) for tool in request.tools or ()}
     choice = request.tool_choice or ("auto" if functions else "none")
     names = [choice.function.name] if isinstance(choice, Tool) else list(functions)

@@ -1,7 +1,8 @@
-"""OpenAI's wire format: what a request may say, checked, and what the answers look like.
+"""OpenAI's wire format: the requests, which are validated, and the answers.
 
-What a request asks for and the server does not do is refused by its name; a few settings that change no text are
-passed over. Source: OpenAI, "API reference", chat completions and completions.
+A setting that the server does not support is refused by name; a few settings that do not change the text are ignored.
+
+Source: OpenAI, "API reference", chat completions and completions.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from pydantic_core import PydanticCustomError
 from course_lib.errors import GenerationError
 from course_lib.infer.server.tools import Event, EventKind
 
-# Settings that are not there, and the values at which they ask for nothing.
+# Unsupported settings, and the values at which they ask for nothing.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "best_of": (1,), "echo": (False,), "frequency_penalty": (0,), "logit_bias": ({},), "logprobs": (False,),
     "modalities": (["text"],), "n": (1,), "presence_penalty": (0,), "suffix": ("",), "top_logprobs": (0,),
 }  # fmt: skip
-# They concern bills, caches and records, not the text. One call of a function is made at a time, asked or not.
+# They concern billing, caches and logs, not the text. At most one function call is made at a time in any case.
 IGNORED_SETTINGS = {
     "metadata", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
     "safety_identifier", "service_tier", "store", "user",
@@ -44,14 +45,14 @@ class TextPart(_Part):
 
 
 class CalledFunction(_Part):
-    """A function as it was called: its arguments are JSON in a string."""
+    """The name of a called function, with its arguments as JSON in a string."""
 
     name: str
     arguments: Json[Any]
 
 
 class ToolCall(_Part):
-    """A call that the assistant made."""
+    """A tool call made by the assistant."""
 
     type: Literal["function"] = "function"
     function: CalledFunction
@@ -65,7 +66,11 @@ class ChatMessage(_Part):
     tool_calls: list[ToolCall] | None = None
 
     def for_template(self) -> dict[str, Any]:
-        """As chat templates have it. Raises GenerationError for what is incomplete."""
+        """Return the message as chat templates expect it.
+
+        Raises:
+            GenerationError: If the message is incomplete.
+        """
         content = self.content if isinstance(self.content, str) else "".join(p.text for p in self.content or ())
         if self.content is None and not self.tool_calls:
             raise GenerationError(f"a message of the {self.role} has no content")
@@ -76,7 +81,7 @@ class ChatMessage(_Part):
 
 
 class Function(_Part):
-    """A function that may be called."""
+    """A function that the model may call."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     description: str = ""
@@ -84,21 +89,21 @@ class Function(_Part):
 
 
 class Tool(_Part):
-    """What may be called, or has to be; functions are all there is."""
+    """A tool that may or has to be called; functions are the only kind."""
 
     type: Literal["function"]
     function: Function
 
 
 class NamedSchema(_Part):
-    """A JSON Schema with a name. It is always kept to, strict or not."""
+    """A JSON Schema with a name; it is always enforced, strict or not."""
 
     name: str = ""
     schema_: Annotated[dict[str, Any] | bool, Field(alias="schema")]
 
 
 class ResponseFormat(_Part):
-    """The form that the answer has to have."""
+    """The format that the answer has to have."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: NamedSchema | None = None
@@ -111,13 +116,13 @@ class ResponseFormat(_Part):
 
 
 class StreamOptions(_Part):
-    """include_usage: the last chunk says how many tokens there were."""
+    """Options of a stream; with include_usage the last chunk has the numbers of tokens."""
 
     include_usage: bool = False
 
 
 class Request(BaseModel):
-    """What both kinds of request may say. top_k and min_p are not OpenAI's."""
+    """The settings common to both kinds of request; top_k and min_p are not OpenAI's."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -146,7 +151,7 @@ class Request(BaseModel):
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """The fields of Sampling that were asked for."""
+        """The fields of `Sampling` that the request sets."""
         return self.model_dump(include={"temperature", "top_k", "top_p", "min_p"}, exclude_none=True)
 
     @property
@@ -156,18 +161,18 @@ class Request(BaseModel):
 
 
 def _only_text(prompt: Any) -> Any:
-    """The text of a list of one; anything else as it is."""
+    """Return the text of a list with one text part; anything else as it is."""
     return prompt[0] if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str) else prompt
 
 
 class CompletionRequest(Request):
-    """A text to be continued: as text, or as its tokens."""
+    """A request to continue a text, given as text or token ids."""
 
     prompt: Annotated[str | list[int], BeforeValidator(_only_text)]
 
 
 class ChatRequest(Request):
-    """A conversation to be continued."""
+    """A request to continue a conversation."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -177,7 +182,7 @@ class ChatRequest(Request):
 
 
 class ResponseWriter:
-    """Makes the JSON of one answer, whole or in chunks, all with the same id and time."""
+    """A writer of the JSON of one answer, whole or in chunks, all with the same id and time."""
 
     def __init__(self, chat: bool, model: str) -> None:
         self.chat = chat
@@ -185,7 +190,7 @@ class ResponseWriter:
         self.common = {"id": identifier, "created": int(time.time()), "model": model}
 
     def whole(self, events: Sequence[Event], finish_reason: str, usage: dict[str, int]) -> dict[str, Any]:
-        """Make the answer at once."""
+        """Return the whole answer as JSON."""
         parts = {kind: "".join(text for k, text in events if k == kind) for kind in ("text", "name", "arguments")}
         if not self.chat:
             return self._body("text_completion", "text", parts["text"], finish_reason) | {"usage": usage}
@@ -198,7 +203,13 @@ class ResponseWriter:
     def chunk(
         self, kind: Literal["role"] | EventKind | None = None, text: str = "", finish_reason: str | None = None
     ) -> dict[str, Any]:
-        """Make a part of a stream. kind: what is new, None for nothing."""
+        """Return one chunk of a stream.
+
+        Args:
+            kind: What is new in the chunk; None for nothing.
+            text: The new text.
+            finish_reason: Why the text ended; None before its end.
+        """
         if not self.chat:
             return self._body("text_completion", "text", text, finish_reason)
         delta: dict[str, Any] = {}
@@ -226,13 +237,13 @@ def _call(name: str, arguments: str) -> dict[str, Any]:
 def error_body(
     message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None
 ) -> Any:
-    """Make the answer to a request that fails."""
-    message = message.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair, which cannot be sent
+    """Return the body of the answer to a request that fails."""
+    message = message.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be encoded
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def validation_message(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Make a sentence about the first field of a request that is wrong, and its name, from what pydantic found."""
+    """Return a message about the first invalid field of a request, with its name, from pydantic's errors."""
     first = errors[0]
     if first["type"] == "json_invalid" and len(first["loc"]) == 2:
         return {"message": f"the request is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}"}
@@ -241,7 +252,7 @@ def validation_message(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     place = [str(part) for part in first["loc"][1:]]  # after "body"
     if not place:
         return {"message": "the request is no JSON object; send one, with the content type application/json"}
-    # Where several kinds of value are allowed for a field there is an error for each, and the place names the kinds.
+    # If a field allows several types there is an error for each, and the location also names the type.
     same = [each for each in errors if each["loc"][1] == first["loc"][1]]
     param = ".".join(place) if len(same) == 1 else place[0]
     found = " or ".join(dict.fromkeys(_in_a_sentence(each) for each in same))

@@ -1,4 +1,4 @@
-"""Tool calls: how functions are offered to a model, what it may write to call one, and how that is parsed."""
+"""Tool calls: how functions are offered to a model, how it may call one, and how the call is parsed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Event = tuple[EventKind, str]
 class Tools:
     """The functions that a conversation offers.
 
-    A call is written {"name": ..., "arguments": {...}}, between the marks <tool_call> where the chat template has them.
+    A call is written {"name": ..., "arguments": {...}}, between the marks <tool_call> if the chat template has them.
 
     Args:
-        functions: each as OpenAI's interface describes it, with name, description and parameters.
-        template: the model's chat template.
+        functions: The functions in OpenAI's format, with name, description and parameters.
+        template: The model's chat template.
     """
 
     def __init__(self, functions: Sequence[Mapping[str, Any]] = (), template: str = "") -> None:
@@ -33,14 +33,15 @@ class Tools:
         self.call_heads = {name: f'{marks[0]}{{"name": "{name}", "arguments": ' for name in self.functions}
 
     def grammar(self, names: Sequence[str], or_text: bool) -> str:
-        """Make the grammar of a call of one of these functions.
+        """Return the grammar of a call of one of these functions.
 
         Args:
-            names: the functions that may be called.
-            or_text: whether any text that does not begin as a call may come instead.
+            names: The names of the functions that may be called.
+            or_text: Whether any text that does not begin like a call is allowed instead.
 
         Raises:
-            GenerationError: naming the function, for parameters whose schema is not supported or cannot be satisfied.
+            GenerationError: If the schema of a function's parameters is not supported or cannot be satisfied; the
+                message names the function.
         """
         calls = {}
         for name in names:
@@ -53,16 +54,16 @@ class Tools:
         return tool_calls(calls, self.call_tail, or_text)
 
     def for_template(self) -> list[dict[str, Any]] | None:
-        """The functions as a chat template that knows of tools is given them; None for any other, and for none."""
+        """Return the functions for a chat template that supports tools; None if it does not, or if there are none."""
         if not self.functions or not self.template_has_tools:
             return None
         return [{"type": "function", "function": dict(function)} for function in self.functions.values()]
 
     def add_to_messages(self, messages: Sequence[Message]) -> list[Message]:
-        """The messages for a template that knows nothing of tools: the functions are described in that of the system.
+        """Add the functions to the system message, for a template that does not support tools.
 
-        Earlier calls become what the assistant wrote, and their results messages of the user. For a template that knows
-        of tools they stay as they are.
+        Earlier calls become text of the assistant, and their results become messages of the user. For a template that
+        supports tools the messages stay as they are.
         """
         if self.template_has_tools:
             return list(messages)
@@ -78,7 +79,7 @@ class Tools:
 
 
 def _as_text(message: Message) -> dict[str, str]:
-    """A message for a template that knows nothing of tools."""
+    """Rewrite a message for a template that does not support tools."""
     content = message.get("content") or ""
     if message["role"] == "tool":
         return {"role": "user", "content": f"The function returned: {content}"}
@@ -90,10 +91,10 @@ def _as_text(message: Message) -> dict[str, str]:
 
 
 class ToolCallParser:
-    """Parses the text of a reply as it comes, and tells a call from text as soon as that is certain.
+    """A parser of a completion as it streams, which tells a call from text as soon as that is certain.
 
     Attributes:
-        kind: what the reply is, text or a call with arguments; None until that is known.
+        kind: The kind of the completion, text or a call with arguments; None until that is known.
     """
 
     def __init__(self, tools: Tools) -> None:
@@ -102,7 +103,7 @@ class ToolCallParser:
         self.kind: Literal["text", "arguments"] | None = None
 
     def add(self, piece: str) -> Iterator[Event]:
-        """Take a piece; yields what is certain now: text, or once the name of a function and then its arguments."""
+        """Add a piece, and yield what is certain now: text, or first the name of a function and then its arguments."""
         self.held += piece
         if self.kind is None:
             for name, head in self.tools.call_heads.items():
@@ -122,7 +123,11 @@ class ToolCallParser:
             yield self.kind, shown
 
     def end(self, whole: bool) -> Iterator[Event]:
-        """Yield what was held back. whole: the text was not cut off."""
+        """Yield what was held back.
+
+        Args:
+            whole: Whether the text is complete, not cut off.
+        """
         if self.kind == "arguments" and whole:
             self.held = self.held.removesuffix(self.tools.call_tail)
         if self.held:

@@ -1,4 +1,4 @@
-"""The families of transformers whose folders are read and written."""
+"""The model families of transformers that can be read and written."""
 
 from course_lib.interop.hf.bert import BERT
 from course_lib.interop.hf.clip import CLIP, CLIP_VISION

@@ -1,4 +1,4 @@
-"""BERT, as transformers writes it, with and without its head for masked tokens."""
+"""BERT in the format of transformers, with and without its head for masked tokens."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from course_lib.interop.hf.family import ACTIVATIONS, Family, Setting
 from course_lib.models.bert import Bert, BertConfig
 
-# Google's own configs carry these along; no code ever read them.
+# Settings in Google's own configs that no code has ever read.
 HARMLESS = {
     "directionality", "output_past", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers",
     "pooler_size_per_head", "pooler_type",
@@ -57,7 +57,7 @@ BERT = Family(
         "head.bias": "cls.predictions.bias",
     },
     prefix="bert.",
-    # Place numbers and a second name of the head's bias; and the next-sentence classifier, which we have no use for.
+    # Position numbers, a second name of the head's bias, and the next-sentence classifier, which we do not use.
     ignored_tensors=(
         "position_ids",
         "predictions.decoder.bias",

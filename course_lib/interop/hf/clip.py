@@ -1,4 +1,4 @@
-"""CLIP and its vision tower alone, as transformers writes them."""
+"""CLIP and its vision tower alone, in the format of transformers."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from course_lib.models import clip
 from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.vit import ViT, ViTConfig
 
-# The width of the layer that CLIP has on top of a tower, and what to do with an output layer, which no tower has.
+# The width of CLIP's projection on top of a tower, and whether to tie an output layer, which no tower has.
 HARMLESS = {"projection_dim", "tie_word_embeddings"}
-END_TOKEN = 49407  # where the file is silent
+END_TOKEN = 49407  # if the config does not say
 
 
 def _flatten(hf: dict[str, Any]) -> dict[str, Any]:
-    """The towers' settings, of which old files have a second version that counts, and the end token beside them."""
+    """Flatten the towers' settings, of which old configs have a second version that counts, and the end token."""
     towers = {}
     for tower in ("text_config", "vision_config"):
         old, new = hf.pop(f"{tower}_dict", None), hf.pop(tower, None)
@@ -23,8 +23,8 @@ def _flatten(hf: dict[str, Any]) -> dict[str, Any]:
     end = towers["text_config"].pop("eos_token_id", END_TOKEN)
     if not isinstance(end, int):
         raise ModelError(f"eos_token_id={end!r} is not supported; it must be one token")
-    hf.pop("logit_scale_init_value", None)  # of a model that is not trained yet
-    # Files that say 2 are older than this setting was right; for them transformers takes the highest id.
+    hf.pop("logit_scale_init_value", None)  # for a model that is not trained yet
+    # Configs that say 2 are older than the setting's present meaning; for them transformers takes the highest id.
     return hf | towers | {"end_token": None if end == 2 else end}
 
 
@@ -63,10 +63,10 @@ CLIP_VISION = Family(
         "norm_eps": Setting("layer_norm_eps", 1e-5),
     },
     fixed={"pre_norm": True},
-    harmless=HARMLESS | {"vocab_size"},  # of nothing; LLaVA's files have it all the same
+    harmless=HARMLESS | {"vocab_size"},  # a vision tower has none, but LLaVA's configs say it
     names=VISION_NAMES,
     prefix="vision_model.",
-    ignored_tensors=("embeddings.position_ids",),  # 0, 1, 2, ..., which old files carry along
+    ignored_tensors=("embeddings.position_ids",),  # 0, 1, 2, ..., which old files contain
     flatten=square,
 )
 TEXT_NAMES: Names = {

@@ -1,7 +1,7 @@
-"""How transformers writes a family of models: one table of settings and one of tensors, each read in both directions.
+"""The format of a model family in transformers: one table of settings and one of tensors, for reading and writing.
 
-What a config asks for and we do not have is refused by name, never ignored: a model that runs wrong is worse than one
-that does not load. Dropout alone is passed over, since it acts in training only.
+A setting that we do not support is refused by name, never ignored: a model that runs wrong is worse than one that does
+not load. Only dropout is ignored, since it acts in training only.
 """
 
 import re
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from course_lib.errors import ModelError
 
-# Settings that leave the results alone. Any other that no table mentions has to be off: None, False, 0 or empty.
+# Settings that do not change the results. Any other that no table mentions has to be off: None, False, 0 or empty.
 HARMLESS = {
     "_attn_implementation_autoset", "architectures", "attn_pdrop", "dtype", "embd_pdrop", "id2label",
     "initializer_factor", "initializer_range", "label2id", "model_type", "n_ctx", "output_attentions",
     "output_hidden_states", "pretraining_tp", "resid_pdrop", "return_dict", "task_specific_params", "torch_dtype",
     "transformers_version", "use_cache",
-    # How to write texts, in old files even of models that write none.
+    # Settings of generation, in old configs even of models that generate no text.
     "length_penalty", "max_length", "num_beam_groups", "num_beams", "num_return_sequences", "repetition_penalty",
     "temperature", "top_k", "top_p",
 }  # fmt: skip
@@ -35,12 +35,12 @@ Names = dict[str, str | tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a config: what transformers calls it, and what it calls its values.
+    """One setting of a config: its name and its values in transformers.
 
     Attributes:
-        name: the name in transformers; several where they have one setting in parts, which must then agree.
-        default: the value when the file is silent.
-        values: their values for ours, where the two differ.
+        name: The name in transformers; several names if one of our settings is several there, which must then agree.
+        default: The value if the config does not say.
+        values: Our value for each value in transformers, if the two differ.
     """
 
     name: str | tuple[str, ...]
@@ -49,11 +49,11 @@ class Setting:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Their names for it."""
+        """The names of the setting in transformers."""
         return (self.name,) if isinstance(self.name, str) else self.name
 
     def read(self, left: dict[str, Any]) -> Any:
-        """Take the setting out of what is left of their config."""
+        """Take the setting out of the rest of a config of transformers, and return our value."""
         values = [left.pop(name, None) for name in self.names]
         values = [self.default if value is None else value for value in values]
         for name, value in zip(self.names, values, strict=True):
@@ -68,7 +68,7 @@ class Setting:
         return self.values[values[0]] if self.values else values[0]
 
     def write(self, value: Any) -> dict[str, Any]:
-        """The setting in their config; a value for which they have no word stays, and is refused when read back."""
+        """Return the setting for a config of transformers; a value unknown there is refused when read back."""
         if self.values:
             value = next((theirs for theirs, ours in self.values.items() if ours == value), value)
         return dict.fromkeys(self.names, value)
@@ -76,31 +76,33 @@ class Setting:
 
 @dataclass(frozen=True)
 class Family:
-    """One family of transformers: which model of ours it is, and what its settings and tensors are called.
+    """A model family of transformers: our model for it, and the names of its settings and tensors.
+
+    "Theirs" is what transformers has.
 
     Attributes:
-        model_type: as in their config.json.
-        architecture: their class, or a function that gives it for a config of ours.
-        config: our config class.
-        model: our model class.
-        settings: for each setting of ours, theirs.
-        names: for each module of ours, theirs, with * for a number; or a function that gives this table for a config of
-            ours. Where one tensor of ours holds queries, keys and values, a tuple of names; where it holds those of all
-            experts, a name with one more *. A name with .weight or .bias is of that tensor alone.
-        fixed: settings of ours that are the same in the whole family.
-        expected: settings of theirs that are the same in the whole family; another value is refused.
-        harmless: settings of theirs that leave the results of this family alone.
-        transposed: whether they store the matrices of blocks as input by output.
-        unsqueezed: how many axes of size one they put in front of a tensor.
-        nested: for each part of ours that has a config of its own, the name of theirs and the family of that part. The
-            part's names go into `names`, by `prefixed`.
-        prefix: of their tensor names; it may be missing in a file.
-        ignored_tensors: endings of the names of tensors that we do without.
-        renamed: regular expressions for what tensors are called in files of other versions, and the replacement; they
-            are applied one after the other.
-        flatten: turns an older or nested config of theirs into flat settings.
-        finish: the way back, after the settings have been written.
-        detect: settings of ours that only the tensors show.
+        model_type: The model_type in their config.json.
+        architecture: Their class, or a function that returns it for our config.
+        config: Our config class.
+        model: Our model class.
+        settings: Their setting for each of ours.
+        names: Their module name for each of ours, with * for a number; or a function that returns this table for our
+            config. It is a tuple of names if one tensor of ours holds queries, keys and values, and a name with one
+            more * if it holds the matrices of all experts. A name with .weight or .bias is for that tensor alone.
+        fixed: Our settings that are the same in the whole family.
+        expected: Their settings that are the same in the whole family; another value is refused.
+        harmless: Their settings that do not change the results of this family.
+        transposed: Whether they store the matrices of blocks as input by output.
+        unsqueezed: The number of axes of size one that they put in front of a tensor.
+        nested: Their name and the family, for each part of ours that has its own config. The part's names go into
+            `names`, by `prefixed`.
+        prefix: The prefix of their tensor names; it may be missing in a file.
+        ignored_tensors: Endings of the names of tensors that we do not need.
+        renamed: Regular expressions for tensor names in files of other versions, and their replacements, applied one
+            after the other.
+        flatten: Turns an older or nested config of theirs into flat settings.
+        finish: Turns the flat settings back into a config of theirs, once they are written.
+        detect: Returns the settings of ours that only the tensors show.
     """
 
     model_type: str
@@ -123,7 +125,11 @@ class Family:
     detect: Callable[[Mapping[str, Tensor]], dict[str, Any]] = lambda tensors: {}
 
     def read(self, hf: Mapping[str, Any], tensors: Mapping[str, Tensor] = MappingProxyType({})) -> Any:
-        """Our config for theirs. Raises ModelError naming what is missing or not supported."""
+        """Convert their config to ours.
+
+        Raises:
+            ModelError: If a setting is missing or not supported; the message names it.
+        """
         left = self.flatten(dict(hf))
         values = dict(self.fixed) | {ours: setting.read(left) for ours, setting in self.settings.items()}
         for ours, (place, family) in self.nested.items():
@@ -142,7 +148,11 @@ class Family:
         return self.config(**values | self.detect(tensors))
 
     def write(self, config: Any) -> dict[str, Any]:
-        """Their config for ours. Raises ModelError naming what they cannot say."""
+        """Convert our config to theirs.
+
+        Raises:
+            ModelError: If their format cannot express a setting; the message names it.
+        """
         kind = self.architecture if isinstance(self.architecture, str) else self.architecture(config)
         hf = {"model_type": self.model_type, "architectures": [kind], "dtype": "float32", **self.expected}
         for ours, setting in self.settings.items():
@@ -162,13 +172,13 @@ class Family:
         return hf
 
     def current_name(self, name: str) -> str:
-        """What a tensor of a file of another version is called in `names`."""
+        """Return the name in `names` of a tensor in a file of another version."""
         for old, new in self.renamed.items():
             name = re.sub(old, new, name)
         return name
 
     def tensor_views(self, model: nn.Module, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Their names for a tensor of ours, and the views of it that they are: for reading them as for writing them."""
+        """Yield their names for a tensor of ours, with the view of it for each; used for reading and for writing."""
         names = self.names(model.config) if callable(self.names) else self.names
         module, kind, whole = _named(name, names)
         theirs: Any = names[module]
@@ -191,7 +201,7 @@ class Family:
 
 
 def prefixed(ours: str, theirs: str, names: Names) -> Names:
-    """The table of names of a model that is a part of another: `ours` and `theirs` go in front."""
+    """Return the table of names for a model that is a part of another, with `ours` and `theirs` as prefixes."""
     return {
         ours + name: theirs + of if isinstance(of, str) else tuple(theirs + each for each in of)
         for name, of in names.items()
@@ -199,7 +209,7 @@ def prefixed(ours: str, theirs: str, names: Names) -> Names:
 
 
 def _named(name: str, names: Mapping[str, Any]) -> tuple[str, str, str]:
-    """`blocks.3.attention.qkv.weight` to its line in the table, its kind (.weight), and the name of its module."""
+    """Split `blocks.3.attention.qkv.weight` into its key in the table, its kind (.weight), and its module's name."""
     stem, dot, kind = name.rpartition(".")
     for whole, ending in ((name, ""), (stem, dot + kind)):
         module = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", whole)

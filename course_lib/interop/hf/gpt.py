@@ -1,4 +1,4 @@
-"""GPT-2 and Llama, as transformers writes them."""
+"""GPT-2 and Llama in the format of transformers."""
 
 from typing import Any
 
@@ -37,23 +37,23 @@ GPT2 = Family(
     },
     transposed=True,  # GPT-2 was written with convolutions of width 1
     prefix="transformer.",
-    ignored_tensors=(".attn.bias", ".attn.masked_bias"),  # the causal mask, which old files carry along
+    ignored_tensors=(".attn.bias", ".attn.masked_bias"),  # the causal mask, which old files contain
 )
 
 
 def flat_rope(hf: dict[str, Any]) -> dict[str, Any]:
-    """RoPE's settings beside the others, as before transformers 5."""
+    """Put RoPE's settings beside the others, as before transformers 5."""
     rope = hf.pop("rope_parameters", None) or {}
     if not isinstance(rope, dict):
         raise ModelError(f"rope_parameters={rope!r} is not supported")
     if rope.get("rope_type") == "default":
         rope = {name: value for name, value in rope.items() if name != "rope_type"}
-    # What is left over is refused by the name that it has here.
+    # Unknown settings are refused by the names that they have here.
     return hf | {name if name == "rope_theta" else f"rope_parameters.{name}": value for name, value in rope.items()}
 
 
 def nested_rope(hf: dict[str, Any]) -> dict[str, Any]:
-    """RoPE's settings in the place that transformers 5 looks at, too."""
+    """Put RoPE's settings also where transformers 5 reads them."""
     return hf | {"rope_parameters": {"rope_type": "default", "rope_theta": hf["rope_theta"]}}
 
 

@@ -1,4 +1,4 @@
-"""LLaVA, as transformers writes it, with the vision tower of CLIP and Llama as decoder."""
+"""LLaVA in the format of transformers, with the vision tower of CLIP and Llama as decoder."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from course_lib.interop.hf.family import ACTIVATIONS, Family, Setting, prefixed
 from course_lib.interop.hf.gpt import LLAMA, LLAMA_MLP_NAMES, LLAMA_NAMES
 from course_lib.models.vlm import VLM, VLMConfig
 
-# What transformers takes where the file is silent: for the whole tower, and for each setting of the decoder.
+# The defaults of transformers, for the whole tower and for each setting of the decoder.
 TOWER = {
     "hidden_size": 1024, "image_size": 336, "intermediate_size": 4096, "num_attention_heads": 16,
     "num_hidden_layers": 24, "patch_size": 14,
@@ -17,13 +17,13 @@ DECODER = {
     "hidden_size": 4096, "intermediate_size": 11008, "num_attention_heads": 32, "num_hidden_layers": 32,
     "vocab_size": 32000,
 }  # fmt: skip
-# How many tokens to write for a picture, which the tower decides; which target does not count; and the decoder's own
-# number of tokens once more.
+# The number of tokens of an image, which the tower determines; the target that the loss ignores; and the decoder's
+# vocabulary size again.
 HARMLESS = {"image_seq_length", "ignore_index", "vocab_size"}
 
 
 def _flatten(hf: dict[str, Any]) -> dict[str, Any]:
-    """Each setting once: tying is said in two places, and the image token goes by two names."""
+    """Keep each setting once: tying is said in two places, and the image token has two names."""
     if isinstance(layer := hf.get("vision_feature_layer"), list):
         raise ModelError(f"vision_feature_layer={layer} is not supported; it must be one layer")
     decoder = DECODER | (hf.pop("text_config", None) or {})
@@ -68,7 +68,7 @@ LLAVA = Family(
         **prefixed("decoder.", "language_model.", LLAMA_NAMES | LLAMA_MLP_NAMES),
     },
     ignored_tensors=("embeddings.position_ids", "rotary_emb.inv_freq"),  # in old files
-    # In memory the parts have another order since transformers 4.52, and the tower lost a level in 5.
+    # In memory the parts are in another order since transformers 4.52, and the tower has one level less since 5.
     renamed={
         r"^model\.language_model\.": "language_model.model.",
         r"^lm_head\.": "language_model.lm_head.",

@@ -1,4 +1,4 @@
-"""Mixtral and Qwen2-MoE, as transformers writes them: in files, each expert's matrices are tensors of their own."""
+"""Mixtral and Qwen2-MoE in the format of transformers: in files, each expert's matrices are separate tensors."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from course_lib.interop.hf.family import Setting
 from course_lib.interop.hf.gpt import LLAMA, LLAMA_NAMES, LLAMA_SETTINGS, flat_rope
 
-# How strongly their training pulls the routers towards balance, and whether they show it: no part of the model.
+# The weight of the load-balancing loss in training, and whether the router's logits are returned: not the model's.
 OF_THE_LOSS = {"output_router_logits", "router_aux_loss_coef"}
 PARTS = ("gate", "up", "down")
 FIXED = {**LLAMA.fixed, "bias": False}
@@ -36,7 +36,7 @@ MIXTRAL = replace(
 
 
 def _flatten(hf: dict[str, Any]) -> dict[str, Any]:
-    """Without the kinds of layers where there is but one: all look at everything."""
+    """Drop the list of layer types if there is only one: full attention."""
     full = set(hf.get("layer_types") or ()) == {"full_attention"}
     return flat_rope(hf | {"layer_types": None} if full else hf)
 
@@ -57,7 +57,7 @@ QWEN2_MOE = replace(
     },
     fixed={**FIXED, "shared_gate": True},
     expected={**LLAMA.expected, "decoder_sparse_step": 1},
-    # The width of layers without experts, of which there are none, and a window that use_sliding_window would turn on.
+    # The width of layers without experts, which do not occur, and a window that only use_sliding_window turns on.
     harmless=OF_THE_LOSS | {"intermediate_size", "max_window_layers", "sliding_window"},
     names={
         **LLAMA_NAMES,

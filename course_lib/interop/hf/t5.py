@@ -1,4 +1,4 @@
-"""T5 and T5 v1.1, as transformers writes them."""
+"""T5 and T5 v1.1 in the format of transformers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from course_lib.interop.hf.family import Family, Names, Setting
 from course_lib.models.t5 import T5 as Model
 from course_lib.models.t5 import T5Config
 
-# Files say the parts of feed_forward_proj again.
+# Configs repeat the parts of feed_forward_proj.
 IMPLIED = {
     "relu": {"dense_act_fn": "relu", "is_gated_act": False},
     "gated-gelu": {"dense_act_fn": "gelu_new", "is_gated_act": True},
@@ -19,7 +19,10 @@ IMPLIED = {
 
 
 def _each_said_once(hf: dict[str, Any]) -> dict[str, Any]:
-    """Until transformers 5, tie_word_embeddings=False also said that the output layer reads its input unscaled."""
+    """Drop settings that are said twice, and add one that is implied.
+
+    Until transformers 5, tie_word_embeddings=False also meant that the output layer reads its input unscaled.
+    """
     for name, value in IMPLIED.get(hf.get("feed_forward_proj") or "relu", {}).items():
         if (found := hf.pop(name, None)) not in (value, None):
             raise ModelError(f"{name}={found!r} is not supported beside feed_forward_proj")
@@ -27,7 +30,7 @@ def _each_said_once(hf: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own_head(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Since transformers 5, tie_word_embeddings is always written as True, and the tensors decide."""
+    """Find out from the tensors if the output layer is tied: transformers 5 always writes tie_word_embeddings=True."""
     head, shared = tensors.get("lm_head.weight"), tensors.get("shared.weight")
     return {} if head is None or shared is None or torch.equal(head, shared) else {"tie_embeddings": False}
 
@@ -76,9 +79,9 @@ T5 = Family(
         "norm_eps": Setting("layer_norm_epsilon", 1e-6),
     },
     expected={"is_encoder_decoder": True},
-    harmless={"n_positions", "output_past"},  # in old files, for no reader
+    harmless={"n_positions", "output_past"},  # in old files; nothing reads them
     names=_names,
-    # A mistake in some published files, which cross-attention does not use.
+    # A mistake in some published files; cross-attention does not use it.
     ignored_tensors=("EncDecAttention.relative_attention_bias.weight",),
     flatten=_each_said_once,
     finish=lambda hf: hf | {"decoder_start_token_id": 0, "pad_token_id": 0},  # as in all published files

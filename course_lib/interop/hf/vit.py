@@ -1,4 +1,4 @@
-"""ViT, as transformers writes it."""
+"""ViT in the format of transformers."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from course_lib.models.vit import ViT, ViTConfig
 
 
 def square(hf: dict[str, Any]) -> dict[str, Any]:
-    """Sizes by one side, where a file names two."""
+    """Replace sizes given for both sides by one number."""
     for name in ("image_size", "patch_size"):
         sides = hf.get(name)
         if isinstance(sides, list | tuple):
@@ -19,7 +19,7 @@ def square(hf: dict[str, Any]) -> dict[str, Any]:
 
 
 def _number_of_labels(hf: dict[str, Any]) -> dict[str, Any]:
-    """Transformers reads the number of classes, and writes their names in its place."""
+    """Read the number of classes, for which transformers writes the names of the classes."""
     labels = hf.get("id2label")
     return square(hf if labels is None else hf | {"num_labels": len(labels)})
 
@@ -46,7 +46,7 @@ VIT = Family(
         "n_classes": Setting("num_labels", 2),
         "qkv_bias": Setting("qkv_bias", True),
     },
-    harmless={"encoder_stride", "pooler_act", "pooler_output_size"},  # of models without classes
+    harmless={"encoder_stride", "pooler_act", "pooler_output_size"},  # for models without classes
     names={
         "patches": "vit.embeddings.patch_embeddings.projection",
         "class_token": "vit.embeddings.cls_token",
