@@ -1,7 +1,7 @@
 """Whole training runs, from data to a folder with a model and its results: what `course train` does.
 
-A recipe is a function of a `Run`, which says where everything goes, the preset, the seed and the number of steps. It
-returns the run's `Results`.
+A recipe is a function that takes a `Run` (its folder, preset, seed and number of steps) and returns the run's
+`Results`.
 """
 
 from collections.abc import Callable

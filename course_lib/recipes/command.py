@@ -1,4 +1,4 @@
-"""`course train`, `course results add` and `course data prepare`."""
+"""The commands `course train`, `course results add` and `course data prepare`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from course_lib.train import TrainingDiverged
 
 
 def train(recipe: str, size: str | None, steps: int | None, seed: int, out: Path | None, resume: bool) -> None:
-    """Run a recipe and print its numbers beside their controls.
+    """Run a recipe and print its results beside their controls.
 
     Args:
-        recipe: Its name in RECIPES.
+        recipe: The name of the recipe in RECIPES.
         size: The preset; None for the one that COURSE_PRESET names.
-        steps: In place of the preset's own.
-        seed: Of weights and batches.
-        out: The folder that everything goes to; None for runs/RECIPE-PRESET-seedN.
-        resume: Whether to go on with the run in that folder.
+        steps: The number of training steps; None for the preset's own.
+        seed: The seed of weights and batches.
+        out: The folder that everything is written to; None for runs/RECIPE-PRESET-seedN.
+        resume: Whether to resume the run in that folder.
 
     Raises:
-        CourseError: It cannot be done as asked, or ended early; the message says what to do.
+        CourseError: If the recipe cannot be run as asked, or ended early; the message says what to do.
     """
     if recipe not in RECIPES:
         raise RecipeError(f"there is no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
@@ -41,7 +41,7 @@ def train(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
     chosen = cast(Preset, size) if size else preset()
     device = device_name(chosen)
     run = Run(recipe, out or Path("runs") / f"{recipe}-{chosen}-seed{seed}", seed, steps, resume, chosen)
-    if run.preset == "cpu":  # models this small gain little from a second core, and the bits depend on how many
+    if run.preset == "cpu":  # small models gain little from a second core, and the exact results depend on the number
         torch.set_num_threads(1)
     print(f"{recipe}: preset {run.preset}, seed {seed}, on {device}, into {run.out}", flush=True)
     try:
@@ -61,7 +61,7 @@ def train(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
 
 
 def _advice(run: Run, error: Exception) -> str | None:
-    """What to do about an error of the machine or of the training; None for one that only a programmer can mend."""
+    """Return what to do about an error of the machine or the training; None for one that only a programmer can fix."""
     go_on = f"go on with: {run.resume_command}"
     if isinstance(error, TrainingDiverged):
         return f"{error} What was kept before it is in {run.out}"
@@ -79,7 +79,7 @@ def _advice(run: Run, error: Exception) -> str | None:
 
 
 def prepare() -> None:
-    """Make all files that the recipes read, for both presets, and say which they are."""
+    """Create all files that the recipes read, for both presets, and print a list of them."""
     from course_lib.recipes import vision_text  # torchvision is not in the core
 
     files = language.prepare() + vision_text.prepare()
@@ -96,10 +96,10 @@ def keep_results(out: Path) -> Path:
     """Copy a finished run's results.json into the checkout's `results/`.
 
     Returns:
-        The file there.
+        The path of the copy.
 
     Raises:
-        RecipeError: There are no results, or not those of a whole preset.
+        RecipeError: If there are no results, or the run was not of a whole preset.
     """
     results = read_results(out / "results.json")
     made = results.provenance

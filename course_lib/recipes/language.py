@@ -36,10 +36,10 @@ from course_lib.train import Loss, TrainConfig, next_token_loss, read_metrics
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Model, training and data of a run.
+    """The model, training and data of a run.
 
     Attributes:
-        batch: Windows of `model.context` tokens in a step.
+        batch: The number of windows of `model.context` tokens in a step.
     """
 
     model: GPTConfig
@@ -49,8 +49,8 @@ class Pretraining:
 
 
 LLAMA: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
-# One expert for all tokens, and of the others two to a token, as in Qwen2-MoE: experts that a fraction of the tokens
-# comes to learn more slowly, and in minutes that shows. balanced_by_bias=True does without the loss that balances.
+# One expert shared by all tokens, and two of the others per token, as in Qwen2-MoE: experts that get only a fraction of
+# the tokens learn more slowly, which matters in runs of minutes. balanced_by_bias=True needs no load-balancing loss.
 EXPERTS: dict[str, Any] = {"n_experts": 16, "top_k": 2, "norm_topk_prob": False, "shared_gate": True}
 SMALL: dict[str, Any] = {"context": 128, "d_model": 96, "n_layers": 3, "n_heads": 3, **LLAMA}
 LARGE: dict[str, Any] = {"context": 512, "d_model": 512, "n_layers": 8, "n_heads": 8, **LLAMA}
@@ -84,7 +84,7 @@ PRESETS = {
 
 
 def gpt(run: Run) -> Results:
-    """Train one GPT; its folder is OUT/model."""
+    """Train one GPT and save it in OUT/model."""
     plan, text = _begin(run)
     values = _pretrain(run, plan, plan.model, text, "run", "model", "gpt")
     values |= _ngram_controls(text, "gpt", ngrams=(1, 3))
@@ -92,9 +92,9 @@ def gpt(run: Run) -> Results:
 
 
 def moe(run: Run) -> Results:
-    """Train a mixture of experts, and a dense model whose tokens meet as many parameters, on the same text.
+    """Train a mixture of experts, and a dense model with as many active parameters per token, on the same text.
 
-    OUT/model is the mixture, OUT/dense its dense equivalent.
+    The mixture is saved in OUT/model, its dense equivalent in OUT/dense.
     """
     plan, text = _begin(run)
     values = _pretrain(run, plan, dense_equivalent(plan.model), text, "run-dense", "dense", "moe.dense")
@@ -105,13 +105,13 @@ def moe(run: Run) -> Results:
 
 
 def prepare() -> list[Path]:
-    """Make what these recipes read, for all presets.
+    """Create the files that these recipes read, for all presets.
 
     Returns:
-        The files.
+        The paths of the files.
 
     Raises:
-        DataError: The text cannot be fetched.
+        DataError: If the text cannot be fetched.
     """
     wanted = {(plan.model.vocab_size, plan.languages) for sizes in PRESETS.values() for plan in sizes.values()}
     files = []
@@ -124,7 +124,9 @@ def prepare() -> list[Path]:
 def moe_loss(
     model: nn.Module, windows: torch.Tensor, load_balancing_coef: float = 0.01, z_loss_coef: float = 0.001
 ) -> Loss:
-    """The cross-entropy of each next token, with what keeps the experts equally busy and the router's logits small.
+    """Compute the next-token loss of a mixture of experts, with its load-balancing loss and z-loss.
+
+    The load-balancing loss keeps the experts equally busy; the z-loss keeps the router's logits small.
 
     Args:
         model: A mixture of experts.
@@ -139,7 +141,7 @@ def moe_loss(
         + z_loss_coef * router_z_loss(layer.logits)
         for layer in layers
     ) / len(layers)
-    # A Loss is a total: the mean over its targets then has the auxiliary loss in it once.
+    # A Loss is a total; scaled by the number of targets, the auxiliary loss counts once in its mean.
     return Loss(loss.total + aux_loss * loss.targets, loss.targets)
 
 
@@ -151,14 +153,16 @@ def bits_per_byte(
     context: int,
     batch: int = 32,
 ) -> float:
-    """The model's cross-entropy in bits per byte, over windows that lie end to end; what is left over is not read.
+    """Compute the model's cross-entropy in bits per byte over consecutive windows that do not overlap.
+
+    Tokens after the last whole window are not read.
 
     Args:
-        model: Reads windows of ids, and is in eval mode.
-        text: The corpus that the tokens are of, which knows their bytes.
-        tokens: What to predict; the first one is only read.
-        context: Tokens in a window.
-        batch: Windows at once.
+        model: A model in eval mode that reads windows of ids.
+        text: The corpus of the tokens, which gives their lengths in bytes.
+        tokens: The tokens to predict; the first one is only read.
+        context: The number of tokens in a window.
+        batch: The number of windows to read at a time.
     """
     where = next(model.parameters(), tokens).device
     windows, nats = Windows(tokens, context), 0.0
@@ -169,7 +173,7 @@ def bits_per_byte(
 
 
 def _begin(run: Run) -> tuple[Pretraining, Corpus]:
-    """Claim the run's folder; the sizes of its preset, and the text to read."""
+    """Claim the run's folder, and return the settings of its preset and the text to read."""
     plan = PRESETS[run.recipe][run.preset]
     run.claim_folder(plan)
     return plan, pretraining_corpus(plan.model.vocab_size, plan.languages)
@@ -178,7 +182,11 @@ def _begin(run: Run) -> tuple[Pretraining, Corpus]:
 def _pretrain(
     run: Run, plan: Pretraining, config: GPTConfig, text: Corpus, stage: str, folder: str, key: str
 ) -> dict[str, float]:
-    """Train a model in the folder `stage`, and save it in `folder` with its tokenizer; what it scores on the test."""
+    """Train a model in the folder `stage` and save it with its tokenizer in `folder`.
+
+    Returns:
+        The measurements, by key: bits per byte on the test text, speed and sizes.
+    """
     torch.manual_seed(run.seed)
     model = GPT(config).to(run.device)
 
@@ -210,14 +218,14 @@ def _pretrain(
         values["busiest-expert"] = config.n_experts * max(loads)
     save_pretrained(model, run.out / folder)
     text.tokenizer.save(run.out / folder)
-    end = text.tokenizer.special_id(END)  # where `generate` of transformers is to stop
+    end = text.tokenizer.special_id(END)  # the token at which `generate` of transformers should stop
     generation = {"bos_token_id": end, "eos_token_id": end}
     write_text(run.out / folder / "generation_config.json", json.dumps(generation) + "\n")
     return {f"{key}.{name}": value for name, value in values.items()}
 
 
 def _ngram_controls(text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:
-    """The bits per byte of n-gram models that were counted on the training text, as controls."""
+    """Compute the bits per byte of n-gram models of the training text, as controls."""
     names = {1: "unigram", 2: "bigram", 3: "trigram"}
     nats = {n: ngram_surprise(text.train, text.test, len(text.n_bytes), n).sum().item() for n in ngrams}
     return {f"{key}.{names[n]}-bits-per-byte": text.bits_per_byte(nats[n], text.test) for n in ngrams}

@@ -1,7 +1,7 @@
 """A sweep of parameter-efficient fine-tuning: one pre-trained model, tuned by many methods at many learning rates.
 
 The base is a small GPT, pre-trained on Wikipedia's openings, character by character, and tuned to the King James Bible.
-Each run gives two held-out losses in nats a character: `b` on the Bible, which falls as the model learns, and `a` on
+Each run gives two held-out losses in nats per character: `b` on the Bible, which falls as the model learns, and `a` on
 Wikipedia, which rises as it forgets.
 """
 
@@ -46,14 +46,14 @@ Method = Callable[[GPT], Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of a run.
+    """The sizes of a run.
 
     Attributes:
-        model: The base; its vocabulary comes with the text.
-        pretraining: How the base is trained.
-        steps: Of tuning.
-        batch: Windows of `model.context` characters in a step.
-        scored: Windows of each test text.
+        model: Settings of the base model; the size of the vocabulary comes from the text.
+        pretraining: Settings of the base model's training.
+        steps: The number of tuning steps.
+        batch: The number of windows of `model.context` characters in a step.
+        scored: The number of windows of each test text to evaluate on.
     """
 
     model: GPTConfig
@@ -79,12 +79,12 @@ PRESETS = {
 
 
 def lora_of_rank(rank: int) -> Method:
-    """LoRA in every matrix of the blocks. alpha = 2 rank, so that the product of B and A always counts twice."""
+    """Return a method that adds LoRA to every matrix of the blocks, with alpha = 2 rank, so that B A is doubled."""
     return partial(add_lora, rank=rank, alpha=2.0 * rank, targets=ALL)
 
 
 def same_budget(model: GPT) -> Any:
-    """As many random entries of the same matrices as LoRA of rank 2 has parameters: 16 d_model a rank and layer."""
+    """Add as many random sparse entries as LoRA of rank 2 has parameters: 16 d_model per rank and layer."""
     return add_sparse(model, 32 * model.config.d_model * model.config.n_layers, ALL)
 
 
@@ -110,7 +110,7 @@ RATES: dict[str, tuple[float, ...]] = dict.fromkeys(METHODS, USUAL) | {
 
 
 class TwoTexts(NamedTuple):
-    """Two texts as characters, each with a part that is kept for testing."""
+    """Two texts as characters, each with a part held out for testing."""
 
     tokenizer: CharTokenizer
     a: Int[Tensor, " _"]
@@ -120,15 +120,16 @@ class TwoTexts(NamedTuple):
 
 
 def wikipedia_and_bible(where: torch.device | None = None) -> TwoTexts:
-    """Wikipedia's openings (a) and the King James Bible (b), a tenth of the articles and paragraphs for testing.
+    """Load Wikipedia's openings (a) and the King James Bible (b), with a tenth of each held out for testing.
 
-    The characters are those of Wikipedia: b may have no rare ones of its own.
+    The split is by article and by paragraph. The vocabulary is that of Wikipedia, so b can have no rare characters of
+    its own.
 
     Args:
-        where: The device to put the texts on; by default that of the chosen preset.
+        where: The device to put the texts on; None for that of the chosen preset.
 
     Raises:
-        DataError: The texts cannot be fetched.
+        DataError: If the texts cannot be fetched.
     """
     wikipedia = [(article.title, article.extract) for article in wikipedia_leads()]
     bible = [(paragraph, paragraph) for paragraph in king_james().split("\n")]
@@ -142,7 +143,7 @@ def wikipedia_and_bible(where: torch.device | None = None) -> TwoTexts:
 
 
 def plan_for(text: TwoTexts, size: Preset | None = None) -> Plan:
-    """The sizes of a preset, by default the chosen one, with the vocabulary of these texts."""
+    """Return the sizes of a preset, by default the chosen one, with the vocabulary size of these texts."""
     plan = PRESETS[size or preset()]
     return replace(plan, model=replace(plan.model, vocab_size=text.tokenizer.vocab_size))
 
@@ -151,7 +152,7 @@ def pretrain_base(text: TwoTexts, plan: Plan, seed: int) -> GPT:
     """Pre-train the base on text a.
 
     Raises:
-        KeyboardInterrupt: The user interrupted it.
+        KeyboardInterrupt: If the user interrupts the training.
     """
     torch.manual_seed(seed)
     base = GPT(plan.model).to(text.a.device)
@@ -161,7 +162,7 @@ def pretrain_base(text: TwoTexts, plan: Plan, seed: int) -> GPT:
 
 
 class Tuned(NamedTuple):
-    """A tuned model, its losses on the test parts of a and b in nats a character, and what the training took."""
+    """A tuned model, its test losses on a and b in nats per character, and the cost of the training."""
 
     model: GPT
     a: float
@@ -179,22 +180,22 @@ def tune(
     seed: int,
     prepare: Callable[[GPT], Any] | None = None,
 ) -> Tuned:
-    """Tune a copy of the base to text b; the base stays as it is.
+    """Tune a copy of the base to text b; the base itself does not change.
 
     Args:
         base: The pre-trained model.
-        name: Of the method, in METHODS.
+        name: The name of the method in METHODS.
         rate: The learning rate.
         text: Both texts.
-        plan: The sizes.
-        seed: Of new parameters and of batches.
-        prepare: Called with the model once the method has changed it, before the first step.
+        plan: The sizes of the run.
+        seed: The seed of new parameters and batches.
+        prepare: Called with the model after the method has changed it and before the first step.
 
     Raises:
-        KeyboardInterrupt: The user interrupted it.
+        KeyboardInterrupt: If the user interrupts the training.
     """
     model = copy.deepcopy(base)
-    torch.manual_seed(seed + 1)  # of A, of adapters, of the places of sparse entries
+    torch.manual_seed(seed + 1)  # for A of LoRA, for adapters and prefixes, for the places of sparse entries
     METHODS[name](model)
     if prepare:
         prepare(model)
@@ -207,14 +208,14 @@ def tune(
 
 
 def _train(model: GPT, data: Loader, config: TrainConfig, label: str) -> None:
-    """Train to the end, or raise KeyboardInterrupt: what an interrupt cut short is not to be measured."""
+    """Train to the end, or raise KeyboardInterrupt, since a run that was cut short must not be measured."""
     if train(model, data, next_token_loss, config, label=label).interrupted:
         raise KeyboardInterrupt
 
 
 @torch.no_grad()
 def held_out_losses(model: GPT, text: TwoTexts, plan: Plan) -> tuple[float, float]:
-    """The losses on the first windows of both test parts, a and b, in nats a character."""
+    """Compute the losses on the first windows of both test parts, a and b, in nats per character."""
     model.eval()
     found = []
     for tokens in (text.a_test, text.b_test):
@@ -226,21 +227,21 @@ def held_out_losses(model: GPT, text: TwoTexts, plan: Plan) -> tuple[float, floa
 
 
 def number_key(name: str, rate: float, what: str) -> str:
-    """What a number of the sweep is called, as "peft.sweep.lora.3e-02.b"."""
+    """Return the key of a result of the sweep, such as "peft.sweep.lora.3e-02.b"."""
     return f"peft.sweep.{name}.{rate:.0e}.{what}"
 
 
 def best_rates() -> dict[str, float]:
-    """The rate of each method with the lowest loss on text b, in the committed run of seed 0 at the preset cpu."""
+    """Return the learning rate of each method with the lowest loss on b in the committed run (preset cpu, seed 0)."""
     values = committed_run("peft", size="cpu")
     return {name: min(rates, key=lambda rate: values[number_key(name, rate, "b")]) for name, rates in RATES.items()}
 
 
 def peft(run: Run) -> Results:
-    """Tune one base by every method; the base is OUT/model.
+    """Tune one base by every method; the base is saved in OUT/model.
 
-    Seed 0 tries every method at every rate. Other seeds, each with a base of its own, try every method at its best
-    rate. The run's number of steps is that of tuning.
+    Seed 0 tries every method at every learning rate. Other seeds, each with a base of its own, try every method at its
+    best rate. The run's number of steps is that of tuning.
     """
     rates = RATES if run.seed == 0 else {name: (rate,) for name, rate in best_rates().items()}
     run.claim_folder((PRESETS[run.preset], rates))

@@ -1,4 +1,4 @@
-"""Emoji as pairs of picture and caption: the training data of a CLIP, and how well a model retrieves captions."""
+"""Emoji as pairs of image and caption: the training data of a CLIP, and how well a model retrieves captions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from course_lib.measure import device
 from course_lib.models import CLIP, BagCLIP
 
 VARIANTS = 32  # random captions of each concept and language, drawn once
-# What is said of a picture to ask for its group, by Emojibase's groups.
+# The prompt for each of Emojibase's groups, by which a model classifies images.
 PROMPTS = {
     "smileys-emotion": "smiling face emotion",
     "people-body": "person",
@@ -35,15 +35,15 @@ PROMPTS = {
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures, on the device that computes, and captions as word ids; the vocabulary is that of the training part.
+    """Images, on the device that computes, and captions as word ids, with the vocabulary of the training part.
 
     Attributes:
-        emoji: The pictures and concepts.
+        emoji: The images and concepts.
         split: Which of them are for training.
-        tokenizer: One token a word.
-        pictures: All of them.
+        tokenizer: A tokenizer with one token per word.
+        pictures: All images.
         captions: Random captions of every concept, drawn once; those outside the training part are empty.
-        owner: Whose captions each concept has: its own, except in `shuffled`.
+        owner: The concept whose captions each concept has: its own, except after `shuffled`.
     """
 
     emoji: Emoji
@@ -56,12 +56,12 @@ class Pairs:
     def batch(
         self, size: int, strength: float, generator: torch.Generator
     ) -> tuple[Float[Tensor, "pairs 3 size size"], Int[Tensor, "pairs tokens"]]:
-        """Draw augmented pictures and a caption of each.
+        """Draw augmented images and a caption of each.
 
         Args:
-            size: How many, all of different concepts: the same one twice would count as wrong.
-            strength: Of the augmentation.
-            generator: Of all random choices.
+            size: The number of pairs, all of different concepts: the same one twice would count as wrong.
+            strength: The strength of the augmentation.
+            generator: Random generator for all choices.
         """
         train = self.split.train
         chosen = train.concepts[torch.randperm(len(train.concepts), generator=generator)[:size]]
@@ -72,21 +72,21 @@ class Pairs:
         return pictures, self.captions[self.owner[chosen], variants].to(where)
 
     def shuffled(self, seed: int) -> Pairs:
-        """A control: every concept of the training part has the captions of another one, the same at every step."""
+        """Give every training concept the captions of another one, the same at every step, as a control."""
         learned = self.split.train.concepts
-        # One step along a random circle: none keeps its own.
+        # One step along a random circle, so that none keeps its own.
         circle = learned[torch.randperm(len(learned), generator=torch.Generator().manual_seed(seed))]
         owner = self.owner.clone()
         owner[circle] = circle.roll(1)
         return replace(self, owner=owner)
 
     def ids(self, texts: Sequence[str]) -> Int[Tensor, "texts tokens"]:
-        """The known words of some texts as ids."""
+        """Encode the known words of some texts as ids."""
         known = [" ".join(w for w in _words(text) if self.tokenizer.token_to_id(w) is not None) for text in texts]
         return torch.tensor([line.ids or [0] for line in self.tokenizer.encode_batch(known)]).to(self.pictures.device)
 
     def texts(self, which: Int[Tensor, " concepts"], keywords: bool = False) -> list[str]:
-        """The English names of some concepts, followed by all their keywords if wanted."""
+        """Return the English names of some concepts, followed by all their keywords if wanted."""
         some = [self.emoji.concepts[i] for i in self.owner[which].tolist()]
         return [" ".join([c.name, *c.keywords]) if keywords else c.name for c in some]
 
@@ -97,11 +97,11 @@ def pairs(
     """Pair emoji with captions.
 
     Args:
-        emoji: The pictures.
-        stage: "validation" or "test"; see emoji_split.split_emoji.
-        languages: Of the captions; their words are set apart by spaces.
-        seed: Of the captions.
-        where: The device of the pictures; by default that of the chosen preset.
+        emoji: The images and concepts.
+        stage: "validation" or "test"; see `course_lib.data.corpora.emoji_split.split_emoji`.
+        languages: The languages of the captions, all of which separate words by spaces.
+        seed: The seed of the captions.
+        where: The device of the images; None for that of the chosen preset.
     """
     split = emoji.split(stage)
     named = [concepts(language) for language in languages]
@@ -123,12 +123,14 @@ def pairs(
 
 
 def recall(similarity: Float[Tensor, "queries gallery"], target: Int[Tensor, " queries"], k: int) -> float:
-    """Recall at k: the share of queries whose target is among the k most similar.
+    """Compute recall at k: the share of queries whose target is among the k most similar items.
+
+    Ties rank before the target, and NaN is a miss.
 
     Args:
-        similarity: Of each query to each item of the gallery.
-        target: The right item of each query.
-        k: How many are looked at. Ties rank before the target, and NaN is a miss.
+        similarity: The similarity of each query to each item of the gallery.
+        target: The index of the right item for each query.
+        k: The number of most similar items that count.
     """
     own = similarity.gather(1, target[:, None])
     rank = similarity.shape[1] - (similarity < own).sum(dim=1)
@@ -141,19 +143,19 @@ def _recalls(name: str, similarity: Tensor, target: Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def encode(model: BagCLIP | CLIP, pictures: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
-    """The unit vectors of pictures, without augmentation."""
+    """Encode images as unit vectors, without augmentation."""
     return torch.cat([model.image_features(some.float() / 255) for some in pictures.split(512)])
 
 
 @torch.no_grad()
 def retrieval(model: BagCLIP | CLIP, data: Pairs) -> dict[str, float]:
-    """Recall at 1 and 5 of the names of held-out pictures, among all names of the same part of the split.
+    """Compute recall at 1 and 5 of the names of held-out images among all names in the same part of the split.
 
     Returns:
-        For the parts new-vendor (trained concepts in a new style), new-concepts (new ones in trained styles) and
-        both-new, "PART-r1" and "PART-r5"; new concepts are described by name and keywords. "image-to-image-r1": how
-        often the nearest training picture shows the same concept. "group": how often PROMPTS find the group in
-        both-new.
+        "PART-r1" and "PART-r5" for the parts new-vendor (trained concepts in a new style), new-concepts (new concepts
+        in trained styles) and both-new; new concepts are described by name and keywords. "image-to-image-r1": how often
+        the nearest training image of a new-vendor image shows the same concept. "group": how often PROMPTS find the
+        group in both-new.
     """
     model.eval()
     split = data.split
@@ -177,12 +179,12 @@ def retrieval(model: BagCLIP | CLIP, data: Pairs) -> dict[str, float]:
 def nearest(
     queries: Float[Tensor, "queries d"], learned: Float[Tensor, "pictures d"], grid: Grid
 ) -> Float[Tensor, "queries concepts"]:
-    """The similarity of each query to each concept of the grid: the largest over the vendors' pictures."""
+    """Compute the similarity of each query to each concept of the grid: the largest over the vendors' images."""
     return (queries @ learned.T).unflatten(1, (len(grid.vendors), len(grid.concepts))).amax(dim=1)
 
 
 def groups(data: Pairs, which: Int[Tensor, " concepts"]) -> Int[Tensor, " concepts"]:
-    """The groups of some concepts, as indices into PROMPTS."""
+    """Return the groups of some concepts as indices into PROMPTS."""
     order = list(PROMPTS)
     return torch.tensor(
         [order.index(data.emoji.concepts[i].group) for i in which.tolist()], device=data.pictures.device
@@ -190,10 +192,10 @@ def groups(data: Pairs, which: Int[Tensor, " concepts"]) -> Int[Tensor, " concep
 
 
 def pixel_baseline(data: Pairs) -> dict[str, float]:
-    """A baseline without training for the numbers of `retrieval`: the name of the nearest training picture.
+    """Compute a baseline without training for the results of `retrieval`: the name of the nearest training image.
 
-    New concepts are looked for by the words of the five nearest training pictures, weighted by tf-idf. Two pictures are
-    near by the cosine of their colours and edges.
+    New concepts are retrieved by the words of the five nearest training concepts, weighted by tf-idf. Images are
+    compared by the cosine similarity of their colours and edges.
     """
     split = data.split
     learned, new, both = (
@@ -217,7 +219,7 @@ def pixel_baseline(data: Pairs) -> dict[str, float]:
 
 
 def _pixel_features(pictures: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
-    """16 x 16 colours and 8 x 8 strengths of edges, which count twice: the best of five kinds in a trial."""
+    """Compute 16 x 16 colours and 8 x 8 edge strengths with weight 2: the best of five kinds in a trial."""
     x = pictures.float() / 255
     edges = torch.cat(
         (F.pad(x.diff(dim=3).abs(), (0, 1)), F.pad(x.diff(dim=2).abs(), (0, 0, 0, 1))), dim=1

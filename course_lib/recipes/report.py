@@ -1,4 +1,4 @@
-"""A finished run as a page to read: its numbers beside their controls, its loss curves, and where it all came from."""
+"""The report of a finished run: its results beside their controls, its loss curves, and its provenance."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from course_lib.recipes.run import Run
 from course_lib.tables import TABLE_STYLE, Table, cell_text
 from course_lib.train import read_metrics
 
-WIDEST = 8  # columns of numbers; what would need more is told in rows
-POINTS = 100  # of a drawn curve: each is the mean of as many steps as that takes
+WIDEST = 8  # the largest number of columns of numbers; wider tables are transposed
+POINTS = 100  # the largest number of points of a drawn curve, each a mean over several steps
 
-Curve = tuple[list[int], list[float]]  # steps, and what was measured there
+Curve = tuple[list[int], list[float]]  # steps, and the values measured there
 
 
 def write_report(run: Run, results: Results) -> str:
     """Write report.txt and report.html into the folder of a run.
 
     Returns:
-        The tables of the numbers as text, for the terminal.
+        The tables of results as text, for the terminal.
     """
     numbers = number_tables(results)
     curves = loss_curves(run)
@@ -42,10 +42,10 @@ def write_report(run: Run, results: Results) -> str:
 
 
 def number_tables(results: Results) -> list[Table]:
-    """The numbers of a run, the same measure of several models side by side, each claim beside its control.
+    """Make tables of a run's results, with the same measure of several models together, and each claim by its control.
 
-    A key such as "moe.experts.bits-per-byte" is of the model "experts" and the measure "bits-per-byte". Models with
-    measures in common share a table.
+    A key such as "moe.experts.bits-per-byte" belongs to the model "experts" and the measure "bits-per-byte". Models
+    with measures in common share a table.
     """
     recipe = results.provenance.recipe
     models: dict[str, dict[str, str]] = {}  # model: {measure: key}
@@ -64,7 +64,7 @@ def number_tables(results: Results) -> list[Table]:
 
 
 def _table(results: Results, models: Mapping[str, Mapping[str, str]]) -> Table:
-    """One table of models that have measures in common: a column for each model, or for each measure if fewer."""
+    """Make one table of models with measures in common: a column per model, or per measure if there are many models."""
     made = results.provenance
     measures = list(dict.fromkeys(measure for keys in models.values() for measure in keys))
     names, columns = [model or made.recipe for model in models], measures
@@ -86,7 +86,7 @@ def _numbers_to_the_right(caption: str, columns: Sequence[str], rows: Sequence[S
 
 
 def _controls(results: Results, row: Sequence[str]) -> str:
-    """The controls of the claims in a row that are not in the row themselves, each once, with their values."""
+    """List the controls of the claims in a row that are not in the row themselves, each once, with their values."""
     recipe = results.provenance.recipe
     named = dict.fromkeys(results.controls[key] for key in row if key in results.controls)
     return ", ".join(
@@ -97,7 +97,7 @@ def _controls(results: Results, row: Sequence[str]) -> str:
 
 
 def loss_curves(run: Run) -> dict[str, dict[str, Curve]]:
-    """The losses of a run's stages, smoothed, and what each scored on the validation data: by title, then by stage."""
+    """Return the smoothed training and validation losses of a run's stages, by title and then by stage."""
     files = sorted(run.out.rglob("metrics.jsonl"), key=lambda file: file.stat().st_ctime)
     curves: dict[str, dict[str, Curve]] = {}
     for title, number in {
@@ -114,14 +114,14 @@ def loss_curves(run: Run) -> dict[str, dict[str, Curve]]:
 
 
 def smooth(steps: Sequence[int], values: Sequence[float], points: int = POINTS) -> Curve:
-    """At most `points` means of neighbouring values, each at the last of its steps."""
+    """Average neighbouring values into at most `points` means, each placed at the last of its steps."""
     width = -(-len(values) // points)
     parts = [slice(start, start + width) for start in range(0, len(values), width)]
     return [steps[part][-1] for part in parts], [sum(values[part]) / len(values[part]) for part in parts]
 
 
 def curve_table(title: str, series: Mapping[str, Curve], rows: int = 10) -> Table:
-    """Curves as a table, for readers who do not see the picture: a row for each tenth of the training."""
+    """Make a table of curves, for readers who do not see the figure, with a row for each tenth of the training."""
     rows = min(rows, max(len(values) for _, values in series.values()))
     cells = []
     for row in range(1, rows + 1):
@@ -131,7 +131,7 @@ def curve_table(title: str, series: Mapping[str, Curve], rows: int = 10) -> Tabl
 
 
 def curve_picture(title: str, series: Mapping[str, Curve]) -> str:
-    """Curves as an HTML figure; a sentence in its place where the library that draws is not installed."""
+    """Draw curves as an HTML figure, or return a sentence in its place if matplotlib is not installed."""
     try:
         from course_lib.show.charts import curves
         from course_lib.show.picture import render
@@ -146,7 +146,7 @@ def curve_picture(title: str, series: Mapping[str, Curve]) -> str:
 
 
 def provenance_table(results: Results) -> Table:
-    """Where the numbers come from."""
+    """Make a table of where the results come from: command, commit, device, versions and training time."""
     made = results.provenance
     versions = ", ".join(f"{name} {number}" for name, number in made.versions.items())
     rows = [["command", made.command], ["commit", made.commit], ["device", made.device], ["versions", versions]]

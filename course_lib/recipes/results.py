@@ -1,4 +1,4 @@
-"""What a run measured: the file results.json, and where its numbers come from."""
+"""The results of a run: the file results.json, and where its numbers come from."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from course_lib.train import read_metrics
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the numbers of a run come from.
+    """The provenance of a run's results.
 
-    Args:
-        command: What repeats the run.
-        commit: Of the checkout that ran, with a plus when files differed from it; "none" outside a checkout.
-        versions: Of Python and the libraries that decide about the numbers.
-        seconds: Of all training steps together, by the clock; None where a recipe notes none.
+    Attributes:
+        command: The command that repeats the run.
+        commit: The commit of the checkout, with a plus if files differed from it; "none" outside a checkout.
+        versions: The versions of Python and of the libraries that affect the results.
+        seconds: Wall-clock time of all training steps together, in seconds; None if the recipe logs none.
     """
 
     recipe: str
@@ -43,19 +43,19 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Results:
-    """The numbers of a run by key, and for each claim among them the key of the number that could have refuted it."""
+    """The results of a run: values by key, and for each claim the key of the control that could have refuted it."""
 
     provenance: Provenance
     values: dict[str, float]
     controls: dict[str, str]
 
     def write(self, file: Path) -> None:
-        """Write a results.json."""
+        """Write the results to a JSON file."""
         write_text(file, json.dumps(asdict(self), indent=1) + "\n")
 
 
 def write_results(run: Run, values: Mapping[str, float], controls: Mapping[str, str]) -> Results:
-    """Write results.json into the folder of a run that has ended, and return what it says."""
+    """Write results.json into the folder of a finished run, and return its content."""
     noted = [line for file in run.out.rglob("metrics.jsonl") for line in read_metrics(file)]
     provenance = Provenance(
         recipe=run.recipe,
@@ -76,8 +76,8 @@ def read_results(file: Path) -> Results:
     """Read a results.json.
 
     Raises:
-        RecipeError: It is not there, says too little about itself, or holds what is not a number.
-        DataError: It is damaged.
+        RecipeError: If the file does not exist, lacks fields, or has no finite number for a value or a control.
+        DataError: If the file is damaged.
     """
     if not file.is_file():
         raise RecipeError(f"{file.parent} has no {file.name}: no run of `course train` has ended there")

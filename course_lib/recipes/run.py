@@ -1,4 +1,4 @@
-"""One call of `course train`: what is asked for, the folder it goes to, and the command that goes on with it."""
+"""One call of `course train`: its settings, its folder, and the command that resumes it."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from course_lib.train.loop import Batches, LossFn
 
 
 class RecipeError(CourseError):
-    """A recipe cannot be run, or its results not kept, as asked; the message says what to do."""
+    """Raised when a recipe cannot be run as asked, or its results cannot be used; the message says what to do."""
 
 
 class Stopped(KeyboardInterrupt):
-    """The user stopped a run whose state is saved, and has been told how to go on with it."""
+    """Raised when the user has stopped a run, after its state is saved and a message has said how to resume it."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a recipe is asked to do.
+    """The settings of one run of a recipe.
 
-    Args:
-        recipe: The recipe's name in RECIPES.
-        out: The folder that everything goes to.
-        seed: Of weights and batches.
-        steps: Training steps in place of the preset's own.
-        resume: Whether to go on with the run that is in the folder.
-        preset: Which sizes; by default those that COURSE_PRESET names.
+    Attributes:
+        recipe: The name of the recipe in RECIPES.
+        out: The folder that everything is written to.
+        seed: The seed of weights and batches.
+        steps: The number of training steps; None for the preset's own.
+        resume: Whether to resume the run in the folder.
+        preset: The preset, which sets the sizes; by default the one that COURSE_PRESET names.
     """
 
     recipe: str
@@ -51,34 +51,34 @@ class Run:
 
     @property
     def device(self) -> torch.device:
-        """Where this run computes."""
+        """The device of the run."""
         return device(self.preset)
 
     @property
     def arguments(self) -> str:
-        """What is typed behind `course train` to repeat the run: "gpt --preset cpu --seed 0"."""
+        """The arguments of `course train` that repeat the run, such as "gpt --preset cpu --seed 0"."""
         words = f"{self.recipe} --preset {self.preset} --seed {self.seed}"
         return f"{words} --steps {self.steps}" if self.steps else words
 
     @property
     def resume_command(self) -> str:
-        """What to type to go on with the run."""
+        """The command that resumes the run."""
         program, name = "course", Path(sys.argv[0]).name
         if name == "__main__.py":
             program = "python -m course_lib"
         elif name == "course" and shutil.which("course") is None:
-            program = shlex.quote(sys.argv[0])  # as it was called, since the bare name would not be found
+            program = shlex.quote(sys.argv[0])  # the path it was called by, since the bare name would not be found
         return f"{program} train {self.arguments} --out {shlex.quote(str(self.out))} --resume"
 
     def claim_folder(self, plan: object) -> None:
-        """Make the folder, and note in it what the run is.
+        """Create the folder, and record in it which run it belongs to.
 
         Args:
-            plan: All that decides about the numbers; its repr is kept and compared.
+            plan: All settings that affect the results; their repr is saved and compared.
 
         Raises:
-            RecipeError: The folder is in use, unless by the very same run. Whether that may go on is for the folders
-                of its stages to say (course_lib.train.RunFolder).
+            RecipeError: If the folder is in use by anything but the same run. Whether the same run may resume is
+                decided by the folders of its stages (`course_lib.train.RunFolder`).
         """
         this = {"run": self.arguments, "plan": repr(plan)}
         note = self.out / "recipe.json"
@@ -110,20 +110,20 @@ class Run:
         validate: Callable[[], dict[str, float]] | None = None,
         after_step: Callable[[], None] | None = None,
     ) -> None:
-        """Train in one stage of the run, or read what was trained before an interrupt; then set the model to eval mode.
+        """Train one stage of the run, or resume it after an interrupt, and then set the model to eval mode.
 
         Args:
-            model: On the device of the batches.
-            batches: See `course_lib.train.train`, also for the other arguments that are not named here.
-            loss_fn: The loss of the model on a batch.
-            config: With the run's own seed and number of steps in place of what it says.
-            folder: The stage's own, in that of the run.
-            label: What messages call the stage.
-            validate: Called eight times.
+            model: The model to train, on the device of the batches.
+            batches: The source of batches; see `course_lib.train.train` for more on these arguments.
+            loss_fn: Computes the loss of the model on a batch.
+            config: The training settings; the run's own seed, and its number of steps if given, replace those in it.
+            folder: The name of the stage's folder within that of the run.
+            label: The name of the stage in messages.
+            validate: Computes validation metrics; called about eight times.
             after_step: Called after every step.
 
         Raises:
-            Stopped: The user interrupted it.
+            Stopped: If the user interrupts the training.
         """
         config = replace(config, seed=self.seed, steps=self.steps or config.steps)
         every, hint = max(1, config.steps // 10), f"run: {self.resume_command}"

@@ -23,8 +23,8 @@ from course_lib.tune.completions import completion_examples
 
 KINDS = ("where", "count", "exist", "caption")  # relations are left out: a trial found that they are not learned
 GROUPS = ("animals-nature", "food-drink", "travel-places", "activities", "objects")
-IMAGE, NOTHING = "<image>", "<nothing>"  # stands for a tile; an empty one, where tiles are words
-COPIES = 6  # augmented versions of each picture, encoded once, as the image encoder is frozen
+IMAGE, NOTHING = "<image>", "<nothing>"  # IMAGE stands for a tile; NOTHING for an empty one, where tiles are words
+COPIES = 6  # augmented versions of each image, encoded once, as the image encoder is frozen
 
 Asked = tuple[Int[Tensor, "scenes cells"], Int[Tensor, "scenes tokens"], Int[Tensor, "scenes tokens"]]
 
@@ -34,10 +34,10 @@ class Questions:
     """Scenes of the training concepts whose name is one word, and questions about them.
 
     Attributes:
-        scenes: Draws scenes, and asks and answers questions.
+        scenes: The world that draws scenes, and asks and answers questions.
         concepts: The index in Emoji of each name.
-        tokenizer: One token a word.
-        words: The token of each name; the last one, which the index EMPTY = -1 finds, is NOTHING.
+        tokenizer: A tokenizer with one token per word.
+        words: The token of each name; the last one, at the index EMPTY = -1, is NOTHING.
     """
 
     scenes: Scenes
@@ -54,12 +54,12 @@ class Questions:
         """Draw random scenes and a question about each.
 
         Returns:
-            The scenes, the ids to read and the targets, on the CPU.
+            The scenes, the token ids to read and the targets, on the CPU.
         """
         return self.asked(self.scenes.sample(size, generator, kinds))
 
     def asked(self, batch: SceneBatch) -> Asked:
-        """Write questions as ids, with an image token for each cell before them; targets are the answer and its end."""
+        """Encode questions, with an image token for each cell before them; targets are the answer and its end token."""
         mark = [self.image_token] * self.scenes.n_cells
         prompts = [mark + self.tokenizer.encode(text).ids for text in self.scenes.questions(batch)]
         answers = [self.tokenizer.encode(text).ids for text in self.scenes.answers(batch)]
@@ -69,7 +69,7 @@ class Questions:
 
 
 def questions(emoji: Emoji, split: Split) -> Questions:
-    """The questions about the training part of a split."""
+    """Build the questions about the training part of a split."""
     known = [i for i in split.train.concepts.tolist() if emoji.concepts[i].group in GROUPS]
     known = [i for i in known if emoji.concepts[i].name.isalpha()]
     scenes = Scenes(tuple(emoji.concepts[i].name for i in known))
@@ -79,7 +79,7 @@ def questions(emoji: Emoji, split: Split) -> Questions:
 
 
 def word_vectors(model: VLM, task: Questions, cells: Int[Tensor, "scenes cells"]) -> Float[Tensor, "tiles 1 d_model"]:
-    """Scenes described by words: in each place the embedding of the word, as a vector of length one."""
+    """Describe scenes by words: for each cell, return the embedding of its word, scaled to length 1."""
     ids = task.words[cells.flatten()].to(model.decoder.tokens.weight.device)
     return F.normalize(model.decoder.tokens(ids), dim=-1)[:, None]
 
@@ -90,7 +90,7 @@ FeatureBank = Float[Tensor, "copies vendors names_and_nothing d_vision"]
 def draw_features(
     bank: FeatureBank, cells: Int[Tensor, "*places"], generator: torch.Generator
 ) -> Float[Tensor, "*places d_vision"]:
-    """For each concept the features of a random picture of it, by any vendor."""
+    """Draw for each concept the features of a random image of it, by any vendor."""
     copies, vendors = (torch.randint(n, cells.shape, generator=generator) for n in bank.shape[:2])
     return bank[copies.to(bank.device), vendors.to(bank.device), cells.to(bank.device)]
 
@@ -104,15 +104,15 @@ def feature_bank(
     strength: float = 0.0,
     seed: int = 0,
 ) -> FeatureBank:
-    """The features of the task's pictures by some vendors, computed once; the last concept is an empty tile.
+    """Compute the features of some vendors' images of the task's concepts; the last concept is an empty tile.
 
     Args:
-        model: Its image encoder is used.
-        task: Says which concepts.
-        pictures: Of all concepts.
-        vendors: Which vendors.
-        strength: Of the augmentation of COPIES of each picture; 0 for the pictures as they are.
-        seed: Of the augmentation.
+        model: The model whose image encoder is used.
+        task: The questions, which name the concepts.
+        pictures: The images of all concepts.
+        vendors: The indices of the vendors.
+        strength: The strength of the augmentation of COPIES versions of each image; 0 for the images as they are.
+        seed: The seed of the augmentation.
     """
     model.eval()
     tile = pictures[vendors][:, task.concepts]
@@ -130,7 +130,7 @@ def feature_bank(
 
 
 def answer_loss(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"]) -> Loss:
-    """The cross-entropy of the answers to questions about scenes whose tiles are these vectors."""
+    """Compute the cross-entropy of the answers to questions about scenes whose tiles are these vectors."""
     _, ids, targets = asked
     return cross_entropy(model(ids.to(vectors.device), picture_vectors=vectors), targets.to(vectors.device))
 
@@ -138,9 +138,10 @@ def answer_loss(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_mode
 def naming_loss(
     model: VLM, task: Questions, concepts: Int[Tensor, " tiles"], features: Float[Tensor, "tiles d_vision"]
 ) -> Float[Tensor, ""]:
-    """The mean cross-entropy, in nats, of telling each tile's word from all others by the cosine, at temperature 0.05.
+    """Compute the mean cross-entropy, in nats, of classifying each tile as its word.
 
-    It trains the projector into the space of word embeddings without a pass through the decoder.
+    The logits are cosine similarities to the embeddings of all words, at temperature 0.05. This loss trains the
+    projector to map into the space of word embeddings, without a pass through the decoder.
     """
     vectors = model.project(features[:, None])[:, 0]
     with torch.no_grad():
@@ -150,7 +151,7 @@ def naming_loss(
 
 @torch.no_grad()
 def exact_matches(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"]) -> Bool[Tensor, " scenes"]:
-    """Which questions the model answers with exactly the right words by greedy decoding."""
+    """Return which questions the model answers with exactly the right words by greedy decoding."""
     model.eval()
     _, ids, targets = asked
     targets = targets.to(vectors.device)
@@ -161,15 +162,15 @@ def exact_matches(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_mo
 def accuracy(
     model: VLM, task: Questions, pictures: FeatureBank | None, how: str = "", each: int = 400, seed: int = 1
 ) -> dict[str, float]:
-    """The share of questions that are answered exactly, by kind; the same questions in every call.
+    """Compute the share of questions that are answered exactly, by kind.
 
     Args:
         model: The model that answers.
         task: The questions.
-        pictures: Of the tiles; None for words in their place.
-        how: "shuffled" gives every question the picture of another, "blind" vectors of zeros.
-        each: Questions of each kind.
-        seed: Of the questions.
+        pictures: Features of the tiles' images; None for words in their place.
+        how: A control: "shuffled" gives every question the scene of another, "blind" gives vectors of zeros.
+        each: The number of questions of each kind.
+        seed: The seed of the questions, which are the same in every call with it.
     """
     numbers = {}
     for kind in KINDS:
@@ -192,17 +193,17 @@ def accuracy(
 def answer(
     model: VLM, tokenizer: Tokenizer, picture: UInt8[Tensor, "3 height width"], question: str, longest: int = 16
 ) -> str:
-    """Answer a question about a picture by greedy decoding.
+    """Answer a question about an image by greedy decoding.
 
     Args:
         model: The model of `course train vision-text`.
-        tokenizer: Its tokenizer.
-        picture: Of 2 x 2 tiles.
-        question: In words of the model's vocabulary.
-        longest: Tokens of an answer at most.
+        tokenizer: The model's tokenizer.
+        picture: An image of 2 x 2 tiles.
+        question: The question, in words of the model's vocabulary.
+        longest: The number of tokens at which an answer is cut off.
 
     Raises:
-        ValueError: The picture has another size, or the model does not know a word.
+        ValueError: If the image has another size, or a word is not in the model's vocabulary.
     """
     vision = model.config.vision
     assert vision is not None  # the recipe's own model has its encoder in the config

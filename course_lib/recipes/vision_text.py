@@ -1,4 +1,4 @@
-"""Vision-language training: a CLIP on emoji and captions, then a decoder that answers questions about pictures."""
+"""Vision-language training: a CLIP on emoji and captions, then a decoder that answers questions about images."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from course_lib.recipes.scene_questions import Asked, Questions
 from course_lib.train import Loss, TrainConfig
 from course_lib.train.losses import contrastive_loss
 
-# Of the augmentation. On the validation split recall at 1 for the new vendor's pictures was 0.41 at strength 1, 0.37
-# at 1.5 and 0.33 at 2 (600 steps, one seed).
+# The strength of the augmentation. On the validation split, recall at 1 for the new vendor's images was 0.41 at
+# strength 1, 0.37 at 1.5 and 0.33 at 2 (600 steps, one seed).
 STRENGTH = 1.0
 
 
 @dataclass(frozen=True)
 class VisionText:
-    """Models, training and data of a run.
+    """The models, training and data of a run.
 
     Attributes:
-        image_encoder: With `tower` a model of timm takes the place of the course's own.
-        decoder: Settings of its GPTConfig.
-        training: By the name of the stage.
-        batch: Pairs, questions or tiles in a step, by the name of the stage.
-        languages: Of the captions.
-        split: "validation" to choose a recipe, "test" for the numbers to report, by which then nothing was chosen; see
-            emoji_split.split_emoji.
+        image_encoder: Settings of the image encoder; with `tower`, a model of timm replaces the course's own.
+        decoder: Settings of the decoder's GPTConfig.
+        training: Training settings by the name of the stage.
+        batch: The number of pairs, questions or tiles in a step, by the name of the stage.
+        languages: The languages of the captions.
+        split: "validation" for choosing a recipe, "test" for results to report, so that nothing is chosen by them; see
+            `course_lib.data.corpora.emoji_split.split_emoji`.
     """
 
     image_encoder: ImageEncoderConfig
@@ -79,11 +79,11 @@ PRESETS = {
 def vision_text(run: Run) -> Results:
     """Train both models in five stages; OUT/model answers questions, OUT/clip finds captions.
 
-    The stages, each in a folder of its own: `contrastive` trains a CLIP on pictures and captions; `shuffled` is the
-    same with the captions of other concepts, as a control; `text` trains the decoder on scenes that are described by
-    words; `align` trains the projector to turn pictures into the embeddings of these words, and `pictures` trains both
-    on scenes of pictures. The image encoder is frozen after `contrastive`. All questions are about training concepts,
-    so what is new to the model in the held-out ones is the vendor. The run's number of steps is that of each stage.
+    The stages, each in a folder of its own: `contrastive` trains a CLIP on images and captions; `shuffled` is the same
+    with the captions of other concepts, as a control; `text` trains the decoder on scenes that are described by words;
+    `align` trains the projector to map images to the embeddings of these words; and `pictures` trains both on scenes of
+    images. The image encoder is frozen after `contrastive`. All questions are about training concepts, so only the
+    vendor of the held-out images is new to the model. The run's number of steps is that of each stage.
     """
     plan = PRESETS[run.preset]
     run.claim_folder(plan)
@@ -101,13 +101,13 @@ def vision_text(run: Run) -> Results:
 
 
 def prepare() -> list[Path]:
-    """Draw what this recipe reads, for all presets.
+    """Create the files of emoji images that this recipe reads, for all presets.
 
     Returns:
-        The files.
+        The paths of the files.
 
     Raises:
-        DataError: The packages cannot be fetched.
+        DataError: If the packages of emoji cannot be fetched.
     """
     files = []
     for size in sorted({plan.image_encoder.image_size for plan in PRESETS.values()}):
@@ -117,7 +117,11 @@ def prepare() -> list[Path]:
 
 
 def _train_clip(run: Run, plan: VisionText, data: Pairs) -> tuple[BagCLIP, dict[str, float]]:
-    """Train the CLIP and its control; the CLIP, and the scores of both and of the baselines."""
+    """Train the CLIP and its control.
+
+    Returns:
+        The CLIP, and the scores of both and of the baselines.
+    """
     values = _named("pixels", picture_captions.pixel_baseline(data))
     values |= _named("untrained", picture_captions.retrieval(_new_clip(run, plan, data), data))
     shuffled = data.shuffled(run.seed)
@@ -145,13 +149,17 @@ def _named(name: str, values: dict[str, float]) -> dict[str, float]:
 
 
 def vlm(plan: VisionText, task: Questions, where: torch.device) -> VLM:
-    """The model that answers, untrained."""
+    """Build the model that answers questions, untrained."""
     decoder = GPTConfig(task.tokenizer.get_vocab_size(), **plan.decoder)
     return VLM(VLMConfig(plan.image_encoder, decoder, task.image_token, projector_norm=True)).to(where)
 
 
 def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: BagCLIP) -> tuple[VLM, dict[str, float]]:
-    """Train the vision-language model; the model, and its accuracy on seen vendors, on the new one, and controls."""
+    """Train the vision-language model.
+
+    Returns:
+        The model, and its accuracy on seen vendors, on the new vendor and in the controls.
+    """
     torch.manual_seed(run.seed)
     model = vlm(plan, task, run.device)
     model.vision.load_state_dict(clip.vision.state_dict())
@@ -199,13 +207,13 @@ def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: B
 
 
 def _train_only(model: VLM, *parts: str) -> None:
-    """Freeze all parts of the model but these."""
+    """Freeze all parts of the model except these."""
     for name, part in model.named_children():
         part.requires_grad_(name in parts)
 
 
 def _controls(values: dict[str, float]) -> dict[str, str]:
-    """For the key of a claim that of the number which could have refuted it."""
+    """Return the key of each claim with the key of the control that could have refuted it."""
     control_of = {"contrastive": "pixels", "pictures.seen": "pictures.blind", "pictures.new-vendor": "pictures.blind"}
     found = {}
     for key in values:

@@ -1,4 +1,4 @@
-"""One loop for every model. Here are the names that most runs need; other losses come from `losses` and `seq2seq`."""
+"""Training: one loop for every model. These are the names that most runs need; `losses` and `seq2seq` have more."""
 
 from course_lib.train.config import TrainConfig
 from course_lib.train.loop import TrainingDiverged, train

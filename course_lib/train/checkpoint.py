@@ -1,12 +1,13 @@
-"""Checkpoints: all that a run needs to resume as if it had never stopped, in folders that are whole or not there.
+"""Checkpoints: all that a run needs to resume as if it had never stopped.
 
-A checkpoint holds the model, each optimizer's state, the generators of torch (of the CPU, of CUDA where the model is
-there, and the one that draws batches), the step, the number of samples read, and the state of the batches if they have
-one. The learning rate follows from the step. Generators of Python and NumPy are not saved: a `Loader` makes its own
-from its seed, and nothing else draws from them while training.
+A checkpoint is a folder that is either complete or absent. It holds the model, each optimizer's state, the states of
+torch's random generators (the CPU's, CUDA's if the model is there, and the one that draws batches), the step, the
+number of samples read, and the state of the batches if they have one. The learning rate follows from the step.
+Generators of Python and NumPy are not saved: a `Loader` makes its own from its seed, and nothing else draws from them
+during training.
 
-The tensors are in torch's distributed format (torch.distributed.checkpoint); beside them are state.json and, of batches
-that have a state, batches.safetensors.
+The tensors are in torch's distributed format (torch.distributed.checkpoint). Beside them are state.json and, if the
+batches have a state, batches.safetensors.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from torch.distributed.checkpoint.state_dict import (
 from course_lib.errors import CourseError
 from course_lib.files import write_bytes, write_text
 
-KEPT = 2  # the newest, and one before it in case the disk spoils that
+KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
 
 class CheckpointError(CourseError):
-    """A run cannot be kept or gone on with; the message says what to do."""
+    """Raised when a run cannot be saved or resumed; the message says what to do."""
 
 
 def save_checkpoint(
@@ -49,17 +50,17 @@ def save_checkpoint(
     optimizers: Sequence[torch.optim.Optimizer],
     generator: torch.Generator,
 ) -> None:
-    """Write a checkpoint to folder/step-STEP, and remove all but the newest two.
+    """Write a checkpoint to folder/step-STEP and remove all but the newest two.
 
     Args:
-        folder: of all checkpoints of the run.
-        step: steps that are done.
-        samples_read: in these steps.
-        batches: the state of the source of batches; empty if it has none.
-        model, optimizers, generator: their state is written, and that of torch's own generators.
+        folder: The folder of all checkpoints of the run.
+        step: The number of steps done.
+        samples_read: The number of samples read in these steps.
+        batches: The state of the source of batches; empty if it has none.
+        model, optimizers, generator: The objects whose state is written, besides that of torch's own generators.
 
     Raises:
-        CheckpointError: when the disk is full; older checkpoints stay.
+        CheckpointError: If the checkpoint cannot be written, as when the disk is full; older ones are kept.
     """
     checkpoint = folder / f"step-{step:08d}"
     partial = folder / f".{checkpoint.name}.partial"
@@ -67,7 +68,7 @@ def save_checkpoint(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process is what we mean
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # we save from one process on purpose
             dcp.save(_state(model, optimizers, generator), checkpoint_id=partial, no_dist=True)
         if batches:
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in batches.items()}
@@ -88,7 +89,7 @@ def save_checkpoint(
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
-    """The steps of the checkpoints in a folder, oldest first."""
+    """Return the steps of the checkpoints in a folder, oldest first."""
     return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-" + "[0-9]" * 8))
 
 
@@ -98,13 +99,13 @@ def load_checkpoint(
     optimizers: Sequence[torch.optim.Optimizer],
     generator: torch.Generator,
 ) -> tuple[int, int, dict[str, Tensor]]:
-    """Read the newest checkpoint of `folder` into these objects, and torch's own generators.
+    """Load the newest checkpoint of `folder` into these objects and into torch's own generators.
 
     Returns:
-        (step, samples_read, batches), as `save_checkpoint` was given them.
+        (step, samples_read, batches), as they were passed to `save_checkpoint`.
 
     Raises:
-        CheckpointError: for one that is damaged or of another model; nothing is removed.
+        CheckpointError: If the checkpoint is damaged or belongs to another model; nothing is removed.
     """
     *earlier, step = checkpoint_steps(folder)
     checkpoint = folder / f"step-{step:08d}"
@@ -117,7 +118,7 @@ def load_checkpoint(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             dcp.load(state, checkpoint_id=checkpoint, no_dist=True)
-    except (Exception, dcp.CheckpointException) as error:  # whatever the reader of a damaged file stumbles over
+    except (Exception, dcp.CheckpointException) as error:  # a damaged file can raise anything
         way = f"remove that folder to go on from step {earlier[-1]}" if earlier else "begin again in another folder"
         raise CheckpointError(f"the checkpoint {checkpoint} cannot be read ({_reason(error)}); {way}") from error
     set_model_state_dict(model, state["model"])
@@ -126,7 +127,7 @@ def load_checkpoint(
         set_optimizer_state_dict(model, optimizer, optimizer_state, options=StateDictOptions(strict=False))
         for name, parameter in model.named_parameters():
             if name not in optimizer_state["state"]:
-                optimizer.state.pop(parameter, None)  # it has had no gradient yet, and counts its steps from the first
+                optimizer.state.pop(parameter, None)  # no gradient so far; its steps count from the first one
     generator.set_state(state["generator"])
     torch.set_rng_state(state["rng"])
     if "rng_cuda" in state:
@@ -135,18 +136,18 @@ def load_checkpoint(
 
 
 def _state(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], generator: torch.Generator) -> dict[str, Any]:
-    """All tensors of a checkpoint, by name, as torch.distributed.checkpoint takes them."""
+    """Collect all tensors of a checkpoint by name, in the form that torch.distributed.checkpoint takes."""
     state: dict[str, Any] = {"generator": generator.get_state(), "rng": torch.get_rng_state()}
     if next(model.parameters()).is_cuda:
         state["rng_cuda"] = torch.cuda.get_rng_state()
     for number, optimizer in enumerate(optimizers):
-        # get_state_dict names the optimizer's state by its parameters, and makes them where no step was taken yet.
+        # get_state_dict names the optimizer's state by parameter, and creates it where no step has been taken yet.
         state["model"], state[f"optimizer{number}"] = get_state_dict(model, optimizer)
     return state
 
 
 def _remove_what_was_not_saved(state: dict[str, Any], checkpoint: Path) -> None:
-    """Remove the optimizers' numbers for parameters that had no gradient up to this checkpoint, which has none."""
+    """Remove the optimizer state of parameters that had no gradient before this checkpoint, which holds none."""
     saved = dcp.FileSystemReader(checkpoint).read_metadata().state_dict_metadata
     for key in [key for key in state if key.startswith("optimizer")]:
         numbers = state[key]["state"]
@@ -156,7 +157,7 @@ def _remove_what_was_not_saved(state: dict[str, Any], checkpoint: Path) -> None:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What went wrong first, of all that torch wraps into one exception."""
+    """Return the first error of those that torch wraps into one exception."""
     if isinstance(error, dcp.CheckpointException) and error.failures:
         return next(iter(error.failures.values()))[0]
     return error

@@ -1,4 +1,4 @@
-"""How a run is made: everything that decides about its numbers, in one frozen object."""
+"""The settings of a training run: everything that affects its results, in one frozen object."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train; the defaults suit models of a few million parameters.
+    """The settings of a training run; the defaults suit models of a few million parameters.
 
     Attributes:
-        steps: how many updates.
-        lr: the peak learning rate.
-        warmup_steps: steps in which it rises linearly.
+        steps: The number of updates.
+        lr: The peak learning rate.
+        warmup_steps: The number of steps in which the learning rate rises linearly.
         schedule: "cosine", "constant", or "wsd" (warm-up, stable, decay), which falls at the end.
-        min_lr_ratio: the last learning rate, as a share of lr.
-        decay_ratio: the share of the steps in which "wsd" falls.
+        min_lr_ratio: The last learning rate, as a share of `lr`.
+        decay_ratio: The share of the steps in which "wsd" falls.
         optimizer: "adamw", or "muon" for the matrices of the blocks and AdamW for everything else.
-        weight_decay: of matrices; gains and biases do not decay.
-        betas: of AdamW.
-        max_grad_norm: the largest norm of the gradient; None for no limit.
-        gradient_accumulation_steps: batches a step, whose gradient is that of one large batch.
-        precision: of the matrix products. "bf16" keeps weights, optimizer and losses in float32; "auto" takes bf16 if
-            it is measured to be faster.
-        compile: use torch.compile, if it works here.
-        seed: of the batches.
+        weight_decay: Weight decay of matrices; gains and biases do not decay.
+        betas: The betas of AdamW.
+        max_grad_norm: The norm that the gradient is clipped to; None for no limit.
+        gradient_accumulation_steps: Batches per step; the gradient is that of one large batch.
+        precision: The number format of matrix products. "bf16" keeps weights, optimizer and losses in float32; "auto"
+            takes bf16 if it is measured to be faster.
+        compile: Whether to use torch.compile, if it works here.
+        seed: The seed of the batches.
 
     Raises:
-        ValueError: with a sentence, for anything that cannot be run.
+        ValueError: If a setting cannot be used; the message says which and why.
     """
 
     steps: int

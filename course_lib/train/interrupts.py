@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, caught so that a run which is kept stops between two steps."""
+"""Catching Ctrl-C and SIGTERM, so that a run with a folder stops between two steps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from types import FrameType
 
 @contextlib.contextmanager
 def stop_requests(caught: bool) -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, or SIGTERM, with which clusters announce a kill; a second one interrupts at once.
+    """Yield an event that is set by Ctrl-C or by SIGTERM, which clusters send before they kill a job.
+
+    A second signal interrupts at once.
 
     Args:
-        caught: False leaves both signals as they are, so that Ctrl-C raises KeyboardInterrupt as always. So does a
-            thread that is not the main one, which cannot catch signals.
+        caught: Whether to catch the two signals. If False, Ctrl-C raises KeyboardInterrupt as always. The same holds
+            in any thread but the main one, since only that one can catch signals.
     """
     requested = threading.Event()
     if not caught or threading.current_thread() is not threading.main_thread():

@@ -1,7 +1,7 @@
 """The training loop of the course: one for every model and objective, exact when resumed.
 
-`train` is the loop, and `_Run` the state of a run, which takes one step at a time; its methods come in the order of a
-step. A resumed run gets its state from `RunFolder.open`, which reads the newest checkpoint.
+`train` is the loop. `_Run` is the state of a run, which takes one step at a time; its methods stand in the order in
+which a step calls them. A resumed run gets its state from `RunFolder.open`, which reads the newest checkpoint.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from course_lib.train.optim import build_optimizers, lr_factor
 from course_lib.train.precision import autocast, choose_precision, try_compile
 from course_lib.train.run_folder import RunFolder
 
-STEP_METRICS = {"step", "loss", "lr", "grad_norm", "targets", "seconds"}  # what is noted of every step
+STEP_METRICS = {"step", "loss", "lr", "grad_norm", "targets", "seconds"}  # logged at every step
 Batches = Callable[[torch.Generator], Any] | Loader
 LossFn = Callable[[nn.Module, Any], Tensor | Loss]
 
 
 @dataclass
 class History:
-    """What happened: one entry per step, the CPU seconds of this call, and whether it was interrupted."""
+    """The history of a run: one entry per step, the CPU seconds of this call, and whether it was interrupted."""
 
     step: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
@@ -43,14 +43,17 @@ class History:
     interrupted: bool = False
 
     def add(self, step: int, loss: float, lr: float) -> None:
-        """Note one more step."""
+        """Append one step."""
         self.step.append(step)
         self.loss.append(loss)
         self.lr.append(lr)
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or its gradient is NaN or infinite. The model has the weights from before that step; see `history`."""
+    """Raised when the loss or its gradient is NaN or infinite.
+
+    The model keeps the weights from before that step, and `history` holds the steps so far.
+    """
 
     def __init__(self, message: str, history: History) -> None:
         super().__init__(message)
@@ -68,37 +71,39 @@ def train(
     validate_every: int = 0,
     after_step: Callable[[], None] | None = None,
 ) -> History:
-    """Train `model` in place: at each step the loss on the next batch goes down a little.
+    """Train `model` in place by gradient descent on the loss of each batch.
 
-    An interrupt (Ctrl-C, or the stop button of a notebook) ends the run early, with a sentence, and keeps what was
-    learned. From the first call on this process keeps freed memory: see train/memory.py.
+    An interrupt (Ctrl-C, or the stop button of a notebook) ends the run early with a message, and the model keeps what
+    it learned. From the first call on, this process keeps freed memory: see train/memory.py.
 
     Args:
-        model: on the device of the batches.
-        batches: a Loader, or a function that draws a batch with the generator it is given. The generator is seeded by
-            `config.seed` and used for batches alone, so that every model sees the same ones. If `batches` is an object
-            with `state_dict` and `load_state_dict`, a flat dict of tensors, its state is a part of each checkpoint.
-        loss_fn: called with the model and a batch; returns a mean, or a `Loss`, whose totals over all batches of a step
+        model: The model to train, on the device of the batches.
+        batches: A Loader, or a function that draws a batch with the generator it is given. The generator is seeded by
+            `config.seed` and used for batches alone, so that every model gets the same ones. If `batches` is an object
+            with `state_dict` and `load_state_dict` (a flat dict of tensors), its state is part of each checkpoint.
+        loss_fn: Called with the model and a batch; returns a mean, or a `Loss`, whose totals over all batches of a step
             are divided by the number of targets in all of them.
-        config: steps, rates, optimizer, precision.
-        label: what the progress bar and messages call the run.
-        folder: where to keep the run, so that after an interrupt or a kill it resumes as if nothing had happened.
-        validate: metrics to log in the folder, computed in eval mode; not called without a folder.
-        validate_every: steps between two calls of it; one more comes at the end.
-        after_step: called after every step.
+        config: Settings such as the number of steps, the learning rate, the optimizer and the precision.
+        label: The name of the run in the progress bar and in messages.
+        folder: The folder to save the run in, so that it resumes after an interrupt or a kill as if nothing had
+            happened; None to save nothing.
+        validate: Returns metrics to log in the folder, computed in eval mode; not called without a folder.
+        validate_every: Steps between two calls of `validate`, which is also called at the end; 0 for the end only.
+        after_step: Called after every step.
 
     Returns:
-        The loss and learning rate of every step, those before a resume included.
+        The loss and learning rate of every step, including those before a resume.
 
     Raises:
-        TrainingDiverged: before a NaN or infinite loss or gradient can touch the weights.
-        CheckpointError: for a folder that is used, full, damaged, of another run, or of another process.
+        TrainingDiverged: If the loss or its gradient is NaN or infinite; raised before the weights change.
+        CheckpointError: If the folder is in use, full, damaged, or holds another run, or if another process trains in
+            it.
     """
     keep_freed_memory()
     run = _Run(model, batches, loss_fn, config, label, folder)
     history = run.history
     start = time.process_time()
-    bar = tqdm(initial=run.step, total=config.steps, desc=label, delay=1.0, mininterval=0.5)  # none for what is quick
+    bar = tqdm(initial=run.step, total=config.steps, desc=label, delay=1.0, mininterval=0.5)  # no bar for short runs
     try:
         with stop_requests(caught=folder is not None) as stop_requested, bar:
             while run.step < config.steps and not stop_requested.is_set():
@@ -114,9 +119,9 @@ def train(
                         run.run_validation(validate, folder)
                     if is_last or run.step % folder.every == 0:
                         folder.save(run.step, run.samples_read)
-            if stop_requested.is_set() and folder:  # between two steps, where everything fits together
+            if stop_requested.is_set() and folder:  # between two steps, where the state is consistent
                 folder.save(run.step, run.samples_read)
-                history.interrupted = True  # after the last step too: whoever stopped it wants no more of it
+                history.interrupted = True  # after the last step too: the user wants whatever follows to stop as well
     except KeyboardInterrupt:
         history.interrupted = True
     finally:
@@ -130,7 +135,7 @@ def train(
 
 
 class _Run:
-    """The state of a run: model, optimizers, place in the data, steps done. `take_step` is one update."""
+    """The state of a run: model, optimizers, position in the data, steps done; `take_step` makes one update."""
 
     def __init__(
         self,
@@ -154,30 +159,30 @@ class _Run:
             self.step, self.samples_read = folder.open(model, self.optimizers, generator, config, label, batches)
             for line in folder.earlier_steps():
                 self.history.add(line["step"], line["loss"], line["lr"])
-        # After the folder was opened, since loading a checkpoint makes new groups.
+        # Only now that the folder is open, since loading a checkpoint creates new groups.
         self.groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
         self.parameters = [parameter for group in self.groups for parameter in group["params"]]
-        self.draws: Iterator[tuple[int, Any]]  # the samples read after each batch, and the batch
+        self.draws: Iterator[tuple[int, Any]]  # the number of samples read so far, and the batch
         if isinstance(batches, Loader):
             self.draws = batches.read(self.samples_read)
         else:
             self.draws = ((0, batches(generator)) for _ in itertools.count())
         model.train()
-        model.zero_grad(set_to_none=True)  # of whatever was differentiated before
+        model.zero_grad(set_to_none=True)  # drop gradients from before the run
 
     def take_step(self) -> dict[str, float]:
-        """One update of the weights: draw batches, compute their gradient, check it, clip it, apply it."""
+        """Update the weights once: draw batches, compute their gradient, check it, clip it, apply it."""
         began = time.perf_counter()
         lr = self.config.lr * lr_factor(self.step, self.config)
         for group in self.groups:
             group["lr"] = lr
         mean_loss, n_targets = self._compute_gradient(self._draw())
         total_norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        loss, grad_norm, targets = torch.stack((mean_loss, total_norm, n_targets)).tolist()  # one wait for the device
+        loss, grad_norm, targets = torch.stack((mean_loss, total_norm, n_targets)).tolist()  # wait for the device once
         if not math.isfinite(loss + grad_norm):
             raise TrainingDiverged(_diverged(self.label, self.step, loss, grad_norm, lr), self.history)
         max_norm = self.config.max_grad_norm
-        if max_norm and grad_norm > max_norm:  # only then: passing over all gradients takes time
+        if max_norm and grad_norm > max_norm:  # only if needed: a pass over all gradients takes time
             nn.utils.clip_grads_with_norm_(self.parameters, max_norm, total_norm)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -188,8 +193,8 @@ class _Run:
         return {"loss": loss, "lr": lr, "grad_norm": grad_norm, "targets": int(targets), "seconds": seconds}
 
     def _draw(self) -> list[Any]:
-        """The batches of one step."""
-        with autocast(self.precision, self.device):  # where the model itself writes the batches, as it will read them
+        """Draw the batches of one step."""
+        with autocast(self.precision, self.device):  # if the model samples the batches itself: in the loss's precision
             drawn = list(itertools.islice(self.draws, self.config.gradient_accumulation_steps))
         if len(drawn) < self.config.gradient_accumulation_steps:
             raise ValueError(f"the data ended at step {self.step}; ask for fewer steps, or a loader without epochs")
@@ -197,7 +202,7 @@ class _Run:
         return [batch for _, batch in drawn]
 
     def _compute_gradient(self, batches: list[Any]) -> tuple[Tensor, Tensor]:
-        """As `_backward`, compiled where asked for: torch compiles at the first call."""
+        """Call `_backward`, compiled if the config asks for it; torch compiles at the first call."""
         if self.to_compile:
             self.to_compile = False
             self.loss_fn, result = try_compile(self.loss_fn, partial(self._backward, batches))
@@ -205,14 +210,18 @@ class _Run:
         return self._backward(batches, self.loss_fn)
 
     def _backward(self, batches: list[Any], loss_fn: LossFn) -> tuple[Tensor, Tensor]:
-        """Leave in .grad the gradient of the mean over all targets of these batches; that mean, and their number."""
+        """Compute the gradient of the mean loss over all targets of these batches, and leave it in .grad.
+
+        Returns:
+            The mean loss and the number of targets.
+        """
         self.model.zero_grad(set_to_none=True)
         total, count = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for batch in batches:
             with autocast(self.precision, self.device):
                 loss = loss_fn(self.model, batch)
             loss = loss if isinstance(loss, Loss) else Loss(loss, 1)
-            # One batch: the gradient of its mean. Several: of the sum of their totals, divided below by all targets.
+            # For one batch, the gradient of its mean; for several, of the sum of totals, divided by all targets below.
             (loss.mean if len(batches) == 1 else loss.total).backward()
             total, count = total + loss.total.detach(), count + loss.targets
         count = count.clamp(min=1)
@@ -231,7 +240,7 @@ class _Run:
                 name = ", ".join(sorted(taken))
                 raise ValueError(f"validate gives {name}, as the steps do; call it validation, for example")
         except Exception:
-            folder.save(self.step, self.samples_read)  # what the steps taught is not lost to an error in the evaluation
+            folder.save(self.step, self.samples_read)  # an error in the evaluation must not cost the training so far
             raise
         folder.metrics.write(self.step - 1, **metrics)
 

@@ -13,24 +13,27 @@ from course_lib.nn.kernels.cross_entropy import cross_entropy_sum
 
 
 class Loss(NamedTuple):
-    """A sum over targets, and their number, so that the mean over several batches is one over all their targets."""
+    """A sum of losses over targets, and the number of targets.
+
+    With both, the mean over several batches can be taken over all their targets.
+    """
 
     total: Float[Tensor, ""]
     targets: Tensor | int
 
     @property
     def mean(self) -> Float[Tensor, ""]:
-        """Nats a target; 0 if there is no target."""
+        """The loss per target, in nats; 0 if there is no target."""
         return self.total / torch.as_tensor(self.targets).clamp(min=1)
 
 
 def cross_entropy(logits: Float[Tensor, "*batch classes"], targets: Int[Tensor, "*batch"]) -> Loss:
-    """-log p(target) in nats, under softmax(logits); a target of -100 does not count."""
+    """Compute -log p(target) under softmax(logits), in nats; targets of -100 do not count."""
     return Loss(cross_entropy_sum(logits.flatten(0, -2), targets.flatten()), (targets != IGNORE_INDEX).sum())
 
 
 def next_token_loss(model: nn.Module, windows: Int[Tensor, "batch length_plus_1"]) -> Loss:
-    """Cross-entropy of each token, given the ones before it."""
+    """Compute the cross-entropy of each token given the tokens before it."""
     return cross_entropy(model(windows[:, :-1]), windows[:, 1:])
 
 
@@ -42,24 +45,24 @@ def mask_tokens(
     special: Iterable[int] = (),
     rate: float = 0.15,
 ) -> tuple[Int[Tensor, "batch tokens"], Int[Tensor, "batch tokens"]]:
-    """Choose the tokens that masked language modelling predicts from the others, and hide them.
+    """Mask random tokens for masked language modelling, which predicts them from the others.
 
-    Of the chosen tokens 80 % become `mask_id`, 10 % a random token, and 10 % stay, so that the model cannot trust the
-    tokens that it sees either.
+    Of the chosen tokens, 80 % become `mask_id`, 10 % become a random token, and 10 % stay. So the model cannot trust
+    the unmasked tokens either.
 
     Args:
-        ids: the texts.
-        generator: on the device of `ids`.
-        mask_id: the id of the mask token.
-        vocab_size: random tokens are below it.
-        special: ids that are never chosen, such as padding.
-        rate: the share of tokens that is chosen.
+        ids: Token ids of the texts.
+        generator: Random generator on the device of `ids`.
+        mask_id: The id of the mask token.
+        vocab_size: Random tokens are drawn from the ids below it.
+        special: Ids that are never chosen, such as padding.
+        rate: The probability that a token is chosen.
 
     Returns:
-        (inputs, targets): what the model reads; and what the chosen tokens were, -100 for all others.
+        (inputs, targets): the ids that the model reads; and the original ids of the chosen tokens, -100 for all others.
 
     Raises:
-        ValueError: for a rate outside 0 to 1, or a mask_id outside the vocabulary.
+        ValueError: If the rate is not between 0 and 1, or mask_id is outside the vocabulary.
 
     Source: Devlin et al. 2018, section 3.1.
     """
@@ -68,7 +71,7 @@ def mask_tokens(
     if not 0 <= mask_id < vocab_size:
         raise ValueError(f"mask_id={mask_id} is outside the vocabulary of {vocab_size}")
     special_ids = torch.tensor(list(special), dtype=ids.dtype, device=ids.device)
-    # One number decides about each token: below `rate` it is chosen, and how far below tells what becomes of it.
+    # One random number decides for each token: below `rate` it is chosen, and how far below says what it becomes.
     draw = torch.rand(ids.shape, generator=generator, device=ids.device)
     random = torch.randint(vocab_size, ids.shape, generator=generator, device=ids.device)
     chosen = (draw < rate) & ~torch.isin(ids, special_ids)
@@ -77,7 +80,7 @@ def mask_tokens(
 
 
 def masked_token_loss(model: nn.Module, batch: tuple[Int[Tensor, "batch tokens"], Int[Tensor, "batch tokens"]]) -> Loss:
-    """Cross-entropy of the chosen tokens of a batch from `mask_tokens`."""
+    """Compute the cross-entropy of the chosen tokens of a batch from `mask_tokens`."""
     inputs, targets = batch
     return cross_entropy(model(inputs), targets)
 
@@ -90,11 +93,11 @@ def caption_loss(
         Float[Tensor, "pictures channels height width"] | None,
     ],
 ) -> Loss:
-    """Cross-entropy of the answers to texts with pictures.
+    """Compute the cross-entropy of the completions in texts with images.
 
     Args:
-        model: anything that gives logits for ids and pictures, such as VLM.
-        batch: inputs and targets as in `course_lib.tune.completions.TokenBatch`, and the pictures.
+        model: Any model that maps ids and images to logits, such as VLM.
+        batch: Inputs and targets as in `course_lib.tune.completions.TokenBatch`, and the images.
 
     Source: Liu et al. 2023, equation 3.
     """
@@ -105,11 +108,11 @@ def caption_loss(
 def contrastive_loss(
     model: nn.Module, batch: tuple[Float[Tensor, "pairs channels height width"], Int[Tensor, "pairs tokens"]]
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy, in nats, of finding each picture's text among all texts of the batch, and the reverse.
+    """Compute the mean cross-entropy, in nats, of matching each image to its text in the batch, and the reverse.
 
     Args:
-        model: anything that gives logits "pictures texts" for them, such as CLIP.
-        batch: pictures and their texts in the same order, all different: the same text twice would count as wrong.
+        model: Any model that gives logits "images texts", such as CLIP.
+        batch: Images and their texts in the same order, all different: the same text twice would count as wrong.
 
     Source: Radford et al. 2021, figure 3.
     """

@@ -9,13 +9,15 @@ MIB = 1 << 20
 def keep_freed_memory() -> None:
     """Let glibc keep up to 512 MiB of freed memory for the next step instead of giving it back to the system.
 
-    Every step takes and frees the same tensors. By default the larger ones go back each time, and the kernel has to
-    hand out and clear their pages anew: up to a fifth of the time of a small model's step. Nothing happens where the C
-    library is another. Source: mallopt(3) of the Linux manual.
+    Every step allocates and frees the same tensors. By default the memory of the larger ones goes back each time, and
+    the kernel has to hand out and clear their pages again. That takes up to a fifth of the time of a small model's
+    step. With another C library, nothing happens.
+
+    Source: mallopt(3) in the Linux manual.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # macOS, musl; Windows
         return
-    mallopt(M_MMAP_THRESHOLD, 32 * MIB)  # glibc takes no more
+    mallopt(M_MMAP_THRESHOLD, 32 * MIB)  # the most that glibc accepts
     mallopt(M_TRIM_THRESHOLD, 512 * MIB)

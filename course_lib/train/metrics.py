@@ -1,4 +1,4 @@
-"""The metrics of a run: one line of JSON a step, and the same for TensorBoard if that is installed."""
+"""The metrics of a run: one line of JSON per step, and the same for TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from course_lib.files import write_text
 
 
 class Metrics:
-    """The file metrics.jsonl of a run, and the folder tensorboard beside it; both go on from `step`.
+    """A log of metrics: metrics.jsonl in the folder of a run, and the folder tensorboard beside it.
 
-    Lines of steps that are done again, because the run was killed after its last checkpoint, are dropped first.
-    TensorBoard's file is written anew from the lines that are left: a kill takes the last two minutes of it along.
+    Both continue from `step`. If the run was killed after its last checkpoint, some steps are done again, and their old
+    lines are dropped first. TensorBoard's file is then rewritten from the lines that are left, since a kill loses its
+    last two minutes.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -27,7 +28,7 @@ class Metrics:
             self._show(**line)
 
     def write(self, step: int, **numbers: Any) -> None:
-        """Append the numbers of a step."""
+        """Append the metrics of a step."""
         self.stream.write(json.dumps({"step": step, **numbers}) + "\n")
         self._show(step, **numbers)
 
@@ -44,7 +45,7 @@ class Metrics:
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl, without damaged ones, such as a last line that was cut off."""
+    """Read the lines of a metrics.jsonl, leaving out damaged ones, such as a last line that was cut off."""
     if not file.exists():
         return []
     lines = []

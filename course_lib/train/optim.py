@@ -11,10 +11,11 @@ from course_lib.train.config import TrainConfig
 
 
 def lr_factor(step: int, config: TrainConfig) -> float:
-    """The learning rate of step 0, 1, ... as a share of the peak.
+    """Compute the learning rate of a step, counted from 0, as a share of the peak.
 
-    It rises linearly; then "cosine" is half a cosine down to min_lr_ratio (Loshchilov and Hutter 2016), "wsd" stays at
-    the peak and falls in a straight line at the end (Hu et al. 2024, section 4), and "constant" stays.
+    It rises linearly in the warm-up. Then "cosine" follows half a cosine down to min_lr_ratio (Loshchilov and Hutter
+    2016), "wsd" stays at the peak and falls linearly at the end (Hu et al. 2024, section 4), and "constant" stays at
+    the peak.
     """
     rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
     match config.schedule:
@@ -30,20 +31,24 @@ def lr_factor(step: int, config: TrainConfig) -> float:
 
 
 def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW (Loshchilov and Hutter 2017) in its fused form, and Muon (Jordan et al. 2024) before it where asked for.
+    """Build AdamW (Loshchilov and Hutter 2017) in its fused form, and Muon (Jordan et al. 2024) if the config asks.
 
-    Matrices decay; gains and biases do not. Muon takes the matrices inside the blocks. The embedding and the output
-    layer are tables rather than maps between spaces, and stay with AdamW, as does everything that is not a matrix.
+    Weight decay applies to matrices, not to gains and biases. Muon takes the matrices inside the blocks. The embedding
+    and the output layer are tables rather than maps between spaces, and stay with AdamW, as does everything that is not
+    a matrix.
+
+    Returns:
+        The optimizers, Muon first.
 
     Raises:
-        ValueError: when there is nothing to train.
+        ValueError: If no parameter requires a gradient.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     found: list[torch.optim.Optimizer] = []
     if config.optimizer == "muon":
         matrices = {name: p for name, p in trained.items() if p.dim() == 2 and "blocks." in name}
         if matrices:
-            # Updates as large as AdamW's, so that one rate serves both (Liu et al. 2025, section 2.2).
+            # Updates as large as AdamW's, so that both can use one learning rate (Liu et al. 2025, section 2.2).
             muon = torch.optim.Muon(matrices.values(), config.lr, config.weight_decay, adjust_lr_fn="match_rms_adamw")
             found.append(muon)
         trained = {name: p for name, p in trained.items() if name not in matrices}

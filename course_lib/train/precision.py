@@ -14,12 +14,13 @@ from torch import Tensor
 
 
 def choose_precision(wanted: str, device: torch.device) -> str:
-    """The precision that is wanted; for "auto", "bf16" if the device multiplies matrices 1.3 times as fast in it.
+    """Resolve "auto" to "bf16" or "fp32", and return any other precision as it is.
 
-    That is measured, not looked up: a processor may know bfloat16 and be slower in it.
+    "auto" becomes "bf16" if the device multiplies matrices at least 1.3 times as fast in it. That is measured, not
+    looked up: a processor may support bfloat16 and be slower in it.
 
     Raises:
-        ValueError: for bf16 on a GPU that does not have it.
+        ValueError: If bf16 is asked for on a GPU that does not support it.
     """
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         if wanted == "bf16":
@@ -31,7 +32,7 @@ def choose_precision(wanted: str, device: torch.device) -> str:
 
 
 def bf16_speedup(device: torch.device, size: int = 512) -> float:
-    """How many times faster a product of two size x size matrices is in bfloat16 than in float32; best of five."""
+    """Measure the speedup of bfloat16 over float32 for a product of two size x size matrices, best of five."""
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.ones(size, size, device=device, dtype=dtype)
@@ -49,7 +50,10 @@ def _seconds(x: Tensor) -> float:
 
 
 def autocast(kind: str, device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which losses are computed: weights stay in float32, and products use a copy of them in `kind`."""
+    """Return the context in which losses are computed in the precision `kind`.
+
+    Weights stay in float32; under "bf16", matrix products use a copy of them in bfloat16.
+    """
     return torch.autocast(device.type, torch.bfloat16) if kind == "bf16" else contextlib.nullcontext()
 
 
@@ -57,8 +61,8 @@ def try_compile(objective: Callable[..., Any], first: Callable[[Callable[..., An
     """Compile an objective together with the model that it calls; if that fails, warn once and leave it as it is.
 
     Args:
-        objective: the loss.
-        first: uses it for the first time, which is when torch compiles.
+        objective: The loss function.
+        first: Calls the objective for the first time, which is when torch compiles.
 
     Returns:
         The objective to use from now on, and what `first` returned.

@@ -20,15 +20,15 @@ from course_lib.train.metrics import Metrics, read_metrics
 
 @dataclass
 class RunFolder:
-    """Where a run is kept so that it can be resumed: run.json, metrics.jsonl, TensorBoard's files, checkpoints.
+    """The folder of a run, from which it can be resumed: run.json, metrics.jsonl, TensorBoard's files, checkpoints.
 
     Attributes:
-        path: a folder that is empty or not there yet, or one to resume.
-        resume: go on from the last checkpoint in the folder; if there is none, start at step 0 and say so. A run of
-            another model, config, loader seed or number of samples is refused; the batch size of the loader, the data
-            themselves and the loss are not compared.
-        every: steps from one checkpoint to the next; one more is made at the end and at an interrupt.
-        resume_hint: for the sentence after an interrupt.
+        path: A folder that is empty or does not exist yet, or the folder of a run to resume.
+        resume: Whether to resume from the last checkpoint in the folder; if there is none, the run starts at step 0 and
+            says so. A run with another model, config, loader seed or number of samples is refused. The batch size of
+            the loader, the data themselves and the loss are not compared.
+        every: Steps between two checkpoints; one more is written at the end and at an interrupt.
+        resume_hint: How to resume, for messages: after an interrupt, or if the folder is in use.
     """
 
     path: Path
@@ -52,21 +52,21 @@ class RunFolder:
         label: str,
         batches: object,
     ) -> tuple[int, int]:
-        """Begin a run in the folder, or resume the one that is there: this is where a resume reads its state.
+        """Begin a run in the folder, or resume the run in it by loading its newest checkpoint.
 
-        Until `close` no other process can open the folder.
+        Until `close`, no other process can open the folder.
 
         Args:
-            model, optimizers, generator: get the state of the newest checkpoint, if there is one.
-            config: of the run.
-            label: what messages call it.
-            batches: the source of batches; if it has `state_dict` and `load_state_dict`, its state is kept too.
+            model, optimizers, generator: The objects that get the state of the newest checkpoint, if there is one.
+            config: The settings of the run.
+            label: The name of the run in messages.
+            batches: The source of batches; if it has `state_dict` and `load_state_dict`, its state is saved too.
 
         Returns:
-            The steps that are done, and the samples that were read in them.
+            The number of steps done, and the number of samples read in them.
 
         Raises:
-            CheckpointError: for a folder that is used, cannot be written to, or holds another run or a damaged
+            CheckpointError: If the folder is in use, cannot be written to, or holds another run or a damaged
                 checkpoint.
         """
         self._model, self._optimizers, self._generator, self._batches = model, optimizers, generator, batches
@@ -89,21 +89,21 @@ class RunFolder:
         return step, samples_read
 
     def earlier_steps(self) -> list[dict[str, Any]]:
-        """The metrics of the steps before a resume, in order."""
+        """Return the metrics of the steps before a resume, in order."""
         return [line for line in read_metrics(self.metrics.file) if "lr" in line]
 
     def save(self, step: int, samples_read: int) -> None:
         """Write a checkpoint of the state after `step` steps, in which `samples_read` samples were read.
 
         Raises:
-            CheckpointError: if the disk is full.
+            CheckpointError: If the disk is full.
         """
         if step not in checkpoint_steps(self.checkpoints):
             state = self._batches.state_dict() if hasattr(self._batches, "state_dict") else {}
             save_checkpoint(self.checkpoints, step, samples_read, state, self._model, self._optimizers, self._generator)
 
     def close(self) -> None:
-        """Close the files, and let other processes open the folder."""
+        """Close the files and let other processes open the folder."""
         self.metrics.close()
         self._lock.release()
 
@@ -122,10 +122,14 @@ class RunFolder:
                 f"another process is training in {self.path}; let it end, or name another folder"
             ) from None
         except NotImplementedError:
-            pass  # the disk knows no locks
+            pass  # the file system has no locks
 
     def _load(self, config: TrainConfig, label: str) -> tuple[int, int]:
-        """Give model, optimizers, generator and batches the state of the newest checkpoint; its steps and samples."""
+        """Load the newest checkpoint into model, optimizers, generator and batches.
+
+        Returns:
+            The number of steps done, and the number of samples read in them.
+        """
         step, samples_read, state = load_checkpoint(self.checkpoints, self._model, self._optimizers, self._generator)
         if hasattr(self._batches, "load_state_dict"):
             self._batches.load_state_dict(state)
@@ -158,7 +162,7 @@ class RunFolder:
 
 
 def _description(model: nn.Module, config: TrainConfig, batches: object) -> dict[str, dict[str, Any]]:
-    """What identifies a run, as JSON has it."""
+    """Return what identifies a run, as it reads after a round trip through JSON."""
     settings = dict(vars(model.config)) if hasattr(model, "config") else {}
     for part in model.modules():  # how a frozen model, or a part of it, is tuned: see course_lib.tune
         settings |= getattr(part, "tuning", None) or {}

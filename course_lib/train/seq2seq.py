@@ -1,4 +1,4 @@
-"""Losses of an encoder-decoder, and span corruption, which makes sources and targets of plain text."""
+"""The loss of an encoder-decoder, and span corruption, which makes sources and targets from plain text."""
 
 from collections.abc import Sequence
 
@@ -17,13 +17,15 @@ def seq2seq_loss(
     start_id: int = 0,
     pad_id: int | None = None,
 ) -> Loss:
-    """Cross-entropy of each token of the target, given the source and the tokens before it; -100 does not count.
+    """Compute the cross-entropy of each target token given the source and the target tokens before it.
+
+    Targets of -100 do not count.
 
     Args:
-        model: an encoder-decoder, such as T5.
-        batch: (source, target).
-        start_id: what the decoder reads first.
-        pad_id: the padding of short sources, which is masked; None if there is none.
+        model: An encoder-decoder, such as T5.
+        batch: (source, target) as token ids.
+        start_id: The token that the decoder reads first.
+        pad_id: The token that pads short sources, which is masked; None if there is none.
 
     Source: Raffel et al. 2020, section 3.1.2.
     """
@@ -39,26 +41,26 @@ def span_corruption(
     rate: float = 0.15,
     mean_length: float = 3.0,
 ) -> tuple[Int[Tensor, "batch source"], Int[Tensor, "batch target"]]:
-    """Cut spans out of each text, as the target that a model writes after it has read the rest.
+    """Cut random spans out of each text and make them the target that the model predicts from the rest.
 
-    In the inputs each span is one sentinel; in the targets each sentinel is followed by its span, and one more sentinel
-    ends them. Of n tokens round(rate n) are missing, in round(that / mean_length) spans, at least one token in one
-    span, so all rows come out equally long. All ways to cut the missing tokens into spans, and to place these without
-    two that touch, are equally likely.
+    In the inputs one sentinel replaces each span. In the targets each sentinel is followed by its span, and one more
+    sentinel ends the row. Of n tokens, round(rate n) are cut out, in round(that / mean_length) spans, with at least one
+    token and one span. So all rows come out equally long. All ways to cut the missing tokens into spans, and to place
+    the spans so that no two touch, are equally likely.
 
     Args:
-        ids: the texts.
-        generator: on the device of `ids`.
-        sentinels: token ids that no text holds, used in their order.
-        rate: the share of tokens that goes missing.
-        mean_length: of a span, in tokens.
+        ids: Token ids of the texts.
+        generator: Random generator on the device of `ids`.
+        sentinels: Token ids that no text holds, used in this order.
+        rate: The share of tokens to cut out.
+        mean_length: The mean length of a span, in tokens.
 
     Returns:
         (inputs, targets).
 
     Raises:
-        ValueError: for texts of fewer than two tokens, a rate that leaves nothing, a mean_length below 1, spans that
-            have to touch, too few sentinels, or a text that holds one.
+        ValueError: If the texts have fewer than two tokens, the rate is not between 0 and 1, mean_length is below 1,
+            two spans would have to touch, there are too few sentinels, or a text holds a sentinel.
 
     Source: Raffel et al. 2020, section 3.1.4 and figure 2; spans, section 3.3.4.
     """
@@ -69,11 +71,11 @@ def span_corruption(
     if torch.isin(ids, marks).any():
         raise ValueError("a text holds a sentinel, and could not be told from a gap; use ids that no text holds")
 
-    # Spans are told apart by how many tokens are kept before each, and by how many are missing until it ends.
+    # A span is given by the number of tokens kept before it, and the number cut out up to its start and to its end.
     kept = _sample_sorted(n_spans, ids.shape[1] - n_missing + 1, ids, generator)
     ends = F.pad(1 + _sample_sorted(n_spans - 1, n_missing - 1, ids, generator), (0, 1), value=n_missing)
     begins = F.pad(ends[:, :-1], (1, 0))
-    none = F.pad(torch.zeros_like(ids), (0, 1))  # with a place behind the text, where its last span may end
+    none = F.pad(torch.zeros_like(ids), (0, 1))  # one place more than the text, where its last span may end
     first = none.scatter(1, kept + begins, 1)[:, :-1]
     missing = (first - none.scatter(1, kept + ends, 1)[:, :-1]).cumsum(1).bool()
 
@@ -85,7 +87,7 @@ def span_corruption(
 
 
 def _span_counts(n: int, rate: float, mean_length: float) -> tuple[int, int]:
-    """Missing tokens, and spans, in a text of n tokens."""
+    """Compute the number of tokens to cut out of a text of n tokens, and the number of spans."""
     if n < 2 or not 0 < rate < 1 or mean_length < 1:
         raise ValueError(
             f"nothing can go missing from {n} tokens at rate={rate} in spans of mean_length={mean_length}; use two "
@@ -102,6 +104,6 @@ def _span_counts(n: int, rate: float, mean_length: float) -> tuple[int, int]:
 
 
 def _sample_sorted(k: int, n: int, like: Tensor, generator: torch.Generator) -> Int[Tensor, "batch k"]:
-    """k different numbers below n in rising order, for each row."""
+    """Sample k different numbers from 0 to n - 1 for each row, in increasing order."""
     draw = torch.rand(len(like), n, generator=generator, device=like.device)
     return draw.topk(k, dim=1).indices.sort(dim=1).values

@@ -1,4 +1,4 @@
-"""The small part of a tuned model in a folder of its own: adapter_config.json and adapter_model.safetensors."""
+"""Saving and loading only the tuned part of a model: adapter_config.json and adapter_model.safetensors in a folder."""
 
 import json
 import re
@@ -19,17 +19,18 @@ from course_lib.tune.prefix import add_prefix
 
 METHODS: dict[str, Callable[..., nn.Module]] = {"adapters": add_adapters, "bitfit": train_biases, "prefix": add_prefix}
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
-PAIRS = "course_lib.pairs"  # in the header of the tensors, where peft does not look
+PAIRS = "course_lib.pairs"  # a key in the header of the tensors, which peft does not read
 
 
 def save_adapter(model: nn.Module, folder: str | Path) -> None:
-    """Write how the model was tuned, and the parameters that were trained; for LoRA in the files that peft opens.
+    """Save the tuning method, its settings and the trained parameters to a folder; for LoRA in peft's file format.
 
     Each file appears whole or not at all, the config last. If queries, keys and values are one matrix in transformers,
-    as in GPT-2, their LoRA pairs are one pair of a higher rank in peft's files; `load_adapter` separates them again.
+    as in GPT-2, their LoRA pairs become one pair of a higher rank in peft's files; `load_adapter` separates them again.
 
     Raises:
-        ModelError: for a model that is not tuned, or merged, and for a full disk.
+        ModelError: If the model is not tuned, is merged, or was tuned by a method that cannot be saved, or if the disk
+            is full.
     """
     tuning = tuned_parts(model).get("")
     if tuning is None:
@@ -47,18 +48,18 @@ def save_adapter(model: nn.Module, folder: str | Path) -> None:
 
 
 def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
-    """Tune the model, in place, as the one that `save_adapter` wrote, or peft for LoRA; return it.
+    """Load what `save_adapter` saved, or a LoRA that peft saved, into the model in place, and return the model.
 
     If that fails, the model is left as it was.
 
     Args:
-        model: with the weights that the other had before it was tuned.
-        folder: with adapter_config.json and adapter_model.safetensors.
+        model: A model with the weights that the saved one had before it was tuned.
+        folder: The folder with adapter_config.json and adapter_model.safetensors.
 
     Raises:
-        ModelError: for a folder that is incomplete or damaged, a method or setting that is not supported, by its name,
-            and tensors that do not fit, all of them listed.
-        ValueError: for a model that is tuned already.
+        ModelError: If the folder is incomplete or damaged, a method or setting is not supported (the message names it),
+            or tensors do not fit (the message lists them all).
+        ValueError: If the model is tuned already.
     """
     refuse_tuned(model)
     folder = Path(folder)
@@ -87,7 +88,7 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
 
 @contextmanager
 def _restored_on_error(model: nn.Module) -> Iterator[None]:
-    """If tuning a model fails inside this context, restore its parts, and which of its weights are trained."""
+    """Restore a model's parts, and which of its weights are trained, if tuning it fails inside this context."""
     attributes = [(vars(module), vars(module) | {"_modules": dict(module._modules)}) for module in model.modules()]
     trained = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:

@@ -1,4 +1,4 @@
-"""Adapters: small networks inside a frozen model, each with a residual around it (Houlsby et al. 2019)."""
+"""Adapters: small networks inside a frozen model, each with a residual connection (Houlsby et al. 2019)."""
 
 import torch
 import torch.nn.functional as F
@@ -9,20 +9,22 @@ from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, CrossAttentionBlock
 from course_lib.tune.frozen import freeze
 
-STD = 1e-2  # of the weights at the start, cut off at twice that: Houlsby et al. 2019, section 3.6
+STD = 1e-2  # of the initial weights, which are cut off at twice that: Houlsby et al. 2019, section 3.6
 
 
 class Adapted(nn.Module):
-    """h + W_up gelu(W_down h + b) + c, where h is what the frozen `layer` gives, and W_down h has `width` numbers.
+    """A frozen layer with an adapter: h + W_up gelu(W_down h + b) + c, where h is the output of `layer`.
 
-    The weights start so small that this is nearly h. Source: Houlsby et al. 2019, section 2.1 and figure 2.
+    The bottleneck W_down h has `width` numbers. The weights start so small that the output is nearly h.
+
+    Source: Houlsby et al. 2019, section 2.1 and figure 2.
     """
 
     def __init__(self, layer: nn.Module, d_model: int, width: int) -> None:
         super().__init__()
         self.layer = layer
         weight = next(layer.parameters())
-        dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
+        dtype = torch.promote_types(weight.dtype, torch.float32)  # lower precision would lose small updates
         self.down = nn.Linear(d_model, width, dtype=dtype, device=weight.device)
         self.up = nn.Linear(width, d_model, dtype=dtype, device=weight.device)
         for linear in (self.down, self.up):
@@ -30,26 +32,26 @@ class Adapted(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_model"]:
-        """As of the frozen layer, in its dtype."""
+        """Apply the frozen layer and the adapter; the result has the dtype of the layer's output."""
         h = self.layer(x)
         return h + self.up(F.gelu(self.down(h.to(self.down.weight.dtype)))).to(h.dtype)
 
 
 def add_adapters(model: nn.Module, width: int) -> nn.Module:
-    """Freeze the model and put an adapter after every attention and every feed-forward network, in place.
+    """Freeze the model and put an adapter after every attention layer and feed-forward network, in place.
 
-    They come before the residual of the block: from d_model to `width` numbers and back, with 2 width d_model + width +
-    d_model parameters each. The norms of the blocks are trained too, as in the paper.
+    Adapters come before the residual connection of the block. Each maps d_model numbers to `width` and back, with
+    2 width d_model + width + d_model parameters. The norms of the blocks are trained too, as in the paper.
 
     Args:
-        model: one that is made of the blocks of `course_lib.nn.block`.
-        width: numbers in the bottleneck.
+        model: A model built from the blocks of `course_lib.nn.block`.
+        width: The number of units in the bottleneck.
 
     Returns:
         The same model.
 
     Raises:
-        ValueError: for a width under 1, a model without such blocks, and one that is tuned already.
+        ValueError: If width is below 1, the model has no such blocks, or it is tuned already or quantized.
     """
     if width < 1:
         raise ValueError(f"width={width} must be at least 1")

@@ -1,4 +1,4 @@
-"""BitFit: of all parameters only the biases are trained (Ben Zaken et al. 2021)."""
+"""BitFit: only the biases of a model are trained (Ben Zaken et al. 2021)."""
 
 from torch import nn
 
@@ -6,12 +6,12 @@ from course_lib.tune.frozen import freeze
 
 
 def train_biases(model: nn.Module) -> nn.Module:
-    """Freeze all but the biases of linear layers and norms, the b in W x + b, in place; return the model.
+    """Freeze all but the biases of linear layers and norms, the b in W x + b, in place, and return the model.
 
     Nothing is added, so the model is as fast as before.
 
     Raises:
-        ValueError: for a model without biases, such as Llama's style and T5, and for one that is tuned already.
+        ValueError: If the model has no biases, as in Llama's style and T5, or is tuned already or quantized.
 
     Source: Ben Zaken et al. 2021, section 3.
     """

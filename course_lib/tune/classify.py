@@ -15,7 +15,7 @@ from course_lib.models.bert import Bert
 from course_lib.nn.attention import padding_mask
 from course_lib.train.losses import Loss, cross_entropy
 
-SCALE = 10.0  # of the logits: features have length 1, and a softmax over numbers below 1 would stay nearly uniform
+SCALE = 10.0  # factor on the features: they have length 1, and a softmax over numbers below 1 would be nearly uniform
 
 
 class LabelledTexts(NamedTuple):
@@ -26,11 +26,11 @@ class LabelledTexts(NamedTuple):
     labels: Int[Tensor, " batch"]
 
     def to(self, device: torch.device) -> LabelledTexts:
-        """The same texts on a device."""
+        """Move the texts to a device."""
         return LabelledTexts(*(part.to(device) for part in self))
 
     def take(self, which: Int[Tensor, " chosen"]) -> LabelledTexts:
-        """Some of the rows."""
+        """Select some of the rows."""
         return LabelledTexts(*(part[which] for part in self))
 
 
@@ -38,13 +38,14 @@ def label_texts(tokenizer: Tokenizer, texts: Sequence[str], labels: Sequence[int
     """Encode texts with their labels.
 
     Args:
-        tokenizer: of the encoder.
-        texts: what is to be classified.
-        labels: the class of each text.
-        tokens: how many tokens of a text are read at most.
+        tokenizer: The encoder's tokenizer.
+        texts: The texts to classify.
+        labels: The class of each text, as an index.
+        tokens: The length, in tokens, at which longer texts are cut off.
 
     Raises:
-        ValueError: for different numbers of texts and labels, or for a text of no tokens, which has no mean.
+        ValueError: If there are no texts, if the numbers of texts and labels differ, or if a text has no tokens and so
+            no mean.
     """
     if not texts or len(texts) != len(labels):
         raise ValueError(f"{len(texts)} texts and {len(labels)} labels make no examples; each text needs its label")
@@ -61,8 +62,8 @@ class Classifier(nn.Module):
     """An encoder with a linear layer on top that starts at zero, so that all classes are equally likely at first.
 
     Args:
-        encoder: becomes a part of this model, and is trained with it.
-        n_classes: the number of labels.
+        encoder: The encoder, which becomes part of this model and is trained with it.
+        n_classes: The number of classes.
     """
 
     def __init__(self, encoder: Bert, n_classes: int) -> None:
@@ -73,17 +74,17 @@ class Classifier(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def features(self, texts: LabelledTexts) -> Float[Tensor, "batch d_model"]:
-        """The mean of the last hidden states of each text, scaled to length 1."""
+        """Compute the mean of the last hidden states of each text, scaled to length 1."""
         real = padding_mask(texts.lengths, texts.ids.shape[1])
         hidden = self.encoder(texts.ids, real)
         kept = real.reshape(len(hidden), -1, 1).to(hidden.dtype)
         return F.normalize((hidden * kept).sum(1) / kept.sum(1), dim=1)
 
     def forward(self, texts: LabelledTexts) -> Float[Tensor, "batch classes"]:
-        """Logits of the classes."""
+        """Compute the logits of the classes."""
         return self.head(SCALE * self.features(texts))
 
 
 def classification_loss(model: Classifier, batch: LabelledTexts) -> Loss:
-    """Cross-entropy of the labels, in nats."""
+    """Compute the cross-entropy of the labels, in nats."""
     return cross_entropy(model(batch), batch.labels)

@@ -1,6 +1,6 @@
-"""Prompts with their completions: the one form in which every method of this room reads text.
+"""Prompts with their completions: the form in which nearly every method of this room reads text.
 
-A completion is what the model is to write: the reply to a prompt, or what the assistant says in a conversation.
+A completion is the text that the model should write after a prompt, or the assistant's turns in a conversation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TokenBatch(NamedTuple):
 
     @property
     def targets(self) -> Int[Tensor, "batch positions"]:
-        """The token after each input; -100, which no loss counts, where that belongs to a prompt or is padding."""
+        """The token after each input; -100, which no loss counts, where that token is padding or part of a prompt."""
         return self.ids[:, 1:].masked_fill(~self.target_mask, IGNORE_INDEX)
 
     @property
@@ -43,11 +43,11 @@ class TokenBatch(NamedTuple):
         return self.completion_mask[:, 1:]
 
     def to(self, device: torch.device) -> TokenBatch:
-        """The same batch on a device."""
+        """Move the batch to a device."""
         return TokenBatch(self.ids.to(device), self.completion_mask.to(device))
 
     def completions(self) -> list[list[int]]:
-        """The completion of each row, as a list of token ids."""
+        """Return the completion of each row as a list of token ids."""
         return [ids[mask].tolist() for ids, mask in zip(self.ids, self.completion_mask, strict=True)]
 
 
@@ -56,9 +56,9 @@ class Examples:
     """Prompts with completions, of any length, as the samples of a Loader.
 
     Attributes:
-        ids: the tokens of each example.
-        completion_mask: which of them belong to the completion.
-        pad_id: the token that shorter rows of a batch are padded with.
+        ids: The token ids of each example.
+        completion_mask: Which of them belong to the completion.
+        pad_id: The token that shorter rows of a batch are padded with.
     """
 
     ids: Sequence[Int[Tensor, " _"]]
@@ -75,7 +75,7 @@ class Examples:
         return TokenBatch(ids, mask)
 
     def all(self) -> TokenBatch:
-        """All examples as one batch."""
+        """Return all examples as one batch."""
         return self[torch.arange(len(self))]
 
 
@@ -85,16 +85,18 @@ def completion_examples(
     eos_token_id: int | None = None,
     pad_id: int = 0,
 ) -> Examples:
-    """Join each prompt with its completion and, after it, the token that ends a completion.
+    """Join each prompt with its completion and the token that ends it.
 
     Args:
-        prompts: token ids of each prompt.
-        completions: token ids of each completion.
-        eos_token_id: the token to add after each completion, a part of it; None if they hold it already or are cut off.
-        pad_id: what shorter rows of a batch are padded with.
+        prompts: Token ids of each prompt.
+        completions: Token ids of each completion.
+        eos_token_id: The token to add to the end of each completion; None if completions hold it already or are cut
+            off.
+        pad_id: The token that shorter rows of a batch are padded with.
 
     Raises:
-        ValueError: for different numbers of prompts and completions, or for one of them without tokens.
+        ValueError: If there are no prompts, if the numbers of prompts and completions differ, or if one of them has no
+            tokens.
     """
     if not len(prompts) or len(prompts) != len(completions):
         raise ValueError(
@@ -114,9 +116,9 @@ def completion_examples(
 
 
 def completion_logprobs(model: nn.Module, texts: TokenBatch) -> Float[Tensor, "batch positions"]:
-    """log p(token | the tokens before it), in nats, of every token of the completions; 0 for all other tokens.
+    """Compute log p(token | the tokens before it), in nats, for the completions' tokens; 0 for all others.
 
-    The sum of a row is log p(completion | prompt). The model is any decoder that is called with ids.
+    The sum of a row is log p(completion | prompt). The model can be any decoder that is called with ids.
     """
     texts = texts.to(device_of(model))
     return token_logprobs(model(texts.inputs), texts.targets)
@@ -125,12 +127,12 @@ def completion_logprobs(model: nn.Module, texts: TokenBatch) -> Float[Tensor, "b
 def token_logprobs(
     logits: Float[Tensor, "batch positions vocab"], targets: Int[Tensor, "batch positions"]
 ) -> Float[Tensor, "batch positions"]:
-    """log softmax(logits) at the targets, in float32 at least; 0 where the target is -100."""
+    """Compute log softmax(logits) at the targets, in float32 at least; 0 where the target is -100."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     surprise = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="none")
     return -surprise.view(targets.shape)
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """The device that the parameters of a model are on."""
+    """Return the device of a model's parameters."""
     return next(model.parameters()).device

@@ -1,9 +1,9 @@
-"""Direct preference optimisation (Rafailov et al. 2023): comparisons teach the policy itself, without sampling.
+"""Direct preference optimisation (Rafailov et al. 2023): training the policy directly on comparisons, without sampling.
 
-The policy that is best for a reward r, at a price of beta for each nat that it moves away from a reference, is
-pi(y | x) proportional to pi_ref(y | x) exp(r(x, y) / beta) (equation 4). Read backwards, any policy is the best one for
-the reward beta log(pi / pi_ref), up to a term of the prompt alone (equation 5), which cancels between two completions
-(equation 6).
+The best policy for a reward r, with a penalty of beta per nat of KL divergence from a reference, is pi(y | x)
+proportional to pi_ref(y | x) exp(r(x, y) / beta) (equation 4). Conversely, any policy is the best one for the reward
+beta log(pi / pi_ref), up to a term that depends on the prompt alone (equation 5). That term cancels between two
+completions (equation 6).
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ from course_lib.tune.reward import ComparisonBatch, Comparisons, bradley_terry_l
 
 @torch.no_grad()
 def with_ref_logprobs(comparisons: Comparisons, model: nn.Module, batch_size: int = 64) -> Comparisons:
-    """The comparisons with the log-probabilities of both completions under the reference model.
+    """Add to comparisons the log-probabilities of both completions under the reference model.
 
-    Since that model never changes they are computed once, and no second model has to be kept during training. They are
-    computed in the precision of the moment: for a run in bf16 call this under autocast too, or policy and reference
-    start a rounding apart.
+    Since that model never changes, they are computed once, and no second model has to be kept during training. They are
+    computed in the current precision: for a run in bf16, call this under autocast too. Otherwise policy and reference
+    differ by rounding from the start.
 
     Args:
-        comparisons: as from `comparisons`.
-        model: the reference, usually the policy before it is trained.
-        batch_size: comparisons at a time.
+        comparisons: Comparisons, as from `course_lib.tune.reward.comparisons`.
+        model: The reference model, usually the policy before it is trained.
+        batch_size: The number of comparisons to compute at a time.
+
+    Returns:
+        A copy of the comparisons with `ref_logprobs`.
     """
     rows = [
         completion_logprobs(model, comparisons[which].texts).sum(dim=1).view(2, -1).T  # (pairs, 2)
@@ -42,10 +45,10 @@ def with_ref_logprobs(comparisons: Comparisons, model: nn.Module, batch_size: in
 def implicit_rewards(
     model: nn.Module, batch: ComparisonBatch, beta: float
 ) -> tuple[Float[Tensor, " pairs"], Float[Tensor, " pairs"]]:
-    """beta log(pi(y | x) / pi_ref(y | x)) of the chosen and of the rejected completions.
+    """Compute the implicit reward, beta log(pi(y | x) / pi_ref(y | x)), of chosen and rejected completions.
 
     Raises:
-        ValueError: if the comparisons do not hold the reference's log-probabilities.
+        ValueError: If the comparisons do not hold the reference's log-probabilities.
 
     Source: Rafailov et al. 2023, section 4, after equation 7.
     """
@@ -57,14 +60,14 @@ def implicit_rewards(
 
 
 def dpo_loss(model: nn.Module, batch: ComparisonBatch, beta: float = 0.1) -> Loss:
-    """-log sigma(implicit reward of the chosen completion - that of the rejected one), in nats.
+    """Compute -log sigma(implicit reward of the chosen completion - that of the rejected one), in nats.
 
-    It is ln 2 as long as the policy is the reference.
+    It is ln 2 as long as the policy equals the reference.
 
     Args:
-        model: the policy.
-        batch: comparisons that went through `with_ref_logprobs`.
-        beta: the KL coefficient: how strongly distance from the reference is penalised.
+        model: The policy.
+        batch: Comparisons from `with_ref_logprobs`.
+        beta: The KL coefficient: how strongly distance from the reference is penalised.
 
     Source: Rafailov et al. 2023, equation 7.
     """

@@ -1,7 +1,7 @@
-"""All completions of a small vocabulary, one by one: what a policy does, and the best that it could, without sampling.
+"""Exact results over all completions of a small vocabulary, without sampling: what a policy does, and the best policy.
 
-A completion ends with a token of its own or is cut off at its longest. So completions are the leaves of a tree, and a
-policy is a distribution over the next token at each of its nodes.
+A completion ends with an end token or is cut off at the greatest length. So completions are the leaves of a tree, and a
+policy is a distribution over the next token at each node of the tree.
 """
 
 from __future__ import annotations
@@ -22,32 +22,33 @@ Nodes = list[Float[Tensor, "prompts _ tokens"]]  # log p(next token) in each con
 
 @dataclass(frozen=True)
 class CompletionTree:
-    """All completions of at most `longest` of the tokens 0 .. n_words - 1; the token n_words ends a completion.
+    """The tree of all completions of at most `longest` words, where words are the tokens 0 to n_words - 1.
 
-    They come in one order everywhere: those that ended after 0, 1, 2 ... words, then those that were cut off.
+    The token n_words ends a completion. Completions come in the same order everywhere: those that end after 0, 1, 2 ...
+    words, then those that are cut off.
     """
 
     n_words: int
     longest: int
 
     def all(self) -> list[list[int]]:
-        """Every completion, as token ids."""
+        """Return every completion as token ids."""
         words = range(self.n_words)
         ended = [[*said, self.n_words] for t in range(self.longest) for said in itertools.product(words, repeat=t)]
         return ended + [list(said) for said in itertools.product(words, repeat=self.longest)]
 
     def texts(self, prompt: Sequence[int]) -> TokenBatch:
-        """All completions to a prompt, as a reward function reads them."""
+        """Return all completions of a prompt as a batch, in the form that a reward function takes."""
         every = self.all()
         return completion_examples([prompt] * len(every), every).all()
 
     @torch.no_grad()
     def node_logprobs(self, model: nn.Module, prompts: Sequence[Sequence[int]]) -> Nodes:
-        """A decoder's log-probabilities of the next token at each node.
+        """Compute a decoder's log-probabilities of the next token at each node.
 
         Args:
-            model: called with ids.
-            prompts: token ids; all prompts have the same length.
+            model: A decoder that is called with ids.
+            prompts: Token ids of the prompts, all of the same length.
         """
         deepest = torch.tensor(list(itertools.product(range(self.n_words), repeat=self.longest - 1)), dtype=torch.int64)
         start = torch.tensor([list(prompt) for prompt in prompts])
@@ -59,7 +60,7 @@ class CompletionTree:
         return [logs[:, :: self.n_words ** (self.longest - 1 - t), t] for t in range(self.longest)]
 
     def completion_logprobs(self, nodes: Nodes) -> Float[Tensor, "prompts completions"]:
-        """log p(completion | prompt) of every completion, from the log-probabilities at the nodes."""
+        """Compute log p(completion | prompt) of every completion from the log-probabilities at the nodes."""
         reach, ended = torch.zeros_like(nodes[0][..., 0]), []
         for logs in nodes:
             ended.append(reach + logs[..., self.n_words])
@@ -72,16 +73,18 @@ class CompletionTree:
         rewards: Float[Tensor, "prompts completions"],
         choose: Callable[[Tensor, Tensor], Tensor],
     ) -> Nodes:
-        """The policy that decides by `choose` at each node, last nodes first, so that it knows what a choice is worth.
+        """Compute the policy that follows `choose` at each node, by backward induction.
+
+        The last nodes come first, so that the expected reward after each token is known where `choose` needs it.
 
         Args:
-            reference: log-probabilities of the reference policy at each node.
-            rewards: of every completion.
-            choose: makes the policy's log-probabilities of the next token from the reference's and from the expected
-                reward after each token.
+            reference: Log-probabilities of the reference policy at each node.
+            rewards: The reward of every completion.
+            choose: Maps the reference's log-probabilities of the next token, and the expected reward after each token,
+                to the policy's log-probabilities.
 
         Returns:
-            Its log-probabilities of the next token at each node.
+            The policy's log-probabilities of the next token at each node.
         """
         sizes = [self.n_words**t for t in range(self.longest + 1)]
         *ended, value = rewards.split(sizes, dim=1)
@@ -96,26 +99,26 @@ class CompletionTree:
 def forward_kl_policy(
     reference: Float[Tensor, "*batch options"], rewards: Float[Tensor, "*batch options"], beta: float
 ) -> Float[Tensor, "*batch options"]:
-    """The best policy for E[r] - beta KL(ref, pi), the forward divergence: log of beta ref / (c - r).
+    """Compute the best policy for E[r] - beta KL(ref, pi), with the forward divergence: beta ref / (c - r).
 
-    The c > max r for which it sums to 1 is found by bisection. There the gradient of the reward, pi (r - E r), and that
-    of the price, beta (ref - pi), cancel.
+    Bisection finds the c > max r for which the policy sums to 1. There the gradient of the reward, pi (r - E r), and
+    that of the penalty, beta (ref - pi), cancel.
 
     Args:
-        reference: log-probabilities of the reference policy.
-        rewards: of each option.
-        beta: the KL coefficient: how strongly distance from the reference is penalised.
+        reference: Log-probabilities of the reference policy.
+        rewards: The reward of each option.
+        beta: The KL coefficient: how strongly distance from the reference is penalised.
 
     Returns:
         Log-probabilities of the best policy.
     """
-    # All in logarithms, since an option that is best may be as unlikely as e^-700.
+    # All in logarithms, since the best option may be as unlikely as e^-700.
     behind = (rewards.amax(-1, keepdim=True) - rewards).log()
 
     def policy(above: Tensor) -> Tensor:  # given log(c - max r)
         return math.log(beta) + reference - torch.logaddexp(behind, above)
 
-    # At c - max r = beta the sum is 1 or less; at beta ref, for the best, that one's share is 1.
+    # At c - max r = beta the sum is at most 1; at beta times ref of the best option, that option alone makes it 1.
     high = torch.full_like(behind[..., :1], math.log(beta))
     low = high + reference.where(behind == -math.inf, -math.inf).amax(-1, keepdim=True)
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""What the methods with few parameters share: the model is frozen, and what is trained is small."""
+"""Functions shared by the methods with few parameters: freeze a model, find its layers, check its tensors."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -10,47 +10,51 @@ from course_lib.infer.quantization.linear import Int4Linear, Int8Linear
 
 
 def freeze(model: nn.Module, method: str, **settings: Any) -> None:
-    """Freeze all weights and note in `model.tuning` by what method the model is about to be tuned.
+    """Freeze all weights and record in `model.tuning` the method and settings by which the model will be tuned.
 
-    The note is part of what identifies a run, so that one with other settings is not resumed by mistake.
+    The record is part of what identifies a run, so that a run with other settings is not resumed by mistake.
 
     Raises:
-        ValueError: for a model of which any part is tuned already, or quantized.
+        ValueError: If any part of the model is tuned already, or quantized.
     """
     refuse_tuned(model)
     if any(isinstance(part, Int4Linear | Int8Linear) for part in model.modules()):
         raise ValueError("the model is quantized; tune it as it was before, and quantize it then")
     model.requires_grad_(False)
-    vars(model).pop("kept_loras", None)  # what was merged before stays so for good
+    vars(model).pop("kept_loras", None)  # LoRAs merged before can no longer be unmerged
     vars(model)["tuning"] = {"method": method, **settings}
 
 
 def refuse_tuned(model: nn.Module) -> None:
-    """Raise ValueError for a model of which any part is tuned by a method already."""
+    """Check that no part of a model is tuned.
+
+    Raises:
+        ValueError: If a part is tuned already.
+    """
     for tuning in tuned_parts(model).values():
         raise ValueError(f"the model is tuned by {tuning['method']} already; start from the model as it was before")
 
 
 def tuned_parts(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """The parts of a model that are tuned, by name ("" for the whole), with the method and its settings."""
+    """Return the parts of a model that are tuned, by name ("" for the whole), with the method and its settings."""
     return {name: vars(part)["tuning"] for name, part in model.named_modules() if vars(part).get("tuning")}
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that are trained, by name. To count them: sum p.numel() over the values."""
+    """Return the trainable parameters by name; to count them, sum p.numel() over the values."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
-    """The linear layers of a model, by name."""
+    """Return the linear layers of a model by name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
 
 
 def find_target(target: str, names: Collection[str]) -> list[str]:
-    """The names that end in `target`, such as all "blocks.N.attention.out" for "attention.out".
+    """Return the names that end in `target`, such as all "blocks.N.attention.out" for "attention.out".
 
     Raises:
-        ValueError: if there is none.
+        ValueError: If there is none.
     """
     found = [name for name in names if f".{name}".endswith(f".{target}")]
     if not found:
@@ -60,7 +64,11 @@ def find_target(target: str, names: Collection[str]) -> list[str]:
 
 
 def refuse_tied(model: nn.Module, layers: Iterable[str]) -> None:
-    """Raise ModelError for a layer that shares its weights, as an output layer does that is the embedding too."""
+    """Check that none of the layers shares its weights, as an output layer tied to the embedding does.
+
+    Raises:
+        ModelError: If a layer shares its weights.
+    """
     owners: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name.rpartition(".")[0])
@@ -71,7 +79,11 @@ def refuse_tied(model: nn.Module, layers: Iterable[str]) -> None:
 
 
 def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise ModelError that lists the tensors that are missing, left over or of another shape than expected."""
+    """Check that tensors have the expected names and shapes.
+
+    Raises:
+        ModelError: If tensors are missing, left over or of another shape; the message lists them all.
+    """
     problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
     problems += [f"{name} is left over" for name in tensors.keys() - expected.keys()]
     problems += [

@@ -1,9 +1,9 @@
-"""Group-relative policy optimisation (Shao et al. 2024): PPO that compares each completion with others to its prompt.
+"""Group-relative policy optimisation (Shao et al. 2024): PPO that compares each completion with others of its prompt.
 
-No critic is needed: a completion's advantage is its reward less the mean of its group. Dr. GRPO (Liu et al. 2025,
-"Understanding R1-Zero-Like Training") leaves out two divisions. One, by the standard deviation of a group, favours
-prompts that are nearly always, or nearly never, answered: `normalise=False`. The other, by the length of a completion,
-punishes long wrong ones too little: `length=max_new_tokens`.
+No critic is needed: a completion's advantage is its reward minus the mean of its group. Dr. GRPO (Liu et al. 2025,
+"Understanding R1-Zero-Like Training") leaves out two divisions. Dividing by the standard deviation of a group favours
+prompts that are nearly always, or nearly never, answered correctly; `normalise=False` leaves it out. Dividing by the
+length of a completion punishes long wrong ones too little; `length=max_new_tokens` divides by a constant instead.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ def grpo_rollout(
     eos_token_id: int | None = None,
     normalise: bool = True,
 ) -> Experience:
-    """Sample a group of completions for each prompt, and compute their advantages.
+    """Sample a group of completions for each prompt and compute their advantages.
 
-    For a RolloutBuffer: partial(grpo_rollout, model, ref_model, prompts, reward_fn, n_prompts=8, group_size=8, ...).
-    A group that is all right, or all wrong, teaches nothing.
+    For a RolloutBuffer: `partial(grpo_rollout, model, ref_model, prompts, reward_fn, n_prompts=8, group_size=8, ...)`.
+    A group in which all completions are right, or all wrong, has advantages of 0 and teaches nothing.
 
     Args:
-        model: the policy.
-        ref_model: what the policy is to stay close to, usually a frozen copy of it from before the run.
-        prompts: token ids of the prompts to draw from.
-        reward_fn: gives one number for each completion.
-        generator: draws prompts and completions.
-        n_prompts: how many prompts to draw.
-        group_size: completions of each.
-        max_new_tokens: where completions are cut off.
-        eos_token_id: the token that ends a completion.
-        normalise: whether advantages are divided by the standard deviation of their group.
+        model: The policy.
+        ref_model: The model that the policy should stay close to, usually a frozen copy of it from before the run.
+        prompts: Token ids of the prompts to draw from.
+        reward_fn: Returns one number for each completion.
+        generator: Random generator on the CPU, for prompts and completions.
+        n_prompts: The number of prompts to draw.
+        group_size: The number of completions of each prompt.
+        max_new_tokens: The number of tokens at which completions are cut off.
+        eos_token_id: The token that ends a completion; None if nothing does.
+        normalise: Whether to divide advantages by the standard deviation of their group.
 
     Raises:
-        ValueError: for groups of fewer than two.
+        ValueError: If groups have fewer than two members.
     """
     if group_size < 2:
         raise ValueError(f"in a group of {group_size} a completion has no other to be compared with; take at least 2")
@@ -71,15 +71,17 @@ def grpo_rollout(
 def group_advantages(
     rewards: Float[Tensor, " batch"], group_size: int, normalise: bool = True
 ) -> Float[Tensor, " batch"]:
-    """Each reward less the mean of its group, in standard deviations of the group; 0 where all of a group are equal.
+    """Compute advantages: each reward minus the mean of its group, divided by the group's standard deviation.
+
+    They are 0 where all rewards of a group are equal.
 
     Args:
-        rewards: those of a group beside each other.
-        group_size: how many belong together. Their variance is a sum over group_size (in TRL over group_size - 1).
-        normalise: False leaves the division by the standard deviation out.
+        rewards: One reward for each completion, with those of a group next to each other.
+        group_size: The number of completions in a group. The variance divides by group_size (in TRL by group_size - 1).
+        normalise: Whether to divide by the standard deviation.
 
     Raises:
-        ValueError: if the rewards do not make whole groups.
+        ValueError: If the rewards do not make whole groups.
 
     Source: Shao et al. 2024, section 4.1.2.
     """
@@ -89,15 +91,15 @@ def group_advantages(
     advantages = groups - groups.mean(dim=1, keepdim=True)
     if normalise:
         advantages = advantages / groups.std(dim=1, correction=0, keepdim=True)
-    equal = groups.amax(dim=1, keepdim=True) == groups.amin(dim=1, keepdim=True)  # the mean may be off by a rounding
+    equal = groups.amax(dim=1, keepdim=True) == groups.amin(dim=1, keepdim=True)  # the mean may have a rounding error
     return advantages.masked_fill(equal, 0).flatten()
 
 
 def k3(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """ratio - log(ratio) - 1 with ratio = pi_ref / pi: an estimate of KL(pi, pi_ref) from sampled tokens.
+    """Estimate KL(pi, pi_ref) from sampled tokens by ratio - log(ratio) - 1, with ratio = pi_ref / pi.
 
-    It is never below 0, and right on average over tokens drawn from pi. But its gradient, which is all that a loss
-    uses, is on average that of the other divergence, KL(pi_ref, pi): with it the best policy is no longer that of PPO
+    The estimate is never below 0, and unbiased over tokens sampled from pi. But its gradient, which is all that a loss
+    uses, is on average that of the other divergence, KL(pi_ref, pi). With it, the best policy is no longer that of PPO
     and DPO.
 
     Source: Shao et al. 2024, equation 4; Schulman 2020, "Approximating KL Divergence"; the gradient, Liu et al. 2025,
@@ -108,9 +110,9 @@ def k3(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"])
 
 
 def k2(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """log(ratio)^2 / 2: a slightly biased estimate of KL(pi, pi_ref), whose gradient is right on average.
+    """Estimate KL(pi, pi_ref) by log(ratio)^2 / 2: slightly biased, but with a gradient that is right on average.
 
-    Source: as for k3.
+    Source: As for k3.
     """
     return (ref_logprobs - logprobs).square() / 2
 
@@ -123,15 +125,15 @@ def grpo_loss(
     kl_estimator: Callable[[Tensor, Tensor], Tensor] = k3,
     length: int | None = None,
 ) -> Loss:
-    """Minus (clipped surrogate - beta KL): a mean over the tokens of each completion, then over the completions.
+    """Compute -(clipped surrogate - beta KL), averaged over the tokens of each completion, then over completions.
 
     Args:
-        model: the policy.
-        batch: from `grpo_rollout`.
-        clip_range: how far the probability ratio may move before its gradient stops.
-        beta: the KL coefficient: how strongly distance from the reference is penalised.
-        kl_estimator: how that distance is estimated at each token: k3 or k2.
-        length: what to divide the sum over a completion by; None for its own length.
+        model: The policy.
+        batch: Completions from `grpo_rollout`.
+        clip_range: How far the probability ratio may move from 1 before its gradient stops.
+        beta: The KL coefficient: how strongly distance from the reference is penalised.
+        kl_estimator: The estimator of that distance at each token, k3 or k2.
+        length: The number to divide the sum over a completion by; None for the length of the completion.
 
     Source: Shao et al. 2024, equation 3.
     """

@@ -1,4 +1,4 @@
-"""LoRA: beside a frozen matrix a product of two thin ones, which alone is trained (Hu et al. 2021)."""
+"""LoRA: each frozen matrix gets a trained low-rank update, a product of two thin matrices (Hu et al. 2021)."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -16,16 +16,16 @@ from course_lib.tune.frozen import find_target, freeze, linear_layers, refuse_ti
 
 
 class LoRA(nn.Module):
-    """y = W0 x + b + (alpha / rank) B A x, where W0 and b are those of `base`, and only A and B are trained.
+    """A linear layer with LoRA: y = W0 x + b + (alpha / rank) B A x, where only A and B are trained.
 
-    A starts with draws from N(0, 1 / d_in) (in peft evenly from -1 / sqrt(d_in) to 1 / sqrt(d_in), a third of that
-    variance) and B with zeros, so that y is at first what it was.
+    W0 and b belong to the frozen layer `base`. A is initialised from N(0, 1 / d_in) (in peft uniformly from
+    -1 / sqrt(d_in) to 1 / sqrt(d_in), a third of that variance) and B with zeros, so that y is unchanged at first.
 
     Args:
-        base: the frozen layer.
-        rank: of each pair of matrices A and B.
-        alpha: see above.
-        rows: the outputs that each pair adds to, by the pair's name. One layer can have several pairs, such as one for
+        base: The frozen layer.
+        rank: The rank of each pair of matrices A and B.
+        alpha: The update is scaled by alpha / rank.
+        rows: The outputs that each pair adds to, by the pair's name. One layer can have several pairs, such as one for
             the queries and one for the values of a stacked matrix; each has the full rank.
 
     Source: Hu et al. 2021, equation 3.
@@ -37,7 +37,7 @@ class LoRA(nn.Module):
         self.rank, self.alpha, self.scale, self.rows = rank, alpha, alpha / rank, dict(rows)
         d_in, device = base.in_features, base.weight.device
         std = 1 / math.sqrt(d_in)
-        dtype = torch.promote_types(base.weight.dtype, torch.float32)  # steps are too small for less
+        dtype = torch.promote_types(base.weight.dtype, torch.float32)  # lower precision would lose small updates
         a = {part: std * torch.randn(rank, d_in, dtype=dtype, device=device) for part in rows}
         b = {part: torch.zeros(of.stop - of.start, rank, dtype=dtype, device=device) for part, of in rows.items()}
         self.a, self.b = nn.ParameterDict(a), nn.ParameterDict(b)
@@ -49,21 +49,25 @@ class LoRA(nn.Module):
 
     @property
     def weight(self) -> Float[Tensor, "d_out d_in"]:
-        """W0 + (alpha / rank) B A: the merged matrix, of which cross-attention multiplies by a part."""
+        """The merged matrix W0 + (alpha / rank) B A; cross-attention uses parts of it."""
         a, b = self.stacked()
         return (self.base.weight + self.scale * b @ a).to(self.base.weight.dtype)
 
     def stacked(
         self, parts: Iterable[str] | None = None
     ) -> tuple[Float[Tensor, "ranks d_in"], Float[Tensor, "d_out ranks"]]:
-        """Several pairs, None for all, as one: A under A, and B beside B, with zeros outside the rows of a pair."""
+        """Stack several pairs into one: A under A, and B beside B, with zeros outside the rows of a pair.
+
+        Args:
+            parts: The names of the pairs; None for all.
+        """
         parts = list(self.rows if parts is None else parts)
         padding = {part: (0, 0, self.rows[part].start, self.base.out_features - self.rows[part].stop) for part in parts}
         b = [F.pad(self.b[part], padding[part]) for part in parts]
         return torch.cat([self.a[part] for part in parts]), torch.cat(b, dim=1)
 
     def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
-        """W0 x + b + (alpha / rank) B A x; products run in the dtype of x, or in that of autocast."""
+        """Compute W0 x + b + (alpha / rank) B A x; products run in the dtype of x, or in that of autocast."""
         a, b = self.stacked()
         hidden = F.linear(x, a.to(x.dtype))  # A x: (*batch, ranks)
         update = F.linear(hidden, (self.scale * b).to(x.dtype))  # (alpha / rank) B A x: (*batch, d_out)
@@ -71,22 +75,23 @@ class LoRA(nn.Module):
 
 
 def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[str] = ("q", "v")) -> nn.Module:
-    """Freeze the model and give the linear layers called `targets` a LoRA, in place; the model comes back.
+    """Freeze the model, add LoRA to the linear layers named by `targets`, in place, and return the model.
 
-    For a part of a model, pass that part, and freeze the rest.
+    To tune a part of a model, pass that part, and freeze the rest.
 
     Args:
-        model: any module.
-        rank: of the pairs A and B.
-        alpha: the update is scaled by alpha / rank.
-        targets: the ends of names of linear layers, such as "out", "feed_forward.up" or "blocks.0.attention.out". Of
+        model: Any module.
+        rank: The rank of A and B.
+        alpha: The update is scaled by alpha / rank.
+        targets: The ends of names of linear layers, such as "out", "feed_forward.up" or "blocks.0.attention.out". For
             the stacked matrix of attention: "q", "k" and "v", each with a pair of its own, or "qkv" with one pair for
             all three. The default is the paper's choice among the matrices of attention (section 7.1; in table 5 all
             four of them do as well).
 
     Raises:
-        ValueError: for a rank below 1, a target that the model does not have, experts of a mixture, a matrix that
-            two layers share, "qkv" beside one of its parts, and a model that is tuned already, or quantized.
+        ValueError: If rank is below 1, alpha is not above 0, a target is missing from the model or names the experts of
+            a mixture, "qkv" is named together with one of its parts, or the model is tuned already or quantized.
+        ModelError: If a matrix is shared by two layers.
     """
     if isinstance(targets, str):
         targets = (targets,)
@@ -115,16 +120,17 @@ def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collectio
 
 
 def merge_lora(model: nn.Module) -> None:
-    """Replace each LoRA by a plain linear layer with the weights W0 + (alpha / rank) B A, which costs nothing extra.
+    """Replace each LoRA by a plain linear layer with the weights W0 + (alpha / rank) B A, which has no extra cost.
 
-    The sum has the dtype of W0: in bfloat16, changes of less than 2^-9 of a weight are lost. The model is then one of
-    its family again: it can be saved, quantized, or tuned again. It stays frozen until model.requires_grad_(True).
+    The sum has the dtype of W0: in bfloat16, changes of less than 2^-9 of a weight are lost. The model then has its
+    original architecture again, and can be saved, quantized, or tuned again. It stays frozen until
+    `model.requires_grad_(True)`.
 
     The LoRAs with their W0 are kept in `model.kept_loras`, so that `unmerge_lora` restores them bit for bit. Until then
-    these matrices take their memory twice.
+    these matrices take twice the memory.
 
     Raises:
-        ValueError: for a model without LoRA.
+        ValueError: If the model has no LoRA.
     """
     loras = {name: layer for name, layer in model.named_modules() if isinstance(layer, LoRA)}
     if not loras:
@@ -141,10 +147,10 @@ def merge_lora(model: nn.Module) -> None:
 
 
 def unmerge_lora(model: nn.Module) -> None:
-    """Undo `merge_lora`, to the bit; what was trained in these layers since is lost.
+    """Undo `merge_lora`, bit for bit; whatever was trained in these layers since is lost.
 
     Raises:
-        ValueError: for a model that is not merged, or was tuned or quantized since.
+        ValueError: If the model is not merged, or was tuned or quantized since.
     """
     if tuned_parts(model) or not hasattr(model, "kept_loras"):
         raise ValueError("there is no merged LoRA to take out of the model again")
@@ -156,7 +162,7 @@ def unmerge_lora(model: nn.Module) -> None:
 
 
 class LoRASite(NamedTuple):
-    """What a pair of matrices can be added to: a linear layer, or the part of it that is these rows."""
+    """A place for a pair of matrices A and B: a linear layer, or some of its rows."""
 
     layer: str
     part: str
@@ -164,7 +170,7 @@ class LoRASite(NamedTuple):
 
 
 def lora_sites(model: nn.Module) -> dict[str, LoRASite]:
-    """All that `targets` can name, by full name: linear layers, and "q", "k" and "v" of an attention."""
+    """Return all that `targets` can name, by full name: linear layers, and "q", "k" and "v" of attention layers."""
     sites = {
         name: LoRASite(name, name.rpartition(".")[2], slice(0, layer.out_features))
         for name, layer in linear_layers(model).items()

@@ -1,4 +1,4 @@
-"""LoRA as the library peft writes it: its settings, and its names, which are those of transformers."""
+"""LoRA in the file format of the library peft: its settings, and its names, which are those of transformers."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,9 @@ from course_lib.interop.model_folder import hf_form
 from course_lib.tune.frozen import check_tensors, freeze, linear_layers, refuse_tied, tuned_parts
 from course_lib.tune.lora import LoRA, lora_sites
 
-PREFIX = "base_model.model."  # of every name
-# Settings that leave the results alone or are read; of some, what is supported. Others have to be off: None, False, ...
+PREFIX = "base_model.model."  # every name starts with it
+# HARMLESS: settings that are read, or do not change the results. READ: supported values of others. All the rest must
+# be off: None, False, ...
 HARMLESS = {
     "alpha_pattern", "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out", "inference_mode",
     "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "peft_version",
@@ -25,13 +26,13 @@ READ = {"peft_type": ("LORA",), "init_lora_weights": (True, False, None, "gaussi
 
 
 class PeftMatrix(NamedTuple):
-    """A matrix of peft that a LoRA of ours changes.
+    """A matrix of peft that one of our LoRA layers changes.
 
     Attributes:
-        lora: our layer, of which the matrix is all or a part.
-        name: the name of the matrix.
-        rows: the rows of our layer that are this matrix.
-        parts: the pairs of our layer that change it.
+        lora: Our layer, which holds the matrix as a whole or in part.
+        name: The name of the matrix.
+        rows: The rows of our layer that are this matrix.
+        parts: The pairs of our layer that change it.
     """
 
     lora: LoRA
@@ -41,11 +42,11 @@ class PeftMatrix(NamedTuple):
 
 
 def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """adapter_config.json and the tensors of a model with LoRA; where transformers has no such model, in our names.
+    """Convert a model's LoRA to the content of adapter_config.json and the tensors of peft.
 
-    What peft has as one matrix, as the stacked one of GPT-2, can have several pairs with us: there they become one, of
-    the sum of the ranks, with zeros where a pair adds nothing. And what it has as three can have one with us, "qkv":
-    there each of the three gets its A.
+    If transformers has no such model, names are ours. One matrix of peft, such as the stacked one of GPT-2, can have
+    several pairs in our layer. They become one pair, whose rank is the sum of the ranks, with zeros where a pair adds
+    nothing. Three matrices of peft can have one pair in our layer, "qkv". Then each of the three gets its A.
     """
     matrices = list(_matrices(model))
     ranks = {matrix.name: len(matrix.parts) * matrix.lora.rank for matrix in matrices}
@@ -70,7 +71,7 @@ def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def lora_pairs(model: nn.Module) -> dict[str, Any]:
-    """What the files of peft do not say: the targets, and by what pairs each of our layers is changed."""
+    """Return what the files of peft do not say: the targets, and which pairs each of our layers has."""
     layers = {name: list(layer.rows) for name, layer in model.named_modules() if isinstance(layer, LoRA)}
     return {"targets": tuned_parts(model)[""]["targets"], "layers": layers}
 
@@ -78,16 +79,17 @@ def lora_pairs(model: nn.Module) -> dict[str, Any]:
 def from_peft(
     model: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, Tensor], pairs: Mapping[str, Any] | None = None
 ) -> nn.Module:
-    """Give a model the LoRA of these files, in place, and return it.
+    """Add the LoRA of peft's files to a model, in place, and return the model.
 
     Args:
-        model: one that is not tuned yet.
-        config: the contents of adapter_config.json.
-        tensors: by their names in the file.
-        pairs: what `lora_pairs` said when the files were written; None for the files of others.
+        model: A model that is not tuned yet.
+        config: The content of adapter_config.json.
+        tensors: The tensors by their names in the file.
+        pairs: The result of `lora_pairs` when the files were written; None for files that peft wrote.
 
     Raises:
-        ModelError: for a setting that is not supported, by its name, and for tensors that do not fit, all of them.
+        ModelError: If a setting is not supported (the message names it), or tensors do not fit (the message lists
+            them all).
     """
     for name, value in config.items():
         if name not in HARMLESS and value not in READ.get(name, (None, False, "none", [], {})):
@@ -115,7 +117,7 @@ def from_peft(
 def _pairs_of_others(
     model: nn.Module, names: Mapping[str, Mapping[str, slice]], tensors: Mapping[str, Tensor]
 ) -> dict[str, Any]:
-    """As `lora_pairs`, for files that do not say it: one pair for each matrix."""
+    """Return the same as `lora_pairs` for files without it: one pair for each matrix."""
     part_of = {(layer, rows.start, rows.stop): part for layer, part, rows in lora_sites(model).values()}
     layers: dict[str, list[str]] = {}
     for layer, matrices in names.items():
@@ -128,7 +130,7 @@ def _pairs_of_others(
 def _rank_and_alpha(
     layer: str, config: Mapping[str, Any], rows: Mapping[str, slice], names: Mapping[str, slice]
 ) -> tuple[int, float]:
-    """Of each pair of a layer: a matrix of peft has the sum of the ranks of the pairs that change it."""
+    """Return rank and alpha of each pair of a layer; a matrix of peft has the sum over the pairs that change it."""
     found = set()
     for name, matrix_rows in names.items():
         if n := len(_overlapping(rows, matrix_rows)):
@@ -141,7 +143,7 @@ def _rank_and_alpha(
 
 
 def _setting(config: Mapping[str, Any], patterns: str, default: str, name: str) -> Any:
-    """What a setting is for the matrix `name`: the first pattern that its end matches decides, as in peft."""
+    """Return a setting of the matrix `name`; the first pattern that matches the end of the name decides, as in peft."""
     for pattern, value in config.get(patterns, {}).items():
         if re.match(rf"(.*\.)?({pattern})$", name):
             return value
@@ -149,7 +151,7 @@ def _setting(config: Mapping[str, Any], patterns: str, default: str, name: str) 
 
 
 def _tensors(matrices: list[PeftMatrix]) -> dict[str, Tensor]:
-    """The tensors as peft has them."""
+    """Return the tensors in peft's form."""
     tensors: dict[str, Tensor] = {}
     for matrix in matrices:
         a, b = matrix.lora.stacked(matrix.parts)
@@ -159,18 +161,18 @@ def _tensors(matrices: list[PeftMatrix]) -> dict[str, Tensor]:
 
 
 def _copy_tensors(matrices: list[PeftMatrix], tensors: Mapping[str, Tensor]) -> None:
-    """The way back from `_tensors`, into the pairs of our layers."""
+    """Copy tensors in peft's form into the pairs of our layers: the inverse of `_tensors`."""
     check_tensors(tensors, _tensors(matrices))
     for lora, name, rows, parts in matrices:
         a, b = (tensors[f"{PREFIX}{name}.lora_{which}.weight"] for which in "AB")
         b = F.pad(b, (0, 0, rows.start, lora.base.out_features - rows.stop))  # to all rows of our layer
         for part, a_part, b_part in zip(parts, a.split(lora.rank), b.split(lora.rank, dim=1), strict=True):
             lora.a[part].data.copy_(a_part)
-            lora.b[part].data += b_part[lora.rows[part]]  # which is 0 so far
+            lora.b[part].data += b_part[lora.rows[part]]  # B is 0 so far
 
 
 def _matrices(model: nn.Module) -> Iterator[PeftMatrix]:
-    """All matrices of peft that the LoRAs of a model change."""
+    """Yield all matrices of peft that the LoRA layers of a model change."""
     for layer, lora in model.named_modules():
         if isinstance(lora, LoRA):
             for name, rows in _peft_names(model, layer, lora.base.out_features).items():
@@ -183,7 +185,7 @@ def _overlapping(rows: Mapping[str, slice], theirs: slice) -> list[str]:
 
 
 def _family(model: nn.Module) -> Family | None:
-    """The family of transformers that can hold the model."""
+    """Return the model family of transformers that can hold the model; None if there is none."""
     try:
         return hf_form(model)[0]
     except ModelError:
@@ -191,7 +193,10 @@ def _family(model: nn.Module) -> Family | None:
 
 
 def _peft_names(model: nn.Module, layer: str, n_rows: int) -> dict[str, slice]:
-    """What the matrix of a linear layer is called in transformers, or with us; or its parts are, with their rows."""
+    """Return the names of a linear layer's matrix or its parts, with their rows.
+
+    Names are those of transformers, or ours if it has no such model.
+    """
     family = _family(model)
     if family is None:
         sites = lora_sites(model)

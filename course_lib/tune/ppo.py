@@ -1,7 +1,7 @@
 """Proximal policy optimisation (Schulman et al. 2017) of a language model.
 
 As in Ziegler et al. 2019 and Ouyang et al. 2022: the policy (the actor) writes completions; a reward model scores each;
-a critic predicts, at every token, the reward still to come; and the policy raises the probability of tokens that
+a critic predicts, at every token, the reward still to come; and training raises the probability of tokens that
 turned out better than the critic predicted. The steps are functions, in the order in which they are used:
 
     sample completions -> rewards, one a token -> advantages -> clipped objective
@@ -23,11 +23,11 @@ from course_lib.tune.rollout import Experience, RewardFn, compute_rewards, draw_
 
 
 class ActorCritic(nn.Module):
-    """The policy, and a critic with weights of its own that predicts what a completion will be worth.
+    """The policy, and a critic with separate weights that predicts the reward of a completion from its tokens so far.
 
     Args:
-        actor: the policy.
-        critic: a RewardModel, best a trained one, of which the numbers at all tokens are used.
+        actor: The policy.
+        critic: A RewardModel, best a trained one, whose scores at all tokens are used.
 
     Source: Stiennon et al. 2020, section 3.4.
     """
@@ -41,7 +41,7 @@ class ActorCritic(nn.Module):
     def forward(
         self, texts: TokenBatch
     ) -> tuple[Float[Tensor, "batch positions vocab"], Float[Tensor, "batch positions"]]:
-        """Logits of the next token, and the value of the text so far, at each position."""
+        """Compute the logits of the next token, and the value of the text so far, at each position."""
         return self.actor(texts.inputs), self.critic.scores(texts.inputs)
 
 
@@ -62,20 +62,20 @@ def ppo_rollout(
 ) -> Experience:
     """Sample completions, and compute the advantage of each token and the value that the critic should have predicted.
 
-    For a RolloutBuffer: partial(ppo_rollout, model, ref_model, prompts, reward_fn, n_prompts=64, max_new_tokens=20).
+    For a RolloutBuffer: `partial(ppo_rollout, model, ref_model, prompts, reward_fn, n_prompts=64, max_new_tokens=20)`.
 
     Args:
-        model: the policy and its critic.
-        ref_model: what the policy is to stay close to, usually a frozen copy of it from before the run.
-        prompts: token ids of the prompts to draw from.
-        reward_fn: gives one number for each completion.
-        generator: draws prompts and completions.
-        n_prompts: how many prompts to draw, each for one completion.
-        max_new_tokens: where completions are cut off.
-        eos_token_id: the token that ends a completion.
-        beta: the KL coefficient: how strongly distance from the reference is penalised.
-        gamma: the discount of a reward that comes one token later.
-        lam: see `gae`.
+        model: The policy and its critic.
+        ref_model: The model that the policy should stay close to, usually a frozen copy of it from before the run.
+        prompts: Token ids of the prompts to draw from.
+        reward_fn: Returns one number for each completion.
+        generator: Random generator on the CPU, for prompts and completions.
+        n_prompts: The number of prompts to draw, with one completion each.
+        max_new_tokens: The number of tokens at which completions are cut off.
+        eos_token_id: The token that ends a completion; None if nothing does.
+        beta: The KL coefficient: how strongly distance from the reference is penalised.
+        gamma: The discount factor per token.
+        lam: The lambda of generalised advantage estimation; see `gae`.
     """
     drawn = draw_prompts(prompts, n_prompts, generator)
     texts = sample_completions(model.actor, drawn, max_new_tokens, generator, eos_token_id)
@@ -103,9 +103,9 @@ def kl_penalised_rewards(
     mask: Bool[Tensor, "batch positions"],
     beta: float,
 ) -> Float[Tensor, "batch positions"]:
-    """A reward for every token: minus beta log(pi / pi_ref), and for the last of a completion its score besides.
+    """Compute the reward of every token: -beta log(pi / pi_ref), plus the score at the last token of a completion.
 
-    Over a completion they sum to r(x, y) - beta log(pi(y | x) / pi_ref(y | x)).
+    Over a completion, these rewards sum to r(x, y) - beta log(pi(y | x) / pi_ref(y | x)).
 
     Source: Ziegler et al. 2019, equation 2.
     """
@@ -120,10 +120,11 @@ def gae(
     gamma: float = 1.0,
     lam: float = 0.95,
 ) -> Float[Tensor, "batch positions"]:
-    """Generalised advantage estimation: the sum over l of (gamma lam)^l delta_(t+l), to the end of the completion.
+    """Compute advantages by generalised advantage estimation: the sum over l of (gamma lam)^l delta_(t+l).
 
-    Here delta_t = r_t + gamma V_(t+1) - V_t, with V = 0 after the last token. lam = 0 gives delta itself, lam = 1 all
-    the rewards to come less V. The advantages are 0 outside of the mask.
+    The sum runs to the end of the completion. Here delta_t = r_t + gamma V_(t+1) - V_t, with V = 0 after the last
+    token. lam = 0 gives delta itself; lam = 1 gives the sum of the rewards to come, discounted by gamma, minus V.
+    Advantages are 0 outside the mask.
 
     Source: Schulman et al. 2017, equations 11 and 12.
     """
@@ -139,7 +140,7 @@ def gae(
 def masked_whiten(
     x: Float[Tensor, "batch positions"], mask: Bool[Tensor, "batch positions"]
 ) -> Float[Tensor, "batch positions"]:
-    """x shifted and scaled to mean 0 and variance 1 over the mask, and 0 elsewhere."""
+    """Shift and scale x to mean 0 and variance 1 over the mask, and set it to 0 elsewhere."""
     inside = x[mask]
     return (x - inside.mean()) / (inside.std(correction=0) + 1e-8) * mask
 
@@ -150,10 +151,10 @@ def clipped_surrogate(
     advantages: Float[Tensor, "batch positions"],
     clip_range: float,
 ) -> Float[Tensor, "batch positions"]:
-    """min(ratio A, clip(ratio, 1 - clip_range, 1 + clip_range) A), where ratio = pi(token) / pi_old(token).
+    """Compute min(ratio A, clip(ratio, 1 - clip_range, 1 + clip_range) A), where ratio = pi(token) / pi_old(token).
 
-    Once a token has become likelier (or less likely) by that share, in the direction that its advantage asks for, there
-    is nothing more to gain, and its gradient is 0.
+    Once a token's probability has changed by more than this share, in the direction that its advantage asks for, the
+    objective stays constant, and the token's gradient is 0.
 
     Source: Schulman et al. 2017, equation 7.
     """
@@ -164,17 +165,17 @@ def clipped_surrogate(
 def ppo_loss(
     model: nn.Module, batch: Experience, clip_range: float = 0.2, value_coef: float = 0.5, entropy_coef: float = 0.0
 ) -> Loss:
-    """Minus (clipped surrogate - value_coef (V - return)^2 + entropy_coef H), a mean over the completions' tokens.
+    """Compute -(clipped surrogate - value_coef (V - return)^2 + entropy_coef H), averaged over completions' tokens.
 
-    H is the entropy, in nats, of the policy's next token. To reward it beside a penalty on the distance from a
-    reference is unusual, hence the 0.
+    H is the entropy, in nats, of the policy's next token. An entropy bonus is unusual beside a penalty on the distance
+    from a reference, so its default weight is 0.
 
     Args:
-        model: an ActorCritic.
-        batch: from `ppo_rollout`.
-        clip_range: how far the probability ratio may move before its gradient stops.
-        value_coef: the weight of the critic's squared error.
-        entropy_coef: the weight of the entropy.
+        model: An ActorCritic.
+        batch: Completions from `ppo_rollout`.
+        clip_range: How far the probability ratio may move from 1 before its gradient stops.
+        value_coef: The weight of the critic's squared error.
+        entropy_coef: The weight of the entropy.
 
     Source: Schulman et al. 2017, equation 9.
     """

@@ -1,4 +1,4 @@
-"""Prefix tuning: keys and values in front of those of the tokens, which are trained directly (Li and Liang 2021)."""
+"""Prefix tuning: trained keys and values in front of those of the tokens (Li and Liang 2021)."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ from course_lib.tune.frozen import freeze
 
 
 class Prefixed(nn.Module):
-    """Attention over [P_k; K] and [P_v; V]: every query sees the `n` trained pairs first, and then what it saw before.
+    """Attention over [P_k; K] and [P_v; V]: every query attends to `n` trained pairs besides its usual keys.
 
-    The pairs stand at no position: nothing turns their keys, and no bias of ALiBi or T5 is added for them. Arguments
-    and results are those of the layer in it, but for `n` more keys in its weights.
+    The pairs have no position: RoPE does not rotate their keys, and no bias of ALiBi or T5 is added for them. Arguments
+    and results are those of the wrapped layer, except for `n` more keys in its attention weights.
 
     Source: Li and Liang 2021, equation 3.
     """
@@ -28,8 +28,8 @@ class Prefixed(nn.Module):
         self.attention = attention
         weight = attention.qkv.weight
         shape = (attention.n_kv_heads, n, attention.head_dim)
-        dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
-        # All different, or they would stay alike; small, so that at first they do no more than dampen the others.
+        dtype = torch.promote_types(weight.dtype, torch.float32)  # lower precision would lose small updates
+        # All different, or they would stay alike; small, so that at first they only dampen the other values.
         self.key = nn.Parameter(0.02 * torch.randn(shape, dtype=dtype, device=weight.device))
         self.value = nn.Parameter(0.02 * torch.randn(shape, dtype=dtype, device=weight.device))
 
@@ -46,9 +46,9 @@ class Prefixed(nn.Module):
         memory: Float[Tensor, "batch memory d_model"] | None = None,
         cache: AppendToCache | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """As MultiHeadAttention.forward."""
+        """Compute attention with the prefix; arguments as in `MultiHeadAttention.forward`."""
         n = self.key.shape[1]
-        if causal:  # torch's kernel knows causality for as many queries as keys only
+        if causal:  # torch's kernel supports causality only for as many queries as keys
             triangle = causal_mask(x.shape[1], x.device)
             mask = triangle if mask is None else mask & triangle
         if mask is not None:
@@ -72,20 +72,21 @@ class Prefixed(nn.Module):
 def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None) -> nn.Module:
     """Freeze the model and put `n` trained keys and values in front of those of every attention layer, in place.
 
-    The paper computes them by a network from fewer numbers, and drops it after training: directly trained ones were
-    less stable there (section 4.3). The tokens keep their positions.
+    The tokens keep their positions. The paper computes the prefix by a network from fewer numbers, and drops the
+    network after training, since directly trained prefixes were less stable there (section 4.3).
 
     Args:
-        model: one with `course_lib.nn.attention.MultiHeadAttention` in it.
-        n: keys and values a layer.
-        prompt: ids of n tokens, whose keys and values are the start, which is better with few examples (section 7.4);
-            the model must then be a GPT. None for small random numbers.
+        model: A model with layers of `course_lib.nn.attention.MultiHeadAttention`.
+        n: The number of keys and values per layer.
+        prompt: Ids of n tokens whose keys and values initialise the prefix, which is better with few examples (section
+            7.4); the model must then be a GPT. None for small random numbers.
 
     Returns:
         The same model.
 
     Raises:
-        ValueError: for n under 1, a prompt of another length, a model without such attention, or one tuned already.
+        ValueError: If n is below 1, the prompt has another length, a prompt is given for a model other than a GPT, or
+            the model has no such attention layer, is tuned already or is quantized.
     """
     if n < 1:
         raise ValueError(f"a prefix of n={n} changes nothing; take at least 1")
@@ -104,7 +105,7 @@ def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None
 
 @torch.no_grad()
 def _read(model: Any, n: int, prompt: Tensor) -> tuple[Tensor, Tensor]:
-    """The keys and values, "layers 1 kv_heads n head_dim", that the model makes of a prompt."""
+    """Compute the keys and values of a prompt in the model, each of shape "layers 1 kv_heads n head_dim"."""
     if not isinstance(model, GPT):
         raise ValueError(f"a {type(model).__name__} does not read a prompt from left to right; leave it out")
     if len(prompt) != n:

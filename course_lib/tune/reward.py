@@ -1,4 +1,4 @@
-"""A reward model: a language model that gives a completion one number, learned from which of two was preferred."""
+"""A reward model: a language model that scores a completion with one number, trained on comparisons of two."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from course_lib.tune.completions import Examples, TokenBatch, completion_example
 class RewardModel(nn.Module):
     """A GPT with one output, a score, in place of logits: a completion's reward is the score at its last token.
 
-    The new output layer starts as N(0, 1 / (d_model + 1)). To keep a trained one, save its state_dict() as of any
-    module; `course_lib.interop.save_pretrained(model.body, folder)` keeps the body in a form that others read.
+    The new output layer is initialised from N(0, 1 / (d_model + 1)). To save a trained reward model, save its
+    `state_dict()` as for any module; `course_lib.interop.save_pretrained(model.body, folder)` saves the body in a
+    format that other libraries read.
 
     Args:
-        body: becomes a part of this model. Its own output layer is not used, and frozen unless it is the embedding.
+        body: The GPT, which becomes part of this model. Its own output layer is not used, and is frozen unless it is
+            tied to the embedding.
 
     Source: Stiennon et al. 2020, section 3.4; the initialisation, Huang et al. 2024, detail 11.
     """
@@ -37,18 +39,18 @@ class RewardModel(nn.Module):
         if not body.config.tie_embeddings:
             body.head.requires_grad_(False)
         weight = body.tokens.weight
-        dtype = torch.promote_types(weight.dtype, torch.float32)  # rewards, and steps, are too fine for less
+        dtype = torch.promote_types(weight.dtype, torch.float32)  # lower precision is too coarse for rewards
         self.score = nn.Linear(body.config.d_model, 1, bias=False, dtype=dtype, device=weight.device)
         nn.init.normal_(self.score.weight, std=1 / math.sqrt(body.config.d_model + 1))
 
     def forward(self, texts: TokenBatch) -> Float[Tensor, " batch"]:
-        """The reward of each completion."""
+        """Compute the reward of each completion."""
         texts = texts.to(device_of(self))
         last = texts.completion_mask.shape[1] - 1 - texts.completion_mask.flip(1).int().argmax(dim=1)  # (batch,)
         return self.scores(texts.ids).gather(1, last[:, None])[:, 0]
 
     def scores(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
-        """The score at every token: the reward if the completion ended there."""
+        """Compute the score at every token: the reward if the completion ended there."""
         x = self.body.hidden_states(embed_tokens(self.body.tokens, ids))
         score = self.score.weight[0]
         return (x.to(score.dtype) * score).sum(dim=-1)  # a matrix product would be in bfloat16 under autocast
@@ -66,8 +68,9 @@ class Comparisons:
     """Two completions of each prompt, the chosen and the rejected one, as the samples of a Loader.
 
     Attributes:
-        both: the examples with chosen completions, then those with rejected ones.
-        ref_logprobs: log p(completion | prompt) of the two under a fixed model, which DPO needs: `with_ref_logprobs`.
+        both: The examples with chosen completions, then those with rejected ones.
+        ref_logprobs: log p(completion | prompt) of the two under a fixed model, in nats. DPO needs it; see
+            `course_lib.tune.dpo.with_ref_logprobs`.
     """
 
     both: Examples
@@ -87,30 +90,30 @@ def comparisons(
     rejected: Sequence[Sequence[int]],
     eos_token_id: int | None = None,
 ) -> Comparisons:
-    """Comparisons of two completions of each prompt; `eos_token_id` and errors as for `completion_examples`."""
+    """Build comparisons of two completions of each prompt; `eos_token_id` and errors as in `completion_examples`."""
     better = completion_examples(prompts, chosen, eos_token_id)
     worse = completion_examples(prompts, rejected, eos_token_id)
     return Comparisons(Examples([*better.ids, *worse.ids], [*better.completion_mask, *worse.completion_mask]))
 
 
 def bradley_terry_loss(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
-    """-log sigma(reward of the chosen completion - that of the rejected one): ln 2 where they are equal.
+    """Compute -log sigma(reward of the chosen completion - that of the rejected one): ln 2 where they are equal.
 
-    In Bradley and Terry's model that sigma is the probability that the first is preferred.
+    In Bradley and Terry's model, this sigma is the probability that the first completion is preferred.
 
-    Source: Bradley and Terry 1952; as a loss, Ouyang et al. 2022, equation 1, with two completions a prompt.
+    Source: Bradley and Terry 1952; as a loss, Ouyang et al. 2022, equation 1, with two completions per prompt.
     """
     return -F.logsigmoid(chosen - rejected)
 
 
 def reward_loss(model: nn.Module, batch: ComparisonBatch) -> Loss:
-    """The loss of a reward model: -log of the probability, in nats, that it gave to what people preferred."""
+    """Compute the loss of a reward model: -log of the probability it gives to the actual preference, in nats."""
     losses = bradley_terry_loss(*model(batch.texts).chunk(2))  # (pairs,)
     return Loss(losses.sum(), len(losses))
 
 
 def preference_metrics(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, " pairs"]) -> dict[str, float]:
-    """How well rewards agree with held-out comparisons: loss, accuracy (a tie is half right), and mean margin."""
+    """Measure how well rewards agree with held-out comparisons: loss, accuracy (a tie is half right), mean margin."""
     margin = chosen - rejected
     return {
         "loss": bradley_terry_loss(chosen, rejected).mean().item(),

@@ -1,4 +1,4 @@
-"""Rollouts: completions sampled from the policy, each used for several steps, in a way that resumes exactly."""
+"""Rollouts: completions sampled from the policy, used for one or more steps, with a state that resumes exactly."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from course_lib.infer.generation.generate import generate
 from course_lib.models.gpt import GPT
 from course_lib.tune.completions import TokenBatch, completion_examples, device_of
 
-# The reward of each completion: a RewardModel, or a program that verifies.
+# Returns the reward of each completion: a RewardModel, or a program that verifies completions.
 RewardFn = Callable[[TokenBatch], Float[Tensor, " batch"]]
 Module = TypeVar("Module", bound=nn.Module)
 
 
 class Experience(NamedTuple):
-    """Completions that the policy wrote, and how good they turned out to be.
+    """A batch of completions sampled from the policy, with their rewards and advantages.
 
     At each position a token is read and the next one is predicted, as in TokenBatch.
 
     Attributes:
-        ids: prompts with completions.
-        completion_mask: which tokens belong to completions.
-        rewards: one for each completion.
-        old_logprobs: log-probabilities of the tokens under the policy that wrote them.
-        ref_logprobs: the same under the reference model, which the policy is to stay close to.
-        advantages: how much better it went after each token than expected.
-        returns: the value that the critic should have predicted, where there is a critic.
+        ids: Token ids of the prompts with their completions.
+        completion_mask: Which tokens belong to completions.
+        rewards: One reward for each completion.
+        old_logprobs: Log-probabilities of the tokens under the policy that sampled them.
+        ref_logprobs: The same under the reference model, which the policy should stay close to.
+        advantages: How much better each token turned out than expected.
+        returns: The values that the critic should have predicted; None without a critic.
     """
 
     ids: Int[Tensor, "batch tokens"]
@@ -48,27 +48,27 @@ class Experience(NamedTuple):
         return TokenBatch(self.ids, self.completion_mask)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors that are not None, by name."""
+        """Return all tensors that are not None, by name."""
         return {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
 
     def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Experience:
-        """The same with every tensor changed, for example to some of its rows."""
+        """Apply a function to every tensor, for example to select some of its rows."""
         return self._replace(**{name: change(tensor) for name, tensor in self.tensors().items()})
 
 
 def frozen_copy(model: Module) -> Module:
-    """A copy of the model as it is now, which is never trained: the reference model.
+    """Copy the model as it is now, frozen and in eval mode, to serve as the reference model.
 
-    Make it before `train`, which loads another policy into the model when it resumes a run.
+    Make the copy before `train`, which loads another policy into the model when it resumes a run.
     """
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
 def draw_prompts(prompts: Sequence[Sequence[int]], n: int, generator: torch.Generator) -> list[Sequence[int]]:
-    """n random prompts, drawn with replacement.
+    """Draw n random prompts with replacement.
 
     Raises:
-        ValueError: if there are no prompts.
+        ValueError: If there are no prompts.
     """
     if not prompts:
         raise ValueError("there are no prompts to complete; pass one at least")
@@ -82,14 +82,14 @@ def sample_completions(
     generator: torch.Generator,
     eos_token_id: int | None = None,
 ) -> TokenBatch:
-    """Sample a completion of each prompt at temperature 1: the policy's gradient is right for no other distribution.
+    """Sample a completion of each prompt at temperature 1, the only one at which the policy gradient is right.
 
     Args:
-        policy: the model that writes.
-        prompts: token ids of each prompt.
-        max_new_tokens: where a completion is cut off that has not ended.
-        generator: on the CPU, whatever the device of the policy.
-        eos_token_id: the token that ends a completion; None if nothing does.
+        policy: The model to sample from.
+        prompts: Token ids of each prompt.
+        max_new_tokens: The number of tokens at which completions are cut off.
+        generator: Random generator on the CPU, whatever the device of the policy.
+        eos_token_id: The token that ends a completion; None if nothing does.
     """
     seed = int(torch.randint(2**62, (), generator=generator))
     on_device = torch.Generator(device_of(policy)).manual_seed(seed)
@@ -112,10 +112,10 @@ def sample_completions(
 
 
 def compute_rewards(reward_fn: RewardFn, texts: TokenBatch) -> Shaped[Tensor, " batch"]:
-    """The reward of each completion.
+    """Compute the reward of each completion.
 
     Raises:
-        ValueError: if the reward function returns anything but one number for each.
+        ValueError: If the reward function does not return exactly one number for each completion.
     """
     rewards = torch.as_tensor(reward_fn(texts), device=texts.ids.device)
     if rewards.shape != texts.ids.shape[:1]:
@@ -127,15 +127,15 @@ def compute_rewards(reward_fn: RewardFn, texts: TokenBatch) -> Shaped[Tensor, " 
 
 
 class RolloutBuffer:
-    """The batches of a policy that learns from its own completions; pass it to `train` as batches.
+    """A source of batches for a policy that learns from its own completions; pass it to `train` as `batches`.
 
-    A rollout is learned from `epochs` times, in `minibatches` steps an epoch, in a new order every time; then `collect`
-    writes the next one. What is left of a rollout is part of a checkpoint, so a run can stop between any two steps.
+    Each rollout is used for `epochs` epochs of `minibatches` steps, in a new random order each epoch. Then `collect`
+    samples the next one. The unused rest of a rollout is part of a checkpoint, so a run can stop between any two steps.
 
     Args:
-        collect: writes new completions with the policy as it is at that moment.
-        epochs: how often each rollout is used; 1 for a fresh one at every step, if minibatches is 1 too.
-        minibatches: steps an epoch.
+        collect: Samples new completions from the current policy.
+        epochs: The number of times each rollout is used; with 1, and minibatches=1, every step gets a fresh one.
+        minibatches: The number of steps per epoch.
     """
 
     def __init__(self, collect: Callable[[torch.Generator], Experience], epochs: int = 1, minibatches: int = 1) -> None:
@@ -144,13 +144,13 @@ class RolloutBuffer:
         self.collect = collect
         self.epochs, self.minibatches = epochs, minibatches
         self.experience: Experience | None = None
-        self.remaining_rows = torch.empty(0, dtype=torch.int64)  # the rows that are still to be learned from
+        self.remaining_rows = torch.empty(0, dtype=torch.int64)  # rows not used yet
 
     def __call__(self, generator: torch.Generator) -> Experience:
-        """The next minibatch.
+        """Return the next minibatch, sampling a new rollout if the last one is used up.
 
         Raises:
-            ValueError: if the minibatches cannot share the completions equally.
+            ValueError: If the completions cannot be divided equally into minibatches.
         """
         if self.experience is None or not len(self.remaining_rows):
             self.experience = self.collect(generator)
@@ -163,13 +163,13 @@ class RolloutBuffer:
         return self.experience.map_tensors(lambda tensor: tensor[rows.to(tensor.device)])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What is left of the rollout; empty between two rollouts."""
+        """Return the rollout and the order of its unused rows; empty between two rollouts."""
         if self.experience is None or not len(self.remaining_rows):
             return {}
         return {"order": self.remaining_rows, **self.experience.tensors()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue with what `state_dict` returned."""
+        """Restore a state that `state_dict` returned."""
         tensors = dict(state)
         self.remaining_rows = tensors.pop("order", torch.empty(0, dtype=torch.int64))
         self.experience = Experience(**tensors) if tensors else None

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: next-token prediction, on completions alone (Ouyang et al. 2022, section 3.5)."""
+"""Supervised fine-tuning: next-token prediction on completions only (Ouyang et al. 2022, section 3.5)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from course_lib.tune.completions import Examples, TokenBatch, device_of
 def chat_examples(
     dialogues: Sequence[Sequence[Mapping[str, Any]]], template: str, tokenizer: Tokenizer, **options: Any
 ) -> Examples:
-    """Conversations as a chat template writes them; the completion is all that the assistant says, with its end marks.
+    """Format conversations with a chat template; the completion is all that the assistant says, with its end marks.
 
     Args:
-        dialogues: each a list of messages with "role" and "content".
-        template: the chat template, in Jinja.
-        tokenizer: of the model.
-        options: for `encode_for_training`, whose errors are raised too.
+        dialogues: Conversations, each a list of messages with "role" and "content".
+        template: The chat template, in Jinja.
+        tokenizer: The model's tokenizer.
+        options: Options of `encode_for_training`, whose errors are raised too.
 
     Raises:
-        ValueError: for a dialogue in which the assistant says nothing.
+        ValueError: If the assistant says nothing in a dialogue.
     """
     encoded = [encode_for_training(messages, template, tokenizer, **options) for messages in dialogues]
     for i, (_, mask) in enumerate(encoded):
@@ -38,10 +38,12 @@ def chat_examples(
 
 
 def pack_examples(examples: Examples, length: int) -> Packed:
-    """Put several examples into each row of `length` tokens, where none attends to another: less padding, same loss.
+    """Pack several examples into each row of `length` tokens, for less padding and the same loss.
+
+    No example attends to another.
 
     Raises:
-        ValueError: for an example that does not fit into a row. Cut in two, its second half would lack its prompt.
+        ValueError: If an example does not fit into a row. Cut in two, its second half would lack the prompt.
     """
     for i, ids in enumerate(examples.ids):
         if len(ids) > length + 1:
@@ -51,16 +53,18 @@ def pack_examples(examples: Examples, length: int) -> Packed:
     pairs = zip(examples.ids, examples.completion_mask, strict=True)
     texts = [TokenBatch(ids[None], mask[None]) for ids, mask in pairs]  # each a batch of one row
     inputs = pack([text.ids[0, :-1] for text in texts], length, end=0)
-    targets = pack([text.targets[0] for text in texts], length, end=IGNORE_INDEX)  # as long, so at the same places
+    targets = pack([text.targets[0] for text in texts], length, end=IGNORE_INDEX)  # same lengths, so same places
     return replace(inputs, targets=targets.tokens)
 
 
 def sft_loss(model: nn.Module, batch: TokenBatch | Packed) -> Loss:
-    """Cross-entropy of the completions' tokens, in nats, given all tokens before them; those of prompts do not count.
+    """Compute the cross-entropy of the completions' tokens given all tokens before them, in nats.
+
+    Tokens of prompts do not count.
 
     Args:
-        model: any decoder that is called with ids.
-        batch: as a Loader draws it from Examples, or from what `pack_examples` makes of them.
+        model: Any decoder that is called with ids.
+        batch: A batch that a Loader draws from Examples, or from the result of `pack_examples`.
     """
     if isinstance(batch, Packed):
         where = device_of(model)

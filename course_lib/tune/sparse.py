@@ -1,4 +1,4 @@
-"""Random sparse tuning: of each frozen matrix some entries, drawn at random, are trained; a control for the others."""
+"""Random sparse tuning: training random entries of each frozen matrix, as a control for the other methods."""
 
 from collections.abc import Collection
 
@@ -11,9 +11,10 @@ from course_lib.tune.frozen import find_target, freeze, linear_layers, refuse_ti
 
 
 class Sparse(nn.Module):
-    """y = (W0 + S) x + b, where S has trained numbers at n places, drawn once, and zeros at all others.
+    """A linear layer with a sparse update: y = (W0 + S) x + b, where S has n trained entries at random places.
 
-    At first all of S is zero, so that y is what it was. Not for speed: S is written out as a matrix at every step.
+    The places are drawn once; all other entries are 0. At first all of S is 0, so that y is unchanged. It saves no
+    time: W0 + S is computed as a full matrix at every step.
     """
 
     place: Tensor
@@ -26,37 +27,38 @@ class Sparse(nn.Module):
             raise ValueError(f"n={n} must lie between 1 and the {weight.numel()} entries of the matrix")
         # Drawn on the CPU, so that a seed gives the same places on every device.
         self.register_buffer("place", torch.randperm(weight.numel())[:n].to(weight.device))
-        dtype = torch.promote_types(weight.dtype, torch.float32)  # steps are too small for less
+        dtype = torch.promote_types(weight.dtype, torch.float32)  # lower precision would lose small updates
         self.change = nn.Parameter(torch.zeros(n, dtype=dtype, device=weight.device))
 
     @property
     def weight(self) -> Float[Tensor, "d_out d_in"]:
-        """W0 + S."""
+        """The matrix W0 + S."""
         weight = self.base.weight
         flat = weight.flatten().to(self.change.dtype).index_add(0, self.place, self.change)
         return flat.view_as(weight).to(weight.dtype)
 
     def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
-        """As of the frozen layer."""
+        """Compute (W0 + S) x + b."""
         return F.linear(x, self.weight, self.base.bias)
 
 
 def add_sparse(model: nn.Module, n: int, targets: str | Collection[str]) -> nn.Module:
-    """Freeze the model and let `n` entries of the linear layers called `targets` be trained, in place.
+    """Freeze the model and make `n` entries of the linear layers named by `targets` trainable, in place.
 
-    They are shared out in proportion to the sizes of the matrices, so that each entry is as likely as any other.
+    They are divided in proportion to the sizes of the matrices, so that each entry is as likely as any other.
 
     Args:
-        model: any module.
-        n: how many entries are trained.
-        targets: the ends of names of linear layers, such as "qkv" or "blocks.0.attention.out".
+        model: Any module.
+        n: The number of entries to train, in all layers together.
+        targets: The ends of names of linear layers, such as "qkv" or "blocks.0.attention.out".
 
     Returns:
         The same model.
 
     Raises:
-        ValueError: for n under the number of layers or above that of their entries, a target that the model does not
-            have, a matrix that two layers share, and a model that is tuned already.
+        ValueError: If n is below the number of layers or above that of their entries, a matrix would get no entry, a
+            target is missing from the model, or the model is tuned already or quantized.
+        ModelError: If a matrix is shared by two layers.
     """
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
     layers = linear_layers(model)
