@@ -10,17 +10,17 @@ from course_lib.errors import CourseError
 
 
 class NoCheckout(CourseError):
-    """Neither the working directory nor the library is inside a checkout of the course."""
+    """The error raised when neither the working directory nor the library is inside a checkout of the course."""
 
 
 def find_checkout(start: Path | None = None) -> Path:
-    """Find the root of the checkout that holds a folder, else of the one that `course_lib` comes from.
+    """Find the root of the checkout that contains a folder, or else of the one that `course_lib` comes from.
 
     Args:
-        start: Where to look first; the working directory by default.
+        start: The folder to search from; the working directory by default.
 
     Raises:
-        NoCheckout: There is none.
+        NoCheckout: If neither is in a checkout.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents, Path(course_lib.__file__).resolve().parent.parent):
@@ -30,7 +30,10 @@ def find_checkout(start: Path | None = None) -> Path:
 
 
 def commit_of(folder: Path) -> str:
-    """The commit of the checkout that holds a folder, with a plus when files differ from it; "none" outside git."""
+    """Return the short commit hash of the checkout that contains a folder.
+
+    A plus is added if files differ from the commit. Outside git the answer is "none".
+    """
     try:
         checkout = find_checkout(folder)
         commit = _git(checkout, "rev-parse", "--short=10", "HEAD")

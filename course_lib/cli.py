@@ -26,7 +26,7 @@ app = typer.Typer(
     Instructors: `course grade` grades a folder, `course configure` sets your fork's address everywhere.
     """,
 )
-# Where a module comes from that is not in the core: the extras of pyproject.toml.
+# Modules that are not in the core, and the extra of pyproject.toml that installs each.
 EXTRAS = {"fastapi": "serve", "uvicorn": "serve", "llguidance": "serve", "torchvision": "vision", "timm": "vision"}
 
 data_app = typer.Typer(no_args_is_help=True, help="The data sets and models that the labs use.")
@@ -255,7 +255,7 @@ def data_prepare() -> None:
 
 
 def main() -> None:
-    """Run the command; what the user can mend ends in a sentence without a traceback."""
+    """Run the command; an error that the user can fix prints one sentence and no traceback."""
     try:
         app()
     except CourseError as error:

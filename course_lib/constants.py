@@ -1,3 +1,3 @@
-"""What several rooms must agree on."""
+"""Constants that several packages share."""
 
-IGNORE_INDEX = -100  # the target that no loss counts: torch's own default in `cross_entropy`
+IGNORE_INDEX = -100  # targets with this value are left out of the loss: torch's own default in `cross_entropy`

@@ -2,16 +2,16 @@
 
 
 class CourseError(Exception):
-    """Something the user can mend; the message is a sentence that says what to do."""
+    """An error that the user can fix; the message is a sentence that says what to do."""
 
 
 class DataError(CourseError):
-    """A file or a data set could not be had; the message says why and what to do."""
+    """A file or a data set is not available; the message says why and what to do."""
 
 
 class ModelError(CourseError, ValueError):
-    """A model cannot be read, written or made; the message says what stands in the way."""
+    """A model cannot be read, written or built; the message says why."""
 
 
 class GenerationError(CourseError, ValueError):
-    """A text cannot be written as asked; the message says what stands in the way."""
+    """A text cannot be generated as requested; the message says why."""

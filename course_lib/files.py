@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read with a sentence for what is wrong with them."""
+"""Files that are written completely or not at all, and read with error messages that say what is wrong."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from course_lib.errors import DataError
 
 
 def write_text(path: Path, text: str, private: bool = False, synced: bool = False) -> None:
-    """Write a whole file as UTF-8; see `write_bytes`."""
+    """Write a text file as UTF-8, completely or not at all; see `write_bytes`."""
     write_bytes(path, text.encode("utf-8"), private, synced)
 
 
 def write_bytes(path: Path, content: bytes, private: bool = False, synced: bool = False) -> None:
-    """Write a whole file, its folder if need be, or nothing at all, also when interrupted.
+    """Write a file completely or not at all, even when interrupted; create its folder if needed.
 
     Args:
-        path: The file; one that is there already is replaced.
-        content: All that the file will hold.
-        private: Only its owner can read the file.
-        synced: Wait until the content is on the disk, so that a power cut cannot take it.
+        path: The file; an existing one is replaced.
+        content: The whole content of the file.
+        private: Whether only the owner can read the file.
+        synced: Whether to wait until the content is on the disk, so that a power cut cannot lose it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.partial-", dir=path.parent)
@@ -46,7 +46,10 @@ def write_bytes(path: Path, content: bytes, private: bool = False, synced: bool 
 
 @contextmanager
 def written(folder: Path, *names: str) -> Iterator[Path]:
-    """A place to write files called `names`, which then appear in `folder`, each whole, in this order; or none does."""
+    """Yield a temporary folder in which to write files called `names`, then move them into `folder`.
+
+    Each file appears complete, in this order. If an exception is raised while they are written, none appears.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as partial:  # the same disk: renaming is atomic
         yield Path(partial)
@@ -55,7 +58,12 @@ def written(folder: Path, *names: str) -> Iterator[Path]:
 
 
 def acquire_lock(file: Path, waiting: str) -> AcquireReturnProxy:
-    """Acquire the lock of that file, which a `with` then releases; who has to wait for it is told so."""
+    """Acquire the lock of a file, for use in a `with` statement that releases it.
+
+    Args:
+        file: The lock file.
+        waiting: The message to print if another process holds the lock.
+    """
     lock = FileLock(file)
     try:
         return lock.acquire(timeout=0)
@@ -65,7 +73,11 @@ def acquire_lock(file: Path, waiting: str) -> AcquireReturnProxy:
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a JSON file. Raises DataError when it is not there, or no JSON."""
+    """Return the contents of a JSON file.
+
+    Raises:
+        DataError: If the file does not exist, cannot be read or is not JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The preset, which decides the sizes of what is run: COURSE_PRESET."""
+"""The preset, read from COURSE_PRESET, which decides the sizes of what is run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Preset = Literal["cpu", "gpu"]
 
 
 def preset() -> Preset:
-    """The preset: `cpu` unless the environment variable COURSE_PRESET says `gpu`.
+    """Return the preset: `cpu`, unless the environment variable COURSE_PRESET is `gpu`.
 
     Raises:
-        CourseError: The variable says something else.
+        CourseError: If the variable has any other value.
     """
     chosen = os.environ.get("COURSE_PRESET") or "cpu"
     if chosen not in ("cpu", "gpu"):

@@ -1,4 +1,4 @@
-"""Validation of settings: what the frozen config of every model and every run checks when it is made."""
+"""Validation of settings, used by the frozen config of every model and every run when it is created."""
 
 import math
 import operator
@@ -7,11 +7,14 @@ from typing import Any
 
 
 def check_choices(config: Any, choices: Mapping[str, Collection[str]]) -> None:
-    """Raise ValueError for a setting that is none of its choices.
+    """Check that each setting has one of its allowed values.
 
     Args:
-        config: the object with the settings.
-        choices: for each setting, the values that it can have.
+        config: The object with the settings.
+        choices: The allowed values of each setting, by name.
+
+    Raises:
+        ValueError: If a setting has another value.
     """
     for name, known in choices.items():
         if getattr(config, name) not in known:
@@ -19,7 +22,11 @@ def check_choices(config: Any, choices: Mapping[str, Collection[str]]) -> None:
 
 
 def check_counts(config: Any, *names: str, least: int = 1) -> None:
-    """Raise ValueError for a setting that is not a whole number of at least `least`."""
+    """Check that settings are whole numbers of at least `least`.
+
+    Raises:
+        ValueError: If one is not.
+    """
     for name in names:
         value = getattr(config, name)
         if not isinstance(value, int) or value < least:
@@ -29,14 +36,17 @@ def check_counts(config: Any, *names: str, least: int = 1) -> None:
 def check_numbers(
     config: Any, *names: str, above: float | None = None, least: float | None = None, most: float | None = None
 ) -> None:
-    """Raise ValueError for a setting that is not a finite number within the bounds.
+    """Check that settings are finite numbers within the bounds.
 
     Args:
-        config: the object with the settings.
-        names: which of them to check.
-        above: they must be larger than this.
-        least: they must be at least this.
-        most: they must be at most this.
+        config: The object with the settings.
+        names: The names of the settings to check.
+        above: The bound that they must exceed.
+        least: The smallest allowed value.
+        most: The largest allowed value.
+
+    Raises:
+        ValueError: If a setting is not a finite number within the bounds.
     """
     limits = [("above", above, operator.gt), ("at least", least, operator.ge), ("at most", most, operator.le)]
     bounds = [(words, bound, holds) for words, bound, holds in limits if bound is not None]
@@ -49,14 +59,18 @@ def check_numbers(
 
 
 def set_defaults(config: Any, **defaults: Any) -> None:
-    """Replace None by a default, in a frozen config that is just being made."""
+    """Replace None by defaults, in a frozen config that is being created."""
     for name, value in defaults.items():
         if getattr(config, name) is None:
             object.__setattr__(config, name, value)
 
 
 def set_default_head_dim(config: Any) -> None:
-    """Replace head_dim=None by d_model / n_heads. Raise ValueError when that is not a whole number."""
+    """Replace head_dim=None by d_model / n_heads.
+
+    Raises:
+        ValueError: If that is not a whole number.
+    """
     head_dim, rest = divmod(config.d_model, max(config.n_heads, 1))
     if config.head_dim is None and rest:
         raise ValueError(f"d_model={config.d_model} must be a multiple of n_heads={config.n_heads}, or set head_dim")

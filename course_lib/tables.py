@@ -1,4 +1,4 @@
-"""Tables as HTML and as plain text, and numbers as people read them."""
+"""Tables as HTML and as plain text, with numbers formatted for reading."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ TEMPLATE = jinja2.Template((HERE / "table.html").read_text("utf-8"), autoescape=
 
 
 def plain(value: Any) -> Any:
-    """The Python number, or truth value, in a tensor or array of one; anything else as it is."""
+    """Return the Python number or bool in a tensor or array with one element; return anything else unchanged."""
     return value.item() if hasattr(value, "item") else value
 
 
 def is_number(value: Any) -> bool:
-    """Whether a plain value is a number; True and False are not."""
+    """Return whether a plain value is a number; True and False are not."""
     return not isinstance(value, str | bool) and hasattr(value, "__float__")
 
 
 def alignment(values: Iterable[Any]) -> str:
-    """How to align a column: "right" where all its values are numbers, otherwise "left"."""
+    """Return the alignment of a column: "right" if all its values are numbers, otherwise "left"."""
     values = [plain(value) for value in values if value is not None]
     return "right" if values and all(is_number(value) for value in values) else "left"
 
 
 def cell_text(value: Any, fmt: str | None = None) -> str:
-    """Write a cell as text.
+    """Format the value of a cell as text.
 
     Args:
-        value: A number, a tensor or array of one, a text, or None.
+        value: A number, a tensor or array with one element, a text, or None.
         fmt: The format of a float, such as ".1%". By default three decimals below 1, two below 100, one below 1,000,
             and none or powers of ten beyond.
 
     Returns:
-        Whole numbers with separators, and a dash for None and NaN.
+        The text: whole numbers with thousands separators, and a dash for None and NaN.
     """
     value = plain(value)
     if value is None:
@@ -61,10 +61,10 @@ def cell_text(value: Any, fmt: str | None = None) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose look on a page is in TABLE_STYLE.
+    """A table of texts; TABLE_STYLE holds its style on a page.
 
     Attributes:
-        columns: What the columns are called.
+        columns: The names of the columns.
         rows: The cells of each row as text; the first one names the row.
         align: "left" or "right" for each column.
         caption: A line above the table.
@@ -76,11 +76,11 @@ class Table:
     caption: str = ""
 
     def to_html(self) -> str:
-        """The table as HTML."""
+        """Render the table as HTML."""
         return TEMPLATE.render(table=self)
 
     def to_text(self) -> str:
-        """The table as lines of plain text with aligned columns."""
+        """Render the table as plain text with aligned columns."""
         widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
         marks = [{"left": "<", "right": ">"}[align] for align in self.align]
         lines = [self.columns, ["-" * width for width in widths], *self.rows]

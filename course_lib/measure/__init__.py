@@ -1,4 +1,4 @@
-"""Numbers: recording them for the book, the preset that sizes them, intervals and entropies."""
+"""Measurements: recording numbers for the book, the preset that sets their sizes, intervals and entropies."""
 
 from course_lib.measure.committed import committed_run
 from course_lib.measure.memory import saved_for_backward

@@ -1,4 +1,7 @@
-"""Bias in word vectors: the Word Embedding Association Test. Source: Caliskan et al. 2017, supplementary text."""
+"""Bias in word vectors: the Word Embedding Association Test.
+
+Source: Caliskan et al. 2017, supplementary text.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_EXACT = 200_000  # so many ways to divide words are looked at one by one: 10 and 10 words have 184,756
+_EXACT = 200_000  # up to this many divisions are all tried: 10 and 10 words have 184,756
 
 
 def association(
     words: Float[Tensor, "words width"], a: Float[Tensor, "a width"], b: Float[Tensor, "b width"]
 ) -> Float[Tensor, " words"]:
-    """How much nearer each word is to the attributes `a` than to `b`: the difference of its mean cosines, -2 to 2.
+    """Compute how much closer each word is to the attributes `a` than to `b`: a difference of mean cosines, -2 to 2.
 
     Raises:
-        ValueError: A vector is all zeros, and points nowhere.
+        ValueError: If a vector is all zeros and so has no direction.
     """
     words, a, b = (_unit(vectors) for vectors in (words, a, b))
     return (words @ a.T).mean(1) - (words @ b.T).mean(1)
@@ -30,10 +33,10 @@ def weat_effect_size(
     a: Float[Tensor, "a width"],
     b: Float[Tensor, "b width"],
 ) -> float:
-    """How much more the targets `x` than `y` are associated with `a` rather than `b`, in standard deviations.
+    """Compute the effect size of the test: how much more `x` than `y` is associated with `a` rather than `b`.
 
-    The difference of the mean associations over the standard deviation of all of them (of the population, so that it
-    is from -2 to 2 for as many `x` as `y`).
+    It is the difference of the mean associations, divided by the standard deviation of all associations. This is the
+    population's standard deviation, so the effect size is from -2 to 2 if there are as many `x` as `y`.
 
     Args:
         x: Vectors of the first targets.
@@ -42,7 +45,7 @@ def weat_effect_size(
         b: Vectors of the second attributes.
 
     Raises:
-        ValueError: All associations are the same.
+        ValueError: If all associations are equal.
     """
     of_x, of_y = association(x, a, b), association(y, a, b)
     spread = torch.cat([of_x, of_y]).std(correction=0)
@@ -59,18 +62,22 @@ def weat_p_value(
     draws: int = 100_000,
     seed: int = 0,
 ) -> float:
-    """The one-sided p-value of a permutation test: how often targets divided anew differ as much as `x` and `y` do.
+    """Compute the one-sided p-value of a permutation test of the association.
 
-    Exact where there are at most 200,000 ways to divide them; otherwise of random ones, to which the given one is added
-    (Phipson and Smyth 2010). The paper counts greater differences only, so that its p can be 0; this is never 0.
+    It is the share of the ways to divide the targets again into two sets for which these differ at least as much as `x`
+    and `y` do.
+
+    The p-value is exact if there are at most 200,000 ways; otherwise it is estimated from random ones, to which the
+    given division is added (Phipson and Smyth 2010). The paper counts only greater differences, so its p can be 0; this
+    one is never 0.
 
     Args:
         x: Vectors of the first targets.
         y: Vectors of the second targets.
         a: Vectors of the first attributes.
         b: Vectors of the second attributes.
-        draws: How many random ways, where there are too many to try all.
-        seed: Of the draws.
+        draws: The number of random divisions, if there are too many to try all.
+        seed: The seed of the random divisions.
     """
     every = torch.cat([association(x, a, b), association(y, a, b)])
     n, total = len(x), len(every)

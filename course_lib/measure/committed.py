@@ -1,4 +1,4 @@
-"""The committed measurements of `results/`, for labs that hold a sample of a sweep against the whole of it."""
+"""The committed measurements in `results/`, for labs that compare a part of a sweep with the whole of it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from course_lib.preset import preset
 
 
 def committed_run(recipe: str, seed: int = 0, size: str | None = None) -> dict[str, float]:
-    """The numbers of a committed run by key, such as "peft.sweep.base.b" of the recipe "peft".
+    """Return the numbers of a committed run by key, such as "peft.sweep.base.b" of the recipe "peft".
 
-    They are read from the checkout, or from where an installed package has put them.
+    They are read from the checkout, or from the data folder of an installed package.
 
     Args:
         recipe: A recipe of `course train`.
-        seed: Of the run.
-        size: The preset, "cpu" or "gpu"; by default the chosen one.
+        seed: The seed of the run.
+        size: The preset, "cpu" or "gpu"; by default the current one.
 
     Raises:
-        DataError: That run has not been committed.
+        DataError: If the run has not been committed.
     """
     name = f"{size or preset()}/{recipe}-seed{seed}.json"
     checkout = Path(__file__).resolve().parents[2] / "results"

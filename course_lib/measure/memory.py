@@ -1,4 +1,4 @@
-"""How much a forward pass keeps in memory for the backward one."""
+"""The memory that a forward pass keeps for the backward pass."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 
 def saved_for_backward(model: nn.Module, run: Callable[[], Any]) -> int:
-    """The memory of all tensors that autograd keeps while run() computes, each counted once.
+    """Measure the memory of all tensors that autograd saves during run() for the backward pass, each counted once.
 
-    Exact, and the same on every device: it counts what is kept and not what an allocator sets aside.
+    The result is exact and the same on every device: it counts what is saved, not what an allocator reserves.
 
     Args:
-        model: Its weights and buffers do not count, since they are there anyway.
+        model: The model; its weights and buffers do not count, since they are in memory anyway.
         run: A forward pass.
 
     Returns:
-        Bytes.
+        The number of bytes.
     """
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     found: dict[int, int] = {}
@@ -31,7 +31,7 @@ def saved_for_backward(model: nn.Module, run: Callable[[], Any]) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        result = run()  # held until it is counted, so that no memory is used twice
+        result = run()  # kept until the memory is counted, so that none is reused and counted only once
     total = sum(found.values())
     del result
     return total

@@ -1,4 +1,4 @@
-"""A language model that only counts n-grams: the control for models that read more than the last few tokens."""
+"""An n-gram language model: the control for models that read more than the last few tokens."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 def ngram_surprise(
     train: Int[Tensor, " learnt"], test: Int[Tensor, " tested"], vocab_size: int, n: int
 ) -> Float[Tensor, " tested"]:
-    """The surprise -log p at each token of `test`, by an n-gram model of `train`, in nats.
+    """Compute the surprise -log p, in nats, of each token of `test` under an n-gram model of `train`.
 
-    The estimate is Witten-Bell's, mixed with that of n - 1, which has no number to choose: after a context that was
+    The estimate is Witten-Bell's, interpolated with that of n - 1; it has no hyperparameter. After a context that was
     seen c times, with d different next tokens, p = (times seen + d * p of n - 1) / (c + d). Below n = 1 all tokens are
     equally likely.
 
     Args:
         train: The tokens to count.
-        test: The tokens to predict, each from those before it.
-        vocab_size: How many different tokens there are.
-        n: The length of the runs that are counted: 1 reads nothing and knows how often each token occurs; 3 reads the
-            two tokens before, as far as there are any.
+        test: The tokens to predict, each from the tokens before it.
+        vocab_size: The number of different tokens.
+        n: The length of the n-grams: 1 knows only how often each token occurs; 3 reads the two tokens before, as far as
+            there are any.
 
     Raises:
-        ValueError: Runs of n tokens cannot be numbered in 64 bits, or a token is not in the vocabulary.
+        ValueError: If n-grams cannot be numbered in 64 bits, or a token is not in the vocabulary.
 
     Source: Witten and Bell 1991, method C; Chen and Goodman 1999, section 2.5.
     """
@@ -56,6 +56,6 @@ def ngram_surprise(
 def _look_up(
     asked: Int[Tensor, " asked"], keys: Int[Tensor, " keys"], values: Int[Tensor, " keys"]
 ) -> Int[Tensor, " asked"]:
-    """The value of each key that was asked for, 0 where it is not there; `keys` are in rising order."""
+    """Look up the value of each key in `asked`, 0 if it is not among `keys`, which are in ascending order."""
     place = torch.searchsorted(keys, asked).clamp(max=len(keys) - 1)
     return torch.where(keys[place] == asked, values[place], 0)

@@ -1,4 +1,4 @@
-"""What a lab takes from its preset: sizes and the device."""
+"""The settings of a lab that depend on the preset: sizes and the device."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ T = TypeVar("T")
 
 
 def pick(*, cpu: T, gpu: T) -> T:
-    """The value for the chosen preset: `steps = pick(cpu=600, gpu=6000)`."""
+    """Return the value for the current preset, as in `steps = pick(cpu=600, gpu=6000)`."""
     return cpu if preset() == "cpu" else gpu
 
 
 def device(size: Preset | None = None) -> torch.device:
-    """The device to compute on: the CPU in the preset `cpu` even beside an accelerator, otherwise the accelerator.
+    """Return the device to compute on.
+
+    In the preset `cpu` it is the CPU, even if there is an accelerator; otherwise it is the accelerator.
 
     Args:
-        size: The preset; by default the chosen one.
+        size: The preset; by default the current one.
 
     Raises:
-        CourseError: The preset is `gpu` and torch sees no accelerator.
+        CourseError: If the preset is `gpu` and torch sees no accelerator.
     """
     if (size or preset()) == "cpu":
         return torch.device("cpu")
@@ -37,10 +39,10 @@ def device(size: Preset | None = None) -> torch.device:
 
 
 def device_name(size: Preset | None = None) -> str:
-    """The device of a preset by the name people know: "cpu", or "NVIDIA H100 80GB HBM3".
+    """Return the product name of a preset's device: "cpu", or for example "NVIDIA H100 80GB HBM3".
 
     Args:
-        size: The preset; by default the chosen one.
+        size: The preset; by default the current one.
     """
     where = device(size)
     return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type

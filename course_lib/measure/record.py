@@ -1,4 +1,4 @@
-"""Numbers that a lab claims: each printed in one line, held against its band, and carried to the book."""
+"""Numbers that a lab measures: each is printed on one line, compared with its band, and passed on to the book."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEY = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
 
 
 class OutOfBand(AssertionError):
-    """A recorded number left its band while COURSE_STRICT=1."""
+    """The error raised when a recorded number is outside its band and COURSE_STRICT=1."""
 
 
 def record(
@@ -29,21 +29,23 @@ def record(
     control: tuple[str, SupportsFloat, Bands] | None = None,
     seed: int | None = None,
 ) -> None:
-    """Print a measured number, and its control, and hand both to the book: `record("recall.accuracy", acc, (0.8, 1))`.
+    """Print a measured number and its control, and record both for the book.
 
-    Outside its band, where NaN always is, a number prints one sentence.
+    For example: `record("recall.accuracy", acc, (0.8, 1))`. A number outside its band prints one sentence more; NaN is
+    always outside.
 
     Args:
-        key: Lower-case words joined by dots, unique over the course; the text cites the number by it.
+        key: The name by which the text cites the number: lower-case words joined by dots, unique in the course.
         value: A number, or a tensor or array that holds one.
-        expect: The band that the page's claim needs; in a preset without a band the number is only recorded.
-        control: (key, value, band) of the run that could have refuted the claim.
+        expect: The band, both ends included, in which the page's claim holds; in a preset without a band the number is
+            only recorded.
+        control: The key, value and band of the control: the run that could have refuted the claim.
         seed: The seed of the run.
 
     Raises:
-        ValueError: The key or the band is malformed.
-        TypeError: The value is not one number.
-        OutOfBand: A number is outside its band, and COURSE_STRICT=1.
+        ValueError: If the key or the band is malformed.
+        TypeError: If the value is not one number.
+        OutOfBand: If a number is outside its band, and COURSE_STRICT=1.
     """
     entry = _entry(key, value, expect)
     entry |= {"preset": preset(), "seed": seed, "device": device_name()}
@@ -115,8 +117,10 @@ def _complaint(entry: dict[str, Any]) -> str:
 
 
 def _show(text: str, entry: dict[str, Any]) -> None:
-    """Inside IPython as an output whose metadata carries the record (no MIME type of its own: the strict build
-    refuses unknown ones); elsewhere as a printed line."""
+    """Show a record: in IPython as an output with the record in its metadata, elsewhere as a printed line.
+
+    The record has no MIME type of its own, since the strict build refuses unknown ones.
+    """
     ipython = sys.modules.get("IPython")  # not imported: whoever runs under IPython has it
     if ipython is None or ipython.get_ipython() is None:
         print(text)

@@ -1,4 +1,4 @@
-"""Small statistics that the labs share: intervals and entropies."""
+"""Statistics that the labs share: confidence intervals and entropies."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from torch import Tensor
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The confidence interval of a proportion, right also near 0 and 1, where mean +- 2 standard errors is not.
+    """Compute Wilson's confidence interval of a proportion.
+
+    It is also right near 0 and 1, where the mean +- 2 standard errors is not.
 
     Args:
-        successes: How many of the trials succeeded.
-        trials: How many there were.
-        confidence: How often such an interval holds the true proportion.
+        successes: The number of trials that succeeded.
+        trials: The number of trials.
+        confidence: How often such an interval contains the true proportion.
 
     Returns:
-        Its lower and upper end.
+        The lower and the upper end.
 
     Raises:
-        ValueError: There are no trials, or more successes than trials.
+        ValueError: If there are no trials, or more successes than trials.
 
     Source: Wilson 1927.
     """
@@ -39,19 +41,21 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
 def bootstrap(
     values: Float[Tensor, " n"] | Sequence[float], confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """The confidence interval of a mean by the percentile bootstrap: means of samples drawn again from the values.
+    """Compute the confidence interval of a mean by the percentile bootstrap.
+
+    It is read off the means of samples drawn from the values with replacement.
 
     Args:
         values: The sample.
-        confidence: How often such an interval holds the true mean.
-        resamples: How many samples to draw.
-        seed: Of the draws.
+        confidence: How often such an interval contains the true mean.
+        resamples: The number of samples to draw.
+        seed: The seed of the draws.
 
     Returns:
-        Its lower and upper end.
+        The lower and the upper end.
 
     Raises:
-        ValueError: There are fewer than two values.
+        ValueError: If there are fewer than two values.
 
     Source: Efron 1979.
     """
@@ -66,7 +70,7 @@ def bootstrap(
 
 
 def entropy(probabilities: Tensor, dim: int = -1) -> Tensor:
-    """The entropy of distributions, in nats; 0 log 0 counts as 0.
+    """Compute the entropy of distributions in nats; 0 log 0 counts as 0.
 
     Args:
         probabilities: Distributions along `dim`.

@@ -1,4 +1,4 @@
-"""The attention explorer: where each token looks, for a sentence, a layer and a head that the reader chooses."""
+"""The attention explorer: what each token attends to, for a sentence, a layer and a head that the reader chooses."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def explorer(
     layer: int = 0,
     head: int = 0,
 ) -> None:
-    """Show where each token of each sentence looks, for a layer and a head that the reader chooses.
+    """Show what each token of each sentence attends to, for a layer and a head that the reader chooses.
 
-    An explorer holds at most 300 KB. Where that is too little for all weights, it holds the first 32 tokens of each
-    sentence if the model is causal, then fewer layers, and says so.
+    An explorer has at most 300 KB. If that is too little for all weights, it keeps only the first 32 tokens of each
+    sentence (if the model is causal), then fewer layers, and says so.
 
     Args:
-        sentences: What the sentences are called.
+        sentences: The names of the sentences.
         tokens: The tokens of each sentence, as text.
-        weights: For each sentence Float "layers heads query key", every row summing to 1.
+        weights: The attention weights of each sentence, Float "layers heads query key"; every row sums to 1.
         title: A heading for the explorer.
         layer: The layer that is shown first.
         head: The head that is shown first.
 
     Raises:
-        ValueError: Tokens and weights do not fit each other, there is no such layer or head, or not even one layer
-            fits into the explorer.
+        ValueError: If tokens and weights do not match, there is no such layer or head, or not even one layer fits into
+            the explorer.
     """
     maps = checked(sentences, tokens, weights)
     n_layers, n_heads = maps[0].shape[:2]
@@ -79,7 +79,7 @@ def explorer(
 
 
 def checked(sentences: Sequence[str], tokens: Sequence[Sequence[str]], weights: Sequence[Any]) -> list[Weights]:
-    """The weights as arrays, which fit the tokens and each other."""
+    """Return the weights as arrays, after checking that their shapes match the tokens and each other."""
     arrays = [array(w) for w in weights]
     if not sentences or not len(sentences) == len(tokens) == len(arrays):
         raise ValueError(
@@ -96,20 +96,20 @@ def checked(sentences: Sequence[str], tokens: Sequence[Sequence[str]], weights: 
 
 
 def pack(weights: Weights, causal: bool) -> UInt8[np.ndarray, "layers heads cells"]:
-    """Weights as round(255 sqrt(w)), one byte each, rows in order; without the future where nobody looks there."""
+    """Pack weights as round(255 sqrt(w)), one byte each, row by row; leave out the future if the model is causal."""
     n = weights.shape[-1]
     cells = np.tri(n, dtype=bool) if causal else np.ones((n, n), dtype=bool)
     return np.round(255 * np.sqrt(weights[:, :, cells].clip(0, 1))).astype(np.uint8)
 
 
 def layers_that_fit(packed: Sequence[UInt8[np.ndarray, "layers heads cells"]]) -> int:
-    """How many layers, each with all its heads and sentences, an explorer has room for."""
+    """Return the number of layers, each with all its heads and sentences, that fit into an explorer."""
     layer = sum(weights[0].size for weights in packed) * 4 / 3  # base64
     return int((LIMIT - BESIDES) // layer)
 
 
 def evenly(n: int, count: int, always: int) -> list[int]:
-    """`count` of the numbers below n, evenly spaced from first to last, moved so that `always` is one of them."""
+    """Choose `count` evenly spaced numbers below n, with one moved so that `always` is among them."""
     if count < 1:
         raise ValueError(
             f"explorer(): one layer exceeds {LIMIT // 1000} KB on the page; pass fewer or shorter sentences."

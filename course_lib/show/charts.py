@@ -1,4 +1,4 @@
-"""Curves and bars with their labels written beside them, and the chance level drawn in."""
+"""Curves and bars, labelled directly, with the chance level drawn in."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ CHANCE = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 3))}
 
 
 def axes(width: float = 6.4, height: float = 3.6, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
-    """A figure and its axes in the course's style, for a plot that no other function here draws.
+    """Create a figure and its axes in the course's style, for a plot that no other function here draws.
 
     Args:
-        width: In inches.
-        height: In inches.
-        rows: Of axes.
-        columns: Of axes.
+        width: The width in inches.
+        height: The height in inches.
+        rows: The number of rows of axes.
+        columns: The number of columns of axes.
 
     Returns:
-        The figure, and its axes: an array of them if there are several.
+        The figure and its axes; an array of axes if there are several.
     """
     with rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         fig = Figure(figsize=(width, height), layout="constrained")
@@ -39,7 +39,7 @@ def axes(width: float = 6.4, height: float = 3.6, rows: int = 1, columns: int = 
 
 
 def array(values: Any) -> np.ndarray:
-    """Numbers from a list, an array or a tensor, on any device, with or without gradients."""
+    """Convert a list, an array or a tensor (on any device, with or without gradients) to a NumPy array of floats."""
     if hasattr(values, "detach"):
         values = values.detach().cpu().float().numpy()
     return np.asarray(values, dtype=float)
@@ -58,22 +58,23 @@ def curves(
     ylim: tuple[float, float] | None = None,
     markers: bool | None = None,
 ) -> Figure:
-    """Lines of one quantity over another, each named at its right end: at its last point that can be drawn.
+    """Plot lines of one quantity over another, each labelled at its right end, its last point that can be drawn.
 
     Args:
-        series: {label: ys} or {label: (xs, ys)}; ys of shape "seeds points" draws the mean and the range over seeds.
-        xlabel: What is across, with its unit.
-        ylabel: What is upwards, with its unit.
-        chance: A level to draw as a dashed line and name (accuracy of guessing, a known ceiling).
-        chance_label: The name of that level.
+        series: The data of each line, {label: ys} or {label: (xs, ys)}. For ys of shape "seeds points" the mean and the
+            range over seeds are drawn.
+        xlabel: The quantity on the horizontal axis, with its unit.
+        ylabel: The quantity on the vertical axis, with its unit.
+        chance: A level to draw as a labelled dashed line (the accuracy of guessing, a known ceiling).
+        chance_label: The label of that level.
         xscale: "linear" or "log".
         yscale: "linear" or "log".
-        xticks: The only values to mark across.
-        ylim: The lowest and the highest value upwards.
-        markers: Whether to mark every point; by default those of lines with at most 20.
+        xticks: The only ticks on the horizontal axis.
+        ylim: The lowest and the highest value on the vertical axis.
+        markers: Whether to mark every point; by default only on lines with at most 20 points.
 
     Raises:
-        ValueError: There are no series, or the x and y of one do not fit each other.
+        ValueError: If there are no series, or the x and y of one do not match.
     """
     if not series:
         raise ValueError("curves() got no series; pass {label: ys} or {label: (xs, ys)}.")
@@ -105,7 +106,7 @@ def curves(
 
 
 def points(label: str, given: Any) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "seeds points"]]:
-    """The xs and ys in what the caller passed for one label."""
+    """Return the xs and ys that the caller passed for one label."""
     xs, ys = given if isinstance(given, tuple) and len(given) == 2 else (None, given)
     ys = np.atleast_2d(array(ys))
     xs = np.arange(ys.shape[1]) if xs is None else array(xs)
@@ -115,9 +116,10 @@ def points(label: str, given: Any) -> tuple[Float[np.ndarray, " points"], Float[
 
 
 def end_of(ax: Axes, xs: Any, ys: Any) -> tuple[float, float]:
-    """Where a line ends, in shares of the axes: at its last point that can be drawn, or at the edge nearest to it.
+    """Return the end of a line in axes coordinates: its last point that can be drawn, clipped to the axes.
 
-    What can be drawn is finite, and above 0 on a "log" axis. A line of which nothing can ends at the lower right.
+    A point can be drawn if it is finite and, on a "log" axis, above 0. A line without such points ends at the lower
+    right.
     """
     line = np.array([xs, ys], dtype=float)
     lowest = [[0 if scale == "log" else -np.inf] for scale in (ax.get_xscale(), ax.get_yscale())]
@@ -129,7 +131,10 @@ def end_of(ax: Axes, xs: Any, ys: Any) -> tuple[float, float]:
 
 
 def name_at_end(fig: Figure, ax: Axes, ends: Sequence[tuple[str, str, tuple[float, float]]]) -> None:
-    """Write each (label, colour, end in shares of the axes) to the right, moved apart where labels would overlap."""
+    """Write the labels of lines on the right, moved apart if they would overlap.
+
+    Each of `ends` is (label, colour, end in axes coordinates).
+    """
     gap = 1.45 * SIZE / 72 / (fig.get_figheight() * 0.78)  # a line of text, in shares of the axes
     ends = sorted(ends, key=lambda end: end[2][1])
     for (label, colour, end), height in zip(ends, spread([end[1] for *_, end in ends], gap), strict=True):
@@ -155,7 +160,7 @@ def name_at_end(fig: Figure, ax: Axes, ends: Sequence[tuple[str, str, tuple[floa
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Sorted heights, moved as little as possible until neighbours are `gap` apart."""
+    """Move sorted heights apart, as little as possible, until neighbours are `gap` apart."""
     groups: list[tuple[float, int]] = []  # centre, number of labels
     for height in heights:
         groups.append((height, 1))
@@ -178,20 +183,20 @@ def bars(
     xlim: tuple[float, float] | None = None,
     fmt: str = ".3g",
 ) -> Figure:
-    """Horizontal bars with their numbers.
+    """Draw horizontal bars with their numbers.
 
     Args:
-        values: {label: value}, or {label: (value, low, high)} to draw an interval.
+        values: The numbers, {label: value}, or {label: (value, low, high)} to draw an interval.
         xlabel: What the numbers are, with their unit.
-        controls: The labels of those that are drawn hollow.
-        role: What is written behind the label of a hollow bar.
-        chance: A level to draw as a dashed line and name.
-        chance_label: The name of that level.
+        controls: The labels of the bars that are drawn hollow.
+        role: The word written after the label of a hollow bar.
+        chance: A level to draw as a labelled dashed line.
+        chance_label: The label of that level.
         xlim: The lowest and the highest value on the axis.
         fmt: The format of the numbers.
 
     Raises:
-        ValueError: There are no values, or `controls` names one that is not there.
+        ValueError: If there are no values, or `controls` names a bar that does not exist.
     """
     unknown = [name for name in controls if name not in values]
     if not values or unknown:

@@ -1,4 +1,4 @@
-"""Hands one output to whatever is showing the notebook: a page, a terminal, or nothing at all."""
+"""Display one output wherever the notebook runs: on a page, in a terminal, or in a plain script."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def display_bundle(bundle: dict[str, Any], metadata: dict[str, Any] | None = Non
     """Show a MIME bundle as one output.
 
     The front end picks the one representation it prefers, so all of them must say the same. In a plain script
-    `text/plain` is printed, with a question mark for each sign that the script's output cannot say.
+    `text/plain` is printed, with a question mark for each character that the output's encoding lacks.
     """
     from IPython import get_ipython
     from IPython.display import display
@@ -26,7 +26,11 @@ def display_bundle(bundle: dict[str, Any], metadata: dict[str, Any] | None = Non
 
 
 def required_text(alt: str | None, what: str) -> str:
-    """The description without surrounding white space; ValueError when there is none."""
+    """Return the description without surrounding white space.
+
+    Raises:
+        ValueError: If there is none.
+    """
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(
             f'{what} needs a description: pass alt="..." saying what a reader who cannot see it should learn.'
@@ -35,5 +39,5 @@ def required_text(alt: str | None, what: str) -> str:
 
 
 def read_text(name: str) -> str:
-    """A style or script that lies beside this module, with the filter of dark pages in it."""
+    """Return a style sheet or script from this module's folder, with the filter for dark pages filled in."""
     return files("course_lib.show").joinpath(name).read_text("utf-8").replace("DARK_FILTER", DARK_FILTER)

@@ -1,4 +1,4 @@
-"""What all explorers are made of: one piece of HTML with plain JavaScript, which works wherever HTML does."""
+"""The base of all explorers: one piece of HTML with plain JavaScript, which works wherever HTML does."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ENVIRONMENT.globals["read_text"] = read_text
 
 
 def explorer_html(kind: str, title: str, **values: Any) -> str:
-    """The HTML of one explorer, the same for the same values.
+    """Render the HTML of one explorer; the same values give the same HTML.
 
     Args:
-        kind: Names its template and its JavaScript: `attention.html` and `attention.js`.
-        title: A heading for it.
-        values: What its template shows; `data` is handed to its JavaScript as JSON.
+        kind: The name of its template and its JavaScript: "attention" for `attention.html` and `attention.js`.
+        title: A heading for the explorer.
+        values: The variables of its template; `data` is passed to its JavaScript as JSON.
 
     Raises:
-        ValueError: It has no title, or exceeds LIMIT.
+        ValueError: If there is no title, or the HTML exceeds LIMIT.
     """
     title = required_text(title, "An explorer")
     html = ENVIRONMENT.get_template(f"{kind}.html").render(kind=kind, title=title, **values)

@@ -1,4 +1,4 @@
-"""Attention as pictures: one head, several heads, and tables of heads."""
+"""Attention maps: one head, several heads, and tables of heads."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ CELL = 0.3  # inches
 
 
 def attention_map(weights: Any, query_labels: Sequence[str], key_labels: Sequence[str] | None = None) -> Figure:
-    """One head: rows are the tokens that look (queries), columns what they look at (keys), blue is weight.
+    """Draw the attention map of one head: rows are queries, columns are keys, and blue is weight.
 
-    Up to 8 keys, the weights are written into their cells.
+    With at most 8 keys, the weights are written into their cells.
 
     Args:
-        weights: Float "query key", from 0 to 1. Cells above the diagonal stay blank when all of them are 0.
-        query_labels: The tokens that look.
-        key_labels: The tokens that are looked at; the query labels by default.
+        weights: The attention weights, Float "query key", from 0 to 1. Cells above the diagonal stay blank if all of
+            them are 0.
+        query_labels: The tokens of the queries.
+        key_labels: The tokens of the keys; the query labels by default.
 
     Raises:
-        ValueError: The labels do not fit the weights.
+        ValueError: If the labels do not match the weights.
     """
     key_labels = query_labels if key_labels is None else key_labels
     weights = blank_future(checked(weights, query_labels, key_labels))
@@ -45,16 +46,16 @@ def attention_map(weights: Any, query_labels: Sequence[str], key_labels: Sequenc
 def attention_grid(
     weights: Mapping[str, Any], query_labels: Sequence[str], key_labels: Sequence[str] | None = None
 ) -> Figure:
-    """Several heads side by side, on one scale.
+    """Draw the attention maps of several heads side by side, on one scale.
 
     Args:
-        weights: {name of the head: Float "query key"}, from 0 to 1. Bool tables are masks: every cell is drawn with
-            its border, True in blue, and there is no scale.
-        query_labels: The tokens that look.
-        key_labels: The tokens that are looked at; the query labels by default.
+        weights: The attention weights by the name of the head, Float "query key", from 0 to 1. Bool tables are masks:
+            every cell is drawn with its border, True in blue, and there is no scale.
+        query_labels: The tokens of the queries.
+        key_labels: The tokens of the keys; the query labels by default.
 
     Raises:
-        ValueError: There are no heads, or the labels do not fit one.
+        ValueError: If there are no heads, or the labels do not match one.
     """
     if not weights:
         raise ValueError("attention_grid() got no heads; pass {name: weights}.")
@@ -93,19 +94,20 @@ def heatmap(
     label: str | None = None,
     numbers: bool = True,
 ) -> Figure:
-    """A table of numbers as coloured cells with the number in each: heads by layers, say.
+    """Draw a table of numbers as coloured cells with the number in each, for example heads by layers.
 
     Args:
-        table: Float "rows columns"; a NaN cell stays blank.
-        xlabel: What the columns are.
-        ylabel: What the rows are.
-        columns: Their names; their numbers by default.
-        rows: Their names; their numbers by default.
-        label: What the numbers are, written beside the scale, or above where numbers make a scale needless.
+        table: The numbers, Float "rows columns"; a NaN cell stays blank.
+        xlabel: The label of the horizontal axis.
+        ylabel: The label of the vertical axis.
+        columns: The names of the columns; their indices by default.
+        rows: The names of the rows; their indices by default.
+        label: What the numbers are, written beside the scale, or above if numbers in the cells make a scale
+            unnecessary.
         numbers: Whether to write the number into each cell.
 
     Raises:
-        ValueError: The table has not two axes, or there are not as many names as rows and columns.
+        ValueError: If the table does not have two axes, or the names do not match the rows and columns.
     """
     table = array(table)
     if table.ndim != 2:
@@ -130,7 +132,7 @@ def heatmap(
 
 
 def checked(weights: Any, queries: Sequence[str], keys: Sequence[str]) -> Float[np.ndarray, "query key"]:
-    """The weights as an array that fits its labels."""
+    """Return the weights as an array, after checking that its shape matches the labels."""
     weights = array(weights)
     if weights.shape != (len(queries), len(keys)):
         raise ValueError(
@@ -141,7 +143,7 @@ def checked(weights: Any, queries: Sequence[str], keys: Sequence[str]) -> Float[
 
 
 def blank_future(weights: Float[np.ndarray, "query key"]) -> Float[np.ndarray, "query key"]:
-    """The weights with NaN above the diagonal, when nobody looks there."""
+    """Return the weights, with NaN above the diagonal if all of them are 0 there."""
     n_query, n_key = weights.shape
     if n_query != n_key or n_query == 1 or np.triu(weights, 1).any():
         return weights
@@ -161,11 +163,11 @@ def draw(
     turn: bool | None = None,
     size: float = SIZE - 1,
 ) -> AxesImage:
-    """The cells as an image, with labels for rows and columns unless these are empty; NaN stays blank.
+    """Draw cells as an image, with labels for rows and columns unless these are empty; NaN stays blank.
 
     Args:
-        turn: Whether to write the names of columns upwards; by default where one has more than 2 letters.
-        size: Of the labels, in points.
+        turn: Whether to write the names of columns upwards; by default if one has more than 2 letters.
+        size: The size of the labels in points.
     """
     image = ax.imshow(
         np.ma.masked_invalid(cells),
@@ -190,13 +192,13 @@ def draw(
 
 
 def label_text(token: str) -> str:
-    """A token as it can be read: white space made visible, dollar signs not taken for mathematics."""
+    """Return a token as a readable label: white space made visible, dollar signs not taken for mathematics."""
     token = str(token).replace("\n", "↵").replace("\t", "→").replace("$", r"\$")
     return token if token.strip() else "␣" * max(len(token), 1)
 
 
 def scale(fig: Figure, image: AxesImage, where: Axes | list[Axes], label: str | None) -> None:
-    """The colours of an image and what they mean, beside it."""
+    """Draw the colour scale of an image beside it."""
     bar = fig.colorbar(image, ax=where, shrink=0.7, aspect=18, pad=0.02)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=SIZE - 2, length=0)

@@ -1,4 +1,4 @@
-"""The sampling explorer: what temperature, top-k, top-p and min-p do to the probabilities of the next token."""
+"""The sampling explorer: how temperature, top-k, top-p and min-p change the probabilities of the next token."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def sampling_explorer(
     *,
     title: str = "Which token comes next?",
 ) -> None:
-    """Let the reader cut and reshape the probabilities of a next token, and see which tokens survive.
+    """Let the reader truncate and reshape the probabilities of the next token, and see which tokens remain.
 
-    They are computed by the definitions of `infer.generation.sampling`, from the 200 highest logits and from the
+    The probabilities are computed as defined in `infer.generation.sampling`, from the 200 highest logits and from the
     others in small groups.
 
     Args:
-        names: What each distribution is called, such as its prompt.
-        logits: For each of them Float "vocab".
-        decode: For each of them, what gives the text of a token's id.
+        names: The name of each distribution, such as its prompt.
+        logits: The logits of each distribution, Float "vocab".
+        decode: For each distribution, the function that returns the text of a token's id.
         title: A heading for the explorer.
 
     Raises:
-        ValueError: These are not equally many, or logits are not numbers.
+        ValueError: If their lengths differ, or logits are not numbers.
     """
     if not names or not len(names) == len(logits) == len(decode):
         raise ValueError(
@@ -65,11 +65,11 @@ def sampling_explorer(
 
 
 def distribution(name: str, logits: Any, decode: Callable[[int], str]) -> dict[str, Any]:
-    """What the explorer holds of one distribution.
+    """Return the data of one distribution for the explorer.
 
     Returns:
-        The first SHOWN `tokens`, EXACT `logits` from the highest on, and `groups` of the others: neighbours as
-        [how many, the logit of their mean probability].
+        The first SHOWN `tokens`, the EXACT highest `logits` in descending order, and `groups` of the others: neighbours
+        as [their number, the logit of their mean probability].
     """
     values = array(logits)
     if values.ndim != 1 or np.isnan(values).any() or not np.isfinite(values.max(initial=-np.inf)):
@@ -94,5 +94,5 @@ def distribution(name: str, logits: Any, decode: Callable[[int], str]) -> dict[s
 
 
 def visible(token: str) -> str:
-    """A token with its white space to be seen."""
+    """Return a token with its white space made visible."""
     return token.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "(nothing)"

@@ -1,4 +1,4 @@
-"""One transparent picture, legible in both themes, with its description."""
+"""One transparent image, legible in both themes, with its description."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from course_lib.show.png import palette_png
 from course_lib.show.theme import INK
 
 CSS_DPI = 100  # a figure 6.4 inches wide is 640 px wide on the page
-SHARPNESS = 2  # picture dots per CSS pixel
+SHARPNESS = 2  # image pixels per CSS pixel
 
 
 def figure(fig: Figure, *, alt: str, caption: str | None = None) -> None:
-    """Show a matplotlib figure as one picture with a description, and close it.
+    """Show a matplotlib figure as one image with a description, and close it.
 
     Args:
-        fig: The figure; its black text and axes become a middle grey, since the page behind may be dark.
-        alt: What a reader who cannot see the picture should learn from it, in a sentence or two.
-        caption: A line under the picture, for everybody.
+        fig: The figure; its black text and axes become a middle grey, since the page may be dark.
+        alt: What a reader who cannot see the image should learn from it, in a sentence or two.
+        caption: A line under the image, for every reader.
 
     Raises:
-        ValueError: `alt` is missing or empty.
+        ValueError: If `alt` is missing or empty.
     """
     alt = required_text(alt, "A figure")
     png = render(fig)
@@ -51,7 +51,7 @@ def figure(fig: Figure, *, alt: str, caption: str | None = None) -> None:
 
 
 def render(fig: Figure) -> bytes:
-    """The figure as a transparent PNG, with no black left in it; the same figure gives the same bytes."""
+    """Render a figure as a transparent PNG without black; the same figure gives the same bytes."""
     soften_black(fig)
     drawn = BytesIO()
     fig.savefig(drawn, format="png", dpi=CSS_DPI * SHARPNESS, transparent=True, bbox_inches="tight", pad_inches=0.05)
@@ -71,5 +71,5 @@ def soften_black(fig: Figure) -> None:
 
 
 def is_black(colour: ColorType) -> bool:
-    """Whether a colour is black, however transparent."""
+    """Return whether a colour is black, however transparent."""
     return to_rgba(colour)[:3] == (0.0, 0.0, 0.0)

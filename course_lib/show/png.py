@@ -1,4 +1,4 @@
-"""Pictures in 256 colours: a third of the bytes, and a lab's page holds many of them."""
+"""Images in 256 colours: a third of the bytes, which matters since a lab's page has many of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from PIL import Image
 
 
 def palette_png(pixels: UInt8[np.ndarray, "height width 4"]) -> bytes:
-    """The picture as a PNG of its 256 commonest colours, the others replaced by the nearest of those.
+    """Encode an image as a PNG of its 256 most frequent colours; every other colour becomes the nearest of these.
 
     Filled areas, lines and the inside of letters keep their exact colour; only the finest steps of soft edges are lost.
-    Pillow's own quantiser for pictures with transparency bands the colour scales visibly.
+    Pillow's own quantiser for images with transparency causes visible banding in colour scales.
     """
     codes = np.ascontiguousarray(pixels).view(np.uint32)[..., 0]
     colours, index, count = np.unique(codes, return_inverse=True, return_counts=True)

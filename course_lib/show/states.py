@@ -35,22 +35,22 @@ def slider(
     limit: float | None = None,
     start: int = 0,
 ) -> None:
-    """Let the reader choose one of `values`, and show what belongs to it.
+    """Show a slider with which the reader chooses one of `values`, and the maps, numbers and text for that value.
 
     Args:
         label: What the values are, such as "Rank".
-        values: What can be chosen.
+        values: The values to choose from.
         title: A heading for the slider.
-        maps: {what it shows: a matrix for each value}, Float "rows columns"; None where a value has none.
+        maps: {name of the map: a matrix for each value}, Float "rows columns"; None for a value without a map.
         numbers: {name: a number or a short text for each value}.
-        text: A sentence for each value that says what the maps show, also to those who cannot see them.
+        text: A sentence for each value that says what the maps show, also for readers who cannot see them.
         fmt: The format of the numbers, or {name: format}, as in `table`.
-        limit: Where the one colour scale of all maps ends, on either side of 0 if any number is negative; by default
-            at the largest size of a number in them.
-        start: The place of the value that is shown first.
+        limit: The end of the one colour scale of all maps, on either side of 0 if any number is negative; by default
+            the largest absolute value in the maps.
+        start: The index of the value that is shown first.
 
     Raises:
-        ValueError: Something is not there for each value, maps come without `text`, or all of it exceeds 300 KB.
+        ValueError: If something is missing for a value, there are maps but no `text`, or the HTML exceeds 300 KB.
     """
     numbers = numbers or {}
     matrices = {name: [None if m is None else array(m) for m in row] for name, row in (maps or {}).items()}
@@ -84,7 +84,11 @@ def slider(
 def check(
     values: Sequence[Any], maps: Maps, numbers: Mapping[str, Sequence[Any]], text: Sequence[str] | None, start: int
 ) -> None:
-    """Raises ValueError where `slider` was given what does not fit."""
+    """Check the arguments of `slider`.
+
+    Raises:
+        ValueError: If they do not match.
+    """
     if not 0 <= start < len(values):
         raise ValueError(f"slider(): start={start} is no place in a list of {len(values)} values.")
     if maps and text is None:

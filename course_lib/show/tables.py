@@ -16,17 +16,17 @@ def table(
     caption: str | None = None,
     fmt: str | Mapping[str, str] | None = None,
 ) -> None:
-    """Show rows as a table; the first column names the rows, numbers go right and text left.
+    """Show rows as a table; the first column names the rows, numbers are aligned right and text left.
 
     Args:
         rows: The cells of each row.
-        columns: What the columns are called.
+        columns: The names of the columns.
         caption: A line above the table.
         fmt: A format for every float (".1%"), or {column: format}. By default three decimals below 1, two below 100,
             one below 1,000, and none or powers of ten beyond.
 
     Raises:
-        ValueError: A row does not fit the columns.
+        ValueError: If a row does not have as many cells as there are columns.
     """
     for number, row in enumerate(rows):
         if len(row) != len(columns):

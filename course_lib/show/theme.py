@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.colors import LinearSegmentedColormap
 
-# No grey reaches 4.5:1 on white and on #121212 at once (the best possible is 4.33:1). So a picture is drawn in
+# No grey reaches 4.5:1 on white and on #121212 at once (the best possible is 4.33:1). So an image is drawn in
 # middle tones for a white page, readable anywhere, and a page that knows it is dark mirrors its lightness:
 DARK_FILTER = "invert(1) hue-rotate(180deg) brightness(1.2)"
 

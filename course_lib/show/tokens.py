@@ -29,19 +29,20 @@ def tokenizer_explorer(
     title: str = "From bytes to tokens",
     start: int | None = None,
 ) -> None:
-    """Let the reader merge a text one pair at a time, one of `texts` or one of their own.
+    """Show how a text, one of `texts` or the reader's own, is merged into tokens one pair at a time.
 
     Args:
         texts: The texts to choose from.
-        merges: Pairs of earlier tokens that become tokens 256, 257, ...; the first 256 tokens are the bytes.
-        cut: Called in a notebook as cut(text, n): the ids of the text after the first n merges.
-        pattern: A regular expression that finds the pieces inside which a page, where there is no Python, merges by
-            itself; one that JavaScript with its flag "u" also reads.
+        merges: The pairs of earlier tokens that become tokens 256, 257, ...; the first 256 tokens are the bytes.
+        cut: Function that is called in a notebook as cut(text, n) and returns the ids of the text after the first n
+            merges.
+        pattern: A regular expression that matches the pieces within which tokens are merged. It is used on a page,
+            where there is no Python, so it must also be valid in JavaScript with the flag "u".
         title: A heading for the explorer.
         start: The number of merges that is shown first; all of them by default.
 
     Raises:
-        ValueError: There is no text, a merge is of tokens that are not there yet, or there is no such start.
+        ValueError: If there is no text, a merge uses tokens that do not exist yet, or `start` is out of range.
     """
     pairs = [(int(left), int(right)) for left, right in merges]
     start = len(pairs) if start is None else start
@@ -67,12 +68,12 @@ def tokenizer_explorer(
 
 
 def shortened(text: str) -> str:
-    """The text as it stands in the list to choose from."""
+    """Shorten a text for the list to choose from."""
     return text if len(text) <= 40 else text[:39].rstrip() + " …"
 
 
 def widgets(texts: Sequence[str], merges: Sequence[Pair], cut: Cut, title: str, start: int) -> ipywidgets.VBox:
-    """The texts to choose from, the text to type in, the number of merges, and what comes of them."""
+    """Build the widgets: the texts to choose from, a text to type, the number of merges, and the resulting tokens."""
     wide = ipywidgets.Layout(width="34em", max_width="100%")
     options = [(shortened(text), text) for text in texts]
     pick = ipywidgets.Dropdown(options=options, index=0, description="Text", layout=wide)
@@ -93,7 +94,7 @@ def widgets(texts: Sequence[str], merges: Sequence[Pair], cut: Cut, title: str, 
 
 
 def spelled(merges: Sequence[Pair]) -> list[bytes]:
-    """The bytes of every token."""
+    """Return the bytes of every token."""
     tokens = [bytes([byte]) for byte in range(256)]
     for left, right in merges:
         tokens.append(tokens[left] + tokens[right])
@@ -101,13 +102,13 @@ def spelled(merges: Sequence[Pair]) -> list[bytes]:
 
 
 def visible(token: bytes) -> str:
-    """A token as text, with its white space to be seen, and a mark where its bytes are only a part of a character."""
+    """Return a token as text, with visible white space, and U+FFFD where its bytes are only part of a character."""
     text = token.decode("utf-8", errors="replace")
     return text.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥")
 
 
 def drawn(text: str, ids: Sequence[int], tokens: Sequence[bytes], merges: Sequence[Pair], n: int) -> str:
-    """The sentence and the tokens after n merges, as tokenizer.js draws them."""
+    """Render the sentence and the tokens after n merges as HTML, as tokenizer.js does."""
     size = len(text.encode())
     said = f"{len(text)} characters, {size} bytes, {len(ids)} tokens: {size / max(len(ids), 1):.2f} bytes a token. "
     new = 255 + n

@@ -28,12 +28,12 @@ def build(strict: bool = True, only: str | None = None, root: Path | None = None
 
     Args:
         strict: Whether a broken link, or a number that no lab measured, is an error.
-        only: Run this lab alone and write `_build/preview`; the other labs appear without results, nothing is strict,
-            and of the numbers that no lab measured only those with this lab's prefix are named.
+        only: The only lab to run, for a preview in `_build/preview`. The other labs appear without results, nothing is
+            strict, and of the numbers that no lab measured only those with this lab's prefix are listed.
         root: A folder of the checkout; by default the working directory.
 
     Raises:
-        SiteError: What failed and where; the site that was there stays as it was.
+        SiteError: If something fails; the message says what and where, and the earlier site stays as it was.
     """
     began = time.monotonic()
     project = find_project(root)
@@ -54,7 +54,7 @@ def build(strict: bool = True, only: str | None = None, root: Path | None = None
 
 
 def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool:
-    """Execute, collect, stage, render. True when pages were written, False when nothing had changed."""
+    """Execute, collect, stage and render; return whether pages were written, False if nothing had changed."""
     notebooks = {lab: read_lab(project, lab) for lab in project.lab_slugs()}
     executed = run_labs(project, notebooks, only)
     numbers = {lab: records.collect(lab, notebook) for lab, notebook in executed.items()}
@@ -78,7 +78,7 @@ def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool
 
 
 def _say_what_no_page_cites(project: Project, numbers: records.Records) -> None:
-    """For the author of a lab: a number that is measured and cited nowhere is often one whose key is misspelt."""
+    """Print the numbers of a lab that no page cites, since often their keys are misspelt."""
     pages = "".join(path.read_text(encoding="utf8") for path in (project.root / "book").rglob("*.md"))
     uncited = sorted(numbers.keys() - set(re.findall(r"\{number\}`([^ `]+)", pages)))
     if uncited:
@@ -86,7 +86,7 @@ def _say_what_no_page_cites(project: Project, numbers: records.Records) -> None:
 
 
 def read_lab(project: Project, lab: str) -> NotebookNode:
-    """A lab as the learner gets it."""
+    """Read the learner's notebook of a lab."""
     try:
         return nbformat.read(project.labs / f"{lab}.ipynb", as_version=4)
     except FileNotFoundError:
@@ -96,7 +96,7 @@ def read_lab(project: Project, lab: str) -> NotebookNode:
 
 
 def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | None = None) -> dict[str, NotebookNode]:
-    """Every lab executed: from the cache where nothing that it depends on has changed, otherwise now."""
+    """Return every lab executed: from the cache if nothing that it depends on has changed, otherwise run now."""
     solved = {lab: _solved(lab, notebook) for lab, notebook in notebooks.items()}
     keys = {lab: cache.key(project, lab, notebook) for lab, notebook in solved.items()}
     executed = {lab: kept for lab in notebooks if (kept := cache.load(project, keys[lab]))}

@@ -1,4 +1,4 @@
-"""Executed notebooks, kept under the hash of everything that their outputs depend on."""
+"""A cache of executed notebooks, keyed by the hash of everything that their outputs depend on."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ SETUP_CELL = "colab-setup"
 
 
 def key(project: Project, lab: str, solved: NotebookNode) -> str:
-    """The name under which a solved notebook's execution is kept.
+    """Compute the cache key of a solved notebook.
 
-    It follows the cells, the lab's exercises, what these import of the library, the pins, preset, Python and torch.
+    It depends on the cells, the lab's exercises, what these import from the library, the pinned versions, the preset,
+    Python and torch.
     """
     cells = [cell for cell in solved.cells if cell.get("id") != SETUP_CELL]
     files = reached(project, lab, [cell.source for cell in cells if cell.cell_type == "code"])
@@ -41,10 +42,10 @@ def key(project: Project, lab: str, solved: NotebookNode) -> str:
 
 
 def reached(project: Project, lab: str, cells: Iterable[str]) -> list[Path]:
-    """The files that a lab may run or read: its exercises and what they and its cells import, however indirectly.
+    """Find the files that a lab may run or read: its exercises and all that they and its cells import, also indirectly.
 
-    An import inside a function counts, and so does a file beside a module that is no Python, unless only modules that
-    the lab does not reach name it. The committed results count where `committed_run` is called.
+    An import inside a function counts. So does a non-Python file beside a module, unless only modules that the lab does
+    not reach name it. The committed results count if `committed_run` is called.
     """
     library = project.library
     own = sorted((library / "exercises" / lab).glob("*.py"))
@@ -70,7 +71,7 @@ def reached(project: Project, lab: str, cells: Iterable[str]) -> list[Path]:
 
 @functools.cache
 def imported(text: str) -> frozenset[str]:
-    """Every course_lib module that a file or cell may import, with the packages around it."""
+    """Return every course_lib module that a file or cell may import, with its parent packages."""
     code = re.sub(r"^(\s*)[%!].*", r"\1pass", text, flags=re.MULTILINE)  # a notebook's magic
     names: set[str] = set()
     for node in ast.walk(ast.parse(code)):
@@ -83,12 +84,12 @@ def imported(text: str) -> frozenset[str]:
 
 
 def path(project: Project, key: str) -> Path:
-    """The file of the execution that is kept under a key."""
+    """Return the path of the executed notebook with a key."""
     return project.executed / f"{key}.ipynb"
 
 
 def load(project: Project, key: str) -> NotebookNode | None:
-    """The executed notebook, or None when it has to be run."""
+    """Load an executed notebook, or return None if it has to be run."""
     try:
         return nbformat.read(path(project, key), as_version=4)
     except (FileNotFoundError, nbformat.reader.NotJSONError):
@@ -96,5 +97,5 @@ def load(project: Project, key: str) -> NotebookNode | None:
 
 
 def store(project: Project, key: str, executed: NotebookNode) -> None:
-    """Keep an executed notebook under its key."""
+    """Store an executed notebook under its key."""
     write_text(path(project, key), nbformat.writes(executed))

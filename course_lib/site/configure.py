@@ -1,4 +1,4 @@
-"""`course configure --repository URL`: the one place where a fork says where it lives."""
+"""`course configure --repository URL`: sets the address of a fork everywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from course_lib.site.paths import Project, SiteError, find_project
 
 URL = re.compile(r"https://(?P<host>[a-z0-9.-]+\.[a-z]{2,})/(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)")
 REF = re.compile(r"[\w][\w./-]*")
-# What is between these two lines of README.md is written here.
+# The text between these two lines of README.md is written here.
 LINKS = re.compile(r"(<!-- course:links -->\n).*?(<!-- /course:links -->)", re.DOTALL)
 
 # The line of a notebook's set-up cell: COURSE = "...", within the text of a JSON file.
@@ -21,14 +21,14 @@ SETUP = re.compile(rf'("id": "{SETUP_CELL}".*?COURSE = \\")[^"\\]*(\\")', re.DOT
 
 @dataclass(frozen=True)
 class Repository:
-    """Where the course lives: the address of its repository and the branch or tag that links lead to."""
+    """The repository of the course: its address, and the branch or tag that links lead to."""
 
     url: str
     ref: str
 
     @property
     def on_github(self) -> bool:
-        """Whether GitHub hosts it, whose notebooks alone Colab and Binder open by their address."""
+        """Whether GitHub hosts it; Colab and Binder open only GitHub's notebooks by their address."""
         return self.url.startswith("https://github.com/")
 
     @property
@@ -37,19 +37,19 @@ class Repository:
         return self.url.split("/", 3)[3]
 
     def colab(self, file: str) -> str:
-        """The address at which Colab opens a notebook of a repository on GitHub."""
+        """Return the address at which Colab opens a notebook of a repository on GitHub."""
         return f"https://colab.research.google.com/github/{self.path}/blob/{self.ref}/{file}"
 
     def binder(self, file: str) -> str:
-        """The address at which Binder opens a notebook of a repository on GitHub."""
+        """Return the address at which Binder opens a notebook of a repository on GitHub."""
         return f"https://mybinder.org/v2/gh/{self.path}/{self.ref}?urlpath=lab/tree/{file}"
 
 
 def parse(url: str, ref: str = "main") -> Repository | None:
-    """The repository of an address, or None for an empty one.
+    """Parse the address of a repository; return None for an empty one.
 
     Raises:
-        SiteError: The address or the ref is malformed.
+        SiteError: If the address or the ref is malformed.
     """
     url = url.strip().removesuffix("/").removesuffix(".git")
     if not url:
@@ -64,10 +64,10 @@ def parse(url: str, ref: str = "main") -> Repository | None:
 def configure(repository_url: str, ref: str = "main", root: Path | None = None) -> None:
     """Write the address into `_config.yml`, the labs' setup cells, README.md and CITATION.cff.
 
-    Calling it again changes nothing; calling it with another address leads every link there; "" removes them.
+    Calling it again changes nothing. Another address changes every link; "" removes the links.
 
     Raises:
-        SiteError: The address or the ref is malformed; then nothing is written.
+        SiteError: If the address or the ref is malformed; then nothing is written.
     """
     project, repository = find_project(root), parse(repository_url, ref)
     fixed = [project.root / name for name in ("_config.yml", "README.md", "CITATION.cff")]
@@ -83,7 +83,7 @@ def configure(repository_url: str, ref: str = "main", root: Path | None = None) 
 
 
 def rewrite(project: Project, path: Path, text: str, repository: Repository | None) -> str:
-    """The new text of one file."""
+    """Return the new text of one file."""
     url, ref = (repository.url, repository.ref) if repository else ("", "main")
     if path.suffix == ".ipynb":
         course = f"git+{url}@{ref}" if url else ""
@@ -104,7 +104,7 @@ def rewrite(project: Project, path: Path, text: str, repository: Repository | No
 
 
 def _links(project: Project, repository: Repository | None) -> str:
-    """The README's list of labs with their Colab and Binder links."""
+    """Return the README's list of labs with their Colab and Binder links."""
     if not repository or not repository.on_github:
         return f"The course lives at <{repository.url}>.\n" if repository else ""
     rows = []

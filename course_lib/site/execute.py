@@ -1,4 +1,4 @@
-"""Run solved notebooks, two at a time, each in a kernel of its own."""
+"""Execution of solved notebooks, two at a time, each in its own kernel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True)
 class Failure:
-    """A lab that did not run to its end. `detail` is the traceback, for whoever repairs it."""
+    """A lab that did not run to its end; `detail` is the traceback."""
 
     lab: str
     sentence: str
@@ -41,15 +41,15 @@ class Failure:
 
 
 def execute(project: Project, labs: dict[str, NotebookNode], keep: Callable[[str, NotebookNode], None]) -> None:
-    """Execute labs.
+    """Execute labs, two at a time.
 
     Args:
-        project: The checkout, whose library they run with.
-        labs: The solved notebooks by name; they stay as they are.
-        keep: Called with the name and the executed notebook of each lab that has run to its end.
+        project: The checkout, whose library the labs run with.
+        labs: The solved notebooks by name; they are not changed.
+        keep: The function called with the name and the executed notebook of each lab that has run to its end.
 
     Raises:
-        SiteError: Some did not; all others are kept by then.
+        SiteError: If some labs did not run to their end; all others have been kept.
     """
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # a kernel named python3 in the user's home may be another Python
     n_cells = sum(len(notebook.cells) for notebook in labs.values())
@@ -90,7 +90,7 @@ async def _execute_all(
 async def _execute(
     lab: str, notebook: NotebookNode, two_at_a_time: asyncio.Semaphore, env: dict[str, str], scratch: Path, bar: tqdm
 ) -> tuple[str, NotebookNode, dict[str, float]] | Failure:
-    """Run one lab: its name, the notebook with its outputs, and the seconds and the memory that it took."""
+    """Run one lab; return its name, the notebook with its outputs, and the seconds and memory that it took."""
     notebook = copy.deepcopy(notebook)
     meter = nbformat.v4.new_code_cell(METER)
     client = NotebookClient(notebook, timeout=CELL_TIMEOUT[preset()], record_timing=False)
@@ -123,7 +123,7 @@ async def _execute(
 
 
 def environment(project: Project, scratch: Path) -> dict[str, str]:
-    """The kernel's environment: strict numbers, one thread, the checkout's library, no setting of the user's own."""
+    """Return the kernel's environment: strict numbers, one thread, the checkout's library, no user settings."""
     return os.environ | {
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
         "COURSE_STRICT": "1",

@@ -1,4 +1,4 @@
-"""What the theme leaves to be done once the pages are written: scripts that nobody needs go, learners' files come."""
+"""Changes to the finished pages: removes scripts that are not needed, and adds the learners' notebooks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REPAIRS = {
 
 
 def finish(project: Project, html: Path) -> None:
-    """Change the site in place."""
+    """Apply all changes to the site in place."""
     for path in html.rglob("*.html"):
         if "_static" not in path.relative_to(html).parts:
             path.write_text(_cleaned(path.read_text(encoding="utf8")), encoding="utf8")

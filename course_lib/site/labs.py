@@ -15,14 +15,14 @@ from course_lib.site.paths import Project, SiteError, find_project
 
 
 def copy_labs(project: Project, fresh: str | None = None) -> list[Path]:
-    """Copy the labs that `my_labs/` lacks; never touch one that is there, unless it is the one to renew.
+    """Copy the labs that are missing in `my_labs/`; never change an existing one, except the one to renew.
 
     Args:
         project: The checkout.
         fresh: The lab to renew; the earlier copy is kept beside it.
 
     Returns:
-        The copies made.
+        The paths of the new copies.
     """
     made = []
     for source in sorted(project.labs.glob("*.ipynb")):
@@ -52,7 +52,7 @@ def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, 
         The exit status of JupyterLab.
 
     Raises:
-        SiteError: There is no such lab, or JupyterLab is not installed.
+        SiteError: If there is no such lab, or JupyterLab is not installed.
     """
     project = find_project(root)
     mine = project.root / "my_labs"

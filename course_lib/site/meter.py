@@ -1,4 +1,4 @@
-"""Runs inside a lab's kernel once its last cell has ended: what the lab took."""
+"""The cost of a lab, measured inside its kernel after the last cell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def cost() -> dict[str, float]:
-    """CPU seconds of this process and its children, peak memory in MB of the larger of the two."""
+    """Return the CPU seconds of this process and its children, and the peak memory in MB of the larger of the two."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kilobytes
     return {

@@ -1,4 +1,4 @@
-"""`course new-lab SLUG`: a lab that runs, with its exercise, its page and its entries, for an author to fill."""
+"""`course new-lab SLUG`: a lab that runs, with exercise, page and entries, for an author to fill in."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ SLUG = re.compile(r"(ch\d\d|capstone)_[a-z][a-z0-9_]*")
 def new_lab(slug: str, title: str = "", question: str = "", root: Path | None = None) -> list[Path]:
     """Write a lab from the template: notebook, exercise, a section of its chapter's page, entries in both tables.
 
-    What is written passes every test as it is, so that an author replaces one thing at a time. Where the chapter has no
-    page yet, one is made.
+    The new lab passes every test as it is, so that an author can replace one thing at a time. If the chapter has no
+    page yet, one is created.
 
     Args:
         slug: The name of the lab, `chNN_name` or `capstone_name`.
         title: The heading of the notebook; by default the name in words.
-        question: What the lab asks, one sentence for the index page.
+        question: The question of the lab, one sentence for the index page.
         root: A folder of the checkout; by default the working directory.
 
     Returns:
         The files that are new or changed.
 
     Raises:
-        SiteError: The name is not of this form or is taken, or a text is too long; nothing is written then.
+        SiteError: If the name does not have this form or is taken, or a text is too long; then nothing is written.
     """
     project = find_project(root)
     if not SLUG.fullmatch(slug):
@@ -81,7 +81,7 @@ def _fill(template: str, words: dict[str, str]) -> str:
 
 
 def _literal(text: str) -> str:
-    """A string as ruff would write it in Python."""
+    """Return a string as a Python literal, as ruff would write it."""
     return repr(text) if '"' in text else json.dumps(text, ensure_ascii=False)
 
 
@@ -97,7 +97,7 @@ def _notebook(project: Project, words: dict[str, str]) -> str:
 
 
 def _with_section(page: Path, words: dict[str, str]) -> str:
-    """The chapter's page with a section on the lab, before its closing words."""
+    """Return the chapter's page with a section on the lab added before its closing words."""
     text = page.read_text(encoding="utf8") if page.is_file() else _fill("page.md", words)
     section = _fill("section.md", words)
     before, closing, after = text.partition("## Where to go next")
@@ -105,7 +105,7 @@ def _with_section(page: Path, words: dict[str, str]) -> str:
 
 
 def _with_entry(project: Project, page: Path, words: dict[str, str]) -> str:
-    """`_toc.yml` with the lab as the last one of its chapter; a new chapter comes before the reference part."""
+    """Return `_toc.yml` with the lab added at the end of its chapter; a new chapter precedes the reference part."""
     lines = (project.root / "_toc.yml").read_text(encoding="utf8").splitlines()
     document = f"book/{page.stem}"
     entry = [f"          - file: labs/{words['slug']}", f'            title: "Lab: {words["short"].lower()}"']
@@ -122,7 +122,7 @@ def _with_entry(project: Project, page: Path, words: dict[str, str]) -> str:
 
 
 def _with_row(project: Project, words: dict[str, str]) -> str:
-    """The index page, whose table lists the lab after those that come before it in the course."""
+    """Return the index page with the lab added to its table, in the order of the course."""
     text = (project.root / "book" / "index.md").read_text(encoding="utf8")
     rows = re.finditer(r"(?m)^\| \[.+\]\(\.\./labs/([a-z0-9]+)_\w+\.ipynb\).*\n", text)
     ends = [row.end() for row in rows if row[1] <= words["slug"].split("_")[0]]

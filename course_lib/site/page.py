@@ -1,4 +1,4 @@
-"""From an executed notebook to a page of the book: the learner's stub, a fold-out solution, no live widgets."""
+"""Conversion of an executed notebook to a page of the book: the stub, a fold-out solution, no live widgets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def page(lab: str, notebook: NotebookNode, executed: NotebookNode | None) -> NotebookNode:
-    """The notebook that Sphinx reads. `notebook` is the learner's; without an execution it is shown without outputs."""
+    """Return the notebook that Sphinx reads.
+
+    `notebook` is the learner's; if `executed` is None, it is shown without outputs.
+    """
     shown = copy.deepcopy(executed or notebook)
     shown.metadata.pop("widgets", None)
     shown.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
@@ -37,7 +40,7 @@ def page(lab: str, notebook: NotebookNode, executed: NotebookNode | None) -> Not
 
 
 def without_widget(output: NotebookNode) -> NotebookNode | None:
-    """The output with its HTML twin in place of the widget; None for a widget that has no twin (a progress bar)."""
+    """Return the output with its HTML version instead of the widget; None if it has none (a progress bar)."""
     data = output.get("data", {})
     if WIDGET in data:
         del data[WIDGET]

@@ -1,4 +1,4 @@
-"""Where the sources of the book are, and where what is made from them goes: all of it below `_build/`."""
+"""The paths of the book's sources and of what is built from them, all of it below `_build/`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from course_lib.errors import CourseError
 
 
 class SiteError(CourseError):
-    """The site cannot be built, served or configured as asked; the message says what to do."""
+    """The error raised when the site cannot be built, served or configured; the message says what to do."""
 
 
 class Project:
-    """A checkout of the course: its sources, and the places below `_build/` that the build writes.
+    """A checkout of the course: the paths of its sources, and of what the build writes below `_build/`.
 
     Attributes:
-        library: The `course_lib` that the labs run with: the checkout's own where it has one.
-        stage: What Sphinx reads.
-        executed: The notebooks with their outputs.
-        results: The numbers that the labs measured.
-        html: The site.
-        preview: Where a build of one lab alone goes: never in place of the whole site.
+        library: The folder of the `course_lib` that the labs run with: the checkout's own if it has one.
+        stage: The folder of the sources that Sphinx reads.
+        executed: The folder of the notebooks with their outputs.
+        results: The folder of the numbers that the labs measured.
+        html: The folder of the site.
+        preview: The folder for a build of one lab alone, which never replaces the whole site.
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,12 +41,12 @@ class Project:
         self.preview = self.build / "preview"
 
     def documents(self) -> list[str]:
-        """The pages named in `_toc.yml`, in reading order, without suffix: `["book/index", "labs/ch01_heads", ...]`."""
+        """List the pages in `_toc.yml`, in reading order, without suffix: `["book/index", "labs/ch01_heads", ...]`."""
         toc = self._yaml("_toc.yml")
         return [toc["root"], *_files_in(toc)]
 
     def config(self) -> dict[str, Any]:
-        """The settings in `_config.yml`."""
+        """Read the settings in `_config.yml`."""
         return self._yaml("_config.yml")
 
     def _yaml(self, name: str) -> dict[str, Any]:
@@ -55,17 +55,17 @@ class Project:
         return yaml.safe_load((self.root / name).read_text(encoding="utf8"))
 
     def lab_slugs(self) -> list[str]:
-        """The labs of the book, in reading order."""
+        """List the labs of the book in reading order."""
         return [name.removeprefix("labs/") for name in self.documents() if name.startswith("labs/")]
 
 
 def find_project(start: Path | None = None) -> Project:
-    """The project that holds `start` (the working directory), else the checkout that `course_lib` comes from."""
+    """Find the project that contains `start` (by default the working directory), or else that of `course_lib`."""
     return Project(find_checkout(start))
 
 
 def _files_in(entry: dict[str, Any]) -> Iterator[str]:
-    """The pages of an entry of `_toc.yml`: its own, and those of the entries inside it."""
+    """Yield the pages of an entry of `_toc.yml`: its own, and those of the entries inside it."""
     if "file" in entry:
         yield entry["file"]
     for name in ("parts", "chapters", "sections", "subtrees", "entries"):
@@ -74,7 +74,7 @@ def _files_in(entry: dict[str, Any]) -> Iterator[str]:
 
 
 def digest_of(*parts: str | bytes) -> str:
-    """One hash of several texts; their boundaries count."""
+    """Compute one hash of several texts; their boundaries count."""
     total = hashlib.sha256()
     for part in parts:
         data = part.encode("utf8") if isinstance(part, str) else part
@@ -83,7 +83,7 @@ def digest_of(*parts: str | bytes) -> str:
 
 
 def digest_of_tree(folder: Path) -> str:
-    """One hash of every file below a folder, names included."""
+    """Compute one hash of all files below a folder, including their names."""
     parts: list[str | bytes] = []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)

@@ -1,4 +1,4 @@
-"""The numbers that labs measured: read from the outputs' metadata, written to `_build/results/`, cited by the pages."""
+"""The numbers that labs measured, read from the outputs' metadata, written to `_build/results/`, cited by pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Records = dict[str, dict[str, Any]]
 
 
 def collect(lab: str, executed: NotebookNode) -> Records:
-    """The records of one executed lab by key, each with the lab, the commit and the command that made it."""
+    """Collect the records of one executed lab by key, each with the lab, the commit and the command that made it."""
     measured = executed.metadata.get("course", {})
     preset = "" if measured.get("preset", "cpu") == "cpu" else f" --preset {measured['preset']}"
     command = f".venv/bin/course book{preset} --only {lab}"
@@ -37,15 +37,15 @@ def collect(lab: str, executed: NotebookNode) -> Records:
 
 
 def write(project: Project, lab: str, found: Records) -> None:
-    """Write one lab's file in `_build/results/`."""
+    """Write the records of one lab into `_build/results/`."""
     write_text(project.results / f"{lab}.json", json.dumps(found, indent=2, sort_keys=True) + "\n")
 
 
 def merge(project: Project, labs: dict[str, Records]) -> Records:
-    """Everything that a page may cite: this build's numbers by key, the committed GPU runs as `gpu:<key>`.
+    """Merge all numbers that a page may cite: this build's by key, those of committed GPU runs as `gpu:<key>`.
 
     Raises:
-        SiteError: Two labs record the same key.
+        SiteError: If two labs record the same key.
     """
     merged: Records = {}
     for path in sorted((project.root / "results").glob("**/*.json")):
@@ -65,7 +65,7 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
 
 
 def _records_of_run(committed: dict[str, Any]) -> Records:
-    """The numbers of a committed run as records, each with its provenance and its control's value."""
+    """Return the numbers of a committed run as records, each with its provenance and its control's value."""
     values, controls = committed["values"], committed["controls"]
     records: Records = {}
     for key, value in values.items():

@@ -1,4 +1,4 @@
-"""Run Jupyter Book on the staged sources and put the finished site in place in one step."""
+"""Rendering with Jupyter Book: builds the staged sources and moves the finished site into place in one step."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def render(project: Project, target: Path, strict: bool) -> None:
-    """Build the pages into the folder `target`. The earlier site there stays unless this one is complete.
+    """Build the pages into the folder `target`; an earlier site there stays unless the new one is complete.
 
     Raises:
-        SiteError: Sphinx failed or, when strict, warned; or a page is missing.
+        SiteError: If Sphinx failed or, when strict, warned; or a page is missing.
     """
-    # Every time from nothing: an incremental build keeps stale navigation, and passes when a failed one is repeated.
+    # Always from scratch: an incremental build keeps stale navigation, and passes when a failed one is repeated.
     work = project.build / "sphinx"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -45,7 +45,7 @@ def render(project: Project, target: Path, strict: bool) -> None:
 
 
 def _build_pages(project: Project, work: Path, strict: bool) -> list[str]:
-    """Run Jupyter Book; its warnings, each once, with paths as the author knows them."""
+    """Run Jupyter Book; return its warnings, each once, with paths relative to the sources."""
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(project.stage)]
     command += ["--path-output", str(work), "--all", *(["-W", "-n", "--keep-going"] if strict else [])]
     env = {"PYTHONPATH": str(project.library.parent), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}

@@ -1,4 +1,4 @@
-"""`course site`: the built site over http, on this machine only."""
+"""`course site`: serves the built site over HTTP, on this machine only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PORTS_TO_TRY = 50
 
 class _Handler(SimpleHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
-        """Say nothing about each file."""
+        """Log nothing."""
 
     def end_headers(self) -> None:
         self.send_header("Cache-Control", "no-cache")  # a page built again shows at once
@@ -22,7 +22,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 def server(folder: Path, port: int = 8000) -> ThreadingHTTPServer:
-    """A server of a folder on 127.0.0.1, at this port or the next free one."""
+    """Create a server for a folder on 127.0.0.1, at this port or the next free one."""
     handler = functools.partial(_Handler, directory=str(folder))
     for candidate in range(port, port + PORTS_TO_TRY):
         try:
@@ -36,7 +36,7 @@ def serve(port: int = 8000, open_browser: bool = True, root: Path | None = None)
     """Serve `_build/html` until Ctrl-C.
 
     Raises:
-        SiteError: There is no site or no free port.
+        SiteError: If there is no site or no free port.
     """
     site = find_project(root).html
     if not (site / "index.html").is_file():

@@ -1,4 +1,4 @@
-"""From the learner's notebook to the solved one: each stub becomes the reference's source, under the same mark."""
+"""Solving of the learner's notebook: each stub is replaced by the reference's source, under the same mark."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ MARK = "# EXERCISE:"
 
 
 def exercise_id(cell: NotebookNode) -> str | None:
-    """The id in a cell's first line `# EXERCISE: <id>`, or None."""
+    """Return the id in a cell's first line `# EXERCISE: <id>`, or None."""
     first = cell.source.split("\n", 1)[0]
     return first.removeprefix(MARK).strip() if cell.cell_type == "code" and first.startswith(MARK) else None
 
 
 def solution_source(exercise: Exercise) -> str:
-    """The reference as a reader would type it."""
+    """Return the source code of the reference solution, as a reader would type it."""
     return textwrap.dedent(inspect.getsource(exercise.reference)).strip()
 
 
 def solve(notebook: NotebookNode) -> NotebookNode:
-    """A copy with every stub replaced by its mark and the reference's source."""
+    """Return a copy of the notebook in which the reference's source replaces every stub, below its mark."""
     solved = copy.deepcopy(notebook)
     for cell in solved.cells:
         if name := exercise_id(cell):

@@ -1,4 +1,4 @@
-"""Put together in `_build/site-src` all that Sphinx reads, so that building never touches a source."""
+"""Staging of all that Sphinx reads in `_build/site-src`, so that building never changes a source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from course_lib.site.records import Records
 
 
 def stage(project: Project, pages: dict[str, NotebookNode], measured: dict[str, dict], records: Records) -> Path:
-    """Write the staging folder afresh: configuration, prose, the labs' pages, MathJax, and the numbers."""
+    """Write the staging folder from scratch: configuration, prose, the labs' pages, MathJax, and the numbers."""
     out = project.stage
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -42,7 +42,7 @@ def _write_config(project: Project, path: Path) -> None:
 
 
 def _copy_mathjax(out: Path) -> None:
-    """MathJax goes with the site, so that formulas need no other host."""
+    """Copy MathJax into the site, so that formulas need no other host."""
     from course_lib.data.packages.fetching import fetch
 
     package = fetch("mathjax")

@@ -1,1 +1,1 @@
-"""Real data: texts, ratings, word vectors and pictures, as arrays and strings."""
+"""Real data: texts, ratings, word vectors and images, as arrays and strings."""

@@ -1,4 +1,4 @@
-"""Words as vectors: GloVe, and the word lists with which bias in such vectors is measured."""
+"""Word vectors: GloVe, and the word lists with which bias in such vectors is measured."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ WEAT_TESTS = (
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """A vector for every word, as rows in the order of the words. `word in embeddings` says whether there is one."""
+    """A vector for every word, as rows in the order of the words.
+
+    `word in embeddings` says whether a word has a vector.
+    """
 
     words: tuple[str, ...]
     vectors: Float[Tensor, "words width"]
@@ -53,33 +56,45 @@ class Embeddings:
         return word in self._rows
 
     def __getitem__(self, word: str) -> Float[Tensor, " width"]:
-        """The vector of a word. Without one, a ValueError names words that are spelled like it."""
+        """Return the vector of a word.
+
+        Raises:
+            ValueError: If the word has no vector; the message suggests words with a similar spelling.
+        """
         return self.vectors[self._row(word)]
 
     def lookup(self, words: Iterable[str]) -> Float[Tensor, "looked_up width"]:
-        """The vectors of some words, one row each. A word without one, and no words, raise a ValueError."""
+        """Return the vectors of words, one row each.
+
+        Raises:
+            ValueError: If a word has no vector, or there are no words.
+        """
         rows = [self._row(word) for word in words]
         if not rows:
             raise ValueError("there are no words to look up")
         return self.vectors[rows]
 
     def cosine(self, first: str, second: str) -> float:
-        """The cosine of the angle between two words, from -1 to 1. A word without a vector raises a ValueError."""
+        """Return the cosine of the angle between the vectors of two words, from -1 to 1.
+
+        Raises:
+            ValueError: If a word has no vector.
+        """
         return float(self._unit[self._row(first)] @ self._unit[self._row(second)])
 
     def nearest(
         self, to: str | Float[Tensor, " width"], n: int = 10, leave_out: Iterable[str] = ()
     ) -> list[tuple[str, float]]:
-        """The words of the highest cosine with a word or a vector, and that cosine, highest first.
+        """Return the words with the highest cosine to a word or a vector, and these cosines, highest first.
 
         Args:
-            to: A word, which is not among its own nearest, or a vector.
-            n: How many words.
-            leave_out: Words that do not count: an analogy such as king - man + woman (Mikolov et al. 2013) leaves out
-                the three words that it is made of.
+            to: A word or a vector; a word is not among its own nearest.
+            n: The number of words.
+            leave_out: Words to leave out: an analogy such as king - man + woman (Mikolov et al. 2013) leaves out its
+                own three words.
 
         Raises:
-            ValueError: A word has no vector.
+            ValueError: If a word has no vector.
         """
         out = {to, *leave_out} if isinstance(to, str) else set(leave_out)
         vector = self[to] if isinstance(to, str) else to
@@ -92,7 +107,7 @@ class Embeddings:
         try:
             return self._rows[word]
         except KeyError:
-            # Among the more frequent, of like length and with the same first letter, so that it takes a moment only.
+            # Only among the more frequent words of similar length with the same first letter, so that it is quick.
             like = word.lower()
             known = [w for w in self.words[:100_000] if w[:1] == like[:1] and abs(len(w) - len(like)) < 3]
             close = difflib.get_close_matches(like, known, n=3)
@@ -101,14 +116,15 @@ class Embeddings:
 
 
 def glove() -> Embeddings:
-    """GloVe of 400,000 English words, all in lower case, frequent ones first: 50 numbers each, in float32 (80 MB).
+    """Load the GloVe vectors of 400,000 lower-case English words, frequent ones first: 50 float32 numbers each, 80 MB.
 
-    Learnt from 6 billion words of Wikipedia (2014) and of newspapers (Gigaword 5). PDDL 1.0.
-    The first call needs pyarrow, which reads the list of words; afterwards it is kept in the cache.
-    Source: Pennington et al. 2014, "GloVe".
+    They were learnt from 6 billion words of Wikipedia (2014) and of newspapers (Gigaword 5). Licence PDDL 1.0. The
+    first call needs pyarrow to read the list of words, which is then kept in the cache.
 
     Raises:
-        DataError: The vectors cannot be fetched, or pyarrow is missing.
+        DataError: If the vectors cannot be fetched, or pyarrow is missing.
+
+    Source: Pennington et al. 2014, "GloVe".
     """
 
     def build() -> dict[str, np.ndarray]:
@@ -128,13 +144,14 @@ def glove() -> Embeddings:
 
 
 def weat_words() -> dict[str, tuple[str, ...]]:
-    """The 31 word lists of the Word Embedding Association Test by name, in lower case, as GloVe has its words.
+    """Return the 31 word lists of the Word Embedding Association Test by name, in lower case as in GloVe.
 
-    WEAT_TESTS says which four belong together.
-    Source: Caliskan et al. 2017, "Semantics derived automatically from language corpora contain human-like biases".
+    WEAT_TESTS says which four lists make up a test.
 
     Raises:
-        DataError: They cannot be fetched.
+        DataError: If they cannot be fetched.
+
+    Source: Caliskan et al. 2017, "Semantics derived automatically from language corpora contain human-like biases".
     """
     lists = json.loads((fetch("weat-words") / "WEAT.json").read_text(encoding="utf-8"))
     return {name: tuple(word.lower() for word in words) for name, words in lists.items()}

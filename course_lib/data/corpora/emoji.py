@@ -29,9 +29,9 @@ _RECIPE = 2
 
 @dataclass(frozen=True)
 class Concept:
-    """What an emoji shows: code points ("1F436"), a name and keywords in one language, Emojibase's groups, and family.
+    """A concept that emoji show: code points ("1F436"), a name and keywords in one language, groups, and family.
 
-    Concepts of one family are variants of one drawing; see `emoji_split.family`.
+    The groups are Emojibase's. Concepts of one family are variants of one drawing; see `emoji_split.family`.
     """
 
     hexcode: str
@@ -44,25 +44,25 @@ class Concept:
 
 @dataclass(frozen=True)
 class Emoji:
-    """Every concept drawn by every vendor, in the order of VENDORS and of `concepts`, on white, from 0 to 255."""
+    """Images of every concept by every vendor, in the order of VENDORS and of `concepts`, on white, from 0 to 255."""
 
     concepts: tuple[Concept, ...]
     pictures: UInt8[Tensor, "vendors concepts 3 size size"]
 
     def split(self, stage: str) -> Split:
-        """What may be learned from and what is kept apart, as indices; see `split_emoji` for the stages."""
+        """Split the images, by index, into those to train on and those held out; see `split_emoji` for the stages."""
         return split_emoji([concept.family for concept in self.concepts], stage)
 
 
 def load_emoji(size: int = 32) -> Emoji:
-    """All concepts and their pictures of `size` x `size`: drawn once, then read from the cache.
+    """Load all concepts and their images of `size` x `size` pixels, which are drawn once and then read from the cache.
 
-    Only the first call needs the packages of the four vendors and resvg-py. OpenMoji's pictures are CC BY-SA 4.0,
-    Twemoji's CC BY 4.0, so figures that show them carry the credits of registry.toml.
+    Only the first call needs the packages of the four vendors and resvg-py. OpenMoji's images are CC BY-SA 4.0,
+    Twemoji's CC BY 4.0, so figures that show them must carry the credits in registry.toml.
 
     Raises:
-        DataError: A package cannot be fetched, or resvg-py is missing.
-        ValueError: The size is not in 8 .. 512.
+        DataError: If a package cannot be fetched, or resvg-py is missing.
+        ValueError: If the size is not from 8 to 512.
     """
     if not 8 <= size <= 512:
         raise ValueError(f"pictures of {size} x {size} cannot be drawn; choose a size from 8 to 512")
@@ -78,17 +78,17 @@ def load_emoji(size: int = 32) -> Emoji:
 
 
 def emoji_files(size: int = 32) -> list[Path]:
-    """The two files that `load_emoji` reads once they are made: what to copy into the cache of another machine."""
+    """Return the two cached files that `load_emoji` reads, to be copied into the cache of another machine."""
     return [array_file(name, _sources()) for name in ("emoji-names", f"emoji-pictures-{size}")]
 
 
 @functools.cache
 def concepts(locale: str = "en") -> tuple[Concept, ...]:
-    """The concepts with names and keywords in a language of LOCALES; the order is the same in all.
+    """Return the concepts with names and keywords in a language of LOCALES; the order is the same in all.
 
     Raises:
-        DataError: The packages cannot be fetched.
-        ValueError: There are no names in that language.
+        DataError: If the packages cannot be fetched.
+        ValueError: If there are no names in that language.
     """
     if locale not in LOCALES:
         raise ValueError(f"emoji have names in {', '.join(LOCALES)}, not in {locale!r}")
@@ -106,11 +106,11 @@ def concepts(locale: str = "en") -> tuple[Concept, ...]:
 
 
 def random_caption(concept: Concept, generator: torch.Generator, name_only: float = 0.7) -> str:
-    """A caption to train on: the name, or up to five random keywords, with or without the name before them.
+    """Sample a caption to train on: the name, or up to five random keywords, with or without the name before them.
 
     Args:
-        concept: What the caption is about.
-        generator: Where the randomness comes from.
+        concept: The concept to describe.
+        generator: The source of randomness.
         name_only: The probability of the name alone; it is 1 for a concept without keywords.
     """
     alone, with_name = torch.rand(2, generator=generator).tolist()
@@ -124,7 +124,7 @@ def random_caption(concept: Concept, generator: torch.Generator, name_only: floa
 
 @functools.cache
 def _words() -> list[dict[str, Any]]:
-    """What `emoji_sources.read_words` makes, from the cache."""
+    """Return the result of `emoji_sources.read_words`, from the cache."""
 
     def build() -> dict[str, np.ndarray]:
         from course_lib.data.corpora.emoji_sources import read_words

@@ -1,4 +1,4 @@
-"""Reads the emoji packages and draws: needed once, on the machine that prepares; see `emoji` for what it makes."""
+"""Reading and drawing of the emoji packages, needed once, on the machine that prepares the data; see `emoji`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DROPPED = {None, 2, 9}
 
 
 def read_words(locales: Sequence[str]) -> list[dict[str, Any]]:
-    """The concepts that all vendors draw, in Unicode's order: hexcode, group, subgroup, names, keywords."""
+    """Return the concepts that all vendors draw, in Unicode's order: hexcode, group, subgroup, names, keywords."""
     folder = fetch("emoji-words")
     drawn = set.intersection(*(set(_icons(vendor)) for vendor in VENDORS))
     kinds = _read(folder / "meta" / "groups.json")
@@ -48,7 +48,11 @@ def read_words(locales: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def draw(hexcodes: Sequence[str], size: int) -> UInt8[np.ndarray, "vendors concepts 3 {size} {size}"]:
-    """Every vendor's drawings of the concepts, on white. Without resvg-py that raises a DataError."""
+    """Draw the concepts as each vendor does, on white.
+
+    Raises:
+        DataError: If resvg-py is missing.
+    """
     try:
         from resvg_py import svg_to_bytes
     except ImportError:
@@ -75,14 +79,14 @@ def draw(hexcodes: Sequence[str], size: int) -> UInt8[np.ndarray, "vendors conce
 
 
 def _icons(vendor: str) -> dict[str, str]:
-    """The SVG of every emoji that the vendor draws."""
+    """Return the SVG of every emoji of a vendor."""
     folder = fetch(f"emoji-{vendor}")
     icons = _read(folder / "icons.json")
     return {_key(code): _svg(icons, icon) for code, icon in _read(folder / "chars.json").items()}
 
 
 def _svg(icons: dict[str, Any], name: str) -> str:
-    """One drawing, centred in a square when it is not square itself (one of Twemoji's is not)."""
+    """Return one drawing, centred in a square if it is not square itself (one of Twemoji's is not)."""
     icon = icons["icons"][name]
     width, height = icon.get("width", icons["width"]), icon.get("height", icons["height"])
     side = max(width, height)
@@ -92,7 +96,7 @@ def _svg(icons: dict[str, Any], name: str) -> str:
 
 
 def _key(hexcode: str) -> str:
-    """Code points as all packages can be compared by: some omit variation selectors and leading zeros."""
+    """Return code points in one form for all packages: some omit variation selectors and leading zeros."""
     return "-".join(code for code in hexcode.lower().split("-") if code not in ("fe0e", "fe0f")).lstrip("0")
 
 

@@ -1,4 +1,4 @@
-"""Which emoji may be learned from, and which are kept for choosing a recipe and for reporting."""
+"""The split of the emoji: which are for training, for choosing a recipe (validation) and for reporting (test)."""
 
 from __future__ import annotations
 
@@ -53,13 +53,14 @@ _SAME = {
 
 @functools.cache
 def family(name: str, subgroup: str) -> str:
-    """The family of a concept: variants of one drawing (sex, age, hair, colour, size, direction, hour) share it.
+    """Return the family of a concept; variants of one drawing (sex, age, hair, colour, size, direction, hour) share it.
 
-    Different expressions of the yellow face are different families, unless they are hard to tell apart at 32 x 32.
+    Different expressions of the yellow face are different families, unless they are hard to tell apart at 32 x 32
+    pixels.
 
     Args:
         name: The English name.
-        subgroup: That of Emojibase: "animal-mammal".
+        subgroup: The subgroup in Emojibase, such as "animal-mammal".
     """
     if subgroup in _ONE_DRAWING:
         return subgroup
@@ -76,7 +77,7 @@ def family(name: str, subgroup: str) -> str:
 
 
 def side(family: str) -> str:
-    """The side, one of SIDES, on which all concepts of a family are: about 70, 15 and 15 % of the families.
+    """Return the part of the split, one of SIDES, of all concepts of a family: about 70, 15 and 15 % of the families.
 
     It depends on the family's name alone, so it is the same in every run, with any seed, size and selection.
     """
@@ -86,7 +87,7 @@ def side(family: str) -> str:
 
 @dataclass(frozen=True)
 class Grid:
-    """Every one of some concepts, drawn by every one of some vendors; both as indices into `Emoji.pictures`."""
+    """All images of some concepts by some vendors, both given as indices into `Emoji.pictures`."""
 
     vendors: Int[Tensor, " vendors"]
     concepts: Int[Tensor, " concepts"]
@@ -95,13 +96,13 @@ class Grid:
         return len(self.vendors) * len(self.concepts)
 
     def indices(self) -> tuple[Int[Tensor, " pictures"], Int[Tensor, " pictures"]]:
-        """Vendor and concept of every picture, one vendor after the other: `pictures[grid.indices()]` has them all."""
+        """Return the vendor and the concept of every image, vendor by vendor: `pictures[grid.indices()]` are all."""
         return self.vendors.repeat_interleave(len(self.concepts)), self.concepts.repeat(len(self.vendors))
 
 
 @dataclass(frozen=True)
 class Split:
-    """What may be learned from, and three kinds of pictures that may not; no picture is in two of the four."""
+    """The images to train on and three kinds of held-out images; no image is in two of the four."""
 
     train: Grid
     new_vendor: Grid  # concepts that are learned, in a style that is not
@@ -110,18 +111,18 @@ class Split:
 
 
 def split_emoji(families: Sequence[str], stage: str) -> Split:
-    """Split concepts, given by their families, and vendors, for choosing a recipe or for reporting on it.
+    """Split concepts (by their families) and vendors, for choosing a recipe or for reporting on it.
 
     In the stage "validation" the test vendor and the test concepts appear nowhere, so nothing can be tuned on them. In
-    the stage "test" the validation vendor is one of those learned from; the validation concepts appear nowhere, so
-    that both stages learn from the same concepts.
+    the stage "test" the validation vendor is used for training; the validation concepts appear nowhere, so that both
+    stages train on the same concepts.
 
     Args:
         families: The family of each concept.
         stage: "validation" (to choose) or "test" (to report).
 
     Raises:
-        ValueError: There is no such stage.
+        ValueError: If there is no such stage.
     """
     if stage not in ("validation", "test"):
         raise ValueError(f'the stage is "validation" (to choose a recipe) or "test" (to report), not {stage!r}')

@@ -1,4 +1,4 @@
-"""A text cut into tokens, ready to train on: read from one prepared file, without the package it came from."""
+"""A tokenized text, ready to train on: read from one prepared file, without the package that it came from."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _RECIPE = 1  # to be raised whenever the same sources give other arrays
 
 @dataclass(frozen=True)
 class Corpus:
-    """Wikipedia's openings as tokens, each followed by the end token, in three parts that share no article.
+    """The openings of Wikipedia articles as tokens, each with the end token, in three parts that share no article.
 
-    Choose on `validation`; report what `test` says.
+    Choose settings on `validation`; report results on `test`.
     """
 
     tokenizer: FastBPE
@@ -38,24 +38,24 @@ class Corpus:
     n_bytes: Int[Tensor, " vocab"]  # how many bytes of text each token stands for
 
     def bits_per_byte(self, nats: float, targets: Int[Tensor, "*shape"]) -> float:
-        """The loss per byte of text, which can be compared between tokenizers.
+        """Compute the loss in bits per byte of text, which can be compared between tokenizers.
 
         Args:
-            nats: The sum of the losses at all these tokens.
-            targets: The tokens.
+            nats: The sum of the losses on all these tokens, in nats.
+            targets: The tokens that were predicted.
         """
         return nats / math.log(2) / self.n_bytes[targets].sum().item()
 
 
 def pretraining_corpus(vocab_size: int = 4096, languages: Sequence[str] = ("en",)) -> Corpus:
-    """Wikipedia's openings in these languages, cut by a BPE of `vocab_size` learnt on the training part.
+    """Load the openings of Wikipedia articles in these languages, tokenized by a BPE learnt on the training part.
 
-    A tenth of the articles each are for validation and for testing; a title decides, so that an article which exists in
-    several languages under one title is on one side.
+    A tenth of the articles is for validation and a tenth for testing. The title decides, so an article that exists in
+    several languages under one title is in one part only.
 
     Raises:
-        DataError: The text cannot be fetched and was not prepared before.
-        ValueError: There is no Wikipedia in that language.
+        DataError: If the text was not prepared before and cannot be fetched.
+        ValueError: If there is no Wikipedia in that language.
     """
     arrays = cached_arrays("corpus", _sources(vocab_size, languages), lambda: _build(vocab_size, languages))
     tokenizer = FastBPE(BPE(tuple(map(tuple, arrays["merges"].tolist())), (END,)))
@@ -66,7 +66,7 @@ def pretraining_corpus(vocab_size: int = 4096, languages: Sequence[str] = ("en",
 
 
 def pretraining_corpus_file(vocab_size: int = 4096, languages: Sequence[str] = ("en",)) -> Path:
-    """The one file that `pretraining_corpus` reads once it is made: what to copy into the cache of another machine."""
+    """Return the one cached file that `pretraining_corpus` reads, to be copied into the cache of another machine."""
     return array_file("corpus", _sources(vocab_size, languages))
 
 

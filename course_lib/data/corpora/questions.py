@@ -1,7 +1,7 @@
-"""Questions and answers, made from Wikipedia's opening paragraphs: what a chat model is tuned on and tested with.
+"""Questions and answers made from Wikipedia's opening paragraphs, to tune and to test a chat model.
 
-The answers are Wikipedia's own words (CC BY-SA 4.0), but for one sentence; the wordings of the questions are ours.
-A question is closed-book, to be answered from memory, or open-book, with a text to read.
+The answers are Wikipedia's own words (CC BY-SA 4.0), except for one sentence; the wordings of the questions are ours. A
+question is closed-book, to be answered from memory, or open-book, with a text to read.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ MISSING = "The text does not say."
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt, the answer to it, what kind of question it is (a key of WORDINGS), and the title of its article."""
+    """A prompt, its answer, the kind of question (a key of WORDINGS), and the title of the article."""
 
     prompt: str
     answer: str
@@ -89,27 +89,27 @@ class Question:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The two turns of a chat, as chat templates take them: `role` and `content`."""
+        """The question and its answer as the two messages of a chat, with `role` and `content`."""
         return [{"role": "user", "content": self.prompt}, {"role": "assistant", "content": self.answer}]
 
 
 def questions(
     kinds: Iterable[str] = tuple(WORDINGS), wordings: Sequence[int] = (0, 1, 2, 3), test: float = 0.1
 ) -> tuple[list[Question], list[Question]]:
-    """The questions of these kinds for training and those for testing, which share no article, not even to read.
+    """Return questions of these kinds for training and for testing; the two share no article, not even as context.
 
-    A kind is left out where an article has no answer: no description, no topic, no year of birth, a description that
-    other articles share or that gives the name away, a text without the title in it.
+    An article without an answer to a kind gets no question of that kind: if it has no description, no topic or no year
+    of birth, if its description is shared by other articles or gives the name away, or if its text lacks the title.
 
     Args:
-        kinds: Keys of WORDINGS.
-        wordings: Each question is in one of the wordings of these numbers, the same each time; leave out a number in
+        kinds: The kinds of questions, keys of WORDINGS.
+        wordings: The numbers of the wordings to use; a question has the same wording each time. Leave out a number in
             training to see whether a model has learnt the kind or the words.
-        test: About this share of the articles is for testing, whatever the kinds.
+        test: The share of the articles for testing, approximately, whatever the kinds.
 
     Raises:
-        DataError: The articles cannot be fetched.
-        ValueError: There is no such kind or wording.
+        DataError: If the articles cannot be fetched.
+        ValueError: If there is no such kind or wording.
     """
     kinds = list(kinds)
     for kind in kinds:
@@ -127,7 +127,7 @@ def questions(
 def _ask(
     articles: Sequence[Article], kinds: Sequence[str], wordings: Sequence[int], names: Container[str]
 ) -> Iterator[Question]:
-    """The questions about each article; `names` are descriptions of one article only."""
+    """Yield the questions about each article; `names` are the descriptions of one article only."""
     for article, other in zip(articles, [*articles[1:], *articles[:1]], strict=True):  # the next, mostly of one topic
         answers = dict(_answers(article, other, names))
         for kind in kinds:
@@ -138,7 +138,7 @@ def _ask(
 
 
 def _answers(article: Article, other: Article, names: Container[str]) -> Iterator[tuple[str, str]]:
-    """The kinds of questions that the article answers, with the answers; `names` are descriptions of one article."""
+    """Yield the kinds of questions that an article answers, with the answers; `names` as in `_ask`."""
     yield "explain", article.extract
     if article.description:
         yield "describe", article.description
@@ -159,6 +159,6 @@ def _answers(article: Article, other: Article, names: Container[str]) -> Iterato
 
 
 def _shares_a_word(title: str, text: str) -> bool:
-    """Whether a word of four letters or more of the title, or the title itself, is in the text."""
+    """Return whether the text contains the title or one of its words of four letters or more."""
     words = {title.lower(), *re.findall(r"\w{4,}", title.lower())}
     return any(word in text.lower() for word in words)

@@ -1,8 +1,9 @@
-"""Short texts with the judgements of some twenty people each, and the preferences that follow from them.
+"""Short texts rated by about twenty people each, and the preferences that follow from the ratings.
 
 What is judged is the tone of a text, from -4 (extremely negative) to 4 (extremely positive). A preference made from it
 is for the more positive text, not for the more helpful one. The texts are by users of Twitter, Rotten Tomatoes and
 Amazon and by the New York Times: show few of them, pass none on, and expect some rude ones.
+
 Source: Hutto and Gilbert 2014, "VADER", sections 3 and 4.
 """
 
@@ -31,10 +32,10 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Rated:
-    """A text, where it is from (a key of SOURCES), and the score that each person gave it, from -4 to 4.
+    """A text, its source (a key of SOURCES), and the score that each person gave it, from -4 to 4.
 
     Raises:
-        ValueError: The text is empty, there are no scores, or one is out of range.
+        ValueError: If the text is empty, there are no scores, or one is out of range.
     """
 
     text: str
@@ -53,7 +54,7 @@ class Rated:
 
 @dataclass(frozen=True)
 class Preference:
-    """Two texts, and the exact probability that a person finds the first more positive than the second."""
+    """A pair of texts, and the exact probability that a person finds the first more positive than the second."""
 
     first: Rated
     second: Rated
@@ -61,15 +62,15 @@ class Preference:
 
 
 def ratings(*sources: str) -> list[Rated]:
-    """The rated texts of these sources, or of all four.
+    """Load the rated texts of these sources, or of all four if none is given.
 
-    They are 10,603 from "movies", 5,119 from "news", 4,001 "tweets" and 3,697 from "products".
-    A text that a source holds twice is one, with the scores of both. Left out are 199 tweets whose scores do not have
-    the mean that the authors print beside the text: the scores are of another wording.
+    There are 10,603 from "movies", 5,119 from "news", 4,001 "tweets" and 3,697 from "products". A text that occurs
+    twice in a source becomes one, with the scores of both. 199 tweets are left out because the mean of their scores is
+    not the one that the authors give: the scores are of another wording.
 
     Raises:
-        DataError: The texts cannot be fetched.
-        ValueError: There is no such source.
+        DataError: If the texts cannot be fetched.
+        ValueError: If there is no such source.
     """
     for source in sources:
         if source not in SOURCES:
@@ -96,20 +97,20 @@ def _rows(archive: tarfile.TarFile, name: str) -> list[list[str]]:
 
 
 def preference(first: Rated, second: Rated) -> float:
-    """The probability that a person's score of the first is higher than another's of the second; a tie counts half.
+    """Compute the probability that a person scores the first text higher than another person the second; a tie is half.
 
-    Exact for the people who were asked: over all pairs of a score of the first and a score of the second. This is the
-    U statistic of Mann and Whitney (1947) divided by its largest value.
+    It is exact for the people who were asked: the mean over all pairs of a score of the first and a score of the
+    second. This is the U statistic of Mann and Whitney (1947) divided by its largest value.
     """
     difference = np.array(first.scores)[:, None] - np.array(second.scores)
     return float(1 + np.sign(difference).mean()) / 2
 
 
 def preference_pairs(rated: Sequence[Rated], n: int, seed: int = 0) -> list[Preference]:
-    """`n` different pairs of the texts, drawn at random, each in random order, with their preferences.
+    """Sample `n` different pairs of texts, each in random order, with their preferences.
 
     Raises:
-        ValueError: There are fewer pairs than that.
+        ValueError: If there are fewer than `n` pairs.
     """
     there_are = math.comb(len(rated), 2)
     if n > there_are:
@@ -126,13 +127,13 @@ def preference_pairs(rated: Sequence[Rated], n: int, seed: int = 0) -> list[Pref
 
 
 def agreement(preferences: Sequence[Preference]) -> float:
-    """The highest share of right guesses, on average, at what one person prefers: the ceiling of every reward model.
+    """Compute the best expected accuracy in predicting what one person prefers: the ceiling of every reward model.
 
-    A person is a draw with the probability of the pair, and the best guess is the likelier text, right with
-    max(p, 1 - p).
+    A person prefers the first text with the pair's probability p. The best guess is the likelier text, which is right
+    with probability max(p, 1 - p).
 
     Raises:
-        ValueError: There are no preferences.
+        ValueError: If there are no preferences.
     """
     if not preferences:
         raise ValueError("there are no preferences, so there is no agreement to measure")

@@ -1,4 +1,4 @@
-"""Short phrases in 28 languages: what a sequence-to-sequence model learns to translate within minutes."""
+"""Short phrases in 28 languages, which a sequence-to-sequence model learns to translate within minutes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Pair = tuple[str, str]
 
 
 def translation_pairs(source: str = "en", target: str = "de", test: float = 0.1) -> tuple[list[Pair], list[Pair]]:
-    """Phrases with their translations, (source, target), for training and for testing: 1,923 in all.
+    """Return phrases with their translations, as pairs (source, target), for training and for testing: 1,923 in all.
 
-    They are the names of emoji, which Unicode has translated: ("guide dog", "Blindenhund"). Those of a phrase in all
-    languages are on one side, so that a model trained on several directions is not tested on what it has seen. None of
-    those for testing occurs in training, as source or as target. Licence Unicode-3.0.
+    They are the names of emoji, which Unicode has translated: ("guide dog", "Blindenhund"). A phrase is in the same
+    part in all languages, so a model trained on several directions is not tested on what it has seen. No phrase for
+    testing occurs in training, as source or as target. Licence Unicode-3.0.
 
     Args:
         source: A language of LOCALES.
-        target: Another one.
-        test: About this share of the phrases is for testing.
+        target: Another language of LOCALES.
+        test: The share of the phrases for testing, approximately.
 
     Raises:
-        DataError: The names cannot be fetched.
-        ValueError: There is no such language, or both are the same.
+        DataError: If the names cannot be fetched.
+        ValueError: If there is no such language, or both are the same.
     """
     for language in (source, target):
         if language not in LOCALES:
@@ -42,6 +42,6 @@ def translation_pairs(source: str = "en", target: str = "de", test: float = 0.1)
 
 
 def _names(language: str) -> dict[str, str]:
-    """The name of every emoji by its code points, without the letters that flags are spelled with (in no group)."""
+    """Return the names of emoji by code points, without the letters that spell flags (they have no group)."""
     entries = json.loads((fetch("emoji-words") / language / "compact.json").read_text(encoding="utf-8"))
     return {entry["hexcode"]: entry["label"] for entry in entries if "group" in entry}

@@ -19,7 +19,7 @@ _LANGUAGES = {"en": "en-us", "fr": "fr-fr", "es": "es-es"}
 
 @dataclass(frozen=True)
 class Article:
-    """The opening of one article: its title, first paragraph, description of a few words, and topic (one of 12)."""
+    """The opening of an article: title, first paragraph, a description of a few words, and topic (one of 12)."""
 
     title: str
     extract: str
@@ -28,13 +28,14 @@ class Article:
 
 
 def wikipedia_leads(language: str = "en") -> list[Article]:
-    """The openings of 10,033 English (or 9,955 French "fr", 6,239 Spanish "es") Wikipedia articles, ordered by topic.
+    """Load the openings of Wikipedia articles in one language, ordered by topic.
 
+    There are 10,033 in English ("en"), 9,955 in French ("fr") and 6,239 in Spanish ("es").
     Licence CC BY-SA 4.0.
 
     Raises:
-        DataError: They cannot be fetched.
-        ValueError: There are none in that language.
+        DataError: If they cannot be fetched.
+        ValueError: If there are none in that language.
     """
     if language not in _LANGUAGES:
         raise ValueError(f"there are Wikipedia leads in {', '.join(_LANGUAGES)}, not in {language!r}")
@@ -43,14 +44,14 @@ def wikipedia_leads(language: str = "en") -> list[Article]:
 
 
 def corpus() -> str:
-    """About 4.9 million characters of clean English: the Wikipedia leads in one fixed shuffled order.
+    """Load about 4.9 million characters of clean English: the Wikipedia openings in one fixed shuffled order.
 
-    Articles are separated by an empty line; being shuffled, any part of the text has the same mix of topics as the
-    rest, so a held-out end is a fair test. If Wikipedia cannot be fetched, one printed sentence says so and the King
-    James Bible (4.1 million characters) takes its place.
+    Articles are separated by an empty line. Since they are shuffled, any part of the text has the same mix of topics as
+    the rest, so holding out the end is a fair test. If Wikipedia cannot be fetched, one printed sentence says so and
+    the King James Bible (4.1 million characters) takes its place.
 
     Raises:
-        DataError: Neither can be fetched.
+        DataError: If neither text can be fetched.
     """
     try:
         articles = wikipedia_leads()
@@ -63,12 +64,12 @@ def corpus() -> str:
 
 
 def king_james() -> str:
-    """The King James Bible, 4.1 million characters in 4,635 paragraphs, one a line.
+    """Load the King James Bible: 4.1 million characters in 4,635 paragraphs, one per line.
 
-    The package's source file holds it in one string, which is read; nothing is run.
+    The package's source file has it as one string, which is read without running the file.
 
     Raises:
-        DataError: It cannot be fetched.
+        DataError: If it cannot be fetched.
     """
     tree = ast.parse((fetch("king-james-bible") / "plain_text_readers_bible.py").read_text(encoding="utf-8"))
     strings = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
@@ -79,12 +80,12 @@ def king_james() -> str:
 def windows(
     tokens: Int[Tensor, " tokens"], length: int, batch: int, generator: torch.Generator
 ) -> Int[Tensor, "{batch} {length}+1"]:
-    """Random windows of a token sequence, one longer than the model's context: inputs [:, :-1], targets [:, 1:].
+    """Sample windows of length + 1 tokens: inputs are `[:, :-1]`, targets `[:, 1:]`.
 
     Every window that fits is equally likely.
 
     Raises:
-        ValueError: No window fits.
+        ValueError: If no window fits.
     """
     starts = len(tokens) - length
     if starts < 1:

@@ -1,9 +1,10 @@
-"""Sound as a picture: log-mel spectrograms, which a ViT of one channel reads in patches (AST, Gong et al. 2021).
+"""Sound as an image: log-mel spectrograms, which a ViT with one channel reads in patches (AST, Gong et al. 2021).
 
     model = ViT(ViTConfig(image_size=80, image_width=100, patch_size=10, channels=1, n_classes=10))
     logits = model(log_mel(sounds, 16000)[:, None])
 
-are ten classes of sounds of one second. As the vision tower of a VLM such a ViT lets a language model hear.
+This classifies sounds of one second into ten classes. As the vision tower of a VLM such a ViT lets a language model
+hear.
 """
 
 import functools
@@ -21,16 +22,16 @@ RANGE = 8.0  # what is quieter than the loudest by more than eight powers of ten
 
 @dataclass(frozen=True)
 class SpectrogramConfig:
-    """How a sound becomes a picture; the defaults are Whisper's (Radford et al. 2022, section 2.2).
+    """Settings of a spectrogram; the defaults are Whisper's (Radford et al. 2022, section 2.2).
 
     Args:
-        rate: Samples a second.
-        n_fft: Samples in a window.
-        hop: Samples from one window to the next.
-        n_mels: Bands, from 0 Hz to rate / 2.
+        rate: The sampling rate, in samples per second.
+        n_fft: The number of samples in a window.
+        hop: The number of samples from one window to the next.
+        n_mels: The number of bands, which reach from 0 Hz to rate / 2.
 
     Raises:
-        ValueError: A size is below 1, or there are more bands than windows of n_fft samples can tell apart.
+        ValueError: If a size is below 1, or there are more bands than windows of n_fft samples can resolve.
     """
 
     rate: int = 16000
@@ -48,23 +49,24 @@ class SpectrogramConfig:
 
 
 def mel_to_hz(mel: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The frequency at a place on the mel scale: even steps of what sounds like equal distances.
+    """Convert mel to Hz; equal steps on the mel scale sound like equal distances in pitch.
 
-    Linear up to 1000 Hz, which is mel 15, then a factor of 6.4 every 27 (Slaney 1998, Auditory Toolbox).
+    The scale is linear up to 1000 Hz, which is mel 15; above, 27 mel are a factor of 6.4 (Slaney 1998, Auditory
+    Toolbox).
     """
     return torch.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))
 
 
 def hz_to_mel(hertz: float) -> float:
-    """The place of a frequency on the mel scale: the inverse of `mel_to_hz`."""
+    """Convert Hz to mel: the inverse of `mel_to_hz`."""
     return hertz * 3 / 200 if hertz < 1000 else 15 + 27 * math.log(hertz / 1000) / math.log(6.4)
 
 
 @functools.cache
 def mel_filters(config: SpectrogramConfig) -> Float[Tensor, "mels frequencies"]:
-    """How much each frequency of the Fourier transform counts in each band: triangles that overlap by half.
+    """Return the weight of each frequency of the Fourier transform in each band: triangles that overlap by half.
 
-    Their tops are even steps apart on the mel scale, and all have the same area (Slaney 1998, Auditory Toolbox).
+    Their peaks are equally spaced on the mel scale, and all have the same area (Slaney 1998, Auditory Toolbox).
     """
     corners = mel_to_hz(torch.linspace(0, hz_to_mel(config.rate / 2), config.n_mels + 2, dtype=torch.float64))
     frequency = torch.linspace(0, config.rate // 2, config.n_fft // 2 + 1, dtype=torch.float64)
@@ -76,19 +78,20 @@ def mel_filters(config: SpectrogramConfig) -> Float[Tensor, "mels frequencies"]:
 def log_mel(
     sounds: Float[Tensor, "*batch samples"], rate: int, config: SpectrogramConfig = SpectrogramConfig()
 ) -> Float[Tensor, "*batch mels frames"]:
-    """The logarithm of the power in each band at each moment, from about -1 (silence) to about 1.
+    """Compute the log-mel spectrogram: the logarithm of the power per band and frame, about -1 (silence) to about 1.
 
-    There are samples // hop frames. A model wants all sounds of one length: F.pad(sound, (0, n - sound.shape[-1]))
-    fills up with silence, or cuts.
-    Source: Radford et al. 2022, section 2.2, and the published code of Whisper.
+    There are samples // hop frames. A model needs all sounds to have the same length:
+    `F.pad(sound, (0, n - sound.shape[-1]))` pads with silence, or cuts.
 
     Args:
-        sounds: Floats from -1 to 1, of one channel.
-        rate: Samples a second.
-        config: How the picture is made.
+        sounds: One channel of floats from -1 to 1.
+        rate: The sampling rate, in samples per second.
+        config: The settings of the spectrogram.
 
     Raises:
-        ValueError: The rate is not the config's, the sounds are whole numbers, or shorter than a window.
+        ValueError: If the rate is not the config's, or the sounds are integers or shorter than a window.
+
+    Source: Radford et al. 2022, section 2.2, and the published code of Whisper.
     """
     if rate != config.rate:
         raise ValueError(

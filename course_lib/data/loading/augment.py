@@ -1,4 +1,4 @@
-"""Small random changes of pictures, so that a model learns what they show rather than their pixels."""
+"""Small random changes to images, so that a model learns what they show rather than their pixels."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ _GREY = 0.35  # 1 would be quite grey
 def augment(
     pictures: UInt8[Tensor, "batch 3 size size"], generator: torch.Generator, strength: float = 1.0
 ) -> Float[Tensor, "batch 3 size size"]:
-    """Rotate, scale, shift and partly grey every picture by amounts of its own; what comes in from outside is white.
+    """Rotate, scale, shift and partly desaturate every image by its own random amounts; newly exposed areas are white.
 
-    All amounts are uniform within plus or minus `strength` times 10 degrees, 15 %, 6 % of the side; greying from 0 to
-    `strength` times 35 %. Only `generator` is drawn from, five numbers a picture.
+    Rotation, scale and shift are uniform within plus or minus `strength` times 10 degrees, 15 % and 6 % of the side;
+    desaturation is uniform from 0 to `strength` times 35 %. All randomness comes from `generator`, five numbers per
+    image.
 
     Returns:
-        Values from 0 to 1.
+        The images, with values from 0 to 1.
 
     Raises:
-        ValueError: The strength is not in 0 .. 2.
+        ValueError: If the strength is not from 0 to 2.
     """
     if not 0 <= strength <= 2:
         raise ValueError(f"the strength is a number from 0 (no change) to 2, not {strength}")
@@ -51,10 +52,10 @@ def transform(
     shift: Float[Tensor, "batch 2"],
     grey: Float[Tensor, " batch"],
 ) -> Float[Tensor, "batch 3 size size"]:
-    """Turn pictures clockwise by degrees, scale and then shift them (x and y, in sides), and make them partly grey.
+    """Rotate images clockwise by degrees, scale, then shift them (x and y, in sides), and partly desaturate them.
 
-    The same as torchvision's `affine` and `adjust_saturation`, but with amounts of its own for every picture in one
-    step: those take one amount for a whole batch.
+    This equals torchvision's `affine` and `adjust_saturation`, but each image has its own amounts; those take one
+    amount for a whole batch.
     """
     # The warp asks for every pixel of the result where it came from: the inverse of turn, scale and shift, in the
     # coordinates of affine_grid, in which a side is 2 long.

@@ -1,4 +1,4 @@
-"""Batches in an order that is a pure function of a seed and one number: how many samples were read before."""
+"""Batches in an order that is a pure function of a seed and the number of samples read before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Samples(Protocol):
-    """What a loader reads: a tensor, `Packed` rows, `Windows`, or anything else with a length that takes an index."""
+    """The data of a loader: a tensor, `Packed` rows, `Windows`, or anything else with a length and indexing."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, which: Int[Tensor, " chosen"], /) -> Any: ...
@@ -23,22 +23,22 @@ class Samples(Protocol):
 
 @dataclass(frozen=True)
 class Loader:
-    """Shuffled batches that resume exactly. The state to save is one number: how many samples all ranks have read.
+    """Shuffled batches that resume exactly; the only state to save is the number of samples that all ranks have read.
 
-    Sample number i is the (i mod n)-th of epoch i // n, of which every sample is read once, in an order of its own; a
-    batch may reach into the next epoch. Rank r of w reads every w-th sample of the batch, from the r-th on, so that the
-    ranks together read the same batches whatever w is. Between two runs batch_size and world_size may change.
+    Sample number i is the (i mod n)-th of epoch i // n. Each epoch reads every sample once, in its own order; a batch
+    may reach into the next epoch. Rank r of w reads every w-th sample of the batch, from the r-th on, so that the ranks
+    together read the same batches whatever w is. Between two runs batch_size and world_size may change.
 
     Args:
-        samples: What is read.
-        batch_size: The samples in a batch of all ranks together.
-        seed: Decides the order.
-        rank: Which of the processes this one is.
-        world_size: How many processes read.
-        epochs: Ends after so many, with a last batch that may be shorter, and shared unequally; None goes on for ever.
+        samples: The data to read.
+        batch_size: The number of samples in a batch, over all ranks together.
+        seed: The seed of the order.
+        rank: The rank of this process.
+        world_size: The number of processes that read.
+        epochs: The number of epochs, None for no end; the last batch may be shorter, and shared unequally.
 
     Raises:
-        ValueError: There are no samples, a batch is larger than the data, or the ranks cannot share it equally.
+        ValueError: If there are no samples, a batch is larger than the data, or the ranks cannot share it equally.
     """
 
     samples: Samples
@@ -60,7 +60,10 @@ class Loader:
             raise ValueError(f"seed={self.seed} must be in [0, 2**32), and epochs={self.epochs} at least 1, or None")
 
     def read(self, samples_read: int = 0) -> Iterator[tuple[int, Any]]:
-        """The batches after so many samples, each as (samples read with this batch, this rank's share of the batch)."""
+        """Yield the batches after `samples_read` samples.
+
+        Each is (number of samples read including this batch, this rank's share of the batch).
+        """
         while (after := self._read_after_batch(samples_read)) > samples_read:
             yield after, self.samples[self.ids(samples_read)]
             samples_read = after
@@ -70,7 +73,11 @@ class Loader:
         return after if self.epochs is None else min(after, self.epochs * len(self.samples))
 
     def ids(self, samples_read: int) -> Int[Tensor, " share"]:
-        """Which samples this rank reads in the batch after so many samples; a negative number raises a ValueError."""
+        """Return the indices of the samples that this rank reads in the batch after `samples_read` samples.
+
+        Raises:
+            ValueError: If `samples_read` is negative.
+        """
         if samples_read < 0:
             raise ValueError(f"samples_read={samples_read} is negative; before the first batch it is 0")
         n, after = len(self.samples), self._read_after_batch(samples_read)
@@ -84,22 +91,22 @@ class Loader:
 
 @functools.lru_cache(maxsize=2)  # a batch may lie in two epochs
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """A random order of 0 ... n-1 for each seed and epoch; 80 MB for ten million.
+    """Return the random order of 0 ... n-1 of a seed and an epoch; it takes 80 MB for ten million samples.
 
-    NumPy's old generator is the one whose numbers no later version may change, so that a run can be resumed with it.
+    It uses NumPy's old generator, whose numbers no later version may change, so that a run can be resumed with it.
     """
     return np.random.RandomState([seed, epoch]).permutation(n)
 
 
 @dataclass(frozen=True)
 class Windows:
-    """A long text as samples: windows of length + 1 tokens, inputs [:, :-1] and targets [:, 1:].
+    """A long text as samples: windows of length + 1 tokens, with inputs `[:, :-1]` and targets `[:, 1:]`.
 
-    They lie end to end, each beginning with the last target of the one before, so that in one epoch no token is an
-    input twice. What is left at the end, shorter than a window, is not read.
+    Each window begins with the last target of the one before, so that no token is an input twice in an epoch. A rest at
+    the end that is shorter than a window is not read.
 
     Raises:
-        ValueError: No window fits.
+        ValueError: If no window fits.
     """
 
     tokens: Int[Tensor, " tokens"]

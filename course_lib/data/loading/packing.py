@@ -1,4 +1,4 @@
-"""Packing: documents side by side in rows of one length, none of which sees another, as if each stood alone."""
+"""Packing: several documents in each row of a batch, none of which attends to another, as if each stood alone."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ PADDING = -1  # in place of a document's number
 
 @dataclass(frozen=True)
 class Packed:
-    """Rows of documents; an index or a slice takes rows. Padding, at the end of a row, sees and teaches nothing."""
+    """Rows of packed documents; an index or a slice selects rows.
+
+    Padding at the end of a row attends to nothing and has no loss.
+    """
 
     tokens: Int[Tensor, "rows length"]
-    targets: Int[Tensor, "rows length"]  # the next token of the same document; -100 where nothing is to be learnt
-    documents: Int[Tensor, "rows length"]  # which of the documents it is; -1 for padding
-    positions: Int[Tensor, "rows length"]  # 0, 1, 2 ..., anew in every document
+    targets: Int[Tensor, "rows length"]  # the next token of the same document; -100 where there is no loss
+    documents: Int[Tensor, "rows length"]  # the number of the document; -1 for padding
+    positions: Int[Tensor, "rows length"]  # 0, 1, 2 ..., starting again in every document
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -40,18 +43,20 @@ class Packed:
 def pack(documents: Sequence[Int[Tensor, " _"]], length: int, end: int) -> Packed:
     """Pack documents into rows of `length` tokens by best fit, longest first, so that hardly any padding is needed.
 
-    Of the Wikipedia leads in rows of 256 (vocabulary 4,096) padding takes 0.5 %; in their own order it would take 26 %.
-    Every token of a document is an input once, and the target of the one before it. A document longer than a row is cut
-    into full rows and a rest, which is packed like a document of its own: it does not see what came before.
-    Source: Ding et al. 2024, "Fewer Truncations Improve Language Modeling".
+    For the Wikipedia openings in rows of 256 tokens (vocabulary 4,096), padding takes 0.5 %; in their own order it
+    would take 26 %. Every token of a document is an input once, and the target of the one before it. A document longer
+    than a row is cut into full rows and a rest, which is packed like a separate document: it does not attend to what
+    came before.
 
     Args:
         documents: The tokens of each document.
-        length: The tokens of a row.
-        end: The token after the last of a document: a target, and no input.
+        length: The number of tokens in a row.
+        end: The token after the end of a document: a target, but not an input.
 
     Raises:
-        ValueError: There are no documents, one is empty, or the length is below 1.
+        ValueError: If there are no documents, one is empty, or the length is below 1.
+
+    Source: Ding et al. 2024, "Fewer Truncations Improve Language Modeling".
     """
     if not len(documents) or length < 1:
         counts = f"{len(documents)} documents cannot be packed into rows of {length} tokens"
@@ -80,10 +85,10 @@ def pack(documents: Sequence[Int[Tensor, " _"]], length: int, end: int) -> Packe
 
 
 def best_fit(sizes: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
-    """The row and the column of each piece: in the row where it leaves the least room, otherwise in a new one.
+    """Yield the row and the column of each piece: in the row where it leaves the least room, otherwise in a new row.
 
     Args:
-        sizes: The lengths of the pieces, none above `length`. They should come in falling order: the large ones find
+        sizes: The lengths of the pieces, none above `length`. They should be in descending order: the large ones open
             rows, the small ones fill the gaps.
         length: The room in an empty row.
     """
@@ -109,5 +114,8 @@ def best_fit(sizes: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
 
 
 def document_mask(documents: Int[Tensor, "batch tokens"]) -> Bool[Tensor, "batch 1 tokens tokens"]:
-    """True where a query may look: at its own document, before it or after it; causality is for the model to add."""
+    """Return the mask that is True where a query may attend to a key: within its own document, before it or after it.
+
+    The model has to add causality.
+    """
     return documents[:, None, :, None] == documents[:, None, None, :]

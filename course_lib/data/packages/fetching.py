@@ -1,4 +1,4 @@
-"""Gets data from packages into the user's cache: fetched once, checked by hash, offline afterwards."""
+"""Fetching of data from packages into the user's cache: once, checked by hash, and offline afterwards."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def fetch(name: str) -> Path:
-    """The folder of that data set in the cache, downloaded at the first call.
+    """Return the folder of a data set in the cache; the first call downloads it.
 
-    Nothing appears in the cache before it is complete: an interrupted or failed fetch leaves it as it was, and
-    processes that ask for the same thing at the same time wait for the first.
+    A data set appears in the cache only when it is complete: an interrupted or failed fetch leaves the cache as it was.
+    Processes that ask for the same data set at the same time wait for the first.
 
     Raises:
-        DataError: There is no data set of that name, or it cannot be fetched.
+        DataError: If the name is unknown, or the data set cannot be fetched.
     """
     it = entry(name)
     if _damage(it.folder) is None:  # no lock, so that a cache that others filled may be read-only
@@ -59,19 +59,19 @@ def fetch(name: str) -> Path:
 
 
 def fetch_all(names: Iterable[str] | None = None) -> list[Path]:
-    """Fetch the data sets of these names, or all that reader and labs need, one after the other.
+    """Fetch the data sets with these names, or all that the reader and the labs need, one after another.
 
-    A wrong name is refused before any download.
+    Names are checked before any download.
 
     Raises:
-        DataError: A name is unknown, or one of the data sets, at which this ends, cannot be fetched.
+        DataError: If a name is unknown, or a data set cannot be fetched; the ones after it are then not fetched.
     """
     wanted = [it for it in registry().values() if not it.on_demand] if names is None else [entry(n) for n in names]
     return [fetch(it.name) for it in wanted]
 
 
 def listing() -> str:
-    """A table of all data sets as text: name, size of the download, licence, whether it is here, and what it is."""
+    """Return a text table of all data sets: name, download size, licence, whether it is fetched, and description."""
     names = ["name", "download", "licence", "state", "what it is"]
     rows = [
         [it.name, f"{it.bytes / 1e6:.1f} MB", it.licence, _state(it.folder), it.title] for it in registry().values()
@@ -80,7 +80,7 @@ def listing() -> str:
 
 
 def credits() -> str:
-    """A Markdown table of what the course uses, whose work it is and under which licence."""
+    """Return a Markdown table of the data and models of the course with their authors and licences."""
     rows = [f"| {it.title} | {it.credit} | {it.licence} | {it.package} {it.version} |" for it in registry().values()]
     return "\n".join(["| What | Whose work | Licence | Package |", "| --- | --- | --- | --- |", *rows])
 
@@ -93,7 +93,10 @@ def _state(folder: Path) -> str:
 
 
 def _damage(folder: Path) -> str | None:
-    """What is wrong with a folder of the cache, or None. Sizes only: reading 100 MB at every call would be felt."""
+    """Return what is wrong with a folder of the cache, or None.
+
+    Only sizes are checked: reading 100 MB at every call would be noticeably slow.
+    """
     try:
         sizes = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         for member, size in sizes.items():
@@ -109,7 +112,7 @@ def _damage(folder: Path) -> str | None:
 
 @contextmanager
 def cache_errors(name: str, verb: str) -> Iterator[None]:
-    """Turn what the system says about the cache folder into a DataError; `verb` tells what was done: "fetch"."""
+    """Turn the system's errors about the cache folder into a DataError; `verb` names the action, such as "fetch"."""
     try:
         yield
     except (OSError, NotImplementedError) as error:  # the second from FileLock, where the disk knows no locks
@@ -123,7 +126,7 @@ def cache_errors(name: str, verb: str) -> Iterator[None]:
 
 @contextmanager
 def locked(name: str, verb: str, doing: str) -> Iterator[None]:
-    """Hold the lock of that name in the cache; who has to wait is told that another process is `doing` it."""
+    """Hold a lock in the cache; if another process holds it, print that this process is `doing` it, and wait."""
     with cache_errors(name, verb):
         cache().mkdir(parents=True, exist_ok=True)
         held = acquire_lock(cache() / f".{name}.lock", f"Another process is {doing} {name}; waiting for it.")
@@ -132,7 +135,7 @@ def locked(name: str, verb: str, doing: str) -> Iterator[None]:
 
 
 def _need_room(it: Entry) -> None:
-    """Refuse early, with the numbers, what cannot fit: the archive twice, since pip copies it into place."""
+    """Raise an error early if the disk has no room; the archive counts twice, since pip copies it into place."""
     need, free = 2 * it.bytes, shutil.disk_usage(cache()).free
     if free < need:
         raise DataError(
@@ -141,7 +144,7 @@ def _need_room(it: Entry) -> None:
 
 
 def _unpack(it: Entry, archive: Path, into: Path) -> None:
-    """Unpack what lies under the entry's root and matches its patterns, then write the manifest."""
+    """Unpack the files that are under the entry's root and match its patterns, then write the manifest."""
     sizes: dict[str, int] = {}
     for name, source in _files(archive):
         path = PurePosixPath(name)
@@ -162,7 +165,7 @@ def _unpack(it: Entry, archive: Path, into: Path) -> None:
 
 
 def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """The name and the content of every regular file in a wheel or tar archive. Links are left out."""
+    """Yield the name and the content of every regular file in a wheel or tar archive; links are left out."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():

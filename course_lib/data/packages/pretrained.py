@@ -15,16 +15,19 @@ from course_lib.data.packages.fetching import fetch
 
 
 def smollm2_tensors() -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """SmolLM2-135M-Instruct: (metadata fields, float32 tensors), by their GGUF names; 134.5 million numbers, 538 MB.
+    """Load SmolLM2-135M-Instruct as (metadata fields, float32 tensors), by their GGUF names.
 
-    A linear layer's weight has the shape (out, in), as in torch. The embedding `token_embd.weight` is also the output
-    layer. The rows of `attn_q` and `attn_k` are ordered for RoPE over neighbouring pairs (2i, 2i + 1) of each head:
-    GGUF's order, not that of the weights as first published, which pairs i with i + head_dim / 2.
-    The weights were rounded to 4 bits (Q4_1, the embedding to 8), so they are near the published ones, not equal.
-    Source: Allal et al. 2025, "SmolLM2".
+    It has 134.5 million numbers, 538 MB. A linear layer's weight has the shape (out, in), as in torch. The embedding
+    `token_embd.weight` is also the output layer. The rows of `attn_q` and `attn_k` are ordered for RoPE over
+    neighbouring pairs (2i, 2i + 1) of each head: this is GGUF's order, not that of the published weights, which pair i
+    with i + head_dim / 2.
+
+    The weights were rounded to 4 bits (Q4_1, the embedding to 8), so they are close to the published ones, not equal.
 
     Raises:
-        DataError: They cannot be fetched.
+        DataError: If the weights cannot be fetched.
+
+    Source: Allal et al. 2025, "SmolLM2".
     """
     fields, tensors, mapped = _read()
     dequantized = {tensor.name: _dequantize(tensor) for tensor in tensors}
@@ -34,26 +37,30 @@ def smollm2_tensors() -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def smollm2_fields() -> dict[str, Any]:
-    """The metadata of SmolLM2 alone: sizes (`llama.block_count`), tokens, merges, chat template."""
+    """Load only the metadata of SmolLM2: sizes (`llama.block_count`), tokens, merges, chat template."""
     return dict(_read()[0])
 
 
 def minilm_folder() -> Path:
-    """The Hugging Face folder of all-MiniLM-L6-v2: BERT of 6 layers, width 384, 22.7 million numbers in float32.
+    """Return the Hugging Face folder of all-MiniLM-L6-v2: BERT of 6 layers, width 384, 22.7 million numbers in float32.
 
     A sentence's vector is the mean of the last hidden states over its tokens, scaled to length 1. The folder holds
     `config.json`, `model.safetensors`, `tokenizer.json` and `vocab.txt`, for `from_pretrained`.
-    Source: Wang et al. 2020, "MiniLM"; Reimers and Gurevych 2019, "Sentence-BERT", section 3.
 
     Raises:
-        DataError: It cannot be fetched.
+        DataError: If the model cannot be fetched.
+
+    Source: Wang et al. 2020, "MiniLM"; Reimers and Gurevych 2019, "Sentence-BERT", section 3.
     """
     return fetch("minilm-l6-v2")
 
 
 @functools.cache
 def _read() -> tuple[dict[str, Any], list[Any], Any]:
-    """Fields, the tensors' places in the mapped file, the map. Cached: 98,000 strings take over a second to read."""
+    """Return the fields, the tensors' places in the mapped file, and the map.
+
+    The result is cached: reading 98,000 strings takes over a second.
+    """
     import gguf  # a machine that trains from copied files may lack it
 
     reader = gguf.GGUFReader(fetch("smollm2-135m-instruct") / "SmolLM2-135M-Instruct.Q4_1.gguf")

@@ -1,4 +1,4 @@
-"""The list of everything that is fetched (registry.toml), and where the fetched things are kept."""
+"""The registry of everything that can be fetched (registry.toml), and the folder of the cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from course_lib.errors import DataError
 
 @dataclass(frozen=True)
 class Entry:
-    """One table of registry.toml: a file of a package, pinned by version and hash, and what to keep of it."""
+    """An entry of registry.toml: a file of a package, pinned by version and hash, and the part of it to keep."""
 
     name: str
     title: str
@@ -32,20 +32,24 @@ class Entry:
 
     @property
     def folder(self) -> Path:
-        """The folder that holds it once fetched; another version, hash or choice of files gets another folder."""
+        """The folder of the fetched files; it differs for each version, hash and choice of files."""
         key = hashlib.sha256("\n".join([self.sha256, self.root, *self.keep]).encode()).hexdigest()[:8]
         return cache() / f"{self.name}-{self.version}-{key}"
 
 
 @functools.cache
 def registry() -> dict[str, Entry]:
-    """Everything that can be fetched, by name."""
+    """Return all entries by name."""
     tables = tomllib.loads(Path(__file__).with_name("registry.toml").read_text(encoding="utf-8"))
     return {name: Entry(name=name, **table) for name, table in tables.items()}
 
 
 def entry(name: str) -> Entry:
-    """The entry of that name. For another one, a DataError lists the names there are."""
+    """Return the entry with this name.
+
+    Raises:
+        DataError: If there is none; the message lists the known names.
+    """
     try:
         return registry()[name]
     except KeyError:
@@ -53,7 +57,7 @@ def entry(name: str) -> Entry:
 
 
 def cache() -> Path:
-    """The folder that holds fetched data: COURSE_CACHE if it is set, otherwise the user's own cache folder."""
+    """Return the cache folder for fetched data: COURSE_CACHE if it is set, otherwise in the user's cache folder."""
     if chosen := os.environ.get("COURSE_CACHE"):
         return Path(chosen).expanduser().absolute()
     import platformdirs  # a machine that trains from copied files may lack it

@@ -1,7 +1,8 @@
-"""Byte-level BPE, short enough to read in ten minutes: train, encode, decode.
+"""Byte-level BPE, short enough to read in ten minutes: training, encoding, decoding.
+
+`course_lib.data.tokenizers.fast_bpe` learns the same merges and gives the same ids, many times faster.
 
 Source: Sennrich et al. 2016, section 3.2 (algorithm 1), on the bytes of a text as in Radford et al. 2019, section 2.2.
-`course_lib.data.tokenizers.fast_bpe` learns the same merges and gives the same ids, many times faster.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from course_lib.data.tokenizers.pretokenization import PATTERN, pretokenize, spl
 
 @dataclass(frozen=True)
 class BPE:
-    """A vocabulary: 256 bytes, then one token for each merge of two earlier ones, then the special tokens.
+    """A BPE vocabulary: 256 bytes, then one token for each merge of two earlier tokens, then the special tokens.
 
     Args:
-        merges: The two tokens that make up each further one.
+        merges: The pair of earlier tokens that each merged token consists of.
         special: The names of the special tokens.
-        pattern: How a text is cut before anything is merged; a regular expression as `tokenizers` has them.
-        alphabet: The bytes of the first 256 tokens, in their order.
+        pattern: The regular expression, in the syntax of `tokenizers`, that cuts a text into pieces before anything is
+            merged.
+        alphabet: The bytes of the first 256 tokens, in order.
 
     Raises:
-        ValueError: The merges do not make up a vocabulary.
+        ValueError: If the merges do not form a vocabulary.
     """
 
     merges: tuple[tuple[int, int], ...]
@@ -58,7 +60,7 @@ class BPE:
 
     @functools.cached_property
     def merged(self) -> dict[tuple[int, int], int]:
-        """The token that each pair makes; the lower it is, the earlier it was learnt."""
+        """The token that each pair is merged into; the lower it is, the earlier it was learnt."""
         return {pair: new for new, pair in enumerate(self.merges, 256)}
 
     @functools.cached_property
@@ -72,13 +74,15 @@ class BPE:
         return 256 + len(self.merges) + len(self.special)
 
     def encode(self, text: str | bytes, special: bool = False) -> list[int]:
-        """The tokens of a text, or of any bytes. Only with `special=True` are the names of special tokens found in it.
+        """Encode a text, or any bytes, as tokens.
+
+        Names of special tokens in the text are recognised only with `special=True`.
 
         Raises:
-            ValueError: The text holds half a surrogate pair, which is no text.
+            ValueError: If the text contains half a surrogate pair, which is not valid text.
         """
         ids: list[int] = []
-        known: dict[str, list[int]] = {}  # the same words come again and again
+        known: dict[str, list[int]] = {}  # the same words occur again and again
         for part in split_at_special(text, self.special_ids if special else {}, self.alphabet):
             if isinstance(part, int):
                 ids.append(part)
@@ -90,27 +94,31 @@ class BPE:
         return ids
 
     def encode_piece(self, piece: bytes) -> list[int]:
-        """The tokens of one piece."""
+        """Encode one piece."""
         return merge_all([self.alphabet.index(byte) for byte in piece], self.merged)
 
     def decode_bytes(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> bytes:
-        """The exact bytes of some tokens. An id that is not in the vocabulary raises a ValueError."""
+        """Decode tokens to their exact bytes.
+
+        Raises:
+            ValueError: If an id is not in the vocabulary.
+        """
         ids = ids.tolist() if isinstance(ids, Tensor) else ids
         return b"".join(self.tokens[i] for i in checked_ids(ids, self.vocab_size))
 
     def decode(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> str:
-        """The text of some tokens, with U+FFFD where their bytes are no text, as for half a character."""
+        """Decode tokens to text, with U+FFFD where their bytes are not valid text, as for half a character."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, special: Sequence[str] = (), pattern: str = PATTERN) -> BPE:
-    """Learn merges: again and again the most frequent pair of neighbours becomes a token.
+    """Learn the merges of a BPE: repeatedly make the most frequent pair of neighbours a token.
 
-    Of pairs equally frequent the one with the lower left id comes first, then the one with the lower right id. Ends
-    early when no piece has two tokens left.
+    Among equally frequent pairs, the one with the lower left id comes first, then the one with the lower right id.
+    Training ends early if no piece has two tokens left.
 
     Raises:
-        ValueError: The texts are empty, or vocab_size has no room for 256 bytes and the special tokens.
+        ValueError: If the texts are empty, or vocab_size has no room for 256 bytes and the special tokens.
     """
     n_merges = number_of_merges(vocab_size, special)
     texts = [texts] if isinstance(texts, str) else texts
@@ -154,7 +162,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int, special: Sequence[str] = ()
 
 
 def merge_all(ids: list[int], merged: Mapping[tuple[int, int], int]) -> list[int]:
-    """Merge, of all pairs of neighbours, the one that was learnt first, until none is a token."""
+    """Merge the pair of neighbours that was learnt first, repeatedly, until no pair is a token."""
     while len(ids) > 1:
         pair = min(pairwise(ids), key=lambda pair: merged.get(pair, math.inf))
         if pair not in merged:
@@ -164,7 +172,7 @@ def merge_all(ids: list[int], merged: Mapping[tuple[int, int], int]) -> list[int
 
 
 def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
-    """The list with every `pair` of neighbours replaced by `new`, from left to right."""
+    """Replace every `pair` of neighbours in the list by `new`, from left to right."""
     merged: list[int] = []
     i = 0
     while i < len(ids):
@@ -178,7 +186,11 @@ def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
 
 
 def checked_ids(ids: Sequence[int], vocab_size: int) -> Sequence[int]:
-    """The ids themselves, if all are in a vocabulary of that size; otherwise a ValueError."""
+    """Return the ids unchanged, after checking that all are in a vocabulary of this size.
+
+    Raises:
+        ValueError: If one is not.
+    """
     strange = next((i for i in ids if not 0 <= i < vocab_size), None)
     if strange is not None:
         size = f"the vocabulary, which has {vocab_size} tokens"
@@ -187,7 +199,11 @@ def checked_ids(ids: Sequence[int], vocab_size: int) -> Sequence[int]:
 
 
 def number_of_merges(vocab_size: int, special: Sequence[str]) -> int:
-    """How many merges a vocabulary of that size has; a ValueError if it is too small for bytes and special tokens."""
+    """Return the number of merges of a vocabulary of this size.
+
+    Raises:
+        ValueError: If it has no room for the 256 bytes and the special tokens.
+    """
     least = 256 + len(special)
     if vocab_size < least:
         raise ValueError(

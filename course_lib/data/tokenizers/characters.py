@@ -1,4 +1,4 @@
-"""One token a character."""
+"""A tokenizer with one token per character."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True)
 class CharTokenizer:
-    """One token a character; the token of a character is its place in `characters`.
+    """A tokenizer with one token per character: its index in `characters`.
 
     Raises:
-        ValueError: The characters are not sorted, each once.
+        ValueError: If the characters are not sorted and distinct.
     """
 
     characters: str
@@ -33,7 +33,7 @@ class CharTokenizer:
 
     @classmethod
     def from_text(cls, text: str, min_count: int = 1) -> CharTokenizer:
-        """The characters of a text that occur at least `min_count` times; rarer ones share the token of U+FFFD."""
+        """Create a tokenizer of the characters that occur at least `min_count` times; rarer ones become U+FFFD."""
         counts = collections.Counter(text)
         kept = {character for character, n in counts.items() if n >= min_count}
         return cls("".join(sorted(kept if len(kept) == len(counts) else kept | {UNKNOWN})))
@@ -48,7 +48,11 @@ class CharTokenizer:
         return {character: i for i, character in enumerate(self.characters)}
 
     def encode(self, text: str) -> Int[Tensor, " tokens"]:
-        """The tokens of a text. A character that is not known raises a ValueError, unless U+FFFD is known."""
+        """Encode a text as tokens; unknown characters become U+FFFD if that has a token.
+
+        Raises:
+            ValueError: If a character is unknown and U+FFFD has no token.
+        """
         unknown = self._ids.get(UNKNOWN)
         ids = [self._ids.get(character, unknown) for character in text]
         if None in ids:
@@ -56,6 +60,10 @@ class CharTokenizer:
         return torch.tensor(ids, dtype=torch.int64)
 
     def decode(self, tokens: Int[Tensor, " tokens"] | Sequence[int]) -> str:
-        """The text of some tokens. An id that is not in the vocabulary raises a ValueError."""
+        """Decode tokens to text.
+
+        Raises:
+            ValueError: If an id is not in the vocabulary.
+        """
         ids = torch.as_tensor(tokens).tolist()
         return "".join(self.characters[i] for i in checked_ids(ids, self.vocab_size))

@@ -1,4 +1,4 @@
-"""Conversations as a model reads them: chat templates, rendered as transformers does, and which tokens are replies."""
+"""Conversations as text and tokens: chat templates, rendered as in transformers, and the mask of completions."""
 
 from __future__ import annotations
 
@@ -35,19 +35,20 @@ def render(
     add_generation_prompt: bool = False,
     **special_tokens: str,
 ) -> str:
-    """The text of a conversation, as `apply_chat_template` of transformers gives it for the same Jinja template.
+    """Render a conversation as text, as `apply_chat_template` of transformers does for the same Jinja template.
 
-    A template is run in a sandbox, since it comes with the files of a model.
+    The template runs in a sandbox, since it comes with the files of a model.
 
     Args:
-        messages: Each with its "role" and, as a rule, its "content"; what is None in one counts as not there.
+        messages: The messages, each with its "role" and, usually, its "content"; a value of None counts as missing.
         template: The Jinja template of the model.
         tools: Descriptions of functions, as in OpenAI's interface.
         add_generation_prompt: Whether the text ends with the beginning of the assistant's turn.
-        special_tokens: What the template calls bos_token, eos_token and so on.
+        special_tokens: The special tokens by the names that the template uses: bos_token, eos_token and so on.
 
     Raises:
-        ValueError: There are no messages, the template is no Jinja, or it refuses the messages, in its own words.
+        ValueError: If there are no messages, the template is not valid Jinja, or it rejects the messages; then the
+            message is the template's own.
     """
     if not messages:
         raise ValueError("there are no messages; pass at least one, such as {'role': 'user', 'content': 'Hello'}")
@@ -74,10 +75,10 @@ def encode(
     add_generation_prompt: bool = False,
     **special_tokens: str,
 ) -> list[int]:
-    """The tokens of a conversation; only the template writes special tokens, and their names in a message are text.
+    """Encode a conversation as tokens; names of special tokens in a message are encoded as plain text.
 
-    So nobody can end a turn, or begin one of the system's, by what a message says. Arguments and errors are those of
-    `render`.
+    Only the template writes special tokens, so no message can end its turn or begin a system turn. Arguments and errors
+    are those of `render`.
     """
     names = _special(tokenizer)
     text = render(
@@ -98,15 +99,15 @@ def encode_for_training(
     tools: Sequence[Mapping[str, Any]] | None = None,
     **special_tokens: str,
 ) -> tuple[Int[Tensor, " tokens"], Bool[Tensor, " tokens"]]:
-    """The tokens of a conversation, and True for those that the assistant is to learn to write.
+    """Encode a conversation as tokens, with a mask that is True for those that the assistant learns to write.
 
-    These are each reply and the special token that ends its turn; where the template has none, all that it writes
-    between the prompt for the reply and the next message. Prompt and reply are cut into tokens separately, as they are
-    when the model answers, so that no token is half prompt. Arguments are those of `render`.
+    The mask covers each completion and the special token that ends its turn; if the template has no such token,
+    everything that it writes between the generation prompt and the next message. Prompt and completion are tokenized
+    separately, as when the model answers, so that no token is half prompt. Arguments are those of `render`.
 
     Raises:
-        ValueError: As for `render`; also where the template writes a turn in another way once others follow, as some do
-            that leave out earlier thoughts.
+        ValueError: As for `render`; also if the template writes a turn differently once others follow, as some do that
+            leave out earlier thoughts.
     """
     names = _special(tokenizer)
     messages, tools = _apart(messages, names), _apart(tools, names)
@@ -121,7 +122,7 @@ def encode_for_training(
     for i, message in enumerate(messages):
         if message.get("role") != "assistant":
             continue
-        # Not from `render` where a conversation begins with a reply: there are no messages before it.
+        # Not from `render` if a conversation begins with a completion: there are no messages before it.
         prompt = write(i, prompt=True) if i else ""
         turn = write(i + 1)
         if not (turn.startswith(prompt) and whole.startswith(turn) and len(prompt) >= done):
@@ -139,7 +140,11 @@ def encode_for_training(
 
 
 def uses_variable(template: str, name: str) -> bool:
-    """Whether a template uses the variable of that name: "tools", for example. A ValueError says why it is no Jinja."""
+    """Return whether a template uses a variable, for example "tools".
+
+    Raises:
+        ValueError: If the template is not valid Jinja; the message says why.
+    """
     compiled = _compiled(template)
     return name in meta.find_undeclared_variables(compiled.environment.parse(template))
 
@@ -149,7 +154,7 @@ def _special(tokenizer: Tokenizer) -> dict[int, str]:
 
 
 def _apart(value: Any, names: Mapping[int, str]) -> Any:
-    """Messages or tools with a cut after the first character of each special token's name in them."""
+    """Return messages or tools with a cut after the first character of each special token's name in them."""
     if isinstance(value, str):
         for name in names.values():
             value = value.replace(name, name[0] + _CUT + name[1:])
@@ -166,12 +171,12 @@ def _tokens(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 class _Generation(ext.Extension):
-    """The marks {% generation %} and {% endgeneration %}, with which some templates set replies apart: passed over."""
+    """A Jinja extension that ignores the tags {% generation %} and {% endgeneration %}, which mark completions."""
 
     tags = {"generation"}  # noqa: RUF012  Jinja's own way
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
-        """What stands between the marks."""
+        """Return what is between the tags."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 

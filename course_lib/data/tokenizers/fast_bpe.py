@@ -1,4 +1,4 @@
-"""Byte-level BPE at full speed: `rustbpe` learns, `tiktoken` encodes; with the ids of `tokenizers.bpe`."""
+"""Fast byte-level BPE: `rustbpe` trains and `tiktoken` encodes, with the same ids as `tokenizers.bpe`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ END = "<|endoftext|>"  # GPT-2's name for the token after the last of a document
 
 
 class FastBPE:
-    """A byte-level BPE that encodes with tiktoken. `bpe` is the same vocabulary in the form that can be read.
+    """A byte-level BPE that encodes with tiktoken; `bpe` is the same vocabulary in the readable implementation.
 
     Raises:
-        ValueError: The merges could not have been learnt in their order: engines differ about those.
+        ValueError: If the merges could not have been learnt in their order; engines encode such a vocabulary
+            differently.
     """
 
     def __init__(self, bpe: BPE) -> None:
@@ -47,17 +48,21 @@ class FastBPE:
         return self.bpe.vocab_size
 
     def special_id(self, name: str) -> int:
-        """The id of a special token. Another name raises a ValueError with the names there are."""
+        """Return the id of a special token.
+
+        Raises:
+            ValueError: If there is no such token; the message lists the names.
+        """
         if name not in self.bpe.special_ids:
             there = ", ".join(self.bpe.special) or "none"
             raise ValueError(f"there is no special token {name!r}; there are: {there}")
         return self.bpe.special_ids[name]
 
     def encode(self, text: str | bytes, special: bool = False) -> Int[Tensor, " tokens"]:
-        """The tokens of a text, or of any bytes; names of special tokens in it are text unless `special=True`.
+        """Encode a text, or any bytes, as tokens; names of special tokens in it are plain text unless `special=True`.
 
         Raises:
-            ValueError: The text holds half a surrogate pair, which is no text.
+            ValueError: If the text contains half a surrogate pair, which is not valid text.
         """
         ids: list[int] = []
         for part in split_at_special(text, self.bpe.special_ids if special else {}, self.bpe.alphabet):
@@ -68,15 +73,23 @@ class FastBPE:
         return torch.from_numpy(np.array(ids, dtype=np.int64))  # in half the time that torch takes for a list
 
     def decode(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> str:
-        """The text of some tokens, with U+FFFD where their bytes are no text. An unknown id raises a ValueError."""
+        """Decode tokens to text, with U+FFFD where their bytes are not valid text.
+
+        Raises:
+            ValueError: If an id is not in the vocabulary.
+        """
         return self.bpe.decode(ids)
 
     def decode_bytes(self, ids: Int[Tensor, " tokens"] | Sequence[int]) -> bytes:
-        """The exact bytes of some tokens. An unknown id raises a ValueError."""
+        """Decode tokens to their exact bytes.
+
+        Raises:
+            ValueError: If an id is not in the vocabulary.
+        """
         return self.bpe.decode_bytes(ids)
 
     def save(self, folder: str | Path) -> None:
-        """Write tokenizer.json and tokenizer_config.json, which `tokenizers` and `transformers` open."""
+        """Save as tokenizer.json and tokenizer_config.json, which `tokenizers` and `transformers` can load."""
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         if END in self.bpe.special:
             config["eos_token"] = END
@@ -85,7 +98,11 @@ class FastBPE:
 
     @classmethod
     def load(cls, folder: str | Path) -> FastBPE:
-        """The tokenizer that `save` wrote. A file of another kind, or a damaged one, raises a DataError."""
+        """Load a tokenizer that `save` wrote.
+
+        Raises:
+            DataError: If the file is damaged or of another kind.
+        """
         path = Path(folder) / "tokenizer.json"
         fields = read_json(path)
         try:
@@ -98,14 +115,14 @@ class FastBPE:
 def train_fast_bpe(
     texts: Iterable[str], vocab_size: int, special: Sequence[str] = (END,), pattern: str = PATTERN
 ) -> FastBPE:
-    """Learn a vocabulary with rustbpe, merge for merge the one that `course_lib.data.tokenizers.bpe.train_bpe` learns.
+    """Learn a vocabulary with rustbpe; the merges are the same as those of `course_lib.data.tokenizers.bpe.train_bpe`.
 
-    Ends early when no piece has two tokens left.
+    Training ends early if no piece has two tokens left.
 
     Raises:
-        ValueError: The texts are empty, or vocab_size has no room for 256 bytes and the special tokens.
+        ValueError: If the texts are empty, or vocab_size has no room for 256 bytes and the special tokens.
     """
-    import rustbpe  # who has a vocabulary already needs none of it
+    import rustbpe  # not needed if there is a vocabulary already
 
     n_merges = number_of_merges(vocab_size, special)
     texts = map(require_text, [texts] if isinstance(texts, str) else texts)
@@ -116,14 +133,14 @@ def train_fast_bpe(
     engine.train_from_iterator(itertools.chain([first], texts), 256 + n_merges, pattern=pattern)
     merged: dict[tuple[int, int], int] = {}
     for token, new in engine.get_mergeable_ranks()[256:]:
-        # The engine tells the bytes alone. The pair behind them are the two parts into which earlier merges bring them.
+        # The engine gives only the bytes. Earlier merges reduce them to two parts: these are the pair.
         left, right = merge_all(list(token), merged)
         merged[left, right] = new
     return FastBPE(BPE(tuple(merged), tuple(special), pattern))
 
 
 def to_hf(bpe: BPE) -> tokenizers.Tokenizer:
-    """The same tokenizer as an object of `tokenizers`, which always finds the names of special tokens in a text."""
+    """Convert to a tokenizer of `tokenizers`, which always recognises the names of special tokens in a text."""
     letters = byte_letters()
     names = ["".join(letters[byte] for byte in token) for token in bpe.tokens[: 256 + len(bpe.merges)]]
     vocab = {name: i for i, name in enumerate(names)}
@@ -137,12 +154,13 @@ def to_hf(bpe: BPE) -> tokenizers.Tokenizer:
 
 
 def from_hf(hf: tokenizers.Tokenizer) -> BPE:
-    """The vocabulary of an object of `tokenizers`.
+    """Convert a tokenizer of `tokenizers` to a `BPE`.
 
-    Passed over are how batches are padded and cut, and the template without special tokens that `transformers` writes.
+    Padding and truncation settings are ignored, and so is the template without special tokens that `transformers`
+    writes.
 
     Raises:
-        ValueError: `to_hf` does not make the very same object of it.
+        ValueError: If `to_hf` does not convert the result back to the same tokenizer.
     """
     fields = json.loads(hf.to_str()) | {"truncation": None, "padding": None}
     if fields["post_processor"] and fields["post_processor"].get("special_tokens") == {}:
@@ -160,7 +178,7 @@ def from_hf(hf: tokenizers.Tokenizer) -> BPE:
 
 
 def byte_letters() -> dict[int, str]:
-    """The printable letter that stands for each byte in a file (Radford et al. 2019, in the published code)."""
+    """Return the printable character that represents each byte in a file (Radford et al. 2019, published code)."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = sorted(set(range(256)) - set(shown))
     return {byte: chr(byte) for byte in shown} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}

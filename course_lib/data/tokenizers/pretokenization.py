@@ -1,4 +1,4 @@
-"""How a text is cut into pieces before BPE merges anything: no token crosses a cut."""
+"""Pre-tokenization: cutting a text into pieces before BPE merges anything; no token crosses a cut."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ PATTERN = "|".join(
 
 
 def pretokenize(text: str, pattern: str = PATTERN) -> list[str]:
-    """The pieces of a text, which together are the text. Half a surrogate pair raises a ValueError."""
+    """Cut a text into pieces, which joined are the text.
+
+    Raises:
+        ValueError: If the text contains half a surrogate pair.
+    """
     return [piece for piece, _ in _splitter(pattern).pre_tokenize_str(require_text(text))]
 
 
@@ -35,10 +39,10 @@ def _splitter(pattern: str) -> pre_tokenizers.PreTokenizer:
 
 
 def split_at_special(text: str | bytes, special: Mapping[str, int], alphabet: bytes) -> Iterator[str | int]:
-    """The stretches of text, and between them what is a token as it stands: special tokens, and bytes that are no text.
+    """Yield the parts of a text: strings to tokenize, and the ids of special tokens and of bytes that are no text.
 
     Raises:
-        ValueError: The text holds half a surrogate pair.
+        ValueError: If the text contains half a surrogate pair.
     """
     fixed = dict(special)
     if isinstance(text, str):
@@ -53,7 +57,11 @@ def split_at_special(text: str | bytes, special: Mapping[str, int], alphabet: by
 
 
 def require_text(text: str) -> str:
-    """The text itself. Half a surrogate pair, which a Python string may hold but is no text, raises a ValueError."""
+    """Return the text unchanged, after checking that it is valid.
+
+    Raises:
+        ValueError: If it contains half a surrogate pair, which a Python string may contain but valid text may not.
+    """
     if stray := re.search("[\ud800-\udfff]", text):
         place = f"character {stray.start()}, {stray[0]!a},"
         raise ValueError(f"{place} is half a surrogate pair, which is no text; leave it out, or pass bytes")

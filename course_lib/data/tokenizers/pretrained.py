@@ -14,7 +14,10 @@ from course_lib.data.packages.fetching import fetch
 
 @functools.cache
 def gpt2_tokenizer() -> Tokenizer:
-    """GPT-2's tokenizer of 50,257 tokens: "Hello world" is [15496, 995]. Source: Radford et al. 2019, section 2.2."""
+    """Load GPT-2's tokenizer of 50,257 tokens: "Hello world" is [15496, 995].
+
+    Source: Radford et al. 2019, section 2.2.
+    """
     folder = fetch("gpt2-vocabulary")
     vocab = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
     lines = (folder / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]  # the first names the version
@@ -25,9 +28,10 @@ def gpt2_tokenizer() -> Tokenizer:
 
 @functools.cache
 def smollm2_tokenizer() -> Tokenizer:
-    """SmolLM2's tokenizer: 49,152 tokens, each digit its own; `<|im_start|>` and `<|im_end|>` bound a chat turn.
+    """Load SmolLM2's tokenizer of 49,152 tokens; `<|im_start|>` and `<|im_end|>` begin and end a chat turn.
 
-    It has no token for 21 of the 256 bytes (some control characters, unassigned parts of Unicode) and drops those.
+    Each digit is a token of its own. There is no token for 21 of the 256 bytes (some control characters, unassigned
+    parts of Unicode); these bytes are dropped.
     """
     from course_lib.data.packages.pretrained import smollm2_fields
 
@@ -35,10 +39,11 @@ def smollm2_tokenizer() -> Tokenizer:
 
 
 def minilm_tokenizer() -> Tokenizer:
-    """MiniLM's and BERT's (uncased) WordPiece tokenizer of 30,522 tokens; a text is put between `[CLS]` and `[SEP]`.
+    """Load the WordPiece tokenizer of MiniLM and BERT (uncased): 30,522 tokens, with `[CLS]` and `[SEP]` around a text.
 
-    A text keeps its length: the file's own setting, which cuts and pads all texts to 128 tokens, is taken out. Every
-    call returns a new tokenizer, so `enable_padding()` and `enable_truncation(256)` on it concern no one else.
+    A text keeps its length: the file's own setting, which truncates and pads all texts to 128 tokens, is removed. Every
+    call returns a new tokenizer, so `enable_padding()` and `enable_truncation(256)` affect no other user.
+
     Source: Devlin et al. 2018, section 3; Wu et al. 2016, section 4.1.
     """
     tokenizer = Tokenizer.from_file(str(fetch("minilm-l6-v2") / "tokenizer.json"))
@@ -48,7 +53,7 @@ def minilm_tokenizer() -> Tokenizer:
 
 
 def gguf_tokenizer(fields: dict[str, Any]) -> Tokenizer:
-    """The byte-level BPE tokenizer that a GGUF file's metadata describes, with single digits as `smollm` has them."""
+    """Build the byte-level BPE tokenizer of a GGUF file from its metadata, with single digits as in `smollm`."""
     kind = (fields["tokenizer.ggml.model"], fields["tokenizer.ggml.pre"])
     if kind != ("gpt2", "smollm"):
         raise ValueError(f"GGUF tokenizer {kind} is not supported; only ('gpt2', 'smollm') is")

@@ -1,4 +1,4 @@
-"""The bytes that each token of a tokenizer stands for, exactly: what streaming and constrained decoding work with."""
+"""The exact bytes of each token of a tokenizer, needed for streaming and constrained decoding."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ _SPACE = "\u2581"  # SentencePiece's sign for a space
 def token_bytes(
     tokenizer: tokenizers.Tokenizer | FastBPE | BPE | CharTokenizer, vocab_size: int | None = None
 ) -> list[bytes]:
-    """The bytes of every token, in the order of their ids; special tokens are marks, not text, and have none.
+    """Return the bytes of every token, in the order of their ids; special tokens are not text and have none.
 
-    Joined, those of a text's tokens are the text in UTF-8, also where a token ends inside a character. A SentencePiece
-    keeps the space that it puts before a text.
+    Joined, the bytes of a text's tokens are the text in UTF-8, even if a token ends inside a character. With
+    SentencePiece the space that it puts before a text is kept.
 
     Args:
-        tokenizer: A byte-level BPE, as GPT-2's, a SentencePiece, as Llama 2's, or one of characters.
-        vocab_size: That of the model, which may have room for more tokens than the tokenizer has; those have no bytes.
+        tokenizer: A byte-level BPE (as GPT-2's), a SentencePiece (as Llama 2's), or one of characters.
+        vocab_size: The vocabulary size of the model, which may be larger than the tokenizer's; the additional tokens
+            have no bytes.
 
     Raises:
-        ValueError: vocab_size is too small, or the tokenizer is of another kind.
+        ValueError: If vocab_size is too small, or the tokenizer is of another kind.
     """
     if isinstance(tokenizer, CharTokenizer):
         tokens = [character.encode("utf-8", errors="ignore") for character in tokenizer.characters]

@@ -1,1 +1,1 @@
-"""Synthetic worlds, small enough that the best cheating answer can be computed exactly: one module each."""
+"""Synthetic worlds, one per module, small enough that the best accuracy of every shortcut can be computed exactly."""

@@ -1,4 +1,4 @@
-"""Chains of modular arithmetic, to be answered at once or step by step."""
+"""Chains of modular arithmetic, answered at once or step by step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Style = Literal["direct", "worked", "filler", "corrupted"]
 
 
 class ChainBatch(NamedTuple):
-    """Chains of equal length."""
+    """A batch of chains of equal length."""
 
     start: Int[Tensor, " batch"]
     operators: Int[Tensor, "batch step"]  # PLUS or TIMES
@@ -28,20 +28,22 @@ class ChainBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class ArithmeticChains:
-    """A number and some steps, each "+b" or "*c", all modulo a small number: `3 +4 *2 =`, answer 0 (modulo 7).
+    """Chains of a number and steps `+b` or `*c`, all modulo a small number: `3 +4 *2 =` has the answer 0 (modulo 7).
 
-    Start and operands are uniform; c is drawn from the units (no common divisor with the modulus), so that every step
-    can be undone and the answer depends on everything.
+    Start and operands are uniform; c is drawn from the units (numbers without a common divisor with the modulus), so
+    that every step is invertible and the answer depends on every token.
 
     Args:
-        modulus: All numbers are below it.
-        n_steps: The length of a chain. dataclasses.replace(world, n_steps=12) has longer ones, to test length
-            generalisation.
-        only_plus: The twin without multiplication, whose steps may be taken in any order, so all at once.
-        any_multiplier: c is drawn from all numbers: some steps then forget, and a wrong step can end in a right answer.
+        modulus: The modulus; all numbers are below it.
+        n_steps: The number of steps in a chain. `dataclasses.replace(world, n_steps=12)` has longer chains, to test
+            length generalisation.
+        only_plus: Whether to leave out multiplication: the control, whose steps can be taken in any order, and so all
+            at once.
+        any_multiplier: Whether to draw c from all numbers: some steps then lose information, and a wrong step can lead
+            to a right answer.
 
     Raises:
-        ValueError: The modulus is under 2, or there are no steps.
+        ValueError: If the modulus is under 2, or there are no steps.
     """
 
     modulus: int = 7
@@ -55,25 +57,25 @@ class ArithmeticChains:
 
     @property
     def multipliers(self) -> tuple[int, ...]:
-        """The numbers that a step may multiply by."""
+        """The numbers by which a step may multiply."""
         numbers = range(self.modulus)
         return tuple(c for c in numbers if self.any_multiplier or math.gcd(c, self.modulus) == 1)
 
     @property
     def vocab_size(self) -> int:
-        """The number of tokens: numbers, then "+b", "*c" (one for each number), "=" and "."."""
+        """The number of tokens: numbers, then `+b` and `*c` (one for each number), "=" and "."."""
         return 3 * self.modulus + 2
 
     @property
     def equals(self) -> int:
-        """The token between problem and answer; the next and last one is the filler "."."""
+        """The token between problem and answer; the next token, which is the last, is the filler "."."""
         return 3 * self.modulus
 
     @property
     def chance(self) -> float:
-        """The best accuracy of whoever sees nothing of the problem: the share of the commonest answer, exactly.
+        """The best accuracy without seeing the problem: exactly the share of the most frequent answer.
 
-        It is 1 / modulus as long as every step can be undone.
+        It is 1 / modulus if every step is invertible.
         """
         share = {state: Fraction(1, self.modulus) for state in range(self.modulus)}
         for _ in range(self.n_steps):
@@ -82,22 +84,23 @@ class ArithmeticChains:
 
     @property
     def startless_ceiling(self) -> float:
-        """The best accuracy of whoever sees every step but not the start: 1 / modulus if every step can be undone.
+        """The best accuracy of a model that sees every step but not the start: 1 / modulus if every step is invertible.
 
-        Together the steps multiply by some m and add; m maps gcd(m, modulus) starts to each number that it reaches.
+        Together the steps multiply by some m and add a number; m maps gcd(m, modulus) starts to each number that it
+        reaches.
         """
         return float(sum(share * math.gcd(m, self.modulus) for m, share in self._product(self.n_steps)) / self.modulus)
 
     def forgiveness(self, steps_left: int) -> float:
-        """How often a chain ends right although one state, with `steps_left` steps to go, was replaced by a wrong one.
+        """Compute how often a chain ends right after a wrong state with `steps_left` steps to go.
 
-        Exact, for a uniform wrong state; 0 if every step can be undone.
+        The result is exact for a uniformly drawn wrong state; it is 0 if every step is invertible.
         """
         same = sum(share * (math.gcd(m, self.modulus) - 1) for m, share in self._product(steps_left))
         return float(Fraction(same) / (self.modulus - 1))
 
     def sample(self, batch: int, generator: torch.Generator) -> ChainBatch:
-        """Draw chains."""
+        """Sample chains."""
         size = (batch, self.n_steps)
         start = torch.randint(self.modulus, (batch,), generator=generator)
         operators = torch.randint(1 if self.only_plus else 2, size, generator=generator)
@@ -109,7 +112,7 @@ class ArithmeticChains:
     def run(
         self, start: Int[Tensor, " batch"], operators: Int[Tensor, "batch step"], operands: Int[Tensor, "batch step"]
     ) -> Int[Tensor, "batch step"]:
-        """The number after each step."""
+        """Compute the number after each step."""
         states = torch.empty_like(operands)
         for step in range(operands.shape[1]):
             operator, operand = operators[:, step], operands[:, step]
@@ -118,12 +121,12 @@ class ArithmeticChains:
         return states
 
     def follow(self, chains: ChainBatch, step: int, state: Int[Tensor, " batch"]) -> Int[Tensor, "batch step"]:
-        """The states of whoever takes `state` for the number after step `step` (from 0), and goes on from it."""
+        """Compute the states of a chain continued from `state` in place of the number after step `step` (from 0)."""
         later = self.run(state, chains.operators[:, step + 1 :], chains.operands[:, step + 1 :])
         return torch.cat([chains.states[:, :step], state[:, None], later], dim=1)
 
     def prompt(self, chains: ChainBatch) -> Int[Tensor, "batch token"]:
-        """The problems as tokens: start, steps, "="."""
+        """Return the problems as tokens: start, steps, "="."""
         steps = (1 + chains.operators) * self.modulus + chains.operands
         equals = torch.full_like(chains.start, self.equals)
         return torch.cat([chains.start[:, None], steps, equals[:, None]], dim=1)
@@ -131,10 +134,10 @@ class ArithmeticChains:
     def answer(
         self, chains: ChainBatch, style: Style, generator: torch.Generator | None = None
     ) -> Int[Tensor, "batch answer"]:
-        """What is to be written after the prompt; the last token is the answer in every style.
+        """Return the completion of each prompt; in every style the last token is the answer.
 
-        "direct" is the answer alone, "worked" the number after every step, "filler" as long but with dots before the
-        answer, "corrupted" as long but with random numbers there, drawn from `generator`.
+        "direct" is the answer alone and "worked" the number after every step. "filler" and "corrupted" are as long as
+        "worked", but with dots or with random numbers from `generator` before the answer.
         """
         before = chains.states[:, :-1]
         if style == "direct":
@@ -150,19 +153,19 @@ class ArithmeticChains:
         return torch.cat([before, chains.states[:, -1:]], dim=1)
 
     def text(self, tokens: Int[Tensor, " token"]) -> str:
-        """Tokens as text: `3 +4 *2 =` or `0 0`."""
+        """Convert tokens to text: `3 +4 *2 =` or `0 0`."""
         marks = [form + str(number) for form in ("", "+", "*") for number in range(self.modulus)] + ["=", "."]
         return " ".join(marks[token] for token in tokens.tolist())
 
     def _product(self, n_steps: int) -> list[tuple[int, Fraction]]:
-        """How likely the multipliers of some steps multiply to each number, modulo the modulus."""
+        """Return the probability of each product of the multipliers of `n_steps` steps, modulo the modulus."""
         share = {1 % self.modulus: Fraction(1)}
         for _ in range(n_steps):
             share = self._after_a_step(share, moves=False)
         return list(share.items())
 
     def _after_a_step(self, share: dict[int, Fraction], moves: bool) -> dict[int, Fraction]:
-        """The shares of the states after one more random step; `moves` says whether "+b" counts or is ignored."""
+        """Return the shares of the states after one more random step; `moves` says whether `+b` counts."""
         after = dict.fromkeys(range(self.modulus), Fraction(0))
         times = Fraction(0) if self.only_plus else Fraction(1, 2)
         for state, p in share.items():

@@ -1,4 +1,4 @@
-"""Invented people and their facts, told and asked in several forms of words."""
+"""Invented people and their facts, stated and asked in several wordings."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ _ENDINGS = {"last": "sen", "birth city": "ford", "university": "hall", "company"
 
 
 class MentionBatch(NamedTuple):
-    """Statements about people."""
+    """A batch of statements about people."""
 
     person: Int[Tensor, " batch"]
     attribute: Int[Tensor, " batch"]
-    form: Int[Tensor, " batch"]  # which form of words
+    form: Int[Tensor, " batch"]  # the number of the wording
     value: Int[Tensor, " batch"]
 
 
@@ -85,22 +85,24 @@ class Biographies:
     """People with a first and last name and one value for each attribute, all fixed by `seed`.
 
     Values are drawn uniformly and independently, so a name tells nothing about them. Names and values are invented
-    words, so no model can have met them. The last form of words, and the last question, are for testing.
-    Source: after the biographies of Allen-Zhu and Li 2023, "Physics of Language Models: Part 3.1".
+    words, so no model can have seen them before. The last wording of statements and of questions is for testing.
 
     Args:
-        n_people: How many people are known.
-        n_unknown: How many, numbered from n_people on, are never mentioned, although both of their names are names of
-            known people.
-        n_values: How many values each attribute has, in the order of ATTRIBUTES.
-        n_first: How many first names there are.
-        n_last: How many last names there are.
-        n_forms: In how many forms of words facts are stated.
-        zipf: Known person i is mentioned in proportion to (i + 1) ^ -zipf; 0: all equally.
-        seed: Decides names and facts.
+        n_people: The number of known people.
+        n_unknown: The number of people who are never mentioned, numbered from n_people on; both of their names are also
+            names of known people.
+        n_values: The number of values of each attribute, in the order of ATTRIBUTES.
+        n_first: The number of first names.
+        n_last: The number of last names.
+        n_forms: The number of wordings in which facts are stated.
+        zipf: The exponent of the frequencies: known person i is mentioned in proportion to (i + 1) ^ -zipf; 0 for all
+            equally.
+        seed: The seed of names and facts.
 
     Raises:
-        ValueError: There are more people than names, too few to hold every name, or too many names, values or forms.
+        ValueError: If there are more people than names, too few to hold every name, or too many names, values or forms.
+
+    Source: adapted from the biographies of Allen-Zhu and Li 2023, "Physics of Language Models: Part 3.1".
     """
 
     n_people: int = 6000
@@ -127,7 +129,7 @@ class Biographies:
 
     @functools.cached_property
     def names(self) -> Int[Tensor, "person 2"]:
-        """First and last name of everybody, as numbers: known people, then unknown ones."""
+        """The first and last name of every person, as numbers: known people, then unknown ones."""
         generator = torch.Generator().manual_seed(self.seed)
         # So many known people take every name once or more; all other pairs of names are dealt out at random.
         each = torch.arange(max(self.n_first, self.n_last))
@@ -143,25 +145,25 @@ class Biographies:
 
     @functools.cached_property
     def facts(self) -> Int[Tensor, "person attribute"]:
-        """The value of every attribute of everybody, unknown people included."""
+        """The value of every attribute of every person, including unknown people."""
         generator = torch.Generator().manual_seed(self.seed + 1)
         size = (self.n_people + self.n_unknown,)
         return torch.stack([torch.randint(n, size, generator=generator) for n in self.n_values], dim=1)
 
     @functools.cached_property
     def exposure(self) -> Float[Tensor, " n_people"]:
-        """How likely a mention is about each known person; sums to 1."""
+        """The probability that a mention is about each known person; sums to 1."""
         weights = torch.arange(1, self.n_people + 1, dtype=torch.float64) ** -self.zipf
         return weights / weights.sum()
 
     @property
     def chance(self) -> tuple[float, ...]:
-        """Per attribute, the accuracy of any answer about an unknown person: exactly 1 / n_values, over all seeds."""
+        """The accuracy, per attribute, of any answer about unknown people: exactly 1 / n_values, over all seeds."""
         return tuple(1 / n for n in self.n_values)
 
     @property
     def nameless_ceiling(self) -> tuple[float, ...]:
-        """Per attribute, the best accuracy over the known people of one answer for all: the commonest value's share."""
+        """The best accuracy, per attribute, of one answer for all known people: the most frequent value's share."""
         known = self.facts[: self.n_people]
         return tuple(column.bincount().max().item() / self.n_people for column in known.T)
 
@@ -169,15 +171,15 @@ class Biographies:
     def bits(self) -> float:
         """The entropy of the known people's facts, given their names: n_people times the sum of log2 n_values.
 
-        No model can hold more bits of them; one whose loss on attribute a is l nats holds at least
-        n_people times (log2 n_values - l / ln 2) of that attribute's.
+        No model can store more bits of the facts. A model whose loss on an attribute is l nats stores at least n_people
+        times (log2 n_values - l / ln 2) bits of that attribute.
         """
         return self.n_people * sum(math.log2(n) for n in self.n_values)
 
     def sample(
         self, batch: int, generator: torch.Generator, people: Int[Tensor, " some"] | None = None
     ) -> MentionBatch:
-        """Draw mentions of known people (or of `people` only, in the same proportions to each other)."""
+        """Sample mentions of known people (or of `people` only, in the same proportions to each other)."""
         weights = self.exposure if people is None else self.exposure[people]
         person = torch.multinomial(weights, batch, replacement=True, generator=generator)
         person = person if people is None else people[person]
@@ -191,7 +193,7 @@ class Biographies:
         return self.n_first + self.n_last + len(self.n_values) * self.n_forms + sum(self.n_values)
 
     def tokens(self, mentions: MentionBatch) -> Int[Tensor, "batch 4"]:
-        """Mentions as four tokens: first name, last name, relation (one for each attribute in each form), value."""
+        """Encode mentions as four tokens: first name, last name, relation (one per attribute and wording), value."""
         relations = self.n_first + self.n_last
         starts = torch.tensor([sum(self.n_values[:a]) for a in range(len(self.n_values))])
         value = relations + len(self.n_values) * self.n_forms + starts[mentions.attribute] + mentions.value
@@ -200,45 +202,45 @@ class Biographies:
         return torch.stack([first, self.n_first + last, relation, value], dim=1)
 
     def name(self, person: int) -> str:
-        """The full name of a person."""
+        """Return the full name of a person."""
         first, last = self.names[person].tolist()
         return f"{_invented(first)} {_invented(last)}{_ENDINGS['last']}"
 
     def value(self, attribute: int, value: int) -> str:
-        """A value as a word; years count from 1900."""
+        """Return a value of an attribute as a word; years count from 1900."""
         kind = ATTRIBUTES[attribute]
         return str(1900 + value) if kind == "birth year" else _invented(value) + _ENDINGS[kind]
 
     def answer(self, person: int, attribute: int) -> str:
-        """The value of a person's attribute as a word."""
+        """Return the value of a person's attribute as a word."""
         return self.value(attribute, int(self.facts[person, attribute]))
 
     def prompt(self, person: int, attribute: int, form: int) -> str:
-        """A statement up to its value."""
+        """Return the statement of a fact up to its value."""
         return _STATEMENTS[ATTRIBUTES[attribute]][form].split(" {value}")[0].format(name=self.name(person))
 
     def statement(self, person: int, attribute: int, form: int) -> str:
-        """One fact as a sentence."""
+        """Write one fact as a sentence."""
         return f"{self.prompt(person, attribute, form)} {self.answer(person, attribute)}."
 
     def question(self, person: int, attribute: int, form: int) -> str:
-        """The question for one fact."""
+        """Return the question for one fact."""
         return _QUESTIONS[ATTRIBUTES[attribute]][form].format(name=self.name(person))
 
     def biography(self, person: int, generator: torch.Generator) -> str:
-        """All facts of a person, one sentence each, in random order and random forms for training."""
+        """Write all facts of a person, one sentence each, in random order and random wordings for training."""
         order = torch.randperm(len(self.n_values), generator=generator).tolist()
         forms = torch.randint(self.n_forms, (len(order),), generator=generator).tolist()
         return " ".join(self.statement(person, a, form) for a, form in zip(order, forms, strict=True))
 
     def texts(self, mentions: MentionBatch) -> list[str]:
-        """Mentions as sentences."""
+        """Write mentions as sentences."""
         rows = zip(mentions.person.tolist(), mentions.attribute.tolist(), mentions.form.tolist(), strict=True)
         return [self.statement(*row) for row in rows]
 
     @functools.cached_property
     def vocabulary(self) -> tuple[str, ...]:
-        """Every word and mark of the statements, questions and answers."""
+        """every word and mark of the statements, questions and answers."""
         kinds = ATTRIBUTES[: len(self.n_values)]
         forms = [form.format(name="", value="") for kind in kinds for form in (*_STATEMENTS[kind], *_QUESTIONS[kind])]
         names = [*map(_invented, range(self.n_first)), *(_invented(i) + _ENDINGS["last"] for i in range(self.n_last))]
@@ -247,7 +249,7 @@ class Biographies:
 
 
 def _invented(number: int) -> str:
-    """Invented word number `number`: two syllables, different for all numbers below _LARGEST."""
+    """Return the invented word with this number: two syllables, different for all numbers below _LARGEST."""
     # The step shares no divisor with the number of words, so none comes twice, and neighbours do not look alike.
     first, second = divmod(number * 787 % _LARGEST, len(_SYLLABLES))
     return (_SYLLABLES[first] + _SYLLABLES[second]).capitalize()

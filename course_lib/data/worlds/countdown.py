@@ -1,4 +1,4 @@
-"""Countdown: combine all numbers, each once, to hit the target. Many answers can be right, and any can be verified."""
+"""Countdown: combine all numbers, each once, to reach a target. Many answers can be right, and each can be verified."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ OPERATIONS = "+-*"
 
 
 class CountdownBatch(NamedTuple):
-    """Problems, each with one of its solutions."""
+    """A batch of problems, each with one of its solutions."""
 
     numbers: Int[Tensor, "batch number"]
     target: Int[Tensor, " batch"]
-    solution: Int[Tensor, "batch symbol"]  # the tokens that the problem was made from: number, operation, number ...
+    solution: Int[Tensor, "batch symbol"]  # the tokens that the problem was made from: number, operation, number, ...
 
 
 @dataclass(frozen=True)
 class Countdown:
-    """Numbers and a target; an answer is all numbers in some order with "+", "-" or "*" between, read left to right.
+    """Countdown problems: numbers and a target to reach by "+", "-" and "*", evaluated from left to right.
 
-    `7 3 2 for 8 =` has the answer `7 - 3 * 2`. A problem is made by evaluating a random answer and kept if its value is
-    from 0 to n_targets - 1, so it always has a solution, and problems with many are drawn more often. One in ten of the
-    different problems (numbers in any order, and target) is held out: `sample` draws it only when asked.
-    Source: the task of TinyZero (Pan et al. 2025), cut down.
+    An answer is all numbers in some order with operations between them: `7 3 2 for 8 =` has the answer `7 - 3 * 2`. A
+    problem is made by evaluating a random answer and kept if its value is from 0 to n_targets - 1, so it always has a
+    solution, and problems with many are drawn more often. One in ten of the different problems (numbers in any order,
+    and target) is held out: `sample` draws it only when asked.
 
     Raises:
-        ValueError: There are fewer than two numbers, no largest number or no targets.
+        ValueError: If there are fewer than two numbers, no largest number or no targets.
+
+    Source: the task of TinyZero (Pan et al. 2025), cut down.
     """
 
     n_numbers: int = 3
@@ -56,7 +58,11 @@ class Countdown:
         return self.largest + 1 + len(OPERATIONS)
 
     def sample(self, batch: int, generator: torch.Generator, held_out: bool = False) -> CountdownBatch:
-        """Draw problems for training, or held-out ones; a world too small to have any raises a ValueError."""
+        """Sample problems for training, or held-out ones.
+
+        Raises:
+            ValueError: If the world is too small to have any.
+        """
         parts: list[CountdownBatch] = []
         for _ in range(100):
             part = self._candidates(max(4 * batch, 1000), generator)
@@ -78,7 +84,7 @@ class Countdown:
     def is_held_out(
         self, numbers: Int[Tensor, "batch number"], target: Int[Tensor, " batch"]
     ) -> Bool[Tensor, " batch"]:
-        """Whether a problem is held out, whatever the order of its numbers: about one in ten is."""
+        """Return whether a problem is held out, whatever the order of its numbers: about one in ten is."""
         key = target
         for number in numbers.sort(1).values.T:
             # A linear congruential generator's step, so that similar problems do not end up together.
@@ -86,7 +92,7 @@ class Countdown:
         return key // 2**16 % 10 == 0
 
     def value(self, answer: Int[Tensor, "batch symbol"]) -> Int[Tensor, " batch"]:
-        """The value of answers, from left to right; what is no operation counts as "*"."""
+        """Evaluate answers from left to right; a token that is no operation counts as "*"."""
         value = answer[:, 0]
         for i in range(1, answer.shape[1], 2):
             operation, number = answer[:, i] - self.largest - 1, answer[:, i + 1]
@@ -96,10 +102,10 @@ class Countdown:
         return value
 
     def verify(self, problems: CountdownBatch, answer: Int[Tensor, "batch symbol"]) -> Bool[Tensor, " batch"]:
-        """Whether answers are well formed, use exactly the problem's numbers, and hit the target.
+        """Check whether answers are well formed, use exactly the problem's numbers, and reach the target.
 
         Raises:
-            ValueError: The answers do not have 2 n_numbers - 1 symbols.
+            ValueError: If the answers do not have 2 n_numbers - 1 symbols.
         """
         if answer.shape[1] != 2 * self.n_numbers - 1:
             raise ValueError(f"an answer has {2 * self.n_numbers - 1} symbols, not {answer.shape[1]}")
@@ -109,7 +115,7 @@ class Countdown:
         return formed & same & (self.value(answer) == problems.target)
 
     def chance(self, problems: CountdownBatch) -> Float[Tensor, " batch"]:
-        """How often a random order of the numbers with random operations is right, exactly, for each problem."""
+        """Compute the exact probability, for each problem, that a random order with random operations is right."""
         orders = torch.tensor(list(itertools.permutations(range(self.n_numbers))))
         choices = torch.tensor(list(itertools.product(range(len(OPERATIONS)), repeat=self.n_numbers - 1)))
         n, n_choices = len(orders) * len(choices), len(choices)
@@ -119,17 +125,17 @@ class Countdown:
         return hit.double().mean(1)
 
     def prompt(self, problems: CountdownBatch) -> Int[Tensor, "batch token"]:
-        """The problems as tokens: numbers, target, "="."""
+        """Encode problems as tokens: numbers, target, "="."""
         target = problems.target[:, None] + self.equals + 1
         return torch.cat([problems.numbers, target, torch.full_like(target, self.equals)], dim=1)
 
     def text(self, tokens: Int[Tensor, " token"]) -> str:
-        """Tokens as text: `7 3 2 for 8 =` or `7 - 3 * 2`."""
+        """Convert tokens to text: `7 3 2 for 8 =` or `7 - 3 * 2`."""
         marks = [str(n) for n in range(self.largest + 1)] + [*OPERATIONS, "="]
         return " ".join(marks[t] if t <= self.equals else f"for {t - self.equals - 1}" for t in tokens.tolist())
 
     def _written(
         self, numbers: Int[Tensor, "batch number"], operations: Int[Tensor, "batch operation"]
     ) -> Int[Tensor, "batch symbol"]:
-        """Numbers with operations between them, as tokens."""
+        """Encode numbers with operations between them as tokens."""
         return torch.cat([numbers[:, :1], interleave(operations + self.largest + 1, numbers[:, 1:])], dim=1)

@@ -1,4 +1,4 @@
-"""Symbols with labels in context: remember the label, or read it off the examples?"""
+"""Symbols with labels in context: a model can remember the label or read it off the examples."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from course_lib.settings import check_counts, check_numbers
 
 
 class FewShotBatch(NamedTuple):
-    """Labelled examples and a question."""
+    """A batch of rows of labelled examples with a query."""
 
     symbols: Int[Tensor, "batch example"]
     labels: Int[Tensor, "batch example"]
     query: Int[Tensor, " batch"]
     target: Int[Tensor, " batch"]  # the query's label
-    fresh: Bool[Tensor, " batch"]  # whether the row has labels of its own; never shown
+    fresh: Bool[Tensor, " batch"]  # whether the row has fresh labels; never shown
 
 
 @dataclass(frozen=True)
 class FewShotLabels:
-    """Examples `s1 l1 s2 l2 ...` and a symbol whose label is asked.
+    """Few-shot classification: examples `s1 l1 s2 l2 ...` and a symbol whose label is asked.
 
-    A row has labels of its own, drawn anew, or the lasting label of every symbol. The first can only be read off the
-    row, the second can be stored in a model's weights. Symbols from n_symbols on are held out: `sample` draws them only
-    when asked, and their labels are always fresh. (A model that trains one embedding a symbol has none for these; give
-    the symbols fixed random vectors.)
-    Source: Chan et al. 2022, "Data Distributional Properties Drive Emergent In-Context Learning in Transformers".
+    A row has either fresh labels, drawn for this row alone, or the lasting label of every symbol. Fresh labels can only
+    be read off the row; lasting ones can be stored in a model's weights. Symbols from n_symbols on are held out:
+    `sample` draws them only when asked, and their labels are always fresh. (A model that learns one embedding per
+    symbol has none for these; give the symbols fixed random vectors.)
 
     Args:
-        shots: How many of the examples hold the query's symbol; a row in which any does is called bursty. The other
-            examples are of different symbols, each once.
-        p_fresh: The probability of a row with labels of its own.
-        seed: Decides the lasting labels.
+        shots: The number of examples with the query's symbol; a row with any is called bursty. The other examples have
+            different symbols, each once.
+        p_fresh: The probability of a row with fresh labels.
+        seed: The seed of the lasting labels.
 
     Raises:
-        ValueError: There are more examples than symbols, or more shots than examples.
+        ValueError: If there are more examples than symbols, or more shots than examples.
+
+    Source: Chan et al. 2022, "Data Distributional Properties Drive Emergent In-Context Learning in Transformers".
     """
 
     n_symbols: int = 64
@@ -71,30 +72,35 @@ class FewShotLabels:
 
     @functools.cached_property
     def lasting(self) -> Int[Tensor, " n_symbols"]:
-        """Every symbol's label in the rows that are not fresh; all labels are as frequent, to within one symbol."""
+        """The label of every symbol in rows that are not fresh; labels are equally frequent to within one symbol."""
         generator = torch.Generator().manual_seed(self.seed)
         return permutations(1, self.n_symbols, generator)[0] % self.n_labels
 
     @property
     def chance(self) -> float:
-        """The accuracy of whoever answers a fresh row without its examples: exactly 1 / n_labels."""
+        """The accuracy on fresh rows without the examples: exactly 1 / n_labels."""
         return 1 / self.n_labels
 
     @property
     def weights_ceiling(self) -> float:
-        """The best accuracy of whoever knows the lasting labels by heart and never looks at the examples."""
+        """The best accuracy of a model that knows the lasting labels and ignores the examples."""
         return 1 - self.p_fresh + self.p_fresh / self.n_labels
 
     @property
     def ceiling(self) -> float:
-        """The best accuracy of all: 1 if the query's symbol is among the examples; otherwise what the weights know.
+        """The best possible accuracy: 1 if the query's symbol is among the examples, otherwise `weights_ceiling`.
 
-        Without it the examples tell whether the row is fresh, but the lasting label is never a worse guess than others.
+        Without that symbol the examples tell whether the row is fresh, but the lasting label is never a worse guess
+        than others.
         """
         return 1.0 if self.shots else self.weights_ceiling
 
     def sample(self, batch: int, generator: torch.Generator, held_out: bool = False) -> FewShotBatch:
-        """Draw rows, of held-out symbols only if asked; in a world without any, that raises a ValueError."""
+        """Sample rows, of held-out symbols only if asked.
+
+        Raises:
+            ValueError: If held-out symbols are asked for and there are none.
+        """
         first, n = (self.n_symbols, self.n_held_out) if held_out else (0, self.n_symbols)
         if not n:
             raise ValueError("this world holds no symbols out: give it n_held_out")
@@ -114,12 +120,12 @@ class FewShotLabels:
         )
 
     def tokens(self, batch: FewShotBatch) -> Int[Tensor, "batch position"]:
-        """The same rows as one sequence `s1 l1 s2 l2 ... query`; label l is the token n_symbols + n_held_out + l."""
+        """Encode rows as sequences `s1 l1 s2 l2 ... query`; label l is the token n_symbols + n_held_out + l."""
         labels = batch.labels + self.n_symbols + self.n_held_out
         return torch.cat([interleave(batch.symbols, labels), batch.query[:, None]], dim=1)
 
     def bayes(self, batch: FewShotBatch) -> Float[Tensor, "batch label"]:
-        """The exact probability of each label of the query, for whoever knows the world and reads the examples."""
+        """Compute the exact posterior of the query's label, given the world and the examples."""
         known = (batch.symbols < self.n_symbols).all(1)
         as_ever = self.lasting[batch.symbols.clamp(max=self.n_symbols - 1)] == batch.labels
         # The only symbol that may be there twice is the query's; its label is then read off, and this does not matter.

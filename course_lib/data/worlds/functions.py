@@ -1,4 +1,4 @@
-"""Functions in context: each row shows examples of a function of its own, and the next value is to be told."""
+"""Functions in context: each row has examples of its own function, whose next value is to be predicted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from course_lib.settings import check_counts, check_numbers
 
 
 class RegressionBatch(NamedTuple):
-    """Examples of linear functions with noise."""
+    """A batch of examples of noisy linear functions."""
 
     inputs: Float[Tensor, "batch example d"]
     outputs: Float[Tensor, "batch example"]
@@ -27,20 +27,21 @@ class RegressionBatch(NamedTuple):
 class LinearFunctions:
     """Linear regression in context: y = w x + noise, with a new w in every row.
 
-    Predictions at example k use the k examples before it; at k = 0 nothing is known. Risk is the mean squared error
-    against the noisy output, so no risk is below noise squared.
-    Source: Garg et al. 2022; with a limited number of tasks, Raventós et al. 2023.
+    Predictions at example k use the k examples before it; at k = 0 nothing is known. The risk is the mean squared error
+    against the noisy output, so no risk is below noise^2.
 
     Args:
-        d: The dimensions of an input, which is standard normal.
+        d: The dimension of an input, which is standard normal.
         noise: The standard deviation of the noise, which is normal.
         scale: The standard deviation of w, which is normal.
-        n_tasks: How many functions the rows share; None: every row has its own. After training on shared functions,
-            dataclasses.replace(world, n_tasks=None) asks about new ones.
-        seed: Decides the shared functions.
+        n_tasks: The number of functions that the rows share; None if every row has its own. After training on shared
+            functions, `dataclasses.replace(world, n_tasks=None)` tests on new ones.
+        seed: The seed of the shared functions.
 
     Raises:
-        ValueError: There are no dimensions, examples or tasks, noise is negative, or scale is not positive.
+        ValueError: If there are no dimensions, examples or tasks, noise is negative, or scale is not positive.
+
+    Source: Garg et al. 2022; with a limited number of tasks, Raventós et al. 2023.
     """
 
     d: int = 2
@@ -57,20 +58,20 @@ class LinearFunctions:
 
     @functools.cached_property
     def tasks(self) -> Float[Tensor, "task d"]:
-        """The functions that the rows share; none if every row has its own."""
+        """The functions that the rows share; empty if every row has its own."""
         generator = torch.Generator().manual_seed(self.seed)
         return self.scale * torch.randn(self.n_tasks or 0, self.d, generator=generator)
 
     @property
     def zero_risk(self) -> float:
-        """The risk of always saying 0: d scale^2 + noise^2, exactly (over new functions)."""
+        """The risk of always predicting 0: exactly d scale^2 + noise^2 (over new functions)."""
         return self.d * self.scale**2 + self.noise**2
 
     def least_squares_risk(self, k: int) -> float:
-        """The exact risk, over new functions, of the least-squares solution of smallest norm from k examples.
+        """Compute the exact risk, over new functions, of the minimum-norm least-squares solution from k examples.
 
-        Infinite for k from d - 1 to d + 1, where the noise is amplified without bound, unless there is no noise.
-        It follows from the mean of an inverse Wishart matrix, 1 / (degrees of freedom - dimensions - 1).
+        The risk is infinite for k from d - 1 to d + 1, where the noise is amplified without bound, unless there is no
+        noise. It follows from the mean of an inverse Wishart matrix, 1 / (degrees of freedom - dimensions - 1).
         """
         missed = max(self.d - k, 0) * self.scale**2
         if self.noise == 0 or k == 0:
@@ -79,7 +80,7 @@ class LinearFunctions:
         return missed + self.noise**2 * (1 + min(self.d, k) / gap) if gap > 0 else math.inf
 
     def sample(self, batch: int, generator: torch.Generator) -> RegressionBatch:
-        """Draw functions and examples."""
+        """Sample functions and examples."""
         inputs = torch.randn(batch, self.n_examples, self.d, generator=generator)
         if self.n_tasks is None:
             weights = self.scale * torch.randn(batch, self.d, generator=generator)
@@ -89,40 +90,41 @@ class LinearFunctions:
         return RegressionBatch(inputs, torch.einsum("bkd, bd -> bk", inputs, weights) + noise, weights)
 
     def tokens(self, batch: RegressionBatch) -> Float[Tensor, "batch position {self.d}+1"]:
-        """The rows as one sequence `x1 y1 x2 y2 ...`: an input is (0, x), an output (y, 0 ... 0).
+        """Encode rows as sequences `x1 y1 x2 y2 ...`: an input is (0, x), an output (y, 0 ... 0).
 
-        The answer to the input at position 2k is the output at 2k + 1.
+        The target at position 2k, an input, is the output at position 2k + 1.
         """
         inputs = torch.nn.functional.pad(batch.inputs, (1, 0))
         outputs = torch.nn.functional.pad(batch.outputs[..., None], (0, self.d))
         return interleave(inputs, outputs)
 
     def ridge(self, batch: RegressionBatch) -> Float[Tensor, "batch example"]:
-        """The best predictions of whoever knows the world but not the row's function, if functions are never shared.
+        """Compute the Bayes-optimal predictions if functions are not shared, by ridge regression.
 
-        It is ridge regression with penalty (noise / scale)^2, which is the mean of the posterior; in double precision.
+        The penalty is (noise / scale)^2, which gives the posterior mean; computed in double precision.
 
         Raises:
-            ValueError: There is no noise; least squares is the answer then.
+            ValueError: If there is no noise; use least squares then.
         """
         precision, moment = self._evidence(batch)
         mean = torch.linalg.solve(precision, moment)
         return (mean * batch.inputs.double()).sum(-1)
 
     def ridge_risk(self, batch: RegressionBatch) -> Float[Tensor, "batch example"]:
-        """The exact risk of `ridge` given the inputs, over functions and noise: noise^2 + x' (posterior covariance) x.
+        """Compute the exact risk of `ridge` given the inputs: noise^2 + x' (posterior covariance) x.
 
-        Depends on the inputs alone; its mean over rows is a far less noisy Bayes risk than the errors themselves.
+        It is the mean over functions and noise, so it depends on the inputs alone. Its mean over rows is a far less
+        noisy estimate of the Bayes risk than the errors themselves.
         """
         precision, _ = self._evidence(batch)
         inputs = batch.inputs.double()
         return self.noise**2 * (1 + (inputs * torch.linalg.solve(precision, inputs)).sum(-1))
 
     def task_posterior(self, batch: RegressionBatch) -> Float[Tensor, "batch example task"]:
-        """How likely each shared task is the row's, given the examples before each one.
+        """Compute the posterior probability of each shared task, given the examples before each one.
 
         Raises:
-            ValueError: There are no shared tasks, or there is no noise.
+            ValueError: If there are no shared tasks, or there is no noise.
         """
         if self.n_tasks is None or self.noise == 0:
             raise ValueError("a posterior over tasks needs a limited number of tasks, and noise")
@@ -130,7 +132,7 @@ class LinearFunctions:
         return (-_before(errors**2) / (2 * self.noise**2)).softmax(-1)
 
     def best_of_tasks(self, batch: RegressionBatch) -> Float[Tensor, "batch example"]:
-        """The best predictions of whoever knows the shared tasks: their mean, weighted by the posterior.
+        """Compute the Bayes-optimal predictions if tasks are shared: the tasks' mean, weighted by the posterior.
 
         Source: the discrete MMSE estimator of Raventós et al. 2023.
         """
@@ -140,7 +142,7 @@ class LinearFunctions:
     def _evidence(
         self, batch: RegressionBatch
     ) -> tuple[Float[Tensor, "batch example d d"], Float[Tensor, "batch example d"]]:
-        """X'X + penalty and X'y of the examples before each one."""
+        """Return X'X + penalty and X'y of the examples before each one."""
         if self.noise == 0:
             raise ValueError("without noise there is no ridge penalty; compare with least squares")
         inputs, outputs = batch.inputs.double(), batch.outputs.double()
@@ -149,6 +151,6 @@ class LinearFunctions:
 
 
 def _before(values: Float[Tensor, "batch example ..."]) -> Float[Tensor, "batch example ..."]:
-    """The sum over all earlier examples."""
+    """Return the sum over all earlier examples."""
     # Not cumsum - values: rounding would let a little of each example into its own prediction.
     return torch.cat([torch.zeros_like(values[:, :1]), values.cumsum(1)[:, :-1]], dim=1)

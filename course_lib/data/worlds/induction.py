@@ -1,4 +1,4 @@
-"""Repeated random blocks: after a symbol, what followed it last time?"""
+"""Repeated random blocks, to be continued by induction: predict what followed a symbol the last time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from course_lib.data.worlds.sampling import permutations
 
 
 class InductionBatch(NamedTuple):
-    """Sequences that repeat a block."""
+    """A batch of sequences that repeat a block."""
 
     tokens: Int[Tensor, "batch position"]
     period: Int[Tensor, " batch"]  # the length of the block
@@ -23,17 +23,18 @@ class InductionBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class RepeatedBlocks:
-    """A block of different random symbols, repeated to the end; its length is drawn anew in every row.
+    """Sequences of one block of different random symbols, repeated to the end; its length is random in every row.
 
-    As the symbols of a block differ, the first one to come back proves that the second copy has begun, and every
-    later one is certain: it is what followed its predecessor. `known` marks those, from place period + 1 to
-    2 period - 1; all levels are about them, every marked token counting the same. Whoever looks for the last token's
-    earlier place and reads on is always right about them. With min_period = max_period a model succeeds by counting
-    places alone: the trap that the random period avoids.
-    Source: the task of Olsson et al. 2022, "In-context Learning and Induction Heads".
+    Since the symbols of a block differ, the first repeated symbol shows that the second copy has begun, and every later
+    one is certain: it is what followed its predecessor. `known` marks these tokens, from position period + 1 to 2
+    period - 1; all accuracies are over these tokens, each with the same weight. A model that finds the last token's
+    earlier position and copies the next token is always right. With min_period = max_period a model succeeds by
+    counting positions alone: a shortcut that the random period rules out.
 
     Raises:
-        ValueError: A period is under 2, or there are too few symbols, or the sequence is too short.
+        ValueError: If a period is under 2, or there are too few symbols, or the sequence is too short.
+
+    Source: the task of Olsson et al. 2022, "In-context Learning and Induction Heads".
     """
 
     n_symbols: int = 64
@@ -51,12 +52,12 @@ class RepeatedBlocks:
 
     @property
     def chance(self) -> float:
-        """The accuracy of whoever sees nothing: exactly 1 / n_symbols."""
+        """The accuracy of a blind guess: exactly 1 / n_symbols."""
         return 1 / self.n_symbols
 
     @property
     def unordered_ceiling(self) -> float:
-        """The best of whoever knows which symbols came before and how often, but not their order.
+        """The best accuracy of a model that knows which symbols came before and how often, but not their order.
 
         At the j-th known token period - j symbols have come once and the rest twice, so the best guess is right once
         in period - j times.
@@ -66,9 +67,9 @@ class RepeatedBlocks:
 
     @property
     def place_ceiling(self) -> float:
-        """The best of whoever copies from a distance chosen by the place alone: 1 if there is one period only.
+        """The best accuracy of copying from a distance chosen by the position alone: 1 if there is only one period.
 
-        At any place one distance can be chosen, and it is right for one of the periods whose second copy is there.
+        At each position one distance is chosen; it is right for one of the periods whose second copy is there.
         """
         places = {place for period in self._periods for place in range(period + 1, 2 * period)}
         return len(places) / self._n_known
@@ -82,7 +83,7 @@ class RepeatedBlocks:
         return sum(period - 1 for period in self._periods)
 
     def sample(self, batch: int, generator: torch.Generator) -> InductionBatch:
-        """Draw sequences; all periods from min_period to max_period are equally likely."""
+        """Sample sequences; all periods from min_period to max_period are equally likely."""
         blocks = permutations(batch, self.n_symbols, generator)
         period = torch.randint(self.min_period, self.max_period + 1, (batch, 1), generator=generator)
         place = torch.arange(self.length)

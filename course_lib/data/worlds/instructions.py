@@ -1,4 +1,4 @@
-"""Instructions: strings of letters, four things that can be done to them, and words that ask for one of these."""
+"""Instructions: strings of letters, four skills that transform them, and words that ask for a skill."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ WORDS = {
     "shift": ("shift", "raise", "advance", "bump"),
 }
 STRANGERS = ("blick", "dax", "fep", "wug")
-GAP = (":", "=", ">", "~")  # a few of these stand between a string and what is made of it
+GAP = (":", "=", ">", "~")  # a few of these stand between a string and its transformation
 MARKS = (*GAP, ";", "user", "assistant")
 SPECIAL = ("<|im_start|>", "<|im_end|>")
 
 
 class Task(NamedTuple):
-    """One instruction with its right answer, as texts: "flip a b c d", of which "d c b a" is asked."""
+    """An instruction with its right answer, as texts, such as "flip a b c d" and "d c b a"."""
 
     skill: str
     word: str
@@ -39,19 +39,19 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Instructions:
-    """Strings, each with a word before it and, after it, what the skill of that word makes of it.
+    """Documents of strings, each between a word and the result of that word's skill, and instructions with answers.
 
     The skills: reverse; sort; rotate (the first letter goes to the end); shift (each letter becomes the next one, the
-    last becomes the first). A fifth of all strings is held out: never the string of a document or of a training task.
+    last becomes the first). A fifth of all strings is held out: it occurs in no document and in no training task.
 
     Raises:
-        ValueError: There are fewer than two letters, strings shorter than two, or no lines.
+        ValueError: If there are fewer than two letters, strings shorter than two, or no lines.
     """
 
     n_letters: int = 8
     length: int = 4
-    lines: int = 2  # of a document
-    gap: int = 3  # marks between a string and what is made of it
+    lines: int = 2  # lines of a document
+    gap: int = 3  # marks between a string and its transformation
 
     def __post_init__(self) -> None:
         check_counts(self, "n_letters", "length", least=2)
@@ -60,7 +60,10 @@ class Instructions:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """One token a letter, word or mark; `<|im_start|>` and `<|im_end|>` bound a turn of a chat."""
+        """The tokenizer, with one token per letter, word or mark.
+
+        `<|im_start|>` and `<|im_end|>` begin and end a chat turn.
+        """
         tokenizer = word_tokenizer(self.vocabulary)
         tokenizer.add_special_tokens(list(SPECIAL))
         tokenizer.no_padding()
@@ -68,19 +71,23 @@ class Instructions:
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """The letters first, then all words and marks but the special ones."""
+        """The letters, then all words and marks except the special ones."""
         letters = [chr(ord("a") + i) for i in range(self.n_letters)]
         return (*letters, *(word for words in WORDS.values() for word in words), *STRANGERS, *MARKS)
 
     def token(self, text: str) -> int:
-        """The token of a letter, word or mark."""
+        """Return the token of a letter, word or mark."""
         found = self.tokenizer.token_to_id(text)
         if found is None:
             raise ValueError(f"{text!r} is no letter, word or mark of this world")
         return found
 
     def apply_skill(self, skill: str, letters: Int[Tensor, "batch length"]) -> Int[Tensor, "batch length"]:
-        """What a skill makes of strings, given and returned as numbers from 0 on; a ValueError names the skills."""
+        """Apply a skill to strings, which are given and returned as numbers from 0 on.
+
+        Raises:
+            ValueError: If there is no such skill; the message lists the skills.
+        """
         match skill:
             case "reverse":
                 return letters.flip(1)
@@ -93,28 +100,28 @@ class Instructions:
         raise ValueError(f"there is no skill {skill!r}; the skills are {', '.join(WORDS)}")
 
     def held_out(self, letters: Int[Tensor, "batch length"]) -> Bool[Tensor, " batch"]:
-        """True for the fifth of all strings that is for testing."""
+        """Return True for the fifth of all strings that is for testing."""
         weights = torch.tensor([3**i for i in range(letters.shape[1])])
         return (letters * weights).sum(1) % 5 == 0
 
     def strings(self, n: int, generator: torch.Generator, test: bool = False) -> Int[Tensor, "{n} length"]:
-        """Random strings, as numbers from 0 on, of the part that is for testing, or of the other."""
+        """Sample strings, as numbers from 0 on, from the part for testing or from the other."""
         drawn = torch.randint(self.n_letters, (12 * n + 50, self.length), generator=generator)
         return drawn[self.held_out(drawn) == test][:n]
 
     def documents(
         self, n: int, generator: torch.Generator, without: Collection[str] = (), words: float = 0.2
     ) -> Int[Tensor, "{n} tokens"]:
-        """Texts to pre-train on, all of one length.
+        """Sample texts to pre-train on, all of the same length.
 
-        Most have lines such as "flip b a d c : > : c d a b ;", with any of the skill's words; in one line of seven a
-        word that means nothing stands in their place.
+        Most consist of lines such as "flip b a d c : > : c d a b ;", with any of the skill's words; in one line of
+        seven a meaningless word replaces it.
 
         Args:
-            n: How many texts.
-            generator: Where the randomness comes from.
-            without: Skills that no line shows; their words do occur, in rows.
-            words: The share of texts that are a row of words alone, all for one thing, or all meaning nothing.
+            n: The number of texts.
+            generator: The source of randomness.
+            without: Skills that no line shows; their words occur only in rows of words.
+            words: The share of texts that are only a row of words, all for one skill or all meaningless.
         """
         rows = self._lines(n, generator, [skill for skill in WORDS if skill not in without])
         groups = torch.tensor([[self.token(word) for word in group] for group in (*WORDS.values(), STRANGERS)])
@@ -123,7 +130,7 @@ class Instructions:
         return torch.where(torch.rand(n, 1, generator=generator) < words, said, rows)
 
     def _lines(self, n: int, generator: torch.Generator, skills: Sequence[str]) -> Int[Tensor, "{n} tokens"]:
-        """Texts of lines: word, string, marks, what becomes of the string, and the end of the line."""
+        """Sample texts of lines: word, string, marks, the transformed string, and the end of the line."""
         which = torch.randint(len(skills), (n,), generator=generator).repeat_interleave(self.lines)
         strings = self.strings(len(which), generator)
         answers = torch.stack([self.apply_skill(skill, strings) for skill in skills])[which, torch.arange(len(which))]
@@ -140,7 +147,7 @@ class Instructions:
     def tasks(
         self, n: int, generator: torch.Generator, words: Sequence[tuple[str, str]], test: bool = False
     ) -> list[Task]:
-        """Instructions in turn with each of these (skill, word), on strings for training or for testing."""
+        """Sample instructions with each (skill, word) in turn, on strings for training or for testing."""
         strings = self.strings(n, generator, test)
         tasks = []
         for i, string in enumerate(strings):
@@ -150,5 +157,5 @@ class Instructions:
         return tasks
 
     def text(self, letters: Int[Tensor, " length"]) -> str:
-        """A string as one reads it: "a b c d"."""
+        """Return a string as text: "a b c d"."""
         return " ".join(self.vocabulary[i] for i in letters.tolist())

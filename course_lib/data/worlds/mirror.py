@@ -1,4 +1,4 @@
-"""The mirror language: a string and its reverse, with one gap."""
+"""The mirror language: strings followed by their reverse, with one gap."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from course_lib.settings import check_counts
 
 
 class MirrorBatch(NamedTuple):
-    """Strings with one gap each."""
+    """A batch of strings with one gap each."""
 
     tokens: Int[Tensor, "batch position"]  # the whole string, nothing missing
     gapped: Int[Tensor, "batch position"]  # the same with the blank token at the gap
-    gap: Int[Tensor, " batch"]  # the place of the gap
-    target: Int[Tensor, " batch"]  # what stands there
+    gap: Int[Tensor, " batch"]  # the position of the gap
+    target: Int[Tensor, " batch"]  # the token at the gap
 
 
 @dataclass(frozen=True)
 class MirrorLanguage:
-    """A random string, then its reverse; one token is blanked out and is to be predicted at its own place.
+    """Random strings followed by their reverse; one token is blanked out and is to be predicted at its own position.
 
-    A gap in the first half has its only clue to the right, so a model that reads from left to right must guess, while
-    one that reads both ways can always be right. With `second_half_only` every clue lies to the left: the control in
-    which the two kinds of model must not differ.
+    The only clue to a gap in the first half is on the right, so a causal model must guess, while a bidirectional one
+    can always be right. With `second_half_only` every clue is on the left: the control in which the two kinds of model
+    must not differ.
 
     Raises:
-        ValueError: There are no symbols, or no places.
+        ValueError: If there are no symbols, or no positions.
     """
 
     n_symbols: int = 16
@@ -48,7 +48,7 @@ class MirrorLanguage:
 
     @property
     def blank(self) -> int:
-        """The token that stands in the gap."""
+        """The token in the gap."""
         return self.n_symbols
 
     @property
@@ -58,24 +58,24 @@ class MirrorLanguage:
 
     @property
     def chance(self) -> float:
-        """The accuracy of whoever sees nothing of the string: exactly 1 / n_symbols."""
+        """The accuracy without seeing the string: exactly 1 / n_symbols."""
         return 1 / self.n_symbols
 
     @property
     def causal_ceiling(self) -> float:
-        """The best accuracy of whoever sees only what is left of the gap: 1/2 + 1/(2 n_symbols); 1 in the control.
+        """The best accuracy of a causal model, which sees only what is left of the gap.
 
-        Whoever sees both sides can always be right.
+        It is 1/2 + 1/(2 n_symbols), and 1 in the control. A model that sees both sides can always be right.
         """
         return 1.0 if self.second_half_only else (1 + 1 / self.n_symbols) / 2
 
     def sample(self, batch: int, generator: torch.Generator) -> MirrorBatch:
-        """Draw strings, with the gap anywhere (or anywhere in the second half)."""
+        """Sample strings, with the gap anywhere (or anywhere in the second half)."""
         half = torch.randint(self.n_symbols, (batch, self.half), generator=generator)
         tokens = torch.cat([half, half.flip(1)], dim=1)
         first = self.half if self.second_half_only else 0
         return self.with_gaps(tokens, torch.randint(first, self.length, (batch,), generator=generator))
 
     def with_gaps(self, tokens: Int[Tensor, "batch position"], gap: Int[Tensor, " batch"]) -> MirrorBatch:
-        """These strings with these gaps: to ask at every place equally often, say."""
+        """Put gaps at given positions into given strings, for example to test every position equally often."""
         return MirrorBatch(tokens, tokens.scatter(1, gap[:, None], self.blank), gap, pick(tokens, gap))

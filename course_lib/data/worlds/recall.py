@@ -1,4 +1,4 @@
-"""Associative recall: which value stood beside this key?"""
+"""Associative recall: find the value that stood beside a key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from course_lib.data.worlds.sampling import interleave, permutations, pick
 
 
 class RecallBatch(NamedTuple):
-    """Questions of associative recall."""
+    """A batch of questions of associative recall."""
 
     keys: Int[Tensor, "batch pairs"]  # all different within a row
     values: Int[Tensor, "batch pairs"]  # all different within a row
@@ -23,13 +23,14 @@ class RecallBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class AssociativeRecall:
-    """Recall: a row of key-value pairs, then one of the keys; the answer is the value that stood beside it.
+    """Associative recall: a row of key-value pairs, then one of the keys; the answer is its value.
 
-    Which value goes with which key is drawn anew in every row, so nothing can be memorised.
-    Source: the multi-query form is in Arora et al. 2023, "Zoology".
+    Keys and values are paired at random in every row, so nothing can be memorised.
 
     Raises:
-        ValueError: There are too few keys, or values, for those of a row to be all different.
+        ValueError: If there are too few keys or values for all of a row to be different.
+
+    Source: the multi-query form is in Arora et al. 2023, "Zoology".
     """
 
     n_keys: int = 16
@@ -48,21 +49,21 @@ class AssociativeRecall:
 
     @property
     def chance(self) -> float:
-        """The accuracy of whoever cannot see the values: exactly 1 / n_values, whatever is answered."""
+        """The accuracy without seeing the values: exactly 1 / n_values, whatever the answer."""
         return 1 / self.n_values
 
     @property
     def unbound_ceiling(self) -> float:
-        """The best accuracy of whoever sees which values are there but not beside which key: exactly 1 / n_pairs."""
+        """The best accuracy of a model that sees the values but not which key each belongs to: exactly 1 / n_pairs."""
         return 1 / self.n_pairs
 
     def sample(self, batch: int, generator: torch.Generator) -> RecallBatch:
-        """Draw questions; every answer is equally likely."""
+        """Sample questions; every answer is equally likely."""
         keys = permutations(batch, self.n_keys, generator)[:, : self.n_pairs]
         values = permutations(batch, self.n_values, generator)[:, : self.n_pairs]
         asked = torch.randint(self.n_pairs, (batch,), generator=generator)
         return RecallBatch(keys, values, pick(keys, asked), pick(values, asked))
 
     def tokens(self, batch: RecallBatch) -> Int[Tensor, "batch position"]:
-        """The same questions as one sequence `k1 v1 k2 v2 ... query`; value v is the token n_keys + v."""
+        """Encode questions as sequences `k1 v1 k2 v2 ... query`; value v is the token n_keys + v."""
         return torch.cat([interleave(batch.keys, batch.values + self.n_keys), batch.query[:, None]], dim=1)

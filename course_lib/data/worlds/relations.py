@@ -1,4 +1,4 @@
-"""Two relations to be read at one position."""
+"""Two relations that a model has to read at one position."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from course_lib.data.worlds.sampling import largest_share, permutations, pick
 
 
 class RelationsBatch(NamedTuple):
-    """Questions with two answers, to be given at the last position."""
+    """A batch of questions with two answers each, to be given at the last position."""
 
     keys: Int[Tensor, "batch position"]  # n_pairs keys, the blank key, the query
     values: Int[Tensor, "batch position"]  # n_pairs values, the value before the query, the blank value
@@ -23,11 +23,11 @@ class RelationsBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class TwoRelations:
-    """Two relations at one position: `k1 v1 ... kn vn`, a lone value, a key; asked are the lone value and the key's.
+    """Rows `k1 v1 ... kn vn`, a lone value, a key; the two answers are the lone value and the key's value.
 
     Position t holds one key and one value (a model adds their embeddings); the lone value has the blank key `n_pairs`,
-    the query the blank value `n_values`. One relation looks at the place before, the other for an equal key.
-    The keys of a row are all n_pairs keys in random order; the values are drawn independently.
+    the query the blank value `n_values`. One relation attends to the previous position, the other to an equal key. The
+    keys of a row are all n_pairs keys in random order; the values are drawn independently.
     """
 
     n_pairs: int = 8
@@ -40,21 +40,21 @@ class TwoRelations:
 
     @property
     def chance(self) -> float:
-        """The accuracy on both answers together of whoever sees no values: exactly 1 / n_values squared."""
+        """The accuracy on both answers together without seeing the values: exactly 1 / n_values squared."""
         return 1 / self.n_values**2
 
     @property
     def one_relation(self) -> float:
-        """The accuracy on both together of whoever has one answer and, for the other, guesses blindly: 1 / n_values."""
+        """The accuracy on both answers together with one known and a blind guess for the other: 1 / n_values."""
         return 1 / self.n_values
 
     @property
     def unbound_ceiling(self) -> float:
-        """The best on both together of whoever has the lone value but sees only which values the pairs hold."""
+        """The best accuracy on both answers with the lone value known and only the set of the pairs' values seen."""
         return largest_share(self.n_pairs, self.n_values)
 
     def sample(self, batch: int, generator: torch.Generator) -> RelationsBatch:
-        """Draw questions; the two answers are independent, and each is equally likely to be any value."""
+        """Sample questions; the two answers are independent, and each is equally likely to be any value."""
         keys = permutations(batch, self.n_pairs, generator)
         values = torch.randint(self.n_values, (batch, self.n_pairs), generator=generator)
         lone = torch.randint(self.n_values, (batch, 1), generator=generator)

@@ -1,4 +1,4 @@
-"""Scenes: a grid of concepts, exact questions about it, and the picture."""
+"""Scenes: grids of concepts, questions about them with exact accuracies, and images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Parts = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class SceneBatch(NamedTuple):
-    """Scenes and a question about each."""
+    """A batch of scenes with a question about each."""
 
     cells: Int[Tensor, "batch cell"]  # concepts in reading order; EMPTY where there is none
     kind: Int[Tensor, " batch"]  # index into KINDS
@@ -37,23 +37,23 @@ class SceneBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Scenes:
-    """Grids of concepts, known by their index in `names`, with six kinds of questions.
+    """Grids of concepts, given by their index in `names`, with six kinds of questions.
 
-    where      "what is at the top left?": a concept; all cells filled, all different.
-    count      "how many times is X in the picture?": one concept is there 2 to n - 1 times (of n cells), the others
-               once. Asked is, equally often, the repeated one, one that is there once, or an absent one: so neither
-               the picture alone nor the question alone betrays the number.
-    exist      "is X in the picture?": yes or no, equally often; all different.
-    caption    "what is in the picture?": 1 to n concepts in reading order, the other cells empty.
-    beside     "what is beside X?", "what is above or below X?": the other one in the row or column. Only for 2 x 2; the
-               words do not give the answer's cell away.
-    direction  "what is left of X?" and so on. A shortcut is built in: nothing is left of the first column, so the words
-               rule out a row or a column of answers without X being read; `shortcut` says how far that leads.
+    - where, "what is at the top left?": a concept; all cells are filled, all with different concepts.
+    - count, "how many times is X in the picture?": one concept is there 2 to n - 1 times (of n cells), the others once.
+      The question is, equally often, about the repeated one, one that is there once, or an absent one; so neither the
+      image alone nor the question alone gives the number away.
+    - exist, "is X in the picture?": yes or no, equally often; all concepts are different.
+    - caption, "what is in the picture?": 1 to n concepts in reading order; the other cells are empty.
+    - beside, "what is beside X?" and "what is above or below X?": the other concept in the row or column. Only for
+      grids of 2 x 2; the words do not give the answer's cell away.
+    - direction, "what is left of X?" and so on. A shortcut is built in: nothing is left of the first column, so the
+      words rule out a row or a column of answers even without X; `shortcut` says how far that leads.
 
-    All levels are exact.
+    All chance levels and ceilings are exact.
 
     Raises:
-        ValueError: The grid is under 2 x 2, a name comes twice, or there are too few concepts.
+        ValueError: If the grid is smaller than 2 x 2, a name occurs twice, or there are too few concepts.
     """
 
     names: tuple[str, ...]
@@ -74,28 +74,28 @@ class Scenes:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of questions that this grid allows: "beside" only where rows and columns are pairs."""
+        """The kinds of questions that this grid allows; "beside" only if rows and columns are pairs."""
         return tuple(kind for kind in KINDS if kind != "beside" or self.n_cells == 4)
 
     def chance(self, kind: str) -> float:
-        """The best accuracy of whoever reads the question but sees no scene."""
+        """Return the best accuracy from the question alone, without the scene."""
         n = len(self.names)
-        # The commonest caption is a single name: one scene in n_cells has one concept, and any is as likely.
+        # The most frequent caption is a single name: one scene in n_cells has one concept, and any is as likely.
         caption = 1 / (self.n_cells * n)
         levels = {"where": 1 / n, "count": 1 / 3, "exist": 1 / 2, "caption": caption}
         return levels.get(self._checked(kind), 1 / (n - 1))
 
     def placeless(self, kind: str) -> float:
-        """The best accuracy of whoever reads the question, and sees what is there and how often, but not where."""
+        """Return the best accuracy from the question and how often each concept is in the scene, but not where."""
         if self._checked(kind) == "caption":
             return sum(1 / math.factorial(filled) for filled in range(1, self.n_cells + 1)) / self.n_cells
         return {"where": 1 / self.n_cells, "count": 1.0, "exist": 1.0}.get(kind, 1 / (self.n_cells - 1))
 
     def shortcut(self, kind: str) -> float:
-        """The best accuracy of whoever sees the scene and reads the question, except for the concept that it names.
+        """Return the best accuracy from the scene and the question without the concept that it names.
 
-        It is 1 for "where" and "caption", which name none. For "direction" it is 1/2 in a 2 x 2 grid, twice the 1/4 of
-        "beside", and falls as the grid grows.
+        It is 1 for "where" and "caption", which name no concept. For "direction" it is 1/2 in a 2 x 2 grid, twice the
+        1/4 of "beside", and falls as the grid grows.
         """
         if self._checked(kind) == "direction":
             across, down = self.rows * (self.columns - 1), (self.rows - 1) * self.columns
@@ -103,7 +103,7 @@ class Scenes:
         return {"count": 1 / 3, "exist": 1 / 2, "beside": 1 / self.n_cells}.get(kind, 1.0)
 
     def sample(self, batch: int, generator: torch.Generator, kinds: Sequence[str] | None = None) -> SceneBatch:
-        """Draw scenes with a question each; every one of `kinds` (all that the grid allows) is equally likely."""
+        """Sample scenes with a question each; all `kinds` (by default all that the grid allows) are equally likely."""
         kinds = [self._checked(kind) for kind in kinds or self.kinds]
         chosen = torch.randint(len(kinds), (batch,), generator=generator)
         kind = torch.tensor([KINDS.index(name) for name in kinds])[chosen]
@@ -166,14 +166,14 @@ class Scenes:
         return kind
 
     def place(self, cell: int) -> str:
-        """The name of a cell: "top left" and so on, or "row 1 column 3" in larger grids."""
+        """Return the name of a cell: "top left" and so on, or "row 1 column 3" in larger grids."""
         row, column = divmod(cell, self.columns)
         if self.n_cells == 4:
             return f"{('top', 'bottom')[row]} {('left', 'right')[column]}"
         return f"row {row + 1} column {column + 1}"
 
     def questions(self, batch: SceneBatch) -> list[str]:
-        """The questions in words."""
+        """Write the questions in words."""
         rows = torch.stack([batch.kind, batch.concept, batch.detail], dim=1)
         return [self._question(*row) for row in rows.tolist()]
 
@@ -193,7 +193,7 @@ class Scenes:
         return f"what is {list(DIRECTIONS)[detail]} {name}?"
 
     def answers(self, batch: SceneBatch) -> list[str]:
-        """The answers in words: a name, a number, "yes" or "no", or the names of a caption with commas between."""
+        """Write the answers in words: a name, a number, "yes" or "no", or a caption's names separated by commas."""
         rows = zip(batch.cells.tolist(), batch.kind.tolist(), batch.answer.tolist(), strict=True)
         return [self._answer(*row) for row in rows]
 
@@ -209,7 +209,7 @@ class Scenes:
 
     @functools.cached_property
     def vocabulary(self) -> tuple[str, ...]:
-        """Every word and mark of the questions and answers; those that are not names come first."""
+        """every word and mark of the questions and answers; those that are not names come first."""
         fixed = ["what is at the in picture ? how many times , yes no", *SIDES, *DIRECTIONS]
         places = [self.place(cell) for cell in range(self.n_cells)]
         return distinct_words([*fixed, *places, " ".join(str(n) for n in range(self.n_cells)), *self.names])
@@ -221,16 +221,16 @@ class Scenes:
         tiles: UInt8[Tensor, "vendor concept 3 size size"],
         background: int = 255,
     ) -> UInt8[Tensor, "batch 3 height width"]:
-        """The scenes as pictures: the tile of each cell's concept, drawn by that cell's vendor; empty cells are plain.
+        """Draw the scenes as images: the tile of each cell's concept by that cell's vendor; empty cells are plain.
 
         Args:
             cells: The concepts of the scenes.
-            vendors: Who draws each cell.
-            tiles: Every vendor's picture of every concept, in the order of `names`.
+            vendors: The vendor of each cell's drawing.
+            tiles: Every vendor's image of every concept, in the order of `names`.
             background: The value of all pixels of an empty cell.
 
         Raises:
-            ValueError: There are not as many tiles of a vendor as names.
+            ValueError: If a vendor does not have as many tiles as there are names.
         """
         if tiles.shape[1] != len(self.names):
             raise ValueError(f"there are {len(self.names)} names but {tiles.shape[1]} pictures a vendor")
@@ -242,11 +242,11 @@ class Scenes:
 
 
 def _below(n: int, like: Int[Tensor, " batch"], generator: torch.Generator) -> Int[Tensor, " batch"]:
-    """A random number below n for each row."""
+    """Sample a number below n for each row."""
     return torch.randint(n, like.shape, generator=generator)
 
 
 def _within(n: int, step: Int[Tensor, " batch"], generator: torch.Generator) -> Int[Tensor, " batch"]:
-    """A random row (or column) of n from which a step of -1, 0 or 1 stays inside."""
+    """Sample a row (or column) of n from which a step of -1, 0 or 1 stays inside the grid."""
     # n (n - 1) is a multiple of both n and n - 1, so the remainder is uniform.
     return _below(n * (n - 1), step, generator) % (n - step.abs()) + (step < 0)

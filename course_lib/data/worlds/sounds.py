@@ -18,9 +18,9 @@ TONE, CHORD, RISING, FALLING = range(4)
 
 
 class SoundBatch(NamedTuple):
-    """Sounds and what they are."""
+    """A batch of sounds with their kinds and notes."""
 
-    sounds: Float[Tensor, "batch samples"]  # from -1 to 1, but for the noise
+    sounds: Float[Tensor, "batch samples"]  # from -1 to 1, except for the noise
     kind: Int[Tensor, " batch"]  # index into KINDS
     first: Int[Tensor, " batch"]  # the note at the beginning, or the lower one of a chord
     second: Int[Tensor, " batch"]  # the note at the end, or the higher one of a chord
@@ -28,21 +28,22 @@ class SoundBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Sounds:
-    """Sounds that are a steady tone, a chord of two, or glide from one note to another; all four equally likely.
+    """Sounds of four equally likely kinds: a steady tone, a chord of two tones, and a glide up or down between notes.
 
-    Note i of `n_notes` has the frequency lowest 2^(i/2) Hz: half an octave from one to the next. Two different ones
-    are drawn; a tone is one of them, a chord both, a glide goes the way between them, at an even number of octaves a
-    second. Phase and loudness are random.
+    Note i of `n_notes` has the frequency lowest 2^(i/2) Hz: half an octave from one to the next. Two different notes
+    are drawn; a tone is one of them, a chord both, and a glide goes from one to the other, at a constant number of
+    octaves per second. Phase and loudness are random.
 
     Args:
-        rate: Samples a second.
-        samples: The length of a sound.
+        rate: The sampling rate, in samples per second.
+        samples: The length of a sound, in samples.
         lowest: The frequency of note 0, in Hz.
-        n_notes: How many notes there are.
-        noise: The standard deviation of white noise, where that of a pure tone is 0.07 to 0.5.
+        n_notes: The number of notes.
+        noise: The standard deviation of white noise; that of a pure tone is 0.07 to 0.5.
 
     Raises:
-        ValueError: There are fewer than two notes, no samples, or notes above rate / 2, which samples cannot hold.
+        ValueError: If there are fewer than two notes, no samples, or notes above rate / 2, which the samples cannot
+            represent.
     """
 
     rate: int = 16000
@@ -64,25 +65,25 @@ class Sounds:
 
     @property
     def frequencies(self) -> Float[Tensor, " notes"]:
-        """Of each note, in Hz."""
+        """The frequency of each note in Hz."""
         return self.lowest * 2 ** (torch.arange(self.n_notes, dtype=torch.float64) / 2)
 
     @property
     def chance(self) -> float:
-        """The accuracy of whoever hears nothing: exactly 1/4."""
+        """The accuracy without hearing the sound: exactly 1/4."""
         return 1 / len(KINDS)
 
     @property
     def timeless_ceiling(self) -> float:
-        """The best of whoever hears how strong each frequency is, but not when: 3/4.
+        """The best accuracy from the strength of each frequency without its time: 3/4.
 
-        A falling glide is a rising one played backwards and has the same spectrum, so between the two it must guess.
-        Whoever hears everything is always right, where the noise does not drown it.
+        A falling glide is a rising one played backwards and has the same spectrum, so between the two a model must
+        guess. A model that hears everything can always be right, unless noise drowns the sound.
         """
         return 3 / 4
 
     def sample(self, batch: int, generator: torch.Generator) -> SoundBatch:
-        """Draw sounds."""
+        """Sample sounds."""
         kind = torch.randint(len(KINDS), (batch,), generator=generator)
         notes = distinct(batch, self.n_notes, 2, generator)
         low, high = notes.sort(dim=1).values.unbind(1)
@@ -103,7 +104,7 @@ class Sounds:
         )
 
     def glide(self, first: Int[Tensor, " batch"], second: Int[Tensor, " batch"]) -> Float[Tensor, "batch samples"]:
-        """The phase, in radians, of a voice that goes from one note to another; of a tone, where both are the same."""
+        """Compute the phase, in radians, of a glide from one note to another; of a tone if both are the same."""
         octaves = math.log(2) / 2 * (second - first)[:, None].double()
         # Each sample in the middle of its time, so that backwards they are at the same times.
         time = (torch.arange(self.samples, dtype=torch.float64) + 0.5) / self.samples

@@ -1,4 +1,4 @@
-"""Words of rendered worlds: how a text is cut into them, and a tokenizer with one token a word."""
+"""Words of worlds written as text: splitting a text into words, and a tokenizer with one token per word."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ PAD, END = "<pad>", "<end>"
 
 
 def distinct_words(texts: Iterable[str]) -> tuple[str, ...]:
-    """The different words and marks of some texts, in order of appearance."""
+    """Return the distinct words and marks of texts, in order of appearance."""
     cut = pre_tokenizers.Whitespace()
     return tuple(dict.fromkeys(word for text in texts for word, _ in cut.pre_tokenize_str(text)))
 
 
 def word_tokenizer(vocabulary: Iterable[str]) -> Tokenizer:
-    """A tokenizer with one token a word: `<pad>` is 0, `<end>` is 1, then the vocabulary in its order.
+    """Build a tokenizer with one token per word: `<pad>` is 0, `<end>` is 1, then the vocabulary in its order.
 
     `encode_batch` pads with `<pad>` on the right. A word that is not in the vocabulary raises an exception.
     """
