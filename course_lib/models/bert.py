@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
-from course_lib.nn.block import PostNormBlock
+from course_lib.nn.block import Block
 from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 from course_lib.nn.positions import LearnedPositions
@@ -177,8 +177,8 @@ def _norm(config: BertConfig) -> nn.LayerNorm:
     return nn.LayerNorm(config.d_model, config.norm_eps)
 
 
-def _block(config: BertConfig) -> PostNormBlock:
+def _block(config: BertConfig) -> Block:
     assert config.d_ff  # None was replaced when the config was made
     attention = MultiHeadAttention(config.d_model, config.n_heads, bias=True)
     feed_forward = FeedForward(config.d_model, config.d_ff, config.activation)
-    return PostNormBlock(attention, feed_forward, _norm(config), _norm(config))
+    return Block(attention, feed_forward, _norm(config), _norm(config), norm_first=False)

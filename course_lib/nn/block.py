@@ -1,4 +1,4 @@
-"""One layer of a transformer in three variants (pre-norm, post-norm, with cross-attention), and its initialisation."""
+"""One layer of a transformer (pre-norm or post-norm, or with cross-attention), and its initialisation."""
 
 import math
 
@@ -12,21 +12,37 @@ from course_lib.nn.positions import Rotary
 
 
 class Block(nn.Module):
-    """The pre-norm block of GPT-2 and Llama, where the residual stream x itself is never normalised.
+    """The block of GPT-2, Llama and BERT: attention, then a feed-forward network, each added to the residual stream.
 
     Its parts are passed in, so that one block serves every model family.
 
-    Source: Radford et al. 2019, section 2.3; Xiong et al. 2020, figure 1.
+    Args:
+        attention: The attention layer.
+        feed_forward: The feed-forward network.
+        norm1: The norm of attention.
+        norm2: The norm of the feed-forward network.
+        norm_first: Normalise the input of each part, as GPT-2 and Llama do (pre-norm), so that the residual stream
+            itself is never normalised. Otherwise normalise each sum, as the original transformer and BERT do
+            (post-norm).
+
+    Source: Vaswani et al. 2017, section 3.1; Xiong et al. 2020, figure 1.
     """
 
     def __init__(
-        self, attention: MultiHeadAttention, feed_forward: nn.Module, norm1: nn.Module, norm2: nn.Module
+        self,
+        attention: MultiHeadAttention,
+        feed_forward: nn.Module,
+        norm1: nn.Module,
+        norm2: nn.Module,
+        *,
+        norm_first: bool = True,
     ) -> None:
         super().__init__()
         self.norm1 = norm1
         self.attention = attention
         self.norm2 = norm2
         self.feed_forward = feed_forward
+        self.norm_first = norm_first
 
     def forward(
         self,
@@ -41,32 +57,18 @@ class Block(nn.Module):
         cache: AppendToCache | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
         """Apply the layer; the arguments are those of MultiHeadAttention.forward."""
-        x = x + self.attention(self.norm1(x), mask, bias, rotary, head_mask, weights, causal=causal, cache=cache)
-        x = x + self.feed_forward(self.norm2(x))
-        return x
 
+        def attend(x: Tensor) -> Tensor:
+            return self.attention(
+                x, mask, bias, rotary=rotary, head_mask=head_mask, weights=weights, causal=causal, cache=cache
+            )
 
-class PostNormBlock(Block):
-    """The post-norm block of the original transformer and BERT, with a norm after each residual sum.
-
-    Source: Vaswani et al. 2017, section 3.1.
-    """
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch tokens d_model"],
-        mask: Bool[Tensor, "..."] | None = None,
-        bias: Float[Tensor, "..."] | None = None,
-        rotary: Rotary | None = None,
-        head_mask: Float[Tensor, " heads"] | None = None,
-        weights: list[Tensor] | None = None,
-        *,
-        causal: bool = False,
-        cache: AppendToCache | None = None,
-    ) -> Float[Tensor, "batch tokens d_model"]:
-        """Apply the layer; the arguments are those of MultiHeadAttention.forward."""
-        x = self.norm1(x + self.attention(x, mask, bias, rotary, head_mask, weights, causal=causal, cache=cache))
-        x = self.norm2(x + self.feed_forward(x))
+        if self.norm_first:
+            x = x + attend(self.norm1(x))
+            x = x + self.feed_forward(self.norm2(x))
+        else:
+            x = self.norm1(x + attend(x))
+            x = self.norm2(x + self.feed_forward(x))
         return x
 
 

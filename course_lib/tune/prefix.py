@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from course_lib.models.gpt import GPT
 from course_lib.nn.attention import AppendToCache, MultiHeadAttention, causal_mask
 from course_lib.nn.cache import KVCache
-from course_lib.nn.positions import Rotary
 from course_lib.tune.frozen import freeze
 
 
@@ -38,15 +37,13 @@ class Prefixed(nn.Module):
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
         bias: Float[Tensor, "..."] | None = None,
-        rotary: Rotary | None = None,
-        head_mask: Float[Tensor, " heads"] | None = None,
-        weights: list[Tensor] | None = None,
         *,
         causal: bool = False,
         memory: Float[Tensor, "batch memory d_model"] | None = None,
         cache: AppendToCache | None = None,
+        **others: Any,
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """Compute attention with the prefix; arguments as in `MultiHeadAttention.forward`."""
+        """Compute attention with the prefix; arguments, `others` too, as in `MultiHeadAttention.forward`."""
         n = self.key.shape[1]
         if causal:  # torch's kernel supports causality only for as many queries as keys
             triangle = causal_mask(x.shape[1], x.device)
@@ -66,7 +63,7 @@ class Prefixed(nn.Module):
             values = torch.cat((self.value.to(value.dtype).expand(shape), value), dim=2)
             return keys, values
 
-        return self.attention(x, mask, bias, rotary, head_mask, weights, memory=memory, cache=with_prefix)
+        return self.attention(x, mask, bias, memory=memory, cache=with_prefix, **others)
 
 
 def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None) -> nn.Module:
