@@ -131,7 +131,7 @@ def test_gradients_are_derivatives():
 def test_no_gradient_from_the_future(weights):
     x = torch.randn(1, 9, 8, requires_grad=True)
     layer = MultiHeadAttention(8, 2)
-    output = layer(x, causal=True, weights=weights)
+    output = layer(x, causal=True, attention_weights=weights)
     for t in range(9):
         (gradient,) = torch.autograd.grad(output[0, t].sum(), x, retain_graph=True)
         assert (gradient[0, t + 1 :] == 0).all()
@@ -187,7 +187,7 @@ def test_a_function_of_your_own():
     x = torch.randn(2, 5, 12)
     keep = padding_mask(torch.tensor([5, 3]), 5)
     weights, own_weights, seen = [], [], []
-    expected = layer(x, keep, causal=True, weights=weights)
+    expected = layer(x, keep, causal=True, attention_weights=weights)
 
     def own(q, k, v, mask):
         seen.append((q.shape, k.shape, v.shape, mask))
@@ -199,7 +199,7 @@ def test_a_function_of_your_own():
     shapes = {tuple(shape) for shape in seen[0][:3]}
     assert shapes == {(2, 6, 5, 2)}  # full heads, although keys and values are shared
     assert torch.equal(seen[0][3], causal_mask(5) & keep)
-    assert_close(layer(x, keep, causal=True, weights=own_weights), expected, **CLOSE)
+    assert_close(layer(x, keep, causal=True, attention_weights=own_weights), expected, **CLOSE)
     assert_close(own_weights, weights, **CLOSE)
     with pytest.raises(ValueError, match="takes no bias"):
         layer(x, bias=torch.zeros(6, 5, 5))

@@ -115,19 +115,19 @@ class Bert(nn.Module):
                 CPU) if a token id is outside the vocabulary or a token type is one that the model lacks.
         """
         x = embed_tokens(self.tokens, ids)  # batch tokens d_model
-        weights: list[Tensor] | None = [] if return_weights else None
-        x = self.hidden_states(x, mask, head_mask, weights, token_types=token_types, positions=positions)
+        attention_weights: list[Tensor] | None = [] if return_weights else None
+        x = self.hidden_states(x, mask, head_mask, attention_weights, token_types=token_types, positions=positions)
         if self.config.head == "mlm":
             x = ACTIVATIONS[self.config.activation](self.transform(x))
             x = self.head(self.transform_norm(x))  # batch tokens vocab
-        return x if weights is None else (x, weights)
+        return x if attention_weights is None else (x, attention_weights)
 
     def hidden_states(
         self,
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
         head_mask: Float[Tensor, "layers heads"] | None = None,
-        weights: list[Tensor] | None = None,
+        attention_weights: list[Tensor] | None = None,
         *,
         token_types: Int[Tensor, "batch tokens"] | None = None,
         positions: Int[Tensor, "batch tokens"] | None = None,
@@ -138,13 +138,13 @@ class Bert(nn.Module):
 
         Args:
             x: The token embeddings.
-            weights: A list to which each layer's attention weights are appended.
+            attention_weights: A list to which each layer's attention weights are appended.
         """
         x = x + self.position(x.shape[1], x.device, positions) + self._types(x, token_types)
         x = self.norm(x)
         for layer, block in enumerate(self.blocks):
             heads = None if head_mask is None else head_mask[layer]
-            x = block(x, mask, head_mask=heads, weights=weights)  # batch tokens d_model
+            x = block(x, mask, head_mask=heads, attention_weights=attention_weights)  # batch tokens d_model
         return x
 
     def _types(self, x: Tensor, token_types: Tensor | None) -> Tensor:

@@ -170,17 +170,17 @@ class GPT(nn.Module):
                 room in the cache, or (on the CPU) if a token id is outside the vocabulary.
         """
         x = embed_tokens(self.tokens, ids)  # batch tokens d_model
-        weights: list[Tensor] | None = [] if return_weights else None
-        x = self.hidden_states(x, mask, head_mask, weights, causal=causal, positions=positions, cache=cache)
+        attention_weights: list[Tensor] | None = [] if return_weights else None
+        x = self.hidden_states(x, mask, head_mask, attention_weights, causal=causal, positions=positions, cache=cache)
         logits = self.head(x)  # batch tokens vocab
-        return logits if weights is None else (logits, weights)
+        return logits if attention_weights is None else (logits, attention_weights)
 
     def hidden_states(
         self,
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
         head_mask: Float[Tensor, "layers heads"] | None = None,
-        weights: list[Tensor] | None = None,
+        attention_weights: list[Tensor] | None = None,
         *,
         causal: bool = True,
         positions: Int[Tensor, "batch tokens"] | None = None,
@@ -192,7 +192,7 @@ class GPT(nn.Module):
 
         Args:
             x: The token embeddings, which may have vectors of images among them.
-            weights: A list to which each layer's attention weights are appended.
+            attention_weights: A list to which each layer's attention weights are appended.
         """
         key_positions = None
         if cache is not None:
@@ -203,7 +203,7 @@ class GPT(nn.Module):
         for layer, block in enumerate(self.blocks):
             heads = None if head_mask is None else head_mask[layer]
             append = None if cache is None else partial(cache.append, layer)
-            x = block(x, mask, bias, rotary, heads, weights, causal=causal, cache=append)  # batch tokens d_model
+            x = block(x, mask, bias, rotary, heads, attention_weights, causal=causal, cache=append)
         if cache is not None:
             cache.length += x.shape[1]
         return self.norm(x)

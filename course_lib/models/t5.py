@@ -137,20 +137,20 @@ class T5(nn.Module):
         self,
         ids: Int[Tensor, "batch source"],
         mask: Bool[Tensor, "batch source"] | None = None,
-        weights: list[Tensor] | None = None,
+        attention_weights: list[Tensor] | None = None,
     ) -> Float[Tensor, "batch source d_model"]:
         """Compute the memory that the decoder attends to; it is needed only once for all tokens of the target.
 
         Args:
             ids: The token ids of the source.
             mask: True where a token is not padding; None for no padding.
-            weights: A list to which each layer's attention weights are appended.
+            attention_weights: A list to which each layer's attention weights are appended.
         """
         x = embed_tokens(self.tokens, ids)  # batch source d_model
         mask = _mask_of_keys(mask, ids.shape)
         bias = self.encoder.position(ids.shape[1], ids.device)  # heads source source
         for block in self.encoder.blocks:
-            x = block(x, mask, bias, weights=weights)
+            x = block(x, mask, bias, attention_weights=attention_weights)
         return self.encoder.norm(x)
 
     def decode(
@@ -158,7 +158,7 @@ class T5(nn.Module):
         decoder_ids: Int[Tensor, "batch target"],
         memory: Float[Tensor, "batch source d_model"],
         memory_mask: Bool[Tensor, "batch source"] | None = None,
-        weights: list[Tensor] | None = None,
+        attention_weights: list[Tensor] | None = None,
         *,
         decoder_mask: Bool[Tensor, "batch target"] | None = None,
     ) -> Float[Tensor, "batch target vocab"]:
@@ -168,8 +168,8 @@ class T5(nn.Module):
             decoder_ids: The target so far.
             memory: The output of `encode`.
             memory_mask: The mask that was given to `encode`.
-            weights: A list to which each layer's attention weights are appended, first of self-attention, then of
-                cross-attention.
+            attention_weights: A list to which each layer's attention weights are appended, first of self-attention,
+                then of cross-attention.
             decoder_mask: True where a token of the target is not padding; None for no padding.
         """
         if decoder_ids.dim() == 2 and len(memory) != len(decoder_ids):
@@ -181,7 +181,7 @@ class T5(nn.Module):
         memory_mask = _mask_of_keys(memory_mask, memory.shape[:2])
         bias = self.decoder.position(decoder_ids.shape[1], decoder_ids.device)  # heads target target
         for block in self.decoder.blocks:
-            x = block(x, memory, mask, bias, weights, memory_mask=memory_mask, causal=True)
+            x = block(x, memory, mask, bias, attention_weights, memory_mask=memory_mask, causal=True)
         x = self.decoder.norm(x)
         if self.config.scale_logits:
             x = x / math.sqrt(self.config.d_model)

@@ -124,11 +124,11 @@ class ViT(nn.Module):
             ValueError: If the images are integers, or if their shape, size or channels differ from the config's.
         """
         x = self._tokens(pictures)  # batch tokens d_model
-        weights: list[Tensor] | None = [] if return_weights else None
+        attention_weights: list[Tensor] | None = [] if return_weights else None
         for block in self.blocks:
-            x = block(x, weights=weights)
+            x = block(x, attention_weights=attention_weights)
         logits = self.head(self.pooled(x))  # batch classes
-        return logits if weights is None else (logits, weights)
+        return logits if attention_weights is None else (logits, attention_weights)
 
     def features(
         self, pictures: Float[Tensor, "batch channels height width"], layer: int = -1

@@ -149,10 +149,12 @@ class VLM(nn.Module):
         if pictures is not None:
             picture_vectors = self.project(self.encode_pictures(pictures))
         x = self.insert_pictures(ids, picture_vectors)  # batch tokens d_model
-        weights: list[Tensor] | None = [] if return_weights else None
-        x = self.decoder.hidden_states(x, mask, None, weights, causal=causal, positions=positions, cache=cache)
+        attention_weights: list[Tensor] | None = [] if return_weights else None
+        x = self.decoder.hidden_states(
+            x, mask, None, attention_weights, causal=causal, positions=positions, cache=cache
+        )
         logits = self.decoder.head(x)  # batch tokens vocab
-        return logits if weights is None else (logits, weights)
+        return logits if attention_weights is None else (logits, attention_weights)
 
     def train(self, mode: bool = True) -> "VLM":
         """Set training mode; a frozen vision tower stays in evaluation mode, to keep its batch statistics fixed."""

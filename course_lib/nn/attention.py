@@ -195,7 +195,7 @@ class MultiHeadAttention(nn.Module):
         bias: Float[Tensor, "..."] | None = None,
         rotary: Rotary | None = None,
         head_mask: Float[Tensor, " heads"] | None = None,
-        weights: list[Tensor] | None = None,
+        attention_weights: list[Tensor] | None = None,
         *,
         causal: bool = False,
         memory: Float[Tensor, "batch memory d_model"] | None = None,
@@ -210,8 +210,8 @@ class MultiHeadAttention(nn.Module):
             rotary: Cosines and sines that rotate queries and keys (RoPE); not with a memory.
             head_mask: Factors on each head's output before the output layer. A factor of 0 removes the head, and the
                 gradient of a loss with respect to it is that head's importance (Michel et al. 2019, section 4.1).
-            weights: A list to which the attention weights, "batch heads tokens keys", are appended; None, which is
-                faster, if you do not need them.
+            attention_weights: A list to which the attention weights, "batch heads tokens keys", are appended; None,
+                which is faster, if you do not need them.
             causal: Also hide later positions.
             memory: The vectors from which keys and values are computed in place of x, for cross-attention, as from
                 decoder to encoder.
@@ -229,12 +229,12 @@ class MultiHeadAttention(nn.Module):
             key, value = cache(key, value)  # batch kv_heads keys head_dim
 
         if self.attend is not attention:
-            heads = self._attend_with_custom_function(query, key, value, mask, bias, causal, weights)
-        elif weights is None:
+            heads = self._attend_with_custom_function(query, key, value, mask, bias, causal, attention_weights)
+        elif attention_weights is None:
             heads = attention(query, key, value, mask, bias, causal=causal, scale=self.scale)
         else:
             heads, found = attention_with_weights(query, key, value, mask, bias, causal=causal, scale=self.scale)
-            weights.append(found)
+            attention_weights.append(found)
         if head_mask is not None:
             heads = heads * head_mask[:, None, None]  # batch heads tokens head_dim
         return self.out(heads.transpose(1, 2).flatten(2))  # batch tokens d_model
@@ -259,7 +259,7 @@ class MultiHeadAttention(nn.Module):
         mask: Tensor | None,
         bias: Tensor | None,
         causal: bool,
-        weights: list[Tensor] | None,
+        attention_weights: list[Tensor] | None,
     ) -> Tensor:
         """Compute attention with the function assigned to `attend`."""
         if bias is not None or self.scale is not None:
@@ -268,8 +268,8 @@ class MultiHeadAttention(nn.Module):
                 "with other positions than those of ALiBi and T5"
             )
         key, value, mask = _repeat_heads_and_fold_mask(query, key, value, mask, causal)
-        if weights is not None:
+        if attention_weights is not None:
             # Attention is linear in the values, so the identity in their place gives the weights of any such function.
             identity = torch.eye(key.shape[2], dtype=value.dtype, device=value.device)
-            weights.append(self.attend(query, key, identity.expand(*key.shape[:3], -1), mask))
+            attention_weights.append(self.attend(query, key, identity.expand(*key.shape[:3], -1), mask))
         return self.attend(query, key, value, mask)

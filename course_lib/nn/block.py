@@ -51,7 +51,7 @@ class Block(nn.Module):
         bias: Float[Tensor, "..."] | None = None,
         rotary: Rotary | None = None,
         head_mask: Float[Tensor, " heads"] | None = None,
-        weights: list[Tensor] | None = None,
+        attention_weights: list[Tensor] | None = None,
         *,
         causal: bool = False,
         cache: AppendToCache | None = None,
@@ -59,9 +59,7 @@ class Block(nn.Module):
         """Apply the layer; the arguments are those of MultiHeadAttention.forward."""
 
         def attend(x: Tensor) -> Tensor:
-            return self.attention(
-                x, mask, bias, rotary=rotary, head_mask=head_mask, weights=weights, causal=causal, cache=cache
-            )
+            return self.attention(x, mask, bias, rotary, head_mask, attention_weights, causal=causal, cache=cache)
 
         if self.norm_first:
             x = x + attend(self.norm1(x))
@@ -101,7 +99,7 @@ class CrossAttentionBlock(nn.Module):
         memory: Float[Tensor, "batch memory d_model"],
         mask: Bool[Tensor, "..."] | None = None,
         bias: Float[Tensor, "..."] | None = None,
-        weights: list[Tensor] | None = None,
+        attention_weights: list[Tensor] | None = None,
         *,
         memory_mask: Bool[Tensor, "..."] | None = None,
         causal: bool = False,
@@ -113,13 +111,13 @@ class CrossAttentionBlock(nn.Module):
             memory: The output of the encoder.
             mask: True where a token of x may attend to another.
             bias: Added to the scores of self-attention.
-            weights: A list to which the attention weights are appended, first of self-attention, then of
+            attention_weights: A list to which the attention weights are appended, first of self-attention, then of
                 cross-attention.
             memory_mask: True where a token of x may attend to a token of the memory.
             causal: Also hide later tokens of x.
         """
-        x = x + self.attention(self.norm1(x), mask, bias, weights=weights, causal=causal)
-        x = x + self.cross(self.norm_cross(x), memory_mask, weights=weights, memory=memory)
+        x = x + self.attention(self.norm1(x), mask, bias, attention_weights=attention_weights, causal=causal)
+        x = x + self.cross(self.norm_cross(x), memory_mask, attention_weights=attention_weights, memory=memory)
         x = x + self.feed_forward(self.norm2(x))
         return x
 

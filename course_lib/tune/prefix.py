@@ -37,13 +37,13 @@ class Prefixed(nn.Module):
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
         bias: Float[Tensor, "..."] | None = None,
-        *,
+        *args: Any,
         causal: bool = False,
         memory: Float[Tensor, "batch memory d_model"] | None = None,
         cache: AppendToCache | None = None,
-        **others: Any,
+        **kwargs: Any,
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """Compute attention with the prefix; arguments, `others` too, as in `MultiHeadAttention.forward`."""
+        """Compute attention with the prefix; all arguments are those of `MultiHeadAttention.forward`."""
         n = self.key.shape[1]
         if causal:  # torch's kernel supports causality only for as many queries as keys
             triangle = causal_mask(x.shape[1], x.device)
@@ -63,7 +63,7 @@ class Prefixed(nn.Module):
             values = torch.cat((self.value.to(value.dtype).expand(shape), value), dim=2)
             return keys, values
 
-        return self.attention(x, mask, bias, memory=memory, cache=with_prefix, **others)
+        return self.attention(x, mask, bias, *args, memory=memory, cache=with_prefix, **kwargs)
 
 
 def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None) -> nn.Module:

@@ -89,7 +89,7 @@ def test_a_prefix_is_pairs_put_in_front(kind, n):
     if n == 0:  # nothing at all
         torch.testing.assert_close(found, attention(x, memory=memory, **options), rtol=1e-12, atol=1e-12)
     kept = []
-    again = layer(x, memory=memory, weights=kept, **options)
+    again = layer(x, memory=memory, attention_weights=kept, **options)
     torch.testing.assert_close(again, found, rtol=1e-12, atol=1e-12)
     (weights,) = kept
     assert weights.shape == (2, 6, 5, n + keys)
