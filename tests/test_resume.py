@@ -59,7 +59,7 @@ def run(folder, batches=LOADER, settings=None, stop_after=None, seed=0, **option
             raise RuntimeError("power cut")
         return next_token_loss(net, batch)
 
-    train(net, batches, loss, settings or config(), folder=RunFolder(folder, every=7, **options))
+    train(net, batches, loss, settings or config(), folder=RunFolder(folder, save_every=7, **options))
     lines = [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(folder / "metrics.jsonl")]
     return net.state_dict(), lines
 
@@ -129,7 +129,7 @@ def slow(net, batch):
     time.sleep(0.01)
     print("step", flush=True)
     return next_token_loss(net, batch)
-train(net, LOADER, slow, config(), "demo", RunFolder(Path({folder!r}), resume=True, every=2))
+train(net, LOADER, slow, config(), "demo", RunFolder(Path({folder!r}), resume=True, save_every=2))
 """
 
 
@@ -160,7 +160,7 @@ def test_sigkill_at_any_moment(tmp_path):
     assert process.returncode == 0, err
     assert "goes on from step" in out
     net = model(seed=8)
-    train(net, LOADER, next_token_loss, config(), folder=RunFolder(folder, resume=True, every=2))
+    train(net, LOADER, next_token_loss, config(), folder=RunFolder(folder, resume=True, save_every=2))
     lines = [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(folder / "metrics.jsonl")]
     same((net.state_dict(), lines), whole)
     assert not list((folder / "checkpoints").glob(".*"))
@@ -390,7 +390,7 @@ def test_an_interrupt_while_saving_is_an_interrupt(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint.dcp.FileSystemWriter, "write_data", interrupted)
-    history = train(model(), LOADER, next_token_loss, config(), folder=RunFolder(tmp_path, every=7))
+    history = train(model(), LOADER, next_token_loss, config(), folder=RunFolder(tmp_path, save_every=7))
     assert history.interrupted
     assert checkpoint_steps(tmp_path / "checkpoints") == []
 
@@ -424,7 +424,7 @@ def test_a_parameter_that_no_loss_reaches_is_no_hindrance(tmp_path):
     whole, cut, resumed = model(), model(), model()
     config = TrainConfig(6, lr=1e-2)
     train(whole, filling, masked_token_loss, config)
-    train(cut, filling, masked_token_loss, TrainConfig(6, lr=1e-2), folder=RunFolder(tmp_path, every=4))
+    train(cut, filling, masked_token_loss, TrainConfig(6, lr=1e-2), folder=RunFolder(tmp_path, save_every=4))
     shutil.rmtree(tmp_path / "checkpoints" / "step-00000006")
     nn.init.zeros_(resumed.tokens.weight)
     seen = []
@@ -465,5 +465,5 @@ def test_another_order_or_other_data_is_another_run(tmp_path):
             train(model, other, next_token_loss, TrainConfig(3), folder=RunFolder(tmp_path, resume=True))
     with pytest.raises(CheckpointError, match="is at step 3 already; ask for as many steps at least"):
         train(model, Loader(data, 4), next_token_loss, TrainConfig(2), folder=RunFolder(tmp_path, resume=True))
-    with pytest.raises(ValueError, match="every=0 must be at least 1"):
-        RunFolder(tmp_path, every=0)
+    with pytest.raises(ValueError, match="save_every=0 must be at least 1"):
+        RunFolder(tmp_path, save_every=0)

@@ -80,7 +80,7 @@ PRESETS = {
 
 def lora_of_rank(rank: int) -> Method:
     """Return a method that adds LoRA to every matrix of the blocks, with alpha = 2 rank, so that B A is doubled."""
-    return partial(add_lora, rank=rank, alpha=2.0 * rank, targets=ALL)
+    return partial(add_lora, rank=rank, alpha=2.0 * rank, target_modules=ALL)
 
 
 def same_budget(model: GPT) -> Any:
@@ -91,7 +91,7 @@ def same_budget(model: GPT) -> Any:
 # The first five train the same number of parameters, adapters up to 6% fewer, whatever d_model and n_layers are.
 METHODS: dict[str, Method] = {
     "lora": lora_of_rank(2),
-    "lora-qv": partial(add_lora, rank=8, alpha=16.0, targets=("q", "v")),
+    "lora-qv": partial(add_lora, rank=8, alpha=16.0, target_modules=("q", "v")),
     "adapters": partial(add_adapters, width=6),
     "prefix": partial(add_prefix, n=16),
     "sparse": same_budget,

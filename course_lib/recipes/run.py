@@ -127,7 +127,7 @@ class Run:
         """
         config = replace(config, seed=self.seed, steps=self.steps or config.steps)
         every, hint = max(1, config.steps // 10), f"run: {self.resume_command}"
-        stage = RunFolder(self.out / folder, self.resume, every=every, resume_hint=hint)
+        stage = RunFolder(self.out / folder, self.resume, save_every=every, resume_hint=hint)
         validate_every = max(1, config.steps // 8)
         history = train(model, batches, loss_fn, config, label, stage, validate, validate_every, after_step)
         if history.interrupted:

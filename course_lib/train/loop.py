@@ -117,7 +117,7 @@ def train(
                     folder.metrics.write(run.step - 1, **metrics)
                     if validate and (is_last or (validate_every and run.step % validate_every == 0)):
                         run.run_validation(validate, folder)
-                    if is_last or run.step % folder.every == 0:
+                    if is_last or run.step % folder.save_every == 0:
                         folder.save(run.step, run.samples_read)
             if stop_requested.is_set() and folder:  # between two steps, where the state is consistent
                 folder.save(run.step, run.samples_read)

@@ -27,18 +27,18 @@ class RunFolder:
         resume: Whether to resume from the last checkpoint in the folder; if there is none, the run starts at step 0 and
             says so. A run with another model, config, loader seed or number of samples is refused. The batch size of
             the loader, the data themselves and the loss are not compared.
-        every: Steps between two checkpoints; one more is written at the end and at an interrupt.
+        save_every: Steps between two checkpoints; one more is written at the end and at an interrupt.
         resume_hint: How to resume, for messages: after an interrupt, or if the folder is in use.
     """
 
     path: Path
     resume: bool = False
-    every: int = 100
+    save_every: int = 100
     resume_hint: str = "pass RunFolder(..., resume=True)"
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"every={self.every} must be at least 1: steps from one checkpoint to the next")
+        if self.save_every < 1:
+            raise ValueError(f"save_every={self.save_every} must be at least 1: steps from one checkpoint to the next")
         self.path = Path(self.path)
         self.checkpoints = self.path / "checkpoints"
         self._lock = FileLock(self.path / ".lock")

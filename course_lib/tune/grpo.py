@@ -3,7 +3,7 @@
 No critic is needed: a completion's advantage is its reward minus the mean of its group. Dr. GRPO (Liu et al. 2025,
 "Understanding R1-Zero-Like Training") leaves out two divisions. Dividing by the standard deviation of a group favours
 prompts that are nearly always, or nearly never, answered correctly; `normalise=False` leaves it out. Dividing by the
-length of a completion punishes long wrong ones too little; `length=max_new_tokens` divides by a constant instead.
+length of a completion punishes long wrong ones too little; `fixed_length=max_new_tokens` divides by a constant instead.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def grpo_loss(
     clip_range: float = 0.2,
     beta: float = 0.04,
     kl_estimator: Callable[[Tensor, Tensor], Tensor] = k3,
-    length: int | None = None,
+    fixed_length: int | None = None,
 ) -> Loss:
     """Compute -(clipped surrogate - beta KL), averaged over the tokens of each completion, then over completions.
 
@@ -133,7 +133,7 @@ def grpo_loss(
         clip_range: How far the probability ratio may move from 1 before its gradient stops.
         beta: The KL coefficient: how strongly distance from the reference is penalised.
         kl_estimator: The estimator of that distance at each token, k3 or k2.
-        length: The number to divide the sum over a completion by; None for the length of the completion.
+        fixed_length: The number to divide the sum over a completion by; None for the length of the completion.
 
     Source: Shao et al. 2024, equation 3.
     """
@@ -142,5 +142,5 @@ def grpo_loss(
     new_logprobs = completion_logprobs(model, batch.texts)  # (batch, positions)
     surrogate = clipped_surrogate(new_logprobs, batch.old_logprobs, batch.advantages, clip_range)
     objective = surrogate - beta * kl_estimator(new_logprobs, batch.ref_logprobs)  # (batch, positions)
-    per_completion = (objective * mask).sum(dim=1) / (length or mask.sum(dim=1))  # (batch,)
+    per_completion = (objective * mask).sum(dim=1) / (fixed_length or mask.sum(dim=1))  # (batch,)
     return Loss(-per_completion.sum(), len(per_completion))

@@ -34,13 +34,13 @@ class LoRA(nn.Module):
     def __init__(self, base: nn.Linear, rank: int, alpha: float, rows: Mapping[str, slice]) -> None:
         super().__init__()
         self.base = base
-        self.rank, self.alpha, self.scale, self.rows = rank, alpha, alpha / rank, dict(rows)
+        self.rank, self.alpha, self.scaling, self.rows = rank, alpha, alpha / rank, dict(rows)
         d_in, device = base.in_features, base.weight.device
         std = 1 / math.sqrt(d_in)
         dtype = torch.promote_types(base.weight.dtype, torch.float32)  # lower precision would lose small updates
         a = {part: std * torch.randn(rank, d_in, dtype=dtype, device=device) for part in rows}
         b = {part: torch.zeros(of.stop - of.start, rank, dtype=dtype, device=device) for part, of in rows.items()}
-        self.a, self.b = nn.ParameterDict(a), nn.ParameterDict(b)
+        self.lora_A, self.lora_B = nn.ParameterDict(a), nn.ParameterDict(b)
 
     @property
     def bias(self) -> Tensor | None:
@@ -51,7 +51,7 @@ class LoRA(nn.Module):
     def weight(self) -> Float[Tensor, "d_out d_in"]:
         """The merged matrix W0 + (alpha / rank) B A; cross-attention uses parts of it."""
         a, b = self.stacked()
-        return (self.base.weight + self.scale * b @ a).to(self.base.weight.dtype)
+        return (self.base.weight + self.scaling * b @ a).to(self.base.weight.dtype)
 
     def stacked(
         self, parts: Iterable[str] | None = None
@@ -63,19 +63,21 @@ class LoRA(nn.Module):
         """
         parts = list(self.rows if parts is None else parts)
         padding = {part: (0, 0, self.rows[part].start, self.base.out_features - self.rows[part].stop) for part in parts}
-        b = [F.pad(self.b[part], padding[part]) for part in parts]
-        return torch.cat([self.a[part] for part in parts]), torch.cat(b, dim=1)
+        b = [F.pad(self.lora_B[part], padding[part]) for part in parts]
+        return torch.cat([self.lora_A[part] for part in parts]), torch.cat(b, dim=1)
 
     def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
         """Compute W0 x + b + (alpha / rank) B A x; products run in the dtype of x, or in that of autocast."""
         a, b = self.stacked()
         hidden = F.linear(x, a.to(x.dtype))  # A x: (*batch, ranks)
-        update = F.linear(hidden, (self.scale * b).to(x.dtype))  # (alpha / rank) B A x: (*batch, d_out)
+        update = F.linear(hidden, (self.scaling * b).to(x.dtype))  # (alpha / rank) B A x: (*batch, d_out)
         return self.base(x) + update
 
 
-def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collection[str] = ("q", "v")) -> nn.Module:
-    """Freeze the model, add LoRA to the linear layers named by `targets`, in place, and return the model.
+def add_lora(
+    model: nn.Module, rank: int, alpha: float, target_modules: str | Collection[str] = ("q", "v")
+) -> nn.Module:
+    """Freeze the model, add LoRA to the linear layers named by `target_modules`, in place, and return the model.
 
     To tune a part of a model, pass that part, and freeze the rest.
 
@@ -83,25 +85,26 @@ def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collectio
         model: Any module.
         rank: The rank of A and B.
         alpha: The update is scaled by alpha / rank.
-        targets: The ends of names of linear layers, such as "out", "feed_forward.up" or "blocks.0.attention.out". For
-            the stacked matrix of attention: "q", "k" and "v", each with a pair of its own, or "qkv" with one pair for
-            all three. The default is the paper's choice among the matrices of attention (section 7.1; in table 5 all
-            four of them do as well).
+        target_modules: The ends of names of linear layers, such as "out", "feed_forward.up" or
+            "blocks.0.attention.out". For the stacked matrix of attention: "q", "k" and "v", each with a pair of its
+            own, or "qkv" with one pair for all three. The default is the paper's choice among the matrices of attention
+            (section 7.1; in table 5 all four of them do as well).
 
     Raises:
         ValueError: If rank is below 1, alpha is not above 0, a target is missing from the model or names the experts of
             a mixture, "qkv" is named together with one of its parts, or the model is tuned already or quantized.
         ModelError: If a matrix is shared by two layers.
     """
-    if isinstance(targets, str):
-        targets = (targets,)
-    if int(rank) != rank or rank < 1 or not 0 < alpha < math.inf or not targets:
+    if isinstance(target_modules, str):
+        target_modules = (target_modules,)
+    if int(rank) != rank or rank < 1 or not 0 < alpha < math.inf or not target_modules:
         raise ValueError(
-            f"rank={rank} must be a whole number of at least 1, alpha={alpha} above 0, and targets={targets} not empty"
+            f"rank={rank} must be a whole number of at least 1, alpha={alpha} above 0, and "
+            f"target_modules={target_modules} not empty"
         )
     sites = lora_sites(model)
     chosen: dict[str, dict[str, slice]] = {}
-    for target in targets:
+    for target in target_modules:
         _refuse_experts(model, target)
         for name in find_target(target, sites):
             layer, part, rows = sites[name]
@@ -112,7 +115,7 @@ def add_lora(model: nn.Module, rank: int, alpha: float, targets: str | Collectio
             raise ValueError(
                 f'"qkv" has queries, keys and values of {layer} in it already; name it or its parts, not both'
             )
-    freeze(model, "lora", rank=int(rank), alpha=alpha, targets=sorted(targets))
+    freeze(model, "lora", rank=int(rank), alpha=alpha, target_modules=sorted(target_modules))
     layers = linear_layers(model)
     for layer, parts in chosen.items():
         model.set_submodule(layer, LoRA(layers[layer], int(rank), alpha, parts))
@@ -170,7 +173,7 @@ class LoRASite(NamedTuple):
 
 
 def lora_sites(model: nn.Module) -> dict[str, LoRASite]:
-    """Return all that `targets` can name, by full name: linear layers, and "q", "k" and "v" of attention layers."""
+    """Return all that `target_modules` can name, by full name: linear layers, and attention's "q", "k" and "v"."""
     sites = {
         name: LoRASite(name, name.rpartition(".")[2], slice(0, layer.out_features))
         for name, layer in linear_layers(model).items()

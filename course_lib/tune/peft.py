@@ -71,9 +71,9 @@ def to_peft(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def lora_pairs(model: nn.Module) -> dict[str, Any]:
-    """Return what the files of peft do not say: the targets, and which pairs each of our layers has."""
+    """Return what the files of peft do not say: the target modules, and which pairs each of our layers has."""
     layers = {name: list(layer.rows) for name, layer in model.named_modules() if isinstance(layer, LoRA)}
-    return {"targets": tuned_parts(model)[""]["targets"], "layers": layers}
+    return {"target_modules": tuned_parts(model)[""]["target_modules"], "layers": layers}
 
 
 def from_peft(
@@ -107,7 +107,7 @@ def from_peft(
     refuse_tied(model, loras)
     settings = {(lora.rank, lora.alpha) for lora in loras.values()}
     rank, alpha = settings.pop() if len(settings) == 1 else (config["r"], config["lora_alpha"])
-    freeze(model, "lora", rank=rank, alpha=alpha, targets=pairs["targets"])
+    freeze(model, "lora", rank=rank, alpha=alpha, target_modules=pairs["target_modules"])
     for name, lora in loras.items():
         model.set_submodule(name, lora)
     _copy_tensors(list(_matrices(model)), tensors)
@@ -124,7 +124,7 @@ def _pairs_of_others(
         for name, rows in matrices.items():
             if f"{PREFIX}{name}.lora_A.weight" in tensors:
                 layers.setdefault(layer, []).append(part_of[layer, rows.start, rows.stop])
-    return {"targets": sorted(layers), "layers": layers}
+    return {"target_modules": sorted(layers), "layers": layers}
 
 
 def _rank_and_alpha(
@@ -167,8 +167,8 @@ def _copy_tensors(matrices: list[PeftMatrix], tensors: Mapping[str, Tensor]) -> 
         a, b = (tensors[f"{PREFIX}{name}.lora_{which}.weight"] for which in "AB")
         b = F.pad(b, (0, 0, rows.start, lora.base.out_features - rows.stop))  # to all rows of our layer
         for part, a_part, b_part in zip(parts, a.split(lora.rank), b.split(lora.rank, dim=1), strict=True):
-            lora.a[part].data.copy_(a_part)
-            lora.b[part].data += b_part[lora.rows[part]]  # B is 0 so far
+            lora.lora_A[part].data.copy_(a_part)
+            lora.lora_B[part].data += b_part[lora.rows[part]]  # B is 0 so far
 
 
 def _matrices(model: nn.Module) -> Iterator[PeftMatrix]:

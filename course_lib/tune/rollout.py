@@ -97,9 +97,8 @@ def sample_completions(
     was_training = policy.training
     policy.eval()
     try:
-        for step in generate(
-            policy, prompts, max_new_tokens, stop=() if eos_token_id is None else (eos_token_id,), generator=on_device
-        ):
+        stop_token_ids = () if eos_token_id is None else (eos_token_id,)
+        for step in generate(policy, prompts, max_new_tokens, stop_token_ids=stop_token_ids, generator=on_device):
             for completion, token in zip(completions, step, strict=True):
                 if token is not None:
                     completion.append(token)

@@ -42,15 +42,15 @@ class Sparse(nn.Module):
         return F.linear(x, self.weight, self.base.bias)
 
 
-def add_sparse(model: nn.Module, n: int, targets: str | Collection[str]) -> nn.Module:
-    """Freeze the model and make `n` entries of the linear layers named by `targets` trainable, in place.
+def add_sparse(model: nn.Module, n: int, target_modules: str | Collection[str]) -> nn.Module:
+    """Freeze the model and make `n` entries of the linear layers named by `target_modules` trainable, in place.
 
     They are divided in proportion to the sizes of the matrices, so that each entry is as likely as any other.
 
     Args:
         model: Any module.
         n: The number of entries to train, in all layers together.
-        targets: The ends of names of linear layers, such as "qkv" or "blocks.0.attention.out".
+        target_modules: The ends of names of linear layers, such as "qkv" or "blocks.0.attention.out".
 
     Returns:
         The same model.
@@ -60,9 +60,9 @@ def add_sparse(model: nn.Module, n: int, targets: str | Collection[str]) -> nn.M
             target is missing from the model, or the model is tuned already or quantized.
         ModelError: If a matrix is shared by two layers.
     """
-    targets = (targets,) if isinstance(targets, str) else tuple(targets)
+    target_modules = (target_modules,) if isinstance(target_modules, str) else tuple(target_modules)
     layers = linear_layers(model)
-    names = {name for target in targets for name in find_target(target, layers)}
+    names = {name for target in target_modules for name in find_target(target, layers)}
     refuse_tied(model, names)
     chosen = {name: layer for name, layer in layers.items() if name in names}
     sizes = [layer.weight.numel() for layer in chosen.values()]
@@ -72,7 +72,7 @@ def add_sparse(model: nn.Module, n: int, targets: str | Collection[str]) -> nn.M
     counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
     if min(counts) < 1:
         raise ValueError(f"n={n} is too few: the smallest of the matrices would get none; take more")
-    freeze(model, "sparse", n=n, targets=sorted(targets))
+    freeze(model, "sparse", n=n, target_modules=sorted(target_modules))
     for (name, layer), count in zip(chosen.items(), counts, strict=True):
         model.set_submodule(name, Sparse(layer, count))
     return model

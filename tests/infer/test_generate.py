@@ -100,19 +100,19 @@ def test_a_step_at_a_time_and_the_end_of_each_row():
     prompts = [[1, 2], [3], [4, 5, 6]]
     texts = complete(model, prompts, 8, GREEDY)
     stop = {texts[0][2], texts[1][5]}
-    steps = list(generate(model, prompts, 8, GREEDY, stop=stop))
+    steps = list(generate(model, prompts, 8, GREEDY, stop_token_ids=stop))
     for row, text in enumerate(texts):
         end = next((i + 1 for i, token in enumerate(text) if token in stop), 8)
         found = [step[row] for step in steps]
         assert found == (text[:end] + [None] * 8)[: len(steps)]
-        assert complete(model, prompts, 8, GREEDY, stop=stop)[row] == [
+        assert complete(model, prompts, 8, GREEDY, stop_token_ids=stop)[row] == [
             token for token in text[:end] if token not in stop
         ]
     assert all(any(token is not None for token in step) for step in steps)
     lazy = generate(model, prompts, 8, GREEDY)
     assert next(lazy) == [text[0] for text in texts]
     assert next(lazy) == [text[1] for text in texts]
-    assert complete(model, prompts, 8, GREEDY, stop=range(11)) == [[], [], []]
+    assert complete(model, prompts, 8, GREEDY, stop_token_ids=range(11)) == [[], [], []]
 
 
 def test_a_text_may_fill_the_context_and_no_more():
@@ -193,16 +193,16 @@ def test_a_grammar_is_kept_by_every_row():
             prompts,
             30,
             sampling,
-            stop=[10],
+            stop_token_ids=[10],
             grammar=Alternating(),
             generator=torch.Generator().manual_seed(0),
         )
         for text in texts:
             assert all(token % 2 == i % 2 and token != 10 for i, token in enumerate(text))
             assert len(text) == 30 or len(text) % 2 == 0
-    greedy = complete(model, prompts, 30, GREEDY, stop=[10], grammar=Alternating())
+    greedy = complete(model, prompts, 30, GREEDY, stop_token_ids=[10], grammar=Alternating())
     for prompt, text in zip(prompts, greedy, strict=True):
-        assert complete(model, [prompt], 30, GREEDY, stop=[10], grammar=Alternating()) == [text]
+        assert complete(model, [prompt], 30, GREEDY, stop_token_ids=[10], grammar=Alternating()) == [text]
         with torch.no_grad():  # each token is the likeliest of those allowed
             logits = model(torch.tensor([prompt + text[:-1]]))[0, len(prompt) - 1 :]
         for i, token in enumerate(text):

@@ -319,7 +319,7 @@ def test_a_model_writes_what_it_may():
     model = GPT(GPTConfig(vocab_size=260, d_model=16, n_layers=1, n_heads=2, context=64)).eval()
     grammar = of_pattern(r"(yes|no|né{1,3})!?", [*BYTES, b"", b"yes", b"no!", b""], [256])
     written = [[], [], []]
-    steps = generate(model, [[1], [2, 3], [4]], 20, Sampling(temperature=5), stop=[256], grammar=grammar)
+    steps = generate(model, [[1], [2, 3], [4]], 20, Sampling(temperature=5), stop_token_ids=[256], grammar=grammar)
     for step in steps:
         for row, token in zip(written, step, strict=True):
             row += [] if token is None else [token]

@@ -160,9 +160,9 @@ def test_whole_texts_of_two_models_have_the_targets_distribution(vocab, n, draft
 def test_greedy_is_the_targets_greedy(seed, other, draft_tokens, n, length, position, sight, stop):
     target, draft = made(9, seed, context=12, position=position), made(9, other, context=sight, n_layers=2)
     prompt = torch.randint(9, (length,)).tolist()
-    rounds = list(speculate(target, draft, prompt, n, GREEDY, draft_tokens=draft_tokens, stop=stop))
+    rounds = list(speculate(target, draft, prompt, n, GREEDY, draft_tokens=draft_tokens, stop_token_ids=stop))
     found = [token for tokens, _, _ in rounds for token in tokens]
-    (expected,) = complete(target, [prompt], n, GREEDY, stop=stop)
+    (expected,) = complete(target, [prompt], n, GREEDY, stop_token_ids=stop)
     assert [token for token in found if token not in stop] == expected
     assert not stop.intersection(found[:-1])
     for tokens, drafted, accepted in rounds[:-1]:
@@ -178,7 +178,7 @@ def test_a_draft_like_the_target_is_accepted_whole():
         assert [len(tokens) for tokens, _, _ in rounds] == [5, 5, 5]
         assert [(drafted, accepted) for _, drafted, accepted in rounds] == [(4, 4)] * 3
     (text,) = complete(target, [[1, 2]], 15, GREEDY)
-    assert list(speculate(target, target, [1, 2], 15, GREEDY, stop=text[:1])) == [Round(text[:1], 4, 4)]
+    assert list(speculate(target, target, [1, 2], 15, GREEDY, stop_token_ids=text[:1])) == [Round(text[:1], 4, 4)]
 
 
 def test_rounding_leaves_nothing_to_draw_from():

@@ -137,7 +137,7 @@ def test_pairs_of_their_own_in_a_stacked_matrix(tmp_path):
     model.save_pretrained(tmp_path / "theirs")
     one = load_adapter(from_pretrained(tmp_path / "whole"), tmp_path / "theirs")
     torch.testing.assert_close(one(ids), expected)
-    assert one.blocks[0].attention.qkv.a["qkv"].shape == (4, 8)
+    assert one.blocks[0].attention.qkv.lora_A["qkv"].shape == (4, 8)
 
 
 @pytest.mark.parametrize(
@@ -230,4 +230,4 @@ def test_a_pattern_of_peft_is_read(folder):
     ours = load_adapter(from_pretrained(folder / "whole"), folder / "small")
     ids = torch.arange(6)[None]
     torch.testing.assert_close(ours(ids), model(ids).logits)
-    assert (ours.blocks[0].attention.qkv.scale, ours.blocks[0].attention.out.scale) == (3.5, 1)
+    assert (ours.blocks[0].attention.qkv.scaling, ours.blocks[0].attention.out.scaling) == (3.5, 1)

@@ -88,7 +88,7 @@ def test_gradients_are_those_of_the_equation():
     def by_hand():
         rows = [layer.base(x)[..., i] for i in range(7)]
         for part, first in (("q", 0), ("v", 4)):
-            added = 1.5 * x @ layer.a[part].T @ layer.b[part].T
+            added = 1.5 * x @ layer.lora_A[part].T @ layer.lora_B[part].T
             for i in range(3):
                 rows[first + i] = rows[first + i] + added[..., i]
         return torch.stack(rows, dim=-1)
@@ -111,8 +111,8 @@ def test_full_rank_spans_full_tuning():
     _, s, v = torch.linalg.svd(change, full_matrices=False)
     for rank in (6, 4, 1):
         layer = LoRA(base, rank, 2.0, {"all": slice(0, 9)})
-        layer.a["all"].data = v[:rank]  # the best A of this rank (Eckart and Young 1936)
-        layer.b["all"].data = torch.linalg.lstsq(layer.scale * v[:rank].T, change.T).solution.T
+        layer.lora_A["all"].data = v[:rank]  # the best A of this rank (Eckart and Young 1936)
+        layer.lora_B["all"].data = torch.linalg.lstsq(layer.scaling * v[:rank].T, change.T).solution.T
         missing = (layer.weight - base.weight - change).norm()
         torch.testing.assert_close(missing, s[rank:].norm(), rtol=1e-12, atol=1e-12)
 
@@ -124,25 +124,25 @@ def test_a_step_at_full_rank_is_a_step_of_full_tuning():
     x, aim = torch.randn(20, 6, dtype=torch.float64), torch.randn(20, 9, dtype=torch.float64)
     (full,) = torch.autograd.grad((base(x) - aim).square().mean(), base.weight)
     layer = LoRA(base.requires_grad_(False), 6, 3.0, {"all": slice(0, 9)})
-    nn.init.orthogonal_(layer.a["all"])
+    nn.init.orthogonal_(layer.lora_A["all"])
     (layer(x) - aim).square().mean().backward()
-    assert layer.a["all"].grad.abs().max() == 0  # B is zero
-    layer.b["all"].data -= 0.1 / layer.scale**2 * layer.b["all"].grad
+    assert layer.lora_A["all"].grad.abs().max() == 0  # B is zero
+    layer.lora_B["all"].data -= 0.1 / layer.scaling**2 * layer.lora_B["all"].grad
     torch.testing.assert_close(layer.weight, base.weight - 0.1 * full)
 
 
 def test_the_targets_and_the_count():
     model = add_lora(GPT(LLAMA), 3, 6.0)  # queries and values
     assert sum(p.numel() for p in trainable_parameters(model).values()) == 2 * 3 * ((16 + 16) + (16 + 8))
-    assert model.tuning == {"method": "lora", "rank": 3, "alpha": 6.0, "targets": ["q", "v"]}
+    assert model.tuning == {"method": "lora", "rank": 3, "alpha": 6.0, "target_modules": ["q", "v"]}
     model = add_lora(GPT(GPT2), 2, 2.0, ("qkv", "blocks.1.feed_forward.up"))
     assert {name: tuple(p.shape) for name, p in trainable_parameters(model).items()} == {
-        "blocks.0.attention.qkv.a.qkv": (2, 16),
-        "blocks.0.attention.qkv.b.qkv": (48, 2),
-        "blocks.1.attention.qkv.a.qkv": (2, 16),
-        "blocks.1.attention.qkv.b.qkv": (48, 2),
-        "blocks.1.feed_forward.up.a.up": (2, 16),
-        "blocks.1.feed_forward.up.b.up": (64, 2),
+        "blocks.0.attention.qkv.lora_A.qkv": (2, 16),
+        "blocks.0.attention.qkv.lora_B.qkv": (48, 2),
+        "blocks.1.attention.qkv.lora_A.qkv": (2, 16),
+        "blocks.1.attention.qkv.lora_B.qkv": (48, 2),
+        "blocks.1.feed_forward.up.lora_A.up": (2, 16),
+        "blocks.1.feed_forward.up.lora_B.up": (64, 2),
     }
 
 
@@ -228,11 +228,11 @@ def test_what_was_merged_is_let_go_when_it_is_quantized():
         (lambda: GPT(GPT2), {"rank": 2.5}, "rank=2.5 must be a whole number of at least 1"),
         (lambda: GPT(GPT2), {"alpha": math.nan}, "alpha=nan above 0"),
         (lambda: GPT(GPT2), {"alpha": 0}, "alpha=0 above 0"),
-        (lambda: GPT(GPT2), {"targets": ["c_attn"]}, 'no linear layer "c_attn" in the model; there are down, head'),
-        (lambda: GPT(GPT2), {"targets": []}, "targets=\\[\\] not empty"),
-        (lambda: GPT(GPT2), {"targets": ["head"]}, "head is the embedding of the tokens too"),
-        (lambda: GPT(GPT2), {"targets": ["qkv", "k"]}, '"qkv" has queries, keys and values of blocks.0.attention.qkv'),
-        (lambda: models()["moe"][0], {"targets": ["up"]}, "feed_forward is a mixture of experts, whose up LoRA does"),
+        (lambda: GPT(GPT2), {"target_modules": ["c_attn"]}, 'no linear layer "c_attn" in the model; there are '),
+        (lambda: GPT(GPT2), {"target_modules": []}, "target_modules=\\[\\] not empty"),
+        (lambda: GPT(GPT2), {"target_modules": ["head"]}, "head is the embedding of the tokens too"),
+        (lambda: GPT(GPT2), {"target_modules": ["qkv", "k"]}, '"qkv" has queries, keys and values of blocks.0'),
+        (lambda: models()["moe"][0], {"target_modules": ["up"]}, "is a mixture of experts, whose up LoRA does"),
         (lambda: add_lora(GPT(GPT2), 1, 1.0), {}, "the model is tuned by lora already"),
     ],
 )

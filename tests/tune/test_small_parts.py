@@ -150,7 +150,8 @@ def test_a_prefix_and_a_cache(config):
 @torch.no_grad()
 def test_adapters_and_biases_and_a_cache(config):
     torch.manual_seed(0)
-    methods = [partial(add_adapters, width=3), partial(add_lora, rank=2, alpha=3.0, targets=("q", "v", "out", "down"))]
+    lora = partial(add_lora, rank=2, alpha=3.0, target_modules=("q", "v", "out", "down"))
+    methods = [partial(add_adapters, width=3), lora]
     for method in methods + [train_biases] * config.bias:
         model = shake(method(GPT(config).double()))
         cache = KVCache(config, 2, 6, dtype=torch.float64)

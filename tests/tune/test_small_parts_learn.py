@@ -128,9 +128,9 @@ def test_a_run_goes_on_to_the_bit(trained, tmp_path, name, optimizer):
         return model
 
     with pytest.raises(RuntimeError, match="power cut"):
-        train(begun(), new, cut, config, folder=RunFolder(tmp_path, every=5))
+        train(begun(), new, cut, config, folder=RunFolder(tmp_path, save_every=5))
     model = method(copy.deepcopy(trained))
-    history = train(model, new, loss, config, folder=RunFolder(tmp_path, resume=True, every=5))
+    history = train(model, new, loss, config, folder=RunFolder(tmp_path, resume=True, save_every=5))
     assert history.step == list(range(12))
     for key, p in whole.named_parameters():
         assert torch.equal(model.get_parameter(key), p), key
@@ -140,9 +140,9 @@ def test_a_run_of_another_kind_is_refused(trained, tmp_path):
     config = TrainConfig(2, warmup_steps=0)
     train(add_lora(copy.deepcopy(trained), 4, 8.0), new, loss, config, folder=RunFolder(tmp_path))
     for other, message in (
-        (partial(add_lora, rank=3, alpha=8.0), r"its model has .*a\.q = \[4, 32\], this one \[3, 32\]"),
+        (partial(add_lora, rank=3, alpha=8.0), r"its model has .*lora_A\.q = \[4, 32\], this one \[3, 32\]"),
         (partial(add_lora, rank=4, alpha=9.0), "its settings has alpha = 8.0, this one 9.0"),
-        (partial(add_lora, rank=4, alpha=8.0, targets=("q", "k")), r"its model has .*\.k = None, this one"),
+        (partial(add_lora, rank=4, alpha=8.0, target_modules=("q", "k")), r"its model has .*\.k = None, this one"),
         (train_biases, "its model has"),
     ):
         with pytest.raises(CheckpointError, match=message):

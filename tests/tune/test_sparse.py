@@ -40,7 +40,7 @@ def test_only_drawn_entries_are_trained(config):
     torch.manual_seed(0)
     base = GPT(config)
     model = add_sparse(copy.deepcopy(base), 101, ALL)
-    assert model.tuning == {"method": "sparse", "n": 101, "targets": sorted(ALL)}
+    assert model.tuning == {"method": "sparse", "n": 101, "target_modules": sorted(ALL)}
     assert sum(p.numel() for p in trainable_parameters(model).values()) == 101
     assert torch.equal(model(IDS), base(IDS))
     before = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
@@ -75,7 +75,7 @@ def test_the_seed_alone_chooses_the_places():
 
 
 @pytest.mark.parametrize(
-    ("n", "targets", "message"),
+    ("n", "target_modules", "message"),
     [
         (100, "magic", 'there is no linear layer "magic" in the model; there are down, head, out, qkv, up'),
         (100, ("out", "head"), "head is the embedding of the tokens too"),
@@ -84,10 +84,10 @@ def test_the_seed_alone_chooses_the_places():
         (10**6, "out", "their entries, 512"),
     ],
 )
-def test_refusals(n, targets, message):
+def test_refusals(n, target_modules, message):
     model = GPT(GPT2)
     with pytest.raises(ValueError, match=message):
-        add_sparse(model, n, targets)
+        add_sparse(model, n, target_modules)
     assert all(p.requires_grad for p in model.parameters())
 
 

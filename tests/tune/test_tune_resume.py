@@ -78,7 +78,7 @@ def run(folder, name, seed=0, stop_after=None, steps=14, part=None, few=False, *
         return objective(model, batch)
 
     config = TrainConfig(steps, lr=1e-2, warmup_steps=0, weight_decay=0.1)
-    train(model, batches, loss, config, folder=RunFolder(folder, every=3, **options))
+    train(model, batches, loss, config, folder=RunFolder(folder, save_every=3, **options))
     lines = read_metrics(folder / "metrics.jsonl")
     return model.state_dict(), [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
@@ -126,7 +126,7 @@ def test_with_lora(tmp_path, name):
     body = {key.replace(".base.", "."): value for key, value in whole[0].items()}
     changed = {key for key in start if not torch.equal(start[key], body[key])}
     assert not any(key.startswith(("blocks", "body", "actor", "tokens")) for key in changed)
-    assert any((value != 0).any() for key, value in whole[0].items() if ".b." in key)  # B, which is 0 at the start
+    assert any((value != 0).any() for key, value in whole[0].items() if ".lora_B." in key)  # B, which is 0 at the start
     with pytest.raises(RuntimeError, match="power cut"):
         run(tmp_path / "cut", name, stop_after=10, few=True)
     same(run(tmp_path / "cut", name, few=True, resume=True), whole)

@@ -219,7 +219,8 @@ def test_grpo_is_its_loop_over_replies(length):
             to_reference = math.exp(batch.ref_logprobs[row, t].item() - log)
             of_reply -= beta * (to_reference - math.log(to_reference) - 1)
         objective += of_reply / (length or len(tokens)) / len(batch.ids)
-    assert grpo.grpo_loss(policy, batch, clip, beta, length=length).mean.item() == pytest.approx(-objective, rel=1e-9)
+    loss = grpo.grpo_loss(policy, batch, clip, beta, fixed_length=length).mean.item()
+    assert loss == pytest.approx(-objective, rel=1e-9)
 
 
 # --- rollouts ----------------------------------------------------------------------------------------------------

@@ -42,14 +42,14 @@ def generate(
     max_new_tokens: int,
     sampling: Sampling = Sampling(),  # noqa: B008  # frozen
     *,
-    stop: Collection[int] = (),
+    stop_token_ids: Collection[int] = (),
     grammar: Grammar | None = None,
     generator: torch.Generator | None = None,
     pictures: Float[Tensor, "pictures channels height width"] | None = None,
 ) -> Steps:
     """Continue each prompt, one decode step at a time.
 
-    A row ends with a token of `stop`, after `max_new_tokens`, or, with learned positions, when the text fills the
+    A row ends with a token of `stop_token_ids`, after `max_new_tokens`, or, with learned positions, when it fills the
     context; since the last token need not be read, the text may then be one token longer. The iteration ends with the
     last row. At temperature 0 a row does not depend on the other rows; otherwise the rows draw from one generator in
     turn.
@@ -59,8 +59,8 @@ def generate(
         prompts: Lists of token ids; the prompts may differ in length.
         max_new_tokens: The largest number of new tokens for each row.
         sampling: How the next token is sampled.
-        stop: Ids of the tokens that end a row.
-        grammar: The texts that may be written; the tokens that end a text in it have to be in `stop`.
+        stop_token_ids: Ids of the tokens that end a row.
+        grammar: The texts that may be written; the tokens that end a text in it have to be in `stop_token_ids`.
         generator: The random number generator, on the model's device.
         pictures: The images that the prompts of a VLM refer to, as in `VLM.forward`.
 
@@ -74,7 +74,7 @@ def generate(
     budgets = token_budgets(model, prompts, max_new_tokens)
     if pictures is not None and not isinstance(model, VLM):
         raise GenerationError(f"a {type(model).__name__} reads no pictures; leave them out, or take a VLM")
-    return _steps(model, prompts, budgets, sampling, frozenset(stop), grammar, generator, pictures)
+    return _steps(model, prompts, budgets, sampling, frozenset(stop_token_ids), grammar, generator, pictures)
 
 
 def complete(
@@ -83,18 +83,18 @@ def complete(
     max_new_tokens: int,
     sampling: Sampling = Sampling(),  # noqa: B008  # frozen
     *,
-    stop: Collection[int] = (),
+    stop_token_ids: Collection[int] = (),
     **options: Any,
 ) -> list[list[int]]:
     """Continue each prompt to its end; arguments and errors are those of `generate`.
 
     Returns:
-        The completion of each prompt, without the tokens of `stop`.
+        The completion of each prompt, without the tokens of `stop_token_ids`.
     """
     texts: list[list[int]] = [[] for _ in prompts]
-    for step in generate(model, prompts, max_new_tokens, sampling, stop=stop, **options):
+    for step in generate(model, prompts, max_new_tokens, sampling, stop_token_ids=stop_token_ids, **options):
         for text, token in zip(texts, step, strict=True):
-            if token is not None and token not in stop:
+            if token is not None and token not in stop_token_ids:
                 text.append(token)
     return texts
 
@@ -133,7 +133,7 @@ def _steps(
     prompts: Sequence[Sequence[int]],
     budgets: list[int],
     sampling: Sampling,
-    stop: frozenset[int],
+    stop_token_ids: frozenset[int],
     grammar: Grammar | None,
     generator: torch.Generator | None,
     pictures: Tensor | None,
@@ -159,7 +159,7 @@ def _steps(
         step = [token if more else None for token, more in zip(tokens.tolist(), unfinished, strict=True)]
         yield step
         for row, token in enumerate(step):
-            unfinished[row] = token is not None and token not in stop and n_written < budgets[row]
+            unfinished[row] = token is not None and token not in stop_token_ids and n_written < budgets[row]
             if matchers and token is not None and unfinished[row]:
                 matchers[row].accept(token)
         if not any(unfinished):

@@ -50,13 +50,13 @@ def speculate(
     sampling: Sampling = Sampling(),  # noqa: B008  # frozen
     *,
     draft_tokens: int = 4,
-    stop: Collection[int] = (),
+    stop_token_ids: Collection[int] = (),
     generator: torch.Generator | None = None,
 ) -> Iterator[Round]:
     """Continue a prompt in rounds: the draft model proposes tokens, and the target checks all of them at once.
 
     The text has the same distribution as with `generate` and the target alone; at temperature 0 it is the same text.
-    Both models use the same sampling. The text ends like a row of `generate`, a token of `stop` included.
+    Both models use the same sampling. The text ends like a row of `generate`, a token of `stop_token_ids` included.
 
     Args:
         target: The model whose text is wanted.
@@ -65,7 +65,7 @@ def speculate(
         max_new_tokens: The largest number of new tokens.
         sampling: How both models sample the next token.
         draft_tokens: The largest number of tokens that the draft proposes in a round.
-        stop: Ids of the tokens that end the text.
+        stop_token_ids: Ids of the tokens that end the text.
         generator: The random number generator, on the models' device.
 
     Yields:
@@ -84,7 +84,8 @@ def speculate(
     if draft_tokens < 1:
         raise GenerationError(f"draft_tokens={draft_tokens} drafts nothing; it must be at least 1")
     (room,) = token_budgets(target, [prompt], max_new_tokens)
-    return _rounds(target, draft, list(prompt), room, sampling, draft_tokens, frozenset(stop), Sampler(generator))
+    stop, sampler = frozenset(stop_token_ids), Sampler(generator)
+    return _rounds(target, draft, list(prompt), room, sampling, draft_tokens, stop, sampler)
 
 
 def rejection_sample(

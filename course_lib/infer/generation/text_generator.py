@@ -148,7 +148,7 @@ class TextGenerator:
             [ids],
             room if max_new_tokens is None else min(room, max_new_tokens),
             sampling or self.sampling,
-            stop=self.end_tokens,
+            stop_token_ids=self.end_tokens,
             grammar=grammar,
             generator=generator,
         )
