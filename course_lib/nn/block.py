@@ -79,17 +79,17 @@ class CrossAttentionBlock(nn.Module):
     def __init__(
         self,
         attention: MultiHeadAttention,
-        cross: MultiHeadAttention,
+        cross_attention: MultiHeadAttention,
         feed_forward: nn.Module,
         norm1: nn.Module,
-        norm_cross: nn.Module,
+        cross_norm: nn.Module,
         norm2: nn.Module,
     ) -> None:
         super().__init__()
         self.norm1 = norm1
         self.attention = attention
-        self.norm_cross = norm_cross
-        self.cross = cross
+        self.cross_norm = cross_norm
+        self.cross_attention = cross_attention
         self.norm2 = norm2
         self.feed_forward = feed_forward
 
@@ -117,7 +117,9 @@ class CrossAttentionBlock(nn.Module):
             causal: Also hide later tokens of x.
         """
         x = x + self.attention(self.norm1(x), mask, bias, attention_weights=attention_weights, causal=causal)
-        x = x + self.cross(self.norm_cross(x), memory_mask, attention_weights=attention_weights, memory=memory)
+        x = x + self.cross_attention(
+            self.cross_norm(x), memory_mask, attention_weights=attention_weights, memory=memory
+        )
         x = x + self.feed_forward(self.norm2(x))
         return x
 

@@ -65,6 +65,6 @@ def add_adapters(model: nn.Module, width: int) -> nn.Module:
         for place in [*(f"{name}.out" for name in attentions), "feed_forward"]:
             block.set_submodule(place, Adapted(block.get_submodule(place), d_model, width))
         for name, part in block.named_children():
-            if name.startswith("norm"):
+            if "norm" in name:
                 part.requires_grad_(True)
     return model
