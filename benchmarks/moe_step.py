@@ -86,7 +86,7 @@ def in_litgpt(ours: GPT, context: int) -> Any:
     )
     lit = LitGPT(config)
     lit.lm_head.weight = lit.transformer.wte.weight  # tied, as ours
-    pairs = [(lit.transformer.wte.weight, ours.tokens.weight), (lit.transformer.ln_f.weight, ours.norm.weight)]
+    pairs = [(lit.transformer.wte.weight, ours.token_embedding.weight), (lit.transformer.ln_f.weight, ours.norm.weight)]
     for theirs, mine in zip(lit.transformer.h, ours.blocks, strict=True):
         pairs += [
             (theirs.norm_1.weight, mine.norm1.weight),

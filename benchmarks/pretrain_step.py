@@ -48,17 +48,17 @@ class PlainGPT(nn.Module):
 
     def __init__(self, d: int, layers: int, heads: int, vocab: int, context: int) -> None:
         super().__init__()
-        self.tokens, self.positions = nn.Embedding(vocab, d), nn.Embedding(context, d)
+        self.token_embedding, self.position_embedding = nn.Embedding(vocab, d), nn.Embedding(context, d)
         self.blocks = nn.ModuleList(PlainBlock(d, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(d)
-        self.head = nn.Linear(d, vocab, bias=False)
-        self.head.weight = self.tokens.weight
+        self.lm_head = nn.Linear(d, vocab, bias=False)
+        self.lm_head.weight = self.token_embedding.weight
 
     def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
-        x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
+        x = self.token_embedding(ids) + self.position_embedding(torch.arange(ids.shape[1]))
         for block in self.blocks:
             x = block(x)
-        logits = self.head(self.norm(x))
+        logits = self.lm_head(self.norm(x))
         return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.reshape(-1))
 
 
@@ -80,7 +80,7 @@ def contestants(size: dict[str, int]) -> dict[str, Contestant]:
         theirs.save_pretrained(folder)
         ours = from_pretrained(folder)
     plain = PlainGPT(**size)
-    names = {".attention": "", ".feed_forward": "", "position.": "positions."}
+    names = {".attention": "", ".feed_forward": "", "position.": "position_embedding."}
     state = {}
     for name, tensor in ours.state_dict().items():
         for old, new in names.items():

@@ -108,7 +108,7 @@ def test_what_would_differ_without_the_optimizers_state(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_folder, "load_checkpoint", forgetful)
         forgotten = run(tmp_path / "cut", resume=True)
-    assert not torch.equal(forgotten[0]["head.weight"], whole[0]["head.weight"])
+    assert not torch.equal(forgotten[0]["lm_head.weight"], whole[0]["lm_head.weight"])
 
 
 def test_a_finished_run_is_only_read(tmp_path):
@@ -426,7 +426,7 @@ def test_a_parameter_that_no_loss_reaches_is_no_hindrance(tmp_path):
     train(whole, filling, masked_token_loss, config)
     train(cut, filling, masked_token_loss, TrainConfig(6, lr=1e-2), folder=RunFolder(tmp_path, save_every=4))
     shutil.rmtree(tmp_path / "checkpoints" / "step-00000006")
-    nn.init.zeros_(resumed.tokens.weight)
+    nn.init.zeros_(resumed.token_embedding.weight)
     seen = []
 
     def pooled_at_last(model, batch):
@@ -441,7 +441,7 @@ def test_a_parameter_that_no_loss_reaches_is_no_hindrance(tmp_path):
     moved = model().pooler.weight - resumed.pooler.weight
     # Adam's first step is the rate, whatever the size of the gradient; its second would be another.
     assert_close(moved, torch.full_like(moved, config.lr * lr_factor(5, config)), rtol=1e-3, atol=0)
-    assert torch.equal(cut.tokens.weight, whole.tokens.weight)
+    assert torch.equal(cut.token_embedding.weight, whole.token_embedding.weight)
 
 
 def test_an_error_in_the_evaluation_loses_nothing(tmp_path):

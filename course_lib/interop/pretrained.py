@@ -62,14 +62,14 @@ def sentence_embeddings(
     rows = [torch.tensor([i for i, real in zip(e.ids, e.attention_mask, strict=True) if real]) for e in encodings]
     if not rows:
         raise ValueError("there are no texts")
-    device = model.tokens.weight.device
+    device = model.token_embedding.weight.device
     lengths = torch.tensor([len(row) for row in rows])
     result = torch.empty(len(rows), model.config.d_model, device=device)
     batches = lengths.argsort(descending=True).split(batch_size)  # of similar length, so that there is little padding
     for batch in tqdm(batches, desc="embedding texts", delay=1.0, mininterval=0.5):
         ids = pad_sequence([rows[i] for i in batch.tolist()], batch_first=True).to(device)
         mask = padding_mask(lengths[batch].to(device), ids.shape[1])
-        hidden = model.hidden_states(embed_tokens(model.tokens, ids), mask)
+        hidden = model.hidden_states(embed_tokens(model.token_embedding, ids), mask)
         mean = (hidden * mask[:, 0, 0, :, None]).sum(1) / lengths[batch, None].to(device)
         result[batch] = torch.nn.functional.normalize(mean.float(), dim=-1)
     return result

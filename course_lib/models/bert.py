@@ -62,7 +62,7 @@ class Bert(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.config = config
-        self.tokens = nn.Embedding(config.vocab_size, config.d_model)
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.position = LearnedPositions(config.context, config.d_model)
         self.token_types = nn.Embedding(config.n_token_types, config.d_model)
         self.norm = _norm(config)
@@ -72,8 +72,8 @@ class Bert(nn.Module):
             case "mlm":
                 self.transform = nn.Linear(config.d_model, config.d_model)
                 self.transform_norm = _norm(config)
-                self.head = nn.Linear(config.d_model, config.vocab_size)
-                self.head.weight = self.tokens.weight
+                self.lm_head = nn.Linear(config.d_model, config.vocab_size)
+                self.lm_head.weight = self.token_embedding.weight
             case "none":
                 pass
             case other:
@@ -114,12 +114,12 @@ class Bert(nn.Module):
             ValueError: If there are no tokens, if a shape is wrong, if there are more tokens than positions, or (on the
                 CPU) if a token id is outside the vocabulary or a token type is one that the model lacks.
         """
-        x = embed_tokens(self.tokens, ids)  # batch tokens d_model
+        x = embed_tokens(self.token_embedding, ids)  # batch tokens d_model
         attention_weights: list[Tensor] | None = [] if return_weights else None
         x = self.hidden_states(x, mask, head_mask, attention_weights, token_types=token_types, positions=positions)
         if self.config.head == "mlm":
             x = ACTIVATIONS[self.config.activation](self.transform(x))
-            x = self.head(self.transform_norm(x))  # batch tokens vocab
+            x = self.lm_head(self.transform_norm(x))  # batch tokens vocab
         return x if attention_weights is None else (x, attention_weights)
 
     def hidden_states(

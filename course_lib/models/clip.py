@@ -105,7 +105,7 @@ class CLIP(nn.Module):
         Raises:
             ValueError: As in GPT.forward, and if a text has no end token.
         """
-        hidden = self.text.hidden_states(embed_tokens(self.text.tokens, ids), mask)  # texts tokens d_model
+        hidden = self.text.hidden_states(embed_tokens(self.text.token_embedding, ids), mask)  # texts tokens d_model
         rows = torch.arange(len(ids), device=ids.device)
         at_end = hidden[rows, self._ends(ids)]  # texts d_model
         return F.normalize(self.text_projection(at_end), dim=-1)  # texts d_shared

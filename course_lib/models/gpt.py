@@ -114,29 +114,29 @@ def dense_equivalent(config: GPTConfig) -> GPTConfig:
 
 
 class GPT(nn.Module):
-    """GPT: a token embedding (`tokens`), a position encoding, blocks, a final norm and an output layer (`head`)."""
+    """GPT: a token embedding, a position encoding, blocks, a final norm and an output layer (`lm_head`)."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
-        self.tokens = nn.Embedding(config.vocab_size, config.d_model)
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.position = _position(config)
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_layers))
         self.norm = _norm(config)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tie_embeddings:
-            self.head.weight = self.tokens.weight
+            self.lm_head.weight = self.token_embedding.weight
         self._init_weights()
 
     def _init_weights(self) -> None:
         std = 0.5 / math.sqrt(self.config.d_model)  # GPT-2's 0.02 at its width of 768, and small logits at any width
-        nn.init.normal_(self.tokens.weight, std=std)
+        nn.init.normal_(self.token_embedding.weight, std=std)
         if isinstance(self.position, LearnedPositions):
             nn.init.normal_(self.position.weight, std=std)
         elif isinstance(self.position, T5RelativeBias):
             nn.init.normal_(self.position.bias.weight, std=std)
         init_weights(self.blocks, 2 * self.config.n_layers)
-        nn.init.normal_(self.head.weight, std=std)
+        nn.init.normal_(self.lm_head.weight, std=std)
 
     def forward(
         self,
@@ -169,10 +169,10 @@ class GPT(nn.Module):
             ValueError: If there are no tokens, if a shape is wrong, if there are more tokens than learned positions or
                 room in the cache, or (on the CPU) if a token id is outside the vocabulary.
         """
-        x = embed_tokens(self.tokens, ids)  # batch tokens d_model
+        x = embed_tokens(self.token_embedding, ids)  # batch tokens d_model
         attention_weights: list[Tensor] | None = [] if return_weights else None
         x = self.hidden_states(x, mask, head_mask, attention_weights, causal=causal, positions=positions, cache=cache)
-        logits = self.head(x)  # batch tokens vocab
+        logits = self.lm_head(x)  # batch tokens vocab
         return logits if attention_weights is None else (logits, attention_weights)
 
     def hidden_states(

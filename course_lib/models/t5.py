@@ -79,14 +79,14 @@ class T5(nn.Module):
         super().__init__()
         assert config.n_decoder_layers  # None was replaced when the config was made
         self.config = config
-        self.tokens = nn.Embedding(config.vocab_size, config.d_model)
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         encoder = [_encoder_block(config) for _ in range(config.n_layers)]
         decoder = [_decoder_block(config) for _ in range(config.n_decoder_layers)]
-        self.encoder = Stack(config, self.tokens, encoder, bidirectional=True)
-        self.decoder = Stack(config, self.tokens, decoder, bidirectional=False)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.encoder = Stack(config, self.token_embedding, encoder, bidirectional=True)
+        self.decoder = Stack(config, self.token_embedding, decoder, bidirectional=False)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tie_embeddings:
-            self.head.weight = self.tokens.weight
+            self.lm_head.weight = self.token_embedding.weight
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -99,8 +99,8 @@ class T5(nn.Module):
                     nn.init.normal_(queries, std=1 / math.sqrt(d_model * module.head_dim))
             nn.init.normal_(stack.position.bias.weight, std=1 / math.sqrt(d_model))
         std = 0.5 if self.config.scale_logits else 0.5 / math.sqrt(d_model)  # logits of standard deviation 1/2
-        nn.init.normal_(self.tokens.weight, std=std)
-        nn.init.normal_(self.head.weight, std=std)
+        nn.init.normal_(self.token_embedding.weight, std=std)
+        nn.init.normal_(self.lm_head.weight, std=std)
 
     def forward(
         self,
@@ -146,7 +146,7 @@ class T5(nn.Module):
             mask: True where a token is not padding; None for no padding.
             attention_weights: A list to which each layer's attention weights are appended.
         """
-        x = embed_tokens(self.tokens, ids)  # batch source d_model
+        x = embed_tokens(self.token_embedding, ids)  # batch source d_model
         mask = _mask_of_keys(mask, ids.shape)
         bias = self.encoder.position(ids.shape[1], ids.device)  # heads source source
         for block in self.encoder.blocks:
@@ -176,7 +176,7 @@ class T5(nn.Module):
             raise ValueError(
                 f"there are {len(decoder_ids)} targets for {len(memory)} sources; give each its source, as by expand"
             )
-        x = embed_tokens(self.tokens, decoder_ids)  # batch target d_model
+        x = embed_tokens(self.token_embedding, decoder_ids)  # batch target d_model
         mask = _mask_of_keys(decoder_mask, decoder_ids.shape)
         memory_mask = _mask_of_keys(memory_mask, memory.shape[:2])
         bias = self.decoder.position(decoder_ids.shape[1], decoder_ids.device)  # heads target target
@@ -185,7 +185,7 @@ class T5(nn.Module):
         x = self.decoder.norm(x)
         if self.config.scale_logits:
             x = x / math.sqrt(self.config.d_model)
-        return self.head(x)  # batch target vocab
+        return self.lm_head(x)  # batch target vocab
 
 
 class Stack(nn.Module):
@@ -193,16 +193,16 @@ class Stack(nn.Module):
 
     Args:
         config: The config of the model.
-        tokens: The token embedding, which encoder and decoder share.
+        token_embedding: The token embedding, which encoder and decoder share.
         blocks: The blocks of the encoder or the decoder.
         bidirectional: Whether a token attends to later ones.
     """
 
     def __init__(
-        self, config: T5Config, tokens: nn.Embedding, blocks: Sequence[nn.Module], *, bidirectional: bool
+        self, config: T5Config, token_embedding: nn.Embedding, blocks: Sequence[nn.Module], *, bidirectional: bool
     ) -> None:
         super().__init__()
-        self.tokens = tokens
+        self.token_embedding = token_embedding
         self.position = T5RelativeBias(config.n_heads, config.n_buckets, config.max_distance, bidirectional)
         self.blocks = nn.ModuleList(blocks)
         self.norm = _norm(config)

@@ -153,7 +153,7 @@ class VLM(nn.Module):
         x = self.decoder.hidden_states(
             x, mask, None, attention_weights, causal=causal, positions=positions, cache=cache
         )
-        logits = self.decoder.head(x)  # batch tokens vocab
+        logits = self.decoder.lm_head(x)  # batch tokens vocab
         return logits if attention_weights is None else (logits, attention_weights)
 
     def train(self, mode: bool = True) -> "VLM":
@@ -199,7 +199,7 @@ class VLM(nn.Module):
         self, ids: Int[Tensor, "batch tokens"], vectors: Float[Tensor, "pictures image_tokens d_model"] | None
     ) -> Float[Tensor, "batch tokens d_model"]:
         """Embed the tokens of texts, with the vectors of images in place of image tokens."""
-        x = embed_tokens(self.decoder.tokens, ids)
+        x = embed_tokens(self.decoder.token_embedding, ids)
         is_image = ids == self.config.image_token
         counts = is_image.sum(dim=1).tolist()
         if vectors is None:

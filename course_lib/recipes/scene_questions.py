@@ -80,8 +80,8 @@ def questions(emoji: Emoji, split: Split) -> Questions:
 
 def word_vectors(model: VLM, task: Questions, cells: Int[Tensor, "scenes cells"]) -> Float[Tensor, "tiles 1 d_model"]:
     """Describe scenes by words: for each cell, return the embedding of its word, scaled to length 1."""
-    ids = task.words[cells.flatten()].to(model.decoder.tokens.weight.device)
-    return F.normalize(model.decoder.tokens(ids), dim=-1)[:, None]
+    ids = task.words[cells.flatten()].to(model.decoder.token_embedding.weight.device)
+    return F.normalize(model.decoder.token_embedding(ids), dim=-1)[:, None]
 
 
 FeatureBank = Float[Tensor, "copies vendors names_and_nothing d_vision"]
@@ -216,7 +216,7 @@ def answer(
     cut = tokenizer.pre_tokenizer.pre_tokenize_str(question)
     if unknown := [word for word, _ in cut if tokenizer.token_to_id(word) is None]:
         raise ValueError(f"the model has never read {', '.join(unknown)}; ask with words of its vocabulary")
-    where = model.decoder.tokens.weight.device
+    where = model.decoder.token_embedding.weight.device
     seen = split_into_tiles(picture[None].to(where).float() / 255, size)
     vectors = model.project(model.encode_pictures(seen))
     ids = [model.config.image_token] * len(seen) + tokenizer.encode(question).ids

@@ -107,7 +107,7 @@ def _read(model: Any, n: int, prompt: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"a {type(model).__name__} does not read a prompt from left to right; leave it out")
     if len(prompt) != n:
         raise ValueError(f"the prompt has {len(prompt)} tokens, but the prefix is to have {n}")
-    weight = model.tokens.weight
+    weight = model.token_embedding.weight
     cache = KVCache(model.config, 1, n, dtype=weight.dtype, device=weight.device)
     model(prompt[None].to(weight.device), cache=cache)
     return cache.keys, cache.values

@@ -37,8 +37,8 @@ class RewardModel(nn.Module):
         self.config = body.config
         self.body = body
         if not body.config.tie_embeddings:
-            body.head.requires_grad_(False)
-        weight = body.tokens.weight
+            body.lm_head.requires_grad_(False)
+        weight = body.token_embedding.weight
         dtype = torch.promote_types(weight.dtype, torch.float32)  # lower precision is too coarse for rewards
         self.score = nn.Linear(body.config.d_model, 1, bias=False, dtype=dtype, device=weight.device)
         nn.init.normal_(self.score.weight, std=1 / math.sqrt(body.config.d_model + 1))
@@ -51,7 +51,7 @@ class RewardModel(nn.Module):
 
     def scores(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
         """Compute the score at every token: the reward if the completion ended there."""
-        x = self.body.hidden_states(embed_tokens(self.body.tokens, ids))
+        x = self.body.hidden_states(embed_tokens(self.body.token_embedding, ids))
         score = self.score.weight[0]
         return (x.to(score.dtype) * score).sum(dim=-1)  # a matrix product would be in bfloat16 under autocast
 

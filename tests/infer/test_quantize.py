@@ -153,9 +153,9 @@ def floated(quantized, original):
     """The original with the rounded weights, so that nothing but the arithmetic differs."""
     model = copy.deepcopy(original)
     for name, layer in quantized.named_modules():
-        if isinstance(layer, Int8Linear | Int4Linear) and name != "tokens.table":
+        if isinstance(layer, Int8Linear | Int4Linear) and name != "token_embedding.table":
             model.get_submodule(name).weight.copy_(dequantize(layer.quantized_weight()))
-    model.tokens.weight.copy_(dequantize(quantized.tokens.table.quantized_weight()))
+    model.token_embedding.weight.copy_(dequantize(quantized.token_embedding.table.quantized_weight()))
     return model
 
 
@@ -192,11 +192,11 @@ def test_weights_of_any_dtype(settings, dtype):
 def test_memory():
     model = made(**SMALL | LLAMA)
     n = {name: p.numel() for name, p in model.named_parameters()}  # the tied head once
-    linear = sum(size for name, size in n.items() if "norm" not in name and name != "tokens.weight")
+    linear = sum(size for name, size in n.items() if "norm" not in name and name != "token_embedding.weight")
     norms = sum(size for name, size in n.items() if "norm" in name)
     rows = sum(layer.out_features for layer in model.blocks.modules() if isinstance(layer, nn.Linear))
     assert weight_bytes(model) == 4 * sum(n.values())
-    table = n["tokens.weight"] + 2 * 40
+    table = n["token_embedding.weight"] + 2 * 40
     assert weight_bytes(quantize(copy.deepcopy(model))) == table + linear + 2 * rows + 4 * norms
     assert weight_bytes(quantize(copy.deepcopy(model), 4)) == table + linear // 2 + 4 * linear // 32 + 4 * norms
 

@@ -22,7 +22,7 @@ def tiny_model(context=256, seed=0):
     sizes = {"d_model": 16, "n_layers": 2, "n_heads": 2, "position": "rope", "norm": "rms", "activation": "swiglu"}
     model = GPT(GPTConfig(BYTES.vocab_size, context, bias=False, **sizes)).eval()
     with torch.no_grad():
-        model.head.weight.mul_(4)
+        model.lm_head.weight.mul_(4)
     return model
 
 

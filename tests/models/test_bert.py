@@ -30,7 +30,7 @@ def some_ids(n, batch=2):
 def depends_on(model, ids, t, **options):
     """Which tokens the output at position t depends on, by the gradient of their vectors."""
     rows = []
-    model.tokens.register_forward_hook(lambda module, args, output: rows.append(output))
+    model.token_embedding.register_forward_hook(lambda module, args, output: rows.append(output))
     output = model(ids, **options)
     (gradient,) = torch.autograd.grad(output[:, t].cos().sum(), rows[-1])
     return gradient.abs().sum((0, 2)) > 0
@@ -127,7 +127,7 @@ def test_any_bert_can_be_saved(tmp_path, head, pooler, activation):
 def test_the_output_layer_is_the_embedding():
     model = tiny()
     model(some_ids(8)).sum().backward()
-    assert model.head.weight is model.tokens.weight
+    assert model.lm_head.weight is model.token_embedding.weight
     assert sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in tiny(head="none").parameters()) == (
         12 * 12 + 12 + 2 * 12 + 11  # dense layer, norm, and a bias a token
     )
@@ -153,7 +153,7 @@ def test_sentences():
     with pytest.raises(ValueError, match="from 0 to 2, but the model has 2 of them"):
         model(torch.tensor([[1, 2]]), token_types=torch.tensor([[0, 2]]))
     with pytest.raises(ValueError, match=r"token_types has the shape \(1, 3\), but the ids \(1, 2\)"):
-        model._types(model.tokens(torch.tensor([[1, 2]])), torch.tensor([[0, 1, 1]]))
+        model._types(model.token_embedding(torch.tensor([[1, 2]])), torch.tensor([[0, 1, 1]]))
     with pytest.raises(ValueError, match='activation="swish" is not supported; use one of gelu'):
         BertConfig(11, activation="swish")
     with pytest.raises(ValueError, match='head="nsp" is not supported; use one of mlm, none'):

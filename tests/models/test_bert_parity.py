@@ -64,7 +64,7 @@ def test_masked_language_model(settings, seed, lengths, side):
     assert_same(ours, theirs, lengths, side)
     assert_same(ours, back, lengths, side)  # the settings came back too, not only the tensors
     assert (ours.config.head, ours.config.pooler) == ("mlm", False)
-    assert ours.head.weight is ours.tokens.weight
+    assert ours.lm_head.weight is ours.token_embedding.weight
     assert not ours.training
 
 
@@ -192,7 +192,7 @@ def test_the_files_of_google(tmp_path):
     assert (ours.config.head, ours.config.pooler) == ("mlm", True)
     assert_same(ours, BertForMaskedLM.from_pretrained(tmp_path))
     ids = torch.arange(9)[None]
-    hidden = ours.hidden_states(ours.tokens(ids))
+    hidden = ours.hidden_states(ours.token_embedding(ids))
     torch.testing.assert_close(ours.pool(hidden), BertModel.from_pretrained(tmp_path)(ids).pooler_output)
 
 

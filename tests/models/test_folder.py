@@ -108,7 +108,7 @@ def test_any_gpt_can_be_saved(tmp_path, position, norm, activation, tied):
     save_pretrained(model, tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == model.config
-    assert (again.head.weight is again.tokens.weight) == tied
+    assert (again.lm_head.weight is again.token_embedding.weight) == tied
     ids = torch.arange(8)[None]
     assert torch.equal(again(ids), model(ids))
 
@@ -147,7 +147,7 @@ def test_a_full_disk_is_no_reason_for_another_form(tmp_path, monkeypatch, positi
     monkeypatch.setattr("course_lib.interop.model_files.save_file", full)
     with pytest.raises(ModelError, match=r"nothing could be written to .*No space left.*make room"):
         save_pretrained(GPT(GPTConfig(11, position=position)), tmp_path)
-    assert [("transformer.wte.weight" in names, "tokens.weight" in names) for names in tried] == [
+    assert [("transformer.wte.weight" in names, "token_embedding.weight" in names) for names in tried] == [
         (position == "learned", position == "alibi")
     ]
     assert list(tmp_path.iterdir()) == []
@@ -158,7 +158,7 @@ def test_tensors_that_need_no_change_are_shared():
     from course_lib.interop import from_hf
 
     ours = from_hf(LLAMA.to_dict(), theirs.state_dict())
-    assert ours.tokens.weight.data_ptr() == theirs.model.embed_tokens.weight.data_ptr()
+    assert ours.token_embedding.weight.data_ptr() == theirs.model.embed_tokens.weight.data_ptr()
 
 
 def test_a_folder_of_several_files_is_written_over(tmp_path):

@@ -35,7 +35,7 @@ def some_ids(n, batch=2):
 def embedding_gradient(model, ids, t, **options):
     """How the logits at position t depend on each token's embedding: "tokens", absolute values summed."""
     rows = []
-    hook = model.tokens.register_forward_hook(
+    hook = model.token_embedding.register_forward_hook(
         lambda module, args, output: rows.append(output.detach().requires_grad_()) or rows[-1]
     )
     logits = model(ids, **options)
@@ -110,7 +110,7 @@ def test_absolute_positions_are_added_to_the_embedding():
         model = tiny(position)
         model.blocks[0].register_forward_hook(lambda module, args, output: inputs.append(args[0]))
         model(ids)
-        inputs.append(model.tokens(ids))
+        inputs.append(model.token_embedding(ids))
     assert_close(inputs[0], inputs[1] + tiny().position(9))
     assert_close(inputs[2], inputs[3] * math.sqrt(12) + sinusoidal_table(9, 12))
 

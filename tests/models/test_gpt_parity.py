@@ -22,7 +22,7 @@ def test_gpt2(settings, seed, lengths, side):
     assert_parity(ours, theirs, lengths, side)
     assert_parity(ours, back, lengths, side)  # the settings came back too, not only the tensors
     assert not ours.training
-    assert (ours.head.weight is ours.tokens.weight) == settings["tie_word_embeddings"]
+    assert (ours.lm_head.weight is ours.token_embedding.weight) == settings["tie_word_embeddings"]
 
 
 @quick

@@ -132,7 +132,7 @@ def assert_all(kind, settings, seed, lengths, side):
         torch.manual_seed(seed)
         assert_parity(ours, model, lengths, side)
     assert_same_routing(ours, theirs, ids, real, result)
-    assert (ours.head.weight is ours.tokens.weight) == settings["tie_word_embeddings"]
+    assert (ours.lm_head.weight is ours.token_embedding.weight) == settings["tie_word_embeddings"]
 
 
 @quick

@@ -23,7 +23,7 @@ def tiny(**changes):
     config = {"vocab_size": 11, "d_model": 12, "n_layers": 2, "n_heads": 3, "n_buckets": 8, "max_distance": 10}
     model = T5(T5Config(**(config | changes)))
     for name, parameter in model.named_parameters():  # far from the start, where every mistake looks small
-        if name != "tokens.weight":
+        if name != "token_embedding.weight":
             parameter.data += 0.1 * torch.randn_like(parameter)
     return model.eval()
 
@@ -35,7 +35,7 @@ def some_ids(n, batch=2, seed=1):
 def gradients(model, ids, decoder_ids, t, **options):
     """How the logits at target position t depend on each token's embedding: sums over sources and over targets."""
     rows = []
-    hook = model.tokens.register_forward_hook(
+    hook = model.token_embedding.register_forward_hook(
         lambda module, args, output: rows.append(output.detach().requires_grad_()) or rows[-1]
     )
     logits = model(ids, decoder_ids, **options)
@@ -161,7 +161,7 @@ def test_any_t5_can_be_saved(tmp_path, activation, tied, scaled):
     save_pretrained(model, tmp_path)
     again = from_pretrained(tmp_path)
     assert again.config == model.config
-    assert (again.head.weight is again.tokens.weight) == tied
+    assert (again.lm_head.weight is again.token_embedding.weight) == tied
     assert len(list(again.parameters())) == len(list(model.parameters()))
     ids, decoder_ids = some_ids(9), some_ids(5)
     assert torch.equal(again(ids, decoder_ids), model(ids, decoder_ids))

@@ -94,8 +94,8 @@ def test_t5(settings, own_head, seed, pairs, source_side, target_side):
     assert_same(ours, theirs, pairs, source_side, target_side)
     assert_same(ours, back, pairs, source_side, target_side)  # the settings came back too, not only the tensors
     assert not ours.training
-    assert (ours.head.weight is ours.tokens.weight) == (not own_head)
-    assert ours.encoder.tokens is ours.decoder.tokens is ours.tokens
+    assert (ours.lm_head.weight is ours.token_embedding.weight) == (not own_head)
+    assert ours.encoder.token_embedding is ours.decoder.token_embedding is ours.token_embedding
 
 
 def test_what_is_neither_padded_nor_masked():

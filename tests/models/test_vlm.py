@@ -61,7 +61,7 @@ def test_what_the_decoder_reads():
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(1, 4))
     x = ours.insert_pictures(ids, vectors)
     assert torch.equal(x[:, 2:6], vectors)
-    assert torch.equal(x[:, [0, 1, 6]], ours.decoder.tokens(ids[:, [0, 1, 6]]))
+    assert torch.equal(x[:, [0, 1, 6]], ours.decoder.token_embedding(ids[:, [0, 1, 6]]))
     assert torch.equal(ours(ids, picture_vectors=vectors), ours(ids, pictures))
     logits, weights = ours(ids, pictures, return_weights=True)
     torch.testing.assert_close(logits, ours(ids, pictures))
@@ -124,7 +124,7 @@ def test_a_new_model_knows_nothing(options):
     # Logits of variance v cost about v / 2 more than ln(vocab); ours start with v = 1/4.
     assert abs(loss - math.log(vocab)) < 0.25
     vectors = ours.project(ours.encode_pictures(torch.randn(64, 3, 4, 4)))
-    lengths = ours.decoder.tokens.weight.norm(dim=1).mean()  # of a token's vector
+    lengths = ours.decoder.token_embedding.weight.norm(dim=1).mean()  # of a token's vector
     assert 0.2 < vectors.norm(dim=-1).mean() / lengths < 5
 
 

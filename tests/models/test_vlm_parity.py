@@ -221,7 +221,7 @@ def test_tying_is_said_in_two_places(tmp_path, tied_in):
     settings["tie_word_embeddings"] = tied_in != "text"  # transformers 5 writes it in both places, 4 did not
     config.write_text(json.dumps(settings))
     ours = from_pretrained(tmp_path)
-    assert ours.decoder.head.weight is ours.decoder.tokens.weight
+    assert ours.decoder.lm_head.weight is ours.decoder.token_embedding.weight
     assert_same(ours, theirs)
     to_hf(ours, tmp_path)
     settings = json.loads(config.read_text())

@@ -230,7 +230,7 @@ def test_what_was_merged_is_let_go_when_it_is_quantized():
         (lambda: GPT(GPT2), {"alpha": 0}, "alpha=0 above 0"),
         (lambda: GPT(GPT2), {"target_modules": ["c_attn"]}, 'no linear layer "c_attn" in the model; there are '),
         (lambda: GPT(GPT2), {"target_modules": []}, "target_modules=\\[\\] not empty"),
-        (lambda: GPT(GPT2), {"target_modules": ["head"]}, "head is the embedding of the tokens too"),
+        (lambda: GPT(GPT2), {"target_modules": ["lm_head"]}, "lm_head is the embedding of the tokens too"),
         (lambda: GPT(GPT2), {"target_modules": ["qkv", "k"]}, '"qkv" has queries, keys and values of blocks.0'),
         (lambda: models()["moe"][0], {"target_modules": ["up"]}, "is a mixture of experts, whose up LoRA does"),
         (lambda: add_lora(GPT(GPT2), 1, 1.0), {}, "the model is tuned by lora already"),

@@ -77,8 +77,8 @@ def test_the_seed_alone_chooses_the_places():
 @pytest.mark.parametrize(
     ("n", "target_modules", "message"),
     [
-        (100, "magic", 'there is no linear layer "magic" in the model; there are down, head, out, qkv, up'),
-        (100, ("out", "head"), "head is the embedding of the tokens too"),
+        (100, "magic", 'there is no linear layer "magic" in the model; there are down, lm_head, out, qkv, up'),
+        (100, ("out", "lm_head"), "lm_head is the embedding of the tokens too"),
         (3, ALL, "between the number of layers, 8"),
         (9, ALL, "the smallest of the matrices would get none"),
         (10**6, "out", "their entries, 512"),

@@ -229,7 +229,7 @@ def test_grpo_is_its_loop_over_replies(length):
 def test_replies_are_drawn_from_the_policy():
     """How often each possible reply comes, to prompts of two lengths, within five standard errors."""
     policy, n = gpt(5, d_model=32).train(), 4000
-    policy.head.weight.data *= 3  # a policy with preferences
+    policy.lm_head.weight.data *= 3  # a policy with preferences
     every = replies(2)
     modes = []
     watched = policy.norm.register_forward_hook(lambda *_: modes.append(policy.training))
@@ -409,7 +409,7 @@ def test_where_grpo_leads(divergence):
     rewards, beta, group = torch.tensor([0.0, 0.0, 0.0, 3.0]), 0.5, 4
     every = [(token,) for token in range(4)]
     policy = gpt()
-    policy.tokens.weight.data *= 0.1  # so that all replies are about equally likely at the start
+    policy.token_embedding.weight.data *= 0.1  # so that all replies are about equally likely at the start
     reference = frozen_copy(policy)
 
     def reward_fn(texts):

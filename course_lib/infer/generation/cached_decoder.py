@@ -42,7 +42,7 @@ class CachedDecoder:
         mask = None if self.mask is None else self.mask[..., :end]
         positions = self.positions[:, start:end]
         x = self.decoder.hidden_states(x, mask, positions=positions, cache=self.cache)
-        return self.decoder.head(x[:, -last:])
+        return self.decoder.lm_head(x[:, -last:])
 
 
 def left_pad(

@@ -147,7 +147,7 @@ def _steps(
     if isinstance(model, VLM):
         x = model.insert_pictures(ids, None if pictures is None else model.project(model.encode_pictures(pictures)))
     else:
-        x = embed_tokens(model.tokens, ids)
+        x = embed_tokens(model.token_embedding, ids)
 
     unfinished = [True] * len(budgets)
     matchers = [] if grammar is None else [grammar.matcher() for _ in budgets]
@@ -164,7 +164,7 @@ def _steps(
                 matchers[row].accept(token)
         if not any(unfinished):
             return
-        x = embed_tokens(decoder.tokens, tokens[:, None])
+        x = embed_tokens(decoder.token_embedding, tokens[:, None])
 
 
 def _allowed(

@@ -155,4 +155,4 @@ def _next_probabilities(
 ) -> Float[Tensor, "{last} vocab"]:
     """Compute the distribution after each of the `last` tokens; reads all tokens not read before."""
     ids = torch.tensor([text[decoder.cache.length :]], device=decoder.positions.device)
-    return probabilities(decoder.next_logits(embed_tokens(decoder.decoder.tokens, ids), last)[0], sampling)
+    return probabilities(decoder.next_logits(embed_tokens(decoder.decoder.token_embedding, ids), last)[0], sampling)

@@ -36,22 +36,25 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
         raise ModelError(f"bits={bits} is not supported; use 8 or 4")
     if bits == 8 and group is not None:
         raise ModelError("8 bits have one scale a row; leave group out, or use bits=4")
-    if getattr(model, "tuning", None) or isinstance(model.tokens, Int8Embedding):
+    if getattr(model, "tuning", None) or isinstance(model.token_embedding, Int8Embedding):
         raise ModelError("the model is quantized already, or tuned by added layers; merge those first")
     layers: dict[str, nn.Module] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear):
             bias = None if layer.bias is None else layer.bias.detach()
             try:
-                if bits == 8 or name == "head":
+                if bits == 8 or name == "lm_head":
                     layers[name] = Int8Linear(quantize_symmetric(layer.weight), bias)
                 else:
                     layers[name] = Int4Linear(quantize_groupwise(layer.weight, bits, group or 32), bias)
             except ValueError as error:
                 raise ModelError(f"{name}: {error}") from None
-    table = layers["head"] if model.config.tie_embeddings else Int8Linear(quantize_symmetric(model.tokens.weight))
+    if model.config.tie_embeddings:
+        table = layers["lm_head"]
+    else:
+        table = Int8Linear(quantize_symmetric(model.token_embedding.weight))
     assert isinstance(table, Int8Linear)
-    for name, layer in {**layers, "tokens": Int8Embedding(table)}.items():
+    for name, layer in {**layers, "token_embedding": Int8Embedding(table)}.items():
         model.set_submodule(name, layer)
     for parameter in model.parameters():
         parameter.data = parameter.data.float()

@@ -40,7 +40,7 @@ BERT = Family(
     expected={"position_embedding_type": "absolute", "tie_word_embeddings": True},
     harmless=HARMLESS,
     names={
-        "tokens": "bert.embeddings.word_embeddings",
+        "token_embedding": "bert.embeddings.word_embeddings",
         "position": "bert.embeddings.position_embeddings",
         "token_types": "bert.embeddings.token_type_embeddings",
         "norm": "bert.embeddings.LayerNorm",
@@ -53,8 +53,8 @@ BERT = Family(
         "pooler": "bert.pooler.dense",
         "transform": "cls.predictions.transform.dense",
         "transform_norm": "cls.predictions.transform.LayerNorm",
-        "head.weight": "cls.predictions.decoder.weight",
-        "head.bias": "cls.predictions.bias",
+        "lm_head.weight": "cls.predictions.decoder.weight",
+        "lm_head.bias": "cls.predictions.bias",
     },
     prefix="bert.",
     # Position numbers, a second name of the head's bias, and the next-sentence classifier, which we do not use.

@@ -70,8 +70,8 @@ CLIP_VISION = Family(
     flatten=square,
 )
 TEXT_NAMES: Names = {
-    "tokens": "embeddings.token_embedding",
-    "head": "embeddings.token_embedding",  # tied, and not used
+    "token_embedding": "embeddings.token_embedding",
+    "lm_head": "embeddings.token_embedding",  # tied, and not used
     "position": "embeddings.position_embedding",
     **LAYERS,
     "norm": "final_layer_norm",

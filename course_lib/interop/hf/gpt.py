@@ -24,7 +24,7 @@ GPT2 = Family(
     },
     expected={"scale_attn_weights": True, "is_causal": True},
     names={
-        "tokens": "transformer.wte",
+        "token_embedding": "transformer.wte",
         "position": "transformer.wpe",
         "blocks.*.norm1": "transformer.h.*.ln_1",
         "blocks.*.attention.qkv": "transformer.h.*.attn.c_attn",
@@ -33,7 +33,7 @@ GPT2 = Family(
         "blocks.*.feed_forward.up": "transformer.h.*.mlp.c_fc",
         "blocks.*.feed_forward.down": "transformer.h.*.mlp.c_proj",
         "norm": "transformer.ln_f",
-        "head": "lm_head",
+        "lm_head": "lm_head",
     },
     transposed=True,  # GPT-2 was written with convolutions of width 1
     prefix="transformer.",
@@ -71,13 +71,13 @@ LLAMA_SETTINGS = {
     "rope_theta": Setting("rope_theta", 10000.0),
 }
 LLAMA_NAMES: Names = {
-    "tokens": "model.embed_tokens",
+    "token_embedding": "model.embed_tokens",
     "blocks.*.norm1": "model.layers.*.input_layernorm",
     "blocks.*.attention.qkv": tuple(f"model.layers.*.self_attn.{part}_proj" for part in "qkv"),
     "blocks.*.attention.out": "model.layers.*.self_attn.o_proj",
     "blocks.*.norm2": "model.layers.*.post_attention_layernorm",
     "norm": "model.norm",
-    "head": "lm_head",
+    "lm_head": "lm_head",
 }
 LLAMA_MLP_NAMES: Names = {
     f"blocks.*.feed_forward.{part}": f"model.layers.*.mlp.{part}_proj" for part in ("gate", "up", "down")

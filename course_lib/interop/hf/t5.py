@@ -36,12 +36,12 @@ def _own_head(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _names(config: T5Config) -> Names:
-    names: Names = {"tokens": "shared", "head": "lm_head"}
+    names: Names = {"token_embedding": "shared", "lm_head": "lm_head"}
     up = "wi" if config.activation == "relu" else "wi_1"
     for side, last in (("encoder", 1), ("decoder", 2)):  # the last layer of a block is the feed-forward one
         blocks, layer = f"{side}.blocks.*", f"{side}.block.*.layer"
         names |= {
-            f"{side}.tokens": f"{side}.embed_tokens",
+            f"{side}.token_embedding": f"{side}.embed_tokens",
             f"{side}.position.bias": f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias",
             f"{blocks}.norm1": f"{layer}.0.layer_norm",
             f"{blocks}.attention.qkv": tuple(f"{layer}.0.SelfAttention.{part}" for part in "qkv"),
