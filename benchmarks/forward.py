@@ -22,7 +22,7 @@ from course_lib.interop import from_pretrained, from_timm, to_hf
 TINY = {"d": 32, "layers": 2, "vocab": 64}
 FULL = {"d": 256, "layers": 4, "vocab": 8192}
 HEADS = 4
-SIDE, PATCH, CLASSES = 32, 4, 10  # pixels, pixels, labels: 64 patches a picture
+SIDE, PATCH, CLASSES = 32, 4, 10  # pixels, pixels, labels: 64 patches an image
 
 Models = dict[str, tuple[nn.Module, Callable[..., Tensor]]]  # the peer first; a model, and how its output is had
 
@@ -99,7 +99,7 @@ def clip(d: int, layers: int, vocab: int) -> Models:
     theirs = hf.CLIPModel(config).eval()
     ours = translated(theirs)
     return {
-        "transformers": (theirs, lambda pictures, ids: theirs(ids, pictures).logits_per_image),
+        "transformers": (theirs, lambda images, ids: theirs(ids, images).logits_per_image),
         "course_lib": (ours, ours),
     }
 
@@ -116,8 +116,8 @@ def llava(d: int, layers: int, vocab: int) -> Models:
     theirs = hf.LlavaForConditionalGeneration(config).eval()
     ours = translated(theirs)
     return {
-        "transformers": (theirs, lambda pictures, ids: theirs(ids, pictures).logits),
-        "course_lib": (ours, lambda pictures, ids: ours(ids, pictures)),
+        "transformers": (theirs, lambda images, ids: theirs(ids, images).logits),
+        "course_lib": (ours, lambda images, ids: ours(ids, images)),
     }
 
 
@@ -173,15 +173,15 @@ def translated(theirs: Any) -> Any:
 
 def inputs(family: str, vocab: int, batch: int, tokens: int) -> list[Tensor]:
     """Random arguments for the models of a family."""
-    pictures, ids = torch.randn(batch, 3, SIDE, SIDE), torch.randint(vocab - 1, (batch, tokens))
+    images, ids = torch.randn(batch, 3, SIDE, SIDE), torch.randint(vocab - 1, (batch, tokens))
     match family:
         case "ViT":
-            return [pictures]
+            return [images]
         case "CLIP":
-            return [pictures, ids]
+            return [images, ids]
         case "LLaVA":
             seen = torch.full((batch, (SIDE // PATCH) ** 2), vocab - 1)  # one image token a patch, before the text
-            return [pictures, torch.cat((seen, ids), dim=1)]
+            return [images, torch.cat((seen, ids), dim=1)]
     return [ids]
 
 

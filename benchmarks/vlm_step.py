@@ -1,7 +1,7 @@
 # .venv/bin/python benchmarks/vlm_step.py                    (--help for sizes; --json FILE keeps every single time)
 """A training step of a vision-text model that writes captions: ours through course_lib.train, and transformers' LLaVA.
 
-Both have the same weights, pictures and texts; all of the model is trained. The decoder reads the vision tower's last
+Both have the same weights, images and texts; all of the model is trained. The decoder reads the vision tower's last
 layer, so that neither side computes a layer for nothing. In float32 and with products in bfloat16, not compiled.
 """
 
@@ -24,7 +24,7 @@ FULL = {"d_vision": 192, "d": 256, "layers": 4, "heads": 4, "vocab": 8192, "text
 TINY = {"d_vision": 16, "d": 32, "layers": 2, "heads": 2, "vocab": 64, "text": 8, "side": 8}
 PATCH = 4
 
-Batch = tuple[Tensor, Tensor, Tensor]  # ids; targets, -100 for what is not to be predicted; pictures
+Batch = tuple[Tensor, Tensor, Tensor]  # ids; targets, -100 for what is not to be predicted; images
 
 
 def contestants(size: dict[str, int]) -> dict[str, Contestant]:
@@ -62,8 +62,8 @@ def contestants(size: dict[str, int]) -> dict[str, Contestant]:
 
 def loss_of_theirs(model: nn.Module, batch: Batch) -> Tensor:
     """The next-token loss of LLaVA in transformers."""
-    ids, targets, pictures = batch
-    return F.cross_entropy(model(ids, pictures).logits.flatten(0, 1), targets.flatten())
+    ids, targets, images = batch
+    return F.cross_entropy(model(ids, images).logits.flatten(0, 1), targets.flatten())
 
 
 def draw(size: dict[str, int], batch: int) -> Batch:
@@ -84,7 +84,7 @@ def main() -> None:
     batches = [draw(size, batch) for _ in range(args.steps)]
     make, runs = functools.partial(contestants, size), {}
     for precision in args.precision:
-        title = f"{precision}, eager, {batch} pictures a step, {batches[0][0].shape[1]} tokens each"
+        title = f"{precision}, eager, {batch} images a step, {batches[0][0].shape[1]} tokens each"
         print(title)
         timings = compare(make, batches, precision, False, args.rounds, not args.tiny)
         print(table("", timings, "transformers", args.steps * batch, "rows"), "\n", flush=True)

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from course_lib.data.corpora import emoji, emoji_sources
 from course_lib.interop import from_pretrained
 from course_lib.models import BagCLIP, BagCLIPConfig, ImageEncoderConfig
-from course_lib.recipes import Run, picture_captions, scene_questions, vision_text
+from course_lib.recipes import Run, image_captions, scene_questions, vision_text
 from course_lib.recipes.results import read_results
 from course_lib.train import metrics, read_metrics
 
@@ -64,7 +64,7 @@ def whole(cache, tmp_path_factory):
 
 @pytest.fixture
 def data():
-    return picture_captions.pairs(emoji.load_emoji(tiny_emoji.SIZE), "test")
+    return image_captions.pairs(emoji.load_emoji(tiny_emoji.SIZE), "test")
 
 
 def numbers(folder):
@@ -95,14 +95,14 @@ def test_the_folders_hold_the_models_that_were_scored(whole, data):
     clip = from_pretrained(whole / "clip")
     prefix = "vision-text.contrastive."
     expected = {key.removeprefix(prefix): v for key, v in numbers(whole).items() if key.startswith(prefix)}
-    assert picture_captions.retrieval(clip, data) == pytest.approx(
+    assert image_captions.retrieval(clip, data) == pytest.approx(
         expected, abs=0.011
     )  # one of the 94 may flip by rounding
     assert Tokenizer.from_file(str(whole / "clip" / "tokenizer.json")).get_vocab() == data.tokenizer.get_vocab()
 
     model = from_pretrained(whole / "model")
     task = scene_questions.questions(data.emoji, data.split)
-    eyes = scene_questions.feature_bank(model, task, data.pictures, data.split.new_vendor.vendors)
+    eyes = scene_questions.feature_bank(model, task, data.images, data.split.new_vendor.vendors)
     for kind, value in scene_questions.accuracy(model, task, eyes).items():
         assert value == pytest.approx(numbers(whole)[f"vision-text.pictures.new-vendor.{kind}"], abs=0.006)
     for name, tensor in clip.vision.state_dict().items():  # the eyes stay as they learned to see
@@ -124,7 +124,7 @@ def test_nothing_that_is_held_out_leaks_into_training(whole, tmp_path, cache, mo
                 concept["keywords"] = {locale: ["zzz"] for locale in locales}
         return found
 
-    def other_pictures(*arguments):
+    def other_images(*arguments):
         found = tiny_emoji.draw(*arguments)
         found[hidden] = 255 - found[hidden]
         return found
@@ -133,7 +133,7 @@ def test_nothing_that_is_held_out_leaks_into_training(whole, tmp_path, cache, mo
         patch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
         patch.setattr(tiny_emoji, "words", tiny_emoji.words)
         patch.setattr(emoji_sources, "read_words", other_words)
-        patch.setattr(emoji_sources, "draw", other_pictures)
+        patch.setattr(emoji_sources, "draw", other_images)
         emoji._words.cache_clear()
         emoji.concepts.cache_clear()
         found = run(tmp_path / "out")
@@ -148,14 +148,14 @@ def test_nothing_that_is_held_out_leaks_into_training(whole, tmp_path, cache, mo
 def test_batches_pair_different_learned_concepts_with_their_captions(data):
     generator = torch.Generator().manual_seed(0)
     flat = torch.arange(tiny_emoji.N, dtype=torch.uint8)[None, :, None, None, None].expand(4, -1, 3, 8, 8)
-    marked = replace(data, pictures=flat)  # each picture is the number of its concept
+    marked = replace(data, images=flat)  # each picture is the number of its concept
     learned = set(data.split.train.concepts.tolist())
     other = marked.shuffled(0)
     seen = set()
     for source, wrong in ((marked, False), (other, True)):
         for _ in range(20):
-            pictures, ids = source.batch(30, 0.0, generator)
-            which = (pictures[:, 0, 4, 4] * 255).round().int().tolist()
+            images, ids = source.batch(30, 0.0, generator)
+            which = (images[:, 0, 4, 4] * 255).round().int().tolist()
             assert len(set(which)) == len(which)
             assert set(which) <= learned
             seen |= set(which)
@@ -180,14 +180,14 @@ def test_unknown_words_are_left_out(data):
 def test_recall_counts_ties_and_nan_as_misses():
     similar = torch.tensor([[3.0, 2, 1], [2, 2, 1], [1, 2, 3], [float("nan")] * 3, [1, float("nan"), 0]])
     target = torch.zeros(5, dtype=torch.long)
-    assert picture_captions.recall(similar, target, 1) == pytest.approx(1 / 5)
-    assert picture_captions.recall(similar, target, 2) == pytest.approx(3 / 5)  # NaN beside it may have been better
-    assert picture_captions.recall(similar, target, 3) == pytest.approx(4 / 5)
+    assert image_captions.recall(similar, target, 1) == pytest.approx(1 / 5)
+    assert image_captions.recall(similar, target, 2) == pytest.approx(3 / 5)  # NaN beside it may have been better
+    assert image_captions.recall(similar, target, 3) == pytest.approx(4 / 5)
 
 
 def test_the_pixel_control_is_the_nearest_neighbour_by_cosine(data):
     split = data.split
-    looks = picture_captions._pixel_features(data.pictures.flatten(0, 1)).unflatten(0, data.pictures.shape[:2])
+    looks = image_captions._pixel_features(data.images.flatten(0, 1)).unflatten(0, data.images.shape[:2])
     centred = looks - looks[split.train.indices()].mean(0)
     cosine = torch.nn.functional.cosine_similarity
     found = torch.stack(
@@ -195,16 +195,16 @@ def test_the_pixel_control_is_the_nearest_neighbour_by_cosine(data):
     )
     concepts = split.train.indices()[1][found]
     right = (concepts == split.new_vendor.concepts).float().mean().item()
-    assert picture_captions.pixel_baseline(data)["new-vendor-r1"] == pytest.approx(right)
+    assert image_captions.pixel_baseline(data)["new-vendor-r1"] == pytest.approx(right)
 
 
 def test_retrieval_of_a_model_that_knows_everything(data):
     """Pictures and names that are one-hot: every recall is 1, and the controls tell that it is no accident."""
 
     class Perfect(torch.nn.Module):
-        def image_features(self, pictures):
-            mean = pictures.flatten(1)
-            match = torch.cdist(mean, data.pictures.flatten(0, 1).flatten(1).float() / 255).argmin(1)
+        def image_features(self, images):
+            mean = images.flatten(1)
+            match = torch.cdist(mean, data.images.flatten(0, 1).flatten(1).float() / 255).argmin(1)
             return torch.eye(tiny_emoji.N)[match % tiny_emoji.N]
 
         def text_features(self, ids):
@@ -212,11 +212,9 @@ def test_retrieval_of_a_model_that_knows_everything(data):
             grid = next((g for g in order if len(g.concepts) == len(ids)), None)
             return torch.eye(tiny_emoji.N)[grid.concepts] if grid else torch.eye(tiny_emoji.N)[: len(ids)]
 
-    found = picture_captions.retrieval(Perfect(), data)
+    found = image_captions.retrieval(Perfect(), data)
     assert all(value == 1 for name, value in found.items() if name != "group"), found
-    assert (
-        picture_captions.retrieval(Perfect(), data.shuffled(0))["new-vendor-r1"] == 1
-    )  # it does not read names at all
+    assert image_captions.retrieval(Perfect(), data.shuffled(0))["new-vendor-r1"] == 1  # it does not read names at all
 
 
 def test_what_would_be_written_is_what_counts(whole, data):
@@ -228,26 +226,26 @@ def test_what_would_be_written_is_what_counts(whole, data):
         p.data.add_(0.05 * torch.randn_like(p))
     batch = task.scenes.sample(200, torch.Generator().manual_seed(3), scene_questions.KINDS)
     vendors = torch.full_like(batch.cells, 3)
-    pictures = task.scenes.pictures(batch.cells, vendors, data.pictures[:, task.concepts])
-    eyes = scene_questions.feature_bank(model, task, data.pictures, torch.tensor([3]))
+    images = task.scenes.images(batch.cells, vendors, data.images[:, task.concepts])
+    eyes = scene_questions.feature_bank(model, task, data.images, torch.tensor([3]))
     asked = task.asked(batch)
     vectors = model.project(
         scene_questions.draw_features(eyes, asked[0].flatten(), torch.Generator())[:, None]
     ).detach()
     right = scene_questions.exact_matches(model, asked, vectors).tolist()
-    texts = zip(task.scenes.questions(batch), task.scenes.answers(batch), pictures, strict=True)
-    written = [scene_questions.answer(model, tokenizer, picture, q) == a for q, a, picture in texts]
+    texts = zip(task.scenes.questions(batch), task.scenes.answers(batch), images, strict=True)
+    written = [scene_questions.answer(model, tokenizer, image, q) == a for q, a, image in texts]
     assert written == right
 
 
 def test_asking_about_what_cannot_be_asked(whole):
     model = from_pretrained(whole / "model")
     tokenizer = Tokenizer.from_file(str(whole / "model" / "tokenizer.json"))
-    picture = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    image = torch.zeros(3, 16, 16, dtype=torch.uint8)
     with pytest.raises(ValueError, match="never read whence, comes"):
-        scene_questions.answer(model, tokenizer, picture, "whence comes the picture?")
+        scene_questions.answer(model, tokenizer, image, "whence comes the picture?")
     with pytest.raises(ValueError, match=r"reads 2 x 2 tiles of 8 pixels, \(3, 16, 16\)"):
-        scene_questions.answer(model, tokenizer, picture[:, :8], "what is in the picture?")
+        scene_questions.answer(model, tokenizer, image[:, :8], "what is in the picture?")
 
 
 def test_scenes_as_words_and_as_aligned_pictures_are_the_same_to_the_decoder(data):

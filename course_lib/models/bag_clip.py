@@ -48,21 +48,21 @@ class BagCLIP(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # as CLIP's
 
     def forward(
-        self, pictures: Float[Tensor, "images 3 height width"], ids: Int[Tensor, "texts tokens"]
+        self, images: Float[Tensor, "images 3 height width"], ids: Int[Tensor, "texts tokens"]
     ) -> Float[Tensor, "images texts"]:
         """Score how well each text fits each image: cosine similarity times exp(log_scale), in training at most 100."""
         scale = self.log_scale.exp()
         if self.training:
             scale = scale.clamp(max=LARGEST_SCALE)
-        return scale * self.image_features(pictures) @ self.text_features(ids).T
+        return scale * self.image_features(images) @ self.text_features(ids).T
 
-    def image_features(self, pictures: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images d_model"]:
+    def image_features(self, images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images d_model"]:
         """Compute a unit vector for each image.
 
         Raises:
             ValueError: As in ImageEncoder.forward.
         """
-        return F.normalize(self.vision(pictures), dim=-1)
+        return F.normalize(self.vision(images), dim=-1)
 
     def text_features(self, ids: Int[Tensor, "texts tokens"]) -> Float[Tensor, "texts d_model"]:
         """Compute a unit vector for each text; all texts without a known word get the same vector."""

@@ -67,7 +67,7 @@ class CLIP(nn.Module):
 
     def forward(
         self,
-        pictures: Float[Tensor, "images channels height width"],
+        images: Float[Tensor, "images channels height width"],
         ids: Int[Tensor, "texts tokens"],
         mask: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "images texts"]:
@@ -80,17 +80,15 @@ class CLIP(nn.Module):
         scale = self.log_scale.exp()
         if self.training:
             scale = scale.clamp(max=LARGEST_SCALE)
-        return scale * self.image_features(pictures) @ self.text_features(ids, mask).T
+        return scale * self.image_features(images) @ self.text_features(ids, mask).T
 
-    def image_features(
-        self, pictures: Float[Tensor, "images channels height width"]
-    ) -> Float[Tensor, "images d_shared"]:
+    def image_features(self, images: Float[Tensor, "images channels height width"]) -> Float[Tensor, "images d_shared"]:
         """Compute a unit vector for each image.
 
         Raises:
             ValueError: As in ViT.forward.
         """
-        return F.normalize(self.vision_projection(self.vision(pictures)), dim=-1)  # images d_shared
+        return F.normalize(self.vision_projection(self.vision(images)), dim=-1)  # images d_shared
 
     def text_features(
         self, ids: Int[Tensor, "texts tokens"], mask: Bool[Tensor, "..."] | None = None

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_lib.models.vision_tower import VisionTower
-from course_lib.models.vit import check_pictures
+from course_lib.models.vit import check_images
 from course_lib.settings import check_counts
 
 LAST_SIDE = 4  # positions per side of the feature map that the linear layer reads
@@ -66,16 +66,16 @@ class ImageEncoder(nn.Module):
             self.tower = tower
             self.head = nn.Linear(tower.d_model, config.d_model)
 
-    def forward(self, pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch d_model"]:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch d_model"]:
         """Compute a vector for each image; its length is not normalised.
 
         Args:
-            pictures: The images, as floats from 0 to 1.
+            images: The images, as floats from 0 to 1.
 
         Raises:
             ValueError: As in ViT.forward.
         """
-        check_pictures(pictures, 3, self.config.image_size)
-        x = self.tower(pictures.contiguous(memory_format=torch.channels_last))  # so convolutions take 0.8 of the time
+        check_images(images, 3, self.config.image_size)
+        x = self.tower(images.contiguous(memory_format=torch.channels_last))  # so convolutions take 0.8 of the time
         x = x.flatten(1) if self.config.tower == "conv" else x.mean(dim=1)  # batch channels*places, or batch d_tower
         return self.head(x)  # batch d_model

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_lib.errors import ModelError
-from course_lib.models.vit import check_pictures
+from course_lib.models.vit import check_images
 
 
 class VisionTower(nn.Module):
@@ -47,26 +47,26 @@ class VisionTower(nn.Module):
             self.register_buffer(name, torch.tensor(trained[key])[:, None, None], persistent=False)
         self.n_tokens, self.d_model = self._probe()
 
-    def forward(self, pictures: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens d_model"]:
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens d_model"]:
         """Compute the features of each position, row by row, without class and register tokens.
 
         Args:
-            pictures: The images, as floats from 0 to 1; they are normalised here with the mean and standard deviation
+            images: The images, as floats from 0 to 1; they are normalised here with the mean and standard deviation
                 that the model was trained with.
 
         Raises:
             ValueError: If the images are integers, if their shape, size or number of channels is wrong, or (on the CPU)
                 if their values are on another scale.
         """
-        check_pictures(pictures, self.channels, self.image_size)
-        if not pictures.is_cuda and pictures.numel():
-            low, high = pictures.aminmax()
+        check_images(images, self.channels, self.image_size)
+        if not images.is_cuda and images.numel():
+            low, high = images.aminmax()
             if low < -0.5 or high > 1.5:  # with a margin, since resizing overshoots at edges
                 raise ValueError(
-                    f"the pictures run from {low:.3g} to {high:.3g}, not from 0 to 1; divide bytes by 255, and leave "
+                    f"the images run from {low:.3g} to {high:.3g}, not from 0 to 1; divide bytes by 255, and leave "
                     "mean and deviation to the tower"
                 )
-        return self._tokens((pictures - self.mean) / self.deviation)
+        return self._tokens((images - self.mean) / self.deviation)
 
     def _tokens(self, x: Tensor) -> Tensor:
         model: Any = self.model
@@ -78,7 +78,7 @@ class VisionTower(nn.Module):
             return features.flatten(1, 2) if nhwc else features.flatten(2).transpose(1, 2)
         n = features.shape[1]
         if n == 1:
-            raise ModelError(f"{type(model).__name__} gives one token for the whole picture; take another model")
+            raise ModelError(f"{type(model).__name__} gives one token for the whole image; take another model")
         # VOLO has a class token but no attribute that says so; the positions fill a square.
         return features[:, getattr(model, "num_prefix_tokens", n - math.isqrt(n) ** 2) :]
 
@@ -95,7 +95,7 @@ class VisionTower(nn.Module):
             raise
         except Exception as error:  # its type depends on the architecture
             raise ModelError(
-                f"{type(self.model).__name__} cannot read pictures of {self.image_size} by {self.image_size} pixels "
+                f"{type(self.model).__name__} cannot read images of {self.image_size} by {self.image_size} pixels "
                 f"({error}); name another image_size"
             ) from None
         finally:

@@ -71,7 +71,7 @@ class ViTConfig:
         check_numbers(self, "norm_eps", above=0)
         height, width = self.size
         if self.patch_size > min(height, width):
-            raise ValueError(f"patches of {self.patch_size} pixels do not fit in pictures of {height} by {width}")
+            raise ValueError(f"patches of {self.patch_size} pixels do not fit in images of {height} by {width}")
         if self.pool == "token" and not self.class_token:
             raise ValueError('pool="token" needs the class token; use pool="mean" without it')
 
@@ -110,12 +110,12 @@ class ViT(nn.Module):
             self.head.weight.data *= 0.5  # small logits
 
     def forward(
-        self, pictures: Float[Tensor, "batch channels height width"], return_weights: bool = False
+        self, images: Float[Tensor, "batch channels height width"], return_weights: bool = False
     ) -> Float[Tensor, "batch classes"] | tuple[Float[Tensor, "batch classes"], list[Tensor]]:
         """Compute the logits of the classes or, without classes, the features of the whole image: "batch d_model".
 
         Args:
-            pictures: The images, as floats on the scale that the model was trained with, usually minus a mean and
+            images: The images, as floats on the scale that the model was trained with, usually minus a mean and
                 divided by a standard deviation.
             return_weights: Return a pair: the logits, and each layer's attention weights, "batch heads tokens tokens".
                 A class token is the first token.
@@ -123,7 +123,7 @@ class ViT(nn.Module):
         Raises:
             ValueError: If the images are integers, or if their shape, size or channels differ from the config's.
         """
-        x = self._tokens(pictures)  # batch tokens d_model
+        x = self._tokens(images)  # batch tokens d_model
         attention_weights: list[Tensor] | None = [] if return_weights else None
         for block in self.blocks:
             x = block(x, attention_weights=attention_weights)
@@ -131,14 +131,14 @@ class ViT(nn.Module):
         return logits if attention_weights is None else (logits, attention_weights)
 
     def features(
-        self, pictures: Float[Tensor, "batch channels height width"], layer: int = -1
+        self, images: Float[Tensor, "batch channels height width"], layer: int = -1
     ) -> Float[Tensor, "batch tokens d_model"]:
         """Compute the token vectors after a layer, without the final norm.
 
         A class token comes first, then the patches, row by row.
 
         Args:
-            pictures: The images, as in `forward`.
+            images: The images, as in `forward`.
             layer: 0 for the input of the first block, k for the output of the k-th block, -1 for that of the last.
                 LLaVA takes -2, and the patches only (Liu et al. 2023, section 4.1).
 
@@ -150,7 +150,7 @@ class ViT(nn.Module):
             raise ValueError(
                 f"there is no layer {layer}; the model has 0 to {n}, or counted from the end -1 to {-n - 1}"
             )
-        x = self._tokens(pictures)
+        x = self._tokens(images)
         for block in self.blocks[: layer % (n + 1)]:
             x = block(x)
         return x
@@ -168,19 +168,19 @@ class ViT(nn.Module):
                 raise AssertionError(f'pool="{other}" is not applied in ViT.pooled')
         return self.norm(x) if self.config.norm_pooled else x  # batch d_model
 
-    def _tokens(self, pictures: Tensor) -> Tensor:
-        check_pictures(pictures, self.config.channels, *self.config.size)
-        x = self.patches(pictures).flatten(2).transpose(1, 2)  # batch patches d_model
+    def _tokens(self, images: Tensor) -> Tensor:
+        check_images(images, self.config.channels, *self.config.size)
+        x = self.patches(images).flatten(2).transpose(1, 2)  # batch patches d_model
         if self.class_token is not None:
             x = torch.cat((self.class_token.expand(len(x), 1, -1), x), dim=1)  # batch 1+patches d_model
         return self.pre_norm(x + self.position(x.shape[1]))
 
 
-def check_pictures(pictures: Tensor, channels: int, size: int, width: int | None = None) -> None:
-    """Check that `pictures` are floats of the shape (batch, channels, size, width).
+def check_images(images: Tensor, channels: int, size: int, width: int | None = None) -> None:
+    """Check that `images` are floats of the shape (batch, channels, size, width).
 
     Args:
-        pictures: The tensor to check.
+        images: The tensor to check.
         channels: The number of channels that an image must have.
         size: The height that an image must have, in pixels.
         width: The width that an image must have, in pixels; None for the same as `size`.
@@ -189,21 +189,21 @@ def check_pictures(pictures: Tensor, channels: int, size: int, width: int | None
         ValueError: If they are not; the message says what to do.
     """
     width = width or size
-    if not pictures.is_floating_point():
-        raise ValueError(f"the pictures are {pictures.dtype}; make them floats from 0 to 1: pictures.float() / 255")
-    if pictures.dim() != 4:
+    if not images.is_floating_point():
+        raise ValueError(f"the images are {images.dtype}; make them floats from 0 to 1: images.float() / 255")
+    if images.dim() != 4:
         raise ValueError(
-            f"pictures must have the shape (batch, {channels}, {size}, {width}), not {tuple(pictures.shape)}; "
-            "for one picture: picture[None]"
+            f"images must have the shape (batch, {channels}, {size}, {width}), not {tuple(images.shape)}; "
+            "for one image: image[None]"
         )
-    if pictures.shape[1] != channels:
-        last = "; channels come before height and width: pictures.movedim(-1, 1)" * (pictures.shape[-1] == channels)
-        raise ValueError(f"the pictures have {pictures.shape[1]} channels, but the model reads {channels}{last}")
-    if pictures.shape[2:] != (size, width):
-        its_size = " by ".join(map(str, pictures.shape[2:]))
+    if images.shape[1] != channels:
+        last = "; channels come before height and width: images.movedim(-1, 1)" * (images.shape[-1] == channels)
+        raise ValueError(f"the images have {images.shape[1]} channels, but the model reads {channels}{last}")
+    if images.shape[2:] != (size, width):
+        its_size = " by ".join(map(str, images.shape[2:]))
         raise ValueError(
-            f"the pictures are {its_size} pixels, but the model reads {size} by {width}; resize them first: "
-            f"torchvision.transforms.v2.functional.resize(pictures, [{size}, {width}])"
+            f"the images are {its_size} pixels, but the model reads {size} by {width}; resize them first: "
+            f"torchvision.transforms.v2.functional.resize(images, [{size}, {width}])"
         )
 
 

@@ -82,8 +82,8 @@ class VLM(nn.Module):
 
     Args:
         config: The config of all parts.
-        vision: Your own tower, if the config has none: any module that maps images to "pictures tokens d_vision", or to
-            "pictures d_vision", which counts as one token. An image can be anything that the tower reads, for example a
+        vision: Your own tower, if the config has none: any module that maps images to "images tokens d_vision", or to
+            "images d_vision", which counts as one token. An image can be anything that the tower reads, for example a
             spectrogram.
 
     Raises:
@@ -122,11 +122,11 @@ class VLM(nn.Module):
     def forward(
         self,
         ids: Int[Tensor, "batch tokens"],
-        pictures: Float[Tensor, "pictures channels height width"] | None = None,
+        images: Float[Tensor, "images channels height width"] | None = None,
         mask: Bool[Tensor, "..."] | None = None,
         return_weights: bool = False,
         *,
-        picture_vectors: Float[Tensor, "pictures image_tokens d_model"] | None = None,
+        image_vectors: Float[Tensor, "images image_tokens d_model"] | None = None,
         causal: bool = True,
         positions: Int[Tensor, "batch tokens"] | None = None,
         cache: KVCache | None = None,
@@ -137,18 +137,18 @@ class VLM(nn.Module):
 
         Args:
             ids: The token ids.
-            pictures: The images of the first text, in the order of their image tokens, then those of the second, and so
+            images: The images of the first text, in the order of their image tokens, then those of the second, and so
                 on; a text may have several, or none.
-            picture_vectors: The vectors that replace image tokens, from `project`; pass them instead of `pictures`.
+            image_vectors: The vectors that replace image tokens, from `project`; pass them instead of `images`.
 
         Raises:
             ValueError: As in GPT.forward and ViT.forward, and if images and image tokens do not match.
         """
-        if pictures is not None and picture_vectors is not None:
-            raise ValueError("pictures and picture_vectors both say what the image tokens become; pass one of them")
-        if pictures is not None:
-            picture_vectors = self.project(self.encode_pictures(pictures))
-        x = self.insert_pictures(ids, picture_vectors)  # batch tokens d_model
+        if images is not None and image_vectors is not None:
+            raise ValueError("images and image_vectors both say what the image tokens become; pass one of them")
+        if images is not None:
+            image_vectors = self.project(self.encode_images(images))
+        x = self.insert_images(ids, image_vectors)  # batch tokens d_model
         attention_weights: list[Tensor] | None = [] if return_weights else None
         x = self.decoder.hidden_states(
             x, mask, None, attention_weights, causal=causal, positions=positions, cache=cache
@@ -163,9 +163,9 @@ class VLM(nn.Module):
             self.vision.eval()
         return self
 
-    def encode_pictures(
-        self, pictures: Float[Tensor, "pictures channels height width"]
-    ) -> Float[Tensor, "pictures image_tokens d_vision"]:
+    def encode_images(
+        self, images: Float[Tensor, "images channels height width"]
+    ) -> Float[Tensor, "images image_tokens d_vision"]:
         """Compute the vision tower's vectors of each image.
 
         Raises:
@@ -173,30 +173,30 @@ class VLM(nn.Module):
         """
         config = self.config
         if isinstance(self.vision, ViT) and config.features != "pooled":
-            x = self.vision.features(pictures, config.layer)  # pictures tokens d_vision
+            x = self.vision.features(images, config.layer)  # images tokens d_vision
             match config.features:
                 case "patches":
                     x = x[:, int(self.vision.config.class_token) :]
                 case "all":
                     pass
                 case other:
-                    raise AssertionError(f'features="{other}" is not applied in VLM.encode_pictures')
+                    raise AssertionError(f'features="{other}" is not applied in VLM.encode_images')
         else:
-            x = self.vision(pictures)
-            x = x[:, None] if x.dim() == 2 else x  # pictures 1 d_vision
+            x = self.vision(images)
+            x = x[:, None] if x.dim() == 2 else x  # images 1 d_vision
         if x.dim() != 3 or x.shape[-1] != config.d_vision:
-            raise ValueError(f"the vision tower gives {tuple(x.shape)}, not (pictures, tokens, {config.d_vision})")
+            raise ValueError(f"the vision tower gives {tuple(x.shape)}, not (images, tokens, {config.d_vision})")
         return x
 
     def project(
-        self, features: Float[Tensor, "pictures image_tokens d_vision"]
-    ) -> Float[Tensor, "pictures image_tokens d_model"]:
+        self, features: Float[Tensor, "images image_tokens d_vision"]
+    ) -> Float[Tensor, "images image_tokens d_model"]:
         """Map the tower's vectors into the embedding space of the decoder."""
         vectors = self.projector(self.projector_norm(features))
         return F.normalize(vectors, dim=-1) if self.config.projector_norm else vectors
 
-    def insert_pictures(
-        self, ids: Int[Tensor, "batch tokens"], vectors: Float[Tensor, "pictures image_tokens d_model"] | None
+    def insert_images(
+        self, ids: Int[Tensor, "batch tokens"], vectors: Float[Tensor, "images image_tokens d_model"] | None
     ) -> Float[Tensor, "batch tokens d_model"]:
         """Embed the tokens of texts, with the vectors of images in place of image tokens."""
         x = embed_tokens(self.decoder.token_embedding, ids)
@@ -204,34 +204,34 @@ class VLM(nn.Module):
         counts = is_image.sum(dim=1).tolist()
         if vectors is None:
             if any(counts):
-                raise ValueError(f"the texts have {sum(counts)} image tokens, but no picture came with them")
+                raise ValueError(f"the texts have {sum(counts)} image tokens, but no image came with them")
             return x
-        n_pictures, each = vectors.shape[:2]
-        if sum(counts) != n_pictures * each:
+        n_images, each = vectors.shape[:2]
+        if sum(counts) != n_images * each:
             raise ValueError(
-                f"{n_pictures} pictures of {each} image tokens each make {n_pictures * each}, but the texts have "
-                f"{sum(counts)} ({self.config.image_token}); put {each} for every picture"
+                f"{n_images} images of {each} image tokens each make {n_images * each}, but the texts have "
+                f"{sum(counts)} ({self.config.image_token}); put {each} for every image"
             )
         split = next((i for i, count in enumerate(counts) if count % each), None)
         if split is not None:
-            raise ValueError(f"text {split} has {counts[split]} image tokens, no multiple of the {each} of a picture")
+            raise ValueError(f"text {split} has {counts[split]} image tokens, no multiple of the {each} of an image")
         return x.masked_scatter(is_image[..., None], vectors.to(x.dtype))
 
 
 def split_into_tiles(
-    pictures: Float[Tensor, "pictures channels height width"], size: int
+    images: Float[Tensor, "images channels height width"], size: int
 ) -> Float[Tensor, "tiles channels {size} {size}"]:
     """Cut images into square tiles, row by row: those of the first image, then those of the second, and so on.
 
     Args:
-        pictures: The images to cut.
+        images: The images to cut.
         size: Pixels per side of a tile.
 
     Raises:
         ValueError: If the images cannot be cut into whole tiles.
     """
-    height, width = pictures.shape[2:]
+    height, width = images.shape[2:]
     if size < 1 or height % size or width % size:
-        raise ValueError(f"pictures of {height} by {width} pixels cannot be cut into tiles of {size} by {size}")
-    grid = pictures.unflatten(3, (-1, size)).unflatten(2, (-1, size))
+        raise ValueError(f"images of {height} by {width} pixels cannot be cut into tiles of {size} by {size}")
+    grid = images.unflatten(3, (-1, size)).unflatten(2, (-1, size))
     return grid.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)

@@ -99,7 +99,7 @@ def draw_features(
 def feature_bank(
     model: VLM,
     task: Questions,
-    pictures: UInt8[Tensor, "vendors concepts 3 size size"],
+    images: UInt8[Tensor, "vendors concepts 3 size size"],
     vendors: Int[Tensor, " vendors"],
     strength: float = 0.0,
     seed: int = 0,
@@ -109,20 +109,20 @@ def feature_bank(
     Args:
         model: The model whose image encoder is used.
         task: The questions, which name the concepts.
-        pictures: The images of all concepts.
+        images: The images of all concepts.
         vendors: The indices of the vendors.
         strength: The strength of the augmentation of COPIES versions of each image; 0 for the images as they are.
         seed: The seed of the augmentation.
     """
     model.eval()
-    tile = pictures[vendors][:, task.concepts]
+    tile = images[vendors][:, task.concepts]
     white = torch.full_like(tile[:, :1], 255)
     flat = torch.cat((tile, white), dim=1)
     generator = torch.Generator().manual_seed(seed)
     copies = []
     for _ in range(COPIES if strength else 1):
         seen = [
-            model.encode_pictures(augment(some, generator, strength) if strength else some.float() / 255)
+            model.encode_images(augment(some, generator, strength) if strength else some.float() / 255)
             for some in flat.flatten(0, 1).split(512)
         ]
         copies.append(torch.cat(seen)[:, 0].unflatten(0, flat.shape[:2]))
@@ -132,7 +132,7 @@ def feature_bank(
 def answer_loss(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_model"]) -> Loss:
     """Compute the cross-entropy of the answers to questions about scenes whose tiles are these vectors."""
     _, ids, targets = asked
-    return cross_entropy(model(ids.to(vectors.device), picture_vectors=vectors), targets.to(vectors.device))
+    return cross_entropy(model(ids.to(vectors.device), image_vectors=vectors), targets.to(vectors.device))
 
 
 def naming_loss(
@@ -155,19 +155,19 @@ def exact_matches(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_mo
     model.eval()
     _, ids, targets = asked
     targets = targets.to(vectors.device)
-    guess = model(ids.to(vectors.device), picture_vectors=vectors).argmax(dim=-1)
+    guess = model(ids.to(vectors.device), image_vectors=vectors).argmax(dim=-1)
     return ((guess == targets) | (targets == IGNORE_INDEX)).all(dim=1)
 
 
 def accuracy(
-    model: VLM, task: Questions, pictures: FeatureBank | None, how: str = "", each: int = 400, seed: int = 1
+    model: VLM, task: Questions, images: FeatureBank | None, how: str = "", each: int = 400, seed: int = 1
 ) -> dict[str, float]:
     """Compute the share of questions that are answered exactly, by kind.
 
     Args:
         model: The model that answers.
         task: The questions.
-        pictures: Features of the tiles' images; None for words in their place.
+        images: Features of the tiles' images; None for words in their place.
         how: A control: "shuffled" gives every question the scene of another, "blind" gives vectors of zeros.
         each: The number of questions of each kind.
         seed: The seed of the questions, which are the same in every call with it.
@@ -176,11 +176,11 @@ def accuracy(
     for kind in KINDS:
         generator = torch.Generator().manual_seed(seed)
         asked = task.batch(each, generator, (kind,))
-        if pictures is None:
+        if images is None:
             vectors = word_vectors(model, task, asked[0])
         else:
             with torch.no_grad():
-                vectors = model.project(draw_features(pictures, asked[0].flatten(), generator)[:, None])
+                vectors = model.project(draw_features(images, asked[0].flatten(), generator)[:, None])
         if how == "shuffled":
             vectors = vectors.roll(task.scenes.n_cells, dims=0)
         elif how == "blind":
@@ -191,14 +191,14 @@ def accuracy(
 
 @torch.no_grad()
 def answer(
-    model: VLM, tokenizer: Tokenizer, picture: UInt8[Tensor, "3 height width"], question: str, longest: int = 16
+    model: VLM, tokenizer: Tokenizer, image: UInt8[Tensor, "3 height width"], question: str, longest: int = 16
 ) -> str:
     """Answer a question about an image by greedy decoding.
 
     Args:
         model: The model of `course train vision-text`.
         tokenizer: The model's tokenizer.
-        picture: An image of 2 x 2 tiles.
+        image: An image of 2 x 2 tiles.
         question: The question, in words of the model's vocabulary.
         longest: The number of tokens at which an answer is cut off.
 
@@ -208,21 +208,21 @@ def answer(
     vision = model.config.vision
     assert vision is not None  # the recipe's own model has its encoder in the config
     size = vision.image_size
-    if picture.shape != (3, 2 * size, 2 * size):
+    if image.shape != (3, 2 * size, 2 * size):
         raise ValueError(
-            f"the picture has the shape {tuple(picture.shape)}; the model reads 2 x 2 tiles of {size} pixels, "
+            f"the image has the shape {tuple(image.shape)}; the model reads 2 x 2 tiles of {size} pixels, "
             f"(3, {2 * size}, {2 * size})"
         )
     cut = tokenizer.pre_tokenizer.pre_tokenize_str(question)
     if unknown := [word for word, _ in cut if tokenizer.token_to_id(word) is None]:
         raise ValueError(f"the model has never read {', '.join(unknown)}; ask with words of its vocabulary")
     where = model.decoder.token_embedding.weight.device
-    seen = split_into_tiles(picture[None].to(where).float() / 255, size)
-    vectors = model.project(model.encode_pictures(seen))
+    seen = split_into_tiles(image[None].to(where).float() / 255, size)
+    vectors = model.project(model.encode_images(seen))
     ids = [model.config.image_token] * len(seen) + tokenizer.encode(question).ids
     start, end = len(ids), tokenizer.token_to_id(END)
     while len(ids) < start + longest:
-        token = int(model(torch.tensor([ids], device=where), picture_vectors=vectors)[0, -1].argmax())
+        token = int(model(torch.tensor([ids], device=where), image_vectors=vectors)[0, -1].argmax())
         if token == end:
             break
         ids.append(token)

@@ -13,9 +13,9 @@ from torch import Tensor
 from course_lib.data.corpora import emoji
 from course_lib.interop import save_pretrained
 from course_lib.models import VLM, BagCLIP, BagCLIPConfig, GPTConfig, ImageEncoderConfig, VLMConfig
-from course_lib.recipes import picture_captions, scene_questions
+from course_lib.recipes import image_captions, scene_questions
+from course_lib.recipes.image_captions import Pairs
 from course_lib.recipes.language import LLAMA
-from course_lib.recipes.picture_captions import Pairs
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.recipes.scene_questions import Asked, Questions
@@ -88,7 +88,7 @@ def vision_text(run: Run) -> Results:
     plan = PRESETS[run.preset]
     run.claim_folder(plan)
     drawings = emoji.load_emoji(plan.image_encoder.image_size)
-    data = picture_captions.pairs(drawings, plan.split, plan.languages, run.seed, run.device)
+    data = image_captions.pairs(drawings, plan.split, plan.languages, run.seed, run.device)
     clip, values = _train_clip(run, plan, data)
     save_pretrained(clip, run.out / "clip")
     data.tokenizer.save(str(run.out / "clip" / "tokenizer.json"))
@@ -122,14 +122,14 @@ def _train_clip(run: Run, plan: VisionText, data: Pairs) -> tuple[BagCLIP, dict[
     Returns:
         The CLIP, and the scores of both and of the baselines.
     """
-    values = _named("pixels", picture_captions.pixel_baseline(data))
-    values |= _named("untrained", picture_captions.retrieval(_new_clip(run, plan, data), data))
+    values = _named("pixels", image_captions.pixel_baseline(data))
+    values |= _named("untrained", image_captions.retrieval(_new_clip(run, plan, data), data))
     shuffled = data.shuffled(run.seed)
     control = _train_contrastive(run, plan, shuffled, "shuffled")
-    values |= _named("shuffled", picture_captions.retrieval(control, data))
-    values["shuffled.own-captions-r1"] = picture_captions.retrieval(control, shuffled)["new-vendor-r1"]
+    values |= _named("shuffled", image_captions.retrieval(control, data))
+    values["shuffled.own-captions-r1"] = image_captions.retrieval(control, shuffled)["new-vendor-r1"]
     model = _train_contrastive(run, plan, data, "contrastive")
-    return model, values | _named("contrastive", picture_captions.retrieval(model, data))
+    return model, values | _named("contrastive", image_captions.retrieval(model, data))
 
 
 def _new_clip(run: Run, plan: VisionText, data: Pairs) -> BagCLIP:
@@ -174,7 +174,7 @@ def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: B
     values |= _named("text", scene_questions.accuracy(model, task, None))
 
     train = data.split.train.vendors
-    augmented = scene_questions.feature_bank(model, task, data.pictures, train, STRENGTH, run.seed)
+    augmented = scene_questions.feature_bank(model, task, data.images, train, STRENGTH, run.seed)
 
     def tiles(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         which = torch.randint(len(task.words), (plan.batch["align"],), generator=generator)
@@ -185,20 +185,20 @@ def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: B
 
     _train_only(model, "projector_norm", "projector")
     run.train(model, tiles, name_tiles, plan.training["align"], "align", "vision-text.align")
-    seen = scene_questions.feature_bank(model, task, data.pictures, train)
+    seen = scene_questions.feature_bank(model, task, data.images, train)
     values |= _named("align.seen", scene_questions.accuracy(model, task, seen))
 
     def scenes(generator: torch.Generator) -> tuple[Asked, Tensor]:
         asked = task.batch(plan.batch["pictures"], generator)
         return asked, scene_questions.draw_features(augmented, asked[0].flatten(), generator)
 
-    def answer_about_pictures(model: Any, drawn: tuple[Asked, Tensor]) -> Loss:
+    def answer_about_images(model: Any, drawn: tuple[Asked, Tensor]) -> Loss:
         asked, features = drawn
         return scene_questions.answer_loss(model, asked, model.project(features[:, None]))
 
     _train_only(model, "projector_norm", "projector", "decoder")
-    run.train(model, scenes, answer_about_pictures, plan.training["pictures"], "pictures", "vision-text.pictures")
-    new = scene_questions.feature_bank(model, task, data.pictures, data.split.new_vendor.vendors)
+    run.train(model, scenes, answer_about_images, plan.training["pictures"], "pictures", "vision-text.pictures")
+    new = scene_questions.feature_bank(model, task, data.images, data.split.new_vendor.vendors)
     values |= _named("pictures.seen", scene_questions.accuracy(model, task, seen))
     values |= _named("pictures.new-vendor", scene_questions.accuracy(model, task, new))
     values |= _named("pictures.shuffled", scene_questions.accuracy(model, task, seen, "shuffled"))

@@ -90,7 +90,7 @@ def caption_loss(
     batch: tuple[
         Int[Tensor, "batch tokens"],
         Int[Tensor, "batch tokens"],
-        Float[Tensor, "pictures channels height width"] | None,
+        Float[Tensor, "images channels height width"] | None,
     ],
 ) -> Loss:
     """Compute the cross-entropy of the completions in texts with images.
@@ -101,8 +101,8 @@ def caption_loss(
 
     Source: Liu et al. 2023, equation 3.
     """
-    ids, targets, pictures = batch
-    return cross_entropy(model(ids, pictures), targets)
+    ids, targets, images = batch
+    return cross_entropy(model(ids, images), targets)
 
 
 def contrastive_loss(
@@ -116,6 +116,6 @@ def contrastive_loss(
 
     Source: Radford et al. 2021, figure 3.
     """
-    logits = model(*batch)  # (pictures, texts)
+    logits = model(*batch)  # (images, texts)
     pairs = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2

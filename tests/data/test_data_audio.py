@@ -139,14 +139,14 @@ def heard(n, seed):
     return log_mel(batch.sounds, WORLD.rate, HEAR)[:, None], batch.kind
 
 
-def learned(pictures, labels, seed=0):
+def learned(images, labels, seed=0):
     """A ViT that was trained on these."""
     torch.manual_seed(seed)
     model = ViT(ViTConfig(**SHAPE, n_classes=4))
 
     def batch(generator):
         chosen = torch.randint(len(labels), (32,), generator=generator)
-        return pictures[chosen], labels[chosen]
+        return images[chosen], labels[chosen]
 
     train(
         model,
@@ -158,27 +158,27 @@ def learned(pictures, labels, seed=0):
 
 
 @torch.no_grad()
-def accuracy(model, pictures, labels):
-    return (model(pictures).argmax(dim=-1) == labels).float().mean().item()
+def accuracy(model, images, labels):
+    return (model(images).argmax(dim=-1) == labels).float().mean().item()
 
 
 def test_it_learns_what_it_hears_and_its_controls_do_not():
-    pictures, kinds = heard(1200, 0)
+    images, kinds = heard(1200, 0)
     unheard, true = heard(600, 1)
     five_errors = 5 * (0.25 * 0.75 / 600) ** 0.5
-    assert accuracy(learned(pictures, kinds), unheard, true) > 0.95
+    assert accuracy(learned(images, kinds), unheard, true) > 0.95
     shuffled = kinds[torch.randperm(len(kinds), generator=torch.Generator().manual_seed(2))]
-    assert abs(accuracy(learned(pictures, shuffled), unheard, true) - WORLD.chance) < five_errors
+    assert abs(accuracy(learned(images, shuffled), unheard, true) - WORLD.chance) < five_errors
 
     def timeless(x):
         return x.mean(dim=-1, keepdim=True).expand_as(x)
 
-    score = accuracy(learned(timeless(pictures), kinds), timeless(unheard), true)
+    score = accuracy(learned(timeless(images), kinds), timeless(unheard), true)
     assert WORLD.chance + five_errors < score < WORLD.timeless_ceiling + five_errors
 
 
 def test_a_language_model_hears(tmp_path):
-    """A spectrogram is a picture of one channel, so it passes through the same tower, projector and decoder."""
+    """A spectrogram is an image of one channel, so it passes through the same tower, projector and decoder."""
     torch.manual_seed(0)
     model = VLM(VLMConfig(ViTConfig(**SHAPE), GPTConfig(9, 32, 32, 1, 4), 8))
     assert len(model.vision.position.weight) == 1 + 4 * 3  # the class token, and patches of 8 in 32 by 24

@@ -1,4 +1,4 @@
-"""Augmentation: torchvision's own functions, but by amounts of its own for every picture."""
+"""Augmentation: torchvision's own functions, but by amounts of its own for every image."""
 
 import random
 
@@ -28,15 +28,15 @@ def seeded(seed=0):
 
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([8, 17, 32]))
-def test_equals_torchvision_picture_by_picture(seed, size):
-    pictures = noise(4, 3, size, size, seed=seed)
+def test_equals_torchvision_image_by_image(seed, size):
+    images = noise(4, 3, size, size, seed=seed)
     draws = noise(5, 4, seed=seed + 1)
     angle, scale = (draws[0] - 0.5) * 360, 0.5 + draws[1]
     shift, grey = draws[2:4].T - 0.5, draws[4]
-    changed = transform(pictures, angle, scale, shift, grey)
-    for i, picture in enumerate(pictures):
+    changed = transform(images, angle, scale, shift, grey)
+    for i, image in enumerate(images):
         ink = V.affine(
-            V.invert(picture),
+            V.invert(image),
             angle=angle[i].item(),
             translate=(shift[i] * size).tolist(),
             scale=scale[i].item(),
@@ -50,18 +50,18 @@ def test_equals_torchvision_picture_by_picture(seed, size):
 
 
 def test_deterministic_and_from_its_generator_alone():
-    pictures = photographs()
+    images = photographs()
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-    one = augment(pictures, seeded())
+    one = augment(images, seeded())
     assert torch.equal(states[0], torch.get_rng_state())
     assert (states[1], states[2]) == (random.getstate(), np.random.get_state()[1].tolist())
     torch.manual_seed(5)
-    assert torch.equal(one, augment(pictures, seeded()))
-    assert not torch.equal(one, augment(pictures, seeded(1)))
+    assert torch.equal(one, augment(images, seeded()))
+    assert not torch.equal(one, augment(images, seeded(1)))
     generator = seeded()
-    augment(pictures, generator)
-    assert not torch.equal(one, augment(pictures, generator))  # the next batch is changed in another way
-    assert torch.equal(pictures, photographs())
+    augment(images, generator)
+    assert not torch.equal(one, augment(images, generator))  # the next batch is changed in another way
+    assert torch.equal(images, photographs())
 
 
 def test_range_type_and_shape():
@@ -73,10 +73,10 @@ def test_range_type_and_shape():
 
 
 def test_strength_zero_changes_nothing():
-    pictures = photographs()
+    images = photographs()
     # The place of a pixel is computed, hence rounded, as in the comparison with torchvision.
     tolerance = 16 * 2 * 32 * torch.finfo().eps
-    torch.testing.assert_close(augment(pictures, seeded(), strength=0.0), pictures / 255, rtol=0, atol=tolerance)
+    torch.testing.assert_close(augment(images, seeded(), strength=0.0), images / 255, rtol=0, atol=tolerance)
 
 
 def test_white_stays_white_and_what_comes_in_is_white():
@@ -89,15 +89,15 @@ def test_white_stays_white_and_what_comes_in_is_white():
     assert changed[:, :, 12:20, 12:20].max() < 1e-4  # black ink made grey: torchvision's weights add up to 0.9999
 
 
-def test_every_picture_is_changed_in_its_own_way():
+def test_every_image_is_changed_in_its_own_way():
     changed = augment(photographs(1).expand(20, -1, -1, -1), seeded())
-    assert len({picture.numpy().tobytes() for picture in changed}) == 20
+    assert len({image.numpy().tobytes() for image in changed}) == 20
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0])
 def test_amounts_are_as_documented(monkeypatch, strength):
     amounts = {}
-    monkeypatch.setattr(module, "transform", lambda pictures, **given: amounts.update(given) or pictures)
+    monkeypatch.setattr(module, "transform", lambda images, **given: amounts.update(given) or images)
     augment(photographs(1, 8).expand(4000, -1, -1, -1), seeded(), strength)
     bounds = {
         "angle": (-10 * strength, 10 * strength),
@@ -120,12 +120,12 @@ def test_amounts_are_as_documented(monkeypatch, strength):
 
 def test_directions():
     """A dot to the right of the middle: shifts move it right and down, a quarter turn clockwise takes it below."""
-    picture = torch.ones(1, 3, 33, 33)
-    picture[:, :, 16, 26] = 0
+    image = torch.ones(1, 3, 33, 33)
+    image[:, :, 16, 26] = 0
     still, none = torch.zeros(1), torch.ones(1)
 
     def place(angle=0.0, scale=1.0, shift=(0.0, 0.0)):
-        moved = transform(picture, still + angle, none * scale, torch.tensor([shift]), still)
+        moved = transform(image, still + angle, none * scale, torch.tensor([shift]), still)
         return divmod(moved[0, 0].argmin().item(), 33)
 
     assert place() == (16, 26)

@@ -28,7 +28,7 @@ def index(everything):
 
 
 def test_counts(everything):
-    assert everything.pictures.shape == (4, 1586, 3, 32, 32)
+    assert everything.images.shape == (4, 1586, 3, 32, 32)
     assert len({concept.hexcode for concept in everything.concepts}) == 1586
     assert len({concept.name for concept in everything.concepts}) == 1586
     assert len({concept.group for concept in everything.concepts}) == 8
@@ -71,33 +71,33 @@ def test_languages_are_aligned(everything):
 
 
 def test_every_picture_shows_something_of_its_own(everything):
-    ink = 255 - everything.pictures.float()
+    ink = 255 - everything.images.float()
     assert ink.flatten(2).mean(2).min() > 1  # of 255: the faintest is no blank page
     assert ink.flatten(2).mean(2).max() < 250
     for a, b in itertools.combinations(range(4), 2):
-        change = (everything.pictures[a].float() - everything.pictures[b].float()).abs().flatten(1).mean(1)
+        change = (everything.images[a].float() - everything.images[b].float()).abs().flatten(1).mean(1)
         assert (change > 5).float().mean() > 0.95, (VENDORS[a], VENDORS[b])
         assert change.min() > 0.5
 
 
 def test_pictures_are_of_their_concepts(everything, index):
     """Colours tell the channels and concepts apart, and arrows up from down, whoever draws."""
-    middle = everything.pictures[:, :, :, 14:18, 14:18].float().mean((3, 4))
+    middle = everything.images[:, :, :, 14:18, 14:18].float().mean((3, 4))
     for channel, colour in enumerate(("red", "green", "blue")):
         for shape in ("heart", "circle", "square"):
-            picture = middle[:, index[f"{colour} {shape}"]]
-            others = picture[:, [other for other in range(3) if other != channel]]
-            assert (picture[:, channel] > others.amax(1) + 20).all(), (colour, shape)
+            image = middle[:, index[f"{colour} {shape}"]]
+            others = image[:, [other for other in range(3) if other != channel]]
+            assert (image[:, channel] > others.amax(1) + 20).all(), (colour, shape)
     for one, other, axis in [("up arrow", "down arrow", 2), ("left arrow", "right arrow", 3)]:
         # The middle only: Noto's tile has its shadow below, whatever the arrow on it.
-        one, other = (everything.pictures[:, index[name], :, 8:24, 8:24].float() for name in (one, other))
+        one, other = (everything.images[:, index[name], :, 8:24, 8:24].float() for name in (one, other))
         mirrored = (one.flip(axis) - other).abs().mean((1, 2, 3))
         assert (mirrored < 0.5 * (one - other).abs().mean((1, 2, 3))).all()
 
 
 def test_what_is_not_square_stays_in_proportion(everything, index):
     """Twemoji's watermelon is 36 wide and 25.22 high: above and below it the page is white."""
-    inked = (everything.pictures[VENDORS.index("twemoji"), index["watermelon"]] < 250).any(0)
+    inked = (everything.images[VENDORS.index("twemoji"), index["watermelon"]] < 250).any(0)
     rows, columns = inked.any(1).nonzero()[:, 0], inked.any(0).nonzero()[:, 0]
     height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     assert width >= 31
@@ -110,7 +110,7 @@ def test_the_prepared_files_are_what_the_code_makes(everything):
     assert emoji_sources.read_words(emoji.LOCALES) == emoji._words()
     some = [0, 321, 1000, 1585]
     drawn = emoji_sources.draw([everything.concepts[i].hexcode for i in some], 32)
-    assert torch.equal(torch.from_numpy(drawn), everything.pictures[:, some])
+    assert torch.equal(torch.from_numpy(drawn), everything.images[:, some])
 
 
 def test_sizes():
@@ -144,7 +144,7 @@ def attempt(size):
     except client.DataError as error:
         print(error)
 e = attempt(32)
-print(e.pictures.long().sum().item(), len(e.concepts), len(e.split("test").train), emoji.concepts("de")[0].name)
+print(e.images.long().sum().item(), len(e.concepts), len(e.split("test").train), emoji.concepts("de")[0].name)
 print({"course_lib.data.corpora.emoji_sources", "torchvision", "PIL"} & {*sys.modules})
 attempt(16)
 emoji._words.cache_clear()
@@ -156,7 +156,7 @@ attempt(32)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     loaded, imported, undrawn, empty = done.stdout.splitlines()
-    total = everything.pictures.long().sum().item()
+    total = everything.images.long().sum().item()
     assert loaded == f"{total} 1586 {len(everything.split('test').train)} {emoji.concepts('de')[0].name}"
     assert imported == "set()"
     assert undrawn.startswith("drawing the emoji needs resvg-py: run `pip install resvg-py`, or copy a cache")
@@ -174,11 +174,11 @@ def test_damaged_pictures_are_drawn_again(everything, copied, monkeypatch, capsy
 
     def draw(hexcodes, size):
         drawn.append((hexcodes, size))
-        return everything.pictures.numpy()
+        return everything.images.numpy()
 
     monkeypatch.setattr(emoji_sources, "draw", draw)
     for _ in range(2):
-        assert torch.equal(emoji.load_emoji().pictures, everything.pictures)
+        assert torch.equal(emoji.load_emoji().images, everything.images)
     assert drawn == [([concept.hexcode for concept in everything.concepts], 32)]
     assert capsys.readouterr().out == f"The prepared file {file} is damaged; making it again.\n"
 

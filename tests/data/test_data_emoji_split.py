@@ -74,8 +74,8 @@ def test_drawings_that_can_hardly_be_told_apart_share_a_family():
     """Two drawings by one vendor that differ in less than a tenth of their ink (root of summed squares)."""
     families = [concept.family for concept in CONCEPTS]
     number = torch.tensor([families.index(each) for each in families])
-    for vendor, pictures in zip(VENDORS, emoji.load_emoji().pictures, strict=True):
-        ink = (1 - pictures.float() / 255).flatten(1)
+    for vendor, images in zip(VENDORS, emoji.load_emoji().images, strict=True):
+        ink = (1 - images.float() / 255).flatten(1)
         energy = ink.square().sum(1)
         distance = (energy[:, None] + energy - 2 * ink @ ink.T).clamp(min=0).sqrt()
         near = (distance < 0.1 * torch.minimum(energy[:, None], energy).sqrt()) & (number[:, None] != number)
@@ -129,9 +129,9 @@ def test_nothing_leaks(families, seed):
 def test_pairs_index_the_pictures():
     everything = emoji.load_emoji()
     grid = everything.split("test").both_new
-    pictures = everything.pictures[grid.indices()]
-    assert pictures.shape == (203, 3, 32, 32)
-    assert torch.equal(pictures, everything.pictures[VENDORS.index("fluent"), grid.concepts])
+    images = everything.images[grid.indices()]
+    assert images.shape == (203, 3, 32, 32)
+    assert torch.equal(images, everything.images[VENDORS.index("fluent"), grid.concepts])
     train = everything.split("validation").train
     vendors, concepts = train.indices()
     assert len(train) == len(vendors) == len(concepts) == 2 * 1192

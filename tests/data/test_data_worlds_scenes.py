@@ -191,16 +191,16 @@ def test_pictures_tile_by_tile(world):
     before = tiles.clone()
     batch = world.sample(40, rng(), ["caption", "count"])
     vendors = torch.randint(3, batch.cells.shape, generator=rng())
-    pictures = world.pictures(batch.cells, vendors, tiles, background=77)
-    assert pictures.shape == (40, 3, size * world.rows, size * world.columns)
-    for picture, cells, artists in zip(pictures, batch.cells.tolist(), vendors.tolist(), strict=True):
+    images = world.images(batch.cells, vendors, tiles, background=77)
+    assert images.shape == (40, 3, size * world.rows, size * world.columns)
+    for image, cells, artists in zip(images, batch.cells.tolist(), vendors.tolist(), strict=True):
         for i, (concept, vendor) in enumerate(zip(cells, artists, strict=True)):
             top, left = (size * step for step in divmod(i, world.columns))
-            tile = picture[:, top : top + size, left : left + size]
+            tile = image[:, top : top + size, left : left + size]
             assert torch.equal(tile, tiles[vendor, concept]) if concept >= 0 else (tile == 77).all()
     assert torch.equal(tiles, before)
     with pytest.raises(ValueError, match="names but"):
-        world.pictures(batch.cells, vendors, tiles[:, 1:])
+        world.images(batch.cells, vendors, tiles[:, 1:])
 
 
 def test_the_generator_decides_and_nothing_else():

@@ -171,14 +171,14 @@ def test_functions_of_ones_own_work_with_it():
 
 
 @torch.no_grad()
-def test_a_model_that_sees_reads_pictures_once():
+def test_a_model_that_sees_reads_images_once():
     decoder = GPTConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=2, position="rope")
     model = VLM(VLMConfig(ImageEncoderConfig(image_size=16, d_model=4), decoder, image_token=10)).eval()
-    pictures = torch.rand(2, 3, 16, 16)
+    images = torch.rand(2, 3, 16, 16)
     ids = torch.tensor([[1, 10, 2, 3, 4], [10, 5, 6, 7, 8]])
     cache = KVCache(decoder, 2, 5)
-    expected = model(ids, pictures)
-    assert_close(model(ids[:, :3], pictures, cache=cache), expected[:, :3])
+    expected = model(ids, images)
+    assert_close(model(ids[:, :3], images, cache=cache), expected[:, :3])
     assert_close(model(ids[:, 3:], cache=cache), expected[:, 3:])
 
 

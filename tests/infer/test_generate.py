@@ -215,24 +215,24 @@ def test_a_grammar_is_kept_by_every_row():
 
 
 @torch.no_grad()
-def test_prompts_with_pictures():
+def test_prompts_with_images():
     decoder = GPTConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=2, position="rope")
     torch.manual_seed(0)
     for image_token in (10, 0):
         model = VLM(VLMConfig(ImageEncoderConfig(image_size=16, d_model=4), decoder, image_token)).eval().double()
-        pictures = torch.rand(2, 3, 16, 16, dtype=torch.float64)
+        images = torch.rand(2, 3, 16, 16, dtype=torch.float64)
         prompts = [[1, image_token, 2, 3], [image_token], [4, 5]]
-        found = complete(model, prompts, 5, GREEDY, pictures=pictures)
-        for prompt, text, own in zip(prompts, found, (pictures[:1], pictures[1:], None), strict=True):
+        found = complete(model, prompts, 5, GREEDY, images=images)
+        for prompt, text, own in zip(prompts, found, (images[:1], images[1:], None), strict=True):
             for i, token in enumerate(text):
-                if image_token in text[:i]:  # a picture that nobody gave
+                if image_token in text[:i]:  # an image that nobody gave
                     break
                 logits = model(torch.tensor([prompt + text[:i]]), own)
                 assert logits[0, -1].argmax() == token
-        with pytest.raises(ValueError, match="2 image tokens, but no picture came"):
+        with pytest.raises(ValueError, match="2 image tokens, but no image came"):
             complete(model, prompts, 5)
-    with pytest.raises(ValueError, match="a GPT reads no pictures"):
-        complete(small(), [[1]], 1, pictures=pictures)
+    with pytest.raises(ValueError, match="a GPT reads no images"):
+        complete(small(), [[1]], 1, images=images)
 
 
 @torch.no_grad()

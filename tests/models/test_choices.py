@@ -23,13 +23,13 @@ from course_lib.models import (
 
 SIZES = {"d_model": 8, "n_layers": 1, "n_heads": 2}
 VISION, TEXT = ViTConfig(4, 2, **SIZES), GPTConfig(9, **SIZES)
-IDS, PICTURES = torch.tensor([[1, 2, 3, 4]]), torch.randn(1, 3, 4, 4)
+IDS, IMAGES = torch.tensor([[1, 2, 3, 4]]), torch.randn(1, 3, 4, 4)
 FAMILIES = {
     "GPT": (gpt.CHOICES, TEXT, lambda config: GPT(config)(IDS)),
     "BERT": (bert.CHOICES, BertConfig(9, **SIZES), lambda config: Bert(config)(IDS)),
     "T5": (t5.CHOICES, T5Config(9, **SIZES), lambda config: T5(config)(IDS, IDS)),
-    "ViT": (vit.CHOICES, VISION, lambda config: ViT(config)(PICTURES)),
-    "VLM": (vlm.CHOICES, VLMConfig(VISION, TEXT, 8), lambda config: VLM(config).encode_pictures(PICTURES)),
+    "ViT": (vit.CHOICES, VISION, lambda config: ViT(config)(IMAGES)),
+    "VLM": (vlm.CHOICES, VLMConfig(VISION, TEXT, 8), lambda config: VLM(config).encode_images(IMAGES)),
 }
 
 

@@ -86,16 +86,16 @@ def assert_close(ours, expected, tolerance=1e-5):
 
 @torch.no_grad()
 def assert_same(ours, theirs, lengths=(3, 5, 1), side="right"):
-    pictures, ids, real = batch(theirs.config, lengths, side)
-    result = theirs(pixel_values=pictures, input_ids=ids, attention_mask=real.long())
+    images, ids, real = batch(theirs.config, lengths, side)
+    result = theirs(pixel_values=images, input_ids=ids, attention_mask=real.long())
     # Of sums of up to 200 float32 products. Dividing by a length that is far below that of the summands costs more, so
     # what is compared is what the towers and the linear layers on top make of them.
-    vector = theirs.get_image_features(pictures).pooler_output
-    assert_close(ours.image_features(pictures) * vector.norm(dim=-1, keepdim=True), vector)
+    vector = theirs.get_image_features(images).pooler_output
+    assert_close(ours.image_features(images) * vector.norm(dim=-1, keepdim=True), vector)
     mask = real[:, None, None]
     vector = theirs.get_text_features(ids, real.long()).pooler_output
     assert_close(ours.text_features(ids, mask) * vector.norm(dim=-1, keepdim=True), vector)
-    assert_close(ours(pictures, ids, mask), result.logits_per_image, 1e-4)
+    assert_close(ours(images, ids, mask), result.logits_per_image, 1e-4)
 
 
 @quick
@@ -117,8 +117,8 @@ def test_where_a_text_ends(end, tmp_path):
     ours = from_pretrained(tmp_path)
     assert ours.config.end_token == (None if end == 2 else 10)
     ids = torch.tensor([[3, 10, 4, 10, 1], [3, 2, 10, 2, 9], [10, 1, 1, 1, 1]])
-    pictures = torch.randn(1, 3, 6, 6)
-    assert_close(ours(pictures, ids), theirs(ids, pictures).logits_per_image)
+    images = torch.randn(1, 3, 6, 6)
+    assert_close(ours(images, ids), theirs(ids, images).logits_per_image)
     alone = [ours.text_features(ids[i : i + 1, :n])[0] for i, n in enumerate([2, 3, 1])]
     assert_close(torch.stack(alone), ours.text_features(ids))
     assert_close(ours.text_features(ids, padding_mask(torch.tensor([2, 3, 1]), 5)), ours.text_features(ids))
@@ -128,10 +128,10 @@ def test_gradients_of_the_loss(tmp_path):
     theirs = tiny()
     theirs.save_pretrained(tmp_path)
     ours = from_pretrained(tmp_path)
-    pictures, ids, _ = batch(theirs.config, [3, 5, 2])
-    loss = contrastive_loss(ours, (pictures, ids))
+    images, ids, _ = batch(theirs.config, [3, 5, 2])
+    loss = contrastive_loss(ours, (images, ids))
     loss.backward()
-    expected = theirs(ids, pictures, return_loss=True).loss
+    expected = theirs(ids, images, return_loss=True).loss
     expected.backward()
     assert_close(loss, expected)
     for parameter in ours.parameters():
@@ -247,8 +247,8 @@ def test_any_clip_can_be_saved(config, tmp_path):
     again = from_pretrained(tmp_path)
     assert again.config == config
     ids = torch.tensor([[3, 1, 19], [4, 19, 0]])
-    pictures = torch.randn(2, 3, 8, 8)
-    assert torch.equal(again(pictures, ids), model(pictures, ids))
+    images = torch.randn(2, 3, 8, 8)
+    assert torch.equal(again(images, ids), model(images, ids))
     with pytest.raises(ModelError, match=r"clip_(vision|text)_model cannot hold this model"):
         to_hf(model, tmp_path)
     hf = json.loads((tmp_path / "config.json").read_text())
@@ -280,7 +280,7 @@ class Fixed(torch.nn.Module):
         super().__init__()
         self.logits = logits
 
-    def forward(self, pictures, texts):
+    def forward(self, images, texts):
         return self.logits
 
 
@@ -290,8 +290,8 @@ def test_the_loss_against_one_pair_at_a_time(n):
     total = 0.0
     for i in range(n):
         of_text = math.exp(logits[i, i]) / sum(math.exp(logits[i, j]) for j in range(n))
-        of_picture = math.exp(logits[i, i]) / sum(math.exp(logits[j, i]) for j in range(n))
-        total -= math.log(of_text) / (2 * n) + math.log(of_picture) / (2 * n)
+        of_image = math.exp(logits[i, i]) / sum(math.exp(logits[j, i]) for j in range(n))
+        total -= math.log(of_text) / (2 * n) + math.log(of_image) / (2 * n)
     batch = torch.zeros(n, 3, 1, 1), torch.zeros(n, 1, dtype=torch.long)
     assert contrastive_loss(Fixed(logits), batch).item() == pytest.approx(total, rel=1e-12)
     assert contrastive_loss(Fixed(logits.T), batch).item() == pytest.approx(total, rel=1e-12)
@@ -301,32 +301,32 @@ def test_the_loss_against_one_pair_at_a_time(n):
 
 def test_in_training_the_scale_stays_at_100():
     model = CLIP(OurConfig(VIT, GPT, 4))
-    pictures, ids = torch.randn(2, 3, 8, 8), torch.tensor([[1, 19], [2, 19]])
+    images, ids = torch.randn(2, 3, 8, 8), torch.tensor([[1, 19], [2, 19]])
     model.log_scale.data.fill_(6.0)
-    cosines = model.image_features(pictures) @ model.text_features(ids).T
-    assert_close(model(pictures, ids), 100 * cosines)
-    assert_close(model.eval()(pictures, ids), math.exp(6) * cosines)
+    cosines = model.image_features(images) @ model.text_features(ids).T
+    assert_close(model(images, ids), 100 * cosines)
+    assert_close(model.eval()(images, ids), math.exp(6) * cosines)
     assert cosines.abs().max() <= 1 + 1e-6
 
 
 def test_it_learns_what_belongs_together():
-    """From the chance level, ln(8), to the right text for every picture."""
+    """From the chance level, ln(8), to the right text for every image."""
     torch.manual_seed(0)
     model = CLIP(OurConfig(VIT, GPT, 8, 19))
-    pictures, ids = torch.rand(8, 3, 8, 8), torch.cat((torch.randint(19, (8, 4)), torch.full((8, 1), 19)), dim=1)
+    images, ids = torch.rand(8, 3, 8, 8), torch.cat((torch.randint(19, (8, 4)), torch.full((8, 1), 19)), dim=1)
     history = train(
-        model, lambda generator: (pictures, ids), contrastive_loss, TrainConfig(steps=60, lr=3e-3, warmup_steps=5)
+        model, lambda generator: (images, ids), contrastive_loss, TrainConfig(steps=60, lr=3e-3, warmup_steps=5)
     )
     assert history.loss[0] == pytest.approx(math.log(8), abs=1.0)
     with torch.no_grad():
-        logits = model(pictures, ids)
+        logits = model(images, ids)
         assert (logits.argmax(dim=1) == torch.arange(8)).all()
-        assert contrastive_loss(model, (pictures, ids)) < 0.2
-        assert contrastive_loss(model, (pictures, ids.roll(1, dims=0))) > math.log(8)
+        assert contrastive_loss(model, (images, ids)) < 0.2
+        assert contrastive_loss(model, (images, ids.roll(1, dims=0))) > math.log(8)
 
 
 def test_any_two_encoders_can_meet():
-    """A network of timm or torch for pictures and a bag of words for texts: what the loss needs is their logits."""
+    """A network of timm or torch for images and a bag of words for texts: what the loss needs is their logits."""
 
     class Bag(torch.nn.Module):
         def __init__(self):
@@ -334,12 +334,12 @@ def test_any_two_encoders_can_meet():
             self.eyes = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 4), torch.nn.ReLU(), torch.nn.Flatten())
             self.words = torch.nn.EmbeddingBag(20, 32)
 
-        def forward(self, pictures, ids):
-            return 10 * F.normalize(self.eyes(pictures), dim=1) @ F.normalize(self.words(ids), dim=1).T
+        def forward(self, images, ids):
+            return 10 * F.normalize(self.eyes(images), dim=1) @ F.normalize(self.words(ids), dim=1).T
 
     torch.manual_seed(0)
-    model, pictures, ids = Bag(), torch.rand(4, 3, 8, 8), torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8]])
+    model, images, ids = Bag(), torch.rand(4, 3, 8, 8), torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8]])
     history = train(
-        model, lambda generator: (pictures, ids), contrastive_loss, TrainConfig(steps=60, lr=2e-2, warmup_steps=5)
+        model, lambda generator: (images, ids), contrastive_loss, TrainConfig(steps=60, lr=2e-2, warmup_steps=5)
     )
     assert history.loss[-1] < 0.1 < history.loss[0]

@@ -143,7 +143,7 @@ TOWERS = {
 @pytest.mark.parametrize("name", TOWERS)
 @torch.no_grad()
 def test_a_token_for_each_place(name):
-    """Changing the lower right corner of a picture changes the last token the most: order and axes are right."""
+    """Changing the lower right corner of an image changes the last token the most: order and axes are right."""
     torch.manual_seed(0)
     size, stride = TOWERS[name]
     if name == "swin_s3_tiny_224":  # not that tiny
@@ -158,11 +158,11 @@ def test_a_token_for_each_place(name):
     corner[0, :, -stride:, -stride:] = 1 - corner[0, :, -stride:, -stride:]
     change = (tower(corner) - tokens).abs().sum(-1)
     assert change[0].argmax() == tower.n_tokens - 1
-    assert (change[1] == 0).all()  # the other picture
+    assert (change[1] == 0).all()  # the other image
 
 
 @torch.no_grad()
-def test_a_tower_is_the_model_with_normalised_pictures():
+def test_a_tower_is_the_model_with_normalised_images():
     torch.manual_seed(0)
     tower = VisionTower("test_resnet", 64).eval()
     x = torch.rand(1, 3, 64, 64)
@@ -210,10 +210,10 @@ def test_weights_from_a_file(tmp_path):
         ("hf-hub:timm/test_vit.r160_in1k", None, "timm has no model"),
         ("efficientvim_m1", None, "EfficientViM gives features of several kinds"),
         ("pit_ti_224", 64, "PoolingVisionTransformer gives one token"),
-        ("efficientformerv2_s0", 100, "cannot read pictures of 100 by 100 .*name another"),
+        ("efficientformerv2_s0", 100, "cannot read images of 100 by 100 .*name another"),
         (lambda: torch.nn.Linear(2, 2), None, "Linear is no model of timm"),
         (lambda: random_vit(**TINY), 6, "VisionTransformer is no model of timm"),
-        (lambda: timm.create_model("vit_tiny_patch16_224", depth=1), 96, "cannot read pictures of 96 by 96"),
+        (lambda: timm.create_model("vit_tiny_patch16_224", depth=1), 96, "cannot read images of 96 by 96"),
     ],
 )
 def test_what_cannot_be_a_tower(make, size, match):
@@ -227,13 +227,13 @@ def test_timm_is_asked_for_when_it_is_missing(monkeypatch):
         VisionTower("test_vit")
 
 
-def test_pictures_on_another_scale_are_refused():
+def test_images_on_another_scale_are_refused():
     tower = VisionTower("test_vit", 32)
-    for pictures, match in (
+    for images, match in (
         (torch.rand(1, 3, 32, 32) * 255, "not from 0 to 1; divide bytes by 255"),
         (torch.randn(1, 3, 32, 32) * 2, "leave mean and deviation to the tower"),
         (torch.rand(1, 3, 48, 48), "48 by 48 pixels, but the model reads 32 by 32"),
     ):
         with pytest.raises(ValueError, match=match):
-            tower(pictures)
+            tower(images)
     tower(torch.rand(1, 3, 32, 32) * 1.1 - 0.05)  # as bicubic resizing leaves them

@@ -1,4 +1,4 @@
-"""ViT: what it sees of a picture, where it starts, and its sentences."""
+"""ViT: what it sees of an image, where it starts, and its sentences."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.models import ViT, ViTConfig
-from course_lib.models.vit import check_pictures
+from course_lib.models.vit import check_images
 
 
 def tiny(**changes):
@@ -28,7 +28,7 @@ def test_patches_are_places_row_by_row():
         assert changed.tolist() == [False, *(i == place for i in range(4))]
 
 
-def test_without_positions_a_picture_is_a_bag_of_patches():
+def test_without_positions_a_image_is_a_bag_of_patches():
     model = tiny(pool="mean", class_token=False)
     x = torch.randn(1, 3, 8, 8)
     turned = x.roll(4, dims=3)
@@ -81,30 +81,30 @@ def test_any_vit_can_be_saved(change, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pictures", "match"),
+    ("images", "match"),
     [
-        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"uint8; make them floats from 0 to 1: pictures\.float\(\) / 255"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"uint8; make them floats from 0 to 1: images\.float\(\) / 255"),
         (
             torch.zeros(3, 8, 8),
-            r"shape \(batch, 3, 8, 8\), not \(3, 8, 8\); for one picture: picture\[None",
+            r"shape \(batch, 3, 8, 8\), not \(3, 8, 8\); for one image: image\[None",
         ),
         (torch.zeros(1, 1, 8, 8), "have 1 channels, but the model reads 3$"),
-        (torch.zeros(1, 8, 8, 3), r"have 8 channels, but the model reads 3; .* pictures\.movedim\(-1, 1\)"),
+        (torch.zeros(1, 8, 8, 3), r"have 8 channels, but the model reads 3; .* images\.movedim\(-1, 1\)"),
         (torch.zeros(1, 3, 8, 12), "8 by 12 pixels, but the model reads 8 by 8; resize them"),
     ],
 )
-def test_pictures_that_do_not_fit(pictures, match):
+def test_images_that_do_not_fit(images, match):
     with pytest.raises(ValueError, match=match):
-        check_pictures(pictures, 3, 8)
-    if pictures.dim() == 4 and pictures.is_floating_point():
+        check_images(images, 3, 8)
+    if images.dim() == 4 and images.is_floating_point():
         with pytest.raises(ValueError, match=match):
-            tiny()(pictures)
+            tiny()(images)
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"patch_size": 9}, "patches of 9 pixels do not fit in pictures of 8"),
+        ({"patch_size": 9}, "patches of 9 pixels do not fit in images of 8"),
         ({"patch_size": 0}, "patch_size=0 must be a whole number, at least 1"),
         ({"n_classes": -1}, "n_classes=-1 must be a whole number, at least 0"),
         ({"d_model": 13}, "d_model=13 must be a multiple of n_heads=3"),

@@ -37,7 +37,7 @@ TINY = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2, "int
         "patch_size": 2}  # fmt: skip
 
 
-def pictures(config, n=2):
+def images(config, n=2):
     height, width = config.image_size if isinstance(config.image_size, list) else [config.image_size] * 2
     return torch.randn(n, config.num_channels, height, width)
 
@@ -50,7 +50,7 @@ def assert_close(ours, expected):
 
 @torch.no_grad()
 def assert_same(ours, theirs, output):
-    x = pictures(theirs.config)
+    x = images(theirs.config)
     result = theirs(x, output_hidden_states=True)
     for logits in (ours(x), ours(x, return_weights=True)[0]):
         assert_close(logits, result[output])
@@ -85,7 +85,7 @@ def test_clip_vision(settings, seed):
 def test_attention(kind, config, tmp_path):
     theirs = made(kind, config(**TINY, attn_implementation="eager"), 0)
     theirs.save_pretrained(tmp_path)
-    x = pictures(theirs.config)
+    x = images(theirs.config)
     _, weights = from_pretrained(tmp_path)(x, return_weights=True)
     expected = theirs(x, output_attentions=True).attentions
     assert len(weights) == len(expected) == 2
@@ -97,7 +97,7 @@ def test_gradients(tmp_path):
     theirs = made(ViTForImageClassification, ViTConfig(**TINY, num_labels=3), 0)
     theirs.save_pretrained(tmp_path)
     ours = from_pretrained(tmp_path)
-    x = pictures(theirs.config, 5)
+    x = images(theirs.config, 5)
     target = torch.tensor([0, 1, 2, 0, 1])
     for logits in (ours(x), theirs(x).logits):
         torch.nn.functional.cross_entropy(logits, target).backward()
@@ -147,7 +147,7 @@ def test_every_setting_counts_as_theirs(config, tmp_path):
         (ViTConfig, {"head_dim": 2}, "head_dim=2"),
         (ViTConfig, {"image_size": [6, 8]}, r"image_size=\[6, 8\] is not supported; it must be square"),
         (CLIPVisionConfig, {"patch_size": [2, 3]}, r"patch_size=\[2, 3\] is not supported; it must be square"),
-        (ViTConfig, {"patch_size": 7}, "patches of 7 pixels do not fit in pictures of 6"),
+        (ViTConfig, {"patch_size": 7}, "patches of 7 pixels do not fit in images of 6"),
         (ViTConfig, {"id2label": {"0": "cat"}}, r"classifier.weight has the shape \(2, 8\), not \(1, 8\)"),
         (ViTConfig, {"a_setting_of_next_year": 3}, "a_setting_of_next_year=3"),
         (CLIPVisionConfig, {"hidden_act": "gelu_fast"}, "hidden_act='gelu_fast'"),

@@ -1,4 +1,4 @@
-"""Our VLM gives the numbers of transformers' LLaVA: on random models, both ways, with several pictures and padding."""
+"""Our VLM gives the numbers of transformers' LLaVA: on random models, both ways, with several images and padding."""
 
 import json
 
@@ -65,14 +65,14 @@ def small(**changes):
     )
 
 
-def texts_with(config, pictures, side="right"):
-    """Texts with these numbers of pictures, their tokens in runs at random places, padded; the pictures."""
+def texts_with(config, n_images, side="right"):
+    """Texts with these numbers of images, their tokens in runs at random places, padded; the images."""
     vision, image = config.vision_config, config.image_token_index
     each = (vision.image_size // vision.patch_size) ** 2 + (config.vision_feature_select_strategy == "full")
-    n = 3 + max(pictures) * (each + 2)
-    ids, real = torch.zeros(len(pictures), n, dtype=torch.int64), torch.zeros(len(pictures), n, dtype=torch.bool)
+    n = 3 + max(n_images) * (each + 2)
+    ids, real = torch.zeros(len(n_images), n, dtype=torch.int64), torch.zeros(len(n_images), n, dtype=torch.bool)
     words = [i for i in range(config.text_config.vocab_size) if i != image]
-    for row, count in enumerate(pictures):
+    for row, count in enumerate(n_images):
         text = []
         for _ in range(count):
             text += [words[int(torch.randint(len(words), ()))] for _ in range(int(torch.randint(3, ())))]
@@ -82,12 +82,12 @@ def texts_with(config, pictures, side="right"):
         ids[row], real[row, place] = words[0], True
         ids[row, place] = torch.tensor(text)
     size = (vision.num_channels, vision.image_size, vision.image_size)
-    return ids, real, torch.randn(sum(pictures), *size) if sum(pictures) else None
+    return ids, real, torch.randn(sum(n_images), *size) if sum(n_images) else None
 
 
 @torch.no_grad()
-def assert_same(ours, theirs, pictures=(1, 0, 2), side="right"):
-    ids, real, images = texts_with(theirs.config, pictures, side)
+def assert_same(ours, theirs, n_images=(1, 0, 2), side="right"):
+    ids, real, images = texts_with(theirs.config, n_images, side)
     expected = theirs(input_ids=ids, pixel_values=images, attention_mask=real.long()).logits[real]
     mask = real[:, None, None]
     for logits in (ours(ids, images, mask), ours(ids, images, mask, return_weights=True)[0]):
@@ -97,11 +97,11 @@ def assert_same(ours, theirs, pictures=(1, 0, 2), side="right"):
 
 @quick
 @given(llava(), seeds, st.lists(st.integers(0, 2), min_size=1, max_size=3), st.sampled_from(["left", "right"]))
-def test_llava(config, seed, pictures, side):
+def test_llava(config, seed, n_images, side):
     theirs = made(LlavaForConditionalGeneration, config, seed)
     ours, back = both_ways(theirs)
-    assert_same(ours, theirs, pictures, side)
-    assert_same(ours, back, pictures, side)  # the settings came back too, not only the tensors
+    assert_same(ours, theirs, n_images, side)
+    assert_same(ours, back, n_images, side)  # the settings came back too, not only the tensors
     assert ours.config.decoder.tie_embeddings == config.text_config.tie_word_embeddings
     assert not ours.training
 
@@ -109,11 +109,11 @@ def test_llava(config, seed, pictures, side):
 def test_gradients_of_the_objective():
     theirs = made(LlavaForConditionalGeneration, small(), 0)
     ours = from_hf(theirs.config.to_dict(), {name: t.clone() for name, t in theirs.state_dict().items()})
-    ids, real, pictures = texts_with(theirs.config, [2, 1, 0])
+    ids, real, images = texts_with(theirs.config, [2, 1, 0])
     labels = ids.where(real & (ids != 19) & (torch.arange(ids.shape[1]) > 2), -100)
-    theirs(input_ids=ids, pixel_values=pictures, labels=labels).loss.backward()
+    theirs(input_ids=ids, pixel_values=images, labels=labels).loss.backward()
     targets = torch.cat((labels[:, 1:], torch.full((3, 1), -100)), dim=1)
-    caption_loss(ours, (ids, targets, pictures)).mean.backward()
+    caption_loss(ours, (ids, targets, images)).mean.backward()
     expected = {FAMILY.current_name(name): parameter.grad for name, parameter in theirs.named_parameters()}
     largest = max(gradient.abs().max() for gradient in expected.values() if gradient is not None)
     compared = set()
@@ -255,7 +255,7 @@ def test_what_llava_cannot_hold(tmp_path):
     )
     for features, each in (("patches", 4), ("all", 5)):
         to_hf(VLM(VLMConfig(published, text, 19, features=features)), tmp_path)
-        # Its own reader of pictures writes so many image tokens.
+        # Its own reader of images writes so many image tokens.
         assert json.loads((tmp_path / "config.json").read_text())["image_seq_length"] == each
     for config, message in [
         (VLMConfig(published, text, 19, projector_norm=True), "projector_norm=True"),

@@ -13,7 +13,7 @@ GPT2 = GPTConfig(11, context=8, d_model=16, n_layers=2, n_heads=4)
 LLAMA = GPTConfig(
     11, d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, position="rope", norm="rms", activation="swiglu", bias=False
 )
-PICTURES = ViTConfig(image_size=8, patch_size=4, d_model=16, n_layers=1, n_heads=2)
+IMAGES = ViTConfig(image_size=8, patch_size=4, d_model=16, n_layers=1, n_heads=2)
 IDS = torch.arange(12).view(2, 6) % 11
 
 
@@ -29,7 +29,7 @@ def models():
     moe = GPTConfig(11, d_model=16, n_layers=1, n_heads=2, activation="swiglu", bias=False, n_experts=2, d_ff=8)
     small = {"d_model": 16, "n_layers": 1, "n_heads": 2}
     torch.manual_seed(0)
-    pictures = torch.rand(2, 3, 8, 8)
+    images = torch.rand(2, 3, 8, 8)
     text = torch.tensor([[1, 2, 10], [3, 10, 4]])
     seeing = torch.cat((torch.full((2, 4), 10), IDS % 10), dim=1)
     return {
@@ -38,13 +38,11 @@ def models():
         "moe": (GPT(moe), (IDS,)),
         "bert": (Bert(BertConfig(11, context=8, **small)), (IDS,)),
         "t5": (T5(T5Config(11, **small)), (IDS, IDS[:, :3])),
-        "vit": (ViT(PICTURES), (pictures,)),
-        "clip": (CLIP(CLIPConfig(PICTURES, GPTConfig(11, **small))), (pictures, text)),
+        "vit": (ViT(IMAGES), (images,)),
+        "clip": (CLIP(CLIPConfig(IMAGES, GPTConfig(11, **small))), (images, text)),
         "vlm": (
-            VLM(
-                VLMConfig(vision=PICTURES, decoder=GPTConfig(11, **small), image_token=10, features="patches", layer=-1)
-            ),
-            (seeing, pictures),
+            VLM(VLMConfig(vision=IMAGES, decoder=GPTConfig(11, **small), image_token=10, features="patches", layer=-1)),
+            (seeing, images),
         ),
     }
 

@@ -47,7 +47,7 @@ class Emoji:
     """Images of every concept by every vendor, in the order of VENDORS and of `concepts`, on white, from 0 to 255."""
 
     concepts: tuple[Concept, ...]
-    pictures: UInt8[Tensor, "vendors concepts 3 size size"]
+    images: UInt8[Tensor, "vendors concepts 3 size size"]
 
     def split(self, stage: str) -> Split:
         """Split the images, by index, into those to train on and those held out; see `split_emoji` for the stages."""

@@ -60,11 +60,11 @@ def draw(hexcodes: Sequence[str], size: int) -> UInt8[np.ndarray, "vendors conce
             "drawing the emoji needs resvg-py: run `pip install resvg-py`, or copy a cache in which they are drawn "
             "and set COURSE_CACHE to it"
         ) from None
-    pictures = np.empty((len(VENDORS), len(hexcodes), 3, size, size), np.uint8)
+    images = np.empty((len(VENDORS), len(hexcodes), 3, size, size), np.uint8)
     with tqdm(total=len(VENDORS) * len(hexcodes), desc=f"drawing emoji at {size}x{size}", mininterval=0.5) as bar:
-        for sheet, vendor in zip(pictures, VENDORS, strict=True):
+        for sheet, vendor in zip(images, VENDORS, strict=True):
             icons = _icons(vendor)
-            for picture, hexcode in zip(sheet, hexcodes, strict=True):
+            for image, hexcode in zip(sheet, hexcodes, strict=True):
                 # Without the system's fonts: no drawing holds text, and looking for them takes longer than drawing.
                 png = svg_to_bytes(
                     svg_string=icons[_key(hexcode)],
@@ -73,9 +73,9 @@ def draw(hexcodes: Sequence[str], size: int) -> UInt8[np.ndarray, "vendors conce
                     background="#ffffff",
                     skip_system_fonts=True,
                 )
-                picture[:] = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB")).transpose(2, 0, 1)
+                image[:] = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB")).transpose(2, 0, 1)
                 bar.update()
-    return pictures
+    return images
 
 
 def _icons(vendor: str) -> dict[str, str]:

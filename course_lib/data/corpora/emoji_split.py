@@ -87,7 +87,7 @@ def side(family: str) -> str:
 
 @dataclass(frozen=True)
 class Grid:
-    """All images of some concepts by some vendors, both given as indices into `Emoji.pictures`."""
+    """All images of some concepts by some vendors, both given as indices into `Emoji.images`."""
 
     vendors: Int[Tensor, " vendors"]
     concepts: Int[Tensor, " concepts"]
@@ -95,8 +95,8 @@ class Grid:
     def __len__(self) -> int:
         return len(self.vendors) * len(self.concepts)
 
-    def indices(self) -> tuple[Int[Tensor, " pictures"], Int[Tensor, " pictures"]]:
-        """Return the vendor and the concept of every image, vendor by vendor: `pictures[grid.indices()]` are all."""
+    def indices(self) -> tuple[Int[Tensor, " images"], Int[Tensor, " images"]]:
+        """Return the vendor and the concept of every image, vendor by vendor: `images[grid.indices()]` are all."""
         return self.vendors.repeat_interleave(len(self.concepts)), self.concepts.repeat(len(self.vendors))
 
 

@@ -18,7 +18,7 @@ _GREY = 0.35  # 1 would be quite grey
 
 
 def augment(
-    pictures: UInt8[Tensor, "batch 3 size size"], generator: torch.Generator, strength: float = 1.0
+    images: UInt8[Tensor, "batch 3 size size"], generator: torch.Generator, strength: float = 1.0
 ) -> Float[Tensor, "batch 3 size size"]:
     """Rotate, scale, shift and partly desaturate every image by its own random amounts; newly exposed areas are white.
 
@@ -34,10 +34,10 @@ def augment(
     """
     if not 0 <= strength <= 2:
         raise ValueError(f"the strength is a number from 0 (no change) to 2, not {strength}")
-    draws = torch.rand(5, len(pictures), generator=generator, device=generator.device).to(pictures.device)
+    draws = torch.rand(5, len(images), generator=generator, device=generator.device).to(images.device)
     angle, scale, right, down = (2 * draws[:4] - 1) * strength
     return transform(
-        V.to_dtype(pictures, torch.float32, scale=True),
+        V.to_dtype(images, torch.float32, scale=True),
         angle=angle * _ANGLE,
         scale=1 + scale * _SCALE,
         shift=torch.stack([right, down], dim=1) * _SHIFT,
@@ -46,7 +46,7 @@ def augment(
 
 
 def transform(
-    pictures: Float[Tensor, "batch 3 size size"],
+    images: Float[Tensor, "batch 3 size size"],
     angle: Float[Tensor, " batch"],
     scale: Float[Tensor, " batch"],
     shift: Float[Tensor, "batch 2"],
@@ -63,8 +63,8 @@ def transform(
     cos, sin = turn.cos() / scale, turn.sin() / scale
     inverse = torch.stack([cos, sin, -sin, cos], dim=1).unflatten(1, (2, 2))
     came_from = torch.cat([inverse, -2 * inverse @ shift[:, :, None]], dim=2)
-    grid = F.affine_grid(came_from, list(pictures.shape), align_corners=False)
-    # Of the ink, 1 - picture: the warp brings in zeros, and torchvision's weights for grey do not quite add up to 1, so
+    grid = F.affine_grid(came_from, list(images.shape), align_corners=False)
+    # Of the ink, 1 - image: the warp brings in zeros, and torchvision's weights for grey do not quite add up to 1, so
     # that white paper stays exactly white only as zeros.
-    ink = F.grid_sample(V.invert(pictures), grid, align_corners=False)
+    ink = F.grid_sample(V.invert(images), grid, align_corners=False)
     return V.invert(ink.lerp(V.rgb_to_grayscale(ink, num_output_channels=3), grey[:, None, None, None]))

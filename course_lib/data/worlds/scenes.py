@@ -214,7 +214,7 @@ class Scenes:
         places = [self.place(cell) for cell in range(self.n_cells)]
         return distinct_words([*fixed, *places, " ".join(str(n) for n in range(self.n_cells)), *self.names])
 
-    def pictures(
+    def images(
         self,
         cells: Int[Tensor, "batch cell"],
         vendors: Int[Tensor, "batch cell"],

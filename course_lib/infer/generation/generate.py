@@ -45,7 +45,7 @@ def generate(
     stop_token_ids: Collection[int] = (),
     grammar: Grammar | None = None,
     generator: torch.Generator | None = None,
-    pictures: Float[Tensor, "pictures channels height width"] | None = None,
+    images: Float[Tensor, "images channels height width"] | None = None,
 ) -> Steps:
     """Continue each prompt, one decode step at a time.
 
@@ -62,7 +62,7 @@ def generate(
         stop_token_ids: Ids of the tokens that end a row.
         grammar: The texts that may be written; the tokens that end a text in it have to be in `stop_token_ids`.
         generator: The random number generator, on the model's device.
-        pictures: The images that the prompts of a VLM refer to, as in `VLM.forward`.
+        images: The images that the prompts of a VLM refer to, as in `VLM.forward`.
 
     Yields:
         A token for each row; None for rows that have ended.
@@ -72,9 +72,9 @@ def generate(
             later, if a grammar allows no token.
     """
     budgets = token_budgets(model, prompts, max_new_tokens)
-    if pictures is not None and not isinstance(model, VLM):
-        raise GenerationError(f"a {type(model).__name__} reads no pictures; leave them out, or take a VLM")
-    return _steps(model, prompts, budgets, sampling, frozenset(stop_token_ids), grammar, generator, pictures)
+    if images is not None and not isinstance(model, VLM):
+        raise GenerationError(f"a {type(model).__name__} reads no images; leave them out, or take a VLM")
+    return _steps(model, prompts, budgets, sampling, frozenset(stop_token_ids), grammar, generator, images)
 
 
 def complete(
@@ -136,7 +136,7 @@ def _steps(
     stop_token_ids: frozenset[int],
     grammar: Grammar | None,
     generator: torch.Generator | None,
-    pictures: Tensor | None,
+    images: Tensor | None,
 ) -> Steps:
     decoder = model.decoder if isinstance(model, VLM) else model
     padding = 1 if isinstance(model, VLM) and model.config.image_token == 0 else 0  # any token but the image token
@@ -145,7 +145,7 @@ def _steps(
         positions = positions.clamp(max=decoder.config.context - 1)
     decoder_with_cache = CachedDecoder(decoder, positions, mask)
     if isinstance(model, VLM):
-        x = model.insert_pictures(ids, None if pictures is None else model.project(model.encode_pictures(pictures)))
+        x = model.insert_images(ids, None if images is None else model.project(model.encode_images(images)))
     else:
         x = embed_tokens(model.token_embedding, ids)
 

@@ -41,7 +41,7 @@ class Pairs:
         emoji: The images and concepts.
         split: Which of them are for training.
         tokenizer: A tokenizer with one token per word.
-        pictures: All images.
+        images: All images.
         captions: Random captions of every concept, drawn once; those outside the training part are empty.
         owner: The concept whose captions each concept has: its own, except after `shuffled`.
     """
@@ -49,7 +49,7 @@ class Pairs:
     emoji: Emoji
     split: Split
     tokenizer: Tokenizer
-    pictures: UInt8[Tensor, "vendors concepts 3 size size"]
+    images: UInt8[Tensor, "vendors concepts 3 size size"]
     captions: Int[Tensor, "concepts variants tokens"]
     owner: Int[Tensor, " concepts"]
 
@@ -67,9 +67,9 @@ class Pairs:
         chosen = train.concepts[torch.randperm(len(train.concepts), generator=generator)[:size]]
         vendors = train.vendors[torch.randint(len(train.vendors), (len(chosen),), generator=generator)]
         variants = torch.randint(self.captions.shape[1], (len(chosen),), generator=generator)
-        where = self.pictures.device
-        pictures = augment(self.pictures[vendors.to(where), chosen.to(where)], generator, strength)
-        return pictures, self.captions[self.owner[chosen], variants].to(where)
+        where = self.images.device
+        images = augment(self.images[vendors.to(where), chosen.to(where)], generator, strength)
+        return images, self.captions[self.owner[chosen], variants].to(where)
 
     def shuffled(self, seed: int) -> Pairs:
         """Give every training concept the captions of another one, the same at every step, as a control."""
@@ -83,7 +83,7 @@ class Pairs:
     def ids(self, texts: Sequence[str]) -> Int[Tensor, "texts tokens"]:
         """Encode the known words of some texts as ids."""
         known = [" ".join(w for w in _words(text) if self.tokenizer.token_to_id(w) is not None) for text in texts]
-        return torch.tensor([line.ids or [0] for line in self.tokenizer.encode_batch(known)]).to(self.pictures.device)
+        return torch.tensor([line.ids or [0] for line in self.tokenizer.encode_batch(known)]).to(self.images.device)
 
     def texts(self, which: Int[Tensor, " concepts"], keywords: bool = False) -> list[str]:
         """Return the English names of some concepts, followed by all their keywords if wanted."""
@@ -119,7 +119,7 @@ def pairs(
     tokenizer = word_tokenizer(known)
     ids = torch.tensor([line.ids for line in tokenizer.encode_batch([" ".join(_words(line)) for line in lines])])
     captions = ids.view(len(emoji.concepts), len(named) * VARIANTS, -1)
-    return Pairs(emoji, split, tokenizer, emoji.pictures.to(where or device()), captions, torch.arange(len(captions)))
+    return Pairs(emoji, split, tokenizer, emoji.images.to(where or device()), captions, torch.arange(len(captions)))
 
 
 def recall(similarity: Float[Tensor, "queries gallery"], target: Int[Tensor, " queries"], k: int) -> float:
@@ -142,9 +142,9 @@ def _recalls(name: str, similarity: Tensor, target: Tensor) -> dict[str, float]:
 
 
 @torch.no_grad()
-def encode(model: BagCLIP | CLIP, pictures: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
+def encode(model: BagCLIP | CLIP, images: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
     """Encode images as unit vectors, without augmentation."""
-    return torch.cat([model.image_features(some.float() / 255) for some in pictures.split(512)])
+    return torch.cat([model.image_features(some.float() / 255) for some in images.split(512)])
 
 
 @torch.no_grad()
@@ -163,11 +163,11 @@ def retrieval(model: BagCLIP | CLIP, data: Pairs) -> dict[str, float]:
     parts = {"new-vendor": split.new_vendor, "new-concepts": split.new_concepts, "both-new": split.both_new}
     for name, grid in parts.items():
         texts = model.text_features(data.ids(data.texts(grid.concepts, keywords=name != "new-vendor")))
-        images = encode(model, data.pictures[grid.indices()])
+        images = encode(model, data.images[grid.indices()])
         target = torch.arange(len(grid.concepts), device=images.device).repeat(len(grid.vendors))
         numbers |= _recalls(name, images @ texts.T, target)
         if name == "new-vendor":
-            similar = nearest(images, encode(model, data.pictures[split.train.indices()]), split.train)
+            similar = nearest(images, encode(model, data.images[split.train.indices()]), split.train)
             numbers["image-to-image-r1"] = recall(similar, target, 1)
         if name == "both-new":
             prompts = model.text_features(data.ids(list(PROMPTS.values())))
@@ -177,7 +177,7 @@ def retrieval(model: BagCLIP | CLIP, data: Pairs) -> dict[str, float]:
 
 
 def nearest(
-    queries: Float[Tensor, "queries d"], learned: Float[Tensor, "pictures d"], grid: Grid
+    queries: Float[Tensor, "queries d"], learned: Float[Tensor, "images d"], grid: Grid
 ) -> Float[Tensor, "queries concepts"]:
     """Compute the similarity of each query to each concept of the grid: the largest over the vendors' images."""
     return (queries @ learned.T).unflatten(1, (len(grid.vendors), len(grid.concepts))).amax(dim=1)
@@ -186,9 +186,7 @@ def nearest(
 def groups(data: Pairs, which: Int[Tensor, " concepts"]) -> Int[Tensor, " concepts"]:
     """Return the groups of some concepts as indices into PROMPTS."""
     order = list(PROMPTS)
-    return torch.tensor(
-        [order.index(data.emoji.concepts[i].group) for i in which.tolist()], device=data.pictures.device
-    )
+    return torch.tensor([order.index(data.emoji.concepts[i].group) for i in which.tolist()], device=data.images.device)
 
 
 def pixel_baseline(data: Pairs) -> dict[str, float]:
@@ -199,7 +197,7 @@ def pixel_baseline(data: Pairs) -> dict[str, float]:
     """
     split = data.split
     learned, new, both = (
-        _pixel_features(data.pictures[grid.indices()]) for grid in (split.train, split.new_vendor, split.both_new)
+        _pixel_features(data.images[grid.indices()]) for grid in (split.train, split.new_vendor, split.both_new)
     )
     mean = learned.mean(dim=0)
     learned, new, both = (F.normalize(some - mean, dim=1) for some in (learned, new, both))
@@ -218,9 +216,9 @@ def pixel_baseline(data: Pairs) -> dict[str, float]:
     return numbers
 
 
-def _pixel_features(pictures: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
+def _pixel_features(images: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
     """Compute 16 x 16 colours and 8 x 8 edge strengths with weight 2: the best of five kinds in a trial."""
-    x = pictures.float() / 255
+    x = images.float() / 255
     edges = torch.cat(
         (F.pad(x.diff(dim=3).abs(), (0, 1)), F.pad(x.diff(dim=2).abs(), (0, 0, 0, 1))), dim=1
     )  # one row or column fewer than pixels
