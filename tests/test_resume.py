@@ -434,7 +434,7 @@ def test_a_parameter_that_no_loss_reaches_is_no_hindrance(tmp_path):
         seen.append(batch)
         extra = model.pooler.weight.sum() if len(seen) > 1 else 0
         loss = masked_token_loss(model, batch)
-        return Loss(loss.total + extra, loss.targets)
+        return Loss(loss.total + extra, loss.n_targets)
 
     train(resumed, filling, pooled_at_last, config, folder=RunFolder(tmp_path, resume=True))
     assert len(seen) == 2

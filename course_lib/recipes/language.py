@@ -142,7 +142,7 @@ def moe_loss(
         for layer in layers
     ) / len(layers)
     # A Loss is a total; scaled by the number of targets, the auxiliary loss counts once in its mean.
-    return Loss(loss.total + aux_loss * loss.targets, loss.targets)
+    return Loss(loss.total + aux_loss * loss.n_targets, loss.n_targets)
 
 
 @torch.no_grad()

@@ -222,7 +222,7 @@ def held_out_losses(model: GPT, text: TwoTexts, plan: Plan) -> tuple[float, floa
         windows = Windows(tokens, plan.model.context)
         some = torch.arange(min(plan.scored, len(windows))).split(100)
         parts = [next_token_loss(model, windows[part]) for part in some]
-        found.append(sum(float(part.total) for part in parts) / sum(int(part.targets) for part in parts))
+        found.append(sum(float(part.total) for part in parts) / sum(int(part.n_targets) for part in parts))
     return found[0], found[1]
 
 

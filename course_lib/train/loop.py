@@ -223,7 +223,7 @@ class _Run:
             loss = loss if isinstance(loss, Loss) else Loss(loss, 1)
             # For one batch, the gradient of its mean; for several, of the sum of totals, divided by all targets below.
             (loss.mean if len(batches) == 1 else loss.total).backward()
-            total, count = total + loss.total.detach(), count + loss.targets
+            total, count = total + loss.total.detach(), count + loss.n_targets
         count = count.clamp(min=1)
         if len(batches) > 1:
             torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], count)

@@ -19,12 +19,12 @@ class Loss(NamedTuple):
     """
 
     total: Float[Tensor, ""]
-    targets: Tensor | int
+    n_targets: Tensor | int
 
     @property
     def mean(self) -> Float[Tensor, ""]:
         """The loss per target, in nats; 0 if there is no target."""
-        return self.total / torch.as_tensor(self.targets).clamp(min=1)
+        return self.total / torch.as_tensor(self.n_targets).clamp(min=1)
 
 
 def cross_entropy(logits: Float[Tensor, "*batch classes"], targets: Int[Tensor, "*batch"]) -> Loss:
@@ -109,6 +109,9 @@ def contrastive_loss(
     model: nn.Module, batch: tuple[Float[Tensor, "pairs channels height width"], Int[Tensor, "pairs tokens"]]
 ) -> Float[Tensor, ""]:
     """Compute the mean cross-entropy, in nats, of matching each image to its text in the batch, and the reverse.
+
+    This is a mean and not a `Loss`: each image is compared with all texts of its batch, so a batch counts as a whole,
+    and pairs of different batches have no common sum.
 
     Args:
         model: Any model that gives logits "images texts", such as CLIP.

@@ -122,7 +122,7 @@ def test_ppo_is_its_loop_over_tokens(entropy):
             total += entropy * -sum(p * math.log(p) for p in logs.exp().tolist())
             count += 1
     loss = ppo.ppo_loss(model, batch, clip, value_coef=0.5, entropy_coef=entropy)
-    assert loss.targets == count == 6
+    assert loss.n_targets == count == 6
     assert 0 < cut < 6
     assert loss.mean.item() == pytest.approx(-total / count, rel=1e-9)
 

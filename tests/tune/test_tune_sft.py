@@ -88,7 +88,7 @@ def test_prompts_are_not_learned():
     loss.mean.backward()
     assert (model.logits.grad[free] == 0).all()
     assert (model.logits.grad[~free] != 0).all()
-    assert loss.targets == 5  # two replies of one and two tokens, and the two ends
+    assert loss.n_targets == 5  # two replies of one and two tokens, and the two ends
     other = Fixed(torch.where(free[..., None], 100 * torch.randn(2, 4, 4, dtype=torch.float64), model.logits.detach()))
     assert sft_loss(other, texts).total == loss.total
     by_hand = torch.nn.functional.nll_loss(model.logits.log_softmax(2)[~free], texts.targets[~free])
@@ -106,7 +106,7 @@ def test_packed_is_the_same_lesson(rows, length):
         model.zero_grad()
         loss = sft_loss(model, batch)
         loss.total.backward()
-        results.append((loss.total.detach(), loss.targets, torch.cat([p.grad.flatten() for p in model.parameters()])))
+        results.append((loss.total.detach(), loss.n_targets, torch.cat([p.grad.flatten() for p in model.parameters()])))
     assert results[0][1] == results[1][1] == sum(len(reply) + 1 for _, reply in rows)
     assert_close(results[1][0], results[0][0], rtol=1e-12, atol=0)
     assert_close(results[1][2], results[0][2], rtol=1e-9, atol=1e-12)
