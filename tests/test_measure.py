@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from nbclient import NotebookClient
 
 from course_lib.errors import CourseError
-from course_lib.measure import OutOfBand, bootstrap, device, entropy, pick, record, wilson
-from course_lib.preset import preset
+from course_lib.measure import OutOfBand, bootstrap, device, entropy, pick, record, seed, t_interval, wilson
+from course_lib.preset import course_seed, preset
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +148,19 @@ def test_presets(monkeypatch):
             ask()
 
 
+def test_the_seeds_of_a_replication(monkeypatch):
+    monkeypatch.delenv("COURSE_SEED", raising=False)
+    assert (course_seed(), seed()) == (0, 0)
+    monkeypatch.setenv("COURSE_SEED", "")
+    assert seed() == 0
+    monkeypatch.setenv("COURSE_SEED", "7")
+    assert (course_seed(), seed()) == (7, 70)
+    for wrong in ("-1", "1.5", "one", " 1", "1\n", "٣", "123456789"):
+        monkeypatch.setenv("COURSE_SEED", wrong)
+        with pytest.raises(CourseError, match="set it to a whole number from 0 to 99999999, or unset it for 0"):
+            seed()
+
+
 def test_device_of_the_gpu_preset(monkeypatch):
     monkeypatch.setenv("COURSE_PRESET", "gpu")
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
@@ -190,6 +203,24 @@ def test_bootstrap_of_a_mean():
     for wrong in ([1.0], [], torch.ones(2, 2)):
         with pytest.raises(ValueError, match="two values or more"):
             bootstrap(wrong)
+
+
+@pytest.mark.parametrize(
+    ("n", "confidence", "quantile"),
+    [(2, 0.95, 12.706205), (3, 0.95, 4.302653), (10, 0.95, 2.262157), (11, 0.99, 3.169273), (31, 0.9, 1.697261)],
+)
+def test_t_interval_has_the_quantiles_of_the_tables(n, confidence, quantile):
+    values = torch.randn(n, generator=torch.Generator().manual_seed(n), dtype=torch.float64) * 2 + 5
+    low, high = t_interval(values.tolist(), confidence)
+    error = values.std().item() / math.sqrt(n)
+    assert (low + high) / 2 == pytest.approx(values.mean().item())
+    assert (high - low) / 2 == pytest.approx(quantile * error, rel=1e-6)
+
+
+def test_t_interval_needs_two_values():
+    assert t_interval([2, 2, 2]) == (2, 2)
+    with pytest.raises(ValueError, match="two values or more, not 1"):
+        t_interval([1.0])
 
 
 def test_entropy():

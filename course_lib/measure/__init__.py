@@ -3,9 +3,9 @@
 from course_lib.measure.committed import committed_run
 from course_lib.measure.memory import saved_for_backward
 from course_lib.measure.ngrams import ngram_surprise
-from course_lib.measure.preset import device, device_name, pick
+from course_lib.measure.preset import device, device_name, pick, seed
 from course_lib.measure.record import OutOfBand, record
-from course_lib.measure.statistics import bootstrap, entropy, wilson
+from course_lib.measure.statistics import bootstrap, entropy, t_interval, wilson
 
 __all__ = [
     "OutOfBand",
@@ -18,5 +18,7 @@ __all__ = [
     "pick",
     "record",
     "saved_for_backward",
+    "seed",
+    "t_interval",
     "wilson",
 ]

@@ -1,4 +1,4 @@
-"""The settings of a lab that depend on the preset: sizes and the device."""
+"""The settings of a lab that its environment chooses: sizes, the device, and the seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 
 from course_lib.errors import CourseError
-from course_lib.preset import Preset, preset
+from course_lib.preset import Preset, course_seed, preset
 
 T = TypeVar("T")
 
@@ -15,6 +15,18 @@ T = TypeVar("T")
 def pick(*, cpu: T, gpu: T) -> T:
     """Return the value for the current preset, as in `steps = pick(cpu=600, gpu=6000)`."""
     return cpu if preset() == "cpu" else gpu
+
+
+def seed() -> int:
+    """Return the first of the ten seeds that this replication of a lab may use, as in `SEED = seed()`.
+
+    It is 10 * COURSE_SEED, so 0 by default. A lab that trains several times takes SEED, SEED + 1, ... SEED + 9, and no
+    two replications share a run.
+
+    Raises:
+        CourseError: If COURSE_SEED is not a whole number from 0 to 99999999.
+    """
+    return 10 * course_seed()
 
 
 def device(size: Preset | None = None) -> torch.device:

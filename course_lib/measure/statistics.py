@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
+from statistics import NormalDist, fmean, stdev
 
 import torch
 from jaxtyping import Float
@@ -67,6 +67,50 @@ def bootstrap(
     tail = (1 - confidence) / 2
     low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
     return low, high
+
+
+def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Compute Student's confidence interval of a mean, as of one number over the replications of a lab.
+
+    Args:
+        values: The sample.
+        confidence: How often such an interval contains the true mean, if the values scatter as a normal distribution.
+
+    Returns:
+        The lower and the upper end.
+
+    Raises:
+        ValueError: If there are fewer than two values.
+
+    Source: Student 1908.
+    """
+    if len(values) < 2:
+        raise ValueError(f"an interval needs two values or more, not {len(values)}")
+    middle, freedom = fmean(values), len(values) - 1
+    half = _t_quantile(confidence, freedom) * stdev(values) / math.sqrt(len(values))
+    return middle - half, middle + half
+
+
+def _t_quantile(confidence: float, freedom: int) -> float:
+    """Return the number of standard errors within which a share `confidence` of Student's distribution lies."""
+    low, high = 0.0, math.pi / 2  # angles: t = sqrt(freedom) tan(angle)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_share(middle, freedom) < confidence else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def _t_share(angle: float, freedom: int) -> float:
+    """Return the share of Student's distribution within +- sqrt(freedom) tan(angle).
+
+    Source: Abramowitz and Stegun 1964, equations 26.7.3 and 26.7.4.
+    """
+    sine, cosine, odd = math.sin(angle), math.cos(angle), freedom % 2
+    term, total = (cosine if odd else 1.0), 0.0
+    for k in range(1 + odd, freedom, 2):
+        total += term
+        term *= cosine**2 * k / (k + 1)
+    return (angle + sine * total) * 2 / math.pi if odd else sine * total
 
 
 def entropy(probabilities: Tensor, dim: int = -1) -> Tensor:
