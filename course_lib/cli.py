@@ -70,6 +70,40 @@ def book(
 
 
 @app.command()
+def replicate(
+    labs: Annotated[list[str] | None, typer.Argument(help="Labs such as ch01_attention; none means all.")] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each lab: on the course seeds 0, 1, and so on.", min=2)] = 10,
+    jobs: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 2,
+    preset: Annotated[str, typer.Option(help="Sizes to run the labs at: cpu, or gpu on a machine that has one.")] = "",
+    check: Annotated[
+        bool, typer.Option("--check", help="Run nothing; say which bands in results/replications do not hold.")
+    ] = False,
+) -> None:
+    """Run labs on several seeds, and keep what came out in results/replications/, to be committed.
+
+    Ctrl-C keeps every run that has ended; the same command goes on. With --check, the exit status is 1 if a band does
+    not hold on the seeds that it was not chosen on, would let its control pass, or judges nothing.
+    """
+    if preset:
+        os.environ["COURSE_PRESET"] = preset
+    if find_spec("jupyter_book") is None:
+        raise CourseError("what runs the labs is not installed here: run `make book`, or pip install '.[book]'")
+    if check:
+        from course_lib.site.replicate import check as complaints_of
+
+        complaints = list(complaints_of(labs or []))
+        typer.echo("\n".join(complaints) or "replications: nothing to complain about")
+        raise typer.Exit(1 if complaints else 0)
+    from course_lib.data.packages.fetching import fetch_all
+    from course_lib.site.replicate import replicate
+
+    # A run that is told to stop (by `timeout`, by CI) unwinds, so that the labs' kernels end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    fetch_all()  # now, with its progress in sight, and not in the middle of a lab
+    replicate(labs or [], seeds=seeds, jobs=jobs)
+
+
+@app.command()
 def site(
     port: Annotated[int, typer.Option(help="First port to try; the next free one is taken.")] = 8000,
     browser: Annotated[bool, typer.Option(help="Open the site in your browser.")] = True,

@@ -30,7 +30,7 @@ ALLOWED = {
     "show": set(),
     "exercises": set(),
     "grader": {"exercises"},
-    "site": {"exercises", "data"},
+    "site": {"exercises", "data", "measure"},
     "recipes": {"nn", "models", "interop", "train", "tune"},
     "__main__": {"cli"},
     "cli": {"site", "grader", "data", "recipes", "infer"},

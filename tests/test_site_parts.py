@@ -81,6 +81,9 @@ def test_committed_gpu_runs_are_cited_as_gpu_and_keys_are_unique_over_labs(proje
     (project.root / "results").mkdir()
     run = {"provenance": {"preset": "gpu"}, "values": {"big.loss": 2.5}, "controls": {}}
     (project.root / "results" / "big.json").write_text(json.dumps(run))
+    replications = project.root / "results" / "replications" / "gpu"
+    replications.mkdir(parents=True)
+    (replications / "tiny.json").write_text(json.dumps({"provenance": {"preset": "gpu"}}))  # of another kind
     merged = records.merge(project, {"tiny": {"a.b": {"lab": "tiny", "value": 1.0, "preset": "cpu"}}})
     assert set(merged) == {"gpu:big.loss", "a.b"}
     with pytest.raises(SiteError, match=r"both labs/one\.ipynb and labs/two\.ipynb"):
@@ -102,8 +105,11 @@ def test_the_cache_key_follows_all_that_outputs_depend_on(project, monkeypatch):
     third = now()
     monkeypatch.setenv("COURSE_PRESET", "gpu")
     fourth = now()
+    monkeypatch.setenv("COURSE_SEED", "1")
+    fifth = now()
+    assert cache.key(project, "tiny", solved, seed=0) == fourth
     solved.cells[5].source += "\n"
-    assert len({first, second, third, fourth, now()}) == 5
+    assert len({first, second, third, fourth, fifth, now()}) == 6
 
 
 def test_a_new_address_in_the_setup_cell_runs_no_lab_again_and_the_page_has_the_current_cell(project):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_lib.files import acquire_lock, write_text
-from course_lib.preset import preset
-from course_lib.site import cache, records
-from course_lib.site.execute import execute
+from course_lib.preset import course_seed, preset
+from course_lib.site import cache, records, replication
+from course_lib.site.execute import Run, execute
 from course_lib.site.page import page
 from course_lib.site.paths import Project, SiteError, digest_of, digest_of_tree, find_project
 from course_lib.site.render import render
@@ -62,7 +63,9 @@ def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool
         records.write(project, lab, found)
     pages = {lab: page(lab, notebook, executed.get(lab)) for lab, notebook in notebooks.items()}
     measured = {lab: dict(notebook.metadata.get("course", {})) for lab, notebook in executed.items()}
-    staged = stage(project, pages, measured, records.merge(project, numbers))
+    cited = records.merge(project, numbers)
+    replication.attach(project, cited, replication.changed_since(project, solved_labs(notebooks)))
+    staged = stage(project, pages, measured, cited)
     if only is not None:
         _say_what_no_page_cites(project, numbers[only])
 
@@ -97,7 +100,7 @@ def read_lab(project: Project, lab: str) -> NotebookNode:
 
 def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | None = None) -> dict[str, NotebookNode]:
     """Return every lab executed: from the cache if nothing that it depends on has changed, otherwise run now."""
-    solved = {lab: _solved(lab, notebook) for lab, notebook in notebooks.items()}
+    solved = solved_labs(notebooks)
     keys = {lab: cache.key(project, lab, notebook) for lab, notebook in solved.items()}
     executed = {lab: kept for lab in notebooks if (kept := cache.load(project, keys[lab]))}
     todo = {lab: solved[lab] for lab in notebooks if lab not in executed and only in (None, lab)}
@@ -106,16 +109,24 @@ def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | N
     if todo:
         print(f"labs: running {', '.join(todo)} ({preset()} preset), two at a time")
 
-        def keep(lab: str, notebook: NotebookNode) -> None:
-            cache.store(project, keys[lab], notebook)
-            executed[lab] = notebook
+        def keep(run: Run, notebook: NotebookNode) -> None:
+            cache.store(project, keys[run.lab], notebook)
+            executed[run.lab] = notebook
 
-        execute(project, todo, keep)
+        execute(project, [Run(lab, notebook, course_seed()) for lab, notebook in todo.items()], keep)
     return {lab: executed[lab] for lab in notebooks if lab in executed}
 
 
-def _solved(lab: str, notebook: NotebookNode) -> NotebookNode:
-    try:
-        return solve(notebook)
-    except LookupError as error:
-        raise SiteError(f"labs/{lab}.ipynb: {error}") from None
+def solved_labs(notebooks: Mapping[str, NotebookNode]) -> dict[str, NotebookNode]:
+    """Return the labs with the references in place of their stubs.
+
+    Raises:
+        SiteError: If a stub's exercise does not exist.
+    """
+    solved = {}
+    for lab, notebook in notebooks.items():
+        try:
+            solved[lab] = solve(notebook)
+        except LookupError as error:
+            raise SiteError(f"labs/{lab}.ipynb: {error}") from None
+    return solved

@@ -15,37 +15,61 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_lib.files import write_text
-from course_lib.preset import preset
+from course_lib.preset import course_seed, preset
 from course_lib.site.paths import Project, digest_of
 
 # The cell that installs the course on Colab: `course configure` writes an address into it, here it does nothing.
 SETUP_CELL = "colab-setup"
+REPLICATIONS = "replications"  # the folder in results/ of what no lab reads
 
 
-def key(project: Project, lab: str, solved: NotebookNode) -> str:
+def key(project: Project, lab: str, solved: NotebookNode, seed: int | None = None) -> str:
     """Compute the cache key of a solved notebook.
 
-    It depends on the cells, the lab's exercises, what these import from the library, the pinned versions, the preset,
-    Python and torch.
+    It depends on the cells, the lab's exercises, what these import from the library, the course seed, the preset, the
+    pinned versions, Python and torch.
+
+    Args:
+        project: The checkout.
+        lab: The name of the lab.
+        solved: Its solved notebook.
+        seed: The course seed; by default that of COURSE_SEED.
     """
     cells = [cell for cell in solved.cells if cell.get("id") != SETUP_CELL]
     files = reached(project, lab, [cell.source for cell in cells if cell.cell_type == "code"])
-    pins = project.root / "requirements.lock"
     return digest_of(
         json.dumps({**solved, "cells": cells}, sort_keys=True),
-        *(part for file in files for part in (file.relative_to(project.library.parent).as_posix(), file.read_bytes())),
-        pins.read_bytes() if pins.is_file() else b"",
-        preset(),
-        platform.python_version(),
-        version("torch"),
+        *(part for file in files for part in (name_of(project, file), file.read_bytes())),
+        *surroundings(project),
+        str(course_seed() if seed is None else seed),
     )
+
+
+def source(project: Project, lab: str, solved: NotebookNode) -> str:
+    """Compute the hash of a lab's code: its cells of code, its exercises and what these import, but no prose."""
+    cells = [cell for cell in solved.cells if cell.cell_type == "code" and cell.get("id") != SETUP_CELL]
+    texts = [cell.source for cell in cells]
+    files = reached(project, lab, texts)
+    return digest_of(*texts, *(part for file in files for part in (name_of(project, file), file.read_bytes())))
+
+
+def surroundings(project: Project) -> tuple[str | bytes, ...]:
+    """Return what every lab's outputs depend on: the pinned versions, the preset, Python and torch."""
+    pins = project.root / "requirements.lock"
+    return pins.read_bytes() if pins.is_file() else b"", preset(), platform.python_version(), version("torch")
+
+
+def name_of(project: Project, file: Path) -> str:
+    """Return the name of a file for a key, which does not depend on where the checkout is."""
+    base = project.library.parent if file.is_relative_to(project.library.parent) else project.root
+    return file.relative_to(base).as_posix()
 
 
 def reached(project: Project, lab: str, cells: Iterable[str]) -> list[Path]:
     """Find the files that a lab may run or read: its exercises and all that they and its cells import, also indirectly.
 
     An import inside a function counts. So does a non-Python file beside a module, unless only modules that the lab does
-    not reach name it. The committed results count if `committed_run` is called.
+    not reach name it. The committed runs count if `committed_run` is called.
     """
     library = project.library
     own = sorted((library / "exercises" / lab).glob("*.py"))
@@ -65,7 +89,8 @@ def reached(project: Project, lab: str, cells: Iterable[str]) -> list[Path]:
             if not readers or readers & files:
                 files.add(data)
     if any(re.search(r"(?<!def )\bcommitted_run\(", text) for text in texts):
-        files.update((project.root / "results").rglob("*.json"))
+        results = project.root / "results"
+        files.update(file for file in results.rglob("*.json") if REPLICATIONS not in file.relative_to(results).parts)
     return sorted(files)
 
 

@@ -1,4 +1,4 @@
-"""Execution of solved notebooks, two at a time, each in its own kernel."""
+"""Execution of solved notebooks, some at a time, each in its own kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,101 +32,132 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A lab that did not run to its end; `detail` is the traceback."""
+class Run:
+    """One run of a lab.
+
+    Attributes:
+        lab: The name of the lab.
+        notebook: The solved notebook.
+        seed: The course seed.
+    """
 
     lab: str
+    notebook: NotebookNode
+    seed: int
+
+    def __str__(self) -> str:
+        return self.lab + (f" on seed {self.seed}" if self.seed else "")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that did not come to its end; `detail` is the traceback."""
+
+    run: Run
     sentence: str
     detail: str
 
+    def __str__(self) -> str:
+        seed = f", seed {self.run.seed}" if self.run.seed else ""
+        return f"labs/{self.run.lab}.ipynb{seed}: {self.sentence}"
 
-def execute(project: Project, labs: dict[str, NotebookNode], keep: Callable[[str, NotebookNode], None]) -> None:
-    """Execute labs, two at a time.
+
+Keep = Callable[[Run, NotebookNode], None]
+
+
+def execute(project: Project, runs: Sequence[Run], keep: Keep, jobs: int = 2, strict: bool = True) -> None:
+    """Execute labs, some at a time.
 
     Args:
         project: The checkout, whose library the labs run with.
-        labs: The solved notebooks by name; they are not changed.
-        keep: The function called with the name and the executed notebook of each lab that has run to its end.
+        runs: What to run, in this order; the notebooks are not changed.
+        keep: The function called with each run that came to its end, and its executed notebook.
+        jobs: The number of runs at a time.
+        strict: Whether a number out of its band ends a run.
 
     Raises:
-        SiteError: If some labs did not run to their end; all others have been kept.
+        SiteError: If some runs did not come to their end; all others have been kept.
     """
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # a kernel named python3 in the user's home may be another Python
-    n_cells = sum(len(notebook.cells) for notebook in labs.values())
+    n_cells = sum(len(run.notebook.cells) for run in runs)
     interval = 0.5 if sys.stderr.isatty() else 15  # seconds between two lines of progress; a log needs few
     with (
         tempfile.TemporaryDirectory(prefix="course-labs-") as scratch,
-        tqdm(total=n_cells, desc="labs", unit="cell", mininterval=interval, leave=False) as bar,
+        # The time left is that of all cells so far: some take a minute, most take none.
+        tqdm(total=n_cells, desc="labs", unit="cell", mininterval=interval, smoothing=0, leave=False) as bar,
     ):
-        failures = asyncio.run(_execute_all(project, labs, keep, Path(scratch), bar))
+        failures = asyncio.run(_execute_all(project, runs, keep, jobs, strict, Path(scratch), bar))
     if failures:
-        details = [f"--- {failure.lab}\n{failure.detail}" for failure in failures]
-        sentences = [f"labs/{failure.lab}.ipynb: {failure.sentence}" for failure in failures]
-        raise SiteError("\n\n".join([*details, "\n".join(sentences)]))
+        details = [f"--- {failure.run}\n{failure.detail}" for failure in failures]
+        raise SiteError("\n\n".join([*details, "\n".join(map(str, failures))]))
 
 
 async def _execute_all(
-    project: Project, labs: dict[str, NotebookNode], keep: Callable[[str, NotebookNode], None], scratch: Path, bar: tqdm
+    project: Project, runs: Sequence[Run], keep: Keep, jobs: int, strict: bool, scratch: Path, bar: tqdm
 ) -> list[Failure]:
-    env, commit = environment(project, scratch), commit_of(project.root)
-    two_at_a_time = asyncio.Semaphore(2)
-    running = {asyncio.create_task(_execute(lab, labs[lab], two_at_a_time, env, scratch, bar)) for lab in labs}
+    env, commit = environment(project, scratch, strict), commit_of(project.root)
+    places = asyncio.Semaphore(jobs)
+    running = {asyncio.create_task(_execute(run, places, env, scratch, bar)) for run in runs}
     failures: list[Failure] = []
     while running:
-        ended, running = await asyncio.wait(running, timeout=bar.mininterval)
+        ended, running = await asyncio.wait(running, timeout=bar.mininterval, return_when=asyncio.FIRST_COMPLETED)
         bar.refresh()  # for the clock: a cell may take minutes
         for result in [task.result() for task in ended]:
             if isinstance(result, Failure):
+                bar.write(f"labs: {result.run} failed: {result.sentence}")
                 failures.append(result)
                 continue
-            lab, executed, cost = result
+            run, executed, cost = result
             executed.metadata["course"] = {**cost, "preset": preset(), "commit": commit}
-            keep(lab, executed)
+            keep(run, executed)
             used = f"{cost['cpu_seconds']:.0f} CPU-seconds, {cost['peak_mb']:.0f} MB"
-            bar.write(f"labs: {lab} done in {cost['seconds']:.0f} s ({used})")
+            bar.write(f"labs: {run} done in {cost['seconds']:.0f} s ({used})")
     return failures
 
 
 async def _execute(
-    lab: str, notebook: NotebookNode, two_at_a_time: asyncio.Semaphore, env: dict[str, str], scratch: Path, bar: tqdm
-) -> tuple[str, NotebookNode, dict[str, float]] | Failure:
-    """Run one lab; return its name, the notebook with its outputs, and the seconds and memory that it took."""
-    notebook = copy.deepcopy(notebook)
-    meter = nbformat.v4.new_code_cell(METER)
-    client = NotebookClient(notebook, timeout=CELL_TIMEOUT[preset()], record_timing=False)
-    manager = client.create_kernel_manager()
-    log = scratch / f"{lab}.log"  # what the kernel itself says, beside the outputs of the cells
-    async with two_at_a_time:
+    run: Run, places: asyncio.Semaphore, env: dict[str, str], scratch: Path, bar: tqdm
+) -> tuple[Run, NotebookNode, dict[str, float]] | Failure:
+    """Run one lab; return the run, the notebook with its outputs, and the seconds and memory that it took."""
+    async with places:
+        notebook = copy.deepcopy(run.notebook)
+        meter = nbformat.v4.new_code_cell(METER)
+        client = NotebookClient(notebook, timeout=CELL_TIMEOUT[preset()], record_timing=False)
+        manager = client.create_kernel_manager()
+        folder = scratch / f"{run.lab}-{run.seed}"  # a lab may write files
+        folder.mkdir()
+        log = folder.with_suffix(".log")  # what the kernel itself says, beside the outputs of the cells
+        env = {**env, "COURSE_SEED": str(run.seed)}
         began, cell = time.monotonic(), notebook.cells[0]
         try:
             with open(log, "wb") as said:
-                await client.async_start_new_kernel(env=env, cwd=str(scratch), stdout=said, stderr=said)
+                await client.async_start_new_kernel(env=env, cwd=str(folder), stdout=said, stderr=said)
             await client.async_start_new_kernel_client()
             for index, cell in enumerate(notebook.cells):
-                bar.set_postfix_str(f"{lab} {index + 1}/{len(notebook.cells)}", refresh=False)
+                bar.set_postfix_str(f"{run} {index + 1}/{len(notebook.cells)}", refresh=False)
                 await client.async_execute_cell(cell, index)
                 bar.update()
             notebook.cells.append(meter)
             await client.async_execute_cell(meter, len(notebook.cells) - 1)
         except CellExecutionError as error:
             sentence = f"cell {cell.id} raised {error.ename}: {error.evalue.strip()}"
-            return Failure(lab, sentence, ANSI.sub("", error.traceback))
+            return Failure(run, sentence, ANSI.sub("", error.traceback))
         except (CellTimeoutError, RuntimeError) as error:  # a kernel that died, at its start or later
             sentence = f"its kernel did not get past cell {cell.id}: too slow, or out of memory"
-            return Failure(lab, sentence, f"{error}\n{log.read_text(errors='replace')[-4000:]}")
+            return Failure(run, sentence, f"{error}\n{log.read_text(errors='replace')[-4000:]}")
         finally:
             await ensure_async(manager.shutdown_kernel(now=True))
             if client.kc is not None:
                 client.kc.stop_channels()
     notebook.cells.pop()
-    return lab, notebook, {"seconds": round(time.monotonic() - began, 1), **ast.literal_eval(meter.outputs[0].text)}
+    return run, notebook, {"seconds": round(time.monotonic() - began, 1), **ast.literal_eval(meter.outputs[0].text)}
 
 
-def environment(project: Project, scratch: Path) -> dict[str, str]:
+def environment(project: Project, scratch: Path, strict: bool) -> dict[str, str]:
     """Return the kernel's environment: strict numbers, one thread, the checkout's library, no user settings."""
     return os.environ | {
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-        "COURSE_STRICT": "1",
+        "COURSE_STRICT": str(int(strict)),
         "COURSE_PRESET": preset(),
         "TQDM_DISABLE": "1",  # a progress bar that has ended tells a reader of the page nothing
         "PYTHONPATH": str(project.library.parent),

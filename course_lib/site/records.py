@@ -8,6 +8,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from course_lib.files import write_text
+from course_lib.site.cache import REPLICATIONS
 from course_lib.site.paths import Project, SiteError
 
 Records = dict[str, dict[str, Any]]
@@ -49,6 +50,8 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
     """
     merged: Records = {}
     for path in sorted((project.root / "results").glob("**/*.json")):
+        if REPLICATIONS in path.relative_to(project.root).parts:
+            continue
         committed = json.loads(path.read_text(encoding="utf8"))
         if committed.get("provenance", {}).get("preset") == "gpu":
             for key, record in _records_of_run(committed).items():

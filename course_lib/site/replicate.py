@@ -1,0 +1,170 @@
+"""`course replicate`: run labs on several seeds, and keep in `results/replications/` what came out on each."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+from tqdm import tqdm
+
+from course_lib.errors import CourseError
+from course_lib.files import acquire_lock, read_json, write_text
+from course_lib.preset import preset
+from course_lib.site import cache, records, replication
+from course_lib.site.build import read_lab, solved_labs
+from course_lib.site.execute import Run, execute
+from course_lib.site.paths import Project, SiteError, digest_of, find_project
+
+
+def replicate(labs: Sequence[str] = (), seeds: int = 10, jobs: int = 2, root: Path | None = None) -> None:
+    """Run labs on the course seeds 0, 1, ..., and write the replication of each lab that ran on all of them.
+
+    A run that has ended is kept below `_build/replications`, and is not made again while the lab's code, the preset and
+    the versions stay the same. A number out of its band ends no run.
+
+    Args:
+        labs: The labs; by default all of the book.
+        seeds: The number of course seeds.
+        jobs: The number of runs at a time.
+        root: A folder of the checkout; by default the working directory.
+
+    Raises:
+        SiteError: If there is no such lab, or some runs did not come to their end; all others have been made and kept.
+    """
+    project = find_project(root)
+    project.build.mkdir(exist_ok=True)
+    with acquire_lock(project.build / "replicate.lock", "Another replication of this book is running; waiting for it."):
+        solved = _solved(project, _chosen(project, labs))
+        places = {lab: _Place(project, lab, notebook) for lab, notebook in solved.items()}
+        for place in places.values():
+            place.take_from_book()
+        todo = [Run(lab, solved[lab], seed) for lab in solved for seed in range(seeds) if not places[lab].has(seed)]
+        n_runs = len(solved) * seeds
+        print(f"replications: {n_runs - len(todo)} of {n_runs} runs are kept from before, {len(todo)} to go")
+        waiting = {run.lab for run in todo}
+        for lab in solved:
+            if lab not in waiting:
+                places[lab].write(seeds)
+
+        def keep(run: Run, executed: NotebookNode) -> None:
+            places[run.lab].keep(run.seed, executed)
+            if all(places[run.lab].has(seed) for seed in range(seeds)):
+                places[run.lab].write(seeds)
+
+        if todo:
+            try:
+                execute(project, todo, keep, jobs=jobs, strict=False)
+            except KeyboardInterrupt:
+                left = sum(not places[run.lab].has(run.seed) for run in todo)
+                print(f"replications: stopped, {left} runs to go; the same command goes on from here")
+                raise
+
+
+def _chosen(project: Project, labs: Sequence[str]) -> list[str]:
+    """Return the chosen labs in reading order, without repetition.
+
+    Raises:
+        SiteError: If one of them is not in the book.
+    """
+    listed = project.lab_slugs()
+    if unknown := [lab for lab in labs if lab not in listed]:
+        raise SiteError(f"there is no lab {unknown[0]}; there are {', '.join(listed)}")
+    return [lab for lab in listed if lab in labs or not labs]
+
+
+def _solved(project: Project, labs: Sequence[str]) -> dict[str, NotebookNode]:
+    return solved_labs({lab: read_lab(project, lab) for lab in labs})
+
+
+class _Place:
+    """Where the runs of one lab are kept until there is one for each seed, and the replication that they make.
+
+    Attributes:
+        source: The hash of the lab's code.
+        key: The hash of all that a run's numbers depend on besides the seed.
+    """
+
+    def __init__(self, project: Project, lab: str, solved: NotebookNode) -> None:
+        self.project, self.lab, self.solved = project, lab, solved
+        self.folder = project.build / "replications" / preset() / lab
+        self.source = cache.source(project, lab, solved)
+        self.key = digest_of(self.source, *cache.surroundings(project))
+
+    def has(self, seed: int) -> bool:
+        """Return whether the run on a seed is kept."""
+        return self._kept(seed) is not None
+
+    def take_from_book(self) -> None:
+        """Keep the run that `course book` has made, on seed 0, if there is one."""
+        executed = None if self.has(0) else cache.load(self.project, cache.key(self.project, self.lab, self.solved, 0))
+        if executed:
+            self.keep(0, executed)
+
+    def _kept(self, seed: int) -> dict[str, Any] | None:
+        """Read what was kept of the run on a seed; None if nothing was, or the lab has changed since."""
+        try:
+            kept = read_json(self._file(seed))
+        except CourseError:  # not there; or damaged, and made again
+            return None
+        return kept if isinstance(kept, dict) and kept.get("key") == self.key else None
+
+    def _file(self, seed: int) -> Path:
+        return self.folder / f"seed{seed}.json"
+
+    def keep(self, seed: int, executed: NotebookNode) -> None:
+        """Keep the numbers of a run."""
+        measured = records.collect(self.lab, executed)
+        kept = {"key": self.key, "commit": executed.metadata["course"]["commit"], "records": measured}
+        write_text(self._file(seed), json.dumps(kept, indent=1) + "\n")
+
+    def write(self, seeds: int) -> None:
+        """Write the replication that the runs on all seeds make, unless there is one on more seeds."""
+        runs = [kept for seed in range(seeds) if (kept := self._kept(seed))]
+        with suppress(CourseError):  # a damaged file is written anew
+            before = replication.read(self.project, self.lab)
+            if before and (there := len(before["seeds"])) > seeds:
+                tqdm.write(f"replications: {self.lab} stays as it is, on {there} seeds; {seeds} do not replace them")
+                return
+        devices = dict.fromkeys(record["device"] for kept in runs for record in kept["records"].values())
+        size = "" if preset() == "cpu" else f" --preset {preset()}"
+        provenance = {
+            "lab": self.lab,
+            "source": self.source,
+            "preset": preset(),
+            "command": f"course replicate {self.lab} --seeds {seeds}{size}",
+            "commit": ", ".join(dict.fromkeys(kept["commit"] for kept in runs)),
+            "device": ", ".join(devices),
+            "versions": {"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
+        }
+        made = replication.assemble(provenance, {seed: kept["records"] for seed, kept in enumerate(runs)})
+        file = replication.write(self.project, made).relative_to(self.project.root)
+        tqdm.write(f"replications: {file} written, {len(made['numbers'])} numbers on {seeds} seeds")
+
+
+def check(labs: Sequence[str] = (), root: Path | None = None) -> Iterator[str]:
+    """Yield a sentence for everything that is wrong with the committed replications; nothing is run.
+
+    Labs that have changed since they were replicated are no complaint: they are printed.
+
+    Args:
+        labs: The labs; by default all of the book.
+        root: A folder of the checkout; by default the working directory.
+
+    Raises:
+        SiteError: If there is no such lab, or a file in `results/replications/` is not a replication.
+    """
+    project = find_project(root)
+    chosen = _chosen(project, labs)
+    replication.changed_since(project, _solved(project, chosen))
+    for lab in chosen:
+        made = replication.read(project, lab)
+        if made is None:
+            yield f"{lab}: nobody has replicated it; run `course replicate {lab}`"
+        else:
+            yield from (f"{lab}: {complaint}" for complaint in replication.complaints(made))
