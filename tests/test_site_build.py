@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from site_project import INDEX, ROOT, lab_cells, make_project, write_lab
 
-from course_lib.site import cache, records
+from course_lib.site import cache, records, replication
 from course_lib.site.build import build, read_lab, run_labs
 from course_lib.site.configure import configure
 from course_lib.site.paths import Project, SiteError, digest_of_tree
@@ -19,8 +19,26 @@ from course_lib.site.paths import Project, SiteError, digest_of_tree
 def built(tmp_path_factory):
     """The tiny book, built strictly; tests that change it take a copy."""
     project = Project(make_project(tmp_path_factory.mktemp("site") / "book"))
+    replication.write(project, made_before())
+    page = project.root / "book" / "chapter.md"
+    over_seeds = "The mean is {number}`tiny.share mean .2%`, its interval {number}`tiny.share interval .1%`."
+    page.write_text(f"{page.read_text()}\n{over_seeds}\n")
     build(root=project.root)
     return project
+
+
+def made_before():
+    """A replication of the lab on three seeds, from before its last change."""
+
+    def record(value, band, **more):
+        return {"value": value, "band": band, "control": None, **more}
+
+    def run(seed):
+        share = record((0.71, 0.72, 0.81)[seed], [0.7, 0.8]) | {"control": {"key": "tiny.even"}}
+        return {"tiny.share": share, "tiny.even": record(0.5, [0.4, 0.6], control_of=[])}
+
+    provenance = {"lab": "tiny", "preset": "cpu", "source": "another"}
+    return replication.assemble(provenance, {seed: run(seed) for seed in range(3)})
 
 
 @pytest.fixture
@@ -46,6 +64,25 @@ def test_numbers_on_the_page_were_measured_and_say_how(built):
     assert chapter.count('<span class="number-name">Control of</span> tiny.share = 0.731') == 1
     assert '<span class="unmeasured">not measured yet</span>' in chapter
     assert json.loads((built.results / "tiny.json").read_text())["tiny.share"]["band"] == [0.7, 0.8]
+
+
+def test_a_card_shows_the_runs_of_a_replicated_number_over_its_band(built):
+    chapter = html(built, "book/chapter")
+    assert re.search(r'class="number-value"[^>]*>74\.67%</span>', chapter)
+    assert re.search(r'class="number-value"[^>]*>61\.0% to 88\.3%</span>', chapter)
+    cards = {}
+    for card in chapter.split('role="tooltip"')[1:]:
+        cards.setdefault(re.search(r"\((tiny\.\w+)\)", card)[1], card)
+    assert "number-dots" not in cards["tiny.total"]  # which was not replicated
+    share, even = cards["tiny.share"], cards["tiny.even"]
+    told = "3 runs: 0.71 to 0.81, mean 0.747, 95% interval 0.61 to 0.883; 2 of 3 in the band"
+    assert f"{told} (of the lab before it last changed)" in share
+    assert share.count('<circle class="run"') == 2
+    assert share.count('<circle class="run out"') == 1
+    assert share.count('<circle class="control"') == 3
+    assert share.count('<rect class="band"') == 1
+    assert "3 runs: 0.5 on each; 3 of 3 in the band" in even
+    assert 'class="control"' not in even
 
 
 def test_the_lab_page_has_stub_hints_solution_cost_and_the_learners_notebook(built):
@@ -116,6 +153,7 @@ def test_a_change_of_prose_runs_no_lab(copied, capsys):
     said = capsys.readouterr().out
     assert "labs: 1 unchanged" in said
     assert "running" not in said
+    assert "replications: changed since they were made: tiny; run `course replicate` on them again" in said
     assert "New prose." in html(copied, "book/index")
 
 
@@ -130,12 +168,14 @@ def test_an_edit_of_the_library_runs_the_labs_again_with_the_edited_library(copi
 def test_strict_build_names_every_problem_also_when_repeated_and_leaves_the_site(copied):
     before = digest_of_tree(copied.html)
     page = copied.root / "book" / "chapter.md"
-    page.write_text(page.read_text() + "\n{number}`tiny.nosuch` [a](nosuch.md) {ref}`no-such-label` {cite}`nobody`\n")
+    wrong = "{number}`tiny.nosuch` {number}`tiny.total mean` [a](nosuch.md) {ref}`no-such-label` {cite}`nobody`"
+    page.write_text(f"{page.read_text()}\n{wrong}\n")
     for _ in range(2):
         with pytest.raises(SiteError) as problem:
             build(root=copied.root)
         said = str(problem.value)
         assert "no lab measured tiny.nosuch" in said
+        assert "nobody has replicated tiny.total" in said
         assert "nosuch.md" in said
         assert "no-such-label" in said
         assert "nobody" in said
