@@ -59,7 +59,11 @@ def check_numbers(
 
 
 def set_defaults(config: Any, **defaults: Any) -> None:
-    """Replace None by defaults, in a frozen config that is being created."""
+    """Replace None by defaults, in a frozen config that is being created.
+
+    Such a setting is declared as `int | Any`, not as `int | None`: it can be None when a config is created, but never
+    is afterwards, so that code that reads it needs no check.
+    """
     for name, value in defaults.items():
         if getattr(config, name) is None:
             object.__setattr__(config, name, value)

@@ -60,14 +60,14 @@ class GPTConfig:
     d_model: int = 128
     n_layers: int = 4
     n_heads: int = 4
-    n_kv_heads: int | None = None
-    head_dim: int | None = None
-    d_ff: int | None = None
+    n_kv_heads: int | Any = None
+    head_dim: int | Any = None
+    d_ff: int | Any = None
     position: str = "learned"
     norm: str = "layer"
     activation: str = "gelu_tanh"
     bias: bool = True
-    qkv_bias: bool | None = None
+    qkv_bias: bool | Any = None
     tie_embeddings: bool = True
     norm_eps: float = 1e-5
     rope_theta: float = 10000.0
@@ -86,7 +86,6 @@ class GPTConfig:
         check_counts(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff")
         check_counts(self, "n_experts", "d_shared", least=0)
         check_numbers(self, "norm_eps", "rope_theta", above=0)
-        assert self.n_kv_heads  # None was replaced above
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads={self.n_heads} must be a multiple of n_kv_heads={self.n_kv_heads}")
         if self.n_experts and not 1 <= self.top_k <= self.n_experts:
@@ -108,7 +107,6 @@ def dense_equivalent(config: GPTConfig) -> GPTConfig:
     """
     if not config.n_experts:
         raise ValueError("the model has no experts, so it is dense already")
-    assert config.d_ff  # None was replaced when the config was made
     defaults: dict[str, Any] = {name: getattr(GPTConfig, name) for name in MOE_SETTINGS}
     return replace(config, n_experts=0, d_ff=config.top_k * config.d_ff + config.d_shared, **defaults)
 
@@ -249,7 +247,6 @@ def _position(config: GPTConfig) -> nn.Module:
         case "sinusoidal":
             return SinusoidalPositions(config.d_model)
         case "rope":
-            assert config.head_dim  # None was replaced when the config was made
             return RotaryPositions(config.head_dim, config.rope_theta)
         case "alibi":
             return ALiBi(config.n_heads)
@@ -272,7 +269,6 @@ def _norm(config: GPTConfig) -> nn.Module:
 
 
 def _feed_forward(config: GPTConfig) -> nn.Module:
-    assert config.d_ff  # None was replaced when the config was made
     if config.n_experts:
         settings: dict[str, Any] = {name: getattr(config, name) for name in MOE_SETTINGS}
         return MoE(config.d_model, config.d_ff, config.n_experts, **settings)
@@ -287,7 +283,7 @@ def _block(config: GPTConfig) -> Block:
         config.d_model,
         config.n_heads,
         config.n_kv_heads,
-        bool(config.qkv_bias),
+        config.qkv_bias,
         head_dim=config.head_dim,
         out_bias=config.bias,
     )

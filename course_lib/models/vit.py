@@ -1,6 +1,7 @@
 """ViT: a transformer over the patches of an image (Dosovitskiy et al. 2021), also the vision tower of CLIP."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -49,7 +50,7 @@ class ViTConfig:
     d_model: int = 128
     n_layers: int = 4
     n_heads: int = 4
-    d_ff: int | None = None
+    d_ff: int | Any = None
     n_classes: int = 0
     activation: str = "gelu"
     qkv_bias: bool = True
@@ -57,7 +58,7 @@ class ViTConfig:
     pool: str = "token"
     norm_pooled: bool = False
     pre_norm: bool = False
-    patch_bias: bool | None = None
+    patch_bias: bool | Any = None
     norm_eps: float = 1e-6
     image_width: int | None = None
 
@@ -95,7 +96,7 @@ class ViT(nn.Module):
         self.config = config
         # A convolution whose stride is its width applies one linear layer to each patch (section 3.1, equation 1).
         self.patches = nn.Conv2d(
-            config.channels, config.d_model, config.patch_size, config.patch_size, bias=bool(config.patch_bias)
+            config.channels, config.d_model, config.patch_size, config.patch_size, bias=config.patch_bias
         )
         self.class_token = nn.Parameter(torch.empty(config.d_model)) if config.class_token else None
         self.position = LearnedPositions(config.n_patches + config.class_token, config.d_model)
@@ -212,7 +213,6 @@ def _norm(config: ViTConfig) -> nn.LayerNorm:
 
 
 def _block(config: ViTConfig) -> Block:
-    assert config.d_ff  # None was replaced when the config was made
     attention = MultiHeadAttention(config.d_model, config.n_heads, bias=config.qkv_bias, out_bias=True)
     feed_forward = FeedForward(config.d_model, config.d_ff, config.activation)
     return Block(attention, feed_forward, _norm(config), _norm(config))
