@@ -78,6 +78,9 @@ def replicate(
     check: Annotated[
         bool, typer.Option("--check", help="Run nothing; say which bands in results/replications do not hold.")
     ] = False,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="After bands alone have changed: run seed 0 again, and keep the others.")
+    ] = False,
 ) -> None:
     """Run labs on several seeds, and keep what came out in results/replications/, to be committed.
 
@@ -95,12 +98,16 @@ def replicate(
         typer.echo("\n".join(complaints) or "replications: nothing to complain about")
         raise typer.Exit(1 if complaints else 0)
     from course_lib.data.packages.fetching import fetch_all
+    from course_lib.site.replicate import renew as renew_bands
     from course_lib.site.replicate import replicate
 
     # A run that is told to stop (by `timeout`, by CI) unwinds, so that the labs' kernels end with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     fetch_all()  # now, with its progress in sight, and not in the middle of a lab
-    replicate(labs or [], seeds=seeds, jobs=jobs)
+    if renew:
+        renew_bands(labs or [])
+    else:
+        replicate(labs or [], seeds=seeds, jobs=jobs)
 
 
 @app.command()

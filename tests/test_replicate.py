@@ -19,7 +19,7 @@ from course_lib.errors import DataError
 from course_lib.site import cache, replication
 from course_lib.site.build import read_lab, run_labs, solved_labs
 from course_lib.site.paths import Project, SiteError
-from course_lib.site.replicate import check, replicate
+from course_lib.site.replicate import check, renew, replicate
 
 IMPORTS = "import torch\nfrom course_lib.measure import record, seed\n\nSEED = seed()"
 RECORDS = """\
@@ -87,8 +87,13 @@ def test_a_lab_runs_on_three_seeds_and_a_crash_on_one_stops_neither_the_others_n
 
     before = place.read_bytes()
     replicate(["tiny"], seeds=2, root=project.root)
+    assert "of the present code already: tiny" in capsys.readouterr().out
+    place.write_text(json.dumps({**found, "provenance": {**made, "source": "another"}}))
+    replicate(["tiny"], seeds=2, root=project.root)
     assert "2 of 2 runs are kept from before, 0 to go" in (said := capsys.readouterr().out)
     assert "tiny stays as it is, on 3 seeds; 2 do not replace them" in said
+    place.write_text("{half")
+    replicate(["tiny"], seeds=3, root=project.root)
     assert place.read_bytes() == before
     with pytest.raises(SiteError, match="there is no lab nosuch; there are tiny"):
         replicate(["nosuch"], root=project.root)
@@ -99,6 +104,28 @@ def test_a_run_of_the_book_is_the_replication_on_seed_0(project, capsys):
     run_labs(project, {"tiny": read_lab(project, "tiny")})
     replicate(seeds=2, root=project.root)
     assert "1 of 2 runs are kept from before, 1 to go" in capsys.readouterr().out
+
+
+def test_after_a_change_of_bands_alone_the_other_seeds_are_kept(project, capsys):
+    def numbers():
+        return replication.read(project, "tiny")["numbers"]
+
+    with pytest.raises(SiteError, match="nobody has replicated tiny; run `course replicate tiny`"):
+        renew(["tiny"], root=project.root)
+    write_lab(project.root, cells(QUICK))
+    replicate(seeds=2, root=project.root)
+    write_lab(project.root, cells(QUICK.replace('"band": None', '"band": [0, 0.5]')))
+    renew(root=project.root)
+    assert (numbers()["tiny.seed"]["values"], numbers()["tiny.seed"]["in_band"]) == ([0, 1], [True, False])
+    replicate(seeds=2, root=project.root)
+    assert "replications: of the present code already: tiny" in capsys.readouterr().out
+    write_lab(project.root, cells(QUICK.replace('["COURSE_SEED"])', '["COURSE_SEED"]) + 1')))
+    before = numbers()
+    with pytest.raises(
+        SiteError, match=r"tiny: on seed 0 tiny\.seed is now 1\.0, not 0\.0; run `course replicate tiny`"
+    ):
+        renew(root=project.root)
+    assert numbers() == before
 
 
 def test_a_killed_and_an_interrupted_replication_go_on_where_they_were(project):

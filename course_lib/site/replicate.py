@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import AcquireReturnProxy
 from nbformat import NotebookNode
 from tqdm import tqdm
 
@@ -26,7 +27,8 @@ def replicate(labs: Sequence[str] = (), seeds: int = 10, jobs: int = 2, root: Pa
     """Run labs on the course seeds 0, 1, ..., and write the replication of each lab that ran on all of them.
 
     A run that has ended is kept below `_build/replications`, and is not made again while the lab's code, the preset and
-    the versions stay the same. A number out of its band ends no run.
+    the versions stay the same. A lab whose replication is of its present code is left out. A number out of its band
+    ends no run.
 
     Args:
         labs: The labs; by default all of the book.
@@ -38,19 +40,19 @@ def replicate(labs: Sequence[str] = (), seeds: int = 10, jobs: int = 2, root: Pa
         SiteError: If there is no such lab, or some runs did not come to their end; all others have been made and kept.
     """
     project = find_project(root)
-    project.build.mkdir(exist_ok=True)
-    with acquire_lock(project.build / "replicate.lock", "Another replication of this book is running; waiting for it."):
-        solved = _solved(project, _chosen(project, labs))
-        places = {lab: _Place(project, lab, notebook) for lab, notebook in solved.items()}
-        for place in places.values():
-            place.take_from_book()
-        todo = [Run(lab, solved[lab], seed) for lab in solved for seed in range(seeds) if not places[lab].has(seed)]
-        n_runs = len(solved) * seeds
+    with _alone(project):
+        places = _places(project, labs)
+        done = [lab for lab, place in places.items() if place.is_done(seeds)]
+        if done:
+            print(f"replications: of the present code already: {', '.join(done)}")
+        places = {lab: place for lab, place in places.items() if lab not in done}
+        todo = [place.run(seed) for place in places.values() for seed in range(seeds) if not place.has(seed)]
+        n_runs = len(places) * seeds
         print(f"replications: {n_runs - len(todo)} of {n_runs} runs are kept from before, {len(todo)} to go")
         waiting = {run.lab for run in todo}
-        for lab in solved:
+        for lab, place in places.items():
             if lab not in waiting:
-                places[lab].write(seeds)
+                place.write(seeds)
 
         def keep(run: Run, executed: NotebookNode) -> None:
             places[run.lab].keep(run.seed, executed)
@@ -78,8 +80,47 @@ def _chosen(project: Project, labs: Sequence[str]) -> list[str]:
     return [lab for lab in listed if lab in labs or not labs]
 
 
+def renew(labs: Sequence[str] = (), root: Path | None = None) -> None:
+    """Take over the bands of labs whose bands alone have changed, so that they need not be run on every seed again.
+
+    Seed 0 decides: the lab is run on it, unless `course book` has done so, and has to give the very numbers that its
+    replication has for this seed.
+
+    Args:
+        labs: The labs; by default all that have been replicated.
+        root: A folder of the checkout; by default the working directory.
+
+    Raises:
+        SiteError: If there is no such lab, a lab has no replication or gives other numbers; all others are renewed.
+    """
+    project = find_project(root)
+    with _alone(project):
+        places = {lab: place for lab, place in _places(project, labs).items() if labs or place.before}
+        if missing := [lab for lab, place in places.items() if place.before is None]:
+            raise SiteError(f"nobody has replicated {', '.join(missing)}; run `course replicate {' '.join(missing)}`")
+        places = {lab: place for lab, place in places.items() if not place.is_done()}
+        todo = [place.run(0) for place in places.values() if not place.has(0)]
+        if todo:
+            execute(project, todo, lambda run, executed: places[run.lab].keep(0, executed), strict=False)
+        if told := [complaint for place in places.values() if (complaint := place.renew())]:
+            raise SiteError("\n".join(told))
+        print(f"replications: {len(places)} renewed")
+
+
+def _alone(project: Project) -> AcquireReturnProxy:
+    project.build.mkdir(exist_ok=True)
+    return acquire_lock(
+        project.build / "replicate.lock", "Another replication of this book is running; waiting for it."
+    )
+
+
 def _solved(project: Project, labs: Sequence[str]) -> dict[str, NotebookNode]:
     return solved_labs({lab: read_lab(project, lab) for lab in labs})
+
+
+def _places(project: Project, labs: Sequence[str]) -> dict[str, _Place]:
+    solved = _solved(project, _chosen(project, labs))
+    return {lab: _Place(project, lab, notebook) for lab, notebook in solved.items()}
 
 
 class _Place:
@@ -88,6 +129,7 @@ class _Place:
     Attributes:
         source: The hash of the lab's code.
         key: The hash of all that a run's numbers depend on besides the seed.
+        before: The committed replication, if there is one that can be read.
     """
 
     def __init__(self, project: Project, lab: str, solved: NotebookNode) -> None:
@@ -95,16 +137,24 @@ class _Place:
         self.folder = project.build / "replications" / preset() / lab
         self.source = cache.source(project, lab, solved)
         self.key = digest_of(self.source, *cache.surroundings(project))
+        self.before: replication.Replication | None = None
+        with suppress(CourseError):  # a damaged file is written anew
+            self.before = replication.read(project, lab)
+        if not self.has(0) and (executed := cache.load(project, cache.key(project, lab, solved, 0))):
+            self.keep(0, executed)  # `course book` has made this run
+
+    def is_done(self, seeds: int = 0) -> bool:
+        """Return whether the committed replication is of the present code, and on so many seeds or more."""
+        before = self.before
+        return before is not None and before["provenance"]["source"] == self.source and len(before["seeds"]) >= seeds
+
+    def run(self, seed: int) -> Run:
+        """Return the run on a seed."""
+        return Run(self.lab, self.solved, seed)
 
     def has(self, seed: int) -> bool:
         """Return whether the run on a seed is kept."""
         return self._kept(seed) is not None
-
-    def take_from_book(self) -> None:
-        """Keep the run that `course book` has made, on seed 0, if there is one."""
-        executed = None if self.has(0) else cache.load(self.project, cache.key(self.project, self.lab, self.solved, 0))
-        if executed:
-            self.keep(0, executed)
 
     def _kept(self, seed: int) -> dict[str, Any] | None:
         """Read what was kept of the run on a seed; None if nothing was, or the lab has changed since."""
@@ -126,11 +176,9 @@ class _Place:
     def write(self, seeds: int) -> None:
         """Write the replication that the runs on all seeds make, unless there is one on more seeds."""
         runs = [kept for seed in range(seeds) if (kept := self._kept(seed))]
-        with suppress(CourseError):  # a damaged file is written anew
-            before = replication.read(self.project, self.lab)
-            if before and (there := len(before["seeds"])) > seeds:
-                tqdm.write(f"replications: {self.lab} stays as it is, on {there} seeds; {seeds} do not replace them")
-                return
+        if self.before and (there := len(self.before["seeds"])) > seeds:
+            tqdm.write(f"replications: {self.lab} stays as it is, on {there} seeds; {seeds} do not replace them")
+            return
         devices = dict.fromkeys(record["device"] for kept in runs for record in kept["records"].values())
         size = "" if preset() == "cpu" else f" --preset {preset()}"
         provenance = {
@@ -145,6 +193,17 @@ class _Place:
         made = replication.assemble(provenance, {seed: kept["records"] for seed, kept in enumerate(runs)})
         file = replication.write(self.project, made).relative_to(self.project.root)
         tqdm.write(f"replications: {file} written, {len(made['numbers'])} numbers on {seeds} seeds")
+
+    def renew(self) -> str | None:
+        """Write the replication with the bands of the run on seed 0; return a sentence if its numbers are others."""
+        kept = self._kept(0)
+        assert kept is not None
+        assert self.before is not None
+        if differs := replication.renew(self.before, kept["records"]):
+            return f"{self.lab}: {differs}; run `course replicate {self.lab}`"
+        self.before["provenance"] |= {"source": self.source, "bands_of": kept["commit"]}
+        replication.write(self.project, self.before)
+        return None
 
 
 def check(labs: Sequence[str] = (), root: Path | None = None) -> Iterator[str]:

@@ -85,6 +85,27 @@ def _number(records: Sequence[Mapping[str, Any] | None]) -> Number:
     return number
 
 
+def renew(replication: Replication, first: Records) -> str | None:
+    """Take over bands and controls from a new run on the first seed, if its numbers are those of the replication.
+
+    Returns:
+        What differs, as a sentence; nothing has then been changed.
+    """
+    numbers = replication["numbers"]
+    before = {key: number["values"][0] for key, number in numbers.items()}
+    now = {key: record["value"] for key, record in first.items()}
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key) or key not in before:
+            return f"on seed {replication['seeds'][0]} {key} is now {now.get(key)}, not {before.get(key)}"
+        if key in first and "bands" in numbers[key] and first[key]["band"] != numbers[key]["band"]:
+            return f"the band of {key} is another on each seed"
+    for key, record in first.items():
+        number = numbers[key]
+        number |= {"band": record["band"], "control": record["control"] and record["control"]["key"]}
+        number |= {"in_band": in_band(number), "is_control": "control_of" in record}
+    return None
+
+
 def average(values: Sequence[float | None]) -> dict[str, Any]:
     """Return the mean of all finite values and its 95% interval, which is None where all are equal."""
     finite = [value for value in values if value is not None]
