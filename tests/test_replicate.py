@@ -173,7 +173,8 @@ def whole():
             "tiny.even": record(evens[seed], [0, 0.3], control_of=[{}]),
             "tiny.exact": record(2.0, [2, 2]),
             "tiny.full": record(1.0, [0.9, 1]),
-            "tiny.loss": record(shares[seed], [shares[seed] - 0.1, shares[seed] + 0.1]),
+            "tiny.loss": record(shares[seed], [shares[seed] - 0.01, shares[seed] + 0.01]),
+            "tiny.constant": record(5.0, [4 - seed, 6]),
             "tiny.count": record(7.0, None),
         }
         for seed in range(4)
@@ -200,6 +201,7 @@ def test_each_thing_that_may_be_wrong_with_a_band_has_its_complaint(whole):
         "tiny.exact: 2 on every seed, so it depends on none, and a band of 1.9 to 2.1 judges nothing"
     )
     assert changed(whole, "tiny.exact", values=[2 + 1e-7 * k for k in range(4)], band=[2 - 1e-7, 2.1]) == []
+    assert changed(whole, "tiny.exact", values=[2 + 1e-7 * k for k in range(4)], band=[1.9, 2.1]) != []
     assert changed(whole, "tiny.full", band=[0.9, 1.1]) != []
     assert changed(whole, "tiny.full", band=[0.9, None]) != []
     assert changed(whole, "tiny.loss", values=[0.9, 0.95, 0.92, 0.7]) != []  # judged by the bands of its own runs

@@ -70,6 +70,8 @@ def test_records_carry_their_lab_commit_and_command_and_a_control_has_its_own_ke
     assert found["a.control"]["value"] == 0.1
     assert found["a.control"]["preset"] == "cpu"
     assert found["a.control"]["control_of"] == [{"key": "a.value", "value": 0.9}]
+    lab.metadata["course"] |= {"seed": 3}
+    assert records.collect("tiny", lab)["a.value"]["command"] == f"COURSE_SEED=3 {command}"
     records.write(project, "tiny", found)
     assert json.loads((project.results / "tiny.json").read_text()) == found
     lab.cells[6].outputs = lab.cells[5].outputs

@@ -108,7 +108,7 @@ async def _execute_all(
                 failures.append(result)
                 continue
             run, executed, cost = result
-            executed.metadata["course"] = {**cost, "preset": preset(), "commit": commit}
+            executed.metadata["course"] = {**cost, "preset": preset(), "seed": run.seed, "commit": commit}
             keep(run, executed)
             used = f"{cost['cpu_seconds']:.0f} CPU-seconds, {cost['peak_mb']:.0f} MB"
             bar.write(f"labs: {run} done in {cost['seconds']:.0f} s ({used})")

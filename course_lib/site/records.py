@@ -18,7 +18,8 @@ def collect(lab: str, executed: NotebookNode) -> Records:
     """Collect the records of one executed lab by key, each with the lab, the commit and the command that made it."""
     measured = executed.metadata.get("course", {})
     preset = "" if measured.get("preset", "cpu") == "cpu" else f" --preset {measured['preset']}"
-    command = f".venv/bin/course book{preset} --only {lab}"
+    seed = f"COURSE_SEED={measured['seed']} " if measured.get("seed") else ""
+    command = f"{seed}.venv/bin/course book{preset} --only {lab}"
     made_by = {"lab": lab, "commit": measured.get("commit", "none"), "command": command}
     found: Records = {}
     for cell in executed.cells:

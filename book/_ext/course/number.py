@@ -126,7 +126,7 @@ def over_seeds(made: dict[str, Any]) -> str:
         text += f"; {n_runs - len(finite)} gave no number"
     if made["in_band"] is not None:
         text += f"; {sum(made['in_band'])} of {n_runs} in the band"
-    return text + (" (of the lab before it last changed)" if made["stale"] else "")
+    return text + ("; made before the lab last changed" if made["stale"] else "")
 
 
 def dots(made: dict[str, Any]) -> str:
