@@ -80,7 +80,7 @@ SHARE = """\
 from course_lib.measure import record
 
 control = ("tiny.even", weights[1, 1].item(), (0.4, 0.6))
-record("tiny.share", weights[0, 1].item(), (0.7, 0.8), control, seed=0)"""
+record("tiny.share", weights[0, 1].item(), (0.7, 0.8), control)"""
 
 WIDGET = """\
 bundle = {"application/vnd.jupyter.widget-view+json": {"model_id": "0" * 32, "version_major": 2, "version_minor": 0},

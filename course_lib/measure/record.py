@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
 from course_lib.measure.preset import device_name
-from course_lib.preset import preset
+from course_lib.preset import course_seed, preset
 
 Band = tuple[float, float]  # lowest and highest value that the claim allows, both included
 Bands = Band | Mapping[str, Band]  # one for every preset, or {"cpu": (lo, hi), "gpu": (lo, hi)}
@@ -27,9 +27,8 @@ def record(
     value: SupportsFloat,
     expect: Bands | None = None,
     control: tuple[str, SupportsFloat, Bands] | None = None,
-    seed: int | None = None,
 ) -> None:
-    """Print a measured number and its control, and record both for the book.
+    """Print a measured number and its control, and record both for the book, with the course seed.
 
     For example: `record("recall.accuracy", acc, (0.8, 1))`. A number outside its band prints one sentence more; NaN is
     always outside.
@@ -40,7 +39,6 @@ def record(
         expect: The band, both ends included, in which the page's claim holds; in a preset without a band the number is
             only recorded.
         control: The key, value and band of the control: the run that could have refuted the claim.
-        seed: The seed of the run.
 
     Raises:
         ValueError: If the key or the band is malformed.
@@ -48,7 +46,7 @@ def record(
         OutOfBand: If a number is outside its band, and COURSE_STRICT=1.
     """
     entry = _entry(key, value, expect)
-    entry |= {"preset": preset(), "seed": seed, "device": device_name()}
+    entry |= {"preset": preset(), "seed": course_seed(), "device": device_name()}
     entry["control"] = None if control is None else _entry(*control)
     judged = [entry] if control is None else [entry, entry["control"]]
     line = "   control: ".join(_line(part) for part in judged)
