@@ -4,17 +4,3 @@ from course_lib.interop.gguf import from_gguf
 from course_lib.interop.model_folder import Model, from_hf, from_pretrained, save_pretrained, to_hf
 from course_lib.interop.pretrained import minilm, sentence_embeddings, smollm2
 from course_lib.interop.timm_models import from_timm, load_timm_weights
-
-__all__ = [
-    "Model",
-    "from_gguf",
-    "from_hf",
-    "from_pretrained",
-    "from_timm",
-    "load_timm_weights",
-    "minilm",
-    "save_pretrained",
-    "sentence_embeddings",
-    "smollm2",
-    "to_hf",
-]

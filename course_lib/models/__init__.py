@@ -8,22 +8,3 @@ from course_lib.models.image_encoder import ImageEncoder, ImageEncoderConfig
 from course_lib.models.t5 import T5, T5Config
 from course_lib.models.vit import ViT, ViTConfig
 from course_lib.models.vlm import VLM, VLMConfig
-
-__all__ = [
-    "CLIP",
-    "GPT",
-    "T5",
-    "VLM",
-    "BagCLIP",
-    "BagCLIPConfig",
-    "Bert",
-    "BertConfig",
-    "CLIPConfig",
-    "GPTConfig",
-    "ImageEncoder",
-    "ImageEncoderConfig",
-    "T5Config",
-    "VLMConfig",
-    "ViT",
-    "ViTConfig",
-]

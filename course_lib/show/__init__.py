@@ -8,18 +8,3 @@ from course_lib.show.picture import figure
 from course_lib.show.states import slider
 from course_lib.show.tables import table
 from course_lib.show.tokens import tokenizer_explorer
-
-__all__ = [
-    "attention_grid",
-    "attention_map",
-    "axes",
-    "bars",
-    "curves",
-    "explorer",
-    "figure",
-    "heatmap",
-    "sampling_explorer",
-    "slider",
-    "table",
-    "tokenizer_explorer",
-]

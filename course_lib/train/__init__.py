@@ -5,14 +5,3 @@ from course_lib.train.loop import TrainingDiverged, train
 from course_lib.train.losses import Loss, cross_entropy, next_token_loss
 from course_lib.train.metrics import read_metrics
 from course_lib.train.run_folder import RunFolder
-
-__all__ = [
-    "Loss",
-    "RunFolder",
-    "TrainConfig",
-    "TrainingDiverged",
-    "cross_entropy",
-    "next_token_loss",
-    "read_metrics",
-    "train",
-]
