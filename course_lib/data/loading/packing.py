@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -92,25 +91,18 @@ def best_fit(sizes: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
             rows, the small ones fill the gaps.
         length: The room in an empty row.
     """
-    rows_with: dict[int, list[int]] = defaultdict(list)  # room left: the rows that have it
-    rooms: list[int] = []  # the amounts of room that some row has, smallest first
+    open_rows: list[tuple[int, int, int]] = []  # room left, minus the piece that left it, row; least room first
     n_rows = 0
-    for size in sizes:
-        best = bisect.bisect_left(rooms, size)
-        if best < len(rooms):
-            room = rooms[best]
-            row = rows_with[room].pop()
-            if not rows_with[room]:
-                del rooms[best]
+    for piece, size in enumerate(sizes):
+        best = bisect.bisect_left(open_rows, (size,))
+        if best < len(open_rows):
+            room, _, row = open_rows.pop(best)
         else:
-            row, room = n_rows, length
+            room, row = length, n_rows
             n_rows += 1
         yield row, length - room
-        left = room - size
-        if left:
-            if not rows_with[left]:
-                bisect.insort(rooms, left)
-            rows_with[left].append(row)
+        if room > size:
+            bisect.insort(open_rows, (room - size, -piece, row))
 
 
 def document_mask(documents: Int[Tensor, "batch tokens"]) -> Bool[Tensor, "batch 1 tokens tokens"]:
