@@ -93,15 +93,12 @@ def sample_completions(
     """
     seed = int(torch.randint(2**62, (), generator=generator))
     on_device = torch.Generator(device_of(policy)).manual_seed(seed)
-    completions: list[list[int]] = [[] for _ in prompts]
     was_training = policy.training
     policy.eval()
     try:
         stop_token_ids = () if eos_token_id is None else (eos_token_id,)
-        for step in generate(policy, prompts, max_new_tokens, stop_token_ids=stop_token_ids, generator=on_device):
-            for completion, token in zip(completions, step, strict=True):
-                if token is not None:
-                    completion.append(token)
+        steps = generate(policy, prompts, max_new_tokens, stop_token_ids=stop_token_ids, generator=on_device)
+        completions = [[token for token in row if token is not None] for row in zip(*steps, strict=True)]
     finally:
         policy.train(was_training)
     if policy.config.position == "learned":  # a reward model has to read the last token too, so it needs a position
