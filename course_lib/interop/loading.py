@@ -42,7 +42,7 @@ def load_tensors(model: nn.Module, state: Mapping[str, Tensor], family: Family |
                 if ties[name] in loaded and not torch.equal(state[theirs], loaded[ties[name]])
             ]
             continue
-        problems += _misfits(views, state)
+        problems += misfits(views, state)
         if not problems:
             loaded[name] = _filled(target, views, state)
     ignored = family.ignored_tensors if family else ()
@@ -56,8 +56,8 @@ def load_tensors(model: nn.Module, state: Mapping[str, Tensor], family: Family |
         setattr(model.get_submodule(module), kind, model.get_parameter(tied_to))
 
 
-def _misfits(views: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
-    """List the views that are missing in `state` or have another shape there."""
+def misfits(views: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """Return a sentence for each of `views` that is missing in `state` or has another shape there."""
     problems = []
     for name, view in views.items():
         if name not in state:

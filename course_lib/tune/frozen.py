@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from course_lib.errors import ModelError
 from course_lib.infer.quantization.linear import Int4Linear, Int8Linear
+from course_lib.interop.loading import misfits
 
 
 def freeze(model: nn.Module, method: str, **settings: Any) -> None:
@@ -84,12 +85,7 @@ def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor])
     Raises:
         ModelError: If tensors are missing, left over or of another shape; the message lists them all.
     """
-    problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
+    problems = misfits(expected, tensors)
     problems += [f"{name} is left over" for name in tensors.keys() - expected.keys()]
-    problems += [
-        f"{name} has the shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
     if problems:
         raise ModelError(f"the tensors do not fit the model: {'; '.join(sorted(problems))}")
