@@ -77,7 +77,8 @@ def test_a_card_shows_the_runs_of_a_replicated_number_over_its_band(built):
     share, even = cards["tiny.share"], cards["tiny.even"]
     told = "3 runs: 0.71 to 0.81, mean 0.747, 95% interval 0.61 to 0.883; 2 of 3 in the band"
     assert f"{told}; made before the lab last changed" in share
-    assert share.count('<circle class="run"') == 2
+    assert share.count('<circle class="run own"') == share.count('<circle class="run"') == 1
+    assert "Ringed: seed 0, as on this page. Hollow: the control." in share
     assert share.count('<circle class="run out"') == 1
     assert share.count('<circle class="control"') == 3
     assert share.count('<rect class="band"') == 1

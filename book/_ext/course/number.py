@@ -129,8 +129,8 @@ def over_seeds(made: dict[str, Any]) -> str:
     return text + ("; made before the lab last changed" if made["stale"] else "")
 
 
-def dots(made: dict[str, Any]) -> str:
-    """The runs as dots over the band, those of the control hollow below them; the row beside it says the same."""
+def dots(made: dict[str, Any], seed: int | None = None) -> str:
+    """The runs as dots over the band, with a ring around that of `seed`, and hollow below them those of the control."""
     controls = [value for value in made["control_values"] or [] if value is not None]
     band = made["band"] or []
     values = [value for value in made["values"] if value is not None]
@@ -147,14 +147,17 @@ def dots(made: dict[str, Any]) -> str:
         left, right = (edge if end is None else x(end) for end, edge in zip(band, (0, WIDTH), strict=True))
         shapes.append(f'<rect class="band" x="{left}" y="1" width="{round(max(right - left, 1), 1)}" height="28"/>')
     inside = made["in_band"] or [True] * len(made["values"])
-    for value, lies_in in zip(made["values"], inside, strict=True):
+    for own, value, lies_in in zip(made["seeds"], made["values"], inside, strict=True):
         if value is not None:
-            shapes.append(f'<circle class="run{"" if lies_in else " out"}" cx="{x(value)}" cy="10" r="3.5"/>')
+            kind = "run" + ("" if lies_in else " out") + (" own" if own == seed else "")
+            shapes.append(f'<circle class="{kind}" cx="{x(value)}" cy="10" r="3.5"/>')
     shapes += [f'<circle class="control" cx="{x(value)}" cy="21" r="3.5"/>' for value in controls]
     ends = [(x(low), "start", low), (x(high), "end", high)] if low < high else [(x(low), "middle", low)]
     shapes += [f'<text x="{at}" y="42" text-anchor="{anchor}">{formatted(end)}</text>' for at, anchor, end in ends]
-    key = '<span class="number-key">Filled: the runs. Hollow: the control.</span>' if controls else ""
-    return f'<svg class="number-dots" viewBox="0 0 {WIDTH} 46" aria-hidden="true">{"".join(shapes)}</svg>{key}'
+    key = [f"Ringed: seed {seed}, as on this page."] if seed in made["seeds"] else []
+    key += ["Hollow: the control."] if controls else []
+    drawing = f'<svg class="number-dots" viewBox="0 0 {WIDTH} 46" aria-hidden="true">{"".join(shapes)}</svg>'
+    return drawing + (f'<span class="number-key" aria-hidden="true">{" ".join(key)}</span>' if key else "")
 
 
 def visit_html(self: Any, node: measured) -> None:
@@ -169,7 +172,7 @@ def visit_html(self: Any, node: measured) -> None:
 def depart_html(self: Any, node: measured) -> None:
     rows = "".join(
         f'<span class="number-row"><span class="number-name">{escape(name)}</span> {escape(text)}</span>'
-        + (dots(node["record"]["replication"]) if name == "Replicated" else "")
+        + (dots(node["record"]["replication"], node["record"].get("seed")) if name == "Replicated" else "")
         for name, text in details(node["record"])
     )
     self.body.append(f'</span><span class="number-tip" role="tooltip" id="{node["tip"]}">{rows}</span></span>')
