@@ -3,7 +3,7 @@
 #   make book           run the labs, build the site into _build/html
 #   make serve          show the site on this machine
 #   make lab            open your own copies of the labs in JupyterLab (my_labs/)
-#   make test           everything that is tested: two processes, then what has to run alone
+#   make test           everything that is tested, in two processes
 #   make bench          side by side with other libraries: speeds, after equal work is checked (benchmarks/README.md)
 #
 #   TORCH=cpu           on Linux without a GPU: CPU-only torch, 3 GB less to download (first run only)
@@ -30,8 +30,7 @@ lab:
 
 test:
 	@$(SETUP) book lab vision serve test && $(COURSE) book
-	@beside=0; $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" || beside=$$?; \
-	$(PYTEST) -m alone && exit $$beside
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 
 bench:
 	@$(SETUP) vision peers && for name in tokenizer forward pretrain_step moe_step kernels vlm_step lora_step generation quantized; do .venv/bin/python benchmarks/$$name.py || exit 1; done

@@ -41,14 +41,7 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-# Their workers have seconds and memory counted, or their answers are timed: beside other tests they would be late.
-ALONE = {"test_grader_batch.py", "test_grader_command.py", "test_grader_wire.py", "test_benchmarks.py"}
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark what runs beside nothing else, and begin with the pages of the book, which take longest."""
-    for item in items:
-        if item.path.name in ALONE or "instant" in item.name:
-            item.add_marker("alone")
+    """Begin with the pages of the book, which take longest."""
     items.sort(key=lambda item: item.get_closest_marker("book") is None)

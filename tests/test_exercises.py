@@ -296,17 +296,17 @@ def test_overflow_is_asked_for_where_exponentials_are_taken(id):
 
 @for_all
 def test_the_instant_check_is_instant(id, capsys):
-    from time import perf_counter
+    from time import process_time
 
     from course_lib.grader import check
 
     _visible_exam.cache_clear()
     wrong = ALL[id].mistakes[0]
-    began = perf_counter()
+    began = process_time()
     assert not check(id, wrong.solution)
-    took = perf_counter() - began
+    took = process_time() - began
     assert wrong.message in capsys.readouterr().out
-    assert took < 1, f"{took:.2f} s"  # 0.2 s on a quiet machine; tests run beside others
+    assert took < 1, f"{took:.2f} s"  # 0.2 s on a quiet machine, of which CPU time tells even on a busy one
 
 
 def test_cases_are_plain_data():

@@ -67,7 +67,7 @@ def graded(tmp_path_factory):
     (submissions / "notes.txt").write_text("not a notebook")
     before = processes_of_workers()
     seen.done = subprocess.run(
-        [*COURSE, "grade", str(submissions), "--out", str(out), "--sandbox", "require", "--jobs", "2"],
+        [*COURSE, "grade", str(submissions), "--out", str(out), "--sandbox", "require", "--jobs", "3"],
         env={**os.environ, "COURSE_TEST_SECRET": SECRET},
         capture_output=True,
         text=True,

@@ -17,7 +17,7 @@ from course_lib.files import write_bytes, write_text
 from course_lib.grader import command, grades_folder, processes, report, sandbox
 from course_lib.grader.command import check_notebook, grade_folder
 from course_lib.grader.exam import Exam
-from course_lib.grader.inside.outcomes import Lost, Raised
+from course_lib.grader.inside.outcomes import Failure, Lost, Raised
 from course_lib.grader.worker_client import WorkerClient
 
 
@@ -114,6 +114,24 @@ def test_a_failure_of_ours_is_told_and_the_others_are_graded(submissions, tmp_pa
     captured = capsys.readouterr()
     assert "ben: SandboxError: out of processes" in captured.err
     assert [e["name"] for e in json.loads((tmp_path / "out" / "grades.json").read_text())["submissions"]] == ["ana"]
+
+
+def test_who_ran_out_of_time_beside_others_is_graded_again_alone(submissions, tmp_path, monkeypatch):
+    calls, real = [], command.grade
+
+    def busy(notebook, *rest):
+        calls.append(notebook.digest)
+        results = real(notebook, *rest)
+        if calls.count(notebook.digest) == 1:
+            results[0].ended = Failure(Lost.NO_ANSWER)
+        return results
+
+    monkeypatch.setattr(command, "grade", busy)
+    assert grade_folder(submissions, tmp_path / "out", seed=5, jobs=2) == 0
+    reports = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("out/*/report.json"))]
+    assert len(calls) == 4
+    assert len(reports) == 2
+    assert not any(entry["ended"] for each in reports for entry in each["exercises"].values())
 
 
 def test_the_secret_seed_is_kept_and_used_again(submissions, tmp_path):
@@ -266,10 +284,14 @@ def test_a_worker_at_each_level(level):
         def call(x, seconds=2):
             return client.ask("send", seconds, name="f", action="call", number=0, args=[x], kwargs={})
 
-        run("import torch, os\ndef f(x):\n    while x < 0: pass\n    return x + 1")
+        run("import torch, os, time\ndef f(x):\n    while x < 0: pass\n    time.sleep(x / 10)\n    return x + 1")
         assert call(1).value == 2
+        assert call(9, seconds=0.5).value == 10, "waiting is no computing"
         lost = call(-1, seconds=0.5).failure
         assert (lost.outcome, lost.limit) == (Lost.TIMED_OUT, 0.5)
+        run("import time\ndef f(x): time.sleep(99)")
+        lost = call(1, seconds=0.1).failure
+        assert (lost.outcome, lost.limit) == (Lost.NO_ANSWER, 0.5)
         client.fork()
         missing = call(1).failure
         assert (missing.outcome, missing.message) == (Raised.NOT_DEFINED, "f")

@@ -48,24 +48,23 @@ def pages():
     return next(chapter["sections"] for chapter in chapters if chapter["file"] == "book/library")
 
 
-def book(folder, root, sections=()):
-    """A book of the library's pages alone, in which `nn.norms` has one function more."""
+@pytest.fixture(scope="module")
+def built():
+    """The folder of the library's pages in the built book; it is built now when something has changed."""
+    build(root=ROOT)
+    return Project(ROOT).html / "book" / "library"
+
+
+def book_of_nn(folder):
+    """A book of one page of the library, `nn`, in which `nn.norms` has one function more."""
     project = Project(make_project(folder))
-    shutil.copy(ROOT / "book" / "library.md", project.root / "book")
-    shutil.copytree(ROOT / "book" / "library", project.root / "book" / "library")
-    toc = {"format": "jb-book", "root": root, **({"chapters": sections} if sections else {})}
-    (project.root / "_toc.yml").write_text(yaml.safe_dump(toc))
+    (project.root / "book" / "library").mkdir()
+    shutil.copy(ROOT / "book" / "library" / "nn.md", project.root / "book" / "library")
+    (project.root / "_toc.yml").write_text("format: jb-book\nroot: book/library/nn\n")
     (project.labs / "tiny.ipynb").unlink()  # the contents do not list it
     norms = project.library / "nn" / "norms.py"
     norms.write_text(norms.read_text() + NEW)
     return project
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    project = book(tmp_path_factory.mktemp("library") / "book", "book/library", pages())
-    build(root=project.root)
-    return project.html / "book" / "library"
 
 
 def text_of(built, page):
@@ -84,6 +83,7 @@ def public():
                 yield (parts[0] if (LIB / parts[0]).is_dir() else "shared"), f"{module}.{node.name}"
 
 
+@pytest.mark.book
 def test_every_public_name_of_every_room_is_on_its_page_once(built):
     names = set(public())
     assert len(names) > 500
@@ -92,21 +92,7 @@ def test_every_public_name_of_every_room_is_on_its_page_once(built):
     assert not absent
 
 
-def test_a_new_function_appears_with_its_signature_its_sections_and_its_source(built):
-    entry = text_of(built, "nn").split('<section id="course_lib.nn.norms.halve">')[1].split("</section>")[0]
-    text = re.sub(r"<[^>]+>", "", entry.replace("</dt>", "\n")).replace("&quot;", '"').replace("&gt;", ">")
-    text = " ".join(text.split())
-    assert 'def halve(x: Float[Tensor, "batch d_model"], times: int = 1) -> Float[Tensor, "batch d_model"]:' in text
-    assert "Half of x. Arguments x What is halved, --often. times How often, one after another." in text
-    assert "Returns The half. Raises ValueError times is negative. Source Halver et al. 2019, equation 2." in text
-    assert entry.count("<dt>") == 3
-    page, line = re.search(r'href="(source/[^"#]+)#L-(\d+)"', entry).groups()
-    source = (built / page).read_text(encoding="utf8")
-    shown = re.search(rf'<span id="L-{line}">(.*)', source)[1]
-    assert re.sub(r"<[^>]+>", "", shown).startswith("def halve(x: Float")
-    assert "Halver et al. 2019, equation 2" in built.with_suffix(".html").read_text(encoding="utf8")
-
-
+@pytest.mark.book
 def test_links_between_the_tables_the_pages_and_the_sources_lead_somewhere(built):
     files = [*built.rglob("*.html"), built.with_suffix(".html")]
     texts = {path: path.read_text(encoding="utf8") for path in files}
@@ -118,15 +104,30 @@ def test_links_between_the_tables_the_pages_and_the_sources_lead_somewhere(built
             if anchor not in anchors.get(found, ()):
                 broken.add((path.name, target, anchor))
     assert not broken
+    assert "Vaswani et al. 2017, equation 1" in texts[built.with_suffix(".html")]
 
 
-def test_sources_are_on_github_where_a_repository_is_set(tmp_path):
-    project = book(tmp_path / "book", "book/library/nn")
+def test_a_new_function_appears_with_its_signature_its_sections_and_its_source_here_or_on_github(tmp_path):
+    project = book_of_nn(tmp_path / "book")
+    build(root=project.root)
+    built = project.html / "book" / "library"
+    entry = text_of(built, "nn").split('<section id="course_lib.nn.norms.halve">')[1].split("</section>")[0]
+    text = re.sub(r"<[^>]+>", "", entry.replace("</dt>", "\n")).replace("&quot;", '"').replace("&gt;", ">")
+    text = " ".join(text.split())
+    assert 'def halve(x: Float[Tensor, "batch d_model"], times: int = 1) -> Float[Tensor, "batch d_model"]:' in text
+    assert "Half of x. Arguments x What is halved, --often. times How often, one after another." in text
+    assert "Returns The half. Raises ValueError times is negative. Source Halver et al. 2019, equation 2." in text
+    assert entry.count("<dt>") == 3
+    page, line = re.search(r'href="(source/[^"#]+)#L-(\d+)"', entry).groups()
+    source = (built / page).read_text(encoding="utf8")
+    shown = re.search(rf'<span id="L-{line}">(.*)', source)[1]
+    assert re.sub(r"<[^>]+>", "", shown).startswith("def halve(x: Float")
+
     configure("https://github.com/ana/course", ref="v1", root=project.root)
     build(root=project.root)
-    page = (project.html / "book" / "library" / "nn.html").read_text(encoding="utf8")
+    page = text_of(built, "nn")
     assert re.search(r'href="https://github.com/ana/course/blob/v1/course_lib/nn/attention\.py#L\d+"', page)
-    assert not (project.html / "book" / "library" / "source").exists()
+    assert not (built / "source").exists(), "sources are on GitHub where a repository is set"
 
 
 def test_every_folder_of_the_library_has_a_page():

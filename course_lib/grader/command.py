@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from course_lib.grader.exam import Exam
 from course_lib.grader.grades_folder import earlier_report, open_folder, remove_stale, report_folder, seed_id, sha256
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
 from course_lib.grader.render import result_lines
-from course_lib.grader.report import harmless, submission_report, template, write_report, write_tables
+from course_lib.grader.report import harmless, submission_report, template, was_slow, write_report, write_tables
 from course_lib.grader.sandbox import WISHES, Level, choose_level
 from course_lib.grader.submission import Submission, examine, grade
 
@@ -148,18 +149,25 @@ def _exams(slug: str, seed: int) -> list[Exam]:
 
 
 def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dict[str, str], jobs: int) -> list[str]:
-    """Grade in parallel, and write each report as soon as it is ready; return the errors of the grader itself."""
+    """Grade in parallel, and write each report as soon as it is ready; return the errors of the grader itself.
+
+    A submission that ran out of time by the clock is graded again at the end, alone, and only that report is written.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     slugs = {submission.lab for submission in waiting if not submission.reason}
     exams = {slug: _exams(slug, seed) for slug in slugs}
     template()  # compiled before the threads start: see `_parsing` in cells_needed.py
     failures: list[str] = []
+    late: list[Submission] = []
 
-    def grade_one(submission: Submission) -> None:
+    def grade_one(submission: Submission, alone: bool) -> None:
         try:
             results = [] if submission.reason else grade(submission.notebook, exams[submission.lab], level)
             report = submission_report(submission, identity, results)
+            if was_slow(report) and not alone:
+                late.append(submission)
+                return
             write_report(submission.folder, report)
             submission.report = report
         except Exception as error:  # an error of the grader, not of the submission; the others continue
@@ -169,7 +177,9 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dic
     bar = tqdm(total=len(waiting), unit="notebook", desc="grading", disable=None)
     with bar, ThreadPoolExecutor(jobs) as pool:
         try:
-            list(pool.map(grade_one, waiting))
+            list(pool.map(partial(grade_one, alone=min(jobs, len(waiting)) == 1), waiting))
+            for submission in late:
+                grade_one(submission, alone=True)
         except KeyboardInterrupt:  # no further submission is started
             print("Stopping after the submissions in hand; the same command goes on from here.", file=sys.stderr)
             raise

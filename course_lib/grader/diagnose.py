@@ -31,7 +31,8 @@ _KINDS = {
     "NoneType": "None",
 }
 _WHY_LOST = {
-    Lost.TIMED_OUT: "it ran for more than {limit:g} s and was stopped",
+    Lost.TIMED_OUT: "it computed for more than {limit:g} s and was stopped",
+    Lost.NO_ANSWER: "it gave no answer within {limit:g} s and was stopped",
     Lost.SUBMISSION_TIMED_OUT: "the whole submission took longer than {limit:g} s",
     Lost.OUT_OF_MEMORY: "it used more than {megabytes:.0f} MB of memory",
     Lost.CRASHED: "it ended the Python process: by an exit, a crash, or for want of memory",

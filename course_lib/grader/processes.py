@@ -42,14 +42,19 @@ def threads_of_this_user() -> int:
     return total or 4096  # a generous guess if nothing can be read
 
 
-def resident_memory(root: int) -> int:
-    """Compute the bytes of memory that a process and its descendants use; shared pages count for each."""
-    total = 0
+def usage(root: int) -> tuple[int, float]:
+    """Return the bytes of memory and the CPU seconds that a process and its descendants use.
+
+    Shared pages count for each process. Descendants that have ended count with the CPU time that their parents know.
+    """
+    memory, cpu = 0, 0.0
     with contextlib.suppress(*_OUT_OF_SIGHT):
         for process in [psutil.Process(root), *descendants(root)]:
             with contextlib.suppress(*_OUT_OF_SIGHT):
-                total += process.memory_info().rss
-    return total
+                memory += process.memory_info().rss
+                times = process.cpu_times()
+                cpu += times.user + times.system + times.children_user + times.children_system
+    return memory, cpu
 
 
 def end(popen: subprocess.Popen, patience: float = 10.0) -> None:

@@ -13,6 +13,7 @@ import jinja2
 
 from course_lib.files import write_text
 from course_lib.grader.exam import Result
+from course_lib.grader.inside.outcomes import SLOW
 from course_lib.grader.render import with_code
 from course_lib.grader.submission import Submission
 
@@ -57,6 +58,11 @@ def submission_report(submission: Submission, identity: dict[str, str], results:
         "file": submission.notebook.digest,
         **identity,
     }
+
+
+def was_slow(report: dict[str, Any]) -> bool:
+    """Whether an exercise ran out of time by the clock, which may be the fault of a busy machine."""
+    return any(entry["ended"] in SLOW for entry in report["exercises"].values())
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:

@@ -10,15 +10,16 @@ from typing import Any
 
 from course_lib.grader.inside import frames
 from course_lib.grader.inside.outcomes import LONGEST_MESSAGE, Answer, Failure, Lost, Raised
-from course_lib.grader.processes import resident_memory
+from course_lib.grader.processes import usage
 from course_lib.grader.sandbox import FORKED, READY, RESIDENT, Level, SandboxError, Worker
 
-TICK = 0.1  # seconds between two checks of the memory of a worker that has not answered
+TICK = 0.1  # seconds between two checks of the memory and the CPU time of a worker that has not answered
 MOST_WORKERS = 4  # for one submission
-# How long submitted code may take, in seconds.
-CALL = 4.0  # for one call or cell
+# How long submitted code may take. CPU time counts, since on a busy machine the clock says little about the code.
+CALL = 4.0  # CPU seconds for one call or cell
 CALL_AFTER_DEATH = 1.0  # the same, once the exercise has ended a process
-SUBMISSION = 90.0  # for all calls of a submission together
+PATIENCE = 5.0  # by the clock, this many times as long: code that sleeps uses no CPU time
+SUBMISSION = 300.0  # seconds by the clock for all calls of a submission together
 
 
 class WorkerClient:
@@ -37,6 +38,7 @@ class WorkerClient:
         self._starts = 0
         self._child: socket.socket | None = None
         self._numbers = itertools.count()
+        self._cpu_before: float | None = None  # CPU seconds of the worker shortly after the request was sent
 
     def close(self) -> None:
         """End the worker and everything that it has started."""
@@ -70,7 +72,7 @@ class WorkerClient:
 
         Args:
             op: One of the `do_...` methods of `inside.child.Child`.
-            seconds: The timeout.
+            seconds: The limit of its CPU time; it may take PATIENCE times as long by the clock.
             **content: The arguments of that method.
 
         Returns:
@@ -83,14 +85,15 @@ class WorkerClient:
             left = self._deadline - time.monotonic()
             if left <= 0:
                 raise Failure(Lost.SUBMISSION_TIMED_OUT, limit=SUBMISSION)
-            number, seconds_left = next(self._numbers), min(seconds, left)
-            self._child.settimeout(seconds_left)
+            number, patience = next(self._numbers), min(PATIENCE * seconds, left)
+            self._child.settimeout(patience)
             self._child.sendall(frames.pack({"id": number, "op": op, "with": content}))
-            return _checked(frames.receive(partial(self._read, time.monotonic() + seconds_left)), number)
+            self._cpu_before = None
+            return _checked(frames.receive(partial(self._read, time.monotonic() + patience, seconds)), number)
         except Failure as error:
             failure = error
         except TimeoutError:
-            failure = Failure(Lost.TIMED_OUT, limit=seconds)
+            failure = Failure(Lost.NO_ANSWER, limit=PATIENCE * seconds)
         except MemoryError:
             failure = Failure(Lost.OUT_OF_MEMORY, limit=RESIDENT)
         except OSError:
@@ -115,11 +118,12 @@ class WorkerClient:
             self._child.close()
         self._child = None
 
-    def _read(self, deadline: float, size: int) -> bytes:
+    def _read(self, deadline: float, seconds: float, size: int) -> bytes:
         """Read exactly `size` bytes.
 
         Raises:
             TimeoutError: If the deadline passes first.
+            Failure: If the worker uses more than `seconds` of CPU time first.
             MemoryError: If the worker exceeds its memory limit first.
         """
         assert self.process is not None
@@ -131,8 +135,12 @@ class WorkerClient:
                 raise TimeoutError
             if now >= look:
                 look = now + TICK
-                if resident_memory(self.process.popen.pid) > RESIDENT:
+                memory, cpu = usage(self.process.popen.pid)
+                if memory > RESIDENT:
                     raise MemoryError
+                self._cpu_before = cpu if self._cpu_before is None else self._cpu_before
+                if cpu - self._cpu_before > seconds:
+                    raise Failure(Lost.TIMED_OUT, limit=seconds)
             self._child.settimeout(max(0.001, min(deadline, look) - now))
             try:
                 piece = self._child.recv(min(size - len(data), 2**20))

@@ -38,12 +38,17 @@ class Lost(StrEnum):
     The value is shown to the instructor: "the code ...".
     """
 
-    TIMED_OUT = "sent no answer in time"
+    TIMED_OUT = "took too long"
+    NO_ANSWER = "sent no answer"
     SUBMISSION_TIMED_OUT = "took too long, all requests of the submission together"
     OUT_OF_MEMORY = "ran out of memory"
     CRASHED = "ended its process"
     BAD_REPLY = "sent something that is no answer"
     NO_MORE_WORKERS = "ended too many processes"
+
+
+# By the clock. CPU time hardly depends on what else runs, so TIMED_OUT is not among these.
+SLOW = {Lost.NO_ANSWER, Lost.SUBMISSION_TIMED_OUT}
 
 
 @dataclass(unsafe_hash=True)
