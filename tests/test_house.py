@@ -31,7 +31,7 @@ ALLOWED = {
     "exercises": set(),
     "grader": {"exercises"},
     "site": {"exercises", "data", "measure"},
-    "recipes": {"nn", "models", "interop", "train", "tune"},
+    "recipes": {"nn", "models", "interop", "train", "infer", "tune"},
     "__main__": {"cli"},
     "cli": {"site", "grader", "data", "recipes", "infer"},
 }

@@ -16,6 +16,8 @@ from course_lib.data.corpora.emoji_split import Split
 from course_lib.data.loading.augment import augment
 from course_lib.data.worlds.scenes import SceneBatch, Scenes
 from course_lib.data.worlds.words import END, word_tokenizer
+from course_lib.infer.generation.generate import complete
+from course_lib.infer.generation.sampling import GREEDY
 from course_lib.models import VLM
 from course_lib.models.vlm import split_into_tiles
 from course_lib.train.losses import Loss, cross_entropy
@@ -189,7 +191,6 @@ def accuracy(
     return numbers
 
 
-@torch.no_grad()
 def answer(
     model: VLM, tokenizer: Tokenizer, image: UInt8[Tensor, "3 height width"], question: str, longest: int = 16
 ) -> str:
@@ -218,12 +219,7 @@ def answer(
         raise ValueError(f"the model has never read {', '.join(unknown)}; ask with words of its vocabulary")
     where = model.decoder.token_embedding.weight.device
     seen = split_into_tiles(image[None].to(where).float() / 255, size)
-    vectors = model.project(model.encode_images(seen))
-    ids = [model.config.image_token] * len(seen) + tokenizer.encode(question).ids
-    start, end = len(ids), tokenizer.token_to_id(END)
-    while len(ids) < start + longest:
-        token = int(model(torch.tensor([ids], device=where), image_vectors=vectors)[0, -1].argmax())
-        if token == end:
-            break
-        ids.append(token)
-    return tokenizer.decode(ids[start:]).replace(" ,", ",")
+    prompt = [model.config.image_token] * len(seen) + tokenizer.encode(question).ids
+    end = tokenizer.token_to_id(END)
+    (words,) = complete(model, [prompt], longest, GREEDY, stop_token_ids=[end], images=seen)
+    return tokenizer.decode(words).replace(" ,", ",")
