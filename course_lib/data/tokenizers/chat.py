@@ -72,8 +72,7 @@ def encode(
     tokenizer: Tokenizer,
     *,
     tools: Sequence[Mapping[str, Any]] | None = None,
-    add_generation_prompt: bool = False,
-    **special_tokens: str,
+    **options: Any,
 ) -> list[int]:
     """Encode a conversation as tokens; names of special tokens in a message are encoded as plain text.
 
@@ -81,13 +80,7 @@ def encode(
     are those of `render`.
     """
     names = _special(tokenizer)
-    text = render(
-        _apart(messages, names),
-        template,
-        tools=_apart(tools, names),
-        add_generation_prompt=add_generation_prompt,
-        **special_tokens,
-    )
+    text = render(_apart(messages, names), template, tools=_apart(tools, names), **options)
     return _tokens(tokenizer, text)
 
 
