@@ -129,10 +129,8 @@ class GPT(nn.Module):
     def _init_weights(self) -> None:
         std = 0.5 / math.sqrt(self.config.d_model)  # GPT-2's 0.02 at its width of 768, and small logits at any width
         nn.init.normal_(self.token_embedding.weight, std=std)
-        if isinstance(self.position, LearnedPositions):
-            nn.init.normal_(self.position.weight, std=std)
-        elif isinstance(self.position, T5RelativeBias):
-            nn.init.normal_(self.position.bias.weight, std=std)
+        for parameter in self.position.parameters():  # only some encodings of the position are learned
+            nn.init.normal_(parameter, std=std)
         init_weights(self.blocks, 2 * self.config.n_layers)
         nn.init.normal_(self.lm_head.weight, std=std)
 
