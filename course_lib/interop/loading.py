@@ -26,7 +26,7 @@ def load_tensors(model: nn.Module, state: Mapping[str, Tensor], family: Family |
         prefix = "" if any(name.startswith(family.prefix) for name in state) else family.prefix
         state = {prefix + family.current_name(name): tensor for name, tensor in state.items()}
     first = next((tensor for tensor in state.values() if tensor.is_floating_point()), torch.empty(0))
-    ties = _tied_parameters(model)
+    ties = tied_parameters(model)
     problems: list[str] = []
     left_over = set(state)
     loaded: dict[str, Tensor] = {}
@@ -79,11 +79,11 @@ def _filled(target: Tensor, views: Mapping[str, Tensor], state: Mapping[str, Ten
 
 def unique_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return the model's tensors by name, each once: without the output layer if it is tied to the embedding."""
-    ties = _tied_parameters(model)
+    ties = tied_parameters(model)
     return {name: tensor for name, tensor in model.state_dict().items() if name not in ties}
 
 
-def _tied_parameters(model: nn.Module) -> dict[str, str]:
+def tied_parameters(model: nn.Module) -> dict[str, str]:
     """Map each tied parameter, such as the output layer, to the earlier one that it shares, such as the embedding."""
     first: dict[int, str] = {}
     names = {name: first.setdefault(id(p), name) for name, p in model.named_parameters(remove_duplicate=False)}

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from course_lib.errors import ModelError
 from course_lib.infer.quantization.linear import Int4Linear, Int8Linear
-from course_lib.interop.loading import misfits
+from course_lib.interop.loading import misfits, tied_parameters
 
 
 def freeze(model: nn.Module, method: str, **settings: Any) -> None:
@@ -70,10 +70,7 @@ def refuse_tied(model: nn.Module, layers: Iterable[str]) -> None:
     Raises:
         ModelError: If a layer shares its weights.
     """
-    owners: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        owners.setdefault(id(parameter), []).append(name.rpartition(".")[0])
-    tied = {name for names in owners.values() if len(names) > 1 for name in names}
+    tied = {name.rpartition(".")[0] for pair in tied_parameters(model).items() for name in pair}
     for layer in layers:
         if layer in tied:
             raise ModelError(f"{layer} is the embedding of the tokens too, and cannot change alone; leave it out")
