@@ -220,6 +220,6 @@ def answer(
     where = model.decoder.token_embedding.weight.device
     seen = split_into_tiles(image[None].to(where).float() / 255, size)
     prompt = [model.config.image_token] * len(seen) + tokenizer.encode(question).ids
-    end = tokenizer.token_to_id(END)
+    end = tokenizer.get_vocab()[END]
     (words,) = complete(model, [prompt], longest, GREEDY, stop_token_ids=[end], images=seen)
     return tokenizer.decode(words).replace(" ,", ",")
