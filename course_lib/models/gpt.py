@@ -1,6 +1,7 @@
 """GPT: one decoder-only language model, which covers GPT-2 (Radford et al. 2019) and Llama (Touvron et al. 2023)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,8 +19,16 @@ from course_lib.nn.norms import RMSNorm
 from course_lib.nn.positions import ALiBi, LearnedPositions, RotaryPositions, SinusoidalPositions, T5RelativeBias
 from course_lib.settings import check_choices, check_counts, check_numbers, set_default_head_dim, set_defaults
 
+POSITIONS: dict[str, Callable[["GPTConfig"], nn.Module]] = {
+    "learned": lambda config: LearnedPositions(config.context, config.d_model),
+    "sinusoidal": lambda config: SinusoidalPositions(config.d_model),
+    "rope": lambda config: RotaryPositions(config.head_dim, config.rope_theta),
+    "alibi": lambda config: ALiBi(config.n_heads),
+    "t5": lambda config: T5RelativeBias(config.n_heads),
+    "none": lambda config: nn.Identity(),
+}
 CHOICES = {
-    "position": ("learned", "sinusoidal", "rope", "alibi", "t5", "none"),
+    "position": tuple(POSITIONS),
     "norm": ("layer", "rms"),
     "activation": (*ACTIVATIONS, "swiglu"),
 }
@@ -118,7 +127,7 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.position = _position(config)
+        self.position = POSITIONS[config.position](config)
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_layers))
         self.norm = _norm(config)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
@@ -236,24 +245,6 @@ class GPT(nn.Module):
             case other:
                 raise AssertionError(f'position="{other}" is not applied in GPT.add_positions')
         return x, bias, rotary
-
-
-def _position(config: GPTConfig) -> nn.Module:
-    match config.position:
-        case "learned":
-            return LearnedPositions(config.context, config.d_model)
-        case "sinusoidal":
-            return SinusoidalPositions(config.d_model)
-        case "rope":
-            return RotaryPositions(config.head_dim, config.rope_theta)
-        case "alibi":
-            return ALiBi(config.n_heads)
-        case "t5":
-            return T5RelativeBias(config.n_heads)
-        case "none":
-            return nn.Identity()
-        case other:
-            raise AssertionError(f'position="{other}" is not built in _position')
 
 
 def _norm(config: GPTConfig) -> nn.Module:
