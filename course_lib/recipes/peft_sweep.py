@@ -157,7 +157,7 @@ def pretrain_base(text: TwoTexts, plan: Plan, seed: int) -> GPT:
     torch.manual_seed(seed)
     base = GPT(plan.model).to(text.a.device)
     data = Loader(Windows(text.a, plan.model.context), plan.batch, seed=seed)
-    _train(base, data, replace(plan.pretraining, seed=seed), "base")
+    train(base, data, next_token_loss, replace(plan.pretraining, seed=seed), label="base")
     return base.eval()
 
 
@@ -201,16 +201,11 @@ def tune(
         prepare(model)
     began = time.process_time()
     data = Loader(Windows(text.b, plan.model.context), plan.batch, seed=seed + 1)
-    _train(model, data, TrainConfig(plan.steps, lr=rate, warmup_steps=plan.steps // 10), f"{name} {rate:g}")
+    config = TrainConfig(plan.steps, lr=rate, warmup_steps=plan.steps // 10)
+    train(model, data, next_token_loss, config, label=f"{name} {rate:g}")
     seconds = time.process_time() - began
     n = sum(p.numel() for p in trainable_parameters(model).values())
     return Tuned(model.eval(), *held_out_losses(model, text, plan), parameters=n, cpu_seconds=seconds)
-
-
-def _train(model: GPT, data: Loader, config: TrainConfig, label: str) -> None:
-    """Train to the end, or raise KeyboardInterrupt, since a run that was cut short must not be measured."""
-    if train(model, data, next_token_loss, config, label=label).interrupted:
-        raise KeyboardInterrupt
 
 
 @torch.no_grad()

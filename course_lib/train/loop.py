@@ -73,8 +73,9 @@ def train(
 ) -> History:
     """Train `model` in place by gradient descent on the loss of each batch.
 
-    An interrupt (Ctrl-C, or the stop button of a notebook) ends the run early with a message, and the model keeps what
-    it learned. From the first call on, this process keeps freed memory: see train/memory.py.
+    An interrupt (Ctrl-C, or the stop button of a notebook) stops the run with a message. With a folder, `train` saves
+    the run and returns; without one it passes the interrupt on, so that whatever would follow is not computed from a
+    model that is half trained. From the first call on, this process keeps freed memory: see train/memory.py.
 
     Args:
         model: The model to train, on the device of the batches.
@@ -124,12 +125,16 @@ def train(
                 history.interrupted = True  # after the last step too: the user wants whatever follows to stop as well
     except KeyboardInterrupt:
         history.interrupted = True
+        if folder is None:
+            print(
+                f"{label}: stopped after {run.step} of {config.steps} steps; run it again from the start.", flush=True
+            )
+            raise
     finally:
         if folder:
             folder.close()
-    if history.interrupted:
-        kept = f"to go on, {folder.resume_hint}" if folder else "the model keeps what it learned"
-        print(f"{label}: stopped after {run.step} of {config.steps} steps; {kept}.", flush=True)
+    if history.interrupted and folder:
+        print(f"{label}: stopped after {run.step} of {config.steps} steps; to go on, {folder.resume_hint}.", flush=True)
     history.cpu_seconds = time.process_time() - start
     return history
 
