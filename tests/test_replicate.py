@@ -179,7 +179,7 @@ def whole():
         }
         for seed in range(4)
     }
-    return replication.assemble({"lab": "tiny", "source": "another"}, runs)
+    return replication.assemble({"lab": "tiny", "source": "another", "reads_results": True}, runs)
 
 
 def changed(made, key, **fields):
@@ -197,9 +197,9 @@ def test_each_thing_that_may_be_wrong_with_a_band_has_its_complaint(whole):
     (told,) = changed(whole, "tiny.share", band=[0.05, 1])
     assert told.startswith("tiny.share: its control would pass, since tiny.even has the mean 0.1 and the band is 0.05")
     (told,) = changed(whole, "tiny.exact", band=[1.9, 2.1])
-    assert told.startswith(
-        "tiny.exact: 2 on every seed, so it depends on none, and a band of 1.9 to 2.1 judges nothing"
-    )
+    assert told.startswith("tiny.exact: 2 on every seed, in a lab that reads committed results; if it comes from these")
+    measured = {**whole, "provenance": {**whole["provenance"], "reads_results": False}}
+    assert changed(measured, "tiny.exact", band=[1.9, 2.1]) == []  # of a published model, say, which has no seed
     assert changed(whole, "tiny.exact", values=[2 + 1e-7 * k for k in range(4)], band=[2 - 1e-7, 2.1]) == []
     assert changed(whole, "tiny.exact", values=[2 + 1e-7 * k for k in range(4)], band=[1.9, 2.1]) != []
     assert changed(whole, "tiny.full", band=[0.9, 1.1]) != []

@@ -185,6 +185,7 @@ class _Place:
             "lab": self.lab,
             "source": self.source,
             "preset": preset(),
+            "reads_results": any("committed_run(" in cell.source for cell in self.solved.cells),
             "command": f"course replicate {self.lab} --seeds {seeds}{size}",
             "commit": ", ".join(dict.fromkeys(kept["commit"] for kept in runs)),
             "device": ", ".join(devices),

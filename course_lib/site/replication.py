@@ -143,10 +143,10 @@ def complaints(replication: Replication) -> Iterator[str]:
                 f"{key}: its control would pass, since {number['control']} has the mean {control['mean']:.4g} and the "
                 f"band is {span(number['band'])}"
             )
-        if "bands" not in number and _judges_nothing(number):
+        if replication["provenance"]["reads_results"] and "bands" not in number and _judges_nothing(number):
             yield (
-                f"{key}: {number['values'][0]:.6g} on every seed, so it depends on none, and a band of "
-                f"{span(number['band'])} judges nothing; give that value alone as its band, or none"
+                f"{key}: {number['values'][0]:.6g} on every seed, in a lab that reads committed results; if it comes "
+                f"from these, a band of {span(number['band'])} judges nothing: record it without, or with its value alone"
             )
 
 
