@@ -146,7 +146,7 @@ def complaints(replication: Replication) -> Iterator[str]:
         if replication["provenance"]["reads_results"] and "bands" not in number and _judges_nothing(number):
             yield (
                 f"{key}: {number['values'][0]:.6g} on every seed, in a lab that reads committed results; if it comes "
-                f"from these, a band of {span(number['band'])} judges nothing: record it without, or with its value alone"
+                f"from these, a band of {span(number['band'])} judges nothing: record it without a band"
             )
 
 
