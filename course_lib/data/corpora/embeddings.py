@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from course_lib.data.packages.array_cache import cached_arrays
 from course_lib.data.packages.fetching import fetch
 from course_lib.data.packages.registry import entry
 from course_lib.errors import DataError
+from course_lib.files import read_json
 
 # The ten tests of Caliskan et al. 2017, table 1: two lists of targets, two of attributes. The published finding is
 # that the first targets are nearer to the first attributes, as in people (flowers to what is pleasant).
@@ -153,5 +153,5 @@ def weat_words() -> dict[str, tuple[str, ...]]:
 
     Source: Caliskan et al. 2017, "Semantics derived automatically from language corpora contain human-like biases".
     """
-    lists = json.loads((fetch("weat-words") / "WEAT.json").read_text(encoding="utf-8"))
+    lists = read_json(fetch("weat-words") / "WEAT.json")
     return {name: tuple(word.lower() for word in words) for name, words in lists.items()}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from tqdm import tqdm
 from course_lib.data.corpora.emoji_split import VENDORS
 from course_lib.data.packages.fetching import fetch
 from course_lib.errors import DataError
+from course_lib.files import read_json
 
 # Emojibase's groups that hold no concepts: skin tones and hair ("components"), and flags, which nothing but their name
 # tells apart from one another.
@@ -26,7 +25,7 @@ def read_words(locales: Sequence[str]) -> list[dict[str, Any]]:
     """Return the concepts that all vendors draw, in Unicode's order: hexcode, group, subgroup, names, keywords."""
     folder = fetch("emoji-words")
     drawn = set.intersection(*(set(_icons(vendor)) for vendor in VENDORS))
-    kinds = _read(folder / "meta" / "groups.json")
+    kinds = read_json(folder / "meta" / "groups.json")
     concepts = [
         {
             "hexcode": each["hexcode"],
@@ -35,11 +34,11 @@ def read_words(locales: Sequence[str]) -> list[dict[str, Any]]:
             "names": {},
             "keywords": {},
         }
-        for each in _read(folder / "en" / "data.json")
+        for each in read_json(folder / "en" / "data.json")
         if each.get("group") not in _DROPPED and _key(each["hexcode"]) in drawn
     ]
     for locale in locales:
-        by_hexcode = {each["hexcode"]: each for each in _read(folder / locale / "compact.json")}
+        by_hexcode = {each["hexcode"]: each for each in read_json(folder / locale / "compact.json")}
         for concept in concepts:
             words = by_hexcode[concept["hexcode"]]
             concept["names"][locale] = words["label"]
@@ -81,8 +80,8 @@ def draw(hexcodes: Sequence[str], size: int) -> UInt8[np.ndarray, "vendors conce
 def _icons(vendor: str) -> dict[str, str]:
     """Return the SVG of every emoji of a vendor."""
     folder = fetch(f"emoji-{vendor}")
-    icons = _read(folder / "icons.json")
-    return {_key(code): _svg(icons, icon) for code, icon in _read(folder / "chars.json").items()}
+    icons = read_json(folder / "icons.json")
+    return {_key(code): _svg(icons, icon) for code, icon in read_json(folder / "chars.json").items()}
 
 
 def _svg(icons: dict[str, Any], name: str) -> str:
@@ -98,7 +97,3 @@ def _svg(icons: dict[str, Any], name: str) -> str:
 def _key(hexcode: str) -> str:
     """Return code points in one form for all packages: some omit variation selectors and leading zeros."""
     return "-".join(code for code in hexcode.lower().split("-") if code not in ("fe0e", "fe0f")).lstrip("0")
-
-
-def _read(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))

