@@ -82,15 +82,13 @@ class BPE:
             ValueError: If the text contains half a surrogate pair, which is not valid text.
         """
         ids: list[int] = []
-        known: dict[str, list[int]] = {}  # the same words occur again and again
+        encode_piece = functools.cache(self.encode_piece)  # the same words occur again and again
         for part in split_at_special(text, self.special_ids if special else {}, self.alphabet):
             if isinstance(part, int):
                 ids.append(part)
                 continue
             for piece in pretokenize(part, self.pattern):
-                if piece not in known:
-                    known[piece] = self.encode_piece(piece.encode())
-                ids += known[piece]
+                ids += encode_piece(piece.encode())
         return ids
 
     def encode_piece(self, piece: bytes) -> list[int]:
