@@ -51,9 +51,7 @@ class BagCLIP(nn.Module):
         self, images: Float[Tensor, "images 3 height width"], ids: Int[Tensor, "texts tokens"]
     ) -> Float[Tensor, "images texts"]:
         """Score how well each text fits each image: cosine similarity times exp(log_scale), in training at most 100."""
-        scale = self.log_scale.exp()
-        if self.training:
-            scale = scale.clamp(max=LARGEST_SCALE)
+        scale = self.log_scale.exp().clamp(max=LARGEST_SCALE if self.training else math.inf)
         return scale * self.image_features(images) @ self.text_features(ids).T
 
     def image_features(self, images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images d_model"]:

@@ -77,9 +77,7 @@ class CLIP(nn.Module):
 
         Source: Radford et al. 2021, figure 3.
         """
-        scale = self.log_scale.exp()
-        if self.training:
-            scale = scale.clamp(max=LARGEST_SCALE)
+        scale = self.log_scale.exp().clamp(max=LARGEST_SCALE if self.training else math.inf)
         return scale * self.image_features(images) @ self.text_features(ids, mask).T
 
     def image_features(self, images: Float[Tensor, "images channels height width"]) -> Float[Tensor, "images d_shared"]:
