@@ -60,7 +60,9 @@ COLAB = """\
 import sys
 
 COURSE = ""  # filled in by `course configure --repository URL`
-if "google.colab" in sys.modules and COURSE:
+if "google.colab" in sys.modules:
+    if not COURSE:
+        raise SystemExit("Open this lab with the Colab button of its page: this copy does not know its course.")
     %pip install -q $COURSE"""
 
 STUB = '''\

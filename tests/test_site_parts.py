@@ -209,6 +209,8 @@ def test_jupyter_starts_for_root_too_with_a_warning_and_its_exit_status_is_retur
         lambda command, check: ran.append(command) or subprocess.CompletedProcess(command, 3),
     )
     assert open_labs("tiny", root=project.root) == 3
+    assert open_labs(root=project.root) == 3
+    assert [command[-1] for command in ran] == [str(project.root / "my_labs" / "tiny.ipynb")] * 2
     assert ("--allow-root" in ran[0]) == (user == 0)
     assert ("You are root" in capsys.readouterr().out) == (user == 0)
 

@@ -24,8 +24,10 @@ def seed() -> int:
     two replications share a run.
 
     Raises:
-        CourseError: If COURSE_SEED is not a whole number from 0 to 99999999.
+        CourseError: If COURSE_SEED is not a whole number from 0 to 99999999, or the preset is `gpu` and torch sees no
+            accelerator: every lab calls this first, so nobody hears of it in the middle.
     """
+    device()
     return 10 * course_seed()
 
 

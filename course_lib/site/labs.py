@@ -43,7 +43,7 @@ def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, 
     """Bring `my_labs/` up to date and start JupyterLab in it, until Ctrl-C.
 
     Args:
-        slug: The lab to open.
+        slug: The lab to open; by default the first one.
         fresh: Whether to renew it, keeping the old copy beside it.
         start: Whether to start JupyterLab.
         root: A folder of the checkout; by default the working directory.
@@ -72,8 +72,7 @@ def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, 
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         print("You are root, so whatever a notebook runs may change anything on this machine; better use an account.")
         command.append("--allow-root")  # without it Jupyter would not start
-    if slug:
-        command.append(str(mine / f"{slug}.ipynb"))
+    command.append(str(mine / f"{slug or project.lab_slugs()[0]}.ipynb"))
     with contextlib.suppress(KeyboardInterrupt):
         return subprocess.run(command, check=False).returncode
     return 0

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from course_lib.data.packages.registry import Entry
 from course_lib.errors import DataError
