@@ -1,5 +1,6 @@
 """Attention against a float64 sum over scalars, torch's kernel, closed forms and autograd."""
 
+import inspect
 import math
 
 import pytest
@@ -216,6 +217,13 @@ def test_a_bias_of_three_dimensions_takes_the_fused_path():
 def test_shapes_are_checked_in_tests():
     with pytest.raises(TypeCheckError):
         attention(torch.randn(1, 1, 2, 3), torch.randn(1, 1, 2, 4), torch.randn(1, 1, 2, 3))
+
+
+@pytest.mark.parametrize("function", [attention, attention_with_weights])
+def test_a_mask_of_numbers_is_refused_where_shapes_are_not_checked(function):
+    query = torch.randn(1, 1, 2, 3)
+    with pytest.raises(ValueError, match=r"mask has the dtype torch\.float32; pass a boolean one, True where"):
+        inspect.unwrap(function)(query, query, query, torch.ones(2, 2))
 
 
 def test_errors_say_what_to_do():

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib
 import inspect
 import math
 import re
@@ -85,6 +86,8 @@ FILES = sorted(Path(exercises.__file__).parent.glob("*/[a-z]*.py"))
 def test_a_file_is_listed_in_its_lab(path):
     listed = exercises.lab(path.parent.name).exercises
     assert path.stem in listed, f"{path.name} is not in `exercises` of {path.parent.name}/__init__.py"
+    id = importlib.import_module(f"course_lib.exercises.{path.parent.name}.{path.stem}").EXERCISE.id
+    assert id == path.stem, f'{path.name} has id="{id}"; an exercise has the name of its file'
 
 
 def test_ids_are_unique_and_the_table_is_complete():

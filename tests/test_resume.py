@@ -21,7 +21,7 @@ from torch.testing import assert_close
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.models import GPT, Bert, BertConfig, GPTConfig
 from course_lib.train import Loss, RunFolder, TrainConfig, checkpoint, next_token_loss, read_metrics, run_folder, train
-from course_lib.train.checkpoint import CheckpointError, checkpoint_steps
+from course_lib.train.checkpoint import CheckpointError, checkpoint_steps, load_checkpoint, save_checkpoint
 from course_lib.train.losses import cross_entropy, mask_tokens, masked_token_loss
 from course_lib.train.optim import lr_factor
 
@@ -467,3 +467,16 @@ def test_another_order_or_other_data_is_another_run(tmp_path):
         train(model, Loader(data, 4), next_token_loss, TrainConfig(2), folder=RunFolder(tmp_path, resume=True))
     with pytest.raises(ValueError, match="save_every=0 must be at least 1"):
         RunFolder(tmp_path, save_every=0)
+
+
+def test_the_checkpoint_of_a_deeper_model_and_an_empty_folder_are_refused(tmp_path):
+    def state(n):
+        net = nn.Sequential(*(nn.Linear(2, 2) for _ in range(n)))
+        return net, [torch.optim.AdamW(net.parameters())], torch.Generator()
+
+    with pytest.raises(CheckpointError, match="there is no checkpoint in"):
+        load_checkpoint(tmp_path, *state(1))
+    save_checkpoint(tmp_path, 3, 0, {}, *state(2))
+    assert load_checkpoint(tmp_path, *state(2))[0] == 3
+    with pytest.raises(CheckpointError, match=r"cannot be read \(it is of another model, with 1.bias\)"):
+        load_checkpoint(tmp_path, *state(1))

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
 from course_lib.train import TrainConfig, TrainingDiverged, next_token_loss, train
-from course_lib.train.optim import build_optimizers, lr_factor
+from course_lib.train.optim import adamw_update, build_optimizers, lr_factor, muon_update, orthogonalize
 from course_lib.train.precision import autocast, bf16_speedup, choose_precision
 
 
@@ -261,6 +261,42 @@ def test_muons_step_is_a_rotation():
     # Five Newton-Schulz steps in bfloat16 bring every singular value to between about 0.7 and 1.2.
     assert (singular / (0.01 * 0.2 * 32**0.5)).min() > 0.6
     assert (singular / (0.01 * 0.2 * 32**0.5)).max() < 1.3
+
+
+def test_adamws_update_is_that_of_torch():
+    """Over 20 updates: each rounds a few times, and moves a number by about the rate."""
+    parameter, betas = torch.randn(5, 3), (0.9, 0.95)
+    theirs = nn.Parameter(parameter.clone())
+    optimizer = torch.optim.AdamW([theirs], lr=0.03, betas=betas, weight_decay=0.1)
+    mean, square = torch.zeros_like(parameter), torch.zeros_like(parameter)
+    for step in range(1, 21):
+        theirs.grad = torch.randn(5, 3) * 10 ** torch.randn(())
+        adamw_update(parameter, theirs.grad, mean, square, step, 0.03, betas, weight_decay=0.1)
+        optimizer.step()
+    torch.testing.assert_close(parameter, theirs.detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(6, 10), (10, 6), (8, 8)])
+def test_muons_update_is_that_of_torch(monkeypatch, shape):
+    """In float32, since the roundings of bfloat16 come in another order; five polynomials make one 3.44^5 times larger."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
+    matrix = torch.randn(shape)
+    theirs = nn.Parameter(matrix.clone())
+    optimizer = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    mean = torch.zeros_like(matrix)
+    for _ in range(5):
+        theirs.grad = torch.randn(shape)
+        muon_update(matrix, theirs.grad, mean, 0.1, weight_decay=0.1)
+        optimizer.step()
+    torch.testing.assert_close(matrix, theirs.detach(), rtol=0, atol=3.44**5 * 1e-7)
+
+
+def test_orthogonalized_singular_values_are_near_one_and_the_vectors_stay():
+    u, s, v = torch.linalg.svd(torch.randn(6, 9, dtype=torch.float64), full_matrices=False)
+    found = u.T @ orthogonalize(u @ s.diag() @ v) @ v.T
+    assert found.diagonal().min() > 0.65
+    assert found.diagonal().max() < 1.25
+    assert (found - found.diagonal().diag()).abs().max() < 1e-12
 
 
 def test_precision_is_measured_before_it_is_chosen(monkeypatch):

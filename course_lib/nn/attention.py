@@ -93,12 +93,12 @@ def attention(
         scale: Factor on the scores; None for 1 / sqrt(head_dim).
 
     Raises:
-        ValueError: If the query heads do not divide into equal groups, or if `causal` is set and there are not as many
-            queries as keys.
+        ValueError: If the mask is not boolean, the query heads do not divide into equal groups, or `causal` is set and
+            there are not as many queries as keys.
 
     Source: Vaswani et al. 2017, equation 1.
     """
-    groups = _group_size(query, key, causal)
+    groups = _group_size(query, key, mask, causal)
     if causal and (mask is not None or bias is not None):
         mask, causal = _add_causal_mask(mask, query), False
     if bias is not None:  # the kernel takes one additive mask
@@ -109,8 +109,12 @@ def attention(
     return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=scale, enable_gqa=groups > 1)
 
 
-def _group_size(query: Tensor, key: Tensor, causal: bool) -> int:
-    """Return the number of query heads that share one key/value head."""
+def _group_size(query: Tensor, key: Tensor, mask: Tensor | None, causal: bool) -> int:
+    """Return the number of query heads that share one key/value head, after a check of the arguments."""
+    if mask is not None and mask.dtype != torch.bool:  # torch would add numbers to the scores
+        raise ValueError(
+            f"mask has the dtype {mask.dtype}; pass a boolean one, True where the query may attend to the key"
+        )
     groups, rest = divmod(query.shape[1], key.shape[1])
     if rest:
         raise ValueError(f"{query.shape[1]} query heads cannot share {key.shape[1]} key/value heads equally")
@@ -123,7 +127,7 @@ def _repeat_heads_and_fold_mask(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Repeat keys and values for each query head, and merge the causal mask into the mask if `causal`."""
-    groups = _group_size(query, key, causal)
+    groups = _group_size(query, key, mask, causal)
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     return key, value, _add_causal_mask(mask, query) if causal else mask
 

@@ -105,16 +105,18 @@ def load_checkpoint(
         (step, samples_read, batches), as they were passed to `save_checkpoint`.
 
     Raises:
-        CheckpointError: If the checkpoint is damaged or belongs to another model; nothing is removed.
+        CheckpointError: If there is no checkpoint, or it is damaged or belongs to another model; nothing is removed.
     """
-    *earlier, step = checkpoint_steps(folder)
+    if not (steps := checkpoint_steps(folder)):
+        raise CheckpointError(f"there is no checkpoint in {folder}")
+    *earlier, step = steps
     checkpoint = folder / f"step-{step:08d}"
     try:
         samples_read = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["samples_read"]
         file = checkpoint / "batches.safetensors"
         batches = safetensors.torch.load_file(file) if file.exists() else {}
         state = _state(model, optimizers, generator)
-        _remove_what_was_not_saved(state, checkpoint)
+        _match_what_was_saved(state, checkpoint)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             dcp.load(state, checkpoint_id=checkpoint, no_dist=True)
@@ -146,9 +148,15 @@ def _state(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], genera
     return state
 
 
-def _remove_what_was_not_saved(state: dict[str, Any], checkpoint: Path) -> None:
-    """Remove the optimizer state of parameters that had no gradient before this checkpoint, which holds none."""
+def _match_what_was_saved(state: dict[str, Any], checkpoint: Path) -> None:
+    """Remove the optimizer state of parameters that had no gradient before this checkpoint, which holds none.
+
+    Raises:
+        ValueError: If the checkpoint holds parameters that the model lacks.
+    """
     saved = dcp.FileSystemReader(checkpoint).read_metadata().state_dict_metadata
+    if unknown := {name for name in saved if name.startswith("model.")} - {f"model.{name}" for name in state["model"]}:
+        raise ValueError(f"it is of another model, with {min(unknown).removeprefix('model.')}")
     for key in [key for key in state if key.startswith("optimizer")]:
         numbers = state[key]["state"]
         for name in list(numbers):

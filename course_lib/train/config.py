@@ -22,7 +22,7 @@ class TrainConfig:
         lr: The peak learning rate.
         warmup_steps: The number of steps in which the learning rate rises linearly.
         schedule: "cosine", "constant", or "wsd" (warm-up, stable, decay), which falls at the end.
-        min_lr_ratio: The last learning rate, as a share of `lr`.
+        min_lr_ratio: The learning rate that the schedule falls to after the last step, as a share of `lr`.
         decay_ratio: The share of the steps in which "wsd" falls.
         optimizer: "adamw", or "muon" for the matrices of the blocks and AdamW for everything else.
         weight_decay: Weight decay of matrices; gains and biases do not decay.

@@ -1,11 +1,16 @@
-"""The optimizers, and the learning rate of every step."""
+"""The optimizers, and the learning rate of every step.
+
+Training uses torch's fused AdamW and Muon. `adamw_update` and `muon_update` are the same updates as their papers have
+them, to read and to test against.
+"""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from course_lib.train.config import TrainConfig
 
@@ -61,3 +66,80 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
     if not found:
         raise ValueError("the model has no parameter that requires a gradient, so there is nothing to train")
     return found
+
+
+@torch.no_grad()
+def adamw_update(
+    parameter: Float[Tensor, "*shape"],
+    grad: Float[Tensor, "*shape"],
+    mean: Float[Tensor, "*shape"],
+    square: Float[Tensor, "*shape"],
+    step: int,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    weight_decay: float = 0.0,
+    eps: float = 1e-8,
+) -> None:
+    """Update a parameter in place by AdamW: a step of about `lr` for each number, whatever the size of its gradient.
+
+    Args:
+        parameter: The parameter.
+        grad: Its gradient.
+        mean: The running mean of the gradient, zeros at first; updated in place.
+        square: The running mean of its square, zeros at first; updated in place.
+        step: The number of this update, from 1.
+        lr: The learning rate.
+        betas: How much of `mean` and of `square` is kept at each update.
+        weight_decay: The parameter shrinks by this share of the learning rate.
+        eps: Keeps the division defined where the gradient was always 0.
+
+    Source: Kingma and Ba 2014, algorithm 1; Loshchilov and Hutter 2017, algorithm 2, for the weight decay.
+    """
+    mean.lerp_(grad, 1 - betas[0])
+    square.lerp_(grad.square(), 1 - betas[1])
+    mean_hat, square_hat = mean / (1 - betas[0] ** step), square / (1 - betas[1] ** step)  # they began at 0
+    parameter.mul_(1 - lr * weight_decay)
+    parameter.sub_(lr * mean_hat / (square_hat.sqrt() + eps))
+
+
+@torch.no_grad()
+def muon_update(
+    matrix: Float[Tensor, "rows columns"],
+    grad: Float[Tensor, "rows columns"],
+    mean: Float[Tensor, "rows columns"],
+    lr: float,
+    momentum: float = 0.95,
+    weight_decay: float = 0.0,
+) -> None:
+    """Update a matrix in place by Muon: a step that is as large in every direction that the gradient points to.
+
+    Args:
+        matrix: The parameter.
+        grad: Its gradient.
+        mean: The running mean of the gradient, zeros at first; updated in place.
+        lr: The learning rate.
+        momentum: How much of `mean` is kept at each update.
+        weight_decay: The matrix shrinks by this share of the learning rate.
+
+    Source: Jordan et al. 2024. The factor makes the update as large as one of AdamW (Liu et al. 2025, section 2.2).
+    """
+    mean.lerp_(grad, 1 - momentum)
+    direction = orthogonalize(grad.lerp(mean, momentum).bfloat16())  # Nesterov's momentum; half precision is enough
+    matrix.mul_(1 - lr * weight_decay)
+    matrix.sub_(lr * 0.2 * math.sqrt(max(matrix.shape)) * direction)
+
+
+def orthogonalize(matrix: Float[Tensor, "rows columns"], steps: int = 5) -> Float[Tensor, "rows columns"]:
+    """Bring all singular values of a matrix to about 1 (between 0.7 and 1.2), and leave its singular vectors.
+
+    Each step applies the polynomial 3.4445 s - 4.775 s^3 + 2.0315 s^5 to every singular value s, by products of
+    matrices alone (Newton and Schulz), which is much faster than a decomposition.
+
+    Source: Jordan et al. 2024.
+    """
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix  # the smaller product below
+    x = x / x.norm()  # no singular value is above 1
+    for _ in range(steps):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x

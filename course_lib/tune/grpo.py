@@ -91,7 +91,8 @@ def group_advantages(
     advantages = groups - groups.mean(dim=1, keepdim=True)
     if normalise:
         advantages = advantages / groups.std(dim=1, correction=0, keepdim=True)
-    equal = groups.amax(dim=1, keepdim=True) == groups.amin(dim=1, keepdim=True)  # the mean may have a rounding error
+    # Rewards that differ by rounding alone are equal: divided by their deviation, the difference would look large.
+    equal = groups.amax(dim=1, keepdim=True).isclose(groups.amin(dim=1, keepdim=True), rtol=1e-5)
     return advantages.masked_fill(equal, 0).flatten()
 
 
