@@ -278,7 +278,7 @@ def test_adamws_update_is_that_of_torch():
 
 @pytest.mark.parametrize("shape", [(6, 10), (10, 6), (8, 8)])
 def test_muons_update_is_that_of_torch(monkeypatch, shape):
-    """In float32, since the roundings of bfloat16 come in another order; five polynomials make one 3.44^5 times larger."""
+    """In float32: bfloat16's roundings come in another order. Five polynomials make a rounding 3.44^5 times larger."""
     monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
     matrix = torch.randn(shape)
     theirs = nn.Parameter(matrix.clone())

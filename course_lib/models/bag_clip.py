@@ -45,13 +45,13 @@ class BagCLIP(nn.Module):
         self.words = nn.EmbeddingBag(config.vocab_size, width, mode="mean", padding_idx=PAD)
         nn.init.normal_(self.words.weight, std=0.05)
         self.text_projection = nn.Linear(width, width)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # as CLIP's
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # as CLIP's
 
     def forward(
         self, images: Float[Tensor, "images 3 height width"], ids: Int[Tensor, "texts tokens"]
     ) -> Float[Tensor, "images texts"]:
-        """Score how well each text fits each image: cosine similarity times exp(log_scale), in training at most 100."""
-        scale = self.log_scale.exp().clamp(max=LARGEST_SCALE if self.training else math.inf)
+        """Score how well each text fits each image: cosine similarity times exp(logit_scale), at most 100 in training."""
+        scale = self.logit_scale.exp().clamp(max=LARGEST_SCALE if self.training else math.inf)
         return scale * self.image_features(images) @ self.text_features(ids).T
 
     def image_features(self, images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images d_model"]:

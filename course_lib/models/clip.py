@@ -26,7 +26,7 @@ class CLIPConfig:
     Attributes:
         vision: The config of the image encoder.
         text: The config of the text encoder.
-        d_shared: The width of the shared space.
+        projection_dim: The width of the shared space.
         end_token: The token that ends a text; the text's vector is read at its first occurrence. None for the token
             with the highest id in the text, as the end token has in the published vocabulary.
 
@@ -36,11 +36,11 @@ class CLIPConfig:
 
     vision: ViTConfig
     text: GPTConfig
-    d_shared: int = 128
+    projection_dim: int = 128
     end_token: int | None = None
 
     def __post_init__(self) -> None:
-        check_counts(self, "d_shared")
+        check_counts(self, "projection_dim")
         if self.vision.n_classes:
             raise ValueError(f"the ViT of a CLIP has no classes; leave n_classes={self.vision.n_classes} out")
         if not self.text.tie_embeddings:
@@ -59,11 +59,11 @@ class CLIP(nn.Module):
         self.config = config
         self.vision = ViT(config.vision)
         self.text = GPT(config.text)
-        self.vision_projection = nn.Linear(config.vision.d_model, config.d_shared, bias=False)
-        self.text_projection = nn.Linear(config.text.d_model, config.d_shared, bias=False)
+        self.vision_projection = nn.Linear(config.vision.d_model, config.projection_dim, bias=False)
+        self.text_projection = nn.Linear(config.text.d_model, config.projection_dim, bias=False)
         for projection in (self.vision_projection, self.text_projection):
             nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # a temperature of 0.07, as in section 2.5
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # a temperature of 0.07, as in section 2.5
 
     def forward(
         self,
@@ -71,26 +71,28 @@ class CLIP(nn.Module):
         ids: Int[Tensor, "texts tokens"],
         mask: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "images texts"]:
-        """Score how well each text fits each image: cosine similarity times exp(log_scale), in training at most 100.
+        """Score how well each text fits each image: cosine similarity times exp(logit_scale), in training at most 100.
 
         Arguments and errors are those of `image_features` and `text_features`.
 
         Source: Radford et al. 2021, figure 3.
         """
-        scale = self.log_scale.exp().clamp(max=LARGEST_SCALE if self.training else math.inf)
+        scale = self.logit_scale.exp().clamp(max=LARGEST_SCALE if self.training else math.inf)
         return scale * self.image_features(images) @ self.text_features(ids, mask).T
 
-    def image_features(self, images: Float[Tensor, "images channels height width"]) -> Float[Tensor, "images d_shared"]:
+    def image_features(
+        self, images: Float[Tensor, "images channels height width"]
+    ) -> Float[Tensor, "images projection_dim"]:
         """Compute a unit vector for each image.
 
         Raises:
             ValueError: As in ViT.forward.
         """
-        return F.normalize(self.vision_projection(self.vision(images)), dim=-1)  # images d_shared
+        return F.normalize(self.vision_projection(self.vision(images)), dim=-1)  # images projection_dim
 
     def text_features(
         self, ids: Int[Tensor, "texts tokens"], mask: Bool[Tensor, "..."] | None = None
-    ) -> Float[Tensor, "texts d_shared"]:
+    ) -> Float[Tensor, "texts projection_dim"]:
         """Compute a unit vector for each text, read at its end.
 
         Args:
@@ -104,7 +106,7 @@ class CLIP(nn.Module):
         hidden = self.text.hidden_states(embed_tokens(self.text.token_embedding, ids), mask)  # texts tokens d_model
         rows = torch.arange(len(ids), device=ids.device)
         at_end = hidden[rows, self._ends(ids)]  # texts d_model
-        return F.normalize(self.text_projection(at_end), dim=-1)  # texts d_shared
+        return F.normalize(self.text_projection(at_end), dim=-1)  # texts projection_dim
 
     def _ends(self, ids: Tensor) -> Tensor:
         """Return the position at which each text ends."""

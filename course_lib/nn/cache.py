@@ -18,15 +18,15 @@ class KVCache:
     Args:
         config: The config of a decoder, which gives n_layers, n_kv_heads and head_dim.
         batch: The number of rows.
-        length: The number of tokens per row for which there is room.
+        capacity: The number of tokens per row for which there is room.
         dtype: The dtype of the model's activations; None for torch's default.
         device: The device that holds the cache.
 
     Attributes:
         length: The number of tokens per row that are in the cache so far.
-        keys: The keys, "layers batch kv_heads room head_dim".
+        keys: The keys, "layers batch kv_heads capacity head_dim".
         values: The values, of the same shape.
-        positions: The position of each token in its text, "batch room".
+        positions: The position of each token in its text, "batch capacity".
 
     Raises:
         ValueError: If there are no rows or there is no room.
@@ -36,17 +36,17 @@ class KVCache:
         self,
         config: Any,
         batch: int,
-        length: int,
+        capacity: int,
         *,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        if batch < 1 or length < 1:
-            raise ValueError(f"a cache for {batch} rows of {length} tokens holds nothing; both must be at least 1")
-        shape = (config.n_layers, batch, config.n_kv_heads, length, config.head_dim)
+        if batch < 1 or capacity < 1:
+            raise ValueError(f"a cache for {batch} rows of {capacity} tokens holds nothing; both must be at least 1")
+        shape = (config.n_layers, batch, config.n_kv_heads, capacity, config.head_dim)
         self.keys = torch.empty(shape, dtype=dtype, device=device)
         self.values = torch.empty(shape, dtype=dtype, device=device)
-        self.positions = torch.empty(batch, length, dtype=torch.long, device=device)
+        self.positions = torch.empty(batch, capacity, dtype=torch.long, device=device)
         self.length = 0
 
     def rewind(self, n: int) -> None:

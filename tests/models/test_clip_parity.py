@@ -182,7 +182,7 @@ def test_every_setting_counts_as_theirs(tmp_path):
         ("vision_config", {"hidden_act": "mish"}, "hidden_act='mish'"),
         ("vision_config", {"use_head": True}, "use_head=True"),
         (None, {"vision_use_head": True}, "vision_use_head=True"),
-        (None, {"projection_dim": 0}, "d_shared=0 must be a whole number, at least 1"),
+        (None, {"projection_dim": 0}, "projection_dim=0 must be a whole number, at least 1"),
         (None, {"projection_dim": 4}, r"visual_projection.weight has the shape \(5, 8\), not \(4, 8\)"),
     ],
 )
@@ -252,7 +252,7 @@ def test_any_clip_can_be_saved(config, tmp_path):
     with pytest.raises(ModelError, match=r"clip_(vision|text)_model cannot hold this model"):
         to_hf(model, tmp_path)
     hf = json.loads((tmp_path / "config.json").read_text())
-    for change in ({"d_sharred": 4}, {"vission": hf["vision"]}, {"d_shared": hf["vision"]}):
+    for change in ({"projection_dimm": 4}, {"vission": hf["vision"]}, {"projection_dim": hf["vision"]}):
         with pytest.raises(ModelError, match=r"a setting of config\.json cannot be used"):
             from_hf(hf | change, model.state_dict())
 
@@ -302,7 +302,7 @@ def test_the_loss_against_one_pair_at_a_time(n):
 def test_in_training_the_scale_stays_at_100():
     model = CLIP(OurConfig(VIT, GPT, 4))
     images, ids = torch.randn(2, 3, 8, 8), torch.tensor([[1, 19], [2, 19]])
-    model.log_scale.data.fill_(6.0)
+    model.logit_scale.data.fill_(6.0)
     cosines = model.image_features(images) @ model.text_features(ids).T
     assert_close(model(images, ids), 100 * cosines)
     assert_close(model.eval()(images, ids), math.exp(6) * cosines)
