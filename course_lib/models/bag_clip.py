@@ -50,7 +50,7 @@ class BagCLIP(nn.Module):
     def forward(
         self, images: Float[Tensor, "images 3 height width"], ids: Int[Tensor, "texts tokens"]
     ) -> Float[Tensor, "images texts"]:
-        """Score how well each text fits each image: cosine similarity times exp(logit_scale), at most 100 in training."""
+        """Score how well each text fits each image: cosine similarity times exp(logit_scale), which training limits."""
         scale = self.logit_scale.exp().clamp(max=LARGEST_SCALE if self.training else math.inf)
         return scale * self.image_features(images) @ self.text_features(ids).T
 
