@@ -1,6 +1,5 @@
 """The wire between grader and worker, and the reading of notebooks: whatever comes in, nothing but data comes out."""
 
-import ast
 import contextlib
 import json
 import struct
@@ -138,18 +137,54 @@ def test_plain_refuses_what_is_not_data():
 # Cells
 
 
-def run_alone(source):
-    """The first lines of the statements that run although their cell has no mark."""
-    found = cells.analyse(source, whole=False)
-    statements = ast.parse(found["source"]).body
-    return [found["source"].splitlines()[statements[piece["only"]].lineno - 1] for piece in found["pieces"]]
+def statements(source):
+    found = cells.analyse(source)
+    assert found["error"] is None
+    return found["statements"]
 
 
-def test_unmarked_cells_give_imports_definitions_and_literals():
-    source = "import torch\nx = 3\ny = [1, {'a': -2.5}]\nz = 1 / 8\nw = torch.ones(3)\nprint(x)\nfor i in []: pass\n"
-    source += "def f(): pass\nclass C: pass\na, b = 1, 2\nx.y = 3\ntry:\n    import q\nexcept ImportError:\n    pass\n"
-    definitions = ["def f(): pass", "class C: pass", "a, b = 1, 2", "try:"]
-    assert run_alone(source) == ["import torch", "x = 3", "y = [1, {'a': -2.5}]", "z = 1 / 8", *definitions]
+@pytest.mark.parametrize(
+    ("source", "binds", "changes", "uses"),
+    [
+        ("import torch, a.b", {"torch", "a"}, set(), set()),
+        ("from a import *", {"*"}, set(), set()),
+        ("from __future__ import annotations", {"*", "annotations"}, set(), set()),
+        ("x = y = torch.tensor(z)", {"x", "y"}, set(), {"torch", "z"}),
+        ("x += 1", {"x"}, set(), {"x"}),
+        ("x: int = 3", {"x"}, set(), {"int"}),
+        ("x[i].y[2] = z", set(), {"x"}, {"x", "i", "z"}),
+        ("del x[0]", set(), {"x"}, {"x"}),
+        ("x.parts().append(y)", set(), {"x"}, {"x", "y"}),
+        ("print(x)", set(), set(), {"print", "x"}),
+        ("for i in range(3):\n    x.append(i)", {"i"}, {"x"}, {"range", "x", "i"}),
+        ("if a:\n    b = 1\nelse:\n    c = 2", {"b", "c"}, set(), {"a"}),
+        ("x = [i for i in y]", {"x"}, set(), {"y"}),
+        ("f = lambda a, b=c: a + b + d", {"f"}, set(), {"c", "d"}),
+        ("@cached(n)\ndef f(a: T, b=e):\n    m = a\n    m.x = g(m)", {"f"}, set(), {"cached", "n", "T", "e", "g"}),
+        ("class A(B):\n    y = 1\n    def f(self):\n        return C", {"A"}, set(), {"B", "C"}),
+        ("with a as b:\n    c = 1", {"b", "c"}, set(), {"a"}),
+        ("return x", set(), set(), set()),
+    ],
+)
+def test_names_that_a_statement_binds_changes_and_uses(source, binds, changes, uses):
+    (found,) = statements(source)
+    assert (set(found["binds"]), set(found["changes"])) == (binds, changes)
+    assert {name for name in found["uses"] if not name.startswith("__")} == uses  # the compiler's own differ by version
+
+
+@pytest.mark.parametrize(
+    ("source", "stub"),
+    [
+        ("def f(x):\n    'text'\n    raise NotImplementedError", True),
+        ("def f(x):\n    raise NotImplementedError('soon')", True),
+        ("class A:\n    def f(x):\n        raise NotImplementedError", True),
+        ("def f(x):\n    if x: raise NotImplementedError\n    return x", False),
+        ("f = 3", False),
+    ],
+)
+def test_stubs(source, stub):
+    (found,) = statements(source)
+    assert found["stub"] is stub
 
 
 @pytest.mark.parametrize(
@@ -164,40 +199,35 @@ def test_unmarked_cells_give_imports_definitions_and_literals():
         ("s = '''\n%not magic\n!nor this\n'''", "s = '''\n%not magic\n!nor this\n'''"),
         ("%%time\ny = 2", "pass\ny = 2"),
         ("%%bash\nrm -rf x", ""),
+        (
+            '#@title A form { run: "auto" }\n%%time\nx = 2 #@param',
+            '#@title A form { run: "auto" }\npass\nx = 2 #@param',
+        ),
+        ("!pip install \\\n  torch \\\n  numpy\ny = 2", "pass\npass\npass\ny = 2"),
     ],
 )
 def test_magics_are_taken_out_and_lines_stay(source, cleaned):
-    found = cells.analyse(source, whole=True)
+    found = cells.analyse(source)
     assert found["source"] == cleaned
     assert found["error"] is None
 
 
-def test_names_defined_and_used():
-    source = (
-        "from a.b import c as d\ndef f(x):\n    local = d.e(x)\n    return [i for i in local]\nfor n in range(3): m = n"
-    )
-    found = cells.analyse(source, whole=False)
-    imported, function = found["pieces"]
-    assert imported["defines"] == ["d"]
+def test_full_names_of_imports_and_of_what_is_mentioned():
+    found = cells.analyse("from a.b import c as d\ndef f(x): return d.e(x)")
     assert found["imports"] == {"d": "a.b.c"}
-    assert function["defines"] == ["f"]
-    assert "d" in function["uses"]
-    assert "d.e" in function["mentions"]
-    (whole,) = cells.analyse(source, whole=True)["pieces"]
-    assert whole["defines"] == ["d", "f", "m", "n"]
+    assert "d.e" in found["statements"][1]["mentions"]
 
 
 @pytest.mark.parametrize("source", ["def f(:", "x = " + "(" * 500, "\x00", "%" * 5 + "\n" + "%x\n" * 500, "return"])
 def test_cells_that_are_no_python(source):
-    found = cells.analyse(source, whole=True)
-    assert found["error"] or found["pieces"] == [] or source == "return"
+    found = cells.analyse(source)
+    assert found["error"] or found["statements"] == [] or source == "return"
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60) | st.lists(st.sampled_from("%!?=()x:\n 1'"), max_size=40).map("".join))
 def test_any_text_is_analysed(source):
-    for whole in (True, False):
-        assert set(cells.analyse(source, whole)) == {"source", "error", "imports", "pieces"}
+    assert set(cells.analyse(source)) == {"source", "error", "imports", "statements"}
 
 
 # Files
@@ -220,3 +250,13 @@ def test_marks_are_found_anywhere_in_a_code_cell_only(tmp_path):
     ]
     path.write_text(json.dumps({"nbformat": 4, "cells": listed}))
     assert read_notebook(path).marks == {"a": [0, 2], "b-1.2": [1], "c": [3], "d": [3]}
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["# Exercise: a_b", "#exercise:a_b", "  #  EXERCISE :A_b  (2 points)", "## exercise\t:\ta_b", "# EXERCISE：a_b"],
+)
+def test_marks_are_read_whatever_their_case_and_spaces(mark, tmp_path):
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps({"nbformat": 4, "cells": [{"cell_type": "code", "source": f"%%time\n{mark}\nx"}]}))
+    assert read_notebook(path).marks == {"a_b": [0]}

@@ -15,7 +15,7 @@ from course_lib import exercises
 
 LARGEST_FILE = 25 * 2**20
 LARGEST_SOURCE = 2 * 2**20
-_MARK = re.compile(r"^\s*#\s*EXERCISE:\s*([\w.-]+)", re.MULTILINE)
+_MARK = re.compile(r"^\s*#+\s*EXERCISE\s*[:：]\s*([\w.-]+)", re.MULTILINE | re.IGNORECASE)
 
 
 class Unreadable(Exception):
@@ -59,7 +59,7 @@ def read_notebook(path: Path) -> Notebook:
     marks: dict[str, list[int]] = {}
     for number, source in enumerate(cells):
         for id in _MARK.findall(source):
-            marks.setdefault(id, []).append(number)
+            marks.setdefault(id.lower(), []).append(number)
     return Notebook(cells, digest, marks)
 
 

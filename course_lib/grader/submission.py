@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.grader.cells_needed import all_needs, choose, names_to_avoid, take_apart
+from course_lib.grader.cells_needed import Piece, Statements
+from course_lib.grader.diagnose import failure_sentence
 from course_lib.grader.exam import Exam, Outcome, Result
 from course_lib.grader.notebook import Notebook, Unreadable, lab_of, read_notebook
 from course_lib.grader.remote import RemoteSubject
 from course_lib.grader.sandbox import Level
-from course_lib.grader.worker_client import WorkerClient
+from course_lib.grader.worker_client import CALL, WorkerClient
 
 NOTHING_READ = Notebook([], digest="")
+MOST_NOTES = 3
 
 
 @dataclass
@@ -72,32 +74,49 @@ def grade(notebook: Notebook, exams: Sequence[Exam], level: Level, hide_values: 
     Raises:
         SandboxError: If no worker starts.
     """
-    lab = [exam.exercise for exam in exams]
-    results: list[Result] = []
     with closing(WorkerClient(level)) as client:
-        pieces, aliases, problems = take_apart(notebook, client)
-        for exam in exams:
-            exercise = exam.exercise
-            if exercise.id not in notebook.marks:
-                problem = f"no cell begins with `# EXERCISE: {exercise.id}`"
-                results.append(Result(exercise, Outcome.NOT_ATTEMPTED, problem=problem))
-                continue
-            notes = []
-            if len(notebook.marks[exercise.id]) > 1:
-                notes.append("More than one cell has the mark of this exercise; the last one counts.")
-            if exercise.id in problems:
-                problem = f"its cell is not valid Python ({problems[exercise.id]})"
-                results.append(Result(exercise, Outcome.NOT_PYTHON, problem=problem, notes=notes))
-                continue
-            failed = [result.exercise for result in results if not result]
-            needed, replaced = choose(exercise, all_needs(exercise, lab), pieces, failed)
-            if replaced:
-                names = ", ".join(f"`{other.name}`" for other in replaced)
-                notes.append(f"It was run with the course's reference in place of {names}, which did not pass.")
-            subject = RemoteSubject(client, exercise, needed)
-            result = exam.grade(subject, hide_values)
-            result.ended = subject.lost
-            result.avoided = names_to_avoid(exercise, needed, aliases)
-            result.notes = notes
-            results.append(result)
+        return grade_with(client, notebook, exams, hide_values)
+
+
+def grade_with(
+    client: WorkerClient, notebook: Notebook, exams: Sequence[Exam], hide_values: bool = True
+) -> list[Result]:
+    """Grade the exercises of a lab, in order, in the worker of a client; see `grade`."""
+    lab = [exam.exercise for exam in exams]
+    statements = Statements(notebook, lab, lambda source: client.ask("analyse", CALL, source=source))
+    results: list[Result] = []
+    for exam in exams:
+        exercise = exam.exercise
+        if exercise.id not in notebook.marks:
+            problem = f"no cell begins with `# EXERCISE: {exercise.id}`"
+            results.append(Result(exercise, Outcome.NOT_ATTEMPTED, problem=problem))
+            continue
+        note = statements.note(exercise.id)
+        notes = [note] if note else []
+        error = statements.problems.get(notebook.marks[exercise.id][-1])
+        if error and not statements.answers[exercise.id]:
+            problem = f"its cell is not valid Python ({error})"
+            results.append(Result(exercise, Outcome.NOT_PYTHON, problem=problem, notes=notes))
+            continue
+        failed = [result.exercise for result in results if not result]
+        needed, replaced = statements.needed(exercise, failed)
+        if replaced:
+            names = ", ".join(f"`{other.name}`" for other in replaced)
+            notes.append(f"It was run with the course's reference in place of {names}, which did not pass.")
+        subject = RemoteSubject(client, exercise, needed)
+        result = exam.grade(subject, hide_values)
+        result.ended = subject.lost
+        result.avoided = statements.names_to_avoid(exercise, needed)
+        result.notes = [*notes, *left_out(needed)]
+        results.append(result)
     return results
+
+
+def left_out(pieces: list[Piece]) -> list[str]:
+    """Return sentences about the first statements that an exercise needs and that did not run to their end."""
+    failed = [piece for piece in pieces if piece.failure]
+    return [
+        f"Line {piece.line} of code cell {piece.cell + 1} was left out: {failure_sentence(piece.failure)}"
+        for piece in failed[:MOST_NOTES]
+        if piece.failure
+    ]

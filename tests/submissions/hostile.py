@@ -11,7 +11,13 @@ from submissions.build import notebook, solved
 
 
 def attack(body="    return x * 0", before=""):
-    """A cell that does `before` when it is loaded, and `body` when softmax is called."""
+    """A cell that does `before` when it is loaded, and `body` when softmax is called.
+
+    Only what softmax uses is loaded, so it uses a name that the same statement binds.
+    """
+    if before:
+        lines = "\n".join(f"    {line}" for line in [*before.strip().splitlines(), "began = True"])
+        before, body = f"if True:\n{lines}", f"    began\n{body}"
     return notebook(solved(softmax=f"import os, sys\n{before}\ndef softmax(x, dim=-1):\n{body}\n"))
 
 

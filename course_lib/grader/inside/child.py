@@ -33,6 +33,7 @@ class Child:
         self.namespace: dict[str, Any] = {"__name__": "__main__", **NOTEBOOK_STUBS}
         self.subject: calls.LocalSubject | None = None
         self.compiler_flags = 0
+        self.parsed: dict[str, tuple[str, list[ast.stmt]]] = {}  # by file: the statements of a cell run one by one
 
     def serve(self) -> None:
         """Answer requests until the grader closes the connection. The grader applies the timeout if no answer comes."""
@@ -54,14 +55,16 @@ class Child:
             os._exit(0)
         return data
 
-    def do_analyse(self, source: str, whole: bool) -> dict[str, Any]:
+    def do_analyse(self, source: str) -> dict[str, Any]:
         """Analyse a cell without running any of it."""
-        return cells.analyse(source, whole)
+        return cells.analyse(source)
 
     def do_run(self, source: str, file: str, only: int | None = None) -> None:
         """Run a cell, or only the statement with this number, with the flags of the `__future__` imports so far."""
-        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-        for number, node in enumerate(ast.parse(source).body):
+        if self.parsed.get(file, ("", []))[0] != source:
+            linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+            self.parsed[file] = source, ast.parse(source).body
+        for number, node in enumerate(self.parsed[file][1]):
             if only is not None and number != only:
                 continue
             code = compile(ast.Module([node], []), file, "exec", flags=self.compiler_flags, dont_inherit=True)
