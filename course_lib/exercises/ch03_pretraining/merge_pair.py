@@ -40,7 +40,7 @@ def by_steps(ids, pair, new):
 @alternative
 def by_recursion(ids, pair, new):
     def merge(ids):
-        if ids[:2] == list(pair):
+        if tuple(ids[:2]) == tuple(pair):
             return [new, *merge(ids[2:])]
         return [ids[0], *merge(ids[1:])] if ids else []
 

@@ -1,0 +1,260 @@
+"""Generated notebooks get the same verdict from `check`, `course check` and `course grade`.
+
+Each notebook answers all exercises of a lab: with the reference, another right answer or a known mistake, by way of a
+helper written in one of many styles, in one of the places where learners write, between what Colab leaves behind.
+
+`check` is called by the notebook itself, run from top to bottom. The other two are the same code, `grade_with`, with
+visible and with hidden cases; here its worker is this process, so that hundreds of notebooks cost seconds. Shared with
+the sandbox is all that decides: reading the file, the analysis of cells, the choice of statements, `inside.child`,
+which runs them, and the exam. Not shared are the process, its limits and the wire; the last test sends a few of the
+same notebooks through the real worker.
+"""
+
+import ast
+import builtins
+import contextlib
+import functools
+import inspect
+import io
+import json
+import random
+import socket
+import sys
+import types
+
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+from submissions.build import IMPORTS, notebook
+
+import course_lib.grader
+from course_lib import exercises
+from course_lib.grader import command, sandbox
+from course_lib.grader.exam import Exam
+from course_lib.grader.inside.child import Child
+from course_lib.grader.inside.outcomes import Answer, describe_error
+from course_lib.grader.notebook import lab_of, read_notebook
+from course_lib.grader.submission import grade, grade_with
+
+VARIANTS = 18  # for each lab
+SEED = 4
+
+# fmt: off
+# name: (cells that define NAME, a statement of the answer that needs all of them)
+STYLES = {
+    "float": (["NAME = float('-inf')"], "assert NAME < -1e300"),
+    "minus inf": (["NAME = -math.inf"], "assert NAME < -1e300"),
+    "tensor": (["NAME = torch.tensor([1.0, 2.0])"], "assert NAME.sum() == 3"),
+    "finfo": (["NAME = torch.finfo(torch.float32).min"], "assert NAME < -1e30"),
+    "dict": (["NAME = dict(keepdim=True)"], "assert NAME['keepdim']"),
+    "lambda": (["NAME = lambda x: x * x"], "assert NAME(3) == 9"),
+    "alias": (["NAME = torch.softmax"], "assert NAME(torch.zeros(2), 0)[0] == 0.5"),
+    "import": (["from torch.nn import functional as NAME"], "assert NAME.relu"),
+    "import that may fail": (["try:\n    import nobody as NAME\nexcept ImportError:\n    NAME = 1"], "assert NAME"),
+    "if": (["if math.pi > 4:\n    NAME = 'cuda'\nelse:\n    NAME = 'cpu'"], "assert NAME == 'cpu'"),
+    "decorated": (["import functools\n@functools.lru_cache\ndef NAME(n):\n    return n ** 0.5"], "assert NAME(4) == 2"),
+    "partial": (["NAME = partial(torch.add, other=1)"], "assert NAME(torch.ones(1)) == 2"),
+    "comprehension": (["NAME = [i * i for i in range(9)]"], "assert NAME[8] == 64"),
+    "loop that fills a table": (["NAME = {}\nfor i in range(9):\n    NAME[i] = i * i"], "assert NAME[8] == 64"),
+    "loop that appends": (["NAME = []", "for i in range(9):\n    if i:\n        NAME.append(i)"], "assert NAME[7]"),
+    "augmented": (["NAME = 1", "NAME += 1"], "assert NAME == 2"),
+    "part": (["NAME = torch.zeros(2, 3)", "NAME[0, 1] = 5\nNAME[1] += 2"], "assert NAME.sum() == 11"),
+    "attribute": (["class NAME:\n    pass", "NAME.eps = 1e-9"], "assert NAME.eps < 1"),
+    "deleted part": (["NAME = {1: 2}", "del NAME[1]"], "assert not NAME"),
+    "with": (["with torch.no_grad():\n    NAME = torch.eye(2)"], "assert NAME[1, 1] == 1"),
+    "tuple": (["NAME, (other_NAME, *rest_NAME) = 1, (2, 3, 4)"], "assert NAME + rest_NAME[1] == 5"),
+    "walrus": (["print(NAME := 7)"], "assert NAME == 7"),
+    "chain": (["low_NAME = -1", "def mid_NAME():\n    return low_NAME", "NAME = mid_NAME() + 3"], "assert NAME == 2"),
+    "class": (["class base_NAME:\n    x = 3", "class NAME(base_NAME):\n    y = 4"], "assert NAME.x + NAME.y == 7"),
+    "default": (["two_NAME = 2\ndef NAME(x=two_NAME):\n    return x"], "assert NAME() == 2"),
+    "nothing": ([], "pass"),
+}
+# fmt: on
+PLACES = ("cells above", "own cell, above", "own cell, below")
+ANSWERS = ("in the stub's place", "below the stub", "marked twice", "assigned below the stub")
+MARKS = ("# EXERCISE: {}", "#exercise:{}", "  # Exercise : {}", "#@title A\n# EXERCISE: {}", "%%time\n# exercise: {}")
+ARTEFACTS = (
+    "!pip install -q something \\\n    else",
+    "%matplotlib inline\n%load_ext autoreload",
+    "from google.colab import drive\ndrive.mount('/content/drive')",
+    "#@title Settings { run: 'auto' }\nsize = 3 #@param {type: 'slider', min: 0, max: 9}",
+    "%%bash\nls -l | head",
+    "%%html\n<b>bold</b>",
+    "display(torch.ones(2))",
+    "torch.softmax?",
+    "files = !ls\nfiles",
+    "this is no Python",
+    "1 / 0",
+)
+TRAINING = "import builtins\nmodel = vars(builtins).setdefault('runs_of_training', []).append(1)"
+
+
+def source_of(solution, name, extra, renamed=()):
+    """The source of a solution under another name, with one more statement at its start, and with other names in it."""
+    tree = ast.parse(inspect.getsource(solution))
+    (node,) = tree.body
+    renamed = {node.name: name, **dict(renamed)}
+    for inner in ast.walk(tree):
+        if isinstance(inner, ast.Name):
+            inner.id = renamed.get(inner.id, inner.id)
+    node.name, node.decorator_list = name, []
+    functions = [n for n in ast.walk(node) if isinstance(n, ast.FunctionDef)]
+    functions[-1 if isinstance(node, ast.ClassDef) else 0].body[:0] = ast.parse(extra).body
+    return ast.unparse(node)
+
+
+def parts_of(solution):
+    """What else of its file a solution uses, as a cell: private helpers and constants."""
+    module = sys.modules[solution.__module__]
+    found, waiting = {}, [inspect.getsource(solution)]
+    statements = [
+        node for node in ast.parse(inspect.getsource(module)).body if not getattr(node, "decorator_list", None)
+    ]
+    while waiting:
+        used = {n.id for n in ast.walk(ast.parse(waiting.pop())) if isinstance(n, ast.Name)}
+        for node in statements:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node
+            name = getattr(target, "name", getattr(target, "id", None))
+            if name in used and name not in found and name not in (solution.__name__, "EXERCISE", module.EXERCISE.name):
+                found[name] = ast.unparse(node)
+                waiting.append(found[name])
+    return list(found.values())[::-1]
+
+
+def imports_of(lab):
+    """What the files of the exercises import, as their lab does."""
+    trees = [ast.parse(inspect.getsource(sys.modules[exercise.reference.__module__])) for exercise in lab]
+    nodes = [node for tree in trees for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    lines = dict.fromkeys(map(ast.unparse, nodes))
+    return "\n".join(line for line in lines if "course_lib" not in line and "__future__" not in line)
+
+
+class Written:
+    """A generated notebook: its cells, and for each exercise the known mistake that was made, or None."""
+
+    def __init__(self, lab, variant):
+        self.lab = exercises.of_lab(lab)
+        self.random = random.Random(f"{lab} {variant}")
+        self.cells, self.mistakes = [IMPORTS, imports_of(self.lab), TRAINING], {}
+        wrong = self.random.choice(self.lab) if variant % 3 == 0 else None
+        for n, exercise in enumerate(self.lab):
+            mistake = self.random.choice(exercise.mistakes) if exercise is wrong else None
+            self.mistakes[exercise.id] = mistake.message if mistake else None
+            right = [exercise.reference, *(alternative.solution for alternative in exercise.alternatives)]
+            style = list(STYLES)[(variant + 7 * n + self.random.randrange(2)) % len(STYLES)]
+            self.answer(exercise, mistake.solution if mistake else right[variant % len(right)], style)
+            both = f'("{exercise.id}", {exercise.name})'
+            self.cells += [f"check{both}\n{exercise.name} = use{both}"]
+        self.cells += [TRAINING]
+
+    def answer(self, exercise, solution, style):
+        """Add the cells of an answer."""
+        place, where, mark = (self.random.choice(options) for options in (PLACES, ANSWERS, MARKS))
+        helper, extra = json.loads(json.dumps(STYLES[style]).replace("NAME", f"my_{exercise.id}"))
+        helper = [*parts_of(solution), *helper]
+        is_class = isinstance(exercise.reference, type)
+        name = f"own_{exercise.name}" if where == "assigned below the stub" else exercise.name
+        right = {} if solution is exercise.reference else {exercise.name: f"right_{exercise.name}"}
+        if right and exercise.name in inspect.getsource(solution).split("(", 2)[-1]:  # made of the right answer
+            helper.append(source_of(exercise.reference, right[exercise.name], "pass"))
+        parts = [source_of(solution, name, extra, right)]
+        if where == "assigned below the stub":
+            parts += [f"{exercise.name} = {name}"]
+        if place == "cells above":
+            self.cells += helper
+        else:
+            parts = [*parts, *helper] if place == "own cell, below" else [*helper, *parts]
+        answer, mark = "\n".join(parts), mark.format(exercise.id)
+        stub = f"{mark}\ndef {exercise.name}(*args):\n    raise NotImplementedError"
+        if is_class:
+            stub = f"{mark}\nclass {exercise.name}:\n    def __init__(self, *args):\n        raise NotImplementedError"
+        if where == "in the stub's place":
+            self.cells += [f"{mark}\n{answer}"]
+        elif where == "marked twice":
+            self.cells += [stub, f"{mark}\n{answer}"]
+        else:
+            self.cells += [stub, answer]
+        self.cells += self.random.choices(ARTEFACTS, k=self.random.randrange(3))
+
+
+class Here:
+    """What `WorkerClient` does, in this process: same requests, same answers."""
+
+    def __init__(self):
+        self.fork()
+
+    def fork(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self.child = Child(ours)  # never serves: its methods are called
+
+    def ask(self, op, seconds, **content):
+        value = failure = None
+        try:
+            value = getattr(self.child, f"do_{op}")(**content)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            failure = describe_error(error)
+        return Answer(value, failure, self.child.subject.changed if self.child.subject else None)
+
+
+@functools.cache
+def exams(lab, hidden):
+    return command._exams(lab, SEED) if hidden else [Exam(exercise) for exercise in exercises.of_lab(lab)]
+
+
+def verdicts(results):
+    return {result.exercise.id: (result.outcome.value, result.mistake) for result in results}
+
+
+def run_all(cells, monkeypatch):
+    """Run the cells from top to bottom, as Jupyter does after an error too; return what `check` says at the end."""
+    said, real = {}, course_lib.grader.check
+
+    @functools.wraps(real)
+    def check(id, obj):
+        checked = real(id, obj)
+        said[id] = checked.result
+        return checked
+
+    monkeypatch.setattr(course_lib.grader, "check", check)
+    shell = types.SimpleNamespace(**dict.fromkeys(("run_line_magic", "system", "getoutput"), lambda *args: None))
+    shell.run_cell_magic = lambda magic, line, cell: run(cell) if magic == "time" else None
+    namespace = {"__name__": "__main__", "get_ipython": lambda: shell, "display": print}
+
+    def run(source):
+        exec(compile(TransformerManager().transform_cell(source), "<cell>", "exec", dont_inherit=True), namespace)
+
+    for source in cells:
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+            run(source)
+    monkeypatch.undo()
+    return verdicts(said.values())
+
+
+def read(written, folder):
+    path = folder / "any.ipynb"
+    path.write_text(json.dumps(notebook(written.cells)))
+    return read_notebook(path)
+
+
+@pytest.mark.parametrize("variant", range(VARIANTS))
+@pytest.mark.parametrize("lab", exercises.labs())
+def test_check_and_course_check_and_course_grade_agree(lab, variant, tmp_path, monkeypatch):
+    written = Written(lab, variant)
+    expected = {id: ("wrong", mistake) if mistake else ("passed", None) for id, mistake in written.mistakes.items()}
+    submission = read(written, tmp_path)
+    assert lab_of(submission) == lab
+    text = "\n---\n".join(written.cells)
+    assert run_all(written.cells, monkeypatch) == expected, text
+    vars(builtins)["runs_of_training"] = []
+    assert verdicts(grade_with(Here(), submission, exams(lab, hidden=False), hide_values=False)) == expected, text
+    assert verdicts(grade_with(Here(), submission, exams(lab, hidden=True))) == expected, text
+    assert builtins.runs_of_training == [], "what no exercise needs is never run"
+
+
+@pytest.mark.parametrize("lab", random.Random(1).sample(exercises.labs(), 3))
+def test_the_real_worker_agrees(lab, tmp_path):
+    submission = read(Written(lab, 3), tmp_path)
+    here = verdicts(grade_with(Here(), submission, exams(lab, hidden=True)))
+    assert verdicts(grade(submission, exams(lab, hidden=True), sandbox.choose_level())) == here
