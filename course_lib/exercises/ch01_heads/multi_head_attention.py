@@ -33,7 +33,11 @@ def cases(rng):
     for case in MULTI_HEAD.cases(rng):
         x, *weights, n_heads, mask = case.args
         found.append(Case(case.name, (x.shape[-1], n_heads, dict(zip(names, weights, strict=True)), x, mask)))
-    return found
+    # The mask of the lab's training: in each row of the batch other positions are hidden, but none from itself.
+    d_model, n_heads, weights, x, _ = found[1].args
+    seen = torch.rand(len(x), 1, 1, x.shape[1], generator=rng) > 0.5
+    mask = (seen | torch.eye(x.shape[1], dtype=torch.bool)).tril()
+    return [*found, Case("a mask for each row, (2, 1, 4, 4)", (d_model, n_heads, weights, x, mask))]
 
 
 def run_case(subject, d_model, n_heads, weights, x, mask=None):
@@ -59,9 +63,27 @@ class ByHand(nn.Module):
         for q, k, v in zip(queries, keys, values, strict=True):
             scores = torch.einsum("bqd,bkd->bqk", q, k) * self.size**-0.5
             if mask is not None:
-                scores = scores + torch.zeros_like(scores).masked_fill(~mask, -math.inf)
+                one_for_all_heads = mask.flatten(1, 2) if mask.dim() == 4 else mask
+                scores = scores.masked_fill(~one_for_all_heads, -math.inf)
             mixed.append(scores.softmax(-1) @ v)
         return self.output(torch.cat(mixed, -1))
+
+
+@alternative
+class WithMinusInfinity(nn.Module):
+    """The attention of chapter 1, and other names for what is stored."""
+
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        self.how_many = n_heads
+        self.query, self.key, self.value, self.output = (nn.Linear(d_model, d_model, bias=False) for _ in range(4))
+
+    def forward(self, x, mask=None):
+        query, key, value = (f(x).unflatten(-1, (self.how_many, -1)) for f in (self.query, self.key, self.value))
+        scores = torch.einsum("bqhd,bkhd->bhqk", query, key) / math.sqrt(query.shape[-1])
+        if mask is not None:
+            scores = torch.where(mask, scores, -math.inf)
+        return self.output(torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), value).flatten(2))
 
 
 @mistake("The linear layers have biases; make them with bias=False, so that the four matrices are all there is.")
@@ -69,6 +91,16 @@ class WithBiases(MultiHeadAttention):
     def __init__(self, d_model, n_heads):
         super().__init__(d_model, n_heads)
         self.query, self.key, self.value, self.output = (nn.Linear(d_model, d_model) for _ in range(4))
+
+
+@mistake(
+    "This handles a mask of (positions, positions) only, as `multi_head` does. The training of the lab gives one for "
+    "each row of the batch, (batch, 1, positions, positions): give queries, keys and values an axis for the heads."
+)
+class CallsMultiHead(MultiHeadAttention):
+    def forward(self, x, mask=None):
+        weights = (layer.weight for layer in (self.query, self.key, self.value, self.output))
+        return MULTI_HEAD.reference(x, *weights, self.n_heads, mask)
 
 
 def in_a_layer(known):

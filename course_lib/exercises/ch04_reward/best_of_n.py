@@ -29,6 +29,7 @@ def cases(rng):
         Case("best of the whole pool", (*pool(5), 5)),
         Case("best of 3 of 6", (scores, values, 3)),
         Case("best of 700 of 2000", (*pool(2000), 700), rtol=1e-4, atol=1e-4),
+        Case("best of 4096 of 20,000, in float64", (*map(torch.Tensor.double, pool(20000)), 4096)),
     ]
 
 
@@ -45,8 +46,12 @@ def from_the_best_down(scores, values, n):
 @alternative
 def by_whole_numbers(scores, values, n):
     sorted_values = values[scores.argsort()].tolist()
-    sets = math.comb(len(scores), n)
-    return sum(math.comb(i, n - 1) / sets * value for i, value in enumerate(sorted_values))
+    sets, mean = math.comb(len(scores), n), 0.0
+    with_it = 1  # sets whose best is the reply with i worse ones: C(i, n - 1), from the one before
+    for i in range(n - 1, len(scores)):
+        mean += with_it / sets * sorted_values[i]
+        with_it = with_it * (i + 1) // (i + 2 - n)
+    return mean
 
 
 def log_choose(a, b):
