@@ -1,24 +1,34 @@
 """The instant check, as a learner meets it in a notebook."""
 
 import re
+import shutil
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from course_lib import exercises
+from course_lib.exercises import find
 from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
-from course_lib.grader import check, use
+from course_lib.grader import check, render, timed, use
 from course_lib.grader.compare import compare
-from course_lib.grader.exam import Exam
+from course_lib.grader.exam import Exam, Outcome
 from course_lib.grader.inside import calls
 from course_lib.grader.inside.calls import LocalSubject
+from course_lib.grader.render import as_html, result_lines
 
 
 @pytest.fixture(autouse=True)
 def _fresh_hints():
     sys.modules["course_lib.grader.check"]._failures.clear()
+
+
+def reference_of(id):
+    return find(id).reference
 
 
 def softmax(x, dim=-1):
@@ -57,6 +67,146 @@ def test_not_started(capsys):
         assert "Hint:" in text
         assert "Second hint" not in text, "nothing has been tried yet"
         assert "wrong" not in text
+
+    check("softmax", lambda x, dim=-1: x)
+    assert "Second hint" not in capsys.readouterr().out, "an open stub is no failed try"
+
+
+MISSING_FORWARD = "has no method called `forward`"
+
+
+def test_a_layer_without_forward_is_started(capsys):
+    class MultiHeadAttention(reference_of("multi_head_attention")):
+        forward = nn.Module.forward
+
+        def forwad(self, x, mask=None):
+            return x
+
+    assert not check("multi_head_attention", MultiHeadAttention)
+    text = capsys.readouterr().out
+    assert MISSING_FORWARD in text
+    assert "not started" not in text
+
+
+def test_an_earlier_stub_that_is_open_is_named(capsys):
+    def split_heads(x, n_heads):
+        raise NotImplementedError
+
+    class MultiHeadAttention(reference_of("multi_head_attention")):
+        def forward(self, x, mask=None):
+            return split_heads(self.query(x), self.n_heads)
+
+    assert not check("multi_head_attention", MultiHeadAttention)
+    text = capsys.readouterr().out
+    assert "it calls `split_heads`, which is not written yet" in text
+    assert "not started" not in text
+
+
+def test_a_method_without_self_is_told_so(capsys):
+    class MultiHeadAttention(reference_of("multi_head_attention")):
+        def forward(x, mask=None):
+            return x
+
+    check("multi_head_attention", MultiHeadAttention)
+    assert "Write `def forward(self, x, mask=None)`: `self` comes first" in capsys.readouterr().out
+
+
+def test_a_class_that_is_no_module_is_told_so(capsys):
+    class MultiHeadAttention:
+        def __init__(self, d_model, n_heads):
+            pass
+
+    check("multi_head_attention", MultiHeadAttention)
+    assert "it is no layer of torch. Begin it with `class MultiHeadAttention(nn.Module):`" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such clock")
+@pytest.mark.parametrize("caught", [ZeroDivisionError, Exception])
+def test_an_endless_loop_ends_in_a_sentence(caught, capsys, monkeypatch):
+    def softmax(x, dim=-1):
+        while True:
+            try:
+                dim = dim + 1
+            except caught:
+                continue
+
+    monkeypatch.setattr(timed.TimedSubject, "limit", 0.2)
+    monkeypatch.setattr(timed, "CALL_AFTER_DEATH", 0.1)
+    before = signal.getsignal(signal.SIGPROF)
+    assert not check("softmax", softmax)
+    assert (
+        "it computed for more than 0.2 s and was stopped. Is there a loop that never ends?" in capsys.readouterr().out
+    )
+    assert signal.getsignal(signal.SIGPROF) == before
+    assert use("softmax", softmax) is reference_of("softmax")
+
+
+def test_a_call_may_take_as_long_as_in_grading():
+    from course_lib.grader import worker_client
+
+    assert (timed.CALL, timed.CALL_AFTER_DEATH) == (worker_client.CALL, worker_client.CALL_AFTER_DEATH)
+
+
+def test_a_change_in_place_that_data_hides_is_no_wrong_gradient(capsys):
+    def ablate_head(w_o, head, n_heads):
+        head_dim = w_o.shape[1] // n_heads
+        w_o.data[:, head * head_dim : (head + 1) * head_dim] = 0
+        return w_o
+
+    assert not check("ablate_head", ablate_head)
+    text = capsys.readouterr().out
+    assert "the argument `w_o` was changed in place" in text
+    assert "gradient" not in text
+
+
+def test_a_ready_made_function_passes_and_is_named(capsys):
+    imported = {}
+    exec(
+        "from torch.nn.functional import layer_norm\n"
+        "def by_import(x, gain, bias, eps=1e-5):\n    return layer_norm(x, x.shape[-1:], gain, bias, eps)",
+        imported,
+    )
+
+    def layer_norm(x, gain, bias, eps=1e-5):
+        return nn.functional.layer_norm(x, x.shape[-1:], gain, bias, eps)
+
+    for function in (layer_norm, imported["by_import"]):
+        assert check("layer_norm", function)
+        assert "it calls `layer_norm`, and the point of the exercise is to do without" in capsys.readouterr().out
+    assert check("layer_norm", by_hand)
+    assert "it calls" not in capsys.readouterr().out
+
+
+def by_hand(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True)
+    return gain * centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt() + bias
+
+
+def test_passed_and_wrong_look_different():
+    results = {name: check("softmax", f).result for name, f in (("right", softmax), ("wrong", lambda x, dim=-1: x))}
+    right, wrong = (result_lines(results[name]) for name in ("right", "wrong"))
+    assert right[0].startswith("✓ softmax: all")
+    assert wrong[0].startswith("✗ softmax: not right yet")
+    assert any(line.startswith("  ✗ wrong ") for line in wrong)
+    assert "dashed" in as_html(wrong)
+    assert "<li><strong>✗ wrong" in as_html(wrong)
+    assert "dashed" not in as_html(right)
+    half = Exam(SCALE, 5).grade(LocalSubject(Scale))
+    half.outcome, half.checks = Outcome.WRONG, {"one": True, "two": False}
+    assert "<li>✓ passed  one</li><li><strong>✗ wrong   two</strong></li>" in as_html(result_lines(half))
+
+
+def test_where_to_read_is_a_link(monkeypatch, tmp_path):
+    paper = as_html(["first", "Where to read: Vaswani et al. 2017, section 3.5."])
+    assert 'Where to read: <a href="https://arxiv.org/abs/1706.03762">Vaswani' in paper
+    assert "<p>Where to read: Chapter 1, Nowhere.</p>" in as_html(["first", "Where to read: Chapter 1, Nowhere."])
+    (tmp_path / "_config.yml").write_text('repository:\n  url: "https://github.com/o/n"\n  branch: "main"\n')
+    shutil.copytree("book", tmp_path / "book", ignore=shutil.ignore_patterns("_*"))
+    monkeypatch.setattr(render, "ROOT", tmp_path)
+    for exercise in map(find, (id for slug in exercises.labs() for id in exercises.lab(slug).exercises)):
+        assert render.address(exercise.see), f"{exercise.id}: nothing is called {exercise.see!r}"
+    page = "https://github.com/o/n/blob/main/book/ch01_self_attention.md#several-heads"
+    assert render.address("Chapter 1, Several heads") == page
 
 
 def test_an_exception_is_one_sentence_with_the_learners_line(capsys):
@@ -205,7 +355,7 @@ def test_in_jupyter_it_is_shown_as_html_and_once():
         assert len(shown) == 1
         assert set(shown[0].data) == {"text/plain", "text/html"}
         assert 'role="status"' in shown[0].data["text/html"]
-        assert "<li>wrong" in shown[0].data["text/html"]
+        assert "<li><strong>✗ wrong" in shown[0].data["text/html"]
 
 
 # A class, called through a handle
@@ -224,6 +374,17 @@ def run_case(subject, weight, x):
     layer = subject.new(len(weight))
     layer.set_state({"weight": weight})
     return {"called": layer.call(x), "gradient": layer.gradients(x)}
+
+
+def test_a_wrong_value_is_told_before_a_wrong_gradient_of_another_case():
+    class Wrong(Scale):
+        def forward(self, x):
+            return x.detach() * self.weight if len(x) == 2 else 2 * x * self.weight
+
+    cases = [Case(f"{n} rows", (torch.ones(3), torch.ones(n, 3))) for n in (2, 4)]
+    gradients = replace(SCALE, cases=lambda rng: cases, run_case=lambda subject, w, x: subject.new(len(w)).gradients(x))
+    told = Exam(gradients, 5).grade(LocalSubject(Wrong)).diagnosis
+    assert told.startswith('In the check "4 rows": every number is 2 times the right one')
 
 
 class Doubled(Scale):

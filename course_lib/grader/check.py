@@ -9,8 +9,9 @@ from typing import Any
 from course_lib.exercises import find
 from course_lib.exercises.spec import Exercise
 from course_lib.grader.exam import Exam, Outcome, Result
-from course_lib.grader.inside.calls import LocalSubject
+from course_lib.grader.ready_made import ready_made
 from course_lib.grader.render import result_lines, show
+from course_lib.grader.timed import TimedSubject
 
 _failures: dict[str, int] = {}  # by id, in this kernel: the second hint comes after the second failure
 
@@ -63,9 +64,12 @@ def check(id: str, obj: Any) -> Checked:
     if refusal:
         show([refusal])
         return Checked(id)
-    result = _visible_exam(id).grade(LocalSubject(obj))
-    _failures[id] = 0 if result else _failures.get(id, 0) + 1
-    show(result_lines(result, hints=1 if result.outcome is Outcome.NOT_STARTED else _failures[id]))
+    result = _visible_exam(id).grade(TimedSubject(obj))
+    result.avoided = ready_made(obj, result.exercise.avoid) if result else []
+    started = result.outcome is not Outcome.NOT_STARTED  # an open stub is no failed try
+    if started:
+        _failures[id] = 0 if result else _failures.get(id, 0) + 1
+    show(result_lines(result, hints=_failures[id] if started else 1))
     return Checked(id, result)
 
 
@@ -80,7 +84,7 @@ def use(id: str, obj: Any) -> Any:
         LookupError: If there is no such exercise.
     """
     exercise = find(id)
-    if _refusal(exercise, obj) is None and _visible_exam(id).grade(LocalSubject(obj)):
+    if _refusal(exercise, obj) is None and _visible_exam(id).grade(TimedSubject(obj)):
         return obj
     show(
         [

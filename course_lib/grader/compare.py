@@ -35,6 +35,11 @@ class Difference:
     got: Any = None
     index: tuple[int, ...] = ()
 
+    @property
+    def is_derivative(self) -> bool:
+        """Whether it is a gradient that differs, not a value."""
+        return bool(self.path) and self.path[0] in DERIVATIVES
+
 
 def compare(expected: Any, got: Any, rtol: float, atol: float, equal_nan: bool = False) -> Difference | None:
     """Return the first difference between two pieces of plain data, or None if they agree.

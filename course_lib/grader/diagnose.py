@@ -31,7 +31,7 @@ _KINDS = {
     "NoneType": "None",
 }
 _WHY_LOST = {
-    Lost.TIMED_OUT: "it computed for more than {limit:g} s and was stopped",
+    Lost.TIMED_OUT: "it computed for more than {limit:g} s and was stopped. Is there a loop that never ends?",
     Lost.NO_ANSWER: "it gave no answer within {limit:g} s and was stopped",
     Lost.SUBMISSION_TIMED_OUT: "the whole submission took longer than {limit:g} s",
     Lost.OUT_OF_MEMORY: "it used more than {megabytes:.0f} MB of memory",
@@ -85,6 +85,16 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
         return message
     if failure.outcome is Raised.NOT_DEFINED:
         return f"the cell of this exercise does not define `{message}`"
+    if failure.outcome is Raised.NO_FORWARD:
+        return (
+            "your class has no method called `forward`, which is what `layer(x)` calls. Is its name misspelled, or its "
+            "`def` indented too little or too much?"
+        )
+    if failure.outcome is Raised.NOT_STARTED and exercise and failure.message != exercise.name and failure.message:
+        return (
+            f"it calls `{failure.message}`, which is not written yet. Write that one first, or run the cell with its "
+            "`use`, which puts the reference in its place."
+        )
     if failure.line is None:
         return _without_line(failure, message, exercise)
     code = f", `{failure.text}`" if failure.text else ""
@@ -100,6 +110,10 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
 def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> str:
     """Explain a failure that is in no line of the learner's, such as in the call itself."""
     if failure.outcome is Raised.WRONG_ARGUMENTS and exercise:
+        method = re.search(r"\.(\w+)\(\)", message)
+        if isinstance(exercise.reference, type) and method and hasattr(exercise.reference, method[1]):
+            written = f"{method[1]}{inspect.signature(getattr(exercise.reference, method[1]))}"
+            return f"the arguments do not fit ({message}). Write `def {written}`: `self` comes first, then these."
         signature = inspect.signature(exercise.reference)
         return f"the arguments do not fit ({message}). It must be callable as `{exercise.name}{signature}`."
     if failure.outcome is Raised.WRONG_PARAMETERS:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from course_lib.exercises import lab_of, of_lab
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
 from course_lib.grader.compare import Difference, compare
 from course_lib.grader.diagnose import explain
@@ -110,7 +111,7 @@ class Exam:
         answers: list[Answer] = []
         for case in cases:
             answers.append(ask(exercise, subject, case))
-            if (failure := answers[0].failure) and failure.outcome is Raised.NOT_STARTED:
+            if _is_stub(exercise, answers[0].failure):
                 return Result(exercise, Outcome.NOT_STARTED)
         wrong = [self._what_is_wrong(i, answer) for i, answer in enumerate(answers)]
         # The same case must give the same answer at the end: a result may depend on the arguments only.
@@ -118,7 +119,8 @@ class Exam:
             wrong[0] = Difference("unsteady", ())
         passed = [found is None for found in wrong]
         checks = {case.name: ok for case, ok in zip(cases, passed, strict=True)}
-        first, found = next(((i, found) for i, found in enumerate(wrong) if found), (0, None))
+        # A wrong value says more than the wrong gradient of another case.
+        first, found = min(enumerate(wrong), key=lambda one: _rank(one[1]))
         if found is None:
             return Result(exercise, Outcome.PASSED, checks)
         if first > 0 and not self._is_steady(subject, first, answers[first]):
@@ -131,7 +133,9 @@ class Exam:
         if answer.failure:
             spoiled = changed if answer.failure.outcome is Raised.MODIFIED_IN_PLACE else None
             return spoiled or answer.failure
-        return compare(self.expected[i], answer.value, *self._tolerances(i)) or changed
+        difference = compare(self.expected[i], answer.value, *self._tolerances(i))
+        # What is changed in place gets the gradients wrong, too, if `.data` hides the change from autograd.
+        return changed if difference is None or (changed and difference.is_derivative) else difference
 
     def _is_steady(self, subject: calls.Subject, i: int, answer: Answer) -> bool:
         """Check that case i, run again, gives the same answer up to rounding: threads may add in another order."""
@@ -164,6 +168,22 @@ class Exam:
             if score > best:
                 best, message = score, mistake.message
         return message
+
+
+def _rank(found: Difference | Failure | None) -> int:
+    """Return which of several things that are wrong is said: the lowest, and the first of equals."""
+    if found is None:
+        return 2
+    return int(isinstance(found, Difference) and found.is_derivative)
+
+
+def _is_stub(exercise: Exercise, failure: Failure | None) -> bool:
+    """Check whether nothing was written yet, neither here nor in another exercise's stub that was called."""
+    if failure is None or failure.outcome is not Raised.NOT_STARTED:
+        return False
+    slug = lab_of(exercise.id)
+    others = {other.name for other in of_lab(slug)} - {exercise.name} if slug else set()
+    return failure.message not in others
 
 
 def ask(exercise: Exercise, subject: calls.Subject, case: Case) -> Answer:

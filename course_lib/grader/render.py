@@ -6,29 +6,66 @@ import html
 import itertools
 import re
 import sys
+from pathlib import Path
 
 from course_lib.grader.exam import Outcome, Result
 
-# Borders and words only, no colours: legible in light and dark mode, on the page and in the notebook.
-_STYLE = "border-left: 4px solid currentColor; padding: 0.2em 0 0.2em 1em; margin: 0.5em 0"
-_BOX = f'<div role="status" style="{_STYLE}">{{}}</div>'
+PASSED, WRONG, OPEN = "✓", "✗", "○"  # beside the words, so that a glance tells them apart
+# Marks, borders and words only, no colours: legible in light and dark mode, on the page and in the notebook.
+_BOX = (
+    '<div role="status" style="border-left: {border} currentColor; padding: 0.2em 0 0.2em 1em; margin: 0.5em 0">'
+    "{content}</div>"
+)
+WHERE = "Where to read: "
+ROOT = Path(__file__).resolve().parent.parent.parent  # of a checkout, which has the book; installed, there is none
+_PAPERS = {
+    "Vaswani et al. 2017": "https://arxiv.org/abs/1706.03762",
+    "Su et al. 2021": "https://arxiv.org/abs/2104.09864",
+    "Press et al. 2021": "https://arxiv.org/abs/2108.12409",
+}
 
 
 def result_lines(result: Result, hints: int = 0) -> list[str]:
     """Return the message about a result, one paragraph per line; lines that start with two spaces list the checks."""
     exercise, total = result.exercise, len(result.checks)
     if result:
-        return [f"{exercise.id}: all {total} visible checks passed; grading uses fresh numbers."]
+        found = [f"{PASSED} {exercise.id}: all {total} visible checks passed; grading uses fresh numbers."]
+        if result.avoided:
+            names = ", ".join(f"`{name}`" for name in result.avoided)
+            found.append(f"But it calls {names}, and the point of the exercise is to do without. Try it by hand!")
+        return found
     if result.problem:
-        return [f"{exercise.id}: {result.problem}."]
+        return [f"{WRONG} {exercise.id}: {result.problem}."]
     if result.outcome is Outcome.NOT_STARTED:
-        lines = [f"{exercise.id}: not started yet."]
+        lines = [f"{OPEN} {exercise.id}: not started yet."]
     else:
-        lines = [f"{exercise.id}: not right yet; {sum(result.checks.values())} of {total} visible checks passed."]
-        lines += [f"  {'passed' if passed else 'wrong '}  {name}" for name, passed in result.checks.items()]
+        right = sum(result.checks.values())
+        lines = [f"{WRONG} {exercise.id}: not right yet; {right} of {total} visible checks passed."]
+        lines += [f"  {f'{PASSED} passed' if ok else f'{WRONG} wrong '}  {name}" for name, ok in result.checks.items()]
         lines += [line for line in (result.mistake, result.diagnosis) if line]
     lines += [f"{'Hint' if n == 0 else 'Second hint'}: {hint}" for n, hint in enumerate(exercise.hints[:hints])]
-    return [*lines, f"Where to read: {exercise.see}{'' if exercise.see.endswith('?') else '.'}"]
+    return [*lines, f"{WHERE}{exercise.see}{'' if exercise.see.endswith('?') else '.'}"]
+
+
+def address(see: str) -> str | None:
+    """Return the address of what an exercise's `see` names: a paper, or a heading of the book; None if it has none.
+
+    The book is where `course configure --repository` says.
+    """
+    place, _, heading = see.partition(", ")
+    if place in _PAPERS:
+        return _PAPERS[place]
+    config = ROOT / "_config.yml"
+    chapter = re.fullmatch(r"Chapter (\d+)", place)
+    settings = config.read_text(encoding="utf8") if config.is_file() else ""
+    repository = re.search(r'url: "(https://[^"]+)"\s+branch: "([^"]+)"', settings)
+    if not (chapter and repository):
+        return None
+    for page in sorted((ROOT / "book").glob(f"ch{int(chapter[1]):02}_*.md")):
+        if re.search(rf"^#+ {re.escape(heading)}$", page.read_text(encoding="utf8"), re.MULTILINE):
+            anchor = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+            return f"{repository[1]}/blob/{repository[2]}/book/{page.name}#{anchor}"
+    return None
 
 
 def with_code(text: str) -> str:
@@ -38,12 +75,23 @@ def with_code(text: str) -> str:
 
 def as_html(lines: list[str]) -> str:
     """Return the lines as safe HTML: escaped, with text in backticks set as code."""
-    parts = [f"<p><strong>{with_code(lines[0])}</strong></p>"]
+    first = f"<strong>{with_code(lines[0])}</strong>"
+    parts = [f"<p>{first}</p>"]
     for listed, group in itertools.groupby(lines[1:], key=lambda line: line.startswith("  ")):
         tag = "li" if listed else "p"
-        text = "".join(f"<{tag}>{with_code(line.strip())}</{tag}>" for line in group)
+        text = "".join(f"<{tag}>{_line(line.strip())}</{tag}>" for line in group)
         parts.append(f"<ul>{text}</ul>" if listed else text)
-    return _BOX.format("".join(parts))
+    return _BOX.format(border="4px solid" if lines[0].startswith(PASSED) else "4px dashed", content="".join(parts))
+
+
+def _line(text: str) -> str:
+    """Return a line as HTML: what is wrong is bold, and where to read is a link if it has an address."""
+    if text.startswith(WRONG):
+        return f"<strong>{with_code(text)}</strong>"
+    see = text.removeprefix(WHERE)
+    if see != text and (url := address(see.removesuffix("."))):
+        return f'{WHERE}<a href="{html.escape(url)}">{with_code(see)}</a>'
+    return with_code(text)
 
 
 def show(lines: list[str]) -> None:

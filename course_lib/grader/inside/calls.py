@@ -272,7 +272,10 @@ def _gradients_of(output: Any, tensors: list[torch.Tensor]) -> list[torch.Tensor
 
 
 def _set_state(target: Any, state: dict[str, torch.Tensor]) -> None:
-    own, given = _shapes(target.state_dict() if isinstance(target, torch.nn.Module) else {}), _shapes(state)
+    if not isinstance(target, torch.nn.Module):
+        message = f"it is no layer of torch. Begin it with `class {type(target).__name__}(nn.Module):`"
+        raise Failure(Raised.WRONG_PARAMETERS, message=message)
+    own, given = _shapes(target.state_dict()), _shapes(state)
     if own != given:
         message = f"its parameters must be {_listed(given)}; they are {_listed(own)}"
         raise Failure(Raised.WRONG_PARAMETERS, message=message)

@@ -23,7 +23,8 @@ class Raised(StrEnum):
     """The ways in which an exception can end a request, as reported by the process that runs the code."""
 
     OTHER = "raised"
-    NOT_STARTED = "not started"  # NotImplementedError, as the stub raises it
+    NOT_STARTED = "not started"  # NotImplementedError, as a stub raises it; the message is the stub's name
+    NO_FORWARD = "no forward"  # a layer has no method of that name
     NOT_DEFINED = "not defined"  # the cell of the exercise does not define its name, which is the message
     WRONG_ANSWER = "wrong answer"  # the exercise itself says so, in a sentence
     WRONG_ARGUMENTS = "wrong arguments"  # it cannot be called as the exercise asks
@@ -98,20 +99,25 @@ def describe_error(error: BaseException) -> Failure:
         message = str(error.msg if isinstance(error, SyntaxError) else error)  # its str() repeats the line
     except Exception:  # a malicious __str__
         message = ""
-    line = text = None
+    line = text = stub = None
     for frame, number in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         ours = str(frame.f_globals.get("__name__", "")).startswith("course_lib.")
         if not ours and not file.startswith(_NOT_THE_LEARNERS):
             line, text = number, linecache.getline(file, number).strip() or None
+            stub = frame.f_code.co_qualname.rpartition("<locals>.")[2].partition(".")[0]
     if isinstance(error, SyntaxError) and line is None:
         line, text = error.lineno, (error.text or "").strip() or None
     outcome = _outcome_of(error, message, in_learners_code=line is not None)
+    if outcome is Raised.NOT_STARTED and stub:
+        message = stub
     return Failure(outcome, type(error).__name__, message[:LONGEST_MESSAGE], line, text)
 
 
 def _outcome_of(error: BaseException, message: str, in_learners_code: bool) -> Raised:
     """Return the code of an exception. Only messages of Python and torch themselves are recognised by their text."""
+    if type(error) is NotImplementedError and message.endswith('is missing the required "forward" function'):
+        return Raised.NO_FORWARD
     if type(error) is NotImplementedError:
         return Raised.NOT_STARTED
     if isinstance(error, TypeError) and "argument" in message and not in_learners_code:
