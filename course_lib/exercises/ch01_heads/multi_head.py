@@ -130,14 +130,57 @@ def no_mask(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
     return all_at_once(x, w_q, w_k, w_v, w_o, n_heads)
 
 
-@mistake("The mask is used upside down: True means that the query may look at this key.")
+UPSIDE_DOWN = "The mask is used upside down: True means that the query may look at this key."
+
+
+@mistake(UPSIDE_DOWN)
 def mask_upside_down(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
     return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, None if mask is None else ~mask)
+
+
+# A query that sees nothing: 0 by F.scaled_dot_product_attention, NaN by hand with -inf, a mean with a large number.
+
+
+@mistake(UPSIDE_DOWN)
+def mask_upside_down_by_hand(x, w_q, w_k, w_v, w_o, n_heads, mask=None, hidden=-torch.inf):
+    query, key, value = queries_keys_values(x, w_q, w_k, w_v, n_heads)
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    scores = scores if mask is None else scores.masked_fill(mask, hidden)
+    return merge_heads(scores.softmax(-1) @ value) @ w_o.T
+
+
+@mistake(UPSIDE_DOWN)
+def mask_upside_down_with_a_large_number(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return mask_upside_down_by_hand.solution(x, w_q, w_k, w_v, w_o, n_heads, mask, hidden=-1e9)
 
 
 @mistake("This multiplies by w instead of w.T: the layout is that of nn.Linear, (outputs, inputs).")
 def weights_not_transposed(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
     return all_at_once(x, w_q.T, w_k.T, w_v.T, w_o.T, n_heads, mask)
+
+
+@mistake(
+    "This takes columns of the weights, `w[:, s]`. In the layout of nn.Linear, (outputs, inputs), a head owns rows: "
+    "`w[s]`, and acts as `x @ w[s].T`."
+)
+def columns_of_the_weights(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q.T, w_k.T, w_v.T, w_o, n_heads, mask)
+
+
+@mistake("The last step multiplies by w_o instead of w_o.T: the layout is that of nn.Linear, (outputs, inputs).")
+def output_weights_not_transposed(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_v, w_o.T, n_heads, mask)
+
+
+@mistake(
+    "The softmax goes over the queries (`dim=1` of batch, queries, keys). The weights of one query sum to 1: softmax "
+    "over the keys, the last axis."
+)
+def softmax_over_the_queries(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    query, key, value = queries_keys_values(x, w_q, w_k, w_v, n_heads)
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+    return merge_heads(scores.softmax(-2) @ value) @ w_o.T
 
 
 @mistake(

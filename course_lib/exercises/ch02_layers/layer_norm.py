@@ -95,6 +95,11 @@ def no_eps(x, gain, bias, eps=1e-5):
     return layer_norm(x, gain, bias, eps=0.0)
 
 
+@mistake("This takes eps off the variance. It is added, so that the root never meets zero or less.")
+def eps_taken_off(x, gain, bias, eps=1e-5):
+    return layer_norm(x, gain, bias, eps=-eps)
+
+
 @mistake("This always adds 1e-5. `eps` is an argument: add the one that was given.")
 def eps_ignored(x, gain, bias, eps=1e-5):
     return layer_norm(x, gain, bias)

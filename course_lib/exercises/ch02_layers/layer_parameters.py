@@ -55,6 +55,14 @@ def way_up_alone(d_model, d_ff):
     return layer_parameters(d_model, d_ff) | {"feed_forward": d_model * d_ff + d_ff}
 
 
+@mistake(
+    "Both biases of the feed-forward network are counted as d_model. A linear layer has a bias for each number that it "
+    "returns: the first one d_ff, the second one d_model."
+)
+def both_biases_of_the_model(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"feed_forward": 2 * d_model * d_ff + 2 * d_model}
+
+
 @mistake("The feed-forward network is d_ff wide inside, and that need not be four times d_model.")
 def always_four_times_wider(d_model, d_ff):
     return layer_parameters(d_model, 4 * d_model)
