@@ -264,13 +264,11 @@ def test_grading_again_only_grades_what_changed(graded):
     changed = graded.submissions / "loud.ipynb"
     changed.write_text(changed.read_text().replace("careful", "careless"))
     before = {p: p.stat().st_mtime_ns for p in graded.out.rglob("report.json") if "broken" not in p.parts}
-    began = time.monotonic()
     done = subprocess.run(
         [*COURSE, "grade", str(graded.submissions), "--out", str(graded.out), "--sandbox", "require"],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 60
     after = {p: p.stat().st_mtime_ns for p in before}
     assert [p.parent.name for p in before if before[p] != after[p]] == ["loud"]
     assert json.loads((graded.out / "grades.json").read_text()) == graded.grades
