@@ -20,6 +20,7 @@ import json
 import random
 import socket
 import sys
+import time
 import types
 
 import pytest
@@ -29,10 +30,12 @@ from submissions.build import IMPORTS, notebook
 import course_lib.grader
 from course_lib import exercises
 from course_lib.grader import command, sandbox
+from course_lib.grader.cells_needed import MOST_STATEMENTS, Statements
 from course_lib.grader.exam import Exam
+from course_lib.grader.inside.cells import analyse
 from course_lib.grader.inside.child import Child
 from course_lib.grader.inside.outcomes import Answer, describe_error
-from course_lib.grader.notebook import lab_of, read_notebook
+from course_lib.grader.notebook import Notebook, lab_of, marks_in, read_notebook
 from course_lib.grader.submission import grade, grade_with
 
 VARIANTS = 18  # for each lab
@@ -258,3 +261,68 @@ def test_the_real_worker_agrees(lab, tmp_path):
     submission = read(Written(lab, 3), tmp_path)
     here = verdicts(grade_with(Here(), submission, exams(lab, hidden=True)))
     assert verdicts(grade(submission, exams(lab, hidden=True), sandbox.choose_level())) == here
+
+
+SOFTMAX = "# EXERCISE: softmax\ndef softmax(x, dim=-1):\n    return {}"
+RIGHT = "torch.softmax(x, dim)"
+
+
+def result_of(*cells):
+    """The result of `softmax` in a notebook of these cells."""
+    marks = marks_in(cells)
+    return grade_with(Here(), Notebook(list(cells), "", marks), exams("ch01_attention", hidden=False)[:1])[0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "outcome", "note"),
+    [
+        ([SOFTMAX.format("x")[:-8] + "raise NotImplementedError"], "not started", ""),
+        ([SOFTMAX.format("x"), "def softmax(x, dim=-1):\n    return " + RIGHT], "passed", "in a cell below"),
+        ([SOFTMAX.format(RIGHT), "softmax = 3\nsoftmax = softmax + 1"], "passed", ""),
+        ([SOFTMAX.format(RIGHT), "# EXERCISE: attention\ndef softmax(x):\n    return x"], "passed", ""),
+        (["def softmax(x, dim=-1):\n    return " + RIGHT, "# EXERCISE: softmax\n"], "passed", "in a cell above"),
+        ([SOFTMAX.format("x +"), "def softmax(x, dim=-1):\n    return " + RIGHT], "passed", "in a cell below"),
+        (["def softmax(x, dim=-1):\n    return " + RIGHT, SOFTMAX.format("x +")], "not Python", ""),
+        ([SOFTMAX.format("h(x, dim)"), "def h(x, d):\n    return torch.softmax(x, d)"], "passed", ""),
+        (["h = torch.softmax", SOFTMAX.format("h(x, dim)"), "h = 3"], "passed", ""),
+        (["EPS = 1 / 0", SOFTMAX.format("EPS and " + RIGHT)], "wrong", "Line 1 of code cell 2 was left out"),
+        (["EPS = 1 / 0", SOFTMAX.format(RIGHT)], "passed", ""),
+        (["X, Y = 2, 3", SOFTMAX.format(RIGHT) + "\nexit()\nprint(softmax(X))"], "passed", ""),
+    ],
+)
+def test_which_cells_count(cells, outcome, note):
+    result = result_of("import torch", *cells)
+    assert (result.outcome.value, note in " ".join(result.notes), bool(result.notes)) == (outcome, True, bool(note))
+
+
+def test_a_long_chain_of_names_is_resolved_in_no_time():
+    chain = "\n".join(["x0 = 0", *(f"x{n + 1} = x{n}" for n in range(4990))])
+    cells = ["import torch", *[chain] * 5, SOFTMAX.format("x4990 + " + RIGHT)]
+    began = time.process_time()
+    lab = exercises.of_lab("ch01_attention")[:1]
+    statements = Statements(Notebook(cells, "", marks_in(cells)), lab, lambda source: Answer(analyse(source)))
+    needed, _ = statements.needed(lab[0], [])
+    assert len(needed) <= MOST_STATEMENTS + 5000
+    assert time.process_time() - began < 20
+
+
+def test_check_says_when_grading_will_see_it_otherwise():
+    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    first = "import torch\nfrom course_lib.grader import check\nglobals()['LOST'] = 1\nKEPT = float('-inf')"
+    define = SOFTMAX.format("KEPT and {} and " + RIGHT)
+    cells = [
+        (first + "\nsoftmax = lambda x, dim=-1: " + RIGHT, "needs a cell that begins with `# EXERCISE: softmax`"),
+        (define.format("LOST"), "Grading will not find `LOST`, which your code uses"),
+        (define.format("True"), None),
+        ("own = softmax\ndef softmax(x, dim=-1):\n    return own(x, dim)\nother, softmax = softmax, own", None),
+        ("softmax = print", "you have passed another object"),
+    ]
+    sources = [f"{source}\ncheck('softmax', {'own' if 'print' in source else 'softmax'})" for source, _ in cells]
+    notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
+    NotebookClient(notebook, timeout=120).execute()
+    for cell, (_, words) in zip(notebook.cells, cells, strict=True):
+        (shown,) = (output.data["text/plain"] for output in cell.outputs)
+        assert "visible checks passed" in shown
+        assert (words in shown) if words else "rading will" not in shown

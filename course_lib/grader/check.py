@@ -9,6 +9,7 @@ from typing import Any
 from course_lib.exercises import find
 from course_lib.exercises.spec import Exercise
 from course_lib.grader.exam import Exam, Outcome, Result
+from course_lib.grader.foresight import what_grading_sees
 from course_lib.grader.ready_made import ready_made
 from course_lib.grader.render import result_lines, show
 from course_lib.grader.timed import TimedSubject
@@ -69,7 +70,9 @@ def check(id: str, obj: Any) -> Checked:
     started = result.outcome is not Outcome.NOT_STARTED  # an open stub is no failed try
     if started:
         _failures[id] = 0 if result else _failures.get(id, 0) + 1
-    show(result_lines(result, hints=_failures[id] if started else 1))
+    lines = result_lines(result, hints=_failures[id] if started else 1)
+    otherwise = what_grading_sees(result.exercise, obj) if started else None
+    show([*lines, otherwise] if otherwise else lines)
     return Checked(id, result)
 
 

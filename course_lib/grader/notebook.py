@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,11 +57,16 @@ def read_notebook(path: Path) -> Notebook:
     cells = _sources(document)
     if sum(map(len, cells)) > LARGEST_SOURCE:
         raise Unreadable(f"its code is longer than {LARGEST_SOURCE // 2**20} MB")
+    return Notebook(cells, digest, marks_in(cells))
+
+
+def marks_in(cells: Sequence[str]) -> dict[str, list[int]]:
+    """Return the numbers of the cells with the mark of an exercise, by exercise id, whatever its case and spaces."""
     marks: dict[str, list[int]] = {}
     for number, source in enumerate(cells):
         for id in _MARK.findall(source):
             marks.setdefault(id.lower(), []).append(number)
-    return Notebook(cells, digest, marks)
+    return marks
 
 
 def lab_of(notebook: Notebook, wanted: str | None = None) -> str:

@@ -11,7 +11,8 @@ from course_lib.grader.inside.calls import Subject
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised
 from course_lib.grader.worker_client import CALL, CALL_AFTER_DEATH, WorkerClient
 
-MOST_DEATHS = 2  # for one exercise; then the rest of its cases fail without being run
+MOST_DEATHS = 2  # in the cases of one exercise; then the rest of its cases fail without being run
+MOST_LEFT_OUT = 4  # of the pieces that an exercise needs, for their deaths; then none of its cases is run
 
 
 class RemoteSubject(Subject):
@@ -38,15 +39,16 @@ class RemoteSubject(Subject):
         if answer.failure is None:
             return answer.value
         if answer.failure.outcome is Raised.NOT_DEFINED:
-            own = next((piece for piece in self.pieces if piece.id == self.exercise.id), None)
-            raise (own and own.failure) or answer.failure  # what kept the cell from defining the name
+            own = [piece.failure for piece in self.pieces if piece.id == self.exercise.id and piece.failure]
+            raise own[0] if own else answer.failure  # what kept the cell from defining the name
         raise answer.failure
 
     def _load(self) -> None:
         """Run all pieces in order in a fresh child, and those that failed once more: cells may have been moved."""
         while not self._loaded:
-            if self.lost and self._deaths >= MOST_DEATHS:
-                raise self.lost
+            left_out = [piece.failure for piece in self.pieces if piece.deadly]
+            if self._deaths >= MOST_DEATHS or len(left_out) > MOST_LEFT_OUT:
+                raise self.lost or left_out[0] or Failure(Lost.CRASHED)
             self.client.fork()
             self._loaded = True
             waiting = [piece for piece in self.pieces if not piece.deadly]
@@ -59,9 +61,10 @@ class RemoteSubject(Subject):
         return piece.failure is None
 
     def _ask(self, op: str, **content: Any) -> Answer:
-        answer = self.client.ask(op, CALL_AFTER_DEATH if self._deaths else CALL, **content)
+        answer = self.client.ask(op, CALL_AFTER_DEATH if self.lost else CALL, **content)
         if self.changed is None:
             self.changed = answer.changed
         if answer.failure and isinstance(answer.failure.outcome, Lost):
-            self._deaths, self.lost, self._loaded = self._deaths + 1, answer.failure, False
+            self._deaths += op == "send"
+            self.lost, self._loaded = answer.failure, False
         return answer

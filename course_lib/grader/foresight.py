@@ -1,0 +1,64 @@
+"""What grading will see otherwise than the notebook does now, told by `check` at once.
+
+Grading has the cells only; the notebook's process also has what deleted cells and magics left in it. IPython keeps the
+source of each cell that was run, so a name that none of them makes is known here. Not known: whether a cell that was
+run is still there.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from course_lib.exercises.spec import Exercise
+from course_lib.grader.cells_needed import Statements
+from course_lib.grader.inside import cells
+from course_lib.grader.inside.outcomes import Answer
+from course_lib.grader.notebook import LARGEST_SOURCE, Notebook, marks_in
+
+_KNOWN = {*vars(builtins), "__name__", "__annotations__", "check", "use", "record", "display"}
+_analyse = functools.lru_cache(maxsize=1000)(cells.analyse)
+
+
+def what_grading_sees(exercise: Exercise, obj: Any) -> str | None:
+    """Return a sentence if grading will see an answer otherwise than this process, as far as that can be known.
+
+    Args:
+        exercise: The exercise.
+        obj: What was passed to `check`.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None:
+        return None
+    try:
+        return difference(exercise, obj, shell.history_manager.input_hist_raw, shell.user_ns)
+    except Exception:  # of a shell that keeps no history, say: the check itself has been shown, and that is enough
+        return None
+
+
+def difference(exercise: Exercise, obj: Any, sources: Sequence[str], namespace: Mapping[str, Any]) -> str | None:
+    """Compare what is in a namespace with what grading will make of the cells that were run.
+
+    Args:
+        exercise: The exercise.
+        obj: What was passed to `check`.
+        sources: The sources of the cells, in the order in which they ran.
+        namespace: The global names of the notebook.
+    """
+    if sum(map(len, sources)) > LARGEST_SOURCE:
+        return None
+    notebook = Notebook(list(sources), "", marks_in(sources))
+    if exercise.id not in notebook.marks:
+        return f"Grading will not find this answer: it needs a cell that begins with `# EXERCISE: {exercise.id}`."
+    if namespace.get(exercise.name) is not obj:
+        return f"Grading takes what the notebook calls `{exercise.name}`; you have passed another object."
+    pieces, _ = Statements(notebook, [exercise], lambda source: Answer(_analyse(source))).needed(exercise, [])
+    made = _KNOWN.union(*(piece.binds for piece in pieces))
+    lost = {name for piece in pieces for name in piece.uses - made if name in namespace}
+    if not lost or "*" in made:
+        return None
+    return f"Grading will not find `{min(lost)}`, which your code uses: no cell makes it by a statement of its own."
