@@ -205,8 +205,8 @@ def test_nobody_was_reached_from_the_sandbox(graded):
 
 
 def test_memory_of_the_machine_was_not_exhausted(graded):
-    # Three workers at a time, each stopped at RESIDENT; one look may come a moment late, and other tests run beside.
-    assert graded.memory_before - graded.least_memory < 4 * sandbox.RESIDENT
+    # Workers are stopped at RESIDENT each, and the greedy ones seldom meet: 1.1 times it was seen.
+    assert graded.memory_before - graded.least_memory < 2.5 * sandbox.RESIDENT
 
 
 def test_csv_holds_no_formula_and_one_row_for_each(graded):

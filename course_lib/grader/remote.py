@@ -9,7 +9,8 @@ from course_lib.exercises.spec import Exercise
 from course_lib.grader.cells_needed import Piece
 from course_lib.grader.inside.calls import Subject
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised
-from course_lib.grader.worker_client import CALL, CALL_AFTER_DEATH, WorkerClient
+from course_lib.grader.timed import CALL, CALL_AFTER_DEATH
+from course_lib.grader.worker_client import WorkerClient
 
 MOST_DEATHS = 2  # in the cases of one exercise; then the rest of its cases fail without being run
 MOST_LEFT_OUT = 4  # of the pieces that an exercise needs, for their deaths; then none of its cases is run

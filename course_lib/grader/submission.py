@@ -14,7 +14,8 @@ from course_lib.grader.exam import Exam, Outcome, Result
 from course_lib.grader.notebook import Notebook, Unreadable, lab_of, read_notebook
 from course_lib.grader.remote import RemoteSubject
 from course_lib.grader.sandbox import Level
-from course_lib.grader.worker_client import CALL, WorkerClient
+from course_lib.grader.timed import CALL
+from course_lib.grader.worker_client import WorkerClient
 
 NOTHING_READ = Notebook([], digest="")
 MOST_NOTES = 3

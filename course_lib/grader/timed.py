@@ -12,8 +12,9 @@ from typing import Any
 from course_lib.grader.inside.calls import LocalSubject
 from course_lib.grader.inside.outcomes import Failure, Lost
 
-# CPU seconds for one call, as in grading: `worker_client.CALL` and `CALL_AFTER_DEATH`.
-CALL, CALL_AFTER_DEATH = 4.0, 1.0
+# How long submitted code may take, here and in grading. CPU time counts, since on a busy machine the clock says little.
+CALL = 4.0  # CPU seconds for one call or cell
+CALL_AFTER_DEATH = 1.0  # the same, once the exercise has run out of time or ended a process
 AGAIN = 0.5  # CPU seconds until the next try, if the learner's code has caught the first
 
 

@@ -12,13 +12,11 @@ from course_lib.grader.inside import frames
 from course_lib.grader.inside.outcomes import LONGEST_MESSAGE, Answer, Failure, Lost, Raised
 from course_lib.grader.processes import usage
 from course_lib.grader.sandbox import FORKED, READY, RESIDENT, Level, SandboxError, Worker
+from course_lib.grader.timed import CALL
 
 TICK = 0.1  # seconds between two checks of the memory and the CPU time of a worker that has not answered
 MOST_WORKERS = 4  # for one submission
-# How long submitted code may take. CPU time counts, since on a busy machine the clock says little about the code.
-CALL = 4.0  # CPU seconds for one call or cell
-CALL_AFTER_DEATH = 1.0  # the same, once the exercise has ended a process
-PATIENCE = 5.0  # by the clock, this many times as long: code that sleeps uses no CPU time
+PATIENCE = 5.0  # a call may take this many times its CPU seconds by the clock: code that sleeps uses no CPU time
 SUBMISSION = 300.0  # seconds by the clock for all calls of a submission together
 
 
