@@ -16,6 +16,7 @@ from course_lib.models.gpt import CHOICES
 from course_lib.train import TrainConfig, TrainingDiverged, next_token_loss, train
 from course_lib.train.optim import adamw_update, build_optimizers, lr_factor, muon_update, orthogonalize
 from course_lib.train.precision import autocast, bf16_speedup, choose_precision
+from course_lib.tune.lora import add_lora
 
 
 class Scalar(nn.Module):
@@ -182,6 +183,17 @@ def test_a_bad_number_stops_the_run_before_it_reaches_the_weights(bad):
     assert caught.value.history.step == [0, 1, 2]
 
 
+def test_a_run_that_ends_in_its_warm_up_says_so(capsys):
+    train(Scalar(), target, squared, TrainConfig(20), label="demo")
+    assert capsys.readouterr().out == (
+        "demo: the warm-up takes 50 steps and the run ends after 20, so the rate never reaches lr=0.001; "
+        "lower warmup_steps.\n"
+    )
+    history = train(Scalar(), target, squared, TrainConfig(20, lr=0.1, warmup_steps=20))
+    assert history.lr[-1] == 0.1  # the peak at the last step
+    assert capsys.readouterr().out == ""
+
+
 def test_a_bad_number_at_the_very_start_blames_the_model_or_the_data():
     with pytest.raises(TrainingDiverged, match="look at the model and the data"):
         train(Scalar(), target, lambda m, b: m.w.sum() * math.nan, TrainConfig(5))
@@ -247,6 +259,22 @@ def test_muon_takes_the_matrices_of_the_blocks_and_adamw_all_else():
     assert sorted([*others, *taken]) == sorted(names.values())
 
 
+def test_muon_leaves_the_routers_and_the_experts_to_adamw():
+    experts = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False, "n_experts": 4}
+    model = GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2, d_shared=8, shared_gate=True, **experts))
+    names = {id(p): name for name, p in model.named_parameters()}
+    muon, _ = build_optimizers(model, TrainConfig(1, optimizer="muon"))
+    taken = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+    attention = {f"blocks.0.attention.{part}.weight" for part in ("qkv", "out")}
+    assert taken == attention | {f"blocks.0.feed_forward.shared.{part}.weight" for part in ("gate", "up", "down")}
+
+
+def test_muon_takes_both_matrices_of_lora():
+    model = add_lora(GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2)), rank=2, alpha=4)
+    [muon] = build_optimizers(model, TrainConfig(1, optimizer="muon"))
+    assert sorted(p.shape for group in muon.param_groups for p in group["params"]) == [(2, 16)] * 2 + [(16, 2)] * 2
+
+
 def test_muons_step_is_a_rotation():
     """The update of a matrix has all singular values alike, near 0.2 sqrt(larger side) times the rate."""
     model = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(32, 16, bias=False)])})
@@ -297,6 +325,17 @@ def test_orthogonalized_singular_values_are_near_one_and_the_vectors_stay():
     assert found.diagonal().min() > 0.65
     assert found.diagonal().max() < 1.25
     assert (found - found.diagonal().diag()).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_zero_stays_zero_when_orthogonalized(dtype):
+    assert torch.equal(orthogonalize(torch.zeros(3, 5, dtype=dtype)), torch.zeros(3, 5, dtype=dtype))
+
+
+def test_tiny_singular_values_stay_small_when_orthogonalized():
+    found = orthogonalize(torch.diag(torch.tensor([1.0, 1e-4], dtype=torch.float64)))
+    assert found[0, 0] > 0.65
+    assert 0 < found[1, 1] < 1e-4 * 3.4445**5
 
 
 def test_precision_is_measured_before_it_is_chosen(monkeypatch):

@@ -101,6 +101,12 @@ def train(
             it.
     """
     keep_freed_memory()
+    if config.warmup_steps > config.steps:
+        print(
+            f"{label}: the warm-up takes {config.warmup_steps} steps and the run ends after {config.steps}, so the "
+            f"rate never reaches lr={config.lr:g}; lower warmup_steps.",
+            flush=True,
+        )
     run = _Run(model, batches, loss_fn, config, label, folder)
     history = run.history
     start = time.process_time()

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from course_lib.train.config import TrainConfig
 
+ROUTING_WEIGHTS = ("router.weight", "shared_gate.weight")  # of course_lib.nn.moe.MoE
+
 
 def lr_factor(step: int, config: TrainConfig) -> float:
     """Compute the learning rate of a step, counted from 0, as a share of the peak.
@@ -38,9 +40,11 @@ def lr_factor(step: int, config: TrainConfig) -> float:
 def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Build AdamW (Loshchilov and Hutter 2017) in its fused form, and Muon (Jordan et al. 2024) if the config asks.
 
-    Weight decay applies to matrices, not to gains and biases. Muon takes the matrices inside the blocks. The embedding
-    and the output layer are tables rather than maps between spaces, and stay with AdamW, as does everything that is not
-    a matrix.
+    Weight decay applies to matrices, not to gains and biases. Muon takes the matrices inside the blocks, among them the
+    A and B of LoRA, if there are any. The embedding and the output layer are tables rather than maps between spaces,
+    and stay with AdamW, as do the router of a mixture of experts, whose outputs are logits too, and everything that is
+    not a matrix. The experts are matrices, and Muon would suit them one by one; but ours lie in one tensor of three
+    axes, which torch's Muon does not take, so AdamW trains them.
 
     Returns:
         The optimizers, Muon first.
@@ -51,7 +55,11 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     found: list[torch.optim.Optimizer] = []
     if config.optimizer == "muon":
-        matrices = {name: p for name, p in trained.items() if p.dim() == 2 and "blocks." in name}
+        matrices = {
+            name: p
+            for name, p in trained.items()
+            if p.dim() == 2 and "blocks." in name and not name.endswith(ROUTING_WEIGHTS)
+        }
         if matrices:
             # Updates as large as AdamW's, so that both can use one learning rate (Liu et al. 2025, section 2.2).
             muon = torch.optim.Muon(matrices.values(), config.lr, config.weight_decay, adjust_lr_fn="match_rms_adamw")
@@ -130,7 +138,10 @@ def muon_update(
 
 
 def orthogonalize(matrix: Float[Tensor, "rows columns"], steps: int = 5) -> Float[Tensor, "rows columns"]:
-    """Bring all singular values of a matrix to about 1 (between 0.7 and 1.2), and leave its singular vectors.
+    """Bring all singular values that are not tiny to about 1 (between 0.7 and 1.2), and leave the singular vectors.
+
+    Five steps enlarge a singular value by 3.4445^5 at most, so those below a thousandth of the norm stay small, and a
+    matrix of zeros stays zero.
 
     Each step applies the polynomial 3.4445 s - 4.775 s^3 + 2.0315 s^5 to every singular value s, by products of
     matrices alone (Newton and Schulz), which is much faster than a decomposition.
@@ -138,7 +149,7 @@ def orthogonalize(matrix: Float[Tensor, "rows columns"], steps: int = 5) -> Floa
     Source: Jordan et al. 2024.
     """
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix  # the smaller product below
-    x = x / x.norm()  # no singular value is above 1
+    x = x / x.norm().clamp(min=1e-7)  # no singular value is above 1; the bound, torch's own, is for zeros
     for _ in range(steps):
         gram = x @ x.T
         x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
