@@ -21,7 +21,7 @@ from torch.testing import assert_close
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.models import GPT, Bert, BertConfig, GPTConfig
 from course_lib.train import Loss, RunFolder, TrainConfig, checkpoint, next_token_loss, read_metrics, run_folder, train
-from course_lib.train.checkpoint import CheckpointError, checkpoint_steps, load_checkpoint, save_checkpoint
+from course_lib.train.checkpoint import CheckpointError, RunState, checkpoint_steps, load_checkpoint, save_checkpoint
 from course_lib.train.losses import cross_entropy, mask_tokens, masked_token_loss
 from course_lib.train.optim import lr_factor
 
@@ -99,11 +99,11 @@ def test_what_would_differ_without_the_optimizers_state(tmp_path):
         run(tmp_path / "cut", stop_after=26)
     load = run_folder.load_checkpoint
 
-    def forgetful(folder, model, optimizers, generator):
-        state = load(folder, model, optimizers, generator)
-        for optimizer in optimizers:
+    def forgetful(folder, run):
+        done = load(folder, run)
+        for optimizer in run.optimizers:
             optimizer.state.clear()
-        return state
+        return done
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_folder, "load_checkpoint", forgetful)
@@ -472,11 +472,11 @@ def test_another_order_or_other_data_is_another_run(tmp_path):
 def test_the_checkpoint_of_a_deeper_model_and_an_empty_folder_are_refused(tmp_path):
     def state(n):
         net = nn.Sequential(*(nn.Linear(2, 2) for _ in range(n)))
-        return net, [torch.optim.AdamW(net.parameters())], torch.Generator()
+        return RunState(net, [torch.optim.AdamW(net.parameters())], torch.Generator(), drawn)
 
     with pytest.raises(CheckpointError, match="there is no checkpoint in"):
-        load_checkpoint(tmp_path, *state(1))
-    save_checkpoint(tmp_path, 3, 0, {}, *state(2))
-    assert load_checkpoint(tmp_path, *state(2))[0] == 3
+        load_checkpoint(tmp_path, state(1))
+    save_checkpoint(tmp_path, 3, 0, state(2))
+    assert load_checkpoint(tmp_path, state(2))[0] == 3
     with pytest.raises(CheckpointError, match=r"cannot be read \(it is of another model, with 1.bias\)"):
-        load_checkpoint(tmp_path, *state(1))
+        load_checkpoint(tmp_path, state(1))

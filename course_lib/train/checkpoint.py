@@ -17,6 +17,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,37 +42,46 @@ class CheckpointError(CourseError):
     """Raised when a run cannot be saved or resumed; the message says what to do."""
 
 
-def save_checkpoint(
-    folder: Path,
-    step: int,
-    samples_read: int,
-    batches: dict[str, Tensor],
-    model: nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
-    generator: torch.Generator,
-) -> None:
+@dataclass
+class RunState:
+    """The objects of a run whose state a checkpoint holds, besides torch's own generators.
+
+    Attributes:
+        model: The model that is trained.
+        optimizers: Its optimizers.
+        generator: The generator that draws batches.
+        batches: The source of batches; if it has `state_dict` and `load_state_dict`, its state is saved too.
+    """
+
+    model: nn.Module
+    optimizers: Sequence[torch.optim.Optimizer]
+    generator: torch.Generator
+    batches: object
+
+
+def save_checkpoint(folder: Path, step: int, samples_read: int, run: RunState) -> None:
     """Write a checkpoint to folder/step-STEP and remove all but the newest two.
 
     Args:
         folder: The folder of all checkpoints of the run.
         step: The number of steps done.
         samples_read: The number of samples read in these steps.
-        batches: The state of the source of batches; empty if it has none.
-        model, optimizers, generator: The objects whose state is written, besides that of torch's own generators.
+        run: The objects whose state is written.
 
     Raises:
         CheckpointError: If the checkpoint cannot be written, as when the disk is full; older ones are kept.
     """
     checkpoint = folder / f"step-{step:08d}"
     partial = folder / f".{checkpoint.name}.partial"
+    batch_state: dict[str, Tensor] = run.batches.state_dict() if hasattr(run.batches, "state_dict") else {}
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")  # we save from one process on purpose
-            dcp.save(_state(model, optimizers, generator), checkpoint_id=partial, no_dist=True)
-        if batches:
-            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in batches.items()}
+            dcp.save(_state(run), checkpoint_id=partial, no_dist=True)
+        if batch_state:
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in batch_state.items()}
             write_bytes(partial / "batches.safetensors", safetensors.torch.save(tensors), synced=True)
         write_text(partial / "state.json", json.dumps({"step": step, "samples_read": samples_read}), synced=True)
         shutil.rmtree(checkpoint, ignore_errors=True)
@@ -93,16 +103,11 @@ def checkpoint_steps(folder: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-" + "[0-9]" * 8))
 
 
-def load_checkpoint(
-    folder: Path,
-    model: nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
-    generator: torch.Generator,
-) -> tuple[int, int, dict[str, Tensor]]:
-    """Load the newest checkpoint of `folder` into these objects and into torch's own generators.
+def load_checkpoint(folder: Path, run: RunState) -> tuple[int, int]:
+    """Load the newest checkpoint of `folder` into the objects of the run and into torch's own generators.
 
     Returns:
-        (step, samples_read, batches), as they were passed to `save_checkpoint`.
+        (step, samples_read), as they were passed to `save_checkpoint`.
 
     Raises:
         CheckpointError: If there is no checkpoint, or it is damaged or belongs to another model; nothing is removed.
@@ -114,8 +119,8 @@ def load_checkpoint(
     try:
         samples_read = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["samples_read"]
         file = checkpoint / "batches.safetensors"
-        batches = safetensors.torch.load_file(file) if file.exists() else {}
-        state = _state(model, optimizers, generator)
+        batch_state = safetensors.torch.load_file(file) if file.exists() else {}
+        state = _state(run)
         _match_what_was_saved(state, checkpoint)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
@@ -123,29 +128,40 @@ def load_checkpoint(
     except (Exception, dcp.CheckpointException) as error:  # a damaged file can raise anything
         way = f"remove that folder to go on from step {earlier[-1]}" if earlier else "begin again in another folder"
         raise CheckpointError(f"the checkpoint {checkpoint} cannot be read ({_reason(error)}); {way}") from error
-    set_model_state_dict(model, state["model"])
-    for number, optimizer in enumerate(optimizers):
-        optimizer_state = state[f"optimizer{number}"]
-        set_optimizer_state_dict(model, optimizer, optimizer_state, options=StateDictOptions(strict=False))
-        for name, parameter in model.named_parameters():
-            if name not in optimizer_state["state"]:
+    _restore(run, state)
+    if hasattr(run.batches, "load_state_dict"):
+        run.batches.load_state_dict(batch_state)
+    return step, samples_read
+
+
+def _state(run: RunState) -> dict[str, Any]:
+    """Collect all tensors of a checkpoint by name, in the form that torch.distributed.checkpoint takes.
+
+    Those of the batches are not among them: that form would need their shapes before it reads them.
+    """
+    state: dict[str, Any] = {"generator": run.generator.get_state(), "rng": torch.get_rng_state()}
+    if next(run.model.parameters()).is_cuda:
+        state["rng_cuda"] = torch.cuda.get_rng_state()
+    for number, optimizer in enumerate(run.optimizers):
+        # get_state_dict names the optimizer's state by parameter, and creates it where no step has been taken yet. It
+        # returns the model's state with it, which is the same for each optimizer.
+        state["model"], state[f"optimizer{number}"] = get_state_dict(run.model, optimizer)
+    return state
+
+
+def _restore(run: RunState, state: dict[str, Any]) -> None:
+    """Put the tensors that `_state` collects back into the objects of the run and torch's own generators."""
+    set_model_state_dict(run.model, state["model"])
+    for number, optimizer in enumerate(run.optimizers):
+        saved_state = state[f"optimizer{number}"]
+        set_optimizer_state_dict(run.model, optimizer, saved_state, options=StateDictOptions(strict=False))
+        for name, parameter in run.model.named_parameters():
+            if name not in saved_state["state"]:
                 optimizer.state.pop(parameter, None)  # no gradient so far; its steps count from the first one
-    generator.set_state(state["generator"])
+    run.generator.set_state(state["generator"])
     torch.set_rng_state(state["rng"])
     if "rng_cuda" in state:
         torch.cuda.set_rng_state(state["rng_cuda"])
-    return step, samples_read, batches
-
-
-def _state(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], generator: torch.Generator) -> dict[str, Any]:
-    """Collect all tensors of a checkpoint by name, in the form that torch.distributed.checkpoint takes."""
-    state: dict[str, Any] = {"generator": generator.get_state(), "rng": torch.get_rng_state()}
-    if next(model.parameters()).is_cuda:
-        state["rng_cuda"] = torch.cuda.get_rng_state()
-    for number, optimizer in enumerate(optimizers):
-        # get_state_dict names the optimizer's state by parameter, and creates it where no step has been taken yet.
-        state["model"], state[f"optimizer{number}"] = get_state_dict(model, optimizer)
-    return state
 
 
 def _match_what_was_saved(state: dict[str, Any], checkpoint: Path) -> None:
@@ -158,10 +174,10 @@ def _match_what_was_saved(state: dict[str, Any], checkpoint: Path) -> None:
     if unknown := {name for name in saved if name.startswith("model.")} - {f"model.{name}" for name in state["model"]}:
         raise ValueError(f"it is of another model, with {min(unknown).removeprefix('model.')}")
     for key in [key for key in state if key.startswith("optimizer")]:
-        numbers = state[key]["state"]
-        for name in list(numbers):
+        by_parameter = state[key]["state"]
+        for name in list(by_parameter):
             if not any(other.startswith(f"{key}.state.{name}.") for other in saved):
-                del numbers[name]
+                del by_parameter[name]
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_lib.data.loading.loader import Loader
+from course_lib.train.checkpoint import RunState
 from course_lib.train.config import TrainConfig
 from course_lib.train.interrupts import stop_requests
 from course_lib.train.losses import Loss
@@ -167,7 +168,9 @@ class _Run:
         self.step, self.samples_read = 0, 0
         generator = torch.Generator().manual_seed(config.seed)
         if folder:
-            self.step, self.samples_read = folder.open(model, self.optimizers, generator, config, label, batches)
+            self.step, self.samples_read = folder.open(
+                RunState(model, self.optimizers, generator, batches), config, label
+            )
             for line in folder.earlier_steps():
                 self.history.add(line["step"], line["loss"], line["lr"])
         # Only now that the folder is open, since loading a checkpoint creates new groups.
@@ -179,7 +182,6 @@ class _Run:
         else:
             self.draws = ((0, batches(generator)) for _ in itertools.count())
         model.train()
-        model.zero_grad(set_to_none=True)  # drop gradients from before the run
 
     def take_step(self) -> dict[str, float]:
         """Update the weights once: draw batches, compute their gradient, check it, clip it, apply it."""
@@ -213,32 +215,34 @@ class _Run:
         return [batch for _, batch in drawn]
 
     def _compute_gradient(self, batches: list[Any]) -> tuple[Tensor, Tensor]:
-        """Call `_backward`, compiled if the config asks for it; torch compiles at the first call."""
+        """Call `_mean_gradient`, compiled if the config asks for it; torch compiles at the first call."""
         if self.to_compile:
             self.to_compile = False
-            self.loss_fn, result = try_compile(self.loss_fn, partial(self._backward, batches))
+            self.loss_fn, result = try_compile(self.loss_fn, partial(self._mean_gradient, batches))
             return result
-        return self._backward(batches, self.loss_fn)
+        return self._mean_gradient(batches, self.loss_fn)
 
-    def _backward(self, batches: list[Any], loss_fn: LossFn) -> tuple[Tensor, Tensor]:
+    def _mean_gradient(self, batches: list[Any], loss_fn: LossFn) -> tuple[Tensor, Tensor]:
         """Compute the gradient of the mean loss over all targets of these batches, and leave it in .grad.
 
         Returns:
             The mean loss and the number of targets.
         """
+        # Gradients may be left from before the run, or from an attempt to compile that failed half way.
         self.model.zero_grad(set_to_none=True)
-        total, count = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        total, n_targets = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for batch in batches:
             with autocast(self.precision, self.device):
                 loss = loss_fn(self.model, batch)
             loss = loss if isinstance(loss, Loss) else Loss(loss, 1)
-            # For one batch, the gradient of its mean; for several, of the sum of totals, divided by all targets below.
+            # How many targets several batches have together is known after the last one only, so their gradients are
+            # summed and divided below. One batch can take the mean at once, which saves that pass over all gradients.
             (loss.mean if len(batches) == 1 else loss.total).backward()
-            total, count = total + loss.total.detach(), count + loss.n_targets
-        count = count.clamp(min=1)
+            total, n_targets = total + loss.total.detach(), n_targets + loss.n_targets
+        n_targets = n_targets.clamp(min=1)
         if len(batches) > 1:
-            torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], count)
-        return total / count, count
+            torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], n_targets)
+        return total / n_targets, n_targets
 
     def run_validation(self, validate: Callable[[], dict[str, float]], folder: RunFolder) -> None:
         """Log the metrics of `validate`, computed in eval mode."""

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
 from course_lib.data.loading.loader import Loader
 from course_lib.files import write_text
-from course_lib.train.checkpoint import CheckpointError, checkpoint_steps, load_checkpoint, save_checkpoint
+from course_lib.train.checkpoint import CheckpointError, RunState, checkpoint_steps, load_checkpoint, save_checkpoint
 from course_lib.train.config import TrainConfig
 from course_lib.train.metrics import Metrics, read_metrics
 
@@ -43,24 +42,15 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self._lock = FileLock(self.path / ".lock")
 
-    def open(
-        self,
-        model: nn.Module,
-        optimizers: list[torch.optim.Optimizer],
-        generator: torch.Generator,
-        config: TrainConfig,
-        label: str,
-        batches: object,
-    ) -> tuple[int, int]:
+    def open(self, run: RunState, config: TrainConfig, label: str) -> tuple[int, int]:
         """Begin a run in the folder, or resume the run in it by loading its newest checkpoint.
 
         Until `close`, no other process can open the folder.
 
         Args:
-            model, optimizers, generator: The objects that get the state of the newest checkpoint, if there is one.
+            run: The objects that get the state of the newest checkpoint, if there is one, and that `save` saves.
             config: The settings of the run.
             label: The name of the run in messages.
-            batches: The source of batches; if it has `state_dict` and `load_state_dict`, its state is saved too.
 
         Returns:
             The number of steps done, and the number of samples read in them.
@@ -69,10 +59,10 @@ class RunFolder:
             CheckpointError: If the folder is in use, cannot be written to, or holds another run or a damaged
                 checkpoint.
         """
-        self._model, self._optimizers, self._generator, self._batches = model, optimizers, generator, batches
+        self._run = run
         try:
             self._lock_folder()
-            description = _description(model, config, batches)
+            description = _description(run.model, config, run.batches)
             step = samples_read = 0
             if checkpoint_steps(self.checkpoints):
                 self._refuse_another_run(description, label)
@@ -99,8 +89,7 @@ class RunFolder:
             CheckpointError: If the disk is full.
         """
         if step not in checkpoint_steps(self.checkpoints):
-            state = self._batches.state_dict() if hasattr(self._batches, "state_dict") else {}
-            save_checkpoint(self.checkpoints, step, samples_read, state, self._model, self._optimizers, self._generator)
+            save_checkpoint(self.checkpoints, step, samples_read, self._run)
 
     def close(self) -> None:
         """Close the files and let other processes open the folder."""
@@ -125,14 +114,12 @@ class RunFolder:
             pass  # the file system has no locks
 
     def _load(self, config: TrainConfig, label: str) -> tuple[int, int]:
-        """Load the newest checkpoint into model, optimizers, generator and batches.
+        """Load the newest checkpoint into the objects of the run.
 
         Returns:
             The number of steps done, and the number of samples read in them.
         """
-        step, samples_read, state = load_checkpoint(self.checkpoints, self._model, self._optimizers, self._generator)
-        if hasattr(self._batches, "load_state_dict"):
-            self._batches.load_state_dict(state)
+        step, samples_read = load_checkpoint(self.checkpoints, self._run)
         if step > config.steps:
             raise CheckpointError(
                 f"{self.path} is at step {step} already; ask for as many steps at least, or name another folder"
