@@ -99,11 +99,23 @@ def test_a_lab_runs_on_three_seeds_and_a_crash_on_one_stops_neither_the_others_n
         replicate(["nosuch"], root=project.root)
 
 
-def test_a_run_of_the_book_is_the_replication_on_seed_0(project, capsys):
+def test_a_run_of_the_book_is_the_replication_on_seed_0_and_the_reverse(project, capsys):
     write_lab(project.root, cells(QUICK))
     run_labs(project, {"tiny": read_lab(project, "tiny")})
     replicate(seeds=2, root=project.root)
     assert "1 of 2 runs are kept from before, 1 to go" in capsys.readouterr().out
+
+    def run_the_book():
+        run_labs(project, {"tiny": read_lab(project, "tiny")})
+        return capsys.readouterr().out
+
+    write_lab(project.root, cells(QUICK + "\n"))
+    replicate(seeds=1, root=project.root)
+    assert "labs: 1 unchanged since they were last run (tiny)" in run_the_book()
+    # A number out of its band ends a build of the book, and is not hidden from it.
+    write_lab(project.root, cells(QUICK.replace('"band": None', '"band": [1, 2], "ok": False')))
+    replicate(seeds=1, root=project.root)
+    assert "labs: running tiny" in run_the_book()
 
 
 def test_after_a_change_of_bands_alone_the_other_seeds_are_kept(project, capsys):
