@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from torch.testing import assert_close
 
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
-from course_lib.train import TrainConfig, TrainingDiverged, next_token_loss, train
+from course_lib.train import Loss, RunFolder, TrainConfig, TrainingDiverged, next_token_loss, read_metrics, train
 from course_lib.train.optim import adamw_update, build_optimizers, lr_factor, muon_update, orthogonalize
 from course_lib.train.precision import autocast, bf16_speedup, choose_precision
 from course_lib.tune.lora import add_lora
@@ -192,6 +193,54 @@ def test_a_run_that_ends_in_its_warm_up_says_so(capsys):
     history = train(Scalar(), target, squared, TrainConfig(20, lr=0.1, warmup_steps=20))
     assert history.lr[-1] == 0.1  # the peak at the last step
     assert capsys.readouterr().out == ""
+
+
+def test_the_metrics_of_a_loss_are_means_over_the_batches_of_a_step(tmp_path):
+    counted = []
+
+    def loss(model, batch):
+        counted.append(1)
+        slope = model.w.sum()
+        return Loss(slope, len(counted), {"calls": torch.tensor(float(len(counted))), "slope": slope})
+
+    config = TrainConfig(3, lr=0.1, warmup_steps=0, gradient_accumulation_steps=2)
+    history = train(Scalar(2.0), target, loss, config, folder=RunFolder(tmp_path))
+    assert history.metrics["calls"] == [1.5, 3.5, 5.5]
+    assert history.metrics["slope"][0] == 2.0
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [{name: line[name] for name in history.metrics} for line in lines] == [
+        dict(zip(history.metrics, step, strict=True)) for step in zip(*history.metrics.values(), strict=True)
+    ]
+    again = train(Scalar(), target, loss, config, folder=RunFolder(tmp_path, resume=True))
+    assert again.metrics == history.metrics
+
+
+def test_metrics_that_would_hide_another_are_refused(tmp_path):
+    def loss(model, batch):
+        return Loss(model.w.sum(), 1, {"lr": torch.ones(()), "mine": torch.ones(())})
+
+    with pytest.raises(ValueError, match="the loss gives lr, as the steps do; choose another name"):
+        train(Scalar(), target, loss, TrainConfig(1))
+
+    def other_loss(model, batch):
+        return Loss(model.w.sum(), 1, {"mine": torch.ones(())})
+
+    with pytest.raises(ValueError, match="validate gives mine, as the steps do"):
+        train(Scalar(), target, other_loss, TrainConfig(1), folder=RunFolder(tmp_path), validate=lambda: {"mine": 1.0})
+
+
+def test_metrics_change_nothing():
+    def loss(model, batch, **metrics):
+        return Loss(squared(model, batch), 1, {"w": model.w.sum() / 3} if metrics else None)
+
+    plain, measured = Scalar(), Scalar()
+    histories = [
+        train(plain, target, loss, TrainConfig(60)),
+        train(measured, target, partial(loss, w=1), TrainConfig(60)),
+    ]
+    assert torch.equal(plain.w, measured.w)
+    assert histories[0].loss == histories[1].loss
+    assert not histories[0].metrics
 
 
 def test_a_bad_number_at_the_very_start_blames_the_model_or_the_data():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -35,19 +35,26 @@ LossFn = Callable[[nn.Module, Any], Tensor | Loss]
 
 @dataclass
 class History:
-    """The history of a run: one entry per step, the CPU seconds of this call, and whether it was interrupted."""
+    """The history of a run: one entry per step, the CPU seconds of this call, and whether it was interrupted.
+
+    `metrics` holds those of the loss (`Loss.metrics`), by name.
+    """
 
     step: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
     cpu_seconds: float = 0.0
     interrupted: bool = False
 
-    def add(self, step: int, loss: float, lr: float) -> None:
-        """Append one step."""
-        self.step.append(step)
-        self.loss.append(loss)
-        self.lr.append(lr)
+    def add(self, numbers: Mapping[str, Any]) -> None:
+        """Append one step, given as a line of metrics.jsonl."""
+        self.step.append(numbers["step"])
+        self.loss.append(numbers["loss"])
+        self.lr.append(numbers["lr"])
+        for name, value in numbers.items():
+            if name not in STEP_METRICS:
+                self.metrics.setdefault(name, []).append(value)
 
 
 class TrainingDiverged(RuntimeError):
@@ -84,7 +91,7 @@ def train(
             `config.seed` and used for batches alone, so that every model gets the same ones. If `batches` is an object
             with `state_dict` and `load_state_dict` (a flat dict of tensors), its state is part of each checkpoint.
         loss_fn: Called with the model and a batch; returns a mean, or a `Loss`, whose totals over all batches of a step
-            are divided by the number of targets in all of them.
+            are divided by the number of targets in all of them. The metrics of a `Loss` are logged at every step.
         config: Settings such as the number of steps, the learning rate, the optimizer and the precision.
         label: The name of the run in the progress bar and in messages.
         folder: The folder to save the run in, so that it resumes after an interrupt or a kill as if nothing had
@@ -94,7 +101,7 @@ def train(
         after_step: Called after every step.
 
     Returns:
-        The loss and learning rate of every step, including those before a resume.
+        The loss, the learning rate and the loss's metrics of every step, including those before a resume.
 
     Raises:
         TrainingDiverged: If the loss or its gradient is NaN or infinite; raised before the weights change.
@@ -172,7 +179,7 @@ class _Run:
                 RunState(model, self.optimizers, generator, batches), config, label
             )
             for line in folder.earlier_steps():
-                self.history.add(line["step"], line["loss"], line["lr"])
+                self.history.add(line)
         # Only now that the folder is open, since loading a checkpoint creates new groups.
         self.groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
         self.parameters = [parameter for group in self.groups for parameter in group["params"]]
@@ -189,9 +196,11 @@ class _Run:
         lr = self.config.lr * lr_factor(self.step, self.config)
         for group in self.groups:
             group["lr"] = lr
-        mean_loss, n_targets = self._compute_gradient(self._draw())
+        mean_loss, n_targets, metrics = self._compute_gradient(self._draw())
+        _refuse_taken(metrics, "the loss", STEP_METRICS)
         total_norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        loss, grad_norm, targets = torch.stack((mean_loss, total_norm, n_targets)).tolist()  # wait for the device once
+        numbers = torch.stack((mean_loss, total_norm, n_targets, *metrics.values()))
+        loss, grad_norm, targets, *values = numbers.tolist()  # wait for the device once
         if not math.isfinite(loss + grad_norm):
             raise TrainingDiverged(_diverged(self.label, self.step, loss, grad_norm, lr), self.history)
         max_norm = self.config.max_grad_norm
@@ -200,10 +209,11 @@ class _Run:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)  # here, so that no gradient takes memory in the forward pass
-        self.history.add(self.step, loss, lr)
+        measured = {"loss": loss, "lr": lr, "grad_norm": grad_norm, "targets": int(targets)}
+        measured |= dict(zip(metrics, values, strict=True))
+        self.history.add({"step": self.step, **measured})
         self.step += 1
-        seconds = time.perf_counter() - began
-        return {"loss": loss, "lr": lr, "grad_norm": grad_norm, "targets": int(targets), "seconds": seconds}
+        return measured | {"seconds": time.perf_counter() - began}
 
     def _draw(self) -> list[Any]:
         """Draw the batches of one step."""
@@ -214,7 +224,7 @@ class _Run:
         self.samples_read = drawn[-1][0]
         return [batch for _, batch in drawn]
 
-    def _compute_gradient(self, batches: list[Any]) -> tuple[Tensor, Tensor]:
+    def _compute_gradient(self, batches: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Call `_mean_gradient`, compiled if the config asks for it; torch compiles at the first call."""
         if self.to_compile:
             self.to_compile = False
@@ -222,15 +232,16 @@ class _Run:
             return result
         return self._mean_gradient(batches, self.loss_fn)
 
-    def _mean_gradient(self, batches: list[Any], loss_fn: LossFn) -> tuple[Tensor, Tensor]:
+    def _mean_gradient(self, batches: list[Any], loss_fn: LossFn) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Compute the gradient of the mean loss over all targets of these batches, and leave it in .grad.
 
         Returns:
-            The mean loss and the number of targets.
+            The mean loss, the number of targets, and the loss's metrics, averaged over the batches.
         """
         # Gradients may be left from before the run, or from an attempt to compile that failed half way.
         self.model.zero_grad(set_to_none=True)
         total, n_targets = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        metrics: dict[str, Tensor] = {}
         for batch in batches:
             with autocast(self.precision, self.device):
                 loss = loss_fn(self.model, batch)
@@ -239,10 +250,12 @@ class _Run:
             # summed and divided below. One batch can take the mean at once, which saves that pass over all gradients.
             (loss.mean if len(batches) == 1 else loss.total).backward()
             total, n_targets = total + loss.total.detach(), n_targets + loss.n_targets
+            for name, value in (loss.metrics or {}).items():
+                metrics[name] = metrics.get(name, 0) + value.detach() / len(batches)
         n_targets = n_targets.clamp(min=1)
         if len(batches) > 1:
             torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], n_targets)
-        return total / n_targets, n_targets
+        return total / n_targets, n_targets, metrics
 
     def run_validation(self, validate: Callable[[], dict[str, float]], folder: RunFolder) -> None:
         """Log the metrics of `validate`, computed in eval mode."""
@@ -251,13 +264,16 @@ class _Run:
             with torch.no_grad():
                 metrics = {name: float(value) for name, value in validate().items()}
             self.model.train()
-            if taken := STEP_METRICS & metrics.keys():
-                name = ", ".join(sorted(taken))
-                raise ValueError(f"validate gives {name}, as the steps do; call it validation, for example")
+            _refuse_taken(metrics, "validate", STEP_METRICS | self.history.metrics.keys())
         except Exception:
             folder.save(self.step, self.samples_read)  # an error in the evaluation must not cost the training so far
             raise
         folder.metrics.write(self.step - 1, **metrics)
+
+
+def _refuse_taken(metrics: Mapping[str, Any], whose: str, taken: Set[str]) -> None:
+    if found := taken & metrics.keys():
+        raise ValueError(f"{whose} gives {', '.join(sorted(found))}, as the steps do; choose another name")
 
 
 def _diverged(label: str, step: int, loss: float, grad_norm: float, lr: float) -> str:

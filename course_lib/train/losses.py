@@ -16,10 +16,17 @@ class Loss(NamedTuple):
     """A sum of losses over targets, and the number of targets.
 
     With both, the mean over several batches can be taken over all their targets.
+
+    Attributes:
+        total: The sum of the losses.
+        n_targets: The number of targets.
+        metrics: Other numbers that tell how the training goes, by name: means over the batch, on its device.
+            `train` logs their mean over the batches of each step, in which each batch counts alike. None for none.
     """
 
     total: Float[Tensor, ""]
     n_targets: Tensor | int
+    metrics: dict[str, Float[Tensor, ""]] | None = None
 
     @property
     def mean(self) -> Float[Tensor, ""]:
@@ -29,6 +36,7 @@ class Loss(NamedTuple):
 
 def cross_entropy(logits: Float[Tensor, "*batch classes"], targets: Int[Tensor, "*batch"]) -> Loss:
     """Compute -log p(target) under softmax(logits), in nats; targets of -100 do not count."""
+    # The total is F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="sum"), in less memory.
     return Loss(cross_entropy_sum(logits.flatten(0, -2), targets.flatten()), (targets != IGNORE_INDEX).sum())
 
 

@@ -1,4 +1,8 @@
-"""The metrics of a run: one line of JSON per step, and the same for TensorBoard if it is installed."""
+"""The metrics of a run: one line of JSON per step, and the same for TensorBoard if it is installed.
+
+The line of a step holds step, loss, lr, grad_norm (before clipping), targets, seconds, and the metrics of the loss,
+such as reward and kl (`course_lib.tune.ppo.policy_metrics`). What `validate` returns has lines of its own.
+"""
 
 from __future__ import annotations
 

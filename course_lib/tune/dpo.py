@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from course_lib.train.losses import Loss
 from course_lib.tune.completions import completion_logprobs
-from course_lib.tune.reward import ComparisonBatch, Comparisons, bradley_terry_loss
+from course_lib.tune.reward import ComparisonBatch, Comparisons, bradley_terry_loss, margin_metrics
 
 
 @torch.no_grad()
@@ -36,7 +36,7 @@ def with_ref_logprobs(comparisons: Comparisons, model: nn.Module, batch_size: in
         A copy of the comparisons with `ref_logprobs`.
     """
     rows = [
-        completion_logprobs(model, comparisons[which].texts).sum(dim=1).view(2, -1).T  # (pairs, 2)
+        torch.stack(completion_logprobs(model, comparisons[which].texts).sum(dim=1).chunk(2), dim=1)  # (pairs, 2)
         for which in torch.arange(len(comparisons)).split(batch_size)
     ]
     return replace(comparisons, ref_logprobs=torch.cat(rows))
@@ -62,7 +62,8 @@ def implicit_rewards(
 def dpo_loss(model: nn.Module, batch: ComparisonBatch, beta: float = 0.1) -> Loss:
     """Compute -log sigma(implicit reward of the chosen completion - that of the rejected one), in nats.
 
-    It is ln 2 as long as the policy equals the reference.
+    It is ln 2 as long as the policy equals the reference. Its metrics are those of
+    `course_lib.tune.reward.margin_metrics` for the implicit rewards.
 
     Args:
         model: The policy.
@@ -71,5 +72,6 @@ def dpo_loss(model: nn.Module, batch: ComparisonBatch, beta: float = 0.1) -> Los
 
     Source: Rafailov et al. 2023, equation 7.
     """
-    losses = bradley_terry_loss(*implicit_rewards(model, batch, beta))  # (pairs,)
-    return Loss(losses.sum(), len(losses))
+    rewards = implicit_rewards(model, batch, beta)  # (pairs,) each
+    losses = bradley_terry_loss(*rewards)  # (pairs,)
+    return Loss(losses.sum(), len(losses), margin_metrics(*rewards))

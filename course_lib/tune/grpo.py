@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from course_lib.models.gpt import GPT
 from course_lib.train.losses import Loss
 from course_lib.tune.completions import completion_logprobs, device_of
-from course_lib.tune.ppo import clipped_surrogate
+from course_lib.tune.ppo import clipped_surrogate, policy_metrics
 from course_lib.tune.rollout import Experience, RewardFn, compute_rewards, draw_prompts, sample_completions
 
 
@@ -128,6 +128,8 @@ def grpo_loss(
 ) -> Loss:
     """Compute -(clipped surrogate - beta KL), averaged over the tokens of each completion, then over completions.
 
+    Its metrics are those of `course_lib.tune.ppo.policy_metrics`.
+
     Args:
         model: The policy.
         batch: Completions from `grpo_rollout`.
@@ -144,4 +146,5 @@ def grpo_loss(
     surrogate = clipped_surrogate(new_logprobs, batch.old_logprobs, batch.advantages, clip_range)
     objective = surrogate - beta * kl_estimator(new_logprobs, batch.ref_logprobs)  # (batch, positions)
     per_completion = (objective * mask).sum(dim=1) / (fixed_length or mask.sum(dim=1))  # (batch,)
-    return Loss(-per_completion.sum(), len(per_completion))
+    metrics = policy_metrics(new_logprobs, batch, clip_range)
+    return Loss(-per_completion.sum(), len(per_completion), metrics)

@@ -86,6 +86,8 @@ def ppo_rollout(
     scores = compute_rewards(reward_fn, texts).to(old_logprobs)  # (batch,)
     token_rewards = kl_penalised_rewards(scores, old_logprobs, ref_logprobs, mask, beta)  # (batch, positions)
     advantages = gae(token_rewards, values, mask, gamma, lam)  # (batch, positions)
+    # Advantages only steer the policy: whitened, they make steps of the same size whatever the unit of the rewards.
+    # Returns are what the critic should predict, and `gae` adds its values to rewards, so they stay in that unit.
     return Experience(
         *texts,
         rewards=scores,
@@ -170,6 +172,8 @@ def ppo_loss(
     H is the entropy, in nats, of the policy's next token. An entropy bonus is unusual beside a penalty on the distance
     from a reference, so its default weight is 0.
 
+    Its metrics are those of `policy_metrics`.
+
     Args:
         model: An ActorCritic.
         batch: Completions from `ppo_rollout`.
@@ -188,4 +192,47 @@ def ppo_loss(
     if entropy_coef:
         logprobs = logits.log_softmax(dim=-1)
         objective = objective - entropy_coef * (logprobs.exp() * logprobs).sum(dim=-1)
-    return Loss(-(objective * mask).sum(), mask.sum())
+    return Loss(-(objective * mask).sum(), mask.sum(), policy_metrics(new_logprobs, batch, clip_range))
+
+
+@torch.no_grad()
+def policy_metrics(
+    new_logprobs: Float[Tensor, "batch positions"], batch: Experience, clip_range: float
+) -> dict[str, Float[Tensor, ""]]:
+    """Compute what tells whether a policy learns from rewards or comes apart; nothing that takes a forward pass.
+
+    The first and the last are means over completions, the others over their tokens:
+
+    * reward: the reward.
+    * kl: the distance from the reference, in nats per token, estimated as in `course_lib.tune.grpo.k3`. If it rises
+      without end, the policy leaves the language of the reference; the reward may rise all the while.
+    * clip_fraction: the share of tokens whose gradient the clip has set to 0: none in the first step on a rollout. If
+      it is large, steps are too large, or each rollout is used too often.
+    * entropy: that of the policy's next token, in nats, estimated by -log pi(token). Near 0, all completions of a
+      prompt are alike, and there is nothing left to learn from.
+    * length: the number of tokens.
+
+    The two estimates are exact on average only for the policy that sampled the tokens; later steps on the same rollout
+    are off a little.
+
+    Args:
+        new_logprobs: Log-probabilities of the tokens under the policy as it is now.
+        batch: The completions.
+        clip_range: As in `clipped_surrogate`.
+    """
+    mask = batch.texts.target_mask  # (batch, positions)
+    ratio = (new_logprobs - batch.old_logprobs).exp()
+    up, down = batch.advantages > 0, batch.advantages < 0
+    clipped = (up & (ratio > 1 + clip_range)) | (down & (ratio < 1 - clip_range))
+    log_ratio = batch.ref_logprobs - new_logprobs
+
+    def mean_over_tokens(x: Tensor) -> Tensor:
+        return (x * mask).sum() / mask.sum()
+
+    return {
+        "reward": batch.rewards.mean(),
+        "kl": mean_over_tokens(log_ratio.exp() - log_ratio - 1),
+        "clip_fraction": mean_over_tokens(clipped),
+        "entropy": mean_over_tokens(-new_logprobs),
+        "length": mask.sum() / len(mask),
+    }

@@ -46,6 +46,7 @@ class RewardModel(nn.Module):
     def forward(self, texts: TokenBatch) -> Float[Tensor, " batch"]:
         """Compute the reward of each completion."""
         texts = texts.to(device_of(self))
+        # The index of the last True of each row: argmax finds the first of the row read backwards.
         last = texts.completion_mask.shape[1] - 1 - texts.completion_mask.flip(1).int().argmax(dim=1)  # (batch,)
         return self.scores(texts.ids).gather(1, last[:, None])[:, 0]
 
@@ -107,16 +108,30 @@ def bradley_terry_loss(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, 
 
 
 def reward_loss(model: nn.Module, batch: ComparisonBatch) -> Loss:
-    """Compute the loss of a reward model: -log of the probability it gives to the actual preference, in nats."""
-    losses = bradley_terry_loss(*model(batch.texts).chunk(2))  # (pairs,)
-    return Loss(losses.sum(), len(losses))
+    """Compute the loss of a reward model: -log of the probability it gives to the actual preference, in nats.
+
+    Its metrics are those of `margin_metrics`.
+    """
+    chosen, rejected = model(batch.texts).chunk(2)  # (pairs,) each
+    losses = bradley_terry_loss(chosen, rejected)  # (pairs,)
+    return Loss(losses.sum(), len(losses), margin_metrics(chosen, rejected))
+
+
+@torch.no_grad()
+def margin_metrics(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, " pairs"]) -> dict[str, Float[Tensor, ""]]:
+    """Compute the mean margin, and how often it is above 0; a margin of 0 is half right.
+
+    The margin is the reward of the chosen completion - that of the rejected one.
+    """
+    margin = chosen - rejected
+    return {"reward_margin": margin.mean(), "reward_accuracy": ((margin.sign() + 1) / 2).mean()}
 
 
 def preference_metrics(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, " pairs"]) -> dict[str, float]:
     """Measure how well rewards agree with held-out comparisons: loss, accuracy (a tie is half right), mean margin."""
-    margin = chosen - rejected
+    metrics = margin_metrics(chosen, rejected)
     return {
         "loss": bradley_terry_loss(chosen, rejected).mean().item(),
-        "accuracy": ((margin.sign() + 1) / 2).mean().item(),
-        "margin": margin.mean().item(),
+        "accuracy": metrics["reward_accuracy"].item(),
+        "margin": metrics["reward_margin"].item(),
     }

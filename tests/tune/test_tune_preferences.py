@@ -197,21 +197,34 @@ def test_dpo_is_its_definition(beta):
 
     model.zero_grad()
     total, by_hand = 0, [torch.zeros_like(p) for p in model.parameters()]
+    margins = []
     for i in which.tolist():
         yw, yl = ([*reply, END] for reply in (CHOSEN_OF[i], REJECTED_OF[i]))
         now_w, now_l = log_p(model, PROMPTS[i], yw), log_p(model, PROMPTS[i], yl)
         with torch.no_grad():
             then_w, then_l = log_p(reference, PROMPTS[i], yw), log_p(reference, PROMPTS[i], yl)
         total = total - torch.log(torch.sigmoid(beta * (now_w - then_w) - beta * (now_l - then_l))) / 2
+        margins.append((beta * (now_w - then_w) - beta * (now_l - then_l)).item())
         wrong = torch.sigmoid(beta * (now_l - then_l) - beta * (now_w - then_w)).item()  # how wrong the rewards are
         gradients = torch.autograd.grad(now_w - now_l, list(model.parameters()), retain_graph=True)
         for sum_, gradient in zip(by_hand, gradients, strict=True):
             sum_ -= beta * wrong * gradient / 2
     assert_close(loss.mean, total, rtol=1e-10, atol=0)
+    assert loss.metrics["reward_margin"].item() == pytest.approx(sum(margins) / 2, rel=1e-9)
+    assert loss.metrics["reward_accuracy"].item() == sum(margin > 0 for margin in margins) / 2
     expected = torch.autograd.grad(total, list(model.parameters()))
     for found, one, other in zip(ours, expected, by_hand, strict=True):
         assert_close(found, one, rtol=1e-9, atol=1e-12)
         assert_close(found, other, rtol=1e-9, atol=1e-12)
+
+
+def test_the_metrics_of_preferences_by_hand():
+    chosen, rejected = torch.tensor([2.0, 1.0, 0.0, 5.0]), torch.tensor([1.0, 1.0, 2.0, 1.0])
+    metrics = reward.margin_metrics(chosen, rejected)
+    assert {name: value.item() for name, value in metrics.items()} == {
+        "reward_margin": 0.75,  # of 1, 0, -2 and 4
+        "reward_accuracy": 0.625,  # a tie is half right
+    }
 
 
 def test_dpo_without_reference_says_what_to_do():

@@ -224,6 +224,41 @@ def test_grpo_is_its_loop_over_replies(length):
     assert loss == pytest.approx(-objective, rel=1e-9)
 
 
+@pytest.mark.parametrize("method", ["ppo", "grpo"])
+def test_the_metrics_of_a_policy_by_hand(method):
+    """Token by token: of each reply, the places that count, with Python's own numbers."""
+    batch, policy, clip = experience(), gpt(3).double(), 0.1
+    logits = policy(batch.ids[:, :-1])
+    kl, clipped, entropy, lengths = [], [], [], []
+    for row, places in enumerate(batch.completion_mask[:, 1:].tolist()):
+        lengths.append(sum(places))
+        for t, counts in enumerate(places):
+            if counts:
+                log = logits[row, t].log_softmax(0)[batch.ids[row, t + 1]].item()
+                ratio, advantage = math.exp(log - batch.old_logprobs[row, t].item()), batch.advantages[row, t].item()
+                clipped.append(
+                    min(ratio * advantage, max(1 - clip, min(1 + clip, ratio)) * advantage) < ratio * advantage
+                )
+                to_reference = math.exp(batch.ref_logprobs[row, t].item() - log)
+                kl.append(to_reference - math.log(to_reference) - 1)
+                entropy.append(-log)
+    expected = {
+        "reward": sum(batch.rewards.tolist()) / 3,
+        "kl": sum(kl) / 6,
+        "clip_fraction": sum(clipped) / 6,
+        "entropy": sum(entropy) / 6,
+        "length": sum(lengths) / 3,
+    }
+    assert lengths == [2, 1, 3]
+    assert 0 < sum(clipped) < 6
+    if method == "ppo":
+        loss = ppo.ppo_loss(ppo.ActorCritic(policy, RewardModel(gpt(4).double())), batch, clip)
+    else:
+        loss = grpo.grpo_loss(policy, batch, clip)
+    assert {name: value.item() for name, value in loss.metrics.items()} == pytest.approx(expected, rel=1e-6)
+    assert not any(value.requires_grad for value in loss.metrics.values())
+
+
 # --- rollouts ----------------------------------------------------------------------------------------------------
 
 
