@@ -246,6 +246,10 @@ def test_keyboard_interrupt_gets_out():
         (lambda x, dim: None, "Is a `return` missing?"),
         (lambda x, dim: x.softmax(dim) * float("nan"), "the result is nan at index [0, 0]"),
         (lambda x, dim: x.sub_(1).softmax(dim), "the argument `x` was changed in place"),
+        (lambda x, dim: x.sub_(1).softmax(dim), "Work on a copy: `x -= y`, `x[i] = y`, "),
+        (lambda x, dim: ..., "`...` came back: there is something left to write in its place"),
+        (lambda x, dim: x.softmax(dim) * (1 + 1e-3 * x.softmax(dim)), "Is a small number added"),
+        (lambda x, dim: x.softmax(dim).bfloat16().float(), "or a result rounded?"),
         (lambda x, dim: x.softmax(dim).add_(1), "a tensor is changed in place, and its gradients need it"),
         (lambda x, dim: x.softmax(dim) * 0, "every number is zero"),
         (lambda x, dim: object(), "of type object was returned"),
@@ -482,6 +486,27 @@ def test_a_measurement_that_is_a_formula_fails(capsys):
         text = capsys.readouterr().out
         assert "the very same number for any `n_samples`" in text
         assert "WrongAnswer" not in text
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (lambda d, n: (torch.randn(n, d) @ torch.randn(n, d).T).var().item(), "as `q @ k.T` does"),
+        (lambda d, n: d * (1 + 1 / n), "nearer to what theory says"),
+        (lambda d, n: d + torch.randn(()).item() * 0.01, "the very same number for any `n_samples`"),
+        (lambda d, n: (torch.randn(10, d) * torch.randn(10, d)).sum(-1).var().item(), "the very same number for any"),
+    ],
+)
+def test_a_measurement_of_something_else_than_its_own_pairs_fails(body, words, capsys):
+    assert not check("logit_variance", lambda d, n_samples=10_000: body(d, n_samples))
+    assert words in capsys.readouterr().out
+
+
+def test_pairs_drawn_one_by_one_are_a_measurement():
+    def one_by_one(d, n_samples):
+        return torch.stack([torch.randn(d) @ torch.randn(d) for _ in range(n_samples)]).var()
+
+    assert check("logit_variance", one_by_one)
 
 
 def test_long_texts_are_shown_where_they_part(capsys):

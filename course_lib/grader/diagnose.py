@@ -58,7 +58,8 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
     if wrong.kind == "changed":
         return (
             f"{where}: {_argument(exercise, wrong.path[0])} was changed in place, and the caller still needs it. "
-            "Work on a copy; of a tensor's operations, use those without a trailing underscore."
+            "Work on a copy: `x -= y`, `x[i] = y`, operations with a trailing underscore as `x.sub_(y)`, and a list's "
+            "`append` and `pop` all change what was passed."
         )
     names = _tensor_names(exercise, case)
     if wrong.kind == "gradient":
@@ -123,6 +124,8 @@ def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> 
             "a tensor is changed in place, and its gradients need it as it was. Of a tensor's operations, use those "
             "without a trailing underscore, and `x = x + y` rather than `x += y`."
         )
+    if failure.outcome is Raised.ELLIPSIS:
+        return "`...` came back: there is something left to write in its place."
     return f"the check could not go on with what came back ({failure.type}: {message})."
 
 
@@ -176,8 +179,9 @@ def _pattern(e: torch.Tensor, g: torch.Tensor) -> str:
         return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
 
     finite = e.isfinite() & g.isfinite()
+    nearly = "nearly right, but further off than its type rounds. Is a small number added, or a result rounded? "
     if e.shape == g.shape and torch.allclose(e, g, rtol=1e-3, atol=1e-6):
-        return "nearly right, but rounded more than its type requires. "
+        return nearly
     if not g.any():
         return "every number is zero. "
     if e.numel() > 1 and close(g, -e):
@@ -192,7 +196,7 @@ def _pattern(e: torch.Tensor, g: torch.Tensor) -> str:
             return f"every number is {ratio.item():.4g} times the right one. "
         if close(g, e + (g - e).mean()):
             return "every number is off by the same amount. "
-    return ""
+    return nearly if e.shape == g.shape and torch.allclose(e, g, rtol=1e-2, atol=1e-6) else ""
 
 
 def _argument(exercise: Exercise, key: int | str | None) -> str:

@@ -21,20 +21,41 @@ def cases(rng):
 
 
 def run_case(subject, d, n_samples):
-    """Ask for a measurement on random samples, and notice a formula that only pretends to measure.
+    """Ask for a measurement on random samples, and notice what only pretends to measure.
 
     Random generators start alike at every call, so the same question twice would get the same number honestly. Three
     sample sizes, since two honest measurements in float32 may agree by chance, about once in 100,000 times.
     """
-    values = [subject(d, n) for n in (n_samples, n_samples // 2, n_samples // 3)]
+    values = [subject(d, n) for n in (100, 50, 33)]
     if all(isinstance(value, (int, float, torch.Tensor)) for value in values):
         first, *others = (torch.as_tensor(value).double() for value in values)
         if all(torch.equal(first, other) for other in others):
             raise WrongAnswer(
-                "it gives the very same number for any `n_samples`, and chance would change it a little. "
-                "Draw `n_samples` random pairs in the function and measure them, rather than return what theory says."
+                "it gives the very same number for any `n_samples`, and chance would change it a little. Draw "
+                "`n_samples` random pairs in the function and measure them; what theory says does not depend on them."
             )
-    return values[0]
+        if _spread(subject) < LEAST_SPREAD:
+            raise WrongAnswer(
+                "it is nearer to what theory says than the variance of `n_samples` dot products comes by chance. "
+                "Measure, and multiply each query with its own key only, not with all keys as `q @ k.T` does."
+            )
+    return subject(d, n_samples)
+
+
+LEAST_SPREAD = 2.5  # a sum of 20 squares of normal numbers is smaller about once in a million times
+
+
+def _spread(subject):
+    """Return the sum of squares of 20 errors in units of the standard error, of different widths: different numbers.
+
+    All pairs of n queries and keys have a variance with a relative standard error of only about 2 / sqrt(n d).
+    """
+    n = 100
+    total = 0.0
+    for d in range(128, 148):
+        value = torch.as_tensor(subject(d, n)).double().mean().item()
+        total += (value / d - 1) ** 2 * n / (2 + 6 / d)
+    return total
 
 
 @alternative

@@ -18,19 +18,24 @@ def reply_mask(ids, opening, end):
 
 
 def cases(rng):
-    def turns(*texts):
+    def turns(*texts, begin=(1,), end=2):
         ids = []
         for who, text in texts:
-            ids += [1, who, *text, 2]
+            ids += [*begin, who, *text, end]
         return torch.tensor(ids)
 
     random = torch.randint(5, 12, (12,), generator=rng).tolist()
+    name, end = (torch.randperm(8, generator=rng)[:2] + 20).tolist()  # no token of the other cases
+    both = ((3, [7, 2, 9]), (name, [9, 8]), (3, [5]), (name, [6, 4]))
     return [
         Case("a question and a reply", (turns((3, [7, 8, 9]), (4, [9, 8])), [1, 4], 2)),
         Case("two replies", (turns((3, [7]), (4, [9, 8, 7]), (3, [5, 5]), (4, [6])), [1, 4], 2)),
         Case("the user says the assistant's name", (turns((3, [4, 7]), (4, [4, 9])), [1, 4], 2)),
         Case("a reply that was cut off", (turns((3, [7, 9]), (4, [8, 8, 6]))[:-1], [1, 4], 2)),
         Case("random turns", (turns((3, random[:4]), (4, random[4:9]), (3, random[9:]), (4, random[:3])), [1, 4], 2)),
+        Case("another template: other tokens", (turns(*both, begin=[30], end=end), [30, name], end)),
+        Case("an opening of three tokens", (turns(*both, begin=[31, 30], end=end), [31, 30, name], end)),
+        Case("an opening of one token", (turns(*both, begin=[], end=end), [name], end)),
     ]
 
 
@@ -46,6 +51,28 @@ def by_spans(ids, opening, end):
         else:
             at += 1
     return mask
+
+
+@mistake(
+    "This looks for fixed tokens, whatever the arguments say. Another template has other tokens, and more or fewer of "
+    "them: compare with `opening` and `end`."
+)
+def fixed_tokens(ids, opening, end):
+    return reply_mask(ids, [1, 4], 2)
+
+
+@mistake(
+    "This looks for a fixed token at the end of a reply. Another template ends its turns otherwise: compare with `end`."
+)
+def fixed_end(ids, opening, end):
+    return reply_mask(ids, opening, 2)
+
+
+@mistake(
+    "This compares two tokens of the opening, however many there are. Compare as many as `opening` has, `len(opening)`."
+)
+def two_tokens_of_the_opening(ids, opening, end):
+    return reply_mask(ids, opening[:2], end)
 
 
 @mistake(

@@ -51,7 +51,10 @@ def any_length(replies, answers, letters):
     return {"format": share([all(token in letters for token in reply) for reply in replies]), "right": right}
 
 
-@mistake("Only the length decides what counts as well formed. All tokens of the reply have to be letters as well.")
+@mistake(
+    "A reply of the right length counts as well formed although one of its tokens is not in `letters`. All of them "
+    "have to be."
+)
 def any_token(replies, answers, letters):
     right = score_replies(replies, answers, letters)["right"]
     return {"format": share([len(reply) == len(answers[0]) for reply in replies]), "right": right}

@@ -55,6 +55,7 @@ def plain(value: Any) -> Any:
     """Return a detached copy as plain data: CPU tensors, arrays, numbers, strings, lists, dicts or None.
 
     Raises:
+        Failure: If there is a `...` in it.
         TypeError: If the value is anything else.
     """
     if isinstance(value, torch.Tensor):
@@ -70,6 +71,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {plain(key): plain(item) for key, item in value.items()}
+    if value is ...:
+        raise Failure(Raised.ELLIPSIS)
     raise TypeError(
         f"an object of type {type(value).__name__} was returned; "
         "a result is made of tensors, arrays, numbers, strings, lists, dicts or None"

@@ -29,6 +29,7 @@ class Raised(StrEnum):
     WRONG_ANSWER = "wrong answer"  # the exercise itself says so, in a sentence
     WRONG_ARGUMENTS = "wrong arguments"  # it cannot be called as the exercise asks
     WRONG_PARAMETERS = "wrong parameters"  # a layer has others than the state that it is given; the message names both
+    ELLIPSIS = "returned an ellipsis"  # `...`, which stands for what is still to be written
     MODIFIED_IN_PLACE = "modified in place"  # autograd refuses: it still needs the old values
     NUMPY_OF_GRADIENTS = "numpy of gradients"  # NumPy was given a tensor that requires gradients
 
