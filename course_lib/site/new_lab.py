@@ -117,7 +117,8 @@ def _with_entry(project: Project, page: Path, words: dict[str, str]) -> str:
         end = chapter + 1
         while end < len(lines) and lines[end].startswith("        "):  # what belongs to the chapter
             end += 1
-        lines[end:end] = entry if end > chapter + 1 else ["        sections:", *entry]
+        has_labs = "        sections:" in lines[chapter:end]
+        lines[end:end] = entry if has_labs else ["        sections:", *entry]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,118 @@
+"""The table of contents as the pages see it: where a page stands, what comes next, and how many minutes it takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from docutils import nodes
+from sphinx.environment import BuildEnvironment
+
+WORDS_PER_MINUTE = 120  # of a text with formulas and tables that is read to be understood
+SAID = re.compile(r"about (\d+) minutes")  # by the first cell of a lab
+
+
+@dataclass
+class Place:
+    """A page of the book.
+
+    Attributes:
+        doc: Its name, as "labs/ch01_heads".
+        title: Its name in `_toc.yml`, if it has one there.
+        part: The caption of its part.
+        chapter: The page that it belongs to; None for a chapter itself.
+        pages: The pages that belong to it, in order.
+    """
+
+    doc: str
+    title: str | None
+    part: str
+    chapter: Place | None = None
+    pages: list[Place] = field(default_factory=list)
+
+    @property
+    def is_lab(self) -> bool:
+        return self.doc.startswith("labs/")
+
+    @property
+    def name(self) -> str:
+        """The name of a lab without the word that says it is one: "heads"."""
+        return (self.title or "").removeprefix("Lab: ")
+
+
+def places(toc: dict[str, Any]) -> list[Place]:
+    """All pages below the first, in reading order."""
+
+    def below(entry: dict[str, Any], part: str, chapter: Place | None) -> Iterator[Place]:
+        here = Place(entry["file"], entry.get("title"), part, chapter)
+        yield here
+        for section in entry.get("sections", ()):
+            inside = list(below(section, part, here))
+            here.pages.append(inside[0])
+            yield from inside
+
+    parts = toc.get("parts") or [toc]
+    return [
+        place
+        for part in parts
+        for entry in part.get("chapters", ())
+        for place in below(entry, part.get("caption") or "", None)
+    ]
+
+
+class Contents:
+    """The table of contents of a book that Sphinx has read."""
+
+    def __init__(self, env: BuildEnvironment) -> None:
+        self.env = env
+        toc = yaml.safe_load((Path(env.srcdir) / "_toc.yml").read_text(encoding="utf8"))
+        self.root = toc["root"]
+        self.places = places(toc)
+        self._at = {place.doc: number for number, place in enumerate(self.places)}
+        self._minutes: dict[str, int] = {}
+
+    def find(self, doc: str) -> Place | None:
+        return self.places[self._at[doc]] if doc in self._at else None
+
+    def beside(self, doc: str, step: int) -> Place | None:
+        """The page after (step 1) or before (step -1) this one; None at the ends, and for pages not in the book."""
+        if doc == self.root:
+            return self.places[0] if step == 1 and self.places else None
+        at = self._at.get(doc, -1) + step
+        return self.places[at] if doc in self._at and 0 <= at < len(self.places) else None
+
+    def title(self, place: Place) -> str:
+        return place.title or self.env.titles[place.doc].astext()
+
+    def number(self, place: Place) -> str:
+        """The number of a page, such as "4" of a chapter; empty in a part without numbers."""
+        return ".".join(map(str, self.env.toc_secnumbers.get(place.doc, {}).get("", ())))
+
+    def called(self, place: Place) -> str:
+        """What a page is called outside its chapter: "Chapter 1", "Chapter 1, lab 2 of 3: heads", "The library"."""
+        above = place.chapter
+        if above is None or not self.number(above):
+            return f"Chapter {number}" if (number := self.number(place)) and above is None else self.title(place)
+        alike = [page for page in above.pages if page.is_lab == place.is_lab]
+        kind = "lab" if place.is_lab else "page"
+        name = place.name if place.is_lab else self.title(place)
+        which = f"{kind} {alike.index(place) + 1} of {len(alike)}"
+        return f"Chapter {self.number(above)}, {which}" + (f": {name}" if name else "")
+
+    def minutes(self, place: Place) -> int:
+        """About how long a page takes: of a lab as its first cell says, otherwise by its words."""
+        if place.doc not in self._minutes:
+            tree = self.env.get_doctree(place.doc)
+            first = next(tree.findall(nodes.section), tree)
+            opening = " ".join(child.astext() for child in first.children if not isinstance(child, nodes.section))
+            said = SAID.search(" ".join(opening.split())) if place.is_lab else None
+            words = len(tree.astext().split())
+            rounded = (
+                max(1, round(words / WORDS_PER_MINUTE)) if words < 1000 else 5 * round(words / WORDS_PER_MINUTE / 5)
+            )
+            self._minutes[place.doc] = int(said[1]) if said else rounded
+        return self._minutes[place.doc]
