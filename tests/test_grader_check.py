@@ -156,7 +156,9 @@ def test_a_ready_made_function_passes_and_is_named(capsys):
     imported = {}
     exec(
         "from torch.nn.functional import layer_norm\n"
-        "def by_import(x, gain, bias, eps=1e-5):\n    return layer_norm(x, x.shape[-1:], gain, bias, eps)",
+        "def by_import(x, gain, bias, eps=1e-5):\n    return layer_norm(x, x.shape[-1:], gain, bias, eps)\n"
+        "from torch import softmax as sm\n"
+        "def by_another_name(x, dim=-1):\n    return sm(x, dim)",
         imported,
     )
 
@@ -166,6 +168,8 @@ def test_a_ready_made_function_passes_and_is_named(capsys):
     for function in (layer_norm, imported["by_import"]):
         assert check("layer_norm", function)
         assert "it calls `layer_norm`, and the point of the exercise is to do without" in capsys.readouterr().out
+    assert check("softmax", imported["by_another_name"])
+    assert "it calls `sm`, and the point" in capsys.readouterr().out
     assert check("layer_norm", by_hand)
     assert "it calls" not in capsys.readouterr().out
 

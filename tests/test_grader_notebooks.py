@@ -32,6 +32,7 @@ from course_lib import exercises
 from course_lib.grader import command, sandbox
 from course_lib.grader.cells_needed import MOST_STATEMENTS, Statements
 from course_lib.grader.exam import Exam
+from course_lib.grader.foresight import difference
 from course_lib.grader.inside.cells import analyse
 from course_lib.grader.inside.child import Child
 from course_lib.grader.inside.outcomes import Answer, describe_error
@@ -265,6 +266,7 @@ def test_the_real_worker_agrees(lab, tmp_path):
 
 SOFTMAX = "# EXERCISE: softmax\ndef softmax(x, dim=-1):\n    return {}"
 RIGHT = "torch.softmax(x, dim)"
+OPEN = SOFTMAX.format("x")[:-8] + "raise NotImplementedError"
 
 
 def result_of(*cells):
@@ -276,7 +278,7 @@ def result_of(*cells):
 @pytest.mark.parametrize(
     ("cells", "outcome", "note"),
     [
-        ([SOFTMAX.format("x")[:-8] + "raise NotImplementedError"], "not started", ""),
+        ([OPEN], "not started", ""),
         ([SOFTMAX.format("x"), "def softmax(x, dim=-1):\n    return " + RIGHT], "passed", "in a cell below"),
         ([SOFTMAX.format(RIGHT), "softmax = 3\nsoftmax = softmax + 1"], "passed", ""),
         ([SOFTMAX.format(RIGHT), "# EXERCISE: attention\ndef softmax(x):\n    return x"], "passed", ""),
@@ -316,7 +318,11 @@ def test_check_says_when_grading_will_see_it_otherwise():
         (first + "\nsoftmax = lambda x, dim=-1: " + RIGHT, "needs a cell that begins with `# EXERCISE: softmax`"),
         (define.format("LOST"), "Grading will not find `LOST`, which your code uses"),
         (define.format("True"), None),
-        ("own = softmax\ndef softmax(x, dim=-1):\n    return own(x, dim)\nother, softmax = softmax, own", None),
+        (define.format("(True or exit)"), None),
+        (
+            "own = softmax\ndef softmax(x, dim=-1):\n    return own(x, dim)\nother, softmax = softmax, own",
+            "has no mark",
+        ),
         ("softmax = print", "you have passed another object"),
     ]
     sources = [f"{source}\ncheck('softmax', {'own' if 'print' in source else 'softmax'})" for source, _ in cells]
@@ -326,3 +332,31 @@ def test_check_says_when_grading_will_see_it_otherwise():
         (shown,) = (output.data["text/plain"] for output in cell.outputs)
         assert "visible checks passed" in shown
         assert (words in shown) if words else "rading will" not in shown
+
+
+@pytest.mark.parametrize(
+    ("ran", "words"),
+    [
+        ([SOFTMAX.format(RIGHT)], None),
+        ([SOFTMAX.format("x +"), SOFTMAX.format(RIGHT)], None),
+        (
+            [SOFTMAX.format(RIGHT), SOFTMAX.format("(x +")],
+            "ran last is not valid Python (SyntaxError at line 3: '(' was",
+        ),
+        ([OPEN, SOFTMAX.format("(x +")], "ran last is not valid Python (SyntaxError at line 3: '(' was"),
+        ([OPEN, SOFTMAX.replace("def softmax", "def sofmax").format(RIGHT)], "ran last does not define `softmax`"),
+        (
+            [OPEN, SOFTMAX.replace("EXERCISE:", "EXERCISE").format(RIGHT)],
+            "let it begin with `# EXERCISE: softmax` again",
+        ),
+        ([OPEN, SOFTMAX.split("\n", 1)[1].format(RIGHT)], "let it begin with `# EXERCISE: softmax` again"),
+        (["def softmax(x, dim=-1):\n    return " + RIGHT, "# EXERCISE: softmax\n"], None),
+    ],
+)
+def test_what_was_checked_is_older_than_the_cell(ran, words):
+    namespace, cells = {}, ["import torch", *ran]
+    for source in cells:
+        with contextlib.suppress(SyntaxError):
+            exec(source, namespace)
+    found = difference(exercises.find("softmax"), namespace["softmax"], cells, namespace)
+    assert words in found if words else found is None

@@ -71,7 +71,7 @@ def check(id: str, obj: Any) -> Checked:
     if started:
         _failures[id] = 0 if result else _failures.get(id, 0) + 1
     lines = result_lines(result, hints=_failures[id] if started else 1)
-    otherwise = what_grading_sees(result.exercise, obj) if started else None
+    otherwise = what_grading_sees(result.exercise, obj)
     show([*lines, otherwise] if otherwise else lines)
     return Checked(id, result)
 

@@ -1,8 +1,8 @@
 """What grading will see otherwise than the notebook does now, told by `check` at once.
 
 Grading has the cells only; the notebook's process also has what deleted cells and magics left in it. IPython keeps the
-source of each cell that was run, so a name that none of them makes is known here. Not known: whether a cell that was
-run is still there.
+source of each cell that was run, also of one that failed. So it is known here if none of them makes a name, or if the
+cell of the exercise has since been run with an error in it. Not known: whether a cell that was run is still there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from course_lib.grader.inside import cells
 from course_lib.grader.inside.outcomes import Answer
 from course_lib.grader.notebook import LARGEST_SOURCE, Notebook, marks_in
 
-_KNOWN = {*vars(builtins), "__name__", "__annotations__", "check", "use", "record", "display"}
+_KNOWN = {*vars(builtins), "exit", "quit", "__name__", "__annotations__", "check", "use", "record", "display"}
 _analyse = functools.lru_cache(maxsize=1000)(cells.analyse)
 
 
@@ -52,9 +52,30 @@ def difference(exercise: Exercise, obj: Any, sources: Sequence[str], namespace: 
         return f"Grading will not find this answer: it needs a cell that begins with `# EXERCISE: {exercise.id}`."
     if namespace.get(exercise.name) is not obj:
         return f"Grading takes what the notebook calls `{exercise.name}`; you have passed another object."
-    pieces, _ = Statements(notebook, [exercise], lambda source: Answer(_analyse(source))).needed(exercise, [])
+    statements = Statements(notebook, [exercise], lambda source: Answer(_analyse(source)))
+    if older := _older(exercise, notebook, statements):
+        return older
+    pieces, _ = statements.needed(exercise, [])
     made = _KNOWN.union(*(piece.binds for piece in pieces))
     lost = {name for piece in pieces for name in piece.uses - made if name in namespace}
-    if not lost or "*" in made:
+    if lost and "*" not in made:
+        return f"Grading will not find `{min(lost)}`, which your code uses: no cell makes it by a statement of its own."
+    if statements.answers[exercise.id][0].cell > notebook.marks[exercise.id][-1]:
+        return (
+            f"The cell with your {exercise.name} has no mark, and grading needs one in the notebook. If this is the "
+            f"cell of the exercise, let it begin with `# EXERCISE: {exercise.id}` again."
+        )
+    return None
+
+
+def _older(exercise: Exercise, notebook: Notebook, statements: Statements) -> str | None:
+    """Return a sentence if the marked cell was run again, and what was checked is not from there."""
+    marked, answer = notebook.marks[exercise.id], statements.answers[exercise.id]
+    problem = statements.problems.get(marked[-1])
+    if problem and not answer:
+        found = f"is not valid Python ({problem})."
+    elif not answer or answer[0].cell in marked[:-1]:
+        found = f"does not define `{exercise.name}`; is the name misspelled?"
+    else:
         return None
-    return f"Grading will not find `{min(lost)}`, which your code uses: no cell makes it by a statement of its own."
+    return f"The cell with the mark that you ran last {found} Grading takes this cell; what was checked is older."

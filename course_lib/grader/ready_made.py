@@ -11,16 +11,17 @@ from typing import Any
 def ready_made(obj: Any, avoid: tuple[str, ...]) -> list[str]:
     """Return the names to avoid that the code of a function or class calls, as the learner wrote them.
 
-    A name counts as an attribute (`F.softmax`, `x.softmax`) or if it was imported from torch: the learner's own
-    `softmax` may be called.
+    A name counts as an attribute (`F.softmax`, `x.softmax`) or if it was imported from torch, under whatever name: the
+    learner's own `softmax` may be called.
     """
     names = {name.rpartition(".")[2] for name in avoid}
     found: set[str] = set()
     for function in vars(obj).values() if isinstance(obj, type) else [obj]:
         code = getattr(function, "__code__", None)
         for name, is_attribute in _names_in(code) if code else ():
-            own = function.__globals__.get(name)
-            if name in names and (is_attribute or str(getattr(own, "__module__", "")).startswith("torch")):
+            own = None if is_attribute else function.__globals__.get(name)
+            imported = str(getattr(own, "__module__", "")).startswith("torch")
+            if (name in names and is_attribute) or (imported and names & {name, getattr(own, "__name__", "")}):
                 found.add(name)
     return sorted(found)
 
