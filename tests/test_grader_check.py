@@ -72,6 +72,53 @@ def test_not_started(capsys):
     assert "Second hint" not in capsys.readouterr().out, "an open stub is no failed try"
 
 
+def of_torch(x, dim=-1):
+    return torch.softmax(x.long(), dim)
+
+
+def half_finished(x, dim=-1):
+    x.exp()
+    raise NotImplementedError
+
+
+def written_below(x, dim=-1):
+    """Softmax."""
+    raise NotImplementedError("later")
+    return x.softmax(dim)
+
+
+def in_a_branch(x, dim=-1):
+    if dim == -1:
+        raise NotImplementedError("my own words")
+    return x
+
+
+def normalise(e, dim):
+    raise NotImplementedError("later")
+
+
+def with_a_helper(x, dim=-1):
+    return normalise(x.exp(), dim)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (of_torch, "`return torch.softmax(x.long(), dim)`: NotImplementedError: "),
+        (of_torch, "not implemented for 'Long'"),
+        (half_finished, "`raise NotImplementedError` still stands in line"),
+        (written_below, "`raise NotImplementedError` still stands in line"),
+        (in_a_branch, ": NotImplementedError: my own words"),
+        (with_a_helper, "it calls `normalise`, which is not written yet. Write that one first."),
+    ],
+)
+def test_work_that_has_begun_is_started(function, words, capsys):
+    assert not check("softmax", function)
+    text = capsys.readouterr().out
+    assert words in text
+    assert "not started" not in text
+
+
 MISSING_FORWARD = "has no method called `forward`"
 
 

@@ -279,6 +279,8 @@ def result_of(*cells):
     ("cells", "outcome", "note"),
     [
         ([OPEN], "not started", ""),
+        ([OPEN.replace("raise", "x = x.exp()\n    raise")], "wrong", ""),
+        ([SOFTMAX.format("torch.softmax(x.long(), dim)")], "wrong", ""),
         ([SOFTMAX.format("x"), "def softmax(x, dim=-1):\n    return " + RIGHT], "passed", "in a cell below"),
         ([SOFTMAX.format(RIGHT), "softmax = 3\nsoftmax = softmax + 1"], "passed", ""),
         ([SOFTMAX.format(RIGHT), "# EXERCISE: attention\ndef softmax(x):\n    return x"], "passed", ""),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from course_lib.exercises import lab_of, of_lab
 from course_lib.exercises.spec import Case, Exercise
 from course_lib.grader.compare import Difference
 from course_lib.grader.inside.calls import leaves
@@ -91,11 +92,13 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
             "your class has no method called `forward`, which is what `layer(x)` calls. Is its name misspelled, or its "
             "`def` indented too little or too much?"
         )
-    if failure.outcome is Raised.NOT_STARTED and exercise and failure.message != exercise.name and failure.message:
-        return (
-            f"it calls `{failure.message}`, which is not written yet. Write that one first, or run the cell with its "
-            "`use`, which puts the reference in its place."
-        )
+    if failure.outcome is Raised.NOT_STARTED and exercise and failure.message not in ("", exercise.name):
+        slug = lab_of(exercise.id)
+        ours = slug and failure.message in {other.name for other in of_lab(slug)}
+        instead = ", or run the cell with its `use`, which puts the reference in its place" if ours else ""
+        return f"it calls `{failure.message}`, which is not written yet. Write that one first{instead}."
+    if failure.outcome is Raised.STUB_LEFT:
+        return f"`raise NotImplementedError` still stands in line {failure.line}; take it out."
     if failure.line is None:
         return _without_line(failure, message, exercise)
     code = f", `{failure.text}`" if failure.text else ""

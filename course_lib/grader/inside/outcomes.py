@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import dis
 import linecache
 import os
 import traceback
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -23,7 +26,10 @@ class Raised(StrEnum):
     """The ways in which an exception can end a request, as reported by the process that runs the code."""
 
     OTHER = "raised"
-    NOT_STARTED = "not started"  # NotImplementedError, as a stub raises it; the message is the stub's name
+    NOT_STARTED = (
+        "not started"  # a stub raises NotImplementedError; the message names it, if it is not the answer itself
+    )
+    STUB_LEFT = "stub left"  # the same line of a stub, with other code around it
     NO_FORWARD = "no forward"  # a layer has no method of that name
     NOT_DEFINED = "not defined"  # the cell of the exercise does not define its name, which is the message
     WRONG_ANSWER = "wrong answer"  # the exercise itself says so, in a sentence
@@ -100,27 +106,69 @@ def describe_error(error: BaseException) -> Failure:
         message = str(error.msg if isinstance(error, SyntaxError) else error)  # its str() repeats the line
     except Exception:  # a malicious __str__
         message = ""
-    line = text = stub = None
+    line = text = None
+    own: list[tuple[FrameType, int]] = []  # the learner's frames, with their lines
     for frame, number in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         ours = str(frame.f_globals.get("__name__", "")).startswith("course_lib.")
         if not ours and not file.startswith(_NOT_THE_LEARNERS):
             line, text = number, linecache.getline(file, number).strip() or None
-            stub = frame.f_code.co_qualname.rpartition("<locals>.")[2].partition(".")[0]
+            own.append((frame, number))
     if isinstance(error, SyntaxError) and line is None:
         line, text = error.lineno, (error.text or "").strip() or None
     outcome = _outcome_of(error, message, in_learners_code=line is not None)
-    if outcome is Raised.NOT_STARTED and stub:
-        message = stub
+    if type(error) is NotImplementedError and own and _raises(error):
+        outcome = _stub_outcome(*own[-1]) or outcome
+        message = _called(own) if outcome is Raised.NOT_STARTED else message
     return Failure(outcome, type(error).__name__, message[:LONGEST_MESSAGE], line, text)
+
+
+def _raises(error: BaseException) -> bool:
+    """Whether an exception comes from a `raise` in Python code, and not from a function of torch written in C++."""
+    end = error.__traceback__
+    while end and end.tb_next:
+        end = end.tb_next
+    return end is not None and end.tb_frame.f_code.co_code[end.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def _stub_outcome(frame: FrameType, line: int) -> Raised | None:
+    """Return whether the line that raised is all of a function, or stands in it beside other code; None for neither.
+
+    A line below a `raise` never runs and is not even compiled, so the source is read. If there is none, it is a stub.
+    """
+    code = frame.f_code
+    try:
+        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return Raised.NOT_STARTED
+    if not tree.body:
+        return Raised.NOT_STARTED
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
+            rest = [
+                inner
+                for inner in node.body
+                if not (isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant))
+            ]
+            found = [inner for inner in rest if inner.lineno == line and isinstance(inner, ast.Raise)]
+            if found:
+                return Raised.NOT_STARTED if rest == found else Raised.STUB_LEFT
+    return None
+
+
+def _called(own: list[tuple[FrameType, int]]) -> str:
+    """Return the name of the stub that the answer calls; an empty string if it is itself the stub."""
+    if len(own) == 1:
+        return ""
+    outer, inner = (frame.f_code.co_qualname.rpartition("<locals>.")[2] for frame in (own[0][0], own[-1][0]))
+    same_class = outer.partition(".")[0] == inner.partition(".")[0]
+    return inner if same_class else inner.partition(".")[0]
 
 
 def _outcome_of(error: BaseException, message: str, in_learners_code: bool) -> Raised:
     """Return the code of an exception. Only messages of Python and torch themselves are recognised by their text."""
     if type(error) is NotImplementedError and message.endswith('is missing the required "forward" function'):
         return Raised.NO_FORWARD
-    if type(error) is NotImplementedError:
-        return Raised.NOT_STARTED
     if isinstance(error, TypeError) and "argument" in message and not in_learners_code:
         return Raised.WRONG_ARGUMENTS
     if isinstance(error, RuntimeError) and "inplace" in message.replace("-", ""):
