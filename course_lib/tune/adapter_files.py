@@ -14,7 +14,7 @@ from course_lib.interop.model_files import read_settings, read_tensors, write_mo
 from course_lib.tune.adapters import add_adapters
 from course_lib.tune.bitfit import train_biases
 from course_lib.tune.frozen import check_tensors, refuse_tuned, trainable_parameters, tuned_parts
-from course_lib.tune.peft import from_peft, lora_pairs, to_peft
+from course_lib.tune.peft_format import from_peft, lora_pairs, to_peft
 from course_lib.tune.prefix import add_prefix
 
 METHODS: dict[str, Callable[..., nn.Module]] = {"adapters": add_adapters, "bitfit": train_biases, "prefix": add_prefix}

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, CrossAttentionBlock
-from course_lib.tune.frozen import freeze
+from course_lib.tune.frozen import begin_tuning
 
 STD = 1e-2  # of the initial weights, which are cut off at twice that: Houlsby et al. 2019, section 3.6
 
@@ -58,7 +58,7 @@ def add_adapters(model: nn.Module, width: int) -> nn.Module:
     blocks = [block for block in model.modules() if isinstance(block, Block | CrossAttentionBlock)]
     if not blocks:
         raise ValueError(f"{type(model).__name__} has no blocks to put adapters in")
-    freeze(model, "adapters", width=width)
+    begin_tuning(model, "adapters", width=width)
     for block in blocks:
         d_model = block.attention.qkv.in_features
         attentions = [name for name, part in block.named_children() if isinstance(part, MultiHeadAttention)]

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from course_lib.tune.frozen import freeze
+from course_lib.tune.frozen import begin_tuning
 
 
 def train_biases(model: nn.Module) -> nn.Module:
@@ -18,7 +18,7 @@ def train_biases(model: nn.Module) -> nn.Module:
     biases = [parameter for name, parameter in model.named_parameters() if name.rpartition(".")[2] == "bias"]
     if not biases:
         raise ValueError(f"this {type(model).__name__} has no biases, so BitFit has nothing to train; take LoRA")
-    freeze(model, "bitfit")
+    begin_tuning(model, "bitfit")
     for bias in biases:
         bias.requires_grad_(True)
     return model

@@ -16,50 +16,50 @@ from torch import Tensor, nn
 
 from course_lib.train.losses import Loss
 from course_lib.tune.completions import completion_logprobs
-from course_lib.tune.reward import ComparisonBatch, Comparisons, bradley_terry_loss, margin_metrics
+from course_lib.tune.reward import PreferenceBatch, PreferencePairs, bradley_terry_loss, margin_metrics
 
 
 @torch.no_grad()
-def with_ref_logprobs(comparisons: Comparisons, model: nn.Module, batch_size: int = 64) -> Comparisons:
-    """Add to comparisons the log-probabilities of both completions under the reference model.
+def with_ref_logprobs(pairs: PreferencePairs, model: nn.Module, batch_size: int = 64) -> PreferencePairs:
+    """Add to pairs of completions the log-probabilities of both completions under the reference model.
 
     Since that model never changes, they are computed once, and no second model has to be kept during training. They are
     computed in the current precision: for a run in bf16, call this under autocast too. Otherwise policy and reference
     differ by rounding from the start.
 
     Args:
-        comparisons: Comparisons, as from `course_lib.tune.reward.comparisons`.
+        pairs: Pairs of completions, as from `course_lib.tune.reward.preference_examples`.
         model: The reference model, usually the policy before it is trained.
-        batch_size: The number of comparisons to compute at a time.
+        batch_size: The number of pairs to compute at a time.
 
     Returns:
-        A copy of the comparisons with `ref_logprobs`.
+        A copy of the pairs with `ref_logprobs`.
     """
     rows = [
-        torch.stack(completion_logprobs(model, comparisons[which].texts).sum(dim=1).chunk(2), dim=1)  # (pairs, 2)
-        for which in torch.arange(len(comparisons)).split(batch_size)
+        torch.stack(completion_logprobs(model, pairs[which].texts).sum(dim=1).chunk(2), dim=1)  # (pairs, 2)
+        for which in torch.arange(len(pairs)).split(batch_size)
     ]
-    return replace(comparisons, ref_logprobs=torch.cat(rows))
+    return replace(pairs, ref_logprobs=torch.cat(rows))
 
 
 def implicit_rewards(
-    model: nn.Module, batch: ComparisonBatch, beta: float
+    model: nn.Module, batch: PreferenceBatch, beta: float
 ) -> tuple[Float[Tensor, " pairs"], Float[Tensor, " pairs"]]:
     """Compute the implicit reward, beta log(pi(y | x) / pi_ref(y | x)), of chosen and rejected completions.
 
     Raises:
-        ValueError: If the comparisons do not hold the reference's log-probabilities.
+        ValueError: If the pairs do not hold the reference's log-probabilities.
 
     Source: Rafailov et al. 2023, section 4, after equation 7.
     """
     if batch.ref_logprobs is None:
-        raise ValueError("the comparisons have no reference; pass them through with_ref_logprobs(comparisons, model)")
+        raise ValueError("the pairs have no reference; pass them through with_ref_logprobs(pairs, model)")
     chosen, rejected = completion_logprobs(model, batch.texts).sum(dim=1).chunk(2)  # (pairs,) each
     ref_chosen, ref_rejected = batch.ref_logprobs.to(chosen.device).unbind(dim=1)
     return beta * (chosen - ref_chosen), beta * (rejected - ref_rejected)
 
 
-def dpo_loss(model: nn.Module, batch: ComparisonBatch, beta: float = 0.1) -> Loss:
+def dpo_loss(model: nn.Module, batch: PreferenceBatch, beta: float = 0.1) -> Loss:
     """Compute -log sigma(implicit reward of the chosen completion - that of the rejected one), in nats.
 
     It is ln 2 as long as the policy equals the reference. Its metrics are those of
@@ -67,7 +67,7 @@ def dpo_loss(model: nn.Module, batch: ComparisonBatch, beta: float = 0.1) -> Los
 
     Args:
         model: The policy.
-        batch: Comparisons from `with_ref_logprobs`.
+        batch: Pairs from `with_ref_logprobs`.
         beta: The KL coefficient: how strongly distance from the reference is penalised.
 
     Source: Rafailov et al. 2023, equation 7.

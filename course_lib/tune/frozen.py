@@ -10,7 +10,7 @@ from course_lib.infer.quantization.linear import Int4Linear, Int8Linear
 from course_lib.interop.loading import misfits, tied_parameters
 
 
-def freeze(model: nn.Module, method: str, **settings: Any) -> None:
+def begin_tuning(model: nn.Module, method: str, **settings: Any) -> None:
     """Freeze all weights and record in `model.tuning` the method and settings by which the model will be tuned.
 
     The record is part of what identifies a run, so that a run with other settings is not resumed by mistake.

@@ -2,7 +2,7 @@
 
 No critic is needed: a completion's advantage is its reward minus the mean of its group. Dr. GRPO (Liu et al. 2025,
 "Understanding R1-Zero-Like Training") leaves out two divisions. Dividing by the standard deviation of a group favours
-prompts that are nearly always, or nearly never, answered correctly; `normalise=False` leaves it out. Dividing by the
+prompts that are nearly always, or nearly never, answered correctly; `scale_by_std=False` leaves it out. Dividing by the
 length of a completion punishes long wrong ones too little; `fixed_length=max_new_tokens` divides by a constant instead.
 """
 
@@ -33,7 +33,7 @@ def grpo_rollout(
     group_size: int,
     max_new_tokens: int,
     eos_token_id: int | None = None,
-    normalise: bool = True,
+    scale_by_std: bool = True,
 ) -> Experience:
     """Sample a group of completions for each prompt and compute their advantages.
 
@@ -50,7 +50,7 @@ def grpo_rollout(
         group_size: The number of completions of each prompt.
         max_new_tokens: The number of tokens at which completions are cut off.
         eos_token_id: The token that ends a completion; None if nothing does.
-        normalise: Whether to divide advantages by the standard deviation of their group.
+        scale_by_std: Whether to divide advantages by the standard deviation of their group.
 
     Raises:
         ValueError: If groups have fewer than two members.
@@ -62,14 +62,14 @@ def grpo_rollout(
     old_logprobs = completion_logprobs(model, texts)  # (batch, positions)
     ref_logprobs = completion_logprobs(ref_model, texts)  # (batch, positions)
     rewards = compute_rewards(reward_fn, texts).to(old_logprobs)  # (batch,)
-    advantages = group_advantages(rewards, group_size, normalise)[:, None] * texts.target_mask  # (batch, positions)
+    advantages = group_advantages(rewards, group_size, scale_by_std)[:, None] * texts.target_mask  # (batch, positions)
     return Experience(
         *texts, rewards=rewards, old_logprobs=old_logprobs, ref_logprobs=ref_logprobs, advantages=advantages
     )
 
 
 def group_advantages(
-    rewards: Float[Tensor, " batch"], group_size: int, normalise: bool = True
+    rewards: Float[Tensor, " batch"], group_size: int, scale_by_std: bool = True
 ) -> Float[Tensor, " batch"]:
     """Compute advantages: each reward minus the mean of its group, divided by the group's standard deviation.
 
@@ -78,7 +78,7 @@ def group_advantages(
     Args:
         rewards: One reward for each completion, with those of a group next to each other.
         group_size: The number of completions in a group. The variance divides by group_size (in TRL by group_size - 1).
-        normalise: Whether to divide by the standard deviation.
+        scale_by_std: Whether to divide by the standard deviation.
 
     Raises:
         ValueError: If the rewards do not make whole groups.
@@ -88,12 +88,12 @@ def group_advantages(
     if group_size < 1 or len(rewards) % group_size:
         raise ValueError(f"{len(rewards)} rewards do not make groups of {group_size}")
     groups = rewards.view(-1, group_size)  # (groups, group_size)
-    advantages = groups - groups.mean(dim=1, keepdim=True)
-    if normalise:
-        advantages = advantages / groups.std(dim=1, correction=0, keepdim=True)
     # Rewards that differ by rounding alone are equal: divided by their deviation, the difference would look large.
-    equal = groups.amax(dim=1, keepdim=True).isclose(groups.amin(dim=1, keepdim=True), rtol=1e-5)
-    return advantages.masked_fill(equal, 0).flatten()
+    equal = groups.amax(dim=1, keepdim=True).isclose(groups.amin(dim=1, keepdim=True), rtol=1e-5)  # (groups, 1)
+    advantages = (groups - groups.mean(dim=1, keepdim=True)).masked_fill(equal, 0)
+    if scale_by_std:
+        advantages = advantages / groups.std(dim=1, correction=0, keepdim=True).masked_fill(equal, 1)
+    return advantages.flatten()
 
 
 def k3(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.moe import MoE
 from course_lib.tune.completions import device_of
-from course_lib.tune.frozen import find_target, freeze, linear_layers, refuse_tied, tuned_parts
+from course_lib.tune.frozen import begin_tuning, find_target, linear_layers, refuse_tied, tuned_parts
 
 
 class LoRA(nn.Module):
@@ -115,7 +115,7 @@ def add_lora(
             raise ValueError(
                 f'"qkv" has queries, keys and values of {layer} in it already; name it or its parts, not both'
             )
-    freeze(model, "lora", rank=int(rank), alpha=alpha, target_modules=sorted(target_modules))
+    begin_tuning(model, "lora", rank=int(rank), alpha=alpha, target_modules=sorted(target_modules))
     layers = linear_layers(model)
     for layer, parts in chosen.items():
         model.set_submodule(layer, LoRA(layers[layer], int(rank), alpha, parts))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from course_lib.models.gpt import GPT
 from course_lib.nn.attention import AppendToCache, MultiHeadAttention, causal_mask
 from course_lib.nn.cache import KVCache
-from course_lib.tune.frozen import freeze
+from course_lib.tune.frozen import begin_tuning
 
 
 class Prefixed(nn.Module):
@@ -91,7 +91,7 @@ def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None
     if not layers:
         raise ValueError(f"{type(model).__name__} has no attention layer to put a prefix in")
     start = None if prompt is None else _read(model, n, prompt)
-    freeze(model, "prefix", n=n)
+    begin_tuning(model, "prefix", n=n)
     for i, (name, layer) in enumerate(layers.items()):
         prefixed = Prefixed(layer, n)
         if start:

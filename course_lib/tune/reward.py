@@ -57,15 +57,15 @@ class RewardModel(nn.Module):
         return (x.to(score.dtype) * score).sum(dim=-1)  # a matrix product would be in bfloat16 under autocast
 
 
-class ComparisonBatch(NamedTuple):
-    """A batch of comparisons: the chosen completions, then the rejected ones in the same order."""
+class PreferenceBatch(NamedTuple):
+    """A batch of preferences: the chosen completions, then the rejected ones in the same order."""
 
     texts: TokenBatch
-    ref_logprobs: Float[Tensor, "pairs 2"] | None  # see Comparisons
+    ref_logprobs: Float[Tensor, "pairs 2"] | None  # see PreferencePairs
 
 
 @dataclass(frozen=True)
-class Comparisons:
+class PreferencePairs:
     """Two completions of each prompt, the chosen and the rejected one, as the samples of a Loader.
 
     Attributes:
@@ -80,21 +80,21 @@ class Comparisons:
     def __len__(self) -> int:
         return len(self.both) // 2
 
-    def __getitem__(self, which: Int[Tensor, " chosen"]) -> ComparisonBatch:
+    def __getitem__(self, which: Int[Tensor, " chosen"]) -> PreferenceBatch:
         texts = self.both[torch.cat((which, which + len(self)))]
-        return ComparisonBatch(texts, None if self.ref_logprobs is None else self.ref_logprobs[which])
+        return PreferenceBatch(texts, None if self.ref_logprobs is None else self.ref_logprobs[which])
 
 
-def comparisons(
+def preference_examples(
     prompts: Sequence[Sequence[int]],
     chosen: Sequence[Sequence[int]],
     rejected: Sequence[Sequence[int]],
     eos_token_id: int | None = None,
-) -> Comparisons:
-    """Build comparisons of two completions of each prompt; `eos_token_id` and errors as in `completion_examples`."""
+) -> PreferencePairs:
+    """Join each prompt with two completions, as `completion_examples` does with one; arguments and errors as there."""
     better = completion_examples(prompts, chosen, eos_token_id)
     worse = completion_examples(prompts, rejected, eos_token_id)
-    return Comparisons(Examples([*better.ids, *worse.ids], [*better.completion_mask, *worse.completion_mask]))
+    return PreferencePairs(Examples([*better.ids, *worse.ids], [*better.completion_mask, *worse.completion_mask]))
 
 
 def bradley_terry_loss(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
@@ -107,7 +107,7 @@ def bradley_terry_loss(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, 
     return -F.logsigmoid(chosen - rejected)
 
 
-def reward_loss(model: nn.Module, batch: ComparisonBatch) -> Loss:
+def reward_loss(model: nn.Module, batch: PreferenceBatch) -> Loss:
     """Compute the loss of a reward model: -log of the probability it gives to the actual preference, in nats.
 
     Its metrics are those of `margin_metrics`.

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.tune.frozen import find_target, freeze, linear_layers, refuse_tied
+from course_lib.tune.frozen import begin_tuning, find_target, linear_layers, refuse_tied
 
 
 class Sparse(nn.Module):
@@ -72,7 +72,7 @@ def add_sparse(model: nn.Module, n: int, target_modules: str | Collection[str]) 
     counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
     if min(counts) < 1:
         raise ValueError(f"n={n} is too few: the smallest of the matrices would get none; take more")
-    freeze(model, "sparse", n=n, target_modules=sorted(target_modules))
+    begin_tuning(model, "sparse", n=n, target_modules=sorted(target_modules))
     for (name, layer), count in zip(chosen.items(), counts, strict=True):
         model.set_submodule(name, Sparse(layer, count))
     return model

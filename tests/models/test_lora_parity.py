@@ -27,7 +27,7 @@ from course_lib.models import GPT, GPTConfig
 from course_lib.tune.adapter_files import load_adapter, save_adapter
 from course_lib.tune.frozen import trainable_parameters
 from course_lib.tune.lora import LoRA, add_lora, merge_lora
-from course_lib.tune.peft import to_peft
+from course_lib.tune.peft_format import to_peft
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # of peft and transformers
 

@@ -18,7 +18,7 @@ from course_lib.train import TrainConfig, train
 from course_lib.tune import reward
 from course_lib.tune.completions import completion_examples
 from course_lib.tune.dpo import dpo_loss, implicit_rewards, with_ref_logprobs
-from course_lib.tune.reward import RewardModel, bradley_terry_loss, comparisons, preference_metrics
+from course_lib.tune.reward import RewardModel, bradley_terry_loss, preference_examples, preference_metrics
 
 REWARDS = st.floats(-30, 30)
 LLAMA = {
@@ -119,7 +119,7 @@ CHOSEN, REJECTED = zip(
 
 def test_a_reward_model_finds_the_weights():
     """The best rewards are the logarithms of the weights, up to one number for all."""
-    compared = comparisons([[0]] * len(CHOSEN), CHOSEN, REJECTED)
+    compared = preference_examples([[0]] * len(CHOSEN), CHOSEN, REJECTED)
     model = RewardModel(gpt())
     train(model, Loader(compared, len(compared)), reward.reward_loss, TrainConfig(200, lr=1e-2, warmup_steps=10))
     with torch.no_grad():
@@ -132,7 +132,7 @@ def test_dpo_finds_the_best_policy():
     """pi(y) proportional to pi_ref(y) weight(y)^(1 / beta), exactly: Rafailov et al. 2023, equation 4."""
     beta, policy, every = 0.5, gpt(), [(i,) for i in range(4)]
     start = distribution(policy, [0], every)
-    compared = with_ref_logprobs(comparisons([[0]] * len(CHOSEN), CHOSEN, REJECTED), policy)
+    compared = with_ref_logprobs(preference_examples([[0]] * len(CHOSEN), CHOSEN, REJECTED), policy)
     train(
         policy,
         Loader(compared, len(compared)),
@@ -153,7 +153,7 @@ def test_dpo_of_replies_of_several_tokens_finds_the_best_policy():
         *((a, b) for (a, w), (b, _) in itertools.permutations(zip(every, weights, strict=True), 2) for _ in range(w)),
         strict=True,
     )
-    compared = with_ref_logprobs(comparisons([[0]] * len(chosen), chosen, rejected), policy)
+    compared = with_ref_logprobs(preference_examples([[0]] * len(chosen), chosen, rejected), policy)
     train(
         policy,
         Loader(compared, len(compared)),
@@ -167,7 +167,7 @@ def test_dpo_of_replies_of_several_tokens_finds_the_best_policy():
 
 PROMPTS = [[0], [1, 2], [2, 0, 1]]
 CHOSEN_OF, REJECTED_OF = [[1], [0, 0], [2, 1, 1]], [[2, 2], [1], [0]]
-COMPARED = comparisons(PROMPTS, CHOSEN_OF, REJECTED_OF, END)
+COMPARED = preference_examples(PROMPTS, CHOSEN_OF, REJECTED_OF, END)
 
 
 def test_at_the_reference_dpo_is_a_coin():
@@ -241,7 +241,7 @@ def world(held_out, shuffle=False):
     if shuffle:
         swap = torch.rand(len(prompts), 1, generator=torch.Generator().manual_seed(0)) < 0.5
         both = torch.where(swap, both.flip(0), both)
-    return comparisons(prompts.tolist(), *both.tolist())
+    return preference_examples(prompts.tolist(), *both.tolist())
 
 
 @pytest.mark.parametrize("method", ["reward", "dpo"])

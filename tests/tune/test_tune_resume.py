@@ -32,7 +32,7 @@ def lucky_reward_fn(texts):
 def method(name, seed=0, **style):
     """The module that is trained, its batches, and the loss."""
     policy, start = gpt(seed, **style), gpt(0, **style)  # the reference is the start, whatever the policy has become
-    compared = reward.comparisons(PROMPTS, CHOSEN, REJECTED, END)
+    compared = reward.preference_examples(PROMPTS, CHOSEN, REJECTED, END)
     options = {"max_new_tokens": 3, "eos_token_id": END}
     match name:
         case "sft":

@@ -16,7 +16,7 @@ from course_lib.models import GPT, GPTConfig
 from course_lib.train import TrainConfig, train
 from course_lib.tune import grpo, ppo
 from course_lib.tune.completions import completion_examples, completion_logprobs
-from course_lib.tune.reward import RewardModel, comparisons, reward_loss
+from course_lib.tune.reward import RewardModel, preference_examples, reward_loss
 from course_lib.tune.rollout import Experience, RolloutBuffer, frozen_copy, sample_completions
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}  # float64, some dozens of operations
@@ -162,16 +162,16 @@ def test_advantages_in_a_group():
     third = 1 / math.sqrt(3)
     expected = [1, -1, -1, 1, 3 * third, -third, -third, -third]
     assert grpo.group_advantages(rewards, 4).tolist() == pytest.approx(expected)
-    assert grpo.group_advantages(rewards, 4, normalise=False).tolist() == [0.5, -0.5, -0.5, 0.5, 3, -1, -1, -1]
+    assert grpo.group_advantages(rewards, 4, scale_by_std=False).tolist() == [0.5, -0.5, -0.5, 0.5, 3, -1, -1, -1]
     with pytest.raises(ValueError, match="8 rewards do not make groups of 3"):
         grpo.group_advantages(rewards, 3)
 
 
 @given(st.floats(-1e3, 1e3, width=32), st.integers(1, 9), st.booleans())
-def test_a_group_of_equals_teaches_nothing(reward_loss, group, normalise):
+def test_a_group_of_equals_teaches_nothing(reward_loss, group, scale_by_std):
     """0, to the bit: neither 0 / 0, nor a rounding error of the mean made large."""
     rounding = 1 + torch.linspace(-1e-7, 1e-7, 2 * group)  # as where a reward is a sum in another order
-    found = grpo.group_advantages(torch.full((2 * group,), reward_loss) * rounding, group, normalise)
+    found = grpo.group_advantages(torch.full((2 * group,), reward_loss) * rounding, group, scale_by_std)
     assert (found == 0).all()
 
 
@@ -451,7 +451,7 @@ def test_where_grpo_leads(divergence):
     def reward_fn(texts):
         return rewards[texts.ids[:, -1]]
 
-    rules = {"n_prompts": 128, "group_size": group, "max_new_tokens": 1, "normalise": False}
+    rules = {"n_prompts": 128, "group_size": group, "max_new_tokens": 1, "scale_by_std": False}
     batches = RolloutBuffer(partial(grpo.grpo_rollout, policy, reference, [[0]], reward_fn, **rules))
     loss = partial(grpo.grpo_loss, beta=beta, kl_estimator=divergence)
     train(policy, batches, loss, TrainConfig(100, lr=1e-2, warmup_steps=10))
@@ -509,7 +509,7 @@ def test_from_comparisons_to_a_policy():
     held_out = prompts.sum(1) % 4 == 0
     asked, test = prompts[~held_out], prompts[held_out]
     better, wrong = asked[:, :1].repeat(7, 1), torch.cat([(asked[:, :1] + i) % 8 for i in range(1, 8)])
-    compared = comparisons(asked.repeat(7, 1).tolist(), better.tolist(), wrong.tolist())
+    compared = preference_examples(asked.repeat(7, 1).tolist(), better.tolist(), wrong.tolist())
     policy = gpt(vocab_size=8, d_model=32)
     reward_fn = RewardModel(copy.deepcopy(policy))
     train(reward_fn, Loader(compared, 64), reward_loss, TrainConfig(100, lr=1e-2, warmup_steps=10))

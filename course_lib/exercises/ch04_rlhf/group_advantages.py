@@ -7,10 +7,10 @@ import torch
 from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
 
 
-def group_advantages(rewards, group, normalise):
+def group_advantages(rewards, group, scale_by_std):
     groups = rewards.view(-1, group)
     above = groups - groups.mean(dim=1, keepdim=True)
-    if normalise:
+    if scale_by_std:
         spread = groups.std(dim=1, correction=0, keepdim=True)
         above = torch.where(spread > 0, above / spread, 0)
     return above.flatten()
@@ -28,11 +28,11 @@ def cases(rng):
 
 
 @alternative
-def by_loops(rewards, group, normalise):
+def by_loops(rewards, group, scale_by_std):
     found = []
     for part in rewards.split(group):
         above = part - part.mean()
-        found.append(above / (above.square().mean().sqrt() + 1e-8) if normalise else above)
+        found.append(above / (above.square().mean().sqrt() + 1e-8) if scale_by_std else above)
     return torch.cat(found)
 
 
@@ -40,21 +40,21 @@ def by_loops(rewards, group, normalise):
     "Each reward is compared with all the others. Only its own group counts: the replies to the same prompt. Take the "
     "mean of each row of `rewards.view(-1, group)`."
 )
-def compared_with_all(rewards, group, normalise):
-    return group_advantages(rewards, len(rewards), normalise)
+def compared_with_all(rewards, group, scale_by_std):
+    return group_advantages(rewards, len(rewards), scale_by_std)
 
 
 @mistake(
     "This standard deviation divides by one less than the number of rewards, as for a sample. Here the group is all "
     "there is: `correction=0`."
 )
-def standard_deviation_of_a_sample(rewards, group, normalise):
-    advantages = group_advantages(rewards, group, normalise)
-    return advantages * math.sqrt((group - 1) / group) if normalise else advantages
+def standard_deviation_of_a_sample(rewards, group, scale_by_std):
+    advantages = group_advantages(rewards, group, scale_by_std)
+    return advantages * math.sqrt((group - 1) / group) if scale_by_std else advantages
 
 
-@mistake("This always divides by the standard deviation. Do so only if `normalise` is True.")
-def always_normalised(rewards, group, normalise):
+@mistake("This always divides by the standard deviation. Do so only if `scale_by_std` is True.")
+def always_scaled(rewards, group, scale_by_std):
     return group_advantages(rewards, group, True)
 
 
@@ -62,14 +62,14 @@ def always_normalised(rewards, group, normalise):
     "Where all rewards of a group are equal this is 0 / 0, which is not a number. Such a group teaches nothing: its "
     "advantages are 0."
 )
-def divides_by_zero(rewards, group, normalise):
+def divides_by_zero(rewards, group, scale_by_std):
     advantages = group_advantages(rewards, group, False)
     spread = rewards.view(-1, group).std(1, correction=0).repeat_interleave(group)
-    return advantages / spread if normalise else advantages
+    return advantages / spread if scale_by_std else advantages
 
 
-@mistake("This never normalises. If `normalise` is True, divide by the standard deviation of the group.")
-def never_normalised(rewards, group, normalise):
+@mistake("This never divides by the standard deviation. Do so if `scale_by_std` is True.")
+def never_scaled(rewards, group, scale_by_std):
     return group_advantages(rewards, group, False)
 
 
@@ -77,14 +77,14 @@ def never_normalised(rewards, group, normalise):
     "These groups are not made of neighbours: the first reward is compared with one from further on. "
     "`rewards.view(-1, group)` has one group in each row."
 )
-def not_neighbours(rewards, group, normalise):
+def not_neighbours(rewards, group, scale_by_std):
     neighbours = rewards.view(group, -1).T.flatten()
-    return group_advantages(neighbours, group, normalise).view(-1, group).T.flatten()
+    return group_advantages(neighbours, group, scale_by_std).view(-1, group).T.flatten()
 
 
 @mistake("This makes `group` groups. But `group` says how many rewards there are in each: `rewards.view(-1, group)`.")
-def as_many_groups(rewards, group, normalise):
-    return group_advantages(rewards, len(rewards) // group, normalise)
+def as_many_groups(rewards, group, scale_by_std):
+    return group_advantages(rewards, len(rewards) // group, scale_by_std)
 
 
 EXERCISE = Exercise(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from course_lib.errors import ModelError
 from course_lib.interop.hf.family import Family
 from course_lib.interop.model_folder import hf_form
-from course_lib.tune.frozen import check_tensors, freeze, linear_layers, refuse_tied, tuned_parts
+from course_lib.tune.frozen import begin_tuning, check_tensors, linear_layers, refuse_tied, tuned_parts
 from course_lib.tune.lora import LoRA, lora_sites
 
 PREFIX = "base_model.model."  # every name starts with it
@@ -107,7 +107,7 @@ def from_peft(
     refuse_tied(model, loras)
     settings = {(lora.rank, lora.alpha) for lora in loras.values()}
     rank, alpha = settings.pop() if len(settings) == 1 else (config["r"], config["lora_alpha"])
-    freeze(model, "lora", rank=rank, alpha=alpha, target_modules=pairs["target_modules"])
+    begin_tuning(model, "lora", rank=rank, alpha=alpha, target_modules=pairs["target_modules"])
     for name, lora in loras.items():
         model.set_submodule(name, lora)
     _copy_tensors(list(_matrices(model)), tensors)
