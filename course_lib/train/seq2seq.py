@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from course_lib.models.t5 import shift_right
@@ -71,19 +71,52 @@ def span_corruption(
     if torch.isin(ids, marks).any():
         raise ValueError("a text holds a sentinel, and could not be told from a gap; use ids that no text holds")
 
+    is_start, missing = _choose_spans(ids, n_missing, n_spans, generator)
+    return _cut(ids, is_start, missing, marks[: n_spans + 1])
+
+
+# The example of the paper's figure 2, as `_choose_spans` and `_cut` see it:
+#
+#     ids          Thank you for inviting me to your party last week .
+#     is_start     0     0   1   0        0  0  0    0     1    0    0
+#     missing      0     0   1   1        0  0  0    0     1    0    0
+#     sentinel_at  X     X   X   X        X  X  X    X     Y    Y    Y
+#
+#     inputs       Thank you X me to your party Y week .
+#     targets      X for inviting Y last Z
+
+
+def _choose_spans(
+    ids: Int[Tensor, "batch tokens"], n_missing: int, n_spans: int, generator: torch.Generator
+) -> tuple[Bool[Tensor, "batch tokens"], Bool[Tensor, "batch tokens"]]:
+    """Choose the spans of each row at random.
+
+    Returns:
+        (is_start, missing): whether a span starts at a token, and whether the token is in a span.
+    """
     # A span is given by the number of tokens kept before it, and the number cut out up to its start and to its end.
     kept = _sample_sorted(n_spans, ids.shape[1] - n_missing + 1, ids, generator)
-    ends = F.pad(1 + _sample_sorted(n_spans - 1, n_missing - 1, ids, generator), (0, 1), value=n_missing)
-    begins = F.pad(ends[:, :-1], (1, 0))
-    none = F.pad(torch.zeros_like(ids), (0, 1))  # one place more than the text, where its last span may end
-    first = none.scatter(1, kept + begins, 1)[:, :-1]
-    missing = (first - none.scatter(1, kept + ends, 1)[:, :-1]).cumsum(1).bool()
+    cut_to_end = F.pad(1 + _sample_sorted(n_spans - 1, n_missing - 1, ids, generator), (0, 1), value=n_missing)
+    cut_to_start = F.pad(cut_to_end[:, :-1], (1, 0))
+    zeros = F.pad(torch.zeros_like(ids), (0, 1))  # one place more than the text, where its last span may end
+    starts, ends = (zeros.scatter(1, kept + cut, 1)[:, :-1] for cut in (cut_to_start, cut_to_end))
+    return starts.bool(), (starts - ends).cumsum(1).bool()
 
-    mark = marks[(first.cumsum(1) - 1).clamp(min=0)]
-    first = first.bool()
-    inputs = torch.where(first, mark, ids)[first | ~missing].view(len(ids), -1)
-    targets = torch.stack((mark, ids), dim=-1)[torch.stack((first, missing), dim=-1)].view(len(ids), -1)
-    return inputs, torch.cat((targets, marks[n_spans].expand(len(ids), 1)), dim=1)
+
+def _cut(
+    ids: Int[Tensor, "batch tokens"],
+    is_start: Bool[Tensor, "batch tokens"],
+    missing: Bool[Tensor, "batch tokens"],
+    sentinels: Int[Tensor, " spans_plus_1"],
+) -> tuple[Int[Tensor, "batch source"], Int[Tensor, "batch target"]]:
+    """Cut the spans out of each row, and return (inputs, targets)."""
+    n = len(ids)
+    # The sentinel of the span that started last; before the first one any will do, since none is read there.
+    sentinel_at = sentinels[(is_start.cumsum(1) - 1).clamp(min=0)]
+    inputs = torch.where(is_start, sentinel_at, ids)[is_start | ~missing].view(n, -1)
+    # Each place offers its sentinel and then its token: the one is taken at a start, the other where it is missing.
+    targets = torch.stack((sentinel_at, ids), dim=-1)[torch.stack((is_start, missing), dim=-1)].view(n, -1)
+    return inputs, torch.cat((targets, sentinels[-1].expand(n, 1)), dim=1)
 
 
 def _span_counts(n: int, rate: float, mean_length: float) -> tuple[int, int]:

@@ -22,6 +22,8 @@ def begin_tuning(model: nn.Module, method: str, **settings: Any) -> None:
     if any(isinstance(part, Int4Linear | Int8Linear) for part in model.modules()):
         raise ValueError("the model is quantized; tune it as it was before, and quantize it then")
     model.requires_grad_(False)
+    # These are plain attributes, in no state_dict. By vars(), as torch declares a module's attributes to be tensors or
+    # modules, and as a module without one would raise an error where `.get` gives None.
     vars(model).pop("kept_loras", None)  # LoRAs merged before can no longer be unmerged
     vars(model)["tuning"] = {"method": method, **settings}
 

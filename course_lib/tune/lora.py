@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -21,12 +22,19 @@ class LoRA(nn.Module):
     W0 and b belong to the frozen layer `base`. A is initialised from N(0, 1 / d_in) (in peft uniformly from
     -1 / sqrt(d_in) to 1 / sqrt(d_in), a third of that variance) and B with zeros, so that y is unchanged at first.
 
+    Ordinary LoRA has one pair of matrices: rows={"all": slice(0, d_out)}. But the layer `qkv` of attention computes
+    queries, keys and values at once, and the paper gives the queries and the values a pair each. Such a layer has
+    rows={"q": slice(0, d), "v": slice(2 * d, 3 * d)}, and the pairs are stacked into one product:
+
+        B A x  =  [ B_q   0  ]  [ A_q ]  x      the rows of the queries
+                  [  0    0  ]  [ A_v ]         the rows of the keys, which stay as they are
+                  [  0   B_v ]                  the rows of the values
+
     Args:
         base: The frozen layer.
         rank: The rank of each pair of matrices A and B.
         alpha: The update is scaled by alpha / rank.
-        rows: The outputs that each pair adds to, by the pair's name. One layer can have several pairs, such as one for
-            the queries and one for the values of a stacked matrix; each has the full rank.
+        rows: For each pair, by a name for it, the rows of W0 that it changes.
 
     Source: Hu et al. 2021, equation 3.
     """
@@ -38,6 +46,7 @@ class LoRA(nn.Module):
         d_in, device = base.in_features, base.weight.device
         std = 1 / math.sqrt(d_in)
         dtype = torch.promote_types(base.weight.dtype, torch.float32)  # lower precision would lose small updates
+        # One A and one B for each pair; of ordinary LoRA, which is a stack of one, exactly the two of the paper.
         a = {part: std * torch.randn(rank, d_in, dtype=dtype, device=device) for part in rows}
         b = {part: torch.zeros(of.stop - of.start, rank, dtype=dtype, device=device) for part, of in rows.items()}
         self.lora_A, self.lora_B = nn.ParameterDict(a), nn.ParameterDict(b)
@@ -97,10 +106,11 @@ def add_lora(
     """
     if isinstance(target_modules, str):
         target_modules = (target_modules,)
-    if int(rank) != rank or rank < 1 or not 0 < alpha < math.inf or not target_modules:
+    numbers = isinstance(rank, Real) and isinstance(alpha, Real)
+    if not numbers or rank < 1 or rank % 1 or not 0 < alpha < math.inf or not target_modules:
         raise ValueError(
-            f"rank={rank} must be a whole number of at least 1, alpha={alpha} above 0, and "
-            f"target_modules={target_modules} not empty"
+            f"rank={rank!r} must be a whole number of at least 1, alpha={alpha!r} above 0, and "
+            f"target_modules={target_modules!r} not empty"
         )
     sites = lora_sites(model)
     chosen: dict[str, dict[str, slice]] = {}
@@ -140,11 +150,11 @@ def merge_lora(model: nn.Module) -> None:
         raise ValueError("the model has no LoRA to merge")
     for name, lora in loras.items():
         merged = nn.Linear(lora.base.in_features, lora.base.out_features, bias=False, device="meta")
-        merged.weight = nn.Parameter(lora.weight.detach(), requires_grad=False)
+        merged.weight = nn.Parameter(lora.weight.detach(), requires_grad=False)  # W0 + (alpha / rank) B A
         merged.bias = lora.base.bias
         model.set_submodule(name, merged)
     tunings = tuned_parts(model)
-    vars(model)["kept_loras"] = loras, tunings
+    vars(model)["kept_loras"] = loras, tunings  # a plain attribute: as submodules, they would be in the state_dict
     for name in tunings:
         vars(model.get_submodule(name))["tuning"] = None
 

@@ -1,4 +1,14 @@
-"""LoRA in the file format of the library peft: its settings, and its names, which are those of transformers."""
+"""LoRA in the file format of the library peft: its settings, and its names, which are those of transformers.
+
+In peft every matrix of transformers has one pair A and B; ours has one for each of queries, keys and values, which are
+rows of one layer. An example: pairs of rank 8 for queries and values ("q", "v"), d_model 768.
+
+* In GPT-2, transformers has one matrix too, transformer.h.0.attn.c_attn. So our two pairs become one of rank 16:
+  A_q over A_v, of 16 x 768, and B of 2304 x 16, with B_q in the rows and columns of the queries, B_v in those of the
+  values, and zeros elsewhere. `r` is 16 and `lora_alpha` is twice ours, so that their ratio stays.
+* In Llama, transformers has three matrices. Our pairs are those of q_proj and v_proj, with `r` 8. A single pair for all
+  three of ours ("qkv") becomes three pairs with the same A, and with its rows of B.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -204,5 +214,7 @@ def _peft_names(model: nn.Module, layer: str, n_rows: int) -> dict[str, slice]:
             name: site.rows for name, site in sites.items() if site.layer == layer and site.part in ("q", "k", "v")
         }
         return parts or {layer: slice(0, n_rows)}
+    # The conversion of weights splits, renames or transposes. We send a matrix of one column through it, whose entry in
+    # row i is i: the numbers that come out under a name are the rows of ours which that matrix of theirs holds.
     views = family.tensor_views(model, f"{layer}.weight", torch.arange(n_rows)[:, None])
     return {name.removesuffix(".weight"): slice(int(rows.min()), int(rows.max()) + 1) for name, rows in views}

@@ -55,6 +55,8 @@ class Prefixed(nn.Module):
         if bias is not None:
             bias = F.pad(bias, (n, 0))
 
+        # Attention calls `cache(key, value)` after the projection and RoPE, and attends to all pairs that it returns,
+        # since a cache puts those of earlier tokens in front there. So does this function with the prefix.
         def with_prefix(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
             if cache is not None:
                 key, value = cache(key, value)

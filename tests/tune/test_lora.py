@@ -226,6 +226,10 @@ def test_what_was_merged_is_let_go_when_it_is_quantized():
     [
         (lambda: GPT(GPT2), {"rank": 0}, "rank=0 must be a whole number of at least 1"),
         (lambda: GPT(GPT2), {"rank": 2.5}, "rank=2.5 must be a whole number of at least 1"),
+        (lambda: GPT(GPT2), {"rank": "4"}, "rank='4' must be a whole number of at least 1"),
+        (lambda: GPT(GPT2), {"rank": None}, "rank=None must be a whole number of at least 1"),
+        (lambda: GPT(GPT2), {"rank": math.inf}, "rank=inf must be a whole number of at least 1"),
+        (lambda: GPT(GPT2), {"alpha": "8"}, "alpha='8' above 0"),
         (lambda: GPT(GPT2), {"alpha": math.nan}, "alpha=nan above 0"),
         (lambda: GPT(GPT2), {"alpha": 0}, "alpha=0 above 0"),
         (lambda: GPT(GPT2), {"target_modules": ["c_attn"]}, 'no linear layer "c_attn" in the model; there are '),
