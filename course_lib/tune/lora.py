@@ -154,7 +154,7 @@ def merge_lora(model: nn.Module) -> None:
         merged.bias = lora.base.bias
         model.set_submodule(name, merged)
     tunings = tuned_parts(model)
-    vars(model)["kept_loras"] = loras, tunings  # a plain attribute: as submodules, they would be in the state_dict
+    vars(model)["kept_loras"] = loras, tunings  # a plain attribute, in no state_dict: see begin_tuning
     for name in tunings:
         vars(model.get_submodule(name))["tuning"] = None
 
