@@ -57,11 +57,12 @@ def address(see: str) -> str | None:
         return _PAPERS[place]
     config = ROOT / "_config.yml"
     chapter = re.fullmatch(r"Chapter (\d+)", place)
+    name = f"ch{int(chapter[1]):02}_*.md" if chapter else f"{place.lower()}.md"
     settings = config.read_text(encoding="utf8") if config.is_file() else ""
     repository = re.search(r'url: "(https://[^"]+)"\s+branch: "([^"]+)"', settings)
-    if not (chapter and repository):
+    if not repository:
         return None
-    for page in sorted((ROOT / "book").glob(f"ch{int(chapter[1]):02}_*.md")):
+    for page in sorted((ROOT / "book").glob(name)):
         if re.search(rf"^#+ {re.escape(heading)}$", page.read_text(encoding="utf8"), re.MULTILINE):
             anchor = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
             return f"{repository[1]}/blob/{repository[2]}/book/{page.name}#{anchor}"

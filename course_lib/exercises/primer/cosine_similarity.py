@@ -1,0 +1,113 @@
+"""Cosine similarity: how far two arrows point the same way, whatever their lengths."""
+
+import torch
+import torch.nn.functional as F
+
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate,
+    mistake,
+    mistakes_in,
+)
+
+
+def cosine_similarity(a, b):
+    a = a / a.norm(dim=-1, keepdim=True)
+    b = b / b.norm(dim=-1, keepdim=True)
+    return a @ b.T
+
+
+def cases(rng):
+    def normal(*shape):
+        return torch.randn(*shape, generator=rng)
+
+    arrow = normal(1, 4)
+    return [
+        Case("3 vectors of length 4 with 5 others", (normal(3, 4), normal(5, 4))),
+        Case("one vector with itself, its double, its opposite", (arrow, torch.cat([arrow, 2 * arrow, -arrow]))),
+        Case("as many vectors as numbers in each", (normal(4, 4), normal(4, 4))),
+        Case("very long and very short vectors", (100 * normal(2, 6), 0.01 * normal(3, 6))),
+    ]
+
+
+@alternative
+def ready_made(a, b):
+    return F.cosine_similarity(a[:, None], b[None], dim=-1)
+
+
+@alternative
+def one_pair_at_a_time(a, b):
+    def pair(u, v):
+        return (u * v).sum() / ((u * u).sum() * (v * v).sum()).sqrt()
+
+    return torch.stack([torch.stack([pair(u, v) for v in b]) for u in a])
+
+
+@alternative
+def divided_afterwards(a, b):
+    lengths = torch.outer(a.square().sum(1).sqrt(), b.square().sum(1).sqrt())
+    return torch.einsum("id,jd->ij", a, b) / lengths
+
+
+@mistake("These are the dot products. Divide each by the lengths of its two vectors, so that only direction counts.")
+def dot_products(a, b):
+    return a @ b.T
+
+
+@mistake("Only the first argument is brought to length 1; `b` needs it too.")
+def only_a(a, b):
+    return a / a.norm(dim=-1, keepdim=True) @ b.T
+
+
+@mistake("Only the second argument is brought to length 1; `a` needs it too.")
+def only_b(a, b):
+    return a @ (b / b.norm(dim=-1, keepdim=True)).T
+
+
+@mistake(
+    "One length for all vectors together: `a.norm()` without `dim` takes the whole table as one long vector. Each row "
+    "has its own length: `dim=-1, keepdim=True`."
+)
+def one_length_for_all(a, b):
+    return (a / a.norm()) @ (b / b.norm()).T
+
+
+@mistake("The lengths are squared: divide by the square root of the sum of squares.")
+def squared_lengths(a, b):
+    return (a / a.square().sum(-1, keepdim=True)) @ (b / b.square().sum(-1, keepdim=True)).T
+
+
+@mistake("This looks transposed: row i belongs to vector i of `a`, column j to vector j of `b`.")
+def transposed(a, b):
+    return cosine_similarity(b, a)
+
+
+@mistake("These are distances. Cosine similarity is the dot product of the two vectors, each divided by its length.")
+def distances(a, b):
+    return torch.cdist(a, b)
+
+
+EXERCISE = Exercise(
+    id="cosine_similarity",
+    title="Cosine similarity",
+    points=2,
+    minutes=8,
+    difficulty=1,
+    hints=(
+        "Divide each row by its length first. `a.norm(dim=-1, keepdim=True)` has shape (n, 1), which broadcasts.",
+        "With both tables divided, all dot products at once are `a @ b.T`.",
+    ),
+    reference=cosine_similarity,
+    cases=cases,
+    run_case=call_and_differentiate,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    avoid=("F.cosine_similarity", "torch.cosine_similarity", "nn.CosineSimilarity"),
+    see="Primer, Words as arrows",
+    # Gradients with respect to vectors of length 0.01 are large, and are rounded in proportion.
+    rtol=1e-4,
+    atol=1e-4,
+)

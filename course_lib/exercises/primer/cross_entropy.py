@@ -1,0 +1,121 @@
+"""Cross-entropy: how surprised a model is by what really came."""
+
+import torch
+import torch.nn.functional as F
+
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate,
+    mistake,
+    mistakes_in,
+)
+
+
+def cross_entropy(scores, targets):
+    scores = scores - scores.amax(dim=-1, keepdim=True)  # changes no probability; keeps exp from overflowing
+    log_probability = scores - scores.exp().sum(dim=-1, keepdim=True).log()
+    return -log_probability[torch.arange(len(targets)), targets].mean()
+
+
+def cases(rng):
+    def drawn(n, choices, size=1.0, shift=0.0):
+        scores = size * torch.randn(n, choices, generator=rng) + shift
+        return scores, torch.randint(choices, (n,), generator=rng)
+
+    return [
+        Case("one example, three choices", drawn(1, 3)),
+        Case("5 examples, 4 choices", drawn(5, 4)),
+        Case("as many examples as choices", drawn(6, 6)),
+        Case("large scores (1000): no overflow", drawn(4, 5, size=20, shift=1000), rtol=1e-4, atol=1e-4),
+        Case("scores far apart: the log of a tiny probability", (torch.tensor([[0.0, 200.0]]), torch.tensor([0]))),
+    ]
+
+
+@alternative
+def ready_made(scores, targets):
+    return F.cross_entropy(scores, targets)
+
+
+@alternative
+def one_example_at_a_time(scores, targets):
+    return sum(row.logsumexp(0) - row[target] for row, target in zip(scores, targets, strict=True)) / len(targets)
+
+
+@alternative
+def by_gather(scores, targets):
+    return -scores.log_softmax(-1).gather(1, targets[:, None]).squeeze(1).mean()
+
+
+@mistake("This is negative: a logarithm of a probability is below 0. Put a minus in front.")
+def no_minus(scores, targets):
+    return -cross_entropy(scores, targets)
+
+
+@mistake("The sum over all examples; the mean is wanted, so that the loss does not grow with their number.")
+def summed(scores, targets):
+    return cross_entropy(scores, targets) * len(targets)
+
+
+@mistake(
+    "Right idea, but it breaks where scores are large or far apart: exp(1000) is infinite, and a probability of "
+    "exp(-200) is rounded to 0. Subtract the largest score, and take the logarithm by hand: "
+    "log p = score - log(sum of exp)."
+)
+def logarithm_of_the_softmax(scores, targets):
+    probabilities = scores.exp() / scores.exp().sum(dim=-1, keepdim=True)
+    return -probabilities[torch.arange(len(targets)), targets].log().mean()
+
+
+@mistake(
+    "Nearly: the softmax no longer overflows, but the probability of exp(-200) is rounded to 0, and its logarithm is "
+    "infinite. Take the logarithm by hand: log p = score - log(sum of exp)."
+)
+def logarithm_of_a_safe_softmax(scores, targets):
+    return -scores.softmax(-1)[torch.arange(len(targets)), targets].log().mean()
+
+
+@mistake("This is 1 minus the probability. The surprise is the logarithm: -log p.")
+def one_minus_probability(scores, targets):
+    return (1 - scores.softmax(-1)[torch.arange(len(targets)), targets]).mean()
+
+
+@mistake("This is in bits: it takes the logarithm to base 2. Here the natural logarithm is wanted, in nats.")
+def in_bits(scores, targets):
+    return cross_entropy(scores, targets) / torch.log(torch.tensor(2.0))
+
+
+@mistake(
+    "`log_probability[:, targets]` takes every target's column in every row. One number from each row is wanted: "
+    "`[torch.arange(len(targets)), targets]`."
+)
+def every_column(scores, targets):
+    return -scores.log_softmax(-1)[:, targets].mean()
+
+
+@mistake("The softmax runs over the examples. Each row is one example, so its probabilities sum to 1 along dim=-1.")
+def over_the_examples(scores, targets):
+    return -scores.log_softmax(0)[torch.arange(len(targets)), targets].mean()
+
+
+EXERCISE = Exercise(
+    id="cross_entropy",
+    title="Cross-entropy",
+    points=2,
+    minutes=8,
+    difficulty=2,
+    hints=(
+        "log p = score - log(sum of exp(scores)). What does exp(1000) give, and what could you subtract first?",
+        "Subtract the row's largest score; then `scores - scores.exp().sum(dim=-1, keepdim=True).log()` are all the "
+        "log p, and `[torch.arange(len(targets)), targets]` picks one from each row.",
+    ),
+    reference=cross_entropy,
+    cases=cases,
+    run_case=call_and_differentiate,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    avoid=("F.cross_entropy", "F.nll_loss", "nn.CrossEntropyLoss", "log_softmax", "logsumexp"),
+    see="Primer, How wrong is it?",
+)

@@ -1,0 +1,131 @@
+"""Gradient descent: a table of scores learns which symbol follows which."""
+
+import torch
+
+from course_lib.exercises.primer.cross_entropy import cross_entropy
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def descend(scores, inputs, targets, lr, steps):
+    scores = scores.clone().requires_grad_()
+    losses = []
+    for _ in range(steps):
+        loss = cross_entropy(scores[inputs], targets)
+        loss.backward()
+        with torch.no_grad():
+            scores -= lr * scores.grad
+        scores.grad = None
+        losses.append(loss.item())
+    return scores.detach(), losses
+
+
+def cases(rng):
+    def drawn(n_symbols, n_pairs, lr, steps):
+        scores = torch.randn(n_symbols, n_symbols, generator=rng, dtype=torch.float64)
+        inputs, targets = torch.randint(n_symbols, (2, n_pairs), generator=rng)
+        return scores, inputs, targets, lr, steps
+
+    return [
+        Case("one step", drawn(3, 5, 0.5, 1)),
+        Case("two steps", drawn(4, 6, 1.0, 2)),
+        Case("five steps", drawn(4, 20, 2.0, 5)),
+    ]
+
+
+def run_case(subject, scores, inputs, targets, lr, steps):
+    learned, losses = subject(scores, inputs, targets, lr, steps)
+    return {"scores": learned, "losses": losses}
+
+
+@alternative
+def with_autograd_grad(scores, inputs, targets, lr, steps):
+    losses = []
+    for _ in range(steps):
+        scores = scores.detach().requires_grad_()
+        loss = cross_entropy(scores[inputs], targets)
+        (gradient,) = torch.autograd.grad(loss, scores)
+        scores = scores - lr * gradient
+        losses.append(loss.item())
+    return scores.detach(), losses
+
+
+@alternative
+def with_an_optimizer(scores, inputs, targets, lr, steps):
+    parameter = torch.nn.Parameter(scores.clone())
+    optimizer = torch.optim.SGD([parameter], lr=lr)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(parameter[inputs], targets)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return parameter.data, losses
+
+
+def followed(scores, inputs, targets, lr, steps, keep=0.0, sign=-1.0):
+    """Descent with a share of the earlier gradients kept, or with another sign."""
+    losses, gradient = [], torch.zeros_like(scores)
+    for _ in range(steps):
+        leaf = scores.detach().requires_grad_()
+        loss = cross_entropy(leaf[inputs], targets)
+        gradient = keep * gradient + torch.autograd.grad(loss, leaf)[0]
+        scores = scores + sign * lr * gradient
+        losses.append(loss.item())
+    return scores.detach(), losses
+
+
+@mistake(
+    "The fault is still there: `backward` adds to `.grad`, so each step uses the gradients of all steps before it too. "
+    "Set `scores.grad = None` after each step."
+)
+def gradients_pile_up(scores, inputs, targets, lr, steps):
+    return followed(scores, inputs, targets, lr, steps, keep=1.0)
+
+
+@mistake("This climbs: the gradient points up, where the loss grows. Subtract it.")
+def climbs(scores, inputs, targets, lr, steps):
+    return followed(scores, inputs, targets, lr, steps, sign=1.0)
+
+
+@mistake("The scores never change. Subtract `lr * scores.grad` from them at each step.")
+def never_changes(scores, inputs, targets, lr, steps):
+    return followed(scores, inputs, targets, lr, steps, sign=0.0)
+
+
+@mistake("The learning rate is left out: the step is `lr * scores.grad`.")
+def no_learning_rate(scores, inputs, targets, lr, steps):
+    return followed(scores, inputs, targets, 1.0, steps)
+
+
+@mistake("The losses are one step late: note the loss that was computed before the step.")
+def one_step_late(scores, inputs, targets, lr, steps):
+    learned, losses = followed(scores, inputs, targets, lr, steps)
+    return learned, [*losses[1:], cross_entropy(learned[inputs], targets).item()]
+
+
+@mistake("Rows and columns are swapped: row `inputs[i]` of the table holds the scores for what follows that symbol.")
+def swapped(scores, inputs, targets, lr, steps):
+    return followed(scores, targets, inputs, lr, steps)
+
+
+EXERCISE = Exercise(
+    id="descend",
+    title="Gradient descent, with a fault",
+    points=2,
+    minutes=8,
+    difficulty=2,
+    hints=(
+        "Print `scores.grad` after the first and after the second step. What does `backward` do with a `.grad` that "
+        "is there already?",
+        "`backward` adds. Put `scores.grad = None` at the end of each step.",
+    ),
+    reference=descend,
+    cases=cases,
+    run_case=run_case,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    needs=("cross_entropy",),
+    avoid=("torch.optim",),
+    see="Primer, One step, a hundred steps",
+)
