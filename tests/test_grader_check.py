@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -176,15 +178,46 @@ def test_an_endless_loop_ends_in_a_sentence(caught, capsys, monkeypatch):
             except caught:
                 continue
 
-    monkeypatch.setattr(timed.TimedSubject, "limit", 0.2)
-    monkeypatch.setattr(timed, "CALL_AFTER_DEATH", 0.1)
-    before = signal.getsignal(signal.SIGPROF)
+    monkeypatch.setattr(timed, "CALL", 0.2)
+    before = signal.getsignal(signal.SIGALRM), bool(signal.getitimer(signal.ITIMER_REAL)[0])
     assert not check("softmax", softmax)
-    assert (
-        "it computed for more than 0.2 s and was stopped. Is there a loop that never ends?" in capsys.readouterr().out
-    )
-    assert signal.getsignal(signal.SIGPROF) == before
+    text = capsys.readouterr().out
+    assert "it computed for more than 0.2 s and was stopped. Is there a loop that never ends?" in text
+    assert text.count("✗ wrong ") == 1
+    assert text.count("○ not run") == 5
+    assert (signal.getsignal(signal.SIGALRM), bool(signal.getitimer(signal.ITIMER_REAL)[0])) == before
+
+
+def test_use_does_not_wait_for_what_check_has_stopped(monkeypatch):
+    calls = []
+
+    def softmax(x, dim=-1):
+        calls.append(1)
+        while True:
+            pass
+
+    monkeypatch.setattr(timed, "CALL", 0.2)
+    check("softmax", softmax)
     assert use("softmax", softmax) is reference_of("softmax")
+    assert len(calls) == 1
+
+
+def test_a_wait_ends_in_a_sentence(capsys, monkeypatch):
+    monkeypatch.setattr(timed, "CLOCK", 0.3)
+    assert not check("softmax", lambda x, dim=-1: time.sleep(1000))
+    assert "the checks took longer than 0.3 s together and were stopped" in capsys.readouterr().out
+
+
+def test_a_list_without_end_ends_in_a_sentence(capsys, monkeypatch):
+    def render_chat(messages, ask=False):
+        for m in messages:
+            messages.append({**m})
+
+    monkeypatch.setattr(timed, "GROWTH", 2**26)
+    assert not check("render_chat", render_chat)
+    assert "it used more than 64 MB of memory" in capsys.readouterr().out
+    monkeypatch.setattr(calls, "plain", lambda value: pytest.fail("a list that has grown is not read"))
+    assert not calls._unchanged([{"a": "b"}], [{"a": "b"}] * 2)
 
 
 def test_a_change_in_place_that_data_hides_is_no_wrong_gradient(capsys):
@@ -274,12 +307,24 @@ def test_no_exception_of_theirs_gets_out(error, capsys):
     assert error.__name__ in capsys.readouterr().out
 
 
-def test_keyboard_interrupt_gets_out():
+@pytest.mark.parametrize("asked", [check, use])
+def test_keyboard_interrupt_gets_out_without_our_frames(asked):
     def softmax(x, dim=-1):
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        check("softmax", softmax)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        asked("softmax", softmax)
+    ours = [entry for entry in caught.traceback if "__tracebackhide__" not in entry.frame.f_locals]
+    assert [Path(entry.path).name for entry in ours] == [Path(__file__).name]
+
+
+def test_another_default_device_is_a_sentence(capsys):
+    torch.set_default_device("meta")
+    try:
+        assert not check("softmax", softmax)
+    finally:
+        torch.set_default_device(None)
+    assert 'Run `torch.set_default_device("cpu")` first' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -364,8 +409,25 @@ def test_things_that_are_no_candidates(capsys):
     assert "hand over the function itself" in capsys.readouterr().out
     assert not check("sofmax", softmax)
     assert "did you mean 'softmax'?" in capsys.readouterr().out
-    with pytest.raises(LookupError):
-        use("sofmax", softmax)
+    assert use("sofmax", softmax) is softmax
+    assert "did you mean 'softmax'?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [(softmax, "softmax"), (["softmax"], softmax), (softmax,)])
+def test_an_id_that_does_not_come_first(arguments, capsys):
+    assert not check(*arguments)
+    assert 'comes first, in quotes, then the function or class itself, such as `check("softmax", softmax)`.' in (
+        capsys.readouterr().out
+    )
+    assert use(*arguments) is softmax
+    assert 'such as `use("softmax", softmax)`.' in capsys.readouterr().out
+
+
+def test_an_id_alone(capsys):
+    assert not check("softmax")
+    text = capsys.readouterr().out
+    assert 'hand over the function itself, `check("softmax", softmax)`, without calling it.' in text
+    assert "NoneType" not in text
 
 
 def test_the_kernels_random_numbers_and_settings_are_untouched():

@@ -6,7 +6,9 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from course_lib.exercises import find
+import torch
+
+from course_lib.exercises import find, lab_of
 from course_lib.exercises.spec import Exercise
 from course_lib.grader.exam import Exam, Outcome, Result
 from course_lib.grader.foresight import what_grading_sees
@@ -14,6 +16,7 @@ from course_lib.grader.ready_made import ready_made
 from course_lib.grader.render import result_lines, show
 from course_lib.grader.timed import TimedSubject
 
+_stopped: dict[str, Any] = {}  # by id: what exceeded a limit when it was last checked; `use` need not wait for it again
 _failures: dict[str, int] = {}  # by id, in this kernel: the second hint comes after the second failure
 
 
@@ -46,7 +49,7 @@ def _visible_exam(id: str) -> Exam:
     return Exam(find(id))
 
 
-def check(id: str, obj: Any) -> Checked:
+def check(id: str, obj: Any = None) -> Checked:
     """Check your function or class, and show what passed and how a wrong answer differs.
 
     Hints come in stages: the first with the first failure, the second with the next.
@@ -58,14 +61,13 @@ def check(id: str, obj: Any) -> Checked:
     Returns:
         A result that is true if every visible check passed.
     """
-    try:
-        refusal = _refusal(find(id), obj)
-    except LookupError as error:
-        refusal = str(error)
+    __tracebackhide__ = True
+    refusal = _misuse("check", id, obj) or _refusal(find(id), obj)
     if refusal:
         show([refusal])
-        return Checked(id)
-    result = _visible_exam(id).grade(TimedSubject(obj))
+        return Checked(str(id))
+    subject = TimedSubject(obj)
+    result = _grade(id, subject)
     result.avoided = ready_made(obj, result.exercise.avoid) if result else []
     started = result.outcome is not Outcome.NOT_STARTED  # an open stub is no failed try
     if started:
@@ -76,18 +78,22 @@ def check(id: str, obj: Any) -> Checked:
     return Checked(id, result)
 
 
-def use(id: str, obj: Any) -> Any:
+def use(id: str, obj: Any = None) -> Any:
     """Return your own function or class if it passes its visible checks; otherwise the reference, so you can continue.
 
     Args:
         id: The id of the exercise.
         obj: The function or class itself.
 
-    Raises:
-        LookupError: If there is no such exercise.
+    Returns:
+        What the rest of the lab works with. If there is no such exercise, your own, and a sentence is shown.
     """
+    __tracebackhide__ = True
+    if misuse := _misuse("use", id, obj):
+        show([misuse])
+        return obj if callable(obj) else id
     exercise = find(id)
-    if _refusal(exercise, obj) is None and _visible_exam(id).grade(TimedSubject(obj)):
+    if _refusal(exercise, obj) is None and _stopped.get(id) is not obj and _grade(id, TimedSubject(obj)):
         return obj
     show(
         [
@@ -98,6 +104,32 @@ def use(id: str, obj: Any) -> Any:
     return exercise.reference
 
 
+def _grade(id: str, subject: TimedSubject) -> Result:
+    """Run the visible checks; if they are interrupted, the traceback says where in the notebook and no more."""
+    __tracebackhide__ = True
+    try:
+        result = _visible_exam(id).grade(subject)
+    except KeyboardInterrupt as error:
+        raise error.with_traceback(None) from None
+    _stopped[id] = subject.objects[0] if subject.lost else None
+    return result
+
+
+def _misuse(function: str, id: Any, obj: Any) -> str | None:
+    """Return a message if there is no exercise of this id, or if the id does not come first."""
+    if isinstance(id, str):
+        try:
+            find(id)
+        except LookupError as error:
+            return str(error)
+        return None
+    meant = next(
+        (name for name in (obj, getattr(id, "__name__", "")) if isinstance(name, str) and lab_of(name)), "softmax"
+    )
+    example = f'`{function}("{meant}", {find(meant).name})`'
+    return f"The id of the exercise comes first, in quotes, then the function or class itself, such as {example}."
+
+
 def _refusal(exercise: Exercise, obj: Any) -> str | None:
     """Return a message for an object that cannot be checked: the reference, or anything but a function or class."""
     if obj is exercise.reference:
@@ -105,11 +137,17 @@ def _refusal(exercise: Exercise, obj: Any) -> str | None:
             f"{exercise.id}: this is the reference that `use` put in the place of yours. "
             f"Run the cell with your own {exercise.name} again."
         )
+    device = torch.get_default_device()
+    if device.type != "cpu":
+        return (
+            f"{exercise.id}: the default device is `{device}`, and the checks work on the CPU. "
+            'Run `torch.set_default_device("cpu")` first.'
+        )
     wants_class = isinstance(exercise.reference, type)
     if isinstance(obj, type) if wants_class else callable(obj):
         return None
     kind = "class" if wants_class else "function"
     return (
         f'{exercise.id}: hand over the {kind} itself, `check("{exercise.id}", {exercise.name})`, '
-        f"without calling it. What came is of type {type(obj).__name__}."
+        f"without calling it.{'' if obj is None else f' What came is of type {type(obj).__name__}.'}"
     )

@@ -35,6 +35,11 @@ _WHY_LOST = {
     Lost.TIMED_OUT: "it computed for more than {limit:g} s and was stopped. Is there a loop that never ends?",
     Lost.NO_ANSWER: "it gave no answer within {limit:g} s and was stopped",
     Lost.SUBMISSION_TIMED_OUT: "the whole submission took longer than {limit:g} s",
+    Lost.CHECKS_TIMED_OUT: (
+        "the checks took longer than {limit:g} s together and were stopped. Is there a loop that never ends, or does "
+        "your code wait for something?"
+    ),
+    Lost.NOT_RUN: "it was not run",
     Lost.OUT_OF_MEMORY: "it used more than {megabytes:.0f} MB of memory",
     Lost.CRASHED: "it ended the Python process: by an exit, a crash, or for want of memory",
     Lost.BAD_REPLY: "it sent something that is no answer",

@@ -14,7 +14,7 @@ from course_lib.exercises.spec import Case, Exercise, WrongAnswer
 from course_lib.grader.compare import Difference, compare
 from course_lib.grader.diagnose import explain
 from course_lib.grader.inside import calls
-from course_lib.grader.inside.outcomes import Answer, Failure, Raised, describe_error
+from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised, describe_error
 
 VISIBLE_SEED = 0
 # Float64 and float32 answers of one reference differ by rounding; a larger difference means other random numbers.
@@ -39,6 +39,7 @@ class Result:
         exercise: The exercise.
         outcome: The outcome of the whole exercise.
         checks: For each case that was run, by its name, whether the answer was right.
+        not_run: The names of those that were not run, since an earlier one had exceeded a limit.
         mistake: The message of the known mistake, if the answers match one.
         diagnosis: What is wrong with the first wrong answer.
         problem: Why nothing could run, if so.
@@ -56,6 +57,7 @@ class Result:
     notes: list[str] = field(default_factory=list)
     avoided: list[str] = field(default_factory=list)
     ended: Failure | None = None
+    not_run: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return self.outcome is Outcome.PASSED
@@ -110,8 +112,8 @@ class Exam:
         answers: list[Answer] = []
         for case in cases:
             answers.append(ask(exercise, subject, case))
-            first = answers[0].failure
-            if first and first.outcome is Raised.NOT_STARTED and first.message in ("", exercise.name):
+            failure = answers[0].failure
+            if failure and failure.outcome is Raised.NOT_STARTED and failure.message in ("", exercise.name):
                 return Result(exercise, Outcome.NOT_STARTED)
         wrong = [self._what_is_wrong(i, answer) for i, answer in enumerate(answers)]
         # The same case must give the same answer at the end: a result may depend on the arguments only.
@@ -126,7 +128,8 @@ class Exam:
         if first > 0 and not self._is_steady(subject, first, answers[first]):
             found = Difference("unsteady", ())
         diagnosis = explain(exercise, cases[first], found, hide_values)
-        return Result(exercise, Outcome.WRONG, checks, self._recognise(answers, passed), diagnosis)
+        not_run = [case.name for case, found in zip(cases, wrong, strict=True) if _was_not_run(found)]
+        return Result(exercise, Outcome.WRONG, checks, self._recognise(answers, passed), diagnosis, not_run=not_run)
 
     def _what_is_wrong(self, i: int, answer: Answer) -> Difference | Failure | None:
         changed = None if answer.changed is None else Difference("changed", (answer.changed,))
@@ -168,6 +171,10 @@ class Exam:
             if score > best:
                 best, message = score, mistake.message
         return message
+
+
+def _was_not_run(found: Difference | Failure | None) -> bool:
+    return isinstance(found, Failure) and found.outcome is Lost.NOT_RUN
 
 
 def _rank(found: Difference | Failure | None) -> int:

@@ -41,7 +41,9 @@ def result_lines(result: Result, hints: int = 0) -> list[str]:
     else:
         right = sum(result.checks.values())
         lines = [f"{WRONG} {exercise.id}: not right yet; {right} of {total} visible checks passed."]
-        lines += [f"  {f'{PASSED} passed' if ok else f'{WRONG} wrong '}  {name}" for name, ok in result.checks.items()]
+        for name, ok in result.checks.items():
+            word = f"{PASSED} passed" if ok else f"{OPEN} not run" if name in result.not_run else f"{WRONG} wrong "
+            lines.append(f"  {word.ljust(9 if result.not_run else 8)}  {name}")
         lines += [line for line in (result.mistake, result.diagnosis) if line]
     lines += [f"{'Hint' if n == 0 else 'Second hint'}: {hint}" for n, hint in enumerate(exercise.hints[:hints])]
     return [*lines, f"{WHERE}{exercise.see}{'' if exercise.see.endswith('?') else '.'}"]

@@ -1,64 +1,95 @@
-"""Code of the notebook's own process, with a time limit: a loop that never ends is told, as in grading."""
+"""Code of the notebook's own process, within limits: a loop that never ends is told, as in grading, or a wait."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+import psutil
 
 from course_lib.grader.inside.calls import LocalSubject
 from course_lib.grader.inside.outcomes import Failure, Lost
 
 # How long submitted code may take, here and in grading. CPU time counts, since on a busy machine the clock says little.
 CALL = 4.0  # CPU seconds for one call or cell
-CALL_AFTER_DEATH = 1.0  # the same, once the exercise has run out of time or ended a process
-AGAIN = 0.5  # CPU seconds until the next try, if the learner's code has caught the first
+CALL_AFTER_DEATH = 1.0  # the same in grading, once the exercise has run out of time or ended a process
+CLOCK = 10.0  # seconds by the clock for all visible checks together: a notebook shall not be silent for longer
+GROWTH = 2**30  # bytes of memory that one call may add here
+TICK = 0.1  # seconds between two looks at all this
+AGAIN = 1.0  # seconds until the next try, if the learner's code has caught the first
 
 
-class TookTooLong(BaseException):
-    """Raised in the code under test at the end of its time; no `except Exception` of a learner catches it."""
+class Stopped(BaseException):
+    """Raised in the code under test at a limit; no `except Exception` of a learner catches it."""
+
+    def __init__(self, failure: Failure):
+        self.failure = failure
 
 
 class TimedSubject(LocalSubject):
-    """A `LocalSubject` whose calls may take as long as in grading.
+    """A `LocalSubject` that is stopped at its limits, and not run again after that.
 
-    Where there is no such clock (Windows, or a thread other than the main one) they may take forever.
+    Where there is no such clock (Windows, or a thread other than the main one) it has none.
+
+    Attributes:
+        lost: The limit at which it was stopped, or None.
     """
 
-    limit = CALL
+    def __init__(self, target: Any):
+        super().__init__(target)
+        self.lost: Failure | None = None
+        self._deadline = time.monotonic() + CLOCK
 
     def send(self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Do something with an object; see `Subject.send`.
 
         Raises:
-            Failure: If it takes too long.
+            Failure: If it exceeds a limit, or an earlier call did.
         """
-        limit = self.limit
+        if self.lost:
+            raise Failure(Lost.NOT_RUN)
         try:
-            with time_limit(limit):
+            with limits(self._deadline):
                 return super().send(action, number, args, kwargs)
-        except TookTooLong:
-            self.limit = CALL_AFTER_DEATH
-            raise Failure(Lost.TIMED_OUT, limit=limit) from None
+        except Stopped as stopped:
+            self.lost = stopped.failure
+        raise self.lost  # not above, where its context would keep all that the call has in memory
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TookTooLong` in the code inside once this process has computed for so many seconds."""
+def limits(deadline: float) -> Iterator[None]:
+    """Raise `Stopped` in the code inside if it computes for too long, takes too much memory, or passes the deadline."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
+    process, quiet_until = psutil.Process(), 0.0
+    cpu, memory = time.process_time(), process.memory_info().rss
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise TookTooLong
+    def look(number: int, frame: FrameType | None) -> None:
+        nonlocal quiet_until
+        now = time.monotonic()
+        if now < quiet_until:
+            return
+        failure = None
+        if time.process_time() - cpu > CALL:
+            failure = Failure(Lost.TIMED_OUT, limit=CALL)
+        elif now > deadline:
+            failure = Failure(Lost.CHECKS_TIMED_OUT, limit=CLOCK)
+        elif process.memory_info().rss - memory > GROWTH:
+            failure = Failure(Lost.OUT_OF_MEMORY, limit=GROWTH)
+        if failure:
+            quiet_until = now + AGAIN
+            raise Stopped(failure)
 
-    before = signal.signal(signal.SIGPROF, stop)
+    handler = signal.signal(signal.SIGALRM, look)
+    timer = signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
     try:
-        signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
         yield
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler)

@@ -249,8 +249,16 @@ class LocalSubject(Subject):
         before: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
         after: dict[Any, Any] = {**dict(enumerate(given_args)), **given_kwargs}
         for key, value in before.items():
-            if self.changed is None and not same(plain(value), plain(after[key])):
+            if self.changed is None and not _unchanged(value, after[key]):
                 self.changed = key
+
+
+def _unchanged(before: Any, after: Any) -> bool:
+    """Check that an argument is the same after a call; one that has become longer is not read to its end."""
+    for _, a, b in zip_trees(before, after):
+        if isinstance(b, (dict, list, tuple)) or not _same_leaf(plain(a), plain(b)):
+            return False
+    return True
 
 
 def _tracked(leaf: Any) -> Any:

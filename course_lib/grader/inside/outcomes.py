@@ -49,6 +49,8 @@ class Lost(StrEnum):
     TIMED_OUT = "took too long"
     NO_ANSWER = "sent no answer"
     SUBMISSION_TIMED_OUT = "took too long, all requests of the submission together"
+    CHECKS_TIMED_OUT = "took too long, all visible checks together"
+    NOT_RUN = "was not run, since an earlier call took too much"
     OUT_OF_MEMORY = "ran out of memory"
     CRASHED = "ended its process"
     BAD_REPLY = "sent something that is no answer"
