@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -13,8 +14,22 @@ from hypothesis import strategies as st
 from nbclient import NotebookClient
 
 from course_lib.errors import CourseError
-from course_lib.measure import OutOfBand, bootstrap, device, entropy, pick, record, seed, t_interval, wilson
+from course_lib.measure import (
+    OutOfBand,
+    bands,
+    bootstrap,
+    device,
+    entropy,
+    pick,
+    predict,
+    record,
+    seed,
+    t_interval,
+    wilson,
+)
 from course_lib.preset import course_seed, preset
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +122,54 @@ def test_bands_per_preset(capsys, monkeypatch):
     assert "expected" not in capsys.readouterr().out.splitlines()[1]
     with pytest.raises(OutOfBand):
         record("a.b", 2.5, bands)
+
+
+def test_a_band_may_stand_in_the_table_and_only_there(monkeypatch, capsys):
+    monkeypatch.setattr(bands, "table", lambda prefix: {"a.b": {"cpu": [0.5, 1]}, "a.c": [0, 0.1]}.copy())
+    record("a.b", 0.7, control=("a.c", 0.2))
+    assert "a.b = 0.7  (expected 0.5 to 1)   control: a.c = 0.2  (expected 0 to 0.1)" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="has a band in course_lib/measure/expected already"):
+        record("a.b", 0.7, (0, 1))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "course_lib/measure/expected").glob("*.toml")), ids=lambda path: path.stem
+)
+def test_every_band_in_a_table_is_of_a_number_that_a_lab_records(path):
+    labs = "".join(file.read_text(encoding="utf8") for file in (ROOT / "labs").glob("*.ipynb"))
+    table = bands.table(path.stem)
+    assert table
+    for key, band in table.items():
+        assert key.startswith(f"{path.stem}.")
+        assert f'\\"{key}\\"' in labs, f"no lab records {key}"
+        for low, high in band.values() if isinstance(band, dict) else [band]:
+            assert low <= high
+
+
+def test_a_prediction_is_told_beside_what_came_out(capsys):
+    predict("p.share", 0.5)
+    predict("p.word", "about half")
+    predict("p.none", ...)
+    assert capsys.readouterr().out == ""
+    record("p.share", 0.8, control=("p.word", 0.1))
+    record("p.none", 1)
+    predict("p.share", 0.8)
+    record("p.share", 0.80001)
+    predict("p.share", ...)
+    record("p.share", 0.8)
+    assert capsys.readouterr().out.splitlines() == [
+        "p.share = 0.8   control: p.word = 0.1",
+        "You predicted 0.5, which is 0.3 too low.",
+        "You predicted about half.",
+        "p.none = 1",
+        "p.share = 0.8",
+        "You predicted 0.8, and so it came out.",
+        "p.share = 0.8",
+    ]
+    with pytest.raises(TypeError, match=r"a number, such as 0\.5, or words"):
+        predict("p.share", [1, 2])
+    with pytest.raises(ValueError, match="words joined by dots"):
+        predict("share", 1)
 
 
 def test_a_band_for_no_preset_is_refused():

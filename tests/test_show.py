@@ -1,6 +1,7 @@
 """Figures, tables and maps: legible in both themes, described once, small, and refusing what does not fit."""
 
 import base64
+import json
 import re
 from fractions import Fraction
 from html.parser import HTMLParser
@@ -95,7 +96,66 @@ def test_the_first_colours_differ_for_colour_blind_readers():
 @pytest.mark.parametrize("alt", ["", "   ", "\n", None])
 def test_a_figure_without_a_description_is_refused(alt):
     with pytest.raises(ValueError, match="description"):
-        show.figure(some_figure(), alt=alt)
+        show.figure(show.axes()[0], alt=alt)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "alt"),
+    [
+        (
+            lambda: show.bars(
+                {"a": 0.5, "b": (0.125, 0.1, 0.2)}, xlabel="accuracy", controls=["b"], chance=0.1, fmt=".1%"
+            ),
+            "Bars of accuracy. a 50.0%; b (control) 12.5%; dashed line, chance: 10.0%.",
+        ),
+        (
+            lambda: show.curves({"a": [3, 1, 2, 2.5], "b": [[1, 2], [3, 4]]}, xlabel="step", ylabel="loss", chance=0.5),
+            "Curves of loss over step. a: from 3 at 0 to 2.5 at 3, lowest 1 at 1; b: from 2 at 0 to 3 at 1; "
+            "dashed line, chance: 0.5.",
+        ),
+        (
+            lambda: show.attention_map([[0.1, 0.9]], ["it"], ["the", "cat"]),
+            "An attention map: it looks most at cat (90%).",
+        ),
+        (
+            lambda: show.attention_grid({"own": np.eye(4)}, list("abcd")),
+            "Attention maps of 4 queries. own: on average 100% on the token itself, 0% on the one before, "
+            "0% on the first, and none on later tokens.",
+        ),
+        (
+            lambda: show.heatmap([[1.0, 2.0], [np.nan, 4.0]], label="loss"),
+            "A table of loss: 2 rows (layer) by 2 columns (head), highest 4 at 1 and 1, lowest 1 at 0 and 0.",
+        ),
+    ],
+    ids=["bars", "curves", "map", "grid", "heatmap"],
+)
+def test_what_a_function_of_the_room_drew_describes_itself_from_the_data(drawn, alt, shown):
+    show.figure(drawn())
+    assert shown[0][1]["image/png"]["alt"] == alt
+    show.figure(drawn(), alt="Another.")
+    assert shown[1][1]["image/png"]["alt"] == "Another."
+
+
+def test_a_key_lets_a_page_draw_it_again(shown):
+    show.figure(some_figure())
+    assert "course_shown" not in shown[0][1]
+    show.figure(show.curves({"a": np.arange(1000.0)}, xlabel="x", ylabel="y"), key="a.curve")
+    drawn = shown[1][1]["course_shown"]
+    json.dumps(drawn, allow_nan=False)
+    assert (drawn["key"], drawn["kind"], drawn["chance"]) == ("a.curve", "curves", None)
+    (line,) = drawn["series"]
+    assert (len(line["x"]), line["x"][0], line["y"][-1]) == (200, 0, 999)
+    show.table([["one", 0.5]], ["name", "share"], fmt=".0%", key="a.table")
+    assert shown[2][1]["course_shown"] == {
+        "key": "a.table",
+        "kind": "table",
+        "columns": ["name", "share"],
+        "rows": [["one", "50%"]],
+        "align": ["left", "right"],
+        "caption": "",
+    }
+    with pytest.raises(ValueError, match="words joined by dots"):
+        show.figure(some_figure(), key="Curve")
 
 
 def test_a_figure_is_one_picture_described_once_in_each_form(shown):

@@ -19,7 +19,8 @@ from course_lib.grader.inside import cells
 from course_lib.grader.inside.outcomes import Answer
 from course_lib.grader.notebook import LARGEST_SOURCE, Notebook, marks_in
 
-_KNOWN = {*vars(builtins), "exit", "quit", "__name__", "__annotations__", "check", "use", "record", "display"}
+_KNOWN = {*vars(builtins), "exit", "quit", "__name__", "__annotations__"}
+_KNOWN |= {"check", "use", "predict", "record", "display"}
 _analyse = functools.lru_cache(maxsize=1000)(cells.analyse)
 
 

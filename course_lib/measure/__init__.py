@@ -3,6 +3,7 @@
 from course_lib.measure.committed import committed_run
 from course_lib.measure.memory import saved_for_backward
 from course_lib.measure.ngrams import ngram_surprise
+from course_lib.measure.predict import predict
 from course_lib.measure.preset import device, device_name, pick, seed
 from course_lib.measure.record import OutOfBand, record
 from course_lib.measure.statistics import bootstrap, entropy, t_interval, wilson
@@ -16,6 +17,7 @@ __all__ = [
     "entropy",
     "ngram_surprise",
     "pick",
+    "predict",
     "record",
     "saved_for_backward",
     "seed",

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sys
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
+from course_lib.measure.bands import Band, Bands, band_of
+from course_lib.measure.predict import KEY, verdict
 from course_lib.measure.preset import device_name
 from course_lib.preset import course_seed, preset
-
-Band = tuple[float, float]  # lowest and highest value that the claim allows, both included
-Bands = Band | Mapping[str, Band]  # one for every preset, or {"cpu": (lo, hi), "gpu": (lo, hi)}
-
-_KEY = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
 
 
 class OutOfBand(AssertionError):
@@ -26,19 +22,20 @@ def record(
     key: str,
     value: SupportsFloat,
     expect: Bands | None = None,
-    control: tuple[str, SupportsFloat, Bands] | None = None,
+    control: tuple[str, SupportsFloat] | tuple[str, SupportsFloat, Bands] | None = None,
 ) -> None:
     """Print a measured number and its control, and record both for the book, with the course seed.
 
-    For example: `record("recall.accuracy", acc, (0.8, 1))`. A number outside its band prints one sentence more; NaN is
-    always outside.
+    For example: `record("recall.accuracy", acc)`. A number outside its band prints one sentence more; NaN is always
+    outside. If the reader has called `predict` with the key, their guess is printed beside what came out.
 
     Args:
         key: The name by which the text cites the number: lower-case words joined by dots, unique in the course.
         value: A number, or a tensor or array that holds one.
         expect: The band, both ends included, in which the page's claim holds; in a preset without a band the number is
-            only recorded.
-        control: The key, value and band of the control: the run that could have refuted the claim.
+            only recorded. By default that in the table in `measure/expected`, where it tells no reader the result.
+        control: The key and value of the control, the run that could have refuted the claim; and its band, if that is
+            not in the table.
 
     Raises:
         ValueError: If the key or the band is malformed.
@@ -50,17 +47,18 @@ def record(
     entry["control"] = None if control is None else _entry(*control)
     judged = [entry] if control is None else [entry, entry["control"]]
     line = "   control: ".join(_line(part) for part in judged)
+    guesses = [said for part in judged if (said := verdict(part["key"], part["value"]))]
     complaints = [_complaint(part) for part in judged if part["ok"] is False]
-    _show("\n".join([line, *complaints]), entry)
+    _show("\n".join([line, *guesses, *complaints]), entry)
     if complaints and os.environ.get("COURSE_STRICT") == "1":
         raise OutOfBand(" ".join(complaints))
 
 
-def _entry(key: str, value: SupportsFloat, expect: Bands | None) -> dict[str, Any]:
-    if not _KEY.fullmatch(key):
+def _entry(key: str, value: SupportsFloat, expect: Bands | None = None) -> dict[str, Any]:
+    if not KEY.fullmatch(key):
         raise ValueError(f"the key {key!r} should be lower-case words joined by dots, such as 'recall.accuracy'")
     number = _number(key, value)
-    band = _band(key, expect)
+    band = _band(key, band_of(key, expect))
     ok = None if band is None else band[0] <= number <= band[1]  # False for NaN
     # JSON has no NaN and no infinity: null stands for them, and `ok` tells what came of it.
     return {"key": key, "value": _finite(number), "band": band and [_finite(end) for end in band], "ok": ok}

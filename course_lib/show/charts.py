@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from course_lib.show.drawing import describe, level, line_in_words, short, thinned
 from course_lib.show.theme import DASHES, INK, MARKERS, PALETTE
 
 SIZE = 10  # points; at 100 px an inch this is 14 px on the page
@@ -102,7 +103,27 @@ def curves(
         _, height = end_of(ax, ax.get_xlim()[:1], (chance,))
         ends.append((f"{chance_label} {chance:.3g}", INK, (1.0, height)))
     name_at_end(fig, ax, ends)
-    return fig
+    given = {label: points(label, of) for label, of in series.items()}
+    words = [line_in_words(label, xs, ys.mean(0)) for label, (xs, ys) in given.items()]
+    words += [] if chance is None else [f"dashed line, {chance_label}: {chance:.3g}"]
+    data = {
+        "kind": "curves",
+        "xlabel": xlabel,
+        "ylabel": ylabel,
+        "xscale": xscale,
+        "yscale": yscale,
+        "xticks": None if xticks is None else [float(x) for x in xticks],
+        "ylim": [short(y) for y in ax.get_ylim()],
+        "chance": level(chance_label, chance),
+        "series": [line_as_data(label, xs, ys) for label, (xs, ys) in given.items()],
+    }
+    return describe(fig, f"Curves of {ylabel} over {xlabel}. {'; '.join(words)}.", data)
+
+
+def line_as_data(label: str, xs: Float[np.ndarray, " points"], ys: Float[np.ndarray, "seeds points"]) -> dict[str, Any]:
+    """Return a line as data: its mean over seeds and, of several, their range."""
+    line: dict[str, Any] = {"label": label, "x": thinned(xs), "y": thinned(ys.mean(0))}
+    return line | ({"low": thinned(ys.min(0)), "high": thinned(ys.max(0))} if len(ys) > 1 else {})
 
 
 def points(label: str, given: Any) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "seeds points"]]:
@@ -202,8 +223,11 @@ def bars(
     if not values or unknown:
         raise ValueError(f"bars(): no bar is named {', '.join(unknown)}." if unknown else "bars() got no values.")
     fig, ax = axes(height=0.9 + 0.42 * len(values))
-    for row, (label, given) in enumerate(values.items()):
-        value, low, high = map(float, given if isinstance(given, tuple | list) else (given,) * 3)
+    spans = {
+        label: tuple(map(float, given if isinstance(given, tuple | list) else (given,) * 3))
+        for label, given in values.items()
+    }
+    for row, (label, (value, low, high)) in enumerate(spans.items()):
         hollow = label in controls
         colour = PALETTE[1] if hollow else PALETTE[0]
         style = {"color": "none", "hatch": "///"} if hollow else {"color": colour}
@@ -236,4 +260,22 @@ def bars(
             ha="center",
             size=SIZE - 1,
         )
-    return fig
+    rows = [
+        {"label": label, "value": short(value), "control": label in controls}
+        | ({"low": short(low), "high": short(high)} if high > low else {})
+        for label, (value, low, high) in spans.items()
+    ]
+    words = [
+        f"{label}{f' ({role})' if label in controls else ''} {value:{fmt}}" for label, (value, *_) in spans.items()
+    ]
+    words += [] if chance is None else [f"dashed line, {chance_label}: {chance:{fmt}}"]
+    data = {
+        "kind": "bars",
+        "xlabel": xlabel,
+        "fmt": fmt,
+        "role": role,
+        "xlim": [short(x) for x in ax.get_xlim()],
+        "chance": level(chance_label, chance),
+        "bars": rows,
+    }
+    return describe(fig, f"Bars of {xlabel}. {'; '.join(words)}.", data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.resources import files
 from typing import Any
@@ -23,6 +24,19 @@ def display_bundle(bundle: dict[str, Any], metadata: dict[str, Any] | None = Non
         print(bundle["text/plain"].encode(encoding, errors="replace").decode(encoding))
     else:
         display(bundle, raw=True, metadata=metadata or {})
+
+
+def shown(key: str | None, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata by which a page finds what an output shows; none without a key.
+
+    Raises:
+        ValueError: If the key is malformed.
+    """
+    if key is None:
+        return {}
+    if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+", key):
+        raise ValueError(f"the key {key!r} should be lower-case words joined by dots, such as 'recall.accuracy'")
+    return {"course_shown": {"key": key, **data}}
 
 
 def required_text(alt: str | None, what: str) -> str:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from course_lib.show.charts import SIZE, array, axes
+from course_lib.show.drawing import describe, map_in_words
 from course_lib.show.theme import PALE, RAMP
 
 CELL = 0.3  # inches
@@ -40,7 +41,7 @@ def attention_map(weights: Any, query_labels: Sequence[str], key_labels: Sequenc
     ax.set(xlabel="looks at (key)", ylabel="token (query)")
     if not numbers:
         scale(fig, image, ax, "weight")
-    return fig
+    return describe(fig, f"{map_in_words('An attention map', weights, query_labels, key_labels)}.")
 
 
 def attention_grid(
@@ -81,7 +82,11 @@ def attention_grid(
             ax.grid(which="minor", color=RAMP(0.5), linewidth=0.8)
     if not masks:
         scale(fig, image, list(fig.axes), "weight")
-    return fig
+    words = [map_in_words(name, array(table), query_labels, key_labels) for name, table in weights.items()]
+    if masks:
+        words = [f"{name}: {array(table).mean():.0%} of the cells are true" for name, table in weights.items()]
+    kind = "Masks" if masks else "Attention maps"
+    return describe(fig, f"{kind} of {len(query_labels)} queries. {'; '.join(words)}.")
 
 
 def heatmap(
@@ -128,7 +133,11 @@ def heatmap(
         scale(fig, image, ax, label)
     elif label:
         ax.set_title(label, loc="left", size=SIZE + 1, pad=8)
-    return fig
+    words = f"A table of {label or 'numbers'}: {n_rows} rows ({ylabel}) by {n_columns} columns ({xlabel})"
+    for word, at in (("highest", np.nanargmax), ("lowest", np.nanargmin)) if np.isfinite(table).any() else ():
+        row, column = map(int, np.unravel_index(at(table), table.shape))
+        words += f", {word} {table[row, column]:.3g} at {rows[row]} and {columns[column]}"
+    return describe(fig, f"{words}.")
 
 
 def checked(weights: Any, queries: Sequence[str], keys: Sequence[str]) -> Float[np.ndarray, "query key"]:

@@ -16,7 +16,8 @@ from matplotlib.text import Text
 from matplotlib.typing import ColorType
 from PIL import Image
 
-from course_lib.show.display import display_bundle, read_text, required_text
+from course_lib.show.display import display_bundle, read_text, required_text, shown
+from course_lib.show.drawing import drawing_of
 from course_lib.show.png import palette_png
 from course_lib.show.theme import INK
 
@@ -24,18 +25,21 @@ CSS_DPI = 100  # a figure 6.4 inches wide is 640 px wide on the page
 SHARPNESS = 2  # image pixels per CSS pixel
 
 
-def figure(fig: Figure, *, alt: str, caption: str | None = None) -> None:
+def figure(fig: Figure, *, alt: str | None = None, caption: str | None = None, key: str | None = None) -> None:
     """Show a matplotlib figure as one image with a description, and close it.
 
     Args:
         fig: The figure; its black text and axes become a middle grey, since the page may be dark.
-        alt: What a reader who cannot see the image should learn from it, in a sentence or two.
+        alt: What a reader who cannot see the image should learn from it, in a sentence or two. What the functions of
+            this room draw describes itself with the measured numbers; a figure of another kind needs it.
         caption: A line under the image, for every reader.
+        key: The name by which a page of the book shows this figure, as of a record: "recall.accuracy".
 
     Raises:
-        ValueError: If `alt` is missing or empty.
+        ValueError: If `alt` is missing where it is needed, or empty, or the key is malformed.
     """
-    alt = required_text(alt, "A figure")
+    drawing = drawing_of(fig)
+    alt = required_text(drawing.alt if drawing and alt is None else alt, "A figure")
     png = render(fig)
     pyplot.close(fig)
     width, height = (round(side / SHARPNESS) for side in Image.open(BytesIO(png)).size)
@@ -46,7 +50,8 @@ def figure(fig: Figure, *, alt: str, caption: str | None = None) -> None:
     plain = f"[Figure: {alt}]" + (f"\n{caption}" if caption else "")
     display_bundle(
         {"text/html": html, "image/png": text, "text/plain": plain},
-        {"image/png": {"width": width, "height": height, "alt": alt}},
+        {"image/png": {"width": width, "height": height, "alt": alt}}
+        | shown(key, {"kind": "picture", "alt": alt, "caption": caption, **((drawing and drawing.data) or {})}),
     )
 
 

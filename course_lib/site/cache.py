@@ -69,8 +69,10 @@ def reached(project: Project, lab: str, cells: Iterable[str]) -> list[Path]:
     """Find the files that a lab may run or read: its exercises and all that they and its cells import, also indirectly.
 
     An import inside a function counts. So does a non-Python file beside a module, unless only modules that the lab does
-    not reach name it. The committed runs count if `committed_run` is called.
+    not reach name it. The bands of the numbers whose keys a cell names count too, and the committed runs if
+    `committed_run` is called.
     """
+    cells = list(cells)
     library = project.library
     own = sorted((library / "exercises" / lab).glob("*.py"))
     texts = [*cells, *(file.read_text(encoding="utf8") for file in own)]
@@ -88,6 +90,8 @@ def reached(project: Project, lab: str, cells: Iterable[str]) -> list[Path]:
             readers = {file for file, text in modules.items() if data.name in text}
             if not readers or readers & files:
                 files.add(data)
+    bands = library / "measure" / "expected"
+    files.update(file for file in bands.glob("*.toml") if any(f'"{file.stem}.' in text for text in cells))
     if any(re.search(r"(?<!def )\bcommitted_run\(", text) for text in texts):
         results = project.root / "results"
         files.update(file for file in results.rglob("*.json") if REPLICATIONS not in file.relative_to(results).parts)

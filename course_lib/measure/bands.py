@@ -1,0 +1,34 @@
+"""The bands of the labs' numbers, apart from the labs, so that no cell tells a reader what will come out.
+
+The folder `expected` has a table for each lab, named by the first word of its keys. It holds the band of each number,
+`[low, high]` or `{cpu = [low, high], gpu = [low, high]}`, under the whole key in quotes.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+
+Band = tuple[float, float]  # lowest and highest value that the claim allows, both included
+Bands = Band | Mapping[str, Band]  # one for every preset, or {"cpu": (lo, hi), "gpu": (lo, hi)}
+
+
+def band_of(key: str, given: Bands | None = None) -> Bands | None:
+    """Return the band of a number: the one that its lab gives, or else that in the table; None if there is none.
+
+    Raises:
+        ValueError: If both give one.
+    """
+    kept = table(key.partition(".")[0]).get(key)
+    if kept is not None and given is not None:
+        raise ValueError(f"{key} has a band in course_lib/measure/expected already: give record() none")
+    return given if kept is None else kept
+
+
+@functools.cache
+def table(prefix: str) -> dict[str, Bands]:
+    """Read the bands of all numbers whose keys begin with a word; empty if there is no such table."""
+    file = files("course_lib.measure").joinpath("expected", f"{prefix}.toml")
+    return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
