@@ -185,6 +185,7 @@ def test_every_chapter_has_a_quiz():
 
 def test_a_cited_number_tells_how_it_was_measured(loaded):
     page = loaded
+    page.evaluate("for (const p of document.querySelectorAll('.predict')) p.classList.add('shown')")
     page.set_viewport_size({"width": 820, "height": 844})
     for number in page.locator(".number").all():
         tip = number.get_by_role("tooltip", include_hidden=True)
@@ -208,7 +209,7 @@ def test_axe_finds_nothing_serious(scheme, loaded):
     loaded.wait_for_function("document.getAnimations().every(change => change.playState !== 'running')")
     # All that folds out is part of the page too.
     loaded.evaluate("for (const d of document.querySelectorAll('.bd-article details')) d.open = true")
-    loaded.evaluate("for (const c of document.querySelectorAll('.quiz-choice')) c.classList.add('shown')")
+    loaded.evaluate("for (const c of document.querySelectorAll('.quiz-choice, .predict')) c.classList.add('shown')")
     loaded.evaluate((fetch("axe-core") / "axe.min.js").read_text(encoding="utf8"))
     found = loaded.evaluate("async () => (await axe.run()).violations")
     assert [
@@ -276,7 +277,7 @@ def test_every_page_is_complete_without_scripts(browser, http):
     for name in PROJECT.documents():
         page.goto(f"{http}/{name}.html")
         assert page.locator(".bd-article h1").is_visible()
-        for why in page.locator(".quiz-why").all():
+        for why in page.locator(".quiz-why, .predict-after").all():
             assert why.is_visible()
     context.close()
 

@@ -58,10 +58,10 @@ def test_numbers_on_the_page_were_measured_and_say_how(built):
     chapter = html(built, "book/chapter")
     assert re.search(r'class="number-value"[^>]*>2</span>', chapter)
     assert re.search(r'class="number-value"[^>]*>73\.1%</span>', chapter)
-    assert "0.731 (tiny.share), expected 0.7 to 0.8" in chapter
-    assert "0.5 (tiny.even), expected 0.4 to 0.6" in chapter
+    assert "73.1%, expected 70% to 80%" in chapter  # as the page has it, in percent
+    assert "0.5, expected 0.4 to 0.6" in chapter
     assert "seed 0, preset cpu, CPU, commit" in chapter
-    assert chapter.count('<span class="number-name">Control of</span> tiny.share = 0.731') == 1
+    assert chapter.count('<span class="number-name">Control of</span> 0.731 (tiny.share)') == 1
     assert '<span class="unmeasured">not measured yet</span>' in chapter
     assert json.loads((built.results / "tiny.json").read_text())["tiny.share"]["band"] == [0.7, 0.8]
 
@@ -72,13 +72,13 @@ def test_a_card_shows_the_runs_of_a_replicated_number_over_its_band(built):
     assert re.search(r'class="number-value"[^>]*>61\.0% to 88\.3%</span>', chapter)
     cards = {}
     for card in chapter.split('role="tooltip"')[1:]:
-        cards.setdefault(re.search(r"\((tiny\.\w+)\)", card)[1], card)
-    assert "number-dots" not in cards["tiny.total"]  # which was not replicated
+        cards.setdefault(re.search(r"Key</span> (tiny\.\w+)", card)[1], card)
+    assert "<circle" not in cards["tiny.total"]  # which was not replicated
     share, even = cards["tiny.share"], cards["tiny.even"]
-    told = "3 runs: 0.71 to 0.81, mean 0.747, 95% interval 0.61 to 0.883; 2 of 3 in the band"
+    told = "3 runs: 71% to 81%, mean 74.7%, 95% interval 61% to 88.3%; 2 of 3 in the band"
     assert f"{told}; made before the lab last changed" in share
     assert share.count('<circle class="run own"') == share.count('<circle class="run"') == 1
-    assert "Ringed: seed 0, as on this page. Hollow: the control." in share
+    assert "Ringed: seed 0, as on this page. Hollow: the control. Shaded: the band." in share
     assert share.count('<circle class="run out"') == 1
     assert share.count('<circle class="control"') == 3
     assert share.count('<rect class="band"') == 1

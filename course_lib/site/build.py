@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 
 from course_lib.files import acquire_lock, write_text
 from course_lib.preset import course_seed, preset
-from course_lib.site import cache, records, replication
+from course_lib.site import cache, records, replication, shown
 from course_lib.site.execute import Run, execute
 from course_lib.site.page import page
 from course_lib.site.paths import Project, SiteError, digest_of, digest_of_tree, find_project
@@ -65,7 +65,8 @@ def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool
     measured = {lab: dict(notebook.metadata.get("course", {})) for lab, notebook in executed.items()}
     cited = records.merge(project, numbers)
     replication.attach(project, cited, replication.changed_since(project, solved_labs(notebooks)))
-    staged = stage(project, pages, measured, cited)
+    drawn = shown.merge({lab: shown.collect(lab, notebook) for lab, notebook in executed.items()})
+    staged = stage(project, pages, measured, cited, drawn)
     if only is not None:
         _say_what_no_page_cites(project, numbers[only])
 

@@ -25,6 +25,9 @@ def page(lab: str, notebook: NotebookNode, executed: NotebookNode | None) -> Not
     setup = next((cell.source for cell in notebook.cells if cell.get("id") == SETUP_CELL), None)
     cells: list[NotebookNode] = []
     for cell in shown.cells:
+        if is_step(cell):
+            anchor = f'<span class="step" id="{step(cell.id)}"></span>'
+            cells.append(nbformat.v4.new_markdown_cell(anchor, id=step(cell.id)[:64]))
         cells.append(cell)
         if cell.cell_type == "code":
             cell.outputs = [kept for output in cell.outputs if (kept := without_widget(output))]
@@ -37,6 +40,18 @@ def page(lab: str, notebook: NotebookNode, executed: NotebookNode | None) -> Not
     _insert_below_title(cells[0], f"```{{lab}} {lab}\n```")
     shown.cells = cells
     return shown
+
+
+def step(cell: str) -> str:
+    """Return the anchor on a lab's page of a cell that measures or shows what pages cite."""
+    return f"step-{cell}"
+
+
+def is_step(cell: NotebookNode) -> bool:
+    """Return whether pages may cite what a cell measured or showed."""
+    return any(
+        {"course_record", "course_shown"} & output.get("metadata", {}).keys() for output in cell.get("outputs", [])
+    )
 
 
 def without_widget(output: NotebookNode) -> NotebookNode | None:

@@ -15,7 +15,7 @@ Records = dict[str, dict[str, Any]]
 
 
 def collect(lab: str, executed: NotebookNode) -> Records:
-    """Collect the records of one executed lab by key, each with the lab, the commit and the command that made it."""
+    """Collect the records of one executed lab by key, each with the lab, cell, commit and command that made it."""
     measured = executed.metadata.get("course", {})
     preset = "" if measured.get("preset", "cpu") == "cpu" else f" --preset {measured['preset']}"
     seed = f"COURSE_SEED={measured['seed']} " if measured.get("seed") else ""
@@ -29,7 +29,7 @@ def collect(lab: str, executed: NotebookNode) -> Records:
                 continue
             if record["key"] in found:
                 raise SiteError(f"labs/{lab}.ipynb records {record['key']} twice; give each number its own key")
-            found[record["key"]] = {**made_by, **record}
+            found[record["key"]] = {**made_by, "cell": cell.get("id", ""), **record}
     for record in list(found.values()):
         if control := record.get("control"):  # a control is a number too, and may be cited by its own key
             cited = found.setdefault(control["key"], {**record, "control": None, "control_of": [], **control})

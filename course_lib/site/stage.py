@@ -12,10 +12,13 @@ from nbformat import NotebookNode
 
 from course_lib.site.paths import Project
 from course_lib.site.records import Records
+from course_lib.site.shown import Shown
 
 
-def stage(project: Project, pages: dict[str, NotebookNode], measured: dict[str, dict], records: Records) -> Path:
-    """Write the staging folder from scratch: configuration, prose, the labs' pages, MathJax, and the numbers."""
+def stage(
+    project: Project, pages: dict[str, NotebookNode], measured: dict[str, dict], records: Records, shown: Shown
+) -> Path:
+    """Write the staging folder from scratch: configuration, prose, labs, MathJax, numbers, figures and tables."""
     out = project.stage
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -26,6 +29,7 @@ def stage(project: Project, pages: dict[str, NotebookNode], measured: dict[str, 
     for lab, notebook in pages.items():
         nbformat.write(notebook, out / "labs" / f"{lab}.ipynb")
     (out / "results.json").write_text(json.dumps(records, indent=1, sort_keys=True))
+    (out / "shown.json").write_text(json.dumps(shown, indent=1, sort_keys=True))
     (out / "labs.json").write_text(json.dumps(measured, indent=1, sort_keys=True))
     _copy_mathjax(out / "book" / "_static" / "vendor" / "mathjax")
     return out

@@ -1,4 +1,4 @@
-"""The course's own Sphinx extension: cited numbers, quizzes, the frame of a lab's page, credits, what comes next."""
+"""The course's own Sphinx extension: cited numbers, figures, code, predictions, quizzes, labs, and what comes next."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import describe, home, lab, library, nav, number, quiz
+from . import describe, home, lab, library, nav, number, predict, quiz, shown, source
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    for part in (number, quiz, lab, library, describe, home, nav):
+    for part in (number, shown, source, predict, quiz, lab, library, describe, home, nav):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

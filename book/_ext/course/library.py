@@ -15,6 +15,7 @@ from typing import ClassVar
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 from .docstrings import docstring_nodes, inline
 from .lab import CourseDirective, configured
@@ -154,7 +155,6 @@ class RoomDirective(CourseDirective):
     option_spec: ClassVar = {"flat": directives.flag}
 
     def run(self) -> list[nodes.Node]:
-        self.repository = configured(self.env.srcdir)
         room = (self.arguments[0], "flat" in self.options)
         self.env.metadata[self.env.docname]["room"] = room
         shown = modules(library(), *room)
@@ -204,16 +204,18 @@ class RoomDirective(CourseDirective):
         return section
 
     def source_link(self, module: Module, line: int) -> nodes.paragraph:
-        file = f"course_lib/{module.path.relative_to(library()).as_posix()}"
-        repository = self.repository
-        if repository and repository.on_github:
-            url = f"{repository.url}/blob/{repository.ref}/{file}#L{line}"
-        else:
-            page = self.env.app.builder.get_relative_uri(self.env.docname, source_page(module))
-            url = f"{page}#L-{line}"
-        return nodes.paragraph(
-            "", "", nodes.reference("", f"{file}, line {line}", refuri=url), classes=["library-source"]
-        )
+        file, url = source_address(self.env, module, line)
+        return nodes.paragraph("", "", nodes.reference("", file, refuri=url), classes=["library-source"])
+
+
+def source_address(env: BuildEnvironment, module: Module, line: int) -> tuple[str, str]:
+    """ "course_lib/nn/attention.py, line 12" and where that is: on GitHub if a repository is set, else in this site."""
+    file = f"course_lib/{module.path.relative_to(library()).as_posix()}"
+    repository = configured(env.srcdir)
+    if repository and repository.on_github:
+        return f"{file}, line {line}", f"{repository.url}/blob/{repository.ref}/{file}#L{line}"
+    page = env.app.builder.get_relative_uri(env.docname, source_page(module))
+    return f"{file}, line {line}", f"{page}#L-{line}"
 
 
 def code(text: str) -> nodes.literal_block:

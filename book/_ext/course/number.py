@@ -7,16 +7,16 @@ warning, which fails the strict build. A `gpu:` key that nobody has run yet read
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
+
+from .staged import lab_was_run, read, step_link
 
 logger = logging.getLogger(__name__)
 OVER_SEEDS = ("mean", "interval")
@@ -31,12 +31,10 @@ class measured(nodes.Inline, nodes.TextElement):
 class NumberRole(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         key, _, spec = self.text.strip().partition(" ")
-        path = Path(self.env.srcdir) / "results.json"
-        self.env.note_dependency(str(path))
-        records = json.loads(path.read_text(encoding="utf8"))
+        records = read(self.env, "results.json")
         record = records.get(key)
         if record is None:
-            if not key.startswith("gpu:") and self._should_be_here(key, records):
+            if not key.startswith("gpu:") and lab_was_run(self.env, key, records):
                 logger.warning("no lab measured %s", key, location=self.get_location(), type="course")
             return [nodes.inline("", "not measured yet", classes=["unmeasured"])], []
         what, _, digits = spec.strip().partition(" ")
@@ -51,13 +49,8 @@ class NumberRole(SphinxRole):
         except ValueError:
             logger.warning("%s cannot be written as %r", key, spec, location=self.get_location(), type="course")
             text = written(record, what)
-        return [measured("", text, record=record)], []
-
-    def _should_be_here(self, key: str, records: dict[str, Any]) -> bool:
-        """Where one lab alone was run, the keys of the others are missing as they should."""
-        run = json.loads((Path(self.env.srcdir) / "labs.json").read_text(encoding="utf8"))
-        labs = {name.removeprefix("labs/") for name in self.env.found_docs if name.startswith("labs/")}
-        return labs <= run.keys() or key.partition(".")[0] in {known.partition(".")[0] for known in records}
+        unit = "%" if digits.endswith("%") else ""
+        return [measured("", text, record=record, unit=unit, step=step_link(self.env, record))], []
 
 
 def written(record: dict[str, Any], what: str, spec: str = "") -> str:
@@ -83,45 +76,51 @@ def formatted(value: float | None, spec: str = "") -> str:
     return digits.replace("-", "\u2212") + power
 
 
-def value_and_band(part: dict[str, Any]) -> str:
-    """`0.934 (attention.recall), expected 0.8 to 1`."""
-    text = f"{formatted(part['value'])} ({part['key']})"
+def in_unit(value: float | None, unit: str) -> str:
+    """A value with three digits in the unit in which the page cites it: "93.4%" or "0.934"."""
+    return formatted(value) if value is None or not unit else formatted(100 * value) + unit
+
+
+def value_and_band(part: dict[str, Any], unit: str) -> str:
+    """`93.4%, expected 80% to 100%`."""
+    text = in_unit(part["value"], unit)
     if band := part.get("band"):
-        low, high = ("no limit" if end is None else formatted(end) for end in band)
-        text += f", expected {low} to {high}"
+        low, high = ("no limit" if end is None else in_unit(end, unit) for end in band)
+        text += f", expected {low}" + (f" to {high}" if low != high else "")
     return text
 
 
-def details(record: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the badge says about a number, in the order of a careful reader's questions."""
-    rows = [("Measured", value_and_band(record))]
+def details(record: dict[str, Any], unit: str = "") -> list[tuple[str, str]]:
+    """What the card says about a number, in the order of a careful reader's questions."""
+    rows = [("Measured", value_and_band(record, unit))]
     if control := record.get("control"):
-        rows.append(("Control", value_and_band(control)))
+        rows.append(("Control", value_and_band(control, unit)))
     if claims := record.get("control_of"):
-        rows.append(("Control of", "; ".join(f"{claim['key']} = {formatted(claim['value'])}" for claim in claims)))
+        rows.append(("Control of", "; ".join(f"{in_unit(claim['value'], unit)} ({claim['key']})" for claim in claims)))
     if made := record.get("replication"):
-        rows.append(("Replicated", over_seeds(made)))
+        rows.append(("Replicated", over_seeds(made, unit)))
     seed = [] if record.get("seed") is None else [f"seed {record['seed']}"]
     where = record["device"].upper() if record["device"] == "cpu" else record["device"]
     run = [*seed, f"preset {record['preset']}", where, f"commit {record.get('commit', 'unknown')}"]
     rows.append(("Run", ", ".join(run)))
     if command := record.get("command"):
         rows.append(("Repeat", command))
+    rows.append(("Key", ", control ".join(part["key"] for part in (record, record.get("control")) if part)))
     return rows
 
 
-def over_seeds(made: dict[str, Any]) -> str:
-    """`10 runs: 0.93 to 0.98, mean 0.96, 95% interval 0.95 to 0.97; 10 of 10 in the band`."""
+def over_seeds(made: dict[str, Any], unit: str = "") -> str:
+    """`10 runs: 93% to 98%, mean 96%, 95% interval 95% to 97%; 10 of 10 in the band`."""
     finite = [value for value in made["values"] if value is not None]
     n_runs = len(made["values"])
     text = f"{n_runs} runs: "
     if not finite:
         text += "none gave a number"
     elif made["interval"] is None:
-        text += f"{formatted(finite[0])} on each"
+        text += f"{in_unit(finite[0], unit)} on each"
     else:
-        interval = from_to(made["interval"])
-        text += f"{from_to([min(finite), max(finite)])}, mean {formatted(made['mean'])}, 95% interval {interval}"
+        ends, interval = (f"{in_unit(a, unit)} to {in_unit(b, unit)}" for a, b in (span(finite), made["interval"]))
+        text += f"{ends}, mean {in_unit(made['mean'], unit)}, 95% interval {interval}"
     if 0 < len(finite) < n_runs:
         text += f"; {n_runs - len(finite)} gave no number"
     if made["in_band"] is not None:
@@ -129,35 +128,56 @@ def over_seeds(made: dict[str, Any]) -> str:
     return text + ("; made before the lab last changed" if made["stale"] else "")
 
 
-def dots(made: dict[str, Any], seed: int | None = None) -> str:
-    """The runs as dots over the band, with a ring around that of `seed`, and hollow below them those of the control."""
-    controls = [value for value in made["control_values"] or [] if value is not None]
-    band = made["band"] or []
-    values = [value for value in made["values"] if value is not None]
-    known = [*values, *controls, *(end for end in band if end is not None)]
-    if not values:
-        return ""
-    low, high = min(known), max(known)
+def span(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
 
-    def x(value: float) -> float:
-        return round(WIDTH / 2 if low == high else MARGIN + (value - low) / (high - low) * (WIDTH - 2 * MARGIN), 1)
+
+def drawing(record: dict[str, Any], unit: str = "") -> str:
+    """The number as a bar over its band, its runs as dots with a ring around this one, and below both its control.
+
+    A share is drawn on the scale from 0 to 100%, any other number between the least and the greatest of all these.
+    """
+    made, control = record.get("replication"), record.get("control")
+    value, band = record["value"], record.get("band") or []
+    runs = list(zip(made["seeds"], made["values"], strict=True)) if made else []
+    controls = [] if control is None else (made and made["control_values"]) or [control["value"]]
+    known = [value, *(run for _, run in runs), *controls]
+    known = [number for number in [*known, *band] if number is not None]
+    if value is None or not known:
+        return ""
+    low, high = span(known)
+    if unit and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    elif low > 0 and low < 0.5 * high:
+        low = 0.0
+
+    def x(number: float) -> float:
+        return round(WIDTH / 2 if low == high else MARGIN + (number - low) / (high - low) * (WIDTH - 2 * MARGIN), 1)
 
     shapes = []
     if band:
         left, right = (edge if end is None else x(end) for end, edge in zip(band, (0, WIDTH), strict=True))
         shapes.append(f'<rect class="band" x="{left}" y="1" width="{round(max(right - left, 1), 1)}" height="28"/>')
-    inside = made["in_band"] or [True] * len(made["values"])
-    for own, value, lies_in in zip(made["seeds"], made["values"], inside, strict=True):
-        if value is not None:
-            kind = "run" + ("" if lies_in else " out") + (" own" if own == seed else "")
-            shapes.append(f'<circle class="{kind}" cx="{x(value)}" cy="10" r="3.5"/>')
-    shapes += [f'<circle class="control" cx="{x(value)}" cy="21" r="3.5"/>' for value in controls]
+    start = x(min(max(0.0, low), high))  # bars begin at zero where the scale has it
+    for kind, at, number in (("bar", 10, value), ("bar of-control", 21, control and control["value"])):
+        if number is not None:
+            left, width = min(start, x(number)), round(max(abs(x(number) - start), 1), 1)
+            shapes.append(f'<rect class="{kind}" x="{left}" y="{at - 3}" width="{width}" height="6"/>')
+    inside = (made and made["in_band"]) or [True] * len(runs)
+    for (seed, run), lies_in in zip(runs, inside, strict=True):
+        if run is not None:
+            kind = "run" + ("" if lies_in else " out") + (" own" if seed == record.get("seed") else "")
+            shapes.append(f'<circle class="{kind}" cx="{x(run)}" cy="10" r="3.5"/>')
+    shapes += [f'<circle class="control" cx="{x(run)}" cy="21" r="3.5"/>' for run in controls if run is not None]
     ends = [(x(low), "start", low), (x(high), "end", high)] if low < high else [(x(low), "middle", low)]
-    shapes += [f'<text x="{at}" y="42" text-anchor="{anchor}">{formatted(end)}</text>' for at, anchor, end in ends]
-    key = [f"Ringed: seed {seed}, as on this page."] if seed in made["seeds"] else []
+    shapes += [f'<text x="{at}" y="42" text-anchor="{anchor}">{in_unit(end, unit)}</text>' for at, anchor, end in ends]
+    key = (
+        [f"Ringed: seed {record['seed']}, as on this page."] if record.get("seed") in [seed for seed, _ in runs] else []
+    )
     key += ["Hollow: the control."] if controls else []
-    drawing = f'<svg class="number-dots" viewBox="0 0 {WIDTH} 46" aria-hidden="true">{"".join(shapes)}</svg>'
-    return drawing + (f'<span class="number-key" aria-hidden="true">{" ".join(key)}</span>' if key else "")
+    key += ["Shaded: the band."] if band else []
+    picture = f'<svg class="number-dots" viewBox="0 0 {WIDTH} 46" aria-hidden="true">{"".join(shapes)}</svg>'
+    return picture + (f'<span class="number-key" aria-hidden="true">{" ".join(key)}</span>' if key else "")
 
 
 def visit_html(self: Any, node: measured) -> None:
@@ -170,12 +190,17 @@ def visit_html(self: Any, node: measured) -> None:
 
 
 def depart_html(self: Any, node: measured) -> None:
-    rows = "".join(
+    rows = [
         f'<span class="number-row"><span class="number-name">{escape(name)}</span> {escape(text)}</span>'
-        + (dots(node["record"]["replication"], node["record"].get("seed")) if name == "Replicated" else "")
-        for name, text in details(node["record"])
+        for name, text in details(node["record"], node["unit"])
+    ]
+    link = (
+        f'<a class="number-step" href="{escape(node["step"])}">The lab’s step that measured it</a>'
+        if node["step"]
+        else ""
     )
-    self.body.append(f'</span><span class="number-tip" role="tooltip" id="{node["tip"]}">{rows}</span></span>')
+    card = drawing(node["record"], node["unit"]) + "".join(rows) + link
+    self.body.append(f'</span><span class="number-tip" role="tooltip" id="{node["tip"]}">{card}</span></span>')
 
 
 def nothing(self: Any, node: nodes.Node) -> None:
