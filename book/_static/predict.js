@@ -2,10 +2,11 @@
 "use strict";
 
 (() => {
-  // A guess stays in this browser, which may refuse to store anything; then it is forgotten with the page.
+  // A guess stays in this browser, which may refuse to store anything; then it is forgotten with the page. Who wanted to
+  // see without one has the guess null, who was not here yet has none.
   const kept = {
     get(key) {
-      try { return JSON.parse(localStorage.getItem(`course:predict:${key}`)); } catch { return null; }
+      try { return JSON.parse(localStorage.getItem(`course:predict:${key}`) ?? undefined); } catch {}
     },
     set(key, guess) {
       try { localStorage.setItem(`course:predict:${key}`, JSON.stringify(guess)); } catch {}
@@ -56,7 +57,7 @@
     },
   };
   // A guess from an earlier version of the page may no longer fit its question.
-  const fits = (guess, truth) => ({
+  const fits = (guess, truth) => guess != null && ({
     choice: () => Number.isInteger(guess) && guess < truth.of,
     bar: () => Number.isFinite(guess),
     curve: () => Array.isArray(guess) && guess.length === truth.y.length && guess.every(Number.isFinite),
@@ -264,6 +265,7 @@
     form.firstElementChild.append(said, buttons);
 
     const show = (guess) => {
+      if (box.classList.contains("shown")) return;
       way.show(guess);
       way.lock(true);
       box.classList.add("shown");
@@ -271,6 +273,11 @@
       said.textContent = guess === null ? "" : scores[truth.kind](guess, truth).said;
       see.hidden = skip.hidden = true;
       again.hidden = false;
+    };
+    const keep = (guess) => {
+      kept.set(key, guess);
+      show(guess);
+      dispatchEvent(new Event("course:done"));
     };
     const ask = () => {
       box.classList.remove("shown", "right");
@@ -290,15 +297,13 @@
         said.textContent = way.missing;
         return;
       }
-      kept.set(key, guess);
-      show(guess);
+      keep(guess);
       said.focus({ preventScroll: true });
-      dispatchEvent(new Event("course:done"));
     });
-    skip.addEventListener("click", () => { show(null); again.focus(); });
+    skip.addEventListener("click", () => { keep(null); again.focus(); });
     again.addEventListener("click", () => { kept.remove(key); ask(); way.focus(); });
     const guess = kept.get(key);
-    if (guess !== null && fits(guess, truth)) show(guess);
+    if (guess === null || fits(guess, truth)) show(guess);
     // A link that leads into what is folded away opens it.
     const follow = () => {
       const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
@@ -338,9 +343,8 @@
     head.replaceChildren(head.firstElementChild, ...["You", "Measured", "How close"].map((name) => make("th", { scope: "col" }, name)));
     for (const row of rows) {
       const truth = JSON.parse(row.dataset.truth), guess = kept.get(row.dataset.predicted);
-      const given = truth !== null && guess !== null && fits(guess, truth);
       row.replaceChildren(row.firstElementChild);
-      if (!given) {
+      if (truth === null || !fits(guess, truth)) {
         row.append(make("td", { colspan: 3, class: "predictions-none" }, "not guessed yet"));
         continue;
       }
