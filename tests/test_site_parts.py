@@ -66,7 +66,7 @@ def test_records_carry_their_lab_commit_and_command_and_a_control_has_its_own_ke
     lab.metadata["course"] = {"commit": "abc"}
     found = records.collect("tiny", lab)
     command = ".venv/bin/course book --only tiny"
-    assert found["a.value"] == {**record, "lab": "tiny", "commit": "abc", "command": command}
+    assert found["a.value"] == {**record, "lab": "tiny", "cell": "measure", "commit": "abc", "command": command}
     assert found["a.control"]["value"] == 0.1
     assert found["a.control"]["preset"] == "cpu"
     assert found["a.control"]["control_of"] == [{"key": "a.value", "value": 0.9}]
