@@ -15,6 +15,11 @@ const course = {
       localStorage.setItem(`course:${key}`, value);
     } catch {}
   },
+  remove(key) {
+    try {
+      localStorage.removeItem(`course:${key}`);
+    } catch {}
+  },
   forget() {
     try {
       Object.keys(localStorage).filter((key) => key.startsWith("course:")).forEach((key) => localStorage.removeItem(key));

@@ -2,18 +2,14 @@
 "use strict";
 
 (() => {
-  // A guess stays in this browser, which may refuse to store anything; then it is forgotten with the page. Who wanted to
-  // see without one has the guess null, who was not here yet has none.
+  // Guesses are kept as nav.js keeps what was done. Who wanted to see without one has the guess null; who was not here
+  // yet has none.
   const kept = {
     get(key) {
-      try { return JSON.parse(localStorage.getItem(`course:predict:${key}`) ?? undefined); } catch {}
+      try { return JSON.parse(course.get(`predict:${key}`) ?? undefined); } catch {}
     },
-    set(key, guess) {
-      try { localStorage.setItem(`course:predict:${key}`, JSON.stringify(guess)); } catch {}
-    },
-    remove(key) {
-      try { localStorage.removeItem(`course:predict:${key}`); } catch {}
-    },
+    set: (key, guess) => course.set(`predict:${key}`, JSON.stringify(guess)),
+    remove: (key) => course.remove(`predict:${key}`),
   };
 
   const make = (tag, attributes = {}, ...children) => {
