@@ -333,10 +333,10 @@
   })[kind]();
 
   function sumUp(box) {
-    const rows = [...box.querySelectorAll("[data-predicted]")];
+    const rows = [...box.querySelectorAll("[data-predicted]")], columns = ["You", "Measured", "How close"];
     const made = [];
     const head = box.querySelector("thead tr");
-    head.replaceChildren(head.firstElementChild, ...["You", "Measured", "How close"].map((name) => make("th", { scope: "col" }, name)));
+    head.replaceChildren(head.firstElementChild, ...columns.map((name) => make("th", { scope: "col" }, name)));
     for (const row of rows) {
       const truth = JSON.parse(row.dataset.truth), guess = kept.get(row.dataset.predicted);
       row.replaceChildren(row.firstElementChild);
@@ -346,7 +346,7 @@
       }
       const { off } = scores[truth.kind](guess, truth);
       made.push({ ...truth, off });
-      row.append(...[guessed(guess, truth), came(truth), distance(off, truth)].map((text) => make("td", {}, text)));
+      row.append(...[guessed(guess, truth), came(truth), distance(off, truth)].map((text, i) => make("td", { "data-label": columns[i] }, text)));
     }
     const of = (...kinds) => made.filter(({ kind }) => kinds.includes(kind));
     const [choices, bars, curves, orders] = [of("choice"), of("bar"), of("curve"), of("order")];
