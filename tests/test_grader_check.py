@@ -605,7 +605,7 @@ def test_a_measurement_that_is_a_formula_fails(capsys):
     ("body", "words"),
     [
         (lambda d, n: (torch.randn(n, d) @ torch.randn(n, d).T).var().item(), "as `q @ k.T` does"),
-        (lambda d, n: d * (1 + 1 / n), "nearer to what theory says"),
+        (lambda d, n: d * (1 + 1 / n), "closer to what theory says"),
         (lambda d, n: d + torch.randn(()).item() * 0.01, "the very same number for any `n_samples`"),
         (lambda d, n: (torch.randn(10, d) * torch.randn(10, d)).sum(-1).var().item(), "the very same number for any"),
     ],

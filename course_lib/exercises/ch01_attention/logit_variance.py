@@ -36,7 +36,7 @@ def run_case(subject, d, n_samples):
             )
         if _spread(subject) < LEAST_SPREAD:
             raise WrongAnswer(
-                "it is nearer to what theory says than the variance of `n_samples` dot products comes by chance. "
+                "it is closer to what theory says than `n_samples` dot products of random pairs can be by chance. "
                 "Measure, and multiply each query with its own key only, not with all keys as `q @ k.T` does."
             )
     return subject(d, n_samples)
