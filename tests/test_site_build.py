@@ -109,6 +109,8 @@ def test_quiz_is_plain_html(built):
     assert chapter.count('<input type="radio" name="sum"') == 3
     assert chapter.count('data-verdict="right"') == 1
     assert "<em>their</em> sum" in chapter
+    back = re.findall(r'Look again: <a href="#([^"]+)">One chapter</a>', chapter)
+    assert back == ["one-chapter"] * 2  # from each wrong answer
 
 
 def test_without_a_repository_there_is_no_button_and_with_one_there_are(built, copied, capsys):

@@ -2,17 +2,22 @@
 
     :::{quiz} Why are scores divided by the square root of d?
     :id: scale
+    :kind: sum
     ( ) First choice.
         Its explanation.
     (x) Right choice.
         Its explanation.
     :::
 
-Without scripts every explanation is in view; `course.js` folds them away and adds a button that checks the answer.
+The choices are shown in an order of their own, shuffled by the id. A quiz stands in the section whose idea it asks
+for, and a wrong answer links back there. `:kind:` says what a question needs, if anything special: a `sum`, a
+`picture`, or an eye for what was `not shown`. Without scripts every explanation is in view; `course.js` folds them away
+and adds a button that checks the answer.
 """
 
 from __future__ import annotations
 
+import random
 import re
 import textwrap
 from html import escape
@@ -24,6 +29,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+KINDS = {"sum": "a sum", "picture": "look at the picture", "not shown": "what was not shown"}
 CHOICE = re.compile(r"\((?P<mark>[ xX])\)\s+(?P<text>\S.*)")
 
 
@@ -47,7 +53,10 @@ class QuizDirective(SphinxDirective):
     required_arguments = 1
     final_argument_whitespace = True
     has_content = True
-    option_spec: ClassVar = {"id": directives.unchanged_required}
+    option_spec: ClassVar = {
+        "id": directives.unchanged_required,
+        "kind": lambda kind: directives.choice(kind, tuple(KINDS)),
+    }
 
     def run(self) -> list[nodes.Node]:
         name = self.options.get("id")
@@ -57,9 +66,9 @@ class QuizDirective(SphinxDirective):
             found = choices(list(self.content))
         except ValueError as error:
             raise self.error(f"quiz {name}: {error}") from None
-        out = quiz("", name=name)
+        out = quiz("", name=name, kind=self.options.get("kind"))
         out += quiz_legend("", "", *self.inline(self.arguments[0]))
-        for number, (right, text, why) in enumerate(found, 1):
+        for number, (right, text, why) in enumerate(shuffled(found, name), 1):
             choice = quiz_choice("", name=name, number=number, right=right)
             choice += quiz_label("", "", *self.inline(text))
             self.parse(why, choice)
@@ -97,6 +106,11 @@ def choices(lines: list[str]) -> list[tuple[bool, str, str]]:
     return out
 
 
+def shuffled(found: list[tuple[bool, str, str]], name: str) -> list[tuple[bool, str, str]]:
+    """The choices in the order of the page, the same in every build."""
+    return random.Random(name).sample(found, len(found))
+
+
 def visit_quiz(self: Any, node: quiz) -> None:
     self.body.append(f'<form class="quiz" id="quiz-{node["name"]}"><fieldset>')
 
@@ -107,7 +121,8 @@ def depart_quiz(self: Any, node: quiz) -> None:
 
 def visit_legend(self: Any, node: quiz_legend) -> None:
     self.course_questions = getattr(self, "course_questions", 0) + 1  # the translator lives for one page
-    self.body.append(f'<legend><span class="quiz-kind">Question {self.course_questions}</span> ')
+    kind = f": {KINDS[node.parent['kind']]}" if node.parent["kind"] else ""
+    self.body.append(f'<legend><span class="quiz-kind">Question {self.course_questions}{kind}</span> ')
 
 
 def depart_legend(self: Any, node: quiz_legend) -> None:
@@ -120,6 +135,12 @@ def visit_choice(self: Any, node: quiz_choice) -> None:
 
 
 def depart_choice(self: Any, node: quiz_choice) -> None:
+    section: nodes.Node | None = None if node["right"] else node.parent
+    while section is not None and not isinstance(section, nodes.section):
+        section = section.parent
+    if section is not None and (title := section.next_node(nodes.title)) is not None:
+        back = f'<a href="#{escape(section["ids"][0])}">{escape(title.astext())}</a>'
+        self.body.append(f'<p class="quiz-back">Look again: {back}</p>')
     self.body.append("</div></div>\n")
 
 
