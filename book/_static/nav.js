@@ -121,3 +121,21 @@ for (const box of document.querySelectorAll(".continue")) {
     document.querySelector(".bd-article h1")?.focus();
   });
 }
+
+// A lab's machinery is folded; "Show all code" unfolds it on every lab, until it is asked to fold again.
+const folds = [...document.querySelectorAll(".bd-article div.cell details.hide.above-input")];
+if (folds.length) {
+  const button = Object.assign(document.createElement("button"), { type: "button", className: "show-code" });
+  const show = (all) => {
+    for (const fold of folds) fold.open = all;
+    button.setAttribute("aria-pressed", String(all));
+  };
+  button.textContent = "Show all code";
+  button.addEventListener("click", () => {
+    const all = button.getAttribute("aria-pressed") !== "true";
+    course.set("show-code", all ? "1" : "0");
+    show(all);
+  });
+  show(course.get("show-code") === "1");
+  (document.querySelector(".bd-article .launch") ?? folds[0].closest("div.cell")).append(button);
+}

@@ -26,8 +26,8 @@ REPLICATIONS = "replications"  # the folder in results/ of what no lab reads
 def key(project: Project, lab: str, solved: NotebookNode, seed: int | None = None) -> str:
     """Compute the cache key of a solved notebook.
 
-    It depends on the cells, the lab's exercises, what these import from the library, the course seed, the preset, the
-    pinned versions, Python and torch.
+    It depends on the cells (not on their tags), the lab's exercises, what these import from the library, the course
+    seed, the preset, the pinned versions, Python and torch.
 
     Args:
         project: The checkout.
@@ -35,8 +35,8 @@ def key(project: Project, lab: str, solved: NotebookNode, seed: int | None = Non
         solved: Its solved notebook.
         seed: The course seed; by default that of COURSE_SEED.
     """
-    cells = [cell for cell in solved.cells if cell.get("id") != SETUP_CELL]
-    files = reached(project, lab, [cell.source for cell in cells if cell.cell_type == "code"])
+    cells = [{**cell, "metadata": {}} for cell in solved.cells if cell.get("id") != SETUP_CELL]
+    files = reached(project, lab, [cell["source"] for cell in cells if cell["cell_type"] == "code"])
     return digest_of(
         json.dumps({**solved, "cells": cells}, sort_keys=True),
         *(part for file in files for part in (name_of(project, file), file.read_bytes())),
