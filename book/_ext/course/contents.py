@@ -13,7 +13,7 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 
 WORDS_PER_MINUTE = 120  # of a text with formulas and tables that is read to be understood
-SAID = re.compile(r"about (\d+) minutes")  # by the first cell of a lab
+SAID = re.compile(r"about (?:(\d+) minutes|an hour)")  # by the first cell of a lab
 
 
 @dataclass
@@ -114,5 +114,5 @@ class Contents:
             rounded = (
                 max(1, round(words / WORDS_PER_MINUTE)) if words < 1000 else 5 * round(words / WORDS_PER_MINUTE / 5)
             )
-            self._minutes[place.doc] = int(said[1]) if said else rounded
+            self._minutes[place.doc] = int(said[1] or 60) if said else rounded
         return self._minutes[place.doc]
