@@ -185,7 +185,7 @@ def test_every_chapter_has_a_quiz():
 
 def test_a_cited_number_tells_how_it_was_measured(loaded):
     page = loaded
-    page.evaluate("for (const p of document.querySelectorAll('.predict')) p.classList.add('shown')")
+    page.evaluate("for (const p of document.querySelectorAll('.quiz-choice, .predict')) p.classList.add('shown')")
     page.set_viewport_size({"width": 820, "height": 844})
     for number in page.locator(".number").all():
         tip = number.get_by_role("tooltip", include_hidden=True)

@@ -26,9 +26,10 @@ UNWANTED_FILES = (
     "_static/*webpack-macros.html",
     "_sources",
 )
-# For readers who listen: the side bar's arrows have no name, the search button's is not what is written on it, and the
-# entries of the bibliography are not items of a list.
+# For readers who listen: the side bar's arrows have no name, those of the search button and of folded code are not what
+# is written on them, and the entries of the bibliography are not items of a list.
 REPAIRS = {
+    '<summary aria-label="Toggle hidden content">': "<summary>",
     '<summary><span class="toctree-toggle"': '<summary aria-label="Sections"><span class="toctree-toggle"',
     '<button class="btn search-button-field search-button__button pst-js-only" title="Search" aria-label="Search"': (
         '<button class="btn search-button-field search-button__button pst-js-only"'
