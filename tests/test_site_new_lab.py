@@ -66,7 +66,8 @@ def test_a_new_lab_passes_the_tests_of_all_labs_and_runs(checkout):
 
 def test_a_lab_of_a_chapter_that_is_there_comes_last_in_it(checkout):
     new_lab("ch01_more", root=checkout)
-    assert find_project(checkout).lab_slugs()[:4] == ["ch01_attention", "ch01_heads", "ch01_positions", "ch01_more"]
+    labs = [lab for lab in find_project(checkout).lab_slugs() if lab.startswith("ch01")]
+    assert labs == ["ch01_attention", "ch01_heads", "ch01_positions", "ch01_more"]
     page = (checkout / "book" / "ch01_self_attention.md").read_text()
     assert 0 < page.index("## More") < page.index("## Where to go next")
     assert not (checkout / "book" / "ch01_more.md").exists()
