@@ -61,54 +61,53 @@ class InOneLine(nn.Module):
 
 
 @alternative
-class ByHand(LetterModel):
+class ByHand(nn.Module):
+    def __init__(self, n_symbols, n_context, d_embedding, d_hidden):
+        super().__init__()
+        self.embedding = nn.Embedding(n_symbols, d_embedding)
+        self.hidden = nn.Linear(d_embedding * n_context, d_hidden)
+        self.output = nn.Linear(d_hidden, n_symbols)
+
     def forward(self, ids):
         x = torch.cat([self.embedding.weight[ids[:, i]] for i in range(ids.shape[1])], dim=1)
         x = (x @ self.hidden.weight.T + self.hidden.bias).clamp(min=0)
         return x @ self.output.weight.T + self.output.bias
 
 
-class Variant(LetterModel):
-    """The parts of the model, for mistakes that put them together in another way."""
-
-    def features(self, ids):
-        return self.embedding(ids).flatten(1)
-
-
 @mistake("The relu is missing: two linear layers in a row are no more than one. Put it after `hidden`.")
-class NoRelu(Variant):
+class NoRelu(LetterModel):
     def forward(self, ids):
-        return self.output(self.hidden(self.features(ids)))
+        return self.output(self.hidden(self.embedding(ids).flatten(1)))
 
 
 @mistake("The relu comes last and cuts off negative scores. It belongs between `hidden` and `output`.")
-class ReluLast(Variant):
+class ReluLast(LetterModel):
     def forward(self, ids):
-        return torch.relu(self.output(self.hidden(self.features(ids))))
+        return torch.relu(self.output(self.hidden(self.embedding(ids).flatten(1))))
 
 
 @mistake("These are probabilities. Return the scores: the loss takes the softmax by itself.")
-class Probabilities(Variant):
+class Probabilities(LetterModel):
     def forward(self, ids):
-        return self.output(torch.relu(self.hidden(self.features(ids)))).softmax(-1)
+        return self.output(torch.relu(self.hidden(self.embedding(ids).flatten(1)))).softmax(-1)
 
 
 @mistake("The embeddings of the letters are put together in the wrong order: first letter first, as `flatten(1)` does.")
-class LastLetterFirst(Variant):
+class LastLetterFirst(LetterModel):
     def forward(self, ids):
         return self.output(torch.relu(self.hidden(self.embedding(ids.flip(1)).flatten(1))))
 
 
 @mistake("The numbers of all letters are mixed up: flatten (batch, letters, numbers) as it is, without a transpose.")
-class Transposed(Variant):
+class Transposed(LetterModel):
     def forward(self, ids):
         return self.output(torch.relu(self.hidden(self.embedding(ids).transpose(1, 2).flatten(1))))
 
 
 @mistake("There is a relu too many: none before `hidden`.")
-class ReluTwice(Variant):
+class ReluTwice(LetterModel):
     def forward(self, ids):
-        return self.output(torch.relu(self.hidden(torch.relu(self.features(ids)))))
+        return self.output(torch.relu(self.hidden(torch.relu(self.embedding(ids).flatten(1)))))
 
 
 EXERCISE = Exercise(
