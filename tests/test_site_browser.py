@@ -32,7 +32,7 @@ def browser():
         (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
     )
     if not path:
-        pytest.skip("Chromium is not here: apt-get install chromium")
+        pytest.skip("Chromium is not here: apt-get install chromium")  # of the system: pip cannot install it
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
     with playwright.sync_playwright() as p:
         chromium = p.chromium.launch(executable_path=path, args=QUIET)

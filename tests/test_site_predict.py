@@ -105,7 +105,7 @@ def chapter(project):
 def browser():
     path = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), "")
     if not path:
-        pytest.skip("Chromium is not here: apt-get install chromium")
+        pytest.skip("Chromium is not here: apt-get install chromium")  # of the system: pip cannot install it
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
     with playwright.sync_playwright() as p:
         chromium = p.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
