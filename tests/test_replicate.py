@@ -140,6 +140,17 @@ def test_after_a_change_of_bands_alone_the_other_seeds_are_kept(project, capsys)
     assert numbers() == before
 
 
+def test_a_speed_may_be_another_on_each_run_when_bands_are_renewed():
+    def records(share, speed):
+        numbers = {"tiny.share": share, "tiny.steps-per-second": speed}
+        return {key: {"value": value, "band": [0, 1], "control": None} for key, value in numbers.items()}
+
+    made = replication.assemble({}, {0: records(0.5, 100), 1: records(0.6, 110)})
+    assert replication.renew(made, records(0.5, 120)) is None
+    assert made["numbers"]["tiny.steps-per-second"]["values"] == [100, 110]
+    assert "tiny.share is now 0.7, not 0.5" in replication.renew(made, records(0.7, 120))
+
+
 def test_a_killed_and_an_interrupted_replication_go_on_where_they_were(project):
     slow = "import time\nif value:\n    time.sleep(1)"  # so that no two runs end at once
     write_lab(project.root, cells(QUICK, slow))
