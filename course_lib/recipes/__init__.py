@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from course_lib.recipes.language import gpt, moe
 from course_lib.recipes.peft_sweep import peft
+from course_lib.recipes.positions_sweep import positions
 from course_lib.recipes.results import Results
 from course_lib.recipes.run import Run
 
@@ -18,4 +19,10 @@ def _vision_text(run: Run) -> Results:
     return vision_text(run)
 
 
-RECIPES: dict[str, Callable[[Run], Results]] = {"gpt": gpt, "moe": moe, "peft": peft, "vision-text": _vision_text}
+RECIPES: dict[str, Callable[[Run], Results]] = {
+    "gpt": gpt,
+    "moe": moe,
+    "peft": peft,
+    "positions": positions,
+    "vision-text": _vision_text,
+}

@@ -56,7 +56,8 @@ def train(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
             raise RecipeError(sentence) from None
         raise
     print(f"\n{write_report(run, results)}\n")
-    print(f"The model is in {run.out / 'model'}, the report with the loss curves in {run.out / 'report.html'}.")
+    model = f"The model is in {run.out / 'model'}, the" if (run.out / "model").is_dir() else "The"
+    print(f"{model} report with the loss curves is in {run.out / 'report.html'}.")
     print(f"This took {time.process_time():.0f} seconds of the processor.")
 
 

@@ -1,0 +1,74 @@
+"""`course train positions`: a run that is stopped and gone on with, and what its articles are."""
+
+from dataclasses import replace
+
+import pytest
+
+from course_lib.recipes import positions_sweep as sweep
+from course_lib.recipes.run import RecipeError, Run
+
+SENTENCE = "the {} is a fish of the sea, and nobody has seen it sleep. "
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Two arms at two rates, for a few steps, on sentences; the last tenth has articles of three lengths."""
+    monkeypatch.setenv("COURSE_PRESET", "cpu")
+    kinds = [SENTENCE.format(fish) for fish in ("salmon", "carp", "pike", "eel", "cod")]
+    lengths = [5, 8, 12] * 20  # sentences: about 300, 480 and 720 characters
+    text = "\n\n".join("".join(kinds[(i + k) % 5] for k in range(n)) for i, n in enumerate(lengths))
+    monkeypatch.setattr(sweep, "corpus", lambda: text)
+    monkeypatch.setattr(sweep, "ARMS", {"rope": 64, "rope-256": 256})
+    plan = replace(sweep.PRESETS["cpu"], model={"d_model": 8, "n_layers": 1, "n_heads": 2}, steps=4, batch=4)
+    monkeypatch.setitem(sweep.PRESETS, "cpu", replace(plan, rates=(1e-3, 4e-3), more={"rope": (1.6e-2,)}))
+
+
+def run(out, **asked):
+    return sweep.positions(Run("positions", out, **asked)).values
+
+
+def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole")
+    named = {"rope.1e-3", "rope.4e-3", "rope.16e-3", "rope-256.1e-3", "rope-256.4e-3"}
+    assert whole.keys() == {f"positions.sweep.{name}" for name in named}
+    assert len(set(whole.values())) == 5
+    calls, loss_at = [], sweep.loss_at
+
+    def stopping(*arguments):
+        calls.append(arguments[:2])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return loss_at(*arguments)
+
+    monkeypatch.setattr(sweep, "loss_at", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut")
+    with pytest.raises(RecipeError, match=r"a run that has begun; go on with: .* --resume"):
+        run(tmp_path / "cut")
+    assert run(tmp_path / "cut", resume=True) == whole
+    assert len(calls) == 6  # five runs, one of them twice
+
+
+def test_rates_are_chosen_on_articles_that_the_lab_does_not_report_on():
+    texts = sweep.wikipedia_by_length()
+    chosen_on, reported_on = (
+        {texts.tokenizer.decode(row[:257].tolist()) for row in part} for part in (texts.chosen_on, texts.reported_on)
+    )
+    whole = [line for line in sweep.corpus().splitlines() if line]
+    assert chosen_on <= {line[:257] for line in whole if 256 < len(line) <= 512}
+    assert reported_on <= {line[:257] for line in whole if len(line) > 512}
+    assert chosen_on
+    assert reported_on
+    assert texts.chosen_on.shape[1] == 257
+    assert texts.reported_on.shape[1] == 513
+
+
+def test_the_best_rate_is_that_of_the_mean_over_seeds(monkeypatch):
+    kept = {
+        100: {"rope.1e-3": 3.0, "rope.4e-3": 1.0, "rope.16e-3": 2.0, "rope-256.1e-3": 2.0, "rope-256.4e-3": 1.0},
+        101: {"rope.1e-3": 3.0, "rope.4e-3": 2.5, "rope.16e-3": 1.0, "rope-256.1e-3": 2.5, "rope-256.4e-3": 4.0},
+    }
+    monkeypatch.setattr(
+        sweep, "committed_run", lambda _, seed, size: {f"positions.sweep.{k}": v for k, v in kept[seed].items()}
+    )
+    assert sweep.best_rates() == {"rope": 1.6e-2, "rope-256": 1e-3}
