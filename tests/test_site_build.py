@@ -268,3 +268,14 @@ def test_one_lab_alone_goes_to_the_preview(copied, capfd):
     assert digest_of_tree(copied.html) == before
     with pytest.raises(SiteError, match="there is no lab nosuch; there are tiny"):
         build(only="nosuch", root=copied.root)
+
+
+def test_an_old_address_that_leads_nowhere_fails_the_build(copied):
+    page = copied.root / "book" / "chapter.md"
+    front = "---\nmoved:\n  gone: index\n  sum: index#a-tiny-book\n  one-chapter: index#a-tiny-book\n---\n"
+    page.write_text(front + page.read_text())
+    with pytest.raises(SiteError) as problem:
+        build(root=copied.root)
+    assert "book/index has no #gone" in str(problem.value)
+    assert "#one-chapter is still on this page" in str(problem.value)
+    assert "#sum" not in str(problem.value)

@@ -36,6 +36,11 @@ parts:
         title: Two
         sections:
           - file: book/inside
+            title: An idea
+          - file: labs/inside
+            title: "Lab: an idea"
+          - file: book/more
+            title: More
 """
 PLACES = places(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8")))
 LABS = [place for place in PLACES if place.is_lab]
@@ -68,7 +73,7 @@ def test_a_lab_says_how_many_minutes_it_takes(lab):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A book of two chapters, two labs and a page inside a chapter."""
+    """A book of two chapters: one of one page and two labs, and one of an overview, two pages and a lab."""
     project = Project(make_project(tmp_path_factory.mktemp("nav") / "book"))
     (project.root / "_toc.yml").write_text(TOC)
     book = project.root / "book"
@@ -78,13 +83,18 @@ def site(tmp_path_factory):
         "# Start here\n\nThis paragraph is long enough to describe what stands on its page.\n"
     )
     two = "# Two, and more\n\nThis paragraph is long enough to describe what the page says.\n\n"
-    (book / "second.md").write_text(two + '<div data-predict="share"></div>\n')
-    (book / "inside.md").write_text("# An idea\n\nThis paragraph is long enough to describe the idea of the page.\n")
+    lead_on = "---\nmoved:\n  the-old-place: inside\n  another: more#the-new-place\n---\n"
+    (book / "second.md").write_text(lead_on + two + "## Here\n\nA section.\n")
+    idea = "# An idea: what it is\n\nThis paragraph is long enough to describe the idea of the page.\n\n"
+    (book / "inside.md").write_text(f'{idea}## The old place\n\nMoved.\n\n<div data-predict="share"></div>\n')
+    (book / "more.md").write_text("# More of it\n\nThe last page of all.\n\n## The new place\n\nMoved too.\n")
     tiny = lab_cells()
     tiny[0].source += " One exercise, about 7 minutes."
     write_lab(project.root, tiny)
     cells = [nbformat.v4.new_markdown_cell("# What else?\n\nOne exercise, about 25\nminutes.", id="title")]
     write_lab(project.root, cells, "other")
+    cells = [nbformat.v4.new_markdown_cell("# Inside?\n\nOne exercise, about 30 minutes.", id="title")]
+    write_lab(project.root, cells, "inside")
     with ThreadPoolExecutor(1) as pool:  # a browser of another test may have an event loop here
         pool.submit(build, root=project.root).result()
     return project.html
@@ -105,6 +115,7 @@ def page(browser, site):
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.show = lambda name: page.goto((site / f"{name}.html").as_uri())
+    page.second = (site / "book" / "second.html").as_uri()
     yield page
     assert page.errors == []
     context.close()
@@ -115,7 +126,9 @@ def page(browser, site):
     [
         ("book/chapter", "One part · Chapter 1 · about 10 minutes · 2 labs"),
         ("labs/other", "Chapter 1, lab 2 of 2: other · about 25 minutes"),
-        ("book/inside", "Chapter 2, page 1 of 1: An idea · about 1 minute"),
+        ("book/second", "One part · Chapter 2 · about 1 minute · 2 pages · 1 lab"),
+        ("book/inside", "Chapter 2, page 1 of 2: An idea · about 1 minute"),
+        ("labs/inside", "Chapter 2, lab 1 of 1: an idea · about 30 minutes"),
         ("book/start", "about 1 minute"),
     ],
 )
@@ -132,6 +145,14 @@ def test_the_line_above_a_title_says_where_one_is(name, line, page):
         ("book/chapter", "Next: Chapter 1, lab 1 of 2: tiny, about 7 minutes", "A tiny lab", "Start here"),
         ("labs/tiny", "Next: Chapter 1, lab 2 of 2: other, about 25 minutes", "What else?", "Chapter 1"),
         ("labs/other", "Next: Chapter 2, about 1 minute", "Two", "Chapter 1, lab 1 of 2: tiny"),
+        ("book/second", "Next: Chapter 2, page 1 of 2: An idea, about 1 minute", "An idea: what it is", None),
+        ("book/inside", "Next: Chapter 2, lab 1 of 1: an idea, about 30 minutes", "Inside?", "Chapter 2"),
+        (
+            "labs/inside",
+            "Next: Chapter 2, page 2 of 2: More, about 1 minute",
+            "More of it",
+            "Chapter 2, page 1 of 2: An idea",
+        ),
     ],
 )
 def test_the_card_at_the_end_leads_on(name, kind, title, back, page):
@@ -145,18 +166,46 @@ def test_the_card_at_the_end_leads_on(name, kind, title, back, page):
 
 
 def test_the_last_page_leads_back_only_and_a_tab_names_its_lab(page):
-    page.show("book/inside")
+    page.show("book/more")
     assert page.locator(".step-next").count() == 0
-    assert page.locator(".step-back").inner_text() == "Back: Chapter 2"
+    assert page.locator(".step-back").inner_text() == "Back: Chapter 2, lab 1 of 1: an idea"
     page.show("labs/other")
     assert page.title().startswith("Lab: other. What else?")
 
 
 def test_only_the_current_chapter_is_open(page):
-    for name, shown in (("book/index", []), ("labs/tiny", ["Lab: tiny", "Lab: other"]), ("book/second", ["An idea"])):
+    second = ["2.1. An idea", "Lab: an idea", "2.2. More"]
+    chapters = {
+        "book/index": [],
+        "labs/tiny": ["Lab: tiny", "Lab: other"],
+        "book/second": second,
+        "labs/inside": second,
+    }
+    for name, shown in chapters.items():
         page.show(name)
         inner = page.locator(".bd-links .toctree-l2 > a")
         assert [link.inner_text() for link in inner.all() if link.is_visible()] == shown
+
+
+def test_the_pages_of_a_chapter_are_numbered_and_their_sections_are_not(page):
+    page.show("book/inside")
+    assert page.locator(".bd-article h1").inner_text().startswith("2.1. An idea: what it is")
+    assert page.title().startswith("2.1. An idea: what it is")
+    assert page.locator(".bd-article h2").inner_text().startswith("The old place")
+    page.show("book/second")
+    assert page.locator(".bd-article h2").inner_text().startswith("Here")
+
+
+@pytest.mark.parametrize(("old", "new"), [("the-old-place", "inside"), ("another", "more")])
+def test_the_old_address_of_a_section_leads_on(old, new, page):
+    page.show("book/second")
+    page.evaluate(f"location.hash = '{old}'")
+    page.wait_for_url(f"**/{new}.html#the-*-place")
+    page.goto("about:blank")
+    page.goto(page.second + f"#{old}")
+    page.wait_for_url(f"**/{new}.html#the-*-place")
+    page.goto(page.second + "#here")
+    assert page.url.endswith("second.html#here")
 
 
 def test_the_current_page_is_in_view_in_a_long_side_bar_and_the_page_stays(page):
@@ -190,6 +239,11 @@ def test_what_was_done_is_remembered_and_shown_and_can_be_forgotten(page):
     page.show("book/index")
     again = page.locator(".continue")
     assert again.inner_text().startswith("Continue with Chapter 1, lab 1 of 2: tiny")
+    page.show("book/inside")
+    page.show("book/index")
+    assert again.locator(".continue-where").inner_text() == "Chapter 2, page 1 of 2: An idea"
+    page.show("labs/tiny")
+    page.show("book/index")
     again.get_by_role("link").click()
     assert page.locator(".bd-article h1").inner_text().startswith("A tiny lab")
     page.show("book/index")
@@ -200,10 +254,25 @@ def test_what_was_done_is_remembered_and_shown_and_can_be_forgotten(page):
 
 
 def test_a_prediction_counts_among_what_is_done(page):
-    page.show("book/second")
-    page.locator(".bd-links .tick").wait_for()  # a short page is soon read
-    assert tick(page, "Two").get_attribute("aria-label") == "1 of 2 done"
+    page.show("book/inside")
+    page.locator(".bd-links .tick").first.wait_for()  # a short page is soon read
+    assert tick(page, "2.1.").get_attribute("aria-label") == "1 of 2 done"
     page.evaluate("localStorage.setItem('course:predict:share', '50'); dispatchEvent(new Event('course:done'))")
+    assert tick(page, "2.1.").get_attribute("aria-label") == "done"
+
+
+def test_a_chapter_with_pages_is_done_when_all_of_them_are(page):
+    page.show("book/second")
+    page.locator(".bd-links .tick").wait_for()
+    assert tick(page, "Two").get_attribute("aria-label") == "1 of 4 pages done"
+    for name in ("inside", "more"):
+        page.evaluate(f"localStorage.setItem('course:page:book/{name}', '2/2')")
+    page.evaluate("localStorage.setItem('course:page:labs/inside', '1/2')")
+    page.show("book/start")
+    assert tick(page, "Two").get_attribute("aria-label") == "3 of 4 pages done"
+    assert tick(page, "Two").evaluate("tick => tick.style.getPropertyValue('--share')") == "87.5%"
+    page.evaluate("localStorage.setItem('course:page:labs/inside', '2/2')")
+    page.show("book/start")
     assert tick(page, "Two").get_attribute("aria-label") == "done"
 
 

@@ -1,6 +1,7 @@
 """`course new-lab`: what it writes is a lab that passes the tests of all labs as it is."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -49,8 +50,9 @@ def test_a_new_lab_passes_the_tests_of_all_labs_and_runs(checkout):
     run(checkout, "-m", "pytest", "-q", "-k", new_or_about_all, "tests/test_house.py", "tests/test_exercises.py")
 
     documents = find_project(checkout).documents()
-    assert documents.index("labs/ch05_in_context") == documents.index("book/ch05_in_context") + 1
-    assert documents.index("labs/ch05_in_context") < documents.index("book/glossary")
+    overview = documents.index("book/ch05_overview")
+    assert documents[overview + 1 : overview + 3] == ["book/ch05_in_context", "labs/ch05_in_context"]
+    assert overview < documents.index("book/glossary")
 
     run(checkout, "-c", SOLVE, "labs/ch05_in_context.ipynb", "solved.ipynb")
     solved = nbformat.read(checkout / "solved.ipynb", as_version=4)
@@ -64,13 +66,53 @@ def test_a_new_lab_passes_the_tests_of_all_labs_and_runs(checkout):
     assert all(f"`{part['key']} " in cited for part in (records[0], records[0]["control"]))
 
 
-def test_a_lab_of_a_chapter_that_is_there_comes_last_in_it(checkout):
-    new_lab("ch01_more", root=checkout)
-    labs = [lab for lab in find_project(checkout).lab_slugs() if lab.startswith("ch01")]
-    assert labs == ["ch01_attention", "ch01_heads", "ch01_positions", "ch01_more"]
-    page = (checkout / "book" / "ch01_self_attention.md").read_text()
-    assert 0 < page.index("## More") < page.index("## Where to go next")
-    assert not (checkout / "book" / "ch01_more.md").exists()
+def add_chapter(checkout, *entries):
+    """Write chapter 9, whose overview closes with a section, and list it with these entries below it."""
+    text = "# Nine\n\n## The ideas\n\nThey are these.\n\n## Where to go next\n\nOn.\n"
+    (checkout / "book" / "ch09_nine.md").write_text(text)
+    below = "".join(f"          - file: {entry}\n            title: X\n" for entry in entries)
+    toc = (checkout / "_toc.yml").read_text()
+    chapter = f"      - file: book/ch09_nine\n        sections:\n{below}"
+    (checkout / "_toc.yml").write_text(toc.replace("  - caption: Reference\n", f"{chapter}  - caption: Reference\n"))
+    return checkout / "book" / "ch09_nine.md"
+
+
+def of_chapter_9(checkout):
+    return [name for name in find_project(checkout).documents() if "/ch09" in name]
+
+
+def test_a_lab_of_a_chapter_of_one_page_comes_last_in_it_and_has_a_section(checkout):
+    chapter = add_chapter(checkout, "labs/ch09_first")
+    new_lab("ch09_more", root=checkout)
+    assert of_chapter_9(checkout) == ["book/ch09_nine", "labs/ch09_first", "labs/ch09_more"]
+    page = chapter.read_text()
+    assert 0 < page.index("## More: what we measured") < page.index("## Where to go next")
+    assert not (checkout / "book" / "ch09_more.md").exists()
+
+
+def test_a_lab_of_a_chapter_with_pages_gets_a_page_of_its_own_before_it(checkout):
+    chapter = add_chapter(checkout, "book/ch09_first", "labs/ch09_first")
+    new_lab("ch09_more", title="Is there more?", root=checkout)
+    assert of_chapter_9(checkout)[3:] == ["book/ch09_more", "labs/ch09_more"]
+    toc = (checkout / "_toc.yml").read_text()
+    assert "          - file: book/ch09_more\n            title: More\n          - file: labs/ch09_more\n" in toc
+    text = chapter.read_text()
+    assert 0 < text.index("[More](ch09_more.md)") < text.index("## Where to go next")
+    page = (checkout / "book" / "ch09_more.md").read_text()
+    assert page.startswith("# More: Is there more?\n")
+    assert "{quiz}" in page
+    assert re.search(r"(?m)^## More: what we measured$", page)
+    assert (
+        'see="Chapter 9, More: what we measured"'
+        in (checkout / "course_lib" / "exercises" / "ch09_more" / "more_accuracy.py").read_text()
+    )
+
+
+def test_a_page_that_was_written_before_its_lab_is_kept(checkout):
+    add_chapter(checkout, "book/ch09_first", "labs/ch09_first")
+    (checkout / "book" / "ch09_more.md").write_text("# More\n\nMine.\n")
+    new_lab("ch09_more", root=checkout)
+    assert (checkout / "book" / "ch09_more.md").read_text().startswith("# More\n\nMine.\n\n## More: what")
 
 
 @pytest.mark.parametrize(

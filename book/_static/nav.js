@@ -31,6 +31,15 @@ const where = document.querySelector(".bd-article p.where");
 const page = where?.dataset.page;
 const root = new URL(document.documentElement.dataset.content_root || "./", location.href);
 
+// A section that has moved to another page: its old address leads on.
+const moved = new Map(Object.entries(JSON.parse(where?.dataset.moved ?? "{}")));
+function leadOn() {
+  const to = moved.get(location.hash.slice(1));
+  if (to) location.replace(new URL(to, location.href));
+}
+leadOn();
+addEventListener("hashchange", leadOn);
+
 // The side bar: the current page in view, without moving the page itself.
 const bar = document.querySelector(".bd-sidebar-primary");
 function showCurrent() {
@@ -56,16 +65,29 @@ function count() {
   drawTicks();
 }
 
+// A chapter with pages of its own is done when all of them are; else a page speaks for itself.
 function drawTicks() {
-  for (const link of document.querySelectorAll(".bd-sidebar-primary .bd-links a.reference.internal")) {
-    const name = new URL(link.href, location.href).pathname.replace(root.pathname, "").replace(/\.html$/, "");
+  const nameOf = (link) => new URL(link.href, location.href).pathname.replace(root.pathname, "").replace(/\.html$/, "");
+  const share = (name) => {
     const [done, all] = (course.get(`page:${name}`) ?? "0/1").split("/").map(Number);
+    return { done, all, part: done / all };
+  };
+  for (const link of document.querySelectorAll(".bd-sidebar-primary .bd-links a.reference.internal")) {
+    const name = nameOf(link);
+    const inside = [...link.closest("li").querySelectorAll(":scope ul a.reference.internal")].map(nameOf);
+    let { done, all, part } = share(name), label = `${done} of ${all} done`;
+    if (inside.some((other) => !other.startsWith("labs/"))) {
+      const parts = [name, ...inside].map((other) => share(other).part);
+      [done, all] = [parts.filter((p) => p >= 1).length, parts.length];
+      part = parts.reduce((sum, p) => sum + p, 0) / all;
+      label = `${done} of ${all} pages done`;
+    }
     link.querySelector(".tick")?.remove();
-    if (!(done > 0)) continue;
+    if (!(part > 0)) continue;
     const tick = Object.assign(document.createElement("span"), { className: done < all ? "tick" : "tick done" });
     tick.setAttribute("role", "img");
-    tick.setAttribute("aria-label", done < all ? `${done} of ${all} done` : "done");
-    tick.style.setProperty("--share", `${(100 * done) / all}%`);
+    tick.setAttribute("aria-label", done < all ? label : "done");
+    tick.style.setProperty("--share", `${100 * part}%`);
     link.append(tick);
   }
 }

@@ -21,10 +21,10 @@ SLUG = re.compile(r"(ch\d\d|capstone)_[a-z][a-z0-9_]*")
 
 
 def new_lab(slug: str, title: str = "", question: str = "", root: Path | None = None) -> list[Path]:
-    """Write a lab from the template: notebook, exercise, a section of its chapter's page, entries in both tables.
+    """Write a lab from the template: notebook, exercise, the page of its idea, entries in both tables.
 
-    The new lab passes every test as it is, so that an author can replace one thing at a time. If the chapter has no
-    page yet, one is created.
+    The new lab passes every test as it is, so that an author can replace one thing at a time. A chapter that is not
+    there yet gets an overview too. A chapter of one page gets a section of this page in place of a page.
 
     Args:
         slug: The name of the lab, `chNN_name` or `capstone_name`.
@@ -59,14 +59,18 @@ def new_lab(slug: str, title: str = "", question: str = "", root: Path | None = 
         "exercise": exercise,
         "chapter": f"Chapter {int(chapter[2:])}" if chapter != "capstone" else "Capstone",
     }
-    words["see"] = f"{words['chapter']}, {short}"  # the section that the chapter's page gets
-    page = next(iter(sorted((project.root / "book").glob(f"{chapter}_*.md"))), project.root / "book" / f"{slug}.md")
+    words["heading"] = short if words["title"] == short else f"{short}: {words['title']}"
+    words["see"] = f"{words['chapter']}, {short}: what we measured"  # the section that the page gets
+    overview, idea = _pages(project, chapter, slug)
+    pages = {overview: _with_section(overview, words)}
+    if idea:
+        pages = {overview: _with_line(overview, words), idea: _with_section(idea, words)}
     new = {
         project.labs / f"{slug}.ipynb": _notebook(project, words),
         project.library / "exercises" / slug / "__init__.py": _fill("exercises_init.py", words),
         project.library / "exercises" / slug / f"{exercise}.py": _fill("exercise.py", words),
-        page: _with_section(page, words),
-        project.root / "_toc.yml": _with_entry(project, page, words),
+        **pages,
+        project.root / "_toc.yml": _with_entry(project, overview, idea, words),
         project.root / "book" / "index.md": _with_row(project, words),
     }
     for path, text in new.items():
@@ -96,29 +100,50 @@ def _notebook(project: Project, words: dict[str, str]) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
+def _pages(project: Project, chapter: str, slug: str) -> tuple[Path, Path | None]:
+    """Return the overview of a chapter and the page of a new idea; None where the chapter is one page with its labs."""
+    documents = [name for name in project.documents() if name.partition("/")[2].startswith(f"{chapter}_")]
+    pages = [name for name in documents if name.startswith("book/")]
+    overview = project.root / f"{pages[0] if pages else f'book/{chapter}_overview'}.md"
+    return overview, None if len(pages) == 1 < len(documents) else project.root / "book" / f"{slug}.md"
+
+
 def _with_section(page: Path, words: dict[str, str]) -> str:
-    """Return the chapter's page with a section on the lab added before its closing words."""
-    text = page.read_text(encoding="utf8") if page.is_file() else _fill("page.md", words)
-    section = _fill("section.md", words)
+    """Return a page with a section on the lab added before its closing words."""
+    return _with(page, "page.md", "section.md", words)
+
+
+def _with_line(overview: Path, words: dict[str, str]) -> str:
+    """Return a chapter's overview with a line on the page of a new idea added before its closing words."""
+    return _with(overview, "overview.md", "overview_line.md", words)
+
+
+def _with(page: Path, template: str, addition: str, words: dict[str, str]) -> str:
+    text = page.read_text(encoding="utf8") if page.is_file() else _fill(template, words)
+    added = _fill(addition, words)
     before, closing, after = text.partition("## Where to go next")
-    return before + section + closing + after if closing else text.rstrip("\n") + "\n\n" + section
+    return before + added + closing + after if closing else text.rstrip("\n") + "\n\n" + added
 
 
-def _with_entry(project: Project, page: Path, words: dict[str, str]) -> str:
-    """Return `_toc.yml` with the lab added at the end of its chapter; a new chapter precedes the reference part."""
+def _with_entry(project: Project, overview: Path, idea: Path | None, words: dict[str, str]) -> str:
+    """Return `_toc.yml` with the lab, and the page of its idea, at the end of its chapter.
+
+    A new chapter precedes the reference part.
+    """
     lines = (project.root / "_toc.yml").read_text(encoding="utf8").splitlines()
-    document = f"book/{page.stem}"
-    entry = [f"          - file: labs/{words['slug']}", f'            title: "Lab: {words["short"].lower()}"']
-    chapter = next((i for i, line in enumerate(lines) if line.strip() == f"- file: {document}"), None)
-    if chapter is None:
-        end = next((i for i, line in enumerate(lines) if line.strip() == "- caption: Reference"), len(lines))
-        lines[end:end] = [f"      - file: {document}", "        sections:", *entry]
-    else:
-        end = chapter + 1
-        while end < len(lines) and lines[end].startswith("        "):  # what belongs to the chapter
-            end += 1
-        has_labs = "        sections:" in lines[chapter:end]
-        lines[end:end] = entry if has_labs else ["        sections:", *entry]
+    chapter = f"      - file: book/{overview.stem}"
+    if chapter not in lines:
+        at = next((i for i, line in enumerate(lines) if line.strip() == "- caption: Reference"), len(lines))
+        lines.insert(at, chapter)
+    end = lines.index(chapter) + 1
+    while end < len(lines) and lines[end].startswith("        "):  # what belongs to the chapter
+        end += 1
+    entries = [f"          - file: labs/{words['slug']}", f'            title: "Lab: {words["short"].lower()}"']
+    if idea:
+        entries = [f"          - file: book/{idea.stem}", f"            title: {words['short']}", *entries]
+    if "        sections:" not in lines[lines.index(chapter) : end]:
+        entries = ["        sections:", *entries]
+    lines[end:end] = entries
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,7 @@
-"""The table of contents as the pages see it: where a page stands, what comes next, and how many minutes it takes."""
+"""The table of contents as the pages see it: where a page stands, what comes next, and how many minutes it takes.
+
+A chapter has one of two forms: one page with its labs, or an overview with a page for each idea, each before its lab.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ WORDS_PER_MINUTE = 120  # of a text with formulas and tables that is read to be 
 SAID = re.compile(r"about (?:(\d+) minutes|an hour)")  # by the first cell of a lab
 
 
-@dataclass
+@dataclass(eq=False)
 class Place:
     """A page of the book.
 
@@ -37,6 +40,23 @@ class Place:
     @property
     def is_lab(self) -> bool:
         return self.doc.startswith("labs/")
+
+    @property
+    def ideas(self) -> list[Place]:
+        """The pages of a chapter that has one for each idea; none of a chapter that is one page."""
+        return [page for page in self.pages if not page.is_lab]
+
+    @property
+    def labs(self) -> list[Place]:
+        return [page for page in self.pages if page.is_lab]
+
+    @property
+    def reads(self) -> Place | None:
+        """The page of a lab's idea: the one before it in its chapter, or the chapter's only page."""
+        if self.chapter is None:
+            return None
+        before = self.chapter.pages[: self.chapter.pages.index(self)]
+        return next((page for page in reversed(before) if not page.is_lab), self.chapter)
 
     @property
     def name(self) -> str:
@@ -89,16 +109,15 @@ class Contents:
         return place.title or self.env.titles[place.doc].astext()
 
     def number(self, place: Place) -> str:
-        """The number of a page, such as "4" of a chapter; empty in a part without numbers."""
+        """The number of a page: "4" of a chapter, "4.1" of an idea's page; empty in a part without numbers."""
         return ".".join(map(str, self.env.toc_secnumbers.get(place.doc, {}).get("", ())))
 
     def called(self, place: Place) -> str:
-        """What a page is called outside its chapter: "Chapter 1", "Chapter 1, lab 2 of 3: heads", "The library"."""
+        """What a page is called elsewhere: "Chapter 1", "Chapter 1, page 2 of 3: Heads", "The library"."""
         above = place.chapter
         if above is None or not self.number(above):
             return f"Chapter {number}" if (number := self.number(place)) and above is None else self.title(place)
-        alike = [page for page in above.pages if page.is_lab == place.is_lab]
-        kind = "lab" if place.is_lab else "page"
+        kind, alike = ("lab", above.labs) if place.is_lab else ("page", above.ideas)
         name = place.name if place.is_lab else self.title(place)
         which = f"{kind} {alike.index(place) + 1} of {len(alike)}"
         return f"Chapter {self.number(above)}, {which}" + (f": {name}" if name else "")
