@@ -68,10 +68,11 @@ def paragraphs(text):
 def words(text):
     """What there is to read: all but front matter, options, fences and code."""
     text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
-    text = re.sub(r"(?ms)^\s*```\s*\w*\n.*?^\s*```$", "", text)
-    text = re.sub(r"(?m)^\s*:[\w-]+:.*$|^\s*(?:`{3,}|:{3,})(?:\{[\w:-]+\})?", "", text)
+    block = r"(?ms)^[ ]*```(?:\{(?P<name>[\w:-]+)\})?[^\n]*\n(?P<inside>.*?)^[ ]*```$"
+    text = re.sub(block, lambda m: m["inside"] if m["name"] and m["name"] not in NO_PROSE else "", text)
+    text = re.sub(r"(?m)^\s*:[\w-]+:.*$|^\s*:{3,}(?:\{[\w:-]+\})?", "", text)
     text = re.sub(r"\{[\w:]+\}`[^`]*`", "word", text)
-    return re.findall(r"[\w$].*?(?:\s|$)", text)
+    return [word for word in text.split() if re.search(r"\w", word)]
 
 
 @pytest.mark.parametrize("chapter", [chapter for chapter in CHAPTERS if chapter.ideas], ids=lambda place: place.doc)
@@ -173,4 +174,4 @@ def test_a_paragraph_is_running_text_and_neither_a_table_nor_for_the_expert():
 def test_words_are_what_there_is_to_read():
     page = "---\na: b\n---\n# One two\n\n:::{note} Three\n:class: tip\nfour {number}`x.y .1%` $x = 1$\n:::\n"
     assert len(words(page)) == 7
-    assert words("```python\nno words\n```\n") == []
+    assert words("```python\nno words\n```\n\nOne\n\n```{image} a.svg\n:alt: no\n```\n\ntwo\n") == ["One", "two"]
