@@ -16,7 +16,6 @@ from course.contents import places
 
 # Chapters that are still one page with their labs below it: nobody has split them yet. This list may only shrink.
 ONE_PAGE = {
-    "book/ch01_self_attention": "its pages are being written",
     "book/ch02_components": "follows chapter 1",
     "book/ch03_pretraining": "follows chapter 1",
     "book/ch04_fine_tuning": "follows chapter 1",
@@ -29,6 +28,7 @@ PAGES = [page for chapter in CHAPTERS if chapter.ideas for page in (chapter, *ch
 LABS = [place for place in PLACES if place.is_lab and place.chapter]
 
 FENCE = re.compile(r"\s*(?P<marks>`{3,}|:{3,}|~{3,})(?:\{(?P<name>[\w:-]+)\})?(?P<rest>.*)")
+NO_WORDS = {"source", "image", "code", "code-block", "explorer"}  # nor a fence without a name
 NO_PROSE = {"list-table", "source", "image", "code", "code-block", "math", "explorer"}  # nor a fence without a name
 ITEM = re.compile(r"\s*(?:[-*+]|\d+\.|\([ x]\)) ")
 
@@ -66,13 +66,20 @@ def paragraphs(text):
 
 
 def words(text):
-    """What there is to read: all but front matter, options, fences and code."""
-    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
-    block = r"(?ms)^[ ]*```(?:\{(?P<name>[\w:-]+)\})?[^\n]*\n(?P<inside>.*?)^[ ]*```$"
-    text = re.sub(block, lambda m: m["inside"] if m["name"] and m["name"] not in NO_PROSE else "", text)
-    text = re.sub(r"(?m)^\s*:[\w-]+:.*$|^\s*:{3,}(?:\{[\w:-]+\})?", "", text)
-    text = re.sub(r"\{[\w:]+\}`[^`]*`", "word", text)
-    return [word for word in text.split() if re.search(r"\w", word)]
+    """What is read from top to bottom: no front matter, options, code, nor what a quiz says about each of its choices."""
+    inside, read = [], []  # the fences that are open, marks and name; the lines to read
+    for line in re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).splitlines():
+        if fence := FENCE.fullmatch(line):
+            name, rest = fence["name"], fence["rest"].strip()
+            if inside and not name and not rest and fence["marks"].startswith(inside[-1][0]):
+                inside.pop()
+            else:
+                inside.append((fence["marks"], name))
+                read.append(rest if name else "")
+        elif all(name and name not in NO_WORDS for _, name in inside) and not re.match(r"\s*:[\w-]+:", line):
+            read.append("" if inside and inside[-1][1] == "quiz" and line.startswith("    ") else line)
+    text = re.sub(r"\{[\w:]+\}`[^`]*`", "word", "\n".join(read))
+    return re.findall(r"[\w$].*?(?:\s|$)", text)
 
 
 @pytest.mark.parametrize("chapter", [chapter for chapter in CHAPTERS if chapter.ideas], ids=lambda place: place.doc)
@@ -174,4 +181,6 @@ def test_a_paragraph_is_running_text_and_neither_a_table_nor_for_the_expert():
 def test_words_are_what_there_is_to_read():
     page = "---\na: b\n---\n# One two\n\n:::{note} Three\n:class: tip\nfour {number}`x.y .1%` $x = 1$\n:::\n"
     assert len(words(page)) == 7
-    assert words("```python\nno words\n```\n\nOne\n\n```{image} a.svg\n:alt: no\n```\n\ntwo\n") == ["One", "two"]
+    assert words("```python\nno words\n```\n") == []
+    assert len(words("```{image} a.svg\n:alt: No words\n```\nTwo words\n```{image} b.svg\n```\n")) == 2
+    assert len(words(":::{quiz} Why so?\n(x) A choice\n    Its explanation.\n:::\n")) == 5

@@ -184,5 +184,5 @@ EXERCISE = Exercise(
     mistakes=mistakes_in(__name__),
     needs=("softmax",),
     avoid=("scaled_dot_product_attention", "MultiheadAttention"),
-    see="Chapter 1, From scores to weights",
+    see="Chapter 1, Queries, keys and values",
 )

@@ -104,5 +104,5 @@ EXERCISE = Exercise(
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     avoid=("torch.softmax", "F.softmax", "torch.nn.Softmax", "log_softmax"),
-    see="Chapter 1, From scores to weights",
+    see="Chapter 1, Queries, keys and values",
 )

@@ -67,5 +67,5 @@ EXERCISE = Exercise(
     run_case=call_and_differentiate,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 1, Several heads",
+    see="Chapter 1, One layer, cut into heads",
 )

@@ -225,5 +225,5 @@ EXERCISE = Exercise(
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     avoid=("multi_head_attention_forward", "nn.MultiheadAttention"),
-    see="Chapter 1, Several heads",
+    see="Chapter 1, One layer, cut into heads",
 )

@@ -133,5 +133,5 @@ EXERCISE = Exercise(
     mistakes=(*mistakes_in(__name__), *map(in_a_layer, MULTI_HEAD.mistakes)),
     needs=("split_heads", "merge_heads"),
     avoid=("multi_head_attention_forward", "nn.MultiheadAttention"),
-    see="Chapter 1, Several heads",
+    see="Chapter 1, One layer, cut into heads",
 )
