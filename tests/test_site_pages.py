@@ -28,7 +28,6 @@ PAGES = [page for chapter in CHAPTERS if chapter.ideas for page in (chapter, *ch
 LABS = [place for place in PLACES if place.is_lab and place.chapter]
 
 FENCE = re.compile(r"\s*(?P<marks>`{3,}|:{3,}|~{3,})(?:\{(?P<name>[\w:-]+)\})?(?P<rest>.*)")
-NO_WORDS = {"source", "image", "code", "code-block", "explorer"}  # nor a fence without a name
 NO_PROSE = {"list-table", "source", "image", "code", "code-block", "math", "explorer"}  # nor a fence without a name
 ITEM = re.compile(r"\s*(?:[-*+]|\d+\.|\([ x]\)) ")
 
@@ -66,20 +65,14 @@ def paragraphs(text):
 
 
 def words(text):
-    """What is read from top to bottom: no front matter, options, code, nor what a quiz says about each of its choices."""
-    inside, read = [], []  # the fences that are open, marks and name; the lines to read
-    for line in re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).splitlines():
-        if fence := FENCE.fullmatch(line):
-            name, rest = fence["name"], fence["rest"].strip()
-            if inside and not name and not rest and fence["marks"].startswith(inside[-1][0]):
-                inside.pop()
-            else:
-                inside.append((fence["marks"], name))
-                read.append(rest if name else "")
-        elif all(name and name not in NO_WORDS for _, name in inside) and not re.match(r"\s*:[\w-]+:", line):
-            read.append("" if inside and inside[-1][1] == "quiz" and line.startswith("    ") else line)
-    text = re.sub(r"\{[\w:]+\}`[^`]*`", "word", "\n".join(read))
-    return re.findall(r"[\w$].*?(?:\s|$)", text)
+    """What is read from top to bottom: no front matter, options, code, nor what a quiz says about its choices."""
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    text = re.sub(r"(?ms)^:::\{quiz\}.*?^:::$", lambda m: re.sub(r"(?m)^ {4}.*$", "", m[0]), text)
+    block = r"(?ms)^[ ]*```(?:\{(?P<name>[\w:-]+)\})?[^\n]*\n(?P<inside>.*?)^[ ]*```$"
+    text = re.sub(block, lambda m: m["inside"] if m["name"] and m["name"] not in NO_PROSE else "", text)
+    text = re.sub(r"(?m)^\s*:[\w-]+:.*$|^\s*:{3,}(?:\{[\w:-]+\})?", "", text)
+    text = re.sub(r"\{[\w:]+\}`[^`]*`", "word", text)
+    return [word for word in text.split() if re.search(r"\w", word)]
 
 
 @pytest.mark.parametrize("chapter", [chapter for chapter in CHAPTERS if chapter.ideas], ids=lambda place: place.doc)
@@ -181,6 +174,5 @@ def test_a_paragraph_is_running_text_and_neither_a_table_nor_for_the_expert():
 def test_words_are_what_there_is_to_read():
     page = "---\na: b\n---\n# One two\n\n:::{note} Three\n:class: tip\nfour {number}`x.y .1%` $x = 1$\n:::\n"
     assert len(words(page)) == 7
-    assert words("```python\nno words\n```\n") == []
-    assert len(words("```{image} a.svg\n:alt: No words\n```\nTwo words\n```{image} b.svg\n```\n")) == 2
-    assert len(words(":::{quiz} Why so?\n(x) A choice\n    Its explanation.\n:::\n")) == 5
+    assert words("```python\nno words\n```\n\nOne\n\n```{image} a.svg\n:alt: no\n```\n\ntwo\n") == ["One", "two"]
+    assert words(":::{quiz} Why?\n(x) Because\n    It is so.\n:::\nIndeed\n") == ["Why?", "Because", "Indeed"]
