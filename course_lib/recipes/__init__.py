@@ -10,6 +10,7 @@ from course_lib.recipes.language import gpt, moe
 from course_lib.recipes.peft_sweep import peft
 from course_lib.recipes.results import Results
 from course_lib.recipes.run import Run
+from course_lib.recipes.two_relations import two_relations
 
 
 def _vision_text(run: Run) -> Results:
@@ -18,4 +19,10 @@ def _vision_text(run: Run) -> Results:
     return vision_text(run)
 
 
-RECIPES: dict[str, Callable[[Run], Results]] = {"gpt": gpt, "moe": moe, "peft": peft, "vision-text": _vision_text}
+RECIPES: dict[str, Callable[[Run], Results]] = {
+    "gpt": gpt,
+    "moe": moe,
+    "peft": peft,
+    "two-relations": two_relations,
+    "vision-text": _vision_text,
+}
