@@ -155,7 +155,7 @@ def two_relations(run: Run) -> Results:
     """
     plan = PRESETS[run.preset]
     plan = plan._replace(steps=run.steps or plan.steps)
-    run.claim_folder((plan, HEADS, RATES, SEEDS))
+    run.claim_folder(plan)  # and not the grid: no result depends on the others, so a run may go on with more of them
     done = run.out / "measured.json"
     if done.exists() and not run.resume:
         raise RecipeError(f"{run.out} holds a run that has begun; go on with: {run.resume_command}")
