@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from course_lib.recipes.language import gpt, moe
 from course_lib.recipes.peft_sweep import peft
+from course_lib.recipes.relations_sweep import two_relations
 from course_lib.recipes.results import Results
 from course_lib.recipes.run import Run
-from course_lib.recipes.two_relations import two_relations
 
 
 def _vision_text(run: Run) -> Results:
