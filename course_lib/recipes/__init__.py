@@ -9,6 +9,7 @@ from collections.abc import Callable
 from course_lib.recipes.language import gpt, moe
 from course_lib.recipes.peft_sweep import peft
 from course_lib.recipes.positions_sweep import positions
+from course_lib.recipes.relations_sweep import two_relations
 from course_lib.recipes.results import Results
 from course_lib.recipes.run import Run
 
@@ -24,5 +25,6 @@ RECIPES: dict[str, Callable[[Run], Results]] = {
     "moe": moe,
     "peft": peft,
     "positions": positions,
+    "two-relations": two_relations,
     "vision-text": _vision_text,
 }

@@ -1,0 +1,183 @@
+"""A sweep of one and two heads: how often a layer learns to read two relations at once, at several learning rates.
+
+The task is `TwoRelations`: two questions at one position, one about the value just before, one about the value of an
+equal key. Each run trains one small model from one seed, and gives the share of new rows with both answers right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from course_lib.data.worlds.relations import RelationsBatch, TwoRelations
+from course_lib.files import read_json, write_text
+from course_lib.measure import device
+from course_lib.nn.attention import MultiHeadAttention, causal_mask
+from course_lib.nn.feed_forward import FeedForward
+from course_lib.recipes.results import Results, write_results
+from course_lib.recipes.run import RecipeError, Run
+from course_lib.train import TrainConfig, train
+
+WORLD = TwoRelations(n_pairs=8, n_values=11)
+HEADS = (1, 2)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+SEEDS = 20  # of a run of the recipe
+LEARNED = 0.6  # the share of rows with both answers right from which a model counts as having learned both
+Layer = Callable[[int, int], nn.Module]  # from d_model and n_heads; called with x and a mask
+
+
+class Plan(NamedTuple):
+    """The number of training steps, and the number of rows in each."""
+
+    steps: int
+    batch: int
+
+
+PRESETS = {"cpu": Plan(450, 128), "gpu": Plan(2000, 1024)}
+
+
+class TwoAnswers(nn.Module):
+    """One attention layer; two answers at the last position: the value before, and the value of the key.
+
+    Args:
+        n_heads: The number of heads.
+        layer: Makes the attention layer from d_model and n_heads.
+        d_model: The width of the model, which has the same number of parameters with any number of heads.
+    """
+
+    def __init__(self, n_heads: int, layer: Layer = MultiHeadAttention, d_model: int = 64) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.keys = nn.Embedding(WORLD.n_pairs + 1, d_model)
+        self.values = nn.Embedding(WORLD.n_values + 1, d_model)
+        self.places = nn.Parameter(0.1 * torch.randn(WORLD.length, d_model))
+        self.norm1, self.norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.attention = layer(d_model, n_heads)
+        self.feed_forward = FeedForward(d_model, 128)
+        self.answers = nn.Linear(d_model, 2 * WORLD.n_values)
+
+    def embed(self, row: RelationsBatch) -> Float[Tensor, "batch position d_model"]:
+        """Return what the layer reads: the sum of the embeddings of key, value and place."""
+        return self.keys(row.keys) + self.values(row.values) + self.places
+
+    def forward(self, row: RelationsBatch, mask: Bool[Tensor, "*rows query key"]) -> Float[Tensor, "batch 2 values"]:
+        """Return the logits of both answers."""
+        x = self.embed(row)
+        x = x + self.attention(self.norm1(x), mask)
+        x = x + self.feed_forward(self.norm2(x))
+        return self.answers(x[:, -1]).unflatten(-1, (2, -1))
+
+
+def learn(
+    n_heads: int,
+    layer: Layer = MultiHeadAttention,
+    *,
+    seed: int,
+    rate: float = 2e-3,
+    plan: Plan = PRESETS["cpu"],
+    questions: Sequence[int] = (0, 1),
+    hide: float = 0.3,
+    where: torch.device | None = None,
+) -> TwoAnswers:
+    """Train a model from a seed, hiding each earlier position from each row with probability `hide`.
+
+    Args:
+        n_heads: The number of heads.
+        layer: Makes the attention layer.
+        seed: The seed of weights, rows and hidden positions.
+        rate: The learning rate.
+        plan: The number of steps and the size of a batch.
+        questions: What is asked, 0 for the value before and 1 for the value of the key.
+        hide: The probability with which a position is hidden in training.
+        where: The device; None for that of the chosen preset.
+
+    Raises:
+        KeyboardInterrupt: If the user interrupts the training.
+    """
+    where = where or device()
+    torch.manual_seed(seed)
+    model = TwoAnswers(n_heads, layer).to(where)
+    causal, itself = causal_mask(WORLD.length), torch.eye(WORLD.length, dtype=torch.bool)
+
+    def rows(generator: torch.Generator) -> tuple[RelationsBatch, Tensor]:
+        seen = torch.rand(plan.batch, 1, 1, WORLD.length, generator=generator) > hide
+        mask = causal & (seen | itself)  # a position always sees itself
+        return _moved(WORLD.sample(plan.batch, generator), where), mask.to(where)
+
+    def loss(model: nn.Module, drawn: tuple[RelationsBatch, Tensor]) -> Tensor:
+        row, mask = drawn
+        logits, targets = model(row, mask), (row.previous, row.bound)
+        return torch.stack([F.cross_entropy(logits[:, q], targets[q]) for q in questions]).sum()
+
+    train(model, rows, loss, TrainConfig(plan.steps, lr=rate, seed=seed), label=f"{n_heads} head(s)")
+    return model.eval()
+
+
+def new_rows(seed: int, n: int = 2000, where: torch.device | None = None) -> RelationsBatch:
+    """Return the rows to test the models of a seed on; nothing is hidden in them."""
+    return _moved(WORLD.sample(n, torch.Generator().manual_seed(10**6 + seed)), where or device())
+
+
+@torch.no_grad()
+def accuracies(model: TwoAnswers, test: RelationsBatch) -> list[float]:
+    """Return the shares of rows with the right value before, the right value of the key, and both."""
+    answers = model(test, causal_mask(WORLD.length, test.keys.device)).argmax(-1)
+    before, bound = answers[:, 0] == test.previous, answers[:, 1] == test.bound
+    return [part.float().mean().item() for part in (before, bound, before & bound)]
+
+
+def _moved(rows: RelationsBatch, where: torch.device) -> RelationsBatch:
+    return RelationsBatch(*(part.to(where) for part in rows))
+
+
+def number_key(n_heads: int, rate: float, what: str | int) -> str:
+    """Return the key of a result, such as "heads.sweep.2.2e-03.learned", or of a seed: "heads.sweep.2.2e-03.seed-7"."""
+    return f"heads.sweep.{n_heads}.{rate:.0e}.{f'seed-{what}' if isinstance(what, int) else what}"
+
+
+def values_of(sweep: Mapping[str, float], n_heads: int, rate: float) -> dict[int, float]:
+    """Return the share of rows with both answers right by seed, of the models of one arm of a sweep."""
+    start = number_key(n_heads, rate, "seed-")
+    return {int(key.removeprefix(start)): value for key, value in sweep.items() if key.startswith(start)}
+
+
+def two_relations(run: Run) -> Results:
+    """Train every number of heads at every rate from 20 seeds; the run's seed 1 has the seeds 20 to 39, and so on.
+
+    The results give each arm the mean share of rows with both answers right, the number of seeds at which it is at
+    least LEARNED, and the share of each seed. An arm's control has one head.
+    """
+    plan = PRESETS[run.preset]
+    plan = plan._replace(steps=run.steps or plan.steps)
+    run.claim_folder(plan)  # and not the grid: no result depends on the others, so a run may go on with more of them
+    done = run.out / "measured.json"
+    if done.exists() and not run.resume:
+        raise RecipeError(f"{run.out} holds a run that has begun; go on with: {run.resume_command}")
+    found: dict[str, float] = read_json(done) if done.exists() else {}
+    arms = [(n_heads, rate) for n_heads in HEADS for rate in RATES]
+    for seed in range(run.seed * SEEDS, (run.seed + 1) * SEEDS):
+        test = new_rows(seed, where=run.device)
+        for n_heads, rate in arms:
+            if (key := number_key(n_heads, rate, seed)) not in found:
+                model = learn(n_heads, seed=seed, rate=rate, plan=plan, where=run.device)
+                found[key] = accuracies(model, test)[2]
+                write_text(done, json.dumps(found))
+    values: dict[str, float] = {}
+    for arm in arms:
+        shares = values_of(found, *arm)
+        values[number_key(*arm, "learned")] = sum(share >= LEARNED for share in shares.values())
+        values[number_key(*arm, "mean")] = sum(shares.values()) / len(shares)
+        values |= {number_key(*arm, seed): share for seed, share in shares.items()}
+    controls = {
+        number_key(n_heads, rate, what): number_key(HEADS[0], rate, what)
+        for n_heads, rate in arms
+        for what in ("learned", "mean")
+        if n_heads != HEADS[0]
+    }
+    return write_results(run, values, controls)

@@ -1,0 +1,67 @@
+"""`course train two-relations`: its numbers, a run that is stopped and gone on with, and a layer of the lab in it."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from course_lib.exercises.ch01_heads.multi_head_attention import MultiHeadAttention
+from course_lib.nn.attention import causal_mask
+from course_lib.recipes import relations_sweep as sweep
+from course_lib.recipes.results import read_results
+from course_lib.recipes.run import RecipeError, Run
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Two seeds of two steps, at two rates."""
+    monkeypatch.setenv("COURSE_PRESET", "cpu")
+    monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.Plan(2, 4))
+    monkeypatch.setattr(sweep, "RATES", (1e-3, 8e-3))
+    monkeypatch.setattr(sweep, "SEEDS", 2)
+
+
+def run(out, **asked):
+    return sweep.two_relations(Run("two-relations", out, **asked)).values
+
+
+def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole")
+    arms = [(n_heads, rate) for n_heads in sweep.HEADS for rate in sweep.RATES]
+    whats = ("learned", "mean", 0, 1)
+    assert whole.keys() == {sweep.number_key(*arm, what) for arm in arms for what in whats}
+    for arm in arms:
+        shares = sweep.values_of(whole, *arm)
+        assert shares.keys() == {0, 1}
+        assert whole[sweep.number_key(*arm, "mean")] == pytest.approx(sum(shares.values()) / 2)
+        assert whole[sweep.number_key(*arm, "learned")] == sum(share >= sweep.LEARNED for share in shares.values())
+    results = read_results(tmp_path / "whole" / "results.json")
+    assert results.controls["heads.sweep.2.8e-03.learned"] == "heads.sweep.1.8e-03.learned"
+    calls, learn = [], sweep.learn
+
+    def stopping(*arguments, **settings):
+        calls.append(settings["seed"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return learn(*arguments, **settings)
+
+    monkeypatch.setattr(sweep, "learn", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut")
+    with pytest.raises(RecipeError, match=r"a run that has begun; go on with: .* --resume"):
+        run(tmp_path / "cut")
+    assert run(tmp_path / "cut", resume=True) == whole
+    assert len(calls) == 9  # eight runs, one of them twice
+    assert sweep.values_of(run(tmp_path / "next", seed=1), 1, 1e-3).keys() == {2, 3}
+
+
+def test_the_lab_s_layer_gives_the_same_model():
+    """With the layer of the exercise, whose weights are drawn in the same order, a seed gives the same model."""
+    plan, test = sweep.Plan(5, 16), sweep.new_rows(0, n=50)
+    ours, theirs = (
+        sweep.learn(2, layer, seed=0, plan=plan) for layer in (sweep.MultiHeadAttention, MultiHeadAttention)
+    )
+    mask = causal_mask(sweep.WORLD.length)
+    with torch.no_grad():
+        assert_close(ours(test, mask), theirs(test, mask), atol=1e-4, rtol=0)
+    before, bound, both = sweep.accuracies(ours, test)
+    assert both <= min(before, bound)
