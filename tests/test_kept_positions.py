@@ -1,0 +1,19 @@
+"""The kept runs of `course train positions` belong to the code that is here, and each best rate is bracketed."""
+
+import pytest
+
+from course_lib.measure import committed_run
+from course_lib.recipes.positions_sweep import ARMS, PRESETS, SEEDS, best_rates, number_key
+
+
+def test_the_runs_are_whole():
+    plan = PRESETS["cpu"]
+    keys = {number_key(arm, rate) for arm in ARMS for rate in plan.rates_of(arm)}
+    for seed in SEEDS:
+        assert committed_run("positions", seed, size="cpu").keys() == keys
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_the_best_rate_is_inside_the_grid(arm):
+    rates = PRESETS["cpu"].rates_of(arm)
+    assert rates[0] < best_rates()[arm] < rates[-1]
