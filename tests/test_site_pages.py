@@ -175,4 +175,4 @@ def test_words_are_what_there_is_to_read():
     page = "---\na: b\n---\n# One two\n\n:::{note} Three\n:class: tip\nfour {number}`x.y .1%` $x = 1$\n:::\n"
     assert len(words(page)) == 7
     assert words("```python\nno words\n```\n\nOne\n\n```{image} a.svg\n:alt: no\n```\n\ntwo\n") == ["One", "two"]
-    assert words(":::{quiz} Why?\n(x) Because\n    It is so.\n:::\nIndeed\n") == ["Why?", "Because", "Indeed"]
+    assert words(":::{quiz} Why?\n(x) Because\n    It is so.\n:::\nIndeed\n") == ["Why?", "(x)", "Because", "Indeed"]
