@@ -70,5 +70,5 @@ EXERCISE = Exercise(
     cases=cases,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 3, Does anything emerge?",
+    see="Chapter 3, Right or wrong, or part by part",
 )

@@ -77,5 +77,5 @@ EXERCISE = Exercise(
     cases=cases,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 3, Does anything emerge?",
+    see="Chapter 3, Could it have been predicted?",
 )

@@ -125,5 +125,5 @@ EXERCISE = Exercise(
     run_case=call_and_differentiate,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 3, Does anything emerge?",
+    see="Chapter 3, Copy what followed last time",
 )
