@@ -81,5 +81,5 @@ EXERCISE = Exercise(
     cases=cases,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 2, What the mask forbids",
+    see="Chapter 2, Filling a gap",
 )

@@ -94,5 +94,5 @@ EXERCISE = Exercise(
     cases=cases,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 2, What the mask does not forbid",
+    see="Chapter 2, Does GPT know what is in the gap?",
 )

@@ -99,5 +99,5 @@ EXERCISE = Exercise(
     run_case=call_and_differentiate,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 2, What a layer is made of",
+    see="Chapter 2, The feed-forward network as a memory",
 )

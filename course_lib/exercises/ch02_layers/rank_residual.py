@@ -111,5 +111,5 @@ EXERCISE = Exercise(
     run_case=run_case,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 2, What a layer is made of",
+    see="Chapter 2, What a stack does to the tokens",
 )
