@@ -16,7 +16,6 @@ from course.contents import places
 
 # Chapters that are still one page with their labs below it: nobody has split them yet. This list may only shrink.
 ONE_PAGE = {
-
     "book/ch04_fine_tuning": "follows chapter 1",
 }
 WORDS = 2500

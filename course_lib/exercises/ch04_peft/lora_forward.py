@@ -114,5 +114,5 @@ EXERCISE = Exercise(
     run_case=call_and_differentiate_only(0, 3, 4),  # x, a and b: weight and bias are frozen
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 4, With few parameters",
+    see="Chapter 4, Two thin matrices",
 )

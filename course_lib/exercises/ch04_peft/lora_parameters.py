@@ -72,5 +72,5 @@ EXERCISE = Exercise(
     cases=cases,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 4, With few parameters",
+    see="Chapter 4, Two thin matrices",
 )

@@ -164,5 +164,5 @@ EXERCISE = Exercise(
     run_case=call_and_differentiate,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 4, With few parameters",
+    see="Chapter 4, Three other small parts",
 )

@@ -124,5 +124,5 @@ EXERCISE = Exercise(
     run_case=call_and_differentiate_only(0),  # `new` alone is trained
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 4, Learning from the judge",
+    see="Chapter 4, From one reward to many tokens",
 )

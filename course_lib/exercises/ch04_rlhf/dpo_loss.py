@@ -158,5 +158,5 @@ EXERCISE = Exercise(
     run_case=call_and_differentiate_only(0, 1),  # the reference is fixed
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 4, Learning from the judge",
+    see="Chapter 4, DPO reads the formula backwards",
 )

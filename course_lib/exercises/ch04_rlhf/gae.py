@@ -170,5 +170,5 @@ EXERCISE = Exercise(
     cases=cases,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 4, Learning from the judge",
+    see="Chapter 4, From one reward to many tokens",
 )

@@ -102,5 +102,5 @@ EXERCISE = Exercise(
     cases=cases,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 4, Helpful and safe",
+    see="Chapter 4, The best that can be had",
 )
