@@ -1,4 +1,4 @@
-"""`course new-lab SLUG`: a lab that runs, with exercise, page and entries, for an author to fill in."""
+"""`course new-lab SLUG`: a lab that runs, with exercise, bands, page and entries, for an author to fill in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLUG = re.compile(r"(ch\d\d|capstone)_[a-z][a-z0-9_]*")
 
 
 def new_lab(slug: str, title: str = "", question: str = "", root: Path | None = None) -> list[Path]:
-    """Write a lab from the template: notebook, exercise, the page of its idea, entries in both tables.
+    """Write a lab from the template: notebook, exercise, bands, the page of its idea, entries in both tables.
 
     The new lab passes every test as it is, so that an author can replace one thing at a time. A chapter that is not
     there yet gets an overview too. A chapter of one page gets a section of this page in place of a page.
@@ -69,6 +69,7 @@ def new_lab(slug: str, title: str = "", question: str = "", root: Path | None = 
         project.labs / f"{slug}.ipynb": _notebook(project, words),
         project.library / "exercises" / slug / "__init__.py": _fill("exercises_init.py", words),
         project.library / "exercises" / slug / f"{exercise}.py": _fill("exercise.py", words),
+        project.library / "measure" / "expected" / f"{words['key']}.toml": _fill("bands.toml", words),
         **pages,
         project.root / "_toc.yml": _with_entry(project, overview, idea, words),
         project.root / "book" / "index.md": _with_row(project, words),

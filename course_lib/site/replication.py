@@ -88,7 +88,7 @@ def _number(records: Sequence[Mapping[str, Any] | None]) -> Number:
 def renew(replication: Replication, first: Records) -> str | None:
     """Take over bands and controls from a new run on the first seed, if its numbers are those of the replication.
 
-    A number whose key ends in "-per-second" was measured by a clock, and may be another on each run.
+    A number whose key ends in "-per-second" or "-years" comes from a clock, and may be another on each run.
 
     Returns:
         What differs, as a sentence; nothing has then been changed.
@@ -97,7 +97,7 @@ def renew(replication: Replication, first: Records) -> str | None:
     before = {key: number["values"][0] for key, number in numbers.items()}
     now = {key: record["value"] for key, record in first.items()}
     for key in sorted(before.keys() | now.keys()):
-        by_clock = key.endswith("-per-second") and key in before and key in now
+        by_clock = key.endswith(("-per-second", "-years")) and key in before and key in now
         if (before.get(key) != now.get(key) and not by_clock) or key not in before:
             return f"on seed {replication['seeds'][0]} {key} is now {now.get(key)}, not {before.get(key)}"
         if key in first and "bands" in numbers[key] and first[key]["band"] != numbers[key]["band"]:
