@@ -18,7 +18,6 @@ from course.contents import places
 ONE_PAGE = {
     "book/ch02_components": "follows chapter 1",
     "book/ch03_pretraining": "follows chapter 1",
-    "book/ch04_fine_tuning": "follows chapter 1",
 }
 WORDS = 2500
 NUMBERS = 2  # in a paragraph; more are a table
