@@ -15,9 +15,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from course.contents import places
 
 # Chapters that are still one page with their labs below it: nobody has split them yet. This list may only shrink.
-ONE_PAGE = {
-    "book/ch04_fine_tuning": "follows chapter 1",
-}
+ONE_PAGE = {}
 WORDS = 2500
 NUMBERS = 2  # in a paragraph; more are a table
 PLACES = places(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8")))

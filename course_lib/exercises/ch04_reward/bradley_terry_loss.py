@@ -105,5 +105,5 @@ EXERCISE = Exercise(
     run_case=call_and_differentiate,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 4, A judge made of comparisons",
+    see="Chapter 4, From comparisons to numbers",
 )

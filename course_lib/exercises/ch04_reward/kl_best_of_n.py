@@ -74,5 +74,5 @@ EXERCISE = Exercise(
     cases=cases,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 4, A judge made of comparisons",
+    see="Chapter 4, The best of n",
 )

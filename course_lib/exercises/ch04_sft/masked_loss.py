@@ -157,5 +157,5 @@ EXERCISE = Exercise(
     run_case=call_and_differentiate,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 4, Learning from examples",
+    see="Chapter 4, Only the reply counts",
 )

@@ -107,5 +107,5 @@ EXERCISE = Exercise(
     cases=cases,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 4, Learning from examples",
+    see="Chapter 4, A conversation is one text",
 )
