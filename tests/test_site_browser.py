@@ -193,6 +193,8 @@ def test_every_page_of_a_chapter_has_a_quiz_but_an_overview_needs_none():
 def test_a_cited_number_tells_how_it_was_measured(loaded):
     page = loaded
     page.evaluate("for (const p of document.querySelectorAll('.quiz-choice, .predict')) p.classList.add('shown')")
+    page.evaluate("for (const d of document.querySelectorAll('.bd-article details')) d.open = true")
+    page.evaluate("for (const f of document.querySelectorAll('.toggle-hidden')) f.classList.remove('toggle-hidden')")
     page.set_viewport_size({"width": 820, "height": 844})
     for number in page.locator(".number").all():
         tip = number.get_by_role("tooltip", include_hidden=True)
