@@ -178,7 +178,8 @@ def grade(
 @app.command()
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="gpt, moe (experts and their dense equivalent), peft, positions or vision-text.")
+        str,
+        typer.Argument(help="gpt, moe (with its dense equivalent), peft, positions, two-relations or vision-text."),
     ],
     preset: Annotated[
         str, typer.Option(help="Sizes: cpu (minutes on a laptop; the default) or gpu (ten minutes on an H100).")
