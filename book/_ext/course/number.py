@@ -95,6 +95,8 @@ def details(record: dict[str, Any], unit: str = "") -> list[tuple[str, str]]:
     rows = [("Measured", value_and_band(record, unit))]
     if control := record.get("control"):
         rows.append(("Control", value_and_band(control, unit)))
+    if lead := record.get("lead"):
+        rows.append(("Difference", value_and_band(lead, unit)))
     if claims := record.get("control_of"):
         rows.append(("Control of", "; ".join(f"{in_unit(claim['value'], unit)} ({claim['key']})" for claim in claims)))
     if made := record.get("replication"):
