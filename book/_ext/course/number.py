@@ -1,8 +1,9 @@
 """{number}`attention.recall` and {number}`attention.recall .1%`: a number that a lab measured, never one typed in.
 
-{number}`attention.recall mean .1%` and {number}`attention.recall interval .1%` are the mean over the lab's replications
-and its 95% interval; {number}`attention.recall runs > 80%` says on how many of them it was above that, "nine of ten". A key that no lab of this build recorded, or the mean of one that nobody has replicated, is a
-warning, which fails the strict build. A `gpu:` key that nobody has run yet reads "not measured yet".
+{number}`attention.recall mean .1%` and {number}`attention.recall interval .1%` are the mean over the lab's
+replications and its 95% interval; {number}`attention.recall runs > 80%` counts those above a bound: "nine of ten". A
+key that no lab of this build recorded, or the mean of one that nobody has replicated, is a warning, which fails the
+strict build. A `gpu:` key that nobody has run yet reads "not measured yet".
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .staged import lab_was_run, read, step_link
 
 logger = logging.getLogger(__name__)
 OVER_SEEDS = ("mean", "interval", "runs")
-WORDS = "none one two three four five six seven eight nine ten".split()
+WORDS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 WIDTH, MARGIN = 320, 8  # of the drawing of the runs, in its own units
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
