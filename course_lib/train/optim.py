@@ -165,9 +165,7 @@ def muon_update(
     matrix.sub_(lr * 0.2 * math.sqrt(max(matrix.shape)) * direction)
 
 
-def orthogonalize(
-    matrix: Float[Tensor, "*batch rows columns"], steps: int = 5
-) -> Float[Tensor, "*batch rows columns"]:
+def orthogonalize(matrix: Float[Tensor, "*batch rows columns"], steps: int = 5) -> Float[Tensor, "*batch rows columns"]:
     """Bring all singular values that are not tiny to about 1 (between 0.7 and 1.2), and leave the singular vectors.
 
     Five steps enlarge a singular value by 3.4445^5 at most, so those below a thousandth of the norm stay small, and a
@@ -179,7 +177,7 @@ def orthogonalize(
     Source: Jordan et al. 2024.
     """
     x = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix  # the smaller product below
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)  # no singular value is above 1; the bound, torch's own, is for zeros
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)  # none above 1; torch's bound, for zeros
     for _ in range(steps):
         gram = x @ x.mT
         x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
