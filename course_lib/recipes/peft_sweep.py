@@ -124,8 +124,8 @@ class TwoTexts(NamedTuple):
 def wikipedia_and_bible(where: torch.device | None = None) -> TwoTexts:
     """Load Wikipedia's openings (a) and the King James Bible (b), with a tenth of each held out.
 
-    Half of the tenth of b is for validation, and half for testing. The split is by article and by paragraph. The vocabulary is that of Wikipedia, so b can have no rare characters of
-    its own.
+    Half of the tenth of b is for validation, and half for testing. The split is by article and by paragraph. The
+    vocabulary is that of Wikipedia, so b can have no rare characters of its own.
 
     Args:
         where: The device to put the texts on; None for that of the chosen preset.
