@@ -66,6 +66,12 @@ def http(site):
         httpd.shutdown()
 
 
+def unfold(page):
+    """Show what waits for the reader's answers: all predictions and what follows them."""
+    page.evaluate("for (const f of document.querySelectorAll('.predict-after, .predict-rest')) f.hidden = false")
+    page.evaluate("for (const p of document.querySelectorAll('.predict')) p.classList.add('shown')")
+
+
 @contextmanager
 def watched(browser, width=1280):
     """A page that remembers what it asked of other hosts and what went wrong: `page.elsewhere`, `page.errors`."""
@@ -164,6 +170,7 @@ def test_formulas_are_drawn_and_pictures_described(loaded):
 @pytest.mark.parametrize("name", [name for name in PAGES if has_quiz(name)])
 def test_a_quiz_works_from_the_keyboard_alone(name, page, site):
     settle(page, (site / f"{name}.html").as_uri())
+    unfold(page)
     for quiz in page.locator("form.quiz").all():
         status = quiz.get_by_role("status")
         assert quiz.locator(".quiz-why:visible").count() == 0
@@ -192,7 +199,8 @@ def test_every_page_of_a_chapter_has_a_quiz_but_an_overview_needs_none():
 
 def test_a_cited_number_tells_how_it_was_measured(loaded):
     page = loaded
-    page.evaluate("for (const p of document.querySelectorAll('.quiz-choice, .predict')) p.classList.add('shown')")
+    unfold(page)
+    page.evaluate("for (const c of document.querySelectorAll('.quiz-choice')) c.classList.add('shown')")
     page.evaluate("for (const d of document.querySelectorAll('.bd-article details')) d.open = true")
     page.evaluate("for (const f of document.querySelectorAll('.toggle-hidden')) f.classList.remove('toggle-hidden')")
     page.set_viewport_size({"width": 820, "height": 844})
@@ -218,7 +226,8 @@ def test_axe_finds_nothing_serious(scheme, loaded):
     loaded.wait_for_function("document.getAnimations().every(change => change.playState !== 'running')")
     # All that folds out is part of the page too.
     loaded.evaluate("for (const d of document.querySelectorAll('.bd-article details')) d.open = true")
-    loaded.evaluate("for (const c of document.querySelectorAll('.quiz-choice, .predict')) c.classList.add('shown')")
+    unfold(loaded)
+    loaded.evaluate("for (const c of document.querySelectorAll('.quiz-choice')) c.classList.add('shown')")
     loaded.evaluate((fetch("axe-core") / "axe.min.js").read_text(encoding="utf8"))
     found = loaded.evaluate("async () => (await axe.run()).violations")
     assert [
