@@ -22,6 +22,7 @@ import socket
 import sys
 import time
 import types
+from pathlib import Path
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
@@ -255,6 +256,14 @@ def test_check_and_course_check_and_course_grade_agree(lab, variant, tmp_path, m
     assert verdicts(grade_with(Here(), submission, exams(lab, hidden=False), hide_values=False)) == expected, text
     assert verdicts(grade_with(Here(), submission, exams(lab, hidden=True))) == expected, text
     assert builtins.runs_of_training == [], "what no exercise needs is never run"
+
+
+@pytest.mark.parametrize("lab", exercises.labs())
+def test_an_untouched_lab_is_not_started_and_has_no_points(lab):
+    results = grade_with(Here(), read_notebook(Path("labs") / f"{lab}.ipynb"), exams(lab, hidden=True))
+    assert [(result.exercise.id, result.points, result.summary) for result in results] == [
+        (exercise.id, 0, "Not started yet.") for exercise in exercises.of_lab(lab)
+    ]
 
 
 @pytest.mark.parametrize("lab", random.Random(1).sample(exercises.labs(), 3))
