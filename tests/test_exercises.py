@@ -264,8 +264,9 @@ def applies(kind, id):
     return kind != "detached" or any(isinstance(e, dict) and "gradients" in e for e in expected)
 
 
-@for_all  # not for each kind too: which of them apply takes an exam, and exams made at collection are made in each process
+@for_all
 def test_generic_wrong_answers_fail(id):
+    """All kinds in one test: which apply takes an exam to tell, and at collection each process would make it."""
     for kind in (kind for kind in GENERIC if applies(kind, id)):
         verdict = exam_for(id, 0).grade(LocalSubject(spoiled(ALL[id].reference, GENERIC[kind])))
         assert not verdict, f"{id}: {kind} passes"
@@ -276,6 +277,7 @@ def test_generic_wrong_answers_fail(id):
 def test_changing_an_argument_in_place_fails(id):
     exam = exam_for(id, 0)
     has_tensors = any(tensors_in(case.args) for case in exam.cases)
+
     def scribble(args, kwargs):
         with torch.no_grad():
             first = tensors_in([list(args), kwargs])[:1]

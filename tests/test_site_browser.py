@@ -94,7 +94,7 @@ def page(browser):
 
 @pytest.fixture(scope="module", params=PAGES)
 def loaded(request, browser, site):
-    """Each page as a file, which may do less than one over http, loaded once, on a phone, for all tests that look at it.
+    """Each page, loaded once for all tests that look at it, on a phone, and as a file, which may do less than http.
 
     The tests leave it wider and unfolded: `axe` comes last.
     """
