@@ -58,7 +58,7 @@ def graded(tmp_path_factory):
     seen.hostile = hostile.files(SECRET, out, listener.getsockname()[1])
     seen.broken = hostile.broken()
     build.write(submissions, good.GOOD)
-    build.write(submissions / "wrong", {name: content for name, (content, *_) in wrong.WRONG.items()})
+    build.write(submissions / "wrong", {name: wrong.WRONG[name][0] for name in wrong.IN_A_SANDBOX})
     build.write(submissions / "hostile", seen.hostile)
     build.write(submissions / "broken", {name: content for name, (content, _) in seen.broken.items()})
     shutil.copy(f"labs/{UNTOUCHED}.ipynb", submissions / f"untouched {UNTOUCHED}.ipynb")
@@ -116,7 +116,7 @@ def test_command_ends_well_and_says_what_it_did(graded):
     assert graded.done.returncode == 0, graded.done.stderr
     text = graded.done.stdout
     assert text.startswith("Sandbox: bubblewrap")
-    count = len(good.GOOD) + len(wrong.WRONG) + len(graded.hostile) + 1
+    count = len(good.GOOD) + len(wrong.IN_A_SANDBOX) + len(graded.hostile) + 1
     assert f"Graded {count} of {count + len(graded.broken) + 2} notebooks" in text
     assert "1 other files were left alone" in text
     assert "ungradable: broken/empty: it is empty" in text
@@ -144,7 +144,7 @@ def test_right_answers_get_full_points(graded, name):
     assert all(e["mistake"] is None for e in entry["exercises"].values())
 
 
-@pytest.mark.parametrize("name", wrong.WRONG)
+@pytest.mark.parametrize("name", wrong.IN_A_SANDBOX)
 def test_wrong_answers_get_less_and_are_named(graded, name):
     _, id, words = wrong.WRONG[name]
     entry = graded.by_name[f"wrong/{name}"]
