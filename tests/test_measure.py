@@ -126,11 +126,27 @@ def test_bands_per_preset(capsys, monkeypatch):
 
 
 def test_a_band_may_stand_in_the_table_and_only_there(monkeypatch, capsys):
-    monkeypatch.setattr(bands, "table", lambda prefix: {"a.b": {"cpu": [0.5, 1]}, "a.c": [0, 0.1]}.copy())
+    monkeypatch.setattr(bands, "_read", lambda prefix: {"a.b": {"cpu": [0.5, 1]}, "a.c": [0, 0.1]})
     record("a.b", 0.7, control=("a.c", 0.2))
     assert "a.b = 0.7  (expected 0.5 to 1)   control: a.c = 0.2  (expected 0 to 0.1)" in capsys.readouterr().out
     with pytest.raises(ValueError, match="has a band in course_lib/measure/expected already"):
         record("a.b", 0.7, (0, 1))
+
+
+def test_a_number_may_be_judged_by_its_lead_over_its_control(monkeypatch, capsys):
+    monkeypatch.setattr(bands, "_read", lambda prefix: {"lead": {"a.b": {"cpu": [0.2, 1]}}})
+    record("a.b", 0.75, control=("a.c", 0.5))
+    record("a.b", 0.6, control=("a.c", 0.5))
+    record("a.b", float("nan"), control=("a.c", 0.5))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "a.b = 0.75   control: a.c = 0.5   a.b - a.c = 0.25  (expected 0.2 to 1)"
+    assert lines[2].startswith("a.b - a.c came out as 0.1, where the page expected 0.2 to 1")
+    assert lines[4].startswith("a.b - a.c came out as not a finite number")
+    monkeypatch.setenv("COURSE_STRICT", "1")
+    with pytest.raises(OutOfBand, match=r"a\.b - a\.c came out as 0\.1"):
+        record("a.b", 0.6, control=("a.c", 0.5))
+    with pytest.raises(ValueError, match="give record\\(\\) its control"):
+        record("a.b", 0.6)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +158,7 @@ def test_every_band_in_a_table_is_of_a_number_that_a_lab_records(path):
     patterns = [re.sub(r"\\\{[^{}]*\\\}", "[^.]+", re.escape(key)) for key in written]
     table = bands.table(path.stem)
     assert table
-    for key, band in table.items():
+    for key, band in [*table.items(), *bands.leads(path.stem).items()]:
         assert key.startswith(f"{path.stem}.")
         assert any(re.fullmatch(pattern, key) for pattern in patterns), f"no lab records {key}"
         for low, high in band.values() if isinstance(band, dict) else [band]:

@@ -11,7 +11,7 @@ from course_lib.errors import DataError
 from course_lib.measure import committed_run, saved_for_backward
 from course_lib.recipes import peft_sweep as peft
 from course_lib.recipes.results import read_results
-from course_lib.recipes.run import RecipeError, Run
+from course_lib.recipes.run import Run
 
 PSALM = "He maketh me to lie down in green pastures: he leadeth me beside the still waters.\n" * 20
 
@@ -39,7 +39,7 @@ def run(out, **asked):
     return peft.peft(Run("peft", out, **asked)).values
 
 
-def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
+def test_a_run_and_one_that_was_stopped(tmp_path):
     whole = run(tmp_path / "whole")
     assert set(whole) == {f"peft.sweep.base.{what}" for what in "ab"} | {
         peft.number_key(name, rate, what) for name in peft.METHODS for rate in (1e-3, 3e-2) for what in "ab"
@@ -50,21 +50,7 @@ def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
     assert results.controls["peft.sweep.lora.3e-02.b"] == "peft.sweep.base.b"
     assert results.provenance.command == "course train peft --preset cpu --seed 0"
     assert results.provenance.seconds is None  # this recipe notes no steps
-    calls, tuned = [], peft.tune
-
-    def stopping(*arguments):
-        calls.append(arguments[1:3])
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return tuned(*arguments)
-
-    monkeypatch.setattr(peft, "tune", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut")
-    with pytest.raises(RecipeError, match=r"a run that has begun; go on with: .* --resume"):
-        run(tmp_path / "cut")
-    assert run(tmp_path / "cut", resume=True) == whole
-    assert len(calls) == 7  # six runs, one of them twice
+    assert tiny_recipes.runs_of_a_stopped_recipe(peft, "tune", run, whole, tmp_path) == 7  # six runs, one of them twice
     assert run(tmp_path / "other", seed=1).keys() < whole.keys()  # at the best rates alone
 
 

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
+import tiny_recipes
 
 from course_lib.recipes import positions_sweep as sweep
-from course_lib.recipes.run import RecipeError, Run
+from course_lib.recipes.run import Run
 
 SENTENCE = "the {} is a fish of the sea, and nobody has seen it sleep. "
 
@@ -27,26 +28,14 @@ def run(out, **asked):
     return sweep.positions(Run("positions", out, **asked)).values
 
 
-def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
+def test_a_run_and_one_that_was_stopped(tmp_path):
     whole = run(tmp_path / "whole")
     named = {"rope.1e-3", "rope.4e-3", "rope.16e-3", "rope-256.1e-3", "rope-256.4e-3"}
     assert whole.keys() == {f"positions.sweep.{name}" for name in named}
     assert len(set(whole.values())) == 5
-    calls, loss_at = [], sweep.loss_at
-
-    def stopping(*arguments):
-        calls.append(arguments[:2])
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return loss_at(*arguments)
-
-    monkeypatch.setattr(sweep, "loss_at", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut")
-    with pytest.raises(RecipeError, match=r"a run that has begun; go on with: .* --resume"):
-        run(tmp_path / "cut")
-    assert run(tmp_path / "cut", resume=True) == whole
-    assert len(calls) == 6  # five runs, one of them twice
+    assert (
+        tiny_recipes.runs_of_a_stopped_recipe(sweep, "loss_at", run, whole, tmp_path) == 6
+    )  # five runs, one of them twice
 
 
 def test_rates_are_chosen_on_articles_that_the_lab_does_not_report_on():

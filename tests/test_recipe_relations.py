@@ -1,6 +1,7 @@
 """`course train two-relations`: its numbers, a run that is stopped and gone on with, and a layer of the lab in it."""
 
 import pytest
+import tiny_recipes
 import torch
 from torch.testing import assert_close
 
@@ -8,7 +9,7 @@ from course_lib.exercises.ch01_heads.multi_head_attention import MultiHeadAttent
 from course_lib.nn.attention import causal_mask
 from course_lib.recipes import relations_sweep as sweep
 from course_lib.recipes.results import read_results
-from course_lib.recipes.run import RecipeError, Run
+from course_lib.recipes.run import Run
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def run(out, **asked):
     return sweep.two_relations(Run("two-relations", out, **asked)).values
 
 
-def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
+def test_a_run_and_one_that_was_stopped(tmp_path):
     whole = run(tmp_path / "whole")
     arms = [(n_heads, rate) for n_heads in sweep.HEADS for rate in sweep.RATES]
     whats = ("learned", "mean", 0, 1)
@@ -36,21 +37,9 @@ def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
         assert whole[sweep.number_key(*arm, "learned")] == sum(share >= sweep.LEARNED for share in shares.values())
     results = read_results(tmp_path / "whole" / "results.json")
     assert results.controls["heads.sweep.2.8e-03.learned"] == "heads.sweep.1.8e-03.learned"
-    calls, learn = [], sweep.learn
-
-    def stopping(*arguments, **settings):
-        calls.append(settings["seed"])
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return learn(*arguments, **settings)
-
-    monkeypatch.setattr(sweep, "learn", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut")
-    with pytest.raises(RecipeError, match=r"a run that has begun; go on with: .* --resume"):
-        run(tmp_path / "cut")
-    assert run(tmp_path / "cut", resume=True) == whole
-    assert len(calls) == 9  # eight runs, one of them twice
+    assert (
+        tiny_recipes.runs_of_a_stopped_recipe(sweep, "learn", run, whole, tmp_path) == 9
+    )  # eight runs, one of them twice
     assert sweep.values_of(run(tmp_path / "next", seed=1), 1, 1e-3).keys() == {2, 3}
 
 

@@ -147,6 +147,12 @@ def test_a_speed_may_be_another_on_each_run_when_bands_are_renewed():
 
     made = replication.assemble({}, {0: records(0.5, 100), 1: records(0.6, 110)})
     assert replication.renew(made, records(0.5, 120)) is None
+    with_lead = records(0.5, 120)
+    with_lead["tiny.share"]["lead"] = {"value": 0.2, "band": [0.1, 1]}
+    assert replication.renew(made, with_lead) is None
+    assert made["numbers"]["tiny.share"]["lead"] == [0.1, 1]
+    assert replication.renew(made, records(0.5, 120)) is None
+    assert "lead" not in made["numbers"]["tiny.share"]
     assert made["numbers"]["tiny.steps-per-second"]["values"] == [100, 110]
     assert "tiny.share is now 0.7, not 0.5" in replication.renew(made, records(0.7, 120))
 
@@ -228,6 +234,11 @@ def test_each_thing_that_may_be_wrong_with_a_band_has_its_complaint(whole):
     assert changed(whole, "tiny.full", band=[0.9, 1.1]) != []
     assert changed(whole, "tiny.full", band=[0.9, None]) != []
     assert changed(whole, "tiny.loss", values=[0.9, 0.95, 0.92, 0.7]) != []  # judged by the bands of its own runs
+    assert changed(whole, "tiny.share", lead=[0.5, 1]) == []  # on each seed by the control of the same seed
+    (told,) = changed(whole, "tiny.share", lead=[0.5, 1], band=None, values=[0.9, 0.95, 0.92, 0.4])
+    assert told.startswith("tiny.share - tiny.even: its band of 0.5 to 1, chosen on the seeds 0, 1, does not hold: ")
+    (told,) = changed(whole, "tiny.share", lead=[-0.1, 1])
+    assert told.endswith("its control would pass, since its band of -0.1 to 1 allows no difference")
 
 
 def keep(project, made):

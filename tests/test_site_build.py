@@ -22,6 +22,7 @@ def built(tmp_path_factory):
     replication.write(project, made_before())
     page = project.root / "book" / "chapter.md"
     over_seeds = "The mean is {number}`tiny.share mean .2%`, its interval {number}`tiny.share interval .1%`."
+    over_seeds += " On {number}`tiny.share runs < 80%` runs it is below 80%."
     page.write_text(f"{page.read_text()}\n{over_seeds}\n")
     build(root=project.root)
     return project
@@ -70,6 +71,7 @@ def test_a_card_shows_the_runs_of_a_replicated_number_over_its_band(built):
     chapter = html(built, "book/chapter")
     assert re.search(r'class="number-value"[^>]*>74\.67%</span>', chapter)
     assert re.search(r'class="number-value"[^>]*>61\.0% to 88\.3%</span>', chapter)
+    assert re.search(r'class="number-value"[^>]*>two of three</span>', chapter)
     cards = {}
     for card in chapter.split('role="tooltip"')[1:]:
         cards.setdefault(re.search(r"Key</span> (tiny\.\w+)", card)[1], card)

@@ -81,16 +81,7 @@ def of_chapter_9(checkout):
     return [name for name in find_project(checkout).documents() if "/ch09" in name]
 
 
-def test_a_lab_of_a_chapter_of_one_page_comes_last_in_it_and_has_a_section(checkout):
-    chapter = add_chapter(checkout, "labs/ch09_first")
-    new_lab("ch09_more", root=checkout)
-    assert of_chapter_9(checkout) == ["book/ch09_nine", "labs/ch09_first", "labs/ch09_more"]
-    page = chapter.read_text()
-    assert 0 < page.index("## More: what we measured") < page.index("## Where to go next")
-    assert not (checkout / "book" / "ch09_more.md").exists()
-
-
-def test_a_lab_of_a_chapter_with_pages_gets_a_page_of_its_own_before_it(checkout):
+def test_a_lab_of_a_chapter_that_is_there_gets_a_page_of_its_own_before_it(checkout):
     chapter = add_chapter(checkout, "book/ch09_first", "labs/ch09_first")
     new_lab("ch09_more", title="Is there more?", root=checkout)
     assert of_chapter_9(checkout)[3:] == ["book/ch09_more", "labs/ch09_more"]

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
 from course_lib.train import Loss, RunFolder, TrainConfig, TrainingDiverged, next_token_loss, read_metrics, train
-from course_lib.train.optim import adamw_update, build_optimizers, lr_factor, muon_update, orthogonalize
+from course_lib.train.optim import CPUMuon, adamw_update, build_optimizers, lr_factor, muon_update, orthogonalize
 from course_lib.train.precision import autocast, bf16_speedup, choose_precision
 from course_lib.tune.lora import add_lora
 
@@ -353,16 +353,18 @@ def test_adamws_update_is_that_of_torch():
     torch.testing.assert_close(parameter, theirs.detach(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("muon", [torch.optim.Muon, CPUMuon])
 @pytest.mark.parametrize("shape", [(6, 10), (10, 6), (8, 8)])
-def test_muons_update_is_that_of_torch(monkeypatch, shape):
+def test_muons_update_is_that_of_torch(monkeypatch, shape, muon):
     """In float32: bfloat16's roundings come in another order. Five polynomials make a rounding 3.44^5 times larger."""
     monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
     matrix = torch.randn(shape)
     theirs = nn.Parameter(matrix.clone())
-    optimizer = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    other = nn.Parameter(torch.randn(shape))  # CPUMuon takes matrices of a shape together
+    optimizer = muon([other, theirs], lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     mean = torch.zeros_like(matrix)
     for _ in range(5):
-        theirs.grad = torch.randn(shape)
+        theirs.grad, other.grad = torch.randn(shape), torch.randn(shape)
         muon_update(matrix, theirs.grad, mean, 0.1, weight_decay=0.1)
         optimizer.step()
     torch.testing.assert_close(matrix, theirs.detach(), rtol=0, atol=3.44**5 * 1e-7)

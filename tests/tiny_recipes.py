@@ -61,6 +61,38 @@ def no_network(*arguments):
     raise OSError("there is no network")
 
 
+def runs_of_a_stopped_recipe(recipe, step, run, whole, folder):
+    """Interrupt a recipe at the third call of one of its functions, go on, and return how many calls it took.
+
+    Args:
+        recipe: The module of the recipe.
+        step: The name of its function.
+        run: What runs it in a folder, as a test's own `run`.
+        whole: The values of an uninterrupted run, which are to come out.
+        folder: An empty one.
+    """
+    import pytest
+
+    from course_lib.recipes.run import RecipeError
+
+    calls, original = [], getattr(recipe, step)
+
+    def stopping(*arguments, **settings):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, step, stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder / "cut")
+        with pytest.raises(RecipeError, match=r"a run that has begun; go on with: .* --resume"):
+            run(folder / "cut")
+        assert run(folder / "cut", resume=True) == whole
+    return len(calls)
+
+
 if __name__ == "__main__":
     for name in filter(None, os.environ.get("BLOCKED", "").split(",")):
         sys.modules[name] = None  # importing it raises ImportError

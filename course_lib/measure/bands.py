@@ -1,7 +1,8 @@
 """The bands of the labs' numbers, apart from the labs, so that no cell tells a reader what will come out.
 
 The folder `expected` has a table for each lab, named by the first word of its keys. It holds the band of each number,
-`[low, high]` or `{cpu = [low, high], gpu = [low, high]}`, under the whole key in quotes.
+`[low, high]` or `{cpu = [low, high], gpu = [low, high]}`, under the whole key in quotes. Where a claim compares two
+runs of the same seed, the part `[lead]` at the table's end holds the band of the number less its control.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import functools
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
+from typing import Any
 
 Band = tuple[float, float]  # lowest and highest value that the claim allows, both included
 Bands = Band | Mapping[str, Band]  # one for every preset, or {"cpu": (lo, hi), "gpu": (lo, hi)}
@@ -27,8 +29,22 @@ def band_of(key: str, given: Bands | None = None) -> Bands | None:
     return given if kept is None else kept
 
 
-@functools.cache
+def lead_of(key: str) -> Bands | None:
+    """Return the band of a number less its control on the same seed; None if there is none."""
+    return leads(key.partition(".")[0]).get(key)
+
+
 def table(prefix: str) -> dict[str, Bands]:
     """Read the bands of all numbers whose keys begin with a word; empty if there is no such table."""
+    return {key: band for key, band in _read(prefix).items() if key != "lead"}
+
+
+def leads(prefix: str) -> dict[str, Bands]:
+    """Read the bands of all numbers less their controls, of the keys that begin with a word."""
+    return dict(_read(prefix).get("lead", {}))
+
+
+@functools.cache
+def _read(prefix: str) -> dict[str, Any]:
     file = files("course_lib.measure").joinpath("expected", f"{prefix}.toml")
     return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}

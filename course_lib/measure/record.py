@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
-from course_lib.measure.bands import Band, Bands, band_of
+from course_lib.measure.bands import Band, Bands, band_of, lead_of
 from course_lib.measure.predict import KEY, verdict
 from course_lib.measure.preset import device_name
 from course_lib.preset import course_seed, preset
@@ -35,7 +35,7 @@ def record(
         expect: The band, both ends included, in which the page's claim holds; in a preset without a band the number is
             only recorded. By default that in the table in `measure/expected`, where it tells no reader the result.
         control: The key and value of the control, the run that could have refuted the claim; and its band, if that is
-            not in the table.
+            not in the table. The table may also have a band for the number less its control.
 
     Raises:
         ValueError: If the key or the band is malformed.
@@ -45,9 +45,12 @@ def record(
     entry = _entry(key, value, expect)
     entry |= {"preset": preset(), "seed": course_seed(), "device": device_name()}
     entry["control"] = None if control is None else _entry(*control)
-    judged = [entry] if control is None else [entry, entry["control"]]
-    line = "   control: ".join(_line(part) for part in judged)
-    guesses = [said for part in judged if (said := verdict(part["key"], part["value"]))]
+    pair = [entry] if control is None else [entry, entry["control"]]
+    line, judged = "   control: ".join(_line(part) for part in pair), pair
+    if lead := _lead(entry):
+        entry["lead"] = lead
+        line, judged = f"{line}   {_line(lead)}", [*pair, lead]
+    guesses = [said for part in pair if (said := verdict(part["key"], part["value"]))]
     complaints = [_complaint(part) for part in judged if part["ok"] is False]
     _show("\n".join([line, *guesses, *complaints]), entry)
     if complaints and os.environ.get("COURSE_STRICT") == "1":
@@ -57,11 +60,24 @@ def record(
 def _entry(key: str, value: SupportsFloat, expect: Bands | None = None) -> dict[str, Any]:
     if not KEY.fullmatch(key):
         raise ValueError(f"the key {key!r} should be lower-case words joined by dots, such as 'recall.accuracy'")
-    number = _number(key, value)
-    band = _band(key, band_of(key, expect))
+    return _judged(key, _number(key, value), _band(key, band_of(key, expect)))
+
+
+def _judged(key: str, number: float, band: Band | None) -> dict[str, Any]:
     ok = None if band is None else band[0] <= number <= band[1]  # False for NaN
     # JSON has no NaN and no infinity: null stands for them, and `ok` tells what came of it.
     return {"key": key, "value": _finite(number), "band": band and [_finite(end) for end in band], "ok": ok}
+
+
+def _lead(entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the number less its control as an entry, None where no band judges it."""
+    key, control, bands = entry["key"], entry["control"], lead_of(entry["key"])
+    if bands is None:
+        return None
+    if control is None:
+        raise ValueError(f"the lead of {key} has a band in course_lib/measure/expected: give record() its control")
+    numbers = [math.nan if part["value"] is None else part["value"] for part in (entry, control)]
+    return _judged(f"{key} - {control['key']}", numbers[0] - numbers[1], _band(key, bands))
 
 
 def _number(key: str, value: SupportsFloat) -> float:

@@ -24,7 +24,7 @@ def new_lab(slug: str, title: str = "", question: str = "", root: Path | None = 
     """Write a lab from the template: notebook, exercise, bands, the page of its idea, entries in both tables.
 
     The new lab passes every test as it is, so that an author can replace one thing at a time. A chapter that is not
-    there yet gets an overview too. A chapter of one page gets a section of this page in place of a page.
+    there yet gets an overview too.
 
     Args:
         slug: The name of the lab, `chNN_name` or `capstone_name`.
@@ -61,16 +61,14 @@ def new_lab(slug: str, title: str = "", question: str = "", root: Path | None = 
     }
     words["heading"] = short if words["title"] == short else f"{short}: {words['title']}"
     words["see"] = f"{words['chapter']}, {short}: what we measured"  # the section that the page gets
-    overview, idea = _pages(project, chapter, slug)
-    pages = {overview: _with_section(overview, words)}
-    if idea:
-        pages = {overview: _with_line(overview, words), idea: _with_section(idea, words)}
+    overview, idea = _overview(project, chapter), project.root / "book" / f"{slug}.md"
     new = {
         project.labs / f"{slug}.ipynb": _notebook(project, words),
         project.library / "exercises" / slug / "__init__.py": _fill("exercises_init.py", words),
         project.library / "exercises" / slug / f"{exercise}.py": _fill("exercise.py", words),
         project.library / "measure" / "expected" / f"{words['key']}.toml": _fill("bands.toml", words),
-        **pages,
+        overview: _with(overview, "overview.md", "overview_line.md", words),
+        idea: _with(idea, "page.md", "section.md", words),
         project.root / "_toc.yml": _with_entry(project, overview, idea, words),
         project.root / "book" / "index.md": _with_row(project, words),
     }
@@ -101,32 +99,21 @@ def _notebook(project: Project, words: dict[str, str]) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
-def _pages(project: Project, chapter: str, slug: str) -> tuple[Path, Path | None]:
-    """Return the overview of a chapter and the page of a new idea; None where the chapter is one page with its labs."""
-    documents = [name for name in project.documents() if name.partition("/")[2].startswith(f"{chapter}_")]
-    pages = [name for name in documents if name.startswith("book/")]
-    overview = project.root / f"{pages[0] if pages else f'book/{chapter}_overview'}.md"
-    return overview, None if len(pages) == 1 < len(documents) else project.root / "book" / f"{slug}.md"
-
-
-def _with_section(page: Path, words: dict[str, str]) -> str:
-    """Return a page with a section on the lab added before its closing words."""
-    return _with(page, "page.md", "section.md", words)
-
-
-def _with_line(overview: Path, words: dict[str, str]) -> str:
-    """Return a chapter's overview with a line on the page of a new idea added before its closing words."""
-    return _with(overview, "overview.md", "overview_line.md", words)
+def _overview(project: Project, chapter: str) -> Path:
+    """Return the first page of a chapter, whether it is there yet or not."""
+    pages = (name for name in project.documents() if name.startswith(f"book/{chapter}_"))
+    return project.root / f"{next(pages, f'book/{chapter}_overview')}.md"
 
 
 def _with(page: Path, template: str, addition: str, words: dict[str, str]) -> str:
+    """Return a page, begun from a template if it is not there, with an addition before its closing words."""
     text = page.read_text(encoding="utf8") if page.is_file() else _fill(template, words)
     added = _fill(addition, words)
     before, closing, after = text.partition("## Where to go next")
     return before + added + closing + after if closing else text.rstrip("\n") + "\n\n" + added
 
 
-def _with_entry(project: Project, overview: Path, idea: Path | None, words: dict[str, str]) -> str:
+def _with_entry(project: Project, overview: Path, idea: Path, words: dict[str, str]) -> str:
     """Return `_toc.yml` with the lab, and the page of its idea, at the end of its chapter.
 
     A new chapter precedes the reference part.
@@ -139,9 +126,8 @@ def _with_entry(project: Project, overview: Path, idea: Path | None, words: dict
     end = lines.index(chapter) + 1
     while end < len(lines) and lines[end].startswith("        "):  # what belongs to the chapter
         end += 1
-    entries = [f"          - file: labs/{words['slug']}", f'            title: "Lab: {words["short"].lower()}"']
-    if idea:
-        entries = [f"          - file: book/{idea.stem}", f"            title: {words['short']}", *entries]
+    entries = [f"          - file: book/{idea.stem}", f"            title: {words['short']}"]
+    entries += [f"          - file: labs/{words['slug']}", f'            title: "Lab: {words["short"].lower()}"']
     if "        sections:" not in lines[lines.index(chapter) : end]:
         entries = ["        sections:", *entries]
     lines[end:end] = entries

@@ -19,7 +19,7 @@ from course_lib.site import cache
 from course_lib.site.paths import Project, SiteError
 from course_lib.site.records import Records
 
-Number = dict[str, Any]  # values, mean, interval, band, in_band, control, is_control
+Number = dict[str, Any]  # values, mean, interval, band, in_band, control, is_control, and lead where one is judged
 Replication = dict[str, Any]  # provenance, seeds, numbers
 SAME = 1e-6  # relative: what differs by less is one value, written down with other digits
 
@@ -82,6 +82,8 @@ def _number(records: Sequence[Mapping[str, Any] | None]) -> Number:
     number["in_band"] = in_band(number)
     number["control"] = first["control"] and first["control"]["key"]
     number["is_control"] = "control_of" in first
+    if lead := first.get("lead"):
+        number["lead"] = lead["band"]
     return number
 
 
@@ -106,6 +108,9 @@ def renew(replication: Replication, first: Records) -> str | None:
         number = numbers[key]
         number |= {"band": record["band"], "control": record["control"] and record["control"]["key"]}
         number |= {"in_band": in_band(number), "is_control": "control_of" in record}
+        number.pop("lead", None)
+        if lead := record.get("lead"):
+            number["lead"] = lead["band"]
     return None
 
 
@@ -135,6 +140,8 @@ def complaints(replication: Replication) -> Iterator[str]:
     """Yield a sentence for each band that does not hold on all seeds, lets the control pass or judges nothing."""
     numbers, seeds = replication["numbers"], replication["seeds"]
     for key, number in numbers.items():
+        if "lead" in number:
+            yield from _lead_complaints(key, number, numbers[number["control"]], seeds)
         held = in_band(number)
         if held is None:
             continue
@@ -151,6 +158,17 @@ def complaints(replication: Replication) -> Iterator[str]:
                 f"{key}: {number['values'][0]:.6g} on every seed, in a lab that reads committed results; if it comes "
                 f"from these, a band of {span(number['band'])} judges nothing: record it without a band"
             )
+
+
+def _lead_complaints(key: str, number: Number, control: Number, seeds: Sequence[int]) -> Iterator[str]:
+    """Yield what is wrong with the band of a number less its control, two runs of the same seed."""
+    pairs = list(zip(number["values"], control["values"], strict=True))
+    lead = {"values": [None if None in pair else pair[0] - pair[1] for pair in pairs], "band": number["lead"]}
+    name = f"{key} - {number['control']}"
+    if out := [i for i, value in enumerate(lead["values"]) if not lies_in(value, lead["band"])]:
+        yield _out_of_band(name, lead, seeds, out)
+    if lies_in(0.0, lead["band"]):
+        yield f"{name}: its control would pass, since its band of {span(lead['band'])} allows no difference"
 
 
 def _out_of_band(key: str, number: Number, seeds: Sequence[int], out: Sequence[int]) -> str:

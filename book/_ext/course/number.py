@@ -1,8 +1,9 @@
 """{number}`attention.recall` and {number}`attention.recall .1%`: a number that a lab measured, never one typed in.
 
-{number}`attention.recall mean .1%` and {number}`attention.recall interval .1%` are the mean over the lab's replications
-and its 95% interval. A key that no lab of this build recorded, or the mean of one that nobody has replicated, is a
-warning, which fails the strict build. A `gpu:` key that nobody has run yet reads "not measured yet".
+{number}`attention.recall mean .1%` and {number}`attention.recall interval .1%` are the mean over the lab's
+replications and its 95% interval; {number}`attention.recall runs > 80%` counts those above a bound: "nine of ten". A
+key that no lab of this build recorded, or the mean of one that nobody has replicated, is a warning, which fails the
+strict build. A `gpu:` key that nobody has run yet reads "not measured yet".
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from sphinx.util.docutils import SphinxRole
 from .staged import lab_was_run, read, step_link
 
 logger = logging.getLogger(__name__)
-OVER_SEEDS = ("mean", "interval")
+OVER_SEEDS = ("mean", "interval", "runs")
+WORDS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 WIDTH, MARGIN = 320, 8  # of the drawing of the runs, in its own units
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -54,11 +56,27 @@ class NumberRole(SphinxRole):
 
 
 def written(record: dict[str, Any], what: str, spec: str = "") -> str:
-    """The value of a number, or the mean or the interval of its replications."""
+    """The value of a number; or the mean or the interval of its replications, or how many of them are in a range."""
     if what == "value":
         return formatted(record["value"], spec)
     made = record["replication"]
+    if what == "runs":
+        return " of ".join(WORDS[n] if n < len(WORDS) else str(n) for n in count(made["values"], spec))
     return formatted(made["mean"], spec) if what == "mean" else from_to(made["interval"] or [made["mean"]] * 2, spec)
+
+
+def count(values: Sequence[float | None], condition: str) -> tuple[int, int]:
+    """How many of the runs gave a number above or below a bound, as "> 80%" or "< 0.1" says, and how many there are.
+
+    Raises:
+        ValueError: If the condition has another form.
+    """
+    sign, _, bound = condition.partition(" ")
+    limit = float(bound.removesuffix("%")) / (100 if bound.endswith("%") else 1)
+    if sign not in ("<", ">"):
+        raise ValueError(f"{condition!r} is no condition such as '> 80%'")
+    known = [value for value in values if value is not None]
+    return sum(value > limit if sign == ">" else value < limit for value in known), len(values)
 
 
 def from_to(ends: Sequence[float | None], spec: str = "") -> str:
@@ -95,6 +113,8 @@ def details(record: dict[str, Any], unit: str = "") -> list[tuple[str, str]]:
     rows = [("Measured", value_and_band(record, unit))]
     if control := record.get("control"):
         rows.append(("Control", value_and_band(control, unit)))
+    if lead := record.get("lead"):
+        rows.append(("Difference", value_and_band(lead, unit)))
     if claims := record.get("control_of"):
         rows.append(("Control of", "; ".join(f"{in_unit(claim['value'], unit)} ({claim['key']})" for claim in claims)))
     if made := record.get("replication"):
