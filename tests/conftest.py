@@ -43,5 +43,6 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Begin with the pages of the book, which take longest."""
-    items.sort(key=lambda item: item.get_closest_marker("book") is None)
+    """Begin with what takes longest, the pages of the book and then these files: each is one process's work."""
+    long = ("test_grader_batch.py", "test_exercises.py", "test_grader_notebooks.py", "test_site_build.py")
+    items.sort(key=lambda item: (item.get_closest_marker("book") is None, item.path.name not in long))

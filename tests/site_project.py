@@ -121,7 +121,8 @@ def make_project(root: Path) -> Path:
     for name in ("_ext", "_static"):
         shutil.copytree(ROOT / "book" / name, root / "book" / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "_config.yml", root)
-    shutil.copytree(ROOT / "course_lib", root / "course_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    # With what is compiled, since each build starts processes; but not what another process is just writing there.
+    shutil.copytree(ROOT / "course_lib", root / "course_lib", ignore=shutil.ignore_patterns("*.pyc.*"))
     (root / "_toc.yml").write_text(TOC)
     (root / "book" / "index.md").write_text(INDEX.replace("{launch}", ""))
     (root / "book" / "chapter.md").write_text(CHAPTER)

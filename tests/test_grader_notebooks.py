@@ -22,9 +22,11 @@ import socket
 import sys
 import time
 import types
+from pathlib import Path
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
+from submissions import build, good, wrong
 from submissions.build import IMPORTS, notebook
 
 import course_lib.grader
@@ -255,6 +257,40 @@ def test_check_and_course_check_and_course_grade_agree(lab, variant, tmp_path, m
     assert verdicts(grade_with(Here(), submission, exams(lab, hidden=False), hide_values=False)) == expected, text
     assert verdicts(grade_with(Here(), submission, exams(lab, hidden=True))) == expected, text
     assert builtins.runs_of_training == [], "what no exercise needs is never run"
+
+
+@pytest.mark.parametrize("lab", exercises.labs())
+def test_an_untouched_lab_is_not_started_and_has_no_points(lab):
+    results = grade_with(Here(), read_notebook(Path("labs") / f"{lab}.ipynb"), exams(lab, hidden=True))
+    assert [(result.exercise.id, result.points, result.summary) for result in results] == [
+        (exercise.id, 0, "Not started yet.") for exercise in exercises.of_lab(lab)
+    ]
+
+
+def graded(content, folder):
+    """The results of a notebook of the first lab on hidden cases."""
+    build.write(folder, {"any": content})
+    return grade_with(Here(), read_notebook(folder / "any.ipynb"), exams("ch01_attention", hidden=True))
+
+
+@pytest.mark.parametrize("name", good.CELLS)
+def test_right_answers_get_full_points(name, tmp_path):
+    for result in graded(good.CELLS[name], tmp_path):
+        assert (result.outcome.value, result.points, result.mistake) == ("passed", result.exercise.points, None)
+
+
+@pytest.mark.parametrize("name", wrong.WRONG)
+def test_wrong_answers_get_less_and_are_named(name, tmp_path):
+    content, id, words = wrong.WRONG[name]
+    results = {result.exercise.id: result for result in graded(content, tmp_path)}
+    found = results.pop(id)
+    assert found.points < found.exercise.points
+    assert all(result.points == result.exercise.points for result in results.values()), "an error counts once"
+    if words:
+        assert words in found.mistake
+    else:
+        assert found.diagnosis or found.summary
+        assert found.mistake is None
 
 
 @pytest.mark.parametrize("lab", random.Random(1).sample(exercises.labs(), 3))

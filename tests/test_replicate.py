@@ -147,6 +147,8 @@ def test_a_speed_may_be_another_on_each_run_when_bands_are_renewed():
 
     made = replication.assemble({}, {0: records(0.5, 100), 1: records(0.6, 110)})
     assert replication.renew(made, records(0.5, 120)) is None
+    assert replication.renew(made, records(0.5 + 1e-8, 120)) is None
+    assert replication.renew(made, records(0.5 + 1e-5, 120)) is not None
     with_lead = records(0.5, 120)
     with_lead["tiny.share"]["lead"] = {"value": 0.2, "band": [0.1, 1]}
     assert replication.renew(made, with_lead) is None

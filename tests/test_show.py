@@ -114,6 +114,11 @@ def test_a_figure_without_a_description_is_refused(alt):
             "dashed line, chance: 0.5.",
         ),
         (
+            lambda: show.refusal_plane({"a coin": (0.5, 0.5)}, [[0, 0], [0, 0.4], [0.6, 1], [1, 1]]),
+            "False refusals across, refusals upwards. The frontier begins at 0 and 0.40; from 0.60 on it is 1. "
+            "a coin: 0.50 and 0.50.",
+        ),
+        (
             lambda: show.attention_map([[0.1, 0.9]], ["it"], ["the", "cat"]),
             "An attention map: it looks most at cat (90%).",
         ),
@@ -127,7 +132,7 @@ def test_a_figure_without_a_description_is_refused(alt):
             "A table of loss: 2 rows (layer) by 2 columns (head), highest 4 at 1 and 1, lowest 1 at 0 and 0.",
         ),
     ],
-    ids=["bars", "curves", "map", "grid", "heatmap"],
+    ids=["bars", "curves", "refusals", "map", "grid", "heatmap"],
 )
 def test_what_a_function_of_the_room_drew_describes_itself_from_the_data(drawn, alt, shown):
     show.figure(drawn())

@@ -46,7 +46,7 @@ def test_a_new_lab_passes_the_tests_of_all_labs_and_runs(checkout):
     run(checkout, "-m", "course_lib", "new-lab", "ch05_in_context", "--title", 'The "title"', "--question", QUESTION)
     run(checkout, "-m", "ruff", "check", "course_lib/exercises", "labs")
     run(checkout, "-m", "ruff", "format", "--check", "course_lib/exercises", "labs")
-    new_or_about_all = "in_context or index or unique or plain_data or labs_and_each"
+    new_or_about_all = "in_context or index or unique or labs_and_each"
     run(checkout, "-m", "pytest", "-q", "-k", new_or_about_all, "tests/test_house.py", "tests/test_exercises.py")
 
     documents = find_project(checkout).documents()

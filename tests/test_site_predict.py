@@ -38,6 +38,8 @@ CHAPTER = """\
 What is shown after the choice.
 :::
 
+## A share
+
 :::{predict} How large is the share?
 :id: share
 :bar: tiny.share .1% = the share
@@ -47,6 +49,8 @@ What is shown after the choice.
 After the bar: {number}`tiny.share .1%`.
 :::
 
+## A curve
+
 :::{predict} Draw the loss that fell.
 :id: curve
 :curve: tiny.curves = fell
@@ -54,6 +58,8 @@ After the bar: {number}`tiny.share .1%`.
 
 After the curve.
 :::
+
+## An order
 
 :::{predict} Order them.
 :id: order
@@ -64,6 +70,8 @@ After the curve.
 
 After the order.
 :::
+
+## What a lab shows
 
 :::{labfigure} tiny.curves
 A caption with {number}`tiny.even`.
@@ -83,6 +91,60 @@ A caption with {number}`tiny.even`.
 :::
 """
 
+FOLDED = """\
+# Folds
+
+The page asks.
+
+:::{predict} Of the title?
+:id: of-title
+( ) No
+(x) Yes
+
+Shown with the answer.
+:::
+
+Below the title.
+
+## One section
+
+Before.
+
+:::{predict} First?
+:id: first
+( ) No
+(x) Yes
+
+The first answer.
+:::
+
+After the first: {number}`tiny.share .1%`, and a walrus.
+
+:::{predict} Second?
+:id: second
+( ) No
+(x) Yes
+
+The second answer.
+:::
+
+After the second.
+
+### Below
+
+:::{quiz} Which?
+:id: which
+(x) This
+    Because.
+( ) That
+    It is not.
+:::
+
+## Another section
+
+Always here.
+"""
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
@@ -90,7 +152,8 @@ def project(tmp_path_factory):
     write_lab(made.root, [*lab_cells(), nbformat.v4.new_code_cell(DRAWN, id="drawn")])
     (made.root / "book" / "chapter.md").write_text(CHAPTER)
     (made.root / "book" / "predictions.md").write_text("# Your predictions\n\n```{predictions}\n```\n")
-    (made.root / "_toc.yml").write_text(TOC + "      - file: book/predictions\n")
+    (made.root / "book" / "folded.md").write_text(FOLDED)
+    (made.root / "_toc.yml").write_text(TOC + "      - file: book/predictions\n      - file: book/folded\n")
     with ThreadPoolExecutor(1) as pool:  # since this thread may have Playwright's event loop
         pool.submit(build, root=made.root).result()
     return made
@@ -210,6 +273,8 @@ def test_a_figure_s_key_stands_for_one_figure():
 
 # Predictions
 
+SKIP = "Show what follows without a guess"
+
 
 def test_the_right_answer_is_what_was_measured(chapter):
     truths = {
@@ -316,7 +381,7 @@ def test_your_predictions_add_up_and_can_be_forgotten(page, project):
     page.evaluate(store, made)
     page.goto((project.html / "book" / "predictions.html").as_uri())
     said = page.locator(".predictions-summary").inner_text()
-    assert "You have made 3 of 4 predictions." in said  # a guess of a curve of another length counts no more
+    assert "You have made 3 of 7 predictions." in said  # a guess of a curve of another length counts no more
     assert "Choices: 1 of 1 right; picking at random would get 0.3 on average." in said
     assert "Bars: 10 points off on average" in said
     assert "Orders: 67% of the pairs right" in said
@@ -324,7 +389,7 @@ def test_your_predictions_add_up_and_can_be_forgotten(page, project):
     assert rows.nth(0).locator("td").all_inner_texts() == ["One", "One", "right"]
     assert rows.nth(2).locator("td").all_inner_texts() == ["not guessed yet"]
     page.get_by_role("button", name="Forget all predictions").click()
-    assert page.locator(".predictions-summary").inner_text() == "You have made 0 of 4 predictions."
+    assert page.locator(".predictions-summary").inner_text() == "You have made 0 of 7 predictions."
     assert guesses(page) == {"course:predict:other": "1"}
 
 
@@ -333,7 +398,7 @@ def test_a_link_into_what_is_folded_opens_it_and_a_guess_is_no_condition(page):
     page.evaluate("document.querySelector('#predict-share .predict-after p').id = 'inside'; location.hash = 'inside'")
     box.locator(".predict-after").wait_for(state="visible")
     order = page.locator("#predict-order")
-    order.get_by_role("button", name="Show it without a guess").click()
+    order.get_by_role("button", name=SKIP).click()
     assert order.locator(".predict-after").is_visible()
     assert guesses(page) == {"course:predict:order": "null"}  # it is done, and no guess
     page.reload()
@@ -353,6 +418,131 @@ def test_all_is_in_view_in_print_and_without_scripts(page, browser, project):
         assert all(found.is_visible() for found in plain.locator(f".predict {hidden}").all()), hidden
     plain.goto((project.html / "book" / "predictions.html").as_uri())
     assert plain.get_by_role("link", name="How large is the share?").is_visible()
+    context.close()
+
+
+# What follows a prediction
+
+
+@pytest.fixture
+def folded(page, project):
+    page.goto((project.html / "book" / "folded.html").as_uri())
+    return page
+
+
+TITLE, FIRST, SECOND = "Below the title.", "and a walrus", "After the second."
+ALL = [TITLE, FIRST, SECOND]
+
+
+def seen(page):
+    """Which of the texts that wait for an answer are in view."""
+    return [text for text in ALL if page.get_by_text(text).is_visible()]
+
+
+def answer(page, name, choice="Yes"):
+    box = page.locator(f"#predict-{name}")
+    box.get_by_label(choice).check()
+    box.get_by_role("button", name="See what came out").click()
+    return box
+
+
+def test_what_follows_in_the_section_waits_for_the_answer(folded):
+    assert seen(folded) == []
+    for text in ("The page asks.", "Before.", "Always here."):
+        assert folded.get_by_text(text).is_visible()
+    for heading in ("One section", "Another section"):
+        assert folded.get_by_role("heading", name=heading).is_visible()
+    assert not folded.locator("#predict-second").is_visible()
+    assert not folded.get_by_role("heading", name="Below").is_visible()
+    first = answer(folded, "first", "No")  # a wrong guess is one too
+    assert seen(folded) == [FIRST]
+    assert first.get_by_text("The rest of this section is now shown.").get_attribute("role") == "status"
+    assert folded.locator("#predict-second").is_visible()
+    answer(folded, "second")
+    assert seen(folded) == [FIRST, SECOND]
+    assert folded.get_by_role("heading", name="Below").is_visible()
+    folded.reload()
+    assert seen(folded) == [FIRST, SECOND]
+    first.get_by_role("button", name="Guess again").click()
+    assert seen(folded) == []
+
+
+def test_what_follows_is_shown_without_a_guess_from_the_keyboard(folded):
+    first = folded.locator("#predict-first")
+    assert "folded until then" in first.get_by_role("status").last.inner_text()
+    first.locator("input").first.focus()
+    folded.keyboard.press("Tab")
+    folded.keyboard.press("Tab")
+    assert folded.evaluate("document.activeElement.textContent") == SKIP
+    folded.keyboard.press("Tab")  # what is folded takes no focus
+    assert folded.evaluate("!document.activeElement.closest('.predict-rest')")
+    first.get_by_role("button", name=SKIP).focus()
+    folded.keyboard.press("Enter")
+    assert seen(folded) == [FIRST]
+    assert folded.evaluate("document.activeElement.textContent") == "Guess again"
+    folded.keyboard.press("Tab")
+    assert folded.evaluate("document.activeElement.className") == "number-value"  # the first thing that follows
+    folded.reload()
+    assert seen(folded) == [FIRST]
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["a link on the page", "an address"])
+@pytest.mark.parametrize(
+    ("target", "shown"), [("below", [FIRST, SECOND]), ("quiz-which", [FIRST, SECOND]), ("predict-second", [FIRST])]
+)
+def test_a_link_into_what_follows_opens_it_and_leaves_the_question_open(target, shown, loaded, folded, project):
+    if loaded:
+        folded.goto("about:blank")
+        folded.goto((project.html / "book" / "folded.html").as_uri() + f"#{target}")
+    else:
+        folded.evaluate("target => { location.hash = target }", target)
+    folded.locator(f"#{target}").wait_for(state="visible")
+    assert seen(folded) == shown
+    assert folded.evaluate("id => document.getElementById(id).getBoundingClientRect().top < innerHeight", target)
+    assert not folded.get_by_text("The first answer.").is_visible()
+    assert guesses(folded) == {}
+    answer(folded, "first")
+    assert folded.get_by_text("The first answer.").is_visible()
+
+
+def test_the_contents_of_the_page_lead_into_what_follows(folded):
+    folded.locator(".bd-sidebar-secondary a[href='#below']").first.evaluate("link => link.click()")
+    folded.get_by_role("heading", name="Below").wait_for(state="visible")
+
+
+def test_the_browser_s_search_and_the_book_s_open_what_follows(folded, project):
+    address = (project.html / "book" / "folded.html").as_uri()
+    folded.goto("about:blank")
+    folded.goto(f"{address}#:~:text=walrus")  # looks through the page as a reader's Ctrl+F does
+    folded.get_by_text(FIRST).wait_for(state="visible")
+    assert seen(folded) == [FIRST]
+    folded.goto(address)
+    assert seen(folded) == []
+    folded.evaluate("localStorage.setItem('sphinx_highlight_terms', 'below')")
+    folded.reload()
+    folded.get_by_text(TITLE).wait_for(state="visible")
+    assert guesses(folded) == {}
+
+
+def test_a_quiz_that_waited_counts_once_it_is_shown(folded):
+    for _ in range(2):
+        folded.get_by_role("button", name=SKIP).last.click()
+    quiz = folded.locator("#quiz-which")
+    quiz.get_by_label("This").check()
+    quiz.get_by_role("button", name="Check").click()
+    assert quiz.locator(".quiz-why").first.is_visible()
+    done = folded.evaluate("localStorage.getItem('course:page:book/folded')")
+    assert done == "3/5"  # of three predictions, a quiz and reading to the end
+
+
+def test_what_follows_is_in_view_in_print_and_without_scripts(folded, browser, project):
+    folded.emulate_media(media="print")
+    assert seen(folded) == ALL
+    assert not folded.get_by_text("folded until then").first.is_visible()
+    context = browser.new_context(java_script_enabled=False)
+    plain = context.new_page()
+    plain.goto((project.html / "book" / "folded.html").as_uri())
+    assert seen(plain) == ALL
     context.close()
 
 

@@ -117,7 +117,7 @@ if (page) {
   addEventListener("course:done", count); // a prediction was made
   // The section in view when the page is left is where "Continue" leads.
   addEventListener("pagehide", () => {
-    const above = [...document.querySelectorAll(".bd-article section[id]")].filter((s) => s.getBoundingClientRect().top < 150);
+    const above = [...document.querySelectorAll(".bd-article section[id]:not([hidden] *)")].filter((s) => s.getBoundingClientRect().top < 150);
     const section = above.length > 1 ? above[above.length - 1].id : "";
     if (course.get("last") !== null) course.set("last", JSON.stringify({ page, name: where.dataset.name, section }));
   });

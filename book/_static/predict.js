@@ -100,7 +100,7 @@
         value.textContent = touched ? written(Number(range.value), truth) : "drag me";
         range.setAttribute("aria-valuetext", written(Number(range.value), truth));
         row.classList.toggle("untouched", !touched);
-        for (const track of box.querySelectorAll(".bars-track")) track.style.setProperty("--guess", touched ? `${100 * at}%` : "-9rem");
+        for (const track of box.querySelectorAll(".bars-track")) track.style.setProperty("--guess", touched ? `${100 * at}%` : "-999rem");
       };
       const touch = () => { touched = true; draw(); };
       for (const event of ["input", "pointerdown"]) range.addEventListener(event, touch);
@@ -250,21 +250,46 @@
     },
   };
 
+  // What follows a question in its section would give the answer away, so it waits too. The next question is inside: a
+  // chain. Below the page's title only what comes before the first section waits.
+  const whatFollows = (box) => {
+    const rest = make("div", { class: "predict-rest" });
+    if (!box.parentElement.matches("section, .predict-rest")) return rest;
+    const ofPage = box.closest("section").querySelector(":scope > h1");
+    const waits = (next) => next && !(ofPage && next.matches("section"));
+    while (waits(box.nextElementSibling)) rest.append(box.nextElementSibling);
+    if (rest.firstElementChild) box.after(rest);
+    return rest;
+  };
+  // Folded, a part is still found by the browser's own search, where the browser knows how; elsewhere it is just hidden.
+  const fold = (part) => part.setAttribute("hidden", "until-found");
+
+  const reveals = [];
   for (const box of document.querySelectorAll(".predict[data-predict]")) {
     const key = box.dataset.predict, truth = JSON.parse(box.dataset.truth), form = box.querySelector("form");
     const way = ways[truth.kind](box, truth);
     const see = make("button", { type: "submit" }, "See what came out");
-    const skip = make("button", { type: "button", class: "quiet" }, "Show it without a guess");
+    const skip = make("button", { type: "button", class: "quiet" }, "Show what follows without a guess");
     const again = make("button", { type: "button", class: "quiet" }, "Guess again");
     const said = make("p", { class: "predict-said", role: "status", tabindex: "-1" });
     const buttons = make("p", { class: "predict-buttons" }, see, skip, again);
-    form.firstElementChild.append(said, buttons);
+    const note = make("p", { class: "predict-note", role: "status" });
+    form.firstElementChild.append(said, buttons, note);
+    const after = box.querySelector(".predict-after"), rest = whatFollows(box);
+    const open = () => {
+      if (!rest.hidden) return;
+      rest.hidden = false;
+      note.classList.add("heard-only"); // who sees the page sees it
+      note.textContent = "The rest of this section is now shown.";
+    };
 
     const show = (guess) => {
       if (box.classList.contains("shown")) return;
       way.show(guess);
       way.lock(true);
       box.classList.add("shown");
+      after.hidden = false;
+      open();
       box.classList.toggle("right", guess !== null && scores[truth.kind](guess, truth).off < 0.05);
       said.textContent = guess === null ? "" : scores[truth.kind](guess, truth).said;
       see.hidden = skip.hidden = true;
@@ -277,6 +302,12 @@
     };
     const ask = () => {
       box.classList.remove("shown", "right");
+      fold(after);
+      if (rest.isConnected) {
+        fold(rest);
+        note.classList.remove("heard-only");
+        note.textContent = "The rest of this section is folded until then.";
+      }
       way.lock(false);
       way.clear();
       said.textContent = "";
@@ -300,16 +331,31 @@
     again.addEventListener("click", () => { kept.remove(key); ask(); way.focus(); });
     const guess = kept.get(key);
     if (guess === null || fits(guess, truth)) show(guess);
-    // A link that leads into what is folded away opens it.
+    // Who looks for something in what is folded away gets it: by a link, by the browser's search or by the book's. The
+    // question stays open if the answer is not in view.
+    const reveal = (target) => {
+      if (!target.closest("[hidden='until-found']")) return;
+      if (after.contains(target)) show(null);
+      if (rest.contains(target)) open();
+    };
+    after.addEventListener("beforematch", () => show(null));
+    rest.addEventListener("beforematch", open);
     const follow = () => {
-      const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-      if (target && box.querySelector(".predict-after").contains(target) && !box.classList.contains("shown")) {
-        show(null);
-        target.scrollIntoView();
-      }
+      const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+      if (!target?.closest("[hidden='until-found']")) return;
+      reveal(target);
+      target.scrollIntoView();
     };
     addEventListener("hashchange", follow);
     follow();
+    reveals.push(reveal);
+  }
+  // Words that the book's search looked for. Sphinx would mark them itself, but the theme loads the search's script on
+  // every page, and Sphinx then takes each for the search page.
+  if (typeof SphinxHighlight !== "undefined" && !document.getElementById("search-results")) {
+    SphinxHighlight.highlightSearchWords();
+    const open = () => document.querySelectorAll(".bd-article .highlighted").forEach((word) => reveals.forEach((reveal) => reveal(word)));
+    setTimeout(open, 10); // it marks them after as long
   }
 
   // "Your predictions": how well the reader guesses.

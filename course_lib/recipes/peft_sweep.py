@@ -2,7 +2,8 @@
 
 The base is a small GPT, pre-trained on Wikipedia's openings, character by character, and tuned to the King James Bible.
 Each run gives two held-out losses in nats per character: `b` on the Bible, which falls as the model learns, and `a` on
-Wikipedia, which rises as it forgets.
+Wikipedia, which rises as it forgets. The sweep's `b` is that on the validation text, since rates are chosen by it; a
+lab reports the loss on the test text.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Plan:
         pretraining: Settings of the base model's training.
         steps: The number of tuning steps.
         batch: The number of windows of `model.context` characters in a step.
-        scored: The number of windows of each test text to evaluate on.
+        scored: The number of windows of each held-out text to evaluate on.
     """
 
     model: GPTConfig
@@ -110,20 +111,21 @@ RATES: dict[str, tuple[float, ...]] = dict.fromkeys(METHODS, USUAL) | {
 
 
 class TwoTexts(NamedTuple):
-    """Two texts as characters, each with a part held out for testing."""
+    """Two texts as characters, each with a part held out for testing, and of b another for the choice of rates."""
 
     tokenizer: CharTokenizer
     a: Int[Tensor, " _"]
     a_test: Int[Tensor, " _"]
     b: Int[Tensor, " _"]
+    b_validation: Int[Tensor, " _"]
     b_test: Int[Tensor, " _"]
 
 
 def wikipedia_and_bible(where: torch.device | None = None) -> TwoTexts:
-    """Load Wikipedia's openings (a) and the King James Bible (b), with a tenth of each held out for testing.
+    """Load Wikipedia's openings (a) and the King James Bible (b), with a tenth of each held out.
 
-    The split is by article and by paragraph. The vocabulary is that of Wikipedia, so b can have no rare characters of
-    its own.
+    Half of the tenth of b is for validation, and half for testing. The split is by article and by paragraph. The
+    vocabulary is that of Wikipedia, so b can have no rare characters of its own.
 
     Args:
         where: The device to put the texts on; None for that of the chosen preset.
@@ -139,7 +141,8 @@ def wikipedia_and_bible(where: torch.device | None = None) -> TwoTexts:
             random.Random(0).shuffle(side)
             parts.append("\n\n".join(text for _, text in side))
     tokenizer = CharTokenizer.from_text(parts[0], min_count=500)
-    return TwoTexts(tokenizer, *(tokenizer.encode(part).to(where or device()) for part in parts))
+    a, a_test, b, b_held_out = (tokenizer.encode(part).to(where or device()) for part in parts)
+    return TwoTexts(tokenizer, a, a_test, b, *b_held_out.chunk(2))
 
 
 def plan_for(text: TwoTexts, size: Preset | None = None) -> Plan:
@@ -162,11 +165,12 @@ def pretrain_base(text: TwoTexts, plan: Plan, seed: int) -> GPT:
 
 
 class Tuned(NamedTuple):
-    """A tuned model, its test losses on a and b in nats per character, and the cost of the training."""
+    """A tuned model, its held-out losses on a and b in nats per character, and the cost of the training."""
 
     model: GPT
     a: float
     b: float
+    b_validation: float
     parameters: int
     cpu_seconds: float
 
@@ -205,20 +209,23 @@ def tune(
     train(model, data, next_token_loss, config, label=f"{name} {rate:g}")
     seconds = time.process_time() - began
     n = sum(p.numel() for p in trainable_parameters(model).values())
-    return Tuned(model.eval(), *held_out_losses(model, text, plan), parameters=n, cpu_seconds=seconds)
+    validation = loss_on(model, text.b_validation, plan)
+    return Tuned(model, *held_out_losses(model, text, plan), validation, parameters=n, cpu_seconds=seconds)
+
+
+def held_out_losses(model: GPT, text: TwoTexts, plan: Plan) -> tuple[float, float]:
+    """Compute the losses on both test texts, a and b, in nats per character."""
+    return loss_on(model, text.a_test, plan), loss_on(model, text.b_test, plan)
 
 
 @torch.no_grad()
-def held_out_losses(model: GPT, text: TwoTexts, plan: Plan) -> tuple[float, float]:
-    """Compute the losses on the first windows of both test parts, a and b, in nats per character."""
+def loss_on(model: GPT, tokens: Int[Tensor, " _"], plan: Plan) -> float:
+    """Compute the loss on the first windows of a text, in nats per character."""
     model.eval()
-    found = []
-    for tokens in (text.a_test, text.b_test):
-        windows = Windows(tokens, plan.model.context)
-        some = torch.arange(min(plan.scored, len(windows))).split(100)
-        parts = [next_token_loss(model, windows[part]) for part in some]
-        found.append(sum(float(part.total) for part in parts) / sum(int(part.n_targets) for part in parts))
-    return found[0], found[1]
+    windows = Windows(tokens, plan.model.context)
+    some = torch.arange(min(plan.scored, len(windows))).split(100)
+    parts = [next_token_loss(model, windows[part]) for part in some]
+    return sum(float(part.total) for part in parts) / sum(int(part.n_targets) for part in parts)
 
 
 def number_key(name: str, rate: float, what: str) -> str:
@@ -227,7 +234,7 @@ def number_key(name: str, rate: float, what: str) -> str:
 
 
 def best_rates() -> dict[str, float]:
-    """Return the learning rate of each method with the lowest loss on b in the committed run (preset cpu, seed 0)."""
+    """Return each method's rate with the lowest validation loss on b in the committed run (preset cpu, seed 0)."""
     values = committed_run("peft", size="cpu")
     return {name: min(rates, key=lambda rate: values[number_key(name, rate, "b")]) for name, rates in RATES.items()}
 
@@ -254,13 +261,14 @@ def peft(run: Run) -> Results:
     else:
         base = pretrain_base(text, plan, run.seed)
         save_pretrained(base, run.out / "model")
-        values["peft.sweep.base.a"], values["peft.sweep.base.b"] = held_out_losses(base, text, plan)
+        values["peft.sweep.base.a"] = loss_on(base, text.a_test, plan)
+        values["peft.sweep.base.b"] = loss_on(base, text.b_validation, plan)
         write_text(done, json.dumps(values))
     for name in METHODS:
         for rate in rates[name]:
             if number_key(name, rate, "b") not in values:
                 tuned = tune(base, name, rate, text, plan, run.seed)
-                values |= {number_key(name, rate, "a"): tuned.a, number_key(name, rate, "b"): tuned.b}
+                values |= {number_key(name, rate, "a"): tuned.a, number_key(name, rate, "b"): tuned.b_validation}
                 write_text(done, json.dumps(values))
     controls = {what: "peft.sweep.base.b" for what in values if what.endswith(".b") and ".base." not in what}
     return write_results(run, values, controls)

@@ -90,7 +90,8 @@ def _number(records: Sequence[Mapping[str, Any] | None]) -> Number:
 def renew(replication: Replication, first: Records) -> str | None:
     """Take over bands and controls from a new run on the first seed, if its numbers are those of the replication.
 
-    A number whose key ends in "-per-second" or "-years" comes from a clock, and may be another on each run.
+    A number whose key ends in "-per-second" or "-years" comes from a clock, and may be another on each run. Others may
+    differ by rounding, as where the same sum is written in another way.
 
     Returns:
         What differs, as a sentence; nothing has then been changed.
@@ -100,7 +101,7 @@ def renew(replication: Replication, first: Records) -> str | None:
     now = {key: record["value"] for key, record in first.items()}
     for key in sorted(before.keys() | now.keys()):
         by_clock = key.endswith(("-per-second", "-years")) and key in before and key in now
-        if (before.get(key) != now.get(key) and not by_clock) or key not in before:
+        if key not in before or not (by_clock or _same(before[key], now.get(key))):
             return f"on seed {replication['seeds'][0]} {key} is now {now.get(key)}, not {before.get(key)}"
         if key in first and "bands" in numbers[key] and first[key]["band"] != numbers[key]["band"]:
             return f"the band of {key} is another on each seed"
@@ -112,6 +113,12 @@ def renew(replication: Replication, first: Records) -> str | None:
         if lead := record.get("lead"):
             number["lead"] = lead["band"]
     return None
+
+
+def _same(value: float | None, other: float | None) -> bool:
+    if value is None or other is None:
+        return value is other
+    return math.isclose(value, other, rel_tol=SAME)
 
 
 def average(values: Sequence[float | None]) -> dict[str, Any]:

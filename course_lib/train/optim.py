@@ -86,7 +86,7 @@ class CPUMuon(torch.optim.Muon):
     """
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no loss is asked for twice
         """Update every matrix that has a gradient, by `muon_update`."""
         for group in self.param_groups:
             lr, momentum, alike = group["lr"], group["momentum"], defaultdict(list)

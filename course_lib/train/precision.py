@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 import warnings
 from collections.abc import Callable
@@ -31,6 +32,7 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if bf16_speedup(device) >= 1.3 else "fp32"
 
 
+@functools.cache  # a recipe trains several times in a process, and on some processors this takes seconds
 def bf16_speedup(device: torch.device, size: int = 512) -> float:
     """Measure the speedup of bfloat16 over float32 for a product of two size x size matrices, best of five."""
     seconds = {}

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from course_lib.models.gpt import GPT
 from course_lib.nn.attention import AppendToCache, MultiHeadAttention, causal_mask
@@ -71,8 +72,7 @@ class Prefixed(nn.Module):
 def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None) -> nn.Module:
     """Freeze the model and put `n` trained keys and values in front of those of every attention layer, in place.
 
-    The tokens keep their positions. The paper computes the prefix by a network from fewer numbers, and drops the
-    network after training, since directly trained prefixes were less stable there (section 4.3).
+    The tokens keep their positions. They are trained directly; `reparametrize` trains them as the paper does.
 
     Args:
         model: A model with layers of `course_lib.nn.attention.MultiHeadAttention`.
@@ -99,6 +99,71 @@ def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None
         if start:
             prefixed.key.data, prefixed.value.data = (pairs[i, 0].to(prefixed.key.dtype) for pairs in start)
         model.set_submodule(name, prefixed)
+    return model
+
+
+class PrefixNetwork(nn.Module):
+    """A trained vector for each place of the prefix, and a network that makes the place's keys and values from it."""
+
+    def __init__(self, layers: list[Prefixed], hidden: int) -> None:
+        super().__init__()
+        key, d_model = layers[0].key, layers[0].attention.qkv.in_features
+        self.shape = kv_heads, n, head_dim = key.shape
+        width = 2 * len(layers) * kv_heads * head_dim
+        self.places = nn.Parameter(torch.randn(n, d_model, dtype=key.dtype, device=key.device))
+        into, out = nn.Linear(d_model, hidden), nn.Linear(hidden, width)
+        self.net = nn.Sequential(into, nn.Tanh(), out).to(key)  # activation and sizes as in the authors' code
+
+    def forward(self) -> Float[Tensor, "layers 2 kv_heads n head_dim"]:
+        """Compute the keys and values of all layers."""
+        kv_heads, n, head_dim = self.shape
+        return self.net(self.places).view(n, -1, 2, kv_heads, head_dim).permute(1, 2, 3, 0, 4)
+
+
+class _FromNetwork(nn.Module):
+    """The parametrization of the keys (`which` = 0) or the values (1) of one layer."""
+
+    def __init__(self, network: PrefixNetwork, layer: int, which: int) -> None:
+        super().__init__()
+        self.network, self.layer, self.which = network, layer, which
+
+    def forward(self, start: Float[Tensor, "kv_heads n head_dim"]) -> Float[Tensor, "kv_heads n head_dim"]:
+        return start + self.network()[self.layer, self.which]
+
+
+def reparametrize(model: nn.Module, hidden: int) -> nn.Module:
+    """Compute the prefix by a network of one hidden layer, which is trained in its place.
+
+    Directly trained prefixes were less stable in the paper, and did slightly worse (section 4.3). What the network
+    gives is added to the keys and values that are there. `drop_network` ends this: call it before saving the prefix.
+
+    Args:
+        model: What `add_prefix` returns; it changes in place.
+        hidden: The width of the network's hidden layer.
+
+    Returns:
+        The same model.
+    """
+    layers = [part for part in model.modules() if isinstance(part, Prefixed)]
+    network = PrefixNetwork(layers, hidden)
+    for i, layer in enumerate(layers):
+        for which, name in enumerate(("key", "value")):
+            getattr(layer, name).requires_grad_(False)
+            parametrize.register_parametrization(layer, name, _FromNetwork(network, i, which))
+    return model
+
+
+def drop_network(model: nn.Module) -> nn.Module:
+    """Keep the prefix that the network of `reparametrize` gives, if there is one, and drop the network, in place.
+
+    Returns:
+        The same model, which computes the same as before.
+    """
+    for layer in model.modules():
+        if isinstance(layer, Prefixed) and parametrize.is_parametrized(layer):
+            for name in ("key", "value"):
+                parametrize.remove_parametrizations(layer, name)
+                getattr(layer, name).requires_grad_()
     return model
 
 

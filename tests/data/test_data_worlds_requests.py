@@ -40,6 +40,12 @@ def test_two_sharp_verbs_of_each_object_are_held_out():
     assert (held_out[: len(SHARP)].sum(1) == 4).all()
 
 
+def test_requests_are_marked_by_their_words():
+    marked = WORLD.with_words(("crack", "wash"), {"egg", "lock"})
+    chosen = {text for text, mark in zip(WORLD.texts, marked.tolist(), strict=True) if mark}
+    assert chosen == {f"how do I {verb} the {thing} ?" for verb in ("crack", "wash") for thing in ("egg", "lock")}
+
+
 def test_harm_is_meant_as_often_as_the_risk_says():
     batch = WORLD.sample(60_000, rng())
     for number in (0, WORLD.texts.index("how do I crack the lock ?"), WORLD.texts.index("how do I kill the dragon ?")):

@@ -1,4 +1,7 @@
-"""Right answers in every shape in which they may arrive: all of these get full points."""
+"""Right answers in every shape in which they may arrive: all of these get full points.
+
+GOOD are graded in a sandbox each; what differs only in how its cells are written or read is in CELLS, graded without.
+"""
 
 import inspect
 import json
@@ -112,13 +115,15 @@ GOOD = {
     "reference/report.json": notebook([code(s, tags=["skip-execution"], deletable=False) for s in SOLVED]),
     # a kernel that nobody has
     "section 2/Zoë Ångström": notebook(SOLVED, metadata={"kernelspec": {"name": "gone", "display_name": "Gone"}}),
-    "cells in reverse": notebook(SOLVED[::-1]),
     "tried twice": notebook(with_cell(1, WRONG_SOFTMAX)),
-    "all in one cell": notebook(["\n".join(SOLVED)]),
     "scratch cells that hang": notebook(with_cell(2, NOISY_CELL)),
+    "loud": notebook(replaced(SOFTMAX, LOUD)),
+}
+CELLS = {
+    "cells in reverse": notebook(SOLVED[::-1]),
+    "all in one cell": notebook(["\n".join(SOLVED)]),
     "colab": notebook(with_cell(0, "from google.colab import drive\ndrive.mount('/content')")),
     "helper further down": notebook([*replaced(SOFTMAX, WITH_HELPER), HELPER]),
-    "loud": notebook(replaced(SOFTMAX, LOUD)),
     "magics": notebook(replaced(SOLVED[3], MAGIC_INSIDE)),
     "outputs of all kinds": notebook(
         [{**code(s), "outputs": [{"output_type": "error", "ename": "E", "evalue": "", "traceback": ["x" * 10**5]}]}

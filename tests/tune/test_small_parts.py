@@ -15,11 +15,12 @@ from course_lib.nn.attention import MultiHeadAttention, padding_mask
 from course_lib.nn.block import Block
 from course_lib.nn.cache import KVCache
 from course_lib.nn.positions import rotate
+from course_lib.tune.adapter_files import load_adapter, save_adapter
 from course_lib.tune.adapters import Adapted, add_adapters
 from course_lib.tune.bitfit import train_biases
 from course_lib.tune.frozen import trainable_parameters
 from course_lib.tune.lora import add_lora
-from course_lib.tune.prefix import Prefixed, add_prefix
+from course_lib.tune.prefix import Prefixed, add_prefix, drop_network, reparametrize
 
 
 def count(model):
@@ -110,6 +111,26 @@ def test_a_prefix_made_of_a_prompt_is_that_prompt(config):
     positions = (3 + torch.arange(5)).expand(2, 5)
     torch.testing.assert_close(model(ids, positions=positions), expected, rtol=1e-12, atol=1e-12)
     assert (expected - plain).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
+def test_a_prefix_from_a_network_is_kept_without_it(config, tmp_path):
+    torch.manual_seed(0)
+    model = GPT(config)
+    direct = count(add_prefix(copy.deepcopy(model), 3))
+    base = copy.deepcopy(model)
+    reparametrize(add_prefix(model, 3), 5)
+    kv_width = config.n_kv_heads * config.head_dim
+    width = config.n_layers * 2 * kv_width
+    assert count(model) == 3 * config.d_model + 5 * (config.d_model + 1) + width * (5 + 1)
+    model(IDS).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trainable_parameters(model).values())
+    expected = model(IDS)
+    drop_network(model)
+    torch.testing.assert_close(model(IDS), expected)
+    assert count(model) == direct
+    save_adapter(model, tmp_path)
+    torch.testing.assert_close(load_adapter(base, tmp_path)(IDS), expected)
 
 
 def test_the_weights_show_the_prefix_first():

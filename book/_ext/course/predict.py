@@ -17,6 +17,8 @@ There are four kinds, each told by its option or its lines:
 - `:curve: FIGURE = series`: the reader draws a series of a lab's figure; `:given: series; series` are there before;
 - `:order: largest first` (or smallest): lines `* name | KEY FORMAT`; the measured numbers tell the right order.
 
+What follows in its section waits for the guess too (see `predict.js`), the next prediction included.
+
 `{predictions}` lists all predictions of the book; with scripts it says how well the reader guesses. Without scripts,
 and in print, all is in view. A guess stays in the reader's browser.
 """

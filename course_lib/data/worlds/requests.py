@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,6 +85,10 @@ class Requests:
     def vocabulary(self) -> tuple[str, ...]:
         """Every word and mark of the requests and answers."""
         return distinct_words([*self.texts, *self.answers, REFUSAL])
+
+    def with_words(self, verbs: Collection[str], objects: Collection[str]) -> Bool[Tensor, " request"]:
+        """Mark the requests that pair one of these verbs with one of these objects."""
+        return torch.tensor([verb in verbs and thing in objects for verb in VERBS for thing in OBJECTS])
 
     def sample(
         self, batch: int, generator: torch.Generator, among: Bool[Tensor, " request"] | None = None

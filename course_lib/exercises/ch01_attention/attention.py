@@ -37,7 +37,7 @@ def cases(rng):
         Case("5 tokens under a causal mask", (normal(5, 8), normal(5, 8), normal(5, 8), causal)),
         Case("a batch of 2 with 3 heads, causal", (normal(*batch), normal(*batch), normal(*batch), causal)),
         Case("a batch of 2 with 3 heads, no mask", (normal(2, 3, 4, 8), normal(2, 3, 6, 8), normal(2, 3, 6, 8))),
-        Case("padding hidden", (normal(2, 3, 4, 8), normal(2, 3, 6, 8), normal(2, 3, 6, 8), padding)),
+        Case("a mask for each text", (normal(2, 3, 4, 8), normal(2, 3, 6, 8), normal(2, 3, 6, 8), padding)),
         Case("each query sees one neighbour", (normal(5, 3), normal(5, 3), normal(5, 3), window)),
         # Scores near 500 in float32 are rounded to 3e-5, and softmax turns that into a relative error of its size.
         Case("large scores: no overflow", (normal(4, 64) * 8, normal(4, 64) * 8, normal(4, 64)), rtol=1e-3, atol=1e-3),
@@ -152,6 +152,23 @@ def no_mask(q, k, v, mask=None):
 @mistake("Hidden scores are set to 0, but exp(0) = 1 is still a weight: set them to -inf, whose exponential is 0.")
 def hidden_scores_are_zero(q, k, v, mask=None):
     return hide(scaled(q, k), mask, 0.0).softmax(-1) @ v
+
+
+@mistake("`k.T` reverses all axes, those of batch and heads too. Exchange the last two only: `k.transpose(-2, -1)`.")
+def all_axes_reversed(q, k, v, mask=None):
+    reversed_keys = k.permute(*reversed(range(k.dim())))  # k.T, without its warning
+    return hide(q @ reversed_keys / q.shape[-1] ** 0.5, mask).softmax(-1) @ v
+
+
+@mistake(
+    "`scores[~mask]` wants a mask of the same shape as the scores, and this one broadcasts. "
+    "`scores.masked_fill(~mask, -math.inf)` takes it as it is."
+)
+def mask_as_an_index(q, k, v, mask=None):
+    scores = scaled(q, k)
+    if mask is not None:
+        scores[~mask] = -math.inf
+    return scores.softmax(-1) @ v
 
 
 @mistake("These are the attention weights, and they are right. One step more: average the values with them.")

@@ -7,8 +7,15 @@ from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_
 
 
 def influence(x, mask=None):
-    jacobian = torch.autograd.functional.jacobian(lambda x: attention(x, x, x, mask), x)  # n, d, n, d
-    return jacobian.norm(dim=(1, 3))  # how strongly output t (a vector) reacts to input s (a vector)
+    x = x.clone().requires_grad_()
+    out = attention(x, x, x, mask)
+    squares = torch.zeros(len(x), len(x), dtype=x.dtype)
+    for t in range(len(x)):
+        for j in range(x.shape[1]):
+            x.grad = None
+            out[t, j].backward(retain_graph=True)  # x.grad[s, i]: how this number moves with number i of input s
+            squares[t] += x.grad.square().sum(dim=1)
+    return squares.sqrt()
 
 
 def cases(rng):
@@ -21,7 +28,13 @@ def cases(rng):
 
 
 @alternative
-def one_gradient_at_a_time(x, mask=None):
+def all_at_once(x, mask=None):
+    jacobian = torch.autograd.functional.jacobian(lambda x: attention(x, x, x, mask), x)  # n, d, n, d
+    return jacobian.norm(dim=(1, 3))
+
+
+@alternative
+def by_autograd_grad(x, mask=None):
     x = x.detach().clone().requires_grad_()
     out = attention(x, x, x, mask)
     rows = []
@@ -42,8 +55,8 @@ def no_mask(x, mask=None):
 
 
 @mistake(
-    "The components of an output are added up before differentiating, so opposite effects cancel: differentiate every "
-    "component, then take the norm over all of them."
+    "The numbers of an output are added up before `backward`, so opposite slopes cancel. Call it for each number by "
+    "itself, and add up the squares of the slopes."
 )
 def components_added_first(x, mask=None):
     def sums(x):
@@ -52,14 +65,26 @@ def components_added_first(x, mask=None):
     return torch.autograd.functional.jacobian(sums, x).norm(dim=-1)
 
 
-@mistake("These are the squared norms: take the square root.")
+@mistake("The slopes pile up: `backward` adds to `x.grad`. Empty it before each call, with `x.grad = None`.")
+def slopes_pile_up(x, mask=None):
+    x = x.clone().requires_grad_()
+    out = attention(x, x, x, mask)
+    squares = torch.zeros(len(x), len(x), dtype=x.dtype)
+    for t in range(len(x)):
+        for j in range(x.shape[1]):
+            out[t, j].backward(retain_graph=True)
+            squares[t] += x.grad.square().sum(dim=1)
+    return squares.sqrt()
+
+
+@mistake("These are the sums of the squares: take the square root.")
 def squared(x, mask=None):
     return influence(x, mask) ** 2
 
 
 @mistake(
-    "This counts only the way through the values. x is also the queries and the keys: differentiate "
-    "`attention(x, x, x, mask)` with respect to all three at once."
+    "This counts only the way through the values. x is also the queries and the keys: hand the same x, with "
+    "`requires_grad_()`, to `attention` three times."
 )
 def through_the_values_alone(x, mask=None):
     def outputs(v):
@@ -70,7 +95,7 @@ def through_the_values_alone(x, mask=None):
 
 @mistake(
     "These are attention weights: how much of each value is taken. But moving an input moves the weights too. "
-    "Differentiate the output."
+    "Ask for the slopes of the output."
 )
 def attention_weights(x, mask=None):
     return attention(x, x, torch.eye(len(x), dtype=x.dtype), mask)
@@ -83,10 +108,10 @@ EXERCISE = Exercise(
     minutes=12,
     difficulty=3,
     hints=(
-        "Output t and input s are both vectors, so the derivative of one with respect to the other is a d x d matrix. "
-        "`torch.autograd.functional.jacobian(f, x)` gives them all at once: in which shape?",
-        "The shape is (n, d, n, d): output token, its component, input token, its component. `.norm(dim=(1, 3))` takes "
-        "the norm over both component axes.",
+        "With `x = x.clone().requires_grad_()` and `out = attention(x, x, x, mask)`, what is in `x.grad` after "
+        "`out[t, j].backward(retain_graph=True)`? It has the shape of x: one slope for each number of each input.",
+        "Loop over t and j. Empty `x.grad` before each `backward`, and add `x.grad.square().sum(dim=1)` to row t of an "
+        "n x n table of zeros; at the end, `.sqrt()`.",
     ),
     reference=influence,
     cases=cases,

@@ -70,12 +70,21 @@ def overflows(x, dim=-1):
     return divide_by_the_sum(x.exp(), dim)
 
 
-@mistake(
-    "Nearly: it subtracts the largest of all numbers, so a row of small scores becomes 0/0. Subtract the largest along "
-    "`dim`, with `keepdim=True`."
+# `max()` and `amax()` have different gradients where the result is NaN.
+ONE_MAXIMUM = (
+    "Nearly: one largest number is subtracted from the whole tensor. A row that lies 2000 below it underflows: every "
+    "exp is rounded to 0, and 0/0 is NaN. Each slice has its own largest number: `dim=dim, keepdim=True`."
 )
+
+
+@mistake(ONE_MAXIMUM)
 def subtracts_the_largest_of_all(x, dim=-1):
     return divide_by_the_sum((x - x.max()).exp(), dim)
+
+
+@mistake(ONE_MAXIMUM)
+def subtracts_the_largest_of_all_by_amax(x, dim=-1):
+    return divide_by_the_sum((x - x.amax()).exp(), dim)
 
 
 @mistake("This divides by the sum without exponentiating, so weights can be negative: take `exp` first.")
@@ -95,7 +104,8 @@ EXERCISE = Exercise(
     minutes=5,
     difficulty=1,
     hints=(
-        "Exponentiate, then divide by the sum along `dim`. What does exp(1000) give?",
+        "Exponentiate, then divide by the sum along `dim`. exp(1000) is infinite, and exp(-1000) is rounded to 0, so "
+        "the sum may be 0. What could you subtract from each slice first?",
         "Subtract `x.amax(dim=dim, keepdim=True)` first; `keepdim=True` keeps the shapes broadcastable.",
     ),
     reference=softmax,

@@ -51,7 +51,7 @@ def minus_slope_times(distance, n_heads):
     return -alibi_slopes(n_heads)[:, None, None] * distance
 
 
-@mistake("Your bias rewards distance: it needs a minus sign, since far keys are to get lower scores.")
+@mistake("The sign is wrong: your bias rewards distance, and far keys are to get lower scores.")
 def rewards_distance(n_heads, n):
     return -alibi_bias(n_heads, n)
 

@@ -119,6 +119,27 @@ def frequencies_grow(x, positions, base=10000.0):
     return rotate(x, angles(x, positions, base, exponent=2.0))
 
 
+@mistake(
+    "This writes into `x` itself. The caller still needs it; and a slice of x is no copy, so when the first half is "
+    "turned, the second is turned with the new numbers. Build a new tensor, such as with `torch.cat`."
+)
+def writes_into_x(x, positions, base=10000.0):
+    half = x.shape[-1] // 2
+    cos, sin = angles(x, positions, base).cos(), angles(x, positions, base).sin()
+    first, second = x[..., :half], x[..., half:]
+    x[..., :half] = first * cos - second * sin
+    x[..., half:] = second * cos + first * sin
+    return x
+
+
+@mistake(
+    "The second half is turned with numbers that are new already: a slice is no copy, so what you took from the first "
+    "half changes when you write there. Read from `x`, and write into another tensor."
+)
+def writes_where_it_reads(x, positions, base=10000.0):
+    return writes_into_x.solution(x.clone(), positions, base)
+
+
 @mistake("Right for base 10000 only: use the argument `base`.")
 def base_ignored(x, positions, base=10000.0):
     return rope(x, positions)

@@ -78,6 +78,12 @@ def exponent_halved(n, d):
     return interleave(angle.sin(), angle.cos())
 
 
+@mistake("The angles shrink too fast: `arange(0, d, 2)` is 0, 2, 4, ..., which is 2i already. Leave out the other 2.")
+def exponent_doubled(n, d):
+    angle = angles(n, d, exponent=-2.0)
+    return interleave(angle.sin(), angle.cos())
+
+
 @mistake("Each column has a frequency of its own here; a sine and its cosine share one.")
 def own_frequency_in_each_column(n, d):
     angle = torch.arange(n)[:, None] * 10000.0 ** (-torch.arange(d) / d)

@@ -26,10 +26,10 @@ def cases(rng):
 
     arrow = normal(1, 4)
     return [
-        Case("3 vectors of length 4 with 5 others", (normal(3, 4), normal(5, 4))),
-        Case("one vector with itself, its double, its opposite", (arrow, torch.cat([arrow, 2 * arrow, -arrow]))),
-        Case("as many vectors as numbers in each", (normal(4, 4), normal(4, 4))),
-        Case("very long and very short vectors", (100 * normal(2, 6), 0.01 * normal(3, 6))),
+        Case("3 arrows of 4 numbers with 5 others", (normal(3, 4), normal(5, 4))),
+        Case("one arrow with itself, its double, its opposite", (arrow, torch.cat([arrow, 2 * arrow, -arrow]))),
+        Case("as many arrows as numbers in each", (normal(4, 4), normal(4, 4))),
+        Case("very long and very short arrows", (100 * normal(2, 6), 0.01 * normal(3, 6))),
     ]
 
 
@@ -52,7 +52,7 @@ def divided_afterwards(a, b):
     return torch.einsum("id,jd->ij", a, b) / lengths
 
 
-@mistake("These are the dot products. Divide each by the lengths of its two vectors, so that only direction counts.")
+@mistake("These are the dot products. Divide each by the lengths of its two arrows, so that only direction counts.")
 def dot_products(a, b):
     return a @ b.T
 
@@ -68,7 +68,7 @@ def only_b(a, b):
 
 
 @mistake(
-    "One length for all vectors together: `a.norm()` without `dim` takes the whole table as one long vector. Each row "
+    "One length for all arrows together: `a.norm()` without `dim` takes the whole table as one long arrow. Each row "
     "has its own length: `dim=-1, keepdim=True`."
 )
 def one_length_for_all(a, b):
@@ -80,12 +80,12 @@ def squared_lengths(a, b):
     return (a / a.square().sum(-1, keepdim=True)) @ (b / b.square().sum(-1, keepdim=True)).T
 
 
-@mistake("This looks transposed: row i belongs to vector i of `a`, column j to vector j of `b`.")
+@mistake("This looks transposed: row i belongs to arrow i of `a`, column j to arrow j of `b`.")
 def transposed(a, b):
     return cosine_similarity(b, a)
 
 
-@mistake("These are distances. Cosine similarity is the dot product of the two vectors, each divided by its length.")
+@mistake("These are distances. Cosine similarity is the dot product of the two arrows, each divided by its length.")
 def distances(a, b):
     return torch.cdist(a, b)
 

@@ -60,6 +60,15 @@ def summed(scores, targets):
 
 
 @mistake(
+    "Right formula, but it overflows: exp(1000) is infinite. First take the largest score of each row off, which "
+    "changes no probability."
+)
+def overflows(scores, targets):
+    log_probability = scores - scores.exp().sum(dim=-1, keepdim=True).log()
+    return -log_probability[torch.arange(len(targets)), targets].mean()
+
+
+@mistake(
     "Right idea, but it breaks where scores are large or far apart: exp(1000) is infinite, and a probability of "
     "exp(-200) is rounded to 0. Subtract the largest score, and take the logarithm by hand: "
     "log p = score - log(sum of exp)."
@@ -95,9 +104,28 @@ def every_column(scores, targets):
     return -scores.log_softmax(-1)[:, targets].mean()
 
 
-@mistake("The softmax runs over the examples. Each row is one example, so its probabilities sum to 1 along dim=-1.")
+# The same mistake with the largest score of each column taken off, with that of each row, and with none.
+OVER_THE_EXAMPLES = (
+    "The exponentials are summed over the examples. Each row is one example, with probabilities of its own: sum along "
+    "the row, `dim=-1`."
+)
+
+
+@mistake(OVER_THE_EXAMPLES)
 def over_the_examples(scores, targets):
     return -scores.log_softmax(0)[torch.arange(len(targets)), targets].mean()
+
+
+@mistake(OVER_THE_EXAMPLES)
+def summed_over_the_examples(scores, targets):
+    scores = scores - scores.amax(dim=-1, keepdim=True)
+    return summed_over_the_examples_as_they_are.solution(scores, targets)
+
+
+@mistake(OVER_THE_EXAMPLES)
+def summed_over_the_examples_as_they_are(scores, targets):
+    log_probability = scores - scores.exp().sum(dim=0, keepdim=True).log()
+    return -log_probability[torch.arange(len(targets)), targets].mean()
 
 
 EXERCISE = Exercise(
@@ -107,7 +135,8 @@ EXERCISE = Exercise(
     minutes=8,
     difficulty=2,
     hints=(
-        "log p = score - log(sum of exp(scores)). What does exp(1000) give, and what could you subtract first?",
+        "log p = score - log(sum of exp(scores)), for each row by itself. To a computer exp(1000) is infinite, and "
+        "exp(-200) is 0. What could you take off each row first?",
         "Subtract the row's largest score; then `scores - scores.exp().sum(dim=-1, keepdim=True).log()` are all the "
         "log p, and `[torch.arange(len(targets)), targets]` picks one from each row.",
     ),

@@ -32,11 +32,6 @@ def cases(rng):
     ]
 
 
-def run_case(subject, scores, inputs, targets, lr, steps):
-    learned, losses = subject(scores, inputs, targets, lr, steps)
-    return {"scores": learned, "losses": losses}
-
-
 @alternative
 def with_autograd_grad(scores, inputs, targets, lr, steps):
     losses = []
@@ -75,10 +70,7 @@ def followed(scores, inputs, targets, lr, steps, keep=0.0, sign=-1.0):
     return scores.detach(), losses
 
 
-@mistake(
-    "The fault is still there: `backward` adds to `.grad`, so each step uses the gradients of all steps before it too. "
-    "Set `scores.grad = None` after each step."
-)
+@mistake("The fault is still there. The first step is right, the second is not: what is different when it begins?")
 def gradients_pile_up(scores, inputs, targets, lr, steps):
     return followed(scores, inputs, targets, lr, steps, keep=1.0)
 
@@ -116,13 +108,13 @@ EXERCISE = Exercise(
     minutes=8,
     difficulty=2,
     hints=(
-        "Print `scores.grad` after the first and after the second step. What does `backward` do with a `.grad` that "
-        "is there already?",
-        "`backward` adds. Put `scores.grad = None` at the end of each step.",
+        "Print `scores.grad` after the first `backward` and after the second. Is the second what the new scores alone "
+        "would give?",
+        "`backward` adds to the `.grad` that is there already, so each step uses the gradients of all steps before it "
+        "too. Put `scores.grad = None` at the end of each step.",
     ),
     reference=descend,
     cases=cases,
-    run_case=run_case,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     needs=("cross_entropy",),

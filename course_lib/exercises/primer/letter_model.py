@@ -104,6 +104,12 @@ class Transposed(LetterModel):
         return self.output(torch.relu(self.hidden(self.embedding(ids).transpose(1, 2).flatten(1))))
 
 
+@mistake("`flatten()` joins the texts of the batch, too. `flatten(1)` leaves axis 0 alone: one row for each text.")
+class FlattensTheBatch(LetterModel):
+    def forward(self, ids):
+        return self.output(torch.relu(self.hidden(self.embedding(ids).flatten())))
+
+
 @mistake("There is a relu too many: none before `hidden`.")
 class ReluTwice(LetterModel):
     def forward(self, ids):
@@ -117,8 +123,8 @@ EXERCISE = Exercise(
     minutes=15,
     difficulty=2,
     hints=(
-        "`super().__init__()` first; then `self.embedding`, `self.hidden`, `self.output`. How many numbers does "
-        "`hidden` read?",
+        "In `__init__`, `super().__init__()` comes first, then the three parts. How many numbers does `hidden` read? "
+        "In `forward`, print the shape after each step: axis 0 is the batch all the way.",
         "`hidden` reads n_context * d_embedding numbers: `self.embedding(ids).flatten(1)`. Then "
         "`torch.relu(self.hidden(...))`, then `self.output(...)`.",
     ),

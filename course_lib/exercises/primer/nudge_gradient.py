@@ -10,10 +10,10 @@ def nudge_gradient(scores, targets, eps=1e-4):
     gradient = torch.zeros_like(scores)
     for i in range(scores.shape[0]):
         for j in range(scores.shape[1]):
-            nudge = torch.zeros_like(scores)
-            nudge[i, j] = eps
-            up, down = cross_entropy(scores + nudge, targets), cross_entropy(scores - nudge, targets)
-            gradient[i, j] = (up - down) / (2 * eps)
+            up, down = scores.clone(), scores.clone()
+            up[i, j] += eps
+            down[i, j] -= eps
+            gradient[i, j] = (cross_entropy(up, targets) - cross_entropy(down, targets)) / (2 * eps)
     return gradient
 
 
@@ -23,9 +23,10 @@ def cases(rng):
         return scores, torch.randint(choices, (n,), generator=rng)
 
     return [
+        # First, since after a small nudge a wrong slope may look like a rounded one.
+        Case("a large nudge: eps=0.5", drawn(2, 3), {"eps": 0.5}),
         Case("one example, three choices", drawn(1, 3)),
         Case("3 examples, 4 choices", drawn(3, 4)),
-        Case("a large nudge: eps=0.5", drawn(2, 3), {"eps": 0.5}),
     ]
 
 
@@ -89,6 +90,36 @@ def eps_ignored(scores, targets, eps=1e-4):
     return differences(scores, targets, 1e-4, 2e-4)
 
 
+NO_COPY = (
+    "`up = scores` makes no copy: `up`, `down` and `scores` are three names of one tensor, and each nudge changes all "
+    "three. `scores.clone()` makes a copy."
+)
+
+
+@mistake(NO_COPY)
+def no_copy(scores, targets, eps=1e-4):
+    gradient = torch.zeros_like(scores)
+    for i in range(scores.shape[0]):
+        for j in range(scores.shape[1]):
+            up = down = scores
+            up[i, j] += eps
+            down[i, j] -= eps
+            gradient[i, j] = (cross_entropy(up, targets) - cross_entropy(down, targets)) / (2 * eps)
+    return gradient
+
+
+@mistake(NO_COPY)
+def no_copy_one_loss_after_the_other(scores, targets, eps=1e-4):
+    gradient = torch.zeros_like(scores)
+    for i in range(scores.shape[0]):
+        for j in range(scores.shape[1]):
+            scores[i, j] += eps
+            up = cross_entropy(scores, targets)
+            scores[i, j] -= eps
+            gradient[i, j] = (up - cross_entropy(scores, targets)) / (2 * eps)
+    return gradient
+
+
 @mistake(
     "The nudges pile up: each one has to start from the scores as they were given. Make a new copy for every place, or "
     "take the nudge back."
@@ -111,9 +142,9 @@ EXERCISE = Exercise(
     minutes=8,
     difficulty=2,
     hints=(
-        "Two loops, over rows and columns. In each, make a tensor of zeros with eps at one place.",
-        "`up = cross_entropy(scores + nudge, targets)`, `down` likewise with a minus, and the entry is "
-        "`(up - down) / (2 * eps)`.",
+        "Two loops, over rows and columns. At each place, make two copies of the scores and change one number in each.",
+        "`up = scores.clone()`, then `up[i, j] += eps`; `down` likewise with `-=`. The entry is "
+        "`(cross_entropy(up, targets) - cross_entropy(down, targets)) / (2 * eps)`.",
     ),
     reference=nudge_gradient,
     cases=cases,
