@@ -62,6 +62,7 @@ def test_records_carry_their_lab_commit_and_command_and_a_control_has_its_own_ke
     lab = read_lab(project, "tiny")
     control = {"key": "a.control", "value": 0.1, "band": [0, 0.2], "ok": True}
     record = {"key": "a.value", "value": 0.9, "preset": "cpu", "device": "cpu", "seed": 1, "control": control}
+    record["lead"] = {"key": "a.value - a.control", "value": 0.8, "band": [0.4, 1], "ok": True}
     lab.cells[5].outputs = [output({"text/plain": ""}, course_record=record)]
     lab.metadata["course"] = {"commit": "abc"}
     found = records.collect("tiny", lab)
@@ -70,6 +71,7 @@ def test_records_carry_their_lab_commit_and_command_and_a_control_has_its_own_ke
     assert found["a.control"]["value"] == 0.1
     assert found["a.control"]["preset"] == "cpu"
     assert found["a.control"]["control_of"] == [{"key": "a.value", "value": 0.9}]
+    assert found["a.control"]["lead"] is None
     lab.metadata["course"] |= {"seed": 3}
     assert records.collect("tiny", lab)["a.value"]["command"] == f"COURSE_SEED=3 {command}"
     records.write(project, "tiny", found)
