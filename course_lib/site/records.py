@@ -32,7 +32,7 @@ def collect(lab: str, executed: NotebookNode) -> Records:
             found[record["key"]] = {**made_by, "cell": cell.get("id", ""), **record}
     for record in list(found.values()):
         if control := record.get("control"):  # a control is a number too, and may be cited by its own key
-            own = {"control": None, "lead": None, "control_of": []}
+            own: dict[str, Any] = {"control": None, "lead": None, "control_of": []}
             cited = found.setdefault(control["key"], {**record, **own, **control})
             claim = {"key": record["key"], "value": record["value"]}
             cited["control_of"] = [*cited.get("control_of", []), claim]
