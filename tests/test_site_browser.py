@@ -255,6 +255,8 @@ def test_axe_finds_nothing_serious(scheme, loaded):
     loaded.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
     loaded.wait_for_function("document.getAnimations().every(change => change.playState !== 'running')")
     loaded.evaluate(UNFOLD)  # all that folds out is part of the page too
+    loaded.evaluate("dispatchEvent(new Event('resize'))")  # then the theme looks what the keyboard has to scroll
+    loaded.wait_for_timeout(500)
     loaded.evaluate(ONE_WORD_OF_EACH_COLOUR)
     loaded.evaluate((fetch("axe-core") / "axe.min.js").read_text(encoding="utf8"))
     found = loaded.evaluate("async (options) => (await axe.run(options)).violations", AXE[scheme])
