@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -86,8 +88,12 @@ class CPUMuon(torch.optim.Muon):
     """
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no loss is asked for twice
-        """Update every matrix that has a gradient, by `muon_update`."""
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """Update every matrix that has a gradient, as `muon_update` does; return what the closure returns, if any."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             lr, momentum, alike = group["lr"], group["momentum"], defaultdict(list)
             for matrix in group["params"]:
@@ -102,6 +108,7 @@ class CPUMuon(torch.optim.Muon):
                 for (matrix, _), direction in zip(found, directions, strict=True):
                     matrix.mul_(1 - lr * group["weight_decay"])
                     matrix.sub_(direction, alpha=lr * 0.2 * math.sqrt(max(shape)))
+        return loss
 
 
 @torch.no_grad()
