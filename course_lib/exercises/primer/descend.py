@@ -1,8 +1,8 @@
 """Gradient descent: a table of scores learns which symbol follows which."""
 
 import torch
+import torch.nn.functional as F
 
-from course_lib.exercises.primer.cross_entropy import cross_entropy
 from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
 
 
@@ -10,7 +10,7 @@ def descend(scores, inputs, targets, lr, steps):
     scores = scores.clone().requires_grad_()
     losses = []
     for _ in range(steps):
-        loss = cross_entropy(scores[inputs], targets)
+        loss = F.cross_entropy(scores[inputs], targets)
         loss.backward()
         with torch.no_grad():
             scores -= lr * scores.grad
@@ -37,7 +37,7 @@ def with_autograd_grad(scores, inputs, targets, lr, steps):
     losses = []
     for _ in range(steps):
         scores = scores.detach().requires_grad_()
-        loss = cross_entropy(scores[inputs], targets)
+        loss = F.cross_entropy(scores[inputs], targets)
         (gradient,) = torch.autograd.grad(loss, scores)
         scores = scores - lr * gradient
         losses.append(loss.item())
@@ -51,7 +51,7 @@ def with_an_optimizer(scores, inputs, targets, lr, steps):
     losses = []
     for _ in range(steps):
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(parameter[inputs], targets)
+        loss = F.cross_entropy(parameter[inputs], targets)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -63,7 +63,7 @@ def followed(scores, inputs, targets, lr, steps, keep=0.0, sign=-1.0):
     losses, gradient = [], torch.zeros_like(scores)
     for _ in range(steps):
         leaf = scores.detach().requires_grad_()
-        loss = cross_entropy(leaf[inputs], targets)
+        loss = F.cross_entropy(leaf[inputs], targets)
         gradient = keep * gradient + torch.autograd.grad(loss, leaf)[0]
         scores = scores + sign * lr * gradient
         losses.append(loss.item())
@@ -93,7 +93,7 @@ def no_learning_rate(scores, inputs, targets, lr, steps):
 @mistake("The losses are one step late: note the loss that was computed before the step.")
 def one_step_late(scores, inputs, targets, lr, steps):
     learned, losses = followed(scores, inputs, targets, lr, steps)
-    return learned, [*losses[1:], cross_entropy(learned[inputs], targets).item()]
+    return learned, [*losses[1:], F.cross_entropy(learned[inputs], targets).item()]
 
 
 @mistake("Rows and columns are swapped: row `inputs[i]` of the table holds the scores for what follows that symbol.")
@@ -117,7 +117,6 @@ EXERCISE = Exercise(
     cases=cases,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    needs=("cross_entropy",),
     avoid=("torch.optim",),
     see="Primer, One step, a hundred steps",
 )
