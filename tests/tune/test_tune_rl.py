@@ -90,7 +90,7 @@ def test_a_reward_for_every_token_sums_to_that_of_the_reply():
     assert_close(rewards.sum(1), made.rewards - 0.3 * (made.old_logprobs.sum(1) - made.ref_logprobs.sum(1)), **EXACT)
     assert (rewards[~mask] == 0).all()
     free = ppo.kl_penalised_rewards(made.rewards, made.old_logprobs, made.ref_logprobs, mask, beta=0.0)
-    assert [row.nonzero()[:, 0].tolist() for row in free] == [[1], [1], [4]]  # where the last token is foretold
+    assert [row.nonzero()[:, 0].tolist() for row in free] == [[1], [1], [4]]  # where the last token is predicted
 
 
 def test_whitened_where_it_counts():

@@ -79,7 +79,7 @@ def test_the_log_probability_of_a_reply():
 
 
 def test_prompts_are_not_learned():
-    """Logits where a prompt is foretold, or padding, can be anything; their gradient is zero, to the bit."""
+    """Logits where a prompt is predicted, or padding, can be anything; their gradient is zero, to the bit."""
     texts = completion_examples([[0, 1, 2], [2]], [[1], [1, 0]], END).all()
     free = texts.targets == -100
     torch.manual_seed(0)
