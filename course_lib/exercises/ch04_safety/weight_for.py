@@ -94,9 +94,7 @@ def false_refusal(risk):
     return lambda refused: ((1 - risk)[refused].sum() / (1 - risk).sum()).item()
 
 
-@mistake(
-    "This is the threshold, not the weight. A refusal earns more where w r > (1 - w)(1 - r): solve this for r."
-)
+@mistake("This is the threshold, not the weight. A refusal earns more where w r > (1 - w)(1 - r): solve this for r.")
 def threshold_itself(risk, limit):
     return 1 - weight_for(risk, limit)
 
