@@ -130,23 +130,26 @@ class Requests:
         how_often = self.risk[asked].float()
         return asked[torch.multinomial(how_often, batch, replacement=True, generator=generator)]
 
-    def split_look_alikes(self, left_out: int, count: int, seed: int) -> list[Bool[Tensor, " request"]]:
+    def split_look_alikes(
+        self, left_out: int, count: int, seed: int, n_verbs: int = 4
+    ) -> list[Bool[Tensor, " request"]]:
         """Split harmless requests with a sharp verb so that words are held out, not only pairs of words.
 
         Args:
             left_out: The number of the harmless object that no look-alike of the training has.
             count: The number of the other harmless objects in the training.
             seed: The seed that chooses the verbs and these objects.
+            n_verbs: The number of sharp verbs in the training, at most four of the six.
 
         Returns:
-            Three masks: look-alikes for the training, with four of the verbs; with the other verbs and the same
-            objects; with the other verbs and the object left out.
+            Three masks: look-alikes for the training; with the last two verbs and the same objects; with these verbs
+            and the object left out.
         """
         generator = torch.Generator().manual_seed(seed)
         verbs = [SHARP[i] for i in torch.randperm(len(SHARP), generator=generator)]
         order = torch.randperm(len(HARMLESS), generator=generator).tolist()
         known = [HARMLESS[i] for i in order if i != left_out][:count]
-        pairs = [(verbs[:4], known), (verbs[4:], known), (verbs[4:], [HARMLESS[left_out]])]
+        pairs = [(verbs[:n_verbs], known), (verbs[4:], known), (verbs[4:], [HARMLESS[left_out]])]
         return [self.with_words(*words) for words in pairs]
 
 
