@@ -6,10 +6,11 @@ The world is `course_lib.data.worlds.requests.Requests`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from course_lib.models import GPT
@@ -27,7 +28,7 @@ def joined(*parts: Examples) -> Examples:
     return Examples(ids, [row for part in parts for row in part.completion_mask], parts[0].pad_id)
 
 
-def equal_to(texts: TokenBatch, completions: Sequence[Sequence[int]]) -> Tensor:
+def equal_to(texts: TokenBatch, completions: Sequence[Sequence[int]]) -> Float[Tensor, " batch"]:
     """Compare the completion of each row with a given one: 1 where they are the same, otherwise 0."""
     pairs = zip(texts.completions(), completions, strict=True)
     return torch.tensor([written == list(given) for written, given in pairs]).float()
@@ -43,14 +44,23 @@ def fine_tuned(model: GPT, batches: Batches, config: TrainConfig, label: str) ->
 def steered(
     model: GPT,
     prompts: Sequence[Sequence[int]],
-    reward_fn: RewardFn | Callable[[TokenBatch], Tensor],
+    reward_fn: RewardFn,
     config: TrainConfig,
     label: str,
     eos_token_id: int,
 ) -> GPT:
     """Train a copy of a model by GRPO without a KL penalty, and return it."""
     model = copy.deepcopy(model)
-    sizes = {"n_prompts": 24, "group_size": 8, "max_new_tokens": 5}
-    collect = partial(grpo_rollout, model, frozen_copy(model), prompts, reward_fn, eos_token_id=eos_token_id, **sizes)
+    collect = partial(
+        grpo_rollout,
+        model,
+        frozen_copy(model),
+        prompts,
+        reward_fn,
+        n_prompts=24,
+        group_size=8,
+        max_new_tokens=5,
+        eos_token_id=eos_token_id,
+    )
     train(model, RolloutBuffer(collect), partial(grpo_loss, beta=0.0), config, label=label)
     return model

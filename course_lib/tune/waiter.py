@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -66,13 +67,13 @@ def first_race(
     def settings(steps: int, lr: float) -> TrainConfig:
         return TrainConfig(steps, lr=lr, warmup_steps=10, seed=seed)
 
-    ends = {"max_new_tokens": length, "eos_token_id": world.end}
+    ends: dict[str, Any] = {"max_new_tokens": length, "eos_token_id": world.end}
     steps = replies // rollout * 4
     pair = ActorCritic(policies["PPO"], RewardModel(copy.deepcopy(start)))
     collect = partial(ppo_rollout, pair, reference, world.prompts, gold, n_prompts=rollout, beta=beta, **ends)
     train(pair, RolloutBuffer(collect, epochs=2, minibatches=2), ppo_loss, settings(steps, 3e-3), label="PPO")
 
-    sizes = {"n_prompts": rollout // group, "group_size": group, "scale_by_std": False}
+    sizes: dict[str, Any] = {"n_prompts": rollout // group, "group_size": group, "scale_by_std": False}
     collect = partial(grpo_rollout, policies["GRPO"], reference, world.prompts, gold, **sizes, **ends)
     # A completion is a part of the mean that it is compared with: advantages are smaller by 1 / group, so is the price.
     loss = partial(grpo_loss, beta=beta * (1 - 1 / group), fixed_length=length)
