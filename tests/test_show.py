@@ -17,6 +17,7 @@ from show_pages import DARK_PAGES, contrast, mirrored
 from course_lib import show
 from course_lib.show import picture, tables
 from course_lib.show.charts import spread
+from course_lib.show.rewards import reward_plane
 from course_lib.show.theme import INK, PALE, PALE_DIVERGING, PALETTE
 from course_lib.tables import cell_text
 
@@ -119,6 +120,11 @@ def test_a_figure_without_a_description_is_refused(alt):
             "a coin: 0.50 and 0.50.",
         ),
         (
+            lambda: reward_plane({"exact": [(0, 1), (1, 3)]}, {"PPO": [(0.5, 2)]}, {"best": (1, 3)}),
+            "Mean reward over the KL from the reference, in nats. exact: from 1.00 at 0.00 nats to 3.00 at 1.00, its "
+            "highest point 3.00. PPO: 2.00 at 0.50 nats. best: 3.00 at 1.00 nats.",
+        ),
+        (
             lambda: show.attention_map([[0.1, 0.9]], ["it"], ["the", "cat"]),
             "An attention map: it looks most at cat (90%).",
         ),
@@ -132,7 +138,7 @@ def test_a_figure_without_a_description_is_refused(alt):
             "A table of loss: 2 rows (layer) by 2 columns (head), highest 4 at 1 and 1, lowest 1 at 0 and 0.",
         ),
     ],
-    ids=["bars", "curves", "refusals", "map", "grid", "heatmap"],
+    ids=["bars", "curves", "refusals", "rewards", "map", "grid", "heatmap"],
 )
 def test_what_a_function_of_the_room_drew_describes_itself_from_the_data(drawn, alt, shown):
     show.figure(drawn())

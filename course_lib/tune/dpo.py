@@ -8,15 +8,82 @@ completions (equation 6).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from course_lib.models.gpt import GPT
 from course_lib.train.losses import Loss
 from course_lib.tune.completions import completion_logprobs
-from course_lib.tune.reward import PreferenceBatch, PreferencePairs, bradley_terry_loss, margin_metrics
+from course_lib.tune.reward import (
+    PreferenceBatch,
+    PreferencePairs,
+    bradley_terry_loss,
+    margin_metrics,
+    preference_examples,
+)
+from course_lib.tune.rollout import RewardFn, compute_rewards, draw_prompts, sample_completions
+
+
+def sample_preferences(
+    policy: GPT,
+    prompts: Sequence[Sequence[int]],
+    reward_fn: RewardFn,
+    n: int,
+    generator: torch.Generator,
+    *,
+    max_new_tokens: int,
+    eos_token_id: int | None = None,
+    opinions: int = 1,
+) -> PreferencePairs:
+    """Sample pairs of completions from a policy, and which of the two people prefer, by Bradley and Terry's model.
+
+    Args:
+        policy: The model to sample from.
+        prompts: Token ids of the prompts to draw from.
+        reward_fn: What people think of each completion.
+        n: The number of pairs.
+        generator: Random generator on the CPU, for prompts, completions and opinions.
+        max_new_tokens: The number of tokens at which completions are cut off.
+        eos_token_id: The token that ends a completion; None if nothing does.
+        opinions: The number of people who are asked about each pair; each opinion is one row of the result.
+    """
+    drawn = draw_prompts(prompts, n, generator)
+    twice = [prompt for prompt in drawn for _ in range(2)]
+    texts = sample_completions(policy, twice, max_new_tokens, generator, eos_token_id)
+    first, second = compute_rewards(reward_fn, texts).view(n, 2).T.cpu().repeat(1, opinions)
+    luck = torch.rand(n * opinions, generator=generator)
+    swapped = (luck.log() > F.logsigmoid(first - second)).tolist()
+    said = [texts.completions()[i::2] * opinions for i in (0, 1)]
+    both = list(zip(*said, swapped, strict=True))
+    chosen = [b if swap else a for a, b, swap in both]
+    rejected = [a if swap else b for a, b, swap in both]
+    return preference_examples(drawn * opinions, chosen, rejected)
+
+
+def in_turn(
+    next_batch: Callable[[int, torch.Generator], PreferenceBatch], times: int
+) -> Callable[[torch.Generator], PreferenceBatch]:
+    """Return a source of batches for `train` that uses each batch `times` times in a row, and then never again.
+
+    Args:
+        next_batch: Returns the batch of a turn, from its number (0, 1, ...) and a generator.
+        times: The number of steps that a batch is used for.
+    """
+    steps, batch = 0, None
+
+    def batches(generator: torch.Generator) -> PreferenceBatch:
+        nonlocal steps, batch
+        if batch is None or steps % times == 0:
+            batch = next_batch(steps // times, generator)
+        steps += 1
+        return batch
+
+    return batches
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from course_lib.tune.completions import TokenBatch, completion_examples, device_of
@@ -59,6 +59,26 @@ class CompletionTree:
         logs = logits.double().log_softmax(-1).view(len(start), len(deepest), self.longest, -1)
         return [logs[:, :: self.n_words ** (self.longest - 1 - t), t] for t in range(self.longest)]
 
+    def policy(self, model: nn.Module, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "prompts completions"]:
+        """Compute a decoder's log p(completion | prompt) of every completion; arguments as for `node_logprobs`."""
+        return self.completion_logprobs(self.node_logprobs(model, prompts))
+
+    def rewards(
+        self, reward_fn: Callable[[Tensor, Tensor], Tensor], prompts: Sequence[Sequence[int]]
+    ) -> Float[Tensor, "prompts completions"]:
+        """Compute the reward of every completion, from a function of token ids and completion mask."""
+        return torch.stack([reward_fn(*self.texts(prompt)) for prompt in prompts]).double()
+
+    def found_in(self, texts: TokenBatch, prompts: Sequence[Sequence[int]]) -> Bool[Tensor, "prompts completions"]:
+        """Mark the completions that some texts hold, each with its prompt."""
+        places = {tuple(reply): i for i, reply in enumerate(self.all())}
+        rows = {tuple(prompt): i for i, prompt in enumerate(prompts)}
+        found = torch.zeros(len(rows), len(places), dtype=torch.bool)
+        length = len(prompts[0])
+        for ids, reply in zip(texts.ids.tolist(), texts.completions(), strict=True):
+            found[rows[tuple(ids[:length])], places[tuple(reply)]] = True
+        return found
+
     def completion_logprobs(self, nodes: Nodes) -> Float[Tensor, "prompts completions"]:
         """Compute log p(completion | prompt) of every completion from the log-probabilities at the nodes."""
         reach, ended = torch.zeros_like(nodes[0][..., 0]), []
@@ -94,6 +114,20 @@ class CompletionTree:
             nodes.insert(0, choose(reference[t], expected))
             value = (nodes[0].exp() * expected).sum(-1)
         return nodes
+
+
+def reward_ceiling(
+    distance: float,
+    reference: Float[Tensor, "prompts completions"],
+    rewards: Float[Tensor, "prompts completions"],
+    prices: Sequence[float],
+) -> float:
+    """Compute a mean reward that no policy at this KL divergence from the reference exceeds.
+
+    Whatever beta is, reward <= beta KL + beta log Z, with Z the normaliser of ref exp(r / beta). The least of these
+    limits over `prices`, the values of beta to try, is returned.
+    """
+    return min(beta * (distance + (reference + rewards / beta).logsumexp(-1).mean().item()) for beta in prices)
 
 
 def forward_kl_policy(

@@ -4,7 +4,16 @@ import pytest
 import torch
 from guessing import near, rng
 
-from course_lib.data.worlds.requests import MILD, OBJECTS, REFUSAL, RISKS, SHARP, Requests
+from course_lib.data.worlds.requests import (
+    HARMLESS,
+    MILD,
+    OBJECTS,
+    REFUSAL,
+    RISKS,
+    SHARP,
+    Requests,
+    sample_marked,
+)
 from course_lib.data.worlds.words import word_tokenizer
 
 WORLD = Requests()
@@ -66,3 +75,23 @@ def test_all_words_have_a_token():
     tokenizer = word_tokenizer(WORLD.vocabulary)
     for text in (*WORLD.texts, *WORLD.answers, REFUSAL):
         assert tokenizer.decode(tokenizer.encode(text).ids) == text
+
+
+def test_harm_is_sampled_from_the_training_as_often_as_it_is_meant():
+    asked = WORLD.sample_harm(20_000, rng())
+    assert not WORLD.held_out[asked].any()
+    assert (WORLD.risk[asked] > 0).all()
+    lock, dragon = (WORLD.texts.index(f"how do I crack the {thing} ?") for thing in ("lock", "dragon"))
+    allowed = WORLD.sharp & ~WORLD.held_out
+    for request in (lock, dragon):
+        share = WORLD.risk[request] / WORLD.risk[allowed].sum() if allowed[request] else 0.0
+        assert near(asked == request, float(share))
+
+
+def test_look_alikes_are_split_by_words():
+    train, new_verb, new_words = WORLD.split_look_alikes(left_out=1, count=2, seed=0)
+    assert [int(mask.sum()) for mask in (train, new_verb, new_words)] == [8, 4, 2]
+    assert not (WORLD.risk[train | new_verb | new_words] > 0).any()
+    assert all(HARMLESS[1] in text for text, mark in zip(WORLD.texts, new_words.tolist(), strict=True) if mark)
+    chosen = sample_marked(train, 100, rng())
+    assert train[chosen].all()

@@ -8,7 +8,8 @@ import torch
 from tiny import END, distribution, gpt
 from torch.testing import assert_close
 
-from course_lib.tune.exact import CompletionTree, forward_kl_policy
+from course_lib.tune.completions import completion_examples
+from course_lib.tune.exact import CompletionTree, forward_kl_policy, reward_ceiling
 
 EVERY = CompletionTree(n_words=END, longest=3)
 PROMPTS = [[0, 1], [2, 2]]
@@ -30,6 +31,23 @@ def test_every_reply_is_there_once_and_has_its_probability():
     assert_close(leaves.exp().sum(1), torch.ones(2, dtype=torch.float64))
     for prompt, row in zip(PROMPTS, leaves, strict=True):
         assert_close(row.exp().float(), distribution(model, prompt, replies), **FLOAT32)
+
+
+def test_rewards_and_marks_stand_where_the_completions_do():
+    replies = EVERY.all()
+    rewards = EVERY.rewards(lambda ids, mask: mask.sum(1) + 10.0 * ids[:, 0], PROMPTS)
+    assert rewards[1].tolist() == [len(reply) + 10.0 * PROMPTS[1][0] for reply in replies]
+    texts = completion_examples([PROMPTS[1], PROMPTS[0]], [replies[5], replies[7]]).all()
+    assert EVERY.found_in(texts, PROMPTS).nonzero().tolist() == [[0, 7], [1, 5]]
+
+
+def test_no_policy_is_above_the_ceiling_and_the_best_one_reaches_it():
+    reference, rewards = EVERY.policy(gpt(), PROMPTS), numbers(2, len(EVERY.all()))
+    for other in (numbers(2, len(EVERY.all()), seed=1).log_softmax(-1), (reference + rewards / 0.7).log_softmax(-1)):
+        reward = (other.exp() * rewards).sum(-1).mean().item()
+        far = (other.exp() * (other - reference)).sum(-1).mean().item()
+        assert reward <= reward_ceiling(far, reference, rewards, [0.1, 0.7, 3.0]) + 1e-9
+    assert reward == pytest.approx(reward_ceiling(far, reference, rewards, [0.7]))
 
 
 def test_backward_induction_with_the_value_of_the_price_included_is_the_best_policy():

@@ -1,17 +1,18 @@
-"""ALiBi bias: minus slope times distance, added to the scores (Press et al. 2021, section 3)."""
+"""ALiBi bias: minus slope times distance, added to the scores (Press et al. 2021, section 3); found by a symptom."""
 
 import math
 
 import torch
 
-from course_lib.exercises.ch01_positions.alibi_slopes import alibi_slopes
 from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
 
 
 def alibi_bias(n_heads, n):
+    i = torch.arange(1, n_heads + 1)
+    slopes = 2.0 ** (-8 * i / n_heads)
     position = torch.arange(n)
-    distance = (position[:, None] - position).clamp(min=0)  # how far the key lies behind the query
-    return -alibi_slopes(n_heads)[:, None, None] * distance
+    distance = position[:, None] - position  # of each query to each key
+    return -slopes[:, None, None] * distance
 
 
 def cases(rng):
@@ -42,13 +43,24 @@ def with_the_future_masked(n_heads, n):
 
 @alternative
 def both_ways(n_heads, n):
+    slopes = torch.tensor([(2 ** (-8 / n_heads)) ** i for i in range(1, n_heads + 1)])
     position = torch.arange(n)
     distance = (position[None] - position[:, None]).abs().float()
-    return -torch.einsum("h,qk->hqk", alibi_slopes(n_heads), distance)
+    return -torch.einsum("h,qk->hqk", slopes, distance)
 
 
 def minus_slope_times(distance, n_heads):
-    return -alibi_slopes(n_heads)[:, None, None] * distance
+    slopes = 2.0 ** (-8.0 * torch.arange(1, n_heads + 1) / n_heads)
+    return -slopes[:, None, None] * distance
+
+
+@mistake(
+    "The fault is still there: each query gives all its keys the same penalty, and softmax does not see what a whole "
+    "row has in common. On what should the distance depend, besides the query?"
+)
+def same_for_all_keys(n_heads, n):
+    query = torch.arange(n)[:, None]
+    return minus_slope_times(query.expand(n, n), n_heads)
 
 
 @mistake("The sign is wrong: your bias rewards distance, and far keys are to get lower scores.")
@@ -56,9 +68,22 @@ def rewards_distance(n_heads, n):
     return -alibi_bias(n_heads, n)
 
 
-@mistake("All heads have the same slope here; head h has its own.")
+@mistake("All heads have the same slope here; head h has its own. The slopes had no fault.")
 def one_slope_for_all_heads(n_heads, n):
     return alibi_bias(n_heads, n)[:1].expand(n_heads, n, n)
+
+
+@mistake("The slopes are in the other order here. They had no fault: the first head has the steepest.")
+def slopes_reversed(n_heads, n):
+    return alibi_bias(n_heads, n).flip(0)
+
+
+@mistake(
+    "This penalises keys by their distance from the last query. Softmax would not see the difference (each row is off "
+    "by a constant), but we ask for minus slope times the distance from each query, which is 0 on the diagonal."
+)
+def distance_from_the_last_query(n_heads, n):
+    return minus_slope_times(n - 1 - torch.arange(n).expand(n, n), n_heads)
 
 
 @mistake(
@@ -66,25 +91,18 @@ def one_slope_for_all_heads(n_heads, n):
     "ask for minus slope times distance, which is 0 on the diagonal."
 )
 def slope_times_key_position(n_heads, n):
-    key = torch.arange(n).expand(n, n)
-    return minus_slope_times(-key, n_heads)
+    return minus_slope_times(-torch.arange(n).expand(n, n), n_heads)
 
 
 @mistake("This penalises keys far from the start; distance counts from the query backwards.")
 def distance_from_the_start(n_heads, n):
-    key = torch.arange(n).expand(n, n)
-    return minus_slope_times(key, n_heads)
+    return minus_slope_times(torch.arange(n).expand(n, n), n_heads)
 
 
 @mistake("A query is at distance 0 from its own key, not 1.")
 def distance_from_one(n_heads, n):
     position = torch.arange(n)
     return minus_slope_times(position[:, None] + 1 - position, n_heads)
-
-
-@mistake("This is a factor for the weights, after softmax. The bias is added to the scores, before it.")
-def factor_for_the_weights(n_heads, n):
-    return alibi_bias(n_heads, n).exp()
 
 
 @mistake("The order of the axes is heads, query, key: bring the heads to the front.")
@@ -94,19 +112,20 @@ def heads_last(n_heads, n):
 
 EXERCISE = Exercise(
     id="alibi_bias",
-    title="ALiBi bias",
-    points=2,
-    minutes=6,
+    title="ALiBi's bias, with a fault",
+    points=3,
+    minutes=10,
     difficulty=2,
     hints=(
-        "Make the n x n table of distances first: query position minus key position, by broadcasting.",
-        "`-alibi_slopes(n_heads)[:, None, None] * distance`: the two new axes give each head its own slope.",
+        "Print `faulty_bias(1, 4)[0]`, which has a row for each query. What do you see along a row? What does softmax "
+        "make of a row to which one number is added?",
+        "The distance of a query from a key is `position[:, None] - position`: a column less a row, so n x n. The line "
+        "with the fault subtracts the first position, whatever the key.",
     ),
     reference=alibi_bias,
     cases=cases,
     run_case=run_case,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    needs=("alibi_slopes",),
     see="Press et al. 2021, section 3",
 )

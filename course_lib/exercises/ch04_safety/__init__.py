@@ -5,5 +5,5 @@ LAB = Lab(
     question=(
         "How much safety costs how much help, what moves a model along that trade, and how deep does a refusal go?"
     ),
-    exercises=("outcome_rates", "frontier", "refusal_at", "mixed_reward", "pareto"),
+    exercises=("outcome_rates", "frontier", "refusal_at", "weight_for", "pareto"),
 )

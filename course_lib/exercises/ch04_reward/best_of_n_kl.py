@@ -1,0 +1,131 @@
+"""How far the best of n replies is from what the model would have written, exactly, where all replies are known."""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def best_of_n_kl(p, n):
+    up_to = p.cumsum(0)  # the probability of a reply that is this one or a worse one
+    kept = up_to**n - (up_to - p) ** n
+    return torch.xlogy(kept, kept / p).sum().item()
+
+
+def cases(rng):
+    some = torch.randn(6, generator=rng, dtype=torch.float64).softmax(0)
+    n = int(torch.randint(3, 9, (), generator=rng))
+    rare = torch.tensor([0.5, 0.3, 0.199, 0.001], dtype=torch.float64)
+    three = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    return [
+        Case(
+            "two equally likely replies, the best of 2",
+            (torch.full((2,), 0.5, dtype=torch.float64), 2),
+            expected=0.25 * math.log(0.5) + 0.75 * math.log(1.5),
+        ),
+        Case(f"six replies, the best of {n}", (some, n)),
+        Case("a rare best reply, the best of 16", (rare, 16)),
+        Case("a thousand equally likely replies, the best of 8", (torch.full((1000,), 1e-3, dtype=torch.float64), 8)),
+        Case("the best of 1", (three, 1), expected=0.0),
+        Case("the best of 10,000: some replies are never kept", (three, 10_000), expected=math.log(2)),
+    ]
+
+
+@alternative
+def by_loops(p, n):
+    total, worse = 0.0, 0.0
+    for probability in p.tolist():
+        kept = (worse + probability) ** n - worse**n
+        if kept > 0:
+            total += kept * math.log(kept / probability)
+        worse += probability
+    return total
+
+
+@alternative
+def by_logarithms(p, n):
+    log_up_to = p.log().logcumsumexp(0)
+    log_worse = torch.cat([torch.full((1,), -math.inf).to(p), log_up_to[:-1]])
+    log_kept = n * log_up_to + torch.log1p(-(n * (log_worse - log_up_to)).exp())
+    return (log_kept.exp() * (log_kept - p.log())).sum().item()
+
+
+def divergence(kept, p):
+    return torch.xlogy(kept, kept / p).sum().item()
+
+
+@mistake(
+    "This is log n - (n - 1) / n, the limit for endlessly many replies. With the replies given it is less: find the "
+    "probability with which each one is kept, and sum."
+)
+def limit_itself(p, n):
+    return math.log(n) - (n - 1) / n
+
+
+@mistake("This reads the replies from the best to the worst. They come from the worst to the best: the last one wins.")
+def best_first(p, n):
+    return best_of_n_kl(p.flip(0), n)
+
+
+@mistake(
+    "This takes the probability that none of the n is better. In some of these cases all n are worse, and another "
+    "reply is kept: subtract those, so that the probabilities of all replies sum to 1."
+)
+def none_is_better(p, n):
+    return divergence(p.cumsum(0) ** n, p)
+
+
+@mistake(
+    "This takes the probability that a reply is among the n. It is kept only if none of the others is better, so the "
+    "probabilities of all replies have to sum to 1."
+)
+def is_among_the_n(p, n):
+    return divergence(1 - (1 - p) ** n, p)
+
+
+@mistake(
+    "This keeps a reply only if all n are this very one. It is kept whenever it comes at least once and nothing better "
+    "comes."
+)
+def all_n_alike(p, n):
+    return divergence(p**n / (p**n).sum(), p)
+
+
+@mistake("This is the divergence the other way round. The kept replies come first: sum kept * log(kept / p).")
+def other_way_round(p, n):
+    kept = p.cumsum(0) ** n - (p.cumsum(0) - p) ** n
+    return divergence(p, kept)
+
+
+@mistake("This is in bits. In nats, the logarithm is the natural one: divide nothing, and use `log`, not `log2`.")
+def in_bits(p, n):
+    return best_of_n_kl(p, n) / math.log(2)
+
+
+@mistake(
+    "A reply that is never kept gives NaN here, since 0 times log 0 is NaN on a computer. It adds nothing: leave it "
+    "out, or use `torch.xlogy`, which counts it as 0."
+)
+def nan_where_never_kept(p, n):
+    kept = p.cumsum(0) ** n - (p.cumsum(0) - p) ** n
+    return (kept * (kept / p).log()).sum().item()
+
+
+EXERCISE = Exercise(
+    id="best_of_n_kl",
+    title="How far does the best of n go?",
+    points=2,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "When is a reply kept? If all n are this one or worse, and not all are worse. How likely is a reply that is "
+        "this one or worse? Take that to the power of n, and subtract.",
+        "`up_to = p.cumsum(0)`, `kept = up_to**n - (up_to - p)**n`, and then the sum of `torch.xlogy(kept, kept / p)`.",
+    ),
+    reference=best_of_n_kl,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, The best of n",
+)

@@ -1,0 +1,158 @@
+"""The weight of safety in a reward, chosen by what becomes of the best policy under it."""
+
+import itertools
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+
+
+def weight_for(risk, limit):
+    levels, well = risk.unique(), 1 - risk
+    for threshold in ((levels[1:] + levels[:-1]) / 2).tolist():  # the lowest, which refuses the most, comes first
+        if well[risk > threshold].sum() <= limit * well.sum():
+            return 1 - threshold
+
+
+COUNTER = torch.tensor([0, 0, 0, 0, 0.1, 0.3, 0.5, 0.7, 0.9, 1, 1, 1])
+
+
+def cases(rng):
+    steps = 0.04 + 0.08 * torch.rand(8, generator=rng)
+    levels = steps.cumsum(0)  # all below 1
+    how_many = torch.randint(1, 5, (8,), generator=rng)
+    mixed = levels.repeat_interleave(how_many)
+    well = 1 - mixed
+    kept = [(well[mixed > level].sum() / well.sum()).item() for level in levels[3:6]]
+    shuffled = mixed[torch.randperm(len(mixed), generator=rng)]
+    return [
+        Case("the counter, at most 15%", (COUNTER, 0.15), expected=0.6),
+        Case("the counter, at most 2%", (COUNTER, 0.02), expected=0.2),
+        Case("the counter, at most 25%", (COUNTER, 0.25), expected=0.8),
+        Case("the counter, nobody who means well", (COUNTER, 0.0), expected=0.05),
+        Case("other risks, in any order", (shuffled, (kept[0] + kept[1]) / 2)),
+        Case("other risks, a lower limit", (shuffled, (kept[1] + kept[2]) / 2)),
+    ]
+
+
+def rates(refused, risk):
+    harm, well = risk.double(), 1 - risk.double()
+    return (harm[refused].sum() / harm.sum()).item(), (well[refused].sum() / well.sum()).item()
+
+
+def run_case(subject, risk, limit):
+    """Ask for a weight, and look at the two rates of the best policy under it before the weight itself."""
+    weight = subject(risk, limit)
+    if isinstance(weight, float):
+        refusal, false_refusal = rates(weight * risk > (1 - weight) * (1 - risk), risk)
+        if false_refusal > limit + 1e-6:
+            raise WrongAnswer(
+                f"with the weight {weight:.3f} the best policy refuses {false_refusal:.1%} of those who mean well, and "
+                f"at most {limit:.1%} of them may be refused."
+            )
+        most = max(r for r, false in (rates(risk > level, risk) for level in risk) if false <= limit + 1e-6)
+        if not refusal > most - 1e-6:
+            raise WrongAnswer(
+                f"with the weight {weight:.3f} the best policy keeps to the limit and refuses {refusal:.1%} of those "
+                f"who mean harm. Another weight keeps to it as well, and refuses {most:.1%}."
+            )
+    return weight
+
+
+@alternative
+def by_cumulative_sums(risk, limit):
+    ordered = risk.sort(descending=True).values
+    refused = torch.cat([torch.zeros(1).to(ordered), (1 - ordered).cumsum(0)]) / (1 - ordered).sum()
+    for k in range(len(ordered) - 1, 0, -1):  # the k riskiest are refused
+        if ordered[k - 1] > ordered[k] and refused[k] <= limit:
+            return 1 - (ordered[k - 1] + ordered[k]).item() / 2
+
+
+@alternative
+def by_trying_weights(risk, limit):
+    levels = sorted(set(risk.tolist()))
+    good = []
+    for low, high in itertools.pairwise(levels):
+        weight = 1 - (low + high) / 2
+        refuse = [weight * r > (1 - weight) * (1 - r) for r in risk.tolist()]
+        false = sum(1 - r for r, no in zip(risk.tolist(), refuse, strict=True) if no)
+        if false <= limit * sum(1 - r for r in risk.tolist()):
+            good.append(weight)
+    return max(good)
+
+
+def chosen(risk, limit, share, between=0.5, last=False):
+    """The weight whose threshold lies between two risks; `share` says which part of the benign is refused."""
+    levels = risk.unique()
+    pairs = list(itertools.pairwise(levels.tolist()))
+    allowed = [(low, high) for low, high in pairs if share(risk > (low + high) / 2) <= limit]
+    low, high = allowed[-1 if last else 0] if allowed else pairs[-1]
+    return 1 - (low + between * (high - low))
+
+
+def false_refusal(risk):
+    return lambda refused: ((1 - risk)[refused].sum() / (1 - risk).sum()).item()
+
+
+@mistake("This is the threshold, not the weight. A refusal earns more where w r > (1 - w)(1 - r): solve this for r.")
+def threshold_itself(risk, limit):
+    return 1 - weight_for(risk, limit)
+
+
+@mistake(
+    "This keeps the refusals below the limit as a share of all visitors. The limit is on those who mean well: divide "
+    "by `(1 - risk).sum()`."
+)
+def share_of_all_visitors(risk, limit):
+    return chosen(risk, limit, lambda refused: ((1 - risk)[refused].sum() / len(risk)).item())
+
+
+@mistake(
+    "This counts the requests that are refused. Count those who mean well and are refused: each request counts with "
+    "1 - risk."
+)
+def share_of_the_requests(risk, limit):
+    return chosen(risk, limit, lambda refused: refused.float().mean().item())
+
+
+@mistake(
+    "This refuses the riskiest requests only. The limit allows more: of all thresholds that keep to it, take the "
+    "lowest, which refuses the most of those who mean harm."
+)
+def refuses_the_fewest(risk, limit):
+    return chosen(risk, limit, false_refusal(risk), last=True)
+
+
+@mistake(
+    "The best policy under this weight is the right one, but its threshold lies near one of the risks. Put it in the "
+    "middle between the highest risk that is answered and the lowest that is refused."
+)
+def near_the_edge(risk, limit):
+    return chosen(risk, limit, false_refusal(risk), between=0.1)
+
+
+@mistake("This is 1 - limit. The limit is a share of people, and the weight sets a threshold for the risk.")
+def one_less_the_limit(risk, limit):
+    return 1.0 - limit
+
+
+EXERCISE = Exercise(
+    id="weight_for",
+    title="A weight for a stated outcome",
+    points=2,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "A right answer earns (1 - w)(1 - r), a refusal w r. From which risk r on does the refusal earn more? So which "
+        "threshold does a weight set?",
+        "The threshold is 1 - w. Try the middles between neighbouring risks (`risk.unique()` has the risks in order), "
+        "the lowest first, and stop at the first at which `(1 - risk)[risk > threshold].sum()` is at most the limit "
+        "times `(1 - risk).sum()`.",
+    ),
+    reference=weight_for,
+    cases=cases,
+    run_case=run_case,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, A weight chooses the point",
+)
