@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from course_lib.show.charts import spread
+from course_lib.tables import formatted
 
 LINE_OF_TEXT = 0.075  # of the height of a plot of curves
 N_COLOURS = 6  # in chart.css, as in course_lib.show.theme
@@ -102,7 +103,7 @@ def recorded_bars(data: Mapping[str, Any]) -> str:
 
 
 def number(value: float | None, fmt: str) -> str:
-    return "–" if value is None else signed(format(value, fmt))
+    return "–" if value is None else signed(formatted(value, fmt))
 
 
 # Curves
