@@ -30,6 +30,12 @@ def alignment(values: Iterable[Any]) -> str:
     return "right" if values and all(is_number(value) for value in values) else "left"
 
 
+def formatted(number: float, fmt: str) -> str:
+    """Format a number; one that is rounded to zero has no minus."""
+    sign = fmt[:1] if fmt[:1] in ("+", "-", " ") else ""
+    return format(float(number), f"{sign}z{fmt.removeprefix(sign)}")
+
+
 def cell_text(value: Any, fmt: str | None = None) -> str:
     """Format the value of a cell as text.
 
@@ -50,7 +56,7 @@ def cell_text(value: Any, fmt: str | None = None) -> str:
         return f"{value:,}"
     number = float(value)
     if fmt:
-        return f"{number:{fmt}}"
+        return formatted(number, fmt)
     if number != number:
         return "–"
     size = abs(number)

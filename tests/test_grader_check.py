@@ -270,7 +270,7 @@ def test_passed_and_wrong_look_different():
     assert "dashed" not in as_html(right)
     half = Exam(SCALE, 5).grade(LocalSubject(Scale))
     half.outcome, half.checks = Outcome.WRONG, {"one": True, "two": False}
-    assert "<li>✓ passed  one</li><li><strong>✗ wrong   two</strong></li>" in as_html(result_lines(half))
+    assert "<li>✓ passed: one</li><li><strong>✗ wrong: two</strong></li>" in as_html(result_lines(half))
 
 
 def test_where_to_read_is_a_link(monkeypatch, tmp_path):

@@ -58,7 +58,7 @@ def test_a_notebook_carries_the_record():
     )
     assert good.output_type == "display_data"
     assert list(good.data) == ["text/plain"]
-    told = "recall.accuracy = 0.994  (expected 0.9 to 1)   control: recall.uniform = 0.13  (expected 0 to 0.25)"
+    told = "recall.accuracy = 0.994  (expected 0.9 to 1)\n  control: recall.uniform = 0.13  (expected 0 to 0.25)"
     assert good.data["text/plain"] == told
     assert good.metadata["course_record"] == {
         "key": "recall.accuracy",
@@ -128,7 +128,7 @@ def test_bands_per_preset(capsys, monkeypatch):
 def test_a_band_may_stand_in_the_table_and_only_there(monkeypatch, capsys):
     monkeypatch.setattr(bands, "_read", lambda prefix: {"a.b": {"cpu": [0.5, 1]}, "a.c": [0, 0.1]})
     record("a.b", 0.7, control=("a.c", 0.2))
-    assert "a.b = 0.7  (expected 0.5 to 1)   control: a.c = 0.2  (expected 0 to 0.1)" in capsys.readouterr().out
+    assert "a.b = 0.7  (expected 0.5 to 1)\n  control: a.c = 0.2  (expected 0 to 0.1)" in capsys.readouterr().out
     with pytest.raises(ValueError, match="has a band in course_lib/measure/expected already"):
         record("a.b", 0.7, (0, 1))
 
@@ -139,9 +139,9 @@ def test_a_number_may_be_judged_by_its_lead_over_its_control(monkeypatch, capsys
     record("a.b", 0.6, control=("a.c", 0.5))
     record("a.b", float("nan"), control=("a.c", 0.5))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "a.b = 0.75   control: a.c = 0.5   a.b - a.c = 0.25  (expected 0.2 to 1)"
-    assert lines[2].startswith("a.b - a.c came out as 0.1, where the page expected 0.2 to 1")
-    assert lines[4].startswith("a.b - a.c came out as not a finite number")
+    assert lines[:3] == ["a.b = 0.75", "  control: a.c = 0.5", "  a.b - a.c = 0.25  (expected 0.2 to 1)"]
+    assert lines[6].startswith("a.b - a.c came out as 0.1, where the page expected 0.2 to 1")
+    assert lines[10].startswith("a.b - a.c came out as not a finite number")
     monkeypatch.setenv("COURSE_STRICT", "1")
     with pytest.raises(OutOfBand, match=r"a\.b - a\.c came out as 0\.1"):
         record("a.b", 0.6, control=("a.c", 0.5))
@@ -177,12 +177,13 @@ def test_a_prediction_is_told_beside_what_came_out(capsys):
     predict("p.share", ...)
     record("p.share", 0.8)
     assert capsys.readouterr().out.splitlines() == [
-        "p.share = 0.8   control: p.word = 0.1",
-        "You predicted 0.5, which is 0.3 too low.",
-        "You predicted about half.",
+        "p.share = 0.8",
+        "  You predicted 0.5, which is 0.3 too low.",
+        "  control: p.word = 0.1",
+        "  You predicted about half.",
         "p.none = 1",
         "p.share = 0.8",
-        "You predicted 0.8, and so it came out.",
+        "  You predicted 0.8, and so it came out.",
         "p.share = 0.8",
     ]
     with pytest.raises(TypeError, match=r"a number, such as 0\.5, or words"):

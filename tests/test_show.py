@@ -264,6 +264,17 @@ def test_chance_is_drawn_and_named():
     assert "b (control)" in [label.get_text() for label in fig.axes[0].get_yticklabels()]
 
 
+def test_a_number_beside_a_bar_is_not_crossed_by_the_chance_line_and_zero_has_no_minus():
+    fig = show.bars({"a": 0.9, "b": 0.06, "c": -0.001}, xlabel="share", chance=0.125, fmt="+.2f")
+    fig.draw_without_rendering()
+    ax = fig.axes[0]
+    line, _ = ax.transData.transform((0.125, 0))
+    numbers = {text.get_text(): text.get_window_extent() for text in ax.texts[:3]}
+    assert set(numbers) == {"+0.90", "+0.06", "+0.00"}
+    assert not any(box.x0 < line < box.x1 for box in numbers.values())
+    assert numbers["+0.06"].x0 > line
+
+
 def named_in(fig):
     """What a chart's labels say, and where they point to, in shares of the axes, once it is drawn."""
     assert Image.open(BytesIO(picture.render(fig))).size == pytest.approx((1280, 720), abs=200)  # no label far outside

@@ -1,4 +1,5 @@
-// Quizzes check their answer, number badges stay inside the window. Pages are complete without this file.
+// Quizzes check their answer, number badges stay inside the window, the keyboard scrolls what unfolds. Pages are complete
+// without this file.
 "use strict";
 
 for (const form of document.querySelectorAll("form.quiz")) {
@@ -41,3 +42,11 @@ document.addEventListener("scroll", place, { capture: true, passive: true });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") open()?.classList.add("closed");
 });
+
+// What is wider or higher than its place has to be reached by the keyboard, which scrolls it. The theme sees to it when the
+// page loads or the window changes; what was folded away then had no size yet.
+const scrolls = (e) => e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight;
+const resized = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.tabIndex = scrolls(target) ? 0 : -1;
+});
+for (const part of document.querySelectorAll("pre, .cell_output > .output, .pst-scrollable-table-container")) resized.observe(part);

@@ -89,6 +89,7 @@ def as_html(lines: list[str]) -> str:
 
 def _line(text: str) -> str:
     """Return a line as HTML: what is wrong is bold, and where to read is a link if it has an address."""
+    text = re.sub(r"^(\S (?:passed|wrong|not run)) +", r"\1: ", text)  # HTML keeps no columns
     if text.startswith(WRONG):
         return f"<strong>{with_code(text)}</strong>"
     see = text.removeprefix(WHERE)

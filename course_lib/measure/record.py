@@ -46,13 +46,16 @@ def record(
     entry |= {"preset": preset(), "seed": course_seed(), "device": device_name()}
     entry["control"] = None if control is None else _entry(*control)
     pair = [entry] if control is None else [entry, entry["control"]]
-    line, judged = "   control: ".join(_line(part) for part in pair), pair
+    lines, judged = [], pair
+    for part, role in zip(pair, ("", "  control: "), strict=False):
+        lines.append(role + _line(part))
+        if said := verdict(part["key"], part["value"]):
+            lines.append(f"  {said}")
     if lead := _lead(entry):
         entry["lead"] = lead
-        line, judged = f"{line}   {_line(lead)}", [*pair, lead]
-    guesses = [said for part in pair if (said := verdict(part["key"], part["value"]))]
+        lines, judged = [*lines, f"  {_line(lead)}"], [*pair, lead]
     complaints = [_complaint(part) for part in judged if part["ok"] is False]
-    _show("\n".join([line, *guesses, *complaints]), entry)
+    _show("\n".join([*lines, *complaints]), entry)
     if complaints and os.environ.get("COURSE_STRICT") == "1":
         raise OutOfBand(" ".join(complaints))
 

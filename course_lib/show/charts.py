@@ -10,10 +10,12 @@ from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import PercentFormatter
 
 from course_lib.show.drawing import describe, level, line_in_words, short, thinned
 from course_lib.show.theme import DASHES, INK, MARKERS, PALETTE
+from course_lib.tables import formatted
 
 SIZE = 10  # points; at 100 px an inch this is 14 px on the page
 CHANCE = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 3))}
@@ -227,6 +229,7 @@ def bars(
         label: tuple(map(float, given if isinstance(given, tuple | list) else (given,) * 3))
         for label, given in values.items()
     }
+    numbers = []
     for row, (label, (value, low, high)) in enumerate(spans.items()):
         hollow = label in controls
         colour = PALETTE[1] if hollow else PALETTE[0]
@@ -234,8 +237,8 @@ def bars(
         ax.barh(row, value, height=0.62, edgecolor=colour, linewidth=1.2, **style)
         if high > low:
             ax.plot([low, high], [row, row], color=INK, linewidth=1.5, marker="|", markersize=7)
-        ax.annotate(
-            f"{value:{fmt}}",
+        number = ax.annotate(
+            formatted(value, fmt),
             (max(value, high, 0.0), row),
             xytext=(5, 0),
             textcoords="offset points",
@@ -243,6 +246,7 @@ def bars(
             size=SIZE,
             color=colour,
         )
+        numbers.append(number)
     ax.set_yticks(range(len(values)), [f"{k} ({role})" if k in controls else k for k in values], size=SIZE)
     ax.set(xlabel=xlabel, ylim=(len(values) - 0.5, -0.5))
     ax.set_xlim(*xlim) if xlim else ax.margins(x=0.12)
@@ -252,7 +256,7 @@ def bars(
     if chance is not None:
         ax.axvline(chance, **CHANCE)
         ax.annotate(
-            f"{chance_label} {chance:{fmt}}",
+            f"{chance_label} {formatted(chance, fmt)}",
             (chance, 1),
             xycoords=("data", "axes fraction"),
             xytext=(0, 3),
@@ -260,15 +264,17 @@ def bars(
             ha="center",
             size=SIZE - 1,
         )
+        keep_clear(fig, ax, numbers, chance)
     rows = [
         {"label": label, "value": short(value), "control": label in controls}
         | ({"low": short(low), "high": short(high)} if high > low else {})
         for label, (value, low, high) in spans.items()
     ]
     words = [
-        f"{label}{f' ({role})' if label in controls else ''} {value:{fmt}}" for label, (value, *_) in spans.items()
+        f"{label}{f' ({role})' if label in controls else ''} {formatted(value, fmt)}"
+        for label, (value, *_) in spans.items()
     ]
-    words += [] if chance is None else [f"dashed line, {chance_label}: {chance:{fmt}}"]
+    words += [] if chance is None else [f"dashed line, {chance_label}: {formatted(chance, fmt)}"]
     data = {
         "kind": "bars",
         "xlabel": xlabel,
@@ -279,3 +285,13 @@ def bars(
         "bars": rows,
     }
     return describe(fig, f"Bars of {xlabel}. {'; '.join(words)}.", data)
+
+
+def keep_clear(fig: Figure, ax: Axes, numbers: Sequence[Annotation], level: float) -> None:
+    """Move each number that a vertical line would cross to the right of the line."""
+    fig.draw_without_rendering()  # before, nothing has its place
+    line, _ = ax.transData.transform((level, 0))
+    for number in numbers:
+        box = number.get_window_extent()
+        if box.x0 < line < box.x1:
+            number.xy = (level, number.xy[1])

@@ -9,11 +9,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 from course_lib.show.charts import spread
+from course_lib.tables import formatted
+
+from .number import SUPERSCRIPT
 
 LINE_OF_TEXT = 0.075  # of the height of a plot of curves
+LETTERS_IN_LINE = 20  # of a name beside it
 N_COLOURS = 6  # in chart.css, as in course_lib.show.theme
 
 
@@ -40,6 +45,13 @@ class Axis:
             for x in map(float, locator.tick_values(self.low, self.high))
             if self.low - slack <= x <= self.high + slack
         ]
+
+    def text(self, tick: float) -> str:
+        """A tick as text; on a logarithmic axis far from 1 as a power of ten, for which there is room."""
+        power = round(math.log10(tick)) if self.log and tick > 0 else 0
+        if abs(power) > 3 and math.isclose(tick, 10.0**power):
+            return "10" + str(power).translate(SUPERSCRIPT)
+        return signed(f"{tick:g}")
 
 
 def percent(share: float) -> str:
@@ -102,7 +114,7 @@ def recorded_bars(data: Mapping[str, Any]) -> str:
 
 
 def number(value: float | None, fmt: str) -> str:
-    return "–" if value is None else signed(format(value, fmt))
+    return "–" if value is None else signed(formatted(value, fmt))
 
 
 # Curves
@@ -140,24 +152,28 @@ def curves(data: Mapping[str, Any], hidden: Sequence[str] = ()) -> str:
             ends.append((1 - points[-1][1], f"{style}{later}", line["label"], off))
     ends.sort()
     heights = spread([end[0] for end in ends], LINE_OF_TEXT)
+    keyed = " keyed" if crowded([end[2] for end in ends], heights) else ""
     names = "".join(
         f'<span class="curves-name {style}" style="bottom:{percent(height)}">{escape(label)}</span>'
         for (_, style, label, _), height in zip(ends, heights, strict=True)
     )
     keys = "".join(f'<li class="{style}">{escape(label)}</li>' for _, style, label, _ in reversed(ends))
-    across = "".join(
-        f'<span class="curves-x" style="left:{percent(x.share(t))}">{signed(f"{t:g}")}</span>' for t in ticks
-    )
-    up = "".join(
-        f'<span class="curves-y" style="bottom:{percent(y.share(t))}">{signed(f"{t:g}")}</span>' for t in y.ticks()
-    )
+    across = "".join(f'<span class="curves-x" style="left:{percent(x.share(t))}">{x.text(t)}</span>' for t in ticks)
+    up = "".join(f'<span class="curves-y" style="bottom:{percent(y.share(t))}">{y.text(t)}</span>' for t in y.ticks())
     drawing = f'<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true">{"".join(marks)}</svg>'
     return (
-        f'<div class="curves"><div class="curves-ylabel">{escape(data["ylabel"])}</div>'
+        f'<div class="curves{keyed}"><div class="curves-ylabel">{escape(data["ylabel"])}</div>'
         f'<div class="curves-plot">{drawing}{across}{up}{names}</div>'
         f'<div class="curves-xlabel">{escape(data["xlabel"])}</div>'
         f'<ul class="curves-keys" aria-hidden="true">{keys}</ul></div>'
     )
+
+
+def crowded(names: Sequence[str], heights: Sequence[float]) -> bool:
+    """Whether names beside the plot would cover each other, since some take more than one line."""
+    lines = [math.ceil(len(name) / LETTERS_IN_LINE) for name in names]
+    room = [(above - below) / LINE_OF_TEXT for below, above in pairwise(heights)]
+    return any(free < (a + b) / 2 - 0.1 for free, (a, b) in zip(room, pairwise(lines), strict=True))
 
 
 def at(share: float) -> str:

@@ -1,7 +1,10 @@
 from course_lib.exercises import Lab
 
 LAB = Lab(
-    title="Can a model look things up?",
-    question="Can a model fetch what it needs by content, and what breaks when the scores are not scaled?",
+    title="How does a model look things up?",
+    question=(
+        "How does a token find the one that it needs, wherever that stands? And why are the scores "
+        "divided by the square root of d?"
+    ),
     exercises=("softmax", "causal_mask", "attention", "influence", "logit_variance"),
 )

@@ -1,7 +1,10 @@
 from course_lib.exercises import Lab
 
 LAB = Lab(
-    title="Where is each token?",
-    question="What happens to a model when the text is longer than any it has seen?",
+    title="How does a model know where each token is?",
+    question=(
+        "A model has only seen texts of 64 characters and gets one of 512. Which ways of saying where a "
+        "token stands survive that?"
+    ),
     exercises=("sinusoidal", "position_shift", "rope", "alibi_bias"),
 )

@@ -1,7 +1,9 @@
 from course_lib.exercises import Lab
 
 LAB = Lab(
-    title="One block, three families",
-    question="GPT, BERT and T5 from one block: which gaps can each fill, and what does writing cost?",
+    title="GPT, BERT, T5: how different are they?",
+    question=(
+        "All three come from one block. Which of them can fill a gap, which can write, and what does it cost each?"
+    ),
     exercises=("make_mask", "span_corrupt", "gap_ceiling", "log_likelihood", "tokens_computed"),
 )

@@ -1,7 +1,9 @@
 from course_lib.exercises import Lab
 
 LAB = Lab(
-    title="What holds a layer together?",
-    question="Which parts of a layer does a model need, when each is judged at its own best learning rate?",
+    title="Which parts of a layer does a model need?",
+    question=(
+        "Take a part away, and give the model the learning rate that suits it best. Which part does it really miss?"
+    ),
     exercises=("rank_residual", "layer_norm", "layer_parameters", "memories"),
 )

@@ -1,9 +1,10 @@
 from course_lib.exercises import Lab
 
 LAB = Lab(
-    title="How little of a model has to change?",
+    title="How few parameters are enough?",
     question=(
-        "LoRA, prefix, adapters, and as many randomly chosen numbers: is it the shape that counts? Who forgets less?"
+        "LoRA, prefix tuning and adapters train a few percent of a model. Would any few percent do? And "
+        "does it forget less that way?"
     ),
     exercises=(
         "lora_parameters",

@@ -1,9 +1,10 @@
 from course_lib.exercises import Lab
 
 LAB = Lab(
-    title="How long should the leash be?",
+    title="Do PPO, DPO and GRPO find the best policy?",
     question=(
-        "PPO, DPO and GRPO want the same policy: do they find it, and what happens when the judge is slightly wrong?"
+        "All three promise the most reward without moving far from the model we began with. Do they "
+        "deliver, and what if the reward is slightly wrong?"
     ),
     exercises=("best_policy", "gae", "clipped_surrogate", "group_advantages", "dpo_loss"),
 )

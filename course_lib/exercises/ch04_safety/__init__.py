@@ -1,9 +1,7 @@
 from course_lib.exercises import Lab
 
 LAB = Lab(
-    title="Helpful and safe: two numbers, not one",
-    question=(
-        "How much safety costs how much help, what moves a model along that trade, and how deep does a refusal go?"
-    ),
+    title="How helpful can a safe model be?",
+    question="What does safety cost in helpfulness, what gives you more of both, and how deep does a refusal go?",
     exercises=("outcome_rates", "frontier", "refusal_at", "weight_for", "pareto"),
 )

@@ -2,6 +2,6 @@ from course_lib.exercises import Lab
 
 LAB = Lab(
     title="What do a hundred examples teach?",
-    question="What do a hundred instructions teach a model, and what did it know before?",
+    question="After a hundred examples the model can answer. Did it learn that from them, or could it do it all along?",
     exercises=("render_chat", "reply_mask", "masked_loss", "score_replies"),
 )
