@@ -88,7 +88,7 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
     message = failure.message.strip().split("\n")[0]
     if hide_values:
         message = re.sub(r"-?\d*\.\d+(e[-+]?\d+)?", "...", message)
-    if failure.outcome is Raised.WRONG_ANSWER:
+    if failure.outcome in (Raised.WRONG_ANSWER, Raised.NO_DATA):
         return message
     if failure.outcome is Raised.NOT_DEFINED:
         return f"the cell of this exercise does not define `{message}`"
@@ -142,7 +142,9 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if g is None and d.path in ((), ("output",)):
         return f"it returned None where {_kind_of(e)} is expected. Is a `return` missing?"
     if d.kind == "type" or g is None:
-        return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back."
+        wrapped = isinstance(g, list) and len(g) == 1 and type(g[0]) is type(e)
+        too_many = " with it inside. Is there a comma behind it, or a pair of brackets too many?" if wrapped else "."
+        return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back{too_many}"
     if d.kind == "length":
         return f"{len(e)} results are expected, and {len(g)} came back."
     if d.kind == "keys":

@@ -36,6 +36,7 @@ class Raised(StrEnum):
     WRONG_ARGUMENTS = "wrong arguments"  # it cannot be called as the exercise asks
     WRONG_PARAMETERS = "wrong parameters"  # a layer has others than the state that it is given; the message names both
     ELLIPSIS = "returned an ellipsis"  # `...`, which stands for what is still to be written
+    NO_DATA = "returned no data"  # a function, a generator, ...; the message says what, in a sentence
     MODIFIED_IN_PLACE = "modified in place"  # autograd refuses: it still needs the old values
     NUMPY_OF_GRADIENTS = "numpy of gradients"  # NumPy was given a tensor that requires gradients
 
