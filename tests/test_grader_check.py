@@ -1,5 +1,6 @@
 """The instant check, as a learner meets it in a notebook."""
 
+import itertools
 import re
 import shutil
 import signal
@@ -188,7 +189,10 @@ def test_an_endless_loop_ends_in_a_sentence(caught, capsys, monkeypatch):
     before = signal.getsignal(signal.SIGALRM), bool(signal.getitimer(signal.ITIMER_REAL)[0])
     assert not check("softmax", softmax)
     text = capsys.readouterr().out
-    assert "it computed for more than 0.2 s and was stopped. Is there a loop that never ends?" in text
+    assert (
+        "it computed for more than 0.2 s and was stopped. Is there a loop that never ends, or a much quicker way?"
+        in text
+    )
     assert text.count("✗ wrong ") == 1
     assert text.count("○ not run") == 5
     assert (signal.getsignal(signal.SIGALRM), bool(signal.getitimer(signal.ITIMER_REAL)[0])) == before
@@ -313,6 +317,8 @@ def test_a_list_without_end_ends_in_a_sentence(capsys, monkeypatch):
     monkeypatch.setattr(timed, "GROWTH", 2**26)
     assert not check("render_chat", render_chat)
     assert "it used more than 64 MB of memory" in capsys.readouterr().out
+    assert not check("softmax", lambda x, dim=-1: list(itertools.combinations(range(2000), 700)))
+    assert "it used more than 64 MB of memory" in capsys.readouterr().out, "a single call of C, where no signal arrives"
     monkeypatch.setattr(calls, "plain", lambda value: pytest.fail("a list that has grown is not read"))
     assert not calls._unchanged([{"a": "b"}], [{"a": "b"}] * 2)
 
@@ -446,7 +452,7 @@ def test_another_default_device_is_a_sentence(capsys):
         (lambda x, dim: object(), "of type object was returned"),
         (lambda x, dim: x.sum, "a function came back, and not its result. Are the brackets missing that call it?"),
         (lambda x, dim: (row for row in x), "a generator came back: `yield` makes one."),
-        (lambda x, dim: [x.softmax(dim)], "a list or tuple came back with it inside. Is there a comma behind it"),
+        (lambda x, dim: [x.softmax(dim)], "a list or tuple came back with one inside. Is there a comma behind it"),
         (lambda x, dim: x.tolist(), "a list or tuple came back."),
         (lambda x, dim: x.softmax(dim).cumsum(dim), "first wrong at index"),
     ],

@@ -16,8 +16,9 @@ from course_lib.grader.inside.calls import leaves
 from course_lib.grader.inside.outcomes import Failure, Lost, Raised
 
 DETACHED = (
-    "No gradient flows from the result back to {where}. `.detach()`, `.item()`, `.numpy()`, `torch.no_grad()` and "
-    "`torch.tensor(...)` around existing numbers cut the graph; training would learn nothing through it."
+    "No gradient flows from the result back to {where}. `.detach()`, `.item()`, `.numpy()`, the functions of `math`, "
+    "`torch.no_grad()` and `torch.tensor(...)` around existing numbers cut the graph; training would learn nothing "
+    "through it."
 )
 SURPLUS_GRADIENT = "There is a gradient with respect to {where}, and there should be none."
 _KINDS = {
@@ -32,7 +33,9 @@ _KINDS = {
     "NoneType": "None",
 }
 _WHY_LOST = {
-    Lost.TIMED_OUT: "it computed for more than {limit:g} s and was stopped. Is there a loop that never ends?",
+    Lost.TIMED_OUT: (
+        "it computed for more than {limit:g} s and was stopped. Is there a loop that never ends, or a much quicker way?"
+    ),
     Lost.NO_ANSWER: "it gave no answer within {limit:g} s and was stopped",
     Lost.SUBMISSION_TIMED_OUT: "the whole submission took longer than {limit:g} s",
     Lost.CHECKS_TIMED_OUT: (
@@ -60,7 +63,10 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
     if isinstance(wrong, Failure):
         return f"{where}: {failure_sentence(wrong, exercise, hide_values)}"
     if wrong.kind == "unsteady":
-        return f"{where}: asked twice, it gave two different answers. A result may depend on the arguments only."
+        return (
+            f"{where}: asked twice, it gave two different answers. A result may depend on the arguments only, not on "
+            "chance, and not on what an earlier call has left in a global name or in a default such as `seen=[]`."
+        )
     if wrong.kind == "changed":
         return (
             f"{where}: {_argument(exercise, wrong.path[0])} was changed in place, and the caller still needs it. "
@@ -143,10 +149,12 @@ def _difference(d: Difference, hide_values: bool) -> str:
         return f"it returned None where {_kind_of(e)} is expected. Is a `return` missing?"
     if d.kind == "type" or g is None:
         wrapped = isinstance(g, list) and len(g) == 1 and type(g[0]) is type(e)
-        too_many = " with it inside. Is there a comma behind it, or a pair of brackets too many?" if wrapped else "."
+        too_many = " with one inside. Is there a comma behind it, or a pair of brackets too many?" if wrapped else "."
         return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back{too_many}"
     if d.kind == "length":
-        return f"{len(e)} results are expected, and {len(g)} came back."
+        number = "1 entry is" if len(e) == 1 else f"{len(e)} entries are"
+        shown = "" if hide_values or len(repr(e)) + len(repr(g)) > 160 else f" Expected {e}, got {g}."
+        return f"{number} expected, and {len(g)} came back.{shown}"
     if d.kind == "keys":
         return f"the names {_names(e)} are expected, and {_names(g)} came back."
     if d.kind == "dtype":
@@ -177,7 +185,10 @@ def _values(e: torch.Tensor, g: torch.Tensor, d: Difference, hide_values: bool) 
     e1, g1 = _two(e[d.index].item(), g[d.index].item())
     if d.kind == "finite":
         return f"the result is {g1}{at}, where a finite number is expected."
-    first = f"first wrong{at}" + ("." if hide_values else f": expected {e1}, got {g1}.")
+    if d.index:
+        first = f"first wrong{at}" + ("." if hide_values else f": expected {e1}, got {g1}.")
+    else:
+        first = "the number differs from the expected one." if hide_values else f"expected {e1}, got {g1}."
     pattern = _pattern(e.double(), g.double())
     return f"{pattern}{first[0].upper()}{first[1:]}" if pattern else first
 
@@ -192,7 +203,7 @@ def _pattern(e: torch.Tensor, g: torch.Tensor) -> str:
     nearly = "nearly right, but further off than its type rounds. Is a small number added, or a result rounded? "
     if e.shape == g.shape and torch.allclose(e, g, rtol=1e-3, atol=1e-6):
         return nearly
-    if not g.any():
+    if g.numel() > 1 and not g.any():
         return "every number is zero. "
     if e.numel() > 1 and close(g, -e):
         return "every sign is flipped. "

@@ -60,6 +60,21 @@ def brackets_missing(n):
     return math.log(n) - (n - 1 / n)
 
 
+@mistake("The brackets are missing: Python reads log n - n - 1 / n from left to right. Write (n - 1) / n.")
+def no_brackets(n):
+    return math.log(n) - n - 1 / n
+
+
+@mistake("The brackets are in the wrong place: this divides log n as well. Write log n - (n - 1) / n.")
+def all_divided(n):
+    return (math.log(n) - (n - 1)) / n
+
+
+@mistake("This multiplies log n by (n - 1) / n. Subtract it: log n - (n - 1) / n.")
+def multiplied(n):
+    return math.log(n) * (n - 1) / n
+
+
 EXERCISE = Exercise(
     id="kl_best_of_n",
     title="How far does the best of n go?",
