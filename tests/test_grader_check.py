@@ -1,5 +1,6 @@
 """The instant check, as a learner meets it in a notebook."""
 
+import copy
 import itertools
 import re
 import shutil
@@ -142,6 +143,64 @@ def test_a_layer_without_forward_is_started(capsys):
     text = capsys.readouterr().out
     assert MISSING_FORWARD in text
     assert "not started" not in text
+
+
+class OneMethodWritten(nn.Module):
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        for name in ("query", "key", "value", "output"):
+            setattr(self, name, nn.Linear(d_model, d_model, bias=False))
+
+    def forward(self, x, mask=None):
+        raise NotImplementedError
+
+
+class NoSuper(nn.Module):
+    def __init__(self, d_model, n_heads):
+        self.query = nn.Linear(d_model, d_model, bias=False)
+
+
+class InAList(nn.Module):
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        self.layers = [nn.Linear(d_model, d_model, bias=False) for _ in range(4)]
+
+    def forward(self, x, mask=None):
+        return x
+
+
+def no_class(d_model, n_heads):
+    return lambda x, mask=None: x
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (OneMethodWritten, "it calls `forward`, which is not written yet. Write that one first."),
+        (NoSuper, "Begin `__init__` with `super().__init__()`."),
+        (InAList, "they are none. Make each layer in `__init__` and keep it there"),
+        (no_class, "it asks for a class, `class MultiHeadAttention`, and what came is a function."),
+    ],
+)
+def test_a_layer_that_is_not_ready_says_what_is_missing(layer, words, capsys):
+    assert not check("multi_head_attention", layer)
+    text = capsys.readouterr().out
+    assert words in text
+    assert "not started" not in text
+
+
+def test_a_layer_whose_methods_are_all_stubs_is_not_started(capsys):
+    class MultiHeadAttention(nn.Module):
+        """Project."""
+
+        def __init__(self, d_model, n_heads):
+            raise NotImplementedError
+
+        def forward(self, x, mask=None):
+            raise NotImplementedError
+
+    assert not check("multi_head_attention", MultiHeadAttention)
+    assert "not started" in capsys.readouterr().out
 
 
 def test_an_earlier_stub_that_is_open_is_named(capsys):
@@ -449,6 +508,9 @@ def test_another_default_device_is_a_sentence(capsys):
         (lambda x, dim: x.softmax(dim).bfloat16().float(), "or a result rounded?"),
         (lambda x, dim: x.softmax(dim).add_(1), "a tensor is changed in place, and its gradients need it"),
         (lambda x, dim: x.softmax(dim) * 0, "every number is zero"),
+        (lambda x, dim: copy.copy(x).div_(2).softmax(dim), "`x.clone()` makes a copy of a tensor"),
+        (lambda x, dim: copy.deepcopy(x).softmax(dim), "`x.clone()` makes a copy of a tensor"),
+        (lambda x, dim: (softmax(x, dim) + softmax(x.detach(), dim)) / 2, "All values are right. Is a part"),
         (lambda x, dim: object(), "of type object was returned"),
         (lambda x, dim: x.sum, "a function came back, and not its result. Are the brackets missing that call it?"),
         (lambda x, dim: (row for row in x), "a generator came back: `yield` makes one."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import io
 import sys
 from collections.abc import Iterator
@@ -191,6 +192,8 @@ def _refusal(exercise: Exercise, obj: Any) -> str | None:
     if isinstance(obj, type) if wants_class else callable(obj):
         return None
     kind = "class" if wants_class else "function"
+    if wants_class and inspect.isfunction(obj):
+        return f"{exercise.id}: it asks for a class, `class {exercise.name}`, and what came is a function."
     return (
         f'{exercise.id}: hand over the {kind} itself, `check("{exercise.id}", {exercise.name})`, '
         f"without calling it.{'' if obj is None else f' What came is of type {type(obj).__name__}.'}"

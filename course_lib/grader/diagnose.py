@@ -20,6 +20,10 @@ DETACHED = (
     "`torch.no_grad()` and `torch.tensor(...)` around existing numbers cut the graph; training would learn nothing "
     "through it."
 )
+CUT = (
+    " All values are right. Is a part of the computation cut off, as by `.detach()`, `.data`, `.numpy()` or "
+    "`torch.tensor(...)`?"
+)
 SURPLUS_GRADIENT = "There is a gradient with respect to {where}, and there should be none."
 _KINDS = {
     "Tensor": "a tensor",
@@ -77,7 +81,8 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
     if wrong.kind == "gradient":
         sentence = DETACHED if wrong.got is None else SURPLUS_GRADIENT
         return f"{where}: {sentence.format(where=_gradient_of(names, wrong.path))}"
-    return f"{where}{_place(names, wrong.path)}: {_difference(wrong, hide_values)}"
+    cut = wrong.is_derivative and wrong.kind == "value"  # a wrong value would have been told before
+    return f"{where}{_place(names, wrong.path)}: {_difference(wrong, hide_values)}{CUT if cut else ''}"
 
 
 def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_values: bool = False) -> str:
@@ -119,7 +124,16 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
             f"{stopped}NumPy cannot record gradients, and gradients have to flow through your "
             "function. Stay in torch: its functions mostly have the same names."
         )
-    return f"{stopped}{failure.type}{': ' if message else ''}{message}"
+    return f"{stopped}{failure.type}{': ' if message else ''}{message}{_advice(failure)}"
+
+
+def _advice(failure: Failure) -> str:
+    """Return what to do about an error whose message, by torch, tells a newcomer little."""
+    if "before Module.__init__() call" in failure.message:
+        return ". Begin `__init__` with `super().__init__()`."
+    if failure.outcome is Raised.MODIFIED_IN_PLACE or "deepcopy protocol" in failure.message:
+        return " `x.clone()` makes a copy of a tensor that may be changed, and gradients flow through it."
+    return ""
 
 
 def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> str:

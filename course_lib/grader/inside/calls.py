@@ -302,6 +302,11 @@ def _set_state(target: Any, state: dict[str, torch.Tensor]) -> None:
     own, given = _shapes(target.state_dict()), _shapes(state)
     if own != given:
         message = f"its parameters must be {_listed(given)}; they are {_listed(own)}"
+        if not own:
+            message += (
+                ". Make each layer in `__init__` and keep it there, as in `self.name = nn.Linear(...)`: torch finds "
+                "none that is in a list or in a local name"
+            )
         raise Failure(Raised.WRONG_PARAMETERS, message=message)
     target.load_state_dict(state)
 
