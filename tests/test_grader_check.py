@@ -189,6 +189,14 @@ def test_a_layer_that_is_not_ready_says_what_is_missing(layer, words, capsys):
     assert "not started" not in text
 
 
+def test_a_class_in_the_place_of_a_function_is_told_so(capsys):
+    class softmax:
+        pass
+
+    assert not check("softmax", softmax)
+    assert "it asks for a function, `def softmax`, and what came is a class." in capsys.readouterr().out
+
+
 def test_a_layer_whose_methods_are_all_stubs_is_not_started(capsys):
     class MultiHeadAttention(nn.Module):
         """Project."""

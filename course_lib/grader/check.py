@@ -189,11 +189,13 @@ def _refusal(exercise: Exercise, obj: Any) -> str | None:
             'Run `torch.set_default_device("cpu")` first.'
         )
     wants_class = isinstance(exercise.reference, type)
+    if wants_class and inspect.isfunction(obj):
+        return f"{exercise.id}: it asks for a class, `class {exercise.name}`, and what came is a function."
+    if not wants_class and isinstance(obj, type):
+        return f"{exercise.id}: it asks for a function, `def {exercise.name}`, and what came is a class."
     if isinstance(obj, type) if wants_class else callable(obj):
         return None
     kind = "class" if wants_class else "function"
-    if wants_class and inspect.isfunction(obj):
-        return f"{exercise.id}: it asks for a class, `class {exercise.name}`, and what came is a function."
     return (
         f'{exercise.id}: hand over the {kind} itself, `check("{exercise.id}", {exercise.name})`, '
         f"without calling it.{'' if obj is None else f' What came is of type {type(obj).__name__}.'}"
