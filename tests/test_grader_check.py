@@ -383,7 +383,7 @@ def test_a_list_without_end_ends_in_a_sentence(capsys, monkeypatch):
 
     monkeypatch.setattr(timed, "GROWTH", 2**26)
     assert not check("render_chat", render_chat)
-    assert "it used more than 64 MB of memory" in capsys.readouterr().out
+    assert "it used more than 64 MB of memory.\n" in capsys.readouterr().out
     assert not check("softmax", lambda x, dim=-1: list(itertools.combinations(range(2000), 700)))
     assert "it used more than 64 MB of memory" in capsys.readouterr().out, "a single call of C, where no signal arrives"
     monkeypatch.setattr(calls, "plain", lambda value: pytest.fail("a list that has grown is not read"))

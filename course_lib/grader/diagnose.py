@@ -65,7 +65,9 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
     """
     where = f'In the check "{case.name}"'
     if isinstance(wrong, Failure):
-        return f"{where}: {failure_sentence(wrong, exercise, hide_values)}"
+        sentence = failure_sentence(wrong, exercise, hide_values)
+        unended = isinstance(wrong.outcome, Lost) and not sentence.endswith("?")
+        return f"{where}: {sentence}{'.' if unended else ''}"
     if wrong.kind == "unsteady":
         return (
             f"{where}: asked twice, it gave two different answers. A result may depend on the arguments only, not on "
