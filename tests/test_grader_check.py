@@ -1,11 +1,14 @@
 """The instant check, as a learner meets it in a notebook."""
 
+import copy
+import itertools
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +24,17 @@ from course_lib.grader.compare import compare
 from course_lib.grader.exam import Exam, Outcome
 from course_lib.grader.inside import calls
 from course_lib.grader.inside.calls import LocalSubject
+from course_lib.grader.inside.cells import analyse
+from course_lib.grader.inside.outcomes import Failure, Lost
 from course_lib.grader.render import as_html, result_lines
 
 
 @pytest.fixture(autouse=True)
 def _fresh_hints():
     sys.modules["course_lib.grader.check"]._failures.clear()
+
+
+ENCODER = "encoder"
 
 
 def reference_of(id):
@@ -137,6 +145,72 @@ def test_a_layer_without_forward_is_started(capsys):
     assert "not started" not in text
 
 
+class OneMethodWritten(nn.Module):
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        for name in ("query", "key", "value", "output"):
+            setattr(self, name, nn.Linear(d_model, d_model, bias=False))
+
+    def forward(self, x, mask=None):
+        raise NotImplementedError
+
+
+class NoSuper(nn.Module):
+    def __init__(self, d_model, n_heads):
+        self.query = nn.Linear(d_model, d_model, bias=False)
+
+
+class InAList(nn.Module):
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        self.layers = [nn.Linear(d_model, d_model, bias=False) for _ in range(4)]
+
+    def forward(self, x, mask=None):
+        return x
+
+
+def no_class(d_model, n_heads):
+    return lambda x, mask=None: x
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (OneMethodWritten, "it calls `forward`, which is not written yet. Write that one first."),
+        (NoSuper, "Begin `__init__` with `super().__init__()`."),
+        (InAList, "they are none. Make each layer in `__init__` and keep it there"),
+        (no_class, "it asks for a class, `class MultiHeadAttention`, and what came is a function."),
+    ],
+)
+def test_a_layer_that_is_not_ready_says_what_is_missing(layer, words, capsys):
+    assert not check("multi_head_attention", layer)
+    text = capsys.readouterr().out
+    assert words in text
+    assert "not started" not in text
+
+
+def test_a_class_in_the_place_of_a_function_is_told_so(capsys):
+    class softmax:
+        pass
+
+    assert not check("softmax", softmax)
+    assert "it asks for a function, `def softmax`, and what came is a class." in capsys.readouterr().out
+
+
+def test_a_layer_whose_methods_are_all_stubs_is_not_started(capsys):
+    class MultiHeadAttention(nn.Module):
+        """Project."""
+
+        def __init__(self, d_model, n_heads):
+            raise NotImplementedError
+
+        def forward(self, x, mask=None):
+            raise NotImplementedError
+
+    assert not check("multi_head_attention", MultiHeadAttention)
+    assert "not started" in capsys.readouterr().out
+
+
 def test_an_earlier_stub_that_is_open_is_named(capsys):
     def split_heads(x, n_heads):
         raise NotImplementedError
@@ -182,7 +256,10 @@ def test_an_endless_loop_ends_in_a_sentence(caught, capsys, monkeypatch):
     before = signal.getsignal(signal.SIGALRM), bool(signal.getitimer(signal.ITIMER_REAL)[0])
     assert not check("softmax", softmax)
     text = capsys.readouterr().out
-    assert "it computed for more than 0.2 s and was stopped. Is there a loop that never ends?" in text
+    assert (
+        "it computed for more than 0.2 s and was stopped. Is there a loop that never ends, or a much quicker way?"
+        in text
+    )
     assert text.count("✗ wrong ") == 1
     assert text.count("○ not run") == 5
     assert (signal.getsignal(signal.SIGALRM), bool(signal.getitimer(signal.ITIMER_REAL)[0])) == before
@@ -208,6 +285,97 @@ def test_a_wait_ends_in_a_sentence(capsys, monkeypatch):
     assert "the checks took longer than 0.3 s together and were stopped" in capsys.readouterr().out
 
 
+def stops_at_dim_1(x, dim=-1):
+    while dim == 1:
+        pass
+    return softmax(x, dim)
+
+
+def wrong_then_stops(x, dim=-1):
+    return stops_at_dim_1(x, dim) * 2
+
+
+@pytest.mark.parametrize(("function", "passed"), [(stops_at_dim_1, 2), (wrong_then_stops, 0)])
+def test_what_has_been_stopped_is_not_said_to_vary(function, passed, capsys, monkeypatch):
+    monkeypatch.setattr(timed, "CALL", 0.2)
+    assert not check("softmax", function)
+    text = capsys.readouterr().out
+    assert "two different answers" not in text
+    assert text.count("✓ passed") == passed
+    assert ("computed for more than 0.2 s" if passed else "2 times the right one") in text
+
+
+def test_checks_that_end_late_are_said_to_take_long_and_not_to_vary(capsys, monkeypatch):
+    monkeypatch.setattr(timed, "CLOCK", 0.5)
+    calls = iter(range(10**6))
+    cases = len(Exam(find("softmax")).cases)
+    assert not check("softmax", lambda x, dim=-1: time.sleep(next(calls) == cases) or softmax(x, dim))
+    text = capsys.readouterr().out
+    assert "the checks took longer than 0.5 s together and were stopped" in text
+    assert "two different answers" not in text
+
+
+def test_a_first_case_keeps_its_points_when_others_end_their_process():
+    class Dying(LocalSubject):
+        """As in grading: after two deaths nothing more is run."""
+
+        asked = 0
+
+        def send(self, *request):
+            self.asked += 1
+            if self.asked > 1:
+                raise Failure(Lost.TIMED_OUT, limit=4)
+            return super().send(*request)
+
+    exam = Exam(find("softmax"))
+    result = exam.grade(Dying(softmax))
+    assert list(result.checks.values()) == [True, *[False] * (len(exam.cases) - 1)]
+    assert "computed for more than 4 s" in result.diagnosis
+
+
+def test_much_that_is_printed_is_cut_short(capsys):
+    def chatty(x, dim=-1):
+        for i in range(1000):
+            print("line", i)
+        return softmax(x, dim)
+
+    assert check("softmax", chatty)
+    text = capsys.readouterr().out
+    assert 100 <= text.count("line ") <= 101
+    assert f"... and {1000 * (1 + len(Exam(find('softmax')).cases)) - 100:,} more lines" in text
+    assert use("softmax", chatty) is chatty
+    assert capsys.readouterr().out == ""
+
+
+def test_a_loop_that_prints_without_end_leaves_the_message_legible(capsys, monkeypatch):
+    def endless(x, dim=-1):
+        while True:
+            print("x" * 50, end="")
+
+    monkeypatch.setattr(timed, "CALL", 0.2)
+    assert not check("softmax", endless)
+    text = capsys.readouterr().out
+    assert len(text) < 13_000
+    assert "it computed for more than 0.2 s" in text
+
+
+def test_a_string_is_not_the_same_object_here_either():
+    """`kind is "encoder"` works by chance where the string was made in the same process, and in grading it is not."""
+    right = reference_of("make_mask")
+
+    def make_mask(kind, n, prefix=0):
+        return right("encoder" if kind is ENCODER else kind if kind != ENCODER else "decoder", n, prefix)
+
+    assert not check("make_mask", make_mask)
+
+
+def test_what_python_has_warned_of_is_not_said_twice():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        analyse('if x is "encoder": pass')
+    assert not said
+
+
 def test_a_list_without_end_ends_in_a_sentence(capsys, monkeypatch):
     def render_chat(messages, ask=False):
         for m in messages:
@@ -215,7 +383,9 @@ def test_a_list_without_end_ends_in_a_sentence(capsys, monkeypatch):
 
     monkeypatch.setattr(timed, "GROWTH", 2**26)
     assert not check("render_chat", render_chat)
-    assert "it used more than 64 MB of memory" in capsys.readouterr().out
+    assert "it used more than 64 MB of memory.\n" in capsys.readouterr().out
+    assert not check("softmax", lambda x, dim=-1: list(itertools.combinations(range(2000), 700)))
+    assert "it used more than 64 MB of memory" in capsys.readouterr().out, "a single call of C, where no signal arrives"
     monkeypatch.setattr(calls, "plain", lambda value: pytest.fail("a list that has grown is not read"))
     assert not calls._unchanged([{"a": "b"}], [{"a": "b"}] * 2)
 
@@ -346,7 +516,14 @@ def test_another_default_device_is_a_sentence(capsys):
         (lambda x, dim: x.softmax(dim).bfloat16().float(), "or a result rounded?"),
         (lambda x, dim: x.softmax(dim).add_(1), "a tensor is changed in place, and its gradients need it"),
         (lambda x, dim: x.softmax(dim) * 0, "every number is zero"),
+        (lambda x, dim: copy.copy(x).div_(2).softmax(dim), "`x.clone()` makes a copy of a tensor"),
+        (lambda x, dim: copy.deepcopy(x).softmax(dim), "`x.clone()` makes a copy of a tensor"),
+        (lambda x, dim: (softmax(x, dim) + softmax(x.detach(), dim)) / 2, "All values are right. Is a part"),
         (lambda x, dim: object(), "of type object was returned"),
+        (lambda x, dim: x.sum, "a function came back, and not its result. Are the brackets missing that call it?"),
+        (lambda x, dim: (row for row in x), "a generator came back: `yield` makes one."),
+        (lambda x, dim: [x.softmax(dim)], "a list or tuple came back with one inside. Is there a comma behind it"),
+        (lambda x, dim: x.tolist(), "a list or tuple came back."),
         (lambda x, dim: x.softmax(dim).cumsum(dim), "first wrong at index"),
     ],
 )

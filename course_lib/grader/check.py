@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +21,7 @@ from course_lib.grader.ready_made import ready_made
 from course_lib.grader.render import result_lines, show
 from course_lib.grader.timed import TimedSubject
 
+MOST_LINES, MOST_CHARACTERS = 100, 10_000  # of what a learner's code prints during a check
 _stopped: dict[str, Any] = {}  # by id: what exceeded a limit when it was last checked; `use` need not wait for it again
 _failures: dict[str, int] = {}  # by id, in this kernel: the second hint comes after the second failure
 
@@ -66,8 +72,8 @@ def check(id: str, obj: Any = None) -> Checked:
     if refusal:
         show([refusal])
         return Checked(str(id))
-    subject = TimedSubject(obj)
-    result = _grade(id, subject)
+    with _printed(MOST_LINES):
+        result = _grade(id, TimedSubject(obj))
     result.avoided = ready_made(obj, result.exercise.avoid) if result else []
     started = result.outcome is not Outcome.NOT_STARTED  # an open stub is no failed try
     if started:
@@ -93,8 +99,11 @@ def use(id: str, obj: Any = None) -> Any:
         show([misuse])
         return obj if callable(obj) else id
     exercise = find(id)
-    if _refusal(exercise, obj) is None and _stopped.get(id) is not obj and _grade(id, TimedSubject(obj)):
-        return obj
+    if _refusal(exercise, obj) is None and _stopped.get(id) is not obj:
+        with _printed(0):  # `check` has shown it
+            result = _grade(id, TimedSubject(obj))
+        if result:
+            return obj
     show(
         [
             f"From here on the reference stands in for your {exercise.name}.",
@@ -113,6 +122,42 @@ def _grade(id: str, subject: TimedSubject) -> Result:
         raise error.with_traceback(None) from None
     _stopped[id] = subject.objects[0] if subject.lost else None
     return result
+
+
+@contextmanager
+def _printed(lines: int) -> Iterator[None]:
+    """Let the code inside print so many lines at most, and say at the end how many more there were.
+
+    A function is called many times in a check. A notebook drops all output when there is too much: also our message.
+    """
+    few = _Few(lines)
+    try:
+        with redirect_stdout(few):
+            yield
+    finally:
+        if few.left_out and lines:
+            print(f"\n... and {few.left_out:,} more lines that your code printed.")
+
+
+class _Few(io.TextIOBase):
+    """A text stream that passes on the first lines to what is standard output now, and counts the others."""
+
+    def __init__(self, lines: int):
+        self.out, self.lines, self.characters, self.left_out = sys.stdout, lines, MOST_CHARACTERS, 0
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines(keepends=True):
+            if self.lines > 0 and self.characters >= len(line):
+                self.out.write(line)
+                self.characters -= len(line)
+                self.lines -= line.endswith("\n")
+            else:
+                self.lines = 0
+                self.left_out += line.endswith("\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self.out.flush()
 
 
 def _misuse(function: str, id: Any, obj: Any) -> str | None:
@@ -144,6 +189,10 @@ def _refusal(exercise: Exercise, obj: Any) -> str | None:
             'Run `torch.set_default_device("cpu")` first.'
         )
     wants_class = isinstance(exercise.reference, type)
+    if wants_class and inspect.isfunction(obj):
+        return f"{exercise.id}: it asks for a class, `class {exercise.name}`, and what came is a function."
+    if not wants_class and isinstance(obj, type):
+        return f"{exercise.id}: it asks for a function, `def {exercise.name}`, and what came is a class."
     if isinstance(obj, type) if wants_class else callable(obj):
         return None
     kind = "class" if wants_class else "function"

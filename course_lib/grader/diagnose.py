@@ -16,8 +16,13 @@ from course_lib.grader.inside.calls import leaves
 from course_lib.grader.inside.outcomes import Failure, Lost, Raised
 
 DETACHED = (
-    "No gradient flows from the result back to {where}. `.detach()`, `.item()`, `.numpy()`, `torch.no_grad()` and "
-    "`torch.tensor(...)` around existing numbers cut the graph; training would learn nothing through it."
+    "No gradient flows from the result back to {where}. `.detach()`, `.item()`, `.numpy()`, the functions of `math`, "
+    "`torch.no_grad()` and `torch.tensor(...)` around existing numbers cut the graph; training would learn nothing "
+    "through it."
+)
+CUT = (
+    " All values are right. Is a part of the computation cut off, as by `.detach()`, `.data`, `.numpy()` or "
+    "`torch.tensor(...)`?"
 )
 SURPLUS_GRADIENT = "There is a gradient with respect to {where}, and there should be none."
 _KINDS = {
@@ -32,7 +37,9 @@ _KINDS = {
     "NoneType": "None",
 }
 _WHY_LOST = {
-    Lost.TIMED_OUT: "it computed for more than {limit:g} s and was stopped. Is there a loop that never ends?",
+    Lost.TIMED_OUT: (
+        "it computed for more than {limit:g} s and was stopped. Is there a loop that never ends, or a much quicker way?"
+    ),
     Lost.NO_ANSWER: "it gave no answer within {limit:g} s and was stopped",
     Lost.SUBMISSION_TIMED_OUT: "the whole submission took longer than {limit:g} s",
     Lost.CHECKS_TIMED_OUT: (
@@ -58,9 +65,14 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
     """
     where = f'In the check "{case.name}"'
     if isinstance(wrong, Failure):
-        return f"{where}: {failure_sentence(wrong, exercise, hide_values)}"
+        sentence = failure_sentence(wrong, exercise, hide_values)
+        unended = isinstance(wrong.outcome, Lost) and not sentence.endswith("?")
+        return f"{where}: {sentence}{'.' if unended else ''}"
     if wrong.kind == "unsteady":
-        return f"{where}: asked twice, it gave two different answers. A result may depend on the arguments only."
+        return (
+            f"{where}: asked twice, it gave two different answers. A result may depend on the arguments only, not on "
+            "chance, and not on what an earlier call has left in a global name or in a default such as `seen=[]`."
+        )
     if wrong.kind == "changed":
         return (
             f"{where}: {_argument(exercise, wrong.path[0])} was changed in place, and the caller still needs it. "
@@ -71,7 +83,8 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
     if wrong.kind == "gradient":
         sentence = DETACHED if wrong.got is None else SURPLUS_GRADIENT
         return f"{where}: {sentence.format(where=_gradient_of(names, wrong.path))}"
-    return f"{where}{_place(names, wrong.path)}: {_difference(wrong, hide_values)}"
+    cut = wrong.is_derivative and wrong.kind == "value"  # a wrong value would have been told before
+    return f"{where}{_place(names, wrong.path)}: {_difference(wrong, hide_values)}{CUT if cut else ''}"
 
 
 def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_values: bool = False) -> str:
@@ -88,7 +101,7 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
     message = failure.message.strip().split("\n")[0]
     if hide_values:
         message = re.sub(r"-?\d*\.\d+(e[-+]?\d+)?", "...", message)
-    if failure.outcome is Raised.WRONG_ANSWER:
+    if failure.outcome in (Raised.WRONG_ANSWER, Raised.NO_DATA):
         return message
     if failure.outcome is Raised.NOT_DEFINED:
         return f"the cell of this exercise does not define `{message}`"
@@ -113,7 +126,16 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
             f"{stopped}NumPy cannot record gradients, and gradients have to flow through your "
             "function. Stay in torch: its functions mostly have the same names."
         )
-    return f"{stopped}{failure.type}{': ' if message else ''}{message}"
+    return f"{stopped}{failure.type}{': ' if message else ''}{message}{_advice(failure)}"
+
+
+def _advice(failure: Failure) -> str:
+    """Return what to do about an error whose message, by torch, tells a newcomer little."""
+    if "before Module.__init__() call" in failure.message:
+        return ". Begin `__init__` with `super().__init__()`."
+    if failure.outcome is Raised.MODIFIED_IN_PLACE or "deepcopy protocol" in failure.message:
+        return " `x.clone()` makes a copy of a tensor that may be changed, and gradients flow through it."
+    return ""
 
 
 def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> str:
@@ -142,9 +164,13 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if g is None and d.path in ((), ("output",)):
         return f"it returned None where {_kind_of(e)} is expected. Is a `return` missing?"
     if d.kind == "type" or g is None:
-        return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back."
+        wrapped = isinstance(g, list) and len(g) == 1 and type(g[0]) is type(e)
+        too_many = " with one inside. Is there a comma behind it, or a pair of brackets too many?" if wrapped else "."
+        return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back{too_many}"
     if d.kind == "length":
-        return f"{len(e)} results are expected, and {len(g)} came back."
+        number = "1 entry is" if len(e) == 1 else f"{len(e)} entries are"
+        shown = "" if hide_values or len(repr(e)) + len(repr(g)) > 160 else f" Expected {e}, got {g}."
+        return f"{number} expected, and {len(g)} came back.{shown}"
     if d.kind == "keys":
         return f"the names {_names(e)} are expected, and {_names(g)} came back."
     if d.kind == "dtype":
@@ -175,7 +201,10 @@ def _values(e: torch.Tensor, g: torch.Tensor, d: Difference, hide_values: bool) 
     e1, g1 = _two(e[d.index].item(), g[d.index].item())
     if d.kind == "finite":
         return f"the result is {g1}{at}, where a finite number is expected."
-    first = f"first wrong{at}" + ("." if hide_values else f": expected {e1}, got {g1}.")
+    if d.index:
+        first = f"first wrong{at}" + ("." if hide_values else f": expected {e1}, got {g1}.")
+    else:
+        first = "the number differs from the expected one." if hide_values else f"expected {e1}, got {g1}."
     pattern = _pattern(e.double(), g.double())
     return f"{pattern}{first[0].upper()}{first[1:]}" if pattern else first
 
@@ -190,7 +219,7 @@ def _pattern(e: torch.Tensor, g: torch.Tensor) -> str:
     nearly = "nearly right, but further off than its type rounds. Is a small number added, or a result rounded? "
     if e.shape == g.shape and torch.allclose(e, g, rtol=1e-3, atol=1e-6):
         return nearly
-    if not g.any():
+    if g.numel() > 1 and not g.any():
         return "every number is zero. "
     if e.numel() > 1 and close(g, -e):
         return "every sign is flipped. "

@@ -117,16 +117,15 @@ class Exam:
                 return Result(exercise, Outcome.NOT_STARTED)
         wrong = [self._what_is_wrong(i, answer) for i, answer in enumerate(answers)]
         # The same case must give the same answer at the end: a result may depend on the arguments only.
-        if not self._is_steady(subject, 0, answers[0]):
-            wrong[0] = Difference("unsteady", ())
+        wrong[0] = self._when_asked_again(subject, 0, answers) or wrong[0]
         passed = [found is None for found in wrong]
         checks = {case.name: ok for case, ok in zip(cases, passed, strict=True)}
         # A wrong value says more than the wrong gradient of another case.
         first, found = min(enumerate(wrong), key=lambda one: _rank(one[1]))
         if found is None:
             return Result(exercise, Outcome.PASSED, checks)
-        if first > 0 and not self._is_steady(subject, first, answers[first]):
-            found = Difference("unsteady", ())
+        if first > 0:
+            found = self._when_asked_again(subject, first, answers) or found
         diagnosis = explain(exercise, cases[first], found, hide_values)
         not_run = [case.name for case, found in zip(cases, wrong, strict=True) if _was_not_run(found)]
         return Result(exercise, Outcome.WRONG, checks, self._recognise(answers, passed), diagnosis, not_run=not_run)
@@ -140,13 +139,21 @@ class Exam:
         # What is changed in place gets the gradients wrong, too, if `.data` hides the change from autograd.
         return changed if difference is None or (changed and difference.is_derivative) else difference
 
-    def _is_steady(self, subject: calls.Subject, i: int, answer: Answer) -> bool:
-        """Check that case i, run again, gives the same answer up to rounding: threads may add in another order."""
-        if answer.failure:
-            return True  # the failure says more
+    def _when_asked_again(self, subject: calls.Subject, i: int, answers: list[Answer]) -> Difference | Failure | None:
+        """Return what is wrong if case i, run again, gives another answer; rounding aside: threads may add otherwise.
+
+        No answer is no other answer: if the code has been stopped before, nothing is known.
+        """
+        if answers[i].failure:
+            return None  # the failure says more
         again = ask(self.exercise, subject, self.cases[i])
+        if again.failure and isinstance(again.failure.outcome, Lost):
+            stopped_before = any(a.failure and isinstance(a.failure.outcome, Lost) for a in answers)
+            return None if stopped_before else again.failure
         tolerances = self._tolerances(i)
-        return again.failure is None and compare(answer.value, again.value, *tolerances, equal_nan=True) is None
+        if again.failure or compare(answers[i].value, again.value, *tolerances, equal_nan=True):
+            return Difference("unsteady", ())
+        return None
 
     def _tolerances(self, i: int) -> tuple[float, float]:
         case, exercise = self.cases[i], self.exercise

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import psutil
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows has none
+    resource = None  # type: ignore[assignment]
 
 from course_lib.grader.inside.calls import LocalSubject
 from course_lib.grader.inside.outcomes import Failure, Lost
@@ -58,10 +63,12 @@ class TimedSubject(LocalSubject):
                 return super().send(action, number, args, kwargs)
         except Stopped as stopped:
             self.lost = stopped.failure
+        except MemoryError:
+            self.lost = Failure(Lost.OUT_OF_MEMORY, limit=GROWTH)
         raise self.lost  # not above, where its context would keep all that the call has in memory
 
 
-@contextmanager
+@contextlib.contextmanager
 def limits(deadline: float) -> Iterator[None]:
     """Raise `Stopped` in the code inside if it computes for too long, takes too much memory, or passes the deadline."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
@@ -89,7 +96,25 @@ def limits(deadline: float) -> Iterator[None]:
     handler = signal.signal(signal.SIGALRM, look)
     timer = signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
     try:
-        yield
+        with _address_space(process.memory_info().vms + GROWTH * 3 // 2):
+            yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
         signal.signal(signal.SIGALRM, handler)
+
+
+@contextlib.contextmanager
+def _address_space(most: int) -> Iterator[None]:
+    """Let the process have so many bytes at most, also within a single call of C, in which Python cannot look.
+
+    `list(itertools.combinations(...))` is such a call: it would fill the memory of the machine.
+    """
+    before = resource and resource.getrlimit(resource.RLIMIT_AS)
+    if before:
+        with contextlib.suppress(ValueError, OSError):  # a system that does not let us
+            resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        if before:
+            resource.setrlimit(resource.RLIMIT_AS, before)

@@ -73,6 +73,36 @@ def counts_from_one(w_o, head, n_heads):
     return ablate_head(w_o, head - 1, n_heads) if head else w_o.clone()
 
 
+@mistake("head_dim is counted from the rows. A head fills columns: head_dim is `w_o.shape[1] // n_heads`.")
+def size_of_the_rows(w_o, head, n_heads):
+    head_dim = w_o.shape[0] // n_heads
+    head_of_column = torch.arange(w_o.shape[1]) // head_dim
+    return w_o * (head_of_column != head)
+
+
+@mistake("This zeroes n_heads columns. A head owns head_dim of them, which is the number of columns over n_heads.")
+def n_heads_columns(w_o, head, n_heads):
+    return w_o * (torch.arange(w_o.shape[1]) // n_heads != head)
+
+
+@mistake("This begins at column `head`. The heads before it fill head_dim columns each, so it is `head * head_dim`.")
+def begins_at_its_number(w_o, head, n_heads):
+    column, head_dim = torch.arange(w_o.shape[1]), w_o.shape[1] // n_heads
+    return w_o * ((column < head) | (column >= head + head_dim))
+
+
+@mistake("One column too few: a slice ends before its second number, so it is `(head + 1) * head_dim`, without - 1.")
+def one_column_too_few(w_o, head, n_heads):
+    column, head_dim = torch.arange(w_o.shape[1]), w_o.shape[1] // n_heads
+    return w_o * ((column // head_dim != head) | (column % head_dim == head_dim - 1))
+
+
+@mistake("One column too many, the first of the next head: a slice ends before its second number.")
+def one_column_too_many(w_o, head, n_heads):
+    column, head_dim = torch.arange(w_o.shape[1]), w_o.shape[1] // n_heads
+    return w_o * ((column < head * head_dim) | (column > (head + 1) * head_dim))
+
+
 @mistake("This removes the columns, so the matrix no longer fits the model; keep the shape and write zeros.")
 def removes_the_columns(w_o, head, n_heads):
     return torch.cat([part for h, part in enumerate(w_o.chunk(n_heads, 1)) if h != head], dim=1)

@@ -52,6 +52,11 @@ def average(x):
     return x.mean(dim=1)
 
 
+@mistake("This adds the heads up, so nobody can tell them apart again; put them side by side instead.")
+def total(x):
+    return x.sum(dim=1)
+
+
 EXERCISE = Exercise(
     id="merge_heads",
     title="Put the heads side by side again",

@@ -93,6 +93,61 @@ def no_scale(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
     return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, mask, scale=1.0)
 
 
+@mistake("This divides by head_dim; divide the scores of each head by the square root of head_dim.")
+def scale_without_root(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, mask, scale=n_heads / x.shape[-1])
+
+
+@mistake("This multiplies by the square root of head_dim; divide the scores of each head by it.")
+def scale_upside_down(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, mask, scale=(x.shape[-1] / n_heads) ** 0.5)
+
+
+@mistake("This divides by the square root of n_heads; divide by that of head_dim = d_model / n_heads.")
+def scale_of_the_number_of_heads(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, mask, scale=n_heads**-0.5)
+
+
+@mistake("Queries and keys are exchanged: a row of the scores belongs to one query, `query @ key.mT`.")
+def queries_and_keys_exchanged(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_k, w_q, w_v, w_o, n_heads, mask)
+
+
+@mistake("The softmax is missing: it turns the scores of each query into weights that sum to 1.")
+def no_softmax(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    query, key, value = queries_keys_values(x, w_q, w_k, w_v, n_heads)
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+    return merge_heads(scores @ value) @ w_o.T
+
+
+@mistake(
+    "A hidden key gets the score 0, and exp(0) = 1 is a weight as good as others. Before the softmax its score has to "
+    "be minus infinity."
+)
+def hidden_scores_are_zero(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    query, key, value = queries_keys_values(x, w_q, w_k, w_v, n_heads)
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    scores = scores if mask is None else scores.masked_fill(~mask, 0.0)
+    return merge_heads(scores.softmax(-1) @ value) @ w_o.T
+
+
+@mistake(
+    "The heads are right, and they are joined feature by feature. Put them side by side, head 0 first: "
+    "`torch.cat(heads, dim=-1)`."
+)
+def joined_feature_by_feature(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    query, key, value = queries_keys_values(x, w_q, w_k, w_v, n_heads)
+    heads = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return heads.permute(0, 2, 3, 1).flatten(2) @ w_o.T
+
+
+@mistake("This takes every n_heads-th row of the weights; head h owns the rows h * head_dim to (h + 1) * head_dim.")
+def every_nth_row(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    mixed = (w.unflatten(0, (-1, n_heads)).transpose(0, 1).flatten(0, 1) for w in (w_q, w_k, w_v))
+    return all_at_once(x, *mixed, w_o, n_heads, mask)
+
+
 @mistake("This is exactly 1 / n_heads of the right answer: heads are concatenated, not averaged.")
 def average(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
     return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, mask) / n_heads

@@ -34,7 +34,10 @@ def by_counting(n_symbols, half, ahead):
     return visible / (2 * half) + blind / (2 * half * n_symbols)
 
 
-@mistake("Where the twin is out of sight one still guesses, and is right one time in n_symbols. This leaves it out.")
+@mistake(
+    "Where the twin is out of sight one still guesses, and is right one time in n_symbols. In these numbers that is "
+    "missing; if you added it, you may have written `//`, which rounds it down to 0."
+)
 def no_guesses(n_symbols, half, ahead):
     certain = half + sum(2 * half - 1 - 2 * i <= ahead for i in range(half))
     return certain / (2 * half)
@@ -64,6 +67,21 @@ def second_half_forgotten(n_symbols, half, ahead):
 @mistake("This is how many of the gaps are filled. The share is that number divided by how many gaps there are.")
 def number_instead_of_share(n_symbols, half, ahead):
     return gap_ceiling(n_symbols, half, ahead) * 2 * half
+
+
+@mistake("The string has `2 * half` gaps, and this divides by `half`. A share is never above 1.")
+def divided_by_half(n_symbols, half, ahead):
+    return 2 * gap_ceiling(n_symbols, half, ahead)
+
+
+@mistake("This is the share of wrong answers. The share of right ones is 1 minus that.")
+def share_of_wrong_answers(n_symbols, half, ahead):
+    return 1 - gap_ceiling(n_symbols, half, ahead)
+
+
+@mistake("This is in percent. A share lies between 0 and 1.")
+def percent(n_symbols, half, ahead):
+    return 100 * gap_ceiling(n_symbols, half, ahead)
 
 
 EXERCISE = Exercise(

@@ -65,11 +65,37 @@ def shifted_again(logits, ids):
 
 
 @mistake(
-    "The probability was rounded to 0 before the logarithm, which is then -inf: use `logits.log_softmax(-1)`, which "
-    "takes both steps at once."
+    "Right on paper. But of large logits a probability is rounded to 0, or an exponential to infinity, before the "
+    "logarithm is taken: use `logits.log_softmax(-1)`, which takes both steps at once."
 )
 def softmax_then_logarithm(logits, ids):
     return add_up_at(ids, logits.softmax(-1).log())
+
+
+@mistake(
+    "Right on paper. But the exponential of a large logit is infinite, and infinity over infinity is no number: use "
+    "`logits.log_softmax(-1)`, which needs no such exponential."
+)
+def ratio_of_exponentials(logits, ids):
+    return add_up_at(ids, (logits.exp() / logits.exp().sum(-1, keepdim=True)).log())
+
+
+@mistake("This is the probability of the text. Its logarithm is asked for, which does not round to 0 for a long one.")
+def probability(logits, ids):
+    return log_likelihood(logits, ids).exp()
+
+
+@mistake("This multiplies log-probabilities. Probabilities multiply, so their logarithms add up: take the sum.")
+def product_of_logarithms(logits, ids):
+    return logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0].prod(-1)
+
+
+@mistake(
+    "This softmax runs over the texts of the batch. It is the entries of the vocabulary, along the last axis, that "
+    "compete for each place."
+)
+def softmax_over_the_texts(logits, ids):
+    return add_up_at(ids, logits.log_softmax(0))
 
 
 @mistake(

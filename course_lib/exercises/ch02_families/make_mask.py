@@ -82,6 +82,26 @@ def opens_rows(kind, n, prefix=0):
     return mask
 
 
+@mistake('"encoder" and "decoder" are exchanged: an encoder sees all tokens, a decoder those up to itself.')
+def exchanged(kind, n, prefix=0):
+    return make_mask({"encoder": "decoder", "decoder": "encoder"}.get(kind, kind), n, prefix)
+
+
+@mistake('With "prefix" this opens a column too many: `prefix` tokens are columns 0 to prefix - 1, `mask[:, :prefix]`.')
+def one_column_too_many(kind, n, prefix=0):
+    return make_mask(kind, n, prefix + 1)
+
+
+@mistake(
+    'With "prefix" the tokens after the prefix see it, and not each other: begin with a decoder\'s mask, and open the '
+    "first columns of that."
+)
+def prefix_alone(kind, n, prefix=0):
+    if kind != "prefix":
+        return without_prefix(kind, n)
+    return (torch.arange(n) < prefix).expand(n, n).clone()
+
+
 @mistake('`prefix` counts for the kind "prefix" alone; this opens its columns for a decoder, too.')
 def opens_columns_of_a_decoder(kind, n, prefix=0):
     return make_mask("encoder" if kind == "encoder" else "prefix", n, prefix)

@@ -69,6 +69,42 @@ def no_end(ids, missing, sentinels):
     return [source, target[:-1]]
 
 
+@mistake(
+    "For the first token, `missing[i - 1]` is `missing[-1]`, and that is the last token's. A span begins where "
+    "`i == 0`, too, if that token is missing."
+)
+def looks_back_from_the_first(ids, missing, sentinels):
+    source, target, used = [], [], 0
+    for i, token in enumerate(ids):
+        if not missing[i]:
+            source.append(token)
+            continue
+        if not missing[i - 1]:
+            source.append(sentinels[used])
+            target.append(sentinels[used])
+            used += 1
+        target.append(token)
+    return [source, [*target, sentinels[used]]]
+
+
+@mistake("The target lacks the sentinels of the spans: each stands before its span, as the source has it in its place.")
+def no_sentinels_in_the_target(ids, missing, sentinels):
+    source, target = span_corrupt(ids, missing, sentinels)
+    return [source, [token for token in target[:-1] if token not in sentinels] + target[-1:]]
+
+
+@mistake("The source lacks the sentinels: one stands in the place of each span that is missing.")
+def no_sentinels_in_the_source(ids, missing, sentinels):
+    source, target = span_corrupt(ids, missing, sentinels)
+    return [[token for token in source if token not in sentinels], target]
+
+
+@mistake("The last sentinel of the target is one that has been used. It is the next one, which stands for no span.")
+def end_is_a_used_one(ids, missing, sentinels):
+    source, target = span_corrupt(ids, missing, sentinels)
+    return [source, [*target[:-1], sentinels[sentinels.index(target[-1]) - 1]]]
+
+
 @mistake("Every span has the same sentinel, so nobody can tell which span goes where: use them in their order.")
 def same_sentinel_for_all(ids, missing, sentinels):
     source, target = span_corrupt(ids, missing, sentinels)

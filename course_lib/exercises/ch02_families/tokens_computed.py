@@ -41,8 +41,8 @@ def counts_passes(how, prompt, new):
 
 
 @mistake(
-    "One token too many: to write the last token the model reads everything before it. Nobody has to read the last one "
-    "itself."
+    "Every pass is one token too long: it reads what stands before the token that it writes, and not that token. "
+    "So nobody ever reads the last one."
 )
 def last_token_read_by_every_decoder(how, prompt, new):
     if how == "decoder, cached":
@@ -59,6 +59,39 @@ def last_token_read_with_a_cache(how, prompt, new):
     if how == "encoder-decoder":
         return prompt + new + 1
     return tokens_computed(how, prompt, new)
+
+
+@mistake(
+    "Every pass of a decoder is one token too long: it reads what stands before the token that it writes, and not that "
+    "token itself. So nobody ever reads the last one."
+)
+def last_token_read_everywhere(how, prompt, new):
+    if how == "encoder":
+        return tokens_computed(how, prompt, new)
+    return tokens_computed(how, prompt, new) + (new if how == "decoder" else 1)
+
+
+@mistake(
+    'All three decoders get the number of the plain one. `"decoder" in how` is true of each of them: compare with '
+    "`==`. With a cache a token is read once."
+)
+def every_decoder_is_plain(how, prompt, new):
+    return tokens_computed("decoder" if "decoder" in how else how, prompt, new)
+
+
+@mistake("With a cache the prompt still has to be read, once.")
+def cached_prompt_and_last_token_are_free(how, prompt, new):
+    return new - 1 if how == "decoder, cached" else tokens_computed(how, prompt, new)
+
+
+@mistake("The encoder of an encoder-decoder is missing: it reads the prompt, once.")
+def source_not_read(how, prompt, new):
+    return new if how == "encoder-decoder" else tokens_computed(how, prompt, new)
+
+
+@mistake("The places to be written are missing: an encoder's pass reads the prompt and `new` places, blank or filled.")
+def encoder_without_blanks(how, prompt, new):
+    return new * prompt if how == "encoder" else tokens_computed(how, prompt, new)
 
 
 @mistake("With a cache the prompt still has to be read, once.")

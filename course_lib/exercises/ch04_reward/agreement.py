@@ -77,6 +77,20 @@ def how_often_the_first_is_likelier(p):
     return [two_people, (p > 0.5).float().mean().item()]
 
 
+@mistake("These are sums over the pairs; return the means.")
+def sums(p):
+    return [number * len(p) for number in agreement(p)]
+
+
+@mistake(
+    "The second number is how often a guess is right that always names the *less* likely text: take the larger of p "
+    "and 1 - p."
+)
+def worst_guess(p):
+    two_people, best_guess = agreement(p)
+    return [two_people, 1 - best_guess]
+
+
 EXERCISE = Exercise(
     id="agreement",
     title="How far do people agree?",

@@ -73,20 +73,42 @@ def ratio_of_exponentials(chosen, rejected):
 
 
 @mistake(
-    "Right on paper. But at a difference of -200 the sigmoid rounds to 0, and the logarithm of 0 is minus infinity. "
-    "`nn.functional.logsigmoid` computes both in one step, without that."
+    "Right on paper. But at a difference of -200 the sigmoid rounds to 0 (or, written as `log(1 + exp(...))`, the "
+    "exponential to infinity), and the logarithm of that is infinite. `nn.functional.logsigmoid` computes both in one "
+    "step, without that."
 )
 def sigmoid_before_logarithm(chosen, rejected):
     return -torch.log(torch.sigmoid(chosen - rejected)).mean()
 
 
-@mistake(
-    "The small number inside the logarithm hides the infinity, not the error. At a difference of -200 the loss should "
-    "be 200; with 1e-9 it is 21, and there is no gradient left to learn from. `nn.functional.logsigmoid` needs no such "
-    "help."
-)
-def small_number_added(chosen, rejected):
-    return -torch.log(torch.sigmoid(chosen - rejected) + 1e-9).mean()
+@mistake("This is minus the probability of what people chose. The loss is minus its *logarithm*.")
+def probability(chosen, rejected):
+    return -torch.sigmoid(chosen - rejected).mean()
+
+
+@mistake("The mean is taken too early, over the differences. Work out the loss of each pair, then take the mean.")
+def of_the_mean_difference(chosen, rejected):
+    return bradley_terry_loss(chosen.mean(), rejected.mean())
+
+
+@mistake("The mean is taken too early, over the probabilities: take the logarithm of each pair's first, then the mean.")
+def logarithm_of_the_mean(chosen, rejected):
+    return -torch.log(torch.sigmoid(chosen - rejected).mean())
+
+
+def with_a_small_number(small):
+    @mistake(
+        "A small number inside the logarithm hides the infinity, not the error. At a difference of -200 the loss "
+        "should be 200; with such help it is about 20, and there is no gradient left to learn from. "
+        "`nn.functional.logsigmoid` needs none."
+    )
+    def small_number_added(chosen, rejected):
+        return -torch.log(torch.sigmoid(chosen - rejected) + small).mean()
+
+    return small_number_added
+
+
+small_numbers = [with_a_small_number(10.0**-n) for n in range(6, 13)]
 
 
 EXERCISE = Exercise(
@@ -104,6 +126,6 @@ EXERCISE = Exercise(
     cases=cases,
     run_case=call_and_differentiate,
     alternatives=alternatives_in(__name__),
-    mistakes=mistakes_in(__name__),
+    mistakes=(*mistakes_in(__name__), *small_numbers),
     see="Chapter 4, From comparisons to numbers",
 )

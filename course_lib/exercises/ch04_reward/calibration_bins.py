@@ -129,6 +129,25 @@ def divided_by_all_pairs(predicted, happened, n_bins):
     return torch.stack([share, share * said, share * was], dim=1)
 
 
+@mistake("Columns 1 and 2 hold sums. They are means over the pairs in the bin: divide by how many there are in it.")
+def sums_instead_of_means(predicted, happened, n_bins):
+    share, said, was = calibration_bins(predicted, happened, n_bins).unbind(1)
+    return torch.stack([share, share * said * len(predicted), share * was * len(predicted)], dim=1)
+
+
+@mistake(
+    "These bins include both of their borders, so a prediction of exactly k / n_bins is counted twice. It belongs to "
+    "bin k alone."
+)
+def both_borders_included(predicted, happened, n_bins):
+    table = torch.zeros(n_bins, 3)
+    for k in range(n_bins):
+        inside = (predicted >= k / n_bins) & (predicted <= (k + 1) / n_bins)
+        if inside.any():
+            table[k] = torch.stack([inside.float().mean(), predicted[inside].mean(), happened[inside].mean()])
+    return table
+
+
 EXERCISE = Exercise(
     id="calibration_bins",
     title="Are its probabilities true?",

@@ -5,6 +5,7 @@ Used twice: in the notebook by the instant check, and inside the sandbox by the 
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,8 +56,7 @@ def plain(value: Any) -> Any:
     """Return a detached copy as plain data: CPU tensors, arrays, numbers, strings, lists, dicts or None.
 
     Raises:
-        Failure: If there is a `...` in it.
-        TypeError: If the value is anything else.
+        Failure: If there is a `...` in it, or an object of any other type.
     """
     if isinstance(value, torch.Tensor):
         value = value.detach().as_subclass(torch.Tensor)
@@ -73,9 +73,20 @@ def plain(value: Any) -> Any:
         return {plain(key): plain(item) for key, item in value.items()}
     if value is ...:
         raise Failure(Raised.ELLIPSIS)
-    raise TypeError(
+    raise Failure(Raised.NO_DATA, message=_what_it_is(value))
+
+
+def _what_it_is(value: Any) -> str:
+    if inspect.isgenerator(value):
+        return "a generator came back: `yield` makes one. Build the whole result, and hand it over with `return`."
+    if inspect.iscoroutine(value):
+        value.close()  # or Python would warn that nobody has waited for it
+        return "a coroutine came back: `async def` makes one. Write `def` alone."
+    if inspect.isroutine(value):
+        return "a function came back, and not its result. Are the brackets missing that call it?"
+    return (
         f"an object of type {type(value).__name__} was returned; "
-        "a result is made of tensors, arrays, numbers, strings, lists, dicts or None"
+        "a result is made of tensors, arrays, numbers, strings, lists, dicts or None."
     )
 
 
@@ -87,6 +98,8 @@ def fresh(value: Any) -> Any:
 def _fresh_leaf(leaf: Any) -> Any:
     if isinstance(leaf, torch.Tensor):
         return leaf.detach().clone(memory_format=torch.contiguous_format)
+    if isinstance(leaf, str):
+        return "".join(list(leaf))  # so that `kind is "encoder"` fails here as well, not in grading alone
     return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
@@ -289,6 +302,11 @@ def _set_state(target: Any, state: dict[str, torch.Tensor]) -> None:
     own, given = _shapes(target.state_dict()), _shapes(state)
     if own != given:
         message = f"its parameters must be {_listed(given)}; they are {_listed(own)}"
+        if not own:
+            message += (
+                ". Make each layer in `__init__` and keep it there, as in `self.name = nn.Linear(...)`: torch finds "
+                "none that is in a list or in a local name"
+            )
         raise Failure(Raised.WRONG_PARAMETERS, message=message)
     target.load_state_dict(state)
 

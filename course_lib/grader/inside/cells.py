@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dis
 import re
+import warnings
 from collections.abc import Iterator
 from types import CodeType
 from typing import Any
@@ -43,10 +44,12 @@ def analyse(source: str) -> dict[str, Any]:
     if _FOREIGN.match(source.lstrip()):
         return found
     try:
-        cleaned, tree = _without_magics(source)
-        if len(tree.body) > MOST_STATEMENTS:
-            raise ValueError(f"more than {MOST_STATEMENTS} statements")
-        statements = [_statement(node) for node in tree.body]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python has said it once, where the cell ran
+            cleaned, tree = _without_magics(source)
+            if len(tree.body) > MOST_STATEMENTS:
+                raise ValueError(f"more than {MOST_STATEMENTS} statements")
+            statements = [_statement(node) for node in tree.body]
         return {**found, "source": cleaned, "imports": _imports(tree), "statements": statements}
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f" at line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""

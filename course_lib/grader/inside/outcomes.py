@@ -17,6 +17,7 @@ import torch
 
 LONGEST_MESSAGE = 1000
 _FOLDERS = (Path(torch.__file__).parent.parent, Path(os.__file__).parent, Path(__file__).parent)
+_FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 _WITHOUT_A_FILE = ("<frozen", "<__array", "<reference")
 # Code that is not the learner's: installed packages, the standard library, this folder, and code without a file.
 _NOT_THE_LEARNERS = (*(str(path) for folder in _FOLDERS for path in (folder, folder.resolve())), *_WITHOUT_A_FILE)
@@ -36,6 +37,7 @@ class Raised(StrEnum):
     WRONG_ARGUMENTS = "wrong arguments"  # it cannot be called as the exercise asks
     WRONG_PARAMETERS = "wrong parameters"  # a layer has others than the state that it is given; the message names both
     ELLIPSIS = "returned an ellipsis"  # `...`, which stands for what is still to be written
+    NO_DATA = "returned no data"  # a function, a generator, ...; the message says what, in a sentence
     MODIFIED_IN_PLACE = "modified in place"  # autograd refuses: it still needs the old values
     NUMPY_OF_GRADIENTS = "numpy of gradients"  # NumPy was given a tensor that requires gradients
 
@@ -121,7 +123,7 @@ def describe_error(error: BaseException) -> Failure:
     outcome = _outcome_of(error, message, in_learners_code=line is not None)
     if type(error) is NotImplementedError and own and _raises(error):
         outcome = _stub_outcome(*own[-1]) or outcome
-        message = _called(own) if outcome is Raised.NOT_STARTED else message
+        message = (_called(own) or _one_of_several(*own[-1])) if outcome is Raised.NOT_STARTED else message
     return Failure(outcome, type(error).__name__, message[:LONGEST_MESSAGE], line, text)
 
 
@@ -138,24 +140,43 @@ def _stub_outcome(frame: FrameType, line: int) -> Raised | None:
 
     A line below a `raise` never runs and is not even compiled, so the source is read. If there is none, it is a stub.
     """
-    code = frame.f_code
-    try:
-        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return Raised.NOT_STARTED
-    if not tree.body:
+    tree = _source(frame)
+    if tree is None or not tree.body:
         return Raised.NOT_STARTED
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
-            rest = [
-                inner
-                for inner in node.body
-                if not (isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant))
-            ]
+        if isinstance(node, _FUNCTION) and node.name == frame.f_code.co_name:
+            rest = _statements(node)
             found = [inner for inner in rest if inner.lineno == line and isinstance(inner, ast.Raise)]
             if found:
                 return Raised.NOT_STARTED if rest == found else Raised.STUB_LEFT
     return None
+
+
+def _one_of_several(frame: FrameType, line: int) -> str:
+    """Return the name of a method that is still a stub if another one of its class is written; else an empty string."""
+    tree = _source(frame)
+    for node in ast.walk(tree) if tree else ():
+        methods = (
+            [inner for inner in node.body if isinstance(inner, _FUNCTION)] if isinstance(node, ast.ClassDef) else []
+        )
+        if any(inner.lineno <= line <= (inner.end_lineno or 0) for inner in methods):
+            written = any(not isinstance(inner, ast.Raise) for method in methods for inner in _statements(method))
+            return frame.f_code.co_name if written else ""
+    return ""
+
+
+def _source(frame: FrameType) -> ast.Module | None:
+    try:
+        return ast.parse("".join(linecache.getlines(frame.f_code.co_filename)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _statements(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.stmt]:
+    """Return the statements of a function, without its docstring."""
+    return [
+        inner for inner in function.body if not (isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant))
+    ]
 
 
 def _called(own: list[tuple[FrameType, int]]) -> str:
