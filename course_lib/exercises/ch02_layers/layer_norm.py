@@ -61,6 +61,15 @@ def mean_not_taken_off(x, gain, bias, eps=1e-5):
     return x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias
 
 
+@mistake(
+    "The fault is still there. One text of shape (tokens, features) comes out right, a batch of texts does not: which "
+    "axis is axis 1 of a batch?"
+)
+def over_axis_one(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(1, keepdim=True)
+    return centred / (centred.square().mean(1, keepdim=True) + eps).sqrt() * gain + bias
+
+
 @mistake("This normalises over the tokens. Each token is normalised by itself, over its features: the last axis.")
 def over_the_tokens(x, gain, bias, eps=1e-5):
     centred = x - x.mean(-2, keepdim=True)
@@ -113,14 +122,15 @@ def bias_before_gain(x, gain, bias, eps=1e-5):
 
 EXERCISE = Exercise(
     id="layer_norm",
-    title="Layer normalisation",
+    title="Layer normalisation, with a fault",
     points=2,
     minutes=10,
-    difficulty=1,
+    difficulty=2,
     hints=(
-        "Mean and variance over the last axis, with keepdim=True so that they fit. Which n divides the variance?",
-        "`centred = x - x.mean(-1, keepdim=True)`, `variance = centred.square().mean(-1, keepdim=True)`, then divide "
-        "by `(variance + eps).sqrt()`, times gain, plus bias.",
+        "Give it a batch, a tensor of shape (2, 5, 8), and look at the mean of each token, `.mean(-1)`. What has mean "
+        "0 instead? How can a token learn in this way what comes after it?",
+        "The features are the last axis. In one text that is axis 1; in a batch of texts axis 1 counts the tokens. "
+        "Take mean and variance with `dim=-1`, which is the last axis in both.",
     ),
     reference=layer_norm,
     cases=cases,
