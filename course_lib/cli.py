@@ -95,7 +95,7 @@ def replicate(
         from course_lib.site.replicate import check as complaints_of
 
         complaints = list(complaints_of(labs or []))
-        typer.echo("\n".join(complaints) or "replications: nothing to complain about")
+        typer.echo("\n".join(complaints) or "replications: every band holds on the seeds kept")
         raise typer.Exit(1 if complaints else 0)
     from course_lib.data.packages.fetching import fetch_all
     from course_lib.site.replicate import renew as renew_bands

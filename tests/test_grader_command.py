@@ -115,6 +115,7 @@ def test_a_failure_of_ours_is_told_and_the_others_are_graded(submissions, tmp_pa
     assert grade_folder(submissions, tmp_path / "out") == 1
     captured = capsys.readouterr()
     assert "ben: SandboxError: out of processes" in captured.err
+    assert "Run the same command again" in captured.err
     assert [e["name"] for e in json.loads((tmp_path / "out" / "grades.json").read_text())["submissions"]] == ["ana"]
 
 
@@ -273,6 +274,23 @@ def test_check_of_what_is_no_notebook(tmp_path, content, words):
         (tmp_path / "x.ipynb").write_bytes(content)
     with pytest.raises(CourseError, match=words):
         check_notebook(tmp_path / "x.ipynb")
+
+
+def test_check_of_a_folder_or_a_lab_says_what_to_name(tmp_path):
+    for path in (tmp_path, tmp_path / "ch01_attention"):
+        with pytest.raises(CourseError, match=r"name one, such as my_labs/ch01_attention\.ipynb"):
+            check_notebook(path)
+
+
+def test_a_misspelled_mark_is_asked_about_and_a_misspelled_name_too(submissions, tmp_path, capsys):
+    text = (submissions / "ana.ipynb").read_text()
+    assert text.count("# EXERCISE: softmax") == text.count("def causal_mask(") == 1
+    text = text.replace("# EXERCISE: softmax", "# EXERCISE: sofmax").replace("def causal_mask(", "def casual_mask(")
+    (tmp_path / "x.ipynb").write_text(text)
+    assert check_notebook(tmp_path / "x.ipynb") == 1
+    said = capsys.readouterr().out
+    assert "no cell begins with `# EXERCISE: softmax`; is `# EXERCISE: sofmax` meant?" in said
+    assert "does not define `causal_mask`; is the name misspelled?" in said
 
 
 # The worker, at every level that works here

@@ -194,6 +194,7 @@ def test_my_labs_are_copied_once_and_an_edit_survives(project, capsys):
     open_labs("tiny", fresh=True, start=False, root=project.root)
     assert mine.with_name("tiny-old1.ipynb").read_text() == "mine"  # the oldest edit is never lost
     assert mine.with_name("tiny-old2.ipynb").exists()
+    assert open_labs("my_labs/tiny.ipynb", start=False, root=project.root) == 0
     assert "your earlier tiny.ipynb is now tiny-old1.ipynb" in capsys.readouterr().out
     with pytest.raises(SiteError, match="there is no lab nosuch; there are tiny"):
         open_labs("nosuch", start=False, root=project.root)

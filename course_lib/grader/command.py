@@ -36,6 +36,8 @@ def check_notebook(path: Path) -> int:
     Raises:
         CourseError: If the file is not a notebook of the course, or no sandbox works here.
     """
+    if path.is_dir() or (not path.exists() and not path.suffix):
+        raise CourseError(f"{path} is not a notebook; name one, such as my_labs/ch01_attention.ipynb")
     try:
         notebook = read_notebook(path)
         lab = lab_of(notebook)
@@ -109,6 +111,8 @@ def grade_folder(
             print(f"  ungradable: {harmless(submission.name)}: {submission.reason}")
     for failure in failures:
         print(f"  not graded, a failure of the grader: {failure}", file=sys.stderr)
+    if failures:
+        print("  Run the same command again: it grades only what has no verdict yet.", file=sys.stderr)
     if ignored:
         print(f"  {ignored} other files were left alone.")
     print(f"Grades: {out / 'grades.csv'}")

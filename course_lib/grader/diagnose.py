@@ -104,7 +104,7 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
     if failure.outcome in (Raised.WRONG_ANSWER, Raised.NO_DATA):
         return message
     if failure.outcome is Raised.NOT_DEFINED:
-        return f"the cell of this exercise does not define `{message}`"
+        return f"the cell of this exercise does not define `{message}`; is the name misspelled?"
     if failure.outcome is Raised.NO_FORWARD:
         return (
             "your class has no method called `forward`, which is what `layer(x)` calls. Is its name misspelled, or its "

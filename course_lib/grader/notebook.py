@@ -51,7 +51,7 @@ def read_notebook(path: Path) -> Notebook:
     except UnicodeDecodeError as error:
         raise Unreadable(f"it is not UTF-8 text (byte {error.start})") from None
     except json.JSONDecodeError as error:
-        raise Unreadable(f"JSON error at line {error.lineno}: {error.msg}") from None
+        raise Unreadable(f"it is not a notebook (JSON error at line {error.lineno}: {error.msg})") from None
     except (RecursionError, ValueError):
         raise Unreadable("its JSON is nested too deep or has numbers without end") from None
     cells = _sources(document)

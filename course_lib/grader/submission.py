@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_lib import exercises
 from course_lib.grader.cells_needed import Piece, Statements
 from course_lib.grader.diagnose import failure_sentence
 from course_lib.grader.exam import Exam, Outcome, Result
@@ -79,6 +81,14 @@ def grade(notebook: Notebook, exams: Sequence[Exam], level: Level, hide_values: 
         return grade_with(client, notebook, exams, hide_values)
 
 
+def _misspelled(id: str, notebook: Notebook) -> str:
+    """Return a question about a mark that names no exercise, but nearly this one."""
+    # Marks are a stranger's text: difflib sees a few short ones only.
+    others = [mark for mark in notebook.marks if len(mark) < 50 and exercises.lab_of(mark) is None][:50]
+    close = difflib.get_close_matches(id, others, n=1)
+    return f"; is `# EXERCISE: {close[0]}` meant?" if close else ""
+
+
 def grade_with(
     client: WorkerClient, notebook: Notebook, exams: Sequence[Exam], hide_values: bool = True
 ) -> list[Result]:
@@ -89,7 +99,7 @@ def grade_with(
     for exam in exams:
         exercise = exam.exercise
         if exercise.id not in notebook.marks:
-            problem = f"no cell begins with `# EXERCISE: {exercise.id}`"
+            problem = f"no cell begins with `# EXERCISE: {exercise.id}`{_misspelled(exercise.id, notebook)}"
             results.append(Result(exercise, Outcome.NOT_ATTEMPTED, problem=problem))
             continue
         note = statements.note(exercise.id)

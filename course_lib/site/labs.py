@@ -43,7 +43,7 @@ def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, 
     """Bring `my_labs/` up to date and start JupyterLab in it, until Ctrl-C.
 
     Args:
-        slug: The lab to open; by default the first one.
+        slug: The lab to open, or the path of its copy; by default the first one.
         fresh: Whether to renew it, keeping the old copy beside it.
         start: Whether to start JupyterLab.
         root: A folder of the checkout; by default the working directory.
@@ -60,6 +60,7 @@ def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, 
         raise SiteError("say which lab to renew: course lab SLUG --fresh")
     own = () if fresh else mine.glob("*.ipynb")  # which may be the learner's own; only a lab can be renewed
     known = sorted({path.stem for path in (*project.labs.glob("*.ipynb"), *own)})
+    slug = slug and Path(slug).name.removesuffix(".ipynb")  # the path of a copy, as a shell completes it
     if slug and slug not in known:
         raise SiteError(f"there is no lab {slug}; there are {', '.join(known)}")
     if made := copy_labs(project, slug if fresh else None):
