@@ -1,8 +1,9 @@
 # .venv/bin/python benchmarks/kernels.py                     (--help for rounds; --json FILE keeps every single time)
-"""The fast forms of course_lib.nn against the plain forms that they must equal, forward and back.
+"""Fast forms against the plain forms that they must equal.
 
-Experts of a mixture one after the other (moe.mix_experts) and grouped (kernels.experts); torch's cross-entropy and the
-one that keeps its gradient (kernels.cross_entropy). In float32 and with numbers in bfloat16.
+Forward and back, in float32 and with numbers in bfloat16: experts of a mixture one after the other (moe.mix_experts)
+and grouped (kernels.experts); torch's cross-entropy and the one that keeps its gradient (kernels.cross_entropy). And a
+step of Muon on a CPU: torch's, which multiplies in bfloat16, and train.optim.CPUMuon.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from torch import Tensor
 from course_lib.nn.kernels.cross_entropy import cross_entropy_sum
 from course_lib.nn.kernels.experts import grouped_experts
 from course_lib.nn.moe import mix_experts
+from course_lib.train.optim import CPUMuon
 
 FULL = {"tokens": 2048, "d_model": 256, "d_ff": 512, "experts": 8, "vocab": 8192}
 TINY = {"tokens": 16, "d_model": 16, "d_ff": 24, "experts": 4, "vocab": 32}
+LAYERS = {"d": 384, "layers": 6}  # as in pretrain_step.py
+TINY_LAYERS = {"d": 16, "layers": 2}
 TOP_K = 2
 Contest = tuple[dict[str, Callable[..., Tensor]], list[Tensor], list[Tensor]]  # forms, trained inputs, other inputs
 
@@ -69,6 +73,26 @@ def compare(contest: Contest, calls: int, rounds: int, tolerance: float) -> Any:
     return side_by_side(turns, rounds)
 
 
+def muon(size: dict[str, int], calls: int, rounds: int) -> Any:
+    """Compare steps on the matrices of a GPT-2's blocks; before that, the first update of each."""
+    d = size["d"]
+    shapes = [(3 * d, d), (d, d), (4 * d, d), (d, 4 * d)] * size["layers"]
+    start, grads = ([torch.randn(shape) / d**0.5 for shape in shapes] for _ in range(2))
+    steps, updates = {}, {}
+    for name, kind in (("plain", torch.optim.Muon), ("course_lib", CPUMuon)):
+        matrices = [matrix.clone().requires_grad_() for matrix in start]
+        for matrix, grad in zip(matrices, grads, strict=True):
+            matrix.grad = grad.clone()
+        steps[name] = kind(matrices, 1e-3, 0.0, adjust_lr_fn="match_rms_adamw").step
+        steps[name]()
+        updates[name] = [matrix.detach() - first for matrix, first in zip(matrices, start, strict=True)]
+    for a, b in zip(*updates.values(), strict=True):
+        difference = (a - b).norm() / a.norm()
+        assert difference < 0.05, f"the updates differ by {difference:.1e} of their norm"
+    turns = {name: lambda step=step: [step() for _ in range(calls)] for name, step in steps.items()}
+    return side_by_side(turns, rounds)
+
+
 def main() -> None:
     """Parse the command line, compare, print."""
     args = parser(__doc__).parse_args()
@@ -82,6 +106,11 @@ def main() -> None:
             title = f"{name}, {str(dtype).removeprefix('torch.')}, {size}"
             print(table(title, timings, "plain", calls * size["tokens"], "tokens"), "\n", flush=True)
             runs[title] = record(timings, "plain", calls * size["tokens"], "tokens")
+    size = TINY_LAYERS if args.tiny else LAYERS
+    title = f"a step of Muon, float32, {size}"
+    timings = muon(size, calls, args.rounds)
+    print(table(title, timings, "plain", calls, "steps"), "\n", flush=True)
+    runs[title] = record(timings, "plain", calls, "steps")
     write(args.json, {"machine": here, **runs})
 
 

@@ -50,21 +50,25 @@ def course(
     """What stands before a command: `course --version`."""
 
 
+def _prepare_for_labs(preset: str) -> None:
+    if find_spec("jupyter_book") is None:
+        raise CourseError("what runs the labs is not installed here: run `make book`, or pip install '.[book]'")
+    if preset:
+        os.environ["COURSE_PRESET"] = preset
+    # What is told to stop (by `timeout`, by CI) unwinds, so that the labs' kernels end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 @app.command()
 def book(
     preset: Annotated[str, typer.Option(help="Sizes to run the labs at: cpu, or gpu on a machine that has one.")] = "",
     only: Annotated[str, typer.Option(help="Run this lab alone and show it in _build/preview, for its author.")] = "",
 ) -> None:
     """Run the labs that changed, then build the site into _build/html."""
-    if find_spec("jupyter_book") is None:
-        raise CourseError("what builds the book is not installed here: run `make book`, or pip install '.[book]'")
+    _prepare_for_labs(preset)
     from course_lib.data.packages.fetching import fetch_all
     from course_lib.site.build import build
 
-    if preset:
-        os.environ["COURSE_PRESET"] = preset
-    # A build that is told to stop (by `timeout`, by CI) unwinds, so that the labs' kernels end with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     fetch_all()  # now, with its progress in sight, and not in the middle of a lab
     build(only=only or None)
 
@@ -87,10 +91,7 @@ def replicate(
     Ctrl-C keeps every run that has ended; the same command goes on. With --check, the exit status is 1 if a band does
     not hold on the seeds that it was not chosen on, would let its control pass, or judges nothing.
     """
-    if preset:
-        os.environ["COURSE_PRESET"] = preset
-    if find_spec("jupyter_book") is None:
-        raise CourseError("what runs the labs is not installed here: run `make book`, or pip install '.[book]'")
+    _prepare_for_labs(preset)
     if check:
         from course_lib.site.replicate import check as complaints_of
 
@@ -101,8 +102,6 @@ def replicate(
     from course_lib.site.replicate import renew as renew_bands
     from course_lib.site.replicate import replicate
 
-    # A run that is told to stop (by `timeout`, by CI) unwinds, so that the labs' kernels end with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     fetch_all()  # now, with its progress in sight, and not in the middle of a lab
     if renew:
         renew_bands(labs or [])

@@ -65,7 +65,7 @@ def test_no_comparison():
         ("forward", 8),
         ("pretrain_step", 2),
         ("moe_step", 2),
-        ("kernels", 4),
+        ("kernels", 5),
         ("vlm_step", 2),
         ("lora_step", 4),
         ("generation", 3),

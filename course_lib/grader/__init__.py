@@ -14,5 +14,3 @@ How one submission becomes a grade, file by file:
 """
 
 from course_lib.grader.check import check, use
-
-__all__ = ["check", "use"]

@@ -164,15 +164,21 @@ class Exam:
     def _recognise(self, answers: list[Answer], passed: list[bool]) -> str | None:
         """Return the known mistake whose answers these are: in all the wrong cases, or else in the first wrong one."""
         wrong = [i for i, ok in enumerate(passed) if not ok]
+
+        def alike(rival: list[Answer], i: int) -> bool:
+            # If the mistake's answer is right, an answer close to it proves nothing.
+            close = _alike(self.exercise, self.cases[i], answers[i], rival[i])
+            return close and (passed[i] or self._what_is_wrong(i, rival[i]) is not None)
+
         best, message = (0, 0), None
         for mistake, rival in zip(self.exercise.mistakes, self.rivals, strict=True):
-            alike = [_alike(self.exercise, c, a, b) for c, a, b in zip(self.cases, answers, rival, strict=True)]
-            # If the mistake's answer is right, an answer close to it proves nothing.
-            alike = [a and (passed[i] or self._what_is_wrong(i, rival[i]) is not None) for i, a in enumerate(alike)]
-            if all(alike[i] for i in wrong):
-                score = (2, sum(alike))
-            elif alike[wrong[0]] and _telling(answers[wrong[0]].value):
-                score = (1, sum(alike))
+            if not alike(rival, wrong[0]):  # without this one, no other counts
+                continue
+            shared = {i for i in range(len(answers)) if alike(rival, i)}
+            if shared.issuperset(wrong):
+                score = (2, len(shared))
+            elif _telling(answers[wrong[0]].value):
+                score = (1, len(shared))
             else:
                 continue
             if score > best:

@@ -7,20 +7,3 @@ from course_lib.measure.predict import predict
 from course_lib.measure.preset import device, device_name, pick, seed
 from course_lib.measure.record import OutOfBand, record
 from course_lib.measure.statistics import bootstrap, entropy, t_interval, wilson
-
-__all__ = [
-    "OutOfBand",
-    "bootstrap",
-    "committed_run",
-    "device",
-    "device_name",
-    "entropy",
-    "ngram_surprise",
-    "pick",
-    "predict",
-    "record",
-    "saved_for_backward",
-    "seed",
-    "t_interval",
-    "wilson",
-]

@@ -9,7 +9,6 @@ lab reports the loss on the test text.
 from __future__ import annotations
 
 import copy
-import json
 import random
 import time
 from collections.abc import Callable
@@ -25,13 +24,12 @@ from course_lib.data.corpora.wikipedia import king_james, wikipedia_leads
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.data.loading.split import split_by_hash
 from course_lib.data.tokenizers.characters import CharTokenizer
-from course_lib.files import write_text
 from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.measure import committed_run, device
 from course_lib.models import GPT, GPTConfig
 from course_lib.preset import Preset, preset
 from course_lib.recipes.results import Results, write_results
-from course_lib.recipes.run import RecipeError, Run
+from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig, next_token_loss, train
 from course_lib.tune.adapters import add_adapters
 from course_lib.tune.bitfit import train_biases
@@ -246,29 +244,24 @@ def peft(run: Run) -> Results:
     best rate. The run's number of steps is that of tuning.
     """
     rates = RATES if run.seed == 0 else {name: (rate,) for name, rate in best_rates().items()}
-    run.claim_folder((PRESETS[run.preset], rates))
-    done = run.out / "measured.json"
-    if done.exists() and not run.resume:
-        raise RecipeError(f"{run.out} holds a run that has begun; go on with: {run.resume_command}")
+    values = run.measured_so_far((PRESETS[run.preset], rates))
     text = wikipedia_and_bible(run.device)
     plan = plan_for(text, run.preset)
     plan = replace(plan, steps=run.steps or plan.steps)
-    values: dict[str, float] = {}
-    if done.exists():
+    if values:
         base = from_pretrained(run.out / "model").to(run.device).eval()
         assert isinstance(base, GPT)  # as saved below
-        values = json.loads(done.read_text(encoding="utf-8"))
     else:
         base = pretrain_base(text, plan, run.seed)
         save_pretrained(base, run.out / "model")
         values["peft.sweep.base.a"] = loss_on(base, text.a_test, plan)
         values["peft.sweep.base.b"] = loss_on(base, text.b_validation, plan)
-        write_text(done, json.dumps(values))
+        run.keep(values)
     for name in METHODS:
         for rate in rates[name]:
             if number_key(name, rate, "b") not in values:
                 tuned = tune(base, name, rate, text, plan, run.seed)
                 values |= {number_key(name, rate, "a"): tuned.a, number_key(name, rate, "b"): tuned.b_validation}
-                write_text(done, json.dumps(values))
+                run.keep(values)
     controls = {what: "peft.sweep.base.b" for what in values if what.endswith(".b") and ".base." not in what}
     return write_results(run, values, controls)

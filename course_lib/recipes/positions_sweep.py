@@ -8,7 +8,6 @@ the length they were trained with, on held-out articles on which the lab does no
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +20,11 @@ from torch import Tensor
 
 from course_lib.data.corpora.wikipedia import corpus, windows
 from course_lib.data.tokenizers.characters import CharTokenizer
-from course_lib.files import write_text
 from course_lib.measure import committed_run
 from course_lib.models import GPT, GPTConfig
 from course_lib.preset import Preset
 from course_lib.recipes.results import Results, write_results
-from course_lib.recipes.run import RecipeError, Run
+from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig, next_token_loss, train
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 .,;:'\"()-\n"
@@ -166,16 +164,12 @@ def loss_at(arm: str, rate: float, texts: Texts, plan: Plan, run: Run) -> float:
 def positions(run: Run) -> Results:
     """Train every arm at each of its learning rates; no model is kept."""
     plan = PRESETS[run.preset]
-    run.claim_folder((plan, ARMS))
-    done = run.out / "measured.json"
-    if done.exists() and not run.resume:
-        raise RecipeError(f"{run.out} holds a run that has begun; go on with: {run.resume_command}")
-    values: dict[str, float] = json.loads(done.read_text(encoding="utf-8")) if done.exists() else {}
+    values = run.measured_so_far((plan, ARMS))
     texts = wikipedia_by_length()
     for arm in ARMS:
         for rate in plan.rates_of(arm):
             key = number_key(arm, rate)
             if key not in values:
                 values[key] = loss_at(arm, rate, texts, plan, run)
-                write_text(done, json.dumps(values))
+                run.keep(values)
     return write_results(run, values, {})

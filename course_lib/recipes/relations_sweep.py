@@ -6,7 +6,6 @@ equal key. Each run trains one small model from one seed, and gives the share of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,12 +15,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from course_lib.data.worlds.relations import RelationsBatch, TwoRelations
-from course_lib.files import read_json, write_text
 from course_lib.measure import device
 from course_lib.nn.attention import MultiHeadAttention, causal_mask
 from course_lib.nn.feed_forward import FeedForward
 from course_lib.recipes.results import Results, write_results
-from course_lib.recipes.run import RecipeError, Run
+from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig, train
 
 WORLD = TwoRelations(n_pairs=8, n_values=11)
@@ -155,11 +153,8 @@ def two_relations(run: Run) -> Results:
     """
     plan = PRESETS[run.preset]
     plan = plan._replace(steps=run.steps or plan.steps)
-    run.claim_folder(plan)  # and not the grid: no result depends on the others, so a run may go on with more of them
-    done = run.out / "measured.json"
-    if done.exists() and not run.resume:
-        raise RecipeError(f"{run.out} holds a run that has begun; go on with: {run.resume_command}")
-    found: dict[str, float] = read_json(done) if done.exists() else {}
+    # The plan is not the grid: no result depends on the others, so a run may go on with more of them.
+    found = run.measured_so_far(plan)
     arms = [(n_heads, rate) for n_heads in HEADS for rate in RATES]
     for seed in range(run.seed * SEEDS, (run.seed + 1) * SEEDS):
         test = new_rows(seed, where=run.device)
@@ -167,7 +162,7 @@ def two_relations(run: Run) -> Results:
             if (key := number_key(n_heads, rate, seed)) not in found:
                 model = learn(n_heads, seed=seed, rate=rate, plan=plan, where=run.device)
                 found[key] = accuracies(model, test)[2]
-                write_text(done, json.dumps(found))
+                run.keep(found)
     values: dict[str, float] = {}
     for arm in arms:
         shares = values_of(found, *arm)

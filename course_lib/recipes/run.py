@@ -99,6 +99,22 @@ class Run:
             raise RecipeError(f"{self.out} is in use, and not by a run of the course; name another folder with --out")
         write_text(note, json.dumps(this, indent=1) + "\n")
 
+    def measured_so_far(self, plan: object) -> dict[str, float]:
+        """Claim the folder for a run without stages, and return the numbers that it has kept there.
+
+        Raises:
+            RecipeError: If the folder is in use, or the run has begun and is not to be resumed.
+        """
+        self.claim_folder(plan)
+        kept = self.out / "measured.json"
+        if kept.exists() and not self.resume:
+            raise RecipeError(f"{self.out} holds a run that has begun; go on with: {self.resume_command}")
+        return read_json(kept) if kept.exists() else {}
+
+    def keep(self, numbers: dict[str, float]) -> None:
+        """Keep what has been measured so far, for a run that goes on."""
+        write_text(self.out / "measured.json", json.dumps(numbers))
+
     def train(
         self,
         model: nn.Module,

@@ -125,13 +125,3 @@ def margin_metrics(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, " pa
     """
     margin = chosen - rejected
     return {"reward_margin": margin.mean(), "reward_accuracy": ((margin.sign() + 1) / 2).mean()}
-
-
-def preference_metrics(chosen: Float[Tensor, " pairs"], rejected: Float[Tensor, " pairs"]) -> dict[str, float]:
-    """Measure how well rewards agree with held-out comparisons: loss, accuracy (a tie is half right), mean margin."""
-    metrics = margin_metrics(chosen, rejected)
-    return {
-        "loss": bradley_terry_loss(chosen, rejected).mean().item(),
-        "accuracy": metrics["reward_accuracy"].item(),
-        "margin": metrics["reward_margin"].item(),
-    }

@@ -77,7 +77,6 @@ def test_default_levels():
     assert AssociativeRecall().chance == 1 / 16
     assert AssociativeRecall().unbound_ceiling == 1 / 8
     assert TwoRelations().chance == 1 / 121
-    assert TwoRelations().one_relation == 1 / 11
 
 
 def test_two_relations_asks_about_what_it_showed():
@@ -98,8 +97,8 @@ def test_two_relations_levels_are_what_such_guessers_reach():
     batch = world.sample(MANY, rng())
     guess = most_frequent(batch.values[:, :8], 11)
     assert near((batch.previous == 3) & (batch.bound == 4), world.chance)
-    assert near(batch.bound == 4, world.one_relation)  # its other answer is right
-    assert near(batch.previous == 4, world.one_relation)
+    assert near(batch.bound == 4, 1 / 11)  # its other answer is right
+    assert near(batch.previous == 4, 1 / 11)
     assert near(guess == batch.bound, world.unbound_ceiling)
 
 

@@ -130,7 +130,6 @@ def test_levels_by_listing_everything(world, kind):
     cases = [(p, s, q, solve(grid_text(world, s), q)) for p, s, q in listed(world, kind)]
     assert sum(case[0] for case in cases) == 1
     assert world.chance(kind) == pytest.approx(best_guess((p, q, a) for p, _, q, a in cases))
-    assert world.placeless(kind) == pytest.approx(best_guess((p, (tuple(sorted(s)), q), a) for p, s, q, a in cases))
     assert world.shortcut(kind) == pytest.approx(
         best_guess((p, (s, masked(q, world.names)), a) for p, s, q, a in cases)
     )
@@ -150,8 +149,6 @@ def test_levels_of_a_wider_grid():
     cases = [(p, s, q, solve(grid_text(world, s), q)) for p, s, q in listed(world, "direction")]
     shortcut = best_guess((p, (s, masked(q, world.names)), a) for p, s, q, a in cases)
     assert world.shortcut("direction") == pytest.approx(shortcut) == pytest.approx((1 / 4 + 1 / 3) / 2)
-    assert world.placeless("direction") == 1 / 5
-    assert world.placeless("where") == 1 / 6
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 2), (2, 3), (3, 2), (3, 3)])

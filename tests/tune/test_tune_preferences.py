@@ -18,7 +18,7 @@ from course_lib.train import TrainConfig, train
 from course_lib.tune import reward
 from course_lib.tune.completions import completion_examples
 from course_lib.tune.dpo import dpo_loss, implicit_rewards, in_turn, sample_preferences, with_ref_logprobs
-from course_lib.tune.reward import RewardModel, bradley_terry_loss, preference_examples, preference_metrics
+from course_lib.tune.reward import RewardModel, bradley_terry_loss, margin_metrics, preference_examples
 
 REWARDS = st.floats(-30, 30)
 LLAMA = {
@@ -44,7 +44,7 @@ def test_bradley_terry(one, other, shift):
 def test_equal_rewards_are_a_coin():
     same = torch.tensor([3.0, -2.0])
     assert_close(bradley_terry_loss(same, same), torch.full((2,), math.log(2)))
-    assert preference_metrics(same, same) == pytest.approx({"loss": math.log(2), "accuracy": 0.5, "margin": 0.0})
+    assert margin_metrics(same, same) == {"reward_margin": 0.0, "reward_accuracy": 0.5}
 
 
 @pytest.mark.parametrize(("won", "lost"), [(3, 1), (7, 9), (1, 1)])
@@ -260,11 +260,11 @@ def test_preferences_carry_over_to_prompts_held_out(method):
         batch = test[torch.arange(len(test))]
         with torch.no_grad():
             rewards = model(batch.texts).chunk(2) if method == "reward" else implicit_rewards(model, batch, 0.1)
-        found[shuffle] = preference_metrics(*rewards)
-    assert found[False]["accuracy"] > 0.95
+        found[shuffle] = {**margin_metrics(*rewards), "loss": bradley_terry_loss(*rewards).mean()}
+    assert found[False]["reward_accuracy"] > 0.95
     assert found[False]["loss"] < 0.4
-    assert found[False]["margin"] > 0.5
-    assert 0.3 < found[True]["accuracy"] < 0.7
+    assert found[False]["reward_margin"] > 0.5
+    assert 0.3 < found[True]["reward_accuracy"] < 0.7
     assert found[True]["loss"] > math.log(2) - 0.02
 
 

@@ -44,11 +44,6 @@ class TwoRelations:
         return 1 / self.n_values**2
 
     @property
-    def one_relation(self) -> float:
-        """The accuracy on both answers together with one known and a blind guess for the other: 1 / n_values."""
-        return 1 / self.n_values
-
-    @property
     def unbound_ceiling(self) -> float:
         """The best accuracy on both answers with the lone value known and only the set of the pairs' values seen."""
         return largest_share(self.n_pairs, self.n_values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -84,12 +83,6 @@ class Scenes:
         caption = 1 / (self.n_cells * n)
         levels = {"where": 1 / n, "count": 1 / 3, "exist": 1 / 2, "caption": caption}
         return levels.get(self._checked(kind), 1 / (n - 1))
-
-    def placeless(self, kind: str) -> float:
-        """Return the best accuracy from the question and how often each concept is in the scene, but not where."""
-        if self._checked(kind) == "caption":
-            return sum(1 / math.factorial(filled) for filled in range(1, self.n_cells + 1)) / self.n_cells
-        return {"where": 1 / self.n_cells, "count": 1.0, "exist": 1.0}.get(kind, 1 / (self.n_cells - 1))
 
     def shortcut(self, kind: str) -> float:
         """Return the best accuracy from the scene and the question without the concept that it names.
