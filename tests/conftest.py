@@ -44,5 +44,8 @@ def pytest_runtest_makereport(item, call):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest, the pages of the book and then these files: each is one process's work."""
-    long = ("test_grader_batch.py", "test_exercises.py", "test_grader_notebooks.py", "test_site_build.py")
+    long = [
+        f"test_{name}.py"
+        for name in ("grader_batch", "exercises", "style", "site_build", "grader_notebooks", "site_new_lab", "train")
+    ]
     items.sort(key=lambda item: (item.get_closest_marker("book") is None, item.path.name not in long))
