@@ -1,34 +1,87 @@
 """Submissions that want points without an answer, or to hurt the grader, the machine or other students.
 
-Each is a solved lab but for `softmax`. Where an attack succeeds (a secret found, a connection made), its `softmax` is
-right from then on: a breach shows as points. So every one of these must get less than the full points for softmax,
-and its other exercises, which are right, must keep theirs.
+Each is a solved lab but for one to three exercises, which attack instead of answering: each exercise has a process of
+its own, and a worker for each attack would import torch for each. Where an attack succeeds (a secret found, a
+connection made), it says so, or a process or a file is left that must not be. So every attack must earn nothing, and
+the other exercises, which are right, must keep their points.
 """
 
 import json
 
+from course_lib import exercises
 from submissions.build import notebook, solved
+
+ATTACKED = ("softmax", "attention", "influence")  # all take tensors; those between and after them are right
 
 
 def attack(body="    return x * 0", before=""):
-    """A cell that does `before` when it is loaded, and `body` when softmax is called.
+    """The source of a cell, for each exercise: it does `before` when it is loaded, and `body` when it is called."""
 
-    Only what softmax uses is loaded, so it uses a name that the same statement binds.
-    """
-    if before:
-        lines = "\n".join(f"    {line}" for line in [*before.strip().splitlines(), "began = True"])
-        before, body = f"if True:\n{lines}", f"    began\n{body}"
-    return notebook(solved(softmax=f"import os, sys\n{before}\ndef softmax(x, dim=-1):\n{body}\n"))
+    def source(id):
+        loaded = used = ""
+        if before:  # only what the exercise uses is loaded, so it uses a name that the same statement binds
+            lines = [*before.strip().splitlines(), f"began_{id} = True"]
+            loaded, used = "if True:\n" + "".join(f"    {line}\n" for line in lines), f"    began_{id}\n"
+        return f"import os, sys\n{loaded}def {exercises.find(id).name}(x, *others, **more):\n{used}{body}\n"
 
-
-def if_found(search):
-    """softmax is right only if the search, a function body that returns a truth value, finds something."""
-    lines = "\n".join(f"    {line}" for line in search.strip().splitlines())
-    return attack("    return x.softmax(dim) if found() else x * 0", f"def found():\n{lines}\n")
+    return source
 
 
-def files(secret, out, port):
-    """All of them: {name: notebook}. secret: a word in the grader's environment; out: where the grades go."""
+def searches(secret, out, port):
+    """What must not be found from inside: {name: the body of a function that returns whether it is}."""
+    return {
+        # Reading
+        "answers of the library": (
+            "try:\n    from course_lib.exercises.ch01_attention.softmax import softmax as answer\n    return True\n"
+            "except ImportError:\n    return False"),
+        "answers on the disk": (
+            "for folder, folders, names in os.walk('/'):\n"
+            "    folders[:] = [f for f in folders if folder != '/' or f not in ('proc', 'usr')]\n"
+            "    if folder.endswith('site-packages'): folders[:] = [f for f in folders if 'course' in f]\n"
+            "    if any(n.startswith('ch01_') and n.endswith(('.py', '.pyc')) for n in names): return True"),
+        "other submissions": (
+            "for folder, folders, names in os.walk('/'):\n"
+            "    folders[:] = [f for f in folders if f not in ('proc', 'usr', 'site-packages')]\n"
+            "    if any(n.endswith('.ipynb') for n in names): return True"),
+        "files of the machine": (
+            "return any(map(os.path.exists, ('/etc/passwd', '/etc/shadow', '/var/log', '/home', '/etc/hostname')))"),
+        "seed of the grades": f"return os.path.exists({f'{out}/seed.json'!r})",
+        "environment": (
+            "texts = [repr(os.environ)]\nfor pid in os.listdir('/proc'):\n"
+            "    for what in ('environ', 'cmdline'):\n"
+            "        try: texts.append(open(f'/proc/{pid}/{what}').read())\n        except OSError: pass\n"
+            f"return any({secret[:4]!r} + {secret[4:]!r} in text for text in texts)"),
+        "other processes": "return len([p for p in os.listdir('/proc') if p.isdigit()]) > 5",
+        # Network
+        "loopback": (
+            f"import socket\ntry: socket.create_connection(('127.0.0.1', {port}), 1); return True\nexcept OSError: return False"),
+        "outside": (
+            "import socket\ntry: socket.create_connection(('1.1.1.1', 53), 1); return True\nexcept OSError: return False"),
+        "writes outside of /tmp": (
+            "places = ['/' + p for p in os.listdir('/') if p != 'tmp'] + ['/', '/dev/shm', '/dev/mqueue', '/var/tmp', '/run']\n"
+            "places += ['/course/course_lib', '/course/course_lib/grader', '/course/inside', sys.prefix, *sys.path]\n"
+            "for place in places:\n"
+            "    try:\n        open(place + '/x', 'w').close()\n        return True\n    except OSError: pass"),
+    }  # fmt: skip
+
+
+def search(functions):
+    """The source of a cell for softmax, which names in an error what one of these functions has found."""
+    lines = ["import os, sys"]
+    for number, body in enumerate(functions.values()):
+        lines += [f"def search_{number}():", *(f"    {line}" for line in body.strip().splitlines())]
+    pairs = ", ".join(f"({name!r}, search_{number})" for number, name in enumerate(functions))
+    lines += [
+        "def softmax(x, dim=-1):",
+        f"    found = [name for name, search in ({pairs}) if search()]",
+        "    if found: raise ValueError('found: ' + ', '.join(found))",
+        "    return x * 0",
+    ]
+    return "\n".join(lines)
+
+
+def attacks(out):
+    """All that is no search: {name: the source of its cell, for each exercise}. out: where the grades go."""
     return {
         # Time
         "loop at the top": attack(before="while True: pass"),
@@ -86,43 +139,11 @@ def files(secret, out, port):
             "        if key in ('same', 'compare', 'grade', 'describe_error', '_outcome_of', 'ask', 'send', 'do_send'):\n"
             "            setattr(module, key, lambda *a, **k: None)"),
         "its own check": attack(before="check = use = lambda *a, **k: True\nsys.modules['course_lib.grader'].check = check"),
-        # Reading
-        "answers of the library": if_found(
-            "try:\n    from course_lib.exercises.ch01_attention.softmax import softmax as answer\n    return True\n"
-            "except ImportError:\n    return False"),
-        "answers on the disk": if_found(
-            "for folder, folders, names in os.walk('/'):\n"
-            "    folders[:] = [f for f in folders if folder != '/' or f not in ('proc', 'usr')]\n"
-            "    if folder.endswith('site-packages'): folders[:] = [f for f in folders if 'course' in f]\n"
-            "    if any(n.startswith('ch01_') and n.endswith(('.py', '.pyc')) for n in names): return True"),
-        "other submissions": if_found(
-            "for folder, folders, names in os.walk('/'):\n"
-            "    folders[:] = [f for f in folders if f not in ('proc', 'usr', 'site-packages')]\n"
-            "    if any(n.endswith('.ipynb') for n in names): return True"),
-        "files of the machine": if_found(
-            "return any(map(os.path.exists, ('/etc/passwd', '/etc/shadow', '/var/log', '/home', '/etc/hostname')))"),
-        "seed of the grades": if_found(f"return os.path.exists({f'{out}/seed.json'!r})"),
-        "environment": if_found(
-            "texts = [repr(os.environ)]\nfor pid in os.listdir('/proc'):\n"
-            "    for what in ('environ', 'cmdline'):\n"
-            "        try: texts.append(open(f'/proc/{pid}/{what}').read())\n        except OSError: pass\n"
-            f"return any({secret[:4]!r} + {secret[4:]!r} in text for text in texts)"),
-        "other processes": if_found("return len([p for p in os.listdir('/proc') if p.isdigit()]) > 5"),
-        # Network
-        "loopback": if_found(
-            f"import socket\ntry: socket.create_connection(('127.0.0.1', {port}), 1); return True\nexcept OSError: return False"),
-        "outside": if_found(
-            "import socket\ntry: socket.create_connection(('1.1.1.1', 53), 1); return True\nexcept OSError: return False"),
         # Writing
         "edits the grades": attack(
             f"    os.makedirs({str(out)!r}, exist_ok=True)\n"
             f"    for name in ('grades.json', 'grades.csv', 'seed.json', 'edits the grades/report.json'):\n"
             f"        open({str(out)!r} + '/' + name, 'w').write('mine')\n    return x * 0"),
-        "writes outside of /tmp": if_found(
-            "places = ['/' + p for p in os.listdir('/') if p != 'tmp'] + ['/', '/dev/shm', '/dev/mqueue', '/var/tmp', '/run']\n"
-            "places += ['/course/course_lib', '/course/course_lib/grader', '/course/inside', sys.prefix, *sys.path]\n"
-            "for place in places:\n"
-            "    try:\n        open(place + '/x', 'w').close()\n        return True\n    except OSError: pass"),
         "garbage on every socket": attack(
             "    for fd in range(3, 64):\n        try: os.write(fd, b'\\xff' * 4096)\n        except OSError: pass\n    return x * 0"),
         "late writer": attack(
@@ -136,14 +157,35 @@ def files(secret, out, port):
             "    return x * 0"),
         "leftovers for the next exercise": attack(
             before="for n in range(6):\n    if os.fork() == 0:\n        os.setsid()\n        while True: pass"),
-        # Notebooks
-        "claims of points": notebook(
-            solved(softmax="def softmax(x, dim=-1): return x"),
-            metadata={"points": 99, "grade": "A", "otter": {"tests": {}}, "nbgrader": {"score": 99}}),
+        # The parser
         "parser": attack(before="x = " + "-" * 10**5 + "1"),
         "brackets": attack(before="x = " + "(" * 10**4),
         "long sum": attack(before="x = " + "1+" * 10**5 + "1"),
     }  # fmt: skip
+
+
+def files(secret, out, port):
+    """Three attacks in each: {name: (notebook, {exercise: attack})}. secret: a word in the grader's environment.
+
+    Attacks that are listed together are far apart: those that end workers, of which a submission has few, too.
+    """
+    every = list(attacks(out).items())
+    apart = -(-len(every) // len(ATTACKED))
+    found = {
+        "searches": (notebook(solved(softmax=search(searches(secret, out, port)))), {"softmax": "searches"}),
+        "claims of points": (
+            notebook(
+                solved(softmax="def softmax(x, dim=-1): return x"),
+                metadata={"points": 99, "grade": "A", "otter": {"tests": {}}, "nbgrader": {"score": 99}},
+            ),
+            {"softmax": "claims of points"},
+        ),
+    }
+    for first in range(apart):
+        three = dict(zip(ATTACKED, every[first::apart], strict=False))
+        cells = solved(**{id: source(id) for id, (_, source) in three.items()})
+        found[every[first][0]] = notebook(cells), {id: name for id, (name, _) in three.items()}
+    return found
 
 
 def broken():

@@ -47,4 +47,4 @@ WRONG = {
     "float mask": (
         notebook(solved(causal_mask="def causal_mask(n):\n    return torch.tril(torch.ones(n, n))")), "causal_mask", "floats"),
 }  # fmt: skip
-IN_A_SANDBOX = ("no scale", "overflows", "in place", "syntax error")  # the others are graded without, as it costs seconds
+IN_A_SANDBOX = ("no scale", "in place", "syntax error")  # the others are graded without, as it costs seconds

@@ -29,7 +29,7 @@ def main(options: dict[str, Any]) -> None:
     check_what_it_needs()
     control.sendall(b"s")
     grader = hide_the_answers(options["library"])
-    gc.disable()  # importing torch leaves no garbage, and looking for some takes a seventh of the time
+    gc.disable()  # importing torch leaves no garbage, and looking for some takes a tenth of the time
     from course_lib.grader.inside.child import NOTEBOOK_STUBS, Child
 
     gc.freeze()  # nor will a child look there, which would copy the pages that it shares
