@@ -231,16 +231,19 @@ def test_a_cited_number_tells_how_it_was_measured(loaded):
     assert loaded.evaluate(BADGES) == []
 
 
-@pytest.mark.parametrize("name", ["labs/ch03_emergence", "labs/ch04_reward", "book/ch01_attention"])
-def test_what_unfolds_and_scrolls_is_reached_by_the_keyboard(name, page, site):
+def test_what_unfolds_and_scrolls_is_reached_by_the_keyboard_at_once(page, site):
     page.set_viewport_size({"width": 390, "height": 844})
-    settle(page, (site / f"{name}.html").as_uri())
-    scrolling = "[...document.querySelectorAll('.bd-article pre')].filter(e => e.scrollWidth > e.clientWidth)"
-    folded = page.evaluate(f"{scrolling}.length")
+    settle(page, (site / "labs/ch03_emergence.html").as_uri())
     page.evaluate(UNFOLD)
+    show = "shown => document.querySelectorAll('.bd-article .highlight').forEach(e => { e.hidden = !shown; })"
+    page.evaluate(show, False)
+    page.evaluate("dispatchEvent(new Event('resize'))")  # the theme looks, and there is nothing to scroll
+    page.wait_for_timeout(500)
+    page.evaluate(show, True)
     page.evaluate(TWO_FRAMES)
-    assert page.evaluate(f"{scrolling}.length") > folded
-    assert page.evaluate(f"{scrolling}.filter(e => e.tabIndex !== 0).map(e => e.innerText.slice(0, 80))") == []
+    wide = "[...document.querySelectorAll('.bd-article pre')].filter(e => e.scrollWidth > e.clientWidth)"
+    assert page.evaluate(f"{wide}.length") > 0
+    assert page.evaluate(f"{wide}.filter(e => e.tabIndex !== 0).map(e => e.innerText.slice(0, 80))") == []
 
 
 # Axe looks at each word of a listing by itself, for half of its time: one of each colour and place stands for all.
