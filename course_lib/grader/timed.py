@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,8 @@ from typing import Any
 
 import psutil
 
-try:
+if sys.platform != "win32":  # which has no such limits
     import resource
-except ModuleNotFoundError:  # Windows has none
-    resource = None  # type: ignore[assignment]
 
 from course_lib.grader.inside.calls import LocalSubject
 from course_lib.grader.inside.outcomes import Failure, Lost
@@ -109,12 +108,13 @@ def _address_space(most: int) -> Iterator[None]:
 
     `list(itertools.combinations(...))` is such a call: it would fill the memory of the machine.
     """
-    before = resource and resource.getrlimit(resource.RLIMIT_AS)
-    if before:
-        with contextlib.suppress(ValueError, OSError):  # a system that does not let us
-            resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    if sys.platform == "win32":
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with contextlib.suppress(ValueError, OSError):  # a system that does not let us
+        resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
     try:
         yield
     finally:
-        if before:
-            resource.setrlimit(resource.RLIMIT_AS, before)
+        resource.setrlimit(resource.RLIMIT_AS, before)
