@@ -56,13 +56,17 @@ $$
 """
 
 COLAB = """\
-# On Colab this installs the course and leaves Colab's own torch alone. Elsewhere it does nothing.
+# On Colab this installs the course and leaves Colab's own torch alone.
+# Elsewhere it does nothing.
 import sys
 
 COURSE = ""  # filled in by `course configure --repository URL`
 if "google.colab" in sys.modules:
     if not COURSE:
-        raise SystemExit("Open this lab with the Colab button of its page: this copy does not know its course.")
+        raise SystemExit(
+            "Open this lab with the Colab button of its page: "
+            "this copy does not know its course."
+        )
     %pip install -q $COURSE"""
 
 STUB = '''\
