@@ -57,7 +57,6 @@ def test_the_best_rate_is_that_of_the_mean_over_seeds(monkeypatch):
         100: {"rope.1e-3": 3.0, "rope.4e-3": 1.0, "rope.16e-3": 2.0, "rope-256.1e-3": 2.0, "rope-256.4e-3": 1.0},
         101: {"rope.1e-3": 3.0, "rope.4e-3": 2.5, "rope.16e-3": 1.0, "rope-256.1e-3": 2.5, "rope-256.4e-3": 4.0},
     }
-    monkeypatch.setattr(sweep, "SEEDS", tuple(kept))
     monkeypatch.setattr(
         sweep, "committed_run", lambda _, seed, size: {f"positions.sweep.{k}": v for k, v in kept[seed].items()}
     )
