@@ -67,9 +67,9 @@ class TwoAnswers(nn.Module):
     def forward(self, row: RelationsBatch, mask: Bool[Tensor, "*rows query key"]) -> Float[Tensor, "batch 2 values"]:
         """Return the logits of both answers."""
         x = self.embed(row)
-        x = x + self.attention(self.norm1(x), mask)
+        x = (x + self.attention(self.norm1(x), mask))[:, -1]  # both answers are read at the last position
         x = x + self.feed_forward(self.norm2(x))
-        return self.answers(x[:, -1]).unflatten(-1, (2, -1))
+        return self.answers(x).unflatten(-1, (2, -1))
 
 
 def learn(
