@@ -156,6 +156,13 @@ def test_nothing_hangs_over_the_edge_of_a_tablet(loaded):
     assert hangs_over_the_edge(loaded) is None
 
 
+def test_the_code_of_a_cell_fits_beside_the_contents(loaded):
+    loaded.set_viewport_size({"width": 1280, "height": 900})
+    cells = "[...document.querySelectorAll('div.cell_input pre')].filter(e => e.offsetParent)"
+    wide = f"{cells}.filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText.slice(0, 80))"
+    assert loaded.evaluate(wide) == []
+
+
 def test_formulas_are_drawn_and_pictures_described(loaded):
     assert loaded.locator("mjx-merror").count() == 0
     assert loaded.locator(".bd-article .math").count() <= loaded.locator("mjx-container").count()
