@@ -238,6 +238,23 @@ def test_a_cited_number_tells_how_it_was_measured(loaded):
     assert loaded.evaluate(BADGES) == []
 
 
+def test_how_a_number_was_measured_stays_beside_it_when_something_above_grows(page, site):
+    page.set_viewport_size({"width": 820, "height": 844})
+    settle(page, (site / "book/ch01_positions.html").as_uri())
+    page.evaluate(UNFOLD)
+    page.evaluate("document.querySelector('.number-value').focus()")
+    gap = """() => {
+        const number = document.querySelector('.number').getBoundingClientRect();
+        const tip = document.querySelector('.number-tip').getBoundingClientRect();
+        return Math.max(tip.top - number.bottom, number.top - tip.bottom);
+    }"""
+    page.evaluate(TWO_FRAMES)
+    assert abs(page.evaluate(gap)) < 1
+    page.add_style_tag(content=".bd-article > section { padding-top: 90px; overflow-anchor: none; }")
+    page.evaluate(TWO_FRAMES)
+    assert abs(page.evaluate(gap)) < 1
+
+
 def test_what_unfolds_and_scrolls_is_reached_by_the_keyboard_at_once(page, site):
     page.set_viewport_size({"width": 390, "height": 844})
     settle(page, (site / "labs/ch03_emergence.html").as_uri())
