@@ -9,10 +9,10 @@ LAB = Lab(
     exercises=(
         "route",
         "mix_experts",
-        "moe_parameters",
         "fair_pairs",
-        "load_balancing_loss",
         "within_capacity",
+        "load_balancing_loss",
         "biased_route",
+        "moe_parameters",
     ),
 )
