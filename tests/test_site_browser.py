@@ -208,8 +208,8 @@ def test_a_chapter_has_the_number_of_its_name(site):
         if place.chapter is None and (named := re.match(r"book/ch(\d+)_", place.doc)):
             page = (site / f"{place.doc}.html").read_text(encoding="utf8")
             number = int(named[1])
-            assert f"· Chapter {number} ·" in page
-            assert re.search(rf'<span class="std std-ref">{number}\. |>{number}\. ', page), place.doc
+            assert f'data-name="Chapter {number}: {place.title}"' in page
+            assert f'<a class="current reference internal" href="#">{number}. {place.title}</a>' in page
 
 
 UNFOLD = """
