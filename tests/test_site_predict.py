@@ -190,12 +190,16 @@ def page(browser, project):
 
 
 def reload(page):
-    """Load the page again, and see that the browser kept what was stored: a page quick as this may be ahead of it."""
+    """Load the page again. A second tab is open meanwhile: without one a busy browser loses what was stored."""
     stored = "Object.entries(localStorage).filter(([key]) => key.startsWith('course:predict:')).sort()"
     before = page.evaluate(stored)
-    page.wait_for_timeout(200)
+    other = page.context.new_page()
+    other.goto(page.url)
+    assert other.evaluate(stored) == before
     page.reload()
     assert page.evaluate(stored) == before
+    other.close()
+    page.bring_to_front()
 
 
 def guesses(page):
