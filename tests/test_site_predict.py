@@ -531,8 +531,8 @@ def test_the_browser_s_search_and_the_book_s_open_what_follows(folded, project):
     assert seen(folded) == [FIRST]
     folded.goto(address)
     assert seen(folded) == []
-    folded.evaluate("localStorage.setItem('sphinx_highlight_terms', 'below')")
-    reload(folded)
+    folded.add_init_script("localStorage.setItem('sphinx_highlight_terms', 'below')")
+    folded.reload()
     folded.get_by_text(TITLE).wait_for(state="visible")
     assert guesses(folded) == {}
 
