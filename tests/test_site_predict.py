@@ -191,13 +191,12 @@ def page(browser, project):
 
 def reload(page):
     """Load the page again. A second tab is open meanwhile: without one a busy browser loses what was stored."""
-    stored = "Object.entries(localStorage).filter(([key]) => key.startsWith('course:predict:')).sort()"
-    before = page.evaluate(stored)
+    before = guesses(page)
     other = page.context.new_page()
     other.goto(page.url)
-    assert other.evaluate(stored) == before
+    assert guesses(other) == before
     page.reload()
-    assert page.evaluate(stored) == before
+    assert guesses(page) == before
     other.close()
     page.bring_to_front()
 
