@@ -187,6 +187,9 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of weights and batches.", min=0, max=2**32 - 1)] = 0,
     out: Annotated[Path | None, typer.Option(help="Where it all goes. By default runs/RECIPE-PRESET-seedN.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in that folder was stopped.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Print parameters, FLOPs, memory and time, and train nothing.")
+    ] = False,
 ) -> None:
     """Train a model on real data: metrics, checkpoints, a report, and at the end the model in OUT/model.
 
@@ -195,7 +198,7 @@ def train(
     """
     from course_lib.recipes.command import train
 
-    train(recipe, preset or None, steps=steps, seed=seed, out=out, resume=resume)
+    train(recipe, preset or None, steps=steps, seed=seed, out=out, resume=resume, estimate=estimate)
 
 
 MODEL = "A folder of `course train`, a Hugging Face folder, or the name of a published model, such as smollm2."

@@ -86,7 +86,7 @@ def gpt(run: Run) -> Results:
     """Train one GPT and save it in OUT/model."""
     plan, text = _begin(run)
     values = _pretrain(run, plan, plan.model, text, "run", "model", "gpt")
-    values |= _ngram_controls(text, "gpt", ngrams=(1, 3))
+    values |= _ngram_controls(run, text, "gpt", ngrams=(1, 3))
     return write_results(run, values, controls={"gpt.bits-per-byte": "gpt.trigram-bits-per-byte"})
 
 
@@ -98,7 +98,7 @@ def moe(run: Run) -> Results:
     plan, text = _begin(run)
     values = _pretrain(run, plan, dense_equivalent(plan.model), text, "run-dense", "dense", "moe.dense")
     values |= _pretrain(run, plan, plan.model, text, "run-experts", "model", "moe.experts")
-    values |= _ngram_controls(text, "moe", ngrams=(1,))
+    values |= _ngram_controls(run, text, "moe", ngrams=(1,))
     controls = {f"moe.experts.{name}": f"moe.dense.{name}" for name in ("bits-per-byte", "tokens-per-second")}
     return write_results(run, values, controls)
 
@@ -160,7 +160,7 @@ def _pretrain(
     """Train a model in the folder `stage` and save it with its tokenizer in `folder`.
 
     Returns:
-        The measurements, by key: bits per byte on the test text, speed and sizes.
+        The measurements, by key: bits per byte on the test text, speed and sizes; none if costs are counted.
     """
     torch.manual_seed(run.seed)
     model = GPT(config).to(run.device)
@@ -178,6 +178,8 @@ def _pretrain(
         validate=lambda: {"validation": score(text.validation[: 64 * config.context + 1])},
         after_step=(lambda: update_selection_biases(model)) if config.balanced_by_bias else None,
     )
+    if run.costs is not None:
+        return {}
     steps = [line for line in read_metrics(run.out / stage / "metrics.jsonl") if "seconds" in line]
     values = {
         "bits-per-byte": score(text.test),
@@ -199,8 +201,10 @@ def _pretrain(
     return {f"{key}.{name}": value for name, value in values.items()}
 
 
-def _ngram_controls(text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:
+def _ngram_controls(run: Run, text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:
     """Compute the bits per byte of n-gram models of the training text, as controls."""
+    if run.costs is not None:
+        return {}
     names = {1: "unigram", 2: "bigram", 3: "trigram"}
     nats = {n: ngram_surprise(text.train, text.test, len(text.n_bytes), n).sum().item() for n in ngrams}
     return {f"{key}.{names[n]}-bits-per-byte": text.bits_per_byte(nats[n], text.test) for n in ngrams}

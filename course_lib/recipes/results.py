@@ -55,7 +55,7 @@ class Results:
 
 
 def write_results(run: Run, values: Mapping[str, float], controls: Mapping[str, str]) -> Results:
-    """Write results.json into the folder of a finished run, and return its content."""
+    """Write results.json into the folder of a finished run, and return its content; write none if costs are counted."""
     noted = [line for file in run.out.rglob("metrics.jsonl") for line in read_metrics(file)]
     provenance = Provenance(
         recipe=run.recipe,
@@ -63,12 +63,13 @@ def write_results(run: Run, values: Mapping[str, float], controls: Mapping[str, 
         seed=run.seed,
         command=f"course train {run.arguments}",
         commit=commit_of(Path(course_lib.__file__).parent),
-        device=device_name(run.preset),
+        device=device_name(run.preset) if run.costs is None else run.device.type,
         versions={"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
         seconds=round(sum(line.get("seconds", 0) for line in noted), 1) if noted else None,
     )
     results = Results(provenance, dict(values), dict(controls))
-    results.write(run.out / "results.json")
+    if run.costs is None:
+        results.write(run.out / "results.json")
     return results
 
 
