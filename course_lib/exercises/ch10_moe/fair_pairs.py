@@ -28,11 +28,11 @@ def lab_arms():
 
 def cases(rng):
     def random_arms(n):
-        # Three things with two values each: at most 8 different runs, in random order.
+        # Three things with two values each: at most 8 different runs, and random who gets which number.
+        codes = torch.rand(8, generator=rng).argsort()[:n].tolist()
         return {
             f"run {i}": {"data": code & 1, "steps": 100 * (1 + (code >> 1 & 1)), "width": 32 << (code >> 2)}
-            for code, i in enumerate(torch.rand(8, generator=rng).argsort().tolist())
-            if i < n
+            for code, i in sorted((code, i) for i, code in enumerate(codes))
         }
 
     # Neither in alphabetical order nor in the opposite one.

@@ -109,6 +109,11 @@ def hidden_by_where(x, column, first, second):
 
 
 @mistake(ALL_ON_ALL)
+def all_in_turn_on_all_tokens(x, weights, w1, w2):
+    return on_all_tokens(x, weights, w1, w2, weighed)
+
+
+@mistake(ALL_ON_ALL)
 def all_but_the_idle_on_all_tokens(x, weights, w1, w2):
     return on_all_tokens(x, weights, w1, w2, weighed, skip=True)
 
