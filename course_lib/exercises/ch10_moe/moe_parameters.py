@@ -43,7 +43,7 @@ def idle_ones_subtracted(n_layers, d_model, d_ff, n_experts, top_k, rest):
 def counted(n_layers, d_model, d_ff, n_experts, top_k, rest, matrices=3, routers=(1, 1)):
     """Both counts, with another number of matrices in an expert, or other shares of the router."""
     return {
-        name: rest + n_layers * (int(share * d_model * n_experts) + experts * matrices * d_model * d_ff)
+        name: rest + round(n_layers * share * d_model * n_experts) + n_layers * experts * matrices * d_model * d_ff
         for name, experts, share in zip(("total", "active"), (n_experts, top_k), routers, strict=True)
     }
 
@@ -118,6 +118,12 @@ def rest_is_idle(n_layers, d_model, d_ff, n_experts, top_k, rest):
 @mistake(REST_IS_IDLE)
 def only_experts_are_active(n_layers, d_model, d_ff, n_experts, top_k, rest):
     return only_total(n_layers, d_model, d_ff, n_experts, top_k, rest, n_layers * top_k * 3 * d_model * d_ff)
+
+
+@mistake('"active" counts one expert in each layer. Of the experts, top_k answer.')
+def one_expert_answers(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    active = rest + n_layers * (d_model * n_experts + 3 * d_model * d_ff)
+    return only_total(n_layers, d_model, d_ff, n_experts, top_k, rest, active)
 
 
 @mistake('"active" counts one layer. A token passes through all of them: multiply by n_layers there too.')
