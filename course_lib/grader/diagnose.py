@@ -56,6 +56,10 @@ _ADVICE = {  # by a part of the message
         ". Print both shapes. `keepdim=True` keeps an axis that was averaged or summed, with size 1; `x[..., None]` "
         "adds one at the end."
     ),
+    "doesn't match the broadcast shape": (
+        ". Print both shapes. `x += y` cannot make x larger than it is. (`nonzero()` of a column has the shape (n, 1); "
+        "`nonzero()[:, 0]` is the list of its places.)"
+    ),
     "torch.return_types.": (
         ". With `dim`, `x.max` and `x.min` return the numbers together with their places; `x.amax` and `x.amin` return "
         "the numbers alone."
@@ -191,7 +195,7 @@ def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> 
 def _difference(d: Difference, hide_values: bool) -> str:
     e, g = d.expected, d.got
     if g is None and d.path in ((), ("output",)):
-        in_place = " (`x.sort()` and `x.append(y)` change a list, and return None.)" if isinstance(e, list) else ""
+        in_place = " `x.sort()` and `x.append(y)` change a list, and return None." if isinstance(e, list) else ""
         return f"it returned None where {_kind_of(e)} is expected. Is a `return` missing?{in_place}"
     if d.kind == "type" or g is None:
         wrapped = isinstance(g, list) and len(g) == 1 and type(g[0]) is type(e)
