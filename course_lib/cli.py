@@ -22,7 +22,8 @@ app = typer.Typer(
     help="""Understanding Large Language Models, a course that runs.
 
     Readers: `course book` builds the site, `course lab` opens your own copies of the labs, `course check` checks one.
-    Engineers: `course train` trains the models that the course ends in, `course generate` and `course serve` run one.
+    Engineers: `course train` trains the models that the course ends in; `course generate`, `course look` and
+    `course serve` run one.
     Instructors: `course grade` grades a folder, `course configure` sets your fork's address everywhere.
     """,
 )
@@ -236,6 +237,24 @@ def generate(
 
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     write(model, prompt, system, chat, max_tokens, sampling, seed, stop or [], schema, regex, bits)
+
+
+@app.command()
+def look(
+    picture: Annotated[Path, typer.Argument(help="A picture of 2 x 2 emoji: PNG, JPEG or the like.")],
+    question: Annotated[str, typer.Argument(help='Such as "what is at the top left?".')] = "",
+    model: Annotated[Path, typer.Option(help="A folder of `course train vision-text`.")] = Path(
+        "runs/vision-text-cpu-seed0"
+    ),
+    draw: Annotated[
+        bool, typer.Option("--draw", help="Draw the picture first: four emoji by the artist that the model never saw.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Which four to draw.", min=0, max=2**32 - 1)] = 0,
+) -> None:
+    """Ask the vision-text model about a picture."""
+    from course_lib.recipes.command import look
+
+    look(picture, question, model, seed if draw else None)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The commands `course train`, `course results add` and `course data prepare`."""
+"""The commands `course train`, `course look`, `course results add` and `course data prepare`."""
 
 from __future__ import annotations
 
@@ -91,6 +91,29 @@ def _advice(run: Run, error: Exception) -> str | None:
             f"{go_on} ; or {way}"
         )
     return None
+
+
+def look(picture: Path, question: str, model: Path, drawn: int | None) -> None:
+    """Print the answer of a vision-text model to a question about a picture.
+
+    Args:
+        picture: The image file.
+        question: The question; empty if the picture is only to be drawn.
+        model: A folder of `course train vision-text`.
+        drawn: The seed of a scene to draw into the file first; None for a file that is there.
+
+    Raises:
+        CourseError: If anything cannot be read or drawn, or no question is asked; the message says what to do.
+    """
+    from course_lib.recipes import look as looking  # torchvision is not in the core
+
+    if drawn is not None:
+        names = looking.draw_scene(picture, drawn)
+        print(f"{picture} shows {', '.join(names)}, row by row.")
+    if question:
+        print(looking.look(picture, question, model))
+    elif drawn is None:
+        raise RecipeError(f'ask something about the picture, such as "{looking.EXAMPLES[0]}"')
 
 
 def prepare() -> None:
