@@ -17,6 +17,8 @@ from course_lib.data.corpora.pretraining import Corpus, pretraining_corpus, pret
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.data.tokenizers.fast_bpe import END
 from course_lib.files import write_text
+from course_lib.infer.generation.open_model import open_model
+from course_lib.infer.generation.sampling import Sampling
 from course_lib.interop import save_pretrained
 from course_lib.measure import ngram_surprise
 from course_lib.models import GPT, GPTConfig
@@ -56,6 +58,8 @@ LARGE: dict[str, Any] = {"context": 512, "d_model": 512, "n_layers": 8, "n_heads
 RATES: dict[str, Any] = {"weight_decay": 0.1, "betas": (0.9, 0.95)}
 FAST: dict[str, Any] = {"precision": "auto", "compile": True}
 THREE = ("en", "fr", "es")
+PROMPTS = ("The river", "She was born in", "In the winter of", "The theory says that")  # of the report's samples
+SAMPLE_TOKENS = 40
 PRESETS = {
     "gpt": {
         "cpu": Pretraining(
@@ -87,7 +91,8 @@ def gpt(run: Run) -> Results:
     plan, text = _begin(run)
     values = _pretrain(run, plan, plan.model, text, "run", "model", "gpt")
     values |= _ngram_controls(run, text, "gpt", ngrams=(1, 3))
-    return write_results(run, values, controls={"gpt.bits-per-byte": "gpt.trigram-bits-per-byte"})
+    controls = {"gpt.bits-per-byte": "gpt.trigram-bits-per-byte"}
+    return write_results(run, values, controls, _samples(run, "model"))
 
 
 def moe(run: Run) -> Results:
@@ -100,7 +105,7 @@ def moe(run: Run) -> Results:
     values |= _pretrain(run, plan, plan.model, text, "run-experts", "model", "moe.experts")
     values |= _ngram_controls(run, text, "moe", ngrams=(1,))
     controls = {f"moe.experts.{name}": f"moe.dense.{name}" for name in ("bits-per-byte", "tokens-per-second")}
-    return write_results(run, values, controls)
+    return write_results(run, values, controls, _samples(run, "model"))
 
 
 def prepare() -> list[Path]:
@@ -199,6 +204,15 @@ def _pretrain(
     generation = {"bos_token_id": end, "eos_token_id": end}
     write_text(run.out / folder / "generation_config.json", json.dumps(generation) + "\n")
     return {f"{key}.{name}": value for name, value in values.items()}
+
+
+def _samples(run: Run, folder: str) -> list[tuple[str, str]]:
+    """Let the saved model continue PROMPTS, as `course generate` would."""
+    if run.costs is not None:
+        return []
+    model = open_model(run.out / folder)
+    some = Sampling(temperature=0.8)  # a little below 1, so that fewer of the unlikely tokens come
+    return [(prompt, "".join(model.stream(prompt, SAMPLE_TOKENS, some, seed=run.seed))) for prompt in PROMPTS]
 
 
 def _ngram_controls(run: Run, text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from course_lib.data.corpora import emoji
+from course_lib.data.worlds.scenes import EMPTY
 from course_lib.interop import save_pretrained
 from course_lib.models import VLM, BagCLIP, BagCLIPConfig, GPTConfig, ImageEncoderConfig, VLMConfig
 from course_lib.recipes import image_captions, scene_questions
@@ -99,7 +100,7 @@ def vision_text(run: Run) -> Results:
         save_pretrained(model, run.out / "model")
         task.tokenizer.save(str(run.out / "model" / "tokenizer.json"))
     values = {f"vision-text.{name}": value for name, value in (values | measured).items()}
-    return write_results(run, values, _controls(values))
+    return write_results(run, values, _controls(values), _samples(run, data, task, model))
 
 
 def prepare() -> list[Path]:
@@ -224,6 +225,23 @@ def _train_only(model: VLM, *parts: str) -> None:
     """Freeze all parts of the model except these."""
     for name, part in model.named_children():
         part.requires_grad_(name in parts)
+
+
+def _samples(run: Run, data: Pairs, task: Questions, model: VLM, n: int = 8) -> list[tuple[str, str]]:
+    """Ask about pictures of the new vendor; what they show, and whether the answer is right, stands beside it."""
+    if run.costs is not None:
+        return []
+    batch = task.scenes.sample(n, torch.Generator().manual_seed(run.seed), scene_questions.KINDS)
+    vendors = torch.full_like(batch.cells, int(data.split.new_vendor.vendors[0]))
+    pictures = task.scenes.images(batch.cells, vendors, data.images.cpu()[:, task.concepts])
+    found = []
+    for cells, picture, asked, right in zip(
+        batch.cells.tolist(), pictures, task.scenes.questions(batch), task.scenes.answers(batch), strict=True
+    ):
+        shown = ", ".join("nothing" if cell == EMPTY else task.scenes.names[cell] for cell in cells)
+        said = scene_questions.answer(model, task.tokenizer, picture, asked)
+        found.append((f"[{shown}] {asked}", said if said == right else f"{said} (wrong: {right})"))
+    return found
 
 
 def _controls(values: dict[str, float]) -> dict[str, str]:
