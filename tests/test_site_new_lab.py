@@ -101,6 +101,14 @@ def test_a_lab_of_a_chapter_that_is_there_gets_a_page_of_its_own_before_it(check
     )
 
 
+def test_the_row_of_a_capstone_is_the_last_of_the_table(checkout):
+    new_lab("capstone_end", "The end", QUESTION, root=checkout)
+    new_lab("ch13_more", "More", QUESTION, root=checkout)
+    rows = re.findall(r"(?m)^\| \[.+\]\(\.\./labs/(\w+)\.ipynb\)", (checkout / "book" / "index.md").read_text())
+    assert rows[-2:] == ["ch13_more", "capstone_end"]
+    assert (checkout / "book" / "index.md").read_text().rstrip().endswith("glossary.md).")
+
+
 def test_a_page_that_was_written_before_its_lab_is_kept(checkout):
     add_chapter(checkout, "book/ch09_first", "labs/ch09_first")
     (checkout / "book" / "ch09_more.md").write_text("# More\n\nMine.\n")

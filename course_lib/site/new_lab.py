@@ -145,7 +145,12 @@ def _with_row(project: Project, words: dict[str, str]) -> str:
     """Return the index page with the lab added to its table, in the order of the course."""
     text = (project.root / "book" / "index.md").read_text(encoding="utf8")
     rows = re.finditer(r"(?m)^\| \[.+\]\(\.\./labs/([a-z0-9]+)_\w+\.ipynb\).*\n", text)
-    ends = [row.end() for row in rows if row[1] <= words["slug"].split("_")[0]]
+
+    def place(chapter: str) -> tuple[bool, str]:
+        return chapter == "capstone", chapter  # capstones come after all chapters
+
+    new = words["slug"].split("_")[0]
+    ends = [row.end() for row in rows if place(row[1]) <= place(new)]
     end = max(ends, default=len(text))
     row = f"| [{words['short']}](../labs/{words['slug']}.ipynb) | {words['question']} |\n"
     return text[:end] + row + text[end:]
