@@ -30,7 +30,10 @@ def cases(rng):
         Case("four pairs that are all alike", (same, same.clone(), 0.1)),
         Case("three perfect pairs, temperature 1", (axes, 2 * axes, 1.0)),
         Case("the first two texts exchanged", (axes, axes[[1, 0, 2]], 0.5)),
-        Case("six pairs", (torch.randn(6, 4, generator=rng), torch.randn(6, 4, generator=rng), 0.3)),
+        Case(
+            "six pairs, and a temperature that is learned",
+            (torch.randn(6, 4, generator=rng), torch.randn(6, 4, generator=rng), torch.tensor(0.3)),
+        ),
         Case(
             "six pairs, temperature 0.01",
             (torch.randn(6, 4, generator=rng), torch.randn(6, 4, generator=rng), 0.01),
