@@ -525,6 +525,8 @@ def test_another_default_device_is_a_sentence(capsys):
         (lambda x, dim: [x.softmax(dim)], "a list or tuple came back with one inside. Is there a comma behind it"),
         (lambda x, dim: x.tolist(), "a list or tuple came back."),
         (lambda x, dim: x.softmax(dim).cumsum(dim), "first wrong at index"),
+        (lambda x, dim: x - x.max(dim), "`x.amax` and `x.amin` return the numbers alone"),
+        (lambda x, dim: x.exp() if x > 0 else x, "and this tensor holds many"),
     ],
 )
 def test_generic_diagnosis(body, words, capsys):
@@ -788,6 +790,73 @@ def test_a_measurement_that_is_a_formula_fails(capsys):
 def test_a_measurement_of_something_else_than_its_own_pairs_fails(body, words, capsys):
     assert not check("logit_variance", lambda d, n_samples=10_000: body(d, n_samples))
     assert words in capsys.readouterr().out
+
+
+def steps_down(step, note=torch.Tensor.item):
+    def descend(scores, inputs, targets, lr, steps):
+        scores, losses = scores.clone().requires_grad_(), []
+        for _ in range(steps):
+            loss = torch.nn.functional.cross_entropy(scores[inputs], targets)
+            loss.backward()
+            losses.append(note(loss))
+            scores = step(scores, lr)
+        return scores.detach(), losses
+
+    return descend
+
+
+def in_place(scores, lr):
+    with torch.no_grad():
+        scores -= lr * scores.grad
+    scores.grad = None
+    return scores
+
+
+def a_new_one(scores, lr):
+    with torch.no_grad():
+        return scores - lr * scores.grad
+
+
+def a_new_one_recorded(scores, lr):
+    return scores - lr * scores.grad
+
+
+@pytest.mark.parametrize(
+    ("descend", "words"),
+    [
+        (steps_down(in_place, note=lambda loss: loss), "the losses are still tensors"),
+        (steps_down(in_place, note=torch.Tensor.detach), "`loss.item()` is the Python number"),
+        (steps_down(a_new_one), "Inside `torch.no_grad()`, `x -= y` changes a tensor that has it"),
+        (steps_down(a_new_one_recorded), "`backward` fills `.grad` only of a tensor with `requires_grad_()`"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_a_step_that_leaves_nothing_to_follow_is_explained(descend, words, capsys):
+    assert check("descend", steps_down(in_place))
+    assert not check("descend", descend)
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("eps", [1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize("back", [0, 1])
+def test_slopes_found_by_nudging_are_told_to_be_so(eps, back, capsys):
+    def influence(x, mask=None):
+        slopes = torch.zeros(*x.shape, *x.shape)  # input and its number, output and its number
+        for s in range(x.shape[0]):
+            for i in range(x.shape[1]):
+                up, down = x.clone(), x.clone()
+                up[s, i] += eps
+                down[s, i] -= back * eps
+                slopes[s, i] = (attend(up, mask) - attend(down, mask)) / (eps + back * eps)
+        return slopes.square().sum(dim=(1, 3)).sqrt().T
+
+    def attend(x, mask):
+        return torch.nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=mask)
+
+    assert not check("influence", influence)
+    text = capsys.readouterr().out
+    assert "If you have found the slopes by nudging" in text
+    assert "a result rounded" not in text
 
 
 def test_pairs_drawn_one_by_one_are_a_measurement():

@@ -156,6 +156,13 @@ def test_nothing_hangs_over_the_edge_of_a_tablet(loaded):
     assert hangs_over_the_edge(loaded) is None
 
 
+def test_the_code_of_a_cell_fits_beside_the_contents(loaded):
+    loaded.set_viewport_size({"width": 1280, "height": 900})
+    cells = "[...document.querySelectorAll('div.cell_input pre')].filter(e => e.offsetParent)"
+    wide = f"{cells}.filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText.slice(0, 80))"
+    assert loaded.evaluate(wide) == []
+
+
 def test_formulas_are_drawn_and_pictures_described(loaded):
     assert loaded.locator("mjx-merror").count() == 0
     assert loaded.locator(".bd-article .math").count() <= loaded.locator("mjx-container").count()
@@ -229,6 +236,23 @@ def test_a_cited_number_tells_how_it_was_measured(loaded):
     loaded.evaluate(UNFOLD)
     loaded.set_viewport_size({"width": 820, "height": 844})
     assert loaded.evaluate(BADGES) == []
+
+
+def test_how_a_number_was_measured_stays_beside_it_when_something_above_grows(page, site):
+    page.set_viewport_size({"width": 820, "height": 844})
+    settle(page, (site / "book/ch01_positions.html").as_uri())
+    page.evaluate(UNFOLD)
+    page.evaluate("document.querySelector('.number-value').focus()")
+    gap = """() => {
+        const number = document.querySelector('.number').getBoundingClientRect();
+        const tip = document.querySelector('.number-tip').getBoundingClientRect();
+        return Math.max(tip.top - number.bottom, number.top - tip.bottom);
+    }"""
+    page.evaluate(TWO_FRAMES)
+    assert abs(page.evaluate(gap)) < 1
+    page.add_style_tag(content=".bd-article > section { padding-top: 90px; overflow-anchor: none; }")
+    page.evaluate(TWO_FRAMES)
+    assert abs(page.evaluate(gap)) < 1
 
 
 def test_what_unfolds_and_scrolls_is_reached_by_the_keyboard_at_once(page, site):

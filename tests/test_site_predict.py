@@ -189,6 +189,15 @@ def page(browser, project):
     context.close()
 
 
+def reload(page):
+    """Load the page again, and see that the browser kept what was stored: a page quick as this may be ahead of it."""
+    stored = "Object.entries(localStorage).filter(([key]) => key.startsWith('course:predict:')).sort()"
+    before = page.evaluate(stored)
+    page.wait_for_timeout(200)
+    page.reload()
+    assert page.evaluate(stored) == before
+
+
 def guesses(page):
     return page.evaluate(
         "Object.fromEntries(Object.entries(localStorage).filter(([k]) => k.startsWith('course:predict:')))"
@@ -302,7 +311,7 @@ def test_a_choice_by_keyboard(page):
     assert box.locator(".predict-said").inner_text() == "It came out otherwise."
     assert page.evaluate("document.activeElement.className") == "predict-said"
     assert guesses(page) == {"course:predict:sum": "0"}
-    page.reload()
+    reload(page)
     assert box.locator(".predict-after").is_visible()
     box.get_by_role("button", name="Guess again").click()
     assert not box.locator(".predict-after").is_visible()
@@ -401,7 +410,7 @@ def test_a_link_into_what_is_folded_opens_it_and_a_guess_is_no_condition(page):
     order.get_by_role("button", name=SKIP).click()
     assert order.locator(".predict-after").is_visible()
     assert guesses(page) == {"course:predict:order": "null"}  # it is done, and no guess
-    page.reload()
+    reload(page)
     assert order.locator(".predict-after").is_visible()
 
 
@@ -461,7 +470,7 @@ def test_what_follows_in_the_section_waits_for_the_answer(folded):
     answer(folded, "second")
     assert seen(folded) == [FIRST, SECOND]
     assert folded.get_by_role("heading", name="Below").is_visible()
-    folded.reload()
+    reload(folded)
     assert seen(folded) == [FIRST, SECOND]
     first.get_by_role("button", name="Guess again").click()
     assert seen(folded) == []
@@ -482,7 +491,7 @@ def test_what_follows_is_shown_without_a_guess_from_the_keyboard(folded):
     assert folded.evaluate("document.activeElement.textContent") == "Guess again"
     folded.keyboard.press("Tab")
     assert folded.evaluate("document.activeElement.className") == "number-value"  # the first thing that follows
-    folded.reload()
+    reload(folded)
     assert seen(folded) == [FIRST]
 
 
@@ -519,7 +528,7 @@ def test_the_browser_s_search_and_the_book_s_open_what_follows(folded, project):
     folded.goto(address)
     assert seen(folded) == []
     folded.evaluate("localStorage.setItem('sphinx_highlight_terms', 'below')")
-    folded.reload()
+    reload(folded)
     folded.get_by_text(TITLE).wait_for(state="visible")
     assert guesses(folded) == {}
 

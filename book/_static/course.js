@@ -39,6 +39,7 @@ for (const number of document.querySelectorAll(".number")) {
   for (const end of ["mouseleave", "focusout"]) number.addEventListener(end, () => number.classList.remove("closed"));
 }
 document.addEventListener("scroll", place, { capture: true, passive: true });
+new ResizeObserver(place).observe(document.body); // what unfolds or loads above moves the number without a scroll
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") open()?.classList.add("closed");
 });

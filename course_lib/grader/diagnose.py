@@ -36,6 +36,23 @@ _KINDS = {
     "list": "a list or tuple",  # a tuple arrives as a list
     "NoneType": "None",
 }
+_COPY = " `x.clone()` makes a copy of a tensor that may be changed, and gradients flow through it."
+_ADVICE = {  # by a part of the message
+    "before Module.__init__() call": ". Begin `__init__` with `super().__init__()`.",
+    "deepcopy protocol": _COPY,
+    "does not have a grad_fn": (
+        ". Nothing was recorded that `backward` could follow. Is `requires_grad_()` missing? Inside "
+        "`torch.no_grad()`, `x -= y` changes a tensor that has it, but `x = x - y` makes a new one without."
+    ),
+    "Tensor with more than one value is ambiguous": (
+        ". `if`, `and`, `max` and `min` need one yes or no, and this tensor holds many. `x is not None` asks whether "
+        "there is a tensor, `(a == b).all()` whether two agree; `torch.where` and `clamp` choose number by number."
+    ),
+    "torch.return_types.": (
+        ". With `dim`, `x.max` and `x.min` return the numbers together with their places; `x.amax` and `x.amin` return "
+        "the numbers alone."
+    ),
+}
 _WHY_LOST = {
     Lost.TIMED_OUT: (
         "it computed for more than {limit:g} s and was stopped. Is there a loop that never ends, or a much quicker way?"
@@ -131,11 +148,13 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
 
 def _advice(failure: Failure) -> str:
     """Return what to do about an error whose message, by torch, tells a newcomer little."""
-    if "before Module.__init__() call" in failure.message:
-        return ". Begin `__init__` with `super().__init__()`."
-    if failure.outcome is Raised.MODIFIED_IN_PLACE or "deepcopy protocol" in failure.message:
-        return " `x.clone()` makes a copy of a tensor that may be changed, and gradients flow through it."
-    return ""
+    if failure.outcome is Raised.MODIFIED_IN_PLACE:
+        return _COPY
+    if "'NoneType'" in failure.message and ".grad" in (failure.text or ""):
+        return (
+            ". `backward` fills `.grad` only of a tensor with `requires_grad_()`; `x = x - y` makes a new one without."
+        )
+    return next((advice for words, advice in _ADVICE.items() if words in failure.message), "")
 
 
 def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> str:

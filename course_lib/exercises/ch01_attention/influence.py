@@ -3,7 +3,15 @@
 import torch
 
 from course_lib.exercises.ch01_attention.attention import attention
-from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    WrongAnswer,
+    alternative,
+    alternatives_in,
+    mistake,
+    mistakes_in,
+)
 
 
 def influence(x, mask=None):
@@ -25,6 +33,19 @@ def cases(rng):
         Case("4 tokens of width 6, no mask", (torch.randn(4, 6, generator=rng),)),
         Case("each token sees itself and the next two", (torch.randn(5, 4, generator=rng), causal.T.tril(2))),
     ]
+
+
+def run_case(subject, x, mask=None):
+    """The influences. Those found by nudging are told here: each size of the nudge rounds them otherwise."""
+    answer, right = subject(x, mask), influence(x, mask)
+    if isinstance(answer, torch.Tensor) and answer.shape == right.shape and answer.dtype == right.dtype:
+        off = (answer.detach() - right).abs()
+        if (off > 1e-5 + 1e-5 * right).any() and off.max() < 0.02 * right.max():
+            raise WrongAnswer(
+                "nearly right. If you have found the slopes by nudging: in single precision that is too coarse here. "
+                "`out[t, j].backward(retain_graph=True)` puts the exact slopes into `x.grad`."
+            )
+    return answer
 
 
 @alternative
@@ -115,6 +136,7 @@ EXERCISE = Exercise(
     ),
     reference=influence,
     cases=cases,
+    run_case=run_case,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     needs=("attention",),

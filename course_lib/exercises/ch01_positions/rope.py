@@ -168,7 +168,8 @@ EXERCISE = Exercise(
     difficulty=2,
     hints=(
         "Split x into its two halves. Number i of the first half and number i of the second are a point in a plane: "
-        "rotate it by positions * base**(-2i/d).",
+        "rotate it by positions[t] * base**(-2i/d). All these angles make a table of shape (n, d/2). "
+        "`positions[:, None]` is a column, which broadcasts.",
         "With cos, sin (n, d/2): `torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)`.",
     ),
     reference=rope,

@@ -84,9 +84,20 @@ def exponent_doubled(n, d):
     return interleave(angle.sin(), angle.cos())
 
 
-@mistake("Each column has a frequency of its own here; a sine and its cosine share one.")
+OWN_FREQUENCY = (
+    "Each column has a frequency of its own here; a sine and its cosine share one. `i` counts pairs of columns."
+)
+
+
+@mistake(OWN_FREQUENCY)
 def own_frequency_in_each_column(n, d):
     angle = torch.arange(n)[:, None] * 10000.0 ** (-torch.arange(d) / d)
+    return torch.where(torch.arange(d) % 2 == 0, angle.sin(), angle.cos())
+
+
+@mistake(OWN_FREQUENCY)
+def own_frequency_and_the_2(n, d):
+    angle = torch.arange(n)[:, None] * 10000.0 ** (-2 * torch.arange(d) / d)
     return torch.where(torch.arange(d) % 2 == 0, angle.sin(), angle.cos())
 
 

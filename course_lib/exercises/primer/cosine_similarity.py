@@ -1,5 +1,7 @@
 """Cosine similarity: how far two arrows point the same way, whatever their lengths."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -8,7 +10,6 @@ from course_lib.exercises.spec import (
     Exercise,
     alternative,
     alternatives_in,
-    call_and_differentiate,
     mistake,
     mistakes_in,
 )
@@ -44,6 +45,17 @@ def one_pair_at_a_time(a, b):
         return (u * v).sum() / ((u * u).sum() * (v * v).sum()).sqrt()
 
     return torch.stack([torch.stack([pair(u, v) for v in b]) for u in a])
+
+
+@alternative
+def in_plain_python(a, b):
+    """Nobody has heard of gradients yet, so a number may leave its tensor."""
+    rows, columns = a.tolist(), b.tolist()
+
+    def cosine(u, v):
+        return sum(x * y for x, y in zip(u, v, strict=True)) / math.hypot(*u) / math.hypot(*v)
+
+    return torch.tensor([[cosine(u, v) for v in columns] for u in rows])
 
 
 @alternative
@@ -102,12 +114,8 @@ EXERCISE = Exercise(
     ),
     reference=cosine_similarity,
     cases=cases,
-    run_case=call_and_differentiate,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     avoid=("F.cosine_similarity", "torch.cosine_similarity", "nn.CosineSimilarity"),
     see="Primer, Words as arrows",
-    # Gradients with respect to vectors of length 0.01 are large, and are rounded in proportion.
-    rtol=1e-4,
-    atol=1e-4,
 )

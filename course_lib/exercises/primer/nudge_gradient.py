@@ -135,6 +135,20 @@ def piled_up(scores, targets, eps=1e-4):
     return gradient
 
 
+@mistake(
+    "The nudges pile up: the copies are made once, before the loops, so each keeps the nudges of all the places "
+    "before. Make both copies anew for every place."
+)
+def copied_before_the_loops(scores, targets, eps=1e-4):
+    gradient, up, down = torch.zeros_like(scores), scores.clone(), scores.clone()
+    for i in range(scores.shape[0]):
+        for j in range(scores.shape[1]):
+            up[i, j] += eps
+            down[i, j] -= eps
+            gradient[i, j] = (cross_entropy(up, targets) - cross_entropy(down, targets)) / (2 * eps)
+    return gradient
+
+
 EXERCISE = Exercise(
     id="nudge_gradient",
     title="A gradient by nudging",
