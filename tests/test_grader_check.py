@@ -383,7 +383,9 @@ def test_a_list_without_end_ends_in_a_sentence(capsys, monkeypatch):
 
     monkeypatch.setattr(timed, "GROWTH", 2**26)
     assert not check("render_chat", render_chat)
-    assert "it used more than 64 MB of memory.\n" in capsys.readouterr().out
+    assert (
+        "it used more than 64 MB of memory. Your code also changed the argument `messages`" in capsys.readouterr().out
+    )
     assert not check("softmax", lambda x, dim=-1: list(itertools.combinations(range(2000), 700)))
     assert "it used more than 64 MB of memory" in capsys.readouterr().out, "a single call of C, where no signal arrives"
     monkeypatch.setattr(calls, "plain", lambda value: pytest.fail("a list that has grown is not read"))
@@ -527,12 +529,120 @@ def test_another_default_device_is_a_sentence(capsys):
         (lambda x, dim: x.softmax(dim).cumsum(dim), "first wrong at index"),
         (lambda x, dim: x - x.max(dim), "`x.amax` and `x.amin` return the numbers alone"),
         (lambda x, dim: x.exp() if x > 0 else x, "and this tensor holds many"),
+        (lambda x, dim: x.exp() / x.exp().sum(dim), "`keepdim=True` keeps an axis that was averaged or summed"),
     ],
 )
 def test_generic_diagnosis(body, words, capsys):
     assert not check("softmax", lambda x, dim=-1: body(x, dim))
     text = capsys.readouterr().out
     assert words in text or words.capitalize() in text
+
+
+@pytest.mark.parametrize(
+    ("id", "answer", "words"),
+    [
+        ("rank_residual", lambda x: 2**70, "expected 0.81393, got 1180591620717411303424."),
+        ("masked_loss", lambda logits, ids, mask: 2**70, "got 1180591620717411303424."),
+        ("layer_norm", lambda x, gain, bias, eps=1e-5: 2**70, "the shape (3, 8) is expected, and () came back"),
+        ("merge_pair", lambda ids, pair, new: [10**30] * 6, "result[0]: expected 5, got 1" + 30 * "0"),
+        ("merge_pair", lambda ids, pair, new: [-(2**63), 2**63], "6 entries are expected, and 2 came back"),
+        ("layer_parameters", lambda d, f: parameters(d, d**f + f**d), "expected 148, got 4295032832."),
+        ("layer_parameters", lambda d, f: parameters(d, 10**200), f"got 1{39 * '0'}... (201 digits)"),
+        ("layer_parameters", lambda d, f: parameters(d, 10**5000), "an integer of about 5,000 digits came back."),
+    ],
+)
+def test_an_integer_too_long_for_torch_is_one_more_wrong_number(id, answer, words, capsys):
+    assert not check(id, answer)
+    assert words in capsys.readouterr().out
+    assert use(id, answer) is reference_of(id)
+    assert Exam(find(id), seed=77).grade(LocalSubject(answer)).outcome is Outcome.WRONG
+
+
+def parameters(d_model, feed_forward):
+    return {"attention": 4 * d_model * (d_model + 1), "feed_forward": feed_forward, "norms": 4 * d_model}
+
+
+def test_integers_too_long_for_torch_are_equal_or_not():
+    assert compare([2**70], [2**70], 0, 0) is None
+    assert compare(2.0**70, 2**70, 0, 0) is None
+    assert compare(2**70, 2**70 + 1, 0, 0).kind == "value"
+
+
+def test_a_dict_whose_keys_are_tuples_is_a_dict(capsys):
+    assert not check("learn_merges", lambda words, n_merges: {(97, 98): 256})
+    assert "a list or tuple is expected, and a dict came back" in capsys.readouterr().out
+
+
+def test_what_was_changed_in_place_is_told_beside_a_wrong_value(capsys):
+    def rank_residual(x):
+        x -= x.mean(0)
+        return x.norm() / x.norm()
+
+    assert not check("rank_residual", rank_residual)
+    text = capsys.readouterr().out
+    assert "expected 0.81393, got 1. Your code also changed the argument `x` in place, which may be why." in text
+
+
+def test_a_change_inside_a_copied_list_is_told_so(capsys):
+    def learn_merges(words, n_merges):
+        right = reference_of("learn_merges")(words, n_merges)
+        for word in words.copy():
+            word[0] = []
+        return right
+
+    assert not check("learn_merges", learn_merges)
+    text = capsys.readouterr().out
+    assert "`x.copy()` and `list(x)` still hold the same lists or dicts inside" in text
+    assert "sub_" not in text
+
+
+chat = reference_of("render_chat")
+
+
+@pytest.mark.parametrize(
+    ("id", "answer", "words"),
+    [
+        ("masked_loss", lambda *given: reference_of("masked_loss")(*given) * 1.0008, "expected 2.3979, got 2.3999"),
+        ("masked_loss", lambda *given: reference_of("masked_loss")(*given) * 1.00008, "Is a small number added"),
+        ("reply_mask", lambda ids, opening, end: ids < 0, "every entry is False. First wrong at index [8]"),
+        ("render_chat", lambda messages, ask=False: chat(messages, ask) if ask else "", "an empty string came back, "),
+        ("render_chat", lambda messages, ask=False: 90 * "x", ": expected '<|im_start|>"),
+    ],
+)
+def test_a_wrong_value_is_described_as_what_it_is(id, answer, words, capsys):
+    assert not check(id, answer)
+    text = capsys.readouterr().out
+    assert words in text
+    assert ("small number" in text) == ("small number" in words)
+    assert "0 characters" not in text
+
+
+def test_torch_does_not_recommend_detach_where_gradients_are_asked_for():
+    def softmax(x, dim=-1):
+        warnings.warn("Converting a tensor with requires_grad=True to a scalar may lead to ...", stacklevel=1)
+        return x
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        check("softmax", softmax)
+    assert not said
+
+
+def test_reading_all_of_the_text_for_each_token_takes_too_long(capsys, monkeypatch):
+    """It would take hours in the lab; there nobody would know why."""
+
+    def bigram_surprise(train, test, vocab_size):
+        firsts, pairs = train[:-1].tolist(), list(itertools.pairwise(train.tolist()))
+        p = [
+            (pairs.count(pair) + 1) / (firsts.count(pair[0]) + vocab_size) for pair in itertools.pairwise(test.tolist())
+        ]
+        return -torch.tensor(p).log()
+
+    monkeypatch.setattr(timed, "CALL", 0.5)
+    assert not check("bigram_surprise", bigram_surprise)
+    text = capsys.readouterr().out
+    assert "or a much quicker way?" in text
+    assert text.count("✓ passed") == 4
 
 
 def test_an_answer_that_varies_is_said_to_vary(capsys):

@@ -131,7 +131,10 @@ def test_plain_refuses_what_is_not_data():
     for value in (object(), {1}, print, np.array([object()]), torch.nn.Linear(1, 1), b"x"):
         with pytest.raises(calls.Failure):
             calls.plain([value])
+    with pytest.raises(calls.Failure, match="about 5,000 digits"):
+        calls.plain([10**5000])
     assert calls.plain((1, np.float32(2), {"a": None})) == [1, 2.0, {"a": None}]
+    assert calls.plain({(1, (2, 3)): 4}) == {"(1, [2, 3])": 4}
 
 
 # Cells

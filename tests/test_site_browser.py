@@ -1,5 +1,6 @@
 """The built site in a real browser: every page, over http and as a file, light, dark and as wide as a phone."""
 
+import re
 import shutil
 import sys
 import threading
@@ -200,6 +201,15 @@ def test_every_page_of_a_chapter_has_a_quiz_but_an_overview_needs_none():
     places = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
     pages = [place for place in contents.places(places) if place.doc.startswith("book/ch")]
     assert [place.doc for place in pages if not place.ideas and not has_quiz(place.doc)] == []
+
+
+def test_a_chapter_has_the_number_of_its_name(site):
+    for place in contents.places(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))):
+        if place.chapter is None and (named := re.match(r"book/ch(\d+)_", place.doc)):
+            page = (site / f"{place.doc}.html").read_text(encoding="utf8")
+            number = int(named[1])
+            assert f'data-name="Chapter {number}: {place.title}"' in page
+            assert f'<a class="current reference internal" href="#">{number}. {place.title}</a>' in page
 
 
 UNFOLD = """

@@ -6,6 +6,7 @@ import functools
 import inspect
 import io
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -117,7 +118,10 @@ def _grade(id: str, subject: TimedSubject) -> Result:
     """Run the visible checks; if they are interrupted, the traceback says where in the notebook and no more."""
     __tracebackhide__ = True
     try:
-        result = _visible_exam(id).grade(subject)
+        with warnings.catch_warnings():
+            # It goes on to recommend `detach`, where gradients are asked for.
+            warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True to a scalar")
+            result = _visible_exam(id).grade(subject)
     except KeyboardInterrupt as error:
         raise error.with_traceback(None) from None
     _stopped[id] = subject.objects[0] if subject.lost else None

@@ -83,7 +83,10 @@ def _differ(e: Any, g: Any, rtol: float, atol: float, equal_nan: bool) -> tuple[
         return "type", ()
     try:
         e, g = _tensor(e), _tensor(g)
-    except (RuntimeError, OverflowError):  # an integer of more than 64 bits
+    except (RuntimeError, OverflowError, ValueError):  # an integer of more than 64 bits, which torch has no type for
+        if getattr(e, "shape", ()) != getattr(g, "shape", ()):
+            return "shape", ()
+        e, g = (x.item() if isinstance(x, _ARRAY) else x for x in (e, g))
         return None if e == g else ("value", ())
     if e.shape != g.shape:
         return "shape", ()

@@ -48,6 +48,10 @@ _ADVICE = {  # by a part of the message
         ". `if`, `and`, `max` and `min` need one yes or no, and this tensor holds many. `x is not None` asks whether "
         "there is a tensor, `(a == b).all()` whether two agree; `torch.where` and `clamp` choose number by number."
     ),
+    "must match the size of tensor": (
+        ". Print both shapes. `keepdim=True` keeps an axis that was averaged or summed, with size 1; `x[..., None]` "
+        "adds one at the end."
+    ),
     "torch.return_types.": (
         ". With `dim`, `x.max` and `x.min` return the numbers together with their places; `x.amax` and `x.amin` return "
         "the numbers alone."
@@ -91,11 +95,10 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
             "chance, and not on what an earlier call has left in a global name or in a default such as `seen=[]`."
         )
     if wrong.kind == "changed":
-        return (
-            f"{where}: {_argument(exercise, wrong.path[0])} was changed in place, and the caller still needs it. "
-            "Work on a copy: `x -= y`, `x[i] = y`, operations with a trailing underscore as `x.sub_(y)`, and a list's "
-            "`append` and `pop` all change what was passed."
-        )
+        (key,) = wrong.path
+        given = next((value for name, value in (*enumerate(case.args), *case.kwargs.items()) if name == key), None)
+        changed = f"{_argument(exercise, key)} was changed in place, and the caller still needs it"
+        return f"{where}: {changed}. {_how_to_copy(given)}"
     names = _tensor_names(exercise, case)
     if wrong.kind == "gradient":
         sentence = DETACHED if wrong.got is None else SURPLUS_GRADIENT
@@ -197,6 +200,8 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if d.kind == "shape":
         text = f"the shape {_shape(e)} is expected, and {_shape(g)} came back."
         return text + (" It looks transposed." if sorted(_shape(e)) == sorted(_shape(g)) else "")
+    if type(g) is int and g.bit_length() > 63 and isinstance(e, (torch.Tensor, np.ndarray)):
+        e = e.item()  # torch has no such integer
     if not isinstance(e, (torch.Tensor, np.ndarray)) and not isinstance(g, (torch.Tensor, np.ndarray)):
         return "the value differs from the expected one." if hide_values else _single(e, g)
     return _values(torch.as_tensor(e), torch.as_tensor(g), d, hide_values)
@@ -206,9 +211,12 @@ def _single(e: Any, g: Any) -> str:
     """Show two values that differ; of long strings, the part around the first difference."""
     if not (isinstance(e, str) and isinstance(g, str)) or max(len(repr(e)), len(repr(g))) <= 80:
         return "expected {}, got {}.".format(*_two(e, g))
+    if not g:
+        return f"an empty string came back, where one that begins with {e[:40]!r} is expected."
     same = next((i for i, (a, b) in enumerate(zip(e, g, strict=False)) if a != b), min(len(e), len(g)))
     shown = slice(max(0, same - 20), same + 40)
-    return f"the first {same} characters are right; around there, expected {e[shown]!r}, got {g[shown]!r}."
+    right = f"the first {same} characters are right; around there, " if same else ""
+    return f"{right}expected {e[shown]!r}, got {g[shown]!r}."
 
 
 def _names(d: dict) -> str:
@@ -224,7 +232,7 @@ def _values(e: torch.Tensor, g: torch.Tensor, d: Difference, hide_values: bool) 
         first = f"first wrong{at}" + ("." if hide_values else f": expected {e1}, got {g1}.")
     else:
         first = "the number differs from the expected one." if hide_values else f"expected {e1}, got {g1}."
-    pattern = _pattern(e.double(), g.double())
+    pattern = _pattern(e, g)
     return f"{pattern}{first[0].upper()}{first[1:]}" if pattern else first
 
 
@@ -234,12 +242,15 @@ def _pattern(e: torch.Tensor, g: torch.Tensor) -> str:
     def close(a: torch.Tensor, b: torch.Tensor) -> bool:
         return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
 
+    entry = "entry is False. " if g.dtype == torch.bool else "number is zero. "
+    e, g = e.double(), g.double()
     finite = e.isfinite() & g.isfinite()
     nearly = "nearly right, but further off than its type rounds. Is a small number added, or a result rounded? "
-    if e.shape == g.shape and torch.allclose(e, g, rtol=1e-3, atol=1e-6):
+    one = e.numel() == 1  # a single number comes near another by chance
+    if e.shape == g.shape and torch.allclose(e, g, rtol=1e-4 if one else 1e-3, atol=1e-6):
         return nearly
     if g.numel() > 1 and not g.any():
-        return "every number is zero. "
+        return f"every {entry}"
     if e.numel() > 1 and close(g, -e):
         return "every sign is flipped. "
     for i in range(e.dim()):
@@ -252,7 +263,29 @@ def _pattern(e: torch.Tensor, g: torch.Tensor) -> str:
             return f"every number is {ratio.item():.4g} times the right one. "
         if close(g, e + (g - e).mean()):
             return "every number is off by the same amount. "
-    return nearly if e.shape == g.shape and torch.allclose(e, g, rtol=1e-2, atol=1e-6) else ""
+    return nearly if not one and e.shape == g.shape and torch.allclose(e, g, rtol=1e-2, atol=1e-6) else ""
+
+
+def _how_to_copy(value: Any) -> str:
+    """Say what changes an argument, and how to keep it as it was."""
+    if not isinstance(value, (dict, list, tuple)):
+        return (
+            "Work on a copy: `x -= y`, `x[i] = y`, and operations with a trailing underscore as `x.sub_(y)` all change "
+            "what was passed."
+        )
+    advice = "Work on a copy: `x[i] = y`, `append`, `pop`, `remove` and `sort` all change what was passed."
+    if any(isinstance(item, (dict, list)) for item in (value.values() if isinstance(value, dict) else value)):
+        advice += (
+            " `x.copy()` and `list(x)` still hold the same lists or dicts inside: where those are changed, build new "
+            "ones, or use `copy.deepcopy`."
+        )
+    return advice
+
+
+def also_changed(diagnosis: str, exercise: Exercise, key: int | str) -> str:
+    """Add to a diagnosis that an argument was changed in place too, which may explain a wrong value or a failure."""
+    end = "" if diagnosis.endswith((".", "?")) else "."
+    return f"{diagnosis}{end} Your code also changed {_argument(exercise, key)} in place, which may be why."
 
 
 def _argument(exercise: Exercise, key: int | str | None) -> str:
@@ -304,4 +337,7 @@ def _two(e: Any, g: Any) -> tuple[str, str]:
 
 
 def _short(x: Any, digits: int = 5) -> str:
-    return f"{x + 0.0:.{digits}g}" if isinstance(x, float) else repr(x)[:80]  # + 0.0: nobody is told to expect "-0"
+    if isinstance(x, float):
+        return f"{x + 0.0:.{digits}g}"  # + 0.0: nobody is told to expect "-0"
+    text = repr(x)
+    return f"{text[:40]}... ({len(text)} digits)" if isinstance(x, int) and len(text) > 80 else text[:80]

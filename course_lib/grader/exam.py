@@ -12,7 +12,7 @@ import torch
 
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
 from course_lib.grader.compare import Difference, compare
-from course_lib.grader.diagnose import explain
+from course_lib.grader.diagnose import also_changed, explain
 from course_lib.grader.inside import calls
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised, describe_error
 
@@ -127,6 +127,9 @@ class Exam:
         if first > 0:
             found = self._when_asked_again(subject, first, answers) or found
         diagnosis = explain(exercise, cases[first], found, hide_values)
+        changed = answers[first].changed
+        if changed is not None and getattr(found, "kind", None) not in ("changed", "unsteady"):
+            diagnosis = also_changed(diagnosis, exercise, changed)
         not_run = [case.name for case, found in zip(cases, wrong, strict=True) if _was_not_run(found)]
         return Result(exercise, Outcome.WRONG, checks, self._recognise(answers, passed), diagnosis, not_run=not_run)
 

@@ -6,6 +6,7 @@ from course_lib.show.maps import attention_grid, attention_map, heatmap
 from course_lib.show.next_token import sampling_explorer
 from course_lib.show.picture import figure
 from course_lib.show.refusals import refusal_plane
+from course_lib.show.routing import router_explorer
 from course_lib.show.states import slider
 from course_lib.show.tables import table
 from course_lib.show.tokens import tokenizer_explorer

@@ -35,10 +35,19 @@ def contents_of(env: BuildEnvironment) -> Contents:
 
 
 def number_ideas(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Number the pages of a chapter's ideas: 1.1, 1.2. Sphinx would number labs and headings with them."""
+    """Number the pages of a chapter's ideas: 1.1, 1.2. Sphinx would number labs and headings with them.
+
+    A chapter has the number that is in its name, ch10_..., also while chapters before it are still to be written.
+    """
     numbered = []
     for chapter in contents_of(env).places:
         number = env.toc_secnumbers.get(chapter.doc, {}).get("") if chapter.chapter is None else None
+        if number and (named := re.match(r"book/ch(\d+)_", chapter.doc)):
+            number = (int(named[1]),)
+            env.toc_secnumbers[chapter.doc][""] = number
+            for node in (next(env.tocs[chapter.doc].findall(nodes.reference)), env.titles[chapter.doc]):
+                node["secnumber"] = [*number]
+            numbered.append(chapter.doc)
         for count, idea in enumerate(chapter.ideas if number else (), 1):
             numbers: dict[str, Any] = dict.fromkeys(
                 (reference["anchorname"] for reference in env.tocs[idea.doc].findall(nodes.reference)), None

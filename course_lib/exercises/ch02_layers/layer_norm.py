@@ -70,10 +70,51 @@ def over_axis_one(x, gain, bias, eps=1e-5):
     return centred / (centred.square().mean(1, keepdim=True) + eps).sqrt() * gain + bias
 
 
+# Two lines have to change.
+HALF_CURED = (
+    "The fault is still there in one of the two lines: mean and variance are taken over different axes. Both belong to "
+    "the last one, `dim=-1`."
+)
+
+
+@mistake(HALF_CURED)
+def variance_over_axis_one(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (centred.square().mean(1, keepdim=True) + eps).sqrt() * gain + bias
+
+
+@mistake(HALF_CURED)
+def mean_over_axis_one(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(1, keepdim=True)
+    return centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias
+
+
+@mistake("The gain is not used. Multiply by it, then add the bias.")
+def no_gain(x, gain, bias, eps=1e-5):
+    return layer_norm(x, torch.ones_like(gain), bias, eps)
+
+
+@mistake("The bias is not added. It comes last, after the gain.")
+def no_bias(x, gain, bias, eps=1e-5):
+    return layer_norm(x, gain, torch.zeros_like(bias), eps)
+
+
+@mistake("Neither the gain nor the bias is used. Multiply by the gain, then add the bias.")
+def neither_gain_nor_bias(x, gain, bias, eps=1e-5):
+    return layer_norm(x, torch.ones_like(gain), torch.zeros_like(bias), eps)
+
+
 @mistake("This normalises over the tokens. Each token is normalised by itself, over its features: the last axis.")
 def over_the_tokens(x, gain, bias, eps=1e-5):
     centred = x - x.mean(-2, keepdim=True)
     return centred / (centred.square().mean(-2, keepdim=True) + eps).sqrt() * gain + bias
+
+
+@mistake("This takes one mean and one variance for all tokens of a text together. Each token has its own.")
+def over_a_whole_text(x, gain, bias, eps=1e-5):
+    axes = tuple(range(1, x.dim()))
+    centred = x - x.mean(axes, keepdim=True)
+    return centred / (centred.square().mean(axes, keepdim=True) + eps).sqrt() * gain + bias
 
 
 @mistake("This takes one mean and one variance for all numbers together. Each token has its own.")

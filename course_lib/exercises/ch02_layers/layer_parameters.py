@@ -40,6 +40,22 @@ def no_biases(d_model, d_ff):
     return {"attention": 4 * d_model**2, "feed_forward": 2 * d_model * d_ff, "norms": 4 * d_model}
 
 
+@mistake(
+    "The biases of attention are missing: each of its four linear layers has d_model * d_model weights and d_model "
+    "biases."
+)
+def attention_without_biases(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"attention": 4 * d_model**2}
+
+
+@mistake(
+    "The biases of the feed-forward network are missing: a linear layer from m to n numbers has m * n weights and n "
+    "biases."
+)
+def feed_forward_without_biases(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"feed_forward": 2 * d_model * d_ff}
+
+
 @mistake("Attention has four matrices: queries, keys, values, and the one that mixes the heads' results.")
 def three_matrices(d_model, d_ff):
     return layer_parameters(d_model, d_ff) | {"attention": 3 * (d_model**2 + d_model)}
@@ -61,6 +77,14 @@ def way_up_alone(d_model, d_ff):
 )
 def both_biases_of_the_model(d_model, d_ff):
     return layer_parameters(d_model, d_ff) | {"feed_forward": 2 * d_model * d_ff + 2 * d_model}
+
+
+@mistake(
+    "Both biases of the feed-forward network are counted as d_ff. A linear layer has a bias for each number that it "
+    "returns: the first one d_ff, the second one d_model."
+)
+def both_biases_of_the_inside(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"feed_forward": 2 * d_model * d_ff + 2 * d_ff}
 
 
 @mistake("The feed-forward network is d_ff wide inside, and that need not be four times d_model.")

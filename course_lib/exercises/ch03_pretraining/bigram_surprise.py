@@ -15,12 +15,16 @@ def bigram_surprise(train, test, vocab_size):
 
 def cases(rng):
     train, test = (torch.randint(4, (n,), generator=rng) for n in (30, 12))
+    long = (torch.randint(400, (n,), generator=rng) for n in (30_000, 10_000))
     sticky = torch.tensor([0, 0, 0, 1, 1, 2, 0, 0, 1, 2, 2, 2, 0, 1])
     return [
         Case("abracadabra", (torch.tensor([0, 1, 2, 0, 3, 0, 4, 0, 1, 2, 0]), torch.tensor([0, 1, 2, 0, 3]), 5)),
         Case("3 tokens, uneven", (sticky, torch.tensor([2, 0, 0, 1, 2, 1]), 3)),
         Case("random text, 4 tokens", (train, test, 4)),
         Case("a first token that was never seen", (torch.tensor([0, 1, 0, 2, 1, 0]), torch.tensor([3, 0, 1, 3]), 5)),
+        # Whoever reads all of `train` for each token of `test`, or for each pair of tokens, would wait for hours in the
+        # lab. Here the time limit tells them.
+        Case("30,000 tokens to count, 10,000 to score, 400 different ones", (*long, 400)),
     ]
 
 
@@ -59,8 +63,8 @@ def surprise_by_table(p, test):
 
 
 @mistake(
-    "A pair that training never saw gets probability 0, and its surprise is infinite (or not a number, where even the "
-    "first token is new). Add 1 to the count of every pair."
+    "A pair that training never saw has no count, or next to none. With 0 its surprise is infinite (or not a number, "
+    "where even the first token is new), with a tiny number it is huge. Add 1 to the count of every pair."
 )
 def nothing_added(train, test, vocab_size):
     counts = count_pairs(train, vocab_size)
@@ -74,6 +78,15 @@ def nothing_added(train, test, vocab_size):
 def columns_sum_to_1(train, test, vocab_size):
     counts = count_pairs(train, vocab_size) + 1
     return surprise_by_table(counts / counts.sum(0, keepdim=True), test)
+
+
+@mistake(
+    "These are the sums of the rows, but without `keepdim=True` they lie along the columns, and each column is divided "
+    "by one of them. Write `counts.sum(1, keepdim=True)`."
+)
+def sums_of_the_rows_along_the_columns(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size) + 1
+    return surprise_by_table(counts / counts.sum(1), test)
 
 
 @mistake(

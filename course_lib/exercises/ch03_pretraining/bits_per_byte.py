@@ -43,7 +43,7 @@ def bits_per_token(nats, n_bytes):
     return (nats.mean() / math.log(2)).item()
 
 
-# Learners write the same mistake in two ways; they differ where a token stands for no byte.
+# Learners write the same mistake in three ways; they differ where a token stands for no byte.
 MEAN_OF_RATIOS = (
     "This takes the ratio for each token and averages the ratios, so short tokens count too much. Divide the sum of "
     "all surprises by the sum of all bytes."
@@ -58,6 +58,12 @@ def mean_of_ratios(nats, n_bytes):
 @mistake(MEAN_OF_RATIOS)
 def mean_of_ratios_without_infinity(nats, n_bytes):
     return (nats / n_bytes.clamp(min=1) / math.log(2)).mean().item()
+
+
+@mistake(MEAN_OF_RATIOS)
+def mean_of_ratios_that_are_finite(nats, n_bytes):
+    counted = n_bytes > 0
+    return (nats[counted] / n_bytes[counted] / math.log(2)).mean().item()
 
 
 @mistake(

@@ -34,6 +34,7 @@ def cases(rng):
         Case("rare long words, one frequent short word", (counted("zq " * 9 + "ababab abab abba"), 4)),
         Case("all pairs equally frequent", ([[[100, 99], 2], [[98, 97], 2], [[97, 98], 2]], 3)),
         Case("banana", ([[list(b"banana"), 5], [list(b"bandana"), 2], [list(b"ananas"), 1]], 3)),
+        Case("7 7 7, in which 7 7 counts twice", ([[[7, 7, 7], 2], [[5, 6], 3]], 2)),
         Case("random words", (random, 6)),
     ]
 
@@ -73,11 +74,11 @@ def merge_everywhere(words, pair, new):
     return [(merge_pair(ids, pair, new), times) for ids, times in words]
 
 
-def learn_with(words, n_merges, choose=smallest_of_the_most_frequent, first_new=256):
-    """The right answer, but for the way to choose among pairs and the number of the first new token."""
+def learn_with(words, n_merges, choose=smallest_of_the_most_frequent, first_new=256, count=count_pairs):
+    """The right answer, but for the ways to count and to choose, and the number of the first new token."""
     merges = []
     for new in range(first_new, first_new + n_merges):
-        pair = choose(count_pairs(words))
+        pair = choose(count(words))
         merges.append(list(pair))
         words = merge_everywhere(words, pair, new)
     return merges
@@ -110,14 +111,70 @@ def largest_of_the_most_frequent(words, n_merges):
     return learn_with(words, n_merges, choose=largest)
 
 
-@mistake(
+# Learners write the same mistake in two ways, which differ where pairs are equally frequent.
+WORDS_NEVER_CHANGE = (
     "The words never change. After each choice merge the pair in every word, so that the new token can be part of the "
     "next pair."
 )
+
+
+@mistake(WORDS_NEVER_CHANGE)
 def words_never_change(words, n_merges):
     counts = count_pairs(words)
     by_frequency = sorted(counts, key=lambda pair: (-counts[pair], pair))
     return [list(pair) for pair in by_frequency[:n_merges]]
+
+
+@mistake(WORDS_NEVER_CHANGE)
+def most_common_at_first(words, n_merges):
+    return [list(pair) for pair, times in count_pairs(words).most_common(n_merges)]
+
+
+@mistake(
+    "The counts of earlier rounds are still there. A merge takes its pair out of the words, and parts of others with "
+    "it: begin with an empty count in each round."
+)
+def counts_pile_up(words, n_merges):
+    counts, merges = Counter(), []
+    for new in range(256, 256 + n_merges):
+        counts += count_pairs(words)
+        pair = smallest_of_the_most_frequent(counts)
+        merges.append(list(pair))
+        words = merge_everywhere(words, pair, new)
+    return merges
+
+
+# Two ways to count too few: each pair once in a word, or only those that do not overlap.
+OVERLAPS_LEFT_OUT = (
+    "In 7 7 7 the pair 7 7 counts once here. Count every place where two tokens are neighbours: there are two."
+)
+
+
+@mistake(OVERLAPS_LEFT_OUT)
+def once_in_a_word(words, n_merges):
+    def count(words):
+        counts = Counter()
+        for ids, times in words:
+            for pair in dict.fromkeys(itertools.pairwise(ids)):
+                counts[pair] += times
+        return counts
+
+    return learn_with(words, n_merges, count=count)
+
+
+@mistake(OVERLAPS_LEFT_OUT)
+def without_overlaps(words, n_merges):
+    def count(words):
+        counts = Counter()
+        for ids, times in words:
+            counted = None
+            for pair in itertools.pairwise(ids):
+                counted = None if pair == counted else pair
+                if counted:
+                    counts[pair] += times
+        return counts
+
+    return learn_with(words, n_merges, count=count)
 
 
 @mistake(

@@ -8,9 +8,9 @@ from torch import nn
 from course_lib.exercises.spec import (
     Case,
     Exercise,
+    WrongAnswer,
     alternative,
     alternatives_in,
-    call_and_differentiate,
     mistake,
     mistakes_in,
 )
@@ -36,6 +36,18 @@ def cases(rng):
         case("logits near 1000: no overflow", 2, 4, 6, shift=1000.0, rtol=2e-4, atol=2e-4),
         Case("one logit far above the right one", (far, torch.randint(1, 6, (2, 4), generator=rng))),
     ]
+
+
+def run_case(subject, logits, tokens):
+    """Value and gradients. A surprise that something small has capped is told here: everybody adds another number."""
+    answer = subject.gradients(logits, tokens)
+    loss, right = answer["output"], next_token_loss(logits, tokens)
+    if right > 100 and getattr(loss, "shape", None) == () and 10 < loss < 0.4 * right:
+        raise WrongAnswer(
+            f"the surprise cannot get larger than about {loss:.3g} nats here. Is a small number added to the "
+            "probabilities, or are they clamped? `logsumexp` needs no such help."
+        )
+    return answer
 
 
 @alternative
@@ -66,12 +78,21 @@ def of_targets(values, targets):
     return values.gather(-1, targets[..., None])[..., 0]
 
 
-@mistake(
+# With all tokens, or with all but the first.
+NOT_SHIFTED = (
     "Each place is scored on its own token, which the model has just read. The logits at place t are about token "
     "t + 1: `logits[:, :-1]` belong to `tokens[:, 1:]`."
 )
+
+
+@mistake(NOT_SHIFTED)
 def not_shifted(logits, tokens):
     return mean_surprise(logits, tokens)
+
+
+@mistake(NOT_SHIFTED)
+def not_shifted_without_the_first(logits, tokens):
+    return mean_surprise(logits[:, 1:], tokens[:, 1:])
 
 
 @mistake(
@@ -117,7 +138,7 @@ def divided_by_all_tokens(logits, tokens):
     return next_token_loss(logits, tokens) * n_predictions / tokens.numel()
 
 
-# The same mistake in two ways: the last place, which predicts nothing, has a gradient of 0 in one and NaN in the other.
+# In three ways: the loss is NaN or infinite, and at the last place, which predicts nothing, the gradient is 0 or NaN.
 OVERFLOWS = "Right idea, but it overflows: exp(1000) is infinite. Use `logsumexp`, or subtract the largest logit first."
 
 
@@ -133,6 +154,29 @@ def overflows_before_the_shift(logits, tokens):
     e = logits.exp()
     probabilities = e / e.sum(-1, keepdim=True)
     return -of_targets(probabilities[:, :-1], tokens[:, 1:]).log().mean()
+
+
+@mistake(OVERFLOWS)
+def sum_overflows(logits, tokens):
+    predictions = logits[:, :-1]
+    return (predictions.exp().sum(-1).log() - of_targets(predictions, tokens[:, 1:])).mean()
+
+
+# The axis of the places has another length before the shift.
+OVER_THE_PLACES = (
+    "The softmax runs over the places of a row. At each place it has to compare the tokens of the vocabulary: take the "
+    "last axis, `dim=-1`."
+)
+
+
+@mistake(OVER_THE_PLACES)
+def softmax_over_the_places(logits, tokens):
+    return -of_targets(logits[:, :-1].log_softmax(1), tokens[:, 1:]).mean()
+
+
+@mistake(OVER_THE_PLACES)
+def softmax_over_the_places_before_the_shift(logits, tokens):
+    return -of_targets(logits.log_softmax(1)[:, :-1], tokens[:, 1:]).mean()
 
 
 @mistake(
@@ -168,7 +212,7 @@ EXERCISE = Exercise(
     ),
     reference=next_token_loss,
     cases=cases,
-    run_case=call_and_differentiate,
+    run_case=run_case,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     avoid=("cross_entropy", "nll_loss", "CrossEntropyLoss"),

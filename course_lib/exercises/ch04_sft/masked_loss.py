@@ -1,5 +1,7 @@
 """The loss of fine-tuning on examples: the mean surprise at the tokens of the replies alone."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -98,6 +100,73 @@ def first_column_counted(logits, ids, mask):
     return (surprise(logits[:, :-1], ids[:, 1:]) * mask[:, 1:]).sum() / mask.sum()
 
 
+@mistake(
+    "Where the mask is False the target is set to token 0, and scored all the same. Leave these places out of the sum, "
+    "and out of the number that you divide by."
+)
+def other_targets_are_token_0(logits, ids, mask):
+    return surprise(logits[:, :-1], ids[:, 1:].masked_fill(~mask[:, 1:], 0)).mean()
+
+
+@mistake("The mask is the wrong way round: this is the loss on the tokens that do *not* count.")
+def mask_upside_down(logits, ids, mask):
+    return surprise(logits[:, :-1], ids[:, 1:])[~mask[:, 1:]].mean()
+
+
+@mistake(
+    "The tokens of the replies are picked first and shifted afterwards, so one reply runs into the next, and the first "
+    "token of a reply is never scored. Shift first, each row by itself, then pick with `mask[:, 1:]`."
+)
+def picked_before_the_shift(logits, ids, mask):
+    return surprise(logits[mask][:-1], ids[mask][1:]).mean()
+
+
+@mistake(
+    "The rows run into each other: the last place of one row is scored on the first token of the next. Shift each row "
+    "by itself, before you flatten."
+)
+def rows_run_into_each_other(logits, ids, mask):
+    return mean_where(mask.flatten()[1:], surprise(logits.flatten(0, 1)[:-1], ids.flatten()[1:]))
+
+
+@mistake(
+    "`gather` leaves an axis of size 1 at the end, so the product with the mask pairs every token with every other. "
+    "Drop that axis: `[..., 0]`, or `.squeeze(-1)`."
+)
+def axis_of_size_1_left(logits, ids, mask):
+    kept = mask[:, 1:]
+    return (surprise(logits[:, :-1], ids[:, 1:])[..., None] * kept).sum() / kept.sum()
+
+
+# The axis of the places has another length before the shift.
+OVER_THE_PLACES = (
+    "The softmax runs over the places of a row. At each place it has to compare the tokens of the vocabulary: take the "
+    "last axis, `dim=-1`."
+)
+
+
+@mistake(OVER_THE_PLACES)
+def softmax_over_the_places(logits, ids, mask):
+    log_p = logits[:, :-1].log_softmax(1)
+    return mean_where(mask[:, 1:], -log_p.gather(-1, ids[:, 1:, None])[..., 0])
+
+
+@mistake(OVER_THE_PLACES)
+def softmax_over_the_places_before_the_shift(logits, ids, mask):
+    log_p = logits.log_softmax(1)[:, :-1]
+    return mean_where(mask[:, 1:], -log_p.gather(-1, ids[:, 1:, None])[..., 0])
+
+
+@mistake("This is in bits. Take the natural logarithm: the loss is in nats.")
+def in_bits(logits, ids, mask):
+    return masked_loss(logits, ids, mask) / math.log(2)
+
+
+@mistake("This is minus the mean probability of the tokens that count. Its logarithm is missing.")
+def no_logarithm(logits, ids, mask):
+    return -mean_where(mask[:, 1:], (-surprise(logits[:, :-1], ids[:, 1:])).exp())
+
+
 @mistake("This is the sum over the tokens that count. Divide it by their number: the mean is asked for.")
 def sum_instead_of_mean(logits, ids, mask):
     return (surprise(logits[:, :-1], ids[:, 1:]) * mask[:, 1:]).sum()
@@ -111,20 +180,38 @@ def mean_of_the_sums_of_rows(logits, ids, mask):
     return (surprise(logits[:, :-1], ids[:, 1:]) * mask[:, 1:]).sum(1).mean()
 
 
-@mistake(
+# With the mask shifted, or as it came.
+LOGITS_MASKED = (
     "The mask multiplies the logits. Where all logits are 0 a token still costs log(vocabulary): multiply the "
     "surprises by the mask instead, and divide by the number of tokens that count."
 )
+
+
+@mistake(LOGITS_MASKED)
 def logits_masked(logits, ids, mask):
     return surprise(logits[:, :-1] * mask[:, 1:, None], ids[:, 1:]).mean()
 
 
-@mistake(
+@mistake(LOGITS_MASKED)
+def logits_masked_before_the_shift(logits, ids, mask):
+    return surprise((logits * mask[..., None])[:, :-1], ids[:, 1:]).mean()
+
+
+# With either end of the mask.
+WRONG_WAY = (
     "The shift goes the wrong way: the logits at place t are about token t + 1, not t - 1. `logits[:, :-1]` belong to "
     "`ids[:, 1:]`."
 )
+
+
+@mistake(WRONG_WAY)
 def shifted_the_wrong_way(logits, ids, mask):
     return mean_where(mask[:, :-1], surprise(logits[:, 1:], ids[:, :-1]))
+
+
+@mistake(WRONG_WAY)
+def shifted_the_wrong_way_but_not_the_mask(logits, ids, mask):
+    return mean_where(mask[:, 1:], surprise(logits[:, 1:], ids[:, :-1]))
 
 
 @mistake("The sign is flipped: this is the mean of log p, which is below zero. The surprise is -log p.")

@@ -23,8 +23,12 @@ def cases(rng):
     return [
         Case("one question, to be answered", ([say("user", "flip a b c d")],), {"ask": True}),
         Case("a question and its reply, for training", (hello,)),
-        Case("three turns, then a reply is asked for", ([*hello, say("user", "More.\nMuch more.")],), {"ask": True}),
+        Case("three turns, then a reply is asked for", ([*hello, say("user", "More.\n  Much more.")],), {"ask": True}),
         Case("what the system says comes first", ([say("system", "Be brief."), say("user", f"{n}?")], False)),
+        Case("blanks and a line break at the ends of a text", ([say("user", "  a b\n"), say("assistant", " b a ")],)),
+        Case(
+            "asked for, though nobody has spoken but the system", ([say("system", "Greet the user.")],), {"ask": True}
+        ),
     ]
 
 
@@ -74,6 +78,24 @@ def never_asks(messages, ask=False):
 )
 def always_asks(messages, ask=False):
     return render_chat(messages, True)
+
+
+@mistake("The blanks and line breaks at the ends of a text are gone. The template takes a content as it is.")
+def content_stripped(messages, ask=False):
+    return render_chat([{**message, "content": message["content"].strip()} for message in messages], ask)
+
+
+@mistake("With `ask=True` the opening stands at the end whoever spoke last. Here it does only where that was the user.")
+def asks_after_the_user_alone(messages, ask=False):
+    return render_chat(messages, ask and messages[-1]["role"] == "user")
+
+
+@mistake(
+    'Without `ask`, nothing is left of the text: `text + opening if ask else ""` means `(text + opening) if ask else '
+    '""`. Put the brackets around the second half, or write an `if` of its own.'
+)
+def nothing_unless_asked(messages, ask=False):
+    return render_chat(messages, ask) if ask else ""
 
 
 @mistake(

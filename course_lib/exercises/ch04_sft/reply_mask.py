@@ -33,6 +33,8 @@ def cases(rng):
         Case("the user says the assistant's name", (turns((3, [4, 7]), (4, [4, 9])), [1, 4], 2)),
         Case("a reply that was cut off", (turns((3, [7, 9]), (4, [8, 8, 6]))[:-1], [1, 4], 2)),
         Case("random turns", (turns((3, random[:4]), (4, random[4:9]), (3, random[9:]), (4, random[:3])), [1, 4], 2)),
+        # The assistant begins, with an empty reply; later the user says 4 1, the opening the wrong way round.
+        Case("an empty reply comes first", (turns((4, []), (3, [4, 1, 8]), (4, [9])), [1, 4], 2)),
         Case("another template: other tokens", (turns(*both, begin=[30], end=end), [30, name], end)),
         Case("an opening of three tokens", (turns(*both, begin=[31, 30], end=end), [31, 30, name], end)),
         Case("an opening of one token", (turns(*both, begin=[], end=end), [name], end)),
@@ -50,6 +52,15 @@ def by_spans(ids, opening, end):
             at = stop
         else:
             at += 1
+    return mask
+
+
+def replies_from(starts, ids, end, skip=0):
+    """The mask of replies that begin at these places and go on to the next `end`, looked for from `skip` tokens on."""
+    mask = torch.zeros(len(ids), dtype=torch.bool)
+    for start in starts:
+        stop = next((i for i in range(start + skip, len(ids)) if ids[i] == end), len(ids))
+        mask[start : stop + 1] = True
     return mask
 
 
@@ -104,12 +115,22 @@ def first_reply_alone(ids, opening, end):
     return mask & (number_of_the_reply == 1)
 
 
-@mistake(
-    "This looks at the first token of the opening alone, so the turns of the user count too. All tokens of `opening` "
-    "have to be there, one right after the other."
+# Looking at the first token, and at any of them, comes to the same: a turn begins with the first.
+ONE_TOKEN_IS_ENOUGH = (
+    "One token of the opening is enough here, so the turns of the user count too. All tokens of `opening` have to be "
+    "there, one right after the other."
 )
+
+
+@mistake(ONE_TOKEN_IS_ENOUGH)
 def first_token_of_the_opening(ids, opening, end):
     return reply_mask(ids, opening[:1], end)
+
+
+@mistake(ONE_TOKEN_IS_ENOUGH)
+def first_token_then_as_many_as_the_opening_has(ids, opening, end):
+    starts = (ids == opening[0]).nonzero()[:, 0] + len(opening)
+    return replies_from(starts.tolist(), ids, end)
 
 
 @mistake(
@@ -140,6 +161,47 @@ def never_closed(ids, opening, end):
 def without_replies_cut_off(ids, opening, end):
     an_end_follows = (ids == end).flip(0).cumsum(0).flip(0) > 0
     return reply_mask(ids, opening, end) & an_end_follows
+
+
+@mistake(
+    "`opening` was never found, so the mask is False everywhere. A piece of a tensor never equals a list, and a list "
+    "never equals a tuple: compare `ids[i : i + n].tolist() == list(opening)`."
+)
+def never_found(ids, opening, end):
+    return torch.zeros(len(ids), dtype=torch.bool)
+
+
+@mistake(
+    "Every reply is thought to stop at the first `end` of the whole text, which may be that of the user's turn. Look "
+    "for it behind the opening."
+)
+def first_end_of_the_text(ids, opening, end):
+    mask, first = reply_mask(ids, opening, end), (ids == end).nonzero()[0]
+    return mask & (torch.arange(len(ids)) <= first)
+
+
+@mistake("The last token of the text is never looked at, since the loop ends one token too early.")
+def last_token_never_looked_at(ids, opening, end):
+    mask = reply_mask(ids, opening, end)
+    mask[-1] = False
+    return mask
+
+
+@mistake(
+    "The search for `end` begins one token too late, so an empty reply runs on into the next turn. The first token "
+    "after the opening may be its `end`."
+)
+def empty_reply_runs_on(ids, opening, end):
+    mask = reply_mask(ids, opening, end)
+    starts = (mask & ~mask.roll(1)).nonzero()[:, 0]
+    return replies_from(starts.tolist(), ids, end, skip=1)
+
+
+@mistake("The tokens of `opening` count in any order here. They open a turn of the assistant only in theirs.")
+def opening_in_any_order(ids, opening, end):
+    n = len(opening)
+    starts = [i for i in range(n, len(ids) + 1) if sorted(ids[i - n : i].tolist()) == sorted(opening)]
+    return replies_from(starts, ids, end)
 
 
 @mistake("The mask is the wrong way round. True marks the tokens that the model should *learn*, which are the replies.")

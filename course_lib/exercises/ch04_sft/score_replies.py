@@ -20,11 +20,13 @@ def cases(rng):
     replies[1] = replies[1][:2]
     replies[2] = [";", *replies[2][1:]]
     replies[3] = [letters[(letters.index(x) + 1) % 4] for x in replies[3]]
-    five = [["a", "b"], ["b", "a"], ["a", "b", ";"], ["user", "b"], []]
+    replies[4] = replies[4][:1]
+    various = [["a", "b"], ["b", "a"], ["a", "b", ";"], ["user", "b"], [], ["a"], ["ab"], ["ba"]]
+    one_each = [["a"], ["b"], ["c"]]
     return [
-        Case("five replies", (five, [["a", "b"]] * 5, letters), expected={"format": 0.4, "right": 0.2}),
-        Case("eight, four of them spoilt", (replies, answers, letters), expected={"format": 0.625, "right": 0.5}),
-        Case("nothing but letters", ([["a", "b", "c", "d"], ["a"]], [["a"], ["b"]], letters)),
+        Case("replies of all kinds", (various, [["a", "b"]] * 8, letters), expected={"format": 0.25, "right": 0.125}),
+        Case("eight, five of them spoilt", (replies, answers, letters), expected={"format": 0.5, "right": 0.375}),
+        Case("nothing but letters", ([["a", "b"], ["a"], ["a"]], one_each, letters)),
         Case("all right", (answers, answers, letters), expected={"format": 1.0, "right": 1.0}),
     ]
 
@@ -58,6 +60,30 @@ def any_length(replies, answers, letters):
 def any_token(replies, answers, letters):
     right = score_replies(replies, answers, letters)["right"]
     return {"format": share([len(reply) == len(answers[0]) for reply in replies]), "right": right}
+
+
+@mistake("A reply that is too short counts as well formed. It needs exactly as many tokens as the answer, no fewer.")
+def short_is_enough(replies, answers, letters):
+    good = [len(reply) <= len(answers[0]) and all(token in letters for token in reply) for reply in replies]
+    return {"format": share(good), "right": score_replies(replies, answers, letters)["right"]}
+
+
+@mistake(
+    "The tokens are joined into one string before they are counted or compared, so `ab`, a single token, passes for "
+    "`a` and `b`. Compare the lists of tokens."
+)
+def joined_into_a_string(replies, answers, letters):
+    as_letters = [list("".join(reply)) for reply in replies]
+    return score_replies(as_letters, answers, letters)
+
+
+@mistake(
+    "A reply counts as right if it is the answer to any of the questions. Compare each with its own answer: "
+    "`zip(replies, answers)`."
+)
+def answer_to_any_question(replies, answers, letters):
+    right = [list(reply) in [list(answer) for answer in answers] for reply in replies]
+    return {"format": score_replies(replies, answers, letters)["format"], "right": share(right)}
 
 
 @mistake(

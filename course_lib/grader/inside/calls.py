@@ -6,6 +6,7 @@ Used twice: in the notebook by the instant check, and inside the sandbox by the 
 from __future__ import annotations
 
 import inspect
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import torch
 
 from course_lib.grader.inside.outcomes import Failure, Raised
 
+LONGEST_INTEGER = 2**12  # in bits: Python refuses to write out one of more than 4,300 digits
 SEED = 20170612  # an arbitrary number: both sides set the same seed before each call
 
 
@@ -56,7 +58,7 @@ def plain(value: Any) -> Any:
     """Return a detached copy as plain data: CPU tensors, arrays, numbers, strings, lists, dicts or None.
 
     Raises:
-        Failure: If there is a `...` in it, or an object of any other type.
+        Failure: If there is a `...` in it, an integer too long to be shown, or an object of any other type.
     """
     if isinstance(value, torch.Tensor):
         value = value.detach().as_subclass(torch.Tensor)
@@ -65,15 +67,24 @@ def plain(value: Any) -> Any:
         return np.array(value)
     if isinstance(value, np.generic) and value.dtype.kind in "biufc":
         return value.item()
+    if type(value) is int and value.bit_length() > LONGEST_INTEGER:
+        digits = int(value.bit_length() * math.log10(2))
+        raise Failure(Raised.NO_DATA, message=f"an integer of about {digits:,} digits came back.")
     if value is None or type(value) in (bool, int, float, complex, str):
         return value
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, dict):
-        return {plain(key): plain(item) for key, item in value.items()}
+        return {_plain_key(key): plain(item) for key, item in value.items()}
     if value is ...:
         raise Failure(Raised.ELLIPSIS)
     raise Failure(Raised.NO_DATA, message=_what_it_is(value))
+
+
+def _plain_key(key: Any) -> Any:
+    """Return a key as plain data; of a tuple its text, since a tuple becomes a list, which cannot be a key."""
+    key = plain(key)
+    return repr(tuple(key)) if isinstance(key, list) else key
 
 
 def _what_it_is(value: Any) -> str:

@@ -1,0 +1,162 @@
+"""The router: of all experts, each token takes the k with the largest logits, and gives them weights."""
+
+import torch
+
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate,
+    mistake,
+    mistakes_in,
+)
+
+
+def route(logits, k, renormalise=True):
+    best = logits.topk(k, dim=-1)
+    weights = best.values.softmax(dim=-1)
+    if not renormalise:  # as they are among all experts
+        weights = logits.softmax(dim=-1).gather(-1, best.indices)
+    return torch.zeros_like(logits).scatter(-1, best.indices, weights)
+
+
+def cases(rng):
+    def logits(tokens, experts):
+        # No two alike: an answer need not say what it does with equal logits.
+        return torch.randn(tokens, experts, generator=rng) + 0.01 * torch.arange(experts)
+
+    by_hand = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]]).log1p()  # 3 : 2 : 1, and 1 : 4 : 2
+    return [
+        Case("two tokens, the best 2 of 3", (by_hand, 2)),
+        Case("the best 1 of 3, its probability as it is", (by_hand, 1), {"renormalise": False}),
+        Case("5 tokens, the best 2 of 8", (logits(5, 8), 2)),
+        Case("the same question without sharing out anew", (logits(5, 8), 2), {"renormalise": False}),
+        Case("6 tokens, the best 3 of 4", (logits(6, 4), 3)),
+        Case("logits near 100", (100 + logits(4, 5), 2)),
+        Case("the best 1 of 6, shared out anew", (logits(4, 6), 1)),
+    ]
+
+
+@alternative
+def by_a_mask(logits, k, renormalise=True):
+    least = logits.topk(k, dim=-1).values[..., -1:]
+    weights = logits.softmax(dim=-1) * (logits >= least)
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+@alternative
+def minus_infinity_elsewhere(logits, k, renormalise=True):
+    others = logits.argsort(dim=-1, descending=True).argsort(dim=-1) >= k
+    kept = logits.masked_fill(others, -torch.inf) if renormalise else logits
+    return kept.softmax(dim=-1).masked_fill(others, 0.0)
+
+
+@alternative
+def one_token_after_the_other(logits, k, renormalise=True):
+    rows = []
+    for row in logits:
+        experts = row.sort(descending=True).indices[:k]
+        weights = row.softmax(dim=0)[experts]
+        if renormalise:
+            weights = weights / weights.sum()
+        rows.append(torch.zeros_like(row).index_add(0, experts, weights))
+    return torch.stack(rows)
+
+
+def on_the_best(weights, logits, k):
+    """Weights of all experts, with 0 for all but the best k."""
+    return torch.zeros_like(logits).scatter(-1, logits.topk(k, dim=-1).indices, 1.0) * weights
+
+
+@mistake(
+    "With `renormalise=True` the weights of a token have to sum to 1: divide the probabilities of its experts by "
+    "their sum."
+)
+def never_renormalises(logits, k, renormalise=True):
+    return route(logits, k, renormalise=False)
+
+
+@mistake(
+    "`renormalise=False` asks for the probabilities as they are, among *all* experts. They do not sum to 1 then, and "
+    "for k = 1 that is what the router learns from."
+)
+def always_renormalises(logits, k, renormalise=True):
+    return route(logits, k)
+
+
+@mistake("This is a softmax over the tokens. The experts compete for a token: softmax along the last axis.")
+def softmax_over_tokens(logits, k, renormalise=True):
+    weights = on_the_best(logits.softmax(dim=0), logits, k)
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+@mistake("All k experts get the same weight here. The one with the larger logit should count for more.")
+def equal_weights(logits, k, renormalise=True):
+    return on_the_best(torch.full_like(logits, 1 / k), logits, k) + 0 * logits
+
+
+@mistake("These weights are the logits themselves. Make probabilities of them first: softmax.")
+def no_softmax(logits, k, renormalise=True):
+    weights = on_the_best(logits, logits, k)
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+@mistake("These are the experts with the *smallest* logits.")
+def the_worst(logits, k, renormalise=True):
+    worst = (-logits).topk(k, dim=-1).indices
+    weights = torch.zeros_like(logits).scatter(-1, worst, 1.0) * logits.softmax(dim=-1)
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+@mistake("Every expert has a weight here, so all of them would have to answer. All but the best k get 0.")
+def nobody_is_left_out(logits, k, renormalise=True):
+    return logits.softmax(dim=-1)
+
+
+@mistake(
+    "The logits of the others were set to 0, and softmax gives a logit of 0 a weight like any other. Set them to "
+    "minus infinity, or set the weights to 0 after the softmax."
+)
+def zero_before_the_softmax(logits, k, renormalise=True):
+    return on_the_best(logits, logits, k).softmax(dim=-1)
+
+
+@mistake(
+    "These are the weights of the k experts, and it is lost whose they are. Return a row with a place for every "
+    "expert, and 0 for those who were not chosen."
+)
+def only_the_k_weights(logits, k, renormalise=True):
+    best = logits.softmax(dim=-1).topk(k, dim=-1).values
+    return best / best.sum(dim=-1, keepdim=True) if renormalise else best
+
+
+@mistake(
+    "Right on paper. But the exponential of a logit near 100 is infinite in float32. `softmax` subtracts the largest "
+    "logit first."
+)
+def exponentials(logits, k, renormalise=True):
+    powers = logits.exp()
+    weights = on_the_best(powers / powers.sum(dim=-1, keepdim=True), logits, k)
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+EXERCISE = Exercise(
+    id="route",
+    title="The router",
+    points=2,
+    minutes=10,
+    difficulty=1,
+    hints=(
+        "`logits.topk(k, dim=-1)` gives the k largest logits of each token, and where they are. What are the weights "
+        "of these k? And how do they get to their places in a row of zeros?",
+        "`torch.zeros_like(logits).scatter(-1, best.indices, weights)`. The weights are `best.values.softmax(-1)`, or "
+        "without renormalising `logits.softmax(-1).gather(-1, best.indices)`.",
+    ),
+    reference=route,
+    cases=cases,
+    run_case=call_and_differentiate,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 10, A router and its experts",
+)

@@ -1,0 +1,130 @@
+"""Capacity: an expert has room for so many tokens, and those who come too late get no answer from it."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def within_capacity(weights, capacity):
+    place_in_queue = (weights > 0).cumsum(dim=0)  # from 1, at each expert
+    return weights * (place_in_queue <= capacity)
+
+
+def cases(rng):
+    def routed(tokens, experts, k):
+        places = torch.rand(tokens, experts, generator=rng).topk(k, dim=-1).indices
+        return torch.zeros(tokens, experts).scatter(-1, places, 0.1 + torch.rand(tokens, k, generator=rng))
+
+    busy = torch.tensor([[0.9, 0.0], [0.6, 0.0], [0.0, 0.8], [0.7, 0.0], [0.0, 0.5]])
+    served = torch.tensor([[0.9, 0.0], [0.6, 0.0], [0.0, 0.8], [0.0, 0.0], [0.0, 0.5]])
+    return [
+        Case("three tokens for an expert with room for two", (busy, 2), expected=served),
+        Case("room for all", (routed(6, 3, 1), 6)),
+        Case("20 tokens, 1 of 4 experts, room for 4", (routed(20, 4, 1), 4)),
+        Case("20 tokens, 2 of 5 experts, room for 6", (routed(20, 5, 2), 6)),
+        Case("room for one", (routed(8, 3, 2), 1)),
+    ]
+
+
+@alternative
+def queue_by_queue(weights, capacity):
+    kept = torch.zeros_like(weights)
+    for expert in range(weights.shape[1]):
+        first = weights[:, expert].nonzero()[:capacity, 0]
+        kept[first, expert] = weights[first, expert]
+    return kept
+
+
+@alternative
+def one_token_after_the_other(weights, capacity):
+    room, kept = [capacity] * weights.shape[1], weights.clone()
+    for token, row in enumerate(weights.tolist()):
+        for expert, weight in enumerate(row):
+            if weight > 0:
+                room[expert] -= 1
+                if room[expert] < 0:
+                    kept[token, expert] = 0
+    return kept
+
+
+@mistake("One token too few: an expert with room for `capacity` tokens takes that many, the last one included.")
+def one_too_few(weights, capacity):
+    return within_capacity(weights, capacity - 1)
+
+
+@mistake("One token too many: the queue is counted from 0 here, and the token in place `capacity` is served as well.")
+def one_too_many(weights, capacity):
+    return within_capacity(weights, capacity + 1)
+
+
+@mistake("Here the *last* tokens are served. Whoever comes first, is served first: count from the top.")
+def last_come(weights, capacity):
+    return within_capacity(weights.flip(0), capacity).flip(0)
+
+
+@mistake(
+    "This serves the first `capacity` tokens of the batch, whoever they want. Each expert has a queue of its own: "
+    "count only the tokens that chose it."
+)
+def first_tokens_of_the_batch(weights, capacity):
+    return weights * (torch.arange(len(weights)) < capacity)[:, None]
+
+
+@mistake(
+    "This counts along the experts of a token, which says how many experts the token asked. A queue is one expert's "
+    "column: `cumsum(dim=0)`."
+)
+def along_the_experts(weights, capacity):
+    return weights * ((weights > 0).cumsum(dim=1) <= capacity)
+
+
+@mistake(
+    "This serves the tokens with the largest weights. That would be sensible, but it looks at all tokens before it "
+    "begins. Asked for is the plain queue: first come, first served."
+)
+def largest_weights_first(weights, capacity):
+    rank = weights.argsort(dim=0, descending=True).argsort(dim=0)
+    return weights * (rank < capacity)
+
+
+@mistake(
+    "A token that one expert has no room for is sent away by the other as well. Only the full expert's weight becomes "
+    "0."
+)
+def all_or_nothing(weights, capacity):
+    served = ((weights > 0) & ((weights > 0).cumsum(dim=0) > capacity)).sum(dim=1) == 0
+    return weights * served[:, None]
+
+
+@mistake(
+    "The weights of the experts that are left have grown, to make up for the lost one. Leave them as they are: a "
+    "token that comes too late gets less, or nothing."
+)
+def shared_out_anew(weights, capacity):
+    kept = within_capacity(weights, capacity)
+    left = kept.sum(dim=1, keepdim=True)
+    return kept * weights.sum(dim=1, keepdim=True) / left.where(left > 0, 1.0)
+
+
+@mistake("This says who is served, true or false. Return the weights themselves, with 0 for those who came too late.")
+def a_mask(weights, capacity):
+    return (weights > 0) & ((weights > 0).cumsum(dim=0) <= capacity)
+
+
+EXERCISE = Exercise(
+    id="within_capacity",
+    title="Who comes too late",
+    points=2,
+    minutes=10,
+    difficulty=2,
+    hints=(
+        "Each column is the queue of one expert. Which place does a token have in it? The first that chose the expert "
+        "has place 1, the next one place 2; those who chose another are not in this queue.",
+        "`place = (weights > 0).cumsum(dim=0)`, then `weights * (place <= capacity)`.",
+    ),
+    reference=within_capacity,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 10, An even load",
+)
