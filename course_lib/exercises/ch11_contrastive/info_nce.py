@@ -154,5 +154,5 @@ EXERCISE = Exercise(
     run_case=call_and_differentiate,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 11, Pictures and captions in one space",
+    see="Chapter 11, Which caption belongs to which picture?",
 )

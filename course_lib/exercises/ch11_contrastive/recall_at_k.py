@@ -132,5 +132,5 @@ EXERCISE = Exercise(
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     avoid=("topk",),
-    see="Chapter 11, Pictures and captions in one space",
+    see="Chapter 11, A name that was never heard",
 )

@@ -83,5 +83,5 @@ EXERCISE = Exercise(
     cases=cases,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 11, Pictures and captions in one space",
+    see="Chapter 11, How low a temperature?",
 )

@@ -135,5 +135,5 @@ EXERCISE = Exercise(
     run_case=run_case,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 11, Pictures and captions in one space",
+    see="Chapter 11, A name that was never heard",
 )
