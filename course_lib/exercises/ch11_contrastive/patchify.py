@@ -1,0 +1,108 @@
+"""A picture as a row of tokens: its patches (Dosovitskiy et al. 2021, section 3.1)."""
+
+import torch
+
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate,
+    mistake,
+    mistakes_in,
+)
+
+
+def patchify(images, size):
+    batch, channels, height, width = images.shape
+    grid = images.reshape(batch, channels, height // size, size, width // size, size)
+    return grid.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * size * size)
+
+
+def cases(rng):
+    return [
+        Case("one grey picture of 4 x 4, patches of 2", (torch.arange(16.0).reshape(1, 1, 4, 4), 2)),
+        Case("two pictures in colour, 6 x 6, patches of 3", (torch.randn(2, 3, 6, 6, generator=rng), 3)),
+        Case("wider than high: 4 x 8, patches of 2", (torch.randn(2, 3, 4, 8, generator=rng), 2)),
+        Case("higher than wide: 9 x 3, patches of 3", (torch.randn(1, 2, 9, 3, generator=rng), 3)),
+    ]
+
+
+@alternative
+def by_unfold(images, size):
+    return torch.nn.functional.unfold(images, size, stride=size).transpose(1, 2)
+
+
+@alternative
+def by_slices(images, size):
+    height, width = images.shape[2:]
+    found = []
+    for top in range(0, height, size):
+        for left in range(0, width, size):
+            found.append(images[:, :, top : top + size, left : left + size].flatten(1))
+    return torch.stack(found, dim=1)
+
+
+@mistake(
+    "This cuts the row of numbers into equal pieces, as `reshape` alone does. A patch is a square: its rows lie far "
+    "apart in memory. Split height and width into two axes each, and move the axes with `permute` before you join them."
+)
+def reshape_alone(images, size):
+    return images.reshape(len(images), -1, images.shape[1] * size * size)
+
+
+@mistake(
+    "The patches come column by column. They should come as one reads: the top row from left to right, then the next."
+)
+def column_by_column(images, size):
+    batch, channels, height, width = images.shape
+    grid = images.reshape(batch, channels, height // size, size, width // size, size)
+    return grid.permute(0, 4, 2, 1, 3, 5).reshape(batch, -1, channels * size * size)
+
+
+@mistake(
+    "In each patch the three colours of a pixel stand together. All of its first channel should come first, then all "
+    "of the second: the channels before the rows and columns, as in `images`."
+)
+def channels_last(images, size):
+    batch, channels, height, width = images.shape
+    grid = images.reshape(batch, channels, height // size, size, width // size, size)
+    return grid.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, channels * size * size)
+
+
+@mistake("Each patch is turned over: its columns are read before its rows. Within a patch, too, read row by row.")
+def patches_turned_over(images, size):
+    batch, channels, height, width = images.shape
+    grid = images.reshape(batch, channels, height // size, size, width // size, size)
+    return grid.permute(0, 2, 4, 1, 5, 3).reshape(batch, -1, channels * size * size)
+
+
+@mistake(
+    "These are not squares: each takes every so many pixels from all over the picture. The first of the two axes that "
+    "`height` is split into says which patch, the second says where in it: `height // size, size`, in this order."
+)
+def spread_over_the_picture(images, size):
+    batch, channels, height, width = images.shape
+    grid = images.reshape(batch, channels, size, height // size, size, width // size)
+    return grid.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, channels * size * size)
+
+
+EXERCISE = Exercise(
+    id="patchify",
+    title="A picture as tokens",
+    points=1,
+    minutes=8,
+    difficulty=2,
+    hints=(
+        "Split the height into (which patch, where in it), and the width too. That makes six axes. Which three say "
+        "where in a patch a number stands?",
+        "`images.reshape(batch, channels, height // size, size, width // size, size).permute(0, 2, 4, 1, 3, 5)`, and "
+        "then a reshape to `(batch, -1, channels * size * size)`.",
+    ),
+    reference=patchify,
+    cases=cases,
+    run_case=call_and_differentiate,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 11, A picture as tokens",
+)

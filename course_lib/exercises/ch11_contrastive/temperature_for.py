@@ -1,0 +1,87 @@
+"""Which temperature lets perfect vectors reach a given contrastive loss: a formula to be derived and solved for it."""
+
+import math
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def temperature_for(loss, pairs):
+    return 1 / (math.log(pairs - 1) - math.log(math.expm1(loss)))
+
+
+def cases(rng):
+    return [
+        Case("three pairs, as by hand", (math.log1p(2 / math.e), 3), expected=1.0),
+        Case("two pairs, and a loss of 0.1", (0.1, 2)),
+        Case("128 pairs, and a loss of 0.01", (0.01, 128)),
+        Case("32,768 pairs, and a loss of a billionth", (1e-9, 32768)),
+        Case("10 pairs, and a loss that is half of the worst", (math.log(10) / 2, 10)),
+    ]
+
+
+@alternative
+def by_bisection(loss, pairs):
+    low, high = 1e-3, 1e3
+    for _ in range(200):
+        middle = math.sqrt(low * high)
+        others = (pairs - 1) * math.exp(-1 / middle)
+        low, high = (low, middle) if math.log1p(others) > loss else (middle, high)
+    return middle
+
+
+@alternative
+def from_the_probability(loss, pairs):
+    odds = math.exp(-loss) / -math.expm1(-loss)  # of the right caption against all others together
+    return 1 / math.log(odds * (pairs - 1))
+
+
+@mistake("This is 1 divided by the temperature. The cosines are *divided* by the temperature, so turn it over.")
+def turned_over(loss, pairs):
+    return 1 / temperature_for(loss, pairs)
+
+
+@mistake(
+    "This counts all pairs as wrong captions. One of them is right: the sum in the denominator has one term with the "
+    "cosine 1, and one less than `pairs` with the cosine 0."
+)
+def all_are_wrong(loss, pairs):
+    return temperature_for(loss, pairs + 1)
+
+
+@mistake(
+    "The right caption is missing in the sum below the fraction: a softmax divides by *all* terms, its own too. So "
+    "e to the loss is 1 plus what the others bring, and the 1 has to be taken off."
+)
+def without_its_own(loss, pairs):
+    return 1 / (math.log(pairs - 1) - loss)
+
+
+@mistake("This takes the loss for a probability. The loss is minus the logarithm of the probability.")
+def loss_as_probability(loss, pairs):
+    p = min(loss, 0.999)
+    return 1 / math.log(p * (pairs - 1) / (1 - p))
+
+
+@mistake("This takes logarithms to base 2. The loss is in nats: `math.log`.")
+def in_bits(loss, pairs):
+    return temperature_for(loss, pairs) * math.log(2)
+
+
+EXERCISE = Exercise(
+    id="temperature_for",
+    title="How low a temperature?",
+    points=2,
+    minutes=10,
+    difficulty=3,
+    hints=(
+        "In each row one similarity is 1 / temperature, and all others are 0. What is the probability of the right "
+        "caption? Its surprise is ln(1 + (pairs - 1) e^(-1 / temperature)). Set this equal to the loss, and solve.",
+        "e^loss - 1 = (pairs - 1) e^(-1 / temperature). Take logarithms: 1 / temperature = ln(pairs - 1) - "
+        "ln(e^loss - 1).",
+    ),
+    reference=temperature_for,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 11, How low a temperature?",
+)

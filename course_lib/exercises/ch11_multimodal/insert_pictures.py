@@ -1,0 +1,124 @@
+"""Where a picture goes into a text: its vectors take the places of the marks (Liu et al. 2023, LLaVA)."""
+
+import torch
+
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    call_and_differentiate,
+    mistake,
+    mistakes_in,
+)
+
+
+def insert_pictures(embedded, is_picture, vectors):
+    return embedded.masked_scatter(is_picture[..., None], vectors)
+
+
+def cases(rng):
+    def of(*rows):
+        is_picture = torch.tensor(rows) == 1
+        width = 3
+        embedded = torch.randn(*is_picture.shape, width, generator=rng)
+        return embedded, is_picture, torch.randn(int(is_picture.sum()), width, generator=rng)
+
+    return [
+        Case("a picture of two vectors, then a question", of([1, 1, 0, 0, 0], [1, 1, 0, 0, 0])),
+        Case("a word before the picture", of([0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0])),
+        Case("two pictures in one text, one in the next", of([1, 0, 1, 0, 0], [0, 1, 0, 0, 0])),
+        Case("the picture is the last thing", of([0, 0, 1, 1], [0, 0, 1, 1])),
+    ]
+
+
+@alternative
+def by_index(embedded, is_picture, vectors):
+    result = embedded.clone()
+    result[is_picture] = vectors
+    return result
+
+
+@alternative
+def by_counting(embedded, is_picture, vectors):
+    number = is_picture.flatten().long().cumsum(0).clamp(min=1) - 1
+    spread = vectors[number].reshape(embedded.shape)
+    return torch.where(is_picture[..., None], spread, embedded)
+
+
+@mistake(
+    "Each mark gets the vector after its own, and the last one comes twice. This is the fault of the given code: "
+    "`cumsum` counts from 1, and rows of a tensor are counted from 0."
+)
+def counted_from_one(embedded, is_picture, vectors):
+    number = is_picture.flatten().long().cumsum(0).clamp(max=len(vectors) - 1)
+    return torch.where(is_picture[..., None], vectors[number].reshape(embedded.shape), embedded)
+
+
+@mistake("The picture starts one place too late: the first mark stays, and the word after the last mark is lost.")
+def one_place_late(embedded, is_picture, vectors):
+    later = torch.zeros_like(is_picture)
+    later[:, 1:] = is_picture[:, :-1]
+    return embedded.masked_scatter(later[..., None], vectors)
+
+
+@mistake("The vectors are added to those of the marks. They should take their places.")
+def added(embedded, is_picture, vectors):
+    return embedded + torch.zeros_like(embedded).masked_scatter(is_picture[..., None], vectors)
+
+
+@mistake(
+    "The order is wrong: the first vectors go to the first mark of *every* text. They belong to the first text, from "
+    "left to right, then to the second."
+)
+def place_by_place(embedded, is_picture, vectors):
+    turned = embedded.transpose(0, 1).masked_scatter(is_picture.T[..., None], vectors)
+    return turned.transpose(0, 1)
+
+
+@mistake(
+    "All texts get the vectors of the first picture. Go on where the text before has stopped: the vectors of the "
+    "second text come after those of the first."
+)
+def first_picture_everywhere(embedded, is_picture, vectors):
+    place = (is_picture.long().cumsum(1) - 1).clamp(min=0)
+    return torch.where(is_picture[..., None], vectors[place], embedded)
+
+
+@mistake("The vectors of the pictures are in reverse order.")
+def reversed_order(embedded, is_picture, vectors):
+    return embedded.masked_scatter(is_picture[..., None], vectors.flip(0))
+
+
+@mistake(
+    "This puts the vectors where the *words* are. The marks are where `is_picture` is true; the words stay as they are."
+)
+def words_replaced(embedded, is_picture, vectors):
+    place = ((~is_picture).long().flatten().cumsum(0) - 1).clamp(min=0) % len(vectors)
+    return torch.where(is_picture[..., None], embedded, vectors[place].reshape(embedded.shape))
+
+
+@mistake("Nothing is inserted: the marks are still there.")
+def nothing_inserted(embedded, is_picture, vectors):
+    return embedded + 0 * vectors.sum()
+
+
+EXERCISE = Exercise(
+    id="insert_pictures",
+    title="Where the picture goes",
+    points=2,
+    minutes=10,
+    difficulty=2,
+    hints=(
+        "Try the given code by hand on marks at the places 0 and 1: what does `cumsum` give there, and which rows of "
+        "`vectors` are these?",
+        "`embedded.masked_scatter(is_picture[..., None], vectors)` does it without a loop. Or `result = "
+        "embedded.clone()` and `result[is_picture] = vectors`.",
+    ),
+    reference=insert_pictures,
+    cases=cases,
+    run_case=call_and_differentiate,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 11, A picture in a sentence",
+)

@@ -1,0 +1,155 @@
+"""The control that shows whether a model looks: every question with the picture of another one."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+
+
+def other_pictures(kind):
+    order = kind.argsort(stable=True)
+    replaced = torch.empty_like(order)
+    for value in kind.unique().tolist():
+        same = order[kind[order] == value]
+        replaced[same] = same.roll(1)
+    return replaced
+
+
+def cases(rng):
+    mixed = torch.arange(28) % 4  # seven of each kind
+    return [
+        Case("six questions of two kinds", (torch.tensor([0, 1, 0, 1, 0, 1]),)),
+        Case("28 questions of four kinds", (mixed[torch.randperm(28, generator=rng)],)),
+        Case("nine questions, kind by kind", (torch.tensor([3, 3, 3, 1, 1, 1, 2, 2, 2]),)),
+    ]
+
+
+def run_case(subject, kind):
+    """Compare what the control does, not how: any choice that keeps all three promises is right."""
+    chosen = subject(kind)
+    n = len(kind)
+    if not isinstance(chosen, torch.Tensor) or chosen.dtype != torch.long:
+        raise WrongAnswer("return a tensor of whole numbers: for each question, the number of a picture.")
+    if chosen.shape != kind.shape:
+        raise WrongAnswer(f"there are {n} questions, so {n} numbers should come back, in one row.")
+    if chosen.min() < 0 or chosen.max() >= n:
+        raise WrongAnswer(f"the pictures have the numbers 0 to {n - 1}.")
+    own = chosen == torch.arange(n)
+    return {
+        "a question keeps its own picture": bool(own.any()),
+        "all questions keep their own picture": bool(own.all()),
+        "every picture is shown once": len(chosen.unique()) == n,
+        "the pictures belong to questions of the same kind": bool((kind[chosen] == kind).all()),
+    }
+
+
+@alternative
+def by_lists(kind):
+    kinds = kind.tolist()
+    replaced = []
+    for i, own in enumerate(kinds):
+        same = [j for j, other in enumerate(kinds) if other == own]
+        replaced.append(same[(same.index(i) + 1) % len(same)])
+    return torch.tensor(replaced)
+
+
+@alternative
+def on_a_random_circle(kind):
+    shuffled = torch.randperm(len(kind))
+    grouped = shuffled[kind[shuffled].argsort(stable=True)]
+    chosen = torch.empty_like(grouped)
+    for value in kind.unique():
+        circle = grouped[kind[grouped] == value]
+        chosen[circle] = circle.roll(-1)
+    return chosen
+
+
+@mistake(
+    "Every question still has its own picture. Then nothing is taken away, and the control tells nothing: exchange "
+    "them."
+)
+def unchanged(kind):
+    return torch.arange(len(kind))
+
+
+@mistake(
+    "Some pictures come from questions of another kind, which may not even hold an answer: then the model can be "
+    "wrong for another reason. Exchange pictures among questions of the same kind."
+)
+def regardless_of_kind(kind):
+    return torch.arange(len(kind)).roll(1)
+
+
+@mistake(
+    "Some question keeps its own picture, as happens with a random permutation (about one does, on average). A "
+    "question that keeps its picture can be answered by looking. Move everything one step along a circle instead."
+)
+def keeps_one_by_chance(kind):
+    replaced = torch.arange(len(kind))
+    for value in kind.unique():
+        same = (kind == value).nonzero()[:, 0]
+        replaced[same] = same.flip(0)
+    return replaced
+
+
+@mistake(
+    "Some picture is shown more than once, and another one never. Then the pictures as a whole are not the same as "
+    "before, and an easy or a strange one may decide. Each should be shown exactly once."
+)
+def one_for_its_kind(kind):
+    chosen = torch.arange(len(kind))
+    for value in kind.unique():
+        first, second = (kind == value).nonzero()[:2, 0]
+        chosen[kind == value] = first
+        chosen[first] = second
+    return chosen
+
+
+@mistake(
+    "All questions get the same picture, the first one too, which is its own. Each picture should be shown exactly "
+    "once, at another question of the same kind."
+)
+def one_for_all(kind):
+    return torch.zeros_like(kind)
+
+
+@mistake(
+    "Pictures come from questions of any kind, and some question keeps its own: this looks like a random permutation "
+    "of all. Exchange among questions of the same kind, one step along a circle."
+)
+def first_stays(kind):
+    n = len(kind)
+    chosen = torch.arange(n)
+    chosen[1:] = chosen[1:].roll(1)
+    return chosen
+
+
+@mistake(
+    "Within each kind all questions get the same picture, one of them its own. Each picture should be shown once, and "
+    "never at its own question."
+)
+def first_of_its_kind(kind):
+    chosen = torch.empty_like(kind)
+    for value in kind.unique():
+        chosen[kind == value] = (kind == value).nonzero()[0, 0]
+    return chosen
+
+
+EXERCISE = Exercise(
+    id="other_pictures",
+    title="The control: does it look?",
+    points=2,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "A random order is not enough: about one question would keep its own picture. Put the questions of one kind "
+        "in a circle, and give each the picture of its neighbour.",
+        "For each value of `kind.unique()`: `same = (kind == value).nonzero()[:, 0]`, and `chosen[same] = "
+        "same.roll(1)`.",
+    ),
+    reference=other_pictures,
+    cases=cases,
+    run_case=run_case,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 11, Does it look?",
+)
