@@ -7,10 +7,12 @@ from fractions import Fraction
 from html.parser import HTMLParser
 from io import BytesIO, TextIOWrapper
 
+import nbformat
 import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot
+from nbclient import NotebookClient
 from PIL import Image
 from show_pages import DARK_PAGES, contrast, mirrored
 
@@ -186,6 +188,23 @@ def test_a_figure_is_one_picture_described_once_in_each_form(shown):
     width, height = Image.open(BytesIO(base64.b64decode(bundle["image/png"]))).size
     assert metadata["image/png"]["width"] == round(width / 2)
     assert f'width="{round(width / 2)}" height="{round(height / 2)}"' in html
+
+
+def test_a_live_figure_is_one_output_that_shows_the_last_drawing():
+    cell = """
+from course_lib import show
+live = show.LiveFigure()
+for n in (2, 3, 4):
+    live.show(show.curves({"loss": list(range(n))}, xlabel="step", ylabel="loss"), key="a.loss", caption=f"{n}")
+live = show.LiveFigure()  # as when the cell is run again
+live.show(show.curves({"loss": [5, 6]}, xlabel="step", ylabel="loss"))
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    first, second = notebook.cells[0].outputs
+    assert first.metadata["course_shown"]["caption"] == "4"
+    assert "from 0 at 0 to 3 at 3" in first.data["text/plain"]
+    assert "from 5 at 0 to 6 at 1" in second.data["text/plain"]
 
 
 def test_the_page_filter_is_the_one_whose_contrast_is_tested(shown):

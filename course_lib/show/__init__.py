@@ -4,7 +4,7 @@ from course_lib.show.attention import explorer
 from course_lib.show.charts import axes, bars, curves
 from course_lib.show.maps import attention_grid, attention_map, heatmap
 from course_lib.show.next_token import sampling_explorer
-from course_lib.show.picture import figure
+from course_lib.show.picture import LiveFigure, figure
 from course_lib.show.refusals import refusal_plane
 from course_lib.show.routing import router_explorer
 from course_lib.show.states import slider

@@ -10,11 +10,19 @@ from typing import Any
 from course_lib.show.theme import DARK_FILTER
 
 
-def display_bundle(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+def display_bundle(
+    bundle: dict[str, Any], metadata: dict[str, Any] | None = None, place: str | None = None, again: bool = False
+) -> None:
     """Show a MIME bundle as one output.
 
     The front end picks the one representation it prefers, so all of them must say the same. In a plain script
     `text/plain` is printed, with a question mark for each character that the output's encoding lacks.
+
+    Args:
+        bundle: The representations by MIME type.
+        metadata: The metadata of the output.
+        place: A name for the output, unique to it, by which it can be shown again.
+        again: Whether to replace what was shown in that place.
     """
     from IPython import get_ipython
     from IPython.display import display
@@ -23,7 +31,7 @@ def display_bundle(bundle: dict[str, Any], metadata: dict[str, Any] | None = Non
         encoding = sys.stdout.encoding or "utf-8"  # on Windows, in a file, one that lacks most signs
         print(bundle["text/plain"].encode(encoding, errors="replace").decode(encoding))
     else:
-        display(bundle, raw=True, metadata=metadata or {})
+        display(bundle, raw=True, metadata=metadata or {}, display_id=place, update=again)
 
 
 def shown(key: str | None, data: dict[str, Any]) -> dict[str, Any]:

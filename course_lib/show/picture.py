@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from html import escape
 from io import BytesIO
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from matplotlib import pyplot
@@ -38,6 +40,31 @@ def figure(fig: Figure, *, alt: str | None = None, caption: str | None = None, k
     Raises:
         ValueError: If `alt` is missing where it is needed, or empty, or the key is malformed.
     """
+    display_bundle(*_bundle(fig, alt, caption, key))
+
+
+class LiveFigure:
+    """A figure that is drawn again in its place, such as a curve that grows while a model trains.
+
+    Create it in the cell that shows it, so that running the cell again begins a new one. On a page of the book the last
+    drawing stays.
+    """
+
+    def __init__(self) -> None:
+        """Take a place for the figure, which appears with the first drawing."""
+        self._place = uuid4().hex
+        self._drawn = False
+
+    def show(self, fig: Figure, *, alt: str | None = None, caption: str | None = None, key: str | None = None) -> None:
+        """Show a figure as `figure` does, in the place of the drawing before it."""
+        display_bundle(*_bundle(fig, alt, caption, key), place=self._place, again=self._drawn)
+        self._drawn = True
+
+
+def _bundle(
+    fig: Figure, alt: str | None, caption: str | None, key: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Render a figure and close it; return the MIME bundle and metadata of its output."""
     drawing = drawing_of(fig)
     alt = required_text(drawing.alt if drawing and alt is None else alt, "A figure")
     png = render(fig)
@@ -48,7 +75,7 @@ def figure(fig: Figure, *, alt: str | None = None, caption: str | None = None, k
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     html = f'<style>{read_text("figure.css")}</style><figure class="course-figure">{picture}{below}</figure>'
     plain = f"[Figure: {alt}]" + (f"\n{caption}" if caption else "")
-    display_bundle(
+    return (
         {"text/html": html, "image/png": text, "text/plain": plain},
         {"image/png": {"width": width, "height": height, "alt": alt}}
         | shown(key, {"kind": "picture", "alt": alt, "caption": caption, **((drawing and drawing.data) or {})}),
