@@ -75,6 +75,19 @@ def luminance(colour):
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
+def colours(element):
+    """The colours of an element's ground and of its text, as the browser lays them over the page's; from 0 to 1."""
+    drawn = element.evaluate(
+        """e => { const c = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+            c.fillStyle = getComputedStyle(document.body).backgroundColor; c.fillRect(0, 0, 1, 1);
+            return ['backgroundColor', 'color'].map((part) => {
+                c.fillStyle = getComputedStyle(e)[part]; c.fillRect(0, 0, 1, 1);
+                return [...c.getImageData(0, 0, 1, 1).data];
+            }); }"""
+    )
+    return [tuple(value / 255 for value in colour[:3]) for colour in drawn]
+
+
 def contrast(one, other):
     """Contrast ratio of two colours, 1 to 21 (WCAG 2.2, success criterion 1.4.3)."""
     low, high = sorted((luminance(one), luminance(other)))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from show_pages import PAPER, chromium, contrast, opened, write_pages
+from matplotlib.colors import to_hex
+from show_pages import PAPER, chromium, colours, contrast, opened, write_pages
 
 from course_lib import show
 from course_lib.show import attention, picture, tables
@@ -164,16 +165,9 @@ def test_text_of_the_explorer_is_legible_on_its_shading(browser, page_file, them
     page.mouse.move(0, 0)
     button = first(page).locator(".tokens button").first
     button.focus()  # looks at itself with weight 1: the deepest shade there is
-    shade, ink = button.evaluate(
-        """e => { const c = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-            c.fillStyle = getComputedStyle(document.body).backgroundColor; c.fillRect(0, 0, 1, 1);
-            c.fillStyle = getComputedStyle(e).backgroundColor; c.fillRect(0, 0, 1, 1);
-            const shade = [...c.getImageData(0, 0, 1, 1).data];
-            c.fillStyle = getComputedStyle(e).color; c.fillRect(0, 0, 1, 1);
-            return [shade, [...c.getImageData(0, 0, 1, 1).data]]; }"""
-    )
-    assert contrast(tuple(v / 255 for v in shade[:3]), tuple(v / 255 for v in ink[:3])) >= 4.5
-    assert shade[:3] != [int(PAPER[theme][i : i + 2], 16) for i in (1, 3, 5)]
+    shade, ink = colours(button)
+    assert contrast(shade, ink) >= 4.5
+    assert to_hex(shade) != PAPER[theme]
     page.close()
 
 

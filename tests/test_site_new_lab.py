@@ -52,7 +52,9 @@ def test_a_new_lab_passes_the_tests_of_all_labs_and_runs(checkout):
     documents = find_project(checkout).documents()
     overview = documents.index("book/ch05_overview")
     assert documents[overview + 1 : overview + 3] == ["book/ch05_in_context", "labs/ch05_in_context"]
-    assert overview < documents.index("book/glossary")
+    assert overview < documents.index("book/ch10_overview") < documents.index("book/glossary")
+    toc = (checkout / "_toc.yml").read_text()
+    assert toc.index("book/ch05_overview") < toc.index("- caption: Recent advances")
 
     run(checkout, "-c", SOLVE, "labs/ch05_in_context.ipynb", "solved.ipynb")
     solved = nbformat.read(checkout / "solved.ipynb", as_version=4)

@@ -17,6 +17,8 @@ from course_lib.site.paths import Project, SiteError, find_project
 
 TEMPLATES = Path(__file__).parent / "new_lab_templates"
 LONGEST = 100  # characters of a title and of a question, which is a row of a table
+CHAPTER = re.compile(r"      - file: book/ch(\d\d)_")  # in _toc.yml
+PART = re.compile(r"  - caption: |    (numbered|chapters):")
 SLUG = re.compile(r"(ch\d\d|capstone)_[a-z][a-z0-9_]*")
 
 
@@ -116,12 +118,17 @@ def _with(page: Path, template: str, addition: str, words: dict[str, str]) -> st
 def _with_entry(project: Project, overview: Path, idea: Path, words: dict[str, str]) -> str:
     """Return `_toc.yml` with the lab, and the page of its idea, at the end of its chapter.
 
-    A new chapter precedes the reference part.
+    A new chapter precedes the later ones, and the reference part.
     """
     lines = (project.root / "_toc.yml").read_text(encoding="utf8").splitlines()
     chapter = f"      - file: book/{overview.stem}"
     if chapter not in lines:
-        at = next((i for i, line in enumerate(lines) if line.strip() == "- caption: Reference"), len(lines))
+        number = overview.stem.split("_")[0].removeprefix("ch")  # of a capstone a word, which comes after all numbers
+        later = (i for i, line in enumerate(lines) if (m := CHAPTER.match(line)) and m[1] > number)
+        reference = (i for i, line in enumerate(lines) if line.strip() == "- caption: Reference")
+        at = next(later, next(reference, len(lines)))
+        while at and PART.match(lines[at - 1]):  # the later chapter begins a part
+            at -= 1
         lines.insert(at, chapter)
     end = lines.index(chapter) + 1
     while end < len(lines) and lines[end].startswith("        "):  # what belongs to the chapter
