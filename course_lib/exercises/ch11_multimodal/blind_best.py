@@ -8,10 +8,11 @@ from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_
 
 
 def blind_best(questions, answers):
-    counts = {}
+    answers_to = {}
     for question, answer in zip(questions, answers, strict=True):
-        counts.setdefault(question, Counter())[answer] += 1
-    return sum(max(found.values()) for found in counts.values()) / len(questions)
+        answers_to.setdefault(question, []).append(answer)
+    right = sum(max(own.count(answer) for answer in set(own)) for own in answers_to.values())
+    return right / len(questions)
 
 
 def cases(rng):
@@ -88,10 +89,7 @@ def wrong_ones(questions, answers):
     return 1 - by_pairs.solution(questions, answers)
 
 
-@mistake(
-    "This takes the first answer that a question got. Take the one that it gets most often: `Counter(...)` counts, and "
-    "`max(counts.values())` is the largest count."
-)
+@mistake("This takes the first answer that a question got. Take the one that it gets most often.")
 def first_answer(questions, answers):
     first = {}
     for question, answer in zip(questions, answers, strict=True):
@@ -108,8 +106,8 @@ EXERCISE = Exercise(
     hints=(
         "Collect the answers of each question. What does somebody say who knows how often each answer was right, and "
         "sees nothing?",
-        "A dictionary of counters: `counts.setdefault(question, Counter())[answer] += 1`. Then add up the largest count "
-        "of each, and divide by `len(questions)`.",
+        "A dictionary with the list of answers of each question: `answers_to.setdefault(question, []).append(answer)`. "
+        "Then add up the largest `own.count(answer)` of each list, and divide by `len(questions)`.",
     ),
     reference=blind_best,
     cases=cases,
