@@ -15,18 +15,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from course_lib.recipes.estimate import UNCOUNTED
 from course_lib.train import Loss, TrainConfig, train
 
 Batch = Any
 LR = 1e-4
-
-
-def _grouped(a: Sequence[int], b: Sequence[int], *rest: Any, **options: Any) -> int:
-    """The FLOPs of a grouped product, for which torch has no formula: each row meets one matrix."""
-    return 2 * a[-2] * a[-1] * b[-1]
-
-
-GROUPED = {torch.ops.aten._grouped_mm: _grouped}
 
 
 class Contestant(NamedTuple):
@@ -108,7 +101,7 @@ def check(contestants: Mapping[str, Contestant], batch: Batch, precision: str) -
         dtypes: list[torch.dtype] = []
         hook = one.norm.register_forward_pre_hook(lambda _, given, seen=dtypes: seen.append(given[0].dtype))
         with (
-            FlopCounterMode(display=False, custom_mapping=GROUPED) as counter,
+            FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counter,
             sdpa_kernel(SDPBackend.MATH),
             products(precision),
         ):

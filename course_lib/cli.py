@@ -22,7 +22,8 @@ app = typer.Typer(
     help="""Understanding Large Language Models, a course that runs.
 
     Readers: `course book` builds the site, `course lab` opens your own copies of the labs, `course check` checks one.
-    Engineers: `course train` trains the models that the course ends in, `course generate` and `course serve` run one.
+    Engineers: `course train` trains the models that the course ends in; `course generate`, `course look` and
+    `course serve` run one.
     Instructors: `course grade` grades a folder, `course configure` sets your fork's address everywhere.
     """,
 )
@@ -187,6 +188,9 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of weights and batches.", min=0, max=2**32 - 1)] = 0,
     out: Annotated[Path | None, typer.Option(help="Where it all goes. By default runs/RECIPE-PRESET-seedN.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in that folder was stopped.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Print parameters, FLOPs, memory and time, and train nothing.")
+    ] = False,
 ) -> None:
     """Train a model on real data: metrics, checkpoints, a report, and at the end the model in OUT/model.
 
@@ -195,7 +199,7 @@ def train(
     """
     from course_lib.recipes.command import train
 
-    train(recipe, preset or None, steps=steps, seed=seed, out=out, resume=resume)
+    train(recipe, preset or None, steps=steps, seed=seed, out=out, resume=resume, estimate=estimate)
 
 
 MODEL = "A folder of `course train`, a Hugging Face folder, or the name of a published model, such as smollm2."
@@ -233,6 +237,24 @@ def generate(
 
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     write(model, prompt, system, chat, max_tokens, sampling, seed, stop or [], schema, regex, bits)
+
+
+@app.command()
+def look(
+    picture: Annotated[Path, typer.Argument(help="A picture of 2 x 2 emoji: PNG, JPEG or the like.")],
+    question: Annotated[str, typer.Argument(help='Such as "what is at the top left?".')] = "",
+    model: Annotated[Path, typer.Option(help="A folder of `course train vision-text`.")] = Path(
+        "runs/vision-text-cpu-seed0"
+    ),
+    draw: Annotated[
+        bool, typer.Option("--draw", help="Draw the picture first: four emoji by the artist that the model never saw.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Which four to draw.", min=0, max=2**32 - 1)] = 0,
+) -> None:
+    """Ask the vision-text model about a picture."""
+    from course_lib.recipes.command import look
+
+    look(picture, question, model, seed if draw else None)
 
 
 @app.command()

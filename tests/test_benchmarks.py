@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from course_lib.recipes.estimate import UNCOUNTED
+
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
@@ -90,6 +92,25 @@ def broken():
     raise OSError("no room")
 
 
+def test_an_estimate_is_held_against_the_run(tmp_path, capsys, monkeypatch):
+    import estimate
+    import tiny_recipes
+
+    from course_lib.data.corpora import pretraining
+    from course_lib.recipes import estimate as costs
+
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
+    monkeypatch.setattr(costs, "SECONDS", 0.1)
+    tiny_recipes.shrink(monkeypatch.setattr)
+    monkeypatch.setattr(sys, "argv", ["estimate", "moe", "--json", str(tmp_path / "times.json")])
+    estimate.main()
+    assert capsys.readouterr().out.count("moe.") == 2
+    kept = json.loads((tmp_path / "times.json").read_text())
+    assert min(*kept["estimated"].values(), *kept["measured"].values()) > 0
+    assert kept["estimated"].keys() == kept["measured"].keys() == {"moe.dense", "moe.experts"}
+
+
 def test_each_in_a_process_of_its_own(capfd):
     timings = bench.in_processes({"a": functools.partial(maker, 0.01), "b": functools.partial(maker, 0.2)}, rounds=3)
     assert [len(seconds) for seconds in (*timings.wall.values(), *timings.cpu.values())] == [3, 3, 3, 3]
@@ -160,7 +181,7 @@ def test_outputs_that_differ_are_refused():
 def test_grouped_products_are_counted():
     """By the definition: so many rows, each times one matrix; and twice that again on the way back."""
     rows, matrices = torch.randn(48, 16, requires_grad=True), torch.randn(3, 16, 32, requires_grad=True)
-    with FlopCounterMode(display=False, custom_mapping=training.GROUPED) as counter:
+    with FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counter:
         F.grouped_mm(rows, matrices, offs=torch.tensor([16, 16, 48], dtype=torch.int32)).square().sum().backward()
     assert counter.get_total_flops() == 3 * 2 * 48 * 16 * 32
 

@@ -517,6 +517,7 @@ def test_another_default_device_is_a_sentence(capsys):
         (lambda x, dim: x.softmax(dim) * (1 + 1e-3 * x.softmax(dim)), "Is a small number added"),
         (lambda x, dim: x.softmax(dim).bfloat16().float(), "or a result rounded?"),
         (lambda x, dim: x.softmax(dim).add_(1), "a tensor is changed in place, and its gradients need it"),
+        (lambda x, dim: x.softmax(dim).index_fill_(0, torch.tensor(0), 0), "no `x[i] = y`; or change a copy"),
         (lambda x, dim: x.softmax(dim) * 0, "every number is zero"),
         (lambda x, dim: copy.copy(x).div_(2).softmax(dim), "`x.clone()` makes a copy of a tensor"),
         (lambda x, dim: copy.deepcopy(x).softmax(dim), "`x.clone()` makes a copy of a tensor"),
@@ -529,12 +530,13 @@ def test_another_default_device_is_a_sentence(capsys):
         (lambda x, dim: x.softmax(dim).cumsum(dim), "first wrong at index"),
         (lambda x, dim: x - x.max(dim), "`x.amax` and `x.amin` return the numbers alone"),
         (lambda x, dim: x.exp() if x > 0 else x, "and this tensor holds many"),
+        (lambda x, dim: x.exp().mul_(torch.ones(2, 1, 1)), "`nonzero()` of a column has the shape (n, 1)"),
         (lambda x, dim: x.exp() / x.exp().sum(dim), "`keepdim=True` keeps an axis that was averaged or summed"),
     ],
 )
 def test_generic_diagnosis(body, words, capsys):
     assert not check("softmax", lambda x, dim=-1: body(x, dim))
-    text = capsys.readouterr().out
+    text = capsys.readouterr().out.rpartition("Error: ")[2]  # before an error stands its line, which holds the words
     assert words in text or words.capitalize() in text
 
 
@@ -571,6 +573,13 @@ def test_integers_too_long_for_torch_are_equal_or_not():
 def test_a_dict_whose_keys_are_tuples_is_a_dict(capsys):
     assert not check("learn_merges", lambda words, n_merges: {(97, 98): 256})
     assert "a list or tuple is expected, and a dict came back" in capsys.readouterr().out
+
+
+def test_who_returns_what_sort_returns_is_told_so(capsys):
+    assert not check("fair_pairs", lambda arms, question: reference_of("fair_pairs")(arms, question).sort())
+    assert (
+        "Is a `return` missing? `x.sort()` and `x.append(y)` change a list, and return None." in capsys.readouterr().out
+    )
 
 
 def test_what_was_changed_in_place_is_told_beside_a_wrong_value(capsys):
@@ -782,6 +791,41 @@ def test_a_wrong_value_is_told_before_a_wrong_gradient_of_another_case():
     gradients = replace(SCALE, cases=lambda rng: cases, run_case=lambda subject, w, x: subject.new(len(w)).gradients(x))
     told = Exam(gradients, 5).grade(LocalSubject(Wrong)).diagnosis
     assert told.startswith('In the check "4 rows": every number is 2 times the right one')
+
+
+def test_the_mistake_that_is_named_is_one_of_the_case_that_the_diagnosis_shows():
+    def double(x):
+        return 2 * x
+
+    def detached(x):
+        return 2 * x.detach()
+
+    def tripled(x):
+        return 3 * x
+
+    def detached_or_times(n):
+        return lambda x: 2 * x.detach() if len(x) == 2 else n * x
+
+    exercise = Exercise(
+        id="double", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=double, see="",
+        cases=lambda rng: [Case(f"{n} rows", (torch.arange(3.0 * n).view(n, 3),)) for n in (2, 4)],
+        mistakes=(Mistake(detached, "detached"), Mistake(tripled, "tripled")), run_case=call_and_differentiate,
+    )  # fmt: skip
+    told = {n: Exam(exercise).grade(LocalSubject(detached_or_times(n))) for n in (3, 4)}
+    assert told[3].diagnosis.startswith('In the check "4 rows": every number is 1.5 times')
+    assert told[3].mistake == "tripled"
+    assert told[4].diagnosis.startswith('In the check "4 rows": every number is 2 times')
+    assert told[4].mistake is None, "in the other check the gradient is cut, and nothing is said of that check"
+
+
+def test_a_gradient_where_there_is_none_is_not_cut_off():
+    exercise = Exercise(
+        id="first", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=lambda x: 2 * x[0], see="",
+        cases=lambda rng: [Case("two rows", (torch.ones(2, 3),))], mistakes=(), run_case=call_and_differentiate,
+    )  # fmt: skip
+    told = Exam(exercise).grade(LocalSubject(lambda x: 2 * x[0] + x[1] - x[1].detach())).diagnosis
+    assert "first wrong at index [1, 0]: expected 0, got 0.87758. All values are right. The right result" in told
+    assert "cut off" not in told
 
 
 class Doubled(Scale):

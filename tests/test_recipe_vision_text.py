@@ -91,6 +91,20 @@ def test_scores_stand_beside_their_controls(whole):
     assert results.provenance.command == "course train vision-text --preset cpu --seed 0"
 
 
+def test_samples_say_which_answers_are_wrong(whole, data):
+    samples = read_results(whole / "results.json").samples
+    task = scene_questions.questions(data.emoji, data.split)
+    assert len(samples) == 8
+    for given, wrote in samples:
+        shown, question = re.fullmatch(r"\[(.+)\] (.+)", given).groups()
+        assert len(shown.split(", ")) == 4
+        assert set(shown.split(", ")) <= {*task.scenes.names, "nothing"}
+        if question == "what is at the top left?":
+            right = shown.split(", ")[0]
+            assert wrote == right or wrote.endswith(f"(wrong: {right})")
+    assert {question.split()[0] for _, question in (given.split("] ") for given, _ in samples)} > {"what"}
+
+
 def test_the_folders_hold_the_models_that_were_scored(whole, data):
     clip = from_pretrained(whole / "clip")
     prefix = "vision-text.contrastive."

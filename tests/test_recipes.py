@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from course_lib.data.corpora import pretraining
 from course_lib.data.corpora.pretraining import pretraining_corpus
+from course_lib.infer.generation.open_model import open_model
+from course_lib.infer.generation.sampling import Sampling
 from course_lib.interop import from_pretrained
 from course_lib.measure import ngram_surprise
 from course_lib.nn.moe import load_balancing_loss, router_z_loss, routings
@@ -138,6 +141,19 @@ def test_the_report_has_numbers_curves_and_where_they_come_from(whole):
     for words in ("busiest-expert", "Validation, as training went on", "course train moe --preset cpu --seed 0"):
         assert words in page
         assert words in text
+
+
+def test_the_report_has_samples(whole):
+    model = whole["gpt"] / "model"
+    samples = read_results(whole["gpt"] / "results.json").samples
+    assert [given for given, _ in samples] == list(language.PROMPTS)
+    assert len({wrote for _, wrote in samples}) > 1
+    again = open_model(model).stream(samples[0][0], language.SAMPLE_TOKENS, Sampling(temperature=0.8), seed=0)
+    assert "".join(again) == samples[0][1]
+    page, text = ((whole["gpt"] / f"report.{ending}").read_text() for ending in ("html", "txt"))
+    for given, wrote in samples:
+        assert escape(given) in page
+        assert " ".join(wrote.split()) in text
 
 
 @pytest.mark.parametrize(

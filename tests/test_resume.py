@@ -339,6 +339,7 @@ def test_metrics_are_lines_of_json_and_say_what_was_measured(tmp_path):
     steps = [line for line in lines if "loss" in line]
     assert [line["step"] for line in steps] == list(range(40))
     assert [line["loss"] for line in steps] == history.loss
+    assert [line["grad_norm"] for line in steps] == history.grad_norm
     assert {line["targets"] for line in steps} == {80}
     assert [(line["step"], line["validation"]) for line in lines if "validation" in line] == [(19, 0.0), (39, 0.0)]
     assert net.training

@@ -61,6 +61,9 @@ def test_it_finds_the_minimum_and_tells_the_story():
     assert history.loss[0] == 9.0
     assert history.loss[-1] < 1e-3
     assert history.lr == [0.1 * lr_factor(step, TrainConfig(steps=300, lr=0.1)) for step in range(300)]
+    # The gradient of (w - 3)^2, before it is clipped to length 1.
+    assert history.grad_norm == pytest.approx([2 * loss**0.5 for loss in history.loss], rel=1e-5)
+    assert history.grad_norm[0] == 6.0
     assert history.cpu_seconds > 0
     assert not history.interrupted
 

@@ -24,6 +24,10 @@ CUT = (
     " All values are right. Is a part of the computation cut off, as by `.detach()`, `.data`, `.numpy()` or "
     "`torch.tensor(...)`?"
 )
+NO_PART = (
+    " All values are right. The right result does not depend on this entry, and yours does: does something take part "
+    "in the computation that should not, multiplied by 0 perhaps?"
+)
 SURPLUS_GRADIENT = "There is a gradient with respect to {where}, and there should be none."
 _KINDS = {
     "Tensor": "a tensor",
@@ -51,6 +55,10 @@ _ADVICE = {  # by a part of the message
     "must match the size of tensor": (
         ". Print both shapes. `keepdim=True` keeps an axis that was averaged or summed, with size 1; `x[..., None]` "
         "adds one at the end."
+    ),
+    "doesn't match the broadcast shape": (
+        ". Print both shapes. `x += y` cannot make x larger than it is. (`nonzero()` of a column has the shape (n, 1); "
+        "`nonzero()[:, 0]` is the list of its places.)"
     ),
     "torch.return_types.": (
         ". With `dim`, `x.max` and `x.min` return the numbers together with their places; `x.amax` and `x.amin` return "
@@ -103,8 +111,10 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
     if wrong.kind == "gradient":
         sentence = DETACHED if wrong.got is None else SURPLUS_GRADIENT
         return f"{where}: {sentence.format(where=_gradient_of(names, wrong.path))}"
-    cut = wrong.is_derivative and wrong.kind == "value"  # a wrong value would have been told before
-    return f"{where}{_place(names, wrong.path)}: {_difference(wrong, hide_values)}{CUT if cut else ''}"
+    why = ""
+    if wrong.is_derivative and wrong.kind == "value":  # a wrong value would have been told before
+        why = NO_PART if torch.as_tensor(wrong.expected)[wrong.index] == 0 else CUT
+    return f"{where}{_place(names, wrong.path)}: {_difference(wrong, hide_values)}{why}"
 
 
 def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_values: bool = False) -> str:
@@ -174,7 +184,8 @@ def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> 
     if failure.outcome is Raised.MODIFIED_IN_PLACE:
         return (
             "a tensor is changed in place, and its gradients need it as it was. Of a tensor's operations, use those "
-            "without a trailing underscore, and `x = x + y` rather than `x += y`."
+            "without a trailing underscore, `x = x + y` rather than `x += y`, and no `x[i] = y`; or change a copy, as "
+            "`x.clone()` makes it."
         )
     if failure.outcome is Raised.ELLIPSIS:
         return "`...` came back: there is something left to write in its place."
@@ -184,7 +195,8 @@ def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> 
 def _difference(d: Difference, hide_values: bool) -> str:
     e, g = d.expected, d.got
     if g is None and d.path in ((), ("output",)):
-        return f"it returned None where {_kind_of(e)} is expected. Is a `return` missing?"
+        in_place = " `x.sort()` and `x.append(y)` change a list, and return None." if isinstance(e, list) else ""
+        return f"it returned None where {_kind_of(e)} is expected. Is a `return` missing?{in_place}"
     if d.kind == "type" or g is None:
         wrapped = isinstance(g, list) and len(g) == 1 and type(g[0]) is type(e)
         too_many = " with one inside. Is there a comma behind it, or a pair of brackets too many?" if wrapped else "."

@@ -131,7 +131,8 @@ class Exam:
         if changed is not None and getattr(found, "kind", None) not in ("changed", "unsteady"):
             diagnosis = also_changed(diagnosis, exercise, changed)
         not_run = [case.name for case, found in zip(cases, wrong, strict=True) if _was_not_run(found)]
-        return Result(exercise, Outcome.WRONG, checks, self._recognise(answers, passed), diagnosis, not_run=not_run)
+        mistake = self._recognise(answers, passed, first)
+        return Result(exercise, Outcome.WRONG, checks, mistake, diagnosis, not_run=not_run)
 
     def _what_is_wrong(self, i: int, answer: Answer) -> Difference | Failure | None:
         changed = None if answer.changed is None else Difference("changed", (answer.changed,))
@@ -164,8 +165,14 @@ class Exam:
         atol = exercise.atol if case.atol is None else case.atol
         return rtol, atol
 
-    def _recognise(self, answers: list[Answer], passed: list[bool]) -> str | None:
-        """Return the known mistake whose answers these are: in all the wrong cases, or else in the first wrong one."""
+    def _recognise(self, answers: list[Answer], passed: list[bool], told: int) -> str | None:
+        """Return the known mistake whose answers these are: in all the wrong cases, or else in the one that is told.
+
+        Args:
+            answers: The answers to all cases.
+            passed: For each case, whether the answer is right.
+            told: The case that the diagnosis is about; the mistake and the diagnosis then speak of the same.
+        """
         wrong = [i for i, ok in enumerate(passed) if not ok]
 
         def alike(rival: list[Answer], i: int) -> bool:
@@ -175,12 +182,12 @@ class Exam:
 
         best, message = (0, 0), None
         for mistake, rival in zip(self.exercise.mistakes, self.rivals, strict=True):
-            if not alike(rival, wrong[0]):  # without this one, no other counts
+            if not alike(rival, told):  # without this one, no other counts
                 continue
             shared = {i for i in range(len(answers)) if alike(rival, i)}
             if shared.issuperset(wrong):
                 score = (2, len(shared))
-            elif _telling(answers[wrong[0]].value):
+            elif _telling(answers[told].value):
                 score = (1, len(shared))
             else:
                 continue

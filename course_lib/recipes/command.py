@@ -1,4 +1,4 @@
-"""The commands `course train`, `course results add` and `course data prepare`."""
+"""The commands `course train`, `course look`, `course results add` and `course data prepare`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,21 @@ from course_lib.errors import CourseError
 from course_lib.measure import device_name
 from course_lib.preset import Preset, preset
 from course_lib.recipes import RECIPES, language
+from course_lib.recipes.estimate import cost_tables
 from course_lib.recipes.report import write_report
 from course_lib.recipes.results import read_results
 from course_lib.recipes.run import RecipeError, Run, Stopped
 from course_lib.train import TrainingDiverged
 
+ESTIMATED = """\
+The times are those of the training steps; evaluation, between and after them, comes on top. A GPU's time is computed
+from its published peak, and small models get less of it than the large ones that the share is from. Activations are
+those in float32; bfloat16 takes about half."""
 
-def train(recipe: str, size: str | None, steps: int | None, seed: int, out: Path | None, resume: bool) -> None:
+
+def train(
+    recipe: str, size: str | None, steps: int | None, seed: int, out: Path | None, resume: bool, estimate: bool = False
+) -> None:
     """Run a recipe and print its results beside their controls.
 
     Args:
@@ -30,6 +38,7 @@ def train(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
         seed: The seed of weights and batches.
         out: The folder that everything is written to; None for runs/RECIPE-PRESET-seedN.
         resume: Whether to resume the run in that folder.
+        estimate: Whether to print what the run would cost in place of running it.
 
     Raises:
         CourseError: If the recipe cannot be run as asked, or ended early; the message says what to do.
@@ -39,10 +48,15 @@ def train(recipe: str, size: str | None, steps: int | None, seed: int, out: Path
     if size not in (None, "cpu", "gpu"):
         raise RecipeError(f"there is no preset {size!r}; use --preset cpu or --preset gpu")
     chosen = cast(Preset, size) if size else preset()
-    device = device_name(chosen)
-    run = Run(recipe, out or Path("runs") / f"{recipe}-{chosen}-seed{seed}", seed, steps, resume, chosen)
+    folder = out or Path("runs") / f"{recipe}-{chosen}-seed{seed}"
+    run = Run(recipe, folder, seed, steps, resume, chosen, costs=[] if estimate else None)
     if run.preset == "cpu":  # small models gain little from a second core, and the exact results depend on the number
         torch.set_num_threads(1)
+    if run.costs is not None:
+        RECIPES[recipe](run)
+        print("\n" + "\n\n".join(table.to_text() for table in cost_tables(run.costs)) + f"\n\n{ESTIMATED}")
+        return
+    device = device_name(chosen)
     print(f"{recipe}: preset {run.preset}, seed {seed}, on {device}, into {run.out}", flush=True)
     try:
         results = RECIPES[recipe](run)
@@ -77,6 +91,29 @@ def _advice(run: Run, error: Exception) -> str | None:
             f"{go_on} ; or {way}"
         )
     return None
+
+
+def look(picture: Path, question: str, model: Path, drawn: int | None) -> None:
+    """Print the answer of a vision-text model to a question about a picture.
+
+    Args:
+        picture: The image file.
+        question: The question; empty if the picture is only to be drawn.
+        model: A folder of `course train vision-text`.
+        drawn: The seed of a scene to draw into the file first; None for a file that is there.
+
+    Raises:
+        CourseError: If anything cannot be read or drawn, or no question is asked; the message says what to do.
+    """
+    from course_lib.recipes import look as looking  # torchvision is not in the core
+
+    if drawn is not None:
+        names = looking.draw_scene(picture, drawn)
+        print(f"{picture} shows {', '.join(names)}, row by row.")
+    if question:
+        print(looking.look(picture, question, model))
+    elif drawn is None:
+        raise RecipeError(f'ask something about the picture, such as "{looking.EXAMPLES[0]}"')
 
 
 def prepare() -> None:

@@ -17,6 +17,8 @@ from course_lib.data.corpora.pretraining import Corpus, pretraining_corpus, pret
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.data.tokenizers.fast_bpe import END
 from course_lib.files import write_text
+from course_lib.infer.generation.open_model import open_model
+from course_lib.infer.generation.sampling import Sampling
 from course_lib.interop import save_pretrained
 from course_lib.measure import ngram_surprise
 from course_lib.models import GPT, GPTConfig
@@ -56,6 +58,8 @@ LARGE: dict[str, Any] = {"context": 512, "d_model": 512, "n_layers": 8, "n_heads
 RATES: dict[str, Any] = {"weight_decay": 0.1, "betas": (0.9, 0.95)}
 FAST: dict[str, Any] = {"precision": "auto", "compile": True}
 THREE = ("en", "fr", "es")
+PROMPTS = ("The river", "She was born in", "In the winter of", "The theory says that")  # of the report's samples
+SAMPLE_TOKENS = 40
 PRESETS = {
     "gpt": {
         "cpu": Pretraining(
@@ -86,8 +90,9 @@ def gpt(run: Run) -> Results:
     """Train one GPT and save it in OUT/model."""
     plan, text = _begin(run)
     values = _pretrain(run, plan, plan.model, text, "run", "model", "gpt")
-    values |= _ngram_controls(text, "gpt", ngrams=(1, 3))
-    return write_results(run, values, controls={"gpt.bits-per-byte": "gpt.trigram-bits-per-byte"})
+    values |= _ngram_controls(run, text, "gpt", ngrams=(1, 3))
+    controls = {"gpt.bits-per-byte": "gpt.trigram-bits-per-byte"}
+    return write_results(run, values, controls, _samples(run, "model"))
 
 
 def moe(run: Run) -> Results:
@@ -98,9 +103,9 @@ def moe(run: Run) -> Results:
     plan, text = _begin(run)
     values = _pretrain(run, plan, dense_equivalent(plan.model), text, "run-dense", "dense", "moe.dense")
     values |= _pretrain(run, plan, plan.model, text, "run-experts", "model", "moe.experts")
-    values |= _ngram_controls(text, "moe", ngrams=(1,))
+    values |= _ngram_controls(run, text, "moe", ngrams=(1,))
     controls = {f"moe.experts.{name}": f"moe.dense.{name}" for name in ("bits-per-byte", "tokens-per-second")}
-    return write_results(run, values, controls)
+    return write_results(run, values, controls, _samples(run, "model"))
 
 
 def prepare() -> list[Path]:
@@ -160,7 +165,7 @@ def _pretrain(
     """Train a model in the folder `stage` and save it with its tokenizer in `folder`.
 
     Returns:
-        The measurements, by key: bits per byte on the test text, speed and sizes.
+        The measurements, by key: bits per byte on the test text, speed and sizes; none if costs are counted.
     """
     torch.manual_seed(run.seed)
     model = GPT(config).to(run.device)
@@ -178,6 +183,8 @@ def _pretrain(
         validate=lambda: {"validation": score(text.validation[: 64 * config.context + 1])},
         after_step=(lambda: update_selection_biases(model)) if config.balanced_by_bias else None,
     )
+    if run.costs is not None:
+        return {}
     steps = [line for line in read_metrics(run.out / stage / "metrics.jsonl") if "seconds" in line]
     values = {
         "bits-per-byte": score(text.test),
@@ -199,8 +206,19 @@ def _pretrain(
     return {f"{key}.{name}": value for name, value in values.items()}
 
 
-def _ngram_controls(text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:
+def _samples(run: Run, folder: str) -> list[tuple[str, str]]:
+    """Let the saved model continue PROMPTS, as `course generate` would."""
+    if run.costs is not None:
+        return []
+    model = open_model(run.out / folder)
+    some = Sampling(temperature=0.8)  # a little below 1, so that fewer of the unlikely tokens come
+    return [(prompt, "".join(model.stream(prompt, SAMPLE_TOKENS, some, seed=run.seed))) for prompt in PROMPTS]
+
+
+def _ngram_controls(run: Run, text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:
     """Compute the bits per byte of n-gram models of the training text, as controls."""
+    if run.costs is not None:
+        return {}
     names = {1: "unigram", 2: "bigram", 3: "trigram"}
     nats = {n: ngram_surprise(text.train, text.test, len(text.n_bytes), n).sum().item() for n in ngrams}
     return {f"{key}.{names[n]}-bits-per-byte": text.bits_per_byte(nats[n], text.test) for n in ngrams}

@@ -1,4 +1,4 @@
-"""The report of a finished run: its results beside their controls, its loss curves, and its provenance."""
+"""The report of a finished run: its results beside their controls, loss curves, samples, and its provenance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_report(run: Run, results: Results) -> str:
     curves = loss_curves(run)
     progress = [curve_table(title, series) for title, series in curves.items()]
     pictures = {title: curve_picture(title, series) for title, series in curves.items()}
-    tables = [*numbers, *progress, provenance_table(results)]
+    tables = [*numbers, *progress, *sample_tables(results), provenance_table(results)]
     template = jinja2.Template(Path(__file__).with_name("report.html").read_text(encoding="utf8"), autoescape=True)
     title = f"{run.recipe}: preset {run.preset}, seed {run.seed}"
     write_text(
@@ -143,6 +143,14 @@ def curve_picture(title: str, series: Mapping[str, Curve]) -> str:
     style = f"<style>@media (prefers-color-scheme: dark) {{figure img {{filter: {DARK_FILTER}}}}}</style>"
     alt = escape(f"{title}: {'; '.join(ends)}.")
     return f'{style}<figure><img alt="{alt}" src="data:image/png;base64,{png}"></figure>'
+
+
+def sample_tables(results: Results) -> list[Table]:
+    """Make a table of what the model wrote, if the recipe has let it write."""
+    if not results.samples:
+        return []
+    rows = [[" ".join(text.split()) for text in sample] for sample in results.samples]
+    return [Table(["given", "the model wrote"], rows, ["left", "left"], "Samples")]
 
 
 def provenance_table(results: Results) -> Table:

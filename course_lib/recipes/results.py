@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -43,19 +43,28 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a run: values by key, and for each claim the key of the control that could have refuted it."""
+    """The results of a run.
+
+    Attributes:
+        values: The numbers, by key.
+        controls: For each claim, the key of the control that could have refuted it.
+        samples: What the model was given, and what it wrote.
+    """
 
     provenance: Provenance
     values: dict[str, float]
     controls: dict[str, str]
+    samples: list[list[str]] = field(default_factory=list)
 
     def write(self, file: Path) -> None:
         """Write the results to a JSON file."""
         write_text(file, json.dumps(asdict(self), indent=1) + "\n")
 
 
-def write_results(run: Run, values: Mapping[str, float], controls: Mapping[str, str]) -> Results:
-    """Write results.json into the folder of a finished run, and return its content."""
+def write_results(
+    run: Run, values: Mapping[str, float], controls: Mapping[str, str], samples: Iterable[tuple[str, str]] = ()
+) -> Results:
+    """Write results.json into the folder of a finished run, and return its content; write none if costs are counted."""
     noted = [line for file in run.out.rglob("metrics.jsonl") for line in read_metrics(file)]
     provenance = Provenance(
         recipe=run.recipe,
@@ -63,12 +72,13 @@ def write_results(run: Run, values: Mapping[str, float], controls: Mapping[str, 
         seed=run.seed,
         command=f"course train {run.arguments}",
         commit=commit_of(Path(course_lib.__file__).parent),
-        device=device_name(run.preset),
+        device=device_name(run.preset) if run.costs is None else run.device.type,
         versions={"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
         seconds=round(sum(line.get("seconds", 0) for line in noted), 1) if noted else None,
     )
-    results = Results(provenance, dict(values), dict(controls))
-    results.write(run.out / "results.json")
+    results = Results(provenance, dict(values), dict(controls), [list(sample) for sample in samples])
+    if run.costs is None:
+        results.write(run.out / "results.json")
     return results
 
 
@@ -83,7 +93,9 @@ def read_results(file: Path) -> Results:
         raise RecipeError(f"{file.parent} has no {file.name}: no run of `course train` has ended there")
     content = read_json(file)
     try:
-        results = Results(Provenance(**content["provenance"]), content["values"], content["controls"])
+        results = Results(
+            Provenance(**content["provenance"]), content["values"], content["controls"], content.get("samples", [])
+        )
         unusable = [key for key, value in results.values.items() if not math.isfinite(value)]
         unusable += set(results.controls.values()) - results.values.keys()
     except (KeyError, TypeError, AttributeError) as error:

@@ -17,6 +17,7 @@ from course_lib.errors import CourseError
 from course_lib.files import read_json, write_text
 from course_lib.measure import device
 from course_lib.preset import Preset, preset
+from course_lib.recipes.estimate import StageCost, stage_cost
 from course_lib.train import RunFolder, TrainConfig, train
 from course_lib.train.loop import Batches, LossFn
 
@@ -40,6 +41,8 @@ class Run:
         steps: The number of training steps; None for the preset's own.
         resume: Whether to resume the run in the folder.
         preset: The preset, which sets the sizes; by default the one that COURSE_PRESET names.
+        costs: None to train. With a list, `train` adds the cost of each stage to it in place of training, and nothing
+            is written.
     """
 
     recipe: str
@@ -48,10 +51,13 @@ class Run:
     steps: int | None = None
     resume: bool = False
     preset: Preset = field(default_factory=preset)
+    costs: list[StageCost] | None = None
 
     @property
     def device(self) -> torch.device:
-        """The device of the run."""
+        """The device of the run; costs of the preset gpu are counted on the CPU where there is no accelerator."""
+        if self.costs is not None and not torch.accelerator.is_available():
+            return torch.device("cpu")
         return device(self.preset)
 
     @property
@@ -80,6 +86,8 @@ class Run:
             RecipeError: If the folder is in use by anything but the same run. Whether the same run may resume is
                 decided by the folders of its stages (`course_lib.train.RunFolder`).
         """
+        if self.costs is not None:
+            return
         this = {"run": self.arguments, "plan": repr(plan)}
         note = self.out / "recipe.json"
         if self.out.exists() and not self.out.is_dir():
@@ -103,8 +111,13 @@ class Run:
         """Claim the folder for a run without stages, and return the numbers that it has kept there.
 
         Raises:
-            RecipeError: If the folder is in use, or the run has begun and is not to be resumed.
+            RecipeError: If the folder is in use, the run has begun and is not to be resumed, or its costs are asked
+                for, which only stages have.
         """
+        if self.costs is not None:
+            raise RecipeError(
+                f"{self.recipe} trains many small models one by one, and has no estimate; try it with --steps"
+            )
         self.claim_folder(plan)
         kept = self.out / "measured.json"
         if kept.exists() and not self.resume:
@@ -128,6 +141,8 @@ class Run:
     ) -> None:
         """Train one stage of the run, or resume it after an interrupt, and then set the model to eval mode.
 
+        With `costs`, count what the stage costs in its place.
+
         Args:
             model: The model to train, on the device of the batches.
             batches: The source of batches; see `course_lib.train.train` for more on these arguments.
@@ -142,6 +157,11 @@ class Run:
             Stopped: If the user interrupts the training.
         """
         config = replace(config, seed=self.seed, steps=self.steps or config.steps)
+        if self.costs is not None:
+            config = replace(config, steps=self.steps or config.steps)
+            here = self.preset == "cpu" or self.device.type != "cpu"
+            self.costs.append(stage_cost(model, batches, loss_fn, config, label, here=here))
+            return
         every, hint = max(1, config.steps // 10), f"run: {self.resume_command}"
         stage = RunFolder(self.out / folder, self.resume, save_every=every, resume_hint=hint)
         validate_every = max(1, config.steps // 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from course_lib.data.corpora import emoji
+from course_lib.data.worlds.scenes import EMPTY
 from course_lib.interop import save_pretrained
 from course_lib.models import VLM, BagCLIP, BagCLIPConfig, GPTConfig, ImageEncoderConfig, VLMConfig
 from course_lib.recipes import image_captions, scene_questions
@@ -90,14 +92,15 @@ def vision_text(run: Run) -> Results:
     drawings = emoji.load_emoji(plan.image_encoder.image_size)
     data = image_captions.pairs(drawings, plan.split, plan.languages, run.seed, run.device)
     clip, values = _train_clip(run, plan, data)
-    save_pretrained(clip, run.out / "clip")
-    data.tokenizer.save(str(run.out / "clip" / "tokenizer.json"))
     task = scene_questions.questions(drawings, data.split)
     model, measured = _train_vlm(run, plan, data, task, clip)
-    save_pretrained(model, run.out / "model")
-    task.tokenizer.save(str(run.out / "model" / "tokenizer.json"))
-    values = _named("vision-text", values | measured)
-    return write_results(run, values, _controls(values))
+    if run.costs is None:
+        save_pretrained(clip, run.out / "clip")
+        data.tokenizer.save(str(run.out / "clip" / "tokenizer.json"))
+        save_pretrained(model, run.out / "model")
+        task.tokenizer.save(str(run.out / "model" / "tokenizer.json"))
+    values = {f"vision-text.{name}": value for name, value in (values | measured).items()}
+    return write_results(run, values, _controls(values), _samples(run, data, task, model))
 
 
 def prepare() -> list[Path]:
@@ -122,14 +125,15 @@ def _train_clip(run: Run, plan: VisionText, data: Pairs) -> tuple[BagCLIP, dict[
     Returns:
         The CLIP, and the scores of both and of the baselines.
     """
-    values = _named("pixels", image_captions.pixel_baseline(data))
-    values |= _named("untrained", image_captions.retrieval(_new_clip(run, plan, data), data))
+    retrieval = image_captions.retrieval
+    values = _measured(run, "pixels", image_captions.pixel_baseline, data)
+    values |= _measured(run, "untrained", retrieval, _new_clip(run, plan, data), data)
     shuffled = data.shuffled(run.seed)
     control = _train_contrastive(run, plan, shuffled, "shuffled")
-    values |= _named("shuffled", image_captions.retrieval(control, data))
-    values["shuffled.own-captions-r1"] = image_captions.retrieval(control, shuffled)["new-vendor-r1"]
+    values |= _measured(run, "shuffled", retrieval, control, data)
+    values |= _measured(run, "shuffled", lambda: {"own-captions-r1": retrieval(control, shuffled)["new-vendor-r1"]})
     model = _train_contrastive(run, plan, data, "contrastive")
-    return model, values | _named("contrastive", image_captions.retrieval(model, data))
+    return model, values | _measured(run, "contrastive", retrieval, model, data)
 
 
 def _new_clip(run: Run, plan: VisionText, data: Pairs) -> BagCLIP:
@@ -144,8 +148,11 @@ def _train_contrastive(run: Run, plan: VisionText, data: Pairs, stage: str) -> B
     return model
 
 
-def _named(name: str, values: dict[str, float]) -> dict[str, float]:
-    return {f"{name}.{what}": value for what, value in values.items()}
+def _measured(run: Run, name: str, measure: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
+    """Measure a trained model, and put `name` before the keys; measure nothing if costs are counted."""
+    if run.costs is not None:
+        return {}
+    return {f"{name}.{what}": value for what, value in measure(*arguments).items()}
 
 
 def vlm(plan: VisionText, task: Questions, where: torch.device) -> VLM:
@@ -171,10 +178,10 @@ def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: B
     _train_only(model, "decoder")
     questions = partial(task.batch, plan.batch["text"])
     run.train(model, questions, answer_about_words, plan.training["text"], "text", "vision-text.text")
-    values |= _named("text", scene_questions.accuracy(model, task, None))
+    values |= _measured(run, "text", scene_questions.accuracy, model, task, None)
 
     train = data.split.train.vendors
-    augmented = scene_questions.feature_bank(model, task, data.images, train, STRENGTH, run.seed)
+    augmented = _feature_bank(run, model, task, data.images, train, STRENGTH, run.seed)
 
     def tiles(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         which = torch.randint(len(task.words), (plan.batch["align"],), generator=generator)
@@ -185,8 +192,8 @@ def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: B
 
     _train_only(model, "projector_norm", "projector")
     run.train(model, tiles, name_tiles, plan.training["align"], "align", "vision-text.align")
-    seen = scene_questions.feature_bank(model, task, data.images, train)
-    values |= _named("align.seen", scene_questions.accuracy(model, task, seen))
+    seen = _feature_bank(run, model, task, data.images, train)
+    values |= _measured(run, "align.seen", scene_questions.accuracy, model, task, seen)
 
     def scenes(generator: torch.Generator) -> tuple[Asked, Tensor]:
         asked = task.batch(plan.batch["pictures"], generator)
@@ -198,18 +205,43 @@ def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: B
 
     _train_only(model, "projector_norm", "projector", "decoder")
     run.train(model, scenes, answer_about_images, plan.training["pictures"], "pictures", "vision-text.pictures")
-    new = scene_questions.feature_bank(model, task, data.images, data.split.new_vendor.vendors)
-    values |= _named("pictures.seen", scene_questions.accuracy(model, task, seen))
-    values |= _named("pictures.new-vendor", scene_questions.accuracy(model, task, new))
-    values |= _named("pictures.shuffled", scene_questions.accuracy(model, task, seen, "shuffled"))
-    values |= _named("pictures.blind", scene_questions.accuracy(model, task, seen, "blind"))
+    new = _feature_bank(run, model, task, data.images, data.split.new_vendor.vendors)
+    values |= _measured(run, "pictures.seen", scene_questions.accuracy, model, task, seen)
+    values |= _measured(run, "pictures.new-vendor", scene_questions.accuracy, model, task, new)
+    values |= _measured(run, "pictures.shuffled", scene_questions.accuracy, model, task, seen, "shuffled")
+    values |= _measured(run, "pictures.blind", scene_questions.accuracy, model, task, seen, "blind")
     return model, values
+
+
+def _feature_bank(run: Run, model: VLM, task: Questions, images: Tensor, vendors: Tensor, *augmented: Any) -> Tensor:
+    """Compute the features of images; zeros of one image if costs are counted, since what they hold changes no cost."""
+    if run.costs is not None:
+        (one,) = model.encode_images(images[0, :1].float() / 255)[0].detach()
+        return torch.zeros(1, len(vendors), len(task.words), len(one), device=one.device)
+    return scene_questions.feature_bank(model, task, images, vendors, *augmented)
 
 
 def _train_only(model: VLM, *parts: str) -> None:
     """Freeze all parts of the model except these."""
     for name, part in model.named_children():
         part.requires_grad_(name in parts)
+
+
+def _samples(run: Run, data: Pairs, task: Questions, model: VLM, n: int = 8) -> list[tuple[str, str]]:
+    """Ask about pictures of the new vendor; what they show, and whether the answer is right, stands beside it."""
+    if run.costs is not None:
+        return []
+    batch = task.scenes.sample(n, torch.Generator().manual_seed(run.seed), scene_questions.KINDS)
+    vendors = torch.full_like(batch.cells, int(data.split.new_vendor.vendors[0]))
+    pictures = task.scenes.images(batch.cells, vendors, data.images.cpu()[:, task.concepts])
+    found = []
+    for cells, picture, asked, right in zip(
+        batch.cells.tolist(), pictures, task.scenes.questions(batch), task.scenes.answers(batch), strict=True
+    ):
+        shown = ", ".join("nothing" if cell == EMPTY else task.scenes.names[cell] for cell in cells)
+        said = scene_questions.answer(model, task.tokenizer, picture, asked)
+        found.append((f"[{shown}] {asked}", said if said == right else f"{said} (wrong: {right})"))
+    return found
 
 
 def _controls(values: dict[str, float]) -> dict[str, str]:

@@ -37,12 +37,14 @@ LossFn = Callable[[nn.Module, Any], Tensor | Loss]
 class History:
     """The history of a run: one entry per step, the CPU seconds of this call, and whether it was interrupted.
 
-    `metrics` holds those of the loss (`Loss.metrics`), by name.
+    `grad_norm` is the norm of the gradient before it is clipped. `metrics` holds those of the loss (`Loss.metrics`), by
+    name.
     """
 
     step: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
+    grad_norm: list[float] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
     cpu_seconds: float = 0.0
     interrupted: bool = False
@@ -52,6 +54,7 @@ class History:
         self.step.append(numbers["step"])
         self.loss.append(numbers["loss"])
         self.lr.append(numbers["lr"])
+        self.grad_norm.append(numbers["grad_norm"])
         for name, value in numbers.items():
             if name not in STEP_METRICS:
                 self.metrics.setdefault(name, []).append(value)
@@ -101,7 +104,8 @@ def train(
         after_step: Called after every step.
 
     Returns:
-        The loss, the learning rate and the loss's metrics of every step, including those before a resume.
+        The loss, the learning rate, the norm of the gradient and the loss's metrics of every step, including those
+        before a resume.
 
     Raises:
         TrainingDiverged: If the loss or its gradient is NaN or infinite; raised before the weights change.

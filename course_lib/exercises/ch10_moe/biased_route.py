@@ -2,6 +2,7 @@
 
 import torch
 
+from course_lib.exercises.ch10_moe.route import route
 from course_lib.exercises.spec import (
     Case,
     Exercise,
@@ -27,11 +28,13 @@ def cases(rng):
         return torch.randn(tokens, experts, generator=rng) + 0.01 * torch.arange(experts)
 
     by_hand = torch.tensor([[0.6, 0.3, 0.1]]).log()
-    small = 0.15 * torch.randn(6, generator=rng)
+    small, some = 0.15 * torch.randn(6, generator=rng), logits(5, 6)
     return [
-        Case("0.6, 0.3, 0.1, and the last one helped by 0.3", (by_hand, torch.tensor([0.0, 0.0, 0.3]), 2)),
+        # With 0.4 the biased sum is not 1, and the last one is chosen even beside renormalised 2/3 and 1/3.
+        Case("0.6, 0.3, 0.1, and the last one helped by 0.4", (by_hand, torch.tensor([0.0, 0.0, 0.4]), 2)),
         Case("the same, and only the best one", (by_hand, torch.tensor([-0.4, 0.0, 0.3]), 1), {"renormalise": False}),
-        Case("5 tokens, 2 of 6 experts", (logits(5, 6), small, 2)),
+        Case("5 tokens, 2 of 6 experts", (some, small, 2)),
+        Case("the same, every bias 0.9 lower: nothing changes", (some, small - 0.9, 2)),
         Case("5 tokens, 1 of 6 experts, as they are", (logits(5, 6), small.flip(0), 1), {"renormalise": False}),
         Case("one expert gets all tokens", (logits(6, 4), torch.tensor([0.0, 2.0, 0.0, 0.0]), 2)),
         Case("no bias at all", (logits(4, 5), torch.zeros(5), 2)),
@@ -91,6 +94,132 @@ def chosen_by_the_logits(logits, bias, k, renormalise=True):
     return placed(logits, experts, logits.softmax(dim=-1).gather(-1, experts), renormalise)
 
 
+@mistake(
+    "The bias is no longer in the weights, but still in the sum that they are divided by. Divide the chosen "
+    "probabilities by *their* sum."
+)
+def bias_in_the_sum(logits, bias, k, renormalise=True):
+    probabilities = logits.softmax(dim=-1)
+    best = (probabilities + bias).topk(k, dim=-1)
+    weights = probabilities.gather(-1, best.indices)
+    if renormalise:
+        weights = weights / best.values.sum(dim=-1, keepdim=True)
+    return torch.zeros_like(logits).scatter(-1, best.indices, weights)
+
+
+@mistake(
+    "The bias is taken out of the weights after they were divided by their sum, and it was in that sum. Take it out "
+    "first, then divide; or gather the probabilities themselves."
+)
+def subtracted_too_late(logits, bias, k, renormalise=True):
+    best = (logits.softmax(dim=-1) + bias).topk(k, dim=-1)
+    weights = best.values
+    if renormalise:
+        weights = weights / weights.sum(dim=-1, keepdim=True)
+    return torch.zeros_like(logits).scatter(-1, best.indices, weights - bias[best.indices])
+
+
+@mistake(
+    "`route` expects logits, and makes a softmax of what it gets: so the probabilities go through a second one, and "
+    "the bias is in the weights."
+)
+def route_of_biased_probabilities(logits, bias, k, renormalise=True):
+    return route(logits.softmax(dim=-1) + bias, k, renormalise)
+
+
+@mistake(
+    "The bias is added to what `route` returned. There the others have lost their probabilities already, and get 0 if "
+    "they are chosen after all. Add it to the probabilities of *all* experts."
+)
+def bias_on_the_weights(logits, bias, k, renormalise=True):
+    weights = route(logits, k, renormalise)
+    experts = (weights + bias).topk(k, dim=-1).indices
+    return torch.zeros_like(logits).scatter(-1, experts, weights.gather(-1, experts))
+
+
+@mistake(
+    "These are the k largest probabilities, in the places of the chosen experts. Take the chosen ones' own: "
+    "`probabilities.gather(-1, experts)`."
+)
+def largest_probabilities(logits, bias, k, renormalise=True):
+    probabilities = logits.softmax(dim=-1)
+    experts = (probabilities + bias).topk(k, dim=-1).indices
+    return placed(logits, experts, probabilities.topk(k, dim=-1).values, renormalise)
+
+
+@mistake(
+    "This is a softmax of probabilities, which makes them more alike than they are. Divide the chosen probabilities by "
+    "their sum."
+)
+def softmax_twice(logits, bias, k, renormalise=True):
+    probabilities = logits.softmax(dim=-1)
+    experts = (probabilities + bias).topk(k, dim=-1).indices
+    weights = probabilities.gather(-1, experts)
+    return torch.zeros_like(logits).scatter(-1, experts, weights.softmax(dim=-1) if renormalise else weights)
+
+
+@mistake(
+    "A chosen expert loses its weight if its probability plus bias is not positive. Busy experts have a negative bias. "
+    "Who is chosen, `topk` says, not the sign."
+)
+def lost_below_0(logits, bias, k, renormalise=True):
+    probabilities = logits.softmax(dim=-1)
+    best = (probabilities + bias).topk(k, dim=-1)
+    weights = probabilities * (torch.zeros_like(logits).scatter(-1, best.indices, best.values) > 0)
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+@mistake(
+    "Probability plus bias is no probability: it may be below 0 or above 1. Clamped, experts become equal that are "
+    "not. Leave the sum as it is."
+)
+def clamped(logits, bias, k, renormalise=True):
+    probabilities = logits.softmax(dim=-1)
+    experts = (probabilities + bias).clamp(0, 1).topk(k, dim=-1).indices
+    return placed(logits, experts, probabilities.gather(-1, experts), renormalise)
+
+
+@mistake(
+    "`scatter(-1, experts, p)` puts the *first* k entries of each row of `p` in the places of the chosen experts. Pick "
+    "their probabilities first, `p.gather(-1, experts)`, and scatter those."
+)
+def scattered_without_gather(logits, bias, k, renormalise=True):
+    weights = logits.softmax(dim=-1)
+    return torch.zeros_like(logits).scatter(-1, (weights + bias).topk(k, dim=-1).indices, weights)
+
+
+# From all rows, or from all columns.
+NOT_EACH_ROWS_OWN = (
+    "`p[experts]` takes whole rows of `p`, as if the experts' numbers were those of tokens, and `p[:, experts]` takes "
+    "the same columns for all tokens. For each row's own columns there is `p.gather(-1, experts)`."
+)
+
+
+@mistake(NOT_EACH_ROWS_OWN)
+def rows_read(logits, bias, k, renormalise=True):
+    probabilities = logits.softmax(dim=-1)
+    experts = (probabilities + bias).topk(k, dim=-1).indices
+    return placed(logits, experts, probabilities[experts], renormalise)
+
+
+@mistake(NOT_EACH_ROWS_OWN)
+def columns_read(logits, bias, k, renormalise=True):
+    probabilities = logits.softmax(dim=-1)
+    experts = (probabilities + bias).topk(k, dim=-1).indices
+    return placed(logits, experts, probabilities[:, experts], renormalise)
+
+
+@mistake(
+    "The probabilities are changed in place, as by `p += bias` or `p[...] = 0`, but the gradient of softmax needs them "
+    "as they were, and so do the weights. (`q = p` is no copy.) Write `p + bias`."
+)
+def added_in_place(logits, bias, k, renormalise=True):
+    probabilities = logits.softmax(dim=-1)
+    probabilities += bias
+    experts = probabilities.topk(k, dim=-1).indices
+    return placed(logits, experts, probabilities.gather(-1, experts), renormalise)
+
+
 @mistake("The bias is subtracted. A positive bias helps an expert to be chosen.")
 def subtracted(logits, bias, k, renormalise=True):
     return biased_route(logits, -bias, k, renormalise)
@@ -119,7 +248,7 @@ EXERCISE = Exercise(
     difficulty=2,
     hints=(
         "What is the bias for, and where does it appear in the faulty function? By hand: probabilities 0.6, 0.3, 0.1, "
-        "and a bias of 0.3 for the last. Who is chosen, and how much should each of them count?",
+        "and a bias of 0.4 for the last. Who is chosen, and how much should each of them count?",
         "`experts = (probabilities + bias).topk(k, dim=-1).indices`, and then `weights = probabilities.gather(-1, "
         "experts)`.",
     ),

@@ -28,14 +28,15 @@ def lab_arms():
 
 def cases(rng):
     def random_arms(n):
-        # Three things with two values each: at most 8 different runs, in random order.
-        codes = sorted((float(order), code) for code, order in enumerate(torch.rand(8, generator=rng).tolist()))[:n]
+        # Three things with two values each: at most 8 different runs, and random who gets which number.
+        codes = torch.rand(8, generator=rng).argsort()[:n].tolist()
         return {
             f"run {i}": {"data": code & 1, "steps": 100 * (1 + (code >> 1 & 1)), "width": 32 << (code >> 2)}
-            for i, (_, code) in enumerate(codes)
+            for code, i in sorted((code, i) for i, code in enumerate(codes))
         }
 
-    twins = {"a": {"x": 1, "y": 1}, "b": {"x": 1, "y": 1}, "c": {"x": 2, "y": 1}, "d": {"x": 2, "y": 3}}
+    # Neither in alphabetical order nor in the opposite one.
+    twins = {"b": {"x": 1, "y": 1}, "c": {"x": 2, "y": 1}, "d": {"x": 2, "y": 3}, "a": {"x": 1, "y": 1}}
     seven = random_arms(7)
     return [
         Case("this lab: what does learning to route bring?", (lab_arms(), "router"), expected=[["hash", "mixture"]]),
@@ -114,10 +115,43 @@ def equal_in_the_question(arms, question):
     return pairs_where(arms, lambda differs: differs and question not in differs)
 
 
-@mistake("Each pair is here twice, in both orders. Once is enough, with the first name in the alphabet first.")
+# Sorted, or as they come.
+TWICE = "Each pair is here twice, in both orders. Once is enough, with the first name in the alphabet first."
+
+
+@mistake(TWICE)
 def both_orders(arms, question):
     pairs = fair_pairs(arms, question)
     return sorted(pairs + [pair[::-1] for pair in pairs])
+
+
+@mistake(TWICE)
+def both_orders_as_they_come(arms, question):
+    pairs = fair_pairs(arms, question)
+    return [[one, other] for one in arms for other in arms if sorted([one, other]) in pairs]
+
+
+def in_order_of_the_dict(arms, question):
+    pairs, names = fair_pairs(arms, question), list(arms)
+    return [[a, b] for i, a in enumerate(names) for b in names[i + 1 :] if sorted([a, b]) in pairs]
+
+
+@mistake(
+    "The pairs are right, their order is not: names and pairs stand as they do in the dict. Both have to be in "
+    "alphabetical order. Go through `sorted(arms)`, and they are."
+)
+def not_sorted(arms, question):
+    return in_order_of_the_dict(arms, question)
+
+
+@mistake("The pairs are right, and each is in alphabetical order. But the list of the pairs has to be sorted too.")
+def list_not_sorted(arms, question):
+    return [sorted(pair) for pair in in_order_of_the_dict(arms, question)]
+
+
+@mistake("The pairs are right, and their list is sorted. But the names *within* a pair have to be in order too.")
+def names_not_sorted(arms, question):
+    return sorted(in_order_of_the_dict(arms, question))
 
 
 EXERCISE = Exercise(

@@ -40,12 +40,17 @@ def cases(rng):
 
     broken = case("nobody chose the last expert, and its numbers are NaN", torch.eye(3)[[0, 1, 0, 1, 1]])
     broken.args[2][2] = math.nan
+    # What is too large to compute with, no expert may see. (NaN would also be heard in an honest `0 * x[token]`.)
+    unserved = case("a token that no expert takes, with huge numbers", 0.8 * torch.eye(4)[[3, 1, 2, 1], :3])
+    unserved.args[0][0] = 3e38
     return [
-        case("6 tokens, one of 3 experts each", torch.eye(3)[[0, 2, 1, 1, 0, 2]]),
+        # Not 1: forgotten weights are then other numbers, and detached ones the same.
+        case("6 tokens, one of 3 experts each", 0.9 * torch.eye(3)[[0, 2, 1, 1, 0, 2]]),
         case("7 tokens, 2 of 4 experts each", routed(7, 4, 2)),
         case("wider experts, probabilities that do not sum to 1", 0.6 * routed(5, 3, 1), 3, 8),
         broken,
         case("all tokens chose the same expert", torch.eye(4)[[2, 2, 2]]),
+        unserved,
     ]
 
 
@@ -72,14 +77,60 @@ def one_token_after_the_other(x, weights, w1, w2):
     return torch.stack(rows)
 
 
-@mistake(
-    "This is the right sum, but every expert computed for every token, and those who were not chosen are multiplied "
-    "by 0. It costs as much as asking all of them, and NaN times 0 is NaN. Pick an expert's tokens first, and compute "
-    "for these alone."
+# With or without those experts whom nobody chose; some hide in the sum what they should not have computed.
+ALL_ON_ALL = (
+    "This is the right sum, but an expert computes for every token here, and the answers to those that did not choose "
+    "it are thrown away. It costs as much as asking all of them, and neither 0 times NaN nor `torch.where` keeps NaN "
+    "out of the gradients. Pick an expert's tokens first, and compute for these alone."
 )
+
+
+@mistake(ALL_ON_ALL)
 def all_experts_on_all_tokens(x, weights, w1, w2):
     hidden = torch.relu(torch.einsum("td,edf->tef", x, w1))
     return torch.einsum("te,tef,efd->td", weights, hidden, w2)
+
+
+def on_all_tokens(x, weights, w1, w2, share, skip=False):
+    """The sum over the experts, each of which computes for all tokens; `share` makes its part of the sum."""
+    output = torch.zeros_like(x)
+    for expert, column in enumerate(weights.T[:, :, None]):
+        if column.any() or not skip:
+            output = output + share(x, column, w1[expert], w2[expert])
+    return output
+
+
+def weighed(x, column, first, second):
+    return column * network(x, first, second)
+
+
+def hidden_by_where(x, column, first, second):
+    return torch.where(column > 0, weighed(x, column, first, second), 0.0)
+
+
+@mistake(ALL_ON_ALL)
+def all_in_turn_on_all_tokens(x, weights, w1, w2):
+    return on_all_tokens(x, weights, w1, w2, weighed)
+
+
+@mistake(ALL_ON_ALL)
+def all_but_the_idle_on_all_tokens(x, weights, w1, w2):
+    return on_all_tokens(x, weights, w1, w2, weighed, skip=True)
+
+
+@mistake(ALL_ON_ALL)
+def all_behind_where(x, weights, w1, w2):
+    return on_all_tokens(x, weights, w1, w2, hidden_by_where)
+
+
+@mistake(ALL_ON_ALL)
+def all_but_the_idle_behind_where(x, weights, w1, w2):
+    return on_all_tokens(x, weights, w1, w2, hidden_by_where, skip=True)
+
+
+@mistake(ALL_ON_ALL)
+def all_on_weighed_tokens(x, weights, w1, w2):
+    return on_all_tokens(x, weights, w1, w2, lambda x, column, first, second: network(column * x, first, second))
 
 
 def chosen_only(x, weights, w1, w2, expert_of, add=True, weighed=True):
@@ -108,6 +159,11 @@ def no_relu(x, weights, w1, w2):
     return chosen_only(x, weights, w1, w2, lambda token, first, second: token @ first @ second)
 
 
+@mistake("relu is applied twice: between the two matrices, where it belongs, and to the answer, where it does not.")
+def relu_twice(x, weights, w1, w2):
+    return chosen_only(x, weights, w1, w2, lambda token, first, second: torch.relu(network(token, first, second)))
+
+
 @mistake("relu is applied to the answer. It belongs between the two matrices: `relu(x @ w1) @ w2`.")
 def relu_at_the_end(x, weights, w1, w2):
     return chosen_only(x, weights, w1, w2, lambda token, first, second: torch.relu(token @ first @ second))
@@ -119,6 +175,81 @@ def relu_at_the_end(x, weights, w1, w2):
 )
 def the_last_answer_alone(x, weights, w1, w2):
     return chosen_only(x, weights, w1, w2, network, add=False)
+
+
+@mistake("Only the expert with the largest weight answers. Add the answers of all experts whose weight is not 0.")
+def the_best_alone(x, weights, w1, w2):
+    best = weights.max(dim=-1)
+    rows = zip(x, best.values, best.indices, strict=True)
+    return torch.stack([weight * network(token, w1[expert], w2[expert]) for token, weight, expert in rows])
+
+
+@mistake(
+    "Two experts are asked for each token, whether it chose them or not. How many have a weight differs from call to "
+    "call, and even from token to token: ask those whose weight is not 0."
+)
+def always_two(x, weights, w1, w2):
+    best = weights.topk(2, dim=-1)
+    rows = []
+    for token, shares, experts in zip(x, best.values, best.indices, strict=True):
+        rows.append(sum(shares[i] * network(token, w1[e], w2[e]) for i, e in enumerate(experts.tolist())))
+    return torch.stack(rows)
+
+
+@mistake(
+    "How many experts answer is read off the first token, and the others may have more or fewer: from section 5 on, "
+    "some have none. Ask those whose weight is not 0, token by token or expert by expert."
+)
+def as_many_as_the_first(x, weights, w1, w2):
+    best = weights.topk(int((weights[0] > 0).sum()), dim=-1)
+    output = torch.zeros_like(x)
+    for shares, experts in zip(best.values.T, best.indices.T, strict=True):
+        hidden = torch.relu(torch.einsum("td,tdf->tf", x, w1[experts]))
+        output = output + shares[:, None] * torch.einsum("tf,tfd->td", hidden, w2[experts])
+    return output
+
+
+@mistake(
+    "Every token asks as many experts as the one with the most: some ask an expert whose weight is 0, and 0 times an "
+    "answer that is infinite is NaN. Ask only those whose weight is not 0."
+)
+def as_many_as_the_most(x, weights, w1, w2):
+    best = weights.topk(int((weights > 0).sum(dim=-1).max()), dim=-1)
+    hidden = torch.relu(torch.einsum("td,tkdf->tkf", x, w1[best.indices]))
+    return torch.einsum("tk,tkf,tkfd->td", best.values, hidden, w2[best.indices])
+
+
+@mistake(
+    "A token that no expert takes gets the number 0 here, since `sum` of nothing is 0. It needs a row of zeros: begin "
+    "with `torch.zeros_like(x)`, and add to that."
+)
+def sum_of_nothing(x, weights, w1, w2):
+    rows = []
+    for token, shares in zip(x, weights, strict=True):
+        chosen = shares.nonzero().flatten().tolist()
+        rows.append(sum(shares[expert] * network(token, w1[expert], w2[expert]) for expert in chosen))
+    return torch.stack(rows)
+
+
+@mistake(
+    "The rows of the result are all 0. `index_add` and `scatter_add` return a new tensor: `output = "
+    "output.index_add(...)`. And `output[tokens][...] += answers` changes a copy."
+)
+def added_to_a_copy(x, weights, w1, w2):
+    return torch.zeros_like(x)
+
+
+@mistake(
+    "`squeeze()` takes away every axis of size 1, and where a single token chose an expert, that is all of them: a "
+    "number is left, and no list. Take the column of `nonzero()`, which is `[:, 0]`."
+)
+def squeezed_to_a_number(x, weights, w1, w2):
+    output = torch.zeros_like(x)
+    for expert in range(len(w1)):
+        tokens = weights[:, expert].nonzero().squeeze()
+        answers = weights[tokens, expert].unsqueeze(-1) * network(x[tokens], w1[expert], w2[expert])
+        output = output.index_add(0, tokens, answers)
+    return output
 
 
 @mistake(

@@ -43,7 +43,7 @@ def idle_ones_subtracted(n_layers, d_model, d_ff, n_experts, top_k, rest):
 def counted(n_layers, d_model, d_ff, n_experts, top_k, rest, matrices=3, routers=(1, 1)):
     """Both counts, with another number of matrices in an expert, or other shares of the router."""
     return {
-        name: rest + n_layers * (int(share * d_model * n_experts) + experts * matrices * d_model * d_ff)
+        name: rest + round(n_layers * share * d_model * n_experts) + n_layers * experts * matrices * d_model * d_ff
         for name, experts, share in zip(("total", "active"), (n_experts, top_k), routers, strict=True)
     }
 
@@ -75,15 +75,88 @@ def one_layer(n_layers, d_model, d_ff, n_experts, top_k, rest):
     return counted(1, d_model, d_ff, n_experts, top_k, rest)
 
 
+@mistake("The rest is in every layer here. `rest` counts it over all layers already: add it once.")
+def rest_in_every_layer(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    return counted(n_layers, d_model, d_ff, n_experts, top_k, n_layers * rest)
+
+
+@mistake("There is one router here. Every layer has its own, since every layer has experts of its own.")
+def one_router(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    return counted(n_layers, d_model, d_ff, n_experts, top_k, rest, routers=(1 / n_layers, 1 / n_layers))
+
+
+@mistake(
+    "The routers of all layers are here, but the experts of one. Multiply these by n_layers too: mind the brackets."
+)
+def experts_of_one_layer(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    return counted(1, d_model, d_ff, n_experts, top_k, rest, routers=(n_layers, n_layers))
+
+
+@mistake("An expert has three matrices here, not one: up, gate and down.")
+def one_matrix(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    return counted(n_layers, d_model, d_ff, n_experts, top_k, rest, matrices=1)
+
+
+# With the routers, or without.
+REST_IS_IDLE = (
+    "What every token passes through belongs to the active parameters too: the rest (attention, embeddings, norms), "
+    "and the routers."
+)
+
+
+def only_total(n_layers, d_model, d_ff, n_experts, top_k, rest, active):
+    """The right total, beside a wrong number of active ones."""
+    return {**moe_parameters(n_layers, d_model, d_ff, n_experts, top_k, rest), "active": active}
+
+
+@mistake(REST_IS_IDLE)
+def rest_is_idle(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    active = n_layers * (d_model * n_experts + top_k * 3 * d_model * d_ff)
+    return only_total(n_layers, d_model, d_ff, n_experts, top_k, rest, active)
+
+
+@mistake(REST_IS_IDLE)
+def only_experts_are_active(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    return only_total(n_layers, d_model, d_ff, n_experts, top_k, rest, n_layers * top_k * 3 * d_model * d_ff)
+
+
+@mistake('"active" counts one expert in each layer. Of the experts, top_k answer.')
+def one_expert_answers(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    active = rest + n_layers * (d_model * n_experts + 3 * d_model * d_ff)
+    return only_total(n_layers, d_model, d_ff, n_experts, top_k, rest, active)
+
+
+@mistake('"active" counts one layer. A token passes through all of them: multiply by n_layers there too.')
+def active_in_one_layer(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    active = rest + d_model * n_experts + top_k * 3 * d_model * d_ff
+    return only_total(n_layers, d_model, d_ff, n_experts, top_k, rest, active)
+
+
+@mistake('The two numbers are exchanged: "total" is what is stored, "active" what one token uses.')
+def exchanged(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    right = moe_parameters(n_layers, d_model, d_ff, n_experts, top_k, rest)
+    return {"total": right["active"], "active": right["total"]}
+
+
 @mistake("The rest is missing: attention, embeddings and norms, which every token uses.")
 def without_the_rest(n_layers, d_model, d_ff, n_experts, top_k, rest):
     return counted(n_layers, d_model, d_ff, n_experts, top_k, 0)
 
 
-@mistake(
+# With routers, or without.
+WHOLE_MODELS = (
     "The rest is multiplied by the number of experts, as the name 8x7B suggests. Only the feed-forward networks exist "
-    "several times; attention and embeddings exist once."
+    "several times; attention and embeddings exist once, and each layer has a router."
 )
+
+
+@mistake(WHOLE_MODELS)
+def whole_models_without_routers(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    model = rest + n_layers * 3 * d_model * d_ff
+    return {"total": n_experts * model, "active": top_k * model}
+
+
+@mistake(WHOLE_MODELS)
 def whole_models(n_layers, d_model, d_ff, n_experts, top_k, rest):
     both = counted(n_layers, d_model, d_ff, n_experts, top_k, 0)
     return {"total": both["total"] + n_experts * rest, "active": both["active"] + top_k * rest}

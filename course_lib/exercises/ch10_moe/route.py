@@ -26,9 +26,10 @@ def cases(rng):
         # No two alike: an answer need not say what it does with equal logits.
         return torch.randn(tokens, experts, generator=rng) + 0.01 * torch.arange(experts)
 
-    by_hand = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]]).log1p()  # 3 : 2 : 1, and 1 : 4 : 2
+    # 3 : 2 : 1 and so on. Four tokens: sums over the wrong axis, or without `keepdim`, fit neither 2 nor 3.
+    by_hand = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [0.0, 1.0, 4.0], [5.0, 0.0, 2.0]]).log1p()
     return [
-        Case("two tokens, the best 2 of 3", (by_hand, 2)),
+        Case("four tokens, the best 2 of 3", (by_hand, 2)),
         Case("the best 1 of 3, its probability as it is", (by_hand, 1), {"renormalise": False}),
         Case("5 tokens, the best 2 of 8", (logits(5, 8), 2)),
         Case("the same question without sharing out anew", (logits(5, 8), 2), {"renormalise": False}),
@@ -91,6 +92,72 @@ def softmax_over_tokens(logits, k, renormalise=True):
     return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
 
 
+# Of all weights along the wrong axis, or along none; or of the k largest in each place.
+SUM_OVER_TOKENS = (
+    "This divides by a sum over the tokens. The weights of each *token* have to sum to 1: `sum(dim=-1, keepdim=True)`."
+)
+
+
+@mistake(SUM_OVER_TOKENS)
+def divided_by_columns(logits, k, renormalise=True):
+    weights = route(logits, k, renormalise=False)
+    return weights / weights.sum(dim=0, keepdim=True) if renormalise else weights
+
+
+@mistake(SUM_OVER_TOKENS)
+def divided_by_everything(logits, k, renormalise=True):
+    weights = route(logits, k, renormalise=False)
+    return weights / weights.sum() if renormalise else weights
+
+
+@mistake(SUM_OVER_TOKENS)
+def divided_by_places(logits, k, renormalise=True):
+    best = logits.softmax(dim=-1).topk(k, dim=-1)
+    weights = best.values / best.values.sum(dim=0, keepdim=True) if renormalise else best.values
+    return torch.zeros_like(logits).scatter(-1, best.indices, weights)
+
+
+@mistake(
+    "Here each expert takes its k best tokens. It is the other way round: each *token* takes its k best experts, "
+    "`topk(k, dim=-1)`."
+)
+def best_tokens_of_each_expert(logits, k, renormalise=True):
+    best = logits.softmax(dim=-1).topk(k, dim=0)
+    weights = torch.zeros_like(logits).scatter(0, best.indices, best.values)
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+@mistake(
+    "This is a softmax of probabilities, which makes them more alike than they are. Divide the chosen probabilities by "
+    "their sum, or take the softmax of the chosen *logits*."
+)
+def softmax_twice(logits, k, renormalise=True):
+    best = logits.softmax(dim=-1).topk(k, dim=-1)
+    weights = best.values.softmax(dim=-1) if renormalise else best.values
+    return torch.zeros_like(logits).scatter(-1, best.indices, weights)
+
+
+@mistake("One expert too many: k of them get a weight.")
+def one_too_many(logits, k, renormalise=True):
+    return route(logits, k + 1, renormalise)
+
+
+@mistake("One expert too few: the one with the k-th largest logit is chosen too. Compare with `>=`, not with `>`.")
+def one_too_few(logits, k, renormalise=True):
+    chosen = logits > logits.topk(k, dim=-1).values[:, -1:]
+    weights = logits.softmax(dim=-1) * chosen
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+@mistake(
+    "`argsort` says which expert is in each place, not in which place each expert is. `argsort` of its result says "
+    "that; or take `topk(k).indices`."
+)
+def order_taken_for_ranks(logits, k, renormalise=True):
+    weights = logits.softmax(dim=-1) * (logits.argsort(dim=-1, descending=True) < k)
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
 @mistake("All k experts get the same weight here. The one with the larger logit should count for more.")
 def equal_weights(logits, k, renormalise=True):
     return on_the_best(torch.full_like(logits, 1 / k), logits, k) + 0 * logits
@@ -132,9 +199,98 @@ def only_the_k_weights(logits, k, renormalise=True):
 
 
 @mistake(
+    "Every weight is 0. `scatter` returns a new tensor: use what it returns. And `w[rows][:, columns] = ...` changes a "
+    "copy, not `w`."
+)
+def written_to_a_copy(logits, k, renormalise=True):
+    return torch.zeros_like(logits)
+
+
+@mistake(
+    "`scatter(-1, experts, p)` puts the *first* k entries of each row of `p` in the places of the chosen experts. Pick "
+    "their probabilities first, `p.gather(-1, experts)`, and scatter those."
+)
+def scattered_without_gather(logits, k, renormalise=True):
+    weights = logits.softmax(dim=-1)
+    return torch.zeros_like(logits).scatter(-1, logits.topk(k, dim=-1).indices, weights)
+
+
+# Read so, or written so.
+NOT_EACH_ROWS_OWN = (
+    "With `experts` from `topk`, `p[experts]` is whole rows of `p`, as if the experts' numbers were those of tokens, "
+    "and `p[:, experts]` the same columns in every row. To read the chosen entries of each row there is `p.gather(-1, "
+    "experts)`, to write them `scatter`."
+)
+
+
+@mistake(NOT_EACH_ROWS_OWN)
+def rows_read(logits, k, renormalise=True):
+    experts = logits.topk(k, dim=-1).indices
+    return torch.zeros_like(logits).scatter(-1, experts, logits.softmax(dim=-1)[experts])
+
+
+@mistake(NOT_EACH_ROWS_OWN)
+def rows_written(logits, k, renormalise=True):
+    best = logits.topk(k, dim=-1)
+    weights = torch.zeros_like(logits)
+    weights[best.indices] = best.values.softmax(dim=-1)
+    return weights
+
+
+@mistake(NOT_EACH_ROWS_OWN)
+def columns_written(logits, k, renormalise=True):
+    best = logits.softmax(dim=-1).topk(k, dim=-1)
+    weights = torch.zeros_like(logits)
+    weights[:, best.indices] = best.values / best.values.sum(dim=-1, keepdim=True) if renormalise else best.values
+    return weights
+
+
+# All at once, or token by token: torch counts the changes.
+CHANGES_SOFTMAX = (
+    "The probabilities are changed in place, as by `p[...] = 0`, but the gradient of softmax needs them as they were. "
+    "Begin with `p = p.clone()`, or multiply by a mask instead."
+)
+
+
+@mistake(CHANGES_SOFTMAX)
+def zeroed_in_place(logits, k, renormalise=True):
+    weights = logits.softmax(dim=-1)
+    weights[logits < logits.topk(k, dim=-1).values[:, -1:]] = 0
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+@mistake(CHANGES_SOFTMAX)
+def zeroed_in_place_token_by_token(logits, k, renormalise=True):
+    weights = logits.softmax(dim=-1)
+    for token, row in enumerate(logits):
+        weights[token, row.argsort(descending=True)[k:]] = 0
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+# The others are NaN, or 0; the chosen ones are NaN, or infinity over infinity.
+OVERFLOWS = (
     "Right on paper. But the exponential of a logit near 100 is infinite in float32. `softmax` subtracts the largest "
     "logit first."
 )
+
+
+@mistake(OVERFLOWS)
+def powers_scattered(logits, k, renormalise=True):
+    powers = logits.exp()
+    best = powers.topk(k, dim=-1)
+    weights = best.values / (best.values if renormalise else powers).sum(dim=-1, keepdim=True)
+    return torch.zeros_like(logits).scatter(-1, best.indices, weights)
+
+
+@mistake(OVERFLOWS)
+def quotients_scattered(logits, k, renormalise=True):
+    powers = logits.exp()
+    best = (powers / powers.sum(dim=-1, keepdim=True)).topk(k, dim=-1)
+    weights = best.values / best.values.sum(dim=-1, keepdim=True) if renormalise else best.values
+    return torch.zeros_like(logits).scatter(-1, best.indices, weights)
+
+
+@mistake(OVERFLOWS)
 def exponentials(logits, k, renormalise=True):
     powers = logits.exp()
     weights = on_the_best(powers / powers.sum(dim=-1, keepdim=True), logits, k)

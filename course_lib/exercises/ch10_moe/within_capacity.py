@@ -1,8 +1,17 @@
 """Capacity: an expert has room for so many tokens, and those who come too late get no answer from it."""
 
+import math
+
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    alternative,
+    alternatives_in,
+    mistake,
+    mistakes_in,
+)
 
 
 def within_capacity(weights, capacity):
@@ -13,10 +22,11 @@ def within_capacity(weights, capacity):
 def cases(rng):
     def routed(tokens, experts, k):
         places = torch.rand(tokens, experts, generator=rng).topk(k, dim=-1).indices
-        return torch.zeros(tokens, experts).scatter(-1, places, 0.1 + torch.rand(tokens, k, generator=rng))
+        return torch.zeros(tokens, experts).scatter(-1, places, 0.1 + 0.8 * torch.rand(tokens, k, generator=rng))
 
-    busy = torch.tensor([[0.9, 0.0], [0.6, 0.0], [0.0, 0.8], [0.7, 0.0], [0.0, 0.5]])
-    served = torch.tensor([[0.9, 0.0], [0.6, 0.0], [0.0, 0.8], [0.0, 0.0], [0.0, 0.5]])
+    # For the first expert three tokens, but a weight of 1.9, less than 2; and the last one's is not the smallest.
+    busy = torch.tensor([[0.8, 0.0], [0.4, 0.0], [0.0, 0.9], [0.7, 0.0], [0.0, 0.5]])
+    served = torch.tensor([[0.8, 0.0], [0.4, 0.0], [0.0, 0.9], [0.0, 0.0], [0.0, 0.5]])
     return [
         Case("three tokens for an expert with room for two", (busy, 2), expected=served),
         Case("room for all", (routed(6, 3, 1), 6)),
@@ -24,6 +34,13 @@ def cases(rng):
         Case("20 tokens, 2 of 5 experts, room for 6", (routed(20, 5, 2), 6)),
         Case("room for one", (routed(8, 3, 2), 1)),
     ]
+
+
+def run_case(subject, weights, capacity):
+    """Value and gradients, but no gradient of a 0, which stays 0: it depends on how the answer is written."""
+    answer = subject.gradients(weights, capacity)
+    gradients = [None if gradient is None else gradient * (weights > 0) for gradient in answer["gradients"]]
+    return {**answer, "gradients": gradients}
 
 
 @alternative
@@ -57,6 +74,59 @@ def one_too_many(weights, capacity):
     return within_capacity(weights, capacity + 1)
 
 
+@mistake(
+    "The weights in the queue are added up here, in place of the tokens. Count the tokens: `(weights > "
+    "0).cumsum(dim=0)`."
+)
+def weights_added_up(weights, capacity):
+    return weights * (weights.cumsum(dim=0) <= capacity)
+
+
+@mistake(
+    "All weights come back as they were: nobody is sent away. (`kept[rows][:, expert] = 0` changes a copy; `kept[rows, "
+    "expert] = 0` changes `kept`.)"
+)
+def nobody_is_sent_away(weights, capacity):
+    return weights.clone()
+
+
+@mistake("This serves those who came too late, and sends the others away. It is the other way round.")
+def late_ones_only(weights, capacity):
+    return weights - within_capacity(weights, capacity)
+
+
+@mistake(
+    "An expert that more tokens chose than it has room for serves nobody here. It serves the first `capacity` of them."
+)
+def full_ones_closed(weights, capacity):
+    return weights * ((weights > 0).sum(dim=0) <= capacity)
+
+
+@mistake(
+    "`capacity` is multiplied once more by tokens / experts. It is the number of places already, rounded up and all."
+)
+def taken_for_the_factor(weights, capacity):
+    return within_capacity(weights, math.ceil(capacity * weights.shape[0] / weights.shape[1]))
+
+
+@mistake(
+    "The count goes on from one expert to the next. Each has a queue of its own: begin at 0 again for every expert."
+)
+def count_goes_on(weights, capacity):
+    queues = (weights > 0).T  # one below the other
+    place = queues.flatten().cumsum(dim=0).view_as(queues).T
+    return weights * (place <= capacity)
+
+
+@mistake(
+    "The experts share one room of capacity times experts places. Each has a room and a queue of its own: a free place "
+    "at one expert is of no use to the others."
+)
+def one_room_for_all(weights, capacity):
+    place = (weights > 0).flatten().cumsum(dim=0).view_as(weights)
+    return weights * (place <= capacity * weights.shape[1])
+
+
 @mistake("Here the *last* tokens are served. Whoever comes first, is served first: count from the top.")
 def last_come(weights, capacity):
     return within_capacity(weights.flip(0), capacity).flip(0)
@@ -87,28 +157,62 @@ def largest_weights_first(weights, capacity):
     return weights * (rank < capacity)
 
 
-@mistake(
-    "A token that one expert has no room for is sent away by the other as well. Only the full expert's weight becomes "
-    "0."
+# Of the queues that the token stands in, or of all.
+ALL_OR_NOTHING = (
+    "A token that one expert has no room for gets no answer from the others either. Only the full expert's weight "
+    "becomes 0."
 )
+
+
+@mistake(ALL_OR_NOTHING)
+def all_queues_or_nothing(weights, capacity):
+    return weights * ((weights > 0).cumsum(dim=0) <= capacity).all(dim=1, keepdim=True)
+
+
+@mistake(ALL_OR_NOTHING)
 def all_or_nothing(weights, capacity):
     served = ((weights > 0) & ((weights > 0).cumsum(dim=0) > capacity)).sum(dim=1) == 0
     return weights * served[:, None]
 
 
-@mistake(
-    "The weights of the experts that are left have grown, to make up for the lost one. Leave them as they are: a "
-    "token that comes too late gets less, or nothing."
+# To the old sum; or to 1, where a token that nobody serves is 0, or NaN.
+SHARED_OUT = (
+    "The weights are shared out anew among the experts that are left. Leave them as they are: a token that comes too "
+    "late gets less, or nothing."
 )
+
+
+@mistake(SHARED_OUT)
 def shared_out_anew(weights, capacity):
     kept = within_capacity(weights, capacity)
     left = kept.sum(dim=1, keepdim=True)
     return kept * weights.sum(dim=1, keepdim=True) / left.where(left > 0, 1.0)
 
 
-@mistake("This says who is served, true or false. Return the weights themselves, with 0 for those who came too late.")
+@mistake(SHARED_OUT)
+def shared_out_to_1(weights, capacity):
+    kept = within_capacity(weights, capacity)
+    return kept / kept.sum(dim=1, keepdim=True).clamp(min=1e-9)
+
+
+@mistake(SHARED_OUT)
+def shared_out_to_1_or_nan(weights, capacity):
+    kept = within_capacity(weights, capacity)
+    return kept / kept.sum(dim=1, keepdim=True)
+
+
+# As true and false, or as 1 and 0.
+A_MASK = "This says who is served, yes or no. Return the weights themselves, with 0 for those who came too late."
+
+
+@mistake(A_MASK)
 def a_mask(weights, capacity):
     return (weights > 0) & ((weights > 0).cumsum(dim=0) <= capacity)
+
+
+@mistake(A_MASK)
+def a_mask_of_numbers(weights, capacity):
+    return a_mask.solution(weights, capacity).to(weights.dtype)
 
 
 EXERCISE = Exercise(
@@ -124,6 +228,7 @@ EXERCISE = Exercise(
     ),
     reference=within_capacity,
     cases=cases,
+    run_case=run_case,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 10, An even load",
