@@ -92,13 +92,14 @@ class Sounds:
         phase = 2 * math.pi * torch.rand(batch, 2, 1, generator=generator, dtype=torch.float64)
         loudness = 0.1 + 0.6 * torch.rand(batch, 1, generator=generator, dtype=torch.float64)
 
-        chord = (kind == CHORD)[:, None]
-        one = (self.glide(first, torch.where(kind == CHORD, first, second)) + phase[:, 0]).sin()
-        two = (self.glide(second, second) + phase[:, 1]).sin()
-        sounds = loudness * torch.where(chord, (one + two) / math.sqrt(2), one)  # as loud as one alone
-        falling = kind == FALLING
-        sounds = torch.where(falling[:, None], sounds.flip(1), sounds)
-        sounds = sounds + self.noise * torch.randn(sounds.shape, generator=generator, dtype=torch.float64)
+        # In place, since thousands of sounds in float64 take hundreds of megabytes each time they are copied.
+        chord, falling = kind == CHORD, kind == FALLING
+        sounds = self.glide(first, torch.where(chord, first, second)).add_(phase[:, 0]).sin_()
+        other = self.glide(second[chord], second[chord]).add_(phase[chord, 1]).sin_()
+        sounds[chord] = (sounds[chord] + other) / math.sqrt(2)  # as loud as one alone
+        sounds[falling] = sounds[falling].flip(1)
+        sounds.mul_(loudness)
+        sounds.add_(torch.randn(sounds.shape, generator=generator, dtype=torch.float64), alpha=self.noise)
         return SoundBatch(
             sounds.float(), kind, torch.where(falling, second, first), torch.where(falling, first, second)
         )
@@ -109,5 +110,6 @@ class Sounds:
         # Each sample in the middle of its time, so that backwards they are at the same times.
         time = (torch.arange(self.samples, dtype=torch.float64) + 0.5) / self.samples
         # The integral of exp(octaves * time), which for a tone is the time itself.
-        turned = torch.where(octaves == 0, time, torch.expm1(octaves * time) / octaves.where(octaves != 0, 1.0))
-        return 2 * math.pi * self.frequencies[first][:, None] * self.samples / self.rate * turned
+        turned = (octaves * time).expm1_().div_(octaves.where(octaves != 0, 1.0))
+        turned[octaves[:, 0] == 0] = time
+        return turned.mul_(2 * math.pi * self.frequencies[first][:, None] * self.samples / self.rate)
