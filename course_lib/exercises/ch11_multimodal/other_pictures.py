@@ -72,8 +72,8 @@ def unchanged(kind):
 
 
 @mistake(
-    "Some pictures come from questions of another kind, which may not even hold an answer: then the model can be "
-    "wrong for another reason. Exchange pictures among questions of the same kind."
+    "Some pictures come from questions of another kind. Then more changes than the link between picture and question: "
+    "exchange pictures among questions of the same kind."
 )
 def regardless_of_kind(kind):
     return torch.arange(len(kind)).roll(1)
