@@ -51,13 +51,18 @@ def reshape_alone(images, size):
     return images.reshape(len(images), -1, images.shape[1] * size * size)
 
 
+def reordered(images, size, *order):
+    """The reference, with the six axes in another order."""
+    batch, channels, height, width = images.shape
+    grid = images.reshape(batch, channels, height // size, size, width // size, size)
+    return grid.permute(order).reshape(batch, -1, channels * size * size)
+
+
 @mistake(
     "The patches come column by column. They should come as one reads: the top row from left to right, then the next."
 )
 def column_by_column(images, size):
-    batch, channels, height, width = images.shape
-    grid = images.reshape(batch, channels, height // size, size, width // size, size)
-    return grid.permute(0, 4, 2, 1, 3, 5).reshape(batch, -1, channels * size * size)
+    return reordered(images, size, 0, 4, 2, 1, 3, 5)
 
 
 @mistake(
@@ -65,16 +70,12 @@ def column_by_column(images, size):
     "of the second: the channels before the rows and columns, as in `images`."
 )
 def channels_last(images, size):
-    batch, channels, height, width = images.shape
-    grid = images.reshape(batch, channels, height // size, size, width // size, size)
-    return grid.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, channels * size * size)
+    return reordered(images, size, 0, 2, 4, 3, 5, 1)
 
 
 @mistake("Each patch is turned over: its columns are read before its rows. Within a patch, too, read row by row.")
 def patches_turned_over(images, size):
-    batch, channels, height, width = images.shape
-    grid = images.reshape(batch, channels, height // size, size, width // size, size)
-    return grid.permute(0, 2, 4, 1, 5, 3).reshape(batch, -1, channels * size * size)
+    return reordered(images, size, 0, 2, 4, 1, 5, 3)
 
 
 @mistake(

@@ -82,7 +82,7 @@ def unchanged(n_colours, n_shapes, seed):
 
 @mistake(
     "These names can be translated: the things of one colour, or most of them, are called by the same colour word, and "
-    "the shapes likewise. Whoever learns that can name a new thing. Mix single names, not whole rows of them."
+    "the shapes likewise. A model that learns this can name a new thing. Mix single names, not whole rows of them."
 )
 def next_name(n_colours, n_shapes, seed):
     return all_names(n_colours, n_shapes).roll(1)
