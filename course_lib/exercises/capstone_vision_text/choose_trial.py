@@ -35,6 +35,7 @@ def cases(rng):
         Case("one that diverged comes first", (several, 120)),
         Case("in another order", ([several[i] for i in order], 120)),
         Case("the best takes exactly the budget", (exactly, 60)),
+        Case("two equally good", ([trial("a", 0.4 + low, 0.3, 60), trial("b", 0.4 + low, 0.5, 50)], 120)),
         Case("none fits", (several, 10)),
     ]
 
