@@ -59,7 +59,7 @@ def address(see: str) -> str | None:
         return _PAPERS[place]
     config = ROOT / "_config.yml"
     chapter = re.fullmatch(r"Chapter (\d+)", place)
-    name = f"ch{int(chapter[1]):02}_*.md" if chapter else f"{place.lower()}.md"
+    name = f"ch{int(chapter[1]):02}_*.md" if chapter else f"{place.lower()}*.md"  # capstone_*.md, primer.md
     settings = config.read_text(encoding="utf8") if config.is_file() else ""
     repository = re.search(r'url: "(https://[^"]+)"\s+branch: "([^"]+)"', settings)
     if not repository:

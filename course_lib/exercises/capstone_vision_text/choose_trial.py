@@ -1,0 +1,140 @@
+"""Choosing among trials: by the validation score, within a budget, and never by the test score."""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def choose_trial(trials, budget):
+    fit = [t for t in trials if t["seconds"] <= budget and not math.isnan(t["validation"])]
+    best = max(fit, key=lambda t: (t["validation"], -t["seconds"]), default=None)
+    return best and best["name"]
+
+
+def trial(name, validation, test, seconds):
+    return {"name": name, "validation": validation, "test": test, "seconds": seconds}
+
+
+def cases(rng):
+    low, high = (torch.rand(2, generator=rng) * 0.1).tolist()
+    best = 0.5 + low
+    several = [
+        trial("diverged", math.nan, math.nan, 40),
+        trial("too slow", best + 0.2, 0.4 + high, 130),
+        trial("best, slower", best, 0.46 + high, 100),
+        trial("best, faster", best, 0.44 + high, 70),
+        trial("lucky in the test", best - 0.02, 0.61 + high, 90),
+        trial("quick", best - 0.2, 0.3 + high, 20),
+    ]
+    order = torch.randperm(len(several), generator=rng).tolist()
+    exactly = [trial("a", 0.4 + low, 0.5, 60), trial("b", 0.3 + low, 0.6, 50), trial("c", 0.5 + low, 0.55, 61)]
+    return [
+        Case("four trials by hand", ([several[i] for i in (1, 4, 2, 3)], 120)),
+        Case("one that diverged comes first", (several, 120)),
+        Case("in another order", ([several[i] for i in order], 120)),
+        Case("the best takes exactly the budget", (exactly, 60)),
+        Case("two equally good", ([trial("a", 0.4 + low, 0.3, 60), trial("b", 0.4 + low, 0.5, 50)], 120)),
+        Case("none fits", (several, 10)),
+    ]
+
+
+@alternative
+def by_sorting(trials, budget):
+    fit = [t for t in trials if t["seconds"] <= budget and t["validation"] == t["validation"]]
+    fit.sort(key=lambda t: t["seconds"])
+    fit.sort(key=lambda t: t["validation"], reverse=True)  # stable: among equals the fastest stays first
+    return fit[0]["name"] if fit else None
+
+
+@alternative
+def by_loop(trials, budget):
+    chosen = None
+    for t in trials:
+        if t["seconds"] > budget or not t["validation"] >= 0:
+            continue
+        if chosen is None or (t["validation"], -t["seconds"]) > (chosen["validation"], -chosen["seconds"]):
+            chosen = t
+    return None if chosen is None else chosen["name"]
+
+
+def chosen_by(trials, budget, key):
+    fit = [t for t in trials if t["seconds"] <= budget and not math.isnan(t["validation"])]
+    return max(fit, key=key, default={"name": None})["name"]
+
+
+@mistake(
+    "This chooses by the *test* score. Then the test has taken part in the choice, and its score is no longer that of "
+    "a model which never met it. Choose by `validation`."
+)
+def by_test(trials, budget):
+    return chosen_by(trials, budget, lambda t: t["test"])
+
+
+@mistake(
+    "This adds the test score to the validation score. Whatever part the test has in the choice, it can no longer "
+    "judge the result. Choose by `validation` alone."
+)
+def by_both(trials, budget):
+    return chosen_by(trials, budget, lambda t: t["validation"] + t["test"])
+
+
+@mistake("Equal on validation, and this lets the *test* score decide. Let the time decide.")
+def test_among_equals(trials, budget):
+    return chosen_by(trials, budget, lambda t: (t["validation"], t["test"]))
+
+
+@mistake("This ignores the budget: the trial that it chooses takes too long.")
+def without_budget(trials, budget):
+    return choose_trial(trials, math.inf)
+
+
+@mistake("A trial that takes exactly the budget fits. Compare with `<=`.")
+def less_than_the_budget(trials, budget):
+    return choose_trial(trials, budget - 1e-9)
+
+
+@mistake("This is the fastest trial that fits. The budget is a limit, not the goal: take the best score within it.")
+def fastest(trials, budget):
+    return chosen_by(trials, budget, lambda t: -t["seconds"])
+
+
+@mistake("Among trials with the same validation score, this takes the slowest. Take the fastest.")
+def slowest_among_equals(trials, budget):
+    return chosen_by(trials, budget, lambda t: (t["validation"], t["seconds"]))
+
+
+@mistake(
+    "The trial that diverged is chosen here. Its score is NaN, and nothing is greater than NaN, so `max` keeps it "
+    "once it comes first. Leave out trials whose score is NaN."
+)
+def nan_wins(trials, budget):
+    chosen = None
+    for t in trials:
+        if t["seconds"] > budget:
+            continue
+        better = chosen is not None and t["validation"] > chosen["validation"]
+        tie = chosen is not None and t["validation"] == chosen["validation"] and t["seconds"] < chosen["seconds"]
+        if chosen is None or better or tie:
+            chosen = t
+    return chosen and chosen["name"]
+
+
+EXERCISE = Exercise(
+    id="choose_trial",
+    title="Which trial to go on with?",
+    points=2,
+    minutes=10,
+    difficulty=1,
+    hints=(
+        "First leave out what cannot be chosen: too slow, or a score that is NaN. What is left is compared by two "
+        "numbers, one after the other.",
+        '`max(fit, key=lambda t: (t["validation"], -t["seconds"]), default=None)`, and `math.isnan` finds NaN.',
+    ),
+    reference=choose_trial,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Capstone, Choose by another artist",
+)

@@ -1,0 +1,194 @@
+"""What kind of error an answer about a picture is."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def error_kind(said, right, shown, names):
+    if said == right:
+        return "right"
+    if right.isdigit():
+        return "wrong number" if said.isdigit() else "no answer"
+    if right in ("yes", "no"):
+        return "wrong yes or no" if said in ("yes", "no") else "no answer"
+    things = said.split(", ")
+    if not all(thing in names for thing in things):
+        return "no answer"
+    return "wrong place" if all(thing in shown for thing in things) else "not in the picture"
+
+
+def cases(rng):
+    names = ["dog", "cat", "tree", "car", "moon", "key", "cup", "bell", "boot", "fish"]
+    order = torch.randperm(10, generator=rng).tolist()
+    a, b, c, d, absent, other = (names[i] for i in order[:6])
+    shown = [a, b, c, d]
+    by_hand = ["dog", "cat", "tree", "car"]
+    hand = [
+        ("dog", "dog", by_hand),
+        ("cat", "dog", by_hand),
+        ("moon", "dog", by_hand),
+        ("2", "dog", by_hand),
+        ("3", "2", by_hand),
+        ("no", "yes", by_hand),
+    ]
+    words = [
+        (a, a, shown),
+        (b, a, shown),
+        (absent, a, shown),
+        ("yes", a, shown),
+        ("", a, shown),
+        (f"what {a}", a, shown),
+        (f"{a}, {b}", a, shown),
+        (f"{a}, {absent}", a, shown),
+    ]
+    captions = [
+        (f"{a}, {b}", f"{a}, {b}", [a, b]),
+        (f"{b}, {a}", f"{a}, {b}", [a, b]),
+        (a, f"{a}, {b}", [a, b]),
+        (f"{a}, {absent}", f"{a}, {b}", [a, b]),
+        (f"{absent}, {b}", f"{a}, {b}", [a, b]),
+        (f"{absent}, {other}", f"{a}, {b}", [a, b]),
+        (f"{a}, 2", f"{a}, {b}", [a, b]),
+        (f"{absent}, no", f"{a}, {b}", [a, b]),
+    ]
+    others = [
+        ("0", "0", shown),
+        ("1", "0", shown),
+        ("yes", "2", shown),
+        (a, "2", shown),
+        ("yes", "no", shown),
+        ("1", "no", shown),
+        (a, "yes", shown),
+    ]
+    return [
+        Case("six answers by hand", (hand, names)),
+        Case("what is at the top left?", (words, names)),
+        Case("what is in the picture?", (captions, names)),
+        Case("numbers, yes and no", (others, names)),
+    ]
+
+
+def run_case(subject, answers, names):
+    """Ask for the kind of each answer."""
+    return [subject(said, right, shown, names) for said, right, shown in answers]
+
+
+@alternative
+def by_sets(said, right, shown, names):
+    forms = [{str(n) for n in range(10)}, {"yes", "no"}]
+    for form, kind in zip(forms, ("wrong number", "wrong yes or no"), strict=True):
+        if right in form:
+            return "right" if said == right else kind if said in form else "no answer"
+    things = set(said.split(", "))
+    if things - set(names):
+        return "no answer"
+    if said == right:
+        return "right"
+    return "not in the picture" if things - set(shown) else "wrong place"
+
+
+@alternative
+def by_form(said, right, shown, names):
+    def form(text):
+        if text in ("yes", "no"):
+            return "wrong yes or no"
+        if text.isdigit():
+            return "wrong number"
+        things = text.split(", ")
+        if any(thing not in names for thing in things):
+            return None
+        return "names"
+
+    if said == right:
+        return "right"
+    if form(said) != form(right):
+        return "no answer"
+    if form(said) != "names":
+        return form(said)
+    return "wrong place" if set(said.split(", ")) <= set(shown) else "not in the picture"
+
+
+@mistake(
+    "An answer that merely *contains* the right one counts as right here: `dog, cat` for `dog`. Compare the whole "
+    "answer."
+)
+def contains_the_right_one(said, right, shown, names):
+    return "right" if right in said.split(", ") else error_kind(said, right, shown, names)
+
+
+@mistake(
+    "A caption is judged by its first thing alone here. It is `not in the picture` as soon as *one* of its things is "
+    "not there, and `no answer` as soon as one is no thing: split it at `', '`."
+)
+def first_thing_only(said, right, shown, names):
+    return error_kind(said if said == right else said.split(", ")[0], right, shown, names)
+
+
+@mistake(
+    "The answer is not split here: `cat, dog` is no name, so it becomes `no answer`. A caption has several things: "
+    "split it at `', '`, and look at each."
+)
+def not_split(said, right, shown, names):
+    kind = error_kind(said, right, shown, names)
+    return "no answer" if ", " in said and kind != "right" else kind
+
+
+@mistake(
+    "One thing of the caption is in the picture, and this takes that for all. As soon as *one* thing is not there, "
+    "the kind is `not in the picture`."
+)
+def one_is_enough(said, right, shown, names):
+    kind = error_kind(said, right, shown, names)
+    there = any(thing in shown for thing in said.split(", "))
+    return "wrong place" if kind == "not in the picture" and there else kind
+
+
+@mistake(
+    "Whatever is not in the picture counts as `not in the picture` here, even `2` or `yes`. Ask first whether the "
+    "answer has the form of an answer to this question: that is `no answer`."
+)
+def form_forgotten(said, right, shown, names):
+    kind = error_kind(said, right, shown, names)
+    return "not in the picture" if kind == "no answer" and right in names else kind
+
+
+@mistake(
+    "Every wrong answer to `how many` counts as `wrong number` here, even `yes` or the name of a thing. An answer "
+    "that is no number is `no answer`, and likewise for yes and no."
+)
+def asked_form_only(said, right, shown, names):
+    kind = error_kind(said, right, shown, names)
+    if kind == "no answer" and right.isdigit():
+        return "wrong number"
+    return "wrong yes or no" if kind == "no answer" and right in ("yes", "no") else kind
+
+
+@mistake(
+    "`wrong place` and `not in the picture` are exchanged: a thing that is shown, but not there, is at the wrong place."
+)
+def exchanged(said, right, shown, names):
+    other = {"wrong place": "not in the picture", "not in the picture": "wrong place"}
+    kind = error_kind(said, right, shown, names)
+    return other.get(kind, kind)
+
+
+EXERCISE = Exercise(
+    id="error_kind",
+    title="What kind of error?",
+    points=2,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "`right` tells which form is asked for: a number, yes or no, or names. First right or not, then the form, "
+        "then the picture.",
+        '`said.split(", ")` gives the things. `all(thing in names for thing in things)` asks for the form, `all(thing '
+        "in shown for thing in things)` whether they are in the picture.",
+    ),
+    reference=error_kind,
+    cases=cases,
+    run_case=run_case,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Capstone, A gallery of wrong answers",
+)

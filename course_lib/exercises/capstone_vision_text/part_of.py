@@ -1,0 +1,119 @@
+"""Which part of a split a picture belongs to, where variants of one drawing stay together."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def part_of(artist, concept, family_of, held_out, new_artist):
+    new_families = {family_of[held] for held in held_out}
+    new_concept = family_of[concept] in new_families
+    if artist == new_artist:
+        return "both new" if new_concept else "new artist"
+    return "new concept" if new_concept else "train"
+
+
+def cases(rng):
+    hearts = {"red heart": "heart", "blue heart": "heart", "dog": "dog", "wolf": "wolf", "teacup": "teacup"}
+    by_hand = [(artist, concept) for artist in ("ann", "bo") for concept in hearts]
+    # Twelve families of three concepts; a family may have one, two or three of them held out.
+    family_of = {f"{size} thing {i}": f"thing {i}" for i in range(12) for size in ("small", "plain", "large")}
+    concepts = list(family_of)
+    some = [concepts[3 * i : 3 * i + 3] for i in torch.randperm(12, generator=rng)[:4].tolist()]
+    held_out = [some[0][1], *some[1][:2], *some[2], some[3][2]]
+    artists = ["ann", "bo", "cy", "di"]
+    new_artist = artists[int(torch.randint(4, (), generator=rng))]
+    pictures = [(artist, concept) for concept in concepts for artist in artists]
+    return [
+        Case("five concepts by two artists", (by_hand, hearts, ["red heart", "wolf"], "bo")),
+        Case("144 pictures by four artists", (pictures, family_of, held_out, new_artist)),
+    ]
+
+
+def run_case(subject, pictures, family_of, held_out, new_artist):
+    """Ask about each picture of a collection."""
+    return [subject(*picture, family_of, held_out, new_artist) for picture in pictures]
+
+
+@alternative
+def by_table(artist, concept, family_of, held_out, new_artist):
+    names = {(False, False): "train", (True, False): "new artist", (False, True): "new concept"}
+    new_concept = any(family_of[held] == family_of[concept] for held in held_out)
+    return names.get((artist == new_artist, new_concept), "both new")
+
+
+@alternative
+def by_relatives(artist, concept, family_of, held_out, new_artist):
+    relatives = [other for other, family in family_of.items() if family == family_of[concept]]
+    new = ["artist"] * (artist == new_artist) + ["concept"] * (not set(relatives).isdisjoint(held_out))
+    return {0: "train", 1: f"new {new[0] if new else ''}", 2: "both new"}[len(new)]
+
+
+@mistake(
+    "A leak: this looks for the concept itself in `held_out`. Its relatives then stay in training: a red heart is in "
+    "the test, and the blue heart, the same drawing, is learned. Compare *families*."
+)
+def by_name(artist, concept, family_of, held_out, new_artist):
+    return by_table.solution(artist, concept, {name: name for name in family_of}, held_out, new_artist)
+
+
+@mistake(
+    "A leak: a family leaves training here only if *all* of its concepts are held out. One is enough, since the "
+    "others show nearly the same drawing."
+)
+def whole_families_only(artist, concept, family_of, held_out, new_artist):
+    relatives = [other for other, family in family_of.items() if family == family_of[concept]]
+    held = [concept] if all(other in held_out for other in relatives) else []
+    return part_of(artist, concept, family_of, held, new_artist)
+
+
+@mistake(
+    "A new concept by the new artist is called `new artist` here. If both are new, the part is `both new`: otherwise "
+    "the score on the new artist mixes two difficulties."
+)
+def artist_first(artist, concept, family_of, held_out, new_artist):
+    return part_of(artist, concept, family_of, held_out, new_artist).replace("both new", "new artist")
+
+
+@mistake(
+    "A new concept by the new artist is called `new concept` here. If both are new, the part is `both new`: otherwise "
+    "the score on new concepts mixes two difficulties."
+)
+def concept_first(artist, concept, family_of, held_out, new_artist):
+    return part_of(artist, concept, family_of, held_out, new_artist).replace("both new", "new concept")
+
+
+@mistake("A leak: a new concept by the new artist goes to `train` here. It is `both new`.")
+def both_into_training(artist, concept, family_of, held_out, new_artist):
+    return part_of(artist, concept, family_of, held_out, new_artist).replace("both new", "train")
+
+
+@mistake(
+    "The two names are exchanged: `new artist` is a learned concept in a style that is not learned, `new concept` the "
+    "reverse."
+)
+def exchanged(artist, concept, family_of, held_out, new_artist):
+    other = {"new artist": "new concept", "new concept": "new artist"}
+    part = part_of(artist, concept, family_of, held_out, new_artist)
+    return other.get(part, part)
+
+
+EXERCISE = Exercise(
+    id="part_of",
+    title="Which part of the split?",
+    points=2,
+    minutes=10,
+    difficulty=1,
+    hints=(
+        "Ask two questions, one after the other: is the artist new? Is the concept new? For the second, which "
+        "families have left training?",
+        "`new_families = {family_of[held] for held in held_out}`; the concept is new if `family_of[concept]` is in "
+        "that set. Then two times two answers.",
+    ),
+    reference=part_of,
+    cases=cases,
+    run_case=run_case,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Capstone, Held-out pictures",
+)

@@ -1,0 +1,132 @@
+"""The confidence interval of a measured share (Wilson 1927)."""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def share_interval(right, asked):
+    z = 1.96
+    share, z2 = right / asked, z * z / asked
+    middle = share + z2 / 2
+    half = z / math.sqrt(asked) * math.sqrt(share * (1 - share) + z2 / 4)
+    return (middle - half) / (1 + z2), (middle + half) / (1 + z2)
+
+
+def cases(rng):
+    z2 = 1.96**2
+    half = 1.96 / (2 * math.sqrt(400 + z2))
+    asked = int(torch.randint(30, 60, (), generator=rng))
+    right = int(torch.randint(3, 12, (), generator=rng))
+    return [
+        Case("none of 20 right, a closed form", (0, 20), expected=(0.0, z2 / (20 + z2))),
+        Case("all of 20 right, a closed form", (20, 20), expected=(20 / (20 + z2), 1.0)),
+        Case("half of 400 right, a closed form", (200, 400), expected=(0.5 - half, 0.5 + half)),
+        Case("one of 20 right", (1, 20)),
+        Case(f"{right} of {asked} right", (right, asked)),
+    ]
+
+
+@alternative
+def in_counts(right, asked):
+    z2 = 1.96**2
+    root = math.sqrt(z2 * (right * (asked - right) / asked + z2 / 4))
+    return [(right + z2 / 2 - root) / (asked + z2), (right + z2 / 2 + root) / (asked + z2)]
+
+
+@alternative
+def by_the_quadratic(right, asked):
+    # The ends solve (p - share)^2 = z^2 p (1 - p) / asked.
+    share, z2 = right / asked, 1.96**2 / asked
+    a, b, c = 1 + z2, -(2 * share + z2), share * share
+    root = math.sqrt(max(0.0, b * b - 4 * a * c))
+    return (-b - root) / (2 * a), (-b + root) / (2 * a)
+
+
+def wald(right, asked, z=1.96):
+    share = right / asked
+    half = z * math.sqrt(share * (1 - share) / asked)
+    return share - half, share + half
+
+
+@mistake(
+    "This is the share plus and minus 1.96 standard errors. At 0 of 20 it has no width at all, as if twenty questions "
+    "proved that the model is never right. Wilson's formula also has the terms with z^2."
+)
+def plain_standard_error(right, asked):
+    return wald(right, asked)
+
+
+@mistake(
+    "The plain interval, cut off at 0 and 1. It still has no width at 0 of 20. Wilson's formula also has the terms "
+    "with z^2."
+)
+def plain_and_cut_off(right, asked):
+    low, high = wald(right, asked)
+    return max(0.0, low), min(1.0, high)
+
+
+@mistake("The division by 1 + z^2 / n is missing. Without it the interval of 20 of 20 reaches beyond 1.")
+def not_divided(right, asked):
+    z2 = 1.96**2 / asked
+    low, high = share_interval(right, asked)
+    return low * (1 + z2), high * (1 + z2)
+
+
+@mistake(
+    "The middle of this interval is the share itself. Wilson's middle is moved a little towards one half: (p + z^2 / "
+    "2n) / (1 + z^2 / n)."
+)
+def around_the_share(right, asked):
+    low, high = share_interval(right, asked)
+    share = right / asked
+    return share - (high - low) / 2, share + (high - low) / 2
+
+
+@mistake("Under the root, z^2 / 4n is missing: at 0 of 20 nothing else is left there.")
+def root_without_z(right, asked):
+    share, z2 = right / asked, 1.96**2 / asked
+    half = 1.96 / math.sqrt(asked) * math.sqrt(share * (1 - share))
+    return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)
+
+
+@mistake("This is the interval for z = 1, which misses the true share in one of three measurements. Take z = 1.96.")
+def one_standard_error(right, asked):
+    share, z2 = right / asked, 1 / asked
+    half = math.sqrt(share * (1 - share) + z2 / 4) / math.sqrt(asked)
+    return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)
+
+
+@mistake("These are the middle and the half width. Return the two ends.")
+def middle_and_half(right, asked):
+    low, high = share_interval(right, asked)
+    return (low + high) / 2, (high - low) / 2
+
+
+@mistake("These are percentages. Return shares, from 0 to 1.")
+def percent(right, asked):
+    low, high = share_interval(right, asked)
+    return 100 * low, 100 * high
+
+
+EXERCISE = Exercise(
+    id="share_interval",
+    title="How exact is a share?",
+    points=2,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "Compute p and z^2 / n once. The formula is middle plus and minus half width, both divided by the same number.",
+        "`middle = p + z2 / 2` and `half = z / math.sqrt(asked) * math.sqrt(p * (1 - p) + z2 / 4)` with `z2 = z * z / "
+        "asked`; divide both by `1 + z2`.",
+    ),
+    reference=share_interval,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Capstone, A baseline of pixels",
+    atol=1e-4,  # z may be typed with more digits
+    rtol=1e-4,
+)
