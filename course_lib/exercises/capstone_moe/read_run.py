@@ -41,7 +41,15 @@ def cases(rng):
         case("infinite once, then it recovers", [*shifted(6.6), math.inf, *shifted(5.9, 5.4, 5.1)], "diverged"),
         case("it got better, and then worse", shifted(6.0, 5.2, 4.8, 4.9, 5.1), "rising"),
         case("worse than its best, and falling again", shifted(6.0, 4.8, 5.6, 5.4, 5.2), "rising"),
+        # Measured: an untrained model begins a little above `uniform`.
+        case("it begins above uniform, as most runs do", [7.76, 6.2, 5.4, 5.0], "falling"),
         case("a fall of three hundredths is flat", [6.0, 5.2, 4.86, 4.83], "flat"),
+        case("a fall of seven hundredths is falling", [6.0, 5.0, 4.60, 4.53], "falling"),
+        case("three hundredths above the best is flat", [6.0, 5.0, 4.60, 4.63], "flat"),
+        case("seven hundredths above the best is rising", [6.0, 5.0, 4.60, 4.67], "rising"),
+        case("eight hundredths below the frequencies", [7.0, 6.6, 6.43, 6.42], "frequencies"),
+        case("twelve hundredths below the frequencies", [7.0, 6.6, 6.39, 6.38], "flat"),
+        case("just below its best, after a hump", [6.0, 5.0, 5.54, 4.97], "falling"),
         Case(
             "other data: the frequencies are worth little", (shifted(4.0, 3.0, 2.9, 2.4), 4.6, 2.6), expected="falling"
         ),
@@ -93,6 +101,25 @@ def read_in_order(losses, uniform, frequency, order, margin=0.1, step=0.05):
 )
 def falling_first(losses, uniform, frequency):
     return read_in_order(losses, uniform, frequency, ("falling", "diverged", "frequencies", "rising"))
+
+
+@mistake(
+    "Every run begins near `uniform`, or a little above it. Compare the *last* loss with it: has the run ended worse "
+    "than knowing nothing?"
+)
+def any_above_uniform(losses, uniform, frequency):
+    if any(loss > uniform for loss in losses):
+        return "diverged"
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising", "falling"))
+
+
+@mistake(
+    '"Falling" compares the last loss with the one just before it. Here it is compared with the best one before, so a '
+    "run that comes down from a hump looks flat."
+)
+def falling_since_the_best(losses, uniform, frequency):
+    found = read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising"))
+    return "falling" if found == "flat" and losses[-1] < min(losses[:-1]) - 0.05 else found
 
 
 @mistake(
@@ -152,6 +179,16 @@ def rising_since_the_last(losses, uniform, frequency):
 @mistake("A change of less than 0.05 nats is flat. Here any change counts.")
 def no_margin(losses, uniform, frequency):
     return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising", "falling"), step=0.0)
+
+
+@mistake('Two margins are mixed up: 0.1 belongs to the frequencies, 0.05 to "rising" and "falling".')
+def margins_of_a_tenth(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising", "falling"), step=0.1)
+
+
+@mistake("The margin below the frequencies is 0.1 nats. Here it is 0.05, which belongs to the other two.")
+def small_margin_of_frequencies(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising", "falling"), margin=0.05)
 
 
 @mistake(

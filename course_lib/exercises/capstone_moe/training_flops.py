@@ -81,6 +81,14 @@ def one_token(n_active, n_layers, d_model, context, tokens):
     return counted(n_active, n_layers, d_model, context, 1)
 
 
+@mistake(
+    "This multiplies by the number of windows, `tokens / context`. What was counted before is one *token*, so multiply "
+    "by `tokens`."
+)
+def windows_of_tokens(n_active, n_layers, d_model, context, tokens):
+    return counted(n_active, n_layers, d_model, context, tokens // context)
+
+
 @mistake("Attention is counted in one layer alone. Each of the n_layers has its own.")
 def attention_in_one_layer(n_active, n_layers, d_model, context, tokens):
     return counted(n_active, 1, d_model, context, tokens)
