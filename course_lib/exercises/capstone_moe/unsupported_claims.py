@@ -199,8 +199,8 @@ def choice_ignored(claims):
 
 
 @mistake(
-    "A sentence about a *kind* of model is not asked on how many seeds it stands. From one seed nobody knows whether the "
-    "next one would turn it around."
+    "A sentence about a *kind* of model is not asked on how many seeds it stands. From one seed nobody knows whether "
+    "the next one would turn it around."
 )
 def seeds_ignored(claims):
     return judged(claims, ((REASONS[0], alone), (REASONS[1], tuned), (REASONS[3], close)))
