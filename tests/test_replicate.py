@@ -3,19 +3,24 @@
 import copy
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from site_project import make_project, write_lab
 from typer.testing import CliRunner
 
+from course_lib import show
 from course_lib.cli import app
 from course_lib.errors import DataError
+from course_lib.grader import check as check_answer
+from course_lib.grader import use
 from course_lib.site import cache, replication
 from course_lib.site.build import read_lab, run_labs, solved_labs
 from course_lib.site.paths import Project, SiteError
@@ -281,6 +286,42 @@ def test_prose_leaves_a_replication_as_it_is_and_code_does_not(project):
     assert source() == before
     write_lab(project.root, cells(QUICK + "\n"))
     assert source() != before
+
+
+def test_what_shows_and_checks_leaves_a_replication_as_it_is(project):
+    lab = cells("from course_lib import measure, show\nfrom course_lib.grader import check\n" + QUICK)
+    write_lab(project.root, lab)
+
+    def hashes():
+        solved = solved_labs({"tiny": read_lab(project, "tiny")})["tiny"]
+        return cache.source(project, "tiny", solved), cache.key(project, "tiny", solved)
+
+    source, key = hashes()
+    for shows in ("show/picture.py", "grader/render.py"):
+        with (project.library / shows).open("a") as file:
+            file.write("# more\n")
+        assert hashes()[0] == source
+        assert hashes()[1] != key  # `course book` runs it again, since it looks another way
+        key = hashes()[1]
+    with (project.library / "measure" / "record.py").open("a") as file:
+        file.write("# more\n")
+    assert hashes()[0] != source
+
+
+def test_showing_and_checking_draw_no_random_numbers(capsys):
+    """Else a change in them would change what a lab draws next."""
+
+    def state():
+        return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
+
+    before = state()
+    show.figure(show.curves({"a": [1, 2], "b": [2, 1]}, xlabel="x", ylabel="y"))
+    show.figure(show.heatmap([[0.1, 0.9]], label="share"))
+    show.table([["a", 1.0]], ["name", "value"])
+    assert state() == before
+    check_answer("softmax", lambda x, dim: torch.randn(2) + random.random() + np.random.rand())
+    use("softmax", lambda x, dim: torch.softmax(x, dim))
+    assert state() == before
 
 
 @pytest.mark.parametrize("content", ["{half", "[]", "{}", '{"seeds": [0, 1], "numbers": {"a.b": {"values": [1]}}}'])

@@ -20,6 +20,9 @@ from course_lib.site.paths import Project, digest_of
 
 # The cell that installs the course on Colab: `course configure` writes an address into it, here it does nothing.
 SETUP_CELL = "colab-setup"
+# The rooms that change none of a lab's numbers: what shows a result, and what checks an answer. Both give the random
+# generators back as they were (tested).
+NO_NUMBERS = ("show", "grader")
 REPLICATIONS = "replications"  # the folder in results/ of what no lab reads
 
 
@@ -46,10 +49,14 @@ def key(project: Project, lab: str, solved: NotebookNode, seed: int | None = Non
 
 
 def source(project: Project, lab: str, solved: NotebookNode) -> str:
-    """Compute the hash of a lab's code: its cells of code, its exercises and what these import, but no prose."""
+    """Compute the hash of the code that a lab's numbers come from: its cells, its exercises and what these import.
+
+    Prose does not count, and neither do the rooms in NO_NUMBERS.
+    """
     cells = [cell for cell in solved.cells if cell.cell_type == "code" and cell.get("id") != SETUP_CELL]
     texts = [cell.source for cell in cells]
-    files = reached(project, lab, texts)
+    silent = [project.library / room for room in NO_NUMBERS]
+    files = [file for file in reached(project, lab, texts) if not any(map(file.is_relative_to, silent))]
     return digest_of(*texts, *(part for file in files for part in (name_of(project, file), file.read_bytes())))
 
 
