@@ -182,8 +182,9 @@ def grade(
 ) -> None:
     """Grade a folder of submissions, each in a sandbox of its own.
 
-    With --roster, OUT/students.csv has a row for each student. A lab that was not handed in is an empty cell and adds
-    nothing to the total. What you write into the columns manual (points to add) and comment stays.
+    With --roster, OUT/students.csv has a row for each student.
+    A lab that was not handed in is an empty cell there and adds nothing to the total.
+    What you write into its columns manual (points to add) and comment stays.
     """
     from course_lib.grader.command import grade_folder
     from course_lib.grader.roster import read_roster
@@ -193,6 +194,23 @@ def grade(
         raise CourseError("--id-pattern, --count and --only are about students: give --roster too")
     group = Class(read_roster(roster, id_pattern), count, only) if roster else None
     raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group))
+
+
+@app.command("grade-export")
+def grade_export(
+    grades: Annotated[Path, typer.Argument(help="The folder of `course grade --roster`.")],
+    to: Annotated[str, typer.Option("--to", help="canvas or moodle.")],
+    out: Annotated[Path, typer.Option("--out", help="The CSV file to write, for the gradebook's import.")],
+    title: Annotated[
+        list[str] | None,
+        typer.Option(help="LAB=TITLE: what a lab is called in the gradebook. By default its name here."),
+    ] = None,
+) -> None:
+    """Write the points of students.csv as a gradebook imports them, what you wrote there included."""
+    from course_lib.grader.export import export
+
+    for sentence in export(grades, to, out, title or []):
+        typer.echo(sentence)
 
 
 @app.command()

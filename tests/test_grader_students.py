@@ -436,3 +436,99 @@ def test_no_comment_becomes_a_formula_and_a_second_reading_changes_nothing(text)
 def test_tables_of_students_are_no_names_of_reports(tmp_path):
     folders = [grades_folder.report_folder(tmp_path, name, set()) for name in ("students.csv", "Students.JSON/x")]
     assert [folder.relative_to(tmp_path).parts[0] for folder in folders] == ["students.csv_", "Students.JSON_"]
+
+
+# Gradebooks
+
+
+@pytest.fixture
+def exported(school):
+    """A class with an edited table, and its export as rows."""
+    school.roster.write_text(
+        "id,name,group,e-mail\nana,Ana Silva,A,ana@x.org\nben,=Ben,B,ben@x.org\neve,Eve Ngata,A,eve@x.org\n"
+    )
+    school.hand_in("ana/attention", solves(1))
+    school.hand_in("ana/heads", solves(9, "ch01_heads"))
+    school.hand_in("ben", solves(3))
+    school.grade()
+    rows = school.rows()
+    rows["ana"] |= {"manual": "1,5", "comment": "-well argued"}
+    school.edit(rows)
+
+    def run(to, *options):
+        file = school.out.parent / f"{to}.csv"
+        assert course("grade-export", school.out, "--to", to, "--out", file, *options) == 0
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        with open(file, newline="", encoding="utf-8") as opened:
+            return list(csv.reader(opened))
+
+    return run
+
+
+def test_canvas_finds_students_columns_and_possible_points(exported, capsys):
+    header, possible, *rows = exported("canvas", "--title", f"{LAB}=Attention (123)")
+    heads = sum(each.points for each in exercises.of_lab("ch01_heads"))
+    assert header == ["Student", "ID", "SIS Login ID", "Section", "Attention (123)", "ch01_heads", "manual"]
+    assert possible[:4] == ["    Points Possible", "", "", ""]
+    assert list(map(float, possible[4:])) == [sum(MOST), heads, 0]
+    assert rows[0][:4] == ["Ana Silva", "", "ana", "A"]
+    assert list(map(float, rows[0][4:])) == [MOST[0], heads, 1.5]
+    assert rows[1] == ["'=Ben", "", "ben", "B", f"{sum(MOST[:3]):g}", "", ""]
+    assert rows[2] == ["Eve Ngata", "", "eve", "A", "", "", ""], "no submission is no grade"
+    assert {len(row) for row in rows} == {len(header)}
+    assert "Canvas imports no comments: 1 of them" in capsys.readouterr().out
+
+
+def test_canvas_has_its_own_ids_where_the_roster_has_them(school):
+    school.roster.write_text("id,name,group,Canvas ID,SIS User ID,SIS Login ID\nana,Ana Silva,A,77,s1,asilva\n")
+    school.hand_in("ana", solves(1))
+    school.grade()
+    file = school.out.parent / "canvas.csv"
+    course("grade-export", school.out, "--to", "canvas", "--out", file)
+    header, _, row = csv.reader(file.read_text().splitlines())
+    assert header == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", LAB]
+    assert row == ["Ana Silva", "77", "s1", "asilva", "A", f"{MOST[0]:g}"]
+
+
+def test_moodle_gets_ids_mails_points_and_feedback(exported):
+    header, *rows = exported("moodle")
+    items = [LAB, "ch01_heads", "manual"]
+    assert header == ["ID number", "Email address", *(f"{item}{end}" for item in items for end in ("", " (feedback)"))]
+    ana, ben, eve = (dict(zip(header, row, strict=True)) for row in rows)
+    assert (ana["ID number"], ana["Email address"]) == ("ana", "ana@x.org")
+    assert (float(ana[LAB]), ana["manual"], ana["manual (feedback)"]) == (MOST[0], "1.5", "'-well argued")
+    first, second = exercises.lab(LAB).exercises[:2]
+    assert ana[f"{LAB} (feedback)"].startswith(f"{first} {MOST[0]}/{MOST[0]}; {second} 0/{MOST[1]}; ")
+    assert (ben["ch01_heads"], ben["ch01_heads (feedback)"]) == ("-", "")
+    assert {eve[item] for item in items} == {"-"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--to", "blackboard"), "canvas or moodle, not 'blackboard'"),
+        (("--to", "canvas", "--title", "ch99=X"), "no lab called 'ch99'"),
+        (("--to", "canvas", "--title", LAB), "LAB=TITLE"),
+    ],
+)
+def test_errors_of_an_export_are_sentences(school, capsys, options, words):
+    school.hand_in("ana", solves(1))
+    school.grade()
+    assert course("grade-export", school.out, *options, "--out", school.out.parent / "x.csv") == 2
+    assert words in capsys.readouterr().err
+    assert not (school.out.parent / "x.csv").exists()
+
+
+def test_an_export_needs_the_table_and_leaves_it_alone(school, tmp_path, capsys):
+    assert course("grade-export", tmp_path, "--to", "moodle", "--out", tmp_path / "x.csv") == 2
+    assert "run course grade with --roster first" in capsys.readouterr().err
+    school.hand_in("ana", solves(1))
+    school.grade()
+    before = (school.out / "students.csv").read_bytes()
+    assert course("grade-export", school.out, "--to", "moodle", "--out", school.out / "students.csv") == 2
+    assert (school.out / "students.csv").read_bytes() == before
+    rows = school.rows()
+    rows["ana"][LAB] = "five"
+    school.edit(rows)
+    assert course("grade-export", school.out, "--to", "moodle", "--out", tmp_path / "x.csv") == 2
+    assert f"line 2: {LAB} is 'five', which is no number" in capsys.readouterr().err
