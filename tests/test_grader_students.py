@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shell import course
-from submissions import build
+from submissions import build, wrong
 
 from course_lib import exercises
 from course_lib.errors import CourseError
@@ -154,6 +154,18 @@ def test_cells_are_harmless_and_semicolons_come_with_decimal_commas(school):
     assert not list(school.out.glob("students-edited-*"))
 
 
+def test_real_grades_of_real_submissions(tmp_path, capsys):
+    school = Course(tmp_path)
+    school.hand_in("Ana_Silva_ana_file", build.notebook(build.solved()))
+    school.hand_in("ben/attention", wrong.WRONG["no scale"][0])
+    assert school.grade("--jobs", 1) == 0
+    assert float(school.rows()["ana"]["total"]) == sum(MOST)
+    assert 0 < float(school.rows()["ben"]["total"]) < sum(MOST)
+    assert course("grade-export", school.out, "--to", "moodle", "--out", tmp_path / "m.csv") == 0
+    ben = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))[1]
+    assert "without the scale" in ben[f"{LAB} (feedback)"]
+
+
 # What a teacher wrote
 
 
@@ -263,7 +275,7 @@ def test_without_a_roster_the_table_stays_and_that_is_said(school, capsys):
 # One student again
 
 
-def test_only_one_student_is_graded_again(school, grader, capsys):
+def test_only_one_student_is_graded_again(school, grader, capsys, monkeypatch):
     school.hand_in("ana/attention", solves(1))
     school.hand_in("ben/attention", solves(2))
     school.hand_in("ben/gone", solves(4), time=1_700_000_900)
@@ -271,7 +283,7 @@ def test_only_one_student_is_graded_again(school, grader, capsys):
     reports = {path: path.read_bytes() for path in school.out.glob("ben/*/report.*")}
     assert len(reports) == 4
     school.hand_in("ana/attention", solves(3))
-    school.hand_in("ben/attention", solves(5))
+    school.hand_in("ben/attention", solves(5), time=1_700_009_999)
     (school.submissions / "ben" / "gone.ipynb").unlink()
     grader.clear()
     assert school.grade("--only", "ANA") == 0
@@ -284,6 +296,12 @@ def test_only_one_student_is_graded_again(school, grader, capsys):
     assert float(rows["ben"][LAB]) == sum(MOST[:4])
     assert {path: path.read_bytes() for path in reports} == reports
     assert set(school.entries()) == {"ana/attention", "ben/attention", "ben/gone"}
+    monkeypatch.setattr(command, "_course_digest", lambda: "another")
+    assert school.grade("--only", "ana") == 0
+    assert "2 of the others have grades from another version" in capsys.readouterr().out
+    assert school.grade() == 0
+    assert float(school.rows()["ben"][LAB]) == sum(MOST), "all is graded again"
+    assert set(school.entries()) == {"ana/attention", "ben/attention"}
 
 
 def test_a_failure_of_the_grader_leaves_the_earlier_result(school, monkeypatch, capsys):

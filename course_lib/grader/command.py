@@ -121,10 +121,9 @@ def grade_folder(
     for submission in found:
         if submission.report is None and group and group.only:
             submission.report = kept_report(submission)
-    header = {"seed_id": identity["seed_id"], "sandbox": level.name}
     folders = {submission.folder for submission in found}
     times = {submission.name: modified_at(path) for submission, path in zip(found, files, strict=True)}
-    said = _write_class(out, header, found, folders, times, group)
+    said = _write_class(out, identity, found, folders, times, group)
     if not (group and group.only) and (stale := remove_stale(out, folders)):
         print(f"Removed {stale} earlier reports of submissions that are gone.")
     _tell(found, waiting, failures, ignored, time.monotonic() - began, group)
@@ -151,7 +150,7 @@ def _take_up(found: list[Submission], out: Path, identity: dict[str, str], group
 
 def _write_class(
     out: Path,
-    header: dict[str, Any],
+    identity: dict[str, str],
     found: list[Submission],
     folders: set[Path],
     times: dict[str, str],
@@ -159,6 +158,7 @@ def _write_class(
 ) -> list[str]:
     """Write the tables; return what there is to say about students."""
     done = [submission.report for submission in found if submission.report]
+    header: dict[str, Any] = {"seed_id": identity["seed_id"], "sandbox": identity["sandbox"]}
     if group is None:
         write_tables(out, header, done)
         if (out / TABLE).exists():
@@ -166,7 +166,9 @@ def _write_class(
         return []
     if group.only:  # what is gone from the folder stays in the tables until all is graded again
         done += [report for report in reports_of_others(out, folders) if not group.is_chosen(report["name"])]
-        times = {**earlier_times(out), **times}
+        kept = {name: time for name, time in earlier_times(out).items() if not group.is_chosen(name)}
+        times = {**times, **kept}
+        header["sandbox"] = " and ".join(sorted({report["sandbox"] for report in done} or {identity["sandbox"]}))
     entries = group.entries(done, times)
     write_tables(out, {**header, "count": group.count}, done, entries)
     earlier = read_earlier(out, group.roster)  # again: a teacher may have written into it meanwhile
@@ -176,6 +178,10 @@ def _write_class(
     missing = set(group.roster.students) - {entry["student"] for entry in entries.values()}
     said = [f"  of no student: {sentence}" for sentence in unassigned(entries)]
     said += [f"  without any submission: {harmless(id)}" for id in group.roster.students if id in missing]
+    if old := sum(report["course"] != identity["course"] for report in done):
+        said.append(
+            f"  {old} of the others have grades from another version of the course; leave out --only to renew them."
+        )
     return [*said, *([f"  {edited}"] if edited else [])]
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -200,20 +201,23 @@ def student_rows(
         earlier: The table that is there.
     """
     labs = sorted({report["lab"] for report in reports if entries[report["name"]]["counts"]})
+    of, perhaps, pending = defaultdict(list), defaultdict(list), defaultdict(list)
+    for report in reports:
+        entry = entries[report["name"]]
+        of[entry["student"]].append(report)
+        for id in entry.get("candidates", ()):
+            perhaps[id].append(report["name"])
+    for name in waiting:
+        pending[group.owner(name)].append(name)
     rows = {}
     for student in group.roster.students.values():
-        mine = [report for report in reports if entries[report["name"]]["student"] == student.id]
+        mine = of[student.id]
         counting = {report["lab"]: report["points"] for report in mine if entries[report["name"]]["counts"]}
-        notes = [
-            f"{lab}: {graded} versions, the {group.count} counts"
-            for lab in labs
-            if (graded := sum(r["verdict"] == "graded" and r["lab"] == lab for r in mine)) > 1
-        ]
+        versions = Counter(report["lab"] for report in mine if report["verdict"] == "graded")
+        notes = [f"{lab}: {n} versions, the {group.count} counts" for lab, n in sorted(versions.items()) if n > 1]
         notes += [f"ungradable: {r['name']}: {r['reason']}" for r in mine if r["verdict"] != "graded"]
-        notes += [
-            f"perhaps theirs: {r['name']}" for r in reports if student.id in entries[r["name"]].get("candidates", ())
-        ]
-        notes += [f"no verdict yet: {name}" for name in waiting if group.owner(name) == student.id]
+        notes += [f"perhaps theirs: {name}" for name in perhaps[student.id]]
+        notes += [f"no verdict yet: {name}" for name in pending[student.id]]
         old = earlier.rows.get(student.id, {})
         manual = number(old.get("manual", "")) or 0.0
         rows[student.id] = {
