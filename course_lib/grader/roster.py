@@ -85,15 +85,12 @@ class Roster:
         text = folded(path)
         spans = []
         for start in range(len(text)):
-            if not _joined(text[start - 1 : start], text[start]):
-                spans += [
-                    (start, start + length)
-                    for length in self._lengths
-                    if text[start : start + length] in self._ids
-                    and not _joined(
-                        text[start + length - 1 : start + length], text[start + length : start + length + 1]
-                    )
-                ]
+            for end in (start + length for length in self._lengths if start + length <= len(text)):
+                parted = not (
+                    _joined(text[start - 1 : start], text[start]) or _joined(text[end - 1], text[end : end + 1])
+                )
+                if parted and text[start:end] in self._ids:
+                    spans.append((start, end))
         longest = [
             (start, end)
             for start, end in spans
