@@ -220,6 +220,9 @@ def test_a_spreadsheet_that_takes_zeros_from_ids(school, capsys):
         row["manual"] = "1"
         row["total"] = f"{float(row['total']):.2f}"
     school.edit(rows)
+    file = school.out.parent / "m.csv"
+    course("grade-export", school.out, "--to", "moodle", "--out", file)
+    assert [row["ID number"] for row in csv.DictReader(file.read_text().splitlines())] == ["00123", "00045"]
     school.grade()
     assert {id: row["manual"] for id, row in school.rows().items()} == {"00123": "1", "00045": "1"}
     assert "was edited" not in capsys.readouterr().out

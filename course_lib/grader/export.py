@@ -12,8 +12,8 @@ from typing import Any
 from course_lib import exercises
 from course_lib.errors import CourseError
 from course_lib.files import write_text
-from course_lib.grader.roster import Table, read_table
-from course_lib.grader.students import TABLE, number, safe, shown
+from course_lib.grader.roster import Roster, Student, Table, read_table
+from course_lib.grader.students import TABLE, alike, as_written, number, safe, same_id, shown
 
 TARGETS = ("canvas", "moodle")
 MANUAL = "manual"
@@ -93,6 +93,12 @@ def read_grades(out: Path) -> Grades:
         raise CourseError(f"there is no {out / TABLE}; run course grade with --roster first")
     table = read_table(out / TABLE)
     labs = [name for name in table.columns if name in exercises.labs()]
+    written = as_written(out)
+    roster = Roster({id: Student(id, "", "") for id in written}, [])
+    for row in table.rows:  # a spreadsheet takes the zeros from 00123
+        row["id"] = same_id(row["id"], roster)
+        before = written.get(row["id"], {})
+        row.update({name: before[name] for name in row if name in before and alike(row[name], before[name])})
     for row, line in zip(table.rows, table.lines, strict=True):
         if not row["id"]:
             raise CourseError(f"{out / TABLE}, line {line}: the id is empty; give it, or remove the line")

@@ -138,10 +138,10 @@ def read_earlier(out: Path, roster: Roster) -> Earlier:
         raise CourseError(f"{path} cannot be read: {error.strerror}; close it in other programs") from error
     except CourseError as error:
         raise CourseError(f"{error}; or move it elsewhere to have a new one") from error
-    written = _written(out)
+    written = as_written(out)
     rows: dict[str, dict[str, str]] = {}
     for row, line in zip(table.rows, table.lines, strict=True):
-        id = _same_id(row["id"], roster)
+        id = same_id(row["id"], roster)
         if id in rows:
             raise CourseError(f"{path}, line {line}: the id {row['id']!r} is there twice; {advice}")
         if number(row.get("manual", "")) is None:
@@ -153,7 +153,8 @@ def read_earlier(out: Path, roster: Roster) -> Earlier:
     return Earlier(content, rows, added, written)
 
 
-def _written(out: Path) -> dict[str, dict[str, str]]:
+def as_written(out: Path) -> dict[str, dict[str, str]]:
+    """Return the rows of students.csv as this command wrote them, by id; none if that is not known."""
     try:
         written = json.loads((out / WRITTEN).read_text(encoding="utf-8"))
         return {id: dict(row) for id, row in written.items()}
@@ -161,7 +162,7 @@ def _written(out: Path) -> dict[str, dict[str, str]]:
         return {}  # then every cell that would change counts as edited
 
 
-def _same_id(id: str, roster: Roster) -> str:
+def same_id(id: str, roster: Roster) -> str:
     """Return the id of the roster that a spreadsheet may have written so: it takes the zeros from 00123."""
     found = roster.find(id)
     if found is None and id.isdecimal():
@@ -246,12 +247,12 @@ def lost_edits(rows: list[dict[str, str]], earlier: Earlier) -> list[str]:
             continue
         written = earlier.written.get(id, {})
         for name, cell in old.items():
-            if name and not _alike(cell, new[id].get(name, "")) and not _alike(cell, written.get(name, "")):
+            if name and not alike(cell, new[id].get(name, "")) and not alike(cell, written.get(name, "")):
                 lost.append(f"{harmless(id)}: {name} was {harmless(cell) or 'empty'}")
     return lost
 
 
-def _alike(one: str, other: str) -> bool:
+def alike(one: str, other: str) -> bool:
     """Whether two cells are the same, for all that a spreadsheet does to them."""
     if one == other or safe(one) == safe(other):
         return True
