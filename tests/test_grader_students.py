@@ -547,6 +547,10 @@ def test_errors_of_an_export_are_sentences(school, capsys, options, words):
 def test_an_export_needs_the_table_and_leaves_it_alone(school, tmp_path, capsys):
     assert course("grade-export", tmp_path, "--to", "moodle", "--out", tmp_path / "x.csv") == 2
     assert "run course grade with --roster first" in capsys.readouterr().err
+    school.hand_in("ana", b"{")
+    school.grade()
+    assert course("grade-export", school.out, "--to", "canvas", "--out", tmp_path / "x.csv") == 2
+    assert "no lab has points" in capsys.readouterr().err
     school.hand_in("ana", solves(1))
     school.grade()
     before = (school.out / "students.csv").read_bytes()

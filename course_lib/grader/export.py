@@ -65,7 +65,7 @@ def export(out: Path, to: str, file: Path, titles: list[str]) -> list[str]:
         write_text(file, content.getvalue(), private=True)
     except OSError as error:
         raise CourseError(f"{file} cannot be written: {error.strerror}; close it or choose another --out") from error
-    said = [f"{len(grades.table.rows)} students, {len(grades.labs)} labs: {file}"]
+    said = [f"Students: {len(grades.table.rows)}, labs: {len(grades.labs)}, in {file}"]
     if to == "canvas" and (comments := sum(bool(row.get("comment")) for row in grades.table.rows)):
         said.append(f"Canvas imports no comments: {comments} of them are in {out / TABLE} alone.")
     return said
@@ -93,6 +93,8 @@ def read_grades(out: Path) -> Grades:
         raise CourseError(f"there is no {out / TABLE}; run course grade with --roster first")
     table = read_table(out / TABLE)
     labs = [name for name in table.columns if name in exercises.labs()]
+    if not labs:
+        raise CourseError(f"no lab has points in {out / TABLE}; look at what course grade said of the submissions")
     written = as_written(out)
     roster = Roster({id: Student(id, "", "") for id in written}, [])
     for row in table.rows:  # a spreadsheet takes the zeros from 00123
