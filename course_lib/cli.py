@@ -168,11 +168,49 @@ def grade(
         str,
         typer.Option(help="auto: the strongest level that works, announced; require: bubblewrap or stop; off."),
     ] = "auto",
+    roster: Annotated[
+        Path | None, typer.Option(help="A CSV file with the columns id, name, group: a row for each in students.csv.")
+    ] = None,
+    id_pattern: Annotated[
+        str | None,
+        typer.Option(help="A regular expression whose one group is the id in a path. By default the id as a word."),
+    ] = None,
+    count: Annotated[
+        str, typer.Option(help="Of several versions of a lab, the latest (by the file's time) or the best counts.")
+    ] = "latest",
+    only: Annotated[str | None, typer.Option(help="Grade the files of this student again, and no others.")] = None,
 ) -> None:
-    """Grade a folder of submissions, each in a sandbox of its own."""
-    from course_lib.grader.command import grade_folder
+    """Grade a folder of submissions, each in a sandbox of its own.
 
-    raise typer.Exit(grade_folder(submissions, out, lab=lab or None, seed=seed, jobs=jobs, sandbox=sandbox))
+    With --roster, OUT/students.csv has a row for each student.
+    A lab that was not handed in is an empty cell there and adds nothing to the total.
+    What you write into its columns manual (points to add) and comment stays.
+    """
+    from course_lib.grader.command import grade_folder
+    from course_lib.grader.roster import read_roster
+    from course_lib.grader.students import Class
+
+    if roster is None and (id_pattern is not None or only is not None or count != "latest"):
+        raise CourseError("--id-pattern, --count and --only are about students: give --roster too")
+    group = Class(read_roster(roster, id_pattern), count, only) if roster else None
+    raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group))
+
+
+@app.command("grade-export")
+def grade_export(
+    grades: Annotated[Path, typer.Argument(help="The folder of `course grade --roster`.")],
+    to: Annotated[str, typer.Option("--to", help="canvas or moodle.")],
+    out: Annotated[Path, typer.Option("--out", help="The CSV file to write, for the gradebook's import.")],
+    title: Annotated[
+        list[str] | None,
+        typer.Option(help="LAB=TITLE: what a lab is called in the gradebook. By default its name here."),
+    ] = None,
+) -> None:
+    """Write the points of students.csv as a gradebook imports them, what you wrote there included."""
+    from course_lib.grader.export import export
+
+    for sentence in export(grades, to, out, title or []):
+        typer.echo(sentence)
 
 
 @app.command()

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -15,11 +16,30 @@ from tqdm import tqdm
 from course_lib import exercises
 from course_lib.errors import CourseError
 from course_lib.grader.exam import Exam
-from course_lib.grader.grades_folder import earlier_report, open_folder, remove_stale, report_folder, seed_id, sha256
+from course_lib.grader.grades_folder import (
+    earlier_report,
+    earlier_times,
+    kept_report,
+    open_folder,
+    remove_stale,
+    report_folder,
+    reports_of_others,
+    seed_id,
+    sha256,
+)
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
 from course_lib.grader.render import result_lines
 from course_lib.grader.report import harmless, submission_report, template, was_slow, write_report, write_tables
 from course_lib.grader.sandbox import WISHES, Level, choose_level
+from course_lib.grader.students import (
+    TABLE,
+    Class,
+    modified_at,
+    read_earlier,
+    student_rows,
+    unassigned,
+    write_students,
+)
 from course_lib.grader.submission import Submission, examine, grade
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -58,6 +78,7 @@ def grade_folder(
     seed: int | None = None,
     jobs: int | None = None,
     sandbox: str = "auto",
+    group: Class | None = None,
 ) -> int:
     """Grade every notebook below a folder, each in a sandbox of its own, so that no submission can harm another.
 
@@ -70,6 +91,7 @@ def grade_folder(
         seed: The seed of the hidden cases; None for a secret one, kept in `out`.
         jobs: The number of submissions graded in parallel; None for one per core.
         sandbox: "auto" (the strongest level that works), "require" (bubblewrap or stop) or "off".
+        group: The students, for a table with a row for each; None for grades of files alone.
 
     Returns:
         The exit code: 0 if every file got a verdict, else 1.
@@ -85,38 +107,110 @@ def grade_folder(
     if jobs is not None and jobs < 1:
         raise CourseError("--jobs must be at least 1")
     files, ignored = find(submissions)
+    if group:
+        read_earlier(out, group.roster)  # what is wrong with students.csv is said before anything is graded
     seed = open_folder(out, submissions, seed)
     level = choose_level(sandbox)
     print(level.sentence, flush=True)
 
     identity = {"seed_id": seed_id(seed), "sandbox": level.name, "course": _course_digest()}
     found = [examine(path, submissions, lab) for path in files]
+    waiting = _take_up(found, out, identity, group)
+    failures = _grade_all(waiting, seed, level, identity, jobs or os.cpu_count() or 1)
+
+    for submission in found:
+        if submission.report is None and group and group.only:
+            submission.report = kept_report(submission)
+    folders = {submission.folder for submission in found}
+    times = {submission.name: modified_at(path) for submission, path in zip(found, files, strict=True)}
+    said = _write_class(out, identity, found, folders, times, group)
+    if not (group and group.only) and (stale := remove_stale(out, folders)):
+        print(f"Removed {stale} earlier reports of submissions that are gone.")
+    _tell(found, waiting, failures, ignored, time.monotonic() - began, group)
+    print("\n".join([*said, f"Grades: {out / 'grades.csv'}", *([f"Students: {out / TABLE}"] if group else [])]))
+    return 1 if failures else 0
+
+
+def _take_up(found: list[Submission], out: Path, identity: dict[str, str], group: Class | None) -> list[Submission]:
+    """Give each submission its folder and what an earlier run reported; return those that are graded now."""
     taken: set[str] = set()
     for submission in found:
         submission.folder = report_folder(out, submission.name, taken)
-        submission.report = earlier_report(submission, identity)
-    waiting = [submission for submission in found if submission.report is None]
-    failures = _grade_all(waiting, seed, level, identity, jobs or os.cpu_count() or 1)
+        if group is None or group.only is None:
+            submission.report = earlier_report(submission, identity)
+        elif not group.is_chosen(submission.name):
+            submission.report = kept_report(submission)
+    if group is None or group.only is None:
+        return [submission for submission in found if submission.report is None]
+    chosen = [submission for submission in found if group.is_chosen(submission.name)]
+    if not chosen:
+        raise CourseError(f"--only: no submission belongs to {group.only}; look at the paths, or give --id-pattern")
+    return chosen
 
+
+def _write_class(
+    out: Path,
+    identity: dict[str, str],
+    found: list[Submission],
+    folders: set[Path],
+    times: dict[str, str],
+    group: Class | None,
+) -> list[str]:
+    """Write the tables; return what there is to say about students."""
     done = [submission.report for submission in found if submission.report]
-    write_tables(out, {"seed_id": identity["seed_id"], "sandbox": level.name}, done)
-    if stale := remove_stale(out, {submission.folder for submission in found}):
-        print(f"Removed {stale} earlier reports of submissions that are gone.")
-    graded = sum(report["verdict"] == "graded" for report in done)
-    unchanged = len(found) - len(waiting)
-    again = f", {unchanged} of them unchanged since last time" if unchanged else ""
-    print(f"Graded {graded} of {len(found)} notebooks{again}, in {time.monotonic() - began:.0f} s.")
+    header: dict[str, Any] = {"seed_id": identity["seed_id"], "sandbox": identity["sandbox"]}
+    if group is None:
+        write_tables(out, header, done)
+        if (out / TABLE).exists():
+            return [f"  {out / TABLE} is as it was, since there was no --roster; give it to renew the table."]
+        return []
+    if group.only:  # what is gone from the folder stays in the tables until all is graded again
+        done += [report for report in reports_of_others(out, folders) if not group.is_chosen(report["name"])]
+        kept = {name: time for name, time in earlier_times(out).items() if not group.is_chosen(name)}
+        times = {**times, **kept}
+        header["sandbox"] = " and ".join(sorted({report["sandbox"] for report in done} or {identity["sandbox"]}))
+    entries = group.entries(done, times)
+    write_tables(out, {**header, "count": group.count}, done, entries)
+    earlier = read_earlier(out, group.roster)  # again: a teacher may have written into it meanwhile
+    without = [submission.name for submission in found if submission.report is None]
+    columns, rows = student_rows(group, done, entries, without, earlier)
+    edited = write_students(out, columns, rows, group.roster, earlier)
+    missing = set(group.roster.students) - {entry["student"] for entry in entries.values()}
+    said = [f"  of no student: {sentence}" for sentence in unassigned(entries)]
+    said += [f"  without any submission: {harmless(id)}" for id in group.roster.students if id in missing]
+    if old := sum(report["course"] != identity["course"] for report in done):
+        said.append(
+            f"  {old} of the others have grades from another version of the course; leave out --only to renew them."
+        )
+    return [*said, *([f"  {edited}"] if edited else [])]
+
+
+def _tell(
+    found: list[Submission],
+    waiting: list[Submission],
+    failures: list[str],
+    ignored: int,
+    seconds: float,
+    group: Class | None,
+) -> None:
+    """Print what was graded and what was not."""
+    if group and group.only:
+        print(f"Graded the notebooks of {group.only} again ({len(waiting)}), in {seconds:.0f} s; the others stay.")
+    else:
+        graded = sum(submission.report is not None and submission.report["verdict"] == "graded" for submission in found)
+        unchanged = len(found) - len(waiting)
+        again = f", {unchanged} of them unchanged since last time" if unchanged else ""
+        print(f"Graded {graded} of {len(found)} notebooks{again}, in {seconds:.0f} s.")
     for submission in found:
         if submission.reason:
             print(f"  ungradable: {harmless(submission.name)}: {submission.reason}")
     for failure in failures:
         print(f"  not graded, a failure of the grader: {failure}", file=sys.stderr)
     if failures:
-        print("  Run the same command again: it grades only what has no verdict yet.", file=sys.stderr)
+        what = "" if group and group.only else ": it grades only what has no verdict yet"
+        print(f"  Run the same command again{what}.", file=sys.stderr)
     if ignored:
         print(f"  {ignored} other files were left alone.")
-    print(f"Grades: {out / 'grades.csv'}")
-    return 1 if failures else 0
 
 
 def find(submissions: Path) -> tuple[list[Path], int]:

@@ -14,7 +14,7 @@ from course_lib.errors import CourseError
 from course_lib.files import write_text
 from course_lib.grader.submission import Submission
 
-FILES = ("grades.csv", "grades.json", "seed.json")
+FILES = ("grades.csv", "grades.json", "seed.json", "students.csv", "students.json")
 REPORT_FILES = ("report.json", "report.html")
 
 
@@ -84,6 +84,33 @@ def earlier_report(submission: Submission, identity: dict[str, str]) -> dict[str
     report = _read_report(submission.folder)
     decides = {"name": submission.name, "lab": submission.lab, "file": submission.notebook.digest, "verdict": "graded"}
     return report if report and {**report, **decides, **identity} == report else None
+
+
+def kept_report(submission: Submission) -> dict[str, Any] | None:
+    """Return the report of an earlier run, whatever has changed since."""
+    report = _read_report(submission.folder)
+    return report if report and report["name"] == submission.name else None
+
+
+def reports_of_others(out: Path, current: set[Path]) -> list[dict[str, Any]]:
+    """Return the reports of submissions that are gone, in the order of their names."""
+    reports = []
+    for name, folders, files in os.walk(out):
+        folder = Path(name)
+        if folder != out and "grades.json" in files:  # grades of another run, inside this folder
+            folders.clear()
+        elif folder not in current and (report := _read_report(folder)):
+            reports.append(report)
+    return sorted(reports, key=lambda report: str(report["name"]))
+
+
+def earlier_times(out: Path) -> dict[str, str]:
+    """Return when the submissions of an earlier run were modified, by name, as its grades.json has it."""
+    try:
+        submissions = json.loads((out / "grades.json").read_text(encoding="utf-8"))["submissions"]
+        return {entry["name"]: entry["modified"] for entry in submissions if "modified" in entry}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def remove_stale(out: Path, current: set[Path]) -> int:

@@ -73,8 +73,21 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
     write_text(folder / "report.json", json.dumps(report, indent=1), private=True)
 
 
-def write_tables(out: Path, header: dict[str, Any], reports: list[dict[str, Any]]) -> None:
-    """Write grades.json and grades.csv for the class."""
+def write_tables(
+    out: Path,
+    header: dict[str, Any],
+    reports: list[dict[str, Any]],
+    entries: dict[str, dict[str, Any]] | None = None,
+) -> None:
+    """Write grades.json and grades.csv for the class.
+
+    Args:
+        out: The folder of grades.
+        header: What grades.json says of all submissions.
+        reports: The report on each submission.
+        entries: Where there is a roster: by the name of a submission whose it is, and whether it counts.
+    """
+    entries = entries or {}
     fields = ("name", "lab", "verdict", "reason")
     rows = []
     for report in reports:
@@ -82,17 +95,20 @@ def write_tables(out: Path, header: dict[str, Any], reports: list[dict[str, Any]
             id: {key: entry[key] for key in ("points", "max_points", "mistake", "flags")}
             for id, entry in report["exercises"].items()
         }
-        rows.append({**{key: report[key] for key in fields}, "exercises": exercises})
+        rows.append({**{key: report[key] for key in fields}, **entries.get(report["name"], {}), "exercises": exercises})
     write_text(out / "grades.json", json.dumps({**header, "submissions": rows}, indent=1), private=True)
     ids = list(dict.fromkeys(id for report in reports for id in report["exercises"]))
     table = io.StringIO()
     writer = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow([*fields, "points", "max_points", *ids, "flags"])
+    whose = ["student", "counts"] if entries else []
+    writer.writerow([*fields, *whose, "points", "max_points", *ids, "flags"])
     for report in reports:
-        entries = report["exercises"]
-        flags = "; ".join(f"{id}: {', '.join(e['flags'])}" for id, e in entries.items() if e["flags"])
+        exercises = report["exercises"]
+        flags = "; ".join(f"{id}: {', '.join(e['flags'])}" for id, e in exercises.items() if e["flags"])
         texts = [harmless(report[key] or "") for key in fields]
-        points = [entries[id]["points"] if id in entries else "" for id in ids]
+        if entry := entries.get(report["name"]):
+            texts += [harmless(entry["student"] or ""), "yes" if entry["counts"] else "no"]
+        points = [exercises[id]["points"] if id in exercises else "" for id in ids]
         writer.writerow([*texts, report["points"], report["max_points"], *points, harmless(flags)])
     write_text(out / "grades.csv", table.getvalue(), private=True)
 

@@ -1,0 +1,563 @@
+"""`course grade --roster`: whose a submission is, a row for each student, and what a teacher wrote there."""
+
+import csv
+import io
+import json
+import os
+import re
+import stat
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shell import course
+from submissions import build, wrong
+
+from course_lib import exercises
+from course_lib.errors import CourseError
+from course_lib.grader import command, grades_folder, students
+from course_lib.grader.exam import Outcome, Result
+from course_lib.grader.roster import Roster, Student, folded, read_roster
+
+ROSTER = "id,name,group\nana,Ana Silva,A\nben,Ben Okoro,B\neve,Eve Ngata,A\n"
+LAB = "ch01_attention"
+MOST = [exercise.points for exercise in exercises.of_lab(LAB)]
+
+
+def solves(count, lab=LAB):
+    """A notebook of which the grader below says that its first so many exercises pass."""
+    return build.notebook([f"# EXERCISE: {id}\n# solves {count}" for id in exercises.lab(lab).exercises])
+
+
+@pytest.fixture
+def grader(monkeypatch):
+    """Grading without sandbox and exams: what is tested here is what becomes of the points."""
+    graded = []
+
+    def grade(notebook, exams, level):
+        count = int(re.search(r"# solves (\d+)", notebook.cells[0])[1])
+        graded.append(notebook.digest)
+        outcomes = [Outcome.PASSED if at < count else Outcome.WRONG for at in range(len(exams))]
+        return [Result(e.exercise, o, {"all": o is Outcome.PASSED}) for e, o in zip(exams, outcomes, strict=True)]
+
+    monkeypatch.setattr(command, "grade", grade)
+    monkeypatch.setattr(
+        command, "_exams", lambda slug, seed: [SimpleNamespace(exercise=e) for e in exercises.of_lab(slug)]
+    )
+    return graded
+
+
+class Course:
+    """A class on the disk, and the command."""
+
+    def __init__(self, root):
+        self.submissions, self.out, self.roster = root / "in", root / "out", root / "roster.csv"
+        self.roster.write_text(ROSTER)
+
+    def hand_in(self, name, notebook, time=1_700_000_000):
+        build.write(self.submissions, {name: notebook})
+        os.utime(self.submissions / f"{name}.ipynb", (time, time))
+
+    def grade(self, *options):
+        words = ("--seed", 5, "--sandbox", "off", "--roster", self.roster, *options)
+        return course("grade", self.submissions, "--out", self.out, *words)
+
+    def rows(self):
+        text = (self.out / "students.csv").read_bytes().decode("utf-8-sig")
+        delimiter = ";" if ";" in text.splitlines()[0] else ","
+        return {row["id"]: row for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)}
+
+    def edit(self, rows):
+        columns = list(next(iter(rows.values())))
+        with open(self.out / "students.csv", "w", newline="", encoding="utf-8-sig") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows.values())
+
+    def entries(self):
+        grades = json.loads((self.out / "grades.json").read_text())
+        return {entry["name"]: entry for entry in grades["submissions"]}
+
+
+@pytest.fixture
+def school(tmp_path, grader):
+    return Course(tmp_path)
+
+
+# A row for each student
+
+
+def test_a_row_for_each_student_and_what_is_nobodys_is_listed(school, capsys):
+    school.hand_in("ana/attention", solves(2))
+    school.hand_in("ana/heads", solves(1, "ch01_heads"))
+    school.hand_in("Ben_4711_late", solves(9))
+    school.hand_in("mia/attention", solves(9))
+    school.hand_in("ana and ben", solves(9))
+    assert school.grade() == 0
+    rows = school.rows()
+    assert list(rows) == ["ana", "ben", "eve"]
+    assert list(rows["ana"])[:3] == ["id", "name", "group"]
+    assert float(rows["ana"][LAB]) == sum(MOST[:2])
+    heads = exercises.of_lab("ch01_heads")[0].points
+    assert float(rows["ana"]["total"]) == sum(MOST[:2]) + heads
+    assert (float(rows["ben"][LAB]), rows["ben"]["ch01_heads"]) == (sum(MOST), "")
+    assert float(rows["ben"]["total"]) == sum(MOST), "a missing lab adds nothing"
+    assert (rows["eve"][LAB], rows["eve"]["total"]) == ("", "0")
+    assert rows["ana"]["notes"] == rows["ben"]["notes"] == "perhaps theirs: ana and ben"
+    said = capsys.readouterr().out
+    assert "of no student: mia/attention: no id of the roster is in its path" in said
+    assert "of no student: ana and ben: ana or ben?" in said
+    assert "without any submission: eve" in said
+    entries = school.entries()
+    assert entries["mia/attention"]["student"] is None
+    assert entries["ana and ben"]["candidates"] == ["ana", "ben"]
+    assert len((school.out / "grades.csv").read_text().splitlines()) == 6, "a row for each file, as ever"
+    assert (school.out / "students.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+    assert stat.S_IMODE((school.out / "students.csv").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("count", "points"), [("latest", 1), ("best", 3)])
+def test_of_several_versions_one_counts_and_the_others_stay(school, count, points):
+    school.hand_in("ana/z first", solves(3), time=1_700_000_000)
+    school.hand_in("ana/a second", solves(1), time=1_700_000_900)
+    school.hand_in("ana/broken", b"{", time=1_700_009_999)
+    assert school.grade("--count", count) == 0
+    row = school.rows()["ana"]
+    assert float(row[LAB]) == sum(MOST[:points])
+    assert f"{LAB}: 2 versions, the {count} counts" in row["notes"]
+    assert "ungradable: ana/broken" in row["notes"], "and takes nothing from what was handed in before"
+    counts = {name: entry["counts"] for name, entry in school.entries().items()}
+    assert counts == {"ana/z first": points == 3, "ana/a second": points == 1, "ana/broken": False}
+
+
+def test_of_versions_as_late_the_last_by_name_counts(school):
+    school.hand_in("ana/attention", solves(3))
+    school.hand_in("ana/attention (1)", solves(1))
+    school.grade()
+    assert float(school.rows()["ana"][LAB]) == MOST[0]
+
+
+def test_cells_are_harmless_and_semicolons_come_with_decimal_commas(school):
+    school.roster.write_text("id;name;group;@mail\nana;=HYPERLINK(1);-A;+1\n")
+    school.hand_in("ana", solves(1))
+    school.grade()
+    edited = (school.out / "students.csv").read_text(encoding="utf-8-sig")
+    assert edited.splitlines()[0].startswith("id;name;group;'@mail;")
+    row = school.rows()["ana"]
+    assert (row["name"], row["group"], row["'@mail"]) == ("'=HYPERLINK(1)", "'-A", "'+1")
+    text = re.sub(r";;(\r?\n)$", r";-0,25;=1+1\1", edited)
+    (school.out / "students.csv").write_text(text, encoding="utf-8", newline="")
+    school.grade()
+    row = school.rows()["ana"]
+    assert (row["manual"], row["comment"], row["total"]) == ("-0,25", "'=1+1", f"{MOST[0] - 0.25:g}".replace(".", ","))
+    assert not list(school.out.glob("students-edited-*"))
+
+
+def test_real_grades_of_real_submissions(tmp_path, capsys):
+    school = Course(tmp_path)
+    school.hand_in("Ana_Silva_ana_file", build.notebook(build.solved()))
+    school.hand_in("ben/attention", wrong.WRONG["no scale"][0])
+    assert school.grade("--jobs", 1) == 0
+    assert float(school.rows()["ana"]["total"]) == sum(MOST)
+    assert 0 < float(school.rows()["ben"]["total"]) < sum(MOST)
+    assert course("grade-export", school.out, "--to", "moodle", "--out", tmp_path / "m.csv") == 0
+    ben = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))[1]
+    assert "without the scale" in ben[f"{LAB} (feedback)"]
+
+
+# What a teacher wrote
+
+
+def test_manual_points_and_comments_stay(school):
+    school.hand_in("ana", solves(1))
+    school.grade()
+    rows = school.rows()
+    rows["ana"] |= {"manual": "1.5", "comment": "well argued,\nand short", "seen": "yes"}
+    rows["eve"] |= {"manual": "-2", "comment": "ill", "seen": ""}
+    rows["ben"]["seen"] = ""
+    school.edit(rows)
+    school.hand_in("ana", solves(2), time=1_700_000_900)
+    for _ in range(2):
+        assert school.grade() == 0
+        rows = school.rows()
+        assert (rows["ana"]["manual"], rows["ana"]["comment"]) == ("1.5", "well argued,\nand short")
+        assert rows["ana"]["seen"] == "yes"
+        assert float(rows["ana"]["total"]) == sum(MOST[:2]) + 1.5
+        assert (rows["eve"]["total"], rows["eve"]["comment"]) == ("-2", "ill")
+    assert not list(school.out.glob("students-edited-*")), "nothing of it is lost"
+
+
+def test_what_was_edited_elsewhere_is_kept_and_told(school, capsys):
+    school.hand_in("ana", solves(1))
+    school.grade()
+    rows = school.rows()
+    rows["ana"][LAB] = "99"
+    rows["ben"]["name"] = "Benjamin"
+    rows["guest"] = {**dict.fromkeys(rows["ana"], ""), "id": "guest", "manual": "3"}
+    school.edit(rows)
+    edited = (school.out / "students.csv").read_bytes()
+    capsys.readouterr()
+    assert school.grade() == 0
+    said = capsys.readouterr().out
+    assert f"ana: {LAB} was 99" in said
+    assert "ben: name was Benjamin" in said
+    assert "guest is not in the roster" in said
+    assert (school.out / "students-edited-1.csv").read_bytes() == edited
+    assert float(school.rows()["ana"][LAB]) == MOST[0]
+    assert school.grade() == 0
+    assert "was edited" not in capsys.readouterr().out
+    assert not (school.out / "students-edited-2.csv").exists()
+
+
+def test_a_spreadsheet_that_takes_zeros_from_ids(school, capsys):
+    school.roster.write_text("id,name,group\n00123,Ana,A\n00045,Ben,A\n")
+    school.hand_in("00123", solves(1))
+    school.grade()
+    rows = school.rows()
+    for row in rows.values():
+        row["id"] = row["id"].lstrip("0")
+        row["manual"] = "1"
+        row["total"] = f"{float(row['total']):.2f}"
+    school.edit(rows)
+    file = school.out.parent / "m.csv"
+    course("grade-export", school.out, "--to", "moodle", "--out", file)
+    assert [row["ID number"] for row in csv.DictReader(file.read_text().splitlines())] == ["00123", "00045"]
+    school.grade()
+    assert {id: row["manual"] for id, row in school.rows().items()} == {"00123": "1", "00045": "1"}
+    assert "was edited" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("id,manual\nana,two\n", r"line 2: manual is 'two', which is no number; correct .* or move it"),
+        ("id,manual\nana,nan\n", "which is no number"),
+        ("id,manual\nana,1\nAna,2\n", "'Ana' is there twice"),
+        ("name,manual\nana,1\n", "no column 'id'"),
+        (b"id,comment\nana,\xe4\n", "not UTF-8"),
+    ],
+)
+def test_an_unreadable_table_stops_before_anything_is_graded(school, grader, capsys, content, words):
+    school.hand_in("ana", solves(1))
+    school.out.mkdir()
+    content = content if isinstance(content, bytes) else content.encode()
+    (school.out / "students.csv").write_bytes(content)
+    assert school.grade() == 2
+    assert re.search(words, capsys.readouterr().err)
+    assert (school.out / "students.csv").read_bytes() == content
+    assert not grader
+
+
+def test_an_interrupted_run_leaves_the_table_as_it_is(school, monkeypatch):
+    school.hand_in("ana", solves(1))
+    school.grade()
+    before = (school.out / "students.csv").read_bytes()
+    school.hand_in("ben", solves(2))
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "grade", interrupted)
+        assert school.grade() != 0
+    assert (school.out / "students.csv").read_bytes() == before
+    school.grade()
+    assert float(school.rows()["ben"][LAB]) == sum(MOST[:2])
+
+
+def test_without_a_roster_the_table_stays_and_that_is_said(school, capsys):
+    school.hand_in("ana", solves(1))
+    school.grade()
+    before = (school.out / "students.csv").read_bytes()
+    assert course("grade", school.submissions, "--out", school.out, "--seed", 5, "--sandbox", "off") == 0
+    assert "is as it was, since there was no --roster" in capsys.readouterr().out
+    assert (school.out / "students.csv").read_bytes() == before
+
+
+# One student again
+
+
+def test_only_one_student_is_graded_again(school, grader, capsys, monkeypatch):
+    school.hand_in("ana/attention", solves(1))
+    school.hand_in("ben/attention", solves(2))
+    school.hand_in("ben/gone", solves(4), time=1_700_000_900)
+    school.grade()
+    reports = {path: path.read_bytes() for path in school.out.glob("ben/*/report.*")}
+    assert len(reports) == 4
+    school.hand_in("ana/attention", solves(3))
+    school.hand_in("ben/attention", solves(5), time=1_700_009_999)
+    (school.submissions / "ben" / "gone.ipynb").unlink()
+    grader.clear()
+    assert school.grade("--only", "ANA") == 0
+    assert len(grader) == 1
+    assert school.grade("--only", "ana") == 0
+    assert len(grader) == 2, "again, though it has not changed"
+    assert "Graded the notebooks of ana again (1)" in capsys.readouterr().out
+    rows = school.rows()
+    assert float(rows["ana"][LAB]) == sum(MOST[:3])
+    assert float(rows["ben"][LAB]) == sum(MOST[:4])
+    assert {path: path.read_bytes() for path in reports} == reports
+    assert set(school.entries()) == {"ana/attention", "ben/attention", "ben/gone"}
+    monkeypatch.setattr(command, "_course_digest", lambda: "another")
+    assert school.grade("--only", "ana") == 0
+    assert "2 of the others have grades from another version" in capsys.readouterr().out
+    assert school.grade() == 0
+    assert float(school.rows()["ben"][LAB]) == sum(MOST), "all is graded again"
+    assert set(school.entries()) == {"ana/attention", "ben/attention"}
+
+
+def test_a_failure_of_the_grader_leaves_the_earlier_result(school, monkeypatch, capsys):
+    school.hand_in("ana", solves(1))
+    school.grade()
+
+    def fails(*_):
+        raise OSError("no processes")
+
+    monkeypatch.setattr(command, "grade", fails)
+    assert school.grade("--only", "ana") == 1
+    assert "ana: OSError: no processes" in capsys.readouterr().err
+    assert float(school.rows()["ana"][LAB]) == MOST[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--only", "zoe"), "no student with the id 'zoe'"),
+        (("--only", "eve"), "no submission belongs to eve"),
+        (("--count", "first"), "latest or best"),
+        (("--id-pattern", "("), "not a regular expression"),
+        (("--id-pattern", "a.c"), "0 groups; put one pair of parentheses"),
+    ],
+)
+def test_errors_of_options_are_sentences(school, capsys, options, words):
+    school.hand_in("ana", solves(1))
+    assert school.grade(*options) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_options_about_students_need_the_roster(school, capsys):
+    school.hand_in("ana", solves(1))
+    assert course("grade", school.submissions, "--out", school.out, "--only", "ana") == 2
+    assert "give --roster too" in capsys.readouterr().err
+
+
+# The roster
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_rosters_as_spreadsheets_save_them(tmp_path, separator, encoding):
+    rows = [
+        ["Name", "ID", "Group", "e-mail"],
+        ["Zoë, “Z”", " 7 ", "A", "z@x.org"],
+        ["", "", "", ""],
+        ["Ångström", "8", "", ""],
+    ]
+    with open(tmp_path / "r.csv", "w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=separator).writerows(rows)
+    roster = read_roster(tmp_path / "r.csv")
+    assert list(roster.students) == ["7", "8"]
+    assert roster.students["7"] == Student("7", "Zoë, “Z”", "A", {"e-mail": "z@x.org"})
+    assert roster.separator == separator
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("name,group\nAna,A\n", r"no column 'id' in its first line; it has 'name', 'group'; it needs id, name, group"),
+        ("id,name\n1,Ana\n", "no column 'group'"),
+        ("", "no column 'id'"),
+        ("id,name,group\n", "no students"),
+        ("id,name,group\n1,Ana,A\n,Ben,A\n", "line 3: the id is empty"),
+        ("id,name,group\nana,Ana,A\nben,Ben,A\nANA,Eve,A\n", "lines 2 and 4 have the same id, 'ANA'"),
+        ("id,name,group\n=1,Ana,A\n", "begins with = "),
+        ("id,name,group\n1,Silva, Ana,A\n", "line 2: it has more cells than the first line"),
+        ('id,name,group\n1,"Ana,A\n', "line 2: unexpected end"),
+        ("id,name,group,total\n1,Ana,A,3\n", "'total' has a name that students.csv gives"),
+        ("id,name,group,x,x\n1,Ana,A,3,4\n", "two columns called 'x'"),
+        ("id,name,group\n1,Ana,A\n".encode("utf-16"), "not UTF-8 text .* save it as 'CSV UTF-8'"),
+        (None, "cannot be read"),
+    ],
+)
+def test_errors_of_a_roster_are_sentences(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "r.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(CourseError, match=words):
+        read_roster(tmp_path / "r.csv")
+
+
+def class_of(*ids, pattern=None):
+    return Roster({id: Student(id, "", "") for id in ids}, [], pattern=pattern and re.compile(pattern))
+
+
+@pytest.mark.parametrize(
+    ("ids", "path", "owners"),
+    [
+        (["ana"], "ana/ch01", ["ana"]),
+        (["ana"], "ANA-ch01", ["ana"]),
+        (["ana"], "anatol/ch01", []),
+        (["ana"], "diana_ch01", []),
+        (["ana"], "anañ/ch01", []),
+        (["ana"], "ñana/ch01", []),
+        (["maria", "ana-maria"], "ch01/ana-maria", ["ana-maria"]),
+        (["ana", "ana-maria"], "ana-maria/ch01", ["ana-maria"]),
+        (["ana", "ana-maria"], "ana/by ana-maria", ["ana", "ana-maria"]),
+        (["ana", "ben"], "ana/copy of ben", ["ana", "ben"]),
+        (["12", "2"], "Silva_12_assignsubmission_file/ch01", ["12"]),
+        (["Zoe\u0308"], "zo\u00eb/ch01", ["Zoe\u0308"]),
+        (["2023001"], "2023001张三", ["2023001"]),
+        (["a.b@c.org"], "a.b@c.org/ch01", ["a.b@c.org"]),
+        (["a.b@c.org"], "aXb@c.org/ch01", []),
+    ],
+)
+def test_whose_a_path_is(ids, path, owners):
+    assert class_of(*ids).owners(path) == owners
+
+
+def test_a_pattern_says_where_the_id_is():
+    roster = class_of("1", "2", pattern=r"uid-(\w+)")
+    assert roster.owners("1/uid-2/ch01") == ["2"]
+    assert roster.owners("1/ch01") == []
+    assert roster.owners("uid-3") == []
+    assert roster.owners("uid-1/uid-2") == ["1", "2"]
+
+
+words = st.text("ab1.-_ é", min_size=1, max_size=5).map(str.strip).filter(bool)
+
+
+@given(st.lists(words, min_size=1, max_size=5, unique_by=folded), st.data())
+def test_an_id_is_found_wherever_it_is_a_word(ids, data):
+    """The regular expressions of the definition: each id between characters that are no letters or digits."""
+    parts = st.one_of(st.sampled_from(ids), words, st.sampled_from("/ _-aé1"))
+    path = "".join(data.draw(st.lists(parts, max_size=6)))
+    spans = [
+        (match.start(1), match.end(1), id)
+        for id in ids
+        for match in re.finditer(rf"(?=({re.escape(folded(id))}))", folded(path))
+        if not any(
+            re.fullmatch(r"[^\W_]{2}", folded(path)[at - 1 : at + 1])
+            for at in (match.start(1), match.end(1))
+            if 0 < at < len(folded(path))
+        )
+    ]
+    longest = {id for a, b, id in spans if not any(c <= a and b <= d and (c, d) != (a, b) for c, d, _ in spans)}
+    assert set(class_of(*ids).owners(path)) == longest
+
+
+@given(st.lists(st.text("abc123", min_size=1, max_size=6), min_size=1, max_size=6, unique=True), st.data())
+def test_the_folder_of_a_student_is_theirs(ids, data):
+    id = data.draw(st.sampled_from(ids))
+    assert class_of(*ids).owners(f"{id.upper()}/übung") == [id]
+
+
+@given(st.text())
+def test_no_comment_becomes_a_formula_and_a_second_reading_changes_nothing(text):
+    cell = students.safe(text)
+    assert cell.lstrip()[:1] not in {"=", "+", "-", "@"}
+    assert students.safe(cell) == cell
+
+
+def test_tables_of_students_are_no_names_of_reports(tmp_path):
+    folders = [grades_folder.report_folder(tmp_path, name, set()) for name in ("students.csv", "Students.JSON/x")]
+    assert [folder.relative_to(tmp_path).parts[0] for folder in folders] == ["students.csv_", "Students.JSON_"]
+
+
+# Gradebooks
+
+
+@pytest.fixture
+def exported(school):
+    """A class with an edited table, and its export as rows."""
+    school.roster.write_text(
+        "id,name,group,e-mail\nana,Ana Silva,A,ana@x.org\nben,=Ben,B,ben@x.org\neve,Eve Ngata,A,eve@x.org\n"
+    )
+    school.hand_in("ana/attention", solves(1))
+    school.hand_in("ana/heads", solves(9, "ch01_heads"))
+    school.hand_in("ben", solves(3))
+    school.grade()
+    rows = school.rows()
+    rows["ana"] |= {"manual": "1,5", "comment": "-well argued"}
+    school.edit(rows)
+
+    def run(to, *options):
+        file = school.out.parent / f"{to}.csv"
+        assert course("grade-export", school.out, "--to", to, "--out", file, *options) == 0
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        with open(file, newline="", encoding="utf-8") as opened:
+            return list(csv.reader(opened))
+
+    return run
+
+
+def test_canvas_finds_students_columns_and_possible_points(exported, capsys):
+    header, possible, *rows = exported("canvas", "--title", f"{LAB}=Attention (123)")
+    heads = sum(each.points for each in exercises.of_lab("ch01_heads"))
+    assert header == ["Student", "ID", "SIS Login ID", "Section", "Attention (123)", "ch01_heads", "manual"]
+    assert possible[:4] == ["    Points Possible", "", "", ""]
+    assert list(map(float, possible[4:])) == [sum(MOST), heads, 0]
+    assert rows[0][:4] == ["Ana Silva", "", "ana", "A"]
+    assert list(map(float, rows[0][4:])) == [MOST[0], heads, 1.5]
+    assert rows[1] == ["'=Ben", "", "ben", "B", f"{sum(MOST[:3]):g}", "", ""]
+    assert rows[2] == ["Eve Ngata", "", "eve", "A", "", "", ""], "no submission is no grade"
+    assert {len(row) for row in rows} == {len(header)}
+    assert "Canvas imports no comments: 1 of them" in capsys.readouterr().out
+
+
+def test_canvas_has_its_own_ids_where_the_roster_has_them(school):
+    school.roster.write_text("id,name,group,Canvas ID,SIS User ID,SIS Login ID\nana,Ana Silva,A,77,s1,asilva\n")
+    school.hand_in("ana", solves(1))
+    school.grade()
+    file = school.out.parent / "canvas.csv"
+    course("grade-export", school.out, "--to", "canvas", "--out", file)
+    header, _, row = csv.reader(file.read_text().splitlines())
+    assert header == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", LAB]
+    assert row == ["Ana Silva", "77", "s1", "asilva", "A", f"{MOST[0]:g}"]
+
+
+def test_moodle_gets_ids_mails_points_and_feedback(exported):
+    header, *rows = exported("moodle")
+    items = [LAB, "ch01_heads", "manual"]
+    assert header == ["ID number", "Email address", *(f"{item}{end}" for item in items for end in ("", " (feedback)"))]
+    ana, ben, eve = (dict(zip(header, row, strict=True)) for row in rows)
+    assert (ana["ID number"], ana["Email address"]) == ("ana", "ana@x.org")
+    assert (float(ana[LAB]), ana["manual"], ana["manual (feedback)"]) == (MOST[0], "1.5", "'-well argued")
+    first, second = exercises.lab(LAB).exercises[:2]
+    assert ana[f"{LAB} (feedback)"].startswith(f"{first} {MOST[0]}/{MOST[0]}; {second} 0/{MOST[1]}; ")
+    assert (ben["ch01_heads"], ben["ch01_heads (feedback)"]) == ("-", "")
+    assert {eve[item] for item in items} == {"-"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--to", "blackboard"), "canvas or moodle, not 'blackboard'"),
+        (("--to", "canvas", "--title", "ch99=X"), "no lab called 'ch99'"),
+        (("--to", "canvas", "--title", LAB), "LAB=TITLE"),
+    ],
+)
+def test_errors_of_an_export_are_sentences(school, capsys, options, words):
+    school.hand_in("ana", solves(1))
+    school.grade()
+    assert course("grade-export", school.out, *options, "--out", school.out.parent / "x.csv") == 2
+    assert words in capsys.readouterr().err
+    assert not (school.out.parent / "x.csv").exists()
+
+
+def test_an_export_needs_the_table_and_leaves_it_alone(school, tmp_path, capsys):
+    assert course("grade-export", tmp_path, "--to", "moodle", "--out", tmp_path / "x.csv") == 2
+    assert "run course grade with --roster first" in capsys.readouterr().err
+    school.hand_in("ana", b"{")
+    school.grade()
+    assert course("grade-export", school.out, "--to", "canvas", "--out", tmp_path / "x.csv") == 2
+    assert "no lab has points" in capsys.readouterr().err
+    school.hand_in("ana", solves(1))
+    school.grade()
+    before = (school.out / "students.csv").read_bytes()
+    assert course("grade-export", school.out, "--to", "moodle", "--out", school.out / "students.csv") == 2
+    assert (school.out / "students.csv").read_bytes() == before
+    rows = school.rows()
+    rows["ana"][LAB] = "five"
+    school.edit(rows)
+    assert course("grade-export", school.out, "--to", "moodle", "--out", tmp_path / "x.csv") == 2
+    assert f"line 2: {LAB} is 'five', which is no number" in capsys.readouterr().err
