@@ -214,6 +214,14 @@ def test_the_page_filter_is_the_one_whose_contrast_is_tested(shown):
     assert mirrored("#000000") == "#ffffff"
 
 
+def test_a_figure_says_when_its_colours_are_to_stay(shown):
+    for asked in ({}, {"true_colours": True}):
+        show.figure(some_figure(), **asked)
+    mirrored_one, kept = (re.search('<figure class="(.*?)">', bundle["text/html"])[1] for bundle, _ in shown)
+    assert (mirrored_one, kept) == ("course-figure", "course-figure true-colours")
+    assert shown[0][0]["image/png"] == shown[1][0]["image/png"]  # one picture for both themes, as always
+
+
 def test_a_picture_is_transparent_and_the_same_every_time():
     first, second = picture.render(some_figure()), picture.render(some_figure())
     assert first == second

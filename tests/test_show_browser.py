@@ -1,16 +1,29 @@
 """The attention explorer and the figures, in a real browser, from a file, with the network watched."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
+from PIL import Image
 from show_pages import PAPER, chromium, colours, contrast, opened, write_pages
 
 from course_lib import show
 from course_lib.show import attention, picture, tables
+from course_lib.show.theme import INK
 
 WORDS = ["The", " cat", " sat", " on", " the", " mat"]
+
+
+VERMILION = "#f03c14"  # the colour of a picture, which no theme may change
+
+
+def a_picture():
+    """A figure that shows a picture of one colour."""
+    fig, ax = show.axes()
+    ax.imshow(np.full((2, 3, 3), to_rgb(VERMILION)))
+    return fig
 
 
 def weights():
@@ -21,7 +34,7 @@ def weights():
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
-    """A page like the book's in each theme: two explorers, a figure, a table."""
+    """A page like the book's in each theme: two explorers, two figures, a table."""
     outputs = []
     patch = pytest.MonkeyPatch()
     for module in (attention, picture, tables):
@@ -30,6 +43,7 @@ def page_file(tmp_path_factory):
     show.explorer(["".join(WORDS), "The cat"], [WORDS, WORDS[:2]], [w, w[:, :, :2, :2]], title="First", layer=1, head=2)
     show.explorer(["".join(WORDS)], [WORDS], [w], title="Second")
     show.figure(show.curves({"a": [1, 2]}, xlabel="x", ylabel="y"), alt="A line rises from 1 to 2.", caption="Below")
+    show.figure(a_picture(), alt="A picture.", true_colours=True)
     show.table([["a", 1], ["b", 2]], ["name", "value"], caption="A table")
     patch.undo()
     return write_pages(tmp_path_factory.mktemp("show"), outputs)
@@ -45,6 +59,15 @@ def browser():
 def page(browser, page_file: Path):
     with opened(browser, page_file / "light.html") as page:
         yield page
+
+
+def pixels(browser, file, image):
+    """How often each colour is seen in an image of a page."""
+    page = browser.new_page(viewport={"width": 800, "height": 900}, device_scale_factor=2)
+    page.goto(file.as_uri())
+    shot = page.locator(image).screenshot()
+    page.close()
+    return {colour: n for n, colour in Image.open(BytesIO(shot)).convert("RGB").getcolors(100_000)}
 
 
 def first(page):
@@ -174,19 +197,18 @@ def test_text_of_the_explorer_is_legible_on_its_shading(browser, page_file, them
 @pytest.mark.parametrize("theme", PAPER)
 def test_the_figure_that_a_reader_sees_has_the_computed_contrast(browser, page_file, theme):
     """The browser's own filter must give what `mirrored` computes: look at the pixels."""
-    page = browser.new_page(viewport={"width": 800, "height": 900}, device_scale_factor=2)
-    page.goto((page_file / f"{theme}.html").as_uri())
-    from io import BytesIO
-
-    from PIL import Image
-
-    shot = page.locator(".course-figure img").screenshot()
-    page.close()
-    seen = {p for _, p in Image.open(BytesIO(shot)).convert("RGB").getcolors(100_000)}
+    seen = set(pixels(browser, page_file / f"{theme}.html", ".course-figure:not(.true-colours) img"))
     best = max(contrast(tuple(v / 255 for v in p), PAPER[theme]) for p in seen)
     ink = (0x73,) * 3 if theme == "light" else (0xA8,) * 3
     assert min(max(abs(a - b) for a, b in zip(p, ink, strict=True)) for p in seen) <= 3
     assert best >= 4.5
+
+
+@pytest.mark.parametrize("theme", PAPER)
+def test_a_picture_keeps_its_colours_on_a_light_ground(browser, page_file, theme):
+    seen = pixels(browser, page_file / f"{theme}.html", ".course-figure.true-colours img")
+    assert [to_hex(np.array(colour) / 255) for colour in sorted(seen, key=seen.get)[-2:]] == ["#ffffff", VERMILION]
+    assert tuple(int(INK[i : i + 2], 16) for i in (1, 3, 5)) in seen  # legible on white: test_show.py
 
 
 @pytest.mark.parametrize("theme", PAPER)

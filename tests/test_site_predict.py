@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 
 import nbformat
 import pytest
+from PIL import Image
 from site_project import ROOT, TOC, lab_cells, make_project, write_lab
 
 from course_lib.site import shown
@@ -24,6 +26,9 @@ show.figure(
 )
 show.figure(show.bars({"a": 0.9, "b": 0.2}, xlabel="share", controls=["b"], fmt=".0%", chance=0.1), key="tiny.bars")
 show.figure(show.axes()[0], alt="Nothing.", key="tiny.picture")
+field, axes = show.axes()
+axes.imshow([[(1.0, 0.0, 0.0)]])
+show.figure(field, alt="A red field.", key="tiny.colours", true_colours=True)
 show.table([["one", 1.0, 2.0]], ["name", "value", "other"], key="tiny.table")"""
 
 CHAPTER = """\
@@ -81,6 +86,9 @@ A caption with {number}`tiny.even`.
 :::
 
 :::{labfigure} tiny.picture
+:::
+
+:::{labfigure} tiny.colours
 :::
 
 :::{labtable} tiny.table
@@ -212,8 +220,8 @@ def guesses(page):
 
 def test_a_figure_is_drawn_in_the_page_s_colours_with_its_description_and_a_link_to_its_step(chapter, project):
     figures = chapter.split('<figure class="labfigure"')[1:]
-    assert len(figures) == 4
-    curves, bars, picture, table = figures
+    assert len(figures) == 5
+    curves, bars, picture, _, table = figures
     assert (
         'aria-label="Curves of loss over width. fell: from 3 at 1 to 1 at 4; flat: from 3 at 1 to 2.9 at 4;' in curves
     )
@@ -235,6 +243,18 @@ def test_a_figure_is_drawn_in_the_page_s_colours_with_its_description_and_a_link
         ("one", ""),
         ("", "2.00"),
     ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("place", ["book/chapter.html", "labs/tiny.html"])
+def test_a_picture_keeps_its_colours_on_pages_and_in_labs(browser, project, theme, place):
+    page = browser.new_page(color_scheme=theme)
+    page.goto((project.html / place).as_uri())
+    assert page.locator("html").get_attribute("data-theme") == theme
+    shot = page.get_by_role("img", name="A red field.").screenshot()
+    page.close()
+    seen = {colour: n for n, colour in Image.open(BytesIO(shot)).convert("RGB").getcolors(100_000)}
+    assert sorted(seen, key=seen.get)[-2:] == [(255, 255, 255), (255, 0, 0)]
 
 
 def test_code_is_the_library_s_own_without_its_docstring(chapter, monkeypatch):

@@ -4,6 +4,7 @@ import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from itertools import groupby
 
 import pytest
 from site_project import ROOT
@@ -14,8 +15,8 @@ from course.quiz import KINDS, choices, shuffled
 QUIZ = re.compile(
     r"^:::\{quiz\} (?P<question>.+)\n:id: (?P<id>.+)\n(?::kind: (?P<kind>.+)\n)?(?P<body>(?s:.*?))^:::$", re.M
 )
-PAGES = sorted((ROOT / "book").glob("ch[0-9][0-9]_*.md"))
-CHAPTERS = {name: [path for path in PAGES if path.stem[:4] == name] for name in sorted({p.stem[:4] for p in PAGES})}
+PAGES = sorted(path for kind in ("ch[0-9][0-9]_*.md", "capstone_*.md") for path in (ROOT / "book").glob(kind))
+CHAPTERS = {name: list(paths) for name, paths in groupby(PAGES, key=lambda path: path.stem.partition("_")[0])}
 
 
 @dataclass

@@ -27,7 +27,14 @@ CSS_DPI = 100  # a figure 6.4 inches wide is 640 px wide on the page
 SHARPNESS = 2  # image pixels per CSS pixel
 
 
-def figure(fig: Figure, *, alt: str | None = None, caption: str | None = None, key: str | None = None) -> None:
+def figure(
+    fig: Figure,
+    *,
+    alt: str | None = None,
+    caption: str | None = None,
+    key: str | None = None,
+    true_colours: bool = False,
+) -> None:
     """Show a matplotlib figure as one image with a description, and close it.
 
     Args:
@@ -36,11 +43,13 @@ def figure(fig: Figure, *, alt: str | None = None, caption: str | None = None, k
             this room draw describes itself with the measured numbers; a figure of another kind needs it.
         caption: A line under the image, for every reader.
         key: The name by which a page of the book shows this figure, as of a record: "recall.accuracy".
+        true_colours: Whether the colours are part of what is shown, as in a coloured picture or a spectrogram. A dark
+            page then leaves them as they are, on a light card, where it would mirror the lightness of other figures.
 
     Raises:
         ValueError: If `alt` is missing where it is needed, or empty, or the key is malformed.
     """
-    display_bundle(*_bundle(fig, alt, caption, key))
+    display_bundle(*_bundle(fig, alt, caption, key, true_colours))
 
 
 class LiveFigure:
@@ -62,7 +71,7 @@ class LiveFigure:
 
 
 def _bundle(
-    fig: Figure, alt: str | None, caption: str | None, key: str | None
+    fig: Figure, alt: str | None, caption: str | None, key: str | None, true_colours: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Render a figure and close it; return the MIME bundle and metadata of its output."""
     drawing = drawing_of(fig)
@@ -73,7 +82,8 @@ def _bundle(
     text = base64.b64encode(png).decode("ascii")
     picture = f'<img src="data:image/png;base64,{text}" width="{width}" height="{height}" alt="{escape(alt)}">'
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    html = f'<style>{read_text("figure.css")}</style><figure class="course-figure">{picture}{below}</figure>'
+    kind = "course-figure true-colours" if true_colours else "course-figure"
+    html = f'<style>{read_text("figure.css")}</style><figure class="{kind}">{picture}{below}</figure>'
     plain = f"[Figure: {alt}]" + (f"\n{caption}" if caption else "")
     return (
         {"text/html": html, "image/png": text, "text/plain": plain},

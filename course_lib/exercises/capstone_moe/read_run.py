@@ -1,0 +1,219 @@
+"""What a loss curve says: five diagnoses, and the order in which to ask for them."""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def read_run(losses, uniform, frequency):
+    if not all(math.isfinite(loss) for loss in losses) or losses[-1] > uniform:
+        return "diverged"
+    if losses[-1] > frequency - 0.1:
+        return "frequencies"
+    if losses[-1] > min(losses) + 0.05:
+        return "rising"
+    if losses[-1] < losses[-2] - 0.05:
+        return "falling"
+    return "flat"
+
+
+UNIFORM, FREQUENCY = 7.625, 6.5
+
+
+def cases(rng):
+    def shifted(*losses):
+        # A little up or down, so that no loss is the same twice, and no answer changes.
+        return [loss + 0.01 * float(torch.rand((), generator=rng)) for loss in losses]
+
+    def case(name, losses, expected):
+        return Case(name, (losses, UNIFORM, FREQUENCY), expected=expected)
+
+    return [
+        case("it learns, and goes on learning", shifted(6.9, 5.8, 5.3, 5.1, 4.9), "falling"),
+        case("it learns, and the end is flat", shifted(6.2, 5.0, 4.7, 4.65, 4.64), "flat"),
+        case("a hump in the middle, then it goes on", shifted(6.2, 5.4, 6.0, 5.2, 5.0), "falling"),
+        case("stuck at the frequencies", shifted(7.1, 6.52, 6.47, 6.46, 6.46), "frequencies"),
+        case("at the frequencies, and rising", shifted(5.9, 6.1, 6.3, 6.42, 6.6), "frequencies"),
+        case("worse than knowing nothing", shifted(6.6, 5.9, 7.4, 8.3, 9.5), "diverged"),
+        case("not a number at the end", [*shifted(6.6, 5.9, 5.4), math.nan, math.nan], "diverged"),
+        case("infinite once, then it recovers", [*shifted(6.6), math.inf, *shifted(5.9, 5.4, 5.1)], "diverged"),
+        case("it got better, and then worse", shifted(6.0, 5.2, 4.8, 4.9, 5.1), "rising"),
+        case("worse than its best, and falling again", shifted(6.0, 4.8, 5.6, 5.4, 5.2), "rising"),
+        # Measured: an untrained model begins a little above `uniform`.
+        case("it begins above uniform, as most runs do", [7.76, 6.2, 5.4, 5.0], "falling"),
+        case("a fall of three hundredths is flat", [6.0, 5.2, 4.86, 4.83], "flat"),
+        case("a fall of seven hundredths is falling", [6.0, 5.0, 4.60, 4.53], "falling"),
+        case("three hundredths above the best is flat", [6.0, 5.0, 4.60, 4.63], "flat"),
+        case("seven hundredths above the best is rising", [6.0, 5.0, 4.60, 4.67], "rising"),
+        case("eight hundredths below the frequencies", [7.0, 6.6, 6.43, 6.42], "frequencies"),
+        case("twelve hundredths below the frequencies", [7.0, 6.6, 6.39, 6.38], "flat"),
+        case("just below its best, after a hump", [6.0, 5.0, 5.54, 4.97], "falling"),
+        Case(
+            "other data: the frequencies are worth little", (shifted(4.0, 3.0, 2.9, 2.4), 4.6, 2.6), expected="falling"
+        ),
+    ]
+
+
+@alternative
+def one_reason_after_another(losses, uniform, frequency):
+    last, before, best = losses[-1], losses[-2], min(losses)
+    broken = any(math.isnan(loss) or math.isinf(loss) for loss in losses)
+    reasons = {
+        "diverged": broken or last > uniform,
+        "frequencies": last + 0.1 > frequency,
+        "rising": last - best > 0.05,
+        "falling": before - last > 0.05,
+        "flat": True,
+    }
+    return next(name for name, holds in reasons.items() if holds)
+
+
+@alternative
+def with_tensors(losses, uniform, frequency):
+    curve = torch.tensor(losses, dtype=torch.float64)
+    if not curve.isfinite().all() or bool(curve[-1] > uniform):
+        return "diverged"
+    if bool(curve[-1] > frequency - 0.1):
+        return "frequencies"
+    if bool(curve[-1] > curve.min() + 0.05):
+        return "rising"
+    return "falling" if bool(curve[-2] - curve[-1] > 0.05) else "flat"
+
+
+def read_in_order(losses, uniform, frequency, order, margin=0.1, step=0.05):
+    """The first diagnosis that holds, in another order or with other margins; "flat" if none does."""
+    holds = {
+        "diverged": not all(map(math.isfinite, losses)) or losses[-1] > uniform,
+        "infinite": not all(map(math.isfinite, losses)),
+        "frequencies": losses[-1] > frequency - margin,
+        "rising": losses[-1] > min(losses) + step,
+        "falling": losses[-1] < losses[-2] - step,
+    }
+    found = next((name for name in order if holds[name]), "flat")
+    return "diverged" if found == "infinite" else found
+
+
+@mistake(
+    "This looks at the last two losses first, and calls a run falling that has diverged or was better before. Ask for "
+    "the worst news first."
+)
+def falling_first(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("falling", "diverged", "frequencies", "rising"))
+
+
+@mistake(
+    "Every run begins near `uniform`, or a little above it. Compare the *last* loss with it: has the run ended worse "
+    "than knowing nothing?"
+)
+def any_above_uniform(losses, uniform, frequency):
+    if any(loss > uniform for loss in losses):
+        return "diverged"
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising", "falling"))
+
+
+@mistake(
+    '"Falling" compares the last loss with the one just before it. Here it is compared with the best one before, so a '
+    "run that comes down from a hump looks flat."
+)
+def falling_since_the_best(losses, uniform, frequency):
+    found = read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising"))
+    return "falling" if found == "flat" and losses[-1] < min(losses[:-1]) - 0.05 else found
+
+
+@mistake(
+    "A comparison with NaN is always false, so a run that ended in NaN slips through every test. Ask "
+    "`math.isfinite` of all losses first."
+)
+def nan_slips_through(losses, uniform, frequency):
+    if losses[-1] > uniform:
+        return "diverged"
+    return read_in_order(losses, uniform, frequency, ("frequencies", "rising", "falling"))
+
+
+@mistake("One infinite or missing loss anywhere in the curve is enough: look at all of them, not at the last alone.")
+def only_the_last(losses, uniform, frequency):
+    if not math.isfinite(losses[-1]) or losses[-1] > uniform:
+        return "diverged"
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return read_in_order(finite, uniform, frequency, ("frequencies", "rising", "falling"))
+
+
+@mistake("A finite loss above `uniform` has diverged as well: the model is worse than one that knows nothing.")
+def finite_is_fine(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("infinite", "frequencies", "rising", "falling"))
+
+
+@mistake(
+    "A run that has learned the frequencies of the tokens and nothing else is a case of its own. Ask for it before you "
+    "ask how the curve moves."
+)
+def no_frequencies(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "rising", "falling"))
+
+
+@mistake('A loss that rises *to* the frequencies counts as "frequencies": that comes before "rising".')
+def rising_before_frequencies(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "rising", "frequencies", "falling"))
+
+
+@mistake("The last loss has to be compared with the *best* one too. A run that was better before is rising.")
+def no_rising(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "falling"))
+
+
+@mistake(
+    '"Rising" asks about the best loss of all, not about the one before: a curve may fall again and still be worse.'
+)
+def rising_since_the_last(losses, uniform, frequency):
+    if not all(map(math.isfinite, losses)) or losses[-1] > uniform:
+        return "diverged"
+    if losses[-1] > frequency - 0.1:
+        return "frequencies"
+    if losses[-1] > losses[-2] + 0.05:
+        return "rising"
+    return "falling" if losses[-1] < losses[-2] - 0.05 else "flat"
+
+
+@mistake("A change of less than 0.05 nats is flat. Here any change counts.")
+def no_margin(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising", "falling"), step=0.0)
+
+
+@mistake('Two margins are mixed up: 0.1 belongs to the frequencies, 0.05 to "rising" and "falling".')
+def margins_of_a_tenth(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising", "falling"), step=0.1)
+
+
+@mistake("The margin below the frequencies is 0.1 nats. Here it is 0.05, which belongs to the other two.")
+def small_margin_of_frequencies(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising", "falling"), margin=0.05)
+
+
+@mistake(
+    "Just below the frequencies still counts as the frequencies: only a loss that is more than 0.1 nats lower has "
+    "learned something else."
+)
+def frequencies_without_margin(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising", "falling"), margin=0.0)
+
+
+EXERCISE = Exercise(
+    id="read_run",
+    title="Read a run",
+    points=2,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "Five questions, the worst news first, and a `return` after each. Which value of `losses` does each of them "
+        "compare, and with what? NaN is neither larger nor smaller than anything.",
+        '`if not all(math.isfinite(loss) for loss in losses) or losses[-1] > uniform: return "diverged"`, then the '
+        "same with `losses[-1] > frequency - 0.1`, then `losses[-1] > min(losses) + 0.05`, then `losses[-2]`.",
+    ),
+    reference=read_run,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Capstone, Reading a run",
+)
