@@ -30,12 +30,20 @@ def cases(rng):
     ]
     order = torch.randperm(len(several), generator=rng).tolist()
     exactly = [trial("a", 0.4 + low, 0.5, 60), trial("b", 0.3 + low, 0.6, 50), trial("c", 0.5 + low, 0.55, 61)]
+    v = 0.4 + low
+    equals = [
+        trial("first", v, 0.30, 60),
+        trial("slow", v, 0.35, 80),
+        trial("fast", v, 0.40, 50),
+        trial("lucky", v, 0.60, 65),
+        trial("last", v, 0.33, 55),
+    ]
     return [
         Case("four trials by hand", ([several[i] for i in (1, 4, 2, 3)], 120)),
         Case("one that diverged comes first", (several, 120)),
         Case("in another order", ([several[i] for i in order], 120)),
         Case("the best takes exactly the budget", (exactly, 60)),
-        Case("two equally good", ([trial("a", 0.4 + low, 0.3, 60), trial("b", 0.4 + low, 0.5, 50)], 120)),
+        Case("five equally good", (equals, 120)),
         Case("none fits", (several, 10)),
     ]
 
@@ -103,6 +111,19 @@ def fastest(trials, budget):
 @mistake("Among trials with the same validation score, this takes the slowest. Take the fastest.")
 def slowest_among_equals(trials, budget):
     return chosen_by(trials, budget, lambda t: (t["validation"], t["seconds"]))
+
+
+@mistake("Among trials with the same validation score, this takes the first of the list. Take the fastest.")
+def first_among_equals(trials, budget):
+    return chosen_by(trials, budget, lambda t: t["validation"])
+
+
+@mistake(
+    "Among trials with the same validation score, this takes the last of the list: a loop with `>=` does that. Take "
+    "the fastest."
+)
+def last_among_equals(trials, budget):
+    return chosen_by(trials[::-1], budget, lambda t: t["validation"])
 
 
 @mistake(

@@ -126,6 +126,15 @@ def first_thing_only(said, right, shown, names):
 
 
 @mistake(
+    "Several things as the answer to `what is at the top left?` become `no answer` here. Names joined by `, ` have the "
+    "right form, however many they are: ask then whether all of them are in the picture."
+)
+def one_name_only(said, right, shown, names):
+    kind = error_kind(said, right, shown, names)
+    return "no answer" if ", " in said and ", " not in right and kind != "right" else kind
+
+
+@mistake(
     "The answer is not split here: `cat, dog` is no name, so it becomes `no answer`. A caption has several things: "
     "split it at `', '`, and look at each."
 )

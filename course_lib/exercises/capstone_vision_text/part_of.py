@@ -58,6 +58,25 @@ def by_name(artist, concept, family_of, held_out, new_artist):
 
 
 @mistake(
+    "This looks for the *name of the family* in `held_out`, which is a list of concepts. Make the set of the families "
+    "of the concepts in `held_out` first, then look there."
+)
+def family_in_held_out(artist, concept, family_of, held_out, new_artist):
+    new_concept = family_of[concept] in held_out
+    names = {(False, False): "train", (True, False): "new artist", (False, True): "new concept"}
+    return names.get((artist == new_artist, new_concept), "both new")
+
+
+@mistake(
+    "A leak: this asks only whether a *relative* is held out, not the concept itself. A concept that is held out alone "
+    "in its family stays in training here."
+)
+def relatives_only(artist, concept, family_of, held_out, new_artist):
+    others = [held for held in held_out if held != concept]
+    return part_of(artist, concept, family_of, others, new_artist)
+
+
+@mistake(
     "A leak: a family leaves training here only if *all* of its concepts are held out. One is enough, since the "
     "others show nearly the same drawing."
 )

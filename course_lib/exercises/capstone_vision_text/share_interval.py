@@ -99,6 +99,23 @@ def one_standard_error(right, asked):
     return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)
 
 
+@mistake("This is the interval for z = 2, a little too wide. For 95%, z is 1.96.")
+def two_standard_errors(right, asked):
+    share, z2 = right / asked, 4 / asked
+    half = 2 * math.sqrt(share * (1 - share) + z2 / 4) / math.sqrt(asked)
+    return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)
+
+
+@mistake(
+    "Only the half width is divided by 1 + z^2 / n here. The middle has to be divided too: put brackets around the "
+    "whole numerator."
+)
+def half_width_divided(right, asked):
+    low, high = share_interval(right, asked)
+    middle, half = right / asked + 1.96**2 / asked / 2, (high - low) / 2
+    return middle - half, middle + half
+
+
 @mistake("These are the middle and the half width. Return the two ends.")
 def middle_and_half(right, asked):
     low, high = share_interval(right, asked)
@@ -113,7 +130,7 @@ def percent(right, asked):
 
 EXERCISE = Exercise(
     id="share_interval",
-    title="How exact is a share?",
+    title="How precise is a share?",
     points=2,
     minutes=12,
     difficulty=2,
