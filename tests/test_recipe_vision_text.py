@@ -201,7 +201,7 @@ def test_recall_counts_ties_and_nan_as_misses():
 
 def test_the_pixel_control_is_the_nearest_neighbour_by_cosine(data):
     split = data.split
-    looks = image_captions.pixel_features(data.images.flatten(0, 1)).unflatten(0, data.images.shape[:2])
+    looks = image_captions._pixel_features(data.images.flatten(0, 1)).unflatten(0, data.images.shape[:2])
     centred = looks - looks[split.train.indices()].mean(0)
     cosine = torch.nn.functional.cosine_similarity
     found = torch.stack(

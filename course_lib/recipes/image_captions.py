@@ -197,7 +197,7 @@ def pixel_baseline(data: Pairs) -> dict[str, float]:
     """
     split = data.split
     learned, new, both = (
-        pixel_features(data.images[grid.indices()]) for grid in (split.train, split.new_vendor, split.both_new)
+        _pixel_features(data.images[grid.indices()]) for grid in (split.train, split.new_vendor, split.both_new)
     )
     mean = learned.mean(dim=0)
     learned, new, both = (F.normalize(some - mean, dim=1) for some in (learned, new, both))
@@ -216,7 +216,7 @@ def pixel_baseline(data: Pairs) -> dict[str, float]:
     return numbers
 
 
-def pixel_features(images: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
+def _pixel_features(images: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images d"]:
     """Compute 16 x 16 colours and 8 x 8 edge strengths with weight 2: the best of five kinds in a trial."""
     x = images.float() / 255
     edges = torch.cat(
