@@ -448,6 +448,8 @@ def test_all_is_in_view_in_print_and_without_scripts(page, browser, project):
     plain.goto((project.html / "book" / "chapter.html").as_uri())
     for hidden in (".predict-after", ".predict-mark", ".predict-number", "path.line-0.line", ".bars-row"):
         assert all(found.is_visible() for found in plain.locator(f".predict {hidden}").all()), hidden
+    line = plain.locator(".predict path.line-0.line").first
+    assert line.evaluate("line => getComputedStyle(line).stroke").startswith("rgb")  # not "none": a theme is chosen
     plain.goto((project.html / "book" / "predictions.html").as_uri())
     assert plain.get_by_role("link", name="How large is the share?").is_visible()
     context.close()

@@ -35,6 +35,8 @@ REPAIRS = {
         '<button class="btn search-button-field search-button__button pst-js-only"'
     ),
     '<div role="list" class="citation-list">': '<div class="citation-list">',
+    # A script chooses between light and dark. Without scripts there would be neither, and charts would have no lines.
+    ' data-theme="auto">': ' data-theme="light">',
 }
 
 
