@@ -58,10 +58,12 @@ def from_the_left(steps, losses, steps_per_second, seconds):
     return found
 
 
-def reached(steps, losses, step, outside=None):
-    """The loss at a step, on a straight line between two points; outside of the curve, what is given."""
-    found = loss_after(steps, losses, 1.0, step)
-    return found if found is not None or outside is None else outside
+def reached(steps, losses, step):
+    """The loss at a step, on a straight line between two points; None outside of the curve."""
+    for left, right, before, after in zip(steps, steps[1:], losses, losses[1:], strict=False):
+        if left <= step <= right:
+            return before + (step - left) / (right - left) * (after - before)
+    return None
 
 
 @mistake(
