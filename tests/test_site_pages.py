@@ -17,7 +17,7 @@ from course.contents import places
 WORDS = 2500
 NUMBERS = 2  # in a paragraph; more are a table
 PLACES = places(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8")))
-CHAPTERS = [place for place in PLACES if place.doc.startswith("book/ch") and place.chapter is None]
+CHAPTERS = [place for place in PLACES if place.doc.startswith(("book/ch", "book/capstone_")) and place.chapter is None]
 PAGES = [page for chapter in CHAPTERS if chapter.ideas for page in (chapter, *chapter.ideas)]
 LABS = [place for place in PLACES if place.is_lab and place.chapter]
 
