@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from side_by_side import begin, write
 
-from course_lib.recipes import RECIPES, Run
+from course_lib.recipes.command import RECIPES
+from course_lib.recipes.run import Run
 from course_lib.train import read_metrics
 
 

@@ -84,7 +84,8 @@ def replicate(
         bool, typer.Option("--check", help="Run nothing; say which bands in results/replications do not hold.")
     ] = False,
     renew: Annotated[
-        bool, typer.Option("--renew", help="After bands alone have changed: run seed 0 again, and keep the others.")
+        bool,
+        typer.Option("--renew", help="After a change that leaves the numbers alone: run seed 0, keep the rest."),
     ] = False,
 ) -> None:
     """Run labs on several seeds, and keep what came out in results/replications/, to be committed.

@@ -10,8 +10,10 @@ from torch import nn
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.models import GPT, GPTConfig
 from course_lib.nn.moe import count_active_parameters
-from course_lib.recipes import RECIPES, Run, estimate, language
+from course_lib.recipes import estimate, language
+from course_lib.recipes.command import RECIPES
 from course_lib.recipes.estimate import amount, duration, stage_cost
+from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig, next_token_loss
 
 BATCH, CONTEXT = 32, 16

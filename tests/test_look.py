@@ -14,7 +14,8 @@ from course_lib.data.corpora import emoji
 from course_lib.data.worlds.scenes import Scenes
 from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.models import GPT, GPTConfig
-from course_lib.recipes import Run, look, scene_questions, vision_text
+from course_lib.recipes import look, scene_questions, vision_text
+from course_lib.recipes.run import Run
 
 
 @pytest.fixture(scope="module")

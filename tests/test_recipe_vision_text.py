@@ -20,8 +20,9 @@ from tokenizers import Tokenizer
 from course_lib.data.corpora import emoji, emoji_sources
 from course_lib.interop import from_pretrained
 from course_lib.models import BagCLIP, BagCLIPConfig, ImageEncoderConfig
-from course_lib.recipes import Run, image_captions, scene_questions, vision_text
+from course_lib.recipes import image_captions, scene_questions, vision_text
 from course_lib.recipes.results import read_results
+from course_lib.recipes.run import Run
 from course_lib.train import metrics, precision, read_metrics
 
 PROGRAM = Path(__file__).with_name("tiny_emoji.py")

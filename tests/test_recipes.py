@@ -28,7 +28,8 @@ from course_lib.infer.generation.sampling import Sampling
 from course_lib.interop import from_pretrained
 from course_lib.measure import ngram_surprise
 from course_lib.nn.moe import load_balancing_loss, router_z_loss, routings
-from course_lib.recipes import RECIPES, language, vision_text
+from course_lib.recipes import language, vision_text
+from course_lib.recipes.command import RECIPES
 from course_lib.recipes.results import read_results
 from course_lib.site import records
 from course_lib.site.paths import Project

@@ -145,6 +145,33 @@ def test_after_a_change_of_bands_alone_the_other_seeds_are_kept(project, capsys)
     assert numbers() == before
 
 
+def test_on_another_processor_the_replicated_code_is_run_there_to_compare(project, capsys, monkeypatch):
+    """A processor that adds 5 to every number stands in for one that rounds otherwise."""
+    lab = QUICK.replace('["COURSE_SEED"])', '["COURSE_SEED"]) + float(os.environ.get("PROCESSOR", 0))')
+
+    def git(*arguments):
+        settings = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", *settings, *arguments], cwd=project.root, check=True, capture_output=True)
+
+    git("init")
+    (project.root / ".gitignore").write_text("_build\n")
+    write_lab(project.root, cells(lab))
+    git("add", ".")
+    git("commit", "-m", "the lab")
+    replicate(seeds=2, root=project.root)
+    monkeypatch.setenv("PROCESSOR", "5")
+    write_lab(project.root, cells(lab.replace('"band": None', '"band": [0, 0.5]')))
+    capsys.readouterr()
+    renew(root=project.root)
+    assert "tiny: on seed 0 tiny.seed is now 5.0, not 0.0; running the code of" in capsys.readouterr().out
+    number = replication.read(project, "tiny")["numbers"]["tiny.seed"]
+    assert (number["values"], number["in_band"]) == ([0, 1], [True, False])
+    assert subprocess.check_output(["git", "worktree", "list"], cwd=project.root).count(b"\n") == 1
+    write_lab(project.root, cells(lab.replace("value = ", "value = 1 + ")))
+    with pytest.raises(SiteError, match=r"tiny: on seed 0 tiny\.seed is now 6\.0, not 5\.0; run `course replicate"):
+        renew(root=project.root)
+
+
 def test_a_speed_may_be_another_on_each_run_when_bands_are_renewed():
     def records(share, speed):
         numbers = {"tiny.share": share, "tiny.steps-per-second": speed}

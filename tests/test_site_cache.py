@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -106,8 +107,22 @@ def test_what_no_lab_runs_changes_no_key(keys, name):
 
 def test_data_beside_a_module_and_committed_results_count_where_they_are_read(keys):
     assert "ch01_attention" in keys("course_lib/show/explorer.js")
-    result = next((ROOT / "results" / "cpu").rglob("*.json")).relative_to(ROOT)
-    reading = ("committed_run(", "best_rates(")  # the lab itself, or what it calls in a recipe
-    assert keys(result) == {lab for lab in LABS if any(call in "".join(cells(lab)) for call in reading)}
+    # The lab itself, or what it calls in a recipe: only the labs that read this recipe's results are run again.
+    reading = {
+        "moe": 'committed_run("moe"',
+        "positions": "positions_sweep",
+        "two-relations": "relations_sweep",
+    }
+    for recipe, call in reading.items():
+        result = next((ROOT / "results" / "cpu").glob(f"{recipe}-seed*.json")).relative_to(ROOT)
+        assert keys(result) == {lab for lab in LABS if call in "".join(cells(lab))} != set()
     for made in list((ROOT / "results" / "replications").rglob("*.json"))[:1]:
         assert keys(made.relative_to(ROOT)) == set()
+
+
+def test_every_call_for_committed_results_names_its_recipe():
+    """Otherwise the key of a lab would miss the results that it reads."""
+    texts = [file.read_text(encoding="utf8") for file in (ROOT / "course_lib" / "recipes").rglob("*.py")]
+    texts += [cell for lab in LABS for cell in cells(lab)]
+    calls = sum(len(re.findall(r"(?<!def )\bcommitted_run\(", text)) for text in texts)
+    assert calls == sum(len(cache.COMMITTED_RUN.findall(text)) for text in texts) > 0

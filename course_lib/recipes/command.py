@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import torch
 
 from course_lib.checkout import find_checkout
 from course_lib.errors import CourseError
 from course_lib.measure import device_name
-from course_lib.preset import Preset, preset
-from course_lib.recipes import RECIPES, language
+from course_lib.preset import preset
+from course_lib.recipes import language
 from course_lib.recipes.estimate import cost_tables
+from course_lib.recipes.peft_sweep import peft
+from course_lib.recipes.positions_sweep import positions
+from course_lib.recipes.relations_sweep import two_relations
 from course_lib.recipes.report import write_report
-from course_lib.recipes.results import read_results
-from course_lib.recipes.run import RecipeError, Run, Stopped
+from course_lib.recipes.results import Results, read_results
+from course_lib.recipes.run import RecipeError, Run, RunSize, Stopped
 from course_lib.train import TrainingDiverged
 
 ESTIMATED = """\
 The times are those of the training steps; evaluation, between and after them, comes on top. A GPU's time is computed
 from its published peak, and small models get less of it than the large ones that the share is from. Activations are
 those in float32; bfloat16 takes about half."""
+
+
+def _vision_text(run: Run) -> Results:
+    from course_lib.recipes.vision_text import vision_text  # torchvision is not in the core; the others need none of it
+
+    return vision_text(run)
+
+
+RECIPES: dict[str, Callable[[Run], Results]] = {
+    "gpt": language.gpt,
+    "moe": language.moe,
+    "peft": peft,
+    "positions": positions,
+    "two-relations": two_relations,
+    "vision-text": _vision_text,
+}
+# Small models gain little from a second core, and the exact results depend on the number of threads.
+THREADS = {"cpu": 1, "hour": 2}
 
 
 def train(
@@ -45,18 +67,18 @@ def train(
     """
     if recipe not in RECIPES:
         raise RecipeError(f"there is no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
-    if size not in (None, "cpu", "gpu"):
-        raise RecipeError(f"there is no preset {size!r}; use --preset cpu or --preset gpu")
-    chosen = cast(Preset, size) if size else preset()
+    if size is not None and size not in get_args(RunSize):
+        raise RecipeError(f"there is no preset {size!r}; use --preset with {', '.join(get_args(RunSize))}")
+    chosen = cast(RunSize, size) if size else preset()
     folder = out or Path("runs") / f"{recipe}-{chosen}-seed{seed}"
     run = Run(recipe, folder, seed, steps, resume, chosen, costs=[] if estimate else None)
-    if run.preset == "cpu":  # small models gain little from a second core, and the exact results depend on the number
-        torch.set_num_threads(1)
+    if run.preset in THREADS:
+        torch.set_num_threads(THREADS[run.preset])
     if run.costs is not None:
         RECIPES[recipe](run)
         print("\n" + "\n\n".join(table.to_text() for table in cost_tables(run.costs)) + f"\n\n{ESTIMATED}")
         return
-    device = device_name(chosen)
+    device = device_name(run.lab_preset)
     print(f"{recipe}: preset {run.preset}, seed {seed}, on {device}, into {run.out}", flush=True)
     try:
         results = RECIPES[recipe](run)
@@ -117,7 +139,7 @@ def look(picture: Path, question: str, model: Path, drawn: int | None) -> None:
 
 
 def prepare() -> None:
-    """Create all files that the recipes read, for both presets, and print a list of them."""
+    """Create all files that the recipes read, for all presets, and print a list of them."""
     from course_lib.recipes import vision_text  # torchvision is not in the core
 
     files = language.prepare() + vision_text.prepare()
@@ -141,7 +163,7 @@ def keep_results(out: Path) -> Path:
     """
     results = read_results(out / "results.json")
     made = results.provenance
-    if made.recipe not in RECIPES or made.preset not in ("cpu", "gpu") or not isinstance(made.seed, int):
+    if made.recipe not in RECIPES or made.preset not in get_args(RunSize) or not isinstance(made.seed, int):
         raise RecipeError(f"{out} names no recipe, preset and seed of the course; run the recipe again")
     if "--steps" in made.command:
         raise RecipeError(f"{out} is no run of the whole preset; run it without --steps to keep its results")

@@ -154,7 +154,7 @@ def bits_per_byte(
 
 def _begin(run: Run) -> tuple[Pretraining, Corpus]:
     """Claim the run's folder, and return the settings of its preset and the text to read."""
-    plan = PRESETS[run.recipe][run.preset]
+    plan = run.choose(PRESETS[run.recipe])
     run.claim_folder(plan)
     return plan, pretraining_corpus(plan.model.vocab_size, plan.languages)
 

@@ -244,9 +244,9 @@ def peft(run: Run) -> Results:
     best rate. The run's number of steps is that of tuning.
     """
     rates = RATES if run.seed == 0 else {name: (rate,) for name, rate in best_rates().items()}
-    values = run.measured_so_far((PRESETS[run.preset], rates))
+    values = run.measured_so_far((run.choose(PRESETS), rates))
     text = wikipedia_and_bible(run.device)
-    plan = plan_for(text, run.preset)
+    plan = plan_for(text, run.lab_preset)
     plan = replace(plan, steps=run.steps or plan.steps)
     if values:
         base = from_pretrained(run.out / "model").to(run.device).eval()

@@ -163,7 +163,7 @@ def loss_at(arm: str, rate: float, texts: Texts, plan: Plan, run: Run) -> float:
 
 def positions(run: Run) -> Results:
     """Train every arm at each of its learning rates; no model is kept."""
-    plan = PRESETS[run.preset]
+    plan = run.choose(PRESETS)
     values = run.measured_so_far((plan, ARMS))
     texts = wikipedia_by_length()
     for arm in ARMS:

@@ -151,7 +151,7 @@ def two_relations(run: Run) -> Results:
     The results give each arm the mean share of rows with both answers right, the number of seeds at which it is at
     least LEARNED, and the share of each seed. An arm's control has one head.
     """
-    plan = PRESETS[run.preset]
+    plan = run.choose(PRESETS)
     plan = plan._replace(steps=run.steps or plan.steps)
     # The plan is not the grid: no result depends on the others, so a run may go on with more of them.
     found = run.measured_so_far(plan)

@@ -72,7 +72,7 @@ def write_results(
         seed=run.seed,
         command=f"course train {run.arguments}",
         commit=commit_of(Path(course_lib.__file__).parent),
-        device=device_name(run.preset) if run.costs is None else run.device.type,
+        device=device_name(run.lab_preset) if run.costs is None else run.device.type,
         versions={"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
         seconds=round(sum(line.get("seconds", 0) for line in noted), 1) if noted else None,
     )

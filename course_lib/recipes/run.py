@@ -6,9 +6,10 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
@@ -30,12 +31,16 @@ class Stopped(KeyboardInterrupt):
     """Raised when the user has stopped a run, after its state is saved and a message has said how to resume it."""
 
 
+RunSize = Literal["cpu", "hour", "gpu"]  # the preset of a run: minutes on a CPU, an hour on two cores of it, or a GPU
+Plan = TypeVar("Plan")
+
+
 @dataclass(frozen=True)
 class Run:
     """The settings of one run of a recipe.
 
     Attributes:
-        recipe: The name of the recipe in RECIPES.
+        recipe: The name of the recipe.
         out: The folder that everything is written to.
         seed: The seed of weights and batches.
         steps: The number of training steps; None for the preset's own.
@@ -50,7 +55,7 @@ class Run:
     seed: int = 0
     steps: int | None = None
     resume: bool = False
-    preset: Preset = field(default_factory=preset)
+    preset: RunSize = field(default_factory=preset)
     costs: list[StageCost] | None = None
 
     @property
@@ -58,7 +63,22 @@ class Run:
         """The device of the run; costs of the preset gpu are counted on the CPU where there is no accelerator."""
         if self.costs is not None and not torch.accelerator.is_available():
             return torch.device("cpu")
-        return device(self.preset)
+        return device(self.lab_preset)
+
+    @property
+    def lab_preset(self) -> Preset:
+        """The preset of labs that computes on the same device."""
+        return "gpu" if self.preset == "gpu" else "cpu"
+
+    def choose(self, plans: Mapping[str, Plan]) -> Plan:
+        """Return the plan for the run's preset.
+
+        Raises:
+            RecipeError: If the recipe has none for it.
+        """
+        if self.preset not in plans:
+            raise RecipeError(f"{self.recipe} has no preset {self.preset}; use --preset with {', '.join(plans)}")
+        return plans[self.preset]
 
     @property
     def arguments(self) -> str:
@@ -159,7 +179,7 @@ class Run:
         config = replace(config, seed=self.seed, steps=self.steps or config.steps)
         if self.costs is not None:
             config = replace(config, steps=self.steps or config.steps)
-            here = self.preset == "cpu" or self.device.type != "cpu"
+            here = self.preset != "gpu" or self.device.type != "cpu"
             self.costs.append(stage_cost(model, batches, loss_fn, config, label, here=here))
             return
         every, hint = max(1, config.steps // 10), f"run: {self.resume_command}"

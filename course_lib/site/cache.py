@@ -20,9 +20,11 @@ from course_lib.site.paths import Project, digest_of
 
 # The cell that installs the course on Colab: `course configure` writes an address into it, here it does nothing.
 SETUP_CELL = "colab-setup"
-# The rooms that change none of a lab's numbers: what shows a result, and what checks an answer. Both give the random
-# generators back as they were (tested).
-NO_NUMBERS = ("show", "grader")
+# The rooms that change none of a lab's numbers: what shows a result, and what checks an answer. They give the random
+# generators back as they were (tested). References count all the same, as cells of the solved notebook.
+NO_NUMBERS = ("show", "grader", "exercises")
+# A lab's call for committed results, and the recipe that they are of (tested: it is always a literal).
+COMMITTED_RUN = re.compile(r'(?<!def )\bcommitted_run\(\s*"([\w-]+)"')
 REPLICATIONS = "replications"  # the folder in results/ of what no lab reads
 
 
@@ -49,7 +51,7 @@ def key(project: Project, lab: str, solved: NotebookNode, seed: int | None = Non
 
 
 def source(project: Project, lab: str, solved: NotebookNode) -> str:
-    """Compute the hash of the code that a lab's numbers come from: its cells, its exercises and what these import.
+    """Compute the hash of the code that a lab's numbers come from: its cells and what these import.
 
     Prose does not count, and neither do the rooms in NO_NUMBERS.
     """
@@ -76,8 +78,8 @@ def reached(project: Project, lab: str, cells: Iterable[str]) -> list[Path]:
     """Find the files that a lab may run or read: its exercises and all that they and its cells import, also indirectly.
 
     An import inside a function counts. So does a non-Python file beside a module, unless only modules that the lab does
-    not reach name it. The bands of the numbers whose keys a cell names count too, and the committed runs if
-    `committed_run` is called.
+    not reach name it. The bands of the numbers whose keys a cell names count too, and the committed runs of the recipes
+    that `committed_run` is called with.
     """
     cells = list(cells)
     library = project.library
@@ -99,9 +101,11 @@ def reached(project: Project, lab: str, cells: Iterable[str]) -> list[Path]:
                 files.add(data)
     bands = library / "measure" / "expected"
     files.update(file for file in bands.glob("*.toml") if any(f'"{file.stem}.' in text for text in cells))
-    if any(re.search(r"(?<!def )\bcommitted_run\(", text) for text in texts):
-        results = project.root / "results"
-        files.update(file for file in results.rglob("*.json") if REPLICATIONS not in file.relative_to(results).parts)
+    recipes = {recipe for text in texts for recipe in COMMITTED_RUN.findall(text)}
+    results = project.root / "results"
+    for file in results.rglob("*.json"):
+        if file.stem.rpartition("-seed")[0] in recipes and REPLICATIONS not in file.relative_to(results).parts:
+            files.add(file)
     return sorted(files)
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import platform
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from filelock import AcquireReturnProxy
 from nbformat import NotebookNode
 from tqdm import tqdm
@@ -21,6 +27,16 @@ from course_lib.site import cache, records, replication
 from course_lib.site.build import read_lab, solved_labs
 from course_lib.site.execute import Run, execute
 from course_lib.site.paths import Project, SiteError, digest_of, find_project
+
+# Writes the solved notebook of a lab, by the code in the working directory.
+SOLVE = """
+import sys
+import nbformat
+from course_lib.site.build import solved_labs
+lab, out = sys.argv[1:]
+notebook = nbformat.read(f"labs/{lab}.ipynb", as_version=4)
+nbformat.write(solved_labs({lab: notebook})[lab], out)
+"""
 
 
 def replicate(labs: Sequence[str] = (), seeds: int = 10, jobs: int = 2, root: Path | None = None) -> None:
@@ -81,10 +97,11 @@ def _chosen(project: Project, labs: Sequence[str]) -> list[str]:
 
 
 def renew(labs: Sequence[str] = (), root: Path | None = None) -> None:
-    """Take over the bands of labs whose bands alone have changed, so that they need not be run on every seed again.
+    """Take over the bands of labs whose numbers have not changed, so that they need not be run on every seed again.
 
     Seed 0 decides: the lab is run on it, unless `course book` has done so, and has to give the very numbers that its
-    replication has for this seed.
+    replication has for this seed. Where it gives others, the processor may be the reason: then the replicated code is
+    run on this machine too, and has to give the same numbers as the present code.
 
     Args:
         labs: The labs; by default all that have been replicated.
@@ -102,9 +119,39 @@ def renew(labs: Sequence[str] = (), root: Path | None = None) -> None:
         todo = [place.run(0) for place in places.values() if not place.has(0)]
         if todo:
             execute(project, todo, lambda run, executed: places[run.lab].keep(0, executed), strict=False)
-        if told := [complaint for place in places.values() if (complaint := place.renew())]:
+        told = []
+        for lab, place in places.items():
+            differs = place.renew()
+            if differs and (commit := place.replicated_commit()):
+                print(f"replications: {lab}: {differs}; running the code of {commit} here, to compare")
+                differs = place.renew(_run_at(project, lab, commit))
+            if differs:
+                told.append(f"{lab}: {differs}; run `course replicate {lab}`")
+        if told:
             raise SiteError("\n".join(told))
         print(f"replications: {len(places)} renewed")
+
+
+def _run_at(project: Project, lab: str, commit: str) -> records.Records:
+    """Run a lab on seed 0 as it was at a commit, in a work tree of its own, and return what it records."""
+    measured: records.Records = {}
+    with tempfile.TemporaryDirectory(prefix="course-replicated-") as scratch:
+        tree, solved = Path(scratch) / "tree", Path(scratch) / "solved.ipynb"
+        git = functools.partial(subprocess.run, cwd=project.root, check=True, capture_output=True)
+        git(["git", "worktree", "add", "--detach", str(tree), commit])
+        try:
+            # The references are part of what was run, so the code of that time solves the lab.
+            solve = [sys.executable, "-c", SOLVE, lab, str(solved)]
+            subprocess.run(solve, cwd=tree, env=os.environ | {"PYTHONPATH": str(tree)}, check=True)
+            run = Run(lab, nbformat.read(solved, as_version=4), 0)
+
+            def keep(_: Run, executed: NotebookNode) -> None:
+                measured.update(records.collect(lab, executed))
+
+            execute(find_project(tree), [run], keep, jobs=1, strict=False)
+        finally:
+            git(["git", "worktree", "remove", "--force", str(tree)])
+    return measured
 
 
 def _alone(project: Project) -> AcquireReturnProxy:
@@ -197,13 +244,23 @@ class _Place:
         file = replication.write(self.project, made).relative_to(self.project.root)
         tqdm.write(f"replications: {file} written, {len(made['numbers'])} numbers on {seeds} seeds")
 
-    def renew(self) -> str | None:
+    def replicated_commit(self) -> str | None:
+        """Return the last commit in this checkout that is known to give the replication's numbers, if there is one."""
+        assert self.before is not None
+        made = self.before["provenance"]
+        for commit in (made.get("bands_of"), made["commit"].split(", ")[-1]):
+            known = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+            if commit and subprocess.run(known, cwd=self.project.root, capture_output=True).returncode == 0:
+                return commit
+        return None
+
+    def renew(self, then: records.Records | None = None) -> str | None:
         """Write the replication with the bands of the run on seed 0; return a sentence if its numbers are others."""
         kept = self._kept(0)
         assert kept is not None
         assert self.before is not None
-        if differs := replication.renew(self.before, kept["records"]):
-            return f"{self.lab}: {differs}; run `course replicate {self.lab}`"
+        if differs := replication.renew(self.before, kept["records"], then):
+            return differs
         self.before["provenance"] |= {"source": self.source, "bands_of": kept["commit"]}
         replication.write(self.project, self.before)
         return None

@@ -87,17 +87,25 @@ def _number(records: Sequence[Mapping[str, Any] | None]) -> Number:
     return number
 
 
-def renew(replication: Replication, first: Records) -> str | None:
+def renew(replication: Replication, first: Records, then: Records | None = None) -> str | None:
     """Take over bands and controls from a new run on the first seed, if its numbers are those of the replication.
 
     A number whose key ends in "-per-second" or "-years" comes from a clock, and may be another on each run. Others may
     differ by rounding, as where the same sum is written in another way.
+
+    Args:
+        replication: The replication, which is changed.
+        first: The records of the new run.
+        then: Those of a run of the replicated code on the same machine, to be compared in place of the replication's
+            numbers, which another processor may have made. The numbers of the replication stay as they are.
 
     Returns:
         What differs, as a sentence; nothing has then been changed.
     """
     numbers = replication["numbers"]
     before = {key: number["values"][0] for key, number in numbers.items()}
+    if then is not None:
+        before = {key: record["value"] for key, record in then.items() if key in before}
     now = {key: record["value"] for key, record in first.items()}
     for key in sorted(before.keys() | now.keys()):
         by_clock = key.endswith(("-per-second", "-years")) and key in before and key in now
