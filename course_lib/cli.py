@@ -221,7 +221,8 @@ def train(
         typer.Argument(help="gpt, moe (with its dense equivalent), peft, positions, two-relations or vision-text."),
     ],
     preset: Annotated[
-        str, typer.Option(help="Sizes: cpu (minutes on a laptop; the default) or gpu (ten minutes on an H100).")
+        str,
+        typer.Option(help="cpu: minutes, the default; hour: an hour on two cores; gpu: minutes on an H100."),
     ] = "",
     steps: Annotated[int | None, typer.Option(help="Steps in place of the preset's own.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and batches.", min=0, max=2**32 - 1)] = 0,
@@ -241,7 +242,7 @@ def train(
     train(recipe, preset or None, steps=steps, seed=seed, out=out, resume=resume, estimate=estimate)
 
 
-MODEL = "A folder of `course train`, a Hugging Face folder, or the name of a published model, such as smollm2."
+MODEL = "A folder of `course train`, a Hugging Face folder, or the name of a model: smollm2, or moe of the course."
 BITS = "8 or 4: weights are rounded to so many bits, for less memory and more speed."
 
 
@@ -282,9 +283,10 @@ def generate(
 def look(
     picture: Annotated[Path, typer.Argument(help="A picture of 2 x 2 emoji: PNG, JPEG or the like.")],
     question: Annotated[str, typer.Argument(help='Such as "what is at the top left?".')] = "",
-    model: Annotated[Path, typer.Option(help="A folder of `course train vision-text`.")] = Path(
-        "runs/vision-text-cpu-seed0"
-    ),
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A folder of `course train vision-text`. By default yours, or that of the course."),
+    ] = None,
     draw: Annotated[
         bool, typer.Option("--draw", help="Draw the picture first: four emoji by the artist that the model never saw.")
     ] = False,
@@ -315,10 +317,13 @@ def serve(
 def results_add(
     out: Annotated[Path, typer.Argument(help="The folder of a finished `course train`.")],
 ) -> None:
-    """Keep the results of a run in results/ of this checkout, to be committed."""
+    """Keep the results of a run in results/ of this checkout, to be committed.
+
+    Of a run with --preset hour, the model is kept too, in shipped/.
+    """
     from course_lib.recipes.command import keep_results
 
-    typer.echo(f"kept as {keep_results(out)}; commit it with git")
+    typer.echo(f"kept as {', '.join(map(str, keep_results(out)))}; commit it with git")
 
 
 @app.command()

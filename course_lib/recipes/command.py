@@ -22,6 +22,8 @@ from course_lib.recipes.relations_sweep import two_relations
 from course_lib.recipes.report import write_report
 from course_lib.recipes.results import Results, read_results
 from course_lib.recipes.run import RecipeError, Run, RunSize, Stopped
+from course_lib.recipes.shipping import ship
+from course_lib.shipped import SHIPPED, shipped_model
 from course_lib.train import TrainingDiverged
 
 ESTIMATED = """\
@@ -115,13 +117,14 @@ def _advice(run: Run, error: Exception) -> str | None:
     return None
 
 
-def look(picture: Path, question: str, model: Path, drawn: int | None) -> None:
+def look(picture: Path, question: str, model: Path | None, drawn: int | None) -> None:
     """Print the answer of a vision-text model to a question about a picture.
 
     Args:
         picture: The image file.
         question: The question; empty if the picture is only to be drawn.
-        model: A folder of `course train vision-text`.
+        model: A folder of `course train vision-text`; None for the reader's own, or else the one that comes with
+            the course.
         drawn: The seed of a scene to draw into the file first; None for a file that is there.
 
     Raises:
@@ -133,7 +136,8 @@ def look(picture: Path, question: str, model: Path, drawn: int | None) -> None:
         names = looking.draw_scene(picture, drawn)
         print(f"{picture} shows {', '.join(names)}, row by row.")
     if question:
-        print(looking.look(picture, question, model))
+        own = Path("runs/vision-text-cpu-seed0")  # where `course train vision-text` puts it
+        print(looking.look(picture, question, model or (own if own.is_dir() else shipped_model("vision-text"))))
     elif drawn is None:
         raise RecipeError(f'ask something about the picture, such as "{looking.EXAMPLES[0]}"')
 
@@ -152,14 +156,16 @@ def prepare() -> None:
     )
 
 
-def keep_results(out: Path) -> Path:
+def keep_results(out: Path) -> list[Path]:
     """Copy a finished run's results.json into the checkout's `results/`.
 
+    The model of the preset `hour` goes into `shipped/`, if the course comes with one of its recipe.
+
     Returns:
-        The path of the copy.
+        The paths of the copies.
 
     Raises:
-        RecipeError: If there are no results, or the run was not of a whole preset.
+        RecipeError: If there are no results, the run was not of a whole preset, or its model is too large to ship.
     """
     results = read_results(out / "results.json")
     made = results.provenance
@@ -167,6 +173,8 @@ def keep_results(out: Path) -> Path:
         raise RecipeError(f"{out} names no recipe, preset and seed of the course; run the recipe again")
     if "--steps" in made.command:
         raise RecipeError(f"{out} is no run of the whole preset; run it without --steps to keep its results")
-    place = find_checkout() / "results" / made.preset / f"{made.recipe}-seed{made.seed}.json"
+    root = find_checkout()
+    shipped = [ship(out, results, root)] if made.preset == "hour" and made.recipe in SHIPPED else []
+    place = root / "results" / made.preset / f"{made.recipe}-seed{made.seed}.json"
     results.write(place)
-    return place
+    return [place, *shipped]

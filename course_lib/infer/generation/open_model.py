@@ -18,6 +18,7 @@ from course_lib.interop import from_pretrained, smollm2
 from course_lib.interop.model_files import read_settings
 from course_lib.measure import device
 from course_lib.models import GPT
+from course_lib.shipped import shipped_model
 
 
 def open_model(name: str | Path, bits: int | None = None) -> TextGenerator:
@@ -145,4 +146,13 @@ def _smollm2(name: str) -> TextGenerator:
 # Source: Hugging Face, model card of SmolLM2-135M-Instruct, "How to use".
 SMOLLM2 = Sampling(temperature=0.2, top_p=0.9)
 
-PUBLISHED: dict[str, Callable[[str], TextGenerator]] = {"smollm2": _smollm2, "smollm2-135m-instruct": _smollm2}
+
+def _shipped(name: str) -> TextGenerator:
+    return _open(shipped_model(name))
+
+
+PUBLISHED: dict[str, Callable[[str], TextGenerator]] = {
+    "smollm2": _smollm2,
+    "smollm2-135m-instruct": _smollm2,
+    "moe": _shipped,
+}
