@@ -387,6 +387,31 @@ def test_a_tower_of_timm_takes_the_place_of_ours(tmp_path, monkeypatch):
     assert type(model.vision.tower.model).__name__ == "ResNet"
 
 
+def test_more_artists(tmp_path, monkeypatch):
+    plan = vision_text.PRESETS["cpu"]
+    monkeypatch.setitem(vision_text.PRESETS, "cpu", replace(plan, more_artists=True))
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_emoji.prepare(patch.setattr)
+        files = vision_text.prepare()
+        assert sorted(files) == sorted((tmp_path / "cache").glob("*.npz"))
+        assert [file.name.rpartition("-")[0] for file in files] == [
+            "emoji-names",
+            "emoji-pictures-8",
+            "emoji-more-pictures-8",
+        ]
+    learned = []
+    monkeypatch.setattr(
+        vision_text,
+        "_feature_bank",
+        lambda run, model, task, images, vendors, *augmented: (
+            learned.append(vendors.tolist()) or scene_questions.feature_bank(model, task, images, vendors, *augmented)
+        ),
+    )
+    run(tmp_path / "out", steps=2)
+    assert learned == [[0, 1, 2, 4, 5, 6, 7], [0, 1, 2, 4, 5, 6, 7], [3]]
+
+
 def test_the_command_knows_it(capsys, tmp_path):
     assert course("train", "vision-text", "--steps", 1, "--out", tmp_path / "o") == 0
     assert re.search(r"pictures\.new-vendor.*\n.*\nwhere +\d", capsys.readouterr().out)

@@ -12,6 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from course_lib.data.corpora.emoji_split import MORE_VENDORS, VENDORS
+
 SIZE, N, STEPS = 8, 120, 12
 GROUPS = ("animals-nature", "food-drink", "objects", "symbols")
 
@@ -34,14 +36,15 @@ def words(locales):
     ]
 
 
-def draw(hexcodes, size):
+def draw(hexcodes, size, vendors=VENDORS):
     """Pictures of four fields of colour for each concept, which differ a little from vendor to vendor.
 
     Returns:
         UInt8 "vendors concepts 3 size size".
     """
     rng = np.random.default_rng(0)
-    fields = rng.integers(0, 256, (1, len(hexcodes), 3, 2, 2)) + rng.integers(-25, 26, (4, 1, 3, 2, 2))
+    fields = rng.integers(0, 256, (1, len(hexcodes), 3, 2, 2)) + rng.integers(-25, 26, (8, 1, 3, 2, 2))
+    fields = fields[[(VENDORS + MORE_VENDORS).index(vendor) for vendor in vendors]]
     return np.kron(fields, np.ones((size // 2, size // 2))).clip(0, 255).astype(np.uint8)
 
 

@@ -41,6 +41,7 @@ class VisionText:
         languages: The languages of the captions.
         split: "validation" for choosing a recipe, "test" for results to report, so that nothing is chosen by them; see
             `course_lib.data.corpora.emoji_split.split_emoji`.
+        more_artists: Whether to train on the images of four more vendors; see `course_lib.data.corpora.emoji`.
     """
 
     image_encoder: ImageEncoderConfig
@@ -49,6 +50,7 @@ class VisionText:
     batch: dict[str, int]
     languages: tuple[str, ...] = ("en",)
     split: str = "test"
+    more_artists: bool = False
 
 
 PRESETS = {
@@ -89,7 +91,7 @@ def vision_text(run: Run) -> Results:
     """
     plan = PRESETS[run.preset]
     run.claim_folder(plan)
-    drawings = emoji.load_emoji(plan.image_encoder.image_size)
+    drawings = emoji.load_emoji(plan.image_encoder.image_size, plan.more_artists)
     data = image_captions.pairs(drawings, plan.split, plan.languages, run.seed, run.device)
     clip, values = _train_clip(run, plan, data)
     task = scene_questions.questions(drawings, data.split)
@@ -113,9 +115,9 @@ def prepare() -> list[Path]:
         DataError: If the packages of emoji cannot be fetched.
     """
     files = []
-    for size in sorted({plan.image_encoder.image_size for plan in PRESETS.values()}):
-        emoji.load_emoji(size)
-        files += emoji.emoji_files(size)
+    for size, more in sorted({(plan.image_encoder.image_size, plan.more_artists) for plan in PRESETS.values()}):
+        emoji.load_emoji(size, more)
+        files += emoji.emoji_files(size, more)
     return list(dict.fromkeys(files))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.data.corpora import emoji
-from course_lib.data.corpora.emoji_split import SIDES, TEST_VENDOR, VENDORS, family, side, split_emoji
+from course_lib.data.corpora.emoji_split import MORE_VENDORS, SIDES, TEST_VENDOR, VENDORS, family, side, split_emoji
 
 CONCEPTS = emoji.concepts()
 KINDS = ("train", "new_vendor", "new_concepts", "both_new")
@@ -124,6 +124,20 @@ def test_nothing_leaks(families, seed):
     assert reporting.new_vendor.vendors.tolist() == [VENDORS.index(TEST_VENDOR)]
     assert pairs(choosing.train) <= pairs(reporting.train)
     assert len(reporting.train.vendors) == 3
+
+
+@pytest.mark.parametrize("stage", ["validation", "test"])
+def test_more_artists_are_trained_on_and_nothing_else(stage):
+    families = [concept.family for concept in CONCEPTS]
+    four, eight = split_emoji(families, stage), split_emoji(families, stage, more=True)
+    for kind in ("new_vendor", "new_concepts", "both_new"):
+        assert pairs(getattr(eight, kind)) == pairs(getattr(four, kind))
+    assert eight.train.concepts.equal(four.train.concepts)
+    added = [(VENDORS + MORE_VENDORS)[i] for i in eight.train.vendors[len(four.train.vendors) :]]
+    assert eight.train.vendors[: len(four.train.vendors)].equal(four.train.vendors)
+    # Noto is the artist of the stage "validation", and some of Noto v1 is drawn alike.
+    assert added == [vendor for vendor in MORE_VENDORS if stage == "test" or vendor != "noto-v1"]
+    assert not any("fluent" in vendor for vendor in added)
 
 
 def test_pairs_index_the_pictures():

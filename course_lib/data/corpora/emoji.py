@@ -1,4 +1,4 @@
-"""Emoji: 1,586 concepts, each drawn by four artists and named in 28 languages."""
+"""Emoji: 1,586 concepts, each drawn by four artists, many of them by up to eight, and named in 28 languages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from course_lib.data.corpora.emoji_split import VENDORS, Split, family, split_emoji
+from course_lib.data.corpora.emoji_split import MORE_VENDORS, VENDORS, Split, family, split_emoji
 from course_lib.data.packages.array_cache import array_file, cached_arrays
 from course_lib.data.packages.registry import entry
 
@@ -44,21 +44,31 @@ class Concept:
 
 @dataclass(frozen=True)
 class Emoji:
-    """Images of every concept by every vendor, in the order of VENDORS and of `concepts`, on white, from 0 to 255."""
+    """Images of every concept by every vendor, on white, from 0 to 255.
+
+    The vendors are in the order of VENDORS, or of VENDORS + MORE_VENDORS; the concepts in that of `concepts`.
+    """
 
     concepts: tuple[Concept, ...]
     images: UInt8[Tensor, "vendors concepts 3 size size"]
 
     def split(self, stage: str) -> Split:
         """Split the images, by index, into those to train on and those held out; see `split_emoji` for the stages."""
-        return split_emoji([concept.family for concept in self.concepts], stage)
+        more = len(self.images) > len(VENDORS)
+        return split_emoji([concept.family for concept in self.concepts], stage, more)
 
 
-def load_emoji(size: int = 32) -> Emoji:
+def load_emoji(size: int = 32, more: bool = False) -> Emoji:
     """Load all concepts and their images of `size` x `size` pixels, which are drawn once and then read from the cache.
 
-    Only the first call needs the packages of the four vendors and resvg-py. OpenMoji's images are CC BY-SA 4.0,
-    Twemoji's CC BY 4.0, so figures that show them must carry the credits in registry.toml.
+    Only the first call needs the packages of the vendors and resvg-py. The images of OpenMoji and of Emoji One v1 are
+    CC BY-SA 4.0, those of Twemoji and Emoji One CC BY 4.0, so figures that show them must carry the credits in
+    registry.toml.
+
+    Args:
+        size: The width and height of an image.
+        more: Whether to load the images of MORE_VENDORS too. These lack 411 to 995 of the 1,586 concepts, each its own.
+            In such a place stands OpenMoji's image, which is trained on anyway, so that the array is whole.
 
     Raises:
         DataError: If a package cannot be fetched, or resvg-py is missing.
@@ -66,20 +76,16 @@ def load_emoji(size: int = 32) -> Emoji:
     """
     if not 8 <= size <= 512:
         raise ValueError(f"pictures of {size} x {size} cannot be drawn; choose a size from 8 to 512")
-    known = concepts()
-
-    def build() -> dict[str, np.ndarray]:
-        from course_lib.data.corpora.emoji_sources import draw
-
-        return {"pictures": draw([concept.hexcode for concept in known], size)}
-
-    arrays = cached_arrays(f"emoji-pictures-{size}", _sources(), build)
-    return Emoji(known, torch.from_numpy(arrays["pictures"]))
+    images = _images(f"emoji-pictures-{size}", _sources(), size, VENDORS)
+    if more:
+        images = torch.cat((images, _images(f"emoji-more-pictures-{size}", _more_sources(), size, MORE_VENDORS)))
+    return Emoji(concepts(), images)
 
 
-def emoji_files(size: int = 32) -> list[Path]:
-    """Return the two cached files that `load_emoji` reads, to be copied into the cache of another machine."""
-    return [array_file(name, _sources()) for name in ("emoji-names", f"emoji-pictures-{size}")]
+def emoji_files(size: int = 32, more: bool = False) -> list[Path]:
+    """Return the cached files that `load_emoji` reads, to be copied into the cache of another machine."""
+    files = [array_file(name, _sources()) for name in ("emoji-names", f"emoji-pictures-{size}")]
+    return [*files, array_file(f"emoji-more-pictures-{size}", _more_sources())] if more else files
 
 
 @functools.cache
@@ -135,5 +141,22 @@ def _words() -> list[dict[str, Any]]:
     return json.loads(cached_arrays("emoji-names", _sources(), build)["json"].tobytes())
 
 
+def _images(
+    name: str, sources: list[object], size: int, vendors: tuple[str, ...]
+) -> UInt8[Tensor, "vendors concepts 3 size size"]:
+    """Return the result of `emoji_sources.draw`, from the cache."""
+
+    def build() -> dict[str, np.ndarray]:
+        from course_lib.data.corpora.emoji_sources import draw
+
+        return {"pictures": draw([concept.hexcode for concept in concepts()], size, vendors)}
+
+    return torch.from_numpy(cached_arrays(name, sources, build)["pictures"])
+
+
 def _sources() -> list[object]:
     return [_RECIPE, *(entry(f"emoji-{name}").sha256 for name in (*VENDORS, "words"))]
+
+
+def _more_sources() -> list[object]:
+    return [*_sources(), *(entry(f"emoji-{vendor}").sha256 for vendor in MORE_VENDORS)]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +22,17 @@ from course_lib.files import read_json
 # Emojibase's groups that hold no concepts: skin tones and hair ("components"), and flags, which nothing but their name
 # tells apart from one another.
 _DROPPED = {None, 2, 9}
+
+# Icons that show something else than the emoji of that name, found by looking at all of them: a window on a screen, a
+# piano's keyboard, a cat's face, a face with sunglasses, a crane, a closed umbrella. FxEmoji's fog is white, and its
+# tram car black, since the style sheet that it needs is not there.
+_UNFIT = {
+    "emojione-v1": {"keyboard", "window"},
+    "fxemoji": {
+        *("cat", "dog", "mouse", "pig", "tiger"),
+        *("construction", "fog", "keyboard", "sunglasses", "tramcar", "umbrella", "window"),
+    },
+}
 
 
 def read_words(locales: Sequence[str]) -> list[dict[str, Any]]:
@@ -46,8 +60,10 @@ def read_words(locales: Sequence[str]) -> list[dict[str, Any]]:
     return concepts
 
 
-def draw(hexcodes: Sequence[str], size: int) -> UInt8[np.ndarray, "vendors concepts 3 {size} {size}"]:
-    """Draw the concepts as each vendor does, on white.
+def draw(
+    hexcodes: Sequence[str], size: int, vendors: Sequence[str] = VENDORS
+) -> UInt8[np.ndarray, "vendors concepts 3 {size} {size}"]:
+    """Draw the concepts as each vendor does, on white; what a vendor of MORE_VENDORS lacks, as OpenMoji does.
 
     Raises:
         DataError: If resvg-py is missing.
@@ -59,10 +75,10 @@ def draw(hexcodes: Sequence[str], size: int) -> UInt8[np.ndarray, "vendors conce
             "drawing the emoji needs resvg-py: run `pip install resvg-py`, or copy a cache in which they are drawn "
             "and set COURSE_CACHE to it"
         ) from None
-    images = np.empty((len(VENDORS), len(hexcodes), 3, size, size), np.uint8)
-    with tqdm(total=len(VENDORS) * len(hexcodes), desc=f"drawing emoji at {size}x{size}", mininterval=0.5) as bar:
-        for sheet, vendor in zip(images, VENDORS, strict=True):
-            icons = _icons(vendor)
+    images = np.empty((len(vendors), len(hexcodes), 3, size, size), np.uint8)
+    with tqdm(total=len(vendors) * len(hexcodes), desc=f"drawing emoji at {size}x{size}", mininterval=0.5) as bar:
+        for sheet, vendor in zip(images, vendors, strict=True):
+            icons = _icons(vendor) if vendor in VENDORS else _icons("openmoji") | named_icons(vendor)
             for image, hexcode in zip(sheet, hexcodes, strict=True):
                 # Without the system's fonts: no drawing holds text, and looking for them takes longer than drawing.
                 png = svg_to_bytes(
@@ -82,6 +98,32 @@ def _icons(vendor: str) -> dict[str, str]:
     folder = fetch(f"emoji-{vendor}")
     icons = read_json(folder / "icons.json")
     return {_key(code): _svg(icons, icon) for code, icon in read_json(folder / "chars.json").items()}
+
+
+def named_icons(vendor: str) -> dict[str, str]:
+    """Return the SVG of every emoji of a vendor of MORE_VENDORS, whose packages hold names and no code points.
+
+    An icon's name is that of CLDR, "hugging-face", sometimes an older one, or that of the character in Unicode,
+    "europeanpostoffice", which has never changed. An icon that could be two emoji is the one whose name is CLDR's now.
+    """
+    icons = read_json(fetch(f"emoji-{vendor}") / "icons.json")
+    known = {_letters(name): name for name in icons["icons"] if name not in _UNFIT.get(vendor, ())}
+    emoji = read_json(fetch("emoji-words") / "en" / "data.json")
+    labels = Counter(_letters(each["label"]) for each in emoji)
+    found = {}
+    for each in emoji:
+        key, label = _key(each["hexcode"]), _letters(each["label"])
+        character = _letters(unicodedata.name(chr(int(key, 16)), "")) if "-" not in key else ""
+        if label in known and labels[label] == 1:  # "keycap: #" and "keycap: *" have the same letters
+            found[key] = _svg(icons, known[label])
+        elif character in known and character not in labels:
+            found[key] = _svg(icons, known[character])
+    return found
+
+
+def _letters(name: str) -> str:
+    """Return a name without what packages write differently: capitals, spaces, hyphens, apostrophes."""
+    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 def _svg(icons: dict[str, Any], name: str) -> str:
