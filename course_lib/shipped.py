@@ -8,6 +8,7 @@ from pathlib import Path
 from course_lib.errors import CourseError
 
 SHIPPED = ("moe", "vision-text")  # the recipes whose preset `hour` makes them
+ROOT = Path(__file__).resolve().parents[1]  # of the checkout
 
 
 def shipped_model(recipe: str) -> Path:
@@ -16,8 +17,7 @@ def shipped_model(recipe: str) -> Path:
     Raises:
         CourseError: If it is not here.
     """
-    checkout = Path(__file__).resolve().parents[1]
-    for place in (checkout, Path(sysconfig.get_path("data")) / "share" / "course"):
+    for place in (ROOT, Path(sysconfig.get_path("data")) / "share" / "course"):
         if (place / "shipped" / recipe / "config.json").is_file():
             return place / "shipped" / recipe
     raise CourseError(

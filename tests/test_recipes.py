@@ -21,6 +21,7 @@ import torch
 from shell import course
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from course_lib import shipped
 from course_lib.data.corpora import pretraining
 from course_lib.data.corpora.pretraining import pretraining_corpus
 from course_lib.infer.generation.open_model import open_model
@@ -28,7 +29,7 @@ from course_lib.infer.generation.sampling import Sampling
 from course_lib.interop import from_pretrained
 from course_lib.measure import ngram_surprise
 from course_lib.nn.moe import load_balancing_loss, router_z_loss, routings
-from course_lib.recipes import language, vision_text
+from course_lib.recipes import language, shipping, vision_text
 from course_lib.recipes.command import RECIPES
 from course_lib.recipes.results import read_results
 from course_lib.site import records
@@ -377,7 +378,7 @@ def test_what_cannot_be_asked_for(capsys, asked):
 def test_unknown_recipes_and_presets_name_the_known(capsys, monkeypatch):
     known = "gpt, moe, peft, positions, two-relations, vision-text"
     assert f"there is no recipe 'bert'; there are: {known}" in refused(capsys, "train", "bert")
-    assert "there is no preset 'tpu'; use --preset cpu or --preset gpu" in refused(
+    assert "there is no preset 'tpu'; use --preset with cpu, hour, gpu" in refused(
         capsys, "train", "gpt", "--preset", "tpu"
     )
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
@@ -498,6 +499,46 @@ def test_kept_results_are_cited_by_the_site(tmp_path, whole, checkout, capsys):
     merged = records.merge(Project(checkout), {})
     assert merged["gpu:gpt.bits-per-byte"]["value"] == numbers(whole["gpt"])["gpt.bits-per-byte"]
     assert {record["seed"] for record in merged.values()} == {0}
+
+
+def test_the_model_of_an_hour_is_shipped(tmp_path, checkout, monkeypatch, capsys):
+    """Kept with its numbers, in half precision; and then it has a name, for our reader and for that of transformers."""
+    assert "gpt has no preset hour; use --preset with cpu, gpu" in refused(
+        capsys, "train", "gpt", "--preset", "hour", "--out", tmp_path / "gpt"
+    )
+    out = tmp_path / "hour"
+    assert course("train", "moe", "--preset", "hour", "--out", out) == 0
+    assert course("results", "add", out) == 0
+    folder = checkout / "shipped" / "moe"
+    assert str(folder) in capsys.readouterr().out
+    assert sorted(file.name for file in folder.parent.iterdir()) == ["moe"]
+    assert records.merge(Project(checkout), {})["hour:moe.experts.bits-per-byte"]["preset"] == "hour"
+    card = (folder / "README.md").read_text()
+    for said in ("course train moe --preset hour --seed 0", "bits-per-byte", "The carp", "CC BY-SA 4.0", "{{"):
+        assert (said in card) == (said != "{{")
+    ids = torch.arange(8)[None]
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    kept = from_pretrained(out / "model")
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, from_pretrained(folder)(ids), atol=1e-5, rtol=1e-5)
+        # float16 rounds a weight by 2^-11 of itself at most.
+        for name, weight in from_pretrained(folder).state_dict().items():
+            torch.testing.assert_close(weight, kept.state_dict()[name], atol=1e-7, rtol=2**-11)
+    monkeypatch.setattr(shipped, "ROOT", checkout)
+    capsys.readouterr()
+    assert course("generate", "moe", "--prompt", "The carp", "--max-tokens", "5") == 0
+    assert capsys.readouterr().out.strip()
+    monkeypatch.setattr(shipped, "ROOT", tmp_path)
+    assert "train one with `course train moe`" in refused(capsys, "generate", "moe", "--prompt", "The carp")
+
+
+def test_a_model_too_large_to_ship_leaves_nothing(tmp_path, checkout, monkeypatch, capsys):
+    out = tmp_path / "hour"
+    assert course("train", "moe", "--preset", "hour", "--out", out) == 0
+    monkeypatch.setattr(shipping, "LARGEST", 1000)
+    assert "at most 0.001 MB are shipped" in refused(capsys, "results", "add", out)
+    assert not any((checkout / "shipped").iterdir())
+    assert not (checkout / "results").exists()
 
 
 @pytest.mark.parametrize(

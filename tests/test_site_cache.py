@@ -126,3 +126,19 @@ def test_every_call_for_committed_results_names_its_recipe():
     texts += [cell for lab in LABS for cell in cells(lab)]
     calls = sum(len(re.findall(r"(?<!def )\bcommitted_run\(", text)) for text in texts)
     assert calls == sum(len(cache.COMMITTED_RUN.findall(text)) for text in texts) > 0
+
+
+def test_a_replication_depends_on_the_packages_that_its_lab_names(tmp_path):
+    """Another entry of the registry leaves it; another version of a named one does not."""
+    name = "course_lib/" + cache.REGISTRY
+    text = (ROOT / name).read_bytes()
+    code = b'fetch("wikipedia-leads"), fetch(f"emoji-{vendor}")'
+
+    def changed(before, after):
+        assert before in text
+        parts = [{name: registry, "a.py": code} for registry in (text, text.replace(before, after))]
+        return len({cache.named_packages(each) for each in parts}) == 2
+
+    assert not changed(b"[mathjax]", b"[other]")
+    assert changed(b"[emoji-twemoji]", b"[emoji-other]")
+    assert changed(b"[wikipedia-leads]\n", b"[wikipedia-leads]\nonly-a-test = 1\n")

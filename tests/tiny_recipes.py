@@ -35,7 +35,7 @@ def shrink(patch=setattr):
         train = replace(plan.train, steps=STEPS, warmup_steps=3, lr=2e-2)
         return replace(plan, model=model, train=train, batch=8, languages=languages)
 
-    languages = {"cpu": ("en",), "gpu": ("en", "fr")}
+    languages = {"cpu": ("en",), "hour": ("en",), "gpu": ("en", "fr")}
     tiny = {
         recipe: {size: small(plan, languages[size]) for size, plan in sizes.items()}
         for recipe, sizes in language.PRESETS.items()

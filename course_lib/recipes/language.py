@@ -54,6 +54,7 @@ LLAMA: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swigl
 # the tokens learn more slowly, which matters in runs of minutes. balanced_by_bias=True needs no load-balancing loss.
 EXPERTS: dict[str, Any] = {"n_experts": 16, "top_k": 2, "norm_topk_prob": False, "shared_gate": True}
 SMALL: dict[str, Any] = {"context": 128, "d_model": 96, "n_layers": 3, "n_heads": 3, **LLAMA}
+MIDDLE: dict[str, Any] = {"context": 256, "d_model": 128, "n_layers": 4, "n_heads": 4, **LLAMA}
 LARGE: dict[str, Any] = {"context": 512, "d_model": 512, "n_layers": 8, "n_heads": 8, **LLAMA}
 RATES: dict[str, Any] = {"weight_decay": 0.1, "betas": (0.9, 0.95)}
 FAST: dict[str, Any] = {"precision": "auto", "compile": True}
@@ -75,6 +76,12 @@ PRESETS = {
     "moe": {  # both with AdamW: Muon takes no stack of experts, so it would favour the dense equivalent
         "cpu": Pretraining(
             GPTConfig(2048, d_ff=64, d_shared=128, **SMALL, **EXPERTS), TrainConfig(1200, lr=6e-3, **RATES), batch=8
+        ),
+        "hour": Pretraining(  # three languages, since of English alone there are only a million tokens
+            GPTConfig(4096, d_ff=80, d_shared=160, **MIDDLE, **EXPERTS),
+            TrainConfig(4000, lr=4e-3, warmup_steps=100, **RATES),
+            batch=8,
+            languages=THREE,
         ),
         "gpu": Pretraining(
             GPTConfig(8192, d_ff=384, d_shared=768, **LARGE, **EXPERTS),

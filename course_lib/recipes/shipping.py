@@ -48,7 +48,7 @@ def ship(out: Path, results: Results, root: Path) -> Path:
     write_text(new / "README.md", _card(results))
     if (size := sum(file.stat().st_size for file in new.iterdir())) > LARGEST:
         shutil.rmtree(new)
-        raise RecipeError(f"the model of {out} takes {size / 1e6:.1f} MB; at most {LARGEST / 1e6:.0f} MB are shipped")
+        raise RecipeError(f"the model of {out} takes {size / 1e6:.1f} MB; at most {LARGEST / 1e6:g} MB are shipped")
     shutil.rmtree(folder, ignore_errors=True)
     new.rename(folder)
     return folder

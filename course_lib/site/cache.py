@@ -7,7 +7,8 @@ import functools
 import json
 import platform
 import re
-from collections.abc import Iterable
+import tomllib
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +26,7 @@ SETUP_CELL = "colab-setup"
 NO_NUMBERS = ("show", "grader", "exercises")
 # A lab's call for committed results, and the recipe that they are of (tested: it is always a literal).
 COMMITTED_RUN = re.compile(r'(?<!def )\bcommitted_run\(\s*"([\w-]+)"')
+REGISTRY = "data/packages/registry.toml"
 REPLICATIONS = "replications"  # the folder in results/ of what no lab reads
 
 
@@ -53,13 +55,25 @@ def key(project: Project, lab: str, solved: NotebookNode, seed: int | None = Non
 def source(project: Project, lab: str, solved: NotebookNode) -> str:
     """Compute the hash of the code that a lab's numbers come from: its cells and what these import.
 
-    Prose does not count, and neither do the rooms in NO_NUMBERS.
+    Prose does not count, and neither do the rooms in NO_NUMBERS. Of the packages that can be fetched, those count whose
+    names are in this code.
     """
     cells = [cell for cell in solved.cells if cell.cell_type == "code" and cell.get("id") != SETUP_CELL]
     texts = [cell.source for cell in cells]
     silent = [project.library / room for room in NO_NUMBERS]
     files = [file for file in reached(project, lab, texts) if not any(map(file.is_relative_to, silent))]
-    return digest_of(*texts, *(part for file in files for part in (name_of(project, file), file.read_bytes())))
+    parts = {name_of(project, file): file.read_bytes() for file in files}
+    parts.update((name, named_packages(parts)) for name in parts if name.endswith(REGISTRY))
+    return digest_of(*texts, *(part for item in parts.items() for part in item))
+
+
+def named_packages(parts: Mapping[str, bytes]) -> bytes:
+    """Return the entries of the registry that the files name, as "emoji-words" or f"emoji-{vendor}" does."""
+    code = b"\n".join(text for name, text in parts.items() if name.endswith(".py")).decode()
+    stems = re.findall(r'"([\w-]+-)\{', code)
+    entries = tomllib.loads(next(text for name, text in parts.items() if name.endswith(REGISTRY)).decode())
+    named = {name for name in entries if f'"{name}"' in code or name.startswith(tuple(stems))}
+    return json.dumps({name: entries[name] for name in named}, sort_keys=True).encode()
 
 
 def surroundings(project: Project) -> tuple[str | bytes, ...]:

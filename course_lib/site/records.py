@@ -12,6 +12,7 @@ from course_lib.site.cache import REPLICATIONS
 from course_lib.site.paths import Project, SiteError
 
 Records = dict[str, dict[str, Any]]
+LONGER = ("hour", "gpu")  # the presets of committed runs that pages may cite
 
 
 def collect(lab: str, executed: NotebookNode) -> Records:
@@ -45,7 +46,7 @@ def write(project: Project, lab: str, found: Records) -> None:
 
 
 def merge(project: Project, labs: dict[str, Records]) -> Records:
-    """Merge all numbers that a page may cite: this build's by key, those of committed GPU runs as `gpu:<key>`.
+    """Merge all numbers that a page may cite: this build's by key, those of committed runs as `hour:<key>`, `gpu:<key>`.
 
     Raises:
         SiteError: If two labs record the same key.
@@ -55,9 +56,10 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
         if REPLICATIONS in path.relative_to(project.root).parts:
             continue
         committed = json.loads(path.read_text(encoding="utf8"))
-        if committed.get("provenance", {}).get("preset") == "gpu":
+        size = committed.get("provenance", {}).get("preset")
+        if size in LONGER:
             for key, record in _records_of_run(committed).items():
-                merged.setdefault(f"gpu:{key}", record)  # of several seeds the first is cited
+                merged.setdefault(f"{size}:{key}", record)  # of several seeds the first is cited
     for lab, records in labs.items():
         for key, record in records.items():
             if key in merged:

@@ -20,6 +20,7 @@ from sphinx.util.docutils import SphinxRole
 from .staged import lab_was_run, read, step_link
 
 logger = logging.getLogger(__name__)
+LONGER_RUNS = ("hour:", "gpu:")  # what precedes the key of a number that no lab measures
 OVER_SEEDS = ("mean", "interval", "runs")
 WORDS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 WIDTH, MARGIN = 320, 8  # of the drawing of the runs, in its own units
@@ -36,14 +37,14 @@ class NumberRole(SphinxRole):
         records = read(self.env, "results.json")
         record = records.get(key)
         if record is None:
-            if not key.startswith("gpu:") and lab_was_run(self.env, key, records):
+            if not key.startswith(LONGER_RUNS) and lab_was_run(self.env, key, records):
                 logger.warning("no lab measured %s", key, location=self.get_location(), type="course")
             return [nodes.inline("", "not measured yet", classes=["unmeasured"])], []
         what, _, digits = spec.strip().partition(" ")
         if what not in OVER_SEEDS:
             what, digits = "value", spec.strip()
         elif "replication" not in record:
-            if not key.startswith("gpu:"):
+            if not key.startswith(LONGER_RUNS):
                 logger.warning("nobody has replicated %s", key, location=self.get_location(), type="course")
             return [nodes.inline("", "not measured yet", classes=["unmeasured"])], []
         try:
