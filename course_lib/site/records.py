@@ -46,7 +46,7 @@ def write(project: Project, lab: str, found: Records) -> None:
 
 
 def merge(project: Project, labs: dict[str, Records]) -> Records:
-    """Merge all numbers that a page may cite: this build's by key, those of committed runs as `hour:<key>`, `gpu:<key>`.
+    """Merge all numbers that a page may cite: this build's by key, committed ones as `hour:<key>` or `gpu:<key>`.
 
     Raises:
         SiteError: If two labs record the same key.
