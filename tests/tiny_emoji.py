@@ -56,7 +56,7 @@ def prepare(patch=setattr):
     patch(emoji_sources, "draw", draw)
     emoji._words.cache_clear()
     emoji.concepts.cache_clear()
-    emoji.load_emoji(SIZE)
+    emoji.load_emoji(SIZE, more=True)
 
 
 def shrink(patch=setattr):

@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 import torch
 
+from course_lib.data.corpora.emoji_split import MORE_VENDORS, TEST_VENDOR, VENDORS
 from course_lib.data.packages.registry import entry
 from course_lib.files import write_text
 from course_lib.interop import from_pretrained, save_pretrained
@@ -19,7 +20,10 @@ LARGEST = 8_000_000  # bytes of a shipped folder, so that a clone stays small
 # The packages that each model learned from, whose makers are credited in its card.
 SOURCES = {
     "moe": ("wikipedia-leads",),
-    "vision-text": ("emoji-words", "emoji-openmoji", "emoji-twemoji", "emoji-noto"),
+    "vision-text": (
+        "emoji-words",
+        *(f"emoji-{vendor}" for vendor in (*VENDORS, *MORE_VENDORS) if vendor != TEST_VENDOR),
+    ),
 }
 
 
