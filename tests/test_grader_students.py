@@ -7,8 +7,10 @@ import os
 import re
 import stat
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
+from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 from shell import course
@@ -17,7 +19,9 @@ from submissions import build, wrong
 from course_lib import exercises
 from course_lib.errors import CourseError
 from course_lib.grader import command, grades_folder, students
+from course_lib.grader.class_page import write_class_page
 from course_lib.grader.exam import Outcome, Result
+from course_lib.grader.inside.outcomes import Lost
 from course_lib.grader.roster import Roster, Student, folded, read_roster
 
 ROSTER = "id,name,group\nana,Ana Silva,A\nben,Ben Okoro,B\neve,Eve Ngata,A\n"
@@ -561,3 +565,94 @@ def test_an_export_needs_the_table_and_leaves_it_alone(school, tmp_path, capsys)
     school.edit(rows)
     assert course("grade-export", school.out, "--to", "moodle", "--out", tmp_path / "x.csv") == 2
     assert f"line 2: {LAB} is 'five', which is no number" in capsys.readouterr().err
+
+
+# The page of the class
+
+EXERCISES = exercises.of_lab(LAB)
+
+
+def page(out):
+    return BeautifulSoup((out / "class.html").read_text(), "html.parser")
+
+
+def test_who_is_stuck_who_is_missing_and_how_it_went(school):
+    school.hand_in("ana/attention", solves(99))
+    school.hand_in("ben/<b> & #1", solves(1))
+    school.hand_in("ben/broken", b"{")
+    school.hand_in("ben/heads", solves(99, "ch01_heads"))
+    assert school.grade() == 0
+    assert stat.S_IMODE((school.out / "class.html").stat().st_mode) == 0o600
+    text = page(school.out).get_text(" ", strip=True)
+    mean = (sum(MOST) + MOST[0]) / (2 * sum(MOST))
+    assert f"2 submissions, on average {100 * mean:.0f}% of {sum(MOST)} points" in text
+    assert "1 submission, on average 100%" in text
+    assert re.search(r"Handed in nothing eve$", text)
+    assert "ben/broken : " in text.replace("ben/broken:", "ben/broken :")
+    stuck = page(school.out).find("h3", string=f"Who is stuck in {LAB}").find_next("ul")
+    assert stuck.get_text(" ", strip=True).startswith("ben: ben/<b> & #1")
+    link = unquote(stuck.find("a")["href"])
+    assert (school.out / link).is_file()
+    assert "Nobody" in page(school.out).find("h3", string="Who is stuck in ch01_heads").find_next("p").text
+    bars = [bar["aria-label"] for bar in page(school.out).find_all(class_="bar")]
+    assert bars[0] == "all points 2, some 0, tried without points 0, not tried 0"
+    assert bars[1] == "all points 1, some 0, tried without points 1, not tried 0"
+
+
+def test_without_a_roster_every_file_counts(tmp_path, school):
+    school.hand_in("ana/one", solves(99))
+    school.hand_in("ana/two", solves(0))
+    assert course("grade", school.submissions, "--out", school.out, "--seed", 5, "--sandbox", "off") == 0
+    text = page(school.out).get_text(" ", strip=True)
+    assert "2 submissions, on average 50%" in text
+    assert "Handed in nothing" not in text
+
+
+def report_with(name, entries):
+    """A report in which some exercises have other entries than a pass."""
+    done = {}
+    for exercise in EXERCISES:
+        entry = {
+            "title": exercise.title,
+            "points": exercise.points,
+            "max_points": exercise.points,
+            "outcome": Outcome.PASSED,
+            "ended": None,
+            "mistake": None,
+            "avoided": [],
+        }
+        done[exercise.id] = entry | entries.get(exercise.id, {})
+    points = sum(entry["points"] for entry in done.values())
+    return {"name": name, "lab": LAB, "verdict": "graded", "points": points, "max_points": sum(MOST), "exercises": done}
+
+
+def test_common_mistakes_are_counted_and_nothing_of_a_student_is_markup(tmp_path):
+    id = EXERCISES[0].id
+    wrong = {"points": 0.0, "outcome": Outcome.WRONG}
+    reports = [
+        *(report_with(f"a{i}", {id: wrong | {"mistake": "It looks like `softmax` over <queries>."}}) for i in range(3)),
+        report_with("b", {id: wrong | {"mistake": "Another."}}),
+        report_with("c", {id: wrong | {"ended": Lost.TIMED_OUT}}),
+        report_with("d", {id: {"points": 0.0, "outcome": Outcome.NOT_STARTED}}),
+        report_with("e", {id: {"avoided": ["torch.softmax"]}}),
+        report_with("<script>", {id: {"points": 0.5, "outcome": Outcome.WRONG}}),
+    ]
+    write_class_page(tmp_path, reports, {each["name"]: tmp_path / "r" for each in reports})
+    found = page(tmp_path)
+    assert not found.find("script")
+    said = [item.get_text(strip=True) for item in found.find("td").find_next("ul").find_all("li")]
+    assert said == [
+        "3: It looks likesoftmaxover <queries>.",
+        "1: Another.",
+        "2: wrong in a way that has no name here",
+        "1: the code took too long",
+        "1: usedtorch.softmax, which the exercise asks to do without (points unchanged)",
+    ]
+    assert found.find(class_="bar")["aria-label"] == "all points 1, some 1, tried without points 5, not tried 1"
+
+
+@pytest.mark.parametrize(("points", "column"), [(0, 0), (sum(MOST), 9), (sum(MOST) / 2, 5)])
+def test_a_share_of_points_has_its_column(tmp_path, points, column):
+    write_class_page(tmp_path, [report_with("a", {}) | {"points": points}], {"a": tmp_path / "a"})
+    label = page(tmp_path).find(class_="bins")["aria-label"]
+    assert label.split(", ")[column] == f"{10 * column} to {10 * column + 10}%: 1"

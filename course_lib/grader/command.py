@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from course_lib import exercises
 from course_lib.errors import CourseError
+from course_lib.grader.class_page import PAGE, write_class_page
 from course_lib.grader.exam import Exam
 from course_lib.grader.grades_folder import (
     earlier_report,
@@ -127,7 +128,8 @@ def grade_folder(
     if not (group and group.only) and (stale := remove_stale(out, folders)):
         print(f"Removed {stale} earlier reports of submissions that are gone.")
     _tell(found, waiting, failures, ignored, time.monotonic() - began, group)
-    print("\n".join([*said, f"Grades: {out / 'grades.csv'}", *([f"Students: {out / TABLE}"] if group else [])]))
+    places = [f"Grades: {out / 'grades.csv'}", *([f"Students: {out / TABLE}"] if group else [])]
+    print("\n".join([*said, *places, f"The class: {out / PAGE}"]))
     return 1 if failures else 0
 
 
@@ -156,11 +158,13 @@ def _write_class(
     times: dict[str, str],
     group: Class | None,
 ) -> list[str]:
-    """Write the tables; return what there is to say about students."""
+    """Write the tables and the page of the class; return what there is to say about students."""
     done = [submission.report for submission in found if submission.report]
+    places = {submission.name: submission.folder for submission in found}
     header: dict[str, Any] = {"seed_id": identity["seed_id"], "sandbox": identity["sandbox"]}
     if group is None:
         write_tables(out, header, done)
+        write_class_page(out, done, places)
         if (out / TABLE).exists():
             return [f"  {out / TABLE} is as it was, since there was no --roster; give it to renew the table."]
         return []
@@ -175,9 +179,11 @@ def _write_class(
     without = [submission.name for submission in found if submission.report is None]
     columns, rows = student_rows(group, done, entries, without, earlier)
     edited = write_students(out, columns, rows, group.roster, earlier)
-    missing = set(group.roster.students) - {entry["student"] for entry in entries.values()}
+    with_any = {entry["student"] for entry in entries.values()}
+    missing = [harmless(id) for id in group.roster.students if id not in with_any]
+    write_class_page(out, done, places, entries, missing)
     said = [f"  of no student: {sentence}" for sentence in unassigned(entries)]
-    said += [f"  without any submission: {harmless(id)}" for id in group.roster.students if id in missing]
+    said += [f"  without any submission: {id}" for id in missing]
     if old := sum(report["course"] != identity["course"] for report in done):
         said.append(
             f"  {old} of the others have grades from another version of the course; leave out --only to renew them."

@@ -14,7 +14,7 @@ from course_lib.errors import CourseError
 from course_lib.files import write_text
 from course_lib.grader.submission import Submission
 
-FILES = ("grades.csv", "grades.json", "seed.json", "students.csv", "students.json")
+FILES = ("class.html", "grades.csv", "grades.json", "seed.json", "students.csv", "students.json")
 REPORT_FILES = ("report.json", "report.html")
 
 

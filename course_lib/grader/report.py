@@ -120,10 +120,10 @@ def harmless(text: str) -> str:
 
 
 @functools.cache
-def template() -> jinja2.Template:
-    """Return the template of a report, compiled once."""
+def template(page: str = "report.html") -> jinja2.Template:
+    """Return the template of a page, by default a report, compiled once."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["code"] = with_code
-    return environment.get_template("report.html")
+    return environment.get_template(page)

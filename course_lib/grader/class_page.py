@@ -1,0 +1,104 @@
+"""The page of a class, class.html: how each exercise went, the common mistakes, and who is stuck."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from course_lib import exercises
+from course_lib.files import write_text
+from course_lib.grader.exam import Outcome
+from course_lib.grader.report import template
+
+PAGE = "class.html"
+COMMON = 3  # the largest number of mistakes that are named for an exercise
+BINS = 10  # of the distribution of points
+UNTOUCHED = (Outcome.NOT_STARTED, Outcome.NOT_ATTEMPTED)
+
+
+def write_class_page(
+    out: Path,
+    reports: Sequence[dict[str, Any]],
+    folders: Mapping[str, Path],
+    entries: Mapping[str, dict[str, Any]] | None = None,
+    missing: Iterable[str] = (),
+) -> None:
+    """Write class.html, one file that needs no network.
+
+    Args:
+        out: The folder of grades.
+        reports: The report on each submission.
+        folders: The folder of each report, by the name of the submission.
+        entries: Where there is a roster: by the name of a submission whose it is, and whether it counts.
+        missing: The students who have handed in nothing.
+    """
+    links = {name: quote(f"{folder.relative_to(out)}/report.html") for name, folder in folders.items()}
+    graded = [report for report in reports if report["verdict"] == "graded"]
+    if entries:
+        graded = [report for report in graded if entries[report["name"]]["counts"]]
+    by_lab = {lab: [report for report in graded if report["lab"] == lab] for lab in exercises.labs()}
+    page = template(PAGE).render(
+        labs={lab: _lab(some, entries or {}) for lab, some in by_lab.items() if some},
+        links=links,
+        ungradable=[report for report in reports if report["verdict"] != "graded"],
+        missing=list(missing),
+    )
+    write_text(out / PAGE, page.encode("utf-8", "backslashreplace").decode("utf-8"), private=True)
+
+
+def _lab(reports: list[dict[str, Any]], entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what the page says of a lab: the distribution of points, each exercise, and who is stuck."""
+    shares = [report["points"] / report["max_points"] for report in reports]
+    bins = Counter(min(int(BINS * share), BINS - 1) for share in shares)
+    ids = list(dict.fromkeys(id for report in reports for id in report["exercises"]))
+    return {
+        "n": len(reports),
+        "max_points": max(report["max_points"] for report in reports),
+        "mean": sum(shares) / len(shares),
+        "bins": [bins[i] for i in range(BINS)],
+        "exercises": {id: _exercise([r["exercises"][id] for r in reports if id in r["exercises"]]) for id in ids},
+        "stuck": [
+            {
+                "name": report["name"],
+                "student": entries.get(report["name"], {}).get("student"),
+                "points": report["points"],
+                "at": [e["title"] for e in report["exercises"].values() if _is_failed(e)],
+            }
+            for report in sorted(reports, key=lambda report: (report["points"], report["name"]))
+            if sum(map(_is_failed, report["exercises"].values())) * 2 >= len(report["exercises"])
+        ],
+    }
+
+
+def _is_failed(entry: dict[str, Any]) -> bool:
+    """Whether an exercise was tried and not passed."""
+    return entry["outcome"] not in (Outcome.PASSED, *UNTOUCHED)
+
+
+def _exercise(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the page says of an exercise, from its entry in each report."""
+    outcomes = Counter(
+        "full"
+        if entry["outcome"] == Outcome.PASSED
+        else "untouched"
+        if entry["outcome"] in UNTOUCHED
+        else "part"
+        if entry["points"]
+        else "none"
+        for entry in entries
+    )
+    mistakes = Counter(entry["mistake"] for entry in entries if entry["mistake"])
+    return {
+        "title": entries[0]["title"],
+        "max_points": entries[0]["max_points"],
+        "n": len(entries),
+        "mean": sum(entry["points"] for entry in entries) / sum(entry["max_points"] for entry in entries),
+        **{name: outcomes[name] for name in ("full", "part", "none", "untouched")},
+        "mistakes": mistakes.most_common(COMMON),
+        "unnamed": sum(_is_failed(entry) and not entry["mistake"] for entry in entries),
+        "ended": Counter(entry["ended"] for entry in entries if entry["ended"]).most_common(),
+        "avoided": Counter(name for entry in entries for name in entry["avoided"]).most_common(),
+    }
