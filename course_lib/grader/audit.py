@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median_low
 from typing import Any
 
 from tqdm import tqdm
@@ -45,7 +45,7 @@ class Audit:
         lab: Its lab.
         points: Its points.
         cases: The number of its hidden cases.
-        fresh: How many of them have arguments that no visible case has, on the seed with the fewest.
+        fresh: How many of them have arguments that no visible case has, on the median seed.
         look_up: The share of the points that a table of the visible answers earns, mean of N_LOOK_UPS hidden seeds.
         mutants: The number of mutants that give an answer, without those known to be equivalent.
         mutants_caught: How many of them fail on every hidden seed.
@@ -142,7 +142,7 @@ def audit_exercise(exercise: Exercise, seeds: Sequence[int]) -> Audit:
     found = Audit(exercise.id, exercises.lab_of(exercise.id) or "", exercise.points, cases=len(exams[0].cases))
     visible = Exam(exercise)
     tried = [*exams, *(Exam(exercise, seed) for seed in range(seeds[-1] + 1, seeds[0] + N_LOOK_UPS))]
-    found.fresh = min(len(exam.fresh) for exam in tried)
+    found.fresh = median_low(len(exam.fresh) for exam in tried)
     found.look_up = mean(_share(exam.grade(LookUp(visible))) for exam in tried)
     wrong: list[Result] = []  # for `named`
     for mistake in exercise.mistakes:
