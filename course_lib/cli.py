@@ -215,6 +215,23 @@ def grade_export(
 
 
 @app.command()
+def audit(
+    labs: Annotated[list[str] | None, typer.Argument(help="Labs such as ch01_attention; none means all.")] = None,
+    seed: Annotated[int, typer.Option(help="The first of the hidden seeds; 0 is the visible one.", min=1)] = 1,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all that was measured to this file.")] = None,
+) -> None:
+    """Measure how well the hidden cases of each exercise tell right from wrong.
+
+    For each exercise: what a table of the visible answers earns, how many small slips and known mistakes are caught,
+    how many wrong answers are named, and the most that a known mistake earns. The exit status is 1 if a bound is
+    broken.
+    """
+    from course_lib.grader.audit import audit
+
+    raise typer.Exit(audit(labs or [], seed, json))
+
+
+@app.command()
 def train(
     recipe: Annotated[
         str,

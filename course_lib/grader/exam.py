@@ -17,6 +17,7 @@ from course_lib.grader.inside import calls
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised, describe_error
 
 VISIBLE_SEED = 0
+MOST_FOR_A_WRONG_ANSWER = 0.5  # of the points: who fails a check has not solved the exercise, however few checks it is
 # Float64 and float32 answers of one reference differ by rounding; a larger difference means other random numbers.
 SAME_COMPUTATION = 1e-2
 
@@ -46,6 +47,7 @@ class Result:
         notes: What else the author and the instructor should know.
         avoided: Names in the code that the exercise asks to avoid.
         ended: How the process that ran the code last ended, or None.
+        fresh: The names of the cases that no visible check asks: a wrong answer earns points by these alone.
     """
 
     exercise: Exercise
@@ -58,16 +60,23 @@ class Result:
     avoided: list[str] = field(default_factory=list)
     ended: Failure | None = None
     not_run: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return self.outcome is Outcome.PASSED
 
     @property
     def points(self) -> float:
-        """The exercise's points times the fraction of cases passed, rounded down to cents: full only if all pass."""
-        if not self.checks:
+        """All points if every case passed; else up to half of them, by the share of fresh cases that passed.
+
+        Rounded down to cents. What visible checks ask as well, a table of their answers would pass.
+        """
+        if self:
+            return float(self.exercise.points)
+        if not self.checks or not self.fresh:
             return 0.0
-        return math.floor(100 * self.exercise.points * sum(self.checks.values()) / len(self.checks)) / 100
+        share = sum(self.checks[name] for name in self.fresh) / len(self.fresh)
+        return math.floor(100 * self.exercise.points * MOST_FOR_A_WRONG_ANSWER * share) / 100
 
     @property
     def summary(self) -> str:
@@ -87,12 +96,17 @@ class Exam:
     Attributes:
         exercise: The exercise.
         cases: The cases of the exercise.
+        fresh: The names of the cases whose arguments no visible case has.
         expected: The right answer to each case.
     """
 
     def __init__(self, exercise: Exercise, seed: int = VISIBLE_SEED):
         self.exercise = exercise
-        self.cases = exercise.cases(torch.Generator().manual_seed(seed))
+        self.cases, visible = (exercise.cases(torch.Generator().manual_seed(s)) for s in (seed, VISIBLE_SEED))
+        asked = [_arguments(case) for case in visible]
+        self.fresh = [
+            case.name for case in self.cases if not any(calls.same(_arguments(case), other) for other in asked)
+        ]
         self.expected = [right_answer(exercise, case) for case in self.cases]
 
     @cached_property
@@ -123,7 +137,7 @@ class Exam:
         # A wrong value says more than the wrong gradient of another case.
         first, found = min(enumerate(wrong), key=lambda one: _rank(one[1]))
         if found is None:
-            return Result(exercise, Outcome.PASSED, checks)
+            return Result(exercise, Outcome.PASSED, checks, fresh=self.fresh)
         if first > 0:
             found = self._when_asked_again(subject, first, answers) or found
         diagnosis = explain(exercise, cases[first], found, hide_values)
@@ -132,7 +146,7 @@ class Exam:
             diagnosis = also_changed(diagnosis, exercise, changed)
         not_run = [case.name for case, found in zip(cases, wrong, strict=True) if _was_not_run(found)]
         mistake = self._recognise(answers, passed, first)
-        return Result(exercise, Outcome.WRONG, checks, mistake, diagnosis, not_run=not_run)
+        return Result(exercise, Outcome.WRONG, checks, mistake, diagnosis, not_run=not_run, fresh=self.fresh)
 
     def _what_is_wrong(self, i: int, answer: Answer) -> Difference | Failure | None:
         changed = None if answer.changed is None else Difference("changed", (answer.changed,))
@@ -194,6 +208,10 @@ class Exam:
             if score > best:
                 best, message = score, mistake.message
         return message
+
+
+def _arguments(case: Case) -> tuple[list[Any], dict[str, Any]]:
+    return list(case.args), case.kwargs
 
 
 def _was_not_run(found: Difference | Failure | None) -> bool:

@@ -39,8 +39,8 @@ def cases(rng):
         Case(
             "texts of very different lengths",
             (
-                torch.tensor([900.0, 30.0, 5.0]).double(),
-                torch.tensor([800.0, 40.0, 7.0]).double(),
+                torch.tensor([900.0, 30.0, 5.0]).double() + torch.rand(3, generator=rng, dtype=torch.float64),
+                torch.tensor([800.0, 40.0, 7.0]).double() - torch.rand(3, generator=rng, dtype=torch.float64),
                 torch.tensor([1000.0, 50.0, 4.0]).double(),
             ),
         ),

@@ -18,16 +18,17 @@ def cases(rng):
     steps = [0, 50, 100, 200, 400]
     losses = [7.6 - 0.8 * i - 0.1 * float(torch.rand((), generator=rng)) for i in range(len(steps))]
     rate = 5 + float(torch.rand((), generator=rng))
-    fall = [8.0, 6.0, 5.0]
+    by_hand = [8.0, 6.0, 5.0]
+    first, second, third = fall = (torch.tensor(by_hand) + torch.rand(3, generator=rng)).tolist()
     return [
-        Case("half way between two points", ([0, 100, 200], fall, 10.0, 15.0), expected=5.5),
-        Case("a quarter of the way", ([0, 100, 200], fall, 5.0, 5.0), expected=7.5),
-        Case("three quarters of the way", ([0, 100, 200], fall, 5.0, 15.0), expected=6.5),
-        Case("exactly on a point", ([0, 100, 200], fall, 4.0, 25.0), expected=6.0),
-        Case("at the start", ([0, 100, 200], fall, 10.0, 0.0), expected=8.0),
-        Case("at the very end", ([0, 100, 200], fall, 10.0, 20.0), expected=5.0),
-        Case("the run was over before that", ([0, 100, 200], fall, 10.0, 20.1), expected=None),
-        Case("before the first measurement", ([50, 100, 200], fall, 10.0, 4.0), expected=None),
+        Case("half way between two points", ([0, 100, 200], by_hand, 10.0, 15.0), expected=5.5),
+        Case("a quarter of the way", ([0, 100, 200], fall, 5.0, 5.0), expected=0.75 * first + 0.25 * second),
+        Case("three quarters of the way", ([0, 100, 200], fall, 5.0, 15.0), expected=0.25 * first + 0.75 * second),
+        Case("exactly on a point", ([0, 100, 200], fall, 4.0, 25.0), expected=second),
+        Case("at the start", ([0, 100, 200], fall, 10.0, 0.0), expected=first),
+        Case("at the very end", ([0, 100, 200], fall, 10.0, 20.0), expected=third),
+        Case("the run was over before that", ([0, 100, 200], by_hand, 10.0, 20.1), expected=None),
+        Case("before the first measurement", ([50, 100, 200], by_hand, 10.0, 4.0), expected=None),
         Case("points that are not equally far apart", (steps, losses, rate, 55.0)),
         Case("the same run on a slower machine", (steps, losses, rate / 2, 55.0)),
     ]

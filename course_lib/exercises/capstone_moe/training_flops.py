@@ -1,5 +1,7 @@
 """How many floating-point operations a training run takes: the first line of every plan."""
 
+import torch
+
 from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
 
 
@@ -10,13 +12,21 @@ def training_flops(n_active, n_layers, d_model, context, tokens):
 
 
 def cases(rng):
+    def some(low, high):
+        return int(torch.randint(low, high, (), generator=rng))
+
+    def run(n_layers, parameters=1000, tokens=100):
+        sizes = some(30, 200), some(60, 300)
+        return (some(parameters, 100 * parameters), n_layers, *sizes, some(tokens, 100 * tokens) * 1000)
+
     return [
         Case("one token by hand", (10, 1, 2, 3, 1), expected=132),
         Case("two layers by hand", (100, 2, 4, 8, 10), expected=13_680),
         # The parameters of its matrices and its training tokens: Brown et al. 2020, tables 2.1 and D.1.
         Case("of the size of GPT-3", (175_000_000_000, 96, 12288, 2048, 300_000_000_000)),
-        Case("a model without attention", (5000, 0, 64, 128, 1000), expected=30_000_000),
-        Case("the dense model of this lab", (529_056, 3, 96, 128, 614_400)),
+        Case("a model without attention", run(0)),
+        Case("a small model of three layers", run(3)),
+        Case("a larger model", run(some(5, 12), 100_000, 10_000)),
     ]
 
 

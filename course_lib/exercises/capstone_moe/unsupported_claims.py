@@ -42,11 +42,13 @@ def cases(rng):
         about = {"general": general > 1, "seeds": 1 + seeds}
         return a_claim(f"sentence {i}", 2.0 + apart, None if kind == 0 else 2.0, error, *where, **about)
 
+    # Other numbers each time, as far apart as before.
+    more, less = (torch.rand(2, generator=rng) / 10).tolist()
     better = a_claim("better than its twin", 1.90, 2.00)
     worse = a_claim("worse than the wide one", 1.90, 1.80)
-    alike = a_claim("better than last year", 1.90, 1.91)
-    alone = a_claim("very good", 1.20, None)
-    tuned = a_claim("best of forty", 1.70, 2.00, chosen_on="test")
+    alike = a_claim("better than last year", 1.90 + more, 1.91 + more)
+    alone = a_claim("very good", 1.20 + less, None)
+    tuned = a_claim("best of forty", 1.70, 2.00 + more, chosen_on="test")
     return [
         Case("one that may stay", ([better],), expected={}),
         Case("one without a control", ([alone],), expected={"very good": "no control"}),
@@ -54,7 +56,7 @@ def cases(rng):
         Case("one within the error", ([better, alike],), expected={"better than last year": "within the error"}),
         Case(
             "a kind of model, from one seed",
-            ([a_claim("mixtures are better", 1.90, 2.00, general=True)],),
+            ([a_claim("mixtures are better", 1.90, 2.00 + less, general=True)],),
             expected={"mixtures are better": "one seed"},
         ),
         Case(
@@ -62,24 +64,29 @@ def cases(rng):
         ),
         Case(
             "a kind of model, one seed, within the error",
-            ([a_claim("about alike", 1.90, 1.91, general=True)],),
+            ([a_claim("about alike", 1.90 + less, 1.91 + less, general=True)],),
             expected={"about alike": "one seed"},
         ),
         Case("a control of 0 is a control", ([a_claim("above 0", 0.5, 0.0)],), expected={}),
         Case(
             "just within two errors",
-            ([a_claim("close", 2.019, 2.0), a_claim("apart", 2.021, 2.0)],),
+            ([a_claim("close", 2.019 + more, 2.0 + more), a_claim("apart", 2.021 + more, 2.0 + more)],),
             expected={"close": "within the error"},
         ),
         Case("a clear loss is a clear result", ([worse, better],), expected={}),
         Case(
             "several things wrong: the first counts",
-            ([a_claim("all of it", 1.9, None, chosen_on="test"), a_claim("two", 1.9, 1.9, chosen_on="test")],),
+            (
+                [
+                    a_claim("all of it", 1.9 + more, None, chosen_on="test"),
+                    a_claim("two", 1.9 + less, 1.9 + less, chosen_on="test"),
+                ],
+            ),
             expected={"all of it": "no control", "two": "chosen on what it is measured on"},
         ),
         Case(
             "chosen and measured on validation text",
-            ([a_claim("half way", 1.0, 2.0, measured_on="validation")],),
+            ([a_claim("half way", 1.0 + less, 2.0, measured_on="validation")],),
             expected={"half way": "chosen on what it is measured on"},
         ),
         Case("twelve claims", ([any_claim(i) for i in range(12)],)),

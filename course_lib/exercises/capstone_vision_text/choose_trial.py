@@ -20,23 +20,29 @@ def trial(name, validation, test, seconds):
 def cases(rng):
     low, high = (torch.rand(2, generator=rng) * 0.1).tolist()
     best = 0.5 + low
+    # Nothing in a name may tell which one to choose.
+    names = [f"trial {n}" for n in torch.randperm(1000, generator=rng)[:14].tolist()]
     several = [
-        trial("diverged", math.nan, math.nan, 40),
-        trial("too slow", best + 0.2, 0.4 + high, 130),
-        trial("best, slower", best, 0.46 + high, 100),
-        trial("best, faster", best, 0.44 + high, 70),
-        trial("lucky in the test", best - 0.02, 0.61 + high, 90),
-        trial("quick", best - 0.2, 0.3 + high, 20),
+        trial(names[0], math.nan, math.nan, 40),  # it diverged
+        trial(names[1], best + 0.2, 0.4 + high, 130),  # too slow
+        trial(names[2], best, 0.46 + high, 100),  # the best, but slower
+        trial(names[3], best, 0.44 + high, 70),  # the best
+        trial(names[4], best - 0.02, 0.61 + high, 90),  # lucky in the test
+        trial(names[5], best - 0.2, 0.3 + high, 20),  # quick
     ]
     order = torch.randperm(len(several), generator=rng).tolist()
-    exactly = [trial("a", 0.4 + low, 0.5, 60), trial("b", 0.3 + low, 0.6, 50), trial("c", 0.5 + low, 0.55, 61)]
+    exactly = [
+        trial(names[6], 0.4 + low, 0.5, 60),
+        trial(names[7], 0.3 + low, 0.6, 50),
+        trial(names[8], 0.5 + low, 0.55, 61),
+    ]
     v = 0.4 + low
     equals = [
-        trial("first", v, 0.30, 60),
-        trial("slow", v, 0.35, 80),
-        trial("fast", v, 0.40, 50),
-        trial("lucky", v, 0.60, 65),
-        trial("last", v, 0.33, 55),
+        trial(names[9], v, 0.30, 60),
+        trial(names[10], v, 0.35, 80),  # the slowest
+        trial(names[11], v, 0.40, 50),  # the fastest
+        trial(names[12], v, 0.60, 65),  # lucky in the test
+        trial(names[13], v, 0.33, 55),
     ]
     return [
         Case("four trials by hand", ([several[i] for i in (1, 4, 2, 3)], 120)),

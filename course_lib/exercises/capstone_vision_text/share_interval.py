@@ -17,14 +17,15 @@ def share_interval(right, asked):
 
 def cases(rng):
     z2 = 1.96**2
-    half = 1.96 / (2 * math.sqrt(400 + z2))
-    asked = int(torch.randint(30, 60, (), generator=rng))
+    n = 2 * int(torch.randint(50, 400, (), generator=rng))
+    half = 1.96 / (2 * math.sqrt(n + z2))
+    asked, few = (int(torch.randint(30, 60, (), generator=rng)) for _ in range(2))
     right = int(torch.randint(3, 12, (), generator=rng))
     return [
         Case("none of 20 right, a closed form", (0, 20), expected=(0.0, z2 / (20 + z2))),
         Case("all of 20 right, a closed form", (20, 20), expected=(20 / (20 + z2), 1.0)),
-        Case("half of 400 right, a closed form", (200, 400), expected=(0.5 - half, 0.5 + half)),
-        Case("one of 20 right", (1, 20)),
+        Case(f"half of {n} right, a closed form", (n // 2, n), expected=(0.5 - half, 0.5 + half)),
+        Case(f"one of {few} right", (1, few)),
         Case(f"{right} of {asked} right", (right, asked)),
     ]
 

@@ -12,8 +12,8 @@ def causal_mask(n):
 
 
 def cases(rng):
-    n = int(torch.randint(6, 12, (), generator=rng))
-    return [Case(f"n = {size}", (size,)) for size in (3, 1, n)]
+    small, large = (int(torch.randint(*bounds, (), generator=rng)) for bounds in ((6, 30), (30, 90)))
+    return [Case(f"n = {size}", (size,)) for size in (3, 1, small, large)]
 
 
 @alternative

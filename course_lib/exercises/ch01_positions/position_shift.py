@@ -17,14 +17,14 @@ def position_shift(k, d):
 
 
 def cases(rng):
-    k = int(torch.randint(8, 30, (), generator=rng))
-    d = 2 * int(torch.randint(3, 9, (), generator=rng))
+    k, once, back = (int(torch.randint(*bounds, (), generator=rng)) for bounds in ((8, 30), (3, 40), (3, 30)))
+    d, wide = (2 * int(torch.randint(3, 9, (), generator=rng)) for _ in range(2))
     return [
         Case("one step in 6 dimensions", (1, 6)),
         Case("no step changes nothing", (0, 4), expected=torch.eye(4)),
         Case(f"{k} steps in {d} dimensions", (k, d)),
-        Case("2 dimensions: one rotation", (3, 2)),
-        Case("5 steps back: k is negative", (-5, 8)),
+        Case("2 dimensions: one rotation", (once, 2)),
+        Case(f"{back} steps back: k is negative", (-back, wide)),
     ]
 
 

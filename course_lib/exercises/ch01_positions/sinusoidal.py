@@ -14,14 +14,14 @@ def sinusoidal(n, d):
 
 
 def cases(rng):
-    n = int(torch.randint(5, 30, (), generator=rng))
-    d = 2 * int(torch.randint(5, 30, (), generator=rng))
+    n, alone, few = (int(torch.randint(*bounds, (), generator=rng)) for bounds in ((5, 30), (8, 60), (2, 5)))
+    d, many = (2 * int(torch.randint(*bounds, (), generator=rng)) for bounds in ((5, 30), (20, 60)))
     return [
         Case("4 positions, 6 dimensions", (4, 6)),
         Case("position 0 is sin 0, cos 0, sin 0, ...", (1, 8), expected=torch.tensor([[0.0, 1.0] * 4])),
-        Case("2 dimensions: sin t and cos t", (7, 2)),
+        Case("2 dimensions: sin t and cos t", (alone, 2)),
         Case(f"{n} positions, {d} dimensions", (n, d)),
-        Case("more dimensions than positions", (3, 64)),
+        Case("more dimensions than positions", (few, many)),
     ]
 
 

@@ -18,10 +18,12 @@ def gap_ceiling(n_symbols, half, ahead):
 def cases(rng):
     n_symbols, half = (int(torch.randint(5, 12, (), generator=rng)) for _ in range(2))
     ahead = 2 * int(torch.randint(1, half, (), generator=rng))
+    few, more = (int(torch.randint(3, 30, (), generator=rng)) for _ in range(2))
+    short, longer = (int(torch.randint(3, 9, (), generator=rng)) for _ in range(2))
     return [
         Case("16 symbols, halves of 8, nothing ahead", (16, 8, 0), expected=0.53125),
-        Case("4 symbols, halves of 3, one token ahead", (4, 3, 1)),
-        Case("4 symbols, halves of 3, two tokens ahead", (4, 3, 2)),
+        Case(f"{few} symbols, halves of {short}, one token ahead", (few, short, 1)),
+        Case(f"{more} symbols, halves of {longer}, two tokens ahead", (more, longer, 2)),
         Case(f"{n_symbols} symbols, halves of {half}, {ahead} tokens ahead", (n_symbols, half, ahead)),
         Case("everything in sight", (16, 8, 15), expected=1.0),
     ]

@@ -18,17 +18,20 @@ def make_mask(kind, n, prefix=0):
 
 
 def cases(rng):
-    n = int(torch.randint(7, 11, (), generator=rng))
-    prefix = int(torch.randint(2, n - 2, (), generator=rng))
+    def some(low, high):
+        return int(torch.randint(low, high, (), generator=rng))
+
+    n, empty, whole, decoder, encoder = (some(8, 40) for _ in range(5))
+    prefix = some(2, n - 2)
     return [
         Case("an encoder of 4 tokens", ("encoder", 4)),
         Case("a decoder of 4 tokens", ("decoder", 4)),
         Case("6 tokens, of which 3 are the prefix", ("prefix", 6, 3)),
         Case(f"{n} tokens, of which {prefix} are the prefix", ("prefix", n, prefix)),
-        Case("an empty prefix is a decoder", ("prefix", 5, 0)),
-        Case("a prefix of everything is an encoder", ("prefix", 5, 5)),
-        Case("a decoder stays a decoder, whatever `prefix` is", ("decoder", 6, 3)),
-        Case("an encoder stays an encoder, whatever `prefix` is", ("encoder", 5, 2)),
+        Case("a prefix is empty unless its length is given", ("prefix", empty)),
+        Case("a prefix of everything is an encoder", ("prefix", whole, whole)),
+        Case("a decoder stays a decoder, whatever `prefix` is", ("decoder", decoder, some(2, 7))),
+        Case("an encoder stays an encoder, whatever `prefix` is", ("encoder", encoder, some(2, 7))),
         Case("one token", ("decoder", 1)),
     ]
 

@@ -16,12 +16,12 @@ def tokens_computed(how, prompt, new):
 
 
 def cases(rng):
-    prompt, new = (int(torch.randint(11, 30, (), generator=rng)) for _ in range(2))
+    prompt, new, alone = (int(torch.randint(11, 60, (), generator=rng)) for _ in range(3))
     hows = ("decoder", "decoder, cached", "encoder", "encoder-decoder")
     return [
         *(Case(f"{how}: 4 tokens after a prompt of 10", (how, 10, 4)) for how in hows),
         *(Case(f"{how}: {new} tokens after a prompt of {prompt}", (how, prompt, new)) for how in hows),
-        Case("decoder: one token after a prompt of 7", ("decoder", 7, 1)),
+        Case(f"decoder: one token after a prompt of {alone}", ("decoder", alone, 1)),
     ]
 
 

@@ -15,11 +15,14 @@ def layer_parameters(d_model, d_ff):
 
 
 def cases(rng):
-    d_model, d_ff = (int(torch.randint(5, 200, (), generator=rng)) for _ in range(2))
+    def sizes():
+        d_model, d_ff = (int(torch.randint(5, 200, (), generator=rng)) for _ in range(2))
+        return d_model, d_ff + (d_ff == 4 * d_model)  # four times is what the cases by hand have
+
     return [
         Case("d_model 4, d_ff 16", (4, 16)),
         Case("as in BERT: d_model 768, d_ff 3072", (768, 3072)),
-        Case(f"d_model {d_model}, d_ff {d_ff}", (d_model, d_ff)),
+        *(Case(f"d_model {d_model}, d_ff {d_ff}", (d_model, d_ff)) for d_model, d_ff in (sizes(), sizes())),
     ]
 
 

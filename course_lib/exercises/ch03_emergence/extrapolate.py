@@ -19,7 +19,9 @@ def cases(rng):
     uneven, off_the_line = torch.tensor([1.0, 2.0, 5.0]), torch.tensor([1.0, 3.0, 2.0])
     return [
         Case("points on a line", (torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.3]), 5.0)),
-        Case("3 points off the line, unevenly spaced", (uneven, off_the_line, 8.0)),
+        Case(
+            "3 points off the line, unevenly spaced", (uneven, off_the_line + 0.5 * torch.rand(3, generator=rng), 8.0)
+        ),
         Case("4 random values", (sizes, torch.rand(4, generator=rng), 32.0)),
     ]
 

@@ -12,10 +12,10 @@ def token_accuracy_needed(exact, length):
 
 
 def cases(rng):
-    exact = 0.1 + 0.8 * torch.rand((), generator=rng).item()
+    exact, alone = (0.1 + 0.8 * torch.rand(2, generator=rng)).tolist()
     return [
         Case("half of all answers of 8 tokens", (0.5, 8)),
-        Case("answers of one token", (0.3, 1)),
+        Case("answers of one token", (alone, 1)),
         Case("a quarter of all answers of 2 tokens", (0.25, 2)),
         Case("answers of 100 tokens", (exact, 100)),
     ]

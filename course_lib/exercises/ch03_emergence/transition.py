@@ -15,11 +15,16 @@ def transition(steps, values, low, high):
 def cases(rng):
     noise = torch.rand(10, generator=rng).tolist()
     noisy = [0.05 * i + 0.3 * x for i, x in enumerate(noise)]
+
+    def steps(*numbers):
+        later = int(torch.randint(1000, (), generator=rng))
+        return [number + later for number in numbers]
+
     return [
-        Case("a jump", ([50, 100, 150, 200], [0.02, 0.05, 0.6, 0.97], 0.1, 0.9)),
-        Case("never above", ([10, 20, 30], [0.02, 0.3, 0.25], 0.1, 0.9)),
-        Case("back below, and above again", ([1, 2, 3, 4, 5], [0.0, 0.2, 0.05, 0.95, 0.85], 0.1, 0.9)),
-        Case("exactly at the level", ([5, 10, 15, 20], [0.1, 0.4, 0.9, 1.0], 0.1, 0.9)),
+        Case("a jump", (steps(50, 100, 150, 200), [0.02, 0.05, 0.6, 0.97], 0.1, 0.9)),
+        Case("never above", (steps(10, 20, 30), [0.02, 0.3, 0.25], 0.1, 0.9)),
+        Case("back below, and above again", (steps(1, 2, 3, 4, 5), [0.0, 0.2, 0.05, 0.95, 0.85], 0.1, 0.9)),
+        Case("exactly at the level", (steps(5, 10, 15, 20), [0.1, 0.4, 0.9, 1.0], 0.1, 0.9)),
         Case("a noisy rise", (list(range(0, 100, 10)), noisy, 0.1, 0.35)),
     ]
 

@@ -16,11 +16,14 @@ def merge_pair(ids, pair, new):
 
 def cases(rng):
     ids = torch.randint(3, (20,), generator=rng).tolist()
+    same, other, first, second, new = torch.randperm(500, generator=rng)[:5].tolist()
     return [
         Case("the pair in two places", ([5, 1, 2, 7, 1, 2, 2, 1], [1, 2], 9)),
-        Case("a row of the same token", ([7, 7, 7, 3, 7, 7, 7, 7], [7, 7], 256)),
+        Case("a row of the same token", ([*[same] * 3, other, *[same] * 4], [same, same], 500 + new)),
         Case("the pair at both ends, also reversed", ([4, 6, 1, 6, 14, 6, 4, 6], (4, 6), 300)),
+        Case("the pair is interrupted", ([first, other, second, first, second, second], (first, second), new)),
         Case("20 random tokens", (ids, (0, 1), 5)),
+        Case("30 other tokens", (torch.randint(2, (30,), generator=rng).tolist(), (1, 0), 2)),
     ]
 
 

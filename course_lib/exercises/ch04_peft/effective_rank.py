@@ -15,20 +15,25 @@ def cases(rng):
     def normal(*shape):
         return torch.randn(*shape, generator=rng)
 
+    def some(low, high):
+        return int(torch.randint(low, high, (), generator=rng))
+
     def with_values(rows, columns, values):
         u, v = (torch.linalg.qr(normal(n, len(values))).Q for n in (rows, columns))
         return u * torch.tensor(values) @ v.T
 
-    def case(name, change, share=0.9):
+    def case(name, change, *share):
         before = normal(*change.shape)
-        return Case(name, (before, before + change, share))
+        return Case(name, (before, before + change, *share))
 
+    # No sum comes near the share that is asked for, and the number of directions is another one each time.
+    few, odd, many = some(2, 8), 2 * some(2, 7) + 1, some(7, 13)
     return [
-        case("one direction changed", with_values(6, 8, [2.0])),
-        case("singular values 4, 3, 2, 1", with_values(7, 5, [4.0, 3.0, 2.0, 1.0])),
-        case("the same, half of the sum of squares", with_values(7, 5, [4.0, 3.0, 2.0, 1.0]), 0.5),
-        case("eight equal singular values", with_values(8, 12, [1.0] * 8), 0.7),
-        case("a slow decay", with_values(10, 10, [1 / (i + 1) for i in range(10)]), 0.9),
+        case("a few directions changed alike", with_values(10, 12, [2.0] * few)),
+        case("singular values 4, 3, 2, 1", with_values(7, 5, [4.0, 3.0, 2.0, 1.0]), (0.5, 0.8, 0.95)[some(0, 3)]),
+        case("equal singular values, half of the sum of squares", with_values(14, 15, [1.0] * odd), 0.5),
+        case("many equal singular values", with_values(13, 14, [1.0] * many), 0.72),
+        case("a slow decay", with_values(12, 12, [(i + 1) ** -(0.5 + 0.1 * some(0, 8)) for i in range(12)]), 0.9),
     ]
 
 

@@ -12,11 +12,14 @@ def lora_parameters(shapes, rank):
 
 
 def cases(rng):
+    some = torch.randint(16, 72, (2,), generator=rng).tolist()
+    width, other, rank = (int(torch.randint(*bounds, (), generator=rng)) for bounds in ((30, 300), (30, 300), (5, 20)))
     return [
-        Case("one square matrix, rank 1", ([[64, 64]], 1)),
+        Case("one square matrix, rank 1", ([[width, width]], 1)),
         Case("the four matrices of a layer of width 64, rank 8", ([[192, 64], [64, 64], [256, 64], [64, 256]], 8)),
         Case("queries and values of GPT-3, rank 4", ([[12288, 12288]] * 192, 4)),
-        Case("two matrices, rank 3", ([torch.randint(16, 72, (2,), generator=rng).tolist(), [10, 40]], 3)),
+        Case("two matrices, rank 3", ([some, [10, 40]], 3)),
+        Case(f"three matrices, rank {rank}", ([[width, other], [other, width], [width, width + 5]], rank)),
     ]
 
 

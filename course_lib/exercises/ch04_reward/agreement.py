@@ -14,7 +14,7 @@ def agreement(p):
 def cases(rng):
     return [
         Case("everybody agrees on both pairs", (torch.tensor([1.0, 0.0]),)),
-        Case("a coin, and 1 in 10", (torch.tensor([0.5, 0.1]),)),
+        Case("a coin, and a clearer pair", (torch.stack([torch.tensor(0.5), 0.3 * torch.rand((), generator=rng)]),)),
         Case("100 pairs", (torch.rand(100, generator=rng),)),
     ]
 

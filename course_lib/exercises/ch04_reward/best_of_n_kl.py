@@ -15,8 +15,9 @@ def best_of_n_kl(p, n):
 
 def cases(rng):
     some = torch.randn(6, generator=rng, dtype=torch.float64).softmax(0)
-    n = int(torch.randint(3, 9, (), generator=rng))
+    n, alike = (int(torch.randint(*bounds, (), generator=rng)) for bounds in ((3, 9), (300, 3000)))
     rare = torch.tensor([0.5, 0.3, 0.199, 0.001], dtype=torch.float64)
+    rare = rare * (1 + torch.rand(4, generator=rng, dtype=torch.float64) / 5)
     three = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
     return [
         Case(
@@ -25,8 +26,8 @@ def cases(rng):
             expected=0.25 * math.log(0.5) + 0.75 * math.log(1.5),
         ),
         Case(f"six replies, the best of {n}", (some, n)),
-        Case("a rare best reply, the best of 16", (rare, 16)),
-        Case("a thousand equally likely replies, the best of 8", (torch.full((1000,), 1e-3, dtype=torch.float64), 8)),
+        Case("a rare best reply, the best of 16", (rare / rare.sum(), 16)),
+        Case(f"{alike} equally likely replies, the best of 8", (torch.full((alike,), 1 / alike).double(), 8)),
         Case("the best of 1", (three, 1), expected=0.0),
         Case("the best of 10,000: some replies are never kept", (three, 10_000), expected=math.log(2)),
     ]

@@ -22,6 +22,7 @@ def calibration_bins(predicted, happened, n_bins):
 def cases(rng):
     predicted = torch.rand(60, generator=rng)
     happened = (torch.rand(60, generator=rng) < predicted).float()
+    low, high = (torch.rand(2, generator=rng) / 10).tolist()
     return [
         Case(
             "two bins",
@@ -29,7 +30,7 @@ def cases(rng):
         ),
         Case(
             "an empty bin, and a prediction of exactly 1",
-            (torch.tensor([0.1, 0.2, 1.0]), torch.tensor([0.0, 1.0, 1.0]), 4),
+            (torch.tensor([0.1 + low, 0.1 + high, 1.0]), torch.tensor([0.0, 1.0, 1.0]), 4),
         ),
         Case("60 predictions, 5 bins", (predicted, happened, 5)),
         Case(

@@ -23,9 +23,9 @@ def cases(rng):
     def logs(n):
         return -8 * torch.rand(n, generator=rng)
 
-    same = logs(3), logs(3)
+    same, beta = (logs(3), logs(3)), 0.1 + 0.2 * torch.rand((), generator=rng).item()
     return [
-        Case("the policy is the reference", (*same, *same, 0.1)),
+        Case("the policy is the reference", (*same, *same, beta)),
         Case("5 comparisons", (logs(5), logs(5), logs(5), logs(5), 0.5)),
         Case("8 comparisons, a large beta", (logs(8), logs(8), logs(8), logs(8), 2.0)),
         Case("very wrong", (*torch.tensor([[-300.0], [-1.0], [-2.0], [-9.0]]), 1.0)),

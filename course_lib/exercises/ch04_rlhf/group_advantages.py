@@ -20,7 +20,7 @@ def cases(rng):
     rewards = torch.tensor([1.0, 0.0, 0.0, 1.0, 5.0, 1.0, 1.0, 1.0])
     return [
         Case("two groups of 4, means only", (rewards, 4, False)),
-        Case("two groups of 4, in standard deviations", (rewards, 4, True)),
+        Case("two groups of 4, in standard deviations", (rewards + torch.rand(8, generator=rng), 4, True)),
         Case("one group in which all are equal", (torch.tensor([2.0, 2.0, 2.0, 0.0, 1.0, 2.0]), 3, True)),
         Case("5 groups of 6", (3 * torch.randn(30, generator=rng), 6, False)),
         Case("6 groups of 5, in standard deviations", (3 * torch.randn(30, generator=rng), 5, True)),

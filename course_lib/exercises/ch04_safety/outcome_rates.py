@@ -15,10 +15,11 @@ def cases(rng):
     harm = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0])
     refused = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0])
     mixed = torch.tensor([0.0, 0.1, 0.3, 0.9, 1.0])
+    others = torch.cat([mixed, torch.rand(10, generator=rng)])
     return [
         Case("two who mean harm and three who do not", (refused, harm), expected=[0.5, 1 / 3]),
         Case("refusing all five of a mixed crowd", (torch.ones_like(mixed), mixed), expected=[1.0, 1.0]),
-        Case("refusing from a risk of 0.9 on", ((mixed >= 0.9).float(), mixed)),
+        Case("refusing from a risk of 0.9 on", ((others >= 0.9).float(), others)),
         Case("20 requests, refused now and then", (torch.rand(20, generator=rng), torch.rand(20, generator=rng))),
     ]
 

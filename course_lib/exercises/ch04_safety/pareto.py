@@ -13,11 +13,14 @@ def pareto(points):
 
 def cases(rng):
     policies = torch.tensor([[0.0, 0.5], [0.1, 0.9], [0.2, 0.8], [0.1, 0.4], [1.0, 1.0]])
+    x, y, z = (0.1 + 0.2 * torch.rand(3, generator=rng)).tolist()
     return [
         Case("five policies", (policies,), expected=torch.tensor([True, True, False, False, True])),
         Case("two alike", (policies[[1, 1, 2]],), expected=torch.tensor([True, True, False])),
         Case("as good on one side, worse on the other", (policies[[1, 3]],), expected=torch.tensor([True, False])),
+        Case("as harmful, and one refuses more who mean well", (torch.tensor([[x + z, y], [x, y], [x, y - 0.05]]),)),
         Case("30 random points", (torch.rand(30, 2, generator=rng),)),
+        Case("40 points, of which many share a number", (torch.randint(8, (40, 2), generator=rng) / 8,)),
     ]
 
 

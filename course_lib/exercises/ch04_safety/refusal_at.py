@@ -17,12 +17,16 @@ def refusal_at(points, limit):
 
 def cases(rng):
     steep = torch.tensor([[0.0, 0.0], [0.0, 0.25], [0.0, 0.5], [0.25, 0.875], [1.0, 1.0]])
+    place, limit = (0.05 + torch.rand(2, generator=rng) * torch.tensor([0.15, 0.6])).tolist()
     return [
         Case("no false refusal is allowed", (steep, 0.0), expected=0.5),
         Case("halfway between two points", (steep, 0.125), expected=0.6875),
+        Case("somewhere between them", (steep, place), expected=0.5 + 1.5 * place),
         Case("exactly at a point", (steep, 0.25), expected=0.875),
         Case("everything is allowed", (steep, 1.0), expected=1.0),
         Case("a limit of 0.3 on a random frontier", (frontier(torch.rand(9, generator=rng)), 0.3)),
+        Case("a random limit", (frontier(torch.rand(14, generator=rng)), limit)),
+        Case("a random limit below 0.2", (frontier(torch.rand(12, generator=rng)), place)),
     ]
 
 

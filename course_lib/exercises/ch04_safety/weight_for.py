@@ -18,20 +18,26 @@ COUNTER = torch.tensor([0, 0, 0, 0, 0.1, 0.3, 0.5, 0.7, 0.9, 1, 1, 1])
 
 
 def cases(rng):
-    steps = 0.04 + 0.08 * torch.rand(8, generator=rng)
-    levels = steps.cumsum(0)  # all below 1
-    how_many = torch.randint(1, 5, (8,), generator=rng)
-    mixed = levels.repeat_interleave(how_many)
-    well = 1 - mixed
-    kept = [(well[mixed > level].sum() / well.sum()).item() for level in levels[3:6]]
-    shuffled = mixed[torch.randperm(len(mixed), generator=rng)]
+    def others():
+        """Eight levels of risk, each of some people, and three limits of which each lets in one level more."""
+        steps = 0.04 + 0.08 * torch.rand(8, generator=rng)
+        levels = steps.cumsum(0)  # all below 1
+        how_many = torch.randint(1, 5, (8,), generator=rng)
+        mixed = levels.repeat_interleave(how_many)
+        well = 1 - mixed
+        kept = [(well[mixed > level].sum() / well.sum()).item() for level in levels[3:6]]
+        return mixed[torch.randperm(len(mixed), generator=rng)], (kept[0] + kept[1]) / 2, (kept[1] + kept[2]) / 2
+
+    first, second = others(), others()
     return [
         Case("the counter, at most 15%", (COUNTER, 0.15), expected=0.6),
         Case("the counter, at most 2%", (COUNTER, 0.02), expected=0.2),
         Case("the counter, at most 25%", (COUNTER, 0.25), expected=0.8),
         Case("the counter, nobody who means well", (COUNTER, 0.0), expected=0.05),
-        Case("other risks, in any order", (shuffled, (kept[0] + kept[1]) / 2)),
-        Case("other risks, a lower limit", (shuffled, (kept[1] + kept[2]) / 2)),
+        Case("other risks, in any order", (first[0], first[1])),
+        Case("other risks, a lower limit", (first[0], first[2])),
+        Case("again other risks", (second[0], second[1])),
+        Case("again other risks, a lower limit", (second[0], second[2])),
     ]
 
 

@@ -24,17 +24,22 @@ def cases(rng):
             ids += [*begin, who, *text, end]
         return torch.tensor(ids)
 
+    def words(least=2, most=7):
+        """Some tokens that no template here uses."""
+        length = int(torch.randint(least, most, (), generator=rng))
+        return torch.randint(5, 12, (length,), generator=rng).tolist()
+
     random = torch.randint(5, 12, (12,), generator=rng).tolist()
-    name, end = (torch.randperm(8, generator=rng)[:2] + 20).tolist()  # no token of the other cases
-    both = ((3, [7, 2, 9]), (name, [9, 8]), (3, [5]), (name, [6, 4]))
+    name, end = (torch.randperm(400, generator=rng)[:2] + 40).tolist()  # no token of the other cases
+    both = ((3, [7, 2, 9]), (name, [9, 8]), (3, words()), (name, words()))
     return [
         Case("a question and a reply", (turns((3, [7, 8, 9]), (4, [9, 8])), [1, 4], 2)),
-        Case("two replies", (turns((3, [7]), (4, [9, 8, 7]), (3, [5, 5]), (4, [6])), [1, 4], 2)),
+        Case("two replies", (turns((3, words()), (4, words()), (3, words()), (4, [6])), [1, 4], 2)),
         Case("the user says the assistant's name", (turns((3, [4, 7]), (4, [4, 9])), [1, 4], 2)),
-        Case("a reply that was cut off", (turns((3, [7, 9]), (4, [8, 8, 6]))[:-1], [1, 4], 2)),
+        Case("a reply that was cut off", (turns((3, words()), (4, words()))[:-1], [1, 4], 2)),
         Case("random turns", (turns((3, random[:4]), (4, random[4:9]), (3, random[9:]), (4, random[:3])), [1, 4], 2)),
         # The assistant begins, with an empty reply; later the user says 4 1, the opening the wrong way round.
-        Case("an empty reply comes first", (turns((4, []), (3, [4, 1, 8]), (4, [9])), [1, 4], 2)),
+        Case("an empty reply comes first", (turns((4, []), (3, [4, 1, *words()]), (4, [9])), [1, 4], 2)),
         Case("another template: other tokens", (turns(*both, begin=[30], end=end), [30, name], end)),
         Case("an opening of three tokens", (turns(*both, begin=[31, 30], end=end), [31, 30, name], end)),
         Case("an opening of one token", (turns(*both, begin=[], end=end), [name], end)),

@@ -37,7 +37,7 @@ def cases(rng):
 
     # Neither in alphabetical order nor in the opposite one.
     twins = {"b": {"x": 1, "y": 1}, "c": {"x": 2, "y": 1}, "d": {"x": 2, "y": 3}, "a": {"x": 1, "y": 1}}
-    seven = random_arms(7)
+    seven, eight = random_arms(7), random_arms(8)
     return [
         Case("this lab: what does learning to route bring?", (lab_arms(), "router"), expected=[["hash", "mixture"]]),
         Case("this lab: what does storing more bring?", (lab_arms(), "stored"), expected=[["dense", "hash"]]),
@@ -49,6 +49,9 @@ def cases(rng):
         Case("two runs alike, and two that differ in everything", (twins, "x"), expected=[["a", "c"], ["b", "c"]]),
         Case("seven runs, question: steps", (seven, "steps")),
         Case("seven runs, question: width", (seven, "width")),
+        Case("eight runs, question: data", (eight, "data")),
+        Case("eight runs, question: steps", (eight, "steps")),
+        Case("eight runs, question: width", (eight, "width")),
         Case("nothing to compare", ({"a": {"x": 1, "y": 1}, "b": {"x": 2, "y": 2}}, "x"), expected=[]),
     ]
 

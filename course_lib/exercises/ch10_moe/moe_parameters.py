@@ -1,5 +1,7 @@
 """How many parameters a mixture of experts has, and how many a token uses."""
 
+import torch
+
 from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
 
 
@@ -16,11 +18,15 @@ MIXTRAL = (32, 4096, 14336, 8, 2, 1_604_587_520)  # mistralai/Mixtral-8x7B-v0.1,
 
 
 def cases(rng):
+    def some(low, high):
+        return int(torch.randint(low, high, (), generator=rng))
+
+    n_experts = some(3, 8)
     return [
         Case("2 layers by hand", (2, 10, 20, 4, 1, 1000), expected={"total": 5880, "active": 2280}),
         Case("Mixtral 8x7B", MIXTRAL, expected={"total": 46_702_792_704, "active": 12_879_925_248}),
-        Case("all experts answer", (3, 16, 32, 4, 4, 500)),
-        Case("64 small experts, 6 of them answer", (4, 32, 8, 64, 6, 0)),
+        Case("all experts answer", (some(2, 6), some(10, 40), some(20, 60), n_experts, n_experts, some(300, 900))),
+        Case("64 small experts, 6 of them answer", (some(3, 7), some(20, 60), some(6, 19), 64, 6, 0)),
     ]
 
 

@@ -26,10 +26,12 @@ def info_nce(images, texts, temperature):
 def cases(rng):
     same = torch.tensor([[1.0, 2.0]]).repeat(4, 1)
     axes = torch.eye(3)
+    warm, warmer = (0.3 + 0.5 * torch.rand(2, generator=rng)).tolist()
     return [
         Case("four pairs that are all alike", (same, same.clone(), 0.1)),
         Case("three perfect pairs, temperature 1", (axes, 2 * axes, 1.0)),
-        Case("the first two texts exchanged", (axes, axes[[1, 0, 2]], 0.5)),
+        Case("the first two texts exchanged", (axes, axes[[1, 0, 2]], warm)),
+        Case("five perfect pairs of other lengths", (torch.eye(5), 3 * torch.eye(5), warmer)),
         Case(
             "six pairs, and a temperature that is learned",
             (torch.randn(6, 4, generator=rng), torch.randn(6, 4, generator=rng), torch.tensor(0.3)),

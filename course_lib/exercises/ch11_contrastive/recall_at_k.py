@@ -15,9 +15,12 @@ def recall_at_k(similarity, right, k):
 
 
 def cases(rng):
-    similarity = torch.randn(12, 12, generator=rng)
-    right = torch.randperm(12, generator=rng)
+    right = torch.randperm(53, generator=rng)
+    # Most of the right texts come out ahead, so that no other choice of them has the same recall by chance.
+    similarity = torch.randn(53, 53, generator=rng) + 2 * torch.eye(53)[right]
     broken = torch.tensor([[0.1, math.nan, 0.3], [0.5, 0.9, 0.1], [0.2, 0.4, math.nan]])
+    larger = torch.randn(40, 31, generator=rng) + 2 * torch.eye(31).repeat(2, 1)[:40]
+    larger[torch.rand(40, 31, generator=rng) < 0.1] = math.nan
     coarse = torch.randint(3, (30, 6), generator=rng).float()
     return [
         Case(
@@ -26,10 +29,10 @@ def cases(rng):
             expected=2 / 3,
         ),
         Case("all similarities equal, k = 2", (torch.zeros(8, 8), torch.arange(8), 2), expected=0.0),
-        Case("NaN for the right text, k = 1", (broken, torch.tensor([1, 1, 2]), 1), expected=1 / 3),
         Case("NaN for the right text, k = all", (broken, torch.tensor([1, 1, 2]), 3), expected=1 / 3),
+        Case("NaN here and there, k = 5", (larger, torch.arange(40) % 31, 5)),
         Case("more pictures than texts, with ties, k = 2", (coarse, torch.arange(30) % 6, 2)),
-        Case("12 pictures in another order than their texts, k = 3", (similarity, right, 3)),
+        Case("53 pictures in another order than their texts, k = 4", (similarity, right, 4)),
     ]
 
 

@@ -2,6 +2,8 @@
 
 import math
 
+import torch
+
 from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
 
 
@@ -10,12 +12,14 @@ def temperature_for(loss, pairs):
 
 
 def cases(rng):
+    u, v, w = torch.rand(3, generator=rng).tolist()
+    pairs, some = (int(torch.randint(*bounds, (), generator=rng)) for bounds in ((100, 200), (8, 30)))
     return [
         Case("three pairs, as by hand", (math.log1p(2 / math.e), 3), expected=1.0),
-        Case("two pairs, and a loss of 0.1", (0.1, 2)),
-        Case("128 pairs, and a loss of 0.01", (0.01, 128)),
-        Case("32,768 pairs, and a loss of a billionth", (1e-9, 32768)),
-        Case("10 pairs, and a loss that is half of the worst", (math.log(10) / 2, 10)),
+        Case("two pairs, and a loss of about 0.1", (0.08 + 0.04 * u, 2)),
+        Case(f"{pairs} pairs, and a loss of about 0.01", (0.008 + 0.004 * v, pairs)),
+        Case("32,768 pairs, and a loss of about a billionth", (1e-9 * (0.8 + 0.4 * w), 32768)),
+        Case(f"{some} pairs, and a loss that is half of the worst", (math.log(some) / 2, some)),
     ]
 
 

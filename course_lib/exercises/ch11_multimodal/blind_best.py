@@ -17,9 +17,13 @@ def blind_best(questions, answers):
 
 def cases(rng):
     dogs = ["is there a dog?"] * 4 + ["what colour?"] * 2
-    asked = torch.randint(5, (60,), generator=rng).tolist()
-    told = (torch.rand(60, generator=rng).square() * 4).long().tolist()  # low numbers are more frequent
     names = ("red", "blue", "left", "right")
+
+    def some(n, kinds):
+        asked = torch.randint(kinds, (n,), generator=rng).tolist()
+        told = (torch.rand(n, generator=rng).square() * 4).long().tolist()  # low numbers are more frequent
+        return [f"question {i}?" for i in asked], [names[i] for i in told]
+
     return [
         Case("two questions by hand", (dogs, ["yes", "yes", "yes", "no", "red", "blue"]), expected=4 / 6),
         Case(
@@ -27,7 +31,8 @@ def cases(rng):
             (["where?", "who?", "where?", "what?", "where?"], ["left", "red", "right", "left", "right"]),
             expected=4 / 5,
         ),
-        Case("60 questions", ([f"question {i}?" for i in asked], [names[i] for i in told])),
+        Case("60 questions", some(60, 5)),
+        Case("97 questions of 11 kinds", some(97, 11)),
     ]
 
 
