@@ -285,8 +285,8 @@ def _tell(done: Sequence[Audit]) -> None:
     print(Table(COLUMNS, rows, ["left", *["right"] * 8, "left"]).to_text())
     for found in done:
         if found.complaints or found.survivors:
-            print(f"\n{found.id} ({found.lab})")
-            print("\n".join(f"  {sentence}" for sentence in found.complaints))
-            print("\n".join(f"    passes: {survivor}" for survivor in found.survivors))
+            lines = [f"  {sentence}" for sentence in found.complaints]
+            lines += [f"    passes: {survivor}" for survivor in found.survivors]
+            print("\n".join([f"\n{found.id} ({found.lab})", *lines]))
     broken = sum(bool(found.complaints) for found in done)
     print(f"\n{len(done) - broken} of {len(done)} exercises keep all bounds.")
