@@ -43,27 +43,27 @@ def run(checkout, *command):
 
 
 def test_a_new_lab_passes_the_tests_of_all_labs_and_runs(checkout):
-    run(checkout, "-m", "course_lib", "new-lab", "ch05_in_context", "--title", 'The "title"', "--question", QUESTION)
+    run(checkout, "-m", "course_lib", "new-lab", "ch09_trial", "--title", 'The "title"', "--question", QUESTION)
     run(checkout, "-m", "ruff", "check", "course_lib/exercises", "labs")
     run(checkout, "-m", "ruff", "format", "--check", "course_lib/exercises", "labs")
-    new_or_about_all = "in_context or index or unique or labs_and_each"
+    new_or_about_all = "trial or index or unique or labs_and_each"
     run(checkout, "-m", "pytest", "-q", "-k", new_or_about_all, "tests/test_house.py", "tests/test_exercises.py")
 
     documents = find_project(checkout).documents()
-    overview = documents.index("book/ch05_overview")
-    assert documents[overview + 1 : overview + 3] == ["book/ch05_in_context", "labs/ch05_in_context"]
+    overview = documents.index("book/ch09_overview")
+    assert documents[overview + 1 : overview + 3] == ["book/ch09_trial", "labs/ch09_trial"]
     assert overview < documents.index("book/ch10_overview") < documents.index("book/glossary")
     toc = (checkout / "_toc.yml").read_text()
-    assert toc.index("book/ch05_overview") < toc.index("- caption: Recent advances")
+    assert toc.index("book/ch09_overview") < toc.index("- caption: Recent advances")
 
-    run(checkout, "-c", SOLVE, "labs/ch05_in_context.ipynb", "solved.ipynb")
+    run(checkout, "-c", SOLVE, "labs/ch09_trial.ipynb", "solved.ipynb")
     solved = nbformat.read(checkout / "solved.ipynb", as_version=4)
     client = NotebookClient(solved, timeout=120, resources={"metadata": {"path": str(checkout)}})
     client.execute(env={**os.environ, "PYTHONPATH": str(checkout), "COURSE_STRICT": "1"})
     outputs = [output for cell in solved.cells for output in cell.get("outputs", [])]
     records = [output.metadata.course_record for output in outputs if "course_record" in output.get("metadata", {})]
-    cited = (checkout / "book" / "ch05_in_context.md").read_text()
-    assert [(record["key"], record["value"]) for record in records] == [("ch05-in-context.accuracy", 1.0)]
+    cited = (checkout / "book" / "ch09_trial.md").read_text()
+    assert [(record["key"], record["value"]) for record in records] == [("ch09-trial.accuracy", 1.0)]
     assert records[0]["control"]["ok"]
     assert all(f"`{part['key']} " in cited for part in (records[0], records[0]["control"]))
 
