@@ -60,7 +60,7 @@ def until_none_is_in_place(outputs, seed):
             return outputs[order]
 
 
-@mistake("These are the true labels. A control that is shown everything is none.")
+@mistake("These are the true labels. A control that is shown the true labels is no control.")
 def unchanged(outputs, seed):
     return outputs.clone()
 
