@@ -58,6 +58,17 @@ def label_in_both(inputs, outputs):
 
 
 @mistake(
+    "The last question is repaired, and the ones before still hold their own labels. The model is trained on all of "
+    "them, and would learn to copy: slot 0 of every even token has to be 0."
+)
+def the_last_question_alone(inputs, outputs):
+    tokens = as_tokens(inputs, outputs)
+    tokens[:, 0::2, 0] = outputs
+    tokens[:, -2, 0] = 0
+    return tokens
+
+
+@mistake(
     "The label is moved into the token of the input, so the question still holds its answer. Move it out: the label is "
     "in slot 0 of the token *after* its input."
 )

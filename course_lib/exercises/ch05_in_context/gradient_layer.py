@@ -59,6 +59,14 @@ def turned_together(d, rate):
     return [turn, turn.clone(), value]
 
 
+@alternative
+def the_labels_in_the_key(d, rate):
+    # The question has 0 in slot 0, so a label in the key is multiplied by 0.
+    value = torch.zeros(d + 1, d + 1)
+    value[0, 0] = rate
+    return [torch.eye(d + 1), torch.eye(d + 1), value]
+
+
 @mistake(
     "The sign is wrong: this steps uphill. From w = 0 the error of an example is y, and the step is + rate * y * x."
 )
@@ -98,6 +106,34 @@ def values_hold_all(d, rate):
 def values_hold_the_inputs(d, rate):
     query, key, _ = gradient_layer(d, rate)
     return [query, key, rate * query]
+
+
+@mistake(
+    "The scores are divided by sqrt(d + 1) here, as in softmax attention. Linear attention has no such division: the "
+    "size of the step is `rate` alone."
+)
+def divided_by_the_root(d, rate):
+    return gradient_layer(d, rate / (d + 1) ** 0.5)
+
+
+@mistake(
+    "The value matrix has a whole column of `rate`, so the label is added in every slot. Only slot 0 of what the layer "
+    "adds may be other than 0: the value matrix has a single number that is not 0."
+)
+def values_in_a_column(d, rate):
+    query, key, value = gradient_layer(d, rate)
+    value[:, 0] = rate
+    return [query, key, value]
+
+
+@mistake(
+    "The value matrix has a whole row of `rate`, so the inputs are added to the label. Slot 0 of the value is rate * y "
+    "alone: the value matrix has a single number that is not 0."
+)
+def values_in_a_row(d, rate):
+    query, key, value = gradient_layer(d, rate)
+    value[0] = rate
+    return [query, key, value]
 
 
 @mistake("The slots are in the other order here: slot 0 of a token is the label, slots 1 to d are the inputs.")

@@ -26,24 +26,29 @@ def cases(rng):
 
 
 def run_case(subject, outputs, seed):
-    """Compare what the labels promise, not which they are: any choice that keeps the three promises is right."""
+    """Compare what kind of labels they are, not which: any choice of that kind is right."""
     shown = subject(outputs, seed)
     if not isinstance(shown, torch.Tensor) or shown.shape != outputs.shape:
         raise WrongAnswer(f"return a tensor of the shape of `outputs`, {tuple(outputs.shape)}.")
     if shown.dtype != outputs.dtype:
         raise WrongAnswer(f"the labels are of type {outputs.dtype}; leave them so.")
-    same = shown[:, None, :, None] == outputs[None, :, None, :]  # row, row, place, place
-    own = same.diagonal(dim1=0, dim2=1)  # place, place, row
-    whole = (shown[:, None] == outputs[None]).all(-1).any(1)
-    sizes = torch.equal(shown.flatten().sort().values, outputs.flatten().sort().values)
-    return {
-        "every label is shown once": sizes,
-        "rows with a label of their own": bool(own.any()),
-        "all labels of a row are from one row, in order": bool(whole.all()),
-        "all labels are 0": not bool(shown.any()),
-        "rows in place": int((shown == outputs).all(1).sum()),
-        "rows with their own labels in another order": int(own.any(0).all(0).sum()),
-    }
+    return seen_from_outside(shown, outputs)
+
+
+def seen_from_outside(shown, outputs):
+    """Describe the choice, not its numbers: two answers with the same fault may have drawn others at random."""
+    if not torch.equal(shown.flatten().sort().values, outputs.flatten().sort().values):
+        if not shown.any():
+            return "all are 0"
+        return "some are missing" if torch.isin(shown, outputs).all() else "new numbers"
+    own = (shown.sort(1).values == outputs.sort(1).values).all(1)
+    if own.all() and not torch.equal(shown, outputs):
+        return "a row's own, in another order"
+    if own.any():
+        return "a row keeps its own"
+    if not (shown[:, None] == outputs).all(2).any(1).all():
+        return "labels of several rows, or out of order"
+    return "whole rows of others"
 
 
 @alternative
@@ -60,7 +65,13 @@ def until_none_is_in_place(outputs, seed):
             return outputs[order]
 
 
-@mistake("These are the true labels. A control that is shown the true labels is no control.")
+OWN_LABELS = (
+    "At least one row keeps its own labels. A control that is shown the true labels is no control. A random order of "
+    "the rows often leaves one in its place: draw again until none is, or shift all rows by one."
+)
+
+
+@mistake(OWN_LABELS)
 def unchanged(outputs, seed):
     return outputs.clone()
 
@@ -89,23 +100,20 @@ def no_labels(outputs, seed):
 
 
 @mistake(
-    "The labels of all rows are mixed. In one row there are then labels of many functions. Exchange whole rows, so "
-    "that the control differs in one thing alone: whose labels they are."
+    "The labels of a row come from several rows here, or are in another order. Then they are not of one function. "
+    "Exchange whole rows, so that the control differs in one thing alone: whose labels they are."
 )
 def mixed_over_all(outputs, seed):
     # One circle through all labels, column by column: hardly any stays in its row.
     return torch.cat([outputs[:, :1].roll(1, dims=0), outputs[:, 1:].roll(-1, dims=0)], dim=1).roll(1, dims=1)
 
 
-@mistake(
-    "One row keeps its own labels. A random order of the rows often leaves one in its place: draw again until none is, "
-    "or shift all rows by one."
-)
+@mistake(OWN_LABELS)
 def one_in_place(outputs, seed):
     return torch.cat([outputs[:1], outputs[1:].roll(1, dims=0)]) if len(outputs) > 2 else outputs.roll(1, dims=0)
 
 
-@mistake("All rows are shown the same labels. Then most labels are missing. Show every label once.")
+@mistake("Some labels are shown twice or more, and others are missing. Show every label once.")
 def one_row_for_all(outputs, seed):
     return outputs[:1].expand_as(outputs).clone()
 

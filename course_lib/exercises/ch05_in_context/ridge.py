@@ -2,7 +2,7 @@
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
 
 
 def ridge(inputs, outputs, penalty):
@@ -23,6 +23,13 @@ def cases(rng):
         Case("8 examples in two dimensions", (*examples(5, 8, 2), 0.25)),
         Case("6 examples in three dimensions, a large penalty", (*examples(3, 6, 3), 4.0)),
     ]
+
+
+def run_case(subject, inputs, outputs, penalty):
+    found = subject(inputs, outputs, penalty)
+    if isinstance(found, torch.Tensor) and found.dtype == torch.float64:
+        raise WrongAnswer("w is of type torch.float64. Return it in the type of the inputs: `w.to(inputs.dtype)`.")
+    return found
 
 
 @alternative
@@ -66,6 +73,25 @@ def penalty_for_each_example(inputs, outputs, penalty):
     return ridge(inputs, outputs, penalty * max(inputs.shape[1], 1))
 
 
+@mistake(
+    "The penalty counts half here. The derivative of penalty * |w|^2 is 2 * penalty * w, and that of the errors has a "
+    "2 as well, so both go."
+)
+def half_the_penalty(inputs, outputs, penalty):
+    return ridge(inputs, outputs, penalty / 2)
+
+
+@mistake("The penalty is subtracted here, so w gets larger instead of smaller. Look at its sign again.")
+def minus_the_penalty(inputs, outputs, penalty):
+    return ridge(inputs, outputs, -penalty)
+
+
+@mistake("All rows have the same w here. Each row has a function of its own: use only the examples of that row.")
+def all_rows_pooled(inputs, outputs, penalty):
+    w = ridge(inputs.flatten(0, 1)[None], outputs.flatten()[None], penalty)
+    return w.expand(len(inputs), -1).clone()
+
+
 @mistake("The penalty is squared here. It is passed as noise^2 / scale^2 already.")
 def penalty_squared(inputs, outputs, penalty):
     return ridge(inputs, outputs, penalty**2)
@@ -98,6 +124,7 @@ EXERCISE = Exercise(
     ),
     reference=ridge,
     cases=cases,
+    run_case=run_case,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 5, The best that anybody could do",
