@@ -1,0 +1,162 @@
+"""A layer of linear attention whose weights make one step of gradient descent (von Oswald et al. 2022)."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+
+
+def gradient_layer(d, rate):
+    inputs_alone = torch.eye(d + 1)
+    inputs_alone[0, 0] = 0
+    value = torch.zeros(d + 1, d + 1)
+    value[0, 0] = rate
+    return [inputs_alone, inputs_alone.clone(), value]
+
+
+def cases(rng):
+    def examples(n, d):
+        return torch.randn(n, d + 1, generator=rng).tolist(), torch.randn(d, generator=rng).tolist()
+
+    return [
+        Case("by hand", (1, 0.1, [[3.0, 1.0], [5.0, 2.0]], [2.0])),
+        Case("8 examples in two dimensions", (2, 0.1, *examples(8, 2))),
+        Case("one example in three dimensions, a larger step", (3, 0.5, *examples(1, 3))),
+        Case("20 examples in four dimensions", (4, 0.02, *examples(20, 4))),
+    ]
+
+
+def run_case(subject, d, rate, examples, query):
+    """Compare what the layer does, not its matrices: keys and queries may be turned together, or scaled."""
+    matrices = subject(d, rate)
+    if not isinstance(matrices, list | tuple) or len(matrices) != 3:
+        raise WrongAnswer("return a list of three matrices: for the query, for the keys, for the values.")
+    for matrix in matrices:
+        if not isinstance(matrix, torch.Tensor) or matrix.shape != (d + 1, d + 1):
+            raise WrongAnswer(f"each matrix has the shape ({d + 1}, {d + 1}): a token holds a label and {d} inputs.")
+        if matrix.dtype != torch.float32:
+            raise WrongAnswer(f"the matrices are of type torch.float32, not {matrix.dtype}.")
+    to_query, to_key, to_value = matrices
+    tokens, asked = torch.tensor(examples), to_query @ torch.tensor([0.0, *query])
+    added = (tokens @ to_value.T).T @ (tokens @ to_key.T @ asked)  # no softmax
+    return {"what the layer adds": added}
+
+
+@alternative
+def the_step_in_the_key(d, rate):
+    key = torch.diag(torch.tensor([0.0] + [rate] * d))
+    value = torch.zeros(d + 1, d + 1)
+    value[0, 0] = 1
+    return [torch.eye(d + 1), key, value]  # slot 0 of the query is 0 anyway
+
+
+@alternative
+def turned_together(d, rate):
+    # Any orthogonal matrix for both, here one that reverses the order of the inputs.
+    turn = torch.zeros(d + 1, d + 1)
+    turn[1:, 1:] = torch.eye(d).flip(0)
+    value = torch.zeros(d + 1, d + 1)
+    value[0, 0] = rate
+    return [turn, turn.clone(), value]
+
+
+@alternative
+def the_labels_in_the_key(d, rate):
+    # The question has 0 in slot 0, so a label in the key is multiplied by 0.
+    value = torch.zeros(d + 1, d + 1)
+    value[0, 0] = rate
+    return [torch.eye(d + 1), torch.eye(d + 1), value]
+
+
+@mistake(
+    "The sign is wrong: this steps uphill. From w = 0 the error of an example is y, and the step is + rate * y * x."
+)
+def uphill(d, rate):
+    query, key, value = gradient_layer(d, rate)
+    return [query, key, -value]
+
+
+@mistake("The size of the step is missing: multiply the values (or the keys) by `rate`.")
+def without_the_rate(d, rate):
+    return gradient_layer(d, 1.0)
+
+
+@mistake("The step is twice as long here: with half the squared error, the 2 of the derivative is gone.")
+def twice_as_long(d, rate):
+    return gradient_layer(d, 2 * rate)
+
+
+@mistake("`rate` is in two matrices here, so the step has the size rate squared. Put it into one of them.")
+def the_rate_twice(d, rate):
+    return gradient_layer(d, rate**2)
+
+
+@mistake(
+    "The values hold the inputs too, so the layer changes the question: slots 1 to d of what it adds have to be 0. The "
+    "value matrix has a single number that is not 0."
+)
+def values_hold_all(d, rate):
+    query, key, _ = gradient_layer(d, rate)
+    return [query, key, rate * torch.eye(d + 1)]
+
+
+@mistake(
+    "The values hold the inputs, and the label is lost. What should be summed up is y, weighted by how alike the "
+    "inputs are: y belongs into the value, x into key and query."
+)
+def values_hold_the_inputs(d, rate):
+    query, key, _ = gradient_layer(d, rate)
+    return [query, key, rate * query]
+
+
+@mistake(
+    "The scores are divided by sqrt(d + 1) here, as in softmax attention. Linear attention has no such division: the "
+    "size of the step is `rate` alone."
+)
+def divided_by_the_root(d, rate):
+    return gradient_layer(d, rate / (d + 1) ** 0.5)
+
+
+@mistake(
+    "The value matrix has a whole column of `rate`, so the label is added in every slot. Only slot 0 of what the layer "
+    "adds may be other than 0: the value matrix has a single number that is not 0."
+)
+def values_in_a_column(d, rate):
+    query, key, value = gradient_layer(d, rate)
+    value[:, 0] = rate
+    return [query, key, value]
+
+
+@mistake(
+    "The value matrix has a whole row of `rate`, so the inputs are added to the label. Slot 0 of the value is rate * y "
+    "alone: the value matrix has a single number that is not 0."
+)
+def values_in_a_row(d, rate):
+    query, key, value = gradient_layer(d, rate)
+    value[0] = rate
+    return [query, key, value]
+
+
+@mistake("The slots are in the other order here: slot 0 of a token is the label, slots 1 to d are the inputs.")
+def label_in_the_last_slot(d, rate):
+    return [matrix.flip(0, 1) for matrix in gradient_layer(d, rate)]
+
+
+EXERCISE = Exercise(
+    id="gradient_layer",
+    title="Attention that takes a step of gradient descent",
+    points=3,
+    minutes=15,
+    difficulty=3,
+    hints=(
+        "The prediction after the step is a sum over the examples: rate * y_i * (x_i . x). Compare this with what the "
+        "layer adds: value_i * (key_i . query). What has to be in the value, what in the key and in the query?",
+        "The value matrix is 0, but for `value[0, 0] = rate`. For key and query take the identity with a 0 in the "
+        "place [0, 0], so that they hold the inputs alone.",
+    ),
+    reference=gradient_layer,
+    cases=cases,
+    run_case=run_case,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 5, Attention can take a step of gradient descent",
+)

@@ -1,0 +1,131 @@
+"""Ridge regression: the best prediction of a linear function that was drawn at random and seen through noise."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+
+
+def ridge(inputs, outputs, penalty):
+    gram = inputs.mT @ inputs + penalty * torch.eye(inputs.shape[-1], dtype=inputs.dtype)
+    return torch.linalg.solve(gram, inputs.mT @ outputs[..., None])[..., 0]
+
+
+def cases(rng):
+    def examples(batch, k, d):
+        inputs = torch.randn(batch, k, d, generator=rng)
+        weights = torch.randn(batch, d, generator=rng)
+        return inputs, (inputs @ weights[..., None])[..., 0] + 0.5 * torch.randn(batch, k, generator=rng)
+
+    return [
+        Case("by hand: one example", (torch.tensor([[[2.0]]]), torch.tensor([[3.0]]), 2.0), expected=torch.ones(1, 1)),
+        Case("no examples", (torch.zeros(3, 0, 2), torch.zeros(3, 0), 0.25), expected=torch.zeros(3, 2)),
+        Case("one example in two dimensions", (*examples(4, 1, 2), 0.25)),
+        Case("8 examples in two dimensions", (*examples(5, 8, 2), 0.25)),
+        Case("6 examples in three dimensions, a large penalty", (*examples(3, 6, 3), 4.0)),
+    ]
+
+
+def run_case(subject, inputs, outputs, penalty):
+    found = subject(inputs, outputs, penalty)
+    if isinstance(found, torch.Tensor) and found.dtype == torch.float64:
+        raise WrongAnswer("w is of type torch.float64. Return it in the type of the inputs: `w.to(inputs.dtype)`.")
+    return found
+
+
+@alternative
+def one_row_at_a_time(inputs, outputs, penalty):
+    rows = []
+    for x, y in zip(inputs, outputs, strict=True):
+        rows.append(torch.linalg.inv(x.T @ x + penalty * torch.eye(x.shape[1])) @ (x.T @ y))
+    return torch.stack(rows)
+
+
+@alternative
+def by_more_examples(inputs, outputs, penalty):
+    # Least squares, with one made-up example for each axis: input sqrt(penalty) along it, output 0.
+    batch, _, d = inputs.shape
+    extra = (penalty**0.5 * torch.eye(d)).expand(batch, d, d)
+    x = torch.cat([inputs, extra], dim=1)
+    y = torch.cat([outputs, torch.zeros(batch, d)], dim=1)
+    return (torch.linalg.pinv(x) @ y[..., None])[..., 0]
+
+
+@mistake(
+    "This is least squares: the penalty is missing. Add it to the diagonal before you solve, or one noisy example "
+    "decides everything."
+)
+def least_squares(inputs, outputs, penalty):
+    return (torch.linalg.pinv(inputs) @ outputs[..., None])[..., 0]
+
+
+@mistake(
+    "The penalty is on all entries of the matrix here. It belongs on the diagonal alone: `penalty * torch.eye(d)`."
+)
+def on_all_entries(inputs, outputs, penalty):
+    return (torch.linalg.pinv(inputs.mT @ inputs + penalty) @ inputs.mT @ outputs[..., None])[..., 0]
+
+
+@mistake(
+    "The mean over the examples is taken here, so the penalty counts once for each example. Leave the sums as they "
+    "are: with more examples the penalty has to weigh less."
+)
+def penalty_for_each_example(inputs, outputs, penalty):
+    return ridge(inputs, outputs, penalty * max(inputs.shape[1], 1))
+
+
+@mistake(
+    "The penalty counts half here. The derivative of penalty * |w|^2 is 2 * penalty * w, and that of the errors has a "
+    "2 as well, so both go."
+)
+def half_the_penalty(inputs, outputs, penalty):
+    return ridge(inputs, outputs, penalty / 2)
+
+
+@mistake("The penalty is subtracted here, so w gets larger instead of smaller. Look at its sign again.")
+def minus_the_penalty(inputs, outputs, penalty):
+    return ridge(inputs, outputs, -penalty)
+
+
+@mistake("All rows have the same w here. Each row has a function of its own: use only the examples of that row.")
+def all_rows_pooled(inputs, outputs, penalty):
+    w = ridge(inputs.flatten(0, 1)[None], outputs.flatten()[None], penalty)
+    return w.expand(len(inputs), -1).clone()
+
+
+@mistake("The penalty is squared here. It is passed as noise^2 / scale^2 already.")
+def penalty_squared(inputs, outputs, penalty):
+    return ridge(inputs, outputs, penalty**2)
+
+
+@mistake(
+    "This divides by the penalty, or by the sum of squares and the penalty along each axis alone. The axes of the "
+    "inputs are not independent of each other: solve with the whole matrix X'X."
+)
+def axis_by_axis(inputs, outputs, penalty):
+    return (inputs * outputs[..., None]).sum(1) / ((inputs**2).sum(1) + penalty)
+
+
+@mistake("This is X'y alone, a step along the gradient. Solve (X'X + penalty) w = X'y for w.")
+def moment_alone(inputs, outputs, penalty):
+    return (inputs * outputs[..., None]).sum(1)
+
+
+EXERCISE = Exercise(
+    id="ridge",
+    title="The best guess of a noisy line",
+    points=2,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "Set the derivative of the sum to 0. In one dimension: what is w? In several, the sum of squares becomes the "
+        "matrix X'X, and dividing becomes `torch.linalg.solve`.",
+        "`gram = inputs.mT @ inputs + penalty * torch.eye(d)`, then `torch.linalg.solve(gram, inputs.mT @ "
+        "outputs[..., None])[..., 0]`.",
+    ),
+    reference=ridge,
+    cases=cases,
+    run_case=run_case,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 5, The best that anybody could do",
+)
