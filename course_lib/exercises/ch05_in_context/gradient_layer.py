@@ -17,11 +17,14 @@ def cases(rng):
     def examples(n, d):
         return torch.randn(n, d + 1, generator=rng).tolist(), torch.randn(d, generator=rng).tolist()
 
+    def step(scale):
+        return round(scale * (1 + torch.rand((), generator=rng).item()), 4)
+
     return [
         Case("by hand", (1, 0.1, [[3.0, 1.0], [5.0, 2.0]], [2.0])),
-        Case("8 examples in two dimensions", (2, 0.1, *examples(8, 2))),
-        Case("one example in three dimensions, a larger step", (3, 0.5, *examples(1, 3))),
-        Case("20 examples in four dimensions", (4, 0.02, *examples(20, 4))),
+        Case("8 examples in two dimensions", (2, step(0.1), *examples(8, 2))),
+        Case("one example in three dimensions, a larger step", (3, step(0.4), *examples(1, 3))),
+        Case("20 examples in four dimensions", (4, step(0.02), *examples(20, 4))),
     ]
 
 
