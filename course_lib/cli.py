@@ -239,7 +239,7 @@ def train(
     ],
     preset: Annotated[
         str,
-        typer.Option(help="cpu: minutes, the default; hour: an hour on two cores; gpu: minutes on an H100."),
+        typer.Option(help="cpu: minutes, the default; hour: an hour on one core; gpu: minutes on an H100."),
     ] = "",
     steps: Annotated[int | None, typer.Option(help="Steps in place of the preset's own.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and batches.", min=0, max=2**32 - 1)] = 0,

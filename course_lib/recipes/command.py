@@ -46,8 +46,6 @@ RECIPES: dict[str, Callable[[Run], Results]] = {
     "two-relations": two_relations,
     "vision-text": _vision_text,
 }
-# Small models gain little from a second core, and the exact results depend on the number of threads.
-THREADS = {"cpu": 1, "hour": 2}
 
 
 def train(
@@ -74,8 +72,8 @@ def train(
     chosen = cast(RunSize, size) if size else preset()
     folder = out or Path("runs") / f"{recipe}-{chosen}-seed{seed}"
     run = Run(recipe, folder, seed, steps, resume, chosen, costs=[] if estimate else None)
-    if run.preset in THREADS:
-        torch.set_num_threads(THREADS[run.preset])
+    if run.preset != "gpu":
+        torch.set_num_threads(1)  # the models are too small for more, and exact results depend on the number of threads
     if run.costs is not None:
         RECIPES[recipe](run)
         print("\n" + "\n\n".join(table.to_text() for table in cost_tables(run.costs)) + f"\n\n{ESTIMATED}")

@@ -31,7 +31,7 @@ class Stopped(KeyboardInterrupt):
     """Raised when the user has stopped a run, after its state is saved and a message has said how to resume it."""
 
 
-RunSize = Literal["cpu", "hour", "gpu"]  # the preset of a run: minutes on a CPU, an hour on two cores of it, or a GPU
+RunSize = Literal["cpu", "hour", "gpu"]  # the preset of a run: minutes on a CPU, an hour on one core of it, or a GPU
 Plan = TypeVar("Plan")
 
 
