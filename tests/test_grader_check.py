@@ -567,6 +567,8 @@ def parameters(d_model, feed_forward):
 def test_integers_too_long_for_torch_are_equal_or_not():
     assert compare([2**70], [2**70], 0, 0) is None
     assert compare(2.0**70, 2**70, 0, 0) is None
+    assert compare(1e25, 10**25, 1e-15, 0) is None, "1e25 itself is rounded"
+    assert compare(1e25, 10**25, 0, 0).kind == compare(1.0, 10**400, 1e-6, 0).kind == "value"
     assert compare(2**70, 2**70 + 1, 0, 0).kind == "value"
 
 

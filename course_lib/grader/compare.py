@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,8 @@ def _differ(e: Any, g: Any, rtol: float, atol: float, equal_nan: bool) -> tuple[
         if getattr(e, "shape", ()) != getattr(g, "shape", ()):
             return "shape", ()
         e, g = (x.item() if isinstance(x, _ARRAY) else x for x in (e, g))
+        if isinstance(e, float) and type(g) is int and math.isfinite(e):  # exactly, since g may exceed every float
+            return None if abs(Fraction(e) - g) <= atol + rtol * abs(e) else ("value", ())
         return None if e == g else ("value", ())
     if e.shape != g.shape:
         return "shape", ()
