@@ -89,9 +89,7 @@ def _differ(e: Any, g: Any, rtol: float, atol: float, equal_nan: bool) -> tuple[
         if getattr(e, "shape", ()) != getattr(g, "shape", ()):
             return "shape", ()
         e, g = (x.item() if isinstance(x, _ARRAY) else x for x in (e, g))
-        if isinstance(e, float) and type(g) is int and math.isfinite(e):  # exactly, since g may exceed every float
-            return None if abs(Fraction(e) - g) <= atol + rtol * abs(e) else ("value", ())
-        return None if e == g else ("value", ())
+        return None if _long_numbers_agree(e, g, rtol, atol) else ("value", ())
     if e.shape != g.shape:
         return "shape", ()
     kinds = _kind(e), _kind(g)
@@ -112,6 +110,13 @@ def _differ(e: Any, g: Any, rtol: float, atol: float, equal_nan: bool) -> tuple[
     stray = wrong & ~torch.isfinite(g) & torch.isfinite(e)
     kind, where = ("finite", stray) if stray.any() else ("value", wrong)
     return kind, tuple(where.nonzero()[0].tolist())
+
+
+def _long_numbers_agree(e: Any, g: Any, rtol: float, atol: float) -> bool:
+    """Whether two numbers agree that are no tensors: exactly, or within the tolerance where a float is expected."""
+    if isinstance(e, float) and type(g) is int and math.isfinite(e):
+        return abs(Fraction(e) - g) <= atol + rtol * abs(e)  # g may exceed every float
+    return bool(e == g)
 
 
 def _tensor(x: Any) -> torch.Tensor:
