@@ -9,6 +9,7 @@ from typing import Any
 
 import course_lib
 from course_lib.checkout import find_checkout
+from course_lib.course_file import read_course
 from course_lib.errors import CourseError
 
 
@@ -46,8 +47,15 @@ class Project:
         return [toc["root"], *_files_in(toc)]
 
     def config(self) -> dict[str, Any]:
-        """Read the settings in `_config.yml`."""
-        return self._yaml("_config.yml")
+        """Read the settings in `_config.yml`, with the name and the authors that `course.toml` gives the course."""
+        config, course = self._yaml("_config.yml"), read_course(self.root)
+        if course.name:
+            config["title"] = course.name
+            theme = config.get("sphinx", {}).get("config", {}).get("html_theme_options", {})
+            theme.setdefault("logo", {})["text"] = course.name
+        if course.authors:
+            config["author"] = ", ".join(course.authors)
+        return config
 
     def _yaml(self, name: str) -> dict[str, Any]:
         import yaml  # comes with the book's extra; what needs no pages runs without it
