@@ -43,8 +43,12 @@ class Project:
 
     def documents(self) -> list[str]:
         """List the pages in `_toc.yml`, in reading order, without suffix: `["book/index", "labs/ch01_heads", ...]`."""
-        toc = self._yaml("_toc.yml")
-        return [toc["root"], *_files_in(toc)]
+        toc = self.toc()
+        return [toc["root"], *documents_in(toc)]
+
+    def toc(self) -> dict[str, Any]:
+        """Read the table of contents in `_toc.yml`."""
+        return self._yaml("_toc.yml")
 
     def config(self) -> dict[str, Any]:
         """Read the settings in `_config.yml`, with the name and the authors that `course.toml` gives the course."""
@@ -72,13 +76,13 @@ def find_project(start: Path | None = None) -> Project:
     return Project(find_checkout(start))
 
 
-def _files_in(entry: dict[str, Any]) -> Iterator[str]:
+def documents_in(entry: dict[str, Any]) -> Iterator[str]:
     """Yield the pages of an entry of `_toc.yml`: its own, and those of the entries inside it."""
     if "file" in entry:
         yield entry["file"]
     for name in ("parts", "chapters", "sections", "subtrees", "entries"):
         for inside in entry.get(name, ()):
-            yield from _files_in(inside)
+            yield from documents_in(inside)
 
 
 def digest_of(*parts: str | bytes) -> str:
