@@ -134,6 +134,25 @@ def lab(
     raise typer.Exit(open_labs(slug or None, fresh=fresh, start=open_))
 
 
+@app.command()
+def release(
+    out: Annotated[Path, typer.Argument(help="The folder to write: new, empty, or of an earlier release.")],
+    chapters: Annotated[
+        str, typer.Option(help="Chapters such as primer,ch01. By default those of course.toml, or else all.")
+    ] = "",
+) -> None:
+    """Write a student version of the course: the chosen chapters, without solutions and hidden cases.
+
+    The labs are run here first, as for the book. Commit what comes out to the repository of your students.
+    """
+    _prepare_for_labs("")
+    from course_lib.site.release import release as write_release
+
+    for sentence in write_release(out, [name for name in chapters.replace(",", " ").split() if name]):
+        typer.echo(sentence)
+    typer.echo(f"wrote {out}; this folder is for your students, and hidden cases and solutions stay here")
+
+
 @app.command("new-lab")
 def new_lab(
     slug: Annotated[str, typer.Argument(help="Its name: chNN_name or capstone_name, for example ch05_in_context.")],

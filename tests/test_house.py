@@ -16,7 +16,7 @@ FILES = sorted(path for path in LIB.rglob("*.py"))
 LABS = sorted((ROOT / "labs").glob("*.ipynb"))
 
 # What each room may import besides itself and the modules that all may use.
-SHARED = {"checkout", "shipped", "constants", "errors", "files", "preset", "settings", "tables"}
+SHARED = {"checkout", "course_file", "shipped", "constants", "errors", "files", "preset", "settings", "tables"}
 FREE = {"data", "measure", "show"}
 ALLOWED = {
     "nn": set(),

@@ -46,6 +46,11 @@ def labs() -> list[str]:
     return sorted(file.parent.name for file in Path(__file__).parent.glob("*/__init__.py"))
 
 
+def is_student_version() -> bool:
+    """Return whether the solutions have been taken out of this checkout, by `course release`."""
+    return any(Path(__file__).parent.glob("*/*.cases"))
+
+
 def lab(slug: str) -> Lab:
     """Return the description of one lab; imports none of its exercises.
 

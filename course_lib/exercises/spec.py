@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -156,12 +157,16 @@ class Exercise:
         see: Where to read more, such as "Chapter 1, From scores to weights".
         alternatives: Other right answers, `alternatives_in(__name__)`.
         run_case: How a case is run on the code under test.
+        remark: Returns what to say of a wrong answer that is best explained beside the right one ("nearly right"), or
+            None; called with the answer and the right answer.
         needs: The ids of earlier exercises that the learner's function calls.
         avoid: Names that make the exercise pointless ("torch.softmax"); they are flagged in the report, but cost no
             points.
         rtol: Relative tolerance. The reference's answer is computed in float64 if its arguments allow, so the tolerance
             has to cover float32 rounding only: about 100 roundings of 6e-8 on values near 1.
         atol: Absolute tolerance, likewise.
+        stored: In a student version, the file of the visible cases and the right answers. There the reference is the
+            stub, no known mistake is in the code, and there are no hidden cases.
     """
 
     id: str
@@ -171,15 +176,17 @@ class Exercise:
     difficulty: int
     hints: tuple[str, str]
     reference: Callable[..., Any]
-    cases: Callable[[torch.Generator], list[Case]]
-    mistakes: tuple[Mistake, ...]
     see: str
+    cases: Callable[[torch.Generator], list[Case]] = lambda rng: []
+    mistakes: tuple[Mistake, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     run_case: Callable[..., Any] = call
+    remark: Callable[[Any, Any], str | None] | None = None
     needs: tuple[str, ...] = ()
     avoid: tuple[str, ...] = ()
     rtol: float = 1e-5
     atol: float = 1e-5
+    stored: Path | None = None
 
     @property
     def name(self) -> str:

@@ -172,7 +172,7 @@ class Statements:
         while waiting:
             name = waiting.pop()
             other = others.get(name)
-            if other and other in failed:
+            if other and other in failed and not other.stored:
                 replaced.append(other)
                 uses = {e.name for e in self._lab if e.id in other.needs}
             else:

@@ -143,7 +143,8 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
     if failure.outcome is Raised.NOT_STARTED and exercise and failure.message not in ("", exercise.name):
         slug = lab_of(exercise.id)
         ours = slug and failure.message in {other.name for other in of_lab(slug)}
-        instead = ", or run the cell with its `use`, which puts the reference in its place" if ours else ""
+        lends = ours and not exercise.stored  # a student version has no reference
+        instead = ", or run the cell with its `use`, which puts the reference in its place" if lends else ""
         return f"it calls `{failure.message}`, which is not written yet. Write that one first{instead}."
     if failure.outcome is Raised.STUB_LEFT:
         return f"`raise NotImplementedError` still stands in line {failure.line}; take it out."

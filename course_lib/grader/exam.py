@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 
+from course_lib.errors import CourseError
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
 from course_lib.grader.compare import Difference, compare
 from course_lib.grader.diagnose import also_changed, explain
 from course_lib.grader.inside import calls
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised, describe_error
+from course_lib.grader.stored import read_stored
 
 VISIBLE_SEED = 0
 MOST_FOR_A_WRONG_ANSWER = 0.5  # of the points: who fails a check has not solved the exercise, however few checks it is
@@ -98,10 +100,19 @@ class Exam:
         cases: The cases of the exercise.
         fresh: The names of the cases whose arguments no visible case has.
         expected: The right answer to each case.
+        messages: The message of each known mistake.
     """
 
     def __init__(self, exercise: Exercise, seed: int = VISIBLE_SEED):
         self.exercise = exercise
+        self.fresh: list[str]
+        if exercise.stored:
+            if seed != VISIBLE_SEED:
+                raise CourseError("this is a student version, without hidden cases; grade with the full course")
+            self.cases, self.expected, self.messages, self.rivals = read_stored(exercise.stored)
+            self.fresh = []
+            return
+        self.messages = [mistake.message for mistake in exercise.mistakes]
         self.cases, visible = (exercise.cases(torch.Generator().manual_seed(s)) for s in (seed, VISIBLE_SEED))
         asked = [_arguments(case) for case in visible]
         self.fresh = [
@@ -154,6 +165,8 @@ class Exam:
             spoiled = changed if answer.failure.outcome is Raised.MODIFIED_IN_PLACE else None
             return spoiled or answer.failure
         difference = compare(self.expected[i], answer.value, *self._tolerances(i))
+        if difference and (say := self.exercise.remark) and (remark := say(answer.value, self.expected[i])):
+            return Failure(Raised.WRONG_ANSWER, message=remark)
         # What is changed in place gets the gradients wrong, too, if `.data` hides the change from autograd.
         return changed if difference is None or (changed and difference.is_derivative) else difference
 
@@ -195,7 +208,7 @@ class Exam:
             return close and (passed[i] or self._what_is_wrong(i, rival[i]) is not None)
 
         best, message = (0, 0), None
-        for mistake, rival in zip(self.exercise.mistakes, self.rivals, strict=True):
+        for known, rival in zip(self.messages, self.rivals, strict=True):
             if not alike(rival, told):  # without this one, no other counts
                 continue
             shared = {i for i in range(len(answers)) if alike(rival, i)}
@@ -206,7 +219,7 @@ class Exam:
             else:
                 continue
             if score > best:
-                best, message = score, mistake.message
+                best, message = score, known
         return message
 
 

@@ -114,6 +114,8 @@ def grade_with(
         if replaced:
             names = ", ".join(f"`{other.name}`" for other in replaced)
             notes.append(f"It was run with the course's reference in place of {names}, which did not pass.")
+        if own := [other.name for other in failed if other.stored and other.id in exercise.needs]:
+            notes.append(f"It was run with your own `{own[0]}`, which does not pass yet. Mend that one first.")
         subject = RemoteSubject(client, exercise, needed)
         result = exam.grade(subject, hide_values)
         result.ended = subject.lost

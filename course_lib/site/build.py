@@ -64,7 +64,8 @@ def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool
     pages = {lab: page(lab, notebook, executed.get(lab)) for lab, notebook in notebooks.items()}
     measured = {lab: dict(notebook.metadata.get("course", {})) for lab, notebook in executed.items()}
     cited = records.merge(project, numbers)
-    replication.attach(project, cited, replication.changed_since(project, solved_labs(notebooks)))
+    own = {lab: notebook for lab, notebook in notebooks.items() if not cache.released(project, lab)}
+    replication.attach(project, cited, replication.changed_since(project, solved_labs(own)))
     drawn = shown.merge({lab: shown.collect(lab, notebook) for lab, notebook in executed.items()})
     staged = stage(project, pages, measured, cited, drawn)
     if only is not None:
@@ -100,11 +101,15 @@ def read_lab(project: Project, lab: str) -> NotebookNode:
 
 
 def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | None = None) -> dict[str, NotebookNode]:
-    """Return every lab executed: from the cache if nothing that it depends on has changed, otherwise run now."""
-    solved = solved_labs(notebooks)
+    """Return every lab executed: from the cache if nothing that it depends on has changed, otherwise run now.
+
+    A student version has no references to run its labs with, but the runs of the full course.
+    """
+    executed = {lab: kept for lab in notebooks if (kept := cache.released(project, lab))}
+    solved = solved_labs({lab: notebook for lab, notebook in notebooks.items() if lab not in executed})
     keys = {lab: cache.key(project, lab, notebook) for lab, notebook in solved.items()}
-    executed = {lab: kept for lab in notebooks if (kept := cache.load(project, keys[lab]))}
-    todo = {lab: solved[lab] for lab in notebooks if lab not in executed and only in (None, lab)}
+    executed.update({lab: kept for lab in solved if (kept := cache.load(project, keys[lab]))})
+    todo = {lab: solved[lab] for lab in solved if lab not in executed and only in (None, lab)}
     if executed:
         print(f"labs: {len(executed)} unchanged since they were last run ({', '.join(executed)})")
     if todo:

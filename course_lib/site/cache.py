@@ -26,6 +26,7 @@ SETUP_CELL = "colab-setup"
 NO_NUMBERS = ("show", "grader", "exercises")
 # A lab's call for committed results, and the recipe that they are of (tested: it is always a literal).
 COMMITTED_RUN = re.compile(r'(?<!def )\bcommitted_run\(\s*"([\w-]+)"')
+RUNS = "runs_of_labs"  # the folder of a student version with the labs as the full course has run them
 REGISTRY = "data/packages/registry.toml"
 REPLICATIONS = "replications"  # the folder in results/ of what no lab reads
 
@@ -148,6 +149,12 @@ def load(project: Project, key: str) -> NotebookNode | None:
         return nbformat.read(path(project, key), as_version=4)
     except (FileNotFoundError, nbformat.reader.NotJSONError):
         return None
+
+
+def released(project: Project, lab: str) -> NotebookNode | None:
+    """Load the run of a lab that `course release` put into a student version, or return None if there is none."""
+    file = project.root / RUNS / f"{lab}.ipynb"
+    return nbformat.read(file, as_version=4) if file.is_file() else None
 
 
 def store(project: Project, key: str, executed: NotebookNode) -> None:

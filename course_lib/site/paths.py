@@ -9,6 +9,7 @@ from typing import Any
 
 import course_lib
 from course_lib.checkout import find_checkout
+from course_lib.course_file import read_course
 from course_lib.errors import CourseError
 
 
@@ -42,12 +43,23 @@ class Project:
 
     def documents(self) -> list[str]:
         """List the pages in `_toc.yml`, in reading order, without suffix: `["book/index", "labs/ch01_heads", ...]`."""
-        toc = self._yaml("_toc.yml")
-        return [toc["root"], *_files_in(toc)]
+        toc = self.toc()
+        return [toc["root"], *documents_in(toc)]
+
+    def toc(self) -> dict[str, Any]:
+        """Read the table of contents in `_toc.yml`."""
+        return self._yaml("_toc.yml")
 
     def config(self) -> dict[str, Any]:
-        """Read the settings in `_config.yml`."""
-        return self._yaml("_config.yml")
+        """Read the settings in `_config.yml`, with the name and the authors that `course.toml` gives the course."""
+        config, course = self._yaml("_config.yml"), read_course(self.root)
+        if course.name:
+            config["title"] = course.name
+            theme = config.get("sphinx", {}).get("config", {}).get("html_theme_options", {})
+            theme.setdefault("logo", {})["text"] = course.name
+        if course.authors:
+            config["author"] = ", ".join(course.authors)
+        return config
 
     def _yaml(self, name: str) -> dict[str, Any]:
         import yaml  # comes with the book's extra; what needs no pages runs without it
@@ -64,13 +76,13 @@ def find_project(start: Path | None = None) -> Project:
     return Project(find_checkout(start))
 
 
-def _files_in(entry: dict[str, Any]) -> Iterator[str]:
+def documents_in(entry: dict[str, Any]) -> Iterator[str]:
     """Yield the pages of an entry of `_toc.yml`: its own, and those of the entries inside it."""
     if "file" in entry:
         yield entry["file"]
     for name in ("parts", "chapters", "sections", "subtrees", "entries"):
         for inside in entry.get(name, ()):
-            yield from _files_in(inside)
+            yield from documents_in(inside)
 
 
 def digest_of(*parts: str | bytes) -> str:

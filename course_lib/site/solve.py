@@ -21,7 +21,15 @@ def exercise_id(cell: NotebookNode) -> str | None:
 
 
 def solution_source(exercise: Exercise) -> str:
-    """Return the source code of the reference solution, as a reader would type it."""
+    """Return the source code of the reference solution, as a reader would type it.
+
+    Raises:
+        LookupError: If this is a student version, which has none.
+    """
+    if exercise.stored:
+        raise LookupError(
+            f"this is a student version, which has no reference of {exercise.id}; run it in the full course"
+        )
     return textwrap.dedent(inspect.getsource(exercise.reference)).strip()
 
 

@@ -17,6 +17,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from course_lib.exercises import is_student_version
 from course_lib.site.configure import Repository, parse
 from course_lib.site.solve import solution_source
 
@@ -73,7 +74,8 @@ class LabDirective(LaunchDirective):
         note = "Not run in this build, so it is shown without results."
         if lab:
             cost = f"{lab['cpu_seconds']:.0f} CPU-seconds and {lab['peak_mb']:.0f} MB of memory"
-            note = f"Results as run by this build: {cost} ({lab['preset']} preset, commit {lab['commit']})."
+            by = "for the full course" if is_student_version() else "by this build"
+            note = f"Results as run {by}: {cost} ({lab['preset']} preset, commit {lab['commit']})."
         return [*super().run(), raw(f'<p class="lab-cost">{escape(note)}</p>')]
 
 
@@ -87,10 +89,12 @@ class SolutionDirective(CourseDirective):
 
         exercise = find(self.arguments[0])
         out = nodes.container(classes=["solution"])
-        if self.measured(self.env.docname.rpartition("/")[2]):
+        if self.measured(self.env.docname.rpartition("/")[2]) and not exercise.stored:
             out += raw("<p>This page was run with the solution below.</p>")  # not a paragraph that describes the page
-        for summary, hint in zip(("A hint", "Another hint"), exercise.hints, strict=True):
+        for summary, hint in zip(("A hint", "Another hint"), exercise.hints, strict=False):
             out += self.fold(summary, self.parsed(hint))
+        if exercise.stored:  # a student version
+            return [out]
         code = nodes.literal_block(text := solution_source(exercise), text, language="python")
         out += self.fold("A solution", [code])
         return [out]

@@ -1,0 +1,323 @@
+"""`course release DIR`: a checkout for students, with the chosen chapters and without solutions.
+
+What it hides is what stands in the files of the exercises. The library, on which labs and pages run, stays whole;
+`looked_up` finds the exercises whose answer can be read there or on a page.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import posixpath
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import nbformat
+import yaml
+from nbformat import NotebookNode
+
+from course_lib import exercises
+from course_lib.checkout import commit_of
+from course_lib.course_file import NAME, read_course
+from course_lib.errors import CourseError
+from course_lib.files import acquire_lock, write_text
+from course_lib.site import cache, replication
+from course_lib.site.build import read_lab, run_labs
+from course_lib.site.paths import Project, SiteError, documents_in, find_project
+from course_lib.site.solve import MARK, exercise_id, solution_source
+from course_lib.site.student_exercise import student_source, visible_cases
+from course_lib.tables import cell_text, formatted
+
+MANIFEST = ".course-release.json"
+COPIED = (
+    *("book", "course_lib", "results", "shipped", "tools", "benchmarks", ".github", ".ci", "labs/ruff.toml"),
+    *("Makefile", "README.md", "LICENSE", "LICENSE-TEXT.md", "CITATION.cff", "_config.yml", ".gitignore"),
+    *("environment.yml", "pyproject.toml", "requirements.lock"),
+)
+# The reasons why a slip in a reference is none quote the reference.
+LEFT_OUT = ("course_lib/grader/equivalent_mutants.toml",)
+TESTS = Path(__file__).with_name("student_tests.py.template")
+LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(([^)\s#]+)(?:#[^)\s]*)?\)(\{[^}\n]*\})?")
+NUMBER = re.compile(r"\{number\}`(\S+?)(?: ([^`]*))?`")
+LAUNCH = re.compile(r"\{launch\} (\w+)")
+FULL = re.compile(r"<!-- full -->\n.*?<!-- /full -->\n", re.DOTALL)
+STUDENT = re.compile(r"<!-- student\n(.*?)-->\n", re.DOTALL)
+LONG = 24  # characters of a line of a reference that hardly stands somewhere else by chance
+
+
+def release(out: Path, chapters: Sequence[str] = (), root: Path | None = None) -> list[str]:
+    """Write a student version of the course into a folder, whole or not at all.
+
+    Args:
+        out: The folder: new, empty, or written by an earlier release, whose files are replaced.
+        chapters: The chapters, such as "ch01"; by default those of `course.toml`, or else all.
+        root: A folder of the checkout; by default the working directory.
+
+    Returns:
+        Sentences about what was written, and what it does not hide.
+
+    Raises:
+        CourseError: If a chapter is unknown, the folder holds something else, or a lab does not run.
+    """
+    project = find_project(root)
+    if exercises.is_student_version():
+        raise CourseError("this is a student version itself; release from the full course")
+    before = _earlier(out)
+    course = read_course(project.root)
+    toc = chosen(project.toc(), chapters or course.chapters)
+    book = Book(project, toc)
+    project.build.mkdir(exist_ok=True)
+    with acquire_lock(project.build / "build.lock", "Another build of this book is running; waiting for it."):
+        runs = run_labs(project, {lab: read_lab(project, lab) for lab in book.labs})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".release-", dir=out.parent) as folder:
+        new = Path(folder)
+        _copy(project, new, book)
+        (new / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False, allow_unicode=True), encoding="utf8")
+        if course.name or course.authors:
+            lines = {"name": course.name, "authors": list(course.authors)}
+            text = "".join(
+                f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items() if value
+            )
+            write_text(new / NAME, text)
+        write_text(new / "tests" / "test_student_version.py", TESTS.read_text(encoding="utf8"))
+        for lab in book.labs:
+            _write_lab(project, new, book, lab, runs[lab], course.hints)
+        said = [f"{len(book.labs)} labs: {', '.join(book.labs)}", *book.said(), *looked_up(new, book.labs)]
+        _put_in_place(new, out, before, commit_of(project.root))
+    return said
+
+
+def chosen(toc: dict[str, Any], chapters: Sequence[str]) -> dict[str, Any]:
+    """Return the table of contents with these chapters alone, and all that belongs to no chapter.
+
+    A chapter has labs, and is called by the first word of its page: "primer", "ch01". None means all.
+
+    Raises:
+        SiteError: If there is no such chapter.
+    """
+    toc = copy.deepcopy(toc)
+    everything = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    names = {_chapter(entry): None for entry in everything if _labs_of(entry)}
+    if unknown := [name for name in chapters if name not in names]:
+        raise SiteError(f"there is no chapter {unknown[0]}; there are {', '.join(names)}")
+    for part in toc["parts"]:
+        part["chapters"] = [
+            entry for entry in part["chapters"] if not chapters or not _labs_of(entry) or _chapter(entry) in chapters
+        ]
+    toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
+    return toc
+
+
+def _chapter(entry: dict[str, Any]) -> str:
+    return PurePosixPath(entry["file"]).stem.split("_")[0]
+
+
+def _labs_of(entry: dict[str, Any]) -> list[str]:
+    return [name for name in documents_in(entry) if name.startswith("labs/")]
+
+
+class Book:
+    """The chosen pages, and how text changes that speaks of the others.
+
+    Attributes:
+        labs: The chosen labs, in reading order.
+        gone: The pages and labs that are left out.
+    """
+
+    def __init__(self, project: Project, toc: dict[str, Any]):
+        everything, kept = project.documents(), [toc["root"], *documents_in(toc)]
+        self.labs = [name.removeprefix("labs/") for name in kept if name.startswith("labs/")]
+        self.gone = set(everything) - set(kept)
+        if not self.labs:
+            raise SiteError("the chosen chapters have no lab")
+        self._first = next(name for name in kept if name != toc["root"] and name != "book/start")
+        self._numbers: dict[str, float] = {}
+        for lab in (name.removeprefix("labs/") for name in self.gone if name.startswith("labs/")):
+            if found := replication.read(project, lab):
+                self._numbers.update({key: number["values"][0] for key, number in found["numbers"].items()})
+        self._unlinked: dict[str, int] = {}
+
+    def text(self, text: str, page: str) -> str:
+        """Return the text of a page as students read it.
+
+        A link to a page that is left out keeps its words alone; a row of a table that leads only there goes. A number
+        that only a lab measures that is left out is written down, as the replication has it for seed 0.
+
+        Args:
+            text: The text.
+            page: Its name, such as "book/index".
+        """
+        text = STUDENT.sub(lambda found: found[1], FULL.sub("", text))
+        if not self.gone:
+            return text
+        folder = posixpath.dirname(page)
+        text = LINK.sub(lambda found: self._link(found, page), self._rows(text, folder))
+        text = NUMBER.sub(self._number, text)
+        return LAUNCH.sub(lambda found: found[0] if found[1] in self.labs else f"{{launch}} {self.labs[0]}", text)
+
+    def said(self) -> list[str]:
+        """Return a sentence about the links that became words, if there are any."""
+        if not self._unlinked:
+            return []
+        places = ", ".join(f"{page} ({n})" for page, n in sorted(self._unlinked.items()))
+        return [f"links to what is left out are words now: {places}"]
+
+    def _leads_away(self, folder: str, target: str) -> bool:
+        name = posixpath.normpath(posixpath.join(folder, target))
+        return posixpath.splitext(name)[0] in self.gone
+
+    def _link(self, found: re.Match[str], page: str) -> str:
+        if not self._leads_away(posixpath.dirname(page), found[2]):
+            return found[0]
+        if "start-button" in (found[3] or ""):
+            return f"[{found[1]}]({posixpath.relpath(self._first, posixpath.dirname(page))}.md){found[3]}"
+        self._unlinked[page] = self._unlinked.get(page, 0) + 1
+        return found[1]
+
+    def _rows(self, text: str, folder: str) -> str:
+        """Leave out the rows of tables all of whose links lead away; the next row takes over a label at their left."""
+        kept, label = [], ""
+        for line in text.split("\n"):
+            targets = [target for _, target, _ in LINK.findall(line)] if line.startswith("|") else []
+            if targets and all(self._leads_away(folder, target) for target in targets):
+                own = line.split("|")[1].strip()
+                label = own if own and not LINK.search(own) else label
+                continue
+            if label and line.startswith("| |"):
+                line = f"| {label} |{line[3:]}"
+            label = ""
+            kept.append(line)
+        return "\n".join(kept)
+
+    def _number(self, found: re.Match[str]) -> str:
+        key, fmt = found[1], found[2] or ""
+        if key not in self._numbers:
+            return found[0]
+        plain = re.fullmatch(r"[-+ ,]*\.?\d*[%a-z]?", fmt) and fmt
+        return formatted(self._numbers[key], fmt) if plain else cell_text(self._numbers[key])
+
+
+def _copy(project: Project, new: Path, book: Book) -> None:
+    """Copy all but the labs and their exercises, without what belongs to labs that are left out."""
+    for file in _files(project.root):
+        name = file.relative_to(project.root).as_posix()
+        stem = posixpath.splitext(name)[0]
+        if name in LEFT_OUT or stem in book.gone or (name.startswith("course_lib/exercises/") and _of_a_lab(file)):
+            continue
+        if name.startswith("results/replications/") and file.stem not in book.labs:
+            continue
+        target = new / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+        if name.endswith(".md"):
+            target.write_text(book.text(file.read_text(encoding="utf8"), stem), encoding="utf8")
+
+
+def _of_a_lab(file: Path) -> bool:
+    return file.parent.name != "exercises"
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yield the files to copy, without what running left behind."""
+    for name in COPIED:
+        if (root / name).is_file():
+            yield root / name
+        for folder, folders, files in os.walk(root / name):
+            folders[:] = sorted(inside for inside in folders if inside != "__pycache__" and not inside.startswith("."))
+            yield from (Path(folder) / file for file in sorted(files) if not file.startswith("."))
+
+
+def _write_lab(project: Project, new: Path, book: Book, lab: str, run: NotebookNode, hints: int) -> None:
+    """Write a lab, its run with the stubs put back, and its exercises without their answers."""
+    notebook = read_lab(project, lab)
+    stubs = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = book.text(cell.source, f"labs/{lab}")
+        elif name := exercise_id(cell):
+            stubs[name] = cell.source.partition("\n")[2].strip()
+    shown = copy.deepcopy(run)
+    sources = {cell.get("id"): cell.source for cell in notebook.cells}
+    for cell in shown.cells:
+        cell.source = sources[cell.get("id")]
+    write_text(new / "labs" / f"{lab}.ipynb", nbformat.writes(notebook) + "\n")
+    write_text(new / cache.RUNS / f"{lab}.ipynb", nbformat.writes(shown) + "\n")
+    own = project.library / "exercises" / lab
+    folder = new / "course_lib" / "exercises" / lab
+    if not own.is_dir():
+        return
+    folder.mkdir(parents=True)
+    shutil.copy(own / "__init__.py", folder)
+    for exercise in exercises.of_lab(lab):
+        if exercise.id not in stubs:
+            raise SiteError(f"labs/{lab}.ipynb has no cell that begins with `{MARK} {exercise.id}`")
+        write_text(folder / f"{exercise.id}.py", student_source(exercise, stubs[exercise.id], hints))
+        (folder / f"{exercise.id}.cases").write_bytes(visible_cases(exercise))
+
+
+def looked_up(folder: Path, labs: Sequence[str]) -> list[str]:
+    """Return a sentence on the exercises that a student version gives away: half of the answer stands in a file.
+
+    That is the case where half of the longer lines of the reference stand in one file, spaces aside, or where the
+    library defines something of the same name.
+    """
+    texts = {path.relative_to(folder).as_posix(): _plain_text(path) for path in sorted(folder.rglob("*"))}
+    ours = ("course_lib/exercises/", f"{cache.RUNS}/")
+    texts = {name: text for name, text in texts.items() if text and not name.startswith(ours)}
+    named = {
+        name: set(re.findall(r"\b(?:def|class) (\w+)", text)) for name, text in texts.items() if name[-3:] == ".py"
+    }
+    found: dict[str, list[str]] = {}
+    asked = 0
+    for exercise in (exercise for lab in labs if lab in exercises.labs() for exercise in exercises.of_lab(lab)):
+        asked += 1
+        lines = {" ".join(line.split("#")[0].split()) for line in solution_source(exercise).splitlines()[1:]}
+        lines = {line for line in lines if len(line) >= LONG}
+        for name, text in texts.items():
+            same = sum(line in text for line in lines)
+            if (same and 2 * same >= len(lines)) or exercise.name in named.get(name, ()):
+                found.setdefault(exercise.id, []).append(name)
+    if not found:
+        return []
+    places = "".join(f"\n  {id}: {', '.join(names[:3])}" for id, names in found.items())
+    return [
+        f"of {asked} exercises, {len(found)} can be looked up in the library or on pages, which the labs need:{places}"
+    ]
+
+
+def _plain_text(path: Path) -> str:
+    """Return the text of a Python file, a page or the cells of a notebook, with single spaces; "" of anything else."""
+    if path.suffix == ".ipynb":
+        notebook: Mapping[str, Any] = json.loads(path.read_text(encoding="utf8"))
+        return " ".join("\n".join("".join(cell["source"]) for cell in notebook["cells"]).split())
+    return " ".join(path.read_text(encoding="utf8").split()) if path.suffix in (".py", ".md") else ""
+
+
+def _earlier(out: Path) -> list[str]:
+    """Return the files that an earlier release wrote into a folder.
+
+    Raises:
+        CourseError: If something else is there; only a folder `.git` may be.
+    """
+    if out.is_dir() and (out / MANIFEST).is_file():
+        return json.loads((out / MANIFEST).read_text(encoding="utf8"))["files"]
+    if out.exists() and (not out.is_dir() or any(inside.name != ".git" for inside in out.iterdir())):
+        raise CourseError(f"{out} holds something that no release wrote; give a new folder or an empty one")
+    return []
+
+
+def _put_in_place(new: Path, out: Path, before: Sequence[str], commit: str) -> None:
+    """Move the files into the folder; those of an earlier release that are no longer there go."""
+    files = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
+    for name in set(before) - set(files):
+        (out / name).unlink(missing_ok=True)
+    for name in files:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(new / name, out / name)
+    write_text(out / MANIFEST, json.dumps({"commit": commit, "files": files}, indent=1) + "\n")

@@ -1,0 +1,48 @@
+"""`course.toml`: each key may be left out, and a mistake in it is a sentence that names the line."""
+
+import pytest
+
+from course_lib.course_file import Course, read_course
+from course_lib.errors import CourseError
+from course_lib.site.paths import Project
+
+
+def read(folder, text):
+    (folder / "course.toml").write_text(text, encoding="utf8")
+    return read_course(folder)
+
+
+def test_all_of_it_is_optional(tmp_path):
+    assert read_course(tmp_path) == Course()
+    assert read(tmp_path, "# nothing yet\n") == Course()
+    text = 'name = "Modelli"\nauthors = ["Ada", "Émilie"]\nchapters = ["primer", "ch01"]\nhints = 1\n'
+    assert read(tmp_path, text) == Course("Modelli", ("Ada", "Émilie"), ("primer", "ch01"), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('name = "x"\nautors = ["Ada"]', "line 2: there is no key `autors`; did you mean `authors`?"),
+        ("[points]\nsoftmax = 3", "line 1: there is no key `points`; there are name, authors, chapters, hints"),
+        ("\nname = 3", "line 2: `name` is a text"),
+        ('chapters = "ch01"', "line 1: `chapters` is a list of texts"),
+        ('chapters = ["ch01", 2]', "line 1: `chapters` is a list of texts"),
+        ('chapters = ["ch01", "ch01"]', "line 1: `chapters` has ch01 twice"),
+        ("hints = true", "line 1: `hints` is 0, 1 or 2"),
+        ('name = "x"\nauthors = [', "is not TOML"),
+    ],
+)
+def test_a_mistake_is_a_sentence_with_its_line(tmp_path, text, sentence):
+    with pytest.raises(CourseError) as error:
+        read(tmp_path, text)
+    assert str(error.value).startswith("course.toml")
+    assert sentence in str(error.value)
+
+
+def test_pages_have_the_name_and_the_authors(tmp_path):
+    (tmp_path / "_config.yml").write_text("title: Ours\nauthor: We\nsphinx: {config: {html_theme_options: {}}}\n")
+    assert Project(tmp_path).config()["title"] == "Ours"
+    (tmp_path / "course.toml").write_text('name = "Theirs"\nauthors = ["Ada", "Grace"]')
+    config = Project(tmp_path).config()
+    assert (config["title"], config["author"]) == ("Theirs", "Ada, Grace")
+    assert config["sphinx"]["config"]["html_theme_options"]["logo"]["text"] == "Theirs"

@@ -1,0 +1,254 @@
+"""`course release`: the student version hides the solutions, checks alike, and builds."""
+
+import ast
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import nbformat
+import pytest
+from shell import course
+from site_project import ROOT, lab_cells, make_project, write_lab
+from submissions import build, wrong
+
+from course_lib import exercises
+from course_lib.errors import CourseError
+from course_lib.grader.command import check_notebook
+from course_lib.grader.exam import Exam
+from course_lib.grader.inside.calls import LocalSubject
+from course_lib.site import release as module
+from course_lib.site import replication
+from course_lib.site.paths import Project
+from course_lib.site.release import chosen, release
+from course_lib.site.solve import exercise_id, solve
+from course_lib.site.student_exercise import student_source, visible_cases
+
+LAB = "ch01_attention"
+TOC = f"""\
+format: jb-book
+root: book/index
+parts:
+  - caption: Parts
+    numbered: 1
+    chapters:
+      - file: book/ch01_one
+        sections:
+          - file: labs/{LAB}
+      - file: book/ch02_two
+        sections:
+          - file: labs/ch02_tiny
+"""
+INDEX = """\
+# A book of two chapters
+
+Read [one](ch01_one.md), then [the second](ch02_two.md#part). Its share is {number}`tiny.share .1%`.
+
+| Part | Chapter |
+|---|---|
+| First | [Two](ch02_two.md) |
+| | [One](ch01_one.md) |
+
+<!-- full -->
+For instructors.
+<!-- /full -->
+<!-- student
+For students.
+-->
+"""
+# In the student version: what the check says of a notebook, what `grade` says, and a preview of the lab's page.
+THERE = f"""\
+import contextlib, io, sys
+from pathlib import Path
+from course_lib.errors import CourseError
+from course_lib.grader.command import check_notebook, grade_folder
+said = io.StringIO()
+with contextlib.redirect_stdout(said):
+    check_notebook(Path("handed_in.ipynb"))
+print(said.getvalue(), end="=====")
+try:
+    grade_folder(Path("labs"), Path("grades"))
+except CourseError as error:
+    print(error, end="=====")
+from course_lib.site.build import build
+build(only="{LAB}")
+"""
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A checkout with two chapters, of which one is taught."""
+    root = make_project(tmp_path_factory.mktemp("full") / "book")
+    for name in ("pyproject.toml", "Makefile", "README.md"):
+        (root / name).write_bytes((ROOT / name).read_bytes())
+    (root / "_toc.yml").write_text(TOC)
+    (root / "book" / "index.md").write_text(INDEX)
+    for name in ("ch01_one", "ch02_two"):
+        (root / "book" / f"{name}.md").write_text(f"# {name}\n\nA chapter.\n")
+    (root / "labs" / "tiny.ipynb").unlink()
+    write_lab(root, lab_cells(), "ch02_tiny")
+    (root / "labs" / f"{LAB}.ipynb").write_bytes((ROOT / "labs" / f"{LAB}.ipynb").read_bytes())
+    record = {"value": 0.7311, "band": None, "control": None}
+    made = replication.assemble({"lab": "ch02_tiny", "source": ""}, {seed: {"tiny.share": record} for seed in (0, 1)})
+    replication.write(Project(root), made)
+    (root / "course.toml").write_text('name = "Ours"\nauthors = ["Ada"]\nchapters = ["ch01"]\nhints = 1\n')
+    return root
+
+
+@pytest.fixture(scope="module")
+def released(full):
+    """The student version; its lab was solved, but not run."""
+
+    def run_labs(project, notebooks):
+        cost = {"cpu_seconds": 1, "peak_mb": 1, "preset": "cpu", "seed": 0, "commit": "none"}
+        runs = {lab: solve(notebook) for lab, notebook in notebooks.items()}
+        for run in runs.values():
+            run.metadata["course"] = cost
+        return runs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "run_labs", run_labs)
+        return full.parent / "students", release(full.parent / "students", root=full)
+
+
+@pytest.fixture(scope="module")
+def there(released):
+    """What is said and built in the student version, in a process of its own."""
+    folder, _ = released
+    build.write(folder, {"handed_in": wrong.WRONG["no scale"][0]})
+    env = os.environ | {"PYTHONPATH": str(folder), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", THERE], cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    checked, grading, _ = done.stdout.split("=====")
+    return checked, grading, (folder / "_build" / "preview" / "labs" / f"{LAB}.html").read_text()
+
+
+def squeezed(text):
+    """The text without comments and spaces, and with one kind of quotes."""
+    return "".join(re.sub(r"\s#.*", "", text).split()).replace("'", '"')
+
+
+def texts_below(folder):
+    files = [path for path in folder.rglob("*") if path.suffix in (".py", ".md", ".ipynb", ".toml")]
+    return {path: squeezed(path.read_text()) for path in files if "_build" not in path.parts}
+
+
+def test_no_solution_is_in_it(released, full):
+    folder, _ = released
+    texts, all_of_them = texts_below(folder), "".join(texts_below(full / "course_lib" / "exercises" / LAB).values())
+    seen, sought = 0, 0
+    for exercise in exercises.of_lab(LAB):
+        known = [one.solution for one in (*exercise.mistakes, *exercise.alternatives)]
+        for solution in (exercise.reference, *known):
+            definition = ast.parse(textwrap.dedent(inspect.getsource(solution))).body[0]
+            body = squeezed("".join(map(ast.unparse, definition.body)))
+            if len(body) > 60:  # less stands somewhere else by chance
+                sought, seen = sought + 1, seen + (body in all_of_them)
+                assert not [path for path, text in texts.items() if body in text], (exercise.id, solution.__name__)
+    assert seen > 0.8 * sought, "in the full course it would have been found"
+    kept = {path.stem for path in (folder / "course_lib" / "exercises").glob("*/*.py")} - {"__init__"}
+    assert kept == set(exercises.lab(LAB).exercises)
+    assert not (folder / "course_lib" / "grader" / "equivalent_mutants.toml").exists()
+
+
+def test_the_run_of_a_lab_has_its_stubs_again(released):
+    run = nbformat.read(released[0] / "runs_of_labs" / f"{LAB}.ipynb", as_version=4)
+    stubs = [cell.source for cell in run.cells if exercise_id(cell)]
+    assert len(stubs) == 5
+    assert all(stub.endswith("raise NotImplementedError") for stub in stubs)
+
+
+def test_pages_speak_of_the_chosen_chapters(released):
+    folder, said = released
+    index = (folder / "book" / "index.md").read_text()
+    assert "then the second. Its share is 73.1%." in index
+    assert "| First | [One](ch01_one.md) |" in index
+    assert "ch02" not in index
+    assert "For students." in index
+    assert "For instructors." not in index
+    assert not list(folder.rglob("ch02_*"))
+    assert (folder / "course.toml").read_text() == 'name = "Ours"\nauthors = ["Ada"]\n'
+    assert said[0] == f"1 labs: {LAB}"
+    assert said[1] == "links to what is left out are words now: book/index (1)"
+    assert "attention: course_lib/nn/attention.py" in said[2]
+
+
+def test_a_check_says_what_it_says_in_the_full_course(there, tmp_path, capsys):
+    build.write(tmp_path, {"handed_in": wrong.WRONG["no scale"][0]})
+    check_notebook(tmp_path / "handed_in.ipynb")
+    ours, theirs = ([part.split("\n") for part in text.split("\n\n")] for text in (capsys.readouterr().out, there[0]))
+    assert theirs[:3] == ours[:3], "two right answers and a known mistake"
+    assert "without the scale" in "".join(theirs[2])
+    assert theirs[4] == ours[4]
+    # What calls a wrong answer is run with the reference in the full course, and as it is in the other.
+    assert "It was run with the course's reference in place of `attention`" in "".join(ours[3])
+    assert "It was run with your own `attention`, which does not pass yet." in "".join(theirs[3])
+
+
+def test_there_is_no_grading_there(there):
+    assert there[1] == "this is a student version, without hidden cases; grade with the full course"
+
+
+def test_the_page_of_a_lab_has_one_hint_and_no_solution(there):
+    page = there[2]
+    assert page.count("<summary>A hint</summary>") == 5
+    assert "Another hint" not in page
+    assert "A solution" not in page
+    assert "Results as run for the full course" in page
+    assert "Ours" in page
+
+
+def test_release_again_replaces_its_own_files_alone(released, full):
+    folder, _ = released
+    (folder / "notes.txt").write_text("ours")
+    listed = json.loads((folder / module.MANIFEST).read_text())["files"]
+    assert "labs/ch01_attention.ipynb" in listed
+    new = full.parent / "new"
+    new.mkdir()
+    (new / "README.md").write_text("new")
+    module._put_in_place(new, folder, listed, "none")
+    left = {path.name for path in folder.rglob("*") if path.is_file() and "_build" not in path.parts}
+    assert {"README.md", "notes.txt", module.MANIFEST} <= left
+    assert "ch01_attention.ipynb" not in left
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert course("release", tmp_path) == 2
+    assert "holds something that no release wrote" in capsys.readouterr().err
+
+
+def test_an_unknown_chapter_is_refused():
+    toc = Project(ROOT).toc()
+    with pytest.raises(CourseError, match="there is no chapter ch06; there are primer, ch01"):
+        chosen(toc, ["ch01", "ch06"])
+    kept = json.dumps(chosen(toc, ["ch01"]))
+    assert "labs/ch01_heads" in kept
+    assert "book/glossary" in kept
+    assert "ch02" not in kept
+    assert "primer" not in kept
+
+
+def test_every_exercise_can_be_released():
+    for lab in exercises.labs():
+        cells = nbformat.read(ROOT / "labs" / f"{lab}.ipynb", as_version=4).cells
+        stubs = {id: cell.source.partition("\n")[2] for cell in cells if (id := exercise_id(cell))}
+        for exercise in exercises.of_lab(lab):
+            there = {"__file__": f"/{exercise.id}.py", "__name__": "there"}
+            exec(student_source(exercise, stubs[exercise.id], hints=0), there)
+            assert there["EXERCISE"].hints == ()
+            assert there["EXERCISE"].stored.name == f"{exercise.id}.cases"
+
+
+def test_stored_answers_are_those_of_the_exam(tmp_path):
+    for id in ("influence", "next_token_loss"):
+        exercise = exercises.find(id)
+        (tmp_path / "x.cases").write_bytes(visible_cases(exercise))
+        exam, stored = Exam(exercise), Exam(replace(exercise, stored=tmp_path / "x.cases"))
+        for mistake in exercise.mistakes:
+            ours, theirs = (one.grade(LocalSubject(mistake.solution)) for one in (exam, stored))
+            assert (ours.checks, ours.mistake, ours.diagnosis) == (theirs.checks, theirs.mistake, theirs.diagnosis)
