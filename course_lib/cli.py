@@ -180,20 +180,36 @@ def grade(
         str, typer.Option(help="Of several versions of a lab, the latest (by the file's time) or the best counts.")
     ] = "latest",
     only: Annotated[str | None, typer.Option(help="Grade the files of this student again, and no others.")] = None,
+    deadline: Annotated[
+        list[str] | None,
+        typer.Option(help="When labs are due, or LAB=WHEN for one: 2026-12-01T23:59+01:00; may be given again."),
+    ] = None,
+    late_penalty: Annotated[
+        str | None, typer.Option(help="What lateness costs, of the points of the lab: 10%/day, 1%/hour, or 20% once.")
+    ] = None,
 ) -> None:
     """Grade a folder of submissions, each in a sandbox of its own.
 
     With --roster, OUT/students.csv has a row for each student.
     A lab that was not handed in is an empty cell there and adds nothing to the total.
     What you write into its columns manual (points to add) and comment stays.
+    With --deadline, it says how late each lab is. The points of a lab stay; a penalty has its own column, and the
+    total is less by it. A student's own deadline is in the roster's column extension.
     """
     from course_lib.grader.command import grade_folder
+    from course_lib.grader.deadlines import read_deadlines
     from course_lib.grader.roster import read_roster
     from course_lib.grader.students import Class
 
-    if roster is None and (id_pattern is not None or only is not None or count != "latest"):
-        raise CourseError("--id-pattern, --count and --only are about students: give --roster too")
-    group = Class(read_roster(roster, id_pattern), count, only) if roster else None
+    if roster is None and (id_pattern is not None or only is not None or count != "latest" or deadline):
+        raise CourseError("--id-pattern, --count, --only and --deadline are about students: give --roster too")
+    if late_penalty and not deadline:
+        raise CourseError("--late-penalty needs a --deadline")
+    group = None
+    if roster:
+        students = read_roster(roster, id_pattern)
+        due = read_deadlines(deadline, late_penalty, students) if deadline else None
+        group = Class(students, count, only, due)
     raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group))
 
 
