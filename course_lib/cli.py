@@ -30,10 +30,14 @@ app = typer.Typer(
 # Modules that are not in the core, and the extra of pyproject.toml that installs each.
 EXTRAS = {"fastapi": "serve", "uvicorn": "serve", "llguidance": "serve", "torchvision": "vision", "timm": "vision"}
 
+LAB = "A lab such as ch01_attention."
+
 data_app = typer.Typer(no_args_is_help=True, help="The data sets and models that the labs use.")
 app.add_typer(data_app, name="data")
 results_app = typer.Typer(no_args_is_help=True, help="Measurements that are kept in results/.")
 app.add_typer(results_app, name="results")
+export_app = typer.Typer(no_args_is_help=True, help="A lab in the form that another grading service takes.")
+app.add_typer(export_app, name="export")
 
 
 def _print_version(wanted: bool) -> None:
@@ -199,20 +203,36 @@ def grade(
         str, typer.Option(help="Of several versions of a lab, the latest (by the file's time) or the best counts.")
     ] = "latest",
     only: Annotated[str | None, typer.Option(help="Grade the files of this student again, and no others.")] = None,
+    deadline: Annotated[
+        list[str] | None,
+        typer.Option(help="When labs are due, or LAB=WHEN for one: 2026-12-01T23:59+01:00; may be given again."),
+    ] = None,
+    late_penalty: Annotated[
+        str | None, typer.Option(help="What lateness costs, of the points of the lab: 10%/day, 1%/hour, or 20% once.")
+    ] = None,
 ) -> None:
     """Grade a folder of submissions, each in a sandbox of its own.
 
     With --roster, OUT/students.csv has a row for each student.
     A lab that was not handed in is an empty cell there and adds nothing to the total.
     What you write into its columns manual (points to add) and comment stays.
+    With --deadline, it says how late each lab is. The points of a lab stay; a penalty has its own column, and the
+    total is less by it. A student's own deadline is in the roster's column extension.
     """
     from course_lib.grader.command import grade_folder
+    from course_lib.grader.deadlines import read_deadlines
     from course_lib.grader.roster import read_roster
     from course_lib.grader.students import Class
 
-    if roster is None and (id_pattern is not None or only is not None or count != "latest"):
-        raise CourseError("--id-pattern, --count and --only are about students: give --roster too")
-    group = Class(read_roster(roster, id_pattern), count, only) if roster else None
+    if roster is None and (id_pattern is not None or only is not None or count != "latest" or deadline):
+        raise CourseError("--id-pattern, --count, --only and --deadline are about students: give --roster too")
+    if late_penalty and not deadline:
+        raise CourseError("--late-penalty needs a --deadline")
+    group = None
+    if roster:
+        students = read_roster(roster, id_pattern)
+        due = read_deadlines(deadline, late_penalty, students) if deadline else None
+        group = Class(students, count, only, due)
     raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group))
 
 
@@ -231,6 +251,67 @@ def grade_export(
 
     for sentence in export(grades, to, out, title or []):
         typer.echo(sentence)
+
+
+@export_app.command("gradescope")
+def export_gradescope(
+    lab: Annotated[str, typer.Argument(help=LAB)],
+    out: Annotated[Path, typer.Argument(help="The zip to write, to be uploaded as the assignment's autograder.")],
+    hidden: Annotated[
+        str,
+        typer.Option(
+            help="When students see their points and hidden cases: after_published, after_due_date, hidden or visible."
+        ),
+    ] = "after_published",
+    seed: Annotated[int | None, typer.Option(help="Seed of the hidden cases. By default a secret one.")] = None,
+    sandbox: Annotated[
+        str, typer.Option(help="auto: the strongest level that works there; require: bubblewrap or no grade; off.")
+    ] = "auto",
+) -> None:
+    """Write a lab's autograder for Gradescope: it installs the course there and grades in its sandbox."""
+    from course_lib.grader.gradescope.export import export
+
+    points = export(lab, out, hidden, seed, sandbox)
+    typer.echo(f"{out}: {lab}, {points} points. It holds the seed of the hidden cases: upload it, hand it to nobody.")
+
+
+@export_app.command("nbgrader")
+def export_nbgrader(
+    lab: Annotated[str, typer.Argument(help=LAB)],
+    folder: Annotated[Path, typer.Argument(help="A course folder of nbgrader, new or not.")],
+) -> None:
+    """Write a lab's exercises as a source notebook of nbgrader, for `nbgrader generate_assignment`."""
+    from course_lib.site.assignments import nbgrader
+
+    typer.echo(
+        f"wrote {', '.join(map(str, nbgrader(lab, folder)))}; next: cd {folder} && nbgrader generate_assignment {lab}"
+    )
+
+
+@export_app.command("otter")
+def export_otter(
+    lab: Annotated[str, typer.Argument(help=LAB)],
+    folder: Annotated[Path, typer.Argument(help="Where the notebook goes.")],
+) -> None:
+    """Write a lab's exercises as a source notebook of otter-grader, for `otter assign`."""
+    from course_lib.site.assignments import otter
+
+    [path] = otter(lab, folder)
+    typer.echo(f"wrote {path}; next: otter assign {path} {folder / 'dist'}")
+
+
+@export_app.command("github-classroom")
+def export_github_classroom(
+    lab: Annotated[str, typer.Argument(help=LAB)],
+    folder: Annotated[Path, typer.Argument(help="The repository that students get a copy of.")],
+    course: Annotated[
+        str, typer.Option(help="What pip installs there. By default the repository of `course configure`.")
+    ] = "",
+) -> None:
+    """Write a workflow that checks a lab at each push, and the lab's notebook."""
+    from course_lib.site.classroom import github_classroom
+
+    typer.echo(f"wrote {', '.join(map(str, github_classroom(lab, folder, course)))}")
 
 
 @app.command()

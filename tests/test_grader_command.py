@@ -202,10 +202,10 @@ def test_another_seed_is_another_exam():
     one, two = (Exam(softmax, seed).cases[0].args[0] for seed in (1, 2))
     assert not one.equal(two)
     assert (
-        command._exams("ch01_attention", 1)[0]
+        command.exams_of("ch01_attention", 1)[0]
         .cases[0]
         .args[0]
-        .equal(command._exams("ch01_attention", 1)[0].cases[0].args[0])
+        .equal(command.exams_of("ch01_attention", 1)[0].cases[0].args[0])
     )
 
 

@@ -206,7 +206,7 @@ class Here:
 
 @functools.cache
 def exams(lab, hidden):
-    return command._exams(lab, SEED) if hidden else [Exam(exercise) for exercise in exercises.of_lab(lab)]
+    return command.exams_of(lab, SEED) if hidden else [Exam(exercise) for exercise in exercises.of_lab(lab)]
 
 
 def verdicts(results):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from urllib.parse import unquote
 
@@ -20,6 +21,7 @@ from course_lib import exercises
 from course_lib.errors import CourseError
 from course_lib.grader import command, grades_folder, students
 from course_lib.grader.class_page import write_class_page
+from course_lib.grader.deadlines import read_deadlines, shown_late
 from course_lib.grader.exam import Outcome, Result
 from course_lib.grader.inside.outcomes import Lost
 from course_lib.grader.roster import Roster, Student, folded, read_roster
@@ -47,7 +49,7 @@ def grader(monkeypatch):
 
     monkeypatch.setattr(command, "grade", grade)
     monkeypatch.setattr(
-        command, "_exams", lambda slug, seed: [SimpleNamespace(exercise=e) for e in exercises.of_lab(slug)]
+        command, "exams_of", lambda slug, seed: [SimpleNamespace(exercise=e) for e in exercises.of_lab(slug)]
     )
     return graded
 
@@ -565,6 +567,110 @@ def test_an_export_needs_the_table_and_leaves_it_alone(school, tmp_path, capsys)
     school.edit(rows)
     assert course("grade-export", school.out, "--to", "moodle", "--out", tmp_path / "x.csv") == 2
     assert f"line 2: {LAB} is 'five', which is no number" in capsys.readouterr().err
+
+
+# Deadlines, with files from 22:13:20 UTC on 14 November 2023
+
+
+def test_lateness_stands_beside_the_points_and_costs_what_the_instructor_wants(school):
+    school.roster.write_text(
+        "id,name,group,extension,submitted\nana,A,,,\nben,B,,2023-11-16,\neve,E,,,2023-11-14T21:00\n"
+    )
+    for name in ("ana", "ben", "eve"):
+        school.hand_in(f"{name}/attention", solves(99), time=1_700_000_000 + 86_400)
+    school.hand_in("ana/heads", solves(99, "ch01_heads"))
+    options = ("--deadline", "2023-11-14T23:00 Europe/Berlin", "--late-penalty", "10%/day")
+    assert school.grade(*options) == 0
+    rows = school.rows()
+    assert {id: row[LAB] for id, row in rows.items()} == dict.fromkeys(rows, str(sum(MOST))), "the points stay"
+    assert rows["ana"][f"{LAB} late"] == "1 day 13 min"
+    assert float(rows["ana"][f"{LAB} penalty"]) == pytest.approx(0.2 * sum(MOST))
+    heads = sum(exercise.points for exercise in exercises.of_lab("ch01_heads"))
+    assert rows["ana"]["ch01_heads late"] == "13 min"
+    assert float(rows["ana"]["total"]) == pytest.approx(0.8 * sum(MOST) + 0.9 * heads)
+    for id in ("ben", "eve"):  # an extension to the end of a day, in the zone of the deadline; and a time of their own
+        assert (rows[id][f"{LAB} late"], rows[id][f"{LAB} penalty"], rows[id]["total"]) == ("", "", str(sum(MOST)))
+    entry = school.entries()["ana/attention"]
+    assert (entry["late_seconds"], entry["penalty"]) == (86_400 + 13 * 60 - 40, pytest.approx(0.2 * sum(MOST)))
+    file = school.out.parent / "m.csv"
+    assert course("grade-export", school.out, "--to", "moodle", "--out", file) == 0
+    ana = next(csv.DictReader(file.read_text().splitlines()))
+    assert float(ana[LAB]) == pytest.approx(0.8 * sum(MOST))
+    assert f"late, which costs {0.2 * sum(MOST):g}" in ana[f"{LAB} (feedback)"]
+    assert school.grade() == 0, "without a deadline, lateness is no matter"
+    assert f"{LAB} late" not in school.rows()["ana"]
+    assert float(school.rows()["ana"]["total"]) == sum(MOST) + heads
+    assert not list(school.out.glob("students-edited-*"))
+
+
+def test_without_a_penalty_lateness_is_shown_alone(school):
+    school.hand_in("ana", solves(1))
+    school.grade("--deadline", f"{LAB}=2023-11-14T21:00Z", "--deadline", "ch01_heads=2030-01-01 UTC")
+    row = school.rows()["ana"]
+    assert (row[f"{LAB} late"], float(row["total"])) == ("1 h 13 min", MOST[0])
+    assert f"{LAB} penalty" not in row
+
+
+@pytest.mark.parametrize(("count", "total"), [("latest", 0.5 * sum(MOST)), ("best", sum(MOST[:4]))])
+def test_the_best_version_is_the_best_after_the_penalty(school, count, total):
+    school.hand_in("ana/1", solves(4))
+    school.hand_in("ana/2", solves(99), time=1_700_003_600)
+    school.grade("--count", count, "--deadline", "2023-11-14T22:30Z", "--late-penalty", "50%")
+    assert float(school.rows()["ana"]["total"]) == total
+
+
+@pytest.mark.parametrize(
+    ("seconds", "penalty", "points", "words"),
+    [
+        (59, 0, 8, ""),
+        (61, 1, 8, "1 min"),
+        (60 + 86_399, 1, 8, "1 day"),
+        (60 + 86_401, 2, 8, "1 day 1 min"),
+        (60 + 30 * 86_400, 8, 8, "30 days"),
+        (86_400, 0.5, 0.5, "23 h 59 min"),
+    ],
+)
+def test_the_minute_of_a_deadline_is_in_time_and_a_penalty_takes_no_more_than_was_earned(
+    seconds, penalty, points, words
+):
+    due = read_deadlines(["2026-12-01T23:59+00:00"], "10%/day", class_of("ana"))
+    handed_in = datetime(2026, 12, 1, 23, 59, tzinfo=UTC) + timedelta(seconds=seconds)
+    late = due.late("ana", LAB, handed_in.isoformat(timespec="microseconds"))
+    assert shown_late(late) == words
+    assert due.penalty(late, points, 10) == penalty
+
+
+def test_an_hour_that_summer_time_takes_is_no_lateness():
+    due = read_deadlines(["2026-10-25T12:00 Europe/Berlin"], None, class_of("ana"))
+    assert not due.late("ana", LAB, "2026-10-25T11:00:59+00:00")
+    assert due.late("ana", LAB, "2026-10-25T11:01:00.000001+00:00")
+    assert not due.late("ana", LAB, ""), "a time that is not known"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--deadline", "2026-12-01T23:59"), "has no time zone; write it as 2026-12-01T23:59+01:00"),
+        (("--deadline", "next week"), "'next week' is no time"),
+        (("--deadline", "2026-12-01 Mars/Olympus"), "is no time"),
+        (("--deadline", "ch99=2026-12-01Z"), "no lab called 'ch99'"),
+        (("--deadline", "2026-12-01 UTC", "--deadline", "2026-12-02 UTC"), "twice for all labs"),
+        (("--deadline", "2026-12-01 UTC", "--late-penalty", "10 points"), "--late-penalty is 10%/day"),
+        (("--late-penalty", "10%"), "--late-penalty needs a --deadline"),
+    ],
+)
+def test_errors_of_deadlines_are_sentences(school, grader, capsys, options, words):
+    school.hand_in("ana", solves(1))
+    assert school.grade(*options) == 2
+    assert words in capsys.readouterr().err
+    assert not grader
+
+
+def test_errors_of_deadlines_in_a_roster_are_sentences():
+    for text, words in (("extension ch99", "about no lab"), ("extension", "ana: extension: 'soon' is no time")):
+        roster = Roster({"ana": Student("ana", "", "", {text: "soon"})}, [text])
+        with pytest.raises(CourseError, match=words):
+            read_deadlines(["2026-12-01 UTC"], None, roster)
 
 
 # The page of the class

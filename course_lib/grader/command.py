@@ -246,7 +246,8 @@ def _course_digest() -> str:
     return sha256(*(path.read_bytes() for path in sources))[:12]
 
 
-def _exams(slug: str, seed: int) -> list[Exam]:
+def exams_of(slug: str, seed: int) -> list[Exam]:
+    """Return the exam of each exercise of a lab, with hidden cases from this seed."""
     exams = []
     for exercise in exercises.of_lab(slug):
         exams.append(Exam(exercise, int(sha256(f"{seed} {exercise.id}")[:15], 16)))
@@ -262,7 +263,7 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dic
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     slugs = {submission.lab for submission in waiting if not submission.reason}
-    exams = {slug: _exams(slug, seed) for slug in slugs}
+    exams = {slug: exams_of(slug, seed) for slug in slugs}
     template()  # compiled before the threads start: see `_parsing` in cells_needed.py
     failures: list[str] = []
     late: list[Submission] = []

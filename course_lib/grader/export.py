@@ -12,7 +12,7 @@ from typing import Any
 from course_lib import exercises
 from course_lib.errors import CourseError
 from course_lib.files import write_text
-from course_lib.grader.roster import Roster, Student, Table, read_table
+from course_lib.grader.roster import Roster, Student, Table, late_columns, read_table
 from course_lib.grader.students import TABLE, alike, as_written, number, safe, same_id, shown
 
 TARGETS = ("canvas", "moodle")
@@ -104,7 +104,7 @@ def read_grades(out: Path) -> Grades:
     for row, line in zip(table.rows, table.lines, strict=True):
         if not row["id"]:
             raise CourseError(f"{out / TABLE}, line {line}: the id is empty; give it, or remove the line")
-        for name in (*labs, MANUAL):
+        for name in (*labs, *(late_columns(lab)[1] for lab in labs), MANUAL):
             if number(row.get(name, "")) is None:
                 raise CourseError(
                     f"{out / TABLE}, line {line}: {name} is {row[name]!r}, which is no number; correct it"
@@ -123,11 +123,15 @@ def _feedback(entry: dict[str, Any]) -> str:
     for id, result in entry["exercises"].items():
         points = f"{id} {shown(result['points'])}/{shown(result['max_points'])}"
         parts.append(f"{points} ({result['mistake']})" if result["mistake"] else points)
+    if entry.get("penalty"):
+        parts.append(f"late, which costs {shown(entry['penalty'])}")
     return "; ".join(parts)
 
 
-def _points(cell: str) -> str:
-    return shown(number(cell) or 0.0) if cell else ""
+def _points(row: dict[str, str], item: str) -> str:
+    """Return the points of a lab less what lateness costs, or those of the column manual."""
+    penalty = number(row.get(late_columns(item)[1], "")) or 0.0
+    return shown((number(row[item]) or 0.0) - penalty) if row.get(item) else ""
 
 
 def _of_column(table: Table, *names: str) -> str | None:
@@ -153,9 +157,7 @@ def canvas(grades: Grades, names: dict[str, str]) -> list[list[str]]:
     rows.append([POSSIBLE, *[""] * (len(who) - 1), *possible])
     for row in table.rows:
         ids = [row[own] if own else "", *([row[sis]] if sis else []), row[login] if login else row["id"]]
-        rows.append(
-            [safe(row["name"]), *map(safe, ids), safe(row["group"]), *(_points(row.get(item, "")) for item in items)]
-        )
+        rows.append([safe(row["name"]), *map(safe, ids), safe(row["group"]), *(_points(row, item) for item in items)])
     return rows
 
 
@@ -175,6 +177,6 @@ def moodle(grades: Grades, names: dict[str, str]) -> list[list[str]]:
         cells = [safe(row["id"]), *([safe(row[mail])] if mail else [])]
         for item in (*grades.labs, *extra):
             said = row.get("comment", "") if item == MANUAL else grades.feedback.get((row["id"], item), "")
-            cells += [_points(row.get(item, "")) or "-", safe(said)]
+            cells += [_points(row, item) or "-", safe(said)]
         rows.append(cells)
     return rows

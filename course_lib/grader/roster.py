@@ -18,6 +18,11 @@ FILLED = ("total", "notes", "manual", "comment")  # columns of students.csv that
 _SEPARATORS = (",", ";", "\t")
 
 
+def late_columns(lab: str) -> tuple[str, str]:
+    """Return the names of a lab's columns in students.csv that say how late it is, and what that costs."""
+    return f"{lab} late", f"{lab} penalty"
+
+
 @dataclass(frozen=True)
 class Table:
     """A table as a spreadsheet saves it.
@@ -127,7 +132,8 @@ def read_roster(path: Path, id_pattern: str | None = None) -> Roster:
         CourseError: If the file is not a roster, or the expression has not exactly one group.
     """
     table = read_table(path)
-    filled = [name for name in table.columns if name in (*FILLED, *exercises.labs())]
+    own = {*FILLED, *exercises.labs(), *(name for lab in exercises.labs() for name in late_columns(lab))}
+    filled = [name for name in table.columns if name in own]
     if filled:
         raise CourseError(
             f"{path}: the column {filled[0]!r} has a name that students.csv gives to a column of its own; rename it"

@@ -6,18 +6,20 @@ import csv
 import io
 import itertools
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from course_lib import exercises
 from course_lib.errors import CourseError
 from course_lib.files import write_bytes, write_text
+from course_lib.grader.deadlines import Deadlines, shown_late
 from course_lib.grader.report import harmless
-from course_lib.grader.roster import FILLED, REQUIRED, Roster, read_table
+from course_lib.grader.roster import FILLED, REQUIRED, Roster, late_columns, read_table
 
 COUNTS = ("latest", "best")
 TEACHERS = ("manual", "comment")
@@ -32,11 +34,13 @@ class Class:
         roster: Who they are.
         count: Which of several versions of a lab counts: "latest" or "best".
         only: The id of the only student whose files are graded; None for all.
+        deadlines: When the labs are due; None if that does not matter.
     """
 
     roster: Roster
     count: str = "latest"
     only: str | None = None
+    deadlines: Deadlines | None = None
 
     def __post_init__(self) -> None:
         if self.count not in COUNTS:
@@ -59,7 +63,7 @@ class Class:
         return self.only is not None and self.owner(name) == self.only
 
     def entries(self, reports: Iterable[dict[str, Any]], modified: dict[str, str]) -> dict[str, dict[str, Any]]:
-        """Return for each submission whose it is, and whether it counts.
+        """Return for each submission whose it is, whether it counts, and with deadlines how late it is.
 
         Args:
             reports: The reports on the submissions. Of versions that are equally good the latest counts, and of those
@@ -76,7 +80,13 @@ class Class:
                 continue
             entries[name]["student"] = owners[0]
             if report["verdict"] == "graded":
-                rank = (report["points"] if self.count == "best" else 0.0, entries[name]["modified"], name)
+                points = report["points"]
+                if self.deadlines and self.deadlines.apply_to(report["lab"]):
+                    late = self.deadlines.late(owners[0], report["lab"], entries[name]["modified"])
+                    penalty = self.deadlines.penalty(late, points, report["max_points"])
+                    entries[name] |= {"late_seconds": math.ceil(late.total_seconds()), "penalty": penalty}
+                    points -= penalty
+                rank = (points if self.count == "best" else 0.0, entries[name]["modified"], name)
                 key = owners[0], report["lab"]
                 counting[key] = max(rank, counting.get(key, rank))
         for _, _, name in counting.values():
@@ -148,7 +158,8 @@ def read_earlier(out: Path, roster: Roster) -> Earlier:
             raise CourseError(f"{path}, line {line}: manual is {row['manual']!r}, which is no number; {advice}")
         rows[id] = row
     before = {name for row in written.values() for name in row}
-    ours = {*REQUIRED, *FILLED, *roster.columns, *exercises.labs(), *before}
+    of_labs = {name for lab in exercises.labs() for name in (lab, *late_columns(lab))}
+    ours = {*REQUIRED, *FILLED, *roster.columns, *of_labs, *before}
     added = [name for name in table.columns if name and name not in ours]
     return Earlier(content, rows, added, written)
 
@@ -213,7 +224,9 @@ def student_rows(
     rows = {}
     for student in group.roster.students.values():
         mine = of[student.id]
-        counting = {report["lab"]: report["points"] for report in mine if entries[report["name"]]["counts"]}
+        counting = {report["lab"]: report for report in mine if entries[report["name"]]["counts"]}
+        lateness = {lab: entries[report["name"]] for lab, report in counting.items()}
+        points = sum(report["points"] - lateness[lab].get("penalty", 0.0) for lab, report in counting.items())
         versions = Counter(report["lab"] for report in mine if report["verdict"] == "graded")
         notes = [f"{lab}: {n} versions, the {group.count} counts" for lab, n in sorted(versions.items()) if n > 1]
         notes += [f"ungradable: {r['name']}: {r['reason']}" for r in mine if r["verdict"] != "graded"]
@@ -226,14 +239,27 @@ def student_rows(
             "name": student.name,
             "group": student.group,
             **student.more,
-            **{lab: shown(counting[lab]) if lab in counting else "" for lab in labs},
-            "total": shown(sum(counting.values()) + manual),
+            **{lab: shown(counting[lab]["points"]) if lab in counting else "" for lab in labs},
+            **{name: cell for lab in labs for name, cell in _late_cells(group, lab, lateness.get(lab, {})).items()},
+            "total": shown(points + manual),
             "notes": "; ".join(notes),
             "manual": shown(manual) if old.get("manual") else "",
             **{name: old.get(name, "") for name in ("comment", *earlier.added)},
         }
-    columns = [*REQUIRED, *group.roster.columns, *labs, "total", "notes", *TEACHERS, *earlier.added]
+    of_labs = [name for lab in labs for name in (lab, *_late_cells(group, lab, {}))]
+    columns = [*REQUIRED, *group.roster.columns, *of_labs, "total", "notes", *TEACHERS, *earlier.added]
     return columns, list(rows.values())
+
+
+def _late_cells(group: Class, lab: str, entry: dict[str, Any]) -> dict[str, str]:
+    """Return what students.csv says of lateness beside the points of a lab, which stay as they are."""
+    if group.deadlines is None or not group.deadlines.apply_to(lab):
+        return {}
+    late, penalty = late_columns(lab)
+    cells = {late: shown_late(timedelta(seconds=entry.get("late_seconds", 0)))}
+    if group.deadlines.rate:
+        cells[penalty] = shown(entry["penalty"]) if entry.get("penalty") else ""
+    return cells
 
 
 def lost_edits(rows: list[dict[str, str]], earlier: Earlier) -> list[str]:
@@ -302,7 +328,7 @@ def _as_csv(columns: list[str], rows: list[dict[str, str]], separator: str) -> s
     table = io.StringIO()
     writer = csv.writer(table, delimiter=separator)
     writer.writerow(map(safe, columns))
-    points = {"total", "manual", *exercises.labs()}
+    points = {"total", "manual", *exercises.labs(), *(late_columns(lab)[1] for lab in exercises.labs())}
     for row in rows:
         cells = []
         for name in columns:

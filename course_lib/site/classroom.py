@@ -1,0 +1,48 @@
+"""`course export github-classroom`: what a repository needs so that GitHub checks a lab at each push."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+
+from course_lib import exercises
+from course_lib.files import write_text
+from course_lib.site.paths import SiteError, find_project
+
+_WORKFLOW = Path(__file__).parent / "classroom.yml.template"
+
+
+def github_classroom(lab: str, folder: Path, course: str = "") -> list[Path]:
+    """Write the workflow, and beside it the lab's notebook unless one is there.
+
+    Args:
+        lab: The lab.
+        folder: The folder of the repository that students get a copy of.
+        course: What pip installs; by default the repository of `course configure`.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        SiteError: If there is no such lab, or it is not known where the course is.
+    """
+    if lab not in exercises.labs():
+        raise SiteError(f"there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
+    project = find_project()
+    if not course:
+        repository = project.config()["repository"]
+        if not repository["url"]:
+            raise SiteError(
+                "GitHub has to install the course: run `course configure --repository URL`, or give --course"
+            )
+        course = f"git+{repository['url']}@{repository['branch']}"
+    if "'" in course or not course.isprintable():
+        raise SiteError(
+            f"--course is what pip installs, such as git+https://github.com/OWNER/NAME@main, not {course!r}"
+        )
+    workflow, notebook = folder / ".github" / "workflows" / "check.yml", folder / f"{lab}.ipynb"
+    write_text(workflow, Template(_WORKFLOW.read_text(encoding="utf-8")).substitute(lab=lab, course=course))
+    if notebook.exists():
+        return [workflow]
+    write_text(notebook, (project.labs / f"{lab}.ipynb").read_text(encoding="utf-8"))
+    return [workflow, notebook]
