@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from jaxtyping import install_import_hook
+from shape_checks import check_modules
 
 import course_lib
 
@@ -28,7 +28,7 @@ CHECKED = (
     *(f"infer.generation.{name}" for name in CHECKED_IN_GENERATION),
     *(name for name in TRAIN_AND_TUNE if name not in UNCHECKED),
 )
-install_import_hook([f"course_lib.{name}" for name in CHECKED], "beartype.beartype")
+check_modules(CHECKED)
 
 
 @pytest.hookimpl(wrapper=True)
