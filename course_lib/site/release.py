@@ -41,6 +41,7 @@ COPIED = (
 )
 # The reasons why a slip in a reference is none quote the reference.
 LEFT_OUT = ("course_lib/grader/equivalent_mutants.toml",)
+FOR_TEACHERS = "book/teach"  # how the names of their pages begin
 TESTS = Path(__file__).with_name("student_tests.py.template")
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(([^)\s#]+)(?:#[^)\s]*)?\)(\{[^}\n]*\})?")
 NUMBER = re.compile(r"\{number\}`(\S+?)(?: ([^`]*))?`")
@@ -102,6 +103,8 @@ def chosen(toc: dict[str, Any], chapters: Sequence[str]) -> dict[str, Any]:
         SiteError: If there is no such chapter.
     """
     toc = copy.deepcopy(toc)
+    for part in toc["parts"]:
+        part["chapters"] = [entry for entry in part["chapters"] if not entry["file"].startswith(FOR_TEACHERS)]
     everything = [chapter for part in toc["parts"] for chapter in part["chapters"]]
     names = {_chapter(entry): None for entry in everything if _labs_of(entry)}
     if unknown := [name for name in chapters if name not in names]:
