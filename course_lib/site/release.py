@@ -251,12 +251,11 @@ def _write_lab(project: Project, new: Path, book: Book, lab: str, run: NotebookN
         cell.source = sources[cell.get("id")]
     write_text(new / "labs" / f"{lab}.ipynb", nbformat.writes(notebook) + "\n")
     write_text(new / cache.RUNS / f"{lab}.ipynb", nbformat.writes(shown) + "\n")
-    own = project.library / "exercises" / lab
     folder = new / "course_lib" / "exercises" / lab
-    if not own.is_dir():
+    if lab not in exercises.labs():
         return
     folder.mkdir(parents=True)
-    shutil.copy(own / "__init__.py", folder)
+    write_text(folder / "__init__.py", f"from course_lib.exercises import Lab\n\nLAB = {exercises.lab(lab)!r}\n")
     for exercise in exercises.of_lab(lab):
         if exercise.id not in stubs:
             raise SiteError(f"labs/{lab}.ipynb has no cell that begins with `{MARK} {exercise.id}`")
