@@ -24,7 +24,8 @@ app = typer.Typer(
     Readers: `course book` builds the site, `course lab` opens your own copies of the labs, `course check` checks one.
     Engineers: `course train` trains the models that the course ends in; `course generate`, `course look` and
     `course serve` run one.
-    Instructors: `course grade` grades a folder, `course configure` sets your fork's address everywhere.
+    Instructors: `course grade` grades a folder, `course release` writes a version for students, `course configure`
+    sets your fork's address everywhere.
     """,
 )
 # Modules that are not in the core, and the extra of pyproject.toml that installs each.
@@ -169,6 +170,18 @@ def new_lab(
     for path in new_lab(slug, title, question):
         typer.echo(f"wrote {path}")
     typer.echo(f"To run it and look at its page: course book --only {slug}")
+
+
+@app.command("new-exercise")
+def new_exercise(
+    lab: Annotated[str, typer.Argument(help="A lab of the course such as ch01_attention, or a new name.")],
+    id: Annotated[str, typer.Argument(help="The name of the exercise; of one of this lab, for private cases.")],
+) -> None:
+    """Write an exercise of your own, or private cases for one of the course, into own_exercises/."""
+    from course_lib.site.new_exercise import new_exercise
+
+    for path in new_exercise(lab, id):
+        typer.echo(f"wrote {path}")
 
 
 @app.command()

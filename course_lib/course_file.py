@@ -55,7 +55,8 @@ def read_course(root: Path) -> Course:
             raise CourseError(f"{_place(text, key)} there is no key `{key}`; {meant}")
         if wrong := _wrong(key, value):
             raise CourseError(f"{_place(text, key)} `{key}` {wrong}")
-    return Course(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    return Course(**values)
 
 
 def _wrong(key: str, value: Any) -> str | None:

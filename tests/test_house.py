@@ -30,7 +30,7 @@ ALLOWED = {
     "show": set(),
     "exercises": set(),
     "grader": {"exercises"},
-    "site": {"exercises", "data", "measure"},
+    "site": {"exercises", "grader", "data", "measure"},
     "recipes": {"nn", "models", "interop", "train", "infer", "tune"},
     "__main__": {"cli"},
     "cli": {"site", "grader", "data", "recipes", "infer"},

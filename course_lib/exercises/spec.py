@@ -165,6 +165,7 @@ class Exercise:
         rtol: Relative tolerance. The reference's answer is computed in float64 if its arguments allow, so the tolerance
             has to cover float32 rounding only: about 100 roundings of 6e-8 on values near 1.
         atol: Absolute tolerance, likewise.
+        private: Makes more cases for grading; an instructor's own, for an exercise of the course.
         stored: In a student version, the file of the visible cases and the right answers. There the reference is the
             stub, no known mistake is in the code, and there are no hidden cases.
     """
@@ -186,6 +187,7 @@ class Exercise:
     avoid: tuple[str, ...] = ()
     rtol: float = 1e-5
     atol: float = 1e-5
+    private: Callable[[torch.Generator], list[Case]] | None = None
     stored: Path | None = None
 
     @property

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from course_lib import exercises
 from course_lib.errors import CourseError
+from course_lib.exercises import own
 from course_lib.grader.class_page import PAGE, write_class_page
 from course_lib.grader.exam import Exam
 from course_lib.grader.grades_folder import (
@@ -243,6 +244,7 @@ def find(submissions: Path) -> tuple[list[Path], int]:
 def _course_digest() -> str:
     """Compute a digest of all code that decides a grade: exercises and grader."""
     sources = sorted([*_PACKAGE.glob("exercises/**/*.py"), *_PACKAGE.glob("grader/**/*.py")])
+    sources += [file for files in own.files().values() for file in files.values()]
     return sha256(*(path.read_bytes() for path in sources))[:12]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from course_lib.errors import CourseError
+from course_lib.errors import CourseError, ExerciseError
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
 from course_lib.grader.compare import Difference, compare
 from course_lib.grader.diagnose import also_changed, explain
@@ -114,6 +114,8 @@ class Exam:
             return
         self.messages = [mistake.message for mistake in exercise.mistakes]
         self.cases, visible = (exercise.cases(torch.Generator().manual_seed(s)) for s in (seed, VISIBLE_SEED))
+        if exercise.private and seed != VISIBLE_SEED:
+            self.cases += exercise.private(torch.Generator().manual_seed(seed))
         asked = [_arguments(case) for case in visible]
         self.fresh = [
             case.name for case in self.cases if not any(calls.same(_arguments(case), other) for other in asked)
@@ -257,11 +259,11 @@ def right_answer(exercise: Exercise, case: Case) -> Any:
     """Compute the reference's answer, in float64 if possible, rounded to the dtype that the case asks for.
 
     Raises:
-        ValueError: If the reference fails on the case.
+        ExerciseError: If the reference fails on the case.
     """
     low = ask(exercise, calls.LocalSubject(exercise.reference), case)
     if low.failure:
-        raise ValueError(f"the reference of {exercise.id!r} fails on {case.name!r}: {low.failure}")
+        raise ExerciseError(f"the reference of {exercise.id!r} fails on {case.name!r}: {low.failure}")
     right = low.value
     default = torch.get_default_dtype()
     try:

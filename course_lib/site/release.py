@@ -41,6 +41,7 @@ COPIED = (
 )
 # The reasons why a slip in a reference is none quote the reference.
 LEFT_OUT = ("course_lib/grader/equivalent_mutants.toml",)
+FOR_TEACHERS = "book/teach"  # how the names of their pages begin
 TESTS = Path(__file__).with_name("student_tests.py.template")
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(([^)\s#]+)(?:#[^)\s]*)?\)(\{[^}\n]*\})?")
 NUMBER = re.compile(r"\{number\}`(\S+?)(?: ([^`]*))?`")
@@ -102,6 +103,8 @@ def chosen(toc: dict[str, Any], chapters: Sequence[str]) -> dict[str, Any]:
         SiteError: If there is no such chapter.
     """
     toc = copy.deepcopy(toc)
+    for part in toc["parts"]:
+        part["chapters"] = [entry for entry in part["chapters"] if not entry["file"].startswith(FOR_TEACHERS)]
     everything = [chapter for part in toc["parts"] for chapter in part["chapters"]]
     names = {_chapter(entry): None for entry in everything if _labs_of(entry)}
     if unknown := [name for name in chapters if name not in names]:
@@ -248,12 +251,11 @@ def _write_lab(project: Project, new: Path, book: Book, lab: str, run: NotebookN
         cell.source = sources[cell.get("id")]
     write_text(new / "labs" / f"{lab}.ipynb", nbformat.writes(notebook) + "\n")
     write_text(new / cache.RUNS / f"{lab}.ipynb", nbformat.writes(shown) + "\n")
-    own = project.library / "exercises" / lab
     folder = new / "course_lib" / "exercises" / lab
-    if not own.is_dir():
+    if lab not in exercises.labs():
         return
     folder.mkdir(parents=True)
-    shutil.copy(own / "__init__.py", folder)
+    write_text(folder / "__init__.py", f"from course_lib.exercises import Lab\n\nLAB = {exercises.lab(lab)!r}\n")
     for exercise in exercises.of_lab(lab):
         if exercise.id not in stubs:
             raise SiteError(f"labs/{lab}.ipynb has no cell that begins with `{MARK} {exercise.id}`")

@@ -49,7 +49,8 @@ def student_source(exercise: Exercise, stub: str, hints: int) -> str:
         new = {node.id for node in ast.walk(todo.pop()) if isinstance(node, ast.Name)} & made.keys() - used
         used |= new
         todo += [made[name] for name in new if not isinstance(made[name], ast.Import | ast.ImportFrom)]
-    solutions = {exercise.name, *(known.solution.__name__ for known in (*exercise.mistakes, *exercise.alternatives))}
+    solutions = {exercise.name, *(mistake.solution.__name__ for mistake in exercise.mistakes)}
+    solutions |= {alternative.solution.__name__ for alternative in exercise.alternatives}
     solutions |= {name for name, node in made.items() if isinstance(node, ast.ImportFrom) and _of_another(node)}
     if told := used & solutions:
         raise SiteError(

@@ -1,0 +1,118 @@
+"""Exercises of an instructor's own, and private cases, from a folder outside the package."""
+
+import json
+
+import pytest
+from shell import course
+from submissions import build
+
+from course_lib import exercises
+from course_lib.errors import ExerciseError
+from course_lib.grader.exam import Exam
+from course_lib.grader.inside.calls import LocalSubject
+from course_lib.grader.notebook import lab_of, read_notebook
+from course_lib.site.student_exercise import student_source
+
+PRIVATE = """\
+import torch
+from course_lib.exercises.spec import Case
+
+def private(rng):
+    return [Case("a private row", (torch.randn(7, generator=rng),))]
+"""
+GOOD = """\
+from course_lib.exercises.spec import Case, Exercise
+
+def twice(x):
+    return 2 * x
+
+def cases(rng):
+    return [Case('one', (1,)), Case('two', (2,))]
+
+EXERCISE = Exercise(
+    id='twice', title='Twice', points=1, minutes=1, difficulty=1, hints=('', ''), reference=twice, cases=cases, see=''
+)
+"""
+
+
+@pytest.fixture
+def fork(tmp_path, monkeypatch):
+    """A checkout with nothing in it yet."""
+    for name in ("_toc.yml", "_config.yml"):
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(fork, name, text):
+    path = fork / "own_exercises" / f"{name}.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def exams_of(lab):
+    return [Exam(exercise) for exercise in exercises.of_lab(lab)]
+
+
+def test_a_new_exercise_is_found_and_graded(fork, capsys):
+    assert course("new-exercise", "week_3", "agreement_share") == 0
+    assert "own_exercises/week_3/agreement_share.py" in capsys.readouterr().out
+    assert exercises.lab_of("agreement_share") == "week_3"
+    assert exercises.lab("week_3").exercises == ("agreement_share",)
+    assert "week_3" in exercises.labs()
+    exercise = exercises.find("agreement_share")
+    notebook = fork / "own_exercises" / "week_3" / "agreement_share.ipynb"
+    assert lab_of(read_notebook(notebook)) == "week_3"
+    exam = Exam(exercise, seed=3)
+    assert exam.grade(LocalSubject(exercise.reference))
+    for mistake in exercise.mistakes:
+        assert exam.grade(LocalSubject(mistake.solution)).mistake == mistake.message
+    stub = "".join(json.loads(notebook.read_text())["cells"][2]["source"]).partition("\n")[2]
+    assert "targets.numel" not in student_source(exercise, stub, hints=2)
+
+    assert course("new-exercise", "week_3", "agreement_share") == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_private_cases_are_asked_in_grading_alone(fork):
+    assert course("new-exercise", "ch01_attention", "causal_mask") == 0
+    assert exercises.find("causal_mask").private(None) == []
+    write(fork, "ch01_attention/softmax", PRIVATE)
+    exercise = exercises.find("softmax")
+    assert "a private row" not in [case.name for case in Exam(exercise).cases]
+    exam = Exam(exercise, seed=5)
+    assert exam.cases[-1].name == exam.fresh[-1] == "a private row"
+    assert exam.grade(LocalSubject(exercise.reference))
+    assert len(exercises.of_lab("ch01_attention")) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("week_3/twice", ("2 * x", "2 *"), "own_exercises/week_3/twice.py, line 4: SyntaxError"),
+        ("week_3/twice", ("Case, Ex", "Kase, Ex"), "own_exercises/week_3/twice.py, line 1: ImportError"),
+        ("week_3/twice", ("EXERCISE =", "exercise ="), "has no `EXERCISE = Exercise(...)` at its end"),
+        ("week_3/twice", ("id='twice'", "id='thrice'"), 'says id="thrice"; the id is the name of the file, "twice"'),
+        ("week_3/twice", ("(2,))", "(two,))"), "twice.py, line 7: `cases` stops: NameError"),
+        ("week_3/twice", ("'two'", "'one'"), "two cases are called 'one'"),
+        ("week_3/twice", (", Case('two', (2,))", ""), "`cases` returns 1 cases; it needs at least 2"),
+        ("week_3/twice", ("2 * x", "x.two"), "the reference of 'twice' fails on 'one'"),
+        ("week_3/softmax", ("", ""), "ch01_attention has an exercise of this name; choose another"),
+        ("ch01_attention/softmax", ("", ""), "has no `def private(rng)`, and the course has an exercise of this name"),
+    ],
+)
+def test_a_mistake_in_one_is_a_sentence(fork, name, change, sentence, capsys):
+    write(fork, name, GOOD.replace(*change))
+    with pytest.raises(ExerciseError) as error:
+        exams_of(name.split("/")[0])
+    assert sentence in str(error.value)
+    if name == "week_3/twice":  # and so says the command
+        build.write(fork, {"handed_in": build.notebook(["# EXERCISE: twice\ndef twice(x):\n    return 2 * x"])})
+        assert course("check", "handed_in.ipynb") == 2
+        assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["Week", "class", "a-b"])
+def test_a_name_is_a_name(fork, name, capsys):
+    assert course("new-exercise", "week_3", name) == 2
+    assert "is no name" in capsys.readouterr().err
