@@ -107,6 +107,6 @@ def _place(file: Path, error: Exception | None = None) -> str:
     name = "/".join(file.parts[-3:])
     if isinstance(error, SyntaxError):
         return f"{name}, line {error.lineno}"
-    frames = traceback.extract_tb(error and error.__traceback__)
+    frames = traceback.extract_tb(error.__traceback__ if error else None)
     lines = [frame.lineno for frame in frames if frame.filename == str(file)]
     return f"{name}, line {lines[-1]}" if lines else name
