@@ -112,6 +112,13 @@ def test_a_mistake_in_one_is_a_sentence(fork, name, change, sentence, capsys):
         assert sentence in capsys.readouterr().err
 
 
+def test_gradescope_does_not_get_them(fork, capsys):
+    write(fork, "ch01_attention/softmax", PRIVATE)
+    assert course("export", "gradescope", "ch01_attention", "out.zip") == 2
+    assert "own_exercises/ch01_attention does not travel to Gradescope" in capsys.readouterr().err
+    assert not (fork / "out.zip").exists()
+
+
 @pytest.mark.parametrize("name", ["Week", "class", "a-b"])
 def test_a_name_is_a_name(fork, name, capsys):
     assert course("new-exercise", "week_3", name) == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from course_lib import exercises
 from course_lib.errors import CourseError
+from course_lib.exercises import own
 from course_lib.files import write_bytes
 from course_lib.grader.gradescope.run import SETTINGS, VISIBILITIES
 from course_lib.grader.sandbox import WISHES
@@ -38,6 +39,10 @@ def export(lab: str, file: Path, hidden: str, seed: int | None, sandbox: str) ->
     """
     if lab not in exercises.labs():
         raise CourseError(f"there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
+    if exercises.is_student_version():
+        raise CourseError("this is a student version, without hidden cases; export from the full course")
+    if own.files().get(lab):
+        raise CourseError(f"{own.FOLDER}/{lab} does not travel to Gradescope; grade this lab with `course grade`")
     if hidden not in VISIBILITIES:
         raise CourseError(f"--hidden is {', '.join(VISIBILITIES[:-1])} or {VISIBILITIES[-1]}, not {hidden!r}")
     if sandbox not in WISHES:
