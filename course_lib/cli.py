@@ -129,7 +129,7 @@ def site(
 
 @app.command()
 def lab(
-    slug: Annotated[str, typer.Argument(help="A lab such as ch01_attention; without it, all.")] = "",
+    slug: Annotated[str, typer.Argument(help="The lab to open, such as ch01_attention; by default the first.")] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Start this lab anew; your copy is kept beside it.")] = False,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Start JupyterLab.")] = True,
 ) -> None:
@@ -372,7 +372,7 @@ def train(
     train(recipe, preset or None, steps=steps, seed=seed, out=out, resume=resume, estimate=estimate)
 
 
-MODEL = "A folder of `course train`, a Hugging Face folder, or the name of a model: smollm2, or moe of the course."
+MODEL = "A folder of `course train`, a Hugging Face folder, or a name: smollm2, or moe, which comes with the course."
 BITS = "8 or 4: weights are rounded to so many bits, for less memory and more speed."
 
 
@@ -385,19 +385,23 @@ def generate(
         bool | None, typer.Option("--chat/--raw", help="Answer, or continue. By default what the model was made for.")
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="At most so many tokens; by default as the context has room for.", min=1)
+        int | None,
+        typer.Option(help="At most this many tokens; by default, as many as the context has room for.", min=1),
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(help="0: the likeliest token each time. By default as the model was published.", min=0),
+        typer.Option(help="0: the likeliest token each time. By default, what the model's makers recommend.", min=0),
     ] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw from the K likeliest tokens.", min=1)] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from those that make up this share.", min=0, max=1)] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the likeliest tokens that make up this share.", min=0, max=1)
+    ] = None,
     min_p: Annotated[
-        float | None, typer.Option(help="Leave out those less likely than this share of the top.", min=0, max=1)
+        float | None,
+        typer.Option(help="Leave out tokens less likely than this share of the likeliest one.", min=0, max=1),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed, the same text.", min=0, max=2**63 - 1)] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given again.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text. Can be repeated.")] = None,
     schema: Annotated[Path | None, typer.Option(help="Write JSON that satisfies the JSON Schema in this file.")] = None,
     regex: Annotated[str | None, typer.Option(help="Write a text that this regular expression matches whole.")] = None,
     bits: Annotated[int | None, typer.Option(help=BITS, min=4, max=8)] = None,
@@ -415,7 +419,10 @@ def look(
     question: Annotated[str, typer.Argument(help='Such as "what is at the top left?".')] = "",
     model: Annotated[
         Path | None,
-        typer.Option(help="A folder of `course train vision-text`. By default yours, or that of the course."),
+        typer.Option(
+            help="A folder of `course train vision-text`. By default runs/vision-text-cpu-seed0; if there is none, the "
+            "model that comes with the course."
+        ),
     ] = None,
     draw: Annotated[
         bool, typer.Option("--draw", help="Draw the picture first: four emoji by the artist that the model never saw.")

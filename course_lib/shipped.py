@@ -21,6 +21,6 @@ def shipped_model(recipe: str) -> Path:
         if (place / "shipped" / recipe / "config.json").is_file():
             return place / "shipped" / recipe
     raise CourseError(
-        f"the model {recipe} is not among the course's files here; "
-        f"train one with `course train {recipe}`, and name the folder of the run"
+        f"this copy of the course comes without the model {recipe}; `course train {recipe}` makes one in a few "
+        f"minutes, in runs/{recipe}-cpu-seed0: `course look` finds it there, `course generate` takes that folder's name"
     )

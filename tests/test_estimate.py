@@ -1,5 +1,7 @@
 """`course train --estimate`: counts against closed forms, and a command that trains and writes nothing."""
 
+from pathlib import Path
+
 import pytest
 import tiny_recipes
 import torch
@@ -11,7 +13,7 @@ from course_lib.data.loading.loader import Loader, Windows
 from course_lib.models import GPT, GPTConfig
 from course_lib.nn.moe import count_active_parameters
 from course_lib.recipes import estimate, language
-from course_lib.recipes.command import RECIPES
+from course_lib.recipes.command import RECIPES, _busy
 from course_lib.recipes.estimate import amount, duration, stage_cost
 from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig, next_token_loss
@@ -140,6 +142,25 @@ def test_the_gpu_preset_is_counted_without_a_gpu(tiny, capsys, monkeypatch):
     assert "this machine" not in said
 
 
+def stage(seconds):
+    return estimate.StageCost("stage", 1, 1, 60, 1.0, 1, 1.0, False, seconds)
+
+
+@pytest.mark.parametrize(
+    ("preset", "seconds", "shares", "said"),
+    [
+        ("cpu", (4.0, 2.0), [0.25, 0.5], "about 2.0 minutes here"),
+        ("cpu", (4.0, 2.0), [0.7, 0.8], ""),
+        ("gpu", (4.0, 2.0), [0.1, 0.1], ""),
+        ("gpu", (None, None), [0.1, 0.1], ""),
+    ],
+)
+def test_a_busy_machine_is_named_with_the_time_it_would_take_alone(preset, seconds, shares, said):
+    run = Run("moe", Path("none"), preset=preset, costs=[stage(of) for of in seconds], shares=shares)
+    assert said in _busy(run)
+    assert bool(said) == bool(_busy(run))
+
+
 @pytest.mark.parametrize("recipe", ["peft", "positions", "two-relations"])
 def test_a_sweep_has_no_estimate(tiny, capsys, recipe):
     assert course("train", recipe, "--estimate") == 2
@@ -150,6 +171,8 @@ def test_costs_of_each_stage(tiny):
     run = Run("moe", tiny / "none", costs=[])
     results = RECIPES["moe"](run)
     assert [cost.name for cost in run.costs] == ["moe.dense", "moe.experts"]
+    assert len(run.shares) == 2
+    assert all(0 < share < 1.1 for share in run.shares)
     assert all(cost.steps == tiny_recipes.STEPS and cost.seconds > 0 for cost in run.costs)
     assert not results.values
     assert not (tiny / "none").exists()

@@ -59,6 +59,29 @@ def test_known_mistake_fails_and_is_named(id, mistake, seed):
     assert verdict.mistake == mistake.message, f"{name} is taken for another mistake: put the one that fits fewer first"
 
 
+# Slips made in the reference's source: a mistake's own solution may be wrong in the same way as its helper.
+ABS = 'abs(claim["value"] - claim["control"])'
+SLIPS = [
+    (ABS, 'claim["value"] - claim["control"]', "clearly *below* its control"),
+    (ABS, 'claim["control"] - claim["value"]', "clearly *above* its control"),
+    ("< 2 *", "< 1 *", "One error is not enough"),
+    ('claim["chosen_on"] == claim["measured_on"]', 'claim["chosen_on"] == "test"', "Only the test text counts"),
+    ('claim["general"] and claim["seeds"] == 1', 'claim["seeds"] == 1', "One seed is enough for"),
+    ('claim["general"] and claim["seeds"] == 1', 'claim["general"]', "may stay if more than one seed"),
+    ('claim["control"] is None', 'not claim["control"]', "A control of 0.0 is a control"),
+]
+
+
+@pytest.mark.parametrize(("right", "slip", "told"), SLIPS)
+def test_a_slip_in_unsupported_claims_is_named(right, slip, told):
+    source = inspect.getsource(ALL["unsupported_claims"].reference)
+    assert right in source
+    namespace = {}
+    exec(source.replace(right, slip), namespace)
+    verdict = exam_for("unsupported_claims", 0).grade(LocalSubject(namespace["unsupported_claims"]))
+    assert told in (verdict.mistake or ""), verdict.diagnosis
+
+
 @for_all
 def test_an_exercise_is_complete(id):
     exercise = ALL[id]

@@ -560,6 +560,11 @@ def test_an_integer_too_long_for_torch_is_one_more_wrong_number(id, answer, word
     assert Exam(find(id), seed=77).grade(LocalSubject(answer)).outcome is Outcome.WRONG
 
 
+def test_names_where_an_empty_dict_is_expected(capsys):
+    assert not check("unsupported_claims", lambda claims: {"all": "bad"})
+    assert "an empty dict is expected, and `all` came back" in capsys.readouterr().out
+
+
 def parameters(d_model, feed_forward):
     return {"attention": 4 * d_model * (d_model + 1), "feed_forward": feed_forward, "norms": 4 * d_model}
 

@@ -529,7 +529,7 @@ def test_the_model_of_an_hour_is_shipped(tmp_path, checkout, monkeypatch, capsys
     assert course("generate", "moe", "--prompt", "The carp", "--max-tokens", "5") == 0
     assert capsys.readouterr().out.strip()
     monkeypatch.setattr(shipped, "ROOT", tmp_path)
-    assert "train one with `course train moe`" in refused(capsys, "generate", "moe", "--prompt", "The carp")
+    assert "`course train moe` makes one" in refused(capsys, "generate", "moe", "--prompt", "The carp")
 
 
 def test_a_model_too_large_to_ship_leaves_nothing(tmp_path, checkout, monkeypatch, capsys):

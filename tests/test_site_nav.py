@@ -3,6 +3,7 @@
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -14,7 +15,7 @@ from course_lib.site.build import build
 from course_lib.site.paths import Project
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from course.contents import SAID, places
+from course.contents import SAID, Contents, places
 
 TOC = """\
 format: jb-book
@@ -63,6 +64,12 @@ def test_a_lab_has_one_name_in_the_side_bar_and_on_the_first_page():
 @pytest.mark.parametrize("place", [place for place in PLACES if place.title and not place.is_lab], ids=lambda p: p.doc)
 def test_a_short_name_in_the_side_bar_is_how_its_page_begins(place):
     assert first_line(place).startswith(f"# {place.title}")
+
+
+@pytest.mark.parametrize(("doc", "says"), [("book/capstone_moe", True), ("book/glossary", False)])
+def test_a_page_of_a_part_without_numbers_says_how_long_it_takes_if_it_has_a_lab(doc, says):
+    contents = Contents(SimpleNamespace(srcdir=ROOT, toc_secnumbers={}))
+    assert contents.is_read(contents.find(doc)) == says
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.doc)

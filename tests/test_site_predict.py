@@ -316,6 +316,7 @@ def test_the_right_answer_is_what_was_measured(chapter):
     assert truths["sum"]["right"] == 1
     assert truths["share"]["value"] == pytest.approx(0.731, abs=1e-3)
     assert truths["share"]["text"] == "73.1%"
+    assert truths["share"]["ends"] == ["0%", "100%"]
     assert truths["curve"]["y"] == [3, 2, 1]
     assert truths["order"]["items"] == ["total", "share", "even"]
 
@@ -345,7 +346,14 @@ def test_a_bar_by_keyboard_and_by_pointer(page):
     box = page.locator("#predict-share")
     slider = box.get_by_role("slider")
     assert not box.get_by_text("even weights").is_visible()
-    assert box.get_by_text("10%").is_visible()  # chance is no secret
+    assert box.get_by_text("10%", exact=True).is_visible()  # chance is no secret
+    ends = box.locator(".bars-ends")
+    assert ends.inner_text().split() == ["0%", "100%"]
+    track, below = box.locator("[data-kind=guess] .bars-track").bounding_box(), ends.bounding_box()
+    assert (below["x"], below["width"]) == (pytest.approx(track["x"], abs=2), pytest.approx(track["width"], abs=2))
+    assert below["y"] >= track["y"] + track["height"]
+    assert slider.get_attribute("aria-label") == "Your guess, from 0% to 100%"
+    assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("0", "1")
     slider.focus()
     page.keyboard.press("End")
     for _ in range(3):
@@ -354,8 +362,10 @@ def test_a_bar_by_keyboard_and_by_pointer(page):
     page.keyboard.press("Enter")
     assert box.locator(".predict-said").inner_text() == "You guessed 97%. It came out as 73.1%: 24 points less."
     assert box.get_by_text("even weights").is_visible()
+    assert not ends.is_visible()
     assert box.locator(".predict-after").is_visible()
     box.get_by_role("button", name="Guess again").click()
+    assert ends.is_visible()
     frame = slider.bounding_box()
     page.mouse.click(frame["x"] + 0.25 * frame["width"], frame["y"] + frame["height"] / 2)
     box.get_by_role("button", name="See what came out").click()

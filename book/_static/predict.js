@@ -85,12 +85,15 @@
       const middle = (truth.low + truth.high) / 2;
       const range = make("input", {
         type: "range", min: truth.low, max: truth.high, step: (truth.high - truth.low) / 100, value: middle,
-        "aria-label": "Your guess",
+        "aria-label": `Your guess, from ${truth.ends[0]} to ${`${truth.ends[1]} ${truth.unit}`.trim()}`,
       });
       const bar = make("span", { class: "bars-bar" }), value = make("output", { class: "bars-value" });
       const row = make("div", { class: "bars-row", "data-kind": "guess" },
         make("span", { class: "bars-name" }, "your guess"), make("span", { class: "bars-track" }, bar, range), value);
-      box.querySelector(".bars").prepend(row);
+      // For the eye only: the name of the slider says the same.
+      const ends = make("div", { class: "bars-row predict-ends", "aria-hidden": "true" },
+        make("span", { class: "bars-ends" }, ...[truth.ends[0], truth.unit, truth.ends[1]].map((text) => make("span", {}, text))));
+      box.querySelector(".bars").prepend(row, ends);
       let touched = false;
       const zero = Math.max(0, Math.min(1, place(0, truth)));
       const draw = () => {

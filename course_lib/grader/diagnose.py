@@ -207,7 +207,8 @@ def _difference(d: Difference, hide_values: bool) -> str:
         shown = "" if hide_values or len(repr(e)) + len(repr(g)) > 160 else f" Expected {e}, got {g}."
         return f"{number} expected, and {len(g)} came back.{shown}"
     if d.kind == "keys":
-        return f"the names {_names(e)} are expected, and {_names(g)} came back."
+        wanted = f"the names {_names(e)} are" if e else "an empty dict is"
+        return f"{wanted} expected, and {_names(g)} came back."
     if d.kind == "dtype":
         return f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back."
     if d.kind == "shape":

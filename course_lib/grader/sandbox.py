@@ -114,7 +114,10 @@ class Worker:
             self._errors.seek(0)
             lines = self._errors.read(2**20).decode(errors="replace").strip().splitlines()
             self.stop()
-            raise SandboxError(f"a worker does not start: {lines[-1] if lines else 'no answer'}")
+            busy = f"no answer within {seconds:g} s; if the machine is busy, try again when it is free"
+            raise SandboxError(
+                f"the process that runs the submitted code does not start: {lines[-1] if lines else busy}"
+            )
 
     def stop(self) -> None:
         """End the worker and everything that it has started, and wait until all are gone."""

@@ -15,7 +15,7 @@ from course_lib.errors import CourseError
 from course_lib.measure import device_name
 from course_lib.preset import preset
 from course_lib.recipes import language
-from course_lib.recipes.estimate import cost_tables
+from course_lib.recipes.estimate import cost_tables, duration
 from course_lib.recipes.peft_sweep import peft
 from course_lib.recipes.positions_sweep import positions
 from course_lib.recipes.relations_sweep import two_relations
@@ -28,8 +28,9 @@ from course_lib.train import TrainingDiverged
 
 ESTIMATED = """\
 The times are those of the training steps; evaluation, between and after them, comes on top. A GPU's time is computed
-from its published peak, and small models get less of it than the large ones that the share is from. Activations are
-those in float32; bfloat16 takes about half."""
+from its published peak. Small models get far less of it than the large ones that the share is from, so for them it is
+a lower bound. Activations are those in float32; bfloat16 takes about half."""
+BUSY = 1.5  # times as long as the processor worked: then something else takes a good part of it
 
 
 def _vision_text(run: Run) -> Results:
@@ -76,7 +77,7 @@ def train(
         torch.set_num_threads(1)  # the models are too small for more, and exact results depend on the number of threads
     if run.costs is not None:
         RECIPES[recipe](run)
-        print("\n" + "\n\n".join(table.to_text() for table in cost_tables(run.costs)) + f"\n\n{ESTIMATED}")
+        print("\n" + "\n\n".join(table.to_text() for table in cost_tables(run.costs)) + f"\n\n{ESTIMATED}{_busy(run)}")
         return
     device = device_name(run.lab_preset)
     print(f"{recipe}: preset {run.preset}, seed {seed}, on {device}, into {run.out}", flush=True)
@@ -95,6 +96,17 @@ def train(
     model = f"The model is in {run.out / 'model'}, the" if (run.out / "model").is_dir() else "The"
     print(f"{model} report with the loss curves is in {run.out / 'report.html'}.")
     print(f"This took {time.process_time():.0f} seconds of the processor.")
+
+
+def _busy(run: Run) -> str:
+    """Return a sentence on the time of a run on this machine alone; nothing if it was timed on a quiet one or a GPU."""
+    times = [cost.seconds * cost.steps for cost in run.costs or () if cost.seconds is not None]
+    if run.preset == "gpu" or len(times) < len(run.shares):
+        return ""
+    alone = sum(seconds * share for seconds, share in zip(times, run.shares, strict=True))
+    if sum(times) <= BUSY * alone:
+        return ""
+    return f"\nThis machine is busy with something else. Alone, the run would take about {duration(alone)} here."
 
 
 def _advice(run: Run, error: Exception) -> str | None:
@@ -121,8 +133,8 @@ def look(picture: Path, question: str, model: Path | None, drawn: int | None) ->
     Args:
         picture: The image file.
         question: The question; empty if the picture is only to be drawn.
-        model: A folder of `course train vision-text`; None for the reader's own, or else the one that comes with
-            the course.
+        model: A folder of `course train vision-text`; None for the reader's own of the preset cpu and seed 0, or else
+            the one that comes with the course.
         drawn: The seed of a scene to draw into the file first; None for a file that is there.
 
     Raises:

@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,6 +49,7 @@ class Run:
         preset: The preset, which sets the sizes; by default the one that COURSE_PRESET names.
         costs: None to train. With a list, `train` adds the cost of each stage to it in place of training, and nothing
             is written.
+        shares: With `costs`, the share of a processor that this process got while each stage was counted and timed.
     """
 
     recipe: str
@@ -57,6 +59,7 @@ class Run:
     resume: bool = False
     preset: RunSize = field(default_factory=preset)
     costs: list[StageCost] | None = None
+    shares: list[float] = field(default_factory=list)
 
     @property
     def device(self) -> torch.device:
@@ -180,7 +183,9 @@ class Run:
         if self.costs is not None:
             config = replace(config, steps=self.steps or config.steps)
             here = self.preset != "gpu" or self.device.type != "cpu"
+            began, worked = time.perf_counter(), time.process_time()
             self.costs.append(stage_cost(model, batches, loss_fn, config, label, here=here))
+            self.shares.append((time.process_time() - worked) / (time.perf_counter() - began))
             return
         every, hint = max(1, config.steps // 10), f"run: {self.resume_command}"
         stage = RunFolder(self.out / folder, self.resume, save_every=every, resume_hint=hint)

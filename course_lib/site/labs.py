@@ -64,7 +64,8 @@ def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, 
     if slug and slug not in known:
         raise SiteError(f"there is no lab {slug}; there are {', '.join(known)}")
     if made := copy_labs(project, slug if fresh else None):
-        print(f"my_labs: copied {', '.join(path.name for path in made)}")
+        names = ", ".join(path.name for path in made)
+        print(f"my_labs: copied {names if len(made) < 4 else f'{len(made)} labs'}")
     if not start:
         return 0
     if importlib.util.find_spec("jupyterlab") is None:

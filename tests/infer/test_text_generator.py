@@ -398,8 +398,11 @@ def test_a_folder_that_cannot_be_opened_says_why(tmp_path, how, words):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("no/such/place", "there is no folder no/such/place and no model of that name; .*: smollm2, smollm2-135m"),
-        ("smollm3", "there is no folder smollm3 .* one of: smollm2"),
+        (
+            "no/such/place",
+            "there is no folder no/such/place and no model of that name; .*`course train`.*: smollm2, smollm2-135m",
+        ),
+        ("smollm3", "there is no folder smollm3 .* with a name are: smollm2"),
         (__file__, "is a file; pass the folder"),
         ("minilm-l6-v2", "is no model that writes text"),
         ("wikipedia-leads", "is no model that writes text; .* one of: smollm2"),

@@ -122,6 +122,11 @@ class Contents:
         which = f"{kind} {alike.index(place) + 1} of {len(alike)}"
         return f"Chapter {self.number(above)}, {which}" + (f": {name}" if name else "")
 
+    def is_read(self, place: Place) -> bool:
+        """Whether a page is read from top to bottom, as those of chapters and capstones are; the rest is looked up."""
+        chapter = place.chapter or place
+        return bool(self.number(chapter) or chapter.labs or not place.part)
+
     def minutes(self, place: Place) -> int:
         """About how long a page takes: of a lab as its first cell says, otherwise by its words."""
         if place.doc not in self._minutes:

@@ -87,7 +87,7 @@ def where(contents: Contents, here: Place, link: Any) -> str:
         parts.append(f'<a href="{escape(link(above.doc))}">{escape(chapter)}</a>{escape(rest)}')
     else:
         parts += [escape(text) for text in (here.part, called) if text and text != contents.title(here)]
-    if contents.number(above or here) or not here.part:
+    if contents.is_read(here):
         parts.append(f"about {duration(contents.minutes(here))}")
     if contents.number(here) and here.ideas:
         parts.append(counted(len(here.ideas), "page"))
@@ -103,7 +103,7 @@ def steps(contents: Contents, name: str, link: Any) -> str:
     out = []
     if after := contents.beside(name, 1):
         kind = ["Next" if contents.called(after) == contents.title(after) else f"Next: {contents.called(after)}"]
-        if contents.number(after.chapter or after) or not after.part:
+        if contents.is_read(after):
             kind.append(f"about {duration(contents.minutes(after))}")
         # The line above has the short name of a page inside a chapter already.
         title = contents.env.titles[after.doc].astext() if after.chapter else contents.title(after)

@@ -186,12 +186,12 @@ class PredictDirective(CourseDirective):
                 rows.append(self.row(self.cited(part), "control", axis, "control", unit))
         if "chance" in self.options:
             rows.append(self.row(self.cited(self.options["chance"]), "chance", axis, "chance", unit))
-        scale = f"{formatted(low, '.0%' if share else '')}, {formatted(high, '.0%' if share else '')} {unit}".strip()
-        answer = f'<div class="predict-chart" data-scale="{escape(scale)}">{chart.bars(rows)}</div>'
+        answer = f'<div class="predict-chart">{chart.bars(rows)}</div>'
         if measured.value is None:
             return [raw(answer)], None, lines
         truth = {"kind": "bar", "value": measured.value, "text": measured.text, "low": low, "high": high}
-        return [raw(answer)], truth | {"share": share, "unit": unit}, lines
+        written = [chart.signed(f"{end:.0%}" if share else f"{end:,g}") for end in (low, high)]
+        return [raw(answer)], truth | {"share": share, "unit": unit, "ends": written}, lines
 
     def row(self, cited: Cited, fallback: str, axis: chart.Axis, kind: str, unit: str) -> str:
         text = cited.text if cited.value is None or not unit else f"{cited.text} {unit}"

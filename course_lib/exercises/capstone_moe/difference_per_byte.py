@@ -1,4 +1,4 @@
-"""The difference of two models on the same texts, in bits per byte, and its standard error."""
+"""The difference of two models on the same windows of a text, in bits per byte, and its standard error."""
 
 import math
 
@@ -17,8 +17,8 @@ def difference_per_byte(nats_a, nats_b, n_bytes):
 
 
 def cases(rng):
-    def texts(n, apart, noise):
-        # Some texts are hard for both models: their own losses vary far more than the difference of the two.
+    def windows(n, apart, noise):
+        # Some windows are hard for both models: their own losses vary far more than the difference of the two.
         n_bytes = torch.randint(300, 700, (n,), generator=rng).double()
         hard = n_bytes * (1 + torch.rand(n, generator=rng, dtype=torch.float64))
         own = noise * torch.randn(n, generator=rng, dtype=torch.float64)
@@ -27,17 +27,17 @@ def cases(rng):
     two = torch.tensor([1.0, 1.0], dtype=torch.float64)
     log2 = math.log(2)
     return [
-        # Bits: 3 and 1 more, on 1 byte each; 2 a byte, and the texts lie 1 above and 1 below.
+        # Bits: 3 and 1 more, on 1 byte each; 2 a byte, and the windows lie 1 above and 1 below.
         Case(
-            "two texts by hand",
+            "two windows by hand",
             (two * 5 * log2, torch.tensor([2.0, 4.0]).double() * log2, two),
             expected={"difference": 2.0, "error": 1.0},
         ),
         Case("the same model twice", (two * 3, two * 3, two), expected={"difference": 0.0, "error": 0.0}),
-        Case("100 texts, a small difference", texts(100, -0.02, 5.0)),
-        Case("the other way round", texts(60, 0.05, 8.0)),
+        Case("100 windows, a small difference", windows(100, -0.02, 5.0)),
+        Case("the other way round", windows(60, 0.05, 8.0)),
         Case(
-            "texts of very different lengths",
+            "windows of very different lengths",
             (
                 torch.tensor([900.0, 30.0, 5.0]).double() + torch.rand(3, generator=rng, dtype=torch.float64),
                 torch.tensor([800.0, 40.0, 7.0]).double() - torch.rand(3, generator=rng, dtype=torch.float64),
@@ -75,8 +75,8 @@ def own_error(nats, n_bytes):
 
 
 @mistake(
-    "The error looks as if the two models had read different texts. They read the same ones, and a hard text is hard "
-    "for both: take the difference of each text first, and the error of these differences."
+    "The error looks as if the two models had read different windows. They read the same ones, and a hard window is "
+    "hard for both: take the difference on each window first, and the error of these differences."
 )
 def unpaired(nats_a, nats_b, n_bytes):
     error = math.hypot(own_error(nats_a, n_bytes), own_error(nats_b, n_bytes))
@@ -95,30 +95,32 @@ def b_minus_a(nats_a, nats_b, n_bytes):
 
 
 @mistake(
-    "This is the mean of each text's own bits per byte. Then a short text counts as much as a long one. Divide the sum "
-    "of the bits by the sum of the bytes."
+    "This is the mean of each window's own bits per byte. Then a short window counts as much as a long one. Divide the "
+    "sum of the bits by the sum of the bytes."
 )
 def mean_of_ratios(nats_a, nats_b, n_bytes):
     each = (nats_a - nats_b) / math.log(2) / n_bytes
     return {"difference": float(each.mean()), "error": float(each.std() / len(each) ** 0.5)}
 
 
-@mistake("This is per text. Divide by the bytes.")
-def for_each_text(nats_a, nats_b, n_bytes):
+@mistake("This is per window. Divide by the bytes.")
+def for_each_window(nats_a, nats_b, n_bytes):
     found = difference_per_byte(nats_a, nats_b, n_bytes)
     return {name: value * float(n_bytes.mean()) for name, value in found.items()}
 
 
 @mistake(
-    "The error is the spread of single texts. The error of a sum over n texts is smaller: see the formula, with the "
-    "square root of the *sum* of the squares."
+    "The error is the spread of single windows. The error of a sum over n windows is smaller: see the formula, with "
+    "the square root of the *sum* of the squares."
 )
-def spread_of_texts(nats_a, nats_b, n_bytes):
+def spread_of_windows(nats_a, nats_b, n_bytes):
     error = difference_per_byte(nats_a, nats_b, n_bytes)["error"] * len(n_bytes) ** 0.5
     return with_error(nats_a, nats_b, n_bytes, error)
 
 
-@mistake("The factor n / (n - 1) is missing. The difference was fitted to these texts, which makes the rest too small.")
+@mistake(
+    "The factor n / (n - 1) is missing. The difference was fitted to these windows, which makes the rest too small."
+)
 def without_correction(nats_a, nats_b, n_bytes):
     n = len(n_bytes)
     error = difference_per_byte(nats_a, nats_b, n_bytes)["error"] * ((n - 1) / n) ** 0.5
@@ -126,8 +128,8 @@ def without_correction(nats_a, nats_b, n_bytes):
 
 
 @mistake(
-    "The rest of a text is its bits less `difference * n_bytes` of that text. Here the mean of the bits is taken off, "
-    "so a long text looks like an exception."
+    "The rest of a window is its bits less `difference * n_bytes` of that window. Here the mean of the bits is taken "
+    "off, so a long window looks like an exception."
 )
 def around_the_mean(nats_a, nats_b, n_bytes):
     bits = (nats_a - nats_b) / math.log(2)
@@ -141,8 +143,8 @@ EXERCISE = Exercise(
     minutes=15,
     difficulty=3,
     hints=(
-        "First the bits by which the models differ on each text. Their sum over the sum of the bytes is the "
-        "difference. What is left of each text, when the difference times its bytes is taken off?",
+        "First the bits by which the models differ on each window. Their sum over the sum of the bytes is the "
+        "difference. What is left of each window, when the difference times its bytes is taken off?",
         "`rest = bits - difference * n_bytes`, and the error is `(n / (n - 1) * (rest**2).sum()).sqrt() / "
         "n_bytes.sum()`.",
     ),

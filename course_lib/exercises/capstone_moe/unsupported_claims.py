@@ -130,6 +130,7 @@ def backwards(claims):
 
 def judged(claims, tests):
     """For each claim the first reason whose test holds."""
+    tests = tuple(tests)  # a zip would be used up by the first claim
     found = {claim["says"]: [why for why, test in tests if test(claim)] for claim in claims}
     return {says: reasons[0] for says, reasons in found.items() if reasons}
 
@@ -161,18 +162,18 @@ def one_error(claims):
 
 
 @mistake(
-    "A result that is clearly *worse* than its control is marked as well. It is as well supported as a better one, and "
-    "belongs on the card: take the absolute value of the difference."
+    "A value clearly *below* its control is marked as well. Whether it is better or worse, it is a result and belongs "
+    "on the card: take the absolute value of the difference."
 )
-def losses_are_hidden(claims):
+def lower_ones_are_hidden(claims):
     return judged(claims, zip(REASONS, (alone, tuned, one_seed, lambda claim: apart(claim) < 2), strict=True))
 
 
 @mistake(
-    "A value clearly *above* its control is marked as well. Whether it is better or worse, it is a result: take the "
-    "absolute value of the difference."
+    "A value clearly *above* its control is marked as well. Whether it is better or worse, it is a result and belongs "
+    "on the card: take the absolute value of the difference."
 )
-def gains_are_hidden(claims):
+def higher_ones_are_hidden(claims):
     return judged(
         claims, zip(REASONS, (alone, tuned, one_seed, lambda claim: alone(claim) or apart(claim) > -2), strict=True)
     )

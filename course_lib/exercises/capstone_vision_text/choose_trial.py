@@ -148,6 +148,24 @@ def nan_wins(trials, budget):
     return chosen and chosen["name"]
 
 
+@mistake(
+    "This takes the largest validation score and nothing else: among equals it takes the first of the list, not the "
+    "fastest, and a NaN that comes first stays. Leave NaN out, and let the time decide among equals."
+)
+def score_alone(trials, budget):
+    fit = [t for t in trials if t["seconds"] <= budget]
+    return max(fit, key=lambda t: t["validation"], default={"name": None})["name"]
+
+
+@mistake(
+    "This takes the largest validation score and nothing else: among equals it takes the first of the list, not the "
+    "fastest, a NaN that comes first stays, and where no trial fits, `max` raises an error. Leave NaN out, let the "
+    "time decide among equals, and give `max` a `default`."
+)
+def score_alone_without_default(trials, budget):
+    return max((t for t in trials if t["seconds"] <= budget), key=lambda t: t["validation"])["name"]
+
+
 EXERCISE = Exercise(
     id="choose_trial",
     title="Which trial to go on with?",

@@ -32,10 +32,10 @@ def cases(rng):
         Case("four tokens, the best 2 of 3", (by_hand, 2)),
         Case("the best 1 of 3, its probability as it is", (by_hand, 1), {"renormalise": False}),
         Case("5 tokens, the best 2 of 8", (logits(5, 8), 2)),
-        Case("the same question without sharing out anew", (logits(5, 8), 2), {"renormalise": False}),
+        Case("5 tokens, the best 2 of 8, not renormalised", (logits(5, 8), 2), {"renormalise": False}),
         Case("6 tokens, the best 3 of 4", (logits(6, 4), 3)),
         Case("logits near 100", (100 + logits(4, 5), 2)),
-        Case("the best 1 of 6, shared out anew", (logits(4, 6), 1)),
+        Case("the best 1 of 6, renormalised", (logits(4, 6), 1)),
     ]
 
 

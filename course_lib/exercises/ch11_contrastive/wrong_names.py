@@ -97,8 +97,8 @@ def next_name(n_colours, n_shapes, seed):
 
 
 @mistake(
-    "In some of the cases a thing keeps its own name. This looks like a random order: on average, one thing stays in "
-    "its place. Draw again until none does."
+    "In some of the cases a thing keeps its own name, or a word can be translated. This looks like a random "
+    "order: on average, one thing stays in its place. Draw again until neither happens."
 )
 def random_order(n_colours, n_shapes, seed):
     return torch.randperm(n_colours * n_shapes, generator=torch.Generator().manual_seed(seed))

@@ -54,7 +54,10 @@ def _find(name: str | Path) -> TextGenerator:
         raise GenerationError(f"{name} is a file; pass the folder that holds config.json and model.safetensors")
     if str(name) in registry():
         raise GenerationError(f"{name} is no model that writes text; pass a folder, or one of: {names}")
-    raise GenerationError(f"there is no folder {name} and no model of that name; pass a folder, or one of: {names}")
+    raise GenerationError(
+        f"there is no folder {name} and no model of that name; folders in runs/ come from `course train`, and the "
+        f"models with a name are: {names}"
+    )
 
 
 def _open(folder: Path) -> TextGenerator:
