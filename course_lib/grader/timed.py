@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import signal
 import sys
 import threading
@@ -67,14 +69,17 @@ class TimedSubject(LocalSubject):
         raise self.lost  # not above, where its context would keep all that the call has in memory
 
 
+_process = functools.cache(psutil.Process)  # it looks up much when it is made
+
+
 @contextlib.contextmanager
 def limits(deadline: float) -> Iterator[None]:
     """Raise `Stopped` in the code inside if it computes for too long, takes too much memory, or passes the deadline."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    process, quiet_until = psutil.Process(), 0.0
-    cpu, memory = time.process_time(), process.memory_info().rss
+    process, quiet_until = _process(os.getpid()), 0.0
+    cpu, memory = time.process_time(), process.memory_info()
 
     def look(number: int, frame: FrameType | None) -> None:
         nonlocal quiet_until
@@ -86,7 +91,7 @@ def limits(deadline: float) -> Iterator[None]:
             failure = Failure(Lost.TIMED_OUT, limit=CALL)
         elif now > deadline:
             failure = Failure(Lost.CHECKS_TIMED_OUT, limit=CLOCK)
-        elif process.memory_info().rss - memory > GROWTH:
+        elif process.memory_info().rss - memory.rss > GROWTH:
             failure = Failure(Lost.OUT_OF_MEMORY, limit=GROWTH)
         if failure:
             quiet_until = now + AGAIN
@@ -95,7 +100,7 @@ def limits(deadline: float) -> Iterator[None]:
     handler = signal.signal(signal.SIGALRM, look)
     timer = signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
     try:
-        with _address_space(process.memory_info().vms + GROWTH * 3 // 2):
+        with _address_space(memory.vms + GROWTH * 3 // 2):
             yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
