@@ -117,6 +117,7 @@ def test_reference_source_runs_with_the_labs_imports_and_earlier_references(id):
     assert verdict, verdict.diagnosis
 
 
+@functools.cache
 def _imports(slug):
     """The imports of the lab's notebook, without the course's own: a reference may not lean on the library."""
     found = []
@@ -126,6 +127,7 @@ def _imports(slug):
     return "\n".join(line for line in map(ast.unparse, found) if "course_lib" not in line)
 
 
+@functools.cache
 def notebook_of(slug):
     path = Path(f"labs/{slug}.ipynb")
     assert path.is_file(), f"{path} is missing, and course_lib/exercises/{slug} has exercises for it"
