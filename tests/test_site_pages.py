@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from course.contents import places
 
 WORDS = 2500
+WORDS_OF_A_CAPSTONE = 2800  # it goes through a whole project; its limits were cut to stay within the other number
 NUMBERS = 2  # in a paragraph; more are a table
 PLACES = places(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8")))
 CHAPTERS = [place for place in PLACES if place.doc.startswith(("book/ch", "book/capstone_")) and place.chapter is None]
@@ -85,7 +86,8 @@ def test_every_chapter_has_a_page_for_each_idea():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda place: place.doc)
 def test_a_page_is_read_in_one_sitting(page):
-    assert len(words((ROOT / f"{page.doc}.md").read_text(encoding="utf8"))) <= WORDS
+    most = WORDS_OF_A_CAPSTONE if page.doc.startswith("book/capstone_") else WORDS
+    assert len(words((ROOT / f"{page.doc}.md").read_text(encoding="utf8"))) <= most
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda place: place.doc)
