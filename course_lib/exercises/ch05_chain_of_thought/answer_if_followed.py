@@ -1,0 +1,106 @@
+"""The answer of a chain in which one number was changed, found from code that takes one step twice."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def answer_if_followed(operators, operands, step, number, modulus):
+    for later in range(step + 1, operands.shape[1]):
+        b = operands[:, later]
+        number = torch.where(operators[:, later] == 0, number + b, number * b) % modulus
+    return number
+
+
+def cases(rng):
+    def chains(rows, steps, step, modulus):
+        operators = torch.randint(2, (rows, steps), generator=rng)
+        operands = torch.randint(1, modulus, (rows, steps), generator=rng)
+        return operators, operands, step, torch.randint(modulus, (rows,), generator=rng), modulus
+
+    return [
+        Case(
+            "by hand: +5 *4 +6, and 2 is written after the first step",
+            (torch.tensor([[0, 1, 0]]), torch.tensor([[5, 4, 6]]), 0, torch.tensor([2]), 7),
+            expected=torch.tensor([0]),
+        ),
+        Case("6 steps, the second is changed", chains(8, 6, 1, 7)),
+        Case("6 steps, the last but one is changed", chains(8, 6, 4, 7)),
+        Case("the last number is changed", chains(8, 4, 3, 7)),
+        Case("9 steps modulo 5, the first is changed", chains(8, 9, 0, 5)),
+    ]
+
+
+@alternative
+def without_the_steps_before(operators, operands, step, number, modulus):
+    rest = zip(operators[:, step + 1 :].unbind(1), operands[:, step + 1 :].unbind(1), strict=True)
+    for times, b in rest:
+        number = (number + b * (1 - times)) * (1 + (b - 1) * times) % modulus
+    return number
+
+
+@alternative
+def row_by_row(operators, operands, step, number, modulus):
+    answers = []
+    for marks, numbers, now in zip(operators.tolist(), operands.tolist(), number.tolist(), strict=True):
+        for times, b in list(zip(marks, numbers, strict=True))[step + 1 :]:
+            now = (now * b if times else now + b) % modulus
+        answers.append(now)
+    return torch.tensor(answers)
+
+
+@mistake(
+    "The fault is still there: `number` is what stands *after* step `step`, and this step is taken once more. Begin "
+    "with the next one."
+)
+def one_step_twice(operators, operands, step, number, modulus):
+    return answer_if_followed(operators, operands, step - 1, number, modulus)
+
+
+@mistake("One step is left out. The first one to take is `step + 1`.")
+def one_step_left_out(operators, operands, step, number, modulus):
+    return answer_if_followed(operators, operands, step + 1, number, modulus)
+
+
+@mistake("All steps are taken here, from the first on. The changed number stands after `step`: go on from there.")
+def all_steps(operators, operands, step, number, modulus):
+    return answer_if_followed(operators, operands, -1, number, modulus)
+
+
+@mistake("This is the changed number itself. Take the steps that are left.")
+def the_number_itself(operators, operands, step, number, modulus):
+    return number.clone()
+
+
+@mistake("The last step is missing.")
+def without_the_last_step(operators, operands, step, number, modulus):
+    return answer_if_followed(operators[:, :-1], operands[:, :-1], step, number, modulus)
+
+
+@mistake("Plus and times are exchanged here: operator 0 is +, operator 1 is *. That was no fault.")
+def exchanged(operators, operands, step, number, modulus):
+    return answer_if_followed(1 - operators, operands, step, number, modulus)
+
+
+@mistake("The numbers are not reduced. Take the remainder, `% modulus`, after each step.")
+def without_the_modulus(operators, operands, step, number, modulus):
+    return answer_if_followed(operators, operands, step, number, 10**9)
+
+
+EXERCISE = Exercise(
+    id="answer_if_followed",
+    title="What a reader of the changed chain answers, with a fault",
+    points=2,
+    minutes=8,
+    difficulty=2,
+    hints=(
+        "Try it on a chain of two steps, by hand, with the number after the first. How many steps are left, and how "
+        "many does the code take?",
+        "`range(step + 1, operands.shape[1])`.",
+    ),
+    reference=answer_if_followed,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 5, Does the answer rest on the chain?",
+)

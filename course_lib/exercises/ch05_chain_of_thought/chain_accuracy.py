@@ -1,0 +1,115 @@
+"""How often a chain ends right if each of its steps is right with the same probability."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def chain_accuracy(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        # A right number stays right with p. A wrong one is put right by one of the m - 1 wrong steps.
+        right = right * p + (1 - right) * (1 - p) / (modulus - 1)
+    return right
+
+
+def cases(rng):
+    def chance(low, high):
+        return low + (high - low) * torch.rand((), generator=rng).item()
+
+    def whole(low, high):
+        return int(torch.randint(low, high, (), generator=rng))
+
+    return [
+        Case("by hand: two steps, modulus 3", (0.5, 2, 3), expected=0.375),
+        Case("no steps", (0.6, 0, 7), expected=1.0),
+        Case("one step", (chance(0.3, 0.9), 1, 7)),
+        Case("6 steps modulo 7", (chance(0.5, 0.9), 6, 7)),
+        Case("10 steps modulo 3", (chance(0.5, 0.9), 10, 3)),
+        Case("many steps, which are often right", (chance(0.95, 0.99), whole(20, 60), 5)),
+        Case("steps that are right less often than by chance", (chance(0.0, 0.2), 3, 3)),
+    ]
+
+
+@alternative
+def in_closed_form(p, steps, modulus):
+    return 1 / modulus + (1 - 1 / modulus) * ((modulus * p - 1) / (modulus - 1)) ** steps
+
+
+@alternative
+def with_all_numbers(p, steps, modulus):
+    # The probability of each distance from the right number.
+    share = [1.0] + [0.0] * (modulus - 1)
+    for _ in range(steps):
+        wrong = (1 - p) / (modulus - 1)
+        share = [sum(s * (p if before == now else wrong) for before, s in enumerate(share)) for now in range(modulus)]
+    return share[0]
+
+
+@mistake(
+    "This is p to the power of the steps: the chance that *every* step is right. A second wrong step can put a wrong "
+    "number right again. Add that, or with many steps you would fall below chance."
+)
+def all_right(p, steps, modulus):
+    return p**steps
+
+
+@mistake(
+    "A wrong step has m - 1 numbers to go to, not m: it never stays where the right step would lead. Divide by "
+    "`modulus - 1`."
+)
+def one_in_modulus(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - right) * (1 - p) / modulus
+    return right
+
+
+@mistake(
+    "A wrong number is put right with 1/(m - 1) at every step here, even where the step is a right one. A right step "
+    "leads from a wrong number to a wrong number: only a wrong one, with probability 1 - p, can repair it."
+)
+def repaired_by_any_step(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - right) / (modulus - 1)
+    return right
+
+
+@mistake("This takes a step too few. With one step, the answer is p.")
+def a_step_too_few(p, steps, modulus):
+    return chain_accuracy(p, steps - 1, modulus)
+
+
+@mistake("This takes a step too many. With one step, the answer is p, and with none it is 1.")
+def a_step_too_many(p, steps, modulus):
+    return chain_accuracy(p, steps + 1, modulus)
+
+
+@mistake("This adds up the errors of the steps. With many of them it would fall below 0: multiply.")
+def errors_added_up(p, steps, modulus):
+    return 1 - steps * (1 - p)
+
+
+@mistake("This guesses at random when some step was wrong. But only a second wrong step can repair the first.")
+def a_guess_after_an_error(p, steps, modulus):
+    return p**steps + (1 - p**steps) / modulus
+
+
+EXERCISE = Exercise(
+    id="chain_accuracy",
+    title="How errors add up along a chain",
+    points=3,
+    minutes=15,
+    difficulty=3,
+    hints=(
+        "Let a be the chance that the number is right before a step. There are two ways to be right after it. Which? "
+        "Write a after the step as a formula of a, p and m.",
+        "`right * p + (1 - right) * (1 - p) / (modulus - 1)`, once for each step, from 1.",
+    ),
+    reference=chain_accuracy,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 5, Errors along a chain",
+)

@@ -1,0 +1,123 @@
+"""The number after each step of a chain of additions and multiplications."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def chain_states(start, operators, operands, modulus):
+    number, states = start, []
+    for step in range(operands.shape[1]):
+        b = operands[:, step]
+        number = torch.where(operators[:, step] == 0, number + b, number * b) % modulus
+        states.append(number)
+    return torch.stack(states, dim=1)
+
+
+def cases(rng):
+    def chains(rows, steps, modulus):
+        start = torch.randint(modulus, (rows,), generator=rng)
+        operators = torch.randint(2, (rows, steps), generator=rng)
+        return start, operators, torch.randint(1, modulus, (rows, steps), generator=rng), modulus
+
+    return [
+        Case(
+            "by hand: 3 +5 *4 +6",
+            (torch.tensor([3]), torch.tensor([[0, 1, 0]]), torch.tensor([[5, 4, 6]]), 7),
+            expected=torch.tensor([[1, 4, 3]]),
+        ),
+        Case("one step", chains(8, 1, 7)),
+        Case("6 steps modulo 7", chains(6, 6, 7)),
+        Case("9 steps modulo 5", chains(4, 9, 5)),
+        Case("30 steps modulo 11", chains(3, 30, 11)),
+    ]
+
+
+@alternative
+def row_by_row(start, operators, operands, modulus):
+    rows = []
+    for number, marks, numbers in zip(start.tolist(), operators.tolist(), operands.tolist(), strict=True):
+        row = []
+        for times, b in zip(marks, numbers, strict=True):
+            number = (number * b if times else number + b) % modulus
+            row.append(number)
+        rows.append(row)
+    return torch.tensor(rows)
+
+
+@alternative
+def as_lines(start, operators, operands, modulus):
+    # Each step is a line: number * slope + offset.
+    slopes = torch.where(operators == 1, operands, torch.ones_like(operands))
+    offsets = torch.where(operators == 1, torch.zeros_like(operands), operands)
+    states = torch.zeros_like(operands)
+    for step in range(operands.shape[1]):
+        start = (start * slopes[:, step] + offsets[:, step]) % modulus
+        states[:, step] = start
+    return states
+
+
+@mistake("These are the numbers *before* each step. Take the step first, then note the number.")
+def before_each_step(start, operators, operands, modulus):
+    states = chain_states(start, operators, operands, modulus)
+    return torch.cat([start[:, None], states[:, :-1]], dim=1)
+
+
+@mistake("Plus and times are exchanged here: operator 0 is +, operator 1 is *.")
+def exchanged(start, operators, operands, modulus):
+    return chain_states(start, 1 - operators, operands, modulus)
+
+
+@mistake("The start is missing: these chains begin at 0.")
+def from_zero(start, operators, operands, modulus):
+    return chain_states(torch.zeros_like(start), operators, operands, modulus)
+
+
+@mistake("The numbers are not reduced. Take the remainder, `% modulus`, after each step.")
+def without_the_modulus(start, operators, operands, modulus):
+    number, states = start, []
+    for step in range(operands.shape[1]):
+        b = operands[:, step]
+        number = torch.where(operators[:, step] == 0, number + b, number * b)
+        states.append(number)
+    return torch.stack(states, dim=1)
+
+
+@mistake("Every step begins at the start again. It has to go on from the number that the step before left.")
+def each_from_the_start(start, operators, operands, modulus):
+    return torch.where(operators == 0, start[:, None] + operands, start[:, None] * operands) % modulus
+
+
+@mistake("This is the last number alone. Return the number after *every* step, `(rows, steps)`.")
+def the_answer_alone(start, operators, operands, modulus):
+    return chain_states(start, operators, operands, modulus)[:, -1:]
+
+
+@mistake("The steps stand along the first axis here. Each row is a chain: stack along `dim=1`.")
+def transposed(start, operators, operands, modulus):
+    return chain_states(start, operators, operands, modulus).T.contiguous()
+
+
+@mistake("The steps are taken from the last to the first. The chain is read from left to right.")
+def right_to_left(start, operators, operands, modulus):
+    return chain_states(start, operators.flip(1), operands.flip(1), modulus)
+
+
+EXERCISE = Exercise(
+    id="chain_states",
+    title="The number after each step",
+    points=2,
+    minutes=10,
+    difficulty=1,
+    hints=(
+        "Go through the steps, not the rows: `operators[:, step]` and `operands[:, step]` hold this step of all rows. "
+        "`torch.where` chooses between the sum and the product.",
+        "`number = torch.where(operators[:, step] == 0, number + b, number * b) % modulus`, append it, and at the end "
+        "`torch.stack(states, dim=1)`.",
+    ),
+    reference=chain_states,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 5, A problem that takes six steps",
+)

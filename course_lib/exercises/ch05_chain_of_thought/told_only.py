@@ -1,0 +1,111 @@
+"""A control that is told every step of a chain and can read none."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def told_only(prompts, states, dot):
+    dots = torch.full_like(states[:, :-1], dot)
+    return [torch.cat([prompts, dots], dim=1), states.clone()]
+
+
+def cases(rng):
+    def problems(rows, tokens, steps, dot):
+        prompts = torch.randint(20, (rows, tokens), generator=rng)
+        return prompts, torch.randint(7, (rows, steps), generator=rng), dot
+
+    return [
+        Case(
+            "by hand: 3 +5 *4 =, where . is token 22",
+            (torch.tensor([[3, 12, 18, 21]]), torch.tensor([[1, 4]]), 22),
+            expected=[torch.tensor([[3, 12, 18, 21, 22]]), torch.tensor([[1, 4]])],
+        ),
+        Case("one step", problems(5, 3, 1, 22)),
+        Case("6 steps", problems(4, 8, 6, 22)),
+        Case("9 steps, another dot", problems(3, 11, 9, 30)),
+    ]
+
+
+@alternative
+def by_writing_over(prompts, states, dot):
+    inputs = torch.cat([prompts, states], dim=1)[:, :-1]
+    inputs[:, prompts.shape[1] :] = dot
+    return [inputs, states]
+
+
+@alternative
+def by_padding(prompts, states, dot):
+    return [torch.nn.functional.pad(prompts, (0, states.shape[1] - 1), value=dot), states]
+
+
+@mistake(
+    "The model can read the steps here: this is the chain of thought itself. Tell it the numbers as targets, and put "
+    "dots in the inputs."
+)
+def the_chain_itself(prompts, states, dot):
+    return [torch.cat([prompts, states[:, :-1]], dim=1), states.clone()]
+
+
+@mistake(
+    "The targets are dots up to the last, so this model is never told a step. That is the arm with dots. What if it "
+    "only lacked these targets? Ask for every number of the chain."
+)
+def told_nothing(prompts, states, dot):
+    dots = torch.full_like(states[:, :-1], dot)
+    return [torch.cat([prompts, dots], dim=1), torch.cat([dots, states[:, -1:]], dim=1)]
+
+
+@mistake(
+    "One dot too many. The first number is asked at the last token of the prompt, so with `steps` numbers there are "
+    "`steps - 1` dots."
+)
+def one_dot_too_many(prompts, states, dot):
+    return [torch.cat([prompts, torch.full_like(states, dot)], dim=1), states.clone()]
+
+
+@mistake(
+    "Inputs and targets are exchanged, or dots stand in the targets: the model reads dots, and is asked for numbers."
+)
+def exchanged(prompts, states, dot):
+    return [torch.cat([prompts, states[:, :-1]], dim=1), torch.full_like(states, dot)]
+
+
+@mistake(
+    "The targets are of another problem. Then they tell nothing, and the control is weaker than it has to be: tell it "
+    "the numbers of its own chain."
+)
+def of_another_problem(prompts, states, dot):
+    inputs, targets = told_only(prompts, states, dot)
+    return [inputs, targets.roll(1, dims=0) if len(targets) > 1 else targets.flip(1)]
+
+
+@mistake("The dots stand before the prompt. The model answers behind it: put them there.")
+def dots_first(prompts, states, dot):
+    dots = torch.full_like(states[:, :-1], dot)
+    return [torch.cat([dots, prompts], dim=1), states.clone()]
+
+
+@mistake("Return both: a list of inputs and targets.")
+def inputs_alone(prompts, states, dot):
+    return told_only(prompts, states, dot)[0]
+
+
+EXERCISE = Exercise(
+    id="told_only",
+    title="A control that is told, and cannot read",
+    points=2,
+    minutes=8,
+    difficulty=2,
+    hints=(
+        "What the model may know goes into the inputs, what it is told goes into the targets. At which tokens is it "
+        "asked? The first number at the last token of the prompt.",
+        "The inputs are the prompt and `steps - 1` dots, `torch.full_like(states[:, :-1], dot)`. The targets are "
+        "`states`.",
+    ),
+    reference=told_only,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 5, What a chain brings",
+)
