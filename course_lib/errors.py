@@ -9,10 +9,6 @@ class DataError(CourseError):
     """A file or a data set is not available; the message says why and what to do."""
 
 
-class ExerciseError(CourseError, ValueError):
-    """The file of an exercise is wrong; the message says where and what to do."""
-
-
 class ModelError(CourseError, ValueError):
     """A model cannot be read, written or built; the message says why."""
 

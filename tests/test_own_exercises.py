@@ -7,7 +7,7 @@ from shell import course
 from submissions import build
 
 from course_lib import exercises
-from course_lib.errors import ExerciseError
+from course_lib.exercises.errors import ExerciseError
 from course_lib.grader.exam import Exam
 from course_lib.grader.inside.calls import LocalSubject
 from course_lib.grader.notebook import lab_of, read_notebook

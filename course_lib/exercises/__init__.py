@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_lib.errors import ExerciseError
+from course_lib.exercises.errors import ExerciseError
 
 if TYPE_CHECKING:
     from course_lib.exercises.spec import Exercise

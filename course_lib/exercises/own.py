@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from course_lib.checkout import NoCheckout, find_checkout
-from course_lib.errors import ExerciseError
+from course_lib.exercises.errors import ExerciseError
 from course_lib.exercises.spec import Case, Exercise
 
 FOLDER = "own_exercises"

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from course_lib.errors import CourseError, ExerciseError
+from course_lib.errors import CourseError
+from course_lib.exercises.errors import ExerciseError
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
 from course_lib.grader.compare import Difference, compare
 from course_lib.grader.diagnose import also_changed, explain
