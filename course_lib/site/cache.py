@@ -56,13 +56,12 @@ def key(project: Project, lab: str, solved: NotebookNode, seed: int | None = Non
 def source(project: Project, lab: str, solved: NotebookNode) -> str:
     """Compute the hash of the code that a lab's numbers come from: its cells and what these import.
 
-    Prose does not count, and neither do the rooms in NO_NUMBERS. Of the packages that can be fetched, those count whose
-    names are in this code.
+    Prose does not count, and neither do the rooms in NO_NUMBERS and what only these import. Of the packages that can be
+    fetched, those count whose names are in this code.
     """
     cells = [cell for cell in solved.cells if cell.cell_type == "code" and cell.get("id") != SETUP_CELL]
     texts = [cell.source for cell in cells]
-    silent = [project.library / room for room in NO_NUMBERS]
-    files = [file for file in reached(project, lab, texts) if not any(map(file.is_relative_to, silent))]
+    files = reached(project, lab, texts, without=NO_NUMBERS)
     parts = {name_of(project, file): file.read_bytes() for file in files}
     parts.update((name, named_packages(parts)) for name in parts if name.endswith(REGISTRY))
     return digest_of(*texts, *(part for item in parts.items() for part in item))
@@ -89,22 +88,29 @@ def name_of(project: Project, file: Path) -> str:
     return file.relative_to(base).as_posix()
 
 
-def reached(project: Project, lab: str, cells: Iterable[str]) -> list[Path]:
+def reached(project: Project, lab: str, cells: Iterable[str], without: Iterable[str] = ()) -> list[Path]:
     """Find the files that a lab may run or read: its exercises and all that they and its cells import, also indirectly.
 
     An import inside a function counts. So does a non-Python file beside a module, unless only modules that the lab does
     not reach name it. The bands of the numbers whose keys a cell names count too, and the committed runs of the recipes
     that `committed_run` is called with.
+
+    Args:
+        project: The checkout.
+        lab: The name of the lab.
+        cells: The code of its cells.
+        without: Rooms of the library whose files and imports do not count.
     """
     cells = list(cells)
     library = project.library
-    own = sorted((library / "exercises" / lab).glob("*.py"))
+    left_out = [library / room for room in without]
+    own = [] if "exercises" in without else sorted((library / "exercises" / lab).glob("*.py"))
     texts = [*cells, *(file.read_text(encoding="utf8") for file in own)]
     files, todo = set(own), {"course_lib.exercises.spec"}.union(*map(imported, texts))
     while todo:
         base = library / Path(*todo.pop().split(".")[1:])
         for file in (base.with_suffix(".py"), base / "__init__.py"):
-            if file.is_file() and file not in files:
+            if file.is_file() and file not in files and not any(map(file.is_relative_to, left_out)):
                 files.add(file)
                 texts.append(file.read_text(encoding="utf8"))
                 todo |= imported(texts[-1])
