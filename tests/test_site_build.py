@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import time
 
 import nbformat
 import pytest
@@ -144,10 +143,9 @@ def test_nothing_that_nobody_needs_ships(built):
     assert 'rel="icon"' in html(built, "book/index")
 
 
-def test_building_again_takes_seconds_and_runs_nothing(built, capsys):
-    before, began = digest_of_tree(built.html), time.monotonic()
+def test_building_again_runs_nothing(built, capsys):
+    before = digest_of_tree(built.html)
     build(root=built.root)
-    assert time.monotonic() - began < 3
     assert "site: unchanged" in capsys.readouterr().out
     assert digest_of_tree(built.html) == before
 

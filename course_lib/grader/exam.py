@@ -121,7 +121,8 @@ class Exam:
         self.fresh = [
             case.name for case in self.cases if not any(calls.same(_arguments(case), other) for other in asked)
         ]
-        self.expected = [right_answer(exercise, case) for case in self.cases]
+        with calls.generators_kept():
+            self.expected = [right_answer(exercise, case) for case in self.cases]
 
     @cached_property
     def rivals(self) -> list[list[Answer]]:
@@ -136,6 +137,10 @@ class Exam:
             subject: The code under test.
             hide_values: Whether to leave the numbers of the cases out of the diagnosis.
         """
+        with calls.generators_kept():
+            return self._grade(subject, hide_values)
+
+    def _grade(self, subject: calls.Subject, hide_values: bool) -> Result:
         exercise, cases = self.exercise, self.cases
         answers: list[Answer] = []
         for case in cases:

@@ -131,21 +131,41 @@ def _same_leaf(a: Any, b: Any) -> bool:
     return a == b or (a != a and b != b)
 
 
+_kept = False  # whether a `generators_kept` is open around what runs now
+
+
 @contextmanager
-def seeded() -> Iterator[None]:
-    """Seed every global generator with SEED and use one thread of torch; restore both on leaving."""
+def generators_kept() -> Iterator[None]:
+    """Restore every global generator, and torch's number of threads, on leaving.
+
+    One inside another does nothing: to keep numpy's generator takes 20 times as long as to seed it, and an exam makes
+    hundreds of calls.
+    """
+    global _kept
+    if _kept:
+        yield
+        return
     python, numpy, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
+    _kept = True
     try:
         with torch.random.fork_rng(devices=[]):
-            random.seed(SEED)
-            np.random.seed(SEED)
-            torch.default_generator.manual_seed(SEED)  # torch.manual_seed would also seed the learner's accelerator
-            torch.set_num_threads(1)  # for tensors of this size, waking other threads takes longer than the work
             yield
     finally:
+        _kept = False
         random.setstate(python)
         np.random.set_state(numpy)
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Seed every global generator with SEED and use one thread of torch; see `generators_kept`."""
+    with generators_kept():
+        random.seed(SEED)
+        np.random.seed(SEED)
+        torch.default_generator.manual_seed(SEED)  # torch.manual_seed would also seed the learner's accelerator
+        torch.set_num_threads(1)  # for tensors of this size, waking other threads takes longer than the work
+        yield
 
 
 def cotangent(output: torch.Tensor) -> torch.Tensor:
