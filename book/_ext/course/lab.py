@@ -1,7 +1,8 @@
 """The frame of a lab's page: where to run it, what it cost, hints and solutions; and the credits of the data.
 
 `{lab} slug` stands below the title of a lab's page (the builder puts it there); `{launch} slug` gives the same buttons
-anywhere else. `{solution} id` folds out the hints and the reference of an exercise. `{credits}` is the table of data.
+anywhere else. `{solution} id` folds out the hints and the reference of an exercise. `{costs}` is the table of what every lab
+costs, `{credits}` that of the data.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from course_lib.exercises import is_student_version
 from course_lib.site.configure import Repository, parse
+from course_lib.site.paths import Project
 from course_lib.site.solve import solution_source
 
 
@@ -103,6 +105,34 @@ class SolutionDirective(CourseDirective):
         return [raw(f"<details><summary>{summary}</summary>"), *content, raw("</details>")]
 
 
+class CostsDirective(CourseDirective):
+    """A table of the labs in reading order: exercises, points and minutes, and what this build measured of the run."""
+
+    def run(self) -> list[nodes.Node]:
+        from course_lib import exercises
+
+        self.env.note_dependency(str(Path(self.env.srcdir) / "labs.json"))
+        rows, total = [], {"minutes": 0, "cpu_seconds": 0.0}
+        for slug in Project(Path(self.env.srcdir)).lab_slugs():
+            asked = exercises.of_lab(slug)
+            minutes, points = sum(e.minutes for e in asked), sum(e.points for e in asked)
+            total["minutes"] += minutes
+            row = f"| [{exercises.lab(slug).title}](../labs/{slug}.ipynb) | {len(asked)} | {points:g} | {minutes} "
+            if cost := self.measured(slug):
+                total["cpu_seconds"] += cost["cpu_seconds"]
+                row += f"| {cost['cpu_seconds'] / 60:.1f} | {cost['peak_mb'] / 1000:.1f} |"
+            else:
+                row += "| not run in this build | |"
+            rows.append(row)
+        hours = f"about {total['minutes'] / 60:.0f} hours"
+        head = [
+            "| Lab | Exercises | Points | Your minutes with the exercises | Computing, minutes of one core | Memory, GB |",
+            "|---|---:|---:|---:|---:|---:|",
+        ]
+        foot = f"| **all** | | | **{hours}** | **{total['cpu_seconds'] / 60:.0f}** | |"
+        return self.parsed("\n".join([*head, *rows, foot]))
+
+
 class CreditsDirective(CourseDirective):
     """Whose work the data and models are, from the registry of data."""
 
@@ -117,6 +147,7 @@ def setup(app: Sphinx) -> None:
         "launch": LaunchDirective,
         "lab": LabDirective,
         "solution": SolutionDirective,
+        "costs": CostsDirective,
         "credits": CreditsDirective,
     }
     for name, directive in directives.items():
