@@ -22,7 +22,7 @@ def built(tmp_path_factory):
     page = project.root / "book" / "chapter.md"
     over_seeds = "The mean is {number}`tiny.share mean .2%`, its interval {number}`tiny.share interval .1%`."
     over_seeds += " On {number}`tiny.share runs < 80%` runs it is below 80%."
-    page.write_text(f"{page.read_text()}\n{over_seeds}\n")
+    page.write_text(f"{page.read_text()}\n{over_seeds}\n\n```{{costs}}\n```\n")
     build(root=project.root)
     return project
 
@@ -103,6 +103,22 @@ def test_the_lab_page_has_stub_hints_solution_cost_and_the_learners_notebook(bui
     assert "require" not in lab
     assert (built.html / "labs" / "tiny.ipynb").read_bytes() == (built.labs / "tiny.ipynb").read_bytes()
     assert not (built.html / "_sources").exists()
+
+
+def test_a_table_says_what_each_lab_costs(built):
+    cost = json.loads((built.stage / "labs.json").read_text())["tiny"]
+    row = re.search(
+        r"<tr[^>]*><td><p><a [^>]*href=\"\.\./labs/tiny\.html\".*?</tr>", html(built, "book/chapter"), re.DOTALL
+    )
+    told = re.findall(r"<td[^>]*>(?:<p>)?(.*?)(?:</p>)?</td>", row[0], re.DOTALL)[1:]
+    minutes, memory = cost["cpu_seconds"] / 60, cost["peak_mb"] / 1000
+    assert told == [
+        "0",
+        "0",
+        "0",
+        f"{minutes:.1f}",
+        f"{memory:.1f}",
+    ]  # the exercises of a course's labs alone are listed
 
 
 def test_quiz_is_plain_html(built):

@@ -1,8 +1,8 @@
 """The frame of a lab's page: where to run it, what it cost, hints and solutions; and the credits of the data.
 
 `{lab} slug` stands below the title of a lab's page (the builder puts it there); `{launch} slug` gives the same buttons
-anywhere else. `{solution} id` folds out the hints and the reference of an exercise. `{costs}` is the table of what every lab
-costs, `{credits}` that of the data.
+anywhere else. `{solution} id` folds out the hints and the reference of an exercise. `{costs}` is the table of what
+every lab costs, `{credits}` that of the data.
 """
 
 from __future__ import annotations
@@ -114,10 +114,11 @@ class CostsDirective(CourseDirective):
         self.env.note_dependency(str(Path(self.env.srcdir) / "labs.json"))
         rows, total = [], {"minutes": 0, "cpu_seconds": 0.0}
         for slug in Project(Path(self.env.srcdir)).lab_slugs():
-            asked = exercises.of_lab(slug)
+            known = slug in exercises.labs()  # a lab may have no exercises
+            asked, title = (exercises.of_lab(slug), exercises.lab(slug).title) if known else ([], slug)
             minutes, points = sum(e.minutes for e in asked), sum(e.points for e in asked)
             total["minutes"] += minutes
-            row = f"| [{exercises.lab(slug).title}](../labs/{slug}.ipynb) | {len(asked)} | {points:g} | {minutes} "
+            row = f"| [{title}](../labs/{slug}.ipynb) | {len(asked)} | {points} | {minutes} "
             if cost := self.measured(slug):
                 total["cpu_seconds"] += cost["cpu_seconds"]
                 row += f"| {cost['cpu_seconds'] / 60:.1f} | {cost['peak_mb'] / 1000:.1f} |"
@@ -126,7 +127,7 @@ class CostsDirective(CourseDirective):
             rows.append(row)
         hours = f"about {total['minutes'] / 60:.0f} hours"
         head = [
-            "| Lab | Exercises | Points | Your minutes with the exercises | Computing, minutes of one core | Memory, GB |",
+            "| Lab | Exercises | Points | Minutes for them | Computing, minutes of one core | Memory, GB |",
             "|---|---:|---:|---:|---:|---:|",
         ]
         foot = f"| **all** | | | **{hours}** | **{total['cpu_seconds'] / 60:.0f}** | |"
