@@ -120,6 +120,7 @@ def test_the_dense_equivalent_has_as_many_active_parameters(whole):
     routers = model.n_layers * model.d_model * (model.n_experts + 1)  # and the gate of the shared expert
     assert found["moe.experts.active-parameters"] == found["moe.dense.parameters"] + routers
     assert found["moe.experts.bits-per-byte"] < 0.8 * found["moe.unigram-bits-per-byte"]
+    assert found["moe.trigram-bits-per-byte"] == numbers(whole["gpt"])["gpt.trigram-bits-per-byte"]  # of the same text
     assert 1 <= found["moe.experts.busiest-expert"] <= model.n_experts
 
 

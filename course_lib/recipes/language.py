@@ -117,7 +117,7 @@ def moe(run: Run) -> Results:
     dense_plan = replace(plan, train=replace(plan.train, lr=plan.dense_lr or plan.train.lr))
     values = _pretrain(run, dense_plan, dense_equivalent(plan.model), text, "run-dense", "dense", "moe.dense")
     values |= _pretrain(run, plan, plan.model, text, "run-experts", "model", "moe.experts")
-    values |= _ngram_controls(run, text, "moe", ngrams=(1,))
+    values |= _ngram_controls(run, text, "moe", ngrams=(1, 3))
     controls = {f"moe.experts.{name}": f"moe.dense.{name}" for name in ("bits-per-byte", "tokens-per-second")}
     return write_results(run, values, controls, _samples(run, "model"))
 
