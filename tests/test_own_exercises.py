@@ -76,14 +76,16 @@ def test_a_new_exercise_is_found_and_graded(fork, capsys):
 
 def test_private_cases_are_asked_in_grading_alone(fork):
     assert course("new-exercise", "ch01_attention", "causal_mask") == 0
-    assert exercises.find("causal_mask").private(None) == []
     write(fork, "ch01_attention/softmax", PRIVATE)
-    exercise = exercises.find("softmax")
+    assert exercises.find("softmax").private is None
+    lab = {exercise.id: exercise for exercise in exercises.of_lab("ch01_attention")}
+    assert lab["causal_mask"].private(None) == []
+    exercise = lab["softmax"]
     assert "a private row" not in [case.name for case in Exam(exercise).cases]
     exam = Exam(exercise, seed=5)
     assert exam.cases[-1].name == exam.fresh[-1] == "a private row"
     assert exam.grade(LocalSubject(exercise.reference))
-    assert len(exercises.of_lab("ch01_attention")) == 5
+    assert len(lab) == 5
 
 
 @pytest.mark.parametrize(

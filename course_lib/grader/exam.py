@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from course_lib.errors import CourseError
-from course_lib.exercises.errors import ExerciseError
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
 from course_lib.grader.compare import Difference, compare
 from course_lib.grader.diagnose import also_changed, explain
@@ -109,6 +107,8 @@ class Exam:
         self.fresh: list[str]
         if exercise.stored:
             if seed != VISIBLE_SEED:
+                from course_lib.errors import CourseError
+
                 raise CourseError("this is a student version, without hidden cases; grade with the full course")
             self.cases, self.expected, self.messages, self.rivals = read_stored(exercise.stored)
             self.fresh = []
@@ -264,6 +264,8 @@ def right_answer(exercise: Exercise, case: Case) -> Any:
     """
     low = ask(exercise, calls.LocalSubject(exercise.reference), case)
     if low.failure:
+        from course_lib.exercises.errors import ExerciseError
+
         raise ExerciseError(f"the reference of {exercise.id!r} fails on {case.name!r}: {low.failure}")
     right = low.value
     default = torch.get_default_dtype()
