@@ -218,10 +218,17 @@ def grade(
     only: Annotated[str | None, typer.Option(help="Grade the files of this student again, and no others.")] = None,
     deadline: Annotated[
         list[str] | None,
-        typer.Option(help="When labs are due, or LAB=WHEN for one: 2026-12-01T23:59+01:00; may be given again."),
+        typer.Option(
+            help="When labs are due, or LAB=WHEN for one: 2026-12-01T23:59+01:00; may be given again. By default as in "
+            "course.toml."
+        ),
     ] = None,
     late_penalty: Annotated[
-        str | None, typer.Option(help="What lateness costs, of the points of the lab: 10%/day, 1%/hour, or 20% once.")
+        str | None,
+        typer.Option(
+            help="What lateness costs, of the points of the lab: 10%/day, 1%/hour, or 20% once. By default as in "
+            "course.toml."
+        ),
     ] = None,
 ) -> None:
     """Grade a folder of submissions, each in a sandbox of its own.
@@ -231,6 +238,7 @@ def grade(
     What you write into its columns manual (points to add) and comment stays.
     With --deadline, it says how late each lab is. The points of a lab stay; a penalty has its own column, and the
     total is less by it. A student's own deadline is in the roster's column extension.
+    Deadlines, the penalty and points of your own can stand in course.toml; what is said here goes before.
     """
     from course_lib.grader.command import grade_folder
     from course_lib.grader.deadlines import read_deadlines
@@ -239,12 +247,14 @@ def grade(
 
     if roster is None and (id_pattern is not None or only is not None or count != "latest" or deadline):
         raise CourseError("--id-pattern, --count, --only and --deadline are about students: give --roster too")
-    if late_penalty and not deadline:
-        raise CourseError("--late-penalty needs a --deadline")
+    if late_penalty and not roster:
+        raise CourseError("--late-penalty needs a --deadline and a --roster")
     group = None
     if roster:
         students = read_roster(roster, id_pattern)
-        due = read_deadlines(deadline, late_penalty, students) if deadline else None
+        due = read_deadlines(deadline or [], late_penalty, students)
+        if due and not deadline:
+            typer.echo("Deadlines: those of course.toml.")
         group = Class(students, count, only, due)
     raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group))
 

@@ -78,17 +78,21 @@ def lab(slug: str) -> Lab:
 
 
 def of_lab(slug: str) -> list[Exercise]:
-    """Return the exercises of one lab, in order, as they are graded: with the private cases of this fork.
+    """Return the exercises of one lab, in order, as they are graded: with private cases and points of this fork.
 
     Raises:
         LookupError: If there is no lab of that name with exercises.
+        CourseError: If something is wrong with an exercise of this fork, or with its `course.toml`.
     """
     from course_lib.exercises import own
+    from course_lib.exercises.points import with_points
 
     files = own.files().get(slug, {})
     found = [_load(slug, id) for id in lab(slug).exercises]
     private = {id: files[id] for id in files if _lab_of_id().get(id) == slug}
-    return [own.with_private_cases(each, private[each.id]) if each.id in private else each for each in found]
+    found = [own.with_private_cases(each, private[each.id]) if each.id in private else each for each in found]
+    known = {*labs(), *_lab_of_id(), *(id for ids in own.files().values() for id in ids)}
+    return with_points(slug, found, known)
 
 
 def lab_of(id: str) -> str | None:
@@ -103,7 +107,7 @@ def lab_of(id: str) -> str | None:
 def find(id: str) -> Exercise:
     """Return the exercise with this id, as it is checked; imports only its file and earlier exercises that it calls.
 
-    Private cases are asked in grading alone: `of_lab` has them.
+    Private cases and the points of a fork are for grading alone: `of_lab` has them.
 
     Raises:
         LookupError: If there is no such exercise.

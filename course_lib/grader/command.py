@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -242,10 +243,11 @@ def find(submissions: Path) -> tuple[list[Path], int]:
 
 
 def _course_digest() -> str:
-    """Compute a digest of all code that decides a grade: exercises and grader."""
+    """Compute a digest of all that decides a grade: the code of exercises and grader, and the points of this fork."""
     sources = sorted([*_PACKAGE.glob("exercises/**/*.py"), *_PACKAGE.glob("grader/**/*.py")])
     sources += [file for files in own.files().values() for file in files.values()]
-    return sha256(*(path.read_bytes() for path in sources))[:12]
+    points = json.dumps(own.course().points, sort_keys=True)
+    return sha256(points, *(path.read_bytes() for path in sources))[:12]
 
 
 def exams_of(slug: str, seed: int) -> list[Exam]:
