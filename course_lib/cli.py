@@ -230,6 +230,10 @@ def grade(
             "course.toml."
         ),
     ] = None,
+    similarity: Annotated[
+        bool,
+        typer.Option("--similarity/--no-similarity", help="Show in class.html which answers to an exercise are alike."),
+    ] = True,
 ) -> None:
     """Grade a folder of submissions, each in a sandbox of its own.
 
@@ -256,7 +260,7 @@ def grade(
         if due and not deadline:
             typer.echo("Deadlines: those of course.toml.")
         group = Class(students, count, only, due)
-    raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group))
+    raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group, similarity))
 
 
 @app.command("grade-export")

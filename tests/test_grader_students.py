@@ -306,7 +306,7 @@ def test_only_one_student_is_graded_again(school, grader, capsys, monkeypatch):
     assert float(rows["ben"][LAB]) == sum(MOST[:4])
     assert {path: path.read_bytes() for path in reports} == reports
     assert set(school.entries()) == {"ana/attention", "ben/attention", "ben/gone"}
-    monkeypatch.setattr(command, "_course_digest", lambda: "another")
+    monkeypatch.setattr(command, "course_digest", lambda: "another")
     assert school.grade("--only", "ana") == 0
     assert "2 of the others have grades from another version" in capsys.readouterr().out
     assert school.grade() == 0

@@ -49,6 +49,8 @@ class Result:
         avoided: Names in the code that the exercise asks to avoid.
         ended: How the process that ran the code last ended, or None.
         fresh: The names of the cases that no visible check asks: a wrong answer earns points by these alone.
+        source: The cell with the answer, or "".
+        shape: What stays of the answer if its names and its layout change; see `inside.shape`.
     """
 
     exercise: Exercise
@@ -62,6 +64,8 @@ class Result:
     ended: Failure | None = None
     not_run: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
+    source: str = ""
+    shape: str = ""
 
     def __bool__(self) -> bool:
         return self.outcome is Outcome.PASSED
