@@ -21,7 +21,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Understanding Large Language Models, a course that runs.
 
-    Readers: `course book` builds the site, `course lab` opens your own copies of the labs, `course check` checks one.
+    Readers: `course book` builds the site, `course lab` opens your own copies of the labs, `course check` checks one,
+    `course progress` says what you have solved.
     Engineers: `course train` trains the models that the course ends in; `course generate`, `course look` and
     `course serve` run one.
     Instructors: `course grade` grades a folder, `course release` writes a version for students, `course configure`
@@ -192,6 +193,19 @@ def check(
     from course_lib.grader.command import check_notebook
 
     raise typer.Exit(check_notebook(notebook))
+
+
+@app.command()
+def progress() -> None:
+    """Say which exercises you have solved so far, lab by lab, in your own copies in my_labs/.
+
+    It runs the visible checks of each copy that has changed since you last asked. The results stay on this machine, in
+    my_labs/.progress.json: delete that file, and all is checked again. To begin a lab anew: course lab LAB --fresh.
+    """
+    from course_lib.site.progress import progress as solved_so_far
+
+    for sentence in solved_so_far():
+        typer.echo(sentence)
 
 
 @app.command()
