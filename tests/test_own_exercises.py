@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,24 @@ def test_notebooks_tell_the_points_that_are_given(fork):
     assert points["softmax"] == 1
     code = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
     assert code == [cell["source"] for cell in json.loads(lab.read_bytes())["cells"] if cell["cell_type"] == "code"]
+
+
+def test_an_export_has_the_points_too(fork):
+    lab = "ch01_attention"
+    (fork / "labs").mkdir()
+    (fork / "labs" / f"{lab}.ipynb").write_bytes((ROOT / "labs" / f"{lab}.ipynb").read_bytes())
+    (fork / "course.toml").write_text("[points]\nch01_attention = 24\n")
+    assert course("export", "nbgrader", lab, fork / "out") == 0
+    cells = json.loads((fork / "out" / "source" / lab / f"{lab}.ipynb").read_text())["cells"]
+    given = [
+        cell["metadata"]["nbgrader"]["points"] for cell in cells if "points" in cell["metadata"].get("nbgrader", {})
+    ]
+    assert given == [4, 2, 8, 6, 4]
+    assert "8 points, about 15 minutes" in str(cells)
+    assert course("export", "gradescope", lab, fork / "out.zip", "--seed", 5) == 0
+    with zipfile.ZipFile(fork / "out.zip") as archive:
+        points = json.loads(archive.read("settings.json"))["points"]
+    assert list(points.values()) == given
 
 
 def test_gradescope_does_not_get_them(fork, capsys):

@@ -27,7 +27,7 @@ def shape(node: ast.AST) -> str:
                 parts = value if isinstance(value, list) else [value]
                 inside += [part for part in parts if isinstance(part, ast.AST) and not _is_remark(part)]
         waiting += reversed(inside)
-    return " ".join(words)
+    return " ".join(words)[:LONGEST]
 
 
 def _is_remark(node: ast.AST) -> bool:
