@@ -21,7 +21,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Understanding Large Language Models, a course that runs.
 
-    Readers: `course book` builds the site, `course lab` opens your own copies of the labs, `course check` checks one.
+    Readers: `course book` builds the site, `course lab` opens your own copies of the labs, `course check` checks one,
+    `course progress` says what you have solved.
     Engineers: `course train` trains the models that the course ends in; `course generate`, `course look` and
     `course serve` run one.
     Instructors: `course grade` grades a folder, `course release` writes a version for students, `course configure`
@@ -195,6 +196,19 @@ def check(
 
 
 @app.command()
+def progress() -> None:
+    """Say which exercises you have solved so far, lab by lab, in your own copies in my_labs/.
+
+    It runs the visible checks of each copy that has changed since you last asked. The results stay on this machine, in
+    my_labs/.progress.json: delete that file, and all is checked again. To begin a lab anew: course lab LAB --fresh.
+    """
+    from course_lib.site.progress import progress as solved_so_far
+
+    for sentence in solved_so_far():
+        typer.echo(sentence)
+
+
+@app.command()
 def grade(
     submissions: Annotated[Path, typer.Argument(help="A folder of notebooks; read recursively.")],
     out: Annotated[Path, typer.Option("--out", help="Where grades.csv, grades.json and the reports go.")],
@@ -218,11 +232,22 @@ def grade(
     only: Annotated[str | None, typer.Option(help="Grade the files of this student again, and no others.")] = None,
     deadline: Annotated[
         list[str] | None,
-        typer.Option(help="When labs are due, or LAB=WHEN for one: 2026-12-01T23:59+01:00; may be given again."),
+        typer.Option(
+            help="When labs are due, or LAB=WHEN for one: 2026-12-01T23:59+01:00; may be given again. By default as in "
+            "course.toml."
+        ),
     ] = None,
     late_penalty: Annotated[
-        str | None, typer.Option(help="What lateness costs, of the points of the lab: 10%/day, 1%/hour, or 20% once.")
+        str | None,
+        typer.Option(
+            help="What lateness costs, of the points of the lab: 10%/day, 1%/hour, or 20% once. By default as in "
+            "course.toml."
+        ),
     ] = None,
+    similarity: Annotated[
+        bool,
+        typer.Option("--similarity/--no-similarity", help="Show in class.html which answers to an exercise are alike."),
+    ] = True,
 ) -> None:
     """Grade a folder of submissions, each in a sandbox of its own.
 
@@ -231,6 +256,7 @@ def grade(
     What you write into its columns manual (points to add) and comment stays.
     With --deadline, it says how late each lab is. The points of a lab stay; a penalty has its own column, and the
     total is less by it. A student's own deadline is in the roster's column extension.
+    Deadlines, the penalty and points of your own can stand in course.toml; what is said here goes before.
     """
     from course_lib.grader.command import grade_folder
     from course_lib.grader.deadlines import read_deadlines
@@ -239,14 +265,16 @@ def grade(
 
     if roster is None and (id_pattern is not None or only is not None or count != "latest" or deadline):
         raise CourseError("--id-pattern, --count, --only and --deadline are about students: give --roster too")
-    if late_penalty and not deadline:
-        raise CourseError("--late-penalty needs a --deadline")
+    if late_penalty and not roster:
+        raise CourseError("--late-penalty needs a --deadline and a --roster")
     group = None
     if roster:
         students = read_roster(roster, id_pattern)
-        due = read_deadlines(deadline, late_penalty, students) if deadline else None
+        due = read_deadlines(deadline or [], late_penalty, students)
+        if due and not deadline:
+            typer.echo("Deadlines: those of course.toml.")
         group = Class(students, count, only, due)
-    raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group))
+    raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group, similarity))
 
 
 @app.command("grade-export")

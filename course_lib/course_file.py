@@ -1,17 +1,22 @@
-"""`course.toml`: what a fork of the course is called, who teaches it, and which chapters they teach."""
+"""`course.toml`: what a fork of the course is called, who teaches it, what they teach, and how they grade it."""
 
 from __future__ import annotations
 
 import difflib
 import re
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from course_lib.errors import CourseError
 
 NAME = "course.toml"
+TABLES = {  # a key that has lines of its own, what each of them holds, and an example
+    "points": ("a whole number from 1 to 1000", "softmax = 3"),
+    "deadlines": ("a time", 'ch01_attention = "2026-12-01T23:59 Europe/Berlin"'),
+}
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,24 @@ class Course:
         authors: Who teaches it; by default the author in `_config.yml`.
         chapters: The chapters that are taught, such as "primer" and "ch01"; none means all of them.
         hints: How many of the two hints of each exercise the students get.
+        late_penalty: What lateness costs where `course grade` is not told, such as "10%/day".
+        points: The points of an exercise or of a whole lab, where they are not those of the course.
+        deadlines: When a lab is due, where `course grade` is not told.
+        text: The whole file, to say in which line something is.
     """
 
     name: str = ""
     authors: tuple[str, ...] = ()
     chapters: tuple[str, ...] = ()
     hints: int = 2
+    late_penalty: str = ""
+    points: dict[str, int] = field(default_factory=dict)
+    deadlines: dict[str, str] = field(default_factory=dict)
+    text: str = field(default="", repr=False, compare=False)
+
+    def place(self, key: str, inside: str = "") -> str:
+        """Return "course.toml, line 3:", where a key is, or a line inside it such as `softmax` of `points`."""
+        return _place(self.text, key, inside)
 
 
 def read_course(root: Path) -> Course:
@@ -47,7 +64,7 @@ def read_course(root: Path) -> Course:
         raise CourseError(f"{NAME} is not UTF-8 text; save it as that") from None
     except tomllib.TOMLDecodeError as error:
         raise CourseError(f"{NAME} is not TOML: {error}") from None
-    known = [field.name for field in fields(Course)]
+    known = [field.name for field in fields(Course) if field.name != "text"]
     for key, value in found.items():
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
@@ -55,8 +72,20 @@ def read_course(root: Path) -> Course:
             raise CourseError(f"{_place(text, key)} there is no key `{key}`; {meant}")
         if wrong := _wrong(key, value):
             raise CourseError(f"{_place(text, key)} `{key}` {wrong}")
+        for name, inside in value.items() if key in TABLES else ():
+            if name in known:
+                raise CourseError(f"{_place(text, key, name)} `{name}` is below [{key}]; put it above all such lines")
+            if not _fits(key, inside):
+                what, example = TABLES[key]
+                raise CourseError(f"{_place(text, key, name)} in [{key}], `{name}` is {what}, as in `{example}`")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-    return Course(**values)
+    values["deadlines"] = {lab: str(time) for lab, time in found.get("deadlines", {}).items()}
+    return Course(**values, text=text)
+
+
+def _fits(table: str, value: Any) -> bool:
+    """Whether a value may stand in a table; what a time says is looked at where it is used."""
+    return isinstance(value, str | date) if table == "deadlines" else type(value) is int and 1 <= value <= 1000
 
 
 def _wrong(key: str, value: Any) -> str | None:
@@ -65,6 +94,10 @@ def _wrong(key: str, value: Any) -> str | None:
         return None if isinstance(value, str) and value.strip() else 'is a text, such as "Language models, autumn"'
     if key == "hints":
         return None if type(value) is int and 0 <= value <= 2 else "is 0, 1 or 2"
+    if key == "late_penalty":
+        return None if isinstance(value, str) else 'is a text: "10%/day", "1%/hour", or "20%" once'
+    if key in TABLES:
+        return None if isinstance(value, dict) else f"is a line [{key}], and below it lines such as `{TABLES[key][1]}`"
     example = '["ch01", "ch03"]' if key == "chapters" else '["Ada Lovelace"]'
     if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
         return f"is a list of texts, such as {example}"
@@ -72,9 +105,12 @@ def _wrong(key: str, value: Any) -> str | None:
     return f"has {min(twice)} twice" if twice else None
 
 
-def _place(text: str, key: str) -> str:
-    """Return "course.toml, line 3:", the line of a key."""
+def _place(text: str, key: str, inside: str = "") -> str:
+    """Return "course.toml, line 3:", the line of a key, or of a key inside a table."""
+    lines = text.splitlines()
     mark = re.compile(rf"""\s*\[*\s*["']?{re.escape(key)}["']?\s*[=\].]""")
-    lines = (number for number, line in enumerate(text.splitlines(), 1) if mark.match(line))
-    number = next(lines, None)
+    number = next((number for number, line in enumerate(lines, 1) if mark.match(line)), None)
+    if number and inside:
+        mark = re.compile(rf"""(^|[\s{{,.])["']?{re.escape(inside)}["']?\s*=""")
+        number = next((n for n, line in enumerate(lines, 1) if n >= number and mark.search(line)), number)
     return f"{NAME}, line {number}:" if number else f"{NAME}:"

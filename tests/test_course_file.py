@@ -17,13 +17,23 @@ def test_all_of_it_is_optional(tmp_path):
     assert read(tmp_path, "# nothing yet\n") == Course()
     text = 'name = "Modelli"\nauthors = ["Ada", "Émilie"]\nchapters = ["primer", "ch01"]\nhints = 1\n'
     assert read(tmp_path, text) == Course("Modelli", ("Ada", "Émilie"), ("primer", "ch01"), 1)
+    text = 'late_penalty = "20%"\n[points]\nsoftmax = 3\n[deadlines]\nch01_heads = 2026-12-01T23:59:00+01:00\n'
+    due = {"ch01_heads": "2026-12-01 23:59:00+01:00"}
+    assert read(tmp_path, text) == Course(late_penalty="20%", points={"softmax": 3}, deadlines=due)
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ('name = "x"\nautors = ["Ada"]', "line 2: there is no key `autors`; did you mean `authors`?"),
-        ("[points]\nsoftmax = 3", "line 1: there is no key `points`; there are name, authors, chapters, hints"),
+        ("[grades]\nsoftmax = 3", "line 1: there is no key `grades`; there are name, authors, chapters, hints, late_"),
+        ('points = "many"', "line 1: `points` is a line [points], and below it lines such as `softmax = 3`"),
+        ("hints = 1\n[points]\nmask = 2\nsoftmax = 0", "line 4: in [points], `softmax` is a whole number from 1 to"),
+        ("points.softmax = 1.5", "line 1: in [points], `softmax` is a whole number"),
+        ("points = {mask = 2, softmax = true}", "line 1: in [points], `softmax` is a whole number"),
+        ("[points]\nsoftmax = 3\nhints = 1", "line 3: `hints` is below [points]; put it above all such lines"),
+        ("[deadlines]\nch01_heads = 12", "line 2: in [deadlines], `ch01_heads` is a time, as in `ch01_attention = "),
+        ("late_penalty = 10", "line 1: `late_penalty` is a text"),
         ("\nname = 3", "line 2: `name` is a text"),
         ('chapters = "ch01"', "line 1: `chapters` is a list of texts"),
         ('chapters = ["ch01", 2]', "line 1: `chapters` is a list of texts"),

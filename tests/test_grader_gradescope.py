@@ -134,7 +134,7 @@ def test_what_cannot_be_graded_has_no_points_and_a_sentence(gradescope, files, w
 def test_another_file_is_named(gradescope):
     (gradescope.hand_in({}).root / "submission" / "report.pdf").write_text("x")
     assert "what came is report.pdf" in results_of(gradescope.root)["output"]
-    assert nothing(LAB, "x")["tests"][0]["visibility"] == "visible"
+    assert nothing({"points": POINTS}, "x")["tests"][0]["visibility"] == "visible"
 
 
 @pytest.mark.parametrize(

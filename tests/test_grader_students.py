@@ -28,7 +28,8 @@ from course_lib.grader.roster import Roster, Student, folded, read_roster
 
 ROSTER = "id,name,group\nana,Ana Silva,A\nben,Ben Okoro,B\neve,Eve Ngata,A\n"
 LAB = "ch01_attention"
-MOST = [exercise.points for exercise in exercises.of_lab(LAB)]
+EXERCISES = exercises.of_lab(LAB)
+MOST = [exercise.points for exercise in EXERCISES]
 
 
 def solves(count, lab=LAB):
@@ -305,7 +306,7 @@ def test_only_one_student_is_graded_again(school, grader, capsys, monkeypatch):
     assert float(rows["ben"][LAB]) == sum(MOST[:4])
     assert {path: path.read_bytes() for path in reports} == reports
     assert set(school.entries()) == {"ana/attention", "ben/attention", "ben/gone"}
-    monkeypatch.setattr(command, "_course_digest", lambda: "another")
+    monkeypatch.setattr(command, "course_digest", lambda: "another")
     assert school.grade("--only", "ana") == 0
     assert "2 of the others have grades from another version" in capsys.readouterr().out
     assert school.grade() == 0
@@ -611,6 +612,66 @@ def test_without_a_penalty_lateness_is_shown_alone(school):
     assert f"{LAB} penalty" not in row
 
 
+DEADLINES = f"""\
+late_penalty = "10%/day"
+[points]
+{EXERCISES[0].id} = 9
+[deadlines]
+{LAB} = "2023-11-14T21:00Z"
+"""
+
+
+def test_course_toml_says_what_the_command_line_does_not(school, tmp_path, monkeypatch, capsys):
+    for name in ("_toc.yml", "_config.yml"):
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "course.toml").write_text(DEADLINES)
+    school.hand_in("ana", solves(1))
+    school.hand_in("ana/heads", solves(1, "ch01_heads"))
+    assert school.grade() == 0
+    row, most = school.rows()["ana"], sum(MOST) - MOST[0] + 9
+    assert (row[LAB], row[f"{LAB} late"], float(row[f"{LAB} penalty"])) == ("9", "1 h 13 min", round(most / 10, 2))
+    assert "ch01_heads late" not in row
+    assert "Deadlines: those of course.toml." in capsys.readouterr().out
+    assert "9 of 9" in " ".join((school.out / "ana" / "report.html").read_text().split())
+    assert f"of {most} points" in page(school.out).get_text(" ", strip=True)
+    assert course("grade-export", school.out, "--to", "canvas", "--out", tmp_path / "c.csv") == 0
+    assert next(csv.DictReader((tmp_path / "c.csv").open()))[LAB] == str(most)
+    assert school.grade("--late-penalty", "50%") == 0
+    assert float(school.rows()["ana"][f"{LAB} penalty"]) == 9 < most / 2, "never more than was earned"
+    assert school.grade("--deadline", f"{LAB}=2030-01-01 UTC", "--deadline", "ch01_heads=2023-11-14T22:00Z") == 0
+    row = school.rows()["ana"]
+    assert (row[f"{LAB} late"], row["ch01_heads late"]) == ("", "13 min")
+    assert school.grade("--deadline", "2030-01-01 UTC") == 0
+    assert school.rows()["ana"][f"{LAB} late"] == ""
+
+    (tmp_path / "course.toml").write_text(DEADLINES.replace("9", "8", 1))
+    assert school.grade() == 0
+    assert school.rows()["ana"][LAB] == "8", "other points: all is graded again"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("10%/day", "a lot"), "course.toml, line 1: `late_penalty` is 10%/day, 1%/hour or 20% (once), not 'a lot'"),
+        (("T21:00Z", " noon"), "course.toml, line 5: '2023-11-14 noon' is no time"),
+        (("T21:00Z", "T21:00"), "course.toml, line 5: '2023-11-14T21:00' has no time zone"),
+        ((LAB, "ch01"), "course.toml, line 5: there is no lab called 'ch01'; there are:"),
+    ],
+)
+def test_what_course_toml_says_wrong_is_a_sentence_with_its_line(
+    school, tmp_path, monkeypatch, capsys, change, sentence
+):
+    for name in ("_toc.yml", "_config.yml"):
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "course.toml").write_text(DEADLINES.replace(*change))
+    school.hand_in("ana", solves(1))
+    assert school.grade() == 2
+    assert sentence in capsys.readouterr().err
+    assert not school.out.exists()
+
+
 @pytest.mark.parametrize(("count", "total"), [("latest", 0.5 * sum(MOST)), ("best", sum(MOST[:4]))])
 def test_the_best_version_is_the_best_after_the_penalty(school, count, total):
     school.hand_in("ana/1", solves(4))
@@ -674,8 +735,6 @@ def test_errors_of_deadlines_in_a_roster_are_sentences():
 
 
 # The page of the class
-
-EXERCISES = exercises.of_lab(LAB)
 
 
 def page(out):

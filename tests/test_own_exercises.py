@@ -1,18 +1,25 @@
 """Exercises of an instructor's own, and private cases, from a folder outside the package."""
 
 import json
+import re
+import zipfile
+from pathlib import Path
 
 import pytest
 from shell import course
 from submissions import build
 
 from course_lib import exercises
+from course_lib.errors import CourseError
 from course_lib.exercises.errors import ExerciseError
 from course_lib.grader.exam import Exam
 from course_lib.grader.inside.calls import LocalSubject
 from course_lib.grader.notebook import lab_of, read_notebook
+from course_lib.site.paths import Project
+from course_lib.site.points import told_points
 from course_lib.site.student_exercise import student_source
 
+ROOT = Path(__file__).resolve().parent.parent
 PRIVATE = """\
 import torch
 from course_lib.exercises.spec import Case
@@ -76,14 +83,16 @@ def test_a_new_exercise_is_found_and_graded(fork, capsys):
 
 def test_private_cases_are_asked_in_grading_alone(fork):
     assert course("new-exercise", "ch01_attention", "causal_mask") == 0
-    assert exercises.find("causal_mask").private(None) == []
     write(fork, "ch01_attention/softmax", PRIVATE)
-    exercise = exercises.find("softmax")
+    assert exercises.find("softmax").private is None
+    lab = {exercise.id: exercise for exercise in exercises.of_lab("ch01_attention")}
+    assert lab["causal_mask"].private(None) == []
+    exercise = lab["softmax"]
     assert "a private row" not in [case.name for case in Exam(exercise).cases]
     exam = Exam(exercise, seed=5)
     assert exam.cases[-1].name == exam.fresh[-1] == "a private row"
     assert exam.grade(LocalSubject(exercise.reference))
-    assert len(exercises.of_lab("ch01_attention")) == 5
+    assert len(lab) == 5
 
 
 @pytest.mark.parametrize(
@@ -110,6 +119,89 @@ def test_a_mistake_in_one_is_a_sentence(fork, name, change, sentence, capsys):
         build.write(fork, {"handed_in": build.notebook(["# EXERCISE: twice\ndef twice(x):\n    return 2 * x"])})
         assert course("check", "handed_in.ipynb") == 2
         assert sentence in capsys.readouterr().err
+
+
+# Points in course.toml
+
+
+def points_of(lab):
+    return [exercise.points for exercise in exercises.of_lab(lab)]
+
+
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [
+        ("", [2, 1, 4, 3, 2]),
+        ("softmax = 5", [5, 1, 4, 3, 2]),
+        ("ch01_attention = 24", [4, 2, 8, 6, 4]),  # twice what they were
+        ("ch01_attention = 15\nsoftmax = 5", [5, 1, 4, 3, 2]),
+        ("ch01_attention = 5", [1, 1, 1, 1, 1]),
+        ("ch01_attention = 7", [1, 1, 2, 2, 1]),
+        ("ch01_heads = 90", [2, 1, 4, 3, 2]),
+    ],
+)
+def test_a_fork_has_points_of_its_own(fork, text, points):
+    (fork / "course.toml").write_text(f"[points]\n{text}\n")
+    assert points_of("ch01_attention") == points
+    assert exercises.find("softmax").points == 2  # a check needs no points
+
+
+def test_an_exercise_of_ones_own_can_have_a_line_too(fork):
+    write(fork, "week_3/twice", GOOD)
+    (fork / "course.toml").write_text("[points]\ntwice = 7\n")
+    assert points_of("week_3") == [7]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("mask = 2", "course.toml, line 2: there is no exercise or lab called `mask`"),
+        ("\nsofmax = 2", "course.toml, line 3: there is no exercise or lab called `sofmax`; did you mean `softmax`?"),
+        ("ch01_attention = 4", "line 2: `ch01_attention` has 4 points, and its exercises need at least 5"),
+        ("softmax = 5\nch01_attention = 8", "line 3: `ch01_attention` has 8 points, and its exercises need at least 9"),
+    ],
+)
+def test_points_that_cannot_be_are_a_sentence(fork, text, sentence):
+    (fork / "course.toml").write_text(f"[points]\n{text}\n")
+    with pytest.raises(CourseError, match="line") as error:
+        points_of("ch01_attention")
+    assert sentence in str(error.value)
+
+
+def test_notebooks_tell_the_points_that_are_given(fork):
+    lab = Project(ROOT).labs / "ch01_attention.ipynb"
+    assert told_points(lab) == lab.read_bytes()
+    (fork / "course.toml").write_text("[points]\nch01_attention = 24\nsoftmax = 1\n")
+    points = {exercise.id: exercise.points for exercise in exercises.of_lab("ch01_attention")}
+    cells = json.loads(told_points(lab))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    assert "Five exercises, 24 points, about 80 minutes" in texts[0]
+    said = {}
+    for text in texts:
+        if task := re.search(r"^### Exercise:? `(\w+)`", text, re.MULTILINE):
+            said[task[1]] = int(re.search(r"(\d+) points?, ", text)[1])
+    assert said == points
+    assert points["softmax"] == 1
+    code = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
+    assert code == [cell["source"] for cell in json.loads(lab.read_bytes())["cells"] if cell["cell_type"] == "code"]
+
+
+def test_an_export_has_the_points_too(fork):
+    lab = "ch01_attention"
+    (fork / "labs").mkdir()
+    (fork / "labs" / f"{lab}.ipynb").write_bytes((ROOT / "labs" / f"{lab}.ipynb").read_bytes())
+    (fork / "course.toml").write_text("[points]\nch01_attention = 24\n")
+    assert course("export", "nbgrader", lab, fork / "out") == 0
+    cells = json.loads((fork / "out" / "source" / lab / f"{lab}.ipynb").read_text())["cells"]
+    given = [
+        cell["metadata"]["nbgrader"]["points"] for cell in cells if "points" in cell["metadata"].get("nbgrader", {})
+    ]
+    assert given == [4, 2, 8, 6, 4]
+    assert "8 points, about 15 minutes" in str(cells)
+    assert course("export", "gradescope", lab, fork / "out.zip", "--seed", 5) == 0
+    with zipfile.ZipFile(fork / "out.zip") as archive:
+        points = json.loads(archive.read("settings.json"))["points"]
+    assert list(points.values()) == given
 
 
 def test_gradescope_does_not_get_them(fork, capsys):

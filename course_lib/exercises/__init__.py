@@ -24,8 +24,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_lib.exercises.errors import ExerciseError
-
 if TYPE_CHECKING:
     from course_lib.exercises.spec import Exercise
 
@@ -80,23 +78,36 @@ def lab(slug: str) -> Lab:
 
 
 def of_lab(slug: str) -> list[Exercise]:
-    """Return the exercises of one lab, in order.
+    """Return the exercises of one lab, in order, as they are graded: with private cases and points of this fork.
 
     Raises:
         LookupError: If there is no lab of that name with exercises.
+        CourseError: If something is wrong with an exercise of this fork, or with its `course.toml`.
     """
-    return [_load(slug, id) for id in lab(slug).exercises]
+    from course_lib.exercises import own
+    from course_lib.exercises.points import with_points
+
+    files = own.files().get(slug, {})
+    found = [_load(slug, id) for id in lab(slug).exercises]
+    private = {id: files[id] for id in files if _lab_of_id().get(id) == slug}
+    found = [own.with_private_cases(each, private[each.id]) if each.id in private else each for each in found]
+    known = {*labs(), *_lab_of_id(), *(id for ids in own.files().values() for id in ids)}
+    return with_points(slug, found, known)
 
 
 def lab_of(id: str) -> str | None:
     """Return the slug of the lab that an exercise belongs to, or None for an unknown id; imports no exercise."""
+    if slug := _lab_of_id().get(id):
+        return slug
     from course_lib.exercises import own
 
-    return _lab_of_id().get(id) or next((slug for slug, files in own.files().items() if id in files), None)
+    return next((slug for slug, files in own.files().items() if id in files), None)
 
 
 def find(id: str) -> Exercise:
-    """Return the exercise with this id; imports only its file and the earlier exercises that it calls.
+    """Return the exercise with this id, as it is checked; imports only its file and earlier exercises that it calls.
+
+    Private cases and the points of a fork are for grading alone: `of_lab` has them.
 
     Raises:
         LookupError: If there is no such exercise.
@@ -116,14 +127,13 @@ def _lab_of_id() -> dict[str, str]:
 
 
 def _load(slug: str, id: str) -> Exercise:
-    from course_lib.exercises import own
-
-    file = own.files().get(slug, {}).get(id)
+    """Return an exercise of the course, or else one of this fork's own."""
     home = _lab_of_id().get(id)
     if home == slug:
-        exercise = importlib.import_module(f"{__name__}.{slug}.{id}").EXERCISE
-        return own.with_private_cases(exercise, file) if file else exercise
-    assert file
+        return importlib.import_module(f"{__name__}.{slug}.{id}").EXERCISE
+    # Only here, since a check in a notebook should import no more than it needs.
+    from course_lib.exercises import own
+
     if home:
-        raise ExerciseError(f"{own.FOLDER}/{slug}/{id}.py: {home} has an exercise of this name; choose another")
-    return own.own_exercise(file)
+        raise own.ExerciseError(f"{own.FOLDER}/{slug}/{id}.py: {home} has an exercise of this name; choose another")
+    return own.own_exercise(own.files()[slug][id])

@@ -1,4 +1,4 @@
-"""Exercises of an instructor's own, and private cases, in the folder `own_exercises` of their fork.
+"""What an instructor's fork has of its own: exercises and private cases in `own_exercises`, and `course.toml`.
 
 `own_exercises/<lab>/<id>.py` is a whole exercise, like a file of this package. If the course has an exercise of that id
 in that lab, the file has `private(rng)` instead: cases for grading, beside those of the course.
@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from course_lib.checkout import NoCheckout, find_checkout
+from course_lib.course_file import Course, read_course
 from course_lib.exercises.errors import ExerciseError
 from course_lib.exercises.spec import Case, Exercise
 
@@ -32,6 +33,14 @@ def files() -> dict[str, dict[str, Path]]:
     for file in sorted(folder.glob("*/[a-z]*.py")):
         found.setdefault(file.parent.name, {})[file.stem] = file
     return found
+
+
+def course() -> Course:
+    """Return what `course.toml` says; outside of a checkout, all is as by default."""
+    try:
+        return read_course(find_checkout())
+    except NoCheckout:
+        return Course()
 
 
 def own_exercise(file: Path) -> Exercise:

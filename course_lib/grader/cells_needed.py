@@ -42,6 +42,7 @@ class Piece:
         mentions: The dotted names in it, such as `torch.softmax`.
         definition: Whether it is a def or class.
         stub: Whether it is a definition that raises NotImplementedError.
+        shape: What stays of a definition if its names and its layout change; see `inside.shape`.
         failure: Why its last run failed, or None.
     """
 
@@ -57,6 +58,7 @@ class Piece:
     mentions: set[str] = field(default_factory=set)
     definition: bool = False
     stub: bool = False
+    shape: str = ""
     failure: Failure | None = None
 
     @property

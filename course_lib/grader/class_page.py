@@ -12,6 +12,7 @@ from course_lib import exercises
 from course_lib.files import write_text
 from course_lib.grader.exam import Outcome
 from course_lib.grader.report import template
+from course_lib.grader.similarity import MOST_PAIRS, alike
 
 PAGE = "class.html"
 COMMON = 3  # the largest number of mistakes that are named for an exercise
@@ -25,6 +26,7 @@ def write_class_page(
     folders: Mapping[str, Path],
     entries: Mapping[str, dict[str, Any]] | None = None,
     missing: Iterable[str] = (),
+    similarity: bool = True,
 ) -> None:
     """Write class.html, one file that needs no network.
 
@@ -34,6 +36,7 @@ def write_class_page(
         folders: The folder of each report, by the name of the submission.
         entries: Where there is a roster: by the name of a submission whose it is, and whether it counts.
         missing: The students who have handed in nothing.
+        similarity: Whether to show which answers are alike.
     """
     links = {name: quote(f"{folder.relative_to(out)}/report.html") for name, folder in folders.items()}
     graded = [report for report in reports if report["verdict"] == "graded"]
@@ -41,7 +44,11 @@ def write_class_page(
         graded = [report for report in graded if entries[report["name"]]["counts"]]
     by_lab = {lab: [report for report in graded if report["lab"] == lab] for lab in exercises.labs()}
     page = template(PAGE).render(
-        labs={lab: _lab(some, entries or {}) for lab, some in by_lab.items() if some},
+        labs={
+            lab: {**_lab(some, entries or {}), **(_alike(lab, some, entries or {}) if similarity else {})}
+            for lab, some in by_lab.items()
+            if some
+        },
         links=links,
         ungradable=[report for report in reports if report["verdict"] != "graded"],
         missing=list(missing),
@@ -71,6 +78,25 @@ def _lab(reports: list[dict[str, Any]], entries: Mapping[str, dict[str, Any]]) -
             if sum(map(_is_failed, report["exercises"].values())) * 2 >= len(report["exercises"])
         ],
     }
+
+
+def _alike(lab: str, reports: list[dict[str, Any]], entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of answers that are alike, and how many more there are than the page shows."""
+    found = alike(lab, exercises.of_lab(lab), reports)
+    by_name = {report["name"]: report for report in reports}
+    shown = []
+    for pair in found[:MOST_PAIRS]:
+        sides = [
+            {
+                "name": name,
+                "student": entries.get(name, {}).get("student"),
+                "source": by_name[name]["exercises"][pair.exercise]["answer"]["source"],
+            }
+            for name in pair.names
+        ]
+        title = by_name[pair.names[0]]["exercises"][pair.exercise]["title"]
+        shown.append({"title": title, "share": pair.share, "sides": sides})
+    return {"alike": shown, "more_alike": len(found) - len(shown)}
 
 
 def _is_failed(entry: dict[str, Any]) -> bool:

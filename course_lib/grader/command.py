@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -81,6 +82,7 @@ def grade_folder(
     jobs: int | None = None,
     sandbox: str = "auto",
     group: Class | None = None,
+    similarity: bool = True,
 ) -> int:
     """Grade every notebook below a folder, each in a sandbox of its own, so that no submission can harm another.
 
@@ -94,6 +96,7 @@ def grade_folder(
         jobs: The number of submissions graded in parallel; None for one per core.
         sandbox: "auto" (the strongest level that works), "require" (bubblewrap or stop) or "off".
         group: The students, for a table with a row for each; None for grades of files alone.
+        similarity: Whether the page of the class shows which answers are alike.
 
     Returns:
         The exit code: 0 if every file got a verdict, else 1.
@@ -117,7 +120,7 @@ def grade_folder(
     level = choose_level(sandbox)
     print(level.sentence, flush=True)
 
-    identity = {"seed_id": seed_id(seed), "sandbox": level.name, "course": _course_digest()}
+    identity = {"seed_id": seed_id(seed), "sandbox": level.name, "course": course_digest()}
     found = [examine(path, submissions, lab) for path in files]
     waiting = _take_up(found, out, identity, group)
     failures = _grade_all(waiting, seed, level, identity, jobs or os.cpu_count() or 1)
@@ -127,7 +130,7 @@ def grade_folder(
             submission.report = kept_report(submission)
     folders = {submission.folder for submission in found}
     times = {submission.name: modified_at(path) for submission, path in zip(found, files, strict=True)}
-    said = _write_class(out, identity, found, folders, times, group)
+    said = _write_class(out, identity, found, folders, times, group, similarity)
     if not (group and group.only) and (stale := remove_stale(out, folders)):
         print(f"Removed {stale} earlier reports of submissions that are gone.")
     _tell(found, waiting, failures, ignored, time.monotonic() - began, group)
@@ -160,6 +163,7 @@ def _write_class(
     folders: set[Path],
     times: dict[str, str],
     group: Class | None,
+    similarity: bool,
 ) -> list[str]:
     """Write the tables and the page of the class; return what there is to say about students."""
     done = [submission.report for submission in found if submission.report]
@@ -167,7 +171,7 @@ def _write_class(
     header: dict[str, Any] = {"seed_id": identity["seed_id"], "sandbox": identity["sandbox"]}
     if group is None:
         write_tables(out, header, done)
-        write_class_page(out, done, places)
+        write_class_page(out, done, places, similarity=similarity)
         if (out / TABLE).exists():
             return [f"  {out / TABLE} is as it was, since there was no --roster; give it to renew the table."]
         return []
@@ -184,7 +188,7 @@ def _write_class(
     edited = write_students(out, columns, rows, group.roster, earlier)
     with_any = {entry["student"] for entry in entries.values()}
     missing = [harmless(id) for id in group.roster.students if id not in with_any]
-    write_class_page(out, done, places, entries, missing)
+    write_class_page(out, done, places, entries, missing, similarity)
     said = [f"  of no student: {sentence}" for sentence in unassigned(entries)]
     said += [f"  without any submission: {id}" for id in missing]
     if old := sum(report["course"] != identity["course"] for report in done):
@@ -241,11 +245,12 @@ def find(submissions: Path) -> tuple[list[Path], int]:
     return files, ignored
 
 
-def _course_digest() -> str:
-    """Compute a digest of all code that decides a grade: exercises and grader."""
+def course_digest() -> str:
+    """Compute a digest of all that decides a grade: the code of exercises and grader, and the points of this fork."""
     sources = sorted([*_PACKAGE.glob("exercises/**/*.py"), *_PACKAGE.glob("grader/**/*.py")])
     sources += [file for files in own.files().values() for file in files.values()]
-    return sha256(*(path.read_bytes() for path in sources))[:12]
+    points = json.dumps(own.course().points, sort_keys=True)
+    return sha256(points, *(path.read_bytes() for path in sources))[:12]
 
 
 def exams_of(slug: str, seed: int) -> list[Exam]:

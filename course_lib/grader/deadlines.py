@@ -9,7 +9,9 @@ from datetime import datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from course_lib import exercises
+from course_lib.course_file import NAME, Course
 from course_lib.errors import CourseError
+from course_lib.exercises import own
 from course_lib.grader.roster import Roster
 
 EXTENSION, SUBMITTED = "extension", "submitted"  # columns of the roster; followed by a lab, for that lab alone
@@ -71,40 +73,62 @@ def _end(due: datetime) -> datetime:
     return due if due.second or due.microsecond else due + MINUTE
 
 
-def read_deadlines(texts: list[str], penalty: str | None, roster: Roster) -> Deadlines:
-    """Read what the command line and the roster say about deadlines.
+def read_deadlines(texts: list[str], penalty: str | None, roster: Roster) -> Deadlines | None:
+    """Read what the command line, `course.toml` and the roster say about deadlines; None if no lab has one.
 
     Args:
-        texts: "WHEN" or "LAB=WHEN".
-        penalty: "10%/day", "1%/hour" or "20%", of the points of the lab; None for none.
+        texts: "WHEN" or "LAB=WHEN". The first replaces all deadlines of `course.toml`, the second that of its lab.
+        penalty: "10%/day", "1%/hour" or "20%", of the points of the lab; None for that of `course.toml`, if it has one.
         roster: The students. Its columns `extension` and `submitted` hold times, in the zone of the deadline where they
             name none; `extension LAB` and `submitted LAB` are for one lab.
 
     Raises:
         CourseError: If a time or the penalty cannot be read.
     """
-    of_lab: dict[str, datetime] = {}
+    course, told = own.course(), dict[str, datetime]()
     for text in texts:
         lab, equals, when = text.partition("=")
         lab, when = (lab.strip(), when) if equals else ("", text)
-        if lab and lab not in exercises.labs():
-            raise CourseError(f"--deadline: there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
-        if lab in of_lab:
+        if lab:
+            _check_lab(lab, "--deadline:")
+        if lab in told:
             raise CourseError(f"--deadline is there twice for {lab or 'all labs'}; give one")
-        of_lab[lab] = parse_time(when, "--deadline")
-    rate, period = _parse_penalty(penalty)
-    own: dict[str, dict[tuple[str, str], datetime]] = {EXTENSION: {}, SUBMITTED: {}}
+        told[lab] = parse_time(when, "--deadline")
+    of_lab = told if "" in told else {**_of_course(course), **told}
+    rate, period = _parse_penalty(penalty, "--late-penalty")
+    if penalty is None and course.late_penalty:
+        rate, period = _parse_penalty(course.late_penalty, f"{course.place('late_penalty')} `late_penalty`")
+    if not of_lab:
+        if penalty:
+            raise CourseError(f"--late-penalty needs a --deadline, or deadlines in {NAME}")
+        return None
+    times: dict[str, dict[tuple[str, str], datetime]] = {EXTENSION: {}, SUBMITTED: {}}
     for column in roster.columns:
         kind, _, lab = column.casefold().partition(" ")
-        if kind not in own:
+        if kind not in times:
             continue
         if lab and lab not in exercises.labs():
             raise CourseError(f"the roster's column {column!r} is about no lab; name it {kind} or {kind} LAB")
         due = of_lab.get(lab) or of_lab.get("") or next(iter(of_lab.values()))
         for student in roster.students.values():
             if text := student.more[column]:
-                own[kind][student.id, lab] = parse_time(text, f"{student.id}: {column}", due.tzinfo)
-    return Deadlines(of_lab, rate, period, own[EXTENSION], own[SUBMITTED])
+                times[kind][student.id, lab] = parse_time(text, f"{student.id}: {column}", due.tzinfo)
+    return Deadlines(of_lab, rate, period, times[EXTENSION], times[SUBMITTED])
+
+
+def _of_course(course: Course) -> dict[str, datetime]:
+    """Return the deadlines of `course.toml`."""
+    of_lab = {}
+    for lab, when in course.deadlines.items():
+        place = course.place("deadlines", lab)
+        _check_lab(lab, place)
+        of_lab[lab] = parse_time(when, place.removesuffix(":"))
+    return of_lab
+
+
+def _check_lab(lab: str, place: str) -> None:
+    if lab not in exercises.labs():
+        raise CourseError(f"{place} there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
 
 
 def parse_time(text: str, what: str, zone: tzinfo | None = None) -> datetime:
@@ -134,12 +158,12 @@ def parse_time(text: str, what: str, zone: tzinfo | None = None) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=zone)
 
 
-def _parse_penalty(text: str | None) -> tuple[float, timedelta | None]:
+def _parse_penalty(text: str | None, what: str) -> tuple[float, timedelta | None]:
     if text is None:
         return 0.0, None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%(?:\s*/\s*(day|hour))?", text.strip())
     if found is None or not 0 < float(found[1]) <= 100:
-        raise CourseError(f"--late-penalty is 10%/day, 1%/hour or 20% (once), not {text!r}")
+        raise CourseError(f"{what} is 10%/day, 1%/hour or 20% (once), not {text!r}")
     return float(found[1]) / 100, PERIODS.get(found[2])
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from course_lib.errors import CourseError
-from course_lib.exercises.errors import ExerciseError
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
 from course_lib.grader.compare import Difference, compare
 from course_lib.grader.diagnose import also_changed, explain
@@ -51,6 +49,8 @@ class Result:
         avoided: Names in the code that the exercise asks to avoid.
         ended: How the process that ran the code last ended, or None.
         fresh: The names of the cases that no visible check asks: a wrong answer earns points by these alone.
+        source: The cell with the answer, or "".
+        shape: What stays of the answer if its names and its layout change; see `inside.shape`.
     """
 
     exercise: Exercise
@@ -64,6 +64,8 @@ class Result:
     ended: Failure | None = None
     not_run: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
+    source: str = ""
+    shape: str = ""
 
     def __bool__(self) -> bool:
         return self.outcome is Outcome.PASSED
@@ -109,6 +111,8 @@ class Exam:
         self.fresh: list[str]
         if exercise.stored:
             if seed != VISIBLE_SEED:
+                from course_lib.errors import CourseError
+
                 raise CourseError("this is a student version, without hidden cases; grade with the full course")
             self.cases, self.expected, self.messages, self.rivals = read_stored(exercise.stored)
             self.fresh = []
@@ -269,6 +273,8 @@ def right_answer(exercise: Exercise, case: Case) -> Any:
     """
     low = ask(exercise, calls.LocalSubject(exercise.reference), case)
     if low.failure:
+        from course_lib.exercises.errors import ExerciseError
+
         raise ExerciseError(f"the reference of {exercise.id!r} fails on {case.name!r}: {low.failure}")
     right = low.value
     default = torch.get_default_dtype()

@@ -114,7 +114,10 @@ def read_grades(out: Path) -> Grades:
         counting = [entry for entry in submissions if entry.get("counts")]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CourseError(f"{out / 'grades.json'} cannot be read; run course grade with --roster again") from error
-    max_points = {lab: float(sum(each.points for each in exercises.of_lab(lab))) for lab in labs}
+    max_points = dict.fromkeys(labs, 0.0)  # as they were graded: course.toml may say otherwise by now
+    for entry in counting:
+        most = float(sum(result["max_points"] for result in entry["exercises"].values()))
+        max_points[entry["lab"]] = max(most, max_points.get(entry["lab"], 0.0))
     return Grades(table, labs, max_points, {(entry["student"], entry["lab"]): _feedback(entry) for entry in counting})
 
 

@@ -14,6 +14,7 @@ import jinja2
 from course_lib.files import write_text
 from course_lib.grader.exam import Result
 from course_lib.grader.inside.outcomes import SLOW
+from course_lib.grader.inside.shape import LONGEST
 from course_lib.grader.render import with_code
 from course_lib.grader.submission import Submission
 
@@ -35,6 +36,7 @@ def exercise_entry(result: Result) -> dict[str, Any]:
         "avoided": result.avoided,
         "flags": [*result.avoided, ended] if ended else result.avoided,
         "see": result.exercise.see,
+        "answer": {"source": result.source[:LONGEST], "shape": result.shape},
     }
 
 

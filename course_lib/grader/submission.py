@@ -121,6 +121,9 @@ def grade_with(
         result.ended = subject.lost
         result.avoided = statements.names_to_avoid(exercise, needed)
         result.notes = [*notes, *left_out(needed)]
+        if answer := statements.answers[exercise.id]:
+            result.source = answer[0].source
+            result.shape = " ".join(piece.shape for piece in answer if piece.shape)
         results.append(result)
     return results
 

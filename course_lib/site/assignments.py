@@ -22,6 +22,7 @@ from course_lib.files import write_text
 from course_lib.site.build import read_lab
 from course_lib.site.cache import SETUP_CELL
 from course_lib.site.paths import SiteError, find_project
+from course_lib.site.points import with_points
 from course_lib.site.solve import MARK, exercise_id, solution_source
 
 # Without this, a line that raises an error would follow the stub, whose own line does so already.
@@ -135,7 +136,7 @@ def _marked(source: str, **changes: str | bool | int) -> nbformat.NotebookNode:
 def _lab(lab: str) -> nbformat.NotebookNode:
     if lab not in exercises.labs():
         raise SiteError(f"there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
-    return read_lab(find_project(), lab)
+    return with_points(lab, read_lab(find_project(), lab))
 
 
 def _begin(lab: str) -> nbformat.NotebookNode:
@@ -151,9 +152,9 @@ def _begin(lab: str) -> nbformat.NotebookNode:
 
 def _tasks(lab: str) -> Iterator[Task]:
     """Yield the exercises of a lab: in its notebook, each has its text before it and its check after it."""
-    cells = _lab(lab).cells
+    cells, found = _lab(lab).cells, {exercise.id: exercise for exercise in exercises.of_lab(lab)}
     for before, cell, after in zip(cells, cells[1:], cells[2:], strict=False):
         if id := exercise_id(cell):
             stub = cell.source.partition("\n")[2].rstrip()
             use = next(line for line in after.source.splitlines() if " = use(" in line)
-            yield Task(exercises.find(id), before.source, stub, use)
+            yield Task(found[id], before.source, stub, use)

@@ -17,6 +17,7 @@ from course_lib.site import cache, records, replication, shown
 from course_lib.site.execute import Run, execute
 from course_lib.site.page import page
 from course_lib.site.paths import Project, SiteError, digest_of, digest_of_tree, find_project
+from course_lib.site.points import with_points
 from course_lib.site.render import render
 from course_lib.site.solve import solve
 from course_lib.site.stage import stage
@@ -61,7 +62,7 @@ def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool
     numbers = {lab: records.collect(lab, notebook) for lab, notebook in executed.items()}
     for lab, found in numbers.items():
         records.write(project, lab, found)
-    pages = {lab: page(lab, notebook, executed.get(lab)) for lab, notebook in notebooks.items()}
+    pages = {lab: with_points(lab, page(lab, notebook, executed.get(lab))) for lab, notebook in notebooks.items()}
     measured = {lab: dict(notebook.metadata.get("course", {})) for lab, notebook in executed.items()}
     cited = records.merge(project, numbers)
     own = {lab: notebook for lab, notebook in notebooks.items() if not cache.released(project, lab)}

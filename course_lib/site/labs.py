@@ -12,6 +12,7 @@ from pathlib import Path
 
 from course_lib.files import write_bytes
 from course_lib.site.paths import Project, SiteError, find_project
+from course_lib.site.points import told_points
 
 
 def copy_labs(project: Project, fresh: str | None = None) -> list[Path]:
@@ -34,7 +35,7 @@ def copy_labs(project: Project, fresh: str | None = None) -> list[Path]:
             mine.rename(backup)
             print(f"your earlier {mine.name} is now {backup.name}")
         if not mine.exists():
-            write_bytes(mine, source.read_bytes())
+            write_bytes(mine, told_points(source))
             made.append(mine)
     return made
 

@@ -29,6 +29,7 @@ from course_lib.files import acquire_lock, write_text
 from course_lib.site import cache, replication
 from course_lib.site.build import read_lab, run_labs
 from course_lib.site.paths import Project, SiteError, documents_in, find_project
+from course_lib.site.points import with_points
 from course_lib.site.solve import MARK, exercise_id, solution_source
 from course_lib.site.student_exercise import student_source, visible_cases
 from course_lib.tables import cell_text, formatted
@@ -238,7 +239,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _write_lab(project: Project, new: Path, book: Book, lab: str, run: NotebookNode, hints: int) -> None:
     """Write a lab, its run with the stubs put back, and its exercises without their answers."""
-    notebook = read_lab(project, lab)
+    notebook = with_points(lab, read_lab(project, lab))
     stubs = {}
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

@@ -8,6 +8,7 @@ import secrets
 import stat
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from course_lib import exercises
 from course_lib.errors import CourseError
@@ -49,11 +50,12 @@ def export(lab: str, file: Path, hidden: str, seed: int | None, sandbox: str) ->
         raise CourseError(f"--sandbox is auto, require or off, not {sandbox!r}")
     if not all((_ROOT / name).is_file() for name in _PROJECT):
         raise CourseError("the zip needs the sources of the course: run this in a checkout, not with an installed one")
-    settings = {
+    settings: dict[str, Any] = {
         "lab": lab,
         "hidden": hidden,
         "seed": secrets.randbits(63) if seed is None else seed,
         "sandbox": sandbox,
+        "points": {exercise.id: exercise.points for exercise in exercises.of_lab(lab)},  # course.toml stays here
     }
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -66,7 +68,7 @@ def export(lab: str, file: Path, hidden: str, seed: int | None, sandbox: str) ->
         write_bytes(file, content.getvalue(), private=True)
     except OSError as error:
         raise CourseError(f"{file} cannot be written: {error.strerror}; name another file") from error
-    return sum(exercise.points for exercise in exercises.of_lab(lab))
+    return sum(settings["points"].values())
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes, mode: int = 0o644) -> None:

@@ -9,6 +9,7 @@ import json
 import sys
 import traceback
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,14 @@ def results_of(root: Path) -> dict[str, Any]:
     try:
         submission = chosen(root / "submission", lab)
     except CourseError as error:
-        return nothing(lab, str(error))
+        return nothing(settings, str(error))
     level = choose_level(settings["sandbox"])
     print(level.sentence)  # on standard output, which instructors alone see
     with closing(WorkerClient(level)) as client:  # the points first: they must not be short of time
-        hidden = grade_with(client, submission.notebook, exams_of(lab, settings["seed"]))
+        exams = exams_of(lab, settings["seed"])
+        for exam in exams:
+            exam.exercise = replace(exam.exercise, points=settings["points"][exam.exercise.id])
+        hidden = grade_with(client, submission.notebook, exams)
         visible_exams = [Exam(exercise) for exercise in exercises.of_lab(lab)]
         visible = grade_with(client, submission.notebook, visible_exams, hide_values=False)
     tests = []
@@ -88,9 +92,9 @@ def _named(names: list[str], separator: str = ", ") -> str:
     return separator.join(harmless(name)[:300] for name in names[:MOST_NAMED]) + more
 
 
-def nothing(lab: str, sentence: str) -> dict[str, Any]:
+def nothing(settings: dict[str, Any], sentence: str) -> dict[str, Any]:
     """Return the content of results.json where nothing could be graded: no points, and why."""
-    most = sum(exercise.points for exercise in exercises.of_lab(lab))
+    most = sum(settings["points"].values())
     entry = {"name": "What was handed in", "score": 0.0, "max_score": most, "status": "failed", "output": sentence}
     return {"output": sentence, "stdout_visibility": "hidden", "tests": [{**entry, "visibility": "visible"}]}
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any
 
+from course_lib.grader.inside.shape import shape
+
 MOST_MAGICS = 100
 MOST_STATEMENTS = 5000  # of one cell
 _MAGIC = re.compile(r"^(\s*)(?:[%!?].*|.*=\s*[%!].*|.*\?\s*)$")
@@ -38,7 +40,7 @@ def analyse(source: str) -> dict[str, Any]:
         - statements: For each statement at the top level, its first `line`; the names that it `binds` (also "*", for
           `from ... import *`); those of the objects that it `changes` (`x[0] = 1`, `x.y = 1`, `x.append(1)`); the
           global names that it `uses`, also inside the functions that it defines; the dotted names that it `mentions`;
-          whether it is a `definition` (def or class), and whether that is still a `stub`.
+          whether it is a `definition` (def or class), whether that is still a `stub`, and its `shape`.
     """
     found: dict[str, Any] = {"source": "", "error": None, "imports": {}, "statements": []}
     if _FOREIGN.match(source.lstrip()):
@@ -97,6 +99,7 @@ def _statement(node: ast.stmt) -> dict[str, Any]:
         "mentions": sorted({_dotted(n) for n in ast.walk(node) if isinstance(n, (ast.Name, ast.Attribute))}),
         "definition": isinstance(node, _DEFINITIONS),
         "stub": isinstance(node, _DEFINITIONS) and _is_stub(node),
+        "shape": shape(node) if isinstance(node, _DEFINITIONS) else "",
     }
 
 
