@@ -10,7 +10,7 @@ def half_right(labels, seed):
     shown = labels.clone()
     for row, true in zip(shown, labels, strict=True):
         for label in (0, 1):
-            places = (true == label).nonzero()[:, 0]
+            places = (true == label).nonzero().flatten()
             places = places[torch.randperm(len(places), generator=generator)]
             row[places[: len(places) // 2]] = 1 - label
     return shown
@@ -25,8 +25,8 @@ def cases(rng):
         return int(torch.randint(2, 10**6, (), generator=rng))
 
     return [
-        Case("two lists of 4", (lists(2, 4), 0)),
-        Case("5 lists of 8, seed 1", (lists(5, 8), 1)),
+        Case("20 lists of 4, seed 0", (lists(20, 4), 0)),
+        Case("30 lists of 8, seed 1", (lists(30, 8), 1)),
         Case("64 lists of 8, another seed", (lists(64, 8), whole())),
         Case("100 lists of 4, another seed", (lists(100, 4), whole())),
     ]
@@ -51,9 +51,12 @@ def seen_from_outside(shown, labels):
         return "all are right"
     if (right == 0).all():
         return "all are wrong"
+    if not 0.3 < right.mean() < 0.7:
+        return "more or fewer than half are right"
+    balanced = (shown.sum(1) == labels.sum(1)).all()
     if (right != 0.5).any():
-        return "half are right on average" if 0.3 < right.mean() < 0.7 else "more or fewer than half are right"
-    if (shown.sum(1) != labels.sum(1)).any():
+        return "half are right on average" if balanced else "half are right on average, and one label is more frequent"
+    if not balanced:
         return "more of one label than of the other"
     often = (shown == labels).float().mean(0)  # at each place
     if len(labels) > 40 and ((often < 0.2) | (often > 0.8)).any():
@@ -136,7 +139,7 @@ EXERCISE = Exercise(
     hints=(
         "To keep as many of each label, flip as many ones as zeros. How many of each, so that half of all labels stay "
         "right?",
-        "For each list and each label: `places = (true == label).nonzero()[:, 0]`, put them in a random order, and "
+        "For each list and each label: `places = (true == label).nonzero().flatten()`, put them in a random order, and "
         "flip the first half of them.",
     ),
     reference=half_right,
