@@ -1,0 +1,113 @@
+"""A counter that looks up a symbol among labelled examples: the share of its labels that are 1."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def vote(symbols, labels, query):
+    same = symbols == query[:, None]
+    ones = (same & (labels == 1)).sum(1)
+    shown = same.sum(1)
+    return torch.where(shown > 0, ones / shown, 0.5)
+
+
+def cases(rng):
+    def rows(batch, n, kinds):
+        # Few kinds of symbols, so that most are shown several times and some not at all.
+        symbols = torch.randint(kinds, (batch, n), generator=rng)
+        return symbols, torch.randint(2, (batch, n), generator=rng), torch.randint(kinds, (batch,), generator=rng)
+
+    return [
+        Case(
+            "by hand: 7 is shown with the labels 1, 0, 1",
+            (torch.tensor([[7, 3, 7, 7]]), torch.tensor([[1, 0, 0, 1]]), torch.tensor([7])),
+            expected=torch.tensor([2 / 3]),
+        ),
+        Case(
+            "a symbol that is not shown",
+            (torch.tensor([[4, 3, 5]]), torch.tensor([[1, 1, 1]]), torch.tensor([7])),
+            expected=torch.tensor([0.5]),
+        ),
+        Case("16 rows of 8 examples, 4 symbols", rows(16, 8, 4)),
+        Case("16 rows of 5 examples, 6 symbols", rows(16, 5, 6)),
+        Case("8 rows of 30 examples, 3 symbols", rows(8, 30, 3)),
+    ]
+
+
+@alternative
+def row_by_row(symbols, labels, query):
+    shares = []
+    for shown, marks, asked in zip(symbols.tolist(), labels.tolist(), query.tolist(), strict=True):
+        found = [mark for symbol, mark in zip(shown, marks, strict=True) if symbol == asked]
+        shares.append(sum(found) / len(found) if found else 0.5)
+    return torch.tensor(shares)
+
+
+@alternative
+def with_a_filled_gap(symbols, labels, query):
+    same = (symbols == query.unsqueeze(1)).float()
+    return ((same * labels).sum(1) / same.sum(1)).nan_to_num(0.5)
+
+
+@mistake("All examples are counted here. Only those with the symbol that is asked say anything about it.")
+def all_examples(symbols, labels, query):
+    return labels.float().mean(1)
+
+
+@mistake("A symbol that is not shown gets `nan`, from 0 / 0. Nothing is known of it: give it 0.5.")
+def nothing_by_nothing(symbols, labels, query):
+    same = (symbols == query[:, None]).float()
+    return (same * labels).sum(1) / same.sum(1)
+
+
+@mistake(
+    "A symbol that is not shown gets 0 here, as if it were surely of label 0. Nothing is known of it: give it 0.5."
+)
+def zero_for_nothing(symbols, labels, query):
+    same = (symbols == query[:, None]).float()
+    return (same * labels).sum(1) / same.sum(1).clamp(min=1)
+
+
+@mistake("This divides by the number of all examples. Divide by the number of those with the symbol that is asked.")
+def of_all_examples(symbols, labels, query):
+    same = (symbols == query[:, None]).float()
+    return torch.where(same.sum(1) > 0, (same * labels).mean(1), 0.5)
+
+
+@mistake("This looks at one example with the symbol only. Its label may be the wrong one: count all of them.")
+def the_first_one(symbols, labels, query):
+    same = symbols == query[:, None]
+    first = labels.gather(1, same.int().argmax(1, keepdim=True))[:, 0].float()
+    return torch.where(same.any(1), first, 0.5)
+
+
+@mistake("This is the answer, 0 or 1. The share of ones is wanted, which also says how sure the vote is.")
+def the_answer(symbols, labels, query):
+    share = vote(symbols, labels, query)
+    return torch.where(share == 0.5, share, share.round())
+
+
+@mistake("This is the share of zeros. Count the ones.")
+def share_of_zeros(symbols, labels, query):
+    return 1 - vote(symbols, labels, query)
+
+
+EXERCISE = Exercise(
+    id="vote",
+    title="A vote among the examples",
+    points=2,
+    minutes=8,
+    difficulty=1,
+    hints=(
+        "`symbols == query[:, None]` says which examples show the symbol that is asked. How many are there, and how "
+        "many of them have the label 1?",
+        "`ones = (same & (labels == 1)).sum(1)` and `shown = same.sum(1)`; then "
+        "`torch.where(shown > 0, ones / shown, 0.5)`.",
+    ),
+    reference=vote,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 5, A label that is sometimes wrong",
+)

@@ -1,0 +1,126 @@
+"""How often a majority of labels is right, if each is right with the same probability."""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def vote_accuracy(shots, kept):
+    accuracy = 0.0
+    for right in range(shots + 1):
+        probability = math.comb(shots, right) * kept**right * (1 - kept) ** (shots - right)
+        wrong = shots - right
+        accuracy += probability * (1 if right > wrong else 0.5 if right == wrong else 0)
+    return accuracy
+
+
+def cases(rng):
+    def chance(low, high):
+        return low + (high - low) * torch.rand((), generator=rng).item()
+
+    def whole(low, high):
+        return int(torch.randint(low, high, (), generator=rng))
+
+    return [
+        Case("by hand: three labels, each right with 0.8", (3, 0.8), expected=0.896),
+        Case("no label: a guess", (0, chance(0.6, 0.9)), expected=0.5),
+        Case("one label", (1, chance(0.6, 0.95))),
+        Case("two labels", (2, chance(0.6, 0.95))),
+        Case("8 labels", (8, chance(0.6, 0.9))),
+        Case("an odd number of labels", (2 * whole(2, 8) + 1, chance(0.55, 0.8))),
+        Case("an even number of labels", (2 * whole(5, 9), chance(0.55, 0.7))),
+        Case("labels that are wrong more often than right", (4, chance(0.1, 0.4))),
+    ]
+
+
+@alternative
+def one_label_after_another(shots, kept):
+    # The probability of each lead of right over wrong labels.
+    leads = {0: 1.0}
+    for _ in range(shots):
+        after = {}
+        for lead, p in leads.items():
+            after[lead + 1] = after.get(lead + 1, 0) + p * kept
+            after[lead - 1] = after.get(lead - 1, 0) + p * (1 - kept)
+        leads = after
+    return sum(p * (0.5 if lead == 0 else lead > 0) for lead, p in leads.items())
+
+
+@alternative
+def an_even_number_is_worth_one_less(shots, kept):
+    if shots == 0:
+        return 0.5
+    odd = shots - 1 + shots % 2
+    most = range(odd // 2 + 1, odd + 1)
+    return sum(math.comb(odd, right) * kept**right * (1 - kept) ** (odd - right) for right in most)
+
+
+@mistake("A tie counts as wrong here. In a tie one has to guess, and a guess is right in half of the cases: add 0.5.")
+def ties_are_wrong(shots, kept):
+    return sum(
+        math.comb(shots, right) * kept**right * (1 - kept) ** (shots - right)
+        for right in range(shots + 1)
+        if 2 * right > shots
+    )
+
+
+@mistake("A tie counts as right here. In a tie one has to guess, and a guess is right in half of the cases: add 0.5.")
+def ties_are_right(shots, kept):
+    return sum(
+        math.comb(shots, right) * kept**right * (1 - kept) ** (shots - right)
+        for right in range(shots + 1)
+        if 2 * right >= shots
+    )
+
+
+@mistake(
+    "It is not counted in how many ways the right labels can be placed among the examples: `math.comb(shots, right)`."
+)
+def without_the_ways(shots, kept):
+    accuracy = 0.0
+    for right in range(shots + 1):
+        probability = kept**right * (1 - kept) ** (shots - right)
+        accuracy += probability * (1 if 2 * right > shots else 0.5 if 2 * right == shots else 0)
+    return accuracy
+
+
+@mistake("This is the chance that *all* labels are right. The vote is right already if most of them are.")
+def all_right(shots, kept):
+    return kept**shots if shots else 0.5
+
+
+@mistake("This is the chance that *some* label is right. The vote is right if most of them are.")
+def some_right(shots, kept):
+    return 1 - (1 - kept) ** shots if shots else 0.5
+
+
+@mistake("This is the chance of one label. More labels make the vote better than one of them.")
+def one_label(shots, kept):
+    return kept if shots else 0.5
+
+
+@mistake("Right and wrong are exchanged: this is how often the vote is wrong.")
+def how_often_wrong(shots, kept):
+    return 1 - vote_accuracy(shots, kept)
+
+
+EXERCISE = Exercise(
+    id="vote_accuracy",
+    title="How good a vote can be",
+    points=3,
+    minutes=15,
+    difficulty=3,
+    hints=(
+        "How many of the labels are right? Go through all numbers from 0 to `shots`. How likely is each, and what does "
+        "the vote say then?",
+        "`math.comb(shots, right) * kept**right * (1 - kept) ** (shots - right)`, times 1 for a majority, 0.5 for a "
+        "tie and 0 for a minority; the sum of these.",
+    ),
+    reference=vote_accuracy,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 5, How good a vote can be",
+)
