@@ -116,47 +116,44 @@ def rows_of(writes: str, world: ArithmeticChains, chains: ChainBatch) -> tuple[T
     return torch.cat([prompts, targets], dim=1)[:, :-1], targets
 
 
-def learn(
-    world: ArithmeticChains, rows: Rows, rate: float, updates: int, plan: Plan, seed: int, where: torch.device
-) -> GPT:
+def learn(arm: str, rows: Rows, rate: float, plan: Plan, seed: int, where: torch.device) -> GPT:
     """Train a small GPT on new chains in every step.
 
     Args:
-        world: Where the chains come from.
+        arm: The arm, which says the world and how long to train.
         rows: Makes inputs and targets from chains.
         rate: The learning rate.
-        updates: The number of training steps.
-        plan: The sizes of model and batch.
+        plan: The sizes of model and batch, and the number of steps.
         seed: The seed of weights and chains.
         where: The device.
 
     Raises:
         KeyboardInterrupt: If the user interrupts the training.
     """
+    world = WORLDS[ARMS[arm].world]
     torch.manual_seed(seed)
-    model = GPT(GPTConfig(world.vocab_size, context=2 * world.n_steps + 2, **plan.model)).to(where)
+    model = GPT(GPTConfig(world.vocab_size, context=2 * STEPS + 2, **plan.model)).to(where)
 
     def loss(model: GPT, chains: ChainBatch) -> Tensor:
         inputs, targets = rows(chains)
         logits = model(inputs.to(where))[:, -targets.shape[1] :]
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten().to(where))
 
-    config = TrainConfig(updates, lr=rate, optimizer="muon", seed=seed)
-    train(model, lambda g: world.sample(plan.batch, g), loss, config, label=f"rate {rate:g}")
+    config = TrainConfig(int(plan.updates * ARMS[arm].longer), lr=rate, optimizer="muon", seed=seed)
+    train(model, lambda g: world.sample(plan.batch, g), loss, config, label=arm)
     return model.eval()
 
 
 def loss_at(arm: str, rate: float, plan: Plan, run: Run) -> float:
     """Train one model and return its loss on the answers of 2,000 other chains, in nats."""
-    writes, world, longer = ARMS[arm].writes, WORLDS[ARMS[arm].world], ARMS[arm].longer
+    world = WORLDS[ARMS[arm].world]
 
     def rows(chains: ChainBatch) -> tuple[Tensor, Tensor]:
-        if world == WORLDS["twin"]:
+        if world is WORLDS["twin"]:
             chains = chains._replace(states=last_put(*chains[:3]))
-        return rows_of(writes, world, chains)
+        return rows_of(ARMS[arm].writes, world, chains)
 
-    updates = int((run.steps or plan.updates) * longer)
-    model = learn(world, rows, rate, updates, plan, run.seed, run.device)
+    model = learn(arm, rows, rate, plan, run.seed, run.device)
     inputs, targets = rows(world.sample(2000, torch.Generator().manual_seed(10**6 + run.seed)))
     with torch.no_grad():
         logits = model(inputs.to(run.device))[:, -1].cpu()
@@ -169,16 +166,23 @@ def number_key(arm: str, rate: float) -> str:
 
 
 def losses_by_rate(size: Preset = "cpu") -> dict[str, dict[float, float]]:
-    """Return the loss of each arm at each learning rate, the mean over the committed runs.
+    """Return the loss of each arm at each learning rate, the mean over the committed runs that have it.
 
     Raises:
         DataError: If they have not been committed.
     """
     runs = [committed_run("chains", seed, size=size) for seed in SEEDS]
-    return {
-        arm: {rate: sum(run[number_key(arm, rate)] for run in runs) / len(runs) for rate in PRESETS[size].rates_of(arm)}
-        for arm in ARMS
-    }
+    found: dict[str, dict[float, float]] = {arm: {} for arm in ARMS}
+    for arm, losses in found.items():
+        for rate in PRESETS[size].rates_of(arm):
+            measured = [run[key] for run in runs if (key := number_key(arm, rate)) in run]
+            losses[rate] = sum(measured) / len(measured)
+    return found
+
+
+def learned(losses: Mapping[float, float]) -> bool:
+    """Whether the loss got below that of a guess at some learning rate."""
+    return min(losses.values()) < GUESS - LEARNED
 
 
 def best_rates(size: Preset = "cpu") -> dict[str, float]:
@@ -187,22 +191,29 @@ def best_rates(size: Preset = "cpu") -> dict[str, float]:
     Raises:
         DataError: If the runs have not been committed.
     """
-    found = losses_by_rate(size)
-    best = {arm: min(losses, key=losses.__getitem__) for arm, losses in found.items()}
-    return {arm: rate if found[arm][rate] < GUESS - LEARNED else MIDDLE for arm, rate in best.items()}
+    by_rate = losses_by_rate(size).items()
+    return {arm: min(losses, key=losses.__getitem__) if learned(losses) else MIDDLE for arm, losses in by_rate}
 
 
 def chains(run: Run) -> Results:
-    """Train every arm at each of its learning rates; no model is kept."""
+    """Train every arm at each of its learning rates; no model is kept.
+
+    On the second seed, those arms are trained again that learned at some rate on the first.
+
+    Raises:
+        DataError: If the run of the first seed has not been committed, and this is another.
+    """
     plan = run.choose(PRESETS)
-    # The plan's grid may grow: no result depends on the others.
+    plan = plan._replace(updates=run.steps or plan.updates)
+    grid = {arm: {rate: number_key(arm, rate) for rate in plan.rates_of(arm)} for arm in ARMS}
+    if run.seed != SEEDS[0]:
+        first = committed_run("chains", SEEDS[0], size=run.preset)
+        grid = {arm: keys for arm, keys in grid.items() if learned({rate: first[keys[rate]] for rate in keys})}
+    # The plan is not the grid: no result depends on the others, so a run may go on with more of them.
     values = run.measured_so_far(plan[:3])
-    for arm in ARMS:
-        for rate in plan.rates_of(arm):
-            key = number_key(arm, rate)
+    for arm, keys in grid.items():
+        for rate, key in keys.items():
             if key not in values:
                 values[key] = loss_at(arm, rate, plan, run)
                 run.keep(values)
-    return write_results(
-        run, {number_key(arm, rate): values[number_key(arm, rate)] for arm in ARMS for rate in plan.rates_of(arm)}, {}
-    )
+    return write_results(run, values, {})
