@@ -81,8 +81,9 @@ ARMS = {
     "answer alone, twin": Arm("answer alone", "twin", SHORT / 2),
     "chain of thought, twin": Arm("chain of thought", "twin", 1 / 2),
 }
+MORE = {arm: (6e-2,) for arm in ("chain of thought, plus", "chain of thought, twin")}
 PRESETS = {
-    "cpu": Plan({"d_model": 48, "n_layers": 2}, 200, 64, (3e-3, 1e-2, 3e-2), {}),
+    "cpu": Plan({"d_model": 48, "n_layers": 2}, 200, 64, (3e-3, 1e-2, 3e-2), MORE),
     "gpu": Plan({"d_model": 256, "n_layers": 4}, 5000, 256, (1e-3, 3e-3, 1e-2), {}),
 }
 
