@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_lib.data.worlds.arithmetic import PLUS, ArithmeticChains, ChainBatch
 from course_lib.measure import committed_run
@@ -49,7 +49,7 @@ class Plan(NamedTuple):
         more: Further rates of an arm whose best was at an end of those.
     """
 
-    model: dict[str, int]
+    model: dict[str, Any]
     updates: int
     batch: int
     rates: tuple[float, ...]
@@ -135,7 +135,7 @@ def learn(arm: str, rows: Rows, rate: float, plan: Plan, seed: int, where: torch
     torch.manual_seed(seed)
     model = GPT(GPTConfig(world.vocab_size, context=2 * STEPS + 2, **plan.model)).to(where)
 
-    def loss(model: GPT, chains: ChainBatch) -> Tensor:
+    def loss(model: nn.Module, chains: ChainBatch) -> Tensor:
         inputs, targets = rows(chains)
         logits = model(inputs.to(where))[:, -targets.shape[1] :]
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten().to(where))
