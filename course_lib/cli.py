@@ -376,7 +376,9 @@ def audit(
 def train(
     recipe: Annotated[
         str,
-        typer.Argument(help="gpt, moe (with its dense equivalent), peft, positions, two-relations or vision-text."),
+        typer.Argument(
+            help="chains, gpt, moe (with its dense equivalent), peft, positions, two-relations or vision-text."
+        ),
     ],
     preset: Annotated[
         str,

@@ -109,6 +109,7 @@ def test_data_beside_a_module_and_committed_results_count_where_they_are_read(ke
     assert "ch01_attention" in keys("course_lib/show/explorer.js")
     # The lab itself, or what it calls in a recipe: only the labs that read this recipe's results are run again.
     reading = {
+        "chains": "chains_sweep",
         "moe": 'committed_run("moe"',
         "positions": "positions_sweep",
         "two-relations": "relations_sweep",

@@ -15,6 +15,7 @@ from course_lib.errors import CourseError
 from course_lib.measure import device_name
 from course_lib.preset import preset
 from course_lib.recipes import language
+from course_lib.recipes.chains_sweep import chains
 from course_lib.recipes.estimate import cost_tables, duration
 from course_lib.recipes.peft_sweep import peft
 from course_lib.recipes.positions_sweep import positions
@@ -40,6 +41,7 @@ def _vision_text(run: Run) -> Results:
 
 
 RECIPES: dict[str, Callable[[Run], Results]] = {
+    "chains": chains,
     "gpt": language.gpt,
     "moe": language.moe,
     "peft": peft,

@@ -1,0 +1,220 @@
+"""The learning rates of the lab on chains of thought: each model is trained at several, and has its own best.
+
+    course train chains --preset cpu --seed 100     # and again with --seed 101; about 3 CPU-minutes each
+
+The models are those of `labs/ch05_chain_of_thought`: small GPTs that differ in what they read and are told. They are
+scored on chains on which the lab does not report, by the loss on the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from course_lib.data.worlds.arithmetic import PLUS, ArithmeticChains, ChainBatch
+from course_lib.measure import committed_run
+from course_lib.models import GPT, GPTConfig
+from course_lib.preset import Preset
+from course_lib.recipes.results import Results, write_results
+from course_lib.recipes.run import Run
+from course_lib.train import TrainConfig, train
+
+MODULUS, STEPS = 7, 6
+WORLDS = {
+    "chains": ArithmeticChains(MODULUS, STEPS),
+    "plus": ArithmeticChains(MODULUS, STEPS, only_plus=True),
+    "twin": ArithmeticChains(MODULUS, STEPS, any_multiplier=True),
+}
+SEEDS = (100, 101)  # of the runs by which the rates were chosen; no seed of the course's replications
+GUESS = math.log(MODULUS)  # the loss of a guess, in nats
+LEARNED = 0.02  # nats below a guess: an arm that gets no further at any rate has learned nothing, and no best rate
+MIDDLE = 1e-2  # the rate of such an arm
+Rows = Callable[[ChainBatch], tuple[Tensor, Tensor]]  # the inputs that a model reads, and the targets it has to say
+
+
+class Plan(NamedTuple):
+    """The sizes of a run.
+
+    Attributes:
+        model: The width and the number of layers.
+        updates: The number of training steps with rows as long as those of a chain.
+        batch: The number of chains in a step.
+        rates: The learning rates tried with every arm.
+        more: Further rates of an arm whose best was at an end of those.
+    """
+
+    model: dict[str, Any]
+    updates: int
+    batch: int
+    rates: tuple[float, ...]
+    more: Mapping[str, tuple[float, ...]]
+
+    def rates_of(self, arm: str) -> tuple[float, ...]:
+        """Return the learning rates of an arm, from the lowest to the highest."""
+        return tuple(sorted((*self.rates, *self.more.get(arm, ()))))
+
+
+class Arm(NamedTuple):
+    """What a model writes, in which world, and how long it trains, as a multiple of the plan's updates."""
+
+    writes: str
+    world: str = "chains"
+    longer: float = 1.0
+
+
+# The answer alone makes rows of 8 tokens, not of 13, and its model gets more of them.
+SHORT = (2 * STEPS + 1) / (STEPS + 2)
+ARMS = {
+    "answer alone": Arm("answer alone", longer=SHORT),
+    "dots": Arm("dots"),
+    "another's steps": Arm("another's steps"),
+    "told only": Arm("told only", longer=2),
+    "chain of thought": Arm("chain of thought"),
+    "answer alone, plus": Arm("answer alone", "plus", SHORT),
+    "chain of thought, plus": Arm("chain of thought", "plus"),
+    "answer alone, twin": Arm("answer alone", "twin", SHORT / 2),
+    "chain of thought, twin": Arm("chain of thought", "twin", 1 / 2),
+}
+MORE = {arm: (6e-2,) for arm in ("chain of thought, plus", "chain of thought, twin")}
+PRESETS = {
+    "cpu": Plan({"d_model": 48, "n_layers": 2}, 200, 64, (3e-3, 1e-2, 3e-2), MORE),
+    "gpu": Plan({"d_model": 256, "n_layers": 4}, 5000, 256, (1e-3, 3e-3, 1e-2), {}),
+}
+
+
+def last_put(
+    start: Int[Tensor, " batch"],
+    operators: Int[Tensor, "batch step"],
+    operands: Int[Tensor, "batch step"],
+    modulus: int = MODULUS,
+) -> Int[Tensor, "batch step"]:
+    """Compute the numbers of the twin: `+b` leaves the number as it is, and `*c` puts c in its place."""
+    number, states = start, []
+    for step in range(operands.shape[1]):
+        number = torch.where(operators[:, step] == PLUS, number, operands[:, step])
+        states.append(number)
+    return torch.stack(states, dim=1)
+
+
+def rows_of(writes: str, world: ArithmeticChains, chains: ChainBatch) -> tuple[Tensor, Tensor]:
+    """Return the inputs that a model reads, and the targets that it has to say at the last of them."""
+    prompts, states = world.prompt(chains), chains.states
+    before, answer = states[:, :-1], states[:, -1:]
+    dots = torch.full_like(before, world.equals + 1)
+    if writes == "told only":
+        return torch.cat([prompts, dots], dim=1), states
+    # Another's steps are those of the row above.
+    before = {"answer alone": before[:, :0], "dots": dots, "another's steps": before.roll(1, dims=0)}.get(
+        writes, before
+    )
+    targets = torch.cat([before, answer], dim=1)
+    return torch.cat([prompts, targets], dim=1)[:, :-1], targets
+
+
+def learn(arm: str, rows: Rows, rate: float, plan: Plan, seed: int, where: torch.device) -> GPT:
+    """Train a small GPT on new chains in every step.
+
+    Args:
+        arm: The arm, which says the world and how long to train.
+        rows: Makes inputs and targets from chains.
+        rate: The learning rate.
+        plan: The sizes of model and batch, and the number of steps.
+        seed: The seed of weights and chains.
+        where: The device.
+
+    Raises:
+        KeyboardInterrupt: If the user interrupts the training.
+    """
+    world = WORLDS[ARMS[arm].world]
+    torch.manual_seed(seed)
+    model = GPT(GPTConfig(world.vocab_size, context=2 * STEPS + 2, **plan.model)).to(where)
+
+    def loss(model: nn.Module, chains: ChainBatch) -> Tensor:
+        inputs, targets = rows(chains)
+        logits = model(inputs.to(where))[:, -targets.shape[1] :]
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten().to(where))
+
+    config = TrainConfig(int(plan.updates * ARMS[arm].longer), lr=rate, optimizer="muon", seed=seed)
+    train(model, lambda g: world.sample(plan.batch, g), loss, config, label=arm)
+    return model.eval()
+
+
+def loss_at(arm: str, rate: float, plan: Plan, run: Run) -> float:
+    """Train one model and return its loss on the answers of 2,000 other chains, in nats."""
+    world = WORLDS[ARMS[arm].world]
+
+    def rows(chains: ChainBatch) -> tuple[Tensor, Tensor]:
+        if world is WORLDS["twin"]:
+            chains = chains._replace(states=last_put(*chains[:3]))
+        return rows_of(ARMS[arm].writes, world, chains)
+
+    model = learn(arm, rows, rate, plan, run.seed, run.device)
+    inputs, targets = rows(world.sample(2000, torch.Generator().manual_seed(10**6 + run.seed)))
+    with torch.no_grad():
+        logits = model(inputs.to(run.device))[:, -1].cpu()
+    return F.cross_entropy(logits, targets[:, -1]).item()
+
+
+def number_key(arm: str, rate: float) -> str:
+    """Return the key of a result of the sweep, such as "chains.sweep.told-only.10e-3"."""
+    return f"chains.sweep.{arm.replace(',', '').replace(' ', '-')}.{1000 * rate:g}e-3"
+
+
+def losses_by_rate(size: Preset = "cpu") -> dict[str, dict[float, float]]:
+    """Return the loss of each arm at each learning rate, the mean over the committed runs that have it.
+
+    Raises:
+        DataError: If they have not been committed.
+    """
+    runs = [committed_run("chains", seed, size=size) for seed in SEEDS]
+    found: dict[str, dict[float, float]] = {arm: {} for arm in ARMS}
+    for arm, losses in found.items():
+        for rate in PRESETS[size].rates_of(arm):
+            measured = [run[key] for run in runs if (key := number_key(arm, rate)) in run]
+            losses[rate] = sum(measured) / len(measured)
+    return found
+
+
+def learned(losses: Mapping[float, float]) -> bool:
+    """Whether the loss got below that of a guess at some learning rate."""
+    return min(losses.values()) < GUESS - LEARNED
+
+
+def best_rates(size: Preset = "cpu") -> dict[str, float]:
+    """Return the learning rate of each arm with the lowest loss; that in the middle if the arm learned at none.
+
+    Raises:
+        DataError: If the runs have not been committed.
+    """
+    by_rate = losses_by_rate(size).items()
+    return {arm: min(losses, key=losses.__getitem__) if learned(losses) else MIDDLE for arm, losses in by_rate}
+
+
+def chains(run: Run) -> Results:
+    """Train every arm at each of its learning rates; no model is kept.
+
+    On the second seed, those arms are trained again that learned at some rate on the first.
+
+    Raises:
+        DataError: If the run of the first seed has not been committed, and this is another.
+    """
+    plan = run.choose(PRESETS)
+    plan = plan._replace(updates=run.steps or plan.updates)
+    grid = {arm: {rate: number_key(arm, rate) for rate in plan.rates_of(arm)} for arm in ARMS}
+    if run.seed != SEEDS[0]:
+        first = committed_run("chains", SEEDS[0], size=run.preset)
+        grid = {arm: keys for arm, keys in grid.items() if learned({rate: first[keys[rate]] for rate in keys})}
+    # The plan is not the grid: no result depends on the others, so a run may go on with more of them.
+    values = run.measured_so_far(plan[:3])
+    for arm, keys in grid.items():
+        for rate, key in keys.items():
+            if key not in values:
+                values[key] = loss_at(arm, rate, plan, run)
+                run.keep(values)
+    return write_results(run, values, {})
