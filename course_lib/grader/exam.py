@@ -30,6 +30,7 @@ class Outcome(StrEnum):
     WRONG = "wrong"
     NOT_STARTED = "not started"  # the stub raises NotImplementedError
     NOT_ATTEMPTED = "not attempted"  # no cell has the mark of the exercise
+    NOT_MARKED = "not marked"  # so it is too, but a cell defines its name
     NOT_PYTHON = "not Python"  # the cell cannot be parsed
 
 
