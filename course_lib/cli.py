@@ -182,7 +182,7 @@ def new_exercise(
     from course_lib.site.new_exercise import new_exercise
 
     for path in new_exercise(lab, id):
-        typer.echo(f"wrote {path}")
+        typer.echo(f"wrote {'/'.join(path.parts[-3:])}")
 
 
 @app.command()

@@ -255,7 +255,8 @@ def find(submissions: Path) -> tuple[list[Path], list[Path]]:
     """
     if not submissions.is_dir():
         raise CourseError(f"{submissions} is not a folder; give the folder that holds the submitted notebooks")
-    files, others = [], []
+    files: list[Path] = []
+    others: list[Path] = []
     for folder, folders, names in os.walk(submissions):
         folders[:] = sorted(set(folders) - {".ipynb_checkpoints", "__MACOSX"})
         for name in sorted(names):
