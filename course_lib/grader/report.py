@@ -29,7 +29,9 @@ def exercise_entry(result: Result) -> dict[str, Any]:
         "outcome": result.outcome,
         "ended": ended,
         "summary": result.summary,
-        "checks": [{"name": name, "passed": passed} for name, passed in result.checks.items()],
+        "checks": [
+            {"name": name, "passed": passed, "fresh": name in result.fresh} for name, passed in result.checks.items()
+        ],
         "mistake": result.mistake,
         "diagnosis": result.diagnosis,
         "notes": result.notes,
