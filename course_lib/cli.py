@@ -182,7 +182,7 @@ def new_exercise(
     from course_lib.site.new_exercise import new_exercise
 
     for path in new_exercise(lab, id):
-        typer.echo(f"wrote {path}")
+        typer.echo(f"wrote {'/'.join(path.parts[-3:])}")
 
 
 @app.command()
@@ -220,15 +220,17 @@ def grade(
         typer.Option(help="auto: the strongest level that works, announced; require: bubblewrap or stop; off."),
     ] = "auto",
     roster: Annotated[
-        Path | None, typer.Option(help="A CSV file with the columns id, name, group: a row for each in students.csv.")
+        Path | None,
+        typer.Option(help="A CSV file with the columns id, name and perhaps group: a row for each in students.csv."),
     ] = None,
     id_pattern: Annotated[
         str | None,
         typer.Option(help="A regular expression whose one group is the id in a path. By default the id as a word."),
     ] = None,
     count: Annotated[
-        str, typer.Option(help="Of several versions of a lab, the latest (by the file's time) or the best counts.")
-    ] = "latest",
+        str | None,
+        typer.Option(help="Of several versions of a lab, the latest (by the file's time) or the best counts."),
+    ] = None,
     only: Annotated[str | None, typer.Option(help="Grade the files of this student again, and no others.")] = None,
     deadline: Annotated[
         list[str] | None,
@@ -257,23 +259,29 @@ def grade(
     With --deadline, it says how late each lab is. The points of a lab stay; a penalty has its own column, and the
     total is less by it. A student's own deadline is in the roster's column extension.
     Deadlines, the penalty and points of your own can stand in course.toml; what is said here goes before.
+    OUT keeps --deadline, --late-penalty, --count and --id-pattern for later runs; the value none takes one back.
     """
     from course_lib.grader.command import grade_folder
     from course_lib.grader.deadlines import read_deadlines
+    from course_lib.grader.kept_options import as_typed, with_kept
     from course_lib.grader.roster import read_roster
     from course_lib.grader.students import Class
 
-    if roster is None and (id_pattern is not None or only is not None or count != "latest" or deadline):
+    if roster is None and (id_pattern is not None or only is not None or count is not None or deadline):
         raise CourseError("--id-pattern, --count, --only and --deadline are about students: give --roster too")
     if late_penalty and not roster:
         raise CourseError("--late-penalty needs a --deadline and a --roster")
     group = None
     if roster:
-        students = read_roster(roster, id_pattern)
-        due = read_deadlines(deadline or [], late_penalty, students)
-        if due and not deadline:
+        given = {"deadline": deadline, "late_penalty": late_penalty, "count": count, "id_pattern": id_pattern}
+        options = with_kept(out, given)
+        if kept := as_typed({name: value for name, value in options.items() if value != given[name]}):
+            typer.echo(f"As in the last run: {kept} (the value none takes an option back).")
+        students = read_roster(roster, options["id_pattern"])
+        due = read_deadlines(options["deadline"] or [], options["late_penalty"], students)
+        if due and not options["deadline"]:
             typer.echo("Deadlines: those of course.toml.")
-        group = Class(students, count, only, due)
+        group = Class(students, options["count"] or "latest", only, due, options)
     raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group, similarity))
 
 

@@ -101,6 +101,8 @@ def _wrong(key: str, value: Any) -> str | None:
     example = '["ch01", "ch03"]' if key == "chapters" else '["Ada Lovelace"]'
     if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
         return f"is a list of texts, such as {example}"
+    if not value:
+        return "is empty; leave the line out" + (" for all chapters" if key == "chapters" else "")
     twice = {item for item in value if value.count(item) > 1}
     return f"has {min(twice)} twice" if twice else None
 

@@ -131,7 +131,7 @@ def test_format_of_grades_json(graded):
         assert set(entry) == {"name", "lab", "verdict", "reason", "exercises"}
         assert entry["verdict"] in ("graded", "ungradable")
         for exercise in entry["exercises"].values():
-            assert set(exercise) == {"points", "max_points", "mistake", "flags"}
+            assert set(exercise) == {"points", "max_points", "mistake", "flags", "reason"}
             assert 0 <= exercise["points"] <= exercise["max_points"]
     names = [entry["name"] for entry in graded.grades["submissions"]]
     assert len(names) == len(set(names)) == len(list(graded.submissions.rglob("*.ipynb")))

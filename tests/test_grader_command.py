@@ -267,7 +267,14 @@ def test_check_of_a_wrong_notebook_says_what_check_says_in_the_notebook(submissi
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"hello", "JSON error at line 1"), (b"", "empty"), (None, "cannot be opened")]
+    ("content", "words"),
+    [
+        (b"hello", "JSON error at line 1"),
+        (b'{"cells": ["soft', "it ends in the middle"),
+        (b"PK\x03\x04\xff", "a zip archive or a Word file"),
+        (b"", "empty"),
+        (None, "cannot be opened"),
+    ],
 )
 def test_check_of_what_is_no_notebook(tmp_path, content, words):
     if content is not None:
@@ -291,6 +298,19 @@ def test_a_misspelled_mark_is_asked_about_and_a_misspelled_name_too(submissions,
     said = capsys.readouterr().out
     assert "no cell begins with `# EXERCISE: softmax`; is `# EXERCISE: sofmax` meant?" in said
     assert "does not define `causal_mask`; is the name misspelled?" in said
+
+
+def test_an_answer_without_its_mark_is_told_to_student_and_teacher(submissions, tmp_path, capsys):
+    text = (submissions / "ana.ipynb").read_text()
+    (submissions / "ana.ipynb").write_text(text.replace("# EXERCISE: softmax", "#"))
+    (submissions / "ben.ipynb").unlink()
+    assert grade_folder(submissions, tmp_path / "out", seed=5, sandbox="off") == 0
+    said = capsys.readouterr().out
+    assert "ana: Not graded: no cell begins with `# EXERCISE: softmax`; code cell " in said
+    assert "which defines `softmax`, needs this line at its top." in said
+    entry = json.loads((tmp_path / "out" / "grades.json").read_text())["submissions"][0]["exercises"]["softmax"]
+    assert entry["reason"] in said
+    assert "1: defined, but in a cell without its mark" in (tmp_path / "out" / "class.html").read_text()
 
 
 # The worker, at every level that works here

@@ -119,7 +119,7 @@ OTHER = build.notebook(["# EXERCISE: multi_head_attention\nMultiHeadAttention = 
     [
         ({}, "nothing came. Hand in ch01_attention.ipynb"),
         ({"ana": b""}, "ana.ipynb: it is empty"),
-        ({"ana": b'{"cells": ['}, "ana.ipynb: it is not a notebook (JSON error at line 1"),
+        ({"ana": b'{"cells": ['}, "ana.ipynb: it ends in the middle, as after a download that broke off"),
         ({"ana": OTHER}, "it has no exercise of ch01_attention; it looks like ch01_heads"),
         ({"ana": RIGHT, "b/ana": RIGHT}, "There are 2 notebooks of ch01_attention: ana, b/ana."),
         ({f"<b>{n}": b"" for n in range(9)}, "and 4 more"),

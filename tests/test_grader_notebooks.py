@@ -346,6 +346,26 @@ def test_a_long_chain_of_names_is_resolved_in_no_time():
     assert time.process_time() - began < 100  # 1 s here; hours if each name were followed anew
 
 
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        ("from course_lib.nn.attention import attention", ["course_lib.nn.attention.attention"]),
+        (
+            "from course_lib.nn import attention as lib\nattention = lib.attention",
+            ["course_lib.nn.attention.attention"],
+        ),
+        ("from torch.nn.functional import softmax as attention", []),
+        ("import torch\ndef attention(q, k, v):\n    return torch.relu(q)", []),
+    ],
+)
+def test_an_answer_that_is_an_import_is_flagged(cell, found):
+    cells = [f"# EXERCISE: attention\n{cell}"]
+    exercise = exercises.find("attention")
+    statements = Statements(Notebook(cells, "", marks_in(cells)), [exercise], lambda text: Answer(analyse(text)))
+    names = statements.names_to_avoid(exercise, statements.needed(exercise, [])[0])
+    assert [name for name in names if name.count(".") > 2] == found
+
+
 def test_check_says_when_grading_will_see_it_otherwise():
     from nbclient import NotebookClient
     from nbformat.v4 import new_code_cell, new_notebook

@@ -124,6 +124,26 @@ def test_a_row_for_each_student_and_what_is_nobodys_is_listed(school, capsys):
     assert stat.S_IMODE((school.out / "students.csv").stat().st_mode) == 0o600
 
 
+def test_files_that_are_no_notebooks_are_told_with_their_students(school, capsys):
+    school.hand_in("ana/heads", solves(1, "ch01_heads"))
+    for name in ("ana/attention.zip", "ben/attention.zip", "ben/.DS_Store", "eve/ATTENTION.IPYNB", "notes.txt"):
+        (school.submissions / name).parent.mkdir(exist_ok=True)
+        (school.submissions / name).write_text(json.dumps(solves(3)) if name.endswith("IPYNB") else "PK")
+    assert school.grade() == 0
+    rows = school.rows()
+    assert float(rows["eve"][LAB]) == sum(MOST[:3]), "some tools write the ending so"
+    assert (rows["ana"]["notes"], rows["ben"]["notes"]) == (
+        "no notebook: ana/attention.zip",
+        "no notebook: ben/attention.zip",
+    )
+    said = capsys.readouterr().out
+    assert "without any notebook: ben, but with other files: ben/attention.zip" in said
+    assert "4 other files were left alone" in said
+    text = page(school.out).get_text(" ", strip=True)
+    assert text.endswith("Handed in no notebook, but other files ben: ben/attention.zip")
+    assert "Handed in nothing" not in text
+
+
 @pytest.mark.parametrize(("count", "points"), [("latest", 1), ("best", 3)])
 def test_of_several_versions_one_counts_and_the_others_stay(school, count, points):
     school.hand_in("ana/z first", solves(3), time=1_700_000_000)
@@ -372,8 +392,8 @@ def test_rosters_as_spreadsheets_save_them(tmp_path, separator, encoding):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("name,group\nAna,A\n", r"no column 'id' in its first line; it has 'name', 'group'; it needs id, name, group"),
-        ("id,name\n1,Ana\n", "no column 'group'"),
+        ("name,group\nAna,A\n", r"no column 'id' in its first line; it has 'name', 'group'; it needs id, name"),
+        ("id,group\n1,A\n", "no column 'name'"),
         ("", "no column 'id'"),
         ("id,name,group\n", "no students"),
         ("id,name,group\n1,Ana,A\n,Ben,A\n", "line 3: the id is empty"),
@@ -392,6 +412,11 @@ def test_errors_of_a_roster_are_sentences(tmp_path, content, words):
         (tmp_path / "r.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(CourseError, match=words):
         read_roster(tmp_path / "r.csv")
+
+
+def test_a_roster_may_have_no_groups(tmp_path):
+    (tmp_path / "r.csv").write_text("ID,name\n1,Ana\n")
+    assert read_roster(tmp_path / "r.csv").students["1"] == Student("1", "Ana", "")
 
 
 def class_of(*ids, pattern=None):
@@ -508,7 +533,9 @@ def test_canvas_finds_students_columns_and_possible_points(exported, capsys):
     assert rows[1] == ["'=Ben", "", "ben", "B", f"{sum(MOST[:3]):g}", "", ""]
     assert rows[2] == ["Eve Ngata", "", "eve", "A", "", "", ""], "no submission is no grade"
     assert {len(row) for row in rows} == {len(header)}
-    assert "Canvas imports no comments: 1 of them" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Canvas imports no comments: 1 of them" in said
+    assert "Without a --title: ch01_heads, manual. Canvas offers to make a new assignment of each." in said
 
 
 def test_canvas_has_its_own_ids_where_the_roster_has_them(school):
@@ -530,7 +557,9 @@ def test_moodle_gets_ids_mails_points_and_feedback(exported):
     assert (ana["ID number"], ana["Email address"]) == ("ana", "ana@x.org")
     assert (float(ana[LAB]), ana["manual"], ana["manual (feedback)"]) == (MOST[0], "1.5", "'-well argued")
     first, second = exercises.lab(LAB).exercises[:2]
-    assert ana[f"{LAB} (feedback)"].startswith(f"{first} {MOST[0]}/{MOST[0]}; {second} 0/{MOST[1]}; ")
+    assert ana[f"{LAB} (feedback)"].startswith(
+        f"{first} {MOST[0]}/{MOST[0]}; {second} 0/{MOST[1]} (0 of 1 checks passed.); "
+    )
     assert (ben["ch01_heads"], ben["ch01_heads (feedback)"]) == ("-", "")
     assert {eve[item] for item in items} == {"-"}
 
@@ -598,10 +627,38 @@ def test_lateness_stands_beside_the_points_and_costs_what_the_instructor_wants(s
     ana = next(csv.DictReader(file.read_text().splitlines()))
     assert float(ana[LAB]) == pytest.approx(0.8 * sum(MOST))
     assert f"late, which costs {0.2 * sum(MOST):g}" in ana[f"{LAB} (feedback)"]
-    assert school.grade() == 0, "without a deadline, lateness is no matter"
+    assert school.grade("--deadline", "none") == 0, "without a deadline, lateness is no matter"
     assert f"{LAB} late" not in school.rows()["ana"]
     assert float(school.rows()["ana"]["total"]) == sum(MOST) + heads
     assert not list(school.out.glob("students-edited-*"))
+
+
+def test_what_decides_marks_is_kept_for_the_next_run_and_changed_points_are_told(school, capsys):
+    school.hand_in("uid-ana/x", solves(99))
+    school.hand_in("uid-ana/y", solves(1), time=1_700_000_100)
+    options = ("--count", "best", "--id-pattern", "uid-([a-z]+)", "--late-penalty", "10%/day")
+    assert school.grade("--deadline", f"{LAB}=2023-11-14T22:00Z", *options) == 0
+    total = school.rows()["ana"]["total"]
+    assert float(total) == pytest.approx(0.9 * sum(MOST))
+    capsys.readouterr()
+    for more in ((), ("--only", "ana"), ("--deadline", "ch01_heads=2030-01-01 UTC")):
+        assert school.grade(*more) == 0
+        assert school.rows()["ana"]["total"] == total
+        said = capsys.readouterr().out
+        assert "As in the last run: " in said
+        assert "--late-penalty 10%/day --count best --id-pattern" in said
+        assert "points changed" not in said
+    assert school.grade("--deadline", "none") == 0
+    change = f"ana, {LAB}: {total} -> {sum(MOST)}"
+    assert f"points changed: {change}\n" in capsys.readouterr().out
+    assert (school.out / "changes.txt").read_text().rstrip().endswith(change)
+    assert school.grade("--count", "latest") == 0
+    assert float(school.rows()["ana"]["total"]) == MOST[0]
+    school.grade()
+    assert "--count latest" in capsys.readouterr().out
+    (school.out / "options.json").write_text("[")
+    assert school.grade() == 2
+    assert "options.json is damaged" in capsys.readouterr().err
 
 
 def test_without_a_penalty_lateness_is_shown_alone(school):
@@ -654,7 +711,7 @@ def test_course_toml_says_what_the_command_line_does_not(school, tmp_path, monke
     ("change", "sentence"),
     [
         (("10%/day", "a lot"), "course.toml, line 1: `late_penalty` is 10%/day, 1%/hour or 20% (once), not 'a lot'"),
-        (("T21:00Z", " noon"), "course.toml, line 5: '2023-11-14 noon' is no time"),
+        (("T21:00Z", " noon"), "course.toml, line 5: there is no time zone 'noon'"),
         (("T21:00Z", "T21:00"), "course.toml, line 5: '2023-11-14T21:00' has no time zone"),
         ((LAB, "ch01"), "course.toml, line 5: there is no lab called 'ch01'; there are:"),
     ],
@@ -713,7 +770,8 @@ def test_an_hour_that_summer_time_takes_is_no_lateness():
     [
         (("--deadline", "2026-12-01T23:59"), "has no time zone; write it as 2026-12-01T23:59+01:00"),
         (("--deadline", "next week"), "'next week' is no time"),
-        (("--deadline", "2026-12-01 Mars/Olympus"), "is no time"),
+        (("--deadline", "2026-12-01 Mars/Olympus"), "there is no time zone 'Mars/Olympus'; take a name such as"),
+        (("--deadline", "2026-12-01 Berlin"), "there is no time zone 'Berlin'; did you mean Europe/Berlin?"),
         (("--deadline", "ch99=2026-12-01Z"), "no lab called 'ch99'"),
         (("--deadline", "2026-12-01 UTC", "--deadline", "2026-12-02 UTC"), "twice for all labs"),
         (("--deadline", "2026-12-01 UTC", "--late-penalty", "10 points"), "--late-penalty is 10%/day"),

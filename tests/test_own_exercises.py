@@ -63,7 +63,8 @@ def exams_of(lab):
 
 def test_a_new_exercise_is_found_and_graded(fork, capsys):
     assert course("new-exercise", "week_3", "agreement_share") == 0
-    assert "own_exercises/week_3/agreement_share.py" in capsys.readouterr().out
+    folder = "own_exercises/week_3/agreement_share"
+    assert capsys.readouterr().out == f"wrote {folder}.py\nwrote {folder}.ipynb\n"
     assert exercises.lab_of("agreement_share") == "week_3"
     assert exercises.lab("week_3").exercises == ("agreement_share",)
     assert "week_3" in exercises.labs()
@@ -79,6 +80,9 @@ def test_a_new_exercise_is_found_and_graded(fork, capsys):
 
     assert course("new-exercise", "week_3", "agreement_share") == 2
     assert "is there already" in capsys.readouterr().err
+    assert course("new-exercise", "ch01_attention", "sofmax") == 2
+    assert "ch01_attention has an exercise softmax; for private cases of it" in capsys.readouterr().err
+    assert not (fork / "own_exercises" / "ch01_attention").exists()
 
 
 def test_private_cases_are_asked_in_grading_alone(fork):
@@ -93,6 +97,13 @@ def test_private_cases_are_asked_in_grading_alone(fork):
     assert exam.cases[-1].name == exam.fresh[-1] == "a private row"
     assert exam.grade(LocalSubject(exercise.reference))
     assert len(lab) == 5
+
+
+def test_a_private_case_that_the_reference_cannot_answer_is_named_with_its_file(fork):
+    write(fork, "ch01_attention/softmax", PRIVATE.replace("torch.randn(7, generator=rng)", "1"))
+    exercise = {exercise.id: exercise for exercise in exercises.of_lab("ch01_attention")}["softmax"]
+    with pytest.raises(ExerciseError, match=r"^own_exercises/ch01_attention/softmax.py: on a private case, the ref"):
+        Exam(exercise, seed=5)
 
 
 @pytest.mark.parametrize(

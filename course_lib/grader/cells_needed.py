@@ -62,6 +62,11 @@ class Piece:
     failure: Failure | None = None
 
     @property
+    def imports(self) -> bool:
+        """Whether the piece is an import: it binds names that it does not mention."""
+        return not self.definition and bool(self.binds) and not self.mentions
+
+    @property
     def deadly(self) -> bool:
         """Whether the piece must never run again, because it hung or ended its process."""
         return self.failure is not None and isinstance(self.failure.outcome, Lost)
@@ -133,6 +138,12 @@ class Statements:
         if len(set(marked)) > 1:
             return "More than one cell has the mark of this exercise; the last one counts."
         return None
+
+    def defined_in(self, name: str) -> int | None:
+        """Return the number of the last cell with a def or class of this name that is no stub, or None."""
+        pieces = [self._pieces[n] for n in self._by_name[name]]
+        cells = [piece.cell for piece in pieces if piece.definition and not piece.stub and name in piece.binds]
+        return cells[-1] if cells else None
 
     def _answer(self, exercise: Exercise) -> list[Piece]:
         """Return the statements that make up the answer to an exercise.
@@ -210,13 +221,18 @@ class Statements:
         """Return the names in the code that make the exercise pointless, and those of the course's own library."""
         avoided = {name.rpartition(".")[2] for name in exercise.avoid}
         found = set()
-        mentions = (piece.mentions for piece in pieces if piece.id in (None, exercise.id))
-        for mention in set[str]().union(*mentions):
+        of_answer = [piece for piece in pieces if piece.id in (None, exercise.id)]
+        mentions = set[str]().union(*(piece.mentions for piece in of_answer))
+        if any(exercise.name in piece.binds and piece.imports for piece in of_answer):
+            mentions.add(exercise.name)  # the answer is an import, such as `from torch import softmax`
+        for mention in mentions:
             head, dot, rest = mention.partition(".")
             full = f"{self._imports.get(head, head)}{dot}{rest}"
             foreign = "." in full and head != "self"
             if (foreign and full.rpartition(".")[2] in avoided) or full.startswith(_LIBRARY):
-                found.add(mention.lstrip("."))
+                found.add(
+                    full.lstrip(".") if full.startswith(_LIBRARY) or mention == exercise.name else mention.lstrip(".")
+                )
         return sorted(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,7 +25,7 @@ def write_class_page(
     reports: Sequence[dict[str, Any]],
     folders: Mapping[str, Path],
     entries: Mapping[str, dict[str, Any]] | None = None,
-    missing: Iterable[str] = (),
+    missing: Mapping[str, Sequence[str]] | None = None,
     similarity: bool = True,
 ) -> None:
     """Write class.html, one file that needs no network.
@@ -35,7 +35,7 @@ def write_class_page(
         reports: The report on each submission.
         folders: The folder of each report, by the name of the submission.
         entries: Where there is a roster: by the name of a submission whose it is, and whether it counts.
-        missing: The students who have handed in nothing.
+        missing: The students who have handed in no notebook, and their other files.
         similarity: Whether to show which answers are alike.
     """
     links = {name: quote(f"{folder.relative_to(out)}/report.html") for name, folder in folders.items()}
@@ -51,7 +51,7 @@ def write_class_page(
         },
         links=links,
         ungradable=[report for report in reports if report["verdict"] != "graded"],
-        missing=list(missing),
+        missing=missing or {},
     )
     write_text(out / PAGE, page.encode("utf-8", "backslashreplace").decode("utf-8"), private=True)
 
@@ -101,7 +101,7 @@ def _alike(lab: str, reports: list[dict[str, Any]], entries: Mapping[str, dict[s
 
 def _is_failed(entry: dict[str, Any]) -> bool:
     """Whether an exercise was tried and not passed."""
-    return entry["outcome"] not in (Outcome.PASSED, *UNTOUCHED)
+    return entry["outcome"] not in (Outcome.PASSED, Outcome.NOT_MARKED, *UNTOUCHED)
 
 
 def _exercise(entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -124,6 +124,7 @@ def _exercise(entries: list[dict[str, Any]]) -> dict[str, Any]:
         "mean": sum(entry["points"] for entry in entries) / sum(entry["max_points"] for entry in entries),
         **{name: outcomes[name] for name in ("full", "part", "none", "untouched")},
         "mistakes": mistakes.most_common(COMMON),
+        "unmarked": sum(entry["outcome"] == Outcome.NOT_MARKED for entry in entries),
         "unnamed": sum(_is_failed(entry) and not entry["mistake"] for entry in entries),
         "ended": Counter(entry["ended"] for entry in entries if entry["ended"]).most_common(),
         "avoided": Counter(name for entry in entries for name in entry["avoided"]).most_common(),

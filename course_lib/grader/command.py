@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from course_lib.grader.grades_folder import (
     seed_id,
     sha256,
 )
+from course_lib.grader.kept_options import keep
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
 from course_lib.grader.render import result_lines
 from course_lib.grader.report import harmless, submission_report, template, was_slow, write_report, write_tables
@@ -37,14 +39,18 @@ from course_lib.grader.sandbox import WISHES, Level, choose_level
 from course_lib.grader.students import (
     TABLE,
     Class,
+    changed_points,
     modified_at,
     read_earlier,
     student_rows,
     unassigned,
+    unmarked,
     write_students,
 )
 from course_lib.grader.submission import Submission, examine, grade
 
+MOST_CHANGES = 20  # of points that are printed; all of them are in the file
+CHANGES = "changes.txt"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -117,6 +123,8 @@ def grade_folder(
     if group:
         read_earlier(out, group.roster)  # what is wrong with students.csv is said before anything is graded
     seed = open_folder(out, submissions, seed)
+    if group:
+        keep(out, group.options)
     level = choose_level(sandbox)
     print(level.sentence, flush=True)
 
@@ -130,10 +138,11 @@ def grade_folder(
             submission.report = kept_report(submission)
     folders = {submission.folder for submission in found}
     times = {submission.name: modified_at(path) for submission, path in zip(found, files, strict=True)}
-    said = _write_class(out, identity, found, folders, times, group, similarity)
+    others = [path.relative_to(submissions).as_posix() for path in ignored]
+    said = _write_class(out, identity, found, folders, times, group, similarity, others)
     if not (group and group.only) and (stale := remove_stale(out, folders)):
         print(f"Removed {stale} earlier reports of submissions that are gone.")
-    _tell(found, waiting, failures, ignored, time.monotonic() - began, group)
+    _tell(found, waiting, failures, len(ignored), time.monotonic() - began, group)
     places = [f"Grades: {out / 'grades.csv'}", *([f"Students: {out / TABLE}"] if group else [])]
     print("\n".join([*said, *places, f"The class: {out / PAGE}"]))
     return 1 if failures else 0
@@ -164,6 +173,7 @@ def _write_class(
     times: dict[str, str],
     group: Class | None,
     similarity: bool,
+    others: list[str],
 ) -> list[str]:
     """Write the tables and the page of the class; return what there is to say about students."""
     done = [submission.report for submission in found if submission.report]
@@ -184,13 +194,22 @@ def _write_class(
     write_tables(out, {**header, "count": group.count}, done, entries)
     earlier = read_earlier(out, group.roster)  # again: a teacher may have written into it meanwhile
     without = [submission.name for submission in found if submission.report is None]
-    columns, rows = student_rows(group, done, entries, without, earlier)
+    no_notebooks = group.other_files(others)
+    columns, rows = student_rows(group, done, entries, without, no_notebooks, earlier)
+    changes = changed_points(rows, earlier)
     edited = write_students(out, columns, rows, group.roster, earlier)
     with_any = {entry["student"] for entry in entries.values()}
-    missing = [harmless(id) for id in group.roster.students if id not in with_any]
+    missing = {harmless(id): no_notebooks.get(id, []) for id in group.roster.students if id not in with_any}
     write_class_page(out, done, places, entries, missing, similarity)
     said = [f"  of no student: {sentence}" for sentence in unassigned(entries)]
-    said += [f"  without any submission: {id}" for id in missing]
+    for id, names in missing.items():
+        but = f", but with other files: {', '.join(map(harmless, names))}" if names else ""
+        said.append(f"  without any {'notebook' if names else 'submission'}: {id}{but}")
+    if changes:
+        with open(out / CHANGES, "a", encoding="utf-8") as file:
+            file.writelines(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {change}\n" for change in changes)
+        said += [f"  points changed: {change}" for change in changes[:MOST_CHANGES]]
+        said.append(f"  {len(changes)} changed points are in {out / CHANGES}; a gradebook may still have the old ones.")
     if old := sum(report["course"] != identity["course"] for report in done):
         said.append(
             f"  {old} of the others have grades from another version of the course; leave out --only to renew them."
@@ -217,6 +236,8 @@ def _tell(
     for submission in found:
         if submission.reason:
             print(f"  ungradable: {harmless(submission.name)}: {submission.reason}")
+        for sentence in unmarked(submission.report) if submission.report else ():
+            print(f"  {harmless(submission.name)}: {sentence}")
     for failure in failures:
         print(f"  not graded, a failure of the grader: {failure}", file=sys.stderr)
     if failures:
@@ -226,23 +247,24 @@ def _tell(
         print(f"  {ignored} other files were left alone.")
 
 
-def find(submissions: Path) -> tuple[list[Path], int]:
-    """List all notebooks below a folder, in order, and count the other files. Links to folders are not followed.
+def find(submissions: Path) -> tuple[list[Path], list[Path]]:
+    """List all notebooks below a folder, in order, and all other files. Links to folders are not followed.
 
     Raises:
         CourseError: If there is no notebook, or no such folder.
     """
     if not submissions.is_dir():
         raise CourseError(f"{submissions} is not a folder; give the folder that holds the submitted notebooks")
-    files, ignored = [], 0
+    files: list[Path] = []
+    others: list[Path] = []
     for folder, folders, names in os.walk(submissions):
         folders[:] = sorted(set(folders) - {".ipynb_checkpoints", "__MACOSX"})
-        notebooks = [name for name in sorted(names) if name.endswith(".ipynb") and not name.startswith("._")]
-        files += [Path(folder) / name for name in notebooks]
-        ignored += len(names) - len(notebooks)
+        for name in sorted(names):
+            is_notebook = name.casefold().endswith(".ipynb") and not name.startswith("._")
+            (files if is_notebook else others).append(Path(folder) / name)
     if not files:
         raise CourseError(f"there is no notebook (*.ipynb) below {submissions}")
-    return files, ignored
+    return files, others
 
 
 def course_digest() -> str:

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from course_lib import exercises
 from course_lib.course_file import NAME, Course
@@ -147,15 +147,25 @@ def parse_time(text: str, what: str, zone: tzinfo | None = None) -> datetime:
     when, _, name = text.rpartition(" ")
     try:
         if when and name[0].isalpha():
-            zone, text = ZoneInfo(name), when
+            datetime.fromisoformat(when)  # what is no time at all is no mistake in a zone
+            zone, text = _zone(name, what), when
         time = datetime.fromisoformat(text)
-    except (ValueError, OSError, LookupError):  # of a zone: ZoneInfoNotFoundError, which is a LookupError
+    except ValueError:
         raise CourseError(f"{what}: {text!r} is no time; {example}") from None
     if re.fullmatch(r"[\dW-]+", text):
         time = time.replace(hour=23, minute=59)
     if time.tzinfo is None and zone is None:
         raise CourseError(f"{what}: {text!r} has no time zone; {example}")
     return time if time.tzinfo else time.replace(tzinfo=zone)
+
+
+def _zone(name: str, what: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):  # ZoneInfoNotFoundError is a LookupError
+        same = [zone for zone in sorted(available_timezones()) if zone.lower().rpartition("/")[2] == name.lower()]
+        meant = f"did you mean {same[0]}?" if same else "take a name such as Europe/Berlin"
+        raise CourseError(f"{what}: there is no time zone {name!r}; {meant}") from None
 
 
 def _parse_penalty(text: str | None, what: str) -> tuple[float, timedelta | None]:

@@ -30,6 +30,7 @@ class Outcome(StrEnum):
     WRONG = "wrong"
     NOT_STARTED = "not started"  # the stub raises NotImplementedError
     NOT_ATTEMPTED = "not attempted"  # no cell has the mark of the exercise
+    NOT_MARKED = "not marked"  # so it is too, but a cell defines its name
     NOT_PYTHON = "not Python"  # the cell cannot be parsed
 
 
@@ -119,14 +120,16 @@ class Exam:
             return
         self.messages = [mistake.message for mistake in exercise.mistakes]
         self.cases, visible = (exercise.cases(torch.Generator().manual_seed(s)) for s in (seed, VISIBLE_SEED))
+        private = []
         if exercise.private and seed != VISIBLE_SEED:
-            self.cases += exercise.private(torch.Generator().manual_seed(seed))
+            private = exercise.private(torch.Generator().manual_seed(seed))
+        self.cases = [*self.cases, *private]
         asked = [_arguments(case) for case in visible]
         self.fresh = [
             case.name for case in self.cases if not any(calls.same(_arguments(case), other) for other in asked)
         ]
         with calls.generators_kept():
-            self.expected = [right_answer(exercise, case) for case in self.cases]
+            self.expected = [right_answer(exercise, case, any(case is own for own in private)) for case in self.cases]
 
     @cached_property
     def rivals(self) -> list[list[Answer]]:
@@ -265,17 +268,24 @@ def ask(exercise: Exercise, subject: calls.Subject, case: Case) -> Answer:
     return Answer(value, failure, subject.changed)
 
 
-def right_answer(exercise: Exercise, case: Case) -> Any:
+def right_answer(exercise: Exercise, case: Case, private: bool = False) -> Any:
     """Compute the reference's answer, in float64 if possible, rounded to the dtype that the case asks for.
+
+    Args:
+        exercise: The exercise.
+        case: The case.
+        private: Whether it is an instructor's own case, whose file an error names.
 
     Raises:
         ExerciseError: If the reference fails on the case.
     """
     low = ask(exercise, calls.LocalSubject(exercise.reference), case)
     if low.failure:
+        from course_lib.exercises import lab_of
         from course_lib.exercises.errors import ExerciseError
 
-        raise ExerciseError(f"the reference of {exercise.id!r} fails on {case.name!r}: {low.failure}")
+        where = f"own_exercises/{lab_of(exercise.id)}/{exercise.id}.py: on a private case, " if private else ""
+        raise ExerciseError(f"{where}the reference of {exercise.id!r} fails on {case.name!r}: {low.failure}")
     right = low.value
     default = torch.get_default_dtype()
     try:

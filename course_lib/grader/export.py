@@ -13,7 +13,7 @@ from course_lib import exercises
 from course_lib.errors import CourseError
 from course_lib.files import write_text
 from course_lib.grader.roster import Roster, Student, Table, late_columns, read_table
-from course_lib.grader.students import TABLE, alike, as_written, number, safe, same_id, shown
+from course_lib.grader.students import TABLE, alike, as_written, less_penalty, number, safe, same_id, shown
 
 TARGETS = ("canvas", "moodle")
 MANUAL = "manual"
@@ -66,6 +66,9 @@ def export(out: Path, to: str, file: Path, titles: list[str]) -> list[str]:
     except OSError as error:
         raise CourseError(f"{file} cannot be written: {error.strerror}; close it or choose another --out") from error
     said = [f"Students: {len(grades.table.rows)}, labs: {len(grades.labs)}, in {file}"]
+    extra = [MANUAL] if any(number(row.get(MANUAL, "")) for row in grades.table.rows) else []
+    if to == "canvas" and (without := [item for item in (*grades.labs, *extra) if names[item] == item]):
+        said.append(f"Without a --title: {', '.join(without)}. Canvas offers to make a new assignment of each.")
     if to == "canvas" and (comments := sum(bool(row.get("comment")) for row in grades.table.rows)):
         said.append(f"Canvas imports no comments: {comments} of them are in {out / TABLE} alone.")
     return said
@@ -125,16 +128,11 @@ def _feedback(entry: dict[str, Any]) -> str:
     parts = []
     for id, result in entry["exercises"].items():
         points = f"{id} {shown(result['points'])}/{shown(result['max_points'])}"
-        parts.append(f"{points} ({result['mistake']})" if result["mistake"] else points)
+        reason = result.get("reason") or result["mistake"]  # grades of an earlier version have no reason
+        parts.append(f"{points} ({reason})" if reason else points)
     if entry.get("penalty"):
         parts.append(f"late, which costs {shown(entry['penalty'])}")
     return "; ".join(parts)
-
-
-def _points(row: dict[str, str], item: str) -> str:
-    """Return the points of a lab less what lateness costs, or those of the column manual."""
-    penalty = number(row.get(late_columns(item)[1], "")) or 0.0
-    return shown((number(row[item]) or 0.0) - penalty) if row.get(item) else ""
 
 
 def _of_column(table: Table, *names: str) -> str | None:
@@ -160,7 +158,14 @@ def canvas(grades: Grades, names: dict[str, str]) -> list[list[str]]:
     rows.append([POSSIBLE, *[""] * (len(who) - 1), *possible])
     for row in table.rows:
         ids = [row[own] if own else "", *([row[sis]] if sis else []), row[login] if login else row["id"]]
-        rows.append([safe(row["name"]), *map(safe, ids), safe(row["group"]), *(_points(row, item) for item in items)])
+        rows.append(
+            [
+                safe(row["name"]),
+                *map(safe, ids),
+                safe(row.get("group", "")),
+                *(less_penalty(row, item) for item in items),
+            ]
+        )
     return rows
 
 
@@ -180,6 +185,6 @@ def moodle(grades: Grades, names: dict[str, str]) -> list[list[str]]:
         cells = [safe(row["id"]), *([safe(row[mail])] if mail else [])]
         for item in (*grades.labs, *extra):
             said = row.get("comment", "") if item == MANUAL else grades.feedback.get((row["id"], item), "")
-            cells += [_points(row, item) or "-", safe(said)]
+            cells += [less_penalty(row, item) or "-", safe(said)]
         rows.append(cells)
     return rows

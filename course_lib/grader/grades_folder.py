@@ -12,9 +12,10 @@ from typing import Any
 
 from course_lib.errors import CourseError
 from course_lib.files import write_text
+from course_lib.grader.kept_options import KEPT
 from course_lib.grader.submission import Submission
 
-FILES = ("class.html", "grades.csv", "grades.json", "seed.json", "students.csv", "students.json")
+FILES = ("class.html", "grades.csv", "grades.json", KEPT, "seed.json", "students.csv", "students.json")
 REPORT_FILES = ("report.json", "report.html")
 
 

@@ -49,8 +49,12 @@ def read_notebook(path: Path) -> Notebook:
     try:
         document = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
+        if data.startswith(b"PK"):
+            raise Unreadable("it is a zip archive or a Word file with the name of a notebook") from None
         raise Unreadable(f"it is not UTF-8 text (byte {error.start})") from None
     except json.JSONDecodeError as error:
+        if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
+            raise Unreadable("it ends in the middle, as after a download that broke off; ask for it again") from None
         raise Unreadable(f"it is not a notebook (JSON error at line {error.lineno}: {error.msg})") from None
     except (RecursionError, ValueError):
         raise Unreadable("its JSON is nested too deep or has numbers without end") from None

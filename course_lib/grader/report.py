@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from course_lib.files import write_text
-from course_lib.grader.exam import Result
+from course_lib.grader.exam import Outcome, Result
 from course_lib.grader.inside.outcomes import SLOW
 from course_lib.grader.inside.shape import LONGEST
 from course_lib.grader.render import with_code
@@ -29,7 +29,9 @@ def exercise_entry(result: Result) -> dict[str, Any]:
         "outcome": result.outcome,
         "ended": ended,
         "summary": result.summary,
-        "checks": [{"name": name, "passed": passed} for name, passed in result.checks.items()],
+        "checks": [
+            {"name": name, "passed": passed, "fresh": name in result.fresh} for name, passed in result.checks.items()
+        ],
         "mistake": result.mistake,
         "diagnosis": result.diagnosis,
         "notes": result.notes,
@@ -38,6 +40,14 @@ def exercise_entry(result: Result) -> dict[str, Any]:
         "see": result.exercise.see,
         "answer": {"source": result.source[:LONGEST], "shape": result.shape},
     }
+
+
+def reason(entry: dict[str, Any]) -> str | None:
+    """Return in a line why an exercise has not all of its points: a known mistake, or what else a report says."""
+    if entry["outcome"] == Outcome.PASSED:
+        return None
+    ended = f"; the code {entry['ended']}" if entry["ended"] else ""
+    return entry["mistake"] or f"{entry['summary'].removesuffix('.')}{ended}."
 
 
 def submission_report(submission: Submission, identity: dict[str, str], results: list[Result]) -> dict[str, Any]:
@@ -94,7 +104,10 @@ def write_tables(
     rows = []
     for report in reports:
         exercises = {
-            id: {key: entry[key] for key in ("points", "max_points", "mistake", "flags")}
+            id: {
+                **{key: entry[key] for key in ("points", "max_points", "mistake", "flags")},
+                "reason": reason(entry),
+            }
             for id, entry in report["exercises"].items()
         }
         rows.append({**{key: report[key] for key in fields}, **entries.get(report["name"], {}), "exercises": exercises})

@@ -125,7 +125,7 @@ def read_roster(path: Path, id_pattern: str | None = None) -> Roster:
     """Read the roster of a class.
 
     Args:
-        path: A CSV file with the columns id, name and group, and others.
+        path: A CSV file with the columns id and name; it may have group and others.
         id_pattern: A regular expression that finds the id in the path of a submission, as its only group.
 
     Raises:
@@ -155,7 +155,7 @@ def read_roster(path: Path, id_pattern: str | None = None) -> Roster:
                 f"{path}: lines {lines[folded(id)]} and {line} have the same id, {id!r}; correct one of them"
             )
         lines[folded(id)] = line
-        students[id] = Student(id, row["name"], row["group"], {harmless(name): row[name] for name in more})
+        students[id] = Student(id, row["name"], row.get("group", ""), {harmless(name): row[name] for name in more})
     if not students:
         raise CourseError(f"{path} has no students below its header; add a line for each")
     return Roster(students, [harmless(name) for name in more], table.separator, _compiled(id_pattern))
@@ -195,10 +195,11 @@ def read_table(path: Path, required: tuple[str, ...] = REQUIRED) -> Table:
     columns, rows, lines, separator, problem = max(
         tables, key=lambda parsed: (len(set(required) & set(parsed[0])), len(parsed[0]))
     )
-    missing = [name for name in required if name not in columns]
+    needed = [name for name in required if name != "group"]  # a class may have none
+    missing = [name for name in needed if name not in columns]
     if missing:
         has = f"; it has {', '.join(map(repr, columns))}" if any(columns) else ""
-        raise CourseError(f"{path} has no column {missing[0]!r} in its first line{has}; it needs {', '.join(required)}")
+        raise CourseError(f"{path} has no column {missing[0]!r} in its first line{has}; it needs {', '.join(needed)}")
     if problem:
         raise CourseError(f"{path}, {problem}")
     if twice := [name for name in columns if columns.count(name) > 1]:

@@ -9,7 +9,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from course_lib import exercises
 from course_lib.errors import CourseError
 from course_lib.files import write_bytes, write_text
 from course_lib.grader.deadlines import Deadlines, shown_late
+from course_lib.grader.exam import Outcome
 from course_lib.grader.report import harmless
 from course_lib.grader.roster import FILLED, REQUIRED, Roster, late_columns, read_table
 
@@ -35,12 +36,14 @@ class Class:
         count: Which of several versions of a lab counts: "latest" or "best".
         only: The id of the only student whose files are graded; None for all.
         deadlines: When the labs are due; None if that does not matter.
+        options: The options that hold, to be kept for the next run.
     """
 
     roster: Roster
     count: str = "latest"
     only: str | None = None
     deadlines: Deadlines | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.count not in COUNTS:
@@ -61,6 +64,14 @@ class Class:
     def is_chosen(self, name: str) -> bool:
         """Whether `--only` names the student whose submission this is."""
         return self.only is not None and self.owner(name) == self.only
+
+    def other_files(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Return which of these files, all no notebooks, are of each student; hidden ones are left out."""
+        found = defaultdict(list)
+        for name in names:
+            if not name.rpartition("/")[2].startswith(".") and (id := self.owner(name)):
+                found[id].append(name)
+        return found
 
     def entries(self, reports: Iterable[dict[str, Any]], modified: dict[str, str]) -> dict[str, dict[str, Any]]:
         """Return for each submission whose it is, whether it counts, and with deadlines how late it is.
@@ -100,6 +111,11 @@ def modified_at(path: Path) -> str:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="microseconds")
     except (OSError, OverflowError, ValueError):
         return ""
+
+
+def unmarked(report: dict[str, Any]) -> list[str]:
+    """Return a sentence about each exercise whose answer is in the notebook, but in no cell with its mark."""
+    return [entry["summary"] for entry in report["exercises"].values() if entry["outcome"] == Outcome.NOT_MARKED]
 
 
 def unassigned(entries: dict[str, dict[str, Any]]) -> list[str]:
@@ -201,6 +217,7 @@ def student_rows(
     reports: list[dict[str, Any]],
     entries: dict[str, dict[str, Any]],
     waiting: list[str],
+    no_notebooks: dict[str, list[str]],
     earlier: Earlier,
 ) -> tuple[list[str], list[dict[str, str]]]:
     """Return the columns and the rows of students.csv.
@@ -210,6 +227,7 @@ def student_rows(
         reports: The reports on all submissions.
         entries: Whose they are, from `Class.entries`.
         waiting: The names of the submissions that have no verdict.
+        no_notebooks: The other files of each student.
         earlier: The table that is there.
     """
     labs = sorted({report["lab"] for report in reports if entries[report["name"]]["counts"]})
@@ -232,6 +250,8 @@ def student_rows(
         notes += [f"ungradable: {r['name']}: {r['reason']}" for r in mine if r["verdict"] != "graded"]
         notes += [f"perhaps theirs: {name}" for name in perhaps[student.id]]
         notes += [f"no verdict yet: {name}" for name in pending[student.id]]
+        notes += [f"no notebook: {name}" for name in no_notebooks.get(student.id, [])]
+        notes += [f"{report['name']}: {sentence}" for report in mine for sentence in unmarked(report)]
         old = earlier.rows.get(student.id, {})
         manual = number(old.get("manual", "")) or 0.0
         rows[student.id] = {
@@ -249,6 +269,27 @@ def student_rows(
     of_labs = [name for lab in labs for name in (lab, *_late_cells(group, lab, {}))]
     columns = [*REQUIRED, *group.roster.columns, *of_labs, "total", "notes", *TEACHERS, *earlier.added]
     return columns, list(rows.values())
+
+
+def changed_points(rows: list[dict[str, str]], earlier: Earlier) -> list[str]:
+    """Return a sentence about each student and lab whose points, less a penalty, are not those of the last run.
+
+    What is new in this run is no change; what is gone is one.
+    """
+    changes = []
+    for row in rows:
+        before = earlier.written.get(row["id"], {})
+        for lab in (name for name in exercises.labs() if before.get(name)):
+            old, new = less_penalty(before, lab), less_penalty(row, lab)
+            if old != new:
+                changes.append(f"{harmless(row['id'])}, {lab}: {old} -> {new or 'nothing'}")
+    return changes
+
+
+def less_penalty(row: dict[str, str], lab: str) -> str:
+    """Return the points of a lab less what lateness costs, as they are written into a cell."""
+    penalty = number(row.get(late_columns(lab)[1], "")) or 0.0
+    return shown((number(row[lab]) or 0.0) - penalty) if row.get(lab) else ""
 
 
 def _late_cells(group: Class, lab: str, entry: dict[str, Any]) -> dict[str, str]:

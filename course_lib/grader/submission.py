@@ -99,8 +99,14 @@ def grade_with(
     for exam in exams:
         exercise = exam.exercise
         if exercise.id not in notebook.marks:
-            problem = f"no cell begins with `# EXERCISE: {exercise.id}`{_misspelled(exercise.id, notebook)}"
-            results.append(Result(exercise, Outcome.NOT_ATTEMPTED, problem=problem))
+            problem = f"no cell begins with `# EXERCISE: {exercise.id}`"
+            cell = statements.defined_in(exercise.name)
+            if meant := _misspelled(exercise.id, notebook):
+                problem += meant
+            elif cell is not None:
+                problem += f"; code cell {cell + 1}, which defines `{exercise.name}`, needs this line at its top"
+            outcome = Outcome.NOT_ATTEMPTED if cell is None else Outcome.NOT_MARKED
+            results.append(Result(exercise, outcome, problem=problem))
             continue
         note = statements.note(exercise.id)
         notes = [note] if note else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import keyword
 import re
@@ -10,7 +11,7 @@ from string import Template
 
 import nbformat
 
-from course_lib.exercises import lab_of
+from course_lib import exercises
 from course_lib.exercises.own import FOLDER
 from course_lib.files import write_text
 from course_lib.site.paths import SiteError, find_project
@@ -39,11 +40,19 @@ def new_exercise(lab: str, id: str, root: Path | None = None) -> list[Path]:
         if not NAME.fullmatch(name) or keyword.iskeyword(name):
             raise SiteError(f"{name!r} is no name; take lower-case letters, digits and _, as in ch01_attention")
     folder = find_project(root).root / FOLDER / lab
-    file, home = folder / f"{id}.py", lab_of(id)
+    file, home = folder / f"{id}.py", exercises.lab_of(id)
     if file.exists():
         raise SiteError(f"{file} is there already; edit it, or choose another name")
     if home not in (None, lab):
         raise SiteError(f"{home} has an exercise {id}; for private cases, type course new-exercise {home} {id}")
+    close = difflib.get_close_matches(
+        id, exercises.lab(lab).exercises if lab in exercises.labs() else (), n=1, cutoff=0.8
+    )
+    if close and home is None:
+        raise SiteError(
+            f"{lab} has an exercise {close[0]}; for private cases of it, type course new-exercise {lab} {close[0]}; "
+            "for an exercise of your own, choose a name that is less alike"
+        )
     words = {"exercise": id, "see_literal": json.dumps(f"the task of {id}")}
     if home == lab:
         write_text(file, (TEMPLATES / "private.py.template").read_text(encoding="utf8"))

@@ -71,7 +71,7 @@ def release(out: Path, chapters: Sequence[str] = (), root: Path | None = None) -
         raise CourseError("this is a student version itself; release from the full course")
     before = _earlier(out)
     course = read_course(project.root)
-    toc = chosen(project.toc(), chapters or course.chapters)
+    toc = chosen(project.toc(), chapters or course.chapters, "" if chapters else f"{course.place('chapters')} ")
     book = Book(project, toc)
     project.build.mkdir(exist_ok=True)
     with acquire_lock(project.build / "build.lock", "Another build of this book is running; waiting for it."):
@@ -95,7 +95,7 @@ def release(out: Path, chapters: Sequence[str] = (), root: Path | None = None) -
     return said
 
 
-def chosen(toc: dict[str, Any], chapters: Sequence[str]) -> dict[str, Any]:
+def chosen(toc: dict[str, Any], chapters: Sequence[str], place: str = "") -> dict[str, Any]:
     """Return the table of contents with these chapters alone, and all that belongs to no chapter.
 
     A chapter has labs, and is called by the first word of its page: "primer", "ch01". None means all.
@@ -109,7 +109,7 @@ def chosen(toc: dict[str, Any], chapters: Sequence[str]) -> dict[str, Any]:
     everything = [chapter for part in toc["parts"] for chapter in part["chapters"]]
     names = {_chapter(entry): None for entry in everything if _labs_of(entry)}
     if unknown := [name for name in chapters if name not in names]:
-        raise SiteError(f"there is no chapter {unknown[0]}; there are {', '.join(names)}")
+        raise SiteError(f"{place}there is no chapter {unknown[0]}; there are {', '.join(names)}")
     for part in toc["parts"]:
         part["chapters"] = [
             entry for entry in part["chapters"] if not chapters or not _labs_of(entry) or _chapter(entry) in chapters
