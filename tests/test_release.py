@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,7 @@ from course_lib.grader.exam import Exam
 from course_lib.grader.inside.calls import LocalSubject
 from course_lib.site import release as module
 from course_lib.site import replication
+from course_lib.site.configure import configure
 from course_lib.site.paths import Project
 from course_lib.site.release import chosen, release
 from course_lib.site.solve import exercise_id, solve
@@ -95,6 +97,7 @@ def full(tmp_path_factory):
     record = {"value": 0.7311, "band": None, "control": None}
     made = replication.assemble({"lab": "ch02_tiny", "source": ""}, {seed: {"tiny.share": record} for seed in (0, 1)})
     replication.write(Project(root), made)
+    configure("https://github.com/teacher/full", root=root)
     (root / "course.toml").write_text('name = "Ours"\nauthors = ["Ada"]\nchapters = ["ch01"]\nhints = 1\n')
     return root
 
@@ -176,7 +179,23 @@ def test_pages_speak_of_the_chosen_chapters(released):
     assert (folder / "course.toml").read_text() == 'name = "Ours"\nauthors = ["Ada"]\n'
     assert said[0] == f"1 labs: {LAB}"
     assert said[1] == "links to what is left out are words now: book/index (1)"
-    assert "attention: course_lib/nn/attention.py" in said[2]
+    assert said[2].startswith("it has no address yet")
+    assert "attention: course_lib/nn/attention.py" in said[3]
+
+
+def test_students_are_sent_to_their_own_repository_never_to_the_full_one(full, released, tmp_path, monkeypatch):
+    folder, _ = released
+    assert "teacher/full" in (full / "README.md").read_text()
+    assert not [path for path, text in texts_below(folder).items() if "teacher/full" in text]
+    again = shutil.copytree(folder, tmp_path / "students")
+    configure("https://github.com/teacher/students", root=again)
+    monkeypatch.setattr(module, "run_labs", lambda project, notebooks: {n: solve(b) for n, b in notebooks.items()})
+    assert "its address, as before: https://github.com/teacher/students" in release(again, root=full)
+    for name in (f"labs/{LAB}.ipynb", f"runs_of_labs/{LAB}.ipynb"):
+        assert "git+https://github.com/teacher/students@main" in (again / name).read_text()
+    readme = (again / "README.md").read_text()
+    assert f"| `{LAB}` | [Colab]" in readme
+    assert "ch02_tiny" not in readme
 
 
 def test_a_check_says_what_it_says_in_the_full_course(there, tmp_path, capsys):

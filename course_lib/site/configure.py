@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib.files import write_text
-from course_lib.site.cache import SETUP_CELL
+from course_lib.site.cache import RUNS, SETUP_CELL
 from course_lib.site.paths import Project, SiteError, find_project
 
 URL = re.compile(r"https://(?P<host>[a-z0-9.-]+\.[a-z]{2,})/(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)")
@@ -69,17 +69,37 @@ def configure(repository_url: str, ref: str = "main", root: Path | None = None) 
     Raises:
         SiteError: If the address or the ref is malformed; then nothing is written.
     """
-    project, repository = find_project(root), parse(repository_url, ref)
+    repository = parse(repository_url, ref)
+    changed = set_repository(find_project(root), repository)
+    print(f"changed {', '.join(changed)}" if changed else "nothing to change")
+    if repository and not repository.on_github:
+        print("Colab and Binder buttons appear for repositories on github.com only.")
+
+
+def configured(folder: Path | str) -> Repository | None:
+    """Return the repository that is set in the `_config.yml` of a folder, if one is."""
+    import yaml  # comes with the book's extra; what needs no pages runs without it
+
+    setting = yaml.safe_load((Path(folder) / "_config.yml").read_text(encoding="utf8")).get("repository") or {}
+    return parse(setting.get("url") or "", setting.get("branch") or "main")
+
+
+def set_repository(project: Project, repository: Repository | None) -> list[str]:
+    """Write the address of a repository into the files that have one, or take it out of them.
+
+    Returns:
+        The names of the files that have changed.
+
+    Raises:
+        SiteError: If one of them has no place for it; then nothing is written.
+    """
     fixed = [project.root / name for name in ("_config.yml", "README.md", "CITATION.cff")]
-    files = [path for path in [*fixed, *sorted(project.labs.glob("*.ipynb"))] if path.is_file()]
-    texts = {path: path.read_text(encoding="utf8") for path in files}
+    labs = [*sorted(project.labs.glob("*.ipynb")), *sorted((project.root / RUNS).glob("*.ipynb"))]
+    texts = {path: path.read_text(encoding="utf8") for path in [*fixed, *labs] if path.is_file()}
     changed = {path: new for path, old in texts.items() if (new := rewrite(project, path, old, repository)) != old}
     for path, text in changed.items():
         write_text(path, text)
-    names = [str(path.relative_to(project.root)) for path in changed]
-    print(f"changed {', '.join(names)}" if names else "nothing to change")
-    if repository and not repository.on_github:
-        print("Colab and Binder buttons appear for repositories on github.com only.")
+    return [str(path.relative_to(project.root)) for path in changed]
 
 
 def rewrite(project: Project, path: Path, text: str, repository: Repository | None) -> str:
@@ -89,7 +109,9 @@ def rewrite(project: Project, path: Path, text: str, repository: Repository | No
         course = f"git+{url}@{ref}" if url else ""
         text, cells = SETUP.subn(lambda found: found[1] + course + found[2], text, count=1)
         if not cells:
-            raise SiteError(f"labs/{path.name} has no cell with the id {SETUP_CELL}; copy it from another lab")
+            raise SiteError(
+                f"{path.parent.name}/{path.name} has no cell with the id {SETUP_CELL}; copy it from another lab"
+            )
         return text
     if path.name == "_config.yml":
         text, urls = re.subn(r"(?m)^(  url: ).*$", rf'\g<1>"{url}"', text, count=1)

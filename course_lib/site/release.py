@@ -28,6 +28,7 @@ from course_lib.errors import CourseError
 from course_lib.files import acquire_lock, write_text
 from course_lib.site import cache, replication
 from course_lib.site.build import read_lab, run_labs
+from course_lib.site.configure import configured, set_repository
 from course_lib.site.paths import Project, SiteError, documents_in, find_project
 from course_lib.site.points import with_points
 from course_lib.site.solve import MARK, exercise_id, solution_source
@@ -49,6 +50,7 @@ NUMBER = re.compile(r"\{number\}`(\S+?)(?: ([^`]*))?`")
 LAUNCH = re.compile(r"\{launch\} (\w+)")
 FULL = re.compile(r"<!-- full -->\n.*?<!-- /full -->\n", re.DOTALL)
 STUDENT = re.compile(r"<!-- student\n(.*?)-->\n", re.DOTALL)
+NO_ADDRESS = "it has no address yet: `course configure --repository URL` there sets it, and a later release keeps it"
 LONG = 24  # characters of a line of a reference that hardly stands somewhere else by chance
 
 
@@ -90,7 +92,12 @@ def release(out: Path, chapters: Sequence[str] = (), root: Path | None = None) -
         write_text(new / "tests" / "test_student_version.py", TESTS.read_text(encoding="utf8"))
         for lab in book.labs:
             _write_lab(project, new, book, lab, runs[lab], course.hints)
-        said = [f"{len(book.labs)} labs: {', '.join(book.labs)}", *book.said(), *looked_up(new, book.labs)]
+        # Never the address of the full course: Colab would install its solutions.
+        address = configured(out) if before else None
+        address = None if address == configured(project.root) else address
+        set_repository(Project(new), address)
+        where = f"its address, as before: {address.url}" if address else NO_ADDRESS
+        said = [f"{len(book.labs)} labs: {', '.join(book.labs)}", *book.said(), where, *looked_up(new, book.labs)]
         _put_in_place(new, out, before, commit_of(project.root))
     return said
 

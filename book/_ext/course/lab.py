@@ -12,26 +12,19 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from course_lib.exercises import is_student_version
-from course_lib.site.configure import Repository, parse
+from course_lib.site.configure import configured
 from course_lib.site.paths import Project
 from course_lib.site.solve import solution_source
 
 
 def raw(html: str) -> nodes.raw:
     return nodes.raw("", html, format="html")
-
-
-def configured(folder: Path | str) -> Repository | None:
-    """The repository that is set in the staged `_config.yml`, if one is."""
-    setting = yaml.safe_load((Path(folder) / "_config.yml").read_text(encoding="utf8")).get("repository") or {}
-    return parse(setting.get("url") or "", setting.get("branch") or "main")
 
 
 class CourseDirective(SphinxDirective):
