@@ -515,7 +515,8 @@ def test_the_model_of_an_hour_is_shipped(tmp_path, checkout, monkeypatch, capsys
     assert sorted(file.name for file in folder.parent.iterdir()) == ["moe"]
     assert records.merge(Project(checkout), {})["hour:moe.experts.bits-per-byte"]["preset"] == "hour"
     card = (folder / "README.md").read_text()
-    for said in ("course train moe --preset hour --seed 0", "bits-per-byte", "The carp", "CC BY-SA 4.0", "{{"):
+    curve = "Loss of the training steps"
+    for said in ("course train moe --preset hour --seed 0", "bits-per-byte", curve, "The carp", "CC BY-SA 4.0", "{{"):
         assert (said in card) == (said != "{{")
     ids = torch.arange(8)[None]
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -12,9 +12,10 @@ from course_lib.data.corpora.emoji_split import MORE_VENDORS, TEST_VENDOR, VENDO
 from course_lib.data.packages.registry import entry
 from course_lib.files import write_text
 from course_lib.interop import from_pretrained, save_pretrained
-from course_lib.recipes.report import number_tables, sample_tables
+from course_lib.recipes.report import curve_table, loss_curves, number_tables, sample_tables
 from course_lib.recipes.results import Results
-from course_lib.recipes.run import RecipeError
+from course_lib.recipes.run import RecipeError, Run
+from course_lib.tables import Table
 
 LARGEST = 8_000_000  # bytes of a shipped folder, so that a clone stays small
 # The packages that each model learned from, whose makers are credited in its card.
@@ -49,7 +50,8 @@ def ship(out: Path, results: Results, root: Path) -> Path:
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         if (out / "model" / name).is_file():
             shutil.copyfile(out / "model" / name, new / name)
-    write_text(new / "README.md", _card(results))
+    curves = loss_curves(Run(recipe, out))
+    write_text(new / "README.md", _card(results, [curve_table(title, series) for title, series in curves.items()]))
     if (size := sum(file.stat().st_size for file in new.iterdir())) > LARGEST:
         shutil.rmtree(new)
         raise RecipeError(f"the model of {out} takes {size / 1e6:.1f} MB; at most {LARGEST / 1e6:g} MB are shipped")
@@ -58,7 +60,7 @@ def ship(out: Path, results: Results, root: Path) -> Path:
     return folder
 
 
-def _card(results: Results) -> str:
+def _card(results: Results, curves: list[Table]) -> str:
     """Fill in the model card of a recipe."""
     made = results.provenance
     template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(
@@ -67,6 +69,6 @@ def _card(results: Results) -> str:
     return template.render(
         made=made,
         sources=[entry(name) for name in SOURCES[made.recipe]],
-        numbers="\n\n".join(table.to_text() for table in number_tables(results)),
+        numbers="\n\n".join(table.to_text() for table in [*number_tables(results), *curves]),
         samples="\n\n".join(table.to_text() for table in sample_tables(results)),
     )
