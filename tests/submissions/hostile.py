@@ -194,7 +194,7 @@ def broken():
     return {
         "empty": (b"", "empty"),
         "not JSON": (b"hello", "JSON error"),
-        "cut off": (good[: len(good) // 2], "JSON error"),
+        "cut off": (good[: len(good) // 2], "it ends in the middle"),
         "not UTF-8": (good[:-1] + b', "x": "\xff\xfe"}', "UTF-8"),
         "deep": (b'{"cells":' + b"[" * 10**5 + b"]" * 10**5 + b"}", "deep"),
         "endless number": (b'{"nbformat": ' + b"9" * 10**5 + b"}", "numbers"),
