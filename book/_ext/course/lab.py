@@ -111,19 +111,19 @@ class CostsDirective(CourseDirective):
             asked, title = (exercises.of_lab(slug), exercises.lab(slug).title) if known else ([], slug)
             minutes, points = sum(e.minutes for e in asked), sum(e.points for e in asked)
             total["minutes"] += minutes
-            row = f"| [{title}](../labs/{slug}.ipynb) | {len(asked)} | {points} | {minutes} "
+            row = f"| [{title}](../labs/{slug}.ipynb) | {minutes} "
             if cost := self.measured(slug):
                 total["cpu_seconds"] += cost["cpu_seconds"]
-                row += f"| {cost['cpu_seconds'] / 60:.1f} | {cost['peak_mb'] / 1000:.1f} |"
+                row += f"| {cost['cpu_seconds'] / 60:.1f} | {cost['peak_mb'] / 1000:.1f} "
             else:
-                row += "| not run in this build | |"
-            rows.append(row)
+                row += "| not run in this build | "
+            rows.append(f"{row}| {len(asked)} | {points} |")
         hours = f"about {total['minutes'] / 60:.0f} hours"
         head = [
-            "| Lab | Exercises | Points | Minutes for them | Computing, minutes of one core | Memory, GB |",
+            "| Lab | Exercises, minutes | Computing, minutes | Memory, GB | Exercises | Points |",
             "|---|---:|---:|---:|---:|---:|",
         ]
-        foot = f"| **all** | | | **{hours}** | **{total['cpu_seconds'] / 60:.0f}** | |"
+        foot = f"| **all** | **{hours}** | **{total['cpu_seconds'] / 60:.0f}** | | | |"
         return self.parsed("\n".join([*head, *rows, foot]))
 
 
