@@ -111,7 +111,7 @@ def test_a_copy_is_checked_again_only_after_a_change(mine, checked, capsys):
 def test_a_copy_that_cannot_be_read_is_named_and_the_others_count(mine, checked, capsys):
     build.write(mine, {"primer": b"{", "ch01_attention": answers("ch01_attention", "# right")})
     lines = said(capsys)
-    assert lines[0].startswith("primer          cannot be checked: it is not a notebook")
+    assert lines[0].startswith("primer          cannot be checked: it ends in the middle")
     assert lines[1].startswith("ch01_attention  1 of 5 solved")
 
 
