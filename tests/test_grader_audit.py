@@ -139,7 +139,7 @@ def test_a_mutant_that_never_ends_is_stopped(monkeypatch):
     assert any(mutant.change == "n -= 1  ->  pass" for mutant in mutants_of(counted))
     began = time.monotonic()
     found = audit_exercise(planted(cases, counted), SEEDS)
-    assert time.monotonic() - began < 600  # seconds on a quiet machine; without the stop, it would never end
+    assert time.monotonic() - began < 60
     assert found.mutants == found.mutants_caught + len(found.survivors)
 
 

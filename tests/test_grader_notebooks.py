@@ -343,7 +343,7 @@ def test_a_long_chain_of_names_is_resolved_in_no_time():
     statements = Statements(Notebook(cells, "", marks_in(cells)), lab, lambda source: Answer(analyse(source)))
     needed, _ = statements.needed(lab[0], [])
     assert len(needed) <= MOST_STATEMENTS + 5000
-    assert time.process_time() - began < 100  # 1 s here; hours if each name were followed anew
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize(
