@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -24,13 +25,17 @@ from course_lib.grader.worker_client import WorkerClient
 
 def works(level):
     try:
-        sandbox.Worker(level).stop()
+        sandbox._Process(level).stop()
     except sandbox.SandboxError:
         return False
     return True
 
 
 LEVELS = [level for level in sandbox._candidates() if works(level)]
+
+
+def name_of(level):
+    return "-".join([level.name, "user" if level.user else "self", *(["zygote"] if level.zygote else [])])
 
 
 @pytest.fixture
@@ -106,10 +111,10 @@ def test_a_lab_that_is_asked_for(submissions, tmp_path, capsys):
 def test_a_failure_of_ours_is_told_and_the_others_are_graded(submissions, tmp_path, capsys, monkeypatch):
     real = command.grade
 
-    def grade(notebook, exams, level):
+    def grade(notebook, exams, workers):
         if "scale" not in str(notebook.cells) and len(notebook.cells[5]) < 250:
             raise sandbox.SandboxError("out of processes")
-        return real(notebook, exams, level)
+        return real(notebook, exams, workers)
 
     monkeypatch.setattr(command, "grade", grade)
     assert grade_folder(submissions, tmp_path / "out") == 1
@@ -316,9 +321,9 @@ def test_an_answer_without_its_mark_is_told_to_student_and_teacher(submissions, 
 # The worker, at every level that works here
 
 
-@pytest.mark.parametrize("level", LEVELS, ids=lambda level: f"{level.name}-{'user' if level.user else 'self'}")
+@pytest.mark.parametrize("level", LEVELS, ids=name_of)
 def test_a_worker_at_each_level(level):
-    with contextlib.closing(WorkerClient(level)) as client:
+    with sandbox.Workers(level) as workers, contextlib.closing(WorkerClient(workers)) as client:
 
         def run(source):
             return client.ask("run", 2, source=source, file="<cell>")
@@ -342,9 +347,71 @@ def test_a_worker_at_each_level(level):
             assert re.search(r"No module|None in sys.modules|halted|not a package", refused)
         assert run("import course_lib.nn.attention").failure is None
         assert run("import os, time\n" + "if os.fork() == 0:\n    os.setsid(); time.sleep(60)\n").failure is None
-        pid = client.process.popen.pid
+        pid = client.worker.pid
     assert processes.descendants(pid) == []
     assert not os.path.exists(f"/proc/{pid}")
+
+
+LOOK = """
+import os, pathlib
+def look(name):
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    namespaces = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "mnt", "ipc", "net")}
+    shared = []
+    for number in range(64):
+        try:
+            file = os.open(f"/proc/1/fd/{number}", os.O_RDWR)
+        except OSError:
+            continue
+        shared += [os.readlink(f"/proc/1/fd/{number}")]
+    found = os.listdir("/tmp"), [pid for pid in os.listdir("/proc") if pid.isdigit()]
+    pathlib.Path("/tmp", name).write_text("the answer is 42")
+    if os.fork() == 0:
+        os.setsid()
+        while True: pass
+    rights = {key: status[key].strip() for key in status if key[:3] in ("Cap", "NoN")}
+    return [*found, os.getuid(), rights, namespaces, shared]
+"""
+
+
+@pytest.mark.parametrize("level", [level for level in LEVELS if level.zygote], ids=name_of)
+def test_nothing_of_a_worker_is_left_for_the_next_of_its_zygote(level):
+    seen = []
+    with sandbox.Workers(level) as workers:
+        for name in ("first", "second"):
+            with contextlib.closing(WorkerClient(workers)) as client:
+                assert client.ask("run", 2, source=LOOK, file="<cell>").failure is None
+                answer = client.ask("send", 2, name="look", action="call", number=0, args=[name], kwargs={})
+                assert answer.failure is None
+                seen.append(answer.value)
+                zygote = client.worker.pid
+            left = processes.descendants(zygote)
+            assert len(left) == 2, "bubblewrap and the zygote"
+            own = {os.readlink(f"/proc/{left[-1].pid}/ns/{kind}") for kind in seen[-1][4]}
+    assert not os.path.exists(f"/proc/{zygote}")
+    for scratch, pids, uid, rights, namespaces, shared in seen:
+        assert not own & set(namespaces.values())
+        assert scratch == []
+        assert len(pids) == 2, "the worker and its child"
+        assert uid != 0
+        assert rights.pop("NoNewPrivs") == "1"
+        rights.pop("CapBnd")  # bounds what an executed program may gain, and with no_new_privs none gains any
+        assert set(rights.values()) == {"0" * 16}
+        assert set(shared) <= {"/dev/null"}
+
+
+def test_a_zygote_that_was_killed_is_replaced():
+    zygotes = [level for level in LEVELS if level.zygote]
+    if not zygotes:
+        pytest.skip("no zygote works here")
+    with sandbox.Workers(zygotes[0]) as workers:
+        first = workers.start()
+        first.stop()
+        os.kill(first.pid, signal.SIGKILL)
+        second = workers.start()
+        assert second.pid != first.pid
+        second.fork(10).close()
+        second.stop()
 
 
 def test_bubblewrap_is_there():

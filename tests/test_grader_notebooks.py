@@ -297,7 +297,8 @@ def test_wrong_answers_get_less_and_are_named(name, tmp_path):
 def test_the_real_worker_agrees(lab, tmp_path):
     submission = read(Written(lab, 3), tmp_path)
     here = verdicts(grade_with(Here(), submission, exams(lab, hidden=True)))
-    assert verdicts(grade(submission, exams(lab, hidden=True), sandbox.choose_level())) == here
+    with sandbox.Workers(sandbox.choose_level()) as workers:
+        assert verdicts(grade(submission, exams(lab, hidden=True), workers)) == here
 
 
 SOFTMAX = "# EXERCISE: softmax\ndef softmax(x, dim=-1):\n    return {}"

@@ -42,7 +42,7 @@ def grader(monkeypatch):
     """Grading without sandbox and exams: what is tested here is what becomes of the points."""
     graded = []
 
-    def grade(notebook, exams, level):
+    def grade(notebook, exams, workers):
         count = int(re.search(r"# solves (\d+)", notebook.cells[0])[1])
         graded.append(notebook.digest)
         outcomes = [Outcome.PASSED if at < count else Outcome.WRONG for at in range(len(exams))]

@@ -35,7 +35,7 @@ from course_lib.grader.kept_options import keep
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
 from course_lib.grader.render import result_lines
 from course_lib.grader.report import harmless, submission_report, template, was_slow, write_report, write_tables
-from course_lib.grader.sandbox import WISHES, Level, choose_level
+from course_lib.grader.sandbox import WISHES, Level, Workers, choose_level
 from course_lib.grader.students import (
     TABLE,
     Class,
@@ -70,7 +70,8 @@ def check_notebook(path: Path) -> int:
     try:
         notebook = read_notebook(path)
         lab = lab_of(notebook)
-        results = grade(notebook, [Exam(e) for e in exercises.of_lab(lab)], choose_level(), hide_values=False)
+        with Workers(choose_level()) as workers:
+            results = grade(notebook, [Exam(e) for e in exercises.of_lab(lab)], workers, hide_values=False)
     except Unreadable as error:
         raise CourseError(f"{path} cannot be checked: {error}") from error
     for result in results:
@@ -299,7 +300,7 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dic
 
     def grade_one(submission: Submission, alone: bool) -> None:
         try:
-            results = [] if submission.reason else grade(submission.notebook, exams[submission.lab], level)
+            results = [] if submission.reason else grade(submission.notebook, exams[submission.lab], workers)
             report = submission_report(submission, identity, results)
             if was_slow(report) and not alone:
                 late.append(submission)
@@ -311,7 +312,7 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dic
         bar.update()
 
     bar = tqdm(total=len(waiting), unit="notebook", desc="grading", disable=None)
-    with bar, ThreadPoolExecutor(jobs) as pool:
+    with bar, Workers(level) as workers, ThreadPoolExecutor(jobs) as pool:
         try:
             list(pool.map(partial(grade_one, alone=min(jobs, len(waiting)) == 1), waiting))
             for submission in late:

@@ -7,6 +7,7 @@ accidents, but not somebody who wants to read files.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -16,8 +17,9 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from course_lib.errors import CourseError
@@ -37,7 +39,7 @@ RESOURCE_LIMITS = {
 SCRATCH = 64 * MB
 WISHES = {"auto": ("bwrap", "limits"), "require": ("bwrap",), "off": ("limits",)}
 RESIDENT = 3072 * MB  # all processes of a worker together, watched by the grader
-STARTED, READY, FORKED = b"s", b"r", b"f"  # a worker's messages: it can run here; torch is imported; a child is there
+STARTED, READY, FORKED = b"s", b"r", b"f"  # messages: a worker can run here; torch is imported; a process is there
 SECONDS_TO_START = 60.0
 _users = itertools.count(1_900_000_000 + os.getpid() % 100_000 * 1000)  # no account's ids: each is counted alone
 
@@ -55,23 +57,25 @@ class Level:
         sentence: The announcement of this level.
         user: Whether each worker becomes a user of its own; only root can do that.
         shared: Whether the kernel counts the caller's other processes together with the worker's.
+        zygote: Whether workers are forked from a process that has imported torch; see `inside.zygote`.
     """
 
     name: str
     sentence: str
     user: bool = False
     shared: bool = False
+    zygote: bool = False
 
 
-class Worker:
-    """A process for the code of one submission; see `inside.worker`.
+class _Process:
+    """A sandboxed process that runs `inside.worker`, and the socket to it.
 
     Attributes:
         popen: The process.
-        control: The socket to the process.
+        control: The socket.
 
     Raises:
-        SandboxError: If the worker cannot run at this level; the message says why.
+        SandboxError: If no worker can run at this level; the message says why.
     """
 
     def __init__(self, level: Level):
@@ -96,21 +100,16 @@ class Worker:
         self.expect(STARTED)
 
     def expect(self, byte: bytes, seconds: float = SECONDS_TO_START) -> None:
-        """Wait for one byte from the worker.
+        """Wait for one byte from the process.
 
         Args:
             byte: The expected byte.
             seconds: The timeout.
 
         Raises:
-            SandboxError: If anything else comes, or nothing; the worker is stopped.
+            SandboxError: If anything else comes, or nothing; the process is stopped.
         """
-        self.control.settimeout(seconds)
-        try:
-            came = self.control.recv(1)
-        except OSError:
-            came = b""
-        if came != byte:
+        if _receive(self.control, seconds) != byte:
             self._errors.seek(0)
             lines = self._errors.read(2**20).decode(errors="replace").strip().splitlines()
             self.stop()
@@ -120,11 +119,141 @@ class Worker:
             )
 
     def stop(self) -> None:
-        """End the worker and everything that it has started, and wait until all are gone."""
+        """End the process and everything that it has started, and wait until all are gone."""
         self.control.close()
         end(self.popen)
         self._errors.close()
         self._folder.cleanup()
+
+
+class Worker:
+    """A process for the code of one submission; see `inside.worker`.
+
+    Attributes:
+        control: The socket to it.
+        pid: The process that it is, or descends from.
+    """
+
+    def __init__(self, process: _Process, control: socket.socket, release: Callable[[], None]):
+        self.control, self.pid, self._release = control, process.popen.pid, release
+
+    def fork(self, seconds: float) -> socket.socket:
+        """Fork a child; everything that the last one has started is killed.
+
+        Args:
+            seconds: The timeout.
+
+        Returns:
+            The socket to the child.
+
+        Raises:
+            OSError: If no child comes: submitted code has ended the worker, or blocks it.
+        """
+        child = _send_socket(self.control, b"f")
+        if _receive(self.control, seconds) != FORKED:
+            child.close()
+            raise OSError("no child came")
+        return child
+
+    def stop(self) -> None:
+        """End the worker and everything that it has started, and wait until all are gone."""
+        self._release()
+
+
+class Workers:
+    """The source of the workers of many submissions; close it when all are graded.
+
+    Threads may share it. At a level with a zygote there are as many zygotes as workers at a time, each with a sandbox
+    of its own, and one worker after another comes from each.
+
+    Attributes:
+        level: The level of the sandbox.
+    """
+
+    def __init__(self, level: Level):
+        self.level = level
+        self._idle: list[_Process] = []  # zygotes without a worker
+
+    def start(self) -> Worker:
+        """Start a worker that is ready to grade.
+
+        Raises:
+            SandboxError: If it does not start.
+        """
+        if not self.level.zygote:
+            process = self._process()
+            return Worker(process, process.control, process.stop)
+        while True:
+            zygote = self._pop()
+            fresh = zygote is None
+            zygote = zygote or self._process()
+            control = _send_socket(zygote.control, _user_of(self.level).to_bytes(4, "little"))
+            try:
+                zygote.expect(FORKED)
+            except SandboxError:
+                control.close()
+                if fresh:
+                    raise
+                continue  # one that waited may have been killed, by a machine that is short of memory
+            if _receive(control, SECONDS_TO_START) != STARTED:
+                control.close()
+                zygote.stop()
+                raise SandboxError("the process that runs the submitted code does not start")
+            return Worker(zygote, control, partial(self._take_back, zygote, control))
+
+    def _pop(self) -> _Process | None:
+        with contextlib.suppress(IndexError):  # no look before: another thread may take the last one
+            return self._idle.pop()
+        return None
+
+    def _process(self) -> _Process:
+        process = _Process(self.level)
+        process.expect(READY)
+        return process
+
+    def _take_back(self, zygote: _Process, control: socket.socket) -> None:
+        control.close()
+        try:
+            zygote.control.sendall(bytes(4))  # without a socket: end the worker
+            healthy = _receive(zygote.control, SECONDS_TO_START) == FORKED
+        except OSError:
+            healthy = False
+        if healthy:
+            self._idle.append(zygote)
+        else:
+            zygote.stop()
+
+    def close(self) -> None:
+        """End what waits for the next worker."""
+        while zygote := self._pop():
+            zygote.stop()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _send_socket(control: socket.socket, message: bytes) -> socket.socket:
+    """Send one end of a new pair of sockets, for a process to be forked; return the other end."""
+    ours, theirs = socket.socketpair()
+    with theirs, contextlib.suppress(OSError):  # a process that is gone will not answer, which the caller sees
+        socket.send_fds(control, [message], [theirs.fileno()])
+    return ours
+
+
+def _user_of(level: Level) -> int:
+    """Return the user that the next worker becomes; 0 for the user that it is."""
+    return next(_users) if level.user else 0
+
+
+def _receive(control: socket.socket, seconds: float) -> bytes:
+    control.settimeout(seconds)
+    try:
+        return control.recv(1)
+    except OSError:
+        return b""
 
 
 def choose_level(wish: str = "auto") -> Level:
@@ -143,7 +272,7 @@ def choose_level(wish: str = "auto") -> Level:
         if level.name not in WISHES[wish]:
             continue
         try:
-            Worker(level).stop()
+            _Process(level).stop()
         except SandboxError as error:
             failures.append(f"{level.name}: {error}")
             continue
@@ -167,9 +296,11 @@ def _candidates() -> Iterator[Level]:
     if sys.platform == "linux" and shutil.which("bwrap"):
         announced = "Sandbox: bubblewrap. Submitted code sees no network, none of your files and no other submission."
         if root:  # the kernel does not limit the processes of root, so the worker becomes another user
+            yield Level("bwrap", announced, user=True, zygote=True)
             yield Level("bwrap", announced, user=True)
             yield Level("bwrap", f"{announced} The number of its processes is not limited.")
         else:
+            yield Level("bwrap", announced, zygote=True)
             yield Level("bwrap", announced)
             yield Level("bwrap", announced, shared=True)  # kernels before 5.14 count across namespaces
     weak = (
@@ -199,10 +330,11 @@ def _command(level: Level, folder: str, socket_number: int) -> list[str]:
     others = threads_of_this_user() + 64 if level.shared else 0
     options = {
         "socket": socket_number,
-        "uid": next(_users) if level.user else 0,
+        "uid": _user_of(level),
         "alone": bwrap,
         "limits": {**RESOURCE_LIMITS, "RLIMIT_NPROC": RESOURCE_LIMITS["RLIMIT_NPROC"] + others},
         "library": "/course" if bwrap else str(_PACKAGE.parent),
+        "zygote": level.zygote,
     }
     worker = "/course/inside/worker.py" if bwrap else f"{folder}/worker.py"
     walls = _bwrap(level, folder) if bwrap else []
@@ -230,7 +362,8 @@ def _bwrap(level: Level, folder: str) -> list[str]:
     ]
     if level.user:
         rights = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-        rights += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        needed = ["CAP_SETUID", "CAP_SETGID", *(["CAP_SYS_ADMIN", "CAP_KILL"] if level.zygote else [])]
+        rights += ["--cap-drop", "ALL", *(word for name in needed for word in ("--cap-add", name))]
     else:
         rights = ["--unshare-all", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534"]
     return [

@@ -15,7 +15,7 @@ from course_lib.grader.diagnose import failure_sentence
 from course_lib.grader.exam import Exam, Outcome, Result
 from course_lib.grader.notebook import Notebook, Unreadable, lab_of, read_notebook
 from course_lib.grader.remote import RemoteSubject
-from course_lib.grader.sandbox import Level
+from course_lib.grader.sandbox import Workers
 from course_lib.grader.timed import CALL
 from course_lib.grader.worker_client import WorkerClient
 
@@ -62,13 +62,13 @@ def examine(path: Path, root: Path, lab: str | None) -> Submission:
     return submission
 
 
-def grade(notebook: Notebook, exams: Sequence[Exam], level: Level, hide_values: bool = True) -> list[Result]:
+def grade(notebook: Notebook, exams: Sequence[Exam], workers: Workers, hide_values: bool = True) -> list[Result]:
     """Grade the exercises of a lab, in order, in a worker of their own.
 
     Args:
         notebook: The submission.
         exams: The exam of each exercise of the lab.
-        level: The sandbox of the worker.
+        workers: The source of the worker.
         hide_values: Whether to leave the numbers of the cases out of the diagnosis.
 
     Returns:
@@ -77,7 +77,7 @@ def grade(notebook: Notebook, exams: Sequence[Exam], level: Level, hide_values: 
     Raises:
         SandboxError: If no worker starts.
     """
-    with closing(WorkerClient(level)) as client:
+    with closing(WorkerClient(workers)) as client:
         return grade_with(client, notebook, exams, hide_values)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from course_lib.grader.inside import frames
 from course_lib.grader.inside.outcomes import LONGEST_MESSAGE, Answer, Failure, Lost, Raised
 from course_lib.grader.processes import usage
-from course_lib.grader.sandbox import FORKED, READY, RESIDENT, Level, SandboxError, Worker
+from course_lib.grader.sandbox import RESIDENT, Worker, Workers
 from course_lib.grader.timed import CALL
 
 TICK = 0.1  # seconds between two checks of the memory and the CPU time of a worker that has not answered
@@ -26,12 +26,12 @@ class WorkerClient:
     Requests go to a child of the worker, which `fork` creates; after a request without an answer the child is gone.
 
     Attributes:
-        process: The running worker, or None.
+        worker: The running worker, or None.
     """
 
-    def __init__(self, level: Level):
-        self.level = level
-        self.process: Worker | None = None
+    def __init__(self, workers: Workers):
+        self.workers = workers
+        self.worker: Worker | None = None
         self._deadline = time.monotonic() + SUBMISSION
         self._starts = 0
         self._child: socket.socket | None = None
@@ -41,9 +41,9 @@ class WorkerClient:
     def close(self) -> None:
         """End the worker and everything that it has started."""
         self._hang_up()
-        if self.process:
-            self.process.stop()
-            self.process = None
+        if self.worker:
+            self.worker.stop()
+            self.worker = None
 
     def fork(self) -> None:
         """Continue with a fresh child; everything that the last one started is killed.
@@ -54,16 +54,11 @@ class WorkerClient:
         """
         self._hang_up()
         while self._child is None:
-            process = self.process or self._start()
-            ours, theirs = socket.socketpair()
-            with theirs:
-                try:
-                    socket.send_fds(process.control, [FORKED], [theirs.fileno()])
-                    process.expect(FORKED, CALL)
-                    self._child = ours
-                except (OSError, SandboxError):  # submitted code has ended the worker, or blocks it
-                    ours.close()
-                    self.close()
+            worker = self.worker or self._start()
+            try:
+                self._child = worker.fork(CALL)
+            except OSError:  # submitted code has ended the worker, or blocks it
+                self.close()
 
     def ask(self, op: str, seconds: float, **content: Any) -> Answer:
         """Send a request to the child, a new one if there is none.
@@ -106,10 +101,9 @@ class WorkerClient:
             raise Failure(Lost.NO_MORE_WORKERS)
         self._starts += 1
         began = time.monotonic()
-        self.process = process = Worker(self.level)
-        process.expect(READY)
+        self.worker = worker = self.workers.start()
         self._deadline += time.monotonic() - began  # the time for starting does not count
-        return process
+        return worker
 
     def _hang_up(self) -> None:
         if self._child:
@@ -124,7 +118,7 @@ class WorkerClient:
             Failure: If the worker uses more than `seconds` of CPU time first.
             MemoryError: If the worker exceeds its memory limit first.
         """
-        assert self.process is not None
+        assert self.worker is not None
         assert self._child is not None
         data, look = bytearray(), time.monotonic() + TICK
         while len(data) < size:
@@ -133,7 +127,7 @@ class WorkerClient:
                 raise TimeoutError
             if now >= look:
                 look = now + TICK
-                memory, cpu = usage(self.process.popen.pid)
+                memory, cpu = usage(self.worker.pid)
                 if memory > RESIDENT:
                     raise MemoryError
                 self._cpu_before = cpu if self._cpu_before is None else self._cpu_before

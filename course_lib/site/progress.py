@@ -19,7 +19,7 @@ from course_lib.grader.class_page import UNTOUCHED
 from course_lib.grader.command import course_digest
 from course_lib.grader.exam import Exam
 from course_lib.grader.notebook import Notebook, Unreadable, read_notebook
-from course_lib.grader.sandbox import choose_level
+from course_lib.grader.sandbox import Workers, choose_level
 from course_lib.grader.submission import grade
 from course_lib.site.paths import Project, find_project
 
@@ -101,14 +101,15 @@ def _look(project: Project, mine: Path, labs: list[str]) -> list[Done]:
             found[lab].solved, now[lab] = earlier["solved"], earlier
         else:
             todo[lab] = copy
-    level = choose_level() if todo else None
-    for lab, copy in tqdm(todo.items(), desc="checking", unit="lab", disable=None, leave=False):
-        assert level
-        results = grade(copy, [Exam(exercise) for exercise in exercises.of_lab(lab)], level)
-        if any(result.outcome not in UNTOUCHED for result in results):
-            found[lab].solved = {result.exercise.id: bool(result) for result in results}
-        now[lab] = {"file": copy.digest, "course": course, "solved": found[lab].solved}
-        write_text(mine / KEPT, json.dumps({**kept, **now}, indent=1) + "\n")  # at once: Ctrl-C loses one lab at most
+    if not todo:
+        return list(found.values())
+    with Workers(choose_level()) as workers:
+        for lab, copy in tqdm(todo.items(), desc="checking", unit="lab", disable=None, leave=False):
+            results = grade(copy, [Exam(exercise) for exercise in exercises.of_lab(lab)], workers)
+            if any(result.outcome not in UNTOUCHED for result in results):
+                found[lab].solved = {result.exercise.id: bool(result) for result in results}
+            now[lab] = {"file": copy.digest, "course": course, "solved": found[lab].solved}
+            write_text(mine / KEPT, json.dumps({**kept, **now}, indent=1) + "\n")  # at once, for the sake of Ctrl-C
     return list(found.values())
 
 

@@ -20,7 +20,7 @@ from course_lib.grader.command import exams_of, find
 from course_lib.grader.exam import Exam, Result
 from course_lib.grader.render import result_lines
 from course_lib.grader.report import harmless
-from course_lib.grader.sandbox import choose_level
+from course_lib.grader.sandbox import Workers, choose_level
 from course_lib.grader.submission import Submission, examine, grade_with
 from course_lib.grader.worker_client import WorkerClient
 
@@ -46,7 +46,8 @@ def results_of(root: Path) -> dict[str, Any]:
         return nothing(settings, str(error))
     level = choose_level(settings["sandbox"])
     print(level.sentence)  # on standard output, which instructors alone see
-    with closing(WorkerClient(level)) as client:  # the points first: they must not be short of time
+    # The points first: they must not be short of time.
+    with Workers(level) as workers, closing(WorkerClient(workers)) as client:
         exams = exams_of(lab, settings["seed"])
         for exam in exams:
             exam.exercise = replace(exam.exercise, points=settings["points"][exam.exercise.id])

@@ -1,7 +1,8 @@
 """The sandboxed process of one submission. It imports torch once and forks a child for each exercise.
 
 So a crash costs one exercise only. The process has no access to right answers. Its only argument is a JSON object:
-socket, uid, alone (whether it has its own process namespace), limits, library.
+socket, uid, alone (whether it has its own process namespace), limits, library, zygote (whether it is only to fork the
+workers of submissions, see zygote.py).
 """
 
 from __future__ import annotations
@@ -24,11 +25,22 @@ def main(options: dict[str, Any]) -> None:
 
     One byte reports that a worker can run here, the next that it is ready.
     """
-    drop_rights(options)
     control = socket.socket(fileno=options["socket"])
-    check_what_it_needs()
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [options["library"], *(path for path in sys.path if path != here)]
+    grader = hide_the_answers(here)
+
+    def start(uid: int) -> None:
+        drop_rights(uid, options["limits"], options["alone"])
+        check_what_it_needs()
+
+    if options["zygote"]:
+        from course_lib.grader.inside import zygote
+
+        zygote.try_namespaces(options["uid"], start)
+    else:
+        start(options["uid"])
     control.sendall(b"s")
-    grader = hide_the_answers(options["library"])
     gc.disable()  # importing torch leaves no garbage, and looking for some takes a tenth of the time
     from course_lib.grader.inside.child import NOTEBOOK_STUBS, Child
 
@@ -36,6 +48,8 @@ def main(options: dict[str, Any]) -> None:
     gc.enable()
     vars(grader).update(NOTEBOOK_STUBS)
     control.sendall(b"r")
+    if options["zygote"]:
+        control = zygote.serve(control, start)  # returns in each worker
     child = 0
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
@@ -55,17 +69,17 @@ def main(options: dict[str, Any]) -> None:
         control.sendall(b"f")
 
 
-def drop_rights(options: dict[str, Any]) -> None:
+def drop_rights(uid: int, limits: dict[str, int], alone: bool) -> None:
     """Become another user if this is root, then set limits that no submitted code can raise."""
-    if options["uid"]:
+    if uid:
         os.setgroups([])
-        os.setresgid(*[options["uid"]] * 3)
-        os.setresuid(*[options["uid"]] * 3)
-    for name, value in options["limits"].items():
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    for name, value in limits.items():
         # macOS lacks some; a hard limit that is lower already is just as good.
         with contextlib.suppress(AttributeError, ValueError, OSError):
             resource.setrlimit(getattr(resource, name), (value, value))
-    if sys.platform == "linux" and not options["alone"]:
+    if sys.platform == "linux" and not alone:
         import ctypes
 
         pr_set_child_subreaper = 36  # orphans become our children, so that the grader finds them among our descendants
@@ -82,19 +96,17 @@ def check_what_it_needs() -> None:
         sys.exit("torch cannot be read inside")
 
 
-def hide_the_answers(library: str) -> types.ModuleType:
+def hide_the_answers(here: str) -> types.ModuleType:
     """Make `course_lib` importable without exercises and grader.
 
     In the sandbox their files are not there either.
 
     Args:
-        library: The folder that holds `course_lib`.
+        here: The folder of this file.
 
     Returns:
         The empty module that replaces `course_lib.grader`; its only part is `inside`, this folder.
     """
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [library, *(path for path in sys.path if path != here)]
     # None makes the import fail, by the rules of `sys.modules`; mypy's type for it does not allow None.
     sys.modules["course_lib.exercises"] = None  # type: ignore[assignment]
     grader, inside = types.ModuleType("course_lib.grader"), types.ModuleType("course_lib.grader.inside")
@@ -105,7 +117,7 @@ def hide_the_answers(library: str) -> types.ModuleType:
 
 def end_children(child: int, alone: bool) -> None:
     """Kill the last session and all that it started."""
-    if alone and os.getpid() != 1 and os.getppid() == 1:  # never outside of our own process namespace
+    if alone and 1 in (os.getpid(), os.getppid()):  # never outside of our own process namespace
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
     elif child:
