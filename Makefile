@@ -33,4 +33,4 @@ test:
 	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 
 bench:
-	@$(SETUP) vision peers && for name in tokenizer forward pretrain_step moe_step kernels vlm_step lora_step generation quantized; do .venv/bin/python benchmarks/$$name.py || exit 1; done
+	@$(SETUP) vision peers && for name in tokenizer forward pretrain_step moe_step kernels vlm_step lora_step generation quantized grading; do .venv/bin/python benchmarks/$$name.py || exit 1; done

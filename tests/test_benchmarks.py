@@ -84,6 +84,17 @@ def test_a_benchmark_runs_and_finds_equal_work(name, comparisons, tmp_path, caps
     assert all(len(seconds) == 2 for run in timed for seconds in run["wall"].values())
 
 
+def test_right_and_wrong_answers_are_told_apart_before_grading_is_timed(tmp_path, capsys, monkeypatch):
+    import grading
+
+    monkeypatch.setattr(sys, "argv", ["grading", "--tiny", "--rounds", "1", "--json", str(tmp_path / "times.json")])
+    grading.main()
+    assert "A class of 3" in capsys.readouterr().out
+    assert json.loads((tmp_path / "times.json").read_text())["class"]["seconds"] > 0
+    with pytest.raises(SystemExit, match="s1 got 12 of 12"):
+        grading.expect({"s0": 12.0, "s1": 12.0})
+
+
 def maker(seconds):
     return functools.partial(time.sleep, seconds)
 
