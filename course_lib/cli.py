@@ -250,6 +250,12 @@ def grade(
         bool,
         typer.Option("--similarity/--no-similarity", help="Show in class.html which answers to an exercise are alike."),
     ] = True,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Grade on a Ray cluster: HOST:PORT of its head, or auto. Each node needs Ray and the course."
+        ),
+    ] = None,
 ) -> None:
     """Grade a folder of submissions, each in a sandbox of its own.
 
@@ -282,7 +288,7 @@ def grade(
         if due and not options["deadline"]:
             typer.echo("Deadlines: those of course.toml.")
         group = Class(students, options["count"] or "latest", only, due, options)
-    raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group, similarity))
+    raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group, similarity, cluster))
 
 
 @app.command("grade-export")

@@ -19,6 +19,7 @@ from course_lib.files import write_bytes, write_text
 from course_lib.grader import command, grades_folder, processes, report, sandbox
 from course_lib.grader.command import check_notebook, grade_folder
 from course_lib.grader.exam import Exam
+from course_lib.grader.hidden import exams_of
 from course_lib.grader.inside.outcomes import Failure, Lost, Raised
 from course_lib.grader.worker_client import WorkerClient
 
@@ -206,12 +207,7 @@ def test_another_seed_is_another_exam():
     softmax = of_lab("ch01_attention")[0]
     one, two = (Exam(softmax, seed).cases[0].args[0] for seed in (1, 2))
     assert not one.equal(two)
-    assert (
-        command.exams_of("ch01_attention", 1)[0]
-        .cases[0]
-        .args[0]
-        .equal(command.exams_of("ch01_attention", 1)[0].cases[0].args[0])
-    )
+    assert exams_of("ch01_attention", 1)[0].cases[0].args[0].equal(exams_of("ch01_attention", 1)[0].cases[0].args[0])
 
 
 def test_writes_are_whole_or_nothing(tmp_path):

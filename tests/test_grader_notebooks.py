@@ -31,10 +31,11 @@ from submissions.build import IMPORTS, notebook
 
 import course_lib.grader
 from course_lib import exercises
-from course_lib.grader import command, sandbox
+from course_lib.grader import sandbox
 from course_lib.grader.cells_needed import MOST_STATEMENTS, Statements
 from course_lib.grader.exam import Exam
 from course_lib.grader.foresight import difference
+from course_lib.grader.hidden import exams_of
 from course_lib.grader.inside.cells import analyse
 from course_lib.grader.inside.child import Child
 from course_lib.grader.inside.outcomes import Answer, describe_error
@@ -206,7 +207,7 @@ class Here:
 
 @functools.cache
 def exams(lab, hidden):
-    return command.exams_of(lab, SEED) if hidden else [Exam(exercise) for exercise in exercises.of_lab(lab)]
+    return exams_of(lab, SEED) if hidden else [Exam(exercise) for exercise in exercises.of_lab(lab)]
 
 
 def verdicts(results):

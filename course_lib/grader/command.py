@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -17,8 +16,8 @@ from tqdm import tqdm
 
 from course_lib import exercises
 from course_lib.errors import CourseError
-from course_lib.exercises import own
 from course_lib.grader.class_page import PAGE, write_class_page
+from course_lib.grader.cluster import connected
 from course_lib.grader.exam import Exam
 from course_lib.grader.grades_folder import (
     earlier_report,
@@ -29,8 +28,8 @@ from course_lib.grader.grades_folder import (
     report_folder,
     reports_of_others,
     seed_id,
-    sha256,
 )
+from course_lib.grader.hidden import course_digest, exams_of
 from course_lib.grader.kept_options import keep
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
 from course_lib.grader.render import result_lines
@@ -51,7 +50,6 @@ from course_lib.grader.submission import Submission, examine, grade
 
 MOST_CHANGES = 20  # of points that are printed; all of them are in the file
 CHANGES = "changes.txt"
-_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def check_notebook(path: Path) -> int:
@@ -90,6 +88,7 @@ def grade_folder(
     sandbox: str = "auto",
     group: Class | None = None,
     similarity: bool = True,
+    cluster: str | None = None,
 ) -> int:
     """Grade every notebook below a folder, each in a sandbox of its own, so that no submission can harm another.
 
@@ -104,6 +103,7 @@ def grade_folder(
         sandbox: "auto" (the strongest level that works), "require" (bubblewrap or stop) or "off".
         group: The students, for a table with a row for each; None for grades of files alone.
         similarity: Whether the page of the class shows which answers are alike.
+        cluster: The address of a Ray cluster to grade on; None for this machine.
 
     Returns:
         The exit code: 0 if every file got a verdict, else 1.
@@ -118,6 +118,8 @@ def grade_folder(
         raise CourseError(f"there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
     if sandbox not in WISHES:
         raise CourseError(f"--sandbox is auto, require or off, not {sandbox!r}")
+    if jobs is not None and cluster is not None:
+        raise CourseError("--jobs is for this machine; a cluster grades as many at once as it has cores")
     if jobs is not None and jobs < 1:
         raise CourseError("--jobs must be at least 1")
     files, ignored = find(submissions)
@@ -132,7 +134,10 @@ def grade_folder(
     identity = {"seed_id": seed_id(seed), "sandbox": level.name, "course": course_digest()}
     found = [examine(path, submissions, lab) for path in files]
     waiting = _take_up(found, out, identity, group)
-    failures = _grade_all(waiting, seed, level, identity, jobs or os.cpu_count() or 1)
+    if cluster and waiting:
+        failures = _grade_on_cluster(waiting, seed, level, identity, cluster)
+    else:
+        failures = _grade_all(waiting, seed, level, identity, jobs or os.cpu_count() or 1)
 
     for submission in found:
         if submission.report is None and group and group.only:
@@ -268,23 +273,6 @@ def find(submissions: Path) -> tuple[list[Path], list[Path]]:
     return files, others
 
 
-def course_digest() -> str:
-    """Compute a digest of all that decides a grade: the code of exercises and grader, and the points of this fork."""
-    sources = sorted([*_PACKAGE.glob("exercises/**/*.py"), *_PACKAGE.glob("grader/**/*.py")])
-    sources += [file for files in own.files().values() for file in files.values()]
-    points = json.dumps(own.course().points, sort_keys=True)
-    return sha256(points, *(path.read_bytes() for path in sources))[:12]
-
-
-def exams_of(slug: str, seed: int) -> list[Exam]:
-    """Return the exam of each exercise of a lab, with hidden cases from this seed."""
-    exams = []
-    for exercise in exercises.of_lab(slug):
-        exams.append(Exam(exercise, int(sha256(f"{seed} {exercise.id}")[:15], 16)))
-        _ = exams[-1].rivals  # computed now, since several threads read them later
-    return exams
-
-
 def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dict[str, str], jobs: int) -> list[str]:
     """Grade in parallel, and write each report as soon as it is ready; return the errors of the grader itself.
 
@@ -295,30 +283,69 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dic
     slugs = {submission.lab for submission in waiting if not submission.reason}
     exams = {slug: exams_of(slug, seed) for slug in slugs}
     template()  # compiled before the threads start: see `_parsing` in cells_needed.py
-    failures: list[str] = []
-    late: list[Submission] = []
 
     def grade_one(submission: Submission, alone: bool) -> None:
         try:
             results = [] if submission.reason else grade(submission.notebook, exams[submission.lab], workers)
-            report = submission_report(submission, identity, results)
-            if was_slow(report) and not alone:
-                late.append(submission)
-                return
-            write_report(submission.folder, report)
-            submission.report = report
+            desk.take(submission, submission_report(submission, identity, results), alone)
         except Exception as error:  # an error of the grader, not of the submission; the others continue
-            failures.append(f"{harmless(submission.name)}: {type(error).__name__}: {error}")
-        bar.update()
+            desk.take(submission, error, alone)
 
-    bar = tqdm(total=len(waiting), unit="notebook", desc="grading", disable=None)
-    with bar, Workers(level) as workers, ThreadPoolExecutor(jobs) as pool:
+    with _Desk(len(waiting)) as desk, Workers(level) as workers, ThreadPoolExecutor(jobs) as pool:
         try:
             list(pool.map(partial(grade_one, alone=min(jobs, len(waiting)) == 1), waiting))
-            for submission in late:
+            for submission in desk.late:
                 grade_one(submission, alone=True)
         except KeyboardInterrupt:  # no further submission is started
             print("Stopping after the submissions in hand; the same command goes on from here.", file=sys.stderr)
             raise
     torch.set_num_threads(threads)
-    return failures
+    return desk.failures
+
+
+def _grade_on_cluster(
+    waiting: list[Submission], seed: int, level: Level, identity: dict[str, str], address: str
+) -> list[str]:
+    """Do what `_grade_all` does, on the nodes of a Ray cluster."""
+    with connected(address, seed, level, identity) as cluster, _Desk(len(waiting)) as desk:
+        print(f"Cluster: {sum(cluster.nodes)} cores on {len(cluster.nodes)} nodes, each with a sandbox of its own.")
+        for submission, report in cluster.grade(waiting, alone=False):
+            desk.take(submission, report, alone=False)
+        for submission, report in cluster.grade(desk.late, alone=True):
+            desk.take(submission, report, alone=True)
+    return desk.failures
+
+
+class _Desk:
+    """Takes reports as they come, writes them, and shows how many there are.
+
+    Attributes:
+        failures: The errors of the grader itself.
+        late: The submissions that ran out of time while others were graded, to be graded again alone.
+    """
+
+    def __init__(self, total: int):
+        self.failures: list[str] = []
+        self.late: list[Submission] = []
+        self._bar = tqdm(total=total, unit="notebook", desc="grading", disable=None)
+
+    def take(self, submission: Submission, report: dict[str, Any] | Exception, alone: bool) -> None:
+        """Write a report, or keep an error; if others were graded beside a slow one, it is put off instead."""
+        if isinstance(report, dict):
+            if was_slow(report) and not alone:
+                self.late.append(submission)
+                return
+            try:
+                write_report(submission.folder, report)
+                submission.report = report
+            except OSError as error:
+                report = error
+        if isinstance(report, Exception):
+            self.failures.append(f"{harmless(submission.name)}: {type(report).__name__}: {report}")
+        self._bar.update()
+
+    def __enter__(self) -> _Desk:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from course_lib import exercises
 from course_lib.files import write_text
 from course_lib.grader.class_page import UNTOUCHED
-from course_lib.grader.command import course_digest
 from course_lib.grader.exam import Exam
+from course_lib.grader.hidden import course_digest
 from course_lib.grader.notebook import Notebook, Unreadable, read_notebook
 from course_lib.grader.sandbox import Workers, choose_level
 from course_lib.grader.submission import grade

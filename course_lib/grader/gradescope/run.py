@@ -16,8 +16,9 @@ from typing import Any
 from course_lib import exercises
 from course_lib.errors import CourseError
 from course_lib.files import write_text
-from course_lib.grader.command import exams_of, find
+from course_lib.grader.command import find
 from course_lib.grader.exam import Exam, Result
+from course_lib.grader.hidden import exams_of
 from course_lib.grader.render import result_lines
 from course_lib.grader.report import harmless
 from course_lib.grader.sandbox import Workers, choose_level
