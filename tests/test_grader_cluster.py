@@ -14,7 +14,8 @@ from course_lib.grader import cluster, command, sandbox
 from course_lib.grader.command import grade_folder
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before ray is imported: nothing is sent to anybody
-os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112. Ray's 15 would let whatever else runs here starve the nodes
+# Ray's own 15 would let whatever else runs here starve the nodes.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
 ray = pytest.importorskip("ray", reason="needs ray")
 # Ray takes 127.0.0.1 for "this machine", and would use its address in the network.
 NODE = {"node_ip_address": "127.0.0.2", "include_dashboard": False, "object_store_memory": 80 * 2**20}

@@ -7,6 +7,7 @@ another one.
 from __future__ import annotations
 
 import functools
+import logging
 import platform
 import socket
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ def connected(address: str, seed: int, level: Level, identity: dict[str, str]) -
     try:
         if address != "auto":  # Ray itself would try for minutes
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         raise CourseError(f"no Ray cluster answers at {address}: {error}") from error
     try:
