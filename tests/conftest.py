@@ -8,6 +8,7 @@ import torch
 from shape_checks import check_modules
 
 import course_lib
+import course_lib.site  # before any test imports nbformat: see there
 
 # Models this small gain nothing from more threads, and on a busy machine their threads wait for each other for minutes.
 torch.set_num_threads(1)

@@ -29,7 +29,7 @@ from course_lib.infer.generation.sampling import Sampling
 from course_lib.interop import from_pretrained
 from course_lib.measure import ngram_surprise
 from course_lib.nn.moe import load_balancing_loss, router_z_loss, routings
-from course_lib.recipes import language, shipping, vision_text
+from course_lib.recipes import language, report, shipping, vision_text
 from course_lib.recipes.command import RECIPES
 from course_lib.recipes.results import read_results
 from course_lib.site import records
@@ -59,6 +59,7 @@ def tiny(prepared, monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_PRESET", "cpu")  # set, so that what the command sets is taken back
     monkeypatch.chdir(tmp_path)
     tiny_recipes.shrink(monkeypatch.setattr)
+    monkeypatch.setattr(report, "curve_picture", lambda title, series: "")  # drawn for `whole`; it takes a second
 
 
 def refused(capsys, *words):
@@ -207,7 +208,7 @@ def begin(out, recipe, **environment):
     )
 
 
-@pytest.mark.parametrize(("recipe", "stage", "steps"), [("gpt", "run", 13), ("moe", "run-experts", 17)])
+@pytest.mark.parametrize(("recipe", "stage", "steps"), [("gpt", "run", 18), ("moe", "run-experts", 22)])
 def test_killed_and_resumed_is_undisturbed(tmp_path, whole, capsys, recipe, stage, steps):
     out = tmp_path / "killed"
     process = begin(out, recipe, SLOW="0.01")
@@ -357,7 +358,7 @@ def test_a_half_written_checkpoint_is_named(tmp_path, whole, capsys):
     tensors.write_bytes(tensors.read_bytes()[:1000])
     said = refused(capsys, "train", "gpt", "--out", out, "--resume")
     assert "step-00000030 cannot be read" in said
-    assert "remove that folder to go on from step 27" in said
+    assert "remove that folder to go on from step 20" in said
 
 
 def test_the_checkpoint_of_another_model_is_named(tmp_path, whole, capsys):
@@ -393,11 +394,11 @@ def test_a_loss_that_is_no_number_ends_with_what_to_do(tmp_path, monkeypatch, ca
         loss = next_token_loss(model, windows)
         return loss._replace(total=loss.total * math.nan)
 
-    interrupt_after(monkeypatch, 11, nothing)
+    interrupt_after(monkeypatch, 26, nothing)
     said = refused(capsys, "train", "gpt", "--out", tmp_path / "out")
     assert "the loss is nan" in said
     assert "Try a third of the learning rate" in said
-    assert (tmp_path / "out" / "run" / "checkpoints" / "step-00000006").exists()
+    assert (tmp_path / "out" / "run" / "checkpoints" / "step-00000010").exists()
 
 
 def test_a_full_disk_loses_nothing(tmp_path, whole, monkeypatch, capsys):
@@ -408,7 +409,7 @@ def test_a_full_disk_loses_nothing(tmp_path, whole, monkeypatch, capsys):
         said = refused(capsys, "train", "gpt", "--out", out)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "step 3 could not be saved" in said
+    assert "step 10 could not be saved" in said
     assert "make room" in said
 
     def full(*arguments):
@@ -459,10 +460,22 @@ def test_the_gpu_preset_runs_the_same_code(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("cpu"))
     monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
     for recipe in ("gpt", "moe"):
-        assert course("train", recipe, "--preset", "gpu", "--out", tmp_path / recipe) == 0
+        assert course("train", recipe, "--preset", "gpu", "--steps", 4, "--out", tmp_path / recipe) == 0
         assert read_results(tmp_path / recipe / "results.json").provenance.preset == "gpu"
     assert len(compiled) == 3
     assert re.search(r"dense +experts\n.*\nbits-per-byte +\d", capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def hour(prepared, tmp_path_factory):
+    """The folder of a run whose model is small enough to ship."""
+    folder = tmp_path_factory.mktemp("hour") / "moe"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_CACHE", str(prepared))
+        patch.setenv("COURSE_PRESET", "cpu")
+        tiny_recipes.shrink(patch.setattr)
+        assert course("train", "moe", "--preset", "hour", "--out", folder) == 0
+    return folder
 
 
 @pytest.fixture
@@ -502,14 +515,12 @@ def test_kept_results_are_cited_by_the_site(tmp_path, whole, checkout, capsys):
     assert {record["seed"] for record in merged.values()} == {0}
 
 
-def test_the_model_of_an_hour_is_shipped(tmp_path, checkout, monkeypatch, capsys):
+def test_the_model_of_an_hour_is_shipped(tmp_path, hour, checkout, monkeypatch, capsys):
     """Kept with its numbers, in half precision; and then it has a name, for our reader and for that of transformers."""
     assert "gpt has no preset hour; use --preset with cpu, gpu" in refused(
         capsys, "train", "gpt", "--preset", "hour", "--out", tmp_path / "gpt"
     )
-    out = tmp_path / "hour"
-    assert course("train", "moe", "--preset", "hour", "--out", out) == 0
-    assert course("results", "add", out) == 0
+    assert course("results", "add", hour) == 0
     folder = checkout / "shipped" / "moe"
     assert str(folder) in capsys.readouterr().out
     assert sorted(file.name for file in folder.parent.iterdir()) == ["moe"]
@@ -520,7 +531,7 @@ def test_the_model_of_an_hour_is_shipped(tmp_path, checkout, monkeypatch, capsys
         assert (said in card) == (said != "{{")
     ids = torch.arange(8)[None]
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    kept = from_pretrained(out / "model")
+    kept = from_pretrained(hour / "model")
     with torch.no_grad():
         torch.testing.assert_close(theirs(ids).logits, from_pretrained(folder)(ids), atol=1e-5, rtol=1e-5)
         # float16 rounds a weight by 2^-11 of itself at most.
@@ -534,11 +545,9 @@ def test_the_model_of_an_hour_is_shipped(tmp_path, checkout, monkeypatch, capsys
     assert "`course train moe` makes one" in refused(capsys, "generate", "moe", "--prompt", "The carp")
 
 
-def test_a_model_too_large_to_ship_leaves_nothing(tmp_path, checkout, monkeypatch, capsys):
-    out = tmp_path / "hour"
-    assert course("train", "moe", "--preset", "hour", "--out", out) == 0
+def test_a_model_too_large_to_ship_leaves_nothing(hour, checkout, monkeypatch, capsys):
     monkeypatch.setattr(shipping, "LARGEST", 1000)
-    assert "at most 0.001 MB are shipped" in refused(capsys, "results", "add", out)
+    assert "at most 0.001 MB are shipped" in refused(capsys, "results", "add", hour)
     assert not any((checkout / "shipped").iterdir())
     assert not (checkout / "results").exists()
 
@@ -606,7 +615,7 @@ def test_balancing_by_bias_alone_is_a_change_of_one_setting(tmp_path, monkeypatc
         raise RuntimeError("the loss that balances was asked for")
 
     monkeypatch.setattr(language, "moe_loss", unbalanced)
-    assert course("train", "moe", "--out", tmp_path / "out") == 0
+    assert course("train", "moe", "--steps", 5, "--out", tmp_path / "out") == 0
     model = from_pretrained(tmp_path / "out" / "model")
     biases = torch.stack([block.feed_forward.selection_bias for block in model.blocks])
     assert biases.abs().max() > 0
@@ -614,4 +623,4 @@ def test_balancing_by_bias_alone_is_a_change_of_one_setting(tmp_path, monkeypatc
     torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-3)
     monkeypatch.setitem(language.PRESETS["moe"], "cpu", plan)
     with pytest.raises(RuntimeError, match="the loss that balances"):  # which otherwise it is
-        course("train", "moe", "--out", tmp_path / "other")
+        course("train", "moe", "--steps", 5, "--out", tmp_path / "other")

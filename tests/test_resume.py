@@ -1,6 +1,7 @@
 """A run that was stopped, killed or cut off goes on as if it had never stopped: to the bit."""
 
 import errno
+import functools
 import json
 import multiprocessing
 import os
@@ -70,6 +71,30 @@ def same(one, other):
         assert torch.equal(one[0][name], other[0][name]), name
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A function that trains without an accident, once for each kind of run: its folder, and what `run` gives."""
+
+    @functools.cache
+    def made(from_loader=True, settings=None):
+        folder = tmp_path_factory.mktemp("whole")
+        return folder, run(folder, LOADER if from_loader else drawn, settings)
+
+    return made
+
+
+@pytest.fixture
+def whole(undisturbed):
+    """The weights and what was noted of an undisturbed run."""
+    return undisturbed()[1]
+
+
+@pytest.fixture
+def finished(undisturbed, tmp_path):
+    """A copy of the folder of an undisturbed run."""
+    return shutil.copytree(undisturbed()[0], tmp_path / "finished")
+
+
 @pytest.mark.parametrize("batches", [LOADER, drawn], ids=["loader", "generator"])
 @pytest.mark.parametrize(
     "settings",
@@ -82,8 +107,8 @@ def same(one, other):
     ids=["adamw", "muon", "accumulate", "bf16"],
 )
 @pytest.mark.parametrize("cut", [0, 7, 26])
-def test_resumed_is_uninterrupted(tmp_path, batches, settings, cut):
-    whole = run(tmp_path / "whole", batches, settings)
+def test_resumed_is_uninterrupted(tmp_path, undisturbed, batches, settings, cut):
+    _, whole = undisturbed(batches is LOADER, settings)
     with pytest.raises(RuntimeError, match="power cut"):
         run(tmp_path / "cut", batches, settings, stop_after=cut * settings.gradient_accumulation_steps)
     # Another start, and another state of torch's generator: both have to come from the checkpoint, where there is one.
@@ -91,9 +116,8 @@ def test_resumed_is_uninterrupted(tmp_path, batches, settings, cut):
     assert checkpoint_steps(tmp_path / "cut" / "checkpoints") == [35, 40]
 
 
-def test_what_would_differ_without_the_optimizers_state(tmp_path):
+def test_what_would_differ_without_the_optimizers_state(tmp_path, whole):
     """The control of the test above: with the weights alone, the numbers come out different."""
-    whole = run(tmp_path / "whole")
     with pytest.raises(RuntimeError, match="power cut"):
         run(tmp_path / "cut", stop_after=26)
     load = run_folder.load_checkpoint
@@ -110,9 +134,8 @@ def test_what_would_differ_without_the_optimizers_state(tmp_path):
     assert not torch.equal(forgotten[0]["lm_head.weight"], whole[0]["lm_head.weight"])
 
 
-def test_a_finished_run_is_only_read(tmp_path):
-    whole = run(tmp_path)
-    again = run(tmp_path, stop_after=0, seed=4, resume=True)  # the loss is never asked for
+def test_a_finished_run_is_only_read(finished, whole):
+    again = run(finished, stop_after=0, seed=4, resume=True)  # the loss is never asked for
     same(again, whole)
 
 
@@ -147,8 +170,7 @@ def wait_for_steps(process, said, n):
         time.sleep(0.002)
 
 
-def test_sigkill_at_any_moment(tmp_path):
-    whole = run(tmp_path / "whole")
+def test_sigkill_at_any_moment(tmp_path, whole):
     folder, moments = tmp_path / "killed", random.Random(1)
     for _ in range(4):
         process, said = start(folder)
@@ -182,14 +204,12 @@ def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path, number):
     assert f"stopped after {done} of 40 steps" in out
 
 
-def test_resume_without_a_checkpoint_says_so(tmp_path, capsys):
-    whole = run(tmp_path / "whole")
+def test_resume_without_a_checkpoint_says_so(tmp_path, whole, capsys):
     same(run(tmp_path / "new", resume=True), whole)
     assert "no checkpoint in" in capsys.readouterr().out
 
 
-def test_two_processes_do_not_train_in_one_folder(tmp_path):
-    whole = run(tmp_path / "whole")
+def test_two_processes_do_not_train_in_one_folder(tmp_path, whole):
     with pytest.raises(RuntimeError, match="power cut"):
         run(tmp_path / "run", stop_after=30)
     noted = (tmp_path / "run" / "metrics.jsonl").read_bytes()
@@ -202,11 +222,10 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
     same(run(tmp_path / "run", resume=True), whole)
 
 
-def test_a_folder_refused_for_another_reason_is_let_go(tmp_path):
-    whole = run(tmp_path)
+def test_a_folder_refused_for_another_reason_is_let_go(finished, whole):
     with pytest.raises(CheckpointError, match="holds another run"):
-        run(tmp_path, resume=True, settings=config(lr=1.0))
-    same(run(tmp_path, resume=True), whole)
+        run(finished, resume=True, settings=config(lr=1.0))
+    same(run(finished, resume=True), whole)
 
 
 def test_a_disk_without_locks_is_no_hindrance(tmp_path, monkeypatch):
@@ -227,11 +246,10 @@ def test_a_folder_without_rights_is_said(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [b"[]", b'{"config": 3}', b"\xff", b""])
-def test_a_damaged_description_is_said(tmp_path, damage):
-    run(tmp_path)
-    (tmp_path / "run.json").write_bytes(damage)
+def test_a_damaged_description_is_said(finished, damage):
+    (finished / "run.json").write_bytes(damage)
     with pytest.raises(CheckpointError, match=r"run\.json is missing or damaged"):
-        run(tmp_path, resume=True)
+        run(finished, resume=True)
 
 
 def test_a_line_that_the_disk_spoiled_is_left_out(tmp_path):
@@ -260,12 +278,11 @@ def test_a_used_folder_is_refused(tmp_path):
         ({}, config(seed=1), "its config has seed = 0, this one 1"),
     ],
 )
-def test_another_run_is_refused(tmp_path, change, settings, message):
-    run(tmp_path)
-    before = (tmp_path / "run.json").read_text()
+def test_another_run_is_refused(finished, change, settings, message):
+    before = (finished / "run.json").read_text()
     with pytest.raises(CheckpointError, match=message):
-        train(model(**change), LOADER, next_token_loss, settings, folder=RunFolder(tmp_path, resume=True))
-    assert (tmp_path / "run.json").read_text() == before
+        train(model(**change), LOADER, next_token_loss, settings, folder=RunFolder(finished, resume=True))
+    assert (finished / "run.json").read_text() == before
 
 
 def test_more_steps_may_be_asked_for(tmp_path, capsys):
@@ -278,9 +295,8 @@ def test_more_steps_may_be_asked_for(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "state"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_works(tmp_path, damage):
-    whole = run(tmp_path)
-    newest = tmp_path / "checkpoints" / "step-00000040"
+def test_a_damaged_checkpoint_is_named_and_the_one_before_works(finished, whole, damage):
+    newest = finished / "checkpoints" / "step-00000040"
     tensors = next(newest.glob("*.distcp"))
     if damage == "cut":
         tensors.write_bytes(tensors.read_bytes()[:100])
@@ -291,15 +307,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_works(tmp_path, damage
     with pytest.raises(
         CheckpointError, match=r"step-00000040 cannot be read .*remove that folder to go on from step 35"
     ):
-        run(tmp_path, resume=True)
+        run(finished, resume=True)
     for file in newest.rglob("*"):
         file.unlink()
     newest.rmdir()
-    same(run(tmp_path, resume=True), whole)
+    same(run(finished, resume=True), whole)
 
 
-def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
-    whole = run(tmp_path / "whole")
+def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, whole, monkeypatch):
     calls = []
 
     def full(*args, **kwargs):
@@ -317,11 +332,10 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
     same(run(tmp_path / "full", resume=True, seed=2), whole)
 
 
-def test_a_half_written_checkpoint_is_none(tmp_path):
-    run(tmp_path)
-    newest = tmp_path / "checkpoints" / "step-00000040"
+def test_a_half_written_checkpoint_is_none(finished):
+    newest = finished / "checkpoints" / "step-00000040"
     newest.rename(newest.with_name(".step-00000040.partial"))
-    assert checkpoint_steps(tmp_path / "checkpoints") == [35]
+    assert checkpoint_steps(finished / "checkpoints") == [35]
 
 
 def test_metrics_are_lines_of_json_and_say_what_was_measured(tmp_path):

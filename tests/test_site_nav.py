@@ -128,48 +128,59 @@ def page(browser, site):
     context.close()
 
 
-@pytest.mark.parametrize(
-    ("name", "line"),
-    [
-        ("book/chapter", "One part · Chapter 1 · about 10 minutes · 2 labs"),
-        ("labs/other", "Chapter 1, lab 2 of 2: other · about 25 minutes"),
-        ("book/second", "One part · Chapter 2 · about 1 minute · 2 pages · 1 lab"),
-        ("book/inside", "Chapter 2, page 1 of 2: An idea · about 1 minute"),
-        ("labs/inside", "Chapter 2, lab 1 of 1: an idea · about 30 minutes"),
-        ("book/start", "about 1 minute"),
-    ],
-)
-def test_the_line_above_a_title_says_where_one_is(name, line, page):
-    page.show(name)
-    assert page.locator("p.where").inner_text() == line
-    assert page.locator("p.where").bounding_box()["y"] < page.locator(".bd-article h1").bounding_box()["y"]
+# Each page but the last: the line above its title, then the kind, title and way back of the card at its end.
+WALK = {
+    "book/index": (None, "Next, about 1 minute", "Start here", None),
+    "book/start": ("about 1 minute", None, "One", None),
+    "book/chapter": (
+        "One part · Chapter 1 · about 10 minutes · 2 labs",
+        "Next: Chapter 1, lab 1 of 2: tiny, about 7 minutes",
+        "A tiny lab",
+        "Start here",
+    ),
+    "labs/tiny": (None, "Next: Chapter 1, lab 2 of 2: other, about 25 minutes", "What else?", "Chapter 1"),
+    "labs/other": (
+        "Chapter 1, lab 2 of 2: other · about 25 minutes",
+        "Next: Chapter 2, about 1 minute",
+        "Two",
+        "Chapter 1, lab 1 of 2: tiny",
+    ),
+    "book/second": (
+        "One part · Chapter 2 · about 1 minute · 2 pages · 1 lab",
+        "Next: Chapter 2, page 1 of 2: An idea, about 1 minute",
+        "An idea: what it is",
+        None,
+    ),
+    "book/inside": (
+        "Chapter 2, page 1 of 2: An idea · about 1 minute",
+        "Next: Chapter 2, lab 1 of 1: an idea, about 30 minutes",
+        "Inside?",
+        "Chapter 2",
+    ),
+    "labs/inside": (
+        "Chapter 2, lab 1 of 1: an idea · about 30 minutes",
+        "Next: Chapter 2, page 2 of 2: More, about 1 minute",
+        "More of it",
+        "Chapter 2, page 1 of 2: An idea",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "title", "back"),
-    [
-        ("book/index", "Next, about 1 minute", "Start here", None),
-        ("book/chapter", "Next: Chapter 1, lab 1 of 2: tiny, about 7 minutes", "A tiny lab", "Start here"),
-        ("labs/tiny", "Next: Chapter 1, lab 2 of 2: other, about 25 minutes", "What else?", "Chapter 1"),
-        ("labs/other", "Next: Chapter 2, about 1 minute", "Two", "Chapter 1, lab 1 of 2: tiny"),
-        ("book/second", "Next: Chapter 2, page 1 of 2: An idea, about 1 minute", "An idea: what it is", None),
-        ("book/inside", "Next: Chapter 2, lab 1 of 1: an idea, about 30 minutes", "Inside?", "Chapter 2"),
-        (
-            "labs/inside",
-            "Next: Chapter 2, page 2 of 2: More, about 1 minute",
-            "More of it",
-            "Chapter 2, page 1 of 2: An idea",
-        ),
-    ],
-)
-def test_the_card_at_the_end_leads_on(name, kind, title, back, page):
-    page.show(name)
-    assert page.locator(".step-kind").inner_text() == kind
-    assert page.locator(".step-title").inner_text() == title
-    if back:
-        assert page.locator(".step-back").inner_text() == f"Back: {back}"
-    page.locator(".step-next").click()
-    assert title in page.locator(".bd-article h1").inner_text()
+def test_the_line_above_a_title_says_where_one_is_and_the_card_at_the_end_leads_on(page):
+    page.show("book/index")
+    for (name, (line, kind, title, back)), following in zip(WALK.items(), [*list(WALK)[1:], "book/more"], strict=True):
+        if line:
+            assert page.locator("p.where").inner_text() == line, name
+            where, heading = (page.locator(place).bounding_box() for place in ("p.where", ".bd-article h1"))
+            assert where["y"] < heading["y"], name
+        if kind:
+            assert page.locator(".step-kind").inner_text() == kind, name
+        assert page.locator(".step-title").inner_text() == title, name
+        if back:
+            assert page.locator(".step-back").inner_text() == f"Back: {back}", name
+        page.locator(".step-next").click()
+        page.wait_for_url(f"**/{following}.html")
+        assert title in page.locator(".bd-article h1").inner_text(), name
 
 
 def test_the_last_page_leads_back_only_and_a_tab_names_its_lab(page):

@@ -185,16 +185,22 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, project):
+def tab(browser):
+    """A new tab of a reader who has done nothing yet."""
     context = browser.new_context(viewport={"width": 1000, "height": 900})
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.goto((project.html / "book" / "chapter.html").as_uri())
     yield page
     assert page.errors == []
     context.close()
+
+
+@pytest.fixture
+def page(tab, project):
+    tab.goto((project.html / "book" / "chapter.html").as_uri())
+    return tab
 
 
 def reload(page):
@@ -469,9 +475,9 @@ def test_all_is_in_view_in_print_and_without_scripts(page, browser, project):
 
 
 @pytest.fixture
-def folded(page, project):
-    page.goto((project.html / "book" / "folded.html").as_uri())
-    return page
+def folded(tab, project):
+    tab.goto((project.html / "book" / "folded.html").as_uri())
+    return tab
 
 
 TITLE, FIRST, SECOND = "Below the title.", "and a walrus", "After the second."
@@ -534,11 +540,12 @@ def test_what_follows_is_shown_without_a_guess_from_the_keyboard(folded):
 @pytest.mark.parametrize(
     ("target", "shown"), [("below", [FIRST, SECOND]), ("quiz-which", [FIRST, SECOND]), ("predict-second", [FIRST])]
 )
-def test_a_link_into_what_follows_opens_it_and_leaves_the_question_open(target, shown, loaded, folded, project):
+def test_a_link_into_what_follows_opens_it_and_leaves_the_question_open(target, shown, loaded, tab, project):
+    address, folded = (project.html / "book" / "folded.html").as_uri(), tab
     if loaded:
-        folded.goto("about:blank")
-        folded.goto((project.html / "book" / "folded.html").as_uri() + f"#{target}")
+        folded.goto(f"{address}#{target}")
     else:
+        folded.goto(address)
         folded.evaluate("target => { location.hash = target }", target)
     folded.locator(f"#{target}").wait_for(state="visible")
     assert seen(folded) == shown
@@ -554,9 +561,8 @@ def test_the_contents_of_the_page_lead_into_what_follows(folded):
     folded.get_by_role("heading", name="Below").wait_for(state="visible")
 
 
-def test_the_browser_s_search_and_the_book_s_open_what_follows(folded, project):
-    address = (project.html / "book" / "folded.html").as_uri()
-    folded.goto("about:blank")
+def test_the_browser_s_search_and_the_book_s_open_what_follows(tab, project):
+    address, folded = (project.html / "book" / "folded.html").as_uri(), tab
     folded.goto(f"{address}#:~:text=walrus")  # looks through the page as a reader's Ctrl+F does
     folded.get_by_text(FIRST).wait_for(state="visible")
     assert seen(folded) == [FIRST]

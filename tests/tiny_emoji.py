@@ -11,10 +11,11 @@ import time
 from dataclasses import replace
 
 import numpy as np
+from tiny_recipes import save_seldom
 
 from course_lib.data.corpora.emoji_split import MORE_VENDORS, VENDORS
 
-SIZE, N, STEPS = 8, 120, 12
+SIZE, N, STEPS, SAVE_EVERY = 8, 120, 12, 5
 GROUPS = ("animals-nature", "food-drink", "objects", "symbols")
 
 
@@ -72,6 +73,7 @@ def shrink(patch=setattr):
             plan, image_encoder=eyes, decoder=decoder, batch=dict.fromkeys(plan.batch, 16), training=fewer
         )
     patch(vision_text, "PRESETS", tiny)
+    save_seldom(SAVE_EVERY, patch)
 
 
 def slow_down(seconds):

@@ -13,6 +13,7 @@ from dataclasses import replace
 SIZES = {"context": 16, "d_model": 16, "n_layers": 2, "n_heads": 2, "n_kv_heads": 2, "head_dim": 8, "d_ff": 16}
 VOCABULARY = 300
 STEPS = 30
+SAVE_EVERY = 10  # steps
 
 
 def articles(language="en"):
@@ -41,7 +42,16 @@ def shrink(patch=setattr):
         for recipe, sizes in language.PRESETS.items()
     }
     patch(language, "PRESETS", tiny)
+    save_seldom(SAVE_EVERY, patch)
     patch(language, "PROMPTS", ("The carp", "A rose", "The eel"))  # short enough for the context
+
+
+def save_seldom(every, patch=setattr):
+    """Let the recipes save every so many steps: to write a checkpoint takes as long as many steps of a tiny model."""
+    from course_lib.recipes import run
+    from course_lib.train import RunFolder
+
+    patch(run, "RunFolder", lambda *arguments, **given: RunFolder(*arguments, **given | {"save_every": every}))
 
 
 def slow_down(seconds):

@@ -115,16 +115,17 @@ def reached(project: Project, lab: str, cells: Iterable[str], without: Iterable[
                 texts.append(file.read_text(encoding="utf8"))
                 todo |= imported(texts[-1])
     for folder in {file.parent for file in files}:
-        modules = {file: file.read_text(encoding="utf8") for file in folder.glob("*.py")}
-        for data in (file for file in folder.iterdir() if file.is_file() and file.suffix not in (".py", ".pyc")):
+        data_files = [file for file in folder.iterdir() if file.suffix not in (".py", ".pyc") and file.is_file()]
+        modules = {file: file.read_text(encoding="utf8") for file in folder.glob("*.py")} if data_files else {}
+        for data in data_files:
             readers = {file for file, text in modules.items() if data.name in text}
             if not readers or readers & files:
                 files.add(data)
     bands = library / "measure" / "expected"
     files.update(file for file in bands.glob("*.toml") if any(f'"{file.stem}.' in text for text in cells))
-    recipes = {recipe for text in texts for recipe in COMMITTED_RUN.findall(text)}
+    recipes = {recipe for text in texts for recipe in committed_runs(text)}
     results = project.root / "results"
-    for file in results.rglob("*.json"):
+    for file in results.rglob("*.json") if recipes else ():
         if file.stem.rpartition("-seed")[0] in recipes and REPLICATIONS not in file.relative_to(results).parts:
             files.add(file)
     return sorted(files)
@@ -142,6 +143,12 @@ def imported(text: str) -> frozenset[str]:
             names.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
     parts = [name.split(".") for name in names if name.split(".")[0] == "course_lib"]
     return frozenset(".".join(part[:end]) for part in parts for end in range(1, len(part) + 1))
+
+
+@functools.cache
+def committed_runs(text: str) -> frozenset[str]:
+    """Return the recipes whose committed runs a file or cell reads."""
+    return frozenset(COMMITTED_RUN.findall(text))
 
 
 def path(project: Project, key: str) -> Path:

@@ -46,7 +46,9 @@ def render(project: Project, target: Path, strict: bool) -> None:
 
 def _build_pages(project: Project, work: Path, strict: bool) -> list[str]:
     """Run Jupyter Book; return its warnings, each once, with paths relative to the sources."""
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(project.stage)]
+    # `course_lib.site` comes first, for what it says of nbformat.
+    program = "import course_lib.site; from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", program, "build", str(project.stage)]
     command += ["--path-output", str(work), "--all", *(["-W", "-n", "--keep-going"] if strict else [])]
     env = {"PYTHONPATH": str(project.library.parent), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
     interval = 0.5 if sys.stderr.isatty() else 15  # seconds between two lines of progress; a log needs few

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import inspect
 import textwrap
+from typing import TYPE_CHECKING
 
 from nbformat import NotebookNode
 
 from course_lib.exercises import find
-from course_lib.exercises.spec import Exercise
+
+if TYPE_CHECKING:  # it imports torch, which only a notebook with an exercise needs
+    from course_lib.exercises.spec import Exercise
 
 MARK = "# EXERCISE:"
 

@@ -14,8 +14,14 @@ from course_lib.data.packages import pretrained
 from course_lib.data.packages.fetching import fetch
 
 
-def test_fields_and_tensors():
-    fields, tensors = pretrained.smollm2_tensors()
+@pytest.fixture(scope="module")
+def smollm2():
+    """The fields and the tensors, which take seconds and are not to be changed."""
+    return pretrained.smollm2_tensors()
+
+
+def test_fields_and_tensors(smollm2):
+    fields, tensors = smollm2
     width, inner, layers = fields["llama.embedding_length"], fields["llama.feed_forward_length"], 30
     assert (width, inner, fields["llama.block_count"]) == (576, 1536, layers)
     assert len(tensors) == 2 + 9 * layers
@@ -30,17 +36,20 @@ def test_fields_and_tensors():
 
 
 def test_the_caller_may_change_them():
+    names = ("output_norm.weight", "blk.0.attn_q.weight", "token_embd.weight")  # stored in 32, 4 and 8 bits
     tensors = pretrained.smollm2_tensors()[1]
-    for name in ("output_norm.weight", "blk.0.attn_q.weight", "token_embd.weight"):  # stored in 32, 4 and 8 bits
+    for name in names:
         tensors[name].zero_()
-        assert pretrained.smollm2_tensors()[1][name].any()
+    again = pretrained.smollm2_tensors()[1]
+    for name in names:
+        assert again[name].any()
     pretrained.smollm2_fields().clear()
     assert pretrained.smollm2_fields()
 
 
-def test_four_bit_blocks_are_read_as_the_format_says():
+def test_four_bit_blocks_are_read_as_the_format_says(smollm2):
     """Q4_1: 32 weights in 20 bytes: scale and minimum as float16, then 16 bytes whose low halves come first."""
-    tensors = pretrained.smollm2_tensors()[1]
+    _, tensors = smollm2
     stored = next(t for t in pretrained._read()[1] if t.name == "blk.3.ffn_gate.weight")
     blocks = np.asarray(stored.data).reshape(-1, 20)
     scale, minimum = np.ascontiguousarray(blocks[:, :4]).view(np.float16).astype(np.float32).T[:, :, None]

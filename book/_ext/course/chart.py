@@ -12,7 +12,6 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
-from course_lib.show.charts import spread
 from course_lib.tables import formatted
 
 from .number import SUPERSCRIPT
@@ -151,6 +150,8 @@ def curves(data: Mapping[str, Any], hidden: Sequence[str] = ()) -> str:
         if points:
             ends.append((1 - points[-1][1], f"{style}{later}", line["label"], off))
     ends.sort()
+    from course_lib.show.charts import spread  # only here, since it imports matplotlib
+
     heights = spread([end[0] for end in ends], LINE_OF_TEXT)
     keyed = " keyed" if crowded([end[2] for end in ends], heights) else ""
     names = "".join(
