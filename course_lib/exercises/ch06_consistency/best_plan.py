@@ -32,6 +32,7 @@ def cases(rng):
         Case("all answers to a question are alike", (whole(400, 600), 10, 2, number(0.2, 0.25), 0.0)),
         Case("answers cost more than questions", (5000, 5, whole(20, 30), number(0.05, 0.1), number(0.1, 0.2))),
         Case("questions cost as much as ten answers", (4000, 10 * (price := whole(2, 5)), price, 0.05, 0.2)),
+        Case("enough for one question, asked once", ((price := whole(6, 9)) + 3, 3, price, number(0.1, 0.12), 0.1)),
     ]
 
 
@@ -41,8 +42,10 @@ def run_case(subject, budget, question_cost, answer_cost, between, within):
     if not isinstance(plan, list | tuple) or len(plan) != 2:
         raise WrongAnswer("return two whole numbers in a list: the questions, and the answers to each.")
     questions, answers = plan
-    if not all(isinstance(n, int) and n >= 1 for n in plan):
-        raise WrongAnswer("both are whole numbers (`int`), and at least 1.")
+    if not all(isinstance(n, int) for n in plan):
+        raise WrongAnswer("both are whole numbers (`int`).")
+    if questions < 1 or answers < 1:
+        return "no question, or no answer"
     if questions * (question_cost + answers * answer_cost) > budget:
         return "dearer than the budget allows"
 
@@ -130,5 +133,5 @@ EXERCISE = Exercise(
     run_case=run_case,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
-    see="Chapter 6, Error bars that are honest",
+    see="Chapter 6, Questions or answers?",
 )
