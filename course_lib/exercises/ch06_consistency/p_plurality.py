@@ -1,0 +1,151 @@
+"""How often each answer wins a vote, exactly, from the probabilities of the answers."""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def p_plurality(probabilities, counts):
+    votes = counts.sum(1)
+    orders = torch.lgamma(votes + 1) - torch.lgamma(counts + 1).sum(1)  # logarithms of factorials
+    chance = (orders + probabilities.log() @ counts.T).exp()  # (questions, outcomes)
+    leads = counts == counts.max(1, keepdim=True).values
+    return chance @ (leads / leads.sum(1, keepdim=True)).to(chance.dtype)
+
+
+def _outcomes(votes, answers):
+    """All ways in which votes can fall on answers, one a row."""
+    if answers == 1:
+        return torch.tensor([[votes]])
+    parts = []
+    for first in range(votes + 1):
+        rest = _outcomes(votes - first, answers - 1)
+        parts.append(torch.cat([torch.full((len(rest), 1), first), rest], dim=1))
+    return torch.cat(parts)
+
+
+def cases(rng):
+    def chances(questions, answers):
+        weights = torch.rand(questions, answers, generator=rng) + 0.05
+        return weights / weights.sum(1, keepdim=True)
+
+    def vote(questions, answers, votes):
+        return chances(questions, answers), _outcomes(votes, answers).float()
+
+    return [
+        Case(
+            "by hand: 0.5, 0.3 and 0.2, three votes",
+            (torch.tensor([[0.5, 0.3, 0.2]]), _outcomes(3, 3).float()),
+            expected=torch.tensor([[0.56, 0.276, 0.164]]),
+        ),
+        Case("one vote: each answer with its own probability", vote(4, 5, 1)),
+        Case("two votes: a tie, or the same twice", vote(4, 3, 2)),
+        Case("five votes on two answers", vote(6, 2, 5)),
+        Case("four votes on four answers", vote(6, 4, 4)),
+        Case("nine votes on five answers", vote(5, 5, 9)),
+        Case("99 votes on two answers", vote(5, 2, 99)),
+    ]
+
+
+@alternative
+def outcome_by_outcome(probabilities, counts):
+    p = probabilities.double()  # room for 99!
+    wins = torch.zeros_like(p)
+    for row in counts.tolist():
+        fallen = [int(count) for count in row]
+        chance = torch.full_like(p[:, 0], float(math.factorial(sum(fallen))))
+        for answer, count in enumerate(fallen):
+            chance = chance * p[:, answer] ** count / float(math.factorial(count))
+        leaders = [answer for answer, count in enumerate(fallen) if count == max(fallen)]
+        for answer in leaders:
+            wins[:, answer] += chance / len(leaders)
+    return wins.to(probabilities.dtype)
+
+
+@alternative
+def by_binomials(probabilities, counts):
+    # The answers one after another: choose the places of each among those that are left.
+    ways = [math.prod(math.comb(int(sum(row[i:])), int(row[i])) for i in range(len(row))) for row in counts.tolist()]
+    powers = probabilities[:, None, :] ** counts  # (questions, outcomes, answers)
+    chance = powers.prod(2) * torch.tensor(ways, dtype=probabilities.dtype)
+    most = counts.max(1).values
+    wins = [(chance * (counts[:, a] == most) / (most == counts.T).sum(0)).sum(1) for a in range(counts.shape[1])]
+    return torch.stack(wins, dim=1)
+
+
+def _by_share(probabilities, counts, share, orders=True):
+    """The sum over outcomes, with another share for each answer, or without counting the orders."""
+    ways = torch.lgamma(counts.sum(1) + 1) - torch.lgamma(counts + 1).sum(1)
+    chance = (ways * orders + probabilities.log() @ counts.T).exp()
+    return chance @ share.to(chance.dtype)
+
+
+def _leads(counts):
+    return counts == counts.max(1, keepdim=True).values
+
+
+@mistake(
+    "It is not counted in how many orders the votes of an outcome can come: the factorial of their number, divided by "
+    "the factorials of the counts."
+)
+def without_the_orders(probabilities, counts):
+    return _by_share(probabilities, counts, _leads(counts) / _leads(counts).sum(1, keepdim=True), orders=False)
+
+
+@mistake("In a tie every leader counts as the winner here, so a row adds up to more than 1. They share the win.")
+def ties_count_in_full(probabilities, counts):
+    return _by_share(probabilities, counts, _leads(counts))
+
+
+@mistake(
+    "An outcome with a tie counts for nobody here, so a row adds up to less than 1. The leaders share the win: two of "
+    "them half each."
+)
+def ties_count_for_nobody(probabilities, counts):
+    return _by_share(probabilities, counts, _leads(counts) & (_leads(counts).sum(1, keepdim=True) == 1))
+
+
+@mistake("This asks for more than half of all votes. With three answers or more, fewer can win: the most votes count.")
+def more_than_half(probabilities, counts):
+    return _by_share(probabilities, counts, 2 * counts > counts.sum(1, keepdim=True))
+
+
+@mistake("In a tie the first answer of the list wins here. The leaders share the win.")
+def first_of_a_tie(probabilities, counts):
+    return _by_share(probabilities, counts, torch.nn.functional.one_hot(counts.argmax(1), counts.shape[1]))
+
+
+@mistake(
+    "This is each answer's own probability, which is also its average share of the votes. Only the answer with the "
+    "most votes wins."
+)
+def shares_of_votes(probabilities, counts):
+    return _by_share(probabilities, counts, counts / counts.sum(1, keepdim=True))
+
+
+@mistake("Here the most probable answer always wins. With few votes, another one sometimes has more of them.")
+def the_most_probable(probabilities, counts):
+    return (probabilities == probabilities.max(1, keepdim=True).values).to(probabilities.dtype)
+
+
+EXERCISE = Exercise(
+    id="p_plurality",
+    title="How often each answer wins",
+    points=3,
+    minutes=20,
+    difficulty=3,
+    hints=(
+        "How likely is one outcome? One order of its votes has the product of the probabilities; how many orders are "
+        "there? Then: which answers lead in it, and how much of the win does each get?",
+        "`torch.lgamma(n + 1)` is the logarithm of n factorial. `probabilities.log() @ counts.T` adds up the "
+        "logarithms for each question and outcome; then `exp`, and a sum over outcomes with the shares of the leaders.",
+    ),
+    reference=p_plurality,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 6, What a vote makes of the probabilities",
+    rtol=1e-3,
+)
