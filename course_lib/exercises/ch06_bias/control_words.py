@@ -26,8 +26,15 @@ def cases(rng):
         usable[rows] = False
         return rows[torch.randperm(len(rows), generator=rng)], usable
 
-    def whole():
-        return int(torch.randint(2, 10**6, (), generator=rng))
+    def whole(low=2, high=10**6):
+        return int(torch.randint(low, high, (), generator=rng))
+
+    def at_the_ends():
+        # The only usable words are at half of one row and at twice the other.
+        one, other = 2 * whole(50, 70), whole(300, 340)
+        usable = torch.zeros(900, dtype=torch.bool)
+        usable[[one // 2, 2 * other]] = True
+        return torch.tensor([one, other]), usable
 
     return [
         Case("12 words, most words usable, seed 0", (*words(12, 5000, 0.8), 0)),
@@ -37,6 +44,7 @@ def cases(rng):
             "80 words near to each other, another seed",
             (torch.arange(300, 380), torch.rand(900, generator=rng) < 0.5, whole()),
         ),
+        Case("two words, one usable word for each: at row / 2 and at 2 row", (*at_the_ends(), whole())),
     ]
 
 
@@ -132,22 +140,6 @@ def the_next_word(rows, usable, seed):
         word = int(free.nonzero().flatten().sub(row).abs().argmin())
         chosen.append(free.nonzero().flatten()[word])
         free[chosen[-1]] = False
-    return torch.stack(chosen)
-
-
-@mistake(
-    "All words are rarer than those they stand in for. Take them from both sides, from row / 2 to 2 row: a control "
-    "should differ in meaning alone."
-)
-def rarer_words(rows, usable, seed):
-    generator = torch.Generator().manual_seed(seed)
-    free, numbers = usable.clone(), torch.arange(len(usable))
-    chosen = []
-    for row in rows.tolist():
-        near = (free & (numbers > row) & (numbers <= 2 * row)).nonzero().flatten()
-        word = near[torch.randint(len(near), (), generator=generator)]
-        free[word] = False
-        chosen.append(word)
     return torch.stack(chosen)
 
 

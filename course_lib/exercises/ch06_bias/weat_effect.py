@@ -46,7 +46,7 @@ def by_cosine_similarity(x, y, a, b):
 @alternative
 def word_by_word(x, y, a, b):
     def s(w):
-        cosines = [[float(w @ v / w.norm() / v.norm()) for v in side] for side in (a, b)]
+        cosines = [[float(w @ v / w.norm() / v.norm()) for v in side.double()] for side in (a, b)]
         return sum(cosines[0]) / len(a) - sum(cosines[1]) / len(b)
 
     of_x, of_y = [s(w) for w in x.double()], [s(w) for w in y.double()]
