@@ -73,7 +73,7 @@ def seen_from_outside(words, others, again, rows, usable):
         return "another choice each time"
     if torch.equal(words, others):
         return "the same words for every seed"
-    if len(words) > 40 and not 0.1 < (words < rows).double().mean() < 0.75:
+    if len(words) > 40 and not 0.02 < (words < rows).double().mean() < 0.9:
         return "nearly all more frequent, or nearly all rarer"
     if len(words) > 40 and (words.double() / rows).log2().abs().mean() < 0.2:
         return "neighbours in the list"
