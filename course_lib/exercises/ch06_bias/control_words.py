@@ -99,7 +99,7 @@ def by_a_random_order(rows, usable, seed):
     order = torch.randperm(len(usable)).tolist()
     chosen = {}
     for place, row in enumerate(rows.tolist()):
-        fits = (w for w in order if usable[w] and row <= 2 * w <= 4 * row and w not in chosen.values())
+        fits = (w for w in order if row <= 2 * w <= 4 * row and usable[w] and w not in chosen.values())
         chosen[place] = next(fits)
     return torch.tensor(list(chosen.values()))
 
