@@ -1,0 +1,163 @@
+"""A control for a test of associations: words without the meaning that is tested, and as frequent."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+
+
+def control_words(rows, usable, seed):
+    generator = torch.Generator().manual_seed(seed)
+    free, numbers = usable.clone(), torch.arange(len(usable))
+    chosen = []
+    for row in rows.tolist():
+        near = (free & (numbers >= row / 2) & (numbers <= 2 * row)).nonzero().flatten()
+        word = near[torch.randint(len(near), (), generator=generator)]
+        free[word] = False
+        chosen.append(word)
+    return torch.stack(chosen)
+
+
+def cases(rng):
+    def words(n, known, share):
+        # Rows spread evenly over the logarithm, as frequencies of words are; none of them may be used.
+        usable = torch.rand(known, generator=rng) < share
+        low = torch.rand(n, generator=rng).double()
+        rows = (150 * (known / 2 / 150) ** low).long().unique()
+        usable[rows] = False
+        return rows[torch.randperm(len(rows), generator=rng)], usable
+
+    def whole(low=2, high=10**6):
+        return int(torch.randint(low, high, (), generator=rng))
+
+    def at_the_ends():
+        # The only usable words are at half of one row and at twice the other.
+        one, other = 2 * whole(50, 70), whole(300, 340)
+        usable = torch.zeros(900, dtype=torch.bool)
+        usable[[one // 2, 2 * other]] = True
+        return torch.tensor([one, other]), usable
+
+    return [
+        Case("12 words, most words usable, seed 0", (*words(12, 5000, 0.8), 0)),
+        Case("60 words, half of the words usable, seed 1", (*words(60, 8000, 0.5), 1)),
+        Case("90 words, another seed", (*words(90, 9000, 0.6), whole())),
+        Case(
+            "80 words near to each other, another seed",
+            (torch.arange(300, 380), torch.rand(900, generator=rng) < 0.5, whole()),
+        ),
+        Case("two words, one usable word for each: at row / 2 and at 2 row", (*at_the_ends(), whole())),
+    ]
+
+
+def run_case(subject, rows, usable, seed):
+    """Compare what kind of words they are, not which: any choice of that kind is right."""
+    words = subject(rows, usable, seed)
+    if not isinstance(words, torch.Tensor) or words.shape != rows.shape:
+        raise WrongAnswer(f"return a tensor of the shape of `rows`, {tuple(rows.shape)}.")
+    if words.dtype != torch.int64:
+        raise WrongAnswer("return the rows of the words as whole numbers, torch.int64.")
+    others, again = subject(rows, usable, seed + 1), subject(rows, usable, seed)
+    return seen_from_outside(words, others, again, rows, usable)
+
+
+def seen_from_outside(words, others, again, rows, usable):
+    """Describe the choice, not its words: two answers with the same fault may have chosen others at random."""
+    if ((words < 0) | (words >= len(usable))).any():
+        return "rows that no word has"
+    if not usable[words].all():
+        return "words that may not be used"
+    if len(words.unique()) < len(words):
+        return "a word twice"
+    if ((2 * words < rows) | (words > 2 * rows)).any():
+        return "words of another frequency"
+    if not torch.equal(words, again):
+        return "another choice each time"
+    if torch.equal(words, others):
+        return "the same words for every seed"
+    if len(words) > 40 and not 0.02 < (words < rows).double().mean() < 0.9:
+        return "nearly all more frequent, or nearly all rarer"
+    if len(words) > 40 and (words.double() / rows).log2().abs().mean() < 0.2:
+        return "neighbours in the list"
+    return "as frequent, each once, at random"
+
+
+@alternative
+def until_it_fits(rows, usable, seed):
+    generator = torch.Generator().manual_seed(seed)
+    chosen = []
+    for row in rows.tolist():
+        while True:
+            word = int(torch.randint((row + 1) // 2, 2 * row + 1, (), generator=generator))
+            if word < len(usable) and usable[word] and word not in chosen:
+                break
+        chosen.append(word)
+    return torch.tensor(chosen)
+
+
+@alternative
+def by_a_random_order(rows, usable, seed):
+    torch.manual_seed(seed)
+    order = torch.randperm(len(usable)).tolist()
+    chosen = {}
+    for place, row in enumerate(rows.tolist()):
+        fits = (w for w in order if row <= 2 * w <= 4 * row and usable[w] and w not in chosen.values())
+        chosen[place] = next(fits)
+    return torch.tensor(list(chosen.values()))
+
+
+@mistake(
+    "These are any words, so most of them are much rarer. Vectors of rare words differ from those of frequent ones: "
+    "take each word from the rows between row / 2 and 2 row."
+)
+def any_words(rows, usable, seed):
+    free = usable.nonzero().flatten()
+    return free[torch.randperm(len(free), generator=torch.Generator().manual_seed(seed))[: len(rows)]]
+
+
+@mistake("Words are chosen that `usable` forbids: they may be names, or the very words of the test. Leave them out.")
+def forbidden_words(rows, usable, seed):
+    return control_words(rows, torch.ones_like(usable), seed)
+
+
+@mistake("A word may come twice here. Mark a word as used when it is chosen.")
+def with_repeats(rows, usable, seed):
+    generator = torch.Generator().manual_seed(seed)
+    numbers = torch.arange(len(usable))
+    chosen = []
+    for row in rows.tolist():
+        near = (usable & (numbers >= row / 2) & (numbers <= 2 * row)).nonzero().flatten()
+        chosen.append(near[torch.randint(len(near), (), generator=generator)])
+    return torch.stack(chosen)
+
+
+@mistake(
+    "The seed changes nothing: there is one such set, and one set is no control. Choose at random among all words of "
+    "similar frequency."
+)
+def the_next_word(rows, usable, seed):
+    free = usable.clone()
+    chosen = []
+    for row in rows.tolist():
+        word = int(free.nonzero().flatten().sub(row).abs().argmin())
+        chosen.append(free.nonzero().flatten()[word])
+        free[chosen[-1]] = False
+    return torch.stack(chosen)
+
+
+EXERCISE = Exercise(
+    id="control_words",
+    title="Words that say nothing",
+    points=2,
+    minutes=12,
+    difficulty=2,
+    hints=(
+        "For one word: which rows are usable, not taken yet, and between row / 2 and 2 row? Choose one of them.",
+        "`near = (free & (numbers >= row / 2) & (numbers <= 2 * row)).nonzero().flatten()`, then "
+        "`near[torch.randint(len(near), (), generator=generator)]`, and mark it in `free`.",
+    ),
+    reference=control_words,
+    cases=cases,
+    run_case=run_case,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 6, Random words as a control",
+)

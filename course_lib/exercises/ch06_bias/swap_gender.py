@@ -1,0 +1,141 @@
+"""The counterfactual of a sentence, with its genders exchanged, found from code that takes "her" for "him"."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def swap_gender(words, partner, things):
+    swapped = []
+    for word, following in zip(words, [*words[1:], "."], strict=True):
+        if word == "her":
+            swapped.append("his" if following in things else "him")
+        else:
+            swapped.append(partner.get(word, word))
+    return swapped
+
+
+def cases(rng):
+    kin = [("man", "woman"), ("father", "mother"), ("son", "daughter"), ("king", "queen"), ("lord", "lady")]
+    nouns = ["bag", "book", "coat", "lunch", "house", "horse", "idea", "shoes"]
+    jobs = ["baker", "pilot", "nurse", "herald", "shepherd", "sheriff"]
+
+    def pick(among):
+        return among[int(torch.randint(len(among), (), generator=rng))]
+
+    def given():
+        some = [kin[i] for i in torch.randperm(len(kin), generator=rng)[:3]]
+        both = [(a, b) for one, other in some for a, b in ((one, other), (other, one))]
+        order = torch.randperm(len(nouns), generator=rng)[:4]
+        words = [("he", "she"), ("she", "he"), ("his", "her"), ("him", "her"), ("her", "him"), *both]
+        return some, dict(words), [nouns[i] for i in order]
+
+    def sentences(n):
+        some, partner, things = given()
+        words = []
+        for _ in range(n):
+            person, thing = pick([*jobs, *pick(some)]), pick(things)
+            he, his, him = pick([("he", "his", "him"), ("she", "her", "her")])
+            forms = (
+                f"the {person} took {his} {thing} home",
+                f"they met the {person} and thanked {him}",
+                f"the {person} said that {he} saw {him} with {his} {thing}",
+                f"{he} gave {him} the {thing} of {his} {thing}",
+            )
+            words += [*pick(forms).split(), "."]
+        return words, partner, things
+
+    _, partner, things = given()
+    noun = things[0]
+    return [
+        Case(
+            "by hand: a possession, then a person",
+            (f"she took her {noun} and thanked her .".split(), partner, things),
+            expected=f"he took his {noun} and thanked him .".split(),
+        ),
+        Case("'her' as the last word", (["they", "met", "her"], partner, things), expected=["they", "met", "him"]),
+        Case("8 sentences", sentences(8)),
+        Case("20 sentences", sentences(20)),
+        Case("40 sentences with other words", sentences(40)),
+    ]
+
+
+@alternative
+def by_places(words, partner, things):
+    swapped = [partner.get(word, word) for word in words]
+    for place, word in enumerate(words):
+        if word == "her":
+            owned = place + 1 < len(words) and words[place + 1] in things
+            swapped[place] = "his" if owned else "him"
+    return swapped
+
+
+@alternative
+def from_the_end(words, partner, things):
+    swapped, following = [], None
+    for word in reversed(words):
+        other = partner.get(word, word)
+        if word == "her" and following in things:
+            other = "his"
+        swapped.insert(0, other)
+        following = word
+    return swapped
+
+
+@mistake('The fault is still there: "her" always becomes "him", also in "her coat". Look at the word that follows.')
+def always_him(words, partner, things):
+    return [partner.get(word, word) for word in words]
+
+
+@mistake('Here "her" always becomes "his". At the end of "thanked her" it is "him": look at the word that follows.')
+def always_his(words, partner, things):
+    return ["his" if word == "her" else partner.get(word, word) for word in words]
+
+
+@mistake('Here "his" and "him" are exchanged: before a thing, "her" is "his"; elsewhere it is "him".')
+def his_and_him(words, partner, things):
+    following = [*words[1:], "."]
+    return [
+        ("him" if after in things else "his") if word == "her" else partner.get(word, word)
+        for word, after in zip(words, following, strict=True)
+    ]
+
+
+@mistake('"her" is left as it is. The counterfactual of "her" is "his" or "him".')
+def her_stays(words, partner, things):
+    return [word if word == "her" else partner.get(word, word) for word in words]
+
+
+@mistake(
+    "The words are exchanged one pair after the other over the whole text, so that what became female becomes male "
+    "again. Look up each word once."
+)
+def one_pair_after_another(words, partner, things):
+    swapped = swap_gender(words, {}, things)
+    for one, other in partner.items():
+        swapped = [other if word == one and one != "her" else word for word in swapped]
+    return swapped
+
+
+@mistake('Only pronouns are exchanged here. The words in `partner`, such as "father", have a gender too.')
+def pronouns_alone(words, partner, things):
+    pronouns = {word: partner[word] for word in ("he", "she", "his", "him")}
+    return swap_gender(words, pronouns, things)
+
+
+EXERCISE = Exercise(
+    id="swap_gender",
+    title="A counterfactual sentence, with a fault",
+    points=2,
+    minutes=10,
+    difficulty=2,
+    hints=(
+        'What is "her" in "took her coat", and what in "thanked her"? Which word tells them apart?',
+        '`"his" if following in things else "him"`, where `following` is the word after "her", if there is one.',
+    ),
+    reference=swap_gender,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 6, Does a repair mend the model?",
+)
