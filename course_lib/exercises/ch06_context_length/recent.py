@@ -22,7 +22,7 @@ def cases(rng):
     def turns(n, low=5, high=40):
         return torch.randint(low, high, (n,), generator=rng).tolist()
 
-    exact, over = turns(7), turns(8)
+    exact, over = turns(whole(6, 12)), turns(whole(6, 12))
     gap = turns(8, 5, 9)
     gap[5] = 60  # too long, with shorter ones before it
     return [
@@ -30,8 +30,8 @@ def cases(rng):
         Case("all of them fit", (turns(4), 500), expected=[0, 1, 2, 3]),
         Case("not even the last one fits", (turns(5, 20, 30), whole(3, 15)), expected=[]),
         Case("a long turn, and short ones before it", (gap, whole(25, 40))),
-        Case("the last three fit exactly", (exact, sum(exact[-3:]))),
-        Case("the last three are one token too long", (over, sum(over[-3:]) - 1)),
+        Case("the last turns fit exactly", (exact, sum(exact[-whole(2, 6) :]))),
+        Case("the last turns are one token too long", (over, sum(over[-whole(3, 6) :]) - 1)),
         Case("12 turns", (turns(12), whole(90, 150))),
         Case("30 turns", (turns(30), whole(200, 400))),
     ]
