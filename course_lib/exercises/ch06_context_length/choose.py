@@ -47,7 +47,7 @@ def cases(rng):
         turns[target] = some(COMMON, 1 if chatty else 4) + rare[2 * target : 2 * target + 2]
         question = [*some(COMMON, 5 if chatty else 0), *turns[target][-2:]]
         lengths = [len(turn) + whole(6, 12) for turn in turns]
-        budget = lengths[-1] + lengths[target] + whole(0, 25)
+        budget = lengths[-1] + lengths[target] + whole(0, 12)
         return {"turns": turns, "lengths": lengths, "question": question, "budget": budget, "target": target}
 
     def talks(number, n, chatty):
