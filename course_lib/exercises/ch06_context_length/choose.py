@@ -1,0 +1,180 @@
+"""Retrieval within a budget: which earlier turns of a conversation to show the model beside the last one."""
+
+import math
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+
+
+def choose(turns, lengths, question, budget):
+    n = len(turns)
+
+    def score(turn):
+        shared = set(turns[turn]) & set(question)
+        return sum(math.log(n / sum(word in other for other in turns)) for word in shared)
+
+    chosen, room = [n - 1], budget - lengths[-1]
+    for turn in sorted(range(n - 1), key=lambda turn: (score(turn), turn), reverse=True):
+        if lengths[turn] <= room:
+            chosen.append(turn)
+            room -= lengths[turn]
+    return sorted(chosen)
+
+
+COMMON = ["the", "a", "my", "is", "in", "to", "what", "do", "i", "you"]
+# fmt: off
+RARE = [
+    "cat", "moon", "garden", "bus", "rain", "book", "shop", "aunt", "piano", "soup", "boat", "letter", "winter",
+    "cousin", "market", "engine", "candle", "river", "ticket", "window", "doctor", "sugar", "hammer", "island",
+    "parrot", "basket", "cellar", "tunnel", "violin", "pepper", "meadow", "anchor", "ladder", "mirror", "thunder",
+]
+# fmt: on
+
+
+def cases(rng):
+    def some(words, n):
+        return [words[i] for i in torch.randperm(len(words), generator=rng)[:n].tolist()]
+
+    def whole(low, high):
+        return int(torch.randint(low, high, (), generator=rng))
+
+    def talk(n, chatty):
+        # Each turn has two rare words of its own, and common ones.
+        rare = some(RARE, 2 * n)
+        turns = [some(COMMON, whole(4, 9)) + rare[2 * i : 2 * i + 2] for i in range(n)]
+        target = whole(0, n - 1)
+        turns[target] = some(COMMON, 1 if chatty else 4) + rare[2 * target : 2 * target + 2]
+        question = [*some(COMMON, 5 if chatty else 0), *turns[target][-2:]]
+        lengths = [len(turn) + whole(6, 12) for turn in turns]
+        budget = lengths[-1] + lengths[target] + whole(0, 12)
+        return {"turns": turns, "lengths": lengths, "question": question, "budget": budget, "target": target}
+
+    def talks(number, n, chatty):
+        return ([talk(n, chatty) for _ in range(number)],)
+
+    return [
+        Case("20 conversations of 8 turns, questions of two words", talks(20, 8, False)),
+        Case("20 conversations of 12 turns, questions with common words", talks(20, 12, True)),
+        Case("30 conversations of 17 turns, questions of two words", talks(30, 17, False)),
+        Case("30 conversations of 15 turns, questions with common words", talks(30, 15, True)),
+        Case("40 conversations of 10 turns, questions with common words", talks(40, 10, True)),
+    ]
+
+
+def run_case(subject, talks):
+    """Compare what is chosen, not how: any way that finds what is asked about, within the budget, is right."""
+    chosen = [subject(talk["turns"], talk["lengths"], talk["question"], talk["budget"]) for talk in talks]
+    for turns, talk in zip(chosen, talks, strict=True):
+        if not isinstance(turns, list) or any(type(turn) is not int for turn in turns):
+            raise WrongAnswer("return a list of whole numbers, the numbers of the turns to show.")
+        if len(set(turns)) < len(turns) or any(not 0 <= turn < len(talk["turns"]) for turn in turns):
+            raise WrongAnswer("a turn is there twice, or has a number that no turn has; they are numbered from 0.")
+    return seen_from_outside(chosen, talks)
+
+
+def seen_from_outside(chosen, talks):
+    """Describe the choice, not its turns: two right answers may fill the room that is left in different ways."""
+    pairs = list(zip(chosen, talks, strict=True))
+    if any(sum(talk["lengths"][turn] for turn in turns) > talk["budget"] for turns, talk in pairs):
+        return "over the budget"
+    if any(turns != sorted(turns) for turns in chosen):
+        return "not in the order in which they were said"
+    if any(len(talk["turns"]) - 1 not in turns for turns, talk in pairs):
+        return "without the last turn"
+    found = sum(talk["target"] in turns for turns, talk in pairs) / len(talks)
+    return "finds what is asked about" if found > 0.9 else "misses what is asked about"
+
+
+@alternative
+def by_the_rarest_word(turns, lengths, question, budget):
+    counts = {word: sum(word in turn for turn in turns) for word in question}
+    last = len(turns) - 1
+    rarest = [min((counts[w] for w in turn if w in counts), default=len(turns) + 1) for turn in turns]
+    order = sorted(range(last), key=lambda turn: rarest[turn])
+    kept = {last}
+    for turn in order:
+        if sum(lengths[t] for t in kept | {turn}) <= budget:
+            kept.add(turn)
+    return sorted(kept)
+
+
+@alternative
+def best_one_alone(turns, lengths, question, budget):
+    # Weights of 1 / (number of turns with the word), and one turn beside the last.
+    scores = [sum(1 / sum(w in t for t in turns) ** 2 for w in question if w in turn) for turn in turns[:-1]]
+    best = scores.index(max(scores))
+    last = len(turns) - 1
+    return [best, last] if lengths[best] + lengths[last] <= budget else [last]
+
+
+@mistake(
+    "Every shared word counts the same here, so a question with many common words finds turns with many common words. "
+    "A word that stands in most turns says little: give it less weight, as with `math.log(n / turns with the word)`."
+)
+def every_word_alike(turns, lengths, question, budget):
+    def score(turn):
+        return len(set(turns[turn]) & set(question))
+
+    chosen, room = [len(turns) - 1], budget - lengths[-1]
+    for turn in sorted(range(len(turns) - 1), key=lambda turn: (score(turn), turn), reverse=True):
+        if lengths[turn] <= room:
+            chosen.append(turn)
+            room -= lengths[turn]
+    return sorted(chosen)
+
+
+@mistake(
+    "In some conversation the turns together are longer than the budget. Subtract each length from the room that is "
+    "left, that of the last turn too."
+)
+def over_the_budget(turns, lengths, question, budget):
+    return choose(turns, [0] * len(turns), question, 0)
+
+
+@mistake(
+    "The turns stand in the order of their scores. The model should read them in the order in which they were said: "
+    "sort their numbers at the end."
+)
+def best_first(turns, lengths, question, budget):
+    return choose(turns, lengths, question, budget)[::-1]
+
+
+@mistake("The last turn is missing. A question often leans on what was just said, so always show it.")
+def without_the_last(turns, lengths, question, budget):
+    return choose(turns, lengths, question, budget)[:-1]
+
+
+@mistake(
+    "These turns are not chosen by the question: what it asks about is missing in most conversations. Compare the "
+    "words of each turn with those of the question."
+)
+def recent_alone(turns, lengths, question, budget):
+    chosen, room = [], budget
+    for turn in reversed(range(len(turns))):
+        if lengths[turn] > room:
+            break
+        chosen.append(turn)
+        room -= lengths[turn]
+    return sorted(chosen)
+
+
+EXERCISE = Exercise(
+    id="choose",
+    title="Retrieval within a budget",
+    points=3,
+    minutes=18,
+    difficulty=3,
+    hints=(
+        "Give each turn a score: the words that it shares with the question, each with a weight. Which words should "
+        "weigh more, those in many turns or those in few?",
+        "Weigh a word by `math.log(n / sum(word in turn for turn in turns))`. Begin with the last turn, go through the "
+        "others from the highest score down, and keep each that fits into the room left. Sort at the end.",
+    ),
+    reference=choose,
+    cases=cases,
+    run_case=run_case,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 6, A conversation that is too long",
+)

@@ -1,0 +1,93 @@
+"""The memory of a KV cache, with shared key/value heads and a sliding window."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def kv_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    kept = tokens if window is None else min(tokens, window)
+    return 2 * n_layers * n_kv_heads * head_dim * kept * number_bytes
+
+
+def cases(rng):
+    def whole(low, high):
+        return int(torch.randint(low, high, (), generator=rng))
+
+    def model():
+        return whole(8, 90), whole(3, 40), whole(4, 33) * 8
+
+    return [
+        Case("by hand: 2 layers, 1 head of width 4, 3 tokens, 2 bytes a number", (2, 1, 4, 3, 2), expected=96),
+        Case("another model", (*model(), whole(500, 9000), 2)),
+        Case("numbers of 4 bytes", (*model(), whole(500, 9000), 4)),
+        Case("numbers of 1 byte", (*model(), whole(500, 9000), 1)),
+        Case("a window that is shorter than the text", (*model(), whole(5000, 9000), 2, whole(100, 4000))),
+        Case("a window that is longer than the text", (*model(), whole(100, 900), 2, whole(1000, 4000))),
+    ]
+
+
+@alternative
+def one_token_first(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    one_token = n_layers * (n_kv_heads * head_dim + n_kv_heads * head_dim) * number_bytes
+    return one_token * (tokens if window is None or window > tokens else window)
+
+
+@alternative
+def layer_by_layer(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    held = min(tokens, window or tokens)
+    return sum(2 * held * n_kv_heads * head_dim * number_bytes for _ in range(n_layers))
+
+
+@mistake("This counts the keys or the values, but both are kept: twice as many numbers.")
+def keys_alone(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window) // 2
+
+
+@mistake("This is the cache of one layer. Every layer keeps its own keys and values.")
+def one_layer(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(1, n_kv_heads, head_dim, tokens, number_bytes, window)
+
+
+@mistake("This is the cache of one head. Every key/value head keeps its own.")
+def one_head(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, 1, head_dim, tokens, number_bytes, window)
+
+
+@mistake("This is how many numbers are kept. Multiply by `number_bytes`.")
+def numbers_not_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, tokens, 1, window)
+
+
+@mistake("These are bits. A byte has 8 of them, and `number_bytes` is in bytes already.")
+def bits(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return 8 * kv_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window)
+
+
+@mistake("The window is not looked at. With one, tokens further back are thrown away: at most `window` are kept.")
+def no_window(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes)
+
+
+@mistake("With a window longer than the text, this keeps more tokens than there are. Take the smaller of the two.")
+def whole_window(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, window or tokens, number_bytes)
+
+
+EXERCISE = Exercise(
+    id="kv_bytes",
+    title="The memory of a cache",
+    points=2,
+    minutes=8,
+    difficulty=1,
+    hints=(
+        "How many numbers does one key have? How many keys and values does one layer keep for one token?",
+        "`2 * n_layers * n_kv_heads * head_dim * kept * number_bytes`, where `kept` is the smaller of `tokens` and "
+        "`window`.",
+    ),
+    reference=kv_bytes,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 6, What a cache costs",
+)
