@@ -19,8 +19,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from course_lib.train.memory import keep_freed_memory
-
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has: --rounds, --tiny and --json."""
@@ -43,6 +41,8 @@ def begin(*packages: str) -> dict[str, Any]:
     Returns:
         What was printed, as in `machine`.
     """
+    from course_lib.train.memory import keep_freed_memory  # imports torch, which not every contestant needs
+
     keep_freed_memory()
     if "transformers" in packages:
         import transformers

@@ -224,7 +224,11 @@ def run_all(cells, monkeypatch):
         said[id] = checked.result
         return checked
 
+    def use(id, obj):  # as the real one chooses, which would check once more (test_grader_check.py)
+        return obj if said[id] else exercises.find(id).reference
+
     monkeypatch.setattr(course_lib.grader, "check", check)
+    monkeypatch.setattr(course_lib.grader, "use", use)
     shell = types.SimpleNamespace(**dict.fromkeys(("run_line_magic", "system", "getoutput"), lambda *args: None))
     shell.run_cell_magic = lambda magic, line, cell: run(cell) if magic == "time" else None
     namespace = {"__name__": "__main__", "get_ipython": lambda: shell, "display": print}
