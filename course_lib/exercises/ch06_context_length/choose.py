@@ -54,11 +54,11 @@ def cases(rng):
         return ([talk(n, chatty) for _ in range(number)],)
 
     return [
-        Case("20 conversations of 8 turns, questions of two words", talks(20, 8, False)),
-        Case("20 conversations of 12 turns, questions with common words", talks(20, 12, True)),
-        Case("30 conversations of 17 turns, questions of two words", talks(30, 17, False)),
-        Case("30 conversations of 15 turns, questions with common words", talks(30, 15, True)),
-        Case("40 conversations of 10 turns, questions with common words", talks(40, 10, True)),
+        Case("10 conversations of 8 turns, questions of two words", talks(10, 8, False)),
+        Case("10 conversations of 12 turns, questions with common words", talks(10, 12, True)),
+        Case("12 conversations of 17 turns, questions of two words", talks(12, 17, False)),
+        Case("12 conversations of 15 turns, questions with common words", talks(12, 15, True)),
+        Case("16 conversations of 10 turns, questions with common words", talks(16, 10, True)),
     ]
 
 
