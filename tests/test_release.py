@@ -245,8 +245,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
 
 def test_an_unknown_chapter_is_refused():
     toc = Project(ROOT).toc()
-    with pytest.raises(CourseError, match="there is no chapter ch06; there are primer, ch01"):
-        chosen(toc, ["ch01", "ch06"])
+    with pytest.raises(CourseError, match="there is no chapter ch99; there are primer, ch01"):
+        chosen(toc, ["ch01", "ch99"])
     kept = json.dumps(chosen(toc, ["ch01"]))
     assert "labs/ch01_heads" in kept
     assert "book/glossary" in kept

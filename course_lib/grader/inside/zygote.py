@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 # From linux/sched.h, sys/mount.h and sys/prctl.h.
 NEW_MOUNTS, NEW_IPC, NEW_USERS, NEW_PIDS, NEW_NETWORK = 0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
-NO_SUID, NO_DEVICES, NO_PROGRAMS, RECURSIVE, PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x40000
+NO_SUID, NO_DEVICES, NO_PROGRAMS, BIND, RECURSIVE, PRIVATE = 0x2, 0x4, 0x8, 0x1000, 0x4000, 0x40000
 ADOPT_ORPHANS, DROP_FROM_BOUNDING_SET = 36, 24
 CAPABILITIES_VERSION, LAST_CAPABILITY = 0x20080522, 63
 
@@ -118,8 +118,15 @@ def mount_its_own() -> None:
     """Mount an empty /tmp and a /proc that shows the new process namespace, for this process alone."""
     scratch = os.statvfs("/tmp")
     _do("mount", None, b"/", None, RECURSIVE | PRIVATE, None)
+    with open("/proc/self/mounts") as file:
+        below = [line.split()[1] for line in file if line.split()[1].startswith("/tmp/")]  # Python, if it is there
+    kept = {place: os.open(place, os.O_PATH) for place in below}
     size = scratch.f_blocks * scratch.f_frsize  # as large as the sandbox allows
     _do("mount", b"tmpfs", b"/tmp", b"tmpfs", NO_SUID | NO_DEVICES, f"size={size},mode=1777".encode())
+    for place, descriptor in kept.items():
+        os.makedirs(place, exist_ok=True)
+        _do("mount", f"/proc/self/fd/{descriptor}".encode(), place.encode(), None, BIND | RECURSIVE, None)
+        os.close(descriptor)
     _do("mount", b"proc", b"/proc", b"proc", NO_SUID | NO_DEVICES | NO_PROGRAMS, None)
     os.chdir("/tmp")
 
