@@ -24,10 +24,6 @@ SEED = 5
 
 @pytest.fixture(scope="module")
 def submissions(tmp_path_factory):
-    try:
-        sandbox.choose_level("require")
-    except sandbox.SandboxError as error:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs bubblewrap: {error}")
     folder = tmp_path_factory.mktemp("class")
     right = {f"right{i}": build.notebook([*build.solved(), f"n = {i}"]) for i in range(6)}
     build.write(folder, {**right, "wrong": wrong.WRONG["no scale"][0], "empty": b""})
@@ -52,7 +48,7 @@ def grades(out):
 
 def test_a_node_that_dies_costs_no_grade(submissions, nodes, tmp_path, capsys, monkeypatch):
     here, there = tmp_path / "here", tmp_path / "there"
-    assert grade_folder(submissions, here, seed=SEED, sandbox="require") == 0
+    assert grade_folder(submissions, here, seed=SEED) == 0
     workers = [nodes.add_node(num_cpus=1, **NODE) for _ in range(2)]
 
     def kill_one():
@@ -67,7 +63,7 @@ def test_a_node_that_dies_costs_no_grade(submissions, nodes, tmp_path, capsys, m
     monkeypatch.setattr(command, "was_slow", lambda report: report["name"] in slow and bool(slow.pop()))
     killer = threading.Thread(target=kill_one)
     killer.start()
-    assert grade_folder(submissions, there, seed=SEED, sandbox="require", cluster=nodes.address) == 0
+    assert grade_folder(submissions, there, seed=SEED, cluster=nodes.address) == 0
     killer.join()
     assert 0 < graded[0] < 7, "the node was to die while there was work"
     assert "Cluster: 2 cores on 2 nodes" in capsys.readouterr().out
@@ -79,7 +75,7 @@ def test_a_node_that_dies_costs_no_grade(submissions, nodes, tmp_path, capsys, m
 def test_a_node_with_another_version_of_the_course_grades_nothing(submissions, nodes, tmp_path, capsys, monkeypatch):
     nodes.add_node(num_cpus=1, **NODE)
     monkeypatch.setattr("course_lib.grader.command.course_digest", lambda: "another")
-    assert grade_folder(submissions, tmp_path / "out", seed=SEED, sandbox="require", cluster=nodes.address) == 1
+    assert grade_folder(submissions, tmp_path / "out", seed=SEED, cluster=nodes.address) == 1
     assert "has another version of the course; install the same one everywhere" in capsys.readouterr().err
 
 

@@ -396,11 +396,9 @@ def test_nothing_of_a_worker_is_left_for_the_next_of_its_zygote(level):
         assert set(shared) <= {"/dev/null"}
 
 
-def test_a_zygote_that_was_killed_is_replaced():
-    zygotes = [level for level in LEVELS if level.zygote]
-    if not zygotes:
-        pytest.skip("no zygote works here")
-    with sandbox.Workers(zygotes[0]) as workers:
+@pytest.mark.parametrize("level", [level for level in LEVELS if level.zygote], ids=name_of)
+def test_a_zygote_that_was_killed_is_replaced(level):
+    with sandbox.Workers(level) as workers:
         first = workers.start()
         first.stop()
         os.kill(first.pid, signal.SIGKILL)
