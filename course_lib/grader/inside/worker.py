@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import types
+from functools import partial
 from typing import Any
 
 
@@ -30,20 +31,22 @@ def main(options: dict[str, Any]) -> None:
     sys.path[:] = [options["library"], *(path for path in sys.path if path != here)]
     grader = hide_the_answers(here)
 
-    def start(uid: int) -> None:
+    def start(uid: int, check: bool = False) -> None:
         drop_rights(uid, options["limits"], options["alone"])
-        check_what_it_needs()
+        if check:
+            check_what_it_needs()
 
     if options["zygote"]:
         from course_lib.grader.inside import zygote
 
-        zygote.try_namespaces(options["uid"], start)
+        zygote.try_namespaces(options["uid"], partial(start, check=True))
     else:
-        start(options["uid"])
+        start(options["uid"], check=True)
     control.sendall(b"s")
     gc.disable()  # importing torch leaves no garbage, and looking for some takes a tenth of the time
-    from course_lib.grader.inside.child import NOTEBOOK_STUBS, Child
+    from course_lib.grader.inside.child import NOTEBOOK_STUBS, Child, warm_up
 
+    warm_up()
     gc.freeze()  # nor will a child look there, which would copy the pages that it shares
     gc.enable()
     vars(grader).update(NOTEBOOK_STUBS)
