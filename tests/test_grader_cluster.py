@@ -74,7 +74,7 @@ def test_a_node_that_dies_costs_no_grade(submissions, nodes, tmp_path, capsys, m
 
 def test_a_node_with_another_version_of_the_course_grades_nothing(submissions, nodes, tmp_path, capsys, monkeypatch):
     nodes.add_node(num_cpus=1, **NODE)
-    monkeypatch.setattr("course_lib.grader.command.course_digest", lambda: "another")
+    monkeypatch.setattr("course_lib.grader.command.course_digest", lambda lab: "another")
     assert grade_folder(submissions, tmp_path / "out", seed=SEED, cluster=nodes.address) == 1
     assert "has another version of the course; install the same one everywhere" in capsys.readouterr().err
 
@@ -96,6 +96,6 @@ def test_without_ray(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with (
         pytest.raises(CourseError, match="needs Ray"),
-        cluster.connected("auto", SEED, sandbox.Level("limits", ""), {}),
+        cluster.connected("auto", SEED, sandbox.Level("limits", "")),
     ):
         pass

@@ -5,8 +5,10 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
 
@@ -19,7 +21,7 @@ from submissions import build, wrong
 
 from course_lib import exercises
 from course_lib.errors import CourseError
-from course_lib.grader import command, grades_folder, students
+from course_lib.grader import command, grades_folder, hidden, students
 from course_lib.grader.class_page import write_class_page
 from course_lib.grader.deadlines import read_deadlines, shown_late
 from course_lib.grader.exam import Outcome, Result
@@ -140,7 +142,7 @@ def test_files_that_are_no_notebooks_are_told_with_their_students(school, capsys
     assert "without any notebook: ben, but with other files: ben/attention.zip" in said
     assert "4 other files were left alone" in said
     text = page(school.out).get_text(" ", strip=True)
-    assert text.endswith("Handed in no notebook, but other files ben: ben/attention.zip")
+    assert text.endswith("Handed in no notebook, but other files Ben Okoro (ben, group B): ben/attention.zip")
     assert "Handed in nothing" not in text
 
 
@@ -302,6 +304,28 @@ def test_without_a_roster_the_table_stays_and_that_is_said(school, capsys):
     assert (school.out / "students.csv").read_bytes() == before
 
 
+# What decides a grade
+
+
+def test_a_change_to_a_lab_concerns_it_and_the_labs_that_import_it(tmp_path, monkeypatch):
+    here = Path(exercises.__file__).parent.parent
+    for room in ("exercises", "grader"):
+        shutil.copytree(here / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(hidden, "_PACKAGE", tmp_path)
+
+    def changed_by(file, line="# another comment"):
+        before = {lab: hidden.course_digest(lab) for lab in exercises.labs()}
+        with open(tmp_path / file, "a", encoding="utf-8") as code:
+            code.write(f"\n{line}\n")
+        return {lab for lab in before if hidden.course_digest(lab) != before[lab]}
+
+    assert changed_by("exercises/ch01_attention/softmax.py") == {"ch01_attention"}
+    line = "from course_lib.exercises.ch01_attention.softmax import softmax"
+    assert changed_by("exercises/ch01_heads/split_heads.py", line) == {"ch01_heads"}
+    assert changed_by("exercises/ch01_attention/softmax.py") == {"ch01_attention", "ch01_heads"}
+    assert changed_by("exercises/spec.py") == changed_by("grader/exam.py") == set(exercises.labs())
+
+
 # One student again
 
 
@@ -326,7 +350,7 @@ def test_only_one_student_is_graded_again(school, grader, capsys, monkeypatch):
     assert float(rows["ben"][LAB]) == sum(MOST[:4])
     assert {path: path.read_bytes() for path in reports} == reports
     assert set(school.entries()) == {"ana/attention", "ben/attention", "ben/gone"}
-    monkeypatch.setattr(command, "course_digest", lambda: "another")
+    monkeypatch.setattr(command, "course_digest", lambda lab: "another")
     assert school.grade("--only", "ana") == 0
     assert "2 of the others have grades from another version" in capsys.readouterr().out
     assert school.grade() == 0
@@ -627,7 +651,22 @@ def test_lateness_stands_beside_the_points_and_costs_what_the_instructor_wants(s
     ana = next(csv.DictReader(file.read_text().splitlines()))
     assert float(ana[LAB]) == pytest.approx(0.8 * sum(MOST))
     assert f"late, which costs {0.2 * sum(MOST):g}" in ana[f"{LAB} (feedback)"]
+    page = (school.out / "ana" / "attention" / "report.html").read_text()
+    points, most = f"{0.2 * sum(MOST):g}", f"{0.8 * sum(MOST):g}"
+    assert "<p>ana (ana, group A)</p>" in page
+    assert f"<p>Handed in 1 day 13 min late: {points} points off, {most} count.</p>" in page
+    assert " late" not in (school.out / "ben" / "attention" / "report.html").read_text()
+    rows["ana"] |= {"manual": "-1.5", "comment": "softmax < perfect"}
+    school.edit(rows)
+    assert school.grade() == 0
+    page = (school.out / "ana" / "attention" / "report.html").read_text()
+    assert "<p>1.5 points were taken off the total by hand.</p>" in page
+    assert "<p>Comment: softmax &lt; perfect</p>" in page
+    rows["ana"] |= {"manual": "", "comment": ""}
+    school.edit(rows)
     assert school.grade("--deadline", "none") == 0, "without a deadline, lateness is no matter"
+    page = (school.out / "ana" / "attention" / "report.html").read_text()
+    assert not re.search("late|by hand|Comment", page)
     assert f"{LAB} late" not in school.rows()["ana"]
     assert float(school.rows()["ana"]["total"]) == sum(MOST) + heads
     assert not list(school.out.glob("students-edited-*"))

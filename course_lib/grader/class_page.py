@@ -27,6 +27,7 @@ def write_class_page(
     entries: Mapping[str, dict[str, Any]] | None = None,
     missing: Mapping[str, Sequence[str]] | None = None,
     similarity: bool = True,
+    labels: Mapping[str, str] | None = None,
 ) -> None:
     """Write class.html, one file that needs no network.
 
@@ -37,7 +38,10 @@ def write_class_page(
         entries: Where there is a roster: by the name of a submission whose it is, and whether it counts.
         missing: The students who have handed in no notebook, and their other files.
         similarity: Whether to show which answers are alike.
+        labels: What each student is called on the page, by id; the id itself where nothing else is known.
     """
+    labels = labels or {}
+    students = {name: labels.get(entry["student"], entry["student"]) for name, entry in (entries or {}).items()}
     links = {name: quote(f"{folder.relative_to(out)}/report.html") for name, folder in folders.items()}
     graded = [report for report in reports if report["verdict"] == "graded"]
     if entries:
@@ -45,18 +49,18 @@ def write_class_page(
     by_lab = {lab: [report for report in graded if report["lab"] == lab] for lab in exercises.labs()}
     page = template(PAGE).render(
         labs={
-            lab: {**_lab(some, entries or {}), **(_alike(lab, some, entries or {}) if similarity else {})}
+            lab: {**_lab(some, students), **(_alike(lab, some, students) if similarity else {})}
             for lab, some in by_lab.items()
             if some
         },
         links=links,
         ungradable=[report for report in reports if report["verdict"] != "graded"],
-        missing=missing or {},
+        missing={labels.get(id, id): files for id, files in (missing or {}).items()},
     )
     write_text(out / PAGE, page.encode("utf-8", "backslashreplace").decode("utf-8"), private=True)
 
 
-def _lab(reports: list[dict[str, Any]], entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _lab(reports: list[dict[str, Any]], students: Mapping[str, str | None]) -> dict[str, Any]:
     """Return what the page says of a lab: the distribution of points, each exercise, and who is stuck."""
     shares = [report["points"] / report["max_points"] for report in reports]
     bins = Counter(min(int(BINS * share), BINS - 1) for share in shares)
@@ -70,7 +74,7 @@ def _lab(reports: list[dict[str, Any]], entries: Mapping[str, dict[str, Any]]) -
         "stuck": [
             {
                 "name": report["name"],
-                "student": entries.get(report["name"], {}).get("student"),
+                "student": students.get(report["name"]),
                 "points": report["points"],
                 "at": [e["title"] for e in report["exercises"].values() if _is_failed(e)],
             }
@@ -80,7 +84,7 @@ def _lab(reports: list[dict[str, Any]], entries: Mapping[str, dict[str, Any]]) -
     }
 
 
-def _alike(lab: str, reports: list[dict[str, Any]], entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _alike(lab: str, reports: list[dict[str, Any]], students: Mapping[str, str | None]) -> dict[str, Any]:
     """Return the pairs of answers that are alike, and how many more there are than the page shows."""
     found = alike(lab, exercises.of_lab(lab), reports)
     by_name = {report["name"]: report for report in reports}
@@ -89,7 +93,7 @@ def _alike(lab: str, reports: list[dict[str, Any]], entries: Mapping[str, dict[s
         sides = [
             {
                 "name": name,
-                "student": entries.get(name, {}).get("student"),
+                "student": students.get(name),
                 "source": by_name[name]["exercises"][pair.exercise]["answer"]["source"],
             }
             for name in pair.names

@@ -33,11 +33,10 @@ class Cluster:
         ray: The module, connected to a cluster.
         seed: The seed of the hidden cases.
         level: The level of sandbox that every node must have.
-        identity: What reports say of seed, sandbox and course.
     """
 
-    def __init__(self, ray: Any, seed: int, level: Level, identity: dict[str, str]):
-        self.ray, self.seed, self.identity = ray, seed, identity
+    def __init__(self, ray: Any, seed: int, level: Level):
+        self.ray, self.seed = ray, seed
         self.wish = "require" if level.name == "bwrap" else "off"
 
     @property
@@ -60,7 +59,7 @@ class Cluster:
         """
         cores = min(self.nodes, default=1) if alone else 1
         remote = self.ray.remote(num_cpus=cores, max_retries=MOST_TRIES - 1)(_grade_here)
-        pending = {remote.remote(each, self.seed, self.wish, self.identity): each for each in submissions}
+        pending = {remote.remote(each, self.seed, self.wish): each for each in submissions}
         while pending:
             [done], _ = self.ray.wait(list(pending), num_returns=1)
             submission = pending.pop(done)
@@ -73,14 +72,13 @@ class Cluster:
 
 
 @contextmanager
-def connected(address: str, seed: int, level: Level, identity: dict[str, str]) -> Iterator[Cluster]:
+def connected(address: str, seed: int, level: Level) -> Iterator[Cluster]:
     """Connect to a Ray cluster.
 
     Args:
         address: "HOST:PORT" of its head, as `ray start --head` prints it, or "auto" for the one on this machine.
         seed: The seed of the hidden cases.
         level: The level of sandbox that every node must have.
-        identity: What reports say of seed, sandbox and course.
 
     Raises:
         CourseError: If there is no such cluster, or Ray is not installed.
@@ -99,21 +97,21 @@ def connected(address: str, seed: int, level: Level, identity: dict[str, str]) -
     except (OSError, ValueError, RuntimeError) as error:
         raise CourseError(f"no Ray cluster answers at {address}: {error}") from error
     try:
-        yield Cluster(ray, seed, level, identity)
+        yield Cluster(ray, seed, level)
     finally:
         ray.shutdown()  # which also cancels what is still being graded
 
 
-def _grade_here(submission: Submission, seed: int, wish: str, identity: dict[str, str]) -> dict[str, Any]:
+def _grade_here(submission: Submission, seed: int, wish: str) -> dict[str, Any]:
     """Grade one submission, in a process of a node, and return the report.
 
     Raises:
         CourseError: If the node has another version of the course.
     """
-    if course_digest() != identity["course"]:
+    if course_digest(submission.lab) != submission.identity["course"]:
         raise CourseError(f"node {platform.node()} has another version of the course; install the same one everywhere")
     results = [] if submission.reason else grade(submission.notebook, _exams(submission.lab, seed), _workers(wish))
-    return submission_report(submission, identity, results)
+    return submission_report(submission, results)
 
 
 @functools.cache

@@ -33,7 +33,15 @@ from course_lib.grader.hidden import course_digest, exams_of
 from course_lib.grader.kept_options import keep
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
 from course_lib.grader.render import result_lines
-from course_lib.grader.report import harmless, submission_report, template, was_slow, write_report, write_tables
+from course_lib.grader.report import (
+    harmless,
+    submission_report,
+    template,
+    was_slow,
+    write_page,
+    write_report,
+    write_tables,
+)
 from course_lib.grader.sandbox import WISHES, Level, Workers, choose_level
 from course_lib.grader.students import (
     TABLE,
@@ -41,6 +49,7 @@ from course_lib.grader.students import (
     changed_points,
     modified_at,
     read_earlier,
+    standing,
     student_rows,
     unassigned,
     unmarked,
@@ -131,13 +140,16 @@ def grade_folder(
     level = choose_level(sandbox)
     print(level.sentence, flush=True)
 
-    identity = {"seed_id": seed_id(seed), "sandbox": level.name, "course": course_digest()}
     found = [examine(path, submissions, lab) for path in files]
-    waiting = _take_up(found, out, identity, group)
+    header = {"seed_id": seed_id(seed), "sandbox": level.name}
+    versions = {slug: course_digest(slug) for slug in {submission.lab for submission in found}}
+    for submission in found:
+        submission.identity = {**header, "course": versions[submission.lab]}
+    waiting = _take_up(found, out, group)
     if cluster and waiting:
-        failures = _grade_on_cluster(waiting, seed, level, identity, cluster)
+        failures = _grade_on_cluster(waiting, seed, level, cluster)
     else:
-        failures = _grade_all(waiting, seed, level, identity, jobs or os.cpu_count() or 1)
+        failures = _grade_all(waiting, seed, level, jobs or os.cpu_count() or 1)
 
     for submission in found:
         if submission.report is None and group and group.only:
@@ -145,7 +157,7 @@ def grade_folder(
     folders = {submission.folder for submission in found}
     times = {submission.name: modified_at(path) for submission, path in zip(found, files, strict=True)}
     others = [path.relative_to(submissions).as_posix() for path in ignored]
-    said = _write_class(out, identity, found, folders, times, group, similarity, others)
+    said = _write_class(out, header, found, folders, times, group, similarity, others)
     if not (group and group.only) and (stale := remove_stale(out, folders)):
         print(f"Removed {stale} earlier reports of submissions that are gone.")
     _tell(found, waiting, failures, len(ignored), time.monotonic() - began, group)
@@ -154,13 +166,13 @@ def grade_folder(
     return 1 if failures else 0
 
 
-def _take_up(found: list[Submission], out: Path, identity: dict[str, str], group: Class | None) -> list[Submission]:
+def _take_up(found: list[Submission], out: Path, group: Class | None) -> list[Submission]:
     """Give each submission its folder and what an earlier run reported; return those that are graded now."""
     taken: set[str] = set()
     for submission in found:
         submission.folder = report_folder(out, submission.name, taken)
         if group is None or group.only is None:
-            submission.report = earlier_report(submission, identity)
+            submission.report = earlier_report(submission)
         elif not group.is_chosen(submission.name):
             submission.report = kept_report(submission)
     if group is None or group.only is None:
@@ -173,7 +185,7 @@ def _take_up(found: list[Submission], out: Path, identity: dict[str, str], group
 
 def _write_class(
     out: Path,
-    identity: dict[str, str],
+    header: dict[str, Any],
     found: list[Submission],
     folders: set[Path],
     times: dict[str, str],
@@ -184,7 +196,6 @@ def _write_class(
     """Write the tables and the page of the class; return what there is to say about students."""
     done = [submission.report for submission in found if submission.report]
     places = {submission.name: submission.folder for submission in found}
-    header: dict[str, Any] = {"seed_id": identity["seed_id"], "sandbox": identity["sandbox"]}
     if group is None:
         write_tables(out, header, done)
         write_class_page(out, done, places, similarity=similarity)
@@ -195,7 +206,8 @@ def _write_class(
         done += [report for report in reports_of_others(out, folders) if not group.is_chosen(report["name"])]
         kept = {name: time for name, time in earlier_times(out).items() if not group.is_chosen(name)}
         times = {**times, **kept}
-        header["sandbox"] = " and ".join(sorted({report["sandbox"] for report in done} or {identity["sandbox"]}))
+        levels = {report["sandbox"] for report in done} or {header["sandbox"]}
+        header = {**header, "sandbox": " and ".join(sorted(levels))}
     entries = group.entries(done, times)
     write_tables(out, {**header, "count": group.count}, done, entries)
     earlier = read_earlier(out, group.roster)  # again: a teacher may have written into it meanwhile
@@ -206,7 +218,13 @@ def _write_class(
     edited = write_students(out, columns, rows, group.roster, earlier)
     with_any = {entry["student"] for entry in entries.values()}
     missing = {harmless(id): no_notebooks.get(id, []) for id in group.roster.students if id not in with_any}
-    write_class_page(out, done, places, entries, missing, similarity)
+    labels = {key: student.label for id, student in group.roster.students.items() for key in (id, harmless(id))}
+    write_class_page(out, done, places, entries, missing, similarity, labels)
+    by_id = {row["id"]: row for row in rows}
+    for report in done:
+        entry = entries[report["name"]]
+        if report["name"] in places and entry["student"]:
+            write_page(places[report["name"]], report, standing(group, report, entry, by_id[entry["student"]]))
     said = [f"  of no student: {sentence}" for sentence in unassigned(entries)]
     for id, names in missing.items():
         but = f", but with other files: {', '.join(map(harmless, names))}" if names else ""
@@ -216,7 +234,8 @@ def _write_class(
             file.writelines(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {change}\n" for change in changes)
         said += [f"  points changed: {change}" for change in changes[:MOST_CHANGES]]
         said.append(f"  {len(changes)} changed points are in {out / CHANGES}; a gradebook may still have the old ones.")
-    if old := sum(report["course"] != identity["course"] for report in done):
+    versions = {lab: course_digest(lab) for lab in {report["lab"] or "" for report in done}}
+    if old := sum(report["course"] != versions[report["lab"] or ""] for report in done):
         said.append(
             f"  {old} of the others have grades from another version of the course; leave out --only to renew them."
         )
@@ -273,7 +292,7 @@ def find(submissions: Path) -> tuple[list[Path], list[Path]]:
     return files, others
 
 
-def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dict[str, str], jobs: int) -> list[str]:
+def _grade_all(waiting: list[Submission], seed: int, level: Level, jobs: int) -> list[str]:
     """Grade in parallel, and write each report as soon as it is ready; return the errors of the grader itself.
 
     A submission that ran out of time by the clock is graded again at the end, alone, and only that report is written.
@@ -289,7 +308,7 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dic
     def grade_one(submission: Submission, alone: bool) -> None:
         try:
             results = [] if submission.reason else grade(submission.notebook, exams[submission.lab], workers)
-            desk.take(submission, submission_report(submission, identity, results), alone)
+            desk.take(submission, submission_report(submission, results), alone)
         except Exception as error:  # an error of the grader, not of the submission; the others continue
             desk.take(submission, error, alone)
 
@@ -305,11 +324,9 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dic
     return desk.failures
 
 
-def _grade_on_cluster(
-    waiting: list[Submission], seed: int, level: Level, identity: dict[str, str], address: str
-) -> list[str]:
+def _grade_on_cluster(waiting: list[Submission], seed: int, level: Level, address: str) -> list[str]:
     """Do what `_grade_all` does, on the nodes of a Ray cluster."""
-    with connected(address, seed, level, identity) as cluster, _Desk(len(waiting)) as desk:
+    with connected(address, seed, level) as cluster, _Desk(len(waiting)) as desk:
         print(f"Cluster: {sum(cluster.nodes)} cores on {len(cluster.nodes)} nodes, each with a sandbox of its own.")
         for submission, report in cluster.grade(waiting, alone=False):
             desk.take(submission, report, alone=False)

@@ -80,11 +80,11 @@ def report_folder(out: Path, name: str, taken: set[str]) -> Path:
     return out / folder
 
 
-def earlier_report(submission: Submission, identity: dict[str, str]) -> dict[str, Any] | None:
+def earlier_report(submission: Submission) -> dict[str, Any] | None:
     """Return the report of an earlier run if nothing that decides the grade has changed."""
     report = _read_report(submission.folder)
     decides = {"name": submission.name, "lab": submission.lab, "file": submission.notebook.digest, "verdict": "graded"}
-    return report if report and {**report, **decides, **identity} == report else None
+    return report if report and {**report, **decides, **submission.identity} == report else None
 
 
 def kept_report(submission: Submission) -> dict[str, Any] | None:

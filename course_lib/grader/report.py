@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,11 @@ def reason(entry: dict[str, Any]) -> str | None:
     return entry["mistake"] or f"{entry['summary'].removesuffix('.')}{ended}."
 
 
-def submission_report(submission: Submission, identity: dict[str, str], results: list[Result]) -> dict[str, Any]:
+def submission_report(submission: Submission, results: list[Result]) -> dict[str, Any]:
     """Return the report on one file.
 
     Args:
         submission: The file.
-        identity: What else decides the grade: seed, exercises, sandbox.
         results: The result of each exercise.
     """
     entries = {result.exercise.id: exercise_entry(result) for result in results}
@@ -68,7 +68,7 @@ def submission_report(submission: Submission, identity: dict[str, str], results:
         "max_points": sum(entry["max_points"] for entry in entries.values()),
         "exercises": entries,
         "file": submission.notebook.digest,
-        **identity,
+        **submission.identity,
     }
 
 
@@ -79,10 +79,23 @@ def was_slow(report: dict[str, Any]) -> bool:
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     """Write report.html, then report.json, whose presence means that both are there."""
-    page = template().render(report)
-    page = page.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files may be invalid UTF-8
-    write_text(folder / "report.html", page, private=True)
+    write_page(folder, report)
     write_text(folder / "report.json", json.dumps(report, indent=1), private=True)
+
+
+def write_page(folder: Path, report: dict[str, Any], standing: Sequence[str] = ()) -> None:
+    """Write report.html, which is handed out, unless it is already there as it would be written.
+
+    Args:
+        folder: The folder of the report.
+        report: The report.
+        standing: Sentences about the student: who it is, what lateness costs, what the teacher wrote.
+    """
+    page = template().render(report, standing=standing)
+    page = page.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files may be invalid UTF-8
+    path = folder / "report.html"
+    if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != page:
+        write_text(path, page, private=True)
 
 
 def write_tables(

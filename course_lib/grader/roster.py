@@ -49,6 +49,12 @@ class Student:
     group: str
     more: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """Name, id and group on one line, as far as the roster has them."""
+        known = ", ".join([self.id, *([f"group {self.group}"] if self.group else [])])
+        return f"{self.name} ({known})" if self.name else known
+
 
 @dataclass(frozen=True)
 class Roster:

@@ -271,6 +271,32 @@ def student_rows(
     return columns, list(rows.values())
 
 
+def standing(group: Class, report: dict[str, Any], entry: dict[str, Any], row: dict[str, str]) -> list[str]:
+    """Return what a student's report says besides the points of the notebook, so that it explains the mark.
+
+    Args:
+        group: The class.
+        report: The report.
+        entry: Whose it is and whether it counts, from `Class.entries`.
+        row: The student's row of students.csv.
+    """
+    student = group.roster.students[entry["student"]]
+    sentences = [student.label]
+    if report["verdict"] == "graded" and not entry["counts"]:
+        sentences.append(f"Another version counts: the {group.count}.")
+    if late := entry.get("late_seconds"):
+        late = shown_late(timedelta(seconds=late))
+        points, penalty = report["points"], entry["penalty"]
+        cost = f"{shown(penalty)} points off, {shown(points - penalty)} count" if penalty else "no points off"
+        sentences.append(f"Handed in {late} late: {cost}.")
+    if manual := number(row.get("manual", "")):
+        kind = "added to" if manual > 0 else "taken off"
+        sentences.append(f"{shown(abs(manual))} points were {kind} the total by hand.")
+    if comment := row.get("comment"):
+        sentences.append(f"Comment: {comment}")
+    return sentences
+
+
 def changed_points(rows: list[dict[str, str]], earlier: Earlier) -> list[str]:
     """Return a sentence about each student and lab whose points, less a penalty, are not those of the last run.
 

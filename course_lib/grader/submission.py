@@ -6,7 +6,7 @@ import difflib
 import functools
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Submission:
         notebook: The content of the file.
         lab: The lab that it is graded as.
         reason: Why it cannot be graded, or None.
+        identity: What else decides the grade, as its report says it: seed, sandbox, and the exercises of its lab.
         report: The report on it, once there is one.
     """
 
@@ -45,6 +46,7 @@ class Submission:
     notebook: Notebook = NOTHING_READ
     lab: str = ""
     reason: str | None = None
+    identity: dict[str, str] = field(default_factory=dict)
     report: dict[str, Any] | None = None
 
 

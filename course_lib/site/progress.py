@@ -83,7 +83,7 @@ def _in_words(done: Done) -> str:
 
 def _look(project: Project, mine: Path, labs: list[str]) -> list[Done]:
     """Return what is done in each lab; a copy that has changed since it was last looked at is checked."""
-    kept, course = _kept(mine), course_digest()
+    kept = _kept(mine)
     found: dict[str, Done] = {}
     now: dict[str, Any] = {}
     todo: dict[str, Notebook] = {}
@@ -96,7 +96,7 @@ def _look(project: Project, mine: Path, labs: list[str]) -> list[Done]:
         except Unreadable as error:
             found[lab].problem = str(error)
             continue
-        earlier = kept.get(lab, {})
+        earlier, course = kept.get(lab, {}), course_digest(lab)
         if (earlier.get("file"), earlier.get("course")) == (copy.digest, course) and "solved" in earlier:
             found[lab].solved, now[lab] = earlier["solved"], earlier
         else:
@@ -108,7 +108,7 @@ def _look(project: Project, mine: Path, labs: list[str]) -> list[Done]:
             results = grade(copy, [Exam(exercise) for exercise in exercises.of_lab(lab)], workers)
             if any(result.outcome not in UNTOUCHED for result in results):
                 found[lab].solved = {result.exercise.id: bool(result) for result in results}
-            now[lab] = {"file": copy.digest, "course": course, "solved": found[lab].solved}
+            now[lab] = {"file": copy.digest, "course": course_digest(lab), "solved": found[lab].solved}
             write_text(mine / KEPT, json.dumps({**kept, **now}, indent=1) + "\n")  # at once, for the sake of Ctrl-C
     return list(found.values())
 
