@@ -653,7 +653,7 @@ def test_lateness_stands_beside_the_points_and_costs_what_the_instructor_wants(s
     assert f"late, which costs {0.2 * sum(MOST):g}" in ana[f"{LAB} (feedback)"]
     page = (school.out / "ana" / "attention" / "report.html").read_text()
     points, most = f"{0.2 * sum(MOST):g}", f"{0.8 * sum(MOST):g}"
-    assert "<p>ana (ana, group A)</p>" in page
+    assert "<p>A (ana)</p>" in page
     assert f"<p>Handed in 1 day 13 min late: {points} points off, {most} count.</p>" in page
     assert " late" not in (school.out / "ben" / "attention" / "report.html").read_text()
     rows["ana"] |= {"manual": "-1.5", "comment": "softmax < perfect"}
@@ -849,10 +849,10 @@ def test_who_is_stuck_who_is_missing_and_how_it_went(school):
     mean = (sum(MOST) + MOST[0]) / (2 * sum(MOST))
     assert f"2 submissions, on average {100 * mean:.0f}% of {sum(MOST)} points" in text
     assert "1 submission, on average 100%" in text
-    assert re.search(r"Handed in nothing eve$", text)
+    assert re.search(r"Handed in nothing Eve Ngata \(eve, group A\)$", text)
     assert "ben/broken : " in text.replace("ben/broken:", "ben/broken :")
     stuck = page(school.out).find("h3", string=f"Who is stuck in {LAB}").find_next("ul")
-    assert stuck.get_text(" ", strip=True).startswith("ben: ben/<b> & #1")
+    assert stuck.get_text(" ", strip=True).startswith("Ben Okoro (ben, group B): ben/<b> & #1")
     link = unquote(stuck.find("a")["href"])
     assert (school.out / link).is_file()
     assert "Nobody" in page(school.out).find("h3", string="Who is stuck in ch01_heads").find_next("p").text
