@@ -662,6 +662,7 @@ def test_lateness_stands_beside_the_points_and_costs_what_the_instructor_wants(s
     page = (school.out / "ana" / "attention" / "report.html").read_text()
     assert "<p>1.5 points were taken off the total by hand.</p>" in page
     assert "<p>Comment: softmax &lt; perfect</p>" in page
+    rows = school.rows()
     rows["ana"] |= {"manual": "", "comment": ""}
     school.edit(rows)
     assert school.grade("--deadline", "none") == 0, "without a deadline, lateness is no matter"
