@@ -70,6 +70,7 @@ def _prepare_for_labs(preset: str) -> None:
 def book(
     preset: Annotated[str, typer.Option(help="Sizes to run the labs at: cpu, or gpu on a machine that has one.")] = "",
     only: Annotated[str, typer.Option(help="Run this lab alone and show it in _build/preview, for its author.")] = "",
+    jobs: Annotated[int | None, typer.Option(help="Labs run at a time. By default one for each core.", min=1)] = None,
 ) -> None:
     """Run the labs that changed, then build the site into _build/html."""
     _prepare_for_labs(preset)
@@ -77,14 +78,14 @@ def book(
     from course_lib.site.build import build
 
     fetch_all()  # now, with its progress in sight, and not in the middle of a lab
-    build(only=only or None)
+    build(only=only or None, jobs=jobs)
 
 
 @app.command()
 def replicate(
     labs: Annotated[list[str] | None, typer.Argument(help="Labs such as ch01_attention; none means all.")] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each lab: on the course seeds 0, 1, and so on.", min=2)] = 10,
-    jobs: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 2,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time. By default one for each core.", min=1)] = None,
     preset: Annotated[str, typer.Option(help="Sizes to run the labs at: cpu, or gpu on a machine that has one.")] = "",
     check: Annotated[
         bool, typer.Option("--check", help="Run nothing; say which bands in results/replications do not hold.")

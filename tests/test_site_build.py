@@ -3,12 +3,13 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from site_project import INDEX, ROOT, lab_cells, make_project, write_lab
 
-from course_lib.site import cache, records, replication
+from course_lib.site import cache, execute, records, replication
 from course_lib.site.build import build, read_lab, run_labs
 from course_lib.site.configure import configure
 from course_lib.site.paths import Project, SiteError, digest_of_tree
@@ -289,3 +290,21 @@ def test_an_old_address_that_leads_nowhere_fails_the_build(copied):
     assert "book/index has no #gone" in str(problem.value)
     assert "#one-chapter is still on this page" in str(problem.value)
     assert "#sum" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "cores", "gigabytes", "at_once"),
+    [
+        ("cpu", 2, 16, 2),
+        ("cpu", 8, 16, 8),
+        ("cpu", 8, 6.1, 4),
+        ("cpu", 1, 16, 1),
+        ("cpu", 4, 0.5, 1),
+        ("gpu", 8, 64, 1),
+    ],
+)
+def test_as_many_labs_run_at_once_as_there_is_room_for(size, cores, gigabytes, at_once, monkeypatch):
+    monkeypatch.setattr(execute, "preset", lambda: size)
+    monkeypatch.setattr(execute.os, "sched_getaffinity", lambda process: range(cores), raising=False)
+    monkeypatch.setattr(execute.psutil, "virtual_memory", lambda: SimpleNamespace(available=gigabytes * 2**30))
+    assert execute.room_for() == at_once

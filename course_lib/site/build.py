@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 from course_lib.files import acquire_lock, write_text
 from course_lib.preset import course_seed, preset
 from course_lib.site import cache, records, replication, shown
-from course_lib.site.execute import Run, execute
+from course_lib.site.execute import Run, execute, room_for
 from course_lib.site.page import page
 from course_lib.site.paths import Project, SiteError, digest_of, digest_of_tree, find_project
 from course_lib.site.points import with_points
@@ -25,7 +25,7 @@ from course_lib.site.stage import stage
 MADE_WITH = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "myst-nb", "sphinx-design")
 
 
-def build(strict: bool = True, only: str | None = None, root: Path | None = None) -> None:
+def build(strict: bool = True, only: str | None = None, root: Path | None = None, jobs: int | None = None) -> None:
     """Build the site into `_build/html`, one build at a time.
 
     Args:
@@ -33,6 +33,7 @@ def build(strict: bool = True, only: str | None = None, root: Path | None = None
         only: The only lab to run, for a preview in `_build/preview`. The other labs appear without results, nothing is
             strict, and of the numbers that no lab measured only those with this lab's prefix are listed.
         root: A folder of the checkout; by default the working directory.
+        jobs: The number of labs that run at a time; None for as many as there is room for.
 
     Raises:
         SiteError: If something fails; the message says what and where, and the earlier site stays as it was.
@@ -50,15 +51,15 @@ def build(strict: bool = True, only: str | None = None, root: Path | None = None
     project.build.mkdir(exist_ok=True)
     # Builds share folders.
     with acquire_lock(project.build / "build.lock", "Another build of this book is running; waiting for it."):
-        fresh = _build(project, html, strict and only is None, only)
+        fresh = _build(project, html, strict and only is None, only, jobs)
     state = "written" if fresh else "unchanged"
     print(f"site: {state} in {time.monotonic() - began:.0f} s; open {html / 'index.html'}")
 
 
-def _build(project: Project, html: Path, strict: bool, only: str | None) -> bool:
+def _build(project: Project, html: Path, strict: bool, only: str | None, jobs: int | None) -> bool:
     """Execute, collect, stage and render; return whether pages were written, False if nothing had changed."""
     notebooks = {lab: read_lab(project, lab) for lab in project.lab_slugs()}
-    executed = run_labs(project, notebooks, only)
+    executed = run_labs(project, notebooks, only, jobs)
     numbers = {lab: records.collect(lab, notebook) for lab, notebook in executed.items()}
     for lab, found in numbers.items():
         records.write(project, lab, found)
@@ -101,7 +102,9 @@ def read_lab(project: Project, lab: str) -> NotebookNode:
         raise SiteError(f"labs/{lab}.ipynb is not a notebook: {error}") from None
 
 
-def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | None = None) -> dict[str, NotebookNode]:
+def run_labs(
+    project: Project, notebooks: dict[str, NotebookNode], only: str | None = None, jobs: int | None = None
+) -> dict[str, NotebookNode]:
     """Return every lab executed: from the cache if nothing that it depends on has changed, otherwise run now.
 
     A student version has no references to run its labs with, but the runs of the full course.
@@ -114,13 +117,15 @@ def run_labs(project: Project, notebooks: dict[str, NotebookNode], only: str | N
     if executed:
         print(f"labs: {len(executed)} unchanged since they were last run ({', '.join(executed)})")
     if todo:
-        print(f"labs: running {', '.join(todo)} ({preset()} preset), two at a time")
+        jobs = jobs or room_for()
+        at_once = f", {jobs} at a time" if min(jobs, len(todo)) > 1 else ""
+        print(f"labs: running {', '.join(todo)} ({preset()} preset){at_once}")
 
         def keep(run: Run, notebook: NotebookNode) -> None:
             cache.store(project, keys[run.lab], notebook)
             executed[run.lab] = notebook
 
-        execute(project, [Run(lab, notebook, course_seed()) for lab, notebook in todo.items()], keep)
+        execute(project, [Run(lab, notebook, course_seed()) for lab, notebook in todo.items()], keep, jobs)
     return {lab: executed[lab] for lab in notebooks if lab in executed}
 
 

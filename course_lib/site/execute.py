@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbclient.util import ensure_async
@@ -27,6 +28,7 @@ from course_lib.site.paths import Project, SiteError
 
 # Seconds that one cell may take. A lab is designed for 120 CPU-seconds, so this only ends a cell that hangs.
 CELL_TIMEOUT = {"cpu": 1800, "gpu": 12 * 3600}
+MEMORY = 1.5 * 2**30  # bytes that a lab may take in the cpu preset
 METER = "from course_lib.site import meter as _meter\nprint(_meter.cost())"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -65,14 +67,22 @@ class Failure:
 Keep = Callable[[Run, NotebookNode], None]
 
 
-def execute(project: Project, runs: Sequence[Run], keep: Keep, jobs: int = 2, strict: bool = True) -> None:
+def room_for() -> int:
+    """Return how many labs run at a time: one on each core, as far as the free memory holds them."""
+    if preset() == "gpu":
+        return 1  # they would share the accelerator, and its memory
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(psutil.virtual_memory().available / MEMORY)))
+
+
+def execute(project: Project, runs: Sequence[Run], keep: Keep, jobs: int | None = None, strict: bool = True) -> None:
     """Execute labs, some at a time.
 
     Args:
         project: The checkout, whose library the labs run with.
         runs: What to run, in this order; the notebooks are not changed.
         keep: The function called with each run that came to its end, and its executed notebook.
-        jobs: The number of runs at a time.
+        jobs: The number of runs at a time; None for as many as there is room for.
         strict: Whether a number out of its band ends a run.
 
     Raises:
@@ -86,7 +96,7 @@ def execute(project: Project, runs: Sequence[Run], keep: Keep, jobs: int = 2, st
         # The time left is that of all cells so far: some take a minute, most take none.
         tqdm(total=n_cells, desc="labs", unit="cell", mininterval=interval, smoothing=0, leave=False) as bar,
     ):
-        failures = asyncio.run(_execute_all(project, runs, keep, jobs, strict, Path(scratch), bar))
+        failures = asyncio.run(_execute_all(project, runs, keep, jobs or room_for(), strict, Path(scratch), bar))
     if failures:
         details = [f"--- {failure.run}\n{failure.detail}" for failure in failures]
         raise SiteError("\n\n".join([*details, "\n".join(map(str, failures))]))

@@ -39,7 +39,7 @@ nbformat.write(solved_labs({lab: notebook})[lab], out)
 """
 
 
-def replicate(labs: Sequence[str] = (), seeds: int = 10, jobs: int = 2, root: Path | None = None) -> None:
+def replicate(labs: Sequence[str] = (), seeds: int = 10, jobs: int | None = None, root: Path | None = None) -> None:
     """Run labs on the course seeds 0, 1, ..., and write the replication of each lab that ran on all of them.
 
     A run that has ended is kept below `_build/replications`, and is not made again while the lab's code, the preset and
@@ -49,7 +49,7 @@ def replicate(labs: Sequence[str] = (), seeds: int = 10, jobs: int = 2, root: Pa
     Args:
         labs: The labs; by default all of the book.
         seeds: The number of course seeds.
-        jobs: The number of runs at a time.
+        jobs: The number of runs at a time; None for as many as there is room for.
         root: A folder of the checkout; by default the working directory.
 
     Raises:
