@@ -46,7 +46,7 @@ from course_lib.grader.students import (
     unmarked,
     write_students,
 )
-from course_lib.grader.submission import Submission, examine, grade
+from course_lib.grader.submission import Submission, examine, grade, handed_out
 
 MOST_CHANGES = 20  # of points that are printed; all of them are in the file
 CHANGES = "changes.txt"
@@ -282,6 +282,8 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, identity: dic
     torch.set_num_threads(1)
     slugs = {submission.lab for submission in waiting if not submission.reason}
     exams = {slug: exams_of(slug, seed) for slug in slugs}
+    for slug in slugs:
+        handed_out(slug)  # now, since several threads read it later
     template()  # compiled before the threads start: see `_parsing` in cells_needed.py
 
     def grade_one(submission: Submission, alone: bool) -> None:
