@@ -295,6 +295,17 @@ ONE_WORD_OF_EACH_COLOUR = """() => {
     }
     document.body.normalize();
 }"""
+# Nor does it look at what is hidden, but it walks through it: a lab has a hundred of these, a third of its elements.
+HIDDEN_TIPS_ARE_TEXT = """() => {
+    const visible = (e) => e.checkVisibility({visibilityProperty: true});
+    for (const tip of document.querySelectorAll('.number-tip')) if (!visible(tip)) tip.textContent = tip.textContent;
+}"""
+# Without the rules whose findings are minor or moderate, whatever they find.
+RUN_AXE = """async (options) => {
+    const lesser = axe._audit.rules.filter((rule) => ['minor', 'moderate'].includes(rule.impact));
+    const rules = Object.fromEntries(lesser.map((rule) => [rule.id, {enabled: false}]));
+    return (await axe.run({...options, rules})).violations;
+}"""
 # Nothing else changes with the theme.
 COLOURS_AND_PICTURES = ["color-contrast", "link-in-text-block", "image-alt", "svg-img-alt", "role-img-alt"]
 AXE = {
@@ -312,8 +323,10 @@ def test_axe_finds_nothing_serious(scheme, loaded):
     loaded.evaluate(UNFOLD)  # all that folds out is part of the page too
     loaded.evaluate(TWO_FRAMES)
     loaded.evaluate(ONE_WORD_OF_EACH_COLOUR)
-    loaded.evaluate((fetch("axe-core") / "axe.min.js").read_text(encoding="utf8"))
-    found = loaded.evaluate("async (options) => (await axe.run(options)).violations", AXE[scheme])
+    loaded.evaluate(HIDDEN_TIPS_ARE_TEXT)
+    if not loaded.evaluate("'axe' in window"):
+        loaded.evaluate((fetch("axe-core") / "axe.min.js").read_text(encoding="utf8"))
+    found = loaded.evaluate(RUN_AXE, AXE[scheme])
     assert [
         f"{rule['id']} ({rule['impact']}): {node['html'][:200]}"
         for rule in found

@@ -8,6 +8,7 @@ count: whatever the course publishes, and what many students wrote.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import json
@@ -74,7 +75,13 @@ def published(lab: str, exercise: Exercise) -> set[int]:
             sources += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     except NoCheckout:
         pass
-    return {run for source in sources for each in analyse(source)["statements"] for run in runs(each["shape"])}
+    return {run for source in sources for run in _runs_in(source)}
+
+
+@functools.lru_cache(maxsize=1000)  # the cells of a notebook are asked about for each of its exercises
+def _runs_in(source: str) -> frozenset[int]:
+    """Return the runs of the definitions in a piece of code."""
+    return frozenset(run for each in analyse(source)["statements"] for run in runs(each["shape"]))
 
 
 def pairs(exercise: str, shapes: Mapping[str, str], natural: set[int]) -> list[Pair]:
