@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.measure import bias
-from course_lib.measure.bias import association, weat_effect_size, weat_p_value
+from course_lib.measure.bias import (
+    association,
+    clusters_agree,
+    count_vectors,
+    weat_difference,
+    weat_effect_size,
+    weat_p_value,
+)
 
 
 def draw(seed, *sizes, width=3):
@@ -112,6 +119,40 @@ def test_a_random_p_is_never_zero():
     a, b = torch.tensor([[1.0, 0]]), torch.tensor([[-1.0, 0]])
     x, y = a.repeat(25, 1), b.repeat(25, 1)
     assert weat_p_value(x, y, a, b, draws=999) == pytest.approx(1 / 1000)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32), nx=st.integers(1, 5), ny=st.integers(1, 5))
+def test_two_sided_counts_every_difference_of_this_size(seed, nx, ny):
+    x, y, a, b = draw(seed, nx, ny, 3, 3)
+    every = torch.cat([association(x, a, b), association(y, a, b)]).tolist()
+    total, sizes = sum(every), []
+    for chosen in itertools.combinations(range(nx + ny), nx):
+        inside = sum(every[i] for i in chosen)
+        sizes.append(abs(inside / nx - (total - inside) / ny))
+    assert weat_difference(x, y, a, b) == pytest.approx(sum(every[:nx]) / nx - sum(every[nx:]) / ny, abs=1e-9)
+    p = np.mean([size >= sizes[0] - 1e-12 for size in sizes])
+    assert weat_p_value(x, y, a, b, two_sided=True) == pytest.approx(p, abs=1e-12)
+    assert weat_p_value(x, y, b, a, two_sided=True) == pytest.approx(p, abs=1e-12)
+
+
+def test_words_in_like_sentences_have_like_vectors():
+    """Words 1 and 2 are never together, but both with 3; word 4 is with 5 alone. Number 0 fills up."""
+    sentences = torch.tensor([[1, 3, 0], [2, 3, 0], [4, 5, 0]] * 5)
+    vectors = count_vectors(sentences, 6, width=4)
+    assert vectors.shape == (6, 4)
+    like = torch.nn.functional.cosine_similarity(vectors[1], vectors[[2, 4]])
+    torch.testing.assert_close(like, torch.tensor([1.0, 0.0], dtype=torch.float64), atol=1e-6, rtol=0)
+    assert vectors[0].abs().max() < 1e-6
+
+
+def test_clusters_that_are_there_are_found():
+    torch.manual_seed(0)
+    half = torch.arange(16) % 2 == 0
+    vectors = 0.1 * torch.randn(16, 5) + torch.where(half, 1.0, -1.0)[:, None] * torch.randn(5)
+    assert clusters_agree(vectors, half) == 1
+    assert clusters_agree(vectors, ~half) == 1  # clusters have no names
+    assert clusters_agree(vectors, torch.arange(16) < 8) == 0.5
 
 
 def test_what_has_no_direction_or_no_scale():

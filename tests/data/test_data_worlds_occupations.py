@@ -64,6 +64,22 @@ def test_every_word_is_used_and_has_a_number():
         assert read == words + ["."] * (LONGEST - len(words))
 
 
+def test_the_numbers_of_words_are_their_places():
+    assert [WORLD.vocabulary[number] for number in WORLD.numbers(["queen", "he", "."])] == ["queen", "he", "."]
+    with pytest.raises(KeyError):
+        WORLD.numbers(["astronaut"])
+
+
+def test_log_odds_are_counted_after_their_start():
+    sentences = [f"the baker said that {word} would sing .".split() for word in ("he", "he", "she")]
+    sentences += [f"the {person} took his bag home .".split() for person in OCCUPATIONS]
+    odds = WORLD.log_odds(sentences, "the {} said that", ["he"], ["she"]).exp().tolist()
+    assert odds == pytest.approx([2.5 / 1.5] + [1] * (len(OCCUPATIONS) - 1))
+    odds = WORLD.log_odds(draw(), "the {} is very", STRONG, GENTLE)
+    truth = torch.tensor(SHARES[::-1])[1:-1].logit()
+    assert (odds[1:-1] - truth).abs().max() < 0.6
+
+
 def test_the_same_seed_gives_the_same_sentences():
     assert draw(50) == draw(50)
     assert draw(50) != draw(50, seed=1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 OCCUPATIONS = (
@@ -83,9 +84,41 @@ class Occupations:
         Raises:
             KeyError: If a word is not of this world.
         """
-        number = {word: place for place, word in enumerate(self.vocabulary)}
-        rows = [[number[word] for word in words] for words in sentences]
+        rows = [[self._number[word] for word in words] for words in sentences]
         return torch.tensor([row + [0] * (LONGEST - len(row)) for row in rows])
+
+    def numbers(self, words: Iterable[str]) -> Int[Tensor, " word"]:
+        """Return the numbers of words, their places in the vocabulary.
+
+        Raises:
+            KeyError: If a word is not of this world.
+        """
+        return torch.tensor([self._number[word] for word in words])
+
+    def log_odds(
+        self, sentences: Iterable[Sequence[str]], start: str, these: Sequence[str], those: Sequence[str]
+    ) -> Float[Tensor, " occupation"]:
+        """Count how often each occupation goes on with one of some words rather than others, as the log of the odds.
+
+        Half a sentence is added to both counts, so that none is 0.
+
+        Args:
+            sentences: The sentences to count in.
+            start: How they start, with `{}` for the occupation: "the {} said that".
+            these: The words in the numerator of the odds.
+            those: The words in the denominator.
+        """
+        place = len(start.split())
+        seen = Counter((tuple(words[:place]), words[place]) for words in sentences if len(words) > place)
+        starts = [tuple(start.format(occupation).split()) for occupation in OCCUPATIONS]
+        these_n, those_n = (
+            torch.tensor([0.5 + sum(seen[s, word] for word in side) for s in starts]) for side in (these, those)
+        )
+        return (these_n / those_n).log()
+
+    @functools.cached_property
+    def _number(self) -> dict[str, int]:
+        return {word: place for place, word in enumerate(self.vocabulary)}
 
 
 def _pick(among: Sequence[Any], luck: float) -> Any:
