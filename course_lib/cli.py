@@ -392,7 +392,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="chains, gpt, moe (with its dense equivalent), peft, positions, two-relations or vision-text."
+            help="chains, gpt, moe (with its dense equivalent), peft, positions, scaling, two-relations or vision-text."
         ),
     ],
     preset: Annotated[

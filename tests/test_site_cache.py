@@ -112,6 +112,7 @@ def test_data_beside_a_module_and_committed_results_count_where_they_are_read(ke
         "chains": "chains_sweep",
         "moe": 'committed_run("moe"',
         "positions": "positions_sweep",
+        "scaling": "scaling_sweep",
         "two-relations": "relations_sweep",
     }
     for recipe, call in reading.items():

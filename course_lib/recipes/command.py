@@ -23,6 +23,7 @@ from course_lib.recipes.relations_sweep import two_relations
 from course_lib.recipes.report import write_report
 from course_lib.recipes.results import Results, read_results
 from course_lib.recipes.run import RecipeError, Run, RunSize, Stopped
+from course_lib.recipes.scaling_sweep import scaling
 from course_lib.recipes.shipping import ship
 from course_lib.shipped import SHIPPED, shipped_model
 from course_lib.train import TrainingDiverged
@@ -46,6 +47,7 @@ RECIPES: dict[str, Callable[[Run], Results]] = {
     "moe": language.moe,
     "peft": peft,
     "positions": positions,
+    "scaling": scaling,
     "two-relations": two_relations,
     "vision-text": _vision_text,
 }

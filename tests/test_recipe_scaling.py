@@ -1,0 +1,98 @@
+"""`course train scaling`: a run that is stopped and gone on with, what its models read, and what it predicts."""
+
+import pytest
+import tiny_recipes
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from course_lib.measure.scaling import ScalingLaw
+from course_lib.recipes import scaling_sweep as sweep
+from course_lib.recipes.run import Run
+
+LAW = ScalingLaw(1.0, 20.0, 30.0, 0.4, 0.3)
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Losses that follow a law, in place of training; the rate 2e-2 is the best."""
+
+    def losses_of(width, budget, rate, text, run):
+        loss = LAW.loss(sweep.size_of(width), sweep.characters_for(width, budget)) + abs(rate - 2e-2)
+        return loss, loss + 0.5
+
+    monkeypatch.setattr(sweep, "losses_of", losses_of)
+    monkeypatch.setattr(sweep, "wikipedia_in_parts", lambda seed: None)
+    plan = sweep.Plan((8, 16, 32, 64), (0.5e9, 1e9, 2e9), 8e9, (1e-2, 2e-2), 4000)
+    monkeypatch.setitem(sweep.PRESETS, "cpu", plan)
+    return plan
+
+
+def run(out, **asked):
+    return sweep.scaling(Run("scaling", out, preset="cpu", **asked)).values
+
+
+def test_a_run_and_one_that_was_stopped(planted, tmp_path):
+    whole = run(tmp_path / "whole")
+    runs = 2 * len(list(planted.cells())) + len(list(planted.cells((planted.held_out,))))
+    assert tiny_recipes.runs_of_a_stopped_recipe(sweep, "losses_of", run, whole, tmp_path) == runs + 1
+
+
+def test_the_held_out_budget_is_predicted_at_the_best_rate(planted, tmp_path):
+    values = run(tmp_path / "whole")
+    held = list(planted.cells((planted.held_out,)))
+    assert held
+    for cell in held:
+        assert sweep.number_key(*cell, 2e-2) in values
+        assert sweep.number_key(*cell, 1e-2) not in values
+        measured = values[sweep.number_key(*cell, "test")]
+        assert measured == pytest.approx(LAW.loss(sweep.size_of(cell[0]), sweep.characters_for(*cell)) + 0.5)
+        assert values[sweep.number_key(*cell, "predicted")] == pytest.approx(measured, rel=2e-3)
+
+
+@pytest.mark.parametrize("size", sweep.PRESETS)
+def test_every_run_has_enough_steps_and_enough_text(size):
+    plan = sweep.PRESETS[size]
+    for budgets in (plan.budgets, (plan.held_out,)):
+        cells = list(plan.cells(budgets))
+        assert {budget for _, budget in cells} == set(budgets)
+        for cell in cells:
+            assert sweep.steps_for(*cell) >= sweep.SHORTEST
+            assert sweep.characters_for(*cell) < sweep.UNIQUE
+
+
+def test_a_run_predicts_no_character_twice(monkeypatch):
+    read = []
+    monkeypatch.setattr(sweep.NextCharacter, "find_gradient", lambda _, windows: read.extend(windows[:, 0].tolist()))
+    budget = 40 * 6 * sweep.size_of(16) * sweep.BATCH
+    order = torch.randperm(50 * sweep.BATCH)
+    text = sweep.Texts(torch.arange(len(order))[:, None].expand(-1, sweep.SEEN + 1), order, None, None)
+    sweep.learn(16, budget, 1e-2, text, 0, torch.device("cpu"))
+    assert len(read) == len(set(read)) == sweep.steps_for(16, budget) * sweep.BATCH
+    with pytest.raises(ValueError, match="more text than there is"):
+        sweep.learn(16, 2 * budget, 1e-2, text, 0, torch.device("cpu"))
+
+
+def test_the_gradient_by_hand_is_that_of_torch():
+    windows = torch.randint(sweep.CHARACTERS, (5, sweep.SEEN + 1))
+    model = sweep.NextCharacter(24, seed=1)
+    model.find_gradient(windows)
+    parts = model.parts = [part.clone().requires_grad_() for part in model.parts]
+    F.cross_entropy(model(windows[:, :-1])[2], windows[:, -1]).backward()
+    for part, slope in zip(parts, model.slopes, strict=True):
+        torch.testing.assert_close(slope, part.grad, atol=1e-6, rtol=1e-5)
+
+
+def test_a_weight_takes_six_operations_for_each_character():
+    windows = torch.randint(sweep.CHARACTERS, (5, sweep.SEEN + 1))
+    with FlopCounterMode(display=False) as counter:
+        sweep.NextCharacter(24).find_gradient(windows)
+    assert counter.get_total_flops() == 6 * sweep.size_of(24) * len(windows)
+
+
+def test_a_model_learns_what_follows():
+    order = torch.randperm(400 * sweep.BATCH)
+    first = torch.arange(len(order)) % 7
+    text = sweep.Texts((first[:, None] + torch.arange(sweep.SEEN + 1)) % 7, order, None, None)
+    model = sweep.learn(32, 200 * 6 * sweep.size_of(32) * sweep.BATCH, 2e-2, text, 0, torch.device("cpu"))
+    assert sweep.loss_on(model, text.train[:700]) < 0.1  # a guess: ln 7
