@@ -1,0 +1,173 @@
+"""Test documents that leaked into training, found by n-gram overlap, from code that cuts its text into pieces."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def leaked(tests, documents, n):
+    def grams(document):
+        return {tuple(document[i : i + n]) for i in range(len(document) - n + 1)}
+
+    known = set().union(*map(grams, documents))
+    return [not known.isdisjoint(grams(test)) for test in tests]
+
+
+def cases(rng):
+    def fresh(length, letters=50):
+        return torch.randint(letters, (length,), generator=rng).tolist()
+
+    def some(low, high):
+        return int(torch.randint(low, high, (), generator=rng))
+
+    def place(n, aligned):
+        # Where a run begins: at a multiple of n, or not.
+        return n * some(1, 3) + (0 if aligned else some(1, n))
+
+    def scene(n, *kinds):
+        """A test for each kind of leak, and for each a training document that holds it, in random order."""
+        pairs = [leak(n, kind) for kind in kinds]
+        order = torch.randperm(len(pairs), generator=rng).tolist()
+        tests = [test for test, _ in pairs]
+        return [tests[i] for i in order], [document for _, documents in pairs for document in documents], n
+
+    def leak(n, kind):
+        test, document = fresh(3 * n + 5), fresh(3 * n + 8)
+        if kind == "nothing":
+            return test, [document]
+        if kind == "whole":
+            return test, [document[: some(1, n)] + test + document[: some(1, n)]]
+        if kind == "border":  # nobody ever read these n tokens in a row
+            return test, [document + test[2 : 2 + n // 2], test[2 + n // 2 : 4 + n] + document]
+        start, at, run = place(n, kind in ("both", "test")), place(n, kind in ("both", "document")), n
+        if kind == "end":
+            start, at = len(test) - n, len(document) - n
+        if kind == "long":  # two tokens apart, counted from multiples of n
+            start, at, run = 1, n + 3, 2 * n + 1
+        if kind == "short":
+            run = n - 1
+        copied = test[start : start + run]
+        document[at : at + run] = copied[::-1] if kind == "backwards" else copied
+        return test, [document]
+
+    return [
+        Case(
+            "by hand: the first shares 4 5 6, the second two in a row only",
+            ([[3, 4, 5, 6], [1, 2, 9, 8]], [[7, 4, 5, 6, 7], [0, 1, 2, 3]], 3),
+            expected=[True, False],
+        ),
+        Case("whole tests within longer documents", scene(8, "nothing", "whole", "nothing", "whole", "nothing")),
+        Case("runs of exactly 6 tokens", scene(6, "both", "test", "document", "neither", "nothing", "nothing")),
+        Case("runs at the end, and long ones", scene(5, "end", "long", "nothing", "nothing", "neither")),
+        Case("runs of 6 tokens, where 7 are asked for", scene(7, "short", "neither", "short", "nothing")),
+        Case("the end of one document and the beginning of the next", scene(6, "border", "test", "nothing", "border")),
+        Case("the same tokens in another order", scene(6, "backwards", "document", "backwards", "end")),
+    ]
+
+
+@alternative
+def by_zip(tests, documents, n):
+    known = {gram for document in documents for gram in zip(*(document[k:] for k in range(n)), strict=False)}
+    return [any(gram in known for gram in zip(*(test[k:] for k in range(n)), strict=False)) for test in tests]
+
+
+@alternative
+def one_after_the_other(tests, documents, n):
+    holders = {}
+    for number, test in enumerate(tests):
+        for start in range(len(test) - n + 1):
+            holders.setdefault(tuple(test[start : start + n]), []).append(number)
+    found = [False] * len(tests)
+    for document in documents:
+        for start in range(len(document) - n + 1):
+            for number in holders.get(tuple(document[start : start + n]), ()):
+                found[number] = True
+    return found
+
+
+def _found(tests, documents, n, of_tests=1, of_documents=1, join=False):
+    def grams(document, step):
+        return {tuple(document[i : i + n]) for i in range(0, len(document) - n + 1, step)}
+
+    if join:
+        documents = [[token for document in documents for token in document]]
+    known = set().union(*(grams(document, of_documents) for document in documents))
+    return [not known.isdisjoint(grams(test, of_tests)) for test in tests]
+
+
+@mistake(
+    "The fault is still there: both texts are cut into pieces of n tokens, one after the other. A copy that is moved "
+    "by one token has none of these pieces. Take the n tokens from every place on."
+)
+def cut_in_pieces(tests, documents, n):
+    return _found(tests, documents, n, of_tests=n, of_documents=n)
+
+
+@mistake("The training documents are still cut into pieces. Take the n tokens from every place on there, too.")
+def documents_in_pieces(tests, documents, n):
+    return _found(tests, documents, n, of_documents=n)
+
+
+@mistake("The tests are still cut into pieces. Take the n tokens from every place on there, too.")
+def tests_in_pieces(tests, documents, n):
+    return _found(tests, documents, n, of_tests=n)
+
+
+@mistake(
+    "The training documents are put together before they are cut. So the end of one and the beginning of the next "
+    "look like a run of tokens, which nobody ever read. Cut each document by itself."
+)
+def put_together(tests, documents, n):
+    return _found(tests, documents, n, join=True)
+
+
+@mistake("The last n-gram of each document is missing: there are len(document) - n + 1.")
+def last_one_missing(tests, documents, n):
+    return _found([test[:-1] for test in tests], [document[:-1] for document in documents], n)
+
+
+@mistake("This asks for runs of n - 1 tokens. n are wanted.")
+def one_too_short(tests, documents, n):
+    return _found(tests, documents, n - 1)
+
+
+@mistake("This asks for runs of n + 1 tokens. n are enough.")
+def one_too_long(tests, documents, n):
+    return _found(tests, documents, n + 1)
+
+
+@mistake("This finds whole copies only. A test may have leaked in part, or within a longer document.")
+def whole_copies(tests, documents, n):
+    return [test in documents for test in tests]
+
+
+@mistake("The order is lost: these are sets of n tokens. A run of tokens has an order.")
+def without_order(tests, documents, n):
+    def grams(document):
+        return {tuple(sorted(document[i : i + n])) for i in range(len(document) - n + 1)}
+
+    known = set().union(*map(grams, documents))
+    return [not known.isdisjoint(grams(test)) for test in tests]
+
+
+@mistake("This marks the tests that did *not* leak.")
+def exchanged(tests, documents, n):
+    return [not found for found in _found(tests, documents, n)]
+
+
+EXERCISE = Exercise(
+    id="leaked",
+    title="Which tests leaked?, with a fault",
+    points=2,
+    minutes=10,
+    difficulty=2,
+    hints=(
+        "Which pieces does the code make of `1 2 3 4 5 6` with n = 3, and which of `9 1 2 3 4 5 6`? Is any in both?",
+        "The third number of `range` is the step: `range(0, len(document) - n + 1)` takes every place.",
+    ),
+    reference=leaked,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 7, Tests that leaked",
+)

@@ -1,0 +1,200 @@
+"""Near-duplicates by the n-grams they share: the Jaccard similarity with what is kept so far."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def near_copies(documents, n, threshold):
+    kept, keep = [], []
+    for document in documents:
+        grams = {tuple(document[i : i + n]) for i in range(len(document) - n + 1)}
+        new = all(len(grams & other) / len(grams | other) < threshold for other in kept)
+        keep.append(new)
+        if new:
+            kept.append(grams)
+    return keep
+
+
+def cases(rng):
+    def fresh(length, letters=8):
+        return torch.randint(letters, (length,), generator=rng).tolist()
+
+    def changed(document, places):
+        copy = list(document)
+        for place in torch.randperm(len(copy), generator=rng)[:places].tolist():
+            copy[place] = 8 + int(torch.randint(4, (), generator=rng))  # a token that the originals lack
+        return copy
+
+    def shuffled(documents):
+        return [documents[i] for i in torch.randperm(len(documents), generator=rng).tolist()]
+
+    def crawl(n_originals, n_copies, length, places):
+        originals = [fresh(length) for _ in range(n_originals)]
+        return shuffled(originals + [changed(originals[0], places) for _ in range(n_copies)])
+
+    def chain(length, steps, places):
+        # Each is a near-copy of the one before it, and the last of the first no more.
+        documents = [fresh(length)]
+        for step in range(steps):
+            copy = list(documents[-1])
+            copy[step * places : (step + 1) * places] = [20 + step] * places
+            documents.append(copy)
+        return documents
+
+    def part(length):
+        whole = fresh(length)
+        return [whole, fresh(length), whole[: length // 3]]
+
+    def repetitive(length):
+        # The same few n-grams again and again, and a copy that ends in something else.
+        unit = fresh(4)
+        document = (unit * length)[:length]
+        return [document, fresh(length), document[: length // 2] + fresh(length // 2)]
+
+    return [
+        Case(
+            "by hand: pairs of neighbours, two of four are shared",
+            ([[1, 2, 3, 4], [2, 3, 4, 5], [7, 8, 9]], 2, 0.5),
+            expected=[True, False, True],
+        ),
+        Case("exact copies only", (shuffled([fresh(12), fresh(12)] * 2), 3, 1.0)),
+        Case("copies with two tokens changed", (crawl(6, 5, 30, 2), 3, 0.3)),
+        Case("copies with four tokens changed, a high threshold", (crawl(6, 6, 30, 4), 3, 0.6)),
+        Case("a low threshold", (crawl(5, 6, 40, 6), 2, 0.15)),
+        Case("each a near-copy of the one before", (chain(30, 8, 3), 3, 0.5)),
+        Case("a part of another document", (part(36), 3, 0.5)),
+        Case("documents that repeat themselves", (repetitive(24), 3, 0.2)),
+    ]
+
+
+@alternative
+def by_similarity(documents, n, threshold):
+    def similarity(one, other):
+        return len(one & other) / len(one | other)
+
+    grams = [set(zip(*(document[i:] for i in range(n)), strict=False)) for document in documents]
+    keep = []
+    for i, mine in enumerate(grams):
+        keep.append(not any(keep[j] and similarity(mine, grams[j]) >= threshold for j in range(i)))
+    return keep
+
+
+@alternative
+def by_an_index(documents, n, threshold):
+    # Only documents that share an n-gram need to be compared.
+    holders, sizes, keep = {}, {}, []
+    for number, document in enumerate(documents):
+        grams = {tuple(document[i : i + n]) for i in range(len(document) - n + 1)}
+        shared = {}
+        for gram in grams:
+            for other in holders.get(gram, ()):
+                shared[other] = shared.get(other, 0) + 1
+        new = all(both / (len(grams) + sizes[other] - both) < threshold for other, both in shared.items())
+        keep.append(new)
+        if new:
+            sizes[number] = len(grams)
+            for gram in grams:
+                holders.setdefault(gram, []).append(number)
+    return keep
+
+
+def _grams(document, n):
+    return {tuple(document[i : i + n]) for i in range(len(document) - n + 1)}
+
+
+def _jaccard(one, other):
+    return len(one & other) / len(one | other)
+
+
+def _keep(documents, n, threshold, similarity=_jaccard, grams=_grams, reaches=lambda a, b: a >= b, of_kept=True):
+    sets, keep = [grams(document, n) for document in documents], []
+    for i, mine in enumerate(sets):
+        earlier = [sets[j] for j in range(i) if keep[j] or not of_kept]
+        keep.append(not any(reaches(similarity(mine, other), threshold) for other in earlier))
+    return keep
+
+
+@mistake("A document whose similarity is exactly the threshold stays here. It goes: compare with `>=`.")
+def strictly_above(documents, n, threshold):
+    return _keep(documents, n, threshold, reaches=lambda a, b: a > b)
+
+
+@mistake(
+    "Documents are compared with all earlier ones, also with those that were dropped. Then a whole chain may go, of "
+    "which nothing like the last one is kept. Compare with what is kept."
+)
+def with_dropped_ones(documents, n, threshold):
+    return _keep(documents, n, threshold, of_kept=False)
+
+
+@mistake(
+    "The shared n-grams are divided by those of this document alone. Then a short piece of a long document counts as a "
+    "copy of it. Divide by the n-grams in either of the two."
+)
+def containment(documents, n, threshold):
+    return _keep(documents, n, threshold, similarity=lambda a, b: len(a & b) / len(a))
+
+
+@mistake(
+    "The shared n-grams are divided by the sum of both counts, which counts shared ones twice. Divide by the union."
+)
+def over_the_sum(documents, n, threshold):
+    return _keep(documents, n, threshold, similarity=lambda a, b: len(a & b) / (len(a) + len(b)))
+
+
+@mistake("The last n-gram of each document is missing: there are len(document) - n + 1.")
+def last_one_missing(documents, n, threshold):
+    return _keep(documents, n, threshold, grams=lambda d, n: {tuple(d[i : i + n]) for i in range(len(d) - n)} or {()})
+
+
+@mistake(
+    "The documents are cut into pieces of n tokens, one after the other. One token more at the beginning, and no "
+    "piece is the same. Take the n tokens from every place on."
+)
+def cut_in_pieces(documents, n, threshold):
+    return _keep(documents, n, threshold, grams=lambda d, n: {tuple(d[i : i + n]) for i in range(0, len(d) - n + 1, n)})
+
+
+@mistake("This compares single tokens. Compare runs of n tokens: order is what tells a copy from a similar text.")
+def single_tokens(documents, n, threshold):
+    return _keep(documents, 1, threshold)
+
+
+@mistake("This drops exact copies only. A near-copy differs in a few tokens.")
+def exact_copies(documents, n, threshold):
+    return [document not in documents[:i] for i, document in enumerate(documents)]
+
+
+@mistake("This marks the copies. Mark what is kept.")
+def marks_the_copies(documents, n, threshold):
+    return [not keep for keep in _keep(documents, n, threshold)]
+
+
+@mistake("The first of several copies is dropped too. One of them has to stay.")
+def none_stays(documents, n, threshold):
+    sets = [_grams(document, n) for document in documents]
+    return [
+        not any(i != j and _jaccard(mine, other) >= threshold for j, other in enumerate(sets))
+        for i, mine in enumerate(sets)
+    ]
+
+
+EXERCISE = Exercise(
+    id="near_copies",
+    title="Find near-copies",
+    points=3,
+    minutes=15,
+    difficulty=2,
+    hints=(
+        "Make a set of tuples of each document: the n tokens from every place on. How many are in both sets, and how "
+        "many in either? Go through the documents in order, and remember the sets of what you keep.",
+        "`grams = {tuple(document[i : i + n]) for i in range(len(document) - n + 1)}`. Keep it if "
+        "`len(grams & other) / len(grams | other) < threshold` for every `other` that was kept.",
+    ),
+    reference=near_copies,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 7, Copies that are not quite the same",
+)
