@@ -118,6 +118,8 @@ def test_a_row_for_each_student_and_what_is_nobodys_is_listed(school, capsys):
     assert "of no student: mia/attention: no id of the roster is in its path" in said
     assert "of no student: ana and ben: ana or ben?" in said
     assert "without any submission: eve" in said
+    text = page(school.out).get_text(" ", strip=True)
+    assert "ana and ben: ana or ben? mia/attention: no id of the roster is in its path" in text
     entries = school.entries()
     assert entries["mia/attention"]["student"] is None
     assert entries["ana and ben"]["candidates"] == ["ana", "ben"]
@@ -302,6 +304,41 @@ def test_without_a_roster_the_table_stays_and_that_is_said(school, capsys):
     assert course("grade", school.submissions, "--out", school.out, "--seed", 5, "--sandbox", "off") == 0
     assert "is as it was, since there was no --roster" in capsys.readouterr().out
     assert (school.out / "students.csv").read_bytes() == before
+
+
+def test_a_roster_without_students_who_have_points_by_hand_changes_nothing(school, capsys):
+    school.hand_in("ana", solves(1))
+    school.hand_in("ben", solves(1))
+    school.grade()
+    rows = school.rows()
+    rows["ben"]["manual"] = "-2"
+    school.edit(rows)
+    assert school.grade() == 0
+    before = (school.out / "students.csv").read_bytes()
+    assert float(school.rows()["ben"]["total"]) == MOST[0] - 2
+    whole = school.roster.read_text()
+    school.roster.write_text("id,name,group\nana,Ana Silva,A\n")
+    assert school.grade() == 2
+    assert "has points or comments of yours for ben, and the roster has no such student" in capsys.readouterr().err
+    assert (school.out / "students.csv").read_bytes() == before
+    school.roster.write_text(whole)
+    assert school.grade() == 0
+    assert float(school.rows()["ben"]["total"]) == MOST[0] - 2
+
+
+@pytest.mark.parametrize("manual", ["-2", "'-2", "\N{MINUS SIGN}2", "-2,0"])
+def test_a_deduction_is_exported(school, manual):
+    school.hand_in("ana", solves(2))
+    school.grade()
+    rows = school.rows()
+    rows["ana"]["manual"] = manual
+    school.edit(rows)
+    assert school.grade() == 0
+    for platform in ("moodle", "canvas"):
+        file = school.out.parent / f"{platform}.csv"
+        assert course("grade-export", school.out, "--to", platform, "--out", file) == 0
+        rows = csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines())
+        assert any("-2" in row.values() for row in rows)
 
 
 # What decides a grade
@@ -699,6 +736,24 @@ def test_what_decides_marks_is_kept_for_the_next_run_and_changed_points_are_told
     (school.out / "options.json").write_text("[")
     assert school.grade() == 2
     assert "options.json is damaged" in capsys.readouterr().err
+
+
+def test_a_class_that_is_late_by_the_times_of_its_files_is_pointed_out(school, capsys):
+    for name, time in (("ana", 1_700_000_000), ("ben", 1_700_000_000), ("eve", 1_600_000_000)):
+        school.hand_in(name, solves(1), time)
+    assert school.grade("--deadline", "2023-11-14T22:00Z") == 0
+    assert f"2 of 3 submissions of {LAB} are late by the times of their files" in capsys.readouterr().out
+    school.roster.write_text("id,name,submitted\nana,Ana,2023-11-14T21:00\nben,Ben,\neve,Eve,\n")
+    assert school.grade() == 0
+    assert "by the times of their files" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("column", ["extention", "Extensions ch01_attention", "submited"])
+def test_a_misspelt_column_of_times_is_refused(school, column, capsys):
+    school.hand_in("ana", solves(1))
+    school.roster.write_text(f"id,name,{column}\nana,Ana,\n")
+    assert school.grade("--deadline", "2023-11-14T22:00Z") == 2
+    assert f"the roster's column {column!r} looks like" in capsys.readouterr().err
 
 
 def test_without_a_penalty_lateness_is_shown_alone(school):

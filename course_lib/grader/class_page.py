@@ -28,6 +28,7 @@ def write_class_page(
     missing: Mapping[str, Sequence[str]] | None = None,
     similarity: bool = True,
     labels: Mapping[str, str] | None = None,
+    nobodys: Sequence[str] = (),
 ) -> None:
     """Write class.html, one file that needs no network.
 
@@ -39,6 +40,7 @@ def write_class_page(
         missing: The students who have handed in no notebook, and their other files.
         similarity: Whether to show which answers are alike.
         labels: What each student is called on the page, by id; the id itself where nothing else is known.
+        nobodys: A sentence about each submission that belongs to no student.
     """
     labels = labels or {}
     students = {name: labels.get(entry["student"], entry["student"]) for name, entry in (entries or {}).items()}
@@ -55,6 +57,7 @@ def write_class_page(
         },
         links=links,
         ungradable=[report for report in reports if report["verdict"] != "graded"],
+        nobodys=nobodys,
         missing={labels.get(id, id): files for id, files in (missing or {}).items()},
     )
     write_text(out / PAGE, page.encode("utf-8", "backslashreplace").decode("utf-8"), private=True)

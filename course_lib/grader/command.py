@@ -48,6 +48,7 @@ from course_lib.grader.students import (
     Class,
     changed_points,
     modified_at,
+    mostly_late,
     read_earlier,
     standing,
     student_rows,
@@ -219,16 +220,20 @@ def _write_class(
     with_any = {entry["student"] for entry in entries.values()}
     missing = {harmless(id): no_notebooks.get(id, []) for id in group.roster.students if id not in with_any}
     labels = {key: student.label for id, student in group.roster.students.items() for key in (id, harmless(id))}
-    write_class_page(out, done, places, entries, missing, similarity, labels)
+    nobodys = unassigned(entries)
+    write_class_page(out, done, places, entries, missing, similarity, labels, nobodys)
     by_id = {row["id"]: row for row in rows}
     for report in done:
         entry = entries[report["name"]]
         if report["name"] in places and entry["student"]:
             write_page(places[report["name"]], report, standing(group, report, entry, by_id[entry["student"]]))
-    said = [f"  of no student: {sentence}" for sentence in unassigned(entries)]
+    said = [f"  of no student: {sentence}" for sentence in nobodys]
     for id, names in missing.items():
         but = f", but with other files: {', '.join(map(harmless, names))}" if names else ""
         said.append(f"  without any {'notebook' if names else 'submission'}: {id}{but}")
+    if group.deadlines and not group.deadlines.submitted:
+        labs = {report["name"]: report["lab"] for report in done}
+        said += [f"  {sentence}" for sentence in mostly_late(entries, labs)]
     if changes:
         with open(out / CHANGES, "a", encoding="utf-8") as file:
             file.writelines(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {change}\n" for change in changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from dataclasses import dataclass, field
@@ -106,6 +107,10 @@ def read_deadlines(texts: list[str], penalty: str | None, roster: Roster) -> Dea
     for column in roster.columns:
         kind, _, lab = column.casefold().partition(" ")
         if kind not in times:
+            if meant := difflib.get_close_matches(kind, times, n=1, cutoff=0.8):
+                raise CourseError(
+                    f"the roster's column {column!r} looks like {meant[0]!r}, misspelt; correct it, or rename it"
+                )
             continue
         if lab and lab not in exercises.labs():
             raise CourseError(f"the roster's column {column!r} is about no lab; name it {kind} or {kind} LAB")

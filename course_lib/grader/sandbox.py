@@ -338,7 +338,7 @@ def _command(level: Level, folder: str, socket_number: int) -> list[str]:
     }
     worker = "/course/inside/worker.py" if bwrap else f"{folder}/worker.py"
     walls = _bwrap(level, folder) if bwrap else []
-    return [*walls, sys.executable, worker, json.dumps(options)]
+    return [*walls, os.path.abspath(sys.executable), worker, json.dumps(options)]
 
 
 def _bwrap(level: Level, folder: str) -> list[str]:

@@ -173,6 +173,12 @@ def read_earlier(out: Path, roster: Roster) -> Earlier:
         if number(row.get("manual", "")) is None:
             raise CourseError(f"{path}, line {line}: manual is {row['manual']!r}, which is no number; {advice}")
         rows[id] = row
+    left = rows.keys() & written.keys() - roster.students.keys()
+    if gone := sorted(harmless(id) for id in left if any(map(rows[id].get, TEACHERS))):
+        raise CourseError(
+            f"{path} has points or comments of yours for {', '.join(gone)}, and the roster has no such student; "
+            "give the roster of the whole class, or delete these rows there"
+        )
     before = {name for row in written.values() for name in row}
     of_labs = {name for lab in exercises.labs() for name in (lab, *late_columns(lab))}
     ours = {*REQUIRED, *FILLED, *roster.columns, *of_labs, *before}
@@ -201,7 +207,7 @@ def same_id(id: str, roster: Roster) -> str:
 def number(text: str) -> float | None:
     """Return the number in a cell, with a decimal point or comma; 0 for an empty one, None for what is no number."""
     try:
-        value = float(text.replace(",", ".") or 0)
+        value = float(text.removeprefix("'").replace("\N{MINUS SIGN}", "-").replace(",", ".") or 0)
     except ValueError:
         return None
     return value if abs(value) < 1e9 else None
@@ -297,6 +303,24 @@ def standing(group: Class, report: dict[str, Any], entry: dict[str, Any], row: d
     return sentences
 
 
+def mostly_late(entries: dict[str, dict[str, Any]], labs: dict[str, str]) -> list[str]:
+    """Return a sentence about each lab of which more than a third is late: perhaps by the time of a download.
+
+    Args:
+        entries: Whose the submissions are and how late, from `Class.entries`.
+        labs: The lab of each submission.
+    """
+    counting = [(labs[name], entry) for name, entry in entries.items() if entry["counts"] and "late_seconds" in entry]
+    total = Counter(lab for lab, _ in counting)
+    late = Counter(lab for lab, entry in counting if entry["late_seconds"])
+    return [
+        f"{late[lab]} of {total[lab]} submissions of {lab} are late by the times of their files. Unpacking and copying "
+        "can set these anew; a column `submitted` of the roster has the right ones."
+        for lab in sorted(late)
+        if late[lab] > 1 and 3 * late[lab] > total[lab]
+    ]
+
+
 def changed_points(rows: list[dict[str, str]], earlier: Earlier) -> list[str]:
     """Return a sentence about each student and lab whose points, less a penalty, are not those of the last run.
 
@@ -381,7 +405,8 @@ def write_students(out: Path, columns: list[str], rows: list[dict[str, str]], ro
             )
         write_text(path, "\ufeff" + _as_csv(columns, rows, ";" if roster.separator == ";" else ","), private=True)
         own = [name for name in columns if name not in earlier.added]
-        ours = {row["id"]: {name: safe(row[name]) for name in own} for row in rows}
+        points = _columns_of_points()
+        ours = {row["id"]: {name: row[name] if name in points else safe(row[name]) for name in own} for row in rows}
         write_text(out / WRITTEN, json.dumps(ours, indent=1), private=True)
     except OSError as error:
         raise CourseError(
@@ -390,12 +415,17 @@ def write_students(out: Path, columns: list[str], rows: list[dict[str, str]], ro
     return said
 
 
+def _columns_of_points() -> set[str]:
+    """Return the names of the columns that hold numbers; a negative one is no formula."""
+    return {"total", "manual", *exercises.labs(), *(late_columns(lab)[1] for lab in exercises.labs())}
+
+
 def _as_csv(columns: list[str], rows: list[dict[str, str]], separator: str) -> str:
     """Return a table for a spreadsheet; where semicolons separate the cells, numbers have a decimal comma."""
     table = io.StringIO()
     writer = csv.writer(table, delimiter=separator)
     writer.writerow(map(safe, columns))
-    points = {"total", "manual", *exercises.labs(), *(late_columns(lab)[1] for lab in exercises.labs())}
+    points = _columns_of_points()
     for row in rows:
         cells = []
         for name in columns:
