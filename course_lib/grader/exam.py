@@ -135,8 +135,7 @@ class Exam:
     def rivals(self) -> list[list[Answer]]:
         """The answers to all cases, for each known mistake; computed when first needed."""
         wrong = [calls.LocalSubject(mistake.solution) for mistake in self.exercise.mistakes]
-        with calls.generators_kept():
-            return [[ask(self.exercise, subject, case) for case in self.cases] for subject in wrong]
+        return [[ask(self.exercise, subject, case) for case in self.cases] for subject in wrong]
 
     def grade(self, subject: calls.Subject, hide_values: bool = False) -> Result:
         """Run every case, and the first one again at the end.
