@@ -42,6 +42,7 @@ class Module:
         parts = path.relative_to(folder).with_suffix("").parts
         self.name = ".".join(part for part in parts if part != "__init__")
         self.path = path
+        self.room = parts[0] if len(parts) > 1 else "shared"  # which has a page
         self.text = path.read_text(encoding="utf8")
         self.lines = self.text.splitlines()
         self.tree = ast.parse(self.text)
@@ -214,31 +215,37 @@ def source_address(env: BuildEnvironment, module: Module, line: int) -> tuple[st
     repository = configured(env.srcdir)
     if repository and repository.on_github:
         return f"{file}, line {line}", f"{repository.url}/blob/{repository.ref}/{file}#L{line}"
-    page = env.app.builder.get_relative_uri(env.docname, source_page(module))
-    return f"{file}, line {line}", f"{page}#L-{line}"
+    page = env.app.builder.get_relative_uri(env.docname, source_page(module.room))
+    return f"{file}, line {line}", f"{page}#{module.full_name}-{line}"
 
 
 def code(text: str) -> nodes.literal_block:
     return nodes.literal_block(text, text, language="python", classes=["library-signature"])
 
 
-def source_page(module: Module) -> str:
-    return f"{PAGES}/source/{module.full_name}"
+def source_page(room: str) -> str:
+    return f"{PAGES}/source/{room}"
 
 
 def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, object], str]]:
-    """A page with the source of each module whose room has a page; none where the source is on GitHub."""
+    """A page with the source of each room that has a page; none where the source is on GitHub.
+
+    Not a page for each module: the theme takes a third of a second for a page, and there are hundreds.
+    """
     if (repository := configured(app.srcdir)) and repository.on_github:
         return
     for page in sorted(app.env.found_docs):
         if room := app.env.metadata[page].get("room"):
+            name_of_room = page.removeprefix(f"{PAGES}/")
+            here = source_page(name_of_room)
+            back = app.builder.get_relative_uri(here, page)
+            title = f"Source of {name_of_room}"
+            parts = [f"<h1>{title}</h1>"]
             for module in modules(library(), *room):
-                text = app.builder.highlighter.highlight_block(module.text, "python", linespans="L")
-                back = app.builder.get_relative_uri(source_page(module), page)
-                body = (
-                    f'<h1>{module.full_name}</h1>\n<p><a href="{back}#{module.full_name}">What is in it</a></p>\n{text}'
-                )
-                yield source_page(module), {"title": module.full_name, "body": body, "parents": []}, "page.html"
+                name = module.full_name
+                text = app.builder.highlighter.highlight_block(module.text, "python", linespans=name)
+                parts.append(f'<h2 id="{name}">{name}</h2>\n<p><a href="{back}#{name}">What is in it</a></p>\n{text}')
+            yield here, {"title": title, "body": "\n".join(parts), "parents": []}, "page.html"
 
 
 def setup(app: Sphinx) -> None:
