@@ -295,14 +295,16 @@ def grade(
 @app.command("grade-export")
 def grade_export(
     grades: Annotated[Path, typer.Argument(help="The folder of `course grade --roster`.")],
-    to: Annotated[str, typer.Option("--to", help="canvas or moodle.")],
-    out: Annotated[Path, typer.Option("--out", help="The CSV file to write, for the gradebook's import.")],
+    to: Annotated[str, typer.Option("--to", help="canvas, moodle, or reports: a zip of what to hand out.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="What to write: CSV for a gradebook's import, or a zip.")
+    ],
     title: Annotated[
         list[str] | None,
         typer.Option(help="LAB=TITLE: what a lab is called in the gradebook. By default its name here."),
     ] = None,
 ) -> None:
-    """Write the points of students.csv as a gradebook imports them, what you wrote there included."""
+    """Write the points of students.csv as a gradebook imports them, what you wrote there included; or zip reports."""
     from course_lib.grader.export import export
 
     for sentence in export(grades, to, out, title or []):

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,6 +161,27 @@ def test_of_several_versions_one_counts_and_the_others_stay(school, count, point
     assert "ungradable: ana/broken" in row["notes"], "and takes nothing from what was handed in before"
     counts = {name: entry["counts"] for name, entry in school.entries().items()}
     assert counts == {"ana/z first": points == 3, "ana/a second": points == 1, "ana/broken": False}
+
+
+def test_the_same_notebook_handed_in_again_is_as_late_as_the_first(school):
+    school.hand_in("ana/one", solves(2), time=1_700_000_000)
+    school.hand_in("ana/two", solves(2), time=1_700_000_000 + 86_400)
+    options = ("--deadline", "2023-11-14T23:00Z", "--late-penalty", "10%/day")
+    assert school.grade(*options) == 0
+    assert (school.rows()["ana"][f"{LAB} late"], float(school.rows()["ana"]["total"])) == ("", sum(MOST[:2]))
+    school.hand_in("ana/two", solves(3), time=1_700_000_000 + 86_400)
+    assert school.grade() == 0
+    assert school.rows()["ana"][f"{LAB} late"] != ""
+
+
+def test_a_roster_that_fits_no_path_grades_nothing(school, capsys):
+    school.hand_in("s101 Ada/attention", solves(2))
+    assert school.grade() == 2
+    said = capsys.readouterr().err
+    assert "no path below" in said
+    assert "'ana'" in said
+    assert "'s101 Ada/attention'" in said
+    assert not (school.out / "students.csv").exists()
 
 
 def test_of_versions_as_late_the_last_by_name_counts(school):
@@ -339,6 +361,20 @@ def test_a_deduction_is_exported(school, manual):
         assert course("grade-export", school.out, "--to", platform, "--out", file) == 0
         rows = csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines())
         assert any("-2" in row.values() for row in rows)
+
+
+def test_the_reports_of_students_are_zipped_where_their_submissions_were(school, tmp_path):
+    school.hand_in("week 1/Ana_1_file_/x", solves(1))
+    school.hand_in("ben/broken", b"{")
+    school.hand_in("nobody", solves(2))
+    file = tmp_path / "reports.zip"
+    assert course("grade-export", school.out, "--to", "reports", "--out", file) == 2
+    assert school.grade() == 0
+    assert course("grade-export", school.out, "--to", "reports", "--out", file) == 0
+    with zipfile.ZipFile(file) as archive:
+        assert archive.namelist() == ["ben/broken.html", "week 1/Ana_1_file_/x.html"]
+        said = archive.read("week 1/Ana_1_file_/x.html").decode()
+    assert "Ana Silva (ana, group A)" in said
 
 
 # What decides a grade
@@ -628,7 +664,7 @@ def test_moodle_gets_ids_mails_points_and_feedback(exported):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--to", "blackboard"), "canvas or moodle, not 'blackboard'"),
+        (("--to", "blackboard"), "canvas, moodle or reports, not 'blackboard'"),
         (("--to", "canvas", "--title", "ch99=X"), "no lab called 'ch99'"),
         (("--to", "canvas", "--title", LAB), "LAB=TITLE"),
     ],

@@ -134,6 +134,13 @@ def grade_folder(
         raise CourseError("--jobs must be at least 1")
     files, ignored = find(submissions)
     if group:
+        names = [path.relative_to(submissions).as_posix().removesuffix(".ipynb") for path in files]
+        if not any(map(group.roster.owners, names)):
+            some = next(iter(group.roster.students))
+            raise CourseError(
+                f"no path below {submissions} has an id of the roster: ids are like {some!r}, paths like {names[0]!r}; "
+                "make them agree, or give --id-pattern"
+            )
         read_earlier(out, group.roster)  # what is wrong with students.csv is said before anything is graded
     seed = open_folder(out, submissions, seed)
     if group:

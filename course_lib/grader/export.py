@@ -1,21 +1,26 @@
-"""Grades as the gradebooks of Canvas and Moodle import them, from the tables that `course grade --roster` wrote."""
+"""Grades as the gradebooks of Canvas and Moodle import them, and the reports to hand out, in one zip.
+
+All is made from what `course grade --roster` wrote.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from course_lib import exercises
 from course_lib.errors import CourseError
-from course_lib.files import write_text
+from course_lib.files import write_bytes, write_text
+from course_lib.grader.grades_folder import reports_in
 from course_lib.grader.roster import Roster, Student, Table, late_columns, read_table
 from course_lib.grader.students import TABLE, alike, as_written, less_penalty, number, safe, same_id, shown
 
-TARGETS = ("canvas", "moodle")
+TARGETS = ("canvas", "moodle", "reports")
 MANUAL = "manual"
 POSSIBLE = "    Points Possible"  # with the four spaces that Canvas writes before it
 
@@ -42,8 +47,8 @@ def export(out: Path, to: str, file: Path, titles: list[str]) -> list[str]:
 
     Args:
         out: The folder of grades.
-        to: "canvas" or "moodle".
-        file: The CSV file to write.
+        to: "canvas", "moodle" or "reports".
+        file: The file to write: CSV for a gradebook, a zip of reports.
         titles: "LAB=TITLE" for each lab whose column has another name in the gradebook.
 
     Returns:
@@ -53,7 +58,9 @@ def export(out: Path, to: str, file: Path, titles: list[str]) -> list[str]:
         CourseError: If there are no such grades, or the file cannot be written.
     """
     if to not in TARGETS:
-        raise CourseError(f"--to is canvas or moodle, not {to!r}")
+        raise CourseError(f"--to is canvas, moodle or reports, not {to!r}")
+    if to == "reports":
+        return zip_reports(out, file)
     grades = read_grades(out)
     names = _titles(titles, grades.labs)
     if file.resolve().parent == out.resolve() and file.name in ("grades.csv", TABLE):
@@ -72,6 +79,35 @@ def export(out: Path, to: str, file: Path, titles: list[str]) -> list[str]:
     if to == "canvas" and (comments := sum(bool(row.get("comment")) for row in grades.table.rows)):
         said.append(f"Canvas imports no comments: {comments} of them are in {out / TABLE} alone.")
     return said
+
+
+def zip_reports(out: Path, file: Path) -> list[str]:
+    """Write a zip of the reports that belong to a student, each where its submission was: `ana/attention.html`.
+
+    So a platform that takes feedback in the folders in which it gave the submissions finds whose each is.
+
+    Raises:
+        CourseError: If there are no grades, or the file cannot be written.
+    """
+    try:
+        submissions = json.loads((out / "grades.json").read_text(encoding="utf-8"))["submissions"]
+        students = {entry["name"]: entry.get("student") for entry in submissions}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CourseError(f"there are no grades in {out}; run course grade with --roster first") from error
+    content, n = io.BytesIO(), 0
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for folder, report in reports_in(out):
+            if students.get(report["name"]):
+                name = f"{report['name']}.html".encode("utf-8", "backslashreplace").decode("utf-8")
+                archive.writestr(name, (folder / "report.html").read_bytes())
+                n += 1
+    if not n:
+        raise CourseError(f"no report in {out} belongs to a student; run course grade with --roster first")
+    try:
+        write_bytes(file, content.getvalue(), private=True)
+    except OSError as error:
+        raise CourseError(f"{file} cannot be written: {error.strerror}; choose another --out") from error
+    return [f"Reports: {n}, in {file}"]
 
 
 def _titles(titles: list[str], labs: list[str]) -> dict[str, str]:

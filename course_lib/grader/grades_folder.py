@@ -95,14 +95,19 @@ def kept_report(submission: Submission) -> dict[str, Any] | None:
 
 def reports_of_others(out: Path, current: set[Path]) -> list[dict[str, Any]]:
     """Return the reports of submissions that are gone, in the order of their names."""
+    return [report for folder, report in reports_in(out) if folder not in current]
+
+
+def reports_in(out: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return all reports with their folders, in the order of the names of their submissions."""
     reports = []
     for name, folders, files in os.walk(out):
         folder = Path(name)
         if folder != out and "grades.json" in files:  # grades of another run, inside this folder
             folders.clear()
-        elif folder not in current and (report := _read_report(folder)):
-            reports.append(report)
-    return sorted(reports, key=lambda report: str(report["name"]))
+        elif report := _read_report(folder):
+            reports.append((folder, report))
+    return sorted(reports, key=lambda found: str(found[1]["name"]))
 
 
 def earlier_times(out: Path) -> dict[str, str]:

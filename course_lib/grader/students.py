@@ -81,6 +81,12 @@ class Class:
                 that are as late the last by name.
             modified: When each file was modified, by the name of the submission.
         """
+        reports = list(reports)
+        # When the same notebook was handed in, by student and content: it is as late as the first time.
+        times: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for report in reports:
+            if (owner := self.owner(report["name"])) and (time := modified.get(report["name"])):
+                times[owner, report["file"]].append(time)
         entries: dict[str, dict[str, Any]] = {}
         counting: dict[tuple[str, str], tuple[float, str, str]] = {}
         for report in reports:
@@ -93,13 +99,14 @@ class Class:
             if report["verdict"] == "graded":
                 points = report["points"]
                 if self.deadlines and self.deadlines.apply_to(report["lab"]):
-                    late = self.deadlines.late(owners[0], report["lab"], entries[name]["modified"])
+                    handed_in = min(times[owners[0], report["file"]], default="")
+                    late = self.deadlines.late(owners[0], report["lab"], handed_in)
                     penalty = self.deadlines.penalty(late, points, report["max_points"])
                     entries[name] |= {"late_seconds": math.ceil(late.total_seconds()), "penalty": penalty}
                     points -= penalty
                 rank = (points if self.count == "best" else 0.0, entries[name]["modified"], name)
-                key = owners[0], report["lab"]
-                counting[key] = max(rank, counting.get(key, rank))
+                lab = owners[0], report["lab"]
+                counting[lab] = max(rank, counting.get(lab, rank))
         for _, _, name in counting.values():
             entries[name]["counts"] = True
         return entries
