@@ -10,12 +10,12 @@ import pytest
 from bs4 import BeautifulSoup
 
 from course_lib import exercises
-from course_lib.grader import similarity
+from course_lib.grader import class_page, similarity
 from course_lib.grader.class_page import write_class_page
 from course_lib.grader.exam import Outcome
 from course_lib.grader.inside.cells import analyse
 from course_lib.grader.inside.shape import LONGEST
-from course_lib.grader.similarity import LEAST, MOST_HOLDERS, MOST_PAIRS, alike, pairs, published
+from course_lib.grader.similarity import LEAST, MOST_GROUPS, MOST_HOLDERS, Pair, alike, in_groups, pairs, published
 
 LAB = "ch01_attention"
 ALL = {exercise.id: exercise for slug in exercises.labs() for exercise in exercises.of_lab(slug)}
@@ -213,15 +213,31 @@ def test_it_can_be_left_out_and_says_when_there_is_none(tmp_path):
     assert "no two answers share much beyond what the course publishes" in page(tmp_path, reports[:1]).text
 
 
-def test_the_most_alike_come_first_and_the_page_has_an_end(tmp_path):
+def test_the_most_alike_come_first_and_a_group_takes_one_place(tmp_path):
     loose = LONG_WAY.replace("    top = rows[0]\n", "    top = rows[0] * 1.5 + x.mean().clamp(0, 1).abs()\n")
     reports = [report(f"s{i}", LONG_WAY if i else loose) for i in range(8)]
     shares = [pair.share for pair in alike(LAB, [SOFTMAX], reports)]
     assert shares == sorted(shares, reverse=True)
     assert (len(shares), shares[0] > shares[-1]) == (28, True)
+    [group] = page(tmp_path, reports).find_all("details")
+    assert group.summary.text == "Softmax: s1 and s2, 100% alike; and 6 more"
+    assert group.p.get_text() == "With them: s0, s3, s4, s5, s6, s7."
+    assert group.p.a["href"] == "s0/report.html"
+
+
+def test_a_pair_that_joins_two_groups_makes_them_one():
+    ab, cd, ef, bc = (Pair("softmax", names, 1.0, 9) for names in ("ab", "cd", "ef", "bc"))
+    other = Pair("attention", ("a", "b"), 1.0, 9)
+    assert in_groups([ab, cd, ef, other, bc]) == [[ab, cd, bc], [ef], [other]]
+
+
+def test_the_page_has_an_end(tmp_path, monkeypatch):
+    found = [Pair("softmax", (f"s{i}", f"t{i}"), 1.0, 9) for i in range(MOST_GROUPS + 3)]
+    monkeypatch.setattr(class_page, "alike", lambda *_: found)
+    reports = [report(name, LONG_WAY) for pair in found for name in pair.names]
     seen = page(tmp_path, reports)
-    assert len(seen.find_all("details")) == MOST_PAIRS
-    assert "And 8 more, less alike than these." in seen.text
+    assert len(seen.find_all("details")) == MOST_GROUPS
+    assert "And 3 more, less alike than these." in seen.text
 
 
 def test_a_report_of_an_earlier_version_has_no_answer():

@@ -12,7 +12,7 @@ from course_lib import exercises
 from course_lib.files import write_text
 from course_lib.grader.exam import Outcome
 from course_lib.grader.report import template
-from course_lib.grader.similarity import MOST_PAIRS, alike
+from course_lib.grader.similarity import MOST_GROUPS, alike, in_groups
 
 PAGE = "class.html"
 COMMON = 3  # the largest number of mistakes that are named for an exercise
@@ -88,22 +88,29 @@ def _lab(reports: list[dict[str, Any]], students: Mapping[str, str | None]) -> d
 
 
 def _alike(lab: str, reports: list[dict[str, Any]], students: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the pairs of answers that are alike, and how many more there are than the page shows."""
-    found = alike(lab, exercises.of_lab(lab), reports)
+    """Return the groups of answers that are alike, and how many more there are than the page shows.
+
+    Of a group, the two answers that are most alike stand side by side, and the others are named.
+    """
+    groups = in_groups(alike(lab, exercises.of_lab(lab), reports))
     by_name = {report["name"]: report for report in reports}
     shown = []
-    for pair in found[:MOST_PAIRS]:
-        sides = [
+    for group in groups[:MOST_GROUPS]:
+        pair = group[0]
+        of_pair = [by_name[name]["exercises"][pair.exercise] for name in pair.names]
+        others = sorted({name for other in group for name in other.names} - {*pair.names})
+        shown.append(
             {
-                "name": name,
-                "student": students.get(name),
-                "source": by_name[name]["exercises"][pair.exercise]["answer"]["source"],
+                "title": of_pair[0]["title"],
+                "share": pair.share,
+                "sides": [
+                    {"name": name, "student": students.get(name), "source": entry["answer"]["source"]}
+                    for name, entry in zip(pair.names, of_pair, strict=True)
+                ],
+                "others": [{"name": name, "student": students.get(name)} for name in others],
             }
-            for name in pair.names
-        ]
-        title = by_name[pair.names[0]]["exercises"][pair.exercise]["title"]
-        shown.append({"title": title, "share": pair.share, "sides": sides})
-    return {"alike": shown, "more_alike": len(found) - len(shown)}
+        )
+    return {"alike": shown, "more_alike": len(groups) - len(shown)}
 
 
 def _is_failed(entry: dict[str, Any]) -> bool:

@@ -28,7 +28,7 @@ RUN, WINDOW = 12, 4
 MOST_HOLDERS = 10  # a run that more students wrote is common, as in Moss
 LEAST = 8  # shared fingerprints: some thirty words, two or three lines of code
 ALIKE = 0.6  # of the fingerprints of the shorter answer
-MOST_PAIRS = 20  # of a lab, on the page
+MOST_GROUPS = 20  # of a lab, on the page
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,29 @@ def pairs(exercise: str, shapes: Mapping[str, str], natural: set[int]) -> list[P
             if share >= ALIKE:
                 found.append(Pair(exercise, (one, other), share, count))
     return found
+
+
+def in_groups(found: Iterable[Pair]) -> list[list[Pair]]:
+    """Put the pairs together that share an answer, so that seven friends are one group and not 21 pairs.
+
+    The order stays: in a group, and among groups by their first pair.
+    """
+    groups: list[list[Pair]] = []
+    for pair in found:
+        touched = [
+            group
+            for group in groups
+            if any(other.exercise == pair.exercise and {*other.names} & {*pair.names} for other in group)
+        ]
+        if not touched:
+            groups.append([pair])
+            continue
+        first, *others = touched
+        for other in others:
+            first += other
+            groups.remove(other)
+        first.append(pair)
+    return groups
 
 
 def alike(lab: str, lab_exercises: Iterable[Exercise], reports: Sequence[Mapping[str, Any]]) -> list[Pair]:
