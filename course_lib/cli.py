@@ -296,9 +296,7 @@ def grade(
 def grade_export(
     grades: Annotated[Path, typer.Argument(help="The folder of `course grade --roster`.")],
     to: Annotated[str, typer.Option("--to", help="canvas, moodle, or reports: a zip of what to hand out.")],
-    out: Annotated[
-        Path, typer.Option("--out", help="What to write: CSV for a gradebook's import, or a zip.")
-    ],
+    out: Annotated[Path, typer.Option("--out", help="What to write: CSV for a gradebook's import, or a zip.")],
     title: Annotated[
         list[str] | None,
         typer.Option(help="LAB=TITLE: what a lab is called in the gradebook. By default its name here."),
