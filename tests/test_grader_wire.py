@@ -2,14 +2,16 @@
 
 import contextlib
 import json
+import re
 import struct
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from course_lib.grader import notebook as reading
 from course_lib.grader.inside import calls, cells, frames
 from course_lib.grader.notebook import Unreadable, read_notebook
 
@@ -243,6 +245,61 @@ def test_any_json_is_read_or_refused(content, tmp_path_factory):
     path.write_text(json.dumps(content))
     with contextlib.suppress(Unreadable):
         assert all(isinstance(source, str) for source in read_notebook(path).cells)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    content=json_values
+    | st.fixed_dictionaries(
+        {
+            "nbformat": st.sampled_from([3, 4]),
+            "cells": json_values
+            | st.lists(
+                json_values
+                | st.fixed_dictionaries(
+                    {"cell_type": st.sampled_from(["code", "markdown"]), "source": json_values | st.lists(st.text())},
+                    optional={"outputs": json_values, "metadata": json_values},
+                )
+            ),
+        }
+    )
+)
+def test_a_large_file_without_its_outputs_has_the_cells_of_the_whole(content, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "large.ipynb"
+    text = json.dumps(content)
+    assume(not re.search("NaN|Infinity", text))  # which are no JSON, though Python writes and reads them
+    path.write_text(text)
+
+    def cells(whole):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reading, "LARGEST_WHOLE", whole)
+            try:
+                return read_notebook(path).cells
+            except Unreadable:
+                return None
+
+    whole, skimmed = cells(10**9), cells(0)
+    if isinstance(content, dict) and content.get("nbformat") == 3:
+        assert skimmed is None, "of format 3 only small files are read"
+    elif whole is not None:
+        assert skimmed == whole
+
+
+def test_a_file_of_countless_parts_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "LARGEST_WHOLE", 0)
+    monkeypatch.setattr(reading, "MOST_EVENTS", 1000)
+    path = tmp_path / "x.ipynb"
+    path.write_text('{"nbformat": 4, "cells": [' + "[" * 2000 + "]" * 2000 + "]}")
+    with pytest.raises(Unreadable, match="too many parts"):
+        read_notebook(path)
+
+
+def test_the_largest_files_are_refused_unread(tmp_path):
+    path = tmp_path / "x.ipynb"
+    with open(path, "wb") as file:
+        file.truncate(reading.LARGEST_FILE + 1)  # a hole: it takes no room on the disk
+    with pytest.raises(Unreadable, match="larger than 250 MB"):
+        read_notebook(path)
 
 
 def test_marks_are_found_anywhere_in_a_code_cell_only(tmp_path):

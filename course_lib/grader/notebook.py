@@ -8,14 +8,21 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from course_lib import exercises
 
-LARGEST_FILE = 25 * 2**20
+LARGEST_FILE = 250 * 2**20
+LARGEST_WHOLE = 25 * 2**20  # of a larger one the outputs are skipped: as objects they could fill the memory
 LARGEST_SOURCE = 2 * 2**20
+MOST_EVENTS = 10**7  # numbers, texts, brackets: some seconds of reading
+TOO_LONG = f"its code is longer than {LARGEST_SOURCE // 2**20} MB"
+BROKEN_OFF = "it ends in the middle, as after a download that broke off; ask for it again"
 _MARK = re.compile(r"^\s*#+\s*EXERCISE\s*[:：]\s*([\w.-]+)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -44,24 +51,87 @@ def read_notebook(path: Path) -> Notebook:
     Raises:
         Unreadable: If the file is anything else.
     """
-    data = _bytes(path)
-    digest = hashlib.sha256(data).hexdigest()
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST_FILE:
+            raise Unreadable(f"it is larger than {LARGEST_FILE // 2**20} MB; clear its outputs and save it again")
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        document = _without_outputs(file) if size > LARGEST_WHOLE else _whole(file.read(LARGEST_WHOLE))
+    if size > LARGEST_WHOLE and document["nbformat"] == 3:
+        raise Unreadable("it has the old format 3, and too many outputs; clear them and save it again")
+    cells = _sources(document)
+    if sum(map(len, cells)) > LARGEST_SOURCE:
+        raise Unreadable(TOO_LONG)
+    return Notebook(cells, digest, marks_in(cells))
+
+
+def _whole(data: bytes) -> Any:
+    if not data:
+        raise Unreadable("it is empty")
     try:
-        document = json.loads(data.decode("utf-8-sig"))
+        return json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         if data.startswith(b"PK"):
             raise Unreadable("it is a zip archive or a Word file with the name of a notebook") from None
         raise Unreadable(f"it is not UTF-8 text (byte {error.start})") from None
     except json.JSONDecodeError as error:
         if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
-            raise Unreadable("it ends in the middle, as after a download that broke off; ask for it again") from None
+            raise Unreadable(BROKEN_OFF) from None
         raise Unreadable(f"it is not a notebook (JSON error at line {error.lineno}: {error.msg})") from None
     except (RecursionError, ValueError):
         raise Unreadable("its JSON is nested too deep or has numbers without end") from None
-    cells = _sources(document)
-    if sum(map(len, cells)) > LARGEST_SOURCE:
-        raise Unreadable(f"its code is longer than {LARGEST_SOURCE // 2**20} MB")
-    return Notebook(cells, digest, marks_in(cells))
+
+
+def _without_outputs(file: BufferedReader) -> dict[str, Any]:
+    """Read format and cells of a notebook event by event, and keep of the cells only kind and source."""
+    import ijson  # here, since few files are so large
+
+    document: dict[str, Any] = {"nbformat": None, "cells": []}
+    places: list[Any] = [None]  # what each open bracket is in the document; None for what is not kept
+    key, length = "", 0
+    try:
+        for n, (event, value) in enumerate(ijson.basic_parse(file)):
+            if n == MOST_EVENTS:
+                raise Unreadable("its outputs have too many parts; clear them and save it again")
+            place = places[-1]
+            if event in ("end_map", "end_array"):
+                places.pop()
+                continue
+            if event == "map_key":
+                key = value
+                continue
+            content = {"start_map": {}, "start_array": []}.get(event, value)
+            if event == "start_map" and len(places) == 1:
+                content = document
+            elif not _kept(document, places, key):
+                content = None
+            elif isinstance(place, list):
+                place.append(content)
+            else:
+                place[key] = content
+            if event in ("start_map", "start_array"):
+                places.append(content)
+            elif isinstance(content, str) and (length := length + len(content)) > LARGEST_SOURCE:
+                raise Unreadable(TOO_LONG)
+    except ijson.IncompleteJSONError:
+        raise Unreadable(BROKEN_OFF) from None
+    except (ijson.JSONError, ValueError) as error:
+        said = str(error).splitlines()[0][:100]
+        raise Unreadable(f"it cannot be read without its outputs ({said}); clear them and save it again") from None
+    return document
+
+
+def _kept(document: dict[str, Any], places: list[Any], key: str) -> bool:
+    """Whether what comes now in this place is kept: format, list of cells, a cell, its kind or source, a line of it."""
+    place, depth = places[-1], len(places)
+    if place is document:
+        return key in document
+    if depth == 3:
+        return place is document["cells"]
+    if depth == 4:
+        return isinstance(place, dict) and key in ("cell_type", "source")
+    return depth == 5 and isinstance(place, list)
 
 
 def marks_in(cells: Sequence[str]) -> dict[str, list[int]]:
@@ -94,8 +164,9 @@ def lab_of(notebook: Notebook, wanted: str | None = None) -> str:
     return min(owners, key=lambda slug: (-owners[slug], slug))
 
 
-def _bytes(path: Path) -> bytes:
-    """Read a regular file: no link, and no pipe or device that might never end."""
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a regular file: no link, and no pipe or device that might never end."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise Unreadable("it is not a plain file (a link, folder or device)")
@@ -103,14 +174,9 @@ def _bytes(path: Path) -> bytes:
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise Unreadable("it is not a plain file (a link, folder or device)")
-            data = file.read(LARGEST_FILE + 1)
+            yield file
     except OSError as error:
         raise Unreadable(f"it cannot be opened: {error.strerror}") from None
-    if not data:
-        raise Unreadable("it is empty")
-    if len(data) > LARGEST_FILE:
-        raise Unreadable(f"it is larger than {LARGEST_FILE // 2**20} MB; clear its outputs and save it again")
-    return data
 
 
 def _sources(document: object) -> list[str]:

@@ -143,5 +143,9 @@ CELLS = {
         [{**code(s), "outputs": [{"output_type": "error", "ename": "E", "evalue": "", "traceback": ["x" * 10**5]}]}
          for s in SOLVED]
     ),
+    "thirty megabytes of outputs": notebook(
+        [{**code(SOLVED[0]), "outputs": [{"output_type": "display_data", "data": {"image/png": "x" * 30 * 2**20}}]},
+         *map(code, SOLVED[1:])]
+    ),
     "future annotations": notebook(with_cell(0, "from __future__ import annotations\ndef f(x: Nobody) -> None: pass")),
 }

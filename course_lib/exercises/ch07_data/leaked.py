@@ -39,6 +39,8 @@ def cases(rng):
             return test, [document[: some(1, n)] + test + document[: some(1, n)]]
         if kind == "border":  # nobody ever read these n tokens in a row
             return test, [document + test[2 : 2 + n // 2], test[2 + n // 2 : 4 + n] + document]
+        if kind == "last":  # as many as n - 1 tokens, at the end of both
+            return test, [document[: 1 - n] + test[1 - n :]]
         start, at, run = place(n, kind in ("both", "test")), place(n, kind in ("both", "document")), n
         if kind == "end":
             start, at = len(test) - n, len(document) - n
@@ -59,7 +61,7 @@ def cases(rng):
         Case("whole tests within longer documents", scene(8, "nothing", "whole", "nothing", "whole", "nothing")),
         Case("runs of exactly 6 tokens", scene(6, "both", "test", "document", "neither", "nothing", "nothing")),
         Case("runs at the end, and long ones", scene(5, "end", "long", "nothing", "nothing", "neither")),
-        Case("runs of 6 tokens, where 7 are asked for", scene(7, "short", "neither", "short", "nothing")),
+        Case("runs of 6 tokens, where 7 are asked for", scene(7, "short", "neither", "last", "nothing")),
         Case("the end of one document and the beginning of the next", scene(6, "border", "test", "nothing", "border")),
         Case("the same tokens in another order", scene(6, "backwards", "document", "backwards", "end")),
     ]
