@@ -184,7 +184,14 @@ def test_what_many_wrote_is_common_and_short_answers_tell_nothing():
 
 def report(name, source):
     entry = {"title": "Softmax", "points": 0.0, "max_points": 2, "outcome": Outcome.WRONG}
-    entry |= {"ended": None, "mistake": None, "avoided": [], "answer": {"source": source, "shape": shape_of(source)}}
+    entry |= {
+        "ended": None,
+        "mistake": None,
+        "diagnosis": None,
+        "summary": "",
+        "avoided": [],
+        "answer": {"source": source, "shape": shape_of(source)},
+    }
     return {
         "name": name, "lab": LAB, "verdict": "graded", "points": 0.0, "max_points": 2, "exercises": {"softmax": entry}
     }  # fmt: skip

@@ -973,6 +973,8 @@ def report_with(name, entries):
             "outcome": Outcome.PASSED,
             "ended": None,
             "mistake": None,
+            "diagnosis": None,
+            "summary": "2 of 5 checks passed.",
             "avoided": [],
         }
         done[exercise.id] = entry | entries.get(exercise.id, {})
@@ -989,7 +991,7 @@ def test_common_mistakes_are_counted_and_nothing_of_a_student_is_markup(tmp_path
         report_with("c", {id: wrong | {"ended": Lost.TIMED_OUT}}),
         report_with("d", {id: {"points": 0.0, "outcome": Outcome.NOT_STARTED}}),
         report_with("e", {id: {"avoided": ["torch.softmax"]}}),
-        report_with("<script>", {id: {"points": 0.5, "outcome": Outcome.WRONG}}),
+        report_with("<script>", {id: {"points": 0.5, "outcome": Outcome.WRONG, "diagnosis": "A <b>1</b>."}}),
     ]
     write_class_page(tmp_path, reports, {each["name"]: tmp_path / "r" for each in reports})
     found = page(tmp_path)
@@ -998,7 +1000,9 @@ def test_common_mistakes_are_counted_and_nothing_of_a_student_is_markup(tmp_path
     assert said == [
         "3: It looks likesoftmaxover <queries>.",
         "1: Another.",
-        "2: wrong in a way that has no name here",
+        "2: wrong in a way that has no name here1: 2 of 5 checks passed.1: A <b>1</b>.",
+        "1: 2 of 5 checks passed.",
+        "1: A <b>1</b>.",
         "1: the code took too long",
         "1: usedtorch.softmax, which the exercise asks to do without (points unchanged)",
     ]

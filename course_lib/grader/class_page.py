@@ -15,7 +15,7 @@ from course_lib.grader.report import template
 from course_lib.grader.similarity import MOST_GROUPS, alike, in_groups
 
 PAGE = "class.html"
-COMMON = 3  # the largest number of mistakes that are named for an exercise
+COMMON = 3  # the largest number of mistakes, and of other reasons, that are told for an exercise
 BINS = 10  # of the distribution of points
 UNTOUCHED = (Outcome.NOT_STARTED, Outcome.NOT_ATTEMPTED)
 
@@ -131,6 +131,7 @@ def _exercise(entries: list[dict[str, Any]]) -> dict[str, Any]:
         for entry in entries
     )
     mistakes = Counter(entry["mistake"] for entry in entries if entry["mistake"])
+    unnamed = [entry for entry in entries if _is_failed(entry) and not entry["mistake"]]
     return {
         "title": entries[0]["title"],
         "max_points": entries[0]["max_points"],
@@ -139,7 +140,8 @@ def _exercise(entries: list[dict[str, Any]]) -> dict[str, Any]:
         **{name: outcomes[name] for name in ("full", "part", "none", "untouched")},
         "mistakes": mistakes.most_common(COMMON),
         "unmarked": sum(entry["outcome"] == Outcome.NOT_MARKED for entry in entries),
-        "unnamed": sum(_is_failed(entry) and not entry["mistake"] for entry in entries),
+        "unnamed": len(unnamed),
+        "unnamed_said": Counter(entry["diagnosis"] or entry["summary"] for entry in unnamed).most_common(COMMON),
         "ended": Counter(entry["ended"] for entry in entries if entry["ended"]).most_common(),
         "avoided": Counter(name for entry in entries for name in entry["avoided"]).most_common(),
     }
