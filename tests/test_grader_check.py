@@ -1,5 +1,6 @@
 """The instant check, as a learner meets it in a notebook."""
 
+import contextlib
 import copy
 import itertools
 import re
@@ -293,6 +294,29 @@ def stops_at_dim_1(x, dim=-1):
 
 def wrong_then_stops(x, dim=-1):
     return stops_at_dim_1(x, dim) * 2
+
+
+def softmax_that_goes_on(x, dim=-1):
+    with contextlib.suppress(BaseException):
+        while True:
+            pass
+    return x.softmax(dim)
+
+
+def softmax_that_fails_after(x, dim=-1):
+    with contextlib.suppress(BaseException):
+        while True:
+            pass
+    raise ValueError("the loop has ended")
+
+
+@pytest.mark.parametrize("function", [softmax_that_goes_on, softmax_that_fails_after])
+def test_a_stop_that_was_caught_is_said_all_the_same(function, capsys, monkeypatch):
+    monkeypatch.setattr(timed, "CALL", 0.2)
+    assert not check("softmax", function)
+    text = capsys.readouterr().out
+    assert "computed for more than 0.2 s" in text
+    assert "the loop has ended" not in text
 
 
 @pytest.mark.parametrize(("function", "passed"), [(stops_at_dim_1, 2), (wrong_then_stops, 0)])

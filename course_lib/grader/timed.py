@@ -27,7 +27,7 @@ CALL_AFTER_DEATH = 1.0  # the same in grading, once the exercise has run out of 
 CLOCK = 10.0  # seconds by the clock for all visible checks together: a notebook shall not be silent for longer
 GROWTH = 2**30  # bytes of memory that one call may add here
 TICK = 0.1  # seconds between two looks at all this
-AGAIN = 1.0  # seconds until the next try, if the learner's code has caught the first
+AGAIN = 1.0  # seconds until the next try, if the first was caught
 
 
 class Stopped(BaseException):
@@ -74,15 +74,19 @@ _process = functools.cache(psutil.Process)  # it looks up much when it is made
 
 @contextlib.contextmanager
 def limits(deadline: float) -> Iterator[None]:
-    """Raise `Stopped` in the code inside if it computes for too long, takes too much memory, or passes the deadline."""
+    """Raise `Stopped` in the code inside if it computes for too long, takes too much memory, or passes the deadline.
+
+    It is also raised where the code inside has caught it and come to an end of its own: the learner's code may do so,
+    and Python itself does in a callback of the garbage collector.
+    """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    process, quiet_until = _process(os.getpid()), 0.0
+    process, quiet_until, stopped = _process(os.getpid()), 0.0, None
     cpu, memory = time.process_time(), process.memory_info()
 
     def look(number: int, frame: FrameType | None) -> None:
-        nonlocal quiet_until
+        nonlocal quiet_until, stopped
         now = time.monotonic()
         if now < quiet_until:
             return
@@ -94,17 +98,23 @@ def limits(deadline: float) -> Iterator[None]:
         elif process.memory_info().rss - memory.rss > GROWTH:
             failure = Failure(Lost.OUT_OF_MEMORY, limit=GROWTH)
         if failure:
-            quiet_until = now + AGAIN
-            raise Stopped(failure)
+            quiet_until, stopped = now + AGAIN, Stopped(failure)
+            raise stopped
 
     handler = signal.signal(signal.SIGALRM, look)
     timer = signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
     try:
         with _address_space(memory.vms + GROWTH * 3 // 2):
             yield
+    except Exception:
+        if stopped:
+            raise stopped from None
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
         signal.signal(signal.SIGALRM, handler)
+    if stopped:
+        raise stopped
 
 
 @contextlib.contextmanager
