@@ -17,12 +17,12 @@ LAW = ScalingLaw(1.0, 20.0, 30.0, 0.4, 0.3)
 def planted(monkeypatch):
     """Losses that follow a law, in place of training; the rate 2e-2 is the best."""
 
-    def losses_of(width, budget, rate, text, run):
-        loss = LAW.loss(sweep.size_of(width), sweep.characters_for(width, budget)) + abs(rate - 2e-2)
+    def losses_of(cell, rate, run):
+        loss = LAW.loss(sweep.size_of(cell[0]), sweep.characters_for(*cell)) + abs(rate - 2e-2)
         return loss, loss + 0.5
 
     monkeypatch.setattr(sweep, "losses_of", losses_of)
-    monkeypatch.setattr(sweep, "wikipedia_in_parts", lambda seed: None)
+    monkeypatch.setattr(sweep, "AT_A_TIME", 1)  # another process would have the real one
     plan = sweep.Plan((8, 16, 32, 64), (0.5e9, 1e9, 2e9), 8e9, (1e-2, 2e-2), 4000)
     monkeypatch.setitem(sweep.PRESETS, "cpu", plan)
     return plan
@@ -34,20 +34,28 @@ def run(out, **asked):
 
 def test_a_run_and_one_that_was_stopped(planted, tmp_path):
     whole = run(tmp_path / "whole")
-    runs = 2 * len(list(planted.cells())) + len(list(planted.cells((planted.held_out,))))
+    runs = 2 * (len(list(planted.cells())) + len(list(planted.cells((planted.held_out,)))))
     assert tiny_recipes.runs_of_a_stopped_recipe(sweep, "losses_of", run, whole, tmp_path) == runs + 1
 
 
-def test_the_held_out_budget_is_predicted_at_the_best_rate(planted, tmp_path):
+def test_the_held_out_budget_is_predicted_and_measured_at_its_best_rate(planted, tmp_path):
     values = run(tmp_path / "whole")
     held = list(planted.cells((planted.held_out,)))
     assert held
     for cell in held:
-        assert sweep.number_key(*cell, 2e-2) in values
-        assert sweep.number_key(*cell, 1e-2) not in values
         measured = values[sweep.number_key(*cell, "test")]
         assert measured == pytest.approx(LAW.loss(sweep.size_of(cell[0]), sweep.characters_for(*cell)) + 0.5)
         assert values[sweep.number_key(*cell, "predicted")] == pytest.approx(measured, rel=2e-3)
+
+
+def test_two_processes_find_what_one_finds(monkeypatch, tmp_path):
+    monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.Plan((4, 8), (2e7, 3e7), 6e7, (1e-2, 2e-2), 200))
+    monkeypatch.setattr(sweep, "law_of", lambda values, plan: LAW)  # two sizes are too few for one
+    found = []
+    for at_a_time in (1, 2):
+        monkeypatch.setattr(sweep, "AT_A_TIME", at_a_time)
+        found.append(run(tmp_path / str(at_a_time)))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("size", sweep.PRESETS)

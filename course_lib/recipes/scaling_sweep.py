@@ -1,17 +1,20 @@
 """The sweep of the lab on scaling laws: models of several sizes, each trained with several budgets of operations.
 
-    course train scaling --preset cpu --seed 100
+    course train scaling --preset cpu --seed 100     # and again with --seed 101; about 4 CPU-minutes each
 
 The models are those of `labs/ch07_scaling_laws`: they see eight characters and predict the next one, with one hidden
-layer, and differ in its width alone (Bengio et al. 2003). No run predicts a character twice. Each cell is trained at
-several learning rates; the best is chosen on one held-out text, and the loss reported on another. The largest budget is
-held out too: its losses are predicted before they are measured.
+layer, and differ in its width alone (Bengio et al. 2003). No run predicts a character twice. Each cell, a width with a
+budget, is trained at several learning rates; the best is chosen on one held-out text, and the loss reported on another.
+The largest budget is held out too: its losses are predicted before they are measured. As many models are trained at a
+time as there are cores. The lab trains a part of these cells again, with another seed.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import torch
@@ -25,7 +28,7 @@ from course_lib.measure import committed_run
 from course_lib.measure.scaling import ScalingLaw, fit_law
 from course_lib.preset import Preset
 from course_lib.recipes.results import Results, write_results
-from course_lib.recipes.run import Run
+from course_lib.recipes.run import Run, on_all_cores
 from course_lib.train import TrainConfig
 from course_lib.train.optim import lr_factor
 
@@ -35,8 +38,9 @@ CHARACTERS = len(set(ALPHABET))
 EMBEDDING = 16  # numbers for each of these
 BATCH = 64  # characters to predict in a step
 SHORTEST = 100  # steps; with fewer, how fast a model starts counts for more than its size
+AT_A_TIME: int | None = None  # processes that train on a CPU: one on each core
 UNIQUE = 4_400_000  # characters of the training text: no run may predict more
-SEEDS = (100,)  # of the committed runs; no seed of the course's replications
+SEEDS = (100, 101)  # of the committed runs; no seed of the course's replications
 
 
 class NextCharacter:
@@ -111,10 +115,13 @@ class Plan(NamedTuple):
                     yield width, budget
 
 
+RATES = (2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2, 8e-2)
 PRESETS = {
-    "cpu": Plan((4, 8, 16, 32, 64, 128), (0.25e9, 0.5e9, 1e9), 4e9, (5e-3, 1e-2, 2e-2, 4e-2, 8e-2), 2000),
-    "gpu": Plan((32, 64, 128, 256, 512, 1024), (16e9, 64e9, 256e9), 1024e9, (2.5e-3, 5e-3, 1e-2, 2e-2), 32_000),
+    "cpu": Plan((4, 8, 16, 32, 64, 128, 256), (0.25e9, 0.5e9, 1e9, 2e9, 4e9), 16e9, RATES, 8000),
+    "gpu": Plan((32, 64, 128, 256, 512, 1024), (16e9, 64e9, 256e9), 1024e9, RATES[:4], 32_000),
 }
+# What the lab trains again, with the sweep's best rates: few enough for half a minute.
+SAMPLE = Plan((4, 8, 16, 32, 64, 128), (0.25e9, 0.5e9, 1e9), 4e9, (), 2000)
 
 
 class Texts(NamedTuple):
@@ -133,6 +140,7 @@ class Texts(NamedTuple):
     reported_on: Int[Tensor, "windows 9"]
 
 
+@lru_cache(1)
 def wikipedia_in_parts(seed: int) -> Texts:
     """Load the texts: small letters, digits and a few signs.
 
@@ -206,11 +214,6 @@ def number_key(width: int, budget: float, what: float | str) -> str:
     return f"scaling.sweep.w{width}.{budget / 1e9:g}e9.{last}"
 
 
-def best_rate(values: dict[str, float], width: int, budget: float, rates: tuple[float, ...]) -> float:
-    """Return the learning rate with the lowest loss on the text for choosing."""
-    return min(rates, key=lambda rate: values[number_key(width, budget, rate)])
-
-
 def best_rates(size: Preset = "cpu") -> dict[tuple[int, float], float]:
     """Return the best learning rate of each width and budget, by the mean over the committed runs.
 
@@ -220,7 +223,8 @@ def best_rates(size: Preset = "cpu") -> dict[tuple[int, float], float]:
     plan = PRESETS[size]
     runs = [committed_run("scaling", seed, size=size) for seed in SEEDS]
     mean = {key: sum(run[key] for run in runs) / len(runs) for key in runs[0]}
-    return {cell: best_rate(mean, *cell, plan.rates) for cell in plan.cells()}
+    cells = (*plan.cells(), *plan.cells((plan.held_out,)))
+    return {cell: min(plan.rates, key=lambda rate: mean[number_key(*cell, rate)]) for cell in cells}
 
 
 def law_of(values: dict[str, float], plan: Plan) -> ScalingLaw:
@@ -235,37 +239,37 @@ def law_of(values: dict[str, float], plan: Plan) -> ScalingLaw:
     return fit_law(n, d, torch.tensor([values[number_key(*cell, "test")] for cell in cells], dtype=torch.float64))
 
 
-def losses_of(width: int, budget: float, rate: float, text: Texts, run: Run) -> tuple[float, float]:
+def losses_of(cell: tuple[int, float], rate: float, run: Run) -> tuple[float, float]:
     """Train one model and return its loss on the text for choosing and on that for reporting."""
-    model = learn(width, budget, rate, text, run.seed, run.device)
+    text = wikipedia_in_parts(run.seed)
+    model = learn(*cell, rate, text, run.seed, run.device)
     return loss_on(model, text.chosen_on), loss_on(model, text.reported_on)
+
+
+def _task(task: tuple[tuple[int, float], float], run: Run) -> tuple[float, float]:
+    return losses_of(*task, run)
+
+
+def measure(cells: Iterable[tuple[int, float]], values: dict[str, float], plan: Plan, run: Run) -> None:
+    """Train each cell at each rate, where that has not been done, and keep the losses."""
+    todo = [(cell, rate) for cell in cells for rate in plan.rates if number_key(*cell, rate) not in values]
+    at_a_time = AT_A_TIME if run.device.type == "cpu" else 1
+    with on_all_cores(partial(_task, run=run), todo, at_a_time) as found:
+        for (cell, rate), (chosen, reported) in zip(todo, found, strict=True):
+            lowest = min((values[key] for r in plan.rates if (key := number_key(*cell, r)) in values), default=math.inf)
+            values[number_key(*cell, rate)] = chosen
+            if chosen < lowest:
+                values[number_key(*cell, "test")] = reported
+            run.keep(values)
 
 
 def scaling(run: Run) -> Results:
     """Train every width with every budget and rate, then predict the largest budget and measure it; keep no model."""
     plan = run.choose(PRESETS)
     values = run.measured_so_far(plan)
-    text = wikipedia_in_parts(run.seed)
-
-    def measure(width: int, budget: float, rates: tuple[float, ...]) -> None:
-        test = number_key(width, budget, "test")
-        lowest = min((values[key] for rate in rates if (key := number_key(width, budget, rate)) in values), default=9e9)
-        for rate in rates:
-            if (key := number_key(width, budget, rate)) in values:
-                continue
-            values[key], reported = losses_of(width, budget, rate, text, run)
-            if values[key] < lowest:
-                lowest, values[test] = values[key], reported
-            run.keep(values)
-
-    for cell in plan.cells():
-        measure(*cell, plan.rates)
-    law = law_of(values, plan)
-    for width, budget in plan.cells((plan.held_out,)):
-        # The rate is the one that was best at the last budget that this width had.
-        before = [b for w, b in plan.cells() if w == width]
-        if not before:
-            continue
+    measure(plan.cells(), values, plan, run)
+    law, held = law_of(values, plan), list(plan.cells((plan.held_out,)))
+    for width, budget in held:
         values[number_key(width, budget, "predicted")] = law.loss(size_of(width), characters_for(width, budget))
-        measure(width, budget, (best_rate(values, width, before[-1], plan.rates),))
+    measure(held, values, plan, run)
     return write_results(run, values, {})
