@@ -6,7 +6,7 @@ from course_lib.measure import committed_run
 from course_lib.recipes import scaling_sweep as sweep
 
 PLAN = sweep.PRESETS["cpu"]
-HELD = list(PLAN.cells((PLAN.held_out,)))
+HELD = list(PLAN.cells(PLAN.held_out))
 
 
 @pytest.mark.parametrize("seed", sweep.SEEDS)
@@ -17,7 +17,7 @@ def test_the_run_is_whole(seed):
 
 
 def test_the_lab_trains_a_part_of_it():
-    sample = [*sweep.SAMPLE.cells(), *sweep.SAMPLE.cells((sweep.SAMPLE.held_out,))]
+    sample = [*sweep.SAMPLE.cells(), *sweep.SAMPLE.cells(sweep.SAMPLE.held_out)]
     assert set(sample) <= set(PLAN.cells())
 
 

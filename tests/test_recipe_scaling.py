@@ -23,7 +23,7 @@ def planted(monkeypatch):
 
     monkeypatch.setattr(sweep, "losses_of", losses_of)
     monkeypatch.setattr(sweep, "AT_A_TIME", 1)  # another process would have the real one
-    plan = sweep.Plan((8, 16, 32, 64), (0.5e9, 1e9, 2e9), 8e9, (1e-2, 2e-2), 4000)
+    plan = sweep.Plan((8, 16, 32, 64), (0.5e9, 1e9, 2e9), (8e9,), (1e-2, 2e-2), 4000)
     monkeypatch.setitem(sweep.PRESETS, "cpu", plan)
     return plan
 
@@ -34,13 +34,13 @@ def run(out, **asked):
 
 def test_a_run_and_one_that_was_stopped(planted, tmp_path):
     whole = run(tmp_path / "whole")
-    runs = 2 * (len(list(planted.cells())) + len(list(planted.cells((planted.held_out,)))))
+    runs = 2 * (len(list(planted.cells())) + len(list(planted.cells(planted.held_out))))
     assert tiny_recipes.runs_of_a_stopped_recipe(sweep, "losses_of", run, whole, tmp_path) == runs + 1
 
 
 def test_the_held_out_budget_is_predicted_and_measured_at_its_best_rate(planted, tmp_path):
     values = run(tmp_path / "whole")
-    held = list(planted.cells((planted.held_out,)))
+    held = list(planted.cells(planted.held_out))
     assert held
     for cell in held:
         measured = values[sweep.number_key(*cell, "test")]
@@ -49,7 +49,7 @@ def test_the_held_out_budget_is_predicted_and_measured_at_its_best_rate(planted,
 
 
 def test_two_processes_find_what_one_finds(monkeypatch, tmp_path):
-    monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.Plan((4, 8), (2e7, 3e7), 6e7, (1e-2, 2e-2), 200))
+    monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.Plan((4, 8), (2e7, 3e7), (6e7,), (1e-2, 2e-2), 200))
     monkeypatch.setattr(sweep, "law_of", lambda values, plan: LAW)  # two sizes are too few for one
     found = []
     for at_a_time in (1, 2):
@@ -61,7 +61,7 @@ def test_two_processes_find_what_one_finds(monkeypatch, tmp_path):
 @pytest.mark.parametrize("size", sweep.PRESETS)
 def test_every_run_has_enough_steps_and_enough_text(size):
     plan = sweep.PRESETS[size]
-    for budgets in (plan.budgets, (plan.held_out,)):
+    for budgets in (plan.budgets, plan.held_out):
         cells = list(plan.cells(budgets))
         assert {budget for _, budget in cells} == set(budgets)
         for cell in cells:

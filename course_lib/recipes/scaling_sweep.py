@@ -5,7 +5,7 @@
 The models are those of `labs/ch07_scaling_laws`: they see eight characters and predict the next one, with one hidden
 layer, and differ in its width alone (Bengio et al. 2003). No run predicts a character twice. Each cell, a width with a
 budget, is trained at several learning rates; the best is chosen on one held-out text, and the loss reported on another.
-The largest budget is held out too: its losses are predicted before they are measured. As many models are trained at a
+Larger budgets are held out too: their losses are predicted before they are measured. As many models are trained at a
 time as there are cores. The lab trains a part of these cells again, with another seed.
 """
 
@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from course_lib.data.corpora.wikipedia import corpus
 from course_lib.data.tokenizers.characters import CharTokenizer
@@ -96,14 +97,14 @@ class Plan(NamedTuple):
     Attributes:
         widths: The widths of the hidden layers.
         budgets: The budgets to fit the law on, in floating-point operations.
-        held_out: The budget that is predicted.
+        held_out: The budgets that are predicted.
         rates: The learning rates tried with every width and budget.
         longest: The largest number of steps; runs of small models that would take more are left out.
     """
 
     widths: tuple[int, ...]
     budgets: tuple[float, ...]
-    held_out: float
+    held_out: tuple[float, ...]
     rates: tuple[float, ...]
     longest: int
 
@@ -117,11 +118,11 @@ class Plan(NamedTuple):
 
 RATES = (2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2, 8e-2)
 PRESETS = {
-    "cpu": Plan((4, 8, 16, 32, 64, 128, 256), (0.25e9, 0.5e9, 1e9, 2e9, 4e9), 16e9, RATES, 8000),
-    "gpu": Plan((32, 64, 128, 256, 512, 1024), (16e9, 64e9, 256e9), 1024e9, RATES[:4], 32_000),
+    "cpu": Plan((4, 8, 16, 32, 64, 128, 256), (0.25e9, 0.5e9, 1e9, 2e9, 4e9), (16e9, 64e9), RATES, 8000),
+    "gpu": Plan((32, 64, 128, 256, 512, 1024), (16e9, 64e9, 256e9), (1024e9,), RATES[:4], 32_000),
 }
 # What the lab trains again, with the sweep's best rates: few enough for half a minute.
-SAMPLE = Plan((4, 8, 16, 32, 64, 128), (0.25e9, 0.5e9, 1e9), 4e9, (), 2000)
+SAMPLE = Plan((4, 8, 16, 32, 64, 128), (0.25e9, 0.5e9, 1e9), (4e9,), (), 2000)
 
 
 class Texts(NamedTuple):
@@ -209,8 +210,8 @@ def loss_on(model: NextCharacter, windows: Int[Tensor, "windows 9"]) -> float:
 
 
 def number_key(width: int, budget: float, what: float | str) -> str:
-    """Return the key of a result, such as "scaling.sweep.w32.0.5e9.10e-3" at a rate, or one that ends in "test"."""
-    last = what if isinstance(what, str) else f"{1000 * what:g}e-3"
+    """Return the key of a result, such as "scaling.sweep.w32.0.5e9.100e-4" at a rate, or one that ends in "test"."""
+    last = what if isinstance(what, str) else f"{10_000 * what:g}e-4"
     return f"scaling.sweep.w{width}.{budget / 1e9:g}e9.{last}"
 
 
@@ -223,7 +224,7 @@ def best_rates(size: Preset = "cpu") -> dict[tuple[int, float], float]:
     plan = PRESETS[size]
     runs = [committed_run("scaling", seed, size=size) for seed in SEEDS]
     mean = {key: sum(run[key] for run in runs) / len(runs) for key in runs[0]}
-    cells = (*plan.cells(), *plan.cells((plan.held_out,)))
+    cells = (*plan.cells(), *plan.cells(plan.held_out))
     return {cell: min(plan.rates, key=lambda rate: mean[number_key(*cell, rate)]) for cell in cells}
 
 
@@ -255,7 +256,7 @@ def measure(cells: Iterable[tuple[int, float]], values: dict[str, float], plan: 
     todo = [(cell, rate) for cell in cells for rate in plan.rates if number_key(*cell, rate) not in values]
     at_a_time = AT_A_TIME if run.device.type == "cpu" else 1
     with on_all_cores(partial(_task, run=run), todo, at_a_time) as found:
-        for (cell, rate), (chosen, reported) in zip(todo, found, strict=True):
+        for (cell, rate), (chosen, reported) in zip(todo, tqdm(found, "models", len(todo)), strict=True):
             lowest = min((values[key] for r in plan.rates if (key := number_key(*cell, r)) in values), default=math.inf)
             values[number_key(*cell, rate)] = chosen
             if chosen < lowest:
@@ -268,7 +269,7 @@ def scaling(run: Run) -> Results:
     plan = run.choose(PRESETS)
     values = run.measured_so_far(plan)
     measure(plan.cells(), values, plan, run)
-    law, held = law_of(values, plan), list(plan.cells((plan.held_out,)))
+    law, held = law_of(values, plan), list(plan.cells(plan.held_out))
     for width, budget in held:
         values[number_key(width, budget, "predicted")] = law.loss(size_of(width), characters_for(width, budget))
     measure(held, values, plan, run)
