@@ -24,3 +24,15 @@ def test_the_lab_trains_a_part_of_it():
 @pytest.mark.parametrize("cell", [*PLAN.cells(), *HELD])
 def test_the_best_rate_is_inside_the_grid(cell):
     assert PLAN.rates[0] < sweep.best_rates()[cell] < PLAN.rates[-1]
+
+
+@pytest.mark.parametrize("seed", sweep.SEEDS)
+def test_the_law_is_too_pessimistic_far_ahead_and_its_floor_is_undercut(seed):
+    kept = committed_run("scaling", seed, size="cpu")
+    law = sweep.law_of(kept, PLAN)
+    for budget, least in zip(PLAN.held_out, (0.02, 0.05), strict=True):
+        cells = list(PLAN.cells((budget,)))
+        measured = min(kept[sweep.number_key(*cell, "test")] for cell in cells)
+        predicted = min(law.loss(sweep.size_of(cell[0]), sweep.characters_for(*cell)) for cell in cells)
+        assert predicted / measured - 1 > least
+    assert measured < law.e - 0.02
