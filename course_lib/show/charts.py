@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from course_lib.show.drawing import describe, level, line_in_words, short, thinned
 from course_lib.show.theme import DASHES, INK, MARKERS, PALETTE
@@ -93,13 +94,17 @@ def curves(
     lines = dict(zip(series, ax.lines, strict=True))
     ax.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale, yscale=yscale)
     if xticks is not None:
-        ax.set_xticks(xticks, [f"{x:g}" for x in xticks])
+        ax.set_xticks(xticks, [f"{x:,g}" for x in xticks])
         ax.minorticks_off()
     if ylim is not None:
         ax.set_ylim(*ylim)
     if chance is not None:
         ax.axhline(chance, **CHANCE, zorder=0)
     ax.autoscale_view()  # which matplotlib would put off until it draws
+    if xscale == "log" and xticks is None:
+        write_numbers_out(ax.xaxis)
+    if yscale == "log":
+        write_numbers_out(ax.yaxis)
     ends = [(label, line.get_color(), end_of(ax, *line.get_data())) for label, line in lines.items()]
     if chance is not None:
         _, height = end_of(ax, ax.get_xlim()[:1], (chance,))
@@ -120,6 +125,16 @@ def curves(
         "series": [line_as_data(label, xs, ys) for label, (xs, ys) in given.items()],
     }
     return describe(fig, f"Curves of {ylabel} over {xlabel}. {'; '.join(words)}.", data)
+
+
+def write_numbers_out(axis: Axis) -> None:
+    """Write 0.02 and 5,000 at a logarithmic axis, where matplotlib writes powers of ten; not at one of huge numbers."""
+    low, high = axis.get_view_interval()
+    if low < 1e-4 or high > 1e6:
+        return
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def line_as_data(label: str, xs: Float[np.ndarray, " points"], ys: Float[np.ndarray, "seeds points"]) -> dict[str, Any]:

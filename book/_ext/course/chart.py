@@ -37,7 +37,9 @@ class Axis:
     def ticks(self) -> list[float]:
         from matplotlib.ticker import LogLocator, MaxNLocator
 
-        locator = LogLocator(numticks=6) if self.log else MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+        few = self.log and self.high < 200 * self.low  # decades: then 2 and 5 are ticks as well
+        log = LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6)
+        locator = log if self.log else MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
         slack = 1e-9 * (self.high - self.low)
         return [
             x
@@ -46,11 +48,12 @@ class Axis:
         ]
 
     def text(self, tick: float) -> str:
-        """A tick as text; on a logarithmic axis far from 1 as a power of ten, for which there is room."""
-        power = round(math.log10(tick)) if self.log and tick > 0 else 0
+        """A tick as text; on a logarithmic axis that goes far from 1 as a power of ten, for which there is room."""
+        far = self.log and max(abs(math.log10(max(end, 1e-300))) for end in (self.low, self.high)) > 5
+        power = round(math.log10(tick)) if far and tick > 0 else 0
         if abs(power) > 3 and math.isclose(tick, 10.0**power):
             return "10" + str(power).translate(SUPERSCRIPT)
-        return signed(f"{tick:g}")
+        return signed(f"{tick:,g}")
 
 
 def percent(share: float) -> str:
