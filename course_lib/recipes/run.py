@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import psutil
 import torch
 from torch import nn
 
@@ -39,8 +34,6 @@ class Stopped(KeyboardInterrupt):
 
 RunSize = Literal["cpu", "hour", "gpu"]  # the preset of a run: minutes on a CPU, an hour on one core of it, or a GPU
 Plan = TypeVar("Plan")
-Task = TypeVar("Task")
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -201,31 +194,3 @@ class Run:
         if history.interrupted:
             raise Stopped
         model.eval()
-
-
-@contextmanager
-def on_all_cores(
-    function: Callable[[Task], Found], tasks: Iterable[Task], at_a_time: int | None = None
-) -> Iterator[Iterator[Found]]:
-    """Do independent tasks at the same time, each in a process with one thread; yield what comes out, in their order.
-
-    On leaving, tasks that have not begun are dropped.
-
-    Args:
-        function: Does a task; a function of a module, or a `functools.partial` of one.
-        tasks: Its arguments.
-        at_a_time: The number of processes; None for one on each core. With 1, all is done in this one.
-    """
-    if (at_a_time or psutil.cpu_count() or 1) == 1:
-        yield map(function, tasks)
-        return
-    pool = ProcessPoolExecutor(at_a_time, get_context("spawn"), _begin_process)
-    try:
-        yield pool.map(function, tasks)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin_process() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process is told as well, and ends the others
-    torch.set_num_threads(1)

@@ -28,8 +28,9 @@ from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.measure import committed_run
 from course_lib.measure.scaling import ScalingLaw, fit_law
 from course_lib.preset import Preset
+from course_lib.recipes.cores import on_all_cores
 from course_lib.recipes.results import Results, write_results
-from course_lib.recipes.run import Run, on_all_cores
+from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig
 from course_lib.train.optim import lr_factor
 

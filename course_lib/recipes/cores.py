@@ -1,0 +1,44 @@
+"""Independent tasks on all cores of the machine, for sweeps of many small models."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import TypeVar
+
+import psutil
+import torch
+
+Task = TypeVar("Task")
+Found = TypeVar("Found")
+
+
+@contextmanager
+def on_all_cores(
+    function: Callable[[Task], Found], tasks: Iterable[Task], at_a_time: int | None = None
+) -> Iterator[Iterator[Found]]:
+    """Do independent tasks at the same time, each in a process with one thread; yield what comes out, in their order.
+
+    On leaving, tasks that have not begun are dropped.
+
+    Args:
+        function: Does a task; a function of a module, or a `functools.partial` of one.
+        tasks: Its arguments.
+        at_a_time: The number of processes; None for one on each core. With 1, all is done in this one.
+    """
+    if (at_a_time or psutil.cpu_count() or 1) == 1:
+        yield map(function, tasks)
+        return
+    pool = ProcessPoolExecutor(at_a_time, get_context("spawn"), _begin_process)
+    try:
+        yield pool.map(function, tasks)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process is told as well, and ends the others
+    torch.set_num_threads(1)
