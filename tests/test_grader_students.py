@@ -156,6 +156,7 @@ def test_grades_inside_the_submissions_are_no_submissions(school, capsys):
     school.out = school.submissions / "ben" / "grades"
     for _ in range(2):
         assert school.grade() == 0
+        assert "ben/grades is a folder of grades, and is left out" in capsys.readouterr().out
     school.hand_in("ben/grades/ben", solves(1))
     school.out = school.submissions.parent / "out"
     assert school.grade() == 0
@@ -287,7 +288,6 @@ def test_manual_points_and_comments_stay_with_their_lab(school):
     rows["eve"] |= {manual: "-2", comment: "ill", "seen": ""}
     rows["ben"]["seen"] = ""
     school.edit(rows)
-    school.hand_in("ana", solves(2), time=1_700_000_900)
     school.hand_in("ana_heads", solves(1, "ch01_heads"))
     heads = exercises.of_lab("ch01_heads")[0].points
     for _ in range(2):
@@ -295,41 +295,59 @@ def test_manual_points_and_comments_stay_with_their_lab(school):
         rows = school.rows()
         assert (rows["ana"][manual], rows["ana"][comment]) == ("1.5", "well argued,\nand short")
         assert (rows["ana"]["ch01_heads manual"], rows["ana"]["seen"]) == ("", "yes")
-        assert float(rows["ana"]["total"]) == sum(MOST[:2]) + 1.5 + heads
+        assert float(rows["ana"]["total"]) == MOST[0] + 1.5 + heads
         assert (rows["eve"]["total"], rows["eve"][comment]) == ("-2", "ill")
     assert not list(school.out.glob("students-edited-*")), "nothing of it is lost"
     page = (school.out / "ana" / "report.html").read_text()
     assert "1.5 points were added to this lab by hand." in page
-    assert f"So this lab counts {sum(MOST[:2]) + 1.5:g} points." in page
+    assert f"So this lab counts {MOST[0] + 1.5:g} points." in page
     assert "by hand" not in (school.out / "ana_heads" / "report.html").read_text()
     (school.submissions / "ana.ipynb").unlink()
     assert school.grade() == 0
     assert school.rows()["ana"][manual] == "1.5", "also while the lab is away"
 
 
-def test_points_by_hand_from_before_a_version_are_told_and_count_once(school, capsys):
+def test_points_by_hand_are_not_added_to_what_has_earned_them_meanwhile(school, capsys):
+    """A student keeps what was given, or gets the points of a new version if they are more; a deduction stays."""
     manual, comment = HAND
     school.hand_in("ana/1", b"{")
-    school.hand_in("ben/1", solves(1))
+    for id in ("ben", "eve"):
+        school.hand_in(f"{id}/1", solves(1))
     school.grade()
     rows = school.rows()
     rows["ana"][manual] = rows["ben"][manual] = "2"
+    rows["eve"][manual] = "-1"
     school.edit(rows)
     school.grade()
-    told = f"{LAB}: the points by hand were given before this version came"
+    assert [float(row["total"]) for row in school.rows().values()] == [2, MOST[0] + 2, MOST[0] - 1]
+    told = "by hand was given when it had"
     assert told not in capsys.readouterr().out
-    school.hand_in("ana/2", solves(2), time=1_700_000_900)
+    for id in ("ana", "ben", "eve"):
+        school.hand_in(f"{id}/2", solves(2), time=1_700_000_900)
+    new, left = sum(MOST[:2]), MOST[0] + 2 - sum(MOST[:2])
     for _ in range(2):
         school.grade()
-        assert f"ana, {told}" in capsys.readouterr().out
-        row = school.rows()["ana"]
-        assert told in row["notes"]
-        assert float(row["total"]) == sum(MOST[:2]) + 2
-    rows = school.rows()
+        said = capsys.readouterr().out
+        assert f"ana, {LAB}: 2 {told} 0 points; now it has {new}, so 0 is added by hand." in said
+        assert f"ben, {LAB}: 2 {told} {MOST[0]} points; now it has {new}, so {left} is added by hand." in said
+        assert f"  eve, {LAB}: " not in said
+        rows = school.rows()
+        assert [float(row["total"]) for row in rows.values()] == [new, MOST[0] + 2, new - 1]
+        assert rows["ana"][manual] == "2"
+        assert told in rows["ana"]["notes"]
+    file = school.out.parent / "m.csv"
+    assert course("grade-export", school.out, "--to", "moodle", "--out", file) == 0
+    ana, ben, eve = csv.DictReader(file.read_text().splitlines())
+    assert [float(row[LAB]) for row in (ana, ben, eve)] == [new, MOST[0] + 2, new - 1]
+    page = (school.out / "ben" / "2" / "report.html").read_text()
+    assert f"{left} point was added to this lab by hand." in page
+    assert f"So this lab counts {MOST[0] + 2} points." in page
     rows["ana"][comment] = "the plots earn two points in this version too"
+    rows["ben"][manual] = "3"
     school.edit(rows)
-    school.grade()
+    assert school.grade() == 0
     assert told not in capsys.readouterr().out
+    assert [float(row["total"]) for row in school.rows().values()] == [new + 2, new + 3, new - 1]
 
 
 def test_each_hand_in_after_the_first_meets_cases_of_its_own(school, monkeypatch):
@@ -393,7 +411,7 @@ def test_the_columns_of_earlier_versions_are_read(school, capsys):
     assert [rows["ben"][name] for name in (*HAND, "manual", "comment")] == ["", "", "1.5", "good"]
     heads = exercises.of_lab("ch01_heads")[0].points
     assert [float(rows[id]["total"]) for id in rows] == [MOST[0] + 1.5, MOST[0] + heads + 1.5, 1.5]
-    assert "before this version" not in said
+    assert "by hand was given" not in said
     assert not list(school.out.glob("students-edited-*"))
     school.grade()
     assert "are taken as those of" not in capsys.readouterr().out, "moved once"
@@ -527,12 +545,14 @@ def test_the_reports_of_students_are_zipped_where_their_submissions_were(school,
     school.hand_in("week 1/Ana_1_file_/x", solves(1))
     school.hand_in("ben/broken", b"{")
     school.hand_in("nobody", solves(2))
+    (school.submissions / "ben" / "{}.docx").write_bytes(b"PK")
     file = tmp_path / "reports.zip"
     assert course("grade-export", school.out, "--to", "reports", "--out", file) == 2
     assert school.grade() == 0
     assert course("grade-export", school.out, "--to", "reports", "--out", file) == 0
     with zipfile.ZipFile(file) as archive:
-        assert archive.namelist() == ["ben/broken.html", "week 1/Ana_1_file_/x.html"]
+        assert archive.namelist() == ["ben/broken.html", "week 1/Ana_1_file_/x.html", "ben/{}.docx.txt"]
+        assert archive.read("ben/{}.docx.txt") == b"Not graded: {}.docx is no notebook; hand in the .ipynb itself.\n"
         said = archive.read("week 1/Ana_1_file_/x.html").decode()
     assert "Ana Silva (ana, group A)" in said
 

@@ -293,7 +293,7 @@ def _tell(
         what = "" if group and group.only else ": it grades only what has no verdict yet"
         print(f"  Run the same command again{what}.", file=sys.stderr)
     if ignored:
-        print(f"  {ignored} other files were left alone.")
+        print(f"  {ignored} other {'file was' if ignored == 1 else 'files were'} left alone.")
 
 
 def find(submissions: Path, out: Path | None = None) -> tuple[list[Path], list[Path], list[Path]]:
@@ -312,7 +312,8 @@ def find(submissions: Path, out: Path | None = None) -> tuple[list[Path], list[P
         raise CourseError(f"{submissions} is not a folder; give the folder that holds the submitted notebooks")
     files: list[Path] = []
     others: list[Path] = []
-    of_grades: list[Path] = []
+    # Said in the first run already, in which it is not there yet.
+    of_grades = [out] if out and not out.exists() and submissions.resolve() in out.resolve().parents else []
     for name, folders, names in os.walk(submissions):
         folder = Path(name)
         is_out = out is not None and folder.resolve() == out.resolve()

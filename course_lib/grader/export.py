@@ -20,10 +20,23 @@ from course_lib.errors import CourseError
 from course_lib.files import write_bytes, write_text
 from course_lib.grader.grades_folder import reports_in
 from course_lib.grader.roster import Roster, Student, Table, hand_columns, late_columns, read_table
-from course_lib.grader.students import OF_NO_LAB, TABLE, alike, as_written, mark, number, safe, same_id, shown
+from course_lib.grader.students import (
+    COUNTED,
+    OF_NO_LAB,
+    TABLE,
+    alike,
+    as_written,
+    mark,
+    number,
+    points_by_hand,
+    safe,
+    same_id,
+    shown,
+)
 
 TARGETS = ("canvas", "moodle", "reports")
 MANUAL, COMMENT = OF_NO_LAB
+NO_NOTEBOOK = "{} is no notebook; hand in the .ipynb itself"
 NO_GRADE = {
     "canvas": "An empty cell is no grade for Canvas: not a 0, and left out of the score so far.",
     "moodle": "The cell is -, which is no grade for Moodle.",
@@ -102,14 +115,16 @@ def export(out: Path, to: str, file: Path, titles: list[str], missing: list[str]
 def zip_reports(out: Path, file: Path) -> list[str]:
     """Write a zip of the reports that belong to a student, each where its submission was: `ana/attention.html`.
 
-    So a platform that takes feedback in the folders in which it gave the submissions finds whose each is.
+    So a platform that takes feedback in the folders in which it gave the submissions finds whose each is. A file that
+    is no notebook has a text instead, `ana/homework.zip.txt`.
 
     Raises:
         CourseError: If there are no grades, or the file cannot be written.
     """
     try:
-        submissions = json.loads((out / "grades.json").read_text(encoding="utf-8"))["submissions"]
-        students = {entry["name"]: entry.get("student") for entry in submissions}
+        graded = json.loads((out / "grades.json").read_text(encoding="utf-8"))
+        students = {entry["name"]: entry.get("student") for entry in graded["submissions"]}
+        others = [name for names in graded.get("no_notebooks", {}).values() for name in names]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CourseError(f"there are no grades in {out}; run course grade with --roster first") from error
     content, n = io.BytesIO(), 0
@@ -119,6 +134,12 @@ def zip_reports(out: Path, file: Path) -> list[str]:
                 name = f"{report['name']}.html".encode("utf-8", "backslashreplace").decode("utf-8")
                 archive.writestr(name, (folder / "report.html").read_bytes())
                 n += 1
+        for other in others:
+            name = f"{other}.txt".encode("utf-8", "backslashreplace").decode("utf-8")
+            archive.writestr(
+                name, f"Not graded: {NO_NOTEBOOK.format(other.rpartition('/')[2])}.\n".encode(errors="replace")
+            )
+            n += 1
     if not n:
         raise CourseError(f"no report in {out} belongs to a student; run course grade with --roster first")
     try:
@@ -172,6 +193,10 @@ def read_grades(out: Path) -> Grades:
         row["id"] = same_id(row["id"], roster)
         before = written.get(row["id"], {})
         row.update({name: before[name] for name in row if name in before and alike(row[name], before[name])})
+        for lab in labs:  # as long as the teacher has written nothing new
+            counted = f"{lab} {COUNTED}"
+            if counted in before and all(row.get(name, "") == before.get(name, "") for name in hand_columns(lab)):
+                row[counted] = before[counted]
     for row, line in zip(table.rows, table.lines, strict=True):
         if not row["id"]:
             raise CourseError(f"{out / TABLE}, line {line}: the id is empty; give it, or remove the line")
@@ -223,8 +248,7 @@ def _not_graded(submissions: list[dict[str, Any]], others: dict[str, list[str]])
             yield entry["student"], entry["lab"] or _named(entry["name"]), f"not graded: {name}: {entry['reason']}"
     for student, names in others.items():
         for name in names:
-            file = name.rpartition("/")[2]
-            yield student, _named(name), f"not graded: {file} is no notebook; hand in the .ipynb itself"
+            yield student, _named(name), f"not graded: {NO_NOTEBOOK.format(name.rpartition('/')[2])}"
 
 
 def _members(entry: dict[str, Any]) -> list[str]:
@@ -239,8 +263,8 @@ def _named(path: str) -> str:
 
 
 def _of_teacher(row: dict[str, str], lab: str) -> list[str]:
-    manual, comment = (row.get(name, "") for name in hand_columns(lab))
-    points = number(manual) or 0.0
+    comment = row.get(hand_columns(lab)[1], "")
+    points = points_by_hand(row, lab)
     return [*([f"{shown(points)} by hand"] if points else []), *([comment] if comment else [])]
 
 

@@ -34,10 +34,9 @@ from course_lib.grader.roster import (
 
 COUNTS = ("latest", "best")
 OF_NO_LAB = ("manual", "comment")  # of earlier versions, which had one pair of columns for all labs
-SEEN, GIVEN_TO = (
-    "version",
-    "manual for",
-)  # in students.json, of a lab: the hand-in that counts; that with points by hand
+# In students.json, of a lab: the hand-in that counts and its points, "2: 8.5"; those to which points by hand were
+# given; and how many of these are added, where that is not all of them.
+SEEN, GIVEN_TO, COUNTED = "version", "manual for", "manual counts"
 TABLE, WRITTEN = "students.csv", "students.json"
 
 
@@ -370,7 +369,7 @@ def student_rows(
         hands |= {name: old.get(name, "") for name in rest}
         hands |= {name: shown(number(hands[name]) or 0.0) for name in points if hands.get(name)}
         versions_by_hand = _versions(by_hand, counting, hands, earlier.written.get(student.id, {}))
-        notes += [given_earlier(lab) for lab in sorted(by_hand) if _given_to_another(versions_by_hand, lab)]
+        notes += [told for lab in sorted(by_hand) if (told := given_earlier({**hands, **versions_by_hand}, lab))]
         row = {
             "id": student.id,
             "name": student.name,
@@ -394,39 +393,51 @@ def student_rows(
 def _versions(
     labs: Iterable[str], counting: dict[str, dict[str, Any]], hands: dict[str, str], written: dict[str, str]
 ) -> dict[str, str]:
-    """Return which hand-in counts for each lab of a student, and to which one points by hand were given.
+    """Return what students.json says of points by hand: which hand-in counts, and to which one they were given.
 
-    They were given to the one that counted when they were written: after the run before, which showed it.
+    They were given to what counted when they were written: after the run before, which showed it. If there is another
+    hand-in now, or another number of points after grading again, it may have earned them already. So a student then
+    has what was given, or the new points if they are more, until the teacher writes again. A deduction stays.
     """
-    found = {f"{lab} {SEEN}": str(report.get("hand_in", 1)) for lab, report in counting.items()}
+    found = {f"{lab} {SEEN}": f"{r.get('hand_in', 1)}: {shown(r['points'])}" for lab, r in counting.items()}
     for lab in labs:
         names, seen, given = hand_columns(lab), f"{lab} {SEEN}", f"{lab} {GIVEN_TO}"
-        if not number(hands.get(names[0], "")):
+        manual = number(hands.get(names[0], "")) or 0.0
+        if not manual:
             continue
         if given in written and all(alike(hands[name], written.get(name, "")) for name in names):
             found[given] = written[given]
         else:
             found[given] = written.get(seen, "") if names[0] in written else found.get(seen, "")
+        if manual > 0 and seen in found and found[seen] != found[given]:
+            found[f"{lab} {COUNTED}"] = shown(max(0.0, _points_of(found[given]) + manual - _points_of(found[seen])))
     return found
 
 
-def _given_to_another(versions: dict[str, str], lab: str) -> bool:
-    """Whether points by hand were given to another hand-in than the one that counts now."""
-    given, seen = versions.get(f"{lab} {GIVEN_TO}"), versions.get(f"{lab} {SEEN}")
-    return given is not None and seen is not None and given != seen
+def _points_of(version: str) -> float:
+    return number(version.rpartition(":")[2].strip()) or 0.0
+
+
+def points_by_hand(row: dict[str, str], lab: str) -> float:
+    """Return the points by hand added to a lab: those in the teacher's column, or what still counts of them."""
+    return number(row.get(f"{lab} {COUNTED}", row.get(hand_columns(lab)[0], ""))) or 0.0
 
 
 def by_hand_before(rows: list[dict[str, str]]) -> list[tuple[str, str]]:
-    """Return the id and a sentence for each student and lab with points by hand from before the last version."""
+    """Return the id and a sentence for each student and lab with points by hand that are older than the lab's own."""
     labs = exercises.labs()
-    return [(row["id"], given_earlier(lab)) for row in rows for lab in labs if _given_to_another(row, lab)]
+    return [(row["id"], told) for row in rows for lab in labs if (told := given_earlier(row, lab))]
 
 
-def given_earlier(lab: str) -> str:
-    """Return a sentence about points by hand that were given to an earlier file of a lab."""
+def given_earlier(row: dict[str, str], lab: str) -> str:
+    """Return a sentence if points by hand were given to other points of a lab than it has now, else an empty text."""
+    counted, (manual, comment) = row.get(f"{lab} {COUNTED}"), hand_columns(lab)
+    if counted is None:
+        return ""
+    before, now = (shown(_points_of(row[f"{lab} {name}"])) for name in (GIVEN_TO, SEEN))
     return (
-        f"{lab}: the points by hand were given before this version came, and are added to it; change them, or say in "
-        "the comment that they hold"
+        f"{lab}: {row[manual]} by hand was given when it had {before} points; now it has {now}, so {counted} is added "
+        f"by hand. If it shall be more, write the number anew, or the same one and a word in `{comment}`"
     )
 
 
@@ -459,16 +470,15 @@ def _of_teacher(report: dict[str, Any], entry: dict[str, Any], row: dict[str, st
     lab, sentences = report["lab"], []
     if lab and (entry["counts"] or report["verdict"] != "graded"):
         manual, comment = hand_columns(lab)
-        sentences += _by_hand(row, manual, "this lab")
+        sentences += _by_hand(points_by_hand(row, lab), "this lab")
         if number(row.get(manual, "")):
             sentences.append(f"So this lab counts {mark(row, lab)} points.")
         sentences += _said(row, comment)
-    return [*sentences, *_by_hand(row, OF_NO_LAB[0], "the total"), *_said(row, OF_NO_LAB[1])]
+    return [*sentences, *_by_hand(number(row.get(OF_NO_LAB[0], "")) or 0.0, "the total"), *_said(row, OF_NO_LAB[1])]
 
 
-def _by_hand(row: dict[str, str], manual: str, where: str) -> list[str]:
-    """Return a sentence about the points in a column of a teacher, if there are any."""
-    points = number(row.get(manual, "")) or 0.0
+def _by_hand(points: float, where: str) -> list[str]:
+    """Return a sentence about points by hand, if there are any."""
     kind = "added to" if points > 0 else "taken off"
     were = "point was" if abs(points) == 1 else "points were"
     return [f"{shown(abs(points))} {were} {kind} {where} by hand."] if points else []
@@ -516,9 +526,9 @@ def mark(row: dict[str, str], lab: str) -> str:
 
     Points by hand alone are a mark too, as for a lab that was handed in on paper.
     """
-    cells = [row.get(name, "") for name in (lab, late_columns(lab)[1], hand_columns(lab)[0])]
-    points, penalty, manual = (number(cell) or 0.0 for cell in cells)
-    return shown(points - penalty + manual) if cells[0] or cells[2] else ""
+    points, penalty = (number(row.get(name, "")) or 0.0 for name in (lab, late_columns(lab)[1]))
+    has_any = row.get(lab) or row.get(hand_columns(lab)[0])
+    return shown(points - penalty + points_by_hand(row, lab)) if has_any else ""
 
 
 def _late_cells(group: Class, lab: str, entry: dict[str, Any]) -> dict[str, str]:
@@ -586,8 +596,9 @@ def write_students(out: Path, columns: list[str], rows: list[dict[str, str]], ro
         own = [name for name in columns if name not in earlier.added]
         points = _columns_of_points()
         ours = {row["id"]: {name: row[name] if name in points else safe(row[name]) for name in own} for row in rows}
+        hidden = tuple(f" {name}" for name in (SEEN, GIVEN_TO, COUNTED))
         for row in rows:
-            ours[row["id"]] |= {name: row[name] for name in row if name.endswith((f" {SEEN}", f" {GIVEN_TO}"))}
+            ours[row["id"]] |= {name: row[name] for name in row if name.endswith(hidden)}
         write_text(out / WRITTEN, json.dumps(ours, indent=1), private=True)
     except OSError as error:
         raise CourseError(
