@@ -184,7 +184,7 @@ def test_reports_of_removed_submissions_go_and_nothing_else(tmp_path, capsys):
     grade_folder(submissions, out, seed=5)
     assert "Removed 2 earlier reports" in capsys.readouterr().out
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    tables = {"class.html", "grades.csv", "grades.json", "seed.json"}
+    tables = {"class.html", "grades.csv", "grades.json", "hand_ins.json", "seed.json"}
     assert files == {*tables, "ana/report.json", "ana/report.html", "ben/remarks.txt"}
     assert not (out / "team").exists()
 
