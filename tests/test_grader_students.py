@@ -342,6 +342,12 @@ def test_points_by_hand_are_not_added_to_what_has_earned_them_meanwhile(school, 
     page = (school.out / "ben" / "2" / "report.html").read_text()
     assert f"{left} point was added to this lab by hand." in page
     assert f"So this lab counts {MOST[0] + 2} points." in page
+    school.hand_in("ben/3", solves(0), time=1_700_000_950)
+    school.grade()
+    assert float(school.rows()["ben"]["total"]) == 2, "of a version with fewer points, all that was given by hand"
+    (school.submissions / "ben" / "3.ipynb").unlink()
+    school.grade()
+    rows, _ = school.rows(), capsys.readouterr()
     rows["ana"][comment] = "the plots earn two points in this version too"
     rows["ben"][manual] = "3"
     school.edit(rows)

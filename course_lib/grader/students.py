@@ -34,9 +34,9 @@ from course_lib.grader.roster import (
 
 COUNTS = ("latest", "best")
 OF_NO_LAB = ("manual", "comment")  # of earlier versions, which had one pair of columns for all labs
-# In students.json, of a lab: the hand-in that counts and its points, "2: 8.5"; those to which points by hand were
-# given; and how many of these are added, where that is not all of them.
-SEEN, GIVEN_TO, COUNTED = "version", "manual for", "manual counts"
+# In students.json, of a lab: the points of the version that counts; those to which points by hand were given; and how
+# many of these are added, where that is not all of them.
+SEEN, GIVEN_TO, COUNTED = "seen", "manual for", "manual counts"
 TABLE, WRITTEN = "students.csv", "students.json"
 
 
@@ -393,13 +393,13 @@ def student_rows(
 def _versions(
     labs: Iterable[str], counting: dict[str, dict[str, Any]], hands: dict[str, str], written: dict[str, str]
 ) -> dict[str, str]:
-    """Return what students.json says of points by hand: which hand-in counts, and to which one they were given.
+    """Return what students.json says of the points of each lab, and of the points to which those by hand were given.
 
-    They were given to what counted when they were written: after the run before, which showed it. If there is another
-    hand-in now, or another number of points after grading again, it may have earned them already. So a student then
-    has what was given, or the new points if they are more, until the teacher writes again. A deduction stays.
+    They were given when they were written: after the run before, which showed what the lab had. If it has more now,
+    from a new version or since it was graded again, it may have earned them already. So a student then has what they
+    made together, or the new points if they are more, until the teacher writes again. A deduction stays.
     """
-    found = {f"{lab} {SEEN}": f"{r.get('hand_in', 1)}: {shown(r['points'])}" for lab, r in counting.items()}
+    found = {f"{lab} {SEEN}": shown(report["points"]) for lab, report in counting.items()}
     for lab in labs:
         names, seen, given = hand_columns(lab), f"{lab} {SEEN}", f"{lab} {GIVEN_TO}"
         manual = number(hands.get(names[0], "")) or 0.0
@@ -409,13 +409,10 @@ def _versions(
             found[given] = written[given]
         else:
             found[given] = written.get(seen, "") if names[0] in written else found.get(seen, "")
-        if manual > 0 and seen in found and found[seen] != found[given]:
-            found[f"{lab} {COUNTED}"] = shown(max(0.0, _points_of(found[given]) + manual - _points_of(found[seen])))
+        more = (number(found.get(seen, "")) or 0.0) - (number(found[given]) or 0.0)
+        if manual > 0 and more > 0:
+            found[f"{lab} {COUNTED}"] = shown(max(0.0, manual - more))
     return found
-
-
-def _points_of(version: str) -> float:
-    return number(version.rpartition(":")[2].strip()) or 0.0
 
 
 def points_by_hand(row: dict[str, str], lab: str) -> float:
@@ -434,7 +431,7 @@ def given_earlier(row: dict[str, str], lab: str) -> str:
     counted, (manual, comment) = row.get(f"{lab} {COUNTED}"), hand_columns(lab)
     if counted is None:
         return ""
-    before, now = (shown(_points_of(row[f"{lab} {name}"])) for name in (GIVEN_TO, SEEN))
+    before, now = row[f"{lab} {GIVEN_TO}"] or "0", row[f"{lab} {SEEN}"]
     return (
         f"{lab}: {row[manual]} by hand was given when it had {before} points; now it has {now}, so {counted} is added "
         f"by hand. If it shall be more, write the number anew, or the same one and a word in `{comment}`"
