@@ -262,7 +262,7 @@ def grade(
 
     With --roster, OUT/students.csv has a row for each student.
     A lab that was not handed in is an empty cell there and adds nothing to the total.
-    What you write into its columns manual (points to add) and comment stays.
+    What you write into a lab's own columns there, LAB manual (points to add) and LAB comment, stays.
     With --deadline, it says how late each lab is. The points of a lab stay; a penalty has its own column, and the
     total is less by it. A student's own deadline is in the roster's column extension.
     Deadlines, the penalty and points of your own can stand in course.toml; what is said here goes before.
@@ -272,7 +272,7 @@ def grade(
     from course_lib.grader.deadlines import read_deadlines
     from course_lib.grader.kept_options import as_typed, with_kept
     from course_lib.grader.roster import read_roster
-    from course_lib.grader.students import Class
+    from course_lib.grader.students import Class, group_work
 
     if roster is None and (id_pattern is not None or only is not None or count is not None or deadline):
         raise CourseError("--id-pattern, --count, --only and --deadline are about students: give --roster too")
@@ -288,7 +288,10 @@ def grade(
         due = read_deadlines(options["deadline"] or [], options["late_penalty"], students)
         if due and not options["deadline"]:
             typer.echo("Deadlines: those of course.toml.")
-        group = Class(students, options["count"] or "latest", only, due, options)
+        labs, sentence = group_work(students)
+        if sentence:
+            typer.echo(sentence)
+        group = Class(students, options["count"] or "latest", only, due, options, labs)
     raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group, similarity, cluster))
 
 
@@ -301,11 +304,17 @@ def grade_export(
         list[str] | None,
         typer.Option(help="LAB=TITLE: what a lab is called in the gradebook. By default its name here."),
     ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a lab without a grade gets: 0, or EX (excused) for Canvas; LAB=0 for one. By default nothing."
+        ),
+    ] = None,
 ) -> None:
     """Write the points of students.csv as a gradebook imports them, what you wrote there included; or zip reports."""
     from course_lib.grader.export import export
 
-    for sentence in export(grades, to, out, title or []):
+    for sentence in export(grades, to, out, title or [], missing):
         typer.echo(sentence)
 
 

@@ -54,10 +54,12 @@ MISTAKES = [
 @pytest.mark.parametrize("seed", [0, *SEEDS])
 @pytest.mark.parametrize(("id", "mistake"), MISTAKES)
 def test_known_mistake_fails_and_is_named(id, mistake, seed):
-    verdict = exam_for(id, seed).grade(LocalSubject(mistake.solution))
+    verdict = exam_for(id, seed).grade(LocalSubject(mistake.solution), hide_values=True)
     assert not verdict, f"{id}: the known mistake {mistake.message!r} passes"
     name = mistake.solution.__name__
     assert verdict.mistake == mistake.message, f"{name} is taken for another mistake: put the one that fits fewer first"
+    # Graded, fractions are taken out of what an exercise itself says: a sentence must not live on one.
+    assert "..." not in re.sub(r"`[^`]*`", "", verdict.diagnosis), f"{name}: {verdict.diagnosis}"
 
 
 # Slips made in the reference's source: a mistake's own solution may be wrong in the same way as its helper.

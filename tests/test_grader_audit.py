@@ -12,8 +12,9 @@ from course_lib.cli import app
 from course_lib.errors import CourseError
 from course_lib.exercises.spec import Case, Exercise, Mistake
 from course_lib.grader import audit as audit_module
-from course_lib.grader.audit import LookUp, audit, audit_exercise
+from course_lib.grader.audit import MOST_BY_LOOK_UP, LookUp, audit, audit_exercise
 from course_lib.grader.exam import Exam
+from course_lib.grader.hidden import exams_of, seed_of
 from course_lib.grader.inside.calls import LocalSubject
 from course_lib.grader.mutants import build, mutants_of
 
@@ -148,6 +149,16 @@ def test_the_table_of_visible_answers_passes_the_visible_checks(id):
     """Also of a class, whose objects are told apart by how they were made."""
     visible = Exam(exercises.find(id))
     assert visible.grade(LookUp(visible))
+
+
+def test_a_table_of_the_first_hand_ins_hidden_answers_earns_nothing_in_the_second():
+    first, second = (exams_of("ch01_attention", seed_of(7, hand_in)) for hand_in in (1, 2))
+    for known, asked in zip(first, second, strict=True):
+        if known.exercise.id == "logit_variance":
+            continue  # of other random numbers each time it is asked
+        table = LookUp(known)
+        assert known.grade(table), known.exercise.id
+        assert asked.grade(table).points <= MOST_BY_LOOK_UP * asked.exercise.points, known.exercise.id
 
 
 def test_a_wrong_answer_earns_at_most_half_and_nothing_by_what_is_visible():

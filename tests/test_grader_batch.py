@@ -119,7 +119,7 @@ def test_command_ends_well_and_says_what_it_did(graded):
     assert text.startswith("Sandbox: bubblewrap")
     count = len(good.GOOD) + len(wrong.IN_A_SANDBOX) + len(graded.hostile) + 1
     assert f"Graded {count} of {count + len(graded.broken) + 2} notebooks" in text
-    assert "1 other files were left alone" in text
+    assert "1 other file was left alone" in text
     assert "ungradable: broken/empty: it is empty" in text
     assert "Traceback" not in graded.done.stderr
 

@@ -21,6 +21,7 @@ from course_lib.grader.command import check_notebook, grade_folder
 from course_lib.grader.exam import Exam
 from course_lib.grader.hidden import exams_of
 from course_lib.grader.inside.outcomes import Failure, Lost, Raised
+from course_lib.grader.submission import examine
 from course_lib.grader.worker_client import WorkerClient
 
 
@@ -183,7 +184,7 @@ def test_reports_of_removed_submissions_go_and_nothing_else(tmp_path, capsys):
     grade_folder(submissions, out, seed=5)
     assert "Removed 2 earlier reports" in capsys.readouterr().out
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    tables = {"class.html", "grades.csv", "grades.json", "seed.json"}
+    tables = {"class.html", "grades.csv", "grades.json", "hand_ins.json", "seed.json"}
     assert files == {*tables, "ana/report.json", "ana/report.html", "ben/remarks.txt"}
     assert not (out / "team").exists()
 
@@ -312,6 +313,31 @@ def test_an_answer_without_its_mark_is_told_to_student_and_teacher(submissions, 
     entry = json.loads((tmp_path / "out" / "grades.json").read_text())["submissions"][0]["exercises"]["softmax"]
     assert entry["reason"] in said
     assert "1: defined, but in a cell without its mark" in (tmp_path / "out" / "class.html").read_text()
+
+
+def test_a_notebook_without_marks_is_told_which_lab_it_looks_like_and_where_marks_belong(submissions, tmp_path, capsys):
+    text = (submissions / "ana.ipynb").read_text()
+    (submissions / "ben.ipynb").write_text(re.sub(r"# EXERCISE: \w+", "#", text))
+    heads = build.notebook(["def my_split(x): return x", 'check("split_heads", my_split)'])
+    build.write(submissions, {"cem": heads, "dan": build.notebook(["x = 1"])})
+    assert grade_folder(submissions, tmp_path / "out", seed=5, sandbox="off") == 0
+    said = capsys.readouterr().out
+    entries = {e["name"]: e for e in json.loads((tmp_path / "out" / "grades.json").read_text())["submissions"]}
+    ben, cem, dan = (entries[name] for name in ("ben", "cem", "dan"))
+    assert (ben["lab"], ben["verdict"], ben["exercises"]) == ("ch01_attention", "ungradable", {})
+    assert "it looks like ch01_attention: put `# EXERCISE: softmax` at the top of code cell 2, " in ben["reason"]
+    assert ben["reason"] in said
+    assert (cem["lab"], dan["lab"]) == ("ch01_heads", None)
+    assert cem["reason"].endswith(
+        "looks like ch01_heads: copy the answers into a new copy of this lab, and hand that in"
+    )
+    assert dan["reason"].endswith(
+        "`# EXERCISE: softmax`; copy the answers into a new copy of the lab, and hand that in"
+    )
+    page = (tmp_path / "out" / "ben" / "report.html").read_text()
+    assert "it looks like ch01_attention" in page
+    wanted = examine(submissions / "ben.ipynb", submissions, "ch01_heads")
+    assert re.match("it has no exercise of ch01_heads: .* it looks like ch01_attention: put", wanted.reason)
 
 
 # The worker, at every level that works here

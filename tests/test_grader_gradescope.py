@@ -13,7 +13,7 @@ from shell import course
 from submissions import build, hostile, wrong
 
 from course_lib import exercises
-from course_lib.grader.gradescope.run import nothing, results_of
+from course_lib.grader.gradescope.run import _hand_in, nothing, results_of
 
 LAB = "ch01_attention"
 POINTS = {exercise.id: exercise.points for exercise in exercises.of_lab(LAB)}
@@ -60,6 +60,12 @@ def points(results):
 
 def checks(results):
     return {test["name"].split(":")[0]: test["status"] for test in results["tests"] if "score" not in test}
+
+
+def test_a_later_hand_in_is_counted_as_gradescope_does(tmp_path):
+    assert _hand_in(tmp_path) == 1
+    (tmp_path / "submission_metadata.json").write_text(json.dumps({"previous_submissions": [{}, {}]}))
+    assert _hand_in(tmp_path) == 3
 
 
 def test_what_is_in_the_zip(gradescope):

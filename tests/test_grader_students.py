@@ -20,18 +20,20 @@ from hypothesis import strategies as st
 from shell import course
 from submissions import build, wrong
 
-from course_lib import exercises
+from course_lib import course_file, exercises
 from course_lib.errors import CourseError
+from course_lib.exercises import own
 from course_lib.grader import command, grades_folder, hidden, students
 from course_lib.grader.class_page import write_class_page
 from course_lib.grader.deadlines import read_deadlines, shown_late
 from course_lib.grader.exam import Outcome, Result
 from course_lib.grader.inside.outcomes import Lost
-from course_lib.grader.roster import Roster, Student, folded, read_roster
+from course_lib.grader.roster import Roster, Student, folded, hand_columns, read_roster
 
 ROSTER = "id,name,group\nana,Ana Silva,A\nben,Ben Okoro,B\neve,Eve Ngata,A\n"
 LAB = "ch01_attention"
 EXERCISES = exercises.of_lab(LAB)
+HAND = hand_columns(LAB)
 MOST = [exercise.points for exercise in EXERCISES]
 
 
@@ -149,6 +151,60 @@ def test_files_that_are_no_notebooks_are_told_with_their_students(school, capsys
     assert "Handed in nothing" not in text
 
 
+def test_grades_inside_the_submissions_are_no_submissions(school, capsys):
+    school.hand_in("ana", solves(1))
+    school.out = school.submissions / "ben" / "grades"
+    for _ in range(2):
+        assert school.grade() == 0
+        assert "ben/grades is a folder of grades, and is left out" in capsys.readouterr().out
+    school.hand_in("ben/grades/ben", solves(1))
+    school.out = school.submissions.parent / "out"
+    assert school.grade() == 0
+    said = capsys.readouterr().out
+    assert "ben/grades is a folder of grades, and is left out" in said
+    assert set(school.entries()) == {"ana"}
+    assert school.rows()["ben"]["notes"] == ""
+    school.out = school.submissions
+    assert school.grade() == 2
+    assert "itself; choose a folder of its own" in capsys.readouterr().err
+
+
+def test_in_group_work_one_notebook_counts_for_the_group(school, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        own, "course", lambda: course_file.Course(group_work=("ch01_heads",), text='group_work = ["ch01_heads"]')
+    )
+    manual, comment = hand_columns("ch01_heads")
+    school.hand_in("ana/h", solves(1, "ch01_heads"))
+    school.hand_in("eve/h", solves(2, "ch01_heads"), time=1_700_000_900)
+    school.hand_in("ana_eve/late", solves(3, "ch01_heads"), time=1_700_000_950)
+    school.hand_in("ana/a", solves(1))
+    assert school.grade() == 0
+    said = capsys.readouterr().out
+    assert "Group work, as course.toml says: ch01_heads; 2 groups, the largest of 2." in said
+    assert "of no student" not in said, "in group work a path may have the ids of several members"
+    rows, points = school.rows(), sum(exercise.points for exercise in exercises.of_lab("ch01_heads")[:3])
+    assert {id: row["ch01_heads"] for id, row in rows.items()} == {"ana": str(points), "ben": "", "eve": str(points)}
+    assert (rows["ana"][LAB], rows["eve"][LAB]) == (str(MOST[0]), "")
+    hand_ins = {n: json.loads((school.out / n / "report.json").read_text())["hand_in"] for n in ("ana/h", "eve/h")}
+    assert hand_ins == {"ana/h": 1, "eve/h": 2}
+    rows["eve"] |= {manual: "-1", comment: "did not take part"}
+    school.edit(rows)
+    assert school.grade() == 0
+    page = (school.out / "ana_eve" / "late" / "report.html").read_text()
+    assert "<p>Ana Silva (ana, group A); Eve Ngata (eve, group A)</p>" in page
+    told = "1 point was taken off this lab by hand. So this lab"
+    assert f"<p>Eve Ngata (eve, group A): {told} counts {points - 1} points. Comment: did not take part</p>" in page
+    assert "without any submission: ben" in capsys.readouterr().out
+    file = tmp_path / "m.csv"
+    assert course("grade-export", school.out, "--to", "moodle", "--out", file) == 0
+    ana, _, eve = csv.DictReader(file.read_text().splitlines())
+    assert (ana["ch01_heads"], eve["ch01_heads"]) == (str(points), str(points - 1))
+    assert eve["ch01_heads (feedback)"] == ana["ch01_heads (feedback)"] + "; -1 by hand; did not take part"
+    monkeypatch.setattr(own, "course", lambda: course_file.Course(group_work=("ch99",), text='\ngroup_work = ["ch99"]'))
+    assert school.grade() == 2
+    assert "course.toml, line 2: there is no lab called 'ch99'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("count", "points"), [("latest", 1), ("best", 3)])
 def test_of_several_versions_one_counts_and_the_others_stay(school, count, points):
     school.hand_in("ana/z first", solves(3), time=1_700_000_000)
@@ -200,10 +256,11 @@ def test_cells_are_harmless_and_semicolons_come_with_decimal_commas(school):
     row = school.rows()["ana"]
     assert (row["name"], row["group"], row["'@mail"]) == ("'=HYPERLINK(1)", "'-A", "'+1")
     text = re.sub(r";;(\r?\n)$", r";-0,25;=1+1\1", edited)
+    manual, comment = HAND
     (school.out / "students.csv").write_text(text, encoding="utf-8", newline="")
     school.grade()
     row = school.rows()["ana"]
-    assert (row["manual"], row["comment"], row["total"]) == ("-0,25", "'=1+1", f"{MOST[0] - 0.25:g}".replace(".", ","))
+    assert (row[manual], row[comment], row["total"]) == ("-0,25", "'=1+1", f"{MOST[0] - 0.25:g}".replace(".", ","))
     assert not list(school.out.glob("students-edited-*"))
 
 
@@ -222,23 +279,149 @@ def test_real_grades_of_real_submissions(tmp_path, capsys):
 # What a teacher wrote
 
 
-def test_manual_points_and_comments_stay(school):
+def test_manual_points_and_comments_stay_with_their_lab(school):
+    manual, comment = HAND
     school.hand_in("ana", solves(1))
     school.grade()
     rows = school.rows()
-    rows["ana"] |= {"manual": "1.5", "comment": "well argued,\nand short", "seen": "yes"}
-    rows["eve"] |= {"manual": "-2", "comment": "ill", "seen": ""}
+    rows["ana"] |= {manual: "1.5", comment: "well argued,\nand short", "seen": "yes"}
+    rows["eve"] |= {manual: "-2", comment: "ill", "seen": ""}
     rows["ben"]["seen"] = ""
     school.edit(rows)
-    school.hand_in("ana", solves(2), time=1_700_000_900)
+    school.hand_in("ana_heads", solves(1, "ch01_heads"))
+    heads = exercises.of_lab("ch01_heads")[0].points
     for _ in range(2):
         assert school.grade() == 0
         rows = school.rows()
-        assert (rows["ana"]["manual"], rows["ana"]["comment"]) == ("1.5", "well argued,\nand short")
-        assert rows["ana"]["seen"] == "yes"
-        assert float(rows["ana"]["total"]) == sum(MOST[:2]) + 1.5
-        assert (rows["eve"]["total"], rows["eve"]["comment"]) == ("-2", "ill")
+        assert (rows["ana"][manual], rows["ana"][comment]) == ("1.5", "well argued,\nand short")
+        assert (rows["ana"]["ch01_heads manual"], rows["ana"]["seen"]) == ("", "yes")
+        assert float(rows["ana"]["total"]) == MOST[0] + 1.5 + heads
+        assert (rows["eve"]["total"], rows["eve"][comment]) == ("-2", "ill")
     assert not list(school.out.glob("students-edited-*")), "nothing of it is lost"
+    page = (school.out / "ana" / "report.html").read_text()
+    assert "1.5 points were added to this lab by hand." in page
+    assert f"So this lab counts {MOST[0] + 1.5:g} points." in page
+    assert "by hand" not in (school.out / "ana_heads" / "report.html").read_text()
+    (school.submissions / "ana.ipynb").unlink()
+    assert school.grade() == 0
+    assert school.rows()["ana"][manual] == "1.5", "also while the lab is away"
+
+
+def test_points_by_hand_are_not_added_to_what_has_earned_them_meanwhile(school, capsys):
+    """A student keeps what was given, or gets the points of a new version if they are more; a deduction stays."""
+    manual, comment = HAND
+    school.hand_in("ana/1", b"{")
+    for id in ("ben", "eve"):
+        school.hand_in(f"{id}/1", solves(1))
+    school.grade()
+    rows = school.rows()
+    rows["ana"][manual] = rows["ben"][manual] = "2"
+    rows["eve"][manual] = "-1"
+    school.edit(rows)
+    school.grade()
+    assert [float(row["total"]) for row in school.rows().values()] == [2, MOST[0] + 2, MOST[0] - 1]
+    told = "by hand was given when it had"
+    assert told not in capsys.readouterr().out
+    for id in ("ana", "ben", "eve"):
+        school.hand_in(f"{id}/2", solves(2), time=1_700_000_900)
+    new, left = sum(MOST[:2]), MOST[0] + 2 - sum(MOST[:2])
+    for _ in range(2):
+        school.grade()
+        said = capsys.readouterr().out
+        assert f"ana, {LAB}: 2 {told} 0 points; now it has {new}, so 0 is added by hand." in said
+        assert f"ben, {LAB}: 2 {told} {MOST[0]} points; now it has {new}, so {left} is added by hand." in said
+        assert f"  eve, {LAB}: " not in said
+        rows = school.rows()
+        assert [float(row["total"]) for row in rows.values()] == [new, MOST[0] + 2, new - 1]
+        assert rows["ana"][manual] == "2"
+        assert told in rows["ana"]["notes"]
+    file = school.out.parent / "m.csv"
+    assert course("grade-export", school.out, "--to", "moodle", "--out", file) == 0
+    ana, ben, eve = csv.DictReader(file.read_text().splitlines())
+    assert [float(row[LAB]) for row in (ana, ben, eve)] == [new, MOST[0] + 2, new - 1]
+    page = (school.out / "ben" / "2" / "report.html").read_text()
+    assert f"{left} point was added to this lab by hand." in page
+    assert f"So this lab counts {MOST[0] + 2} points." in page
+    school.hand_in("ben/3", solves(0), time=1_700_000_950)
+    school.grade()
+    assert float(school.rows()["ben"]["total"]) == 2, "of a version with fewer points, all that was given by hand"
+    (school.submissions / "ben" / "3.ipynb").unlink()
+    school.grade()
+    rows, _ = school.rows(), capsys.readouterr()
+    rows["ana"][comment] = "the plots earn two points in this version too"
+    rows["ben"][manual] = "3"
+    school.edit(rows)
+    assert school.grade() == 0
+    assert told not in capsys.readouterr().out
+    assert [float(row["total"]) for row in school.rows().values()] == [new + 2, new + 3, new - 1]
+
+
+def test_each_hand_in_after_the_first_meets_cases_of_its_own(school, monkeypatch):
+    """The first one of everybody meets the same, and so does the second; the same code keeps its cases."""
+    seeds = []
+    exams_of = command.exams_of
+    monkeypatch.setattr(command, "exams_of", lambda slug, seed: seeds.append((slug, seed)) or exams_of(slug, seed))
+
+    def hand_ins():
+        return {p.parent.name: json.loads(p.read_text())["hand_in"] for p in sorted(school.out.rglob("report.json"))}
+
+    school.hand_in("ana/a2", solves(2), time=1_700_000_900)
+    school.hand_in("ana/a1", solves(1))
+    school.hand_in("ana/heads", solves(1, "ch01_heads"), time=1_700_000_800)
+    school.hand_in("ben/b1", solves(1), time=1_700_000_700)
+    assert school.grade() == 0
+    assert hand_ins() == {"a1": 1, "a2": 2, "b1": 1, "heads": 1}
+    assert seeds == [(LAB, 5), (LAB, hidden.seed_of(5, 2)), ("ch01_heads", 5)]
+    assert "This is hand-in 2 of this lab" in (school.out / "ana" / "a2" / "report.html").read_text()
+    (school.submissions / "ana" / "a1.ipynb").unlink()
+    school.hand_in("ben/b2", solves(1), time=1_700_000_950)  # the same code as before
+    school.hand_in("ben/b3", solves(3), time=1_700_000_600)  # new, though a clock says otherwise
+    seeds.clear()
+    assert school.grade() == 0
+    assert hand_ins() == {"a2": 2, "b1": 1, "b2": 1, "b3": 2, "heads": 1}
+    assert seeds == [(LAB, 5), (LAB, hidden.seed_of(5, 2))]
+    assert hidden.seed_of(5, 2) not in (5, hidden.seed_of(5, 3), hidden.seed_of(6, 2))
+    (school.out / "hand_ins.json").write_text("[")
+    assert school.grade() == 2
+
+
+def test_what_is_handed_in_under_the_same_name_is_another_hand_in(school):
+    for count, hand_in in ((1, 1), (2, 2), (1, 1)):
+        school.hand_in("file", solves(count))
+        assert course("grade", school.submissions, "--out", school.out, "--seed", 5, "--sandbox", "off") == 0
+        assert json.loads((school.out / "file" / "report.json").read_text())["hand_in"] == hand_in
+
+
+def test_the_columns_of_earlier_versions_are_read(school, capsys):
+    """There was one column `manual` for all labs, added to the total."""
+    school.hand_in("ana/a", solves(1))
+    school.hand_in("ben/a", solves(1))
+    school.hand_in("ben/b", solves(1, "ch01_heads"))
+    school.grade()
+    rows = school.rows()
+    for row in rows.values():
+        for name in [name for name in row if name.endswith((" manual", " comment"))]:
+            del row[name]
+        row |= {"manual": "1,5", "comment": "good"}
+    school.edit(rows)
+    written = json.loads((school.out / "students.json").read_text())
+    kept = {id: {name: row[name] for name in row if " " not in name} for id, row in written.items()}
+    (school.out / "students.json").write_text(json.dumps(kept))
+    capsys.readouterr()
+    school.grade()
+    said = capsys.readouterr().out
+    assert f"for ana they are taken as those of {LAB}, the only lab with points" in said
+    assert "for ben, eve it is not clear which is meant: they stay, and count in the total alone" in said
+    rows = school.rows()
+    assert [rows["ana"][name] for name in (*HAND, "manual", "comment")] == ["1.5", "good", "", ""]
+    assert [rows["ben"][name] for name in (*HAND, "manual", "comment")] == ["", "", "1.5", "good"]
+    heads = exercises.of_lab("ch01_heads")[0].points
+    assert [float(rows[id]["total"]) for id in rows] == [MOST[0] + 1.5, MOST[0] + heads + 1.5, 1.5]
+    assert "by hand was given" not in said
+    assert not list(school.out.glob("students-edited-*"))
+    school.grade()
+    assert "are taken as those of" not in capsys.readouterr().out, "moved once"
+    assert school.rows() == rows
 
 
 def test_what_was_edited_elsewhere_is_kept_and_told(school, capsys):
@@ -247,7 +430,7 @@ def test_what_was_edited_elsewhere_is_kept_and_told(school, capsys):
     rows = school.rows()
     rows["ana"][LAB] = "99"
     rows["ben"]["name"] = "Benjamin"
-    rows["guest"] = {**dict.fromkeys(rows["ana"], ""), "id": "guest", "manual": "3"}
+    rows["guest"] = {**dict.fromkeys(rows["ana"], ""), "id": "guest", HAND[0]: "3"}
     school.edit(rows)
     edited = (school.out / "students.csv").read_bytes()
     capsys.readouterr()
@@ -270,14 +453,14 @@ def test_a_spreadsheet_that_takes_zeros_from_ids(school, capsys):
     rows = school.rows()
     for row in rows.values():
         row["id"] = row["id"].lstrip("0")
-        row["manual"] = "1"
+        row[HAND[0]] = "1"
         row["total"] = f"{float(row['total']):.2f}"
     school.edit(rows)
     file = school.out.parent / "m.csv"
     course("grade-export", school.out, "--to", "moodle", "--out", file)
     assert [row["ID number"] for row in csv.DictReader(file.read_text().splitlines())] == ["00123", "00045"]
     school.grade()
-    assert {id: row["manual"] for id, row in school.rows().items()} == {"00123": "1", "00045": "1"}
+    assert {id: row[HAND[0]] for id, row in school.rows().items()} == {"00123": "1", "00045": "1"}
     assert "was edited" not in capsys.readouterr().out
 
 
@@ -333,7 +516,7 @@ def test_a_roster_without_students_who_have_points_by_hand_changes_nothing(schoo
     school.hand_in("ben", solves(1))
     school.grade()
     rows = school.rows()
-    rows["ben"]["manual"] = "-2"
+    rows["ben"][HAND[0]] = "-2"
     school.edit(rows)
     assert school.grade() == 0
     before = (school.out / "students.csv").read_bytes()
@@ -353,26 +536,29 @@ def test_a_deduction_is_exported(school, manual):
     school.hand_in("ana", solves(2))
     school.grade()
     rows = school.rows()
-    rows["ana"]["manual"] = manual
+    rows["ana"][HAND[0]] = manual
     school.edit(rows)
     assert school.grade() == 0
+    left = f"{sum(MOST[:2]) - 2:g}"
     for platform in ("moodle", "canvas"):
         file = school.out.parent / f"{platform}.csv"
         assert course("grade-export", school.out, "--to", platform, "--out", file) == 0
         rows = csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines())
-        assert any("-2" in row.values() for row in rows)
+        assert any(row.get(LAB) == left for row in rows)
 
 
 def test_the_reports_of_students_are_zipped_where_their_submissions_were(school, tmp_path):
     school.hand_in("week 1/Ana_1_file_/x", solves(1))
     school.hand_in("ben/broken", b"{")
     school.hand_in("nobody", solves(2))
+    (school.submissions / "ben" / "{}.docx").write_bytes(b"PK")
     file = tmp_path / "reports.zip"
     assert course("grade-export", school.out, "--to", "reports", "--out", file) == 2
     assert school.grade() == 0
     assert course("grade-export", school.out, "--to", "reports", "--out", file) == 0
     with zipfile.ZipFile(file) as archive:
-        assert archive.namelist() == ["ben/broken.html", "week 1/Ana_1_file_/x.html"]
+        assert archive.namelist() == ["ben/broken.html", "week 1/Ana_1_file_/x.html", "ben/{}.docx.txt"]
+        assert archive.read("ben/{}.docx.txt") == b"Not graded: {}.docx is no notebook; hand in the .ipynb itself.\n"
         said = archive.read("week 1/Ana_1_file_/x.html").decode()
     assert "Ana Silva (ana, group A)" in said
 
@@ -606,7 +792,7 @@ def exported(school):
     school.hand_in("ben", solves(3))
     school.grade()
     rows = school.rows()
-    rows["ana"] |= {"manual": "1,5", "comment": "-well argued"}
+    rows["ana"] |= {HAND[0]: "1,5", HAND[1]: "-well argued"}
     school.edit(rows)
 
     def run(to, *options):
@@ -622,17 +808,21 @@ def exported(school):
 def test_canvas_finds_students_columns_and_possible_points(exported, capsys):
     header, possible, *rows = exported("canvas", "--title", f"{LAB}=Attention (123)")
     heads = sum(each.points for each in exercises.of_lab("ch01_heads"))
-    assert header == ["Student", "ID", "SIS Login ID", "Section", "Attention (123)", "ch01_heads", "manual"]
+    assert header == ["Student", "ID", "SIS Login ID", "Section", "Attention (123)", "ch01_heads"]
     assert possible[:4] == ["    Points Possible", "", "", ""]
-    assert list(map(float, possible[4:])) == [sum(MOST), heads, 0]
+    assert list(map(float, possible[4:])) == [sum(MOST), heads]
     assert rows[0][:4] == ["Ana Silva", "", "ana", "A"]
-    assert list(map(float, rows[0][4:])) == [MOST[0], heads, 1.5]
-    assert rows[1] == ["'=Ben", "", "ben", "B", f"{sum(MOST[:3]):g}", "", ""]
-    assert rows[2] == ["Eve Ngata", "", "eve", "A", "", "", ""], "no submission is no grade"
+    assert list(map(float, rows[0][4:])) == [MOST[0] + 1.5, heads]
+    assert rows[1] == ["'=Ben", "", "ben", "B", f"{sum(MOST[:3]):g}", ""]
+    assert rows[2] == ["Eve Ngata", "", "eve", "A", "", ""], "no submission is no grade"
     assert {len(row) for row in rows} == {len(header)}
     said = capsys.readouterr().out
     assert "Canvas imports no comments: 1 of them" in said
-    assert "Without a --title: ch01_heads, manual. Canvas offers to make a new assignment of each." in said
+    assert "Without a --title: ch01_heads. Canvas offers to make a new assignment of each." in said
+    assert "3 cells have no grade" in said
+    *_, ben, eve = exported("canvas", "--missing", "EX", "--missing", "ch01_heads=0")
+    assert (ben[5], eve[4:]) == ("0", ["EX", "0"])
+    assert "no grade" not in capsys.readouterr().out
 
 
 def test_canvas_has_its_own_ids_where_the_roster_has_them(school):
@@ -648,11 +838,12 @@ def test_canvas_has_its_own_ids_where_the_roster_has_them(school):
 
 def test_moodle_gets_ids_mails_points_and_feedback(exported):
     header, *rows = exported("moodle")
-    items = [LAB, "ch01_heads", "manual"]
+    items = [LAB, "ch01_heads"]
     assert header == ["ID number", "Email address", *(f"{item}{end}" for item in items for end in ("", " (feedback)"))]
     ana, ben, eve = (dict(zip(header, row, strict=True)) for row in rows)
     assert (ana["ID number"], ana["Email address"]) == ("ana", "ana@x.org")
-    assert (float(ana[LAB]), ana["manual"], ana["manual (feedback)"]) == (MOST[0], "1.5", "'-well argued")
+    assert float(ana[LAB]) == MOST[0] + 1.5
+    assert ana[f"{LAB} (feedback)"].endswith("; 1.5 by hand; -well argued")
     first, second = exercises.lab(LAB).exercises[:2]
     assert ana[f"{LAB} (feedback)"].startswith(
         f"{first} {MOST[0]}/{MOST[0]}; {second} 0/{MOST[1]} (0 of 1 checks passed.); "
@@ -661,12 +852,33 @@ def test_moodle_gets_ids_mails_points_and_feedback(exported):
     assert {eve[item] for item in items} == {"-"}
 
 
+def test_why_a_file_has_no_grade_is_in_the_feedback(school):
+    school.hand_in("ana/x", solves(1))
+    school.hand_in("ana/ch01_heads", b"{")
+    school.hand_in("ben/homework", b"")
+    school.hand_in("ana/h", solves(1, "ch01_heads"))
+    (school.submissions / "eve").mkdir()
+    (school.submissions / "eve" / "ch01_attention.zip").write_bytes(b"PK")
+    school.grade()
+    file = school.out.parent / "m.csv"
+    assert course("grade-export", school.out, "--to", "moodle", "--out", file, "--missing", "0") == 0
+    ana, ben, eve = csv.DictReader(file.read_text().splitlines())
+    assert "not graded" not in ana["ch01_heads (feedback)"], "what counts is said alone"
+    for lab in (LAB, "ch01_heads"):  # which it is, is not known
+        assert (ben[lab], ben[f"{lab} (feedback)"]) == ("0", "not graded: homework.ipynb: it is empty")
+    assert eve[f"{LAB} (feedback)"] == "not graded: ch01_attention.zip is no notebook; hand in the .ipynb itself"
+    assert eve["ch01_heads (feedback)"] == ""
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--to", "blackboard"), "canvas, moodle or reports, not 'blackboard'"),
         (("--to", "canvas", "--title", "ch99=X"), "no lab called 'ch99'"),
         (("--to", "canvas", "--title", LAB), "LAB=TITLE"),
+        (("--to", "moodle", "--missing", "EX"), "--missing is 0, or EX (excused) for canvas"),
+        (("--to", "moodle", "--missing", "ch99=0"), "no lab called 'ch99'"),
+        (("--to", "reports", "--missing", "0"), "reports have no such cells"),
     ],
 )
 def test_errors_of_an_export_are_sentences(school, capsys, options, words):
@@ -729,14 +941,14 @@ def test_lateness_stands_beside_the_points_and_costs_what_the_instructor_wants(s
     assert "<p>A (ana)</p>" in page
     assert f"<p>Handed in 1 day 13 min late: {points} points off, {most} count.</p>" in page
     assert " late" not in (school.out / "ben" / "attention" / "report.html").read_text()
-    rows["ana"] |= {"manual": "-1.5", "comment": "softmax < perfect"}
+    rows["ana"] |= {HAND[0]: "-1.5", HAND[1]: "softmax < perfect"}
     school.edit(rows)
     assert school.grade() == 0
     page = (school.out / "ana" / "attention" / "report.html").read_text()
-    assert "<p>1.5 points were taken off the total by hand.</p>" in page
+    assert "<p>1.5 points were taken off this lab by hand.</p>" in page
     assert "<p>Comment: softmax &lt; perfect</p>" in page
     rows = school.rows()
-    rows["ana"] |= {"manual": "", "comment": ""}
+    rows["ana"] |= dict.fromkeys(HAND, "")
     school.edit(rows)
     assert school.grade("--deadline", "none") == 0, "without a deadline, lateness is no matter"
     page = (school.out / "ana" / "attention" / "report.html").read_text()

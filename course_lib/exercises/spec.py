@@ -74,7 +74,10 @@ def call_and_differentiate_only(*positions: int) -> Callable[..., Any]:
 
 
 class WrongAnswer(Exception):
-    """Raised by a `run_case` if the answer is wrong for a known reason; the message is shown to the learner."""
+    """Raised by a `run_case` if the answer is wrong for a known reason; the message is shown to the learner.
+
+    Numbers stand in brackets. The report of a grade leaves such brackets out, so the sentence is whole without them.
+    """
 
 
 # Wrong and right versions, marked in the file of their exercise.

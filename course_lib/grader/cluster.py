@@ -18,7 +18,7 @@ import torch
 
 from course_lib.errors import CourseError
 from course_lib.grader.exam import Exam
-from course_lib.grader.hidden import course_digest, exams_of
+from course_lib.grader.hidden import course_digest, exams_of, seed_of
 from course_lib.grader.report import submission_report
 from course_lib.grader.sandbox import Level, Workers, choose_level
 from course_lib.grader.submission import Submission, grade
@@ -110,7 +110,8 @@ def _grade_here(submission: Submission, seed: int, wish: str) -> dict[str, Any]:
     """
     if course_digest(submission.lab) != submission.identity["course"]:
         raise CourseError(f"node {platform.node()} has another version of the course; install the same one everywhere")
-    results = [] if submission.reason else grade(submission.notebook, _exams(submission.lab, seed), _workers(wish))
+    exams = [] if submission.reason else _exams(submission.lab, seed_of(seed, submission.hand_in))
+    results = grade(submission.notebook, exams, _workers(wish)) if exams else []
     return submission_report(submission, results)
 
 

@@ -29,7 +29,8 @@ from course_lib.grader.grades_folder import (
     reports_of_others,
     seed_id,
 )
-from course_lib.grader.hidden import course_digest, exams_of
+from course_lib.grader.hand_ins import number_hand_ins
+from course_lib.grader.hidden import course_digest, exams_of, seed_of
 from course_lib.grader.kept_options import keep
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
 from course_lib.grader.render import result_lines
@@ -46,6 +47,7 @@ from course_lib.grader.sandbox import WISHES, Level, Workers, choose_level
 from course_lib.grader.students import (
     TABLE,
     Class,
+    by_hand_before,
     changed_points,
     modified_at,
     mostly_late,
@@ -122,17 +124,10 @@ def grade_folder(
         CourseError: If an argument is invalid, or no sandbox works here.
     """
     began = time.monotonic()
-    if exercises.is_student_version():
-        raise CourseError("this is a student version, without hidden cases; grade with the full course")
-    if lab is not None and lab not in exercises.labs():
-        raise CourseError(f"there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
-    if sandbox not in WISHES:
-        raise CourseError(f"--sandbox is auto, require or off, not {sandbox!r}")
-    if jobs is not None and cluster is not None:
-        raise CourseError("--jobs is for this machine; a cluster grades as many at once as it has cores")
-    if jobs is not None and jobs < 1:
-        raise CourseError("--jobs must be at least 1")
-    files, ignored = find(submissions)
+    _check_options(lab, jobs, sandbox, cluster)
+    files, ignored, of_grades = find(submissions, out)
+    for folder in of_grades:
+        print(f"  {folder} is a folder of grades, and is left out; better keep it outside of {submissions}.")
     if group:
         names = [path.relative_to(submissions).as_posix().removesuffix(".ipynb") for path in files]
         if not any(map(group.roster.owners, names)):
@@ -151,8 +146,10 @@ def grade_folder(
     found = [examine(path, submissions, lab) for path in files]
     header = {"seed_id": seed_id(seed), "sandbox": level.name}
     versions = {slug: course_digest(slug) for slug in {submission.lab for submission in found}}
+    times = {submission.name: modified_at(path) for submission, path in zip(found, files, strict=True)}
+    number_hand_ins(out, found, times, group.team if group else lambda name, lab: None)
     for submission in found:
-        submission.identity = {**header, "course": versions[submission.lab]}
+        submission.identity = {**header, "course": versions[submission.lab], "hand_in": submission.hand_in}
     waiting = _take_up(found, out, group)
     if cluster and waiting:
         failures = _grade_on_cluster(waiting, seed, level, cluster)
@@ -163,7 +160,6 @@ def grade_folder(
         if submission.report is None and group and group.only:
             submission.report = kept_report(submission)
     folders = {submission.folder for submission in found}
-    times = {submission.name: modified_at(path) for submission, path in zip(found, files, strict=True)}
     others = [path.relative_to(submissions).as_posix() for path in ignored]
     said = _write_class(out, header, found, folders, times, group, similarity, others)
     if not (group and group.only) and (stale := remove_stale(out, folders)):
@@ -172,6 +168,20 @@ def grade_folder(
     places = [f"Grades: {out / 'grades.csv'}", *([f"Students: {out / TABLE}"] if group else [])]
     print("\n".join([*said, *places, f"The class: {out / PAGE}"]))
     return 1 if failures else 0
+
+
+def _check_options(lab: str | None, jobs: int | None, sandbox: str, cluster: str | None) -> None:
+    """Raise a CourseError if there is no grading here, or an option has a wrong value; see `grade_folder`."""
+    if exercises.is_student_version():
+        raise CourseError("this is a student version, without hidden cases; grade with the full course")
+    if lab is not None and lab not in exercises.labs():
+        raise CourseError(f"there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
+    if sandbox not in WISHES:
+        raise CourseError(f"--sandbox is auto, require or off, not {sandbox!r}")
+    if jobs is not None and cluster is not None:
+        raise CourseError("--jobs is for this machine; a cluster grades as many at once as it has cores")
+    if jobs is not None and jobs < 1:
+        raise CourseError("--jobs must be at least 1")
 
 
 def _take_up(found: list[Submission], out: Path, group: Class | None) -> list[Submission]:
@@ -217,14 +227,15 @@ def _write_class(
         levels = {report["sandbox"] for report in done} or {header["sandbox"]}
         header = {**header, "sandbox": " and ".join(sorted(levels))}
     entries = group.entries(done, times)
-    write_tables(out, {**header, "count": group.count}, done, entries)
+    no_notebooks = group.other_files(others)
+    write_tables(out, {**header, "count": group.count, "no_notebooks": no_notebooks}, done, entries)
     earlier = read_earlier(out, group.roster)  # again: a teacher may have written into it meanwhile
     without = [submission.name for submission in found if submission.report is None]
-    no_notebooks = group.other_files(others)
     columns, rows = student_rows(group, done, entries, without, no_notebooks, earlier)
     changes = changed_points(rows, earlier)
+    told = [*earlier.said, *(f"{harmless(id)}, {sentence}" for id, sentence in by_hand_before(rows))]
     edited = write_students(out, columns, rows, group.roster, earlier)
-    with_any = {entry["student"] for entry in entries.values()}
+    with_any = {id for entry in entries.values() for id in entry.get("members", ())}
     missing = {harmless(id): no_notebooks.get(id, []) for id in group.roster.students if id not in with_any}
     labels = {key: student.label for id, student in group.roster.students.items() for key in (id, harmless(id))}
     nobodys = unassigned(entries)
@@ -233,8 +244,9 @@ def _write_class(
     for report in done:
         entry = entries[report["name"]]
         if report["name"] in places and entry["student"]:
-            write_page(places[report["name"]], report, standing(group, report, entry, by_id[entry["student"]]))
+            write_page(places[report["name"]], report, standing(group, report, entry, by_id))
     said = [f"  of no student: {sentence}" for sentence in nobodys]
+    said += [f"  {sentence}" for sentence in told]
     for id, names in missing.items():
         but = f", but with other files: {', '.join(map(harmless, names))}" if names else ""
         said.append(f"  without any {'notebook' if names else 'submission'}: {id}{but}")
@@ -281,11 +293,17 @@ def _tell(
         what = "" if group and group.only else ": it grades only what has no verdict yet"
         print(f"  Run the same command again{what}.", file=sys.stderr)
     if ignored:
-        print(f"  {ignored} other files were left alone.")
+        print(f"  {ignored} other {'file was' if ignored == 1 else 'files were'} left alone.")
 
 
-def find(submissions: Path) -> tuple[list[Path], list[Path]]:
-    """List all notebooks below a folder, in order, and all other files. Links to folders are not followed.
+def find(submissions: Path, out: Path | None = None) -> tuple[list[Path], list[Path], list[Path]]:
+    """List all notebooks below a folder, in order, all other files, and the folders of grades, which are left out.
+
+    Links to folders are not followed.
+
+    Args:
+        submissions: The folder.
+        out: The folder of the grades of this run. Those of other runs are told by what is in them.
 
     Raises:
         CourseError: If there is no notebook, or no such folder.
@@ -294,14 +312,24 @@ def find(submissions: Path) -> tuple[list[Path], list[Path]]:
         raise CourseError(f"{submissions} is not a folder; give the folder that holds the submitted notebooks")
     files: list[Path] = []
     others: list[Path] = []
-    for folder, folders, names in os.walk(submissions):
+    # Said in the first run already, in which it is not there yet.
+    of_grades = [out] if out and not out.exists() and submissions.resolve() in out.resolve().parents else []
+    for name, folders, names in os.walk(submissions):
+        folder = Path(name)
+        is_out = out is not None and folder.resolve() == out.resolve()
+        if is_out and folder == submissions:
+            raise CourseError(f"--out is {submissions} itself; choose a folder of its own, best outside of it")
+        if folder != submissions and (is_out or {"seed.json", "grades.json"} <= set(names)):
+            folders.clear()
+            of_grades.append(folder)
+            continue
         folders[:] = sorted(set(folders) - {".ipynb_checkpoints", "__MACOSX"})
         for name in sorted(names):
             is_notebook = name.casefold().endswith(".ipynb") and not name.startswith("._")
-            (files if is_notebook else others).append(Path(folder) / name)
+            (files if is_notebook else others).append(folder / name)
     if not files:
         raise CourseError(f"there is no notebook (*.ipynb) below {submissions}")
-    return files, others
+    return files, others, of_grades
 
 
 def _grade_all(waiting: list[Submission], seed: int, level: Level, jobs: int) -> list[str]:
@@ -311,15 +339,18 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, jobs: int) ->
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    slugs = {submission.lab for submission in waiting if not submission.reason}
-    exams = {slug: exams_of(slug, seed) for slug in slugs}
-    for slug in slugs:
+    kinds = {(submission.lab, submission.hand_in) for submission in waiting if not submission.reason}
+    exams = {(slug, hand_in): exams_of(slug, seed_of(seed, hand_in)) for slug, hand_in in sorted(kinds)}
+    for slug, _ in exams:
         handed_out(slug)  # now, since several threads read it later
     template()  # compiled before the threads start: see `_parsing` in cells_needed.py
 
+    def exams_for(submission: Submission) -> list[Exam]:
+        return exams[submission.lab, submission.hand_in]
+
     def grade_one(submission: Submission, alone: bool) -> None:
         try:
-            results = [] if submission.reason else grade(submission.notebook, exams[submission.lab], workers)
+            results = [] if submission.reason else grade(submission.notebook, exams_for(submission), workers)
             desk.take(submission, submission_report(submission, results), alone)
         except Exception as error:  # an error of the grader, not of the submission; the others continue
             desk.take(submission, error, alone)

@@ -130,6 +130,7 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
         return _WHY_LOST[failure.outcome].format(limit=limit, megabytes=limit / 2**20)
     message = failure.message.strip().split("\n")[0]
     if hide_values:
+        message = re.sub(r" \([^()]*\d\.\d[^()]*\)", "", message)  # in brackets: the sentence is whole without
         message = re.sub(r"-?\d*\.\d+(e[-+]?\d+)?", "...", message)
     if failure.outcome in (Raised.WRONG_ANSWER, Raised.NO_DATA):
         return message

@@ -15,7 +15,8 @@ from course_lib.files import write_text
 from course_lib.grader.kept_options import KEPT
 from course_lib.grader.submission import Submission
 
-FILES = ("class.html", "grades.csv", "grades.json", KEPT, "seed.json", "students.csv", "students.json")
+HAND_INS = "hand_ins.json"
+FILES = ("class.html", "grades.csv", "grades.json", HAND_INS, KEPT, "seed.json", "students.csv", "students.json")
 REPORT_FILES = ("report.json", "report.html")
 
 

@@ -33,6 +33,11 @@ def course_digest(lab: str) -> str:
     return sha256(points, *(path.read_bytes() for path in sources))[:12]
 
 
+def seed_of(seed: int, hand_in: int) -> int:
+    """Return the seed of the hidden cases of a hand-in: that of the class for the first, another for each later one."""
+    return seed if hand_in == 1 else int(sha256(f"{seed} hand-in {hand_in}")[:15], 16)
+
+
 def exams_of(slug: str, seed: int) -> list[Exam]:
     """Return the exam of each exercise of a lab, with hidden cases from this seed."""
     exams = []

@@ -23,11 +23,21 @@ LARGEST_SOURCE = 2 * 2**20
 MOST_EVENTS = 10**7  # numbers, texts, brackets: some seconds of reading
 TOO_LONG = f"its code is longer than {LARGEST_SOURCE // 2**20} MB"
 BROKEN_OFF = "it ends in the middle, as after a download that broke off; ask for it again"
+_ASKED = re.compile(r"""\b(?:check|use)\(\s*["']([\w.-]+)["']""")
+_DEFINED = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
 _MARK = re.compile(r"^\s*#+\s*EXERCISE\s*[:：]\s*([\w.-]+)", re.MULTILINE | re.IGNORECASE)
 
 
 class Unreadable(Exception):
-    """Raised when a file cannot be graded; the message says why and, if possible, what to do."""
+    """Raised when a file cannot be graded; the message says why and, if possible, what to do.
+
+    Attributes:
+        lab: The lab that it looks like, or "".
+    """
+
+    def __init__(self, message: str, lab: str = ""):
+        super().__init__(message)
+        self.lab = lab
 
 
 @dataclass(frozen=True)
@@ -157,11 +167,31 @@ def lab_of(notebook: Notebook, wanted: str | None = None) -> str:
     if wanted is not None:
         if wanted in owners:
             return wanted
-        other = f"; it looks like {owners.most_common(1)[0][0]}" if owners else ""
-        raise Unreadable(f"it has no exercise of {wanted}{other}")
+        if not owners:
+            raise _without_marks(notebook, f"it has no exercise of {wanted}")
+        raise Unreadable(f"it has no exercise of {wanted}; it looks like {owners.most_common(1)[0][0]}")
     if not owners:
-        raise Unreadable("it has no exercise: no cell begins with a mark such as `# EXERCISE: softmax`")
+        raise _without_marks(notebook, "it has no exercise")
     return min(owners, key=lambda slug: (-owners[slug], slug))
+
+
+def _without_marks(notebook: Notebook, what: str) -> Unreadable:
+    """Return an error about a notebook without any mark, with the lab that it looks like and what to do."""
+    asked = {id for source in notebook.cells for id in _ASKED.findall(source)}
+    defined = {name: n for n, source in enumerate(notebook.cells, 1) for name in _DEFINED.findall(source)}
+    # By id first, which imports no exercise; nearly all functions are called like their exercise.
+    alike = Counter(slug for id in {*asked, *defined} if (slug := exercises.lab_of(id))).most_common(2)
+    said = f"{what}: no cell begins with a mark such as `# EXERCISE: softmax`"
+    if not alike or (len(alike) > 1 and alike[0][1] == alike[1][1]):
+        return Unreadable(f"{said}; copy the answers into a new copy of the lab, and hand that in")
+    lab = alike[0][0]
+    places = [(e.id, defined[e.name]) for e in exercises.of_lab(lab) if e.name in defined]
+    if not places:
+        advice = "copy the answers into a new copy of this lab, and hand that in"
+    else:
+        lines = [f"`# EXERCISE: {id}` at the top of code cell {cell}" for id, cell in places]
+        advice = f"put {', '.join(lines)}, and hand it in again"
+    return Unreadable(f"{said}; it looks like {lab}: {advice}", lab)
 
 
 @contextmanager

@@ -44,11 +44,12 @@ def exercise_entry(result: Result) -> dict[str, Any]:
 
 
 def reason(entry: dict[str, Any]) -> str | None:
-    """Return in a line why an exercise has not all of its points: a known mistake, or what else a report says."""
+    """Return in a line why an exercise has not all of its points: a known mistake, or else the report's diagnosis."""
     if entry["outcome"] == Outcome.PASSED:
         return None
     ended = f"; the code {entry['ended']}" if entry["ended"] else ""
-    return entry["mistake"] or f"{entry['summary'].removesuffix('.')}{ended}."
+    said = f"{entry['summary'].removesuffix('.')}{ended}."
+    return entry["mistake"] or " ".join(filter(None, [said, entry["diagnosis"]]))
 
 
 def submission_report(submission: Submission, results: list[Result]) -> dict[str, Any]:

@@ -14,13 +14,23 @@ from course_lib.errors import CourseError
 from course_lib.grader.report import harmless
 
 REQUIRED = ("id", "name", "group")
-FILLED = ("total", "notes", "manual", "comment")  # columns of students.csv that are not the roster's
+FILLED = ("total", "notes", "manual", "comment")  # columns of students.csv that are not the roster's; two are old
 _SEPARATORS = (",", ";", "\t")
 
 
 def late_columns(lab: str) -> tuple[str, str]:
     """Return the names of a lab's columns in students.csv that say how late it is, and what that costs."""
     return f"{lab} late", f"{lab} penalty"
+
+
+def hand_columns(lab: str) -> tuple[str, str]:
+    """Return the names of a lab's columns in students.csv that are the teacher's: points to add, and a comment."""
+    return f"{lab} manual", f"{lab} comment"
+
+
+def columns_of(lab: str) -> tuple[str, ...]:
+    """Return the names of all columns of a lab in students.csv."""
+    return lab, *late_columns(lab), *hand_columns(lab)
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,7 @@ def read_roster(path: Path, id_pattern: str | None = None) -> Roster:
         CourseError: If the file is not a roster, or the expression has not exactly one group.
     """
     table = read_table(path)
-    own = {*FILLED, *exercises.labs(), *(name for lab in exercises.labs() for name in late_columns(lab))}
+    own = {*FILLED, *(name for lab in exercises.labs() for name in columns_of(lab))}
     filled = [name for name in table.columns if name in own]
     if filled:
         raise CourseError(

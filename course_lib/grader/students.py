@@ -16,14 +16,27 @@ from typing import Any
 
 from course_lib import exercises
 from course_lib.errors import CourseError
+from course_lib.exercises import own
 from course_lib.files import write_bytes, write_text
 from course_lib.grader.deadlines import Deadlines, shown_late
 from course_lib.grader.exam import Outcome
 from course_lib.grader.report import harmless
-from course_lib.grader.roster import FILLED, REQUIRED, Roster, late_columns, read_table
+from course_lib.grader.roster import (
+    FILLED,
+    REQUIRED,
+    Roster,
+    Table,
+    columns_of,
+    hand_columns,
+    late_columns,
+    read_table,
+)
 
 COUNTS = ("latest", "best")
-TEACHERS = ("manual", "comment")
+OF_NO_LAB = ("manual", "comment")  # of earlier versions, which had one pair of columns for all labs
+# In students.json, of a lab: the points of the version that counts; those to which points by hand were given; and how
+# many of these are added, where that is not all of them.
+SEEN, GIVEN_TO, COUNTED = "seen", "manual for", "manual counts"
 TABLE, WRITTEN = "students.csv", "students.json"
 
 
@@ -37,6 +50,7 @@ class Class:
         only: The id of the only student whose files are graded; None for all.
         deadlines: When the labs are due; None if that does not matter.
         options: The options that hold, to be kept for the next run.
+        group_work: The labs of which one notebook counts for a whole group.
     """
 
     roster: Roster
@@ -44,6 +58,7 @@ class Class:
     only: str | None = None
     deadlines: Deadlines | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    group_work: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.count not in COUNTS:
@@ -60,6 +75,17 @@ class Class:
         """Return the id of the student whose submission this is, or None."""
         owners = self.roster.owners(name)
         return owners[0] if len(owners) == 1 else None
+
+    def team(self, name: str, lab: str) -> tuple[str, list[str]] | None:
+        """Return whose a submission is, and the ids of all for whom it counts; None if that is not clear.
+
+        It is a student's, or in group work that of a group, whose path may have the ids of several members.
+        """
+        owners = self.roster.owners(name)
+        groups = {self.roster.students[id].group for id in owners}
+        if lab in self.group_work and len(groups) == 1 and (group := groups.pop()):
+            return f"group {group}", [s.id for s in self.roster.students.values() if s.group == group]
+        return (owners[0], owners) if len(owners) == 1 else None
 
     def is_chosen(self, name: str) -> bool:
         """Whether `--only` names the student whose submission this is."""
@@ -85,31 +111,51 @@ class Class:
         # When the same notebook was handed in, by student and content: it is as late as the first time.
         times: dict[tuple[str, str], list[str]] = defaultdict(list)
         for report in reports:
-            if (owner := self.owner(report["name"])) and (time := modified.get(report["name"])):
-                times[owner, report["file"]].append(time)
+            if (team := self.team(report["name"], report["lab"])) and (time := modified.get(report["name"])):
+                times[team[0], report["file"]].append(time)
         entries: dict[str, dict[str, Any]] = {}
         counting: dict[tuple[str, str], tuple[float, str, str]] = {}
         for report in reports:
             name, owners = report["name"], self.roster.owners(report["name"])
             entries[name] = {"student": None, "modified": modified.get(name, ""), "counts": False}
-            if len(owners) != 1:
+            team = self.team(name, report["lab"])
+            if team is None:
                 entries[name]["candidates"] = owners
                 continue
-            entries[name]["student"] = owners[0]
+            key, members = team
+            entries[name] |= {"student": owners[0], "members": members}
             if report["verdict"] == "graded":
                 points = report["points"]
                 if self.deadlines and self.deadlines.apply_to(report["lab"]):
-                    handed_in = min(times[owners[0], report["file"]], default="")
+                    handed_in = min(times[key, report["file"]], default="")
                     late = self.deadlines.late(owners[0], report["lab"], handed_in)
                     penalty = self.deadlines.penalty(late, points, report["max_points"])
                     entries[name] |= {"late_seconds": math.ceil(late.total_seconds()), "penalty": penalty}
                     points -= penalty
                 rank = (points if self.count == "best" else 0.0, entries[name]["modified"], name)
-                lab = owners[0], report["lab"]
+                lab = key, report["lab"]
                 counting[lab] = max(rank, counting.get(lab, rank))
         for _, _, name in counting.values():
             entries[name]["counts"] = True
         return entries
+
+
+def group_work(roster: Roster) -> tuple[tuple[str, ...], str]:
+    """Return the labs of which `course.toml` says that a group hands in one notebook, and a sentence about it.
+
+    Raises:
+        CourseError: If there is no such lab.
+    """
+    course = own.course()
+    for lab in course.group_work:
+        if lab not in exercises.labs():
+            place = course.place("group_work")
+            raise CourseError(f"{place} there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
+    if not course.group_work:
+        return (), ""
+    sizes = Counter(student.group for student in roster.students.values() if student.group)
+    groups = f"{len(sizes)} groups, the largest of {max(sizes.values())}" if sizes else "and the roster has no groups"
+    return course.group_work, f"Group work, as course.toml says: {', '.join(course.group_work)}; {groups}."
 
 
 def modified_at(path: Path) -> str:
@@ -146,12 +192,14 @@ class Earlier:
         rows: Its rows by id.
         added: The names of columns that a teacher added.
         written: The rows as they were written by this command, by id.
+        said: What became of points and comments that belonged to no lab.
     """
 
     content: bytes | None
     rows: dict[str, dict[str, str]]
     added: list[str]
     written: dict[str, dict[str, str]]
+    said: list[str] = field(default_factory=list)
 
 
 def read_earlier(out: Path, roster: Roster) -> Earlier:
@@ -173,24 +221,71 @@ def read_earlier(out: Path, roster: Roster) -> Earlier:
         raise CourseError(f"{error}; or move it elsewhere to have a new one") from error
     written = as_written(out)
     rows: dict[str, dict[str, str]] = {}
+    points = _columns_by_hand() & set(table.columns)
     for row, line in zip(table.rows, table.lines, strict=True):
         id = same_id(row["id"], roster)
         if id in rows:
             raise CourseError(f"{path}, line {line}: the id {row['id']!r} is there twice; {advice}")
-        if number(row.get("manual", "")) is None:
-            raise CourseError(f"{path}, line {line}: manual is {row['manual']!r}, which is no number; {advice}")
+        for name in sorted(name for name in points if number(row[name]) is None):
+            raise CourseError(f"{path}, line {line}: {name} is {row[name]!r}, which is no number; {advice}")
         rows[id] = row
     left = rows.keys() & written.keys() - roster.students.keys()
-    if gone := sorted(harmless(id) for id in left if any(map(rows[id].get, TEACHERS))):
+    teachers = teachers_columns()
+    if gone := sorted(harmless(id) for id in left if any(map(rows[id].get, teachers))):
         raise CourseError(
             f"{path} has points or comments of yours for {', '.join(gone)}, and the roster has no such student; "
             "give the roster of the whole class, or delete these rows there"
         )
     before = {name for row in written.values() for name in row}
-    of_labs = {name for lab in exercises.labs() for name in (lab, *late_columns(lab))}
+    of_labs = {name for lab in exercises.labs() for name in columns_of(lab)}
     ours = {*REQUIRED, *FILLED, *roster.columns, *of_labs, *before}
     added = [name for name in table.columns if name and name not in ours]
-    return Earlier(content, rows, added, written)
+    return Earlier(content, rows, added, written, _given_a_lab(table, rows))
+
+
+def teachers_columns() -> list[str]:
+    """Return the names of the columns of students.csv that are the teacher's."""
+    return [*(name for lab in exercises.labs() for name in hand_columns(lab)), *OF_NO_LAB]
+
+
+def _columns_by_hand() -> set[str]:
+    return {OF_NO_LAB[0], *(hand_columns(lab)[0] for lab in exercises.labs())}
+
+
+def _given_a_lab(table: Table, rows: dict[str, dict[str, str]]) -> list[str]:
+    """Move points and comments out of the columns that belong to no lab, as far as it is clear whose they are.
+
+    They are those of the only lab of the table, or else of the only lab in which the student has points. What is left
+    stays in its column and counts in the total.
+
+    Returns:
+        Sentences about it.
+    """
+    labs = [lab for lab in exercises.labs() if lab in table.columns]
+    moved: dict[str, list[str]] = defaultdict(list)
+    left = []
+    for id, row in rows.items():
+        if not any(map(row.get, OF_NO_LAB)):
+            continue
+        mine = labs if len(labs) == 1 else [lab for lab in labs if row[lab]]
+        if len(mine) != 1 or any(map(row.get, hand_columns(mine[0]))):
+            left.append(harmless(id))
+            continue
+        row.update({new: row.get(old, "") for old, new in zip(OF_NO_LAB, hand_columns(mine[0]), strict=True)})
+        row.update(dict.fromkeys(OF_NO_LAB, ""))
+        moved[mine[0]].append(harmless(id))
+    said = [
+        f"the columns manual and comment belonged to no lab: for {', '.join(ids)} they are taken as those of {lab}, "
+        f"the only lab with points, and are in `{lab} manual` and `{lab} comment` now; move them if that is wrong"
+        for lab, ids in moved.items()
+    ]
+    if left:
+        said.append(
+            f"the columns manual and comment belong to no lab, and for {', '.join(left)} it is not clear which is "
+            "meant: they stay, and count in the total alone; move each into the columns of its lab, `LAB manual` and "
+            "`LAB comment`"
+        )
+    return said
 
 
 def as_written(out: Path) -> dict[str, dict[str, str]]:
@@ -244,10 +339,15 @@ def student_rows(
         earlier: The table that is there.
     """
     labs = sorted({report["lab"] for report in reports if entries[report["name"]]["counts"]})
+    known, points = exercises.labs(), _columns_by_hand()
+    by_hand = {lab for row in earlier.rows.values() for lab in known if any(map(row.get, hand_columns(lab)))}
+    by_hand = {*labs, *by_hand}
+    rest = [name for name in OF_NO_LAB if any(row.get(name) for row in earlier.rows.values())]
     of, perhaps, pending = defaultdict(list), defaultdict(list), defaultdict(list)
     for report in reports:
         entry = entries[report["name"]]
-        of[entry["student"]].append(report)
+        for id in entry.get("members", ()):
+            of[id].append(report)
         for id in entry.get("candidates", ()):
             perhaps[id].append(report["name"])
     for name in waiting:
@@ -257,7 +357,6 @@ def student_rows(
         mine = of[student.id]
         counting = {report["lab"]: report for report in mine if entries[report["name"]]["counts"]}
         lateness = {lab: entries[report["name"]] for lab, report in counting.items()}
-        points = sum(report["points"] - lateness[lab].get("penalty", 0.0) for lab, report in counting.items())
         versions = Counter(report["lab"] for report in mine if report["verdict"] == "graded")
         notes = [f"{lab}: {n} versions, the {group.count} counts" for lab, n in sorted(versions.items()) if n > 1]
         notes += [f"ungradable: {r['name']}: {r['reason']}" for r in mine if r["verdict"] != "graded"]
@@ -266,35 +365,90 @@ def student_rows(
         notes += [f"no notebook: {name}" for name in no_notebooks.get(student.id, [])]
         notes += [f"{report['name']}: {sentence}" for report in mine for sentence in unmarked(report)]
         old = earlier.rows.get(student.id, {})
-        manual = number(old.get("manual", "")) or 0.0
-        rows[student.id] = {
+        hands = {name: old.get(name, "") for lab in sorted(by_hand) for name in hand_columns(lab)}
+        hands |= {name: old.get(name, "") for name in rest}
+        hands |= {name: shown(number(hands[name]) or 0.0) for name in points if hands.get(name)}
+        versions_by_hand = _versions(by_hand, counting, hands, earlier.written.get(student.id, {}))
+        notes += [told for lab in sorted(by_hand) if (told := given_earlier({**hands, **versions_by_hand}, lab))]
+        row = {
             "id": student.id,
             "name": student.name,
             "group": student.group,
             **student.more,
             **{lab: shown(counting[lab]["points"]) if lab in counting else "" for lab in labs},
             **{name: cell for lab in labs for name, cell in _late_cells(group, lab, lateness.get(lab, {})).items()},
-            "total": shown(points + manual),
             "notes": "; ".join(notes),
-            "manual": shown(manual) if old.get("manual") else "",
-            **{name: old.get(name, "") for name in ("comment", *earlier.added)},
+            **hands,
+            **{name: old.get(name, "") for name in earlier.added},
+            **versions_by_hand,
         }
+        marks = sum(number(mark(row, lab)) or 0.0 for lab in by_hand)
+        rows[student.id] = {**row, "total": shown(marks + (number(row.get(OF_NO_LAB[0], "")) or 0.0))}
     of_labs = [name for lab in labs for name in (lab, *_late_cells(group, lab, {}))]
-    columns = [*REQUIRED, *group.roster.columns, *of_labs, "total", "notes", *TEACHERS, *earlier.added]
+    teachers = [*(name for lab in sorted(by_hand) for name in hand_columns(lab)), *rest]
+    columns = [*REQUIRED, *group.roster.columns, *of_labs, "total", "notes", *teachers, *earlier.added]
     return columns, list(rows.values())
 
 
-def standing(group: Class, report: dict[str, Any], entry: dict[str, Any], row: dict[str, str]) -> list[str]:
+def _versions(
+    labs: Iterable[str], counting: dict[str, dict[str, Any]], hands: dict[str, str], written: dict[str, str]
+) -> dict[str, str]:
+    """Return what students.json says of the points of each lab, and of the points to which those by hand were given.
+
+    They were given when they were written: after the run before, which showed what the lab had. If it has more now,
+    from a new version or since it was graded again, it may have earned them already. So a student then has what they
+    made together, or the new points if they are more, until the teacher writes again. A deduction stays.
+    """
+    found = {f"{lab} {SEEN}": shown(report["points"]) for lab, report in counting.items()}
+    for lab in labs:
+        names, seen, given = hand_columns(lab), f"{lab} {SEEN}", f"{lab} {GIVEN_TO}"
+        manual = number(hands.get(names[0], "")) or 0.0
+        if not manual:
+            continue
+        if given in written and all(alike(hands[name], written.get(name, "")) for name in names):
+            found[given] = written[given]
+        else:
+            found[given] = written.get(seen, "") if names[0] in written else found.get(seen, "")
+        more = (number(found.get(seen, "")) or 0.0) - (number(found[given]) or 0.0)
+        if manual > 0 and more > 0:
+            found[f"{lab} {COUNTED}"] = shown(max(0.0, manual - more))
+    return found
+
+
+def points_by_hand(row: dict[str, str], lab: str) -> float:
+    """Return the points by hand added to a lab: those in the teacher's column, or what still counts of them."""
+    return number(row.get(f"{lab} {COUNTED}", row.get(hand_columns(lab)[0], ""))) or 0.0
+
+
+def by_hand_before(rows: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """Return the id and a sentence for each student and lab with points by hand that are older than the lab's own."""
+    labs = exercises.labs()
+    return [(row["id"], told) for row in rows for lab in labs if (told := given_earlier(row, lab))]
+
+
+def given_earlier(row: dict[str, str], lab: str) -> str:
+    """Return a sentence if points by hand were given to other points of a lab than it has now, else an empty text."""
+    counted, (manual, comment) = row.get(f"{lab} {COUNTED}"), hand_columns(lab)
+    if counted is None:
+        return ""
+    before, now = row[f"{lab} {GIVEN_TO}"] or "0", row[f"{lab} {SEEN}"]
+    return (
+        f"{lab}: {row[manual]} by hand was given when it had {before} points; now it has {now}, so {counted} is added "
+        f"by hand. If it shall be more, write the number anew, or the same one and a word in `{comment}`"
+    )
+
+
+def standing(group: Class, report: dict[str, Any], entry: dict[str, Any], rows: dict[str, dict[str, str]]) -> list[str]:
     """Return what a student's report says besides the points of the notebook, so that it explains the mark.
 
     Args:
         group: The class.
         report: The report.
         entry: Whose it is and whether it counts, from `Class.entries`.
-        row: The student's row of students.csv.
+        rows: The rows of students.csv by id.
     """
-    student = group.roster.students[entry["student"]]
-    sentences = [student.label]
+    members = [group.roster.students[id] for id in entry["members"]]
+    sentences = ["; ".join(student.label for student in members)]
     if report["verdict"] == "graded" and not entry["counts"]:
         sentences.append(f"Another version counts: the {group.count}.")
     if late := entry.get("late_seconds"):
@@ -302,12 +456,33 @@ def standing(group: Class, report: dict[str, Any], entry: dict[str, Any], row: d
         points, penalty = report["points"], entry["penalty"]
         cost = f"{shown(penalty)} points off, {shown(points - penalty)} count" if penalty else "no points off"
         sentences.append(f"Handed in {late} late: {cost}.")
-    if manual := number(row.get("manual", "")):
-        kind = "added to" if manual > 0 else "taken off"
-        sentences.append(f"{shown(abs(manual))} points were {kind} the total by hand.")
-    if comment := row.get("comment"):
-        sentences.append(f"Comment: {comment}")
-    return sentences
+    of_each = {student.label: _of_teacher(report, entry, rows[student.id]) for student in members}
+    if len(set(map(tuple, of_each.values()))) == 1:
+        return [*sentences, *next(iter(of_each.values()))]
+    return [*sentences, *(f"{label}: {' '.join(said)}" for label, said in of_each.items() if said)]
+
+
+def _of_teacher(report: dict[str, Any], entry: dict[str, Any], row: dict[str, str]) -> list[str]:
+    """Return sentences about what a teacher wrote for a student, and what the lab counts with it."""
+    lab, sentences = report["lab"], []
+    if lab and (entry["counts"] or report["verdict"] != "graded"):
+        manual, comment = hand_columns(lab)
+        sentences += _by_hand(points_by_hand(row, lab), "this lab")
+        if number(row.get(manual, "")):
+            sentences.append(f"So this lab counts {mark(row, lab)} points.")
+        sentences += _said(row, comment)
+    return [*sentences, *_by_hand(number(row.get(OF_NO_LAB[0], "")) or 0.0, "the total"), *_said(row, OF_NO_LAB[1])]
+
+
+def _by_hand(points: float, where: str) -> list[str]:
+    """Return a sentence about points by hand, if there are any."""
+    kind = "added to" if points > 0 else "taken off"
+    were = "point was" if abs(points) == 1 else "points were"
+    return [f"{shown(abs(points))} {were} {kind} {where} by hand."] if points else []
+
+
+def _said(row: dict[str, str], comment: str) -> list[str]:
+    return [f"Comment: {row[comment]}"] if row.get(comment) else []
 
 
 def mostly_late(entries: dict[str, dict[str, Any]], labs: dict[str, str]) -> list[str]:
@@ -333,20 +508,24 @@ def changed_points(rows: list[dict[str, str]], earlier: Earlier) -> list[str]:
 
     What is new in this run is no change; what is gone is one.
     """
-    changes = []
+    changes, labs = [], exercises.labs()
     for row in rows:
         before = earlier.written.get(row["id"], {})
-        for lab in (name for name in exercises.labs() if before.get(name)):
-            old, new = less_penalty(before, lab), less_penalty(row, lab)
+        for lab in (name for name in labs if mark(before, name)):
+            old, new = mark(before, lab), mark(row, lab)
             if old != new:
                 changes.append(f"{harmless(row['id'])}, {lab}: {old} -> {new or 'nothing'}")
     return changes
 
 
-def less_penalty(row: dict[str, str], lab: str) -> str:
-    """Return the points of a lab less what lateness costs, as they are written into a cell."""
-    penalty = number(row.get(late_columns(lab)[1], "")) or 0.0
-    return shown((number(row[lab]) or 0.0) - penalty) if row.get(lab) else ""
+def mark(row: dict[str, str], lab: str) -> str:
+    """Return what a lab counts, as it is written into a cell: less what lateness costs, with points by hand.
+
+    Points by hand alone are a mark too, as for a lab that was handed in on paper.
+    """
+    points, penalty = (number(row.get(name, "")) or 0.0 for name in (lab, late_columns(lab)[1]))
+    has_any = row.get(lab) or row.get(hand_columns(lab)[0])
+    return shown(points - penalty + points_by_hand(row, lab)) if has_any else ""
 
 
 def _late_cells(group: Class, lab: str, entry: dict[str, Any]) -> dict[str, str]:
@@ -362,11 +541,11 @@ def _late_cells(group: Class, lab: str, entry: dict[str, Any]) -> dict[str, str]
 
 def lost_edits(rows: list[dict[str, str]], earlier: Earlier) -> list[str]:
     """Return a sentence about each thing that somebody wrote into students.csv and that the new one will not have."""
-    lost = []
+    lost, teachers = [], teachers_columns()
     new = {row["id"]: row for row in rows}
     for id, old in earlier.rows.items():
         if id not in new:
-            if any(old.get(name) for name in (*TEACHERS, *earlier.added)) or id not in earlier.written:
+            if any(old.get(name) for name in (*teachers, *earlier.added)) or id not in earlier.written:
                 lost.append(f"{harmless(id)} is not in the roster")
             continue
         written = earlier.written.get(id, {})
@@ -408,12 +587,15 @@ def write_students(out: Path, columns: list[str], rows: list[dict[str, str]], ro
             more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
             said = (
                 f"students.csv was edited where this command writes ({'; '.join(lost[:5])}{more}). It is kept as "
-                f"{kept}; write points into the column manual and remarks into comment, which stay."
+                f"{kept}; write points and remarks into a lab's columns, `LAB manual` and `LAB comment`, which stay."
             )
         write_text(path, "\ufeff" + _as_csv(columns, rows, ";" if roster.separator == ";" else ","), private=True)
         own = [name for name in columns if name not in earlier.added]
         points = _columns_of_points()
         ours = {row["id"]: {name: row[name] if name in points else safe(row[name]) for name in own} for row in rows}
+        hidden = tuple(f" {name}" for name in (SEEN, GIVEN_TO, COUNTED))
+        for row in rows:
+            ours[row["id"]] |= {name: row[name] for name in row if name.endswith(hidden)}
         write_text(out / WRITTEN, json.dumps(ours, indent=1), private=True)
     except OSError as error:
         raise CourseError(
@@ -424,7 +606,8 @@ def write_students(out: Path, columns: list[str], rows: list[dict[str, str]], ro
 
 def _columns_of_points() -> set[str]:
     """Return the names of the columns that hold numbers; a negative one is no formula."""
-    return {"total", "manual", *exercises.labs(), *(late_columns(lab)[1] for lab in exercises.labs())}
+    of_labs = (name for lab in exercises.labs() for name in (lab, late_columns(lab)[1]))
+    return {"total", *of_labs, *_columns_by_hand()}
 
 
 def _as_csv(columns: list[str], rows: list[dict[str, str]], separator: str) -> str:

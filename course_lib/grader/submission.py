@@ -37,6 +37,7 @@ class Submission:
         notebook: The content of the file.
         lab: The lab that it is graded as.
         reason: Why it cannot be graded, or None.
+        hand_in: Which hand-in of its lab it is, from 1; see `hand_ins`.
         identity: What else decides the grade, as its report says it: seed, sandbox, and the exercises of its lab.
         report: The report on it, once there is one.
     """
@@ -46,7 +47,8 @@ class Submission:
     notebook: Notebook = NOTHING_READ
     lab: str = ""
     reason: str | None = None
-    identity: dict[str, str] = field(default_factory=dict)
+    hand_in: int = 1
+    identity: dict[str, Any] = field(default_factory=dict)
     report: dict[str, Any] | None = None
 
 
@@ -65,6 +67,7 @@ def examine(path: Path, root: Path, lab: str | None) -> Submission:
         submission.lab = lab_of(submission.notebook, wanted=lab)
     except Unreadable as error:
         submission.reason = str(error)
+        submission.lab = submission.lab or error.lab
     return submission
 
 

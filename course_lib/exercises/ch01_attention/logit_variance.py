@@ -42,8 +42,8 @@ def run_case(subject, d, n_samples):
             off = sum(map(abs, errors.values())) / len(errors)
             # The number is that of this answer, so only the mistake that makes it is recognised by this message.
             raise WrongAnswer(
-                f"it is closer to what theory says than chance allows. From {PAIRS} pairs it is off by {off:.2%} on "
-                "average, and an honest measurement by about 11%. Is there more or less in it than `n_samples` random "
+                f"it is closer to what theory says than chance allows (from {PAIRS} pairs it is off by {off:.2%} on "
+                "average, and an honest measurement by about 11%). Is there more or less in it than `n_samples` random "
                 "dot products?"
             )
     return subject(d, n_samples)

@@ -43,7 +43,7 @@ def remark(answer, right):
     loss, right = answer["output"], right["output"]
     if right > 100 and getattr(loss, "shape", None) == () and 10 < loss < 0.4 * right:
         return (
-            f"the surprise cannot get larger than about {loss:.3g} nats here. Is a small number added to the "
+            f"the surprise cannot get larger than it is here (about {loss:.3g} nats). Is a small number added to the "
             "probabilities, or are they clamped? `logsumexp` needs no such help."
         )
     return None

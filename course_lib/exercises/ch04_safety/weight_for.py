@@ -53,14 +53,15 @@ def run_case(subject, risk, limit):
         refusal, false_refusal = rates(weight * risk > (1 - weight) * (1 - risk), risk)
         if false_refusal > limit + 1e-6:
             raise WrongAnswer(
-                f"with the weight {weight:.3f} the best policy refuses {false_refusal:.1%} of those who mean well, and "
-                f"at most {limit:.1%} of them may be refused."
+                "under this weight the best policy refuses more of those who mean well than `limit` allows (with the "
+                f"weight {weight:.3f} it is {false_refusal:.1%}, and at most {limit:.1%} may be)."
             )
         most = max(r for r, false in (rates(risk > level, risk) for level in risk) if false <= limit + 1e-6)
         if not refusal > most - 1e-6:
             raise WrongAnswer(
-                f"with the weight {weight:.3f} the best policy keeps to the limit and refuses {refusal:.1%} of those "
-                f"who mean harm. Another weight keeps to it as well, and refuses {most:.1%}."
+                "under this weight the best policy keeps to the limit. Under another one it does too, and refuses more "
+                f"of those who mean harm (with the weight {weight:.3f} it is {refusal:.1%}, with another "
+                f"{most:.1%})."
             )
     return weight
 
