@@ -17,6 +17,7 @@ from course_lib.preset import preset
 from course_lib.recipes import language
 from course_lib.recipes.chains_sweep import chains
 from course_lib.recipes.estimate import cost_tables, duration
+from course_lib.recipes.moe_sizes import moe_sizes
 from course_lib.recipes.peft_sweep import peft
 from course_lib.recipes.positions_sweep import positions
 from course_lib.recipes.relations_sweep import two_relations
@@ -45,6 +46,7 @@ RECIPES: dict[str, Callable[[Run], Results]] = {
     "chains": chains,
     "gpt": language.gpt,
     "moe": language.moe,
+    "moe-sizes": moe_sizes,
     "peft": peft,
     "positions": positions,
     "scaling": scaling,
