@@ -1,34 +1,17 @@
 """What all tests share."""
 
 import os
-from pathlib import Path
 
 import pytest
 import torch
-from shape_checks import check_modules
+from shape_checks import CHECKED, check_modules
 
-import course_lib
-import course_lib.site  # before any test imports nbformat: see there
+import course_lib.site  # noqa: F401 (before any test imports nbformat: see there)
 
 # Models this small gain nothing from more threads, and on a busy machine their threads wait for each other for minutes.
 torch.set_num_threads(1)
 
-# Shapes written in signatures are checked whenever a test calls the function. Of `infer` not those of generate and
-# speculative, whose generators run under torch.inference_mode, which a checked generator would leave, and not those of
-# sampling: their tests pass what is no list of prompts and no number, to see the sentences that follow. Of `train` not
-# the settings, which refuse wrong types themselves. Of `tune` not LoRA, which a test compiles, and a
-# function that checks would break the graph.
-CHECKED_IN_INFER = ("constrained", "quantization", "server", "command")
-CHECKED_IN_GENERATION = ("cached_decoder", "kernels", "open_model", "stream", "text_generator")
-UNCHECKED = {"train.config", "tune.lora"}
-LIBRARY = Path(course_lib.__file__).parent
-TRAIN_AND_TUNE = [f"{room}.{file.stem}" for room in ("train", "tune") for file in (LIBRARY / room).glob("[a-z]*.py")]
-CHECKED = (
-    *("nn", "models", "interop", "data"),
-    *(f"infer.{name}" for name in CHECKED_IN_INFER),
-    *(f"infer.generation.{name}" for name in CHECKED_IN_GENERATION),
-    *(name for name in TRAIN_AND_TUNE if name not in UNCHECKED),
-)
+# Before any test imports them.
 check_modules(CHECKED)
 
 

@@ -21,7 +21,7 @@ from course_lib import exercises
 from course_lib.exercises import find
 from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
 from course_lib.grader import check, render, timed, use
-from course_lib.grader.compare import compare
+from course_lib.grader.compare import Kind, compare
 from course_lib.grader.exam import Exam, Outcome
 from course_lib.grader.inside import calls
 from course_lib.grader.inside.calls import LocalSubject
@@ -597,8 +597,8 @@ def test_integers_too_long_for_torch_are_equal_or_not():
     assert compare([2**70], [2**70], 0, 0) is None
     assert compare(2.0**70, 2**70, 0, 0) is None
     assert compare(1e25, 10**25, 1e-15, 0) is None, "1e25 itself is rounded"
-    assert compare(1e25, 10**25, 0, 0).kind == compare(1.0, 10**400, 1e-6, 0).kind == "value"
-    assert compare(2**70, 2**70 + 1, 0, 0).kind == "value"
+    assert compare(1e25, 10**25, 0, 0).kind == compare(1.0, 10**400, 1e-6, 0).kind == Kind.VALUE
+    assert compare(2**70, 2**70 + 1, 0, 0).kind == Kind.VALUE
 
 
 def test_a_dict_whose_keys_are_tuples_is_a_dict(capsys):
@@ -908,7 +908,7 @@ def test_wide_unsigned_integers_are_another_type(dtype):
     """torch does not compare them with other integers: it would raise in the grader."""
     expected = torch.tensor([1, 2])
     for got in (expected.to(dtype), expected.to(dtype).numpy()):
-        assert compare(expected if isinstance(got, torch.Tensor) else expected.numpy(), got, 0, 0).kind == "dtype"
+        assert compare(expected if isinstance(got, torch.Tensor) else expected.numpy(), got, 0, 0).kind == Kind.DTYPE
 
 
 def test_a_closed_form_replaces_the_references_value_but_not_its_gradient():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
@@ -17,21 +18,34 @@ _NUMBER, _ARRAY = (bool, int, float, complex), (torch.Tensor, np.ndarray)
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 
 
+class Kind(StrEnum):
+    """In what an answer differs from the right one."""
+
+    TYPE = "type"
+    SHAPE = "shape"
+    DTYPE = "dtype"
+    LENGTH = "length"
+    KEYS = "keys"
+    FINITE = "finite"
+    VALUE = "value"
+    GRADIENT = "gradient"  # missing where one is expected, or the other way round
+    CHANGED = "changed"  # an argument was changed in place; its position or name is the path
+    UNSTEADY = "unsteady"  # another answer to the same question
+
+
 @dataclass(frozen=True)
 class Difference:
     """The first difference found.
 
     Attributes:
-        kind: "type", "shape", "dtype", "length", "keys", "finite", "gradient" (missing where one is expected), "value";
-            "changed" for an argument that was changed in place, whose position or name is the path; or "unsteady" for
-            another answer to the same question.
+        kind: In what they differ.
         path: The path into nested results, such as ("gradients", 0).
         expected: The whole right value at `path`.
         got: The whole value found there.
-        index: The first wrong index of a tensor, for "finite" and "value".
+        index: The first wrong index of a tensor, for FINITE and VALUE.
     """
 
-    kind: str
+    kind: Kind
     path: tuple[Any, ...]
     expected: Any = None
     got: Any = None
@@ -63,44 +77,44 @@ def compare(expected: Any, got: Any, rtol: float, atol: float, equal_nan: bool =
     return None
 
 
-def _surplus_or_missing(gradient: Any) -> tuple[str, tuple[int, ...]] | None:
+def _surplus_or_missing(gradient: Any) -> tuple[Kind, tuple[int, ...]] | None:
     """Return the difference between a gradient and None; none for zeros, which also say that nothing depends on it."""
     if isinstance(gradient, torch.Tensor):
-        return ("gradient", ()) if gradient.ne(0).any() else None
-    return None if gradient is None else ("type", ())
+        return (Kind.GRADIENT, ()) if gradient.ne(0).any() else None
+    return None if gradient is None else (Kind.TYPE, ())
 
 
-def _differ(e: Any, g: Any, rtol: float, atol: float, equal_nan: bool) -> tuple[str, tuple[int, ...]] | None:
+def _differ(e: Any, g: Any, rtol: float, atol: float, equal_nan: bool) -> tuple[Kind, tuple[int, ...]] | None:
     """Return kind and index of the difference between two leaves, or between two parts that are nested differently."""
     if isinstance(e, dict):
-        return "keys" if isinstance(g, dict) else "type", ()
+        return Kind.KEYS if isinstance(g, dict) else Kind.TYPE, ()
     if isinstance(e, (list, tuple)):
-        return "length" if isinstance(g, (list, tuple)) else "type", ()
+        return Kind.LENGTH if isinstance(g, (list, tuple)) else Kind.TYPE, ()
     if e is None or isinstance(e, str):
         if type(e) is not type(g):
-            return "type", ()
-        return None if e == g else ("value", ())
+            return Kind.TYPE, ()
+        return None if e == g else (Kind.VALUE, ())
     both_arrays = isinstance(e, _ARRAY) and isinstance(g, _ARRAY)
     if not isinstance(g, (*_NUMBER, *_ARRAY)) or (both_arrays and type(e) is not type(g)):
-        return "type", ()
+        return Kind.TYPE, ()
     try:
         e, g = _tensor(e), _tensor(g)
     except (RuntimeError, OverflowError, ValueError):  # an integer of more than 64 bits, which torch has no type for
         if getattr(e, "shape", ()) != getattr(g, "shape", ()):
-            return "shape", ()
+            return Kind.SHAPE, ()
         e, g = (x.item() if isinstance(x, _ARRAY) else x for x in (e, g))
-        return None if _long_numbers_agree(e, g, rtol, atol) else ("value", ())
+        return None if _long_numbers_agree(e, g, rtol, atol) else (Kind.VALUE, ())
     if e.shape != g.shape:
-        return "shape", ()
-    kinds = _kind(e), _kind(g)
-    if kinds[0] != kinds[1] and (both_arrays or kinds != ("float", "int")):
-        return "dtype", ()
-    if both_arrays and kinds[0] in ("float", "complex") and e.dtype != g.dtype:
-        return "dtype", ()
+        return Kind.SHAPE, ()
+    groups = _group(e), _group(g)
+    if groups[0] != groups[1] and (both_arrays or groups != ("float", "int")):
+        return Kind.DTYPE, ()
+    if both_arrays and groups[0] in ("float", "complex") and e.dtype != g.dtype:
+        return Kind.DTYPE, ()
     if e.dtype == g.dtype and torch.equal(e, g):  # sooner known than the rest
         return None
-    if kinds[0] in ("float", "complex"):
-        wide = torch.complex128 if kinds[0] == "complex" else torch.float64
+    if groups[0] in ("float", "complex"):
+        wide = torch.complex128 if groups[0] == "complex" else torch.float64
         e, g = e.to(wide), g.to(wide)
         wrong = ~torch.isclose(g, e, rtol=rtol, atol=atol, equal_nan=equal_nan)
     else:
@@ -108,7 +122,7 @@ def _differ(e: Any, g: Any, rtol: float, atol: float, equal_nan: bool) -> tuple[
     if not wrong.any():
         return None
     stray = wrong & ~torch.isfinite(g) & torch.isfinite(e)
-    kind, where = ("finite", stray) if stray.any() else ("value", wrong)
+    kind, where = (Kind.FINITE, stray) if stray.any() else (Kind.VALUE, wrong)
     return kind, tuple(where.nonzero()[0].tolist())
 
 
@@ -123,7 +137,7 @@ def _tensor(x: Any) -> torch.Tensor:
     return torch.tensor(x, dtype=torch.float64) if isinstance(x, float) else torch.as_tensor(x)
 
 
-def _kind(x: torch.Tensor) -> str:
+def _group(x: torch.Tensor) -> str:
     """Return the group of dtypes that may replace each other; torch compares wide unsigned integers by dtype only."""
     if x.dtype == torch.bool or x.dtype in _UNSIGNED:
         return str(x.dtype)

@@ -11,7 +11,7 @@ import torch
 
 from course_lib.exercises import lab_of, of_lab
 from course_lib.exercises.spec import Case, Exercise
-from course_lib.grader.compare import Difference
+from course_lib.grader.compare import Difference, Kind
 from course_lib.grader.inside.calls import leaves
 from course_lib.grader.inside.outcomes import Failure, Lost, Raised
 
@@ -97,22 +97,22 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
         sentence = failure_sentence(wrong, exercise, hide_values)
         unended = isinstance(wrong.outcome, Lost) and not sentence.endswith("?")
         return f"{where}: {sentence}{'.' if unended else ''}"
-    if wrong.kind == "unsteady":
+    if wrong.kind is Kind.UNSTEADY:
         return (
             f"{where}: asked twice, it gave two different answers. A result may depend on the arguments only, not on "
             "chance, and not on what an earlier call has left in a global name or in a default such as `seen=[]`."
         )
-    if wrong.kind == "changed":
+    if wrong.kind is Kind.CHANGED:
         (key,) = wrong.path
         given = next((value for name, value in (*enumerate(case.args), *case.kwargs.items()) if name == key), None)
         changed = f"{_argument(exercise, key)} was changed in place, and the caller still needs it"
         return f"{where}: {changed}. {_how_to_copy(given)}"
     names = _tensor_names(exercise, case)
-    if wrong.kind == "gradient":
+    if wrong.kind is Kind.GRADIENT:
         sentence = DETACHED if wrong.got is None else SURPLUS_GRADIENT
         return f"{where}: {sentence.format(where=_gradient_of(names, wrong.path))}"
     why = ""
-    if wrong.is_derivative and wrong.kind == "value":  # a wrong value would have been told before
+    if wrong.is_derivative and wrong.kind is Kind.VALUE:  # a wrong value would have been told before
         why = NO_PART if torch.as_tensor(wrong.expected)[wrong.index] == 0 else CUT
     return f"{where}{_place(names, wrong.path)}: {_difference(wrong, hide_values)}{why}"
 
@@ -199,22 +199,23 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if g is None and d.path in ((), ("output",)):
         in_place = " `x.sort()` and `x.append(y)` change a list, and return None." if isinstance(e, list) else ""
         return f"it returned None where {_kind_of(e)} is expected. Is a `return` missing?{in_place}"
-    if d.kind == "type" or g is None:
+    if d.kind is Kind.TYPE or g is None:
         wrapped = isinstance(g, list) and len(g) == 1 and type(g[0]) is type(e)
         too_many = " with one inside. Is there a comma behind it, or a pair of brackets too many?" if wrapped else "."
         return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back{too_many}"
-    if d.kind == "length":
+    if d.kind is Kind.LENGTH:
         number = "1 entry is" if len(e) == 1 else f"{len(e)} entries are"
         shown = "" if hide_values or len(repr(e)) + len(repr(g)) > 160 else f" Expected {e}, got {g}."
         return f"{number} expected, and {len(g)} came back.{shown}"
-    if d.kind == "keys":
+    if d.kind is Kind.KEYS:
         wanted = f"the names {_names(e)} are" if e else "an empty dict is"
         return f"{wanted} expected, and {_names(g)} came back."
-    if d.kind == "dtype":
+    if d.kind is Kind.DTYPE:
         return f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back."
-    if d.kind == "shape":
+    if d.kind is Kind.SHAPE:
         text = f"the shape {_shape(e)} is expected, and {_shape(g)} came back."
         return text + (" It looks transposed." if sorted(_shape(e)) == sorted(_shape(g)) else "")
+    assert d.kind in (Kind.VALUE, Kind.FINITE), f"{d.kind} has no sentence of its own"
     if type(g) is int and g.bit_length() > 63 and isinstance(e, (torch.Tensor, np.ndarray)):
         e = e.item()  # torch has no such integer
     if not isinstance(e, (torch.Tensor, np.ndarray)) and not isinstance(g, (torch.Tensor, np.ndarray)):
@@ -241,7 +242,7 @@ def _names(d: dict) -> str:
 def _values(e: torch.Tensor, g: torch.Tensor, d: Difference, hide_values: bool) -> str:
     at = f" at index {list(d.index)}" if d.index else ""
     e1, g1 = _two(e[d.index].item(), g[d.index].item())
-    if d.kind == "finite":
+    if d.kind is Kind.FINITE:
         return f"the result is {g1}{at}, where a finite number is expected."
     if d.index:
         first = f"first wrong{at}" + ("." if hide_values else f": expected {e1}, got {g1}.")

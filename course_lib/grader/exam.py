@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
-from course_lib.grader.compare import Difference, compare
+from course_lib.grader.compare import Difference, Kind, compare
 from course_lib.grader.diagnose import also_changed, explain
 from course_lib.grader.inside import calls
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised, describe_error
@@ -168,14 +168,14 @@ class Exam:
             found = self._when_asked_again(subject, first, answers) or found
         diagnosis = explain(exercise, cases[first], found, hide_values)
         changed = answers[first].changed
-        if changed is not None and getattr(found, "kind", None) not in ("changed", "unsteady"):
+        if changed is not None and getattr(found, "kind", None) not in (Kind.CHANGED, Kind.UNSTEADY):
             diagnosis = also_changed(diagnosis, exercise, changed)
         not_run = [case.name for case, found in zip(cases, wrong, strict=True) if _was_not_run(found)]
         mistake = self._recognise(answers, passed, first)
         return Result(exercise, Outcome.WRONG, checks, mistake, diagnosis, not_run=not_run, fresh=self.fresh)
 
     def _what_is_wrong(self, i: int, answer: Answer) -> Difference | Failure | None:
-        changed = None if answer.changed is None else Difference("changed", (answer.changed,))
+        changed = None if answer.changed is None else Difference(Kind.CHANGED, (answer.changed,))
         if answer.failure:
             spoiled = changed if answer.failure.outcome is Raised.MODIFIED_IN_PLACE else None
             return spoiled or answer.failure
@@ -198,7 +198,7 @@ class Exam:
             return None if stopped_before else again.failure
         tolerances = self._tolerances(i)
         if again.failure or compare(answers[i].value, again.value, *tolerances, equal_nan=True):
-            return Difference("unsteady", ())
+            return Difference(Kind.UNSTEADY, ())
         return None
 
     def _tolerances(self, i: int) -> tuple[float, float]:

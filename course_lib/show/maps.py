@@ -175,6 +175,14 @@ def draw(
     """Draw cells as an image, with labels for rows and columns unless these are empty; NaN stays blank.
 
     Args:
+        ax: Where to draw.
+        cells: The numbers to show as colours.
+        rows: The names of the rows.
+        columns: The names of the columns.
+        low: The number that has the first colour; smaller ones have it too.
+        high: The number that has the last colour; larger ones have it too.
+        numbers: Whether numbers will be written on the cells; the colours are then pale.
+        aspect: "equal" for square cells, "auto" for cells that fill the axes.
         turn: Whether to write the names of columns upwards; by default if one has more than 2 letters.
         size: The size of the labels in points.
     """

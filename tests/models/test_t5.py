@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.models import T5, T5Config
-from course_lib.models.t5 import _mask_of_keys, shift_right
+from course_lib.models.t5 import CHOICES, _mask_of_keys, shift_right
 from course_lib.nn.attention import causal_mask
 from course_lib.train.seq2seq import seq2seq_loss
 
@@ -127,7 +127,7 @@ def test_one_bias_serves_all_layers_and_cross_attention_has_none():
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("scaled", [True, False])
-@pytest.mark.parametrize("activation", ["relu", "geglu"])
+@pytest.mark.parametrize("activation", CHOICES["activation"])
 def test_a_new_model_knows_nothing(activation, tied, scaled):
     torch.manual_seed(0)
     model = T5(T5Config(100, 64, n_layers=2, activation=activation, tie_embeddings=tied, scale_logits=scaled))
@@ -153,7 +153,7 @@ def test_bfloat16_all_the_way(variant):
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("scaled", [True, False])
-@pytest.mark.parametrize("activation", ["relu", "geglu"])
+@pytest.mark.parametrize("activation", CHOICES["activation"])
 def test_any_t5_can_be_saved(tmp_path, activation, tied, scaled):
     model = tiny(
         activation=activation, tie_embeddings=tied, scale_logits=scaled, head_dim=5, d_ff=7, n_decoder_layers=1

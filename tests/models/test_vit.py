@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from course_lib.interop import from_pretrained, save_pretrained
 from course_lib.models import ViT, ViTConfig
-from course_lib.models.vit import check_images
+from course_lib.models.vit import CHOICES, check_images
 
 
 def tiny(**changes):
@@ -58,7 +58,7 @@ def test_layers_by_number():
             model.features(x, layer)
 
 
-@pytest.mark.parametrize("pool", ["token", "mean"])
+@pytest.mark.parametrize("pool", CHOICES["pool"])
 def test_a_new_model_is_undecided_and_keeps_the_scale(pool):
     torch.manual_seed(0)
     model = ViT(ViTConfig(n_classes=100, pool=pool))

@@ -1,4 +1,4 @@
-"""A small model of every family, and what it is called with."""
+"""A small model of every family, and what it is called with; and every method that trains a small part of it."""
 
 import torch
 from torch import nn
@@ -7,13 +7,18 @@ from course_lib.models import GPT, VLM, GPTConfig, ViT, ViTConfig, VLMConfig
 from course_lib.models.bert import Bert, BertConfig
 from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.models.t5 import T5, T5Config
+from course_lib.tune.adapters import add_adapters
+from course_lib.tune.bitfit import train_biases
 from course_lib.tune.frozen import trainable_parameters
+from course_lib.tune.lora import add_lora
+from course_lib.tune.prefix import add_prefix
 
 GPT2 = GPTConfig(11, context=8, d_model=16, n_layers=2, n_heads=4)
 LLAMA = GPTConfig(
     11, d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, position="rope", norm="rms", activation="swiglu", bias=False
 )
 IMAGES = ViTConfig(image_size=8, patch_size=4, d_model=16, n_layers=1, n_heads=2)
+METHODS = {"lora": add_lora, "prefix": add_prefix, "adapters": add_adapters, "bitfit": train_biases}
 IDS = torch.arange(12).view(2, 6) % 11
 
 

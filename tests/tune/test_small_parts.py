@@ -1,14 +1,18 @@
 """Prefix tuning, adapters and BitFit by their definitions, on every family; counts by closed formulas; refusals."""
 
+import ast
 import copy
 import math
 from functools import partial
+from pathlib import Path
 
+import families
 import pytest
 import torch
 from families import FAMILIES, GPT2, IDS, LLAMA, models, shake
 from torch import nn
 
+from course_lib import tune
 from course_lib.infer.quantization.quantize import quantize
 from course_lib.models import GPT, GPTConfig
 from course_lib.nn.attention import MultiHeadAttention, padding_mask
@@ -235,12 +239,16 @@ def test_counts_are_the_closed_formulas():
     assert count(train_biases(GPT(only))) == layers * 3 * d
 
 
-METHODS = {
-    "lora": partial(add_lora, rank=2, alpha=2.0),
-    "prefix": partial(add_prefix, n=2),
-    "adapters": partial(add_adapters, width=3),
-    "bitfit": train_biases,
-}
+SIZES = {"lora": {"rank": 2, "alpha": 2.0}, "prefix": {"n": 2}, "adapters": {"width": 3}, "bitfit": {}}
+METHODS = {name: partial(method, **SIZES[name]) for name, method in families.METHODS.items()}
+NO_METHODS = {"add_sparse", "train_and_look"}  # the control, which test_sparse.py has, and a training loop
+
+
+def test_no_method_is_forgotten():
+    files = Path(tune.__file__).parent.glob("*.py")
+    defined = [getattr(node, "name", "") for file in files for node in ast.parse(file.read_text()).body]
+    names = {name for name in defined if name.startswith(("add_", "train_"))}
+    assert {method.__name__ for method in families.METHODS.values()} == names - NO_METHODS
 
 
 @pytest.mark.parametrize("method", METHODS)

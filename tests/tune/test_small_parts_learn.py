@@ -5,6 +5,7 @@ import json
 import math
 from functools import partial
 
+import families
 import pytest
 import torch
 
@@ -16,9 +17,9 @@ from course_lib.interop import from_pretrained, to_hf
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import RunFolder, TrainConfig, train
 from course_lib.train.checkpoint import CheckpointError
+from course_lib.train.config import CHOICES
 from course_lib.train.losses import cross_entropy
 from course_lib.tune.adapter_files import load_adapter, save_adapter
-from course_lib.tune.adapters import add_adapters
 from course_lib.tune.bitfit import train_biases
 from course_lib.tune.frozen import trainable_parameters
 from course_lib.tune.lora import add_lora, merge_lora, unmerge_lora
@@ -26,12 +27,9 @@ from course_lib.tune.prefix import add_prefix
 
 WORLD = MirrorLanguage(n_symbols=8, half=4)
 REVERSE, COPY, NEW = 8, 9, 10  # marks in front: what to do with the first half
-METHODS = {  # and a rate that suits each
-    "lora": (partial(add_lora, rank=4, alpha=8.0), 1e-2),
-    "prefix": (partial(add_prefix, n=4), 0.3),
-    "adapters": (partial(add_adapters, width=8), 1e-2),
-    "bitfit": (train_biases, 1e-2),
-}
+SIZES = {"lora": {"rank": 4, "alpha": 8.0}, "prefix": {"n": 4}, "adapters": {"width": 8}, "bitfit": {}}
+RATES = {"lora": 1e-2, "prefix": 0.3, "adapters": 1e-2, "bitfit": 1e-2}
+METHODS = {name: (partial(method, **SIZES[name]), RATES[name]) for name, method in families.METHODS.items()}
 
 
 def texts(mark, generator, batch=64):
@@ -106,7 +104,7 @@ def test_steps_without_a_small_part_change_nothing(trained):
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
 def test_a_run_goes_on_to_the_bit(trained, tmp_path, name, optimizer):
     method, lr = METHODS[name]
     config = TrainConfig(12, lr=lr, warmup_steps=3, optimizer=optimizer)

@@ -9,7 +9,7 @@ from torch import nn
 from course_lib.exercises.ch01_heads.merge_heads import merge_heads
 from course_lib.exercises.ch01_heads.multi_head import EXERCISE as MULTI_HEAD
 from course_lib.exercises.ch01_heads.split_heads import split_heads
-from course_lib.exercises.spec import Case, Exercise, Mistake, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
 
 
 class MultiHeadAttention(nn.Module):
@@ -106,13 +106,14 @@ class CallsMultiHead(MultiHeadAttention):
 def in_a_layer(known):
     """A known mistake of `multi_head`, made in the forward pass of a layer."""
 
+    @mistake(known.message)
     class Layer(MultiHeadAttention):
         def forward(self, x, mask=None):
             weights = (layer.weight for layer in (self.query, self.key, self.value, self.output))
             return known.solution(x, *weights, self.n_heads, mask)
 
-    Layer.__name__ = f"layer_{known.solution.__name__}"
-    return Mistake(Layer, known.message)
+    Layer.solution.__name__ = f"layer_{known.solution.__name__}"
+    return Layer
 
 
 EXERCISE = Exercise(

@@ -1,5 +1,7 @@
 """Near-duplicates by the n-grams they share: the Jaccard similarity with what is kept so far."""
 
+import operator
+
 import torch
 
 from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
@@ -107,7 +109,7 @@ def _jaccard(one, other):
     return len(one & other) / len(one | other)
 
 
-def _keep(documents, n, threshold, similarity=_jaccard, grams=_grams, reaches=lambda a, b: a >= b, of_kept=True):
+def _keep(documents, n, threshold, similarity=_jaccard, grams=_grams, reaches=operator.ge, of_kept=True):
     sets, keep = [grams(document, n) for document in documents], []
     for i, mine in enumerate(sets):
         earlier = [sets[j] for j in range(i) if keep[j] or not of_kept]
@@ -117,7 +119,7 @@ def _keep(documents, n, threshold, similarity=_jaccard, grams=_grams, reaches=la
 
 @mistake("A document whose similarity is exactly the threshold stays here. It goes: compare with `>=`.")
 def strictly_above(documents, n, threshold):
-    return _keep(documents, n, threshold, reaches=lambda a, b: a > b)
+    return _keep(documents, n, threshold, reaches=operator.gt)
 
 
 @mistake(
@@ -128,24 +130,41 @@ def with_dropped_ones(documents, n, threshold):
     return _keep(documents, n, threshold, of_kept=False)
 
 
+def share_of_this_document(this, other):
+    return len(this & other) / len(this)
+
+
 @mistake(
     "The shared n-grams are divided by those of this document alone. Then a short piece of a long document counts as a "
     "copy of it. Divide by the n-grams in either of the two."
 )
 def containment(documents, n, threshold):
-    return _keep(documents, n, threshold, similarity=lambda a, b: len(a & b) / len(a))
+    return _keep(documents, n, threshold, similarity=share_of_this_document)
+
+
+def share_of_the_sum(one, other):
+    return len(one & other) / (len(one) + len(other))
 
 
 @mistake(
     "The shared n-grams are divided by the sum of both counts, which counts shared ones twice. Divide by the union."
 )
 def over_the_sum(documents, n, threshold):
-    return _keep(documents, n, threshold, similarity=lambda a, b: len(a & b) / (len(a) + len(b)))
+    return _keep(documents, n, threshold, similarity=share_of_the_sum)
+
+
+def all_but_the_last(document, n):
+    grams = {tuple(document[i : i + n]) for i in range(len(document) - n)}
+    return grams or {()}  # of a document of n tokens nothing is left, and similarities divide by the number of n-grams
 
 
 @mistake("The last n-gram of each document is missing: there are len(document) - n + 1.")
 def last_one_missing(documents, n, threshold):
-    return _keep(documents, n, threshold, grams=lambda d, n: {tuple(d[i : i + n]) for i in range(len(d) - n)} or {()})
+    return _keep(documents, n, threshold, grams=all_but_the_last)
+
+
+def pieces(document, n):
+    return {tuple(document[i : i + n]) for i in range(0, len(document) - n + 1, n)}
 
 
 @mistake(
@@ -153,7 +172,7 @@ def last_one_missing(documents, n, threshold):
     "piece is the same. Take the n tokens from every place on."
 )
 def cut_in_pieces(documents, n, threshold):
-    return _keep(documents, n, threshold, grams=lambda d, n: {tuple(d[i : i + n]) for i in range(0, len(d) - n + 1, n)})
+    return _keep(documents, n, threshold, grams=pieces)
 
 
 @mistake("This compares single tokens. Compare runs of n tokens: order is what tells a copy from a similar text.")

@@ -128,9 +128,13 @@ def all_but_the_idle_behind_where(x, weights, w1, w2):
     return on_all_tokens(x, weights, w1, w2, hidden_by_where, skip=True)
 
 
+def on_weighed_tokens(x, column, first, second):
+    return network(column * x, first, second)
+
+
 @mistake(ALL_ON_ALL)
 def all_on_weighed_tokens(x, weights, w1, w2):
-    return on_all_tokens(x, weights, w1, w2, lambda x, column, first, second: network(column * x, first, second))
+    return on_all_tokens(x, weights, w1, w2, on_weighed_tokens)
 
 
 def chosen_only(x, weights, w1, w2, expert_of, add=True, weighed=True):
@@ -154,19 +158,31 @@ def unweighed(x, weights, w1, w2):
     return chosen_only(x, weights, w1, w2, network, weighed=False)
 
 
+def linear_network(token, first, second):
+    return token @ first @ second
+
+
 @mistake("relu is missing between the two matrices of an expert: without it, two matrices are no more than one.")
 def no_relu(x, weights, w1, w2):
-    return chosen_only(x, weights, w1, w2, lambda token, first, second: token @ first @ second)
+    return chosen_only(x, weights, w1, w2, linear_network)
+
+
+def relu_of_the_network(token, first, second):
+    return torch.relu(network(token, first, second))
 
 
 @mistake("relu is applied twice: between the two matrices, where it belongs, and to the answer, where it does not.")
 def relu_twice(x, weights, w1, w2):
-    return chosen_only(x, weights, w1, w2, lambda token, first, second: torch.relu(network(token, first, second)))
+    return chosen_only(x, weights, w1, w2, relu_of_the_network)
+
+
+def relu_of_the_linear_network(token, first, second):
+    return torch.relu(linear_network(token, first, second))
 
 
 @mistake("relu is applied to the answer. It belongs between the two matrices: `relu(x @ w1) @ w2`.")
 def relu_at_the_end(x, weights, w1, w2):
-    return chosen_only(x, weights, w1, w2, lambda token, first, second: torch.relu(token @ first @ second))
+    return chosen_only(x, weights, w1, w2, relu_of_the_linear_network)
 
 
 @mistake(
