@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from course_lib import exercises
 from course_lib.errors import CourseError
+from course_lib.grader.archives import unpack
 from course_lib.grader.class_page import PAGE, write_class_page
 from course_lib.grader.cluster import connected
 from course_lib.grader.exam import Exam
@@ -125,11 +127,16 @@ def grade_folder(
     """
     began = time.monotonic()
     _check_options(lab, jobs, sandbox, cluster)
-    files, ignored, of_grades = find(submissions, out)
+    with tempfile.TemporaryDirectory(prefix="course-unpacked-") as name:
+        unpacked = Path(name)
+        files, ignored, of_grades = find(submissions, out, unpacked)
+        roots = [unpacked if path.is_relative_to(unpacked) else submissions for path in files]
+        found = [examine(path, root, lab) for path, root in zip(files, roots, strict=True)]
+        times = {submission.name: modified_at(path) for submission, path in zip(found, files, strict=True)}
     for folder in of_grades:
         print(f"  {folder} is a folder of grades, and is left out; better keep it outside of {submissions}.")
     if group:
-        names = [path.relative_to(submissions).as_posix().removesuffix(".ipynb") for path in files]
+        names = [submission.name for submission in found]
         if not any(map(group.roster.owners, names)):
             some = next(iter(group.roster.students))
             raise CourseError(
@@ -143,10 +150,8 @@ def grade_folder(
     level = choose_level(sandbox)
     print(level.sentence, flush=True)
 
-    found = [examine(path, submissions, lab) for path in files]
     header = {"seed_id": seed_id(seed), "sandbox": level.name}
     versions = {slug: course_digest(slug) for slug in {submission.lab for submission in found}}
-    times = {submission.name: modified_at(path) for submission, path in zip(found, files, strict=True)}
     number_hand_ins(out, found, times, group.team if group else lambda name, lab: None)
     for submission in found:
         submission.identity = {**header, "course": versions[submission.lab], "hand_in": submission.hand_in}
@@ -296,7 +301,9 @@ def _tell(
         print(f"  {ignored} other {'file was' if ignored == 1 else 'files were'} left alone.")
 
 
-def find(submissions: Path, out: Path | None = None) -> tuple[list[Path], list[Path], list[Path]]:
+def find(
+    submissions: Path, out: Path | None = None, unpacked: Path | None = None
+) -> tuple[list[Path], list[Path], list[Path]]:
     """List all notebooks below a folder, in order, all other files, and the folders of grades, which are left out.
 
     Links to folders are not followed.
@@ -304,6 +311,8 @@ def find(submissions: Path, out: Path | None = None) -> tuple[list[Path], list[P
     Args:
         submissions: The folder.
         out: The folder of the grades of this run. Those of other runs are told by what is in them.
+        unpacked: An empty folder for the notebooks of zip archives, which are found there under the archive's own path
+            below `submissions`; None to leave archives alone.
 
     Raises:
         CourseError: If there is no notebook, or no such folder.
@@ -325,11 +334,20 @@ def find(submissions: Path, out: Path | None = None) -> tuple[list[Path], list[P
             continue
         folders[:] = sorted(set(folders) - {".ipynb_checkpoints", "__MACOSX"})
         for name in sorted(names):
+            path = folder / name
+            inside = unpack(path, unpacked / path.relative_to(submissions)) if unpacked and _is_archive(name) else []
             is_notebook = name.casefold().endswith(".ipynb") and not name.startswith("._")
-            (files if is_notebook else others).append(folder / name)
+            if inside:
+                files += inside
+            else:
+                (files if is_notebook else others).append(path)
     if not files:
         raise CourseError(f"there is no notebook (*.ipynb) below {submissions}")
     return files, others, of_grades
+
+
+def _is_archive(name: str) -> bool:
+    return name.casefold().endswith(".zip") and not name.startswith("._")
 
 
 def _grade_all(waiting: list[Submission], seed: int, level: Level, jobs: int) -> list[str]:
