@@ -145,7 +145,7 @@ def test_files_that_are_no_notebooks_are_told_with_their_students(school, capsys
     )
     said = capsys.readouterr().out
     assert "without any notebook: ben, but with other files: ben/attention.zip" in said
-    assert "4 other files were left alone" in said
+    assert "4 other files were left alone: notes.txt, ana/attention.zip, ben/attention.zip." in said
     text = page(school.out).get_text(" ", strip=True)
     assert text.endswith("Handed in no notebook, but other files Ben Okoro (ben, group B): ben/attention.zip")
     assert "Handed in nothing" not in text
@@ -192,8 +192,13 @@ def test_in_group_work_one_notebook_counts_for_the_group(school, tmp_path, monke
     assert school.grade() == 0
     page = (school.out / "ana_eve" / "late" / "report.html").read_text()
     assert "<p>Ana Silva (ana, group A); Eve Ngata (eve, group A)</p>" in page
-    told = "1 point was taken off this lab by hand. So this lab"
-    assert f"<p>Eve Ngata (eve, group A): {told} counts {points - 1} points. Comment: did not take part</p>" in page
+    assert "did not take part" not in page, "the others of the group read it, too"
+    assert "Points by hand and comments are each student&#39;s own, and not in this report." in page
+    zipped = tmp_path / "r.zip"
+    assert course("grade-export", school.out, "--to", "reports", "--out", zipped) == 0
+    with zipfile.ZipFile(zipped) as archive:
+        assert archive.read("eve ch01_heads.txt").decode() == "ch01_heads: -1 by hand; did not take part\n"
+        assert "ana ch01_heads.txt" not in archive.namelist()
     assert "without any submission: ben" in capsys.readouterr().out
     file = tmp_path / "m.csv"
     assert course("grade-export", school.out, "--to", "moodle", "--out", file) == 0
@@ -203,14 +208,23 @@ def test_in_group_work_one_notebook_counts_for_the_group(school, tmp_path, monke
     monkeypatch.setattr(own, "course", lambda: course_file.Course(group_work=("ch99",), text='\ngroup_work = ["ch99"]'))
     assert school.grade() == 2
     assert "course.toml, line 2: there is no lab called 'ch99'" in capsys.readouterr().err
+    monkeypatch.setattr(own, "course", lambda: course_file.Course(group_work=("ch01_heads",), text="group_work = []"))
+    before = (school.out / "students.csv").read_text()
+    school.roster.write_text(ROSTER.replace("group", "gruop"))
+    assert school.grade() == 2
+    assert "group work needs groups, and the roster has none; fill its column `group`" in capsys.readouterr().err
+    assert (school.out / "students.csv").read_text() == before
 
 
 @pytest.mark.parametrize(("count", "points"), [("latest", 1), ("best", 3)])
-def test_of_several_versions_one_counts_and_the_others_stay(school, count, points):
+def test_of_several_versions_one_counts_and_the_others_stay(school, count, points, capsys):
     school.hand_in("ana/z first", solves(3), time=1_700_000_000)
     school.hand_in("ana/a second", solves(1), time=1_700_000_900)
     school.hand_in("ana/broken", b"{", time=1_700_009_999)
     assert school.grade("--count", count) == 0
+    said = capsys.readouterr().out
+    better = f"ana, {LAB}: the latest version counts, with {MOST[0]}; an earlier one has {sum(MOST[:3])}\n"
+    assert (better in said) == (count == "latest")
     row = school.rows()["ana"]
     assert float(row[LAB]) == sum(MOST[:points])
     assert f"{LAB}: 2 versions, the {count} counts" in row["notes"]

@@ -49,6 +49,7 @@ from course_lib.grader.sandbox import WISHES, Level, Workers, choose_level
 from course_lib.grader.students import (
     TABLE,
     Class,
+    better_versions,
     by_hand_before,
     changed_points,
     modified_at,
@@ -63,6 +64,7 @@ from course_lib.grader.students import (
 from course_lib.grader.submission import Submission, examine, grade, handed_out
 
 MOST_CHANGES = 20  # of points that are printed; all of them are in the file
+MOST_OTHERS = 10  # files without a notebook that are named
 CHANGES = "changes.txt"
 
 
@@ -169,7 +171,7 @@ def grade_folder(
     said = _write_class(out, header, found, folders, times, group, similarity, others)
     if not (group and group.only) and (stale := remove_stale(out, folders)):
         print(f"Removed {stale} earlier reports of submissions that are gone.")
-    _tell(found, waiting, failures, len(ignored), time.monotonic() - began, group)
+    _tell(found, waiting, failures, others, time.monotonic() - began, group)
     places = [f"Grades: {out / 'grades.csv'}", *([f"Students: {out / TABLE}"] if group else [])]
     print("\n".join([*said, *places, f"The class: {out / PAGE}"]))
     return 1 if failures else 0
@@ -252,6 +254,10 @@ def _write_class(
             write_page(places[report["name"]], report, standing(group, report, entry, by_id))
     said = [f"  of no student: {sentence}" for sentence in nobodys]
     said += [f"  {sentence}" for sentence in told]
+    better = [f"  {harmless(ids)}, {sentence}" for ids, sentence in better_versions(done, entries)]
+    said += better[:MOST_CHANGES]
+    if better:
+        said.append("  Where an earlier version has more points, you may want --count best.")
     for id, names in missing.items():
         but = f", but with other files: {', '.join(map(harmless, names))}" if names else ""
         said.append(f"  without any {'notebook' if names else 'submission'}: {id}{but}")
@@ -275,7 +281,7 @@ def _tell(
     found: list[Submission],
     waiting: list[Submission],
     failures: list[str],
-    ignored: int,
+    others: list[str],
     seconds: float,
     group: Class | None,
 ) -> None:
@@ -297,8 +303,11 @@ def _tell(
     if failures:
         what = "" if group and group.only else ": it grades only what has no verdict yet"
         print(f"  Run the same command again{what}.", file=sys.stderr)
-    if ignored:
-        print(f"  {ignored} other {'file was' if ignored == 1 else 'files were'} left alone.")
+    if others:
+        named = [harmless(name) for name in others if not name.rpartition("/")[2].startswith(".")]
+        more = f", and {len(named) - MOST_OTHERS} more" if len(named) > MOST_OTHERS else ""
+        names = f": {', '.join(named[:MOST_OTHERS])}{more}" if named else ""
+        print(f"  {len(others)} other {'file was' if len(others) == 1 else 'files were'} left alone{names}.")
 
 
 def find(

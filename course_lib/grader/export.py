@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -140,6 +141,8 @@ def zip_reports(out: Path, file: Path) -> list[str]:
                 name, f"Not graded: {NO_NOTEBOOK.format(other.rpartition('/')[2])}.\n".encode(errors="replace")
             )
             n += 1
+        for name, text in _to_members(out, graded["submissions"]):
+            archive.writestr(name, text)
     if not n:
         raise CourseError(f"no report in {out} belongs to a student; run course grade with --roster first")
     try:
@@ -147,6 +150,17 @@ def zip_reports(out: Path, file: Path) -> list[str]:
     except OSError as error:
         raise CourseError(f"{file} cannot be written: {error.strerror}; choose another --out") from error
     return [f"Reports: {n}, in {file}"]
+
+
+def _to_members(out: Path, submissions: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of a file for each student about whom there is more to say than to all of a group."""
+    shared = [entry for entry in submissions if entry.get("counts") and len(_members(entry)) > 1]
+    rows = {row["id"]: row for row in read_grades(out).table.rows} if shared else {}
+    for entry in shared:
+        for id in _members(entry):
+            if said := _of_teacher(rows[id], entry["lab"]):
+                name = re.sub(r"[^\w.-]", "_", id)
+                yield f"{name} {entry['lab']}.txt", f"{entry['lab']}: {'; '.join(said)}\n"
 
 
 def _titles(titles: list[str], labs: list[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -144,7 +144,7 @@ def group_work(roster: Roster) -> tuple[tuple[str, ...], str]:
     """Return the labs of which `course.toml` says that a group hands in one notebook, and a sentence about it.
 
     Raises:
-        CourseError: If there is no such lab.
+        CourseError: If there is no such lab, or the roster has no groups.
     """
     course = own.course()
     for lab in course.group_work:
@@ -154,8 +154,37 @@ def group_work(roster: Roster) -> tuple[tuple[str, ...], str]:
     if not course.group_work:
         return (), ""
     sizes = Counter(student.group for student in roster.students.values() if student.group)
-    groups = f"{len(sizes)} groups, the largest of {max(sizes.values())}" if sizes else "and the roster has no groups"
+    if not sizes:
+        raise CourseError(
+            f"{course.place('group_work')} group work needs groups, and the roster has none; fill its column `group` "
+            "(is it spelt like this?), or remove the line"
+        )
+    groups = f"{len(sizes)} groups, the largest of {max(sizes.values())}"
     return course.group_work, f"Group work, as course.toml says: {', '.join(course.group_work)}; {groups}."
+
+
+def better_versions(
+    reports: Iterable[dict[str, Any]], entries: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """Yield the ids and a sentence where a version that does not count has more points than the one that does.
+
+    Args:
+        reports: The reports on the submissions.
+        entries: Whose each is and whether it counts, from `Class.entries`.
+    """
+    versions: dict[tuple[tuple[str, ...], str], list[tuple[float, bool]]] = defaultdict(list)
+    for report in reports:
+        entry = entries[report["name"]]
+        if entry["student"] and report["verdict"] == "graded":
+            points = report["points"] - (entry.get("penalty") or 0.0)
+            versions[tuple(entry["members"]), report["lab"]].append((points, entry["counts"]))
+    for (members, lab), found in versions.items():
+        most, counted = max(points for points, _ in found), [points for points, counts in found if counts]
+        if counted and most > counted[0] + 0.005:
+            yield (
+                ", ".join(members),
+                f"{lab}: the latest version counts, with {shown(counted[0])}; an earlier one has {shown(most)}",
+            )
 
 
 def modified_at(path: Path) -> str:
@@ -456,10 +485,12 @@ def standing(group: Class, report: dict[str, Any], entry: dict[str, Any], rows: 
         points, penalty = report["points"], entry["penalty"]
         cost = f"{shown(penalty)} points off, {shown(points - penalty)} count" if penalty else "no points off"
         sentences.append(f"Handed in {late} late: {cost}.")
-    of_each = {student.label: _of_teacher(report, entry, rows[student.id]) for student in members}
-    if len(set(map(tuple, of_each.values()))) == 1:
-        return [*sentences, *next(iter(of_each.values()))]
-    return [*sentences, *(f"{label}: {' '.join(said)}" for label, said in of_each.items() if said)]
+    of_each = [_of_teacher(report, entry, rows[student.id]) for student in members]
+    if len(members) == 1:
+        return [*sentences, *of_each[0]]
+    # All members read this report. What is about one of them goes to that one: see `export.zip_reports`.
+    own_words = "Points by hand and comments are each student's own, and not in this report."
+    return [*sentences, *([own_words] if any(of_each) else [])]
 
 
 def _of_teacher(report: dict[str, Any], entry: dict[str, Any], row: dict[str, str]) -> list[str]:
