@@ -449,7 +449,7 @@ def test_the_command_line(tmp_path):
         "grade",
         str(tmp_path),
         "--out",
-        str(tmp_path),
+        str(tmp_path / "grades"),
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
