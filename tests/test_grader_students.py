@@ -216,6 +216,21 @@ def test_in_group_work_one_notebook_counts_for_the_group(school, tmp_path, monke
     assert (school.out / "students.csv").read_text() == before
 
 
+def test_a_version_without_any_answer_replaces_none(school, monkeypatch):
+    def grade(notebook, exams, workers):
+        outcome = Outcome.PASSED if "solves" in notebook.cells[0] else Outcome.NOT_STARTED
+        return [Result(e.exercise, outcome, {"all": outcome is Outcome.PASSED}) for e in exams]
+
+    monkeypatch.setattr(command, "grade", grade)
+    untouched = build.notebook([f"# EXERCISE: {id}\nraise NotImplementedError" for id in exercises.lab(LAB).exercises])
+    school.hand_in("ana/first", solves(1), time=1_700_000_000)
+    school.hand_in("ana/second", untouched, time=1_700_000_900)
+    school.hand_in("ben/only", untouched, time=1_700_000_900)
+    assert school.grade() == 0
+    entries = {entry["name"]: entry for entry in json.loads((school.out / "grades.json").read_text())["submissions"]}
+    assert [entries[name]["counts"] for name in ("ana/first", "ana/second", "ben/only")] == [True, False, True]
+
+
 @pytest.mark.parametrize(("count", "points"), [("latest", 1), ("best", 3)])
 def test_of_several_versions_one_counts_and_the_others_stay(school, count, points, capsys):
     school.hand_in("ana/z first", solves(3), time=1_700_000_000)

@@ -104,7 +104,7 @@ class Class:
 
         Args:
             reports: The reports on the submissions. Of versions that are equally good the latest counts, and of those
-                that are as late the last by name.
+                that are as late the last by name. One without any answer counts if there is no other.
             modified: When each file was modified, by the name of the submission.
         """
         reports = list(reports)
@@ -114,7 +114,7 @@ class Class:
             if (team := self.team(report["name"], report["lab"])) and (time := modified.get(report["name"])):
                 times[team[0], report["file"]].append(time)
         entries: dict[str, dict[str, Any]] = {}
-        counting: dict[tuple[str, str], tuple[float, str, str]] = {}
+        counting: dict[tuple[str, str], tuple[bool, float, str, str]] = {}
         for report in reports:
             name, owners = report["name"], self.roster.owners(report["name"])
             entries[name] = {"student": None, "modified": modified.get(name, ""), "counts": False}
@@ -132,10 +132,10 @@ class Class:
                     penalty = self.deadlines.penalty(late, points, report["max_points"])
                     entries[name] |= {"late_seconds": math.ceil(late.total_seconds()), "penalty": penalty}
                     points -= penalty
-                rank = (points if self.count == "best" else 0.0, entries[name]["modified"], name)
+                rank = (_answers_any(report), points if self.count == "best" else 0.0, entries[name]["modified"], name)
                 lab = key, report["lab"]
                 counting[lab] = max(rank, counting.get(lab, rank))
-        for _, _, name in counting.values():
+        for *_, name in counting.values():
             entries[name]["counts"] = True
         return entries
 
@@ -193,6 +193,12 @@ def modified_at(path: Path) -> str:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="microseconds")
     except (OSError, OverflowError, ValueError):
         return ""
+
+
+def _answers_any(report: dict[str, Any]) -> bool:
+    """Whether a graded notebook has an answer to any exercise, right or wrong."""
+    untouched = {Outcome.NOT_STARTED, Outcome.NOT_ATTEMPTED}
+    return any(entry["outcome"] not in untouched for entry in report["exercises"].values())
 
 
 def unmarked(report: dict[str, Any]) -> list[str]:
