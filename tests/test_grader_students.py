@@ -969,6 +969,8 @@ def test_lateness_stands_beside_the_points_and_costs_what_the_instructor_wants(s
     points, most = f"{0.2 * sum(MOST):g}", f"{0.8 * sum(MOST):g}"
     assert "<p>A (ana)</p>" in page
     assert f"<p>Handed in 1 day 13 min late: {points} points off, {most} count.</p>" in page
+    why = "Due 2023-11-14 23:00 CET, handed in 2023-11-15 23:13. Each day begun costs 10% of the points of the lab."
+    assert f"<p>{why}</p>" in page
     assert " late" not in (school.out / "ben" / "attention" / "report.html").read_text()
     rows["ana"] |= {HAND[0]: "-1.5", HAND[1]: "softmax < perfect"}
     school.edit(rows)

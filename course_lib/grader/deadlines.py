@@ -50,12 +50,27 @@ class Deadlines:
             lab: The lab.
             modified: When the file was modified, as `modified_at` writes it; not known if empty.
         """
+        times = self._times(student, lab, modified)
+        return max(timedelta(0), times[1] - _end(times[0])) if times else timedelta(0)
+
+    def told(self, student: str, lab: str, modified: str) -> str:
+        """Return when a submission was due and handed in, and what lateness costs, as a report says it; see `late`."""
+        times = self._times(student, lab, modified)
+        if not times:
+            return ""
+        due, handed_in = times
+        unit = {None: "Lateness", timedelta(days=1): "Each day begun"}.get(self.period, "Each hour begun")
+        cost = f" {unit} costs {self.rate:.0%} of the points of the lab." if self.rate else ""
+        own = " (your own deadline)" if _own(self.extensions, student, lab) == due else ""
+        return f"Due {due:%Y-%m-%d %H:%M %Z}{own}, handed in {handed_in.astimezone(due.tzinfo):%Y-%m-%d %H:%M}.{cost}"
+
+    def _times(self, student: str, lab: str, modified: str) -> tuple[datetime, datetime] | None:
+        """Return when a submission was due and when it was handed in; None if one of these is not known."""
         due = self.of_lab.get(lab, self.of_lab.get(""))
         handed_in = _own(self.submitted, student, lab) or (datetime.fromisoformat(modified) if modified else None)
         if due is None or handed_in is None:
-            return timedelta(0)
-        due = max(due, _own(self.extensions, student, lab) or due)
-        return max(timedelta(0), handed_in - _end(due))
+            return None
+        return max(due, _own(self.extensions, student, lab) or due), handed_in
 
     def penalty(self, late: timedelta, points: float, most: float) -> float:
         """Return the points that lateness costs: a share of the points of the lab, and at most the points earned."""

@@ -130,7 +130,9 @@ class Class:
                     handed_in = min(times[key, report["file"]], default="")
                     late = self.deadlines.late(owners[0], report["lab"], handed_in)
                     penalty = self.deadlines.penalty(late, points, report["max_points"])
+                    told = self.deadlines.told(owners[0], report["lab"], handed_in) if late else ""
                     entries[name] |= {"late_seconds": math.ceil(late.total_seconds()), "penalty": penalty}
+                    entries[name]["deadline"] = told
                     points -= penalty
                 rank = (_answers_any(report), points if self.count == "best" else 0.0, entries[name]["modified"], name)
                 lab = key, report["lab"]
@@ -490,7 +492,7 @@ def standing(group: Class, report: dict[str, Any], entry: dict[str, Any], rows: 
         late = shown_late(timedelta(seconds=late))
         points, penalty = report["points"], entry["penalty"]
         cost = f"{shown(penalty)} points off, {shown(points - penalty)} count" if penalty else "no points off"
-        sentences.append(f"Handed in {late} late: {cost}.")
+        sentences += [f"Handed in {late} late: {cost}.", entry["deadline"]]
     of_each = [_of_teacher(report, entry, rows[student.id]) for student in members]
     if len(members) == 1:
         return [*sentences, *of_each[0]]
