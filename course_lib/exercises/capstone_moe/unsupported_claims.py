@@ -94,25 +94,20 @@ def cases(rng):
     ]
 
 
-REASONS = NO_CONTROL, CHOSEN, ONE_SEED, WITHIN = (
-    "no control",
-    "chosen on what it is measured on",
-    "one seed",
-    "within the error",
-)
+REASONS = ("no control", "chosen on what it is measured on", "one seed", "within the error")
 
 
 @alternative
 def with_a_helper(claims):
     def reason(claim):
         if claim["control"] is None:
-            return NO_CONTROL
+            return REASONS[0]
         if claim["chosen_on"] == claim["measured_on"]:
-            return CHOSEN
+            return REASONS[1]
         if claim["general"] and claim["seeds"] < 2:
-            return ONE_SEED
+            return REASONS[2]
         low, high = claim["control"] - 2 * claim["error"], claim["control"] + 2 * claim["error"]
-        return WITHIN if low < claim["value"] < high else None
+        return REASONS[3] if low < claim["value"] < high else None
 
     return {claim["says"]: reason(claim) for claim in claims if reason(claim)}
 
@@ -123,14 +118,21 @@ def backwards(claims):
     found = {}
     for claim in claims:
         if claim["control"] is not None and abs(claim["value"] - claim["control"]) / claim["error"] < 2:
-            found[claim["says"]] = WITHIN
+            found[claim["says"]] = REASONS[3]
         if claim["general"] and claim["seeds"] == 1:
-            found[claim["says"]] = ONE_SEED
+            found[claim["says"]] = REASONS[2]
         if claim["chosen_on"] == claim["measured_on"]:
-            found[claim["says"]] = CHOSEN
+            found[claim["says"]] = REASONS[1]
         if claim["control"] is None:
-            found[claim["says"]] = NO_CONTROL
+            found[claim["says"]] = REASONS[0]
     return found
+
+
+def judged(claims, tests):
+    """For each claim the first reason whose test holds."""
+    tests = tuple(tests)  # a zip would be used up by the first claim
+    found = {claim["says"]: [why for why, test in tests if test(claim)] for claim in claims}
+    return {says: reasons[0] for says, reasons in found.items() if reasons}
 
 
 def alone(claim):
@@ -154,30 +156,9 @@ def close(claim):
     return abs(apart(claim)) < 2
 
 
-TESTS = {NO_CONTROL: alone, CHOSEN: tuned, ONE_SEED: one_seed, WITHIN: close}
-
-
-def judged(claims, tests):
-    """For each claim the first reason whose test holds."""
-    found = {claim["says"]: [why for why, test in tests.items() if test(claim)] for claim in claims}
-    return {says: reasons[0] for says, reasons in found.items() if reasons}
-
-
-def in_order(*reasons):
-    return {reason: TESTS[reason] for reason in reasons}
-
-
-def within_one_error(claim):
-    return abs(apart(claim)) < 1
-
-
 @mistake("One error is not enough: a difference of up to *two* standard errors may well be luck.")
 def one_error(claims):
-    return judged(claims, TESTS | {WITHIN: within_one_error})
-
-
-def not_clearly_above(claim):
-    return apart(claim) < 2
+    return judged(claims, zip(REASONS, (alone, tuned, one_seed, lambda claim: abs(apart(claim)) < 1), strict=True))
 
 
 @mistake(
@@ -185,11 +166,7 @@ def not_clearly_above(claim):
     "on the card: take the absolute value of the difference."
 )
 def lower_ones_are_hidden(claims):
-    return judged(claims, TESTS | {WITHIN: not_clearly_above})
-
-
-def not_clearly_below(claim):
-    return alone(claim) or apart(claim) > -2
+    return judged(claims, zip(REASONS, (alone, tuned, one_seed, lambda claim: apart(claim) < 2), strict=True))
 
 
 @mistake(
@@ -197,21 +174,19 @@ def not_clearly_below(claim):
     "on the card: take the absolute value of the difference."
 )
 def higher_ones_are_hidden(claims):
-    return judged(claims, TESTS | {WITHIN: not_clearly_below})
+    return judged(
+        claims, zip(REASONS, (alone, tuned, one_seed, lambda claim: alone(claim) or apart(claim) > -2), strict=True)
+    )
 
 
 @mistake("The order of the reasons: a missing control comes first, then how the claim was chosen, then the error.")
 def other_order(claims):
-    return judged(claims, in_order(CHOSEN, NO_CONTROL, ONE_SEED, WITHIN))
+    return judged(claims, ((REASONS[1], tuned), (REASONS[0], alone), (REASONS[2], one_seed), (REASONS[3], close)))
 
 
 @mistake("The order of the reasons: how the claim was chosen comes before the error.")
 def error_first(claims):
-    return judged(claims, in_order(NO_CONTROL, WITHIN, CHOSEN, ONE_SEED))
-
-
-def chosen_on_the_test_text(claim):
-    return claim["chosen_on"] == "test"
+    return judged(claims, ((REASONS[0], alone), (REASONS[3], close), (REASONS[1], tuned), (REASONS[2], one_seed)))
 
 
 @mistake(
@@ -219,14 +194,16 @@ def chosen_on_the_test_text(claim):
     "flattering: compare the two entries with each other."
 )
 def only_the_test_text(claims):
-    return judged(claims, TESTS | {CHOSEN: chosen_on_the_test_text})
+    return judged(
+        claims, zip(REASONS, (alone, lambda claim: claim["chosen_on"] == "test", one_seed, close), strict=True)
+    )
 
 
 @mistake(
     "How a claim was chosen is not asked here. The best of many, chosen on the test text, is better by luck alone."
 )
 def choice_ignored(claims):
-    return judged(claims, in_order(NO_CONTROL, ONE_SEED, WITHIN))
+    return judged(claims, ((REASONS[0], alone), (REASONS[2], one_seed), (REASONS[3], close)))
 
 
 @mistake(
@@ -234,44 +211,32 @@ def choice_ignored(claims):
     "the next one would turn it around."
 )
 def seeds_ignored(claims):
-    return judged(claims, in_order(NO_CONTROL, CHOSEN, WITHIN))
-
-
-def one_seed_of_anything(claim):
-    return claim["seeds"] == 1
+    return judged(claims, ((REASONS[0], alone), (REASONS[1], tuned), (REASONS[3], close)))
 
 
 @mistake("One seed is enough for a sentence about *this* model. Strike only those that speak of a kind.")
 def one_seed_for_all(claims):
-    return judged(claims, TESTS | {ONE_SEED: one_seed_of_anything})
-
-
-def general(claim):
-    return claim["general"]
+    return judged(claims, zip(REASONS, (alone, tuned, lambda claim: claim["seeds"] == 1, close), strict=True))
 
 
 @mistake("A general sentence may stay if more than one seed bears it: both have to be asked, `general` and `seeds`.")
 def no_general_ones(claims):
-    return judged(claims, TESTS | {ONE_SEED: general})
-
-
-def none_or_zero(claim):
-    return not claim["control"]
+    return judged(claims, zip(REASONS, (alone, tuned, lambda claim: claim["general"], close), strict=True))
 
 
 @mistake("A control of 0.0 is a control. Ask `is None`: `not` takes 0 for missing.")
 def zero_is_no_control(claims):
-    return judged(claims, TESTS | {NO_CONTROL: none_or_zero})
+    return judged(claims, zip(REASONS, (lambda claim: not claim["control"], tuned, one_seed, close), strict=True))
 
 
 @mistake("The error is not asked here. A difference smaller than two of them may well be luck.")
 def error_ignored(claims):
-    return judged(claims, in_order(NO_CONTROL, CHOSEN, ONE_SEED))
+    return judged(claims, ((REASONS[0], alone), (REASONS[1], tuned), (REASONS[2], one_seed)))
 
 
 @mistake("A claim without a control is not marked. Without one, nobody knows whether the number is good.")
 def no_control_is_fine(claims):
-    return judged(claims, in_order(CHOSEN, ONE_SEED, WITHIN))
+    return judged(claims, ((REASONS[1], tuned), (REASONS[2], one_seed), (REASONS[3], close)))
 
 
 @mistake("These are the claims that may stay. Wanted are those that may not, each with its reason.")
