@@ -401,8 +401,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="chains, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, scaling, two-relations or "
-            "vision-text."
+            help="chains, copying, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, scaling, "
+            "two-relations or vision-text."
         ),
     ],
     preset: Annotated[

@@ -16,6 +16,7 @@ from course_lib.measure import device_name
 from course_lib.preset import preset
 from course_lib.recipes import language
 from course_lib.recipes.chains_sweep import chains
+from course_lib.recipes.copying_sweep import copying
 from course_lib.recipes.estimate import cost_tables, duration
 from course_lib.recipes.moe_sizes import moe_sizes
 from course_lib.recipes.peft_sweep import peft
@@ -44,6 +45,7 @@ def _vision_text(run: Run) -> Results:
 
 RECIPES: dict[str, Callable[[Run], Results]] = {
     "chains": chains,
+    "copying": copying,
     "gpt": language.gpt,
     "moe": language.moe,
     "moe-sizes": moe_sizes,
