@@ -15,7 +15,7 @@ def test_longer_training_at_the_shared_rate_is_enough():
     for width in (16, 32, 64):
         assert at(Size(2, width), SHARED, 1200) > 0.95
     assert at(Size(2, 16), SHARED, 350) < 0.15
-    assert at(Size(2, 64), SHARED, 350) > 0.95
+    assert at(Size(2, 64), SHARED, 350) > 0.9
     half = [SWEEP[number_key(Size(2, width), SHARED, "half")] for width in (16, 64)]
     assert 1.8 < half[0] / half[1] < 2.5, "width 16 takes about twice as long"
 
