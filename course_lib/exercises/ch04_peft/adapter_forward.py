@@ -106,6 +106,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "A linear layer with weight W and bias b computes `x @ W.T + b`. There are two of them, with gelu in between.",
         "`small = torch.nn.functional.gelu(h @ down.T + down_bias)` has `width` numbers per token. Go up, and add h.",

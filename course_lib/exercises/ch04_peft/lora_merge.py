@@ -80,6 +80,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=5,
     difficulty=1,
+    kind="code",
     hints=(
         "For which matrix M is `x @ M.T` the same as `(x @ a.T) @ b.T`?",
         "`(x @ a.T) @ b.T` is `x @ (b @ a).T`, so the update is `b @ a`, times alpha / rank.",

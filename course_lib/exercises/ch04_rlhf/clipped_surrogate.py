@@ -113,6 +113,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="code",
     hints=(
         "The ratio of two probabilities is the exponential of the difference of their logarithms. Multiply the "
         "advantages by the ratio as it is, and by the ratio kept between 1 - clip and 1 + clip.",

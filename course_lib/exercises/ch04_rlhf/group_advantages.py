@@ -93,6 +93,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="code",
     hints=(
         "Write the rewards as a table with a group in each row. What is the mean of a row, and its standard deviation?",
         "`groups = rewards.view(-1, group)`, minus `groups.mean(dim=1, keepdim=True)`; divide by `groups.std(dim=1, "
