@@ -195,7 +195,6 @@ CLIMB_TOO_LITTLE = {
     "ch03_pretraining",
     "ch04_peft",
     "ch04_reward",
-    "ch04_rlhf",
     "ch04_sft",
     "primer",
 }

@@ -122,7 +122,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=2,
-    kind="code",
+    kind="debug",
     hints=(
         "Try advantages of -1 with ratios from 0.5 to 1.5, and look at the gradient. Which of these tokens have gone the "
         "right way, and which of them are pushed on?",

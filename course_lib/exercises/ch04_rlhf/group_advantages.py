@@ -131,7 +131,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=6,
     difficulty=2,
-    kind="code",
+    kind="debug",
     hints=(
         "Take two orders with four replies each, rewards 3, 3, 3, 3, 0, 0, 0, 0. What should the advantages be, and what "
         "are they? Which numbers of the table are averaged by `dim=0`?",

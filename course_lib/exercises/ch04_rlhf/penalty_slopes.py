@@ -176,6 +176,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=12,
     difficulty=3,
+    kind="derive",
     hints=(
         "Say s(y) for the slope of an estimate by log pi(y): for k1 it is 1. Word y is sampled with the probability "
         "pi(y), and moves the logit of word j by s(y) (1 - pi(j)) if y is j, by -s(y) pi(j) otherwise. Add up over y.",
