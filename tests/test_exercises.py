@@ -193,7 +193,6 @@ CLIMB_TOO_LITTLE = {
     "ch02_families",
     "ch03_emergence",
     "ch03_pretraining",
-    "ch04_peft",
     "ch04_reward",
     "ch04_sft",
     "primer",

@@ -124,10 +124,10 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="debug",
     hints=(
-        "Try advantages of -1 with ratios from 0.5 to 1.5, and look at the gradient. Which of these tokens have gone the "
-        "right way, and which of them are pushed on?",
-        "With an advantage of -1 the right way is down, so the limit is 1 - clip. Multiply by the advantage first, then "
-        "take the minimum: that of `ratio * advantages` and `ratio.clamp(1 - clip, 1 + clip) * advantages`.",
+        "Try advantages of -1 with ratios from 0.5 to 1.5, and look at the gradient. Which of these tokens have gone "
+        "the right way, and which of them are pushed on?",
+        "With an advantage of -1 the right way is down, so the limit is 1 - clip. Multiply by the advantage first, "
+        "then take the minimum: that of `ratio * advantages` and `ratio.clamp(1 - clip, 1 + clip) * advantages`.",
     ),
     reference=clipped_surrogate,
     cases=cases,

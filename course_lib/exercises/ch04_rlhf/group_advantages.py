@@ -133,10 +133,10 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="debug",
     hints=(
-        "Take two orders with four replies each, rewards 3, 3, 3, 3, 0, 0, 0, 0. What should the advantages be, and what "
-        "are they? Which numbers of the table are averaged by `dim=0`?",
-        "A group is a row: take mean and standard deviation over `dim=1`, with `keepdim=True`, so that each row has its "
-        "own subtracted and divides by its own.",
+        "Take two orders with four replies each, rewards 3, 3, 3, 3, 0, 0, 0, 0. What should the advantages be, and "
+        "what are they? Which numbers of the table are averaged by `dim=0`?",
+        "A group is a row: take mean and standard deviation over `dim=1`, with `keepdim=True`, so that each row has "
+        "its own subtracted and divides by its own.",
     ),
     reference=group_advantages,
     cases=cases,

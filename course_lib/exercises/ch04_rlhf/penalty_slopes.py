@@ -1,4 +1,4 @@
-"""What k1, k2 and k3 do as a loss: their mean slopes (Schulman 2020; Liu et al. 2025, "Rethinking KL Regularization")."""
+"""What k1, k2 and k3 do as a loss: their mean slopes (Schulman 2020; Liu et al. 2025, "Rethinking KL ...")."""
 
 import torch
 
@@ -36,9 +36,7 @@ def by_autograd(pi, ref):
     logits = pi.log().requires_grad_()
     log_ratio = logits.log_softmax(0) - ref.log()
     estimates = {"k1": log_ratio, "k2": log_ratio**2 / 2, "k3": (-log_ratio).exp() - 1 + log_ratio}
-    return {
-        name: torch.autograd.grad((pi * k).sum(), logits, retain_graph=True)[0] for name, k in estimates.items()
-    }
+    return {name: torch.autograd.grad((pi * k).sum(), logits, retain_graph=True)[0] for name, k in estimates.items()}
 
 
 @alternative
@@ -179,9 +177,10 @@ EXERCISE = Exercise(
     kind="derive",
     hints=(
         "Say s(y) for the slope of an estimate by log pi(y): for k1 it is 1. Word y is sampled with the probability "
-        "pi(y), and moves the logit of word j by s(y) (1 - pi(j)) if y is j, by -s(y) pi(j) otherwise. Add up over y.",
-        "The sum is pi(j) times (s(j) minus the mean of s over the policy). For k2, s is log(pi / ref), and its mean is "
-        "the KL. For k3, s is 1 - ref / pi; what is its mean, and what is left?",
+        "pi(y), and pulls at the logit of word j: by s(y) (1 - pi(j)) if y is j, by -s(y) pi(j) otherwise. Add up "
+        "over y.",
+        "The sum is pi(j) times (s(j) minus the mean of s over the policy). For k2, s is log(pi / ref), and its mean "
+        "is the KL. For k3, s is 1 - ref / pi; what is its mean, and what is left?",
     ),
     reference=penalty_slopes,
     cases=cases,
