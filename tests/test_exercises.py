@@ -99,6 +99,7 @@ def test_an_exercise_is_complete(id):
     assert exercise.points > 0
     assert 1 <= exercise.difficulty <= 3
     assert exercise.see
+    assert exercise.kind in ("code", "derive", "debug", "design")
     assert len(exercise.mistakes) >= 2
     assert len({case.name for case in exam.cases}) == len(exam.cases) >= 2
     earlier = list(ALL)[: list(ALL).index(id)]
@@ -181,6 +182,38 @@ def test_the_notebook_has_the_labs_title_and_exercises(slug):
     points = sum(ALL[id].points for id in lab.exercises)
     exercise_count = f"{NUMBER_WORDS[len(lab.exercises)].capitalize()} exercise{'s'[: len(lab.exercises) != 1]}"
     assert re.search(rf"{exercise_count}, {points} points?\b", opening)
+
+
+# Labs that have fewer than three kinds of exercises, for now.
+CLIMB_TOO_LITTLE = {
+    "capstone_moe",
+    "capstone_vision_text",
+    "ch01_attention",
+    "ch01_heads",
+    "ch02_families",
+    "ch03_emergence",
+    "ch03_pretraining",
+    "ch04_reward",
+    "ch04_sft",
+    "primer",
+}
+
+
+@for_all_labs
+def test_a_lab_has_three_kinds_of_exercises(slug):
+    ids = exercises.lab(slug).exercises
+    kinds = {ALL[id].kind for id in ids}
+    enough = len(kinds) >= min(3, len(ids))  # `course new-lab` begins with one exercise
+    assert enough != (slug in CLIMB_TOO_LITTLE), (
+        f"{slug} has exercises of {len(kinds)} kinds, {', '.join(sorted(kinds))}; it should have at least three, and "
+        "then it leaves the list `CLIMB_TOO_LITTLE`"
+    )
+
+
+@for_all
+def test_an_exercise_with_a_fault_in_given_code_says_so(id):
+    task = stubs_of(exercises.lab_of(id))[id].source
+    assert ("Find the fault" in task) == (ALL[id].kind == "debug")
 
 
 @for_all

@@ -44,6 +44,7 @@ def planted(cases, reference=clipped, mistakes=()):
         points=2,
         minutes=1,
         difficulty=1,
+        kind="code",
         hints=("a", "b"),
         reference=reference,
         cases=cases,

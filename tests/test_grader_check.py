@@ -839,7 +839,7 @@ def test_the_mistake_that_is_named_is_one_of_the_case_that_the_diagnosis_shows()
 
     exercise = Exercise(
         id="double", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=double, see="",
-        cases=lambda rng: [Case(f"{n} rows", (torch.arange(3.0 * n).view(n, 3),)) for n in (2, 4)],
+        kind="code", cases=lambda rng: [Case(f"{n} rows", (torch.arange(3.0 * n).view(n, 3),)) for n in (2, 4)],
         mistakes=(Mistake(detached, "detached"), Mistake(tripled, "tripled")), run_case=call_and_differentiate,
     )  # fmt: skip
     told = {n: Exam(exercise).grade(LocalSubject(detached_or_times(n))) for n in (3, 4)}
@@ -852,6 +852,7 @@ def test_the_mistake_that_is_named_is_one_of_the_case_that_the_diagnosis_shows()
 def test_a_gradient_where_there_is_none_is_not_cut_off():
     exercise = Exercise(
         id="first", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=lambda x: 2 * x[0], see="",
+        kind="code",
         cases=lambda rng: [Case("two rows", (torch.ones(2, 3),))], mistakes=(), run_case=call_and_differentiate,
     )  # fmt: skip
     told = Exam(exercise).grade(LocalSubject(lambda x: 2 * x[0] + x[1] - x[1].detach())).diagnosis
@@ -866,7 +867,7 @@ class Doubled(Scale):
 
 SCALE = Exercise(
     id="scale", title="Scale", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=Scale, see="nowhere",
-    cases=lambda rng: [Case("one", (torch.randn(3, generator=rng), torch.randn(2, 3, generator=rng)))],
+    kind="code", cases=lambda rng: [Case("one", (torch.randn(3, generator=rng), torch.randn(2, 3, generator=rng)))],
     mistakes=(Mistake(Doubled, "twice too large"),), run_case=run_case,
 )  # fmt: skip
 
@@ -897,6 +898,7 @@ def test_float64_right_answers_are_compared_in_the_dtype_of_the_case():
 
     exercise = Exercise(
         id="add", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=add, see="", mistakes=(),
+        kind="code",
         cases=lambda rng: [Case("a", (torch.randn(3, generator=rng),)), Case("b", (torch.ones(2).bfloat16(),))],
         run_case=call_and_differentiate,
     )  # fmt: skip
@@ -914,7 +916,7 @@ def test_wide_unsigned_integers_are_another_type(dtype):
 def test_a_closed_form_replaces_the_references_value_but_not_its_gradient():
     exercise = Exercise(
         id="square", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=lambda x: x * x, see="",
-        mistakes=(), cases=lambda rng: [Case("3", (torch.tensor([3.0]),), expected=torch.tensor([9.0]))],
+        kind="code", mistakes=(), cases=lambda rng: [Case("3", (torch.tensor([3.0]),), expected=torch.tensor([9.0]))],
         run_case=call_and_differentiate,
     )  # fmt: skip
     (expected,) = Exam(exercise, 1).expected

@@ -37,7 +37,8 @@ def cases(rng):
     return [Case('one', (1,)), Case('two', (2,))]
 
 EXERCISE = Exercise(
-    id='twice', title='Twice', points=1, minutes=1, difficulty=1, hints=('', ''), reference=twice, cases=cases, see=''
+    id='twice', title='Twice', points=1, minutes=1, difficulty=1, kind='code', hints=('', ''), reference=twice,
+    cases=cases, see=''
 )
 """
 

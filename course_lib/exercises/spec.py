@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -153,6 +153,9 @@ class Exercise:
         points: The points for a right answer.
         minutes: The approximate time that it takes.
         difficulty: From 1 (direct) to 3 (needs thought first).
+        kind: What is asked of the learner. "code": write what is described. "derive": find a formula that the text
+            does not give, checked by numbers. "debug": given code has one fault; mend it. "design": choose a control,
+            a setting or a metric; checked by what comes of it.
         hints: Two hints: the first points in the right direction, the second nearly gives the line.
         reference: The solution, a plain function or class.
         cases: Makes the cases from a generator: visible checks use seed 0, grading uses a secret seed.
@@ -178,6 +181,7 @@ class Exercise:
     points: int
     minutes: int
     difficulty: int
+    kind: Literal["code", "derive", "debug", "design"]
     hints: tuple[str, str]
     reference: Callable[..., Any]
     see: str

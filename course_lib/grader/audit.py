@@ -43,6 +43,7 @@ class Audit:
     Attributes:
         id: The exercise.
         lab: Its lab.
+        kind: What it asks: to code, derive, debug or design.
         points: Its points.
         cases: The number of its hidden cases.
         fresh: How many of them have arguments that no visible case has, on the median seed.
@@ -60,6 +61,7 @@ class Audit:
 
     id: str
     lab: str
+    kind: str
     points: int
     cases: int = 0
     fresh: int = 0
@@ -139,7 +141,8 @@ def audit_exercise(exercise: Exercise, seeds: Sequence[int]) -> Audit:
         seeds: The hidden seeds.
     """
     exams = [Exam(exercise, seed) for seed in seeds]
-    found = Audit(exercise.id, exercises.lab_of(exercise.id) or "", exercise.points, cases=len(exams[0].cases))
+    lab = exercises.lab_of(exercise.id) or ""
+    found = Audit(exercise.id, lab, exercise.kind, exercise.points, cases=len(exams[0].cases))
     visible = Exam(exercise)
     more = [Exam(exercise, seed) for seed in range(seeds[-1] + 1, seeds[0] + N_LOOK_UPS)]
     for exam in more:  # of these the points count alone, and not which mistake a table looks like
@@ -267,7 +270,10 @@ def _equivalent() -> dict[str, list[str]]:
     return tomllib.loads(EQUIVALENT.read_text("utf-8"))
 
 
-COLUMNS = ("exercise", "points", "cases", "fresh", "look-up", "mutants", "mistakes", "named", "most for a mistake", "")
+COLUMNS = (
+    *("exercise", "kind", "points", "cases", "fresh", "look-up", "mutants", "mistakes", "named"),
+    *("most for a mistake", ""),
+)
 
 
 def _tell(done: Sequence[Audit]) -> None:
@@ -275,6 +281,7 @@ def _tell(done: Sequence[Audit]) -> None:
     rows = [
         (
             found.id,
+            found.kind,
             str(found.points),
             str(found.cases),
             str(found.fresh),
@@ -289,7 +296,7 @@ def _tell(done: Sequence[Audit]) -> None:
     ]
     if not rows:
         return
-    print(Table(COLUMNS, rows, ["left", *["right"] * 8, "left"]).to_text())
+    print(Table(COLUMNS, rows, ["left", "left", *["right"] * 8, "left"]).to_text())
     for found in done:
         if found.complaints or found.survivors:
             lines = [f"  {sentence}" for sentence in found.complaints]

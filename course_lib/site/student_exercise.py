@@ -18,7 +18,7 @@ from course_lib.grader.stored import packed
 from course_lib.site.paths import SiteError
 
 HOW = ("run_case", "remark")  # the parts of an exercise that are code, and needed to check an answer
-WORDS = ("id", "title", "points", "minutes", "difficulty", "see", "needs", "avoid", "rtol", "atol")
+WORDS = ("id", "title", "points", "minutes", "difficulty", "kind", "see", "needs", "avoid", "rtol", "atol")
 
 
 def visible_cases(exercise: Exercise) -> bytes:

@@ -142,6 +142,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=3,
+    kind="code",
     hints=(
         "First the bits by which the models differ on each window. Their sum over the sum of the bytes is the "
         "difference. What is left of each window, when the difference times its bytes is taken off?",

@@ -136,6 +136,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=10,
     difficulty=1,
+    kind="code",
     hints=(
         "At which step was the run after these seconds? Find the two points of the curve around this step. If there "
         "are none, nobody knows.",

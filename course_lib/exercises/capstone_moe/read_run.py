@@ -246,6 +246,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "Five questions, the worst news first, and a `return` after each. Which value of `losses` does each of them "
         "compare, and with what? NaN is neither larger nor smaller than anything.",

@@ -128,6 +128,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="derive",
     hints=(
         "Count one token's forward pass first: two operations for each of its parameters, and in each layer the two "
         "products of attention. Then three passes of that size, and all tokens.",

@@ -252,6 +252,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "For each claim four questions in their order, and the first that applies is its reason. If none applies, the "
         "claim is not in the answer.",

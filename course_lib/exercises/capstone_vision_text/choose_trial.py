@@ -172,6 +172,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=1,
+    kind="code",
     hints=(
         "First leave out what cannot be chosen: too slow, or a score that is NaN. What is left is compared by two "
         "numbers, one after the other.",

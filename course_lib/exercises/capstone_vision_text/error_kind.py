@@ -188,6 +188,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "`right` tells which form is asked for: a number, yes or no, or names. First right or not, then the form, "
         "then the picture.",

@@ -124,6 +124,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=1,
+    kind="code",
     hints=(
         "Ask two questions, one after the other: is the artist new? Is the concept new? For the second, which "
         "families have left training?",

@@ -135,6 +135,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "Compute p and z^2 / n once. The formula is middle plus and minus half width, both divided by the same number.",
         "`middle = p + z2 / 2` and `half = z / math.sqrt(asked) * math.sqrt(p * (1 - p) + z2 / 4)` with `z2 = z * z / "

@@ -188,6 +188,7 @@ EXERCISE = Exercise(
     points=4,
     minutes=15,
     difficulty=2,
+    kind="code",
     hints=(
         "Four steps: the dot products of all queries with all keys; the scale; the mask; weights that sum to 1 for "
         "each query, with which the values are averaged. `transpose(-2, -1)` works behind any batch dimensions.",

@@ -73,6 +73,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=4,
     difficulty=1,
+    kind="code",
     hints=(
         "Row t belongs to query t, column s to key s. Which s may t look at, itself included?",
         "`torch.ones(n, n, dtype=torch.bool)` is all True; `.tril()` keeps the lower triangle with the diagonal.",

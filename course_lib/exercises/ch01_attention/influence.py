@@ -125,6 +125,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=12,
     difficulty=3,
+    kind="code",
     hints=(
         "With `x = x.clone().requires_grad_()` and `out = attention(x, x, x, mask)`, what is in `x.grad` after "
         "`out[t, j].backward(retain_graph=True)`? It has the shape of x: one slope for each number of each input.",

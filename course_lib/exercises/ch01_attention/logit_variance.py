@@ -115,6 +115,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="derive",
     hints=(
         "Draw `n_samples` queries and as many keys with `torch.randn`, and pair them row by row.",
         "`(q * k).sum(dim=-1)` holds one dot product a row; `.var().item()` is the number.",

@@ -103,6 +103,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=5,
     difficulty=1,
+    kind="code",
     hints=(
         "Exponentiate, then divide by the sum along `dim`. exp(1000) is infinite, and exp(-1000) is rounded to 0, so "
         "the sum may be 0. What could you subtract from each slice first?",

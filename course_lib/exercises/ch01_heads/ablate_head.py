@@ -119,6 +119,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=5,
     difficulty=1,
+    kind="code",
     hints=(
         "After concatenation, head h fills features h * head_dim to (h + 1) * head_dim. What in w_o reads them?",
         "Clone w_o, then set `w_o[:, head * head_dim : (head + 1) * head_dim] = 0`: columns are inputs.",

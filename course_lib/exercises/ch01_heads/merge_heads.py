@@ -63,6 +63,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=5,
     difficulty=1,
+    kind="code",
     hints=(
         "Undo split_heads in the opposite order: first the transpose, then the reshape.",
         "`x.transpose(1, 2).flatten(2)`; `view` would complain here: a transposed tensor is not contiguous.",

@@ -269,6 +269,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=2,
+    kind="code",
     hints=(
         "Head h owns rows h * head_dim to (h + 1) * head_dim of w_q, w_k and w_v. What is the scale in one head?",
         "In a loop: `query = x @ w_q[rows].T` and so on, then `F.scaled_dot_product_attention(query, key, value, "

@@ -122,6 +122,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=2,
+    kind="code",
     hints=(
         "Four nn.Linear(d_model, d_model, bias=False); in forward: project, split, attend, merge, project.",
         "`query, key, value = (split_heads(f(x), self.n_heads) for f in (self.query, self.key, self.value))`, then "

@@ -76,6 +76,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=5,
     difficulty=1,
+    kind="code",
     hints=(
         "Two steps: give the last axis two axes (heads, head_dim), then bring the heads before the positions.",
         "`x.reshape(batch, positions, n_heads, d_model // n_heads).transpose(1, 2)`",

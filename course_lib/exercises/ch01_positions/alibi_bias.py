@@ -116,6 +116,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=10,
     difficulty=2,
+    kind="debug",
     hints=(
         "Print `faulty_bias(1, 4)[0]`, which has a row for each query. What do you see along a row? What does softmax "
         "make of a row to which one number is added?",

@@ -61,6 +61,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=12,
     difficulty=3,
+    kind="derive",
     hints=(
         "Write sin(w(t + k)) and cos(w(t + k)) with the addition formulas: the factors are cos wk and sin wk.",
         "Pair i fills rows and columns 2i, 2i+1 with [[cos, sin], [-sin, cos]] of k * 10000**(-2i/d); the rest is 0.",

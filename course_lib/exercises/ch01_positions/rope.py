@@ -169,6 +169,7 @@ EXERCISE = Exercise(
     points=4,
     minutes=15,
     difficulty=2,
+    kind="code",
     hints=(
         "Split x into its two halves. Number i of the first half and number i of the second are a point in a plane: "
         "rotate it by positions[t] * base**(-2i/d). All these angles make a table of shape (n, d/2). "

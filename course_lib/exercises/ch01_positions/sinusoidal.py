@@ -113,6 +113,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "Make the angles first, as an n x d/2 table: position times frequency. Each frequency serves two columns.",
         "With `angle` of shape (n, d/2), `torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)` interleaves.",

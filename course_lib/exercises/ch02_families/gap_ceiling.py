@@ -92,6 +92,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=3,
+    kind="derive",
     hints=(
         "Go through the gaps 0 to half - 1. The twin of place i stands at 2 * half - 1 - i: how far to its right?",
         "`seen = half + sum(2 * half - 1 - 2 * i <= ahead for i in range(half))` gaps are certain, the others are "

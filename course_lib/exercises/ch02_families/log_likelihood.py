@@ -112,6 +112,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=2,
+    kind="code",
     hints=(
         "Log-probabilities of all tokens first, then pick those of the tokens that are there, then add them up.",
         "`logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0].sum(-1)`",

@@ -121,6 +121,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "Encoder: all True. Decoder: the lower triangle. What must change in it so that every token sees the prefix?",
         '`mask = torch.ones(n, n, dtype=torch.bool)`, then `.tril()` unless kind is "encoder", then '

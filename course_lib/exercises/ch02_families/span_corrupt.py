@@ -152,6 +152,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=2,
+    kind="code",
     hints=(
         "Walk through the text once, and remember how many sentinels you have used. A span begins where a token is "
         "missing and the one before it is not.",

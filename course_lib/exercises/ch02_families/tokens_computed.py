@@ -136,6 +136,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="derive",
     hints=(
         "Write down what is read before the first new token, before the second, before the last. Nothing is read "
         "after the last.",

@@ -167,6 +167,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="debug",
     hints=(
         "Give it a batch, a tensor of shape (2, 5, 8), and look at the mean of each token, `.mean(-1)`. What has mean "
         "0 instead? How can a token learn in this way what comes after it?",

@@ -101,6 +101,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=6,
     difficulty=1,
+    kind="derive",
     hints=(
         "A linear layer from m to n numbers has m * n + n parameters. How many linear layers has attention?",
         "attention: four of d_model to d_model; feed-forward: d_model to d_ff and back; norms: two, with a gain and a "

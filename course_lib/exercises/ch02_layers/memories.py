@@ -97,6 +97,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "How well does each token match each key? One matrix product. Then each match multiplies its value.",
         "`matches = torch.relu(x @ keys.T + bias)`, shape (tokens, memories); then `matches[..., None] * values`.",

@@ -102,6 +102,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "The mean of all rows is one row: over which dimension? Take it off every row, and compare sizes.",
         "`(x - x.mean(dim=0)).norm() / x.norm()`",

@@ -63,6 +63,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=4,
     difficulty=1,
+    kind="code",
     hints=(
         "A row is right if all of it is. What does `all` do along an axis?",
         "`right.all(dim=1)` has one True or False for each answer; the mean of `.float()` is their share.",

@@ -69,6 +69,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="code",
     hints=(
         "The line of least squares goes through the point of both means. Its slope is the sum of the products of both "
         "deviations over the sum of the squared deviations of the sizes.",

@@ -116,6 +116,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "Query t has seen its token before, at t - period. What came next was one further. Which t have one?",
         "`query = torch.arange(period, n)`, `weights[:, query, query - period + 1]`, then their mean.",

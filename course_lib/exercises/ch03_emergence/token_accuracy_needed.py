@@ -52,6 +52,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=5,
     difficulty=1,
+    kind="derive",
     hints=(
         "If each of L tokens is right with probability p, all of them are with probability p to the power of L.",
         "Solve p ** length = exact for p: the length-th root, `exact ** (1 / length)`.",

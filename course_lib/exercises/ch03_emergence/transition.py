@@ -79,6 +79,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "For each of the two levels: walk through steps and values together, and stop at the first value above it.",
         "`next((step for step, value in zip(steps, values) if value > low), None)`",

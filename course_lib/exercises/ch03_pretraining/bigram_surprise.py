@@ -164,6 +164,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=2,
+    kind="code",
     hints=(
         "Make a table, `counts[a, b]`: how often did b come right after a in `train`? Add 1 everywhere. Each row, "
         "divided by its sum, says what follows a.",

@@ -80,6 +80,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=5,
     difficulty=1,
+    kind="code",
     hints=(
         "How many bits are all surprises together? And how many bytes of text do these tokens stand for?",
         "`nats.sum() / math.log(2)` bits for `n_bytes.sum()` bytes; `.item()` makes a float.",

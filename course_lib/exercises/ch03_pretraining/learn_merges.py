@@ -208,6 +208,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=2,
+    kind="code",
     hints=(
         "Repeat: count all pairs of neighbours, each as often as its word occurs; choose one; merge it everywhere.",
         "With `counts` a Counter: `best = min(counts, key=lambda pair: (-counts[pair], pair))`, then "

@@ -127,6 +127,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "Walk through the list from the left. Where this token and the next are the pair, write `new` and skip both.",
         "`while i < len(ids):` if `ids[i : i + 2] == list(pair)` append `new`, i += 2; otherwise append `ids[i]`, "

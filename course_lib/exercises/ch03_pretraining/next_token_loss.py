@@ -203,6 +203,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "Which logits are about which token? Drop the last logits and the first token, and they line up. "
         "The logarithm of a softmax is the logit minus `logsumexp` of all logits.",

@@ -9,8 +9,9 @@ LAB = Lab(
     exercises=(
         "lora_parameters",
         "lora_forward",
+        "lora_gradients",
         "prefix_attention",
-        "adapter_forward",
+        "equal_ranks",
         "lora_merge",
         "effective_rank",
     ),

@@ -102,6 +102,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="code",
     hints=(
         "`torch.linalg.svdvals(after - before)` gives the singular values, the largest first. Square them, and "
         "look at the running sum.",

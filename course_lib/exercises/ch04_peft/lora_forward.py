@@ -105,6 +105,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="code",
     hints=(
         "First what the frozen layer does: `x @ weight.T + bias`. Then x goes through A, and the result through B.",
         "`x @ a.T` has `rank` numbers per token, and `(x @ a.T) @ b.T` has d_out. The factor is `alpha / a.shape[0]`.",

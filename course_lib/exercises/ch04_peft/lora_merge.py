@@ -33,7 +33,16 @@ def by_outer_products(weight, a, b, alpha):
     return weight + sum(torch.outer(b[:, i], a[i]) for i in range(len(a))) * alpha / len(a)
 
 
-@mistake("B A is added without its factor: multiply it by alpha / rank, as in `lora_forward`.")
+@mistake(
+    "The fault is still there: alpha / rank is on A and on B, so the update is multiplied by it twice. Where alpha is "
+    "the rank nobody notices; in this lab it is twice the rank, and the update comes out doubled. Scale once."
+)
+def scaled_twice(weight, a, b, alpha):
+    scale = alpha / a.shape[0]
+    return weight + (scale * b) @ (scale * a)
+
+
+@mistake("Now B A is added without any factor: multiply it by alpha / rank, once, as in `lora_forward`.")
 def not_scaled(weight, a, b, alpha):
     return weight + b @ a
 
@@ -76,13 +85,16 @@ def update_transposed(weight, a, b, alpha):
 
 EXERCISE = Exercise(
     id="lora_merge",
-    title="Back into one matrix",
+    title="Back into one matrix, with a fault",
     points=1,
-    minutes=5,
+    minutes=4,
     difficulty=1,
+    kind="debug",
     hints=(
-        "For which matrix M is `x @ M.T` the same as `(x @ a.T) @ b.T`?",
-        "`(x @ a.T) @ b.T` is `x @ (b @ a).T`, so the update is `b @ a`, times alpha / rank.",
+        "Give it a rank of 1, an alpha of 3, and the numbers 0, 1 and 1 for W, A and B. What should come out, and "
+        "what does?",
+        "The product of `scale * b` and `scale * a` has the factor scale times scale. Multiply one of the two alone, "
+        "or their product: `weight + scale * (b @ a)`.",
     ),
     reference=lora_merge,
     cases=cases,

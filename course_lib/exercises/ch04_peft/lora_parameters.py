@@ -67,6 +67,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=4,
     difficulty=1,
+    kind="code",
     hints=(
         "A has `rank` rows, and as many columns as the frozen matrix. What shape must B have?",
         "`rank * d_in` for A and `d_out * rank` for B; sum over all matrices.",

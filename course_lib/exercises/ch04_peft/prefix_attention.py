@@ -153,6 +153,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=3,
+    kind="code",
     hints=(
         "Put the prefix in front of keys and values with `torch.cat(..., dim=-2)`. Then there are more keys than "
         "queries. Which keys may query t see?",

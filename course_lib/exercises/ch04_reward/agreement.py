@@ -97,6 +97,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=6,
     difficulty=1,
+    kind="code",
     hints=(
         "Two people agree when both prefer the first text, with probability p * p, or both prefer the second. A "
         "guesser who knows p names the likelier text.",

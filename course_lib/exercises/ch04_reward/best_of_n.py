@@ -143,6 +143,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=20,
     difficulty=3,
+    kind="code",
     hints=(
         "Sort the pool by score. A reply with i worse ones below it is the best of a set if the other n - 1 are "
         "among those i. How many such sets are there, out of how many?",

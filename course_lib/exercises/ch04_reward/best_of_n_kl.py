@@ -119,6 +119,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="derive",
     hints=(
         "When is a reply kept? If all n are this one or worse, and not all are worse. How likely is a reply that is "
         "this one or worse? Take that to the power of n, and subtract.",

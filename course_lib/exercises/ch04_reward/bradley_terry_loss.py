@@ -117,6 +117,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=6,
     difficulty=1,
+    kind="code",
     hints=(
         "The probability of what people chose is the sigmoid of chosen - rejected. The loss is minus its logarithm.",
         "`-nn.functional.logsigmoid(chosen - rejected).mean()`. Taking the sigmoid first and its logarithm afterwards "

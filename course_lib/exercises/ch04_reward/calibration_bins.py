@@ -155,6 +155,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "Which bin does a prediction fall into? Multiply by n_bins and round down; a prediction of exactly 1 belongs "
         "to the last bin.",

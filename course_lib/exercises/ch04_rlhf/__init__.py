@@ -6,5 +6,5 @@ LAB = Lab(
         "All three promise the most reward without moving far from the model we began with. Do they "
         "deliver, and what if the reward is slightly wrong?"
     ),
-    exercises=("best_policy", "gae", "clipped_surrogate", "group_advantages", "dpo_loss"),
+    exercises=("best_policy", "gae", "clipped_surrogate", "group_advantages", "dpo_loss", "penalty_slopes"),
 )

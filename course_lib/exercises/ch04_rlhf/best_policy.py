@@ -104,6 +104,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "The logarithm of a product is a sum of logarithms. What is left to do is to make the probabilities sum to 1.",
         "`reference + rewards / beta`, then `log_softmax` over the replies.",

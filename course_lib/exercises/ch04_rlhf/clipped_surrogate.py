@@ -48,24 +48,8 @@ def minimum_of_both_products(ratio, advantages, lowest, highest):
 
 
 @mistake(
-    "Nothing is clipped, so a token's probability can move as far as the optimizer likes. Take the minimum of this "
-    "product and of the one with the clipped ratio."
-)
-def not_clipped(new, old, advantages, clip):
-    return (new - old).exp() * advantages
-
-
-@mistake(
-    "This is the clipped product alone. A token that has moved the wrong way then has no gradient either, and never "
-    "comes back. Take the minimum of this product and of the one that is not clipped."
-)
-def clipped_product_alone(new, old, advantages, clip):
-    return (new - old).exp().clamp(1 - clip, 1 + clip) * advantages
-
-
-@mistake(
-    "This takes the minimum of the two ratios and multiplies by the advantage afterwards. Take the minimum of the two "
-    "products: for a negative advantage the two differ."
+    "The fault is still there. With an advantage of 1 all is well, with one of -1 it is not: then the right direction "
+    "is down. There a ratio of 1.5 should be pushed back, and has no gradient here; one of 0.5 should have none."
 )
 def minimum_of_the_ratios(new, old, advantages, clip):
     ratio = (new - old).exp()
@@ -73,8 +57,33 @@ def minimum_of_the_ratios(new, old, advantages, clip):
 
 
 @mistake(
-    "This is the larger of the two products. PPO takes the smaller, so that the objective never promises more than "
-    "the step really gains: `torch.minimum`."
+    "Tokens with an advantage below 0 are never limited here. One that has fallen by more than `clip` has gone as far "
+    "as its advantage may push it: below 1 - clip it has no gradient."
+)
+def not_limited_below(new, old, advantages, clip):
+    ratio = (new - old).exp()
+    return advantages * torch.where(advantages > 0, ratio.clamp(max=1 + clip), ratio)
+
+
+@mistake(
+    "Nothing is limited, so a token's probability can move as far as the optimizer likes. Where it has moved by more "
+    "than `clip` in the direction of its advantage, it should have no gradient."
+)
+def not_clipped(new, old, advantages, clip):
+    return (new - old).exp() * advantages
+
+
+@mistake(
+    "This limits both directions. A token that has moved the wrong way then has no gradient either, and never comes "
+    "back. Limit the ratio on the side that the advantage asks for, and on that side alone."
+)
+def clipped_product_alone(new, old, advantages, clip):
+    return (new - old).exp().clamp(1 - clip, 1 + clip) * advantages
+
+
+@mistake(
+    "This is the larger of the two products, so the limit is on the wrong side: a token that goes the right way is "
+    "never stopped, and one that went wrong is not pushed back. Take the smaller: `torch.minimum`."
 )
 def maximum(new, old, advantages, clip):
     ratio = (new - old).exp()
@@ -109,15 +118,16 @@ def ratio_clipped_around_0(new, old, advantages, clip):
 
 EXERCISE = Exercise(
     id="clipped_surrogate",
-    title="PPO's clipped objective",
+    title="PPO's limit, with a fault",
     points=2,
-    minutes=10,
+    minutes=8,
     difficulty=2,
+    kind="debug",
     hints=(
-        "The ratio of two probabilities is the exponential of the difference of their logarithms. Multiply the "
-        "advantages by the ratio as it is, and by the ratio kept between 1 - clip and 1 + clip.",
-        "`ratio = (new - old).exp()`, then `torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * "
-        "advantages)`.",
+        "Try advantages of -1 with ratios from 0.5 to 1.5, and look at the gradient. Which of these tokens have gone "
+        "the right way, and which of them are pushed on?",
+        "With an advantage of -1 the right way is down, so the limit is 1 - clip. Multiply by the advantage first, "
+        "then take the minimum: that of `ratio * advantages` and `ratio.clamp(1 - clip, 1 + clip) * advantages`.",
     ),
     reference=clipped_surrogate,
     cases=cases,

@@ -147,6 +147,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="code",
     hints=(
         "How much likelier has the chosen reply become, compared with the reference? And the rejected one? The "
         "difference of the two, times beta, is a difference of rewards.",

@@ -160,6 +160,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=3,
+    kind="code",
     hints=(
         "Go through the columns from the last to the first, and remember the value and the advantage of the column "
         "that you come from. Both are 0 at the start.",

@@ -37,6 +37,44 @@ def by_loops(rewards, group, scale_by_std):
 
 
 @mistake(
+    "The fault is still there. Two orders with four replies each, one liked and one not: rewards 3, 3, 3, 3, 0, 0, 0, "
+    "0. No reply is better than the others to its order, so all advantages should be 0. Which rewards does `dim=0` "
+    "take together?"
+)
+def over_the_orders(rewards, group, scale_by_std):
+    groups = rewards.view(-1, group)
+    above = groups - groups.mean(dim=0)
+    if scale_by_std:
+        above = above / (groups.std(dim=0, correction=0) + 1e-8)
+    return above.flatten()
+
+
+# Two lines have to change.
+def half_cured(rewards, group, scale_by_std, mean_over, deviation_over):
+    groups = rewards.view(-1, group)
+    above = groups - groups.mean(dim=mean_over, keepdim=True)
+    if scale_by_std:
+        above = above / (groups.std(dim=deviation_over, correction=0, keepdim=True) + 1e-8)
+    return above.flatten()
+
+
+@mistake(
+    "The mean is cured, the standard deviation is not: it is still that of replies to different orders. Take both over "
+    "the replies of a group, `dim=1`."
+)
+def deviation_over_the_orders(rewards, group, scale_by_std):
+    return half_cured(rewards, group, scale_by_std, mean_over=1, deviation_over=0)
+
+
+@mistake(
+    "The standard deviation is cured, the mean is not: it is still that of replies to different orders. Take both over "
+    "the replies of a group, `dim=1`."
+)
+def mean_over_the_orders(rewards, group, scale_by_std):
+    return half_cured(rewards, group, scale_by_std, mean_over=0, deviation_over=1)
+
+
+@mistake(
     "Each reward is compared with all the others. Only its own group counts: the replies to the same prompt. Take the "
     "mean of each row of `rewards.view(-1, group)`."
 )
@@ -89,14 +127,16 @@ def as_many_groups(rewards, group, scale_by_std):
 
 EXERCISE = Exercise(
     id="group_advantages",
-    title="Better than the others",
+    title="Better than the others, with a fault",
     points=2,
-    minutes=10,
+    minutes=6,
     difficulty=2,
+    kind="debug",
     hints=(
-        "Write the rewards as a table with a group in each row. What is the mean of a row, and its standard deviation?",
-        "`groups = rewards.view(-1, group)`, minus `groups.mean(dim=1, keepdim=True)`; divide by `groups.std(dim=1, "
-        "correction=0, keepdim=True)` where that is above 0; `.flatten()`.",
+        "Take two orders with four replies each, rewards 3, 3, 3, 3, 0, 0, 0, 0. What should the advantages be, and "
+        "what are they? Which numbers of the table are averaged by `dim=0`?",
+        "A group is a row: take mean and standard deviation over `dim=1`, with `keepdim=True`, so that each row has "
+        "its own subtracted and divides by its own.",
     ),
     reference=group_advantages,
     cases=cases,

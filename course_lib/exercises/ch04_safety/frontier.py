@@ -94,6 +94,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "Refuse one request after the other, the riskiest first. What does each add to the two rates?",
         "Sort `risk` in descending order; `risk.cumsum(0) / risk.sum()` is the second column, and the same of "

@@ -94,6 +94,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="derive",
     hints=(
         "Of 100 people who make a request with risk 0.3, 30 mean harm and 70 do not. How many of each are refused?",
         "`(refused * risk).sum() / risk.sum()`, and the same with `1 - risk` in place of `risk`.",

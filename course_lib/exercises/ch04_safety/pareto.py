@@ -90,6 +90,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "For each policy ask: is there another one that is no worse in both rates, and better in at least one?",
         "Compare all pairs with `points[:, None, 0] <= points[None, :, 0]` and so on; `any(dim=0)` says which "

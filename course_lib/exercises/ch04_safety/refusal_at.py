@@ -89,6 +89,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="code",
     hints=(
         "Find the last point whose x is within the limit. How far is it from there to the next, and how far may "
         "you go?",

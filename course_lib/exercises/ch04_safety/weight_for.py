@@ -149,6 +149,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="design",
     hints=(
         "A right answer earns (1 - w)(1 - r), a refusal w r. From which risk r on does the refusal earn more? So which "
         "threshold does a weight set?",

@@ -233,6 +233,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="code",
     hints=(
         "First the surprise at every token but the first, as in pre-training. Then keep those where the *token* "
         "that is predicted is in the mask.",

@@ -120,6 +120,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=6,
     difficulty=1,
+    kind="code",
     hints=(
         "Go through the messages and add one turn after the other to a string. What is on which line?",
         "A turn is `f\"<|im_start|>{m['role']}\\n{m['content']}<|im_end|>\\n\"`; with `ask`, add "

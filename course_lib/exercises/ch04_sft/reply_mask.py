@@ -220,6 +220,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=3,
+    kind="code",
     hints=(
         "Walk through the tokens and keep one thing in mind: am I inside a reply? It begins after `opening`, and "
         "the end token is its last one.",

@@ -127,6 +127,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "Two questions about each reply: does it have the right length, and only letters? Is it equal to its answer?",
         "`right = sum(list(r) == list(a) for r, a in zip(replies, answers)) / len(replies)`.",

@@ -93,6 +93,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=2,
+    kind="debug",
     hints=(
         "Try it on a chain of two steps, by hand, with the number after the first. How many steps are left, and how "
         "many does the code take?",

@@ -102,6 +102,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=3,
+    kind="derive",
     hints=(
         "Let a be the chance that the number is right before a step. There are two ways to be right after it. Which? "
         "Write a after the step as a formula of a, p and m.",

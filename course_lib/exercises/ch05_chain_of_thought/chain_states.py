@@ -109,6 +109,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=1,
+    kind="code",
     hints=(
         "Go through the steps, not the rows: `operators[:, step]` and `operands[:, step]` hold this step of all rows. "
         "`torch.where` chooses between the sum and the product.",

@@ -97,6 +97,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=2,
+    kind="design",
     hints=(
         "What the model may know goes into the inputs, what it is told goes into the targets. At which tokens is it "
         "asked? The first number at the last token of the prompt.",

@@ -84,6 +84,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=2,
+    kind="debug",
     hints=(
         "A model that never reads answers from memory. In which rows does its answer look as if it had been read?",
         "`disagree = shown != remembered`, and `[disagree]` before the mean.",

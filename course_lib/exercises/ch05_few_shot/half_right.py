@@ -136,6 +136,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="design",
     hints=(
         "To keep as many of each label, flip as many ones as zeros. How many of each, so that half of all labels stay "
         "right?",

@@ -99,6 +99,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "`symbols == query[:, None]` says which examples show the symbol that is asked. How many are there, and how "
         "many of them have the label 1?",

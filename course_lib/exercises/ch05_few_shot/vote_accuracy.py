@@ -112,6 +112,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=3,
+    kind="derive",
     hints=(
         "How many of the labels are right? Go through all numbers from 0 to `shots`. How likely is each, and what does "
         "the vote say then?",

@@ -124,6 +124,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="debug",
     hints=(
         "Print `faulty_tokens` of two examples, as in the case by hand. The model answers at the even tokens. What "
         "does it know there?",

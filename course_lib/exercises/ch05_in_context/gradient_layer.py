@@ -150,6 +150,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=3,
+    kind="derive",
     hints=(
         "The prediction after the step is a sum over the examples: rate * y_i * (x_i . x). Compare this with what the "
         "layer adds: value_i * (key_i . query). What has to be in the value, what in the key and in the query?",

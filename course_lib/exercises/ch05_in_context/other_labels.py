@@ -124,6 +124,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="design",
     hints=(
         "What makes a row's labels useful is that they belong to the function that is asked for. Exchange whole rows "
         "of labels, and see to it that none stays in its place.",

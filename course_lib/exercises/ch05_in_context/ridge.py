@@ -116,6 +116,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="derive",
     hints=(
         "Set the derivative of the sum to 0. In one dimension: what is w? In several, the sum of squares becomes the "
         "matrix X'X, and dividing becomes `torch.linalg.solve`.",

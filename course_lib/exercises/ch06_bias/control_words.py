@@ -149,6 +149,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="design",
     hints=(
         "For one word: which rows are usable, not taken yet, and between row / 2 and 2 row? Choose one of them.",
         "`near = (free & (numbers >= row / 2) & (numbers <= 2 * row)).nonzero().flatten()`, then "

@@ -83,6 +83,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=3,
+    kind="derive",
     hints=(
         "Imagine 100 people. How many have the outcome, how many of these are flagged, and how many flags are then "
         "wrong?",

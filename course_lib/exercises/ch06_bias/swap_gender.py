@@ -129,6 +129,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="debug",
     hints=(
         'What is "her" in "took her coat", and what in "thanked her"? Which word tells them apart?',
         '`"his" if following in things else "him"`, where `following` is the word after "her", if there is one.',

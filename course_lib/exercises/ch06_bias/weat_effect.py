@@ -117,6 +117,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "Write a helper for the association of each target: its mean cosine with `a`, less its mean cosine with `b`.",
         "`(of_x.mean() - of_y.mean()) / torch.cat([of_x, of_y]).std(correction=0)`, where `of_x` are the associations "

@@ -122,6 +122,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=2,
+    kind="design",
     hints=(
         "Fix the number of answers to a question. How many questions can you then pay for, and what is the variance? "
         "Now try all numbers of answers.",

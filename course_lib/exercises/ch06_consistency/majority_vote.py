@@ -94,6 +94,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "For each sample, how many samples of the same question say the same? Compare `answers[:, :, None]` with "
         "`answers[:, None, :]`.",

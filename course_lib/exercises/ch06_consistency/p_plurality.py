@@ -136,6 +136,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=20,
     difficulty=3,
+    kind="code",
     hints=(
         "How likely is one outcome? One order of its votes has the product of the probabilities; how many orders are "
         "there? Then: which answers lead in it, and how much of the win does each get?",

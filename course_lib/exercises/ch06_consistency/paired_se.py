@@ -98,6 +98,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=2,
+    kind="debug",
     hints=(
         "A model compared with itself has a difference of 0 on every set of questions. So what should its error be? "
         "Look at the differences question by question.",

@@ -165,6 +165,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=18,
     difficulty=3,
+    kind="design",
     hints=(
         "Give each turn a score: the words that it shares with the question, each with a weight. Which words should "
         "weigh more, those in many turns or those in few?",

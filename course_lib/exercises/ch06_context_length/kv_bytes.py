@@ -80,6 +80,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "How many numbers does one key have? How many keys and values does one layer keep for one token?",
         "`2 * n_layers * n_kv_heads * head_dim * kept * number_bytes`, where `kept` is the smaller of `tokens` and "

@@ -109,6 +109,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="debug",
     hints=(
         "Which turns does the faulty function look at first? Which should it give up first when there is no room?",
         "Loop over `reversed(range(len(lengths)))`, and turn the list round at the end.",

@@ -95,6 +95,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="derive",
     hints=(
         "Begin at the last layer and go down. The last token reads some tokens of the layer below; what do these read?",
         "Each layer adds `window - 1`; begin with 1 for the token itself. With `None` it is `tokens`, and never more "

@@ -99,6 +99,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="debug",
     hints=(
         "A model that is always equally sure has only ties. What does the code make of a tie, and what should it be?",
         "Add to the share of pairs with `>` half of the share with `==`.",

@@ -140,6 +140,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=2,
+    kind="design",
     hints=(
         "Every chosen person has two facts. One is to be deleted, the other is the control. Which one, should not be "
         "the same for all.",

@@ -80,6 +80,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "How often does each fact come? `facts.unique(return_counts=True)` gives the facts and their counts.",
         "`counts = facts.unique(return_counts=True)[1]`; then `(counts == 1).sum() / len(facts)`.",

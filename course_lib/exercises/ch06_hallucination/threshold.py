@@ -79,6 +79,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="derive",
     hints=(
         "With probability p the answer earns 1, otherwise it costs the penalty. What does it earn on average? At which "
         "p is this as much as silence earns?",

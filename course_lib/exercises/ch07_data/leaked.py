@@ -163,6 +163,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="debug",
     hints=(
         "Which pieces does the code make of `1 2 3 4 5 6` with n = 3, and which of `9 1 2 3 4 5 6`? Is any in both?",
         "The third number of `range` is the step: `range(0, len(document) - n + 1)` takes every place.",

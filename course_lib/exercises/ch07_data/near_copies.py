@@ -205,6 +205,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=2,
+    kind="code",
     hints=(
         "Make a set of tuples of each document: the n tokens from every place on. How many are in both sets, and how "
         "many in either? Go through the documents in order, and remember the sets of what you keep.",

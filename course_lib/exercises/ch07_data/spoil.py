@@ -179,6 +179,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=12,
     difficulty=2,
+    kind="design",
     hints=(
         "Where noise comes in, clean text goes out. What do you compare the mixed data with, if only the noise is to "
         "make the difference?",

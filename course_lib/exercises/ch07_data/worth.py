@@ -107,6 +107,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="derive",
     hints=(
         "In the first epoch each token counts 1, in the second `decay`, in the third `decay**2`. Sum up whole epochs "
         "first. What is added by the share of an epoch that is left?",

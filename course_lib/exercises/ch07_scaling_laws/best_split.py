@@ -98,6 +98,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=3,
+    kind="derive",
     hints=(
         "Put D = C / (6 N) into the law, so that only N is left. Where is the derivative 0?",
         "`alpha * A / N**alpha = beta * B / D**beta`. With `D = C / 6 / N`, solve for N: it has the exponent "

@@ -99,6 +99,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="debug",
     hints=(
         "Sizes 1, 4, 16 have the losses 3, 2, 3. From 1 to 4 is as far as from 4 to 16, if you count doublings. What "
         "does the code count?",

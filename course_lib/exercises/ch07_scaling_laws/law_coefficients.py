@@ -121,6 +121,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "With alpha and beta given, the loss is a weighted sum of three columns: 1, `n**-alpha` and `d**-beta`. Which "
         "function of torch solves least squares?",

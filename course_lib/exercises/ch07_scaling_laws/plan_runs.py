@@ -174,6 +174,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=3,
+    kind="design",
     hints=(
         "A fit has to tell what came from the size and what from the tokens. So each must vary while the other does "
         "not, and the cost must vary too.",

@@ -246,6 +246,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="debug",
     hints=(
         "What is the bias for, and where does it appear in the faulty function? By hand: probabilities 0.6, 0.3, 0.1, "
         "and a bias of 0.4 for the last. Who is chosen, and how much should each of them count?",

@@ -163,6 +163,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="design",
     hints=(
         "Go through all pairs of names. In which settings do the two runs differ? A pair is fair if this list holds "
         "the question and nothing else.",

@@ -229,6 +229,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "Two lists with a number for each expert: its share of all choices, and its mean probability. The first says "
         "where the tokens went, the second has a gradient. Multiply and add up; what must stand before the sum, so "

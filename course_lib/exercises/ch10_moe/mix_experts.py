@@ -301,6 +301,7 @@ EXERCISE = Exercise(
     points=3,
     minutes=15,
     difficulty=2,
+    kind="code",
     hints=(
         "Go through the experts. Which tokens have a weight for this one? Take their rows of x, let the expert "
         "answer, multiply by the weights, and add the result to the same rows of the output.",

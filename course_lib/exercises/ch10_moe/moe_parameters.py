@@ -183,6 +183,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=8,
     difficulty=1,
+    kind="derive",
     hints=(
         "Count one layer: its router, and its experts of three matrices each. What is stored has all experts in it, "
         "what a token uses has top_k.",

@@ -303,6 +303,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=1,
+    kind="code",
     hints=(
         "`logits.topk(k, dim=-1)` gives the k largest logits of each token, and where they are. What are the weights "
         "of these k? And how do they get to their places in a row of zeros?",

@@ -221,6 +221,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="code",
     hints=(
         "Each column is the queue of one expert. Which place does a token have in it? The first that chose the expert "
         "has place 1, the next one place 2; those who chose another are not in this queue.",

@@ -145,6 +145,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "All cosines at once are one matrix product. Row i is a question with B answers, and answer i is right. What "
         "is the loss of a question with several answers? And what do the columns ask?",

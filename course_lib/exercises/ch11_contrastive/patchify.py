@@ -94,6 +94,7 @@ EXERCISE = Exercise(
     points=1,
     minutes=8,
     difficulty=2,
+    kind="code",
     hints=(
         "Split the height into (which patch, where in it), and the width too. That makes six axes. Which three say "
         "where in a patch a number stands?",

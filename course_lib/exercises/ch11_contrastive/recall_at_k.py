@@ -125,6 +125,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="code",
     hints=(
         "Fetch each picture's similarity to its own text first: `similarity.gather(1, right[:, None])`. The rank of "
         "that text is the number of texts that are not smaller, itself included.",

@@ -77,6 +77,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=3,
+    kind="derive",
     hints=(
         "In each row one similarity is 1 / temperature, and all others are 0. What is the probability of the right "
         "caption? Its surprise is ln(1 + (pairs - 1) e^(-1 / temperature)). Set this equal to the loss, and solve.",

@@ -132,6 +132,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="design",
     hints=(
         "Most random orders of the names keep the third promise, and about one in three the second. So draw one, look, "
         "and draw again if it breaks a promise.",

@@ -108,6 +108,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=1,
+    kind="code",
     hints=(
         "Collect the answers of each question. What does somebody say who knows how often each answer was right, and "
         "sees nothing?",

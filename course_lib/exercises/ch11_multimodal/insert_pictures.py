@@ -109,6 +109,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=10,
     difficulty=2,
+    kind="debug",
     hints=(
         "Try the given code by hand on marks at the places 0 and 1: what does `cumsum` give there, and which rows of "
         "`vectors` are these?",

@@ -112,6 +112,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="code",
     hints=(
         "Convert the frequency to mel, and half the sampling rate too. n_mels peaks divide the range from 0 to that "
         "into n_mels + 1 equal steps. How many steps up is the tone?",

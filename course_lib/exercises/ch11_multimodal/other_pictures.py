@@ -141,6 +141,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=12,
     difficulty=2,
+    kind="design",
     hints=(
         "A random order is not enough: about one question would keep its own picture. Put the questions of one kind "
         "in a circle, and give each the picture of its neighbour.",

@@ -108,6 +108,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=1,
+    kind="code",
     hints=(
         "Divide each row by its length first. `a.norm(dim=-1, keepdim=True)` has shape (n, 1), which broadcasts.",
         "With both tables divided, all dot products at once are `a @ b.T`.",

@@ -134,6 +134,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=2,
+    kind="code",
     hints=(
         "log p = score - log(sum of exp(scores)), for each row by itself. To a computer exp(1000) is infinite, and "
         "exp(-200) is 0. What could you take off each row first?",

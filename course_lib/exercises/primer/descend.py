@@ -127,6 +127,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=2,
+    kind="debug",
     hints=(
         "Print `scores.grad` after the first `backward` and after the second. Is the second what the new scores alone "
         "would give?",

@@ -122,6 +122,7 @@ EXERCISE = Exercise(
     points=4,
     minutes=15,
     difficulty=2,
+    kind="code",
     hints=(
         "In `__init__`, `super().__init__()` comes first, then the three parts. How many numbers does `hidden` read? "
         "In `forward`, print the shape after each step: axis 0 is the batch all the way.",

@@ -155,6 +155,7 @@ EXERCISE = Exercise(
     points=2,
     minutes=8,
     difficulty=2,
+    kind="code",
     hints=(
         "Two loops, over rows and columns. At each place, make two copies of the scores and change one number in each.",
         "`up = scores.clone()`, then `up[i, j] += eps`; `down` likewise with `-=`. The entry is "

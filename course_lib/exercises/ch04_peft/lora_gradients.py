@@ -1,0 +1,118 @@
+"""What pulls at the two thin matrices of a LoRA, and so where they may begin (Hu et al. 2021, section 4.1)."""
+
+import torch
+
+from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
+
+
+def lora_gradients(x, a, b, alpha, g):
+    scale = alpha / a.shape[0]
+    return scale * (g @ b).T @ x, scale * g.T @ (x @ a.T)
+
+
+def cases(rng):
+    def normal(*shape):
+        return torch.randn(*shape, generator=rng)
+
+    def case(name, tokens, d_in, d_out, rank, alpha, zero_a=False, zero_b=False):
+        a, b = normal(rank, d_in) * (not zero_a), normal(d_out, rank) * (not zero_b)
+        return Case(name, (normal(tokens, d_in), a, b, alpha, normal(tokens, d_out)))
+
+    by_hand = [torch.tensor([[1.0, 1.0, 5.0]]), torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([[1.0], [0.0], [2.0]])]
+    return [
+        Case("by hand: one token, rank 1", (*by_hand, 1.0, torch.tensor([[1.0, 0.0, -1.0]]))),
+        case("B is zero, rank 2", 3, 5, 4, 2, 4.0, zero_b=True),
+        case("A is zero, rank 2", 3, 4, 6, 2, 3.0, zero_a=True),
+        case("one token, rank 3", 1, 6, 4, 3, 1.0),
+        case("5 tokens, rank 2", 5, 4, 7, 2, 8.0),
+    ]
+
+
+@alternative
+def by_autograd(x, a, b, alpha, g):
+    a, b = a.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()
+    change = alpha / len(a) * (x @ a.T @ b.T)
+    return list(torch.autograd.grad((change * g).sum(), (a, b)))
+
+
+@alternative
+def by_einsum(x, a, b, alpha, g):
+    by_a = torch.einsum("to,or,ti->ri", g, b, x)
+    by_b = torch.einsum("to,ri,ti->or", g, a, x)
+    return [alpha * by_a / b.shape[1], alpha * by_b / b.shape[1]]
+
+
+@alternative
+def through_the_large_matrix(x, a, b, alpha, g):
+    by_product = alpha / len(a) * sum(torch.outer(out, into) for out, into in zip(g, x, strict=True))
+    return b.T @ by_product, by_product @ a.T
+
+
+@mistake("The factor alpha / rank is missing: it stands in front of B A, so it is in both gradients.")
+def not_scaled(x, a, b, alpha, g):
+    return lora_gradients(x, a, b, len(a), g)
+
+
+@mistake(
+    "This multiplies by alpha alone. The factor in front of B A is alpha / rank; the rank is the number of rows of A."
+)
+def scaled_by_alpha(x, a, b, alpha, g):
+    return lora_gradients(x, a, b, alpha * len(a), g)
+
+
+@mistake("The factor alpha / rank is in here twice. It stands in front of B A once, so it is in each gradient once.")
+def scaled_twice(x, a, b, alpha, g):
+    return lora_gradients(x, a, b, alpha * alpha / len(a), g)
+
+
+@mistake("The factor alpha / rank is in the gradient of A, and not in that of B. It belongs to both.")
+def b_not_scaled(x, a, b, alpha, g):
+    return lora_gradients(x, a, b, alpha, g)[0], g.T @ (x @ a.T)
+
+
+@mistake("The factor alpha / rank is in the gradient of B, and not in that of A. It belongs to both.")
+def a_not_scaled(x, a, b, alpha, g):
+    return (g @ b).T @ x, lora_gradients(x, a, b, alpha, g)[1]
+
+
+@mistake(
+    "These are means over the tokens. `g` is the gradient of the whole loss by each output, so what the tokens pull is "
+    "added up."
+)
+def mean_over_tokens(x, a, b, alpha, g):
+    return tuple(gradient / len(x) for gradient in lora_gradients(x, a, b, alpha, g))
+
+
+@mistake("The order is the other way round: return the gradient by `a` first, then that by `b`.")
+def exchanged(x, a, b, alpha, g):
+    return lora_gradients(x, a, b, alpha, g)[::-1]
+
+
+@mistake(
+    "Both signs are wrong. A step goes against the gradient; what is asked for is the gradient itself, which says how "
+    "the loss *rises*."
+)
+def the_steps(x, a, b, alpha, g):
+    return tuple(-gradient for gradient in lora_gradients(x, a, b, alpha, g))
+
+
+EXERCISE = Exercise(
+    id="lora_gradients",
+    title="Where may A and B begin?",
+    points=2,
+    minutes=8,
+    difficulty=3,
+    kind="derive",
+    hints=(
+        "Take one token, and write s for alpha / rank. Output i is s times the sum over j of `b[i, j]` times (A "
+        "x)[j]. If `b[i, j]` rises, output i alone changes, by s (A x)[j]. If `a[j, k]` rises, every output i "
+        "changes: by how much?",
+        "For one token the gradient by `b[i, j]` is s g[i] (A x)[j], and that by `a[j, k]` is s x[k] times the sum "
+        "over i of g[i] `b[i, j]`. Over all tokens: `scale * g.T @ (x @ a.T)` for B, and for A the same with `g @ b`.",
+    ),
+    reference=lora_gradients,
+    cases=cases,
+    alternatives=alternatives_in(__name__),
+    mistakes=mistakes_in(__name__),
+    see="Chapter 4, Two thin matrices",
+)
