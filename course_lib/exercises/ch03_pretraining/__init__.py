@@ -6,5 +6,5 @@ LAB = Lab(
         "A small GPT reads Wikipedia. Does it predict the next token better than a table of counts "
         "does, or the program xz?"
     ),
-    exercises=("merge_pair", "learn_merges", "next_token_loss", "bits_per_byte", "bigram_surprise"),
+    exercises=("merge_pair", "learn_merges", "next_token_loss", "bits_per_byte", "bigram_surprise", "share_seen"),
 )

@@ -1,4 +1,4 @@
-"""A language model made by counting: how often does one token follow another?"""
+"""A language model made by counting, with a fault: how often does one token follow another?"""
 
 import numpy as np
 import torch
@@ -99,12 +99,30 @@ def probability_of_the_pair(train, test, vocab_size):
 
 
 @mistake(
-    "The added counts are missing in what you divide by. With 1 more for each of the vocab_size followers, the sum of "
-    "a row grows by vocab_size."
+    "The fault is still there: the probabilities in a row add up to more than 1, as if some of the money could be bet "
+    "twice. 1 is added to each of the vocab_size counts of a row, so the sum of the row grows as well."
 )
 def added_to_the_counts_alone(train, test, vocab_size):
     counts = count_pairs(train, vocab_size)
     return surprise_by_table((counts + 1) / row_sums(counts), test)
+
+
+@mistake(
+    "Half of it: 1 is added to each of the vocab_size counts of a row, and this adds 1 to their sum. By how much does "
+    "the sum grow?"
+)
+def one_more_for_the_row(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size)
+    return surprise_by_table((counts + 1) / (row_sums(counts) + 1), test)
+
+
+@mistake(
+    "The sum of a row has grown, but not its counts, so a pair that was never seen is impossible. Add 1 to every "
+    "count, and then divide each row by its sum."
+)
+def added_to_the_sums_alone(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size)
+    return surprise_by_table(counts / (row_sums(counts) + vocab_size), test)
 
 
 @mistake(
@@ -160,16 +178,16 @@ def counted_in_test(train, test, vocab_size):
 
 EXERCISE = Exercise(
     id="bigram_surprise",
-    title="A language model made by counting",
-    points=3,
-    minutes=15,
+    title="A table of counts, with a fault",
+    points=2,
+    minutes=10,
     difficulty=2,
-    kind="code",
+    kind="debug",
     hints=(
-        "Make a table, `counts[a, b]`: how often did b come right after a in `train`? Add 1 everywhere. Each row, "
-        "divided by its sum, says what follows a.",
-        "`torch.bincount(train[:-1] * vocab_size + train[1:], minlength=vocab_size**2)` counts all pairs at once; "
-        "reshape it to (vocab_size, vocab_size).",
+        "A row of `p` says what may follow one token. Print `p.sum(dim=1)`. What should come out, and what does it "
+        "mean if more comes out?",
+        "1 is added to each count, but the counts are summed without it. Add it first, `counts = counts + 1`, and then "
+        "divide by `counts.sum(dim=1, keepdim=True)`.",
     ),
     reference=bigram_surprise,
     cases=cases,

@@ -1,4 +1,4 @@
-"""Bits per byte: a unit in which models with different tokenizers can be compared."""
+"""Bits per byte, a unit in which models with different tokenizers can be compared; a fault in it is found."""
 
 import math
 
@@ -43,10 +43,10 @@ def bits_per_token(nats, n_bytes):
     return (nats.mean() / math.log(2)).item()
 
 
-# Learners write the same mistake in three ways; they differ where a token stands for no byte.
+# The fault itself, and the same in two other ways; they differ where a token stands for no byte.
 MEAN_OF_RATIOS = (
-    "This takes the ratio for each token and averages the ratios, so short tokens count too much. Divide the sum of "
-    "all surprises by the sum of all bytes."
+    "The fault is still there: this takes the ratio for each token and averages the ratios, so a token of one byte "
+    "counts as much as one of ten. Divide the sum of all surprises by the sum of all bytes."
 )
 
 
@@ -67,6 +67,14 @@ def mean_of_ratios_that_are_finite(nats, n_bytes):
 
 
 @mistake(
+    "Nearly: the end of an article counts as one byte here. It was only to keep the ratio from being infinite. In the "
+    "sum of the bytes it is 0."
+)
+def an_end_counts_as_a_byte(nats, n_bytes):
+    return bits_per_byte(nats, n_bytes.clamp(min=1))
+
+
+@mistake(
     "Nearly: tokens that stand for no byte are left out. The model has to predict them too, so their surprise belongs "
     "in the sum."
 )
@@ -76,13 +84,14 @@ def without_tokens_of_no_byte(nats, n_bytes):
 
 EXERCISE = Exercise(
     id="bits_per_byte",
-    title="Bits per byte",
+    title="Bits per byte, with a fault",
     points=1,
-    minutes=5,
+    minutes=6,
     difficulty=1,
-    kind="code",
+    kind="debug",
     hints=(
-        "How many bits are all surprises together? And how many bytes of text do these tokens stand for?",
+        "Work out the second line by hand. What does each of the two tokens contribute to the mean, and how many of "
+        "the bytes is it?",
         "`nats.sum() / math.log(2)` bits for `n_bytes.sum()` bytes; `.item()` makes a float.",
     ),
     reference=bits_per_byte,
