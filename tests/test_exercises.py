@@ -192,9 +192,7 @@ CLIMB_TOO_LITTLE = {
     "ch01_heads",
     "ch02_families",
     "ch03_emergence",
-    "ch03_pretraining",
     "ch04_reward",
-    "ch04_sft",
     "primer",
 }
 

@@ -1,4 +1,4 @@
-"""The loss of fine-tuning on examples: the mean surprise at the tokens of the replies alone."""
+"""The loss of fine-tuning on examples, the mean surprise at the tokens of the replies alone; a fault in it is found."""
 
 import math
 
@@ -29,11 +29,15 @@ def cases(rng):
         mask = torch.arange(length) >= torch.tensor(starts)[:, None]
         return Case(name, (logits, torch.randint(vocab, (batch, length), generator=rng), mask))
 
+    logits, ids = torch.randn(2, 9, 6, generator=rng) * 2, torch.randint(6, (2, 9), generator=rng)
+    replies = torch.tensor([[0, 0, 1, 1, 0, 0, 1, 1, 0], [0, 1, 1, 0, 0, 0, 0, 1, 1]]).bool()
+    several = Case("two conversations, with two replies each", (logits, ids, replies))
     return [
         case("one conversation", 1, 7, 5, [4]),
         case("three, with replies of 5, 2 and 1 tokens", 3, 8, 6, [3, 6, 7]),
         case("two, of which one has the longer reply", 2, 6, 9, [1, 4]),
         case("two texts of which every token is in the mask, the first one too", 2, 5, 7, [0, 0]),
+        several,
     ]
 
 
@@ -68,11 +72,27 @@ def no_mask(logits, ids, mask):
 
 
 @mistake(
-    "Nearly: the tokens are shifted and the mask is not. The surprise at place t is about token t + 1, so it counts "
-    "where `mask[:, 1:]` is True."
+    "The fault is still there: the tokens are shifted and the mask is not. The surprise at place t is about token t + "
+    "1. Whose mask decides whether it counts?"
 )
 def mask_not_shifted(logits, ids, mask):
     return mean_where(mask[:, :-1], surprise(logits[:, :-1], ids[:, 1:]))
+
+
+@mistake(
+    "Half of it: the sum is right, but it is divided by the number of the tokens in the mask that is not shifted. "
+    "Divide by `mask[:, 1:].sum()`."
+)
+def sum_alone_is_shifted(logits, ids, mask):
+    return (surprise(logits[:, :-1], ids[:, 1:]) * mask[:, 1:]).sum() / mask[:, :-1].sum()
+
+
+@mistake(
+    "The mask is shifted the wrong way, or twice. The surprise at place t is about token t + 1: it counts where "
+    "`mask[:, 1:]` is True."
+)
+def mask_shifted_the_wrong_way(logits, ids, mask):
+    return mean_where(mask.roll(1, dims=1)[:, :-1], surprise(logits[:, :-1], ids[:, 1:]))
 
 
 @mistake(
@@ -229,16 +249,16 @@ def not_shifted(logits, ids, mask):
 
 EXERCISE = Exercise(
     id="masked_loss",
-    title="The loss on replies",
+    title="The loss on replies, with a fault",
     points=2,
-    minutes=10,
+    minutes=8,
     difficulty=2,
-    kind="code",
+    kind="debug",
     hints=(
-        "First the surprise at every token but the first, as in pre-training. Then keep those where the *token* "
-        "that is predicted is in the mask.",
-        "`surprise = -logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]`, then "
-        "`(surprise * mask[:, 1:]).sum() / mask[:, 1:].sum()`.",
+        "Write the tokens, the surprises and the mask below each other. Which token is the first surprise about? And "
+        "which entry of the mask does it meet?",
+        "The surprises are about the tokens 1, 2, 3 and so on, so the mask of these tokens has to decide, `mask[:, "
+        "1:]`, in the sum and in the number that it is divided by.",
     ),
     reference=masked_loss,
     cases=cases,
