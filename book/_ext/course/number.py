@@ -45,6 +45,9 @@ class NumberRole(SphinxRole):
                 if not key.startswith(LONGER_RUNS) and lab_was_run(self.env, key, records):
                     logger.warning("no lab measured %s", key, location=self.get_location(), type="course")
                 return [nodes.inline("", "not measured yet", classes=["unmeasured"])], []
+        if len({records[key].get("lab") for key in keys}) > 1:
+            logger.warning("%s are of two labs", " and ".join(keys), location=self.get_location(), type="course")
+            return [nodes.inline("", "not measured yet", classes=["unmeasured"])], []
         record = records[key] if len(keys) == 1 else difference(*(records[key] for key in keys))
         what, _, digits = spec.strip().partition(" ")
         if what not in OVER_SEEDS:
