@@ -23,6 +23,7 @@ def built(tmp_path_factory):
     page = project.root / "book" / "chapter.md"
     over_seeds = "The mean is {number}`tiny.share mean .2%`, its interval {number}`tiny.share interval .1%`."
     over_seeds += " On {number}`tiny.share runs < 80%` runs it is below 80%."
+    over_seeds += " Above the control: {number}`tiny.share less tiny.even mean .2f`."
     page.write_text(f"{page.read_text()}\n{over_seeds}\n\n```{{costs}}\n```\n")
     build(root=project.root)
     return project
@@ -75,6 +76,9 @@ def test_a_card_shows_the_runs_of_a_replicated_number_over_its_band(built):
     cards = {}
     for card in chapter.split('role="tooltip"')[1:]:
         cards.setdefault(re.search(r"Key</span> (tiny\.\w+)", card)[1], card)
+    assert re.search(r'class="number-value"[^>]*>0\.25</span>', chapter)  # the difference, run by run
+    assert "3 runs: 0.21 to 0.31, mean 0.247, 95% interval 0.11 to 0.383; made before" in chapter
+    assert "Key</span> tiny.share less tiny.even<" in chapter
     assert "<circle" not in cards["tiny.total"]  # which was not replicated
     share, even = cards["tiny.share"], cards["tiny.even"]
     told = "3 runs: 71% to 81%, mean 74.7%, 95% interval 61% to 88.3%; 2 of 3 in the band"

@@ -1,9 +1,10 @@
 """{number}`attention.recall` and {number}`attention.recall .1%`: a number that a lab measured, never one typed in.
 
 {number}`attention.recall mean .1%` and {number}`attention.recall interval .1%` are the mean over the lab's
-replications and its 95% interval; {number}`attention.recall runs > 80%` counts those above a bound: "nine of ten". A
-key that no lab of this build recorded, or the mean of one that nobody has replicated, is a warning, which fails the
-strict build. A `gpu:` key that nobody has run yet reads "not measured yet".
+replications and its 95% interval; {number}`attention.recall runs > 80%` counts those above a bound: "nine of ten".
+{number}`attention.recall less attention.blind interval .1%` is about the difference of two numbers of one lab, taken
+run by run. A key that no lab of this build recorded, or the mean of one that nobody has replicated, is a warning, which
+fails the strict build. A `gpu:` key that nobody has run yet reads "not measured yet".
 """
 
 from __future__ import annotations
@@ -34,12 +35,20 @@ class measured(nodes.Inline, nodes.TextElement):
 class NumberRole(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         key, _, spec = self.text.strip().partition(" ")
+        keys = [key]
+        if spec.startswith("less "):
+            other, _, spec = spec.removeprefix("less ").partition(" ")
+            keys.append(other)
         records = read(self.env, "results.json")
-        record = records.get(key)
-        if record is None:
-            if not key.startswith(LONGER_RUNS) and lab_was_run(self.env, key, records):
-                logger.warning("no lab measured %s", key, location=self.get_location(), type="course")
+        for key in keys:
+            if key not in records:
+                if not key.startswith(LONGER_RUNS) and lab_was_run(self.env, key, records):
+                    logger.warning("no lab measured %s", key, location=self.get_location(), type="course")
+                return [nodes.inline("", "not measured yet", classes=["unmeasured"])], []
+        if len({records[key].get("lab") for key in keys}) > 1:
+            logger.warning("%s are of two labs", " and ".join(keys), location=self.get_location(), type="course")
             return [nodes.inline("", "not measured yet", classes=["unmeasured"])], []
+        record = records[key] if len(keys) == 1 else difference(*(records[key] for key in keys))
         what, _, digits = spec.strip().partition(" ")
         if what not in OVER_SEEDS:
             what, digits = "value", spec.strip()
@@ -54,6 +63,24 @@ class NumberRole(SphinxRole):
             text = written(record, what)
         unit = "%" if digits.endswith("%") else ""
         return [measured("", text, record=record, unit=unit, step=step_link(self.env, record))], []
+
+
+def difference(record: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """A number less another of the same lab, as a record of its own: its interval is that of the pairs, run by run."""
+    from course_lib.site.replication import average  # only here, since it imports torch
+
+    kept = {name: record[name] for name in ("lab", "cell", "device", "preset", "seed", "commit") if name in record}
+    found = {**kept, "key": f"{record['key']} less {other['key']}", "value": less(record["value"], other["value"])}
+    if "replication" in record and "replication" in other:
+        made, beside = record["replication"], other["replication"]
+        values = [less(*pair) for pair in zip(made["values"], beside["values"], strict=True)]
+        both = {"seeds": made["seeds"], "stale": made["stale"] or beside["stale"], "values": values, **average(values)}
+        found["replication"] = {**both, "in_band": None, "control_values": None}
+    return found
+
+
+def less(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value - other
 
 
 def written(record: dict[str, Any], what: str, spec: str = "") -> str:
