@@ -272,6 +272,7 @@ def grade(
     from course_lib.grader.deadlines import read_deadlines
     from course_lib.grader.kept_options import as_typed, with_kept
     from course_lib.grader.roster import read_roster
+    from course_lib.grader.rules import what_is_gone, without_roster
     from course_lib.grader.students import Class, group_work
 
     if roster is None and (id_pattern is not None or only is not None or count is not None or deadline):
@@ -292,6 +293,8 @@ def grade(
         if sentence:
             typer.echo(sentence)
         group = Class(students, options["count"] or "latest", only, due, options, labs)
+    for sentence in what_is_gone(out, group, bool(deadline or late_penalty)) if group else without_roster():
+        typer.echo(sentence)
     raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group, similarity, cluster))
 
 

@@ -1081,6 +1081,43 @@ def test_course_toml_says_what_the_command_line_does_not(school, tmp_path, monke
     assert school.rows()["ana"][LAB] == "8", "other points: all is graded again"
 
 
+def test_deadlines_and_groups_that_are_gone_are_told(school, tmp_path, monkeypatch, capsys):
+    for name in ("_toc.yml", "_config.yml"):
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "course.toml").write_text('group_work = ["ch01_heads"]\n' + DEADLINES)
+    school.roster.write_text("id,name,group,submitted\nana,A,1,2023-11-13\nben,B,1,\n")
+    school.hand_in("ana/a", solves(1))
+
+    def said(*options):
+        assert school.grade(*options) == 0
+        return capsys.readouterr().out.replace("\n", " ")
+
+    assert "last run" not in said()
+    (tmp_path / "course.toml").write_text(DEADLINES.replace('late_penalty = "10%/day"', ""))
+    text = said()
+    assert (
+        "In the last run lateness cost points, and now it does not. If that is not meant, look at course.toml." in text
+    )
+    assert "In the last run ch01_heads was group work, and now it is not: a notebook counts for one student." in text
+    (tmp_path / "course.toml").unlink()
+    text = said()
+    assert f"The last run had deadlines for {LAB}, and this one has none: nobody is late there now." in text
+    assert "If that is not meant, there is no course.toml here." in text
+    assert "The roster has the column `submitted`, and no lab has a deadline: nobody is late." in text
+    assert "The roster has groups, and course.toml names no lab as `group_work`: a notebook counts for one" in text
+    school.roster.write_text("id,name,group\nana,A,\nben,B,\n")
+    assert "The roster of the last run had the columns `group`, `submitted` filled, and this one has not." in said()
+    assert "The roster" not in said(), "it is said once"
+    assert "nobody is late there" not in said("--deadline", "2030-01-01 UTC")
+    assert "nobody is late there" not in said("--deadline", "none"), "that is meant"
+    (tmp_path / "course.toml").write_text('group_work = ["ch01_heads"]\n' + DEADLINES)
+    assert course("grade", school.submissions, "--out", tmp_path / "other", "--sandbox", "off") == 0
+    assert (
+        "course.toml has deadlines and group work; that needs --roster, and is left aside." in capsys.readouterr().out
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

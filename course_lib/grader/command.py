@@ -45,6 +45,7 @@ from course_lib.grader.report import (
     write_report,
     write_tables,
 )
+from course_lib.grader.rules import RULES, rules_of
 from course_lib.grader.sandbox import WISHES, Level, Workers, choose_level
 from course_lib.grader.students import (
     TABLE,
@@ -148,7 +149,7 @@ def grade_folder(
         read_earlier(out, group.roster)  # what is wrong with students.csv is said before anything is graded
     seed = open_folder(out, submissions, seed)
     if group:
-        keep(out, group.options)
+        keep(out, {**group.options, RULES: rules_of(group)})
     level = choose_level(sandbox)
     print(level.sentence, flush=True)
 
