@@ -301,7 +301,13 @@ def grade(
 @app.command("grade-export")
 def grade_export(
     grades: Annotated[Path, typer.Argument(help="The folder of `course grade --roster`.")],
-    to: Annotated[str, typer.Option("--to", help="canvas, moodle, or reports: a zip of what to hand out.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="canvas, moodle, reports: a zip of what to hand out, or missing: who has no grade in which lab.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="What to write: CSV for a gradebook's import, or a zip.")],
     title: Annotated[
         list[str] | None,
@@ -314,7 +320,10 @@ def grade_export(
         ),
     ] = None,
 ) -> None:
-    """Write the points of students.csv as a gradebook imports them, what you wrote there included; or zip reports."""
+    """Write the points of students.csv as a gradebook imports them, what you wrote there included; or zip reports.
+
+    --to missing writes who has no grade in which lab, and why, with the columns of the roster.
+    """
     from course_lib.grader.export import export
 
     for sentence in export(grades, to, out, title or [], missing):

@@ -196,7 +196,8 @@ def test_a_report_sets_code_as_code_and_flags_how_a_process_ended(tmp_path):
     build.write(submissions, {"ana": build.notebook([exits, broken])})
     grade_folder(submissions, out, seed=5)
     page = (out / "ana" / "report.html").read_text()
-    assert "To look at: the code ended its process." in page
+    assert "it ended the Python process" in page
+    assert "To look at: the code" not in page, "it is said once"
     assert "<code># EXERCISE: attention</code>" in page
     assert "`" not in page
     assert page.count("line 3") == 2, "once in the table and once below"
