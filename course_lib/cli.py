@@ -147,6 +147,7 @@ def release(
     chapters: Annotated[
         str, typer.Option(help="Chapters such as primer,ch01. By default those of course.toml, or else all.")
     ] = "",
+    own_labs: Annotated[str, typer.Option(help="Labs of own_exercises/ that go with it, such as week_3,week_4.")] = "",
 ) -> None:
     """Write a student version of the course: the chosen chapters, without solutions and hidden cases.
 
@@ -155,7 +156,8 @@ def release(
     _prepare_for_labs("")
     from course_lib.site.release import release as write_release
 
-    for sentence in write_release(out, [name for name in chapters.replace(",", " ").split() if name]):
+    names, ours = (text.replace(",", " ").split() for text in (chapters, own_labs))
+    for sentence in write_release(out, names, own_labs=ours):
         typer.echo(sentence)
     typer.echo(f"wrote {out}; this folder is for your students, and hidden cases and solutions stay here")
 

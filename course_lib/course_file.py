@@ -30,7 +30,6 @@ class Course:
         hints: How many of the two hints of each exercise the students get.
         late_penalty: What lateness costs where `course grade` is not told, such as "10%/day".
         group_work: The labs of which one notebook counts for a whole group of the roster.
-        own_labs: The labs of `own_exercises` that `course release` hands out.
         points: The points of an exercise or of a whole lab, where they are not those of the course.
         deadlines: When a lab is due, where `course grade` is not told.
         text: The whole file, to say in which line something is.
@@ -42,7 +41,6 @@ class Course:
     hints: int = 2
     late_penalty: str = ""
     group_work: tuple[str, ...] = ()
-    own_labs: tuple[str, ...] = ()
     points: dict[str, int] = field(default_factory=dict)
     deadlines: dict[str, str] = field(default_factory=dict)
     text: str = field(default="", repr=False, compare=False)
@@ -102,7 +100,7 @@ def _wrong(key: str, value: Any) -> str | None:
         return None if isinstance(value, str) else 'is a text: "10%/day", "1%/hour", or "20%" once'
     if key in TABLES:
         return None if isinstance(value, dict) else f"is a line [{key}], and below it lines such as `{TABLES[key][1]}`"
-    examples = {"chapters": '["ch01", "ch03"]', "group_work": '["ch01_heads"]', "own_labs": '["week_3"]'}
+    examples = {"chapters": '["ch01", "ch03"]', "group_work": '["ch01_heads"]'}
     example = examples.get(key, '["Ada Lovelace"]')
     if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
         return f"is a list of texts, such as {example}"

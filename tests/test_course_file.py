@@ -40,7 +40,6 @@ def test_all_of_it_is_optional(tmp_path):
         ('chapters = ["ch01", "ch01"]', "line 1: `chapters` has ch01 twice"),
         ("hints = 1\nchapters = []", "line 2: `chapters` is empty; leave the line out for all chapters"),
         ("group_work = 1", 'line 1: `group_work` is a list of texts, such as ["ch01_heads"]'),
-        ('own_labs = "week_3"', 'line 1: `own_labs` is a list of texts, such as ["week_3"]'),
         ("hints = true", "line 1: `hints` is 0, 1 or 2"),
         ('name = "x"\nauthors = [', "is not TOML"),
     ],

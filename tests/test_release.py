@@ -259,12 +259,10 @@ def test_a_lab_of_ones_own_is_released_when_wanted(full, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     monkeypatch.setattr(module, "run_labs", run_labs)
     assert course("new-exercise", "week_3", "agreement_share") == 0
-    toml = (root / "course.toml").read_text()
     out = tmp_path / "students"
     release(out, root=root)
-    assert not list(out.rglob("agreement_share*")), "not unless course.toml says so"
-    (root / "course.toml").write_text(f'{toml}own_labs = ["week_3"]\n')
-    said = release(out, root=root)
+    assert not list(out.rglob("agreement_share*")), "not unless it is named"
+    said = release(out, root=root, own_labs=["week_3"])
     assert said[1] == "labs of your own: week_3, in own_labs/"
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("agreement_share*")) == [
         "course_lib/exercises/week_3/agreement_share.cases",
@@ -283,12 +281,13 @@ def test_a_lab_of_ones_own_is_released_when_wanted(full, tmp_path, monkeypatch):
     notebook = root / "own_exercises/week_3/agreement_share.ipynb"
     notebook.write_text(notebook.read_text().replace("raise NotImplementedError", "return 1"))
     with pytest.raises(CourseError, match="agreement_share has no `raise NotImplementedError`, so it may hold your"):
-        release(out, root=root)
-    (root / "course.toml").write_text(f'{toml}own_labs = ["week_4"]\n')
-    with pytest.raises(
-        CourseError, match="line 5: there is no folder own_exercises/week_4 with exercises; there are"
-    ):
-        release(out, root=root)
+        release(out, root=root, own_labs=["week_3"])
+    with pytest.raises(CourseError, match="no folder own_exercises/week_4 with exercises; there are week_3"):
+        release(out, root=root, own_labs=["week_4"])
+    said = release(out, root=root)
+    assert said[1].startswith("the release before had own_labs/agreement_share.ipynb, and this one has not: --own-labs")
+    assert not list((out / "own_labs").glob("*"))
+    assert not list((out / "course_lib" / "exercises" / "week_3").glob("*.py"))
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path, capsys):

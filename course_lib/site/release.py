@@ -23,7 +23,7 @@ from nbformat import NotebookNode
 
 from course_lib import exercises
 from course_lib.checkout import commit_of
-from course_lib.course_file import NAME, Course, read_course
+from course_lib.course_file import NAME, read_course
 from course_lib.errors import CourseError
 from course_lib.exercises import own
 from course_lib.files import acquire_lock, write_text
@@ -56,13 +56,16 @@ NO_ADDRESS = "it has no address yet: `course configure --repository URL` there s
 LONG = 24  # characters of a line of a reference that hardly stands somewhere else by chance
 
 
-def release(out: Path, chapters: Sequence[str] = (), root: Path | None = None) -> list[str]:
+def release(
+    out: Path, chapters: Sequence[str] = (), root: Path | None = None, own_labs: Sequence[str] = ()
+) -> list[str]:
     """Write a student version of the course into a folder, whole or not at all.
 
     Args:
         out: The folder: new, empty, or written by an earlier release, whose files are replaced.
         chapters: The chapters, such as "ch01"; by default those of `course.toml`, or else all.
         root: A folder of the checkout; by default the working directory.
+        own_labs: The labs of `own_exercises` that go with it, such as "week_3".
 
     Returns:
         Sentences about what was written, and what it does not hide.
@@ -77,7 +80,7 @@ def release(out: Path, chapters: Sequence[str] = (), root: Path | None = None) -
     course = read_course(project.root)
     toc = chosen(project.toc(), chapters or course.chapters, "" if chapters else f"{course.place('chapters')} ")
     book = Book(project, toc)
-    own_notebooks = _own_notebooks(project, course)
+    own_notebooks = _own_notebooks(project, own_labs)
     project.build.mkdir(exist_ok=True)
     with acquire_lock(project.build / "build.lock", "Another build of this book is running; waiting for it."):
         runs = run_labs(project, {lab: read_lab(project, lab) for lab in book.labs})
@@ -103,6 +106,10 @@ def release(out: Path, chapters: Sequence[str] = (), root: Path | None = None) -
         set_repository(Project(new), address)
         where = f"its address, as before: {address.url}" if address else NO_ADDRESS
         ours = [f"labs of your own: {', '.join(own_notebooks)}, in {OWN_LABS}/"] if own_notebooks else []
+        if gone := [name for name in before if name.startswith(f"{OWN_LABS}/") and not (new / name).exists()]:
+            ours.append(
+                f"the release before had {', '.join(gone)}, and this one has not: --own-labs names what to keep"
+            )
         given_away = looked_up(new, [*book.labs, *own_notebooks])
         said = [f"{len(book.labs)} labs: {', '.join(book.labs)}", *ours, *book.said(), where, *given_away]
         _put_in_place(new, out, before, commit_of(project.root))
@@ -276,25 +283,24 @@ def _made_students(notebook: NotebookNode, book: Book, page: str) -> dict[str, s
     return stubs
 
 
-def _own_notebooks(project: Project, course: Course) -> dict[str, list[Path]]:
-    """Return the notebooks of each lab of `own_labs` in `course.toml`.
+def _own_notebooks(project: Project, labs: Sequence[str]) -> dict[str, list[Path]]:
+    """Return the notebooks of each of an instructor's own labs.
 
     Raises:
         SiteError: If there is no such lab, or two notebooks have one name.
     """
     found, names = {}, dict[str, Path]()
-    for lab in course.own_labs:
-        place = course.place("own_labs")
+    for lab in labs:
         if lab not in own.files():
             known = f"there are {', '.join(own.files())}" if own.files() else "course new-exercise LAB NAME makes one"
-            raise SiteError(f"{place} there is no folder {own.FOLDER}/{lab} with exercises; {known}")
+            raise SiteError(f"--own-labs: there is no folder {own.FOLDER}/{lab} with exercises; {known}")
         if (project.root / "course_lib" / "exercises" / lab).exists():
-            raise SiteError(f"{place} {lab} is a lab of the course, and what you added to it is released with it")
+            raise SiteError(f"--own-labs: {lab} is a lab of the course, and what you added to it is released with it")
         found[lab] = sorted((project.root / own.FOLDER / lab).glob("*.ipynb"))
         for file in found[lab]:
             if (other := names.setdefault(file.name, file)) != file or (project.labs / file.name).exists():
                 raise SiteError(
-                    f"{place} two notebooks are called {file.name}; rename {other.relative_to(project.root)}"
+                    f"--own-labs: two notebooks are called {file.name}; rename {other.relative_to(project.root)}"
                 )
     return found
 
