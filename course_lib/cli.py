@@ -270,7 +270,7 @@ def grade(
     Deadlines, the penalty and points of your own can stand in course.toml; what is said here goes before.
     OUT keeps --deadline, --late-penalty, --count and --id-pattern for later runs; the value none takes one back.
     """
-    from course_lib.grader.command import grade_folder
+    from course_lib.grader.command import grade_folder, kept_when_stopped
     from course_lib.grader.deadlines import read_deadlines
     from course_lib.grader.kept_options import as_typed, with_kept
     from course_lib.grader.roster import read_roster
@@ -297,7 +297,9 @@ def grade(
         group = Class(students, options["count"] or "latest", only, due, options, labs)
     for sentence in what_is_gone(out, group, bool(deadline or late_penalty)) if group else without_roster():
         typer.echo(sentence)
-    raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group, similarity, cluster))
+    with kept_when_stopped(out):
+        code = grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group, similarity, cluster)
+    raise typer.Exit(code)
 
 
 @app.command("grade-export")

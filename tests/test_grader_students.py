@@ -205,6 +205,9 @@ def test_in_group_work_one_notebook_counts_for_the_group(school, tmp_path, monke
     ana, _, eve = csv.DictReader(file.read_text().splitlines())
     assert (ana["ch01_heads"], eve["ch01_heads"]) == (str(points), str(points - 1))
     assert eve["ch01_heads (feedback)"] == ana["ch01_heads (feedback)"] + "; -1 by hand; did not take part"
+    school.roster.write_text(f"{ROSTER}mia,Mia,\n")
+    assert school.grade() == 0
+    assert "2 groups, the largest of 2; without a group: mia." in capsys.readouterr().out
     monkeypatch.setattr(own, "course", lambda: course_file.Course(group_work=("ch99",), text='\ngroup_work = ["ch99"]'))
     assert school.grade() == 2
     assert "course.toml, line 2: there is no lab called 'ch99'" in capsys.readouterr().err
@@ -588,8 +591,9 @@ def test_an_interrupted_run_leaves_the_table_as_it_is_and_says_how_to_go_on(scho
         patch.setattr(command, "grade", interrupted)
         assert school.grade() == 130
     said = capsys.readouterr().err
-    assert f"Stopped. 1 of 2 reports are in {school.out}, and stay; its tables are those of the run before" in said
-    assert "The same command goes on from here." in said
+    assert (
+        f"Stopped. 1 report stays in {school.out}; the tables there are as they were. The same command goes on" in said
+    )
     assert (school.out / "students.csv").read_bytes() == before
     school.grade()
     assert float(school.rows()["ben"][LAB]) == sum(MOST[:2])

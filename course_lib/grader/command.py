@@ -30,6 +30,7 @@ from course_lib.grader.grades_folder import (
     open_folder,
     remove_stale,
     report_folder,
+    reports_in,
     reports_of_others,
     seed_id,
 )
@@ -165,7 +166,7 @@ def grade_folder(
         submission.identity = {**header, "course": versions[submission.lab], "hand_in": submission.hand_in}
     waiting = _take_up(found, out, group)
     made = of_run(group.deadlines if group else None)
-    with _kept_when_stopped(out, found), _Desk(len(waiting), made["commit"]) as desk:
+    with _Desk(len(waiting), made["commit"]) as desk:
         if cluster and waiting:
             _grade_on_cluster(desk, waiting, seed, level, cluster)
         elif waiting:
@@ -394,17 +395,15 @@ def _is_archive(name: str) -> bool:
 
 
 @contextmanager
-def _kept_when_stopped(out: Path, found: list[Submission]) -> Iterator[None]:
-    """If the run is stopped from the keyboard, say what is kept, and how to go on."""
+def kept_when_stopped(out: Path) -> Iterator[None]:
+    """If grading is stopped from the keyboard, say what is kept, and how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        done = sum(submission.report is not None for submission in found)
-        print(
-            f"Stopped. {done} of {len(found)} reports are in {out}, and stay; its tables are those of the run before, "
-            "if there was one. The same command goes on from here.",
-            file=sys.stderr,
-        )
+        done = len(reports_in(out))
+        reports = f"{done} report{' stays' if done == 1 else 's stay'} in {out}" if done else "Nothing is graded yet"
+        tables = "; the tables there are as they were" if (out / "grades.json").exists() else ""
+        print(f"Stopped. {reports}{tables}. The same command goes on from here.", file=sys.stderr)
         raise
 
 

@@ -164,6 +164,8 @@ def group_work(roster: Roster) -> tuple[tuple[str, ...], str]:
             "(is it spelt like this?), or remove the line"
         )
     groups = f"{len(sizes)} groups, the largest of {max(sizes.values())}"
+    if alone := [student.id for student in roster.students.values() if not student.group]:
+        groups += f"; without a group: {named(alone)}"
     return course.group_work, f"Group work, as course.toml says: {', '.join(course.group_work)}; {groups}."
 
 
