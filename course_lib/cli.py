@@ -147,6 +147,7 @@ def release(
     chapters: Annotated[
         str, typer.Option(help="Chapters such as primer,ch01. By default those of course.toml, or else all.")
     ] = "",
+    own_labs: Annotated[str, typer.Option(help="Labs of own_exercises/ that go with it, such as week_3,week_4.")] = "",
 ) -> None:
     """Write a student version of the course: the chosen chapters, without solutions and hidden cases.
 
@@ -155,7 +156,8 @@ def release(
     _prepare_for_labs("")
     from course_lib.site.release import release as write_release
 
-    for sentence in write_release(out, [name for name in chapters.replace(",", " ").split() if name]):
+    names, ours = (text.replace(",", " ").split() for text in (chapters, own_labs))
+    for sentence in write_release(out, names, own_labs=ours):
         typer.echo(sentence)
     typer.echo(f"wrote {out}; this folder is for your students, and hidden cases and solutions stay here")
 
@@ -268,10 +270,11 @@ def grade(
     Deadlines, the penalty and points of your own can stand in course.toml; what is said here goes before.
     OUT keeps --deadline, --late-penalty, --count and --id-pattern for later runs; the value none takes one back.
     """
-    from course_lib.grader.command import grade_folder
+    from course_lib.grader.command import grade_folder, kept_when_stopped
     from course_lib.grader.deadlines import read_deadlines
     from course_lib.grader.kept_options import as_typed, with_kept
     from course_lib.grader.roster import read_roster
+    from course_lib.grader.rules import what_is_gone, without_roster
     from course_lib.grader.students import Class, group_work
 
     if roster is None and (id_pattern is not None or only is not None or count is not None or deadline):
@@ -292,13 +295,23 @@ def grade(
         if sentence:
             typer.echo(sentence)
         group = Class(students, options["count"] or "latest", only, due, options, labs)
-    raise typer.Exit(grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group, similarity, cluster))
+    for sentence in what_is_gone(out, group, bool(deadline or late_penalty)) if group else without_roster():
+        typer.echo(sentence)
+    with kept_when_stopped(out):
+        code = grade_folder(submissions, out, lab or None, seed, jobs, sandbox, group, similarity, cluster)
+    raise typer.Exit(code)
 
 
 @app.command("grade-export")
 def grade_export(
     grades: Annotated[Path, typer.Argument(help="The folder of `course grade --roster`.")],
-    to: Annotated[str, typer.Option("--to", help="canvas, moodle, or reports: a zip of what to hand out.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="canvas, moodle, reports: a zip of what to hand out, or missing: who has no grade in which lab.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="What to write: CSV for a gradebook's import, or a zip.")],
     title: Annotated[
         list[str] | None,
@@ -311,7 +324,10 @@ def grade_export(
         ),
     ] = None,
 ) -> None:
-    """Write the points of students.csv as a gradebook imports them, what you wrote there included; or zip reports."""
+    """Write the points of students.csv as a gradebook imports them, what you wrote there included; or zip reports.
+
+    --to missing writes who has no grade in which lab, and why, with the columns of the roster.
+    """
     from course_lib.grader.export import export
 
     for sentence in export(grades, to, out, title or [], missing):

@@ -125,13 +125,15 @@ def test_command_ends_well_and_says_what_it_did(graded):
 
 
 def test_format_of_grades_json(graded):
-    assert set(graded.grades) == {"seed_id", "sandbox", "submissions"}
+    assert set(graded.grades) == {"seed_id", "sandbox", "made", "submissions"}
+    assert set(graded.grades["made"]) == {"at", "command", "commit", "course.toml", "deadlines", "python", "torch"}
     assert graded.grades["sandbox"] == "bwrap"
     for entry in graded.grades["submissions"]:
-        assert set(entry) == {"name", "lab", "verdict", "reason", "exercises"}
+        made = {"hand_in", "course", "commit", "graded_at"}
+        assert set(entry) == {"name", "lab", "verdict", "reason", *made, "exercises"}
         assert entry["verdict"] in ("graded", "ungradable")
         for exercise in entry["exercises"].values():
-            assert set(exercise) == {"points", "max_points", "mistake", "flags", "reason"}
+            assert set(exercise) == {"points", "max_points", "mistake", "flags", "notes", "reason"}
             assert 0 <= exercise["points"] <= exercise["max_points"]
     names = [entry["name"] for entry in graded.grades["submissions"]]
     assert len(names) == len(set(names)) == len(list(graded.submissions.rglob("*.ipynb")))
@@ -264,6 +266,13 @@ def test_forbidden_names_are_flagged_and_cost_nothing(graded):
     assert flagged["attention"]["points"] == 4
 
 
+def without_times(grades):
+    """What grades.json says, but for this run and for when each was graded."""
+    times = ("graded_at", "commit")
+    entries = [{key: entry[key] for key in entry if key not in times} for entry in grades["submissions"]]
+    return {**grades, "made": None, "submissions": entries}
+
+
 def test_grading_again_only_grades_what_changed(graded):
     changed = graded.submissions / "loud.ipynb"
     changed.write_text(changed.read_text().replace("careful", "careless"))
@@ -271,4 +280,6 @@ def test_grading_again_only_grades_what_changed(graded):
     assert course("grade", graded.submissions, "--out", graded.out, "--sandbox", "require") == 0
     after = {p: p.stat().st_mtime_ns for p in before}
     assert [p.parent.name for p in before if before[p] != after[p]] == ["loud"]
-    assert json.loads((graded.out / "grades.json").read_text()) == graded.grades
+    grades = json.loads((graded.out / "grades.json").read_text())
+    assert grades["made"] != graded.grades["made"]
+    assert without_times(grades) == without_times(graded.grades)

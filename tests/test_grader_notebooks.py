@@ -312,6 +312,83 @@ def test_wrong_answers_get_less_and_are_named(name, tmp_path):
         assert found.mistake is None
 
 
+TWO_THINGS = """\
+def attention(q, k, v, mask=None):
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    weights = softmax(scores, dim=-1)
+    return weights @ v, weights
+"""
+STUB = "def attention(q, k, v, mask=None):\n    raise NotImplementedError"
+BY_JACOBIAN = """\
+def influence(x, mask=None):
+    jacobian = torch.autograd.functional.jacobian(lambda x: {}, x)
+    return jacobian.norm(dim=(1, 3))
+"""
+
+
+@pytest.mark.parametrize(
+    ("attention", "influence", "outcome", "note"),
+    [
+        (TWO_THINGS, "attention(x, x, x, mask)[0]", "passed", "your own `attention`, which did not pass"),
+        (TWO_THINGS, "attention(x, x, x, mask)", "passed", "reference in place of `attention`"),
+        (TWO_THINGS, "2 * attention(x, x, x, mask)[0]", "wrong", "reference in place of `attention`"),
+        (TWO_THINGS.replace("softmax(scores", "softmax(0 * scores"), "attention(x, x, x, mask)[0]", "wrong", ""),
+        (
+            "def attention(q, k, v, mask=None):\n    raise NotImplementedError",
+            "attention(x, x, x, mask)[0]",
+            "wrong",
+            "",
+        ),
+    ],
+    ids=["fits its own", "fits the reference", "fits neither", "right beside nothing", "beside a stub"],
+)
+def test_an_answer_that_fits_its_own_earlier_one_is_right(attention, influence, outcome, note, tmp_path):
+    cells = build.solved(attention=attention, influence=BY_JACOBIAN.format(influence))
+    results = {result.exercise.id: result for result in graded(build.notebook(cells), tmp_path)}
+    assert not results["attention"]
+    assert results["influence"].outcome.value == outcome
+    assert (results["influence"].points == results["influence"].exercise.points) is (outcome == "passed")
+    assert note in " ".join(results["influence"].notes)
+
+
+FLAT = "def split_heads(x, n_heads):\n    return x.reshape(*x.shape[:-1], n_heads, -1)"
+UNFLAT = "def merge_heads(x):\n    return x.flatten(-2)"
+IN_TWO = """\
+class MultiHeadAttention(nn.Module):
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        self.n_heads = n_heads
+        self.query, self.key, self.value, self.output = (nn.Linear(d_model, d_model, bias=False) for _ in range(4))
+
+    def forward(self, x, mask=None):
+        parts = [split_heads(f(x), self.n_heads){} for f in (self.query, self.key, self.value)]
+        return self.output(merge_heads(F.scaled_dot_product_attention(*parts, attn_mask=mask){}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("split", "merge", "after", "before"),
+    [
+        (FLAT, UNFLAT, ".transpose(-2, -3)", ".transpose(-2, -3)"),
+        (FLAT, "def merge_heads(x):\n    return 0 * x", ".transpose(-2, -3)", ""),
+        ("def split_heads(x, n_heads):\n    return 0 * x", UNFLAT, "", ".transpose(-2, -3)"),
+    ],
+    ids=["both", "the first", "the second"],
+)
+def test_of_two_earlier_answers_it_may_fit_either_or_both(split, merge, after, before, tmp_path):
+    class_name = exercises.find("multi_head_attention").name
+    source = IN_TWO.format(after, before).replace("class MultiHeadAttention", f"class {class_name}")
+    cells = build.solved("ch01_heads", split_heads=split, merge_heads=merge, multi_head_attention=source)
+    build.write(tmp_path, {"any": build.notebook(cells)})
+    results = grade_with(Here(), read_notebook(tmp_path / "any.ipynb"), exams("ch01_heads", hidden=True))
+    found = {result.exercise.id: result for result in results}
+    assert not found["split_heads"]
+    assert not found["merge_heads"]
+    assert found["multi_head_attention"], found["multi_head_attention"].diagnosis
+
+
 @pytest.mark.parametrize("lab", random.Random(1).sample(exercises.labs(), 3))
 def test_the_real_worker_agrees(lab, tmp_path):
     submission = read(Written(lab, 3), tmp_path)

@@ -23,7 +23,7 @@ from submissions import build, wrong
 from course_lib import course_file, exercises
 from course_lib.errors import CourseError
 from course_lib.exercises import own
-from course_lib.grader import command, grades_folder, hidden, students
+from course_lib.grader import command, grades_folder, hidden, provenance, students
 from course_lib.grader.class_page import write_class_page
 from course_lib.grader.deadlines import read_deadlines, shown_late
 from course_lib.grader.exam import Outcome, Result
@@ -205,6 +205,9 @@ def test_in_group_work_one_notebook_counts_for_the_group(school, tmp_path, monke
     ana, _, eve = csv.DictReader(file.read_text().splitlines())
     assert (ana["ch01_heads"], eve["ch01_heads"]) == (str(points), str(points - 1))
     assert eve["ch01_heads (feedback)"] == ana["ch01_heads (feedback)"] + "; -1 by hand; did not take part"
+    school.roster.write_text(f"{ROSTER}mia,Mia,\n")
+    assert school.grade() == 0
+    assert "2 groups, the largest of 2; without a group: mia." in capsys.readouterr().out
     monkeypatch.setattr(own, "course", lambda: course_file.Course(group_work=("ch99",), text='\ngroup_work = ["ch99"]'))
     assert school.grade() == 2
     assert "course.toml, line 2: there is no lab called 'ch99'" in capsys.readouterr().err
@@ -468,11 +471,71 @@ def test_what_was_edited_elsewhere_is_kept_and_told(school, capsys):
     assert f"ana: {LAB} was 99" in said
     assert "ben: name was Benjamin" in said
     assert "guest is not in the roster" in said
+    assert f"students.csv, line 5: 'guest' is not in the roster, so this row is ignored ({HAND[0]}: 3)" in said
     assert (school.out / "students-edited-1.csv").read_bytes() == edited
     assert float(school.rows()["ana"][LAB]) == MOST[0]
     assert school.grade() == 0
     assert "was edited" not in capsys.readouterr().out
     assert not (school.out / "students-edited-2.csv").exists()
+
+
+def test_a_column_by_hand_of_no_lab_is_told(school, capsys):
+    school.hand_in("ana", solves(1))
+    school.grade()
+    rows = school.rows()
+    for id, row in rows.items():
+        row |= {"ch01_atention manual": "2" if id == "ana" else "", "project comment": "", "remark": "kept"}
+    school.edit(rows)
+    assert school.grade() == 0
+    said = capsys.readouterr().out
+    assert f"the column 'ch01_atention manual' is about no lab and counts nothing; is `{HAND[0]}` meant?" in said
+    assert "the column 'project comment' is about no lab and counts nothing; points by hand are in a column" in said
+    assert "'remark'" not in said
+    assert (school.rows()["ana"]["ch01_atention manual"], school.rows()["ana"]["remark"]) == ("2", "kept")
+
+
+def test_what_was_graded_is_told_even_if_the_table_has_become_wrong_meanwhile(school, monkeypatch, capsys):
+    school.hand_in("ana", solves(1))
+    school.hand_in("ben", b"{")
+    school.grade()
+    capsys.readouterr()
+    school.hand_in("eve", solves(1))
+
+    def edited(*arguments):
+        rows = school.rows()
+        rows["ana"][HAND[0]] = "two"
+        school.edit(rows)
+        return exams_of(*arguments)
+
+    exams_of = command.exams_of
+    monkeypatch.setattr(command, "exams_of", edited)
+    assert school.grade() == 2
+    said = capsys.readouterr()
+    assert "Graded 2 of 3 notebooks" in said.out
+    assert "ungradable: ben" in said.out
+    assert "is 'two', which is no number" in said.err
+
+
+def test_grades_say_how_they_came_about(school, capsys):
+    school.hand_in("ana", solves(1))
+    assert school.grade("--count", "best") == 0
+    assert f"Next: look at {school.out / 'class.html'}; write points by hand" in capsys.readouterr().out
+    grades = json.loads((school.out / "grades.json").read_text())
+    made, [entry] = grades["made"], grades["submissions"]
+    assert "--count best" in made["command"]
+    assert "--seed '(not written down)' --sandbox" in made["command"]
+    assert provenance.command_line(["/x/course", "grade", "--seed=5"]) == "course grade '--seed=(not written down)'"
+    assert grades["seed_id"] == grades_folder.seed_id(5)
+    assert re.fullmatch(r"[0-9a-f]{10}\+?|none", made["commit"])
+    assert entry["commit"] == made["commit"]
+    assert (entry["course"], entry["hand_in"]) == (hidden.course_digest(LAB), 1)
+    assert datetime.fromisoformat(entry["graded_at"]) <= datetime.now(UTC)
+    first = entry["graded_at"], made["at"]
+    school.hand_in("ben", solves(1))
+    assert school.grade("--deadline", f"{LAB}=2030-01-01T12:00Z") == 0
+    grades = json.loads((school.out / "grades.json").read_text())
+    assert grades["made"]["deadlines"] == {LAB: "2030-01-01T12:00:00+00:00"}
+    assert school.entries()["ana"]["graded_at"] == first[0], "it was not graded again"
 
 
 def test_a_spreadsheet_that_takes_zeros_from_ids(school, capsys):
@@ -499,6 +562,7 @@ def test_a_spreadsheet_that_takes_zeros_from_ids(school, capsys):
         ("id,manual\nana,two\n", r"line 2: manual is 'two', which is no number; correct .* or move it"),
         ("id,manual\nana,nan\n", "which is no number"),
         ("id,manual\nana,1\nAna,2\n", "'Ana' is there twice"),
+        (f"id,manual,{HAND[0]}\nana,two,1\nAna,1,x\n", "line 2: manual is 'two'.*; line 3: the id 'Ana' .*'x', which"),
         ("name,manual\nana,1\n", "no column 'id'"),
         (b"id,comment\nana,\xe4\n", "not UTF-8"),
     ],
@@ -514,7 +578,7 @@ def test_an_unreadable_table_stops_before_anything_is_graded(school, grader, cap
     assert not grader
 
 
-def test_an_interrupted_run_leaves_the_table_as_it_is(school, monkeypatch):
+def test_an_interrupted_run_leaves_the_table_as_it_is_and_says_how_to_go_on(school, monkeypatch, capsys):
     school.hand_in("ana", solves(1))
     school.grade()
     before = (school.out / "students.csv").read_bytes()
@@ -525,7 +589,11 @@ def test_an_interrupted_run_leaves_the_table_as_it_is(school, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(command, "grade", interrupted)
-        assert school.grade() != 0
+        assert school.grade() == 130
+    said = capsys.readouterr().err
+    assert (
+        f"Stopped. 1 report stays in {school.out}; the tables there are as they were. The same command goes on" in said
+    )
     assert (school.out / "students.csv").read_bytes() == before
     school.grade()
     assert float(school.rows()["ben"][LAB]) == sum(MOST[:2])
@@ -881,6 +949,56 @@ def test_moodle_gets_ids_mails_points_and_feedback(exported):
     assert {eve[item] for item in items} == {"-"}
 
 
+def test_what_stood_in_is_in_the_feedback(school, monkeypatch):
+    def grade(notebook, exams, workers):
+        first, second, *others = [Result(each.exercise, Outcome.PASSED, {"all": True}) for each in exams]
+        first.outcome, second.notes = Outcome.WRONG, ["It was run with the course's reference in place of `softmax`."]
+        return [first, second, *others]
+
+    monkeypatch.setattr(command, "grade", grade)
+    school.hand_in("ana", solves(1))
+    school.grade()
+    file = school.out.parent / "m.csv"
+    assert course("grade-export", school.out, "--to", "moodle", "--out", file) == 0
+    said = next(csv.DictReader(file.read_text().splitlines()))[f"{LAB} (feedback)"]
+    id = EXERCISES[1].id
+    assert f"; {id} {MOST[1]}/{MOST[1]} (It was run with the course's reference in place of `softmax`.); " in said
+
+
+def test_who_has_not_handed_in_a_lab(school, capsys):
+    school.roster.write_text("id,name,group,email\nana,Ana,A,a@x\nben,Ben,A,b@x\neve,Eve,A,e@x\n")
+    school.hand_in("ana/a", solves(1))
+    school.hand_in("ana/h", solves(1, "ch01_heads"))
+    school.hand_in("ben/a", solves(1))
+    school.hand_in("eve/ch01_heads", b"")
+    school.grade()
+    said = capsys.readouterr().out
+    assert f"without points in {LAB}: eve\n" in said
+    assert "without points in ch01_heads: ben, eve\n" in said
+    heading = page(school.out).find("h3", string="Without points in ch01_heads")
+    assert [item.text for item in heading.find_next("ul").find_all("li")] == [
+        "Ben (ben, group A)",
+        "Eve (eve, group A)",
+    ]
+    file = school.out.parent / "missing.csv"
+    assert course("grade-export", school.out, "--to", "missing", "--out", file, "--title", "ch01_heads=Heads") == 0
+    assert "ch01_heads: no grade for ben, eve\n" in capsys.readouterr().out
+    assert list(csv.reader(file.read_text().splitlines())) == [
+        ["lab", "id", "name", "group", "email", "why"],
+        [LAB, "eve", "Eve", "A", "e@x", "nothing handed in"],
+        ["Heads", "ben", "Ben", "A", "b@x", "nothing handed in"],
+        ["Heads", "eve", "Eve", "A", "e@x", "not graded: ch01_heads.ipynb: it is empty"],
+    ]
+    school.hand_in("eve/a", solves(1))
+    school.grade()
+    assert f"points changed: eve, {LAB}: nothing -> {MOST[0]}\n" in capsys.readouterr().out
+    assert (school.out / "changes.txt").read_text().count("\n") == 1
+    for id in ("ana", "ben"):
+        school.hand_in(f"{id}/p", solves(1, "ch01_positions"))
+    school.grade()
+    assert "points changed" not in capsys.readouterr().out, "a lab that is new to all is no change"
+
+
 def test_why_a_file_has_no_grade_is_in_the_feedback(school):
     school.hand_in("ana/x", solves(1))
     school.hand_in("ana/ch01_heads", b"{")
@@ -902,12 +1020,12 @@ def test_why_a_file_has_no_grade_is_in_the_feedback(school):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--to", "blackboard"), "canvas, moodle or reports, not 'blackboard'"),
+        (("--to", "blackboard"), "canvas, moodle, reports or missing, not 'blackboard'"),
         (("--to", "canvas", "--title", "ch99=X"), "no lab called 'ch99'"),
         (("--to", "canvas", "--title", LAB), "LAB=TITLE"),
         (("--to", "moodle", "--missing", "EX"), "--missing is 0, or EX (excused) for canvas"),
         (("--to", "moodle", "--missing", "ch99=0"), "no lab called 'ch99'"),
-        (("--to", "reports", "--missing", "0"), "reports have no such cells"),
+        (("--to", "reports", "--missing", "0"), "what --to reports writes has no such cells"),
     ],
 )
 def test_errors_of_an_export_are_sentences(school, capsys, options, words):
@@ -1081,6 +1199,43 @@ def test_course_toml_says_what_the_command_line_does_not(school, tmp_path, monke
     assert school.rows()["ana"][LAB] == "8", "other points: all is graded again"
 
 
+def test_deadlines_and_groups_that_are_gone_are_told(school, tmp_path, monkeypatch, capsys):
+    for name in ("_toc.yml", "_config.yml"):
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "course.toml").write_text('group_work = ["ch01_heads"]\n' + DEADLINES)
+    school.roster.write_text("id,name,group,submitted\nana,A,1,2023-11-13\nben,B,1,\n")
+    school.hand_in("ana/a", solves(1))
+
+    def said(*options):
+        assert school.grade(*options) == 0
+        return capsys.readouterr().out.replace("\n", " ")
+
+    assert "last run" not in said()
+    (tmp_path / "course.toml").write_text(DEADLINES.replace('late_penalty = "10%/day"', ""))
+    text = said()
+    assert (
+        "In the last run lateness cost points, and now it does not. If that is not meant, look at course.toml." in text
+    )
+    assert "In the last run ch01_heads was group work, and now it is not: a notebook counts for one student." in text
+    (tmp_path / "course.toml").unlink()
+    text = said()
+    assert f"The last run had deadlines for {LAB}, and this one has none: nobody is late there now." in text
+    assert "If that is not meant, there is no course.toml here." in text
+    assert "The roster has the column `submitted`, and no lab has a deadline: nobody is late." in text
+    assert "The roster has groups, and course.toml names no lab as `group_work`: a notebook counts for one" in text
+    school.roster.write_text("id,name,group\nana,A,\nben,B,\n")
+    assert "The roster of the last run had the columns `group`, `submitted` filled, and this one has not." in said()
+    assert "The roster" not in said(), "it is said once"
+    assert "nobody is late there" not in said("--deadline", "2030-01-01 UTC")
+    assert "nobody is late there" not in said("--deadline", "none"), "that is meant"
+    (tmp_path / "course.toml").write_text('group_work = ["ch01_heads"]\n' + DEADLINES)
+    assert course("grade", school.submissions, "--out", tmp_path / "other", "--sandbox", "off") == 0
+    assert (
+        "course.toml has deadlines and group work; that needs --roster, and is left aside." in capsys.readouterr().out
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -1232,6 +1387,7 @@ def test_common_mistakes_are_counted_and_nothing_of_a_student_is_markup(tmp_path
         *(report_with(f"a{i}", {id: wrong | {"mistake": "It looks like `softmax` over <queries>."}}) for i in range(3)),
         report_with("b", {id: wrong | {"mistake": "Another."}}),
         report_with("c", {id: wrong | {"ended": Lost.TIMED_OUT}}),
+        report_with("c2", {id: wrong | {"ended": Lost.NO_ANSWER, "diagnosis": "It gave none.", "ended_told": True}}),
         report_with("d", {id: {"points": 0.0, "outcome": Outcome.NOT_STARTED}}),
         report_with("e", {id: {"avoided": ["torch.softmax"]}}),
         report_with("<script>", {id: {"points": 0.5, "outcome": Outcome.WRONG, "diagnosis": "A <b>1</b>."}}),
@@ -1247,9 +1403,10 @@ def test_common_mistakes_are_counted_and_nothing_of_a_student_is_markup(tmp_path
         "1: 2 of 5 checks passed.",
         "1: A <b>1</b>.",
         "1: the code took too long",
+        "1: the code sent no answer",
         "1: usedtorch.softmax, which the exercise asks to do without (points unchanged)",
     ]
-    assert found.find(class_="bar")["aria-label"] == "all points 1, some 1, tried without points 5, not tried 1"
+    assert found.find(class_="bar")["aria-label"] == "all points 1, some 1, tried without points 6, not tried 1"
 
 
 @pytest.mark.parametrize(("points", "column"), [(0, 0), (sum(MOST), 9), (sum(MOST) / 2, 5)])
@@ -1257,3 +1414,5 @@ def test_a_share_of_points_has_its_column(tmp_path, points, column):
     write_class_page(tmp_path, [report_with("a", {}) | {"points": points}], {"a": tmp_path / "a"})
     label = page(tmp_path).find(class_="bins")["aria-label"]
     assert label.split(", ")[column] == f"{10 * column} to {10 * column + 10}%: 1"
+    shown = [each.get_text(strip=True) for each in page(tmp_path).find(class_="bins").find_all("div")]
+    assert shown[column] == f"1{10 * column}\N{EN DASH}{10 * column + 10}"

@@ -102,17 +102,18 @@ def full(tmp_path_factory):
     return root
 
 
+def run_labs(project, notebooks):
+    """Labs that are solved, but not run."""
+    cost = {"cpu_seconds": 1, "peak_mb": 1, "preset": "cpu", "seed": 0, "commit": "none"}
+    runs = {lab: solve(notebook) for lab, notebook in notebooks.items()}
+    for run in runs.values():
+        run.metadata["course"] = cost
+    return runs
+
+
 @pytest.fixture(scope="module")
 def released(full):
-    """The student version; its lab was solved, but not run."""
-
-    def run_labs(project, notebooks):
-        cost = {"cpu_seconds": 1, "peak_mb": 1, "preset": "cpu", "seed": 0, "commit": "none"}
-        runs = {lab: solve(notebook) for lab, notebook in notebooks.items()}
-        for run in runs.values():
-            run.metadata["course"] = cost
-        return runs
-
+    """The student version."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "run_labs", run_labs)
         return full.parent / "students", release(full.parent / "students", root=full)
@@ -235,6 +236,58 @@ def test_release_again_replaces_its_own_files_alone(released, full):
     left = {path.name for path in folder.rglob("*") if path.is_file() and "_build" not in path.parts}
     assert {"README.md", "notes.txt", module.MANIFEST} <= left
     assert "ch01_attention.ipynb" not in left
+
+
+OWN = """\
+import sys
+from pathlib import Path
+from course_lib.grader.command import check_notebook
+from course_lib.site.labs import copy_labs
+from course_lib.site.paths import find_project
+print(sorted(path.name for path in copy_labs(find_project(), None)))
+mine = Path("my_labs/agreement_share.ipynb")
+check_notebook(mine)
+answer = "return (predictions == targets).float().sum()"
+mine.write_text(mine.read_text().replace("raise NotImplementedError", answer))
+check_notebook(mine)
+"""
+
+
+def test_a_lab_of_ones_own_is_released_when_wanted(full, tmp_path, monkeypatch):
+    root = tmp_path / "full"
+    shutil.copytree(full, root, symlinks=True)
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(module, "run_labs", run_labs)
+    assert course("new-exercise", "week_3", "agreement_share") == 0
+    out = tmp_path / "students"
+    release(out, root=root)
+    assert not list(out.rglob("agreement_share*")), "not unless it is named"
+    said = release(out, root=root, own_labs=["week_3"])
+    assert said[1] == "labs of your own: week_3, in own_labs/"
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("agreement_share*")) == [
+        "course_lib/exercises/week_3/agreement_share.cases",
+        "course_lib/exercises/week_3/agreement_share.py",
+        "own_labs/agreement_share.ipynb",
+    ]
+    source = (out / "course_lib/exercises/week_3/agreement_share.py").read_text()
+    assert "predictions == targets" not in source.split("EXERCISE = ")[0]
+    env = os.environ | {"PYTHONPATH": str(out), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", OWN], cwd=out, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "['agreement_share.ipynb', 'ch01_attention.ipynb']" in done.stdout
+    assert "agreement_share: not started yet." in done.stdout
+    assert "This counts the right predictions. The share is wanted" in done.stdout
+
+    notebook = root / "own_exercises/week_3/agreement_share.ipynb"
+    notebook.write_text(notebook.read_text().replace("raise NotImplementedError", "return 1"))
+    with pytest.raises(CourseError, match="agreement_share has no `raise NotImplementedError`, so it may hold your"):
+        release(out, root=root, own_labs=["week_3"])
+    with pytest.raises(CourseError, match="no folder own_exercises/week_4 with exercises; there are week_3"):
+        release(out, root=root, own_labs=["week_4"])
+    said = release(out, root=root)
+    assert said[1].startswith("the release before had own_labs/agreement_share.ipynb, and this one has not: --own-labs")
+    assert not list((out / "own_labs").glob("*"))
+    assert not list((out / "course_lib" / "exercises" / "week_3").glob("*.py"))
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path, capsys):

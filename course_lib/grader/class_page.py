@@ -29,6 +29,7 @@ def write_class_page(
     similarity: bool = True,
     labels: Mapping[str, str] | None = None,
     nobodys: Sequence[str] = (),
+    lacking: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write class.html, one file that needs no network.
 
@@ -41,6 +42,7 @@ def write_class_page(
         similarity: Whether to show which answers are alike.
         labels: What each student is called on the page, by id; the id itself where nothing else is known.
         nobodys: A sentence about each submission that belongs to no student.
+        lacking: The students who have no points in a lab, by lab.
     """
     labels = labels or {}
     students = {name: labels.get(entry["student"], entry["student"]) for name, entry in (entries or {}).items()}
@@ -58,6 +60,7 @@ def write_class_page(
         links=links,
         ungradable=[report for report in reports if report["verdict"] != "graded"],
         nobodys=nobodys,
+        lacking={lab: [labels.get(id, id) for id in ids] for lab, ids in (lacking or {}).items()},
         missing={labels.get(id, id): files for id, files in (missing or {}).items()},
     )
     write_text(out / PAGE, page.encode("utf-8", "backslashreplace").decode("utf-8"), private=True)
@@ -131,7 +134,10 @@ def _exercise(entries: list[dict[str, Any]]) -> dict[str, Any]:
         for entry in entries
     )
     mistakes = Counter(entry["mistake"] for entry in entries if entry["mistake"])
-    unnamed = [entry for entry in entries if _is_failed(entry) and not entry["mistake"]]
+    ended = [entry for entry in entries if entry["ended"]]
+    # Of a diagnosis that says how the code ended, the end is told alone.
+    failed = [entry for entry in entries if _is_failed(entry) and not entry.get("ended_told")]
+    unnamed = [entry for entry in failed if not entry["mistake"]]
     return {
         "title": entries[0]["title"],
         "max_points": entries[0]["max_points"],
@@ -142,6 +148,6 @@ def _exercise(entries: list[dict[str, Any]]) -> dict[str, Any]:
         "unmarked": sum(entry["outcome"] == Outcome.NOT_MARKED for entry in entries),
         "unnamed": len(unnamed),
         "unnamed_said": Counter(entry["diagnosis"] or entry["summary"] for entry in unnamed).most_common(COMMON),
-        "ended": Counter(entry["ended"] for entry in entries if entry["ended"]).most_common(),
+        "ended": Counter(entry["ended"] for entry in ended).most_common(),
         "avoided": Counter(name for entry in entries for name in entry["avoided"]).most_common(),
     }

@@ -6,7 +6,9 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,7 @@ from course_lib.grader.grades_folder import (
     open_folder,
     remove_stale,
     report_folder,
+    reports_in,
     reports_of_others,
     seed_id,
 )
@@ -35,6 +38,7 @@ from course_lib.grader.hand_ins import number_hand_ins
 from course_lib.grader.hidden import course_digest, exams_of, seed_of
 from course_lib.grader.kept_options import keep
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
+from course_lib.grader.provenance import now, of_run
 from course_lib.grader.render import result_lines
 from course_lib.grader.report import (
     harmless,
@@ -45,6 +49,7 @@ from course_lib.grader.report import (
     write_report,
     write_tables,
 )
+from course_lib.grader.rules import RULES, rules_of
 from course_lib.grader.sandbox import WISHES, Level, Workers, choose_level
 from course_lib.grader.students import (
     TABLE,
@@ -54,11 +59,13 @@ from course_lib.grader.students import (
     changed_points,
     modified_at,
     mostly_late,
+    named,
     read_earlier,
     standing,
     student_rows,
     unassigned,
     unmarked,
+    without_points,
     write_students,
 )
 from course_lib.grader.submission import Submission, examine, grade, handed_out
@@ -148,32 +155,36 @@ def grade_folder(
         read_earlier(out, group.roster)  # what is wrong with students.csv is said before anything is graded
     seed = open_folder(out, submissions, seed)
     if group:
-        keep(out, group.options)
+        keep(out, {**group.options, RULES: rules_of(group)})
     level = choose_level(sandbox)
     print(level.sentence, flush=True)
 
-    header = {"seed_id": seed_id(seed), "sandbox": level.name}
+    header: dict[str, Any] = {"seed_id": seed_id(seed), "sandbox": level.name}
     versions = {slug: course_digest(slug) for slug in {submission.lab for submission in found}}
     number_hand_ins(out, found, times, group.team if group else lambda name, lab: None)
     for submission in found:
         submission.identity = {**header, "course": versions[submission.lab], "hand_in": submission.hand_in}
     waiting = _take_up(found, out, group)
-    if cluster and waiting:
-        failures = _grade_on_cluster(waiting, seed, level, cluster)
-    else:
-        failures = _grade_all(waiting, seed, level, jobs or os.cpu_count() or 1)
+    made = of_run(group.deadlines if group else None)
+    with _Desk(len(waiting), made["commit"]) as desk:
+        if cluster and waiting:
+            _grade_on_cluster(desk, waiting, seed, level, cluster)
+        elif waiting:
+            _grade_all(desk, waiting, seed, level, jobs or os.cpu_count() or 1)
+    failures = desk.failures
 
     for submission in found:
         if submission.report is None and group and group.only:
             submission.report = kept_report(submission)
     folders = {submission.folder for submission in found}
     others = [path.relative_to(submissions).as_posix() for path in ignored]
-    said = _write_class(out, header, found, folders, times, group, similarity, others)
+    # What was graded is said before the tables are written: a row of students.csv that is wrong by now would stop that.
+    _tell(found, waiting, failures, others, time.monotonic() - began, group)
+    said = _write_class(out, {**header, "made": made}, found, folders, times, group, similarity, others)
     if not (group and group.only) and (stale := remove_stale(out, folders)):
         print(f"Removed {stale} earlier reports of submissions that are gone.")
-    _tell(found, waiting, failures, others, time.monotonic() - began, group)
     places = [f"Grades: {out / 'grades.csv'}", *([f"Students: {out / TABLE}"] if group else [])]
-    print("\n".join([*said, *places, f"The class: {out / PAGE}"]))
+    print("\n".join([*said, *places, f"The class: {out / PAGE}", _next(out, group)]))
     return 1 if failures else 0
 
 
@@ -244,26 +255,17 @@ def _write_class(
     edited = write_students(out, columns, rows, group.roster, earlier)
     with_any = {id for entry in entries.values() for id in entry.get("members", ())}
     missing = {harmless(id): no_notebooks.get(id, []) for id in group.roster.students if id not in with_any}
+    lacking = without_points(rows, [name for name in columns if name in exercises.labs()])
     labels = {key: student.label for id, student in group.roster.students.items() for key in (id, harmless(id))}
     nobodys = unassigned(entries)
-    write_class_page(out, done, places, entries, missing, similarity, labels, nobodys)
+    write_class_page(out, done, places, entries, missing, similarity, labels, nobodys, lacking)
     by_id = {row["id"]: row for row in rows}
     for report in done:
         entry = entries[report["name"]]
         if report["name"] in places and entry["student"]:
             write_page(places[report["name"]], report, standing(group, report, entry, by_id))
-    said = [f"  of no student: {sentence}" for sentence in nobodys]
-    said += [f"  {sentence}" for sentence in told]
-    better = [f"  {harmless(ids)}, {sentence}" for ids, sentence in better_versions(done, entries)]
-    said += better[:MOST_CHANGES]
-    if better:
-        said.append("  Where an earlier version has more points, you may want --count best.")
-    for id, names in missing.items():
-        but = f", but with other files: {', '.join(map(harmless, names))}" if names else ""
-        said.append(f"  without any {'notebook' if names else 'submission'}: {id}{but}")
-    if group.deadlines and not group.deadlines.submitted:
-        labs = {report["name"]: report["lab"] for report in done}
-        said += [f"  {sentence}" for sentence in mostly_late(entries, labs)]
+    said = [*(f"  of no student: {sentence}" for sentence in nobodys), *(f"  {sentence}" for sentence in told)]
+    said += _said_of_labs(group, done, entries, missing, lacking)
     if changes:
         with open(out / CHANGES, "a", encoding="utf-8") as file:
             file.writelines(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {change}\n" for change in changes)
@@ -275,6 +277,39 @@ def _write_class(
             f"  {old} of the others have grades from another version of the course; leave out --only to renew them."
         )
     return [*said, *([f"  {edited}"] if edited else [])]
+
+
+def _said_of_labs(
+    group: Class,
+    reports: list[dict[str, Any]],
+    entries: dict[str, dict[str, Any]],
+    missing: dict[str, list[str]],
+    lacking: dict[str, list[str]],
+) -> list[str]:
+    """Return what there is to say of versions, of who has handed in nothing, or not a lab, and of lateness."""
+    said = [f"  {harmless(ids)}, {sentence}" for ids, sentence in better_versions(reports, entries)]
+    if said:
+        said = [*said[:MOST_CHANGES], "  Where an earlier version has more points, you may want --count best."]
+    for id, names in missing.items():
+        but = f", but with other files: {', '.join(map(harmless, names))}" if names else ""
+        said.append(f"  without any {'notebook' if names else 'submission'}: {id}{but}")
+    if len(lacking) > 1:  # of one lab it has been said
+        said += [f"  without points in {lab}: {named(ids)}" for lab, ids in lacking.items() if ids]
+    if group.deadlines and not group.deadlines.submitted:
+        labs = {report["name"]: report["lab"] for report in reports}
+        said += [f"  {sentence}" for sentence in mostly_late(entries, labs)]
+    return said
+
+
+def _next(out: Path, group: Class | None) -> str:
+    """Return what there is to do after grading."""
+    look = f"Next: look at {out / PAGE}"
+    if group is None:
+        return f"{look}. With --roster you get a table of students, and files for Canvas, Moodle or to hand out."
+    return (
+        f"{look}; write points by hand and comments into {out / TABLE} and run this again; then "
+        f"course grade-export {out} --to canvas, moodle or reports."
+    )
 
 
 def _tell(
@@ -359,8 +394,21 @@ def _is_archive(name: str) -> bool:
     return name.casefold().endswith(".zip") and not name.startswith("._")
 
 
-def _grade_all(waiting: list[Submission], seed: int, level: Level, jobs: int) -> list[str]:
-    """Grade in parallel, and write each report as soon as it is ready; return the errors of the grader itself.
+@contextmanager
+def kept_when_stopped(out: Path) -> Iterator[None]:
+    """If grading is stopped from the keyboard, say what is kept, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = len(reports_in(out))
+        reports = f"{done} report{' stays' if done == 1 else 's stay'} in {out}" if done else "Nothing is graded yet"
+        tables = "; the tables there are as they were" if (out / "grades.json").exists() else ""
+        print(f"Stopped. {reports}{tables}. The same command goes on from here.", file=sys.stderr)
+        raise
+
+
+def _grade_all(desk: _Desk, waiting: list[Submission], seed: int, level: Level, jobs: int) -> None:
+    """Grade in parallel, and write each report as soon as it is ready.
 
     A submission that ran out of time by the clock is graded again at the end, alone, and only that report is written.
     """
@@ -382,27 +430,25 @@ def _grade_all(waiting: list[Submission], seed: int, level: Level, jobs: int) ->
         except Exception as error:  # an error of the grader, not of the submission; the others continue
             desk.take(submission, error, alone)
 
-    with _Desk(len(waiting)) as desk, Workers(level) as workers, ThreadPoolExecutor(jobs) as pool:
+    with Workers(level) as workers, ThreadPoolExecutor(jobs) as pool:
         try:
             list(pool.map(partial(grade_one, alone=min(jobs, len(waiting)) == 1), waiting))
             for submission in desk.late:
                 grade_one(submission, alone=True)
         except KeyboardInterrupt:  # no further submission is started
-            print("Stopping after the submissions in hand; the same command goes on from here.", file=sys.stderr)
+            print("Stopping after the submissions in hand ...", file=sys.stderr, flush=True)
             raise
     torch.set_num_threads(threads)
-    return desk.failures
 
 
-def _grade_on_cluster(waiting: list[Submission], seed: int, level: Level, address: str) -> list[str]:
+def _grade_on_cluster(desk: _Desk, waiting: list[Submission], seed: int, level: Level, address: str) -> None:
     """Do what `_grade_all` does, on the nodes of a Ray cluster."""
-    with connected(address, seed, level) as cluster, _Desk(len(waiting)) as desk:
+    with connected(address, seed, level) as cluster:
         print(f"Cluster: {sum(cluster.nodes)} cores on {len(cluster.nodes)} nodes, each with a sandbox of its own.")
         for submission, report in cluster.grade(waiting, alone=False):
             desk.take(submission, report, alone=False)
         for submission, report in cluster.grade(desk.late, alone=True):
             desk.take(submission, report, alone=True)
-    return desk.failures
 
 
 class _Desk:
@@ -413,10 +459,13 @@ class _Desk:
         late: The submissions that ran out of time while others were graded, to be graded again alone.
     """
 
-    def __init__(self, total: int):
+    def __init__(self, total: int, commit: str):
         self.failures: list[str] = []
         self.late: list[Submission] = []
-        self._bar = tqdm(total=total, unit="notebook", desc="grading", disable=None)
+        self._commit = commit
+        # In a log it begins after half a minute, and has a line a minute.
+        pace = {} if sys.stderr.isatty() else {"delay": 30, "mininterval": 60}
+        self._bar = tqdm(total=total, unit="notebook", desc="grading", disable=not total, **pace)
 
     def take(self, submission: Submission, report: dict[str, Any] | Exception, alone: bool) -> None:
         """Write a report, or keep an error; if others were graded beside a slow one, it is put off instead."""
@@ -424,6 +473,7 @@ class _Desk:
             if was_slow(report) and not alone:
                 self.late.append(submission)
                 return
+            report |= {"commit": self._commit, "graded_at": now()}
             try:
                 write_report(submission.folder, report)
                 submission.report = report

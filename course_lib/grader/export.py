@@ -20,7 +20,16 @@ from course_lib import exercises
 from course_lib.errors import CourseError
 from course_lib.files import write_bytes, write_text
 from course_lib.grader.grades_folder import reports_in
-from course_lib.grader.roster import Roster, Student, Table, hand_columns, late_columns, read_table
+from course_lib.grader.roster import (
+    FILLED,
+    Roster,
+    Student,
+    Table,
+    columns_of,
+    hand_columns,
+    late_columns,
+    read_table,
+)
 from course_lib.grader.students import (
     COUNTED,
     OF_NO_LAB,
@@ -28,14 +37,16 @@ from course_lib.grader.students import (
     alike,
     as_written,
     mark,
+    named,
     number,
     points_by_hand,
     safe,
     same_id,
     shown,
+    without_points,
 )
 
-TARGETS = ("canvas", "moodle", "reports")
+TARGETS = ("canvas", "moodle", "reports", "missing")
 MANUAL, COMMENT = OF_NO_LAB
 NO_NOTEBOOK = "{} is no notebook; hand in the .ipynb itself"
 NO_GRADE = {
@@ -67,8 +78,8 @@ def export(out: Path, to: str, file: Path, titles: list[str], missing: list[str]
 
     Args:
         out: The folder of grades.
-        to: "canvas", "moodle" or "reports".
-        file: The file to write: CSV for a gradebook, a zip of reports.
+        to: "canvas", "moodle", "reports", or "missing" for who has no grade in which lab.
+        file: The file to write: CSV for a gradebook or for those who are missing, a zip of reports.
         titles: "LAB=TITLE" for each lab whose column has another name in the gradebook.
         missing: What to write where a lab has no grade: "0", or "EX" for Canvas; "LAB=0" for one lab.
 
@@ -79,23 +90,22 @@ def export(out: Path, to: str, file: Path, titles: list[str], missing: list[str]
         CourseError: If there are no such grades, or the file cannot be written.
     """
     if to not in TARGETS:
-        raise CourseError(f"--to is canvas, moodle or reports, not {to!r}")
+        raise CourseError(f"--to is canvas, moodle, reports or missing, not {to!r}")
+    if to in ("reports", "missing") and missing:
+        raise CourseError(f"--missing is for canvas and moodle; what --to {to} writes has no such cells")
     if to == "reports":
-        if missing:
-            raise CourseError("--missing is for canvas and moodle; reports have no such cells")
         return zip_reports(out, file)
     grades = read_grades(out)
     names = _titles(titles, grades.labs)
     if file.resolve().parent == out.resolve() and file.name in ("grades.csv", TABLE):
         raise CourseError(f"{file} is a table of the grader itself; choose another name with --out")
+    if to == "missing":
+        _write_csv(file, who_is_missing(grades, names))
+        lacking = without_points(grades.table.rows, grades.labs)
+        told = (f"{lab}: {f'no grade for {named(ids)}' if ids else 'all have a grade'}" for lab, ids in lacking.items())
+        return [*told, f"All, and why: {file}"]
     fill = _fill(missing or [], grades.labs, to)
-    rows = canvas(grades, names, fill) if to == "canvas" else moodle(grades, names, fill)
-    content = io.StringIO()
-    csv.writer(content).writerows(rows)
-    try:
-        write_text(file, content.getvalue(), private=True)
-    except OSError as error:
-        raise CourseError(f"{file} cannot be written: {error.strerror}; close it or choose another --out") from error
+    _write_csv(file, canvas(grades, names, fill) if to == "canvas" else moodle(grades, names, fill))
     said = [f"Students: {len(grades.table.rows)}, labs: {len(grades.labs)}, in {file}"]
     extra = [MANUAL] if any(number(row.get(MANUAL, "")) for row in grades.table.rows) else []
     if to == "canvas" and (without := [item for item in (*grades.labs, *extra) if names[item] == item]):
@@ -105,12 +115,37 @@ def export(out: Path, to: str, file: Path, titles: list[str], missing: list[str]
         cells = "1 cell has" if empty == 1 else f"{empty} cells have"
         said.append(
             f"{cells} no grade: nothing was handed in, or nothing that can be graded. {NO_GRADE[to]} --missing 0 "
-            "writes 0 there."
+            "writes 0 there, and --to missing lists who they are."
         )
     columns = [COMMENT, *(hand_columns(lab)[1] for lab in grades.labs)]
     if to == "canvas" and (comments := sum(bool(row.get(name)) for row in grades.table.rows for name in columns)):
         said.append(f"Canvas imports no comments: {comments} of them are in {out / TABLE} alone.")
     return said
+
+
+def _write_csv(file: Path, rows: list[list[str]]) -> None:
+    content = io.StringIO()
+    csv.writer(content).writerows(rows)
+    try:
+        write_text(file, content.getvalue(), private=True)
+    except OSError as error:
+        raise CourseError(f"{file} cannot be written: {error.strerror}; close it or choose another --out") from error
+
+
+def who_is_missing(grades: Grades, names: dict[str, str]) -> list[list[str]]:
+    """Return the rows of a table of all who have no grade in a lab: nothing was handed in, or nothing to be graded.
+
+    It has the columns of the roster, such as an address to write to, and why.
+    """
+    of_labs = {name for lab in grades.labs for name in columns_of(lab)}
+    roster = [name for name in grades.table.columns if name and name not in {*of_labs, *FILLED}]
+    rows = [["lab", *roster, "why"]]
+    for lab in grades.labs:
+        for row in grades.table.rows:
+            if not mark(row, lab):
+                why = grades.feedback.get((row["id"], lab)) or "nothing handed in"
+                rows.append([*map(safe, (names[lab], *(row[name] for name in roster), why))])
+    return rows
 
 
 def zip_reports(out: Path, file: Path) -> list[str]:
@@ -287,7 +322,8 @@ def _feedback(entry: dict[str, Any]) -> str:
     for id, result in entry["exercises"].items():
         points = f"{id} {shown(result['points'])}/{shown(result['max_points'])}"
         reason = result.get("reason") or result["mistake"]  # grades of an earlier version have no reason
-        parts.append(f"{points} ({reason})" if reason else points)
+        said = [*([reason] if reason else []), *result.get("notes", [])]
+        parts.append(f"{points} ({' '.join(said)})" if said else points)
     if entry.get("penalty"):
         parts.append(f"late, which costs {shown(entry['penalty'])}")
     return "; ".join(parts)

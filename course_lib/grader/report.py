@@ -13,11 +13,15 @@ from typing import Any
 import jinja2
 
 from course_lib.files import write_text
+from course_lib.grader.diagnose import failure_sentence
 from course_lib.grader.exam import Outcome, Result
 from course_lib.grader.inside.outcomes import SLOW
 from course_lib.grader.inside.shape import LONGEST
 from course_lib.grader.render import with_code
 from course_lib.grader.submission import Submission
+
+# How a report came about, as grades.json has it; the seed and the sandbox are in its header.
+MADE = ("hand_in", "course", "commit", "graded_at")
 
 
 def exercise_entry(result: Result) -> dict[str, Any]:
@@ -36,6 +40,7 @@ def exercise_entry(result: Result) -> dict[str, Any]:
         "mistake": result.mistake,
         "diagnosis": result.diagnosis,
         "notes": result.notes,
+        "ended_told": bool(result.ended and failure_sentence(result.ended) in (result.diagnosis or "")),
         "avoided": result.avoided,
         "flags": [*result.avoided, ended] if ended else result.avoided,
         "see": result.exercise.see,
@@ -119,12 +124,14 @@ def write_tables(
     for report in reports:
         exercises = {
             id: {
-                **{key: entry[key] for key in ("points", "max_points", "mistake", "flags")},
+                **{key: entry[key] for key in ("points", "max_points", "mistake", "flags", "notes")},
                 "reason": reason(entry),
             }
             for id, entry in report["exercises"].items()
         }
-        rows.append({**{key: report[key] for key in fields}, **entries.get(report["name"], {}), "exercises": exercises})
+        made = {key: report[key] for key in MADE if key in report}
+        about = {**{key: report[key] for key in fields}, **made, **entries.get(report["name"], {})}
+        rows.append({**about, "exercises": exercises})
     write_text(out / "grades.json", json.dumps({**header, "submissions": rows}, indent=1), private=True)
     ids = list(dict.fromkeys(id for report in reports for id in report["exercises"]))
     table = io.StringIO()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import itertools
 import json
@@ -33,6 +34,7 @@ from course_lib.grader.roster import (
 )
 
 COUNTS = ("latest", "best")
+MOST_NAMED = 10  # students without points in a lab whose ids are printed
 OF_NO_LAB = ("manual", "comment")  # of earlier versions, which had one pair of columns for all labs
 # In students.json, of a lab: the points of the version that counts; those to which points by hand were given; and how
 # many of these are added, where that is not all of them.
@@ -162,6 +164,8 @@ def group_work(roster: Roster) -> tuple[tuple[str, ...], str]:
             "(is it spelt like this?), or remove the line"
         )
     groups = f"{len(sizes)} groups, the largest of {max(sizes.values())}"
+    if alone := [student.id for student in roster.students.values() if not student.group]:
+        groups += f"; without a group: {named(alone)}"
     return course.group_work, f"Group work, as course.toml says: {', '.join(course.group_work)}; {groups}."
 
 
@@ -259,13 +263,17 @@ def read_earlier(out: Path, roster: Roster) -> Earlier:
     written = as_written(out)
     rows: dict[str, dict[str, str]] = {}
     points = _columns_by_hand() & set(table.columns)
+    problems = []
     for row, line in zip(table.rows, table.lines, strict=True):
         id = same_id(row["id"], roster)
         if id in rows:
-            raise CourseError(f"{path}, line {line}: the id {row['id']!r} is there twice; {advice}")
+            problems.append(f"line {line}: the id {row['id']!r} is there twice")
         for name in sorted(name for name in points if number(row[name]) is None):
-            raise CourseError(f"{path}, line {line}: {name} is {row[name]!r}, which is no number; {advice}")
+            problems.append(f"line {line}: {name} is {row[name]!r}, which is no number")
         rows[id] = row
+    if problems:  # all at once, so that one correction is enough
+        more = f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
+        raise CourseError(f"{path}, {'; '.join(problems[:MOST_NAMED])}{more}; {advice}")
     left = rows.keys() & written.keys() - roster.students.keys()
     teachers = teachers_columns()
     if gone := sorted(harmless(id) for id in left if any(map(rows[id].get, teachers))):
@@ -277,7 +285,25 @@ def read_earlier(out: Path, roster: Roster) -> Earlier:
     of_labs = {name for lab in exercises.labs() for name in columns_of(lab)}
     ours = {*REQUIRED, *FILLED, *roster.columns, *of_labs, *before}
     added = [name for name in table.columns if name and name not in ours]
-    return Earlier(content, rows, added, written, _given_a_lab(table, rows))
+    said = [*_given_a_lab(table, rows), *_without_effect(table, added, roster, written)]
+    return Earlier(content, rows, added, written, said)
+
+
+def _without_effect(table: Table, added: list[str], roster: Roster, written: Mapping[str, Any]) -> list[str]:
+    """Return a sentence about each row and column in which a teacher's points would count for nobody."""
+    said = []
+    for row, line in zip(table.rows, table.lines, strict=True):
+        if (id := same_id(row["id"], roster)) not in roster.students and id not in written:
+            has = "; ".join(f"{name}: {cell}" for name, cell in row.items() if cell and name != "id") or "nothing else"
+            who = f"{harmless(row['id'])!r} is not in the roster" if row["id"] else "the id is empty"
+            said.append(f"{TABLE}, line {line}: {who}, so this row is ignored ({harmless(has)})")
+    for name in added:
+        lab, _, kind = name.rpartition(" ")
+        if kind.casefold() in OF_NO_LAB and lab not in exercises.labs():
+            close = difflib.get_close_matches(name, teachers_columns(), n=1, cutoff=0.8)
+            meant = f"is `{close[0]}` meant?" if close else "points by hand are in a column `LAB manual`"
+            said.append(f"{TABLE}: the column {harmless(name)!r} is about no lab and counts nothing; {meant}")
+    return said
 
 
 def teachers_columns() -> list[str]:
@@ -545,16 +571,31 @@ def mostly_late(entries: dict[str, dict[str, Any]], labs: dict[str, str]) -> lis
 def changed_points(rows: list[dict[str, str]], earlier: Earlier) -> list[str]:
     """Return a sentence about each student and lab whose points, less a penalty, are not those of the last run.
 
-    What is new in this run is no change; what is gone is one.
+    What is gone is a change too, and so are the first points of a student in a lab in which others had some before.
+    These come last. A lab in which nobody had any is no change.
     """
-    changes, labs = [], exercises.labs()
-    for row in rows:
-        before = earlier.written.get(row["id"], {})
-        for lab in (name for name in labs if mark(before, name)):
-            old, new = mark(before, lab), mark(row, lab)
+    changes, first, nothing = list[str](), list[str](), dict[str, str]()
+    for lab in exercises.labs():
+        if not any(mark(row, lab) for row in earlier.written.values()):
+            continue
+        for row in rows:
+            old, new = mark(earlier.written.get(row["id"], nothing), lab), mark(row, lab)
             if old != new:
-                changes.append(f"{harmless(row['id'])}, {lab}: {old} -> {new or 'nothing'}")
-    return changes
+                told = f"{harmless(row['id'])}, {lab}: {old or 'nothing'} -> {new or 'nothing'}"
+                (changes if old else first).append(told)
+    return [*changes, *first]
+
+
+def without_points(rows: Iterable[dict[str, str]], labs: Iterable[str]) -> dict[str, list[str]]:
+    """Return the ids of the students who have no points in a lab, by lab."""
+    rows = list(rows)
+    return {lab: [row["id"] for row in rows if not mark(row, lab)] for lab in labs}
+
+
+def named(ids: list[str]) -> str:
+    """Return ids for a line of a terminal: the first ones, and how many more there are."""
+    more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
+    return f"{', '.join(map(harmless, ids[:MOST_NAMED]))}{more}"
 
 
 def mark(row: dict[str, str], lab: str) -> str:
@@ -585,7 +626,7 @@ def lost_edits(rows: list[dict[str, str]], earlier: Earlier) -> list[str]:
     for id, old in earlier.rows.items():
         if id not in new:
             if any(old.get(name) for name in (*teachers, *earlier.added)) or id not in earlier.written:
-                lost.append(f"{harmless(id)} is not in the roster")
+                lost.append(f"{harmless(id) or 'a row without id'} is not in the roster")
             continue
         written = earlier.written.get(id, {})
         for name, cell in old.items():

@@ -12,6 +12,7 @@ from typing import Any
 
 from course_lib import exercises
 from course_lib.checkout import NoCheckout, find_checkout
+from course_lib.exercises.spec import Exercise
 from course_lib.grader.cells_needed import Piece, Statements
 from course_lib.grader.diagnose import failure_sentence
 from course_lib.grader.exam import Exam, Outcome, Result
@@ -129,23 +130,63 @@ def grade_with(
             problem = f"its cell is not valid Python ({error})"
             results.append(Result(exercise, Outcome.NOT_PYTHON, problem=problem, notes=notes))
             continue
-        failed = [result.exercise for result in results if not result]
-        needed, replaced = statements.needed(exercise, failed)
-        if replaced:
-            names = ", ".join(f"`{other.name}`" for other in replaced)
-            notes.append(f"It was run with the course's reference in place of {names}, which did not pass.")
-        if own := [other.name for other in failed if other.stored and other.id in exercise.needs]:
-            notes.append(f"It was run with your own `{own[0]}`, which does not pass yet. Mend that one first.")
-        subject = RemoteSubject(client, exercise, needed)
-        result = exam.grade(subject, hide_values)
-        result.ended = subject.lost
-        result.avoided = statements.names_to_avoid(exercise, needed)
-        result.notes = [*notes, *left_out(needed)]
-        if answer := statements.answers[exercise.id]:
-            result.source = answer[0].source
-            result.shape = " ".join(piece.shape for piece in answer if piece.shape)
+        failed = [result for result in results if not result]
+        result = _run(client, statements, exam, failed, hide_values)
+        result.notes = [*notes, *result.notes]
         results.append(result)
     return results
+
+
+def _run(
+    client: WorkerClient, statements: Statements, exam: Exam, failed: Sequence[Result], hide_values: bool
+) -> Result:
+    """Run the cases of an exercise, with the references in place of the earlier answers that failed.
+
+    If that does not pass, it is run with the student's own in their place too: an answer that is right beside them has
+    done what it should, and one mistake costs once. The best result counts, and of equals the one with the references.
+    """
+    exercise, earlier = exam.exercise, [other.exercise for other in failed]
+    result, replaced = _run_beside(client, statements, exam, earlier, hide_values)
+    own = [r.exercise for r in failed if r.outcome is Outcome.WRONG and not r.ended and r.exercise in replaced]
+    kept: list[Exercise] = []
+    for some in [own, *([other] for other in own if len(own) > 1)]:
+        if result.outcome is Outcome.WRONG and some:
+            others = [other for other in earlier if other not in some]
+            another, stood_in = _run_beside(client, statements, exam, others, hide_values)
+            if another.points > result.points:
+                result, replaced, kept = another, stood_in, some
+    notes = []
+    if kept:
+        notes.append(
+            f"It was run with your own {_names(kept)}, which did not pass: beside the course's reference this answer "
+            "does not pass."
+        )
+    if replaced:
+        notes.append(f"It was run with the course's reference in place of {_names(replaced)}, which did not pass.")
+    if lent := [other.name for other in earlier if other.stored and other.id in exercise.needs]:
+        notes.append(f"It was run with your own `{lent[0]}`, which does not pass yet. Mend that one first.")
+    result.notes = [*notes, *result.notes]
+    if answer := statements.answers[exercise.id]:
+        result.source = answer[0].source
+        result.shape = " ".join(piece.shape for piece in answer if piece.shape)
+    return result
+
+
+def _run_beside(
+    client: WorkerClient, statements: Statements, exam: Exam, failed: Sequence[Exercise], hide_values: bool
+) -> tuple[Result, list[Exercise]]:
+    """Run the cases of an exercise once; return the result and the exercises whose references stood in for answers."""
+    needed, replaced = statements.needed(exam.exercise, failed)
+    subject = RemoteSubject(client, exam.exercise, needed)
+    result = exam.grade(subject, hide_values)
+    result.ended = subject.lost
+    result.avoided = statements.names_to_avoid(exam.exercise, needed)
+    result.notes = left_out(needed)
+    return result, replaced
+
+
+def _names(some: Sequence[Exercise]) -> str:
+    return ", ".join(f"`{exercise.name}`" for exercise in some)
 
 
 @functools.cache

@@ -26,7 +26,7 @@ def copy_labs(project: Project, fresh: str | None = None) -> list[Path]:
         The paths of the new copies.
     """
     made = []
-    for source in sorted(project.labs.glob("*.ipynb")):
+    for source in _sources(project):
         mine = project.root / "my_labs" / source.name
         if mine.exists() and source.stem == fresh:
             # A notebook by its name too, which JupyterLab opens as one.
@@ -38,6 +38,11 @@ def copy_labs(project: Project, fresh: str | None = None) -> list[Path]:
             write_bytes(mine, told_points(source))
             made.append(mine)
     return made
+
+
+def _sources(project: Project) -> list[Path]:
+    """Return the notebooks that learners get: the labs, and in a student version those of the instructor's own."""
+    return sorted([*project.labs.glob("*.ipynb"), *(project.root / "own_labs").glob("*.ipynb")])
 
 
 def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, root: Path | None = None) -> int:
@@ -60,7 +65,7 @@ def open_labs(slug: str | None = None, fresh: bool = False, start: bool = True, 
     if fresh and slug is None:
         raise SiteError("say which lab to renew: course lab SLUG --fresh")
     own = () if fresh else mine.glob("*.ipynb")  # which may be the learner's own; only a lab can be renewed
-    known = sorted({path.stem for path in (*project.labs.glob("*.ipynb"), *own)})
+    known = sorted({path.stem for path in (*_sources(project), *own)})
     slug = slug and Path(slug).name.removesuffix(".ipynb")  # the path of a copy, as a shell completes it
     if slug and slug not in known:
         raise SiteError(f"there is no lab {slug}; there are {', '.join(known)}")

@@ -25,6 +25,7 @@ from course_lib import exercises
 from course_lib.checkout import commit_of
 from course_lib.course_file import NAME, read_course
 from course_lib.errors import CourseError
+from course_lib.exercises import own
 from course_lib.files import acquire_lock, write_text
 from course_lib.site import cache, replication
 from course_lib.site.build import read_lab, run_labs
@@ -50,17 +51,21 @@ NUMBER = re.compile(r"\{number\}`(\S+?)(?: ([^`]*))?`")
 LAUNCH = re.compile(r"\{launch\} (\w+)")
 FULL = re.compile(r"<!-- full -->\n.*?<!-- /full -->\n", re.DOTALL)
 STUDENT = re.compile(r"<!-- student\n(.*?)-->\n", re.DOTALL)
+OWN_LABS = "own_labs"  # where the notebooks of an instructor's own labs are, which are no pages of the book
 NO_ADDRESS = "it has no address yet: `course configure --repository URL` there sets it, and a later release keeps it"
 LONG = 24  # characters of a line of a reference that hardly stands somewhere else by chance
 
 
-def release(out: Path, chapters: Sequence[str] = (), root: Path | None = None) -> list[str]:
+def release(
+    out: Path, chapters: Sequence[str] = (), root: Path | None = None, own_labs: Sequence[str] = ()
+) -> list[str]:
     """Write a student version of the course into a folder, whole or not at all.
 
     Args:
         out: The folder: new, empty, or written by an earlier release, whose files are replaced.
         chapters: The chapters, such as "ch01"; by default those of `course.toml`, or else all.
         root: A folder of the checkout; by default the working directory.
+        own_labs: The labs of `own_exercises` that go with it, such as "week_3".
 
     Returns:
         Sentences about what was written, and what it does not hide.
@@ -75,6 +80,7 @@ def release(out: Path, chapters: Sequence[str] = (), root: Path | None = None) -
     course = read_course(project.root)
     toc = chosen(project.toc(), chapters or course.chapters, "" if chapters else f"{course.place('chapters')} ")
     book = Book(project, toc)
+    own_notebooks = _own_notebooks(project, own_labs)
     project.build.mkdir(exist_ok=True)
     with acquire_lock(project.build / "build.lock", "Another build of this book is running; waiting for it."):
         runs = run_labs(project, {lab: read_lab(project, lab) for lab in book.labs})
@@ -92,12 +98,20 @@ def release(out: Path, chapters: Sequence[str] = (), root: Path | None = None) -
         write_text(new / "tests" / "test_student_version.py", TESTS.read_text(encoding="utf8"))
         for lab in book.labs:
             _write_lab(project, new, book, lab, runs[lab], course.hints)
+        for lab, notebooks in own_notebooks.items():
+            _write_own_lab(new, book, lab, notebooks, course.hints)
         # Never the address of the full course: Colab would install its solutions.
         address = configured(out) if before else None
         address = None if address == configured(project.root) else address
         set_repository(Project(new), address)
         where = f"its address, as before: {address.url}" if address else NO_ADDRESS
-        said = [f"{len(book.labs)} labs: {', '.join(book.labs)}", *book.said(), where, *looked_up(new, book.labs)]
+        ours = [f"labs of your own: {', '.join(own_notebooks)}, in {OWN_LABS}/"] if own_notebooks else []
+        if gone := [name for name in before if name.startswith(f"{OWN_LABS}/") and not (new / name).exists()]:
+            ours.append(
+                f"the release before had {', '.join(gone)}, and this one has not: --own-labs names what to keep"
+            )
+        given_away = looked_up(new, [*book.labs, *own_notebooks])
+        said = [f"{len(book.labs)} labs: {', '.join(book.labs)}", *ours, *book.said(), where, *given_away]
         _put_in_place(new, out, before, commit_of(project.root))
     return said
 
@@ -247,26 +261,86 @@ def _files(root: Path) -> Iterator[Path]:
 def _write_lab(project: Project, new: Path, book: Book, lab: str, run: NotebookNode, hints: int) -> None:
     """Write a lab, its run with the stubs put back, and its exercises without their answers."""
     notebook = with_points(lab, read_lab(project, lab))
-    stubs = {}
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = book.text(cell.source, f"labs/{lab}")
-        elif name := exercise_id(cell):
-            stubs[name] = cell.source.partition("\n")[2].strip()
+    stubs = _made_students(notebook, book, f"labs/{lab}")
     shown = copy.deepcopy(run)
     sources = {cell.get("id"): cell.source for cell in notebook.cells}
     for cell in shown.cells:
         cell.source = sources[cell.get("id")]
     write_text(new / "labs" / f"{lab}.ipynb", nbformat.writes(notebook) + "\n")
     write_text(new / cache.RUNS / f"{lab}.ipynb", nbformat.writes(shown) + "\n")
+    if lab in exercises.labs():
+        _write_exercises(new, lab, stubs, f"labs/{lab}.ipynb", hints)
+
+
+def _made_students(notebook: NotebookNode, book: Book, page: str) -> dict[str, str]:
+    """Put the texts of a notebook as students read them, and return the stubs of its exercises by id."""
+    stubs = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = book.text(cell.source, page)
+        elif name := exercise_id(cell):
+            stubs[name] = cell.source.partition("\n")[2].strip()
+    return stubs
+
+
+def _own_notebooks(project: Project, labs: Sequence[str]) -> dict[str, list[Path]]:
+    """Return the notebooks of each of an instructor's own labs.
+
+    Raises:
+        SiteError: If there is no such lab, or two notebooks have one name.
+    """
+    found, names = {}, dict[str, Path]()
+    for lab in labs:
+        if lab not in own.files():
+            known = f"there are {', '.join(own.files())}" if own.files() else "course new-exercise LAB NAME makes one"
+            raise SiteError(f"--own-labs: there is no folder {own.FOLDER}/{lab} with exercises; {known}")
+        if (project.root / "course_lib" / "exercises" / lab).exists():
+            raise SiteError(f"--own-labs: {lab} is a lab of the course, and what you added to it is released with it")
+        found[lab] = sorted((project.root / own.FOLDER / lab).glob("*.ipynb"))
+        for file in found[lab]:
+            if (other := names.setdefault(file.name, file)) != file or (project.labs / file.name).exists():
+                raise SiteError(
+                    f"--own-labs: two notebooks are called {file.name}; rename {other.relative_to(project.root)}"
+                )
+    return found
+
+
+def _write_own_lab(new: Path, book: Book, lab: str, notebooks: Sequence[Path], hints: int) -> None:
+    """Write the notebooks and the exercises of an instructor's own lab. No notebook is run, since none is a page."""
+    stubs = dict[str, str]()
+    for file in notebooks:
+        notebook = with_points(lab, nbformat.read(file, as_version=4))
+        found = _made_students(notebook, book, f"{OWN_LABS}/{file.stem}")
+        for id, stub in found.items():
+            if NotImplementedError.__name__ not in stub:
+                place = f"{own.FOLDER}/{lab}/{file.name}: the cell of {id}"
+                raise SiteError(
+                    f"{place} has no `raise NotImplementedError`, so it may hold your solution; put the stub back"
+                )
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        stubs |= found
+        write_text(new / OWN_LABS / file.name, nbformat.writes(notebook) + "\n")
+    _write_exercises(new, lab, stubs, f"the notebook in {own.FOLDER}/{lab}", hints)
+
+
+def _write_exercises(new: Path, lab: str, stubs: Mapping[str, str], where: str, hints: int) -> None:
+    """Write the exercises of a lab without their answers.
+
+    Args:
+        new: The student version.
+        lab: The lab.
+        stubs: The stub of each exercise by id.
+        where: The notebook, for an error.
+        hints: How many of the hints to keep.
+    """
     folder = new / "course_lib" / "exercises" / lab
-    if lab not in exercises.labs():
-        return
     folder.mkdir(parents=True)
     write_text(folder / "__init__.py", f"from course_lib.exercises import Lab\n\nLAB = {exercises.lab(lab)!r}\n")
     for exercise in exercises.of_lab(lab):
         if exercise.id not in stubs:
-            raise SiteError(f"labs/{lab}.ipynb has no cell that begins with `{MARK} {exercise.id}`")
+            raise SiteError(f"{where} has no cell that begins with `{MARK} {exercise.id}`")
         write_text(folder / f"{exercise.id}.py", student_source(exercise, stubs[exercise.id], hints))
         (folder / f"{exercise.id}.cases").write_bytes(visible_cases(exercise))
 
