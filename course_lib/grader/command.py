@@ -270,7 +270,7 @@ def _write_class(
         with open(out / CHANGES, "a", encoding="utf-8") as file:
             file.writelines(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {change}\n" for change in changes)
         said += [f"  points changed: {change}" for change in changes[:MOST_CHANGES]]
-        said.append(f"  {len(changes)} changed points are in {out / CHANGES}; a gradebook may still have the old ones.")
+        said.append(f"  Changed points: {len(changes)}, in {out / CHANGES}. A gradebook may still have the old ones.")
     versions = {lab: course_digest(lab) for lab in {report["lab"] or "" for report in done}}
     if old := sum(report["course"] != versions[report["lab"] or ""] for report in done):
         said.append(
