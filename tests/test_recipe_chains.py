@@ -46,6 +46,9 @@ def test_what_each_model_reads_and_is_told():
     assert (rows("dots")[1][:, :-1] == dot).all()
     assert rows("chain of thought")[1].equal(states)
     assert rows("chain of thought")[0].equal(torch.cat([prompts, states[:, :-1]], dim=1))
+    assert all(len(rows(arm.writes)) == 2 for arm in sweep.ARMS.values())
+    with pytest.raises(ValueError, match='writes="nothing" is not supported; use one of answer alone, dots, '):
+        rows("nothing")
     others = rows("another's steps")[1]
     assert others[1:, :-1].equal(states[:-1, :-1])
     assert others[:, -1].equal(states[:, -1])

@@ -94,6 +94,12 @@ def test_the_speed_of_every_arm_is_measured_in_turns(monkeypatch, tmp_path):
     assert per_step == 8 * 128  # tokens
 
 
+def test_a_way_to_balance_that_was_forgotten_is_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sweep.ARMS, "two", TINY["two"]._replace(balance="by hand"))
+    with pytest.raises(ValueError, match=f'balance="by hand" is not supported; use one of {", ".join(sweep.BALANCES)}'):
+        run(tmp_path)
+
+
 def test_both_ways_to_balance(tiny, tmp_path):
     text = pretraining.pretraining_corpus(tiny_recipes.VOCABULARY)
     one, two = (

@@ -23,6 +23,7 @@ from course_lib.models import GPT, GPTConfig
 from course_lib.preset import Preset
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
+from course_lib.settings import not_supported
 from course_lib.train import TrainConfig, train
 
 MODULUS, STEPS = 7, 6
@@ -107,12 +108,19 @@ def rows_of(writes: str, world: ArithmeticChains, chains: ChainBatch) -> tuple[T
     prompts, states = world.prompt(chains), chains.states
     before, answer = states[:, :-1], states[:, -1:]
     dots = torch.full_like(before, world.equals + 1)
-    if writes == "told only":
-        return torch.cat([prompts, dots], dim=1), states
-    # Another's steps are those of the row above.
-    before = {"answer alone": before[:, :0], "dots": dots, "another's steps": before.roll(1, dims=0)}.get(
-        writes, before
-    )
+    match writes:
+        case "told only":
+            return torch.cat([prompts, dots], dim=1), states
+        case "answer alone":
+            before = before[:, :0]
+        case "dots":
+            before = dots
+        case "another's steps":
+            before = before.roll(1, dims=0)  # those of the row above
+        case "chain of thought":
+            pass
+        case other:
+            raise not_supported("writes", other, dict.fromkeys(arm.writes for arm in ARMS.values()))
     targets = torch.cat([before, answer], dim=1)
     return torch.cat([prompts, targets], dim=1)[:, :-1], targets
 

@@ -25,10 +25,12 @@ from course_lib.nn.moe import update_selection_biases
 from course_lib.recipes import language
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
+from course_lib.settings import not_supported
 from course_lib.train import next_token_loss, train
 from course_lib.train.mixture import moe_loss
 
 DENSE = "dense"
+BALANCES = ("none", "loss", "bias")
 SEEDS = 2  # that each arm learns from: 0 and 1, or 2 and 3 in a run of seed 1
 RATES_SEED = 100  # of the runs that choose the learning rates
 
@@ -38,7 +40,7 @@ class Arm(NamedTuple):
 
     Attributes:
         settings: Settings of GPTConfig; none for the dense model.
-        balance: "loss", "bias", or "none".
+        balance: One of BALANCES.
     """
 
     settings: dict[str, Any]
@@ -101,6 +103,8 @@ def learn(arm: str, steps: int, rate: float, seed: int, text: Corpus, run: Run) 
         KeyboardInterrupt: If the user interrupts the training.
     """
     base, balance = language.PRESETS["moe"][run.preset], ARMS[arm].balance
+    if balance not in ("none", "loss", "bias"):
+        raise not_supported("balance", balance, BALANCES)
     torch.manual_seed(seed)
     model = GPT(config_of(arm, run.preset)).to(run.device)
     data = Loader(Windows(text.train.to(run.device), model.config.context), base.batch, seed=seed)

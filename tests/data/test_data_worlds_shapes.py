@@ -55,6 +55,13 @@ def test_no_answer_is_more_frequent_than_chance_says(kind):
     assert right == pytest.approx(world.chance(kind, world.learned), abs=0.04)
 
 
+def test_a_kind_that_was_forgotten_is_refused(monkeypatch):
+    monkeypatch.setattr("course_lib.data.worlds.shapes.KINDS", (*KINDS, "why"))
+    scenes = world.sample(1, torch.Generator().manual_seed(0), world.learned)
+    with pytest.raises(ValueError, match=f'kind="why" is not supported; use one of {", ".join(KINDS)}'):
+        world.ask(scenes, torch.tensor([len(KINDS)]), torch.Generator())
+
+
 def test_the_share_of_things_alone():
     scenes = world.sample(4000, torch.Generator().manual_seed(2), world.learned, alone=0.25)
     left, right = ((side == NOTHING).float().mean().item() for side in scenes)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from course_lib.data.worlds.words import distinct_words
+from course_lib.settings import not_supported
 
 COLOURS = {
     "red": (0.85, 0.10, 0.10),
@@ -160,7 +161,10 @@ class ColouredShapes:
                 return f"what shape is on the {SIDES[side]}?", shape
             case "where":
                 return f"where is {name}?", SIDES[side]
-        return f"what is beside {name}?", other
+            case "beside":
+                return f"what is beside {name}?", other
+            case unknown:
+                raise not_supported("kind", unknown, KINDS)
 
     def chance(self, kind: str, among: Int[Tensor, " names"]) -> float:
         """Return the best accuracy from the question alone, if scenes are sampled `among` names."""
