@@ -87,7 +87,8 @@ def test_the_speed_of_every_arm_is_measured_in_turns(monkeypatch, tmp_path):
     monkeypatch.setattr(sweep, "ARMS", TINY)
     monkeypatch.setattr(sweep, "learn", learn)
     plan = sweep.PRESETS["cpu"]._replace(rounds=3)
-    values = sweep.measure_speeds(plan, None, Run("moe-sizes", tmp_path, preset="cpu"))
+    text = object.__new__(pretraining.Corpus)  # which nobody reads
+    values = sweep.measure_speeds(plan, text, Run("moe-sizes", tmp_path, preset="cpu"))
     assert calls == [*TINY] * 3
     assert [values[sweep.number_key(arm, "speed")] for arm in TINY] == [1, 0.5, 0.25]
     per_step = values[sweep.number_key(sweep.DENSE, "tokens-per-second")] / plan.timed
