@@ -16,7 +16,7 @@ def tiny(monkeypatch):
     """Two arms at two rates, for a few steps."""
     monkeypatch.setenv("COURSE_PRESET", "cpu")
     monkeypatch.setattr(sweep, "ARMS", {arm: sweep.ARMS[arm] for arm in ("dots", "answer alone, twin")})
-    plan = sweep.Plan({"d_model": 8, "n_layers": 1, "n_heads": 2}, 4, 4, (1e-3, 4e-3), {"dots": (1.6e-2,)})
+    plan = sweep.ChainsPlan({"d_model": 8, "n_layers": 1, "n_heads": 2}, 4, 4, (1e-3, 4e-3), {"dots": (1.6e-2,)})
     monkeypatch.setitem(sweep.PRESETS, "cpu", plan)
 
 

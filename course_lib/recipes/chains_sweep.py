@@ -39,7 +39,7 @@ MIDDLE = 1e-2  # the rate of such an arm
 Rows = Callable[[ChainBatch], tuple[Tensor, Tensor]]  # the inputs that a model reads, and the targets it has to say
 
 
-class Plan(NamedTuple):
+class ChainsPlan(NamedTuple):
     """The sizes of a run.
 
     Attributes:
@@ -61,7 +61,7 @@ class Plan(NamedTuple):
         return tuple(sorted((*self.rates, *self.more.get(arm, ()))))
 
 
-class Arm(NamedTuple):
+class ChainsArm(NamedTuple):
     """What a model writes, in which world, and how long it trains, as a multiple of the plan's updates."""
 
     writes: str
@@ -72,20 +72,20 @@ class Arm(NamedTuple):
 # The answer alone makes rows of 8 tokens, not of 13, and its model gets more of them.
 SHORT = (2 * STEPS + 1) / (STEPS + 2)
 ARMS = {
-    "answer alone": Arm("answer alone", longer=SHORT),
-    "dots": Arm("dots"),
-    "another's steps": Arm("another's steps"),
-    "told only": Arm("told only", longer=2),
-    "chain of thought": Arm("chain of thought"),
-    "answer alone, plus": Arm("answer alone", "plus", SHORT),
-    "chain of thought, plus": Arm("chain of thought", "plus"),
-    "answer alone, twin": Arm("answer alone", "twin", SHORT / 2),
-    "chain of thought, twin": Arm("chain of thought", "twin", 1 / 2),
+    "answer alone": ChainsArm("answer alone", longer=SHORT),
+    "dots": ChainsArm("dots"),
+    "another's steps": ChainsArm("another's steps"),
+    "told only": ChainsArm("told only", longer=2),
+    "chain of thought": ChainsArm("chain of thought"),
+    "answer alone, plus": ChainsArm("answer alone", "plus", SHORT),
+    "chain of thought, plus": ChainsArm("chain of thought", "plus"),
+    "answer alone, twin": ChainsArm("answer alone", "twin", SHORT / 2),
+    "chain of thought, twin": ChainsArm("chain of thought", "twin", 1 / 2),
 }
 MORE = {arm: (6e-2,) for arm in ("chain of thought, plus", "chain of thought, twin")}
 PRESETS = {
-    "cpu": Plan({"d_model": 48, "n_layers": 2}, 200, 64, (3e-3, 1e-2, 3e-2), MORE),
-    "gpu": Plan({"d_model": 256, "n_layers": 4}, 5000, 256, (1e-3, 3e-3, 1e-2), {}),
+    "cpu": ChainsPlan({"d_model": 48, "n_layers": 2}, 200, 64, (3e-3, 1e-2, 3e-2), MORE),
+    "gpu": ChainsPlan({"d_model": 256, "n_layers": 4}, 5000, 256, (1e-3, 3e-3, 1e-2), {}),
 }
 
 
@@ -125,7 +125,7 @@ def rows_of(writes: str, world: ArithmeticChains, chains: ChainBatch) -> tuple[T
     return torch.cat([prompts, targets], dim=1)[:, :-1], targets
 
 
-def learn(arm: str, rows: Rows, rate: float, plan: Plan, seed: int, where: torch.device) -> GPT:
+def learn(arm: str, rows: Rows, rate: float, plan: ChainsPlan, seed: int, where: torch.device) -> GPT:
     """Train a small GPT on new chains in every step.
 
     Args:
@@ -153,7 +153,7 @@ def learn(arm: str, rows: Rows, rate: float, plan: Plan, seed: int, where: torch
     return model.eval()
 
 
-def loss_at(arm: str, rate: float, plan: Plan, run: Run) -> float:
+def loss_at(arm: str, rate: float, plan: ChainsPlan, run: Run) -> float:
     """Train one model and return its loss on the answers of 2,000 other chains, in nats."""
     world = WORLDS[ARMS[arm].world]
 
