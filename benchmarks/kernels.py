@@ -3,7 +3,8 @@
 
 Forward and back, in float32 and with numbers in bfloat16: experts of a mixture one after the other (moe.mix_experts)
 and grouped (kernels.experts); torch's cross-entropy and the one that keeps its gradient (kernels.cross_entropy). And a
-step of Muon on a CPU: torch's, which multiplies in bfloat16, and train.optim.CPUMuon.
+step of Muon on a CPU: torch's, which multiplies in bfloat16, and train.optim.CPUMuon. And a step of the small models of
+`course train scaling`: the gradient by autograd with torch's fused Adam, and both by hand.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from torch import Tensor
 from course_lib.nn.kernels.cross_entropy import cross_entropy_sum
 from course_lib.nn.kernels.experts import grouped_experts
 from course_lib.nn.moe import mix_experts
+from course_lib.recipes import scaling_sweep
 from course_lib.train.optim import CPUMuon
 
 FULL = {"tokens": 2048, "d_model": 256, "d_ff": 512, "experts": 8, "vocab": 8192}
 TINY = {"tokens": 16, "d_model": 16, "d_ff": 24, "experts": 4, "vocab": 32}
 LAYERS = {"d": 128, "layers": 6}
 TINY_LAYERS = {"d": 16, "layers": 2}
+SWEEP = {"width": 32, "steps": 100}
+TINY_SWEEP = {"width": 4, "steps": 1}
 TOP_K = 2
 Contest = tuple[dict[str, Callable[..., Tensor]], list[Tensor], list[Tensor]]  # forms, trained inputs, other inputs
 
@@ -92,6 +96,35 @@ def muon(size: dict[str, int], rounds: int) -> Any:
     return side_by_side(steps, rounds)
 
 
+def scaling(size: dict[str, int], rounds: int) -> Any:
+    """Compare steps of the scaling sweep's model; before that, the weights after the first."""
+    windows = torch.randint(scaling_sweep.CHARACTERS, (scaling_sweep.BATCH, scaling_sweep.SEEN + 1))
+    lr, betas = 1e-2, (0.9, 0.98)
+    plain, fast = (scaling_sweep.NextCharacter(size["width"]) for _ in range(2))
+    plain.parts = [part.clone().requires_grad_() for part in plain.parts]
+    adam = torch.optim.Adam(plain.parts, lr, betas, fused=True)
+    mean, square = torch.zeros_like(fast.weights), torch.zeros_like(fast.weights)
+
+    def by_autograd(step: int) -> None:
+        F.cross_entropy(plain(windows[:, :-1])[2], windows[:, -1]).backward()
+        adam.step()
+        adam.zero_grad(set_to_none=True)
+
+    def by_hand(step: int) -> None:
+        fast.find_gradient(windows)
+        scaling_sweep.adam_step(fast, mean, square, step, lr, betas)
+
+    by_autograd(1)
+    by_hand(1)
+    difference = torch.cat([part.detach().flatten() for part in plain.parts]) - fast.weights
+    assert difference.abs().max() < 1e-4, f"the weights differ by {difference.abs().max():.1e} after a step of {lr}"
+    turns = {
+        name: lambda take=take: [take(step) for step in range(2, 2 + size["steps"])]
+        for name, take in (("plain", by_autograd), ("course_lib", by_hand))
+    }
+    return side_by_side(turns, rounds)
+
+
 def main() -> None:
     """Parse the command line, compare, print."""
     args = parser(__doc__).parse_args()
@@ -110,6 +143,11 @@ def main() -> None:
     timings = muon(size, args.rounds)
     print(table(title, timings, "plain", 1, "steps"), "\n", flush=True)
     runs[title] = record(timings, "plain", 1, "steps")
+    size = TINY_SWEEP if args.tiny else SWEEP
+    title = f"a step of the scaling sweep, float32, {size}"
+    timings = scaling(size, args.rounds)
+    print(table(title, timings, "plain", size["steps"], "steps"), "\n", flush=True)
+    runs[title] = record(timings, "plain", size["steps"], "steps")
     write(args.json, {"machine": here, **runs})
 
 

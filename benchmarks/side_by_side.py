@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from course_lib.files import write_text
+
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has: --rounds, --tiny and --json."""
@@ -207,7 +209,7 @@ def record(timings: Timings, peer: str, amount: float, unit: str) -> dict[str, A
 def write(file: Path | None, contents: Mapping[str, Any]) -> None:
     """Write a run as JSON, if a file was named."""
     if file:
-        file.write_text(json.dumps(contents, indent=1) + "\n")
+        write_text(file, json.dumps(contents, indent=1) + "\n")
 
 
 def machine(packages: Sequence[str]) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,21 @@ def write_bytes(path: Path, content: bytes, private: bool = False, synced: bool 
         private: Whether only the owner can read the file.
         synced: Whether to wait until the content is on the disk, so that a power cut cannot lose it.
     """
+    with open_whole(path, private, synced) as file:
+        file.write(content)
+
+
+@contextmanager
+def open_whole(path: Path, private: bool = False, synced: bool = False) -> Iterator[BufferedRandom]:
+    """Open a new file to write and to read back, which takes its place at `path` when the block ends without an error.
+
+    Arguments as in `write_bytes`. A process that is killed leaves its part behind: see `remove_partial`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.partial-", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
             if synced:
                 file.flush()
                 os.fsync(file.fileno())
@@ -42,6 +54,12 @@ def write_bytes(path: Path, content: bytes, private: bool = False, synced: bool 
         os.replace(partial, path)  # on the same disk, hence atomic
     finally:
         Path(partial).unlink(missing_ok=True)
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what processes that were killed wrote of a file; nobody may be writing it now."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.partial-*"):
+        stale.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -18,7 +18,12 @@ def check_choices(config: Any, choices: Mapping[str, Collection[str]]) -> None:
     """
     for name, known in choices.items():
         if getattr(config, name) not in known:
-            raise ValueError(f'{name}="{getattr(config, name)}" is not supported; use one of {", ".join(known)}')
+            raise not_supported(name, getattr(config, name), known)
+
+
+def not_supported(name: str, value: str, known: Collection[str]) -> ValueError:
+    """Return the error for a value that no case handles; it names those that one can use instead."""
+    return ValueError(f'{name}="{value}" is not supported; use one of {", ".join(k for k in known if k != value)}')
 
 
 def check_counts(config: Any, *names: str, least: int = 1) -> None:

@@ -67,7 +67,7 @@ def test_no_comparison():
         ("forward", 8),
         ("pretrain_step", 2),
         ("moe_step", 2),
-        ("kernels", 5),
+        ("kernels", 6),
         ("vlm_step", 2),
         ("lora_step", 4),
         ("generation", 3),

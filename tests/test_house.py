@@ -1,6 +1,7 @@
 """The plan of the house: rooms import downward only, files stay readable, notebooks hold no outputs."""
 
 import ast
+import collections
 import graphlib
 import statistics
 from pathlib import Path
@@ -93,6 +94,17 @@ def test_shapes_are_checked_in_all_modules_but_those_listed():
             name = ".".join(path.relative_to(LIB).with_suffix("").parts)
             unchecked = name in UNCHECKED or room(path) in UNCHECKED_ROOMS
             assert unchecked != any(f"{name}.".startswith(f"{checked}.") for checked in CHECKED), name
+
+
+def test_a_class_name_means_one_thing():
+    """What one reads as `Plan` or `Table` is the same in every module; exercises have the names of their labs."""
+    homes = collections.defaultdict(list)
+    for path in FILES:
+        if room(path) != "exercises":
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes[node.name].append(str(path.relative_to(LIB)))
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
 
 
 def test_most_files_are_short():

@@ -16,7 +16,7 @@ def tiny(monkeypatch):
     """Two arms at two rates, for a few steps."""
     monkeypatch.setenv("COURSE_PRESET", "cpu")
     monkeypatch.setattr(sweep, "ARMS", {arm: sweep.ARMS[arm] for arm in ("dots", "answer alone, twin")})
-    plan = sweep.Plan({"d_model": 8, "n_layers": 1, "n_heads": 2}, 4, 4, (1e-3, 4e-3), {"dots": (1.6e-2,)})
+    plan = sweep.ChainsPlan({"d_model": 8, "n_layers": 1, "n_heads": 2}, 4, 4, (1e-3, 4e-3), {"dots": (1.6e-2,)})
     monkeypatch.setitem(sweep.PRESETS, "cpu", plan)
 
 
@@ -46,6 +46,9 @@ def test_what_each_model_reads_and_is_told():
     assert (rows("dots")[1][:, :-1] == dot).all()
     assert rows("chain of thought")[1].equal(states)
     assert rows("chain of thought")[0].equal(torch.cat([prompts, states[:, :-1]], dim=1))
+    assert all(len(rows(arm.writes)) == 2 for arm in sweep.ARMS.values())
+    with pytest.raises(ValueError, match='writes="nothing" is not supported; use one of answer alone, dots, '):
+        rows("nothing")
     others = rows("another's steps")[1]
     assert others[1:, :-1].equal(states[:-1, :-1])
     assert others[:, -1].equal(states[:, -1])

@@ -19,7 +19,7 @@ LOOKS = (25, 50)
 def tiny(monkeypatch):
     """Two sizes, two rates and two seeds, in this process."""
     monkeypatch.setenv("COURSE_PRESET", "cpu")
-    monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.Plan(WORLD, SIZES, LOOKS, batch=4))
+    monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.CopyingPlan(WORLD, SIZES, LOOKS, batch=4))
     monkeypatch.setattr(sweep, "RATES", (1e-3, 1e-2))
     monkeypatch.setattr(sweep, "SEEDS", 2)
     monkeypatch.setattr(sweep, "on_all_cores", lambda f, tasks, at_a_time: cores(f, tasks))
@@ -77,7 +77,7 @@ def test_the_accuracy_is_that_of_known_tokens_alone():
 
 
 def test_one_layer_learns_what_it_can_without_order_and_a_seed_repeats():
-    plan = sweep.Plan(WORLD, SIZES, LOOKS, batch=16)
+    plan = sweep.CopyingPlan(WORLD, SIZES, LOOKS, batch=16)
     twice = [sweep.learn(SIZES[0], 1e-2, 3, plan, torch.device("cpu")) for _ in range(2)]
     assert_close(torch.tensor(twice[0]), torch.tensor(twice[1]), atol=0, rtol=0)
     assert len(twice[0]) == 2

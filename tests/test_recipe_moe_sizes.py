@@ -11,9 +11,9 @@ from course_lib.recipes import moe_sizes as sweep
 from course_lib.recipes.run import Run
 
 TINY = {
-    sweep.DENSE: sweep.Arm({}),
-    "two": sweep.Arm(sweep.experts(4, 32, 2), "loss"),
-    "one": sweep.Arm(sweep.experts(4, 32, 1, 32, **sweep.BY_BIAS), "bias"),
+    sweep.DENSE: sweep.MoeArm({}),
+    "two": sweep.MoeArm(sweep.experts(4, 32, 2), "loss"),
+    "one": sweep.MoeArm(sweep.experts(4, 32, 1, 32, **sweep.BY_BIAS), "bias"),
 }
 
 
@@ -26,7 +26,7 @@ def tiny(monkeypatch, tmp_path):
     tiny_recipes.shrink(monkeypatch.setattr)
     monkeypatch.setattr(sweep, "ARMS", TINY)
     monkeypatch.setattr(sweep, "LEARNING", tuple(TINY))
-    monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.Plan(8, 4, (1e-3, 4e-3, 16e-3), 1, 1))
+    monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.MoeSizesPlan(8, 4, (1e-3, 4e-3, 16e-3), 1, 1))
     speeds = {sweep.DENSE: 1.0, "two": 0.5, "one": 0.75}
     named = {sweep.number_key(arm, "speed"): speed for arm, speed in speeds.items()}
     monkeypatch.setattr(sweep, "measure_speeds", lambda plan, text, run: named)
@@ -87,11 +87,18 @@ def test_the_speed_of_every_arm_is_measured_in_turns(monkeypatch, tmp_path):
     monkeypatch.setattr(sweep, "ARMS", TINY)
     monkeypatch.setattr(sweep, "learn", learn)
     plan = sweep.PRESETS["cpu"]._replace(rounds=3)
-    values = sweep.measure_speeds(plan, None, Run("moe-sizes", tmp_path, preset="cpu"))
+    text = object.__new__(pretraining.Corpus)  # which nobody reads
+    values = sweep.measure_speeds(plan, text, Run("moe-sizes", tmp_path, preset="cpu"))
     assert calls == [*TINY] * 3
     assert [values[sweep.number_key(arm, "speed")] for arm in TINY] == [1, 0.5, 0.25]
     per_step = values[sweep.number_key(sweep.DENSE, "tokens-per-second")] / plan.timed
     assert per_step == 8 * 128  # tokens
+
+
+def test_a_way_to_balance_that_was_forgotten_is_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sweep.ARMS, "two", TINY["two"]._replace(balance="by hand"))
+    with pytest.raises(ValueError, match=f'balance="by hand" is not supported; use one of {", ".join(sweep.BALANCES)}'):
+        run(tmp_path)
 
 
 def test_both_ways_to_balance(tiny, tmp_path):

@@ -4,11 +4,13 @@ import pytest
 import tiny_recipes
 import torch
 import torch.nn.functional as F
+from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_lib.measure.scaling import ScalingLaw
 from course_lib.recipes import scaling_sweep as sweep
 from course_lib.recipes.run import Run
+from course_lib.train.optim import adamw_update
 
 LAW = ScalingLaw(1.0, 20.0, 30.0, 0.4, 0.3)
 
@@ -23,7 +25,7 @@ def planted(monkeypatch):
 
     monkeypatch.setattr(sweep, "losses_of", losses_of)
     monkeypatch.setattr(sweep, "AT_A_TIME", 1)  # another process would have the real one
-    plan = sweep.Plan((8, 16, 32, 64), (0.5e9, 1e9, 2e9), (8e9,), (1e-2, 2e-2), 4000)
+    plan = sweep.ScalingPlan((8, 16, 32, 64), (0.5e9, 1e9, 2e9), (8e9,), (1e-2, 2e-2), 4000)
     monkeypatch.setitem(sweep.PRESETS, "cpu", plan)
     return plan
 
@@ -49,7 +51,7 @@ def test_the_held_out_budget_is_predicted_and_measured_at_its_best_rate(planted,
 
 
 def test_two_processes_find_what_one_finds(monkeypatch, tmp_path):
-    monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.Plan((4, 8), (2e7, 3e7), (6e7,), (1e-2, 2e-2), 200))
+    monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.ScalingPlan((4, 8), (2e7, 3e7), (6e7,), (1e-2, 2e-2), 200))
     monkeypatch.setattr(sweep, "law_of", lambda values, plan: LAW)  # two sizes are too few for one
     found = []
     for at_a_time in (1, 2):
@@ -74,7 +76,7 @@ def test_a_run_predicts_no_character_twice(monkeypatch):
     monkeypatch.setattr(sweep.NextCharacter, "find_gradient", lambda _, windows: read.extend(windows[:, 0].tolist()))
     budget = 40 * 6 * sweep.size_of(16) * sweep.BATCH
     order = torch.randperm(50 * sweep.BATCH)
-    text = sweep.Texts(torch.arange(len(order))[:, None].expand(-1, sweep.SEEN + 1), order, None, None)
+    text = sweep.TextParts(torch.arange(len(order))[:, None].expand(-1, sweep.SEEN + 1), order, None, None)
     sweep.learn(16, budget, 1e-2, text, 0, torch.device("cpu"))
     assert len(read) == len(set(read)) == sweep.steps_for(16, budget) * sweep.BATCH
     with pytest.raises(ValueError, match="more text than there is"):
@@ -91,6 +93,17 @@ def test_the_gradient_by_hand_is_that_of_torch():
         torch.testing.assert_close(slope, part.grad, atol=1e-6, rtol=1e-5)
 
 
+def test_a_step_of_adam_is_that_of_the_paper():
+    model = sweep.NextCharacter(24, seed=1)
+    weights = model.weights.clone()
+    mean, square, plain_mean, plain_square = (torch.zeros_like(weights) for _ in range(4))
+    for step in range(1, 6):
+        model.find_gradient(torch.randint(sweep.CHARACTERS, (5, sweep.SEEN + 1)))
+        sweep.adam_step(model, mean, square, step, 1e-2, (0.9, 0.98))
+        adamw_update(weights, model.gradient, plain_mean, plain_square, step, 1e-2, (0.9, 0.98))
+        assert_close(model.weights, weights, rtol=0, atol=1e-6)  # steps of 1e-2, in float32
+
+
 def test_a_weight_takes_six_operations_for_each_character():
     windows = torch.randint(sweep.CHARACTERS, (5, sweep.SEEN + 1))
     with FlopCounterMode(display=False) as counter:
@@ -101,6 +114,6 @@ def test_a_weight_takes_six_operations_for_each_character():
 def test_a_model_learns_what_follows():
     order = torch.randperm(400 * sweep.BATCH)
     first = torch.arange(len(order)) % 7
-    text = sweep.Texts((first[:, None] + torch.arange(sweep.SEEN + 1)) % 7, order, None, None)
+    text = sweep.TextParts((first[:, None] + torch.arange(sweep.SEEN + 1)) % 7, order, None, None)
     model = sweep.learn(32, 200 * 6 * sweep.size_of(32) * sweep.BATCH, 2e-2, text, 0, torch.device("cpu"))
     assert sweep.loss_on(model, text.train[:700]) < 0.1  # a guess: ln 7

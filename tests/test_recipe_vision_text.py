@@ -121,6 +121,8 @@ def test_the_folders_hold_the_models_that_were_scored(whole, data):
     eyes = scene_questions.feature_bank(model, task, data.images, data.split.new_vendor.vendors)
     for kind, value in scene_questions.accuracy(model, task, eyes).items():
         assert value == pytest.approx(numbers(whole)[f"vision-text.pictures.new-vendor.{kind}"], abs=0.006)
+    with pytest.raises(ValueError, match='control="upside down" is not supported; use one of none, shuffled, blind'):
+        scene_questions.accuracy(model, task, eyes, "upside down", each=1)
     for name, tensor in clip.vision.state_dict().items():  # the eyes stay as they learned to see
         assert torch.equal(tensor, model.vision.state_dict()[name]), name
 

@@ -16,6 +16,7 @@ from torch.testing import assert_close
 from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
 from course_lib.train import Loss, RunFolder, TrainConfig, TrainingDiverged, next_token_loss, read_metrics, train
+from course_lib.train.config import CHOICES as TRAINING
 from course_lib.train.optim import CPUMuon, adamw_update, build_optimizers, lr_factor, muon_update, orthogonalize
 from course_lib.train.precision import autocast, bf16_speedup, choose_precision
 from course_lib.tune.lora import add_lora
@@ -51,6 +52,33 @@ def test_learning_rate():
     assert {lr_factor(step, wsd) for step in range(9, 56)} == {1.0}
     assert lr_factor(82, wsd) == pytest.approx(0.2 + 0.8 * 28 / 55)
     assert lr_factor(110, wsd) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("setting", "choice"), [(name, one) for name, known in TRAINING.items() for one in known])
+def test_every_choice_trains(setting, choice):
+    model = GPT(GPTConfig(7, context=8, d_model=16, n_layers=1, n_heads=2))
+    before = model.blocks[0].attention.qkv.weight.clone()
+    train(model, windows, next_token_loss, TrainConfig(2, warmup_steps=0, **{setting: choice}))
+    assert not before.equal(model.blocks[0].attention.qkv.weight)
+
+
+@pytest.mark.parametrize("setting", TRAINING)
+def test_a_choice_that_was_forgotten_is_refused(setting):
+    """It never trains as another one, and the sentence says what to take instead."""
+    config = TrainConfig(2)
+    object.__setattr__(config, setting, "one of the future")
+    known = ", ".join(TRAINING[setting])
+    with pytest.raises(ValueError, match=f'{setting}="one of the future" is not supported; use one of {known}'):
+        train(Scalar(), target, squared, config)
+
+
+def test_losses_are_computed_in_a_precision_that_is_known():
+    for kind in TRAINING["precision"]:
+        if kind != "auto":
+            with autocast(kind, torch.device("cpu")):
+                assert torch.is_autocast_enabled("cpu") == (kind == "bf16")
+    with pytest.raises(ValueError, match='precision="auto" is not supported; use one of fp32, bf16'):
+        autocast("auto", torch.device("cpu"))
 
 
 def test_it_finds_the_minimum_and_tells_the_story():

@@ -22,9 +22,9 @@ from course_lib.files import write_bytes, write_text
 from course_lib.grader.grades_folder import reports_in
 from course_lib.grader.roster import (
     FILLED,
+    CsvTable,
     Roster,
     Student,
-    Table,
     columns_of,
     hand_columns,
     late_columns,
@@ -67,7 +67,7 @@ class Grades:
         feedback: What there is to say about a lab, by the student's id and the lab: also why a file has no grade.
     """
 
-    table: Table
+    table: CsvTable
     labs: list[str]
     max_points: dict[str, float]
     feedback: dict[tuple[str, str], str]
@@ -271,7 +271,7 @@ def read_grades(out: Path) -> Grades:
 
 
 def _all_feedback(
-    table: Table, labs: list[str], submissions: list[dict[str, Any]], others: dict[str, list[str]]
+    table: CsvTable, labs: list[str], submissions: list[dict[str, Any]], others: dict[str, list[str]]
 ) -> dict[tuple[str, str], str]:
     """Return what there is to say about each lab of each student, by the student's id and the lab."""
     counting = [entry for entry in submissions if entry.get("counts")]
@@ -329,7 +329,7 @@ def _feedback(entry: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _of_column(table: Table, *names: str) -> str | None:
+def _of_column(table: CsvTable, *names: str) -> str | None:
     """Return the column of the roster that has one of these names, however it is cased or spaced."""
     plain = {"".join(c for c in column.casefold() if c.isalnum()): column for column in table.columns}
     return next((plain[name] for name in names if name in plain), None)

@@ -34,7 +34,7 @@ def columns_of(lab: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """A table as a spreadsheet saves it.
 
     Attributes:
@@ -191,7 +191,7 @@ def _compiled(id_pattern: str | None) -> re.Pattern[str] | None:
     return pattern
 
 
-def read_table(path: Path, required: tuple[str, ...] = REQUIRED) -> Table:
+def read_table(path: Path, required: tuple[str, ...] = REQUIRED) -> CsvTable:
     """Read a CSV file: UTF-8 with or without a byte order mark, its cells separated by commas, semicolons or tabs.
 
     The names of the required columns are written as in `required`, however they are cased in the file.
@@ -220,7 +220,7 @@ def read_table(path: Path, required: tuple[str, ...] = REQUIRED) -> Table:
         raise CourseError(f"{path}, {problem}")
     if twice := [name for name in columns if columns.count(name) > 1]:
         raise CourseError(f"{path} has two columns called {twice[0]!r}; rename or remove one")
-    return Table(columns, rows, lines, separator)
+    return CsvTable(columns, rows, lines, separator)
 
 
 _Parsed = tuple[list[str], list[dict[str, str]], list[int], str, str]

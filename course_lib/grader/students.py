@@ -25,8 +25,8 @@ from course_lib.grader.report import harmless
 from course_lib.grader.roster import (
     FILLED,
     REQUIRED,
+    CsvTable,
     Roster,
-    Table,
     columns_of,
     hand_columns,
     late_columns,
@@ -289,7 +289,7 @@ def read_earlier(out: Path, roster: Roster) -> Earlier:
     return Earlier(content, rows, added, written, said)
 
 
-def _without_effect(table: Table, added: list[str], roster: Roster, written: Mapping[str, Any]) -> list[str]:
+def _without_effect(table: CsvTable, added: list[str], roster: Roster, written: Mapping[str, Any]) -> list[str]:
     """Return a sentence about each row and column in which a teacher's points would count for nobody."""
     said = []
     for row, line in zip(table.rows, table.lines, strict=True):
@@ -315,7 +315,7 @@ def _columns_by_hand() -> set[str]:
     return {OF_NO_LAB[0], *(hand_columns(lab)[0] for lab in exercises.labs())}
 
 
-def _given_a_lab(table: Table, rows: dict[str, dict[str, str]]) -> list[str]:
+def _given_a_lab(table: CsvTable, rows: dict[str, dict[str, str]]) -> list[str]:
     """Move points and comments out of the columns that belong to no lab, as far as it is clear whose they are.
 
     They are those of the only lab of the table, or else of the only lab in which the student has points. What is left

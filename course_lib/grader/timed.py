@@ -30,7 +30,7 @@ TICK = 0.1  # seconds between two looks at all this
 AGAIN = 1.0  # seconds until the next try, if the first was caught
 
 
-class Stopped(BaseException):
+class LimitExceeded(BaseException):
     """Raised in the code under test at a limit; no `except Exception` of a learner catches it."""
 
     def __init__(self, failure: Failure):
@@ -62,7 +62,7 @@ class TimedSubject(LocalSubject):
         try:
             with limits(self._deadline):
                 return super().send(action, number, args, kwargs)
-        except Stopped as stopped:
+        except LimitExceeded as stopped:
             self.lost = stopped.failure
         except MemoryError:
             self.lost = Failure(Lost.OUT_OF_MEMORY, limit=GROWTH)
@@ -74,7 +74,7 @@ _process = functools.cache(psutil.Process)  # it looks up much when it is made
 
 @contextlib.contextmanager
 def limits(deadline: float) -> Iterator[None]:
-    """Raise `Stopped` in the code inside if it computes for too long, takes too much memory, or passes the deadline.
+    """Raise `LimitExceeded` in the code inside if it computes too long, takes too much memory, or passes the deadline.
 
     It is also raised where the code inside has caught it and come to an end of its own: the learner's code may do so,
     and Python itself does in a callback of the garbage collector.
@@ -98,7 +98,7 @@ def limits(deadline: float) -> Iterator[None]:
         elif process.memory_info().rss - memory.rss > GROWTH:
             failure = Failure(Lost.OUT_OF_MEMORY, limit=GROWTH)
         if failure:
-            quiet_until, stopped = now + AGAIN, Stopped(failure)
+            quiet_until, stopped = now + AGAIN, LimitExceeded(failure)
             raise stopped
 
     handler = signal.signal(signal.SIGALRM, look)

@@ -36,12 +36,24 @@ def lead_of(key: str) -> Bands | None:
 
 def table(prefix: str) -> dict[str, Bands]:
     """Read the bands of all numbers whose keys begin with a word; empty if there is no such table."""
-    return {key: band for key, band in _read(prefix).items() if key != "lead"}
+    return {key: _as_bands(band) for key, band in _read(prefix).items() if key != "lead"}
 
 
 def leads(prefix: str) -> dict[str, Bands]:
     """Read the bands of all numbers less their controls, of the keys that begin with a word."""
-    return dict(_read(prefix).get("lead", {}))
+    return {key: _as_bands(band) for key, band in _read(prefix).get("lead", {}).items()}
+
+
+def _as_bands(found: Any) -> Bands:
+    """Return a band or a table of bands as TOML gives it, in lists, as what it is called."""
+    if isinstance(found, dict):
+        return {size: _as_band(ends) for size, ends in found.items()}
+    return _as_band(found)
+
+
+def _as_band(ends: Any) -> Band:
+    low, high = ends
+    return float(low), float(high)
 
 
 @functools.cache

@@ -26,9 +26,9 @@ def auroc(score: Float[Tensor, " n"], right: Bool[Tensor, " n"]) -> float:
 
 
 def evaluations(
-    chance_right: Float[Tensor, " question"], questions: int, answers: int, sets: int, generator: torch.Generator
+    chance_right: Float[Tensor, " pool"], questions: int, answers: int, sets: int, generator: torch.Generator
 ) -> Float[Tensor, "set question"]:
-    """Repeat an evaluation many times: draw questions, ask each several times, and return its share of right answers.
+    """Repeat an evaluation many times: draw questions, ask each several times, and return the right shares.
 
     Args:
         chance_right: The probability that an answer to each question is right; questions are drawn from these.

@@ -52,7 +52,7 @@ class BagCLIP(nn.Module):
     ) -> Float[Tensor, "images texts"]:
         """Score how well each text fits each image: cosine similarity times exp(logit_scale), which training limits."""
         scale = self.logit_scale.exp().clamp(max=LARGEST_SCALE if self.training else math.inf)
-        return scale * self.image_features(images) @ self.text_features(ids).T
+        return scale * self.image_features(images) @ self.text_features(ids).T  # images texts
 
     def image_features(self, images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images d_model"]:
         """Compute a unit vector for each image.
@@ -64,4 +64,5 @@ class BagCLIP(nn.Module):
 
     def text_features(self, ids: Int[Tensor, "texts tokens"]) -> Float[Tensor, "texts d_model"]:
         """Compute a unit vector for each text; all texts without a known word get the same vector."""
-        return F.normalize(self.text_projection(self.words(ids)), dim=-1)
+        mean = self.words(ids)  # texts d_model
+        return F.normalize(self.text_projection(mean), dim=-1)  # texts d_model

@@ -78,7 +78,7 @@ class CLIP(nn.Module):
         Source: Radford et al. 2021, figure 3.
         """
         scale = self.logit_scale.exp().clamp(max=LARGEST_SCALE if self.training else math.inf)
-        return scale * self.image_features(images) @ self.text_features(ids, mask).T
+        return scale * self.image_features(images) @ self.text_features(ids, mask).T  # images texts
 
     def image_features(
         self, images: Float[Tensor, "images channels height width"]
@@ -88,7 +88,8 @@ class CLIP(nn.Module):
         Raises:
             ValueError: As in ViT.forward.
         """
-        return F.normalize(self.vision_projection(self.vision(images)), dim=-1)  # images projection_dim
+        pooled = self.vision(images)  # images d_model
+        return F.normalize(self.vision_projection(pooled), dim=-1)  # images projection_dim
 
     def text_features(
         self, ids: Int[Tensor, "texts tokens"], mask: Bool[Tensor, "..."] | None = None

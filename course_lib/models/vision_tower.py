@@ -75,7 +75,7 @@ class VisionTower(nn.Module):
             raise ModelError(f"{type(model).__name__} gives features of several kinds; take another model")
         if features.dim() == 4:
             nhwc = getattr(model, "output_fmt", "NCHW") == "NHWC"
-            return features.flatten(1, 2) if nhwc else features.flatten(2).transpose(1, 2)
+            return features.flatten(1, 2) if nhwc else features.flatten(2).transpose(1, 2)  # batch height*width d_model
         n = features.shape[1]
         if n == 1:
             raise ModelError(f"{type(model).__name__} gives one token for the whole image; take another model")

@@ -162,12 +162,12 @@ class ViT(nn.Module):
             x = self.norm(x)
         match self.config.pool:
             case "token":
-                x = x[:, 0]
+                x = x[:, 0]  # batch d_model
             case "mean":
-                x = x[:, int(self.config.class_token) :].mean(dim=1)
+                x = x[:, int(self.config.class_token) :].mean(dim=1)  # batch d_model
             case other:
                 raise AssertionError(f'pool="{other}" is not applied in ViT.pooled')
-        return self.norm(x) if self.config.norm_pooled else x  # batch d_model
+        return self.norm(x) if self.config.norm_pooled else x
 
     def _tokens(self, images: Tensor) -> Tensor:
         check_images(images, self.config.channels, *self.config.size)

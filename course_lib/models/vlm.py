@@ -147,7 +147,7 @@ class VLM(nn.Module):
         if images is not None and image_vectors is not None:
             raise ValueError("images and image_vectors both say what the image tokens become; pass one of them")
         if images is not None:
-            image_vectors = self.project(self.encode_images(images))
+            image_vectors = self.project(self.encode_images(images))  # images image_tokens d_model
         x = self.insert_images(ids, image_vectors)  # batch tokens d_model
         attention_weights: list[Tensor] | None = [] if return_weights else None
         x = self.decoder.hidden_states(
@@ -176,14 +176,14 @@ class VLM(nn.Module):
             x = self.vision.features(images, config.layer)  # images tokens d_vision
             match config.features:
                 case "patches":
-                    x = x[:, int(self.vision.config.class_token) :]
+                    x = x[:, int(self.vision.config.class_token) :]  # images patches d_vision
                 case "all":
                     pass
                 case other:
                     raise AssertionError(f'features="{other}" is not applied in VLM.encode_images')
         else:
-            x = self.vision(images)
-            x = x[:, None] if x.dim() == 2 else x  # images 1 d_vision
+            x = self.vision(images)  # images (tokens) d_vision
+            x = x[:, None] if x.dim() == 2 else x  # images tokens d_vision
         if x.dim() != 3 or x.shape[-1] != config.d_vision:
             raise ValueError(f"the vision tower gives {tuple(x.shape)}, not (images, tokens, {config.d_vision})")
         return x
@@ -192,15 +192,15 @@ class VLM(nn.Module):
         self, features: Float[Tensor, "images image_tokens d_vision"]
     ) -> Float[Tensor, "images image_tokens d_model"]:
         """Map the tower's vectors into the embedding space of the decoder."""
-        vectors = self.projector(self.projector_norm(features))
+        vectors = self.projector(self.projector_norm(features))  # images image_tokens d_model
         return F.normalize(vectors, dim=-1) if self.config.projector_norm else vectors
 
     def insert_images(
         self, ids: Int[Tensor, "batch tokens"], vectors: Float[Tensor, "images image_tokens d_model"] | None
     ) -> Float[Tensor, "batch tokens d_model"]:
         """Embed the tokens of texts, with the vectors of images in place of image tokens."""
-        x = embed_tokens(self.decoder.token_embedding, ids)
-        is_image = ids == self.config.image_token
+        x = embed_tokens(self.decoder.token_embedding, ids)  # batch tokens d_model
+        is_image = ids == self.config.image_token  # batch tokens
         counts = is_image.sum(dim=1).tolist()
         if vectors is None:
             if any(counts):

@@ -56,9 +56,10 @@ def attention_with_weights(
     Source: Vaswani et al. 2017, equation 1.
     """
     key, value, mask = _repeat_heads_and_fold_mask(query, key, value, mask, causal)
-    scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = query @ key.transpose(-2, -1) * scale  # batch heads query key
     if bias is not None:
-        scores = scores + bias.to(query.dtype)  # batch heads query key
+        scores = scores + bias.to(query.dtype)
     if mask is None:
         weights = scores.softmax(dim=-1)
     else:
@@ -249,7 +250,7 @@ class MultiHeadAttention(nn.Module):
         weight, bias = self.qkv.weight, self.qkv.bias
         query = F.linear(x, weight[:q_rows], None if bias is None else bias[:q_rows])
         key_value = F.linear(memory, weight[q_rows:], None if bias is None else bias[q_rows:])
-        return query, key_value[..., :k_rows], key_value[..., k_rows:]
+        return query, key_value[..., :k_rows], key_value[..., k_rows:]  # the last two: batch memory kv_heads*head_dim
 
     def _heads(self, x: Tensor) -> Tensor:
         """Reshape (batch, tokens, heads * head_dim) to (batch, heads, tokens, head_dim)."""

@@ -23,6 +23,7 @@ from course_lib.models import GPT, GPTConfig
 from course_lib.preset import Preset
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
+from course_lib.settings import not_supported
 from course_lib.train import TrainConfig, train
 
 MODULUS, STEPS = 7, 6
@@ -38,7 +39,7 @@ MIDDLE = 1e-2  # the rate of such an arm
 Rows = Callable[[ChainBatch], tuple[Tensor, Tensor]]  # the inputs that a model reads, and the targets it has to say
 
 
-class Plan(NamedTuple):
+class ChainsPlan(NamedTuple):
     """The sizes of a run.
 
     Attributes:
@@ -60,7 +61,7 @@ class Plan(NamedTuple):
         return tuple(sorted((*self.rates, *self.more.get(arm, ()))))
 
 
-class Arm(NamedTuple):
+class ChainsArm(NamedTuple):
     """What a model writes, in which world, and how long it trains, as a multiple of the plan's updates."""
 
     writes: str
@@ -71,20 +72,20 @@ class Arm(NamedTuple):
 # The answer alone makes rows of 8 tokens, not of 13, and its model gets more of them.
 SHORT = (2 * STEPS + 1) / (STEPS + 2)
 ARMS = {
-    "answer alone": Arm("answer alone", longer=SHORT),
-    "dots": Arm("dots"),
-    "another's steps": Arm("another's steps"),
-    "told only": Arm("told only", longer=2),
-    "chain of thought": Arm("chain of thought"),
-    "answer alone, plus": Arm("answer alone", "plus", SHORT),
-    "chain of thought, plus": Arm("chain of thought", "plus"),
-    "answer alone, twin": Arm("answer alone", "twin", SHORT / 2),
-    "chain of thought, twin": Arm("chain of thought", "twin", 1 / 2),
+    "answer alone": ChainsArm("answer alone", longer=SHORT),
+    "dots": ChainsArm("dots"),
+    "another's steps": ChainsArm("another's steps"),
+    "told only": ChainsArm("told only", longer=2),
+    "chain of thought": ChainsArm("chain of thought"),
+    "answer alone, plus": ChainsArm("answer alone", "plus", SHORT),
+    "chain of thought, plus": ChainsArm("chain of thought", "plus"),
+    "answer alone, twin": ChainsArm("answer alone", "twin", SHORT / 2),
+    "chain of thought, twin": ChainsArm("chain of thought", "twin", 1 / 2),
 }
 MORE = {arm: (6e-2,) for arm in ("chain of thought, plus", "chain of thought, twin")}
 PRESETS = {
-    "cpu": Plan({"d_model": 48, "n_layers": 2}, 200, 64, (3e-3, 1e-2, 3e-2), MORE),
-    "gpu": Plan({"d_model": 256, "n_layers": 4}, 5000, 256, (1e-3, 3e-3, 1e-2), {}),
+    "cpu": ChainsPlan({"d_model": 48, "n_layers": 2}, 200, 64, (3e-3, 1e-2, 3e-2), MORE),
+    "gpu": ChainsPlan({"d_model": 256, "n_layers": 4}, 5000, 256, (1e-3, 3e-3, 1e-2), {}),
 }
 
 
@@ -107,17 +108,24 @@ def rows_of(writes: str, world: ArithmeticChains, chains: ChainBatch) -> tuple[T
     prompts, states = world.prompt(chains), chains.states
     before, answer = states[:, :-1], states[:, -1:]
     dots = torch.full_like(before, world.equals + 1)
-    if writes == "told only":
-        return torch.cat([prompts, dots], dim=1), states
-    # Another's steps are those of the row above.
-    before = {"answer alone": before[:, :0], "dots": dots, "another's steps": before.roll(1, dims=0)}.get(
-        writes, before
-    )
+    match writes:
+        case "told only":
+            return torch.cat([prompts, dots], dim=1), states
+        case "answer alone":
+            before = before[:, :0]
+        case "dots":
+            before = dots
+        case "another's steps":
+            before = before.roll(1, dims=0)  # those of the row above
+        case "chain of thought":
+            pass
+        case other:
+            raise not_supported("writes", other, dict.fromkeys(arm.writes for arm in ARMS.values()))
     targets = torch.cat([before, answer], dim=1)
     return torch.cat([prompts, targets], dim=1)[:, :-1], targets
 
 
-def learn(arm: str, rows: Rows, rate: float, plan: Plan, seed: int, where: torch.device) -> GPT:
+def learn(arm: str, rows: Rows, rate: float, plan: ChainsPlan, seed: int, where: torch.device) -> GPT:
     """Train a small GPT on new chains in every step.
 
     Args:
@@ -145,7 +153,7 @@ def learn(arm: str, rows: Rows, rate: float, plan: Plan, seed: int, where: torch
     return model.eval()
 
 
-def loss_at(arm: str, rate: float, plan: Plan, run: Run) -> float:
+def loss_at(arm: str, rate: float, plan: ChainsPlan, run: Run) -> float:
     """Train one model and return its loss on the answers of 2,000 other chains, in nats."""
     world = WORLDS[ARMS[arm].world]
 

@@ -37,7 +37,7 @@ class Size(NamedTuple):
     width: int
 
 
-class Plan(NamedTuple):
+class CopyingPlan(NamedTuple):
     """The task, the models, and how long they learn.
 
     Attributes:
@@ -54,8 +54,8 @@ class Plan(NamedTuple):
 
 
 PRESETS = {
-    "cpu": Plan(RepeatedBlocks(), (Size(2, 16), Size(2, 32), Size(2, 64), Size(1, 64)), (350, 600, 1200, 1800)),
-    "gpu": Plan(
+    "cpu": CopyingPlan(RepeatedBlocks(), (Size(2, 16), Size(2, 32), Size(2, 64), Size(1, 64)), (350, 600, 1200, 1800)),
+    "gpu": CopyingPlan(
         RepeatedBlocks(n_symbols=256, length=256, min_period=40, max_period=120),
         (Size(2, 32), Size(2, 64), Size(2, 128), Size(1, 128)),
         (1150, 2000, 4000, 6000),
@@ -79,7 +79,7 @@ def accuracy(model: nn.Module, test: InductionBatch) -> float:
     return right[test.known[:, 1:]].float().mean().item()
 
 
-def learn(size: Size, rate: float, seed: int, plan: Plan, where: torch.device) -> list[float]:
+def learn(size: Size, rate: float, seed: int, plan: CopyingPlan, where: torch.device) -> list[float]:
     """Train a model and return its accuracy on new rows after every 25 steps."""
     world, noted = plan.world, []
     model = copying_model(size, world, seed).to(where)
@@ -120,7 +120,7 @@ def summary(curve: Sequence[float], looks: Sequence[int]) -> dict[str, float]:
     return {**{f"at-{step}": curve[step // EVERY - 1] for step in looks}, "half": passed[0] if passed else looks[-1]}
 
 
-def _task(task: tuple[Size, float, int], plan: Plan, where: torch.device) -> list[float]:
+def _task(task: tuple[Size, float, int], plan: CopyingPlan, where: torch.device) -> list[float]:
     torch.set_flush_denormal(True)  # a CPU is very slow with weights such as 1e-40
     return learn(*task, plan, where)
 

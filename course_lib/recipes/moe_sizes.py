@@ -25,20 +25,22 @@ from course_lib.nn.moe import update_selection_biases
 from course_lib.recipes import language
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
+from course_lib.settings import not_supported
 from course_lib.train import next_token_loss, train
 from course_lib.train.mixture import moe_loss
 
 DENSE = "dense"
+BALANCES = ("none", "loss", "bias")
 SEEDS = 2  # that each arm learns from: 0 and 1, or 2 and 3 in a run of seed 1
 RATES_SEED = 100  # of the runs that choose the learning rates
 
 
-class Arm(NamedTuple):
+class MoeArm(NamedTuple):
     """A model: what differs from the dense one, and how the load of its experts is balanced.
 
     Attributes:
         settings: Settings of GPTConfig; none for the dense model.
-        balance: "loss", "bias", or "none".
+        balance: One of BALANCES.
     """
 
     settings: dict[str, Any]
@@ -52,23 +54,23 @@ def experts(n: int, d_ff: int, top_k: int, shared: int = 0, **more: Any) -> dict
 
 BY_BIAS = {"balanced_by_bias": True}
 ARMS = {
-    DENSE: Arm({}),
+    DENSE: MoeArm({}),
     # As in `course train moe`: a gate on the shared expert, and weights that do not add up to 1.
-    "recipe": Arm(experts(16, 64, 2, 128, norm_topk_prob=False, shared_gate=True), "loss"),
-    "8-of-128-top-2": Arm(experts(8, 128, 2), "loss"),
-    "8-of-128-shared": Arm(experts(8, 128, 1, 128), "loss"),
-    "32-of-128-shared": Arm(experts(32, 128, 1, 128), "loss"),
-    "4-of-256": Arm(experts(4, 256, 1), "loss"),
-    "8-of-256": Arm(experts(8, 256, 1), "loss"),
-    "8-of-256-bias": Arm(experts(8, 256, 1, **BY_BIAS), "bias"),
-    "8-of-256-unbalanced": Arm(experts(8, 256, 1), "none"),
-    "16-of-256": Arm(experts(16, 256, 1), "loss"),
+    "recipe": MoeArm(experts(16, 64, 2, 128, norm_topk_prob=False, shared_gate=True), "loss"),
+    "8-of-128-top-2": MoeArm(experts(8, 128, 2), "loss"),
+    "8-of-128-shared": MoeArm(experts(8, 128, 1, 128), "loss"),
+    "32-of-128-shared": MoeArm(experts(32, 128, 1, 128), "loss"),
+    "4-of-256": MoeArm(experts(4, 256, 1), "loss"),
+    "8-of-256": MoeArm(experts(8, 256, 1), "loss"),
+    "8-of-256-bias": MoeArm(experts(8, 256, 1, **BY_BIAS), "bias"),
+    "8-of-256-unbalanced": MoeArm(experts(8, 256, 1), "none"),
+    "16-of-256": MoeArm(experts(16, 256, 1), "loss"),
 }
 # The arms that are trained to the end.
 LEARNING = (DENSE, "recipe", "4-of-256", "8-of-256", "8-of-128-shared")
 
 
-class Plan(NamedTuple):
+class MoeSizesPlan(NamedTuple):
     """The sizes of a run.
 
     Attributes:
@@ -86,7 +88,7 @@ class Plan(NamedTuple):
     timed: int
 
 
-PRESETS = {"cpu": Plan(1200, 400, (3e-3, 6e-3, 12e-3), 5, 5)}
+PRESETS = {"cpu": MoeSizesPlan(1200, 400, (3e-3, 6e-3, 12e-3), 5, 5)}
 
 
 def config_of(arm: str, size: str = "cpu") -> GPTConfig:
@@ -101,6 +103,8 @@ def learn(arm: str, steps: int, rate: float, seed: int, text: Corpus, run: Run) 
         KeyboardInterrupt: If the user interrupts the training.
     """
     base, balance = language.PRESETS["moe"][run.preset], ARMS[arm].balance
+    if balance not in ("none", "loss", "bias"):
+        raise not_supported("balance", balance, BALANCES)
     torch.manual_seed(seed)
     model = GPT(config_of(arm, run.preset)).to(run.device)
     data = Loader(Windows(text.train.to(run.device), model.config.context), base.batch, seed=seed)
@@ -121,7 +125,7 @@ def number_key(arm: str, what: str) -> str:
     return f"moe-sizes.{arm}.{what}"
 
 
-def measure_speeds(plan: Plan, text: Corpus, run: Run) -> dict[str, float]:
+def measure_speeds(plan: MoeSizesPlan, text: Corpus, run: Run) -> dict[str, float]:
     """Time the training steps of all arms in turns, so that whatever slows the machine down slows all of them.
 
     Returns:
@@ -149,7 +153,7 @@ def loss_at(arm: str, rate: float, steps: int, text: Corpus, run: Run) -> float:
     return language.bits_per_byte(model, text, half, model.config.context)
 
 
-def best_rate(arm: str, steps: int, plan: Plan, text: Corpus, run: Run, values: dict[str, float]) -> float:
+def best_rate(arm: str, steps: int, plan: MoeSizesPlan, text: Corpus, run: Run, values: dict[str, float]) -> float:
     """Return the learning rate with the fewest bits; those tried are doubled and halved until it is not at an end."""
     tried = list(plan.rates)
     while True:

@@ -44,7 +44,7 @@ Method = Callable[[GPT], Any]
 
 
 @dataclass(frozen=True)
-class Plan:
+class PeftPlan:
     """The sizes of a run.
 
     Attributes:
@@ -64,12 +64,12 @@ class Plan:
 
 PRETRAINING: dict[str, Any] = {"optimizer": "muon", "weight_decay": 0.1, "betas": (0.9, 0.95)}
 PRESETS = {
-    "cpu": Plan(
+    "cpu": PeftPlan(
         GPTConfig(2, context=64, d_model=64, n_layers=2, n_heads=2, position="rope"),
         TrainConfig(700, lr=2e-2, **PRETRAINING),
         steps=100,
     ),
-    "gpu": Plan(
+    "gpu": PeftPlan(
         GPTConfig(2, context=256, d_model=384, n_layers=6, n_heads=6, position="rope"),
         TrainConfig(2000, lr=3e-3, **PRETRAINING),
         steps=300,
@@ -143,13 +143,13 @@ def wikipedia_and_bible(where: torch.device | None = None) -> TwoTexts:
     return TwoTexts(tokenizer, a, a_test, b, *b_held_out.chunk(2))
 
 
-def plan_for(text: TwoTexts, size: Preset | None = None) -> Plan:
+def plan_for(text: TwoTexts, size: Preset | None = None) -> PeftPlan:
     """Return the sizes of a preset, by default the chosen one, with the vocabulary size of these texts."""
     plan = PRESETS[size or preset()]
     return replace(plan, model=replace(plan.model, vocab_size=text.tokenizer.vocab_size))
 
 
-def pretrain_base(text: TwoTexts, plan: Plan, seed: int) -> GPT:
+def pretrain_base(text: TwoTexts, plan: PeftPlan, seed: int) -> GPT:
     """Pre-train the base on text a.
 
     Raises:
@@ -178,7 +178,7 @@ def tune(
     name: str,
     rate: float,
     text: TwoTexts,
-    plan: Plan,
+    plan: PeftPlan,
     seed: int,
     prepare: Callable[[GPT], Any] | None = None,
 ) -> Tuned:
@@ -211,13 +211,13 @@ def tune(
     return Tuned(model, *held_out_losses(model, text, plan), validation, parameters=n, cpu_seconds=seconds)
 
 
-def held_out_losses(model: GPT, text: TwoTexts, plan: Plan) -> tuple[float, float]:
+def held_out_losses(model: GPT, text: TwoTexts, plan: PeftPlan) -> tuple[float, float]:
     """Compute the losses on both test texts, a and b, in nats per character."""
     return loss_on(model, text.a_test, plan), loss_on(model, text.b_test, plan)
 
 
 @torch.no_grad()
-def loss_on(model: GPT, tokens: Int[Tensor, " _"], plan: Plan) -> float:
+def loss_on(model: GPT, tokens: Int[Tensor, " _"], plan: PeftPlan) -> float:
     """Compute the loss on the first windows of a text, in nats per character."""
     model.eval()
     windows = Windows(tokens, plan.model.context)

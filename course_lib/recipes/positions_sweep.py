@@ -37,7 +37,7 @@ ARMS = {name: LENGTH for name in ("rope", "alibi", "t5", "sinusoidal", "learned"
 
 
 @dataclass(frozen=True)
-class Plan:
+class PositionsPlan:
     """The sizes of a run.
 
     Attributes:
@@ -61,12 +61,12 @@ class Plan:
 
 MORE = dict.fromkeys(("alibi", "t5", "sinusoidal"), (32e-3, 64e-3))
 PRESETS = {
-    "cpu": Plan({"d_model": 48, "n_layers": 2, "n_heads": 4}, 400, 32, (2e-3, 4e-3, 8e-3, 16e-3), MORE),
-    "gpu": Plan({"d_model": 256, "n_layers": 4, "n_heads": 8}, 2000, 128, (5e-4, 1e-3, 2e-3, 4e-3), {}),
+    "cpu": PositionsPlan({"d_model": 48, "n_layers": 2, "n_heads": 4}, 400, 32, (2e-3, 4e-3, 8e-3, 16e-3), MORE),
+    "gpu": PositionsPlan({"d_model": 256, "n_layers": 4, "n_heads": 8}, 2000, 128, (5e-4, 1e-3, 2e-3, 4e-3), {}),
 }
 
 
-class Texts(NamedTuple):
+class TextsByLength(NamedTuple):
     """Wikipedia's openings as characters: the part to train on, and two kinds of held-out articles.
 
     Attributes:
@@ -82,7 +82,7 @@ class Texts(NamedTuple):
     reported_on: Int[Tensor, "others 513"]
 
 
-def wikipedia_by_length() -> Texts:
+def wikipedia_by_length() -> TextsByLength:
     """Load the texts: small letters, digits and a few signs; the last tenth is held out.
 
     Raises:
@@ -96,7 +96,7 @@ def wikipedia_by_length() -> Texts:
         torch.stack([tokenizer.encode(line[: low + 1]) for line in articles if low < len(line) <= high])
         for low, high in ((LONGER, LONGEST), (LONGEST, len(text)))
     ]
-    return Texts(tokenizer, tokenizer.encode(text[:split]), *held_out)
+    return TextsByLength(tokenizer, tokenizer.encode(text[:split]), *held_out)
 
 
 @torch.no_grad()
@@ -146,7 +146,7 @@ def best_rates(size: Preset = "cpu") -> dict[str, float]:
     return {arm: min(losses, key=losses.__getitem__) for arm, losses in losses_by_rate(size).items()}
 
 
-def loss_at(arm: str, rate: float, texts: Texts, plan: Plan, run: Run) -> float:
+def loss_at(arm: str, rate: float, texts: TextsByLength, plan: PositionsPlan, run: Run) -> float:
     """Train one model and return its loss at the length it was trained with, on the articles for choosing."""
     length = ARMS[arm]
     settings: dict[str, Any] = {**plan.model, "context": length, "position": arm.partition("-")[0]}

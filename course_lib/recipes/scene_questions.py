@@ -20,12 +20,14 @@ from course_lib.infer.generation.generate import complete
 from course_lib.infer.generation.sampling import GREEDY
 from course_lib.models import VLM
 from course_lib.models.vlm import split_into_tiles
+from course_lib.settings import not_supported
 from course_lib.train.losses import Loss, cross_entropy
 from course_lib.tune.completions import completion_examples
 
 KINDS = ("where", "count", "exist", "caption")  # relations are left out: a trial found that they are not learned
 GROUPS = ("animals-nature", "food-drink", "travel-places", "activities", "objects")
 IMAGE, NOTHING = "<image>", "<nothing>"  # IMAGE stands for a tile; NOTHING for an empty one, where tiles are words
+CONTROLS = ("none", "shuffled", "blind")  # of `accuracy`
 COPIES = 6  # augmented versions of each image, encoded once, as the image encoder is frozen
 
 Asked = tuple[Int[Tensor, "scenes cells"], Int[Tensor, "scenes tokens"], Int[Tensor, "scenes tokens"]]
@@ -162,7 +164,7 @@ def exact_matches(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_mo
 
 
 def accuracy(
-    model: VLM, task: Questions, images: FeatureBank | None, how: str = "", each: int = 400, seed: int = 1
+    model: VLM, task: Questions, images: FeatureBank | None, control: str = "none", each: int = 400, seed: int = 1
 ) -> dict[str, float]:
     """Compute the share of questions that are answered exactly, by kind.
 
@@ -170,9 +172,12 @@ def accuracy(
         model: The model that answers.
         task: The questions.
         images: Features of the tiles' images; None for words in their place.
-        how: A control: "shuffled" gives every question the scene of another, "blind" gives vectors of zeros.
+        control: "shuffled" gives every question the scene of another, "blind" gives vectors of zeros.
         each: The number of questions of each kind.
         seed: The seed of the questions, which are the same in every call with it.
+
+    Raises:
+        ValueError: If there is no such control.
     """
     numbers = {}
     for kind in KINDS:
@@ -183,10 +188,15 @@ def accuracy(
         else:
             with torch.no_grad():
                 vectors = model.project(draw_features(images, asked[0].flatten(), generator)[:, None])
-        if how == "shuffled":
-            vectors = vectors.roll(task.scenes.n_cells, dims=0)
-        elif how == "blind":
-            vectors = torch.zeros_like(vectors)
+        match control:
+            case "none":
+                pass
+            case "shuffled":
+                vectors = vectors.roll(task.scenes.n_cells, dims=0)
+            case "blind":
+                vectors = torch.zeros_like(vectors)
+            case other:
+                raise not_supported("control", other, CONTROLS)
         numbers[kind] = exact_matches(model, asked, vectors).float().mean().item()
     return numbers
 

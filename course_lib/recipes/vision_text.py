@@ -13,6 +13,7 @@ from torch import Tensor
 
 from course_lib.data.corpora import emoji
 from course_lib.data.worlds.scenes import EMPTY
+from course_lib.files import write_text
 from course_lib.interop import save_pretrained
 from course_lib.models import VLM, BagCLIP, BagCLIPConfig, GPTConfig, ImageEncoderConfig, VLMConfig
 from course_lib.recipes import image_captions, scene_questions
@@ -112,9 +113,9 @@ def vision_text(run: Run) -> Results:
     model, measured = _train_vlm(run, plan, data, task, clip)
     if run.costs is None:
         save_pretrained(clip, run.out / "clip")
-        data.tokenizer.save(str(run.out / "clip" / "tokenizer.json"))
+        write_text(run.out / "clip" / "tokenizer.json", data.tokenizer.to_str(pretty=True))
         save_pretrained(model, run.out / "model")
-        task.tokenizer.save(str(run.out / "model" / "tokenizer.json"))
+        write_text(run.out / "model" / "tokenizer.json", task.tokenizer.to_str(pretty=True))
     values = {f"vision-text.{name}": value for name, value in (values | measured).items()}
     return write_results(run, values, _controls(values), _samples(run, data, task, model))
 

@@ -102,7 +102,7 @@ def pack(weights: Weights, causal: bool) -> UInt8[np.ndarray, "layers heads cell
     return np.round(255 * np.sqrt(weights[:, :, cells].clip(0, 1))).astype(np.uint8)
 
 
-def layers_that_fit(packed: Sequence[UInt8[np.ndarray, "layers heads cells"]]) -> int:
+def layers_that_fit(packed: Sequence[UInt8[np.ndarray, "layers heads _"]]) -> int:
     """Return the number of layers, each with all its heads and sentences, that fit into an explorer."""
     layer = sum(weights[0].size for weights in packed) * 4 / 3  # base64
     return int((LIMIT - BESIDES) // layer)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -137,13 +137,13 @@ def write_numbers_out(axis: Axis) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def line_as_data(label: str, xs: Float[np.ndarray, " points"], ys: Float[np.ndarray, "seeds points"]) -> dict[str, Any]:
+def line_as_data(label: str, xs: Real[np.ndarray, " points"], ys: Float[np.ndarray, "seeds points"]) -> dict[str, Any]:
     """Return a line as data: its mean over seeds and, of several, their range."""
     line: dict[str, Any] = {"label": label, "x": thinned(xs), "y": thinned(ys.mean(0))}
     return line | ({"low": thinned(ys.min(0)), "high": thinned(ys.max(0))} if len(ys) > 1 else {})
 
 
-def points(label: str, given: Any) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "seeds points"]]:
+def points(label: str, given: Any) -> tuple[Real[np.ndarray, " points"], Float[np.ndarray, "seeds points"]]:
     """Return the xs and ys that the caller passed for one label."""
     xs, ys = given if isinstance(given, tuple) and len(given) == 2 else (None, given)
     ys = np.atleast_2d(array(ys))

@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from matplotlib.figure import Figure
 
 MOST_POINTS = 200  # of one line on a page; more could not be told apart
@@ -51,14 +51,14 @@ def level(label: str, value: float | None) -> dict[str, Any] | None:
     return None if value is None else {"label": label, "value": short(value)}
 
 
-def thinned(values: Float[np.ndarray, " points"]) -> list[float | None]:
+def thinned(values: Real[np.ndarray, " points"]) -> list[float | None]:
     """Return at most MOST_POINTS of the values, the first and the last among them."""
     n = len(values)
     kept = np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int)
     return [short(value) for value in values[kept]]
 
 
-def line_in_words(label: str, xs: Float[np.ndarray, " points"], ys: Float[np.ndarray, " points"]) -> str:
+def line_in_words(label: str, xs: Real[np.ndarray, " points"], ys: Float[np.ndarray, " points"]) -> str:
     """Say where a line begins and ends, and its top or bottom between them where that stands out."""
     drawn = np.isfinite(ys)
     xs, ys = xs[drawn], ys[drawn]

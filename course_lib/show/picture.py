@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.spines import Spine
 from matplotlib.text import Text
-from matplotlib.typing import ColorType
 from PIL import Image
 
 from course_lib.show.display import display_bundle, read_text, required_text, shown
@@ -112,6 +111,6 @@ def soften_black(fig: Figure) -> None:
                 artist.set_edgecolor(INK)
 
 
-def is_black(colour: ColorType) -> bool:
+def is_black(colour: Any) -> bool:  # matplotlib also keeps arrays, which its ColorType leaves out
     """Return whether a colour is black, however transparent."""
     return to_rgba(colour)[:3] == (0.0, 0.0, 0.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 from course_lib.show.display import display_bundle
 from course_lib.show.explorers import explorer_html
 
-Choices = tuple[Int[Tensor, "tokens top_k"], Float[Tensor, "tokens top_k"]]
+Choices = tuple[Int[Tensor, "_ top_k"], Float[Tensor, "_ top_k"]]  # texts differ in length
 
 
 def router_explorer(

@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 from course_lib.files import acquire_lock, write_text
 from course_lib.preset import course_seed, preset
 from course_lib.site import cache, records, replication, shown
-from course_lib.site.execute import Run, execute, room_for
+from course_lib.site.execute import LabRun, execute, room_for
 from course_lib.site.page import page
 from course_lib.site.paths import Project, SiteError, digest_of, digest_of_tree, find_project
 from course_lib.site.points import with_points
@@ -121,11 +121,11 @@ def run_labs(
         at_once = f", {jobs} at a time" if min(jobs, len(todo)) > 1 else ""
         print(f"labs: running {', '.join(todo)} ({preset()} preset){at_once}")
 
-        def keep(run: Run, notebook: NotebookNode) -> None:
+        def keep(run: LabRun, notebook: NotebookNode) -> None:
             cache.store(project, keys[run.lab], notebook)
             executed[run.lab] = notebook
 
-        execute(project, [Run(lab, notebook, course_seed()) for lab, notebook in todo.items()], keep, jobs)
+        execute(project, [LabRun(lab, notebook, course_seed()) for lab, notebook in todo.items()], keep, jobs)
     return {lab: executed[lab] for lab in notebooks if lab in executed}
 
 

@@ -34,7 +34,7 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
-class Run:
+class LabRun:
     """One run of a lab.
 
     Attributes:
@@ -52,10 +52,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Failure:
+class LabFailure:
     """A run that did not come to its end; `detail` is the traceback."""
 
-    run: Run
+    run: LabRun
     sentence: str
     detail: str
 
@@ -64,7 +64,7 @@ class Failure:
         return f"labs/{self.run.lab}.ipynb{seed}: {self.sentence}"
 
 
-Keep = Callable[[Run, NotebookNode], None]
+Keep = Callable[[LabRun, NotebookNode], None]
 
 
 def room_for() -> int:
@@ -75,7 +75,7 @@ def room_for() -> int:
     return max(1, min(cores, int(psutil.virtual_memory().available / MEMORY)))
 
 
-def execute(project: Project, runs: Sequence[Run], keep: Keep, jobs: int | None = None, strict: bool = True) -> None:
+def execute(project: Project, runs: Sequence[LabRun], keep: Keep, jobs: int | None = None, strict: bool = True) -> None:
     """Execute labs, some at a time.
 
     Args:
@@ -103,17 +103,17 @@ def execute(project: Project, runs: Sequence[Run], keep: Keep, jobs: int | None 
 
 
 async def _execute_all(
-    project: Project, runs: Sequence[Run], keep: Keep, jobs: int, strict: bool, scratch: Path, bar: tqdm
-) -> list[Failure]:
+    project: Project, runs: Sequence[LabRun], keep: Keep, jobs: int, strict: bool, scratch: Path, bar: tqdm
+) -> list[LabFailure]:
     env, commit = environment(project, scratch, strict), commit_of(project.root)
     places = asyncio.Semaphore(jobs)
     running = {asyncio.create_task(_execute(run, places, env, scratch, bar)) for run in runs}
-    failures: list[Failure] = []
+    failures: list[LabFailure] = []
     while running:
         ended, running = await asyncio.wait(running, timeout=bar.mininterval, return_when=asyncio.FIRST_COMPLETED)
         bar.refresh()  # for the clock: a cell may take minutes
         for result in [task.result() for task in ended]:
-            if isinstance(result, Failure):
+            if isinstance(result, LabFailure):
                 bar.write(f"labs: {result.run} failed: {result.sentence}")
                 failures.append(result)
                 continue
@@ -126,8 +126,8 @@ async def _execute_all(
 
 
 async def _execute(
-    run: Run, places: asyncio.Semaphore, env: dict[str, str], scratch: Path, bar: tqdm
-) -> tuple[Run, NotebookNode, dict[str, float]] | Failure:
+    run: LabRun, places: asyncio.Semaphore, env: dict[str, str], scratch: Path, bar: tqdm
+) -> tuple[LabRun, NotebookNode, dict[str, float]] | LabFailure:
     """Run one lab; return the run, the notebook with its outputs, and the seconds and memory that it took."""
     async with places:
         notebook = copy.deepcopy(run.notebook)
@@ -151,10 +151,10 @@ async def _execute(
             await client.async_execute_cell(meter, len(notebook.cells) - 1)
         except CellExecutionError as error:
             sentence = f"cell {cell.id} raised {error.ename}: {error.evalue.strip()}"
-            return Failure(run, sentence, ANSI.sub("", error.traceback))
+            return LabFailure(run, sentence, ANSI.sub("", error.traceback))
         except (CellTimeoutError, RuntimeError) as error:  # a kernel that died, at its start or later
             sentence = f"its kernel did not get past cell {cell.id}: too slow, or out of memory"
-            return Failure(run, sentence, f"{error}\n{log.read_text(errors='replace')[-4000:]}")
+            return LabFailure(run, sentence, f"{error}\n{log.read_text(errors='replace')[-4000:]}")
         finally:
             await ensure_async(manager.shutdown_kernel(now=True))
             if client.kc is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jinja2
 
+from course_lib.files import write_text
 from course_lib.site.paths import Project
 
 # Thebe would fetch a kernel from another host, and its loader is put on every page twice, even when it is off.
@@ -44,7 +45,7 @@ def finish(project: Project, html: Path) -> None:
     """Apply all changes to the site in place."""
     for path in html.rglob("*.html"):
         if "_static" not in path.relative_to(html).parts:
-            path.write_text(_cleaned(path.read_text(encoding="utf8")), encoding="utf8")
+            write_text(path, _cleaned(path.read_text(encoding="utf8")))
     for pattern in UNWANTED_FILES:
         for path in html.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -53,7 +54,7 @@ def finish(project: Project, html: Path) -> None:
         shutil.copy(project.labs / f"{lab}.ipynb", html / "labs")
     front_door = jinja2.Template(Path(__file__).with_name("front_door.html").read_text("utf-8"), autoescape=True)
     title, first = project.config()["title"], f"{project.documents()[0]}.html"
-    (html / "index.html").write_text(front_door.render(title=title, first=first), encoding="utf8")
+    write_text(html / "index.html", front_door.render(title=title, first=first))
 
 
 def _cleaned(text: str) -> str:

@@ -26,7 +26,7 @@ from course_lib.checkout import commit_of
 from course_lib.course_file import NAME, read_course
 from course_lib.errors import CourseError
 from course_lib.exercises import own
-from course_lib.files import acquire_lock, write_text
+from course_lib.files import acquire_lock, write_bytes, write_text
 from course_lib.site import cache, replication
 from course_lib.site.build import read_lab, run_labs
 from course_lib.site.configure import configured, set_repository
@@ -88,7 +88,7 @@ def release(
     with tempfile.TemporaryDirectory(prefix=".release-", dir=out.parent) as folder:
         new = Path(folder)
         _copy(project, new, book)
-        (new / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False, allow_unicode=True), encoding="utf8")
+        write_text(new / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=True))
         if course.name or course.authors:
             lines = {"name": course.name, "authors": list(course.authors)}
             text = "".join(
@@ -241,7 +241,7 @@ def _copy(project: Project, new: Path, book: Book) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
         if name.endswith(".md"):
-            target.write_text(book.text(file.read_text(encoding="utf8"), stem), encoding="utf8")
+            write_text(target, book.text(file.read_text(encoding="utf8"), stem))
 
 
 def _of_a_lab(file: Path) -> bool:
@@ -342,7 +342,7 @@ def _write_exercises(new: Path, lab: str, stubs: Mapping[str, str], where: str, 
         if exercise.id not in stubs:
             raise SiteError(f"{where} has no cell that begins with `{MARK} {exercise.id}`")
         write_text(folder / f"{exercise.id}.py", student_source(exercise, stubs[exercise.id], hints))
-        (folder / f"{exercise.id}.cases").write_bytes(visible_cases(exercise))
+        write_bytes(folder / f"{exercise.id}.cases", visible_cases(exercise))
 
 
 def looked_up(folder: Path, labs: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ from course_lib.files import acquire_lock, read_json, write_text
 from course_lib.preset import preset
 from course_lib.site import cache, records, replication
 from course_lib.site.build import read_lab, solved_labs
-from course_lib.site.execute import Run, execute
+from course_lib.site.execute import LabRun, execute
 from course_lib.site.paths import Project, SiteError, digest_of, find_project
 
 # Writes the solved notebook of a lab, by the code in the working directory.
@@ -70,7 +70,7 @@ def replicate(labs: Sequence[str] = (), seeds: int = 10, jobs: int | None = None
             if lab not in waiting:
                 place.write(seeds)
 
-        def keep(run: Run, executed: NotebookNode) -> None:
+        def keep(run: LabRun, executed: NotebookNode) -> None:
             places[run.lab].keep(run.seed, executed)
             if all(places[run.lab].has(seed) for seed in range(seeds)):
                 places[run.lab].write(seeds)
@@ -143,9 +143,9 @@ def _run_at(project: Project, lab: str, commit: str) -> records.Records:
             # The references are part of what was run, so the code of that time solves the lab.
             solve = [sys.executable, "-c", SOLVE, lab, str(solved)]
             subprocess.run(solve, cwd=tree, env=os.environ | {"PYTHONPATH": str(tree)}, check=True)
-            run = Run(lab, nbformat.read(solved, as_version=4), 0)
+            run = LabRun(lab, nbformat.read(solved, as_version=4), 0)
 
-            def keep(_: Run, executed: NotebookNode) -> None:
+            def keep(_: LabRun, executed: NotebookNode) -> None:
                 measured.update(records.collect(lab, executed))
 
             execute(find_project(tree), [run], keep, jobs=1, strict=False)
@@ -195,9 +195,9 @@ class _Place:
         before = self.before
         return before is not None and before["provenance"]["source"] == self.source and len(before["seeds"]) >= seeds
 
-    def run(self, seed: int) -> Run:
+    def run(self, seed: int) -> LabRun:
         """Return the run on a seed."""
-        return Run(self.lab, self.solved, seed)
+        return LabRun(self.lab, self.solved, seed)
 
     def has(self, seed: int) -> bool:
         """Return whether the run on a seed is kept."""

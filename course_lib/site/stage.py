@@ -10,6 +10,7 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
+from course_lib.files import write_text
 from course_lib.site.paths import Project
 from course_lib.site.records import Records
 from course_lib.site.shown import Shown
@@ -28,9 +29,8 @@ def stage(
     (out / "labs").mkdir()
     for lab, notebook in pages.items():
         nbformat.write(notebook, out / "labs" / f"{lab}.ipynb")
-    (out / "results.json").write_text(json.dumps(records, indent=1, sort_keys=True))
-    (out / "shown.json").write_text(json.dumps(shown, indent=1, sort_keys=True))
-    (out / "labs.json").write_text(json.dumps(measured, indent=1, sort_keys=True))
+    for name, found in {"results": records, "shown": shown, "labs": measured}.items():
+        write_text(out / f"{name}.json", json.dumps(found, indent=1, sort_keys=True))
     _copy_mathjax(out / "book" / "_static" / "vendor" / "mathjax")
     return out
 
@@ -42,7 +42,7 @@ def _write_config(project: Project, path: Path) -> None:
     html = config.setdefault("html", {})
     for button in ("use_repository_button", "use_issues_button", "use_edit_page_button"):
         html[button] = with_repository
-    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf8")
+    write_text(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def _copy_mathjax(out: Path) -> None:

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.train.config import TrainConfig
+from course_lib.settings import not_supported
+from course_lib.train.config import CHOICES, TrainConfig
 
 ROUTING_WEIGHTS = ("router.weight", "shared_gate.weight")  # of course_lib.nn.moe.MoE
 
@@ -36,8 +37,10 @@ def lr_factor(step: int, config: TrainConfig) -> float:
             falling = max(1, round(config.decay_ratio * config.steps))
             left = min(1.0, (config.steps - step) / falling)
             return rise * (config.min_lr_ratio + (1 - config.min_lr_ratio) * left)
-        case _:  # constant
+        case "constant":
             return rise
+        case other:
+            raise not_supported("schedule", other, CHOICES["schedule"])
 
 
 def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
@@ -53,10 +56,12 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
         The optimizers, Muon first.
 
     Raises:
-        ValueError: If no parameter requires a gradient.
+        ValueError: If no parameter requires a gradient, or the optimizer is unknown.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     found: list[torch.optim.Optimizer] = []
+    if config.optimizer not in ("adamw", "muon"):
+        raise not_supported("optimizer", config.optimizer, CHOICES["optimizer"])
     if config.optimizer == "muon":
         matrices = {
             name: p

@@ -13,16 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course_lib.settings import not_supported
+from course_lib.train.config import CHOICES
+
 
 def choose_precision(wanted: str, device: torch.device) -> str:
-    """Resolve "auto" to "bf16" or "fp32", and return any other precision as it is.
+    """Resolve "auto" to "bf16" or "fp32", and return these two as they are.
 
     "auto" becomes "bf16" if the device multiplies matrices at least 1.3 times as fast in it. That is measured, not
     looked up: a processor may support bfloat16 and be slower in it.
 
     Raises:
-        ValueError: If bf16 is asked for on a GPU that does not support it.
+        ValueError: If the precision is unknown, or bf16 is asked for on a GPU that does not support it.
     """
+    if wanted not in ("fp32", "bf16", "auto"):
+        raise not_supported("precision", wanted, CHOICES["precision"])
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         if wanted == "bf16":
             raise ValueError(f'{torch.cuda.get_device_name(device)} has no bfloat16; use precision="fp32"')
@@ -55,8 +60,21 @@ def autocast(kind: str, device: torch.device) -> AbstractContextManager[Any]:
     """Return the context in which losses are computed in the precision `kind`.
 
     Weights stay in float32; under "bf16", matrix products use a copy of them in bfloat16.
+
+    Args:
+        kind: "fp32" or "bf16", from `choose_precision`.
+        device: The device of the model.
+
+    Raises:
+        ValueError: If the precision is neither.
     """
-    return torch.autocast(device.type, torch.bfloat16) if kind == "bf16" else contextlib.nullcontext()
+    match kind:
+        case "bf16":
+            return torch.autocast(device.type, torch.bfloat16)
+        case "fp32":
+            return contextlib.nullcontext()
+        case other:
+            raise not_supported("precision", other, [choice for choice in CHOICES["precision"] if choice != "auto"])
 
 
 def try_compile(objective: Callable[..., Any], first: Callable[[Callable[..., Any]], Any]) -> tuple[Any, Any]:

@@ -33,8 +33,9 @@ class Adapted(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_model"]:
         """Apply the frozen layer and the adapter; the result has the dtype of the layer's output."""
-        h = self.layer(x)
-        return h + self.up(F.gelu(self.down(h.to(self.down.weight.dtype)))).to(h.dtype)
+        h = self.layer(x)  # *batch d_model
+        bottleneck = F.gelu(self.down(h.to(self.down.weight.dtype)))  # *batch width
+        return h + self.up(bottleneck).to(h.dtype)  # *batch d_model
 
 
 def add_adapters(model: nn.Module, width: int) -> nn.Module:

@@ -75,14 +75,14 @@ class Classifier(nn.Module):
 
     def features(self, texts: LabelledTexts) -> Float[Tensor, "batch d_model"]:
         """Compute the mean of the last hidden states of each text, scaled to length 1."""
-        real = padding_mask(texts.lengths, texts.ids.shape[1])
-        hidden = self.encoder(texts.ids, real)
-        kept = real.reshape(len(hidden), -1, 1).to(hidden.dtype)
-        return F.normalize((hidden * kept).sum(1) / kept.sum(1), dim=1)
+        real = padding_mask(texts.lengths, texts.ids.shape[1])  # batch 1 1 tokens
+        hidden = self.encoder(texts.ids, real)  # batch tokens d_model
+        kept = real.reshape(len(hidden), -1, 1).to(hidden.dtype)  # batch tokens 1
+        return F.normalize((hidden * kept).sum(1) / kept.sum(1), dim=1)  # batch d_model
 
     def forward(self, texts: LabelledTexts) -> Float[Tensor, "batch classes"]:
         """Compute the logits of the classes."""
-        return self.head(SCALE * self.features(texts))
+        return self.head(SCALE * self.features(texts))  # batch classes
 
 
 def classification_loss(model: Classifier, batch: LabelledTexts) -> Loss:

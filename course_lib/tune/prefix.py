@@ -47,22 +47,22 @@ class Prefixed(nn.Module):
         """Compute attention with the prefix; all arguments are those of `MultiHeadAttention.forward`."""
         n = self.key.shape[1]
         if causal:  # torch's kernel supports causality only for as many queries as keys
-            triangle = causal_mask(x.shape[1], x.device)
+            triangle = causal_mask(x.shape[1], x.device)  # tokens tokens
             mask = triangle if mask is None else mask & triangle
         if mask is not None:
             if cache is None:  # so that a mask without an axis of keys gets one
-                mask = mask.expand(*mask.shape[:-1], (x if memory is None else memory).shape[1])
-            mask = F.pad(mask, (n, 0), value=True)
+                mask = mask.expand(*mask.shape[:-1], (x if memory is None else memory).shape[1])  # ... keys
+            mask = F.pad(mask, (n, 0), value=True)  # ... n+keys
         if bias is not None:
-            bias = F.pad(bias, (n, 0))
+            bias = F.pad(bias, (n, 0))  # ... n+keys
 
         # Attention calls `cache(key, value)` after the projection and RoPE, and attends to all pairs that it returns,
         # since a cache puts those of earlier tokens in front there. So does this function with the prefix.
         def with_prefix(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
             if cache is not None:
-                key, value = cache(key, value)
+                key, value = cache(key, value)  # batch kv_heads keys head_dim
             shape = (len(key), -1, -1, -1)
-            keys = torch.cat((self.key.to(key.dtype).expand(shape), key), dim=2)
+            keys = torch.cat((self.key.to(key.dtype).expand(shape), key), dim=2)  # batch kv_heads n+keys head_dim
             values = torch.cat((self.value.to(value.dtype).expand(shape), value), dim=2)
             return keys, values
 
@@ -117,7 +117,8 @@ class PrefixNetwork(nn.Module):
     def forward(self) -> Float[Tensor, "layers 2 kv_heads n head_dim"]:
         """Compute the keys and values of all layers."""
         kv_heads, n, head_dim = self.shape
-        return self.net(self.places).view(n, -1, 2, kv_heads, head_dim).permute(1, 2, 3, 0, 4)
+        pairs = self.net(self.places)  # n layers*2*kv_heads*head_dim
+        return pairs.view(n, -1, 2, kv_heads, head_dim).permute(1, 2, 3, 0, 4)  # layers 2 kv_heads n head_dim
 
 
 class _FromNetwork(nn.Module):

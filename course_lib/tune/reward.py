@@ -48,12 +48,12 @@ class RewardModel(nn.Module):
         texts = texts.to(device_of(self))
         # The index of the last True of each row: argmax finds the first of the row read backwards.
         last = texts.completion_mask.shape[1] - 1 - texts.completion_mask.flip(1).int().argmax(dim=1)  # (batch,)
-        return self.scores(texts.ids).gather(1, last[:, None])[:, 0]
+        return self.scores(texts.ids).gather(1, last[:, None])[:, 0]  # (batch,)
 
     def scores(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
         """Compute the score at every token: the reward if the completion ended there."""
-        x = self.body.hidden_states(embed_tokens(self.body.token_embedding, ids))
-        score = self.score.weight[0]
+        x = self.body.hidden_states(embed_tokens(self.body.token_embedding, ids))  # batch tokens d_model
+        score = self.score.weight[0]  # (d_model,)
         return (x.to(score.dtype) * score).sum(dim=-1)  # a matrix product would be in bfloat16 under autocast
 
 

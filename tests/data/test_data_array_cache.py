@@ -58,7 +58,8 @@ def test_a_filled_cache_may_be_read_only(cache):
 def test_the_file_is_as_readable_as_any_other(cache):
     cached_arrays("toy", [], lambda: ARRAYS)
     (cache / "other").touch()
-    assert files(cache)[-1].stat().st_mode == (cache / "other").stat().st_mode
+    readable = [path.stat().st_mode & 0o444 for path in (files(cache)[-1], cache / "other")]
+    assert readable[0] == readable[1]
 
 
 def test_damage_anywhere_is_noticed(cache, capsys):
@@ -129,7 +130,7 @@ array_cache.np.savez_compressed = die
 array_cache.cached_arrays("toy", [], lambda: {"a": np.zeros(3)})
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 9
-    assert [path.suffix for path in files(cache)] == [".partial"]
+    assert [".npz.partial-" in path.name for path in files(cache)] == [True]
     same(cached_arrays("toy", [], lambda: ARRAYS))
     assert [path.suffix for path in files(cache)] == [".npz"]
 

@@ -65,6 +65,16 @@ def test_npm_beside_python_is_found(tiny, stock, shelf, cache, monkeypatch, tmp_
     assert (fetch("tiny-set") / "text.txt").exists()
 
 
+def test_a_client_that_was_forgotten_is_refused(tiny, shelf, stock, monkeypatch):
+    archive = shelf / tiny.file
+    with pytest.raises(ValueError, match='client="conda" is not supported; use one of pip, npm'):
+        entry_of(archive, client="conda")
+    monkeypatch.setitem(registry.CHOICES, "client", (*registry.CHOICES["client"], "conda"))
+    stock(entry_of(archive, client="conda"))
+    with pytest.raises(ValueError, match='client="conda" is not supported; use one of pip, npm'):
+        fetch("tiny-set")
+
+
 def test_concurrent_fetches_download_once(tiny, cache):
     """The download is slowed, so that the others arrive while it runs."""
     before = """
@@ -145,7 +155,6 @@ def test_the_registry_is_complete_and_names_no_address():
     text = Path(registry.__file__).with_name("registry.toml").read_text(encoding="utf-8")
     assert "://" not in text
     for entry in registry.registry().values():
-        assert entry.client in ("pip", "npm")
         assert len(entry.sha256) == 64
         assert entry.version in entry.file
         assert entry.title

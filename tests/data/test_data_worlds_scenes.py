@@ -160,6 +160,18 @@ def test_answers_recomputed_from_the_text(rows, columns):
         assert solve(grid_text(world, cells), question) == answer
 
 
+def test_a_kind_that_was_forgotten_is_refused(monkeypatch):
+    world = GRIDS[0]
+    batch = world.sample(1, rng())._replace(kind=torch.tensor([0]))
+    monkeypatch.setattr("course_lib.data.worlds.scenes.KINDS", ("why", *KINDS[1:]))
+    for words in (world.questions, world.answers):
+        with pytest.raises(ValueError, match=f'kind="why" is not supported; use one of {", ".join(KINDS[1:])}'):
+            words(batch)
+    for level in (world.chance, world.shortcut):
+        with pytest.raises(KeyError, match="why"):
+            level("why")
+
+
 def test_kinds_are_drawn_as_asked():
     world = GRIDS[0]
     assert set(world.sample(50, rng(), ["count"]).kind.tolist()) == {KINDS.index("count")}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from course_lib.infer.constrained.grammar import Grammar, json_schema
+from course_lib.infer.constrained.grammar import TokenGrammar, json_schema
 
 VALIDATOR = Draft202012Validator
 TOKENS = [*(bytes([byte]) for byte in range(256)), b'": "', b'", "', b"true", b"12", b""]
@@ -105,7 +105,7 @@ schemas = st.recursive(
 
 
 def of_schema(schema):
-    return Grammar(json_schema(schema), TOKENS, [END])
+    return TokenGrammar(json_schema(schema), TOKENS, [END])
 
 
 def accepts(grammar, text):

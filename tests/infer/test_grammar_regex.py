@@ -18,7 +18,7 @@ from course_lib.data.tokenizers.fast_bpe import train_fast_bpe
 from course_lib.data.tokenizers.pretrained import smollm2_tokenizer
 from course_lib.data.tokenizers.token_bytes import token_bytes
 from course_lib.infer.constrained import grammar as module
-from course_lib.infer.constrained.grammar import Grammar, regex
+from course_lib.infer.constrained.grammar import TokenGrammar, regex
 from course_lib.infer.generation.generate import generate
 from course_lib.infer.generation.sampling import Sampling
 from course_lib.models import GPT, GPTConfig
@@ -60,7 +60,7 @@ def pattern_and_text(draw):
 
 
 def of_pattern(pattern, tokens=(*BYTES, b""), end=None):
-    return Grammar(regex(pattern), tokens, [len(tokens) - 1] if end is None else end)
+    return TokenGrammar(regex(pattern), tokens, [len(tokens) - 1] if end is None else end)
 
 
 def of_pattern_or_none(pattern):

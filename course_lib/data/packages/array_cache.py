@@ -11,6 +11,7 @@ import numpy as np
 
 from course_lib.data.packages.fetching import cache_errors, locked
 from course_lib.data.packages.registry import cache
+from course_lib.files import open_whole, remove_partial
 
 Arrays = dict[str, np.ndarray]
 
@@ -72,12 +73,8 @@ def _write(path: Path, arrays: Arrays) -> None:
     for key, array in arrays.items():
         if array.dtype.hasobject:
             raise ValueError(f"the array {key!r} holds Python objects; prepared files hold numbers and text only")
-    partial = path.with_name(f".{path.stem}.partial")  # one name is enough: whoever writes holds the lock
-    try:
-        with partial.open("w+b") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
-            file.seek(0)
-            file.write(hashlib.file_digest(file, "sha256").digest())
-        partial.replace(path)  # on the same disk, hence atomic
-    finally:
-        partial.unlink(missing_ok=True)
+    remove_partial(path)  # the lock says that no other process writes it
+    with open_whole(path) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
+        file.seek(0)
+        file.write(hashlib.file_digest(file, "sha256").digest())

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from course_lib.data.packages.registry import Entry
+from course_lib.data.packages.registry import CHOICES, Entry
 from course_lib.errors import DataError
+from course_lib.settings import not_supported
 
 # What the clients say when the network, rather than the package, is missing.
 _NO_NETWORK = re.compile(
@@ -37,7 +38,7 @@ def download(entry: Entry, into: Path) -> Path:
     """
     scratch = into / "scratch"  # all that the client writes stays in here: counted as it grows, removed at the end
     scratch.mkdir()
-    command = _pip(entry, into) if entry.client == "pip" else _npm(entry, into)
+    command = _command(entry, into)
     settings = {
         **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)),
         # Made for installing, they would stop this download. The hash is checked below.
@@ -71,6 +72,16 @@ def download(entry: Entry, into: Path) -> Path:
     if sha256 != entry.sha256:
         raise DataError(_other_file(entry, sha256))
     return file
+
+
+def _command(entry: Entry, into: Path) -> list[str]:
+    match entry.client:
+        case "pip":
+            return _pip(entry, into)
+        case "npm":
+            return _npm(entry, into)
+        case other:
+            raise not_supported("client", other, CHOICES["client"])
 
 
 def _pip(entry: Entry, into: Path) -> list[str]:

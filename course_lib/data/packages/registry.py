@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib.errors import DataError
+from course_lib.settings import check_choices
+
+CHOICES = {"client": ("pip", "npm")}
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Entry:
 
     name: str
     title: str
-    client: str  # "pip" or "npm"
+    client: str
     package: str
     version: str
     file: str
@@ -29,6 +32,9 @@ class Entry:
     licence: str
     credit: str
     on_demand: bool = False  # fetched when a program or a user asks for it, not by `course data fetch` alone
+
+    def __post_init__(self) -> None:
+        check_choices(self, CHOICES)
 
     @property
     def folder(self) -> Path:

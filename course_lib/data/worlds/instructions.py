@@ -28,7 +28,7 @@ MARKS = (*GAP, ";", "user", "assistant")
 SPECIAL = ("<|im_start|>", "<|im_end|>")
 
 
-class Task(NamedTuple):
+class Instruction(NamedTuple):
     """An instruction with its right answer, as texts, such as "flip a b c d" and "d c b a"."""
 
     skill: str
@@ -146,14 +146,14 @@ class Instructions:
 
     def tasks(
         self, n: int, generator: torch.Generator, words: Sequence[tuple[str, str]], test: bool = False
-    ) -> list[Task]:
+    ) -> list[Instruction]:
         """Sample instructions with each (skill, word) in turn, on strings for training or for testing."""
         strings = self.strings(n, generator, test)
         tasks = []
         for i, string in enumerate(strings):
             skill, word = words[i % len(words)]
             answer = self.apply_skill(skill, string[None])[0]
-            tasks.append(Task(skill, word, f"{word} {self.text(string)}", self.text(answer)))
+            tasks.append(Instruction(skill, word, f"{word} {self.text(string)}", self.text(answer)))
         return tasks
 
     def text(self, letters: Int[Tensor, " length"]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from course_lib.data.worlds.sampling import distinct, permutations, pick
 from course_lib.data.worlds.words import distinct_words
-from course_lib.settings import check_counts
+from course_lib.settings import check_counts, not_supported
 
 KINDS = ("where", "count", "exist", "caption", "beside", "direction")
 EMPTY = -1
@@ -82,7 +82,7 @@ class Scenes:
         # The most frequent caption is a single name: one scene in n_cells has one concept, and any is as likely.
         caption = 1 / (self.n_cells * n)
         levels = {"where": 1 / n, "count": 1 / 3, "exist": 1 / 2, "caption": caption}
-        return levels.get(self._checked(kind), 1 / (n - 1))
+        return {**levels, "beside": 1 / (n - 1), "direction": 1 / (n - 1)}[self._checked(kind)]
 
     def shortcut(self, kind: str) -> float:
         """Return the best accuracy from the scene and the question without the concept that it names.
@@ -90,10 +90,9 @@ class Scenes:
         It is 1 for "where" and "caption", which name no concept. For "direction" it is 1/2 in a 2 x 2 grid, twice the
         1/4 of "beside", and falls as the grid grows.
         """
-        if self._checked(kind) == "direction":
-            across, down = self.rows * (self.columns - 1), (self.rows - 1) * self.columns
-            return (1 / across + 1 / down) / 2
-        return {"count": 1 / 3, "exist": 1 / 2, "beside": 1 / self.n_cells}.get(kind, 1.0)
+        across, down = self.rows * (self.columns - 1), (self.rows - 1) * self.columns
+        levels = {"where": 1.0, "count": 1 / 3, "exist": 1 / 2, "caption": 1.0, "beside": 1 / self.n_cells}
+        return {**levels, "direction": (1 / across + 1 / down) / 2}[self._checked(kind)]
 
     def sample(self, batch: int, generator: torch.Generator, kinds: Sequence[str] | None = None) -> SceneBatch:
         """Sample scenes with a question each; all `kinds` (by default all that the grid allows) are equally likely."""
@@ -103,8 +102,8 @@ class Scenes:
         cells = torch.full((batch, self.n_cells), EMPTY)
         rest = torch.full((batch, 3), -1)
         makers = (self._where, self._count, self._exist, self._caption, self._beside, self._direction)
-        for index, make in enumerate(makers):
-            rows = (kind == index).nonzero()[:, 0]
+        for name, make in zip(KINDS, makers, strict=True):
+            rows = (kind == KINDS.index(name)).nonzero()[:, 0]
             if len(rows):
                 drawn = distinct(len(rows), len(self.names), self.n_cells + 1, generator)
                 cells[rows], *parts = make(drawn[:, :-1], drawn[:, -1], generator)
@@ -183,7 +182,10 @@ class Scenes:
                 return "what is in the picture?"
             case "beside":
                 return f"what is {SIDES[detail]} {name}?"
-        return f"what is {list(DIRECTIONS)[detail]} {name}?"
+            case "direction":
+                return f"what is {list(DIRECTIONS)[detail]} {name}?"
+            case other:
+                raise not_supported("kind", other, KINDS)
 
     def answers(self, batch: SceneBatch) -> list[str]:
         """Write the answers in words: a name, a number, "yes" or "no", or a caption's names separated by commas."""
@@ -198,7 +200,10 @@ class Scenes:
                 return ("no", "yes")[answer]
             case "caption":
                 return ", ".join(self.names[concept] for concept in cells if concept != EMPTY)
-        return self.names[answer]
+            case "where" | "beside" | "direction":
+                return self.names[answer]
+            case other:
+                raise not_supported("kind", other, KINDS)
 
     @functools.cached_property
     def vocabulary(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from course_lib.data.worlds.words import distinct_words
+from course_lib.settings import not_supported
 
 COLOURS = {
     "red": (0.85, 0.10, 0.10),
@@ -25,20 +26,20 @@ SIDES = ("left", "right")
 NOTHING = -1  # on a side without a shape
 
 
-class Scenes(NamedTuple):
+class ShapeScenes(NamedTuple):
     """A batch of scenes: what stands on the left and what on the right, as indices into `names`, or NOTHING."""
 
     left: Int[Tensor, " batch"]
     right: Int[Tensor, " batch"]
 
-    def exchanged(self) -> Scenes:
+    def exchanged(self) -> ShapeScenes:
         """Return the scenes with left and right exchanged."""
-        return Scenes(self.right, self.left)
+        return ShapeScenes(self.right, self.left)
 
-    def colours_exchanged(self) -> Scenes:
+    def colours_exchanged(self) -> ShapeScenes:
         """Return the scenes with the colours of the two shapes exchanged."""
         n = len(SHAPES)
-        return Scenes(self.right // n * n + self.left % n, self.left // n * n + self.right % n)
+        return ShapeScenes(self.right // n * n + self.left % n, self.left // n * n + self.right % n)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class ColouredShapes:
 
     def sample(
         self, batch: int, generator: torch.Generator, among: Int[Tensor, " names"], alone: float = 0.0
-    ) -> Scenes:
+    ) -> ShapeScenes:
         """Sample scenes of two different things.
 
         Args:
@@ -89,9 +90,9 @@ class ColouredShapes:
         drop_left = torch.rand(batch, generator=generator) < 0.5
         left[single & drop_left] = NOTHING
         right[single & ~drop_left] = NOTHING
-        return Scenes(left, right)
+        return ShapeScenes(left, right)
 
-    def draw(self, scenes: Scenes, generator: torch.Generator) -> Float[Tensor, "batch 3 size size"]:
+    def draw(self, scenes: ShapeScenes, generator: torch.Generator) -> Float[Tensor, "batch 3 size size"]:
         """Draw scenes, with values from 0 to 1; place, size and brightness of each shape are a little random."""
         pictures = torch.ones(len(scenes.left), 3, self.size, self.size)
         for side, which in enumerate(scenes):
@@ -114,7 +115,7 @@ class ColouredShapes:
         colour = torch.tensor(list(COLOURS.values()))[index // len(SHAPES)]
         return ink, (colour * (0.85 + 0.15 * light[:, :, 0])).clamp(max=1)
 
-    def captions(self, scenes: Scenes, from_right: Bool[Tensor, " batch"] | None = None) -> list[str]:
+    def captions(self, scenes: ShapeScenes, from_right: Bool[Tensor, " batch"] | None = None) -> list[str]:
         """Write captions: "red circle", or "red circle left of blue square".
 
         Args:
@@ -133,7 +134,9 @@ class ColouredShapes:
                 found.append(f"{names[left]} left of {names[right]}")
         return found
 
-    def ask(self, scenes: Scenes, kind: Int[Tensor, " batch"], generator: torch.Generator) -> list[tuple[str, str]]:
+    def ask(
+        self, scenes: ShapeScenes, kind: Int[Tensor, " batch"], generator: torch.Generator
+    ) -> list[tuple[str, str]]:
         """Ask about scenes of two things, and answer.
 
         - colour: "what colour is on the left?", one of 6;
@@ -160,7 +163,10 @@ class ColouredShapes:
                 return f"what shape is on the {SIDES[side]}?", shape
             case "where":
                 return f"where is {name}?", SIDES[side]
-        return f"what is beside {name}?", other
+            case "beside":
+                return f"what is beside {name}?", other
+            case unknown:
+                raise not_supported("kind", unknown, KINDS)
 
     def chance(self, kind: str, among: Int[Tensor, " names"]) -> float:
         """Return the best accuracy from the question alone, if scenes are sampled `among` names."""

@@ -1,7 +1,7 @@
 """Constrained decoding: before each token, llguidance says which tokens may come next.
 
 A grammar is made from a regular expression (`regex`), from a JSON Schema (`json_schema`), or from the functions that
-may be called (`tool_calls`). `Grammar` binds it to the tokens of a model, and makes a `Matcher` for each text.
+may be called (`tool_calls`). `TokenGrammar` binds it to a model's tokens, and makes a `TokenMatcher` for each text.
 
 Source: Willard and Louf 2023, "Efficient Guided Generation for Large Language Models", for the idea; llguidance for
 the engine, which also reads context-free grammars and computes a mask of 50,000 tokens in well under a millisecond.
@@ -43,7 +43,7 @@ BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 LARGEST_BOUND = 2**53  # llguidance keeps bounds as doubles, which are exact up to here
 
 
-class Grammar:
+class TokenGrammar:
     """The texts that one model may write, as a grammar over its tokens.
 
     Args:
@@ -69,12 +69,12 @@ class Grammar:
         if not self.matcher().allowed().any():
             raise GenerationError("no text of these tokens matches the pattern; is it the tokenizer of the model?")
 
-    def matcher(self) -> Matcher:
+    def matcher(self) -> TokenMatcher:
         """Return a matcher at the beginning of a text."""
-        return Matcher(self._start.deep_copy(), self.vocab_size, self.end)
+        return TokenMatcher(self._start.deep_copy(), self.vocab_size, self.end)
 
 
-class Matcher:
+class TokenMatcher:
     """The state of the grammar in one text, updated token by token."""
 
     def __init__(self, matcher: LLMatcher, vocab_size: int, end: frozenset[int]) -> None:

@@ -102,7 +102,7 @@ class TextGenerator:
         """
         from course_lib.infer.constrained import grammar  # here, since llguidance is an extra
 
-        return grammar.Grammar(source, self.token_bytes, self.end_tokens)
+        return grammar.TokenGrammar(source, self.token_bytes, self.end_tokens)
 
     def stream(
         self,

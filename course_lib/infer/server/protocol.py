@@ -11,7 +11,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, model_validator
 from pydantic_core import PydanticCustomError
@@ -222,6 +222,10 @@ class ResponseWriter:
                 delta = {"tool_calls": [{"index": 0, **_call(text, "")}]}
             case "arguments":
                 delta = {"tool_calls": [{"index": 0, "function": {"arguments": text}}]}
+            case None:
+                pass
+            case _:
+                assert_never(kind)
         return self._body("chat.completion.chunk", "delta", delta, finish_reason)
 
     def _body(self, kind: str, name: str, content: Any, finish_reason: str | None) -> dict[str, Any]:
