@@ -22,8 +22,8 @@ def cases(rng):
         Case("3 tokens, uneven", (sticky, torch.randint(3, (11,), generator=rng), 3)),
         Case("random text, 4 tokens", (train, test, 4)),
         Case("a first token that was never seen", (torch.tensor([0, 1, 0, 2, 1, 0]), torch.tensor([3, 0, 1, 3]), 5)),
-        # Whoever reads all of `train` for each token of `test`, or for each pair of tokens, would wait for hours in the
-        # lab. Here the time limit tells them.
+        # An answer that reads all of `train` for each token of `test`, or for each pair of tokens, would take hours in
+        # the lab. Here the time limit says so.
         Case("30,000 tokens to count, 10,000 to score, 400 different ones", (*long, 400)),
     ]
 
@@ -186,8 +186,8 @@ EXERCISE = Exercise(
     hints=(
         "A row of `p` says what may follow one token. Print `p.sum(dim=1)`. What should come out, and what does it "
         "mean if more comes out?",
-        "1 is added to each count, but the counts are summed without it. Add it first, `counts = counts + 1`, and then "
-        "divide by `counts.sum(dim=1, keepdim=True)`.",
+        "The faulty function adds 1 to each count, but sums the counts without it. Add it first, `counts = counts + "
+        "1`, and then divide by `counts.sum(dim=1, keepdim=True)`.",
     ),
     reference=bigram_surprise,
     cases=cases,

@@ -89,6 +89,21 @@ def not_the_smallest(places):
     return {place: math.prod(costs.values()) // cost for place, cost in costs.items()}
 
 
+@mistake(
+    "With two places this is right. With three it is not: the product of all, divided by their greatest common "
+    "divisor, is not the least common multiple. `math.lcm` takes any number of whole numbers."
+)
+def product_over_the_common_divisor(places):
+    costs = {place: lora_parameters(shapes, 1) for place, shapes in places.items()}
+    numbers = math.prod(costs.values()) // math.gcd(*costs.values())
+    return {place: numbers // cost for place, cost in costs.items()}
+
+
+@mistake("This counts B alone. LoRA trains A as well: at rank 1, d_out plus d_in numbers for each matrix.")
+def b_alone(places):
+    return ranks_for({place: sum(d_out for d_out, _ in shapes) for place, shapes in places.items()})
+
+
 @mistake("It is the other way round: the place where rank 1 costs most needs the *smallest* rank.")
 def other_way_round(places):
     costs = {place: lora_parameters(shapes, 1) for place, shapes in places.items()}

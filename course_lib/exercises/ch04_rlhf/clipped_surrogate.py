@@ -82,6 +82,25 @@ def clipped_product_alone(new, old, advantages, clip):
 
 
 @mistake(
+    "A token that has moved far enough gains 0 here. It has no gradient, as it should, but it keeps the gain that it "
+    "had at the limit: 1 + clip times an advantage above 0, 1 - clip times one below."
+)
+def nothing_beyond_the_limit(new, old, advantages, clip):
+    ratio = (new - old).exp()
+    far = torch.where(advantages > 0, ratio > 1 + clip, ratio < 1 - clip)
+    return (ratio * advantages).masked_fill(far, 0.0)
+
+
+@mistake(
+    "Here the logarithm of the ratio is kept between -clip and clip, so the limits are e to the power of these. The "
+    "ratio itself stops at 1 - clip or at 1 + clip."
+)
+def logarithm_clipped(new, old, advantages, clip):
+    gain, limited = (new - old).exp() * advantages, (new - old).clamp(-clip, clip).exp() * advantages
+    return torch.minimum(gain, limited)
+
+
+@mistake(
     "This is the larger of the two products, so the limit is on the wrong side: a token that goes the right way is "
     "never stopped, and one that went wrong is not pushed back. Take the smaller: `torch.minimum`."
 )

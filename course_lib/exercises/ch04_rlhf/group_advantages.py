@@ -120,6 +120,23 @@ def not_neighbours(rewards, group, scale_by_std):
     return group_advantages(neighbours, group, scale_by_std).view(-1, group).T.flatten()
 
 
+@mistake(
+    "These are the right advantages in another order: those of the first replies of all groups come first. Flatten the "
+    "table with a group in each row, as it was made."
+)
+def in_another_order(rewards, group, scale_by_std):
+    return group_advantages(rewards, group, scale_by_std).view(-1, group).T.flatten()
+
+
+@mistake(
+    "Each reward is compared with its own group, but divided by the standard deviation of all rewards together. Take "
+    "that of the group, too: `dim=1`."
+)
+def deviation_of_all(rewards, group, scale_by_std):
+    advantages = group_advantages(rewards, group, False)
+    return advantages / rewards.std(correction=0) if scale_by_std else advantages
+
+
 @mistake("This makes `group` groups. But `group` says how many rewards there are in each: `rewards.view(-1, group)`.")
 def as_many_groups(rewards, group, scale_by_std):
     return group_advantages(rewards, len(rewards) // group, scale_by_std)

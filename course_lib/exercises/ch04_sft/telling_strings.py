@@ -142,8 +142,17 @@ def neighbours_alone(strings, results, n, seed):
 
 
 @mistake(
-    "These are the same strings whatever the seed is, probably the first ones that fit. Strings may come in an order, "
-    "and the first ones may be of one sort. Choose at random, with the seed."
+    "Each skill is compared with the next one in the list alone, and the string with one skill or with none. Any two "
+    "of them may be the same: compare all pairs, the string itself among them."
+)
+def neighbours_alone_with_the_string_in_front(strings, results, n, seed):
+    replies = torch.cat([strings[None], results])
+    return sample(~(replies[1:] == replies[:-1]).all(-1).any(0), n, seed)
+
+
+@mistake(
+    "Another seed gives the same strings here. If they are the first ones that fit: strings may come in an order, and "
+    "the first ones may be of one sort. If they are random: `seed` has no part in it."
 )
 def the_first_ones(strings, results, n, seed):
     return pairwise_different(torch.cat([results, strings[None]])).nonzero().flatten()[:n]
