@@ -130,6 +130,23 @@ def absent_kinds_spoil_the_sum(counts, loss):
 
 
 @mistake(
+    "Where a kind never occurs, 0 times the logarithm of 0 is not a number, and `max(0, ...)` makes a 0 of it. Such a "
+    "kind costs nothing. Leave it out of the sum."
+)
+def absent_kinds_give_0(counts, loss):
+    p = counts.double() / counts.sum()
+    return max(0.0, 1 - loss / -(p * p.log()).sum().item())
+
+
+@mistake(
+    "1 is added to each count here, as for the bigram. That was against pairs that training never saw. Here the text "
+    "is the very one that is scored, so its counts are exact."
+)
+def one_added_to_the_counts(counts, loss):
+    return seen_above(entropy(counts + 1), loss)
+
+
+@mistake(
     "This compares the probabilities, e to the power of minus the loss. But a loss is a *mean* of surprises: places "
     "that are seen and places that are not mix in the surprises themselves."
 )
@@ -150,7 +167,7 @@ EXERCISE = Exercise(
     id="share_seen",
     title="How much has it seen?",
     points=2,
-    minutes=8,
+    minutes=10,
     difficulty=2,
     kind="derive",
     hints=(

@@ -60,6 +60,14 @@ def scaled_by_alpha(x, a, b, alpha, g):
     return lora_gradients(x, a, b, alpha * len(a), g)
 
 
+@mistake(
+    "This divides alpha by the width of the layer. Divide it by the rank, which is the number of rows of A: "
+    "`a.shape[0]`."
+)
+def divided_by_the_width(x, a, b, alpha, g):
+    return lora_gradients(x, a, b, alpha * len(a) / a.shape[1], g)
+
+
 @mistake("The factor alpha / rank is in here twice. It stands in front of B A once, so it is in each gradient once.")
 def scaled_twice(x, a, b, alpha, g):
     return lora_gradients(x, a, b, alpha * alpha / len(a), g)
@@ -100,7 +108,7 @@ EXERCISE = Exercise(
     id="lora_gradients",
     title="Where may A and B begin?",
     points=2,
-    minutes=8,
+    minutes=12,
     difficulty=3,
     kind="derive",
     hints=(

@@ -124,6 +124,23 @@ def not_weighed(pi, ref):
 
 
 @mistake(
+    "These are the slopes for a word that has been sampled, by the logarithm of its probability. Two steps are left: "
+    "how each logit moves that logarithm, and the mean over the words that may be sampled."
+)
+def slopes_of_the_sampled_word(pi, ref):
+    return {"k1": torch.ones_like(pi), "k2": (pi / ref).log(), "k3": 1 - ref / pi}
+
+
+@mistake(
+    "Here a logit moves only if its own word is sampled. If another word is, the logit lowers that word's logarithm, "
+    "by its own probability: add up over all words."
+)
+def own_word_alone(pi, ref):
+    own = pi * (1 - pi)
+    return {"k1": own, "k2": own * (pi / ref).log(), "k3": own * (1 - ref / pi)}
+
+
+@mistake(
     "The words are weighed by the reference. It is the policy that writes, so a word is sampled with the probability "
     "`pi`."
 )
@@ -172,7 +189,7 @@ EXERCISE = Exercise(
     id="penalty_slopes",
     title="Right as a number, and as a slope?",
     points=3,
-    minutes=12,
+    minutes=18,
     difficulty=3,
     kind="derive",
     hints=(
