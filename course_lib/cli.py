@@ -436,7 +436,8 @@ def train(
     """Train a model on real data: metrics, checkpoints, a report, and at the end the model in OUT/model.
 
     Ctrl-C keeps what was learned, and says how to go on. After a kill, --resume does the steps after the
-    last checkpoint again; either way the model is the one of an undisturbed run.
+    last checkpoint again; either way the model is the one of an undisturbed run. A recipe that keeps no
+    model has the numbers of its finished models, and trains the one under way again.
     """
     from course_lib.recipes.command import train
 

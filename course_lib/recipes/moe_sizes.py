@@ -178,7 +178,8 @@ def moe_sizes(run: Run) -> Results:
     that its training took.
     """
     plan = run.choose(PRESETS)
-    plan = plan._replace(steps=run.steps or plan.steps)
+    if run.steps:
+        plan = plan._replace(steps=run.steps, choosing=min(plan.choosing, run.steps))
     # The plan is not the number of seeds: no result depends on the others, so a run may go on with more of them.
     values = run.measured_so_far((plan, ARMS))
     base = language.PRESETS["moe"][run.preset]
