@@ -190,9 +190,7 @@ CLIMB_TOO_LITTLE = {
     "capstone_vision_text",
     "ch01_attention",
     "ch01_heads",
-    "ch02_families",
     "ch03_emergence",
-    "ch04_reward",
     "primer",
 }
 

@@ -1,4 +1,4 @@
-"""Three masks: an encoder, a decoder, and a decoder with a prefix that all tokens see.
+"""Three masks: an encoder, a decoder, and a decoder with a prefix that all tokens see; a fault in them is found.
 
 Masks are True where a query may look; rows are queries, columns are keys.
 """
@@ -21,18 +21,19 @@ def cases(rng):
     def some(low, high):
         return int(torch.randint(low, high, (), generator=rng))
 
-    n, empty, whole, decoder, encoder = (some(8, 40) for _ in range(5))
-    prefix = some(2, n - 2)
+    n, last, empty, whole, decoder, encoder = (some(8, 40) for _ in range(6))
+    prefix, half, long = some(2, n - 2), some(4, 20), some(8, 40)
     return [
-        Case("an encoder of 4 tokens", ("encoder", 4)),
-        Case("a decoder of 4 tokens", ("decoder", 4)),
         Case("6 tokens, of which 3 are the prefix", ("prefix", 6, 3)),
         Case(f"{n} tokens, of which {prefix} are the prefix", ("prefix", n, prefix)),
+        Case(f"{2 * half + 1} tokens, nearly half of them the prefix", ("prefix", 2 * half + 1, half)),
+        Case(f"{long} tokens, of which the first one is the prefix", ("prefix", long, 1)),
+        Case(f"{last} tokens, of which only the last is not in the prefix", ("prefix", last, last - 1)),
         Case("a prefix is empty unless its length is given", ("prefix", empty)),
         Case("a prefix of everything is an encoder", ("prefix", whole, whole)),
         Case("a decoder stays a decoder, whatever `prefix` is", ("decoder", decoder, some(2, 7))),
         Case("an encoder stays an encoder, whatever `prefix` is", ("encoder", encoder, some(2, 7))),
-        Case("one token", ("decoder", 1)),
+        Case("a decoder of one token", ("decoder", 1)),
     ]
 
 
@@ -75,14 +76,22 @@ def without_the_diagonal(kind, n, prefix=0):
 
 
 @mistake(
-    'Encoder and decoder are right. With "prefix" this opens rows, so that the first tokens see the future; open '
-    "columns: the prefix is what every token may see."
+    "The fault is still there: this opens the rows of the prefix, so that its tokens see what is still to be written. "
+    "It is the other way round: every token sees the prefix, so open columns. It is the *keys* that lie in the prefix."
 )
 def opens_rows(kind, n, prefix=0):
     mask = without_prefix(kind, n)
     if kind == "prefix":
         mask[:prefix] = True
     return mask
+
+
+@mistake(
+    "The columns of the prefix are open, which is right. But its rows are still open as well, so that its tokens see "
+    "what is still to be written: every token sees the prefix, and no more than a decoder besides."
+)
+def opens_rows_and_columns(kind, n, prefix=0):
+    return make_mask(kind, n, prefix) | opens_rows(kind, n, prefix)
 
 
 @mistake('"encoder" and "decoder" are exchanged: an encoder sees all tokens, a decoder those up to itself.')
@@ -117,15 +126,15 @@ def prefix_ignored(kind, n, prefix=0):
 
 EXERCISE = Exercise(
     id="make_mask",
-    title="Three masks",
+    title="Three masks, with a fault",
     points=2,
     minutes=8,
     difficulty=1,
-    kind="code",
+    kind="debug",
     hints=(
-        "Encoder: all True. Decoder: the lower triangle. What must change in it so that every token sees the prefix?",
-        '`mask = torch.ones(n, n, dtype=torch.bool)`, then `.tril()` unless kind is "encoder", then '
-        '`mask[:, :prefix] = True` if kind is "prefix".',
+        "Draw the mask of four tokens, of which two are the prefix. Who may look at the third token, and who should?",
+        "Every token sees the prefix, so what has to lie in it is the token that is looked at: `key < prefix`, or "
+        "`mask[:, :prefix] = True` in a decoder's mask.",
     ),
     reference=make_mask,
     cases=cases,

@@ -1,4 +1,4 @@
-"""The loss of a reward model: the surprise at what people preferred (Bradley and Terry 1952)."""
+"""The loss of a reward model, the surprise at what people preferred (Bradley, Terry 1952); a fault in it is found."""
 
 import torch
 from torch import nn
@@ -19,17 +19,49 @@ def bradley_terry_loss(chosen, rejected):
 
 
 def cases(rng):
+    def ahead(low, high, *shape):
+        return low + (high - low) * torch.rand(*shape, generator=rng)
+
+    chosen, rejected = torch.randn(2, 6, generator=rng)
+    far = ahead(120, 300, 4)
     return [
         Case("equal rewards", (torch.tensor([1.0, -2.0]), torch.tensor([1.0, -2.0]))),
         Case("rewards 200 apart, both ways", (torch.tensor([200.0, 0.0]), torch.tensor([0.0, 200.0]))),
         Case("8 pairs", (torch.randn(8, generator=rng), torch.randn(8, generator=rng))),
-        Case("one pair", (2 * torch.randn(1, generator=rng), torch.randn(1, generator=rng))),
+        Case("one pair, the rejected text 20 to 60 ahead", (torch.randn(1, generator=rng), ahead(20, 60, 1))),
+        Case(
+            "6 pairs, in two of them the rejected text 20 to 60 ahead",
+            (chosen, rejected + torch.cat([ahead(20, 60, 2), torch.zeros(4)])),
+        ),
+        Case(
+            "4 pairs, 120 to 300 apart, both ways", (far * torch.tensor([1, 0, 0, 1]), far * torch.tensor([0, 1, 1, 0]))
+        ),
     ]
 
 
 @alternative
 def by_logaddexp(chosen, rejected):
     return (torch.logaddexp(chosen, rejected) - chosen).mean()
+
+
+@alternative
+def by_softplus(chosen, rejected):
+    return nn.functional.softplus(rejected - chosen).sum() / len(chosen)
+
+
+@alternative
+def by_cross_entropy(chosen, rejected):
+    first = torch.zeros(len(chosen), dtype=torch.long, device=chosen.device)
+    return nn.functional.cross_entropy(torch.stack([chosen, rejected], dim=1), first)
+
+
+@mistake(
+    "The fault is still there. Where the probability is far below the small constant, the loss is the logarithm of "
+    "this constant, whatever the rewards are. So its gradient is 0, and nothing is learned where the model is most wrong. "
+    "Leave the constant out, and find a way that needs none."
+)
+def probability_cut(chosen, rejected):
+    return -torch.log(torch.sigmoid(chosen - rejected).clamp(min=1e-6)).mean()
 
 
 @mistake(
@@ -96,37 +128,62 @@ def logarithm_of_the_mean(chosen, rejected):
     return -torch.log(torch.sigmoid(chosen - rejected).mean())
 
 
+ANOTHER_CONSTANT = (
+    "Another small constant moves the fault, and does not mend it. At a difference of -200 the loss should be 200; with "
+    "a constant it is far less, and there is no gradient left to learn from. `nn.functional.logsigmoid` needs none."
+)
+
+
+def with_a_limit(smallest):
+    @mistake(ANOTHER_CONSTANT)
+    def cut_elsewhere(chosen, rejected):
+        return -torch.log(torch.sigmoid(chosen - rejected).clamp(min=smallest)).mean()
+
+    return cut_elsewhere
+
+
 def with_a_small_number(small):
-    @mistake(
-        "A small number inside the logarithm hides the infinity, not the error. At a difference of -200 the loss "
-        "should be 200; with such help it is about 20, and there is no gradient left to learn from. "
-        "`nn.functional.logsigmoid` needs none."
-    )
+    @mistake(ANOTHER_CONSTANT)
     def small_number_added(chosen, rejected):
         return -torch.log(torch.sigmoid(chosen - rejected) + small).mean()
 
     return small_number_added
 
 
-small_numbers = [with_a_small_number(10.0**-n) for n in range(6, 13)]
+def with_the_difference_cut(furthest):
+    @mistake(
+        "Now the difference is cut in the place of the probability. Beyond the limit the loss stays the same, so its "
+        "gradient is 0, and nothing is learned. `nn.functional.logsigmoid` takes the whole difference."
+    )
+    def difference_cut(chosen, rejected):
+        return bradley_terry_loss((chosen - rejected).clamp(min=-furthest), torch.zeros_like(rejected))
+
+    return difference_cut
+
+
+constants = [10.0**-n for n in (3, 4, 5, 7, 8, 9, 10, 12, 15, 20, 30)]
+other_constants = [make(constant) for constant in constants for make in (with_a_limit, with_a_small_number)]
+cut_differences = [with_the_difference_cut(furthest) for furthest in (10, 15, 20, 30, 50, 80, 88, 100)]
 
 
 EXERCISE = Exercise(
     id="bradley_terry_loss",
-    title="Learn from a comparison",
+    title="Learn from a comparison, with a fault",
     points=1,
     minutes=6,
-    difficulty=1,
-    kind="code",
+    difficulty=2,
+    kind="debug",
     hints=(
-        "The probability of what people chose is the sigmoid of chosen - rejected. The loss is minus its logarithm.",
-        "`-nn.functional.logsigmoid(chosen - rejected).mean()`. Taking the sigmoid first and its logarithm afterwards "
-        "breaks where the rewards are far apart.",
+        "Raise the chosen reward by a little. By how much does the loss fall if that text is 5 behind, and by how much "
+        "if it is 30 behind?",
+        "Below the limit of `clamp` the loss does not change with the rewards, so its gradient is 0. Without a limit "
+        "the sigmoid of -200 rounds to 0, and its logarithm is infinite. `-nn.functional.logsigmoid(chosen - "
+        "rejected).mean()` takes both steps at once.",
     ),
     reference=bradley_terry_loss,
     cases=cases,
     run_case=call_and_differentiate,
     alternatives=alternatives_in(__name__),
-    mistakes=(*mistakes_in(__name__), *small_numbers),
+    mistakes=(*mistakes_in(__name__), *other_constants, *cut_differences),
     see="Chapter 4, From comparisons to numbers",
 )
