@@ -191,7 +191,6 @@ CLIMB_TOO_LITTLE = {
     "ch01_attention",
     "ch01_heads",
     "ch02_families",
-    "ch03_emergence",
     "ch04_reward",
     "primer",
 }
