@@ -190,7 +190,6 @@ CLIMB_TOO_LITTLE = {
     "capstone_vision_text",
     "ch01_attention",
     "ch01_heads",
-    "ch03_emergence",
     "primer",
 }
 

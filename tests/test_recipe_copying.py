@@ -56,11 +56,6 @@ def test_a_summary_has_the_first_step_above_one_half():
     assert sweep.summary([0.1, 0.5], (50,)) == {"at-50": 0.5, "half": 50}, "0.5 is not above: it counts to the end"
 
 
-def test_the_best_rate_is_that_of_the_mean():
-    values = {"copying.2x8.1e-03.at-50": 0.2, "copying.2x8.1e-02.at-50": 0.3}
-    assert sweep.best_rate(values, SIZES[0], 50) == 1e-2
-
-
 def test_the_accuracy_is_that_of_known_tokens_alone():
     test = WORLD.sample(20, torch.Generator().manual_seed(0))
 

@@ -8,7 +8,7 @@ rate. Each run notes its accuracy in the second copy every 25 steps, so it gives
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -107,11 +107,6 @@ def learn(size: Size, rate: float, seed: int, plan: CopyingPlan, where: torch.de
 def number_key(size: Size, rate: float, what: str, seed: int | None = None) -> str:
     """Return the key of a result, such as "copying.2x16.3e-03.at-600", the mean over the seeds, or that of a seed."""
     return f"copying.{size.n_layers}x{size.width}.{rate:.0e}.{what}" + ("" if seed is None else f".seed-{seed}")
-
-
-def best_rate(values: Mapping[str, float], size: Size, step: int) -> float:
-    """Return the learning rate with the best mean accuracy at a step."""
-    return max(RATES, key=lambda rate: values[number_key(size, rate, f"at-{step}")])
 
 
 def summary(curve: Sequence[float], looks: Sequence[int]) -> dict[str, float]:
