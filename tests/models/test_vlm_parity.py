@@ -1,5 +1,6 @@
 """Our VLM gives the numbers of transformers' LLaVA: on random models, both ways, with several images and padding."""
 
+import copy
 import json
 
 import pytest
@@ -90,9 +91,15 @@ def assert_same(ours, theirs, n_images=(1, 0, 2), side="right"):
     ids, real, images = texts_with(theirs.config, n_images, side)
     expected = theirs(input_ids=ids, pixel_values=images, attention_mask=real.long()).logits[real]
     mask = real[:, None, None]
+    # Relative to the largest logit: sums of up to 200 float32 products in another order stay well below 1e-5. A norm of
+    # a vector of nearly equal numbers, or nearly 0, makes more of them. The distance from float64 shows such a model,
+    # ten times that: one draw of rounding errors against another.
+    pictures = None if images is None else images.double()
+    doubled = copy.deepcopy(theirs).double()
+    exact = doubled(input_ids=ids, pixel_values=pictures, attention_mask=real.long()).logits[real]
+    rounding = (expected - exact).abs().max()
     for logits in (ours(ids, images, mask), ours(ids, images, mask, return_weights=True)[0]):
-        # Relative to the largest logit: sums of up to 200 float32 products in another order stay well below 1e-5.
-        assert (logits[real] - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1)
+        assert (logits[real] - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1) + 10 * rounding
 
 
 @quick
