@@ -62,17 +62,37 @@ def upside_down(kind, n, prefix=0):
     return ~make_mask(kind, n, prefix)
 
 
-@mistake("This looks transposed: rows are queries and columns are keys, so row t is True in columns 0 to t.")
+TRANSPOSED = "This looks transposed: rows are queries and columns are keys, so row t is True in columns 0 to t."
+NO_DIAGONAL = (
+    "This hides every token of a decoder from itself, which leaves the first one nothing to look at: keep the diagonal."
+)
+
+
+def opened(mask, kind, prefix):
+    """This decoder's mask, with the columns of the prefix open, or all of an encoder's."""
+    last = {"encoder": len(mask), "decoder": 0, "prefix": prefix}[kind]
+    return mask | (torch.arange(len(mask)) < last)
+
+
+@mistake(TRANSPOSED)
 def transposed(kind, n, prefix=0):
     return make_mask(kind, n, prefix).T
 
 
-@mistake(
-    "This hides every token of a decoder from itself, which leaves the first one nothing to look at: keep the diagonal."
-)
+@mistake(TRANSPOSED)
+def decoder_transposed(kind, n, prefix=0):
+    return opened(torch.ones(n, n, dtype=torch.bool).triu(), kind, prefix)
+
+
+@mistake(NO_DIAGONAL)
 def without_the_diagonal(kind, n, prefix=0):
     mask = make_mask(kind, n, prefix)
     return mask if kind == "encoder" else mask & ~torch.eye(n, dtype=torch.bool)
+
+
+@mistake(NO_DIAGONAL)
+def without_the_diagonal_after_the_prefix(kind, n, prefix=0):
+    return opened(torch.ones(n, n, dtype=torch.bool).tril(-1), kind, prefix)
 
 
 @mistake(

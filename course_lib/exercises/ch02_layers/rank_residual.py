@@ -50,7 +50,7 @@ def by_projection(x):
 
 
 @mistake(
-    "This takes off each token's own mean. What is left must be the difference between the tokens: take off the mean "
+    "This subtracts each token's own mean. What is left must be the difference between the tokens: subtract the mean "
     "over the tokens, the rows."
 )
 def mean_over_features(x):
@@ -58,7 +58,7 @@ def mean_over_features(x):
 
 
 @mistake(
-    "This takes off one number, the mean of the whole table. Take off a row, the mean over the tokens: `x.mean(dim=0)`."
+    "This subtracts one number, the mean of the whole table. Subtract a row, the mean over the tokens: `x.mean(dim=0)`."
 )
 def mean_of_the_table(x):
     return (x - x.mean()).norm() / x.norm()
@@ -104,7 +104,7 @@ EXERCISE = Exercise(
     difficulty=1,
     kind="code",
     hints=(
-        "The mean of all rows is one row: over which dimension? Take it off every row, and compare sizes.",
+        "The mean of all rows is one row: over which dimension? Subtract it from every row, and compare sizes.",
         "`(x - x.mean(dim=0)).norm() / x.norm()`",
     ),
     reference=rank_residual,

@@ -102,9 +102,17 @@ def below_zero(counts, loss):
     return 1 - loss / entropy(counts)
 
 
-@mistake("This is the share of the places that were *not* seen. At those the floor is paid, at the others nothing.")
+NOT_SEEN = "This is the share of the places that were *not* seen. At those the floor is paid, at the others nothing."
+
+
+@mistake(NOT_SEEN)
 def share_not_seen(counts, loss):
     return min(1.0, loss / entropy(counts))
+
+
+@mistake(NOT_SEEN)
+def share_not_seen_without_a_limit(counts, loss):
+    return loss / entropy(counts)
 
 
 @mistake("This is how far the loss is below the floor, in nats. Which share of the places makes it so much lower?")

@@ -91,7 +91,7 @@ def mean_over_tokens(x, a, b, alpha, g):
     return tuple(gradient / len(x) for gradient in lora_gradients(x, a, b, alpha, g))
 
 
-@mistake("The order is the other way round: return the gradient by `a` first, then that by `b`.")
+@mistake("The order is the other way round: return the gradient with respect to `a` first, then that of `b`.")
 def exchanged(x, a, b, alpha, g):
     return lora_gradients(x, a, b, alpha, g)[::-1]
 
@@ -115,8 +115,9 @@ EXERCISE = Exercise(
         "Take one token, and write s for alpha / rank. Output i is s times the sum over j of `b[i, j]` times (A "
         "x)[j]. If `b[i, j]` rises, output i alone changes, by s (A x)[j]. If `a[j, k]` rises, every output i "
         "changes: by how much?",
-        "For one token the gradient by `b[i, j]` is s g[i] (A x)[j], and that by `a[j, k]` is s x[k] times the sum "
-        "over i of g[i] `b[i, j]`. Over all tokens: `scale * g.T @ (x @ a.T)` for B, and for A the same with `g @ b`.",
+        "For one token the gradient with respect to `b[i, j]` is s g[i] (A x)[j], and with respect to `a[j, k]` it is "
+        "s x[k] times the sum over i of g[i] `b[i, j]`. Over all tokens: `scale * g.T @ (x @ a.T)` for B, and for A "
+        "the same with `g @ b`.",
     ),
     reference=lora_gradients,
     cases=cases,
