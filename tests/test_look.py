@@ -61,6 +61,28 @@ def test_the_answer_is_that_of_the_model(model, tmp_path, capsys):
             assert capsys.readouterr().out.strip() == expected
 
 
+def test_a_missing_question_mark_changes_nothing(model, tmp_path, capsys):
+    picture(tmp_path / "a.png")
+    answers = set()
+    for question in (
+        "what is at the top left?",
+        "What is at the  top left",
+        "what is at the top left ?",
+        "WHAT IS AT THE TOP LEFT??",
+    ):
+        assert course("look", tmp_path / "a.png", question, "--model", model) == 0
+        answers.add(capsys.readouterr().out)
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize("question", ["what is at the left?", "is the top left in the picture?", "top left", "?"])
+def test_a_question_of_a_form_that_was_not_learned(model, tmp_path, capsys, question):
+    picture(tmp_path / "a.png")
+    error = said(capsys, tmp_path / "a.png", question, "--model", model)
+    assert "four forms of questions" in error
+    assert all(example in error for example in look.EXAMPLES)
+
+
 def test_any_size_and_a_transparent_ground_are_read_on_white(tmp_path):
     small = picture(tmp_path / "small.png", 16)
     picture(tmp_path / "large.png", 64)
@@ -119,3 +141,4 @@ def test_examples_are_questions_that_scenes_ask():
     scenes = Scenes(("dog", "owl", "cup", "tent", "car"))
     asked = scenes.questions(scenes.sample(500, torch.Generator().manual_seed(0), scene_questions.KINDS))
     assert set(look.EXAMPLES) <= set(asked)
+    assert all(look.FORMS.fullmatch(question) for question in asked)

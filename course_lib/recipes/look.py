@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,16 @@ from course_lib.models import VLM
 from course_lib.recipes.run import RecipeError
 from course_lib.recipes.scene_questions import answer, questions
 
-EXAMPLES = ("what is at the top left?", "is dog in the picture?", "what is in the picture?")
+EXAMPLES = (
+    "what is at the top left?",
+    "is dog in the picture?",
+    "what is in the picture?",
+    "how many times is dog in the picture?",
+)
+# The model was trained on these four forms alone. To anything else it gives an answer too, which means nothing.
+FORMS = re.compile(
+    r"what is (at the (top|bottom) (left|right)|in the picture)\?|(how many times )?is \w+ in the picture\?"
+)
 DRAWN_SIZE = 96  # pixels of a side of each emoji in a picture to look at
 
 
@@ -29,19 +39,23 @@ def look(picture: Path, question: str, folder: Path) -> str:
 
     Args:
         picture: An image file. Each quarter of it is a tile; transparent parts are white.
-        question: A question of one of the forms in EXAMPLES, about concepts that the model has learned.
+        question: A question of one of the forms in EXAMPLES, about concepts that the model has learned; upper case,
+            more spaces and a missing question mark do not matter.
         folder: A folder of `course train vision-text`.
 
     Raises:
-        RecipeError: If the model or the picture cannot be read, or the model does not know a word.
+        RecipeError: If the model or the picture cannot be read, the model does not know a word, or the question has
+            another form.
     """
     model, tokenizer = _open_model(folder)
     assert model.config.vision is not None  # _open_model has checked it
     image = _read_picture(picture, 2 * model.config.vision.image_size)
-    try:
-        return answer(model, tokenizer, image, question.lower())
-    except ValueError:
-        raise RecipeError(_unknown_words(tokenizer, question.lower())) from None
+    asked = " ".join(question.lower().split()).rstrip("? ") + "?"
+    if unknown := _unknown_words(tokenizer, asked):
+        raise RecipeError(unknown)
+    if not FORMS.fullmatch(asked):
+        raise RecipeError(f"the model has learned only four forms of questions; ask as in {_examples()}")
+    return answer(model, tokenizer, image, asked)
 
 
 def draw_scene(file: Path, seed: int) -> list[str]:
@@ -102,7 +116,7 @@ def _read_picture(file: Path, size: int) -> UInt8[Tensor, "3 size size"]:
 
 
 def _unknown_words(tokenizer: Tokenizer, question: str) -> str:
-    """Say which words the model has never read, and which it knows in their place."""
+    """Say which words the model has never read, and which it knows in their place; nothing if it knows all."""
     known = tokenizer.get_vocab()
     cut = [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(question)]
     said = []
@@ -110,5 +124,8 @@ def _unknown_words(tokenizer: Tokenizer, question: str) -> str:
         if word not in known:
             near = difflib.get_close_matches(word, known, n=3)
             said.append(f"{word!r}" + (f" (it knows {', '.join(near)})" if near else ""))
-    asked = "; ".join(f'"{example}"' for example in EXAMPLES)
-    return f"the model has never read {', '.join(said)}; ask as in {asked}"
+    return f"the model has never read {', '.join(said)}; ask as in {_examples()}" if said else ""
+
+
+def _examples() -> str:
+    return "; ".join(f'"{example}"' for example in EXAMPLES)

@@ -110,6 +110,34 @@ def the_nearest_point(steps, losses, steps_per_second, seconds):
 
 
 @mistake(
+    "The two ends of the curve were measured as well. Only *before* the first point and *after* the last is the answer "
+    "None: compare with `<` and `>`, not with `<=` and `>=`."
+)
+def ends_left_out(steps, losses, steps_per_second, seconds):
+    step = steps_per_second * seconds
+    return reached(steps, losses, step) if steps[0] < step < steps[-1] else None
+
+
+@mistake(
+    "The two weights are exchanged: near the left point, the loss should be near that of the left point. A quarter of "
+    "the way has three quarters of the left loss."
+)
+def weights_exchanged(steps, losses, steps_per_second, seconds):
+    step = steps_per_second * seconds
+    for left, right, before, after in zip(steps, steps[1:], losses, losses[1:], strict=False):
+        if left <= step <= right:
+            return after + (step - left) / (right - left) * (before - after)
+    return None
+
+
+@mistake(
+    "The step is rounded to a whole number before the curve is read. On a straight line there are parts of a step."
+)
+def whole_steps(steps, losses, steps_per_second, seconds):
+    return reached(steps, losses, int(steps_per_second * seconds))
+
+
+@mistake(
     "Outside of the curve this gives the loss of its first or last point. Nobody measured that: a run that was over "
     "would perhaps have got better. The answer there is None."
 )

@@ -164,6 +164,15 @@ def falling_since_the_best(losses, uniform, frequency):
 
 
 @mistake(
+    '"Falling" asks about the last stretch alone: compare the last loss with the one before it. Here it is compared '
+    "with the first, and every run that has learned anything is below that."
+)
+def falling_since_the_first(losses, uniform, frequency):
+    found = read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising"))
+    return "falling" if found == "flat" and losses[-1] < losses[0] - 0.05 else found
+
+
+@mistake(
     "A comparison with NaN is always false, so a run that ended in NaN slips through every test. Ask "
     "`math.isfinite` of all losses first."
 )

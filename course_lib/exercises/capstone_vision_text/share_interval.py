@@ -93,6 +93,16 @@ def root_without_z(right, asked):
     return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)
 
 
+@mistake(
+    "Under the root, z^2 / 4n is not divided by n a second time. The factor z / sqrt(n) is before the whole root, so "
+    "both terms are divided by n: p (1 - p) / n + z^2 / 4n^2."
+)
+def divided_by_n_once(right, asked):
+    share, z2 = right / asked, 1.96**2 / asked
+    half = 1.96 * math.sqrt(share * (1 - share) / asked + z2 / 4)
+    return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)
+
+
 @mistake("This is the interval for z = 1, which misses the true share in one of three measurements. Take z = 1.96.")
 def one_standard_error(right, asked):
     share, z2 = right / asked, 1 / asked

@@ -81,6 +81,14 @@ def one_step_too_few(hertz, rate, n_mels):
 
 
 @mistake(
+    "The first band has its peak at 0 here, and the last at half the sampling rate. The two ends are not peaks: the "
+    "n_mels peaks lie between them, so there are n_mels + 1 steps."
+)
+def ends_are_peaks(hertz, rate, n_mels):
+    return bands(true_mel(hertz), true_mel(rate / 2), n_mels, intervals=-1, first=0)
+
+
+@mistake(
     "This always rounds down. The band of a tone is the one whose peak is *nearest*, which may be the next one: use "
     "`.round()`."
 )
