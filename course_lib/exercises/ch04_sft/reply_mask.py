@@ -32,6 +32,8 @@ def cases(rng):
     random = torch.randint(5, 12, (12,), generator=rng).tolist()
     name, end = (torch.randperm(400, generator=rng)[:2] + 40).tolist()  # no token of the other cases
     both = ((3, [7, 2, 9]), (name, [9, 8]), (3, words()), (name, words()))
+    twice = [30, 30, name, 8, 9, end]
+    begun_twice = torch.cat([turns((3, [9, 7]), begin=[30], end=end), torch.tensor(twice)])
     return [
         Case("a question and a reply", (turns((3, [7, 8, 9]), (4, [9, 8])), [1, 4], 2)),
         Case("two replies", (turns((3, words()), (4, words()), (3, words()), (4, [6])), [1, 4], 2)),
@@ -43,6 +45,7 @@ def cases(rng):
         Case("another template: other tokens", (turns(*both, begin=[30], end=end), [30, name], end)),
         Case("an opening of three tokens", (turns(*both, begin=[31, 30], end=end), [31, 30, name], end)),
         Case("an opening of one token", (turns(*both, begin=[], end=end), [name], end)),
+        Case("the first token of the opening comes twice", (begun_twice, [30, name], end)),
     ]
 
 
@@ -118,6 +121,21 @@ def first_reply_alone(ids, opening, end):
     mask = reply_mask(ids, opening, end)
     number_of_the_reply = (mask & ~mask.roll(1)).cumsum(0)
     return mask & (number_of_the_reply == 1)
+
+
+@mistake(
+    "An opening is missed if a false start comes right before it. A token that does not fit ends the attempt, but it "
+    "may itself be the first of `opening`: look at it once more."
+)
+def false_start_swallows_a_token(ids, opening, end):
+    said, matched = [], 0
+    for token in ids.tolist():
+        said.append(matched == len(opening))
+        if said[-1]:
+            matched *= token != end
+        else:
+            matched = matched + 1 if token == opening[matched] else 0
+    return torch.tensor(said)
 
 
 # Looking at the first token, and at any of them, comes to the same: a turn begins with the first.
