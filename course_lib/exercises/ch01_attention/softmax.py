@@ -31,7 +31,8 @@ def cases(rng):
         # A logarithm of the sum near 1000 is rounded to 3e-5 in float32, and so are weights computed from it.
         Case("large scores (1000): no overflow", (x * 50 + 1000,), rtol=2e-4),
         Case("rows near 0, near 1000, near -1000", (x + torch.tensor([[0.0], [1000.0], [-1000.0]]),), rtol=2e-4),
-        Case("one -inf score gets weight 0", (x.index_fill(1, torch.tensor([2]), -math.inf),)),
+        # The first of a row too: sums that run along it (`logcumsumexp`) have the gradient NaN behind a leading -inf.
+        Case("-inf scores get weight 0", (x.index_fill(1, torch.tensor([0, 2]), -math.inf),)),
     ]
 
 
@@ -90,6 +91,14 @@ def subtracts_the_largest_of_all_by_amax(x, dim=-1):
 @mistake("This divides by the sum without exponentiating, so weights can be negative: take `exp` first.")
 def no_exponential(x, dim=-1):
     return divide_by_the_sum(x, dim)
+
+
+@mistake(
+    "The weights are right, and their gradient is NaN behind a score of -inf at the beginning: that is how a running "
+    "sum (`logcumsumexp`) is differentiated. Sum along `dim` at once."
+)
+def by_a_running_sum(x, dim=-1):
+    return (x - x.logcumsumexp(dim).narrow(dim, -1, 1)).exp()
 
 
 @mistake("This looks like the logarithm of softmax; the weights themselves are wanted.")
