@@ -32,6 +32,7 @@ def cases(rng):
     window = causal & ~causal.tril(-2)  # each query sees itself and the token before
     padding = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]], dtype=torch.bool)[:, None, None, :]
     batch = (2, 3, 5, 16)
+    low = torch.zeros(16).index_fill(0, torch.tensor([0]), 15.5)  # 15.5 * -15.5 / sqrt(16) is -60
     return [
         Case("3 queries, 5 keys, wider values, no mask", (normal(3, 4), normal(5, 4), normal(5, 7))),
         Case("5 tokens under a causal mask", (normal(5, 8), normal(5, 8), normal(5, 8), causal)),
@@ -39,6 +40,13 @@ def cases(rng):
         Case("a batch of 2 with 3 heads, no mask", (normal(2, 3, 4, 8), normal(2, 3, 6, 8), normal(2, 3, 6, 8))),
         Case("a mask for each text", (normal(2, 3, 4, 8), normal(2, 3, 6, 8), normal(2, 3, 6, 8), padding)),
         Case("each query sees one neighbour", (normal(5, 3), normal(5, 3), normal(5, 3), window)),
+        # A hidden score of -20 or -50 is as good as none beside scores near 0, and takes all the weight here.
+        Case(
+            "scores near -60 under a causal mask",
+            (normal(5, 16) + low, normal(5, 16) - low, normal(5, 4), causal),
+            rtol=1e-3,
+            atol=1e-3,
+        ),
         # Scores near 500 in float32 are rounded to 3e-5, and softmax turns that into a relative error of its size.
         Case("large scores: no overflow", (normal(4, 64) * 8, normal(4, 64) * 8, normal(4, 64)), rtol=1e-3, atol=1e-3),
     ]
@@ -152,6 +160,14 @@ def no_mask(q, k, v, mask=None):
 @mistake("Hidden scores are set to 0, but exp(0) = 1 is still a weight: set them to -inf, whose exponential is 0.")
 def hidden_scores_are_zero(q, k, v, mask=None):
     return hide(scaled(q, k), mask, 0.0).softmax(-1) @ v
+
+
+@mistake(
+    "A hidden key has a low score, but others may have lower ones, and then it takes their weight. Nothing is lower "
+    "than -inf, whose exponential is 0."
+)
+def hidden_scores_are_somewhat_low(q, k, v, mask=None):
+    return hide(scaled(q, k), mask, -20.0).softmax(-1) @ v
 
 
 @mistake("`k.T` reverses all axes, those of batch and heads too. Exchange the last two only: `k.transpose(-2, -1)`.")
