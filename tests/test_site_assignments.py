@@ -129,6 +129,8 @@ def test_the_workflow_checks_the_lab(tmp_path):
     assert set(workflow[True]) == {"push", "workflow_dispatch"}, "YAML 1.1 reads `on` as true, and GitHub does not"
     steps = {step.get("name"): step.get("run") for step in workflow["jobs"]["check"]["steps"]}
     assert "pip install 'git+https://github.com/OWNER/NAME@main'\n" in steps["The course"]
+    notebook = (tmp_path / f"{LAB}.ipynb").read_text()
+    assert 'COURSE = \\"git+https://github.com/OWNER/NAME@main\\"' in notebook, "not that of the fork, which is private"
     for script in filter(None, steps.values()):
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     (tmp_path / "bin").mkdir()

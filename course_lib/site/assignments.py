@@ -30,6 +30,7 @@ NBGRADER_CONFIG = """\
 c = get_config()
 c.ClearSolutions.code_stub = {"python": ""}
 """
+NO_NOTEBOOK = "{lab} has no notebook in labs/: a lab of your own is not exported; grade it with `course grade`"
 OTTER_CONFIG = """\
 # ASSIGNMENT CONFIG
 export_cell: false
@@ -136,7 +137,10 @@ def _marked(source: str, **changes: str | bool | int) -> nbformat.NotebookNode:
 def _lab(lab: str) -> nbformat.NotebookNode:
     if lab not in exercises.labs():
         raise SiteError(f"there is no lab called {lab!r}; there are: {', '.join(exercises.labs())}")
-    return with_points(lab, read_lab(find_project(), lab))
+    project = find_project()
+    if not (project.labs / f"{lab}.ipynb").is_file():
+        raise SiteError(NO_NOTEBOOK.format(lab=lab))
+    return with_points(lab, read_lab(project, lab))
 
 
 def _begin(lab: str) -> nbformat.NotebookNode:
