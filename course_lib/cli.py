@@ -291,6 +291,8 @@ def grade(
         due = read_deadlines(options["deadline"] or [], options["late_penalty"], students)
         if due and not options["deadline"]:
             typer.echo("Deadlines: those of course.toml.")
+        if due:
+            typer.echo(due.cost())
         labs, sentence = group_work(students)
         if sentence:
             typer.echo(sentence)

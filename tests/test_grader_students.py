@@ -232,6 +232,8 @@ def test_a_version_without_any_answer_replaces_none(school, monkeypatch):
     assert school.grade() == 0
     entries = {entry["name"]: entry for entry in json.loads((school.out / "grades.json").read_text())["submissions"]}
     assert [entries[name]["counts"] for name in ("ana/first", "ana/second", "ben/only")] == [True, False, True]
+    assert f"{LAB}: 2 versions, the latest with an answer counts" in school.rows()["ana"]["notes"]
+    assert "Another version counts: the latest with an answer." in (school.out / "ana/second/report.html").read_text()
 
 
 @pytest.mark.parametrize(("count", "points"), [("latest", 1), ("best", 3)])
@@ -658,6 +660,14 @@ def test_the_reports_of_students_are_zipped_where_their_submissions_were(school,
         assert archive.read("ben/{}.docx.txt") == b"Not graded: {}.docx is no notebook; hand in the .ipynb itself.\n"
         said = archive.read("week 1/Ana_1_file_/x.html").decode()
     assert "Ana Silva (ana, group A)" in said
+    rows = school.rows()
+    rows["eve"] |= {f"{LAB} manual": "3", f"{LAB} comment": "oral exam"}
+    school.edit(rows)
+    assert school.grade() == 0
+    assert course("grade-export", school.out, "--to", "reports", "--out", file) == 0
+    with zipfile.ZipFile(file) as archive:
+        assert archive.namelist()[3:] == [f"eve {LAB}.txt"], "who handed nothing in has no report to say it"
+        assert archive.read(f"eve {LAB}.txt").decode() == f"{LAB}: 3 by hand; oral exam\n"
 
 
 # What decides a grade
@@ -1145,6 +1155,24 @@ def test_a_class_that_is_late_by_the_times_of_its_files_is_pointed_out(school, c
     assert "by the times of their files" not in capsys.readouterr().out
 
 
+def test_notebooks_in_a_zip_file_have_its_time_and_that_is_said(school, capsys):
+    school.hand_in("x", solves(1))
+    packed = school.submissions / "week 1.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for id in ("ana", "ben"):
+            archive.writestr(f"{id}/x.ipynb", (school.submissions / "x.ipynb").read_bytes())
+    os.utime(packed, (1_700_000_000,) * 2)
+    assert school.grade("--deadline", "2023-11-14T22:00Z") == 0
+    assert "2 of them are in a zip file and have its time: unpack it for their own." in capsys.readouterr().out
+    school.hand_in("ben/y", solves(1))
+    school.hand_in("ana/y", solves(1))
+    packed.unlink()
+    assert school.grade() == 0
+    said = capsys.readouterr().out
+    assert "2 of 2 submissions" in said
+    assert "zip file" not in said
+
+
 @pytest.mark.parametrize("column", ["extention", "Extensions ch01_attention", "submited"])
 def test_a_misspelt_column_of_times_is_refused(school, column, capsys):
     school.hand_in("ana", solves(1))
@@ -1181,12 +1209,14 @@ def test_course_toml_says_what_the_command_line_does_not(school, tmp_path, monke
     row, most = school.rows()["ana"], sum(MOST) - MOST[0] + 9
     assert (row[LAB], row[f"{LAB} late"], float(row[f"{LAB} penalty"])) == ("9", "1 h 13 min", round(most / 10, 2))
     assert "ch01_heads late" not in row
-    assert "Deadlines: those of course.toml." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "of course.toml.\nLateness costs 10% of the points of the lab, for each day begun.\n" in said
     assert "9 of 9" in " ".join((school.out / "ana" / "report.html").read_text().split())
     assert f"of {most} points" in page(school.out).get_text(" ", strip=True)
     assert course("grade-export", school.out, "--to", "canvas", "--out", tmp_path / "c.csv") == 0
     assert next(csv.DictReader((tmp_path / "c.csv").open()))[LAB] == str(most)
     assert school.grade("--late-penalty", "50%") == 0
+    assert "Lateness costs 50% of the points of the lab, once." in capsys.readouterr().out
     assert float(school.rows()["ana"][f"{LAB} penalty"]) == 9 < most / 2, "never more than was earned"
     assert school.grade("--deadline", f"{LAB}=2030-01-01 UTC", "--deadline", "ch01_heads=2023-11-14T22:00Z") == 0
     row = school.rows()["ana"]

@@ -17,7 +17,8 @@ def unpack(archive: Path, to: Path) -> list[Path]:
     """Unpack the notebooks of a zip archive, and nothing else of it.
 
     Each is written below `to`, under the names of the folders that it has in the archive. A name that would lead out of
-    there loses what leads out, and no link is made. Each has the time of the archive.
+    there loses what leads out, and no link is made. Each has the time of the archive: the times inside are the packer's
+    to write, and name no time zone.
 
     Args:
         archive: The file.

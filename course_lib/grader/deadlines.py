@@ -64,6 +64,13 @@ class Deadlines:
         own = " (your own deadline)" if _own(self.extensions, student, lab) == due else ""
         return f"Due {due:%Y-%m-%d %H:%M %Z}{own}, handed in {handed_in.astimezone(due.tzinfo):%Y-%m-%d %H:%M}.{cost}"
 
+    def cost(self) -> str:
+        """Return what lateness costs, in a sentence."""
+        if not self.rate:
+            return "Lateness is shown, and costs nothing."
+        period = {None: "once", timedelta(days=1): "for each day begun"}.get(self.period, "for each hour begun")
+        return f"Lateness costs {self.rate:.0%} of the points of the lab, {period}."
+
     def _times(self, student: str, lab: str, modified: str) -> tuple[datetime, datetime] | None:
         """Return when a submission was due and when it was handed in; None if one of these is not known."""
         due = self.of_lab.get(lab, self.of_lab.get(""))

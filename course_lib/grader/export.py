@@ -188,14 +188,22 @@ def zip_reports(out: Path, file: Path) -> list[str]:
 
 
 def _to_members(out: Path, submissions: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of a file for each student about whom there is more to say than to all of a group."""
-    shared = [entry for entry in submissions if entry.get("counts") and len(_members(entry)) > 1]
-    rows = {row["id"]: row for row in read_grades(out).table.rows} if shared else {}
-    for entry in shared:
-        for id in _members(entry):
-            if said := _of_teacher(rows[id], entry["lab"]):
-                name = re.sub(r"[^\w.-]", "_", id)
-                yield f"{name} {entry['lab']}.txt", f"{entry['lab']}: {'; '.join(said)}\n"
+    """Yield the name and the text of a file for what a teacher wrote to a student, where no report says it.
+
+    A report of a group leaves it out, and a student who handed nothing in has no report.
+    """
+    told = {
+        (id, entry["lab"])
+        for entry in submissions
+        for id in _members(entry)
+        if len(_members(entry)) == 1 and (entry.get("counts") or entry["verdict"] != "graded")
+    }
+    rows = read_grades(out).table.rows if (out / TABLE).exists() else []
+    for lab in exercises.labs():
+        for row in rows:
+            if (row["id"], lab) not in told and (said := _of_teacher(row, lab)):
+                name = re.sub(r"[^\w.-]", "_", row["id"])
+                yield f"{name} {lab}.txt", f"{lab}: {'; '.join(said)}\n"
 
 
 def _titles(titles: list[str], labs: list[str]) -> dict[str, str]:

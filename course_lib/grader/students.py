@@ -34,6 +34,7 @@ from course_lib.grader.roster import (
 )
 
 COUNTS = ("latest", "best")
+WITH_AN_ANSWER = " with an answer"  # where a version without any is not the one that counts
 MOST_NAMED = 10  # students without points in a lab whose ids are printed
 OF_NO_LAB = ("manual", "comment")  # of earlier versions, which had one pair of columns for all labs
 # In students.json, of a lab: the points of the version that counts; those to which points by hand were given; and how
@@ -421,7 +422,9 @@ def student_rows(
         counting = {report["lab"]: report for report in mine if entries[report["name"]]["counts"]}
         lateness = {lab: entries[report["name"]] for lab, report in counting.items()}
         versions = Counter(report["lab"] for report in mine if report["verdict"] == "graded")
-        notes = [f"{lab}: {n} versions, the {group.count} counts" for lab, n in sorted(versions.items()) if n > 1]
+        empty = {report["lab"] for report in mine if report["verdict"] == "graded" and not _answers_any(report)}
+        which = {lab: f"the {group.count}{WITH_AN_ANSWER if lab in empty else ''}" for lab in versions}
+        notes = [f"{lab}: {n} versions, {which[lab]} counts" for lab, n in sorted(versions.items()) if n > 1]
         notes += [f"ungradable: {r['name']}: {r['reason']}" for r in mine if r["verdict"] != "graded"]
         notes += [f"perhaps theirs: {name}" for name in perhaps[student.id]]
         notes += [f"no verdict yet: {name}" for name in pending[student.id]]
@@ -513,7 +516,7 @@ def standing(group: Class, report: dict[str, Any], entry: dict[str, Any], rows: 
     members = [group.roster.students[id] for id in entry["members"]]
     sentences = ["; ".join(student.label for student in members)]
     if report["verdict"] == "graded" and not entry["counts"]:
-        sentences.append(f"Another version counts: the {group.count}.")
+        sentences.append(f"Another version counts: the {group.count}{'' if _answers_any(report) else WITH_AN_ANSWER}.")
     if late := entry.get("late_seconds"):
         late = shown_late(timedelta(seconds=late))
         points, penalty = report["points"], entry["penalty"]
@@ -557,15 +560,22 @@ def mostly_late(entries: dict[str, dict[str, Any]], labs: dict[str, str]) -> lis
         entries: Whose the submissions are and how late, from `Class.entries`.
         labs: The lab of each submission.
     """
-    counting = [(labs[name], entry) for name, entry in entries.items() if entry["counts"] and "late_seconds" in entry]
-    total = Counter(lab for lab, _ in counting)
-    late = Counter(lab for lab, entry in counting if entry["late_seconds"])
+    counting = {name: entry for name, entry in entries.items() if entry["counts"] and "late_seconds" in entry}
+    total = Counter(labs[name] for name in counting)
+    late = Counter(labs[name] for name, entry in counting.items() if entry["late_seconds"])
+    packed = Counter(labs[name] for name, entry in counting.items() if entry["late_seconds"] and is_packed(name))
     return [
         f"{late[lab]} of {total[lab]} submissions of {lab} are late by the times of their files. Unpacking and copying "
         "can set these anew; a column `submitted` of the roster has the right ones."
+        + (f" {packed[lab]} of them are in a zip file and have its time: unpack it for their own." * (packed[lab] > 0))
         for lab in sorted(late)
         if late[lab] > 1 and 3 * late[lab] > total[lab]
     ]
+
+
+def is_packed(name: str) -> bool:
+    """Whether a submission was found in a zip file, by its name."""
+    return any(part.casefold().endswith(".zip") for part in name.split("/")[:-1])
 
 
 def changed_points(rows: list[dict[str, str]], earlier: Earlier) -> list[str]:
