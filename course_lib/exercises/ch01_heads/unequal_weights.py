@@ -69,17 +69,17 @@ def smallest_first(n_numbers, n_places):
     return unequal_weights(n_numbers, n_places)[::-1]
 
 
-@mistake(
-    "The weights have the right proportions, and do not sum to 1, as those of a softmax do: divide each by their sum."
+NOT_DIVIDED = (
+    "The weights have the right proportions, but do not sum to 1, as those of a softmax do: divide each by their sum."
 )
+
+
+@mistake(NOT_DIVIDED)
 def not_divided(n_numbers, n_places):
     return [n_numbers**i for i in reversed(range(n_places))]
 
 
-@mistake(
-    "The weights have the right proportions, and do not sum to 1, as those of a softmax do: divide each by their sum. "
-    "(The first one has become less than 1.)"
-)
+@mistake(NOT_DIVIDED)
 def first_is_one(n_numbers, n_places):
     return [n_numbers**-i for i in range(n_places)]
 
