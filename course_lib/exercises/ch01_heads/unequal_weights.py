@@ -43,7 +43,7 @@ def by_repeated_division(n_numbers, n_places):
 
 @alternative
 def from_the_smallest_gap(n_numbers, n_places):
-    """As many mixtures as there are, evenly spaced from 0 to the largest number."""
+    """As many means as there are, evenly spaced from 0 to the largest number."""
     gap = (n_numbers - 1) / (n_numbers**n_places - 1)
     return tuple(gap * n_numbers ** (n_places - 1 - place) for place in range(n_places))
 
@@ -94,7 +94,7 @@ def doubled(n_numbers, n_places):
 
 
 @mistake(
-    "Nearly: two mixtures are still alike. With n numbers the largest is n - 1, and here 1 at a place weighs just as "
+    "Nearly: two means are still alike. With n numbers the largest is n - 1, and here 1 at a place weighs just as "
     "much as n - 1 at the next."
 )
 def one_number_too_few(n_numbers, n_places):
@@ -103,7 +103,7 @@ def one_number_too_few(n_numbers, n_places):
 
 
 @mistake(
-    "All mixtures differ, but they could be further apart: between the largest number at a place and a 1 at the place "
+    "All means differ, but they could be further apart: between the largest number at a place and a 1 at the place "
     "before there is room that nothing uses."
 )
 def one_number_too_many(n_numbers, n_places):
@@ -128,11 +128,11 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="derive",
     hints=(
-        "Let 1 at the first place weigh as much as how many at the second? Too few, and two mixtures are alike; too "
-        "many, and there are holes. Write 4 and 7 as one number, so that a reader gets both back: 47. What counts ten "
-        "times there?",
-        "Mixtures are numbers in base n: each place counts n times as much as the next. So the weights are n ** "
-        "(places - 1), ..., n, 1, each divided by their sum.",
+        "How many 1s at the second place should a 1 at the first weigh as much as? With too few, two means are alike; "
+        "with too many, there are holes between them. Written as 47, the numbers 4 and 7 can both be read back: which of "
+        "them counts ten times?",
+        "The means are numbers in base n: each place counts n times as much as the next. So the weights are "
+        "n ** (places - 1), ..., n, 1, each divided by their sum.",
     ),
     reference=unequal_weights,
     cases=cases,
