@@ -129,8 +129,8 @@ EXERCISE = Exercise(
     kind="derive",
     hints=(
         "How many 1s at the second place should a 1 at the first weigh as much as? With too few, two means are alike; "
-        "with too many, there are holes between them. Written as 47, the numbers 4 and 7 can both be read back: which of "
-        "them counts ten times?",
+        "with too many, there are holes between them. Written as 47, the numbers 4 and 7 can both be read back: which "
+        "of them counts ten times?",
         "The means are numbers in base n: each place counts n times as much as the next. So the weights are "
         "n ** (places - 1), ..., n, 1, each divided by their sum.",
     ),
