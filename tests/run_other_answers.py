@@ -18,7 +18,7 @@ from course_lib import exercises
 from course_lib.exercises.spec import Exercise
 from course_lib.site import records
 from course_lib.site.build import read_lab
-from course_lib.site.execute import Run, execute
+from course_lib.site.execute import LabRun, execute
 from course_lib.site.paths import Project, SiteError
 from course_lib.site.solve import MARK, exercise_id
 
@@ -65,7 +65,7 @@ def main():
     for lab in options.labs or exercises.labs():
         for number in [options.round] if options.round else range(1, rounds_of(lab) + 1):
             print(f"{lab}, round {number}", flush=True)
-            run = Run(lab, answered(read_lab(project, lab), number), 0)
+            run = LabRun(lab, answered(read_lab(project, lab), number), 0)
             try:
                 execute(project, [run], lambda run, executed: compare(project, run.lab, executed), strict=False)
             except SiteError as error:

@@ -188,9 +188,6 @@ def test_the_notebook_has_the_labs_title_and_exercises(slug):
 CLIMB_TOO_LITTLE = {
     "capstone_moe",
     "capstone_vision_text",
-    "ch01_attention",
-    "ch01_heads",
-    "primer",
 }
 
 

@@ -169,6 +169,8 @@ class Written:
         right = {} if solution is exercise.reference else {exercise.name: f"right_{exercise.name}"}
         if right and exercise.name in text_of(solution).split("(", 2)[-1]:  # made of the right answer
             helper.append(source_of(exercise.reference, right[exercise.name], "pass"))
+            if is_class and place == "own cell, below":
+                place = "own cell, above"  # a class needs its base at once
         parts = [source_of(solution, name, extra, right)]
         if where == "assigned below the stub":
             parts += [f"{exercise.name} = {name}"]

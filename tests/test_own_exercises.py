@@ -97,7 +97,7 @@ def test_private_cases_are_asked_in_grading_alone(fork):
     exam = Exam(exercise, seed=5)
     assert exam.cases[-1].name == exam.fresh[-1] == "a private row"
     assert exam.grade(LocalSubject(exercise.reference))
-    assert len(lab) == 5
+    assert len(lab) == 6
 
 
 def test_a_private_case_that_the_reference_cannot_answer_is_named_with_its_file(fork):
@@ -143,13 +143,13 @@ def points_of(lab):
 @pytest.mark.parametrize(
     ("text", "points"),
     [
-        ("", [2, 1, 4, 3, 2]),
-        ("softmax = 5", [5, 1, 4, 3, 2]),
-        ("ch01_attention = 24", [4, 2, 8, 6, 4]),  # twice what they were
-        ("ch01_attention = 15\nsoftmax = 5", [5, 1, 4, 3, 2]),
-        ("ch01_attention = 5", [1, 1, 1, 1, 1]),
-        ("ch01_attention = 7", [1, 1, 2, 2, 1]),
-        ("ch01_heads = 90", [2, 1, 4, 3, 2]),
+        ("", [2, 1, 4, 3, 2, 2]),
+        ("softmax = 5", [5, 1, 4, 3, 2, 2]),
+        ("ch01_attention = 28", [4, 2, 8, 6, 4, 4]),  # twice what they were
+        ("ch01_attention = 17\nsoftmax = 5", [5, 1, 4, 3, 2, 2]),
+        ("ch01_attention = 6", [1, 1, 1, 1, 1, 1]),
+        ("ch01_attention = 8", [1, 1, 2, 2, 1, 1]),
+        ("ch01_heads = 90", [2, 1, 4, 3, 2, 2]),
     ],
 )
 def test_a_fork_has_points_of_its_own(fork, text, points):
@@ -169,8 +169,11 @@ def test_an_exercise_of_ones_own_can_have_a_line_too(fork):
     [
         ("mask = 2", "course.toml, line 2: there is no exercise or lab called `mask`"),
         ("\nsofmax = 2", "course.toml, line 3: there is no exercise or lab called `sofmax`; did you mean `softmax`?"),
-        ("ch01_attention = 4", "line 2: `ch01_attention` has 4 points, and its exercises need at least 5"),
-        ("softmax = 5\nch01_attention = 8", "line 3: `ch01_attention` has 8 points, and its exercises need at least 9"),
+        ("ch01_attention = 5", "line 2: `ch01_attention` has 5 points, and its exercises need at least 6"),
+        (
+            "softmax = 5\nch01_attention = 9",
+            "line 3: `ch01_attention` has 9 points, and its exercises need at least 10",
+        ),
     ],
 )
 def test_points_that_cannot_be_are_a_sentence(fork, text, sentence):
@@ -183,11 +186,11 @@ def test_points_that_cannot_be_are_a_sentence(fork, text, sentence):
 def test_notebooks_tell_the_points_that_are_given(fork):
     lab = Project(ROOT).labs / "ch01_attention.ipynb"
     assert told_points(lab) == lab.read_bytes()
-    (fork / "course.toml").write_text("[points]\nch01_attention = 24\nsoftmax = 1\n")
+    (fork / "course.toml").write_text("[points]\nch01_attention = 28\nsoftmax = 1\n")
     points = {exercise.id: exercise.points for exercise in exercises.of_lab("ch01_attention")}
     cells = json.loads(told_points(lab))["cells"]
     texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
-    assert "Five exercises, 24 points, about 80 minutes" in texts[0]
+    assert "Six exercises, 28 points, about 85 minutes" in texts[0]
     said = {}
     for text in texts:
         if task := re.search(r"^### Exercise:? `(\w+)`", text, re.MULTILINE):
@@ -202,13 +205,13 @@ def test_an_export_has_the_points_too(fork):
     lab = "ch01_attention"
     (fork / "labs").mkdir()
     (fork / "labs" / f"{lab}.ipynb").write_bytes((ROOT / "labs" / f"{lab}.ipynb").read_bytes())
-    (fork / "course.toml").write_text("[points]\nch01_attention = 24\n")
+    (fork / "course.toml").write_text("[points]\nch01_attention = 28\n")
     assert course("export", "nbgrader", lab, fork / "out") == 0
     cells = json.loads((fork / "out" / "source" / lab / f"{lab}.ipynb").read_text())["cells"]
     given = [
         cell["metadata"]["nbgrader"]["points"] for cell in cells if "points" in cell["metadata"].get("nbgrader", {})
     ]
-    assert given == [4, 2, 8, 6, 4]
+    assert given == [4, 2, 8, 6, 4, 4]
     assert "8 points, about 15 minutes" in str(cells)
     where = ("--course", "git+https://github.com/OWNER/STUDENTS")
     assert course("export", "github-classroom", lab, fork / "github", *where) == 0

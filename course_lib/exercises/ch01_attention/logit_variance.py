@@ -1,4 +1,4 @@
-"""How large are dot products? Their variance, measured on random vectors."""
+"""How large are dot products? Their variance, measured on random vectors, by a measurement that had a fault."""
 
 import math
 
@@ -92,7 +92,10 @@ def products_not_added_up(d, n_samples=10_000):
     return products.var().item()
 
 
-@mistake("This is about 2d: is each vector multiplied by itself? Draw queries and keys separately.")
+@mistake(
+    "The fault is still there: this is about 2d. Print the first query and the first key: each vector is multiplied by "
+    "itself. Draw queries and keys one after the other, from one generator."
+)
 def vectors_times_themselves(d, n_samples=10_000):
     return torch.randn(n_samples, d).square().sum(-1).var().item()
 
@@ -113,12 +116,13 @@ EXERCISE = Exercise(
     id="logit_variance",
     title="How large are dot products?",
     points=2,
-    minutes=8,
+    minutes=6,
     difficulty=1,
-    kind="derive",
+    kind="debug",
     hints=(
-        "Draw `n_samples` queries and as many keys with `torch.randn`, and pair them row by row.",
-        "`(q * k).sum(dim=-1)` holds one dot product a row; `.var().item()` is the number.",
+        "The theory speaks of independent queries and keys. Print the first row of `q` and the first row of `k`.",
+        "Each call of `drawn` starts its generator from the same seed, so `q` and `k` are the same numbers. Draw them "
+        "by two calls of `torch.randn(n_samples, d)`, one after the other; the last line is right.",
     ),
     reference=logit_variance,
     cases=cases,

@@ -35,8 +35,8 @@ def by_view(x):
 
 
 @mistake(
-    "This reshapes without transposing back, so numbers of different positions land in one row: transpose heads and "
-    "positions first."
+    "The fault is still there: numbers of different positions land in one row. A reshape keeps the order in memory, "
+    "where the heads come before the positions: exchange these two axes first."
 )
 def without_transpose(x):
     return x.reshape(x.shape[0], x.shape[2], -1)
@@ -59,13 +59,14 @@ def total(x):
 
 EXERCISE = Exercise(
     id="merge_heads",
-    title="Put the heads side by side again",
+    title="Heads side by side, with a fault",
     points=1,
     minutes=5,
     difficulty=1,
-    kind="code",
+    kind="debug",
     hints=(
-        "Undo split_heads in the opposite order: first the transpose, then the reshape.",
+        "A reshape never moves a number, it only cuts the row of numbers in memory anew. Which two axes have to change "
+        "places before it? Undo `split_heads` in the opposite order.",
         "`x.transpose(1, 2).flatten(2)`; `view` would complain here: a transposed tensor is not contiguous.",
     ),
     reference=merge_heads,

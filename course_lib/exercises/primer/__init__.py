@@ -6,5 +6,5 @@ LAB = Lab(
         "How does a table of numbers learn that u follows q? And how would you notice that it only "
         "knows its text by heart?"
     ),
-    exercises=("cosine_similarity", "cross_entropy", "nudge_gradient", "descend", "letter_model"),
+    exercises=("cosine_similarity", "cross_entropy", "nudge_gradient", "descend", "best_rate", "letter_model"),
 )
