@@ -17,7 +17,7 @@ from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForwar
 from course_lib.nn.moe import MoE
 from course_lib.nn.norms import RMSNorm
 from course_lib.nn.positions import ALiBi, LearnedPositions, RotaryPositions, SinusoidalPositions, T5RelativeBias
-from course_lib.settings import check_choices, check_counts, check_numbers, set_default_head_dim, set_defaults
+from course_lib.settings import DERIVED, check_choices, check_counts, check_numbers, set_derived, set_derived_head_dim
 
 POSITIONS: dict[str, Callable[["GPTConfig"], nn.Module]] = {
     "learned": lambda config: LearnedPositions(config.context, config.d_model),
@@ -32,6 +32,8 @@ CHOICES = {
     "norm": ("layer", "rms"),
     "activation": (*ACTIVATIONS, "swiglu"),
 }
+# What makes the blocks Llama's: `GPTConfig(vocab_size, **LLAMA_STYLE)`.
+LLAMA_STYLE: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
 # Settings of the mixture of experts; a model without experts keeps their defaults.
 MOE_SETTINGS = ("top_k", "norm_topk_prob", "d_shared", "shared_gate", "capacity_factor", "balanced_by_bias")
 
@@ -46,14 +48,14 @@ class GPTConfig:
         d_model: The width of the residual stream.
         n_layers: The number of blocks.
         n_heads: The number of query heads.
-        n_kv_heads: The number of key/value heads; None for n_heads.
-        head_dim: The width of a head; None for d_model / n_heads.
-        d_ff: The width of a feed-forward network; None for 4 d_model.
+        n_kv_heads: The number of key/value heads; n_heads if not given.
+        head_dim: The width of a head; d_model / n_heads if not given.
+        d_ff: The width of a feed-forward network; 4 d_model if not given.
         position: The position encoding: "learned", "sinusoidal", "rope", "alibi", "t5" or "none".
         norm: "layer" for LayerNorm, "rms" for RMSNorm.
         activation: The activation of the feed-forward networks; "swiglu" for gated ones.
         bias: Whether linear layers and LayerNorm have a bias.
-        qkv_bias: Whether the layers of queries, keys and values have a bias; None for the same as `bias`.
+        qkv_bias: Whether the layers of queries, keys and values have a bias; the same as `bias` if not given.
         tie_embeddings: Use the token embedding as the output layer too.
         norm_eps: The epsilon of LayerNorm or RMSNorm.
         rope_theta: The base of RoPE's frequencies; see RotaryPositions.
@@ -69,14 +71,14 @@ class GPTConfig:
     d_model: int = 128
     n_layers: int = 4
     n_heads: int = 4
-    n_kv_heads: int | Any = None
-    head_dim: int | Any = None
-    d_ff: int | Any = None
+    n_kv_heads: int = DERIVED
+    head_dim: int = DERIVED
+    d_ff: int = DERIVED
     position: str = "learned"
     norm: str = "layer"
     activation: str = "gelu_tanh"
     bias: bool = True
-    qkv_bias: bool | Any = None
+    qkv_bias: bool = DERIVED
     tie_embeddings: bool = True
     norm_eps: float = 1e-5
     rope_theta: float = 10000.0
@@ -90,8 +92,8 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         check_choices(self, CHOICES)
-        set_default_head_dim(self)
-        set_defaults(self, n_kv_heads=self.n_heads, d_ff=4 * self.d_model, qkv_bias=self.bias)
+        set_derived_head_dim(self)
+        set_derived(self, n_kv_heads=self.n_heads, d_ff=4 * self.d_model, qkv_bias=self.bias)
         check_counts(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff")
         check_counts(self, "n_experts", "d_shared", least=0)
         check_numbers(self, "norm_eps", "rope_theta", above=0)

@@ -13,6 +13,7 @@ from course_lib.infer.generation.sampling import Sampling, sample
 from course_lib.models.gpt import GPT
 from course_lib.models.vlm import VLM
 from course_lib.nn.embed import embed_tokens
+from course_lib.nn.storage import device_of
 
 Steps = Generator[list[int | None], None, None]  # each step yields a token for each row, None for rows that have ended
 
@@ -140,7 +141,7 @@ def _steps(
 ) -> Steps:
     decoder = model.decoder if isinstance(model, VLM) else model
     padding = 1 if isinstance(model, VLM) and model.config.image_token == 0 else 0  # any token but the image token
-    ids, positions, mask = left_pad(prompts, max(budgets) - 1, padding, next(decoder.parameters()).device)
+    ids, positions, mask = left_pad(prompts, max(budgets) - 1, padding, device_of(decoder))
     if decoder.config.position == "learned":  # a row that has ended stays at its last position
         positions = positions.clamp(max=decoder.config.context - 1)
     decoder_with_cache = CachedDecoder(decoder, positions, mask)
