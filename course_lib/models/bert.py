@@ -134,11 +134,13 @@ class Bert(nn.Module):
     ) -> Float[Tensor, "batch tokens d_model"]:
         """Compute the last hidden states, which the head reads, from token embeddings.
 
-        The other arguments are those of `forward`.
-
         Args:
             x: The token embeddings.
+            mask: True where the query may attend to the key; as in `forward`.
+            head_mask: Factors on each head's output; as in `forward`.
             attention_weights: A list to which each layer's attention weights are appended.
+            token_types: 0 for the first text, 1 for the second; None for 0 everywhere.
+            positions: The position of each token in its own text; None for 0, 1, 2, ...
         """
         x = x + self.position(x.shape[1], x.device, positions) + self._types(x, token_types)
         x = self.norm(x)

@@ -44,7 +44,12 @@ class GPTConfig:
 
     Attributes:
         vocab_size: The number of tokens in the vocabulary.
-        context: The length of the longest sequence with learned positions; other position encodings do not use it.
+        context: The number of tokens that the model is meant for. It is a bound only with learned positions, which
+            have no vector for a later token: a longer sequence is an error. With other positions the model itself
+            computes any length, and only others stop here: `TextGenerator` lets a prompt with its answer end here, and
+            recipes train on windows of this length. A longer sequence runs, but need not be read well: beyond the
+            trained length RoPE turns keys by angles that the model has never seen and soon gets worse, while ALiBi's
+            bias goes on as before (Press et al. 2021, figure 1).
         d_model: The width of the residual stream.
         n_layers: The number of blocks.
         n_heads: The number of query heads.
@@ -138,7 +143,24 @@ class GPT(nn.Module):
         self._init_weights()
 
     def _init_weights(self) -> None:
-        std = 0.5 / math.sqrt(self.config.d_model)  # GPT-2's 0.02 at its width of 768, and small logits at any width
+        """Draw all weights from normal distributions of mean 0; biases start at 0, the gains of norms at 1.
+
+        | weights | standard deviation |
+        |---|---|
+        | token embedding, output layer | 0.5 / sqrt(d_model) |
+        | learned positions, T5's bias | 0.5 / sqrt(d_model) |
+        | queries, keys and values | 1 / sqrt(d_model) |
+        | output of attention | 1 / sqrt(2 n_layers n_heads head_dim) |
+        | feed-forward: up, gate | 1 / sqrt(d_model) |
+        | feed-forward: down | 1 / sqrt(2 n_layers d_ff), of a shared expert with its d_shared |
+        | experts: up, gate, down | as feed-forward |
+        | router, gate of the shared expert | 1 / sqrt(d_model) |
+
+        The first two rows are GPT-2's 0.02 at its width of 768, and make logits small at any width. The others are
+        those of `init_weights`: 1 / sqrt(inputs) keeps the variance, and 2 n_layers is the number of branches that add
+        up in the residual stream. GPT-2 takes 0.02 there too, and divides by sqrt(2 n_layers) at the ends of branches.
+        """
+        std = 0.5 / math.sqrt(self.config.d_model)
         nn.init.normal_(self.token_embedding.weight, std=std)
         for parameter in self.position.parameters():  # only some encodings of the position are learned
             nn.init.normal_(parameter, std=std)
@@ -195,11 +217,14 @@ class GPT(nn.Module):
     ) -> Float[Tensor, "batch tokens d_model"]:
         """Compute the last hidden states, which the output layer reads, from vectors in place of token ids.
 
-        The other arguments are those of `forward`.
-
         Args:
             x: The token embeddings, which may have vectors of images among them.
+            mask: True where the query may attend to the key, on top of the causal mask; as in `forward`.
+            head_mask: Factors on each head's output; see MultiHeadAttention.forward.
             attention_weights: A list to which each layer's attention weights are appended.
+            causal: Hide later positions.
+            positions: The position of each token in its own text; as in `forward`.
+            cache: The cache of earlier tokens, to which those of x are added; as in `forward`.
         """
         key_positions = None
         if cache is not None:

@@ -132,13 +132,16 @@ class VLM(nn.Module):
     ) -> Float[Tensor, "batch tokens vocab"] | tuple[Float[Tensor, "batch tokens vocab"], list[Tensor]]:
         """Compute the logits of the next token at every position, including those of image tokens.
 
-        The other arguments are those of GPT.forward.
-
         Args:
             ids: The token ids.
             images: The images of the first text, in the order of their image tokens, then those of the second, and so
                 on; a text may have several, or none.
+            mask: True where the query may attend to the key, on top of the causal mask; as in GPT.forward.
+            return_weights: Return a pair: the logits, and each layer's attention weights, "batch heads tokens keys".
             image_vectors: The vectors that replace image tokens, from `project`; pass them instead of `images`.
+            causal: Hide later positions.
+            positions: The position of each token in its own text; as in GPT.forward.
+            cache: The cache of earlier tokens; as in GPT.forward.
 
         Raises:
             ValueError: As in GPT.forward and ViT.forward, and if images and image tokens do not match.

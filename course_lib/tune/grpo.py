@@ -4,6 +4,11 @@ No critic is needed: a completion's advantage is its reward minus the mean of it
 "Understanding R1-Zero-Like Training") leaves out two divisions. Dividing by the standard deviation of a group favours
 prompts that are nearly always, or nearly never, answered correctly; `scale_by_std=False` leaves it out. Dividing by the
 length of a completion punishes long wrong ones too little; `fixed_length=max_new_tokens` divides by a constant instead.
+
+What TRL's GRPOTrainer (version 1) has besides: a mean over the tokens of all completions (its default, DAPO's loss), a
+second bound for the clip, ratios of whole sequences (GSPO), k3 times the ratio, and other losses such as CISPO. It can
+leave out completions that were cut off, scale by the deviation of the batch, weigh several rewards, and correct for an
+engine of its own that samples (vLLM). Its beta is 0 by default; ours is 0.04, as in the paper.
 """
 
 from __future__ import annotations

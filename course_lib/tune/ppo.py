@@ -5,6 +5,11 @@ a critic predicts, at every token, the reward still to come; and training raises
 turned out better than the critic predicted. The steps are functions, in the order in which they are used:
 
     sample completions -> rewards, one a token -> advantages -> clipped objective
+
+What TRL's PPOTrainer (version 1, experimental) has besides: it clips the change of the critic too, and weighs the
+critic's squared error by 0.05, where ours is 0.5. It can whiten rewards, penalise completions that do not end, and put
+k3 in the place of k1 into the reward. It samples at a temperature (0.7 by default), by which it divides the logits of
+the loss too; ours is 1. Neither of them adapts beta to a target KL, as Ziegler et al. did.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Generation: several prompts are continued in one batch, one token per step."""
 
 from collections.abc import Collection, Generator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -85,7 +85,9 @@ def complete(
     sampling: Sampling = Sampling(),  # noqa: B008  # frozen
     *,
     stop_token_ids: Collection[int] = (),
-    **options: Any,
+    grammar: Grammar | None = None,
+    generator: torch.Generator | None = None,
+    images: Float[Tensor, "images channels height width"] | None = None,
 ) -> list[list[int]]:
     """Continue each prompt to its end; arguments and errors are those of `generate`.
 
@@ -93,7 +95,17 @@ def complete(
         The completion of each prompt, without the tokens of `stop_token_ids`.
     """
     texts: list[list[int]] = [[] for _ in prompts]
-    for step in generate(model, prompts, max_new_tokens, sampling, stop_token_ids=stop_token_ids, **options):
+    steps = generate(
+        model,
+        prompts,
+        max_new_tokens,
+        sampling,
+        stop_token_ids=stop_token_ids,
+        grammar=grammar,
+        generator=generator,
+        images=images,
+    )
+    for step in steps:
         for text, token in zip(texts, step, strict=True):
             if token is not None and token not in stop_token_ids:
                 text.append(token)
