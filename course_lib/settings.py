@@ -89,11 +89,16 @@ class HeadSettings(Protocol):
     """The settings of a config that has attention heads."""
 
     @property
-    def d_model(self) -> int: ...
+    def d_model(self) -> int:
+        """The width of the residual stream."""
+
     @property
-    def n_heads(self) -> int: ...
+    def n_heads(self) -> int:
+        """The number of query heads."""
+
     @property
-    def head_dim(self) -> int: ...
+    def head_dim(self) -> int:
+        """The width of a head."""
 
 
 def set_derived_head_dim(config: HeadSettings) -> None:

@@ -14,11 +14,16 @@ class CacheSettings(Protocol):
     """The settings of a decoder that say how large its KV cache is; a GPTConfig has them."""
 
     @property
-    def n_layers(self) -> int: ...
+    def n_layers(self) -> int:
+        """The number of blocks."""
+
     @property
-    def n_kv_heads(self) -> int: ...
+    def n_kv_heads(self) -> int:
+        """The number of key/value heads."""
+
     @property
-    def head_dim(self) -> int: ...
+    def head_dim(self) -> int:
+        """The width of a head."""
 
 
 class KVCache:
