@@ -169,9 +169,8 @@ def test_a_kind_that_was_forgotten_is_refused(monkeypatch):
     for words in (world.questions, world.answers):
         with pytest.raises(ValueError, match=f'kind="why" is not supported; use one of {", ".join(KINDS[1:])}'):
             words(batch)
-    for level in (world.chance, world.shortcut):
-        with pytest.raises(KeyError, match="why"):
-            level("why")
+    with pytest.raises(KeyError, match="why"):
+        world.chance("why")
 
 
 def test_kinds_are_drawn_as_asked():
