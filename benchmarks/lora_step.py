@@ -24,6 +24,7 @@ from training import Contestant, compare, mean_loss, options
 from course_lib.interop import to_hf
 from course_lib.measure import saved_for_backward
 from course_lib.models import GPT, GPTConfig
+from course_lib.models.gpt import LLAMA_STYLE
 from course_lib.train import next_token_loss
 from course_lib.tune.adapter_files import load_adapter
 from course_lib.tune.lora import add_lora
@@ -33,7 +34,7 @@ TINY = {"d_model": 32, "n_layers": 2, "n_heads": 2, "vocab_size": 64, "context":
 RANK, ALPHA = 8, 16
 STYLES: dict[str, dict[str, Any]] = {
     "GPT-2": {},
-    "Llama": {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False},
+    "Llama": LLAMA_STYLE,
 }
 # The same function as transformers' gelu_new, in one kernel, as ours.
 FASTEST: dict[str, dict[str, Any]] = {"GPT-2": {"activation_function": "gelu_pytorch_tanh"}, "Llama": {}}

@@ -21,7 +21,7 @@ from training import Contestant, compare, options
 
 from course_lib.interop import to_hf
 from course_lib.models import GPT, GPTConfig
-from course_lib.models.gpt import dense_equivalent
+from course_lib.models.gpt import LLAMA_STYLE, dense_equivalent
 from course_lib.train import next_token_loss
 
 FULL = {"d_model": 256, "n_layers": 4, "n_heads": 4, "vocab_size": 8192, "d_ff": 512}
@@ -32,9 +32,7 @@ DENSE = "dense, transformers"
 
 def contestants(size: dict[str, int], context: int) -> dict[str, Contestant]:
     """All models by name, the dense ones first."""
-    config = GPTConfig(
-        **size, position="rope", norm="rms", activation="swiglu", bias=False, n_experts=EXPERTS, top_k=TOP_K
-    )
+    config = GPTConfig(**size, **LLAMA_STYLE, n_experts=EXPERTS, top_k=TOP_K)
     ours, dense = GPT(config), GPT(dense_equivalent(config))
     mixtral, llama = in_transformers(ours), in_transformers(dense)
     mixtral.set_experts_implementation("grouped_mm")

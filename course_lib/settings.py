@@ -3,10 +3,16 @@
 import math
 import operator
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import MISSING, fields
+from typing import Any, Protocol, TypeVar, cast
+
+# The default of a setting that follows from others, as in `d_ff: int = DERIVED`. A config replaces it by `set_derived`
+# while it is created, so that code which reads the setting finds a number, as its type says.
+DERIVED: Any = None
+T = TypeVar("T")
 
 
-def check_choices(config: Any, choices: Mapping[str, Collection[str]]) -> None:
+def check_choices(config: object, choices: Mapping[str, Collection[str]]) -> None:
     """Check that each setting has one of its allowed values.
 
     Args:
@@ -26,7 +32,7 @@ def not_supported(name: str, value: str, known: Collection[str]) -> ValueError:
     return ValueError(f'{name}="{value}" is not supported; use one of {", ".join(k for k in known if k != value)}')
 
 
-def check_counts(config: Any, *names: str, least: int = 1) -> None:
+def check_counts(config: object, *names: str, least: int = 1) -> None:
     """Check that settings are whole numbers of at least `least`.
 
     Raises:
@@ -39,7 +45,7 @@ def check_counts(config: Any, *names: str, least: int = 1) -> None:
 
 
 def check_numbers(
-    config: Any, *names: str, above: float | None = None, least: float | None = None, most: float | None = None
+    config: object, *names: str, above: float | None = None, least: float | None = None, most: float | None = None
 ) -> None:
     """Check that settings are finite numbers within the bounds.
 
@@ -63,24 +69,45 @@ def check_numbers(
             raise ValueError(f"{name}={value!r} must be a number {rule}".rstrip())
 
 
-def set_defaults(config: Any, **defaults: Any) -> None:
-    """Replace None by defaults, in a frozen config that is being created.
-
-    Such a setting is declared as `int | Any`, not as `int | None`: it can be None when a config is created, but never
-    is afterwards, so that code that reads it needs no check.
-    """
-    for name, value in defaults.items():
-        if getattr(config, name) is None:
+def set_derived(config: object, **values: object) -> None:
+    """Replace each setting that is DERIVED by the value given here, in a frozen config that is being created."""
+    for name, value in values.items():
+        if getattr(config, name) is DERIVED:
             object.__setattr__(config, name, value)
 
 
-def set_default_head_dim(config: Any) -> None:
-    """Replace head_dim=None by d_model / n_heads.
+def from_stored(config_type: type[T], values: Mapping[str, Any]) -> T:
+    """Create a config from settings that were stored, where a None can stand for a setting that is DERIVED."""
+    defaults = {field.name: field.default for field in fields(cast(Any, config_type))}
+    given = {
+        name: value for name, value in values.items() if value is not None or defaults.get(name, MISSING) is not DERIVED
+    }
+    return config_type(**given)
+
+
+class HeadSettings(Protocol):
+    """The settings of a config that has attention heads."""
+
+    @property
+    def d_model(self) -> int:
+        """The width of the residual stream."""
+
+    @property
+    def n_heads(self) -> int:
+        """The number of query heads."""
+
+    @property
+    def head_dim(self) -> int:
+        """The width of a head."""
+
+
+def set_derived_head_dim(config: HeadSettings) -> None:
+    """Replace a head_dim that is DERIVED by d_model / n_heads.
 
     Raises:
         ValueError: If that is not a whole number.
     """
     head_dim, rest = divmod(config.d_model, max(config.n_heads, 1))
-    if config.head_dim is None and rest:
+    if config.head_dim is DERIVED and rest:
         raise ValueError(f"d_model={config.d_model} must be a multiple of n_heads={config.n_heads}, or set head_dim")
-    set_defaults(config, head_dim=head_dim)
+    set_derived(config, head_dim=head_dim)

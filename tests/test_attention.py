@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 from course_lib.nn.attention import (
     MultiHeadAttention,
+    add_causal_mask,
     attention,
     attention_with_weights,
     causal_mask,
@@ -146,6 +147,16 @@ def test_masks():
     assert padding_mask(torch.tensor([3, 1]), 3).squeeze().tolist() == [[True, True, True], [True, False, False]]
     with pytest.raises(ValueError, match="prefix of 4 does not fit in 3"):
         prefix_mask(3, 4)
+
+
+def test_the_causal_mask_hides_later_keys_on_top_of_another_mask():
+    now, cached = [[True, False], [True, True]], [[True, True, False], [True, True, True]]
+    assert add_causal_mask(None, 2).tolist() == now
+    assert add_causal_mask(None, 2, n_earlier=1).tolist() == cached
+    padding = torch.tensor([[True, True, True], [False, True, True]])[:, None, None]  # batch 1 1 key
+    both = add_causal_mask(padding, 2, n_earlier=1)
+    assert both[0, 0].tolist() == cached
+    assert both[1, 0].tolist() == [[False, True, False], [False, True, True]]
 
 
 @settings(max_examples=25, deadline=None)

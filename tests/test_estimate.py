@@ -11,8 +11,9 @@ from torch import nn
 
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.models import GPT, GPTConfig
+from course_lib.models.gpt import LLAMA_STYLE
 from course_lib.nn.moe import count_active_parameters
-from course_lib.recipes import estimate, language
+from course_lib.recipes import estimate
 from course_lib.recipes.command import RECIPES, _busy
 from course_lib.recipes.estimate import amount, duration, stage_cost
 from course_lib.recipes.run import Run
@@ -41,7 +42,7 @@ def test_two_layers_by_hand():
 
 
 def gpt(**changes):
-    sizes = {"context": CONTEXT, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64} | language.LLAMA | changes
+    sizes = {"context": CONTEXT, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64} | LLAMA_STYLE | changes
     return GPT(GPTConfig(64, **sizes))
 
 

@@ -7,7 +7,7 @@ import torch
 
 from course_lib.exercises.ch07_scaling_laws.best_split import best_split
 from course_lib.exercises.ch07_scaling_laws.isoflop_minimum import isoflop_minimum
-from course_lib.measure.scaling import PRINTED, PUBLISHED, REFITTED, ScalingLaw, fit_law, huber
+from course_lib.measure.scaling import PRINTED, PUBLISHED, REFITTED, ScalingLaw, fit_law
 
 
 def runs(law, noise=0.0, seed=0):
@@ -32,13 +32,6 @@ def test_an_outlier_pulls_less_with_hubers_loss():
     loss[0] *= 1.3
     squares, robust = (fit_law(n, d, loss, delta=delta).growth - REFITTED.growth for delta in (math.inf, 1e-3))
     assert abs(robust) < abs(squares) / 2
-
-
-def test_hubers_loss_is_continuous_and_linear_beyond_delta():
-    at, beyond = (huber(torch.tensor([error], dtype=torch.float64), 0.1) for error in (0.1, 0.3))
-    assert at == pytest.approx(0.005)
-    assert beyond == pytest.approx(0.005 + 0.1 * 0.2)
-    assert huber(torch.tensor([0.3]), math.inf) == pytest.approx(0.045)
 
 
 def test_a_loss_that_rises_with_size_and_tokens_has_no_law():

@@ -20,6 +20,7 @@ from course_lib.models.gpt import GPT, GPTConfig
 from course_lib.models.t5 import T5
 from course_lib.models.vit import ViT, ViTConfig
 from course_lib.models.vlm import VLM, VLMConfig
+from course_lib.settings import from_stored
 
 Model = GPT | Bert | T5 | ViT | CLIP | BagCLIP | VLM
 
@@ -198,7 +199,7 @@ def _config_from_dict(config_type: Any, values: Mapping[str, Any]) -> Any:
             if not fits:
                 raise ValueError(f"{name}={value} is none of ours")
             values[name] = _config_from_dict(fits[0], value)
-    return config_type(**values)
+    return from_stored(config_type, values)
 
 
 def _read_all_tensors(folder: Path) -> dict[str, Tensor]:

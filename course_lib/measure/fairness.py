@@ -33,16 +33,16 @@ def predicted_risk(
     return (inputs @ weights).sigmoid().detach()
 
 
-def by_risk(
-    risk: Float[Tensor, " person"], outcome: Float[Tensor, " person"], parts: int = 5
-) -> tuple[Float[Tensor, " part"], Float[Tensor, " part"]]:
-    """Divide people by their predicted risk into equal steps, as 0 to 20%, 20 to 40% and so on.
+def calibration_curve(
+    risk: Float[Tensor, " person"], outcome: Float[Tensor, " person"], n_bins: int = 5
+) -> tuple[Float[Tensor, " bin"], Float[Tensor, " bin"]]:
+    """Compute a calibration curve, with bins of equal width: risks from 0 to 20%, from 20 to 40% and so on.
 
     Returns:
-        The mean risk of each part, and the share of it that has the outcome. Both are equal if the risks are
-        calibrated, and NaN in a part without people.
+        The mean risk of each bin, and the share of its people who have the outcome. Both are equal if the risks are
+        calibrated, and NaN in a bin without people.
     """
-    part = (parts * risk).long().clamp(max=parts - 1)
-    inside = F.one_hot(part, parts).to(risk.dtype)
+    which = (n_bins * risk).long().clamp(max=n_bins - 1)
+    inside = F.one_hot(which, n_bins).to(risk.dtype)
     people = inside.sum(0)
     return risk @ inside / people, outcome @ inside / people

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-def saved_for_backward(model: nn.Module, run: Callable[[], Any]) -> int:
+def saved_for_backward(model: nn.Module, run: Callable[[], object]) -> int:
     """Measure the memory of all tensors that autograd saves during run() for the backward pass, each counted once.
 
     The result is exact and the same on every device: it counts what is saved, not what an allocator reserves.

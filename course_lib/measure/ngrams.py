@@ -10,7 +10,7 @@ from torch import Tensor
 def ngram_surprise(
     train: Int[Tensor, " learnt"], test: Int[Tensor, " tested"], vocab_size: int, n: int
 ) -> Float[Tensor, " tested"]:
-    """Compute the surprise -log p, in nats, of each token of `test` under an n-gram model of `train`.
+    """Compute the surprise (surprisal) -log p, in nats, of each token of `test` under an n-gram model of `train`.
 
     The estimate is Witten-Bell's, interpolated with that of n - 1; it has no hyperparameter. After a context that was
     seen c times, with d different next tokens, p = (times seen + d * p of n - 1) / (c + d). Below n = 1 all tokens are

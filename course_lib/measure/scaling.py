@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -108,7 +109,8 @@ def fit_law(
             if min(e, a, b) < 0:
                 continue
             tried = ScalingLaw(e, a, b, x, y)
-            misfit = huber((tried.loss(n, d) / loss).log(), delta)
+            error = (tried.loss(n, d) / loss).log()
+            misfit = F.huber_loss(error, torch.zeros_like(error), reduction="sum", delta=delta).item()
             if misfit < best * (1 - LEAST_GAIN):
                 best, law, moved = misfit, tried, True
         if law is None:
@@ -119,10 +121,3 @@ def fit_law(
         step = step if moved else step / 2
         if step < FINEST:
             return law
-
-
-def huber(error: Float[Tensor, " runs"], delta: float) -> float:
-    """Compute the sum of Huber's loss: half of the square of an error up to delta, and linear beyond."""
-    size = error.abs()
-    linear = delta * (size - delta / 2) if delta < math.inf else size
-    return torch.where(size <= delta, size**2 / 2, linear).sum().item()

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from course_lib.nn.block import Block
 from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 from course_lib.nn.positions import LearnedPositions
-from course_lib.settings import check_choices, check_counts, check_numbers, set_defaults
+from course_lib.settings import DERIVED, check_choices, check_counts, check_numbers, set_derived
 
 CHOICES = {"activation": ACTIVATIONS, "head": ("mlm", "none")}
 
@@ -27,7 +26,7 @@ class BertConfig:
         d_model: The width of the residual stream.
         n_layers: The number of blocks.
         n_heads: The number of attention heads.
-        d_ff: The width of a feed-forward network; None for 4 d_model.
+        d_ff: The width of a feed-forward network; 4 d_model if not given.
         n_token_types: The number of token types, such as those of a first and a second text.
         activation: The activation of the feed-forward networks and the head.
         norm_eps: The epsilon of LayerNorm.
@@ -43,7 +42,7 @@ class BertConfig:
     d_model: int = 128
     n_layers: int = 4
     n_heads: int = 4
-    d_ff: int | Any = None
+    d_ff: int = DERIVED
     n_token_types: int = 2
     activation: str = "gelu"
     norm_eps: float = 1e-12
@@ -52,7 +51,7 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         check_choices(self, CHOICES)
-        set_defaults(self, d_ff=4 * self.d_model)
+        set_derived(self, d_ff=4 * self.d_model)
         check_counts(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "d_ff", "n_token_types")
         check_numbers(self, "norm_eps", above=0)
 
@@ -135,11 +134,13 @@ class Bert(nn.Module):
     ) -> Float[Tensor, "batch tokens d_model"]:
         """Compute the last hidden states, which the head reads, from token embeddings.
 
-        The other arguments are those of `forward`.
-
         Args:
             x: The token embeddings.
+            mask: True where the query may attend to the key; as in `forward`.
+            head_mask: Factors on each head's output; as in `forward`.
             attention_weights: A list to which each layer's attention weights are appended.
+            token_types: 0 for the first text, 1 for the second; None for 0 everywhere.
+            positions: The position of each token in its own text; None for 0, 1, 2, ...
         """
         x = x + self.position(x.shape[1], x.device, positions) + self._types(x, token_types)
         x = self.norm(x)

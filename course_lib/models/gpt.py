@@ -17,7 +17,7 @@ from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForwar
 from course_lib.nn.moe import MoE
 from course_lib.nn.norms import RMSNorm
 from course_lib.nn.positions import ALiBi, LearnedPositions, RotaryPositions, SinusoidalPositions, T5RelativeBias
-from course_lib.settings import check_choices, check_counts, check_numbers, set_default_head_dim, set_defaults
+from course_lib.settings import DERIVED, check_choices, check_counts, check_numbers, set_derived, set_derived_head_dim
 
 POSITIONS: dict[str, Callable[["GPTConfig"], nn.Module]] = {
     "learned": lambda config: LearnedPositions(config.context, config.d_model),
@@ -32,6 +32,8 @@ CHOICES = {
     "norm": ("layer", "rms"),
     "activation": (*ACTIVATIONS, "swiglu"),
 }
+# What makes the blocks Llama's: `GPTConfig(vocab_size, **LLAMA_STYLE)`.
+LLAMA_STYLE: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
 # Settings of the mixture of experts; a model without experts keeps their defaults.
 MOE_SETTINGS = ("top_k", "norm_topk_prob", "d_shared", "shared_gate", "capacity_factor", "balanced_by_bias")
 
@@ -42,18 +44,23 @@ class GPTConfig:
 
     Attributes:
         vocab_size: The number of tokens in the vocabulary.
-        context: The length of the longest sequence with learned positions; other position encodings do not use it.
+        context: The number of tokens that the model is meant for. It is a bound only with learned positions, which
+            have no vector for a later token: a longer sequence is an error. With other positions the model itself
+            computes any length, and only others stop here: `TextGenerator` lets a prompt with its answer end here, and
+            recipes train on windows of this length. A longer sequence runs, but need not be read well: beyond the
+            trained length RoPE turns keys by angles that the model has never seen and soon gets worse, while ALiBi's
+            bias goes on as before (Press et al. 2021, figure 1).
         d_model: The width of the residual stream.
         n_layers: The number of blocks.
         n_heads: The number of query heads.
-        n_kv_heads: The number of key/value heads; None for n_heads.
-        head_dim: The width of a head; None for d_model / n_heads.
-        d_ff: The width of a feed-forward network; None for 4 d_model.
+        n_kv_heads: The number of key/value heads; n_heads if not given.
+        head_dim: The width of a head; d_model / n_heads if not given.
+        d_ff: The width of a feed-forward network; 4 d_model if not given.
         position: The position encoding: "learned", "sinusoidal", "rope", "alibi", "t5" or "none".
         norm: "layer" for LayerNorm, "rms" for RMSNorm.
         activation: The activation of the feed-forward networks; "swiglu" for gated ones.
         bias: Whether linear layers and LayerNorm have a bias.
-        qkv_bias: Whether the layers of queries, keys and values have a bias; None for the same as `bias`.
+        qkv_bias: Whether the layers of queries, keys and values have a bias; the same as `bias` if not given.
         tie_embeddings: Use the token embedding as the output layer too.
         norm_eps: The epsilon of LayerNorm or RMSNorm.
         rope_theta: The base of RoPE's frequencies; see RotaryPositions.
@@ -69,14 +76,14 @@ class GPTConfig:
     d_model: int = 128
     n_layers: int = 4
     n_heads: int = 4
-    n_kv_heads: int | Any = None
-    head_dim: int | Any = None
-    d_ff: int | Any = None
+    n_kv_heads: int = DERIVED
+    head_dim: int = DERIVED
+    d_ff: int = DERIVED
     position: str = "learned"
     norm: str = "layer"
     activation: str = "gelu_tanh"
     bias: bool = True
-    qkv_bias: bool | Any = None
+    qkv_bias: bool = DERIVED
     tie_embeddings: bool = True
     norm_eps: float = 1e-5
     rope_theta: float = 10000.0
@@ -90,8 +97,8 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         check_choices(self, CHOICES)
-        set_default_head_dim(self)
-        set_defaults(self, n_kv_heads=self.n_heads, d_ff=4 * self.d_model, qkv_bias=self.bias)
+        set_derived_head_dim(self)
+        set_derived(self, n_kv_heads=self.n_heads, d_ff=4 * self.d_model, qkv_bias=self.bias)
         check_counts(self, "vocab_size", "context", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff")
         check_counts(self, "n_experts", "d_shared", least=0)
         check_numbers(self, "norm_eps", "rope_theta", above=0)
@@ -136,7 +143,24 @@ class GPT(nn.Module):
         self._init_weights()
 
     def _init_weights(self) -> None:
-        std = 0.5 / math.sqrt(self.config.d_model)  # GPT-2's 0.02 at its width of 768, and small logits at any width
+        """Draw all weights from normal distributions of mean 0; biases start at 0, the gains of norms at 1.
+
+        | weights | standard deviation |
+        |---|---|
+        | token embedding, output layer | 0.5 / sqrt(d_model) |
+        | learned positions, T5's bias | 0.5 / sqrt(d_model) |
+        | queries, keys and values | 1 / sqrt(d_model) |
+        | output of attention | 1 / sqrt(2 n_layers n_heads head_dim) |
+        | feed-forward: up, gate | 1 / sqrt(d_model) |
+        | feed-forward: down | 1 / sqrt(2 n_layers d_ff), of a shared expert with its d_shared |
+        | experts: up, gate, down | as feed-forward |
+        | router, gate of the shared expert | 1 / sqrt(d_model) |
+
+        The first two rows are GPT-2's 0.02 at its width of 768, and make logits small at any width. The others are
+        those of `init_weights`: 1 / sqrt(inputs) keeps the variance, and 2 n_layers is the number of branches that add
+        up in the residual stream. GPT-2 takes 0.02 there too, and divides by sqrt(2 n_layers) at the ends of branches.
+        """
+        std = 0.5 / math.sqrt(self.config.d_model)
         nn.init.normal_(self.token_embedding.weight, std=std)
         for parameter in self.position.parameters():  # only some encodings of the position are learned
             nn.init.normal_(parameter, std=std)
@@ -193,11 +217,14 @@ class GPT(nn.Module):
     ) -> Float[Tensor, "batch tokens d_model"]:
         """Compute the last hidden states, which the output layer reads, from vectors in place of token ids.
 
-        The other arguments are those of `forward`.
-
         Args:
             x: The token embeddings, which may have vectors of images among them.
+            mask: True where the query may attend to the key, on top of the causal mask; as in `forward`.
+            head_mask: Factors on each head's output; see MultiHeadAttention.forward.
             attention_weights: A list to which each layer's attention weights are appended.
+            causal: Hide later positions.
+            positions: The position of each token in its own text; as in `forward`.
+            cache: The cache of earlier tokens, to which those of x are added; as in `forward`.
         """
         key_positions = None
         if cache is not None:

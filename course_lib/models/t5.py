@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import FeedForward, GatedFeedForward
 from course_lib.nn.norms import RMSNorm
 from course_lib.nn.positions import T5RelativeBias
-from course_lib.settings import check_choices, check_counts, check_numbers, set_default_head_dim, set_defaults
+from course_lib.settings import DERIVED, check_choices, check_counts, check_numbers, set_derived, set_derived_head_dim
 
 CHOICES = {"activation": ("relu", "geglu")}
 
@@ -28,15 +27,15 @@ class T5Config:
         vocab_size: The number of tokens in the vocabulary.
         d_model: The width of the residual stream.
         n_layers: The number of encoder blocks.
-        n_decoder_layers: The number of decoder blocks; None for n_layers.
+        n_decoder_layers: The number of decoder blocks; n_layers if not given.
         n_heads: The number of attention heads.
-        head_dim: The width of a head; None for d_model / n_heads.
-        d_ff: The width of a feed-forward network; None for 4 d_model.
+        head_dim: The width of a head; d_model / n_heads if not given.
+        d_ff: The width of a feed-forward network; 4 d_model if not given.
         activation: "relu", or "geglu" as in v1.1.
         n_buckets: The number of buckets of the position bias; see T5RelativeBias.
         max_distance: The distance from which on all distances share one bucket; see T5RelativeBias.
         tie_embeddings: Use the token embedding as the output layer too; v1.1 has a separate one.
-        scale_logits: Multiply the input of the output layer by d_model^-0.5; None for the same as tie_embeddings.
+        scale_logits: Multiply the input of the output layer by d_model^-0.5; as tie_embeddings if not given.
         norm_eps: The epsilon of RMSNorm.
 
     Raises:
@@ -46,21 +45,21 @@ class T5Config:
     vocab_size: int
     d_model: int = 128
     n_layers: int = 4
-    n_decoder_layers: int | Any = None
+    n_decoder_layers: int = DERIVED
     n_heads: int = 4
-    head_dim: int | Any = None
-    d_ff: int | Any = None
+    head_dim: int = DERIVED
+    d_ff: int = DERIVED
     activation: str = "relu"
     n_buckets: int = 32
     max_distance: int = 128
     tie_embeddings: bool = True
-    scale_logits: bool | Any = None
+    scale_logits: bool = DERIVED
     norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
         check_choices(self, CHOICES)
-        set_default_head_dim(self)
-        set_defaults(self, n_decoder_layers=self.n_layers, d_ff=4 * self.d_model, scale_logits=self.tie_embeddings)
+        set_derived_head_dim(self)
+        set_derived(self, n_decoder_layers=self.n_layers, d_ff=4 * self.d_model, scale_logits=self.tie_embeddings)
         check_counts(self, "vocab_size", "d_model", "n_layers", "n_decoder_layers", "n_heads", "head_dim", "d_ff")
         check_numbers(self, "norm_eps", above=0)
         if self.n_buckets < 4 or self.max_distance <= self.n_buckets // 2:

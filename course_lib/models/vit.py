@@ -1,7 +1,6 @@
 """ViT: a transformer over the patches of an image (Dosovitskiy et al. 2021), also the vision tower of CLIP."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,7 +10,7 @@ from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, init_weights
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
 from course_lib.nn.positions import LearnedPositions
-from course_lib.settings import check_choices, check_counts, check_numbers, set_defaults
+from course_lib.settings import DERIVED, check_choices, check_counts, check_numbers, set_derived
 
 CHOICES = {"activation": ACTIVATIONS, "pool": ("token", "mean")}
 
@@ -28,7 +27,7 @@ class ViTConfig:
         d_model: The width of the residual stream.
         n_layers: The number of blocks.
         n_heads: The number of attention heads.
-        d_ff: The width of a feed-forward network; None for 4 d_model.
+        d_ff: The width of a feed-forward network; 4 d_model if not given.
         n_classes: The number of classes; 0 for none: the model then returns features.
         activation: The activation of the feed-forward networks.
         qkv_bias: Whether the layers of queries, keys and values have a bias.
@@ -36,7 +35,7 @@ class ViTConfig:
         pool: What represents the whole image: "token" for the class token, "mean" for the mean of the patches.
         norm_pooled: Apply the final norm after pooling, not before.
         pre_norm: Apply one more norm before the first block, as CLIP does.
-        patch_bias: Whether the layer that embeds patches has a bias; None for a bias only without pre_norm, as in CLIP.
+        patch_bias: Whether the layer that embeds patches has a bias; if not given, only without pre_norm, as in CLIP.
         norm_eps: The epsilon of LayerNorm.
         image_width: The width of images in pixels, when image_size is their height; None for square images.
 
@@ -50,7 +49,7 @@ class ViTConfig:
     d_model: int = 128
     n_layers: int = 4
     n_heads: int = 4
-    d_ff: int | Any = None
+    d_ff: int = DERIVED
     n_classes: int = 0
     activation: str = "gelu"
     qkv_bias: bool = True
@@ -58,13 +57,13 @@ class ViTConfig:
     pool: str = "token"
     norm_pooled: bool = False
     pre_norm: bool = False
-    patch_bias: bool | Any = None
+    patch_bias: bool = DERIVED
     norm_eps: float = 1e-6
     image_width: int | None = None
 
     def __post_init__(self) -> None:
         check_choices(self, CHOICES)
-        set_defaults(self, d_ff=4 * self.d_model, patch_bias=not self.pre_norm)
+        set_derived(self, d_ff=4 * self.d_model, patch_bias=not self.pre_norm)
         if self.image_width == self.image_size:
             object.__setattr__(self, "image_width", None)
         check_counts(self, "image_size", "patch_size", "channels", "d_model", "n_layers", "n_heads", "d_ff")

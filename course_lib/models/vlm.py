@@ -1,7 +1,6 @@
 """A vision-language model: a vision tower, a projector, and a decoder of images and text (Liu et al. 2023, LLaVA)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -13,7 +12,7 @@ from course_lib.models.vit import ViT, ViTConfig
 from course_lib.nn.cache import KVCache
 from course_lib.nn.embed import embed_tokens
 from course_lib.nn.feed_forward import ACTIVATIONS, FeedForward
-from course_lib.settings import check_choices
+from course_lib.settings import DERIVED, check_choices
 
 CHOICES = {"features": ("patches", "all", "pooled"), "projector_activation": ACTIVATIONS}
 
@@ -33,7 +32,7 @@ class VLMConfig:
         features: Which vectors of a ViT the decoder reads: "patches", "all" for the class token too, or "pooled" for
             one vector of the whole image.
         layer: The layer of the ViT after which its vectors are taken.
-        d_vision: The width of the tower's vectors; None for that of its config.
+        d_vision: The width of the tower's vectors; that of its config if not given.
         projector_activation: The activation between the two layers of the projector.
         projector_bias: Whether both layers of the projector have a bias.
         projector_norm: Use the course's own projector, with a LayerNorm before it and vectors of length one after it.
@@ -47,7 +46,7 @@ class VLMConfig:
     image_token: int
     features: str = "patches"
     layer: int = -2
-    d_vision: int | Any = None
+    d_vision: int = DERIVED
     projector_activation: str = "gelu"
     projector_bias: bool = True
     projector_norm: bool = False
@@ -63,7 +62,7 @@ class VLMConfig:
             if not self.d_vision or self.d_vision < 1:
                 raise ValueError("without a ViT, d_vision must say how wide the vectors of the tower are")
             return
-        if self.d_vision not in (None, self.vision.d_model):
+        if self.d_vision not in (DERIVED, self.vision.d_model):
             raise ValueError(
                 f"d_vision={self.d_vision} is not the d_model={self.vision.d_model} of the tower; leave it out"
             )
@@ -133,13 +132,16 @@ class VLM(nn.Module):
     ) -> Float[Tensor, "batch tokens vocab"] | tuple[Float[Tensor, "batch tokens vocab"], list[Tensor]]:
         """Compute the logits of the next token at every position, including those of image tokens.
 
-        The other arguments are those of GPT.forward.
-
         Args:
             ids: The token ids.
             images: The images of the first text, in the order of their image tokens, then those of the second, and so
                 on; a text may have several, or none.
+            mask: True where the query may attend to the key, on top of the causal mask; as in GPT.forward.
+            return_weights: Return a pair: the logits, and each layer's attention weights, "batch heads tokens keys".
             image_vectors: The vectors that replace image tokens, from `project`; pass them instead of `images`.
+            causal: Hide later positions.
+            positions: The position of each token in its own text; as in GPT.forward.
+            cache: The cache of earlier tokens; as in GPT.forward.
 
         Raises:
             ValueError: As in GPT.forward and ViT.forward, and if images and image tokens do not match.

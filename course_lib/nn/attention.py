@@ -15,8 +15,30 @@ AppendToCache = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def causal_mask(n: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
-    """Return the causal mask of a decoder: a query may attend to its own position and to earlier ones."""
+    """Return the causal mask of a decoder: a query may attend to its own position and to earlier ones.
+
+    As in every mask of this course, True means that the query may attend to the key, and False hides the key.
+    """
     return torch.ones(n, n, dtype=torch.bool, device=device).tril()
+
+
+def add_causal_mask(
+    mask: Bool[Tensor, "..."] | None, n: int, device: torch.device | str | None = None, n_earlier: int = 0
+) -> Bool[Tensor, "..."]:
+    """Hide later positions in a mask too: the result is True where the mask is and the key is not after the query.
+
+    Args:
+        mask: True where the query may attend to the key; broadcastable to "batch heads query key". None for
+            everywhere.
+        n: The number of queries.
+        device: The device of the mask.
+        n_earlier: The number of keys before that of the first query, such as those in a cache.
+
+    Returns:
+        True where the query may attend to the key, as in `mask`; without one, "query key".
+    """
+    not_later = causal_mask(n_earlier + n, device)[n_earlier:]  # n n_earlier+n
+    return not_later if mask is None else mask & not_later
 
 
 def prefix_mask(n: int, prefix: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
@@ -101,7 +123,7 @@ def attention(
     """
     groups = _group_size(query, key, mask, causal)
     if causal and (mask is not None or bias is not None):
-        mask, causal = _add_causal_mask(mask, query), False
+        mask, causal = add_causal_mask(mask, query.shape[2], query.device), False
     if bias is not None:  # the kernel takes one additive mask
         bias = bias.to(query.dtype)
         mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
@@ -130,13 +152,7 @@ def _repeat_heads_and_fold_mask(
     """Repeat keys and values for each query head, and merge the causal mask into the mask if `causal`."""
     groups = _group_size(query, key, mask, causal)
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    return key, value, _add_causal_mask(mask, query) if causal else mask
-
-
-def _add_causal_mask(mask: Tensor | None, query: Tensor) -> Tensor:
-    """Return the mask with later positions hidden too."""
-    triangle = causal_mask(query.shape[2], query.device)
-    return triangle if mask is None else mask & triangle
+    return key, value, add_causal_mask(mask, query.shape[2], query.device) if causal else mask
 
 
 class MultiHeadAttention(nn.Module):

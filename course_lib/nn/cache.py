@@ -1,12 +1,29 @@
 """The KV cache: the keys and values of the tokens that a model has read, so that they are computed only once."""
 
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from course_lib.nn.attention import causal_mask
+from course_lib.nn.attention import add_causal_mask
+
+
+@runtime_checkable
+class CacheSettings(Protocol):
+    """The settings of a decoder that say how large its KV cache is; a GPTConfig has them."""
+
+    @property
+    def n_layers(self) -> int:
+        """The number of blocks."""
+
+    @property
+    def n_kv_heads(self) -> int:
+        """The number of key/value heads."""
+
+    @property
+    def head_dim(self) -> int:
+        """The width of a head."""
 
 
 class KVCache:
@@ -16,7 +33,7 @@ class KVCache:
     model(ids, cache=cache).
 
     Args:
-        config: The config of a decoder, which gives n_layers, n_kv_heads and head_dim.
+        config: The config of the decoder.
         batch: The number of rows.
         capacity: The number of tokens per row for which there is room.
         dtype: The dtype of the model's activations; None for torch's default.
@@ -34,7 +51,7 @@ class KVCache:
 
     def __init__(
         self,
-        config: Any,
+        config: CacheSettings,
         batch: int,
         capacity: int,
         *,
@@ -92,13 +109,12 @@ class KVCache:
         """Return the mask of n new tokens: they may attend to all tokens before them and, causally, to each other.
 
         Args:
-            mask: True where they may attend to a key; None for everywhere.
+            mask: True where they may attend to the key; None for everywhere.
             n: The number of new tokens.
         """
         if n == 1:  # nothing is later
             return mask
-        triangle = causal_mask(self.length + n, self.keys.device)[self.length :]
-        return triangle if mask is None else mask & triangle
+        return add_causal_mask(mask, n, self.keys.device, n_earlier=self.length)
 
     def append(
         self,

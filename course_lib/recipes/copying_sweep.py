@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from course_lib.data.worlds.induction import InductionBatch, RepeatedBlocks
 from course_lib.models import GPT, GPTConfig
+from course_lib.models.gpt import LLAMA_STYLE
 from course_lib.recipes.cores import on_all_cores
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
@@ -68,8 +69,7 @@ def copying_model(size: Size, world: RepeatedBlocks, seed: int) -> GPT:
     """Return an untrained model, with the parts of recent ones."""
     torch.manual_seed(seed)
     shape: dict[str, Any] = {"d_model": size.width, "d_ff": size.width, "n_layers": size.n_layers, "n_heads": 2}
-    style: dict[str, Any] = {"norm": "rms", "activation": "swiglu", "bias": False, "position": "rope"}
-    return GPT(GPTConfig(world.n_symbols, context=world.length, **shape, **style))
+    return GPT(GPTConfig(world.n_symbols, context=world.length, **shape, **LLAMA_STYLE))
 
 
 @torch.no_grad()

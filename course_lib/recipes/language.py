@@ -22,7 +22,7 @@ from course_lib.infer.generation.sampling import Sampling
 from course_lib.interop import save_pretrained
 from course_lib.measure import ngram_surprise
 from course_lib.models import GPT, GPTConfig
-from course_lib.models.gpt import dense_equivalent
+from course_lib.models.gpt import LLAMA_STYLE, dense_equivalent
 from course_lib.nn.moe import (
     count_active_parameters,
     expert_loads,
@@ -51,13 +51,12 @@ class Pretraining:
     dense_lr: float | None = None
 
 
-LLAMA: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
 # One expert shared by all tokens, and two of the others per token, as in Qwen2-MoE: experts that get only a fraction of
 # the tokens learn more slowly, which matters in runs of minutes. balanced_by_bias=True needs no load-balancing loss.
 EXPERTS: dict[str, Any] = {"n_experts": 16, "top_k": 2, "norm_topk_prob": False, "shared_gate": True}
-SMALL: dict[str, Any] = {"context": 128, "d_model": 96, "n_layers": 3, "n_heads": 3, **LLAMA}
-MIDDLE: dict[str, Any] = {"context": 256, "d_model": 128, "n_layers": 4, "n_heads": 4, **LLAMA}
-LARGE: dict[str, Any] = {"context": 512, "d_model": 512, "n_layers": 8, "n_heads": 8, **LLAMA}
+SMALL: dict[str, Any] = {"context": 128, "d_model": 96, "n_layers": 3, "n_heads": 3, **LLAMA_STYLE}
+MIDDLE: dict[str, Any] = {"context": 256, "d_model": 128, "n_layers": 4, "n_heads": 4, **LLAMA_STYLE}
+LARGE: dict[str, Any] = {"context": 512, "d_model": 512, "n_layers": 8, "n_heads": 8, **LLAMA_STYLE}
 RATES: dict[str, Any] = {"weight_decay": 0.1, "betas": (0.9, 0.95)}
 FAST: dict[str, Any] = {"precision": "auto", "compile": True}
 THREE = ("en", "fr", "es")

@@ -16,9 +16,9 @@ from course_lib.data.worlds.scenes import EMPTY
 from course_lib.files import write_text
 from course_lib.interop import save_pretrained
 from course_lib.models import VLM, BagCLIP, BagCLIPConfig, GPTConfig, ImageEncoderConfig, VLMConfig
+from course_lib.models.gpt import LLAMA_STYLE
 from course_lib.recipes import image_captions, scene_questions
 from course_lib.recipes.image_captions import Pairs
-from course_lib.recipes.language import LLAMA
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.recipes.scene_questions import Asked, Questions
@@ -57,7 +57,7 @@ class VisionText:
 PRESETS = {
     "cpu": VisionText(
         ImageEncoderConfig(32, width=32, d_model=256),
-        {"d_model": 128, "n_layers": 2, "n_heads": 4, "d_ff": 384, **LLAMA},
+        {"d_model": 128, "n_layers": 2, "n_heads": 4, "d_ff": 384, **LLAMA_STYLE},
         training={
             "contrastive": TrainConfig(600, lr=4e-3, min_lr_ratio=0.0, weight_decay=0.5, max_grad_norm=None),
             "text": TrainConfig(800, lr=1.5e-3, min_lr_ratio=0.05, weight_decay=0.05),
@@ -70,7 +70,7 @@ PRESETS = {
     # captions in five languages it fell to 0.40 (seed 0; all 600 steps on the validation split).
     "hour": VisionText(
         ImageEncoderConfig(32, width=48, d_model=256),
-        {"d_model": 192, "n_layers": 3, "n_heads": 4, "d_ff": 512, **LLAMA},
+        {"d_model": 192, "n_layers": 3, "n_heads": 4, "d_ff": 512, **LLAMA_STYLE},
         training={
             "contrastive": TrainConfig(3000, lr=4e-3, min_lr_ratio=0.0, weight_decay=0.5, max_grad_norm=None),
             "text": TrainConfig(3000, lr=1e-3, warmup_steps=100, min_lr_ratio=0.05, weight_decay=0.05),
@@ -82,7 +82,7 @@ PRESETS = {
     ),
     "gpu": VisionText(
         ImageEncoderConfig(64, width=64, d_model=512),
-        {"d_model": 384, "n_layers": 6, "n_heads": 6, "d_ff": 1024, **LLAMA},
+        {"d_model": 384, "n_layers": 6, "n_heads": 6, "d_ff": 1024, **LLAMA_STYLE},
         training={
             "contrastive": TrainConfig(4000, lr=2e-3, min_lr_ratio=0.0, weight_decay=0.5, precision="auto"),
             "text": TrainConfig(4000, lr=1e-3, min_lr_ratio=0.05, weight_decay=0.05, precision="auto"),

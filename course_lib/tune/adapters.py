@@ -1,12 +1,12 @@
 """Adapters: small networks inside a frozen model, each with a residual connection (Houlsby et al. 2019)."""
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, CrossAttentionBlock
+from course_lib.nn.storage import at_least_float32
 from course_lib.tune.frozen import begin_tuning
 
 STD = 1e-2  # of the initial weights, which are cut off at twice that: Houlsby et al. 2019, section 3.6
@@ -24,7 +24,7 @@ class Adapted(nn.Module):
         super().__init__()
         self.layer = layer
         weight = next(layer.parameters())
-        dtype = torch.promote_types(weight.dtype, torch.float32)  # lower precision would lose small updates
+        dtype = at_least_float32(weight.dtype)  # lower precision would lose small updates
         self.down = nn.Linear(d_model, width, dtype=dtype, device=weight.device)
         self.up = nn.Linear(width, d_model, dtype=dtype, device=weight.device)
         for linear in (self.down, self.up):

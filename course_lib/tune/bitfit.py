@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from course_lib.tune.frozen import begin_tuning
+from course_lib.tune.frozen import begin_tuning, check_tunable
 
 
 def train_biases(model: nn.Module) -> nn.Module:
@@ -15,6 +15,7 @@ def train_biases(model: nn.Module) -> nn.Module:
 
     Source: Ben Zaken et al. 2021, section 3.
     """
+    check_tunable(model)
     biases = [parameter for name, parameter in model.named_parameters() if name.rpartition(".")[2] == "bias"]
     if not biases:
         raise ValueError(f"this {type(model).__name__} has no biases, so BitFit has nothing to train; take LoRA")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from course_lib.constants import IGNORE_INDEX
+from course_lib.nn.storage import at_least_float32, device_of
 
 
 class TokenBatch(NamedTuple):
@@ -128,11 +129,6 @@ def token_logprobs(
     logits: Float[Tensor, "batch positions vocab"], targets: Int[Tensor, "batch positions"]
 ) -> Float[Tensor, "batch positions"]:
     """Compute log softmax(logits) at the targets, in float32 at least; 0 where the target is -100."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = logits.to(at_least_float32(logits.dtype))
     surprise = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="none")
     return -surprise.view(targets.shape)
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Return the device of a model's parameters."""
-    return next(model.parameters()).device

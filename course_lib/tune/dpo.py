@@ -38,7 +38,7 @@ def sample_preferences(
     *,
     max_new_tokens: int,
     eos_token_id: int | None = None,
-    opinions: int = 1,
+    n_annotators: int = 1,
 ) -> PreferencePairs:
     """Sample pairs of completions from a policy, and which of the two people prefer, by Bradley and Terry's model.
 
@@ -47,28 +47,30 @@ def sample_preferences(
         prompts: Token ids of the prompts to draw from.
         reward_fn: What people think of each completion.
         n: The number of pairs.
-        generator: Random generator on the CPU, for prompts, completions and opinions.
+        generator: Random generator on the CPU, for prompts, completions and answers.
         max_new_tokens: The number of tokens at which completions are cut off.
         eos_token_id: The token that ends a completion; None if nothing does.
-        opinions: The number of people who are asked about each pair; each opinion is one row of the result.
+        n_annotators: The number of people who are asked about each pair; each answer is one row of the result.
     """
     drawn = draw_prompts(prompts, n, generator)
     twice = [prompt for prompt in drawn for _ in range(2)]
     texts = sample_completions(policy, twice, max_new_tokens, generator, eos_token_id)
-    first, second = compute_rewards(reward_fn, texts).view(n, 2).T.cpu().repeat(1, opinions)
-    luck = torch.rand(n * opinions, generator=generator)
+    first, second = compute_rewards(reward_fn, texts).view(n, 2).T.cpu().repeat(1, n_annotators)
+    luck = torch.rand(n * n_annotators, generator=generator)
     swapped = (luck.log() > F.logsigmoid(first - second)).tolist()
-    said = [texts.completions()[i::2] * opinions for i in (0, 1)]
+    said = [texts.completions()[i::2] * n_annotators for i in (0, 1)]
     both = list(zip(*said, swapped, strict=True))
     chosen = [b if swap else a for a, b, swap in both]
     rejected = [a if swap else b for a, b, swap in both]
-    return preference_examples(drawn * opinions, chosen, rejected)
+    return preference_examples(drawn * n_annotators, chosen, rejected)
 
 
-def in_turn(
+def iterative_batches(
     next_batch: Callable[[int, torch.Generator], PreferenceBatch], times: int
 ) -> Callable[[torch.Generator], PreferenceBatch]:
-    """Return a source of batches for `train` that uses each batch `times` times in a row, and then never again.
+    """Return a source of batches for iterative DPO: each batch is used `times` times in a row, and then never again.
+
+    So `next_batch` can sample every batch from the policy as it is by then.
 
     Args:
         next_batch: Returns the batch of a turn, from its number (0, 1, ...) and a generator.

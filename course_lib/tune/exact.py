@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from course_lib.tune.completions import TokenBatch, completion_examples, device_of
+from course_lib.nn.storage import device_of
+from course_lib.tune.completions import TokenBatch, completion_examples
 
 Nodes = list[Float[Tensor, "prompts _ tokens"]]  # log p(next token) in each context of 0, then 1, 2 ... words
 

@@ -18,14 +18,23 @@ def begin_tuning(model: nn.Module, method: str, **settings: Any) -> None:
     Raises:
         ValueError: If any part of the model is tuned already, or quantized.
     """
-    refuse_tuned(model)
-    if any(isinstance(part, Int4Linear | Int8Linear) for part in model.modules()):
-        raise ValueError("the model is quantized; tune it as it was before, and quantize it then")
+    check_tunable(model)
     model.requires_grad_(False)
     # These are plain attributes, in no state_dict. By vars(), as torch declares a module's attributes to be tensors or
     # modules, and as a module without one would raise an error where `.get` gives None.
     vars(model).pop("kept_loras", None)  # LoRAs merged before can no longer be unmerged
     vars(model)["tuning"] = {"method": method, **settings}
+
+
+def check_tunable(model: nn.Module) -> None:
+    """Check that a model can be tuned: a method calls it before it looks for layers, which may have been replaced.
+
+    Raises:
+        ValueError: If any part of the model is tuned already, or quantized.
+    """
+    refuse_tuned(model)
+    if any(isinstance(part, Int4Linear | Int8Linear) for part in model.modules()):
+        raise ValueError("the model is quantized; tune it as it was before, and quantize it then")
 
 
 def refuse_tuned(model: nn.Module) -> None:

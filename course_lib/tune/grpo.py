@@ -4,6 +4,11 @@ No critic is needed: a completion's advantage is its reward minus the mean of it
 "Understanding R1-Zero-Like Training") leaves out two divisions. Dividing by the standard deviation of a group favours
 prompts that are nearly always, or nearly never, answered correctly; `scale_by_std=False` leaves it out. Dividing by the
 length of a completion punishes long wrong ones too little; `fixed_length=max_new_tokens` divides by a constant instead.
+
+What TRL's GRPOTrainer (version 1) has besides: a mean over the tokens of all completions (its default, DAPO's loss), a
+second bound for the clip, ratios of whole sequences (GSPO), k3 times the ratio, and other losses such as CISPO. It can
+leave out completions that were cut off, scale by the deviation of the batch, weigh several rewards, and correct for an
+engine of its own that samples (vLLM). Its beta is 0 by default; ours is 0.04, as in the paper.
 """
 
 from __future__ import annotations
@@ -15,8 +20,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT
+from course_lib.nn.storage import device_of
 from course_lib.train.losses import Loss
-from course_lib.tune.completions import completion_logprobs, device_of
+from course_lib.tune.completions import completion_logprobs
+from course_lib.tune.kl import k3
 from course_lib.tune.ppo import clipped_surrogate, policy_metrics
 from course_lib.tune.rollout import Experience, RewardFn, compute_rewards, draw_prompts, sample_completions
 
@@ -94,28 +101,6 @@ def group_advantages(
     if scale_by_std:
         advantages = advantages / groups.std(dim=1, correction=0, keepdim=True).masked_fill(equal, 1)
     return advantages.flatten()
-
-
-def k3(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Estimate KL(pi, pi_ref) from sampled tokens by ratio - log(ratio) - 1, with ratio = pi_ref / pi.
-
-    The estimate is never below 0, and unbiased over tokens sampled from pi. But its gradient, which is all that a loss
-    uses, is on average that of the other divergence, KL(pi_ref, pi). With it, the best policy is no longer that of PPO
-    and DPO.
-
-    Source: Shao et al. 2024, equation 4; Schulman 2020, "Approximating KL Divergence"; the gradient, Liu et al. 2025,
-    "Rethinking KL Regularization in RLHF".
-    """
-    log_ratio = ref_logprobs - logprobs
-    return log_ratio.exp() - log_ratio - 1
-
-
-def k2(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Estimate KL(pi, pi_ref) by log(ratio)^2 / 2: slightly biased, but with a gradient that is right on average.
-
-    Source: As for k3.
-    """
-    return (ref_logprobs - logprobs).square() / 2
 
 
 def grpo_loss(

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.moe import MoE
-from course_lib.tune.completions import device_of
-from course_lib.tune.frozen import begin_tuning, find_target, linear_layers, refuse_tied, tuned_parts
+from course_lib.nn.storage import at_least_float32, device_of
+from course_lib.tune.frozen import begin_tuning, check_tunable, find_target, linear_layers, refuse_tied, tuned_parts
 
 
 class LoRA(nn.Module):
@@ -45,7 +45,7 @@ class LoRA(nn.Module):
         self.rank, self.alpha, self.scaling, self.rows = rank, alpha, alpha / rank, dict(rows)
         d_in, device = base.in_features, base.weight.device
         std = 1 / math.sqrt(d_in)
-        dtype = torch.promote_types(base.weight.dtype, torch.float32)  # lower precision would lose small updates
+        dtype = at_least_float32(base.weight.dtype)  # lower precision would lose small updates
         # One A and one B for each pair; of ordinary LoRA, which is a stack of one, exactly the two of the paper.
         a = {part: std * torch.randn(rank, d_in, dtype=dtype, device=device) for part in rows}
         b = {part: torch.zeros(of.stop - of.start, rank, dtype=dtype, device=device) for part, of in rows.items()}
@@ -112,6 +112,7 @@ def add_lora(
             f"rank={rank!r} must be a whole number of at least 1, alpha={alpha!r} above 0, and "
             f"target_modules={target_modules!r} not empty"
         )
+    check_tunable(model)
     sites = lora_sites(model)
     chosen: dict[str, dict[str, slice]] = {}
     for target in target_modules:

@@ -5,6 +5,11 @@ a critic predicts, at every token, the reward still to come; and training raises
 turned out better than the critic predicted. The steps are functions, in the order in which they are used:
 
     sample completions -> rewards, one a token -> advantages -> clipped objective
+
+What TRL's PPOTrainer (version 1, experimental) has besides: it clips the change of the critic too, and weighs the
+critic's squared error by 0.05, where ours is 0.5. It can whiten rewards, penalise completions that do not end, and put
+k3 in the place of k1 into the reward. It samples at a temperature (0.7 by default), by which it divides the logits of
+the loss too; ours is 1. Neither of them adapts beta to a target KL, as Ziegler et al. did.
 """
 
 from __future__ import annotations
@@ -16,8 +21,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT
+from course_lib.nn.storage import device_of
 from course_lib.train.losses import Loss
-from course_lib.tune.completions import TokenBatch, completion_logprobs, device_of, token_logprobs
+from course_lib.tune.completions import TokenBatch, completion_logprobs, token_logprobs
+from course_lib.tune.kl import k3
 from course_lib.tune.reward import RewardModel
 from course_lib.tune.rollout import Experience, RewardFn, compute_rewards, draw_prompts, sample_completions
 
@@ -204,7 +211,7 @@ def policy_metrics(
     The first and the last are means over completions, the others over their tokens:
 
     * reward: the reward.
-    * kl: the distance from the reference, in nats per token, estimated as in `course_lib.tune.grpo.k3`. If it rises
+    * kl: the distance from the reference, in nats per token, estimated as in `course_lib.tune.kl.k3`. If it rises
       without end, the policy leaves the language of the reference; the reward may rise all the while.
     * clip_fraction: the share of tokens whose gradient the clip has set to 0: none in the first step on a rollout. If
       it is large, steps are too large, or each rollout is used too often.
@@ -224,14 +231,13 @@ def policy_metrics(
     ratio = (new_logprobs - batch.old_logprobs).exp()
     up, down = batch.advantages > 0, batch.advantages < 0
     clipped = (up & (ratio > 1 + clip_range)) | (down & (ratio < 1 - clip_range))
-    log_ratio = batch.ref_logprobs - new_logprobs
 
     def mean_over_tokens(x: Tensor) -> Tensor:
         return (x * mask).sum() / mask.sum()
 
     return {
         "reward": batch.rewards.mean(),
-        "kl": mean_over_tokens(log_ratio.exp() - log_ratio - 1),
+        "kl": mean_over_tokens(k3(new_logprobs, batch.ref_logprobs)),
         "clip_fraction": mean_over_tokens(clipped),
         "entropy": mean_over_tokens(-new_logprobs),
         "length": mask.sum() / len(mask),

@@ -1,7 +1,5 @@
 """Prefix tuning: trained keys and values in front of those of the tokens (Li and Liang 2021)."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -9,8 +7,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from course_lib.models.gpt import GPT
-from course_lib.nn.attention import AppendToCache, MultiHeadAttention, causal_mask
+from course_lib.nn.attention import AppendToCache, MultiHeadAttention, add_causal_mask
 from course_lib.nn.cache import KVCache
+from course_lib.nn.positions import Rotary
+from course_lib.nn.storage import at_least_float32
 from course_lib.tune.frozen import begin_tuning
 
 
@@ -28,7 +28,7 @@ class Prefixed(nn.Module):
         self.attention = attention
         weight = attention.qkv.weight
         shape = (attention.n_kv_heads, n, attention.head_dim)
-        dtype = torch.promote_types(weight.dtype, torch.float32)  # lower precision would lose small updates
+        dtype = at_least_float32(weight.dtype)  # lower precision would lose small updates
         # All different, or they would stay alike; small, so that at first they only dampen the other values.
         self.key = nn.Parameter(0.02 * torch.randn(shape, dtype=dtype, device=weight.device))
         self.value = nn.Parameter(0.02 * torch.randn(shape, dtype=dtype, device=weight.device))
@@ -38,17 +38,18 @@ class Prefixed(nn.Module):
         x: Float[Tensor, "batch tokens d_model"],
         mask: Bool[Tensor, "..."] | None = None,
         bias: Float[Tensor, "..."] | None = None,
-        *args: Any,
+        rotary: Rotary | None = None,
+        head_mask: Float[Tensor, " heads"] | None = None,
+        attention_weights: list[Tensor] | None = None,
+        *,
         causal: bool = False,
         memory: Float[Tensor, "batch memory d_model"] | None = None,
         cache: AppendToCache | None = None,
-        **kwargs: Any,
     ) -> Float[Tensor, "batch tokens d_model"]:
         """Compute attention with the prefix; all arguments are those of `MultiHeadAttention.forward`."""
         n = self.key.shape[1]
         if causal:  # torch's kernel supports causality only for as many queries as keys
-            triangle = causal_mask(x.shape[1], x.device)  # tokens tokens
-            mask = triangle if mask is None else mask & triangle
+            mask = add_causal_mask(mask, x.shape[1], x.device)
         if mask is not None:
             if cache is None:  # so that a mask without an axis of keys gets one
                 mask = mask.expand(*mask.shape[:-1], (x if memory is None else memory).shape[1])  # ... keys
@@ -66,7 +67,7 @@ class Prefixed(nn.Module):
             values = torch.cat((self.value.to(value.dtype).expand(shape), value), dim=2)
             return keys, values
 
-        return self.attention(x, mask, bias, *args, memory=memory, cache=with_prefix, **kwargs)
+        return self.attention(x, mask, bias, rotary, head_mask, attention_weights, memory=memory, cache=with_prefix)
 
 
 def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None) -> nn.Module:
@@ -169,7 +170,7 @@ def drop_network(model: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _read(model: Any, n: int, prompt: Tensor) -> tuple[Tensor, Tensor]:
+def _read(model: nn.Module, n: int, prompt: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the keys and values of a prompt in the model, each of shape "layers 1 kv_heads n head_dim"."""
     if not isinstance(model, GPT):
         raise ValueError(f"a {type(model).__name__} does not read a prompt from left to right; leave it out")

@@ -22,13 +22,13 @@ from course_lib.tune.rollout import RewardFn, RolloutBuffer, frozen_copy
 from course_lib.tune.sft import sft_loss
 
 
-def joined(*parts: Examples) -> Examples:
-    """Put examples one after the other."""
+def concatenate(*parts: Examples) -> Examples:
+    """Put examples one after the other; rows are padded as in the first."""
     ids = [row for part in parts for row in part.ids]
     return Examples(ids, [row for part in parts for row in part.completion_mask], parts[0].pad_id)
 
 
-def equal_to(texts: TokenBatch, completions: Sequence[Sequence[int]]) -> Float[Tensor, " batch"]:
+def exact_match(texts: TokenBatch, completions: Sequence[Sequence[int]]) -> Float[Tensor, " batch"]:
     """Compare the completion of each row with a given one: 1 where they are the same, otherwise 0."""
     pairs = zip(texts.completions(), completions, strict=True)
     return torch.tensor([written == list(given) for written, given in pairs]).float()
@@ -41,7 +41,7 @@ def fine_tuned(model: GPT, batches: Batches, config: TrainConfig, label: str) ->
     return model
 
 
-def steered(
+def grpo_tuned(
     model: GPT,
     prompts: Sequence[Sequence[int]],
     reward_fn: RewardFn,

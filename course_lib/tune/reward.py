@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT
 from course_lib.nn.embed import embed_tokens
+from course_lib.nn.storage import at_least_float32, device_of
 from course_lib.train.losses import Loss
-from course_lib.tune.completions import Examples, TokenBatch, completion_examples, device_of
+from course_lib.tune.completions import Examples, TokenBatch, completion_examples
 
 
 class RewardModel(nn.Module):
@@ -39,7 +40,7 @@ class RewardModel(nn.Module):
         if not body.config.tie_embeddings:
             body.lm_head.requires_grad_(False)
         weight = body.token_embedding.weight
-        dtype = torch.promote_types(weight.dtype, torch.float32)  # lower precision is too coarse for rewards
+        dtype = at_least_float32(weight.dtype)  # lower precision is too coarse for rewards
         self.score = nn.Linear(body.config.d_model, 1, bias=False, dtype=dtype, device=weight.device)
         nn.init.normal_(self.score.weight, std=1 / math.sqrt(body.config.d_model + 1))
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from course_lib.infer.generation.generate import generate
 from course_lib.models.gpt import GPT
-from course_lib.tune.completions import TokenBatch, completion_examples, device_of
+from course_lib.nn.storage import device_of
+from course_lib.tune.completions import TokenBatch, completion_examples
 
 # Returns the reward of each completion: a RewardModel, or a program that verifies completions.
 RewardFn = Callable[[TokenBatch], Float[Tensor, " batch"]]

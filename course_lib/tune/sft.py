@@ -12,8 +12,9 @@ from torch import nn
 from course_lib.constants import IGNORE_INDEX
 from course_lib.data.loading.packing import Packed, document_mask, pack
 from course_lib.data.tokenizers.chat import encode_for_training
+from course_lib.nn.storage import device_of
 from course_lib.train.losses import Loss, cross_entropy
-from course_lib.tune.completions import Examples, TokenBatch, device_of
+from course_lib.tune.completions import Examples, TokenBatch
 
 
 def chat_examples(

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.tune.frozen import begin_tuning, find_target, linear_layers, refuse_tied
+from course_lib.nn.storage import at_least_float32
+from course_lib.tune.frozen import begin_tuning, check_tunable, find_target, linear_layers, refuse_tied
 
 
 class Sparse(nn.Module):
@@ -27,7 +28,7 @@ class Sparse(nn.Module):
             raise ValueError(f"n={n} must lie between 1 and the {weight.numel()} entries of the matrix")
         # Drawn on the CPU, so that a seed gives the same places on every device.
         self.register_buffer("place", torch.randperm(weight.numel())[:n].to(weight.device))
-        dtype = torch.promote_types(weight.dtype, torch.float32)  # lower precision would lose small updates
+        dtype = at_least_float32(weight.dtype)  # lower precision would lose small updates
         self.change = nn.Parameter(torch.zeros(n, dtype=dtype, device=weight.device))
 
     @property
@@ -60,6 +61,7 @@ def add_sparse(model: nn.Module, n: int, target_modules: str | Collection[str]) 
             target is missing from the model, or the model is tuned already or quantized.
         ModelError: If a matrix is shared by two layers.
     """
+    check_tunable(model)
     target_modules = (target_modules,) if isinstance(target_modules, str) else tuple(target_modules)
     layers = linear_layers(model)
     names = {name for target in target_modules for name in find_target(target, layers)}

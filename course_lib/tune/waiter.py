@@ -1,4 +1,4 @@
-"""The waiter's policies: what he learned from colleagues, and a first race of the methods of this room.
+"""The waiter's policies: what he learned from colleagues, and a first comparison of PPO, GRPO and DPO.
 
 The world is `course_lib.data.worlds.waiter.Waiter`, in which every completion can be listed.
 """
@@ -43,7 +43,7 @@ def from_colleagues(world: Waiter, seed: int, order: int = 0) -> GPT:
     return policy
 
 
-def first_race(
+def train_ppo_grpo_dpo(
     world: Waiter, start: GPT, beta: float, *, replies: int, rollout: int, seed: int = 0, group: int = 8
 ) -> dict[str, GPT]:
     """Train the waiter on the gold reward by PPO, GRPO and DPO, each with the same number of his completions.

@@ -1,6 +1,5 @@
 """Invented people: facts read back from the text, nothing of the unknown and the held out leaks, levels and bits."""
 
-import collections
 import itertools
 import math
 import re
@@ -45,20 +44,6 @@ def test_facts_read_back_from_the_text(form):
             assert read(sentence) == (FULL.name(person), kind, answer)
             assert sentence == f"{FULL.prompt(person, attribute, form)} {answer}."
             assert FULL.value(attribute, FULL.facts[person, attribute].item()) == answer
-
-
-def test_a_biography_tells_every_fact_once_in_any_order():
-    generator, orders, told = rng(), set(), set()
-    for person in [5] * 200 + list(range(100)):
-        sentences = re.findall(r"[^.]+\.", FULL.biography(person, generator))
-        facts = [read(sentence.strip()) for sentence in sentences]
-        assert sorted(facts) == sorted(
-            (FULL.name(person), kind, FULL.answer(person, a)) for a, kind in enumerate(ATTRIBUTES)
-        )
-        orders.add(tuple(kind for _, kind, _ in facts))
-        told |= {sentence.strip() for sentence in sentences if FULL.name(5) in sentence}
-    assert len(orders) == math.factorial(len(ATTRIBUTES))
-    assert told == {FULL.statement(5, a, form) for a in range(4) for form in range(3)}
 
 
 def test_a_prompt_tells_which_fact_comes():
@@ -147,9 +132,6 @@ def test_levels_and_bits_by_counting():
     tables = len(list(itertools.product(itertools.product(range(3), range(2)), repeat=4)))
     assert world.bits == pytest.approx(math.log2(tables))
     assert world.chance == (1 / 3, 1 / 2)
-    for a in range(4):
-        told = collections.Counter(FULL.answer(person, a) for person in range(300))
-        assert FULL.nameless_ceiling[a] == max(told.values()) / 300
     # Over seeds, any one answer about an unknown person is right with the frequency of chance.
     facts = torch.stack([Biographies(4, 2, (3, 2), 2, 3, seed=seed).facts for seed in range(2000)])
     assert mean_is((facts[:, 5, 0] == 1).double(), world.chance[0])
@@ -192,7 +174,6 @@ def test_the_seed_decides_and_nothing_else():
     assert not torch.equal(same.names, other.names)
     first, second = same.sample(50, rng(5)), again.sample(50, rng(5))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    assert same.biography(3, rng(1)) == again.biography(3, rng(1))
     assert torch.equal(before, torch.get_rng_state())
 
 

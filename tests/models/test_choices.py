@@ -1,4 +1,10 @@
-"""A choice that is added to a config and forgotten in its model is refused by name, never taken for another."""
+"""Settings of all configs: choices that a model forgot are refused by name, and derived ones are numbers.
+
+A choice that is added to a config and forgotten in its model is never taken for another.
+"""
+
+import json
+from dataclasses import asdict, fields, is_dataclass, replace
 
 import pytest
 import torch
@@ -20,6 +26,7 @@ from course_lib.models import (
     vit,
     vlm,
 )
+from course_lib.settings import DERIVED, from_stored
 
 SIZES = {"d_model": 8, "n_layers": 1, "n_heads": 2}
 VISION, TEXT = ViTConfig(4, 2, **SIZES), GPTConfig(9, **SIZES)
@@ -41,3 +48,28 @@ def test_a_choice_that_was_forgotten_is_refused_by_name(family, setting):
     object.__setattr__(changed, setting, "one of the future")
     with pytest.raises((AssertionError, KeyError, ValueError), match="one of the future"):
         run(changed)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_derived_setting_is_a_number_and_a_stored_none_means_derived(family):
+    config = FAMILIES[family][1]
+    derived = [field.name for field in fields(config) if field.default is DERIVED and field.type in (int, bool)]
+    assert derived
+    assert all(isinstance(getattr(config, name), int) for name in derived)
+    stored = json.loads(json.dumps({**asdict(config), **dict.fromkeys(derived)}))
+    nested = {name: value for name, value in vars(config).items() if is_dataclass(value)}
+    assert from_stored(type(config), stored | nested) == config
+    assert replace(config) == config
+    assert hash(replace(config)) == hash(config)
+    with pytest.raises(TypeError, match="unknown"):
+        from_stored(type(config), {**stored, "unknown": None})
+
+
+def test_a_derived_setting_follows_the_others():
+    wider = {**asdict(TEXT), "d_model": 16}
+    assert from_stored(GPTConfig, wider).d_ff == 32  # what was derived once is kept
+    wider = from_stored(GPTConfig, {**wider, "head_dim": DERIVED, "d_ff": DERIVED})
+    assert (wider.head_dim, wider.d_ff) == (8, 64)
+    assert GPTConfig(9, bias=False).qkv_bias is False
+    assert T5Config(9, n_layers=3).n_decoder_layers == 3
+    assert ViTConfig(pre_norm=True).patch_bias is False

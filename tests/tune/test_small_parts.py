@@ -25,6 +25,7 @@ from course_lib.tune.bitfit import train_biases
 from course_lib.tune.frozen import trainable_parameters
 from course_lib.tune.lora import add_lora
 from course_lib.tune.prefix import Prefixed, add_prefix, drop_network, reparametrize
+from course_lib.tune.sparse import add_sparse
 
 
 def count(model):
@@ -332,6 +333,15 @@ def test_a_quantized_model_is_refused_and_left_alone(name, bits):
         METHODS[name](model)
     assert not hasattr(model, "tuning")
     assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("method", [partial(add_lora, rank=1, alpha=1.0), partial(add_sparse, n=100)])
+def test_the_reason_is_right_although_the_layers_that_are_named_have_been_replaced(method):
+    config = GPTConfig(11, context=8, d_model=32, n_layers=1, n_heads=2)
+    with pytest.raises(ValueError, match="the model is quantized"):
+        method(quantize(GPT(config)), target_modules="out")
+    with pytest.raises(ValueError, match="is tuned by sparse already"):
+        method(add_sparse(GPT(config), 100, "out"), target_modules="out")
 
 
 @pytest.mark.parametrize("first", METHODS)

@@ -17,7 +17,7 @@ from course_lib.interop import to_hf
 from course_lib.train import TrainConfig, train
 from course_lib.tune import reward
 from course_lib.tune.completions import completion_examples
-from course_lib.tune.dpo import dpo_loss, implicit_rewards, in_turn, sample_preferences, with_ref_logprobs
+from course_lib.tune.dpo import dpo_loss, implicit_rewards, iterative_batches, sample_preferences, with_ref_logprobs
 from course_lib.tune.reward import RewardModel, bradley_terry_loss, margin_metrics, preference_examples
 
 REWARDS = st.floats(-30, 30)
@@ -270,7 +270,7 @@ def test_preferences_carry_over_to_prompts_held_out(method):
 
 def test_people_prefer_by_bradley_and_terry():
     """A reward of 1 for a completion that begins with token 0: pairs with two rewards go to it in 73% of the cases."""
-    settings = {"max_new_tokens": 3, "eos_token_id": END, "opinions": 20}
+    settings = {"max_new_tokens": 3, "eos_token_id": END, "n_annotators": 20}
 
     def reward_fn(texts):
         return (texts.ids[:, 2] == 0).float()
@@ -283,14 +283,14 @@ def test_people_prefer_by_bradley_and_terry():
     assert (chosen > rejected)[differ].float().mean().item() == pytest.approx(1 / (1 + math.exp(-1)), abs=0.05)
 
 
-def test_batches_in_turn_are_used_so_many_times_in_a_row():
+def test_iterative_batches_are_used_so_many_times_in_a_row():
     pairs, made = preference_examples([[0]] * 3, [[1]] * 3, [[2]] * 3), []
 
     def next_batch(turn, generator):
         made.append(pairs[torch.tensor([turn])])
         return made[-1]
 
-    batches = in_turn(next_batch, 3)
+    batches = iterative_batches(next_batch, 3)
     seen = [batches(torch.Generator()) for _ in range(7)]
     assert len(made) == 3
     assert all(batch is made[i // 3] for i, batch in enumerate(seen))

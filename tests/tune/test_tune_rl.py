@@ -15,7 +15,7 @@ from course_lib.data.loading.loader import Loader
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import TrainConfig, train
 from course_lib.train.config import CHOICES
-from course_lib.tune import grpo, ppo
+from course_lib.tune import grpo, kl, ppo
 from course_lib.tune.completions import completion_examples, completion_logprobs
 from course_lib.tune.reward import RewardModel, preference_examples, reward_loss
 from course_lib.tune.rollout import Experience, RolloutBuffer, frozen_copy, sample_completions
@@ -186,7 +186,7 @@ def test_advantages_are_centred_and_of_one_size(sizes):
 
 @given(st.floats(-20, 0), st.floats(-20, 0))
 def test_k3_is_never_negative(new, reference):
-    assert grpo.k3(torch.tensor(new, dtype=torch.float64), torch.tensor(reference, dtype=torch.float64)) >= -1e-15
+    assert kl.k3(torch.tensor(new, dtype=torch.float64), torch.tensor(reference, dtype=torch.float64)) >= -1e-15
 
 
 def test_k3_is_the_divergence_and_k2_has_its_gradient():
@@ -199,9 +199,9 @@ def test_k3_is_the_divergence_and_k2_has_its_gradient():
     def gradient(of):
         return torch.autograd.grad(of, logits, retain_graph=True)[0]
 
-    assert_close((pi * grpo.k3(new, reference)).sum(), backward, **EXACT)
-    assert_close(gradient((pi * grpo.k3(new, reference)).sum()), gradient(forward), **EXACT)
-    assert_close(gradient((pi * grpo.k2(new, reference)).sum()), gradient(backward), **EXACT)
+    assert_close((pi * kl.k3(new, reference)).sum(), backward, **EXACT)
+    assert_close(gradient((pi * kl.k3(new, reference)).sum()), gradient(forward), **EXACT)
+    assert_close(gradient((pi * kl.k2(new, reference)).sum()), gradient(backward), **EXACT)
     assert (gradient(forward) - gradient(backward)).abs().max() > 0.1
 
 
@@ -230,7 +230,7 @@ def test_the_metrics_of_a_policy_by_hand(method):
     """Token by token: of each reply, the places that count, with Python's own numbers."""
     batch, policy, clip = experience(), gpt(3).double(), 0.1
     logits = policy(batch.ids[:, :-1])
-    kl, clipped, entropy, lengths = [], [], [], []
+    distances, clipped, entropy, lengths = [], [], [], []
     for row, places in enumerate(batch.completion_mask[:, 1:].tolist()):
         lengths.append(sum(places))
         for t, counts in enumerate(places):
@@ -241,11 +241,11 @@ def test_the_metrics_of_a_policy_by_hand(method):
                     min(ratio * advantage, max(1 - clip, min(1 + clip, ratio)) * advantage) < ratio * advantage
                 )
                 to_reference = math.exp(batch.ref_logprobs[row, t].item() - log)
-                kl.append(to_reference - math.log(to_reference) - 1)
+                distances.append(to_reference - math.log(to_reference) - 1)
                 entropy.append(-log)
     expected = {
         "reward": sum(batch.rewards.tolist()) / 3,
-        "kl": sum(kl) / 6,
+        "kl": sum(distances) / 6,
         "clip_fraction": sum(clipped) / 6,
         "entropy": sum(entropy) / 6,
         "length": sum(lengths) / 3,
@@ -436,7 +436,7 @@ def test_ppo_finds_the_best_policy():
         assert (start * (start / best).log()).sum() > 0.3
 
 
-@pytest.mark.parametrize("divergence", [grpo.k3, grpo.k2])
+@pytest.mark.parametrize("divergence", [kl.k3, kl.k2])
 def test_where_grpo_leads(divergence):
     """With k2 to pi_ref exp(r / beta) / Z; with k3, as published, to beta pi_ref / (c - r), which sums to 1 for one c.
 
@@ -466,7 +466,7 @@ def test_where_grpo_leads(divergence):
         low, high = (middle, high) if (price * start / (middle - rewards)).sum() > 1 else (low, middle)
     hyperbolic = price * start / (high - rewards)
     assert (tilted - hyperbolic).abs().max() > 0.1
-    best = hyperbolic if divergence is grpo.k3 else tilted
+    best = hyperbolic if divergence is kl.k3 else tilted
     assert_close(distribution(policy, [0], every), best, rtol=0, atol=0.015)
 
 

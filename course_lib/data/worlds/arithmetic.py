@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int
@@ -14,7 +14,6 @@ from torch import Tensor
 from course_lib.settings import check_counts
 
 PLUS, TIMES = 0, 1
-Style = Literal["direct", "worked", "filler", "corrupted"]
 
 
 class ChainBatch(NamedTuple):
@@ -79,25 +78,8 @@ class ArithmeticChains:
         """
         share = {state: Fraction(1, self.modulus) for state in range(self.modulus)}
         for _ in range(self.n_steps):
-            share = self._after_a_step(share, moves=True)
+            share = self._after_a_step(share)
         return float(max(share.values()))
-
-    @property
-    def startless_ceiling(self) -> float:
-        """The best accuracy of a model that sees every step but not the start: 1 / modulus if every step is invertible.
-
-        Together the steps multiply by some m and add a number; m maps gcd(m, modulus) starts to each number that it
-        reaches.
-        """
-        return float(sum(share * math.gcd(m, self.modulus) for m, share in self._product(self.n_steps)) / self.modulus)
-
-    def forgiveness(self, steps_left: int) -> float:
-        """Compute how often a chain ends right after a wrong state with `steps_left` steps to go.
-
-        The result is exact for a uniformly drawn wrong state; it is 0 if every step is invertible.
-        """
-        same = sum(share * (math.gcd(m, self.modulus) - 1) for m, share in self._product(steps_left))
-        return float(Fraction(same) / (self.modulus - 1))
 
     def sample(self, batch: int, generator: torch.Generator) -> ChainBatch:
         """Sample chains."""
@@ -120,57 +102,24 @@ class ArithmeticChains:
             states[:, step] = start
         return states
 
-    def follow(self, chains: ChainBatch, step: int, state: Int[Tensor, " batch"]) -> Int[Tensor, "batch step"]:
-        """Compute the states of a chain continued from `state` in place of the number after step `step` (from 0)."""
-        later = self.run(state, chains.operators[:, step + 1 :], chains.operands[:, step + 1 :])
-        return torch.cat([chains.states[:, :step], state[:, None], later], dim=1)
-
     def prompt(self, chains: ChainBatch) -> Int[Tensor, "batch token"]:
         """Return the problems as tokens: start, steps, "="."""
         steps = (1 + chains.operators) * self.modulus + chains.operands
         equals = torch.full_like(chains.start, self.equals)
         return torch.cat([chains.start[:, None], steps, equals[:, None]], dim=1)
 
-    def answer(
-        self, chains: ChainBatch, style: Style, generator: torch.Generator | None = None
-    ) -> Int[Tensor, "batch answer"]:
-        """Return the completion of each prompt; in every style the last token is the answer.
-
-        "direct" is the answer alone and "worked" the number after every step. "filler" and "corrupted" are as long as
-        "worked", but with dots or with random numbers from `generator` before the answer.
-        """
-        before = chains.states[:, :-1]
-        if style == "direct":
-            before = before[:, :0]
-        elif style == "filler":
-            before = torch.full_like(before, self.equals + 1)
-        elif style == "corrupted":
-            if generator is None:
-                raise ValueError("a corrupted answer draws random numbers: pass a generator")
-            before = torch.randint(self.modulus, before.shape, generator=generator)
-        elif style != "worked":
-            raise ValueError(f'an answer is "direct", "worked", "filler" or "corrupted", not {style!r}')
-        return torch.cat([before, chains.states[:, -1:]], dim=1)
-
     def text(self, tokens: Int[Tensor, " token"]) -> str:
         """Convert tokens to text: `3 +4 *2 =` or `0 0`."""
         marks = [form + str(number) for form in ("", "+", "*") for number in range(self.modulus)] + ["=", "."]
         return " ".join(marks[token] for token in tokens.tolist())
 
-    def _product(self, n_steps: int) -> list[tuple[int, Fraction]]:
-        """Return the probability of each product of the multipliers of `n_steps` steps, modulo the modulus."""
-        share = {1 % self.modulus: Fraction(1)}
-        for _ in range(n_steps):
-            share = self._after_a_step(share, moves=False)
-        return list(share.items())
-
-    def _after_a_step(self, share: dict[int, Fraction], moves: bool) -> dict[int, Fraction]:
-        """Return the shares of the states after one more random step; `moves` says whether `+b` counts."""
+    def _after_a_step(self, share: dict[int, Fraction]) -> dict[int, Fraction]:
+        """Return the shares of the states after one more random step."""
         after = dict.fromkeys(range(self.modulus), Fraction(0))
         times = Fraction(0) if self.only_plus else Fraction(1, 2)
         for state, p in share.items():
             for b in range(self.modulus):
-                after[(state + b * moves) % self.modulus] += p * (1 - times) / self.modulus
+                after[(state + b) % self.modulus] += p * (1 - times) / self.modulus
             for c in self.multipliers:
                 after[state * c % self.modulus] += p * times / len(self.multipliers)
         return after

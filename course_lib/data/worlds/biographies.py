@@ -162,12 +162,6 @@ class Biographies:
         return tuple(1 / n for n in self.n_values)
 
     @property
-    def nameless_ceiling(self) -> tuple[float, ...]:
-        """The best accuracy, per attribute, of one answer for all known people: the most frequent value's share."""
-        known = self.facts[: self.n_people]
-        return tuple(column.bincount().max().item() / self.n_people for column in known.T)
-
-    @property
     def bits(self) -> float:
         """The entropy of the known people's facts, given their names: n_people times the sum of log2 n_values.
 
@@ -226,12 +220,6 @@ class Biographies:
     def question(self, person: int, attribute: int, form: int) -> str:
         """Return the question for one fact."""
         return _QUESTIONS[ATTRIBUTES[attribute]][form].format(name=self.name(person))
-
-    def biography(self, person: int, generator: torch.Generator) -> str:
-        """Write all facts of a person, one sentence each, in random order and random wordings for training."""
-        order = torch.randperm(len(self.n_values), generator=generator).tolist()
-        forms = torch.randint(self.n_forms, (len(order),), generator=generator).tolist()
-        return " ".join(self.statement(person, a, form) for a, form in zip(order, forms, strict=True))
 
     def texts(self, mentions: MentionBatch) -> list[str]:
         """Write mentions as sentences."""

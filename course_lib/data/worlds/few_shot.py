@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from course_lib.data.worlds.sampling import distinct, interleave, permutations
 from course_lib.settings import check_counts, check_numbers
@@ -123,17 +122,3 @@ class FewShotLabels:
         """Encode rows as sequences `s1 l1 s2 l2 ... query`; label l is the token n_symbols + n_held_out + l."""
         labels = batch.labels + self.n_symbols + self.n_held_out
         return torch.cat([interleave(batch.symbols, labels), batch.query[:, None]], dim=1)
-
-    def bayes(self, batch: FewShotBatch) -> Float[Tensor, "batch label"]:
-        """Compute the exact posterior of the query's label, given the world and the examples."""
-        known = (batch.symbols < self.n_symbols).all(1)
-        as_ever = self.lasting[batch.symbols.clamp(max=self.n_symbols - 1)] == batch.labels
-        # The only symbol that may be there twice is the query's; its label is then read off, and this does not matter.
-        is_lasting = (1 - self.p_fresh) * (as_ever.all(1) & known).double()
-        is_fresh = torch.where(known, self.p_fresh, 1.0) * float(self.n_labels) ** -self.n_examples
-        p_lasting = (is_lasting / (is_lasting + is_fresh)).nan_to_num(0)[:, None]
-        guess = torch.full((1, self.n_labels), 1 / self.n_labels, dtype=torch.float64)
-        remembered = one_hot(self.lasting[batch.query.clamp(max=self.n_symbols - 1)], self.n_labels)
-        shown = batch.symbols == batch.query[:, None]
-        read_off = one_hot(batch.labels.where(shown, 0).amax(1), self.n_labels)
-        return torch.where(shown.any(1)[:, None], read_off, p_lasting * remembered + (1 - p_lasting) * guess)

@@ -110,16 +110,6 @@ class LinearFunctions:
         mean = torch.linalg.solve(precision, moment)
         return (mean * batch.inputs.double()).sum(-1)
 
-    def ridge_risk(self, batch: RegressionBatch) -> Float[Tensor, "batch example"]:
-        """Compute the exact risk of `ridge` given the inputs: noise^2 + x' (posterior covariance) x.
-
-        It is the mean over functions and noise, so it depends on the inputs alone. Its mean over rows is a far less
-        noisy estimate of the Bayes risk than the errors themselves.
-        """
-        precision, _ = self._evidence(batch)
-        inputs = batch.inputs.double()
-        return self.noise**2 * (1 + (inputs * torch.linalg.solve(precision, inputs)).sum(-1))
-
     def task_posterior(self, batch: RegressionBatch) -> Float[Tensor, "batch example task"]:
         """Compute the posterior probability of each shared task, given the examples before each one.
 

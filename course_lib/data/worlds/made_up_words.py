@@ -74,10 +74,6 @@ class MadeUpWords:
             words.append(torch.multinomial(self.next[words[-1][:, 0]], 1, generator=generator))
         return torch.cat(words, dim=1)
 
-    def log_probability(self, words: Int[Tensor, "n length"]) -> Float[Tensor, " n"]:
-        """Compute the log probability of each word under the model of letters, in nats."""
-        return self.start[words[:, 0]].log() + self.next[words[:, :-1], words[:, 1:]].log().sum(dim=1)
-
     def gold_reward(self, words: Int[Tensor, "n letters"]) -> Float[Tensor, " n"]:
         """Compute the true reward of each word; words can have any length."""
         vowel = words < len(VOWELS)

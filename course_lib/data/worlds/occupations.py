@@ -6,12 +6,13 @@ import functools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+T = TypeVar("T")
 OCCUPATIONS = (
     "baker", "barber", "builder", "clerk", "doctor", "driver", "farmer", "guard",
     "lawyer", "nurse", "painter", "pilot", "singer", "tailor", "teacher", "waiter",
@@ -121,5 +122,5 @@ class Occupations:
         return {word: place for place, word in enumerate(self.vocabulary)}
 
 
-def _pick(among: Sequence[Any], luck: float) -> Any:
+def _pick(among: Sequence[T], luck: float) -> T:
     return among[int(luck * len(among))]

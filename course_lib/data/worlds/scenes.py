@@ -47,7 +47,8 @@ class Scenes:
     - beside, "what is beside X?" and "what is above or below X?": the other concept in the row or column. Only for
       grids of 2 x 2; the words do not give the answer's cell away.
     - direction, "what is left of X?" and so on. A shortcut is built in: nothing is left of the first column, so the
-      words rule out a row or a column of answers even without X; `shortcut` says how far that leads.
+      words rule out a row or a column of answers even without X. In a grid of 2 x 2 that leads to 1/2, twice the 1/4
+      of "beside"; in larger grids it leads less far.
 
     All chance levels and ceilings are exact.
 
@@ -83,16 +84,6 @@ class Scenes:
         caption = 1 / (self.n_cells * n)
         levels = {"where": 1 / n, "count": 1 / 3, "exist": 1 / 2, "caption": caption}
         return {**levels, "beside": 1 / (n - 1), "direction": 1 / (n - 1)}[self._checked(kind)]
-
-    def shortcut(self, kind: str) -> float:
-        """Return the best accuracy from the scene and the question without the concept that it names.
-
-        It is 1 for "where" and "caption", which name no concept. For "direction" it is 1/2 in a 2 x 2 grid, twice the
-        1/4 of "beside", and falls as the grid grows.
-        """
-        across, down = self.rows * (self.columns - 1), (self.rows - 1) * self.columns
-        levels = {"where": 1.0, "count": 1 / 3, "exist": 1 / 2, "caption": 1.0, "beside": 1 / self.n_cells}
-        return {**levels, "direction": (1 / across + 1 / down) / 2}[self._checked(kind)]
 
     def sample(self, batch: int, generator: torch.Generator, kinds: Sequence[str] | None = None) -> SceneBatch:
         """Sample scenes with a question each; all `kinds` (by default all that the grid allows) are equally likely."""

@@ -1,7 +1,7 @@
 """Generation: several prompts are continued in one batch, one token per step."""
 
 from collections.abc import Collection, Generator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,6 +13,7 @@ from course_lib.infer.generation.sampling import Sampling, sample
 from course_lib.models.gpt import GPT
 from course_lib.models.vlm import VLM
 from course_lib.nn.embed import embed_tokens
+from course_lib.nn.storage import device_of
 
 Steps = Generator[list[int | None], None, None]  # each step yields a token for each row, None for rows that have ended
 
@@ -84,7 +85,9 @@ def complete(
     sampling: Sampling = Sampling(),  # noqa: B008  # frozen
     *,
     stop_token_ids: Collection[int] = (),
-    **options: Any,
+    grammar: Grammar | None = None,
+    generator: torch.Generator | None = None,
+    images: Float[Tensor, "images channels height width"] | None = None,
 ) -> list[list[int]]:
     """Continue each prompt to its end; arguments and errors are those of `generate`.
 
@@ -92,7 +95,17 @@ def complete(
         The completion of each prompt, without the tokens of `stop_token_ids`.
     """
     texts: list[list[int]] = [[] for _ in prompts]
-    for step in generate(model, prompts, max_new_tokens, sampling, stop_token_ids=stop_token_ids, **options):
+    steps = generate(
+        model,
+        prompts,
+        max_new_tokens,
+        sampling,
+        stop_token_ids=stop_token_ids,
+        grammar=grammar,
+        generator=generator,
+        images=images,
+    )
+    for step in steps:
         for text, token in zip(texts, step, strict=True):
             if token is not None and token not in stop_token_ids:
                 text.append(token)
@@ -140,7 +153,7 @@ def _steps(
 ) -> Steps:
     decoder = model.decoder if isinstance(model, VLM) else model
     padding = 1 if isinstance(model, VLM) and model.config.image_token == 0 else 0  # any token but the image token
-    ids, positions, mask = left_pad(prompts, max(budgets) - 1, padding, next(decoder.parameters()).device)
+    ids, positions, mask = left_pad(prompts, max(budgets) - 1, padding, device_of(decoder))
     if decoder.config.position == "learned":  # a row that has ended stays at its last position
         positions = positions.clamp(max=decoder.config.context - 1)
     decoder_with_cache = CachedDecoder(decoder, positions, mask)

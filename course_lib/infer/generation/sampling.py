@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from course_lib.errors import GenerationError
+from course_lib.nn.storage import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ GREEDY = Sampling(temperature=0)
 
 def probabilities(logits: Float[Tensor, "*batch vocab"], sampling: Sampling) -> Float[Tensor, "*batch vocab"]:
     """Compute the distribution that the next token is drawn from, in float32 at least; -inf has probability 0."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = logits.to(at_least_float32(logits.dtype))
     if sampling.temperature == 0:
         return torch.zeros_like(logits).scatter_(-1, logits.argmax(dim=-1, keepdim=True), 1.0)
     logits = logits - logits.amax(dim=-1, keepdim=True)  # so that nothing overflows

@@ -13,6 +13,7 @@ from course_lib.infer.generation.generate import token_budgets
 from course_lib.infer.generation.sampling import Sampling, probabilities
 from course_lib.models.gpt import GPT
 from course_lib.nn.embed import embed_tokens
+from course_lib.nn.storage import device_of
 
 
 class Round(NamedTuple):
@@ -130,7 +131,7 @@ def _rounds(
     end = len(text) + budget
     # The end of what the draft can read. It may have fewer learned positions; after them the target continues alone.
     draft_end = min(end, draft.config.context) if draft.config.position == "learned" else end
-    positions = torch.arange(end, device=next(target.parameters()).device)[None]
+    positions = torch.arange(end, device=device_of(target))[None]
     target_decoder, draft_decoder = CachedDecoder(target, positions), CachedDecoder(draft, positions[:, :draft_end])
     while len(text) < end:
         drafted: list[int] = []

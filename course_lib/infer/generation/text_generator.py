@@ -18,6 +18,7 @@ from course_lib.infer.generation.generate import Grammar, generate
 from course_lib.infer.generation.sampling import Sampling
 from course_lib.infer.generation.stream import TextStream
 from course_lib.models import GPT
+from course_lib.nn.storage import device_of
 
 Prompt = str | Sequence[int] | Sequence[chat.Message]
 
@@ -141,7 +142,7 @@ class TextGenerator:
             )
         if grammar is not None and stop:
             raise GenerationError("a stop string could cut off what the text has to become; ask for one or the other")
-        generator = torch.Generator(next(self.model.parameters()).device)
+        generator = torch.Generator(device_of(self.model))
         generator.manual_seed(secrets.randbits(63) if seed is None else seed)
         steps = generate(
             self.model,

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from course_lib.errors import ModelError
+from course_lib.settings import from_stored
 
 # Settings that do not change the results. Any other that no table mentions has to be off: None, False, 0 or empty.
 HARMLESS = {
@@ -145,7 +146,7 @@ class Family:
         for name, value in left.items():
             if value and name not in HARMLESS | self.harmless and not any(part in name for part in HARMLESS_PARTS):
                 raise ModelError(f"{name}={value!r} is not supported")
-        return self.config(**values | self.detect(tensors))
+        return from_stored(self.config, values | self.detect(tensors))
 
     def write(self, config: Any) -> dict[str, Any]:
         """Convert our config to theirs.

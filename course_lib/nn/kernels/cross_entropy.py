@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from course_lib.constants import IGNORE_INDEX
+from course_lib.nn.storage import at_least_float32
 
 # Numbers per piece: about what a processor's cache holds; on a GPU, enough to keep it busy.
 PIECE, PIECE_ON_GPU = 1 << 19, 1 << 26
@@ -24,14 +25,14 @@ def cross_entropy_sum(logits: Float[Tensor, "rows classes"], targets: Int[Tensor
     """
     if torch.is_grad_enabled() and logits.requires_grad and not torch.compiler.is_compiling():  # which saves as much
         return _CrossEntropySum.apply(logits, targets)
-    return F.cross_entropy(logits.to(_at_least_float32(logits)), targets, reduction="sum")
+    return F.cross_entropy(logits.to(at_least_float32(logits.dtype)), targets, reduction="sum")
 
 
 class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         rows = max(1, (PIECE_ON_GPU if logits.is_cuda else PIECE) // logits.shape[1])
-        total = torch.zeros((), dtype=_at_least_float32(logits), device=logits.device)
+        total = torch.zeros((), dtype=at_least_float32(logits.dtype), device=logits.device)
         gradient = torch.empty_like(logits)
         for piece, target, result in zip(*(x.split(rows) for x in (logits, targets, gradient)), strict=True):
             p = piece.to(total.dtype).log_softmax(dim=-1)  # rows classes
@@ -46,7 +47,3 @@ class _CrossEntropySum(torch.autograd.Function):
     # torch declares backward for any number of gradients; here there is one, since there is one output.
     def backward(ctx: Any, grad_output: Tensor) -> Any:  # type: ignore[override]
         return ctx.saved_tensors[0] * grad_output, None
-
-
-def _at_least_float32(logits: Tensor) -> torch.dtype:
-    return torch.promote_types(logits.dtype, torch.float32)  # a sum in bfloat16 would lose small terms
