@@ -35,8 +35,7 @@ UNCHECKED = {
     *(f"infer.generation.{name}" for name in ("generate", "sampling", "speculative")),
     *("train.config", "tune.lora", "measure.record", "measure.predict"),
 }
-UNCHECKED_ROOMS = {"show", "recipes"}  # still to come
-WHOLE_ROOMS = ("nn", "models", "interop", "data")
+WHOLE_ROOMS = ("nn", "models", "interop", "data", "show", "recipes")
 CHECKED = (
     *WHOLE_ROOMS,
     *(name for room in ("train", "infer", "tune", "measure") for name in modules(room) if name not in UNCHECKED),

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -118,6 +119,18 @@ def test_snapshots_are_at_equal_distances_from_before_the_first_step_to_the_end(
     again = Scalar()
     train(again, target, squared, TrainConfig(20, lr=0.1))
     assert again.w.item() == model.w.item(), "measuring changes nothing"
+
+
+def test_the_bare_loop_on_the_page_does_what_the_course_s_does():
+    page = Path(__file__).parent.parent / "book" / "library" / "train.md"
+    bare, ours = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf8"), re.DOTALL)
+    names = {}
+    exec(bare, names)
+    exec(ours, names)
+    losses = names["losses"]
+    # In float32 a loss of a few nats has an error of 5e-7; the two sum and divide in another order.
+    assert_close(torch.tensor(losses), torch.tensor(names["history"].loss), rtol=0, atol=1e-5)
+    assert losses[0] - losses[-1] > 1
 
 
 def test_the_update_is_adamw():

@@ -96,7 +96,7 @@ def last_put(
     operands: Int[Tensor, "batch step"],
     modulus: int = MODULUS,
 ) -> Int[Tensor, "batch step"]:
-    """Compute the numbers of the twin: `+b` leaves the number as it is, and `*c` puts c in its place."""
+    """Compute the running numbers in the twin world, where `+b` leaves a number as it is and `*c` replaces it by c."""
     number, states = start, []
     for step in range(operands.shape[1]):
         number = torch.where(operators[:, step] == PLUS, number, operands[:, step])
@@ -149,7 +149,7 @@ def learn(arm: str, rows: Rows, rate: float, plan: ChainsPlan, seed: int, device
         logits = model(inputs.to(device))[:, -targets.shape[1] :]
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten().to(device))
 
-    config = TrainConfig(int(plan.updates * ARMS[arm].longer), lr=rate, optimizer="muon", seed=seed)
+    config = TrainConfig(max(1, int(plan.updates * ARMS[arm].longer)), lr=rate, optimizer="muon", seed=seed)
     train(model, lambda g: world.sample(plan.batch, g), loss, config, label=arm)
     return model.eval()
 

@@ -186,7 +186,7 @@ def moe_sizes(run: Run) -> Results:
         values |= measure_speeds(plan, text, run)
         run.keep(values)
     for arm in LEARNING:
-        steps = round(values[number_key(arm, "speed")] * plan.steps)
+        steps = max(1, round(values[number_key(arm, "speed")] * plan.steps))
         values[number_key(arm, "steps")] = steps
         values[number_key(arm, "rate")] = search_rate(arm, steps, plan, text, run, values)
     seeds = seeds_of(run.seed, SEEDS)

@@ -111,7 +111,7 @@ RATES: dict[str, tuple[float, ...]] = dict.fromkeys(METHODS, USUAL) | {
 
 
 class TwoTexts(NamedTuple):
-    """Two texts as characters, each with a part held out for testing, and of b another for the choice of rates."""
+    """Two texts as characters, each with a test part; b also has a validation part, by which rates are chosen."""
 
     tokenizer: CharTokenizer
     a: Int[Tensor, " _"]

@@ -4,8 +4,7 @@
 
 The models are those of `labs/ch07_scaling_laws`: they see eight characters and predict the next one, with one hidden
 layer, and differ in its width alone (Bengio et al. 2003). No run predicts a character twice. Each cell, a width with a
-budget, is trained at several learning rates; the best is chosen by the validation loss, and the loss on
-the test text is reported.
+budget, is trained at several learning rates. The best is chosen by the validation loss, and its test loss is reported.
 Larger budgets are held out too: their losses are predicted before they are measured. As many models are trained at a
 time as there are cores. The lab trains a part of these cells again, with another seed.
 """
