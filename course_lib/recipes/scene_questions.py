@@ -103,7 +103,7 @@ def draw_features(
 def feature_bank(
     model: VLM,
     task: Questions,
-    images: UInt8[Tensor, "vendors concepts 3 size size"],
+    images: UInt8[Tensor, "all_vendors concepts 3 size size"],
     vendors: Int[Tensor, " vendors"],
     strength: float = 0.0,
     seed: int = 0,
