@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from shape_checks import CHECKED, UNCHECKED, UNCHECKED_ROOMS, modules
+from shape_checks import CHECKED, UNCHECKED, modules
 
 from course_lib import exercises
 
@@ -92,8 +92,7 @@ def test_shapes_are_checked_in_all_modules_but_those_listed():
     for path in FILES:
         if "jaxtyping" in path.read_text():
             name = ".".join(path.relative_to(LIB).with_suffix("").parts)
-            unchecked = name in UNCHECKED or room(path) in UNCHECKED_ROOMS
-            assert unchecked != any(f"{name}.".startswith(f"{checked}.") for checked in CHECKED), name
+            assert (name in UNCHECKED) != any(f"{name}.".startswith(f"{checked}.") for checked in CHECKED), name
 
 
 def test_a_class_name_means_one_thing():

@@ -105,13 +105,13 @@ def test_out_of_band_is_one_sentence_for_a_learner_and_an_error_when_strict(caps
 @settings(deadline=None)
 @given(low=st.floats(allow_nan=False), high=st.floats(allow_nan=False), value=st.floats())
 def test_both_ends_belong_to_the_band(low, high, value):
-    from course_lib.measure.record import _entry
+    from course_lib.measure.record import _judge
 
     if low > high:
         with pytest.raises(ValueError, match="lower end first"):
-            _entry("a.b", value, (low, high))
+            _judge("a.b", value, (low, high))
         return
-    entry = _entry("a.b", value, (low, high))
+    entry = _judge("a.b", value, (low, high))
     assert entry["ok"] is (low <= value <= high)
     json.dumps(entry, allow_nan=False)
 

@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 
-from course_lib.measure.votes import auroc, cover, evaluations, outcomes
+from course_lib.measure.votes import auroc, coverage, evaluations, vote_counts
 
 
 @pytest.mark.parametrize(("votes", "answers"), [(1, 3), (4, 2), (3, 4), (5, 5)])
 def test_every_outcome_once(votes, answers):
-    rows = outcomes(votes, answers).long().tolist()
+    rows = vote_counts(votes, answers).long().tolist()
     listed = [row for row in itertools.product(range(votes + 1), repeat=answers) if sum(row) == votes]
     assert sorted(map(tuple, rows)) == sorted(listed)
     assert len(rows) == math.comb(votes + answers - 1, answers - 1)
@@ -34,6 +34,6 @@ def test_an_evaluation_repeated():
     assert shares.mean(1).std() == pytest.approx(math.sqrt((0.09 + 0.16 / 5) / 40), rel=0.05)
 
 
-def test_cover_counts_intervals():
+def test_coverage_counts_intervals():
     means = torch.tensor([0.5, 0.6, 0.9])
-    assert cover(0.5, means, torch.full((3,), 0.1)) == pytest.approx(2 / 3)
+    assert coverage(0.5, means, torch.full((3,), 0.1)) == pytest.approx(2 / 3)

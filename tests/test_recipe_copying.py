@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from course_lib.data.worlds.induction import RepeatedBlocks
 from course_lib.recipes import copying_sweep as sweep
 from course_lib.recipes.results import read_results
-from course_lib.recipes.run import Run
+from course_lib.recipes.run import RecipeError, Run
 
 WORLD = RepeatedBlocks(n_symbols=8, length=16, min_period=3, max_period=6)
 SIZES = (sweep.Size(2, 8), sweep.Size(1, 8))
@@ -49,6 +49,14 @@ def test_a_run_and_one_that_was_stopped(tmp_path):
     # eight runs, one of them twice
     assert tiny_recipes.runs_of_a_stopped_recipe(sweep, "learn", run, whole, tmp_path) == 9
     assert sweep.number_key(SIZES[0], 1e-3, "half", 2) in run(tmp_path / "next", seed=1)
+
+
+def test_steps_are_those_of_a_look(tmp_path):
+    for steps in (10, 30):
+        with pytest.raises(RecipeError, match=f"copying measures every 25 steps; .* not {steps}"):
+            run(tmp_path / "out", steps=steps)
+        assert not (tmp_path / "out").exists()
+    assert sweep.number_key(SIZES[0], 1e-3, "at-25") in run(tmp_path / "out", steps=25)
 
 
 def test_a_summary_has_the_first_step_above_one_half():

@@ -18,7 +18,7 @@ def tiny(monkeypatch):
     kinds = [SENTENCE.format(fish) for fish in ("salmon", "carp", "pike", "eel", "cod")]
     lengths = [5, 8, 12] * 20  # sentences: about 300, 480 and 720 characters
     text = "\n\n".join("".join(kinds[(i + k) % 5] for k in range(n)) for i, n in enumerate(lengths))
-    monkeypatch.setattr(sweep, "corpus", lambda: text)
+    monkeypatch.setattr(sweep, "wikipedia_text", lambda: text)
     monkeypatch.setattr(sweep, "ARMS", {"rope": 64, "rope-256": 256})
     plan = replace(sweep.PRESETS["cpu"], model={"d_model": 8, "n_layers": 1, "n_heads": 2}, steps=4, batch=4)
     monkeypatch.setitem(sweep.PRESETS, "cpu", replace(plan, rates=(1e-3, 4e-3), more={"rope": (1.6e-2,)}))
@@ -40,16 +40,16 @@ def test_a_run_and_one_that_was_stopped(tmp_path):
 
 def test_rates_are_chosen_on_articles_that_the_lab_does_not_report_on():
     texts = sweep.wikipedia_by_length()
-    chosen_on, reported_on = (
-        {texts.tokenizer.decode(row[:257].tolist()) for row in part} for part in (texts.chosen_on, texts.reported_on)
+    validation, test = (
+        {texts.tokenizer.decode(row[:257].tolist()) for row in part} for part in (texts.validation, texts.test)
     )
-    whole = [line for line in sweep.corpus().splitlines() if line]
-    assert chosen_on <= {line[:257] for line in whole if 256 < len(line) <= 512}
-    assert reported_on <= {line[:257] for line in whole if len(line) > 512}
-    assert chosen_on
-    assert reported_on
-    assert texts.chosen_on.shape[1] == 257
-    assert texts.reported_on.shape[1] == 513
+    whole = [line for line in sweep.wikipedia_text().splitlines() if line]
+    assert validation <= {line[:257] for line in whole if 256 < len(line) <= 512}
+    assert test <= {line[:257] for line in whole if len(line) > 512}
+    assert validation
+    assert test
+    assert texts.validation.shape[1] == 257
+    assert texts.test.shape[1] == 513
 
 
 def test_the_best_rate_is_that_of_the_mean_over_seeds(monkeypatch):

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from course_lib.measure.scaling import ScalingLaw
 from course_lib.recipes import scaling_sweep as sweep
-from course_lib.recipes.run import Run
+from course_lib.recipes.run import RecipeError, Run
 from course_lib.train.optim import adamw_update
 
 LAW = ScalingLaw(1.0, 20.0, 30.0, 0.4, 0.3)
@@ -38,6 +38,16 @@ def test_a_run_and_one_that_was_stopped(planted, tmp_path):
     whole = run(tmp_path / "whole")
     runs = 2 * (len(list(planted.cells())) + len(list(planted.cells(planted.held_out))))
     assert tiny_recipes.runs_of_a_stopped_recipe(sweep, "losses_of", run, whole, tmp_path) == runs + 1
+
+
+@pytest.mark.parametrize("costs", [None, []])
+def test_a_number_of_steps_is_refused_before_anything_starts(planted, tmp_path, costs):
+    """A budget says how many steps a model takes; no message advises to give another number."""
+    with pytest.raises(RecipeError, match="scaling takes no --steps, since its plan says how long each model trains"):
+        run(tmp_path / "out", steps=10, costs=costs)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(RecipeError, match=r"has no estimate$"):
+        run(tmp_path / "out", costs=[])
 
 
 def test_the_held_out_budget_is_predicted_and_measured_at_its_best_rate(planted, tmp_path):

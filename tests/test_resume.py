@@ -294,6 +294,21 @@ def test_more_steps_may_be_asked_for(tmp_path, capsys):
     assert "planned for 40 steps, now 50" in capsys.readouterr().out
 
 
+def test_after_a_resume_the_steps_before_it_count(tmp_path):
+    steps = []
+    for n in (3, 5):
+        folder = RunFolder(tmp_path / "run", resume=True)
+        train(
+            model(),
+            LOADER,
+            next_token_loss,
+            config(steps=n),
+            folder=folder,
+            after_step=lambda step, _: steps.append(step),
+        )
+    assert steps == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize("damage", ["cut", "gone", "state"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_works(finished, whole, damage):
     newest = finished / "checkpoints" / "step-00000040"

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -17,8 +18,10 @@ from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import CHOICES
 from course_lib.train import Loss, RunFolder, TrainConfig, TrainingDiverged, next_token_loss, read_metrics, train
 from course_lib.train.config import CHOICES as TRAINING
+from course_lib.train.loop import STEP_METRICS
 from course_lib.train.optim import CPUMuon, adamw_update, build_optimizers, lr_factor, muon_update, orthogonalize
 from course_lib.train.precision import autocast, bf16_speedup, choose_precision
+from course_lib.train.snapshots import train_with_snapshots
 from course_lib.tune.lora import add_lora
 
 
@@ -95,6 +98,39 @@ def test_it_finds_the_minimum_and_tells_the_story():
     assert history.grad_norm[0] == 6.0
     assert history.cpu_seconds > 0
     assert not history.interrupted
+
+
+def test_after_each_step_comes_its_number_and_its_metrics():
+    told = []
+    config = TrainConfig(3, lr=0.1)
+    history = train(Scalar(), target, squared, config, after_step=lambda *given: told.append(given))
+    assert [step for step, _ in told] == [1, 2, 3]
+    assert [metrics["loss"] for _, metrics in told] == history.loss
+    assert all(metrics.keys() == STEP_METRICS - {"step"} for _, metrics in told)
+
+
+def test_snapshots_are_at_equal_distances_from_before_the_first_step_to_the_end():
+    model = Scalar()
+    snapshots = train_with_snapshots(model, target, squared, TrainConfig(20, lr=0.1), lambda: model.w.item(), 5)
+    assert len(snapshots) == 6
+    assert snapshots == sorted(snapshots)
+    assert (snapshots[0], snapshots[-1]) == (0, model.w.item())
+    torch.manual_seed(0)
+    again = Scalar()
+    train(again, target, squared, TrainConfig(20, lr=0.1))
+    assert again.w.item() == model.w.item(), "measuring changes nothing"
+
+
+def test_the_bare_loop_on_the_page_does_what_the_course_s_does():
+    page = Path(__file__).parent.parent / "book" / "library" / "train.md"
+    bare, ours = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf8"), re.DOTALL)
+    names = {}
+    exec(bare, names)
+    exec(ours, names)
+    losses = names["losses"]
+    # In float32 a loss of a few nats has an error of 5e-7; the two sum and divide in another order.
+    assert_close(torch.tensor(losses), torch.tensor(names["history"].loss), rtol=0, atol=1e-5)
+    assert losses[0] - losses[-1] > 1
 
 
 def test_the_update_is_adamw():

@@ -6,12 +6,31 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, SupportsFloat
+from typing import NotRequired, SupportsFloat, TypedDict
 
 from course_lib.measure.bands import Band, Bands, band_of, lead_of
 from course_lib.measure.predict import KEY, verdict
 from course_lib.measure.preset import device_name
 from course_lib.preset import course_seed, preset
+
+
+class Judged(TypedDict):
+    """A number and its band. JSON has no NaN and no infinity: None stands for them, and `ok` tells what came of it."""
+
+    key: str
+    value: float | None
+    band: list[float | None] | None  # None if there is none
+    ok: bool | None  # whether the number is in its band; None without a band
+
+
+class Record(Judged):
+    """A recorded number with its run, its control, and, where a band judges that too, its lead over the control."""
+
+    preset: str
+    seed: int
+    device: str
+    control: Judged | None
+    lead: NotRequired[Judged]
 
 
 class OutOfBand(AssertionError):
@@ -42,16 +61,22 @@ def record(
         TypeError: If the value is not one number.
         OutOfBand: If a number is outside its band, and COURSE_STRICT=1.
     """
-    entry = _entry(key, value, expect)
-    entry |= {"preset": preset(), "seed": course_seed(), "device": device_name()}
-    entry["control"] = None if control is None else _entry(*control)
-    pair = [entry] if control is None else [entry, entry["control"]]
+    number = _judge(key, value, expect)
+    against = None if control is None else _judge(*control)
+    entry: Record = {
+        **number,
+        "preset": preset(),
+        "seed": course_seed(),
+        "device": device_name(),
+        "control": against,
+    }
+    pair = [number] if against is None else [number, against]
     lines, judged = [], pair
     for part, role in zip(pair, ("", "  control: "), strict=False):
         lines.append(role + _line(part))
         if said := verdict(part["key"], part["value"]):
             lines.append(f"  {said}")
-    if lead := _lead(entry):
+    if lead := _lead(number, against):
         entry["lead"] = lead
         lines, judged = [*lines, f"  {_line(lead)}"], [*pair, lead]
     complaints = [_complaint(part) for part in judged if part["ok"] is False]
@@ -60,26 +85,25 @@ def record(
         raise OutOfBand(" ".join(complaints))
 
 
-def _entry(key: str, value: SupportsFloat, expect: Bands | None = None) -> dict[str, Any]:
+def _judge(key: str, value: SupportsFloat, expect: Bands | None = None) -> Judged:
     if not KEY.fullmatch(key):
         raise ValueError(f"the key {key!r} should be lower-case words joined by dots, such as 'recall.accuracy'")
     return _judged(key, _number(key, value), _band(key, band_of(key, expect)))
 
 
-def _judged(key: str, number: float, band: Band | None) -> dict[str, Any]:
+def _judged(key: str, number: float, band: Band | None) -> Judged:
     ok = None if band is None else band[0] <= number <= band[1]  # False for NaN
-    # JSON has no NaN and no infinity: null stands for them, and `ok` tells what came of it.
     return {"key": key, "value": _finite(number), "band": band and [_finite(end) for end in band], "ok": ok}
 
 
-def _lead(entry: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the number less its control as an entry, None where no band judges it."""
-    key, control, bands = entry["key"], entry["control"], lead_of(entry["key"])
+def _lead(number: Judged, control: Judged | None) -> Judged | None:
+    """Return the number less its control, None where no band judges it."""
+    key, bands = number["key"], lead_of(number["key"])
     if bands is None:
         return None
     if control is None:
         raise ValueError(f"the lead of {key} has a band in course_lib/measure/expected: give record() its control")
-    numbers = [math.nan if part["value"] is None else part["value"] for part in (entry, control)]
+    numbers = [math.nan if part["value"] is None else part["value"] for part in (number, control)]
     return _judged(f"{key} - {control['key']}", numbers[0] - numbers[1], _band(key, bands))
 
 
@@ -107,7 +131,7 @@ def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _line(entry: dict[str, Any]) -> str:
+def _line(entry: Judged) -> str:
     return f"{entry['key']} = {_text(entry['value'])}" + (
         "" if entry["band"] is None else f"  ({_span(entry['band'])})"
     )
@@ -124,14 +148,15 @@ def _span(band: list[float | None]) -> str:
     return f"expected at least {low:.4g}" if high is None else f"expected {low:.4g} to {high:.4g}"
 
 
-def _complaint(entry: dict[str, Any]) -> str:
+def _complaint(entry: Judged) -> str:
+    assert entry["band"] is not None  # a number without one is never out of it
     return (
         f"{entry['key']} came out as {_text(entry['value'])}, where the page {_span(entry['band'])}: look at your own "
         "functions first, then run the notebook again from the top."
     )
 
 
-def _show(text: str, entry: dict[str, Any]) -> None:
+def _show(text: str, entry: Record) -> None:
     """Show a record: in IPython as an output with the record in its metadata, elsewhere as a printed line.
 
     The record has no MIME type of its own, since the strict build refuses unknown ones.

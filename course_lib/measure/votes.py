@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def outcomes(votes: int, answers: int) -> Float[Tensor, "outcome answers"]:
+def vote_counts(votes: int, answers: int) -> Float[Tensor, "outcome answers"]:
     """Return all ways in which votes can fall on answers, one a row: how many votes each answer has."""
     # Bars between stars: the votes are in a row, and bars divide them among the answers.
     bars = torch.combinations(torch.arange(votes + answers - 1), answers - 1)
@@ -41,6 +41,6 @@ def evaluations(
     return torch.binomial(torch.full_like(asked, answers), asked, generator=generator) / answers
 
 
-def cover(truth: float, means: Float[Tensor, " set"], errors: Float[Tensor, " set"]) -> float:
+def coverage(truth: float, means: Float[Tensor, " set"], errors: Float[Tensor, " set"]) -> float:
     """Compute how often an interval of 1.96 standard errors on both sides contains the truth; 0.95 is promised."""
     return float(((means - truth).abs() <= 1.96 * errors).double().mean())

@@ -21,6 +21,7 @@ from course_lib.data.worlds.arithmetic import PLUS, ArithmeticChains, ChainBatch
 from course_lib.measure import committed_run
 from course_lib.models import GPT, GPTConfig
 from course_lib.preset import Preset
+from course_lib.recipes.rates import best_rate, mean_over_runs, rate_text
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.settings import not_supported
@@ -95,7 +96,7 @@ def last_put(
     operands: Int[Tensor, "batch step"],
     modulus: int = MODULUS,
 ) -> Int[Tensor, "batch step"]:
-    """Compute the numbers of the twin: `+b` leaves the number as it is, and `*c` puts c in its place."""
+    """Compute the running numbers in the twin world, where `+b` leaves a number as it is and `*c` replaces it by c."""
     number, states = start, []
     for step in range(operands.shape[1]):
         number = torch.where(operators[:, step] == PLUS, number, operands[:, step])
@@ -125,7 +126,7 @@ def rows_of(writes: str, world: ArithmeticChains, chains: ChainBatch) -> tuple[T
     return torch.cat([prompts, targets], dim=1)[:, :-1], targets
 
 
-def learn(arm: str, rows: Rows, rate: float, plan: ChainsPlan, seed: int, where: torch.device) -> GPT:
+def learn(arm: str, rows: Rows, rate: float, plan: ChainsPlan, seed: int, device: torch.device) -> GPT:
     """Train a small GPT on new chains in every step.
 
     Args:
@@ -134,21 +135,21 @@ def learn(arm: str, rows: Rows, rate: float, plan: ChainsPlan, seed: int, where:
         rate: The learning rate.
         plan: The sizes of model and batch, and the number of steps.
         seed: The seed of weights and chains.
-        where: The device.
+        device: The device.
 
     Raises:
         KeyboardInterrupt: If the user interrupts the training.
     """
     world = WORLDS[ARMS[arm].world]
     torch.manual_seed(seed)
-    model = GPT(GPTConfig(world.vocab_size, context=2 * STEPS + 2, **plan.model)).to(where)
+    model = GPT(GPTConfig(world.vocab_size, context=2 * STEPS + 2, **plan.model)).to(device)
 
     def loss(model: nn.Module, chains: ChainBatch) -> Tensor:
         inputs, targets = rows(chains)
-        logits = model(inputs.to(where))[:, -targets.shape[1] :]
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten().to(where))
+        logits = model(inputs.to(device))[:, -targets.shape[1] :]
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten().to(device))
 
-    config = TrainConfig(int(plan.updates * ARMS[arm].longer), lr=rate, optimizer="muon", seed=seed)
+    config = TrainConfig(max(1, int(plan.updates * ARMS[arm].longer)), lr=rate, optimizer="muon", seed=seed)
     train(model, lambda g: world.sample(plan.batch, g), loss, config, label=arm)
     return model.eval()
 
@@ -171,7 +172,7 @@ def loss_at(arm: str, rate: float, plan: ChainsPlan, run: Run) -> float:
 
 def number_key(arm: str, rate: float) -> str:
     """Return the key of a result of the sweep, such as "chains.sweep.told-only.10e-3"."""
-    return f"chains.sweep.{arm.replace(',', '').replace(' ', '-')}.{1000 * rate:g}e-3"
+    return f"chains.sweep.{arm.replace(',', '').replace(' ', '-')}.{rate_text(rate)}"
 
 
 def losses_by_rate(size: Preset = "cpu") -> dict[str, dict[float, float]]:
@@ -180,13 +181,8 @@ def losses_by_rate(size: Preset = "cpu") -> dict[str, dict[float, float]]:
     Raises:
         DataError: If they have not been committed.
     """
-    runs = [committed_run("chains", seed, size=size) for seed in SEEDS]
-    found: dict[str, dict[float, float]] = {arm: {} for arm in ARMS}
-    for arm, losses in found.items():
-        for rate in PRESETS[size].rates_of(arm):
-            measured = [run[key] for run in runs if (key := number_key(arm, rate)) in run]
-            losses[rate] = sum(measured) / len(measured)
-    return found
+    mean = mean_over_runs([committed_run("chains", seed, size=size) for seed in SEEDS])
+    return {arm: {rate: mean[number_key(arm, rate)] for rate in PRESETS[size].rates_of(arm)} for arm in ARMS}
 
 
 def learned(losses: Mapping[float, float]) -> bool:
@@ -200,8 +196,7 @@ def best_rates(size: Preset = "cpu") -> dict[str, float]:
     Raises:
         DataError: If the runs have not been committed.
     """
-    by_rate = losses_by_rate(size).items()
-    return {arm: min(losses, key=losses.__getitem__) if learned(losses) else MIDDLE for arm, losses in by_rate}
+    return {arm: best_rate(losses) if learned(losses) else MIDDLE for arm, losses in losses_by_rate(size).items()}
 
 
 def chains(run: Run) -> Results:
@@ -214,15 +209,12 @@ def chains(run: Run) -> Results:
     """
     plan = run.choose(PRESETS)
     plan = plan._replace(updates=run.steps or plan.updates)
-    grid = {arm: {rate: number_key(arm, rate) for rate in plan.rates_of(arm)} for arm in ARMS}
+    arms = list(ARMS)
     if run.seed != SEEDS[0]:
         first = committed_run("chains", SEEDS[0], size=run.preset)
-        grid = {arm: keys for arm, keys in grid.items() if learned({rate: first[keys[rate]] for rate in keys})}
+        arms = [arm for arm in arms if learned({rate: first[number_key(arm, rate)] for rate in plan.rates_of(arm)})]
     # The plan is not the grid: no result depends on the others, so a run may go on with more of them.
     values = run.measured_so_far(plan[:3])
-    for arm, keys in grid.items():
-        for rate, key in keys.items():
-            if key not in values:
-                values[key] = loss_at(arm, rate, plan, run)
-                run.keep(values)
+    grid = {number_key(arm, rate): (arm, rate) for arm in arms for rate in plan.rates_of(arm)}
+    run.measure_each(values, grid, lambda task: loss_at(*task, plan, run))
     return write_results(run, values, {})

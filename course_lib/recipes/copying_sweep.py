@@ -8,7 +8,7 @@ rate. Each run notes its accuracy in the second copy every 25 steps, so it gives
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import LLAMA_STYLE
 from course_lib.recipes.cores import on_all_cores
 from course_lib.recipes.results import Results, write_results
-from course_lib.recipes.run import Run
+from course_lib.recipes.run import RecipeError, Run, seeds_of
 from course_lib.train import TrainConfig, train
 
 EVERY = 25  # steps from one look at the accuracy to the next
@@ -75,28 +75,24 @@ def copying_model(size: Size, world: RepeatedBlocks, seed: int) -> GPT:
 @torch.no_grad()
 def accuracy(model: nn.Module, test: InductionBatch) -> float:
     """Return the share of right tokens in the second copy, of those that can be known."""
-    where = next(model.parameters()).device
-    right = model(test.tokens[:, :-1].to(where)).argmax(-1).cpu() == test.tokens[:, 1:]
+    device = next(model.parameters()).device
+    right = model(test.tokens[:, :-1].to(device)).argmax(-1).cpu() == test.tokens[:, 1:]
     return right[test.known[:, 1:]].float().mean().item()
 
 
-def learn(size: Size, rate: float, seed: int, plan: CopyingPlan, where: torch.device) -> list[float]:
+def learn(size: Size, rate: float, seed: int, plan: CopyingPlan, device: torch.device) -> list[float]:
     """Train a model and return its accuracy on new rows after every 25 steps."""
     world, noted = plan.world, []
-    model = copying_model(size, world, seed).to(where)
+    model = copying_model(size, world, seed).to(device)
     test = world.sample(100, torch.Generator().manual_seed(seed + 10**6))
 
     def rows(generator: torch.Generator) -> Tensor:
-        return world.sample(plan.batch, generator).tokens.to(where)
+        return world.sample(plan.batch, generator).tokens.to(device)
 
     def loss(model: nn.Module, rows: Tensor) -> Tensor:
         return F.cross_entropy(model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
 
-    step = 0
-
-    def look() -> None:
-        nonlocal step
-        step += 1
+    def look(step: int, metrics: Mapping[str, float]) -> None:
         if step % EVERY == 0:
             noted.append(accuracy(model, test))
 
@@ -116,14 +112,9 @@ def summary(curve: Sequence[float], looks: Sequence[int]) -> dict[str, float]:
     return {**{f"at-{step}": curve[step // EVERY - 1] for step in looks}, "half": passed[0] if passed else looks[-1]}
 
 
-def _task(task: tuple[Size, float, int], plan: CopyingPlan, where: torch.device) -> list[float]:
+def _task(task: tuple[Size, float, int], plan: CopyingPlan, device: torch.device) -> list[float]:
     torch.set_flush_denormal(True)  # a CPU is very slow with weights such as 1e-40
-    return learn(*task, plan, where)
-
-
-def seeds_of(seed: int) -> range:
-    """Return the seeds that a run of the recipe trains from."""
-    return range(seed * SEEDS, (seed + 1) * SEEDS)
+    return learn(*task, plan, device)
 
 
 def copying(run: Run) -> Results:
@@ -134,13 +125,15 @@ def copying(run: Run) -> Results:
     """
     plan = run.choose(PRESETS)
     if run.steps:
+        if run.steps % EVERY:
+            raise RecipeError(f"copying measures every {EVERY} steps; give --steps a multiple of that, not {run.steps}")
         plan = plan._replace(looks=(run.steps,))
     values = run.measured_so_far(plan)
-    seeds = seeds_of(run.seed)
+    seeds = seeds_of(run.seed, SEEDS)
     tasks = [(size, rate, seed) for seed in seeds for size in plan.sizes for rate in RATES]
     todo = [task for task in tasks if number_key(task[0], task[1], "half", task[2]) not in values]
     at_a_time = None if run.device.type == "cpu" else 1
-    with on_all_cores(partial(_task, plan=plan, where=run.device), todo, at_a_time) as found:
+    with on_all_cores(partial(_task, plan=plan, device=run.device), todo, at_a_time) as found:
         for (size, rate, seed), curve in zip(todo, tqdm(found, "models", len(todo)), strict=True):
             values |= {number_key(size, rate, what, seed): value for what, value in summary(curve, plan.looks).items()}
             run.keep(values)

@@ -20,14 +20,14 @@ Found = TypeVar("Found")
 def on_all_cores(
     function: Callable[[Task], Found], tasks: Iterable[Task], at_a_time: int | None = None
 ) -> Iterator[Iterator[Found]]:
-    """Do independent tasks at the same time, each in a process with one thread; yield what comes out, in their order.
+    """Run independent tasks in parallel, each in a process with one thread, and yield their results in order.
 
     On leaving, tasks that have not begun are dropped.
 
     Args:
-        function: Does a task; a function of a module, or a `functools.partial` of one.
-        tasks: Its arguments.
-        at_a_time: The number of processes; None for one on each core. With 1, all is done in this one.
+        function: Runs a task; a function of a module, or a `functools.partial` of one.
+        tasks: The argument of each call.
+        at_a_time: The number of processes; None for one on each core. With 1, no other process is started.
     """
     if (at_a_time or psutil.cpu_count() or 1) == 1:
         yield map(function, tasks)

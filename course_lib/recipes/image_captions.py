@@ -16,7 +16,7 @@ from course_lib.data.corpora.emoji import Concept, Emoji, concepts, random_capti
 from course_lib.data.corpora.emoji_split import Grid, Split
 from course_lib.data.loading.augment import augment
 from course_lib.data.worlds.words import word_tokenizer
-from course_lib.measure import device
+from course_lib.measure import device as device_of_preset
 from course_lib.models import CLIP, BagCLIP
 
 VARIANTS = 32  # random captions of each concept and language, drawn once
@@ -67,9 +67,9 @@ class Pairs:
         chosen = train.concepts[torch.randperm(len(train.concepts), generator=generator)[:size]]
         vendors = train.vendors[torch.randint(len(train.vendors), (len(chosen),), generator=generator)]
         variants = torch.randint(self.captions.shape[1], (len(chosen),), generator=generator)
-        where = self.images.device
-        images = augment(self.images[vendors.to(where), chosen.to(where)], generator, strength)
-        return images, self.captions[self.owner[chosen], variants].to(where)
+        device = self.images.device
+        images = augment(self.images[vendors.to(device), chosen.to(device)], generator, strength)
+        return images, self.captions[self.owner[chosen], variants].to(device)
 
     def shuffled(self, seed: int) -> Pairs:
         """Give every training concept the captions of another one, the same at every step, as a control."""
@@ -92,7 +92,7 @@ class Pairs:
 
 
 def pairs(
-    emoji: Emoji, stage: str, languages: Sequence[str] = ("en",), seed: int = 0, where: torch.device | None = None
+    emoji: Emoji, stage: str, languages: Sequence[str] = ("en",), seed: int = 0, device: torch.device | None = None
 ) -> Pairs:
     """Pair emoji with captions.
 
@@ -101,7 +101,7 @@ def pairs(
         stage: "validation" or "test"; see `course_lib.data.corpora.emoji_split.split_emoji`.
         languages: The languages of the captions, all of which separate words by spaces.
         seed: The seed of the captions.
-        where: The device of the images; None for that of the chosen preset.
+        device: The device of the images; None for that of the chosen preset.
     """
     split = emoji.split(stage)
     named = [concepts(language) for language in languages]
@@ -119,7 +119,9 @@ def pairs(
     tokenizer = word_tokenizer(known)
     ids = torch.tensor([line.ids for line in tokenizer.encode_batch([" ".join(_words(line)) for line in lines])])
     captions = ids.view(len(emoji.concepts), len(named) * VARIANTS, -1)
-    return Pairs(emoji, split, tokenizer, emoji.images.to(where or device()), captions, torch.arange(len(captions)))
+    return Pairs(
+        emoji, split, tokenizer, emoji.images.to(device or device_of_preset()), captions, torch.arange(len(captions))
+    )
 
 
 def recall(similarity: Float[Tensor, "queries gallery"], target: Int[Tensor, " queries"], k: int) -> float:

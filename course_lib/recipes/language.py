@@ -157,11 +157,11 @@ def bits_per_byte(
         context: The number of tokens in a window.
         batch: The number of windows to read at a time.
     """
-    where = next(model.parameters(), tokens).device
+    device = next(model.parameters(), tokens).device
     windows, nats = Windows(tokens, context), 0.0
     parts = torch.arange(len(windows)).split(batch)
     for some in tqdm(parts, desc="evaluating", delay=1.0, mininterval=0.5, leave=False):
-        nats += next_token_loss(model, windows[some].to(where)).total.item()
+        nats += next_token_loss(model, windows[some].to(device)).total.item()
     return text.bits_per_byte(nats, tokens[1 : len(windows) * context + 1])
 
 
@@ -194,7 +194,7 @@ def _pretrain(
         folder=stage,
         label=key,
         validate=lambda: {"validation": score(text.validation[: 64 * config.context + 1])},
-        after_step=(lambda: update_selection_biases(model)) if config.balanced_by_bias else None,
+        after_step=(lambda step, metrics: update_selection_biases(model)) if config.balanced_by_bias else None,
     )
     if run.costs is not None:
         return {}

@@ -24,8 +24,9 @@ from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import dense_equivalent
 from course_lib.nn.moe import update_selection_biases
 from course_lib.recipes import language
+from course_lib.recipes.rates import best_rate, rate_text
 from course_lib.recipes.results import Results, write_results
-from course_lib.recipes.run import Run
+from course_lib.recipes.run import Run, seeds_of
 from course_lib.settings import not_supported
 from course_lib.train import next_token_loss, train
 from course_lib.train.mixture import moe_loss
@@ -114,7 +115,7 @@ def learn(arm: str, steps: int, rate: float, seed: int, text: Corpus, run: Run) 
         moe_loss if balance == "loss" else next_token_loss,
         config,
         label=f"{arm} {rate:g}",
-        after_step=(lambda: update_selection_biases(model)) if balance == "bias" else None,
+        after_step=(lambda step, metrics: update_selection_biases(model)) if balance == "bias" else None,
     )
     return model.eval(), history.cpu_seconds
 
@@ -152,16 +153,14 @@ def loss_at(arm: str, rate: float, steps: int, text: Corpus, run: Run) -> float:
     return language.bits_per_byte(model, text, half, model.config.context)
 
 
-def best_rate(arm: str, steps: int, plan: MoeSizesPlan, text: Corpus, run: Run, values: dict[str, float]) -> float:
+def search_rate(arm: str, steps: int, plan: MoeSizesPlan, text: Corpus, run: Run, values: dict[str, float]) -> float:
     """Return the learning rate with the fewest bits; those tried are doubled and halved until it is not at an end."""
     tried = list(plan.rates)
     while True:
-        keys = {rate: number_key(arm, f"at-{1000 * rate:g}e-3") for rate in tried}
-        for rate, key in keys.items():
-            if key not in values:
-                values[key] = loss_at(arm, rate, steps, text, run)
-                run.keep(values)
-        best = min(tried, key=lambda rate: values[keys[rate]])
+        keys = {rate: number_key(arm, f"at-{rate_text(rate)}") for rate in tried}
+        tasks = {key: rate for rate, key in keys.items()}
+        run.measure_each(values, tasks, lambda rate: loss_at(arm, rate, steps, text, run))
+        best = best_rate({rate: values[key] for rate, key in keys.items()})
         if best == tried[0]:
             tried.insert(0, best / 2)
         elif best == tried[-1]:
@@ -187,10 +186,10 @@ def moe_sizes(run: Run) -> Results:
         values |= measure_speeds(plan, text, run)
         run.keep(values)
     for arm in LEARNING:
-        steps = round(values[number_key(arm, "speed")] * plan.steps)
+        steps = max(1, round(values[number_key(arm, "speed")] * plan.steps))
         values[number_key(arm, "steps")] = steps
-        values[number_key(arm, "rate")] = best_rate(arm, steps, plan, text, run, values)
-    seeds = range(run.seed * SEEDS, (run.seed + 1) * SEEDS)
+        values[number_key(arm, "rate")] = search_rate(arm, steps, plan, text, run, values)
+    seeds = seeds_of(run.seed, SEEDS)
     for seed in seeds:
         for arm in LEARNING:
             if (key := number_key(arm, f"seed-{seed}")) in values:

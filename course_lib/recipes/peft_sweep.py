@@ -18,16 +18,18 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_lib.data.corpora.wikipedia import king_james, wikipedia_leads
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.data.loading.split import split_by_hash
 from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.interop import from_pretrained, save_pretrained
-from course_lib.measure import committed_run, device
+from course_lib.measure import committed_run
+from course_lib.measure import device as device_of_preset
 from course_lib.models import GPT, GPTConfig
 from course_lib.preset import Preset, preset
+from course_lib.recipes.rates import best_rate
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig, next_token_loss, train
@@ -40,7 +42,7 @@ from course_lib.tune.sparse import add_sparse
 
 ALL = ("qkv", "out", "up", "down")  # every matrix of a block
 RANKS = (1, 2, 4, 8, 16, 32)
-Method = Callable[[GPT], Any]
+Method = Callable[[GPT], nn.Module]  # changes the model and returns it
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def lora_of_rank(rank: int) -> Method:
     return partial(add_lora, rank=rank, alpha=2.0 * rank, target_modules=ALL)
 
 
-def same_budget(model: GPT) -> Any:
+def same_budget(model: GPT) -> nn.Module:
     """Add as many random sparse entries as LoRA of rank 2 has parameters: 16 d_model per rank and layer."""
     return add_sparse(model, 32 * model.config.d_model * model.config.n_layers, ALL)
 
@@ -109,7 +111,7 @@ RATES: dict[str, tuple[float, ...]] = dict.fromkeys(METHODS, USUAL) | {
 
 
 class TwoTexts(NamedTuple):
-    """Two texts as characters, each with a part held out for testing, and of b another for the choice of rates."""
+    """Two texts as characters, each with a test part; b also has a validation part, by which rates are chosen."""
 
     tokenizer: CharTokenizer
     a: Int[Tensor, " _"]
@@ -119,14 +121,14 @@ class TwoTexts(NamedTuple):
     b_test: Int[Tensor, " _"]
 
 
-def wikipedia_and_bible(where: torch.device | None = None) -> TwoTexts:
+def wikipedia_and_bible(device: torch.device | None = None) -> TwoTexts:
     """Load Wikipedia's openings (a) and the King James Bible (b), with a tenth of each held out.
 
     Half of the tenth of b is for validation, and half for testing. The split is by article and by paragraph. The
     vocabulary is that of Wikipedia, so b can have no rare characters of its own.
 
     Args:
-        where: The device to put the texts on; None for that of the chosen preset.
+        device: The device to put the texts on; None for that of the chosen preset.
 
     Raises:
         DataError: If the texts cannot be fetched.
@@ -139,7 +141,7 @@ def wikipedia_and_bible(where: torch.device | None = None) -> TwoTexts:
             random.Random(0).shuffle(side)
             parts.append("\n\n".join(text for _, text in side))
     tokenizer = CharTokenizer.from_text(parts[0], min_count=500)
-    a, a_test, b, b_held_out = (tokenizer.encode(part).to(where or device()) for part in parts)
+    a, a_test, b, b_held_out = (tokenizer.encode(part).to(device or device_of_preset()) for part in parts)
     return TwoTexts(tokenizer, a, a_test, b, *b_held_out.chunk(2))
 
 
@@ -180,7 +182,7 @@ def tune(
     text: TwoTexts,
     plan: PeftPlan,
     seed: int,
-    prepare: Callable[[GPT], Any] | None = None,
+    prepare: Callable[[GPT], object] | None = None,
 ) -> Tuned:
     """Tune a copy of the base to text b; the base itself does not change.
 
@@ -234,7 +236,9 @@ def number_key(name: str, rate: float, what: str) -> str:
 def best_rates() -> dict[str, float]:
     """Return each method's rate with the lowest validation loss on b in the committed run (preset cpu, seed 0)."""
     values = committed_run("peft", size="cpu")
-    return {name: min(rates, key=lambda rate: values[number_key(name, rate, "b")]) for name, rates in RATES.items()}
+    return {
+        name: best_rate({rate: values[number_key(name, rate, "b")] for rate in rates}) for name, rates in RATES.items()
+    }
 
 
 def peft(run: Run) -> Results:

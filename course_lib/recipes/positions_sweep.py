@@ -18,11 +18,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from course_lib.data.corpora.wikipedia import corpus, windows
+from course_lib.data.corpora.wikipedia import sample_windows, wikipedia_text
 from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.measure import committed_run
 from course_lib.models import GPT, GPTConfig
 from course_lib.preset import Preset
+from course_lib.recipes.rates import best_rate, mean_over_runs, rate_text
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig, next_token_loss, train
@@ -72,14 +73,14 @@ class TextsByLength(NamedTuple):
     Attributes:
         tokenizer: The tokenizer of all.
         train: The first nine tenths of the text.
-        chosen_on: Held-out articles of 257 to 512 characters, cut to 257: the learning rates are chosen on them.
-        reported_on: Held-out articles that are longer, cut to 513: the lab reports on them.
+        validation: Held-out articles of 257 to 512 characters, cut to 257, for choosing the learning rates.
+        test: Held-out articles that are longer, cut to 513, for the losses that the lab reports.
     """
 
     tokenizer: CharTokenizer
     train: Int[Tensor, " tokens"]
-    chosen_on: Int[Tensor, "articles 257"]
-    reported_on: Int[Tensor, "others 513"]
+    validation: Int[Tensor, "articles 257"]
+    test: Int[Tensor, "others 513"]
 
 
 def wikipedia_by_length() -> TextsByLength:
@@ -88,7 +89,7 @@ def wikipedia_by_length() -> TextsByLength:
     Raises:
         DataError: If they cannot be fetched.
     """
-    text = re.sub(f"[^{re.escape(ALPHABET)}]", "", corpus().lower())
+    text = re.sub(f"[^{re.escape(ALPHABET)}]", "", wikipedia_text().lower())
     tokenizer = CharTokenizer.from_text(text)
     split = int(0.9 * len(text))
     articles = text[split:].splitlines()[1:]  # the first one may have begun before the split
@@ -111,9 +112,9 @@ def tail_loss(
         mask: What a token may look at besides the causal rule, as for GPT.forward.
     """
     model.eval()
-    where = next(model.parameters()).device
+    device = next(model.parameters()).device
     losses = []
-    for batch in sequences.to(where).split(32):
+    for batch in sequences.to(device).split(32):
         logits = model(batch[:, :-1], mask=mask)[:, -TAIL:]
         losses.append(F.cross_entropy(logits.transpose(1, 2), batch[:, -TAIL:], reduction="none").mean(1))
     return torch.cat(losses).cpu()
@@ -121,7 +122,7 @@ def tail_loss(
 
 def number_key(arm: str, rate: float) -> str:
     """Return the key of a result of the sweep, such as "positions.sweep.rope.4e-3"."""
-    return f"positions.sweep.{arm}.{1000 * rate:g}e-3"
+    return f"positions.sweep.{arm}.{rate_text(rate)}"
 
 
 def losses_by_rate(size: Preset = "cpu") -> dict[str, dict[float, float]]:
@@ -130,11 +131,8 @@ def losses_by_rate(size: Preset = "cpu") -> dict[str, dict[float, float]]:
     Raises:
         DataError: If they have not been committed.
     """
-    runs = [committed_run("positions", seed, size=size) for seed in SEEDS]
-    return {
-        arm: {rate: sum(run[number_key(arm, rate)] for run in runs) / len(runs) for rate in PRESETS[size].rates_of(arm)}
-        for arm in ARMS
-    }
+    mean = mean_over_runs([committed_run("positions", seed, size=size) for seed in SEEDS])
+    return {arm: {rate: mean[number_key(arm, rate)] for rate in PRESETS[size].rates_of(arm)} for arm in ARMS}
 
 
 def best_rates(size: Preset = "cpu") -> dict[str, float]:
@@ -143,22 +141,22 @@ def best_rates(size: Preset = "cpu") -> dict[str, float]:
     Raises:
         DataError: If they have not been committed.
     """
-    return {arm: min(losses, key=losses.__getitem__) for arm, losses in losses_by_rate(size).items()}
+    return {arm: best_rate(losses) for arm, losses in losses_by_rate(size).items()}
 
 
 def loss_at(arm: str, rate: float, texts: TextsByLength, plan: PositionsPlan, run: Run) -> float:
-    """Train one model and return its loss at the length it was trained with, on the articles for choosing."""
+    """Train one model and return its validation loss at the length that it was trained with."""
     length = ARMS[arm]
     settings: dict[str, Any] = {**plan.model, "context": length, "position": arm.partition("-")[0]}
     torch.manual_seed(run.seed)
     model = GPT(GPTConfig(texts.tokenizer.vocab_size, **settings)).to(run.device)
 
     def batch(generator: torch.Generator) -> Tensor:
-        return windows(texts.train, length, plan.batch * LENGTH // length, generator).to(run.device)
+        return sample_windows(texts.train, length, plan.batch * LENGTH // length, generator).to(run.device)
 
     config = TrainConfig(run.steps or plan.steps, lr=rate, seed=run.seed)
     train(model, batch, next_token_loss, config, label=f"{arm} {rate:g}")
-    return tail_loss(model, texts.chosen_on[:, -length - 1 :]).mean().item()
+    return tail_loss(model, texts.validation[:, -length - 1 :]).mean().item()
 
 
 def positions(run: Run) -> Results:
@@ -166,10 +164,6 @@ def positions(run: Run) -> Results:
     plan = run.choose(PRESETS)
     values = run.measured_so_far((plan, ARMS))
     texts = wikipedia_by_length()
-    for arm in ARMS:
-        for rate in plan.rates_of(arm):
-            key = number_key(arm, rate)
-            if key not in values:
-                values[key] = loss_at(arm, rate, texts, plan, run)
-                run.keep(values)
+    grid = {number_key(arm, rate): (arm, rate) for arm in ARMS for rate in plan.rates_of(arm)}
+    run.measure_each(values, grid, lambda task: loss_at(*task, texts, plan, run))
     return write_results(run, values, {})

@@ -15,11 +15,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from course_lib.data.worlds.relations import RelationsBatch, TwoRelations
-from course_lib.measure import device
+from course_lib.measure import device as device_of_preset
 from course_lib.nn.attention import MultiHeadAttention, causal_mask
 from course_lib.nn.feed_forward import FeedForward
 from course_lib.recipes.results import Results, write_results
-from course_lib.recipes.run import Run
+from course_lib.recipes.run import Run, seeds_of
 from course_lib.train import TrainConfig, train
 
 WORLD = TwoRelations(n_pairs=8, n_values=11)
@@ -81,7 +81,7 @@ def learn(
     plan: Plan = PRESETS["cpu"],
     questions: Sequence[int] = (0, 1),
     hide: float = 0.3,
-    where: torch.device | None = None,
+    device: torch.device | None = None,
 ) -> TwoAnswers:
     """Train a model from a seed, hiding each earlier position from each row with probability `hide`.
 
@@ -93,20 +93,20 @@ def learn(
         plan: The number of steps and the size of a batch.
         questions: What is asked, 0 for the value before and 1 for the value of the key.
         hide: The probability with which a position is hidden in training.
-        where: The device; None for that of the chosen preset.
+        device: The device; None for that of the chosen preset.
 
     Raises:
         KeyboardInterrupt: If the user interrupts the training.
     """
-    where = where or device()
+    device = device or device_of_preset()
     torch.manual_seed(seed)
-    model = TwoAnswers(n_heads, layer).to(where)
+    model = TwoAnswers(n_heads, layer).to(device)
     causal, itself = causal_mask(WORLD.length), torch.eye(WORLD.length, dtype=torch.bool)
 
     def rows(generator: torch.Generator) -> tuple[RelationsBatch, Tensor]:
         seen = torch.rand(plan.batch, 1, 1, WORLD.length, generator=generator) > hide
         mask = causal & (seen | itself)  # a position always sees itself
-        return _moved(WORLD.sample(plan.batch, generator), where), mask.to(where)
+        return _moved(WORLD.sample(plan.batch, generator), device), mask.to(device)
 
     def loss(model: nn.Module, drawn: tuple[RelationsBatch, Tensor]) -> Tensor:
         row, mask = drawn
@@ -117,9 +117,9 @@ def learn(
     return model.eval()
 
 
-def new_rows(seed: int, n: int = 2000, where: torch.device | None = None) -> RelationsBatch:
+def new_rows(seed: int, n: int = 2000, device: torch.device | None = None) -> RelationsBatch:
     """Return the rows to test the models of a seed on; nothing is hidden in them."""
-    return _moved(WORLD.sample(n, torch.Generator().manual_seed(10**6 + seed)), where or device())
+    return _moved(WORLD.sample(n, torch.Generator().manual_seed(10**6 + seed)), device or device_of_preset())
 
 
 @torch.no_grad()
@@ -130,8 +130,14 @@ def accuracies(model: TwoAnswers, test: RelationsBatch) -> list[float]:
     return [part.float().mean().item() for part in (before, bound, before & bound)]
 
 
-def _moved(rows: RelationsBatch, where: torch.device) -> RelationsBatch:
-    return RelationsBatch(*(part.to(where) for part in rows))
+def _moved(rows: RelationsBatch, device: torch.device) -> RelationsBatch:
+    return RelationsBatch(*(part.to(device) for part in rows))
+
+
+def both_right(n_heads: int, rate: float, seed: int, plan: Plan, device: torch.device) -> float:
+    """Train one model and return its share of new rows with both answers right."""
+    model = learn(n_heads, seed=seed, rate=rate, plan=plan, device=device)
+    return accuracies(model, new_rows(seed, device=device))[2]
 
 
 def number_key(n_heads: int, rate: float, what: str | int) -> str:
@@ -156,13 +162,8 @@ def two_relations(run: Run) -> Results:
     # The plan is not the grid: no result depends on the others, so a run may go on with more of them.
     found = run.measured_so_far(plan)
     arms = [(n_heads, rate) for n_heads in HEADS for rate in RATES]
-    for seed in range(run.seed * SEEDS, (run.seed + 1) * SEEDS):
-        test = new_rows(seed, where=run.device)
-        for n_heads, rate in arms:
-            if (key := number_key(n_heads, rate, seed)) not in found:
-                model = learn(n_heads, seed=seed, rate=rate, plan=plan, where=run.device)
-                found[key] = accuracies(model, test)[2]
-                run.keep(found)
+    tasks = {number_key(*arm, seed): (*arm, seed) for seed in seeds_of(run.seed, SEEDS) for arm in arms}
+    run.measure_each(found, tasks, lambda task: both_right(*task, plan, run.device))
     values: dict[str, float] = {}
     for arm in arms:
         shares = values_of(found, *arm)

@@ -108,7 +108,7 @@ def loss_curves(run: Run) -> dict[str, dict[str, Curve]]:
             stage = run.recipe if file.parent.name == "run" else file.parent.name.removeprefix("run-")
             lines = [line for line in read_metrics(file) if number in line]
             if lines:
-                curve = smooth([line["step"] for line in lines], [line[number] for line in lines])
+                curve = smooth([int(line["step"]) for line in lines], [line[number] for line in lines])
                 curves.setdefault(title, {})[stage] = curve
     return curves
 

@@ -21,7 +21,7 @@ from course_lib.measure import device
 from course_lib.preset import Preset, preset
 from course_lib.recipes.estimate import StageCost, stage_cost
 from course_lib.train import RunFolder, TrainConfig, train
-from course_lib.train.loop import Batches, LossFn
+from course_lib.train.loop import AfterStep, Batches, LossFn
 
 
 class RecipeError(CourseError):
@@ -32,8 +32,14 @@ class Stopped(KeyboardInterrupt):
     """Raised when the user has stopped a run, after its state is saved and a message has said how to resume it."""
 
 
+def seeds_of(seed: int, n: int) -> range:
+    """Return the n seeds that a run trains from: 0 to n - 1 in a run of seed 0, the next n in one of seed 1."""
+    return range(seed * n, (seed + 1) * n)
+
+
 RunSize = Literal["cpu", "hour", "gpu"]  # the preset of a run: minutes on a CPU, an hour on one core of it, or a GPU
 Plan = TypeVar("Plan")
+Task = TypeVar("Task")
 
 
 @dataclass(frozen=True)
@@ -130,17 +136,24 @@ class Run:
             raise RecipeError(f"{self.out} is in use, and not by a run of the course; name another folder with --out")
         write_text(note, json.dumps(this, indent=1) + "\n")
 
-    def measured_so_far(self, plan: object) -> dict[str, float]:
+    def measured_so_far(self, plan: object, fixed_steps: bool = False) -> dict[str, float]:
         """Claim the folder for a run without stages, and return the numbers that it has kept there.
 
+        Args:
+            plan: As in `claim_folder`.
+            fixed_steps: Whether the plan alone says how long each model trains, so that `--steps` has no meaning.
+
         Raises:
-            RecipeError: If the folder is in use, the run has begun and is not to be resumed, or its costs are asked
-                for, which only stages have.
+            RecipeError: If the folder is in use, the run has begun and is not to be resumed, its costs are asked for,
+                which only stages have, or a number of steps is given that the run could not use.
         """
-        if self.costs is not None:
+        if fixed_steps and self.steps is not None:
             raise RecipeError(
-                f"{self.recipe} trains many small models one by one, and has no estimate; try it with --steps"
+                f"{self.recipe} takes no --steps, since its plan says how long each model trains; run it without"
             )
+        if self.costs is not None:
+            advice = "" if fixed_steps else "; try it with --steps"
+            raise RecipeError(f"{self.recipe} trains many small models one by one, and has no estimate{advice}")
         self.claim_folder(plan)
         kept = self.out / "measured.json"
         if kept.exists() and not self.resume:
@@ -151,6 +164,21 @@ class Run:
         """Keep what has been measured so far, for a run that goes on."""
         write_text(self.out / "measured.json", json.dumps(numbers))
 
+    def measure_each(
+        self, numbers: dict[str, float], tasks: Mapping[str, Task], measure: Callable[[Task], float]
+    ) -> None:
+        """Measure each task that has no number yet, one after another, and keep all numbers after each.
+
+        Args:
+            numbers: The numbers so far, by key; those measured are added.
+            tasks: The tasks, each under the key of its number.
+            measure: Measures one task, as by training a model.
+        """
+        for key, task in tasks.items():
+            if key not in numbers:
+                numbers[key] = measure(task)
+                self.keep(numbers)
+
     def train(
         self,
         model: nn.Module,
@@ -160,7 +188,7 @@ class Run:
         folder: str,
         label: str,
         validate: Callable[[], dict[str, float]] | None = None,
-        after_step: Callable[[], None] | None = None,
+        after_step: AfterStep | None = None,
     ) -> None:
         """Train one stage of the run, or resume it after an interrupt, and then set the model to eval mode.
 
@@ -174,7 +202,7 @@ class Run:
             folder: The name of the stage's folder within that of the run.
             label: The name of the stage in messages.
             validate: Computes validation metrics; called about eight times.
-            after_step: Called after every step.
+            after_step: Called after every step, as `course_lib.train.train` does.
 
         Raises:
             Stopped: If the user interrupts the training.

@@ -4,7 +4,7 @@
 
 The models are those of `labs/ch07_scaling_laws`: they see eight characters and predict the next one, with one hidden
 layer, and differ in its width alone (Bengio et al. 2003). No run predicts a character twice. Each cell, a width with a
-budget, is trained at several learning rates; the best is chosen on one held-out text, and the loss reported on another.
+budget, is trained at several learning rates. The best is chosen by the validation loss, and its test loss is reported.
 Larger budgets are held out too: their losses are predicted before they are measured. As many models are trained at a
 time as there are cores. The lab trains a part of these cells again, with another seed.
 """
@@ -23,12 +23,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from course_lib.data.corpora.wikipedia import corpus
+from course_lib.data.corpora.wikipedia import wikipedia_text
 from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.measure import committed_run
 from course_lib.measure.scaling import ScalingLaw, fit_law
 from course_lib.preset import Preset
 from course_lib.recipes.cores import on_all_cores
+from course_lib.recipes.rates import best_rate, mean_over_runs, rate_text
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig
@@ -127,19 +128,19 @@ SAMPLE = ScalingPlan((4, 8, 16, 32, 64, 128), (0.25e9, 0.5e9, 1e9), (4e9,), (), 
 
 
 class TextParts(NamedTuple):
-    """Wikipedia's openings as windows of nine characters: to train on, to choose rates on, and to report on.
+    """Wikipedia's openings as windows of nine characters: for training, validation and test.
 
     Attributes:
         train: A window for each character to predict.
         order: The order in which every run takes them; a run of few steps stops early.
-        chosen_on: Held-out windows for choosing the learning rate.
-        reported_on: Held-out windows for the losses that are reported.
+        validation: Held-out windows for choosing the learning rate.
+        test: Held-out windows for the losses that are reported.
     """
 
     train: Int[Tensor, "places 9"]
     order: Int[Tensor, " places"]
-    chosen_on: Int[Tensor, "windows 9"]
-    reported_on: Int[Tensor, "windows 9"]
+    validation: Int[Tensor, "windows 9"]
+    test: Int[Tensor, "windows 9"]
 
 
 @lru_cache(1)
@@ -152,7 +153,7 @@ def wikipedia_in_parts(seed: int) -> TextParts:
     Raises:
         DataError: If they cannot be fetched.
     """
-    text = re.sub(f"[^{re.escape(ALPHABET)}]", "", corpus().lower())
+    text = re.sub(f"[^{re.escape(ALPHABET)}]", "", wikipedia_text().lower())
     tokens = CharTokenizer.from_text(ALPHABET).encode(text)
     held_out = tokens[UNIQUE:].unfold(0, SEEN + 1, SEEN + 1)
     half = len(held_out) // 2
@@ -179,7 +180,7 @@ def characters_for(width: int, budget: float) -> int:
     return steps_for(width, budget) * BATCH
 
 
-def learn(width: int, budget: float, rate: float, text: TextParts, seed: int, where: torch.device) -> NextCharacter:
+def learn(width: int, budget: float, rate: float, text: TextParts, seed: int, device: torch.device) -> NextCharacter:
     """Train a model with Adam until the budget is spent; each character is predicted at most once.
 
     Raises:
@@ -188,11 +189,11 @@ def learn(width: int, budget: float, rate: float, text: TextParts, seed: int, wh
     steps = steps_for(width, budget)
     if steps * BATCH > len(text.order):
         raise ValueError(f"{budget:.3g} operations at width {width} take more text than there is")
-    model = NextCharacter(width, seed, where)
+    model = NextCharacter(width, seed, device)
     config = TrainConfig(steps, lr=rate, warmup_steps=steps // 20)
     mean, square = torch.zeros_like(model.weights), torch.zeros_like(model.weights)
     for step, places in enumerate(text.order[: steps * BATCH].split(BATCH)):
-        model.find_gradient(text.train[places].to(where))
+        model.find_gradient(text.train[places].to(device))
         adam_step(model, mean, square, step + 1, rate * lr_factor(step, config), config.betas)
     return model
 
@@ -227,7 +228,7 @@ def loss_on(model: NextCharacter, windows: Int[Tensor, "windows 9"]) -> float:
 
 def number_key(width: int, budget: float, what: float | str) -> str:
     """Return the key of a result, such as "scaling.sweep.w32.0.5e9.100e-4" at a rate, or one that ends in "test"."""
-    last = what if isinstance(what, str) else f"{10_000 * what:g}e-4"
+    last = what if isinstance(what, str) else rate_text(what, digits=4)
     return f"scaling.sweep.w{width}.{budget / 1e9:g}e9.{last}"
 
 
@@ -238,10 +239,9 @@ def best_rates(size: Preset = "cpu") -> dict[tuple[int, float], float]:
         DataError: If they have not been committed.
     """
     plan = PRESETS[size]
-    runs = [committed_run("scaling", seed, size=size) for seed in SEEDS]
-    mean = {key: sum(run[key] for run in runs) / len(runs) for key in runs[0]}
+    mean = mean_over_runs([committed_run("scaling", seed, size=size) for seed in SEEDS])
     cells = (*plan.cells(), *plan.cells(plan.held_out))
-    return {cell: min(plan.rates, key=lambda rate: mean[number_key(*cell, rate)]) for cell in cells}
+    return {cell: best_rate({rate: mean[number_key(*cell, rate)] for rate in plan.rates}) for cell in cells}
 
 
 def law_of(values: dict[str, float], plan: ScalingPlan) -> ScalingLaw:
@@ -257,10 +257,10 @@ def law_of(values: dict[str, float], plan: ScalingPlan) -> ScalingLaw:
 
 
 def losses_of(cell: tuple[int, float], rate: float, run: Run) -> tuple[float, float]:
-    """Train one model and return its loss on the text for choosing and on that for reporting."""
+    """Train one model and return its losses on the validation and the test text."""
     text = wikipedia_in_parts(run.seed)
     model = learn(*cell, rate, text, run.seed, run.device)
-    return loss_on(model, text.chosen_on), loss_on(model, text.reported_on)
+    return loss_on(model, text.validation), loss_on(model, text.test)
 
 
 def _task(task: tuple[tuple[int, float], float], run: Run) -> tuple[float, float]:
@@ -272,18 +272,21 @@ def measure(cells: Iterable[tuple[int, float]], values: dict[str, float], plan: 
     todo = [(cell, rate) for cell in cells for rate in plan.rates if number_key(*cell, rate) not in values]
     at_a_time = AT_A_TIME if run.device.type == "cpu" else 1
     with on_all_cores(partial(_task, run=run), todo, at_a_time) as found:
-        for (cell, rate), (chosen, reported) in zip(todo, tqdm(found, "models", len(todo)), strict=True):
+        for (cell, rate), (validation, test) in zip(todo, tqdm(found, "models", len(todo)), strict=True):
             lowest = min((values[key] for r in plan.rates if (key := number_key(*cell, r)) in values), default=math.inf)
-            values[number_key(*cell, rate)] = chosen
-            if chosen < lowest:
-                values[number_key(*cell, "test")] = reported
+            values[number_key(*cell, rate)] = validation
+            if validation < lowest:
+                values[number_key(*cell, "test")] = test
             run.keep(values)
 
 
 def scaling(run: Run) -> Results:
-    """Train every width with every budget and rate, then predict the largest budget and measure it; keep no model."""
+    """Train every width with every budget and rate, then predict the held-out budgets and measure them; keep no model.
+
+    A budget says how many steps a model takes, so the run has no number of steps of its own.
+    """
     plan = run.choose(PRESETS)
-    values = run.measured_so_far(plan)
+    values = run.measured_so_far(plan, fixed_steps=True)
     measure(plan.cells(), values, plan, run)
     law, held = law_of(values, plan), list(plan.cells(plan.held_out))
     for width, budget in held:

@@ -103,7 +103,7 @@ def draw_features(
 def feature_bank(
     model: VLM,
     task: Questions,
-    images: UInt8[Tensor, "vendors concepts 3 size size"],
+    images: UInt8[Tensor, "all_vendors concepts 3 size size"],
     vendors: Int[Tensor, " vendors"],
     strength: float = 0.0,
     seed: int = 0,
@@ -227,8 +227,8 @@ def answer(
     cut = tokenizer.pre_tokenizer.pre_tokenize_str(question)
     if unknown := [word for word, _ in cut if tokenizer.token_to_id(word) is None]:
         raise ValueError(f"the model has never read {', '.join(unknown)}; ask with words of its vocabulary")
-    where = model.decoder.token_embedding.weight.device
-    seen = split_into_tiles(image[None].to(where).float() / 255, size)
+    device = model.decoder.token_embedding.weight.device
+    seen = split_into_tiles(image[None].to(device).float() / 255, size)
     prompt = [model.config.image_token] * len(seen) + tokenizer.encode(question).ids
     end = tokenizer.get_vocab()[END]
     (words,) = complete(model, [prompt], longest, GREEDY, stop_token_ids=[end], images=seen)

@@ -172,10 +172,10 @@ def _measured(run: Run, name: str, measure: Callable[..., dict[str, float]], *ar
     return {f"{name}.{what}": value for what, value in measure(*arguments).items()}
 
 
-def vlm(plan: VisionText, task: Questions, where: torch.device) -> VLM:
+def vlm(plan: VisionText, task: Questions, device: torch.device) -> VLM:
     """Build the model that answers questions, untrained."""
     decoder = GPTConfig(task.tokenizer.get_vocab_size(), **plan.decoder)
-    return VLM(VLMConfig(plan.image_encoder, decoder, task.image_token, projector_norm=True)).to(where)
+    return VLM(VLMConfig(plan.image_encoder, decoder, task.image_token, projector_norm=True)).to(device)
 
 
 def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: BagCLIP) -> tuple[VLM, dict[str, float]]:

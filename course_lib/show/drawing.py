@@ -55,7 +55,7 @@ def thinned(values: Real[np.ndarray, " points"]) -> list[float | None]:
     """Return at most MOST_POINTS of the values, the first and the last among them."""
     n = len(values)
     kept = np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int)
-    return [short(value) for value in values[kept]]
+    return [short(value) for value in values[kept].tolist()]
 
 
 def line_in_words(label: str, xs: Real[np.ndarray, " points"], ys: Float[np.ndarray, " points"]) -> str:

@@ -30,6 +30,7 @@ from course_lib.train.run_folder import RunFolder
 
 STEP_METRICS = {"step", "loss", "lr", "grad_norm", "targets", "seconds"}  # logged at every step
 Batches = Callable[[torch.Generator], Any] | Loader
+AfterStep = Callable[[int, Mapping[str, float]], object]  # gets the number of steps done, and the metrics of the last
 LossFn = Callable[[nn.Module, Any], Tensor | Loss]
 
 
@@ -49,9 +50,9 @@ class History:
     cpu_seconds: float = 0.0
     interrupted: bool = False
 
-    def add(self, numbers: Mapping[str, Any]) -> None:
+    def add(self, numbers: Mapping[str, float]) -> None:
         """Append one step, given as a line of metrics.jsonl."""
-        self.step.append(numbers["step"])
+        self.step.append(int(numbers["step"]))
         self.loss.append(numbers["loss"])
         self.lr.append(numbers["lr"])
         self.grad_norm.append(numbers["grad_norm"])
@@ -80,7 +81,7 @@ def train(
     folder: RunFolder | None = None,
     validate: Callable[[], dict[str, float]] | None = None,
     validate_every: int = 0,
-    after_step: Callable[[], None] | None = None,
+    after_step: AfterStep | None = None,
 ) -> History:
     """Train `model` in place by gradient descent on the loss of each batch.
 
@@ -101,7 +102,8 @@ def train(
             happened; None to save nothing.
         validate: Returns metrics to log in the folder, computed in eval mode; not called without a folder.
         validate_every: Steps between two calls of `validate`, which is also called at the end; 0 for the end only.
-        after_step: Called after every step.
+        after_step: Called after every step with the number of steps done, those before a resume included, and with the
+            metrics of this step: loss, lr, grad_norm, targets, seconds, and those of the loss.
 
     Returns:
         The loss, the learning rate, the norm of the gradient and the loss's metrics of every step, including those
@@ -128,7 +130,7 @@ def train(
             while run.step < config.steps and not stop_requested.is_set():
                 metrics = run.take_step()
                 if after_step:
-                    after_step()
+                    after_step(run.step, metrics)
                 bar.update()
                 bar.set_postfix_str(f"loss {metrics['loss']:.3f}", refresh=False)
                 is_last = run.step == config.steps
@@ -275,7 +277,7 @@ class _Run:
         folder.metrics.write(self.step - 1, **metrics)
 
 
-def _refuse_taken(metrics: Mapping[str, Any], whose: str, taken: Set[str]) -> None:
+def _refuse_taken(metrics: Mapping[str, object], whose: str, taken: Set[str]) -> None:
     if found := taken & metrics.keys():
         raise ValueError(f"{whose} gives {', '.join(sorted(found))}, as the steps do; choose another name")
 

@@ -9,9 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from course_lib.files import write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+MetricsLine = dict[str, float]  # the numbers of a step, or those of `validate` after it, by name; "step" is one of them
 
 
 class Metrics:
@@ -29,17 +34,19 @@ class Metrics:
         self.stream = self.file.open("a", encoding="utf-8", buffering=1)  # a line is on disk once it is written
         self.board = _board(folder / "tensorboard")
         for line in kept:
-            self._show(**line)
+            self._show(line)
 
-    def write(self, step: int, **numbers: Any) -> None:
+    def write(self, step: int, **numbers: float) -> None:
         """Append the metrics of a step."""
-        self.stream.write(json.dumps({"step": step, **numbers}) + "\n")
-        self._show(step, **numbers)
+        line: MetricsLine = {"step": step, **numbers}
+        self.stream.write(json.dumps(line) + "\n")
+        self._show(line)
 
-    def _show(self, step: int, **numbers: Any) -> None:
+    def _show(self, line: MetricsLine) -> None:
         if self.board:
-            for name, value in numbers.items():
-                self.board.add_scalar(name, value, step)
+            for name, value in line.items():
+                if name != "step":
+                    self.board.add_scalar(name, value, int(line["step"]))
 
     def close(self) -> None:
         """Close the files."""
@@ -48,7 +55,7 @@ class Metrics:
             self.board.close()
 
 
-def read_metrics(file: Path) -> list[dict[str, Any]]:
+def read_metrics(file: Path) -> list[MetricsLine]:
     """Read the lines of a metrics.jsonl, leaving out damaged ones, such as a last line that was cut off."""
     if not file.exists():
         return []
@@ -61,7 +68,7 @@ def read_metrics(file: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _board(folder: Path) -> Any:
+def _board(folder: Path) -> SummaryWriter | None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:  # tensorboard is not installed

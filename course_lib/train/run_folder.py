@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 from torch import nn
@@ -14,7 +13,9 @@ from course_lib.data.loading.loader import Loader
 from course_lib.files import write_text
 from course_lib.train.checkpoint import CheckpointError, RunState, checkpoint_steps, load_checkpoint, save_checkpoint
 from course_lib.train.config import TrainConfig
-from course_lib.train.metrics import Metrics, read_metrics
+from course_lib.train.metrics import Metrics, MetricsLine, read_metrics
+
+Description = dict[str, dict[str, object]]  # of a run: its config, its model, and so on, as JSON gives them
 
 
 @dataclass
@@ -78,7 +79,7 @@ class RunFolder:
             raise
         return step, samples_read
 
-    def earlier_steps(self) -> list[dict[str, Any]]:
+    def earlier_steps(self) -> list[MetricsLine]:
         """Return the metrics of the steps before a resume, in order."""
         return [line for line in read_metrics(self.metrics.file) if "lr" in line]
 
@@ -128,7 +129,7 @@ class RunFolder:
         print(f"{label}: {done}.", flush=True)
         return step, samples_read
 
-    def _refuse_another_run(self, description: dict[str, Any], label: str) -> None:
+    def _refuse_another_run(self, description: Description, label: str) -> None:
         try:
             before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
             parts = [(part, dict(before.get(part, {})), now) for part, now in description.items()]
@@ -148,7 +149,7 @@ class RunFolder:
                 )
 
 
-def _description(model: nn.Module, config: TrainConfig, batches: object) -> dict[str, dict[str, Any]]:
+def _description(model: nn.Module, config: TrainConfig, batches: object) -> Description:
     """Return what identifies a run, as it reads after a round trip through JSON."""
     settings = dict(vars(model.config)) if hasattr(model, "config") else {}
     for part in model.modules():  # how a frozen model, or a part of it, is tuned: see course_lib.tune

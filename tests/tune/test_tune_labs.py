@@ -1,28 +1,11 @@
-"""What labs on rewards and refusals leave to the library: looks on the way, matched examples, PPO, GRPO and DPO."""
+"""What the labs on rewards and refusals leave to the library: matched examples, PPO, GRPO and DPO."""
 
 import torch
-from torch import nn
 
 from course_lib.data.worlds.waiter import Waiter
-from course_lib.train import TrainConfig
 from course_lib.tune.completions import completion_examples
 from course_lib.tune.requests import concatenate, exact_match
-from course_lib.tune.snapshots import train_and_look
 from course_lib.tune.waiter import from_colleagues, train_ppo_grpo_dpo
-
-
-def test_looks_are_at_equal_distances_from_before_the_first_step_to_the_end():
-    model = nn.Linear(1, 1)
-
-    def loss(model, batch):
-        return (model(batch) - 3).square().mean()
-
-    seen = train_and_look(
-        model, lambda generator: torch.ones(1, 1), loss, TrainConfig(20, lr=0.1), lambda: model.bias.item(), 5
-    )
-    assert len(seen) == 6
-    assert seen == sorted(seen)
-    assert seen[-1] == model.bias.item()
 
 
 def test_examples_are_concatenated_in_order_and_match_by_completion():

@@ -1,4 +1,4 @@
-"""Text to train on: Wikipedia's opening paragraphs, one corpus string, and random windows of it."""
+"""Text to train on: Wikipedia's opening paragraphs, alone and as one text; the Bible; and random windows of a text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from course_lib.data.packages.fetching import fetch
-from course_lib.errors import DataError
 
 _LANGUAGES = {"en": "en-us", "fr": "fr-fr", "es": "es-es"}
 
@@ -43,22 +42,16 @@ def wikipedia_leads(language: str = "en") -> list[Article]:
     return [Article(**fields) for fields in json.loads(file.read_text(encoding="utf-8")).values()]
 
 
-def corpus() -> str:
+def wikipedia_text() -> str:
     """Load about 4.9 million characters of clean English: the Wikipedia openings in one fixed shuffled order.
 
     Articles are separated by an empty line. Since they are shuffled, any part of the text has the same mix of topics as
-    the rest, so holding out the end is a fair test. If Wikipedia cannot be fetched, one printed sentence says so and
-    the King James Bible (4.1 million characters) takes its place.
+    the rest, so holding out the end is a fair test.
 
     Raises:
-        DataError: If neither text can be fetched.
+        DataError: If they cannot be fetched.
     """
-    try:
-        articles = wikipedia_leads()
-    except DataError as error:
-        text = king_james()
-        print(f"Using the King James Bible in place of Wikipedia, so numbers will differ from the book: {error}.")
-        return text
+    articles = wikipedia_leads()
     random.Random(0).shuffle(articles)
     return "\n\n".join(article.extract for article in articles)
 
@@ -77,7 +70,7 @@ def king_james() -> str:
     return max(strings, key=len).strip().replace("[", "").replace("]", "")
 
 
-def windows(
+def sample_windows(
     tokens: Int[Tensor, " tokens"], length: int, batch: int, generator: torch.Generator
 ) -> Int[Tensor, "{batch} {length}+1"]:
     """Sample windows of length + 1 tokens: inputs are `[:, :-1]`, targets `[:, 1:]`.
