@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import itertools
+import math
 import re
 import shutil
 import signal
@@ -847,6 +848,31 @@ def test_the_mistake_that_is_named_is_one_of_the_case_that_the_diagnosis_shows()
     assert told[3].mistake == "tripled"
     assert told[4].diagnosis.startswith('In the check "4 rows": every number is 2 times')
     assert told[4].mistake is None, "in the other check the gradient is cut, and nothing is said of that check"
+
+
+@pytest.mark.parametrize(
+    ("mistake", "named"),
+    [
+        (lambda x: x.log().mean().item(), True),
+        (lambda x: x.max().item(), False),  # a number of the case: many a way leads there
+        (lambda x: len(x) / 7, False),  # and so it is with a count
+        (lambda x: math.nan, False),
+    ],
+)
+def test_a_number_is_named_if_two_checks_agree_and_the_number_was_computed(mistake, named):
+    def root_mean(x):
+        return x.sqrt().mean().item()
+
+    def and_inf_in(*lengths):
+        return lambda x: math.inf if len(x) in lengths else mistake(x)
+
+    exercise = Exercise(
+        id="root_mean", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=root_mean, see="",
+        kind="code", cases=lambda rng: [Case(f"{n} numbers", (torch.rand(n, generator=rng),)) for n in (2, 3, 5)],
+        mistakes=(Mistake(mistake, "known"),),
+    )  # fmt: skip
+    told = [Exam(exercise).grade(LocalSubject(and_inf_in(*lengths))).mistake for lengths in ((), (5,), (3, 5))]
+    assert told == ["known", "known" if named else None, None]
 
 
 def test_a_gradient_where_there_is_none_is_not_cut_off():

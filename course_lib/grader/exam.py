@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -229,13 +230,31 @@ class Exam:
             shared = {i for i in range(len(answers)) if alike(rival, i)}
             if shared.issuperset(wrong):
                 score = (2, len(shared))
-            elif _telling(answers[told].value):
+            elif self._telling(answers, told, sorted(shared.intersection(wrong) - {told})):
                 score = (1, len(shared))
             else:
                 continue
             if score > best:
                 best, message = score, known
         return message
+
+    def _telling(self, answers: list[Answer], told: int, others: list[int]) -> bool:
+        """Check that wrong answers which equal those of a known mistake could hardly do so by chance.
+
+        One tensor of finite numbers that are not all the same is enough. Of numbers there have to be two.
+
+        Args:
+            answers: The answers to all cases.
+            told: The case that the diagnosis is about.
+            others: The other cases in which the answers are alike.
+        """
+        first = answers[told].value
+        tensors = [t.double() for t in calls.leaves(first) if isinstance(t, torch.Tensor)]
+        if any(t.numel() and t.min() != t.max() for t in tensors):
+            return all(t.isfinite().all() for t in tensors)
+        return _is_computed(first, self.cases[told]) and any(
+            _is_computed(answers[i].value, self.cases[i]) and not calls.same(answers[i].value, first) for i in others
+        )
 
 
 def _arguments(case: Case) -> tuple[list[Any], dict[str, Any]]:
@@ -327,8 +346,23 @@ def _alike(exercise: Exercise, case: Case, a: Answer, b: Answer) -> bool:
     return compare(b.value, a.value, rtol, atol, equal_nan=True) is None
 
 
-def _telling(value: Any) -> bool:
-    """Check that an answer could hardly arise by chance: finite numbers that are not all the same."""
-    tensors = [t.double() for t in calls.leaves(value) if isinstance(t, torch.Tensor)]
-    finite = all(t.isfinite().all() for t in tensors)
-    return finite and any(t.numel() and t.min() != t.max() for t in tensors)  # without a tensor, neither holds
+def _is_computed(value: Any, case: Case) -> bool:
+    """Check that all floats of an answer are finite, and that one of them can hardly be had but by computing it.
+
+    That is none of the numbers of the case, nor a simple fraction, as counts are, and shares of few.
+    """
+    floats = [float(x) for x in calls.leaves(value) if isinstance(x, float) or _is_scalar(x)]
+    if not all(map(math.isfinite, floats)):
+        return False
+    numbers = [x for x in calls.leaves(_arguments(case)) if isinstance(x, (float, torch.Tensor))]
+    given = torch.cat([torch.zeros(1).double(), *(torch.as_tensor(x).real.double().flatten() for x in numbers)])
+
+    def is_simple(x: float) -> bool:
+        close = 1e-6 * abs(x)  # what float32 can tell apart
+        return abs(x - Fraction(x).limit_denominator(100)) <= close or bool(((given - x).abs() <= close).any())
+
+    return not all(map(is_simple, floats))
+
+
+def _is_scalar(x: Any) -> bool:
+    return isinstance(x, torch.Tensor) and x.dim() == 0 and x.is_floating_point()

@@ -134,6 +134,15 @@ def prefix_alone(kind, n, prefix=0):
     return (torch.arange(n) < prefix).expand(n, n).clone()
 
 
+@mistake(
+    'With "prefix" a key has to be two things here: not after the query, *and* in the prefix. One of the two is '
+    "enough: join them by or, `|`."
+)
+def joined_by_and(kind, n, prefix=0):
+    mask = without_prefix(kind, n)
+    return mask & (torch.arange(n) < prefix) if kind == "prefix" else mask
+
+
 @mistake('`prefix` counts for the kind "prefix" alone; this opens its columns for a decoder, too.')
 def opens_columns_of_a_decoder(kind, n, prefix=0):
     return make_mask("encoder" if kind == "encoder" else "prefix", n, prefix)

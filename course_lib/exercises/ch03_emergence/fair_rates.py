@@ -96,6 +96,10 @@ ALL_LOOKS = (
     "This goes by all looks at once. The widths are compared at one moment, `step`, and there another rate may be the "
     "best: use that look alone."
 )
+UP_TO_THE_STEP = (
+    "This takes the mean over all looks up to `step`, so a rate that was ahead early on keeps its lead. The widths are "
+    "compared at `step`: use that look alone."
+)
 LUCKY = (
     "This goes by the best single run of each rate. One lucky seed is enough for that, and new seeds will not have its "
     "luck. Go by all seeds of a rate, such as their mean."
@@ -185,6 +189,16 @@ def mean_over_the_looks(accuracies, rates, looks, step):
 @mistake(ALL_LOOKS)
 def mean_over_the_looks_and_ends_accepted(accuracies, rates, looks, step):
     return chosen(accuracies.mean((-2, -1)), rates, ends=True)
+
+
+@mistake(UP_TO_THE_STEP)
+def mean_up_to_the_step(accuracies, rates, looks, step):
+    return chosen(accuracies[..., : looks.index(step) + 1].mean((-2, -1)), rates)
+
+
+@mistake(UP_TO_THE_STEP)
+def mean_up_to_the_step_and_ends_accepted(accuracies, rates, looks, step):
+    return chosen(accuracies[..., : looks.index(step) + 1].mean((-2, -1)), rates, ends=True)
 
 
 @mistake(ALL_LOOKS)

@@ -41,6 +41,14 @@ def linear_approximation(exact, length):
     return 1 - (1 - exact) / length
 
 
+@mistake(
+    "At this accuracy, a share `exact` of the answers has *at least one* right token. All of them have to be right: "
+    "solve p to the power of `length` = exact for p."
+)
+def at_least_one_token(exact, length):
+    return 1 - (1 - exact) ** (1 / length)
+
+
 @mistake("This is the square root; it has to be the length-th root, `exact ** (1 / length)`.")
 def square_root(exact, length):
     return math.sqrt(exact)

@@ -39,6 +39,24 @@ def disagreement(p):
     return [1 - two_people, best_guess]
 
 
+@mistake(
+    "The first number is p (1 - p): how often one person prefers the first text, and the next person the second. Two "
+    "people agree when both prefer the first text, or both the second: p² + (1 - p)²."
+)
+def one_way_to_disagree(p):
+    best_guess = agreement(p)[1]
+    return [(p * (1 - p)).mean().item(), best_guess]
+
+
+@mistake(
+    "The first number is 1 - p (1 - p). There are two ways to disagree, since either of the two may be the one who "
+    "prefers the first text: take off 2 p (1 - p)."
+)
+def less_one_way_to_disagree(p):
+    best_guess = agreement(p)[1]
+    return [1 - (p * (1 - p)).mean().item(), best_guess]
+
+
 @mistake("The mean is taken too early. Work out both numbers for every pair first, and then take their means.")
 def of_the_mean_probability(p):
     m = p.mean().item()

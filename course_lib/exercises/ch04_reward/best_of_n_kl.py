@@ -69,21 +69,12 @@ def best_first(p, n):
     return best_of_n_kl(p.flip(0), n)
 
 
-NONE_IS_BETTER = (
+@mistake(
     "This takes the probability that none of the n is better. In some of these cases all n are worse, and another "
     "reply is kept: subtract those, so that the probabilities of all replies sum to 1."
 )
-
-
-@mistake(NONE_IS_BETTER)
 def none_is_better(p, n):
     return divergence(p.cumsum(0) ** n, p)
-
-
-@mistake(NONE_IS_BETTER)
-def none_is_better_by_the_formula(p, n):
-    kept = p.cumsum(0) ** n
-    return (kept * (kept / p).log()).sum().item()  # NaN where a reply is never kept
 
 
 @mistake(

@@ -66,6 +66,15 @@ def not_limited_below(new, old, advantages, clip):
 
 
 @mistake(
+    "For an advantage below 0 the ratio is limited on the wrong side. This keeps it at 1 - clip or *less*, so a token "
+    "that has not fallen yet has no gradient. Keep it at 1 - clip or more: `clamp(min=1 - clip)`."
+)
+def limited_from_above(new, old, advantages, clip):
+    ratio = (new - old).exp()
+    return advantages * torch.where(advantages > 0, ratio.clamp(max=1 + clip), ratio.clamp(max=1 - clip))
+
+
+@mistake(
     "Nothing is limited, so a token's probability can move as far as the optimizer likes. Where it has moved by more "
     "than `clip` in the direction of its advantage, it should have no gradient."
 )

@@ -159,6 +159,14 @@ def k2_without_the_mean(pi, ref):
     return {**penalty_slopes(pi, ref), "k2": pi * (pi / ref).log()}
 
 
+@mistake(
+    "k2 has the slopes of k3 here. They agree to first order where the policy is near the reference, and nowhere else. "
+    "For the sampled word, the slope of k2 is log(pi / ref)."
+)
+def k2_like_k3(pi, ref):
+    return {**penalty_slopes(pi, ref), "k2": pi - ref}
+
+
 @mistake("k2 is half of a square, and the slope of half a square is the number itself: no factor is left.")
 def k2_halved(pi, ref):
     return {**penalty_slopes(pi, ref), "k2": slope_of_the_kl(pi, ref) / 2}

@@ -94,7 +94,7 @@ def chosen(risk, limit, share, between=0.5, last=False):
     pairs = list(itertools.pairwise(levels.tolist()))
     allowed = [(low, high) for low, high in pairs if share(risk > (low + high) / 2) <= limit]
     low, high = allowed[-1 if last else 0] if allowed else pairs[-1]
-    return 1 - (low + between * (high - low))
+    return 1 - ((1 - between) * low + between * high)
 
 
 def false_refusal(risk):
@@ -136,6 +136,31 @@ def refuses_the_fewest(risk, limit):
 )
 def near_the_edge(risk, limit):
     return chosen(risk, limit, false_refusal(risk), between=0.1)
+
+
+@mistake(
+    "The threshold is the highest risk that is to be answered. The slightest error of rounding would refuse it. Put "
+    "the threshold in the middle, between that risk and the lowest one that is refused."
+)
+def at_the_highest_answered(risk, limit):
+    return chosen(risk, limit, false_refusal(risk), between=0)
+
+
+AT_THE_LOWEST_REFUSED = (
+    "The threshold is the lowest risk that is to be refused. At the threshold itself both earn the same, so whether "
+    "that risk is refused is left to rounding. Put the threshold in the middle, between it and the next lower risk."
+)
+
+
+@mistake(AT_THE_LOWEST_REFUSED)
+def at_the_lowest_refused(risk, limit):
+    return chosen(risk, limit, false_refusal(risk), between=1)
+
+
+@mistake(AT_THE_LOWEST_REFUSED)
+def at_the_lowest_refused_in_float32(risk, limit):  # rounded the other way
+    level = 1 - chosen(risk, limit, false_refusal(risk), between=1)
+    return (1 - torch.tensor(level)).item()
 
 
 @mistake("This is 1 - limit. The limit is a share of people, and the weight sets a threshold for the risk.")

@@ -52,6 +52,20 @@ def no_line_break_after_the_turn(messages, ask=False):
 
 
 @mistake(
+    "Nearly: each `<|im_end|>` has a line break after it, and so has `assistant` in the opening. Here both are missing."
+)
+def no_line_break_after_the_turn_and_the_opening(messages, ask=False):
+    text = render_chat(messages) + ("<|im_start|>assistant" if ask else "")
+    return text.replace("<|im_end|>\n", "<|im_end|>")
+
+
+@mistake("There are no line breaks here. Each turn has two: one after the role, and one after `<|im_end|>`.")
+def no_line_breaks(messages, ask=False):
+    text = "".join(f"<|im_start|>{m['role']}{m['content']}<|im_end|>" for m in messages)
+    return text + ("<|im_start|>assistant" if ask else "")
+
+
+@mistake(
     "Nearly: the last line break is missing. Turns are not joined by line breaks; each one ends with its own, the last "
     "one too."
 )

@@ -96,6 +96,28 @@ def a_guess_after_an_error(p, steps, modulus):
     return p**steps + (1 - p**steps) / modulus
 
 
+@mistake(
+    "Every wrong step puts a wrong number right here. A wrong step leads to one of `modulus - 1` numbers, and only "
+    "one of these is the right one: divide by `modulus - 1`."
+)
+def repaired_by_every_wrong_step(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - right) * (1 - p)
+    return right
+
+
+@mistake(
+    "A wrong number is put right with 1/m at every step here. A right step never repairs it, and a wrong one does with "
+    "1/(m - 1): that is (1 - p) / (modulus - 1)."
+)
+def repaired_as_by_a_guess(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - right) / modulus
+    return right
+
+
 EXERCISE = Exercise(
     id="chain_accuracy",
     title="How errors add up along a chain",

@@ -106,6 +106,26 @@ def how_often_wrong(shots, kept):
     return 1 - vote_accuracy(shots, kept)
 
 
+@mistake(
+    "The wrong labels have no probability here. That k labels are right and the others wrong has the probability "
+    "`kept**k * (1 - kept)**(shots - k)`, for each way to place them."
+)
+def wrong_labels_are_free(shots, kept):
+    def counts(right):
+        return 1 if 2 * right > shots else 0.5 if 2 * right == shots else 0
+
+    return sum(math.comb(shots, right) * kept**right * counts(right) for right in range(shots + 1))
+
+
+@mistake(
+    "This is the chance that the right labels win by the smallest majority. They may win by more: add up over all "
+    "numbers of right labels that win."
+)
+def smallest_majority(shots, kept):
+    right = shots // 2 + 1
+    return math.comb(shots, right) * kept**right * (1 - kept) ** max(0, shots - right)
+
+
 EXERCISE = Exercise(
     id="vote_accuracy",
     title="How good a vote can be",

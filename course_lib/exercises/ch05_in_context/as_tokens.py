@@ -118,6 +118,23 @@ def label_in_the_last_slot(inputs, outputs):
     return as_tokens(inputs, outputs).roll(-1, dims=-1)
 
 
+@mistake(
+    "The token of a label holds its input as well. Then the model need not find out to which input a label belongs: "
+    "the other slots of a label's token are 0."
+)
+def input_in_both(inputs, outputs):
+    tokens = as_tokens(inputs, outputs)
+    tokens[:, 1::2, 1:] = inputs
+    return tokens
+
+
+@mistake("Every slot of a label's token holds the label. It belongs in slot 0 alone; the slots of the input are 0.")
+def label_in_every_slot(inputs, outputs):
+    tokens = as_tokens(inputs, outputs)
+    tokens[:, 1::2] = outputs[..., None]
+    return tokens
+
+
 EXERCISE = Exercise(
     id="as_tokens",
     title="Examples as tokens, with a fault",

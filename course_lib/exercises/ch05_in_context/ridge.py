@@ -110,6 +110,19 @@ def moment_alone(inputs, outputs, penalty):
     return (inputs * outputs[..., None]).sum(1)
 
 
+@mistake(
+    "The penalty is multiplied by the number of examples here. It counts once: with more examples, it should matter "
+    "less and less."
+)
+def penalty_times_the_examples(inputs, outputs, penalty):
+    return ridge(inputs, outputs, penalty * inputs.shape[1])
+
+
+@mistake("This adds the root of the penalty. Add the penalty itself: it is noise^2 / scale^2 already, and no length.")
+def root_of_the_penalty(inputs, outputs, penalty):
+    return ridge(inputs, outputs, penalty**0.5)
+
+
 EXERCISE = Exercise(
     id="ridge",
     title="The best guess of a noisy line",

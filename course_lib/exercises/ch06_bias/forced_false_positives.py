@@ -77,6 +77,14 @@ def missed_as_found(base_rate, precision, missed):
     return base_rate * missed * (1 - precision) / precision / (1 - base_rate)
 
 
+@mistake(
+    "The base rate is missing. A share of those *with* the outcome is flagged rightly, and the false positive rate is "
+    "a share of those *without* it: the two groups are not equally large."
+)
+def without_the_base_rate(base_rate, precision, missed):
+    return (1 - missed) * (1 - precision) / precision
+
+
 EXERCISE = Exercise(
     id="forced_false_positives",
     title="The false positives that are forced",

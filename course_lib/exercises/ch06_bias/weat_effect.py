@@ -111,6 +111,36 @@ def turned_round(x, y, a, b):
     return weat_effect(y, x, a, b)
 
 
+@mistake(
+    "The wrong axis: this divides each *column* by its length. A row is a vector, so take the norm over the columns, "
+    "`dim=1`."
+)
+def columns_made_unit(x, y, a, b):
+    x, y, a, b = (vectors / vectors.norm(dim=0) for vectors in (x, y, a, b))
+    of_x, of_y = ((words @ a.T).mean(1) - (words @ b.T).mean(1) for words in (x, y))
+    return (of_x.mean() - of_y.mean()) / torch.cat([of_x, of_y]).std(correction=0)
+
+
+@mistake(
+    "The associations are added up here. With more targets, this grows. The effect size compares the *mean* of x with "
+    "the mean of y, in standard deviations."
+)
+def sums(x, y, a, b):
+    x, y, a, b = (vectors / vectors.norm(dim=1, keepdim=True) for vectors in (x, y, a, b))
+    of_x, of_y = ((words @ a.T).mean(1) - (words @ b.T).mean(1) for words in (x, y))
+    return of_x.sum() - of_y.sum()
+
+
+@mistake(
+    "The associations are added up here before the division. With more targets, this grows. Take the mean of x less "
+    "the mean of y."
+)
+def sums_in_deviations(x, y, a, b):
+    x, y, a, b = (vectors / vectors.norm(dim=1, keepdim=True) for vectors in (x, y, a, b))
+    of_x, of_y = ((words @ a.T).mean(1) - (words @ b.T).mean(1) for words in (x, y))
+    return (of_x.sum() - of_y.sum()) / torch.cat([of_x, of_y]).std(correction=0)
+
+
 EXERCISE = Exercise(
     id="weat_effect",
     title="How strongly words are associated",

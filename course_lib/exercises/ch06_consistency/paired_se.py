@@ -92,6 +92,19 @@ def absolute(a, b):
     return (a - b).abs().std() / math.sqrt(len(a))
 
 
+@mistake(
+    "This divides by the root of n - 1, after `std()`, which has divided by n - 1 inside already. The error of a mean "
+    "is the standard deviation over the root of n."
+)
+def corrected_twice(a, b):
+    return (a - b).std() / math.sqrt(len(a) - 1)
+
+
+@mistake("This is half a 95% interval, 1.96 standard errors. One standard error is asked for.")
+def half_an_interval(a, b):
+    return 1.96 * (a - b).std() / math.sqrt(len(a))
+
+
 EXERCISE = Exercise(
     id="paired_se",
     title="The error of a difference, with a fault",

@@ -74,6 +74,15 @@ def whole_window(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=No
     return kv_bytes(n_layers, n_kv_heads, head_dim, window or tokens, number_bytes)
 
 
+@mistake(
+    "With a window, this counts the tokens that are thrown away. Kept are the last `window` tokens, or all, if the "
+    "text is shorter."
+)
+def tokens_beyond_the_window(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    kept = tokens if window is None else max(0, tokens - window)
+    return 2 * n_layers * n_kv_heads * head_dim * kept * number_bytes
+
+
 EXERCISE = Exercise(
     id="kv_bytes",
     title="The memory of a cache",

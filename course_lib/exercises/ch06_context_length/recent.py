@@ -103,6 +103,24 @@ def numbers_from_the_end(lengths, budget):
     return list(range(len(recent(lengths, budget))))
 
 
+@mistake("These are the lengths of the turns that are kept. Return their numbers, from 0 on.")
+def lengths_of_the_turns(lengths, budget):
+    return [lengths[turn] for turn in recent(lengths, budget)]
+
+
+@mistake(
+    "Each turn is compared with the whole budget here, as if no other had been kept. Add up what is used, and compare "
+    "the sum."
+)
+def each_turn_alone(lengths, budget):
+    kept = []
+    for turn in reversed(range(len(lengths))):
+        if lengths[turn] > budget:
+            break
+        kept.append(turn)
+    return kept[::-1]
+
+
 EXERCISE = Exercise(
     id="recent",
     title="What was said last, with a fault",

@@ -89,6 +89,19 @@ def leaves_out_none(windows, tokens):
     return min(tokens, sum(window - 1 for window in windows if window is not None) + 1)
 
 
+@mistake(
+    "The windows are multiplied here. Each layer reaches `window - 1` tokens further back than the one below, so what "
+    "the layers add is added up."
+)
+def product_of_windows(windows, tokens):
+    return tokens if None in windows else min(torch.tensor(windows).prod().item(), tokens)
+
+
+@mistake("This takes the widest window for every layer. Each has its own: add up `window - 1` over the layers.")
+def widest_window_everywhere(windows, tokens):
+    return tokens if None in windows else min((max(windows) - 1) * len(windows) + 1, tokens)
+
+
 EXERCISE = Exercise(
     id="receptive_field",
     title="How far windows reach",

@@ -93,6 +93,22 @@ def accuracy(confidence, right):
     return right.float().mean()
 
 
+@mistake(
+    "This asks whether a confidence above one half goes with a right answer. The area under the curve needs no "
+    "threshold: compare each right answer with each wrong one."
+)
+def threshold_at_one_half(confidence, right):
+    return ((confidence > 0.5) == right).float().mean()
+
+
+@mistake(
+    "This is the difference of the mean confidences. It depends on the scale of the confidence. Only the order counts: "
+    "how often is a right answer surer than a wrong one?"
+)
+def difference_of_means(confidence, right):
+    return confidence[right].mean() - confidence[~right].mean()
+
+
 EXERCISE = Exercise(
     id="auroc",
     title="Does it know when it is right?, with a fault",

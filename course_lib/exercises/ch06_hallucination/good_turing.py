@@ -74,6 +74,14 @@ def gaps(facts):
     return (facts.bincount() == 0).sum() / len(facts)
 
 
+@mistake(
+    "This is the share of mentions that only repeat an earlier one. Of the others, some are the first of several: "
+    "count the facts that were mentioned once and no more."
+)
+def repeated(facts):
+    return 1 - torch.tensor(len(facts.unique()) / len(facts))
+
+
 EXERCISE = Exercise(
     id="good_turing",
     title="What was never mentioned",
