@@ -180,7 +180,7 @@ def test_the_command(tmp_path):
     out = tmp_path / "audit.json"
     result = CliRunner().invoke(app, ["audit", "ch01_attention", "--json", str(out)])
     assert result.exit_code == 0, result.output
-    assert "5 of 5 exercises keep all bounds." in result.output
+    assert "6 of 6 exercises keep all bounds." in result.output
     kept = json.loads(out.read_text())
     assert [row["id"] for row in kept["exercises"]] == list(exercises.lab("ch01_attention").exercises)
     assert all(row["look_up"] <= kept["bounds"]["look_up"] for row in kept["exercises"])
@@ -204,7 +204,7 @@ def test_stopping_prints_what_is_done(monkeypatch, capsys):
     with pytest.raises(KeyboardInterrupt):
         audit(["ch01_attention"])
     text = capsys.readouterr().out
-    assert "stopped after 1 of 5 exercises" in text
+    assert "stopped after 1 of 6 exercises" in text
     assert "planted" in text
 
 

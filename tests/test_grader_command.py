@@ -259,7 +259,7 @@ def test_check_of_a_right_notebook(submissions, capsys):
     assert check_notebook(submissions / "ana.ipynb") == 0
     text = capsys.readouterr().out
     assert "softmax: all 6 visible checks passed; grading uses fresh numbers." in text
-    assert "5 of 5 exercises of ch01_attention pass" in text
+    assert "6 of 6 exercises of ch01_attention pass" in text
 
 
 def test_check_of_a_wrong_notebook_says_what_check_says_in_the_notebook(submissions, capsys):

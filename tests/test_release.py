@@ -164,7 +164,7 @@ def test_no_solution_is_in_it(released, full):
 def test_the_run_of_a_lab_has_its_stubs_again(released):
     run = nbformat.read(released[0] / "runs_of_labs" / f"{LAB}.ipynb", as_version=4)
     stubs = [cell.source for cell in run.cells if exercise_id(cell)]
-    assert len(stubs) == 5
+    assert len(stubs) == 6
     assert all(stub.endswith("raise NotImplementedError") for stub in stubs)
 
 
@@ -217,7 +217,7 @@ def test_there_is_no_grading_there(there):
 
 def test_the_page_of_a_lab_has_one_hint_and_no_solution(there):
     page = there[2]
-    assert page.count("<summary>A hint</summary>") == 5
+    assert page.count("<summary>A hint</summary>") == 6
     assert "Another hint" not in page
     assert "A solution" not in page
     assert "Results as run for the full course" in page

@@ -80,13 +80,13 @@ def test_what_is_solved_lab_by_lab_and_what_is_left(mine, checked, capsys):
     ids = exercises.lab("ch01_attention").exercises
     build.write(mine, {"ch01_attention": answers("ch01_attention", "# right", "# wrong", "# right")})
     lines = said(capsys)
-    assert lines[0] == f"ch01_attention  2 of 5 solved; open: {', '.join((ids[1], *ids[3:]))}"
-    assert lines[1].startswith("2 of 10 exercises solved.")
+    assert lines[0] == f"ch01_attention  2 of 6 solved; open: {', '.join((ids[1], *ids[3:]))}"
+    assert lines[1].startswith("2 of 12 exercises solved.")
     assert lines[2] == "Not begun: primer"
-    build.write(mine, {"primer": answers("primer", *["# right"] * 5)})
+    build.write(mine, {"primer": answers("primer", *["# right"] * 6)})
     lines = said(capsys)
-    assert lines[0] == "primer          5 of 5 solved"
-    assert lines[2].startswith("7 of 10 exercises solved.")
+    assert lines[0] == "primer          6 of 6 solved"
+    assert lines[2].startswith("8 of 12 exercises solved.")
     assert len(lines) == 3
 
 
@@ -96,7 +96,7 @@ def test_a_copy_is_checked_again_only_after_a_change(mine, checked, capsys):
     assert said(capsys) == first
     assert checked == ["primer", "ch01_attention"]
     build.write(mine, {"primer": answers("primer", "# wrong")})
-    assert said(capsys)[0].startswith("primer          0 of 5 solved")
+    assert said(capsys)[0].startswith("primer          0 of 6 solved")
     assert checked == ["primer", "ch01_attention", "primer"]
     for text in ("{", "[]", '{"primer": {"file": 1}, "ch01_attention": 3}'):  # damaged
         (mine / progress.KEPT).write_text(text)
@@ -112,9 +112,9 @@ def test_a_copy_that_cannot_be_read_is_named_and_the_others_count(mine, checked,
     build.write(mine, {"primer": b"{", "ch01_attention": answers("ch01_attention", "# right")})
     lines = said(capsys)
     assert lines[0].startswith("primer          cannot be checked: it ends in the middle")
-    assert lines[1].startswith("ch01_attention  1 of 5 solved")
+    assert lines[1].startswith("ch01_attention  1 of 6 solved")
 
 
 def test_answers_are_really_checked(mine, capsys):
     build.write(mine, {"primer": good.own_notebook("primer")})
-    assert said(capsys)[0] == "primer  5 of 5 solved"
+    assert said(capsys)[0] == "primer  6 of 6 solved"
