@@ -120,8 +120,8 @@ def cohens_d(x, y, a, b):
 
 
 @mistake(
-    "This is Cohen's d: it divides by the root of the mean variance of the two target sets. Put the associations of all "
-    "targets together first, and take one standard deviation of them."
+    "This is Cohen's d: it divides by the root of the mean variance of the two target sets. Put the associations of "
+    "all targets together first, and take one standard deviation of them."
 )
 def cohens_d_of_equal_sets(x, y, a, b):
     def unit(vectors):

@@ -60,8 +60,8 @@ def sum_of_windows(windows, tokens):
 
 
 @mistake(
-    "This is the window of the last layer alone. But what the last token reads there has read further back in the layers "
-    "below: every layer adds to the reach."
+    "This is the window of the last layer alone. But what the last token reads there has itself read further back, in "
+    "the layers below: every layer adds to the reach."
 )
 def last_window(windows, tokens):
     return tokens if windows[-1] is None else min(tokens, windows[-1])
