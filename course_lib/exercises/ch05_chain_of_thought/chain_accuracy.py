@@ -66,6 +66,17 @@ def one_in_modulus(p, steps, modulus):
 
 
 @mistake(
+    "Here every wrong step puts a wrong number right. Of the m - 1 numbers that a wrong step may lead to, only one is "
+    "right: divide by `modulus - 1`."
+)
+def every_wrong_step_repairs(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - right) * (1 - p)
+    return right
+
+
+@mistake(
     "A wrong number is put right with 1/(m - 1) at every step here, even where the step is a right one. A right step "
     "leads from a wrong number to a wrong number: only a wrong one, with probability 1 - p, can repair it."
 )

@@ -106,6 +106,31 @@ def spread_within(x, y, a, b):
     return (of_x.mean() - of_y.mean()) / within.std(correction=0)
 
 
+@mistake(
+    "This is Cohen's d: it divides by the deviation within the two target sets, pooled. The test takes one standard "
+    "deviation of the associations of all targets, around the mean of them all."
+)
+def cohens_d(x, y, a, b):
+    def unit(vectors):
+        return vectors / vectors.norm(dim=1, keepdim=True)
+
+    of_x, of_y = ((unit(words) @ unit(a).T).mean(1) - (unit(words) @ unit(b).T).mean(1) for words in (x, y))
+    squares = ((of_x - of_x.mean()) ** 2).sum() + ((of_y - of_y.mean()) ** 2).sum()
+    return (of_x.mean() - of_y.mean()) / (squares / (len(x) + len(y) - 2)).sqrt()
+
+
+@mistake(
+    "This is Cohen's d: it divides by the root of the mean variance of the two target sets. Put the associations of "
+    "all targets together first, and take one standard deviation of them."
+)
+def cohens_d_of_equal_sets(x, y, a, b):
+    def unit(vectors):
+        return vectors / vectors.norm(dim=1, keepdim=True)
+
+    of_x, of_y = ((unit(words) @ unit(a).T).mean(1) - (unit(words) @ unit(b).T).mean(1) for words in (x, y))
+    return (of_x.mean() - of_y.mean()) / ((of_x.var() + of_y.var()) / 2).sqrt()
+
+
 @mistake("The sign is turned round. First come the targets x and the attributes a, from which y and b are subtracted.")
 def turned_round(x, y, a, b):
     return weat_effect(y, x, a, b)

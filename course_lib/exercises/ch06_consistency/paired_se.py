@@ -87,6 +87,14 @@ def covariance_once(a, b):
     return ((both[0, 0] + both[1, 1] - both[0, 1]).clamp(min=0) / len(a)).sqrt()
 
 
+@mistake(
+    "This is the root mean square of the differences: their mean is not subtracted. A gap that is the same on every "
+    "question would then look like an error."
+)
+def mean_not_subtracted(a, b):
+    return ((a - b) ** 2).mean().sqrt() / math.sqrt(len(a))
+
+
 @mistake("These are the absolute differences. A gap for a and a gap for b then look alike: keep the signs.")
 def absolute(a, b):
     return (a - b).abs().std() / math.sqrt(len(a))

@@ -59,6 +59,14 @@ def sum_of_windows(windows, tokens):
     return tokens if None in windows else min(tokens, sum(windows))
 
 
+@mistake(
+    "This is the window of the last layer alone. But what the last token reads there has itself read further back, in "
+    "the layers below: every layer adds to the reach."
+)
+def last_window(windows, tokens):
+    return tokens if windows[-1] is None else min(tokens, windows[-1])
+
+
 @mistake("The last token itself is not counted here. It can always influence its own output.")
 def without_itself(windows, tokens):
     return tokens if None in windows else min(tokens, sum(window - 1 for window in windows))
