@@ -108,17 +108,6 @@ def a_guess_after_an_error(p, steps, modulus):
 
 
 @mistake(
-    "Every wrong step puts a wrong number right here. A wrong step leads to one of `modulus - 1` numbers, and only "
-    "one of these is the right one: divide by `modulus - 1`."
-)
-def repaired_by_every_wrong_step(p, steps, modulus):
-    right = 1.0
-    for _ in range(steps):
-        right = right * p + (1 - right) * (1 - p)
-    return right
-
-
-@mistake(
     "A wrong number is put right with 1/m at every step here. A right step never repairs it, and a wrong one does with "
     "1/(m - 1): that is (1 - p) / (modulus - 1)."
 )
