@@ -26,6 +26,7 @@ def tiny(monkeypatch, tmp_path):
     tiny_recipes.shrink(monkeypatch.setattr)
     monkeypatch.setattr(sweep, "ARMS", TINY)
     monkeypatch.setattr(sweep, "LEARNING", tuple(TINY))
+    monkeypatch.setattr(sweep, "SEEDS", 2)
     monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.MoeSizesPlan(8, (1e-3, 4e-3, 16e-3), 1, 1))
     speeds = {sweep.DENSE: 1.0, "two": 0.5, "one": 0.75}
     named = {sweep.number_key(arm, "speed"): speed for arm, speed in speeds.items()}
