@@ -69,7 +69,7 @@ ARMS = {
     "16-of-256": MoeArm(experts(16, 256, 1), "loss"),
 }
 # The arms that are trained to the end.
-LEARNING = (DENSE, "recipe", "4-of-256", "8-of-256", "8-of-128-shared")
+LEARNING = (DENSE, "recipe", "4-of-256", "8-of-256", "8-of-256-bias", "8-of-128-shared")
 
 
 class MoeSizesPlan(NamedTuple):
