@@ -45,18 +45,19 @@ class GPTConfig:
     Attributes:
         vocab_size: The number of tokens in the vocabulary.
         context: The number of tokens that the model is meant for. It is a bound only with learned positions, which
-            have no vector for a later token: a longer sequence is an error. With other positions the model itself
-            computes any length, and only others stop here: `TextGenerator` lets a prompt with its answer end here, and
-            recipes train on windows of this length. A longer sequence runs, but need not be read well: beyond the
-            trained length RoPE turns keys by angles that the model has never seen and soon gets worse, while ALiBi's
-            bias goes on as before (Press et al. 2021, figure 1).
+            have no vector for a later token: a longer sequence is an error. With other positions the model computes
+            any length, and `context` only guides the code that uses it: `TextGenerator` ends prompt and answer here,
+            and recipes train on windows of this length. Beyond the trained length predictions can get worse: RoPE
+            rotates keys by angles that the model has never seen, while ALiBi's bias goes on as before (Press et al.
+            2021, figure 1).
         d_model: The width of the residual stream.
         n_layers: The number of blocks.
         n_heads: The number of query heads.
         n_kv_heads: The number of key/value heads; n_heads if not given.
         head_dim: The width of a head; d_model / n_heads if not given.
         d_ff: The width of a feed-forward network; 4 d_model if not given.
-        position: The position encoding: "learned", "sinusoidal", "rope", "alibi", "t5" or "none".
+        position: The position encoding: "learned", "sinusoidal", "rope", "alibi", "t5" or "none". The bias of "t5" is
+            that of a decoder: where `causal=False` shows later tokens, all of them get the bias of distance 0.
         norm: "layer" for LayerNorm, "rms" for RMSNorm.
         activation: The activation of the feed-forward networks; "swiglu" for gated ones.
         bias: Whether linear layers and LayerNorm have a bias.

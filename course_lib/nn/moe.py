@@ -45,9 +45,9 @@ def route(
             and among equal choices earlier tokens before later ones, as in GShard (Lepikhin et al. 2020, algorithm 1).
             Choices beyond the capacity get the weight 0, so a token's output depends on the other tokens in its batch.
     """
-    scores = logits.float().softmax(dim=-1)
+    scores = logits.float().softmax(dim=-1)  # tokens n_experts
     experts = (scores if bias is None else scores + bias).topk(top_k, dim=-1).indices
-    weights = scores.gather(-1, experts)
+    weights = scores.gather(-1, experts)  # tokens top_k
     if norm_topk_prob:  # the clamp is for a bias that chose experts whose scores are all 0
         weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
     if capacity is not None:

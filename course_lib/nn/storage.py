@@ -1,4 +1,4 @@
-"""How a model's numbers are stored: on which device, and in which dtype those are that coarse ones would spoil."""
+"""The device of a model, and the dtype of those numbers for which bfloat16 or float16 is too coarse."""
 
 import torch
 from torch import nn

@@ -37,7 +37,7 @@ SEEDS = (100, 101)  # of the runs by which the rates were chosen; no seed of the
 GUESS = math.log(MODULUS)  # the loss of a guess, in nats
 LEARNED = 0.02  # nats below a guess: an arm that gets no further at any rate has learned nothing, and no best rate
 MIDDLE = 1e-2  # the rate of such an arm
-Rows = Callable[[ChainBatch], tuple[Tensor, Tensor]]  # the inputs that a model reads, and the targets it has to say
+Rows = Callable[[ChainBatch], tuple[Tensor, Tensor]]  # the inputs of a model, and the targets
 
 
 class ChainsPlan(NamedTuple):
@@ -105,7 +105,7 @@ def last_put(
 
 
 def rows_of(writes: str, world: ArithmeticChains, chains: ChainBatch) -> tuple[Tensor, Tensor]:
-    """Return the inputs that a model reads, and the targets that it has to say at the last of them."""
+    """Return the inputs of a model, and the targets of its last positions."""
     prompts, states = world.prompt(chains), chains.states
     before, answer = states[:, :-1], states[:, -1:]
     dots = torch.full_like(before, world.equals + 1)
@@ -213,7 +213,7 @@ def chains(run: Run) -> Results:
     if run.seed != SEEDS[0]:
         first = committed_run("chains", SEEDS[0], size=run.preset)
         arms = [arm for arm in arms if learned({rate: first[number_key(arm, rate)] for rate in plan.rates_of(arm)})]
-    # The plan is not the grid: no result depends on the others, so a run may go on with more of them.
+    # Without the rates: no number depends on the others, so a run may go on with more of them.
     values = run.measured_so_far(plan[:3])
     grid = {number_key(arm, rate): (arm, rate) for arm in arms for rate in plan.rates_of(arm)}
     run.measure_each(values, grid, lambda task: loss_at(*task, plan, run))

@@ -178,7 +178,7 @@ def moe_sizes(run: Run) -> Results:
     plan = run.choose(PRESETS)
     if run.steps:
         plan = plan._replace(steps=run.steps)
-    # The plan is not the number of seeds: no result depends on the others, so a run may go on with more of them.
+    # Without the seeds: no number depends on those of another seed, so a run may go on with more of them.
     values = run.measured_so_far((plan, ARMS))
     base = language.PRESETS["moe"][run.preset]
     text = pretraining_corpus(base.model.vocab_size, base.languages)

@@ -109,7 +109,7 @@ def tail_loss(
     Args:
         model: The model; it is set to eval mode.
         sequences: Token ids; the last one is only a target.
-        mask: What a token may look at besides the causal rule, as for GPT.forward.
+        mask: True where the query may attend to the key, on top of the causal mask; as in GPT.forward.
     """
     model.eval()
     device = next(model.parameters()).device

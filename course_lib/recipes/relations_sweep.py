@@ -159,7 +159,7 @@ def two_relations(run: Run) -> Results:
     """
     plan = run.choose(PRESETS)
     plan = plan._replace(steps=run.steps or plan.steps)
-    # The plan is not the grid: no result depends on the others, so a run may go on with more of them.
+    # Without the grid: no number depends on the others, so a run may go on with more heads, rates or seeds.
     found = run.measured_so_far(plan)
     arms = [(n_heads, rate) for n_heads in HEADS for rate in RATES]
     tasks = {number_key(*arm, seed): (*arm, seed) for seed in seeds_of(run.seed, SEEDS) for arm in arms}

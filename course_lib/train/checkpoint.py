@@ -165,7 +165,7 @@ def _restore(run: RunState, state: dict[str, Any]) -> None:
 
 
 def _match_what_was_saved(state: dict[str, Any], checkpoint: Path) -> None:
-    """Remove the optimizer state of parameters that had no gradient before this checkpoint, which holds none.
+    """Remove from `state` what the checkpoint lacks: optimizer state of parameters that had had no gradient by then.
 
     Raises:
         ValueError: If the checkpoint holds parameters that the model lacks.

@@ -138,7 +138,7 @@ def adamw_update(
         step: The number of this update, from 1.
         lr: The learning rate.
         betas: How much of `mean` and of `square` is kept at each update.
-        weight_decay: The parameter shrinks by this share of the learning rate.
+        weight_decay: At each update the parameter is first multiplied by 1 - lr * weight_decay.
         eps: Keeps the division defined where the gradient was always 0.
 
     Source: Kingma and Ba 2014, algorithm 1; Loshchilov and Hutter 2017, algorithm 2, for the weight decay.
@@ -159,7 +159,7 @@ def muon_update(
     momentum: float = 0.95,
     weight_decay: float = 0.0,
 ) -> None:
-    """Update a matrix in place by Muon: a step that is as large in every direction that the gradient points to.
+    """Update a matrix in place by Muon: a step of about the same size along each singular vector of the gradient.
 
     Args:
         matrix: The parameter.
@@ -167,7 +167,7 @@ def muon_update(
         mean: The running mean of the gradient, zeros at first; updated in place.
         lr: The learning rate.
         momentum: How much of `mean` is kept at each update.
-        weight_decay: The matrix shrinks by this share of the learning rate.
+        weight_decay: At each update the matrix is first multiplied by 1 - lr * weight_decay.
 
     Source: Jordan et al. 2024. The factor makes the update as large as one of AdamW (Liu et al. 2025, section 2.2).
     """

@@ -30,8 +30,8 @@ def train_with_snapshots(
         loss_fn: As in `train`.
         config: As in `train`.
         measure: Measures the model as it is; it may not draw from the generator of the batches.
-        times: The number of measurements after the first, at equal distances; the last one is at the end if `times`
-            divides the steps.
+        times: The number of measurements after the first, at equal distances, the last one at the end. It has to divide
+            the steps: otherwise there is a measurement every steps // times steps, and so there can be more of them.
         label: The name of the run in the progress bar.
     """
     snapshots, every = [measure()], config.steps // times

@@ -40,7 +40,7 @@ def sample_preferences(
     eos_token_id: int | None = None,
     n_annotators: int = 1,
 ) -> PreferencePairs:
-    """Sample pairs of completions from a policy, and which of the two people prefer, by Bradley and Terry's model.
+    """Sample pairs of completions from a policy, and for each pair the preferred one, by Bradley and Terry's model.
 
     Args:
         policy: The model to sample from.
@@ -56,10 +56,11 @@ def sample_preferences(
     twice = [prompt for prompt in drawn for _ in range(2)]
     texts = sample_completions(policy, twice, max_new_tokens, generator, eos_token_id)
     first, second = compute_rewards(reward_fn, texts).view(n, 2).T.cpu().repeat(1, n_annotators)
-    luck = torch.rand(n * n_annotators, generator=generator)
-    swapped = (luck.log() > F.logsigmoid(first - second)).tolist()
-    said = [texts.completions()[i::2] * n_annotators for i in (0, 1)]
-    both = list(zip(*said, swapped, strict=True))
+    uniform = torch.rand(n * n_annotators, generator=generator)
+    # The second is preferred with probability 1 - sigma(first - second).
+    swapped = (uniform.log() > F.logsigmoid(first - second)).tolist()
+    completions = [texts.completions()[i::2] * n_annotators for i in (0, 1)]
+    both = list(zip(*completions, swapped, strict=True))
     chosen = [b if swap else a for a, b, swap in both]
     rejected = [a if swap else b for a, b, swap in both]
     return preference_examples(drawn * n_annotators, chosen, rejected)

@@ -55,10 +55,11 @@ class CompletionTree:
         start = torch.tensor([list(prompt) for prompt in prompts])
         ids = torch.cat((start.repeat_interleave(len(deepest), 0), deepest.repeat(len(start), 1)), 1).to(
             device_of(model)
-        )
+        )  # prompts*deepest prompt_tokens+longest-1
         logits = model(ids)[:, start.shape[1] - 1 :, : self.n_words + 1].float().cpu()
-        logs = logits.double().log_softmax(-1).view(len(start), len(deepest), self.longest, -1)
-        return [logs[:, :: self.n_words ** (self.longest - 1 - t), t] for t in range(self.longest)]
+        logprobs = logits.double().log_softmax(-1).view(len(start), len(deepest), self.longest, -1)
+        # Contexts that agree in their first t words lie next to each other and have the same node there: one is taken.
+        return [logprobs[:, :: self.n_words ** (self.longest - 1 - t), t] for t in range(self.longest)]
 
     def policy(self, model: nn.Module, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "prompts completions"]:
         """Compute a decoder's log p(completion | prompt) of every completion; arguments as for `node_logprobs`."""
@@ -82,10 +83,10 @@ class CompletionTree:
 
     def completion_logprobs(self, nodes: Nodes) -> Float[Tensor, "prompts completions"]:
         """Compute log p(completion | prompt) of every completion from the log-probabilities at the nodes."""
-        reach, ended = torch.zeros_like(nodes[0][..., 0]), []
-        for logs in nodes:
-            ended.append(reach + logs[..., self.n_words])
-            reach = (reach[..., None] + logs[..., : self.n_words]).flatten(1)
+        reach, ended = torch.zeros_like(nodes[0][..., 0]), []  # reach: log p(the words so far), prompts n_words^t
+        for logprobs in nodes:
+            ended.append(reach + logprobs[..., self.n_words])
+            reach = (reach[..., None] + logprobs[..., : self.n_words]).flatten(1)
         return torch.cat([*ended, reach], dim=1)
 
     def backward_induction(

@@ -150,6 +150,7 @@ def merge_lora(model: nn.Module) -> None:
     if not loras:
         raise ValueError("the model has no LoRA to merge")
     for name, lora in loras.items():
+        # On the device "meta" a layer takes no memory: its weight is replaced at once.
         merged = nn.Linear(lora.base.in_features, lora.base.out_features, bias=False, device="meta")
         merged.weight = nn.Parameter(lora.weight.detach(), requires_grad=False)  # W0 + (alpha / rank) B A
         merged.bias = lora.base.bias
@@ -172,7 +173,7 @@ def unmerge_lora(model: nn.Module) -> None:
     for name, tuning in tunings.items():
         vars(model.get_submodule(name))["tuning"] = tuning
     for name, lora in loras.items():
-        model.set_submodule(name, lora.to(device_of(model.get_submodule(name))))
+        model.set_submodule(name, lora.to(device_of(model.get_submodule(name))))  # the model may have moved since
 
 
 class LoRASite(NamedTuple):

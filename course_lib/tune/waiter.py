@@ -1,4 +1,4 @@
-"""The waiter's policies: what he learned from colleagues, and a first comparison of PPO, GRPO and DPO.
+"""The waiter's policies: one fine-tuned on what his colleagues said, and three tuned from it by PPO, GRPO and DPO.
 
 The world is `course_lib.data.worlds.waiter.Waiter`, in which every completion can be listed.
 """
@@ -37,9 +37,9 @@ def from_colleagues(world: Waiter, seed: int, order: int = 0) -> GPT:
     size = GPTConfig(world.end + 1, context=8, d_model=32, n_layers=1, n_heads=2)
     policy = GPT(size).to(device())
     orders, replies = world.sample(4000, torch.Generator().manual_seed(seed + 1000))
-    lessons = Loader(completion_examples(orders, replies, world.end), 64, seed=order)
+    batches = Loader(completion_examples(orders, replies, world.end), 64, seed=order)
     config = TrainConfig(200, lr=1e-2, warmup_steps=10, seed=seed)
-    train(policy, lessons, sft_loss, config, label="from colleagues")
+    train(policy, batches, sft_loss, config, label="from colleagues")
     return policy
 
 
@@ -67,22 +67,22 @@ def train_ppo_grpo_dpo(
     def settings(steps: int, lr: float) -> TrainConfig:
         return TrainConfig(steps, lr=lr, warmup_steps=10, seed=seed)
 
-    ends: dict[str, Any] = {"max_new_tokens": length, "eos_token_id": world.end}
+    limits: dict[str, Any] = {"max_new_tokens": length, "eos_token_id": world.end}
     steps = replies // rollout * 4
-    pair = ActorCritic(policies["PPO"], RewardModel(copy.deepcopy(start)))
-    collect = partial(ppo_rollout, pair, reference, world.prompts, gold, n_prompts=rollout, beta=beta, **ends)
-    train(pair, RolloutBuffer(collect, epochs=2, minibatches=2), ppo_loss, settings(steps, 3e-3), label="PPO")
+    actor_critic = ActorCritic(policies["PPO"], RewardModel(copy.deepcopy(start)))
+    collect = partial(ppo_rollout, actor_critic, reference, world.prompts, gold, n_prompts=rollout, beta=beta, **limits)
+    train(actor_critic, RolloutBuffer(collect, epochs=2, minibatches=2), ppo_loss, settings(steps, 3e-3), label="PPO")
 
     sizes: dict[str, Any] = {"n_prompts": rollout // group, "group_size": group, "scale_by_std": False}
-    collect = partial(grpo_rollout, policies["GRPO"], reference, world.prompts, gold, **sizes, **ends)
-    # A completion is a part of the mean that it is compared with: advantages are smaller by 1 / group, so is the price.
+    collect = partial(grpo_rollout, policies["GRPO"], reference, world.prompts, gold, **sizes, **limits)
+    # A completion counts in the mean it is compared with, so advantages are smaller by 1 / group, and beta must be too.
     loss = partial(grpo_loss, beta=beta * (1 - 1 / group), fixed_length=length)
     buffer = RolloutBuffer(collect, epochs=2, minibatches=2)
     train(policies["GRPO"], buffer, loss, settings(steps, 3e-3), label="GRPO")
 
-    dice = torch.Generator().manual_seed(seed + 2000)
-    pairs = sample_preferences(start, world.prompts, gold, replies // 2, dice, **ends)
-    read = Loader(with_ref_logprobs(pairs, start), rollout // 2, seed=seed)
+    generator = torch.Generator().manual_seed(seed + 2000)
+    pairs = sample_preferences(start, world.prompts, gold, replies // 2, generator, **limits)
+    batches = Loader(with_ref_logprobs(pairs, start), rollout // 2, seed=seed)
     steps = 8 * len(pairs) // (rollout // 2)  # each pair is read eight times
-    train(policies["DPO"], read, partial(dpo_loss, beta=beta), settings(steps, 1e-3), label="DPO")
+    train(policies["DPO"], batches, partial(dpo_loss, beta=beta), settings(steps, 1e-3), label="DPO")
     return policies
