@@ -110,7 +110,7 @@ def test_data_beside_a_module_and_committed_results_count_where_they_are_read(ke
     # The lab itself, or what it calls in a recipe: only the labs that read this recipe's results are run again.
     reading = {
         "chains": "chains_sweep",
-        "moe": 'committed_run("moe"',
+        "moe-sizes": 'committed_run("moe-sizes"',
         "positions": "positions_sweep",
         "scaling": "scaling_sweep",
         "two-relations": "relations_sweep",
