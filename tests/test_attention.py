@@ -245,3 +245,6 @@ def test_errors_say_what_to_do():
         attention(query[:, :3, :1], key, value, causal=True)
     with pytest.raises(ValueError, match=r"d_model=10 must be a multiple of n_heads=4"):
         MultiHeadAttention(10, 4)
+    x, angles = torch.randn(1, 3, 8), torch.ones(3, 2)
+    with pytest.raises(ValueError, match="those of a memory are others"):
+        MultiHeadAttention(8, 2)(x, rotary=(angles, angles), memory=x)

@@ -119,6 +119,8 @@ def test_snapshots_are_at_equal_distances_from_before_the_first_step_to_the_end(
     again = Scalar()
     train(again, target, squared, TrainConfig(20, lr=0.1))
     assert again.w.item() == model.w.item(), "measuring changes nothing"
+    with pytest.raises(ValueError, match="20 steps cannot be cut into 6 equal parts"):
+        train_with_snapshots(model, target, squared, TrainConfig(20), lambda: 0, 6)
 
 
 def test_the_bare_loop_on_the_page_does_what_the_course_s_does():

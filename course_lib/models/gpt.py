@@ -113,6 +113,11 @@ class GPTConfig:
             if getattr(self, name) != getattr(GPTConfig, name):
                 raise ValueError(f"{name}={getattr(self, name)} needs experts; set n_experts")
 
+    @property
+    def ends_at_context(self) -> bool:
+        """Whether positions beyond `context` do not exist, so that a longer sequence is an error."""
+        return self.position == "learned"
+
 
 def dense_equivalent(config: GPTConfig) -> GPTConfig:
     """Return the config of the dense model in which a token uses as many parameters as in this one, routers aside.

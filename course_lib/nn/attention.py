@@ -238,7 +238,12 @@ class MultiHeadAttention(nn.Module):
                 decoder to encoder.
             cache: A function that takes the keys and values of x and returns all those to attend to, the earlier ones
                 included, as KVCache.append does.
+
+        Raises:
+            ValueError: If keys of a memory are to be rotated.
         """
+        if memory is not None and rotary is not None:
+            raise ValueError("rotary turns keys by the positions of x, and those of a memory are others")
         if memory is None:
             query, key, value = self.qkv(x).split(self.qkv_sizes, dim=-1)  # each: batch tokens (kv_)heads*head_dim
         else:

@@ -209,7 +209,6 @@ class Run:
         """
         config = replace(config, seed=self.seed, steps=self.steps or config.steps)
         if self.costs is not None:
-            config = replace(config, steps=self.steps or config.steps)
             here = self.preset != "gpu" or self.device.type != "cpu"
             began, worked = time.perf_counter(), time.process_time()
             self.costs.append(stage_cost(model, batches, loss_fn, config, label, here=here))

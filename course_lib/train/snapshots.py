@@ -30,10 +30,14 @@ def train_with_snapshots(
         loss_fn: As in `train`.
         config: As in `train`.
         measure: Measures the model as it is; it may not draw from the generator of the batches.
-        times: The number of measurements after the first, at equal distances, the last one at the end. It has to divide
-            the steps: otherwise there is a measurement every steps // times steps, and so there can be more of them.
+        times: The number of measurements after the first, at equal distances, the last one at the end.
         label: The name of the run in the progress bar.
+
+    Raises:
+        ValueError: If `times` does not divide the steps.
     """
+    if config.steps % times:
+        raise ValueError(f"{config.steps} steps cannot be cut into {times} equal parts")
     snapshots, every = [measure()], config.steps // times
 
     def after_step(step: int, metrics: Mapping[str, float]) -> None:

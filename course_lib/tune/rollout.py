@@ -102,7 +102,7 @@ def sample_completions(
         completions = [[token for token in row if token is not None] for row in zip(*steps, strict=True)]
     finally:
         policy.train(was_training)
-    if policy.config.position == "learned":  # a reward model has to read the last token too, so it needs a position
+    if policy.config.ends_at_context:  # a reward model has to read the last token too, so it needs a position
         room = [policy.config.context - len(prompt) for prompt in prompts]
         completions = [completion[: max(1, n)] for completion, n in zip(completions, room, strict=True)]
     return completion_examples(prompts, completions).all().to(device_of(policy))

@@ -131,7 +131,7 @@ def token_budgets(model: GPT | VLM, prompts: Sequence[Sequence[int]], max_new_to
     for i, n in enumerate(lengths):
         if not n:
             raise GenerationError(f"prompt {i} is empty; begin it with a token, such as one for the start of a text")
-        if config.position != "learned":
+        if not config.ends_at_context:
             budgets.append(max_new_tokens)
         elif n <= config.context:
             budgets.append(min(max_new_tokens, config.context - n + 1))
@@ -154,7 +154,7 @@ def _steps(
     decoder = model.decoder if isinstance(model, VLM) else model
     padding = 1 if isinstance(model, VLM) and model.config.image_token == 0 else 0  # any token but the image token
     ids, positions, mask = left_pad(prompts, max(budgets) - 1, padding, device_of(decoder))
-    if decoder.config.position == "learned":  # a row that has ended stays at its last position
+    if decoder.config.ends_at_context:  # a row that has ended stays at its last position
         positions = positions.clamp(max=decoder.config.context - 1)
     decoder_with_cache = CachedDecoder(decoder, positions, mask)
     if isinstance(model, VLM):

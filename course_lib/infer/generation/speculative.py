@@ -130,7 +130,7 @@ def _rounds(
 ) -> Iterator[Round]:
     end = len(text) + budget
     # The end of what the draft can read. It may have fewer learned positions; after them the target continues alone.
-    draft_end = min(end, draft.config.context) if draft.config.position == "learned" else end
+    draft_end = min(end, draft.config.context) if draft.config.ends_at_context else end
     positions = torch.arange(end, device=device_of(target))[None]
     target_decoder, draft_decoder = CachedDecoder(target, positions), CachedDecoder(draft, positions[:, :draft_end])
     while len(text) < end:
