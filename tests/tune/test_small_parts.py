@@ -242,7 +242,7 @@ def test_counts_are_the_closed_formulas():
 
 SIZES = {"lora": {"rank": 2, "alpha": 2.0}, "prefix": {"n": 2}, "adapters": {"width": 3}, "bitfit": {}}
 METHODS = {name: partial(method, **SIZES[name]) for name, method in families.METHODS.items()}
-NO_METHODS = {"add_sparse"}  # the control, which test_sparse.py has
+NO_METHODS = {"add_sparse", "train_ppo_grpo_dpo"}  # the control, which test_sparse.py has, and a comparison on rewards
 
 
 def test_no_method_is_forgotten():
