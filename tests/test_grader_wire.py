@@ -59,6 +59,23 @@ def test_a_message_arrives_as_it_was_sent(value):
     assert calls.same(frames.receive(reader(frames.pack(value))), value)
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        torch.randn(1, 2)[:, 1],
+        torch.randn(1, 1, 3)[..., ::2].transpose(0, 2),
+        torch.randn(4)[::3],
+        torch.randn(()).expand(2, 3),
+        torch.randn(3, dtype=torch.complex64).conj(),
+        torch.randn(3, dtype=torch.complex64).conj().imag,
+    ],
+    ids=["one number of a row", "transposed", "strided", "expanded", "conjugate", "negated"],
+)
+def test_a_view_arrives_as_its_numbers(view):
+    """The gradient of what was stacked is a view with a stride, even if it is a single number."""
+    assert torch.equal(frames.receive(reader(frames.pack(view))), view)
+
+
 @settings(max_examples=500, deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused_or_are_data(data):

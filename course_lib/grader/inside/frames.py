@@ -74,7 +74,8 @@ def _encode(value: Any, parts: list[bytes]) -> Any:
         tensor = torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C"))
         return {"array": _encode(tensor, parts)["tensor"]}
     if isinstance(value, torch.Tensor):
-        flat = value.detach().contiguous().reshape(-1)
+        # A copy, since a single number of a larger tensor keeps its stride, and `conj()` is a mark until it is copied.
+        flat = value.detach().clone(memory_format=torch.contiguous_format).reshape(-1)
         parts.append(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
         return {"tensor": [str(value.dtype).removeprefix("torch."), list(value.shape)]}
     if isinstance(value, complex):
