@@ -32,8 +32,11 @@ def cases(rng):
     random = torch.randint(5, 12, (12,), generator=rng).tolist()
     name, end = (torch.randperm(400, generator=rng)[:2] + 40).tolist()  # no token of the other cases
     both = ((3, [7, 2, 9]), (name, [9, 8]), (3, words()), (name, words()))
-    twice = [30, 30, name, 8, 9, end]
-    begun_twice = torch.cat([turns((3, [9, 7]), begin=[30], end=end), torch.tensor(twice)])
+
+    def begun_twice():
+        asked = turns((3, words()), begin=[30], end=end)
+        return torch.cat([asked, torch.tensor([30, 30, name, *words(), end])])
+
     return [
         Case("a question and a reply", (turns((3, [7, 8, 9]), (4, [9, 8])), [1, 4], 2)),
         Case("two replies", (turns((3, words()), (4, words()), (3, words()), (4, [6])), [1, 4], 2)),
@@ -45,7 +48,7 @@ def cases(rng):
         Case("another template: other tokens", (turns(*both, begin=[30], end=end), [30, name], end)),
         Case("an opening of three tokens", (turns(*both, begin=[31, 30], end=end), [31, 30, name], end)),
         Case("an opening of one token", (turns(*both, begin=[], end=end), [name], end)),
-        Case("the first token of the opening comes twice", (begun_twice, [30, name], end)),
+        Case("the first token of the opening comes twice", (begun_twice(), [30, name], end)),
     ]
 
 
