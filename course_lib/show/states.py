@@ -82,7 +82,11 @@ def slider(
 
 
 def check(
-    values: Sequence[Any], maps: Maps, numbers: Mapping[str, Sequence[Any]], text: Sequence[str] | None, start: int
+    values: Sequence[Any],
+    maps: Mapping[str, Sequence[np.ndarray | None]],
+    numbers: Mapping[str, Sequence[Any]],
+    text: Sequence[str] | None,
+    start: int,
 ) -> None:
     """Check the arguments of `slider`.
 
