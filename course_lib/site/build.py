@@ -119,13 +119,15 @@ def run_labs(
     if todo:
         jobs = jobs or room_for()
         at_once = f", {jobs} at a time" if min(jobs, len(todo)) > 1 else ""
-        print(f"labs: running {', '.join(todo)} ({preset()} preset){at_once}")
+        print(f"labs: running {', '.join(reversed(todo))} ({preset()} preset){at_once}")
 
         def keep(run: LabRun, notebook: NotebookNode) -> None:
             cache.store(project, keys[run.lab], notebook)
             executed[run.lab] = notebook
 
-        execute(project, [LabRun(lab, notebook, course_seed()) for lab, notebook in todo.items()], keep, jobs)
+        # The last labs of the course take longest, and the primer a few seconds: in this order no core waits at the end.
+        runs = [LabRun(lab, notebook, course_seed()) for lab, notebook in reversed(todo.items())]
+        execute(project, runs, keep, jobs)
     return {lab: executed[lab] for lab in notebooks if lab in executed}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from course_lib.files import write_text
@@ -78,9 +79,14 @@ def configure(repository_url: str, ref: str = "main", root: Path | None = None) 
 
 def configured(folder: Path | str) -> Repository | None:
     """Return the repository that is set in the `_config.yml` of a folder, if one is."""
+    return _configured((Path(folder) / "_config.yml").read_text(encoding="utf8"))
+
+
+@lru_cache(maxsize=8)  # each link to a source on the library's pages asks for it
+def _configured(config: str) -> Repository | None:
     import yaml  # comes with the book's extra; what needs no pages runs without it
 
-    setting = yaml.safe_load((Path(folder) / "_config.yml").read_text(encoding="utf8")).get("repository") or {}
+    setting = yaml.safe_load(config).get("repository") or {}
     return parse(setting.get("url") or "", setting.get("branch") or "main")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ def read(env: BuildEnvironment, name: str) -> dict[str, Any]:
     """A staged file of the build, on which the current page then depends."""
     path = Path(env.srcdir) / name
     env.note_dependency(str(path))
+    return _parse(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _parse(path: Path, changed_ns: int) -> dict[str, Any]:
+    """Parse a staged file, once for all of the thousands of numbers that are looked up in it."""
     return json.loads(path.read_text(encoding="utf8"))
 
 
