@@ -125,7 +125,7 @@ def run_labs(
             cache.store(project, keys[run.lab], notebook)
             executed[run.lab] = notebook
 
-        # The last labs of the course take longest, and the primer a few seconds: in this order no core waits at the end.
+        # The last labs take longest, and the primer a few seconds: in this order no core waits long at the end.
         runs = [LabRun(lab, notebook, course_seed()) for lab, notebook in reversed(todo.items())]
         execute(project, runs, keep, jobs)
     return {lab: executed[lab] for lab in notebooks if lab in executed}

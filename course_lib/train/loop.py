@@ -1,15 +1,17 @@
 """The training loop of the course: one for every model and objective, exact when resumed.
 
-`train` is the loop. `_Run` is the state of a run, which takes one step at a time; its methods stand in the order in
-which a step calls them. A resumed run gets its state from `RunFolder.open`, which reads the newest checkpoint.
+`train` is the loop, step by step. How each part of a step is done stands in the methods of `_Run`, in the order in
+which `train` calls them. A resumed run gets its state from `RunFolder.open`, which reads the newest checkpoint.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_lib.data.loading.loader import Loader
+from course_lib.nn.storage import device_of
 from course_lib.train.checkpoint import RunState
 from course_lib.train.config import TrainConfig
 from course_lib.train.interrupts import stop_requests
@@ -32,6 +35,7 @@ STEP_METRICS = {"step", "loss", "lr", "grad_norm", "targets", "seconds"}  # logg
 Batches = Callable[[torch.Generator], Any] | Loader
 AfterStep = Callable[[int, Mapping[str, float]], object]  # gets the number of steps done, and the metrics of the last
 LossFn = Callable[[nn.Module, Any], Tensor | Loss]
+Validate = Callable[[], dict[str, float]]
 
 
 @dataclass
@@ -79,7 +83,7 @@ def train(
     config: TrainConfig,
     label: str = "training",
     folder: RunFolder | None = None,
-    validate: Callable[[], dict[str, float]] | None = None,
+    validate: Validate | None = None,
     validate_every: int = 0,
     after_step: AfterStep | None = None,
 ) -> History:
@@ -115,52 +119,35 @@ def train(
             it.
     """
     keep_freed_memory()
-    if config.warmup_steps > config.steps:
-        print(
-            f"{label}: the warm-up takes {config.warmup_steps} steps and the run ends after {config.steps}, so the "
-            f"rate never reaches lr={config.lr:g}; lower warmup_steps.",
-            flush=True,
-        )
+    _warn_if_warmup_never_ends(config, label)
     run = _Run(model, batches, loss_fn, config, label, folder)
-    history = run.history
-    start = time.process_time()
-    bar = tqdm(initial=run.step, total=config.steps, desc=label, delay=1.0, mininterval=0.5)  # no bar for short runs
-    try:
-        with stop_requests(caught=folder is not None) as stop_requested, bar:
-            while run.step < config.steps and not stop_requested.is_set():
-                metrics = run.take_step()
-                if after_step:
-                    after_step(run.step, metrics)
-                bar.update()
-                bar.set_postfix_str(f"loss {metrics['loss']:.3f}", refresh=False)
-                is_last = run.step == config.steps
-                if folder:
-                    folder.metrics.write(run.step - 1, **metrics)
-                    if validate and (is_last or (validate_every and run.step % validate_every == 0)):
-                        run.run_validation(validate, folder)
-                    if is_last or run.step % folder.save_every == 0:
-                        folder.save(run.step, run.samples_read)
-            if stop_requested.is_set() and folder:  # between two steps, where the state is consistent
-                folder.save(run.step, run.samples_read)
-                history.interrupted = True  # after the last step too: the user wants whatever follows to stop as well
-    except KeyboardInterrupt:
-        history.interrupted = True
-        if folder is None:
-            print(
-                f"{label}: stopped after {run.step} of {config.steps} steps; run it again from the start.", flush=True
-            )
-            raise
-    finally:
-        if folder:
-            folder.close()
-    if history.interrupted and folder:
-        print(f"{label}: stopped after {run.step} of {config.steps} steps; to go on, {folder.resume_hint}.", flush=True)
-    history.cpu_seconds = time.process_time() - start
-    return history
+    with _supervised(run, folder) as (stop_requested, bar):
+        while run.step < config.steps and not stop_requested.is_set():
+            began = time.perf_counter()
+            lr = run.set_lr(config.lr * lr_factor(run.step, config))
+            loss = run.compute_gradient(run.draw_batches())  # leaves the gradient of the mean loss in .grad
+            total_norm = nn.utils.get_total_norm(run.gradients())
+            metrics = run.to_numbers(loss, total_norm, lr)  # raises TrainingDiverged
+            # Only if needed: a pass over all gradients takes time.
+            if config.max_grad_norm and metrics["grad_norm"] > config.max_grad_norm:
+                nn.utils.clip_grads_with_norm_(run.parameters, config.max_grad_norm, total_norm)
+            for optimizer in run.optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)  # here, so that no gradient takes memory in the forward pass
+            metrics["seconds"] = time.perf_counter() - began
+            run.step += 1
+            run.history.add({"step": run.step - 1, **metrics})
+            if after_step:
+                after_step(run.step, metrics)
+            if folder:
+                run.log_and_save(folder, metrics, validate, validate_every)
+            bar.update()
+            bar.set_postfix_str(f"loss {metrics['loss']:.3f}", refresh=False)
+    return run.history
 
 
 class _Run:
-    """The state of a run: model, optimizers, position in the data, steps done; `take_step` makes one update."""
+    """The state of a run (model, optimizers, position in the data, steps done), and the parts of a step."""
 
     def __init__(
         self,
@@ -175,7 +162,7 @@ class _Run:
         self.model, self.loss_fn, self.config, self.label = model, loss_fn, config, label
         self.to_compile = config.compile
         self.optimizers = build_optimizers(model, config)
-        self.device = next(model.parameters()).device
+        self.device = device_of(model)
         self.precision = choose_precision(config.precision, self.device)
         self.history = History()
         self.step, self.samples_read = 0, 0
@@ -196,33 +183,14 @@ class _Run:
             self.draws = ((0, batches(generator)) for _ in itertools.count())
         model.train()
 
-    def take_step(self) -> dict[str, float]:
-        """Update the weights once: draw batches, compute their gradient, check it, clip it, apply it."""
-        began = time.perf_counter()
-        lr = self.config.lr * lr_factor(self.step, self.config)
+    def set_lr(self, lr: float) -> float:
+        """Set the learning rate of all parameters, and return it."""
         for group in self.groups:
             group["lr"] = lr
-        mean_loss, n_targets, metrics = self._compute_gradient(self._draw())
-        _refuse_taken(metrics, "the loss", STEP_METRICS)
-        total_norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        numbers = torch.stack((mean_loss, total_norm, n_targets, *metrics.values()))
-        loss, grad_norm, targets, *values = numbers.tolist()  # wait for the device once
-        if not math.isfinite(loss + grad_norm):
-            raise TrainingDiverged(_diverged(self.label, self.step, loss, grad_norm, lr), self.history)
-        max_norm = self.config.max_grad_norm
-        if max_norm and grad_norm > max_norm:  # only if needed: a pass over all gradients takes time
-            nn.utils.clip_grads_with_norm_(self.parameters, max_norm, total_norm)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)  # here, so that no gradient takes memory in the forward pass
-        measured = {"loss": loss, "lr": lr, "grad_norm": grad_norm, "targets": int(targets)}
-        measured |= dict(zip(metrics, values, strict=True))
-        self.history.add({"step": self.step, **measured})
-        self.step += 1
-        return measured | {"seconds": time.perf_counter() - began}
+        return lr
 
-    def _draw(self) -> list[Any]:
-        """Draw the batches of one step."""
+    def draw_batches(self) -> list[Any]:
+        """Draw the batches of one step: one, or as many as gradients are accumulated over."""
         with autocast(self.precision, self.device):  # if the model samples the batches itself: in the loss's precision
             drawn = list(itertools.islice(self.draws, self.config.gradient_accumulation_steps))
         if len(drawn) < self.config.gradient_accumulation_steps:
@@ -230,20 +198,23 @@ class _Run:
         self.samples_read = drawn[-1][0]
         return [batch for _, batch in drawn]
 
-    def _compute_gradient(self, batches: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Call `_mean_gradient`, compiled if the config asks for it; torch compiles at the first call."""
-        if self.to_compile:
-            self.to_compile = False
-            self.loss_fn, result = try_compile(self.loss_fn, partial(self._mean_gradient, batches))
-            return result
-        return self._mean_gradient(batches, self.loss_fn)
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients that are there: a parameter that the loss does not depend on has none."""
+        return [p.grad for p in self.parameters if p.grad is not None]
 
-    def _mean_gradient(self, batches: list[Any], loss_fn: LossFn) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def compute_gradient(self, batches: list[Any]) -> Loss:
         """Compute the gradient of the mean loss over all targets of these batches, and leave it in .grad.
 
         Returns:
-            The mean loss, the number of targets, and the loss's metrics, averaged over the batches.
+            The loss of all batches together, with its metrics averaged over them.
         """
+        if self.to_compile:  # torch compiles at the first call
+            self.to_compile = False
+            self.loss_fn, loss = try_compile(self.loss_fn, partial(self._backward, batches))
+            return loss
+        return self._backward(batches, self.loss_fn)
+
+    def _backward(self, batches: list[Any], loss_fn: LossFn) -> Loss:
         # Gradients may be left from before the run, or from an attempt to compile that failed half way.
         self.model.zero_grad(set_to_none=True)
         total, n_targets = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
@@ -260,10 +231,36 @@ class _Run:
                 metrics[name] = metrics.get(name, 0) + value.detach() / len(batches)
         n_targets = n_targets.clamp(min=1)
         if len(batches) > 1:
-            torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], n_targets)
-        return total / n_targets, n_targets, metrics
+            torch._foreach_div_(self.gradients(), n_targets)
+        return Loss(total, n_targets, metrics)
 
-    def run_validation(self, validate: Callable[[], dict[str, float]], folder: RunFolder) -> None:
+    def to_numbers(self, loss: Loss, total_norm: Tensor, lr: float) -> dict[str, float]:
+        """Return the metrics of a step as numbers.
+
+        Raises:
+            TrainingDiverged: If the loss or the norm of its gradient is not finite.
+        """
+        of_loss = loss.metrics or {}
+        _refuse_taken(of_loss, "the loss", STEP_METRICS)
+        numbers = torch.stack((loss.mean, total_norm, torch.as_tensor(loss.n_targets), *of_loss.values()))
+        mean_loss, grad_norm, targets, *values = numbers.tolist()  # wait for the device once
+        if not math.isfinite(mean_loss + grad_norm):
+            raise TrainingDiverged(_diverged(self.label, self.step, mean_loss, grad_norm, lr), self.history)
+        measured = {"loss": mean_loss, "lr": lr, "grad_norm": grad_norm, "targets": int(targets)}
+        return measured | dict(zip(of_loss, values, strict=True))
+
+    def log_and_save(
+        self, folder: RunFolder, metrics: Mapping[str, float], validate: Validate | None, validate_every: int
+    ) -> None:
+        """Log a step in the folder; validate and save the run if it is time to, and at the end."""
+        is_last = self.step == self.config.steps
+        folder.metrics.write(self.step - 1, **metrics)
+        if validate and (is_last or (validate_every and self.step % validate_every == 0)):
+            self.run_validation(validate, folder)
+        if is_last or self.step % folder.save_every == 0:
+            folder.save(self.step, self.samples_read)
+
+    def run_validation(self, validate: Validate, folder: RunFolder) -> None:
         """Log the metrics of `validate`, computed in eval mode."""
         try:
             self.model.eval()
@@ -275,6 +272,40 @@ class _Run:
             folder.save(self.step, self.samples_read)  # an error in the evaluation must not cost the training so far
             raise
         folder.metrics.write(self.step - 1, **metrics)
+
+
+@contextmanager
+def _supervised(run: _Run, folder: RunFolder | None) -> Iterator[tuple[threading.Event, tqdm]]:
+    """Show a progress bar and time the run; when the user interrupts it, save it or say that it is lost."""
+    history, label, steps = run.history, run.label, run.config.steps
+    start = time.process_time()
+    bar = tqdm(initial=run.step, total=steps, desc=label, delay=1.0, mininterval=0.5)  # no bar for short runs
+    try:
+        with stop_requests(caught=folder is not None) as stop_requested, bar:
+            yield stop_requested, bar
+            if stop_requested.is_set() and folder:  # between two steps, where the state is consistent
+                folder.save(run.step, run.samples_read)
+                history.interrupted = True  # after the last step too: the user wants whatever follows to stop as well
+    except KeyboardInterrupt:
+        history.interrupted = True
+        if folder is None:
+            print(f"{label}: stopped after {run.step} of {steps} steps; run it again from the start.", flush=True)
+            raise
+    finally:
+        if folder:
+            folder.close()
+    if history.interrupted and folder:
+        print(f"{label}: stopped after {run.step} of {steps} steps; to go on, {folder.resume_hint}.", flush=True)
+    history.cpu_seconds = time.process_time() - start
+
+
+def _warn_if_warmup_never_ends(config: TrainConfig, label: str) -> None:
+    if config.warmup_steps > config.steps:
+        print(
+            f"{label}: the warm-up takes {config.warmup_steps} steps and the run ends after {config.steps}, so the "
+            f"rate never reaches lr={config.lr:g}; lower warmup_steps.",
+            flush=True,
+        )
 
 
 def _refuse_taken(metrics: Mapping[str, object], whose: str, taken: Set[str]) -> None:
