@@ -1,6 +1,8 @@
 """GPT: causality, masks, positions beyond the trained length, head masks, and its sentences."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -212,3 +214,17 @@ def test_a_bias_of_ones_own_takes_the_place_of_alibi():
     distance = (torch.arange(6)[:, None] - torch.arange(6)).abs()
     model.position.forward = lambda n, device, *positions: -alibi_slopes(2)[:, None, None] * distance
     torch.testing.assert_close(model(ids), expected)
+
+
+def test_the_bare_gpt_on_the_page_computes_what_the_course_s_does():
+    page = Path(__file__).parents[2] / "book" / "library" / "models.md"
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf8"), re.DOTALL):
+        exec(code, names)
+    gpt, bare, ids = (names[name] for name in ("gpt", "bare", "ids"))
+    assert_close(names["bare_logits"], names["logits"], **CLOSE)
+    for parameter in gpt.parameters():  # biases are 0 and gains 1 at the start
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    bare.load_state_dict(gpt.state_dict())
+    # The logits are now ten times larger, and so are their roundings.
+    assert_close(bare(ids), gpt(ids), rtol=1e-5, atol=1e-4)
