@@ -123,9 +123,9 @@ def test_snapshots_are_at_equal_distances_from_before_the_first_step_to_the_end(
         train_with_snapshots(model, target, squared, TrainConfig(20), lambda: 0, 6)
 
 
-def test_the_bare_loop_on_the_page_does_what_the_course_s_does():
+def test_the_bare_loop_on_the_page_does_what_the_course_s_does(tmp_path, monkeypatch):
     page = Path(__file__).parent.parent / "book" / "library" / "train.md"
-    bare, ours = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf8"), re.DOTALL)
+    bare, ours, saving = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf8"), re.DOTALL)
     names = {}
     exec(bare, names)
     exec(ours, names)
@@ -133,6 +133,17 @@ def test_the_bare_loop_on_the_page_does_what_the_course_s_does():
     # In float32 a loss of a few nats has an error of 5e-7; the two sum and divide in another order.
     assert_close(torch.tensor(losses), torch.tensor(names["history"].loss), rtol=0, atol=1e-5)
     assert losses[0] - losses[-1] > 1
+    assert names["validation_losses"][0] > names["validation_losses"][-1]
+
+    # As many steps again, in one go and after a checkpoint at half way: the same to the bit.
+    monkeypatch.chdir(tmp_path)
+    loop = bare[bare.index("for step in") :]
+    save, load = saving.split("# Later, with a new model, optimizer and generator:")
+    begin = bare[: bare.index("for step in")]
+    half = loop.replace("range(steps)", "range(30)")
+    exec(begin + half + save + begin + load + loop.replace("range(steps)", "range(first_step, steps)"), names)
+    assert names["first_step"] == 30
+    assert names["losses"] == losses[30:]
 
 
 def test_the_update_is_adamw():

@@ -235,7 +235,7 @@ class GPT(nn.Module):
         key_positions = None
         if cache is not None:
             positions, key_positions = cache.append_positions(x, positions)
-            if causal and cache.length:
+            if causal and cache.length:  # with an empty cache the keys are the queries' own: the usual causal mask
                 mask, causal = cache.causal_mask(mask, x.shape[1]), False
         x, bias, rotary = self.add_positions(x, positions, key_positions)
         for layer, block in enumerate(self.blocks):

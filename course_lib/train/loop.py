@@ -127,7 +127,8 @@ def train(
             lr = run.set_lr(config.lr * lr_factor(run.step, config))
             loss = run.compute_gradient(run.draw_batches())  # leaves the gradient of the mean loss in .grad
             total_norm = nn.utils.get_total_norm(run.gradients())
-            metrics = run.to_numbers(loss, total_norm, lr)  # raises TrainingDiverged
+            metrics = run.to_numbers(loss, total_norm, lr)
+            run.check_finite(metrics)  # before the weights change
             # Only if needed: a pass over all gradients takes time.
             if config.max_grad_norm and metrics["grad_norm"] > config.max_grad_norm:
                 nn.utils.clip_grads_with_norm_(run.parameters, config.max_grad_norm, total_norm)
@@ -208,7 +209,8 @@ class _Run:
         Returns:
             The loss of all batches together, with its metrics averaged over them.
         """
-        if self.to_compile:  # torch compiles at the first call
+        if self.to_compile:
+            # torch compiles at the first call, and may fail as late as in its backward pass.
             self.to_compile = False
             self.loss_fn, loss = try_compile(self.loss_fn, partial(self._backward, batches))
             return loss
@@ -235,19 +237,18 @@ class _Run:
         return Loss(total, n_targets, metrics)
 
     def to_numbers(self, loss: Loss, total_norm: Tensor, lr: float) -> dict[str, float]:
-        """Return the metrics of a step as numbers.
-
-        Raises:
-            TrainingDiverged: If the loss or the norm of its gradient is not finite.
-        """
+        """Return the metrics of a step as numbers: its own, and those of the loss."""
         of_loss = loss.metrics or {}
         _refuse_taken(of_loss, "the loss", STEP_METRICS)
         numbers = torch.stack((loss.mean, total_norm, torch.as_tensor(loss.n_targets), *of_loss.values()))
         mean_loss, grad_norm, targets, *values = numbers.tolist()  # wait for the device once
-        if not math.isfinite(mean_loss + grad_norm):
-            raise TrainingDiverged(_diverged(self.label, self.step, mean_loss, grad_norm, lr), self.history)
         measured = {"loss": mean_loss, "lr": lr, "grad_norm": grad_norm, "targets": int(targets)}
         return measured | dict(zip(of_loss, values, strict=True))
+
+    def check_finite(self, metrics: Mapping[str, float]) -> None:
+        """Raise TrainingDiverged if the loss or the norm of its gradient is not finite."""
+        if not math.isfinite(metrics["loss"] + metrics["grad_norm"]):
+            raise TrainingDiverged(_diverged(self.label, self.step, metrics), self.history)
 
     def log_and_save(
         self, folder: RunFolder, metrics: Mapping[str, float], validate: Validate | None, validate_every: int
@@ -313,7 +314,8 @@ def _refuse_taken(metrics: Mapping[str, object], whose: str, taken: Set[str]) ->
         raise ValueError(f"{whose} gives {', '.join(sorted(found))}, as the steps do; choose another name")
 
 
-def _diverged(label: str, step: int, loss: float, grad_norm: float, lr: float) -> str:
+def _diverged(label: str, step: int, metrics: Mapping[str, float]) -> str:
+    loss, grad_norm, lr = metrics["loss"], metrics["grad_norm"], metrics["lr"]
     if not math.isfinite(loss) and step == 0:
         hint = "Nothing was learned yet, so look at the model and the data: a logarithm of 0, a row masked entirely?"
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from course_lib.models import GPT, GPTConfig
@@ -223,8 +224,15 @@ def test_the_bare_gpt_on_the_page_computes_what_the_course_s_does():
         exec(code, names)
     gpt, bare, ids = (names[name] for name in ("gpt", "bare", "ids"))
     assert_close(names["bare_logits"], names["logits"], **CLOSE)
+    fresh = names["BareGPT"](vocab_size=256, context=32, d_model=64, n_layers=2, n_heads=4)
+    loss = cross_entropy(fresh(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+    # Logits of 64 terms have a standard deviation of 0.02 sqrt(64) = 0.16, which costs half its square: 0.013 nats.
+    assert loss.item() == pytest.approx(math.log(256), abs=0.1)
     for parameter in gpt.parameters():  # biases are 0 and gains 1 at the start
         parameter.data += 0.3 * torch.randn_like(parameter)
     bare.load_state_dict(gpt.state_dict())
     # The logits are now ten times larger, and so are their roundings.
     assert_close(bare(ids), gpt(ids), rtol=1e-5, atol=1e-4)
+    text = bare.generate(ids[:, :30], n_new=4, temperature=1e-6)
+    for end in range(30, 34):
+        assert text[:, end].tolist() == gpt(text[:, max(0, end - 32) : end])[:, -1].argmax(-1).tolist()
