@@ -24,7 +24,7 @@ from course_lib.recipes import image_captions, scene_questions, vision_text
 from course_lib.recipes.results import read_results
 from course_lib.recipes.run import Run
 from course_lib.train import metrics, precision, read_metrics
-from course_lib.train.checkpoint import checkpoint_steps
+from course_lib.train.run_state import checkpoint_steps
 
 PROGRAM = Path(__file__).with_name("tiny_emoji.py")
 STAGES = ("shuffled", "contrastive", "text", "align", "pictures")

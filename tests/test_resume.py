@@ -20,10 +20,11 @@ from torch.testing import assert_close
 
 from course_lib.data.loading.loader import Loader, Windows
 from course_lib.models import GPT, Bert, BertConfig, GPTConfig
-from course_lib.train import Loss, RunFolder, TrainConfig, checkpoint, next_token_loss, read_metrics, run_folder, train
-from course_lib.train.checkpoint import CheckpointError, RunState, checkpoint_steps, load_checkpoint, save_checkpoint
+from course_lib.train import Loss, RunFolder, TrainConfig, checkpoint, next_token_loss, read_metrics, train
+from course_lib.train.checkpoint import load_checkpoint, save_checkpoint
 from course_lib.train.losses import cross_entropy, mask_tokens, masked_token_loss
 from course_lib.train.optim import lr_factor
+from course_lib.train.run_state import CheckpointError, RunState, checkpoint_steps
 
 TEXT = torch.randint(7, (2000,), generator=torch.Generator().manual_seed(0))
 LOADER = Loader(Windows(TEXT, 8), batch_size=10, seed=3)  # 249 windows: an epoch ends within 25 steps
@@ -120,7 +121,7 @@ def test_what_would_differ_without_the_optimizers_state(tmp_path, whole):
     """The control of the test above: with the weights alone, the numbers come out different."""
     with pytest.raises(RuntimeError, match="power cut"):
         run(tmp_path / "cut", stop_after=26)
-    load = run_folder.load_checkpoint
+    load = load_checkpoint
 
     def forgetful(folder, run):
         done = load(folder, run)
@@ -129,7 +130,7 @@ def test_what_would_differ_without_the_optimizers_state(tmp_path, whole):
         return done
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_folder, "load_checkpoint", forgetful)
+        patch.setattr("course_lib.train.checkpoint.load_checkpoint", forgetful)
         forgotten = run(tmp_path / "cut", resume=True)
     assert not torch.equal(forgotten[0]["lm_head.weight"], whole[0]["lm_head.weight"])
 

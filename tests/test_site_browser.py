@@ -103,12 +103,11 @@ def page(browser):
 def loaded(request, browser, site):
     """Each page, loaded once for all tests that look at it, on a phone, and as a file, which may do less than http.
 
-    The tests leave it wider and unfolded: `axe` comes last.
+    The tests leave it wider and unfolded: `axe` comes last, and then what went wrong in all this time.
     """
     with watched(browser, width=390) as page:
         page.name = request.param
         settle(page, (site / f"{request.param}.html").as_uri())
-        page.wait_for_timeout(300)  # what a script starts after loading
         yield page
 
 
@@ -117,11 +116,6 @@ def settle(page, address):
     page.goto(address, wait_until="load")
     page.wait_for_function("!document.querySelector('.math') || window.MathJax?.startup?.promise !== undefined")
     page.evaluate("window.MathJax?.startup?.promise")
-
-
-def test_a_page_opened_as_a_file_asks_no_other_host_and_reports_no_error(loaded):
-    assert loaded.elsewhere == []
-    assert loaded.errors == []
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
@@ -333,6 +327,11 @@ def test_axe_finds_nothing_serious(scheme, loaded):
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
     ] == []
+
+
+def test_a_page_opened_as_a_file_asked_no_other_host_and_reported_no_error_in_all_this(loaded):
+    assert loaded.elsewhere == []
+    assert loaded.errors == []
 
 
 CARD = """

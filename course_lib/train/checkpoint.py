@@ -16,15 +16,13 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
 import torch.distributed.checkpoint as dcp
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_state_dict,
@@ -32,31 +30,10 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from course_lib.errors import CourseError
 from course_lib.files import write_bytes, write_text
+from course_lib.train.run_state import CheckpointError, RunState, checkpoint_steps
 
 KEPT = 2  # the newest, and the one before it in case the newest is damaged
-
-
-class CheckpointError(CourseError):
-    """Raised when a run cannot be saved or resumed; the message says what to do."""
-
-
-@dataclass
-class RunState:
-    """The objects of a run whose state a checkpoint holds, besides torch's own generators.
-
-    Attributes:
-        model: The model that is trained.
-        optimizers: Its optimizers.
-        generator: The generator that draws batches.
-        batches: The source of batches; if it has `state_dict` and `load_state_dict`, its state is saved too.
-    """
-
-    model: nn.Module
-    optimizers: Sequence[torch.optim.Optimizer]
-    generator: torch.Generator
-    batches: object
 
 
 def save_checkpoint(folder: Path, step: int, samples_read: int, run: RunState) -> None:
@@ -96,11 +73,6 @@ def save_checkpoint(folder: Path, step: int, samples_read: int, run: RunState) -
         ) from error
     for old in checkpoint_steps(folder)[:-KEPT]:
         shutil.rmtree(folder / f"step-{old:08d}", ignore_errors=True)
-
-
-def checkpoint_steps(folder: Path) -> list[int]:
-    """Return the steps of the checkpoints in a folder, oldest first."""
-    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-" + "[0-9]" * 8))
 
 
 def load_checkpoint(folder: Path, run: RunState) -> tuple[int, int]:

@@ -22,7 +22,6 @@ from tqdm.auto import tqdm
 
 from course_lib.data.loading.loader import Loader
 from course_lib.nn.storage import device_of
-from course_lib.train.checkpoint import RunState
 from course_lib.train.config import TrainConfig
 from course_lib.train.interrupts import stop_requests
 from course_lib.train.losses import Loss
@@ -30,6 +29,7 @@ from course_lib.train.memory import keep_freed_memory
 from course_lib.train.optim import build_optimizers, lr_factor
 from course_lib.train.precision import autocast, choose_precision, try_compile
 from course_lib.train.run_folder import RunFolder
+from course_lib.train.run_state import RunState
 
 STEP_METRICS = {"step", "loss", "lr", "grad_norm", "targets", "seconds"}  # logged at every step
 Batches = Callable[[torch.Generator], Any] | Loader

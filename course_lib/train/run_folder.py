@@ -11,9 +11,9 @@ from torch import nn
 
 from course_lib.data.loading.loader import Loader
 from course_lib.files import write_text
-from course_lib.train.checkpoint import CheckpointError, RunState, checkpoint_steps, load_checkpoint, save_checkpoint
 from course_lib.train.config import TrainConfig
 from course_lib.train.metrics import Metrics, MetricsLine, read_metrics
+from course_lib.train.run_state import CheckpointError, RunState, checkpoint_steps
 
 Description = dict[str, dict[str, object]]  # of a run: its config, its model, and so on, as JSON gives them
 
@@ -89,6 +89,8 @@ class RunFolder:
         Raises:
             CheckpointError: If the disk is full.
         """
+        from course_lib.train.checkpoint import save_checkpoint  # see run_state.py
+
         if step not in checkpoint_steps(self.checkpoints):
             save_checkpoint(self.checkpoints, step, samples_read, self._run)
 
@@ -120,6 +122,8 @@ class RunFolder:
         Returns:
             The number of steps done, and the number of samples read in them.
         """
+        from course_lib.train.checkpoint import load_checkpoint  # see run_state.py
+
         step, samples_read = load_checkpoint(self.checkpoints, self._run)
         if step > config.steps:
             raise CheckpointError(

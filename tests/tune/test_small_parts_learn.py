@@ -16,9 +16,9 @@ from course_lib.infer.generation.sampling import Sampling
 from course_lib.interop import from_pretrained, to_hf
 from course_lib.models import GPT, GPTConfig
 from course_lib.train import RunFolder, TrainConfig, train
-from course_lib.train.checkpoint import CheckpointError
 from course_lib.train.config import CHOICES
 from course_lib.train.losses import cross_entropy
+from course_lib.train.run_state import CheckpointError
 from course_lib.tune.adapter_files import load_adapter, save_adapter
 from course_lib.tune.bitfit import train_biases
 from course_lib.tune.frozen import trainable_parameters

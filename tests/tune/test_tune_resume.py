@@ -9,7 +9,7 @@ from tiny import END, gpt
 from course_lib.data.loading.loader import Loader
 from course_lib.models import GPT
 from course_lib.train import RunFolder, TrainConfig, read_metrics, train
-from course_lib.train.checkpoint import CheckpointError, checkpoint_steps
+from course_lib.train.run_state import CheckpointError, checkpoint_steps
 from course_lib.tune import dpo, grpo, ppo, reward, rollout, sft
 from course_lib.tune.completions import completion_examples
 from course_lib.tune.lora import add_lora
