@@ -40,14 +40,14 @@ def test_a_run_and_one_that_was_stopped(planted, tmp_path):
     assert tiny_recipes.runs_of_a_stopped_recipe(sweep, "losses_of", run, whole, tmp_path) == runs + 1
 
 
-@pytest.mark.parametrize("costs", [None, []])
-def test_a_number_of_steps_is_refused_before_anything_starts(planted, tmp_path, costs):
+@pytest.mark.parametrize("estimating", [False, True])
+def test_a_number_of_steps_is_refused_before_anything_starts(planted, tmp_path, estimating):
     """A budget says how many steps a model takes; no message advises to give another number."""
     with pytest.raises(RecipeError, match="scaling takes no --steps, since its plan says how long each model trains"):
-        run(tmp_path / "out", steps=10, costs=costs)
+        run(tmp_path / "out", steps=10, estimating=estimating)
     assert not (tmp_path / "out").exists()
     with pytest.raises(RecipeError, match=r"has no estimate$"):
-        run(tmp_path / "out", costs=[])
+        run(tmp_path / "out", estimating=True)
 
 
 def test_the_held_out_budget_is_predicted_and_measured_at_its_best_rate(planted, tmp_path):
