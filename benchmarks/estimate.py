@@ -23,13 +23,12 @@ def main() -> None:
     asked = parser.parse_args()
     about = begin("torch")
     torch.set_num_threads(1)  # as `course train --preset cpu`
-    estimate = Run(asked.recipe, Path("unused"), steps=asked.steps, preset="cpu", costs=[])
+    estimate = Run(asked.recipe, Path("unused"), steps=asked.steps, preset="cpu", estimating=True)
     RECIPES[asked.recipe](estimate)
     with tempfile.TemporaryDirectory() as folder:
         RECIPES[asked.recipe](Run(asked.recipe, Path(folder), steps=asked.steps, preset="cpu"))
         stages = sorted(Path(folder).rglob("metrics.jsonl"), key=lambda file: file.stat().st_mtime)
         took = [sum(line.get("seconds", 0) for line in read_metrics(file)) for file in stages]
-    assert estimate.costs is not None
     foreseen = [cost.steps * (cost.seconds or 0) for cost in estimate.costs]
     print("stage, seconds estimated, seconds measured, ratio")
     for cost, one, other in zip(estimate.costs, foreseen, took, strict=True):

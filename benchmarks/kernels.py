@@ -98,7 +98,7 @@ def muon(size: dict[str, int], rounds: int) -> Any:
 
 def scaling(size: dict[str, int], rounds: int) -> Any:
     """Compare steps of the scaling sweep's model; before that, the weights after the first."""
-    windows = torch.randint(scaling_sweep.CHARACTERS, (scaling_sweep.BATCH, scaling_sweep.SEEN + 1))
+    windows = torch.randint(scaling_sweep.VOCAB_SIZE, (scaling_sweep.BATCH, scaling_sweep.CONTEXT + 1))
     lr, betas = 1e-2, (0.9, 0.98)
     plain, fast = (scaling_sweep.NextCharacter(size["width"]) for _ in range(2))
     plain.parts = [part.clone().requires_grad_() for part in plain.parts]

@@ -245,6 +245,9 @@ def test_errors_say_what_to_do():
         attention(query[:, :3, :1], key, value, causal=True)
     with pytest.raises(ValueError, match=r"d_model=10 must be a multiple of n_heads=4"):
         MultiHeadAttention(10, 4)
+    for sizes in ({"n_kv_heads": 0}, {"head_dim": 0}, {"n_heads": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(sizes))}=0 must be a whole number, at least 1"):
+            MultiHeadAttention(**{"d_model": 12, "n_heads": 4} | sizes)
     x, angles = torch.randn(1, 3, 8), torch.ones(3, 2)
     with pytest.raises(ValueError, match="those of a memory are others"):
         MultiHeadAttention(8, 2)(x, rotary=(angles, angles), memory=x)

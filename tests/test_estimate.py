@@ -16,7 +16,7 @@ from course_lib.nn.moe import count_active_parameters
 from course_lib.recipes import estimate
 from course_lib.recipes.command import RECIPES, _busy
 from course_lib.recipes.estimate import amount, duration, stage_cost
-from course_lib.recipes.run import Run
+from course_lib.recipes.run import RecipeError, Run
 from course_lib.train import TrainConfig, next_token_loss
 
 BATCH, CONTEXT = 32, 16
@@ -157,7 +157,7 @@ def stage(seconds):
     ],
 )
 def test_a_busy_machine_is_named_with_the_time_it_would_take_alone(preset, seconds, shares, said):
-    run = Run("moe", Path("none"), preset=preset, costs=[stage(of) for of in seconds], shares=shares)
+    run = Run("moe", Path("none"), preset=preset, costs=[stage(of) for of in seconds], cpu_shares=shares)
     assert said in _busy(run)
     assert bool(said) == bool(_busy(run))
 
@@ -171,12 +171,17 @@ def test_a_sweep_has_no_estimate(tiny, capsys, recipe):
     assert f"course: {recipe} trains many small models one by one" in capsys.readouterr().err
 
 
+def test_a_run_of_no_steps_is_refused():
+    with pytest.raises(RecipeError, match="at least 1 step, not 0; leave --steps out for the preset's own"):
+        Run("gpt", Path("none"), steps=0)
+
+
 def test_costs_of_each_stage(tiny):
-    run = Run("moe", tiny / "none", costs=[])
+    run = Run("moe", tiny / "none", estimating=True)
     results = RECIPES["moe"](run)
     assert [cost.name for cost in run.costs] == ["moe.dense", "moe.experts"]
-    assert len(run.shares) == 2
-    assert all(0 < share < 1.1 for share in run.shares)
+    assert len(run.cpu_shares) == 2
+    assert all(0 < share < 1.1 for share in run.cpu_shares)
     assert all(cost.steps == tiny_recipes.STEPS and cost.seconds > 0 for cost in run.costs)
     assert not results.values
     assert not (tiny / "none").exists()

@@ -5,7 +5,7 @@ import pytest
 from course_lib.measure import committed_run
 from course_lib.recipes.chains_sweep import (
     ARMS,
-    MIDDLE,
+    DEFAULT_RATE,
     PRESETS,
     SEEDS,
     best_rates,
@@ -13,13 +13,14 @@ from course_lib.recipes.chains_sweep import (
     losses_by_rate,
     number_key,
 )
+from course_lib.recipes.rates import rates_of
 
 LOSSES = losses_by_rate()
 
 
 def test_the_runs_are_whole():
     plan = PRESETS["cpu"]
-    of_arm = {arm: {number_key(arm, rate) for rate in plan.rates_of(arm)} for arm in ARMS}
+    of_arm = {arm: {number_key(arm, rate) for rate in rates_of(plan, arm)} for arm in ARMS}
     first, second = (committed_run("chains", seed, size="cpu").keys() for seed in SEEDS)
     assert first == set().union(*of_arm.values())
     assert second == set().union(*(of_arm[arm] for arm, losses in LOSSES.items() if learned(losses)))
@@ -27,8 +28,8 @@ def test_the_runs_are_whole():
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_best_rate_is_inside_the_grid_if_there_is_one(arm):
-    rates = PRESETS["cpu"].rates_of(arm)
+    rates = rates_of(PRESETS["cpu"], arm)
     assert len(rates) >= 3
     assert rates[0] < best_rates()[arm] < rates[-1]
     if not learned(LOSSES[arm]):
-        assert best_rates()[arm] == MIDDLE
+        assert best_rates()[arm] == DEFAULT_RATE

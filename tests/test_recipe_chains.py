@@ -65,4 +65,4 @@ def test_an_arm_that_learned_nothing_has_the_rate_in_the_middle(monkeypatch):
         "chain of thought": {3e-3: 1.0, 1e-2: 0.5, 3e-2: 0.1},
     }
     monkeypatch.setattr(sweep, "losses_by_rate", lambda size: losses)
-    assert sweep.best_rates() == {"dots": sweep.MIDDLE, "chain of thought": 3e-2}
+    assert sweep.best_rates() == {"dots": sweep.DEFAULT_RATE, "chain of thought": 3e-2}

@@ -22,7 +22,7 @@ def tiny(monkeypatch):
     monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.CopyingPlan(WORLD, SIZES, LOOKS, batch=4))
     monkeypatch.setattr(sweep, "RATES", (1e-3, 1e-2))
     monkeypatch.setattr(sweep, "SEEDS", 2)
-    monkeypatch.setattr(sweep, "on_all_cores", lambda f, tasks, at_a_time: cores(f, tasks))
+    monkeypatch.setattr(sweep, "on_all_cores", lambda f, tasks, n_processes: cores(f, tasks))
     monkeypatch.setattr(torch, "set_flush_denormal", lambda mode: True)  # else it stays for the tests after these
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import tiny_recipes
 
+from course_lib.data.corpora import wikipedia
 from course_lib.recipes import positions_sweep as sweep
 from course_lib.recipes.run import Run
 
@@ -18,7 +19,7 @@ def tiny(monkeypatch):
     kinds = [SENTENCE.format(fish) for fish in ("salmon", "carp", "pike", "eel", "cod")]
     lengths = [5, 8, 12] * 20  # sentences: about 300, 480 and 720 characters
     text = "\n\n".join("".join(kinds[(i + k) % 5] for k in range(n)) for i, n in enumerate(lengths))
-    monkeypatch.setattr(sweep, "wikipedia_text", lambda: text)
+    monkeypatch.setattr(wikipedia, "wikipedia_text", lambda: text)
     monkeypatch.setattr(sweep, "ARMS", {"rope": 64, "rope-256": 256})
     plan = replace(sweep.PRESETS["cpu"], model={"d_model": 8, "n_layers": 1, "n_heads": 2}, steps=4, batch=4)
     monkeypatch.setitem(sweep.PRESETS, "cpu", replace(plan, rates=(1e-3, 4e-3), more={"rope": (1.6e-2,)}))
@@ -43,7 +44,7 @@ def test_rates_are_chosen_on_articles_that_the_lab_does_not_report_on():
     validation, test = (
         {texts.tokenizer.decode(row[:257].tolist()) for row in part} for part in (texts.validation, texts.test)
     )
-    whole = [line for line in sweep.wikipedia_text().splitlines() if line]
+    whole = [line for line in wikipedia.wikipedia_text().splitlines() if line]
     assert validation <= {line[:257] for line in whole if 256 < len(line) <= 512}
     assert test <= {line[:257] for line in whole if len(line) > 512}
     assert validation

@@ -24,7 +24,7 @@ def planted(monkeypatch):
         return loss, loss + 0.5
 
     monkeypatch.setattr(sweep, "losses_of", losses_of)
-    monkeypatch.setattr(sweep, "AT_A_TIME", 1)  # another process would have the real one
+    monkeypatch.setattr(sweep, "N_PROCESSES", 1)  # another process would have the real one
     plan = sweep.ScalingPlan((8, 16, 32, 64), (0.5e9, 1e9, 2e9), (8e9,), (1e-2, 2e-2), 4000)
     monkeypatch.setitem(sweep.PRESETS, "cpu", plan)
     return plan
@@ -40,14 +40,14 @@ def test_a_run_and_one_that_was_stopped(planted, tmp_path):
     assert tiny_recipes.runs_of_a_stopped_recipe(sweep, "losses_of", run, whole, tmp_path) == runs + 1
 
 
-@pytest.mark.parametrize("costs", [None, []])
-def test_a_number_of_steps_is_refused_before_anything_starts(planted, tmp_path, costs):
+@pytest.mark.parametrize("estimating", [False, True])
+def test_a_number_of_steps_is_refused_before_anything_starts(planted, tmp_path, estimating):
     """A budget says how many steps a model takes; no message advises to give another number."""
     with pytest.raises(RecipeError, match="scaling takes no --steps, since its plan says how long each model trains"):
-        run(tmp_path / "out", steps=10, costs=costs)
+        run(tmp_path / "out", steps=10, estimating=estimating)
     assert not (tmp_path / "out").exists()
     with pytest.raises(RecipeError, match=r"has no estimate$"):
-        run(tmp_path / "out", costs=[])
+        run(tmp_path / "out", estimating=True)
 
 
 def test_the_held_out_budget_is_predicted_and_measured_at_its_best_rate(planted, tmp_path):
@@ -64,9 +64,9 @@ def test_two_processes_find_what_one_finds(monkeypatch, tmp_path):
     monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.ScalingPlan((4, 8), (2e7, 3e7), (6e7,), (1e-2, 2e-2), 200))
     monkeypatch.setattr(sweep, "law_of", lambda values, plan: LAW)  # two sizes are too few for one
     found = []
-    for at_a_time in (1, 2):
-        monkeypatch.setattr(sweep, "AT_A_TIME", at_a_time)
-        found.append(run(tmp_path / str(at_a_time)))
+    for n_processes in (1, 2):
+        monkeypatch.setattr(sweep, "N_PROCESSES", n_processes)
+        found.append(run(tmp_path / str(n_processes)))
     assert found[0] == found[1]
 
 
@@ -77,8 +77,12 @@ def test_every_run_has_enough_steps_and_enough_text(size):
         cells = list(plan.cells(budgets))
         assert {budget for _, budget in cells} == set(budgets)
         for cell in cells:
-            assert sweep.steps_for(*cell) >= sweep.SHORTEST
-            assert sweep.characters_for(*cell) < sweep.UNIQUE
+            assert sweep.steps_for(*cell) >= sweep.MIN_STEPS
+            assert sweep.characters_for(*cell) < sweep.TRAIN_CHARACTERS
+
+
+def test_no_budgets_have_no_cells():
+    assert list(sweep.PRESETS["cpu"].cells(())) == []
 
 
 def test_a_run_predicts_no_character_twice(monkeypatch):
@@ -86,7 +90,7 @@ def test_a_run_predicts_no_character_twice(monkeypatch):
     monkeypatch.setattr(sweep.NextCharacter, "find_gradient", lambda _, windows: read.extend(windows[:, 0].tolist()))
     budget = 40 * 6 * sweep.size_of(16) * sweep.BATCH
     order = torch.randperm(50 * sweep.BATCH)
-    text = sweep.TextParts(torch.arange(len(order))[:, None].expand(-1, sweep.SEEN + 1), order, None, None)
+    text = sweep.TextParts(torch.arange(len(order))[:, None].expand(-1, sweep.CONTEXT + 1), order, None, None)
     sweep.learn(16, budget, 1e-2, text, 0, torch.device("cpu"))
     assert len(read) == len(set(read)) == sweep.steps_for(16, budget) * sweep.BATCH
     with pytest.raises(ValueError, match="more text than there is"):
@@ -94,13 +98,13 @@ def test_a_run_predicts_no_character_twice(monkeypatch):
 
 
 def test_the_gradient_by_hand_is_that_of_torch():
-    windows = torch.randint(sweep.CHARACTERS, (5, sweep.SEEN + 1))
+    windows = torch.randint(sweep.VOCAB_SIZE, (5, sweep.CONTEXT + 1))
     model = sweep.NextCharacter(24, seed=1)
     model.find_gradient(windows)
     parts = model.parts = [part.clone().requires_grad_() for part in model.parts]
     F.cross_entropy(model(windows[:, :-1])[2], windows[:, -1]).backward()
-    for part, slope in zip(parts, model.slopes, strict=True):
-        torch.testing.assert_close(slope, part.grad, atol=1e-6, rtol=1e-5)
+    for part, gradient in zip(parts, model.gradients, strict=True):
+        torch.testing.assert_close(gradient, part.grad, atol=1e-6, rtol=1e-5)
 
 
 def test_a_step_of_adam_is_that_of_the_paper():
@@ -108,14 +112,14 @@ def test_a_step_of_adam_is_that_of_the_paper():
     weights = model.weights.clone()
     mean, square, plain_mean, plain_square = (torch.zeros_like(weights) for _ in range(4))
     for step in range(1, 6):
-        model.find_gradient(torch.randint(sweep.CHARACTERS, (5, sweep.SEEN + 1)))
+        model.find_gradient(torch.randint(sweep.VOCAB_SIZE, (5, sweep.CONTEXT + 1)))
         sweep.adam_step(model, mean, square, step, 1e-2, (0.9, 0.98))
         adamw_update(weights, model.gradient, plain_mean, plain_square, step, 1e-2, (0.9, 0.98))
         assert_close(model.weights, weights, rtol=0, atol=1e-6)  # steps of 1e-2, in float32
 
 
 def test_a_weight_takes_six_operations_for_each_character():
-    windows = torch.randint(sweep.CHARACTERS, (5, sweep.SEEN + 1))
+    windows = torch.randint(sweep.VOCAB_SIZE, (5, sweep.CONTEXT + 1))
     with FlopCounterMode(display=False) as counter:
         sweep.NextCharacter(24).find_gradient(windows)
     assert counter.get_total_flops() == 6 * sweep.size_of(24) * len(windows)
@@ -124,6 +128,6 @@ def test_a_weight_takes_six_operations_for_each_character():
 def test_a_model_learns_what_follows():
     order = torch.randperm(400 * sweep.BATCH)
     first = torch.arange(len(order)) % 7
-    text = sweep.TextParts((first[:, None] + torch.arange(sweep.SEEN + 1)) % 7, order, None, None)
+    text = sweep.TextParts((first[:, None] + torch.arange(sweep.CONTEXT + 1)) % 7, order, None, None)
     model = sweep.learn(32, 200 * 6 * sweep.size_of(32) * sweep.BATCH, 2e-2, text, 0, torch.device("cpu"))
     assert sweep.loss_on(model, text.train[:700]) < 0.1  # a guess: ln 7

@@ -93,6 +93,12 @@ def test_scores_stand_beside_their_controls(whole):
     assert results.provenance.command == "course train vision-text --preset cpu --seed 0"
 
 
+def test_a_score_that_is_no_claim_has_no_control():
+    keys = {"text.count", "None.count", "align.seen.count", "pictures.seen.count", "pictures.blind.count"}
+    values = {f"vision-text.{key}": 0.5 for key in keys}
+    assert vision_text._controls(values) == {"vision-text.pictures.seen.count": "vision-text.pictures.blind.count"}
+
+
 def test_samples_say_which_answers_are_wrong(whole, data):
     samples = read_results(whole / "results.json").samples
     task = scene_questions.questions(data.emoji, data.split)

@@ -21,8 +21,8 @@ VOCAB = 5000
 
 def row(seed, vocab=VOCAB):
     """Logits as real models give them: a few far ahead, and a long tail."""
-    dice = np.random.default_rng(seed)
-    return torch.tensor(np.sort(dice.gumbel(size=vocab) * 1.7)[dice.permutation(vocab)])
+    rng = np.random.default_rng(seed)
+    return torch.tensor(np.sort(rng.gumbel(size=vocab) * 1.7)[rng.permutation(vocab)])
 
 
 ROWS = [row(0), row(1), torch.tensor([2.0, 1.0, 1.0, -math.inf, 0.0])]

@@ -32,16 +32,25 @@ def write(
     """Print the text that a model generates, piece by piece.
 
     Args:
+        name: The name of a published model, or a folder.
+        prompt: What to answer or to continue; "-" reads it from the standard input.
+        system: What the model is told before the conversation; None for nothing.
         chat: Whether the prompt starts a conversation or is a text to continue; None for a conversation if the model
             has a chat template.
+        max_tokens: The largest number of tokens to generate; None for as many as the context has room for.
         sampling: Fields of `Sampling`; None for the model's own value of a field.
+        seed: The seed of the sampling; None for another one in each call.
+        stop: Strings before which the text ends.
+        schema: A file with a JSON Schema that the text has to satisfy; None for none.
+        regex: A regular expression that the whole text has to match; None for none.
+        bits: 8 or 4, to quantize the weights; None for the weights as they are.
 
     Raises:
         GenerationError: If the options contradict each other, the prompt is empty, or the text ends at the token limit
             before it matches the grammar.
         CourseError: If the model cannot be opened.
     """
-    if schema and regex:
+    if schema is not None and regex is not None:
         raise GenerationError("--schema and --regex cannot be had together; pass one of them")
     text = _read_prompt(prompt)
     source = _grammar(schema, regex)
@@ -83,8 +92,9 @@ def _grammar(schema: Path | None, regex: str | None) -> str | None:
         return None
     from course_lib.infer.constrained import grammar  # llguidance is not in the core
 
-    if schema is None:
-        return grammar.regex(regex or "")
+    if regex is not None:
+        return grammar.regex(regex)
+    assert schema is not None
     try:
         return grammar.json_schema(read_json(schema))
     except GenerationError as error:

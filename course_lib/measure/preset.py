@@ -52,11 +52,11 @@ def device(size: Preset | None = None) -> torch.device:
     return accelerator
 
 
-def device_name(size: Preset | None = None) -> str:
-    """Return the product name of a preset's device: "cpu", or for example "NVIDIA H100 80GB HBM3".
+def device_name(where: torch.device | None = None) -> str:
+    """Return the product name of a device: "cpu", or for example "NVIDIA H100 80GB HBM3".
 
     Args:
-        size: The preset; by default the current one.
+        where: The device; None for that of the current preset.
     """
-    where = device(size)
+    where = device() if where is None else where
     return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type

@@ -57,7 +57,7 @@ class GPTConfig:
         head_dim: The width of a head; d_model / n_heads if not given.
         d_ff: The width of a feed-forward network; 4 d_model if not given.
         position: The position encoding: "learned", "sinusoidal", "rope", "alibi", "t5" or "none". The bias of "t5" is
-            that of a decoder: where `causal=False` shows later tokens, all of them get the bias of distance 0.
+            that of T5's decoder, which has none for later positions, so the model refuses `causal=False`.
         norm: "layer" for LayerNorm, "rms" for RMSNorm.
         activation: The activation of the feed-forward networks; "swiglu" for gated ones.
         bias: Whether linear layers and LayerNorm have a bias.
@@ -202,7 +202,8 @@ class GPT(nn.Module):
 
         Raises:
             ValueError: If there are no tokens, if a shape is wrong, if there are more tokens than learned positions or
-                room in the cache, or (on the CPU) if a token id is outside the vocabulary.
+                room in the cache, if `causal=False` meets the position encoding "t5", or (on the CPU) if a token id is
+                outside the vocabulary.
         """
         x = embed_tokens(self.token_embedding, ids)  # batch tokens d_model
         attention_weights: list[Tensor] | None = [] if return_weights else None
@@ -231,7 +232,15 @@ class GPT(nn.Module):
             causal: Hide later positions.
             positions: The position of each token in its own text; as in `forward`.
             cache: The cache of earlier tokens, to which those of x are added; as in `forward`.
+
+        Raises:
+            ValueError: As in `forward`.
         """
+        if self.config.position == "t5" and not causal:
+            raise ValueError(
+                'position="t5" has the one-sided buckets of a decoder, and all later positions would share one; with '
+                'causal=False use another encoding, such as "rope" or "alibi", or the encoder of a T5'
+            )
         key_positions = None
         if cache is not None:
             positions, key_positions = cache.append_positions(x, positions)

@@ -35,13 +35,15 @@ class VisionTower(nn.Module):
 
     def __init__(self, model: str | nn.Module, image_size: int | None = None) -> None:
         super().__init__()
+        if image_size is not None and image_size < 1:
+            raise ModelError(f"image_size={image_size} must be at least 1, or None for the size of the training images")
         self.model = _create(model, image_size) if isinstance(model, str) else model
         trained: Any = getattr(self.model, "pretrained_cfg", None)
         if not trained or not hasattr(self.model, "forward_features"):
             raise ModelError(
                 f"{type(model).__name__} is no model of timm.create_model; make it there, or give its name"
             )
-        self.image_size = image_size or trained["input_size"][-1]
+        self.image_size = trained["input_size"][-1] if image_size is None else image_size
         self.channels = trained["input_size"][0]
         for name, key in (("mean", "mean"), ("deviation", "std")):
             self.register_buffer(name, torch.tensor(trained[key])[:, None, None], persistent=False)
@@ -112,7 +114,7 @@ def _create(name: str, image_size: int | None) -> nn.Module:
         raise ModelError(f'timm has no model "{name}"; timm.list_models("*vit*") lists those with vit in their names')
     options: dict[str, Any] = {"num_classes": 0}
     trained: Any = timm.get_pretrained_cfg(name)
-    if image_size and trained.fixed_input_size:  # the others take any size and have no such option
+    if image_size is not None and trained.fixed_input_size:  # the others take any size and have no such option
         options["img_size"] = image_size
     try:
         return timm.create_model(name, **options)

@@ -188,7 +188,7 @@ def check_images(images: Tensor, channels: int, size: int, width: int | None = N
     Raises:
         ValueError: If they are not; the message says what to do.
     """
-    width = width or size
+    width = size if width is None else width
     if not images.is_floating_point():
         raise ValueError(f"the images are {images.dtype}; make them floats from 0 to 1: images.float() / 255")
     if images.dim() != 4:

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.nn.positions import Rotary, rotate
+from course_lib.settings import check_counts
 
 # A function from the keys and values of new tokens to those of all tokens so far: KVCache.append for one layer.
 AppendToCache = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -172,8 +173,8 @@ class MultiHeadAttention(nn.Module):
         scale: Factor on the scores; None for 1 / sqrt(head_dim).
 
     Raises:
-        ValueError: If n_heads is not a multiple of n_kv_heads or, without a head_dim, d_model is not a multiple of
-            n_heads.
+        ValueError: If a number is below 1, n_heads is not a multiple of n_kv_heads or, without a head_dim, d_model is
+            not a multiple of n_heads.
 
     Source: Vaswani et al. 2017, section 3.2.2.
     """
@@ -191,12 +192,14 @@ class MultiHeadAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.n_kv_heads = n_kv_heads or n_heads
+        self.n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
+        check_counts(self, "n_heads", "n_kv_heads")
         if n_heads % self.n_kv_heads or (head_dim is None and d_model % n_heads):
             raise ValueError(
                 f"d_model={d_model} must be a multiple of n_heads={n_heads}, and that of n_kv_heads={self.n_kv_heads}"
             )
-        self.head_dim = head_dim or d_model // n_heads
+        self.head_dim = d_model // n_heads if head_dim is None else head_dim
+        check_counts(self, "head_dim")
         self.scale = scale
         # One matrix for queries, keys and values, in this order: one large product is faster than three small ones.
         self.qkv = nn.Linear(d_model, (n_heads + 2 * self.n_kv_heads) * self.head_dim, bias=bias)

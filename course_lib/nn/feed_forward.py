@@ -30,7 +30,7 @@ class FeedForward(nn.Module):
         d_out: The width of the output; None for d_model.
 
     Raises:
-        ValueError: If the activation is unknown.
+        ValueError: If the activation is unknown, or d_out is below 1.
 
     Source: Vaswani et al. 2017, section 3.3.
     """
@@ -39,9 +39,11 @@ class FeedForward(nn.Module):
         self, d_model: int, d_ff: int, activation: str = "gelu", bias: bool = True, *, d_out: int | None = None
     ) -> None:
         super().__init__()
+        if d_out is not None and d_out < 1:
+            raise ValueError(f"d_out={d_out} must be at least 1, or None for d_model")
         self.activation = _known(activation)
         self.up = nn.Linear(d_model, d_ff, bias=bias)
-        self.down = nn.Linear(d_ff, d_out or d_model, bias=bias)
+        self.down = nn.Linear(d_ff, d_model if d_out is None else d_out, bias=bias)
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_out"]:
         """Apply the network to each token."""

@@ -21,7 +21,7 @@ from course_lib.data.worlds.arithmetic import PLUS, ArithmeticChains, ChainBatch
 from course_lib.measure import committed_run
 from course_lib.models import GPT, GPTConfig
 from course_lib.preset import Preset
-from course_lib.recipes.rates import best_rate, mean_over_runs, rate_text
+from course_lib.recipes.rates import best_rate, mean_losses, rate_text, rates_of
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.settings import not_supported
@@ -36,7 +36,7 @@ WORLDS = {
 SEEDS = (100, 101)  # of the runs by which the rates were chosen; no seed of the course's replications
 GUESS = math.log(MODULUS)  # the loss of a guess, in nats
 LEARNED = 0.02  # nats below a guess: an arm that gets no further at any rate has learned nothing, and no best rate
-MIDDLE = 1e-2  # the rate of such an arm
+DEFAULT_RATE = 1e-2  # the rate of such an arm
 Rows = Callable[[ChainBatch], tuple[Tensor, Tensor]]  # the inputs of a model, and the targets
 
 
@@ -56,10 +56,6 @@ class ChainsPlan(NamedTuple):
     batch: int
     rates: tuple[float, ...]
     more: Mapping[str, tuple[float, ...]]
-
-    def rates_of(self, arm: str) -> tuple[float, ...]:
-        """Return the learning rates of an arm, from the lowest to the highest."""
-        return tuple(sorted((*self.rates, *self.more.get(arm, ()))))
 
 
 class ChainsArm(NamedTuple):
@@ -181,8 +177,8 @@ def losses_by_rate(size: Preset = "cpu") -> dict[str, dict[float, float]]:
     Raises:
         DataError: If they have not been committed.
     """
-    mean = mean_over_runs([committed_run("chains", seed, size=size) for seed in SEEDS])
-    return {arm: {rate: mean[number_key(arm, rate)] for rate in PRESETS[size].rates_of(arm)} for arm in ARMS}
+    runs = [committed_run("chains", seed, size=size) for seed in SEEDS]
+    return mean_losses(runs, {arm: rates_of(PRESETS[size], arm) for arm in ARMS}, number_key)
 
 
 def learned(losses: Mapping[float, float]) -> bool:
@@ -196,7 +192,7 @@ def best_rates(size: Preset = "cpu") -> dict[str, float]:
     Raises:
         DataError: If the runs have not been committed.
     """
-    return {arm: best_rate(losses) if learned(losses) else MIDDLE for arm, losses in losses_by_rate(size).items()}
+    return {arm: best_rate(losses) if learned(losses) else DEFAULT_RATE for arm, losses in losses_by_rate(size).items()}
 
 
 def chains(run: Run) -> Results:
@@ -212,9 +208,9 @@ def chains(run: Run) -> Results:
     arms = list(ARMS)
     if run.seed != SEEDS[0]:
         first = committed_run("chains", SEEDS[0], size=run.preset)
-        arms = [arm for arm in arms if learned({rate: first[number_key(arm, rate)] for rate in plan.rates_of(arm)})]
+        arms = [arm for arm in arms if learned({rate: first[number_key(arm, rate)] for rate in rates_of(plan, arm)})]
     # Without the rates: no number depends on the others, so a run may go on with more of them.
     values = run.measured_so_far(plan[:3])
-    grid = {number_key(arm, rate): (arm, rate) for arm in arms for rate in plan.rates_of(arm)}
+    grid = {number_key(arm, rate): (arm, rate) for arm in arms for rate in rates_of(plan, arm)}
     run.measure_each(values, grid, lambda task: loss_at(*task, plan, run))
     return write_results(run, values, {})

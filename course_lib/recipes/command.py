@@ -80,15 +80,14 @@ def train(
         raise RecipeError(f"there is no preset {size!r}; use --preset with {', '.join(get_args(RunSize))}")
     chosen = cast(RunSize, size) if size else preset()
     folder = out or Path("runs") / f"{recipe}-{chosen}-seed{seed}"
-    run = Run(recipe, folder, seed, steps, resume, chosen, costs=[] if estimate else None)
+    run = Run(recipe, folder, seed, steps, resume, chosen, estimating=estimate)
     if run.preset != "gpu":
         torch.set_num_threads(1)  # the models are too small for more, and exact results depend on the number of threads
-    if run.costs is not None:
+    if run.estimating:
         RECIPES[recipe](run)
         print("\n" + "\n\n".join(table.to_text() for table in cost_tables(run.costs)) + f"\n\n{ESTIMATED}{_busy(run)}")
         return
-    device = device_name(run.lab_preset)
-    print(f"{recipe}: preset {run.preset}, seed {seed}, on {device}, into {run.out}", flush=True)
+    print(f"{recipe}: preset {run.preset}, seed {seed}, on {device_name(run.device)}, into {run.out}", flush=True)
     try:
         results = RECIPES[recipe](run)
     except (Stopped, CourseError):
@@ -108,10 +107,10 @@ def train(
 
 def _busy(run: Run) -> str:
     """Return a sentence on the time of a run on this machine alone; nothing if it was timed on a quiet one or a GPU."""
-    times = [cost.seconds * cost.steps for cost in run.costs or () if cost.seconds is not None]
-    if run.preset == "gpu" or len(times) < len(run.shares):
+    times = [cost.seconds * cost.steps for cost in run.costs if cost.seconds is not None]
+    if run.preset == "gpu" or len(times) < len(run.cpu_shares):
         return ""
-    alone = sum(seconds * share for seconds, share in zip(times, run.shares, strict=True))
+    alone = sum(seconds * share for seconds, share in zip(times, run.cpu_shares, strict=True))
     if sum(times) <= BUSY * alone:
         return ""
     return f"\nThis machine is busy with something else. Alone, the run would take about {duration(alone)} here."

@@ -18,7 +18,7 @@ Found = TypeVar("Found")
 
 @contextmanager
 def on_all_cores(
-    function: Callable[[Task], Found], tasks: Iterable[Task], at_a_time: int | None = None
+    function: Callable[[Task], Found], tasks: Iterable[Task], n_processes: int | None = None
 ) -> Iterator[Iterator[Found]]:
     """Run independent tasks in parallel, each in a process with one thread, and yield their results in order.
 
@@ -27,12 +27,14 @@ def on_all_cores(
     Args:
         function: Runs a task; a function of a module, or a `functools.partial` of one.
         tasks: The argument of each call.
-        at_a_time: The number of processes; None for one on each core. With 1, no other process is started.
+        n_processes: The number of processes; None for one on each core. With 1, no other process is started.
     """
-    if (at_a_time or psutil.cpu_count() or 1) == 1:
+    if n_processes is None:
+        n_processes = psutil.cpu_count() or 1
+    if n_processes == 1:
         yield map(function, tasks)
         return
-    pool = ProcessPoolExecutor(at_a_time, get_context("spawn"), _begin_process)
+    pool = ProcessPoolExecutor(n_processes, get_context("spawn"), _begin_process)
     try:
         yield pool.map(function, tasks)
     finally:

@@ -57,42 +57,42 @@ EXPERTS: dict[str, Any] = {"n_experts": 16, "top_k": 2, "norm_topk_prob": False,
 SMALL: dict[str, Any] = {"context": 128, "d_model": 96, "n_layers": 3, "n_heads": 3, **LLAMA_STYLE}
 MIDDLE: dict[str, Any] = {"context": 256, "d_model": 128, "n_layers": 4, "n_heads": 4, **LLAMA_STYLE}
 LARGE: dict[str, Any] = {"context": 512, "d_model": 512, "n_layers": 8, "n_heads": 8, **LLAMA_STYLE}
-RATES: dict[str, Any] = {"weight_decay": 0.1, "betas": (0.9, 0.95)}
+ADAMW: dict[str, Any] = {"weight_decay": 0.1, "betas": (0.9, 0.95)}
 FAST: dict[str, Any] = {"precision": "auto", "compile": True}
-THREE = ("en", "fr", "es")
+THREE_LANGUAGES = ("en", "fr", "es")
 PROMPTS = ("The river", "She was born in", "In the winter of", "The theory says that")  # of the report's samples
 SAMPLE_TOKENS = 40
 PRESETS = {
     "gpt": {
         "cpu": Pretraining(
-            GPTConfig(2048, d_ff=256, **SMALL), TrainConfig(2600, lr=1e-2, optimizer="muon", **RATES), batch=8
+            GPTConfig(2048, d_ff=256, **SMALL), TrainConfig(2600, lr=1e-2, optimizer="muon", **ADAMW), batch=8
         ),
         "gpu": Pretraining(
             GPTConfig(8192, d_ff=1536, **LARGE),
-            TrainConfig(1000, lr=3e-3, warmup_steps=100, optimizer="muon", **FAST, **RATES),
+            TrainConfig(1000, lr=3e-3, warmup_steps=100, optimizer="muon", **FAST, **ADAMW),
             batch=32,
-            languages=THREE,
+            languages=THREE_LANGUAGES,
         ),
     },
     "moe": {  # both with AdamW: Muon takes no stack of experts, so it would favour the dense equivalent
         "cpu": Pretraining(
-            GPTConfig(2048, d_ff=64, d_shared=128, **SMALL, **EXPERTS), TrainConfig(1200, lr=6e-3, **RATES), batch=8
+            GPTConfig(2048, d_ff=64, d_shared=128, **SMALL, **EXPERTS), TrainConfig(1200, lr=6e-3, **ADAMW), batch=8
         ),
         # Three languages, since of English alone there are only a million tokens. The rates had the fewest bits per
         # byte on the validation text after 250 steps (seed 100): the mixture 2.70 at 0.004 and 2.76 at 0.008, its
         # dense equivalent 2.66, 2.64 and 2.68 at 0.004, 0.008 and 0.016.
         "hour": Pretraining(
             GPTConfig(4096, d_ff=80, d_shared=160, **MIDDLE, **EXPERTS),
-            TrainConfig(3000, lr=4e-3, warmup_steps=100, **RATES),
+            TrainConfig(3000, lr=4e-3, warmup_steps=100, **ADAMW),
             batch=8,
-            languages=THREE,
+            languages=THREE_LANGUAGES,
             dense_lr=8e-3,
         ),
         "gpu": Pretraining(
             GPTConfig(8192, d_ff=384, d_shared=768, **LARGE, **EXPERTS),
-            TrainConfig(1000, lr=1e-3, warmup_steps=100, **FAST, **RATES),
+            TrainConfig(1000, lr=1e-3, warmup_steps=100, **FAST, **ADAMW),
             batch=32,
-            languages=THREE,
+            languages=THREE_LANGUAGES,
         ),
     },
 }
@@ -102,9 +102,7 @@ def gpt(run: Run) -> Results:
     """Train one GPT and save it in OUT/model."""
     plan, text = _begin(run)
     values = _pretrain(run, plan, plan.model, text, "run", "model", "gpt")
-    values |= _ngram_controls(run, text, "gpt", ngrams=(1, 3))
-    controls = {"gpt.bits-per-byte": "gpt.trigram-bits-per-byte"}
-    return write_results(run, values, controls, _samples(run, "model"))
+    return _finish(run, text, values, {"gpt.bits-per-byte": "gpt.trigram-bits-per-byte"})
 
 
 def moe(run: Run) -> Results:
@@ -113,12 +111,12 @@ def moe(run: Run) -> Results:
     The mixture is saved in OUT/model, its dense equivalent in OUT/dense.
     """
     plan, text = _begin(run)
-    dense_plan = replace(plan, train=replace(plan.train, lr=plan.dense_lr or plan.train.lr))
+    dense_lr = plan.train.lr if plan.dense_lr is None else plan.dense_lr
+    dense_plan = replace(plan, train=replace(plan.train, lr=dense_lr))
     values = _pretrain(run, dense_plan, dense_equivalent(plan.model), text, "run-dense", "dense", "moe.dense")
     values |= _pretrain(run, plan, plan.model, text, "run-experts", "model", "moe.experts")
-    values |= _ngram_controls(run, text, "moe", ngrams=(1, 3))
     controls = {f"moe.experts.{name}": f"moe.dense.{name}" for name in ("bits-per-byte", "tokens-per-second")}
-    return write_results(run, values, controls, _samples(run, "model"))
+    return _finish(run, text, values, controls)
 
 
 def prepare() -> list[Path]:
@@ -157,7 +155,7 @@ def bits_per_byte(
         context: The number of tokens in a window.
         batch: The number of windows to read at a time.
     """
-    device = next(model.parameters(), tokens).device
+    device = next(model.parameters(), tokens).device  # a model may have no parameters, as a blind guess
     windows, nats = Windows(tokens, context), 0.0
     parts = torch.arange(len(windows)).split(batch)
     for some in tqdm(parts, desc="evaluating", delay=1.0, mininterval=0.5, leave=False):
@@ -178,7 +176,7 @@ def _pretrain(
     """Train a model in the folder `stage` and save it with its tokenizer in `folder`.
 
     Returns:
-        The measurements, by key: bits per byte on the test text, speed and sizes; none if costs are counted.
+        The measurements, by key: bits per byte on the test text, speed and sizes; none in an estimate.
     """
     torch.manual_seed(run.seed)
     model = GPT(config).to(run.device)
@@ -196,7 +194,7 @@ def _pretrain(
         validate=lambda: {"validation": score(text.validation[: 64 * config.context + 1])},
         after_step=(lambda step, metrics: update_selection_biases(model)) if config.balanced_by_bias else None,
     )
-    if run.costs is not None:
+    if run.estimating:
         return {}
     steps = [line for line in read_metrics(run.out / stage / "metrics.jsonl") if "seconds" in line]
     values = {
@@ -219,19 +217,24 @@ def _pretrain(
     return {f"{key}.{name}": value for name, value in values.items()}
 
 
-def _samples(run: Run, folder: str) -> list[tuple[str, str]]:
+def _finish(run: Run, text: Corpus, values: dict[str, float], controls: dict[str, str]) -> Results:
+    """Add the n-gram models to the results, and samples of the model in OUT/model; an estimate has none of it."""
+    if run.estimating:
+        return write_results(run, {}, {})
+    return write_results(run, values | _ngram_controls(run.recipe, text), controls, _samples(run))
+
+
+def _samples(run: Run) -> list[tuple[str, str]]:
     """Let the saved model continue PROMPTS, as `course generate` would."""
-    if run.costs is not None:
-        return []
-    model = open_model(run.out / folder)
+    model = open_model(run.out / "model")
     some = Sampling(temperature=0.8)  # a little below 1, so that fewer of the unlikely tokens come
     return [(prompt, "".join(model.stream(prompt, SAMPLE_TOKENS, some, seed=run.seed))) for prompt in PROMPTS]
 
 
-def _ngram_controls(run: Run, text: Corpus, key: str, ngrams: tuple[int, ...]) -> dict[str, float]:
+def _ngram_controls(recipe: str, text: Corpus) -> dict[str, float]:
     """Compute the bits per byte of n-gram models of the training text, as controls."""
-    if run.costs is not None:
-        return {}
-    names = {1: "unigram", 2: "bigram", 3: "trigram"}
-    nats = {n: ngram_surprise(text.train, text.test, len(text.n_bytes), n).sum().item() for n in ngrams}
-    return {f"{key}.{names[n]}-bits-per-byte": text.bits_per_byte(nats[n], text.test) for n in ngrams}
+    values = {}
+    for n, name in ((1, "unigram"), (3, "trigram")):
+        nats = ngram_surprise(text.train, text.test, len(text.n_bytes), n).sum().item()
+        values[f"{recipe}.{name}-bits-per-byte"] = text.bits_per_byte(nats, text.test)
+    return values

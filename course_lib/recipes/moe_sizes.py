@@ -13,8 +13,9 @@ follow from what a clock said, so another run of this recipe gives slightly othe
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 
@@ -32,21 +33,20 @@ from course_lib.train import next_token_loss, train
 from course_lib.train.mixture import moe_loss
 
 DENSE = "dense"
-BALANCES = ("none", "loss", "bias")
+Balance = Literal["none", "loss", "bias"]  # what balances the load: nothing, `moe_loss`, or `update_selection_biases`
 SEEDS = 2  # that each arm learns from: 0 and 1, or 2 and 3 in a run of seed 1
 RATES_SEED = 100  # of the runs that choose the learning rates
 
 
 class MoeArm(NamedTuple):
-    """A model: what differs from the dense one, and how the load of its experts is balanced.
+    """A model: what differs from the dense one, and what balances the load of its experts.
 
     Attributes:
         settings: Settings of GPTConfig; none for the dense model.
-        balance: One of BALANCES.
     """
 
     settings: dict[str, Any]
-    balance: str = "none"
+    balance: Balance = "none"
 
 
 def experts(n: int, d_ff: int, top_k: int, shared: int = 0, **more: Any) -> dict[str, Any]:
@@ -69,7 +69,7 @@ ARMS = {
     "16-of-256": MoeArm(experts(16, 256, 1), "loss"),
 }
 # The arms that are trained to the end.
-LEARNING = (DENSE, "recipe", "4-of-256", "8-of-256", "8-of-256-bias", "8-of-128-shared")
+TRAINED = (DENSE, "recipe", "4-of-256", "8-of-256", "8-of-256-bias", "8-of-128-shared")
 
 
 class MoeSizesPlan(NamedTuple):
@@ -103,8 +103,8 @@ def learn(arm: str, steps: int, rate: float, seed: int, text: Corpus, run: Run) 
         KeyboardInterrupt: If the user interrupts the training.
     """
     base, balance = language.PRESETS["moe"][run.preset], ARMS[arm].balance
-    if balance not in ("none", "loss", "bias"):
-        raise not_supported("balance", balance, BALANCES)
+    if balance not in get_args(Balance):
+        raise not_supported("balance", balance, get_args(Balance))
     torch.manual_seed(seed)
     model = GPT(config_of(arm, run.preset)).to(run.device)
     data = Loader(Windows(text.train.to(run.device), model.config.context), base.batch, seed=seed)
@@ -169,15 +169,24 @@ def search_rate(arm: str, steps: int, plan: MoeSizesPlan, text: Corpus, run: Run
             return best
 
 
+def add_means(values: dict[str, float], seeds: Sequence[int]) -> None:
+    """Add the mean of each trained arm over the seeds, and how many bits per byte it is behind the dense model."""
+    for arm in TRAINED:
+        for what, of in (("bits-per-byte", "seed"), ("seconds", "seconds")):
+            measured = [values[number_key(arm, f"{of}-{seed}")] for seed in seeds]
+            values[number_key(arm, what)] = statistics.mean(measured)
+        behind = values[number_key(arm, "bits-per-byte")] - values[number_key(DENSE, "bits-per-byte")]
+        values[number_key(arm, "behind")] = behind
+
+
 def moe_sizes(run: Run) -> Results:
-    """Measure the speed of all arms, and train those in LEARNING for as long as the dense model takes; keep no model.
+    """Measure the speed of all arms, and train those in TRAINED for as long as the dense model takes; keep no model.
 
     The results give each trained arm its mean bits per byte on the test text, those of each seed, and the CPU time
     that its training took.
     """
     plan = run.choose(PRESETS)
-    if run.steps:
-        plan = plan._replace(steps=run.steps)
+    plan = plan._replace(steps=run.steps or plan.steps)
     # Without the seeds: no number depends on those of another seed, so a run may go on with more of them.
     values = run.measured_so_far((plan, ARMS))
     base = language.PRESETS["moe"][run.preset]
@@ -185,28 +194,23 @@ def moe_sizes(run: Run) -> Results:
     if not values:
         values |= measure_speeds(plan, text, run)
         run.keep(values)
-    for arm in LEARNING:
+    for arm in TRAINED:
         steps = max(1, round(values[number_key(arm, "speed")] * plan.steps))
         values[number_key(arm, "steps")] = steps
         values[number_key(arm, "rate")] = search_rate(arm, steps, plan, text, run, values)
     seeds = seeds_of(run.seed, SEEDS)
     for seed in seeds:
-        for arm in LEARNING:
+        for arm in TRAINED:
             if (key := number_key(arm, f"seed-{seed}")) in values:
                 continue
-            steps, rate = (int(values[number_key(arm, "steps")]), values[number_key(arm, "rate")])
+            steps, rate = int(values[number_key(arm, "steps")]), values[number_key(arm, "rate")]
             model, values[number_key(arm, f"seconds-{seed}")] = learn(arm, steps, rate, seed, text, run)
             values[key] = language.bits_per_byte(model, text, text.test, model.config.context)
             run.keep(values)
-    for arm in LEARNING:
-        for what, of in (("bits-per-byte", "seed"), ("seconds", "seconds")):
-            measured = [values[number_key(arm, f"{of}-{seed}")] for seed in seeds]
-            values[number_key(arm, what)] = statistics.mean(measured)
-        behind = values[number_key(arm, "bits-per-byte")] - values[number_key(DENSE, "bits-per-byte")]
-        values[number_key(arm, "behind")] = behind
+    add_means(values, seeds)
     controls = {
         number_key(arm, what): number_key(DENSE, what)
-        for arm in LEARNING
+        for arm in TRAINED
         for what in ("bits-per-byte", "seconds")
         if arm != DENSE
     }

@@ -29,7 +29,7 @@ from course_lib.measure import committed_run
 from course_lib.measure import device as device_of_preset
 from course_lib.models import GPT, GPTConfig
 from course_lib.preset import Preset, preset
-from course_lib.recipes.rates import best_rate
+from course_lib.recipes.rates import best_rate, mean_losses
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig, next_token_loss, train
@@ -235,10 +235,8 @@ def number_key(name: str, rate: float, what: str) -> str:
 
 def best_rates() -> dict[str, float]:
     """Return each method's rate with the lowest validation loss on b in the committed run (preset cpu, seed 0)."""
-    values = committed_run("peft", size="cpu")
-    return {
-        name: best_rate({rate: values[number_key(name, rate, "b")] for rate in rates}) for name, rates in RATES.items()
-    }
+    losses = mean_losses([committed_run("peft", size="cpu")], RATES, partial(number_key, what="b"))
+    return {name: best_rate(of_method) for name, of_method in losses.items()}
 
 
 def peft(run: Run) -> Results:

@@ -8,7 +8,6 @@ the length they were trained with, on held-out articles on which the lab does no
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,17 +17,17 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from course_lib.data.corpora.wikipedia import sample_windows, wikipedia_text
+from course_lib.data.corpora.wikipedia import lowercase_wikipedia_text, sample_windows
 from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.measure import committed_run
 from course_lib.models import GPT, GPTConfig
+from course_lib.nn.storage import device_of
 from course_lib.preset import Preset
-from course_lib.recipes.rates import best_rate, mean_over_runs, rate_text
+from course_lib.recipes.rates import best_rate, mean_losses, rate_text, rates_of
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig, next_token_loss, train
 
-ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 .,;:'\"()-\n"
 LENGTH = 64  # of the windows to train on
 LONGER = 4 * LENGTH  # of those for the arm that trains on long ones
 LONGEST = 512  # of the windows that the lab reports on
@@ -55,10 +54,6 @@ class PositionsPlan:
     rates: tuple[float, ...]
     more: Mapping[str, tuple[float, ...]]
 
-    def rates_of(self, arm: str) -> tuple[float, ...]:
-        """Return the learning rates of an arm, from the lowest to the highest."""
-        return tuple(sorted((*self.rates, *self.more.get(arm, ()))))
-
 
 MORE = dict.fromkeys(("alibi", "t5", "sinusoidal"), (32e-3, 64e-3))
 PRESETS = {
@@ -84,12 +79,12 @@ class TextsByLength(NamedTuple):
 
 
 def wikipedia_by_length() -> TextsByLength:
-    """Load the texts: small letters, digits and a few signs; the last tenth is held out.
+    """Load the texts in lower case; the last tenth is held out.
 
     Raises:
         DataError: If they cannot be fetched.
     """
-    text = re.sub(f"[^{re.escape(ALPHABET)}]", "", wikipedia_text().lower())
+    text = lowercase_wikipedia_text()
     tokenizer = CharTokenizer.from_text(text)
     split = int(0.9 * len(text))
     articles = text[split:].splitlines()[1:]  # the first one may have begun before the split
@@ -112,9 +107,8 @@ def tail_loss(
         mask: True where the query may attend to the key, on top of the causal mask; as in GPT.forward.
     """
     model.eval()
-    device = next(model.parameters()).device
     losses = []
-    for batch in sequences.to(device).split(32):
+    for batch in sequences.to(device_of(model)).split(32):
         logits = model(batch[:, :-1], mask=mask)[:, -TAIL:]
         losses.append(F.cross_entropy(logits.transpose(1, 2), batch[:, -TAIL:], reduction="none").mean(1))
     return torch.cat(losses).cpu()
@@ -131,8 +125,8 @@ def losses_by_rate(size: Preset = "cpu") -> dict[str, dict[float, float]]:
     Raises:
         DataError: If they have not been committed.
     """
-    mean = mean_over_runs([committed_run("positions", seed, size=size) for seed in SEEDS])
-    return {arm: {rate: mean[number_key(arm, rate)] for rate in PRESETS[size].rates_of(arm)} for arm in ARMS}
+    runs = [committed_run("positions", seed, size=size) for seed in SEEDS]
+    return mean_losses(runs, {arm: rates_of(PRESETS[size], arm) for arm in ARMS}, number_key)
 
 
 def best_rates(size: Preset = "cpu") -> dict[str, float]:
@@ -164,6 +158,6 @@ def positions(run: Run) -> Results:
     plan = run.choose(PRESETS)
     values = run.measured_so_far((plan, ARMS))
     texts = wikipedia_by_length()
-    grid = {number_key(arm, rate): (arm, rate) for arm in ARMS for rate in plan.rates_of(arm)}
+    grid = {number_key(arm, rate): (arm, rate) for arm in ARMS for rate in rates_of(plan, arm)}
     run.measure_each(values, grid, lambda task: loss_at(*task, texts, plan, run))
     return write_results(run, values, {})

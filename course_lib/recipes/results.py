@@ -64,7 +64,7 @@ class Results:
 def write_results(
     run: Run, values: Mapping[str, float], controls: Mapping[str, str], samples: Iterable[tuple[str, str]] = ()
 ) -> Results:
-    """Write results.json into the folder of a finished run, and return its content; write none if costs are counted."""
+    """Write results.json into the folder of a finished run, and return its content; an estimate writes nothing."""
     noted = [line for file in run.out.rglob("metrics.jsonl") for line in read_metrics(file)]
     provenance = Provenance(
         recipe=run.recipe,
@@ -72,12 +72,12 @@ def write_results(
         seed=run.seed,
         command=f"course train {run.arguments}",
         commit=commit_of(Path(course_lib.__file__).parent),
-        device=device_name(run.lab_preset) if run.costs is None else run.device.type,
+        device=device_name(run.device),
         versions={"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
         seconds=round(sum(line.get("seconds", 0) for line in noted), 1) if noted else None,
     )
     results = Results(provenance, dict(values), dict(controls), [list(sample) for sample in samples])
-    if run.costs is None:
+    if not run.estimating:
         results.write(run.out / "results.json")
     return results
 

@@ -53,9 +53,13 @@ class Run:
         steps: The number of training steps; None for the preset's own.
         resume: Whether to resume the run in the folder.
         preset: The preset, which sets the sizes; by default the one that COURSE_PRESET names.
-        costs: None to train. With a list, `train` adds the cost of each stage to it in place of training, and nothing
-            is written.
-        shares: With `costs`, the share of a processor that this process got while each stage was counted and timed.
+        estimating: Whether this is an estimate: `train` then counts what each stage costs in place of training it,
+            nothing is measured, and nothing is written.
+        costs: The cost of each stage that an estimate has counted.
+        cpu_shares: The share of a processor that this process got while each of these was counted and timed.
+
+    Raises:
+        RecipeError: If the number of steps is below 1.
     """
 
     recipe: str
@@ -64,13 +68,18 @@ class Run:
     steps: int | None = None
     resume: bool = False
     preset: RunSize = field(default_factory=preset)
-    costs: list[StageCost] | None = None
-    shares: list[float] = field(default_factory=list)
+    estimating: bool = False
+    costs: list[StageCost] = field(default_factory=list)
+    cpu_shares: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise RecipeError(f"a run takes at least 1 step, not {self.steps}; leave --steps out for the preset's own")
 
     @property
     def device(self) -> torch.device:
-        """The device of the run; costs of the preset gpu are counted on the CPU where there is no accelerator."""
-        if self.costs is not None and not torch.accelerator.is_available():
+        """The device of the run; the preset gpu is estimated on the CPU where there is no accelerator."""
+        if self.estimating and not torch.accelerator.is_available():
             return torch.device("cpu")
         return device(self.lab_preset)
 
@@ -115,7 +124,7 @@ class Run:
             RecipeError: If the folder is in use by anything but the same run. Whether the same run may resume is
                 decided by the folders of its stages (`course_lib.train.RunFolder`).
         """
-        if self.costs is not None:
+        if self.estimating:
             return
         this = {"run": self.arguments, "plan": repr(plan)}
         note = self.out / "recipe.json"
@@ -144,14 +153,14 @@ class Run:
             fixed_steps: Whether the plan alone says how long each model trains, so that `--steps` has no meaning.
 
         Raises:
-            RecipeError: If the folder is in use, the run has begun and is not to be resumed, its costs are asked for,
+            RecipeError: If the folder is in use, the run has begun and is not to be resumed, an estimate is asked for,
                 which only stages have, or a number of steps is given that the run could not use.
         """
         if fixed_steps and self.steps is not None:
             raise RecipeError(
                 f"{self.recipe} takes no --steps, since its plan says how long each model trains; run it without"
             )
-        if self.costs is not None:
+        if self.estimating:
             advice = "" if fixed_steps else "; try it with --steps"
             raise RecipeError(f"{self.recipe} trains many small models one by one, and has no estimate{advice}")
         self.claim_folder(plan)
@@ -192,7 +201,7 @@ class Run:
     ) -> None:
         """Train one stage of the run, or resume it after an interrupt, and then set the model to eval mode.
 
-        With `costs`, count what the stage costs in its place.
+        In an estimate, count what the stage costs in place of that.
 
         Args:
             model: The model to train, on the device of the batches.
@@ -208,11 +217,11 @@ class Run:
             Stopped: If the user interrupts the training.
         """
         config = replace(config, seed=self.seed, steps=self.steps or config.steps)
-        if self.costs is not None:
+        if self.estimating:
             here = self.preset != "gpu" or self.device.type != "cpu"
             began, worked = time.perf_counter(), time.process_time()
             self.costs.append(stage_cost(model, batches, loss_fn, config, label, here=here))
-            self.shares.append((time.process_time() - worked) / (time.perf_counter() - began))
+            self.cpu_shares.append((time.process_time() - worked) / (time.perf_counter() - began))
             return
         every, hint = max(1, config.steps // 10), f"run: {self.resume_command}"
         stage = RunFolder(self.out / folder, self.resume, save_every=every, resume_hint=hint)

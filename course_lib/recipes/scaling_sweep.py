@@ -12,7 +12,6 @@ time as there are cores. The lab trains a part of these cells again, with anothe
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -23,26 +22,25 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from course_lib.data.corpora.wikipedia import wikipedia_text
+from course_lib.data.corpora.wikipedia import ALPHABET, lowercase_wikipedia_text
 from course_lib.data.tokenizers.characters import CharTokenizer
 from course_lib.measure import committed_run
 from course_lib.measure.scaling import ScalingLaw, fit_law
 from course_lib.preset import Preset
 from course_lib.recipes.cores import on_all_cores
-from course_lib.recipes.rates import best_rate, mean_over_runs, rate_text
+from course_lib.recipes.rates import best_rate, mean_losses, rate_text
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig
 from course_lib.train.optim import lr_factor
 
-ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 .,;:'\"()-\n"
-SEEN = 8  # characters that a model sees
-CHARACTERS = len(set(ALPHABET))
-EMBEDDING = 16  # numbers for each of these
+CONTEXT = 8  # characters that a model sees
+VOCAB_SIZE = len(ALPHABET)
+EMBEDDING = 16  # the width of the embedding of a character
 BATCH = 64  # characters to predict in a step
-SHORTEST = 100  # steps; with fewer, how fast a model starts counts for more than its size
-AT_A_TIME: int | None = None  # processes that train on a CPU: one on each core
-UNIQUE = 4_400_000  # characters of the training text: no run may predict more
+MIN_STEPS = 100  # steps; with fewer, how fast a model starts counts for more than its size
+N_PROCESSES: int | None = None  # that train on a CPU; None for one on each core
+TRAIN_CHARACTERS = 4_400_000  # characters of the training text: no run may predict more
 SEEDS = (100, 101)  # of the committed runs; no seed of the course's replications
 
 
@@ -54,18 +52,20 @@ class NextCharacter:
     Attributes:
         weights: All parameters in one vector, so that a step of the optimizer is a few operations.
         gradient: Their gradient, in the same order.
+        parts: Views of `weights`: the embedding, then weights and biases of both layers.
+        gradients: Views of `gradient`, in the same way.
     """
 
     def __init__(self, width: int, seed: int = 0, device: torch.device | str = "cpu") -> None:
         """Create the model with a hidden layer of this width."""
-        inputs = SEEN * EMBEDDING
-        shapes = [(CHARACTERS, EMBEDDING), (inputs, width), (width,), (width, CHARACTERS), (CHARACTERS,)]
+        inputs = CONTEXT * EMBEDDING
+        shapes = [(VOCAB_SIZE, EMBEDDING), (inputs, width), (width,), (width, VOCAB_SIZE), (VOCAB_SIZE,)]
         scales = [1.0, inputs**-0.5, 0.0, width**-0.5, 0.0]
-        dice = torch.Generator().manual_seed(seed)
-        parts = [scale * torch.randn(*shape, generator=dice) for shape, scale in zip(shapes, scales, strict=True)]
+        generator = torch.Generator().manual_seed(seed)
+        parts = [scale * torch.randn(*shape, generator=generator) for shape, scale in zip(shapes, scales, strict=True)]
         self.weights = torch.cat([part.flatten() for part in parts]).to(device)
         self.gradient = torch.zeros_like(self.weights)
-        self.parts, self.slopes = (
+        self.parts, self.gradients = (
             [of.view(shape) for of, shape in zip(vector.split([p.numel() for p in parts]), shapes, strict=True)]
             for vector in (self.weights, self.gradient)
         )
@@ -80,17 +80,17 @@ class NextCharacter:
     def find_gradient(self, windows: Int[Tensor, "batch 9"]) -> None:
         """Compute the gradient of the mean loss on the last character of each window."""
         _, into, _, out, _ = self.parts
-        embedding_slope, into_slope, into_bias_slope, out_slope, out_bias_slope = self.slopes
+        embedding_grad, into_grad, into_bias_grad, out_grad, out_bias_grad = self.gradients
         seen, wanted = windows[:, :-1], windows[:, -1:]
         inputs, hidden, logits = self(seen)
         error = logits.softmax(1)
         error.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=error.dtype)).div_(len(windows))
-        torch.mm(hidden.T, error, out=out_slope)
-        torch.sum(error, 0, out=out_bias_slope)
+        torch.mm(hidden.T, error, out=out_grad)
+        torch.sum(error, 0, out=out_bias_grad)
         back = torch.mm(error, out.T).mul_(hidden > 0)
-        torch.mm(inputs.T, back, out=into_slope)
-        torch.sum(back, 0, out=into_bias_slope)
-        embedding_slope.zero_().index_add_(0, seen.flatten(), torch.mm(back, into.T).view(-1, EMBEDDING))
+        torch.mm(inputs.T, back, out=into_grad)
+        torch.sum(back, 0, out=into_bias_grad)
+        embedding_grad.zero_().index_add_(0, seen.flatten(), torch.mm(back, into.T).view(-1, EMBEDDING))
 
 
 class ScalingPlan(NamedTuple):
@@ -112,9 +112,9 @@ class ScalingPlan(NamedTuple):
 
     def cells(self, budgets: tuple[float, ...] | None = None) -> Iterator[tuple[int, float]]:
         """Yield each width and budget whose run has enough steps and enough text."""
-        for budget in budgets or self.budgets:
+        for budget in self.budgets if budgets is None else budgets:
             for width in self.widths:
-                if SHORTEST <= steps_for(width, budget) <= min(self.longest, UNIQUE // BATCH - 1):
+                if MIN_STEPS <= steps_for(width, budget) <= min(self.longest, TRAIN_CHARACTERS // BATCH - 1):
                     yield width, budget
 
 
@@ -145,19 +145,18 @@ class TextParts(NamedTuple):
 
 @lru_cache(1)
 def wikipedia_in_parts(seed: int) -> TextParts:
-    """Load the texts: small letters, digits and a few signs.
+    """Load the texts, in lower case.
 
     Args:
-        seed: Of the order.
+        seed: The seed of the order.
 
     Raises:
         DataError: If they cannot be fetched.
     """
-    text = re.sub(f"[^{re.escape(ALPHABET)}]", "", wikipedia_text().lower())
-    tokens = CharTokenizer.from_text(ALPHABET).encode(text)
-    held_out = tokens[UNIQUE:].unfold(0, SEEN + 1, SEEN + 1)
+    tokens = CharTokenizer.from_text(ALPHABET).encode(lowercase_wikipedia_text())
+    held_out = tokens[TRAIN_CHARACTERS:].unfold(0, CONTEXT + 1, CONTEXT + 1)
     half = len(held_out) // 2
-    windows = tokens[:UNIQUE].unfold(0, SEEN + 1, 1)
+    windows = tokens[:TRAIN_CHARACTERS].unfold(0, CONTEXT + 1, 1)
     order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(seed))
     return TextParts(windows, order, held_out[:half], held_out[half:])
 
@@ -167,7 +166,7 @@ def size_of(width: int) -> int:
 
     The embeddings are looked up and multiplied with nothing, so they do not count, nor do the biases.
     """
-    return (SEEN * EMBEDDING + CHARACTERS) * width
+    return (CONTEXT * EMBEDDING + VOCAB_SIZE) * width
 
 
 def steps_for(width: int, budget: float) -> int:
@@ -210,11 +209,11 @@ def adam_step(
 
     With the gradient by hand, a step of a small model takes half the time (`benchmarks/kernels.py`).
     """
-    keep, keep_square = betas
-    mean.lerp_(model.gradient, 1 - keep)
-    square.lerp_(model.gradient**2, 1 - keep_square)
-    size = (square / (1 - keep_square**step)).sqrt_().add_(1e-8)
-    model.weights.addcdiv_(mean, size, value=-lr / (1 - keep**step))
+    beta1, beta2 = betas
+    mean.lerp_(model.gradient, 1 - beta1)
+    square.lerp_(model.gradient**2, 1 - beta2)
+    size = (square / (1 - beta2**step)).sqrt_().add_(1e-8)
+    model.weights.addcdiv_(mean, size, value=-lr / (1 - beta1**step))
 
 
 def loss_on(model: NextCharacter, windows: Int[Tensor, "windows 9"]) -> float:
@@ -239,9 +238,10 @@ def best_rates(size: Preset = "cpu") -> dict[tuple[int, float], float]:
         DataError: If they have not been committed.
     """
     plan = PRESETS[size]
-    mean = mean_over_runs([committed_run("scaling", seed, size=size) for seed in SEEDS])
-    cells = (*plan.cells(), *plan.cells(plan.held_out))
-    return {cell: best_rate({rate: mean[number_key(*cell, rate)] for rate in plan.rates}) for cell in cells}
+    runs = [committed_run("scaling", seed, size=size) for seed in SEEDS]
+    rates = dict.fromkeys((*plan.cells(), *plan.cells(plan.held_out)), plan.rates)
+    losses = mean_losses(runs, rates, lambda cell, rate: number_key(*cell, rate))
+    return {cell: best_rate(of_cell) for cell, of_cell in losses.items()}
 
 
 def law_of(values: dict[str, float], plan: ScalingPlan) -> ScalingLaw:
@@ -270,8 +270,8 @@ def _task(task: tuple[tuple[int, float], float], run: Run) -> tuple[float, float
 def measure(cells: Iterable[tuple[int, float]], values: dict[str, float], plan: ScalingPlan, run: Run) -> None:
     """Train each cell at each rate, where that has not been done, and keep the losses."""
     todo = [(cell, rate) for cell in cells for rate in plan.rates if number_key(*cell, rate) not in values]
-    at_a_time = AT_A_TIME if run.device.type == "cpu" else 1
-    with on_all_cores(partial(_task, run=run), todo, at_a_time) as found:
+    n_processes = N_PROCESSES if run.device.type == "cpu" else 1
+    with on_all_cores(partial(_task, run=run), todo, n_processes) as found:
         for (cell, rate), (validation, test) in zip(todo, tqdm(found, "models", len(todo)), strict=True):
             lowest = min((values[key] for r in plan.rates if (key := number_key(*cell, r)) in values), default=math.inf)
             values[number_key(*cell, rate)] = validation

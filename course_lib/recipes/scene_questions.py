@@ -20,6 +20,7 @@ from course_lib.infer.generation.generate import complete
 from course_lib.infer.generation.sampling import GREEDY
 from course_lib.models import VLM
 from course_lib.models.vlm import split_into_tiles
+from course_lib.nn.storage import device_of
 from course_lib.settings import not_supported
 from course_lib.train.losses import Loss, cross_entropy
 from course_lib.tune.completions import completion_examples
@@ -84,7 +85,7 @@ def questions(emoji: Emoji, split: Split) -> Questions:
 
 def word_vectors(model: VLM, task: Questions, cells: Int[Tensor, "scenes cells"]) -> Float[Tensor, "tiles 1 d_model"]:
     """Describe scenes by words: for each cell, return the embedding of its word, scaled to length 1."""
-    ids = task.words[cells.flatten()].to(model.decoder.token_embedding.weight.device)
+    ids = task.words[cells.flatten()].to(device_of(model.decoder))
     return F.normalize(model.decoder.token_embedding(ids), dim=-1)[:, None]
 
 
@@ -227,8 +228,7 @@ def answer(
     cut = tokenizer.pre_tokenizer.pre_tokenize_str(question)
     if unknown := [word for word, _ in cut if tokenizer.token_to_id(word) is None]:
         raise ValueError(f"the model has never read {', '.join(unknown)}; ask with words of its vocabulary")
-    device = model.decoder.token_embedding.weight.device
-    seen = split_into_tiles(image[None].to(device).float() / 255, size)
+    seen = split_into_tiles(image[None].to(device_of(model.decoder)).float() / 255, size)
     prompt = [model.config.image_token] * len(seen) + tokenizer.encode(question).ids
     end = tokenizer.get_vocab()[END]
     (words,) = complete(model, [prompt], longest, GREEDY, stop_token_ids=[end], images=seen)

@@ -21,7 +21,7 @@ from course_lib.recipes import image_captions, scene_questions
 from course_lib.recipes.image_captions import Pairs
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
-from course_lib.recipes.scene_questions import Asked, Questions
+from course_lib.recipes.scene_questions import Asked, FeatureBank, Questions
 from course_lib.train import Loss, TrainConfig
 from course_lib.train.losses import contrastive_loss
 
@@ -111,11 +111,12 @@ def vision_text(run: Run) -> Results:
     clip, values = _train_clip(run, plan, data)
     task = scene_questions.questions(drawings, data.split)
     model, measured = _train_vlm(run, plan, data, task, clip)
-    if run.costs is None:
-        save_pretrained(clip, run.out / "clip")
-        write_text(run.out / "clip" / "tokenizer.json", data.tokenizer.to_str(pretty=True))
-        save_pretrained(model, run.out / "model")
-        write_text(run.out / "model" / "tokenizer.json", task.tokenizer.to_str(pretty=True))
+    if run.estimating:
+        return write_results(run, {}, {})
+    save_pretrained(clip, run.out / "clip")
+    write_text(run.out / "clip" / "tokenizer.json", data.tokenizer.to_str(pretty=True))
+    save_pretrained(model, run.out / "model")
+    write_text(run.out / "model" / "tokenizer.json", task.tokenizer.to_str(pretty=True))
     values = {f"vision-text.{name}": value for name, value in (values | measured).items()}
     return write_results(run, values, _controls(values), _samples(run, data, task, model))
 
@@ -166,8 +167,8 @@ def _train_contrastive(run: Run, plan: VisionText, data: Pairs, stage: str) -> B
 
 
 def _measured(run: Run, name: str, measure: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
-    """Measure a trained model, and put `name` before the keys; measure nothing if costs are counted."""
-    if run.costs is not None:
+    """Measure a trained model, and put `name` before the keys; measure nothing in an estimate."""
+    if run.estimating:
         return {}
     return {f"{name}.{what}": value for what, value in measure(*arguments).items()}
 
@@ -187,52 +188,70 @@ def _train_vlm(run: Run, plan: VisionText, data: Pairs, task: Questions, clip: B
     torch.manual_seed(run.seed)
     model = vlm(plan, task, run.device)
     model.vision.load_state_dict(clip.vision.state_dict())
+    accuracy, train = scene_questions.accuracy, data.split.train.vendors
     values = {f"chance.{kind}": task.scenes.chance(kind) for kind in scene_questions.KINDS}
+    _train_text(run, plan, task, model)
+    values |= _measured(run, "text", accuracy, model, task, None)
 
-    def answer_about_words(model: Any, asked: Asked) -> Loss:
+    augmented = _feature_bank(run, model, task, data.images, train, STRENGTH, run.seed)
+    _train_projector(run, plan, task, model, augmented)
+    seen = _feature_bank(run, model, task, data.images, train)
+    values |= _measured(run, "align.seen", accuracy, model, task, seen)
+
+    _train_pictures(run, plan, task, model, augmented)
+    new = _feature_bank(run, model, task, data.images, data.split.new_vendor.vendors)
+    values |= _measured(run, "pictures.seen", accuracy, model, task, seen)
+    values |= _measured(run, "pictures.new-vendor", accuracy, model, task, new)
+    values |= _measured(run, "pictures.shuffled", accuracy, model, task, seen, "shuffled")
+    values |= _measured(run, "pictures.blind", accuracy, model, task, seen, "blind")
+    return model, values
+
+
+def _train_text(run: Run, plan: VisionText, task: Questions, model: VLM) -> None:
+    """Train the decoder on scenes that are described by words."""
+
+    def loss(model: Any, asked: Asked) -> Loss:
         return scene_questions.answer_loss(model, asked, scene_questions.word_vectors(model, task, asked[0]))
 
     _train_only(model, "decoder")
     questions = partial(task.batch, plan.batch["text"])
-    run.train(model, questions, answer_about_words, plan.training["text"], "text", "vision-text.text")
-    values |= _measured(run, "text", scene_questions.accuracy, model, task, None)
+    run.train(model, questions, loss, plan.training["text"], "text", "vision-text.text")
 
-    train = data.split.train.vendors
-    augmented = _feature_bank(run, model, task, data.images, train, STRENGTH, run.seed)
+
+def _train_projector(run: Run, plan: VisionText, task: Questions, model: VLM, augmented: FeatureBank) -> None:
+    """Train the projector to map images to the embeddings of their words."""
 
     def tiles(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         which = torch.randint(len(task.words), (plan.batch["align"],), generator=generator)
         return which, scene_questions.draw_features(augmented, which, generator)
 
-    def name_tiles(model: Any, drawn: tuple[Tensor, Tensor]) -> Tensor:
+    def loss(model: Any, drawn: tuple[Tensor, Tensor]) -> Tensor:
         return scene_questions.naming_loss(model, task, *drawn)
 
     _train_only(model, "projector_norm", "projector")
-    run.train(model, tiles, name_tiles, plan.training["align"], "align", "vision-text.align")
-    seen = _feature_bank(run, model, task, data.images, train)
-    values |= _measured(run, "align.seen", scene_questions.accuracy, model, task, seen)
+    run.train(model, tiles, loss, plan.training["align"], "align", "vision-text.align")
+
+
+def _train_pictures(run: Run, plan: VisionText, task: Questions, model: VLM, augmented: FeatureBank) -> None:
+    """Train projector and decoder on scenes of images."""
 
     def scenes(generator: torch.Generator) -> tuple[Asked, Tensor]:
         asked = task.batch(plan.batch["pictures"], generator)
         return asked, scene_questions.draw_features(augmented, asked[0].flatten(), generator)
 
-    def answer_about_images(model: Any, drawn: tuple[Asked, Tensor]) -> Loss:
+    def loss(model: Any, drawn: tuple[Asked, Tensor]) -> Loss:
         asked, features = drawn
         return scene_questions.answer_loss(model, asked, model.project(features[:, None]))
 
     _train_only(model, "projector_norm", "projector", "decoder")
-    run.train(model, scenes, answer_about_images, plan.training["pictures"], "pictures", "vision-text.pictures")
-    new = _feature_bank(run, model, task, data.images, data.split.new_vendor.vendors)
-    values |= _measured(run, "pictures.seen", scene_questions.accuracy, model, task, seen)
-    values |= _measured(run, "pictures.new-vendor", scene_questions.accuracy, model, task, new)
-    values |= _measured(run, "pictures.shuffled", scene_questions.accuracy, model, task, seen, "shuffled")
-    values |= _measured(run, "pictures.blind", scene_questions.accuracy, model, task, seen, "blind")
-    return model, values
+    run.train(model, scenes, loss, plan.training["pictures"], "pictures", "vision-text.pictures")
 
 
-def _feature_bank(run: Run, model: VLM, task: Questions, images: Tensor, vendors: Tensor, *augmented: Any) -> Tensor:
-    """Compute the features of images; zeros of one image if costs are counted, since what they hold changes no cost."""
-    if run.costs is not None:
+def _feature_bank(
+    run: Run, model: VLM, task: Questions, images: Tensor, vendors: Tensor, *augmented: Any
+) -> FeatureBank:
+    """Compute the features of images; in an estimate zeros, since what they hold changes no cost."""
+    if run.estimating:
         (one,) = model.encode_images(images[0, :1].float() / 255)[0].detach()
         return torch.zeros(1, len(vendors), len(task.words), len(one), device=one.device)
     return scene_questions.feature_bank(model, task, images, vendors, *augmented)
@@ -246,8 +265,6 @@ def _train_only(model: VLM, *parts: str) -> None:
 
 def _samples(run: Run, data: Pairs, task: Questions, model: VLM, n: int = 8) -> list[tuple[str, str]]:
     """Ask about pictures of the new vendor; what they show, and whether the answer is right, stands beside it."""
-    if run.costs is not None:
-        return []
     batch = task.scenes.sample(n, torch.Generator().manual_seed(run.seed), scene_questions.KINDS)
     vendors = torch.full_like(batch.cells, int(data.split.new_vendor.vendors[0]))
     pictures = task.scenes.images(batch.cells, vendors, data.images.cpu()[:, task.concepts])
@@ -267,7 +284,6 @@ def _controls(values: dict[str, float]) -> dict[str, str]:
     found = {}
     for key in values:
         model, _, measure = key.removeprefix("vision-text.").rpartition(".")
-        control = f"vision-text.{control_of.get(model)}.{measure}"
-        if control in values:
+        if model in control_of and (control := f"vision-text.{control_of[model]}.{measure}") in values:
             found[key] = control
     return found

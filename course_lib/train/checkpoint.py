@@ -31,6 +31,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from course_lib.files import write_bytes, write_text
+from course_lib.nn.storage import device_of
 from course_lib.train.run_state import CheckpointError, RunState, checkpoint_steps
 
 KEPT = 2  # the newest, and the one before it in case the newest is damaged
@@ -112,7 +113,7 @@ def _state(run: RunState) -> dict[str, Any]:
     Those of the batches are not among them: that form would need their shapes before it reads them.
     """
     state: dict[str, Any] = {"generator": run.generator.get_state(), "rng": torch.get_rng_state()}
-    if next(run.model.parameters()).is_cuda:
+    if device_of(run.model).type == "cuda":
         state["rng_cuda"] = torch.cuda.get_rng_state()
     for number, optimizer in enumerate(run.optimizers):
         # get_state_dict names the optimizer's state by parameter, and creates it where no step has been taken yet. It

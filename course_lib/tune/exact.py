@@ -119,17 +119,22 @@ class CompletionTree:
 
 
 def reward_ceiling(
-    distance: float,
+    kl: float,
     reference: Float[Tensor, "prompts completions"],
     rewards: Float[Tensor, "prompts completions"],
-    prices: Sequence[float],
+    betas: Sequence[float],
 ) -> float:
     """Compute a mean reward that no policy at this KL divergence from the reference exceeds.
 
-    Whatever beta is, reward <= beta KL + beta log Z, with Z the normaliser of ref exp(r / beta). The least of these
-    limits over `prices`, the values of beta to try, is returned.
+    Whatever beta is, reward <= beta KL + beta log Z, with Z the normaliser of ref exp(r / beta).
+
+    Args:
+        kl: The mean KL divergence of the policy from the reference over the prompts.
+        reference: Log-probabilities of the reference policy.
+        rewards: The reward of every completion.
+        betas: The values of beta to try; the least of their limits is returned.
     """
-    return min(beta * (distance + (reference + rewards / beta).logsumexp(-1).mean().item()) for beta in prices)
+    return min(beta * (kl + (reference + rewards / beta).logsumexp(-1).mean().item()) for beta in betas)
 
 
 def forward_kl_policy(

@@ -123,13 +123,19 @@ def grpo_loss(
         kl_estimator: The estimator of that distance at each token, k3 or k2.
         fixed_length: The number to divide the sum over a completion by; None for the length of the completion.
 
+    Raises:
+        ValueError: If fixed_length is below 1.
+
     Source: Shao et al. 2024, equation 3.
     """
+    if fixed_length is not None and fixed_length < 1:
+        raise ValueError(f"fixed_length={fixed_length} must be at least 1, or None for the length of each completion")
     batch = batch.map_tensors(lambda tensor: tensor.to(device_of(model)))
     mask = batch.texts.target_mask  # (batch, positions)
     new_logprobs = completion_logprobs(model, batch.texts)  # (batch, positions)
     surrogate = clipped_surrogate(new_logprobs, batch.old_logprobs, batch.advantages, clip_range)
     objective = surrogate - beta * kl_estimator(new_logprobs, batch.ref_logprobs)  # (batch, positions)
-    per_completion = (objective * mask).sum(dim=1) / (fixed_length or mask.sum(dim=1))  # (batch,)
+    length = mask.sum(dim=1) if fixed_length is None else fixed_length
+    per_completion = (objective * mask).sum(dim=1) / length  # (batch,)
     metrics = policy_metrics(new_logprobs, batch, clip_range)
     return Loss(-per_completion.sum(), len(per_completion), metrics)

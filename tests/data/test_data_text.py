@@ -76,3 +76,9 @@ def test_every_window_occurs_and_the_seed_decides():
     assert len(counts) == 7
     assert (counts - 2000 / 7).abs().max() < 5 * (2000 / 7) ** 0.5
     assert torch.equal(rows, text.sample_windows(tokens, 3, 2000, torch.Generator().manual_seed(0)))
+
+
+def test_lowercase_text_has_the_characters_of_the_alphabet_alone(monkeypatch):
+    monkeypatch.setattr(text, "wikipedia_text", lambda: "Ångström's “unit” (1868),\n\n10⁻¹⁰ m: a–b!")
+    assert text.lowercase_wikipedia_text() == "ngstrm's unit (1868),\n\n10 m: ab"
+    assert len(set(text.ALPHABET)) == len(text.ALPHABET)

@@ -149,6 +149,7 @@ def test_noise_takes_the_form_of_a_schema_and_of_a_pattern(folder, capsys, tmp_p
         (["--prompt", "x", "--regex", "("], "not a regular expression"),
         (["--prompt", "x", "--regex", "[^\\s\\S]"], "matches the pattern"),
         (["--prompt", "x", "--regex", "a", "--schema", "b"], "--schema and --regex cannot be had together"),
+        (["--prompt", "x", "--regex", "", "--schema", "b"], "--schema and --regex cannot be had together"),
         (["--prompt", "x", "--schema", "nowhere.json"], "there is no file nowhere.json"),
         (["--prompt", "x", "--schema", __file__], "cannot be read"),
         (["--prompt", "x", "--top-p", "0"], "top_p=0.0 must be more than 0 and at most 1"),

@@ -206,6 +206,7 @@ def test_memory():
     [
         (lambda model: None, {"bits": 3}, "bits=3 is not supported; use 8 or 4"),
         (lambda model: None, {"group": 32}, "8 bits have one scale a row; leave group out"),
+        (lambda model: None, {"bits": 4, "group": 0}, "blocks.0.attention.qkv: group=0 does not divide 32 inputs"),
         (lambda model: None, {"bits": 4, "group": 24}, "blocks.0.attention.qkv: group=24 does not divide 32 inputs"),
         (
             lambda model: model.blocks[1].feed_forward.up.weight.data.fill_(math.inf),

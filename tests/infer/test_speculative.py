@@ -41,12 +41,12 @@ class Script(Sampler):
 
 
 def outcomes(run):
-    """All that run(dice) can give, each with its probability."""
+    """All that run(sampler) can give, each with its probability."""
     paths = [[]]
     while paths:
-        dice = Script(paths.pop())
-        yield run(dice), dice.probability
-        paths += dice.others
+        sampler = Script(paths.pop())
+        yield run(sampler), sampler.probability
+        paths += sampler.others
 
 
 def summed(pairs):
@@ -83,17 +83,17 @@ def test_the_rule_gives_the_targets_distribution(vocab, draft_tokens, seed, othe
     """Draft by one language, check by another, and let the target write on where the round ended early."""
     target, draft = table(vocab, draft_tokens, seed, sparse), table(vocab, draft_tokens, other, sparse)
 
-    def run(dice):
+    def run(sampler):
         drafted, guessed = [], []
         for _ in range(draft_tokens):
             guessed.append(draft[tuple(drafted)])
-            drafted.append(dice.sample(guessed[-1]))
+            drafted.append(sampler.sample(guessed[-1]))
         wanted = torch.stack([target[tuple(drafted[:i])] for i in range(draft_tokens + 1)])
-        text = rejection_sample(drafted, guessed, wanted, dice)
+        text = rejection_sample(drafted, guessed, wanted, sampler)
         kept = len(text) - 1
         assert text[:kept] == drafted[:kept]
         while len(text) <= draft_tokens:
-            text.append(dice.sample(target[tuple(text)]))
+            text.append(sampler.sample(target[tuple(text)]))
         return tuple(text), kept
 
     found = list(outcomes(run))
@@ -132,8 +132,8 @@ def made(vocab, seed, context=24, position="learned", n_layers=1):
 def test_whole_texts_of_two_models_have_the_targets_distribution(vocab, n, draft_tokens, sampling, monkeypatch):
     target, draft = made(vocab, 0), made(vocab, 1)
 
-    def run(dice):
-        monkeypatch.setattr(speculative, "Sampler", lambda generator: dice)
+    def run(sampler):
+        monkeypatch.setattr(speculative, "Sampler", lambda generator: sampler)
         rounds = list(speculate(target, draft, [0, 1], n, sampling, draft_tokens=draft_tokens))
         return tuple(token for tokens, _, _ in rounds for token in tokens)
 
@@ -195,12 +195,12 @@ def test_rounding_leaves_nothing_to_draw_from():
 
 def test_the_dice_are_fair():
     """Within five standard deviations of a binomial; and never what is impossible."""
-    dice = Sampler(torch.Generator().manual_seed(0))
+    sampler = Sampler(torch.Generator().manual_seed(0))
     n, shares = 4000, torch.tensor([0.0, 0.1, 0.3, 0.6])
-    counts = torch.tensor([dice.sample(3 * shares) for _ in range(n)]).bincount(minlength=4)
+    counts = torch.tensor([sampler.sample(3 * shares) for _ in range(n)]).bincount(minlength=4)
     assert ((counts - n * shares).abs() <= 5 * (n * shares * (1 - shares)).sqrt()).all()
     for share in (0.0, 0.2, 0.9, 1.0):
-        found = sum(dice.bernoulli(share) for _ in range(n))
+        found = sum(sampler.bernoulli(share) for _ in range(n))
         assert abs(found - n * share) <= 5 * (n * share * (1 - share)) ** 0.5
     draw = lambda seed: list(speculate(made(9, 0), made(9, 1), [1], 10, generator=torch.Generator().manual_seed(seed)))  # noqa: E731
     assert draw(1) == draw(1) != draw(2)

@@ -26,6 +26,7 @@ from course_lib.models import (
     vit,
     vlm,
 )
+from course_lib.nn.feed_forward import FeedForward
 from course_lib.settings import DERIVED, from_stored
 
 SIZES = {"d_model": 8, "n_layers": 1, "n_heads": 2}
@@ -73,3 +74,8 @@ def test_a_derived_setting_follows_the_others():
     assert GPTConfig(9, bias=False).qkv_bias is False
     assert T5Config(9, n_layers=3).n_decoder_layers == 3
     assert ViTConfig(pre_norm=True).patch_bias is False
+
+
+def test_a_network_without_outputs_is_refused():
+    with pytest.raises(ValueError, match="d_out=0 must be at least 1, or None for d_model"):
+        FeedForward(8, 16, d_out=0)

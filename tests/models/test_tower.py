@@ -214,6 +214,7 @@ def test_weights_from_a_file(tmp_path):
         (lambda: torch.nn.Linear(2, 2), None, "Linear is no model of timm"),
         (lambda: random_vit(**TINY), 6, "VisionTransformer is no model of timm"),
         (lambda: timm.create_model("vit_tiny_patch16_224", depth=1), 96, "cannot read images of 96 by 96"),
+        ("test_vit", 0, "image_size=0 must be at least 1, or None for the size of the training images"),
     ],
 )
 def test_what_cannot_be_a_tower(make, size, match):

@@ -275,8 +275,8 @@ def test_people_prefer_by_bradley_and_terry():
     def reward_fn(texts):
         return (texts.ids[:, 2] == 0).float()
 
-    dice = torch.Generator().manual_seed(0)
-    pairs = sample_preferences(gpt(), [[0, 1]], reward_fn, 200, dice, **settings)
+    generator = torch.Generator().manual_seed(0)
+    pairs = sample_preferences(gpt(), [[0, 1]], reward_fn, 200, generator, **settings)
     assert len(pairs) == 20 * 200
     chosen, rejected = reward_fn(pairs.both.all()).view(2, -1)
     differ = chosen != rejected

@@ -223,6 +223,8 @@ def test_grpo_is_its_loop_over_replies(length):
         objective += of_reply / (length or len(tokens)) / len(batch.ids)
     loss = grpo.grpo_loss(policy, batch, clip, beta, fixed_length=length).mean.item()
     assert loss == pytest.approx(-objective, rel=1e-9)
+    with pytest.raises(ValueError, match="fixed_length=0 must be at least 1, or None for the length of each"):
+        grpo.grpo_loss(policy, batch, fixed_length=0)
 
 
 @pytest.mark.parametrize("method", ["ppo", "grpo"])

@@ -115,13 +115,12 @@ def preference_pairs(rated: Sequence[Rated], n: int, seed: int = 0) -> list[Pref
     there_are = math.comb(len(rated), 2)
     if n > there_are:
         raise ValueError(f"{len(rated)} texts make {there_are} pairs, not {n}; ask for fewer, or give more texts")
-    draw = random.Random(seed)
-    drawn = []
-    for number in draw.sample(range(there_are), n):
+    rng, drawn = random.Random(seed), []
+    for number in rng.sample(range(there_are), n):
         # Pairs i < j in the order 01, 02, 12, 03, ...: before those of j come j (j - 1) / 2 others.
         j = (1 + math.isqrt(1 + 8 * number)) // 2
         i = number - math.comb(j, 2)
-        first, second = (rated[i], rated[j]) if draw.random() < 0.5 else (rated[j], rated[i])
+        first, second = (rated[i], rated[j]) if rng.random() < 0.5 else (rated[j], rated[i])
         drawn.append(Preference(first, second, preference(first, second)))
     return drawn
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import random
+import re
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from course_lib.data.packages.fetching import fetch
 
 _LANGUAGES = {"en": "en-us", "fr": "fr-fr", "es": "es-es"}
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 .,;:'\"()-\n"  # of `lowercase_wikipedia_text`
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,15 @@ def wikipedia_text() -> str:
     articles = wikipedia_leads()
     random.Random(0).shuffle(articles)
     return "\n\n".join(article.extract for article in articles)
+
+
+def lowercase_wikipedia_text() -> str:
+    """Load the text of `wikipedia_text` in lower case, without the characters that are not in ALPHABET.
+
+    Raises:
+        DataError: If it cannot be fetched.
+    """
+    return re.sub(f"[^{re.escape(ALPHABET)}]", "", wikipedia_text().lower())
 
 
 def king_james() -> str:

@@ -100,24 +100,24 @@ class Conversation:
     asked: list[Asked]
 
     @classmethod
-    def sample(cls, n_turns: int, told: tuple[int, ...], dice: random.Random) -> Conversation:
+    def sample(cls, n_turns: int, told: tuple[int, ...], rng: random.Random) -> Conversation:
         """Sample a conversation.
 
         Args:
             n_turns: The number of turns.
             told: The turns in which a fact is told, each of another kind; the last question is about a kind that was
                 never told, and its answer is a guess.
-            dice: The random number generator.
+            rng: The random number generator.
 
         Raises:
             ValueError: If there are more facts or more small talk than we have.
         """
         if len(told) >= len(FACTS) or n_turns - len(told) > len(SMALL_TALK):
             raise ValueError(f"at most {len(FACTS) - 1} facts and {len(SMALL_TALK)} turns of small talk")
-        kinds = dice.sample(FACTS, len(told) + 1)
-        talk = dice.sample(SMALL_TALK, n_turns - len(told))
-        replies = dice.sample(REPLIES, len(told))
-        asked = [Asked(kind, dice.choice(kind.values), turn) for kind, turn in zip(kinds, (*told, None), strict=True)]
+        kinds = rng.sample(FACTS, len(told) + 1)
+        talk = rng.sample(SMALL_TALK, n_turns - len(told))
+        replies = rng.sample(REPLIES, len(told))
+        asked = [Asked(kind, rng.choice(kind.values), turn) for kind, turn in zip(kinds, (*told, None), strict=True)]
         facts = {a.turn: (a.fact.told.format(a.value), reply) for a, reply in zip(asked, replies, strict=False)}
         return cls([facts[turn] if turn in facts else talk.pop() for turn in range(n_turns)], asked)
 

@@ -91,8 +91,8 @@ def three_budgets(budget, n_runs, smallest, largest):
 
 @alternative
 def at_random(budget, n_runs, smallest, largest):
-    dice = torch.Generator().manual_seed(n_runs)
-    u, v = torch.rand(2, n_runs, generator=dice, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(n_runs)
+    u, v = torch.rand(2, n_runs, generator=generator, dtype=torch.float64)
     power = 1.0
     while True:
         n = smallest * (largest / smallest) ** (power * u)

@@ -38,6 +38,7 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
         raise ModelError("8 bits have one scale a row; leave group out, or use bits=4")
     if getattr(model, "tuning", None) or isinstance(model.token_embedding, Int8Embedding):
         raise ModelError("the model is quantized already, or tuned by added layers; merge those first")
+    group = 32 if group is None else group
     layers: dict[str, nn.Module] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear):
@@ -46,7 +47,7 @@ def quantize(model: GPT, bits: int = 8, group: int | None = None) -> GPT:
                 if bits == 8 or name == "lm_head":
                     layers[name] = Int8Linear(quantize_symmetric(layer.weight), bias)
                 else:
-                    layers[name] = Int4Linear(quantize_groupwise(layer.weight, bits, group or 32), bias)
+                    layers[name] = Int4Linear(quantize_groupwise(layer.weight, bits, group), bias)
             except ValueError as error:
                 raise ModelError(f"{name}: {error}") from None
     if model.config.tie_embeddings:
