@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from course_lib.models.gpt import GPT
 from course_lib.train.losses import Loss
-from course_lib.tune.completions import completion_logprobs
+from course_lib.tune.completions import TokenBatch, completion_logprobs
 from course_lib.tune.reward import (
     PreferenceBatch,
     PreferencePairs,
@@ -66,27 +66,51 @@ def sample_preferences(
     return preference_examples(drawn * n_annotators, chosen, rejected)
 
 
-def iterative_batches(
-    next_batch: Callable[[int, torch.Generator], PreferenceBatch], times: int
-) -> Callable[[torch.Generator], PreferenceBatch]:
-    """Return a source of batches for iterative DPO: each batch is used `times` times in a row, and then never again.
+class IterativeBatches:
+    """A source of batches for iterative DPO: each batch is used `times` times in a row, and then never again.
 
-    So `next_batch` can sample every batch from the policy as it is by then.
+    So `next_batch` can sample every batch from the policy as it is by then. The number of steps done and the batch in
+    use are part of a checkpoint, so a run can stop between any two steps.
 
     Args:
         next_batch: Returns the batch of a turn, from its number (0, 1, ...) and a generator.
         times: The number of steps that a batch is used for.
     """
-    steps, batch = 0, None
 
-    def batches(generator: torch.Generator) -> PreferenceBatch:
-        nonlocal steps, batch
-        if batch is None or steps % times == 0:
-            batch = next_batch(steps // times, generator)
-        steps += 1
-        return batch
+    def __init__(self, next_batch: Callable[[int, torch.Generator], PreferenceBatch], times: int) -> None:
+        if times < 1:
+            raise ValueError(f"times={times} must be at least 1")
+        self.next_batch, self.times = next_batch, times
+        self.steps = 0
+        self.batch: PreferenceBatch | None = None
 
-    return batches
+    def __call__(self, generator: torch.Generator) -> PreferenceBatch:
+        """Return the batch of the next step, which is a new one at the beginning of a turn."""
+        if self.batch is None or self.steps % self.times == 0:
+            self.batch = self.next_batch(self.steps // self.times, generator)
+        self.steps += 1
+        return self.batch
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the number of steps done, and the batch if its turn is not over."""
+        state = {"steps": torch.tensor(self.steps)}
+        if self.batch is not None and self.steps % self.times:
+            texts, ref_logprobs = self.batch
+            state |= texts._asdict()
+            if ref_logprobs is not None:
+                state["ref_logprobs"] = ref_logprobs
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore a state that `state_dict` returned."""
+        self.steps = int(state["steps"])
+        self.batch = None
+        if "ids" in state:
+            texts = TokenBatch(state["ids"], state["completion_mask"])
+            self.batch = PreferenceBatch(texts, state.get("ref_logprobs"))
+
+
+iterative_batches = IterativeBatches  # as labs call it
 
 
 @torch.no_grad()

@@ -294,3 +294,27 @@ def test_iterative_batches_are_used_so_many_times_in_a_row():
     seen = [batches(torch.Generator()) for _ in range(7)]
     assert len(made) == 3
     assert all(batch is made[i // 3] for i, batch in enumerate(seen))
+    with pytest.raises(ValueError, match="times=0 must be at least 1"):
+        iterative_batches(next_batch, 0)
+
+
+@pytest.mark.parametrize("scored", [True, False])
+@pytest.mark.parametrize("done", range(8))
+def test_iterative_batches_go_on_from_any_step(done, scored):
+    """A second source that is given the state of the first returns what the first would have."""
+    pairs = preference_examples([[0]] * 9, [[1], [1, 2], [2]] * 3, [[2]] * 9)
+    if scored:
+        pairs = with_ref_logprobs(pairs, gpt())
+
+    def next_batch(turn, generator):
+        return pairs[torch.randint(9, (2,), generator=generator) // (turn + 1)]
+
+    generator = torch.Generator()
+    first, second = iterative_batches(next_batch, 3), iterative_batches(next_batch, 3)
+    for _ in range(done):
+        first(generator)
+    second.load_state_dict(first.state_dict())
+    same = torch.Generator()
+    same.set_state(generator.get_state())
+    for _ in range(5):
+        assert_close(second(same), first(generator), rtol=0, atol=0)

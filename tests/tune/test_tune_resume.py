@@ -51,6 +51,13 @@ def method(name, seed=0, **style):
             )
         case "dpo":
             return policy, Loader(dpo.with_ref_logprobs(compared, start), 2), dpo.dpo_loss
+        case "iterative dpo":
+
+            def next_batch(turn, generator):
+                pairs = dpo.sample_preferences(policy, PROMPTS, reward_fn, 4, generator, **options)
+                return dpo.with_ref_logprobs(pairs, start)[torch.arange(4)]
+
+            return policy, dpo.iterative_batches(next_batch, 4), dpo.dpo_loss
         case "ppo":
             pair = ppo.ActorCritic(policy, reward.RewardModel(gpt(seed + 1, **style)))
             collect = partial(ppo.ppo_rollout, pair, start, PROMPTS, lucky_reward_fn, n_prompts=8, **options)
@@ -83,7 +90,7 @@ def run(folder, name, seed=0, stop_after=None, steps=14, part=None, few=False, *
     return model.state_dict(), [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
 
-NAMES = ["sft", "packed", "reward", "dpo", "ppo", "grpo"]
+NAMES = ["sft", "packed", "reward", "dpo", "iterative dpo", "ppo", "grpo"]
 
 
 def same(one, other):
@@ -150,7 +157,7 @@ def test_any_decoder_will_do(name, style):
     model, batches, loss = method(name, **STYLES[style])
     history = train(model, batches, loss, TrainConfig(6, lr=1e-2, warmup_steps=0))
     assert len(history.loss) == 6
-    if name not in ("ppo", "grpo"):  # whose batches change
+    if name not in ("iterative dpo", "ppo", "grpo"):  # whose batches change
         assert history.loss[-1] < history.loss[0]
 
 
