@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from course_lib.nn.attention import MultiHeadAttention
 from course_lib.nn.block import Block, CrossAttentionBlock
 from course_lib.nn.storage import at_least_float32
-from course_lib.tune.frozen import begin_tuning
+from course_lib.tune.frozen import begin_tuning, check_tunable
 
 STD = 1e-2  # of the initial weights, which are cut off at twice that: Houlsby et al. 2019, section 3.6
 
@@ -56,6 +56,7 @@ def add_adapters(model: nn.Module, width: int) -> nn.Module:
     """
     if width < 1:
         raise ValueError(f"width={width} must be at least 1")
+    check_tunable(model)
     blocks = [block for block in model.modules() if isinstance(block, Block | CrossAttentionBlock)]
     if not blocks:
         raise ValueError(f"{type(model).__name__} has no blocks to put adapters in")

@@ -13,12 +13,9 @@ from course_lib.interop.loading import misfits, tied_parameters
 def begin_tuning(model: nn.Module, method: str, **settings: Any) -> None:
     """Freeze all weights and record in `model.tuning` the method and settings by which the model will be tuned.
 
-    The record is part of what identifies a run, so that a run with other settings is not resumed by mistake.
-
-    Raises:
-        ValueError: If any part of the model is tuned already, or quantized.
+    The record is part of what identifies a run, so that a run with other settings is not resumed by mistake. A method
+    calls `check_tunable` first.
     """
-    check_tunable(model)
     model.requires_grad_(False)
     # These are plain attributes, in no state_dict. By vars(), as torch declares a module's attributes to be tensors or
     # modules, and as a module without one would raise an error where `.get` gives None.

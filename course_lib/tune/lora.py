@@ -106,30 +106,11 @@ def add_lora(
     """
     if isinstance(target_modules, str):
         target_modules = (target_modules,)
-    numbers = isinstance(rank, Real) and isinstance(alpha, Real)
-    if not numbers or rank < 1 or rank % 1 or not 0 < alpha < math.inf or not target_modules:
-        raise ValueError(
-            f"rank={rank!r} must be a whole number of at least 1, alpha={alpha!r} above 0, and "
-            f"target_modules={target_modules!r} not empty"
-        )
-    check_tunable(model)
-    sites = lora_sites(model)
-    chosen: dict[str, dict[str, slice]] = {}
-    for target in target_modules:
-        _refuse_experts(model, target)
-        for name in find_target(target, sites):
-            layer, part, rows = sites[name]
-            chosen.setdefault(layer, {})[part] = rows
-    refuse_tied(model, chosen)
-    for layer, parts in chosen.items():
-        if len(parts) > 1 and "qkv" in parts:
-            raise ValueError(
-                f'"qkv" has queries, keys and values of {layer} in it already; name it or its parts, not both'
-            )
+    rows = _rows_of_targets(model, rank, alpha, target_modules)
     begin_tuning(model, "lora", rank=int(rank), alpha=alpha, target_modules=sorted(target_modules))
     layers = linear_layers(model)
-    for layer, parts in chosen.items():
-        model.set_submodule(layer, LoRA(layers[layer], int(rank), alpha, parts))
+    for name, rows_of_pairs in rows.items():
+        model.set_submodule(name, LoRA(layers[name], int(rank), alpha, rows_of_pairs))
     return model
 
 
@@ -198,6 +179,33 @@ def lora_sites(model: nn.Module) -> dict[str, LoRASite]:
                 sites[prefix + part] = LoRASite(f"{prefix}qkv", part, slice(start, start + size))
                 start += size
     return sites
+
+
+def _rows_of_targets(
+    model: nn.Module, rank: int, alpha: float, target_modules: Collection[str]
+) -> dict[str, dict[str, slice]]:
+    """Return the rows of each pair of each layer that the targets name, and raise the errors of `add_lora`."""
+    numbers = isinstance(rank, Real) and isinstance(alpha, Real)
+    if not numbers or rank < 1 or rank % 1 or not 0 < alpha < math.inf or not target_modules:
+        raise ValueError(
+            f"rank={rank!r} must be a whole number of at least 1, alpha={alpha!r} above 0, and "
+            f"target_modules={target_modules!r} not empty"
+        )
+    check_tunable(model)
+    sites = lora_sites(model)
+    chosen: dict[str, dict[str, slice]] = {}
+    for target in target_modules:
+        _refuse_experts(model, target)
+        for name in find_target(target, sites):
+            layer, part, rows = sites[name]
+            chosen.setdefault(layer, {})[part] = rows
+    refuse_tied(model, chosen)
+    for layer, parts in chosen.items():
+        if len(parts) > 1 and "qkv" in parts:
+            raise ValueError(
+                f'"qkv" has queries, keys and values of {layer} in it already; name it or its parts, not both'
+            )
+    return chosen
 
 
 def _refuse_experts(model: nn.Module, target: str) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from course_lib.errors import ModelError
 from course_lib.interop.hf.family import Family
 from course_lib.interop.model_folder import hf_form
-from course_lib.tune.frozen import begin_tuning, check_tensors, linear_layers, refuse_tied, tuned_parts
+from course_lib.tune.frozen import begin_tuning, check_tensors, check_tunable, linear_layers, refuse_tied, tuned_parts
 from course_lib.tune.lora import LoRA, lora_sites
 
 PREFIX = "base_model.model."  # every name starts with it
@@ -104,6 +104,7 @@ def from_peft(
     for name, value in config.items():
         if name not in HARMLESS and value not in READ.get(name, (None, False, "none", [], {})):
             raise ModelError(f"{name}={value!r} is not supported")
+    check_tunable(model)
     layers = linear_layers(model)
     names = {name: _peft_names(model, name, layer.out_features) for name, layer in layers.items()}
     if pairs is None:

@@ -11,7 +11,7 @@ from course_lib.nn.attention import AppendToCache, MultiHeadAttention, add_causa
 from course_lib.nn.cache import KVCache
 from course_lib.nn.positions import Rotary
 from course_lib.nn.storage import at_least_float32
-from course_lib.tune.frozen import begin_tuning
+from course_lib.tune.frozen import begin_tuning, check_tunable
 
 
 class Prefixed(nn.Module):
@@ -90,6 +90,7 @@ def add_prefix(model: nn.Module, n: int, prompt: Int[Tensor, " n"] | None = None
     """
     if n < 1:
         raise ValueError(f"a prefix of n={n} changes nothing; take at least 1")
+    check_tunable(model)
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, MultiHeadAttention)}
     if not layers:
         raise ValueError(f"{type(model).__name__} has no attention layer to put a prefix in")
