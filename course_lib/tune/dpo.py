@@ -110,9 +110,6 @@ class IterativeBatches:
             self.batch = PreferenceBatch(texts, state.get("ref_logprobs"))
 
 
-iterative_batches = IterativeBatches  # as labs call it
-
-
 @torch.no_grad()
 def with_ref_logprobs(pairs: PreferencePairs, model: nn.Module, batch_size: int = 64) -> PreferencePairs:
     """Add to pairs of completions the log-probabilities of both completions under the reference model.

@@ -17,7 +17,7 @@ from course_lib.interop import to_hf
 from course_lib.train import TrainConfig, train
 from course_lib.tune import reward
 from course_lib.tune.completions import completion_examples
-from course_lib.tune.dpo import dpo_loss, implicit_rewards, iterative_batches, sample_preferences, with_ref_logprobs
+from course_lib.tune.dpo import IterativeBatches, dpo_loss, implicit_rewards, sample_preferences, with_ref_logprobs
 from course_lib.tune.reward import RewardModel, bradley_terry_loss, margin_metrics, preference_examples
 
 REWARDS = st.floats(-30, 30)
@@ -290,12 +290,12 @@ def test_iterative_batches_are_used_so_many_times_in_a_row():
         made.append(pairs[torch.tensor([turn])])
         return made[-1]
 
-    batches = iterative_batches(next_batch, 3)
+    batches = IterativeBatches(next_batch, 3)
     seen = [batches(torch.Generator()) for _ in range(7)]
     assert len(made) == 3
     assert all(batch is made[i // 3] for i, batch in enumerate(seen))
     with pytest.raises(ValueError, match="times=0 must be at least 1"):
-        iterative_batches(next_batch, 0)
+        IterativeBatches(next_batch, 0)
 
 
 @pytest.mark.parametrize("scored", [True, False])
@@ -310,7 +310,7 @@ def test_iterative_batches_go_on_from_any_step(done, scored):
         return pairs[torch.randint(9, (2,), generator=generator) // (turn + 1)]
 
     generator = torch.Generator()
-    first, second = iterative_batches(next_batch, 3), iterative_batches(next_batch, 3)
+    first, second = IterativeBatches(next_batch, 3), IterativeBatches(next_batch, 3)
     for _ in range(done):
         first(generator)
     second.load_state_dict(first.state_dict())

@@ -57,7 +57,7 @@ def method(name, seed=0, **style):
                 pairs = dpo.sample_preferences(policy, PROMPTS, reward_fn, 4, generator, **options)
                 return dpo.with_ref_logprobs(pairs, start)[torch.arange(4)]
 
-            return policy, dpo.iterative_batches(next_batch, 4), dpo.dpo_loss
+            return policy, dpo.IterativeBatches(next_batch, 4), dpo.dpo_loss
         case "ppo":
             pair = ppo.ActorCritic(policy, reward.RewardModel(gpt(seed + 1, **style)))
             collect = partial(ppo.ppo_rollout, pair, start, PROMPTS, lucky_reward_fn, n_prompts=8, **options)
