@@ -226,7 +226,7 @@ BADGES = """async () => {
         const must = (holds, what) => holds || wrong.push(`${number.textContent.slice(0, 80)}: ${what}`);
         must(!visible(tip), 'open too early');
         number.querySelector('.number-value').focus();
-        await frame(); await frame();  // the scroll that this caused is heard
+        await frame();  // the scroll that this caused is heard before it
         const box = tip.getBoundingClientRect();
         must(visible(tip) && tip.innerText.includes('Run'), 'closed');
         must(box.left >= 0 && box.right <= innerWidth, 'over the edge');

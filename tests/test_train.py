@@ -137,12 +137,9 @@ def test_the_bare_loop_on_the_page_does_what_the_course_s_does(tmp_path, monkeyp
 
     # As many steps again, in one go and after a checkpoint at half way: the same to the bit.
     monkeypatch.chdir(tmp_path)
-    loop = bare[bare.index("for step in") :]
-    save, load = saving.split("# Later, with a new model, optimizer and generator:")
-    begin = bare[: bare.index("for step in")]
-    half = loop.replace("range(steps)", "range(30)")
-    exec(begin + half + save + begin + load + loop.replace("range(steps)", "range(first_step, steps)"), names)
-    assert names["first_step"] == 30
+    begin, loop = bare[: bare.index("for step in")], bare[bare.index("for step in") :]
+    half, rest = (loop.replace("range(steps)", f"range({steps})") for steps in ("30", "load(), steps"))
+    exec(begin + half + saving + "save(step)\n" + begin + rest, names)
     assert names["losses"] == losses[30:]
 
 

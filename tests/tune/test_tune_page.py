@@ -67,7 +67,7 @@ def test_dpo():
     pairs = preference_examples(names["prompts"], names["chosen"], names["rejected"])
     batch = with_ref_logprobs(pairs, reference)[torch.arange(3)]
     for beta in (0.1, 0.5):
-        same_with_gradient(names["bare_dpo_loss"](beta), dpo_loss(policy, batch, beta).mean, policy)
+        same_with_gradient(names["bare_dpo_loss"](policy, beta), dpo_loss(policy, batch, beta).mean, policy)
 
 
 def test_grpo_learns_and_so_does_the_course_s():
@@ -108,7 +108,7 @@ def test_the_first_step_of_grpo():
     batch = Experience(*texts, rewards=rewards.flatten(), old_logprobs=old, ref_logprobs=ref, advantages=advantages)
     loss = grpo_loss(policy, batch)
     assert loss.metrics["clip_fraction"] > 0.1
-    same_with_gradient(names["bare_grpo_loss"](ids, mask, rewards, old, ref), loss.mean, policy)
+    same_with_gradient(names["bare_grpo_loss"](policy, ids, mask, rewards, old, ref), loss.mean, policy)
 
 
 def test_lora():

@@ -150,7 +150,10 @@ class LibraryDirective(CourseDirective):
 
 
 class RoomDirective(CourseDirective):
-    """Everything public in one room, module by module: `{room} nn`; `:flat:` leaves out the folders in it."""
+    """Everything public in one room, module by module: `{room} nn`; `:flat:` leaves out the folders in it.
+
+    First comes what the room's own docstring says below its first line, such as the order to read the modules in.
+    """
 
     required_arguments = 1
     option_spec: ClassVar = {"flat": directives.flag}
@@ -164,7 +167,9 @@ class RoomDirective(CourseDirective):
             link = nodes.reference("", "", nodes.literal("", module.name), refuri=f"#{module.full_name}")
             summary = " ".join((ast.get_docstring(module.tree) or "").split("\n\n")[0].split())
             contents += nodes.list_item("", nodes.paragraph("", "", link, nodes.Text(" "), *inline(summary)))
-        return [contents, *(self.module(module) for module in shown)]
+        tree = Module(library(), library() / self.arguments[0] / "__init__.py").tree
+        overview = (ast.get_docstring(tree) or "").partition("\n\n")[2]
+        return [*docstring_nodes(overview), contents, *(self.module(module) for module in shown)]
 
     def module(self, module: Module) -> nodes.section:
         section = self.section(module.full_name, module.name)
