@@ -184,6 +184,9 @@ def test_a_speed_may_be_another_on_each_run_when_bands_are_renewed():
     assert "lead" not in made["numbers"]["tiny.share"]
     assert made["numbers"]["tiny.steps-per-second"]["values"] == [100, 110]
     assert "tiny.share is now 0.7, not 0.5" in replication.renew(made, records(0.7, 120))
+    zero = replication.assemble({}, {0: records(1.2e-7, 100), 1: records(1.2e-7, 100)})
+    assert replication.renew(zero, records(2.4e-7, 100)) is None
+    assert "tiny.share is now 2e-06" in replication.renew(zero, records(2e-6, 100))
 
 
 def test_a_killed_and_an_interrupted_replication_go_on_where_they_were(project):
