@@ -82,8 +82,11 @@ def test_the_waste_on_real_text():
     assert texts[5].startswith(tokenizer.decode(text))
 
 
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("position", CHOICES["position"])
+@pytest.mark.parametrize(
+    ("position", "causal"),
+    # With T5's bias, which has none for later positions, a GPT refuses causal=False.
+    [(position, causal) for position in CHOICES["position"] for causal in (True, False) if causal or position != "t5"],
+)
 def test_a_model_sees_each_document_as_if_it_stood_alone(position, causal):
     generator = torch.Generator().manual_seed(0)
     documents = [torch.randint(99, (n,), generator=generator) for n in (3, 11, 1, 7, 30, 16, 5, 2, 9)]
