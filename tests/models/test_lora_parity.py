@@ -92,7 +92,8 @@ def test_gpt2(settings, seed, rank, alpha, targets):
 @quick
 @given(llama, seeds, ranks, alphas, some("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
 def test_llama(settings, seed, rank, alpha, targets):
-    assert_parity(made(LlamaForCausalLM, LlamaConfig(**settings), seed), rank, alpha, targets)
+    # Large queries and keys make attention so sharp that float32's own rounding is a hundred times larger.
+    assert_parity(made(LlamaForCausalLM, LlamaConfig(**settings), seed), rank, alpha, targets, torch.float64)
 
 
 def test_bert():
