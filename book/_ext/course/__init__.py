@@ -6,10 +6,10 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import describe, explorer, home, lab, library, nav, number, predict, quiz, recorded, shown, source
+from . import contents, describe, explorer, home, lab, library, nav, number, predict, quiz, recorded, shown, source
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    for part in (number, shown, source, predict, quiz, lab, library, describe, explorer, home, nav, recorded):
+    for part in (number, shown, source, predict, quiz, lab, library, describe, explorer, home, contents, nav, recorded):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,7 +13,10 @@ from typing import Any
 
 import yaml
 from docutils import nodes
+from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+
+from .describe import first_paragraph
 
 WORDS_PER_MINUTE = 120  # of a text with formulas and tables that is read to be understood
 SAID = re.compile(r"about (?:(\d+) minutes|an hour)")  # by the first cell of a lab
@@ -93,7 +96,6 @@ class Contents:
         self.root = toc["root"]
         self.places = places(toc)
         self._at = {place.doc: number for number, place in enumerate(self.places)}
-        self._minutes: dict[str, int] = {}
 
     def find(self, doc: str) -> Place | None:
         return self.places[self._at[doc]] if doc in self._at else None
@@ -129,14 +131,28 @@ class Contents:
 
     def minutes(self, place: Place) -> int:
         """About how long a page takes: of a lab as its first cell says, otherwise by its words."""
-        if place.doc not in self._minutes:
-            tree = self.env.get_doctree(place.doc)
-            first = next(tree.findall(nodes.section), tree)
-            opening = " ".join(child.astext() for child in first.children if not isinstance(child, nodes.section))
-            said = SAID.search(" ".join(opening.split())) if place.is_lab else None
-            words = len(tree.astext().split())
-            rounded = (
-                max(1, round(words / WORDS_PER_MINUTE)) if words < 1000 else 5 * round(words / WORDS_PER_MINUTE / 5)
-            )
-            self._minutes[place.doc] = int(said[1] or 60) if said else rounded
-        return self._minutes[place.doc]
+        known = self.env.metadata[place.doc]
+        if place.is_lab and known["minutes"]:
+            return int(known["minutes"])
+        minutes = known["words"] / WORDS_PER_MINUTE
+        return max(1, round(minutes)) if known["words"] < 1000 else 5 * round(minutes / 5)
+
+    def about(self, place: Place) -> str:
+        """The first paragraph of a page."""
+        return str(self.env.metadata[place.doc]["about"])
+
+
+def note_text(app: Sphinx, doctree: nodes.document) -> None:
+    """Keep what other pages say of a page that is read now: to load it again for each of them takes seconds in all."""
+    first = next(doctree.findall(nodes.section), doctree)
+    opening = " ".join(child.astext() for child in first.children if not isinstance(child, nodes.section))
+    said = SAID.search(" ".join(opening.split()))
+    app.env.metadata[app.env.docname].update(
+        about=first_paragraph(doctree),
+        minutes=int(said[1] or 60) if said else None,
+        words=len(doctree.astext().split()),
+    )
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("doctree-read", note_text)

@@ -7,7 +7,6 @@ every lab costs, `{credits}` that of the data.
 
 from __future__ import annotations
 
-import json
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from course_lib.site.configure import configured
 from course_lib.site.paths import Project
 from course_lib.site.solve import solution_source
 
+from .staged import read
+
 
 def raw(html: str) -> nodes.raw:
     return nodes.raw("", html, format="html")
@@ -30,7 +31,7 @@ def raw(html: str) -> nodes.raw:
 class CourseDirective(SphinxDirective):
     def measured(self, lab: str) -> dict[str, Any] | None:
         """What the run of a lab cost; None when this build has not run it."""
-        return json.loads((Path(self.env.srcdir) / "labs.json").read_text(encoding="utf8")).get(lab)
+        return read(self.env, "labs.json").get(lab)
 
     def parsed(self, markdown: str) -> list[nodes.Node]:
         holder = nodes.Element()
@@ -104,7 +105,6 @@ class CostsDirective(CourseDirective):
     def run(self) -> list[nodes.Node]:
         from course_lib import exercises
 
-        self.env.note_dependency(str(Path(self.env.srcdir) / "labs.json"))
         rows, total = [], {"minutes": 0, "cpu_seconds": 0.0}
         for slug in Project(Path(self.env.srcdir)).lab_slugs():
             known = slug in exercises.labs()  # a lab may have no exercises

@@ -24,7 +24,6 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 from .contents import Contents, Place
-from .describe import first_paragraph
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +106,7 @@ def steps(contents: Contents, name: str, link: Any) -> str:
             kind.append(f"about {duration(contents.minutes(after))}")
         # The line above has the short name of a page inside a chapter already.
         title = contents.env.titles[after.doc].astext() if after.chapter else contents.title(after)
-        about = "" if after.is_lab else first_paragraph(contents.env.get_doctree(after.doc))
+        about = "" if after.is_lab else contents.about(after)
         out.append(
             f'<a class="step-next" rel="next" href="{escape(link(after.doc))}">'
             f'<span class="step-kind">{escape(", ".join(kind))}</span>'

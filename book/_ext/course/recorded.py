@@ -5,8 +5,6 @@ The builder puts it at the end of a section, with a key on each line.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -14,6 +12,7 @@ from sphinx.application import Sphinx
 
 from .lab import CourseDirective
 from .number import formatted
+from .staged import read
 
 HEAD = ["recorded in this section", "measured", "control", "over the seeds"]
 
@@ -22,7 +21,7 @@ class RecordedDirective(CourseDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        records = json.loads((Path(self.env.srcdir) / "results.json").read_text(encoding="utf8"))
+        records = read(self.env, "results.json")
         rows = [row(key, records[key]) for key in self.content if key in records]
         columns = [at for at in range(len(HEAD)) if at < 2 or any(cells[at] for cells in rows)]
         lines = [[cells[at] for at in columns] for cells in (HEAD, ["---"] * len(HEAD), *rows)]
