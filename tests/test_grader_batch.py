@@ -60,7 +60,8 @@ def graded(tmp_path_factory):
     seen.broken = hostile.broken()
     build.write(submissions, good.GOOD)
     build.write(submissions / "wrong", {name: wrong.WRONG[name][0] for name in wrong.IN_A_SANDBOX})
-    build.write(submissions / "hostile", {name: content for name, (content, _) in seen.hostile.items()})
+    # Graded first, in this order: the one that sleeps until its time is up then sleeps beside all others.
+    build.write(submissions / "1 hostile", {name: content for name, (content, _) in seen.hostile.items()})
     build.write(submissions / "broken", {name: content for name, (content, _) in seen.broken.items()})
     shutil.copy(f"labs/{UNTOUCHED}.ipynb", submissions / f"untouched {UNTOUCHED}.ipynb")
     (submissions / "broken" / "link.ipynb").symlink_to(submissions / "reference.ipynb")
@@ -177,20 +178,20 @@ ATTACKS = {attack: (name, id) for name, (_, attacks) in HOSTILE.items() for id, 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_attacks_earn_nothing(graded, attack):
     name, id = ATTACKS[attack]
-    entry = graded.by_name[f"hostile/{name}"]
+    entry = graded.by_name[f"1 hostile/{name}"]
     assert entry["verdict"] == "graded"
-    assert points(entry)[id] == 0, report(graded, f"hostile/{name}")["exercises"][id]
+    assert points(entry)[id] == 0, report(graded, f"1 hostile/{name}")["exercises"][id]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_attacks_leave_the_other_exercises_their_points(graded, name):
-    got, full = points(graded.by_name[f"hostile/{name}"]), POINTS["ch01_attention"]
-    detail = report(graded, f"hostile/{name}")["exercises"]
+    got, full = points(graded.by_name[f"1 hostile/{name}"]), POINTS["ch01_attention"]
+    detail = report(graded, f"1 hostile/{name}")["exercises"]
     assert got == {**full, **dict.fromkeys(HOSTILE[name][1], 0)}, detail
 
 
 def test_searches_ran_to_their_end_and_found_nothing(graded):
-    softmax = report(graded, "hostile/searches")["exercises"]["softmax"]
+    softmax = report(graded, "1 hostile/searches")["exercises"]["softmax"]
     assert "every number is zero" in softmax["diagnosis"]
 
 
@@ -207,7 +208,7 @@ def test_nobody_was_reached_from_the_sandbox(graded):
     assert graded.left_over == set()
     assert sorted(p.name for p in graded.root.iterdir()) == ["grades", "submissions"]
     for name, (content, _) in graded.hostile.items():
-        assert json.loads((graded.submissions / "hostile" / f"{name}.ipynb").read_text()) == content
+        assert json.loads((graded.submissions / "1 hostile" / f"{name}.ipynb").read_text()) == content
 
 
 def test_memory_of_the_machine_was_not_exhausted(graded):

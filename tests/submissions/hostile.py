@@ -86,7 +86,7 @@ def attacks(out):
         # Time
         "loop at the top": attack(before="while True: pass"),
         "loop in the function": attack("    while True: pass"),
-        "sleep": attack("    import time; time.sleep(3600)"),
+        "a long sleep": attack("    import time; time.sleep(3600)"),
         "loop that ignores signals": attack(
             "    import signal\n    [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]\n    while True: pass"),
         "exception that never ends": attack(
