@@ -197,6 +197,19 @@ def test_every_page_of_a_chapter_has_a_quiz_but_an_overview_needs_none():
     assert [place.doc for place in pages if not place.ideas and not has_quiz(place.doc)] == []
 
 
+def test_a_page_says_as_many_minutes_as_the_line_above_its_title(site):
+    spelled = {"half an hour": "30 minutes", "nearly an hour": "55 minutes"}
+    differ = {}
+    for name in PROJECT.documents():
+        source = ROOT / f"{name}.md"
+        text = " ".join(source.read_text(encoding="utf8").split()) if source.is_file() else ""
+        if said := re.search(r"\*\*It takes\*\* (half an hour|nearly an hour|\d+ minutes) to read", text):
+            line = re.search(r'<p class="where".*?</p>', (site / f"{name}.html").read_text(encoding="utf8"))[0]
+            if f"about {spelled.get(said[1], said[1])}<" not in line.replace("</p>", "<"):
+                differ[name] = said[1], re.sub("<[^>]*>", "", line)
+    assert differ == {}
+
+
 def test_a_chapter_has_the_number_of_its_name(site):
     for place in contents.places(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))):
         if place.chapter is None and (named := re.match(r"book/ch(\d+)_", place.doc)):

@@ -84,7 +84,7 @@ def test_a_card_shows_the_runs_of_a_replicated_number_over_its_band(built):
     told = "3 runs: 71% to 81%, mean 74.7%, 95% interval 61% to 88.3%; 2 of 3 in the band"
     assert f"{told}; made before the lab last changed" in share
     assert share.count('<circle class="run own"') == share.count('<circle class="run"') == 1
-    assert "Ringed: seed 0, as on this page. Hollow: the control. Shaded: the band." in share
+    assert "Ringed: seed 0, the seed of this page's run. Hollow: the control. Shaded: the band." in share
     assert share.count('<circle class="run out"') == 1
     assert share.count('<circle class="control"') == 3
     assert share.count('<rect class="band"') == 1

@@ -219,9 +219,8 @@ def drawing(record: dict[str, Any], unit: str = "") -> str:
     shapes += [f'<circle class="control" cx="{x(run)}" cy="21" r="3.5"/>' for run in controls if run is not None]
     ends = [(x(low), "start", low), (x(high), "end", high)] if low < high else [(x(low), "middle", low)]
     shapes += [f'<text x="{at}" y="42" text-anchor="{anchor}">{in_unit(end, unit)}</text>' for at, anchor, end in ends]
-    key = (
-        [f"Ringed: seed {record['seed']}, as on this page."] if record.get("seed") in [seed for seed, _ in runs] else []
-    )
+    of_this_page = record.get("seed") in [seed for seed, _ in runs]
+    key = [f"Ringed: seed {record['seed']}, the seed of this page's run."] if of_this_page else []
     key += ["Hollow: the control."] if controls else []
     key += ["Shaded: the band."] if band else []
     picture = f'<svg class="number-dots" viewBox="0 0 {WIDTH} 46" aria-hidden="true">{"".join(shapes)}</svg>'
