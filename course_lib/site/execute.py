@@ -67,12 +67,16 @@ class LabFailure:
 Keep = Callable[[LabRun, NotebookNode], None]
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def room_for() -> int:
     """Return how many labs run at a time: one on each core, as far as the free memory holds them."""
     if preset() == "gpu":
         return 1  # they would share the accelerator, and its memory
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(psutil.virtual_memory().available / MEMORY)))
+    return max(1, min(cores(), int(psutil.virtual_memory().available / MEMORY)))
 
 
 def execute(project: Project, runs: Sequence[LabRun], keep: Keep, jobs: int | None = None, strict: bool = True) -> None:
