@@ -10,15 +10,11 @@ from course_lib.site.execute import cores
 
 from . import contents, describe, explorer, home, lab, library, nav, number, predict, quiz, recorded, shown, source
 
-# Neither changes a page while it is read: one is for LaTeX, the other numbers chapters when all have been read.
-SAFE = ("sphinx_jupyterbook_latex", "sphinx_multitoc_numbering")
-
-
 def use_all_cores(app: Sphinx) -> None:
     """Read and write pages in several processes, for which Jupyter Book has no option."""
     app.parallel = cores() + 1 if cores() > 1 else 1  # one process hands the pages out while the others write them
-    for name in SAFE:
-        app.extensions[name].parallel_read_safe = app.extensions[name].parallel_write_safe = True
+    # It does not say so itself: it numbers the chapters when all have been read.
+    app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
