@@ -10,6 +10,7 @@ from course_lib.site.execute import cores
 
 from . import contents, describe, explorer, home, lab, library, nav, number, predict, quiz, recorded, shown, source
 
+
 def use_all_cores(app: Sphinx) -> None:
     """Read and write pages in several processes, for which Jupyter Book has no option."""
     app.parallel = cores() + 1 if cores() > 1 else 1  # one process hands the pages out while the others write them
