@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from browsers import chromium
 from shape_checks import CHECKED, check_modules
 
 import course_lib.site  # noqa: F401 (before any test imports nbformat: see there)
@@ -13,6 +14,13 @@ torch.set_num_threads(1)
 
 # Before any test imports them.
 check_modules(CHECKED)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser, one for each file of tests."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,16 +1,10 @@
 """Outputs on a page like the book's, in each theme, a real browser that opens it, and the contrast of colours."""
 
 import contextlib
-import os
-import shutil
 
 import numpy as np
-import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PAPER = {"light": "#ffffff", "dark": "#14181d"}
 # What a figure meets in the wild: the book's dark theme, plain dark, JupyterLab, VS Code, Colab.
 DARK_PAGES = ("#14181d", "#121212", "#111111", "#1f1f1f", "#383838")
@@ -37,19 +31,6 @@ def write_pages(folder, outputs):
             encoding="utf-8",
         )
     return folder
-
-
-@contextlib.contextmanager
-def chromium():
-    """A browser; a test that lacks it skips by name on a laptop. In CI conftest.py makes every skip a failure."""
-    if not CHROMIUM:
-        pytest.skip("Chromium is missing: apt-get install chromium")  # a program of the system: pip cannot install it
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @contextlib.contextmanager

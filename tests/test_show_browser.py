@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
-from show_pages import PAPER, chromium, colours, contrast, opened, write_pages
+from show_pages import PAPER, colours, contrast, opened, write_pages
 
 from course_lib import show
 from course_lib.show import attention, picture, tables
@@ -47,12 +47,6 @@ def page_file(tmp_path_factory):
     show.table([["a", 1], ["b", 2]], ["name", "value"], caption="A table")
     patch.undo()
     return write_pages(tmp_path_factory.mktemp("show"), outputs)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

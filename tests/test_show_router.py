@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from show_pages import PAPER, chromium, colours, contrast, opened, write_pages
+from show_pages import PAPER, colours, contrast, opened, write_pages
 
 from course_lib import show
 from course_lib.show import routing
@@ -42,12 +42,6 @@ def test_choices_have_to_fit_the_tokens():
 
 
 # In a real browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from show_pages import PAPER, chromium, opened, write_pages
+from show_pages import PAPER, opened, write_pages
 
 from course_lib import show
 from course_lib.infer.generation.sampling import Sampling, probabilities
@@ -86,12 +86,6 @@ def test_visible_tokens():
 
 
 # In the browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

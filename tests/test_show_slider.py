@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from show_pages import PAPER, chromium, opened, write_pages
+from show_pages import PAPER, opened, write_pages
 
 from course_lib import show
 from course_lib.show import states
@@ -130,12 +130,6 @@ def folder(tmp_path_factory):
     ranks(title="Second")
     patch.undo()
     return write_pages(tmp_path_factory.mktemp("slider"), outputs)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 def seen(group):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from show_pages import PAPER, chromium, contrast, opened, write_pages
+from show_pages import PAPER, contrast, opened, write_pages
 
 from course_lib import show
 from course_lib.data.tokenizers.bpe import BPE, train_bpe
@@ -90,12 +90,6 @@ def test_the_widgets_cut_with_the_function_they_were_given():
 READ = """e => [e.querySelector('.said').textContent, [...e.querySelectorAll('li')].map(li => [
     li.querySelector('b').textContent, Number(li.querySelector('span').textContent),
     li.querySelector('small').textContent, li.className])]"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The built site in a real browser: every page, over http and as a file, light, dark and as wide as a phone."""
 
 import re
-import shutil
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,29 +21,12 @@ from course import contents
 PROJECT = Project(ROOT)
 PAGES = [*PROJECT.documents(), "search"]
 ONE_OF_EACH = ["book/index", "book/ch04_peft", "labs/ch01_attention", "book/library/nn", "search"]
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync"]
-
 pytestmark = pytest.mark.book
 
 
 def has_quiz(name):
     source = ROOT / f"{name}.md"
     return source.is_file() and "{quiz}" in source.read_text(encoding="utf8")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
-    )
-    if not path:
-        pytest.skip("Chromium is not here: apt-get install chromium")  # of the system: pip cannot install it
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
-    with playwright.sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=path, args=QUIET)
-        yield chromium
-        chromium.close()
 
 
 def build_in_a_thread(root):

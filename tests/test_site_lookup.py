@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from show_pages import chromium, opened
+from show_pages import opened
 from site_project import ROOT
 
 from course_lib.recipes import lookup
@@ -34,12 +34,6 @@ def path(home, tmp_path_factory):
     head = '<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>t</title>'
     page.write_text(head + "".join(parts), encoding="utf8")
     return page
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 def questions(n, seed=7):

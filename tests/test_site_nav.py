@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 import yaml
-from show_pages import chromium
 from site_project import CHAPTER, INDEX, ROOT, lab_cells, make_project, write_lab
 
 from course_lib.site.build import build
@@ -105,12 +104,6 @@ def site(tmp_path_factory):
     with ThreadPoolExecutor(1) as pool:  # a browser of another test may have an event loop here
         pool.submit(build, root=project.root).result()
     return project.html
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
@@ -170,18 +169,6 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="module")
 def chapter(project):
     return (project.html / "book" / "chapter.html").read_text(encoding="utf8")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), "")
-    if not path:
-        pytest.skip("Chromium is not here: apt-get install chromium")  # of the system: pip cannot install it
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
-    with playwright.sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -22,8 +22,11 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "course-setup.json"
 OLDEST = (3, 11)
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-# Tests use these programs; nothing else does. (program, Debian's package)
-SYSTEM_PROGRAMS = (("bwrap", "bubblewrap"), ("chromium", "chromium"))
+# Tests use these programs; nothing else does. (Debian's package, the programs of which one is enough)
+SYSTEM_PROGRAMS = {
+    "bubblewrap": ("bwrap",),
+    "chromium": ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"),
+}
 
 
 def stop(sentence: str) -> None:
@@ -121,7 +124,7 @@ def is_ready(wanted: dict[str, object]) -> bool:
 
 def missing_programs() -> list[str]:
     """Debian's names of the programs that the tests use and this machine lacks."""
-    return [package for program, package in SYSTEM_PROGRAMS if not shutil.which(program)]
+    return [package for package, programs in SYSTEM_PROGRAMS.items() if not any(map(shutil.which, programs))]
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
