@@ -71,7 +71,6 @@ def book(
     preset: Annotated[str, typer.Option(help="Sizes to run the labs at: cpu, or gpu on a machine that has one.")] = "",
     only: Annotated[str, typer.Option(help="Run this lab alone and show it in _build/preview, for its author.")] = "",
     jobs: Annotated[int | None, typer.Option(help="Labs run at a time. By default one for each core.", min=1)] = None,
-    pages: Annotated[bool, typer.Option(help="Whether to build the site once the labs have run.")] = True,
 ) -> None:
     """Run the labs that changed, then build the site into _build/html."""
     _prepare_for_labs(preset)
@@ -79,7 +78,7 @@ def book(
     from course_lib.site.build import build
 
     fetch_all()  # now, with its progress in sight, and not in the middle of a lab
-    build(only=only or None, jobs=jobs, pages=pages)
+    build(only=only or None, jobs=jobs)
 
 
 @app.command()

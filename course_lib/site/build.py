@@ -25,13 +25,7 @@ from course_lib.site.stage import stage
 MADE_WITH = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "myst-nb", "sphinx-design")
 
 
-def build(
-    strict: bool = True,
-    only: str | None = None,
-    root: Path | None = None,
-    jobs: int | None = None,
-    pages: bool = True,
-) -> None:
+def build(strict: bool = True, only: str | None = None, root: Path | None = None, jobs: int | None = None) -> None:
     """Build the site into `_build/html`, one build at a time.
 
     Args:
@@ -40,7 +34,6 @@ def build(
             strict, and of the numbers that no lab measured only those with this lab's prefix are listed.
         root: A folder of the checkout; by default the working directory.
         jobs: The number of labs that run at a time; None for as many as there is room for.
-        pages: Whether the pages are written; otherwise the labs that changed are run and kept, and the site stays.
 
     Raises:
         SiteError: If something fails; the message says what and where, and the earlier site stays as it was.
@@ -58,24 +51,15 @@ def build(
     project.build.mkdir(exist_ok=True)
     # Builds share folders.
     with acquire_lock(project.build / "build.lock", "Another build of this book is running; waiting for it."):
-        notebooks = {lab: read_lab(project, lab) for lab in project.lab_slugs()}
-        executed = run_labs(project, notebooks, only, jobs)
-        if not pages:
-            return
-        fresh = _build(project, html, strict and only is None, only, notebooks, executed)
+        fresh = _build(project, html, strict and only is None, only, jobs)
     state = "written" if fresh else "unchanged"
     print(f"site: {state} in {time.monotonic() - began:.0f} s; open {html / 'index.html'}")
 
 
-def _build(
-    project: Project,
-    html: Path,
-    strict: bool,
-    only: str | None,
-    notebooks: dict[str, NotebookNode],
-    executed: dict[str, NotebookNode],
-) -> bool:
-    """Collect, stage and render; return whether pages were written, False if nothing had changed."""
+def _build(project: Project, html: Path, strict: bool, only: str | None, jobs: int | None) -> bool:
+    """Execute, collect, stage and render; return whether pages were written, False if nothing had changed."""
+    notebooks = {lab: read_lab(project, lab) for lab in project.lab_slugs()}
+    executed = run_labs(project, notebooks, only, jobs)
     numbers = {lab: records.collect(lab, notebook) for lab, notebook in executed.items()}
     for lab, found in numbers.items():
         records.write(project, lab, found)
