@@ -185,6 +185,10 @@ def test_an_edit_of_the_library_runs_the_labs_again_with_the_edited_library(copi
 
 def test_strict_build_names_every_problem_also_when_repeated_and_leaves_the_site(copied):
     before = digest_of_tree(copied.html)
+    for number in range(5):  # Sphinx reads more than five pages in several processes
+        (copied.root / "book" / f"more{number}.md").write_text(f"# More {number}\n\n{{number}}`tiny.none{number}`\n")
+        with (copied.root / "_toc.yml").open("a") as toc:
+            toc.write(f"      - file: book/more{number}\n")
     page = copied.root / "book" / "chapter.md"
     wrong = "{number}`tiny.nosuch` {number}`tiny.total mean` [a](nosuch.md) {ref}`no-such-label` {cite}`nobody`"
     page.write_text(f"{page.read_text()}\n{wrong}\n")
@@ -193,6 +197,7 @@ def test_strict_build_names_every_problem_also_when_repeated_and_leaves_the_site
             build(root=copied.root)
         said = str(problem.value)
         assert "no lab measured tiny.nosuch" in said
+        assert all(f"book/more{number}.md:3: WARNING: no lab measured tiny.none{number}" in said for number in range(5))
         assert "nobody has replicated tiny.total" in said
         assert "nosuch.md" in said
         assert "no-such-label" in said
