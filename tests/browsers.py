@@ -14,12 +14,14 @@ FLAGS += ["--disable-component-update", "--disable-sync"]
 
 @contextlib.contextmanager
 def chromium():
-    """A browser; a test that lacks it skips by name on a laptop. In CI conftest.py makes every skip a failure."""
+    """A browser."""
+    from playwright.sync_api import sync_playwright
+
     path = os.environ.get("CHROMIUM") or next((found for name in NAMES if (found := shutil.which(name))), None)
     if not path:
-        pytest.skip("Chromium is missing: apt-get install chromium")  # a program of the system: pip cannot install it
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
-    with playwright.sync_playwright() as driver:
+        # Only a laptop may skip: pip cannot install a program of the system. In CI conftest.py makes this a failure.
+        pytest.skip("Chromium is missing: apt-get install chromium")
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()

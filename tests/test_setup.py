@@ -12,6 +12,7 @@ import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import browsers
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,6 +151,7 @@ def test_a_finished_set_up_is_not_done_again_until_its_files_change(tmp_path, mo
 def test_missing_system_programs_are_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert setup.missing_programs() == ["bubblewrap", "chromium"]
+    assert setup.SYSTEM_PROGRAMS["chromium"] == browsers.NAMES  # what set-up takes for a browser, tests use
 
 
 def test_a_venv_whose_interpreter_or_pip_is_gone_is_noticed(monkeypatch, tmp_path):
