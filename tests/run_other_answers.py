@@ -18,7 +18,8 @@ from course_lib import exercises
 from course_lib.exercises.spec import Exercise
 from course_lib.site import records
 from course_lib.site.build import read_lab
-from course_lib.site.execute import LabRun, execute
+from course_lib.site.execute import execute
+from course_lib.site.lab_run import LabRun
 from course_lib.site.paths import Project, SiteError
 from course_lib.site.solve import MARK, exercise_id
 

@@ -71,6 +71,19 @@ def test_imports_run_downward(path):
     assert set(imported_rooms(path)) <= allowed
 
 
+def test_nothing_but_nbmake_executes_notebooks():
+    """Whatever drives a kernel does so by one of these; nbmake, which `site/execute.py` starts, has its own."""
+    drivers = {"nbclient", "jupyter_client", "nbconvert", "papermill"}
+    imported = {
+        name.split(".")[0]
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (getattr(node, "module", None) or "", *(alias.name for alias in node.names))
+    }
+    assert not imported & drivers
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_no_import_circles_inside_a_room(room):
     """Imports inside functions count too: they are how a circle is hidden."""

@@ -1,11 +1,16 @@
 """The whole builder on a book of three pages and one lab: kernels and Sphinx really run."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import nbformat
+import psutil
 import pytest
 from site_project import INDEX, ROOT, lab_cells, make_project, write_lab
 
@@ -13,6 +18,7 @@ from course_lib.site import cache, execute, records, replication
 from course_lib.site.build import build, read_lab, run_labs
 from course_lib.site.configure import configure
 from course_lib.site.paths import Project, SiteError, digest_of_tree
+from course_lib.site.solve import solve
 
 
 @pytest.fixture(scope="module")
@@ -267,6 +273,66 @@ def test_a_lab_whose_kernel_dies_is_reported_with_its_cell_and_the_others_are_ke
         run_labs(copied, labs)
     assert "labs: other done in" in capsys.readouterr().out
     assert cache.load(copied, cache.key(copied, "other", labs["other"]))
+
+
+def test_nbmake_executes_a_lab_or_nobody_does(built, copied, monkeypatch):
+    assert run(built)["tiny"].metadata["course"]["executed_by"].startswith("nbmake 1.")
+    write_lab(copied.root, lab_cells()[:-1])  # so that it has to be run
+    monkeypatch.setattr(execute, "PLUGINS", [plugin for plugin in execute.PLUGINS if plugin != "nbmake"])
+    with pytest.raises(SiteError, match=r"labs/tiny\.ipynb: nbmake did not execute it") as problem:
+        run(copied)
+    assert "unrecognized arguments: --nbmake" in str(problem.value)
+
+
+def test_a_cell_that_takes_too_long_is_ended_by_nbmake(copied, monkeypatch):
+    cells = [*lab_cells()[:3], nbformat.v4.new_code_cell("import time\ntime.sleep(600)", id="slow")]
+    write_lab(copied.root, cells)
+    monkeypatch.setattr(execute, "CELL_TIMEOUT", {"cpu": 30})
+    with pytest.raises(
+        SiteError, match=r"labs/tiny\.ipynb: cell slow: A cell timed out while it was being executed, after 30 seconds"
+    ):
+        run(copied)
+
+
+def test_one_line_executes_a_lab_as_the_book_does(copied):
+    """As a contributor types it: the solved lab, with strict numbers; its run is kept, and the source stays."""
+    source = copied.labs / "tiny.ipynb"
+    write_lab(copied.root, lab_cells()[:-1])
+    before = source.read_bytes()
+    line = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--nbmake", str(source)]
+    said = subprocess.run(line, capture_output=True, text=True)
+    assert "1 passed" in said.stdout, said.stdout
+    assert re.search(r"labs: tiny done in \d+ s \(\d+ CPU-seconds, \d+ MB\)", said.stdout)
+    assert source.read_bytes() == before
+    kept = cache.load(copied, cache.key(copied, "tiny", solve(read_lab(copied, "tiny"))))
+    assert kept.metadata["course"]["executed_by"].startswith("nbmake")
+    cells = lab_cells()
+    cells[6].source = cells[6].source.replace("(0.7, 0.8)", "(0.9, 1.0)")
+    write_lab(copied.root, cells)
+    said = subprocess.run(line, capture_output=True, text=True)
+    assert said.returncode == 1
+    assert "tiny.ipynb: cell share raised OutOfBand: tiny.share" in said.stdout
+
+
+def test_kernels_end_with_the_build_that_they_run_for(copied):
+    """However it ends: here it is killed, and cannot clean up."""
+    alive = copied.root / "alive"
+    forever = f"import os, time\nopen({str(alive)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    write_lab(copied.root, [nbformat.v4.new_code_cell(forever, id="forever")])
+    command = [sys.executable, "-m", "course_lib", "book"]
+    environment = {**os.environ, "PYTHONPATH": str(copied.root)}
+    with subprocess.Popen(command, cwd=copied.root, env=environment, stderr=subprocess.DEVNULL) as building:
+        until(lambda: alive.is_file() and alive.read_text(), seconds=120)
+        building.kill()
+    until(lambda: not psutil.pid_exists(int(alive.read_text())), seconds=60)
+
+
+def until(condition, seconds):
+    """Wait for a condition, for some seconds at most."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.1)
 
 
 def test_one_lab_alone_goes_to_the_preview(copied, capfd):

@@ -14,7 +14,8 @@ from nbformat import NotebookNode
 from course_lib.files import acquire_lock, write_text
 from course_lib.preset import course_seed, preset
 from course_lib.site import cache, records, replication, shown
-from course_lib.site.execute import LabRun, execute, room_for
+from course_lib.site.execute import execute, room_for
+from course_lib.site.lab_run import LabRun
 from course_lib.site.page import page
 from course_lib.site.paths import Project, SiteError, digest_of, digest_of_tree, find_project
 from course_lib.site.points import with_points

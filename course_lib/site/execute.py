@@ -1,67 +1,44 @@
-"""Execution of solved notebooks, some at a time, each in its own kernel."""
+"""Execution of solved notebooks by nbmake, some at a time, with their progress."""
 
 from __future__ import annotations
 
-import ast
-import asyncio
-import copy
 import os
-import re
+import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 import psutil
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
-from nbclient.util import ensure_async
 from nbformat import NotebookNode
 from tqdm import tqdm
 
-from course_lib.checkout import commit_of
+import course_lib
 from course_lib.preset import preset
+from course_lib.site.lab_run import PARENT, LabRun, Outcome, RunFolder, code_cells, cost_text
 from course_lib.site.paths import Project, SiteError
 
 # Seconds that one cell may take. A lab is designed for 120 CPU-seconds, so this only ends a cell that hangs.
 CELL_TIMEOUT = {"cpu": 1800, "gpu": 12 * 3600}
 MEMORY = 1.5 * 2**30  # bytes that a lab may take in the cpu preset
-METER = "from course_lib.site import meter as _meter\nprint(_meter.cost())"
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-@dataclass(frozen=True)
-class LabRun:
-    """One run of a lab.
-
-    Attributes:
-        lab: The name of the lab.
-        notebook: The solved notebook.
-        seed: The course seed.
-    """
-
-    lab: str
-    notebook: NotebookNode
-    seed: int
-
-    def __str__(self) -> str:
-        return self.lab + (f" on seed {self.seed}" if self.seed else "")
+# Ours comes first: `course_lib.site` makes the import of nbformat two seconds shorter, which nbmake needs too.
+PLUGINS = ("course_lib.site.nbmake_plugin", "nbmake", "xdist", "no:cacheprovider")
 
 
 @dataclass(frozen=True)
 class LabFailure:
-    """A run that did not come to its end; `detail` is the traceback."""
+    """A run that did not come to its end."""
 
     run: LabRun
-    sentence: str
-    detail: str
+    outcome: Outcome
 
     def __str__(self) -> str:
         seed = f", seed {self.run.seed}" if self.run.seed else ""
-        return f"labs/{self.run.lab}.ipynb{seed}: {self.sentence}"
+        return f"labs/{self.run.lab}.ipynb{seed}: {self.outcome.sentence}"
 
 
 Keep = Callable[[LabRun, NotebookNode], None]
@@ -92,89 +69,73 @@ def execute(project: Project, runs: Sequence[LabRun], keep: Keep, jobs: int | No
     Raises:
         SiteError: If some runs did not come to their end; all others have been kept.
     """
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # a kernel named python3 in the user's home may be another Python
-    n_cells = sum(len(run.notebook.cells) for run in runs)
-    interval = 0.5 if sys.stderr.isatty() else 15  # seconds between two lines of progress; a log needs few
-    with (
-        tempfile.TemporaryDirectory(prefix="course-labs-") as scratch,
-        # The time left is that of all cells so far: some take a minute, most take none.
-        tqdm(total=n_cells, desc="labs", unit="cell", mininterval=interval, smoothing=0, leave=False) as bar,
-    ):
-        failures = asyncio.run(_execute_all(project, runs, keep, jobs or room_for(), strict, Path(scratch), bar))
+    with tempfile.TemporaryDirectory(prefix="course-labs-") as scratch:
+        waiting = {RunFolder(Path(scratch) / f"{run.lab}-{run.seed}"): run for run in runs}
+        for folder, run in waiting.items():
+            folder.prepare(project, run, strict)
+        log = Path(scratch) / "nbmake.log"
+        with _nbmake([folder.notebook for folder in waiting], log, jobs or room_for()) as process:
+            failures = list(_watched(process, log, project, waiting, keep))
     if failures:
-        details = [f"--- {failure.run}\n{failure.detail}" for failure in failures]
+        details = [f"--- {failure.run}\n{failure.outcome.detail}" for failure in failures]
         raise SiteError("\n\n".join([*details, "\n".join(map(str, failures))]))
 
 
-async def _execute_all(
-    project: Project, runs: Sequence[LabRun], keep: Keep, jobs: int, strict: bool, scratch: Path, bar: tqdm
-) -> list[LabFailure]:
-    env, commit = environment(project, scratch, strict), commit_of(project.root)
-    places = asyncio.Semaphore(jobs)
-    running = {asyncio.create_task(_execute(run, places, env, scratch, bar)) for run in runs}
-    failures: list[LabFailure] = []
-    while running:
-        ended, running = await asyncio.wait(running, timeout=bar.mininterval, return_when=asyncio.FIRST_COMPLETED)
-        bar.refresh()  # for the clock: a cell may take minutes
-        for result in [task.result() for task in ended]:
-            if isinstance(result, LabFailure):
-                bar.write(f"labs: {result.run} failed: {result.sentence}")
-                failures.append(result)
-                continue
-            run, executed, cost = result
-            executed.metadata["course"] = {**cost, "preset": preset(), "seed": run.seed, "commit": commit}
-            keep(run, executed)
-            used = f"{cost['cpu_seconds']:.0f} CPU-seconds, {cost['peak_mb']:.0f} MB"
-            bar.write(f"labs: {run} done in {cost['seconds']:.0f} s ({used})")
-    return failures
+@contextmanager
+def _nbmake(notebooks: Sequence[Path], log: Path, jobs: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the process in which nbmake executes notebooks; it is ended when the block is left."""
+    settings = log.with_name("pytest.ini")  # nothing of a user's own, nor of the checkout's tests
+    settings.write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-c", str(settings), "--rootdir", str(log.parent), "-q", "--color=no"]
+    command += ["--disable-plugin-autoload", *(option for plugin in PLUGINS for option in ("-p", plugin))]
+    command += ["--nbmake", f"--nbmake-timeout={CELL_TIMEOUT[preset()]}"]
+    command += ["-n", str(jobs), "--maxschedchunk=1", *map(str, notebooks)]  # one ends, the next in the list begins
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    library = Path(course_lib.__file__).resolve().parent.parent
+    path = [str(library), *filter(None, [environment.get("PYTHONPATH")])]
+    environment |= {PARENT: str(os.getpid()), "PYTHONPATH": os.pathsep.join(path)}
+    with open(log, "wb") as said:
+        process = subprocess.Popen(
+            command, cwd=log.parent, env=environment, stdout=said, stderr=said, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)  # kernels end when their parents have
+            process.wait()
 
 
-async def _execute(
-    run: LabRun, places: asyncio.Semaphore, env: dict[str, str], scratch: Path, bar: tqdm
-) -> tuple[LabRun, NotebookNode, dict[str, float]] | LabFailure:
-    """Run one lab; return the run, the notebook with its outputs, and the seconds and memory that it took."""
-    async with places:
-        notebook = copy.deepcopy(run.notebook)
-        meter = nbformat.v4.new_code_cell(METER)
-        client = NotebookClient(notebook, timeout=CELL_TIMEOUT[preset()], record_timing=False)
-        manager = client.create_kernel_manager()
-        folder = scratch / f"{run.lab}-{run.seed}"  # a lab may write files
-        folder.mkdir()
-        log = folder.with_suffix(".log")  # what the kernel itself says, beside the outputs of the cells
-        env = {**env, "COURSE_SEED": str(run.seed)}
-        began, cell = time.monotonic(), notebook.cells[0]
-        try:
-            with open(log, "wb") as said:
-                await client.async_start_new_kernel(env=env, cwd=str(folder), stdout=said, stderr=said)
-            await client.async_start_new_kernel_client()
-            for index, cell in enumerate(notebook.cells):
-                bar.set_postfix_str(f"{run} {index + 1}/{len(notebook.cells)}", refresh=False)
-                await client.async_execute_cell(cell, index)
-                bar.update()
-            notebook.cells.append(meter)
-            await client.async_execute_cell(meter, len(notebook.cells) - 1)
-        except CellExecutionError as error:
-            sentence = f"cell {cell.id} raised {error.ename}: {error.evalue.strip()}"
-            return LabFailure(run, sentence, ANSI.sub("", error.traceback))
-        except (CellTimeoutError, RuntimeError) as error:  # a kernel that died, at its start or later
-            sentence = f"its kernel did not get past cell {cell.id}: too slow, or out of memory"
-            return LabFailure(run, sentence, f"{error}\n{log.read_text(errors='replace')[-4000:]}")
-        finally:
-            await ensure_async(manager.shutdown_kernel(now=True))
-            if client.kc is not None:
-                client.kc.stop_channels()
-    notebook.cells.pop()
-    return run, notebook, {"seconds": round(time.monotonic() - began, 1), **ast.literal_eval(meter.outputs[0].text)}
-
-
-def environment(project: Project, scratch: Path, strict: bool) -> dict[str, str]:
-    """Return the kernel's environment: strict numbers, one thread, the checkout's library, no user settings."""
-    return os.environ | {
-        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-        "COURSE_STRICT": str(int(strict)),
-        "COURSE_PRESET": preset(),
-        "TQDM_DISABLE": "1",  # a progress bar that has ended tells a reader of the page nothing
-        "PYTHONPATH": str(project.library.parent),
-        "PYTHONHASHSEED": "0",
-        "IPYTHONDIR": str(scratch / "ipython"),
-    }
+def _watched(
+    process: subprocess.Popen[bytes], log: Path, project: Project, waiting: dict[RunFolder, LabRun], keep: Keep
+) -> Iterator[LabFailure]:
+    """Show the progress of runs until all have ended, keep those that came to their end, and yield the others."""
+    cells = {folder: len(code_cells(run.notebook)) for folder, run in waiting.items()}
+    interval = 0.5 if sys.stderr.isatty() else 15  # seconds between two lines of progress; a log needs few
+    waiting = dict(waiting)
+    # The time left is that of all cells so far: some take a minute, most take none.
+    with tqdm(
+        total=sum(cells.values()), desc="labs", unit="cell", mininterval=interval, smoothing=0, leave=False
+    ) as bar:
+        while waiting:
+            alive = process.poll() is None  # before the look at the outcomes: it may write one and end
+            for folder, run in list(waiting.items()):
+                outcome = folder.ended()
+                if outcome is None and alive:
+                    continue
+                if outcome is None:
+                    outcome = Outcome("", 0.0, "nbmake did not execute it", log.read_text(errors="replace")[-4000:])
+                del waiting[folder]
+                if outcome.sentence is None:
+                    executed = folder.executed(project, run)
+                    keep(run, executed)
+                    bar.write(f"labs: {run} {cost_text(executed)}")
+                else:
+                    bar.write(f"labs: {run} failed: {outcome.sentence}")
+                    yield LabFailure(run, outcome)
+            begun = {folder: folder.cells_begun() for folder in waiting}
+            at = [f"{waiting[folder]} {n}/{cells[folder]}" for folder, n in begun.items() if n]
+            bar.set_postfix_str(", ".join(at), refresh=False)
+            bar.update(sum(cells.values()) - sum(cells[f] for f in waiting) + sum(begun.values()) - bar.n)
+            if waiting:
+                time.sleep(0.2)

@@ -25,7 +25,8 @@ from course_lib.files import acquire_lock, read_json, write_text
 from course_lib.preset import preset
 from course_lib.site import cache, records, replication
 from course_lib.site.build import read_lab, solved_labs
-from course_lib.site.execute import LabRun, execute
+from course_lib.site.execute import execute
+from course_lib.site.lab_run import LabRun
 from course_lib.site.paths import Project, SiteError, digest_of, find_project
 
 # Writes the solved notebook of a lab, by the code in the working directory.
