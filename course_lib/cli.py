@@ -119,6 +119,24 @@ def replicate(
 
 
 @app.command()
+def rates(
+    lab: Annotated[str, typer.Argument(help=LAB)],
+    seeds: Annotated[list[int] | None, typer.Option(help="Course seeds, which the lab is not reported on.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time. By default one for each core.", min=1)] = None,
+) -> None:
+    """Try the learning rates of a lab's models, and keep what came out in results/rates/, to be committed.
+
+    The lab runs at its rates, at a third and at three times of them, and at more where the best is at an end.
+    """
+    _prepare_for_labs("cpu")
+    from course_lib.data.packages.fetching import fetch_all
+    from course_lib.site.rates import SEEDS, try_rates
+
+    fetch_all()
+    try_rates(lab, seeds or SEEDS, jobs)
+
+
+@app.command()
 def site(
     port: Annotated[int, typer.Option(help="First port to try; the next free one is taken.")] = 8000,
     browser: Annotated[bool, typer.Option(help="Open the site in your browser.")] = True,

@@ -1,4 +1,4 @@
-"""The preset, which decides the sizes of what is run, and the course seed: COURSE_PRESET and COURSE_SEED."""
+"""What the environment says of a run: COURSE_PRESET, COURSE_SEED, and COURSE_RATE_FACTOR in a trial of rates."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal, cast
 from course_lib.errors import CourseError
 
 Preset = Literal["cpu", "gpu"]
+RATE_FACTOR = "COURSE_RATE_FACTOR"
 
 
 def preset() -> Preset:
@@ -33,3 +34,16 @@ def course_seed() -> int:
     if not re.fullmatch("[0-9]{1,8}", chosen):  # ten times as much is still a seed of 32 bits
         raise CourseError(f"COURSE_SEED is {chosen!r}; set it to a whole number from 0 to 99999999, or unset it for 0")
     return int(chosen)
+
+
+def rate_factor() -> float | None:
+    """Return what a trial of learning rates multiplies them by, or None where this is no trial.
+
+    Raises:
+        CourseError: If COURSE_RATE_FACTOR is not a number.
+    """
+    chosen = os.environ.get(RATE_FACTOR)
+    try:
+        return float(chosen) if chosen else None
+    except ValueError:
+        raise CourseError(f"{RATE_FACTOR} is {chosen!r}; set it to a number such as 3, or unset it") from None

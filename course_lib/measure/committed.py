@@ -23,12 +23,23 @@ def committed_run(recipe: str, seed: int = 0, size: str | None = None) -> dict[s
     Raises:
         DataError: If the run has not been committed.
     """
-    name = f"{size or preset()}/{recipe}-seed{seed}.json"
+    size = size or preset()
+    try:
+        file = committed_file(f"{size}/{recipe}-seed{seed}.json")
+    except DataError as error:
+        command = f"course train {recipe} --preset {size} --seed {seed}"
+        raise DataError(f"{error}: run `{command}`, then `course results add` with its folder") from None
+    return json.loads(file.read_text(encoding="utf-8"))["values"]
+
+
+def committed_file(name: str) -> Path:
+    """Return the path of a committed file, such as "cpu/peft-seed0.json".
+
+    Raises:
+        DataError: If there is none.
+    """
     checkout = Path(__file__).resolve().parents[2] / "results"
     for folder in (checkout, Path(sysconfig.get_path("data")) / "share" / "course" / "results"):
         if (folder / name).is_file():
-            return json.loads((folder / name).read_text(encoding="utf-8"))["values"]
-    raise DataError(
-        f"there is no results/{name}: run `course train {recipe} --preset {size or preset()} --seed {seed}`, "
-        "then `course results add` with its folder"
-    )
+            return folder / name
+    raise DataError(f"there is no results/{name}")

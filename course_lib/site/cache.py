@@ -125,6 +125,8 @@ def reached(project: Project, lab: str, cells: Iterable[str], without: Iterable[
     files.update(file for file in bands.glob("*.toml") if any(f'"{file.stem}.' in text for text in cells))
     recipes = {recipe for text in texts for recipe in committed_runs(text)}
     results = project.root / "results"
+    if (rates := results / "rates" / f"{lab}.json").is_file():
+        files.add(rates)
     for file in results.rglob("*.json") if recipes else ():
         if file.stem.rpartition("-seed")[0] in recipes and REPLICATIONS not in file.relative_to(results).parts:
             files.add(file)

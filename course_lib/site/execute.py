@@ -70,7 +70,7 @@ def execute(project: Project, runs: Sequence[LabRun], keep: Keep, jobs: int | No
         SiteError: If some runs did not come to their end; all others have been kept.
     """
     with tempfile.TemporaryDirectory(prefix="course-labs-") as scratch:
-        waiting = {RunFolder(Path(scratch) / f"{run.lab}-{run.seed}"): run for run in runs}
+        waiting = {RunFolder(Path(scratch) / f"{run.lab}-{i}"): run for i, run in enumerate(runs)}
         for folder, run in waiting.items():
             folder.prepare(project, run, strict)
         log = Path(scratch) / "nbmake.log"

@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 from course_lib.checkout import commit_of
 from course_lib.errors import CourseError
 from course_lib.files import read_json, write_text
-from course_lib.preset import preset
+from course_lib.preset import RATE_FACTOR, preset
 from course_lib.site import meter
 from course_lib.site.paths import Project
 
@@ -31,14 +31,17 @@ class LabRun:
         lab: The name of the lab.
         notebook: The solved notebook.
         seed: The course seed.
+        rate_factor: What the learning rates are multiplied by: other than 1 in a trial of rates.
     """
 
     lab: str
     notebook: NotebookNode
     seed: int
+    rate_factor: float | None = None
 
     def __str__(self) -> str:
-        return self.lab + (f" on seed {self.seed}" if self.seed else "")
+        at_rates = "" if self.rate_factor is None else f" at {self.rate_factor:g} times its rates"
+        return self.lab + (f" on seed {self.seed}" if self.seed else "") + at_rates
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ class RunFolder:
             "JUPYTER_PREFER_ENV_PATH": "1",  # a kernel named python3 in the user's home may be another Python
             meter.FILE: str(self.meter),
         }
+        if run.rate_factor is not None:
+            variables[RATE_FACTOR] = str(run.rate_factor)
         write_text(self.environment, json.dumps(variables))
 
     def kernel_environment(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from course_lib.errors import CourseError
 from course_lib.files import acquire_lock, read_json, write_text
 from course_lib.preset import preset
-from course_lib.site import cache, records, replication
+from course_lib.site import cache, rates, records, replication
 from course_lib.site.build import read_lab, solved_labs
 from course_lib.site.execute import execute
 from course_lib.site.lab_run import LabRun
@@ -268,7 +268,7 @@ class _Place:
 
 
 def check(labs: Sequence[str] = (), root: Path | None = None) -> Iterator[str]:
-    """Yield a sentence for everything that is wrong with the committed replications; nothing is run.
+    """Yield a sentence for everything that is wrong with the committed replications and trials; nothing is run.
 
     Labs that have changed since they were replicated are no complaint: they are printed.
 
@@ -288,3 +288,6 @@ def check(labs: Sequence[str] = (), root: Path | None = None) -> Iterator[str]:
             yield f"{lab}: nobody has replicated it; run `course replicate {lab}`"
         else:
             yield from (f"{lab}: {complaint}" for complaint in replication.complaints(made))
+        if (file := rates.path(project, lab)).is_file():
+            reported = made["seeds"] if made else ()
+            yield from (f"{lab}: {complaint}" for complaint in rates.complaints(read_json(file), reported))
