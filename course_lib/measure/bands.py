@@ -2,7 +2,9 @@
 
 The folder `expected` has a table for each lab, named by the first word of its keys. It holds the band of each number,
 `[low, high]` or `{cpu = [low, high], gpu = [low, high]}`, under the whole key in quotes. Where a claim compares two
-runs of the same seed, the part `[lead]` at the table's end holds the band of the number less its control.
+runs of the same seed, the part `[lead]` at the table's end holds the band of the number less its control. The part
+`[descriptive]` names numbers that a page cites and no sentence claims anything of: what each describes stands there in
+place of a band.
 """
 
 from __future__ import annotations
@@ -36,12 +38,17 @@ def lead_of(key: str) -> Bands | None:
 
 def table(prefix: str) -> dict[str, Bands]:
     """Read the bands of all numbers whose keys begin with a word; empty if there is no such table."""
-    return {key: _as_bands(band) for key, band in _read(prefix).items() if key != "lead"}
+    return {key: _as_bands(band) for key, band in _read(prefix).items() if key not in ("lead", "descriptive")}
 
 
 def leads(prefix: str) -> dict[str, Bands]:
     """Read the bands of all numbers less their controls, of the keys that begin with a word."""
     return {key: _as_bands(band) for key, band in _read(prefix).get("lead", {}).items()}
+
+
+def descriptive(prefix: str) -> dict[str, str]:
+    """Read what the numbers without a band describe, of the keys that begin with a word."""
+    return dict(_read(prefix).get("descriptive", {}))
 
 
 def _as_bands(found: Any) -> Bands:

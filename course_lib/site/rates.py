@@ -59,7 +59,10 @@ def try_rates(lab: str, seeds: Sequence[int] = SEEDS, jobs: int | None = None, r
     def keep(run: LabRun, executed: NotebookNode) -> None:
         for trial in _told(executed):
             of_arm = told.setdefault((trial["comparison"], trial["arm"]), {})
-            of_arm.setdefault(trial["rate"], {})[run.seed] = trial["loss"]
+            losses = of_arm.setdefault(trial["rate"], {})
+            if run.seed in losses:
+                raise SiteError(f"labs/{lab}.ipynb tells the loss of {trial['arm']!r} twice in one run")
+            losses[run.seed] = trial["loss"]
 
     powers, todo = [0], [-1, 0, 1]  # of STEP, by which the rates are multiplied
     for _ in range(1 + EXTENSIONS):
@@ -140,7 +143,7 @@ def complaints(made: dict[str, Any], reported: Sequence[int]) -> Iterator[str]:
         made: The committed trial.
         reported: The course seeds on which the lab's numbers are reported.
     """
-    seeds = made["provenance"]["seeds"]
+    seeds = made.get("provenance", {}).get("seeds", [])
     if shared := sorted(set(seeds) & set(reported)):
         yield f"its rates were chosen on seed {shared[0]}, on which its numbers are reported"
     for comparison, arms in made["comparisons"].items():
@@ -149,7 +152,7 @@ def complaints(made: dict[str, Any], reported: Sequence[int]) -> Iterator[str]:
 
 
 def _doubts(entry: dict[str, Any], n_seeds: int) -> Iterator[str]:
-    losses = {float(rate): values for rate, values in entry["losses"].items()}
+    losses = {float(rate): values for rate, values in entry.get("losses", {}).items()}
     chosen, why = entry["chosen"], entry.get("why")
     if chosen not in losses:
         yield f"the rate {chosen:g} was not tried; run `course rates`"
