@@ -20,7 +20,7 @@ from course_lib.grader.inside.outcomes import Answer
 from course_lib.grader.notebook import LARGEST_SOURCE, Notebook, marks_in
 
 _KNOWN = {*vars(builtins), "exit", "quit", "__name__", "__annotations__"}
-_KNOWN |= {"check", "use", "predict", "record", "display"}
+_KNOWN |= {"check", "hint", "use", "predict", "record", "display"}
 _analyse = functools.lru_cache(maxsize=1000)(cells.analyse)
 
 

@@ -19,7 +19,7 @@ ANNOTATIONS = 0x1000000  # the flag of `from __future__ import annotations`, whi
 
 # Replacements for functions that only make sense in a notebook.
 NOTEBOOK_STUBS: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(("check", "predict", "record", "display"), lambda *args, **kwargs: None),
+    **dict.fromkeys(("check", "hint", "predict", "record", "display"), lambda *args, **kwargs: None),
     "use": lambda id, obj: obj,
 }
 
