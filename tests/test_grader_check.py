@@ -69,6 +69,15 @@ def test_hints_come_in_stages_and_start_again_after_success(capsys):
     assert ["Second hint:" in t for t in texts] == [False, True, True, False, False]
 
 
+def test_an_answer_that_is_compiled_is_checked_as_it_is_written(capsys):
+    """To compile it would take longer than the checks may."""
+    began = time.process_time()
+    assert check("softmax", torch.compile(softmax))
+    assert not check("softmax", torch.compile(lambda x, dim=-1: 2 * softmax(x, dim)))
+    assert "every number is 2 times the right one" in capsys.readouterr().out
+    assert time.process_time() - began < 10
+
+
 def test_not_started(capsys):
     def softmax(x, dim=-1):
         raise NotImplementedError

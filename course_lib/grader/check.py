@@ -8,7 +8,7 @@ import io
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +137,7 @@ def _grade(id: str, subject: TimedSubject) -> Result:
     """Run the visible checks; if they are interrupted, the traceback says where in the notebook and no more."""
     __tracebackhide__ = True
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _as_written():
             # It goes on to recommend `detach`, where gradients are asked for.
             warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True to a scalar")
             result = _visible_exam(id).grade(subject)
@@ -145,6 +145,12 @@ def _grade(id: str, subject: TimedSubject) -> Result:
         raise error.with_traceback(None) from None
     _stopped[id] = subject.objects[0] if subject.lost else None
     return result
+
+
+def _as_written() -> AbstractContextManager[Any]:
+    """Let what `torch.compile` has made run uncompiled: compiling it takes longer than the checks may."""
+    compiles = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if compiles else nullcontext()
 
 
 @contextmanager
