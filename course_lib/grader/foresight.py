@@ -63,8 +63,8 @@ def difference(exercise: Exercise, obj: Any, sources: Sequence[str], namespace: 
         return f"Grading will not find `{min(lost)}`, which your code uses: no cell makes it by a statement of its own."
     if statements.answers[exercise.id][0].cell > notebook.marks[exercise.id][-1]:
         return (
-            f"Grading finds your {exercise.name} by the line `# EXERCISE: {exercise.id}`, at the top of its cell or of one "
-            "above it. If you have taken that line out, put it back."
+            f"Grading finds your {exercise.name} by the line `# EXERCISE: {exercise.id}`, at the top of its cell or of "
+            "one above it. If you have taken that line out, put it back."
         )
     return None
 

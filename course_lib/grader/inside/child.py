@@ -34,7 +34,7 @@ def warm_up() -> None:
 
     No gradients: torch starts threads for them, and a process with threads must not fork.
     """
-    torch.compile = as_it_is  # type: ignore[assignment]
+    torch.compile = as_it_is
     subject = calls.LocalSubject(lambda x: torch.softmax(x @ x, -1))
     frames.pack({"value": subject.send("call", 0, (torch.eye(2),), {})})
     cells.analyse("from torch import nn\n\n\ndef f(x):\n    return nn.functional.relu(x)\n")
