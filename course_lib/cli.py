@@ -209,11 +209,14 @@ def new_exercise(
 @app.command()
 def check(
     notebook: Annotated[Path, typer.Argument(help="A lab's notebook, for example my_labs/ch01_attention.ipynb.")],
+    hints: Annotated[
+        bool, typer.Option("--hints", help="Show both hints of each exercise that does not pass.")
+    ] = False,
 ) -> None:
     """Run the visible checks on the exercises of a notebook."""
     from course_lib.grader.command import check_notebook
 
-    raise typer.Exit(check_notebook(notebook))
+    raise typer.Exit(check_notebook(notebook, hints))
 
 
 @app.command()

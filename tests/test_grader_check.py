@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import itertools
-import math
 import re
 import shutil
 import signal
@@ -21,7 +20,7 @@ from torch import nn
 from course_lib import exercises
 from course_lib.exercises import find
 from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
-from course_lib.grader import check, render, timed, use
+from course_lib.grader import check, hint, render, timed, use
 from course_lib.grader.compare import Kind, compare
 from course_lib.grader.exam import Exam, Outcome
 from course_lib.grader.inside import calls
@@ -33,7 +32,9 @@ from course_lib.grader.render import as_html, result_lines
 
 @pytest.fixture(autouse=True)
 def _fresh_hints():
-    sys.modules["course_lib.grader.check"]._failures.clear()
+    module = sys.modules["course_lib.grader.check"]
+    module._failures.clear()
+    module._asked.clear()
 
 
 ENCODER = "encoder"
@@ -68,6 +69,15 @@ def test_hints_come_in_stages_and_start_again_after_success(capsys):
     assert ["Second hint:" in t for t in texts] == [False, True, True, False, False]
 
 
+def test_an_answer_that_is_compiled_is_checked_as_it_is_written(capsys):
+    """To compile it would take longer than the checks may."""
+    began = time.process_time()
+    assert check("softmax", torch.compile(softmax))
+    assert not check("softmax", torch.compile(lambda x, dim=-1: 2 * softmax(x, dim)))
+    assert "every number is 2 times the right one" in capsys.readouterr().out
+    assert time.process_time() - began < 10
+
+
 def test_not_started(capsys):
     def softmax(x, dim=-1):
         raise NotImplementedError
@@ -76,8 +86,7 @@ def test_not_started(capsys):
         assert not check("softmax", softmax)
         text = capsys.readouterr().out
         assert "not started yet" in text
-        assert "Hint:" in text
-        assert "Second hint" not in text, "nothing has been tried yet"
+        assert "int:" not in text, "nothing has been tried yet"
         assert "wrong" not in text
 
     check("softmax", lambda x, dim=-1: x)
@@ -189,6 +198,17 @@ def test_a_layer_that_is_not_ready_says_what_is_missing(layer, words, capsys):
     text = capsys.readouterr().out
     assert words in text
     assert "not started" not in text
+
+
+class OneInput(nn.Module):
+    def __init__(self, n_symbols, n_context, d_embedding, d_hidden):
+        super().__init__()
+        self.embedding = nn.Embedding(n_symbols, d_embedding)
+        self.hidden = nn.Linear(d_embedding, d_hidden)
+        self.output = nn.Linear(d_hidden, n_symbols)
+
+    def forward(self, ids):
+        return self.output(torch.relu(self.hidden(self.embedding(ids).flatten(1))))
 
 
 def test_a_class_in_the_place_of_a_function_is_told_so(capsys):
@@ -493,6 +513,68 @@ def test_an_exception_is_one_sentence_with_the_learners_line(capsys):
     assert "File" not in text
 
 
+def test_hints_come_when_asked_for(capsys):
+    for shown in (["Hint: "], ["Hint: ", "Second hint: "]):
+        hint("softmax")
+        assert re.findall("^.*int: ", capsys.readouterr().out, re.MULTILINE) == shown
+    hint("sofmax")
+    assert "did you mean 'softmax'?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("id", "answer", "words"),
+    [
+        (
+            "error_kind",
+            lambda *given: "no answer",
+            "The call: `error_kind(said='dog', right='dog', shown=['dog', ",
+        ),
+        (
+            "error_kind",
+            lambda said, right, shown, names: said / right,
+            "The call: `error_kind(said='dog', right='dog', ",
+        ),
+        (
+            "part_of",
+            lambda *given: "train",
+            "The call: `part_of(artist='ann', concept='red heart', family_of={'red heart':",
+        ),
+        ("share_interval", lambda right, asked: (0.0, 1.0), "The call: `share_interval(right=0, asked=20)`"),
+        ("choose_trial", lambda trials, budget: "x", "{'name': 'trial "),
+        ("softmax", lambda x, dim=-1: x, "The call: `softmax(x=tensor([["),
+        ("memories", lambda x, keys, bias, values: x, " in all)], shape ("),
+        ("best_rate", lambda steepness: 1.0, "The call: `best_rate(steepness=[1, 3])`"),
+        ("letter_model", OneInput, "`LetterModel(n_symbols=4, n_context=2, d_embedding=3, d_hidden=5)`"),
+    ],
+)
+def test_a_failed_check_shows_its_call(id, answer, words, capsys):
+    assert not check(id, answer)
+    text = capsys.readouterr().out
+    assert words in text
+    assert max(map(len, text.split("\n"))) < 700
+    assert Exam(find(id), 7).grade(LocalSubject(answer), hide_values=True).call is None
+
+
+def test_who_appends_to_a_list_is_told_how_to_copy_a_list(capsys):
+    def part_of(artist, concept, family_of, held_out, new_artist):
+        held_out.append(concept)
+        return "train"
+
+    check("part_of", part_of)
+    assert "Your code also changed the argument `held_out` in place" in capsys.readouterr().out
+
+    def part_of(artist, concept, family_of, held_out, new_artist):
+        held_out.append("x")
+        held_out.remove("x")
+        held_out.reverse()
+        return reference_of("part_of")(artist, concept, family_of, held_out, new_artist)
+
+    check("part_of", part_of)
+    text = capsys.readouterr().out
+    assert "as `list(x)` or `sorted(x)` make it; `x + [y]` is a new list, too." in text
+    assert "sub_" not in text
+
+
 @pytest.mark.parametrize("error", [SystemExit, GeneratorExit, BaseException])
 def test_no_exception_of_theirs_gets_out(error, capsys):
     def softmax(x, dim=-1):
@@ -605,6 +687,25 @@ def test_integers_too_long_for_torch_are_equal_or_not():
 def test_a_dict_whose_keys_are_tuples_is_a_dict(capsys):
     assert not check("learn_merges", lambda words, n_merges: {(97, 98): 256})
     assert "a list or tuple is expected, and a dict came back" in capsys.readouterr().out
+
+
+def test_none_that_was_meant_is_no_missing_return(capsys):
+    def choose_trial(trials, budget):
+        return None
+
+    assert not check("choose_trial", choose_trial)
+    text = capsys.readouterr().out
+    assert "it returned None where a string is expected." in text
+    assert "missing" not in text
+
+
+def test_a_return_that_one_way_lacks_is_asked_for(capsys):
+    def best_rate(steepness):
+        if len(steepness) > 2:
+            return reference_of("best_rate")(steepness)
+
+    assert not check("best_rate", best_rate)
+    assert "Is there a way through your code without a `return`?" in capsys.readouterr().out
 
 
 def test_who_returns_what_sort_returns_is_told_so(capsys):
@@ -825,54 +926,67 @@ def test_a_wrong_value_is_told_before_a_wrong_gradient_of_another_case():
     assert told.startswith('In the check "4 rows": every number is 2 times the right one')
 
 
-def test_the_mistake_that_is_named_is_one_of_the_case_that_the_diagnosis_shows():
-    def double(x):
-        return 2 * x
-
-    def detached(x):
-        return 2 * x.detach()
-
-    def tripled(x):
-        return 3 * x
-
-    def detached_or_times(n):
-        return lambda x: 2 * x.detach() if len(x) == 2 else n * x
-
-    exercise = Exercise(
-        id="double", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=double, see="",
-        kind="code", cases=lambda rng: [Case(f"{n} rows", (torch.arange(3.0 * n).view(n, 3),)) for n in (2, 4)],
-        mistakes=(Mistake(detached, "detached"), Mistake(tripled, "tripled")), run_case=call_and_differentiate,
+def planted(reference, *mistakes, cases=None, run_case=call_and_differentiate):
+    """An exercise with these mistakes, each with its name for a message."""
+    usual = [Case(f"{n} rows", (torch.arange(3.0 * n).view(n, 3),)) for n in (2, 4)]
+    return Exercise(
+        id="planted", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=reference, see="",
+        kind="code", cases=lambda rng: cases or usual, run_case=run_case,
+        mistakes=tuple(Mistake(mistake, mistake.__name__) for mistake in mistakes),
     )  # fmt: skip
-    told = {n: Exam(exercise).grade(LocalSubject(detached_or_times(n))) for n in (3, 4)}
-    assert told[3].diagnosis.startswith('In the check "4 rows": every number is 1.5 times')
-    assert told[3].mistake == "tripled"
-    assert told[4].diagnosis.startswith('In the check "4 rows": every number is 2 times')
-    assert told[4].mistake is None, "in the other check the gradient is cut, and nothing is said of that check"
+
+
+def named(exercise, answer):
+    return Exam(exercise).grade(LocalSubject(answer)).mistake
+
+
+def double(x):
+    return 2 * x
+
+
+def detached(x):
+    return 2 * x.detach()
+
+
+def tripled(x):
+    return 3 * x
+
+
+def tripled_if_many(x):
+    return 3 * x if len(x) > 2 else 2 * x
+
+
+def test_a_mistake_is_named_if_it_gives_all_answers_and_no_others():
+    exercise = planted(double, detached, tripled, tripled_if_many)
+    assert named(exercise, detached) == "detached"
+    assert named(exercise, lambda x: 3 * x) == "tripled"
+    assert named(exercise, lambda x: 3 * x if len(x) == 4 else x + x) == "tripled_if_many"
+    assert named(exercise, lambda x: 3 * x if len(x) == 2 else 2 * x) is None, "where it is right, the mistake is not"
+    assert named(exercise, lambda x: 3 * x if len(x) == 2 else 2 * x.detach()) is None, "two mistakes, a part each"
+
+
+def fails_if_many(x):
+    if len(x) > 2:
+        raise ValueError("too many")
+    return 3 * x
 
 
 @pytest.mark.parametrize(
-    ("mistake", "named"),
+    ("answer", "mistake"),
     [
-        (lambda x: x.log().mean().item(), True),
-        (lambda x: x.max().item(), False),  # a number of the case: many a way leads there
-        (lambda x: len(x) / 7, False),  # and so it is with a count
-        (lambda x: math.nan, False),
+        (fails_if_many, "fails_if_many"),
+        (tripled, "tripled"),
+        (lambda x: 3 * x if len(x) == 2 else x["many"], None),
+        (lambda x: 2 * x if len(x) == 2 else fails_if_many(x), None),
     ],
 )
-def test_a_number_is_named_if_two_checks_agree_and_the_number_was_computed(mistake, named):
-    def root_mean(x):
-        return x.sqrt().mean().item()
+def test_a_crash_is_told_as_a_crash(answer, mistake):
+    assert named(planted(double, tripled, fails_if_many), answer) == mistake
 
-    def and_inf_in(*lengths):
-        return lambda x: math.inf if len(x) in lengths else mistake(x)
 
-    exercise = Exercise(
-        id="root_mean", title="", points=1, minutes=1, difficulty=1, hints=("a", "b"), reference=root_mean, see="",
-        kind="code", cases=lambda rng: [Case(f"{n} numbers", (torch.rand(n, generator=rng),)) for n in (2, 3, 5)],
-        mistakes=(Mistake(mistake, "known"),),
-    )  # fmt: skip
-    told = [Exam(exercise).grade(LocalSubject(and_inf_in(*lengths))).mistake for lengths in ((), (5,), (3, 5))]
-    assert told == ["known", "known" if named else None, None]
+def test_what_varies_is_no_known_mistake():
+    calls = iter(range(3, 10**6))
+    assert named(planted(double, tripled), lambda x: next(calls) * x) is None
 
 
 def test_a_gradient_where_there_is_none_is_not_cut_off():
@@ -1030,6 +1144,16 @@ def a_new_one(scores, lr):
         return scores - lr * scores.grad
 
 
+def emptied_first(scores, lr):
+    scores.grad = None
+    return in_place(scores, lr)
+
+
+def recorded(scores, lr):
+    scores -= lr * scores.grad
+    return scores
+
+
 def a_new_one_recorded(scores, lr):
     return scores - lr * scores.grad
 
@@ -1040,7 +1164,12 @@ def a_new_one_recorded(scores, lr):
         (steps_down(in_place, note=lambda loss: loss), "the losses are still tensors"),
         (steps_down(in_place, note=torch.Tensor.detach), "`loss.item()` is the Python number"),
         (steps_down(a_new_one), "Inside `torch.no_grad()`, `x -= y` changes a tensor that has it"),
-        (steps_down(a_new_one_recorded), "`backward` fills `.grad` only of a tensor with `requires_grad_()`"),
+        (steps_down(a_new_one_recorded), "`backward` fills it only of a tensor with `requires_grad_()`"),
+        (
+            steps_down(emptied_first),
+            "until `backward` has filled it, and once more after `x.grad = None`",
+        ),
+        (steps_down(recorded), "a step of training stands inside `with torch.no_grad():`."),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")

@@ -9,8 +9,11 @@ import stat
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 from submissions import build, wrong
 
 from course_lib.errors import CourseError
@@ -268,6 +271,34 @@ def test_check_of_a_wrong_notebook_says_what_check_says_in_the_notebook(submissi
     assert "This looks like attention without the scale" in text
     assert "expected" in text
     assert "Hint: " in text
+
+
+COMPILED = """import torch
+
+@torch.compile
+def softmax(x, dim=-1):
+    e = (x - x.amax(dim, keepdim=True)).exp()
+    return e / e.sum(dim, keepdim=True)"""
+COMPILED_WITH_OPTIONS = COMPILED.replace("torch.compile", "torch.compile(dynamic=True, backend='inductor')")
+COMPILED_LATER = COMPILED.replace("@torch.compile\n", "") + "\nsoftmax = torch.compile(softmax)"
+COMPILED_MODULE = COMPILED_LATER.replace("softmax = torch", "torch.nn.Linear(1, 1).compile()\nsoftmax = torch")
+
+
+@pytest.mark.parametrize("source", [COMPILED, COMPILED_WITH_OPTIONS, COMPILED_LATER, COMPILED_MODULE])
+def test_an_answer_that_is_compiled_is_graded_as_it_is(source, tmp_path, capsys):
+    """To compile it would take longer than there is, and the sandbox has no compiler."""
+    notebook = new_notebook(cells=[new_code_cell(f"# EXERCISE: softmax\n{source}")])
+    path = tmp_path / "compiled.ipynb"
+    nbformat.write(notebook, path)
+    check_notebook(path)
+    assert "✓ softmax: all 6 visible checks passed" in capsys.readouterr().out
+
+
+def test_check_of_an_untouched_lab_gives_no_hint(tmp_path, capsys):
+    assert check_notebook(Path("labs/primer.ipynb")) == 1
+    text = capsys.readouterr().out
+    assert text.count("not started yet") == 6
+    assert "int: " not in text
 
 
 @pytest.mark.parametrize(

@@ -478,7 +478,7 @@ def test_check_says_when_grading_will_see_it_otherwise():
         (define.format("(True or exit)"), None),
         (
             "own = softmax\ndef softmax(x, dim=-1):\n    return own(x, dim)\nother, softmax = softmax, own",
-            "has no mark",
+            "If you have taken that line out",
         ),
         ("softmax = print", "you have passed another object"),
     ]
@@ -504,9 +504,9 @@ def test_check_says_when_grading_will_see_it_otherwise():
         ([OPEN, SOFTMAX.replace("def softmax", "def sofmax").format(RIGHT)], "ran last does not define `softmax`"),
         (
             [OPEN, SOFTMAX.replace("EXERCISE:", "EXERCISE").format(RIGHT)],
-            "let it begin with `# EXERCISE: softmax` again",
+            "If you have taken that line out, put it back",
         ),
-        ([OPEN, SOFTMAX.split("\n", 1)[1].format(RIGHT)], "let it begin with `# EXERCISE: softmax` again"),
+        ([OPEN, SOFTMAX.split("\n", 1)[1].format(RIGHT)], "If you have taken that line out, put it back"),
         (["def softmax(x, dim=-1):\n    return " + RIGHT, "# EXERCISE: softmax\n"], None),
     ],
 )

@@ -13,4 +13,4 @@ How one submission becomes a grade, file by file:
 `check` runs the same exam on a function of the notebook's own process; `foresight` says when grading will see another.
 """
 
-from course_lib.grader.check import check, use
+from course_lib.grader.check import check, hint, use

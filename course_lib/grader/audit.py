@@ -52,7 +52,7 @@ class Audit:
         mutants_caught: How many of them fail on every hidden seed.
         mistakes: The number of known mistakes.
         mistakes_caught: How many of them fail on every hidden seed.
-        named: The share of wrong answers, mutants and mistakes alike, in which a known mistake was recognised.
+        named: The share of wrong answers, mutants and mistakes alike, that were recognised.
         most: The largest share of the points that a known mistake earns, mean of the hidden seeds.
         most_by: The name of that mistake.
         survivors: What was not caught, with the number of seeds on which it passes.
@@ -146,7 +146,7 @@ def audit_exercise(exercise: Exercise, seeds: Sequence[int]) -> Audit:
     visible = Exam(exercise)
     more = [Exam(exercise, seed) for seed in range(seeds[-1] + 1, seeds[0] + N_LOOK_UPS)]
     for exam in more:  # of these the points count alone, and not which mistake a table looks like
-        exam.messages, exam.rivals = [], []
+        exam.mistakes, exam.slips = [], []
     tried = [*exams, *more]
     found.fresh = median_low(len(exam.fresh) for exam in tried)
     found.look_up = mean(_share(exam.grade(LookUp(visible))) for exam in tried)

@@ -8,7 +8,7 @@ import io
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,14 @@ from course_lib.exercises.spec import Exercise
 from course_lib.grader.exam import Exam, Outcome, Result
 from course_lib.grader.foresight import what_grading_sees
 from course_lib.grader.ready_made import ready_made
-from course_lib.grader.render import result_lines, show
+from course_lib.grader.render import hint_lines, result_lines, show
 from course_lib.grader.timed import TimedSubject
 
 MOST_LINES, MOST_CHARACTERS = 100, 10_000  # of what a learner's code prints during a check
+COMPARING = 0.3  # CPU seconds in which a wrong answer is compared with slips: a learner waits for it
 _stopped: dict[str, Any] = {}  # by id: what exceeded a limit when it was last checked; `use` need not wait for it again
 _failures: dict[str, int] = {}  # by id, in this kernel: the second hint comes after the second failure
+_asked: dict[str, int] = {}  # by id, how often its hint was asked for
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,13 +55,13 @@ class Checked:
 
 @functools.cache
 def _visible_exam(id: str) -> Exam:
-    return Exam(find(id))
+    return Exam(find(id), seconds=COMPARING)
 
 
 def check(id: str, obj: Any = None) -> Checked:
     """Check your function or class, and show what passed and how a wrong answer differs.
 
-    Hints come in stages: the first with the first failure, the second with the next.
+    Hints come in stages: the first with the first failure, the second with the next. `hint` gives them before that.
 
     Args:
         id: The id of the exercise.
@@ -79,10 +81,22 @@ def check(id: str, obj: Any = None) -> Checked:
     started = result.outcome is not Outcome.NOT_STARTED  # an open stub is no failed try
     if started:
         _failures[id] = 0 if result else _failures.get(id, 0) + 1
-    lines = result_lines(result, hints=_failures[id] if started else 1)
+    lines = result_lines(result, hints=_failures.get(id, 0))
     otherwise = what_grading_sees(result.exercise, obj)
     show([*lines, otherwise] if otherwise else lines)
     return Checked(id, result)
+
+
+def hint(id: str) -> None:
+    """Show the first hint to an exercise, and when asked again the second one too: also before the first try."""
+    __tracebackhide__ = True
+    try:
+        exercise = find(id)
+    except LookupError as error:
+        show([str(error)])
+        return
+    _asked[id] = _asked.get(id, 0) + 1
+    show(hint_lines(exercise, _asked[id]) or [f"{id}: this version of the course has no hints."])
 
 
 def use(id: str, obj: Any = None) -> Any:
@@ -123,7 +137,7 @@ def _grade(id: str, subject: TimedSubject) -> Result:
     """Run the visible checks; if they are interrupted, the traceback says where in the notebook and no more."""
     __tracebackhide__ = True
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _as_written():
             # It goes on to recommend `detach`, where gradients are asked for.
             warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True to a scalar")
             result = _visible_exam(id).grade(subject)
@@ -131,6 +145,12 @@ def _grade(id: str, subject: TimedSubject) -> Result:
         raise error.with_traceback(None) from None
     _stopped[id] = subject.objects[0] if subject.lost else None
     return result
+
+
+def _as_written() -> AbstractContextManager[Any]:
+    """Let what `torch.compile` has made run uncompiled: compiling it takes longer than the checks may."""
+    compiles = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if compiles else nullcontext()
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from course_lib.grader.hidden import course_digest, exams_of, seed_of
 from course_lib.grader.kept_options import keep
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
 from course_lib.grader.provenance import now, of_run
-from course_lib.grader.render import result_lines
+from course_lib.grader.render import hint_lines, result_lines
 from course_lib.grader.report import (
     harmless,
     submission_report,
@@ -75,10 +75,14 @@ MOST_OTHERS = 10  # files without a notebook that are named
 CHANGES = "changes.txt"
 
 
-def check_notebook(path: Path) -> int:
+def check_notebook(path: Path, hints: bool = False) -> int:
     """Run the visible checks on a notebook's exercises, and print what `check` would say.
 
     The code runs in the same sandbox as for grading: an endless loop is stopped, and none of your files is touched.
+
+    Args:
+        path: The notebook.
+        hints: Whether to print both hints of each exercise that does not pass, also where nothing was tried.
 
     Returns:
         The exit code: 0 if all exercises pass, else 1.
@@ -96,7 +100,8 @@ def check_notebook(path: Path) -> int:
     except Unreadable as error:
         raise CourseError(f"{path} cannot be checked: {error}") from error
     for result in results:
-        print("\n".join([*result_lines(result, hints=1), *result.notes, ""]))
+        asked_for = hint_lines(result.exercise, 2) if hints and not result else []
+        print("\n".join([*result_lines(result, hints=0 if hints else 1), *asked_for, *result.notes, ""]))
     passed = sum(map(bool, results))
     print(f"{passed} of {len(results)} exercises of {lab} pass their visible checks.")
     return 0 if passed == len(results) else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ _KINDS = {
 }
 _COPY = " `x.clone()` makes a copy of a tensor that may be changed, and gradients flow through it."
 _ADVICE = {  # by a part of the message
+    "leaf Variable that requires grad": (
+        ". While torch records, a tensor with `requires_grad_()` must not be changed in place: a step of training "
+        f"stands inside `with torch.no_grad():`. Elsewhere:{_COPY}"
+    ),
     "before Module.__init__() call": ". Begin `__init__` with `super().__init__()`.",
     "deepcopy protocol": _COPY,
     "does not have a grad_fn": (
@@ -102,11 +107,6 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
             f"{where}: asked twice, it gave two different answers. A result may depend on the arguments only, not on "
             "chance, and not on what an earlier call has left in a global name or in a default such as `seen=[]`."
         )
-    if wrong.kind is Kind.CHANGED:
-        (key,) = wrong.path
-        given = next((value for name, value in (*enumerate(case.args), *case.kwargs.items()) if name == key), None)
-        changed = f"{_argument(exercise, key)} was changed in place, and the caller still needs it"
-        return f"{where}: {changed}. {_how_to_copy(given)}"
     names = _tensor_names(exercise, case)
     if wrong.kind is Kind.GRADIENT:
         sentence = DETACHED if wrong.got is None else SURPLUS_GRADIENT
@@ -115,6 +115,34 @@ def explain(exercise: Exercise, case: Case, wrong: Difference | Failure, hide_va
     if wrong.is_derivative and wrong.kind is Kind.VALUE:  # a wrong value would have been told before
         why = NO_PART if torch.as_tensor(wrong.expected)[wrong.index] == 0 else CUT
     return f"{where}{_place(names, wrong.path)}: {_difference(wrong, hide_values)}{why}"
+
+
+def argument_changed(exercise: Exercise, case: Case, key: int | str | None, given: Any) -> str:
+    """Explain that an argument was changed in place, and how to keep it as it was.
+
+    Args:
+        exercise: The exercise.
+        case: The case.
+        key: The position or name of the argument.
+        given: What was passed.
+    """
+    changed = f"{_argument(exercise, key)} was changed in place, and the caller still needs it"
+    return f'In the check "{case.name}": {changed}. {_how_to_copy(given)}'
+
+
+def nothing_returned(expected: Sequence[Any], answers: Sequence[Any]) -> str:
+    """Return a question about an answer that is None, where something else is expected.
+
+    Args:
+        expected: The right answer to each case.
+        answers: What came back.
+    """
+    if any(answer is None for answer in expected):
+        return ""  # somebody who writes `return None` has forgotten nothing
+    in_place = " `x.sort()` and `x.append(y)` change a list, and return None." if isinstance(expected[0], list) else ""
+    if all(answer is None for answer in answers):
+        return f" Is a `return` missing?{in_place}"
+    return f" Is there a way through your code without a `return`?{in_place}"
 
 
 def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_values: bool = False) -> str:
@@ -163,11 +191,12 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
 
 def _advice(failure: Failure) -> str:
     """Return what to do about an error whose message, by torch, tells a newcomer little."""
-    if failure.outcome is Raised.MODIFIED_IN_PLACE:
+    if failure.outcome is Raised.MODIFIED_IN_PLACE and "leaf Variable" not in failure.message:
         return _COPY
     if "'NoneType'" in failure.message and ".grad" in (failure.text or ""):
         return (
-            ". `backward` fills `.grad` only of a tensor with `requires_grad_()`; `x = x - y` makes a new one without."
+            ". `.grad` is None until `backward` has filled it, and once more after `x.grad = None`. `backward` fills "
+            "it only of a tensor with `requires_grad_()`; `x = x - y` makes a new one without."
         )
     return next((advice for words, advice in _ADVICE.items() if words in failure.message), "")
 
@@ -197,8 +226,7 @@ def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> 
 def _difference(d: Difference, hide_values: bool) -> str:
     e, g = d.expected, d.got
     if g is None and d.path in ((), ("output",)):
-        in_place = " `x.sort()` and `x.append(y)` change a list, and return None." if isinstance(e, list) else ""
-        return f"it returned None where {_kind_of(e)} is expected. Is a `return` missing?{in_place}"
+        return f"it returned None where {_kind_of(e)} is expected."
     if d.kind is Kind.TYPE or g is None:
         wrapped = isinstance(g, list) and len(g) == 1 and type(g[0]) is type(e)
         too_many = " with one inside. Is there a comma behind it, or a pair of brackets too many?" if wrapped else "."
@@ -289,7 +317,15 @@ def _how_to_copy(value: Any) -> str:
             "Work on a copy: `x -= y`, `x[i] = y`, and operations with a trailing underscore as `x.sub_(y)` all change "
             "what was passed."
         )
-    advice = "Work on a copy: `x[i] = y`, `append`, `pop`, `remove` and `sort` all change what was passed."
+    if isinstance(value, dict):
+        advice = (
+            "Work on a copy, as `dict(x)` makes it: `x[key] = y`, `update`, `pop` and `del` change what was passed."
+        )
+    else:
+        advice = (
+            "`append`, `pop`, `remove`, `sort`, `x += [y]` and `x[i] = y` change the list that was passed. Work on a "
+            "copy, as `list(x)` or `sorted(x)` make it; `x + [y]` is a new list, too."
+        )
     if any(isinstance(item, (dict, list)) for item in (value.values() if isinstance(value, dict) else value)):
         advice += (
             " `x.copy()` and `list(x)` still hold the same lists or dicts inside: where those are changed, build new "

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
+from course_lib.grader.asked import Asked, Request, call_shown
 from course_lib.grader.compare import Difference, Kind, compare
-from course_lib.grader.diagnose import also_changed, explain
+from course_lib.grader.diagnose import also_changed, argument_changed, explain, nothing_returned
 from course_lib.grader.inside import calls
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised, describe_error
+from course_lib.grader.rivals import Rival
+from course_lib.grader.slips import slips_of
 from course_lib.grader.stored import read_stored
 
 VISIBLE_SEED = 0
@@ -53,6 +58,7 @@ class Result:
         fresh: The names of the cases that no visible check asks: a wrong answer earns points by these alone.
         source: The cell with the answer, or "".
         shape: What stays of the answer if its names and its layout change; see `inside.shape`.
+        call: The call that the diagnosis is about, unless its numbers are hidden.
     """
 
     exercise: Exercise
@@ -68,6 +74,7 @@ class Result:
     fresh: list[str] = field(default_factory=list)
     source: str = ""
     shape: str = ""
+    call: str | None = None
 
     def __bool__(self) -> bool:
         return self.outcome is Outcome.PASSED
@@ -105,21 +112,26 @@ class Exam:
         cases: The cases of the exercise.
         fresh: The names of the cases whose arguments no visible case has.
         expected: The right answer to each case.
-        messages: The message of each known mistake.
     """
 
-    def __init__(self, exercise: Exercise, seed: int = VISIBLE_SEED):
-        self.exercise = exercise
+    def __init__(self, exercise: Exercise, seed: int = VISIBLE_SEED, seconds: float | None = None):
+        """Make the cases.
+
+        Args:
+            exercise: The exercise.
+            seed: The seed of the cases.
+            seconds: How long to compare a wrong answer with slips; None to compare it with all.
+        """
+        self.exercise, self.seconds = exercise, seconds
         self.fresh: list[str]
         if exercise.stored:
             if seed != VISIBLE_SEED:
                 from course_lib.errors import CourseError
 
                 raise CourseError("this is a student version, without hidden cases; grade with the full course")
-            self.cases, self.expected, self.messages, self.rivals = read_stored(exercise.stored)
+            self.cases, self.expected, self.mistakes, self.slips = read_stored(exercise.stored)
             self.fresh = []
             return
-        self.messages = [mistake.message for mistake in exercise.mistakes]
         self.cases, visible = (exercise.cases(torch.Generator().manual_seed(s)) for s in (seed, VISIBLE_SEED))
         private = []
         if exercise.private and seed != VISIBLE_SEED:
@@ -133,10 +145,35 @@ class Exam:
             self.expected = [right_answer(exercise, case, any(case is own for own in private)) for case in self.cases]
 
     @cached_property
-    def rivals(self) -> list[list[Answer]]:
-        """The answers to all cases, for each known mistake; computed when first needed."""
-        wrong = [calls.LocalSubject(mistake.solution) for mistake in self.exercise.mistakes]
-        return [[ask(self.exercise, subject, case) for case in self.cases] for subject in wrong]
+    def mistakes(self) -> list[Rival]:
+        """The answers of each known mistake."""
+        return [self._rival(known.message, known.solution) for known in self.exercise.mistakes]
+
+    @cached_property
+    def slips(self) -> list[Rival]:
+        """The answers of each slip that a beginner makes in any exercise."""
+        return [self._rival(slip.message, slip.solution) for slip in slips_of(self.exercise)]
+
+    def told_apart(self) -> list[Rival]:
+        """Return the slips that answer every case, one of them wrongly, and not as an earlier slip does."""
+        numbers = range(len(self.cases))
+        kept: list[Rival] = []
+        with calls.generators_kept():
+            for slip in self.slips:
+                answers = [slip[i] for i in numbers]
+                if any(_crashed(answer) for answer in answers):
+                    continue
+                wrong = [self._what_is_wrong(i, answer) for i, answer in enumerate(answers)]
+                if (
+                    any(wrong)
+                    and _is_telling(answers, wrong)
+                    and not any(all(calls.same(vars(other[i]), vars(answers[i])) for i in numbers) for other in kept)
+                ):
+                    kept.append(slip)
+        return kept
+
+    def _rival(self, message: str, solution: Callable[..., Any]) -> Rival:
+        return Rival(message, lambda i: ask(self.exercise, calls.LocalSubject(solution), self.cases[i]))
 
     def grade(self, subject: calls.Subject, hide_values: bool = False) -> Result:
         """Run every case, and the first one again at the end.
@@ -149,31 +186,49 @@ class Exam:
             return self._grade(subject, hide_values)
 
     def _grade(self, subject: calls.Subject, hide_values: bool) -> Result:
-        exercise, cases = self.exercise, self.cases
+        exercise, cases, asked = self.exercise, self.cases, Asked(subject)
         answers: list[Answer] = []
+        heard: list[tuple[list[Request], Any]] = []
         for case in cases:
-            answers.append(ask(exercise, subject, case))
+            asked.requests, asked.given = [], None
+            answers.append(ask(exercise, asked, case))
+            heard.append((asked.requests, asked.given))
             failure = answers[0].failure
             if failure and failure.outcome is Raised.NOT_STARTED and failure.message in ("", exercise.name):
                 return Result(exercise, Outcome.NOT_STARTED)
         wrong = [self._what_is_wrong(i, answer) for i, answer in enumerate(answers)]
         # The same case must give the same answer at the end: a result may depend on the arguments only.
         wrong[0] = self._when_asked_again(subject, 0, answers) or wrong[0]
-        passed = [found is None for found in wrong]
-        checks = {case.name: ok for case, ok in zip(cases, passed, strict=True)}
+        checks = {case.name: found is None for case, found in zip(cases, wrong, strict=True)}
         # A wrong value says more than the wrong gradient of another case.
         first, found = min(enumerate(wrong), key=lambda one: _rank(one[1]))
         if found is None:
             return Result(exercise, Outcome.PASSED, checks, fresh=self.fresh)
         if first > 0:
-            found = self._when_asked_again(subject, first, answers) or found
-        diagnosis = explain(exercise, cases[first], found, hide_values)
-        changed = answers[first].changed
-        if changed is not None and getattr(found, "kind", None) not in (Kind.CHANGED, Kind.UNSTEADY):
+            found = wrong[first] = self._when_asked_again(subject, first, answers) or found
+        result = Result(exercise, Outcome.WRONG, checks, fresh=self.fresh)
+        result.diagnosis = self._explain(first, found, answers, heard[first][1], hide_values)
+        result.mistake = self._recognise(answers, wrong)
+        result.not_run = [case.name for case, found in zip(cases, wrong, strict=True) if _was_not_run(found)]
+        if not hide_values:
+            path = found.path if isinstance(found, Difference) else None
+            result.call = call_shown(exercise, heard[first][0], self.expected[first], path)
+        return result
+
+    def _explain(
+        self, first: int, found: Difference | Failure, answers: Sequence[Answer], given: Any, hide_values: bool
+    ) -> str:
+        """Explain what is wrong with one answer, in the light of all others."""
+        exercise, changed = self.exercise, answers[first].changed
+        if isinstance(found, Difference) and found.kind is Kind.CHANGED:
+            return argument_changed(exercise, self.cases[first], changed, given)
+        diagnosis = explain(exercise, self.cases[first], found, hide_values)
+        if isinstance(found, Difference) and found.got is None and found.path in ((), ("output",)):
+            results = [[_result(value) for value in values] for values in (self.expected, [a.value for a in answers])]
+            diagnosis += nothing_returned(*results)
+        if changed is not None and getattr(found, "kind", None) is not Kind.UNSTEADY:
             diagnosis = also_changed(diagnosis, exercise, changed)
-        not_run = [case.name for case, found in zip(cases, wrong, strict=True) if _was_not_run(found)]
-        mistake = self._recognise(answers, passed, first)
-        return Result(exercise, Outcome.WRONG, checks, mistake, diagnosis, not_run=not_run, fresh=self.fresh)
+        return diagnosis
 
     def _what_is_wrong(self, i: int, answer: Answer) -> Difference | Failure | None:
         changed = None if answer.changed is None else Difference(Kind.CHANGED, (answer.changed,))
@@ -208,57 +263,49 @@ class Exam:
         atol = exercise.atol if case.atol is None else case.atol
         return rtol, atol
 
-    def _recognise(self, answers: list[Answer], passed: list[bool], told: int) -> str | None:
-        """Return the known mistake whose answers these are: in all the wrong cases, or else in the one that is told.
+    def _recognise(self, answers: Sequence[Answer], wrong: Sequence[Difference | Failure | None]) -> str | None:
+        """Return the message of the known mistake that gives all these answers: right, wrong and none alike.
+
+        A mistake that explains only a part would tell a learner of something that they have not done.
 
         Args:
             answers: The answers to all cases.
-            passed: For each case, whether the answer is right.
-            told: The case that the diagnosis is about; the mistake and the diagnosis then speak of the same.
+            wrong: What is wrong with each, or None.
         """
-        wrong = [i for i, ok in enumerate(passed) if not ok]
+        if any(isinstance(found, Difference) and found.kind is Kind.UNSTEADY for found in wrong):
+            return None
+        for known in self.mistakes:
+            if self._explains(known, answers, wrong):
+                return known.message
+        if not _is_telling(answers, wrong):
+            return None
+        stop = time.process_time() + (self.seconds or math.inf)
+        for slip in self.slips:
+            if self._explains(slip, answers, wrong):
+                return slip.message
+            if time.process_time() > stop:
+                break
+        return None
 
-        def alike(rival: list[Answer], i: int) -> bool:
-            # If the mistake's answer is right, an answer close to it proves nothing.
-            close = _alike(self.exercise, self.cases[i], answers[i], rival[i])
-            return close and (passed[i] or self._what_is_wrong(i, rival[i]) is not None)
-
-        best, message = (0, 0), None
-        for known, rival in zip(self.messages, self.rivals, strict=True):
-            if not alike(rival, told):  # without this one, no other counts
-                continue
-            shared = {i for i in range(len(answers)) if alike(rival, i)}
-            if shared.issuperset(wrong):
-                score = (2, len(shared))
-            elif self._telling(answers, told, sorted(shared.intersection(wrong) - {told})):
-                score = (1, len(shared))
-            else:
-                continue
-            if score > best:
-                best, message = score, known
-        return message
-
-    def _telling(self, answers: list[Answer], told: int, others: list[int]) -> bool:
-        """Check that wrong answers which equal those of a known mistake could hardly do so by chance.
-
-        One tensor of finite numbers that are not all the same is enough. Of numbers there have to be two.
-
-        Args:
-            answers: The answers to all cases.
-            told: The case that the diagnosis is about.
-            others: The other cases in which the answers are alike.
-        """
-        first = answers[told].value
-        tensors = [t.double() for t in calls.leaves(first) if isinstance(t, torch.Tensor)]
-        if any(t.numel() and t.min() != t.max() for t in tensors):
-            return all(t.isfinite().all() for t in tensors)
-        return _is_computed(first, self.cases[told]) and any(
-            _is_computed(answers[i].value, self.cases[i]) and not calls.same(answers[i].value, first) for i in others
+    def _explains(self, rival: Rival, answers: Sequence[Answer], wrong: Sequence[Difference | Failure | None]) -> bool:
+        """Check that a wrong solution gives these answers, and that each wrong one is wrong there too."""
+        # The wrong values first: most rivals have others, and their further answers need not be computed.
+        order = sorted(range(len(answers)), key=lambda i: (wrong[i] is None, answers[i].failure is not None))
+        return all(
+            _alike(self.exercise, self.cases[i], answers[i], rival[i])
+            # Close to a wrong answer is not wrong itself: the tolerance is wider here.
+            and (wrong[i] is None or self._what_is_wrong(i, rival[i]) is not None)
+            for i in order
         )
 
 
 def _arguments(case: Case) -> tuple[list[Any], dict[str, Any]]:
     return list(case.args), case.kwargs
+
+
+def _result(value: Any) -> Any:
+    """Return the result in an answer that may have gradients, too."""
+    return value["output"] if isinstance(value, dict) and "gradients" in value else value
 
 
 def _was_not_run(found: Difference | Failure | None) -> bool:
@@ -346,23 +393,34 @@ def _alike(exercise: Exercise, case: Case, a: Answer, b: Answer) -> bool:
     return compare(b.value, a.value, rtol, atol, equal_nan=True) is None
 
 
-def _is_computed(value: Any, case: Case) -> bool:
-    """Check that all floats of an answer are finite, and that one of them can hardly be had but by computing it.
+def _is_telling(answers: Sequence[Answer], wrong: Sequence[Difference | Failure | None]) -> bool:
+    """Check that wrong answers say enough to be compared with hundreds of slips, of which one may fit by chance.
 
-    That is none of the numbers of the case, nor a simple fraction, as counts are, and shares of few.
+    None of them may be missing: a crash is told as a crash. There is no NaN or infinity where a number should be: these
+    have many causes. And the answers differ among each other: who always says 0 or None has done something else.
     """
-    floats = [float(x) for x in calls.leaves(value) if isinstance(x, float) or _is_scalar(x)]
-    if not all(map(math.isfinite, floats)):
+    if any(_crashed(answer) for answer in answers):
         return False
-    numbers = [x for x in calls.leaves(_arguments(case)) if isinstance(x, (float, torch.Tensor))]
-    given = torch.cat([torch.zeros(1).double(), *(torch.as_tensor(x).real.double().flatten() for x in numbers)])
+    if any(isinstance(found, Difference) and found.kind is Kind.FINITE for found in wrong):
+        return False
+    given = [x for answer in answers if not answer.failure for x in _numbers_and_words(answer.value)]
+    told = [
+        x
+        for answer, found in zip(answers, wrong, strict=True)
+        if isinstance(found, Difference)
+        for x in _numbers_and_words(answer.value)
+    ]
+    return len(set(given)) > 2 or (len(set(told)) > 1 and len(given) > 7)
 
-    def is_simple(x: float) -> bool:
-        close = 1e-6 * abs(x)  # what float32 can tell apart
-        return abs(x - Fraction(x).limit_denominator(100)) <= close or bool(((given - x).abs() <= close).any())
 
-    return not all(map(is_simple, floats))
+def _crashed(answer: Answer) -> bool:
+    """Whether there is no answer; what an exercise itself refuses is one."""
+    return answer.failure is not None and answer.failure.outcome is not Raised.WRONG_ANSWER
 
 
-def _is_scalar(x: Any) -> bool:
-    return isinstance(x, torch.Tensor) and x.dim() == 0 and x.is_floating_point()
+def _numbers_and_words(value: Any) -> list[Any]:
+    """Return all numbers and words of an answer, of gradients as well."""
+    found: list[Any] = []
+    for leaf in calls.leaves(value):
+        found += leaf.flatten().tolist() if isinstance(leaf, (torch.Tensor, np.ndarray)) else [leaf]
+    return found

@@ -20,7 +20,7 @@ from course_lib.grader.inside.outcomes import Answer
 from course_lib.grader.notebook import LARGEST_SOURCE, Notebook, marks_in
 
 _KNOWN = {*vars(builtins), "exit", "quit", "__name__", "__annotations__"}
-_KNOWN |= {"check", "use", "predict", "record", "display"}
+_KNOWN |= {"check", "hint", "use", "predict", "record", "display"}
 _analyse = functools.lru_cache(maxsize=1000)(cells.analyse)
 
 
@@ -63,8 +63,8 @@ def difference(exercise: Exercise, obj: Any, sources: Sequence[str], namespace: 
         return f"Grading will not find `{min(lost)}`, which your code uses: no cell makes it by a statement of its own."
     if statements.answers[exercise.id][0].cell > notebook.marks[exercise.id][-1]:
         return (
-            f"The cell with your {exercise.name} has no mark, and grading needs one in the notebook. If this is the "
-            f"cell of the exercise, let it begin with `# EXERCISE: {exercise.id}` again."
+            f"Grading finds your {exercise.name} by the line `# EXERCISE: {exercise.id}`, at the top of its cell or of "
+            "one above it. If you have taken that line out, put it back."
         )
     return None
 

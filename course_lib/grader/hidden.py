@@ -43,5 +43,5 @@ def exams_of(slug: str, seed: int) -> list[Exam]:
     exams = []
     for exercise in exercises.of_lab(slug):
         exams.append(Exam(exercise, int(sha256(f"{seed} {exercise.id}")[:15], 16)))
-        _ = exams[-1].rivals  # computed now, since several threads read them later
+        _ = exams[-1].mistakes, exams[-1].slips  # made now, since several threads read them later
     return exams

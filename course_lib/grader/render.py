@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+from course_lib.exercises.spec import Exercise
 from course_lib.grader.exam import Outcome, Result
 
 PASSED, WRONG, OPEN = "✓", "✗", "○"  # beside the words, so that a glance tells them apart
@@ -26,7 +27,12 @@ _PAPERS = {
 
 
 def result_lines(result: Result, hints: int = 0) -> list[str]:
-    """Return the message about a result, one paragraph per line; lines that start with two spaces list the checks."""
+    """Return the message about a result, one paragraph per line; lines that start with two spaces list the checks.
+
+    Args:
+        result: The result.
+        hints: How many hints to add if it is wrong. An exercise that nobody has begun gets none.
+    """
     exercise, total = result.exercise, len(result.checks)
     if result:
         found = [f"{PASSED} {exercise.id}: all {total} visible checks passed; grading uses fresh numbers."]
@@ -45,8 +51,14 @@ def result_lines(result: Result, hints: int = 0) -> list[str]:
             word = f"{PASSED} passed" if ok else f"{OPEN} not run" if name in result.not_run else f"{WRONG} wrong "
             lines.append(f"  {word.ljust(9 if result.not_run else 8)}  {name}")
         lines += [line for line in (result.mistake, result.diagnosis) if line]
-    lines += [f"{'Hint' if n == 0 else 'Second hint'}: {hint}" for n, hint in enumerate(exercise.hints[:hints])]
+        lines += [f"The call: {result.call}"] if result.call else []
+        lines += hint_lines(exercise, hints)
     return [*lines, f"{WHERE}{exercise.see}{'' if exercise.see.endswith('?') else '.'}"]
+
+
+def hint_lines(exercise: Exercise, hints: int) -> list[str]:
+    """Return the first hints of an exercise, one per line."""
+    return [f"{'Hint' if n == 0 else 'Second hint'}: {hint}" for n, hint in enumerate(exercise.hints[:hints])]
 
 
 def address(see: str) -> str | None:

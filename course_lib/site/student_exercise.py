@@ -1,7 +1,7 @@
 """An exercise as students get it: without reference, known mistakes, right answers in other words and hidden cases.
 
 Left are the stub, the words, how a case is run, and, as data, the visible cases with the right answers and what each
-known mistake answers. So the check says what it says in the full course.
+known mistake and each slip answers. So the check says what it says in the full course.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ WORDS = ("id", "title", "points", "minutes", "difficulty", "kind", "see", "needs
 
 def visible_cases(exercise: Exercise) -> bytes:
     """Return the visible cases with all answers to them, as the file beside an exercise holds them."""
-    exam = Exam(exercise)
-    return packed(exam.cases, exam.expected, exam.messages, exam.rivals)
+    return packed(Exam(exercise))
 
 
 def student_source(exercise: Exercise, stub: str, hints: int) -> str:

@@ -51,6 +51,11 @@ def cases(rng):
         Case("the best takes exactly the budget", (exactly, 60)),
         Case("five equally good", (equals, 120)),
         Case("none fits", (several, 10)),
+        Case(
+            "only one has a score, and that is 0",
+            ([trial(names[0], 0.0, 0.2, 60), trial(names[1], math.nan, 0.5, 40)], 90),
+        ),
+        Case("all that fit have diverged", ([trial(names[i], math.nan, 0.3, 10 * i + 10) for i in range(3)], 120)),
     ]
 
 
@@ -146,6 +151,53 @@ def nan_wins(trials, budget):
         if chosen is None or better or tie:
             chosen = t
     return chosen and chosen["name"]
+
+
+def by_score_and_time(t):
+    return t["validation"], -t["seconds"]
+
+
+@mistake(
+    "Where no trial fits, `max` has nothing to choose from and raises an error. Give it a `default`, or ask first."
+)
+def nothing_to_choose_from(trials, budget):
+    fit = [t for t in trials if t["seconds"] <= budget and not math.isnan(t["validation"])]
+    return max(fit, key=by_score_and_time)["name"]
+
+
+@mistake(
+    "Where no trial fits, there is no first one: `[0]` of an empty list raises an error. Ask first whether any is left."
+)
+def no_first_one(trials, budget):
+    fit = [t for t in trials if t["seconds"] <= budget and not math.isnan(t["validation"])]
+    return sorted(fit, key=by_score_and_time)[::-1][0]["name"]
+
+
+@mistake(
+    "The best score begins at 0 here, so a trial whose score is 0 is never chosen. Begin with no trial at all, "
+    "`None`, and take the first that fits."
+)
+def from_0(trials, budget):
+    chosen, best = None, 0
+    for t in trials:
+        if t["seconds"] <= budget and t["validation"] > best:
+            chosen, best = t, t["validation"]
+    for t in trials:
+        if chosen and t["validation"] == best and t["seconds"] < chosen["seconds"]:
+            chosen = t
+    return chosen and chosen["name"]
+
+
+@mistake(
+    "The best score begins at 0 here, so a trial whose score is 0 is never chosen; and among equals it is the "
+    "first of the list, not the fastest. Begin with no trial at all, `None`, and let the time decide among equals."
+)
+def from_0_first_among_equals(trials, budget):
+    chosen, best = None, 0
+    for t in trials:
+        if t["seconds"] <= budget and t["validation"] > best:
+            chosen, best = t["name"], t["validation"]
+    return chosen
 
 
 @mistake(

@@ -60,12 +60,24 @@ def cases(rng):
         ("yes", "no", shown),
         ("1", "no", shown),
         (a, "yes", shown),
+        ("17", "2", shown),
+        ("2", "17", shown),
+        ("4", "4", shown),
+    ]
+    # Nearly an answer is none: a model that writes this has not learned what an answer looks like.
+    spelled = [
+        (f" {a}", a, shown),
+        (a.upper(), a, shown),
+        ("Yes", "yes", shown),
+        (f"{a},{b}", f"{a}, {b}", [a, b]),
+        (b, a, shown),
     ]
     return [
         Case("six answers by hand", (hand, names)),
         Case("what is at the top left?", (words, names)),
         Case("what is in the picture?", (captions, names)),
         Case("numbers, yes and no", (others, names)),
+        Case("spaces and capitals: nearly an answer", (spelled, names)),
     ]
 
 
@@ -76,7 +88,7 @@ def run_case(subject, answers, names):
 
 @alternative
 def by_sets(said, right, shown, names):
-    forms = [{str(n) for n in range(10)}, {"yes", "no"}]
+    forms = [{str(n) for n in range(100)}, {"yes", "no"}]
     for form, kind in zip(forms, ("wrong number", "wrong yes or no"), strict=True):
         if right in form:
             return "right" if said == right else kind if said in form else "no answer"
@@ -107,6 +119,36 @@ def by_form(said, right, shown, names):
     if form(said) != "names":
         return form(said)
     return "wrong place" if set(said.split(", ")) <= set(shown) else "not in the picture"
+
+
+@mistake(
+    "Spaces and capitals are put right here before the answer is judged. `Dog` is no name of the list, and nobody has "
+    "asked to mend it: compare the answer as it was said."
+)
+def mended(said, right, shown, names):
+    return error_kind(said.strip().lower(), right, shown, names)
+
+
+@mistake(
+    "Spaces around an answer are taken off here. Compare the answer as it was said: ` dog` is no name of the list."
+)
+def stripped(said, right, shown, names):
+    return error_kind(said.strip(), right, shown, names)
+
+
+@mistake("Capitals are made small here. Compare the answer as it was said: `Yes` is not `yes`.")
+def lowered(said, right, shown, names):
+    return error_kind(said.lower(), right, shown, names)
+
+
+@mistake(
+    "A large number counts as `no answer` here. Whatever is made of digits has the form of an answer to `how many`, "
+    "however wrong it is."
+)
+def small_numbers_only(said, right, shown, names):
+    large = said.isdigit() and int(said) > 9
+    kind = error_kind(said, right, shown, names)
+    return "no answer" if large and kind == "wrong number" else kind
 
 
 @mistake(

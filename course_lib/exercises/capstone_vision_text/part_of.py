@@ -25,9 +25,19 @@ def cases(rng):
     new_artist = artists[int(torch.randint(4, (), generator=rng))]
     learned_artist = next(artist for artist in artists if artist != new_artist)
     pictures = [(artist, concept) for concept in concepts for artist in (new_artist, learned_artist)]
+    # No name says which family it is of: hot dog is no dog, and a family's name is in none of its concepts.
+    animals = ["dog", "hot dog", "cat", "catfish", "tomcat", "bat", "cricket bat", "ant", "elephant", "mouse"]
+    families = ["f", "food", "g", "fish", "g", "h", "tool", "ant", "large", "mouse"]
+    order = torch.randperm(10, generator=rng).tolist()
+    tricky = {animals[i]: families[i] for i in order}
+    held = [["dog", "tomcat", "bat", "ant"], ["hot dog", "catfish", "cricket bat", "elephant"]][int(order[0] < 5)]
     return [
         Case("five concepts by two artists", (by_hand, hearts, ["red heart", "wolf"], "bo")),
         Case("72 pictures by two of four artists", (pictures, family_of, held_out, new_artist)),
+        Case(
+            "names that say nothing about the family",
+            ([(artist, name) for name in tricky for artist in (learned_artist, new_artist)], tricky, held, new_artist),
+        ),
     ]
 
 
@@ -56,6 +66,40 @@ def by_relatives(artist, concept, family_of, held_out, new_artist):
 )
 def by_name(artist, concept, family_of, held_out, new_artist):
     return by_table.solution(artist, concept, {name: name for name in family_of}, held_out, new_artist)
+
+
+BY_WORDS = (
+    "This guesses the family from the words of a name: a hot dog is then a dog, and a wolf none. Look it up, "
+    "`family_of[concept]`: it is the only thing that knows."
+)
+
+
+def by_a_part_of_the_name(family, artist, concept, family_of, held_out, new_artist):
+    return part_of(artist, concept, {name: family(name) for name in family_of}, held_out, new_artist)
+
+
+@mistake(BY_WORDS)
+def by_the_last_word(artist, concept, family_of, held_out, new_artist):
+    return by_a_part_of_the_name(lambda name: name.split()[-1], artist, concept, family_of, held_out, new_artist)
+
+
+@mistake(BY_WORDS)
+def by_the_first_word(artist, concept, family_of, held_out, new_artist):
+    return by_a_part_of_the_name(lambda name: name.split()[0], artist, concept, family_of, held_out, new_artist)
+
+
+@mistake(
+    "This looks whether the name of a family is a *part of* a name in `held_out`, or the other way round. A catfish is "
+    "no cat: compare whole families, `family_of[concept] == family_of[held]`."
+)
+def by_a_piece_of_the_name(artist, concept, family_of, held_out, new_artist):
+    new_concept = any(family_of[concept] in held for held in held_out)
+    return parts(artist == new_artist, new_concept)
+
+
+def parts(new_artist, new_concept):
+    names = {(False, False): "train", (True, False): "new artist", (False, True): "new concept"}
+    return names.get((new_artist, new_concept), "both new")
 
 
 @mistake(

@@ -50,6 +50,8 @@ def cases(rng):
         case("wider experts, probabilities that do not sum to 1", 0.6 * routed(5, 3, 1), 3, 8),
         broken,
         case("all tokens chose the same expert", torch.eye(4)[[2, 2, 2]]),
+        # Largest weights below one half: how much is much, no number tells.
+        case("small weights: the largest is 0.35", torch.tensor([[0.35, 0.0, 0.3], [0.1, 0.25, 0.0]])),
         unserved,
     ]
 
@@ -198,6 +200,14 @@ def the_best_alone(x, weights, w1, w2):
     best = weights.max(dim=-1)
     rows = zip(x, best.values, best.indices, strict=True)
     return torch.stack([weight * network(token, w1[expert], w2[expert]) for token, weight, expert in rows])
+
+
+@mistake(
+    "Only experts with a weight of one half or more answer. A weight may be small and counts all the same: ask all "
+    "whose weight is not 0."
+)
+def half_or_more(x, weights, w1, w2):
+    return mix_experts(x, weights * (weights >= 0.5), w1, w2)
 
 
 @mistake(

@@ -31,7 +31,14 @@ def cases(rng):
         Case("as many examples as choices", drawn(6, 6)),
         Case("large scores (1000): no overflow", drawn(4, 5, size=20, shift=1000), rtol=1e-4, atol=1e-4),
         Case("scores far apart: the log of a tiny probability", (torch.tensor([[0.0, 200.0]]), torch.tensor([0]))),
+        Case("one row near 1000, another near 0", near_and_far(drawn(2, 3))),
     ]
+
+
+def near_and_far(drawn):
+    """Put the first row near 1000: the largest score of the table is then no use to the others."""
+    scores, targets = drawn
+    return scores + torch.tensor([[1000.0], [0.0]]), targets
 
 
 @alternative
@@ -84,6 +91,23 @@ def logarithm_of_the_softmax(scores, targets):
 )
 def logarithm_of_a_safe_softmax(scores, targets):
     return -scores.softmax(-1)[torch.arange(len(targets)), targets].log().mean()
+
+
+# The logarithm of a sum of zeros, or of a softmax that is zero.
+OF_THE_WHOLE_TABLE = (
+    "The largest score of the whole table is taken off. A row far below it then has nothing but zeros after `exp`, and "
+    "the logarithm of 0 is infinite. Each row has a largest score of its own: `dim=-1, keepdim=True`."
+)
+
+
+@mistake(OF_THE_WHOLE_TABLE)
+def largest_of_all(scores, targets):
+    return overflows.solution(scores - scores.max(), targets)
+
+
+@mistake(OF_THE_WHOLE_TABLE)
+def softmax_after_the_largest_of_all(scores, targets):
+    return logarithm_of_the_softmax.solution(scores - scores.max(), targets)
 
 
 @mistake("This is 1 minus the probability. The surprise is the logarithm: -log p.")
