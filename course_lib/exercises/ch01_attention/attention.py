@@ -32,7 +32,7 @@ def cases(rng):
     window = causal & ~causal.tril(-2)  # each query sees itself and the token before
     padding = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]], dtype=torch.bool)[:, None, None, :]
     batch = (2, 3, 5, 16)
-    low = torch.zeros(16).index_fill(0, torch.tensor([0]), 15.5)  # 15.5 * -15.5 / sqrt(16) is -60
+    rows, low = torch.arange(16) > 0, torch.zeros(16).index_fill(0, torch.tensor([0]), 64.0)  # 64 * -64 / 4 is -1024
     return [
         Case("3 queries, 5 keys, wider values, no mask", (normal(3, 4), normal(5, 4), normal(5, 7))),
         Case("5 tokens under a causal mask", (normal(5, 8), normal(5, 8), normal(5, 8), causal)),
@@ -40,10 +40,10 @@ def cases(rng):
         Case("a batch of 2 with 3 heads, no mask", (normal(2, 3, 4, 8), normal(2, 3, 6, 8), normal(2, 3, 6, 8))),
         Case("a mask for each text", (normal(2, 3, 4, 8), normal(2, 3, 6, 8), normal(2, 3, 6, 8), padding)),
         Case("each query sees one neighbour", (normal(5, 3), normal(5, 3), normal(5, 3), window)),
-        # A hidden score of -20 or -50 is as good as none beside scores near 0, and takes all the weight here.
+        # A hidden score of -20 or -1000 is as good as none beside scores near 0, and takes all the weight here.
         Case(
-            "scores near -60 under a causal mask",
-            (normal(5, 16) + low, normal(5, 16) - low, normal(5, 4), causal),
+            "scores near -1000 under a causal mask",
+            (normal(5, 16) * rows + low, normal(5, 16) * rows - low, normal(5, 4), causal),
             rtol=1e-3,
             atol=1e-3,
         ),
@@ -63,6 +63,21 @@ def by_einsum(q, k, v, mask=None):
 @alternative
 def ready_made(q, k, v, mask=None):
     return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+@alternative
+def key_by_key(q, k, v, mask=None):
+    n_keys, columns = k.shape[-2], []
+    for s in range(n_keys):
+        columns.append((q * k[..., s : s + 1, :]).sum(dim=-1))
+    scores = torch.stack(columns, dim=-1) / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(mask == False, -math.inf)  # noqa: E712, as learners write it
+    weights = softmax(scores)
+    out = 0
+    for s in range(n_keys):
+        out = out + weights[..., s : s + 1] * v[..., s : s + 1, :]
+    return out
 
 
 # The two steps that nearly all the mistakes below share with the right answer.
@@ -198,6 +213,75 @@ def output_and_weights(q, k, v, mask=None):
     return weights @ v, weights
 
 
+@mistake(
+    "The scores are divided by the square root of the width of a value. It is the width of a query, `q.shape[-1]`."
+)
+def divided_by_the_width_of_values(q, k, v, mask=None):
+    return hide(q @ k.mT / v.shape[-1] ** 0.5, mask).softmax(-1) @ v
+
+
+# In one matrix the first axis counts the queries, and the second is the width.
+ANOTHER_LENGTH = (
+    "The scores are divided by the square root of the length of another axis. The width of a query is that of the last "
+    "one, whatever stands in front: `q.shape[-1]`."
+)
+
+
+@mistake(ANOTHER_LENGTH)
+def divided_by_the_first_length(q, k, v, mask=None):
+    return hide(q @ k.mT / q.shape[0] ** 0.5, mask).softmax(-1) @ v
+
+
+@mistake(ANOTHER_LENGTH)
+def divided_by_the_second_length(q, k, v, mask=None):
+    return hide(q @ k.mT / q.shape[1] ** 0.5, mask).softmax(-1) @ v
+
+
+@mistake("The scores are scaled only where there is a mask: take the scale out of the `if`.")
+def scaled_under_a_mask_alone(q, k, v, mask=None):
+    return hide(scaled(q, k) if mask is not None else q @ k.mT, mask).softmax(-1) @ v
+
+
+NO_SOFTMAX = "The softmax is missing: the scores themselves multiply the values here. Turn them into weights first."
+
+
+@mistake(NO_SOFTMAX)
+def no_softmax(q, k, v, mask=None):
+    return hide(scaled(q, k), mask) @ v
+
+
+@mistake(NO_SOFTMAX)
+def no_softmax_and_zeros(q, k, v, mask=None):
+    return hide(scaled(q, k), mask, 0.0) @ v
+
+
+@mistake(
+    "This looks like softmax over `dim=0`. In one matrix these are the queries, and with batch and heads in front it "
+    "is the batch: count from the end, `dim=-1`."
+)
+def over_dim_0(q, k, v, mask=None):
+    return hide(scaled(q, k), mask).softmax(0) @ v
+
+
+@mistake(
+    "The mask is added to the scores. True counts as 1, so hidden keys get a score that is just 1 lower than it would "
+    "be: set it to -inf."
+)
+def mask_added(q, k, v, mask=None):
+    scores = scaled(q, k)
+    return (scores if mask is None else scores + mask).softmax(-1) @ v
+
+
+@mistake("Hidden scores are set to +inf, and exp(inf) is infinite. Set them to -inf, whose exponential is 0.")
+def hidden_scores_are_infinite(q, k, v, mask=None):
+    return hide(scaled(q, k), mask, math.inf).softmax(-1) @ v
+
+
+@mistake("This averages the keys. They are for being found; what is handed over are the values, `v`.")
+def averages_the_keys(q, k, v, mask=None):
+    return hide(scaled(q, k), mask).softmax(-1) @ k
+
+
 EXERCISE = Exercise(
     id="attention",
     title="Scaled dot-product attention",
@@ -208,8 +292,9 @@ EXERCISE = Exercise(
     hints=(
         "Four steps: the dot products of all queries with all keys; the scale; the mask; weights that sum to 1 for "
         "each query, with which the values are averaged. `transpose(-2, -1)` works behind any batch dimensions.",
-        "`scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])`; where the mask is False set the scores to "
-        "`-math.inf` (`masked_fill`); then `softmax(scores, dim=-1) @ v`.",
+        "`q @ k.transpose(-2, -1)` has a row of scores for each query. Divide by the root of `q.shape[-1]`. If there "
+        "is a mask, `masked_fill(~mask, -math.inf)` returns new scores. Then the softmax along the last axis, which is "
+        "that of the keys; and the product of these weights and the values is the average.",
     ),
     reference=attention,
     cases=cases,

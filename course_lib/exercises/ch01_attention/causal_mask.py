@@ -24,7 +24,12 @@ def by_comparison(n):
 
 @alternative
 def by_loops(n):
-    return torch.tensor([[s <= t for s in range(n)] for t in range(n)])
+    mask = torch.zeros(n, n, dtype=torch.bool)
+    for t in range(n):
+        for s in range(n):
+            if s <= t:
+                mask[t, s] = True
+    return mask
 
 
 @mistake("This is True where a query may NOT look. Some libraries want that; here True means that it may.")
@@ -67,6 +72,40 @@ def all_true(n):
     return torch.ones(n, n, dtype=torch.bool)
 
 
+@mistake(
+    "Only the first row is filled in. Is the `return` inside the loop? Then the function ends in its first round: "
+    "move it to the left, under the `for`."
+)
+def first_row_alone(n):
+    mask = torch.zeros(n, n, dtype=torch.bool)
+    mask[0, 0] = True
+    return mask
+
+
+@mistake("The last row is empty: the loop over the rows ends one too early. `range(n)` goes up to n - 1, the last row.")
+def last_row_empty(n):
+    mask = causal_mask(n)
+    mask[-1] = False
+    return mask
+
+
+@mistake("Every token sees itself alone. It may also look at all tokens before it: row t is True in columns 0 to t.")
+def diagonal_alone(n):
+    return torch.eye(n, dtype=torch.bool)
+
+
+@mistake("Every token sees itself and the one before it. It may look at all that came before: columns 0 to t of row t.")
+def one_token_back(n):
+    return causal_mask(n).triu(-1)
+
+
+@mistake("The first token is hidden from all others, as when a loop begins at 1. Columns count from 0.")
+def first_column_empty(n):
+    mask = causal_mask(n)
+    mask[:, 0] = False
+    return mask
+
+
 EXERCISE = Exercise(
     id="causal_mask",
     title="The causal mask",
@@ -76,7 +115,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Row t belongs to query t, column s to key s. Which s may t look at, itself included?",
-        "`torch.ones(n, n, dtype=torch.bool)` is all True; `.tril()` keeps the lower triangle with the diagonal.",
+        "True stands on the diagonal and below it. Begin with a table of True: there is a method of tensors that keeps "
+        "the lower triangle. Or begin with False, and let two loops write True where s is not after t.",
     ),
     reference=causal_mask,
     cases=cases,

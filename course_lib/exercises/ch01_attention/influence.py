@@ -119,6 +119,86 @@ def attention_weights(x, mask=None):
     return attention(x, x, torch.eye(len(x), dtype=x.dtype), mask)
 
 
+def table_of(x, mask, of_slopes):
+    """Row t: what `of_slopes` makes of the slopes (d, n, d) of the numbers of output t."""
+    jacobian = torch.autograd.functional.jacobian(lambda x: attention(x, x, x, mask), x)
+    return torch.stack([of_slopes(slopes) for slopes in jacobian])
+
+
+@mistake(
+    "This has the slopes of the last number of each output alone: every j writes over what the one before it has left. "
+    "Add to the row, `+=`."
+)
+def last_number_alone(x, mask=None):
+    return table_of(x, mask, lambda slopes: slopes[-1].norm(dim=-1))
+
+
+@mistake(
+    "This has the slopes of the first number of each output alone. An output has d numbers, and each has its slopes: "
+    "loop over them."
+)
+def first_number_alone(x, mask=None):
+    return table_of(x, mask, lambda slopes: slopes[0].norm(dim=-1))
+
+
+SIZES_ADDED = (
+    "A root is taken for each number of an output, and these are added. The size of all d x d slopes is one root: add "
+    "up the squares, and take it at the end."
+)
+
+
+@mistake(SIZES_ADDED)
+def sizes_added(x, mask=None):
+    return table_of(x, mask, lambda slopes: slopes.norm(dim=-1).sum(0))
+
+
+@mistake(SIZES_ADDED)
+def root_of_sizes(x, mask=None):
+    return table_of(x, mask, lambda slopes: slopes.norm(dim=-1).sum(0).sqrt())
+
+
+@mistake("These are sums of absolute values. The size here is the root of the sum of the squares.")
+def absolute_values_added(x, mask=None):
+    return table_of(x, mask, lambda slopes: slopes.abs().sum((0, 2)))
+
+
+@mistake(
+    "These are means of the squares, where the sum is asked for. An output that follows more numbers of an input has "
+    "more influence."
+)
+def mean_of_squares(x, mask=None):
+    return table_of(x, mask, lambda slopes: slopes.square().mean(-1).sum(0).sqrt())
+
+
+@mistake(
+    "This asks how the *length* of an output moves, `out[t].norm()`, which is one number. An output may turn and keep "
+    "its length: take the slopes of each of its numbers."
+)
+def slopes_of_the_length(x, mask=None):
+    def lengths(x):
+        return attention(x, x, x, mask).norm(dim=-1)
+
+    return torch.autograd.functional.jacobian(lengths, x).norm(dim=-1)
+
+
+@mistake(
+    "Only the first row is filled in. Is the `return` inside the loop over t? Then the function ends in its first "
+    "round: move it to the left."
+)
+def first_row_alone(x, mask=None):
+    table = influence(x, mask)
+    table[1:] = 0
+    return table
+
+
+@mistake(
+    "This counts only the way through the queries. x is also the keys and the values: hand the same x, with "
+    "`requires_grad_()`, to `attention` three times."
+)
+def through_the_queries_alone(x, mask=None):
+    return torch.autograd.functional.jacobian(lambda q: attention(q, x, x, mask), x).norm(dim=(1, 3))
+
+
 EXERCISE = Exercise(
     id="influence",
     title="Causality, measured",
@@ -129,8 +209,8 @@ EXERCISE = Exercise(
     hints=(
         "With `x = x.clone().requires_grad_()` and `out = attention(x, x, x, mask)`, what is in `x.grad` after "
         "`out[t, j].backward(retain_graph=True)`? It has the shape of x: one slope for each number of each input.",
-        "Loop over t and j. Empty `x.grad` before each `backward`, and add `x.grad.square().sum(dim=1)` to row t of an "
-        "n x n table of zeros; at the end, `.sqrt()`.",
+        "Loop over t and j. Before each `backward`, `x.grad = None`. After it, each row of `x.grad` belongs to one "
+        "input s: the sum of its squares is added at [t, s] of an n x n table of zeros. The root comes at the end.",
     ),
     reference=influence,
     cases=cases,

@@ -112,6 +112,36 @@ def mean_instead_of_sum(d, n_samples=10_000):
     return products.mean(-1).var().item()
 
 
+@mistake(
+    "One key serves all queries here. Draw `n_samples` keys, (n_samples, d), and multiply each query with its own."
+)
+def one_key_for_all(d, n_samples=10_000):
+    q, k = torch.randn(n_samples, d), torch.randn(d)
+    return (q @ k).var().item()
+
+
+@mistake(
+    "The products are added up along the samples. A dot product is the sum over the d numbers of one pair, the last "
+    "axis: `dim=-1`."
+)
+def summed_over_the_samples(d, n_samples=10_000):
+    products = torch.randn(n_samples, d) * torch.randn(n_samples, d)
+    return products.sum(0).var().item()
+
+
+@mistake(
+    "All products are added up into one number, and a single number has no variance (nan). A dot product is the sum "
+    "over one pair: `sum(dim=-1)`."
+)
+def one_sum_for_all(d, n_samples=10_000):
+    return math.nan
+
+
+@mistake("This is the mean of the dot products, which is near 0. Their variance is asked for: `.var()`.")
+def mean_of_the_dot_products(d, n_samples=10_000):
+    return (torch.randn(n_samples, d) * torch.randn(n_samples, d)).sum(-1).mean().item()
+
+
 EXERCISE = Exercise(
     id="logit_variance",
     title="How large are dot products?",
@@ -121,8 +151,8 @@ EXERCISE = Exercise(
     kind="debug",
     hints=(
         "The theory speaks of independent queries and keys. Print the first row of `q` and the first row of `k`.",
-        "Each call of `drawn` starts its generator from the same seed, so `q` and `k` are the same numbers. Draw them "
-        "by two calls of `torch.randn(n_samples, d)`, one after the other; the last line is right.",
+        "Each call of `drawn` starts a generator from the same seed, so `q` and `k` are the same numbers. The last "
+        "line is right. The keys have to come from where the generator stands after the queries.",
     ),
     reference=logit_variance,
     cases=cases,

@@ -46,6 +46,15 @@ def ready_made(x, dim=-1):
     return nn.functional.softmax(x, dim=dim)
 
 
+@alternative
+def slice_by_slice(x, dim=-1):
+    rows = []
+    for row in x.movedim(dim, -1).reshape(-1, x.shape[dim]):
+        e = torch.exp(row - max(row))
+        rows.append(e / sum(e))
+    return torch.stack(rows).reshape(x.movedim(dim, -1).shape).movedim(-1, dim)
+
+
 def divide_by_the_sum(e, dim):
     return e / e.sum(dim=dim, keepdim=True)
 
@@ -104,6 +113,88 @@ def by_a_running_sum(x, dim=-1):
 @mistake("This looks like the logarithm of softmax; the weights themselves are wanted.")
 def logarithm(x, dim=-1):
     return x.log_softmax(dim)
+
+
+@mistake("This divides by the sum of all exponentials, `sum()` without `dim`. Each slice along `dim` has its own sum.")
+def divided_by_the_sum_of_all(x, dim=-1):
+    e = (x - x.amax(dim=dim, keepdim=True)).exp()
+    return e / e.sum()
+
+
+NOT_DIVIDED = "These are the exponentials. Divide them by their sum along `dim`, so that the weights sum to 1."
+
+
+@mistake(NOT_DIVIDED)
+def exponentials_alone(x, dim=-1):
+    return x.exp()
+
+
+@mistake(NOT_DIVIDED)
+def exponentials_below_the_largest(x, dim=-1):
+    return (x - x.amax(dim=dim, keepdim=True)).exp()
+
+
+@mistake(
+    "The mean is subtracted here. Scores far above it still overflow, and one score of -inf makes the mean -inf. "
+    "Subtract the largest: then nothing lies above 0."
+)
+def subtracts_the_mean(x, dim=-1):
+    return divide_by_the_sum((x - x.mean(dim=dim, keepdim=True)).exp(), dim)
+
+
+@mistake(
+    "The smallest score is subtracted here, and the others still overflow, far above it. Subtract the largest: then "
+    "nothing lies above 0."
+)
+def subtracts_the_smallest(x, dim=-1):
+    return divide_by_the_sum((x - x.amin(dim=dim, keepdim=True)).exp(), dim)
+
+
+# What is subtracted from the scores shows in their sum.
+DIVIDED_BY_SCORES = (
+    "This divides by the sum of the scores. Divide by the sum of the exponentials: then the weights sum to 1."
+)
+
+
+@mistake(DIVIDED_BY_SCORES)
+def divided_by_the_sum_of_the_scores(x, dim=-1):
+    below = x - x.amax(dim=dim, keepdim=True)
+    return below.exp() / below.sum(dim=dim, keepdim=True)
+
+
+@mistake(DIVIDED_BY_SCORES)
+def divided_by_the_sum_of_the_scores_as_given(x, dim=-1):
+    return (x - x.amax(dim=dim, keepdim=True)).exp() / x.sum(dim=dim, keepdim=True)
+
+
+@mistake(
+    "The largest score is subtracted above the fraction, and not in the sum below it. It cancels only if it is "
+    "subtracted in both."
+)
+def subtracts_above_alone(x, dim=-1):
+    return (x - x.amax(dim=dim, keepdim=True)).exp() / x.exp().sum(dim=dim, keepdim=True)
+
+
+@mistake("This divides by the mean of the exponentials. Divide by their sum: then the weights sum to 1.")
+def divided_by_the_mean(x, dim=-1):
+    e = (x - x.amax(dim=dim, keepdim=True)).exp()
+    return e / e.mean(dim=dim, keepdim=True)
+
+
+@mistake(
+    "The largest score gets the smallest weight here. Take the largest off each score, `x - largest`, and not each "
+    "score off the largest."
+)
+def signs_turned_round(x, dim=-1):
+    return divide_by_the_sum((x.amax(dim=dim, keepdim=True) - x).exp(), dim)
+
+
+@mistake(
+    "This divides the scores by the largest one, which changes their differences, and on these the weights depend. "
+    "Subtract it: differences stay."
+)
+def divided_by_the_largest(x, dim=-1):
+    return divide_by_the_sum((x / x.amax(dim=dim, keepdim=True)).exp(), dim)
 
 
 EXERCISE = Exercise(

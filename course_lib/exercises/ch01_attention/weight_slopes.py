@@ -35,7 +35,7 @@ def by_broadcasting(p):
 @alternative
 def by_loops(p):
     n = p.shape[1]
-    slopes = torch.empty(len(p), n, n, dtype=p.dtype)
+    slopes = torch.zeros(len(p), n, n, dtype=p.dtype)
     for i in range(n):
         for j in range(n):
             slopes[:, i, j] = p[:, i] * (float(i == j) - p[:, j])
@@ -110,6 +110,57 @@ def one_table_for_all(p):
     return torch.diag(p.sum(0)) - p.T @ p
 
 
+@mistake(
+    "These are the slopes of -log p_i, as in the primer: p_j, less 1 at the own score. For log p_i the signs turn "
+    "round, and a weight moves p_i times as far as its logarithm."
+)
+def slopes_of_the_surprise(p):
+    return p[:, None].expand(-1, p.shape[1], -1) - torch.eye(p.shape[1], dtype=p.dtype)
+
+
+SAME_WEIGHT_TWICE = (
+    "Two different weights meet in a slope: p_i, which moves, and p_j, whose score is turned. Here one of them stands "
+    "twice."
+)
+
+
+@mistake(SAME_WEIGHT_TWICE)
+def own_weight_twice(p):
+    return p[:, :, None] * (torch.eye(p.shape[1], dtype=p.dtype) - p[:, :, None])
+
+
+@mistake(SAME_WEIGHT_TWICE)
+def other_weight_twice(p):
+    return p[:, None] * (torch.eye(p.shape[1], dtype=p.dtype) - p[:, None])
+
+
+@mistake(
+    "Right where i and j differ. At `[i, i]` this is 1 - p_i, the slope of the logarithm: a weight moves p_i times as "
+    "far."
+)
+def logarithm_at_the_own_score(p):
+    return torch.diag_embed(1 - p) + weight_slopes(p) * (1 - torch.eye(p.shape[1], dtype=p.dtype))
+
+
+@mistake("Right where i and j are the same. Where they differ the sign is off: the others shrink when a score rises.")
+def others_grow(p):
+    return weight_slopes(p).abs()
+
+
+@mistake(
+    "Right where i and j are the same. Where they differ this is -p_j, the slope of the logarithm: a weight moves p_i "
+    "times as far."
+)
+def logarithm_at_other_scores(p):
+    eye = torch.eye(p.shape[1], dtype=p.dtype)
+    return torch.diag_embed(p * (1 - p)) - p[:, None] * (1 - eye)
+
+
+@mistake("Softmax is applied to `p` here, and these are weights already: softmax has made them of scores.")
+def softmax_once_more(p):
+    return weight_slopes(p.softmax(-1))
+
+
 EXERCISE = Exercise(
     id="weight_slopes",
     title="How far do the weights move?",
@@ -120,8 +171,8 @@ EXERCISE = Exercise(
     hints=(
         "The primer has found the slopes of -log p_i: p_j, less 1 at j = i. Turn the sign round for those of log p_i. "
         "And if log p_i moves by a little, by how much does p_i move?",
-        "p_i moves p_i times as far as log p_i. So the slope is p_i (1 - p_i) at its own score, and -p_i p_j at "
-        "another: `torch.diag_embed(p)` less the product of `p[:, :, None]` and `p[:, None, :]`.",
+        "p_i moves p_i times as far as log p_i. Write down the slope at its own score, and that at another, and try "
+        "both on the numbers by hand. What they share is a product of two weights, `p[:, :, None] * p[:, None, :]`.",
     ),
     reference=weight_slopes,
     cases=cases,

@@ -49,12 +49,32 @@ def by_parts(w_o, head, n_heads):
     return torch.cat(parts, dim=1)
 
 
-@mistake(
+@alternative
+def column_by_column(w_o, head, n_heads):
+    head_dim = w_o.shape[1] // n_heads
+    ablated = w_o.clone()
+    for column in range(w_o.shape[1]):
+        if column // head_dim == head:
+            ablated[:, column] = 0
+    return ablated
+
+
+# With head_dim counted from the rows or from the columns.
+ZEROES_ROWS = (
     "This zeroes rows. Rows of w_o are its outputs, so a part of every head's message is lost; the columns are its "
     "inputs, and one head fills head_dim of them."
 )
+
+
+@mistake(ZEROES_ROWS)
 def zeroes_rows(w_o, head, n_heads):
     head_of_row = torch.arange(w_o.shape[0]) // (w_o.shape[0] // n_heads)
+    return w_o * (head_of_row != head)[:, None]
+
+
+@mistake(ZEROES_ROWS)
+def zeroes_as_many_rows_as_columns(w_o, head, n_heads):
+    head_of_row = torch.arange(w_o.shape[0]) // (w_o.shape[1] // n_heads)
     return w_o * (head_of_row != head)[:, None]
 
 
@@ -113,6 +133,48 @@ def scales_up_the_others(w_o, head, n_heads):
     return ablate_head(w_o, head, n_heads) * n_heads / (n_heads - 1)
 
 
+def without(w_o, start, end):
+    """The matrix, with zeros in the columns from `start` to before `end`."""
+    column = torch.arange(w_o.shape[1])
+    return w_o * ((column < start) | (column >= end))
+
+
+@mistake("This zeroes the single column `head`. A head fills head_dim neighbouring columns.")
+def one_column(w_o, head, n_heads):
+    return without(w_o, head, head + 1)
+
+
+BRACKETS = "The columns end at the wrong place. Mind the brackets: the next head begins at `(head + 1) * head_dim`."
+
+
+@mistake(BRACKETS)
+def one_inside_the_product(w_o, head, n_heads):
+    head_dim = w_o.shape[1] // n_heads
+    return without(w_o, head * head_dim, head * (head_dim + 1))
+
+
+@mistake(BRACKETS)
+def without_brackets(w_o, head, n_heads):
+    head_dim = w_o.shape[1] // n_heads
+    return without(w_o, head * head_dim, head + head_dim)
+
+
+@mistake("This silences the heads behind it, too: the slice needs an end, where the next head begins.")
+def all_heads_from_here(w_o, head, n_heads):
+    return without(w_o, head * (w_o.shape[1] // n_heads), w_o.shape[1])
+
+
+@mistake("This silences the heads before it, too: the slice begins where this head begins.")
+def all_heads_up_to_here(w_o, head, n_heads):
+    return without(w_o, 0, (head + 1) * (w_o.shape[1] // n_heads))
+
+
+@mistake("This zeroes a square: of the columns of this head some rows alone. All outputs read a head: take all rows.")
+def a_square(w_o, head, n_heads):
+    rows = torch.arange(w_o.shape[0]) // (w_o.shape[1] // n_heads) == head
+    return torch.where(rows[:, None], ablate_head(w_o, head, n_heads), w_o)
+
+
 EXERCISE = Exercise(
     id="ablate_head",
     title="Silence one head",
@@ -122,7 +184,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "After concatenation, head h fills features h * head_dim to (h + 1) * head_dim. What in w_o reads them?",
-        "Clone w_o, then set `w_o[:, head * head_dim : (head + 1) * head_dim] = 0`: columns are inputs.",
+        "`w_o[:, a:b] = 0`, on a clone, writes zeros into the columns a to b - 1. With head_dim columns to a head, "
+        "where does `head` begin, and where does the next one?",
     ),
     reference=ablate_head,
     cases=cases,

@@ -263,6 +263,56 @@ def merged_without_transpose(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).reshape(x.shape) @ w_o.T
 
 
+@mistake(
+    "Head h begins at row h of the weights here. The heads before it own head_dim rows each: it is `h * head_dim`."
+)
+def begins_at_its_number(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    head_dim = x.shape[-1] // n_heads
+    rows = torch.cat([torch.arange(h, h + head_dim) for h in range(n_heads)])
+    return all_at_once(x, w_q[rows], w_k[rows], w_v[rows], w_o, n_heads, mask)
+
+
+@mistake("This makes heads of size n_heads. There are n_heads heads, each of size d_model // n_heads.")
+def sizes_exchanged(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_v, w_o, x.shape[-1] // n_heads, mask)
+
+
+@mistake("The keys are made with w_q, as the queries are. They have weights of their own, w_k.")
+def keys_of_the_queries(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_q, w_v, w_o, n_heads, mask)
+
+
+@mistake("The values are made with w_k, as the keys are. They have weights of their own, w_v.")
+def values_of_the_keys(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_k, w_k, w_o, n_heads, mask)
+
+
+@mistake("Keys and values are exchanged: scores are of queries and keys, and what is averaged are the values.")
+def keys_and_values_exchanged(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_q, w_v, w_k, w_o, n_heads, mask)
+
+
+@mistake("Queries and values are exchanged: scores are of queries and keys, and what is averaged are the values.")
+def queries_and_values_exchanged(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    return all_at_once(x, w_v, w_k, w_q, w_o, n_heads, mask)
+
+
+@mistake("A causal mask is always used here. The caller says who may look at whom: use `mask`, which may be None.")
+def always_causal(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    n = x.shape[-2]
+    return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, torch.ones(n, n, dtype=torch.bool).tril())
+
+
+@mistake(
+    "The mask comes after the softmax: hidden keys have already taken their share, and the rest no longer sums to 1. "
+    "Set hidden scores to minus infinity before it."
+)
+def masked_after_softmax(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    query, key, value = queries_keys_values(x, w_q, w_k, w_v, n_heads)
+    weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(-1)
+    return merge_heads((weights if mask is None else weights * mask) @ value) @ w_o.T
+
+
 EXERCISE = Exercise(
     id="multi_head",
     title="Multi-head attention, one head at a time",
@@ -272,8 +322,9 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Head h owns rows h * head_dim to (h + 1) * head_dim of w_q, w_k and w_v. What is the scale in one head?",
-        "In a loop: `query = x @ w_q[rows].T` and so on, then `F.scaled_dot_product_attention(query, key, value, "
-        "attn_mask=mask)`; at the end `torch.cat(heads, dim=-1) @ w_o.T`.",
+        "Loop over h. With `rows = slice(h * head_dim, (h + 1) * head_dim)` the queries of this head are `x @ "
+        "w_q[rows].T`; keys and values likewise. Keep what attention makes of them in a list. After the loop put the "
+        "heads side by side, along the last axis, and mix them by w_o in its layout.",
     ),
     reference=multi_head,
     cases=cases,

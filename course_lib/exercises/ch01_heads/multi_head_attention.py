@@ -103,6 +103,25 @@ class CallsMultiHead(MultiHeadAttention):
         return MULTI_HEAD.reference(x, *weights, self.n_heads, mask)
 
 
+@mistake(
+    "The heads were not split: this is a single head as wide as the model, with one attention pattern for all "
+    "features. Give each head its own scores: `split_heads`."
+)
+class NotSplit(MultiHeadAttention):
+    def forward(self, x, mask=None):
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        return self.output(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+
+
+@mistake(
+    "All rows of the batch get the mask of the first one. In the training of the lab each row has its own: hand on the "
+    "whole mask, whose axis of size 1 serves all heads."
+)
+class MaskOfTheFirstRow(MultiHeadAttention):
+    def forward(self, x, mask=None):
+        return super().forward(x, mask if mask is None or mask.dim() < 4 else mask[0, 0])
+
+
 def in_a_layer(known):
     """A known mistake of `multi_head`, made in the forward pass of a layer."""
 
@@ -125,8 +144,9 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Four nn.Linear(d_model, d_model, bias=False); in forward: project, split, attend, merge, project.",
-        "`query, key, value = (split_heads(f(x), self.n_heads) for f in (self.query, self.key, self.value))`, then "
-        "`self.output(merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask)))`.",
+        "In `forward`, `split_heads(self.query(x), self.n_heads)` has the shape (batch, heads, positions, head_dim), "
+        "and so have keys and values. `F.scaled_dot_product_attention` takes them as they are, with either mask. The "
+        "last two steps undo the split, and mix the heads.",
     ),
     reference=MultiHeadAttention,
     cases=cases,

@@ -84,6 +84,55 @@ def first_is_one(n_numbers, n_places):
     return [n_numbers**-i for i in range(n_places)]
 
 
+@mistake(NOT_DIVIDED)
+def divided_by_the_next_power(n_numbers, n_places):
+    return [n_numbers ** -(i + 1) for i in range(n_places)]
+
+
+@mistake(
+    "The weights have the right proportions at first, but do not sum to 1: the first is 1 - 1 / n. Begin with the "
+    "proportions, and divide each by the sum of all."
+)
+def first_is_what_one_nth_leaves(n_numbers, n_places):
+    return [(1 - 1 / n_numbers) / n_numbers**i for i in range(n_places)]
+
+
+@mistake("`//` rounds down, so nothing is left of weights below 1. Divide with `/`.")
+def rounded_down(n_numbers, n_places):
+    powers = [n_numbers**i for i in reversed(range(n_places))]
+    return [power // sum(powers) for power in powers]
+
+
+@mistake(
+    "Each place counts `n_places` times as much as the next. How many numbers can stand at a place decides, and not "
+    "how many places there are."
+)
+def as_many_times_as_places(n_numbers, n_places):
+    powers = [n_places**i for i in reversed(range(n_places))]
+    return [power / sum(powers) for power in powers]
+
+
+@mistake(
+    "Each place counts ten times as much as the next, as in our numbers. Ten digits can stand at a place there. How "
+    "many numbers can stand at one here?"
+)
+def as_in_our_numbers(n_numbers, n_places):
+    powers = [10**i for i in reversed(range(n_places))]
+    return [power / sum(powers) for power in powers]
+
+
+@mistake("This is right at two places, and always returns two weights. Return one for each place.")
+def always_two(n_numbers, n_places):
+    return [n_numbers / (n_numbers + 1), 1 / (n_numbers + 1)]
+
+
+@mistake(
+    "There is one weight too many, for a place that does not exist. The last of the `n_places` weights belongs to 1."
+)
+def one_place_too_many(n_numbers, n_places):
+    return unequal_weights(n_numbers, n_places + 1)
+
+
 @mistake(
     "Each place counts twice as much as the next. That is enough for the numbers 0 and 1: with more of them, 0 and 2 "
     "give the same as 1 and 0."
@@ -129,10 +178,10 @@ EXERCISE = Exercise(
     kind="derive",
     hints=(
         "How many 1s at the second place should a 1 at the first weigh as much as? With too few, two means are alike; "
-        "with too many, there are holes between them. Written as 47, the numbers 4 and 7 can both be read back: which "
-        "of them counts ten times?",
-        "The means are numbers in base n: each place counts n times as much as the next. So the weights are "
-        "n ** (places - 1), ..., n, 1, each divided by their sum.",
+        "with too many, there are holes between them. Written as 47, the numbers 4 and 7 can both be read back.",
+        "With ten digits, each place counts ten times as much as the next, so 47 can be read back, and nothing is left "
+        "out between 47 and 48. Here a place has `n_numbers` digits. Begin with 1 at the last place; at the end, "
+        "see to it that the weights sum to 1.",
     ),
     reference=unequal_weights,
     cases=cases,

@@ -35,9 +35,10 @@ def run_case(subject, n_heads, n):
 def with_the_future_masked(n_heads, n):
     slopes = torch.logspace(-8 / n_heads, -8, n_heads, base=2)
     bias = torch.full((n_heads, n, n), -math.inf)
-    for query in range(n):
-        for key in range(query + 1):
-            bias[:, query, key] = slopes * (key - query)
+    for head in range(n_heads):
+        for query in range(n):
+            for key in range(query + 1):
+                bias[head, query, key] = -slopes[head] * (query - key)
     return bias
 
 
@@ -110,6 +111,40 @@ def heads_last(n_heads, n):
     return alibi_bias(n_heads, n).permute(1, 2, 0)
 
 
+@mistake("The slopes begin with 1 here. They had no fault: the first is 2 ** (-8 / n_heads), and the last 2 ** -8.")
+def slopes_from_zero(n_heads, n):
+    slopes = 2.0 ** (-8.0 * torch.arange(n_heads) / n_heads)
+    position = torch.arange(n)
+    return -slopes[:, None, None] * (position[:, None] - position)
+
+
+@mistake("The slopes are left out. They had no fault: each head multiplies the distance by its own.")
+def no_slopes(n_heads, n):
+    position = torch.arange(n)
+    return -(position[:, None] - position).float().expand(n_heads, n, n)
+
+
+@mistake("This penalises the keys *after* a query, which are masked anyway. The distance counts to those before it.")
+def keys_ahead_alone(n_heads, n):
+    return torch.zeros(n_heads, n, n)
+
+
+@mistake("A query may look at its own key, at distance 0, and here it may not: the loop over keys ends one too early.")
+def own_key_hidden(n_heads, n):
+    own = torch.eye(n, dtype=torch.bool)
+    return alibi_bias(n_heads, n).masked_fill(own, -math.inf)
+
+
+@mistake(
+    "Only the first head is filled in. Is the `return` inside the loop? Then the function ends in its first round: "
+    "move it to the left, under the `for`."
+)
+def first_head_alone(n_heads, n):
+    bias = alibi_bias(n_heads, n)
+    bias[1:] = 0
+    return bias
+
+
 EXERCISE = Exercise(
     id="alibi_bias",
     title="ALiBi's bias, with a fault",
@@ -120,8 +155,8 @@ EXERCISE = Exercise(
     hints=(
         "Print `faulty_bias(1, 4)[0]`, which has a row for each query. What do you see along a row? What does softmax "
         "make of a row to which one number is added?",
-        "The distance of a query from a key is `position[:, None] - position`: a column less a row, so n x n. The line "
-        "with the fault subtracts the first position, whatever the key.",
+        "The line with the fault subtracts the first position, whatever the key. A column less a row, both of length "
+        "n, is a table of n x n differences.",
     ),
     reference=alibi_bias,
     cases=cases,

@@ -62,6 +62,19 @@ def as_in_llama(x, positions, base=10000.0):
     return x * angle.cos() + torch.cat((-second, first), dim=-1) * angle.sin()
 
 
+@alternative
+def by_loops(x, positions, base=10000.0):
+    half = x.shape[-1] // 2
+    turned = x.clone()
+    for t in range(x.shape[-2]):
+        for i in range(half):
+            angle = positions[t].item() * base ** (-2 * i / x.shape[-1])
+            a, b = x[..., t, i], x[..., t, i + half]
+            turned[..., t, i] = a * math.cos(angle) - b * math.sin(angle)
+            turned[..., t, i + half] = b * math.cos(angle) + a * math.sin(angle)
+    return turned
+
+
 # The two halves of the right answer, for the mistakes below.
 
 
@@ -99,8 +112,18 @@ def turns_backwards(x, positions, base=10000.0):
     return rope(x, -positions, base)
 
 
-@mistake("One sign is off: a rotation has a minus in the first half and a plus in the second.")
-def one_sign_off(x, positions, base=10000.0):
+ONE_SIGN_OFF = "One sign is off: a rotation has a minus in the first half and a plus in the second."
+
+
+@mistake(ONE_SIGN_OFF)
+def both_signs_plus(x, positions, base=10000.0):
+    cos, sin = angles(x, positions, base).cos(), angles(x, positions, base).sin()
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos + second * sin, second * cos + first * sin), dim=-1)
+
+
+@mistake(ONE_SIGN_OFF)
+def both_signs_minus(x, positions, base=10000.0):
     cos, sin = angles(x, positions, base).cos(), angles(x, positions, base).sin()
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos - first * sin), dim=-1)
@@ -136,8 +159,8 @@ def writes_into_x(x, positions, base=10000.0):
 
 
 @mistake(
-    "The second half is turned with numbers that are new already: a slice is no copy, so what you took from the first "
-    "half changes when you write there. Read from `x`, and write into another tensor."
+    "The second half is turned with numbers of the first that are new already. Keep the old ones until both halves are "
+    "done. (A slice is no copy: what you took from the first half changes when something is written there.)"
 )
 def writes_where_it_reads(x, positions, base=10000.0):
     return writes_into_x.solution(x.clone(), positions, base)
@@ -163,6 +186,38 @@ def positions_cut_to_integers(x, positions, base=10000.0):
     return rope(x, positions.long(), base)
 
 
+@mistake("Sines and cosines have changed places: at position 0 nothing may move, and there the cosines are 1.")
+def sines_and_cosines_exchanged(x, positions, base=10000.0):
+    return rotate(x, math.pi / 2 - angles(x, positions, base))
+
+
+@mistake("The frequencies shrink too fast: `arange(0, d, 2)` counts 2i already, and so does `arange(d/2)` over d/2.")
+def exponent_doubled(x, positions, base=10000.0):
+    return rotate(x, angles(x, positions, base, exponent=-4.0))
+
+
+@mistake(
+    "Neighbours are paired, (0, 1), (2, 3), and what comes back are two halves. Here pair i is (i, i + d/2), in what "
+    "comes in and in what goes out."
+)
+def neighbours_in_halves_out(x, positions, base=10000.0):
+    return rope(torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1), positions, base)
+
+
+@mistake("The pairs are right, but they come back as neighbours: put the two halves one after the other, `torch.cat`.")
+def halves_in_neighbours_out(x, positions, base=10000.0):
+    return torch.stack(rope(x, positions, base).chunk(2, dim=-1), dim=-1).flatten(-2)
+
+
+@mistake(
+    "Each number is turned together with itself. The two of a pair mix: the sine multiplies the *other* one, with a "
+    "minus in the first half."
+)
+def each_with_itself(x, positions, base=10000.0):
+    angle = angles(x, positions, base).repeat(1, 2)
+    return x * angle.cos() - x * angle.sin()
+
+
 EXERCISE = Exercise(
     id="rope",
     title="Rotary position encoding",
@@ -174,7 +229,8 @@ EXERCISE = Exercise(
         "Split x into its two halves. Number i of the first half and number i of the second are a point in a plane: "
         "rotate it by positions[t] * base**(-2i/d). All these angles make a table of shape (n, d/2). "
         "`positions[:, None]` is a column, which broadcasts.",
-        "With cos, sin (n, d/2): `torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)`.",
+        "With cos and sin of the angles, both (n, d/2), the new first half is `first * cos - second * sin`. The second "
+        "is made of the same two, as they were before. `torch.cat` along the last axis joins them.",
     ),
     reference=rope,
     cases=cases,

@@ -36,8 +36,13 @@ def by_slices(n, d):
 
 @alternative
 def by_loops(n, d):
-    turn = (math.sin, math.cos)
-    return torch.tensor([[turn[j % 2](t / 10000 ** ((j - j % 2) / d)) for j in range(d)] for t in range(n)])
+    table = torch.zeros(n, d)
+    for t in range(n):
+        for i in range(d // 2):
+            angle = t * 10000 ** (-2 * i / d)
+            table[t, 2 * i] = math.sin(angle)
+            table[t, 2 * i + 1] = math.cos(angle)
+    return table
 
 
 # The two halves of the right answer. Each mistake below gets one of them wrong.
@@ -101,9 +106,69 @@ def own_frequency_and_the_2(n, d):
     return torch.where(torch.arange(d) % 2 == 0, angle.sin(), angle.cos())
 
 
-@mistake("Your frequencies grow from column to column, and they should shrink: the exponent is negative.")
+# Such angles are large, and rounded to float32 they have other sines.
+FREQUENCIES_GROW = "Your frequencies grow from column to column, and they should shrink: the exponent is negative."
+
+
+@mistake(FREQUENCIES_GROW)
 def frequencies_grow(n, d):
     angle = angles(n, d, exponent=1.0)
+    return interleave(angle.sin(), angle.cos())
+
+
+@mistake(FREQUENCIES_GROW)
+def frequencies_grow_in_python(n, d):
+    angle = torch.arange(n).double()[:, None] * 10000.0 ** (torch.arange(0, d, 2).double() / d)
+    return interleave(angle.sin(), angle.cos()).float()
+
+
+@mistake(
+    "Only the first row is filled in. Is the `return` inside the loop? Then the function ends in its first round: "
+    "move it to the left, under the `for`."
+)
+def first_row_alone(n, d):
+    table = sinusoidal(n, d)
+    table[1:] = 0
+    return table
+
+
+@mistake("The first row is all 0, as when a loop begins at 1. Row 0 is position 0: its sines are 0, its cosines 1.")
+def first_row_left_out(n, d):
+    table = sinusoidal(n, d)
+    table[0] = 0
+    return table
+
+
+@mistake("The columns overlap: pair i fills columns 2i and 2i + 1, so that the next pair begins behind both.")
+def columns_overlap(n, d):
+    angle, table = angles(n, d), torch.zeros(n, d)
+    for i in range(d // 2):
+        table[:, i], table[:, i + 1] = angle[:, i].sin(), angle[:, i].cos()
+    return table
+
+
+@mistake("All columns hold sines. Odd columns hold the cosine of the same angle.")
+def sines_alone(n, d):
+    return interleave(angles(n, d).sin(), angles(n, d).sin())
+
+
+@mistake("The angles are multiplied by 2 pi. Leave them as they are: position times frequency is in radians already.")
+def whole_turns(n, d):
+    angle = 2 * math.pi * angles(n, d)
+    return interleave(angle.sin(), angle.cos())
+
+
+@mistake("This looks transposed: a row is a position, a column a dimension, (n, d).")
+def transposed(n, d):
+    return sinusoidal(n, d).T
+
+
+@mistake(
+    "Python reads `10000 ** -2 * i / d` as (10000 ** -2) * i / d: a power comes before a product. Put brackets around "
+    "the whole exponent."
+)
+def exponent_without_brackets(n, d):
+    angle = torch.arange(n)[:, None] * 10000.0**-2 * torch.arange(d // 2) / d
     return interleave(angle.sin(), angle.cos())
 
 

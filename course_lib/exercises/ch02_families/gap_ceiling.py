@@ -36,6 +36,18 @@ def by_counting(n_symbols, half, ahead):
     return visible / (2 * half) + blind / (2 * half * n_symbols)
 
 
+@alternative
+def gap_by_gap(n_symbols, half, ahead):
+    right = 0
+    for place in range(2 * half):
+        twin = 2 * half - 1 - place
+        if twin < place or twin - place <= ahead:
+            right += 1
+        else:
+            right += 1 / n_symbols
+    return right / (2 * half)
+
+
 @mistake(
     "Where the twin is out of sight one still guesses, and is right one time in n_symbols. In these numbers that is "
     "missing; if you added it, you may have written `//`, which rounds it down to 0."
@@ -86,6 +98,69 @@ def percent(n_symbols, half, ahead):
     return 100 * gap_ceiling(n_symbols, half, ahead)
 
 
+def share_of(certain, n_symbols, half):
+    return (certain + (2 * half - certain) / n_symbols) / (2 * half)
+
+
+@mistake(
+    "`ahead / 2` opens half a gap here when `ahead` is odd. The distances are 1, 3, 5, ...: try ahead = 1 by hand."
+)
+def half_a_gap(n_symbols, half, ahead):
+    return share_of(half + ahead / 2, n_symbols, half)
+
+
+@mistake(
+    "Twins mirror each other, and this takes the second half for a copy: place i has its twin at 2 * half - 1 - i."
+)
+def copied_not_mirrored(n_symbols, half, ahead):
+    return share_of(2 * half if ahead >= half else half, n_symbols, half)
+
+
+@mistake(
+    "Where the twin is out of sight, the guess is right one time in n_symbols - 1 here. The symbol in the gap may be "
+    "any of the n_symbols."
+)
+def one_symbol_left_out(n_symbols, half, ahead):
+    certain = half + sum(2 * half - 1 - 2 * i <= ahead for i in range(half))
+    return (certain + (2 * half - certain) / (n_symbols - 1)) / (2 * half)
+
+
+@mistake("The guesses are added for all gaps, also for those that are certain. Only where the twin is out of sight.")
+def certain_ones_guessed_too(n_symbols, half, ahead):
+    certain = half + sum(2 * half - 1 - 2 * i <= ahead for i in range(half))
+    return certain / (2 * half) + 1 / n_symbols
+
+
+BRACKETS = (
+    "Brackets are missing: a division comes before a sum, and `x / 2 * half` multiplies by half. Put them around the "
+    "whole sum, and around `2 * half`."
+)
+
+
+@mistake(BRACKETS)
+def only_the_guesses_divided(n_symbols, half, ahead):
+    certain = half + sum(2 * half - 1 - 2 * i <= ahead for i in range(half))
+    return certain + (2 * half - certain) / n_symbols / (2 * half)
+
+
+@mistake(BRACKETS)
+def multiplied_by_half(n_symbols, half, ahead):
+    return share_of(half + sum(2 * half - 1 - 2 * i <= ahead for i in range(half)), n_symbols, half) * half**2
+
+
+@mistake("The second half is counted twice: its gaps are certain already, so look only at places 0 to half - 1.")
+def second_half_twice(n_symbols, half, ahead):
+    return share_of(half + sum(2 * half - 1 - 2 * i <= ahead for i in range(2 * half)), n_symbols, half)
+
+
+@mistake(
+    "Only the first gap of the first half was looked at. Is the `return` inside the loop? Then the function ends in "
+    "its first round: move it to the left, under the `for`."
+)
+def first_gap_alone(n_symbols, half, ahead):
+    return share_of(half + (2 * half - 1 <= ahead), n_symbols, half)
+
+
 EXERCISE = Exercise(
     id="gap_ceiling",
     title="The exact ceiling",
@@ -95,8 +170,9 @@ EXERCISE = Exercise(
     kind="derive",
     hints=(
         "Go through the gaps 0 to half - 1. The twin of place i stands at 2 * half - 1 - i: how far to its right?",
-        "`seen = half + sum(2 * half - 1 - 2 * i <= ahead for i in range(half))` gaps are certain, the others are "
-        "right once in n_symbols; divide by `2 * half`.",
+        "From the middle outwards, twins are 1, 3, 5, ... apart. A gap of the first half is certain if its twin is no "
+        "further away than `ahead`, and all of the second half are. The others are right once in n_symbols. A share is "
+        "the sum over all gaps, divided by how many there are.",
     ),
     reference=gap_ceiling,
     cases=cases,

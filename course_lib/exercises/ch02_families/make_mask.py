@@ -46,11 +46,16 @@ def by_comparison(kind, n, prefix=0):
 
 @alternative
 def by_loops(kind, n, prefix=0):
-    rows = [
-        [kind == "encoder" or key <= query or (kind == "prefix" and key < prefix) for key in range(n)]
-        for query in range(n)
-    ]
-    return torch.tensor(rows)
+    mask = torch.zeros(n, n, dtype=torch.bool)
+    for query in range(n):
+        for key in range(n):
+            if kind == "encoder":
+                mask[query, key] = True
+            elif kind == "decoder":
+                mask[query, key] = key <= query
+            else:
+                mask[query, key] = key <= query or key < prefix
+    return mask
 
 
 def without_prefix(kind, n):
@@ -153,6 +158,66 @@ def prefix_ignored(kind, n, prefix=0):
     return without_prefix(kind, n)
 
 
+@mistake("Right pattern, but made of floats: pass `dtype=torch.bool`.")
+def of_floats(kind, n, prefix=0):
+    return make_mask(kind, n, prefix).float()
+
+
+@mistake(
+    "Only the first row is filled in. Is the `return` inside the loop? Then the function ends in its first round: "
+    "move it to the left, under the `for`."
+)
+def first_row_alone(kind, n, prefix=0):
+    mask = make_mask(kind, n, prefix)
+    mask[1:] = False
+    return mask
+
+
+@mistake("An encoder sees all tokens: its mask is True everywhere. Here it is as causal as a decoder's.")
+def causal_encoder(kind, n, prefix=0):
+    return make_mask("decoder" if kind == "encoder" else kind, n, prefix)
+
+
+@mistake(
+    "A decoder sees the future here. It may look at itself and at what came before: row t is True in columns 0 to t."
+)
+def decoder_sees_all(kind, n, prefix=0):
+    return make_mask("encoder" if kind == "decoder" else kind, n, prefix)
+
+
+@mistake(
+    'With "prefix" everything is True here: opening columns of a mask that is open already changes nothing. Begin with '
+    "a decoder's mask."
+)
+def prefix_sees_all(kind, n, prefix=0):
+    return make_mask("encoder" if kind == "prefix" else kind, n, prefix)
+
+
+@mistake(
+    'With "prefix" the tokens after the prefix cannot see themselves: a key may be the query itself, `key <= query`.'
+)
+def without_the_diagonal_of_the_prefix_alone(kind, n, prefix=0):
+    if kind != "prefix":
+        return without_prefix(kind, n)
+    return opened(torch.ones(n, n, dtype=torch.bool).tril(-1), kind, prefix)
+
+
+@mistake("This opens the columns *after* the prefix. Every token sees the prefix itself, columns 0 to prefix - 1.")
+def opens_the_other_columns(kind, n, prefix=0):
+    mask = without_prefix(kind, n)
+    if kind == "prefix":
+        mask[:, prefix:] = True
+    return mask
+
+
+@mistake("This opens one column, number `prefix`. The prefix is all columns before it: a slice, with a colon.")
+def opens_one_column(kind, n, prefix=0):
+    mask = without_prefix(kind, n)
+    if kind == "prefix":
+        mask[:, prefix] = True
+    return mask
+
+
 EXERCISE = Exercise(
     id="make_mask",
     title="Three masks, with a fault",
@@ -162,8 +227,8 @@ EXERCISE = Exercise(
     kind="debug",
     hints=(
         "Draw the mask of four tokens, of which two are the prefix. Who may look at the third token, and who should?",
-        "Every token sees the prefix, so what has to lie in it is the token that is looked at: `key < prefix`, or "
-        "`mask[:, :prefix] = True` in a decoder's mask.",
+        "Every token sees the prefix, so what has to lie in it is the token that is looked at, not the one that looks. "
+        "Which of the two does the faulty function ask for? Is the token that is looked at a row or a column?",
     ),
     reference=make_mask,
     cases=cases,

@@ -30,6 +30,7 @@ def cases(rng):
     return [
         case("two spans, of 2 and 1 tokens", "..xx.x..."),
         case("the first and the last token are missing", "x...x"),
+        case("the first token is missing, and the last is not", "xx.x.."),
         case("nothing is missing", "...."),
         case("everything is missing", "xxx"),
         case("a random choice of 12 tokens", random),
@@ -146,6 +147,94 @@ def sentinel_after_its_span(ids, missing, sentinels):
     return [source, moved + waiting]
 
 
+@mistake("Where nothing is missing, the target is the first sentinel alone: the end of the target is always there.")
+def no_end_where_nothing_is_missing(ids, missing, sentinels):
+    source, target = span_corrupt(ids, missing, sentinels)
+    return [source, target if any(missing) else []]
+
+
+@mistake("This is one list. Return two, the source and the target: `[source, target]`.")
+def one_list(ids, missing, sentinels):
+    source, target = span_corrupt(ids, missing, sentinels)
+    return source + target
+
+
+@mistake(
+    "The first token of each span is lost. It gets the sentinel in front of it, *and* it goes into the target: the two "
+    "are not `if` and `else`."
+)
+def first_tokens_lost(ids, missing, sentinels):
+    source, target = span_corrupt(ids, missing, sentinels)
+    return [source, [token for i, token in enumerate(target) if i == 0 or target[i - 1] not in sentinels]]
+
+
+@mistake("A span that begins with the first token of the text gets no sentinel. It has no token before it: `i == 0`.")
+def no_sentinel_at_the_beginning(ids, missing, sentinels):
+    if not missing[0]:
+        return span_corrupt(ids, missing, sentinels)
+    length = [*missing, False].index(False)
+    source, target = span_corrupt(ids[length:], missing[length:], sentinels)
+    return [source, [*ids[:length], *target]]
+
+
+@mistake("All spans after the first one go without a sentinel: it is never noticed that a span has ended.")
+def first_sentinel_alone(ids, missing, sentinels):
+    source, target, used = [], [], 0
+    for token, gone in zip(ids, missing, strict=True):
+        if gone and not used:
+            source.append(sentinels[0])
+            target.append(sentinels[0])
+            used = 1
+        (target if gone else source).append(token)
+    return [source, [*target, sentinels[used]]]
+
+
+@mistake("These are the numbers of the sentinels, 0, 1, 2. Take the sentinels themselves from the list.")
+def numbers_of_the_sentinels(ids, missing, sentinels):
+    parts = span_corrupt(ids, missing, sentinels)
+    return [[sentinels.index(token) if token in sentinels else token for token in part] for part in parts]
+
+
+def cut_short(ids, missing, sentinels, ends):
+    """What comes of it if the last lines are inside the loop: `ends` adds the end at a token, or returns."""
+    source, target, used = [], [], 0
+    for i, token in enumerate(ids):
+        if missing[i] and (i == 0 or not missing[i - 1]):
+            source.append(sentinels[used])
+            target.append(sentinels[used])
+            used += 1
+        (target if missing[i] else source).append(token)
+        if ends == "each token" or (ends == "each kept token" and not missing[i]):
+            target.append(sentinels[used])
+        if ends == "the function":
+            break
+    return [source, [*target, sentinels[used]] if ends == "the function" else target]
+
+
+END_IN_THE_LOOP = (
+    "The last sentinel is appended inside the loop, so it comes again and again. It comes once, at the end: move that "
+    "line to the left, under the `for`."
+)
+
+
+@mistake(END_IN_THE_LOOP)
+def end_at_each_token(ids, missing, sentinels):
+    return cut_short(ids, missing, sentinels, "each token")
+
+
+@mistake(END_IN_THE_LOOP)
+def end_at_each_kept_token(ids, missing, sentinels):
+    return cut_short(ids, missing, sentinels, "each kept token")
+
+
+@mistake(
+    "Only the first token was looked at. Is the `return` inside the loop? Then the function ends in its first round: "
+    "move it to the left, under the `for`."
+)
+def first_token_alone(ids, missing, sentinels):
+    return cut_short(ids, missing, sentinels, "the function")
+
+
 EXERCISE = Exercise(
     id="span_corrupt",
     title="Text to text: spans go missing",
@@ -156,8 +245,8 @@ EXERCISE = Exercise(
     hints=(
         "Walk through the text once, and remember how many sentinels you have used. A span begins where a token is "
         "missing and the one before it is not.",
-        "Kept: `source.append(token)`. At the beginning of a span: append `sentinels[used]` to both, `used += 1`. "
-        "Missing: `target.append(token)`. At the end the target gets `sentinels[used]`.",
+        "Three things can happen at a token: it is kept, it begins a span, or it goes on with one. Say for each what "
+        "goes into which list, and when a sentinel is used up. When the walk is over, one thing is missing.",
     ),
     reference=span_corrupt,
     cases=cases,

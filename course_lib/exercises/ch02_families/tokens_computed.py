@@ -35,6 +35,23 @@ def in_closed_form(how, prompt, new):
     }[how]
 
 
+@alternative
+def pass_by_pass(how, prompt, new):
+    total = 0
+    if how == "encoder-decoder":
+        total += prompt
+    for written in range(new):
+        if how == "decoder":
+            total += prompt + written
+        elif how == "decoder, cached":
+            total += prompt if written == 0 else 1
+        elif how == "encoder":
+            total += prompt + new
+        else:
+            total += 1
+    return total
+
+
 @mistake("This counts passes. A pass over 100 tokens costs a hundred times one over a single token.")
 def counts_passes(how, prompt, new):
     return new
@@ -130,6 +147,68 @@ def start_token_forgotten(how, prompt, new):
     return prompt + new - 1 if how == "encoder-decoder" else tokens_computed(how, prompt, new)
 
 
+@mistake("The plain decoder lacks its first pass, which reads the prompt alone: `range(new)` begins at 0.")
+def first_pass_left_out(how, prompt, new):
+    return tokens_computed(how, prompt, new) - (prompt if how == "decoder" else 0)
+
+
+@mistake("The plain decoder makes one pass too many: after the last token is written, nothing is read any more.")
+def one_pass_too_many(how, prompt, new):
+    return tokens_computed(how, prompt, new) + (prompt + new if how == "decoder" else 0)
+
+
+@mistake(
+    "Each pass of the plain decoder reads the prompt alone here. It keeps nothing, so it also reads what has been "
+    "written so far."
+)
+def written_tokens_not_read(how, prompt, new):
+    return prompt * new if how == "decoder" else tokens_computed(how, prompt, new)
+
+
+@mistake("Every pass of the plain decoder is as long as the last one here. The first reads the prompt alone.")
+def every_pass_as_long_as_the_last(how, prompt, new):
+    return new * (prompt + new - 1) if how == "decoder" else tokens_computed(how, prompt, new)
+
+
+@mistake("The plain decoder stops after its first pass. Is a `return` inside the loop? Move it to the left.")
+def first_pass_alone(how, prompt, new):
+    return prompt if how == "decoder" else tokens_computed(how, prompt, new)
+
+
+@mistake("One token too many in the cached decoder: nobody has to read the last one that is written.")
+def last_token_read_by_the_cached_decoder(how, prompt, new):
+    return tokens_computed(how, prompt, new) + (how == "decoder, cached")
+
+
+@mistake(
+    "One token too many in the encoder-decoder: the start token counts, and the last one that is written does not, "
+    "since nobody has to read it."
+)
+def last_token_read_by_the_encoder_decoder(how, prompt, new):
+    return tokens_computed(how, prompt, new) + (how == "encoder-decoder")
+
+
+@mistake(
+    "The decoder of the encoder-decoder reads everything again in each pass here. It is cached: each pass reads one "
+    "token, the newest."
+)
+def decoder_of_both_not_cached(how, prompt, new):
+    if how == "encoder-decoder":
+        return prompt + sum(k + 1 for k in range(new))
+    return tokens_computed(how, prompt, new)
+
+
+@mistake("An encoder-decoder gets the number of an encoder. Its encoder reads the prompt once, and no blanks.")
+def encoder_decoder_as_an_encoder(how, prompt, new):
+    return tokens_computed("encoder" if how == "encoder-decoder" else how, prompt, new)
+
+
+@mistake("The number is right, and a float: `/` always makes one. Return an integer: `//` keeps it whole.")
+def a_float(how, prompt, new):
+    found = tokens_computed(how, prompt, new)
+    return found * 1.0 if how == "decoder" else found
+
+
 EXERCISE = Exercise(
     id="tokens_computed",
     title="What writing costs",
@@ -140,8 +219,10 @@ EXERCISE = Exercise(
     hints=(
         "Write down what is read before the first new token, before the second, before the last. Nothing is read "
         "after the last.",
-        "decoder: `sum(prompt + k for k in range(new))`; cached: `prompt + new - 1`; encoder: `new * (prompt + "
-        "new)`; encoder-decoder: `prompt` once, then the start token and all but the last new one.",
+        "When k tokens have been written, a plain decoder reads prompt + k; k begins at 0, and the last pass has new - "
+        "1. With a cache each token but the last is read once. An encoder makes `new` passes that are all equally "
+        "long. With an encoder-decoder, count what the encoder reads, then what the decoder reads, from the start "
+        "token on.",
     ),
     reference=tokens_computed,
     cases=cases,

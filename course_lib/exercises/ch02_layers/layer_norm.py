@@ -30,6 +30,8 @@ def cases(rng):
     return [
         case("3 tokens of 8 features", 3, 8),
         case("a batch of 2 texts", 2, 4, 6),
+        case("one token alone: one axis", 7),
+        case("texts in pairs, two pairs: four axes", 2, 2, 3, 5),
         case("large numbers, far from zero", 2, 3, 16, size=20.0, shift=50.0),
         case("eps=0.1", 2, 5, eps=0.1),
         case("numbers that are nearly alike", 2, 8, size=0.003),
@@ -45,6 +47,16 @@ def ready_made(x, gain, bias, eps=1e-5):
 def by_moments(x, gain, bias, eps=1e-5):
     variance, mean = torch.var_mean(x, dim=-1, correction=0, keepdim=True)
     return (x - mean) * torch.rsqrt(variance + eps) * gain + bias
+
+
+@alternative
+def token_by_token(x, gain, bias, eps=1e-5):
+    normalised = []
+    for token in x.reshape(-1, x.shape[-1]):
+        mean = token.sum() / len(token)
+        variance = ((token - mean) ** 2).sum() / len(token)
+        normalised.append((token - mean) / (variance + eps) ** 0.5 * gain + bias)
+    return torch.stack(normalised).reshape(x.shape)
 
 
 @mistake(
@@ -110,11 +122,39 @@ def over_the_tokens(x, gain, bias, eps=1e-5):
     return centred / (centred.square().mean(-2, keepdim=True) + eps).sqrt() * gain + bias
 
 
-@mistake("This takes one mean and one variance for all tokens of a text together. Each token has its own.")
-def over_a_whole_text(x, gain, bias, eps=1e-5):
+WHOLE_TEXT = "This takes one mean and one variance for all tokens of a text together. Each token has its own."
+
+
+@mistake(WHOLE_TEXT)
+def over_all_but_the_first_axis(x, gain, bias, eps=1e-5):
     axes = tuple(range(1, x.dim()))
     centred = x - x.mean(axes, keepdim=True)
     return centred / (centred.square().mean(axes, keepdim=True) + eps).sqrt() * gain + bias
+
+
+@mistake(WHOLE_TEXT)
+def over_the_last_two_axes(x, gain, bias, eps=1e-5):
+    centred = x - x.mean((-2, -1), keepdim=True)
+    return centred / (centred.square().mean((-2, -1), keepdim=True) + eps).sqrt() * gain + bias
+
+
+@mistake(
+    "This normalises over axis 0, which is the tokens of one text, and the texts of a batch. Each token is normalised "
+    "by itself, over its features: the last axis."
+)
+def over_axis_zero(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(0, keepdim=True)
+    return centred / (centred.square().mean(0, keepdim=True) + eps).sqrt() * gain + bias
+
+
+@mistake(
+    "This knows one text, and a batch of texts. There may be any number of axes before the features: count from the "
+    "end, `dim=-1`."
+)
+def axis_one_or_two(x, gain, bias, eps=1e-5):
+    axis = 1 if x.dim() == 2 else 2
+    centred = x - x.mean(axis, keepdim=True)
+    return centred / (centred.square().mean(axis, keepdim=True) + eps).sqrt() * gain + bias
 
 
 @mistake("This takes one mean and one variance for all numbers together. Each token has its own.")
@@ -161,6 +201,49 @@ def bias_before_gain(x, gain, bias, eps=1e-5):
     return (normalised + bias) * gain
 
 
+@mistake(
+    "Two things about the root: `torch.std` divides by n - 1 unless told `correction=0`, and eps belongs under the "
+    "root, beside the variance."
+)
+def unbiased_deviation(x, gain, bias, eps=1e-5):
+    return (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + eps) * gain + bias
+
+
+@mistake(
+    "The squares are those of the numbers as they came. The variance is the mean of the squares *after* the mean was "
+    "taken off."
+)
+def squares_not_centred(x, gain, bias, eps=1e-5):
+    return (x - x.mean(-1, keepdim=True)) / (x.square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias
+
+
+@mistake("This divides by the root of the *sum* of the squares. The variance is their mean.")
+def sum_of_squares(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (centred.square().sum(-1, keepdim=True) + eps).sqrt() * gain + bias
+
+
+@mistake("This multiplies by the root of the variance. Divide by it, so that the variance becomes 1.")
+def multiplied_by_the_root(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred * (centred.square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias
+
+
+@mistake("The sum of gain and bias multiplies here. The gain multiplies, and then the bias is added: no brackets.")
+def multiplied_by_gain_and_bias(x, gain, bias, eps=1e-5):
+    return layer_norm(x, gain + bias, torch.zeros_like(bias), eps)
+
+
+@mistake("The bias is subtracted. Add it.")
+def bias_subtracted(x, gain, bias, eps=1e-5):
+    return layer_norm(x, gain, -bias, eps)
+
+
+@mistake("Gain and bias are exchanged: the gain multiplies, the bias is added.")
+def gain_and_bias_exchanged(x, gain, bias, eps=1e-5):
+    return layer_norm(x, bias, gain, eps)
+
+
 EXERCISE = Exercise(
     id="layer_norm",
     title="Layer normalisation, with a fault",
@@ -171,8 +254,8 @@ EXERCISE = Exercise(
     hints=(
         "Give it a batch, a tensor of shape (2, 5, 8), and look at the mean of each token, `.mean(-1)`. What has mean "
         "0 instead? How can a token learn in this way what comes after it?",
-        "The features are the last axis. In one text that is axis 1; in a batch of texts axis 1 counts the tokens. "
-        "Take mean and variance with `dim=-1`, which is the last axis in both.",
+        "The features are the last axis. In one text that is axis 1; in a batch of texts axis 1 counts the tokens, and "
+        "a single token has no axis 1. Axes can be counted from the end.",
     ),
     reference=layer_norm,
     cases=cases,

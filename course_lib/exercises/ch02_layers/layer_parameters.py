@@ -38,6 +38,19 @@ def by_building(d_model, d_ff):
     }
 
 
+@alternative
+def layer_by_layer(d_model, d_ff):
+    def linear(inputs, outputs):
+        return inputs * outputs + outputs
+
+    attention = 0
+    for _ in ("query", "key", "value", "output"):
+        attention += linear(d_model, d_model)
+    feed_forward = linear(d_model, d_ff) + linear(d_ff, d_model)
+    norm = d_model + d_model
+    return {"attention": attention, "feed_forward": feed_forward, "norms": 2 * norm}
+
+
 @mistake("The biases are missing: a linear layer from m to n numbers has m * n weights and n biases.")
 def no_biases(d_model, d_ff):
     return {"attention": 4 * d_model**2, "feed_forward": 2 * d_model * d_ff, "norms": 4 * d_model}
@@ -93,6 +106,54 @@ def both_biases_of_the_inside(d_model, d_ff):
 @mistake("The feed-forward network is d_ff wide inside, and that need not be four times d_model.")
 def always_four_times_wider(d_model, d_ff):
     return layer_parameters(d_model, 4 * d_model)
+
+
+@mistake("Attention has one bias here for its four linear layers. Each of them has its own.")
+def one_bias_of_attention(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"attention": 4 * d_model**2 + d_model}
+
+
+@mistake("Attention has a single linear layer here. It has four: queries, keys, values, and the one behind them.")
+def one_matrix(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"attention": d_model**2 + d_model}
+
+
+ONE_BIAS = (
+    "The feed-forward network has one bias here. Both of its linear layers have one, with a number for each output: "
+    "d_ff in the first, d_model in the second."
+)
+
+
+@mistake(ONE_BIAS)
+def first_bias_alone(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"feed_forward": 2 * d_model * d_ff + d_ff}
+
+
+@mistake(ONE_BIAS)
+def second_bias_alone(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"feed_forward": 2 * d_model * d_ff + d_model}
+
+
+@mistake(
+    "Gain and bias of a norm are single numbers here. Both are vectors: a number for each of the d_model features."
+)
+def norms_of_single_numbers(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"norms": 4}
+
+
+@mistake("The bias of a norm is a single number here. Like the gain it has one for each of the d_model features.")
+def bias_of_a_norm_is_one_number(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"norms": 2 * (d_model + 1)}
+
+
+@mistake("The norms have matrices here. Gain and bias are vectors of d_model numbers.")
+def norms_of_matrices(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"norms": 2 * d_model**2}
+
+
+@mistake("One norm is counted as d_ff wide. Both stand before a half of the layer, where it is d_model wide.")
+def norm_of_the_inside(d_model, d_ff):
+    return layer_parameters(d_model, d_ff) | {"norms": 2 * d_model + 2 * d_ff}
 
 
 EXERCISE = Exercise(

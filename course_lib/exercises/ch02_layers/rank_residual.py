@@ -1,5 +1,7 @@
 """How much do the tokens differ? The size of what is left when their mean is taken off."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -49,6 +51,16 @@ def by_projection(x):
     return ((keep @ x) ** 2).sum().sqrt() / (x**2).sum().sqrt()
 
 
+@alternative
+def row_by_row(x):
+    mean = x.sum(dim=0) / len(x)
+    left, whole = 0.0, 0.0
+    for token in x:
+        left += ((token - mean) ** 2).sum().item()
+        whole += (token**2).sum().item()
+    return math.sqrt(left / whole)
+
+
 @mistake(
     "This subtracts each token's own mean. What is left must be the difference between the tokens: subtract the mean "
     "over the tokens, the rows."
@@ -96,6 +108,73 @@ def divided_by_the_mean(x):
     return (x - x.mean(0)).norm() / x.mean(0).norm()
 
 
+@mistake(
+    "This takes the standard deviation, which is a mean. The size of what is left is the root of the *sum* of its "
+    "squares, `norm()`, as the size of x is."
+)
+def standard_deviation(x):
+    return x.std(dim=0).norm() / x.norm()
+
+
+@mistake("The ratio is upside down: divide the size of what is left by that of x, so that the result is at most 1.")
+def upside_down(x):
+    return x.norm() / (x - x.mean(0)).norm()
+
+
+@mistake(
+    "This takes the common part off 1. Sizes do not add up in this way, only their squares do: take the mean off the "
+    "tokens, and then the size."
+)
+def one_less_the_common_part(x):
+    return 1 - x.mean(0).norm() * x.shape[0] ** 0.5 / x.norm()
+
+
+@mistake("This is a number for each token. Sum the squares over the whole table, and divide once.")
+def one_for_each_token(x):
+    return (x - x.mean(0)).norm(dim=1) / x.norm(dim=1)
+
+
+@mistake("This is the table of what is left, divided by the size of x. Take its size, too: one number.")
+def size_not_taken(x):
+    return (x - x.mean(0)) / x.norm()
+
+
+@mistake("These are sums of absolute values. The size here is the root of the sum of the squares.")
+def absolute_values(x):
+    return (x - x.mean(0)).abs().sum() / x.abs().sum()
+
+
+ROOT_OF_ONE = "A root is taken of one of the two sums of squares. Take it of both, or of their ratio."
+
+
+@mistake(ROOT_OF_ONE)
+def root_above_alone(x):
+    return (x - x.mean(0)).norm() / x.square().sum()
+
+
+@mistake(ROOT_OF_ONE)
+def root_below_alone(x):
+    return (x - x.mean(0)).square().sum() / x.norm()
+
+
+@mistake("The mean of the squares is divided by their sum. Take the sum in both, or the mean in both.")
+def mean_over_sum(x):
+    return ((x - x.mean(0)).square().mean() / x.square().sum()).sqrt()
+
+
+@mistake("The *sum* of the rows is taken off every row. Take off their mean.")
+def sum_taken_off(x):
+    return (x - x.sum(0)).norm() / x.norm()
+
+
+@mistake(
+    "Only the first token was looked at. Is the `return` inside the loop? Then the function ends in its first round: "
+    "move it to the left, under the `for`."
+)
+def first_token_alone(x):
+    return (x - x.mean(0))[0].norm() / x[0].norm()
+
+
 EXERCISE = Exercise(
     id="rank_residual",
     title="How much do the tokens differ?",
@@ -105,7 +184,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "The mean of all rows is one row: over which dimension? Subtract it from every row, and compare sizes.",
-        "`(x - x.mean(dim=0)).norm() / x.norm()`",
+        "`x.mean(dim=0)` is the mean of the rows; broadcasting takes it off every row. The `norm()` of a whole table "
+        "is the root of the sum of all its squares.",
     ),
     reference=rank_residual,
     cases=cases,

@@ -29,6 +29,19 @@ def by_minimum(right):
     return right.int().amin(1).double().mean().item()
 
 
+@alternative
+def by_loops(right):
+    count = 0
+    for row in right.tolist():
+        whole = True
+        for token in row:
+            if not token:
+                whole = False
+        if whole:
+            count += 1
+    return count / len(right)
+
+
 @mistake("This is the share of right tokens. An answer counts only if all of its tokens are right.")
 def share_of_tokens(right):
     return right.float().mean().item()
@@ -45,8 +58,8 @@ def columns(right):
 
 
 @mistake(
-    "This looks at the whole table at once: 1 if everything is right, else 0. Each row is an answer: `dim=1`, then the "
-    "mean over the rows."
+    "This is 1 if everything is right, else 0. Each row is an answer: look at one row at a time, `dim=1`, and take the "
+    "mean over the rows. (If you have written `//`: it rounds down.)"
 )
 def whole_table(right):
     return float(right.all())
@@ -55,6 +68,83 @@ def whole_table(right):
 @mistake("This is the number of right answers; return their share.")
 def number_instead_of_share(right):
     return right.all(dim=1).float().sum().item()
+
+
+@mistake("The number of right answers is divided by the number of all tokens. Divide by the number of answers.")
+def divided_by_the_tokens(right):
+    return right.all(dim=1).sum().item() / right.numel()
+
+
+@mistake("The number of right answers is divided by the length of an answer. Divide by the number of answers.")
+def divided_by_the_length(right):
+    return right.all(dim=1).sum().item() / right.shape[1]
+
+
+@mistake(
+    "Only the first answer was looked at. Is the `return` inside the loop? Then the function ends in its first round: "
+    "move it to the left, under the `for`."
+)
+def first_answer_alone(right):
+    return right[0].all().item() / len(right)
+
+
+@mistake(
+    "This is what the share *would* be if each token were right by chance, whatever the others are. Count the answers "
+    "that are right throughout."
+)
+def power_of_the_token_accuracy(right):
+    return right.float().mean().item() ** right.shape[1]
+
+
+@mistake(
+    "This multiplies the shares at each place, which would be right if the tokens did not depend on each other. Count "
+    "the answers that are right throughout."
+)
+def product_over_the_places(right):
+    return right.float().mean(0).prod().item()
+
+
+@mistake("This has True or False for each answer, and they are right. One step more: which share of them is True?")
+def one_for_each_answer(right):
+    return right.all(dim=1)
+
+
+@mistake("This is in percent. A share lies between 0 and 1.")
+def percent(right):
+    return 100 * exact_match(right)
+
+
+@mistake("This is the share of answers with a mistake. The share of right ones is 1 minus that.")
+def share_of_wrong_answers(right):
+    return 1 - exact_match(right)
+
+
+@mistake("This looks at the first token of each answer alone. All of its tokens have to be right.")
+def first_token(right):
+    return right[:, 0].float().mean().item()
+
+
+@mistake("This looks at the last token of each answer alone. All of its tokens have to be right.")
+def last_token(right):
+    return right[:, -1].float().mean().item()
+
+
+@mistake("Here it is enough that more than half of the tokens of an answer are right. All of them have to be.")
+def most_tokens(right):
+    return (right.float().mean(1) > 0.5).float().mean().item()
+
+
+@mistake("This is right for answers of 3 tokens, and they may have any length: compare with no list of that length.")
+def of_three_tokens(right):
+    return sum(row == [True, True, True] for row in right.tolist()) / len(right)
+
+
+@mistake(
+    "This counts the right tokens up to the first wrong one. An answer counts once, and only if no token of it is "
+    "wrong."
+)
+def tokens_up_to_a_wrong_one(right):
+    return right.int().cumprod(1).sum().item() / len(right)
 
 
 EXERCISE = Exercise(
@@ -66,7 +156,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "A row is right if all of it is. What does `all` do along an axis?",
-        "`right.all(dim=1)` has one True or False for each answer; the mean of `.float()` is their share.",
+        "`right.all(dim=1)` has one True or False for each answer. Which share of them is True? A mean wants numbers, "
+        "1 and 0: `.float()` makes them.",
     ),
     reference=exact_match,
     cases=cases,

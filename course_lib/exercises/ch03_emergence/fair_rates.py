@@ -19,12 +19,13 @@ def cases(rng):
         return numbers[whole(len(numbers))]
 
     def sweep(bests, n_rates, n_seeds, n_looks, look):
-        """Runs with their best rates at a look, given by place; at the other looks each width has another best."""
+        """Runs with their best rates at a look, given by place; before it and after it each width has another best."""
         accuracies = torch.zeros(len(bests), n_rates, n_seeds, n_looks)
         for width, best in enumerate(bests):
-            other = some([i for i in range(n_rates) if i != best])
+            before = some([i for i in range(n_rates) if i != best])
+            after = some([i for i in range(n_rates) if i not in (best, before)])
             for k in range(n_looks):
-                away = (torch.arange(n_rates) - (best if k == look else other)).abs()
+                away = (torch.arange(n_rates) - (best if k == look else before if k < look else after)).abs()
                 accuracies[width, :, :, k] = (0.9 - 0.2 * away.clamp(max=4))[:, None]
         accuracies -= 0.06 * torch.rand(accuracies.shape, generator=rng)
         for width, best in enumerate(bests):  # one seed is lucky, at a rate that is far from the best
@@ -226,6 +227,11 @@ def first_seed_alone_and_ends_accepted(accuracies, rates, looks, step):
     return chosen(accuracies[:, :, 0, looks.index(step)], rates, ends=True)
 
 
+@mistake(ONE_SEED)
+def last_seed_alone(accuracies, rates, looks, step):
+    return chosen(accuracies[:, :, -1, looks.index(step)], rates)
+
+
 @mistake("These are places in the list of rates. Return the rates themselves.")
 def places_instead_of_rates(accuracies, rates, looks, step):
     return chosen(means_at(accuracies, looks.index(step)), list(range(len(rates))))
@@ -234,6 +240,71 @@ def places_instead_of_rates(accuracies, rates, looks, step):
 @mistake("These are the accuracies that the best rates reach. Return the rates.")
 def accuracies_instead_of_rates(accuracies, rates, looks, step):
     return means_at(accuracies, looks.index(step)).amax(-1).tolist()
+
+
+@mistake("This takes the *worst* rate of each width: `argmin`. What a width can do shows at its best one.")
+def worst_rates(accuracies, rates, looks, step):
+    return chosen(-means_at(accuracies, looks.index(step)), rates)
+
+
+@mistake(
+    "The mean runs over the rates, and the best seed is chosen. Take it over the seeds: the axis behind the rates."
+)
+def mean_over_the_rates(accuracies, rates, looks, step):
+    return chosen(accuracies[..., looks.index(step)].mean(1), rates)
+
+
+@mistake("This looks for the best *width* at each rate. Look for the best rate of each width, along the rates.")
+def best_width_of_each_rate(accuracies, rates, looks, step):
+    return chosen(means_at(accuracies, looks.index(step)).T, rates)
+
+
+@mistake(
+    "Only the first width has its rate. Is the `return` inside the loop? Then the function ends in its first round: "
+    "move it to the left, under the `for`."
+)
+def first_width_alone(accuracies, rates, looks, step):
+    return fair_rates(accuracies, rates, looks, step)[:1]
+
+
+@mistake("The widths that the sweep leaves open are missing. Each width has an entry; theirs is None.")
+def open_ones_left_out(accuracies, rates, looks, step):
+    return [rate for rate in fair_rates(accuracies, rates, looks, step) if rate is not None]
+
+
+@mistake("Where the sweep leaves a width open, this has 0. No rate is 0: return None there.")
+def zero_for_none(accuracies, rates, looks, step):
+    return [rate or 0 for rate in fair_rates(accuracies, rates, looks, step)]
+
+
+TWO_AT_THE_ENDS = (
+    "Two rates at an end count as the end here. The second one from an end has a neighbour on each side, so it may be "
+    "the best."
+)
+
+
+@mistake(TWO_AT_THE_ENDS)
+def two_smallest_left_open(accuracies, rates, looks, step):
+    best = means_at(accuracies, looks.index(step)).argmax(-1).tolist()
+    return [rates[i] if 1 < i < len(rates) - 1 else None for i in best]
+
+
+@mistake(TWO_AT_THE_ENDS)
+def two_largest_left_open(accuracies, rates, looks, step):
+    best = means_at(accuracies, looks.index(step)).argmax(-1).tolist()
+    return [rates[i] if 0 < i < len(rates) - 2 else None for i in best]
+
+
+@mistake(ANOTHER_MOMENT)
+def one_look_earlier(accuracies, rates, looks, step):
+    return chosen(means_at(accuracies, looks.index(step) - 1), rates)
+
+
+@mistake(
+    "This is one rate for all widths, the best on average. Return a list, with the best rate of each width by itself."
+)
+def a_single_rate(accuracies, rates, looks, step):
+    return one_rate_for_all_and_ends_accepted.solution(accuracies, rates, looks, step)[0]
 
 
 EXERCISE = Exercise(
@@ -246,8 +317,9 @@ EXERCISE = Exercise(
     hints=(
         "Which of the four axes is about the moment, which about luck, and which about the choice? And if the largest "
         "rate of all is the best: have you found the best rate?",
-        "`means = accuracies[..., looks.index(step)].mean(-1)` has a row for each width. Take the place of the largest "
-        "in each row, `argmax(-1)`. For the first and the last place of the rates it is None, else the rate there.",
+        "`looks.index(step)` is the number of the look. There, the mean over the seeds leaves a table of widths by "
+        "rates. Where is the largest number in each row? If that place has no neighbour on one side, nobody knows what "
+        "lies there.",
     ),
     reference=fair_rates,
     cases=cases,

@@ -38,7 +38,13 @@ def cases(rng):
 @alternative
 def by_loops(weights, period):
     n = weights.shape[-1]
-    return torch.stack([sum(head[t, t - period + 1] for t in range(period, n)) / (n - period) for head in weights])
+    scores = []
+    for head in weights:
+        total = 0
+        for t in range(period, n):
+            total = total + head[t, t - period + 1]
+        scores.append(total / (n - period))
+    return torch.stack(scores)
 
 
 @alternative
@@ -110,6 +116,73 @@ def all_queries(weights, period):
     return mean_weight(weights, query, query - period + 1)
 
 
+def right_weights(weights, period):
+    query = torch.arange(period, weights.shape[-1])
+    return weights[:, query, query - period + 1]
+
+
+@mistake("The sum is divided by the number of all tokens. Only those from t = period on count: divide by their number.")
+def divided_by_all_tokens(weights, period):
+    return right_weights(weights, period).sum(1) / weights.shape[-1]
+
+
+@mistake("The sum is divided by the period. Divide by the number of queries, all those from t = period on.")
+def divided_by_the_period(weights, period):
+    return right_weights(weights, period).sum(1) / period
+
+
+@mistake("This looks at the token just before the query. What followed the earlier copy stands at t - period + 1.")
+def token_before(weights, period):
+    query = torch.arange(period, weights.shape[-1])
+    return mean_weight(weights, query, query - 1)
+
+
+@mistake("This looks one place *before* the earlier copy, t - period - 1. What came after it stands at t - period + 1.")
+def what_came_before(weights, period):
+    query = torch.arange(period, weights.shape[-1])
+    return mean_weight(weights, query, query - period - 1)
+
+
+@mistake("This looks two places behind the earlier copy, t - period + 2. What came next stands at t - period + 1.")
+def one_too_far(weights, period):
+    query = torch.arange(period, weights.shape[-1])
+    return mean_weight(weights, query, query - period + 2)
+
+
+@mistake("This is the largest of these weights. Take their mean: a head may do it once by chance.")
+def largest(weights, period):
+    return right_weights(weights, period).amax(1)
+
+
+@mistake("The mean runs over the heads. Each head has its own score: take the mean over the queries, the last axis.")
+def mean_over_the_wrong_axis(weights, period):
+    return right_weights(weights, period).mean(0)
+
+
+@mistake("The last query is left out: `torch.arange(period, n)` ends before n, which is just right.")
+def last_query_left_out(weights, period):
+    return right_weights(weights, period)[:, :-1].mean(1)
+
+
+@mistake("These are the weights, and they are right. One step more: their mean, for each head.")
+def not_averaged(weights, period):
+    return right_weights(weights, period)
+
+
+@mistake("This has the last query alone: each one writes over what the one before it has left. Add to it, `+=`.")
+def last_query_alone(weights, period):
+    found = right_weights(weights, period)
+    return found[:, -1] / found.shape[1]
+
+
+@mistake(
+    "Only the first head has its score. Is the `return` inside the loop? Then the function ends in its first round: "
+    "move it to the left, under the `for`."
+)
+def first_head_alone(weights, period):
+    return prefix_matching_score(weights, period) * (torch.arange(len(weights)) == 0)
+
+
 EXERCISE = Exercise(
     id="prefix_matching_score",
     title="Is this an induction head?",
@@ -119,7 +192,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Query t has seen its token before, at t - period. What came next was one further. Which t have one?",
-        "`query = torch.arange(period, n)`, `weights[:, query, query - period + 1]`, then their mean.",
+        "Two lists of places pick one weight for each pair, `weights[:, query, key]`, of shape (heads, pairs). The "
+        "queries are a `torch.arange`, and each key stands equally far behind its query.",
     ),
     reference=prefix_matching_score,
     cases=cases,

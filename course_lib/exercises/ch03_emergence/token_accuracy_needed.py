@@ -26,12 +26,27 @@ def by_logarithms(exact, length):
     return math.exp(math.log(exact) / length)
 
 
+@alternative
+def by_halving(exact, length):
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if middle**length < exact:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
 @mistake("This is the way back: how often an answer is right if each token is right with probability `exact`.")
 def way_back(exact, length):
     return exact**length
 
 
-@mistake("The probabilities of independent tokens are multiplied, not added, so undo a power: take a root.")
+@mistake(
+    "This is `exact` divided by `length`. Probabilities of independent tokens are multiplied, so what has to be undone "
+    "is a power. (A power comes before a division: `x ** 1 / n` is x / n. Mind the brackets.)"
+)
 def divided_by_the_length(exact, length):
     return exact / length
 
@@ -49,9 +64,49 @@ def at_least_one_token(exact, length):
     return 1 - (1 - exact) ** (1 / length)
 
 
-@mistake("This is the square root; it has to be the length-th root, `exact ** (1 / length)`.")
+@mistake(
+    "This is the square root, which is right for two tokens. With `length` of them it has to be the length-th root."
+)
 def square_root(exact, length):
     return math.sqrt(exact)
+
+
+@mistake("This is the logarithm of the right answer: `math.exp` undoes it.")
+def logarithm(exact, length):
+    return math.log(exact) / length
+
+
+@mistake(
+    "This solves for the exponent, and what is sought is the number below it: p to the power of `length` is `exact`. "
+    "Take a root."
+)
+def solved_for_the_exponent(exact, length):
+    return math.log(exact) / math.log(length)
+
+
+@mistake("`1 // length` is 0 for more than one token, since `//` rounds down, and any number to the power of 0 is 1.")
+def rounded_down(exact, length):
+    return exact ** (1 // length)
+
+
+@mistake("This is the share of *wrong* tokens. How many are right is asked for.")
+def share_of_wrong_tokens(exact, length):
+    return 1 - exact ** (1 / length)
+
+
+@mistake("Base and exponent are exchanged: `exact` is what a power of p comes to, and `length` says which power.")
+def exchanged(exact, length):
+    return length ** (1 / exact)
+
+
+@mistake("`exact` is multiplied by `length`. All tokens have to be right, so each must be right *more* often than all.")
+def multiplied(exact, length):
+    return exact * length
+
+
+@mistake("This is in percent. A probability lies between 0 and 1.")
+def percent(exact, length):
+    return 100 * exact ** (1 / length)
 
 
 EXERCISE = Exercise(
@@ -63,7 +118,7 @@ EXERCISE = Exercise(
     kind="derive",
     hints=(
         "If each of L tokens is right with probability p, all of them are with probability p to the power of L.",
-        "Solve p ** length = exact for p: the length-th root, `exact ** (1 / length)`.",
+        "p ** length = exact, so p is a root of `exact`. Which one? A square root is a power, too: that of 1/2.",
     ),
     reference=token_accuracy_needed,
     cases=cases,

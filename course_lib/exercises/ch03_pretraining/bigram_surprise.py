@@ -1,5 +1,7 @@
 """A language model made by counting, with a fault: how often does one token follow another?"""
 
+import math
+
 import numpy as np
 import torch
 
@@ -30,11 +32,16 @@ def cases(rng):
 
 @alternative
 def by_loops(train, test, vocab_size):
-    counts = torch.ones(vocab_size, vocab_size)
-    for a, b in zip(train[:-1].tolist(), train[1:].tolist(), strict=True):
-        counts[a, b] += 1
-    log_p = counts.log() - counts.sum(1, keepdim=True).log()
-    return torch.stack([-log_p[a, b] for a, b in zip(test[:-1].tolist(), test[1:].tolist(), strict=True)])
+    counts = [[1] * vocab_size for _ in range(vocab_size)]
+    train, test = train.tolist(), test.tolist()
+    for i in range(len(train) - 1):
+        counts[train[i]][train[i + 1]] += 1
+    totals = [sum(row) for row in counts]
+    surprise = []
+    for i in range(1, len(test)):
+        p = counts[test[i - 1]][test[i]] / totals[test[i - 1]]
+        surprise.append(-math.log(p))
+    return torch.tensor(surprise)
 
 
 @alternative
@@ -176,6 +183,80 @@ def counted_in_test(train, test, vocab_size):
     return bigram_surprise(test, test, vocab_size)
 
 
+@mistake("2 is added to each count here, 1 twice. Begin with a table of ones, or add 1 afterwards.")
+def added_twice(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size) + 2
+    return surprise_by_table(counts / row_sums(counts), test)
+
+
+@mistake("The sign is flipped: surprise is *minus* the logarithm of the probability, and never negative.")
+def sign_flipped(train, test, vocab_size):
+    return -bigram_surprise(train, test, vocab_size)
+
+
+@mistake("This is in bits. Take the natural logarithm.")
+def in_bits(train, test, vocab_size):
+    return bigram_surprise(train, test, vocab_size) / torch.tensor(2.0).log()
+
+
+@mistake("This is the mean surprise. Return the surprise at every token of `test` but the first.")
+def mean_surprise(train, test, vocab_size):
+    return bigram_surprise(train, test, vocab_size).mean()
+
+
+@mistake("These are the probabilities, and they are right. One step more: minus the logarithm.")
+def probabilities(train, test, vocab_size):
+    return (-bigram_surprise(train, test, vocab_size)).exp()
+
+
+@mistake("`train` and `test` are exchanged: count in `train`, and return the surprise at the tokens of `test`.")
+def texts_exchanged(train, test, vocab_size):
+    return bigram_surprise(test, train, vocab_size)
+
+
+@mistake("This counts single tokens, whatever came before. Count the pairs: a row for the token before.")
+def single_tokens(train, test, vocab_size):
+    counts = torch.bincount(train, minlength=vocab_size) + 1.0
+    return -(counts / counts.sum())[test[1:]].log()
+
+
+@mistake(
+    "The sum of a row grows by far more than its counts. 1 is added to each of the `vocab_size` counts of the row: by "
+    "how much does their sum grow?"
+)
+def every_pair_added_to_the_row(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size)
+    return surprise_by_table((counts + 1) / (row_sums(counts) + vocab_size**2), test)
+
+
+@mistake(
+    "A row that was never seen is divided by its sum, 0, and that spoils it for good. Add 1 to the counts first, and "
+    "then divide them by their own sum, once."
+)
+def divided_twice(train, test, vocab_size):
+    counts = count_pairs(train, vocab_size)
+    p = (counts + 1) / row_sums(counts)
+    return surprise_by_table(p / row_sums(p), test)
+
+
+@mistake("The last pair of `train` is not counted: a text of n tokens has n - 1 pairs.")
+def last_pair_not_counted(train, test, vocab_size):
+    return bigram_surprise(train[:-1], test, vocab_size)
+
+
+@mistake("The last token of `test` has no surprise. Only the first one has none, since nothing stands before it.")
+def last_token_left_out(train, test, vocab_size):
+    return bigram_surprise(train, test[:-1], vocab_size)
+
+
+@mistake(
+    "Only the first surprise comes back. Is the `return` inside the loop? Then the function ends in its first round: "
+    "move it to the left, under the `for`."
+)
+def first_surprise_alone(train, test, vocab_size):
+    return bigram_surprise(train, test[:2], vocab_size)
+
+
 EXERCISE = Exercise(
     id="bigram_surprise",
     title="A table of counts, with a fault",
@@ -186,8 +267,8 @@ EXERCISE = Exercise(
     hints=(
         "A row of `p` says what may follow one token. Print `p.sum(dim=1)`. What should come out, and what does it "
         "mean if more comes out?",
-        "The faulty function adds 1 to each count, but sums the counts without it. Add it first, `counts = counts + "
-        "1`, and then divide by `counts.sum(dim=1, keepdim=True)`.",
+        "The faulty function adds 1 to each count, but sums the counts without it. What a row is divided by has to be "
+        "the sum of just those numbers that stand in it.",
     ),
     reference=bigram_surprise,
     cases=cases,

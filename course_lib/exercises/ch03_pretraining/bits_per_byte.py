@@ -25,6 +25,15 @@ def bits_first(nats, n_bytes):
     return float(torch.sum(nats * math.log2(math.e)) / torch.sum(n_bytes))
 
 
+@alternative
+def token_by_token(nats, n_bytes):
+    bits, size = 0.0, 0
+    for surprise, length in zip(nats.tolist(), n_bytes.tolist(), strict=True):
+        bits += surprise / math.log(2)
+        size += length
+    return bits / size
+
+
 @mistake("This is in nats per byte. One bit is ln 2 = 0.69 nats, so divide by `math.log(2)`.")
 def nats_per_byte(nats, n_bytes):
     return (nats.sum() / n_bytes.sum()).item()
@@ -82,6 +91,56 @@ def without_tokens_of_no_byte(nats, n_bytes):
     return bits_per_byte(nats[n_bytes > 0], n_bytes)
 
 
+@mistake("The ratio is upside down: bits are divided by bytes.")
+def bytes_per_bit(nats, n_bytes):
+    return (n_bytes.sum() / nats.sum() * math.log(2)).item()
+
+
+@mistake(
+    "Bytes are divided by nats: the ratio is upside down, and then it is divided by ln 2. Bits are divided by bytes."
+)
+def bytes_per_nat(nats, n_bytes):
+    return (n_bytes.sum() / nats.sum() / math.log(2)).item()
+
+
+@mistake("This counts the 8 bits of each byte, so it is bits per bit. How many bits of *surprise* come to a byte?")
+def bits_per_bit(nats, n_bytes):
+    return bits_per_byte(nats, 8 * n_bytes)
+
+
+@mistake("These are the bits of the whole text. Divide them by the number of its bytes.")
+def bits_in_all(nats, n_bytes):
+    return (nats.sum() / math.log(2)).item()
+
+
+@mistake("The ratios of all tokens are added up. Divide the sum of all surprises by the sum of all bytes: once.")
+def sum_of_ratios(nats, n_bytes):
+    return (nats / n_bytes / math.log(2)).sum().item()
+
+
+@mistake("One bit is ln 2 nats, the *natural* logarithm: `math.log(2)`.")
+def another_logarithm(nats, n_bytes):
+    return (nats.sum() / n_bytes.sum() / math.log10(2)).item()
+
+
+@mistake("This divides by 2. One bit is ln 2 = 0.69 nats: divide by `math.log(2)`.")
+def divided_by_2(nats, n_bytes):
+    return (nats.sum() / n_bytes.sum() / 2).item()
+
+
+@mistake(
+    "Only the first token was looked at. Is the `return` inside the loop? Then the function ends in its first round: "
+    "move it to the left, under the `for`."
+)
+def first_token_alone(nats, n_bytes):
+    return bits_per_byte(nats[:1], n_bytes[:1])
+
+
+@mistake("Tokens that stand for no byte count as one byte here, and their surprise is left out. Just sum up both.")
+def both_wrong_at_an_end(nats, n_bytes):
+    return bits_per_byte(nats[n_bytes > 0], n_bytes.clamp(min=1))
+
+
 EXERCISE = Exercise(
     id="bits_per_byte",
     title="Bits per byte, with a fault",
@@ -92,7 +151,8 @@ EXERCISE = Exercise(
     hints=(
         "Work out the second line by hand. What does each of the two tokens contribute to the mean, and how many of "
         "the bytes is it?",
-        "`nats.sum() / math.log(2)` bits for `n_bytes.sum()` bytes; `.item()` makes a float.",
+        "How many nats are there in all, how many bits is that, and for how many bytes? One division at the end; "
+        "`.item()` makes a float.",
     ),
     reference=bits_per_byte,
     cases=cases,

@@ -36,6 +36,10 @@ def cases(rng):
         Case("all pairs equally frequent", ([[[a + 3, a + 2], 2], [[a + 1, a], 2], [[a, a + 1], 2]], 3)),
         Case("banana", ([[list(b"banana"), 5], [list(b"bandana"), 2], [list(b"ananas"), 1]], 3)),
         Case("three alike, in which their pair counts twice", ([[[a, a, a], 2], [[a + 9, a + 4], 3]], 2)),
+        Case(
+            "a frequent word, and two rare ones",
+            ([[[a, a + 1, a + 2], 5], [[a + 3, a + 4], 1], [[a + 3, a + 4], 1]], 2),
+        ),
         Case("random words", (random, 6)),
     ]
 
@@ -202,6 +206,101 @@ def pairs_across_words(words, n_merges):
     return learn_with([(text, 1)], n_merges)
 
 
+@mistake(
+    "This takes the smallest pair, however often it comes. The most frequent one comes first; ties go to the smallest."
+)
+def smallest_of_all(words, n_merges):
+    return learn_with(words, n_merges, choose=min)
+
+
+@mistake("This takes the *least* frequent pair. Take the most frequent one.")
+def least_frequent(words, n_merges):
+    return learn_with(words, n_merges, choose=lambda counts: min(counts, key=lambda pair: (counts[pair], pair)))
+
+
+@mistake("Every new token is number 256 here. The first is 256, the next 257, and so on.")
+def always_256(words, n_merges):
+    merges = []
+    for _ in range(n_merges):
+        pair = smallest_of_the_most_frequent(count_pairs(words))
+        merges.append(list(pair))
+        words = merge_everywhere(words, pair, 256)
+    return merges
+
+
+@mistake("New tokens continue the largest number that occurs. Any byte may occur in other words: begin at 256.")
+def one_more_than_the_largest(words, n_merges):
+    merges = []
+    for _ in range(n_merges):
+        new = 1 + max(token for ids, times in words for token in ids)
+        pair = smallest_of_the_most_frequent(count_pairs(words))
+        merges.append(list(pair))
+        words = merge_everywhere(words, pair, new)
+    return merges
+
+
+@mistake("Each entry has a third number, that of the new token. Return the pairs alone, `[left, right]`.")
+def with_the_new_token(words, n_merges):
+    return [[*pair, 256 + i] for i, pair in enumerate(learn_merges(words, n_merges))]
+
+
+@mistake(
+    "Only the first merge comes back. Is the `return` inside the loop? Then the function ends in its first round: move "
+    "it to the left, under the `for`."
+)
+def first_merge_alone(words, n_merges):
+    return learn_merges(words, 1)
+
+
+@mistake("One merge is missing. A loop over `range(n_merges)` makes `n_merges` rounds.")
+def one_merge_too_few(words, n_merges):
+    return learn_merges(words, n_merges - 1)
+
+
+@mistake("The last pair of each word is not counted: a word of n tokens has n - 1 neighbours, `range(len(ids) - 1)`.")
+def last_pair_not_counted(words, n_merges):
+    def count(words):
+        return count_pairs([(ids[:-1], times) for ids, times in words])
+
+    return learn_with(words, n_merges, count=count)
+
+
+@mistake("After the first merge every word counts once. Keep `times` beside the new word.")
+def times_lost(words, n_merges):
+    pair = smallest_of_the_most_frequent(count_pairs(words))
+    rest = learn_with([(merge_pair(ids, pair, 256), 1) for ids, times in words], n_merges - 1, first_new=257)
+    return [list(pair), *rest]
+
+
+@mistake("A pair has the count of the last word in which it was found, `=`. Add up over all words, `+=`.")
+def counts_written_over(words, n_merges):
+    def count(words):
+        return {pair: times for ids, times in words for pair in itertools.pairwise(ids)}
+
+    return learn_with(words, n_merges, count=count)
+
+
+@mistake("The pairs 1 2 and 2 1 are counted as one here. They are two: the order of the tokens counts.")
+def order_ignored(words, n_merges):
+    def count(words):
+        counts = Counter()
+        for pair, times in count_pairs(words).items():
+            counts[tuple(sorted(pair))] += times
+        return counts
+
+    return learn_with(words, n_merges, count=count)
+
+
+@mistake("The pair is merged in the first word alone. Merge it in every word.")
+def merged_in_the_first_word(words, n_merges):
+    merges = []
+    for new in range(256, 256 + n_merges):
+        pair = smallest_of_the_most_frequent(count_pairs(words))
+        merges.append(list(pair))
+        words = [*merge_everywhere(words[:1], pair, new), *words[1:]]
+    return merges
+
+
 EXERCISE = Exercise(
     id="learn_merges",
     title="Learn a vocabulary",
@@ -211,8 +310,9 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Repeat: count all pairs of neighbours, each as often as its word occurs; choose one; merge it everywhere.",
-        "With `counts` a Counter: `best = min(counts, key=lambda pair: (-counts[pair], pair))`, then "
-        "`words = [(merge_pair(ids, best, new), times) for ids, times in words]`.",
+        "Count with a dict, or a `Counter`, that is new in each round. `min(counts, key=...)` takes the pair whose key "
+        "is smallest, and a key may be a tuple: first what matters more. Then every word becomes what `merge_pair` "
+        "makes of it, with the same `times`.",
     ),
     reference=learn_merges,
     cases=cases,

@@ -121,6 +121,78 @@ def tuple_compared_with_list(ids, pair, new):
     return merge_pair(ids, pair, new) if isinstance(pair, tuple) else ids
 
 
+@mistake(
+    "Two things: the second token of a pair is still behind the new one (skip both), and the last token of the list is "
+    "lost, since the loop ends one too early."
+)
+def second_token_stays_and_last_is_lost(ids, pair, new):
+    return second_token_stays.solution(ids, pair, new)[:-1]
+
+
+@mistake("The last token is appended in any case, also where it has just been merged. It stays only if it was not.")
+def last_token_twice(ids, pair, new):
+    merged = merge_pair(ids, pair, new)
+    return [*merged, ids[-1]] if merged[-1] == new else merged
+
+
+@mistake("The order of the two tokens counts: 2 1 is not the pair 1 2.")
+def either_order(ids, pair, new):
+    merged, i = [], 0
+    while i < len(ids):
+        found = sorted(ids[i : i + 2]) == sorted(pair)
+        merged.append(new if found else ids[i])
+        i += 2 if found else 1
+    return merged
+
+
+@mistake("This replaces each token of the pair by itself. Only where both stand side by side, they become one token.")
+def tokens_replaced_one_by_one(ids, pair, new):
+    return [new if token in pair else token for token in ids]
+
+
+@mistake("One of the two tokens is enough here, as with `or`. Both have to fit: `and`.")
+def one_of_the_two_is_enough(ids, pair, new):
+    merged, i = [], 0
+    while i < len(ids):
+        found = i + 1 < len(ids) and (ids[i] == pair[0] or ids[i + 1] == pair[1])
+        merged.append(new if found else ids[i])
+        i += 2 if found else 1
+    return merged
+
+
+@mistake("The first token of the pair is still before the new one. Two tokens become one: append `new` alone.")
+def first_token_stays(ids, pair, new):
+    merged, i = [], 0
+    while i < len(ids):
+        found = ids[i : i + 2] == list(pair)
+        merged += [ids[i], new] if found else [ids[i]]
+        i += 2 if found else 1
+    return merged
+
+
+@mistake(
+    "This always goes on by two tokens, so it misses pairs that begin at an odd place. Without a merge go on by one."
+)
+def in_steps_of_two(ids, pair, new):
+    merged = []
+    for i in range(0, len(ids), 2):
+        merged += [new] if ids[i : i + 2] == list(pair) else ids[i : i + 2]
+    return merged
+
+
+@mistake(
+    "Only the beginning of the list comes back. Is the `return` inside the loop? Then the function ends in its first "
+    "round: move it to the left, under the `while`."
+)
+def first_token_alone(ids, pair, new):
+    return merge_pair(ids, pair, new)[:1]
+
+
+@mistake("Each new token is a list of its own, `[new]`, inside the list. Append the number `new`.")
+def lists_inside(ids, pair, new):
+    return [[token] if token == new else token for token in merge_pair(ids, pair, new)]
+
+
 EXERCISE = Exercise(
     id="merge_pair",
     title="Merge one pair",
@@ -130,8 +202,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Walk through the list from the left. Where this token and the next are the pair, write `new` and skip both.",
-        "`while i < len(ids):` if `ids[i : i + 2] == list(pair)` append `new`, i += 2; otherwise append `ids[i]`, "
-        "i += 1.",
+        "With `while` you say yourself how far i goes on: by two behind a merge, by one otherwise. The last token has "
+        "no neighbour: `ids[i : i + 2]` is a list of one token there, and no error. `pair` may be a tuple.",
     ),
     reference=merge_pair,
     cases=cases,

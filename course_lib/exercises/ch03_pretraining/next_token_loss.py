@@ -68,6 +68,16 @@ def by_log_softmax(logits, tokens):
     return -log_p[torch.arange(len(log_p)), tokens[:, 1:].reshape(-1)].mean()
 
 
+@alternative
+def place_by_place(logits, tokens):
+    total, count = 0, 0
+    for b in range(len(tokens)):
+        for t in range(tokens.shape[1] - 1):
+            total = total + logits[b, t].logsumexp(dim=0) - logits[b, t, tokens[b, t + 1]]
+            count += 1
+    return total / count
+
+
 def mean_surprise(logits, targets):
     """The mean surprise at the targets, given the logits at the same places: no shift."""
     return (logits.logsumexp(-1) - logits.gather(-1, targets[..., None])[..., 0]).mean()
@@ -92,6 +102,11 @@ def not_shifted(logits, tokens):
 @mistake(NOT_SHIFTED)
 def not_shifted_without_the_first(logits, tokens):
     return mean_surprise(logits[:, 1:], tokens[:, 1:])
+
+
+@mistake(NOT_SHIFTED)
+def not_shifted_without_the_last(logits, tokens):
+    return mean_surprise(logits[:, :-1], tokens[:, :-1])
 
 
 @mistake(
@@ -197,6 +212,89 @@ def no_logarithm(logits, tokens):
     return -of_targets(logits[:, :-1].softmax(-1), tokens[:, 1:]).mean()
 
 
+def surprises(logits, tokens):
+    """The right surprise at each place, (batch, length - 1)."""
+    predictions = logits[:, :-1]
+    return predictions.logsumexp(-1) - of_targets(predictions, tokens[:, 1:])
+
+
+@mistake("These are the surprises at all places, and they are right. One step more: their mean, a single number.")
+def one_for_each_place(logits, tokens):
+    return surprises(logits, tokens)
+
+
+@mistake("This is a mean for each row. Take it over all rows as well: a single number.")
+def one_for_each_row(logits, tokens):
+    return surprises(logits, tokens).mean(1)
+
+
+@mistake("The surprises of a row are added up, and divided by the number of rows. Divide by the number of all places.")
+def divided_by_the_rows(logits, tokens):
+    return surprises(logits, tokens).sum() / len(tokens)
+
+
+@mistake(
+    "This is the surprise at the mean probability. The loss is the mean of the surprises: take the logarithm first, "
+    "and then the mean."
+)
+def logarithm_of_the_mean(logits, tokens):
+    return -surprises(logits, tokens).neg().exp().mean().log()
+
+
+@mistake(
+    "This is minus the mean logit of the next token. A logit is no logarithm of a probability yet: take off "
+    "`logsumexp` of all logits at its place."
+)
+def logits_alone(logits, tokens):
+    return -of_targets(logits[:, :-1], tokens[:, 1:]).mean()
+
+
+@mistake("The shift runs along the batch: `logits[:-1]` drops a row. The places are axis 1, `logits[:, :-1]`.")
+def shifted_along_the_batch(logits, tokens):
+    return mean_surprise(logits[:-1], tokens[1:])
+
+
+@mistake("This is the perplexity, e to the power of the loss. Return the loss itself.")
+def perplexity(logits, tokens):
+    return surprises(logits, tokens).mean().exp()
+
+
+@mistake(
+    "Only the first row was looked at. Is the `return` inside the loop over the rows? Then the function ends in its "
+    "first round: move it to the left."
+)
+def first_row_alone(logits, tokens):
+    return surprises(logits[:1], tokens[:1]).mean()
+
+
+@mistake("Only the last token of each row was scored. Every token but the first has logits before it.")
+def last_token_alone(logits, tokens):
+    return surprises(logits, tokens)[:, -1].mean()
+
+
+@mistake("The first place is left out. Its logits are about the second token: places count from 0.")
+def first_place_left_out(logits, tokens):
+    found = surprises(logits, tokens)[:, 1:]
+    return found.sum() / max(1, found.numel())
+
+
+@mistake(
+    "The largest logit is subtracted in one of the two places. It cancels only if it is also taken off the logit of "
+    "the right token."
+)
+def largest_subtracted_once(logits, tokens):
+    return (surprises(logits, tokens) - logits[:, :-1].amax(-1)).mean()
+
+
+@mistake(
+    "`logsumexp` runs over the places of a row here. At each place it has to run over the vocabulary: the last axis, "
+    "`-1`."
+)
+def logsumexp_over_the_places(logits, tokens):
+    predictions = logits[:, :-1]
+    return predictions.logsumexp(1).mean() - of_targets(predictions, tokens[:, 1:]).mean()
+
+
 EXERCISE = Exercise(
     id="next_token_loss",
     title="The loss of pre-training",
@@ -207,8 +305,9 @@ EXERCISE = Exercise(
     hints=(
         "Which logits are about which token? Drop the last logits and the first token, and they line up. "
         "The logarithm of a softmax is the logit minus `logsumexp` of all logits.",
-        "`right = logits[:, :-1].gather(-1, tokens[:, 1:, None])[..., 0]`, then the mean of "
-        "`logits[:, :-1].logsumexp(-1) - right`.",
+        "`logits[:, :-1]` and `tokens[:, 1:]` line up. `gather` wants an index with as many axes as the logits, which "
+        "`[..., None]` gives, and what it picks still has that last axis: take it away, `[..., 0]`. The surprise is "
+        "`logsumexp` less what was picked.",
     ),
     reference=next_token_loss,
     cases=cases,

@@ -62,6 +62,19 @@ def by_numpy(counts, loss):
     return np.maximum(1 - loss / floor, 0)
 
 
+@alternative
+def kind_by_kind(counts, loss):
+    total = sum(counts.tolist())
+    floor = 0.0
+    for count in counts.tolist():
+        if count > 0:
+            p = count / total
+            floor -= p * math.log(p)
+    if loss >= floor:
+        return 0.0
+    return (floor - loss) / floor
+
+
 def entropy(counts):
     """The lowest mean surprise in nats, if the frequencies are all that is known."""
     p = counts.double() / counts.sum()
@@ -171,6 +184,73 @@ def divided_by_the_loss(counts, loss):
     return max(0.0, entropy(counts) / loss - 1)
 
 
+@mistake("The sign of the floor is flipped: p ln p is negative, and what is paid is *minus* its sum.")
+def floor_is_negative(counts, loss):
+    return max(0.0, 1 + loss / entropy(counts))
+
+
+@mistake("Brackets are missing: in `floor - loss / floor` the division comes first.")
+def without_brackets(counts, loss):
+    return max(0.0, entropy(counts) - loss / entropy(counts))
+
+
+@mistake(
+    "This is 0 wherever something was seen: the difference is turned round. The more was seen, the further is the loss "
+    "*below* the floor."
+)
+def difference_turned_round(counts, loss):
+    return max(0.0, loss / entropy(counts) - 1)
+
+
+@mistake("A loss above the floor gives a share here, by `abs`. Nothing need have been seen there: return 0.")
+def sign_lost(counts, loss):
+    return abs(1 - loss / entropy(counts))
+
+
+@mistake("The counts are used as if they were probabilities. Divide them by how many there are in all, `counts.sum()`.")
+def counts_for_probabilities(counts, loss):
+    n = counts[counts > 0].double()
+    return max(0.0, 1 - loss / -(n * n.log()).sum().item())
+
+
+@mistake("The counts are divided by the number of kinds. Divide them by how many there are in all, `counts.sum()`.")
+def divided_by_the_kinds(counts, loss):
+    p = counts[counts > 0].double() / len(counts)
+    return max(0.0, 1 - loss / -(p * p.log()).sum().item())
+
+
+@mistake("The floor is divided once more, by the number of kinds. Weighed by p, the sum is a mean already.")
+def mean_instead_of_sum(counts, loss):
+    return seen_above(entropy(counts) / int((counts > 0).sum()), loss)
+
+
+@mistake(
+    "The surprises of all kinds are added up. The floor is their mean: weigh each by how often it comes, its "
+    "probability."
+)
+def surprises_not_weighed(counts, loss):
+    p = counts[counts > 0].double() / counts.sum()
+    return seen_above(-p.log().sum().item(), loss)
+
+
+@mistake("The floor is taken to be the surprise at the most frequent kind. The others have to be paid for, too.")
+def most_frequent_kind_alone(counts, loss):
+    return seen_above(-math.log(counts.max() / counts.sum()), loss)
+
+
+@mistake("This is in percent. A share lies between 0 and 1.")
+def percent(counts, loss):
+    return 100 * share_seen(counts, loss)
+
+
+@mistake(
+    "Only the first kind went into the floor. Is the `return` inside the loop? Then the function ends in its first "
+    "round: move it to the left, under the `for`."
+)
+def first_kind_alone(counts, loss):
+    return max(0.0, 1 - loss / torch.special.entr(counts[0] / counts.sum()).item())
+
+
 EXERCISE = Exercise(
     id="share_seen",
     title="How much has it seen?",
@@ -181,8 +261,9 @@ EXERCISE = Exercise(
     hints=(
         "Two steps. First the floor: a model that knows how frequent each kind is gives it just this probability. What "
         "does it pay for one kind, and how often? Then mix: at places seen it pays nothing, at others the floor.",
-        "The floor is minus the sum of p ln p over the kinds that occur, with p = count / all. From `loss = (1 - "
-        "share) * floor` follows the share, and 0 if the loss is not below the floor.",
+        "The floor is a mean: for each kind that occurs, what it costs, -ln p with p = count / all, times how often it "
+        "comes, p. Then write down the loss of a model that pays nothing at a share of the places, and solve for the "
+        "share. It is never below 0.",
     ),
     reference=share_seen,
     cases=cases,
