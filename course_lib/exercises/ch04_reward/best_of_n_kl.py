@@ -113,6 +113,68 @@ def nan_where_never_kept(p, n):
     return (kept * (kept / p).log()).sum().item()
 
 
+@mistake(
+    "Here all the others have to be strictly worse. The same reply may come twice, and is kept then as well: ask how "
+    "likely all n are this one or worse, and take off that all are worse."
+)
+def all_others_strictly_worse(p, n):
+    return divergence(n * p * (p.cumsum(0) - p) ** (n - 1), p)
+
+
+@mistake(
+    "This is n p times the probability that the n - 1 others are this one or worse. It counts a set several times in "
+    "which the reply comes several times. Ask how likely all n are this one or worse, and take off that all are worse."
+)
+def counted_for_each_sample(p, n):
+    return divergence(n * p * p.cumsum(0) ** (n - 1), p)
+
+
+@mistake(
+    "The probabilities are made to sum to 1 by dividing, but their ratios are not right. A reply is kept if all n are "
+    "this one or worse, and not all are worse. Those sum to 1 by themselves."
+)
+def counted_for_each_sample_made_to_sum_to_1(p, n):
+    kept = n * p * p.cumsum(0) ** (n - 1)
+    return divergence(kept / kept.sum(), p)
+
+
+@mistake(
+    "This takes the probability that a reply is among the n, divided by the sum. It is kept only if none of the others "
+    "is better: the best reply is kept far more often, compared with the worst, than this says."
+)
+def is_among_the_n_made_to_sum_to_1(p, n):
+    kept = 1 - (1 - p) ** n
+    return divergence(kept / kept.sum(), p)
+
+
+@mistake(
+    "These are the logarithms alone. Weigh each by how likely its reply is kept, q: the KL is the *mean* logarithm of "
+    "the ratio."
+)
+def not_weighed(p, n):
+    kept = p.cumsum(0) ** n - (p.cumsum(0) - p) ** n
+    return (kept / p).log().sum().item()
+
+
+@mistake(
+    "The logarithms are weighed by p, how likely the language model writes a reply. Weigh them by q, how likely it is "
+    "kept."
+)
+def weighed_by_p(p, n):
+    kept = p.cumsum(0) ** n - (p.cumsum(0) - p) ** n
+    return (p * (kept / p).log()).sum().item()
+
+
+@mistake("This is divided by the number of replies. The weights q sum to 1 already: take the sum, not the mean.")
+def mean_over_the_replies(p, n):
+    return best_of_n_kl(p, n) / len(p)
+
+
+@mistake("The ratio is upside down, which flips the sign. A KL is never below 0: it is the mean of log(q / p).")
+def sign_flipped(p, n):
+    return -best_of_n_kl(p, n)
+
+
 EXERCISE = Exercise(
     id="best_of_n_kl",
     title="How far does the best of n go?",
@@ -123,7 +185,9 @@ EXERCISE = Exercise(
     hints=(
         "When is a reply kept? If all n are this one or worse, and not all are worse. How likely is a reply that is "
         "this one or worse? Take that to the power of n, and subtract.",
-        "`up_to = p.cumsum(0)`, `kept = up_to**n - (up_to - p)**n`, and then the sum of `torch.xlogy(kept, kept / p)`.",
+        "`up_to = p.cumsum(0)` is how likely a sample is this reply or a worse one, and `up_to**n` how likely all n "
+        "are. How likely are all n worse? The difference is q. `torch.xlogy(q, q / p)` counts a reply that is never "
+        "kept as 0.",
     ),
     reference=best_of_n_kl,
     cases=cases,

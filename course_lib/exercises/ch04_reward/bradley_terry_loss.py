@@ -67,6 +67,14 @@ def by_cross_entropy(chosen, rejected):
     return nn.functional.cross_entropy(torch.stack([chosen, rejected], dim=1), first)
 
 
+@alternative
+def pair_by_pair(chosen, rejected):
+    total = 0.0
+    for winner, loser in zip(chosen, rejected, strict=True):
+        total = total - nn.functional.logsigmoid(winner - loser)
+    return total / len(chosen)
+
+
 @mistake(
     "The fault is still there. Where the probability is far below the small constant, the loss is the logarithm of "
     "this constant, whatever the rewards are. So its gradient is 0, and nothing is learned where the model is most "
@@ -156,6 +164,28 @@ def difference_cut(chosen, rejected):
     return -nn.functional.logsigmoid((chosen - rejected).clamp(min=-20)).mean()
 
 
+@mistake(
+    "Each reward has a sigmoid of its own here. Only the difference of the two is what people have judged: subtract "
+    "first, and take one sigmoid."
+)
+def a_sigmoid_for_each(chosen, rejected):
+    return (nn.functional.logsigmoid(rejected) - nn.functional.logsigmoid(chosen)).mean()
+
+
+@mistake("This is in bits. Take the natural logarithm, which `nn.functional.logsigmoid` has: divide by nothing.")
+def in_bits(chosen, rejected):
+    return bradley_terry_loss(chosen, rejected) / torch.tensor(2.0).log()
+
+
+@mistake(
+    "Two signs are wrong: the minus sign in front is missing, and the difference is the other way round. The two do "
+    "not "
+    "make up for each other, since a loss is above 0."
+)
+def sign_flipped_and_exchanged(chosen, rejected):
+    return nn.functional.logsigmoid(rejected - chosen).mean()
+
+
 EXERCISE = Exercise(
     id="bradley_terry_loss",
     title="Learn from a comparison, with a fault",
@@ -167,8 +197,8 @@ EXERCISE = Exercise(
         "Raise the chosen reward by a little. By how much does the loss fall if that text is 5 behind, and by how much "
         "if it is 30 behind?",
         "Below the limit of `clamp` the loss does not change with the rewards, so its gradient is 0. Without a limit "
-        "the sigmoid of -200 rounds to 0, and its logarithm is infinite. `-nn.functional.logsigmoid(chosen - "
-        "rejected).mean()` takes both steps at once.",
+        "the sigmoid of -200 rounds to 0, and its logarithm is infinite. Look among the functions of `nn.functional` "
+        "for one that takes both steps at once.",
     ),
     reference=bradley_terry_loss,
     cases=cases,
