@@ -36,7 +36,10 @@ def cases(rng):
 def remark(answer, right):
     """What float32 or luck has made a little wrong is told here: it is a little wrong in another way each time."""
     if isinstance(answer, float) and math.isclose(answer, right, rel_tol=0.01):
-        return "nearly right. If you draw sets at random, take all sets instead, by their weights. If not, work in float64: in float32 the logarithms of such large numbers leave too few digits."
+        return (
+            "nearly right. If you draw sets at random, take all sets instead, by their weights. If not, work in "
+            "float64: in float32 the logarithms of such large numbers leave too few digits."
+        )
     return None
 
 
