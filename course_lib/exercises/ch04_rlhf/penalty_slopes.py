@@ -193,6 +193,62 @@ def the_steps(pi, ref):
     return {name: -slope for name, slope in penalty_slopes(pi, ref).items()}
 
 
+@mistake(
+    "In k2 a plain mean is taken off. Words are sampled from the policy: take off the mean of log(pi / ref) weighted "
+    "by "
+    "`pi`, which is the KL."
+)
+def k2_with_a_plain_mean(pi, ref):
+    log_ratio = (pi / ref).log()
+    return {**penalty_slopes(pi, ref), "k2": pi * (log_ratio - log_ratio.mean())}
+
+
+@mistake("In k2 the mean is taken over the reference. Words are sampled from the policy: weight log(pi / ref) by `pi`.")
+def k2_with_the_mean_of_the_reference(pi, ref):
+    log_ratio = (pi / ref).log()
+    return {**penalty_slopes(pi, ref), "k2": pi * (log_ratio - (ref * log_ratio).sum())}
+
+
+@mistake(
+    "In k2 each word counts once. The slope that a word gives is weighted by how often the word is sampled: multiply "
+    "by "
+    "`pi`."
+)
+def k2_not_weighted(pi, ref):
+    log_ratio = (pi / ref).log()
+    return {**penalty_slopes(pi, ref), "k2": log_ratio - (pi * log_ratio).sum()}
+
+
+@mistake("The slope of k2 has the wrong sign: it begins with log(pi / ref), not with log(ref / pi).")
+def k2_flipped(pi, ref):
+    return {**penalty_slopes(pi, ref), "k2": -slope_of_the_kl(pi, ref)}
+
+
+@mistake(
+    "k1 has the slope 1 by the logarithm of the sampled word. A logit j moves that logarithm by 1 - pi(j) if j is the "
+    "word, and by -pi(j) if another one is. Weigh the two, and add them up."
+)
+def k1_own_word_alone(pi, ref):
+    return {**penalty_slopes(pi, ref), "k1": 1 - pi}
+
+
+@mistake(
+    "These are k1, k2 and k3 themselves, for each word. Their slopes by the logits are asked for, on average over the "
+    "words."
+)
+def the_estimates(pi, ref):
+    log_ratio = (pi / ref).log()
+    return {"k1": log_ratio, "k2": log_ratio**2 / 2, "k3": ref / pi - 1 + log_ratio}
+
+
+@mistake(
+    "In k3 a logit moves only if its own word is sampled. If another word is, the logit lowers that word's logarithm, "
+    "by its own probability: add up over all words."
+)
+def k3_own_word_alone(pi, ref):
+    return {**penalty_slopes(pi, ref), "k3": (pi - ref) * (1 - pi)}
+
+
 EXERCISE = Exercise(
     id="penalty_slopes",
     title="Right as a number, and as a slope?",
