@@ -75,7 +75,15 @@ def of_all_examples(symbols, labels, query):
     return torch.where(same.sum(1) > 0, (same * labels).mean(1), 0.5)
 
 
-@mistake("This looks at one example with the symbol only. Its label may be the wrong one: count all of them.")
+ONE_ALONE = "This looks at one example with the symbol only. Its label may be the wrong one: count all of them."
+
+
+@mistake(ONE_ALONE)
+def the_last_one(symbols, labels, query):
+    return the_first_one.solution(symbols.flip(1), labels.flip(1), query)
+
+
+@mistake(ONE_ALONE)
 def the_first_one(symbols, labels, query):
     same = symbols == query[:, None]
     first = labels.gather(1, same.int().argmax(1, keepdim=True))[:, 0].float()
@@ -93,6 +101,30 @@ def share_of_zeros(symbols, labels, query):
     return 1 - vote(symbols, labels, query)
 
 
+@mistake("This is the number of ones. Divide it by the number of examples with the symbol: the share is asked for.")
+def how_many_ones(symbols, labels, query):
+    return ((symbols == query[:, None]) & (labels == 1)).sum(1).float()
+
+
+@mistake(
+    "This is the other way round: of the examples with label 1, the share that has the symbol. Divide by the number of "
+    "examples with the *symbol*, whatever their label."
+)
+def share_of_the_ones(symbols, labels, query):
+    ones = labels == 1
+    both = (ones & (symbols == query[:, None])).sum(1)
+    return torch.where(ones.sum(1) > 0, both / ones.sum(1), 0.5)
+
+
+@mistake(
+    "One more example of each label is counted than is there. That would be a cautious guess; the plain share is asked "
+    "for, and 0.5 only where the symbol is not shown."
+)
+def one_more_of_each(symbols, labels, query):
+    same = symbols == query[:, None]
+    return ((same & (labels == 1)).sum(1) + 1) / (same.sum(1) + 2)
+
+
 EXERCISE = Exercise(
     id="vote",
     title="A vote among the examples",
@@ -103,8 +135,8 @@ EXERCISE = Exercise(
     hints=(
         "`symbols == query[:, None]` says which examples show the symbol that is asked. How many are there, and how "
         "many of them have the label 1?",
-        "`ones = (same & (labels == 1)).sum(1)` and `shown = same.sum(1)`; then "
-        "`torch.where(shown > 0, ones / shown, 0.5)`.",
+        "`same.sum(1)` counts the examples that show the symbol. How do you count those of them that have the label "
+        "1? Where none is shown, 0 / 0 gives `nan`: `torch.where` takes one of two numbers, row by row.",
     ),
     reference=vote,
     cases=cases,

@@ -144,6 +144,97 @@ def label_in_the_last_slot(d, rate):
     return [matrix.flip(0, 1) for matrix in gradient_layer(d, rate)]
 
 
+@mistake(
+    "All three are the identity. The step has no size then, and the values hold the inputs too. The value matrix has a "
+    "single number that is not 0: the one that takes the label, times `rate`."
+)
+def identity_for_all(d, rate):
+    return [torch.eye(d + 1) for _ in range(3)]
+
+
+@mistake("The step is divided by the number of inputs. Its size is `rate` alone.")
+def divided_by_the_inputs(d, rate):
+    return gradient_layer(d, rate / d)
+
+
+@mistake("`rate` is in all three matrices here, so the step has the size rate cubed. Put it into one of them.")
+def the_rate_three_times(d, rate):
+    return gradient_layer(d, rate**3)
+
+
+@mistake(
+    "A matrix full of ones adds the inputs up: every slot of key and query is their sum. The identity keeps each input "
+    "in "
+    "its own slot, and the product of key and query is x_i . x."
+)
+def ones_for_the_identity(d, rate):
+    _, _, value = gradient_layer(d, rate)
+    ones = torch.ones(d + 1, d + 1)
+    ones[0] = 0
+    return [ones, ones.clone(), value]
+
+
+@mistake(
+    "The value is an input, and the label is lost. The label is in slot 0 of a token, so the number that is not 0 "
+    "stands "
+    "at [0, 0] of the value matrix: from slot 0 into slot 0."
+)
+def value_of_the_first_input(d, rate):
+    query, key, value = gradient_layer(d, rate)
+    value[0, :2] = value[0, :2].flip(0)
+    return [query, key, value]
+
+
+@mistake(
+    "The value matrix takes the last input into the last slot. The label is in slot 0 of a token, and the prediction "
+    "goes into slot 0 too: the number that is not 0 stands at [0, 0]."
+)
+def value_in_the_last_corner(d, rate):
+    query, key, value = gradient_layer(d, rate)
+    return [query, key, value.flip(0, 1)]
+
+
+@mistake(
+    "The prediction goes into slot 1, which is the first input. It belongs in slot 0: the number that is not 0 stands "
+    "at "
+    "[0, 0] of the value matrix, row 0 for where it goes, column 0 for where it comes from."
+)
+def prediction_into_slot_1(d, rate):
+    query, key, value = gradient_layer(d, rate)
+    value[:2, 0] = value[:2, 0].flip(0)
+    return [query, key, value]
+
+
+ADDS_NOTHING = (
+    "All scores are 0, so the layer adds nothing: the query holds slot 0 alone, where the question has a 0. How alike "
+    "two "
+    "inputs are is in slots 1 to d, so let key and query hold these. (Is the order Q, K, V? V comes last.)"
+)
+
+
+@mistake(ADDS_NOTHING)
+def values_first(d, rate):
+    return gradient_layer(d, rate)[::-1]
+
+
+@mistake(
+    "Only the first input counts in key and query. x_i . x is a sum over all inputs: the identity, in slots 1 to d."
+)
+def first_input_alone(d, rate):
+    _, _, value = gradient_layer(d, rate)
+    first = torch.zeros(d + 1, d + 1)
+    first[1, 1] = 1
+    return [first, first.clone(), value]
+
+
+@mistake(ADDS_NOTHING)
+def labels_in_key_and_query(d, rate):
+    _, _, value = gradient_layer(d, rate)
+    label = torch.zeros(d + 1, d + 1)
+    label[0, 0] = 1
+    return [label, label.clone(), value]
+
+
 EXERCISE = Exercise(
     id="gradient_layer",
     title="Attention that takes a step of gradient descent",
@@ -154,8 +245,9 @@ EXERCISE = Exercise(
     hints=(
         "The prediction after the step is a sum over the examples: rate * y_i * (x_i . x). Compare this with what the "
         "layer adds: value_i * (key_i . query). What has to be in the value, what in the key and in the query?",
-        "The value matrix is 0, but for `value[0, 0] = rate`. For key and query take the identity with a 0 in the "
-        "place [0, 0], so that they hold the inputs alone.",
+        "In the value only y counts, times the size of the step, and it goes into slot 0. So how many numbers of V "
+        "are not 0, and where? Key and query have to give x_i . x: what does a matrix look like that keeps the inputs "
+        "as they are, and drops the label?",
     ),
     reference=gradient_layer,
     cases=cases,

@@ -18,7 +18,7 @@ def cases(rng):
         return torch.randn(batch, n, generator=rng)
 
     return [
-        Case("two rows", (labels(2, 4), 0)),
+        Case("two rows, seed 2", (labels(2, 4), 2)),
         Case("5 rows of 3 labels, seed 0", (labels(5, 3), 0)),
         Case("5 rows of 3 labels, seed 1", (labels(5, 3), 1)),
         Case("64 rows of 8 labels, another seed", (labels(64, 8), int(torch.randint(2, 10**6, (1,), generator=rng)))),
@@ -118,6 +118,19 @@ def one_row_for_all(outputs, seed):
     return outputs[:1].expand_as(outputs).clone()
 
 
+@mistake(OWN_LABELS)
+def rows_at_random(outputs, seed):
+    return outputs[torch.randperm(len(outputs), generator=torch.Generator().manual_seed(seed))]
+
+
+@mistake(
+    "With an odd number of rows the one in the middle keeps its own labels. A control that is shown the true labels is "
+    "no control: shift the rows, in place of turning their order round."
+)
+def rows_turned_round(outputs, seed):
+    return outputs.flip(0)
+
+
 EXERCISE = Exercise(
     id="other_labels",
     title="The control: somebody else's labels",
@@ -128,7 +141,8 @@ EXERCISE = Exercise(
     hints=(
         "What makes a row's labels useful is that they belong to the function that is asked for. Exchange whole rows "
         "of labels, and see to it that none stays in its place.",
-        "`outputs.roll(1, dims=0)` gives each row the labels of the row before.",
+        "Think of the rows as standing in a circle, and each hands its labels to its neighbour. Which function of "
+        "torch turns a tensor along an axis, and along which axis do the rows stand?",
     ),
     reference=other_labels,
     cases=cases,
