@@ -34,7 +34,7 @@ def cases(rng):
         case("a few directions changed alike", with_values(10, 12, [2.0] * few)),
         case("singular values 4, 3, 2, 1", with_values(7, 5, [4.0, 3.0, 2.0, 1.0]), (0.5, 0.8, 0.95)[some(0, 3)]),
         case("equal singular values, half of the sum of squares", with_values(14, 15, [1.0] * odd), 0.5),
-        case("many equal singular values", with_values(13, 14, [1.0] * many), 0.72),
+        case("many equal singular values", with_values(13, 14, [0.5] * many), 0.72),
         case("a slow decay", with_values(12, 12, [(i + 1) ** -(0.5 + 0.1 * some(0, 8)) for i in range(12)]), 0.9),
     ]
 
@@ -153,8 +153,7 @@ def not_divided_by_the_sum(before, after, share=0.9):
 
 @mistake(
     "This subtracts singular values from each other. The matrix that changed is `after - before`: subtract the "
-    "matrices, "
-    "and take the singular values of that."
+    "matrices, and take the singular values of that."
 )
 def values_subtracted(before, after, share=0.9):
     energy = (torch.linalg.svdvals(after) - torch.linalg.svdvals(before)).square()
@@ -165,6 +164,14 @@ def values_subtracted(before, after, share=0.9):
 def sums_squared(before, after, share=0.9):
     sums = torch.linalg.svdvals(after - before).cumsum(0).square()
     return first_true(sums / sums[-1] >= share) + 1
+
+
+@mistake(
+    "1 comes out whatever changed. Does the comparison stand the right way round, and `return` behind the loop? "
+    "Counted is how many of the largest values it takes *until* the share is reached."
+)
+def always_1(before, after, share=0.9):
+    return 1
 
 
 EXERCISE = Exercise(

@@ -153,8 +153,8 @@ def numbers_instead_of_ranks(places):
 
 
 @mistake(
-    "This takes the greatest common divisor, which is below what rank 1 costs, so ranks of 0 come out. The number that "
-    "all places can have is a common *multiple*."
+    "Ranks of 0 come out, which would be no LoRA at all. The number that all places can have is a common *multiple* of "
+    "what rank 1 costs in each; a common divisor is too small."
 )
 def greatest_common_divisor(places):
     costs = {place: lora_parameters(shapes, 1) for place, shapes in places.items()}

@@ -148,8 +148,7 @@ def divided_by_the_root(x, weight, bias, a, b, alpha):
 
 @mistake(
     "There is a ReLU between A and B, as an adapter has one. LoRA has none, so that the product B A can be added to "
-    "the "
-    "frozen matrix later."
+    "the frozen matrix later."
 )
 def with_a_relu(x, weight, bias, a, b, alpha):
     return x @ weight.T + bias + alpha / a.shape[0] * ((x @ a.T).relu() @ b.T)
@@ -157,8 +156,7 @@ def with_a_relu(x, weight, bias, a, b, alpha):
 
 @mistake(
     "This divides alpha by the first axis of x, which counts texts or tokens. Divide it by the rank, the number of "
-    "rows "
-    "of A: `a.shape[0]`."
+    "rows of A: `a.shape[0]`."
 )
 def divided_by_the_batch(x, weight, bias, a, b, alpha):
     return x @ weight.T + bias + alpha / x.shape[0] * through_a_and_b(x, a, b)

@@ -137,8 +137,7 @@ def last_token_alone(x, a, b, alpha, g):
 
 @mistake(
     "The tokens are added up too early, inputs and gradients each by themselves, so every token pulls with the inputs "
-    "of "
-    "all. Multiply for each token first, and add the products up."
+    "of all. Multiply for each token first, and add the products up."
 )
 def sums_multiplied(x, a, b, alpha, g):
     return lora_gradients(x.sum(0, keepdim=True), a, b, alpha, g.sum(0, keepdim=True))

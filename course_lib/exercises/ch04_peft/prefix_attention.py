@@ -191,8 +191,7 @@ def hidden_scores_are_0(query, key, value, prefix_key, prefix_value):
 
 @mistake(
     "The mask is the wrong way round. `masked_fill(m, -torch.inf)` hides the places where `m` is *True*: it takes "
-    "those "
-    "that are not seen."
+    "those that are not seen."
 )
 def mask_upside_down(query, key, value, prefix_key, prefix_value):
     scores = scaled_scores(query, in_front(prefix_key, key))

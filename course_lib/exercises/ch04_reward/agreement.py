@@ -60,7 +60,7 @@ def one_way_to_disagree(p):
 
 @mistake(
     "The first number is 1 - p (1 - p). There are two ways to disagree, since either of the two may be the one who "
-    "prefers the first text: take off 2 p (1 - p)."
+    "prefers the first text: take off 2 p (1 - p). (p + (1 - p)² is the same number: square both.)"
 )
 def less_one_way_to_disagree(p):
     best_guess = agreement(p)[1]

@@ -170,7 +170,9 @@ def mean_over_the_replies(p, n):
     return best_of_n_kl(p, n) / len(p)
 
 
-@mistake("The ratio is upside down, which flips the sign. A KL is never below 0: it is the mean of log(q / p).")
+@mistake(
+    "The sign is flipped. A KL is never below 0: it is the mean of log(q / p), with q above, and no minus in front."
+)
 def sign_flipped(p, n):
     return -best_of_n_kl(p, n)
 

@@ -179,8 +179,7 @@ def in_bits(chosen, rejected):
 
 @mistake(
     "Two signs are wrong: the minus sign in front is missing, and the difference is the other way round. The two do "
-    "not "
-    "make up for each other, since a loss is above 0."
+    "not make up for each other, since a loss is above 0."
 )
 def sign_flipped_and_exchanged(chosen, rejected):
     return nn.functional.logsigmoid(rejected - chosen).mean()

@@ -183,8 +183,7 @@ def share_of_what_happened(predicted, happened, n_bins):
 
 @mistake(
     "These bins hold equally many pairs each. They should be equally *wide*: bin k reaches from k / n_bins to (k + 1) "
-    "/ "
-    "n_bins, however many predictions lie there."
+    "/ n_bins, however many predictions lie there."
 )
 def equally_many_in_each(predicted, happened, n_bins):
     bin_of_each = torch.zeros(len(predicted))

@@ -168,8 +168,7 @@ def maximum_of_the_ratios(new, old, advantages, clip):
 
 @mistake(
     "The *gain* is kept between 1 - clip and 1 + clip. These are limits for the ratio, whatever the advantage is: "
-    "clamp "
-    "the ratio, then multiply."
+    "clamp the ratio, then multiply."
 )
 def gain_clipped(new, old, advantages, clip):
     return ((new - old).exp() * advantages).clamp(1 - clip, 1 + clip)

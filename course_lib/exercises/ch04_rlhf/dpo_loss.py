@@ -183,8 +183,7 @@ def ratios_of_probabilities(chosen, rejected, reference_chosen, reference_reject
 
 @mistake(
     "This is minus the margin. It could fall for ever: take the sigmoid of the margin, which makes a probability of "
-    "it, "
-    "and minus its logarithm (`F.logsigmoid`)."
+    "it, and minus its logarithm (`F.logsigmoid`)."
 )
 def no_sigmoid(chosen, rejected, reference_chosen, reference_rejected, beta):
     return -reward_difference(chosen, rejected, reference_chosen, reference_rejected, beta).mean()

@@ -201,8 +201,7 @@ def replies_run_into_each_other(rewards, values, gamma, lam):
 
 @mistake(
     "These are the advantages in the order in which they were found, the last token first. Turn them round, "
-    "`.flip(1)`, "
-    "or write each into its place."
+    "`.flip(1)`, or write each into its place."
 )
 def last_token_first(rewards, values, gamma, lam):
     return gae(rewards, values, gamma, lam).flip(1)

@@ -195,8 +195,7 @@ def the_steps(pi, ref):
 
 @mistake(
     "In k2 a plain mean is taken off. Words are sampled from the policy: take off the mean of log(pi / ref) weighted "
-    "by "
-    "`pi`, which is the KL."
+    "by `pi`, which is the KL."
 )
 def k2_with_a_plain_mean(pi, ref):
     log_ratio = (pi / ref).log()
@@ -211,8 +210,7 @@ def k2_with_the_mean_of_the_reference(pi, ref):
 
 @mistake(
     "In k2 each word counts once. The slope that a word gives is weighted by how often the word is sampled: multiply "
-    "by "
-    "`pi`."
+    "by `pi`."
 )
 def k2_not_weighted(pi, ref):
     log_ratio = (pi / ref).log()

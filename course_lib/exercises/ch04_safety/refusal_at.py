@@ -145,8 +145,7 @@ def line_from_the_origin(points, limit):
 
 @mistake(
     "Where everything is allowed, nothing comes back: behind the last point there is no next one. The height is that "
-    "of "
-    "the last point then."
+    "of the last point then."
 )
 def nothing_at_the_end(points, limit):
     return refusal_at(points, limit) if limit < points[-1, 0] else None

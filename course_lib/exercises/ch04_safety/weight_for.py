@@ -28,6 +28,8 @@ def cases(rng):
         kept = [(well[mixed > level].sum() / well.sum()).item() for level in levels[3:6]]
         return mixed[torch.randperm(len(mixed), generator=rng)], (kept[0] + kept[1]) / 2, (kept[1] + kept[2]) / 2
 
+    few = (0.1 + 0.1 * torch.rand(4, generator=rng)).cumsum(0)
+    refused = ((1 - few).flip(0).cumsum(0) / (1 - few).sum()).tolist()  # the riskiest one, two, three, all four
     first, second = others(), others()
     return [
         Case("the counter, at most 15%", (COUNTER, 0.15), expected=0.6),
@@ -36,6 +38,8 @@ def cases(rng):
         Case("the counter, nobody who means well", (COUNTER, 0.0), expected=0.05),
         Case("other risks, in any order", (first[0], first[1])),
         Case("other risks, a lower limit", (first[0], first[2])),
+        Case("four risks, of which one is to be refused", (few, (refused[0] + refused[1]) / 2)),
+        Case("four risks, of which three are to be refused", (few, (refused[2] + 1) / 2)),
         Case("again other risks", (second[0], second[1])),
         Case("again other risks, a lower limit", (second[0], second[2])),
     ]

@@ -251,8 +251,8 @@ def sign_flipped(logits, ids, mask):
 
 
 @mistake(
-    "Each place is scored on its own token, which the model has just read. The logits at place t are about token "
-    "t + 1: `logits[:, :-1]` belong to `ids[:, 1:]`."
+    "Each place is scored on its own token, which the model has just read. The logits at place t are about token t + "
+    "1: `logits[:, :-1]` belong to `ids[:, 1:]`."
 )
 def not_shifted(logits, ids, mask):
     return mean_where(mask, surprise(logits, ids))

@@ -45,6 +45,10 @@ def cases(rng):
         Case("random turns", (turns((3, random[:4]), (4, random[4:9]), (3, random[9:]), (4, random[:3])), [1, 4], 2)),
         # The assistant begins, with an empty reply; later the user says 4 1, the opening the wrong way round.
         Case("an empty reply comes first", (turns((4, []), (3, [4, 1, *words()]), (4, [9])), [1, 4], 2)),
+        Case(
+            "a token stands before the first turn",
+            (torch.cat([torch.tensor([0]), turns((4, words()), (3, words()), (4, [6]))]), [1, 4], 2),
+        ),
         Case("another template: other tokens", (turns(*both, begin=[30], end=end), [30, name], end)),
         Case("an opening of three tokens", (turns(*both, begin=[31, 30], end=end), [31, 30, name], end)),
         Case("an opening of one token", (turns(*both, begin=[], end=end), [name], end)),
@@ -191,8 +195,8 @@ def without_replies_cut_off(ids, opening, end):
 
 @mistake(
     "The mask is False everywhere. Does the function return in the first round of its loop? `return` stands behind "
-    "the loop. Or was `opening` never found? A piece of a tensor never equals a list, and a list never equals a tuple: "
-    "compare `ids[i : i + n].tolist() == list(opening)`."
+    "the loop. Or was `opening` never found? What is compared with it has to be as long as it is, and a list like it: "
+    "`ids[i : i + n].tolist() == list(opening)`."
 )
 def never_found(ids, opening, end):
     return torch.zeros(len(ids), dtype=torch.bool)

@@ -42,7 +42,8 @@ def run_case(subject, strings, results, n, seed):
     """Compare what kind of strings they are, not which: any choice of that kind is right."""
     rows = subject(strings, results, n, seed)
     if not isinstance(rows, torch.Tensor):
-        raise WrongAnswer(f"return a tensor of shape (n,), here ({n},), not an object of type {type(rows).__name__}.")
+        came = "None" if rows is None else type(rows).__name__
+        raise WrongAnswer(f"return a tensor of shape (n,), here ({n},); {came} came back.")
     if rows.dim() == 1 and len(rows) < n:
         raise WrongAnswer(
             f"{n} strings are asked for, and {len(rows)} came back. More than {n} will do: are some left out that no "

@@ -122,8 +122,7 @@ def repaired_as_by_a_guess(p, steps, modulus):
 
 @mistake(
     "The second line uses the new chance of being right to find that of being wrong. Both belong to the time before "
-    "the "
-    "step: being wrong is 1 - right, always."
+    "the step: being wrong is 1 - right, always."
 )
 def updated_too_early(p, steps, modulus):
     right, wrong = 1.0, 0.0
@@ -143,8 +142,8 @@ def begins_wrong(p, steps, modulus):
 
 @mistake(
     "This adds up chains with an even number of errors, as if errors undid each other in pairs. Modulo 3 and more, "
-    "three "
-    "errors may come out right as well, and the ways back are fewer. Go step by step: was it right before, or wrong?"
+    "three errors may come out right as well, and the ways back are fewer. Go step by step: was it right before, or "
+    "wrong?"
 )
 def errors_in_pairs(p, steps, modulus):
     wrong = (1 - p) / (modulus - 1)
@@ -153,8 +152,7 @@ def errors_in_pairs(p, steps, modulus):
 
 @mistake(
     "This counts chains with no error and with two. There may be more of them. Go step by step: was it right before, "
-    "or "
-    "wrong?"
+    "or wrong?"
 )
 def two_errors_at_most(p, steps, modulus):
     two = math.comb(steps, 2) * p ** max(steps - 2, 0) * (1 - p) ** 2 / (modulus - 1)
@@ -163,8 +161,7 @@ def two_errors_at_most(p, steps, modulus):
 
 @mistake(
     "Only two kinds of chains count here: all steps right, and all steps wrong. Most are mixed. Go step by step: was "
-    "it "
-    "right before, or wrong?"
+    "it right before, or wrong?"
 )
 def all_right_or_all_wrong(p, steps, modulus):
     return p**steps + ((1 - p) ** steps / (modulus - 1) if steps else 0)
@@ -180,8 +177,7 @@ def never_below_chance(p, steps, modulus):
 
 @mistake(
     "Here a *right* step repairs a wrong number. It never does: only a wrong step, with probability 1 - p, can lead "
-    "back, "
-    "and only by one of m - 1 ways."
+    "back, and only by one of m - 1 ways."
 )
 def repaired_by_a_right_step(p, steps, modulus):
     right = 1.0
@@ -192,8 +188,7 @@ def repaired_by_a_right_step(p, steps, modulus):
 
 @mistake(
     "A wrong step counts as a repair here even where the number was right before. There it does harm: multiply the "
-    "second "
-    "part by the chance of being wrong, 1 - right."
+    "second part by the chance of being wrong, 1 - right."
 )
 def repairs_what_was_right(p, steps, modulus):
     right = 1.0

@@ -142,8 +142,7 @@ def rows_run_into_each_other(start, operators, operands, modulus):
 
 @mistake(
     "Right for short chains. But the remainder is taken at the end alone, and after many steps the number is larger "
-    "than "
-    "an integer of 64 bits can be. Take `% modulus` after each step."
+    "than an integer of 64 bits can be. Take `% modulus` after each step."
 )
 def remainder_at_the_end(start, operators, operands, modulus):
     number, states = start, []

@@ -109,8 +109,7 @@ def last_target_left_out(prompts, states, dot):
 
 @mistake(
     "The targets are the answer alone. This control is told every step, only cannot read it: ask for all the numbers "
-    "of "
-    "the chain."
+    "of the chain."
 )
 def told_the_answer_alone(prompts, states, dot):
     inputs, targets = told_only(prompts, states, dot)

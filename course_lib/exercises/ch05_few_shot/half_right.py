@@ -36,7 +36,10 @@ def run_case(subject, labels, seed):
     """Compare what kind of labels they are, not which: any choice of that kind is right."""
     shown = subject(labels, seed)
     if not isinstance(shown, torch.Tensor) or shown.shape != labels.shape:
-        raise WrongAnswer(f"return a tensor of the shape of `labels`, {tuple(labels.shape)}.")
+        came = (
+            tuple(shown.shape) if isinstance(shown, torch.Tensor) else "None" if shown is None else type(shown).__name__
+        )
+        raise WrongAnswer(f"return a tensor of the shape of `labels`, {tuple(labels.shape)}; {came} came back.")
     if shown.dtype != labels.dtype:
         raise WrongAnswer(f"the labels are of type {labels.dtype}; leave them so.")
     return seen_from_outside(shown, subject(labels, seed + 1), labels)
@@ -90,8 +93,8 @@ def by_ranks(labels, seed):
 
 
 @mistake(
-    "Each label is a coin flip here. Half are right *on average*, but a list of 8 may well have 6 that are right, or "
-    "more of one label than of the other. Fix both, in every list."
+    "Half of the labels are right only *on average* here, as with coin flips: a list of 8 may well have 6 that are "
+    "right, or more of one label than of the other. Fix both, in every list."
 )
 def coin_flips(labels, seed):
     return torch.randint(2, labels.shape, generator=torch.Generator().manual_seed(seed))
@@ -153,8 +156,7 @@ def the_same_for_every_seed(labels, seed):
 
 @mistake(
     "Half of the lists are flipped, and each is all right or all wrong. A list of one kind teaches the task, and one "
-    "of "
-    "the other kind its opposite. Flip half of the labels in *each* list."
+    "of the other kind its opposite. Flip half of the labels in *each* list."
 )
 def whole_lists_flipped(labels, seed):
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
@@ -163,8 +165,8 @@ def whole_lists_flipped(labels, seed):
 
 @mistake(
     "More or fewer than half of the labels are right. Of each list, flip half of the zeros and half of the ones. And "
-    "look "
-    "up the places in `labels`, not in what is changed already: there a flipped 0 looks like a 1, and is flipped back."
+    "look up the places in `labels`, not in what is changed already: there a flipped 0 looks like a 1, and is flipped "
+    "back."
 )
 def flipped_and_flipped_back(labels, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -156,8 +156,7 @@ def half_for_a_tie(shots, kept):
 
 @mistake(
     "`shots // 2` rounds down, so with an odd number of labels a minority passes for a tie. Compare the number of "
-    "right "
-    "labels with that of the wrong ones, or 2 * right with shots."
+    "right labels with that of the wrong ones, or 2 * right with shots."
 )
 def a_minority_for_a_tie(shots, kept):
     return added_up(shots, binomial(shots, kept), lambda right, wrong: worth(right, shots // 2))

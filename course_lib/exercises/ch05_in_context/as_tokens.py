@@ -147,8 +147,7 @@ def the_first_question_alone(inputs, outputs):
 
 @mistake(
     "The last label is left out. It comes behind its question, so it gives nothing away: every input is followed by "
-    "its "
-    "label."
+    "its label."
 )
 def last_label_left_out(inputs, outputs):
     tokens = as_tokens(inputs, outputs)
@@ -174,8 +173,8 @@ def label_in_slot_1(inputs, outputs):
 
 
 @mistake(
-    "The examples lie over each other: example i has two tokens, so it begins at token 2 * i, and its label is at "
-    "2 * i + 1."
+    "The examples lie over each other: example i has two tokens, so it begins at token 2 * i, and its label is at 2 * "
+    "i + 1."
 )
 def examples_overlap(inputs, outputs):
     batch, n, d = inputs.shape

@@ -164,8 +164,7 @@ def the_rate_three_times(d, rate):
 
 @mistake(
     "A matrix full of ones adds the inputs up: every slot of key and query is their sum. The identity keeps each input "
-    "in "
-    "its own slot, and the product of key and query is x_i . x."
+    "in its own slot, and the product of key and query is x_i . x."
 )
 def ones_for_the_identity(d, rate):
     _, _, value = gradient_layer(d, rate)
@@ -176,8 +175,7 @@ def ones_for_the_identity(d, rate):
 
 @mistake(
     "The value is an input, and the label is lost. The label is in slot 0 of a token, so the number that is not 0 "
-    "stands "
-    "at [0, 0] of the value matrix: from slot 0 into slot 0."
+    "stands at [0, 0] of the value matrix: from slot 0 into slot 0."
 )
 def value_of_the_first_input(d, rate):
     query, key, value = gradient_layer(d, rate)
@@ -196,8 +194,7 @@ def value_in_the_last_corner(d, rate):
 
 @mistake(
     "The prediction goes into slot 1, which is the first input. It belongs in slot 0: the number that is not 0 stands "
-    "at "
-    "[0, 0] of the value matrix, row 0 for where it goes, column 0 for where it comes from."
+    "at [0, 0] of the value matrix, row 0 for where it goes, column 0 for where it comes from."
 )
 def prediction_into_slot_1(d, rate):
     query, key, value = gradient_layer(d, rate)
@@ -206,9 +203,9 @@ def prediction_into_slot_1(d, rate):
 
 
 ADDS_NOTHING = (
-    "All scores are 0, so the layer adds nothing: the query holds slot 0 alone, where the question has a 0. How alike "
-    "two "
-    "inputs are is in slots 1 to d, so let key and query hold these. (Is the order Q, K, V? V comes last.)"
+    "The layer adds nothing here. Either V is 0 everywhere, or all scores are 0: then key and query have no slot in "
+    "common but slot 0, where the question has a 0. How alike two inputs are is in slots 1 to d: let both hold these. "
+    "(And the order is Q, K, V: V comes last.)"
 )
 
 

@@ -29,7 +29,10 @@ def run_case(subject, outputs, seed):
     """Compare what kind of labels they are, not which: any choice of that kind is right."""
     shown = subject(outputs, seed)
     if not isinstance(shown, torch.Tensor) or shown.shape != outputs.shape:
-        raise WrongAnswer(f"return a tensor of the shape of `outputs`, {tuple(outputs.shape)}.")
+        came = (
+            tuple(shown.shape) if isinstance(shown, torch.Tensor) else "None" if shown is None else type(shown).__name__
+        )
+        raise WrongAnswer(f"return a tensor of the shape of `outputs`, {tuple(outputs.shape)}; {came} came back.")
     if shown.dtype != outputs.dtype:
         raise WrongAnswer(f"the labels are of type {outputs.dtype}; leave them so.")
     return seen_from_outside(shown, outputs)
@@ -85,8 +88,8 @@ def mixed_within_the_row(outputs, seed):
 
 
 @mistake(
-    "These are new numbers. The control then differs in two ways: its labels are of no function, and they are "
-    "distributed differently. Show labels that are there, each once."
+    "These numbers are not those of `outputs`. The control then differs in more than one way: its labels may be of no "
+    "function, and are distributed differently. Show labels that are there, each once."
 )
 def new_numbers(outputs, seed):
     return torch.randn(outputs.shape, generator=torch.Generator().manual_seed(seed)).to(outputs)

@@ -178,8 +178,7 @@ def one_over_each_entry(inputs, outputs, penalty):
 
 @mistake(
     "This multiplies X'y by the matrix. The equation is (X'X + penalty) w = X'y: solve it for w, which in one "
-    "dimension "
-    "would be dividing."
+    "dimension would be dividing."
 )
 def multiplied_instead_of_solved(inputs, outputs, penalty):
     gram = inputs.mT @ inputs + penalty * torch.eye(inputs.shape[-1])
