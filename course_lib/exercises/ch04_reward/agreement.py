@@ -146,6 +146,31 @@ def largest_of_all_pairs(p):
     return [two_people, p.max().item()]
 
 
+@mistake(
+    "Brackets are missing in the first number. `1 - p * 1 - p` is 1 - p - p: write `(1 - p) * (1 - p)`, or `(1 - p) ** "
+    "2`."
+)
+def no_brackets(p):
+    best_guess = agreement(p)[1]
+    return [(p * p + 1 - p * 1 - p).mean().item(), best_guess]
+
+
+@mistake(
+    "In the first number the mean is taken too early. Square for each pair first, then take the mean of the pairs."
+)
+def first_of_the_mean_probability(p):
+    m = p.mean().item()
+    return [m**2 + (1 - m) ** 2, agreement(p)[1]]
+
+
+@mistake(
+    "The second number is how far p is from a coin. Being right with a coin is 0.5: the better guess is right with 0.5 "
+    "more than that distance, which is the larger of p and 1 - p."
+)
+def distance_from_a_coin(p):
+    return [agreement(p)[0], (p - 0.5).abs().mean().item()]
+
+
 EXERCISE = Exercise(
     id="agreement",
     title="How far do people agree?",

@@ -186,6 +186,14 @@ def factorials_one_too_small(scores, values, n):
     return ((of_each - of_all).exp() * values[scores.argsort()][n - 1 :]).sum().item()
 
 
+@mistake(
+    "All replies that can be chosen have the same weight here. The best of the pool is chosen far more often: the "
+    "reply with i worse ones has the weight C(i, n - 1) / C(N, n)."
+)
+def all_weights_alike(scores, values, n):
+    return values[scores.argsort()][n - 1 :].mean().item()
+
+
 EXERCISE = Exercise(
     id="best_of_n",
     title="The best of n, without luck",

@@ -177,6 +177,32 @@ def sign_flipped(p, n):
     return -best_of_n_kl(p, n)
 
 
+@mistake("This is a logarithm to the base 10. In nats, the logarithm is the natural one, `log`.")
+def to_the_base_10(p, n):
+    return best_of_n_kl(p, n) / math.log(10)
+
+
+@mistake("This is the best of n - 1. All n samples have to be this reply or a worse one: the power is n.")
+def best_of_one_less(p, n):
+    return best_of_n_kl(p, n - 1)
+
+
+@mistake(
+    "This multiplies by n. The samples are independent, so that all n are this reply or a worse one has the "
+    "probability `up_to` *to the power of* n."
+)
+def times_n(p, n):
+    return divergence(n * p, p)
+
+
+@mistake(
+    "This raises p to the power of n: all n would be this very reply. It is kept if all n are this one *or worse*, and "
+    "not all are worse: sum up first, with `cumsum`."
+)
+def p_to_the_power_of_n(p, n):
+    return divergence(p**n, p)
+
+
 EXERCISE = Exercise(
     id="best_of_n_kl",
     title="How far does the best of n go?",

@@ -185,6 +185,43 @@ def sign_flipped_and_exchanged(chosen, rejected):
     return nn.functional.logsigmoid(rejected - chosen).mean()
 
 
+@mistake(
+    "This is the square of 1 minus the probability. The loss is the surprise at what people chose: minus the "
+    "*logarithm* of the probability. Where the model is most wrong, the square has no gradient left."
+)
+def squared_error(chosen, rejected):
+    return (1 - torch.sigmoid(chosen - rejected)).square().mean()
+
+
+@mistake(
+    "This is a hinge: 1 minus the difference, and 0 where that is below 0. The loss is minus the log-sigmoid of the "
+    "difference, which has no edge."
+)
+def hinge(chosen, rejected):
+    return (1 - (chosen - rejected)).relu().mean()
+
+
+@mistake("The sign of the difference is lost, so a pair the wrong way round costs nothing. Take no `abs`.")
+def absolute_difference(chosen, rejected):
+    return bradley_terry_loss((chosen - rejected).abs(), torch.zeros_like(rejected))
+
+
+@mistake(
+    "The pairs are compared with each other: the softmax runs along the batch. Each pair is a choice of its own, "
+    "between its chosen and its rejected text: the axis along which you stacked the two."
+)
+def softmax_over_the_pairs(chosen, rejected):
+    return -torch.stack([chosen, rejected]).log_softmax(1)[0].mean()
+
+
+@mistake(
+    "Now the difference is cut, at 100 or so. Beyond the limit the loss stays the same, so its gradient is 0, and "
+    "nothing is learned. `nn.functional.logsigmoid` takes the whole difference."
+)
+def difference_cut_at_100(chosen, rejected):
+    return -nn.functional.logsigmoid((chosen - rejected).clamp(-100, 100)).mean()
+
+
 EXERCISE = Exercise(
     id="bradley_terry_loss",
     title="Learn from a comparison, with a fault",

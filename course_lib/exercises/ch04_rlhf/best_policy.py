@@ -182,6 +182,23 @@ def exponential_added(reference, rewards, beta):
     return (reference + (rewards / beta).exp()).log_softmax(-1)
 
 
+@mistake(
+    "The products of probabilities are normalised as if they were logarithms. Add the logarithms, `reference + rewards "
+    "/ beta`, and give that to `log_softmax`."
+)
+def log_softmax_of_probabilities(reference, rewards, beta):
+    return (reference.exp() * (rewards / beta).exp()).log_softmax(-1)
+
+
+@mistake(
+    "The mean is subtracted. The *probabilities* have to sum to 1: subtract the logarithm of the sum of exponentials, "
+    "as `log_softmax` does."
+)
+def mean_subtracted(reference, rewards, beta):
+    tilted = reference + rewards / beta
+    return tilted - tilted.mean(-1, keepdim=True)
+
+
 EXERCISE = Exercise(
     id="best_policy",
     title="The best policy at a price",

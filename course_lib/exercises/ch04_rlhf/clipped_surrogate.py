@@ -196,6 +196,29 @@ def ratio_of_the_logarithms(new, old, advantages, clip):
     return minimum_of_both_products(new / old, advantages, 1 - clip, 1 + clip)
 
 
+@mistake(
+    "The sign of the advantage is lost, so tokens that did harm are made likelier too. Multiply by the advantage as it "
+    "is, without `abs`."
+)
+def absolute_advantage(new, old, advantages, clip):
+    ratio = (new - old).exp()
+    return torch.minimum(ratio, ratio.clamp(1 - clip, 1 + clip)) * advantages.abs()
+
+
+@mistake("1 + clip is the limit for every token here. For an advantage below 0 the limit is 1 - clip, from below.")
+def one_limit_for_all(new, old, advantages, clip):
+    return torch.minimum((new - old).exp() * advantages, (1 + clip) * advantages)
+
+
+@mistake(
+    "Advantages above 0 are right. Those below 0 are limited in both directions: a token that has moved the wrong way "
+    "has no gradient, and never comes back. Keep its ratio at 1 - clip or more, without an upper limit."
+)
+def clipped_on_both_sides_below_0(new, old, advantages, clip):
+    clipped = (new - old).exp().clamp(1 - clip, 1 + clip) * advantages
+    return torch.where(advantages > 0, clipped_surrogate(new, old, advantages, clip), clipped)
+
+
 EXERCISE = Exercise(
     id="clipped_surrogate",
     title="PPO's limit, with a fault",

@@ -203,6 +203,24 @@ def small_number_added(chosen, rejected, reference_chosen, reference_rejected, b
     return -(difference.sigmoid() + 1e-8).log().mean()
 
 
+@mistake(
+    "Each reply has a sigmoid of its own here. What people judge is the difference of the two rewards: subtract first, "
+    "and take one log-sigmoid."
+)
+def a_sigmoid_for_each(chosen, rejected, reference_chosen, reference_rejected, beta):
+    better, worse = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)
+    return (F.logsigmoid(worse) - F.logsigmoid(better)).mean()
+
+
+@mistake(
+    "This is 1 minus the probability of what was preferred. The surprise is minus the *logarithm* of the probability: "
+    "`-F.logsigmoid(...)`."
+)
+def one_less_the_probability(chosen, rejected, reference_chosen, reference_rejected, beta):
+    difference = reward_difference(chosen, rejected, reference_chosen, reference_rejected, beta)
+    return (1 - difference.sigmoid()).mean()
+
+
 EXERCISE = Exercise(
     id="dpo_loss",
     title="Comparisons without a reward model",

@@ -100,7 +100,8 @@ def advantage_without_gamma(rewards, values, gamma, lam):
 
 
 @mistake(
-    "The next advantage is multiplied by gamma alone. Multiply it by gamma and by lam: `gamma * lam * next_advantage`."
+    "`lam` has no effect here, as if it were 1: these are the rewards to come, less the value. Multiply the next "
+    "advantage by gamma *and* by lam."
 )
 def advantage_without_lam(rewards, values, gamma, lam):
     delta = rewards + gamma * next_values(values) - values
@@ -222,6 +223,32 @@ def without_the_last_token(rewards, values, gamma, lam):
 def without_the_first_token(rewards, values, gamma, lam):
     advantages = gae(rewards, values, gamma, lam)
     advantages[:, 0] = 0
+    return advantages
+
+
+@mistake(
+    "This takes the reward of the next token in delta. The reward of a token is its own, `rewards[:, t]`; the *value* "
+    "is that of the next."
+)
+def reward_of_the_next(rewards, values, gamma, lam):
+    return discounted_sums(next_values(rewards) + gamma * next_values(values) - values, gamma * lam)
+
+
+@mistake("gamma and lam are added up. The next advantage is multiplied by both: `gamma * lam`.")
+def factors_added(rewards, values, gamma, lam):
+    return discounted_sums(rewards + gamma * next_values(values) - values, gamma + lam)
+
+
+@mistake(
+    "The advantages pile up twice: the next advantage holds all that follows already. Set it to this token's advantage "
+    "at the end of a round, with `=`, not `+=`."
+)
+def advantages_pile_up(rewards, values, gamma, lam):
+    delta = rewards + gamma * next_values(values) - values
+    advantages, running = torch.zeros_like(delta), torch.zeros_like(delta[:, 0])
+    for t in reversed(range(delta.shape[1])):
+        advantages[:, t] = delta[:, t] + gamma * lam * running
+        running = running + advantages[:, t]
     return advantages
 
 

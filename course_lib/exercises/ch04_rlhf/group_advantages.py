@@ -179,6 +179,25 @@ def below_the_best(rewards, group, scale_by_std):
     return below.flatten()
 
 
+@mistake(
+    "The means are right, and in the wrong places: `repeat` gives m1, m2, m1, m2. Neighbours belong together, so each "
+    "mean comes `group` times in a row: `repeat_interleave`, or rows with `keepdim=True`."
+)
+def means_in_turn(rewards, group, scale_by_std):
+    groups = rewards.view(-1, group)
+    above = rewards - groups.mean(1).repeat(group)
+    return above / (groups.std(1, correction=0).repeat(group) + 1e-8) if scale_by_std else above
+
+
+@mistake(
+    "Each is divided by the standard deviation of *all* advantages together. Take that of its own group: `dim=1`, with "
+    "`keepdim=True`."
+)
+def deviation_of_all_advantages(rewards, group, scale_by_std):
+    above = group_advantages(rewards, group, False)
+    return above / (above.std(correction=0) + 1e-8) if scale_by_std else above
+
+
 EXERCISE = Exercise(
     id="group_advantages",
     title="Better than the others, with a fault",

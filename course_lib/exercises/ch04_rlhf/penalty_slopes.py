@@ -75,8 +75,8 @@ def k1_taken_for_the_kl(pi, ref):
 
 
 @mistake(
-    "k3 has the mean of the KL, but not its slope. By the logarithm of the sampled word's probability its slope is "
-    "1 - ref / pi. Now weigh this by pi, and add up over the words."
+    "k3 has the mean of the KL, but not its slope. By the logarithm of the sampled word's probability its slope is 1 - "
+    "ref / pi. Now weigh this by pi, and add up over the words."
 )
 def k3_taken_for_the_kl(pi, ref):
     return {**penalty_slopes(pi, ref), "k3": slope_of_the_kl(pi, ref)}
@@ -245,6 +245,36 @@ def the_estimates(pi, ref):
 )
 def k3_own_word_alone(pi, ref):
     return {**penalty_slopes(pi, ref), "k3": (pi - ref) * (1 - pi)}
+
+
+@mistake(
+    "In k1 the other logits are forgotten. If word y is sampled, logit j moves log pi(y) by 1 - pi(j) where y is j, "
+    "and by -pi(j) otherwise. What is the mean of that over the words?"
+)
+def k1_without_the_others(pi, ref):
+    return {**penalty_slopes(pi, ref), "k1": pi.clone()}
+
+
+@mistake(
+    "k3 has the slope for a word that was sampled, by the logarithm of its probability. Two steps are left: how each "
+    "logit moves that logarithm, and the mean over the words that may be sampled."
+)
+def k3_for_the_sampled_word(pi, ref):
+    return {**penalty_slopes(pi, ref), "k3": 1 - ref / pi}
+
+
+@mistake("k2 is in bits here. log is the natural logarithm.")
+def k2_in_bits(pi, ref):
+    return {**penalty_slopes(pi, ref), "k2": slope_of_the_kl(pi, ref) / torch.tensor(2.0).log()}
+
+
+@mistake(
+    "In k2 the square itself is where its slope should be. By log pi(y), the slope of half the square of log(pi / ref) "
+    "is log(pi / ref)."
+)
+def k2_with_the_square(pi, ref):
+    half_square = (pi / ref).log() ** 2 / 2
+    return {**penalty_slopes(pi, ref), "k2": pi * (half_square - (pi * half_square).sum())}
 
 
 EXERCISE = Exercise(

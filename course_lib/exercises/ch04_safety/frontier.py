@@ -128,6 +128,41 @@ def share_of_the_harmful_answered(risk):
     return torch.stack([1 - refusal, refusal], dim=1)
 
 
+@mistake(
+    "These are means over the k riskiest. Add up what they hold, and divide by what *all* requests hold: `risk.sum()` "
+    "for the harmful, `(1 - risk).sum()` for the others."
+)
+def means_of_the_riskiest(risk):
+    risk = risk.sort(descending=True).values
+    k = torch.arange(1, len(risk) + 1)
+    points = torch.stack([(1 - risk).cumsum(0) / k, risk.cumsum(0) / k], dim=1)
+    return torch.cat([torch.zeros(1, 2), points])
+
+
+@mistake(
+    "Row k holds the k - 1 riskiest, and the first row is there twice: `risk[:k]` is empty for k = 0. Let k go to the "
+    "number of requests."
+)
+def one_request_too_few(risk):
+    return torch.cat([torch.zeros(1, 2), frontier(risk)[:-1]])
+
+
+@mistake(
+    "Both columns are divided by the number of the harmful. The first is a share of those who mean well: divide it by "
+    "`(1 - risk).sum()`."
+)
+def both_by_the_harmful(risk):
+    return frontier(risk) * torch.tensor([((1 - risk).sum() / risk.sum()).item(), 1.0])
+
+
+@mistake(
+    "These are the places of the risks, not the risks. `argsort` says in which order the requests come; `sort(...)"
+    ".values`, or `risk[...]` of that order, has the risks themselves."
+)
+def places_for_risks(risk):
+    return refused_in_this_order(risk.argsort(descending=True).float())
+
+
 EXERCISE = Exercise(
     id="frontier",
     title="The best that can be done",

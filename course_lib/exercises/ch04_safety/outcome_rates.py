@@ -134,6 +134,36 @@ def divided_twice(refused, risk):
     return [rate / len(risk) for rate in outcome_rates(refused, risk)]
 
 
+@mistake("The first number is the share of the harmful that is *answered*. The share that is refused is asked for.")
+def harmful_answered(refused, risk):
+    refusal, false_refusal = outcome_rates(refused, risk)
+    return [1 - refusal, false_refusal]
+
+
+@mistake(
+    "The first number is a share of the refusals. Refusal is a share of those who mean harm: divide by how many they "
+    "are, `risk.sum()`."
+)
+def refusal_of_the_refusals(refused, risk):
+    return [((refused * risk).sum() / refused.sum()).item(), outcome_rates(refused, risk)[1]]
+
+
+@mistake(
+    "All refusals are counted in both numbers. Of those that are refused, a share `risk` means harm, and 1 - risk does "
+    "not: multiply before you add up."
+)
+def all_refusals_in_both(refused, risk):
+    return [(refused.sum() / risk.sum()).item(), (refused.sum() / (1 - risk).sum()).item()]
+
+
+@mistake(
+    "Only requests that are refused every time count as refused. `refused` says how likely it is: multiply by it as it "
+    "is."
+)
+def always_refused_alone(refused, risk):
+    return outcome_rates((refused == 1).float(), risk)
+
+
 EXERCISE = Exercise(
     id="outcome_rates",
     title="Two rates, not one",

@@ -140,6 +140,14 @@ def better_in_false_refusal_alone(points):
     return ~better.any(dim=0)
 
 
+@mistake(
+    "This keeps the policies that are best in one of the two rates. Others may be on the front too: a policy in "
+    "between that nobody beats in both."
+)
+def best_in_one_rate(points):
+    return (points[:, 0] == points[:, 0].min()) | (points[:, 1] == points[:, 1].max())
+
+
 EXERCISE = Exercise(
     id="pareto",
     title="Beaten by none",

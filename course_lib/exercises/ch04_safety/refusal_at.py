@@ -151,6 +151,29 @@ def nothing_at_the_end(points, limit):
     return refusal_at(points, limit) if limit < points[-1, 0] else None
 
 
+@mistake("The slope is upside down. It is how far the line rises, y2 - y, divided by how far it goes, x2 - x.")
+def slope_upside_down(points, limit):
+    return between(
+        points, limit, lambda x, y, next_x, next_y: y + (next_x - x) * (limit - x) / (next_y - y) if next_y > y else y
+    )
+
+
+@mistake(
+    "The way is measured from 0. It begins at the last point within the limit: of the way from x to x2, you may go "
+    "limit - x."
+)
+def way_from_0(points, limit):
+    return between(points, limit, lambda x, y, next_x, next_y: y + (next_y - y) * limit / next_x)
+
+
+@mistake(
+    "This is the point behind the last one within the limit, so more is refused falsely than is allowed. Go along the "
+    "straight line to it only as far as the limit."
+)
+def next_point(points, limit):
+    return between(points, limit, lambda x, y, next_x, next_y: next_y)
+
+
 EXERCISE = Exercise(
     id="refusal_at",
     title="Within a limit",

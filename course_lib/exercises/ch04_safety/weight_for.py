@@ -214,6 +214,26 @@ def counts_the_answered(risk, limit):
             return 1 - threshold
 
 
+@mistake(
+    "w r > (1 - w)(1 - r) is solved wrongly: the threshold t comes with the weight 1 - t. Multiply out, and see what "
+    "is left of w r on both sides."
+)
+def odds_for_the_weight(risk, limit):
+    threshold = 1 - weight_for(risk, limit)
+    return threshold / (1 - threshold)
+
+
+@mistake(
+    "The limit is put on those who mean harm. It is on those who mean well: count each request with 1 - risk, and "
+    "divide by `(1 - risk).sum()`."
+)
+def limit_on_the_harmful(risk, limit):
+    levels = risk.unique()
+    for threshold in ((levels[1:] + levels[:-1]) / 2).tolist():
+        if risk[risk > threshold].sum() <= limit * risk.sum():
+            return 1 - threshold
+
+
 EXERCISE = Exercise(
     id="weight_for",
     title="A weight for a stated outcome",

@@ -258,6 +258,15 @@ def not_shifted(logits, ids, mask):
     return mean_where(mask, surprise(logits, ids))
 
 
+@mistake(
+    "Token 0 is left out wherever it stands, as if it were the mark for a token that does not count. It may be a token "
+    "of a reply like any other. `mask[:, 1:]` alone says what counts."
+)
+def token_0_is_ignored(logits, ids, mask):
+    counted = mask[:, 1:] & (ids[:, 1:] != 0)
+    return mean_where(counted, surprise(logits[:, :-1], ids[:, 1:]))
+
+
 EXERCISE = Exercise(
     id="masked_loss",
     title="The loss on replies, with a fault",

@@ -185,6 +185,27 @@ def roles_by_turns(messages, ask=False):
     return render_chat(turns, ask)
 
 
+@mistake("The content comes before the role. A turn begins with its role, on a line of its own; then the content.")
+def content_before_the_role(messages, ask=False):
+    text = "".join(f"<|im_start|>{m['content']}\n{m['role']}<|im_end|>\n" for m in messages)
+    return text + ("<|im_start|>assistant\n" if ask else "")
+
+
+@mistake("It is the other way round: the assistant's turn is opened with `ask=True`, and not without.")
+def asks_if_not_asked(messages, ask=False):
+    return render_chat(messages, not ask)
+
+
+@mistake("What the system says is left out. It is a turn like the others, and comes where it stands.")
+def system_left_out(messages, ask=False):
+    return render_chat([message for message in messages if message["role"] != "system"], ask)
+
+
+@mistake("`<|im_end|>` is missing. Without it the model never sees where a turn ends, and never learns to stop.")
+def turns_without_an_end(messages, ask=False):
+    return render_chat(messages, ask).replace("<|im_end|>", "")
+
+
 EXERCISE = Exercise(
     id="render_chat",
     title="A conversation as one text",
