@@ -174,6 +174,23 @@ def always_1(before, after, share=0.9):
     return 1
 
 
+@mistake(
+    "The share is squared here. The squares of the singular values make up `share` of the sum of squares, as it is."
+)
+def share_squared(before, after, share=0.9):
+    return effective_rank(before, after, share**2)
+
+
+@mistake("One too many. With the place of the first that reaches the share counted from 0, add 1.")
+def one_too_many(before, after, share=0.9):
+    return effective_rank(before, after, share) + 1
+
+
+@mistake("This looks for 1 - share, which is what may be *missing*. The largest values make up `share` itself.")
+def what_may_be_missing(before, after, share=0.9):
+    return effective_rank(before, after, 1 - share)
+
+
 EXERCISE = Exercise(
     id="effective_rank",
     title="How many directions does a change have?",

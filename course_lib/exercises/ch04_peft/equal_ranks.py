@@ -89,6 +89,12 @@ def rounded(places):
 
 
 @mistake(ROUNDED)
+def rounded_from_the_sum(places):
+    costs = {place: lora_parameters(shapes, 1) for place, shapes in places.items()}
+    return {place: round(sum(costs.values()) / cost) for place, cost in costs.items()}
+
+
+@mistake(ROUNDED)
 def rounded_down(places):
     return nearly(places, math.floor)
 
@@ -171,6 +177,11 @@ def first_two_places(places):
 @mistake("This counts A alone. LoRA trains B as well: at rank 1, d_out plus d_in numbers for each matrix.")
 def a_alone(places):
     return ranks_for({place: sum(d_in for _, d_in in shapes) for place, shapes in places.items()})
+
+
+@mistake("This is what rank 1 costs in each place. Return the ranks with which all places cost the same.")
+def what_rank_1_costs(places):
+    return {place: lora_parameters(shapes, 1) for place, shapes in places.items()}
 
 
 EXERCISE = Exercise(

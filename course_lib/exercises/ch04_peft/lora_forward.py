@@ -167,6 +167,24 @@ def rounded_down(x, weight, bias, a, b, alpha):
     return x @ weight.T + bias + alpha // a.shape[0] * through_a_and_b(x, a, b)
 
 
+@mistake("This divides by the rank, and alpha is missing. The factor is alpha / rank.")
+def without_alpha(x, weight, bias, a, b, alpha):
+    return x @ weight.T + bias + through_a_and_b(x, a, b) / a.shape[0]
+
+
+@mistake(
+    "The frozen matrix is multiplied by alpha / rank too. Multiply only what comes out of A and B, and add the frozen "
+    "layer as it is."
+)
+def frozen_matrix_scaled(x, weight, bias, a, b, alpha):
+    return alpha / a.shape[0] * (x @ weight.T + through_a_and_b(x, a, b)) + bias
+
+
+@mistake("What comes out of A and B multiplies the frozen layer. It is a change that is *added* to it.")
+def multiplied(x, weight, bias, a, b, alpha):
+    return (x @ weight.T + bias) * (alpha / a.shape[0] * through_a_and_b(x, a, b))
+
+
 EXERCISE = Exercise(
     id="lora_forward",
     title="Beside the frozen matrix",

@@ -110,6 +110,11 @@ def rounded_down(weight, a, b, alpha):
     return weight + alpha // a.shape[0] * (b @ a)
 
 
+@mistake("alpha is on A and on B, so the update is multiplied by it twice. The factor of B A is alpha / rank, once.")
+def alpha_twice(weight, a, b, alpha):
+    return weight + alpha * alpha / a.shape[0] * (b @ a)
+
+
 EXERCISE = Exercise(
     id="lora_merge",
     title="Back into one matrix, with a fault",

@@ -131,6 +131,11 @@ def times_the_matrices(shapes, rank):
     return len(shapes) * lora_parameters(shapes, rank)
 
 
+@mistake("This counts the largest matrix alone. Every matrix of `shapes` gets an A and a B: add up over all of them.")
+def largest_matrix_alone(shapes, rank):
+    return rank * max(d_out + d_in for d_out, d_in in shapes)
+
+
 EXERCISE = Exercise(
     id="lora_parameters",
     title="What does a rank cost?",

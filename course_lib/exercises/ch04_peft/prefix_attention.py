@@ -143,7 +143,10 @@ def not_scaled(query, key, value, prefix_key, prefix_value):
     return average(scores, visible(scores, n), in_front(prefix_value, value))
 
 
-@mistake("This is attention to the text alone; the prefix has no effect. Put its keys and values in front.")
+@mistake(
+    "This is attention to the text alone; the prefix has no effect. Put its keys and values in front, and let the mask "
+    "be True in its columns, for every query."
+)
 def no_prefix(query, key, value, prefix_key, prefix_value):
     scores = scaled_scores(query, key)
     return average(scores, visible(scores, 0), value)
@@ -245,6 +248,34 @@ def mask_for_a_prefix_behind(query, key, value, prefix_key, prefix_value):
     n = prefix_key.shape[-2]
     scores = scaled_scores(query, in_front(prefix_key, key))
     return average(scores, visible(scores, n).roll(-n, dims=-1), in_front(prefix_value, value))
+
+
+@mistake(
+    "The prefix is masked as the text is, so early queries see only a part of it. Every query sees the *whole* prefix: "
+    "its n columns of the mask are True in all rows."
+)
+def prefix_is_causal_too(query, key, value, prefix_key, prefix_value):
+    tokens, n = query.shape[-2], prefix_key.shape[-2]
+    scores = scaled_scores(query, in_front(prefix_key, key))
+    seen = torch.cat([torch.ones(tokens, m, dtype=torch.bool).tril() for m in (n, tokens)], dim=1)
+    return average(scores, seen, in_front(prefix_value, value))
+
+
+@mistake(
+    "This is the mean of two attentions, one to the prefix and one to the text. There is one softmax for both: how "
+    "much the prefix counts is for the scores to say."
+)
+def mean_of_two(query, key, value, prefix_key, prefix_value):
+    scores = scaled_scores(query, key)
+    of_text = average(scores, visible(scores, 0), value)
+    of_prefix = scaled_scores(query, prefix_key).softmax(-1) @ prefix_value
+    return (of_text + of_prefix) / 2 if prefix_key.shape[-2] else of_text
+
+
+@mistake("The softmax is missing: scores are no weights. Take it over the last axis, after the mask.")
+def no_softmax(query, key, value, prefix_key, prefix_value):
+    scores = scaled_scores(query, in_front(prefix_key, key))
+    return scores.masked_fill(~visible(scores, prefix_key.shape[-2]), 0) @ in_front(prefix_value, value)
 
 
 EXERCISE = Exercise(

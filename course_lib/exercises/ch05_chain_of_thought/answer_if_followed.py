@@ -141,6 +141,20 @@ def two_steps_too_early(operators, operands, step, number, modulus):
     return number
 
 
+@mistake("These are the steps up to `step`, which have been taken. Take those behind it.")
+def steps_before(operators, operands, step, number, modulus):
+    return answer_if_followed(operators[:, : step + 1], operands[:, : step + 1], -1, number, modulus)
+
+
+@mistake(
+    "Only the next step is taken, and where there is none the index is too large. Take all steps that are left: a loop "
+    "from `step + 1` to the end, which may be empty."
+)
+def next_step_alone(operators, operands, step, number, modulus):
+    b = operands[:, step + 1]
+    return torch.where(operators[:, step + 1] == 0, number + b, number * b) % modulus
+
+
 EXERCISE = Exercise(
     id="answer_if_followed",
     title="What a reader of the changed chain answers, with a fault",

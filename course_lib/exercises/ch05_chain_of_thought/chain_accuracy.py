@@ -187,13 +187,43 @@ def repaired_by_a_right_step(p, steps, modulus):
 
 
 @mistake(
-    "A wrong step counts as a repair here even where the number was right before. There it does harm: multiply the "
-    "second part by the chance of being wrong, 1 - right."
+    "A wrong step counts as a repair here even where the number was right before (in one line, that is `p**n + (1 - "
+    "p**n) / (m - 1)`). There it does harm: multiply the second part by the chance of being wrong, 1 - right."
 )
 def repairs_what_was_right(p, steps, modulus):
     right = 1.0
     for _ in range(steps):
         right = right * p + (1 - p) / (modulus - 1)
+    return right
+
+
+@mistake(
+    "Every step may be repaired at once here, as if a wrong step were right with 1 / (m - 1). A wrong step is wrong; "
+    "it can only repair an error of a step *before*."
+)
+def each_step_repairs_itself(p, steps, modulus):
+    return (p + (1 - p) / (modulus - 1)) ** steps
+
+
+@mistake(
+    "(1 - p) is squared here. That the number was wrong before the step is 1 - right already: one more wrong step has "
+    "the probability 1 - p, and leads back by one of m - 1 ways."
+)
+def two_wrong_steps_at_once(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - right) * (1 - p) ** 2
+    return right
+
+
+@mistake(
+    "All that is not right after the step is guessed among m - 1 numbers here. A number that was right and meets a "
+    "wrong step is wrong. Only where it was wrong before can a wrong step lead back."
+)
+def guessed_after_each_step(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - right * p) / (modulus - 1)
     return right
 
 

@@ -153,6 +153,18 @@ def remainder_at_the_end(start, operators, operands, modulus):
     return torch.stack(states, dim=1) % modulus
 
 
+@mistake("Every step adds here. Operator 1 multiplies.")
+def adds_always(start, operators, operands, modulus):
+    return chain_states(start, torch.zeros_like(operators), operands, modulus)
+
+
+@mistake(
+    "The remainder is taken modulo one less than `modulus`. `% modulus` gives numbers from 0 to `modulus - 1` already."
+)
+def one_less_modulus(start, operators, operands, modulus):
+    return chain_states(start, operators, operands, modulus - 1)
+
+
 EXERCISE = Exercise(
     id="chain_states",
     title="The number after each step",

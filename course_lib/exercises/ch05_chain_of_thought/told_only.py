@@ -79,10 +79,19 @@ def exchanged(prompts, states, dot):
     return [torch.cat([prompts, states[:, :-1]], dim=1), torch.full_like(states, dot)]
 
 
-@mistake(
+OF_ANOTHER_PROBLEM = (
     "The targets are of another problem. Then they tell nothing, and the control is weaker than it has to be: tell it "
     "the numbers of its own chain."
 )
+
+
+@mistake(OF_ANOTHER_PROBLEM)
+def of_the_row_before(prompts, states, dot):
+    inputs, targets = told_only(prompts, states, dot)
+    return [inputs, targets.roll(1, dims=0)]
+
+
+@mistake(OF_ANOTHER_PROBLEM)
 def of_another_problem(prompts, states, dot):
     inputs, targets = told_only(prompts, states, dot)
     return [inputs, targets.roll(1, dims=0) if len(targets) > 1 else targets.flip(1)]
@@ -143,6 +152,32 @@ def zeros_for_dots(prompts, states, dot):
 @mistake("The order is the other way round: return the inputs first, then the targets.")
 def targets_first(prompts, states, dot):
     return told_only(prompts, states, dot)[::-1]
+
+
+@mistake("All targets are dots, the answer too: this model is told nothing at all. Ask for every number of the chain.")
+def all_targets_are_dots(prompts, states, dot):
+    return [told_only(prompts, states, dot)[0], torch.full_like(states, dot)]
+
+
+@mistake(
+    "One dot too few. The first number is asked at the last token of the prompt, and each later one a token later: "
+    "with `steps` numbers there are `steps - 1` dots."
+)
+def one_dot_too_few(prompts, states, dot):
+    return [torch.cat([prompts, torch.full_like(states[:, :-2], dot)], dim=1), states.clone()]
+
+
+@mistake("The prompt is dots as well, so the model cannot read its problem. Dots come behind the prompt alone.")
+def prompt_is_dots_too(prompts, states, dot):
+    return [torch.full_like(told_only(prompts, states, dot)[0], dot), states.clone()]
+
+
+@mistake(
+    "The targets are shifted by one. At the last token of the prompt the *first* number is asked for, so the targets "
+    "are `states` as they are."
+)
+def targets_shifted(prompts, states, dot):
+    return [told_only(prompts, states, dot)[0], states.roll(-1, dims=1)]
 
 
 EXERCISE = Exercise(

@@ -78,10 +78,18 @@ def a_count(answers, shown, remembered):
     return ((answers == shown) & (shown != remembered)).float().sum()
 
 
-@mistake(
+FROM_MEMORY_LEFT_OUT = (
     "This keeps the rows in which the *answer* is not the remembered label, so it throws away just those that were "
-    "answered from memory. Keep the rows in which `shown` and `remembered` disagree."
+    "answered from memory. Keep the rows in which `shown` and `remembered` disagree, whatever the answer."
 )
+
+
+@mistake(FROM_MEMORY_LEFT_OUT)
+def from_memory_left_out(answers, shown, remembered):
+    return (answers == shown)[(shown != remembered) & (answers != remembered)].float().mean()
+
+
+@mistake(FROM_MEMORY_LEFT_OUT)
 def where_the_answer_is_not_remembered(answers, shown, remembered):
     return (answers == shown)[answers != remembered].float().mean()
 
@@ -110,6 +118,11 @@ def less_the_remembered(answers, shown, remembered):
 def of_the_answers_shown(answers, shown, remembered):
     same = answers == shown
     return (same & (shown != remembered)).float().sum() / same.sum()
+
+
+@mistake("This is how often prompt and memory disagree. *Of those* rows, what share of the answers is the shown label?")
+def how_often_they_disagree(answers, shown, remembered):
+    return (shown != remembered).float().mean()
 
 
 EXERCISE = Exercise(

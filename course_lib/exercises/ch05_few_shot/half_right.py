@@ -179,6 +179,28 @@ def flipped_and_flipped_back(labels, seed):
     return shown
 
 
+@mistake(
+    "One label of each kind is flipped in every list. That is half of them where a list has four. In longer lists flip "
+    "half of the zeros and half of the ones: `len(places) // 2`."
+)
+def one_of_each(labels, seed):
+    generator = torch.Generator().manual_seed(seed)
+    shown = labels.clone()
+    for row, true in zip(shown, labels, strict=True):
+        for label in (0, 1):
+            places = (true == label).nonzero().flatten()
+            row[places[torch.randint(len(places), (1,), generator=generator)]] = 1 - label
+    return shown
+
+
+@mistake(
+    "More or fewer than half of the labels are right. Of each list, flip half of the zeros *and* half of the ones; and "
+    "`return` stands behind the loops."
+)
+def half_of_one_label(labels, seed):
+    return torch.where(labels == 1, half_right(labels, seed), labels)
+
+
 EXERCISE = Exercise(
     id="half_right",
     title="Labels that say nothing",

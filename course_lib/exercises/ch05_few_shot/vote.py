@@ -69,7 +69,18 @@ def zero_for_nothing(symbols, labels, query):
     return (same * labels).sum(1) / same.sum(1).clamp(min=1)
 
 
-@mistake("This divides by the number of all examples. Divide by the number of those with the symbol that is asked.")
+OF_ALL_EXAMPLES = (
+    "This divides by the number of all examples. Divide by the number of those with the symbol that is asked; where "
+    "there are none, it is 0.5."
+)
+
+
+@mistake(OF_ALL_EXAMPLES)
+def of_all_examples_and_zero_for_nothing(symbols, labels, query):
+    return ((symbols == query[:, None]) & (labels == 1)).float().mean(1)
+
+
+@mistake(OF_ALL_EXAMPLES)
 def of_all_examples(symbols, labels, query):
     same = (symbols == query[:, None]).float()
     return torch.where(same.sum(1) > 0, (same * labels).mean(1), 0.5)
@@ -123,6 +134,25 @@ def share_of_the_ones(symbols, labels, query):
 def one_more_of_each(symbols, labels, query):
     same = symbols == query[:, None]
     return ((same & (labels == 1)).sum(1) + 1) / (same.sum(1) + 2)
+
+
+@mistake("The ones are divided by the zeros. A share is a part of the whole: divide by ones and zeros together.")
+def ones_by_zeros(symbols, labels, query):
+    same = symbols == query[:, None]
+    ones, zeros = ((same & (labels == label)).sum(1) for label in (1, 0))
+    return torch.where(same.any(1), ones / zeros, 0.5)
+
+
+@mistake("This is the answer, and 0 in a tie. The share of ones is wanted, which also says how sure the vote is.")
+def the_answer_and_0_in_a_tie(symbols, labels, query):
+    return (vote(symbols, labels, query) > 0.5).float()
+
+
+@mistake(
+    "A symbol that is not shown gets 1 here, as if it were surely of label 1. Nothing is known of it: give it 0.5."
+)
+def one_for_nothing(symbols, labels, query):
+    return torch.where((symbols == query[:, None]).any(1), vote(symbols, labels, query), 1.0)
 
 
 EXERCISE = Exercise(

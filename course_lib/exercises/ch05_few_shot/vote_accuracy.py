@@ -184,6 +184,27 @@ def orders_counted(shots, kept):
     return added_up(shots, probability, worth)
 
 
+@mistake("Without any label this is 0. It is a guess then, and half of the guesses are right: 0.5.")
+def nothing_without_labels(shots, kept):
+    return vote_accuracy(shots, kept) if shots else 0.0
+
+
+@mistake(
+    "These are all numbers of right labels, which sum to 1. Count a majority in full, a tie half, a minority not at "
+    "all."
+)
+def every_outcome(shots, kept):
+    return added_up(shots, binomial(shots, kept), lambda right, wrong: 1.0)
+
+
+@mistake(
+    "Right and wrong labels have the same power. If k are right, `shots - k` are wrong: `kept**k * (1 - kept)**(shots "
+    "- k)`."
+)
+def the_same_power_for_both(shots, kept):
+    return added_up(shots, lambda right: math.comb(shots, right) * (kept * (1 - kept)) ** right, worth)
+
+
 EXERCISE = Exercise(
     id="vote_accuracy",
     title="How good a vote can be",

@@ -185,6 +185,18 @@ def examples_overlap(inputs, outputs):
     return tokens
 
 
+@mistake("Each input is followed by the label of another example. The label of example i comes right after input i.")
+def label_of_the_example_before(inputs, outputs):
+    return as_tokens(inputs, outputs.roll(1, dims=1))
+
+
+@mistake("Only the first label is there. Every input is followed by its label: the tokens 1, 3, 5 and so on, `1::2`.")
+def first_label_alone(inputs, outputs):
+    tokens = as_tokens(inputs, outputs)
+    tokens[:, 3::2] = 0
+    return tokens
+
+
 EXERCISE = Exercise(
     id="as_tokens",
     title="Examples as tokens, with a fault",

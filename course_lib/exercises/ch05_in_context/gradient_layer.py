@@ -232,6 +232,22 @@ def labels_in_key_and_query(d, rate):
     return [label, label.clone(), value]
 
 
+@mistake(
+    "The scores are divided by sqrt(d) here, as in softmax attention. Linear attention has no such division: the size "
+    "of the step is `rate` alone."
+)
+def divided_by_the_root_of_d(d, rate):
+    return gradient_layer(d, rate / d**0.5)
+
+
+@mistake("The last input is left out of key and query. Slots 1 to d are the inputs; slot 0 is the one to drop.")
+def last_input_left_out(d, rate):
+    _, _, value = gradient_layer(d, rate)
+    others = torch.eye(d + 1)
+    others[d, d] = 0
+    return [others, others.clone(), value]
+
+
 EXERCISE = Exercise(
     id="gradient_layer",
     title="Attention that takes a step of gradient descent",

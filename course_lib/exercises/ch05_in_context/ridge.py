@@ -185,6 +185,32 @@ def multiplied_instead_of_solved(inputs, outputs, penalty):
     return (gram @ (inputs.mT @ outputs[..., None]))[..., 0]
 
 
+EXAMPLE_BY_EXAMPLE = (
+    "Each example gives a w of its own here. One w has to fit all examples of a row: add up X'X and X'y over the "
+    "examples first, then solve."
+)
+
+
+@mistake(EXAMPLE_BY_EXAMPLE)
+def example_by_example(inputs, outputs, penalty):
+    return (inputs * outputs[..., None] / (inputs**2 + penalty)).sum(1)
+
+
+@mistake(EXAMPLE_BY_EXAMPLE)
+def mean_of_the_examples(inputs, outputs, penalty):
+    return (inputs * outputs[..., None] / (inputs**2 + penalty)).mean(1)
+
+
+@mistake("This adds 1 / penalty. The larger the penalty, the smaller w has to be: add the penalty itself.")
+def one_over_the_penalty(inputs, outputs, penalty):
+    return ridge(inputs, outputs, 1 / penalty)
+
+
+@mistake("The identity is added without the penalty. Multiply it: `penalty * torch.eye(d)`.")
+def identity_alone(inputs, outputs, penalty):
+    return ridge(inputs, outputs, 1.0)
+
+
 EXERCISE = Exercise(
     id="ridge",
     title="The best guess of a noisy line",
