@@ -40,6 +40,17 @@ def cases(rng):
 
 
 @alternative
+def one_after_another(before, after, share=0.9):
+    squares = [value**2 for value in torch.linalg.svdvals(after - before).tolist()]
+    reached, how_many = 0.0, 0
+    for square in squares:
+        if reached < share * sum(squares):
+            reached += square
+            how_many += 1
+    return how_many
+
+
+@alternative
 def by_eigenvalues(before, after, share=0.9):
     change = (after - before).double()
     energy = torch.linalg.eigvalsh(change @ change.T).flip(0).clamp(min=0).tolist()

@@ -45,6 +45,16 @@ def run_case(subject, d, rate, examples, query):
 
 
 @alternative
+def entry_by_entry(d, rate):
+    query, key, value = (torch.zeros(d + 1, d + 1) for _ in range(3))
+    for i in range(1, d + 1):
+        query[i, i] = 1
+        key[i, i] = 1
+    value[0, 0] = rate
+    return [query, key, value]
+
+
+@alternative
 def the_step_in_the_key(d, rate):
     key = torch.diag(torch.tensor([0.0] + [rate] * d))
     value = torch.zeros(d + 1, d + 1)
