@@ -1,5 +1,7 @@
 """In how many directions did a matrix change? As many singular values as make up most of the change."""
 
+import math
+
 import torch
 
 from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
@@ -32,9 +34,20 @@ def cases(rng):
         case("a few directions changed alike", with_values(10, 12, [2.0] * few)),
         case("singular values 4, 3, 2, 1", with_values(7, 5, [4.0, 3.0, 2.0, 1.0]), (0.5, 0.8, 0.95)[some(0, 3)]),
         case("equal singular values, half of the sum of squares", with_values(14, 15, [1.0] * odd), 0.5),
-        case("many equal singular values", with_values(13, 14, [1.0] * many), 0.72),
+        case("many equal singular values", with_values(13, 14, [0.5] * many), 0.72),
         case("a slow decay", with_values(12, 12, [(i + 1) ** -(0.5 + 0.1 * some(0, 8)) for i in range(12)]), 0.9),
     ]
+
+
+@alternative
+def one_after_another(before, after, share=0.9):
+    squares = [value**2 for value in torch.linalg.svdvals(after - before).tolist()]
+    reached, how_many = 0.0, 0
+    for square in squares:
+        if reached < share * sum(squares):
+            reached += square
+            how_many += 1
+    return how_many
 
 
 @alternative
@@ -67,13 +80,23 @@ def not_squared(before, after, share=0.9):
     return first_true(shares_so_far(values) >= share) + 1
 
 
-@mistake("This is the rank of the whole matrix after tuning. What changed is the difference `after - before`.")
+OF_A_WHOLE_MATRIX = (
+    "This is the rank of a whole matrix, before or after tuning. What changed is the difference, `after - before`."
+)
+
+
+@mistake(OF_A_WHOLE_MATRIX)
+def of_the_matrix_before(before, after, share=0.9):
+    return effective_rank(torch.zeros_like(before), before, share)
+
+
+@mistake(OF_A_WHOLE_MATRIX)
 def of_the_whole_matrix(before, after, share=0.9):
     energy = torch.linalg.svdvals(after).square()
     return first_true(shares_so_far(energy) >= share) + 1
 
 
-@mistake("One too few: the place of the first True counts from 0, the number of singular values from 1. Add 1.")
+@mistake("One too few: places count from 0, and the number of singular values counts from 1. Add 1.")
 def one_too_few(before, after, share=0.9):
     energy = torch.linalg.svdvals(after - before).square()
     return first_true(shares_so_far(energy) >= share)
@@ -96,6 +119,89 @@ def exact_rank(before, after, share=0.9):
     return torch.linalg.matrix_rank(after - before).item()
 
 
+@mistake("`share` has no effect: this looks for 90% always. Other shares may be asked for.")
+def always_90_percent(before, after, share=0.9):
+    return effective_rank(before, after)
+
+
+@mistake(
+    "Each value is compared with the largest. Add them up, the largest first, and see how many it takes to reach the "
+    "share of the *sum* of all squares."
+)
+def compared_with_the_largest(before, after, share=0.9):
+    values = torch.linalg.svdvals(after - before)
+    return (values >= share * values.max()).sum().item()
+
+
+@mistake(
+    "Each square is compared with the share by itself. Add them up, the largest first, as `cumsum` does: how many make "
+    "up the share *together*?"
+)
+def each_by_itself(before, after, share=0.9):
+    energy = torch.linalg.svdvals(after - before).square()
+    return (energy / energy.sum() >= share).sum().item()
+
+
+@mistake("The smallest values come first here. The fewest that make up the share are the largest: begin with these.")
+def smallest_first(before, after, share=0.9):
+    energy = torch.linalg.svdvals(after - before).square().flip(0)
+    return first_true(shares_so_far(energy) >= share) + 1
+
+
+@mistake(
+    "This is a share of the *number* of singular values. Count how many of the largest make up the share of the sum of "
+    "their squares."
+)
+def share_of_their_number(before, after, share=0.9):
+    return math.ceil(share * min(before.shape))
+
+
+@mistake("The running sum is not divided. The share is one of the sum of all squares: divide by `energy.sum()`.")
+def not_divided_by_the_sum(before, after, share=0.9):
+    energy = torch.linalg.svdvals(after - before).square()
+    return first_true(energy.cumsum(0) >= share) + 1
+
+
+@mistake(
+    "This subtracts singular values from each other. The matrix that changed is `after - before`: subtract the "
+    "matrices, and take the singular values of that."
+)
+def values_subtracted(before, after, share=0.9):
+    energy = (torch.linalg.svdvals(after) - torch.linalg.svdvals(before)).square()
+    return first_true(shares_so_far(energy) >= share) + 1
+
+
+@mistake("The squares come too late: this squares the running sum. Square the singular values first, then add them up.")
+def sums_squared(before, after, share=0.9):
+    sums = torch.linalg.svdvals(after - before).cumsum(0).square()
+    return first_true(sums / sums[-1] >= share) + 1
+
+
+@mistake(
+    "1 comes out whatever changed. Does the comparison stand the right way round, and `return` behind the loop? "
+    "Counted is how many of the largest values it takes *until* the share is reached."
+)
+def always_1(before, after, share=0.9):
+    return 1
+
+
+@mistake(
+    "The share is squared here. The squares of the singular values make up `share` of the sum of squares, as it is."
+)
+def share_squared(before, after, share=0.9):
+    return effective_rank(before, after, share**2)
+
+
+@mistake("One too many. With the place of the first that reaches the share counted from 0, add 1.")
+def one_too_many(before, after, share=0.9):
+    return effective_rank(before, after, share) + 1
+
+
+@mistake("This looks for 1 - share, which is what may be *missing*. The largest values make up `share` itself.")
+def what_may_be_missing(before, after, share=0.9):
+    return effective_rank(before, after, 1 - share)
+
+
 EXERCISE = Exercise(
     id="effective_rank",
     title="How many directions does a change have?",
@@ -104,10 +210,10 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="code",
     hints=(
-        "`torch.linalg.svdvals(after - before)` gives the singular values, the largest first. Square them, and "
-        "look at the running sum.",
-        "`reached = energy.cumsum(0) / energy.sum() >= share`; the place of the first True, counted from 1, is the "
-        "answer.",
+        "`torch.linalg.svdvals(after - before)` gives the singular values, the largest first. Square them, and look "
+        "at the running sum.",
+        "The running sum divided by the whole sum is the share that the 1, 2, 3 ... largest values make up. At which "
+        "place does it reach `share` for the first time? Places count from 0.",
     ),
     reference=effective_rank,
     cases=cases,

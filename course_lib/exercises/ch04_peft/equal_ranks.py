@@ -34,6 +34,7 @@ def cases(rng):
     return [
         Case("by hand: one matrix of 6 x 4, and one of 4 x 4", ({"wide": [[6, 4]], "square": [[4, 4]]},)),
         Case("this lab's layers", ({"feed-forward": feed_forward, "attention": attention},)),
+        Case("one matrix each, of 8 x 8 and of 24 x 16", ({"small": [[8, 8]], "large": [[24, 16]]},)),
         Case("two places with one matrix each", (unequal(1, 1, unit=4),)),
         Case("two places with another number of matrices", (unequal(3, 1, unit=8),)),
         Case("three places", (unequal(2, 1, 2, unit=16),)),
@@ -71,13 +72,36 @@ def same_rank(places):
     return dict.fromkeys(places, 1)
 
 
-@mistake(
+ROUNDED = (
     "The numbers are nearly equal here, and not exactly: a rank has been rounded. Take larger ranks, until the numbers "
     "of all places come out the same."
 )
-def rounded(places):
+
+
+def nearly(places, whole):
     costs = {place: lora_parameters(shapes, 1) for place, shapes in places.items()}
-    return {place: round(max(costs.values()) / cost) for place, cost in costs.items()}
+    return {place: whole(max(costs.values()) / cost) for place, cost in costs.items()}
+
+
+@mistake(ROUNDED)
+def rounded(places):
+    return nearly(places, round)
+
+
+@mistake(ROUNDED)
+def rounded_from_the_sum(places):
+    costs = {place: lora_parameters(shapes, 1) for place, shapes in places.items()}
+    return {place: round(sum(costs.values()) / cost) for place, cost in costs.items()}
+
+
+@mistake(ROUNDED)
+def rounded_down(places):
+    return nearly(places, math.floor)
+
+
+@mistake(ROUNDED)
+def rounded_up(places):
+    return nearly(places, math.ceil)
 
 
 @mistake(
@@ -134,6 +158,32 @@ def numbers_instead_of_ranks(places):
     return dict.fromkeys(places, math.lcm(*costs.values()))
 
 
+@mistake(
+    "Ranks of 0 come out, which would be no LoRA at all. The number that all places can have is a common *multiple* of "
+    "what rank 1 costs in each; a common divisor is too small."
+)
+def greatest_common_divisor(places):
+    costs = {place: lora_parameters(shapes, 1) for place, shapes in places.items()}
+    return {place: math.gcd(*costs.values()) // cost for place, cost in costs.items()}
+
+
+@mistake("This looks at the first two places alone. There may be more: take the least common multiple of all.")
+def first_two_places(places):
+    costs = {place: lora_parameters(shapes, 1) for place, shapes in places.items()}
+    numbers = math.lcm(*list(costs.values())[:2])
+    return {place: numbers // cost for place, cost in costs.items()}
+
+
+@mistake("This counts A alone. LoRA trains B as well: at rank 1, d_out plus d_in numbers for each matrix.")
+def a_alone(places):
+    return ranks_for({place: sum(d_in for _, d_in in shapes) for place, shapes in places.items()})
+
+
+@mistake("This is what rank 1 costs in each place. Return the ranks with which all places cost the same.")
+def what_rank_1_costs(places):
+    return {place: lora_parameters(shapes, 1) for place, shapes in places.items()}
+
+
 EXERCISE = Exercise(
     id="equal_ranks",
     title="As many numbers in each place",
@@ -144,8 +194,8 @@ EXERCISE = Exercise(
     hints=(
         "How many numbers does LoRA train in a place at rank 1, and at rank r? So which numbers can a place have at "
         "all? Which is the first that all the places can have?",
-        "`numbers = {place: lora_parameters(shapes, 1) for place, shapes in places.items()}`; a place can have the "
-        "multiples of its number, and `math.lcm(*numbers.values())` is the smallest that all can have. Divide.",
+        "Each place can have the multiples of its number at rank 1. `math.lcm(6, 10)` is the smallest multiple that "
+        "both numbers share, and `math.lcm(*numbers)` that of a whole list. With which rank does a place have it?",
     ),
     reference=equal_ranks,
     cases=cases,

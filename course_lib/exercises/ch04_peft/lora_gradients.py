@@ -48,6 +48,16 @@ def through_the_large_matrix(x, a, b, alpha, g):
     return b.T @ by_product, by_product @ a.T
 
 
+@alternative
+def token_by_token(x, a, b, alpha, g):
+    scale = alpha / len(a)
+    by_a, by_b = torch.zeros_like(a), torch.zeros_like(b)
+    for into, out in zip(x, g, strict=True):
+        by_a += scale * torch.outer(b.T @ out, into)
+        by_b += scale * torch.outer(out, a @ into)
+    return [by_a, by_b]
+
+
 @mistake("The factor alpha / rank is missing: it stands in front of B A, so it is in both gradients.")
 def not_scaled(x, a, b, alpha, g):
     return lora_gradients(x, a, b, len(a), g)
@@ -104,6 +114,35 @@ def the_steps(x, a, b, alpha, g):
     return tuple(-gradient for gradient in lora_gradients(x, a, b, alpha, g))
 
 
+@mistake(
+    "This divides alpha by d_out, the number of rows of B. Divide it by the rank, which is the number of rows of A: "
+    "`a.shape[0]`."
+)
+def divided_by_d_out(x, a, b, alpha, g):
+    return lora_gradients(x, a, b, alpha * len(a) / len(b), g)
+
+
+@mistake(
+    "These are means over all outputs of all tokens. `g` is the gradient of the whole loss by each output, so what the "
+    "outputs and tokens pull is added up."
+)
+def mean_over_outputs(x, a, b, alpha, g):
+    return tuple(gradient / g.numel() for gradient in lora_gradients(x, a, b, alpha, g))
+
+
+@mistake("Only the last token counts here. What the tokens pull is added up: `+=` in the loop, not `=`.")
+def last_token_alone(x, a, b, alpha, g):
+    return lora_gradients(x[-1:], a, b, alpha, g[-1:])
+
+
+@mistake(
+    "The tokens are added up too early, inputs and gradients each by themselves, so every token pulls with the inputs "
+    "of all. Multiply for each token first, and add the products up."
+)
+def sums_multiplied(x, a, b, alpha, g):
+    return lora_gradients(x.sum(0, keepdim=True), a, b, alpha, g.sum(0, keepdim=True))
+
+
 EXERCISE = Exercise(
     id="lora_gradients",
     title="Where may A and B begin?",
@@ -116,8 +155,8 @@ EXERCISE = Exercise(
         "x)[j]. If `b[i, j]` rises, output i alone changes, by s (A x)[j]. If `a[j, k]` rises, every output i "
         "changes: by how much?",
         "For one token the gradient with respect to `b[i, j]` is s g[i] (A x)[j], and with respect to `a[j, k]` it is "
-        "s x[k] times the sum over i of g[i] `b[i, j]`. Over all tokens: `scale * g.T @ (x @ a.T)` for B, and for A "
-        "the same with `g @ b`.",
+        "s x[k] times the sum over i of g[i] `b[i, j]`. To add up over the tokens is a product of matrices: which one "
+        "has its tokens in the rows and which in the columns, so that the shape comes out right?",
     ),
     reference=lora_gradients,
     cases=cases,

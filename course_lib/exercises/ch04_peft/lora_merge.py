@@ -83,6 +83,38 @@ def update_transposed(weight, a, b, alpha):
     return weight + alpha / a.shape[0] * (b @ a).T
 
 
+@mistake("The frozen matrix is multiplied by alpha / rank too. Multiply B A alone, and add it to `weight` as it is.")
+def weight_scaled_too(weight, a, b, alpha):
+    return alpha / a.shape[0] * (weight + b @ a)
+
+
+@mistake(
+    "The root of alpha / rank is on one of the two alone. The product B A has to have the whole factor, alpha / rank."
+)
+def root_of_the_factor(weight, a, b, alpha):
+    return weight + (alpha / a.shape[0]) ** 0.5 * (b @ a)
+
+
+@mistake("The factor is upside down. It is alpha / rank: a larger alpha makes A and B count for more.")
+def upside_down(weight, a, b, alpha):
+    return weight + a.shape[0] / alpha * (b @ a)
+
+
+@mistake("This divides by the rank twice. The factor of B A is alpha / rank, once.")
+def divided_by_the_rank_twice(weight, a, b, alpha):
+    return weight + alpha / a.shape[0] ** 2 * (b @ a)
+
+
+@mistake("`//` rounds the quotient down, to 0 if alpha is below the rank. Divide with `/`.")
+def rounded_down(weight, a, b, alpha):
+    return weight + alpha // a.shape[0] * (b @ a)
+
+
+@mistake("alpha is on A and on B, so the update is multiplied by it twice. The factor of B A is alpha / rank, once.")
+def alpha_twice(weight, a, b, alpha):
+    return weight + alpha * alpha / a.shape[0] * (b @ a)
+
+
 EXERCISE = Exercise(
     id="lora_merge",
     title="Back into one matrix, with a fault",
@@ -93,8 +125,8 @@ EXERCISE = Exercise(
     hints=(
         "Give it a rank of 1, an alpha of 3, and the numbers 0, 1 and 1 for W, A and B. What should come out, and "
         "what does?",
-        "The product of `scale * b` and `scale * a` has the factor scale times scale. Multiply one of the two alone, "
-        "or their product: `weight + scale * (b @ a)`.",
+        "The product of `scale * b` and `scale * a` has the factor scale times scale. How often should scale be in "
+        "it? And for which scale does nobody notice?",
     ),
     reference=lora_merge,
     cases=cases,

@@ -24,6 +24,16 @@ def by_distance_from_a_coin(p):
     return [(1 - 2 * p * (1 - p)).mean().item(), (0.5 + (p - 0.5).abs()).mean().item()]
 
 
+@alternative
+def pair_by_pair(p):
+    same, right = 0.0, 0.0
+    for first in p.tolist():
+        second = 1 - first
+        same += first * first + second * second
+        right += max(first, second)
+    return [same / len(p), right / len(p)]
+
+
 @mistake(
     "The first number counts only the people who both prefer the first text, p². Two people also agree when both "
     "prefer the second: add (1 - p)²."
@@ -50,7 +60,7 @@ def one_way_to_disagree(p):
 
 @mistake(
     "The first number is 1 - p (1 - p). There are two ways to disagree, since either of the two may be the one who "
-    "prefers the first text: take off 2 p (1 - p)."
+    "prefers the first text: take off 2 p (1 - p). (p + (1 - p)² is the same number: square both.)"
 )
 def less_one_way_to_disagree(p):
     best_guess = agreement(p)[1]
@@ -109,6 +119,58 @@ def worst_guess(p):
     return [two_people, 1 - best_guess]
 
 
+@mistake(
+    "The first number is 1, whatever p is. Square p and 1 - p each by itself, and add the squares: `1 - p**2` squares "
+    "p alone, and `(p + 1 - p) ** 2` is the square of 1."
+)
+def always_1(p):
+    best_guess = agreement(p)[1]
+    return [1.0, best_guess]
+
+
+@mistake(
+    "p² and (1 - p)² are multiplied in the first number. Two people agree in the one way *or* in the other, never in "
+    "both at once: add."
+)
+def multiplied(p):
+    best_guess = agreement(p)[1]
+    return [(p**2 * (1 - p) ** 2).mean().item(), best_guess]
+
+
+@mistake(
+    "The second number is the largest probability of all pairs. Take the larger of p and 1 - p for each pair, and then "
+    "the mean over the pairs."
+)
+def largest_of_all_pairs(p):
+    two_people = agreement(p)[0]
+    return [two_people, p.max().item()]
+
+
+@mistake(
+    "Brackets are missing in the first number. `1 - p * 1 - p` is 1 - p - p: write `(1 - p) * (1 - p)`, or `(1 - p) ** "
+    "2`."
+)
+def no_brackets(p):
+    best_guess = agreement(p)[1]
+    return [(p * p + 1 - p * 1 - p).mean().item(), best_guess]
+
+
+@mistake(
+    "In the first number the mean is taken too early. Square for each pair first, then take the mean of the pairs."
+)
+def first_of_the_mean_probability(p):
+    m = p.mean().item()
+    return [m**2 + (1 - m) ** 2, agreement(p)[1]]
+
+
+@mistake(
+    "The second number is how far p is from a coin. Being right with a coin is 0.5: the better guess is right with 0.5 "
+    "more than that distance, which is the larger of p and 1 - p."
+)
+def distance_from_a_coin(p):
+    return [agreement(p)[0], (p - 0.5).abs().mean().item()]
+
+
 EXERCISE = Exercise(
     id="agreement",
     title="How far do people agree?",
@@ -119,7 +181,8 @@ EXERCISE = Exercise(
     hints=(
         "Two people agree when both prefer the first text, with probability p * p, or both prefer the second. A "
         "guesser who knows p names the likelier text.",
-        "`(p**2 + (1 - p) ** 2).mean().item()` and `torch.maximum(p, 1 - p).mean().item()`",
+        "`torch.maximum(a, b)` takes the larger of two numbers, pair by pair. `.mean()` comes last, and `.item()` "
+        "makes a float of it.",
     ),
     reference=agreement,
     cases=cases,

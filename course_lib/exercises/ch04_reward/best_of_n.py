@@ -33,6 +33,16 @@ def cases(rng):
     ]
 
 
+def remark(answer, right):
+    """What float32 or luck has made a little wrong is told here: it is a little wrong in another way each time."""
+    if isinstance(answer, float) and math.isclose(answer, right, rel_tol=0.01):
+        return (
+            "nearly right. If you draw sets at random, take all sets instead, by their weights. If not, work in "
+            "float64: in float32 the logarithms of such large numbers leave too few digits."
+        )
+    return None
+
+
 @alternative
 def from_the_best_down(scores, values, n):
     size, total = len(scores), 0.0
@@ -59,13 +69,22 @@ def log_choose(a, b):
     return torch.lgamma(a + 1) - torch.lgamma(a - b + 1) - math.lgamma(b + 1)
 
 
-@mistake(
+WITH_REPLACEMENT = (
     "This draws with replacement, so the same reply may be drawn twice. The n replies of a set are all different: "
     "weigh each reply by the number of sets of which it is the best."
 )
+
+
+@mistake(WITH_REPLACEMENT)
 def with_replacement(scores, values, n):
     rank = torch.arange(len(scores) + 1, dtype=torch.float64) / len(scores)
     return ((rank**n).diff() * values[scores.argsort()]).sum().item()
+
+
+@mistake(WITH_REPLACEMENT)
+def others_with_replacement(scores, values, n):
+    worse = torch.arange(len(scores), dtype=torch.float64) / len(scores)
+    return (n / len(scores) * worse ** (n - 1) * values[scores.argsort()]).sum().item()
 
 
 @mistake("This is the *worst* of n. Of each set, the reply with the highest score is chosen.")
@@ -137,6 +156,44 @@ def one_set(scores, values, n):
     return values[scores[:n].argmax()].item()
 
 
+@mistake(
+    "The values are looked up by rank, `argsort().argsort()`. `scores.argsort()` alone is the list of replies from the "
+    "worst to the best, and `values[...]` of it brings the values into this order."
+)
+def looked_up_by_rank(scores, values, n):
+    worse = torch.arange(len(scores), dtype=torch.float64)
+    weights = (log_choose(worse, n - 1) - math.log(math.comb(len(scores), n))).exp()
+    return (weights * values[scores.argsort().argsort()]).sum().item()
+
+
+@mistake("This divides by C(N, n - 1). There are C(N, n) sets of n replies: divide by that, and the weights sum to 1.")
+def divided_by_smaller_sets(scores, values, n):
+    return best_of_n(scores, values, n) * (len(scores) - n + 1) / n
+
+
+@mistake(
+    "`lgamma(a)` is the logarithm of (a - 1)!, one factor too few. The logarithm of a! is `torch.lgamma(a + 1)`, in "
+    "every place where a factorial stands."
+)
+def factorials_one_too_small(scores, values, n):
+    below = torch.arange(n - 1, len(scores), dtype=torch.float64)
+
+    def log_of_factorial(a):
+        return torch.lgamma(torch.as_tensor(a, dtype=torch.float64))
+
+    of_each = log_of_factorial(below) - log_of_factorial(n - 1) - log_of_factorial(below - n + 1)
+    of_all = log_of_factorial(len(scores)) - log_of_factorial(n) - log_of_factorial(len(scores) - n)
+    return ((of_each - of_all).exp() * values[scores.argsort()][n - 1 :]).sum().item()
+
+
+@mistake(
+    "All replies that can be chosen have the same weight here. The best of the pool is chosen far more often: the "
+    "reply with i worse ones has the weight C(i, n - 1) / C(N, n)."
+)
+def all_weights_alike(scores, values, n):
+    return values[scores.argsort()][n - 1 :].mean().item()
+
+
 EXERCISE = Exercise(
     id="best_of_n",
     title="The best of n, without luck",
@@ -145,15 +202,15 @@ EXERCISE = Exercise(
     difficulty=3,
     kind="code",
     hints=(
-        "Sort the pool by score. A reply with i worse ones below it is the best of a set if the other n - 1 are "
-        "among those i. How many such sets are there, out of how many?",
-        "Its weight is C(i, n - 1) / C(N, n), and 0 for i < n - 1. These numbers overflow: work with logarithms, "
-        "log C(a, b) = lgamma(a + 1) - lgamma(b + 1) - lgamma(a - b + 1) in float64, and `.exp()` at the end. Or "
-        "divide the whole numbers of `math.comb` by each other before you multiply. Or begin with the best reply, "
-        "whose weight is n / N, and go down: the weight of the next is (i - n + 1) / i times the one above.",
+        "Sort the pool by score. A reply with i worse ones below it is the best of a set if the other n - 1 are among "
+        "those i. How many such sets are there, out of how many?",
+        "log C(a, b) is lgamma(a + 1) - lgamma(b + 1) - lgamma(a - b + 1), in float64. Subtract the two logarithms of "
+        "the weight before you take `.exp()`; for i below n - 1 the weight is 0. Or begin with the best reply, whose "
+        "weight is n / N, and go down: by what do you multiply for the next one?",
     ),
     reference=best_of_n,
     cases=cases,
+    remark=remark,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 4, The best of n",

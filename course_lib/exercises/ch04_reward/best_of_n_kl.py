@@ -113,6 +113,96 @@ def nan_where_never_kept(p, n):
     return (kept * (kept / p).log()).sum().item()
 
 
+@mistake(
+    "Here all the others have to be strictly worse. The same reply may come twice, and is kept then as well: ask how "
+    "likely all n are this one or worse, and take off that all are worse."
+)
+def all_others_strictly_worse(p, n):
+    return divergence(n * p * (p.cumsum(0) - p) ** (n - 1), p)
+
+
+@mistake(
+    "This is n p times the probability that the n - 1 others are this one or worse. It counts a set several times in "
+    "which the reply comes several times. Ask how likely all n are this one or worse, and take off that all are worse."
+)
+def counted_for_each_sample(p, n):
+    return divergence(n * p * p.cumsum(0) ** (n - 1), p)
+
+
+@mistake(
+    "The probabilities are made to sum to 1 by dividing, but their ratios are not right. A reply is kept if all n are "
+    "this one or worse, and not all are worse. Those sum to 1 by themselves."
+)
+def counted_for_each_sample_made_to_sum_to_1(p, n):
+    kept = n * p * p.cumsum(0) ** (n - 1)
+    return divergence(kept / kept.sum(), p)
+
+
+@mistake(
+    "This takes the probability that a reply is among the n, divided by the sum. It is kept only if none of the others "
+    "is better: the best reply is kept far more often, compared with the worst, than this says."
+)
+def is_among_the_n_made_to_sum_to_1(p, n):
+    kept = 1 - (1 - p) ** n
+    return divergence(kept / kept.sum(), p)
+
+
+@mistake(
+    "These are the logarithms alone. Weigh each by how likely its reply is kept, q: the KL is the *mean* logarithm of "
+    "the ratio."
+)
+def not_weighed(p, n):
+    kept = p.cumsum(0) ** n - (p.cumsum(0) - p) ** n
+    return (kept / p).log().sum().item()
+
+
+@mistake(
+    "The logarithms are weighed by p, how likely the language model writes a reply. Weigh them by q, how likely it is "
+    "kept."
+)
+def weighed_by_p(p, n):
+    kept = p.cumsum(0) ** n - (p.cumsum(0) - p) ** n
+    return (p * (kept / p).log()).sum().item()
+
+
+@mistake("This is divided by the number of replies. The weights q sum to 1 already: take the sum, not the mean.")
+def mean_over_the_replies(p, n):
+    return best_of_n_kl(p, n) / len(p)
+
+
+@mistake(
+    "The sign is flipped. A KL is never below 0: it is the mean of log(q / p), with q above, and no minus in front."
+)
+def sign_flipped(p, n):
+    return -best_of_n_kl(p, n)
+
+
+@mistake("This is a logarithm to the base 10. In nats, the logarithm is the natural one, `log`.")
+def to_the_base_10(p, n):
+    return best_of_n_kl(p, n) / math.log(10)
+
+
+@mistake("This is the best of n - 1. All n samples have to be this reply or a worse one: the power is n.")
+def best_of_one_less(p, n):
+    return best_of_n_kl(p, n - 1)
+
+
+@mistake(
+    "This multiplies by n. The samples are independent, so that all n are this reply or a worse one has the "
+    "probability `up_to` *to the power of* n."
+)
+def times_n(p, n):
+    return divergence(n * p, p)
+
+
+@mistake(
+    "This raises p to the power of n: all n would be this very reply. It is kept if all n are this one *or worse*, and "
+    "not all are worse: sum up first, with `cumsum`."
+)
+def p_to_the_power_of_n(p, n):
+    return divergence(p**n, p)
+
+
 EXERCISE = Exercise(
     id="best_of_n_kl",
     title="How far does the best of n go?",
@@ -123,7 +213,9 @@ EXERCISE = Exercise(
     hints=(
         "When is a reply kept? If all n are this one or worse, and not all are worse. How likely is a reply that is "
         "this one or worse? Take that to the power of n, and subtract.",
-        "`up_to = p.cumsum(0)`, `kept = up_to**n - (up_to - p)**n`, and then the sum of `torch.xlogy(kept, kept / p)`.",
+        "`up_to = p.cumsum(0)` is how likely a sample is this reply or a worse one, and `up_to**n` how likely all n "
+        "are. How likely are all n worse? The difference is q. `torch.xlogy(q, q / p)` counts a reply that is never "
+        "kept as 0.",
     ),
     reference=best_of_n_kl,
     cases=cases,

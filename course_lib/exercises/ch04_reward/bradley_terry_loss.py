@@ -67,6 +67,14 @@ def by_cross_entropy(chosen, rejected):
     return nn.functional.cross_entropy(torch.stack([chosen, rejected], dim=1), first)
 
 
+@alternative
+def pair_by_pair(chosen, rejected):
+    total = 0.0
+    for winner, loser in zip(chosen, rejected, strict=True):
+        total = total - nn.functional.logsigmoid(winner - loser)
+    return total / len(chosen)
+
+
 @mistake(
     "The fault is still there. Where the probability is far below the small constant, the loss is the logarithm of "
     "this constant, whatever the rewards are. So its gradient is 0, and nothing is learned where the model is most "
@@ -156,6 +164,64 @@ def difference_cut(chosen, rejected):
     return -nn.functional.logsigmoid((chosen - rejected).clamp(min=-20)).mean()
 
 
+@mistake(
+    "Each reward has a sigmoid of its own here. Only the difference of the two is what people have judged: subtract "
+    "first, and take one sigmoid."
+)
+def a_sigmoid_for_each(chosen, rejected):
+    return (nn.functional.logsigmoid(rejected) - nn.functional.logsigmoid(chosen)).mean()
+
+
+@mistake("This is in bits. Take the natural logarithm, which `nn.functional.logsigmoid` has: divide by nothing.")
+def in_bits(chosen, rejected):
+    return bradley_terry_loss(chosen, rejected) / torch.tensor(2.0).log()
+
+
+@mistake(
+    "Two signs are wrong: the minus sign in front is missing, and the difference is the other way round. The two do "
+    "not make up for each other, since a loss is above 0."
+)
+def sign_flipped_and_exchanged(chosen, rejected):
+    return nn.functional.logsigmoid(rejected - chosen).mean()
+
+
+@mistake(
+    "This is the square of 1 minus the probability. The loss is the surprise at what people chose: minus the "
+    "*logarithm* of the probability. Where the model is most wrong, the square has no gradient left."
+)
+def squared_error(chosen, rejected):
+    return (1 - torch.sigmoid(chosen - rejected)).square().mean()
+
+
+@mistake(
+    "This is a hinge: 1 minus the difference, and 0 where that is below 0. The loss is minus the log-sigmoid of the "
+    "difference, which has no edge."
+)
+def hinge(chosen, rejected):
+    return (1 - (chosen - rejected)).relu().mean()
+
+
+@mistake("The sign of the difference is lost, so a pair the wrong way round costs nothing. Take no `abs`.")
+def absolute_difference(chosen, rejected):
+    return bradley_terry_loss((chosen - rejected).abs(), torch.zeros_like(rejected))
+
+
+@mistake(
+    "The pairs are compared with each other: the softmax runs along the batch. Each pair is a choice of its own, "
+    "between its chosen and its rejected text: the axis along which you stacked the two."
+)
+def softmax_over_the_pairs(chosen, rejected):
+    return -torch.stack([chosen, rejected]).log_softmax(1)[0].mean()
+
+
+@mistake(
+    "Now the difference is cut, at 100 or so. Beyond the limit the loss stays the same, so its gradient is 0, and "
+    "nothing is learned. `nn.functional.logsigmoid` takes the whole difference."
+)
+def difference_cut_at_100(chosen, rejected):
+    return -nn.functional.logsigmoid((chosen - rejected).clamp(-100, 100)).mean()
+
+
 EXERCISE = Exercise(
     id="bradley_terry_loss",
     title="Learn from a comparison, with a fault",
@@ -167,8 +233,8 @@ EXERCISE = Exercise(
         "Raise the chosen reward by a little. By how much does the loss fall if that text is 5 behind, and by how much "
         "if it is 30 behind?",
         "Below the limit of `clamp` the loss does not change with the rewards, so its gradient is 0. Without a limit "
-        "the sigmoid of -200 rounds to 0, and its logarithm is infinite. `-nn.functional.logsigmoid(chosen - "
-        "rejected).mean()` takes both steps at once.",
+        "the sigmoid of -200 rounds to 0, and its logarithm is infinite. Look among the functions of `nn.functional` "
+        "for one that takes both steps at once.",
     ),
     reference=bradley_terry_loss,
     cases=cases,

@@ -58,6 +58,18 @@ def rows_of_bins(bin_of_each, predicted, happened, n_bins):
     return table
 
 
+@alternative
+def pair_by_pair(predicted, happened, n_bins):
+    rows = []
+    for k in range(n_bins):
+        count, said, was = 0, 0.0, 0.0
+        for p, y in zip(predicted.tolist(), happened.tolist(), strict=True):
+            if min(int(p * n_bins), n_bins - 1) == k:
+                count, said, was = count + 1, said + p, was + y
+        rows.append([count / len(predicted), said / count, was / count] if count else [0.0, 0.0, 0.0])
+    return torch.tensor(rows)
+
+
 @mistake(
     "The first column holds the number of pairs in each bin. Divide it by the number of all pairs, which makes it a "
     "share."
@@ -149,6 +161,55 @@ def both_borders_included(predicted, happened, n_bins):
     return table
 
 
+@mistake("The rows of empty bins are left out. The table has a row for each of the n_bins bins: zeros, if it is empty.")
+def empty_bins_left_out(predicted, happened, n_bins):
+    table = calibration_bins(predicted, happened, n_bins)
+    return table[table[:, 0] > 0]
+
+
+@mistake("The first column is divided by the number of bins. A share of all pairs is divided by the number of pairs.")
+def shares_of_the_bins(predicted, happened, n_bins):
+    return calibration_bins(predicted, happened, n_bins) * torch.tensor([len(predicted) / n_bins, 1.0, 1.0])
+
+
+@mistake(
+    "The last column is a share of all that happened. It is the mean of what happened to the pairs in the bin: divide "
+    "by how many pairs there are in it."
+)
+def share_of_what_happened(predicted, happened, n_bins):
+    share, said, was = calibration_bins(predicted, happened, n_bins).unbind(1)
+    return torch.stack([share, said, share * was / happened.mean()], dim=1)
+
+
+@mistake(
+    "These bins hold equally many pairs each. They should be equally *wide*: bin k reaches from k / n_bins to (k + 1) "
+    "/ n_bins, however many predictions lie there."
+)
+def equally_many_in_each(predicted, happened, n_bins):
+    bin_of_each = torch.zeros(len(predicted))
+    for k, part in enumerate(predicted.argsort().chunk(n_bins)):
+        bin_of_each[part] = k
+    return rows_of_bins(bin_of_each, predicted, happened, n_bins)
+
+
+@mistake(
+    "These bins divide the range from the lowest to the highest prediction. They should divide the range from 0 to 1, "
+    "whatever was predicted."
+)
+def from_the_lowest_to_the_highest(predicted, happened, n_bins):
+    low, high = predicted.min(), predicted.max()
+    place = ((predicted - low) / (high - low) * n_bins).long().clamp(max=n_bins - 1)
+    return rows_of_bins(place, predicted, happened, n_bins)
+
+
+@mistake(
+    "This multiplies by n_bins - 1, so there are fewer and wider bins than asked for. Multiply by n_bins, round down, "
+    "and put a prediction of exactly 1 into the last bin."
+)
+def one_bin_too_few(predicted, happened, n_bins):
+    return rows_of_bins((predicted * (n_bins - 1)).long(), predicted, happened, n_bins)
+
+
 EXERCISE = Exercise(
     id="calibration_bins",
     title="Are its probabilities true?",
@@ -159,8 +220,8 @@ EXERCISE = Exercise(
     hints=(
         "Which bin does a prediction fall into? Multiply by n_bins and round down; a prediction of exactly 1 belongs "
         "to the last bin.",
-        "`place = (predicted * n_bins).long().clamp(max=n_bins - 1)`; then for each k, `inside = place == k`, and "
-        "three means: of `inside`, `predicted[inside]` and `happened[inside]`, or zeros where nothing is inside.",
+        "`(predicted * n_bins).long()` rounds down, and `clamp(max=...)` takes the 1 into the last bin. Then, for one "
+        "bin after the other: which pairs are inside? If there are any, their row is made of three means.",
     ),
     reference=calibration_bins,
     cases=cases,

@@ -38,6 +38,16 @@ def divide_by_the_sum(weights):
     return weights / weights.sum(-1, keepdim=True)
 
 
+@alternative
+def prompt_by_prompt(reference, rewards, beta):
+    rows = []
+    for log_p, r in zip(reference.view(-1, reference.shape[-1]), rewards.view(-1, rewards.shape[-1]), strict=True):
+        tilted = log_p + r / beta
+        highest = tilted.max()
+        rows.append(tilted - highest - (tilted - highest).exp().sum().log())
+    return torch.stack(rows).view_as(reference)
+
+
 @mistake(
     "The rewards are multiplied by beta. beta is the price of moving away from the reference: the higher it is, the "
     "less the policy should move. Divide the rewards by it."
@@ -98,6 +108,97 @@ def overflows(reference, rewards, beta):
     return divide_by_the_sum(reference.exp() * (rewards / beta).exp()).log()
 
 
+@mistake(
+    "The probabilities of all prompts together add up to 1. Each prompt has a policy of its own: normalise over the "
+    "last axis alone, `dim=-1`."
+)
+def over_all_prompts(reference, rewards, beta):
+    return (reference + rewards / beta).flatten().log_softmax(0).view_as(reference)
+
+
+@mistake(
+    "The sum of the probabilities is subtracted. To divide by a sum is to subtract its *logarithm*, which is what "
+    "`log_softmax` does."
+)
+def sum_subtracted(reference, rewards, beta):
+    tilted = reference + rewards / beta
+    return tilted - tilted.exp().sum(-1, keepdim=True)
+
+
+@mistake("beta is missing. It is the price of moving away from the reference: divide the rewards by it.")
+def no_beta(reference, rewards, beta):
+    return (reference + rewards).log_softmax(-1)
+
+
+@mistake(
+    "The reference is divided by beta as well. The price belongs to the rewards alone: reference + rewards / beta."
+)
+def reference_divided_too(reference, rewards, beta):
+    return ((reference + rewards) / beta).log_softmax(-1)
+
+
+@mistake(
+    "beta multiplies the reference, in place of dividing the rewards. Its exponent is r / beta: divide the rewards."
+)
+def reference_times_beta(reference, rewards, beta):
+    return (beta * reference + rewards).log_softmax(-1)
+
+
+@mistake(
+    "The rewards lower the probabilities here. A reply with a higher reward has to become likelier: add rewards / beta."
+)
+def rewards_subtracted(reference, rewards, beta):
+    return (reference - rewards / beta).log_softmax(-1)
+
+
+@mistake(
+    "The logarithms are multiplied by each other. It is probabilities that are multiplied, and to multiply them is to "
+    "*add* their logarithms."
+)
+def multiplied(reference, rewards, beta):
+    return (reference * rewards / beta).log_softmax(-1)
+
+
+@mistake(
+    "The logarithm is taken twice: `reference` holds logarithms already, and those are below 0. Leave it as it is."
+)
+def logarithm_twice(reference, rewards, beta):
+    return (reference.log() + rewards / beta).log_softmax(-1)
+
+
+@mistake(
+    "The rewards are normalised by themselves, and then the reference is added. Add first, and normalise the sum: only "
+    "then do the probabilities of pi* sum to 1."
+)
+def normalised_too_early(reference, rewards, beta):
+    return reference + (rewards / beta).log_softmax(-1)
+
+
+@mistake(
+    "exp(r / beta) is added to the logarithms. It multiplies the probabilities, and its logarithm is r / beta: add "
+    "that."
+)
+def exponential_added(reference, rewards, beta):
+    return (reference + (rewards / beta).exp()).log_softmax(-1)
+
+
+@mistake(
+    "The products of probabilities are normalised as if they were logarithms. Add the logarithms, `reference + rewards "
+    "/ beta`, and give that to `log_softmax`."
+)
+def log_softmax_of_probabilities(reference, rewards, beta):
+    return (reference.exp() * (rewards / beta).exp()).log_softmax(-1)
+
+
+@mistake(
+    "The mean is subtracted. The *probabilities* have to sum to 1: subtract the logarithm of the sum of exponentials, "
+    "as `log_softmax` does."
+)
+def mean_subtracted(reference, rewards, beta):
+    tilted = reference + rewards / beta
+    return tilted - tilted.mean(-1, keepdim=True)
+
+
 EXERCISE = Exercise(
     id="best_policy",
     title="The best policy at a price",
@@ -107,7 +208,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "The logarithm of a product is a sum of logarithms. What is left to do is to make the probabilities sum to 1.",
-        "`reference + rewards / beta`, then `log_softmax` over the replies.",
+        "The logarithm of ref(y) exp(r / beta) is a sum of two terms, of which `reference` is one. "
+        "`log_softmax(dim=-1)` makes the probabilities of such numbers sum to 1 along the last axis.",
     ),
     reference=best_policy,
     cases=cases,

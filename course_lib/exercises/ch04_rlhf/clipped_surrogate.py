@@ -47,6 +47,19 @@ def minimum_of_both_products(ratio, advantages, lowest, highest):
     return torch.minimum(ratio * advantages, ratio.clamp(lowest, highest) * advantages)
 
 
+@alternative
+def token_by_token(new, old, advantages, clip):
+    gains = []
+    for now, before, advantage in zip(new.flatten(), old.flatten(), advantages.flatten(), strict=True):
+        ratio = (now - before).exp()
+        if advantage > 0 and ratio > 1 + clip:
+            ratio = 0 * ratio + 1 + clip
+        if advantage < 0 and ratio < 1 - clip:
+            ratio = 0 * ratio + 1 - clip
+        gains.append(ratio * advantage)
+    return torch.stack(gains).view_as(new)
+
+
 @mistake(
     "The fault is still there. With an advantage of 1 all is well, with one of -1 it is not: then the right direction "
     "is down. There a ratio of 1.5 should be pushed back, and has no gradient here; one of 0.5 should have none."
@@ -144,6 +157,68 @@ def ratio_clipped_around_0(new, old, advantages, clip):
     return minimum_of_both_products((new - old).exp(), advantages, -clip, clip)
 
 
+@mistake(
+    "Now it is right for an advantage of -1, and wrong for one of 1: the larger of the two ratios is taken for all. "
+    "Which of the two limits counts depends on the sign of the advantage."
+)
+def maximum_of_the_ratios(new, old, advantages, clip):
+    ratio = (new - old).exp()
+    return advantages * torch.maximum(ratio, ratio.clamp(1 - clip, 1 + clip))
+
+
+@mistake(
+    "The *gain* is kept between 1 - clip and 1 + clip. These are limits for the ratio, whatever the advantage is: "
+    "clamp the ratio, then multiply."
+)
+def gain_clipped(new, old, advantages, clip):
+    return ((new - old).exp() * advantages).clamp(1 - clip, 1 + clip)
+
+
+@mistake(
+    "A gain is compared with a ratio here: the second of the two lacks its advantage. Multiply both by it, and then "
+    "take the smaller."
+)
+def second_without_the_advantage(new, old, advantages, clip):
+    ratio = (new - old).exp()
+    return torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip))
+
+
+@mistake("All signs are flipped. These are to be the gains, which training makes larger; a loss would be minus them.")
+def signs_flipped(new, old, advantages, clip):
+    return -clipped_surrogate(new, old, advantages, clip)
+
+
+@mistake(
+    "`new / old` divides logarithms by each other. The ratio of two probabilities is the exponential of the difference "
+    "of their logarithms."
+)
+def ratio_of_the_logarithms(new, old, advantages, clip):
+    return minimum_of_both_products(new / old, advantages, 1 - clip, 1 + clip)
+
+
+@mistake(
+    "The sign of the advantage is lost, so tokens that did harm are made likelier too. Multiply by the advantage as it "
+    "is, without `abs`."
+)
+def absolute_advantage(new, old, advantages, clip):
+    ratio = (new - old).exp()
+    return torch.minimum(ratio, ratio.clamp(1 - clip, 1 + clip)) * advantages.abs()
+
+
+@mistake("1 + clip is the limit for every token here. For an advantage below 0 the limit is 1 - clip, from below.")
+def one_limit_for_all(new, old, advantages, clip):
+    return torch.minimum((new - old).exp() * advantages, (1 + clip) * advantages)
+
+
+@mistake(
+    "Advantages above 0 are right. Those below 0 are limited in both directions: a token that has moved the wrong way "
+    "has no gradient, and never comes back. Keep its ratio at 1 - clip or more, without an upper limit."
+)
+def clipped_on_both_sides_below_0(new, old, advantages, clip):
+    clipped = (new - old).exp().clamp(1 - clip, 1 + clip) * advantages
+    return torch.where(advantages > 0, clipped_surrogate(new, old, advantages, clip), clipped)
+
+
 EXERCISE = Exercise(
     id="clipped_surrogate",
     title="PPO's limit, with a fault",
@@ -154,8 +229,9 @@ EXERCISE = Exercise(
     hints=(
         "Try advantages of -1 with ratios from 0.5 to 1.5, and look at the gradient. Which of these tokens have gone "
         "the right way, and which of them are pushed on?",
-        "With an advantage of -1 the right way is down, so the limit is 1 - clip. Multiply by the advantage first, "
-        "then take the minimum: that of `ratio * advantages` and `ratio.clamp(1 - clip, 1 + clip) * advantages`.",
+        "With an advantage of -1 the right way is down, and the limit is 1 - clip. A minimum of the ratios does not "
+        "know the sign of the advantage. What if both, the ratio and the limited ratio, are multiplied by the "
+        "advantage before they are compared?",
     ),
     reference=clipped_surrogate,
     cases=cases,

@@ -56,6 +56,16 @@ def reward_difference(chosen, rejected, reference_chosen, reference_rejected, be
     return beta * ((chosen - reference_chosen) - (rejected - reference_rejected))
 
 
+@alternative
+def comparison_by_comparison(chosen, rejected, reference_chosen, reference_rejected, beta):
+    total = 0.0
+    for i in range(len(chosen)):
+        reward_of_chosen = beta * (chosen[i] - reference_chosen[i])
+        reward_of_rejected = beta * (rejected[i] - reference_rejected[i])
+        total = total - F.logsigmoid(reward_of_chosen - reward_of_rejected)
+    return total / len(chosen)
+
+
 @mistake(
     "The reference is missing. What counts is how much likelier a reply has become than it was under the reference, "
     "not how likely it is."
@@ -141,6 +151,76 @@ def sigmoid_before_logarithm(chosen, rejected, reference_chosen, reference_rejec
     return -difference.sigmoid().log().mean()
 
 
+@mistake(
+    "The sign of a reference is wrong. Of the chosen reply and of the rejected one alike, its reference is subtracted: "
+    "put brackets around the two differences before you subtract one from the other."
+)
+def no_brackets(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return -F.logsigmoid(beta * (chosen - reference_chosen - rejected - reference_rejected)).mean()
+
+
+@mistake(
+    "The references are exchanged, or added where they should be subtracted. Each reply is compared with itself under "
+    "the reference: chosen with `reference_chosen`, rejected with `reference_rejected`."
+)
+def references_exchanged(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return dpo_loss(chosen, rejected, reference_rejected, reference_chosen, beta)
+
+
+@mistake("beta multiplies the first difference alone. It belongs to both rewards: multiply the whole margin by it.")
+def beta_on_the_first_alone(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return -F.logsigmoid(beta * (chosen - reference_chosen) - (rejected - reference_rejected)).mean()
+
+
+@mistake(
+    "This takes the ratios of the probabilities. The reward that a policy implies is beta times the *logarithm* of the "
+    "ratio, and that is the difference of two arguments, without `exp`."
+)
+def ratios_of_probabilities(chosen, rejected, reference_chosen, reference_rejected, beta):
+    margin = (chosen - reference_chosen).exp() - (rejected - reference_rejected).exp()
+    return -F.logsigmoid(beta * margin).mean()
+
+
+@mistake(
+    "This is minus the margin. It could fall for ever: take the sigmoid of the margin, which makes a probability of "
+    "it, and minus its logarithm (`F.logsigmoid`)."
+)
+def no_sigmoid(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return -reward_difference(chosen, rejected, reference_chosen, reference_rejected, beta).mean()
+
+
+@mistake("The mean is taken too early, over the margins. Work out the loss of each comparison, then take the mean.")
+def of_the_mean_margin(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return -F.logsigmoid(reward_difference(chosen, rejected, reference_chosen, reference_rejected, beta).mean())
+
+
+@mistake(
+    "A small constant caps the loss: where the policy is very wrong it is far less than it should be, and nothing is "
+    "left to learn from. `F.logsigmoid` needs no constant."
+)
+def small_number_added(chosen, rejected, reference_chosen, reference_rejected, beta):
+    difference = reward_difference(chosen, rejected, reference_chosen, reference_rejected, beta)
+    return -(difference.sigmoid() + 1e-8).log().mean()
+
+
+@mistake(
+    "Each reply has a sigmoid of its own here. What people judge is the difference of the two rewards: subtract first, "
+    "and take one log-sigmoid."
+)
+def a_sigmoid_for_each(chosen, rejected, reference_chosen, reference_rejected, beta):
+    better, worse = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)
+    return (F.logsigmoid(worse) - F.logsigmoid(better)).mean()
+
+
+@mistake(
+    "This is 1 minus the probability of what was preferred. The surprise is minus the *logarithm* of the probability: "
+    "`-F.logsigmoid(...)`."
+)
+def one_less_the_probability(chosen, rejected, reference_chosen, reference_rejected, beta):
+    difference = reward_difference(chosen, rejected, reference_chosen, reference_rejected, beta)
+    return (1 - difference.sigmoid()).mean()
+
+
 EXERCISE = Exercise(
     id="dpo_loss",
     title="Comparisons without a reward model",
@@ -151,8 +231,9 @@ EXERCISE = Exercise(
     hints=(
         "How much likelier has the chosen reply become, compared with the reference? And the rejected one? The "
         "difference of the two, times beta, is a difference of rewards.",
-        "`margin = (chosen - reference_chosen) - (rejected - reference_rejected)`, then `-F.logsigmoid(beta * "
-        "margin).mean()`.",
+        "Each reply has become likelier by the factor pi / ref, and the logarithm of that is a difference of two "
+        "arguments. The margin is the difference of these two differences. `F.logsigmoid` takes sigmoid and logarithm "
+        "in one step.",
     ),
     reference=dpo_loss,
     cases=cases,

@@ -100,7 +100,8 @@ def advantage_without_gamma(rewards, values, gamma, lam):
 
 
 @mistake(
-    "The next advantage is multiplied by gamma alone. Multiply it by gamma and by lam: `gamma * lam * next_advantage`."
+    "`lam` has no effect here, as if it were 1: these are the rewards to come, less the value. Multiply the next "
+    "advantage by gamma *and* by lam."
 )
 def advantage_without_lam(rewards, values, gamma, lam):
     delta = rewards + gamma * next_values(values) - values
@@ -108,7 +109,8 @@ def advantage_without_lam(rewards, values, gamma, lam):
 
 
 @mistake(
-    "This is delta alone, which is right for lam = 0 only. Add gamma times lam times the advantage of the next token."
+    "This is delta alone, which is right for lam = 0 only. Add gamma times lam times the advantage of the next token. "
+    "(If you do add it, it is always 0. Is it kept from round to round, and do you come from the last token?)"
 )
 def delta_alone(rewards, values, gamma, lam):
     return rewards + gamma * next_values(values) - values
@@ -154,6 +156,102 @@ def target_of_the_critic(rewards, values, gamma, lam):
     return gae(rewards, values, gamma, lam) + values
 
 
+@mistake(
+    "The value of the next token is 0 in each round, since it is never set. At the end of a round keep this token's "
+    "value, `values[:, t]`, for the one before."
+)
+def next_value_always_0(rewards, values, gamma, lam):
+    return discounted_sums(rewards - values, gamma * lam)
+
+
+@mistake(
+    "The sum stops after the next token: each advantage is its delta plus gamma lam times the *delta* of the next. Add "
+    "the *advantage* of the next, which holds all that follows."
+)
+def one_delta_further(rewards, values, gamma, lam):
+    delta = rewards + gamma * next_values(values) - values
+    return delta + gamma * lam * next_values(delta)
+
+
+@mistake(
+    "The value of the next token is multiplied by lam too. In delta it stands with gamma alone; lam is for the "
+    "advantage."
+)
+def lam_in_delta(rewards, values, gamma, lam):
+    return discounted_sums(rewards + gamma * lam * next_values(values) - values, gamma * lam)
+
+
+@mistake("gamma is missing in delta: the value of the next token is multiplied by it, as the next advantage is.")
+def delta_without_gamma(rewards, values, gamma, lam):
+    return discounted_sums(rewards + next_values(values) - values, gamma * lam)
+
+
+@mistake("In delta, the next value is the token's own. Set `next_value` at the *end* of a round, for the token before.")
+def own_value_for_the_next(rewards, values, gamma, lam):
+    return discounted_sums(rewards + gamma * values - values, gamma * lam)
+
+
+@mistake(
+    "One reply runs into the next: at the last token of a row, the value and the advantage of the row before are still "
+    "there. Set both to 0 at the beginning of each row."
+)
+def replies_run_into_each_other(rewards, values, gamma, lam):
+    in_the_order_of_the_loops = (x.flip(0).flatten()[None] for x in (rewards, values))
+    return gae(*in_the_order_of_the_loops, gamma, lam).view_as(rewards).flip(0)
+
+
+@mistake(
+    "These are the advantages in the order in which they were found, the last token first. Turn them round, "
+    "`.flip(1)`, or write each into its place."
+)
+def last_token_first(rewards, values, gamma, lam):
+    return gae(rewards, values, gamma, lam).flip(1)
+
+
+@mistake("The last token has no advantage here: the loop ends one place too early. Behind it V and A are 0.")
+def without_the_last_token(rewards, values, gamma, lam):
+    advantages = torch.zeros_like(rewards)
+    for t in reversed(range(rewards.shape[1] - 1)):
+        delta = rewards[:, t] + gamma * values[:, t + 1] - values[:, t]
+        advantages[:, t] = delta + gamma * lam * advantages[:, t + 1]
+    return advantages
+
+
+@mistake(
+    "The first token has no advantage here: `range(n - 1, 0, -1)` ends at 1. The end itself is left out: write -1."
+)
+def without_the_first_token(rewards, values, gamma, lam):
+    advantages = gae(rewards, values, gamma, lam)
+    advantages[:, 0] = 0
+    return advantages
+
+
+@mistake(
+    "This takes the reward of the next token in delta. The reward of a token is its own, `rewards[:, t]`; the *value* "
+    "is that of the next."
+)
+def reward_of_the_next(rewards, values, gamma, lam):
+    return discounted_sums(next_values(rewards) + gamma * next_values(values) - values, gamma * lam)
+
+
+@mistake("gamma and lam are added up. The next advantage is multiplied by both: `gamma * lam`.")
+def factors_added(rewards, values, gamma, lam):
+    return discounted_sums(rewards + gamma * next_values(values) - values, gamma + lam)
+
+
+@mistake(
+    "The advantages pile up twice: the next advantage holds all that follows already. Set it to this token's advantage "
+    "at the end of a round, with `=`, not `+=`."
+)
+def advantages_pile_up(rewards, values, gamma, lam):
+    delta = rewards + gamma * next_values(values) - values
+    advantages, running = torch.zeros_like(delta), torch.zeros_like(delta[:, 0])
+    for t in reversed(range(delta.shape[1])):
+        advantages[:, t] = delta[:, t] + gamma * lam * running
+        running = running + advantages[:, t]
+    return advantages
+
+
 EXERCISE = Exercise(
     id="gae",
     title="Which token deserves the praise?",
@@ -164,8 +262,8 @@ EXERCISE = Exercise(
     hints=(
         "Go through the columns from the last to the first, and remember the value and the advantage of the column "
         "that you come from. Both are 0 at the start.",
-        "`delta = rewards[:, t] + gamma * next_value - values[:, t]`, and the advantage is `delta + gamma * lam * "
-        "next_advantage`.",
+        "For one column the delta needs the value of the column behind it, and the advantage needs the advantage of "
+        "the column behind it. At the end of each round, keep this column's two numbers for the next round.",
     ),
     reference=gae,
     cases=cases,

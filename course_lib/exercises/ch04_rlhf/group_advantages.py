@@ -142,6 +142,62 @@ def as_many_groups(rewards, group, scale_by_std):
     return group_advantages(rewards, len(rewards) // group, scale_by_std)
 
 
+@mistake(
+    "This divides by the variance. The standard deviation is its root, and has the unit of the rewards: `std`, not "
+    "`var`."
+)
+def divided_by_the_variance(rewards, group, scale_by_std):
+    advantages = group_advantages(rewards, group, scale_by_std)
+    spread = rewards.view(-1, group).std(1, correction=0).repeat_interleave(group)
+    return torch.where(spread > 0, advantages / spread, 0) if scale_by_std else advantages
+
+
+@mistake(
+    "With `scale_by_std` the rewards themselves are divided, and the mean of their group is still in them. Divide what "
+    "is left after the mean is subtracted."
+)
+def mean_left_in(rewards, group, scale_by_std):
+    if not scale_by_std:
+        return group_advantages(rewards, group, False)
+    return rewards / (rewards.view(-1, group).std(1, correction=0).repeat_interleave(group) + 1e-8)
+
+
+@mistake(
+    "Each reward is compared with the mean of the *others* in its group. The mean of the group has the reward itself "
+    "in it as well."
+)
+def mean_of_the_others(rewards, group, scale_by_std):
+    return group_advantages(rewards, group, scale_by_std) * (group / (group - 1))
+
+
+@mistake("Each reward is compared with the best of its group. Subtract the mean.")
+def below_the_best(rewards, group, scale_by_std):
+    groups = rewards.view(-1, group)
+    below = groups - groups.amax(1, keepdim=True)
+    if scale_by_std:
+        below = below / (groups.std(1, correction=0, keepdim=True) + 1e-8)
+    return below.flatten()
+
+
+@mistake(
+    "The means are right, and in the wrong places: `repeat` gives m1, m2, m1, m2. Neighbours belong together, so each "
+    "mean comes `group` times in a row: `repeat_interleave`, or rows with `keepdim=True`."
+)
+def means_in_turn(rewards, group, scale_by_std):
+    groups = rewards.view(-1, group)
+    above = rewards - groups.mean(1).repeat(group)
+    return above / (groups.std(1, correction=0).repeat(group) + 1e-8) if scale_by_std else above
+
+
+@mistake(
+    "Each is divided by the standard deviation of *all* advantages together. Take that of its own group: `dim=1`, with "
+    "`keepdim=True`."
+)
+def deviation_of_all_advantages(rewards, group, scale_by_std):
+    above = group_advantages(rewards, group, False)
+    return above / (above.std(correction=0) + 1e-8) if scale_by_std else above
+
+
 EXERCISE = Exercise(
     id="group_advantages",
     title="Better than the others, with a fault",
@@ -152,8 +208,8 @@ EXERCISE = Exercise(
     hints=(
         "Take two orders with four replies each, rewards 3, 3, 3, 3, 0, 0, 0, 0. What should the advantages be, and "
         "what are they? Which numbers of the table are averaged by `dim=0`?",
-        "A group is a row: take mean and standard deviation over `dim=1`, with `keepdim=True`, so that each row has "
-        "its own subtracted and divides by its own.",
+        "A group is a row of the table. Over which axis do you take the mean of each row? There are two lines with a "
+        "`dim` in them. And a mean that has lost its axis does not fit to the rows: `keepdim=True`.",
     ),
     reference=group_advantages,
     cases=cases,

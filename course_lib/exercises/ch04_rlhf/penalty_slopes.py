@@ -75,8 +75,8 @@ def k1_taken_for_the_kl(pi, ref):
 
 
 @mistake(
-    "k3 has the mean of the KL, but not its slope. By the logarithm of the sampled word's probability its slope is "
-    "1 - ref / pi. Now weigh this by pi, and add up over the words."
+    "k3 has the mean of the KL, but not its slope. By the logarithm of the sampled word's probability its slope is 1 - "
+    "ref / pi. Now weigh this by pi, and add up over the words."
 )
 def k3_taken_for_the_kl(pi, ref):
     return {**penalty_slopes(pi, ref), "k3": slope_of_the_kl(pi, ref)}
@@ -191,6 +191,90 @@ def k3_flipped(pi, ref):
 )
 def the_steps(pi, ref):
     return {name: -slope for name, slope in penalty_slopes(pi, ref).items()}
+
+
+@mistake(
+    "In k2 a plain mean is taken off. Words are sampled from the policy: take off the mean of log(pi / ref) weighted "
+    "by `pi`, which is the KL."
+)
+def k2_with_a_plain_mean(pi, ref):
+    log_ratio = (pi / ref).log()
+    return {**penalty_slopes(pi, ref), "k2": pi * (log_ratio - log_ratio.mean())}
+
+
+@mistake("In k2 the mean is taken over the reference. Words are sampled from the policy: weight log(pi / ref) by `pi`.")
+def k2_with_the_mean_of_the_reference(pi, ref):
+    log_ratio = (pi / ref).log()
+    return {**penalty_slopes(pi, ref), "k2": pi * (log_ratio - (ref * log_ratio).sum())}
+
+
+@mistake(
+    "In k2 each word counts once. The slope that a word gives is weighted by how often the word is sampled: multiply "
+    "by `pi`."
+)
+def k2_not_weighted(pi, ref):
+    log_ratio = (pi / ref).log()
+    return {**penalty_slopes(pi, ref), "k2": log_ratio - (pi * log_ratio).sum()}
+
+
+@mistake("The slope of k2 has the wrong sign: it begins with log(pi / ref), not with log(ref / pi).")
+def k2_flipped(pi, ref):
+    return {**penalty_slopes(pi, ref), "k2": -slope_of_the_kl(pi, ref)}
+
+
+@mistake(
+    "k1 has the slope 1 by the logarithm of the sampled word. A logit j moves that logarithm by 1 - pi(j) if j is the "
+    "word, and by -pi(j) if another one is. Weigh the two, and add them up."
+)
+def k1_own_word_alone(pi, ref):
+    return {**penalty_slopes(pi, ref), "k1": 1 - pi}
+
+
+@mistake(
+    "These are k1, k2 and k3 themselves, for each word. Their slopes by the logits are asked for, on average over the "
+    "words."
+)
+def the_estimates(pi, ref):
+    log_ratio = (pi / ref).log()
+    return {"k1": log_ratio, "k2": log_ratio**2 / 2, "k3": ref / pi - 1 + log_ratio}
+
+
+@mistake(
+    "In k3 a logit moves only if its own word is sampled. If another word is, the logit lowers that word's logarithm, "
+    "by its own probability: add up over all words."
+)
+def k3_own_word_alone(pi, ref):
+    return {**penalty_slopes(pi, ref), "k3": (pi - ref) * (1 - pi)}
+
+
+@mistake(
+    "In k1 the other logits are forgotten. If word y is sampled, logit j moves log pi(y) by 1 - pi(j) where y is j, "
+    "and by -pi(j) otherwise. What is the mean of that over the words?"
+)
+def k1_without_the_others(pi, ref):
+    return {**penalty_slopes(pi, ref), "k1": pi.clone()}
+
+
+@mistake(
+    "k3 has the slope for a word that was sampled, by the logarithm of its probability. Two steps are left: how each "
+    "logit moves that logarithm, and the mean over the words that may be sampled."
+)
+def k3_for_the_sampled_word(pi, ref):
+    return {**penalty_slopes(pi, ref), "k3": 1 - ref / pi}
+
+
+@mistake("k2 is in bits here. log is the natural logarithm.")
+def k2_in_bits(pi, ref):
+    return {**penalty_slopes(pi, ref), "k2": slope_of_the_kl(pi, ref) / torch.tensor(2.0).log()}
+
+
+@mistake(
+    "In k2 the square itself is where its slope should be. By log pi(y), the slope of half the square of log(pi / ref) "
+    "is log(pi / ref)."
+)
+def k2_with_the_square(pi, ref):
+    half_square = (pi / ref).log() ** 2 / 2
+    return {**penalty_slopes(pi, ref), "k2": pi * (half_square - (pi * half_square).sum())}
 
 
 EXERCISE = Exercise(

@@ -88,6 +88,81 @@ def shares_of_all_requests(risk):
     return frontier(risk) * torch.stack([(1 - risk).mean(), risk.mean()])
 
 
+@mistake(
+    "The last point is missing: refusing everything, where both rates are 1. k goes from 0 to the number of requests."
+)
+def no_last_point(risk):
+    return frontier(risk)[:-1]
+
+
+@mistake("The row of zeros is behind the others. Row 0 is for refusing nothing: put it in front.")
+def zeros_behind(risk):
+    return frontier(risk).roll(-1, dims=0)
+
+
+@mistake(
+    "Each row is what one request adds. Row k is for refusing the k riskiest *together*: add up what they add, as "
+    "`cumsum` does."
+)
+def not_added_up(risk):
+    points = frontier(risk)
+    return torch.cat([points[:1], points.diff(dim=0)])
+
+
+@mistake(
+    "The first column is the share of the requests that are refused. False refusal is a share of those who mean well, "
+    "and a request of risk r counts for 1 - r of them."
+)
+def share_of_the_requests_across(risk):
+    points = frontier(risk)
+    points[:, 0] = torch.arange(len(points)) / len(risk)
+    return points
+
+
+@mistake(
+    "The first column is 1 minus the second, the share of the harmful that is answered. False refusal is about those "
+    "who mean well: of them, what share is refused?"
+)
+def share_of_the_harmful_answered(risk):
+    refusal = frontier(risk)[:, 1]
+    return torch.stack([1 - refusal, refusal], dim=1)
+
+
+@mistake(
+    "These are means over the k riskiest. Add up what they hold, and divide by what *all* requests hold: `risk.sum()` "
+    "for the harmful, `(1 - risk).sum()` for the others."
+)
+def means_of_the_riskiest(risk):
+    risk = risk.sort(descending=True).values
+    k = torch.arange(1, len(risk) + 1)
+    points = torch.stack([(1 - risk).cumsum(0) / k, risk.cumsum(0) / k], dim=1)
+    return torch.cat([torch.zeros(1, 2), points])
+
+
+@mistake(
+    "Row k holds the k - 1 riskiest, and the first row is there twice: `risk[:k]` is empty for k = 0. Let k go to the "
+    "number of requests."
+)
+def one_request_too_few(risk):
+    return torch.cat([torch.zeros(1, 2), frontier(risk)[:-1]])
+
+
+@mistake(
+    "Both columns are divided by the number of the harmful. The first is a share of those who mean well: divide it by "
+    "`(1 - risk).sum()`."
+)
+def both_by_the_harmful(risk):
+    return frontier(risk) * torch.tensor([((1 - risk).sum() / risk.sum()).item(), 1.0])
+
+
+@mistake(
+    "These are the places of the risks, not the risks. `argsort` says in which order the requests come; `sort(...)"
+    ".values`, or `risk[...]` of that order, has the risks themselves."
+)
+def places_for_risks(risk):
+    return refused_in_this_order(risk.argsort(descending=True).float())
+
+
 EXERCISE = Exercise(
     id="frontier",
     title="The best that can be done",
@@ -97,8 +172,9 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Refuse one request after the other, the riskiest first. What does each add to the two rates?",
-        "Sort `risk` in descending order; `risk.cumsum(0) / risk.sum()` is the second column, and the same of "
-        "`1 - risk` the first; put a row of zeros in front of them.",
+        "With the risks in descending order, the `cumsum` of a column says what the 1, 2, 3 ... riskiest add up to; "
+        "its last entry is the whole. Which column belongs to the harmful, which to the others? And a row of zeros "
+        "goes in front.",
     ),
     reference=frontier,
     cases=cases,

@@ -88,6 +88,82 @@ def share_answered(refused, risk):
     return [refusal, 1 - false_refusal]
 
 
+@mistake(
+    "False refusal is a share of the refusals here. It is a share of those who do not mean harm: divide by how many "
+    "they are, `(1 - risk).sum()`."
+)
+def false_refusal_of_the_refusals(refused, risk):
+    return [outcome_rates(refused, risk)[0], ((refused * (1 - risk)).sum() / refused.sum()).item()]
+
+
+@mistake(
+    "The second number is the share of the *harmful* that is answered, 1 minus the first. False refusal is about those "
+    "who mean well: of them, what share is refused?"
+)
+def share_of_the_harmful_answered(refused, risk):
+    refusal = outcome_rates(refused, risk)[0]
+    return [refusal, 1 - refusal]
+
+
+@mistake(
+    "Both rates are divided by the number of the harmful. False refusal is a share of those who do not mean harm: "
+    "divide by `(1 - risk).sum()`."
+)
+def both_by_the_harmful(refused, risk):
+    return [outcome_rates(refused, risk)[0], ((refused * (1 - risk)).sum() / risk.sum()).item()]
+
+
+@mistake(
+    "`1 - risk.sum()` is 1 minus how many mean harm. How many do not is `(1 - risk).sum()`, with the brackets around "
+    "1 - risk."
+)
+def sum_before_the_difference(refused, risk):
+    return [outcome_rates(refused, risk)[0], ((refused * (1 - risk)).sum() / (1 - risk.sum())).item()]
+
+
+@mistake(
+    "Every request with some risk counts as harmful as a whole here. With a risk of 0.3, three in ten of those who ask "
+    "mean harm and seven do not: it counts in both rates, with weights 0.3 and 0.7."
+)
+def any_risk_is_harmful(refused, risk):
+    return outcome_rates(refused, (risk > 0).float())
+
+
+@mistake("These are divided twice: by a number of people, and by the number of requests. Sum, in place of the mean.")
+def divided_twice(refused, risk):
+    return [rate / len(risk) for rate in outcome_rates(refused, risk)]
+
+
+@mistake("The first number is the share of the harmful that is *answered*. The share that is refused is asked for.")
+def harmful_answered(refused, risk):
+    refusal, false_refusal = outcome_rates(refused, risk)
+    return [1 - refusal, false_refusal]
+
+
+@mistake(
+    "The first number is a share of the refusals. Refusal is a share of those who mean harm: divide by how many they "
+    "are, `risk.sum()`."
+)
+def refusal_of_the_refusals(refused, risk):
+    return [((refused * risk).sum() / refused.sum()).item(), outcome_rates(refused, risk)[1]]
+
+
+@mistake(
+    "All refusals are counted in both numbers. Of those that are refused, a share `risk` means harm, and 1 - risk does "
+    "not: multiply before you add up."
+)
+def all_refusals_in_both(refused, risk):
+    return [(refused.sum() / risk.sum()).item(), (refused.sum() / (1 - risk).sum()).item()]
+
+
+@mistake(
+    "Only requests that are refused every time count as refused. `refused` says how likely it is: multiply by it as it "
+    "is."
+)
+def always_refused_alone(refused, risk):
+    return outcome_rates((refused == 1).float(), risk)
+
+
 EXERCISE = Exercise(
     id="outcome_rates",
     title="Two rates, not one",
@@ -97,7 +173,8 @@ EXERCISE = Exercise(
     kind="derive",
     hints=(
         "Of 100 people who make a request with risk 0.3, 30 mean harm and 70 do not. How many of each are refused?",
-        "`(refused * risk).sum() / risk.sum()`, and the same with `1 - risk` in place of `risk`.",
+        "`refused * risk` says for each request how many of the harmful are refused. Add this up, and divide by how "
+        "many harmful ones there are. For the others `1 - risk` stands in place of `risk`, in both places.",
     ),
     reference=outcome_rates,
     cases=cases,

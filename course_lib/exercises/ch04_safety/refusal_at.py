@@ -1,5 +1,7 @@
 """How much can be refused rightly when only so much may be refused wrongly: the height of the frontier at a limit."""
 
+import itertools
+
 import torch
 
 from course_lib.exercises.ch04_safety.frontier import frontier
@@ -39,6 +41,15 @@ def by_the_best_of_all_lines(points, limit):
             if x <= limit < x2:
                 best = max(best, y + (y2 - y) * (limit - x) / (x2 - x))
     return best
+
+
+@alternative
+def piece_by_piece(points, limit):
+    points = points.tolist()
+    for (x, y), (next_x, next_y) in itertools.pairwise(points):
+        if x <= limit < next_x:
+            return y + (next_y - y) * (limit - x) / (next_x - x)
+    return points[-1][1]
 
 
 @mistake(
@@ -83,6 +94,86 @@ def lowest_of_equal_x(points, limit):
     return y + (next_y - y) * (limit - x) / (next_x - x)
 
 
+@mistake(
+    "This is the last point *before* the limit. A point exactly at the limit is allowed; and more can be had: go along "
+    "the straight line to the next point, as far as the limit."
+)
+def last_point_before(points, limit):
+    before = points[points[:, 0] < limit]
+    return before[-1, 1].item() if len(before) else 0.0
+
+
+def between(points, limit, height):
+    """The height between the last point within the limit and the next, by a rule of one's own."""
+    k = int((points[:, 0] <= limit).sum()) - 1
+    return height(*points[k].tolist(), *points[k + 1].tolist()) if k < len(points) - 1 else points[-1, 1].item()
+
+
+@mistake(
+    "This is the middle between two points, wherever the limit lies between them. Go from the first to the second by "
+    "the share (limit - x) / (x2 - x) of the way."
+)
+def always_halfway(points, limit):
+    return between(points, limit, lambda x, y, next_x, next_y: (y + next_y) / 2)
+
+
+@mistake(
+    "The way is measured from the wrong end: where the limit lies at the first point, this is the second. The share of "
+    "the way that you may go is (limit - x) / (x2 - x)."
+)
+def from_the_far_end(points, limit):
+    return between(points, limit, lambda x, y, next_x, next_y: y + (next_y - y) * (next_x - limit) / (next_x - x))
+
+
+@mistake("This is how far the line rises from the last point within the limit. Add the height of that point.")
+def rise_alone(points, limit):
+    return between(points, limit, lambda x, y, next_x, next_y: (next_y - y) * (limit - x) / (next_x - x))
+
+
+@mistake("The share of the way is (limit - x) divided by the whole way, x2 - x. Here it is not divided.")
+def not_divided_by_the_way(points, limit):
+    return between(points, limit, lambda x, y, next_x, next_y: y + (next_y - y) * (limit - x))
+
+
+@mistake(
+    "This goes along a line from (0, 0). The line that counts is the one between the two points next to the limit: it "
+    "begins at the last point within it."
+)
+def line_from_the_origin(points, limit):
+    return between(points, limit, lambda x, y, next_x, next_y: y * limit / x if x else y)
+
+
+@mistake(
+    "Where everything is allowed, nothing comes back: behind the last point there is no next one. The height is that "
+    "of the last point then."
+)
+def nothing_at_the_end(points, limit):
+    return refusal_at(points, limit) if limit < points[-1, 0] else None
+
+
+@mistake("The slope is upside down. It is how far the line rises, y2 - y, divided by how far it goes, x2 - x.")
+def slope_upside_down(points, limit):
+    return between(
+        points, limit, lambda x, y, next_x, next_y: y + (next_x - x) * (limit - x) / (next_y - y) if next_y > y else y
+    )
+
+
+@mistake(
+    "The way is measured from 0. It begins at the last point within the limit: of the way from x to x2, you may go "
+    "limit - x."
+)
+def way_from_0(points, limit):
+    return between(points, limit, lambda x, y, next_x, next_y: y + (next_y - y) * limit / next_x)
+
+
+@mistake(
+    "This is the point behind the last one within the limit, so more is refused falsely than is allowed. Go along the "
+    "straight line to it only as far as the limit."
+)
+def next_point(points, limit):
+    return between(points, limit, lambda x, y, next_x, next_y: next_y)
+
+
 EXERCISE = Exercise(
     id="refusal_at",
     title="Within a limit",
@@ -91,10 +182,10 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="code",
     hints=(
-        "Find the last point whose x is within the limit. How far is it from there to the next, and how far may "
-        "you go?",
-        "With (x, y) the last point within the limit and (x2, y2) the next: y + (y2 - y) * (limit - x) / (x2 - x). "
-        "After the last point there is no next.",
+        "Find the last point whose x is within the limit. How far is it from there to the next, and how far may you "
+        "go?",
+        "Of the way from the last point (x, y) within the limit to the next, (x2, y2), you may go the share (limit - "
+        "x) / (x2 - x). How far up does that bring you? Behind the last point there is no next.",
     ),
     reference=refusal_at,
     cases=cases,

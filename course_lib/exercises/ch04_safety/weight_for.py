@@ -28,6 +28,8 @@ def cases(rng):
         kept = [(well[mixed > level].sum() / well.sum()).item() for level in levels[3:6]]
         return mixed[torch.randperm(len(mixed), generator=rng)], (kept[0] + kept[1]) / 2, (kept[1] + kept[2]) / 2
 
+    few = (0.1 + 0.1 * torch.rand(4, generator=rng)).cumsum(0)
+    refused = ((1 - few).flip(0).cumsum(0) / (1 - few).sum()).tolist()  # the riskiest one, two, three, all four
     first, second = others(), others()
     return [
         Case("the counter, at most 15%", (COUNTER, 0.15), expected=0.6),
@@ -36,6 +38,8 @@ def cases(rng):
         Case("the counter, nobody who means well", (COUNTER, 0.0), expected=0.05),
         Case("other risks, in any order", (first[0], first[1])),
         Case("other risks, a lower limit", (first[0], first[2])),
+        Case("four risks, of which one is to be refused", (few, (refused[0] + refused[1]) / 2)),
+        Case("four risks, of which three are to be refused", (few, (refused[2] + 1) / 2)),
         Case("again other risks", (second[0], second[1])),
         Case("again other risks, a lower limit", (second[0], second[2])),
     ]
@@ -50,7 +54,8 @@ def run_case(subject, risk, limit):
     """Ask for a weight, and look at the two rates of the best policy under it before the weight itself."""
     weight = subject(risk, limit)
     if isinstance(weight, float):
-        refusal, false_refusal = rates(weight * risk > (1 - weight) * (1 - risk), risk)
+        refused = weight * risk > (1 - weight) * (1 - risk)
+        refusal, false_refusal = rates(refused, risk)
         if false_refusal > limit + 1e-6:
             raise WrongAnswer(
                 "under this weight the best policy refuses more of those who mean well than `limit` allows (with the "
@@ -62,6 +67,13 @@ def run_case(subject, risk, limit):
                 "under this weight the best policy keeps to the limit. Under another one it does too, and refuses more "
                 f"of those who mean harm (with the weight {weight:.3f} it is {refusal:.1%}, with another "
                 f"{most:.1%})."
+            )
+        highest_answered, lowest_refused = risk[~refused].max().item(), risk[refused].min().item()
+        if abs(1 - weight - (highest_answered + lowest_refused) / 2) > 1e-5:
+            raise WrongAnswer(
+                "under this weight the best policy is the right one, but its threshold is not in the middle between "
+                f"the highest risk that is answered and the lowest that is refused (it is at {1 - weight:.3f}, and "
+                f"they are {highest_answered:.3f} and {lowest_refused:.3f})."
             )
     return weight
 
@@ -138,10 +150,22 @@ def near_the_edge(risk, limit):
     return chosen(risk, limit, false_refusal(risk), between=0.1)
 
 
-@mistake(
+AT_THE_HIGHEST_ANSWERED = (
     "The threshold is the highest risk that is to be answered. The slightest error of rounding would refuse it. Put "
-    "the threshold in the middle, between that risk and the lowest one that is refused."
+    "the threshold in the middle, between that risk and the lowest one that is refused. (Of two visitors of equal risk "
+    "the middle is that risk: `risk.unique()` has each risk once.)"
 )
+
+
+@mistake(AT_THE_HIGHEST_ANSWERED)
+def between_equal_risks(risk, limit):
+    levels = risk.sort().values
+    for threshold in ((levels[1:] + levels[:-1]) / 2).tolist():
+        if false_refusal(risk)(risk > threshold) <= limit:
+            return 1 - threshold
+
+
+@mistake(AT_THE_HIGHEST_ANSWERED)
 def at_the_highest_answered(risk, limit):
     return chosen(risk, limit, false_refusal(risk), between=0)
 
@@ -168,6 +192,48 @@ def one_less_the_limit(risk, limit):
     return 1.0 - limit
 
 
+@mistake(
+    "Where the limit is reached exactly, this finds no weight. At most `limit` may be refused, so exactly `limit` is "
+    "allowed: `<=`."
+)
+def only_below_the_limit(risk, limit):
+    levels = risk.unique()
+    for threshold in ((levels[1:] + levels[:-1]) / 2).tolist():
+        if false_refusal(risk)(risk > threshold) < limit:
+            return 1 - threshold
+
+
+@mistake(
+    "This counts those who mean well and are *answered*. The limit is on those who are refused, whose risk is above "
+    "the threshold."
+)
+def counts_the_answered(risk, limit):
+    levels = risk.unique()
+    for threshold in ((levels[1:] + levels[:-1]) / 2).tolist():
+        if false_refusal(risk)(risk < threshold) <= limit:
+            return 1 - threshold
+
+
+@mistake(
+    "w r > (1 - w)(1 - r) is solved wrongly: the threshold t comes with the weight 1 - t. Multiply out, and see what "
+    "is left of w r on both sides."
+)
+def odds_for_the_weight(risk, limit):
+    threshold = 1 - weight_for(risk, limit)
+    return threshold / (1 - threshold)
+
+
+@mistake(
+    "The limit is put on those who mean harm. It is on those who mean well: count each request with 1 - risk, and "
+    "divide by `(1 - risk).sum()`."
+)
+def limit_on_the_harmful(risk, limit):
+    levels = risk.unique()
+    for threshold in ((levels[1:] + levels[:-1]) / 2).tolist():
+        if risk[risk > threshold].sum() <= limit * risk.sum():
+            return 1 - threshold
+
+
 EXERCISE = Exercise(
     id="weight_for",
     title="A weight for a stated outcome",
@@ -178,9 +244,9 @@ EXERCISE = Exercise(
     hints=(
         "A right answer earns (1 - w)(1 - r), a refusal w r. From which risk r on does the refusal earn more? So which "
         "threshold does a weight set?",
-        "The threshold is 1 - w. Try the middles between neighbouring risks (`risk.unique()` has the risks in order), "
-        "the lowest first, and stop at the first at which `(1 - risk)[risk > threshold].sum()` is at most the limit "
-        "times `(1 - risk).sum()`.",
+        "The threshold is 1 - w. `risk.unique()` has the risks in order, and only the middles between neighbours can "
+        "be the answer. For each of them, how many who mean well are refused? The lowest threshold that keeps to the "
+        "limit refuses the most of those who mean harm.",
     ),
     reference=weight_for,
     cases=cases,

@@ -63,6 +63,17 @@ def mean_where(mask, values):
     return (values * mask).sum() / mask.sum()
 
 
+@alternative
+def by_loops(logits, ids, mask):
+    total, counted = 0.0, 0
+    for row in range(len(ids)):
+        for t in range(1, ids.shape[1]):
+            if mask[row, t]:
+                total = total - logits[row, t - 1].log_softmax(dim=0)[ids[row, t]]
+                counted += 1
+    return total / counted
+
+
 @mistake(
     "The mask is not used: this is the loss on all tokens, those of the prompts included. Keep the surprises where "
     "`mask[:, 1:]` is True."
@@ -240,11 +251,20 @@ def sign_flipped(logits, ids, mask):
 
 
 @mistake(
-    "Each place is scored on its own token, which the model has just read. The logits at place t are about token "
-    "t + 1: `logits[:, :-1]` belong to `ids[:, 1:]`."
+    "Each place is scored on its own token, which the model has just read. The logits at place t are about token t + "
+    "1: `logits[:, :-1]` belong to `ids[:, 1:]`."
 )
 def not_shifted(logits, ids, mask):
     return mean_where(mask, surprise(logits, ids))
+
+
+@mistake(
+    "Token 0 is left out wherever it stands, as if it were the mark for a token that does not count. It may be a token "
+    "of a reply like any other. `mask[:, 1:]` alone says what counts."
+)
+def token_0_is_ignored(logits, ids, mask):
+    counted = mask[:, 1:] & (ids[:, 1:] != 0)
+    return mean_where(counted, surprise(logits[:, :-1], ids[:, 1:]))
 
 
 EXERCISE = Exercise(
@@ -257,8 +277,8 @@ EXERCISE = Exercise(
     hints=(
         "Write the tokens, the surprises and the mask below each other. Which token is the first surprise about? And "
         "which entry of the mask does it meet?",
-        "The surprises are about the tokens 1, 2, 3 and so on, so the mask of these tokens has to decide, `mask[:, "
-        "1:]`, in the sum and in the number that it is divided by.",
+        "The surprises are about the tokens 1, 2, 3 and so on. Which columns of the mask belong to these tokens? The "
+        "mask decides twice: which surprises are added up, and by how many the sum is divided.",
     ),
     reference=masked_loss,
     cases=cases,

@@ -65,12 +65,20 @@ def no_line_breaks(messages, ask=False):
     return text + ("<|im_start|>assistant" if ask else "")
 
 
-@mistake(
+NO_LAST_LINE_BREAK = (
     "Nearly: the last line break is missing. Turns are not joined by line breaks; each one ends with its own, the last "
     "one too."
 )
+
+
+@mistake(NO_LAST_LINE_BREAK)
 def no_last_line_break(messages, ask=False):
     return render_chat(messages, ask).removesuffix("\n")
+
+
+@mistake(NO_LAST_LINE_BREAK)
+def joined_by_line_breaks(messages, ask=False):
+    return render_chat(messages, ask) if ask else render_chat(messages).removesuffix("\n")
 
 
 @mistake("Nearly: a line break is missing after `assistant` in the opening. It comes after every role, there as well.")
@@ -128,6 +136,76 @@ def closes_the_opened_turn(messages, ask=False):
     return render_chat([*messages, {"role": "assistant", "content": ""}] if ask else messages)
 
 
+@mistake(
+    "Only the last message is left. `text = ...` begins anew in each round; `text += ...` adds a turn to what is there."
+)
+def last_message_alone(messages, ask=False):
+    return render_chat(messages[-1:], ask)
+
+
+@mistake("The opening of the assistant's turn comes first here. It stands at the *end* of the text: add it last.")
+def opening_comes_first(messages, ask=False):
+    return ("<|im_start|>assistant\n" if ask else "") + render_chat(messages)
+
+
+@mistake("With `ask=True` this opens a turn of the user. It is the assistant who is to speak next.")
+def opens_a_turn_of_the_user(messages, ask=False):
+    return render_chat(messages) + ("<|im_start|>user\n" if ask else "")
+
+
+@mistake(
+    "There is a line break before each `<|im_end|>`. The template adds none there: the content ends where its own "
+    "text ends."
+)
+def line_break_before_the_end(messages, ask=False):
+    return render_chat(messages, ask).replace("<|im_end|>", "\n<|im_end|>")
+
+
+@mistake("A line break is written `\\n`, with a backslash. `/n` is a slash and the letter n.")
+def slash_for_backslash(messages, ask=False):
+    text = "".join(f"<|im_start|>{m['role']}/n{m['content']}<|im_end|>/n" for m in messages)
+    return text + ("<|im_start|>assistant/n" if ask else "")
+
+
+@mistake(
+    "The curly brackets stand in the text as you typed them. With an `f` before the quotes, Python puts the role and "
+    "the content in their place."
+)
+def braces_left(messages, ask=False):
+    text = "<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" * len(messages)
+    return text + ("<|im_start|>assistant\n" if ask else "")
+
+
+@mistake(
+    "User and assistant take turns here, whatever the messages say. A conversation may begin with the system: read "
+    'each role from its message, `message["role"]`.'
+)
+def roles_by_turns(messages, ask=False):
+    turns = [{**message, "role": ("user", "assistant")[i % 2]} for i, message in enumerate(messages)]
+    return render_chat(turns, ask)
+
+
+@mistake("The content comes before the role. A turn begins with its role, on a line of its own; then the content.")
+def content_before_the_role(messages, ask=False):
+    text = "".join(f"<|im_start|>{m['content']}\n{m['role']}<|im_end|>\n" for m in messages)
+    return text + ("<|im_start|>assistant\n" if ask else "")
+
+
+@mistake("It is the other way round: the assistant's turn is opened with `ask=True`, and not without.")
+def asks_if_not_asked(messages, ask=False):
+    return render_chat(messages, not ask)
+
+
+@mistake("What the system says is left out. It is a turn like the others, and comes where it stands.")
+def system_left_out(messages, ask=False):
+    return render_chat([message for message in messages if message["role"] != "system"], ask)
+
+
+@mistake("`<|im_end|>` is missing. Without it the model never sees where a turn ends, and never learns to stop.")
+def turns_without_an_end(messages, ask=False):
+    return render_chat(messages, ask).replace("<|im_end|>", "")
+
+
 EXERCISE = Exercise(
     id="render_chat",
     title="A conversation as one text",
@@ -137,8 +215,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Go through the messages and add one turn after the other to a string. What is on which line?",
-        "A turn is `f\"<|im_start|>{m['role']}\\n{m['content']}<|im_end|>\\n\"`; with `ask`, add "
-        '`"<|im_start|>assistant\\n"` at the end.',
+        "A turn is one f-string with two line breaks in it, `\\n`: one behind the role, one behind `<|im_end|>`. The "
+        "opening is not a turn of the loop: it comes after it, if `ask` is True.",
     ),
     reference=render_chat,
     cases=cases,

@@ -45,6 +45,10 @@ def cases(rng):
         Case("random turns", (turns((3, random[:4]), (4, random[4:9]), (3, random[9:]), (4, random[:3])), [1, 4], 2)),
         # The assistant begins, with an empty reply; later the user says 4 1, the opening the wrong way round.
         Case("an empty reply comes first", (turns((4, []), (3, [4, 1, *words()]), (4, [9])), [1, 4], 2)),
+        Case(
+            "a token stands before the first turn",
+            (torch.cat([torch.tensor([0]), turns((4, words()), (3, words()), (4, [6]))]), [1, 4], 2),
+        ),
         Case("another template: other tokens", (turns(*both, begin=[30], end=end), [30, name], end)),
         Case("an opening of three tokens", (turns(*both, begin=[31, 30], end=end), [31, 30, name], end)),
         Case("an opening of one token", (turns(*both, begin=[], end=end), [name], end)),
@@ -190,8 +194,9 @@ def without_replies_cut_off(ids, opening, end):
 
 
 @mistake(
-    "`opening` was never found, so the mask is False everywhere. A piece of a tensor never equals a list, and a list "
-    "never equals a tuple: compare `ids[i : i + n].tolist() == list(opening)`."
+    "The mask is False everywhere. Does the function return in the first round of its loop? `return` stands behind "
+    "the loop. Or was `opening` never found? What is compared with it has to be as long as it is, and a list like it: "
+    "`ids[i : i + n].tolist() == list(opening)`."
 )
 def never_found(ids, opening, end):
     return torch.zeros(len(ids), dtype=torch.bool)
@@ -235,6 +240,16 @@ def upside_down(ids, opening, end):
     return ~reply_mask(ids, opening, end)
 
 
+@mistake(
+    "The mask begins one token too early, at the last token of the opening. At that token the reply is still to come: "
+    "first note whether you are inside a reply, then see whether one begins after this token."
+)
+def begins_one_token_too_early(ids, opening, end):
+    mask = reply_mask(ids, opening, end)
+    begins = mask & ~mask.roll(1)
+    return mask | begins.roll(-1)
+
+
 EXERCISE = Exercise(
     id="reply_mask",
     title="Which tokens to learn",
@@ -243,10 +258,11 @@ EXERCISE = Exercise(
     difficulty=3,
     kind="code",
     hints=(
-        "Walk through the tokens and keep one thing in mind: am I inside a reply? It begins after `opening`, and "
-        "the end token is its last one.",
-        "At token i: `mask[i] = inside`; then, if inside and `ids[i] == end`: inside is False; otherwise if "
-        "the last `len(opening)` tokens up to i are `opening`: inside is True.",
+        "Walk through the tokens and keep one thing in mind: am I inside a reply? It begins after `opening`, and the "
+        "end token is its last one.",
+        "Look at one token after the other, with `inside = False` at first. Note `inside` for this place, then ask "
+        "what the token changes: if you are inside, does it end the reply? If not, do the last `len(opening)` tokens "
+        "up to this one make up `opening`?",
     ),
     reference=reply_mask,
     cases=cases,

@@ -41,8 +41,19 @@ def cases(rng):
 def run_case(subject, strings, results, n, seed):
     """Compare what kind of strings they are, not which: any choice of that kind is right."""
     rows = subject(strings, results, n, seed)
-    if not isinstance(rows, torch.Tensor) or rows.shape != (n,):
-        raise WrongAnswer(f"return a tensor of shape (n,), here ({n},).")
+    if not isinstance(rows, torch.Tensor):
+        came = "None" if rows is None else type(rows).__name__
+        raise WrongAnswer(f"return a tensor of shape (n,), here ({n},); {came} came back.")
+    if rows.dim() == 1 and len(rows) < n:
+        raise WrongAnswer(
+            f"{n} strings are asked for, and {len(rows)} came back. More than {n} will do: are some left out that no "
+            "cheap model gains from, or does the function return within a loop?"
+        )
+    if rows.shape != (n,):
+        raise WrongAnswer(
+            f"the shape (n,) is expected, here ({n},), and {tuple(rows.shape)} came back: the numbers of the strings, "
+            "not the strings."
+        )
     if rows.dtype != torch.int64:
         raise WrongAnswer("return the numbers of the strings as whole numbers, torch.int64.")
     others, again = subject(strings, results, n, seed + 1), subject(strings, results, n, seed)
@@ -110,7 +121,8 @@ def pair_by_pair(strings, results, n, seed):
 
 @mistake(
     "On some of these strings two skills agree, and on others a skill changes nothing, so there is much to be right by "
-    "luck. (If you did leave such strings out: are these numbers in the list of all strings, or in the shorter one?)"
+    "luck. (If you did leave such strings out: is each reply compared with all the others? And are these numbers in "
+    "the list of all strings, or in the shorter one?)"
 )
 def any_strings(strings, results, n, seed):
     return sample(torch.ones(len(strings), dtype=torch.bool), n, seed)
@@ -174,8 +186,9 @@ EXERCISE = Exercise(
     hints=(
         "Take one string. Write down what each of the cheap models says to it: the string itself, and the result of "
         "each skill. When does none of them get a point that it does not deserve?",
-        "`replies = torch.cat([strings[None], results])`, and a string is good if all replies to it are different: "
-        "`len(replies[:, i].unique(dim=0)) == len(replies)`. Then choose `n` of the good ones with `torch.randperm`.",
+        "Put the string itself and its results below each other, for each string. It is good if no two of these rows "
+        "are the same; `.unique(dim=0)` drops rows that come twice. Then `torch.randperm`, with a generator that "
+        "`seed` has set, chooses among the good ones.",
     ),
     reference=telling_strings,
     cases=cases,

@@ -82,9 +82,77 @@ def exchanged(operators, operands, step, number, modulus):
     return answer_if_followed(1 - operators, operands, step, number, modulus)
 
 
-@mistake("The numbers are not reduced. Take the remainder, `% modulus`, after each step.")
+@mistake(
+    "The numbers are not reduced. Take the remainder, `% modulus`, after each step. (`a + b % m` is a + (b % m): put "
+    "brackets around the sum.)"
+)
 def without_the_modulus(operators, operands, step, number, modulus):
     return answer_if_followed(operators, operands, step, number, 10**9)
+
+
+@mistake(
+    "Both ends are one too early: the step that was taken is taken again, and the last one is left out. Begin with "
+    "`step + 1`, and go on to the last."
+)
+def both_ends_too_early(operators, operands, step, number, modulus):
+    return answer_if_followed(operators[:, :-1], operands[:, :-1], step - 1, number, modulus)
+
+
+@mistake("In each round the same step is taken, `step`. Take the one that the loop is at, `later`.")
+def the_same_step_each_time(operators, operands, step, number, modulus):
+    b, times = operands[:, step], operators[:, step]
+    for _ in range(step + 1, operands.shape[1]):
+        number = torch.where(times == 0, number + b, number * b) % modulus
+    return number
+
+
+@mistake(
+    "Every step begins at the changed number again, so only the last one is left. It has to go on from the number that "
+    "the step before left."
+)
+def each_from_the_changed_number(operators, operands, step, number, modulus):
+    return answer_if_followed(
+        operators[:, -1:], operands[:, -1:], -1 if step + 1 < operands.shape[1] else 0, number, modulus
+    )
+
+
+@mistake("The steps are taken from the last to the first. The chain is read from left to right.")
+def right_to_left(operators, operands, step, number, modulus):
+    left = slice(step + 1, None)
+    return answer_if_followed(operators[:, left].flip(1), operands[:, left].flip(1), -1, number, modulus)
+
+
+@mistake("`len(operands)` is the number of rows. The number of steps is `operands.shape[1]`.")
+def as_many_steps_as_rows(operators, operands, step, number, modulus):
+    for later in range(step + 1, len(operands)):
+        b = operands[:, later]
+        number = torch.where(operators[:, later] == 0, number + b, number * b) % modulus
+    return number
+
+
+@mistake(
+    "This begins with the step before `step`. The changed number stands after `step`: the first one to take is the "
+    "next."
+)
+def two_steps_too_early(operators, operands, step, number, modulus):
+    for later in range(step - 1, operands.shape[1]):
+        b = operands[:, later]
+        number = torch.where(operators[:, later] == 0, number + b, number * b) % modulus
+    return number
+
+
+@mistake("These are the steps up to `step`, which have been taken. Take those behind it.")
+def steps_before(operators, operands, step, number, modulus):
+    return answer_if_followed(operators[:, : step + 1], operands[:, : step + 1], -1, number, modulus)
+
+
+@mistake(
+    "Only the next step is taken, and where there is none the index is too large. Take all steps that are left: a loop "
+    "from `step + 1` to the end, which may be empty."
+)
+def next_step_alone(operators, operands, step, number, modulus):
+    b = operands[:, step + 1]
+    return torch.where(operators[:, step + 1] == 0, number + b, number * b) % modulus
 
 
 EXERCISE = Exercise(
@@ -97,7 +165,8 @@ EXERCISE = Exercise(
     hints=(
         "Try it on a chain of two steps, by hand, with the number after the first. How many steps are left, and how "
         "many does the code take?",
-        "`range(step + 1, operands.shape[1])`.",
+        "`number` stands *after* the step with the index `step`. So which step is the first that is left? See where "
+        "the `range` of the faulty code begins.",
     ),
     reference=answer_if_followed,
     cases=cases,

@@ -1,5 +1,7 @@
 """How often a chain ends right if each of its steps is right with the same probability."""
 
+import math
+
 import torch
 
 from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
@@ -118,6 +120,113 @@ def repaired_as_by_a_guess(p, steps, modulus):
     return right
 
 
+@mistake(
+    "The second line uses the new chance of being right to find that of being wrong. Both belong to the time before "
+    "the step: being wrong is 1 - right, always."
+)
+def updated_too_early(p, steps, modulus):
+    right, wrong = 1.0, 0.0
+    for _ in range(steps):
+        right = right * p + wrong * (1 - p) / (modulus - 1)
+        wrong = wrong * p + right * (1 - p)
+    return right
+
+
+@mistake("This begins with a wrong number. Before the first step nothing is wrong yet: begin with 1.")
+def begins_wrong(p, steps, modulus):
+    right = 0.0
+    for _ in range(steps):
+        right = right * p + (1 - right) * (1 - p) / (modulus - 1)
+    return right
+
+
+@mistake(
+    "This adds up chains with an even number of errors, as if errors undid each other in pairs. Modulo 3 and more, "
+    "three errors may come out right as well, and the ways back are fewer. Go step by step: was it right before, or "
+    "wrong?"
+)
+def errors_in_pairs(p, steps, modulus):
+    wrong = (1 - p) / (modulus - 1)
+    return sum(math.comb(steps, k) * p ** (steps - k) * wrong**k for k in range(0, steps + 1, 2))
+
+
+@mistake(
+    "This counts chains with no error and with two. There may be more of them. Go step by step: was it right before, "
+    "or wrong?"
+)
+def two_errors_at_most(p, steps, modulus):
+    two = math.comb(steps, 2) * p ** max(steps - 2, 0) * (1 - p) ** 2 / (modulus - 1)
+    return p**steps + two
+
+
+@mistake(
+    "Only two kinds of chains count here: all steps right, and all steps wrong. Most are mixed. Go step by step: was "
+    "it right before, or wrong?"
+)
+def all_right_or_all_wrong(p, steps, modulus):
+    return p**steps + ((1 - p) ** steps / (modulus - 1) if steps else 0)
+
+
+@mistake(
+    "This is p to the power of the steps, and chance where that is less. The chance of being right comes down to 1 / m "
+    "slowly, since second errors repair first ones all along."
+)
+def never_below_chance(p, steps, modulus):
+    return max(p**steps, 1 / modulus)
+
+
+@mistake(
+    "Here a *right* step repairs a wrong number. It never does: only a wrong step, with probability 1 - p, can lead "
+    "back, and only by one of m - 1 ways."
+)
+def repaired_by_a_right_step(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - right) * p / (modulus - 1)
+    return right
+
+
+@mistake(
+    "A wrong step counts as a repair here even where the number was right before (in one line, that is `p**n + (1 - "
+    "p**n) / (m - 1)`). There it does harm: multiply the second part by the chance of being wrong, 1 - right."
+)
+def repairs_what_was_right(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - p) / (modulus - 1)
+    return right
+
+
+@mistake(
+    "Every step may be repaired at once here, as if a wrong step were right with 1 / (m - 1). A wrong step is wrong; "
+    "it can only repair an error of a step *before*."
+)
+def each_step_repairs_itself(p, steps, modulus):
+    return (p + (1 - p) / (modulus - 1)) ** steps
+
+
+@mistake(
+    "(1 - p) is squared here. That the number was wrong before the step is 1 - right already: one more wrong step has "
+    "the probability 1 - p, and leads back by one of m - 1 ways."
+)
+def two_wrong_steps_at_once(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - right) * (1 - p) ** 2
+    return right
+
+
+@mistake(
+    "All that is not right after the step is guessed among m - 1 numbers here. A number that was right and meets a "
+    "wrong step is wrong. Only where it was wrong before can a wrong step lead back."
+)
+def guessed_after_each_step(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - right * p) / (modulus - 1)
+    return right
+
+
 EXERCISE = Exercise(
     id="chain_accuracy",
     title="How errors add up along a chain",
@@ -128,7 +237,9 @@ EXERCISE = Exercise(
     hints=(
         "Let a be the chance that the number is right before a step. There are two ways to be right after it. Which? "
         "Write a after the step as a formula of a, p and m.",
-        "`right * p + (1 - right) * (1 - p) / (modulus - 1)`, once for each step, from 1.",
+        "It was right, and the step is right. Or it was wrong, the step is wrong as well, and of the m - 1 ways that "
+        "a wrong step may go, it goes the one that leads back. Say both with a, p and m, and add. Then take this step "
+        "after step, from a = 1.",
     ),
     reference=chain_accuracy,
     cases=cases,

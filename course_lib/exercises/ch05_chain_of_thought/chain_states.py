@@ -29,7 +29,7 @@ def cases(rng):
         Case("one step", chains(8, 1, 7)),
         Case("6 steps modulo 7", chains(6, 6, 7)),
         Case("9 steps modulo 5", chains(4, 9, 5)),
-        Case("30 steps modulo 11", chains(3, 30, 11)),
+        Case("120 steps modulo 11", chains(3, 120, 11)),
     ]
 
 
@@ -73,7 +73,10 @@ def from_zero(start, operators, operands, modulus):
     return chain_states(torch.zeros_like(start), operators, operands, modulus)
 
 
-@mistake("The numbers are not reduced. Take the remainder, `% modulus`, after each step.")
+@mistake(
+    "The numbers are not reduced. Take the remainder, `% modulus`, after each step. (`a + b % m` is a + (b % m): put "
+    "brackets around the sum.)"
+)
 def without_the_modulus(start, operators, operands, modulus):
     number, states = start, []
     for step in range(operands.shape[1]):
@@ -103,6 +106,65 @@ def right_to_left(start, operators, operands, modulus):
     return chain_states(start, operators.flip(1), operands.flip(1), modulus)
 
 
+@mistake(
+    "Sums are not reduced. `a + b % m` is a + (b % m), since `%` is done first, as `*` is: put brackets around the sum."
+)
+def sums_without_the_modulus(start, operators, operands, modulus):
+    number, states = start, []
+    for step in range(operands.shape[1]):
+        b = operands[:, step]
+        number = torch.where(operators[:, step] == 0, number + b % modulus, number * b % modulus)
+        states.append(number)
+    return torch.stack(states, dim=1)
+
+
+@mistake(
+    "The start stands in front of the others. Only the numbers *after* the steps are asked for: begin with an empty "
+    "list."
+)
+def start_as_well(start, operators, operands, modulus):
+    return torch.cat([start[:, None], chain_states(start, operators, operands, modulus)], dim=1)
+
+
+@mistake(
+    "One row goes on from where the row before has ended. Each row has its own start: set the number anew at the "
+    "beginning of each row."
+)
+def rows_run_into_each_other(start, operators, operands, modulus):
+    number, states = start[0], torch.zeros_like(operands)
+    for row in range(len(operands)):
+        for step in range(operands.shape[1]):
+            b = operands[row, step]
+            number = (number + b if operators[row, step] == 0 else number * b) % modulus
+            states[row, step] = number
+    return states
+
+
+@mistake(
+    "Right for short chains. But the remainder is taken at the end alone, and after many steps the number is larger "
+    "than an integer of 64 bits can be. Take `% modulus` after each step."
+)
+def remainder_at_the_end(start, operators, operands, modulus):
+    number, states = start, []
+    for step in range(operands.shape[1]):
+        b = operands[:, step]
+        number = torch.where(operators[:, step] == 0, number + b, number * b)
+        states.append(number)
+    return torch.stack(states, dim=1) % modulus
+
+
+@mistake("Every step adds here. Operator 1 multiplies.")
+def adds_always(start, operators, operands, modulus):
+    return chain_states(start, torch.zeros_like(operators), operands, modulus)
+
+
+@mistake(
+    "The remainder is taken modulo one less than `modulus`. `% modulus` gives numbers from 0 to `modulus - 1` already."
+)
+def one_less_modulus(start, operators, operands, modulus):
+    return chain_states(start, operators, operands, modulus - 1)
+
+
 EXERCISE = Exercise(
     id="chain_states",
     title="The number after each step",
@@ -113,8 +175,9 @@ EXERCISE = Exercise(
     hints=(
         "Go through the steps, not the rows: `operators[:, step]` and `operands[:, step]` hold this step of all rows. "
         "`torch.where` chooses between the sum and the product.",
-        "`number = torch.where(operators[:, step] == 0, number + b, number * b) % modulus`, append it, and at the end "
-        "`torch.stack(states, dim=1)`.",
+        "In each round `torch.where(operators[:, step] == 0, ..., ...)` takes two tensors, the sum and the product. "
+        "Its result, reduced, is the number of the next round, and goes into a list. `torch.stack` makes a table of "
+        "the list: along which axis do the steps stand?",
     ),
     reference=chain_states,
     cases=cases,

@@ -39,6 +39,14 @@ def by_padding(prompts, states, dot):
     return [torch.nn.functional.pad(prompts, (0, states.shape[1] - 1), value=dot), states]
 
 
+@alternative
+def row_by_row(prompts, states, dot):
+    inputs = []
+    for prompt, numbers in zip(prompts.tolist(), states.tolist(), strict=True):
+        inputs.append(prompt + [dot] * (len(numbers) - 1))
+    return [torch.tensor(inputs), states.clone()]
+
+
 @mistake(
     "The model can read the steps here: this is the chain of thought itself. Tell it the numbers as targets, and put "
     "dots in the inputs."
@@ -71,10 +79,19 @@ def exchanged(prompts, states, dot):
     return [torch.cat([prompts, states[:, :-1]], dim=1), torch.full_like(states, dot)]
 
 
-@mistake(
+OF_ANOTHER_PROBLEM = (
     "The targets are of another problem. Then they tell nothing, and the control is weaker than it has to be: tell it "
     "the numbers of its own chain."
 )
+
+
+@mistake(OF_ANOTHER_PROBLEM)
+def of_the_row_before(prompts, states, dot):
+    inputs, targets = told_only(prompts, states, dot)
+    return [inputs, targets.roll(1, dims=0)]
+
+
+@mistake(OF_ANOTHER_PROBLEM)
 def of_another_problem(prompts, states, dot):
     inputs, targets = told_only(prompts, states, dot)
     return [inputs, targets.roll(1, dims=0) if len(targets) > 1 else targets.flip(1)]
@@ -91,6 +108,78 @@ def inputs_alone(prompts, states, dot):
     return told_only(prompts, states, dot)[0]
 
 
+@mistake(
+    "The last target is missing. The *inputs* end before it, since nobody reads it; it is the answer, and asked for."
+)
+def last_target_left_out(prompts, states, dot):
+    inputs, targets = told_only(prompts, states, dot)
+    return [inputs, targets[:, :-1]]
+
+
+@mistake(
+    "The targets are the answer alone. This control is told every step, only cannot read it: ask for all the numbers "
+    "of the chain."
+)
+def told_the_answer_alone(prompts, states, dot):
+    inputs, targets = told_only(prompts, states, dot)
+    return [inputs, targets[:, -1:]]
+
+
+@mistake(
+    "The tokens of the prompt are among the targets. Only the numbers of the chain are asked for: `steps` columns."
+)
+def prompts_among_the_targets(prompts, states, dot):
+    inputs, targets = told_only(prompts, states, dot)
+    return [inputs, torch.cat([prompts[:, 1:], targets], dim=1)]
+
+
+@mistake(
+    "A dot stands in the place of the last token of the prompt. The prompt is read whole, and the dots come behind it, "
+    "one for each number but the last."
+)
+def dot_over_the_prompt(prompts, states, dot):
+    return [torch.cat([prompts[:, :-1], torch.full_like(states, dot)], dim=1), states.clone()]
+
+
+@mistake(
+    "The places of the steps are filled with 0, which is a number of the chain. Fill them with `dot`, which says "
+    "nothing."
+)
+def zeros_for_dots(prompts, states, dot):
+    return told_only(prompts, states, 0)
+
+
+@mistake("The order is the other way round: return the inputs first, then the targets.")
+def targets_first(prompts, states, dot):
+    return told_only(prompts, states, dot)[::-1]
+
+
+@mistake("All targets are dots, the answer too: this model is told nothing at all. Ask for every number of the chain.")
+def all_targets_are_dots(prompts, states, dot):
+    return [told_only(prompts, states, dot)[0], torch.full_like(states, dot)]
+
+
+@mistake(
+    "One dot too few. The first number is asked at the last token of the prompt, and each later one a token later: "
+    "with `steps` numbers there are `steps - 1` dots."
+)
+def one_dot_too_few(prompts, states, dot):
+    return [torch.cat([prompts, torch.full_like(states[:, :-2], dot)], dim=1), states.clone()]
+
+
+@mistake("The prompt is dots as well, so the model cannot read its problem. Dots come behind the prompt alone.")
+def prompt_is_dots_too(prompts, states, dot):
+    return [torch.full_like(told_only(prompts, states, dot)[0], dot), states.clone()]
+
+
+@mistake(
+    "The targets are shifted by one. At the last token of the prompt the *first* number is asked for, so the targets "
+    "are `states` as they are."
+)
+def targets_shifted(prompts, states, dot):
+    return [told_only(prompts, states, dot)[0], states.roll(-1, dims=1)]
+
+
 EXERCISE = Exercise(
     id="told_only",
     title="A control that is told, and cannot read",
@@ -101,8 +190,9 @@ EXERCISE = Exercise(
     hints=(
         "What the model may know goes into the inputs, what it is told goes into the targets. At which tokens is it "
         "asked? The first number at the last token of the prompt.",
-        "The inputs are the prompt and `steps - 1` dots, `torch.full_like(states[:, :-1], dot)`. The targets are "
-        "`states`.",
+        "With `steps` numbers to say, the model reads `steps - 1` tokens behind the prompt, and none of them says "
+        "anything: `torch.full_like` makes them. What is it asked for at each place? The same as the model that reads "
+        "its chain.",
     ),
     reference=told_only,
     cases=cases,

@@ -78,6 +78,53 @@ def a_count(answers, shown, remembered):
     return ((answers == shown) & (shown != remembered)).float().sum()
 
 
+FROM_MEMORY_LEFT_OUT = (
+    "This keeps the rows in which the *answer* is not the remembered label, so it throws away just those that were "
+    "answered from memory. Keep the rows in which `shown` and `remembered` disagree, whatever the answer."
+)
+
+
+@mistake(FROM_MEMORY_LEFT_OUT)
+def from_memory_left_out(answers, shown, remembered):
+    return (answers == shown)[(shown != remembered) & (answers != remembered)].float().mean()
+
+
+@mistake(FROM_MEMORY_LEFT_OUT)
+def where_the_answer_is_not_remembered(answers, shown, remembered):
+    return (answers == shown)[answers != remembered].float().mean()
+
+
+@mistake(
+    "Answers that are neither shown nor remembered are left out. They do not follow the prompt: divide by all rows in "
+    "which the two disagree."
+)
+def neither_left_out(answers, shown, remembered):
+    disagree = shown != remembered
+    followed, from_memory = ((answers == label)[disagree].float().sum() for label in (shown, remembered))
+    return followed / (followed + from_memory)
+
+
+@mistake(
+    "This is how often the answer is the shown label, less how often it is the remembered one. Keep the rows in which "
+    "the two disagree, and take the share of answers that are the shown one."
+)
+def less_the_remembered(answers, shown, remembered):
+    return (answers == shown).float().mean() - (answers == remembered).float().mean()
+
+
+@mistake(
+    "This divides by the number of answers that equal the shown label. Divide by the number of rows that disagree."
+)
+def of_the_answers_shown(answers, shown, remembered):
+    same = answers == shown
+    return (same & (shown != remembered)).float().sum() / same.sum()
+
+
+@mistake("This is how often prompt and memory disagree. *Of those* rows, what share of the answers is the shown label?")
+def how_often_they_disagree(answers, shown, remembered):
+    return (shown != remembered).float().mean()
+
+
 EXERCISE = Exercise(
     id="follows",
     title="Does it follow the prompt?, with a fault",
@@ -87,7 +134,8 @@ EXERCISE = Exercise(
     kind="debug",
     hints=(
         "A model that never reads answers from memory. In which rows does its answer look as if it had been read?",
-        "`disagree = shown != remembered`, and `[disagree]` before the mean.",
+        "`shown != remembered` says in which rows prompt and memory can be told apart. A tensor of True and False in "
+        "square brackets keeps the rows where it is True.",
     ),
     reference=follows,
     cases=cases,

@@ -69,13 +69,32 @@ def zero_for_nothing(symbols, labels, query):
     return (same * labels).sum(1) / same.sum(1).clamp(min=1)
 
 
-@mistake("This divides by the number of all examples. Divide by the number of those with the symbol that is asked.")
+OF_ALL_EXAMPLES = (
+    "This divides by the number of all examples. Divide by the number of those with the symbol that is asked; where "
+    "there are none, it is 0.5."
+)
+
+
+@mistake(OF_ALL_EXAMPLES)
+def of_all_examples_and_zero_for_nothing(symbols, labels, query):
+    return ((symbols == query[:, None]) & (labels == 1)).float().mean(1)
+
+
+@mistake(OF_ALL_EXAMPLES)
 def of_all_examples(symbols, labels, query):
     same = (symbols == query[:, None]).float()
     return torch.where(same.sum(1) > 0, (same * labels).mean(1), 0.5)
 
 
-@mistake("This looks at one example with the symbol only. Its label may be the wrong one: count all of them.")
+ONE_ALONE = "This looks at one example with the symbol only. Its label may be the wrong one: count all of them."
+
+
+@mistake(ONE_ALONE)
+def the_last_one(symbols, labels, query):
+    return the_first_one.solution(symbols.flip(1), labels.flip(1), query)
+
+
+@mistake(ONE_ALONE)
 def the_first_one(symbols, labels, query):
     same = symbols == query[:, None]
     first = labels.gather(1, same.int().argmax(1, keepdim=True))[:, 0].float()
@@ -93,6 +112,49 @@ def share_of_zeros(symbols, labels, query):
     return 1 - vote(symbols, labels, query)
 
 
+@mistake("This is the number of ones. Divide it by the number of examples with the symbol: the share is asked for.")
+def how_many_ones(symbols, labels, query):
+    return ((symbols == query[:, None]) & (labels == 1)).sum(1).float()
+
+
+@mistake(
+    "This is the other way round: of the examples with label 1, the share that has the symbol. Divide by the number of "
+    "examples with the *symbol*, whatever their label."
+)
+def share_of_the_ones(symbols, labels, query):
+    ones = labels == 1
+    both = (ones & (symbols == query[:, None])).sum(1)
+    return torch.where(ones.sum(1) > 0, both / ones.sum(1), 0.5)
+
+
+@mistake(
+    "One more example of each label is counted than is there. That would be a cautious guess; the plain share is asked "
+    "for, and 0.5 only where the symbol is not shown."
+)
+def one_more_of_each(symbols, labels, query):
+    same = symbols == query[:, None]
+    return ((same & (labels == 1)).sum(1) + 1) / (same.sum(1) + 2)
+
+
+@mistake("The ones are divided by the zeros. A share is a part of the whole: divide by ones and zeros together.")
+def ones_by_zeros(symbols, labels, query):
+    same = symbols == query[:, None]
+    ones, zeros = ((same & (labels == label)).sum(1) for label in (1, 0))
+    return torch.where(same.any(1), ones / zeros, 0.5)
+
+
+@mistake("This is the answer, and 0 in a tie. The share of ones is wanted, which also says how sure the vote is.")
+def the_answer_and_0_in_a_tie(symbols, labels, query):
+    return (vote(symbols, labels, query) > 0.5).float()
+
+
+@mistake(
+    "A symbol that is not shown gets 1 here, as if it were surely of label 1. Nothing is known of it: give it 0.5."
+)
+def one_for_nothing(symbols, labels, query):
+    return torch.where((symbols == query[:, None]).any(1), vote(symbols, labels, query), 1.0)
+
+
 EXERCISE = Exercise(
     id="vote",
     title="A vote among the examples",
@@ -103,8 +165,8 @@ EXERCISE = Exercise(
     hints=(
         "`symbols == query[:, None]` says which examples show the symbol that is asked. How many are there, and how "
         "many of them have the label 1?",
-        "`ones = (same & (labels == 1)).sum(1)` and `shown = same.sum(1)`; then "
-        "`torch.where(shown > 0, ones / shown, 0.5)`.",
+        "`same.sum(1)` counts the examples that show the symbol. How do you count those of them that have the label "
+        "1? Where none is shown, 0 / 0 gives `nan`: `torch.where` takes one of two numbers, row by row.",
     ),
     reference=vote,
     cases=cases,

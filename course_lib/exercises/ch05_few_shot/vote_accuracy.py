@@ -59,11 +59,8 @@ def an_even_number_is_worth_one_less(shots, kept):
 
 @mistake("A tie counts as wrong here. In a tie one has to guess, and a guess is right in half of the cases: add 0.5.")
 def ties_are_wrong(shots, kept):
-    return sum(
-        math.comb(shots, right) * kept**right * (1 - kept) ** (shots - right)
-        for right in range(shots + 1)
-        if 2 * right > shots
-    )
+    majorities = range(shots // 2 + 1, shots + 1)
+    return sum((math.comb(shots, right) * kept**right * (1 - kept) ** (shots - right) for right in majorities), 0.0)
 
 
 @mistake("A tie counts as right here. In a tie one has to guess, and a guess is right in half of the cases: add 0.5.")
@@ -86,7 +83,10 @@ def without_the_ways(shots, kept):
     return accuracy
 
 
-@mistake("This is the chance that *all* labels are right. The vote is right already if most of them are.")
+@mistake(
+    "This is the chance that *all* labels are right. The vote is right already if most of them are. (If you do go "
+    "through all numbers of right labels: `+=` adds up, and `=` keeps the last alone.)"
+)
 def all_right(shots, kept):
     return kept**shots if shots else 0.5
 
@@ -126,6 +126,85 @@ def smallest_majority(shots, kept):
     return math.comb(shots, right) * kept**right * (1 - kept) ** max(0, shots - right)
 
 
+def added_up(shots, probability, worth):
+    """The sum over all numbers of right labels of their probability times what a vote with them is worth."""
+    return sum(probability(right) * worth(right, shots - right) for right in range(shots + 1))
+
+
+def binomial(shots, kept):
+    return lambda right: math.comb(shots, right) * kept**right * (1 - kept) ** (shots - right)
+
+
+def worth(right, wrong):
+    return 1.0 if right > wrong else 0.5 if right == wrong else 0.0
+
+
+@mistake(
+    "Ties are left out here, and the others share their probability. In a tie one guesses, and half of the guesses are "
+    "right: add half of the probability of a tie."
+)
+def ties_left_out(shots, kept):
+    won, tied = (added_up(shots, binomial(shots, kept), rule) for rule in (int.__gt__, int.__eq__))
+    return won / (1 - tied) if shots else 0.5
+
+
+@mistake("A tie adds 0.5 here, however likely it is. Add half of its *probability*.")
+def half_for_a_tie(shots, kept):
+    won = added_up(shots, binomial(shots, kept), int.__gt__)
+    return won + (0.5 if shots % 2 == 0 else 0)
+
+
+@mistake(
+    "`shots // 2` rounds down, so with an odd number of labels a minority passes for a tie. Compare the number of "
+    "right labels with that of the wrong ones, or 2 * right with shots."
+)
+def a_minority_for_a_tie(shots, kept):
+    return added_up(shots, binomial(shots, kept), lambda right, wrong: worth(right, shots // 2))
+
+
+@mistake(
+    "The power of `kept` is `shots` in every term. That k labels are right and the others wrong has the probability "
+    "`kept**k * (1 - kept)**(shots - k)`, for each way to place them."
+)
+def all_kept_in_each_term(shots, kept):
+    def probability(right):
+        return math.comb(shots, right) * kept**shots * (1 - kept) ** (shots - right)
+
+    return added_up(shots, probability, worth)
+
+
+@mistake(
+    "`math.perm` counts in which *order* the right labels may be chosen too. Which ones are right is all that matters: "
+    "`math.comb`."
+)
+def orders_counted(shots, kept):
+    def probability(right):
+        return math.perm(shots, right) * kept**right * (1 - kept) ** (shots - right)
+
+    return added_up(shots, probability, worth)
+
+
+@mistake("Without any label this is 0. It is a guess then, and half of the guesses are right: 0.5.")
+def nothing_without_labels(shots, kept):
+    return vote_accuracy(shots, kept) if shots else 0.0
+
+
+@mistake(
+    "These are all numbers of right labels, which sum to 1. Count a majority in full, a tie half, a minority not at "
+    "all."
+)
+def every_outcome(shots, kept):
+    return added_up(shots, binomial(shots, kept), lambda right, wrong: 1.0)
+
+
+@mistake(
+    "Right and wrong labels have the same power. If k are right, `shots - k` are wrong: `kept**k * (1 - kept)**(shots "
+    "- k)`."
+)
+def the_same_power_for_both(shots, kept):
+    return added_up(shots, lambda right: math.comb(shots, right) * (kept * (1 - kept)) ** right, worth)
+
+
 EXERCISE = Exercise(
     id="vote_accuracy",
     title="How good a vote can be",
@@ -134,10 +213,11 @@ EXERCISE = Exercise(
     difficulty=3,
     kind="derive",
     hints=(
-        "How many of the labels are right? Go through all numbers from 0 to `shots`. How likely is each, and what does "
-        "the vote say then?",
-        "`math.comb(shots, right) * kept**right * (1 - kept) ** (shots - right)`, times 1 for a majority, 0.5 for a "
-        "tie and 0 for a minority; the sum of these.",
+        "How many of the labels are right? Go through all numbers from 0 to `shots`. How likely is each, and what "
+        "does the vote say then?",
+        "That k of the labels are right has a probability of three factors: the ways to choose them, the k right "
+        "ones, the others wrong. It counts in full if k is a majority, half in a tie, and not at all otherwise. Add "
+        "up over k from 0 to `shots`.",
     ),
     reference=vote_accuracy,
     cases=cases,

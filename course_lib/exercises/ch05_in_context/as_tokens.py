@@ -135,6 +135,68 @@ def label_in_every_slot(inputs, outputs):
     return tokens
 
 
+@mistake(
+    "The first question is repaired, and the ones after it still hold their own labels. The model is trained on all of "
+    "them, and would learn to copy: slot 0 of every even token has to be 0."
+)
+def the_first_question_alone(inputs, outputs):
+    tokens = as_tokens(inputs, outputs)
+    tokens[:, 2::2, 0] = outputs[:, 1:]
+    return tokens
+
+
+@mistake(
+    "The last label is left out. It comes behind its question, so it gives nothing away: every input is followed by "
+    "its label."
+)
+def last_label_left_out(inputs, outputs):
+    tokens = as_tokens(inputs, outputs)
+    tokens[:, -1] = 0
+    return tokens
+
+
+@mistake(
+    "The labels are in the order y1, y2, ..., y1, y2, ... here, one in each token. Every label belongs to one token, "
+    "the one after its input."
+)
+def all_labels_twice_in_a_row(inputs, outputs):
+    tokens = as_tokens(inputs, outputs)
+    tokens[:, :, 0] = outputs.repeat(1, 2)
+    return tokens
+
+
+@mistake("The label is in slot 1, the place of the first input. It belongs in slot 0.")
+def label_in_slot_1(inputs, outputs):
+    tokens = as_tokens(inputs, outputs)
+    tokens[:, 1::2, :2] = tokens[:, 1::2, :2].flip(-1)
+    return tokens
+
+
+@mistake(
+    "The examples lie over each other: example i has two tokens, so it begins at token 2 * i, and its label is at 2 * "
+    "i + 1."
+)
+def examples_overlap(inputs, outputs):
+    batch, n, d = inputs.shape
+    tokens = torch.zeros(batch, 2 * n, d + 1)
+    for i in range(n):
+        tokens[:, i, 1:] = inputs[:, i]
+        tokens[:, i + 1, 0] = outputs[:, i]
+    return tokens
+
+
+@mistake("Each input is followed by the label of another example. The label of example i comes right after input i.")
+def label_of_the_example_before(inputs, outputs):
+    return as_tokens(inputs, outputs.roll(1, dims=1))
+
+
+@mistake("Only the first label is there. Every input is followed by its label: the tokens 1, 3, 5 and so on, `1::2`.")
+def first_label_alone(inputs, outputs):
+    tokens = as_tokens(inputs, outputs)
+    tokens[:, 3::2] = 0
+    return tokens
+
+
 EXERCISE = Exercise(
     id="as_tokens",
     title="Examples as tokens, with a fault",
@@ -145,7 +207,8 @@ EXERCISE = Exercise(
     hints=(
         "Print `faulty_tokens` of two examples, as in the case by hand. The model answers at the even tokens. What "
         "does it know there?",
-        "The odd tokens hold the labels: `tokens[:, 1::2, 0] = outputs`. The even ones keep a 0 there.",
+        "One line of `faulty_tokens` fills slot 0 of all tokens. Which of the tokens may have a label in it? A slice "
+        "with a step of 2 takes every other one; see where it begins.",
     ),
     reference=as_tokens,
     cases=cases,

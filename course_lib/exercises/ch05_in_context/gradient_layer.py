@@ -45,6 +45,16 @@ def run_case(subject, d, rate, examples, query):
 
 
 @alternative
+def entry_by_entry(d, rate):
+    query, key, value = (torch.zeros(d + 1, d + 1) for _ in range(3))
+    for i in range(1, d + 1):
+        query[i, i] = 1
+        key[i, i] = 1
+    value[0, 0] = rate
+    return [query, key, value]
+
+
+@alternative
 def the_step_in_the_key(d, rate):
     key = torch.diag(torch.tensor([0.0] + [rate] * d))
     value = torch.zeros(d + 1, d + 1)
@@ -144,6 +154,110 @@ def label_in_the_last_slot(d, rate):
     return [matrix.flip(0, 1) for matrix in gradient_layer(d, rate)]
 
 
+@mistake(
+    "All three are the identity. The step has no size then, and the values hold the inputs too. The value matrix has a "
+    "single number that is not 0: the one that takes the label, times `rate`."
+)
+def identity_for_all(d, rate):
+    return [torch.eye(d + 1) for _ in range(3)]
+
+
+@mistake("The step is divided by the number of inputs. Its size is `rate` alone.")
+def divided_by_the_inputs(d, rate):
+    return gradient_layer(d, rate / d)
+
+
+@mistake("`rate` is in all three matrices here, so the step has the size rate cubed. Put it into one of them.")
+def the_rate_three_times(d, rate):
+    return gradient_layer(d, rate**3)
+
+
+@mistake(
+    "A matrix full of ones adds the inputs up: every slot of key and query is their sum. The identity keeps each input "
+    "in its own slot, and the product of key and query is x_i . x."
+)
+def ones_for_the_identity(d, rate):
+    _, _, value = gradient_layer(d, rate)
+    ones = torch.ones(d + 1, d + 1)
+    ones[0] = 0
+    return [ones, ones.clone(), value]
+
+
+@mistake(
+    "The value is an input, and the label is lost. The label is in slot 0 of a token, so the number that is not 0 "
+    "stands at [0, 0] of the value matrix: from slot 0 into slot 0."
+)
+def value_of_the_first_input(d, rate):
+    query, key, value = gradient_layer(d, rate)
+    value[0, :2] = value[0, :2].flip(0)
+    return [query, key, value]
+
+
+@mistake(
+    "The value matrix takes the last input into the last slot. The label is in slot 0 of a token, and the prediction "
+    "goes into slot 0 too: the number that is not 0 stands at [0, 0]."
+)
+def value_in_the_last_corner(d, rate):
+    query, key, value = gradient_layer(d, rate)
+    return [query, key, value.flip(0, 1)]
+
+
+@mistake(
+    "The prediction goes into slot 1, which is the first input. It belongs in slot 0: the number that is not 0 stands "
+    "at [0, 0] of the value matrix, row 0 for where it goes, column 0 for where it comes from."
+)
+def prediction_into_slot_1(d, rate):
+    query, key, value = gradient_layer(d, rate)
+    value[:2, 0] = value[:2, 0].flip(0)
+    return [query, key, value]
+
+
+ADDS_NOTHING = (
+    "The layer adds nothing here. Either V is 0 everywhere, or all scores are 0: then key and query have no slot in "
+    "common but slot 0, where the question has a 0. How alike two inputs are is in slots 1 to d: let both hold these. "
+    "(And the order is Q, K, V: V comes last.)"
+)
+
+
+@mistake(ADDS_NOTHING)
+def values_first(d, rate):
+    return gradient_layer(d, rate)[::-1]
+
+
+@mistake(
+    "Only the first input counts in key and query. x_i . x is a sum over all inputs: the identity, in slots 1 to d."
+)
+def first_input_alone(d, rate):
+    _, _, value = gradient_layer(d, rate)
+    first = torch.zeros(d + 1, d + 1)
+    first[1, 1] = 1
+    return [first, first.clone(), value]
+
+
+@mistake(ADDS_NOTHING)
+def labels_in_key_and_query(d, rate):
+    _, _, value = gradient_layer(d, rate)
+    label = torch.zeros(d + 1, d + 1)
+    label[0, 0] = 1
+    return [label, label.clone(), value]
+
+
+@mistake(
+    "The scores are divided by sqrt(d) here, as in softmax attention. Linear attention has no such division: the size "
+    "of the step is `rate` alone."
+)
+def divided_by_the_root_of_d(d, rate):
+    return gradient_layer(d, rate / d**0.5)
+
+
+@mistake("The last input is left out of key and query. Slots 1 to d are the inputs; slot 0 is the one to drop.")
+def last_input_left_out(d, rate):
+    _, _, value = gradient_layer(d, rate)
+    others = torch.eye(d + 1)
+    others[d, d] = 0
+    return [others, others.clone(), value]
+
+
 EXERCISE = Exercise(
     id="gradient_layer",
     title="Attention that takes a step of gradient descent",
@@ -154,8 +268,9 @@ EXERCISE = Exercise(
     hints=(
         "The prediction after the step is a sum over the examples: rate * y_i * (x_i . x). Compare this with what the "
         "layer adds: value_i * (key_i . query). What has to be in the value, what in the key and in the query?",
-        "The value matrix is 0, but for `value[0, 0] = rate`. For key and query take the identity with a 0 in the "
-        "place [0, 0], so that they hold the inputs alone.",
+        "In the value only y counts, times the size of the step, and it goes into slot 0. So how many numbers of V "
+        "are not 0, and where? Key and query have to give x_i . x: what does a matrix look like that keeps the inputs "
+        "as they are, and drops the label?",
     ),
     reference=gradient_layer,
     cases=cases,

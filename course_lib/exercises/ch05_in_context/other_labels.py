@@ -18,7 +18,7 @@ def cases(rng):
         return torch.randn(batch, n, generator=rng)
 
     return [
-        Case("two rows", (labels(2, 4), 0)),
+        Case("two rows, seed 2", (labels(2, 4), 2)),
         Case("5 rows of 3 labels, seed 0", (labels(5, 3), 0)),
         Case("5 rows of 3 labels, seed 1", (labels(5, 3), 1)),
         Case("64 rows of 8 labels, another seed", (labels(64, 8), int(torch.randint(2, 10**6, (1,), generator=rng)))),
@@ -29,7 +29,10 @@ def run_case(subject, outputs, seed):
     """Compare what kind of labels they are, not which: any choice of that kind is right."""
     shown = subject(outputs, seed)
     if not isinstance(shown, torch.Tensor) or shown.shape != outputs.shape:
-        raise WrongAnswer(f"return a tensor of the shape of `outputs`, {tuple(outputs.shape)}.")
+        came = (
+            tuple(shown.shape) if isinstance(shown, torch.Tensor) else "None" if shown is None else type(shown).__name__
+        )
+        raise WrongAnswer(f"return a tensor of the shape of `outputs`, {tuple(outputs.shape)}; {came} came back.")
     if shown.dtype != outputs.dtype:
         raise WrongAnswer(f"the labels are of type {outputs.dtype}; leave them so.")
     return seen_from_outside(shown, outputs)
@@ -85,8 +88,8 @@ def mixed_within_the_row(outputs, seed):
 
 
 @mistake(
-    "These are new numbers. The control then differs in two ways: its labels are of no function, and they are "
-    "distributed differently. Show labels that are there, each once."
+    "These numbers are not those of `outputs`. The control then differs in more than one way: its labels may be of no "
+    "function, and are distributed differently. Show labels that are there, each once."
 )
 def new_numbers(outputs, seed):
     return torch.randn(outputs.shape, generator=torch.Generator().manual_seed(seed)).to(outputs)
@@ -118,6 +121,19 @@ def one_row_for_all(outputs, seed):
     return outputs[:1].expand_as(outputs).clone()
 
 
+@mistake(OWN_LABELS)
+def rows_at_random(outputs, seed):
+    return outputs[torch.randperm(len(outputs), generator=torch.Generator().manual_seed(seed))]
+
+
+@mistake(
+    "With an odd number of rows the one in the middle keeps its own labels. A control that is shown the true labels is "
+    "no control: shift the rows, in place of turning their order round."
+)
+def rows_turned_round(outputs, seed):
+    return outputs.flip(0)
+
+
 EXERCISE = Exercise(
     id="other_labels",
     title="The control: somebody else's labels",
@@ -128,7 +144,8 @@ EXERCISE = Exercise(
     hints=(
         "What makes a row's labels useful is that they belong to the function that is asked for. Exchange whole rows "
         "of labels, and see to it that none stays in its place.",
-        "`outputs.roll(1, dims=0)` gives each row the labels of the row before.",
+        "Think of the rows as standing in a circle, and each hands its labels to its neighbour. Which function of "
+        "torch turns a tensor along an axis, and along which axis do the rows stand?",
     ),
     reference=other_labels,
     cases=cases,

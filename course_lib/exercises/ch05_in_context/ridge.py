@@ -59,17 +59,35 @@ def least_squares(inputs, outputs, penalty):
     return (torch.linalg.pinv(inputs) @ outputs[..., None])[..., 0]
 
 
-@mistake(
+ON_ALL_ENTRIES = (
     "The penalty is on all entries of the matrix here. It belongs on the diagonal alone: `penalty * torch.eye(d)`."
 )
+
+
+@mistake(ON_ALL_ENTRIES)
+def on_all_entries_solved(inputs, outputs, penalty):  # without examples it has no inverse
+    return torch.linalg.solve(inputs.mT @ inputs + penalty, inputs.mT @ outputs[..., None])[..., 0]
+
+
+@mistake(ON_ALL_ENTRIES)
 def on_all_entries(inputs, outputs, penalty):
     return (torch.linalg.pinv(inputs.mT @ inputs + penalty) @ inputs.mT @ outputs[..., None])[..., 0]
 
 
-@mistake(
+PENALTY_FOR_EACH_EXAMPLE = (
     "The mean over the examples is taken here, so the penalty counts once for each example. Leave the sums as they "
     "are: with more examples the penalty has to weigh less."
 )
+
+
+@mistake(PENALTY_FOR_EACH_EXAMPLE)
+def means_over_the_examples(inputs, outputs, penalty):  # without examples they are not numbers
+    n, d = inputs.shape[1:]
+    gram = inputs.mT @ inputs / n + penalty * torch.eye(d)
+    return torch.linalg.solve(gram, inputs.mT @ outputs[..., None] / n)[..., 0]
+
+
+@mistake(PENALTY_FOR_EACH_EXAMPLE)
 def penalty_for_each_example(inputs, outputs, penalty):
     return ridge(inputs, outputs, penalty * max(inputs.shape[1], 1))
 
@@ -124,6 +142,75 @@ def root_of_the_penalty(inputs, outputs, penalty):
     return ridge(inputs, outputs, penalty**0.5)
 
 
+@mistake(
+    "The penalty counts twice here. The derivative of penalty * |w|^2 is 2 * penalty * w, and that of the errors has a "
+    "2 as well, so both go."
+)
+def twice_the_penalty(inputs, outputs, penalty):
+    return ridge(inputs, outputs, penalty * 2)
+
+
+@mistake(
+    "These are weights of the *examples*: the matrix is XX', which has a row for each example. w has a number for each "
+    "input: the matrix is X'X, `inputs.mT @ inputs`."
+)
+def weights_of_the_examples(inputs, outputs, penalty):
+    n = inputs.shape[1]
+    return torch.linalg.solve(inputs @ inputs.mT + penalty * torch.eye(n), outputs[..., None])[..., 0]
+
+
+@mistake(
+    "Each X'y is divided by one number, the sum of all squares and the penalty. That is right in one dimension. In "
+    "several, the sum of squares becomes the matrix X'X, and dividing becomes solving."
+)
+def divided_by_one_number(inputs, outputs, penalty):
+    return (inputs * outputs[..., None]).sum(1) / ((inputs**2).sum((1, 2)) + penalty)[:, None]
+
+
+@mistake(
+    "`1 / matrix` divides entry by entry, and is no inverse. `torch.linalg.inv` is, and `torch.linalg.solve` needs "
+    "none."
+)
+def one_over_each_entry(inputs, outputs, penalty):
+    gram = inputs.mT @ inputs + penalty * torch.eye(inputs.shape[-1])
+    return (1 / gram @ (inputs.mT @ outputs[..., None]))[..., 0]
+
+
+@mistake(
+    "This multiplies X'y by the matrix. The equation is (X'X + penalty) w = X'y: solve it for w, which in one "
+    "dimension would be dividing."
+)
+def multiplied_instead_of_solved(inputs, outputs, penalty):
+    gram = inputs.mT @ inputs + penalty * torch.eye(inputs.shape[-1])
+    return (gram @ (inputs.mT @ outputs[..., None]))[..., 0]
+
+
+EXAMPLE_BY_EXAMPLE = (
+    "Each example gives a w of its own here. One w has to fit all examples of a row: add up X'X and X'y over the "
+    "examples first, then solve."
+)
+
+
+@mistake(EXAMPLE_BY_EXAMPLE)
+def example_by_example(inputs, outputs, penalty):
+    return (inputs * outputs[..., None] / (inputs**2 + penalty)).sum(1)
+
+
+@mistake(EXAMPLE_BY_EXAMPLE)
+def mean_of_the_examples(inputs, outputs, penalty):
+    return (inputs * outputs[..., None] / (inputs**2 + penalty)).mean(1)
+
+
+@mistake("This adds 1 / penalty. The larger the penalty, the smaller w has to be: add the penalty itself.")
+def one_over_the_penalty(inputs, outputs, penalty):
+    return ridge(inputs, outputs, 1 / penalty)
+
+
+@mistake("The identity is added without the penalty. Multiply it: `penalty * torch.eye(d)`.")
+def identity_alone(inputs, outputs, penalty):
+    return ridge(inputs, outputs, 1.0)
+
+
 EXERCISE = Exercise(
     id="ridge",
     title="The best guess of a noisy line",
@@ -134,8 +221,9 @@ EXERCISE = Exercise(
     hints=(
         "Set the derivative of the sum to 0. In one dimension: what is w? In several, the sum of squares becomes the "
         "matrix X'X, and dividing becomes `torch.linalg.solve`.",
-        "`gram = inputs.mT @ inputs + penalty * torch.eye(d)`, then `torch.linalg.solve(gram, inputs.mT @ "
-        "outputs[..., None])[..., 0]`.",
+        "The derivative is 2 X'(X w - y) + 2 penalty w. Bring all that multiplies w to one side: it is a matrix, and "
+        "the penalty stands on its diagonal. `torch.linalg.solve(matrix, column)` solves for a whole batch; "
+        "`outputs[..., None]` makes columns.",
     ),
     reference=ridge,
     cases=cases,
