@@ -40,8 +40,10 @@ def cases(rng):
 def run_case(subject, person, attribute, chosen, seed):
     """Look at what is left of whom, not at which fact went: any random choice is right."""
     stays = subject(person, attribute, chosen, seed)
-    if not isinstance(stays, torch.Tensor) or stays.shape != person.shape:
-        raise WrongAnswer(f"return a tensor of the shape of `person`, {tuple(person.shape)}.")
+    if not isinstance(stays, torch.Tensor):
+        raise WrongAnswer("return a tensor; `torch.tensor(...)` makes one of a list of True and False.")
+    if stays.shape != person.shape:
+        raise WrongAnswer(f"return a tensor of the shape of `person`, {tuple(person.shape)}, not {tuple(stays.shape)}.")
     if stays.dtype != torch.bool:
         raise WrongAnswer(f"return True and False, a tensor of type torch.bool, not {stays.dtype}.")
     seen = seen_from_outside(stays, person, attribute, chosen)
