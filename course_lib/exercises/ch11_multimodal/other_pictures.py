@@ -38,6 +38,7 @@ def run_case(subject, kind):
     return {
         "a question keeps its own picture": bool(own.any()),
         "all questions keep their own picture": bool(own.all()),
+        "all questions get the same picture": len(chosen.unique()) == 1,
         "every picture is shown once": len(chosen.unique()) == n,
         "the pictures belong to questions of the same kind": bool((kind[chosen] == kind).all()),
     }
@@ -64,6 +65,18 @@ def on_a_random_circle(kind):
     return chosen
 
 
+@alternative
+def with_plain_loops(kind):
+    replaced = []
+    n = len(kind)
+    for i in range(n):
+        j = (i + 1) % n
+        while kind[j] != kind[i]:
+            j = (j + 1) % n
+        replaced.append(j)
+    return torch.tensor(replaced)
+
+
 @mistake(
     "Every question still has its own picture. Then nothing is taken away, and the control tells nothing: exchange "
     "them."
@@ -81,8 +94,9 @@ def regardless_of_kind(kind):
 
 
 @mistake(
-    "Some question keeps its own picture, as happens with a random permutation (about one does, on average). A "
-    "question that keeps its picture can be answered by looking. Move everything one step along a circle instead."
+    "Some question keeps its own picture, as happens with a random permutation (about one does, on average), or where "
+    "a loop leaves some out, or ends early. A question that keeps its picture can be answered by looking. Within each "
+    "kind, move everything one step along a circle."
 )
 def keeps_one_by_chance(kind):
     replaced = torch.arange(len(kind))
@@ -125,13 +139,26 @@ def first_stays(kind):
 
 
 @mistake(
-    "Within each kind all questions get the same picture, one of them its own. Each picture should be shown once, and "
-    "never at its own question."
+    "Some question keeps its own picture, and some picture is shown more than once: as where all of one kind get the "
+    "picture of the first, or where the last has no next one and keeps its own. Each picture should be shown once, and "
+    "never at its own question: go round in a circle."
 )
 def first_of_its_kind(kind):
     chosen = torch.empty_like(kind)
     for value in kind.unique():
         chosen[kind == value] = (kind == value).nonzero()[0, 0]
+    return chosen
+
+
+@mistake(
+    "Pictures come from questions of other kinds, and some are shown more than once. Are these the numbers of "
+    "questions? Kinds are not, nor are places within a kind: fetch the numbers from the list of its questions."
+)
+def places_within_a_kind(kind):
+    chosen = torch.empty_like(kind)
+    for value in kind.unique():
+        here = kind == value
+        chosen[here] = torch.arange(int(here.sum())).roll(1)
     return chosen
 
 
@@ -145,8 +172,8 @@ EXERCISE = Exercise(
     hints=(
         "A random order is not enough: about one question would keep its own picture. Put the questions of one kind "
         "in a circle, and give each the picture of its neighbour.",
-        "For each value of `kind.unique()`: `same = (kind == value).nonzero()[:, 0]`, and `chosen[same] = "
-        "same.roll(1)`.",
+        "`(kind == value).nonzero()[:, 0]` lists the questions of one kind, and `x.roll(1)` moves a list one step "
+        "along a circle. Do it for each value of `kind.unique()`.",
     ),
     reference=other_pictures,
     cases=cases,
