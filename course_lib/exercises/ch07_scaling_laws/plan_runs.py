@@ -2,7 +2,16 @@
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    WrongAnswer,
+    alternative,
+    alternatives_in,
+    in_words,
+    mistake,
+    mistakes_in,
+)
 
 
 def plan_runs(budget, n_runs, smallest, largest):
@@ -207,12 +216,13 @@ EXERCISE = Exercise(
     hints=(
         "A fit has to tell what came from the size and what from the tokens. So each must vary while the other does "
         "not, and the cost must vary too.",
-        "Take a few sizes, evenly spaced in logarithms, and give each of them 1, 10, 100 and 1,000 tokens for a "
-        "parameter. If this costs too much, lower the largest size until it fits.",
+        "Four runs of one size can differ in their tokens, from very few to very many. If all of them together cost "
+        "too much, which sizes are the dear ones, and what may be lower?",
     ),
     reference=plan_runs,
     cases=cases,
     run_case=run_case,
+    remark=in_words,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 7, Which runs to pay for",

@@ -2,7 +2,16 @@
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    WrongAnswer,
+    alternative,
+    alternatives_in,
+    in_words,
+    mistake,
+    mistakes_in,
+)
 
 
 def other_pictures(kind):
@@ -35,13 +44,19 @@ def run_case(subject, kind):
     if chosen.min() < 0 or chosen.max() >= n:
         raise WrongAnswer(f"the pictures have the numbers 0 to {n - 1}.")
     own = chosen == torch.arange(n)
-    return {
-        "a question keeps its own picture": bool(own.any()),
-        "all questions keep their own picture": bool(own.all()),
-        "all questions get the same picture": len(chosen.unique()) == 1,
-        "every picture is shown once": len(chosen.unique()) == n,
-        "the pictures belong to questions of the same kind": bool((kind[chosen] == kind).all()),
-    }
+    alike = bool((kind[chosen] == kind).all())
+    if own.all():
+        return "all questions keep their own picture"
+    if len(chosen.unique()) == 1:
+        return "all questions get the same picture"
+    if len(chosen.unique()) < n:
+        first = "a picture is shown more than once"
+        return (
+            f"{first}, some with another kind" if not alike else f"{first}, some with its own" if own.any() else first
+        )
+    if not alike:
+        return "some pictures come from questions of another kind"
+    return "a question keeps its own picture" if own.any() else "all three rules are kept"
 
 
 @alternative
@@ -86,8 +101,8 @@ def unchanged(kind):
 
 
 @mistake(
-    "Some pictures come from questions of another kind. Then more changes than the link between picture and question: "
-    "exchange pictures among questions of the same kind."
+    "Some pictures come from questions of another kind, as with a random permutation of all. Then more changes than "
+    "the link between picture and question: exchange pictures among questions of the same kind."
 )
 def regardless_of_kind(kind):
     return torch.arange(len(kind)).roll(1)
@@ -125,17 +140,6 @@ def one_for_its_kind(kind):
 )
 def one_for_all(kind):
     return torch.zeros_like(kind)
-
-
-@mistake(
-    "Pictures come from questions of any kind, and some question keeps its own: this looks like a random permutation "
-    "of all. Exchange among questions of the same kind, one step along a circle."
-)
-def first_stays(kind):
-    n = len(kind)
-    chosen = torch.arange(n)
-    chosen[1:] = chosen[1:].roll(1)
-    return chosen
 
 
 @mistake(
@@ -178,6 +182,7 @@ EXERCISE = Exercise(
     reference=other_pictures,
     cases=cases,
     run_case=run_case,
+    remark=in_words,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 11, Does it look?",
