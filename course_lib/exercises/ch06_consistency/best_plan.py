@@ -126,10 +126,49 @@ def as_many_answers_as_possible(budget, question_cost, answer_cost, between, wit
     return [2, (budget - 2 * question_cost) // (2 * answer_cost)]
 
 
-@mistake(
+TOO_DEAR = (
     "Some plan costs more than the budget. A question costs `question_cost`, and each of its answers `answer_cost` "
     "more: that together, times the number of questions, rounded down with `//`."
 )
+SHARED = (
+    "All answers are counted as if they were independent. Answers to one question share its difficulty: the variance "
+    "is (between + within / answers) / questions."
+)
+
+
+def _best_by(budget, question_cost, answer_cost, variance, questions_for):
+    """The plan with the smallest variance, with another formula for it, or for the number of questions."""
+    plans = []
+    for answers in range(1, budget // answer_cost + 1):
+        questions = questions_for(answers)
+        if questions > 0:
+            plans.append((variance(questions, answers), [questions, answers]))
+    return min(plans)[1]
+
+
+@mistake(TOO_DEAR)
+def rounded_up(budget, question_cost, answer_cost, between, within):
+    return _best_by(
+        budget,
+        question_cost,
+        answer_cost,
+        lambda n, k: (between + within / k) / n,
+        lambda k: math.ceil(budget / (question_cost + k * answer_cost)),
+    )
+
+
+@mistake(TOO_DEAR)
+def one_question_paid_for(budget, question_cost, answer_cost, between, within):
+    return _best_by(
+        budget,
+        question_cost,
+        answer_cost,
+        lambda n, k: (between + within / k) / n,
+        lambda k: (budget - question_cost) // (k * answer_cost),
+    )
+
+
+@mistake(TOO_DEAR)
 def without_the_questions(budget, question_cost, answer_cost, between, within):
     answers = best_plan(budget, question_cost, answer_cost, between, within)[1]
     return [budget // (answers * answer_cost) + 1, answers]
@@ -140,10 +179,29 @@ def always_ten(budget, question_cost, answer_cost, between, within):
     return [budget // (question_cost + 10 * answer_cost), 10]
 
 
-@mistake(
-    "All answers are counted as if they were independent. Answers to one question share its difficulty: the variance "
-    "is (between + within / answers) / questions."
-)
+@mistake(SHARED)
+def number_of_answers_alone(budget, question_cost, answer_cost, between, within):
+    return _best_by(
+        budget,
+        question_cost,
+        answer_cost,
+        lambda n, k: (between + within) / (n * k),
+        lambda k: budget // (question_cost + k * answer_cost),
+    )
+
+
+@mistake("This is the plan with the *largest* error that the budget allows: look for the smallest variance.")
+def the_largest_error(budget, question_cost, answer_cost, between, within):
+    return _best_by(
+        budget,
+        question_cost,
+        answer_cost,
+        lambda n, k: -(between + within / k) / n,
+        lambda k: budget // (question_cost + k * answer_cost),
+    )
+
+
+@mistake(SHARED)
 def all_answers_alike(budget, question_cost, answer_cost, between, within):
     return best_plan(budget, question_cost, answer_cost, 1e-9, between + within)
 

@@ -194,6 +194,17 @@ def beyond_the_text_with_none(windows, tokens):
     return sum((window or tokens) - 1 for window in windows) + 1
 
 
+@mistake(
+    "After a layer without a window, more is added, and this may be more than the text has. Such a layer reaches the "
+    "whole text, and nothing before the first token can matter."
+)
+def goes_on_after_none(windows, tokens):
+    reached = 1
+    for window in windows:
+        reached = tokens if window is None else reached + window - 1
+    return reached
+
+
 EXERCISE = Exercise(
     id="receptive_field",
     title="How far windows reach",

@@ -210,8 +210,7 @@ def half_a_tie_lost(confidence, right):
     "the pairs that it wins."
 )
 def against_the_mean(confidence, right):
-    gap = confidence[right] - confidence[~right].mean()
-    return (gap > 0).float().mean() + (gap == 0).float().mean() / 2
+    return (confidence[right] > confidence[~right].mean()).float().mean()
 
 
 EXERCISE = Exercise(

@@ -159,6 +159,19 @@ def rounded_down(penalty, silence):
     return (silence + penalty) // (1 + penalty)
 
 
+@mistake(
+    "This is how *unsure* one may be if silence earns nothing. How sure one has to be is wanted, p, and it rises with "
+    "what silence earns."
+)
+def how_unsure_without_silence(penalty, silence):
+    return 1 / (1 + penalty)
+
+
+@mistake("This divides by 2, as is right for a penalty of 1. What stands at p is 1 + penalty: divide by that.")
+def over_two(penalty, silence):
+    return (silence + penalty) / 2
+
+
 EXERCISE = Exercise(
     id="threshold",
     title="When is an answer worth its risk?",
