@@ -80,6 +80,21 @@ class WrongAnswer(Exception):
     """
 
 
+def in_words(answer: Any, right: Any) -> str | None:
+    """Tell both descriptions: a `remark` for a `run_case` that describes an answer by a string.
+
+    Such words give no number of a case away. With them as a remark, the report of a grade shows them, too.
+
+    Args:
+        answer: The description of the answer.
+        right: That of a right one.
+
+    Returns:
+        What to say, or None if there are no two descriptions.
+    """
+    return f"expected {right!r}, got {answer!r}." if isinstance(answer, str) and isinstance(right, str) else None
+
+
 # Wrong and right versions, marked in the file of their exercise.
 
 

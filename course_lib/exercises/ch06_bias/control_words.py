@@ -2,7 +2,16 @@
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    WrongAnswer,
+    alternative,
+    alternatives_in,
+    in_words,
+    mistake,
+    mistakes_in,
+)
 
 
 def control_words(rows, usable, seed):
@@ -51,8 +60,10 @@ def cases(rng):
 def run_case(subject, rows, usable, seed):
     """Compare what kind of words they are, not which: any choice of that kind is right."""
     words = subject(rows, usable, seed)
-    if not isinstance(words, torch.Tensor) or words.shape != rows.shape:
-        raise WrongAnswer(f"return a tensor of the shape of `rows`, {tuple(rows.shape)}.")
+    if not isinstance(words, torch.Tensor):
+        raise WrongAnswer("return a tensor; `torch.tensor(...)` makes one of a list of whole numbers.")
+    if words.shape != rows.shape:
+        raise WrongAnswer(f"return a tensor of the shape of `rows`, {tuple(rows.shape)}, not {tuple(words.shape)}.")
     if words.dtype != torch.int64:
         raise WrongAnswer("return the rows of the words as whole numbers, torch.int64.")
     others, again = subject(rows, usable, seed + 1), subject(rows, usable, seed)
@@ -71,7 +82,7 @@ def seen_from_outside(words, others, again, rows, usable):
         return "words of another frequency"
     if not torch.equal(words, again):
         return "another choice each time"
-    if torch.equal(words, others):
+    if len(words) > 2 and torch.equal(words, others):  # of the two words, each has one that fits
         return "the same words for every seed"
     if len(words) > 40 and not 0.02 < (words < rows).double().mean() < 0.9:
         return "nearly all more frequent, or nearly all rarer"
@@ -130,8 +141,8 @@ def with_repeats(rows, usable, seed):
 
 
 @mistake(
-    "The seed changes nothing: there is one such set, and one set is no control. Choose at random among all words of "
-    "similar frequency."
+    "Every seed gives the same words, as if there were one such set, and one set is no control. Choose at random among "
+    "all words of similar frequency, with `torch.Generator().manual_seed(seed)`."
 )
 def the_next_word(rows, usable, seed):
     free = usable.clone()
@@ -143,6 +154,30 @@ def the_next_word(rows, usable, seed):
     return torch.stack(chosen)
 
 
+@mistake(
+    "Nearly all of these words are more frequent than those that they stand for, or nearly all are rarer. Look on both "
+    "sides: from row / 2 to 2 row."
+)
+def more_frequent_ones(rows, usable, seed):
+    numbers = torch.arange(len(usable))
+    free, generator, chosen = usable.clone(), torch.Generator().manual_seed(seed), []
+    for row in rows.tolist():
+        near = (free & (numbers >= row / 2) & (numbers <= row)).nonzero().flatten()
+        if len(near) == 0:
+            near = (free & (numbers > row) & (numbers <= 2 * row)).nonzero().flatten()
+        word = near[torch.randint(len(near), (), generator=generator)]
+        free[word] = False
+        chosen.append(word)
+    return torch.stack(chosen)
+
+
+@mistake(
+    "There is one word here, and `rows` has many. Is the `return` inside the loop? Then it ends at its first round."
+)
+def the_first_alone(rows, usable, seed):
+    return control_words(rows, usable, seed)[:1]
+
+
 EXERCISE = Exercise(
     id="control_words",
     title="Words that say nothing",
@@ -152,12 +187,13 @@ EXERCISE = Exercise(
     kind="design",
     hints=(
         "For one word: which rows are usable, not taken yet, and between row / 2 and 2 row? Choose one of them.",
-        "`near = (free & (numbers >= row / 2) & (numbers <= 2 * row)).nonzero().flatten()`, then "
-        "`near[torch.randint(len(near), (), generator=generator)]`, and mark it in `free`.",
+        "Keep a copy of `usable` in which you mark what is taken. `mask.nonzero().flatten()` lists the places where "
+        "a mask is true, and `torch.randint(n, (), generator=generator)` picks one of n.",
     ),
     reference=control_words,
     cases=cases,
     run_case=run_case,
+    remark=in_words,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 6, Random words as a control",

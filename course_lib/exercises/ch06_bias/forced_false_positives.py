@@ -85,6 +85,83 @@ def without_the_base_rate(base_rate, precision, missed):
     return (1 - missed) * (1 - precision) / precision
 
 
+@mistake(
+    "This counts *all* flags, the right ones too, and then divides by those without the outcome. Count the wrong flags "
+    "alone."
+)
+def all_flags(base_rate, precision, missed):
+    return base_rate * (1 - missed) / precision / (1 - base_rate)
+
+
+@mistake(
+    "The number of all flags is taken as right flags *times* precision. Precision is right flags divided by all flags, "
+    "so all flags are right flags divided by precision."
+)
+def flags_times_precision(base_rate, precision, missed):
+    right = base_rate * (1 - missed)
+    return (right * precision - right) / (1 - base_rate)
+
+
+@mistake(
+    "The precision is turned round: for each right flag there are (1 - precision) / precision wrong ones, fewer than "
+    "one if most flags are right."
+)
+def precision_turned_round(base_rate, precision, missed):
+    return base_rate * (1 - missed) * precision / (1 - precision) / (1 - base_rate)
+
+
+@mistake("This is in percent. A rate here is a number from 0 to 1, as the other three are.")
+def in_percent(base_rate, precision, missed):
+    return 100 * base_rate * (1 - missed) * (1 - precision) / precision / (1 - base_rate)
+
+
+@mistake(
+    "This is how many of 100 people are flagged wrongly. It is a count: divide by how many of these 100 are without "
+    "the outcome."
+)
+def of_a_hundred_people(base_rate, precision, missed):
+    return 100 * base_rate * (1 - missed) * (1 - precision) / precision
+
+
+@mistake(
+    "The people are rounded to whole ones on the way. 100 people were an example: leave the fractions of people as "
+    "they are."
+)
+def whole_people(base_rate, precision, missed):
+    have = round(100 * base_rate)
+    right = round(have * (1 - missed))
+    return (round(right / precision) - right) / (100 - have)
+
+
+@mistake(
+    "A share 1 - precision of those *without* the outcome is flagged here. Precision is a share of the flagged: begin "
+    "with the right flags."
+)
+def precision_of_the_others(base_rate, precision, missed):
+    return (1 - base_rate) * (1 - precision)
+
+
+@mistake("A pair of brackets is missing: `a / 1 - b` divides by 1 and then subtracts. Write `a / (1 - b)`.")
+def without_brackets(base_rate, precision, missed):
+    return base_rate * (1 - missed) * (1 - precision) / precision / 1 - base_rate
+
+
+@mistake(
+    "Nothing is missed here, and the wrong flags are a share of the *right* ones. Only the share 1 - missed is flagged "
+    "rightly, and for each of these there are (1 - precision) / precision wrong flags."
+)
+def without_misses_of_the_right(base_rate, precision, missed):
+    return base_rate * (1 - precision) / (1 - base_rate)
+
+
+@mistake(
+    "This multiplies 1 - precision by 1 - missed. Neither is a share of those without the outcome: count people, first "
+    "the right flags, then the wrong ones."
+)
+def two_shares_multiplied(base_rate, precision, missed):
+    return (1 - precision) * (1 - missed)
+
+
 EXERCISE = Exercise(
     id="forced_false_positives",
     title="The false positives that are forced",
@@ -95,8 +172,8 @@ EXERCISE = Exercise(
     hints=(
         "Imagine 100 people. How many have the outcome, how many of these are flagged, and how many flags are then "
         "wrong?",
-        "Right flags: `base_rate * (1 - missed)`. For each of them there are `(1 - precision) / precision` wrong ones. "
-        "Divide by `1 - base_rate`.",
+        "As a share of all people, `base_rate * (1 - missed)` are flagged rightly. If four of five flags are right, "
+        "how many wrong ones are there for each right one? And of whom is the rate a share?",
     ),
     reference=forced_false_positives,
     cases=cases,

@@ -123,6 +123,78 @@ def pronouns_alone(words, partner, things):
     return swap_gender(words, pronouns, things)
 
 
+@mistake(
+    'At the end of the list, "her" becomes "his" here. Nothing follows that she could own, so it is "him" there, as in '
+    '"they met her".'
+)
+def his_at_the_end(words, partner, things):
+    return swap_gender([*words, things[0]], partner, things)[: len(words)]
+
+
+@mistake(
+    'Here "her" is "him" only at the end of a sentence. It is also in "gave her the book": ask whether the word that '
+    "follows is among `things`."
+)
+def him_before_a_full_stop(words, partner, things):
+    following = [*words[1:], "."]
+    return [
+        ("him" if after == "." else "his") if word == "her" else partner.get(word, word)
+        for word, after in zip(words, following, strict=True)
+    ]
+
+
+@mistake(
+    'The first "her" decides for all of them here, as with `words.index("her")`, which always finds the first. Each '
+    "has its own word that follows: count the places with `enumerate`."
+)
+def first_her_decides(words, partner, things):
+    first = (*words, "her").index("her")
+    owned = (*words, "", "")[first + 1] in things
+    return [("his" if owned else "him") if word == "her" else partner.get(word, word) for word in words]
+
+
+@mistake(
+    'This makes "his" of "her" wherever a thing comes *somewhere* in the text. Only the word right behind "her" can be '
+    "what she owns."
+)
+def any_thing_anywhere(words, partner, things):
+    owned = any(thing in words for thing in things)
+    return [("his" if owned else "him") if word == "her" else partner.get(word, word) for word in words]
+
+
+@mistake(
+    'This makes "his" of "her" wherever a thing comes somewhere *later*. Only the word right behind "her" can be what '
+    "she owns."
+)
+def any_thing_later(words, partner, things):
+    return [
+        ("his" if any(thing in words[i:] for thing in things) else "him") if word == "her" else partner.get(word, word)
+        for i, word in enumerate(words)
+    ]
+
+
+@mistake('Only "her" is exchanged here. All the other words with a gender stay: look each of them up in `partner`.')
+def her_alone(words, partner, things):
+    return swap_gender(words, {}, things)
+
+
+@mistake(
+    "Words without a gender are missing. The list stays as long as it was: a word that is not in `partner` comes back "
+    "as it is."
+)
+def gendered_words_alone(words, partner, things):
+    exchanged = swap_gender(words, partner, things)
+    return [other for word, other in zip(words, exchanged, strict=True) if word in partner]
+
+
+@mistake(
+    "The last word is missing. Pairs of neighbours, as `zip(words, words[1:])` makes them, end before it: the last "
+    "word has none that follows."
+)
+def last_word_missing(words, partner, things):
+    return swap_gender(words, partner, things)[:-1]
+
+
 EXERCISE = Exercise(
     id="swap_gender",
     title="A counterfactual sentence, with a fault",
@@ -132,7 +204,7 @@ EXERCISE = Exercise(
     kind="debug",
     hints=(
         'What is "her" in "took her coat", and what in "thanked her"? Which word tells them apart?',
-        '`"his" if following in things else "him"`, where `following` is the word after "her", if there is one.',
+        'Is the word that follows "her" among `things`? And what does your code do where "her" is the last word?',
     ),
     reference=swap_gender,
     cases=cases,

@@ -56,6 +56,32 @@ def word_by_word(x, y, a, b):
     return torch.tensor((sum(of_x) / len(of_x) - sum(of_y) / len(of_y)) / spread)
 
 
+@alternative
+def with_plain_loops(x, y, a, b):
+    def association(word):
+        near_a, near_b = 0.0, 0.0
+        for other in a:
+            near_a = near_a + (word @ other) / (word.norm() * other.norm())
+        for other in b:
+            near_b = near_b + (word @ other) / (word.norm() * other.norm())
+        return near_a / len(a) - near_b / len(b)
+
+    found = []
+    for word in torch.cat([x, y]):
+        found.append(association(word))
+    found = torch.stack(found)
+    spread = ((found - found.mean()) ** 2).mean().sqrt()
+    return (found[: len(x)].mean() - found[len(x) :].mean()) / spread
+
+
+def _unit(vectors):
+    return vectors / vectors.norm(dim=1, keepdim=True)
+
+
+def _associations(x, y, a, b):
+    return [_unit(words) @ _unit(a).mean(0) - _unit(words) @ _unit(b).mean(0) for words in (x, y)]
+
+
 @mistake(
     "These are dot products, not cosines: a long vector then counts for more. Divide each vector by its length first."
 )
@@ -166,6 +192,112 @@ def sums_in_deviations(x, y, a, b):
     return (of_x.sum() - of_y.sum()) / torch.cat([of_x, of_y]).std(correction=0)
 
 
+@mistake(
+    "The cosines of a target are added up, with those of A and of B apart. If B has more words than A, it counts for "
+    "more: take the mean of each."
+)
+def sums_of_cosines(x, y, a, b):
+    of_x, of_y = (_unit(words) @ _unit(a).sum(0) - _unit(words) @ _unit(b).sum(0) for words in (x, y))
+    return (of_x.mean() - of_y.mean()) / torch.cat([of_x, of_y]).std(correction=0)
+
+
+@mistake(
+    "This is the difference divided by the *variance*. The standard deviation is its root, `std`, and in the same unit "
+    "as the difference."
+)
+def over_the_variance(x, y, a, b):
+    of_x, of_y = _associations(x, y, a, b)
+    return (of_x.mean() - of_y.mean()) / torch.cat([of_x, of_y]).var(correction=0)
+
+
+@mistake("The standard deviation is that of x alone. It takes the associations of all targets: put x and y together.")
+def spread_of_x(x, y, a, b):
+    of_x, of_y = _associations(x, y, a, b)
+    return (of_x.mean() - of_y.mean()) / of_x.std(correction=0)
+
+
+@mistake(
+    "The standard deviations of x and of y are added. Put the associations of all targets together first, and take one "
+    "standard deviation of them."
+)
+def spreads_added(x, y, a, b):
+    of_x, of_y = _associations(x, y, a, b)
+    return (of_x.mean() - of_y.mean()) / (of_x.std(correction=0) + of_y.std(correction=0))
+
+
+@mistake(
+    "The squares of the two spreads are added. Put the associations of all targets together first, and take one "
+    "standard deviation of them."
+)
+def squares_added(x, y, a, b):
+    of_x, of_y = _associations(x, y, a, b)
+    return (of_x.mean() - of_y.mean()) / (of_x.var(correction=0) + of_y.var(correction=0)).sqrt()
+
+
+@mistake(
+    "This is 2 or -2, whatever the words are: the spread is that of two numbers, the mean of x and the mean of y. Take "
+    "it over the associations of the single targets."
+)
+def spread_of_two_means(x, y, a, b):
+    of_x, of_y = (each.mean() for each in _associations(x, y, a, b))
+    return (of_x - of_y) / torch.stack([of_x, of_y]).std(correction=0)
+
+
+@mistake(
+    "All vectors of a set are divided by one length here, that of the whole table. Each row is a vector and has its "
+    "own: `norm(dim=1, keepdim=True)`."
+)
+def one_length_for_a_set(x, y, a, b):
+    of_x, of_y = ((words @ (a / a.norm()).T).mean(1) - (words @ (b / b.norm()).T).mean(1) for words in (x, y))
+    of_x, of_y = of_x / x.norm(), of_y / y.norm()
+    return (of_x.mean() - of_y.mean()) / torch.cat([of_x, of_y]).std(correction=0)
+
+
+@mistake(
+    "The lengths of the rows are a row themselves without `keepdim=True`, and then each *column* is divided by one of "
+    "them, or it does not fit at all."
+)
+def without_keepdim(x, y, a, b):
+    def unit(vectors):
+        return vectors / vectors.norm(dim=1)
+
+    of_x, of_y = ((unit(words) @ unit(a).T).mean(1) - (unit(words) @ unit(b).T).mean(1) for words in (x, y))
+    return (of_x.mean() - of_y.mean()) / torch.cat([of_x, of_y]).std(correction=0)
+
+
+@mistake("Only the targets have length 1 here. A cosine divides by *both* lengths: A and B too.")
+def attributes_as_they_are(x, y, a, b):
+    of_x, of_y = (_unit(words) @ a.mean(0) - _unit(words) @ b.mean(0) for words in (x, y))
+    return (of_x.mean() - of_y.mean()) / torch.cat([of_x, of_y]).std(correction=0)
+
+
+@mistake("Only the attributes have length 1 here. A cosine divides by *both* lengths: X and Y too.")
+def targets_as_they_are(x, y, a, b):
+    of_x, of_y = (words @ _unit(a).mean(0) - words @ _unit(b).mean(0) for words in (x, y))
+    return (of_x.mean() - of_y.mean()) / torch.cat([of_x, of_y]).std(correction=0)
+
+
+@mistake("The vectors are divided by the *square* of their length. The length is its root: `norm`.")
+def over_the_square(x, y, a, b):
+    x, y, a, b = (vectors / (vectors**2).sum(1, keepdim=True) for vectors in (x, y, a, b))
+    of_x, of_y = ((words @ a.T).mean(1) - (words @ b.T).mean(1) for words in (x, y))
+    return (of_x.mean() - of_y.mean()) / torch.cat([of_x, of_y]).std(correction=0)
+
+
+@mistake("B is left out: the association of a target is its mean cosine with A, *less* its mean cosine with B.")
+def without_b(x, y, a, b):
+    of_x, of_y = (_unit(words) @ _unit(a).mean(0) for words in (x, y))
+    return (of_x.mean() - of_y.mean()) / torch.cat([of_x, of_y]).std(correction=0)
+
+
+@mistake(
+    "Only the mean of y is divided by the standard deviation: `/` comes before `-`. Put brackets around the difference."
+)
+def without_brackets(x, y, a, b):
+    of_x, of_y = _associations(x, y, a, b)
+    return of_x.mean() - of_y.mean() / torch.cat([of_x, of_y]).std(correction=0)
+
+
 EXERCISE = Exercise(
     id="weat_effect",
     title="How strongly words are associated",
@@ -175,8 +307,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Write a helper for the association of each target: its mean cosine with `a`, less its mean cosine with `b`.",
-        "`(of_x.mean() - of_y.mean()) / torch.cat([of_x, of_y]).std(correction=0)`, where `of_x` are the associations "
-        "of x.",
+        "Rows of length 1 have their cosine as dot product: all cosines at once are one matrix product. For the "
+        "spread, `torch.cat` puts the associations of x and y together, and `std(correction=0)` divides by n.",
     ),
     reference=weat_effect,
     cases=cases,

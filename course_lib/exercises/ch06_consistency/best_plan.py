@@ -4,7 +4,16 @@ import math
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    WrongAnswer,
+    alternative,
+    alternatives_in,
+    in_words,
+    mistake,
+    mistakes_in,
+)
 
 CLOSE = 1.02  # an error at most 2% above the smallest one is as good
 
@@ -46,18 +55,24 @@ def run_case(subject, budget, question_cost, answer_cost, between, within):
         raise WrongAnswer("both are whole numbers (`int`).")
     if questions < 1 or answers < 1:
         return "no question, or no answer"
-    if questions * (question_cost + answers * answer_cost) > budget:
-        return "dearer than the budget allows"
 
     def error(n, k):
         return math.sqrt((between + within / k) / n)
 
+    def affordable_error(n, k):
+        return error(n, k) if n * (question_cost + k * answer_cost) <= budget else math.inf
+
     most = (budget - question_cost) // answer_cost
     affordable = {k: budget // (question_cost + k * answer_cost) for k in range(1, most + 1)}
     best = min(affordable, key=lambda k: error(affordable[k], k))
-    if error(questions, answers) <= CLOSE * error(affordable[best], best):
+    good = CLOSE * error(affordable[best], best)
+    if affordable_error(questions, answers) <= good:
         return "as good as the best"
-    if error(affordable[answers], answers) <= CLOSE * error(affordable[best], best):
+    if affordable_error(answers, questions) <= good:
+        return "as good as the best, if the two numbers are exchanged"
+    if affordable_error(questions, answers) == math.inf:
+        return "dearer than the budget allows"
+    if error(affordable[answers], answers) <= good:
         return "money is left for more questions"
     return "too many answers to each question" if answers > best else "too few answers to each question"
 
@@ -81,9 +96,23 @@ def until_it_gets_worse(budget, question_cost, answer_cost, between, within):
     return (budget // (question_cost + k * answer_cost), k)
 
 
+@alternative
+def with_a_plain_loop(budget, question_cost, answer_cost, between, within):
+    smallest, best = None, None
+    for answers in range(1, budget // answer_cost + 1):
+        questions = budget // (question_cost + answers * answer_cost)
+        if questions == 0:
+            break
+        variance = (between + within / answers) / questions
+        if smallest is None or variance < smallest:
+            smallest = variance
+            best = [questions, answers]
+    return best
+
+
 @mistake(
-    "Each question is asked once. Where a new question costs much more than a further answer, and questions are alike, "
-    "ask each several times."
+    "There are too few answers to each question, perhaps one. Where a new question costs much more than a further "
+    "answer, and questions are alike, ask each more often."
 )
 def as_many_questions_as_possible(budget, question_cost, answer_cost, between, within):
     return [budget // (question_cost + answer_cost), 1]
@@ -97,7 +126,49 @@ def as_many_answers_as_possible(budget, question_cost, answer_cost, between, wit
     return [2, (budget - 2 * question_cost) // (2 * answer_cost)]
 
 
-@mistake("The price of the questions is left out, and the plan costs more than the budget.")
+TOO_DEAR = (
+    "Some plan costs more than the budget. A question costs `question_cost`, and each of its answers `answer_cost` "
+    "more: that together, times the number of questions, rounded down with `//`."
+)
+SHARED = (
+    "All answers are counted as if they were independent. Answers to one question share its difficulty: the variance "
+    "is (between + within / answers) / questions."
+)
+
+
+def _best_by(budget, question_cost, answer_cost, variance, questions_for):
+    """The plan with the smallest variance, with another formula for it, or for the number of questions."""
+    plans = []
+    for answers in range(1, budget // answer_cost + 1):
+        questions = questions_for(answers)
+        if questions > 0:
+            plans.append((variance(questions, answers), [questions, answers]))
+    return min(plans)[1]
+
+
+@mistake(TOO_DEAR)
+def rounded_up(budget, question_cost, answer_cost, between, within):
+    return _best_by(
+        budget,
+        question_cost,
+        answer_cost,
+        lambda n, k: (between + within / k) / n,
+        lambda k: math.ceil(budget / (question_cost + k * answer_cost)),
+    )
+
+
+@mistake(TOO_DEAR)
+def one_question_paid_for(budget, question_cost, answer_cost, between, within):
+    return _best_by(
+        budget,
+        question_cost,
+        answer_cost,
+        lambda n, k: (between + within / k) / n,
+        lambda k: (budget - question_cost) // (k * answer_cost),
+    )
+
+
+@mistake(TOO_DEAR)
 def without_the_questions(budget, question_cost, answer_cost, between, within):
     answers = best_plan(budget, question_cost, answer_cost, between, within)[1]
     return [budget // (answers * answer_cost) + 1, answers]
@@ -108,12 +179,58 @@ def always_ten(budget, question_cost, answer_cost, between, within):
     return [budget // (question_cost + 10 * answer_cost), 10]
 
 
-@mistake(
-    "All answers are counted as if they were independent. Answers to one question share its difficulty: the variance "
-    "is (between + within / answers) / questions."
-)
+@mistake(SHARED)
+def number_of_answers_alone(budget, question_cost, answer_cost, between, within):
+    return _best_by(
+        budget,
+        question_cost,
+        answer_cost,
+        lambda n, k: (between + within) / (n * k),
+        lambda k: budget // (question_cost + k * answer_cost),
+    )
+
+
+@mistake("This is the plan with the *largest* error that the budget allows: look for the smallest variance.")
+def the_largest_error(budget, question_cost, answer_cost, between, within):
+    return _best_by(
+        budget,
+        question_cost,
+        answer_cost,
+        lambda n, k: -(between + within / k) / n,
+        lambda k: budget // (question_cost + k * answer_cost),
+    )
+
+
+@mistake(SHARED)
 def all_answers_alike(budget, question_cost, answer_cost, between, within):
     return best_plan(budget, question_cost, answer_cost, 1e-9, between + within)
+
+
+@mistake("The two numbers are exchanged: return the questions first, then the answers to each.")
+def exchanged(budget, question_cost, answer_cost, between, within):
+    return best_plan(budget, question_cost, answer_cost, between, within)[::-1]
+
+
+@mistake(
+    "Where questions are dear and much alike, there are too few answers to each. Try *all* numbers of answers that the "
+    "budget allows: not ten at most, and not only until it first gets worse, since with whole numbers of questions the "
+    "variance goes up and down."
+)
+def ten_at_most(budget, question_cost, answer_cost, between, within):
+    answers = min(10, best_plan(budget, question_cost, answer_cost, between, within)[1])
+    return [budget // (question_cost + answers * answer_cost), answers]
+
+
+@mistake(
+    "The second part of the variance, within / answers, is not divided by the number of questions here. The brackets "
+    "in the formula hold both parts."
+)
+def within_not_shared(budget, question_cost, answer_cost, between, within):
+    plans = []
+    for answers in range(1, (budget - question_cost) // answer_cost + 1):
+        questions = budget // (question_cost + answers * answer_cost)
+        plans.append((between / questions + within / answers, [questions, answers]))
+    return min(plans)[1]
 
 
 EXERCISE = Exercise(
@@ -126,12 +243,13 @@ EXERCISE = Exercise(
     hints=(
         "Fix the number of answers to a question. How many questions can you then pay for, and what is the variance? "
         "Now try all numbers of answers.",
-        "`questions = budget // (question_cost + answers * answer_cost)`; of all plans the one with the smallest "
-        "`(between + within / answers) / questions`.",
+        "A question with its answers costs `question_cost + answers * answer_cost`: `//` tells how many the budget "
+        "pays for. Keep the plan whose variance, by the formula above, is the smallest so far.",
     ),
     reference=best_plan,
     cases=cases,
     run_case=run_case,
+    remark=in_words,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 6, Questions or answers?",

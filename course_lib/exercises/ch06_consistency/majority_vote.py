@@ -50,6 +50,21 @@ def by_counting(answers):
     return torch.tensor(winners)
 
 
+@alternative
+def with_a_dict(answers):
+    winners = []
+    for row in answers.tolist():
+        votes = {}
+        for answer in row:
+            votes[answer] = votes.get(answer, 0) + 1
+        most, winner = 0, None
+        for answer in row:
+            if votes[answer] > most:
+                most, winner = votes[answer], answer
+        winners.append(winner)
+    return torch.tensor(winners)
+
+
 @mistake(
     "In a tie this takes the smallest answer, as `torch.mode` and `bincount(...).argmax()` do. Then small numbers win "
     "more often than large ones. Take the answer that came first."
@@ -68,7 +83,10 @@ def last_of_a_tie(answers):
     return majority_vote(answers.flip(1))
 
 
-@mistake("This is the first sample of each question. Count the votes of all of them.")
+@mistake(
+    "This is the first sample of each question. Count the votes of all of them. (In a loop over a tensor no two "
+    "entries are the same key of a dict, and each has one vote: loop over `answers.tolist()`.)"
+)
 def the_first_sample(answers):
     return answers[:, 0]
 
@@ -88,6 +106,67 @@ def the_median(answers):
     return answers.median(1).values
 
 
+@mistake(
+    "In a tie this takes whichever comes first in a `set`, and a set has no order. Go through the row itself: then the "
+    "answer that came first is met first."
+)
+def first_of_a_set(answers):
+    return torch.tensor([max(set(row), key=row.count) for row in answers.tolist()])
+
+
+@mistake(
+    "In a tie `bincount(...).argmax()` takes the smallest answer, and it fails for numbers below 0. Count the votes of "
+    "each sample, and take the answer that came first."
+)
+def by_bincount(answers):
+    return torch.stack([row.bincount().argmax() for row in answers])
+
+
+@mistake("This is the largest answer. The one that is given most often is wanted.")
+def the_largest(answers):
+    return answers.max(1).values
+
+
+@mistake("This is the last sample of each question. Count the votes of all of them.")
+def the_last_sample(answers):
+    return answers[:, -1]
+
+
+@mistake("This is the mean. Answers are names here, and 3 is not between 2 and 4. Count how often each is given.")
+def the_mean(answers):
+    return answers.double().mean(1).round().long()
+
+
+@mistake("This is the answer with the *fewest* votes.")
+def the_rarest(answers):
+    return torch.tensor([min(row, key=row.count) for row in answers.tolist()])
+
+
+@mistake(
+    "This asks for more than half of the votes, and takes the first sample where no answer has them. The most votes "
+    "win, also if they are fewer than half."
+)
+def more_than_half(answers):
+    rows = answers.tolist()
+    return torch.tensor([next((a for a in row if 2 * row.count(a) > len(row)), row[0]) for row in rows])
+
+
+@mistake(
+    "This is the place of the winner among the *different* answers, which `unique` has sorted. Return the answer that "
+    "stands there, and mind that in a tie the first sample wins."
+)
+def place_among_the_different(answers):
+    return torch.stack([row.unique(return_counts=True)[1].argmax() for row in answers])
+
+
+@mistake(
+    "The answers are all fetched from the first question. Each question has its own row: `gather(1, ...)` takes from "
+    "each row the place that is asked for."
+)
+def from_the_first_question(answers):
+    return answers[0, (answers[:, :, None] == answers[:, None, :]).sum(2).argmax(1)]
+
+
 EXERCISE = Exercise(
     id="majority_vote",
     title="The most frequent answer",
@@ -98,7 +177,8 @@ EXERCISE = Exercise(
     hints=(
         "For each sample, how many samples of the same question say the same? Compare `answers[:, :, None]` with "
         "`answers[:, None, :]`.",
-        "`argmax(1)` of these counts finds the first of the largest; `gather` fetches the answer that stands there.",
+        "Each sample now has its number of votes. `argmax(1)` gives the *place* of the first of the largest; the "
+        "answer itself still has to be fetched from there.",
     ),
     reference=majority_vote,
     cases=cases,

@@ -130,6 +130,106 @@ def the_most_probable(probabilities, counts):
     return (probabilities == probabilities.max(1, keepdim=True).values).to(probabilities.dtype)
 
 
+@mistake("The factorials are those of one less: `torch.lgamma(n + 1)` is the logarithm of n!, with the 1 everywhere.")
+def factorials_of_one_less(probabilities, counts):
+    ways = torch.lgamma(counts.sum(1)) - torch.lgamma(counts).sum(1)
+    chance = (ways + probabilities.log() @ counts.T).exp()
+    return chance @ (_leads(counts) / _leads(counts).sum(1, keepdim=True)).to(chance.dtype)
+
+
+def _shared(counts):
+    return _leads(counts) / _leads(counts).sum(1, keepdim=True)
+
+
+@mistake(
+    "The factorial of all votes is not divided by those of the counts. Two votes for the same answer can change "
+    "places, and it is still the same order."
+)
+def all_orders(probabilities, counts):
+    chance = (torch.lgamma(counts.sum(1) + 1) + probabilities.log() @ counts.T).exp()
+    return chance @ _shared(counts).to(chance.dtype)
+
+
+@mistake("The factorials of the counts are *added* up below the fraction. They are multiplied there.")
+def factorials_added(probabilities, counts):
+    counts, p = counts.double(), probabilities.double()  # room for 99!
+    ways = torch.lgamma(counts.sum(1) + 1) - torch.lgamma(counts + 1).exp().sum(1).log()
+    return ((ways + p.log() @ counts.T).exp() @ _shared(counts)).to(probabilities.dtype)
+
+
+@mistake("These are sums of logarithms. Take `exp` of them first: then they are the chances of the outcomes.")
+def still_logarithms(probabilities, counts):
+    ways = torch.lgamma(counts.sum(1) + 1) - torch.lgamma(counts + 1).sum(1)
+    chance = ways + probabilities.log() @ counts.T
+    return chance @ _shared(counts).to(chance.dtype)
+
+
+@mistake(
+    "The probabilities are multiplied by the counts and added up. The chance of an outcome is a product of *powers*: "
+    "add up logarithms, `probabilities.log() @ counts.T`, and take `exp`."
+)
+def without_logarithms(probabilities, counts):
+    ways = torch.lgamma(counts.sum(1) + 1) - torch.lgamma(counts + 1).sum(1)
+    return (ways.exp() * (probabilities @ counts.T)) @ _shared(counts).to(probabilities.dtype)
+
+
+@mistake(
+    "An answer leads here if it has more votes than in any other outcome, as with `counts.max(0)`. It leads if it has "
+    "more than the *other answers* of its outcome: the largest of a row, `counts.max(1)`."
+)
+def leads_over_outcomes(probabilities, counts):
+    leads = counts == counts.max(0, keepdim=True).values
+    return _by_share(probabilities, counts, leads / leads.sum(1, keepdim=True).clamp(min=1))
+
+
+@mistake(
+    "A leader's share is divided by the number of all answers. It is shared among those who lead this outcome, so if "
+    "one answer leads alone, it has all of it."
+)
+def shared_by_all(probabilities, counts):
+    return _by_share(probabilities, counts, _leads(counts) / counts.shape[1])
+
+
+@mistake(
+    "Every outcome is taken for equally likely. Its chance comes from the probabilities of the answers, as in the "
+    "formula."
+)
+def outcomes_alike(probabilities, counts):
+    return _shared(counts).mean(0).to(probabilities.dtype).expand(len(probabilities), -1)
+
+
+@mistake(
+    "Each row is divided by its sum, so that it adds up to 1. But it does so by itself if each outcome counts in all "
+    "its orders: the factorials are missing."
+)
+def made_to_add_up(probabilities, counts):
+    wins = without_the_orders.solution(probabilities, counts)
+    return wins / wins.sum(1, keepdim=True)
+
+
+@mistake(
+    "In a tie every leader counts in full, and then each row is divided by its sum. That is not the same as sharing: "
+    "divide within each outcome, by how many lead it."
+)
+def ties_in_full_made_to_add_up(probabilities, counts):
+    wins = ties_count_in_full.solution(probabilities, counts)
+    return wins / wins.sum(1, keepdim=True)
+
+
+@mistake("Only the last outcome counts in which an answer leads. Add up over all outcomes: `+=`, not `=`.")
+def last_outcome_alone(probabilities, counts):
+    wins = torch.zeros_like(probabilities)
+    for row in counts:
+        share = _by_share(probabilities, row[None], _shared(row[None]))
+        wins = torch.where(_leads(row[None]), share, wins)
+    return wins
+
+
+@mistake("These are the chances of the outcomes. Add up, for each answer, its share of those that it leads.")
+def chances_of_outcomes(probabilities, counts):
+    return _by_share(probabilities, counts, torch.eye(len(counts)))
+
+
 EXERCISE = Exercise(
     id="p_plurality",
     title="How often each answer wins",
@@ -140,8 +240,9 @@ EXERCISE = Exercise(
     hints=(
         "How likely is one outcome? One order of its votes has the product of the probabilities; how many orders are "
         "there? Then: which answers lead in it, and how much of the win does each get?",
-        "`torch.lgamma(n + 1)` is the logarithm of n factorial. `probabilities.log() @ counts.T` adds up the "
-        "logarithms for each question and outcome; then `exp`, and a sum over outcomes with the shares of the leaders.",
+        "`probabilities.log() @ counts.T` adds up the logarithms of the powers, for each question and outcome. Add "
+        "those of the orders before `exp`. With a table of the leaders' shares, (outcomes, answers), the sum over "
+        "outcomes is a matrix product too.",
     ),
     reference=p_plurality,
     cases=cases,

@@ -113,6 +113,111 @@ def half_an_interval(a, b):
     return 1.96 * (a - b).std() / math.sqrt(len(a))
 
 
+@mistake(
+    "This gives 0 for two models with the same answers, and for all others the variances are still added. Let the "
+    "differences question by question decide, and it is 0 there by itself."
+)
+def zero_if_the_same(a, b):
+    return torch.tensor(0.0) if torch.equal(a, b) else unpaired.solution(a, b)
+
+
+@mistake(
+    "The variances are subtracted. Two models that are equally uneven would then have no error, however they differ. "
+    "Take the differences question by question first."
+)
+def variances_subtracted(a, b):
+    return (a.var() / len(a) - b.var() / len(b)).sqrt()
+
+
+@mistake(
+    "The variances are subtracted, and the sign is dropped. Two models that are equally uneven would then have no "
+    "error, however they differ. Take the differences question by question first."
+)
+def variances_subtracted_without_sign(a, b):
+    return (a.var() / len(a) - b.var() / len(b)).abs().sqrt()
+
+
+@mistake(
+    "This is the difference of two standard deviations. Wanted is the standard deviation of the *differences*: "
+    "subtract first."
+)
+def deviations_subtracted(a, b):
+    return (a.std() - b.std()) / math.sqrt(len(a))
+
+
+@mistake(
+    "This is the difference of two standard deviations, without its sign. Wanted is the standard deviation of the "
+    "*differences*: subtract first."
+)
+def deviations_subtracted_without_sign(a, b):
+    return (a.std() - b.std()).abs() / math.sqrt(len(a))
+
+
+@mistake(
+    "Two standard errors are added. Each is that of one model alone; both met the same questions, so take the "
+    "differences first."
+)
+def errors_added(a, b):
+    return (a.std() + b.std()) / math.sqrt(len(a))
+
+
+@mistake("This is the variance over n: the *square* of the standard error. Take the root.")
+def squared(a, b):
+    return (a - b).var() / len(a)
+
+
+@mistake("This is the variance over the root of n. The standard error is the standard *deviation*, `std`, over it.")
+def variance_over_the_root(a, b):
+    return (a - b).var() / math.sqrt(len(a))
+
+
+@mistake("This divides by the root of 2 n. There are n differences, one for each question, though two models answer.")
+def twice_as_many(a, b):
+    return (a - b).std() / math.sqrt(2 * len(a))
+
+
+@mistake("The scores are put together, as if they were 2 n answers of one model. Take the difference of each question.")
+def put_together(a, b):
+    return torch.cat([a, b]).std() / math.sqrt(2 * len(a))
+
+
+@mistake("This is the error of the *sum* of both scores: subtract b, question by question.")
+def of_the_sum(a, b):
+    return (a + b).std() / math.sqrt(len(a))
+
+
+@mistake("This is the standard error of one model alone. That of the difference is wanted.")
+def of_a_alone(a, b):
+    return a.std() / math.sqrt(len(a))
+
+
+@mistake("This is the mean of the differences over the root of n. The standard deviation belongs there.")
+def mean_over_the_root(a, b):
+    return (a - b).mean() / math.sqrt(len(a))
+
+
+@mistake("This is the difference divided by its error, as a test uses it. The error itself is wanted.")
+def in_errors(a, b):
+    return (a - b).mean() / ((a - b).std() / math.sqrt(len(a)))
+
+
+@mistake(
+    "This is the formula for shares, the root of p (1 - p) / n, with the share of questions on which the two differ. A "
+    "difference is 1, 0 or -1, or anything between: take its standard deviation."
+)
+def as_of_a_share(a, b):
+    p = (a - b).abs().mean()
+    return (p * (1 - p) / len(a)).sqrt()
+
+
+@mistake(
+    "Questions on which both have the same score are left out. They count: a difference of 0 is a difference, too."
+)
+def where_they_differ(a, b):
+    gaps = (a - b)[a != b]
+    return gaps.std() / math.sqrt(len(a)) if len(gaps) > 1 else torch.tensor(math.nan)
+
+
 EXERCISE = Exercise(
     id="paired_se",
     title="The error of a difference, with a fault",
@@ -123,7 +228,8 @@ EXERCISE = Exercise(
     hints=(
         "A model compared with itself has a difference of 0 on every set of questions. So what should its error be? "
         "Look at the differences question by question.",
-        "`(a - b).std() / math.sqrt(len(a))`.",
+        "There is one number for each question: by how much a is better there. What is the standard error of the mean "
+        "of these n numbers?",
     ),
     reference=paired_se,
     cases=cases,

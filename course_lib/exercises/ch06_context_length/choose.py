@@ -4,7 +4,16 @@ import math
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    WrongAnswer,
+    alternative,
+    alternatives_in,
+    in_words,
+    mistake,
+    mistakes_in,
+)
 
 
 def choose(turns, lengths, question, budget):
@@ -53,12 +62,17 @@ def cases(rng):
     def talks(number, n, chatty):
         return ([talk(n, chatty) for _ in range(number)],)
 
+    def with_room(number, n):
+        found = [talk(n, False) for _ in range(number)]
+        return ([each | {"budget": 2 * sum(each["lengths"])} for each in found],)
+
     return [
         Case("10 conversations of 8 turns, questions of two words", talks(10, 8, False)),
         Case("10 conversations of 12 turns, questions with common words", talks(10, 12, True)),
         Case("12 conversations of 17 turns, questions of two words", talks(12, 17, False)),
         Case("12 conversations of 15 turns, questions with common words", talks(12, 15, True)),
         Case("16 conversations of 10 turns, questions with common words", talks(16, 10, True)),
+        Case("6 conversations of 7 turns, and room for all of them", with_room(6, 7)),
     ]
 
 
@@ -68,8 +82,10 @@ def run_case(subject, talks):
     for turns, talk in zip(chosen, talks, strict=True):
         if not isinstance(turns, list) or any(type(turn) is not int for turn in turns):
             raise WrongAnswer("return a list of whole numbers, the numbers of the turns to show.")
-        if len(set(turns)) < len(turns) or any(not 0 <= turn < len(talk["turns"]) for turn in turns):
-            raise WrongAnswer("a turn is there twice, or has a number that no turn has; they are numbered from 0.")
+        if len(set(turns)) < len(turns):
+            raise WrongAnswer("a turn is there twice.")
+        if any(not 0 <= turn < len(talk["turns"]) for turn in turns):
+            raise WrongAnswer("a turn has a number that none has; they are numbered from 0.")
     return seen_from_outside(chosen, talks)
 
 
@@ -108,9 +124,34 @@ def best_one_alone(turns, lengths, question, budget):
     return [best, last] if lengths[best] + lengths[last] <= budget else [last]
 
 
+@alternative
+def with_plain_loops(turns, lengths, question, budget):
+    last = len(turns) - 1
+    scores = []
+    for turn in turns[:last]:
+        score = 0.0
+        for word in question:
+            if word in turn:
+                times = 0
+                for other in turns:
+                    if word in other:
+                        times += 1
+                score += 1 / times**2
+        scores.append(score)
+    chosen, used = [last], lengths[last]
+    while max(scores) >= 0:
+        best = scores.index(max(scores))
+        if used + lengths[best] <= budget:
+            chosen.append(best)
+            used += lengths[best]
+        scores[best] = -1
+    return sorted(chosen)
+
+
 @mistake(
-    "Every shared word counts the same here, so a question with many common words finds turns with many common words. "
-    "A word that stands in most turns says little: give it less weight, as with `math.log(n / turns with the word)`."
+    "Where the question has many common words, what it asks about is missing: turns that share *common* words with it "
+    "come first. A word that stands in most turns says little. Give it much less weight than a rare one, as with "
+    "`math.log(n / turns with the word)`."
 )
 def every_word_alike(turns, lengths, question, budget):
     def score(turn):
@@ -146,8 +187,9 @@ def without_the_last(turns, lengths, question, budget):
 
 
 @mistake(
-    "These turns are not chosen by the question: what it asks about is missing in most conversations. Compare the "
-    "words of each turn with those of the question."
+    "What the question asks about is missing in many conversations, also where it has no common words. Give each turn "
+    "a score by the words that it shares with the question, rare ones above all, and take the turns with the *highest* "
+    "scores."
 )
 def recent_alone(turns, lengths, question, budget):
     chosen, room = [], budget
@@ -157,6 +199,22 @@ def recent_alone(turns, lengths, question, budget):
         chosen.append(turn)
         room -= lengths[turn]
     return sorted(chosen)
+
+
+@mistake(
+    "A turn is there twice: the last one, which is always shown, is taken once more where there is room. Leave it out "
+    "when you go through the others."
+)
+def the_last_twice(turns, lengths, question, budget):
+    chosen = choose(turns, lengths, question, budget)
+    return [*chosen, len(turns) - 1] if sum(lengths[turn] for turn in chosen) + lengths[-1] <= budget else chosen
+
+
+@mistake(
+    "The last turn alone is shown. Beside it there is room for the turn that the question asks about: look for it."
+)
+def the_last_alone(turns, lengths, question, budget):
+    return [len(turns) - 1]
 
 
 EXERCISE = Exercise(
@@ -169,12 +227,13 @@ EXERCISE = Exercise(
     hints=(
         "Give each turn a score: the words that it shares with the question, each with a weight. Which words should "
         "weigh more, those in many turns or those in few?",
-        "Weigh a word by `math.log(n / sum(word in turn for turn in turns))`. Begin with the last turn, go through the "
-        "others from the highest score down, and keep each that fits into the room left. Sort at the end.",
+        "Weigh a word by `math.log(n / sum(word in turn for turn in turns))`. What room is left beside the last turn? "
+        "Fill it with the others, from the highest score down.",
     ),
     reference=choose,
     cases=cases,
     run_case=run_case,
+    remark=in_words,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 6, A conversation that is too long",

@@ -83,6 +83,76 @@ def tokens_beyond_the_window(n_layers, n_kv_heads, head_dim, tokens, number_byte
     return 2 * n_layers * n_kv_heads * head_dim * kept * number_bytes
 
 
+@mistake("This takes the larger of `tokens` and `window`. Of the tokens at most `window` are kept: take the smaller.")
+def larger_of_the_two(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, max(tokens, window or 0), number_bytes)
+
+
+@mistake("The window is multiplied in. It says how many tokens are kept, so it takes the place of `tokens`.")
+def times_the_window(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, tokens * (window or 1), number_bytes)
+
+
+@mistake(
+    "`tokens` is divided by `window`, as if each window kept one token. A window keeps its last `window` tokens, each "
+    "with its own key and value."
+)
+def number_of_windows(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, tokens // (window or 1), number_bytes)
+
+
+@mistake("With a window, this keeps one token too many. A window of 3 is the token itself and the two before it.")
+def window_and_one(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window and window + 1)
+
+
+@mistake(
+    "Three vectors are kept for each token here. The query of a token is used once, when it is written; only its key "
+    "and its value are needed again."
+)
+def queries_too(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window) * 3 // 2
+
+
+@mistake(
+    "This grows with the square of the tokens, as the scores of attention do. The cache holds keys and values: one of "
+    "each for a token."
+)
+def squared(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    kept = tokens if window is None else min(tokens, window)
+    return kv_bytes(n_layers, n_kv_heads, head_dim, kept**2, number_bytes)
+
+
+@mistake("Layers and heads are added here. *Each* layer has all of these heads: multiply.")
+def layers_and_heads_added(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(1, n_layers + n_kv_heads, head_dim, tokens, number_bytes, window)
+
+
+@mistake("`head_dim` is the width of one head already. It is not divided among the heads: multiply by both.")
+def width_of_all_heads(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, 1, head_dim, tokens, number_bytes, window) // n_kv_heads
+
+
+@mistake("The number of tokens is missing. Every token that is kept has a key and a value of its own.")
+def of_one_token(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, 1, number_bytes)
+
+
+@mistake("Without a window, the number of tokens is missing: `None` means that all of them are kept.")
+def one_token_without_window(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, 1 if window is None else tokens, number_bytes, window)
+
+
+@mistake("This divides by `number_bytes`. Each number takes that many bytes: multiply.")
+def divided_by_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, tokens, 1, window) // number_bytes
+
+
+@mistake("Every number takes 2 bytes here. How many it takes, `number_bytes` says.")
+def always_two_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, tokens, 2, window)
+
+
 EXERCISE = Exercise(
     id="kv_bytes",
     title="The memory of a cache",
@@ -92,8 +162,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "How many numbers does one key have? How many keys and values does one layer keep for one token?",
-        "`2 * n_layers * n_kv_heads * head_dim * kept * number_bytes`, where `kept` is the smaller of `tokens` and "
-        "`window`.",
+        "Multiply: a key and a value, for each layer, for each of its heads, for each token that is kept. How many are "
+        "kept, if a window is longer than the text? And if it is `None`?",
     ),
     reference=kv_bytes,
     cases=cases,

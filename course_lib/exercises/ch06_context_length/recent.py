@@ -121,6 +121,81 @@ def each_turn_alone(lengths, budget):
     return kept[::-1]
 
 
+@mistake(
+    "These numbers count from the end, 0 for the last turn. If you loop over `reversed(lengths)`, the first that comes "
+    "is turn number `len(lengths) - 1`."
+)
+def numbers_from_the_end_newest_last(lengths, budget):
+    return list(range(len(recent(lengths, budget))))[::-1]
+
+
+@mistake(
+    "These numbers count from the end, 1 for the last turn. As an index `-1` would do for it; its number is "
+    "`len(lengths) - 1`."
+)
+def counted_back_from_one(lengths, budget):
+    return [number + 1 for number in numbers_from_the_end_newest_last.solution(lengths, budget)]
+
+
+@mistake(
+    "These are negative numbers, which count from the end. The number of a turn counts from 0 on, from the oldest."
+)
+def negative_numbers(lengths, budget):
+    return [turn - len(lengths) for turn in recent(lengths, budget)]
+
+
+@mistake("These numbers are too large by one: the oldest turn has number 0.")
+def counted_from_one(lengths, budget):
+    return [turn + 1 for turn in recent(lengths, budget)]
+
+
+@mistake("This is how many turns fit. Return their numbers in a list.")
+def how_many(lengths, budget):
+    return len(recent(lengths, budget))
+
+
+@mistake("The last turn is kept also where it does not fit. Then nothing fits: the list is empty.")
+def always_the_last(lengths, budget):
+    return recent(lengths, budget) or [len(lengths) - 1]
+
+
+@mistake(
+    "The oldest turn is never kept. `range` ends before its second number: down to 0 it is `range(n - 1, -1, -1)`."
+)
+def never_the_oldest(lengths, budget):
+    return [turn for turn in recent(lengths, budget) if turn > 0]
+
+
+@mistake("These are the turns that go. Return those that are kept.")
+def those_that_go(lengths, budget):
+    return list(range(len(lengths) - len(recent(lengths, budget))))
+
+
+@mistake(
+    "Only the turn kept just before is counted as used, and not all of them. Add each length to what is used so far: "
+    "`+=`."
+)
+def last_length_alone(lengths, budget):
+    kept, used = [], 0
+    for turn in reversed(range(len(lengths))):
+        if used + lengths[turn] > budget:
+            break
+        kept.append(turn)
+        used = lengths[turn]
+    return kept[::-1]
+
+
+@mistake("The shortest turns are kept, whenever they were said. Begin with the last turn, and go back in time.")
+def shortest_first(lengths, budget):
+    kept, used = [], 0
+    for turn in sorted(range(len(lengths)), key=lambda turn: lengths[turn]):
+        if used + lengths[turn] > budget:
+            break
+        kept.append(turn)
+        used += lengths[turn]
+    return sorted(kept)
+
+
 EXERCISE = Exercise(
     id="recent",
     title="What was said last, with a fault",
@@ -130,7 +205,8 @@ EXERCISE = Exercise(
     kind="debug",
     hints=(
         "Which turns does the faulty function look at first? Which should it give up first when there is no room?",
-        "Loop over `reversed(range(len(lengths)))`, and turn the list round at the end.",
+        "`reversed(range(len(lengths)))` begins with the last turn. In which order does your list then have the turns, "
+        "and in which should it?",
     ),
     reference=recent,
     cases=cases,

@@ -22,14 +22,15 @@ def cases(rng):
         return [whole(2, 30) for _ in range(n)]
 
     every_kind = windows(6)
-    every_kind[whole(0, 6)] = None
+    every_kind[whole(0, 5)] = None  # not the last: what a loop does that ends there shows
+    uneven = [whole(2, 12), 31, *windows(whole(2, 7)), whole(12, 30)]  # first, last and widest differ
     same = whole(4, 20)
     return [
         Case("by hand: two layers with windows of 3", ([3, 3], 100), expected=5),
         Case("windows of 1: no token sees another", ([1] * whole(2, 9), 50), expected=1),
         Case("one layer", (windows(1), 100)),
         Case("the same window in every layer", ([same] * whole(3, 9), 1000)),
-        Case("other windows in other layers", (windows(whole(4, 9)), 1000)),
+        Case("other windows in other layers", (uneven, 1000)),
         Case("a text shorter than the reach", ([20 + same] * 5, whole(40, 80))),
         Case("one layer sees everything", (every_kind, whole(300, 900))),
     ]
@@ -49,6 +50,18 @@ def by_a_sum(windows, tokens):
     if None in windows:
         return tokens
     return min(tokens, sum(windows) - len(windows) + 1)
+
+
+@alternative
+def layer_by_layer(windows, tokens):
+    seen = 1
+    for i in range(len(windows)):
+        if windows[i] is None:
+            return tokens
+        seen = seen + windows[i] - 1
+    if seen > tokens:
+        return tokens
+    return seen
 
 
 @mistake(
@@ -110,6 +123,88 @@ def widest_window_everywhere(windows, tokens):
     return tokens if None in windows else min((max(windows) - 1) * len(windows) + 1, tokens)
 
 
+@mistake(
+    "The loop ends at the layer without a window, and what that one reaches is left out. It sees everything before it: "
+    "then the whole text can influence the output."
+)
+def ends_at_none(windows, tokens):
+    return min(tokens, sum(window - 1 for window in windows[: (*windows, None).index(None)]) + 1)
+
+
+@mistake(
+    "Every window reaches half as far here, as if it lay around the token. A token sees only what comes before it: "
+    "`window - 1` tokens."
+)
+def half_windows(windows, tokens):
+    return tokens if None in windows else min(tokens, sum(window // 2 for window in windows) + 1)
+
+
+@mistake("Each layer reaches to both sides here. A token sees only what comes before it: `window - 1` tokens.")
+def to_both_sides(windows, tokens):
+    return tokens if None in windows else min(tokens, 2 * sum(window - 1 for window in windows) + 1)
+
+
+@mistake(
+    "What a layer has reached is multiplied by the next one here. Of all tokens that the layer below can reach, the "
+    "farthest counts: a further layer *adds* `window - 1`."
+)
+def grows_by_factors(windows, tokens):
+    reached = 1
+    for window in windows:
+        reached = tokens if window is None else reached * (window - 1) + 1
+    return min(tokens, reached)
+
+
+@mistake("This is the narrowest window. Layers are stacked, and their reaches add up.")
+def narrowest_window(windows, tokens):
+    return tokens if None in windows else min(tokens, *windows)
+
+
+@mistake("This takes the last layer's window for all layers. Each has its own.")
+def last_window_everywhere(windows, tokens):
+    return tokens if None in windows else min(tokens, len(windows) * (windows[-1] - 1) + 1)
+
+
+@mistake(
+    "This is the place of the first token that matters, counted from 0. Return how many tokens matter, from there to "
+    "the last one."
+)
+def first_place(windows, tokens):
+    return tokens - receptive_field(windows, tokens)
+
+
+@mistake("A layer with `None` reaches one token too few here: the last token itself belongs to the text, too.")
+def all_but_itself(windows, tokens):
+    return tokens - 1 if None in windows else receptive_field(windows, tokens)
+
+
+@mistake(
+    "One is taken off for all layers together. *Each* window counts the token that it starts from, so each layer "
+    "reaches `window - 1` tokens further back."
+)
+def one_off_for_all(windows, tokens):
+    return tokens if None in windows else min(tokens, sum(windows) - 1)
+
+
+@mistake(
+    "With a layer without a window, this may be more than the text has. Nothing before the first token can matter: "
+    "take the smaller number at the end."
+)
+def beyond_the_text_with_none(windows, tokens):
+    return sum((window or tokens) - 1 for window in windows) + 1
+
+
+@mistake(
+    "After a layer without a window, more is added, and this may be more than the text has. Such a layer reaches the "
+    "whole text, and nothing before the first token can matter."
+)
+def goes_on_after_none(windows, tokens):
+    reached = 1
+    for window in windows:
+        reached = tokens if window is None else reached + window - 1
+    return reached
+
+
 EXERCISE = Exercise(
     id="receptive_field",
     title="How far windows reach",
@@ -119,8 +214,8 @@ EXERCISE = Exercise(
     kind="derive",
     hints=(
         "Begin at the last layer and go down. The last token reads some tokens of the layer below; what do these read?",
-        "Each layer adds `window - 1`; begin with 1 for the token itself. With `None` it is `tokens`, and never more "
-        "than that.",
+        "Begin with the token itself. By how much does a layer with a window of 3 extend the reach, and one with a "
+        "window of 1? What does a layer with `None` reach, and what is the most that there is?",
     ),
     reference=receptive_field,
     cases=cases,

@@ -57,6 +57,20 @@ def by_signs(confidence, right):
     return (1 + signs).mean() / 2
 
 
+@alternative
+def by_two_loops(confidence, right):
+    won, pairs = 0.0, 0
+    for i in range(len(confidence)):
+        for j in range(len(confidence)):
+            if right[i] and not right[j]:
+                pairs += 1
+                if confidence[i] > confidence[j]:
+                    won += 1
+                elif confidence[i] == confidence[j]:
+                    won += 0.5
+    return torch.tensor(won / pairs)
+
+
 @mistake("The fault is still there: in a tie the wrong answer wins. A tie says nothing: count it as a half.")
 def ties_lose(confidence, right):
     return (confidence[right][:, None] > confidence[~right]).float().mean()
@@ -109,6 +123,96 @@ def difference_of_means(confidence, right):
     return confidence[right].mean() - confidence[~right].mean()
 
 
+@mistake(
+    "This is how many pairs are won. Divide by the number of pairs: that of the right answers times that of the wrong "
+    "ones."
+)
+def a_count(confidence, right):
+    return auroc(confidence, right) * (right.sum() * (~right).sum())
+
+
+@mistake(
+    "The pairs won are divided by the number of right answers. Each of these meets *every* wrong one, so there are as "
+    "many pairs as right answers times wrong ones."
+)
+def for_each_right_answer(confidence, right):
+    return auroc(confidence, right) * (~right).sum()
+
+
+@mistake("The pairs won are divided by the number of wrong answers. There are right times wrong ones of these pairs.")
+def for_each_wrong_answer(confidence, right):
+    return auroc(confidence, right) * right.sum()
+
+
+@mistake(
+    "The pairs won are divided by the number of all answers, squared. Only pairs of a right and a wrong answer are "
+    "compared, so divide by the number of these."
+)
+def over_all_answers_squared(confidence, right):
+    return auroc(confidence, right) * right.sum() * (~right).sum() / len(right) ** 2
+
+
+@mistake(
+    "The first right answer meets the first wrong one here, the second the second, and so on, as with `zip`. Every "
+    "right answer should meet every wrong one."
+)
+def side_by_side(confidence, right):
+    n = min(right.sum(), (~right).sum())
+    gap = confidence[right][:n] - confidence[~right][:n]
+    return (gap > 0).float().mean() + (gap == 0).float().mean() / 2
+
+
+@mistake(
+    "This gives a half where *all* confidences are alike, and in other lists a tie still goes to the wrong answer. "
+    "Count each pair with a tie as a half."
+)
+def only_if_all_are_alike(confidence, right):
+    if (confidence == confidence[0]).all():
+        return torch.tensor(0.5)
+    return ties_lose.solution(confidence, right)
+
+
+@mistake(
+    "This is never below one half. A model that is surer where it is *wrong* has less: do not lift the result, but "
+    "count each pair with a tie as a half."
+)
+def at_least_one_half(confidence, right):
+    return ties_lose.solution(confidence, right).clamp(min=0.5)
+
+
+@mistake(
+    "Every pair counts twice here, as when the share of `>` and the share of `>=` are added. Half of that would do, or "
+    "the share of `>` and half of the share of `==`."
+)
+def twice(confidence, right):
+    return 2 * auroc(confidence, right)
+
+
+@mistake(
+    "The pairs that are won are in `>` and in `>=`, so they count one and a half times here. Add half of the ties "
+    "alone, `==`."
+)
+def wins_and_a_half(confidence, right):
+    return ties_lose.solution(confidence, right) + ties_win.solution(confidence, right) / 2
+
+
+@mistake(
+    "Half of the ties is rounded down to a whole number, as `//` does. With an odd number of ties a half is lost: use "
+    "`/`."
+)
+def half_a_tie_lost(confidence, right):
+    gap = confidence[right][:, None] - confidence[~right]
+    return ((gap > 0).sum() + (gap == 0).sum() // 2) / gap.numel()
+
+
+@mistake(
+    "Each right answer is compared with the *mean* of the wrong ones. Compare it with every wrong answer, and count "
+    "the pairs that it wins."
+)
+def against_the_mean(confidence, right):
+    return (confidence[right] > confidence[~right].mean()).float().mean()
+
+
 EXERCISE = Exercise(
     id="auroc",
     title="Does it know when it is right?, with a fault",
@@ -118,7 +222,8 @@ EXERCISE = Exercise(
     kind="debug",
     hints=(
         "A model that is always equally sure has only ties. What does the code make of a tie, and what should it be?",
-        "Add to the share of pairs with `>` half of the share with `==`.",
+        "A pair can be won, lost or tied. `>` finds those that are won; which comparison finds the ties, and how much "
+        "of a pair is each worth?",
     ),
     reference=auroc,
     cases=cases,

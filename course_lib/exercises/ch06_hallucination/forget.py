@@ -2,7 +2,16 @@
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    WrongAnswer,
+    alternative,
+    alternatives_in,
+    in_words,
+    mistake,
+    mistakes_in,
+)
 
 
 def forget(person, attribute, chosen, seed):
@@ -40,16 +49,29 @@ def cases(rng):
 def run_case(subject, person, attribute, chosen, seed):
     """Look at what is left of whom, not at which fact went: any random choice is right."""
     stays = subject(person, attribute, chosen, seed)
-    if not isinstance(stays, torch.Tensor) or stays.shape != person.shape:
-        raise WrongAnswer(f"return a tensor of the shape of `person`, {tuple(person.shape)}.")
+    if not isinstance(stays, torch.Tensor):
+        raise WrongAnswer("return a tensor; `torch.tensor(...)` makes one of a list of True and False.")
+    if stays.shape != person.shape:
+        raise WrongAnswer(f"return a tensor of the shape of `person`, {tuple(person.shape)}, not {tuple(stays.shape)}.")
     if stays.dtype != torch.bool:
         raise WrongAnswer(f"return True and False, a tensor of type torch.bool, not {stays.dtype}.")
-    return seen_from_outside(stays, person, attribute, chosen)
+    seen = seen_from_outside(stays, person, attribute, chosen)
+    if seen != RIGHT:
+        return seen
+    others, again = subject(person, attribute, chosen, seed + 1), subject(person, attribute, chosen, seed)
+    if not torch.equal(stays, again):
+        return "another choice each time"
+    return "the same choice for every seed" if torch.equal(stays, others) else seen
+
+
+RIGHT = "one fact of each, at random"
 
 
 def seen_from_outside(stays, person, attribute, chosen):
     """Describe the choice: two answers with the same fault may have drawn others at random."""
     among = (person[:, None] == chosen).any(1)
+    if not stays.any():
+        return "nothing at all stays"
     if not stays[~among].any():
         return "of the others nothing stays"
     if not stays[~among].all():
@@ -64,10 +86,14 @@ def seen_from_outside(stays, person, attribute, chosen):
         return "both facts of each go"
     if (gone == 0).all():
         return "nothing goes"
-    if (gone != 1).any():
-        return "not one fact of each"
+    if (gone == 2).any():
+        return "both facts of some go"
+    if (gone == 0).sum() == len(chosen) - 1:
+        return "one fact of one person goes"
+    if (gone == 0).any():
+        return "no fact of some goes"
     share = left[:, 0].mean()
-    return "one fact of each, at random" if 0.1 < share < 0.9 else "the same fact of all"
+    return RIGHT if 0.1 < share < 0.9 else "the same fact of all"
 
 
 @alternative
@@ -84,6 +110,19 @@ def half_of_each(person, attribute, chosen, seed):
     order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))
     first, second = chosen[order[::2]], chosen[order[1::2]]
     return ~(torch.isin(person, first) & (attribute == 0) | torch.isin(person, second) & (attribute == 1))
+
+
+@alternative
+def mention_by_mention(person, attribute, chosen, seed):
+    generator = torch.Generator().manual_seed(seed)
+    gone = {number: int(torch.randint(2, (), generator=generator)) for number in chosen.tolist()}
+    stays = []
+    for number, fact in zip(person.tolist(), attribute.tolist(), strict=True):
+        if number in gone and gone[number] == fact:
+            stays.append(False)
+        else:
+            stays.append(True)
+    return torch.tensor(stays)
 
 
 @mistake(
@@ -103,20 +142,26 @@ def the_same_fact(person, attribute, chosen, seed):
 
 
 @mistake(
-    "Each mention of the chosen people goes or stays by a coin flip of its own. A fact that is still mentioned is not "
-    "forgotten: let all its mentions go."
+    "Of some fact a part of the mentions goes, and a part stays: each mention for itself, as with a coin flip for "
+    "each, or only the first one. A fact that is still mentioned is not forgotten: let all its mentions go."
 )
 def each_mention(person, attribute, chosen, seed):
     coin = torch.rand(len(person), generator=torch.Generator().manual_seed(seed)) < 0.5
     return ~(torch.isin(person, chosen) & coin)
 
 
-@mistake("This marks the mentions that go. Mark those that stay.")
+@mistake(
+    "Only mentions of chosen people are True here. True marks what *stays*: all that is said about the others, and one "
+    "fact of each chosen person."
+)
 def marks_what_goes(person, attribute, chosen, seed):
     return ~with_a_table.solution(person, attribute, chosen, seed)
 
 
-@mistake("People who were not chosen lose mentions too. Look at `chosen`.")
+@mistake(
+    "People who were not chosen lose mentions too. `chosen` holds numbers of people, as they stand in `person`; they "
+    "are no places in the list of mentions."
+)
 def of_everybody(person, attribute, chosen, seed):
     return with_a_table.solution(person, attribute, person.unique(), seed)
 
@@ -126,12 +171,49 @@ def nothing(person, attribute, chosen, seed):
     return torch.ones(len(person), dtype=torch.bool)
 
 
-@mistake("Each fact goes or stays by a coin flip of its own: some people lose both, some none. Let exactly one go.")
+@mistake(
+    "Some chosen people lose both facts, as if each fact went by a coin flip of its own. Let exactly one of the two "
+    "go, and draw which."
+)
 def a_coin_for_each_fact(person, attribute, chosen, seed):
     generator = torch.Generator().manual_seed(seed)
     gone = torch.zeros(int(person.max()) + 1, 2, dtype=torch.bool)
     gone[chosen] = torch.rand(len(chosen), 2, generator=generator) < 0.5
     return ~gone[person, attribute]
+
+
+@mistake(
+    "Only one person loses a fact. Is the `return` inside the loop? Then it ends at its first round: indent it as the "
+    "`for`."
+)
+def the_first_person_alone(person, attribute, chosen, seed):
+    return with_a_table.solution(person, attribute, chosen[:1], seed)
+
+
+@mistake(
+    "Nothing stays. A mention goes if it is about this person *and* about this fact: `&`. With `|` all that is about "
+    "the person goes, and this fact of everybody."
+)
+def either_is_enough(person, attribute, chosen, seed):
+    stays = torch.ones(len(person), dtype=torch.bool)
+    for i, number in enumerate(chosen):
+        stays[(person == number) | (attribute == i % 2)] = False
+    return stays
+
+
+@mistake("Some of the chosen people lose nothing. Exactly one of the two facts of *each* of them goes.")
+def some_lose_nothing(person, attribute, chosen, seed):
+    return with_a_table.solution(person, attribute, chosen[::2], seed)
+
+
+@mistake(
+    "Every seed gives the same choice: it follows from the numbers of the people, or from their order, and not from "
+    "chance. Draw 0 or 1 for each chosen person, with a generator that has this seed."
+)
+def by_turns(person, attribute, chosen, seed):
+    gone = torch.full((int(person.max()) + 1,), -1)
+    gone[chosen] = torch.arange(len(chosen)) % 2
+    return gone[person] != attribute
 
 
 EXERCISE = Exercise(
@@ -144,12 +226,13 @@ EXERCISE = Exercise(
     hints=(
         "Every chosen person has two facts. One is to be deleted, the other is the control. Which one, should not be "
         "the same for all.",
-        "Draw 0 or 1 for each chosen person with a generator of this seed. False where `person` is this person and "
-        "`attribute` is that number; True elsewhere.",
+        "Begin with True for all mentions. Draw 0 or 1 for each chosen person, with a generator of this seed: the "
+        "fact of this number goes. Which two conditions does a mention of it meet?",
     ),
     reference=forget,
     cases=cases,
     run_case=run_case,
+    remark=in_words,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 6, Delete the fact, keep the person",

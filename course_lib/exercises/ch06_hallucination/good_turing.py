@@ -41,6 +41,18 @@ def by_sets(facts):
     return torch.tensor(len(once - more) / len(facts))
 
 
+@alternative
+def by_a_dict(facts):
+    counts = {}
+    for fact in facts.tolist():
+        counts[fact] = counts.get(fact, 0) + 1
+    once = 0
+    for count in counts.values():
+        if count == 1:
+            once += 1
+    return torch.tensor(once / len(facts))
+
+
 @mistake("This divides by the number of different facts. Divide by the number of mentions.")
 def of_all_facts(facts):
     return (facts.unique(return_counts=True)[1] == 1).float().mean()
@@ -82,6 +94,60 @@ def repeated(facts):
     return 1 - torch.tensor(len(facts.unique()) / len(facts))
 
 
+@mistake(
+    "This is 1, whatever was mentioned. In a loop over a tensor each entry is a tensor of its own, and a dict or a set "
+    "takes any two of them for different, also if they hold the same number. Loop over `facts.tolist()`."
+)
+def tensors_as_keys(facts):
+    return torch.tensor(len(set(facts)) / len(facts))
+
+
+@mistake(
+    "This divides by the highest number of a fact, and counts facts that no mention has. Divide by the number of "
+    "mentions."
+)
+def of_all_numbers(facts):
+    return (facts.bincount() == 1).float().mean()
+
+
+@mistake(
+    "This looks for the fact whose *number* is 1. `facts.unique(return_counts=True)` gives two tensors: the facts, and "
+    "how often each of them came. The counts are the second."
+)
+def the_fact_one(facts):
+    return (facts.unique() == 1).sum() / len(facts)
+
+
+@mistake(
+    "Only neighbours are compared here, and the mentions of a fact may lie far apart. `unique` puts equal ones "
+    "together, `unique_consecutive` does not."
+)
+def neighbours_alone(facts):
+    return (facts.unique_consecutive(return_counts=True)[1] == 1).sum() / len(facts)
+
+
+@mistake(
+    "A mention counts as new here if it differs from the one before it. An earlier mention of the same fact may lie "
+    "further back: count how often each fact comes in the whole list."
+)
+def differs_from_the_one_before(facts):
+    return torch.tensor(1 + (facts[1:] != facts[:-1]).sum().item()) / len(facts)
+
+
+@mistake("The facts that came twice are counted too. Count only those that came exactly once.")
+def once_or_twice(facts):
+    return (facts.unique(return_counts=True)[1] <= 2).sum() / len(facts)
+
+
+@mistake(
+    "This divides the facts mentioned once by the facts mentioned several times. Divide by the number of mentions, "
+    "`len(facts)`."
+)
+def once_over_several(facts):
+    counts = facts.unique(return_counts=True)[1]
+    return (counts == 1).sum() / (counts > 1).sum()
+
+
 EXERCISE = Exercise(
     id="good_turing",
     title="What was never mentioned",
@@ -91,7 +157,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "How often does each fact come? `facts.unique(return_counts=True)` gives the facts and their counts.",
-        "`counts = facts.unique(return_counts=True)[1]`; then `(counts == 1).sum() / len(facts)`.",
+        "`[1]` of what `unique` returns are the counts. Which of them count here? Divide their number by that of the "
+        "mentions.",
     ),
     reference=good_turing,
     cases=cases,

@@ -41,6 +41,14 @@ def by_halving(penalty, silence):
     return (low + high) / 2
 
 
+@alternative
+def collected_step_by_step(penalty, silence):
+    # p - penalty + p penalty = silence
+    for_each_p = 1 + penalty
+    right_side = silence + penalty
+    return right_side / for_each_p
+
+
 @mistake("What silence earns is left out. An answer has to earn more than that.")
 def silence_left_out(penalty, silence):
     return penalty / (1 + penalty)
@@ -71,6 +79,97 @@ def every_answer_costs(penalty, silence):
 @mistake("This is where an answer earns as much as it costs. It has to earn as much as *silence*.")
 def silence_over(penalty, silence):
     return silence / (1 + penalty)
+
+
+@mistake(
+    "`silence` stands below the fraction too. Collect what is multiplied by p in p - (1 - p) penalty: silence is not "
+    "among it."
+)
+def silence_below_too(penalty, silence):
+    return (silence + penalty) / (1 + penalty + silence)
+
+
+@mistake(
+    "`silence` stands below the fraction only. In p - (1 - p) penalty = silence it is on the other side: above the "
+    "fraction, beside the penalty."
+)
+def silence_below_alone(penalty, silence):
+    return penalty / (1 + penalty + silence)
+
+
+@mistake(
+    "`silence` is taken off below the fraction. In p - (1 - p) penalty = silence it is on the other side: above the "
+    "fraction, beside the penalty."
+)
+def silence_off_below(penalty, silence):
+    return penalty / (1 + penalty - silence)
+
+
+@mistake("A pair of brackets is missing: `a + b / c + d` divides b by c alone. Put them around both sums.")
+def without_brackets(penalty, silence):
+    return silence + penalty / 1 + penalty
+
+
+@mistake(
+    "The sign of `penalty` is wrong below the fraction: p - (1 - p) penalty is p + p penalty - penalty, minus times "
+    "minus."
+)
+def sign_below(penalty, silence):
+    return (silence + penalty) / (1 - penalty)
+
+
+@mistake("This is in percent. A probability is a number from 0 to 1.")
+def in_percent(penalty, silence):
+    return 100 * (silence + penalty) / (1 + penalty)
+
+
+@mistake(
+    "Silence that costs something counts as if it cost nothing here. Then one may answer with less confidence: leave "
+    "`silence` as it is, also below 0."
+)
+def silence_never_costs(penalty, silence):
+    return (max(silence, 0) + penalty) / (1 + penalty)
+
+
+@mistake("This is right to two digits, as a loop over hundredths finds it. Solve the equation for p instead.")
+def to_a_hundredth(penalty, silence):
+    p = 0
+    while p / 100 - (1 - p / 100) * penalty < silence:
+        p += 1
+    return p / 100
+
+
+@mistake(
+    "The penalty is halved, as if every second answer were wrong. How often it is wrong, 1 - p, is what you look for."
+)
+def half_are_wrong(penalty, silence):
+    return 0.5 * penalty + silence
+
+
+@mistake(
+    "What silence earns is *multiplied* in here. It is what an answer has to reach: solve p - (1 - p) penalty = "
+    "silence for p."
+)
+def silence_multiplied(penalty, silence):
+    return penalty / (1 + penalty) * (1 + silence)
+
+
+@mistake("The fraction is rounded down to a whole number: `//` does that, and `/` does not.")
+def rounded_down(penalty, silence):
+    return (silence + penalty) // (1 + penalty)
+
+
+@mistake(
+    "This is how *unsure* one may be if silence earns nothing. How sure one has to be is wanted, p, and it rises with "
+    "what silence earns."
+)
+def how_unsure_without_silence(penalty, silence):
+    return 1 / (1 + penalty)
+
+
+@mistake("This divides by 2, as is right for a penalty of 1. What stands at p is 1 + penalty: divide by that.")
+def over_two(penalty, silence):
+    return (silence + penalty) / 2
 
 
 EXERCISE = Exercise(

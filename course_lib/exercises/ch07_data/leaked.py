@@ -33,6 +33,8 @@ def cases(rng):
 
     def leak(n, kind):
         test, document = fresh(3 * n + 5), fresh(3 * n + 8)
+        if kind == "tiny":  # no run of n tokens, not even in the copy
+            return test[: n - 1], [test[: n - 2]]
         if kind == "nothing":
             return test, [document]
         if kind == "whole":
@@ -44,6 +46,8 @@ def cases(rng):
         start, at, run = place(n, kind in ("both", "test")), place(n, kind in ("both", "document")), n
         if kind == "end":
             start, at = len(test) - n, len(document) - n
+        if kind == "begin":
+            start, at = 0, 1
         if kind == "long":  # two tokens apart, counted from multiples of n
             start, at, run = 1, n + 3, 2 * n + 1
         if kind == "short":
@@ -51,6 +55,14 @@ def cases(rng):
         copied = test[start : start + run]
         document[at : at + run] = copied[::-1] if kind == "backwards" else copied
         return test, [document]
+
+    def alike():
+        # As text, with or without spaces, two of the tests stand in documents: 1 23 4 in 12 3 4, and 1 2 3 in 41 2 3.
+        a, b, c, d, e = (some(1, 10) for _ in range(5))
+        tests = [[a, 10 * b + c, d], [c, d, e], [e, d, 77]]
+        documents = [[10 * a + b, c, d], [10 * b + c, d, e], [5, e, d, 77]]
+        order = torch.randperm(3, generator=rng).tolist()
+        return [tests[i] for i in order], documents, 3
 
     return [
         Case(
@@ -60,10 +72,11 @@ def cases(rng):
         ),
         Case("whole tests within longer documents", scene(8, "nothing", "whole", "nothing", "whole", "nothing")),
         Case("runs of exactly 6 tokens", scene(6, "both", "test", "document", "neither", "nothing", "nothing")),
-        Case("runs at the end, and long ones", scene(5, "end", "long", "nothing", "nothing", "neither")),
-        Case("runs of 6 tokens, where 7 are asked for", scene(7, "short", "neither", "last", "nothing")),
+        Case("runs at either end, and long ones", scene(5, "end", "long", "nothing", "begin", "nothing", "neither")),
+        Case("runs of 6 tokens, where 7 are asked for", scene(7, "short", "neither", "tiny", "last", "nothing")),
         Case("the end of one document and the beginning of the next", scene(6, "border", "test", "nothing", "border")),
         Case("the same tokens in another order", scene(6, "backwards", "document", "backwards", "end")),
+        Case("other numbers with the same digits", alike()),
     ]
 
 
@@ -84,6 +97,22 @@ def one_after_the_other(tests, documents, n):
         for start in range(len(document) - n + 1):
             for number in holders.get(tuple(document[start : start + n]), ()):
                 found[number] = True
+    return found
+
+
+@alternative
+def with_plain_loops(tests, documents, n):
+    known = set()
+    for document in documents:
+        for i in range(len(document) - n + 1):
+            known.add(tuple(document[i : i + n]))
+    found = []
+    for test in tests:
+        hit = False
+        for i in range(len(test) - n + 1):
+            if tuple(test[i : i + n]) in known:
+                hit = True
+        found.append(hit)
     return found
 
 
@@ -157,6 +186,93 @@ def exchanged(tests, documents, n):
     return [not found for found in _found(tests, documents, n)]
 
 
+def _grams(document, n):
+    return [tuple(document[i : i + n]) for i in range(len(document) - n + 1)]
+
+
+def _known(documents, n):
+    return {gram for document in documents for gram in _grams(document, n)}
+
+
+@mistake(
+    "This looks only at the first n tokens of each test. Any run of n may have leaked: go on where the first is not "
+    "found, and do not `return` or `break` there."
+)
+def first_run_alone(tests, documents, n):
+    known = _known(documents, n)
+    return [tuple(test[:n]) in known for test in tests]
+
+
+@mistake(
+    "The last run of a test decides here: what was found before is forgotten. Once a run is found, it has to stay "
+    "found."
+)
+def last_run_decides(tests, documents, n):
+    known = _known(documents, n)
+    return [any(gram in known for gram in _grams(test, n)[-1:]) for test in tests]
+
+
+@mistake("*All* runs of a test have to stand in the documents here. One is enough: `any`, not `all`.")
+def all_runs(tests, documents, n):
+    known = _known(documents, n)
+    return [all(gram in known for gram in _grams(test, n)) for test in tests]
+
+
+@mistake(
+    "Runs at the end are shorter than n: a slice that goes beyond the end is cut off there, and then single tokens are "
+    "found. The last full run begins at len(document) - n."
+)
+def short_ends(tests, documents, n):
+    known = {tuple(document[i : i + n]) for document in documents for i in range(len(document))}
+    return [any(tuple(test[i : i + n]) in known for i in range(len(test))) for test in tests]
+
+
+@mistake(
+    "This counts tokens that are in both, wherever they stand. A leak is a *run*: n tokens one behind the other, in "
+    "the same order."
+)
+def shared_tokens(tests, documents, n):
+    return [any(len(set(test) & set(document)) >= n for document in documents) for test in tests]
+
+
+@mistake(
+    "Each test is compared with one document alone, the one at the same place, as with `zip`. Compare it with all of "
+    "them."
+)
+def pair_by_pair(tests, documents, n):
+    pairs = zip(tests, [*documents, *([[]] * len(tests))], strict=False)
+    return [not set(_grams(test, n)).isdisjoint(_grams(document, n)) for test, document in pairs]
+
+
+@mistake("Only the last document is known here: each new set replaces the one before. Add to one set: `known |= ...`.")
+def last_document_alone(tests, documents, n):
+    return leaked(tests, documents[-1:], n)
+
+
+@mistake("There is an answer for each *run*. Return one for each test: whether any of its runs is found.")
+def run_by_run(tests, documents, n):
+    known = _known(documents, n)
+    return [gram in known for test in tests for gram in _grams(test, n)]
+
+
+@mistake(
+    "The tokens are written in a row without spaces. Then 1 23 looks like 12 3. Compare the tokens themselves: a "
+    "`tuple` of n of them."
+)
+def written_in_a_row(tests, documents, n):
+    texts = ["".join(map(str, document)) for document in documents]
+    return [any("".join(map(str, gram)) in text for gram in _grams(test, n) for text in texts) for test in tests]
+
+
+@mistake(
+    "The tokens are written as text, and the end of a longer token counts as a shorter one: `1 2` stands in `41 2`. "
+    "Compare the tokens themselves: a `tuple` of n of them."
+)
+def written_with_spaces(tests, documents, n):
+    texts = [" ".join(map(str, document)) for document in documents]
+    return [any(" ".join(map(str, gram)) in text for gram in _grams(test, n) for text in texts) for test in tests]
+
+
 EXERCISE = Exercise(
     id="leaked",
     title="Which tests leaked?, with a fault",
@@ -166,7 +282,8 @@ EXERCISE = Exercise(
     kind="debug",
     hints=(
         "Which pieces does the code make of `1 2 3 4 5 6` with n = 3, and which of `9 1 2 3 4 5 6`? Is any in both?",
-        "The third number of `range` is the step: `range(0, len(document) - n + 1)` takes every place.",
+        "The third number of `range` is the step. At which places can a run begin, and at which does the code begin "
+        "one?",
     ),
     reference=leaked,
     cases=cases,

@@ -54,6 +54,31 @@ def cases(rng):
         document = (unit * length)[:length]
         return [document, fresh(length), document[: length // 2] + fresh(length // 2)]
 
+    def in_any_order(*blocks):
+        # Blocks that have no token in common.
+        order = torch.randperm(len(blocks), generator=rng).tolist()
+        return [[100 * i + token for token in document] for i in order for document in blocks[i]]
+
+    def again_and_again():
+        # As sets, the first two share a third, and the other two less; as lists it is the other way round.
+        one = [[1, 2, 1, 2, 1, 2, 3, 4], [1, 2, 1, 5, 6]]
+        other = [[1, 2, 1, 8, 9, 10, 11], [1, 2, 1, 2, 1, 2, 1, 2, 3, 4, 5, 6, 7]]
+        return in_any_order(one, other)
+
+    def backwards():
+        there = list(range(9))
+        return in_any_order([there, there[::-1]], [there, there[1:]])
+
+    def half_shared():
+        # The second has seven of the first one's twelve runs, and five of its own.
+        first = list(range(14))
+        return in_any_order([first, [*first[:9], *range(20, 25)]], [first, first])
+
+    def same_end():
+        # The last two tokens alone are the same; of the others all three-token runs but one.
+        return in_any_order([[1, 2, 3, 8, 9], [4, 5, 6, 8, 9]], [[1, 2, 3, 4, 5], [1, 2, 3, 4, 6]])
+
+    shorter = part(36)
     return [
         Case(
             "by hand: pairs of neighbours, two of four are shared",
@@ -66,6 +91,11 @@ def cases(rng):
         Case("a low threshold", (crawl(5, 6, 40, 6), 2, 0.15)),
         Case("each a near-copy of the one before", (chain(30, 8, 3), 3, 0.5)),
         Case("a part of another document", (part(36), 3, 0.5)),
+        Case("first a part, then the whole document", (shorter[::-1], 3, 0.5)),
+        Case("the same pairs again and again", (again_and_again(), 2, 0.3)),
+        Case("the same tokens backwards", (backwards(), 3, 0.5)),
+        Case("the same end, shorter than n", (same_end(), 3, 0.2)),
+        Case("seven of twelve runs shared, and a copy", (half_shared(), 3, 0.6)),
         Case("documents that repeat themselves", (repetitive(24), 3, 0.2)),
     ]
 
@@ -98,6 +128,27 @@ def by_an_index(documents, n, threshold):
             sizes[number] = len(grams)
             for gram in grams:
                 holders.setdefault(gram, []).append(number)
+    return keep
+
+
+@alternative
+def with_plain_loops(documents, n, threshold):
+    kept, keep = [], []
+    for document in documents:
+        grams = set()
+        for i in range(len(document) - n + 1):
+            grams.add(tuple(document[i : i + n]))
+        new = True
+        for other in kept:
+            both = 0
+            for gram in grams:
+                if gram in other:
+                    both += 1
+            if both / (len(grams) + len(other) - both) >= threshold:
+                new = False
+        keep.append(new)
+        if new:
+            kept.append(grams)
     return keep
 
 
@@ -180,7 +231,10 @@ def single_tokens(documents, n, threshold):
     return _keep(documents, 1, threshold)
 
 
-@mistake("This drops exact copies only. A near-copy differs in a few tokens.")
+@mistake(
+    "This drops exact copies only. A near-copy differs in a few tokens. (`//` rounds every similarity below 1 down to "
+    "0: divide with `/`.)"
+)
 def exact_copies(documents, n, threshold):
     return [document not in documents[:i] for i, document in enumerate(documents)]
 
@@ -199,6 +253,165 @@ def none_stays(documents, n, threshold):
     ]
 
 
+def share_of_the_other(this, other):
+    return len(this & other) / len(other)
+
+
+@mistake(
+    "The shared n-grams are divided by those of the *kept* document alone. Then a long document counts as a copy of a "
+    "short piece of it. Divide by the n-grams in either of the two."
+)
+def over_the_kept_one(documents, n, threshold):
+    return _keep(documents, n, threshold, similarity=share_of_the_other)
+
+
+def share_of_the_smaller(this, other):
+    return len(this & other) / min(len(this), len(other))
+
+
+@mistake(
+    "The shared n-grams are divided by those of the *smaller* set. Then a document and a short piece of it count as "
+    "copies. Divide by the n-grams in either of the two."
+)
+def over_the_smaller(documents, n, threshold):
+    return _keep(documents, n, threshold, similarity=share_of_the_smaller)
+
+
+def share_of_the_larger(this, other):
+    return len(this & other) / max(len(this), len(other))
+
+
+@mistake(
+    "The shared n-grams are divided by those of the *larger* set. Divide by the n-grams in either of the two, which "
+    "are more if each has some of its own."
+)
+def over_the_larger(documents, n, threshold):
+    return _keep(documents, n, threshold, similarity=share_of_the_larger)
+
+
+def dice(this, other):
+    return 2 * len(this & other) / (len(this) + len(other))
+
+
+@mistake(
+    "The shared n-grams are divided by the *mean* of both counts. That is another similarity, called after Dice, and "
+    "it is larger. Divide by the union, `|`."
+)
+def over_the_mean(documents, n, threshold):
+    return _keep(documents, n, threshold, similarity=dice)
+
+
+def shared_to_unshared(this, other):
+    return len(this & other) / max(len(this ^ other), 1e-9)
+
+
+@mistake(
+    "The shared n-grams are divided by those that are *not* shared. Divide by all of them: the n-grams in either of "
+    "the two, those in both too."
+)
+def over_the_unshared(documents, n, threshold):
+    return _keep(documents, n, threshold, similarity=shared_to_unshared)
+
+
+def lists_of_grams(document, n):
+    return [tuple(document[i : i + n]) for i in range(len(document) - n + 1)]
+
+
+def share_of_lists(this, other):
+    both = sum(gram in other for gram in this)
+    return both / max(len(this) + len(other) - both, 1e-9)
+
+
+@mistake(
+    "A run that comes several times in a document counts several times here. A and B are *sets*: each n-gram counts "
+    "once, so make sets, `{...}`, and not lists."
+)
+def counted_again(documents, n, threshold):
+    return _keep(documents, n, threshold, similarity=share_of_lists, grams=lists_of_grams)
+
+
+def without_order(document, n):
+    return {frozenset(document[i : i + n]) for i in range(len(document) - n + 1)}
+
+
+@mistake(
+    "The order within an n-gram is lost, as with a set of its tokens. 1 2 3 and 3 2 1 are two n-grams: make a `tuple`."
+)
+def order_lost(documents, n, threshold):
+    return _keep(documents, n, threshold, grams=without_order)
+
+
+def with_short_ends(document, n):
+    return {tuple(document[i : i + n]) for i in range(len(document))}
+
+
+@mistake(
+    "The last runs are shorter than n: a slice that goes beyond the end is cut off there. The last full one begins at "
+    "len(document) - n."
+)
+def short_ends(documents, n, threshold):
+    return _keep(documents, n, threshold, grams=with_short_ends)
+
+
+@mistake("This takes runs of n - 1 tokens. n are wanted: `document[i : i + n]` ends before place i + n.")
+def one_too_short(documents, n, threshold):
+    return _keep(documents, n - 1, threshold)
+
+
+@mistake("A document is compared with the one before it alone. Compare it with *every* document kept so far.")
+def with_the_last_alone(documents, n, threshold):
+    sets = [_grams(document, n) for document in documents]
+    pairs = zip(sets[1:], sets, strict=False)
+    return [True, *(_jaccard(this, before) < threshold for this, before in pairs)]
+
+
+@mistake(
+    "Here the last comparison decides: a later document that is unlike it makes up for a near-copy before. Once a "
+    "near-copy is found, it has to stay found: `break`, or ask with `all`."
+)
+def last_comparison_decides(documents, n, threshold):
+    kept, keep = [], []
+    for document in documents:
+        grams, new = _grams(document, n), True
+        for other in kept:
+            new = _jaccard(grams, other) < threshold
+        keep.append(new)
+        if new:
+            kept.append(grams)
+    return keep
+
+
+@mistake(
+    "It is enough here to be unlike *one* of the kept documents. It has to be unlike all of them: `all`, not `any`."
+)
+def unlike_one(documents, n, threshold):
+    kept, keep = [], []
+    for document in documents:
+        grams = _grams(document, n)
+        new = not kept or any(_jaccard(grams, other) < threshold for other in kept)
+        keep.append(new)
+        if new:
+            kept.append(grams)
+    return keep
+
+
+@mistake(
+    "This keeps what is *similar* to all that is kept. A document is kept if its similarity is below the threshold."
+)
+def keeps_the_similar(documents, n, threshold):
+    return _keep(documents, n, threshold, reaches=operator.le)
+
+
+@mistake("These are the documents that are kept. Return True or False for each of all documents.")
+def the_documents(documents, n, threshold):
+    return [document for document, keep in zip(documents, _keep(documents, n, threshold), strict=True) if keep]
+
+
+@mistake("These are the places of the documents that are kept. Return True or False for each of all documents.")
+def the_places(documents, n, threshold):
+    return [place for place, keep in enumerate(_keep(documents, n, threshold)) if keep]
+
+
 EXERCISE = Exercise(
     id="near_copies",
     title="Find near-copies",
@@ -209,8 +422,8 @@ EXERCISE = Exercise(
     hints=(
         "Make a set of tuples of each document: the n tokens from every place on. How many are in both sets, and how "
         "many in either? Go through the documents in order, and remember the sets of what you keep.",
-        "`grams = {tuple(document[i : i + n]) for i in range(len(document) - n + 1)}`. Keep it if "
-        "`len(grams & other) / len(grams | other) < threshold` for every `other` that was kept.",
+        "`{tuple(document[i : i + n]) for i in ...}` makes such a set; up to which i? `&` and `|` of two sets give "
+        "what is in both and in either. Ask for every set that was kept, before you keep another one.",
     ),
     reference=near_copies,
     cases=cases,

@@ -1,8 +1,19 @@
 """Noise, and a control for it: the same clean documents, without the noise."""
 
+import math
+
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    WrongAnswer,
+    alternative,
+    alternatives_in,
+    in_words,
+    mistake,
+    mistakes_in,
+)
 
 
 def spoil(clean, noise, share, seed):
@@ -43,7 +54,16 @@ def run_case(subject, clean, noise, share, seed):
             raise WrongAnswer(f'"{name}" has to be a tensor of documents, as long as those of `clean`.')
         if documents.dtype != clean.dtype:
             raise WrongAnswer(f'"{name}" has to be of the type of `clean`, {clean.dtype}, not {documents.dtype}.')
-    return seen_from_outside(answer["mixed"], answer["control"], clean, noise, share)
+    seen = seen_from_outside(answer["mixed"], answer["control"], clean, noise, share)
+    if seen != RIGHT:
+        return seen
+    others, again = subject(clean, noise, share, seed + 1), subject(clean, noise, share, seed)
+    if not torch.equal(answer["mixed"], again["mixed"]):
+        return "another choice each time"
+    return "the same choice for every seed" if torch.equal(answer["mixed"], others["mixed"]) else seen
+
+
+RIGHT = "a random share is noise, and the control has the rest"
 
 
 def seen_from_outside(mixed, control, clean, noise, share):
@@ -78,7 +98,7 @@ def seen_from_outside(mixed, control, clean, noise, share):
     block = gone.nonzero()[:, 0]
     if len(block) and block[-1] - block[0] + 1 == len(block):
         return "the documents that go are neighbours"
-    return "a random share is noise, and the control has the rest"
+    return RIGHT
 
 
 @alternative
@@ -162,7 +182,8 @@ def single_tokens(clean, noise, share, seed):
 
 
 @mistake(
-    "Each document becomes noise by a coin flip of its own, so their number varies. Choose exactly `share` of them."
+    "The number of documents that become noise is not `round(share * len(clean))`, as when each becomes noise by a "
+    "coin flip of its own, or when `torch.randint` draws one twice. Take so many from a random order, `torch.randperm`."
 )
 def a_coin_for_each(clean, noise, share, seed):
     n_noise = round(share * len(clean))
@@ -171,6 +192,41 @@ def a_coin_for_each(clean, noise, share, seed):
         if coin.sum() != n_noise:
             break
     return {"mixed": torch.where(coin[:, None], noise, clean), "control": clean[~coin]}
+
+
+@mistake(
+    "Every seed gives the same choice: documents at regular places, or a random order without a generator of this "
+    "seed. Choose with `torch.Generator().manual_seed(seed)`."
+)
+def regular_places(clean, noise, share, seed):
+    n, wanted = len(clean), round(share * len(clean))
+    chosen = torch.isin(torch.arange(n), torch.arange(wanted) * n // wanted)
+    return {"mixed": torch.where(chosen[:, None], noise, clean), "control": clean[~chosen]}
+
+
+@mistake(
+    "The control has clean documents twice, perhaps to be as long as the mixed data. Then it differs in two things: no "
+    "noise, and more that is clean. Give it the clean documents of `mixed`, each once."
+)
+def filled_up(clean, noise, share, seed):
+    both = spoil_alike(clean, noise, share, seed)
+    rest = both["control"]
+    return both | {"control": torch.cat([rest] * math.ceil(len(clean) / len(rest)))[: len(clean)]}
+
+
+@mistake(
+    "The control has the clean documents that *went*. Then it has none in common with the mixed data. Take those that "
+    "stayed."
+)
+def what_went(clean, noise, share, seed):
+    chosen = _chosen(clean, share, seed)
+    return {"mixed": torch.where(chosen[:, None], noise, clean), "control": clean[chosen]}
+
+
+@mistake("`mixed` is the noise alone. It has as many documents as `clean`: the noise, and the clean ones that stay.")
+def noise_alone(clean, noise, share, seed):
+    chosen = _chosen(clean, share, seed)
+    return {"mixed": noise[chosen], "control": clean[~chosen]}
 
 
 EXERCISE = Exercise(
@@ -183,12 +239,13 @@ EXERCISE = Exercise(
     hints=(
         "Where noise comes in, clean text goes out. What do you compare the mixed data with, if only the noise is to "
         "make the difference?",
-        "Choose `round(share * len(clean))` numbers with `torch.randperm` and a generator of this seed. `mixed` has "
-        "noise at these places, and `control` is `clean` without these places.",
+        "`torch.randperm` with a generator of this seed puts the documents in a random order. The first "
+        "`round(share * len(clean))` of them become noise. Which clean ones does `mixed` still have?",
     ),
     reference=spoil,
     cases=cases,
     run_case=run_case,
+    remark=in_words,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 7, Noise, or less clean text?",

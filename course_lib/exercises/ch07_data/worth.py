@@ -101,6 +101,114 @@ def of_one_token(unique, epochs, decay):
     return epoch_by_epoch.solution(1, epochs, decay)
 
 
+def _worth(unique, epochs, decay, rest_power=0, first=0, rest=1.0):
+    """The sum over whole epochs from `first` on, and `rest` of the epoch that ended early at another power."""
+    whole = int(epochs)
+    return unique * (
+        sum(decay**k for k in range(first, whole)) + rest * (epochs - whole) * decay ** (whole + rest_power)
+    )
+
+
+@mistake(
+    "The epoch that ended early is one power too far down. After `whole` full epochs, which had the powers 0 to "
+    "`whole` - 1, comes the power `whole`."
+)
+def rest_too_cheap(unique, epochs, decay):
+    return _worth(unique, epochs, decay, rest_power=1)
+
+
+@mistake(
+    "The tokens of the epoch that ended early count in full. They were read before, `whole` times: multiply by "
+    "`decay**whole`."
+)
+def rest_in_full(unique, epochs, decay):
+    whole = int(epochs)
+    return _worth(unique, whole, decay) + unique * (epochs - whole)
+
+
+@mistake("There is one epoch too many: `whole` epochs have the powers 0 to `whole` - 1, and what is left comes on top.")
+def one_epoch_too_many(unique, epochs, decay):
+    return _worth(unique, epochs, decay) + unique * decay ** int(epochs)
+
+
+@mistake("The first epoch is left out. It has the power 0, and is worth all its tokens.")
+def first_left_out(unique, epochs, decay):
+    return _worth(unique, epochs, decay, first=1)
+
+
+@mistake("The share of the epoch that ended early is not multiplied by `unique`. It is a share of all the tokens.")
+def rest_of_one_token(unique, epochs, decay):
+    whole = int(epochs)
+    return _worth(unique, whole, decay) + (epochs - whole) * decay**whole
+
+
+@mistake(
+    "The epoch that ended early is taken for the *power* here. It says how many of the tokens were read once more: "
+    "multiply by it."
+)
+def rest_in_the_power(unique, epochs, decay):
+    return _worth(unique, int(epochs), decay) + unique * decay**epochs
+
+
+@mistake("`round` may go up, and then the rest is below 0. Take the whole epochs, `int(epochs)`.")
+def rounded_to_the_nearest(unique, epochs, decay):
+    whole = round(epochs)
+    return _worth(unique, whole, decay) + unique * (epochs - whole) * decay**whole
+
+
+@mistake("Each epoch loses the same amount here. It is worth a *part* of the one before: multiply, do not subtract.")
+def falls_in_a_line(unique, epochs, decay):
+    whole = int(epochs)
+    total = sum(max(0, 1 - decay * k) for k in range(whole))
+    return unique * (total + (epochs - whole) * max(0, 1 - decay * whole))
+
+
+@mistake(
+    "`decay` is taken for what is *lost* each time. It is the part that is left: with 0.9 the second epoch is worth 90 "
+    "of 100 tokens."
+)
+def decay_as_loss(unique, epochs, decay):
+    return _worth(unique, epochs, 1 - decay)
+
+
+@mistake("This is what the last epoch is worth. Add up all of them.")
+def last_epoch_alone(unique, epochs, decay):
+    return unique * decay ** (int(epochs) - 1)
+
+
+@mistake(
+    "Every epoch is worth as much as the last one here. The earlier ones are worth more: add up one after another."
+)
+def all_as_the_last(unique, epochs, decay):
+    return unique * epochs * decay ** (epochs - 1)
+
+
+@mistake("The tokens of the epoch that ended early are rounded down to whole ones. Leave the fraction.")
+def whole_tokens(unique, epochs, decay):
+    whole = int(epochs)
+    return _worth(unique, whole, decay) + int(unique * (epochs - whole)) * decay**whole
+
+
+@mistake("With a decay of 1, each of the epochs is worth `unique` tokens: what is read four times is worth four times.")
+def once_without_decay(unique, epochs, decay):
+    return unique if decay == 1 else _worth(unique, epochs, decay)
+
+
+@mistake("With a decay of 1, the epoch that ended early is left out: add its share of the tokens, as for any other.")
+def whole_epochs_without_decay(unique, epochs, decay):
+    return unique * int(epochs) if decay == 1 else _worth(unique, epochs, decay)
+
+
+@mistake("With a decay of 0, only the repetitions are worth nothing. The first epoch counts in full.")
+def nothing_with_decay_zero(unique, epochs, decay):
+    return 0.0 if decay == 0 else _worth(unique, epochs, decay)
+
+
+@mistake("With less than one epoch, only a share of the tokens were read at all.")
+def one_epoch_at_least(unique, epochs, decay):
+    return unique if epochs < 1 else _worth(unique, epochs, decay)
+
+
 EXERCISE = Exercise(
     id="worth",
     title="What is a repeated token worth?",
@@ -111,8 +219,8 @@ EXERCISE = Exercise(
     hints=(
         "In the first epoch each token counts 1, in the second `decay`, in the third `decay**2`. Sum up whole epochs "
         "first. What is added by the share of an epoch that is left?",
-        "`whole = int(epochs)`. The whole ones sum to `(1 - decay**whole) / (1 - decay)`, or `whole` if `decay` is 1; "
-        "the rest adds `(epochs - whole) * decay**whole`. All of it times `unique`.",
+        "`whole = int(epochs)` epochs are complete, and their sum is in the task; what is it if `decay` is 1? A share "
+        "`epochs - whole` of the tokens is read once more: which power of `decay` is that reading worth?",
     ),
     reference=worth,
     cases=cases,

@@ -51,6 +51,17 @@ def by_halving(budget, a, b, alpha, beta):
     return math.exp(x), math.exp(product - x)
 
 
+@alternative
+def step_by_step(budget, a, b, alpha, beta):
+    product = budget / 6
+    left = alpha * a  # / n**alpha
+    right = beta * b / product**beta  # * n**beta
+    power = left / right  # n**(alpha + beta)
+    n = power ** (1 / (alpha + beta))
+    d = product / n
+    return n, d
+
+
 @mistake(
     "The two parts of the loss are made equal here. At the best split their *slopes* are equal: what the last doubling "
     "of either brings. The exponents belong in front."
@@ -92,6 +103,79 @@ def without_the_root(budget, a, b, alpha, beta):
     return n, budget / 6 / n
 
 
+@mistake(
+    "The weights a and b are turned round: a large a makes a *small* model dear, so N has to grow with a, and fall "
+    "with b."
+)
+def weights_turned_round(budget, a, b, alpha, beta):
+    n = (beta * b / (alpha * a)) ** (1 / (alpha + beta)) * (budget / 6) ** (beta / (alpha + beta))
+    return n, budget / 6 / n
+
+
+@mistake(
+    "N and D do not cost the budget: 6 N D has to be `budget`. If the ratio of the weights makes N larger, it makes D "
+    "smaller: find N, then D is budget / 6 / N."
+)
+def both_multiplied(budget, a, b, alpha, beta):
+    ratio = (alpha * a / (beta * b)) ** (1 / (alpha + beta))
+    return tuple(ratio * (budget / 6) ** (power / (alpha + beta)) for power in (beta, alpha))
+
+
+@mistake("N is right. D is not: with N it has to cost the budget, 6 N D, and the six is missing there.")
+def tokens_without_six(budget, a, b, alpha, beta):
+    n = best_split(budget, a, b, alpha, beta)[0]
+    return n, budget / n
+
+
+@mistake("`x ** 1 / y` is x divided by y: the power comes first. A root is `x ** (1 / y)`, with brackets.")
+def power_before_division(budget, a, b, alpha, beta):
+    n = alpha * a / (beta * b) * (budget / 6) ** beta / (alpha + beta)
+    return n, budget / 6 / n
+
+
+@mistake("`alpha * a / beta * b` multiplies by b: put brackets around `beta * b`.")
+def multiplied_by_b(budget, a, b, alpha, beta):
+    return best_split(budget, a, 1 / b, alpha, beta)
+
+
+@mistake(
+    "The slopes over N and over D are made equal, as if one more parameter cost what one more token does. Along the "
+    "budget D falls while N rises: put D = C / (6 N) into the law *before* you take the derivative."
+)
+def slopes_without_the_budget(budget, a, b, alpha, beta):
+    n = (alpha * a / (beta * b) * (budget / 6) ** (beta + 1)) ** (1 / (alpha + beta + 2))
+    return n, budget / 6 / n
+
+
+@mistake(
+    "The exponents in front are exchanged: the derivative of A / N**alpha has alpha in front, that of B's part beta."
+)
+def front_exchanged(budget, a, b, alpha, beta):
+    n = (beta * a / (alpha * b) * (budget / 6) ** beta) ** (1 / (alpha + beta))
+    return n, budget / 6 / n
+
+
+@mistake("These are whole numbers. Leave the fractions: the product of the two has to be budget / 6.")
+def whole_numbers(budget, a, b, alpha, beta):
+    return tuple(round(x) for x in best_split(budget, a, b, alpha, beta))
+
+
+@mistake(
+    "This is close, as the best of many sizes that were tried is. Find where the derivative is 0: then it is exact, "
+    "and needs no loop."
+)
+def by_trying(budget, a, b, alpha, beta):
+    product = budget / 6
+    sizes = [product ** (i / 1000) for i in range(1, 1000)]
+    n = min(sizes, key=lambda n: a / n**alpha + b / (product / n) ** beta)
+    return n, product / n
+
+
+@mistake("This is N alone. Return two numbers, N and D.")
+def size_alone(budget, a, b, alpha, beta):
+    return best_split(budget, a, b, alpha, beta)[0]
+
+
 EXERCISE = Exercise(
     id="best_split",
     title="The best size for a budget",
@@ -101,8 +185,8 @@ EXERCISE = Exercise(
     kind="derive",
     hints=(
         "Put D = C / (6 N) into the law, so that only N is left. Where is the derivative 0?",
-        "`alpha * A / N**alpha = beta * B / D**beta`. With `D = C / 6 / N`, solve for N: it has the exponent "
-        "`alpha + beta`.",
+        "The derivative is 0 where `alpha * A / N**alpha = beta * B / D**beta`. Put `D = C / 6 / N` in once more, and "
+        "bring all that has N in it to one side.",
     ),
     reference=best_split,
     cases=cases,

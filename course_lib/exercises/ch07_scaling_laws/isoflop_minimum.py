@@ -1,5 +1,6 @@
 """The best size at one budget, found from code that fits its parabola over the wrong scale."""
 
+import numpy as np
 import torch
 
 from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
@@ -57,6 +58,12 @@ def around_the_middle(n, loss):
     return torch.exp(middle - b / (2 * a))
 
 
+@alternative
+def by_polyfit(n, loss):
+    a, b, _ = np.polyfit(np.log(n.numpy()), loss.numpy(), 2)
+    return torch.tensor(np.exp(-b / (2 * a)))
+
+
 @mistake(
     "The fault is still there: this parabola is fitted over the sizes themselves, where the largest few decide. On the "
     "logarithm of the size, equal steps are equal factors."
@@ -93,6 +100,91 @@ def two_bases(n, loss):
     return isoflop_minimum(n, loss).log10().exp()
 
 
+def _parabola(x, loss):
+    """The coefficients of x**2, x and 1."""
+    columns = torch.stack([x**2, x, torch.ones_like(x)], dim=1)
+    return torch.linalg.lstsq(columns, loss[:, None]).solution.flatten()
+
+
+@mistake("The logarithm is to another base than the power that undoes it. `log` goes with `exp`, `log2` with `2**`.")
+def doublings_and_exp(n, loss):
+    return isoflop_minimum(n, loss).log2().exp()
+
+
+@mistake(
+    "The sizes were divided by their mean before the logarithm, and the result is not multiplied by it. After `exp`, "
+    "multiply by `scale`; or leave the scale out."
+)
+def scale_forgotten(n, loss):
+    return isoflop_minimum(n, loss) / n.mean()
+
+
+@mistake(
+    "The vertex is still a logarithm, and it is multiplied by `scale`. Take `exp` of the vertex first: then it is a "
+    "size."
+)
+def scaled_logarithm(n, loss):
+    return n.mean() * (isoflop_minimum(n, loss) / n.mean()).log()
+
+
+@mistake("Here the *loss* is on a logarithmic scale, and the size is not. It is the sizes that lie at equal factors.")
+def loss_in_logarithms(n, loss):
+    return over_the_sizes.solution(n, loss.log())
+
+
+@mistake("Both are on a logarithmic scale here. The sizes alone: the loss stays as it is.")
+def both_in_logarithms(n, loss):
+    return isoflop_minimum(n, loss.log())
+
+
+@mistake("`-b / 2 * a` multiplies by a. The vertex is at -b / (2 a): keep the brackets.")
+def multiplied_by_a(n, loss):
+    a, b, _ = _parabola(n.log(), loss)
+    return (-b / 2 * a).exp()
+
+
+@mistake(
+    "The coefficients are in another order: `solution` has them as the columns stand. In -b / (2 a), a belongs to x² "
+    "and b to x."
+)
+def other_order(n, loss):
+    _, b, a = _parabola(n.log(), loss)
+    return (-b / (2 * a)).exp()
+
+
+@mistake("The parabola has no constant: without the column of ones it goes through 0, wherever the losses are.")
+def without_a_constant(n, loss):
+    x = n.log()
+    a, b = torch.linalg.lstsq(torch.stack([x**2, x], dim=1), loss[:, None]).solution.flatten()
+    return (-b / (2 * a)).exp()
+
+
+@mistake("This is the lowest *loss* of the parabola. The size where it is that low is wanted.")
+def the_lowest_loss(n, loss):
+    a, b, c = _parabola(n.log(), loss)
+    return c - b**2 / (4 * a)
+
+
+@mistake("This is the middle of the sizes, whatever their losses. Fit a parabola to the losses over `n.log()`.")
+def the_middle(n, loss):
+    return n.log().mean().exp()
+
+
+@mistake(
+    "This looks at three sizes alone, around the best. With noise the others count too: fit the parabola to all of "
+    "them."
+)
+def three_sizes(n, loss):
+    best = int(loss.argmin().clamp(1, len(n) - 2))
+    return isoflop_minimum(n[best - 1 : best + 2], loss[best - 1 : best + 2])
+
+
+@mistake("This is fitted over the root of the size. On the *logarithm* of the size, equal steps are equal factors.")
+def over_the_root(n, loss):
+    a, b, _ = _parabola(n.sqrt(), loss)
+    return (b / (2 * a)) ** 2
+
+
 EXERCISE = Exercise(
     id="isoflop_minimum",
     title="The lowest point of an isoFLOP curve, with a fault",
@@ -103,7 +195,8 @@ EXERCISE = Exercise(
     hints=(
         "Sizes 1, 4, 16 have the losses 3, 2, 3. From 1 to 4 is as far as from 4 to 16, if you count doublings. What "
         "does the code count?",
-        "Fit the parabola over `n.log()`, and return `exp` of its vertex.",
+        "Which function of n grows by the same step whenever n doubles? Fit the parabola over that. Its vertex is then "
+        "such a number too: what brings it back to a size?",
     ),
     reference=isoflop_minimum,
     cases=cases,

@@ -2,7 +2,16 @@
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    WrongAnswer,
+    alternative,
+    alternatives_in,
+    in_words,
+    mistake,
+    mistakes_in,
+)
 
 
 def plan_runs(budget, n_runs, smallest, largest):
@@ -53,6 +62,8 @@ def seen_from_outside(plan, budget, smallest, largest):
     n, d = plan.T
     if not (plan > 0).all() or not torch.isfinite(plan).all():
         return "sizes and tokens that are no positive numbers"
+    if (d <= n).all() and (n <= 1001 * d).all() and 0.999 * smallest <= d.min() < d.max() <= 1.001 * largest:
+        return "sizes and tokens exchanged"
     if (n < 0.999 * smallest).any() or (n > 1.001 * largest).any():
         return "sizes out of range"
     if (d < 0.999 * n).any() or (d > 1001 * n).any():
@@ -100,6 +111,21 @@ def at_random(budget, n_runs, smallest, largest):
         if 6 * (n * d).sum() < budget:
             return torch.stack([n, d], dim=1)
         power *= 0.98
+
+
+@alternative
+def with_plain_loops(budget, n_runs, smallest, largest):
+    factor = 10.0
+    while True:
+        runs, cost = [], 0.0
+        for i in range(n_runs // 4):
+            n = smallest * factor ** (i / (n_runs // 4 - 1))
+            for ratio in (1, 10, 100, 1000):
+                runs.append([n, ratio * n])
+                cost += 6 * n * ratio * n
+        if cost <= budget:
+            return torch.tensor(runs, dtype=torch.float64)
+        factor = 0.9 * factor
 
 
 @mistake(
@@ -168,6 +194,18 @@ def nearly_twenty(budget, n_runs, smallest, largest):
     return torch.stack([plan[:, 0], plan[:, 0] * ratio], dim=1)
 
 
+@mistake("No run has more tokens than parameters. Are the two columns exchanged? N comes first, then D.")
+def exchanged(budget, n_runs, smallest, largest):
+    return plan_runs(budget, n_runs, smallest, largest).flip(1)
+
+
+@mistake("Some of these are no positive numbers. Does a size or a ratio start at 0, or overflow?")
+def from_zero(budget, n_runs, smallest, largest):
+    plan = plan_runs(budget, n_runs, smallest, largest)
+    plan[0] = 0
+    return plan
+
+
 EXERCISE = Exercise(
     id="plan_runs",
     title="Which runs tell how the best size grows?",
@@ -178,12 +216,13 @@ EXERCISE = Exercise(
     hints=(
         "A fit has to tell what came from the size and what from the tokens. So each must vary while the other does "
         "not, and the cost must vary too.",
-        "Take a few sizes, evenly spaced in logarithms, and give each of them 1, 10, 100 and 1,000 tokens for a "
-        "parameter. If this costs too much, lower the largest size until it fits.",
+        "Four runs of one size can differ in their tokens, from very few to very many. If all of them together cost "
+        "too much, which sizes are the dear ones, and what may be lower?",
     ),
     reference=plan_runs,
     cases=cases,
     run_case=run_case,
+    remark=in_words,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 7, Which runs to pay for",

@@ -62,6 +62,19 @@ def by_log_softmax(images, texts, temperature):
     return -(over_texts + over_images) / 2
 
 
+@alternative
+def with_plain_loops(images, texts, temperature):
+    images = images / images.norm(dim=1, keepdim=True)
+    texts = texts / texts.norm(dim=1, keepdim=True)
+    total = 0.0
+    for i in range(len(images)):
+        captions = texts @ images[i] / temperature
+        pictures = images @ texts[i] / temperature
+        total = total + captions.logsumexp(0) - captions[i]
+        total = total + pictures.logsumexp(0) - pictures[i]
+    return total / (2 * len(images))
+
+
 def logits_of(images, texts, temperature):
     return F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T / temperature
 
@@ -139,6 +152,114 @@ def in_bits(images, texts, temperature):
     return info_nce(images, texts, temperature) / math.log(2)
 
 
+def _both(logits, right=None):
+    right = torch.arange(len(logits)) if right is None else right
+    return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
+
+
+@mistake("Only the second cross-entropy is halved: `/` comes before `+`. Put brackets around the sum.")
+def without_brackets(images, texts, temperature):
+    logits = logits_of(images, texts, temperature)
+    right = torch.arange(len(logits))
+    return F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right) / 2
+
+
+@mistake(
+    "The first caption is taken to be right for every picture. Row i is right at place i: `torch.arange(len(logits))`."
+)
+def first_is_right(images, texts, temperature):
+    logits = logits_of(images, texts, temperature)
+    return _both(logits, torch.zeros(len(logits), dtype=torch.long))
+
+
+@mistake(
+    "The softmax is taken twice: `F.cross_entropy` takes it by itself, of the scores as they are, and the logarithm "
+    "too."
+)
+def softmax_twice(images, texts, temperature):
+    logits = logits_of(images, texts, temperature)
+    right = torch.arange(len(logits))
+    return (F.cross_entropy(logits.softmax(1), right) + F.cross_entropy(logits.T.softmax(1), right)) / 2
+
+
+@mistake("The sign is wrong: the surprise is *minus* the logarithm of the probability, and never below 0.")
+def without_minus(images, texts, temperature):
+    return -_both(logits_of(images, texts, temperature))
+
+
+@mistake("The logarithm is missing: these are probabilities. A cross-entropy is the mean of minus their logarithms.")
+def without_logarithm(images, texts, temperature):
+    logits = logits_of(images, texts, temperature)
+    return -(logits.softmax(1).diagonal().mean() + logits.softmax(0).diagonal().mean()) / 2
+
+
+@mistake("This is the logarithm of the mean probability. Take the logarithm of each first, then the mean.")
+def logarithm_of_the_mean(images, texts, temperature):
+    logits = logits_of(images, texts, temperature)
+    return -(logits.softmax(1).diagonal().mean().log() + logits.softmax(0).diagonal().mean().log()) / 2
+
+
+@mistake("The vectors are divided by the *square* of their length. The length is its root: `norm`.")
+def over_the_square(images, texts, temperature):
+    images, texts = (each / (each**2).sum(1, keepdim=True) for each in (images, texts))
+    return _both(images @ texts.T / temperature)
+
+
+@mistake(
+    "All vectors are divided by one length, that of the whole table. Each row is a vector and has its own: "
+    "`norm(dim=1, keepdim=True)`."
+)
+def one_length_for_all(images, texts, temperature):
+    return _both(images / images.norm() @ (texts / texts.norm()).T / temperature)
+
+
+@mistake("Only the pictures' vectors have length 1 here. A cosine divides by *both* lengths: the texts' too.")
+def texts_as_they_are(images, texts, temperature):
+    return _both(F.normalize(images, dim=1) @ texts.T / temperature)
+
+
+@mistake("Only the texts' vectors have length 1 here. A cosine divides by *both* lengths: the pictures' too.")
+def images_as_they_are(images, texts, temperature):
+    return _both(images @ F.normalize(texts, dim=1).T / temperature)
+
+
+@mistake(
+    "The right one is missing in the sum below the fraction. A softmax divides by *all* terms of the row, the right "
+    "one too, and so the loss cannot fall below 0."
+)
+def without_its_own(images, texts, temperature):
+    logits = logits_of(images, texts, temperature)
+    others = logits.masked_fill(torch.eye(len(logits), dtype=torch.bool), -math.inf)
+    return (others.logsumexp(1) / 2 + others.logsumexp(0) / 2 - logits.diagonal()).mean()
+
+
+@mistake("This is one softmax over all B times B pairs. Each row is a question of its own, and each column too.")
+def one_question(images, texts, temperature):
+    logits = logits_of(images, texts, temperature)
+    return -logits.flatten().log_softmax(0).reshape(logits.shape).diagonal().mean()
+
+
+@mistake("The second half compares texts with texts. The columns ask each text for its *picture*: `logits.T`.")
+def texts_with_texts(images, texts, temperature):
+    rows, among_texts = logits_of(images, texts, temperature), logits_of(texts, texts, temperature)
+    right = torch.arange(len(rows))
+    return (F.cross_entropy(rows, right) + F.cross_entropy(among_texts, right)) / 2
+
+
+@mistake("The *loss* is divided by the temperature here. Divide the cosines by it, before the cross-entropy.")
+def loss_over_temperature(images, texts, temperature):
+    return info_nce(images, texts, 1.0) / temperature
+
+
+@mistake(
+    "At a low temperature this is infinite or NaN: `exp` of a large number overflows, and a very small one becomes 0, "
+    "which has no logarithm. `F.cross_entropy`, `log_softmax` and `logsumexp` avoid both."
+)
+def exponentials_by_hand(images, texts, temperature):
+    e = logits_of(images, texts, temperature).exp()
+    return -((e.diagonal() / e.sum(1)).log().mean() + (e.diagonal() / e.sum(0)).log().mean()) / 2
+
+
 EXERCISE = Exercise(
     id="info_nce",
     title="Which text belongs to which picture?",
@@ -149,8 +270,8 @@ EXERCISE = Exercise(
     hints=(
         "All cosines at once are one matrix product. Row i is a question with B answers, and answer i is right. What "
         "is the loss of a question with several answers? And what do the columns ask?",
-        "`logits = F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T / temperature`, and then the mean of "
-        "`F.cross_entropy(logits, torch.arange(len(logits)))` and the same with `logits.T`.",
+        "`F.normalize(x, dim=1)` brings rows to length 1. `F.cross_entropy(scores, right)` takes a row of scores for "
+        "each question, and the number of its right answer; the columns are the rows of the transposed table.",
     ),
     reference=info_nce,
     cases=cases,

@@ -88,6 +88,54 @@ def spread_over_the_picture(images, size):
     return grid.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, channels * size * size)
 
 
+@mistake(
+    "All patches of the first channel come before those of the second, and then they are joined across patches. The "
+    "channels belong *into* each patch: move their axis behind the two that say which patch."
+)
+def channel_by_channel(images, size):
+    return reordered(images, size, 0, 1, 2, 4, 3, 5)
+
+
+def cut_at(images, size, tops, lefts):
+    found = [images[:, :, top : top + size, left : left + size].flatten(1) for top in tops for left in lefts]
+    return torch.stack(found, dim=1)
+
+
+@mistake(
+    "The patches overlap: each begins one pixel after the one before. They lie side by side, `size` pixels apart: "
+    "`range(0, height, size)`."
+)
+def one_pixel_apart(images, size):
+    height, width = images.shape[2:]
+    return cut_at(images, size, range(height - size + 1), range(width - size + 1))
+
+
+@mistake(
+    "Patch number i begins at pixel i here, so the patches overlap, and the rest of the picture is missing. It begins "
+    "at pixel `i * size`."
+)
+def not_times_size(images, size):
+    height, width = images.shape[2:]
+    return cut_at(images, size, range(height // size), range(width // size))
+
+
+@mistake(
+    "Some patches are written over others, and the last places stay empty. The patch in row i and column j of the grid "
+    "is number `i * (width // size) + j`."
+)
+def places_added(images, size):
+    rows, columns = images.shape[2] // size, images.shape[3] // size
+    places = {i + j: i * columns + j for i in range(rows) for j in range(columns)}
+    patches = patchify(images, size)
+    empty = torch.zeros_like(patches[:, 0])
+    return torch.stack([patches[:, places[k]] if k in places else empty for k in range(rows * columns)], dim=1)
+
+
+@mistake("Each patch has its first channel alone. All channels belong into it, one after the other.")
+def first_channel_alone(images, size):
+    return patchify(images[:, :1], size)
+
+
 EXERCISE = Exercise(
     id="patchify",
     title="A picture as tokens",
@@ -98,8 +146,8 @@ EXERCISE = Exercise(
     hints=(
         "Split the height into (which patch, where in it), and the width too. That makes six axes. Which three say "
         "where in a patch a number stands?",
-        "`images.reshape(batch, channels, height // size, size, width // size, size).permute(0, 2, 4, 1, 3, 5)`, and "
-        "then a reshape to `(batch, -1, channels * size * size)`.",
+        "`images.reshape(batch, channels, height // size, size, width // size, size)` splits them. Before you join "
+        "axes, `permute` puts the batch first, then the two that say which patch, then the three that say where in it.",
     ),
     reference=patchify,
     cases=cases,

@@ -119,6 +119,98 @@ def count(similarity, right, k):
     return recall_at_k(similarity, right, k) * len(right)
 
 
+def _others(similarity, right):
+    """The similarity of each right text, and of all others, with -inf in its place."""
+    rows = torch.arange(len(similarity))
+    others = similarity.clone()
+    others[rows, right] = -math.inf
+    return similarity[rows, right], others
+
+
+@mistake(
+    "This looks among the *least* similar texts: `argsort` and `sort` begin with the smallest. The most similar ones "
+    "are wanted, and ties need a rule of their own: count what is not smaller."
+)
+def the_least_similar(similarity, right, k):
+    return (similarity.argsort(dim=1)[:, :k] == right[:, None]).any(1).double().mean().item()
+
+
+@mistake(
+    "`value >= own` is false where either is NaN. So a NaN never counts as more similar, and a right text that is NaN "
+    "itself is found. Ask `not value < own`, and let a NaN of its own miss."
+)
+def greater_or_equal(similarity, right, k):
+    own, others = _others(similarity, right)
+    return ((others >= own[:, None]).sum(1) < k).double().mean().item()
+
+
+@mistake(
+    "`value >= own` is false where `value` is NaN, so a NaN does not count as more similar. It should: ask "
+    "`not value < own`."
+)
+def nan_of_others_ignored(similarity, right, k):
+    own, others = _others(similarity, right)
+    return (((others >= own[:, None]).sum(1) < k) & ~own.isnan()).double().mean().item()
+
+
+@mistake(
+    "With `>=` the right text counts itself, so it is found if the count is at *most* k; and where it is NaN, `>=` is "
+    "false everywhere, and it must not be found."
+)
+def itself_counted(similarity, right, k):
+    return ((similarity >= similarity.gather(1, right[:, None])).sum(1) < k).double().mean().item()
+
+
+@mistake(
+    "Pictures whose right text is NaN are left out of the mean. They are misses, and count: divide by the number of "
+    "all pictures."
+)
+def nan_left_out(similarity, right, k):
+    kept = ~similarity.gather(1, right[:, None])[:, 0].isnan()
+    return recall_at_k(similarity[kept], right[kept], k)
+
+
+@mistake(
+    "This is one place too generous: k *other* texts may come before the right one here. Only k - 1 may, since it has "
+    "to be among the k itself."
+)
+def one_too_many(similarity, right, k):
+    return recall_at_k(similarity, right, k + 1)
+
+
+@mistake(
+    "This compares the pictures for a text: a column. Recall asks each picture for its text: compare along the row."
+)
+def along_the_column(similarity, right, k):
+    own = similarity.gather(1, right[:, None])
+    columns = similarity[:, right].T  # row i: all pictures, for the right text of picture i
+    return (((~(columns < own)).sum(1) <= k) & ~own[:, 0].isnan()).double().mean().item()
+
+
+@mistake(
+    "A NaN is taken for 0, as `nan_to_num` does. It should count as more similar than anything, and as a miss for the "
+    "right text."
+)
+def nan_as_zero(similarity, right, k):
+    return recall_at_k(similarity.nan_to_num(0), right, k)
+
+
+@mistake("A NaN *anywhere* in the row makes a miss here. Of another text it only counts as one that is more similar.")
+def any_nan_misses(similarity, right, k):
+    own = similarity.gather(1, right[:, None])
+    return (((~(similarity < own)).sum(1) <= k) & ~similarity.isnan().any(1)).double().mean().item()
+
+
+@mistake("This divides by k. Divide by the number of pictures.")
+def over_k(similarity, right, k):
+    return recall_at_k(similarity, right, k) * len(right) / k
+
+
+@mistake("This is in percent. A share is a number from 0 to 1.")
+def in_percent(similarity, right, k):
+    return 100 * recall_at_k(similarity, right, k)
+
+
 EXERCISE = Exercise(
     id="recall_at_k",
     title="Is it among the first k?",
@@ -129,7 +221,8 @@ EXERCISE = Exercise(
     hints=(
         "Fetch each picture's similarity to its own text first: `similarity.gather(1, right[:, None])`. The rank of "
         "that text is the number of texts that are not smaller, itself included.",
-        "`(~(similarity < own)).sum(dim=1) <= k`, and then `& ~own[:, 0].isnan()`, and the mean as a float.",
+        '`~(x < y)` is "not smaller", and true where either is NaN. Count these in each row: up to which count is '
+        "the right text found? And a right text that is NaN itself?",
     ),
     reference=recall_at_k,
     cases=cases,

@@ -39,6 +39,15 @@ def from_the_probability(loss, pairs):
     return 1 / math.log(odds * (pairs - 1))
 
 
+@alternative
+def step_by_step(loss, pairs):
+    # e**loss = 1 + (pairs - 1) * e**(-1 / temperature)
+    others = math.expm1(loss)
+    one_other = others / (pairs - 1)
+    minus_one_over = math.log(one_other)
+    return -1 / minus_one_over
+
+
 @mistake("This is 1 divided by the temperature. The cosines are *divided* by the temperature, so turn it over.")
 def turned_over(loss, pairs):
     return 1 / temperature_for(loss, pairs)
@@ -71,6 +80,53 @@ def in_bits(loss, pairs):
     return temperature_for(loss, pairs) * math.log(2)
 
 
+@mistake("The sign is wrong, and no temperature is below 0. ln(e^loss - 1) - ln(pairs - 1) is *minus* 1 / temperature.")
+def wrong_sign(loss, pairs):
+    return -temperature_for(loss, pairs)
+
+
+@mistake(
+    "This is minus 1 divided by the temperature. ln((e^loss - 1) / (pairs - 1)) = -1 / temperature: turn it over, and "
+    "take off the sign."
+)
+def minus_one_over(loss, pairs):
+    return -1 / temperature_for(loss, pairs)
+
+
+@mistake(
+    "There is only one wrong caption in the sum here, whatever `pairs` is. All of them bring a term: pairs - 1 times "
+    "e^0."
+)
+def one_wrong_caption(loss, pairs):
+    return -1 / math.log(math.expm1(loss))
+
+
+@mistake(
+    "This is the loss as a share of the largest one. The loss does not fall in proportion with the temperature: write "
+    "down the probability of the right caption first."
+)
+def in_proportion(loss, pairs):
+    return loss / math.log(pairs)
+
+
+@mistake("`a - b / c` divides b alone. Put brackets around `pairs - 1`.")
+def without_brackets(loss, pairs):
+    return 1 / math.log(pairs - 1 / math.expm1(loss))
+
+
+@mistake("1 is added to e^loss here. e^loss is 1 plus what the wrong captions bring, so take the 1 *off*.")
+def one_added(loss, pairs):
+    return 1 / (math.log(pairs - 1) - math.log(math.exp(loss) + 1))
+
+
+@mistake("This is close, as the best of many temperatures that were tried is. Solve the equation: then it is exact.")
+def to_a_thousandth(loss, pairs):
+    def off(temperature):
+        return abs(math.log1p((pairs - 1) * math.exp(-1 / temperature)) - loss)
+
+    return min((k / 1000 for k in range(20, 5000)), key=off)
+
+
 EXERCISE = Exercise(
     id="temperature_for",
     title="How low a temperature?",
@@ -81,8 +137,7 @@ EXERCISE = Exercise(
     hints=(
         "In each row one similarity is 1 / temperature, and all others are 0. What is the probability of the right "
         "caption? Its surprise is ln(1 + (pairs - 1) e^(-1 / temperature)). Set this equal to the loss, and solve.",
-        "e^loss - 1 = (pairs - 1) e^(-1 / temperature). Take logarithms: 1 / temperature = ln(pairs - 1) - "
-        "ln(e^loss - 1).",
+        "From there, e^loss - 1 = (pairs - 1) e^(-1 / temperature). Take logarithms of both sides, and watch the sign.",
     ),
     reference=temperature_for,
     cases=cases,

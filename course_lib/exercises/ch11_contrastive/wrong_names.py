@@ -2,7 +2,16 @@
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    WrongAnswer,
+    alternative,
+    alternatives_in,
+    in_words,
+    mistake,
+    mistakes_in,
+)
 
 
 def wrong_names(n_colours, n_shapes, seed):
@@ -48,12 +57,18 @@ def run_case(subject, n_colours, n_shapes, seed):
     own = torch.arange(n)
     colours = torch.bincount(own // n_shapes * n_colours + names // n_shapes).max()
     shapes = torch.bincount(own % n_shapes * n_shapes + names % n_shapes).max()
-    return {
-        "every name is given once": len(names.unique()) == n,
-        "a thing keeps its own name": bool((names == own).any()),
-        "a colour word can be translated": bool(colours > n_shapes / 2),
-        "a shape word can be translated": bool(shapes > n_colours / 2),
-    }
+    kept = names == own
+    if len(names.unique()) == 1:
+        return "all things have the same name"
+    if len(names.unique()) < n:
+        return "some name is given twice"
+    if kept.all():
+        return "every thing keeps its own name"
+    if colours > n_shapes / 2:
+        return "a colour word can be translated"
+    if shapes > n_colours / 2:
+        return "a shape word can be translated"
+    return "a thing keeps its own name" if kept.any() else "all three promises are kept"
 
 
 @alternative
@@ -89,8 +104,8 @@ def unchanged(n_colours, n_shapes, seed):
 
 
 @mistake(
-    "These names can be translated: the things of one colour, or most of them, are called by the same colour word, and "
-    "the shapes likewise. A model that learns this can name a new thing. Mix single names, not whole rows of them."
+    "Colour words can be translated: more than half of the things of one colour are called by the same colour word. A "
+    "model that learns this can name a new thing. Mix single names, not whole rows of them."
 )
 def next_name(n_colours, n_shapes, seed):
     return all_names(n_colours, n_shapes).roll(1)
@@ -121,6 +136,16 @@ def with_repetition(n_colours, n_shapes, seed):
     return names
 
 
+@mistake(
+    "Shape words can be translated: more than half of the things of one shape are called by the same shape word. A "
+    "model that learns this can name a new thing. Let both words of a name depend on both, the colour and the shape."
+)
+def shape_stays(n_colours, n_shapes, seed):
+    thing = all_names(n_colours, n_shapes)
+    colour, shape = thing // n_shapes, thing % n_shapes
+    return (colour + shape) % n_colours * n_shapes + (shape + 1) % n_shapes
+
+
 @mistake("All things have the same name. A model could not even learn names by heart. Give every name once.")
 def one_name(n_colours, n_shapes, seed):
     return torch.zeros_like(all_names(n_colours, n_shapes))
@@ -142,6 +167,7 @@ EXERCISE = Exercise(
     reference=wrong_names,
     cases=cases,
     run_case=run_case,
+    remark=in_words,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 11, A name that was never heard",

@@ -46,6 +46,18 @@ def by_counting(embedded, is_picture, vectors):
     return torch.where(is_picture[..., None], spread, embedded)
 
 
+@alternative
+def with_plain_loops(embedded, is_picture, vectors):
+    result = embedded.clone()
+    number = 0
+    for text in range(embedded.shape[0]):
+        for place in range(embedded.shape[1]):
+            if is_picture[text, place]:
+                result[text, place] = vectors[number]
+                number += 1
+    return result
+
+
 @mistake(
     "Each mark gets the vector after its own, and the last one comes twice. This is the fault of the given code: "
     "`cumsum` counts from 1, and rows of a tensor are counted from 0."
@@ -94,13 +106,54 @@ def reversed_order(embedded, is_picture, vectors):
     "This puts the vectors where the *words* are. The marks are where `is_picture` is true; the words stay as they are."
 )
 def words_replaced(embedded, is_picture, vectors):
-    place = ((~is_picture).long().flatten().cumsum(0) - 1).clamp(min=0) % len(vectors)
-    return torch.where(is_picture[..., None], embedded, vectors[place].reshape(embedded.shape))
+    number = (is_picture.long().flatten().cumsum(0) - 1).clamp(min=0)
+    return torch.where(is_picture[..., None], embedded, vectors[number].reshape(embedded.shape))
 
 
 @mistake("Nothing is inserted: the marks are still there.")
 def nothing_inserted(embedded, is_picture, vectors):
     return embedded + 0 * vectors.sum()
+
+
+@mistake("Every mark gets the *first* vector. Each has its own: the first mark the first, the second the second.")
+def first_vector_everywhere(embedded, is_picture, vectors):
+    return torch.where(is_picture[..., None], vectors[0], embedded)
+
+
+@mistake("Every mark gets the *mean* of the vectors. Then the picture has no places any more: each mark has its own.")
+def mean_everywhere(embedded, is_picture, vectors):
+    return torch.where(is_picture[..., None], vectors.mean(0), embedded)
+
+
+@mistake("The words are lost: there are zeros in their places. Begin with a copy of `embedded`, and replace the marks.")
+def words_lost(embedded, is_picture, vectors):
+    return torch.zeros_like(embedded).masked_scatter(is_picture[..., None], vectors)
+
+
+@mistake(
+    "The number of the vector is counted at every token, at words too. Count marks alone: the number goes up only "
+    "where `is_picture` is true."
+)
+def words_counted(embedded, is_picture, vectors):
+    number = torch.arange(is_picture.numel()) % len(vectors)
+    return torch.where(is_picture[..., None], vectors[number].reshape(embedded.shape), embedded)
+
+
+@mistake(
+    "The first vector comes twice, and the last one never. With `cumsum` the first mark counts 1, so take off 1, not 2."
+)
+def two_taken_off(embedded, is_picture, vectors):
+    number = (is_picture.long().flatten().cumsum(0) - 2).clamp(min=0)
+    return torch.where(is_picture[..., None], vectors[number].reshape(embedded.shape), embedded)
+
+
+@mistake(
+    "Only the first text has its picture. Is the `return` inside the loop? Then it ends after the first text: indent "
+    "it as the `for`."
+)
+def first_text_alone(embedded, is_picture, vectors):
+    in_first = is_picture & (torch.arange(len(is_picture)) == 0)[:, None]
+    return embedded.masked_scatter(in_first[..., None], vectors)
 
 
 EXERCISE = Exercise(
@@ -113,8 +166,9 @@ EXERCISE = Exercise(
     hints=(
         "Try the given code by hand on marks at the places 0 and 1: what does `cumsum` give there, and which rows of "
         "`vectors` are these?",
-        "`embedded.masked_scatter(is_picture[..., None], vectors)` does it without a loop. Or `result = "
-        "embedded.clone()` and `result[is_picture] = vectors`.",
+        "The first mark should get row 0, and `cumsum` gives 1 there. What do words before the first mark get then, "
+        "and is it a row that there is? (In a copy of `embedded`, `is_picture` can also be the index that you assign "
+        "to.)",
     ),
     reference=insert_pictures,
     cases=cases,

@@ -2,7 +2,16 @@
 
 import torch
 
-from course_lib.exercises.spec import Case, Exercise, WrongAnswer, alternative, alternatives_in, mistake, mistakes_in
+from course_lib.exercises.spec import (
+    Case,
+    Exercise,
+    WrongAnswer,
+    alternative,
+    alternatives_in,
+    in_words,
+    mistake,
+    mistakes_in,
+)
 
 
 def other_pictures(kind):
@@ -35,12 +44,19 @@ def run_case(subject, kind):
     if chosen.min() < 0 or chosen.max() >= n:
         raise WrongAnswer(f"the pictures have the numbers 0 to {n - 1}.")
     own = chosen == torch.arange(n)
-    return {
-        "a question keeps its own picture": bool(own.any()),
-        "all questions keep their own picture": bool(own.all()),
-        "every picture is shown once": len(chosen.unique()) == n,
-        "the pictures belong to questions of the same kind": bool((kind[chosen] == kind).all()),
-    }
+    alike = bool((kind[chosen] == kind).all())
+    if own.all():
+        return "all questions keep their own picture"
+    if len(chosen.unique()) == 1:
+        return "all questions get the same picture"
+    if len(chosen.unique()) < n:
+        first = "a picture is shown more than once"
+        return (
+            f"{first}, some with another kind" if not alike else f"{first}, some with its own" if own.any() else first
+        )
+    if not alike:
+        return "some pictures come from questions of another kind"
+    return "a question keeps its own picture" if own.any() else "all three rules are kept"
 
 
 @alternative
@@ -64,6 +80,18 @@ def on_a_random_circle(kind):
     return chosen
 
 
+@alternative
+def with_plain_loops(kind):
+    replaced = []
+    n = len(kind)
+    for i in range(n):
+        j = (i + 1) % n
+        while kind[j] != kind[i]:
+            j = (j + 1) % n
+        replaced.append(j)
+    return torch.tensor(replaced)
+
+
 @mistake(
     "Every question still has its own picture. Then nothing is taken away, and the control tells nothing: exchange "
     "them."
@@ -73,16 +101,17 @@ def unchanged(kind):
 
 
 @mistake(
-    "Some pictures come from questions of another kind. Then more changes than the link between picture and question: "
-    "exchange pictures among questions of the same kind."
+    "Some pictures come from questions of another kind, as with a random permutation of all. Then more changes than "
+    "the link between picture and question: exchange pictures among questions of the same kind."
 )
 def regardless_of_kind(kind):
     return torch.arange(len(kind)).roll(1)
 
 
 @mistake(
-    "Some question keeps its own picture, as happens with a random permutation (about one does, on average). A "
-    "question that keeps its picture can be answered by looking. Move everything one step along a circle instead."
+    "Some question keeps its own picture, as happens with a random permutation (about one does, on average), or where "
+    "a loop leaves some out, or ends early. A question that keeps its picture can be answered by looking. Within each "
+    "kind, move everything one step along a circle."
 )
 def keeps_one_by_chance(kind):
     replaced = torch.arange(len(kind))
@@ -114,24 +143,26 @@ def one_for_all(kind):
 
 
 @mistake(
-    "Pictures come from questions of any kind, and some question keeps its own: this looks like a random permutation "
-    "of all. Exchange among questions of the same kind, one step along a circle."
-)
-def first_stays(kind):
-    n = len(kind)
-    chosen = torch.arange(n)
-    chosen[1:] = chosen[1:].roll(1)
-    return chosen
-
-
-@mistake(
-    "Within each kind all questions get the same picture, one of them its own. Each picture should be shown once, and "
-    "never at its own question."
+    "Some question keeps its own picture, and some picture is shown more than once: as where all of one kind get the "
+    "picture of the first, or where the last has no next one and keeps its own. Each picture should be shown once, and "
+    "never at its own question: go round in a circle."
 )
 def first_of_its_kind(kind):
     chosen = torch.empty_like(kind)
     for value in kind.unique():
         chosen[kind == value] = (kind == value).nonzero()[0, 0]
+    return chosen
+
+
+@mistake(
+    "Pictures come from questions of other kinds, and some are shown more than once. Are these the numbers of "
+    "questions? Kinds are not, nor are places within a kind: fetch the numbers from the list of its questions."
+)
+def places_within_a_kind(kind):
+    chosen = torch.empty_like(kind)
+    for value in kind.unique():
+        here = kind == value
+        chosen[here] = torch.arange(int(here.sum())).roll(1)
     return chosen
 
 
@@ -145,12 +176,13 @@ EXERCISE = Exercise(
     hints=(
         "A random order is not enough: about one question would keep its own picture. Put the questions of one kind "
         "in a circle, and give each the picture of its neighbour.",
-        "For each value of `kind.unique()`: `same = (kind == value).nonzero()[:, 0]`, and `chosen[same] = "
-        "same.roll(1)`.",
+        "`(kind == value).nonzero()[:, 0]` lists the questions of one kind, and `x.roll(1)` moves a list one step "
+        "along a circle. Do it for each value of `kind.unique()`.",
     ),
     reference=other_pictures,
     cases=cases,
     run_case=run_case,
+    remark=in_words,
     alternatives=alternatives_in(__name__),
     mistakes=mistakes_in(__name__),
     see="Chapter 11, Does it look?",
