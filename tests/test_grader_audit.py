@@ -15,6 +15,7 @@ from course_lib.grader import audit as audit_module
 from course_lib.grader.audit import MOST_BY_LOOK_UP, LookUp, audit, audit_exercise
 from course_lib.grader.exam import Exam
 from course_lib.grader.hidden import exams_of, seed_of
+from course_lib.grader.inside import calls
 from course_lib.grader.inside.calls import LocalSubject
 from course_lib.grader.mutants import build, mutants_of
 
@@ -160,6 +161,23 @@ def test_a_table_of_the_first_hand_ins_hidden_answers_earns_nothing_in_the_secon
         table = LookUp(known)
         assert known.grade(table), known.exercise.id
         assert asked.grade(table).points <= MOST_BY_LOOK_UP * asked.exercise.points, known.exercise.id
+
+
+class LookUpOrTheory(LookUp):
+    """A table of the visible answers to `logit_variance`, and else what theory says."""
+
+    def send(self, action, number, args, kwargs):
+        asked = self.question(action, number, args, kwargs)
+        known = (answer for kind, question, answer in self._table if kind == action and calls.same(question, asked))
+        return next(known, float(args[0]))
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_what_is_asked_beside_a_measurement_follows_from_the_seed(seed):
+    visible, hidden = (Exam(exercises.find("logit_variance"), s) for s in (0, seed))
+    table = LookUpOrTheory(visible)
+    assert visible.grade(table)
+    assert hidden.grade(table).points == 0
 
 
 def test_a_wrong_answer_earns_at_most_half_and_nothing_by_what_is_visible():
