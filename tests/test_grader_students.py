@@ -1473,7 +1473,7 @@ def test_common_mistakes_are_counted_and_nothing_of_a_student_is_markup(tmp_path
         "1: A <b>1</b>.",
         "1: the code took too long",
         "1: the code sent no answer",
-        "1: usedtorch.softmax, which the exercise asks to do without (points unchanged)",
+        "1: usedtorch.softmax, which the exercise does without (points unchanged)",
     ]
     assert found.find(class_="bar")["aria-label"] == "all points 1, some 1, tried without points 6, not tried 1"
 

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -36,6 +36,7 @@ from course_lib.grader.grades_folder import (
 )
 from course_lib.grader.hand_ins import number_hand_ins
 from course_lib.grader.hidden import course_digest, exams_of, seed_of
+from course_lib.grader.in_turn import InTurn, later_exams
 from course_lib.grader.kept_options import keep
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
 from course_lib.grader.provenance import now, of_run
@@ -415,13 +416,15 @@ def _grade_all(desk: _Desk, waiting: list[Submission], seed: int, level: Level, 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     kinds = {(submission.lab, submission.hand_in) for submission in waiting if not submission.reason}
+    kinds |= {(slug, 1) for slug, _ in kinds}
     exams = {(slug, hand_in): exams_of(slug, seed_of(seed, hand_in)) for slug, hand_in in sorted(kinds)}
     for slug, _ in exams:
         handed_out(slug)  # now, since several threads read it later
     template()  # compiled before the threads start: see `_parsing` in cells_needed.py
 
-    def exams_for(submission: Submission) -> list[Exam]:
-        return exams[submission.lab, submission.hand_in]
+    def exams_for(submission: Submission) -> Sequence[Exam | InTurn]:
+        first, own = (exams[submission.lab, hand_in] for hand_in in (1, submission.hand_in))
+        return first if own is first else later_exams(first, own)
 
     def grade_one(submission: Submission, alone: bool) -> None:
         try:

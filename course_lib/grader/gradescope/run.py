@@ -19,6 +19,7 @@ from course_lib.files import write_text
 from course_lib.grader.command import find
 from course_lib.grader.exam import Exam, Result
 from course_lib.grader.hidden import exams_of, seed_of
+from course_lib.grader.in_turn import later_exams
 from course_lib.grader.render import result_lines
 from course_lib.grader.report import harmless
 from course_lib.grader.sandbox import Workers, choose_level
@@ -49,10 +50,11 @@ def results_of(root: Path) -> dict[str, Any]:
     print(level.sentence)  # on standard output, which instructors alone see
     # The points first: they must not be short of time.
     with Workers(level) as workers, closing(WorkerClient(workers)) as client:
-        exams = exams_of(lab, seed_of(settings["seed"], _hand_in(root)))
-        for exam in exams:
+        hand_in = _hand_in(root)
+        first, own = (exams_of(lab, seed_of(settings["seed"], number)) for number in (1, hand_in))
+        for exam in [*first, *own]:
             exam.exercise = replace(exam.exercise, points=settings["points"][exam.exercise.id])
-        hidden = grade_with(client, submission.notebook, exams)
+        hidden = grade_with(client, submission.notebook, first if hand_in == 1 else later_exams(first, own))
         visible_exams = [Exam(exercise) for exercise in exercises.of_lab(lab)]
         visible = grade_with(client, submission.notebook, visible_exams, hide_values=False)
     tests = []
@@ -122,7 +124,7 @@ def _checks(result: Result) -> dict[str, Any]:
 def _points(result: Result, visibility: str) -> dict[str, Any]:
     lines = [result.summary, result.mistake, result.diagnosis, *result.notes]
     if result.avoided:
-        lines.append(f"It calls {', '.join(result.avoided)}, which the exercise asks to do without; points unchanged.")
+        lines.append(f"It uses {', '.join(result.avoided)}, which the exercise does without; points unchanged.")
     return {
         "name": f"{result.exercise.id}: hidden cases",
         "score": result.points,
