@@ -659,7 +659,7 @@ def test_a_deduction_is_exported(school, manual):
         assert any(row.get(LAB) == left for row in rows)
 
 
-def test_the_reports_of_students_are_zipped_where_their_submissions_were(school, tmp_path):
+def test_the_reports_of_students_are_zipped_where_their_submissions_were(school, tmp_path, capsys):
     school.hand_in("week 1/Ana_1_file_/x", solves(1))
     school.hand_in("ben/broken", b"{")
     school.hand_in("nobody", solves(2))
@@ -677,7 +677,9 @@ def test_the_reports_of_students_are_zipped_where_their_submissions_were(school,
     rows["eve"] |= {f"{LAB} manual": "3", f"{LAB} comment": "oral exam"}
     school.edit(rows)
     assert school.grade() == 0
+    capsys.readouterr()
     assert course("grade-export", school.out, "--to", "reports", "--out", file) == 0
+    assert f"Reports: 3, and 1 with your remarks alone, in {file}" in capsys.readouterr().out
     with zipfile.ZipFile(file) as archive:
         assert archive.namelist()[3:] == [f"eve {LAB}.txt"], "who handed nothing in has no report to say it"
         assert archive.read(f"eve {LAB}.txt").decode() == f"{LAB}: 3 by hand; oral exam\n"

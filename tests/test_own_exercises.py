@@ -241,3 +241,32 @@ def test_gradescope_does_not_get_them(fork, capsys):
 def test_a_name_is_a_name(fork, name, capsys):
     assert course("new-exercise", "week_3", name) == 2
     assert "is no name" in capsys.readouterr().err
+
+
+RUNNING = """\
+import torch
+from course_lib.exercises.spec import Case, Exercise
+
+def running(x):
+    return x.cumsum(-1)
+
+def cases(rng):
+    return [Case(f'{n} numbers', (torch.randn(n, generator=rng),)) for n in (5, 6)]
+
+EXERCISE = Exercise(
+    id='running', title='Running sum', points=1, minutes=1, difficulty=1, kind='code', hints=('', ''),
+    reference=running, cases=cases, see=''
+)
+"""
+
+
+def test_a_slip_that_is_none_is_declared_beside_ones_own_exercises(fork, capsys):
+    write(fork, "week_3/running", RUNNING)
+    assert course("audit", "week_3") == 1
+    assert "passes: return x.cumsum(-1)  ->  return x.cumsum(-0)" in capsys.readouterr().out
+    declared = fork / "own_exercises" / "equivalent_mutants.toml"
+    declared.write_text('running = ["return x.cumsum(-1)  ->  return x.cumsum(-0)"]\n')
+    assert course("audit", "week_3") == 0
+    declared.write_text("running = 3\n")
+    assert course("audit", "week_3") == 2
+    assert "own_exercises/equivalent_mutants.toml: `running` is a list of changes" in capsys.readouterr().err
