@@ -202,7 +202,9 @@ def test_a_report_leads_to_where_the_students_read(tmp_path, monkeypatch):
     failed = Result(exercises.find("attention"), Outcome.WRONG, {"all": False}, mistake="It lies *below* `2 * d * n`.")
     assert "It lies <em>below</em> <code>2 * d * n</code>." in page("")
     assert "Where to read: Chapter 1, " in page("")
-    link = re.search(r'Where to read: <a href="(https://x.org/book/ch01_attention.html#[\w-]+)">', page("https://x.org"))
+    link = re.search(
+        r'Where to read: <a href="(https://x.org/book/ch01_attention.html#[\w-]+)">', page("https://x.org")
+    )
     assert link, "the pages of the students, and never those of the full course"
 
 
