@@ -24,10 +24,11 @@ from nbformat import NotebookNode
 
 from course_lib import exercises
 from course_lib.checkout import commit_of
-from course_lib.course_file import NAME, read_course
+from course_lib.course_file import NAME, Course, read_course
 from course_lib.errors import CourseError
 from course_lib.exercises import own
 from course_lib.files import acquire_lock, write_bytes, write_text
+from course_lib.grader.deadlines import announced
 from course_lib.site import cache, replication
 from course_lib.site.build import read_lab, run_labs
 from course_lib.site.configure import configured, set_repository
@@ -50,6 +51,7 @@ TESTS = Path(__file__).with_name("student_tests.py.template")
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(([^)\s#]+)(?:#[^)\s]*)?\)(\{[^}\n]*\})?")
 NUMBER = re.compile(r"\{number\}`(\S+?)(?: ([^`]*))?`")
 MOVED = re.compile(r"^  [\w-]+: ([\w-]+)(?:#[\w-]+)?\n", re.MULTILINE)  # in the front matter: what is on a page now
+DEADLINES = "<!-- deadlines -->"  # in the README, where they go
 LAUNCH = re.compile(r"\{launch\} (\w+)")
 FULL = re.compile(r"<!-- full -->\n.*?<!-- /full -->\n", re.DOTALL)
 STUDENT = re.compile(r"<!-- student\n(.*?)-->\n", re.DOTALL)
@@ -91,12 +93,7 @@ def release(
         new = Path(folder)
         _copy(project, new, book)
         write_text(new / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=True))
-        if course.name or course.authors:
-            lines = {"name": course.name, "authors": list(course.authors)}
-            text = "".join(
-                f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items() if value
-            )
-            write_text(new / NAME, text)
+        _write_course(new, course, [*book.labs, *own_notebooks])
         write_text(new / "tests" / "test_student_version.py", TESTS.read_text(encoding="utf8"))
         for lab in book.labs:
             _write_lab(project, new, book, lab, runs[lab], course.hints)
@@ -243,7 +240,7 @@ class Book:
         values, *others = (self._numbers[key] for key in keys)
         for other_values in others:
             pairs = zip(values, other_values, strict=True)
-            values = [None if None in pair else pair[0] - pair[1] for pair in pairs]
+            values = [None if a is None or b is None else a - b for a, b in pairs]
         return _written(values, spec)
 
 
@@ -267,8 +264,9 @@ def _written(values: Sequence[float | None], spec: str) -> str:
 
 
 def _one(value: float | None, fmt: str) -> str:
-    plain = value is not None and re.fullmatch(r"[-+ ,z]*\.?\d*[%a-z]?", fmt) and fmt
-    return formatted(value, fmt) if plain else cell_text(value)
+    if value is None or not fmt or not re.fullmatch(r"[-+ ,z]*\.?\d*[%a-z]?", fmt):
+        return cell_text(value)
+    return formatted(value, fmt.replace("z", ""))
 
 
 def _copy(project: Project, new: Path, book: Book) -> None:
@@ -285,6 +283,26 @@ def _copy(project: Project, new: Path, book: Book) -> None:
         shutil.copy(file, target)
         if name.endswith(".md"):
             write_text(target, book.text(file.read_text(encoding="utf8"), stem))
+
+
+def _write_course(new: Path, course: Course, labs: Sequence[str]) -> None:
+    """Write what students need of `course.toml`: the name, the authors, deadlines, and what lateness costs.
+
+    The README has the name as its title, and the deadlines in a list.
+    """
+    deadlines = {lab: course.deadlines[lab] for lab in labs if lab in course.deadlines}
+    penalty = course.late_penalty if deadlines else ""
+    lines = {"name": course.name, "authors": list(course.authors), "late_penalty": penalty}
+    texts = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items() if value]
+    if deadlines:
+        texts += ["\n[deadlines]\n", *(f"{lab} = {json.dumps(time)}\n" for lab, time in deadlines.items())]
+    if texts:
+        write_text(new / NAME, "".join(texts))
+    readme = (new / "README.md").read_text(encoding="utf8")
+    if course.name:
+        readme = re.sub(r"\A# .*", lambda _: f"# {course.name}", readme)
+    due = "".join(f"- {exercises.lab(lab).title} (`{lab}`): {announced(lab, course)}\n" for lab in deadlines)
+    write_text(new / "README.md", readme.replace(f"{DEADLINES}\n\n", f"## Deadlines\n\n{due}\n" if due else ""))
 
 
 def _of_a_lab(file: Path) -> bool:

@@ -16,7 +16,10 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from course_lib.exercises import is_student_version
+from course_lib.checkout import find_checkout
+from course_lib.course_file import NAME
+from course_lib.exercises import is_student_version, own
+from course_lib.grader.deadlines import announced
 from course_lib.site.configure import configured
 from course_lib.site.paths import Project
 from course_lib.site.solve import solution_source
@@ -72,7 +75,9 @@ class LabDirective(LaunchDirective):
             cost = f"{lab['cpu_seconds']:.0f} CPU-seconds and {lab['peak_mb']:.0f} MB of memory"
             by = "for the full course" if is_student_version() else "by this build"
             note = f"Results as run {by}: {cost} ({lab['preset']} preset, commit {lab['commit']})."
-        return [*super().run(), raw(f'<p class="lab-cost">{escape(note)}</p>')]
+        lines = [announced(self.arguments[0], own.course()), note]
+        self.env.note_dependency(str(find_checkout() / NAME))
+        return [*super().run(), *(raw(f'<p class="lab-cost">{escape(line)}</p>') for line in lines if line)]
 
 
 class SolutionDirective(CourseDirective):
