@@ -214,7 +214,7 @@ def test_an_export_has_the_points_too(fork):
     assert given == [4, 2, 8, 6, 4, 4]
     assert "8 points, about 15 minutes" in str(cells)
     where = ("--course", "git+https://github.com/OWNER/STUDENTS")
-    assert course("export", "github-classroom", lab, fork / "github", *where) == 0
+    assert course("export", "github", lab, fork / "github", *where) == 0
     assert "*8 points, about 15 minutes.*" in (fork / "github" / f"{lab}.ipynb").read_text()
     assert course("export", "gradescope", lab, fork / "out.zip", "--seed", 5) == 0
     with zipfile.ZipFile(fork / "out.zip") as archive:
@@ -222,10 +222,10 @@ def test_an_export_has_the_points_too(fork):
     assert list(points.values()) == given
 
 
-@pytest.mark.parametrize("kind", ["nbgrader", "otter", "github-classroom"])
+@pytest.mark.parametrize("kind", ["nbgrader", "otter", "github", "classroom50"])
 def test_a_lab_of_ones_own_is_not_exported(fork, kind, capsys):
     write(fork, "week_3/twice", GOOD)
-    options = ("--course", "git+https://github.com/OWNER/STUDENTS") if kind == "github-classroom" else ()
+    options = ("--course", "git+https://github.com/OWNER/STUDENTS") if kind in ("github", "classroom50") else ()
     assert course("export", kind, "week_3", fork / "out", *options) == 2
     assert "week_3 has no notebook in labs/: a lab of your own is not exported" in capsys.readouterr().err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from course_lib import exercises
 from course_lib.errors import CourseError
+from course_lib.files import write_text
 from course_lib.grader.archives import unpack
 from course_lib.grader.class_page import PAGE, write_class_page
 from course_lib.grader.cluster import connected
@@ -50,6 +52,7 @@ from course_lib.grader.report import (
     write_report,
     write_tables,
 )
+from course_lib.grader.result_file import result_file
 from course_lib.grader.rules import RULES, rules_of
 from course_lib.grader.sandbox import WISHES, Level, Workers, choose_level
 from course_lib.grader.students import (
@@ -76,10 +79,14 @@ MOST_OTHERS = 10  # files without a notebook that are named
 CHANGES = "changes.txt"
 
 
-def check_notebook(path: Path) -> int:
+def check_notebook(path: Path, result_to: Path | None = None) -> int:
     """Run the visible checks on a notebook's exercises, and print what `check` would say.
 
     The code runs in the same sandbox as for grading: an endless loop is stopped, and none of your files is touched.
+
+    Args:
+        path: The notebook.
+        result_to: A JSON file for the results, as workflows on GitHub read it; None for no file.
 
     Returns:
         The exit code: 0 if all exercises pass, else 1.
@@ -98,6 +105,8 @@ def check_notebook(path: Path) -> int:
         raise CourseError(f"{path} cannot be checked: {error}") from error
     for result in results:
         print("\n".join([*result_lines(result, hints=1), *result.notes, ""]))
+    if result_to:
+        write_text(result_to, json.dumps(result_file(lab, results, os.environ), indent=1) + "\n")
     passed = sum(map(bool, results))
     print(f"{passed} of {len(results)} exercises of {lab} pass their visible checks.")
     return 0 if passed == len(results) else 1
