@@ -22,8 +22,8 @@ from course_lib.grader.notebook import Notebook
 
 MOST_STATEMENTS = 20_000  # of a notebook; cells beyond are not read
 _LIBRARY = ("course_lib.nn", "course_lib.models")
-# What no answer needs, by its full name: files, processes, the network, the inside of Python. The sandbox lets nothing
-# of it out; that somebody has tried is for the instructor to know.
+# What no answer needs, by its full name: files, processes, the network, the inside of Python. The sandbox holds it;
+# that it is there is for the instructor to know.
 _OUTSIDE = re.compile(
     r"(?:base64|builtins|ctypes|gc|http|importlib|inspect|marshal|mmap|multiprocessing|os|pathlib|pickle|requests"
     r"|resource|shutil|signal|socket|subprocess|tempfile|threading|urllib)(?:\.|$)"
