@@ -5,6 +5,7 @@ python -m course_lib.grader.gradescope.run /autograder
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import traceback
@@ -50,11 +51,11 @@ def results_of(root: Path) -> dict[str, Any]:
     print(level.sentence)  # on standard output, which instructors alone see
     # The points first: they must not be short of time.
     with Workers(level) as workers, closing(WorkerClient(workers)) as client:
-        hand_in = _hand_in(root)
-        first, own = (exams_of(lab, seed_of(settings["seed"], number)) for number in (1, hand_in))
-        for exam in [*first, *own]:
+        versions = [exams_of(lab, seed_of(settings["seed"], hand_in)) for hand_in in sorted({1, _hand_in(root)})]
+        for exam in itertools.chain(*versions):
             exam.exercise = replace(exam.exercise, points=settings["points"][exam.exercise.id])
-        hidden = grade_with(client, submission.notebook, first if hand_in == 1 else later_exams(first, own))
+        exams = later_exams(*versions) if len(versions) > 1 else versions[0]
+        hidden = grade_with(client, submission.notebook, exams)
         visible_exams = [Exam(exercise) for exercise in exercises.of_lab(lab)]
         visible = grade_with(client, submission.notebook, visible_exams, hide_values=False)
     tests = []
