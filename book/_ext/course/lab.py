@@ -16,10 +16,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from course_lib.checkout import find_checkout
-from course_lib.course_file import NAME
-from course_lib.exercises import is_student_version, own
-from course_lib.grader.deadlines import announced
+from course_lib.exercises import is_student_version
 from course_lib.site.configure import configured
 from course_lib.site.paths import Project
 from course_lib.site.solve import solution_source
@@ -75,8 +72,7 @@ class LabDirective(LaunchDirective):
             cost = f"{lab['cpu_seconds']:.0f} CPU-seconds and {lab['peak_mb']:.0f} MB of memory"
             by = "for the full course" if is_student_version() else "by this build"
             note = f"Results as run {by}: {cost} ({lab['preset']} preset, commit {lab['commit']})."
-        lines = [announced(self.arguments[0], own.course()), note]
-        self.env.note_dependency(str(find_checkout() / NAME))
+        lines = [lab["due"] if lab else "", note]
         return [*super().run(), *(raw(f'<p class="lab-cost">{escape(line)}</p>') for line in lines if line)]
 
 
