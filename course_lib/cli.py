@@ -212,11 +212,14 @@ def check(
     hints: Annotated[
         bool, typer.Option("--hints", help="Show both hints of each exercise that does not pass.")
     ] = False,
+    result: Annotated[
+        Path | None, typer.Option(help="A JSON file for the results, in the form of Classroom 50's result.json.")
+    ] = None,
 ) -> None:
     """Run the visible checks on the exercises of a notebook."""
     from course_lib.grader.command import check_notebook
 
-    raise typer.Exit(check_notebook(notebook, hints))
+    raise typer.Exit(check_notebook(notebook, hints, result))
 
 
 @app.command()
@@ -404,18 +407,33 @@ def export_otter(
     typer.echo(f"wrote {path}; next: otter assign {path} {folder / 'dist'}")
 
 
-@export_app.command("github-classroom")
-def export_github_classroom(
+INSTALLED = "What pip installs there. By default the repository of `course configure`."
+
+
+@export_app.command("github")
+def export_github(
     lab: Annotated[str, typer.Argument(help=LAB)],
     folder: Annotated[Path, typer.Argument(help="The repository that students get a copy of.")],
-    course: Annotated[
-        str, typer.Option(help="What pip installs there. By default the repository of `course configure`.")
-    ] = "",
+    course: Annotated[str, typer.Option(help=INSTALLED)] = "",
 ) -> None:
-    """Write a workflow that checks a lab at each push, and the lab's notebook."""
-    from course_lib.site.classroom import github_classroom
+    """Write a workflow of GitHub Actions that checks a lab at each push, and the lab's notebook."""
+    from course_lib.site.github import github
 
-    typer.echo(f"wrote {', '.join(map(str, github_classroom(lab, folder, course)))}")
+    typer.echo(f"wrote {', '.join(map(str, github(lab, folder, course)))}")
+
+
+@export_app.command("classroom50")
+def export_classroom50(
+    lab: Annotated[str, typer.Argument(help=LAB)],
+    folder: Annotated[Path, typer.Argument(help="Where the two files go.")],
+    course: Annotated[str, typer.Option(help=INSTALLED)] = "",
+) -> None:
+    """Write a lab's autograder for Classroom 50, and the lab's notebook."""
+    from course_lib.site.github import classroom50, slug
+
+    typer.echo(f"wrote {', '.join(map(str, classroom50(lab, folder, course)))}")
+    place = f"CLASSROOM/autograders/{slug(lab)}/"
+    typer.echo(f"Next: autograder.py into {place} of your repository classroom50, {lab}.ipynb into the template.")
 
 
 @app.command()

@@ -32,6 +32,7 @@ class Course:
         group_work: The labs of which one notebook counts for a whole group of the roster.
         points: The points of an exercise or of a whole lab, where they are not those of the course.
         deadlines: When a lab is due, where `course grade` is not told.
+        site: Where the students read the pages, for links in their reports.
         text: The whole file, to say in which line something is.
     """
 
@@ -43,6 +44,7 @@ class Course:
     group_work: tuple[str, ...] = ()
     points: dict[str, int] = field(default_factory=dict)
     deadlines: dict[str, str] = field(default_factory=dict)
+    site: str = ""
     text: str = field(default="", repr=False, compare=False)
 
     def place(self, key: str, inside: str = "") -> str:
@@ -96,6 +98,9 @@ def _wrong(key: str, value: Any) -> str | None:
         return None if isinstance(value, str) and value.strip() else 'is a text, such as "Language models, autumn"'
     if key == "hints":
         return None if type(value) is int and 0 <= value <= 2 else "is 0, 1 or 2"
+    if key == "site":
+        fits = isinstance(value, str) and re.fullmatch(r"https?://[^\s\"<>]+[^\s\"<>/]", value)
+        return None if fits else 'is an address without a slash at its end, such as "https://OWNER.github.io/NAME"'
     if key == "late_penalty":
         return None if isinstance(value, str) else 'is a text: "10%/day", "1%/hour", or "20%" once'
     if key in TABLES:

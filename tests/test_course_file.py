@@ -41,6 +41,8 @@ def test_all_of_it_is_optional(tmp_path):
         ("hints = 1\nchapters = []", "line 2: `chapters` is empty; leave the line out for all chapters"),
         ("group_work = 1", 'line 1: `group_work` is a list of texts, such as ["ch01_heads"]'),
         ("hints = true", "line 1: `hints` is 0, 1 or 2"),
+        ('site = "https://x.org/"', "line 1: `site` is an address without a slash at its end"),
+        ("site = 'https://x.org/\"onclick='", "line 1: `site` is an address"),
         ('name = "x"\nauthors = [', "is not TOML"),
     ],
 )

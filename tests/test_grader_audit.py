@@ -15,6 +15,8 @@ from course_lib.grader import audit as audit_module
 from course_lib.grader.audit import MOST_BY_LOOK_UP, LookUp, audit, audit_exercise
 from course_lib.grader.exam import Exam
 from course_lib.grader.hidden import exams_of, seed_of
+from course_lib.grader.in_turn import later_exams
+from course_lib.grader.inside import calls
 from course_lib.grader.inside.calls import LocalSubject
 from course_lib.grader.mutants import build, mutants_of
 
@@ -153,13 +155,41 @@ def test_the_table_of_visible_answers_passes_the_visible_checks(id):
 
 
 def test_a_table_of_the_first_hand_ins_hidden_answers_earns_nothing_in_the_second():
-    first, second = (exams_of("ch01_attention", seed_of(7, hand_in)) for hand_in in (1, 2))
-    for known, asked in zip(first, second, strict=True):
+    first, own = (exams_of("ch01_attention", seed_of(7, hand_in)) for hand_in in (1, 2))
+    for known, asked in zip(first, later_exams(first, own), strict=True):
         if known.exercise.id == "logit_variance":
             continue  # of other random numbers each time it is asked
         table = LookUp(known)
         assert known.grade(table), known.exercise.id
         assert asked.grade(table).points <= MOST_BY_LOOK_UP * asked.exercise.points, known.exercise.id
+
+
+class LookUpOrTheory(LookUp):
+    """A table of the visible answers to `logit_variance`, and else what theory says."""
+
+    def send(self, action, number, args, kwargs):
+        asked = self.question(action, number, args, kwargs)
+        known = (answer for kind, question, answer in self._table if kind == action and calls.same(question, asked))
+        return next(known, float(args[0]))
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_what_is_asked_beside_a_measurement_follows_from_the_seed(seed):
+    visible, hidden = (Exam(exercises.find("logit_variance"), s) for s in (0, seed))
+    table = LookUpOrTheory(visible)
+    assert visible.grade(table)
+    assert hidden.grade(table).points == 0
+
+
+def test_a_wrong_answer_earns_the_same_in_each_hand_in():
+    first, *others = (exams_of("ch01_attention", seed_of(7, hand_in)) for hand_in in (1, 2, 3))
+    hand_ins = [first, *(later_exams(first, own) for own in others)]
+    for exams in zip(*hand_ins, strict=True):
+        for mistake in exams[0].exercise.mistakes:
+            results = [exam.grade(LocalSubject(mistake.solution)) for exam in exams]
+            assert not any(results)
+            assert len({result.points for result in results}) == 1, mistake.solution.__name__
+            assert results[0].checks == results[1].checks
 
 
 def test_a_wrong_answer_earns_at_most_half_and_nothing_by_what_is_visible():

@@ -3,6 +3,8 @@
 import contextlib
 import copy
 import itertools
+import math
+import random
 import re
 import shutil
 import signal
@@ -1110,6 +1112,7 @@ def test_a_measurement_that_is_a_formula_fails(capsys):
     [
         (lambda d, n: (torch.randn(n, d) @ torch.randn(n, d).T).var().item(), "as `q @ k.T` does"),
         (lambda d, n: d * (1 + 1 / n), "closer to what theory says"),
+        (lambda d, n: d * (1 + random.gauss(0, math.sqrt(2 / n))), "by nearly the same share for every d"),
         (lambda d, n: d + torch.randn(()).item() * 0.01, "the very same number for any `n_samples`"),
         (lambda d, n: (torch.randn(10, d) * torch.randn(10, d)).sum(-1).var().item(), "the very same number for any"),
     ],

@@ -16,15 +16,18 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from submissions import build, wrong
 
+from course_lib import exercises
+from course_lib.course_file import Course
 from course_lib.errors import CourseError
-from course_lib.exercises import of_lab
+from course_lib.exercises import of_lab, own
 from course_lib.files import write_bytes, write_text
 from course_lib.grader import command, grades_folder, processes, report, sandbox
 from course_lib.grader.command import check_notebook, grade_folder
-from course_lib.grader.exam import Exam
+from course_lib.grader.exam import Exam, Outcome, Result
 from course_lib.grader.hidden import exams_of
 from course_lib.grader.inside.outcomes import Failure, Lost, Raised
-from course_lib.grader.submission import examine
+from course_lib.grader.report import submission_report, write_page
+from course_lib.grader.submission import Submission, examine
 from course_lib.grader.worker_client import WorkerClient
 
 
@@ -193,6 +196,21 @@ def test_reports_of_removed_submissions_go_and_nothing_else(tmp_path, capsys):
     assert not (out / "team").exists()
 
 
+def test_a_report_leads_to_where_the_students_read(tmp_path, monkeypatch):
+    def page(site):
+        monkeypatch.setattr(own, "course", lambda: Course(site=site))
+        write_page(tmp_path, submission_report(Submission("ana", lab="ch01_attention"), [failed]))
+        return (tmp_path / "report.html").read_text()
+
+    failed = Result(exercises.find("attention"), Outcome.WRONG, {"all": False}, mistake="It lies *below* `2 * d * n`.")
+    assert "It lies <em>below</em> <code>2 * d * n</code>." in page("")
+    assert "Where to read: Chapter 1, " in page("")
+    link = re.search(
+        r'Where to read: <a href="(https://x.org/book/ch01_attention.html#[\w-]+)">', page("https://x.org")
+    )
+    assert link, "the pages of the students, and never those of the full course"
+
+
 def test_a_report_sets_code_as_code_and_flags_how_a_process_ended(tmp_path):
     submissions, out = tmp_path / "in", tmp_path / "out"
     exits = "# EXERCISE: softmax\nimport os\ndef softmax(x, dim=-1):\n    os._exit(0)"
@@ -201,12 +219,13 @@ def test_a_report_sets_code_as_code_and_flags_how_a_process_ended(tmp_path):
     grade_folder(submissions, out, seed=5)
     page = (out / "ana" / "report.html").read_text()
     assert "it ended the Python process" in page
-    assert "To look at: the code" not in page, "it is said once"
+    assert "To look at: the code ended" not in page, "it is said once"
+    assert "To look at: the code uses os._exit, which the exercise does without. Points are unchanged." in page
     assert "<code># EXERCISE: attention</code>" in page
     assert "`" not in page
     assert page.count("line 3") == 2, "once in the table and once below"
     flags = json.loads((out / "grades.json").read_text())["submissions"][0]["exercises"]["softmax"]["flags"]
-    assert flags == ["ended its process"]
+    assert flags == ["os._exit", "ended its process"]
 
 
 def test_another_seed_is_another_exam():

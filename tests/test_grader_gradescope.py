@@ -92,6 +92,16 @@ def test_a_right_submission_has_all_points_and_shows_them_when_published(gradesc
     assert f"Points: {sum(POINTS.values())}" in gradescope.said
 
 
+def test_a_wrong_answer_earns_in_a_later_hand_in_what_it_earns_in_the_first(gradescope):
+    gradescope.hand_in({"ana": wrong.WRONG["no scale"][0]})
+    first = points(gradescope.run())
+    (gradescope.root / "submission_metadata.json").write_text(json.dumps({"previous_submissions": [{}]}))
+    second = points(gradescope.run())
+    (gradescope.root / "submission_metadata.json").unlink()
+    assert 0 < first["attention"] < POINTS["attention"]
+    assert first == second
+
+
 def test_an_attack_earns_nothing_and_a_wrong_answer_is_named(tmp_path):
     """Without bubblewrap, which Gradescope's container may not allow; results.json says which level it was."""
     gradescope = Gradescope(tmp_path, "--sandbox", "off", "--hidden", "hidden")

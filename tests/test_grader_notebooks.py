@@ -22,6 +22,7 @@ import socket
 import sys
 import time
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ from submissions.build import IMPORTS, notebook
 import course_lib.grader
 from course_lib import exercises
 from course_lib.grader import sandbox
-from course_lib.grader.cells_needed import MOST_STATEMENTS, Statements
+from course_lib.grader.cells_needed import MOST_STATEMENTS, Statements, reference_source
 from course_lib.grader.exam import Exam
 from course_lib.grader.foresight import difference
 from course_lib.grader.hidden import exams_of
@@ -463,6 +464,36 @@ def test_an_answer_that_is_an_import_is_flagged(cell, found):
     statements = Statements(Notebook(cells, "", marks_in(cells)), [exercise], lambda text: Answer(analyse(text)))
     names = statements.names_to_avoid(exercise, statements.needed(exercise, [])[0])
     assert [name for name in names if name.count(".") > 2] == found
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("import os\ndef softmax(x, dim=-1):\n    os.kill(-1, 9)", ["os.kill"]),
+        ("def softmax(x, dim=-1):\n    import subprocess as s\n    s.run('id')", ["subprocess.run"]),
+        ("from socket import create_connection as c\ndef softmax(x, dim=-1):\n    c(('1.1.1.1', 53))",
+         ["socket.create_connection"]),
+        ("def softmax(x, dim=-1):\n    return eval(open('/etc/passwd').read())", ["eval", "open"]),
+        ("def softmax(x, dim=-1):\n    return ().__class__.__base__.__subclasses__()",
+         ["__class__.__base__.__subclasses__"]),
+        ("import sys\nsignal = 2\ndef softmax(x, dim=-1):\n    return signal.mean() - sys.float_info.max", []),
+        ("import os\nos.remove('x')\ndef softmax(x, dim=-1):\n    return x", []),  # it is no part of the answer
+    ],
+)  # fmt: skip
+def test_what_reaches_out_of_an_answer_is_flagged(code, found):
+    cells, exercise = [f"# EXERCISE: softmax\n{code}"], exercises.find("softmax")
+    statements = Statements(Notebook(cells, "", marks_in(cells)), [exercise], lambda text: Answer(analyse(text)))
+    assert statements.names_to_avoid(exercise, statements.needed(exercise, [])[0]) == found
+
+
+@pytest.mark.parametrize("lab", exercises.labs())
+def test_no_right_answer_reaches_out(lab):
+    for exercise in exercises.of_lab(lab):
+        for solution in (exercise.reference, *(other.solution for other in exercise.alternatives)):
+            cells = [f"# EXERCISE: {exercise.id}\n{reference_source(replace(exercise, reference=solution))}"]
+            statements = Statements(Notebook(cells, "", marks_in(cells)), [exercise], analysed)
+            found = statements.names_to_avoid(exercise, statements._pieces)
+            assert not [name for name in found if name.partition(".")[0] in sys.stdlib_module_names or "." not in name]
 
 
 def test_check_says_when_grading_will_see_it_otherwise():

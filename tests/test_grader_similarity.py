@@ -174,9 +174,17 @@ def test_right_answers_written_independently_do_not_pair():
 
 def test_what_many_wrote_is_common_and_short_answers_tell_nothing():
     assert len(found(*[LONG_WAY] * MOST_HOLDERS)) == MOST_HOLDERS * (MOST_HOLDERS - 1) / 2
-    assert found(*[LONG_WAY] * (MOST_HOLDERS + 1)) == []
+    others = [f"{LONG_WAY.rstrip()} + {i}" for i in range(MOST_HOLDERS + 1)]  # all runs are common, but for the last
+    assert found(*others) == []
     short = "def softmax(x, dim=-1):\n    e = (x - x.max()).exp()\n    return e / e.sum(dim, True)"
     assert found(short, short) == []
+
+
+def test_a_whole_answer_that_many_have_is_one_group():
+    same = [LONG_WAY, COPY] * (MOST_HOLDERS // 2 + 1)
+    [group] = in_groups(found(*same, OTHER_WAY))
+    assert {name for pair in group for name in pair.names} == {f"s{i}" for i in range(len(same))}
+    assert {pair.share for pair in group} == {1.0}
 
 
 # On the page of the class

@@ -215,8 +215,21 @@ def test_in_group_work_one_notebook_counts_for_the_group(school, tmp_path, monke
     before = (school.out / "students.csv").read_text()
     school.roster.write_text(ROSTER.replace("group", "gruop"))
     assert school.grade() == 2
-    assert "group work needs groups, and the roster has none; fill its column `group`" in capsys.readouterr().err
+    assert "the roster has no groups; is its column `gruop` meant? Call it `group`" in capsys.readouterr().err
     assert (school.out / "students.csv").read_text() == before
+
+
+def test_group_work_with_a_roster_without_groups_counts_for_one_student(school, monkeypatch, capsys):
+    monkeypatch.setattr(
+        own, "course", lambda: course_file.Course(group_work=("ch01_heads",), text='group_work = ["ch01_heads"]')
+    )
+    school.roster.write_text("id,name\nana,Ana Silva\nben,Ben Okoro\n")
+    school.hand_in("ana/h", solves(1, "ch01_heads"))
+    assert school.grade() == 0
+    said = capsys.readouterr().out
+    assert "course.toml, line 1: ch01_heads is group work, and the roster has no groups" in said
+    assert "a notebook counts for one student" in said
+    assert [bool(row["ch01_heads"]) for row in school.rows().values()] == [True, False]
 
 
 def test_a_version_without_any_answer_replaces_none(school, monkeypatch):
@@ -646,7 +659,7 @@ def test_a_deduction_is_exported(school, manual):
         assert any(row.get(LAB) == left for row in rows)
 
 
-def test_the_reports_of_students_are_zipped_where_their_submissions_were(school, tmp_path):
+def test_the_reports_of_students_are_zipped_where_their_submissions_were(school, tmp_path, capsys):
     school.hand_in("week 1/Ana_1_file_/x", solves(1))
     school.hand_in("ben/broken", b"{")
     school.hand_in("nobody", solves(2))
@@ -664,7 +677,9 @@ def test_the_reports_of_students_are_zipped_where_their_submissions_were(school,
     rows["eve"] |= {f"{LAB} manual": "3", f"{LAB} comment": "oral exam"}
     school.edit(rows)
     assert school.grade() == 0
+    capsys.readouterr()
     assert course("grade-export", school.out, "--to", "reports", "--out", file) == 0
+    assert f"Reports: 3, and 1 with your remarks alone, in {file}" in capsys.readouterr().out
     with zipfile.ZipFile(file) as archive:
         assert archive.namelist()[3:] == [f"eve {LAB}.txt"], "who handed nothing in has no report to say it"
         assert archive.read(f"eve {LAB}.txt").decode() == f"{LAB}: 3 by hand; oral exam\n"
@@ -835,6 +850,32 @@ def class_of(*ids, pattern=None):
 )
 def test_whose_a_path_is(ids, path, owners):
     assert class_of(*ids).owners(path) == owners
+
+
+@pytest.mark.parametrize(
+    ("path", "owners"),
+    [
+        ("all.zip/Ana Silva_4711_assignsubmission_file/attention", ["s1"]),
+        ("Silva Ana_4711_assignsubmission_file_/attention", ["s1"]),
+        ("Ana Silva_4711_assignsubmission_file_attention", ["s1"]),
+        ("Ana Silva_2_assignsubmission_file/s2", ["s2", "s1"]),  # the id says otherwise, so it is not clear
+        ("Eve Ngata_4711_assignsubmission_file/attention", []),  # two have this name
+        ("Ana Silva/attention", []),  # by no platform: a hint alone
+        ("Mona Ana Silva_4711_assignsubmission_file/attention", []),
+    ],
+)
+def test_moodle_names_a_students_folder_by_the_full_name(path, owners):
+    names = {"s1": "Ana Silva", "s2": "Ben Okoro", "s3": "Eve Ngata", "s4": "Ngata, Eve"}
+    assert Roster({id: Student(id, name, "") for id, name in names.items()}, []).owners(path) == owners
+
+
+def test_a_path_with_a_name_and_without_an_id_is_told_whose_name_it_is(school, capsys):
+    school.roster.write_text("id,name\ns1,Ana Silva\ns2,Ben Okoro\n")
+    school.hand_in("s1/attention", solves(1))
+    school.hand_in("week 1/Ben-Okoro", solves(1))
+    assert school.grade() == 0
+    told = "week 1/Ben-Okoro: no id of the roster is in its path, but the name of s2 is; put the id into it"
+    assert told in capsys.readouterr().out
 
 
 def test_a_pattern_says_where_the_id_is():
@@ -1434,7 +1475,7 @@ def test_common_mistakes_are_counted_and_nothing_of_a_student_is_markup(tmp_path
         "1: A <b>1</b>.",
         "1: the code took too long",
         "1: the code sent no answer",
-        "1: usedtorch.softmax, which the exercise asks to do without (points unchanged)",
+        "1: usedtorch.softmax, which the exercise does without (points unchanged)",
     ]
     assert found.find(class_="bar")["aria-label"] == "all points 1, some 1, tried without points 6, not tried 1"
 

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from course_lib.grader import notebook as reading
 from course_lib.grader.inside import calls, cells, frames
+from course_lib.grader.inside.outcomes import Raised
 from course_lib.grader.notebook import Unreadable, read_notebook
+from course_lib.grader.worker_client import _checked
 
 DTYPES = [getattr(torch, name) for name in frames.DTYPES]
 
@@ -337,3 +339,12 @@ def test_marks_are_read_whatever_their_case_and_spaces(mark, tmp_path):
     path = tmp_path / "x.ipynb"
     path.write_text(json.dumps({"nbformat": 4, "cells": [{"cell_type": "code", "source": f"%%time\n{mark}\nx"}]}))
     assert read_notebook(path).marks == {"a_b": [0]}
+
+
+def test_an_error_says_little_of_what_it_was_asked():
+    """Digits spelt in letters are in no number that a report leaves out, so the length is what bounds them."""
+    said = dict.fromkeys(("type", "message", "text"), "three point one four " * 50)
+    reply = {"id": 1, "value": None, "changed": None, "failure": {**said, "line": 3, "outcome": Raised.OTHER.value}}
+    failure = _checked(reply, 1).failure
+    assert len(failure.message) + len(failure.type) + len(failure.text) < 400
+    assert len(_checked({**reply, "failure": {**reply["failure"], "message": "short"}}, 1).failure.message) == 5

@@ -23,12 +23,14 @@ from course_lib.nn.moe import (
     expert_loads,
     load_balancing_loss,
     mix_experts,
+    moe_layers,
     route,
     router_z_loss,
     routings,
     update_selection_bias,
     update_selection_biases,
 )
+from course_lib.train import TrainConfig, next_token_loss, train
 
 # Sums of up to 48 float32 products of numbers near 1, in another order: some 48 roundings of 6e-8.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -275,6 +277,42 @@ def test_updating_the_bias_evens_the_loads_without_a_gradient():
     assert after.max() < 1.2 / 4
     assert torch.equal(layer.router.weight, weights)
     assert not layer.selection_bias.requires_grad
+
+
+@pytest.mark.parametrize("n_batches", [1, 2, 5])
+def test_the_bias_sees_every_batch_of_a_step(n_batches):
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(**SMALL, balanced_by_bias=True))
+    windows = torch.randint(11, (10, 7))
+    windows[:2] = 3  # the first batches are unlike the last
+    at_once, accumulated = copy.deepcopy(model), copy.deepcopy(model)
+    for one, n in ((at_once, 1), (accumulated, n_batches)):
+        batches = iter(windows.chunk(n))
+        config = TrainConfig(1, lr=0.1, gradient_accumulation_steps=n)
+        train(
+            one,
+            lambda generator, batches=batches: next(batches),
+            next_token_loss,
+            config,
+            after_step=lambda step, metrics, model=one: update_selection_biases(model),
+        )
+    for one, other in zip(moe_layers(at_once), moe_layers(accumulated), strict=True):
+        assert one.selection_bias.count_nonzero() > 0
+        assert torch.equal(one.selection_bias, other.selection_bias)
+
+
+def test_what_is_no_training_leaves_the_bias():
+    layer, x = layer_of(balanced_by_bias=True), torch.randn(50, 8)
+    layer.selection_bias.zero_()
+    layer.eval()(x)
+    update_selection_biases(layer)
+    assert layer.selection_bias.tolist() == [0.0] * 4
+    layer.train()(x)
+    update_selection_biases(layer)
+    once = layer.selection_bias.clone()
+    assert once.count_nonzero() > 0
+    update_selection_biases(layer)  # no choices since then
+    assert torch.equal(layer.selection_bias, once)
 
 
 @pytest.mark.parametrize("d_ff", [5, 24])  # without and with torch's grouped product

@@ -214,7 +214,7 @@ def test_an_export_has_the_points_too(fork):
     assert given == [4, 2, 8, 6, 4, 4]
     assert "8 points, about 15 minutes" in str(cells)
     where = ("--course", "git+https://github.com/OWNER/STUDENTS")
-    assert course("export", "github-classroom", lab, fork / "github", *where) == 0
+    assert course("export", "github", lab, fork / "github", *where) == 0
     assert "*8 points, about 15 minutes.*" in (fork / "github" / f"{lab}.ipynb").read_text()
     assert course("export", "gradescope", lab, fork / "out.zip", "--seed", 5) == 0
     with zipfile.ZipFile(fork / "out.zip") as archive:
@@ -222,10 +222,10 @@ def test_an_export_has_the_points_too(fork):
     assert list(points.values()) == given
 
 
-@pytest.mark.parametrize("kind", ["nbgrader", "otter", "github-classroom"])
+@pytest.mark.parametrize("kind", ["nbgrader", "otter", "github", "classroom50"])
 def test_a_lab_of_ones_own_is_not_exported(fork, kind, capsys):
     write(fork, "week_3/twice", GOOD)
-    options = ("--course", "git+https://github.com/OWNER/STUDENTS") if kind == "github-classroom" else ()
+    options = ("--course", "git+https://github.com/OWNER/STUDENTS") if kind in ("github", "classroom50") else ()
     assert course("export", kind, "week_3", fork / "out", *options) == 2
     assert "week_3 has no notebook in labs/: a lab of your own is not exported" in capsys.readouterr().err
 
@@ -241,3 +241,32 @@ def test_gradescope_does_not_get_them(fork, capsys):
 def test_a_name_is_a_name(fork, name, capsys):
     assert course("new-exercise", "week_3", name) == 2
     assert "is no name" in capsys.readouterr().err
+
+
+RUNNING = """\
+import torch
+from course_lib.exercises.spec import Case, Exercise
+
+def running(x):
+    return x.cumsum(-1)
+
+def cases(rng):
+    return [Case(f'{n} numbers', (torch.randn(n, generator=rng),)) for n in (5, 6)]
+
+EXERCISE = Exercise(
+    id='running', title='Running sum', points=1, minutes=1, difficulty=1, kind='code', hints=('', ''),
+    reference=running, cases=cases, see=''
+)
+"""
+
+
+def test_a_slip_that_is_none_is_declared_beside_ones_own_exercises(fork, capsys):
+    write(fork, "week_3/running", RUNNING)
+    assert course("audit", "week_3") == 1
+    assert "passes: return x.cumsum(-1)  ->  return x.cumsum(-0)" in capsys.readouterr().out
+    declared = fork / "own_exercises" / "equivalent_mutants.toml"
+    declared.write_text('running = ["return x.cumsum(-1)  ->  return x.cumsum(-0)"]\n')
+    assert course("audit", "week_3") == 0
+    declared.write_text("running = 3\n")
+    assert course("audit", "week_3") == 2
+    assert "own_exercises/equivalent_mutants.toml: `running` is a list of changes" in capsys.readouterr().err

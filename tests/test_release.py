@@ -45,6 +45,16 @@ parts:
         sections:
           - file: labs/ch02_tiny
 """
+COURSE = f"""\
+name = "Ours"
+authors = ["Ada"]
+chapters = ["ch01"]
+hints = 1
+late_penalty = "10%/day"
+[deadlines]
+{LAB} = "2026-12-01T23:59 Europe/Berlin"
+ch02_families = "2026-12-08T23:59 Europe/Berlin"
+"""
 INDEX = """\
 # A book of two chapters
 
@@ -98,7 +108,7 @@ def full(tmp_path_factory):
     made = replication.assemble({"lab": "ch02_tiny", "source": ""}, {seed: {"tiny.share": record} for seed in (0, 1)})
     replication.write(Project(root), made)
     configure("https://github.com/teacher/full", root=root)
-    (root / "course.toml").write_text('name = "Ours"\nauthors = ["Ada"]\nchapters = ["ch01"]\nhints = 1\n')
+    (root / "course.toml").write_text(COURSE)
     return root
 
 
@@ -177,7 +187,11 @@ def test_pages_speak_of_the_chosen_chapters(released):
     assert "For students." in index
     assert "For instructors." not in index
     assert not list(folder.rglob("ch02_*"))
-    assert (folder / "course.toml").read_text() == 'name = "Ours"\nauthors = ["Ada"]\n'
+    course = 'name = "Ours"\nauthors = ["Ada"]\nlate_penalty = "10%/day"\n\n[deadlines]\n'
+    assert (folder / "course.toml").read_text() == f'{course}{LAB} = "2026-12-01T23:59 Europe/Berlin"\n'
+    readme = (folder / "README.md").read_text()
+    assert readme.startswith("# Ours\n")
+    assert "Europe/Berlin. Lateness costs 10% of the points of the lab, for each day begun.\n" in readme
     assert said[0] == f"1 labs: {LAB}"
     assert said[1] == "links to what is left out are words now: book/index (1)"
     assert said[2].startswith("it has no address yet")
@@ -221,6 +235,7 @@ def test_the_page_of_a_lab_has_one_hint_and_no_solution(there):
     assert "Another hint" not in page
     assert "A solution" not in page
     assert "Results as run for the full course" in page
+    assert "Due 2026-12-01 23:59 Europe/Berlin. Lateness costs 10% of the points of the lab" in page
     assert "Ours" in page
 
 
@@ -300,11 +315,57 @@ def test_an_unknown_chapter_is_refused():
     toc = Project(ROOT).toc()
     with pytest.raises(CourseError, match="there is no chapter ch99; there are primer, ch01"):
         chosen(toc, ["ch01", "ch99"])
+    with pytest.raises(CourseError, match="and single labs such as capstone_vision_text"):
+        chosen(toc, ["ch01_softmax"])
     kept = json.dumps(chosen(toc, ["ch01"]))
     assert "labs/ch01_heads" in kept
     assert "book/glossary" in kept
     assert "ch02" not in kept
     assert "primer" not in kept
+
+
+def test_single_labs_come_with_their_pages_and_the_overview():
+    toc = Project(ROOT).toc()
+    kept = json.dumps(chosen(toc, ["ch01_attention", "ch04_peft", "primer"]))
+    wanted = ("book/ch01_self_attention", "book/ch01_attention", "labs/ch01_attention", "labs/ch04_peft", "labs/primer")
+    assert all(f'"{name}"' in kept for name in wanted)
+    assert not re.findall(r"ch01_heads|ch01_positions|ch04_sft|ch02|ch10", kept)
+    book = module.Book(Project(ROOT), chosen(toc, ["ch01_attention"]))
+    page = book.text((ROOT / "book" / "ch01_self_attention.md").read_text(), "book/ch01_self_attention")
+    front = page.split("---")[1]
+    assert "several-heads" not in front
+    assert "no-looking-ahead: ch01_attention" in front
+    assert "ch01_heads" not in re.sub(r"\{number\}`[^`]*`", "", page)
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ("", "0.500"),
+        (".1%", "50.0%"),
+        ("mean .1%", "60.0%"),
+        ("mean z.1f", "0.6"),
+        ("interval .0%", "35% to 85%"),
+        ("runs > 55%", "2 of 3"),
+        ("less tiny.other mean .2f", "0.40"),
+    ],
+)
+def test_a_number_of_what_is_left_out_is_written_as_the_page_asks(spec, text):
+    book = object.__new__(module.Book)
+    book._numbers = {"tiny.share": [0.5, 0.6, 0.7], "tiny.other": [0.1, 0.2, 0.3]}
+    asked = f"{{number}}`tiny.share {spec}`" if spec else "{number}`tiny.share`"
+    assert module.NUMBER.sub(book._number, asked) == text
+
+
+def test_what_can_be_looked_up_is_a_function_of_the_library_and_no_method(tmp_path):
+    (tmp_path / "course_lib").mkdir()
+    for name, code in {"run": "class Run:\n    def softmax(self): pass", "nn": "def causal_mask(n): pass"}.items():
+        (tmp_path / "course_lib" / f"{name}.py").write_text(code)
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "grading.py").write_text("def attention(q): pass")
+    [said] = module.looked_up(tmp_path, [LAB])
+    assert said.startswith("of 6 exercises, 1 can be looked up")
+    assert "causal_mask: course_lib/nn.py" in said
 
 
 def test_every_exercise_can_be_released():

@@ -1,6 +1,8 @@
 """The exercises of a lab as nbgrader and otter-grader read them, and the workflow for GitHub."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -124,7 +126,7 @@ if find_spec("otter"):
 
 def test_the_workflow_checks_the_lab(tmp_path):
     where = ("--course", "git+https://github.com/OWNER/NAME@main")
-    assert course("export", "github-classroom", LAB, tmp_path, *where) == 0
+    assert course("export", "github", LAB, tmp_path, *where) == 0
     workflow = yaml.safe_load((tmp_path / ".github" / "workflows" / "check.yml").read_text())
     assert set(workflow[True]) == {"push", "workflow_dispatch"}, "YAML 1.1 reads `on` as true, and GitHub does not"
     steps = {step.get("name"): step.get("run") for step in workflow["jobs"]["check"]["steps"]}
@@ -140,21 +142,65 @@ def test_the_workflow_checks_the_lab(tmp_path):
     root = str(find_project().root)
     places = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": root}
 
+    places |= {"GITHUB_REPOSITORY": "school/ana", "GITHUB_SERVER_URL": "https://github.com", "GITHUB_SHA": "abc"}
     words = ["bash", "-e", "-c", steps["The checks"]]
     done = subprocess.run(words, cwd=tmp_path, env=places, capture_output=True, text=True)
     assert f"0 of {len(EXERCISES)} exercises of {LAB} pass" in done.stdout, done.stderr
     assert done.returncode == 1
+    result = as_classroom_50_reads_it(json.loads((tmp_path / "result.json").read_text()))
+    assert (result["score"], result["max-score"]) == (0, sum(exercise.points for exercise in EXERCISES))
+    assert result["commit"] == "https://github.com/school/ana/commit/abc"
+    assert "classroom" not in str(steps).replace("result.json", ""), "the service has ended"
     build.write(tmp_path, {LAB: build.notebook(build.solved(LAB))})
-    assert course("export", "github-classroom", LAB, tmp_path, *where) == 0
+    assert course("export", "github", LAB, tmp_path, *where) == 0
     assert course("check", tmp_path / f"{LAB}.ipynb") == 0, "the notebook that is there stays, and passes"
+
+
+def as_classroom_50_reads_it(result):
+    """The result, if it keeps the contract classroom50/result/v1; see `grader/result_file.py` for where that is."""
+    texts = ("schema", "classroom", "assignment", "assignment_type", "owner")
+    texts += ("submission", "commit", "release", "review")
+    assert set(result) == {*texts, "datetime", "score", "max-score", "tests"}, "no others are allowed"
+    assert all(isinstance(result[key], str) and result[key] for key in texts)
+    assert result["schema"] == "classroom50/result/v1"
+    assert result["assignment_type"] in ("individual", "group")
+    assert result["submission"].startswith("submit/")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", result["datetime"])
+    for scored in (result, *result["tests"]):
+        assert type(scored["score"]) is type(scored["max-score"]) is int
+        assert 0 <= scored["score"] <= scored["max-score"]
+    assert all(type(test["passed"]) is bool and test["test-name"] for test in result["tests"])
+    return result
+
+
+def test_classroom_50_gets_an_autograder_and_its_result(tmp_path):
+    where = ("--course", "git+https://github.com/OWNER/NAME@main")
+    assert course("export", "classroom50", LAB, tmp_path, *where) == 0
+    grader = (tmp_path / "autograder.py").read_text()
+    compile(grader, "autograder.py", "exec")
+    assert '"git+https://github.com/OWNER/NAME@main"' in grader
+    assert f"autograders/{LAB}/" in grader
+    last = f"# EXERCISE: {EXERCISES[-1].id}"
+    [command] = re.findall(r'\[sys.executable, "-m", "course_lib", (.*)\], check=False', grader)
+    build.write(tmp_path, {LAB: build.notebook([cell for cell in build.solved(LAB) if last not in cell])})
+    there = {"CLASSROOM": "llm", "ASSIGNMENT": "ch01-attention", "MODE": "individual", "USERNAME": "ana"}
+    there |= {"SUBMISSION_TAG": "submit/1", "COMMIT_URL": "c", "RELEASE_URL": "r", "REVIEW_URL": "d"}
+    places = {**os.environ, **there, "PYTHONPATH": str(find_project().root)}
+    words = [sys.executable, "-m", "course_lib", *json.loads(f"[{command}]")]
+    assert subprocess.run(words, cwd=tmp_path, env=places, capture_output=True).returncode == 1
+    result = as_classroom_50_reads_it(json.loads((tmp_path / "result.json").read_text()))
+    said = [result[key] for key in ("classroom", "assignment", "owner", "submission", "commit", "release", "review")]
+    assert said == ["llm", "ch01-attention", "ana", "submit/1", "c", "r", "d"]
+    assert result["score"] == sum(exercise.points for exercise in EXERCISES[:-1])
+    assert [test["passed"] for test in result["tests"]] == [True] * 5 + [False]
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("github-classroom", LAB), "GitHub has to install the course"),
-        (("github-classroom", LAB, "--course", "x' && rm"), "--course is what pip installs"),
-        (("github-classroom", "ch99"), "no lab called 'ch99'"),
+        (("github", LAB), "GitHub has to install the course"),
+        (("github", LAB, "--course", "x' && rm"), "--course is what pip installs"),
+        (("github", "ch99"), "no lab called 'ch99'"),
         (("nbgrader", "ch99"), "no lab called 'ch99'"),
         (("otter", "ch99"), "no lab called 'ch99'"),
     ],

@@ -71,6 +71,25 @@ def test_a_lab_types_no_measured_number(path):
     assert [sentence for part in lab(path) for sentence in typed(part)] == []
 
 
+TIMES = re.compile(rf"\b{MANY} (?:CPU-)?(?:seconds?|minutes?|hours?) (?:of computing|on an? (?:[A-Z]\d|GPU))")
+
+
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "book" / "index.md", ROOT / "book" / "start.md"], ids=lambda p: p.stem)
+def test_a_page_types_no_time_that_a_build_or_an_estimate_tells(path):
+    """The page of costs has what the labs took, and `course train --estimate` what a GPU would need."""
+    assert not TIMES.search(path.read_text(encoding="utf8"))
+
+
+def test_a_number_is_cited_in_the_same_way_on_all_pages():
+    """A page may show the run of this build beside the mean of ten; another page then cites the mean."""
+    cited = {}  # by key: whether each page that cites it has the mean
+    for path in ROOT.glob("book/*.md"):
+        for key, what in re.findall(r"\{number\}`(\S+)(?: (mean)\b)?[^`]*`", path.read_text(encoding="utf8")):
+            pages = cited.setdefault(key, {})
+            pages[path.stem] = pages.get(path.stem, False) or bool(what)
+    assert [(key, pages) for key, pages in cited.items() if len(set(pages.values())) > 1] == []
+
+
 FOUND = [  # each of these stood on a page or in a lab
     "Then, in this run, the sharpest of the ten, the rise from 20% to 80% takes {number}`emergence.rise .0%`.",
     "On average over ten runs it takes {number}`emergence.rise mean .0%`, and about a fifth of the training at most.",

@@ -14,7 +14,9 @@ from typing import Any
 from tqdm import tqdm
 
 from course_lib import exercises
+from course_lib.checkout import NoCheckout, find_checkout
 from course_lib.errors import CourseError
+from course_lib.exercises import own
 from course_lib.exercises.spec import Exercise
 from course_lib.files import write_text
 from course_lib.grader.exam import Exam, Result, ask
@@ -266,8 +268,27 @@ def _share(result: Result) -> float:
 
 
 def _equivalent() -> dict[str, list[str]]:
-    """Return the mutants that a person has read and found to give the same answers wherever the exercise asks."""
-    return tomllib.loads(EQUIVALENT.read_text("utf-8"))
+    """Return the mutants that a person has read and found to give the same answers wherever the exercise asks.
+
+    Those of an instructor's own exercises are in a file of the same name in their folder.
+
+    Raises:
+        CourseError: If that file cannot be read, or holds anything but lists of texts.
+    """
+    known = tomllib.loads(EQUIVALENT.read_text("utf-8"))
+    try:
+        path = find_checkout() / own.FOLDER / EQUIVALENT.name
+        theirs = tomllib.loads(path.read_text("utf-8"))
+    except (NoCheckout, FileNotFoundError):
+        return known
+    except (OSError, ValueError) as error:
+        raise CourseError(f"{own.FOLDER}/{EQUIVALENT.name} is not TOML: {error}") from None
+    for id, changes in theirs.items():
+        if not isinstance(changes, list) or not all(isinstance(change, str) for change in changes):
+            raise CourseError(
+                f"{own.FOLDER}/{EQUIVALENT.name}: `{id}` is a list of changes as `course audit` prints them, in quotes"
+            )
+    return {id: [*known.get(id, []), *theirs.get(id, [])] for id in {**known, **theirs}}
 
 
 COLUMNS = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 import threading
 from collections import defaultdict
@@ -21,6 +22,15 @@ from course_lib.grader.notebook import Notebook
 
 MOST_STATEMENTS = 20_000  # of a notebook; cells beyond are not read
 _LIBRARY = ("course_lib.nn", "course_lib.models")
+# What no answer needs, by its full name: files, processes, the network, the inside of Python. The sandbox holds it;
+# that it is there is for the instructor to know.
+_OUTSIDE = re.compile(
+    r"(?:base64|builtins|ctypes|gc|http|importlib|inspect|marshal|mmap|multiprocessing|os|pathlib|pickle|requests"
+    r"|resource|shutil|signal|socket|subprocess|tempfile|threading|urllib)(?:\.|$)"
+    r"|sys\.(?:_|exit$|modules|meta_path|path|setprofile|settrace)"
+)
+_OUTSIDE_BUILTINS = {"__builtins__", "__import__", "compile", "eval", "exec", "open"}
+_INSIDES = re.compile(r"\.__(?:bases|builtins|closure|globals|mro|subclasses)__$")
 # On Python 3.11 a switch of threads inside `ast` can end in a SystemError, seen once in some hundred gradings.
 _parsing = threading.Lock()
 
@@ -218,9 +228,12 @@ class Statements:
         return before if any(self._pieces[n].binds_anew(name) for n in before) else numbers
 
     def names_to_avoid(self, exercise: Exercise, pieces: list[Piece]) -> list[str]:
-        """Return the names in the code that make the exercise pointless, and those of the course's own library."""
+        """Return the names in the code that its exercise does without.
+
+        They are those that make it pointless, those of the course's own library, and what reaches out of the answer.
+        """
         avoided = {name.rpartition(".")[2] for name in exercise.avoid}
-        found = set()
+        found, outside = set(), set[str]()
         of_answer = [piece for piece in pieces if piece.id in (None, exercise.id)]
         mentions = set[str]().union(*(piece.mentions for piece in of_answer))
         if any(exercise.name in piece.binds and piece.imports for piece in of_answer):
@@ -229,11 +242,16 @@ class Statements:
             head, dot, rest = mention.partition(".")
             full = f"{self._imports.get(head, head)}{dot}{rest}"
             foreign = "." in full and head != "self"
+            named = mention in _OUTSIDE_BUILTINS or _INSIDES.search(mention)
+            if named or (head in self._imports and _OUTSIDE.match(full)):
+                outside.add(full.lstrip("."))
             if (foreign and full.rpartition(".")[2] in avoided) or full.startswith(_LIBRARY):
                 found.add(
                     full.lstrip(".") if full.startswith(_LIBRARY) or mention == exercise.name else mention.lstrip(".")
                 )
-        return sorted(found)
+        # Of `os.kill(...)`, the name `os` is a part.
+        whole = {name for name in outside if not any(other.startswith(f"{name}.") for other in outside)}
+        return sorted(found | whole)
 
 
 def reference_source(exercise: Exercise) -> str:

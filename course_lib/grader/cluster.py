@@ -10,7 +10,7 @@ import functools
 import logging
 import platform
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from course_lib.errors import CourseError
 from course_lib.grader.exam import Exam
 from course_lib.grader.hidden import course_digest, exams_of, seed_of
+from course_lib.grader.in_turn import InTurn, later_exams
 from course_lib.grader.report import submission_report
 from course_lib.grader.sandbox import Level, Workers, choose_level
 from course_lib.grader.submission import Submission, grade
@@ -110,8 +111,13 @@ def _grade_here(submission: Submission, seed: int, wish: str) -> dict[str, Any]:
     """
     if course_digest(submission.lab) != submission.identity["course"]:
         raise CourseError(f"node {platform.node()} has another version of the course; install the same one everywhere")
-    exams = [] if submission.reason else _exams(submission.lab, seed_of(seed, submission.hand_in))
-    results = grade(submission.notebook, exams, _workers(wish)) if exams else []
+    results = []
+    if not submission.reason:
+        exams: Sequence[Exam | InTurn] = _exams(submission.lab, seed)
+        if submission.hand_in > 1:
+            own = _exams(submission.lab, seed_of(seed, submission.hand_in))
+            exams = later_exams(_exams(submission.lab, seed), own)
+        results = grade(submission.notebook, exams, _workers(wish))
     return submission_report(submission, results)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from course_lib import exercises
 from course_lib.errors import CourseError
+from course_lib.files import write_text
 from course_lib.grader.archives import unpack
 from course_lib.grader.class_page import PAGE, write_class_page
 from course_lib.grader.cluster import connected
@@ -36,6 +38,7 @@ from course_lib.grader.grades_folder import (
 )
 from course_lib.grader.hand_ins import number_hand_ins
 from course_lib.grader.hidden import course_digest, exams_of, seed_of
+from course_lib.grader.in_turn import InTurn, later_exams
 from course_lib.grader.kept_options import keep
 from course_lib.grader.notebook import Unreadable, lab_of, read_notebook
 from course_lib.grader.provenance import now, of_run
@@ -49,6 +52,7 @@ from course_lib.grader.report import (
     write_report,
     write_tables,
 )
+from course_lib.grader.result_file import result_file
 from course_lib.grader.rules import RULES, rules_of
 from course_lib.grader.sandbox import WISHES, Level, Workers, choose_level
 from course_lib.grader.students import (
@@ -75,7 +79,7 @@ MOST_OTHERS = 10  # files without a notebook that are named
 CHANGES = "changes.txt"
 
 
-def check_notebook(path: Path, hints: bool = False) -> int:
+def check_notebook(path: Path, hints: bool = False, result_to: Path | None = None) -> int:
     """Run the visible checks on a notebook's exercises, and print what `check` would say.
 
     The code runs in the same sandbox as for grading: an endless loop is stopped, and none of your files is touched.
@@ -83,6 +87,7 @@ def check_notebook(path: Path, hints: bool = False) -> int:
     Args:
         path: The notebook.
         hints: Whether to print both hints of each exercise that does not pass, also where nothing was tried.
+        result_to: A JSON file for the results, as workflows on GitHub read it; None for no file.
 
     Returns:
         The exit code: 0 if all exercises pass, else 1.
@@ -102,6 +107,8 @@ def check_notebook(path: Path, hints: bool = False) -> int:
     for result in results:
         asked_for = hint_lines(result.exercise, 2) if hints and not result else []
         print("\n".join([*result_lines(result, hints=0 if hints else 1), *asked_for, *result.notes, ""]))
+    if result_to:
+        write_text(result_to, json.dumps(result_file(lab, results, os.environ), indent=1) + "\n")
     passed = sum(map(bool, results))
     print(f"{passed} of {len(results)} exercises of {lab} pass their visible checks.")
     return 0 if passed == len(results) else 1
@@ -420,13 +427,15 @@ def _grade_all(desk: _Desk, waiting: list[Submission], seed: int, level: Level, 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     kinds = {(submission.lab, submission.hand_in) for submission in waiting if not submission.reason}
+    kinds |= {(slug, 1) for slug, _ in kinds}
     exams = {(slug, hand_in): exams_of(slug, seed_of(seed, hand_in)) for slug, hand_in in sorted(kinds)}
     for slug, _ in exams:
         handed_out(slug)  # now, since several threads read it later
     template()  # compiled before the threads start: see `_parsing` in cells_needed.py
 
-    def exams_for(submission: Submission) -> list[Exam]:
-        return exams[submission.lab, submission.hand_in]
+    def exams_for(submission: Submission) -> Sequence[Exam | InTurn]:
+        first, own = (exams[submission.lab, hand_in] for hand_in in (1, submission.hand_in))
+        return first if own is first else later_exams(first, own)
 
     def grade_one(submission: Submission, alone: bool) -> None:
         try:

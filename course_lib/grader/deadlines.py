@@ -143,6 +143,20 @@ def read_deadlines(texts: list[str], penalty: str | None, roster: Roster) -> Dea
     return Deadlines(of_lab, rate, period, times[EXTENSION], times[SUBMITTED])
 
 
+def announced(lab: str, course: Course) -> str:
+    """Return when a lab is due and what lateness costs, as `course.toml` says it; "" if the lab has no deadline.
+
+    Raises:
+        CourseError: If the file names another lab, or a time or the penalty cannot be read.
+    """
+    due = _of_course(course).get(lab)
+    if due is None:
+        return ""
+    rate, period = _parse_penalty(course.late_penalty or None, f"{course.place('late_penalty')} `late_penalty`")
+    cost = f" {Deadlines({}, rate, period).cost()}" if rate else ""
+    return f"Due {due:%Y-%m-%d %H:%M} {due.tzinfo}.{cost}"
+
+
 def _of_course(course: Course) -> dict[str, datetime]:
     """Return the deadlines of `course.toml`."""
     of_lab = {}

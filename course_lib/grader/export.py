@@ -176,7 +176,8 @@ def zip_reports(out: Path, file: Path) -> list[str]:
                 name, f"Not graded: {NO_NOTEBOOK.format(other.rpartition('/')[2])}.\n".encode(errors="replace")
             )
             n += 1
-        for name, text in _to_members(out, graded["submissions"]):
+        remarks = list(_to_members(out, graded["submissions"]))
+        for name, text in remarks:
             archive.writestr(name, text)
     if not n:
         raise CourseError(f"no report in {out} belongs to a student; run course grade with --roster first")
@@ -184,7 +185,8 @@ def zip_reports(out: Path, file: Path) -> list[str]:
         write_bytes(file, content.getvalue(), private=True)
     except OSError as error:
         raise CourseError(f"{file} cannot be written: {error.strerror}; choose another --out") from error
-    return [f"Reports: {n}, in {file}"]
+    more = f", and {len(remarks)} with your remarks alone" if remarks else ""
+    return [f"Reports: {n}{more}, in {file}"]
 
 
 def _to_members(out: Path, submissions: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

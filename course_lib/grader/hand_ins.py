@@ -1,8 +1,8 @@
-"""Which hand-in of a lab a file is: the first one, or a later one, which meets hidden cases of its own.
+"""Which hand-in of a lab a file is: the first one, or a later one, which meets hidden cases of its own as well.
 
-The first hand-ins of a class all meet the same cases, and so do all second ones: what differs between two students is
-then their answers alone. Between two hand-ins of one student the cases differ, so that nothing which somebody may have
-found out about the first ones, such as a table of their answers, helps in the second.
+The first hand-ins of a class all meet the same cases. A later one meets these, and what passes them meets others, the
+same in all second ones, and so on. So equal wrong answers earn equal points in whichever hand-in, and nothing which
+somebody may have found out about the first cases, such as a table of their answers, is enough in the second.
 
 Numbers are kept by content: the same code is the same hand-in, wherever its file lies and whenever it is graded again.
 """

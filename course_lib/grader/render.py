@@ -61,10 +61,13 @@ def hint_lines(exercise: Exercise, hints: int) -> list[str]:
     return [f"{'Hint' if n == 0 else 'Second hint'}: {hint}" for n, hint in enumerate(exercise.hints[:hints])]
 
 
-def address(see: str) -> str | None:
+def address(see: str, site: str | None = None) -> str | None:
     """Return the address of what an exercise's `see` names: a paper, or a heading of the book; None if it has none.
 
-    The book is where `course configure --repository` says.
+    Args:
+        see: What it names.
+        site: The address of the built pages, "" if there is none; None for the sources of the book, which are where
+            `course configure --repository` says.
     """
     place, _, heading = see.partition(", ")
     if place in _PAPERS:
@@ -74,18 +77,24 @@ def address(see: str) -> str | None:
     name = f"ch{int(chapter[1]):02}_*.md" if chapter else f"{place.lower()}*.md"  # capstone_*.md, primer.md
     settings = config.read_text(encoding="utf8") if config.is_file() else ""
     repository = re.search(r'url: "(https://[^"]+)"\s+branch: "([^"]+)"', settings)
-    if not repository:
+    if not (repository if site is None else site):
         return None
     for page in sorted((ROOT / "book").glob(name)):
         if re.search(rf"^#+ {re.escape(heading)}$", page.read_text(encoding="utf8"), re.MULTILINE):
             anchor = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-            return f"{repository[1]}/blob/{repository[2]}/book/{page.name}#{anchor}"
+            if repository and site is None:
+                return f"{repository[1]}/blob/{repository[2]}/book/{page.name}#{anchor}"
+            return f"{site}/book/{page.stem}.html#{anchor}"
     return None
 
 
 def with_code(text: str) -> str:
-    """Return a text as safe HTML: escaped, then with text in backticks set as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    """Return a text as safe HTML: escaped, then with text in backticks set as code, and *text* in italics."""
+
+    def marked(found: re.Match[str]) -> str:
+        return f"<code>{found[1]}</code>" if found[1] else f"<em>{found[2]}</em>"
+
+    return re.sub(r"`([^`]+)`|(?<![\w*])\*(?=\S)([^*`\n]+)(?<=\S)\*(?![\w*])", marked, html.escape(text))
 
 
 def as_html(lines: list[str]) -> str:

@@ -12,12 +12,13 @@ from typing import Any
 
 import jinja2
 
+from course_lib.exercises import own
 from course_lib.files import write_text
 from course_lib.grader.diagnose import failure_sentence
 from course_lib.grader.exam import Outcome, Result
 from course_lib.grader.inside.outcomes import SLOW
 from course_lib.grader.inside.shape import LONGEST
-from course_lib.grader.render import with_code
+from course_lib.grader.render import address, with_code
 from course_lib.grader.submission import Submission
 
 # How a report came about, as grades.json has it; the seed and the sandbox are in its header.
@@ -97,7 +98,7 @@ def write_page(folder: Path, report: dict[str, Any], standing: Sequence[str] = (
         report: The report.
         standing: Sentences about the student: who it is, what lateness costs, what the teacher wrote.
     """
-    page = template().render(report, standing=standing)
+    page = template().render(report, standing=standing, site=own.course().site)
     page = page.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files may be invalid UTF-8
     path = folder / "report.html"
     if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != page:
@@ -162,4 +163,5 @@ def template(page: str = "report.html") -> jinja2.Template:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["code"] = with_code
+    environment.filters["address"] = address
     return environment.get_template(page)

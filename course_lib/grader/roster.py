@@ -16,6 +16,8 @@ from course_lib.grader.report import harmless
 REQUIRED = ("id", "name", "group")
 FILLED = ("total", "notes", "manual", "comment")  # columns of students.csv that are not the roster's; two are old
 _SEPARATORS = (",", ";", "\t")
+# How Moodle names what it packs: "Ada Lovelace_4711_assignsubmission_file/lab.ipynb", with a number of its own.
+_MOODLE = re.compile(r"([^/]+)_\d+_assignsubmission_")
 
 
 def late_columns(lab: str) -> tuple[str, str]:
@@ -85,9 +87,11 @@ class Roster:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_ids", {folded(id): id for id in self.students})
         object.__setattr__(self, "_lengths", sorted({len(id) for id in self._ids}))
+        object.__setattr__(self, "_names", {id: name_words(student.name) for id, student in self.students.items()})
 
     _ids: dict[str, str] = field(init=False, repr=False)
     _lengths: list[int] = field(init=False, repr=False)
+    _names: dict[str, list[str]] = field(init=False, repr=False)
 
     def find(self, id: str) -> str | None:
         """Return an id as the roster has it, however its letters are cased."""
@@ -96,7 +100,8 @@ class Roster:
     def owners(self, path: str) -> list[str]:
         """Return the ids of the students whose submission this may be: one if it is clear, none if it is nobody's.
 
-        An id counts where it is a whole word of the path. Where one id is part of another, the longer one counts.
+        An id counts where it is a whole word of the path. Where one id is part of another, the longer one counts. What
+        Moodle has packed for the class has a student's full name in its path: there the name counts too.
         """
         if self.pattern is not None:
             ids = (
@@ -117,7 +122,21 @@ class Roster:
             for start, end in spans
             if not any(a <= start and end <= b and (a, b) != (start, end) for a, b in spans)
         ]
-        return list(dict.fromkeys(self._ids[text[start:end]] for start, end in longest))
+        found = [self._ids[text[start:end]] for start, end in longest]
+        for packed in _MOODLE.finditer(path):
+            same = [id for id, name in self._names.items() if name == name_words(packed[1])]
+            found += same if len(same) == 1 else []
+        return list(dict.fromkeys(found))
+
+    def namesakes(self, path: str) -> list[str]:
+        """Return the ids of the students whose first and last name are among the words of a path: a hint at most."""
+        words = set(name_words(path))
+        return [id for id, name in self._names.items() if len(name) > 1 and words.issuperset(name)]
+
+
+def name_words(name: str) -> list[str]:
+    """Return the words of a name in the form in which they are compared: in any order, since platforms turn them."""
+    return sorted(word for word in re.split(r"[\W_]+", folded(name)) if word)
 
 
 def folded(text: str) -> str:

@@ -3,7 +3,7 @@
 The shapes of two answers (`inside.shape`) are compared by fingerprints: hashes of runs of RUN words, of which the least
 in each window of WINDOW is kept. So every run of RUN + WINDOW - 1 words that two answers share is found, and most runs
 need not be kept (Schleimer, Wilkerson and Aiken, "Winnowing", SIGMOD 2003). What answers share by nature does not
-count: whatever the course publishes, and what many students wrote.
+count: whatever the course publishes, and runs that many students wrote. Whole answers that are the same always count.
 """
 
 from __future__ import annotations
@@ -101,13 +101,29 @@ def pairs(exercise: str, shapes: Mapping[str, str], natural: set[int]) -> list[P
     shared: Counter[tuple[str, str]] = Counter()
     for hash in holders.keys() - common:
         shared.update(itertools.combinations(holders[hash], 2))
-    found = []
+    found = _the_same(exercise, kept)
     for (one, other), count in shared.items():
         if count >= LEAST:
             share = count / min(len(kept[one] - common), len(kept[other] - common))
             if share >= ALIKE:
                 found.append(Pair(exercise, (one, other), share, count))
     return found
+
+
+def _the_same(exercise: str, kept: Mapping[str, set[int]]) -> list[Pair]:
+    """Return the pairs of an answer with each of more than MOST_HOLDERS that have all its runs and no others.
+
+    Each of their runs is common, so by shared runs that are not, they would be the one group that nobody sees.
+    """
+    holders: dict[frozenset[int], list[str]] = defaultdict(list)
+    for name in sorted(kept):
+        holders[frozenset(kept[name])].append(name)
+    return [
+        Pair(exercise, (names[0], other), 1.0, len(runs_kept))
+        for runs_kept, names in holders.items()
+        if len(runs_kept) >= LEAST and len(names) > MOST_HOLDERS
+        for other in names[1:]
+    ]
 
 
 def in_groups(found: Iterable[Pair]) -> list[list[Pair]]:

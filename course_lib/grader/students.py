@@ -36,6 +36,7 @@ from course_lib.grader.roster import (
 COUNTS = ("latest", "best")
 WITH_AN_ANSWER = " with an answer"  # where a version without any is not the one that counts
 MOST_NAMED = 10  # students without points in a lab whose ids are printed
+NO_ID = "no id of the roster is in its path"
 OF_NO_LAB = ("manual", "comment")  # of earlier versions, which had one pair of columns for all labs
 # In students.json, of a lab: the points of the version that counts; those to which points by hand were given; and how
 # many of these are added, where that is not all of them.
@@ -124,6 +125,7 @@ class Class:
             team = self.team(name, report["lab"])
             if team is None:
                 entries[name]["candidates"] = owners
+                entries[name]["namesakes"] = [] if owners else self.roster.namesakes(name)
                 continue
             key, members = team
             entries[name] |= {"student": owners[0], "members": members}
@@ -148,8 +150,10 @@ class Class:
 def group_work(roster: Roster) -> tuple[tuple[str, ...], str]:
     """Return the labs of which `course.toml` says that a group hands in one notebook, and a sentence about it.
 
+    Where the roster has no groups, a notebook of these labs counts for one student, as elsewhere.
+
     Raises:
-        CourseError: If there is no such lab, or the roster has no groups.
+        CourseError: If there is no such lab, or a column has nearly the name `group`.
     """
     course = own.course()
     for lab in course.group_work:
@@ -160,10 +164,11 @@ def group_work(roster: Roster) -> tuple[tuple[str, ...], str]:
         return (), ""
     sizes = Counter(student.group for student in roster.students.values() if student.group)
     if not sizes:
-        raise CourseError(
-            f"{course.place('group_work')} group work needs groups, and the roster has none; fill its column `group` "
-            "(is it spelt like this?), or remove the line"
-        )
+        labs = ", ".join(course.group_work)
+        none = f"{course.place('group_work')} {labs} is group work, and the roster has no groups"
+        if close := difflib.get_close_matches("group", [name.casefold() for name in roster.columns], n=1):
+            raise CourseError(f"{none}; is its column `{close[0]}` meant? Call it `group`")
+        return (), f"{none} (in a column `group`): a notebook counts for one student."
     groups = f"{len(sizes)} groups, the largest of {max(sizes.values())}"
     if alone := [student.id for student in roster.students.values() if not student.group]:
         groups += f"; without a group: {named(alone)}"
@@ -218,9 +223,9 @@ def unassigned(entries: dict[str, dict[str, Any]]) -> list[str]:
     sentences = []
     for name, entry in entries.items():
         if entry["student"] is None:
-            why = (
-                f"{' or '.join(entry['candidates'])}?" if entry["candidates"] else "no id of the roster is in its path"
-            )
+            why = f"{' or '.join(entry['candidates'])}?" if entry["candidates"] else NO_ID
+            if entry.get("namesakes"):
+                why += f", but the name of {' and of '.join(entry['namesakes'])} is; put the id into it"
             sentences.append(f"{harmless(name)}: {harmless(why)}")
     return sentences
 

@@ -16,6 +16,7 @@ from course_lib.exercises.spec import Exercise
 from course_lib.grader.cells_needed import Piece, Statements
 from course_lib.grader.diagnose import failure_sentence
 from course_lib.grader.exam import Exam, Outcome, Result
+from course_lib.grader.in_turn import InTurn
 from course_lib.grader.inside import cells
 from course_lib.grader.inside.outcomes import Answer
 from course_lib.grader.notebook import Notebook, Unreadable, lab_of, read_notebook
@@ -72,7 +73,9 @@ def examine(path: Path, root: Path, lab: str | None) -> Submission:
     return submission
 
 
-def grade(notebook: Notebook, exams: Sequence[Exam], workers: Workers, hide_values: bool = True) -> list[Result]:
+def grade(
+    notebook: Notebook, exams: Sequence[Exam | InTurn], workers: Workers, hide_values: bool = True
+) -> list[Result]:
     """Grade the exercises of a lab, in order, in a worker of their own.
 
     Args:
@@ -100,7 +103,7 @@ def _misspelled(id: str, notebook: Notebook) -> str:
 
 
 def grade_with(
-    client: WorkerClient, notebook: Notebook, exams: Sequence[Exam], hide_values: bool = True
+    client: WorkerClient, notebook: Notebook, exams: Sequence[Exam | InTurn], hide_values: bool = True
 ) -> list[Result]:
     """Grade the exercises of a lab, in order, in the worker of a client; see `grade`."""
     lab = [exam.exercise for exam in exams]
@@ -138,7 +141,7 @@ def grade_with(
 
 
 def _run(
-    client: WorkerClient, statements: Statements, exam: Exam, failed: Sequence[Result], hide_values: bool
+    client: WorkerClient, statements: Statements, exam: Exam | InTurn, failed: Sequence[Result], hide_values: bool
 ) -> Result:
     """Run the cases of an exercise, with the references in place of the earlier answers that failed.
 
@@ -173,7 +176,7 @@ def _run(
 
 
 def _run_beside(
-    client: WorkerClient, statements: Statements, exam: Exam, failed: Sequence[Exercise], hide_values: bool
+    client: WorkerClient, statements: Statements, exam: Exam | InTurn, failed: Sequence[Exercise], hide_values: bool
 ) -> tuple[Result, list[Exercise]]:
     """Run the cases of an exercise once; return the result and the exercises whose references stood in for answers."""
     needed, replaced = statements.needed(exam.exercise, failed)

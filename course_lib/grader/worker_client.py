@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from course_lib.grader.inside import frames
-from course_lib.grader.inside.outcomes import LONGEST_MESSAGE, Answer, Failure, Lost, Raised
+from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised
 from course_lib.grader.processes import usage
 from course_lib.grader.sandbox import RESIDENT, Worker, Workers
 from course_lib.grader.timed import CALL
@@ -18,6 +18,10 @@ TICK = 0.1  # seconds between two checks of the memory and the CPU time of a wor
 MOST_WORKERS = 4  # for one submission
 PATIENCE = 5.0  # a call may take this many times its CPU seconds by the clock: code that sleeps uses no CPU time
 SUBMISSION = 300.0  # seconds by the clock for all calls of a submission together
+# Of an error's message. Reports leave out the numbers of hidden cases, but code can spell them in letters: so much of
+# them at most gets into a report, while nearly all messages of Python and torch are shorter.
+LONGEST_SAID = 150
+LONGEST_LIST = 400  # where the message lists the parameters of a layer
 
 
 class WorkerClient:
@@ -159,8 +163,11 @@ def _checked(reply: Any, number: int) -> Answer:
         raise frames.BadFrame("a failure that is none")
     type_, message, text = (_of_type(said[key], str) or "" for key in ("type", "message", "text"))
     line = _of_type(said["line"], int)
-    outcome, message = Raised(_of_type(said["outcome"], str)), message[:LONGEST_MESSAGE]
-    return Answer(failure=Failure(outcome, type_[:100], message, line, text[:200] or None), changed=changed)
+    outcome = Raised(_of_type(said["outcome"], str))
+    longest = LONGEST_LIST if outcome is Raised.WRONG_PARAMETERS else LONGEST_SAID
+    if len(message) > longest:
+        message = f"{message[:longest]} ..."
+    return Answer(failure=Failure(outcome, type_[:50], message, line, text[:LONGEST_SAID] or None), changed=changed)
 
 
 def _of_type(value: Any, *types: type) -> Any:

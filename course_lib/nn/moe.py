@@ -163,6 +163,7 @@ class MoE(nn.Module):
     """
 
     selection_bias: Tensor | None
+    tokens_per_expert: Tensor | None
 
     def __init__(
         self,
@@ -195,6 +196,9 @@ class MoE(nn.Module):
         self.shared = GatedFeedForward(d_model, d_shared) if d_shared else None
         self.shared_gate = nn.Linear(d_model, 1, bias=False) if shared_gate else None
         self.register_buffer("selection_bias", torch.zeros(n_experts) if balanced_by_bias else None)
+        # Choices since the last update of the bias: a step may read several batches. It is 0 whenever a run is saved.
+        counts = torch.zeros(n_experts, dtype=torch.long) if balanced_by_bias else None
+        self.register_buffer("tokens_per_expert", counts, persistent=False)
         self.routing: Routing | None = None
         for weight in self.expert_weights:
             nn.init.normal_(weight, std=1 / math.sqrt(weight.shape[-1]))
@@ -215,6 +219,8 @@ class MoE(nn.Module):
         self.routing = routing = route(
             logits, self.top_k, norm_topk_prob=self.norm_topk_prob, bias=self.selection_bias, capacity=capacity
         )
+        if self.training and self.tokens_per_expert is not None:
+            self.tokens_per_expert.add_(tokens_per_expert(routing.experts, logits.shape[-1]))
         # The same as `mix_experts`, with all experts at once.
         output = grouped_experts(tokens, *self.expert_weights, routing.experts, routing.weights)  # tokens d_model
         if self.shared is not None:
@@ -250,17 +256,20 @@ def routings(model: nn.Module) -> list[Routing]:
 
 @torch.no_grad()
 def update_selection_biases(model: nn.Module, rate: float = 1e-3) -> None:
-    """Update every layer's selection bias from the loads of its last forward pass.
+    """Update every layer's selection bias from its loads in all forward passes in training mode since the last update.
 
-    Call it once per training step, after the update by the gradient.
+    Call it once per training step, after the update by the gradient. If gradients are accumulated, the loads are thus
+    those of all batches of the step, as the gradient is. Without a forward pass the bias stays as it is.
 
     Args:
         model: A model with layers that are balanced by bias.
         rate: The step size; see `update_selection_bias`.
     """
-    for layer, routing in zip(moe_layers(model), routings(model), strict=True):
-        if layer.selection_bias is not None:
-            layer.selection_bias.copy_(update_selection_bias(layer.selection_bias, expert_loads(routing), rate))
+    for layer in moe_layers(model):
+        if layer.selection_bias is not None and layer.tokens_per_expert is not None:
+            load = layer.tokens_per_expert / layer.tokens_per_expert.sum().clamp(min=1)
+            layer.selection_bias.copy_(update_selection_bias(layer.selection_bias, load, rate))
+            layer.tokens_per_expert.zero_()
 
 
 def count_active_parameters(model: nn.Module) -> int:

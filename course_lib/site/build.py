@@ -11,7 +11,9 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from course_lib.course_file import read_course
 from course_lib.files import acquire_lock, write_text
+from course_lib.grader.deadlines import announced
 from course_lib.preset import course_seed, preset
 from course_lib.site import cache, records, replication, shown
 from course_lib.site.execute import execute, room_for
@@ -60,12 +62,14 @@ def build(strict: bool = True, only: str | None = None, root: Path | None = None
 def _build(project: Project, html: Path, strict: bool, only: str | None, jobs: int | None) -> bool:
     """Execute, collect, stage and render; return whether pages were written, False if nothing had changed."""
     notebooks = {lab: read_lab(project, lab) for lab in project.lab_slugs()}
+    course = read_course(project.root)
+    due = {lab: announced(lab, course) for lab in notebooks}  # a mistake in a deadline is told before labs run
     executed = run_labs(project, notebooks, only, jobs)
     numbers = {lab: records.collect(lab, notebook) for lab, notebook in executed.items()}
     for lab, found in numbers.items():
         records.write(project, lab, found)
     pages = {lab: with_points(lab, page(lab, notebook, executed.get(lab))) for lab, notebook in notebooks.items()}
-    measured = {lab: dict(notebook.metadata.get("course", {})) for lab, notebook in executed.items()}
+    measured = {lab: {**notebook.metadata.get("course", {}), "due": due[lab]} for lab, notebook in executed.items()}
     cited = records.merge(project, numbers)
     own = {lab: notebook for lab, notebook in notebooks.items() if not cache.released(project, lab)}
     replication.attach(project, cited, replication.changed_since(project, solved_labs(own)))

@@ -6,6 +6,7 @@ What it hides is what stands in the files of the exercises. The library, on whic
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 import os
@@ -23,10 +24,11 @@ from nbformat import NotebookNode
 
 from course_lib import exercises
 from course_lib.checkout import commit_of
-from course_lib.course_file import NAME, read_course
+from course_lib.course_file import NAME, Course, read_course
 from course_lib.errors import CourseError
 from course_lib.exercises import own
 from course_lib.files import acquire_lock, write_bytes, write_text
+from course_lib.grader.deadlines import announced
 from course_lib.site import cache, replication
 from course_lib.site.build import read_lab, run_labs
 from course_lib.site.configure import configured, set_repository
@@ -48,6 +50,8 @@ FOR_TEACHERS = "book/teach"  # how the names of their pages begin
 TESTS = Path(__file__).with_name("student_tests.py.template")
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(([^)\s#]+)(?:#[^)\s]*)?\)(\{[^}\n]*\})?")
 NUMBER = re.compile(r"\{number\}`(\S+?)(?: ([^`]*))?`")
+MOVED = re.compile(r"^  [\w-]+: ([\w-]+)(?:#[\w-]+)?\n", re.MULTILINE)  # in the front matter: what is on a page now
+DEADLINES = "<!-- deadlines -->"  # in the README, where they go
 LAUNCH = re.compile(r"\{launch\} (\w+)")
 FULL = re.compile(r"<!-- full -->\n.*?<!-- /full -->\n", re.DOTALL)
 STUDENT = re.compile(r"<!-- student\n(.*?)-->\n", re.DOTALL)
@@ -89,12 +93,7 @@ def release(
         new = Path(folder)
         _copy(project, new, book)
         write_text(new / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=True))
-        if course.name or course.authors:
-            lines = {"name": course.name, "authors": list(course.authors)}
-            text = "".join(
-                f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items() if value
-            )
-            write_text(new / NAME, text)
+        _write_course(new, course, [*book.labs, *own_notebooks])
         write_text(new / "tests" / "test_student_version.py", TESTS.read_text(encoding="utf8"))
         for lab in book.labs:
             _write_lab(project, new, book, lab, runs[lab], course.hints)
@@ -119,24 +118,33 @@ def release(
 def chosen(toc: dict[str, Any], chapters: Sequence[str], place: str = "") -> dict[str, Any]:
     """Return the table of contents with these chapters alone, and all that belongs to no chapter.
 
-    A chapter has labs, and is called by the first word of its page: "primer", "ch01". None means all.
+    A chapter has labs, and is called by the first word of its page: "primer", "ch01". None means all. Of a chapter that
+    is not named, single labs may be: its overview then comes with the pages of these.
 
     Raises:
-        SiteError: If there is no such chapter.
+        SiteError: If there is no such chapter or lab.
     """
     toc = copy.deepcopy(toc)
     for part in toc["parts"]:
         part["chapters"] = [entry for entry in part["chapters"] if not entry["file"].startswith(FOR_TEACHERS)]
     everything = [chapter for part in toc["parts"] for chapter in part["chapters"]]
     names = {_chapter(entry): None for entry in everything if _labs_of(entry)}
-    if unknown := [name for name in chapters if name not in names]:
-        raise SiteError(f"{place}there is no chapter {unknown[0]}; there are {', '.join(names)}")
+    labs = [PurePosixPath(name).stem for entry in everything for name in _labs_of(entry)]
+    if unknown := [name for name in chapters if name not in names and name not in labs]:
+        known = f"there are {', '.join(names)}, and single labs such as {labs[-1]}"
+        raise SiteError(f"{place}there is no chapter {unknown[0]}; {known}")
     for part in toc["parts"]:
-        part["chapters"] = [
-            entry for entry in part["chapters"] if not chapters or not _labs_of(entry) or _chapter(entry) in chapters
-        ]
+        part["chapters"] = [taught for entry in part["chapters"] if (taught := _taught(entry, chapters))]
     toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
     return toc
+
+
+def _taught(entry: dict[str, Any], chapters: Sequence[str]) -> dict[str, Any] | None:
+    """Return what is taught of a chapter: all of it, its overview with some labs and their pages, or nothing."""
+    if not chapters or not _labs_of(entry) or _chapter(entry) in chapters:
+        return entry
+    pages = [page for page in entry.get("sections", []) if PurePosixPath(page["file"]).stem in chapters]
+    return {**entry, "sections": pages} if pages else None
 
 
 def _chapter(entry: dict[str, Any]) -> str:
@@ -162,17 +170,17 @@ class Book:
         if not self.labs:
             raise SiteError("the chosen chapters have no lab")
         self._first = next(name for name in kept if name != toc["root"] and name != "book/start")
-        self._numbers: dict[str, float] = {}
+        self._numbers: dict[str, list[float | None]] = {}  # those of labs that are left out, on each seed
         for lab in (name.removeprefix("labs/") for name in self.gone if name.startswith("labs/")):
             if found := replication.read(project, lab):
-                self._numbers.update({key: number["values"][0] for key, number in found["numbers"].items()})
+                self._numbers.update({key: number["values"] for key, number in found["numbers"].items()})
         self._unlinked: dict[str, int] = {}
 
     def text(self, text: str, page: str) -> str:
         """Return the text of a page as students read it.
 
         A link to a page that is left out keeps its words alone; a row of a table that leads only there goes. A number
-        that only a lab measures that is left out is written down, as the replication has it for seed 0.
+        that only a lab measures that is left out is written down, as the replication has it.
 
         Args:
             text: The text.
@@ -182,6 +190,8 @@ class Book:
         if not self.gone:
             return text
         folder = posixpath.dirname(page)
+        text = MOVED.sub(lambda found: "" if self._leads_away(folder, found[1]) else found[0], text)
+        text = re.sub(r"\A---\nmoved:\n---\n", "", text)
         text = LINK.sub(lambda found: self._link(found, page), self._rows(text, folder))
         text = NUMBER.sub(self._number, text)
         return LAUNCH.sub(lambda found: found[0] if found[1] in self.labs else f"{{launch}} {self.labs[0]}", text)
@@ -221,11 +231,42 @@ class Book:
         return "\n".join(kept)
 
     def _number(self, found: re.Match[str]) -> str:
-        key, fmt = found[1], found[2] or ""
-        if key not in self._numbers:
+        keys, spec = [found[1]], found[2] or ""
+        if spec.startswith("less "):
+            other, _, spec = spec.removeprefix("less ").partition(" ")
+            keys.append(other)
+        if not all(key in self._numbers for key in keys):
             return found[0]
-        plain = re.fullmatch(r"[-+ ,]*\.?\d*[%a-z]?", fmt) and fmt
-        return formatted(self._numbers[key], fmt) if plain else cell_text(self._numbers[key])
+        values, *others = (self._numbers[key] for key in keys)
+        for other_values in others:
+            pairs = zip(values, other_values, strict=True)
+            values = [None if a is None or b is None else a - b for a, b in pairs]
+        return _written(values, spec)
+
+
+def _written(values: Sequence[float | None], spec: str) -> str:
+    """Write a number down as the role `number` of the book does: that of seed 0, or what its seeds have together.
+
+    Args:
+        values: The number on each seed.
+        spec: What follows the key, such as ".1%", "mean .1%", "interval" or "runs > 80%".
+    """
+    what, _, fmt = spec.partition(" ")
+    together = replication.average(values)
+    if what == "runs":
+        sign, _, bound = fmt.partition(" ")
+        limit = float(bound.removesuffix("%")) / (100 if bound.endswith("%") else 1)
+        n = sum(value is not None and (value > limit if sign == ">" else value < limit) for value in values)
+        return f"{n} of {len(values)}"
+    if what == "interval":
+        return " to ".join(_one(end, fmt) for end in together["interval"] or [together["mean"]] * 2)
+    return _one(together["mean"], fmt) if what == "mean" else _one(values[0], spec)
+
+
+def _one(value: float | None, fmt: str) -> str:
+    if value is None or not fmt or not re.fullmatch(r"[-+ ,z]*\.?\d*[%a-z]?", fmt):
+        return cell_text(value)
+    return formatted(value, fmt.replace("z", ""))
 
 
 def _copy(project: Project, new: Path, book: Book) -> None:
@@ -242,6 +283,26 @@ def _copy(project: Project, new: Path, book: Book) -> None:
         shutil.copy(file, target)
         if name.endswith(".md"):
             write_text(target, book.text(file.read_text(encoding="utf8"), stem))
+
+
+def _write_course(new: Path, course: Course, labs: Sequence[str]) -> None:
+    """Write what students need of `course.toml`: the name, the authors, deadlines, and what lateness costs.
+
+    The README has the name as its title, and the deadlines in a list.
+    """
+    deadlines = {lab: course.deadlines[lab] for lab in labs if lab in course.deadlines}
+    penalty = course.late_penalty if deadlines else ""
+    lines = {"name": course.name, "authors": list(course.authors), "late_penalty": penalty}
+    texts = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items() if value]
+    if deadlines:
+        texts += ["\n[deadlines]\n", *(f"{lab} = {json.dumps(time)}\n" for lab, time in deadlines.items())]
+    if texts:
+        write_text(new / NAME, "".join(texts))
+    readme = (new / "README.md").read_text(encoding="utf8")
+    if course.name:
+        readme = re.sub(r"\A# .*", lambda _: f"# {course.name}", readme)
+    due = "".join(f"- {exercises.lab(lab).title} (`{lab}`): {announced(lab, course)}\n" for lab in deadlines)
+    write_text(new / "README.md", readme.replace(f"{DEADLINES}\n\n", f"## Deadlines\n\n{due}\n" if due else ""))
 
 
 def _of_a_lab(file: Path) -> bool:
@@ -348,15 +409,13 @@ def _write_exercises(new: Path, lab: str, stubs: Mapping[str, str], where: str, 
 def looked_up(folder: Path, labs: Sequence[str]) -> list[str]:
     """Return a sentence on the exercises that a student version gives away: half of the answer stands in a file.
 
-    That is the case where half of the longer lines of the reference stand in one file, spaces aside, or where the
-    library defines something of the same name.
+    That is the case where half of the longer lines of the reference stand in one file, spaces aside, or where a module
+    of the library has a function or class of the same name; a method of this name is about something else.
     """
     texts = {path.relative_to(folder).as_posix(): _plain_text(path) for path in sorted(folder.rglob("*"))}
     ours = ("course_lib/exercises/", f"{cache.RUNS}/")
     texts = {name: text for name, text in texts.items() if text and not name.startswith(ours)}
-    named = {
-        name: set(re.findall(r"\b(?:def|class) (\w+)", text)) for name, text in texts.items() if name[-3:] == ".py"
-    }
+    named = {name: _defined(folder / name) for name in texts if name.startswith("course_lib/") and name[-3:] == ".py"}
     found: dict[str, list[str]] = {}
     asked = 0
     for exercise in (exercise for lab in labs if lab in exercises.labs() for exercise in exercises.of_lab(lab)):
@@ -373,6 +432,12 @@ def looked_up(folder: Path, labs: Sequence[str]) -> list[str]:
     return [
         f"of {asked} exercises, {len(found)} can be looked up in the library or on pages, which the labs need:{places}"
     ]
+
+
+def _defined(module: Path) -> set[str]:
+    """Return the names of the functions and classes of a module, without those inside them."""
+    definitions = (ast.FunctionDef, ast.ClassDef)
+    return {node.name for node in ast.parse(module.read_text(encoding="utf8")).body if isinstance(node, definitions)}
 
 
 def _plain_text(path: Path) -> str:

@@ -72,7 +72,8 @@ class LabDirective(LaunchDirective):
             cost = f"{lab['cpu_seconds']:.0f} CPU-seconds and {lab['peak_mb']:.0f} MB of memory"
             by = "for the full course" if is_student_version() else "by this build"
             note = f"Results as run {by}: {cost} ({lab['preset']} preset, commit {lab['commit']})."
-        return [*super().run(), raw(f'<p class="lab-cost">{escape(note)}</p>')]
+        lines = [lab["due"] if lab else "", note]
+        return [*super().run(), *(raw(f'<p class="lab-cost">{escape(line)}</p>') for line in lines if line)]
 
 
 class SolutionDirective(CourseDirective):

@@ -27,9 +27,11 @@ def run_case(subject, d, n_samples):
     """Ask for a measurement on random samples, and notice what only pretends to measure.
 
     Random generators start alike at every call, so the same question twice would get the same number honestly. Three
-    sample sizes, since two honest measurements in float32 may agree by chance, about once in 100,000 times.
+    sample sizes, since two honest measurements in float32 may agree by chance, about once in 100,000 times. What is
+    asked follows from `n_samples`, so that a table of earlier answers does not hold the next ones.
     """
-    values = [subject(d, n) for n in (100, 50, 33)]
+    n_pairs = 100 + n_samples % 101
+    values = [subject(d, n) for n in (n_pairs, n_pairs // 2, n_pairs // 3)]
     if all(isinstance(value, (int, float, torch.Tensor)) for value in values):
         first, *others = (torch.as_tensor(value).double() for value in values)
         if all(torch.equal(first, other) for other in others):
@@ -37,28 +39,41 @@ def run_case(subject, d, n_samples):
                 "it gives the very same number for any `n_samples`, and chance would change it a little. Draw "
                 "`n_samples` random pairs in the function and measure them; what theory says does not depend on them."
             )
-        errors = _relative_errors(subject)
-        if sum(error**2 * PAIRS / (2 + 6 / d) for d, error in errors.items()) < LEAST_SPREAD:
-            off = sum(map(abs, errors.values())) / len(errors)
+        widths = range(128 + n_samples % 89, 148 + n_samples % 89)
+        errors = _relative_errors(subject, widths, n_pairs)
+        off = sum(map(abs, errors.values())) / len(errors)
+        if _squares(errors, n_pairs) < LEAST_SPREAD:
+            honest = math.sqrt(2 / math.pi) * math.sqrt(2 / n_pairs)  # the mean size of a normal number
             # The number is that of this answer, so only the mistake that makes it is recognised by this message.
             raise WrongAnswer(
-                f"it is closer to what theory says than chance allows (from {PAIRS} pairs it is off by {off:.2%} on "
-                "average, and an honest measurement by about 11%). Is there more or less in it than `n_samples` random "
-                "dot products?"
+                f"it is closer to what theory says than chance allows (from {n_pairs} pairs it is off by {off:.2%} on "
+                f"average, and an honest measurement by about {honest:.1%}). Is there more or less in it than "
+                "`n_samples` random dot products?"
+            )
+        common = sum(errors.values()) / len(errors)
+        if _squares({d: error - common for d, error in errors.items()}, n_pairs) < LEAST_SPREAD_AROUND_THE_MEAN:
+            raise WrongAnswer(
+                f"it misses what theory says by nearly the same share for every d (about {off:.2%}), where chance "
+                "would make it another one each time. Draw `n_samples` random pairs in the function and measure them."
             )
     return subject(d, n_samples)
 
 
-PAIRS = 100
 LEAST_SPREAD = 2.5  # a sum of 20 squares of normal numbers is smaller about once in a million times
+LEAST_SPREAD_AROUND_THE_MEAN = 2.2  # around their own mean, likewise
 
 
-def _relative_errors(subject):
-    """Return {width: relative error} of 20 measurements from a few pairs, of different widths: different numbers.
+def _squares(errors, n_pairs):
+    """Return the sum of squares of relative errors, each in units of its standard error."""
+    return sum(error**2 * n_pairs / (2 + 6 / d) for d, error in errors.items())
+
+
+def _relative_errors(subject, widths, n_pairs):
+    """Return {width: relative error} of measurements from a few pairs, of different widths: different numbers.
 
     All pairs of n queries and keys have a variance with a relative standard error of only about 2 / sqrt(n d).
     """
-    values = {d: torch.as_tensor(subject(d, PAIRS)).double().mean().item() for d in range(128, 148)}
+    values = {d: torch.as_tensor(subject(d, n_pairs)).double().mean().item() for d in widths}
     return {d: value / d - 1 for d, value in values.items()}
 
 

@@ -5,6 +5,7 @@ python -m course_lib.grader.gradescope.run /autograder
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import traceback
@@ -19,6 +20,7 @@ from course_lib.files import write_text
 from course_lib.grader.command import find
 from course_lib.grader.exam import Exam, Result
 from course_lib.grader.hidden import exams_of, seed_of
+from course_lib.grader.in_turn import later_exams
 from course_lib.grader.render import result_lines
 from course_lib.grader.report import harmless
 from course_lib.grader.sandbox import Workers, choose_level
@@ -49,9 +51,10 @@ def results_of(root: Path) -> dict[str, Any]:
     print(level.sentence)  # on standard output, which instructors alone see
     # The points first: they must not be short of time.
     with Workers(level) as workers, closing(WorkerClient(workers)) as client:
-        exams = exams_of(lab, seed_of(settings["seed"], _hand_in(root)))
-        for exam in exams:
+        versions = [exams_of(lab, seed_of(settings["seed"], hand_in)) for hand_in in sorted({1, _hand_in(root)})]
+        for exam in itertools.chain(*versions):
             exam.exercise = replace(exam.exercise, points=settings["points"][exam.exercise.id])
+        exams = later_exams(*versions) if len(versions) > 1 else versions[0]
         hidden = grade_with(client, submission.notebook, exams)
         visible_exams = [Exam(exercise) for exercise in exercises.of_lab(lab)]
         visible = grade_with(client, submission.notebook, visible_exams, hide_values=False)
@@ -122,7 +125,7 @@ def _checks(result: Result) -> dict[str, Any]:
 def _points(result: Result, visibility: str) -> dict[str, Any]:
     lines = [result.summary, result.mistake, result.diagnosis, *result.notes]
     if result.avoided:
-        lines.append(f"It calls {', '.join(result.avoided)}, which the exercise asks to do without; points unchanged.")
+        lines.append(f"It uses {', '.join(result.avoided)}, which the exercise does without; points unchanged.")
     return {
         "name": f"{result.exercise.id}: hidden cases",
         "score": result.points,
