@@ -396,12 +396,16 @@ def _alike(exercise: Exercise, case: Case, a: Answer, b: Answer) -> bool:
 def _is_telling(answers: Sequence[Answer], wrong: Sequence[Difference | Failure | None]) -> bool:
     """Check that wrong answers say enough to be compared with hundreds of slips, of which one may fit by chance.
 
-    None of them may be missing: a crash is told as a crash. There is no NaN or infinity where a number should be: these
-    have many causes. And the answers differ among each other: who always says 0 or None has done something else.
+    None of them may be missing: a crash is told as a crash. There is no NaN or infinity where a number should be, and
+    nothing of another type, nor are the gradients alone wrong: these have many causes. And the answers differ among
+    each other: who always says 0 or None has done something else.
     """
     if any(_crashed(answer) for answer in answers):
         return False
-    if any(isinstance(found, Difference) and found.kind is Kind.FINITE for found in wrong):
+    differ = [found for found in wrong if isinstance(found, Difference)]
+    if differ and all(found.is_derivative for found in differ):
+        return False
+    if any(found.kind is Kind.FINITE or (found.kind is Kind.TYPE and found.got is not None) for found in differ):
         return False
     given = [x for answer in answers if not answer.failure for x in _numbers_and_words(answer.value)]
     told = [

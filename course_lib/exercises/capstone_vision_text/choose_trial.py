@@ -174,6 +174,15 @@ def no_first_one(trials, budget):
 
 
 @mistake(
+    "A trial that diverged counts as one with the score 0 here, and is chosen where no other is better. It has no score "
+    "at all: leave it out."
+)
+def nan_is_0(trials, budget):
+    with_0 = [{**t, "validation": 0.0 if math.isnan(t["validation"]) else t["validation"]} for t in trials]
+    return choose_trial(with_0, budget)
+
+
+@mistake(
     "The best score begins at 0 here, so a trial whose score is 0 is never chosen. Begin with no trial at all, "
     "`None`, and take the first that fits."
 )

@@ -86,7 +86,18 @@ def always_renormalises(logits, k, renormalise=True):
     return route(logits, k)
 
 
-@mistake("This is a softmax over the tokens. The experts compete for a token: softmax along the last axis.")
+# Whether the best are those with the largest logits, or with the largest of these weights.
+OVER_TOKENS = "This is a softmax over the tokens. The experts compete for a token: softmax along the last axis."
+
+
+@mistake(OVER_TOKENS)
+def the_best_after_a_softmax_over_tokens(logits, k, renormalise=True):
+    best = logits.softmax(dim=0).topk(k, dim=-1)
+    weights = best.values / best.values.sum(dim=-1, keepdim=True) if renormalise else best.values
+    return torch.zeros_like(logits).scatter(-1, best.indices, weights)
+
+
+@mistake(OVER_TOKENS)
 def softmax_over_tokens(logits, k, renormalise=True):
     weights = on_the_best(logits.softmax(dim=0), logits, k)
     return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights

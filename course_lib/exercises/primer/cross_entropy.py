@@ -110,6 +110,19 @@ def softmax_after_the_largest_of_all(scores, targets):
     return logarithm_of_the_softmax.solution(scores - scores.max(), targets)
 
 
+@mistake(
+    "This is the logarithm of the mean probability. It has to be the mean of the logarithms: each example has a "
+    "surprise of its own, and only then comes the mean."
+)
+def logarithm_of_the_mean(scores, targets):
+    return -scores.softmax(-1)[torch.arange(len(targets)), targets].mean().log()
+
+
+@mistake("This is the mean probability, with a minus. The surprise is the *logarithm* of the probability: -log p.")
+def no_logarithm(scores, targets):
+    return -scores.softmax(-1)[torch.arange(len(targets)), targets].mean()
+
+
 @mistake("This is 1 minus the probability. The surprise is the logarithm: -log p.")
 def one_minus_probability(scores, targets):
     return (1 - scores.softmax(-1)[torch.arange(len(targets)), targets]).mean()

@@ -80,6 +80,29 @@ class NoRelu(LetterModel):
         return self.output(self.hidden(self.embedding(ids).flatten(1)))
 
 
+OTHER_CURVE = (
+    "Between `hidden` and `output` stands another function than relu, which sets negative numbers to 0, no more."
+)
+
+
+@mistake(OTHER_CURVE)
+class Sigmoid(LetterModel):
+    def forward(self, ids):
+        return self.output(torch.sigmoid(self.hidden(self.embedding(ids).flatten(1))))
+
+
+@mistake(OTHER_CURVE)
+class Tanh(LetterModel):
+    def forward(self, ids):
+        return self.output(torch.tanh(self.hidden(self.embedding(ids).flatten(1))))
+
+
+@mistake(OTHER_CURVE)
+class Gelu(LetterModel):
+    def forward(self, ids):
+        return self.output(F.gelu(self.hidden(self.embedding(ids).flatten(1))))
+
+
 @mistake("The relu comes last and cuts off negative scores. It belongs between `hidden` and `output`.")
 class ReluLast(LetterModel):
     def forward(self, ids):
