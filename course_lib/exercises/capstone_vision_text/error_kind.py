@@ -258,8 +258,8 @@ EXERCISE = Exercise(
     hints=(
         "`right` tells which form is asked for: a number, yes or no, or names. First right or not, then the form, "
         "then the picture.",
-        '`said.split(", ")` gives the things. `all(thing in names for thing in things)` asks for the form, `all(thing '
-        "in shown for thing in things)` whether they are in the picture.",
+        '`said.split(", ")` gives the things, and `all(... for thing in things)` asks something of each of them: '
+        "first whether it is a name at all, then whether it is in the picture.",
     ),
     reference=error_kind,
     cases=cases,

@@ -198,8 +198,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Compute p and z^2 / n once. The formula is middle plus and minus half width, both divided by the same number.",
-        "`middle = p + z2 / 2` and `half = z / math.sqrt(asked) * math.sqrt(p * (1 - p) + z2 / 4)` with `z2 = z * z / "
-        "asked`; divide both by `1 + z2`.",
+        "With `z2 = z * z / asked` the formula is shorter: `p + z2 / 2` in the middle, and `p * (1 - p) + z2 / 4` "
+        "under the root. What stands before the root, and what is everything divided by?",
     ),
     reference=share_interval,
     cases=cases,

@@ -318,8 +318,9 @@ EXERCISE = Exercise(
     hints=(
         "`logits.topk(k, dim=-1)` gives the k largest logits of each token, and where they are. What are the weights "
         "of these k? And how do they get to their places in a row of zeros?",
-        "`torch.zeros_like(logits).scatter(-1, best.indices, weights)`. The weights are `best.values.softmax(-1)`, or "
-        "without renormalising `logits.softmax(-1).gather(-1, best.indices)`.",
+        "With `best = logits.topk(k, dim=-1)`, a softmax of `best.values` makes weights that sum to 1; `gather(-1, "
+        "best.indices)` picks entries out of a softmax of all. `torch.zeros_like(logits).scatter(...)` takes an "
+        "axis, the places and what belongs there.",
     ),
     reference=route,
     cases=cases,

@@ -226,9 +226,10 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="code",
     hints=(
-        "Each column is the queue of one expert. Which place does a token have in it? The first that chose the expert "
-        "has place 1, the next one place 2; those who chose another are not in this queue.",
-        "`place = (weights > 0).cumsum(dim=0)`, then `weights * (place <= capacity)`.",
+        "Each column is the queue of one expert. Which place does a token have in it? The first that chose the "
+        "expert has place 1, the next one place 2; those who chose another are not in this queue.",
+        "`cumsum(dim=0)` of a table of true and false counts down each column: that is the place in the queue. "
+        "Which places are served, and what becomes of the weights of the others?",
     ),
     reference=within_capacity,
     cases=cases,

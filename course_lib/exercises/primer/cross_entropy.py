@@ -175,8 +175,9 @@ EXERCISE = Exercise(
     hints=(
         "log p = score - log(sum of exp(scores)), for each row by itself. To a computer exp(1000) is infinite, and "
         "exp(-200) is 0. What could you take off each row first?",
-        "Subtract the row's largest score; then `scores - scores.exp().sum(dim=-1, keepdim=True).log()` are all the "
-        "log p, and `[torch.arange(len(targets)), targets]` picks one from each row.",
+        "Subtract the row's largest score, with `keepdim=True`. From what is left subtract the logarithm of the sum "
+        "of its `exp`, row by row: that is log p of every choice. Pick one from each row, and remember the minus and "
+        "the mean.",
     ),
     reference=cross_entropy,
     cases=cases,

@@ -147,10 +147,11 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="code",
     hints=(
-        "In `__init__`, `super().__init__()` comes first, then the three parts. How many numbers does `hidden` read? "
-        "In `forward`, print the shape after each step: axis 0 is the batch all the way.",
-        "`hidden` reads n_context * d_embedding numbers: `self.embedding(ids).flatten(1)`. Then "
-        "`torch.relu(self.hidden(...))`, then `self.output(...)`.",
+        "In `__init__`, `super().__init__()` comes first, then the three parts. How many numbers does `hidden` "
+        "read? In `forward`, print the shape after each step: axis 0 is the batch all the way.",
+        "The arrows of n_context letters stand side by side: so many numbers does `hidden` read. "
+        "`self.embedding(ids)` has three axes, and `flatten(1)` leaves two. relu stands between `hidden` and "
+        "`output`.",
     ),
     reference=LetterModel,
     cases=cases,
