@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
-from course_lib.grader.asked import Asked, Request, call_shown
+from course_lib.grader.asked import Heard, Listener, call_shown
 from course_lib.grader.compare import Difference, Kind, compare
 from course_lib.grader.diagnose import also_changed, argument_changed, explain, nothing_returned
 from course_lib.grader.inside import calls
@@ -186,9 +186,9 @@ class Exam:
             return self._grade(subject, hide_values)
 
     def _grade(self, subject: calls.Subject, hide_values: bool) -> Result:
-        exercise, cases, asked = self.exercise, self.cases, Asked(subject)
+        exercise, cases, asked = self.exercise, self.cases, Listener(subject)
         answers: list[Answer] = []
-        heard: list[tuple[list[Request], Any]] = []
+        heard: list[tuple[list[Heard], Any]] = []
         for case in cases:
             asked.requests, asked.given = [], None
             answers.append(ask(exercise, asked, case))

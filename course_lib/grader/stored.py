@@ -6,9 +6,10 @@ A file is one message of `inside.frames`: the cases, the right answers, and what
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from course_lib.exercises.spec import Case
 from course_lib.grader.inside.calls import same
@@ -16,15 +17,18 @@ from course_lib.grader.inside.frames import pack, receive
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised
 from course_lib.grader.rivals import Rival
 
-if TYPE_CHECKING:
-    from course_lib.grader.exam import Exam
 
+def packed(cases: Sequence[Case], expected: Sequence[Any], *rivals: Sequence[Rival]) -> bytes:
+    """Return the content of the file.
 
-def packed(exam: Exam) -> bytes:
-    """Return the content of the file for the visible cases of an exercise."""
-    different: list[list[Any]] = [[] for _ in exam.cases]  # most slips share most of their answers
-    told = [[[r.message, _numbers(r, different)] for r in rivals] for rivals in (exam.mistakes, exam.told_apart())]
-    return pack([[asdict(case) for case in exam.cases], exam.expected, different, *told])
+    Args:
+        cases: The visible cases.
+        expected: The right answer to each case.
+        *rivals: The known mistakes, then the slips.
+    """
+    different: list[list[Any]] = [[] for _ in cases]  # most slips share most of their answers
+    told = [[[r.message, _numbers(r, different)] for r in kind] for kind in rivals]
+    return pack([[asdict(case) for case in cases], list(expected), different, *told])
 
 
 def _numbers(rival: Rival, different: list[list[Any]]) -> list[int]:
