@@ -6,6 +6,7 @@ import importlib
 import inspect
 import math
 import re
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -104,6 +105,51 @@ def test_an_exercise_is_complete(id):
     assert len({case.name for case in exam.cases}) == len(exam.cases) >= 2
     earlier = list(ALL)[: list(ALL).index(id)]
     assert set(exercise.needs) <= set(earlier), "an exercise builds on earlier ones only"
+
+
+# Exercises whose hints contain a line of the solution, for now.
+HINTS_TELL = {
+    "attention",
+    "split_heads",
+    "multi_head_attention",
+    "sinusoidal",
+    "rope",
+    "fair_rates",
+    "learn_merges",
+    "equal_ranks",
+    "bradley_terry_loss",
+    "calibration_bins",
+    "gae",
+    "chain_states",
+    "vote_accuracy",
+    "ridge",
+    "weat_effect",
+    "control_words",
+    "best_plan",
+    "kv_bytes",
+    "near_copies",
+    "patchify",
+    "info_nce",
+    "wrong_names",
+    "insert_pictures",
+}
+LONGEST_TOLD = 40  # characters without spaces: what is shorter is a call that a hint may have to show
+
+
+def as_told(code):
+    return re.sub(r"[\s`]", "", code).replace("'", '"')
+
+
+@for_all
+def test_a_hint_is_not_the_solution(id):
+    exercise = ALL[id]
+    tree = ast.parse(textwrap.dedent(inspect.getsource(exercise.reference)))
+    statements = [node for node in ast.walk(tree) if isinstance(node, (ast.Return, ast.Assign, ast.AugAssign))]
+    lines = [as_told(ast.unparse(node.value)) for node in statements if node.value]
+    told = [
+        line for line in lines if len(line) > LONGEST_TOLD and any(line in as_told(hint) for hint in exercise.hints)
+    ]
+    assert bool(told) == (id in HINTS_TELL), f"{id}: a hint says where to look and does not write {told}"
 
 
 FILES = sorted(Path(exercises.__file__).parent.glob("*/[a-z]*.py"))

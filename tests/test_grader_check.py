@@ -1265,5 +1265,12 @@ def test_other_parameters_are_named_and_nothing_else(capsys):
 
     check("multi_head_attention", MultiHeadAttention)
     text = capsys.readouterr().out
-    assert "its parameters must be `key.weight` (" in text
-    assert "they are `key.weight` (2, " in text
+    assert re.search(r"`key` gives \d+ numbers here \(yours gives 2\); `output` gives", text)
+    assert "its parameters must be" not in text
+
+
+def test_other_sizes_are_explained_beside_what_the_layer_was_made_with(capsys):
+    check("letter_model", OneInput)
+    text = capsys.readouterr().out
+    assert "`hidden` reads 6 numbers here (yours reads 3)." in text
+    assert "`LetterModel(n_symbols=4, n_context=2, d_embedding=3, d_hidden=5)`" in text

@@ -95,8 +95,8 @@ def in_the_first_round_of_pairs(arms, question):
         ("cosine_similarity", cosine_down_the_columns, "along another axis"),
         ("cosine_similarity", cosine_of_the_first_row, "leaves its loop in the first round: does a `return` stand too"),
         ("cosine_similarity", cosine_of_the_first_pair, "leaves its loop in the first round: does a `return` stand"),
-        ("descend", one_step_more, "goes one further than `steps` says"),
-        ("descend", one_step_less, "stops one short of what `steps` says"),
+        ("descend", one_step_more, "goes one round too far in its loop"),
+        ("descend", one_step_less, "ends its loop one round too early"),
         ("mix_experts", first_round, "leaves its loop in the first round"),
         ("share_interval", whole_division, "divides by `//`"),
         ("share_interval", high_and_low, "has its result in the opposite order"),
@@ -128,7 +128,7 @@ def test_a_student_version_names_the_same_slips(tmp_path):
     for id in ("cosine_similarity", "error_kind", "letter_model"):
         exam = Exam(find(id))
         file = tmp_path / f"{id}.cases"
-        file.write_bytes(packed(exam))
+        file.write_bytes(packed(exam.cases, exam.expected, exam.mistakes, exam.told_apart()))
         stored = Exam(replace(exam.exercise, stored=file, mistakes=(), alternatives=()))
         for slip in slips_of(exam.exercise)[::3]:
             ours, theirs = (one.grade(LocalSubject(slip.solution)) for one in (exam, stored))
@@ -148,6 +148,46 @@ def test_a_student_version_names_the_same_slips(tmp_path):
 )
 def test_what_is_wrong_otherwise_is_no_slip(answer):
     assert told("cosine_similarity", answer) == ""
+
+
+def max_of_nothing(trials, budget):
+    fit = [t for t in trials if t["seconds"] <= budget and t["validation"] == t["validation"]]
+    return max(fit, key=lambda t: (t["validation"], -t["seconds"]))["name"]
+
+
+def first_queue_alone(weights, capacity):
+    kept = torch.zeros_like(weights)
+    for expert in range(weights.shape[1]):
+        n = 0
+        for token in range(len(weights)):
+            n += bool(weights[token, expert] > 0)
+            if n <= capacity:
+                kept[token, expert] = weights[token, expert]
+        return kept
+
+
+def from_a_half_on(x, weights, w1, w2):
+    return find("mix_experts").reference(x, torch.where(weights >= 0.5, weights, 0.0), w1, w2)
+
+
+def without_gradients(scores, targets):
+    return torch.tensor(torch.nn.functional.cross_entropy(scores, targets).item())
+
+
+@pytest.mark.parametrize("seed", [0, 3, 4, 7])
+@pytest.mark.parametrize(
+    ("id", "answer", "words"),
+    [
+        ("choose_trial", max_of_nothing, "`max` has nothing to choose from"),
+        ("within_capacity", first_queue_alone, "does a `return` stand too deep?"),
+        ("mix_experts", from_a_half_on, "Only experts with a weight of one half or more answer"),
+        ("cross_entropy", without_gradients, ""),
+    ],
+)
+def test_nobody_is_told_of_a_mistake_that_is_not_theirs(id, answer, words, seed):
+    message = told(id, answer, seed)
+    assert words in message
+    assert bool(message) == bool(words)
 
 
 def count_down(n):

@@ -171,7 +171,8 @@ class Exercise:
         kind: What is asked of the learner. "code": write what is described. "derive": find a formula that the text
             does not give, checked by numbers. "debug": given code has one fault; mend it. "design": choose a control,
             a setting or a metric; checked by what comes of it.
-        hints: Two hints: the first points in the right direction, the second nearly gives the line.
+        hints: Two hints: the first points in the right direction, the second says what it is made of, and
+            writes no line of the solution.
         reference: The solution, a plain function or class.
         cases: Makes the cases from a generator: visible checks use seed 0, grading uses a secret seed.
         mistakes: The known mistakes, `mistakes_in(__name__)`.

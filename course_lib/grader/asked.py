@@ -17,7 +17,7 @@ LONGEST = 400  # characters of a call, about
 
 
 @dataclass(frozen=True)
-class Request:
+class Heard:
     """One thing that was asked; see `Subject.send`."""
 
     action: str
@@ -26,7 +26,7 @@ class Request:
     kwargs: dict[str, Any]
 
 
-class Asked(Subject):
+class Listener(Subject):
     """A subject that passes every request on to another one, and keeps those of the present case.
 
     Attributes:
@@ -36,7 +36,7 @@ class Asked(Subject):
 
     def __init__(self, subject: Subject):
         self.subject = subject
-        self.requests: list[Request] = []
+        self.requests: list[Heard] = []
         self.given: Any = None
 
     @property
@@ -46,12 +46,13 @@ class Asked(Subject):
 
     @changed.setter
     def changed(self, value: int | str | None) -> None:
+        """Forget what earlier requests have changed; see `Subject`."""
         self.subject.changed = value
 
     def send(self, action: str, number: int, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Pass a request on; see `Subject.send`."""
         before = self.changed
-        self.requests.append(Request(action, number, args, kwargs))
+        self.requests.append(Heard(action, number, args, kwargs))
         try:
             return self.subject.send(action, number, args, kwargs)
         finally:
@@ -59,9 +60,7 @@ class Asked(Subject):
                 self.given = kwargs.get(str(self.changed)) if isinstance(self.changed, str) else args[self.changed]
 
 
-def call_shown(
-    exercise: Exercise, requests: Sequence[Request], results: Any, path: tuple[Any, ...] | None
-) -> str | None:
+def call_shown(exercise: Exercise, requests: Sequence[Heard], results: Any, path: tuple[Any, ...] | None) -> str | None:
     """Show the call that a wrong answer belongs to, or as much of it as fits.
 
     Args:
@@ -83,7 +82,7 @@ def call_shown(
     return f"{written}, called with `{_written(function.forward, call, None)}`" if made and call else written
 
 
-def _written(function: Any, request: Request, *before: Any) -> str:
+def _written(function: Any, request: Heard, *before: Any) -> str:
     """Write the arguments of a call as a learner would."""
     try:
         signature = inspect.signature(function)

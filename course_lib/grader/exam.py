@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
-from course_lib.grader.asked import Asked, Request, call_shown
+from course_lib.grader.asked import Heard, Listener, call_shown
 from course_lib.grader.compare import Difference, Kind, compare
 from course_lib.grader.diagnose import also_changed, argument_changed, explain, nothing_returned
 from course_lib.grader.inside import calls
@@ -186,9 +186,9 @@ class Exam:
             return self._grade(subject, hide_values)
 
     def _grade(self, subject: calls.Subject, hide_values: bool) -> Result:
-        exercise, cases, asked = self.exercise, self.cases, Asked(subject)
+        exercise, cases, asked = self.exercise, self.cases, Listener(subject)
         answers: list[Answer] = []
-        heard: list[tuple[list[Request], Any]] = []
+        heard: list[tuple[list[Heard], Any]] = []
         for case in cases:
             asked.requests, asked.given = [], None
             answers.append(ask(exercise, asked, case))
@@ -396,12 +396,16 @@ def _alike(exercise: Exercise, case: Case, a: Answer, b: Answer) -> bool:
 def _is_telling(answers: Sequence[Answer], wrong: Sequence[Difference | Failure | None]) -> bool:
     """Check that wrong answers say enough to be compared with hundreds of slips, of which one may fit by chance.
 
-    None of them may be missing: a crash is told as a crash. There is no NaN or infinity where a number should be: these
-    have many causes. And the answers differ among each other: who always says 0 or None has done something else.
+    None of them may be missing: a crash is told as a crash. There is no NaN or infinity where a number should be, and
+    nothing of another type, nor are the gradients alone wrong: these have many causes. And the answers differ among
+    each other: who always says 0 or None has done something else.
     """
     if any(_crashed(answer) for answer in answers):
         return False
-    if any(isinstance(found, Difference) and found.kind is Kind.FINITE for found in wrong):
+    differ = [found for found in wrong if isinstance(found, Difference)]
+    if differ and all(found.is_derivative for found in differ):
+        return False
+    if any(found.kind is Kind.FINITE or (found.kind is Kind.TYPE and found.got is not None) for found in differ):
         return False
     given = [x for answer in answers if not answer.failure for x in _numbers_and_words(answer.value)]
     told = [

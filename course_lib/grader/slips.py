@@ -22,7 +22,7 @@ import torch
 
 from course_lib.exercises.spec import Exercise
 from course_lib.grader.inside.calls import tree_map
-from course_lib.grader.slips_in_source import changes, exchange
+from course_lib.grader.slips_in_source import LOOP_LEFT, changes, exchange
 
 # Literally so, whatever the learner has written: other code may come to the same answers.
 SENTENCE = "Your answers are exactly those of a solution that {words}{end}"
@@ -48,9 +48,11 @@ class Slip:
 def slips_of(exercise: Exercise) -> tuple[Slip, ...]:
     """Return the slips that are possible in an exercise, the commonest kinds first."""
     reference = exercise.reference
-    found = [*_around(reference)]
-    for solution in (reference, *(other.solution for other in exercise.alternatives)):
-        found += itertools.islice(_inside(solution), MOST_IN_ONE_SOURCE)
+    found = [*_with_another_result(reference), *_inside(reference), *_with_other_arguments(reference)]
+    found.sort(key=lambda slip: slip[0] != LOOP_LEFT)  # the commonest of all
+    for other in exercise.alternatives:
+        found += _inside(other.solution, every=False)
+    found += _without_an_argument(reference)
     return tuple(Slip(_sentence(words), solution) for words, solution in found)
 
 
@@ -60,8 +62,8 @@ def _sentence(words: str) -> str:
     return SENTENCE.format(words=clause, end=end)
 
 
-def _inside(solution: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Yield a right answer with one place of its source changed."""
+def _inside(solution: Callable[..., Any], every: bool = True) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield a right answer with one place of its source changed; see `changes`."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(solution)))
     except (OSError, TypeError, SyntaxError):  # made at run time, or written in the midst of a line
@@ -73,7 +75,7 @@ def _inside(solution: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., A
     for loop in [node for node in ast.walk(tree) if isinstance(node, ast.While)]:
         loop.body.insert(0, ast.parse(f"{_NEXT_ROUND}()").body[0])
     module = sys.modules[solution.__module__]
-    for words, change in changes(tree):
+    for words, change in itertools.islice(changes(tree, every), MOST_IN_ONE_SOURCE):
         back = exchange(change)
         try:
             with warnings.catch_warnings(action="ignore"):
@@ -111,34 +113,52 @@ class _Rounds:
         return call
 
 
-def _around(reference: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Yield the reference with other arguments or another result."""
+def _with_another_result(reference: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the reference with another result."""
     for words, change in _RESULTS:
         yield words, _with(reference, after=_of_result(change))
-    signature = inspect.signature(reference.forward if isinstance(reference, type) else reference)  # type: ignore[attr-defined]
-    names = [name for name in signature.parameters if name != "self"]
-    for name in names:
-        default = signature.parameters[name].default
-        if isinstance(default, bool):
-            yield f"does the opposite of what `{name}` says", _with(reference, before=_set(name, lambda flag: not flag))
-        if default is not inspect.Parameter.empty:
-            yield (
-                f"does not look at `{name}`",
-                _with(reference, before=_set(name, functools.partial(_the_usual, default))),
-            )
-        for words, change in (*_ARGUMENTS, *((f"{words} of `{{name}}`", change) for words, change in _ENDS)):
-            yield words.format(name=name), _with(reference, before=_set(name, change))
-    for one, other in itertools.combinations(names, 2):
-        yield f"exchanges `{one}` and `{other}`", _with(reference, before=functools.partial(_swap, one, other))
-    sideways = _with(reference, before=_each(_transposed), after=_of_result(_transposed))
-    yield "goes down the columns where it should go along the rows", sideways
-    for words, change in _ENDS:
-        yield f"{words} of its arguments", _with(reference, before=_each(change))
-    for name in names:
+    for name in _parameters(reference):
         for size, size_of in _SIZES:
             for words, power in _POWERS:
                 how = functools.partial(_scaled, name, size_of, power)
                 yield words.format(size=size.format(name=name)), _with(reference, after=how)
+
+
+def _with_other_arguments(reference: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the reference called with other arguments."""
+    sideways = _with(reference, before=_each(_transposed), after=_of_result(_transposed))
+    yield "goes down the columns where it should go along the rows", sideways
+    parameters = _parameters(reference)
+    for name, parameter in parameters.items():
+        if isinstance(parameter.default, bool):
+            yield f"does the opposite of what `{name}` says", _with(reference, before=_set(name, lambda flag: not flag))
+        for words, change in (*_ARGUMENTS, *((f"{words} of `{{name}}`", change) for words, change in _ENDS)):
+            yield words.format(name=name), _with(reference, before=_set(name, change))
+    for one, other in itertools.combinations(parameters, 2):
+        yield (
+            f"exchanges `{one}` and `{other}`",
+            _with(reference, before=functools.partial(_taken, one, other, other, one)),
+        )
+    for one, other in itertools.permutations(parameters, 2):
+        taken = _with(reference, before=functools.partial(_taken, one, other, one, one))
+        yield f"takes `{one}` where `{other}` is meant", taken
+    for words, change in _ENDS:
+        yield f"{words} of its arguments", _with(reference, before=_each(change))
+
+
+def _without_an_argument(reference: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the reference without one of its arguments: the last, since much else may come to the same."""
+    for name, parameter in _parameters(reference).items():
+        usual = (
+            [] if parameter.default is inspect.Parameter.empty else [functools.partial(_the_usual, parameter.default)]
+        )
+        for instead in (*usual, functools.partial(_full_of, 1), functools.partial(_full_of, 0)):
+            yield f"gives the same whatever `{name}` is", _with(reference, before=_set(name, instead))
+
+
+def _parameters(reference: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    function = reference.forward if isinstance(reference, type) else reference  # type: ignore[attr-defined]
+    return {name: found for name, found in inspect.signature(function).parameters.items() if name != "self"}
 
 
 Arguments = dict[str, Any]
@@ -183,10 +203,11 @@ def _the_usual(default: Any, given: Any) -> Any:
     return default
 
 
-def _swap(one: str, other: str, arguments: Arguments) -> Arguments:
+def _taken(one: str, other: str, for_one: str, for_other: str, arguments: Arguments) -> Arguments:
+    """Give two arguments the values of others, if they are of the same kind."""
     if type(arguments[one]) is not type(arguments[other]):
         raise DoesNotApply
-    return {**arguments, one: arguments[other], other: arguments[one]}
+    return {**arguments, one: arguments[for_one], other: arguments[for_other]}
 
 
 def _each(change: Callable[[Any], Any]) -> Callable[[Arguments], Arguments]:
@@ -273,7 +294,7 @@ def _itself(value: Any) -> Any:
     return value
 
 
-def _alike(number: int, value: Any) -> Any:
+def _full_of(number: int, value: Any) -> Any:
     """Return a number, or a tensor that is full of it, in the place of one that a solution does not look at."""
     if type(value) in (int, float):
         return type(value)(number)
@@ -288,11 +309,10 @@ def _plus(n: int, value: Any) -> Any:
     return value + n
 
 
-_FIRST_ROUND = "leaves its loop in the first round: does a `return` stand too deep"
 _RESULTS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    (_FIRST_ROUND, functools.partial(_piece, None, 1)),
-    (_FIRST_ROUND, functools.partial(_filled, 0, None, 1)),
-    (_FIRST_ROUND, _first_number),
+    (LOOP_LEFT, functools.partial(_piece, None, 1)),
+    (LOOP_LEFT, functools.partial(_filled, 0, None, 1)),
+    (LOOP_LEFT, _first_number),
     ("has rows and columns of its result exchanged", _transposed),
     ("has the opposite sign", _numbers(torch.neg)),
     ("leaves out a square root at the end", _numbers(torch.square)),
@@ -309,6 +329,9 @@ _RESULTS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("gives half of the right numbers", _numbers(lambda x: x / 2)),
     ("cuts off what is behind the point", _numbers(torch.floor)),
     ("rounds to whole numbers", _numbers(torch.round)),
+    ("rounds its result", _numbers(lambda x: x.round(decimals=2))),
+    ("rounds its result", _numbers(lambda x: x.round(decimals=3))),
+    ("rounds its result", _numbers(lambda x: x.round(decimals=4))),
     ("counts one too many", _numbers(lambda x: x + 1)),
     ("counts one too few", _numbers(lambda x: x - 1)),
     ("never goes below 0", _numbers(lambda x: x.clamp(min=0))),
@@ -321,6 +344,7 @@ _RESULTS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("never comes to the last column", functools.partial(_filled, -1, None, -1)),
     ("begins one row too late", functools.partial(_filled, 0, 1, None)),
     ("begins one column too late", functools.partial(_filled, -1, 1, None)),
+    ("fills its first column alone: does a `return` stand too deep", functools.partial(_filled, -1, None, 1)),
     ("keeps its last row alone", functools.partial(_filled, 0, -1, None)),
     ("leaves out the last entry", functools.partial(_piece, None, -1)),
     ("leaves out the first entry", functools.partial(_piece, 1, None)),
@@ -333,8 +357,6 @@ _ENDS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
 _ARGUMENTS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("goes one further than `{name}` says", functools.partial(_plus, 1)),
     ("stops one short of what `{name}` says", functools.partial(_plus, -1)),
-    ("does not use `{name}`", functools.partial(_alike, 1)),
-    ("does not use `{name}`", functools.partial(_alike, 0)),
     ("exchanges rows and columns of `{name}`", _transposed),
     ("takes `{name}` in the opposite order", _opposite_order),
 )

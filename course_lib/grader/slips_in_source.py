@@ -17,7 +17,7 @@ Change = list[tuple[Any, Any, Any]]
 Slips = Iterator[tuple[str, Change]]
 
 _LOOPS = (ast.For, ast.While)
-_LOOP_LEFT = "leaves its loop in the first round: does a `return` stand too deep"
+LOOP_LEFT = "leaves its loop in the first round: does a `return` stand too deep"
 # What takes an axis, as the first argument of a method; and what of it can do without one.
 _ALONG = {
     **{"sum": "sum", "mean": "mean", "amax": "maximum", "amin": "minimum", "max": "maximum", "min": "minimum"},
@@ -71,18 +71,24 @@ _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
 }
 
 
-def changes(tree: ast.Module) -> Slips:
-    """Yield the slips that are possible in a source, the commonest kinds first. The tree is as it was in between."""
+def changes(tree: ast.Module, every: bool = True) -> Slips:
+    """Yield the slips that are possible in a source, the commonest kinds first. The tree is as it was in between.
+
+    Args:
+        tree: The source.
+        every: Whether to yield also slips whose words make sense only to who has written these very lines, such as "a
+            factor is left out".
+    """
     nodes = list(ast.walk(tree))
     for node in nodes:
         yield from _return_too_deep(node)
     yield from _another_axis(nodes)
     places = [place for node in nodes for place in _places(node)]
-    for kind in _KINDS:
+    for kind in (*_KINDS, *(_OF_THESE_LINES if every else ())):
         for container, key in places:
             for words, other in kind(_at(container, key)):
                 yield words, [(container, key, other)]
-    for of_statements in (_other_loop, _other_order, _one_case_less):
+    for of_statements in (_other_loop, _other_order, _one_case_less) if every else ():
         for node in nodes:
             yield from of_statements(node)
 
@@ -148,7 +154,7 @@ def _return_too_deep(node: ast.AST) -> Slips:
                 outer = [statement for statement in block[:i] if isinstance(statement, _LOOPS)]
                 for loop in (inner for one in outer for inner in ast.walk(one)):
                     if isinstance(loop, _LOOPS):
-                        yield _LOOP_LEFT, [(loop, "body", [*loop.body, last])]
+                        yield LOOP_LEFT, [(loop, "body", [*loop.body, last])]
                     elif isinstance(loop, ast.If):
                         words = "ends as soon as an `if` in its loop applies: does a `return` stand too deep"
                         yield words, [(loop, "body", [*loop.body, last])]
@@ -257,9 +263,8 @@ def _part_of_a_loop(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)):
         part = node.generators[0]
         for words, low, high in (
-            (_LOOP_LEFT, None, 1),
-            ("leaves out the last one in its loop", None, -1),
-            ("leaves out the first one in its loop", 1, None),
+            (LOOP_LEFT, None, 1),
+            ("keeps only what the last round of its loop has found", -1, None),
         ):
             shorter = ast.comprehension(part.target, _shorter(part.iter, low, high), part.ifs, part.is_async)
             parts = {name: value for name, value in ast.iter_fields(node) if name != "generators"}
@@ -397,7 +402,7 @@ def _another_question(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         if op in _OPPOSITE:
             words = "asks one of its questions the other way round"
             yield words, _new(ast.Compare(node.left, [_OPPOSITE[op](), *rest], node.comparators), node)
-    elif isinstance(node, ast.BoolOp):
+    elif isinstance(node, ast.BoolOp) and all(isinstance(value, _CONDITIONS) for value in node.values):
         both = isinstance(node.op, ast.And)
         words = "is content with one of two conditions" if both else "asks for both conditions, where one is enough"
         yield words, _new(ast.BoolOp(ast.Or() if both else ast.And(), node.values), node)
@@ -411,6 +416,9 @@ def _another_question(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     elif isinstance(node, ast.IfExp):
         for left in (node.body, node.orelse):
             yield "leaves out a case that the task treats by itself", left
+
+
+_CONDITIONS = (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Call)  # and no `x or y` that chooses a value
 
 
 def _other_places(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
@@ -443,8 +451,5 @@ _KINDS: tuple[Callable[[ast.AST], Iterator[tuple[str, ast.AST]]], ...] = (
     _another_name,
     _step_left_out,
     _another_question,
-    _another_operator,
-    _shifted_slice,
-    _other_places,
-    _another_number,
 )
+_OF_THESE_LINES = (_another_operator, _shifted_slice, _other_places, _another_number)

@@ -6,50 +6,60 @@ A file is one message of `inside.frames`: the cases, the right answers, and what
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from course_lib.exercises.spec import Case
+from course_lib.grader.inside.calls import same
 from course_lib.grader.inside.frames import pack, receive
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised
 from course_lib.grader.rivals import Rival
 
-if TYPE_CHECKING:
-    from course_lib.grader.exam import Exam
+
+def packed(cases: Sequence[Case], expected: Sequence[Any], *rivals: Sequence[Rival]) -> bytes:
+    """Return the content of the file.
+
+    Args:
+        cases: The visible cases.
+        expected: The right answer to each case.
+        *rivals: The known mistakes, then the slips.
+    """
+    different: list[list[Any]] = [[] for _ in cases]  # most slips share most of their answers
+    told = [[[r.message, _numbers(r, different)] for r in kind] for kind in rivals]
+    return pack([[asdict(case) for case in cases], list(expected), different, *told])
 
 
-def packed(exam: Exam) -> bytes:
-    """Return the content of the file for the visible cases of an exercise."""
-    numbers = range(len(exam.cases))
-    told = [[_told(rival, numbers) for rival in rivals] for rivals in (exam.mistakes, exam.told_apart())]
-    return pack([[asdict(case) for case in exam.cases], exam.expected, *told])
-
-
-def _told(rival: Rival, numbers: Iterable[int]) -> list[Any]:
-    # Of a failure only what answers are compared by: its text would quote the code.
-    answers = [rival[i] for i in numbers]
-    return [
-        rival.message,
-        [
-            [a.value, a.failure and [str(a.failure.outcome), a.failure.type, a.failure.message], a.changed]
-            for a in answers
-        ],
-    ]
+def _numbers(rival: Rival, different: list[list[Any]]) -> list[int]:
+    """Return the number of each of its answers in the list of different answers to the case, which grows."""
+    numbers = []
+    for i, known in enumerate(different):
+        answer = rival[i]
+        failure = answer.failure
+        # Of a failure only what answers are compared by: its text would quote the code.
+        why = failure and [str(failure.outcome), failure.type, failure.message]
+        written = [answer.value, why, answer.changed]
+        found = next((n for n, other in enumerate(known) if same(other, written)), len(known))
+        if found == len(known):
+            known.append(written)
+        numbers.append(found)
+    return numbers
 
 
 def read_stored(path: Path) -> tuple[list[Case], list[Any], list[Rival], list[Rival]]:
     """Read the cases, the right answers, and the answers of known mistakes and of slips, as they were packed."""
-    cases, expected, mistakes, slips = receive(io.BytesIO(path.read_bytes()).read)
-    return [Case(**{**case, "args": tuple(case["args"])}) for case in cases], expected, *map(_rivals, (mistakes, slips))
+    cases, expected, different, mistakes, slips = receive(io.BytesIO(path.read_bytes()).read)
+    answers = [[Answer(value, why and _failure(*why), changed) for value, why, changed in known] for known in different]
+    read = [Case(**{**case, "args": tuple(case["args"])}) for case in cases]
+    return read, expected, _rivals(mistakes, answers), _rivals(slips, answers)
 
 
-def _rivals(packed: list[Any]) -> list[Rival]:
+def _rivals(told: list[Any], answers: list[list[Answer]]) -> list[Rival]:
     found = []
-    for message, told in packed:
-        answers = [Answer(value, failure and _failure(*failure), changed) for value, failure, changed in told]
-        found.append(Rival(message, answers.__getitem__))
+    for message, numbers in told:
+        own = [known[n] for known, n in zip(answers, numbers, strict=True)]
+        found.append(Rival(message, own.__getitem__))
     return found
 
 

@@ -146,8 +146,9 @@ EXERCISE = Exercise(
     hints=(
         "First the bits by which the models differ on each window. Their sum over the sum of the bytes is the "
         "difference. What is left of each window, when the difference times its bytes is taken off?",
-        "`rest = bits - difference * n_bytes`, and the error is `(n / (n - 1) * (rest**2).sum()).sqrt() / "
-        "n_bytes.sum()`.",
+        "What is left of a window is its bits less `difference * n_bytes` of that window. The error is made of "
+        "these: square, add up, correct by n / (n - 1), take the root; and divide by the same sum of bytes as the "
+        "difference.",
     ),
     reference=difference_per_byte,
     cases=cases,

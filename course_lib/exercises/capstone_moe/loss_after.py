@@ -166,10 +166,10 @@ EXERCISE = Exercise(
     difficulty=1,
     kind="code",
     hints=(
-        "At which step was the run after these seconds? Find the two points of the curve around this step. If there "
-        "are none, nobody knows.",
-        "`share = (step - steps[i]) / (steps[i + 1] - steps[i])` for the i with `steps[i] <= step <= steps[i + 1]`, "
-        "and the loss is `losses[i] + share * (losses[i + 1] - losses[i])`.",
+        "At which step was the run after these seconds? Find the two points of the curve around this step. If "
+        "there are none, nobody knows.",
+        "Look for the i with `steps[i] <= step <= steps[i + 1]`. Which share of the way from the one to the other "
+        "has the run gone? The loss has gone the same share of its own way, from `losses[i]` to the next.",
     ),
     reference=loss_after,
     cases=cases,

@@ -259,8 +259,9 @@ EXERCISE = Exercise(
     hints=(
         "Five questions, the worst news first, and a `return` after each. Which value of `losses` does each of them "
         "compare, and with what? NaN is neither larger nor smaller than anything.",
-        '`if not all(math.isfinite(loss) for loss in losses) or losses[-1] > uniform: return "diverged"`, then the '
-        "same with `losses[-1] > frequency - 0.1`, then `losses[-1] > min(losses) + 0.05`, then `losses[-2]`.",
+        "`all(math.isfinite(loss) for loss in losses)` is True if none is NaN or infinite. The last loss is "
+        "`losses[-1]`; it is compared with `uniform`, with `frequency`, with the smallest of all, and with the one "
+        "before.",
     ),
     reference=read_run,
     cases=cases,

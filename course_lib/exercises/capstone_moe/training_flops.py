@@ -130,9 +130,11 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="derive",
     hints=(
-        "Count one token's forward pass first: two operations for each of its parameters, and in each layer the two "
-        "products of attention. Then three passes of that size, and all tokens.",
-        "`forward = 2 * n_active + n_layers * 2 * (2 * context * d_model)`, and the result is `3 * forward * tokens`.",
+        "Count one token's forward pass first: two operations for each of its parameters, and in each layer the "
+        "two products of attention. Then three passes of that size, and all tokens.",
+        "Of the forward pass of one token, each parameter takes 2. A product of attention multiplies a vector of "
+        "d_model numbers with `context` others: how many operations is that, how many such products has a layer, "
+        "and how many layers are there? The backward pass costs twice the forward pass.",
     ),
     reference=training_flops,
     cases=cases,

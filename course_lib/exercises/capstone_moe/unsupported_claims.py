@@ -254,11 +254,11 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="code",
     hints=(
-        "For each claim four questions in their order, and the first that applies is its reason. If none applies, the "
-        "claim is not in the answer.",
-        '`if claim["control"] is None`, `elif claim["chosen_on"] == claim["measured_on"]`, `elif claim["general"] and '
-        'claim["seeds"] == 1`, `elif abs(claim["value"] - '
-        'claim["control"]) < 2 * claim["error"]`.',
+        "For each claim four questions in their order, and the first that applies is its reason. If none applies, "
+        "the claim is not in the answer.",
+        "A chain of `if` and `elif` in a loop over the claims. The control is asked for by `is None`; two entries "
+        "are compared with each other for the second; the third needs two conditions at once; for the last, `abs` "
+        "of a difference is compared with twice the error.",
     ),
     reference=unsupported_claims,
     cases=cases,

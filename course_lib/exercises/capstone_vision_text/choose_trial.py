@@ -174,6 +174,15 @@ def no_first_one(trials, budget):
 
 
 @mistake(
+    "A trial that diverged counts as one with the score 0 here, and is chosen where no other is better. It has no "
+    "score at all: leave it out."
+)
+def nan_is_0(trials, budget):
+    with_0 = [{**t, "validation": 0.0 if math.isnan(t["validation"]) else t["validation"]} for t in trials]
+    return choose_trial(with_0, budget)
+
+
+@mistake(
     "The best score begins at 0 here, so a trial whose score is 0 is never chosen. Begin with no trial at all, "
     "`None`, and take the first that fits."
 )
@@ -228,7 +237,8 @@ EXERCISE = Exercise(
     hints=(
         "First leave out what cannot be chosen: too slow, or a score that is NaN. What is left is compared by two "
         "numbers, one after the other.",
-        '`max(fit, key=lambda t: (t["validation"], -t["seconds"]), default=None)`, and `math.isnan` finds NaN.',
+        "`math.isnan` finds NaN. `max` has a `key`, which may return a pair: the second number of it counts where "
+        "the first ones are equal. And it has a `default`, for an empty list.",
     ),
     reference=choose_trial,
     cases=cases,

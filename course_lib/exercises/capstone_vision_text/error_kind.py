@@ -168,6 +168,30 @@ def first_thing_only(said, right, shown, names):
 
 
 @mistake(
+    "Only the first of several things is judged here: a `return` in the loop ends it in its first round. Say `wrong "
+    "place` only after the loop, when all of them have been looked at."
+)
+def judged_in_the_first_round(said, right, shown, names):
+    if said == right or right.isdigit() or right in ("yes", "no"):
+        return error_kind(said, right, shown, names)
+    kind = error_kind(said.split(", ")[0], right, shown, names)
+    return "wrong place" if kind == "right" else kind
+
+
+@mistake(
+    "The answer is split at `','` here, and a space stays before each further name: ` cat` is no name of the list. "
+    "Split it at `', '`."
+)
+def split_without_the_space(said, right, shown, names):
+    if right in ("yes", "no") or right.isdigit() or said == right:
+        return error_kind(said, right, shown, names)
+    things = said.split(",")
+    if not all(thing in names for thing in things):
+        return "no answer"
+    return "wrong place" if all(thing in shown for thing in things) else "not in the picture"
+
+
+@mistake(
     "Several things as the answer to `what is at the top left?` become `no answer` here. Names joined by `, ` have the "
     "right form, however many they are: ask then whether all of them are in the picture."
 )
@@ -234,8 +258,8 @@ EXERCISE = Exercise(
     hints=(
         "`right` tells which form is asked for: a number, yes or no, or names. First right or not, then the form, "
         "then the picture.",
-        '`said.split(", ")` gives the things. `all(thing in names for thing in things)` asks for the form, `all(thing '
-        "in shown for thing in things)` whether they are in the picture.",
+        '`said.split(", ")` gives the things, and `all(... for thing in things)` asks something of each of them: '
+        "first whether it is a name at all, then whether it is in the picture.",
     ),
     reference=error_kind,
     cases=cases,

@@ -172,8 +172,8 @@ EXERCISE = Exercise(
     hints=(
         "Ask two questions, one after the other: is the artist new? Is the concept new? For the second, which "
         "families have left training?",
-        "`new_families = {family_of[held] for held in held_out}`; the concept is new if `family_of[concept]` is in "
-        "that set. Then two times two answers.",
+        "Make the set of all families that have a concept in `held_out`; `family_of` says the family of each. The "
+        "concept is new if its own family is in that set. Then two times two answers.",
     ),
     reference=part_of,
     cases=cases,

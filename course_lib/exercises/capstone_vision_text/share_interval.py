@@ -117,6 +117,56 @@ def two_standard_errors(right, asked):
     return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)
 
 
+def with_other_terms(right, asked, z, of_middle, of_root, below):
+    """Wilson's formula with other terms in the middle, under the root and below the line."""
+    share = right / asked
+    half = z / math.sqrt(asked) * math.sqrt(max(0.0, share * (1 - share) + of_root))
+    return (share + of_middle - half) / below, (share + of_middle + half) / below
+
+
+@mistake("This is the interval for 90%: its z is 1.645. For 95%, z is 1.96.")
+def for_90_percent(right, asked):
+    z2 = 1.645**2 / asked
+    return with_other_terms(right, asked, 1.645, z2 / 2, z2 / 4, 1 + z2)
+
+
+@mistake("This is the interval for 99%: its z is 2.576. For 95%, z is 1.96.")
+def for_99_percent(right, asked):
+    z2 = 2.576**2 / asked
+    return with_other_terms(right, asked, 2.576, z2 / 2, z2 / 4, 1 + z2)
+
+
+@mistake(
+    "z is not squared: three times the formula has z^2, and here stands z. Only the factor before the root is z itself."
+)
+def not_squared(right, asked):
+    z = 1.96 / asked
+    return with_other_terms(right, asked, 1.96, z / 2, z / 4, 1 + z)
+
+
+BRACKETS = (
+    "`x / 2 * n` divides by 2 and then multiplies by n. Below the line stands 2n: write `x / (2 * n)`, with brackets."
+)
+
+
+@mistake(BRACKETS)
+def no_brackets_in_the_middle(right, asked):
+    z2 = 1.96**2
+    return with_other_terms(right, asked, 1.96, z2 / 2 * asked, z2 / (4 * asked), 1 + z2 / asked)
+
+
+@mistake(BRACKETS)
+def no_brackets_under_the_root(right, asked):
+    z2 = 1.96**2
+    return with_other_terms(right, asked, 1.96, z2 / (2 * asked), z2 / 4 * asked, 1 + z2 / asked)
+
+
+@mistake(BRACKETS)
+def no_brackets_at_all(right, asked):
+    z2 = 1.96**2
+    return with_other_terms(right, asked, 1.96, z2 / 2 * asked, z2 / 4 * asked, 1 + z2 / asked)
+
+
 @mistake(
     "Only the half width is divided by 1 + z^2 / n here. The middle has to be divided too: put brackets around the "
     "whole numerator."
@@ -148,8 +198,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Compute p and z^2 / n once. The formula is middle plus and minus half width, both divided by the same number.",
-        "`middle = p + z2 / 2` and `half = z / math.sqrt(asked) * math.sqrt(p * (1 - p) + z2 / 4)` with `z2 = z * z / "
-        "asked`; divide both by `1 + z2`.",
+        "With `z2 = z * z / asked` the formula is shorter: `p + z2 / 2` in the middle, and `p * (1 - p) + z2 / 4` "
+        "under the root. What stands before the root, and what is everything divided by?",
     ),
     reference=share_interval,
     cases=cases,

@@ -248,10 +248,10 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="debug",
     hints=(
-        "What is the bias for, and where does it appear in the faulty function? By hand: probabilities 0.6, 0.3, 0.1, "
-        "and a bias of 0.4 for the last. Who is chosen, and how much should each of them count?",
-        "`experts = (probabilities + bias).topk(k, dim=-1).indices`, and then `weights = probabilities.gather(-1, "
-        "experts)`.",
+        "What is the bias for, and where does it appear in the faulty function? By hand: probabilities 0.6, 0.3, "
+        "0.1, and a bias of 0.4 for the last. Who is chosen, and how much should each of them count?",
+        "`topk` of the probabilities plus the bias chooses: take its `indices` alone. `gather(-1, experts)` then "
+        "picks from the probabilities as they were.",
     ),
     reference=biased_route,
     cases=cases,

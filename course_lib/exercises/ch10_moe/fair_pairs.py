@@ -167,8 +167,8 @@ EXERCISE = Exercise(
     hints=(
         "Go through all pairs of names. In which settings do the two runs differ? A pair is fair if this list holds "
         "the question and nothing else.",
-        "`differs = [name for name in arms[one] if arms[one][name] != arms[other][name]]`, and the pair is kept if "
-        "`differs == [question]`. Go through `sorted(arms)` and keep `one < other`.",
+        "Make the list of the settings in which the two runs differ, and compare it with `[question]`. Two loops over "
+        "`sorted(arms)`, of which only pairs with `one < other` are kept, give the right order.",
     ),
     reference=fair_pairs,
     cases=cases,

@@ -231,11 +231,12 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="code",
     hints=(
-        "Two lists with a number for each expert: its share of all choices, and its mean probability. The first says "
-        "where the tokens went, the second has a gradient. Multiply and add up; what must stand before the sum, so "
-        "that an even load gives 1?",
-        "`chosen = (weights > 0).to(logits.dtype)`, `share = chosen.sum(0) / chosen.sum()`, `probability = "
-        "logits.softmax(-1).mean(0)`, and `logits.shape[-1] * (share * probability).sum()`.",
+        "Two lists with a number for each expert: its share of all choices, and its mean probability. The first "
+        "says where the tokens went, the second has a gradient. Multiply and add up; what must stand before the "
+        "sum, so that an even load gives 1?",
+        "`(weights > 0).to(logits.dtype)` has a 1 for each choice: its sum over the tokens, divided by the sum of "
+        "all, is the share. The other factor is a mean of `logits.softmax(-1)` over the tokens. With an even load "
+        "each product is 1 / E times 1 / E, and there are E of them: what is missing to 1?",
     ),
     reference=load_balancing_loss,
     cases=cases,

@@ -315,8 +315,9 @@ EXERCISE = Exercise(
     hints=(
         "Go through the experts. Which tokens have a weight for this one? Take their rows of x, let the expert "
         "answer, multiply by the weights, and add the result to the same rows of the output.",
-        "`tokens = weights[:, expert].nonzero()[:, 0]`, `answers = torch.relu(x[tokens] @ w1[expert]) @ w2[expert]`, "
-        "`output = output.index_add(0, tokens, weights[tokens, expert, None] * answers)`.",
+        "`nonzero()[:, 0]` of a column of `weights` gives the tokens that chose an expert. `x[tokens]` are their "
+        "rows, and `index_add(0, tokens, ...)` adds rows to the rows of these tokens. A weight needs an axis more, "
+        "`[..., None]`, to multiply a row.",
     ),
     reference=mix_experts,
     cases=cases,

@@ -187,8 +187,9 @@ EXERCISE = Exercise(
     hints=(
         "Count one layer: its router, and its experts of three matrices each. What is stored has all experts in it, "
         "what a token uses has top_k.",
-        "An expert has 3 * d_model * d_ff parameters, a router d_model * n_experts. Total: rest + n_layers * (router "
-        "+ n_experts * expert). Active: top_k in place of the last n_experts.",
+        "An expert has 3 * d_model * d_ff parameters, and a router reads d_model numbers and gives n_experts. Both "
+        "stand in each layer, the rest does not. For a token, all of the router is active, and of the experts those "
+        "that answer.",
     ),
     reference=moe_parameters,
     cases=cases,

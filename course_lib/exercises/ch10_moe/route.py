@@ -86,7 +86,18 @@ def always_renormalises(logits, k, renormalise=True):
     return route(logits, k)
 
 
-@mistake("This is a softmax over the tokens. The experts compete for a token: softmax along the last axis.")
+# Whether the best are those with the largest logits, or with the largest of these weights.
+OVER_TOKENS = "This is a softmax over the tokens. The experts compete for a token: softmax along the last axis."
+
+
+@mistake(OVER_TOKENS)
+def the_best_after_a_softmax_over_tokens(logits, k, renormalise=True):
+    best = logits.softmax(dim=0).topk(k, dim=-1)
+    weights = best.values / best.values.sum(dim=-1, keepdim=True) if renormalise else best.values
+    return torch.zeros_like(logits).scatter(-1, best.indices, weights)
+
+
+@mistake(OVER_TOKENS)
 def softmax_over_tokens(logits, k, renormalise=True):
     weights = on_the_best(logits.softmax(dim=0), logits, k)
     return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
@@ -307,8 +318,9 @@ EXERCISE = Exercise(
     hints=(
         "`logits.topk(k, dim=-1)` gives the k largest logits of each token, and where they are. What are the weights "
         "of these k? And how do they get to their places in a row of zeros?",
-        "`torch.zeros_like(logits).scatter(-1, best.indices, weights)`. The weights are `best.values.softmax(-1)`, or "
-        "without renormalising `logits.softmax(-1).gather(-1, best.indices)`.",
+        "With `best = logits.topk(k, dim=-1)`, a softmax of `best.values` makes weights that sum to 1; `gather(-1, "
+        "best.indices)` picks entries out of a softmax of all. `torch.zeros_like(logits).scatter(...)` takes an "
+        "axis, the places and what belongs there.",
     ),
     reference=route,
     cases=cases,

@@ -27,12 +27,15 @@ def cases(rng):
     # For the first expert three tokens, but a weight of 1.9, less than 2; and the last one's is not the smallest.
     busy = torch.tensor([[0.8, 0.0], [0.4, 0.0], [0.0, 0.9], [0.7, 0.0], [0.0, 0.5]])
     served = torch.tensor([[0.8, 0.0], [0.4, 0.0], [0.0, 0.9], [0.0, 0.0], [0.0, 0.5]])
+    few_first = (busy.flip(1) > 0) * (0.1 + 0.8 * torch.rand(busy.shape, generator=rng))
     return [
         Case("three tokens for an expert with room for two", (busy, 2), expected=served),
         Case("room for all", (routed(6, 3, 1), 6)),
         Case("20 tokens, 1 of 4 experts, room for 4", (routed(20, 4, 1), 4)),
         Case("20 tokens, 2 of 5 experts, room for 6", (routed(20, 5, 2), 6)),
         Case("room for one", (routed(8, 3, 2), 1)),
+        # A count that goes on from the first expert, and an answer for the first one alone, are two mistakes.
+        Case("two tokens for one expert, three for the next, room for three", (few_first, 3)),
     ]
 
 
@@ -223,9 +226,10 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="code",
     hints=(
-        "Each column is the queue of one expert. Which place does a token have in it? The first that chose the expert "
-        "has place 1, the next one place 2; those who chose another are not in this queue.",
-        "`place = (weights > 0).cumsum(dim=0)`, then `weights * (place <= capacity)`.",
+        "Each column is the queue of one expert. Which place does a token have in it? The first that chose the "
+        "expert has place 1, the next one place 2; those who chose another are not in this queue.",
+        "`cumsum(dim=0)` of a table of true and false counts down each column: that is the place in the queue. "
+        "Which places are served, and what becomes of the weights of the others?",
     ),
     reference=within_capacity,
     cases=cases,

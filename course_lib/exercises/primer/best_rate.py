@@ -84,6 +84,14 @@ def half_of_it(steepness):
 
 
 @mistake(
+    "For two knobs this is right, for others not: it divides by the sum of *all* steepnesses. Only the flattest and "
+    "the steepest count."
+)
+def sum_of_all(steepness):
+    return 2 / sum(steepness)
+
+
+@mistake(
     "This takes the mean of all knobs. Only the worst one counts, and that is the flattest or the steepest: those in "
     "between change nothing."
 )

@@ -92,6 +92,21 @@ def squared_lengths(a, b):
     return (a / a.square().sum(-1, keepdim=True)) @ (b / b.square().sum(-1, keepdim=True)).T
 
 
+@mistake(
+    "The lengths are sums of the numbers without their signs. By Pythagoras a length is the square root of the sum of "
+    "squares: 3 and 4 make 5, not 7."
+)
+def sums_for_lengths(a, b):
+    return (a / a.abs().sum(-1, keepdim=True)) @ (b / b.abs().sum(-1, keepdim=True)).T
+
+
+@mistake(
+    "Each dot product is divided by the *sum* of the two lengths. Divide by both, one after the other: their product."
+)
+def sum_of_both_lengths(a, b):
+    return a @ b.T / (a.norm(dim=-1)[:, None] + b.norm(dim=-1))
+
+
 @mistake("This looks transposed: row i belongs to arrow i of `a`, column j to arrow j of `b`.")
 def transposed(a, b):
     return cosine_similarity(b, a)

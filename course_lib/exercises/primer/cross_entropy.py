@@ -110,6 +110,19 @@ def softmax_after_the_largest_of_all(scores, targets):
     return logarithm_of_the_softmax.solution(scores - scores.max(), targets)
 
 
+@mistake(
+    "This is the logarithm of the mean probability. It has to be the mean of the logarithms: each example has a "
+    "surprise of its own, and only then comes the mean."
+)
+def logarithm_of_the_mean(scores, targets):
+    return -scores.softmax(-1)[torch.arange(len(targets)), targets].mean().log()
+
+
+@mistake("This is the mean probability, with a minus. The surprise is the *logarithm* of the probability: -log p.")
+def no_logarithm(scores, targets):
+    return -scores.softmax(-1)[torch.arange(len(targets)), targets].mean()
+
+
 @mistake("This is 1 minus the probability. The surprise is the logarithm: -log p.")
 def one_minus_probability(scores, targets):
     return (1 - scores.softmax(-1)[torch.arange(len(targets)), targets]).mean()
@@ -162,8 +175,9 @@ EXERCISE = Exercise(
     hints=(
         "log p = score - log(sum of exp(scores)), for each row by itself. To a computer exp(1000) is infinite, and "
         "exp(-200) is 0. What could you take off each row first?",
-        "Subtract the row's largest score; then `scores - scores.exp().sum(dim=-1, keepdim=True).log()` are all the "
-        "log p, and `[torch.arange(len(targets)), targets]` picks one from each row.",
+        "Subtract the row's largest score, with `keepdim=True`. From what is left subtract the logarithm of the sum "
+        "of its `exp`, row by row: that is log p of every choice. Pick one from each row, and remember the minus and "
+        "the mean.",
     ),
     reference=cross_entropy,
     cases=cases,

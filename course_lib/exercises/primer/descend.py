@@ -129,10 +129,10 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="debug",
     hints=(
-        "Print `scores.grad` after the first `backward` and after the second. Is the second what the new scores alone "
-        "would give?",
-        "`backward` adds to the `.grad` that is there already, so each step uses the gradients of all steps before it "
-        "too. Put `scores.grad = None` at the end of each step.",
+        "Print `scores.grad` after the first `backward` and after the second. Is the second what the new scores "
+        "alone would give?",
+        "`backward` adds to the `.grad` that is there already, so each step uses the gradients of all steps before "
+        "it, too. It has to be emptied once in each round: when is it no longer needed?",
     ),
     reference=descend,
     cases=cases,

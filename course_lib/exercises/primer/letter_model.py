@@ -80,6 +80,29 @@ class NoRelu(LetterModel):
         return self.output(self.hidden(self.embedding(ids).flatten(1)))
 
 
+OTHER_CURVE = (
+    "Between `hidden` and `output` stands another function than relu, which sets negative numbers to 0, no more."
+)
+
+
+@mistake(OTHER_CURVE)
+class Sigmoid(LetterModel):
+    def forward(self, ids):
+        return self.output(torch.sigmoid(self.hidden(self.embedding(ids).flatten(1))))
+
+
+@mistake(OTHER_CURVE)
+class Tanh(LetterModel):
+    def forward(self, ids):
+        return self.output(torch.tanh(self.hidden(self.embedding(ids).flatten(1))))
+
+
+@mistake(OTHER_CURVE)
+class Gelu(LetterModel):
+    def forward(self, ids):
+        return self.output(F.gelu(self.hidden(self.embedding(ids).flatten(1))))
+
+
 @mistake("The relu comes last and cuts off negative scores. It belongs between `hidden` and `output`.")
 class ReluLast(LetterModel):
     def forward(self, ids):
@@ -124,10 +147,11 @@ EXERCISE = Exercise(
     difficulty=2,
     kind="code",
     hints=(
-        "In `__init__`, `super().__init__()` comes first, then the three parts. How many numbers does `hidden` read? "
-        "In `forward`, print the shape after each step: axis 0 is the batch all the way.",
-        "`hidden` reads n_context * d_embedding numbers: `self.embedding(ids).flatten(1)`. Then "
-        "`torch.relu(self.hidden(...))`, then `self.output(...)`.",
+        "In `__init__`, `super().__init__()` comes first, then the three parts. How many numbers does `hidden` "
+        "read? In `forward`, print the shape after each step: axis 0 is the batch all the way.",
+        "The arrows of n_context letters stand side by side: so many numbers does `hidden` read. "
+        "`self.embedding(ids)` has three axes, and `flatten(1)` leaves two. relu stands between `hidden` and "
+        "`output`.",
     ),
     reference=LetterModel,
     cases=cases,

@@ -158,8 +158,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Two loops, over rows and columns. At each place, make two copies of the scores and change one number in each.",
-        "`up = scores.clone()`, then `up[i, j] += eps`; `down` likewise with `-=`. The entry is "
-        "`(cross_entropy(up, targets) - cross_entropy(down, targets)) / (2 * eps)`.",
+        "`up = scores.clone()`, then `up[i, j] += eps`; `down` likewise with `-=`. `cross_entropy` of each gives "
+        "two losses: how far did the loss move, and how far the score?",
     ),
     reference=nudge_gradient,
     cases=cases,

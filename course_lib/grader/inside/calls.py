@@ -335,7 +335,7 @@ def _set_state(target: Any, state: dict[str, torch.Tensor]) -> None:
         message = f"it is no layer of torch. Begin it with `class {type(target).__name__}(nn.Module):`"
         raise Failure(Raised.WRONG_PARAMETERS, message=message)
     own, given = _shapes(target.state_dict()), _shapes(state)
-    if own != given:
+    if own.keys() != given.keys():
         message = f"its parameters must be {_listed(given)}; they are {_listed(own)}"
         if not own:
             message += (
@@ -343,7 +343,23 @@ def _set_state(target: Any, state: dict[str, torch.Tensor]) -> None:
                 "none that is in a list or in a local name"
             )
         raise Failure(Raised.WRONG_PARAMETERS, message=message)
+    if own != given:
+        other = [_other_sizes(target, name, given[name], own[name]) for name in sorted(own) if own[name] != given[name]]
+        raise Failure(Raised.WRONG_PARAMETERS, message="; ".join(dict.fromkeys(other)))
     target.load_state_dict(state)
+
+
+def _other_sizes(target: torch.nn.Module, name: str, right: tuple[int, ...], own: tuple[int, ...]) -> str:
+    """Say what is wrong with the size of a parameter: of a linear layer, how many numbers it reads and gives."""
+    path = name.rpartition(".")[0]
+    if isinstance(target.get_submodule(path), torch.nn.Linear):
+        (gives, *reads), (own_gives, *own_reads) = right, own
+        if reads and reads != own_reads:
+            both = f" and gives {gives}" if gives != own_gives else ""
+            made = f" (yours reads {own_reads[0]}{f' and gives {own_gives}' if both else ''})"
+            return f"`{path}` reads {reads[0]} numbers{both} here{made}"
+        return f"`{path}` gives {gives} numbers here (yours gives {own_gives})"
+    return f"`{name}` has the shape {right} here (yours has {own})"
 
 
 def _shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
