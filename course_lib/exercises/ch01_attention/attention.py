@@ -282,6 +282,16 @@ def averages_the_keys(q, k, v, mask=None):
     return hide(scaled(q, k), mask).softmax(-1) @ k
 
 
+@mistake(ANOTHER_LENGTH)
+def divided_by_the_number_of_queries(q, k, v, mask=None):
+    return hide(q @ k.mT / q.shape[-2] ** 0.5, mask).softmax(-1) @ v
+
+
+@mistake("The scores are means of products. A dot product is their sum; then divide by the square root of d.")
+def mean_of_products(q, k, v, mask=None):
+    return hide(scaled(q, k) / q.shape[-1], mask).softmax(-1) @ v
+
+
 EXERCISE = Exercise(
     id="attention",
     title="Scaled dot-product attention",

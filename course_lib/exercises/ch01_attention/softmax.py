@@ -50,8 +50,8 @@ def ready_made(x, dim=-1):
 def slice_by_slice(x, dim=-1):
     rows = []
     for row in x.movedim(dim, -1).reshape(-1, x.shape[dim]):
-        e = torch.exp(row - max(row))
-        rows.append(e / sum(e))
+        e = torch.exp(row - row.max())
+        rows.append(e / e.sum())
     return torch.stack(rows).reshape(x.movedim(dim, -1).shape).movedim(-1, dim)
 
 

@@ -32,6 +32,7 @@ def cases(rng):
         Case("the last of 3 heads", (normal(12, 12), 2, 3)),
         Case("a middle one of 4 heads", (normal(8, 8), 1, 4)),
         Case("more outputs than inputs", (normal(10, 6), 1, 3)),
+        Case("more inputs than outputs", (normal(4, 9), 2, 3)),
     ]
 
 
@@ -173,6 +174,17 @@ def all_heads_up_to_here(w_o, head, n_heads):
 def a_square(w_o, head, n_heads):
     rows = torch.arange(w_o.shape[0]) // (w_o.shape[1] // n_heads) == head
     return torch.where(rows[:, None], ablate_head(w_o, head, n_heads), w_o)
+
+
+@mistake("Nothing is silenced: this is w_o as it came. The columns of this head have to be 0 in what is returned.")
+def nothing_silenced(w_o, head, n_heads):
+    return w_o.clone()
+
+
+@mistake("The loop over the columns ends with the number of rows. w_o has `w_o.shape[1]` columns.")
+def as_many_columns_as_rows(w_o, head, n_heads):
+    ablated = ablate_head(w_o, head, n_heads)
+    return torch.where(torch.arange(w_o.shape[1]) < w_o.shape[0], ablated, w_o)
 
 
 EXERCISE = Exercise(

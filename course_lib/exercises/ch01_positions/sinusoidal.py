@@ -172,6 +172,17 @@ def exponent_without_brackets(n, d):
     return interleave(angle.sin(), angle.cos())
 
 
+@mistake(FREQUENCIES_GROW)
+def divided_by_the_frequency(n, d):
+    angle = torch.arange(n)[:, None] / 10000.0 ** (-torch.arange(0, d, 2) / d)
+    return interleave(angle.sin(), angle.cos())
+
+
+@mistake("All columns hold cosines. Even columns hold the sine of the same angle.")
+def cosines_alone(n, d):
+    return interleave(angles(n, d).cos(), angles(n, d).cos())
+
+
 EXERCISE = Exercise(
     id="sinusoidal",
     title="Sinusoidal positions",

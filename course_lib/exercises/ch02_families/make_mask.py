@@ -218,6 +218,20 @@ def opens_one_column(kind, n, prefix=0):
     return mask
 
 
+@mistake(
+    "Of a decoder's tokens none can see itself, and the first one sees nothing: a key may be the query itself, `<=`."
+)
+def without_the_diagonal_of_the_decoder_alone(kind, n, prefix=0):
+    mask = make_mask(kind, n, prefix)
+    return mask.tril(-1) if kind == "decoder" else mask
+
+
+@mistake("The decoder looks ahead: it is transposed. Row t, the query, is True in columns 0 to t.")
+def decoder_alone_transposed(kind, n, prefix=0):
+    mask = make_mask(kind, n, prefix)
+    return mask.T if kind == "decoder" else mask
+
+
 EXERCISE = Exercise(
     id="make_mask",
     title="Three masks, with a fault",

@@ -235,6 +235,32 @@ def first_token_alone(ids, missing, sentinels):
     return cut_short(ids, missing, sentinels, "the function")
 
 
+@mistake("The target has the sentinels, and what is missing does not follow them: append the missing tokens, too.")
+def target_without_tokens(ids, missing, sentinels):
+    source, target = span_corrupt(ids, missing, sentinels)
+    return [source, [token for token in target if token in sentinels]]
+
+
+@mistake("The first sentinel is never used: begin with `sentinels[0]`.")
+def begins_with_the_second_sentinel(ids, missing, sentinels):
+    return span_corrupt(ids, missing, sentinels[1:])
+
+
+@mistake(
+    "Only a span at the beginning of the text is noticed, as with `and`. A span begins where i is 0 *or* the token "
+    "before it is there."
+)
+def spans_at_the_beginning_alone(ids, missing, sentinels):
+    source, target, used = [], [], 0
+    for i, token in enumerate(ids):
+        if missing[i] and i == 0 and not missing[-1]:
+            source.append(sentinels[used])
+            target.append(sentinels[used])
+            used += 1
+        (target if missing[i] else source).append(token)
+    return [source, [*target, sentinels[used]]]
+
+
 EXERCISE = Exercise(
     id="span_corrupt",
     title="Text to text: spans go missing",

@@ -22,6 +22,7 @@ def cases(rng):
         *(Case(f"{how}: 4 tokens after a prompt of 10", (how, 10, 4)) for how in hows),
         *(Case(f"{how}: {new} tokens after a prompt of {prompt}", (how, prompt, new)) for how in hows),
         Case(f"decoder: one token after a prompt of {alone}", ("decoder", alone, 1)),
+        Case(f"decoder, cached: one token after a prompt of {alone}", ("decoder, cached", alone, 1)),
     ]
 
 

@@ -244,6 +244,18 @@ def gain_and_bias_exchanged(x, gain, bias, eps=1e-5):
     return layer_norm(x, bias, gain, eps)
 
 
+@mistake("The mean is added to the numbers. Take it off, so that their mean becomes 0.")
+def mean_added(x, gain, bias, eps=1e-5):
+    moved = x + x.mean(-1, keepdim=True)
+    return moved / (moved.square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias
+
+
+@mistake("The sum is taken off the numbers. Take off their mean, so that it becomes 0.")
+def sum_taken_off(x, gain, bias, eps=1e-5):
+    moved = x - x.sum(-1, keepdim=True)
+    return moved / (moved.square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias
+
+
 EXERCISE = Exercise(
     id="layer_norm",
     title="Layer normalisation, with a fault",

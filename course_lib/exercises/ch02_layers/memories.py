@@ -164,6 +164,11 @@ def keys_and_values_exchanged(x, keys, bias, values):
     return memories(x, values, bias, keys)
 
 
+@mistake("Only what is below 0 passes here. relu lets pass what is above: `max(0, match)`.")
+def what_is_below_0(x, keys, bias, values):
+    return parts((x @ keys.T + bias).clamp(max=0), values)
+
+
 EXERCISE = Exercise(
     id="memories",
     title="A feed-forward network as a memory",

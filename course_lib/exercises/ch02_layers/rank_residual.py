@@ -175,6 +175,11 @@ def first_token_alone(x):
     return (x - x.mean(0))[0].norm() / x[0].norm()
 
 
+@mistake("The mean is added to every row. Take it off.")
+def mean_added(x):
+    return (x + x.mean(0)).norm() / x.norm()
+
+
 EXERCISE = Exercise(
     id="rank_residual",
     title="How much do the tokens differ?",

@@ -153,6 +153,21 @@ def ratio_of_spreads(sizes, values, size):
     return line_of(values.std() / sizes.std(), sizes, values, size)
 
 
+UNLIKE = (
+    "The two parts of the slope are not alike: one is a sum, and the other a mean. Use sums in both, or means in both."
+)
+
+
+@mistake(UNLIKE)
+def mean_over_sum(sizes, values, size):
+    return line_of(slope_of(sizes, values) / len(sizes), sizes, values, size)
+
+
+@mistake(UNLIKE)
+def sum_over_mean(sizes, values, size):
+    return line_of(slope_of(sizes, values) * len(sizes), sizes, values, size)
+
+
 @mistake(
     "One of the two sums is divided by n, and the other by n - 1, as `var` does. Use sums in both, or means in both."
 )

@@ -141,6 +141,11 @@ def both_wrong_at_an_end(nats, n_bytes):
     return bits_per_byte(nats[n_bytes > 0], n_bytes.clamp(min=1))
 
 
+@mistake("The *mean* of the surprises is divided by the sum of the bytes. Take the sum of both.")
+def mean_over_sum(nats, n_bytes):
+    return (nats.mean() / n_bytes.sum() / math.log(2)).item()
+
+
 EXERCISE = Exercise(
     id="bits_per_byte",
     title="Bits per byte, with a fault",

@@ -301,6 +301,11 @@ def merged_in_the_first_word(words, n_merges):
     return merges
 
 
+@mistake("There is one merge too many. Stop when there are `n_merges`.")
+def one_merge_too_many(words, n_merges):
+    return learn_merges(words, n_merges + 1)
+
+
 EXERCISE = Exercise(
     id="learn_merges",
     title="Learn a vocabulary",

@@ -193,6 +193,20 @@ def lists_inside(ids, pair, new):
     return [[token] if token == new else token for token in merge_pair(ids, pair, new)]
 
 
+@mistake("A pair at the end of the list is missed: the comparison ends one too early. The last pair begins at len - 2.")
+def pair_at_the_end_missed(ids, pair, new):
+    merged = merge_pair(ids, pair, new)
+    return [*merged[:-1], *pair] if merged[-1] == new else merged
+
+
+@mistake("After a token that is not merged this goes on by two, so the next one is lost. Go on by one there.")
+def every_second_token_lost(ids, pair, new):
+    merged = []
+    for i in range(0, len(ids), 2):
+        merged.append(new if ids[i : i + 2] == list(pair) else ids[i])
+    return merged
+
+
 EXERCISE = Exercise(
     id="merge_pair",
     title="Merge one pair",

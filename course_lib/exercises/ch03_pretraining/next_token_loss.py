@@ -295,6 +295,20 @@ def logsumexp_over_the_places(logits, tokens):
     return predictions.logsumexp(1).mean() - of_targets(predictions, tokens[:, 1:]).mean()
 
 
+@mistake("The last place that predicts is left out. There are `length - 1` of them in each row.")
+def last_prediction_left_out(logits, tokens):
+    found = surprises(logits, tokens)[:, :-1]
+    return found.sum() / max(1, found.numel())
+
+
+@mistake(
+    "The logit of the right token is added to `logsumexp`. Take it off: the higher it is, the smaller the surprise."
+)
+def right_logit_added(logits, tokens):
+    predictions = logits[:, :-1]
+    return (predictions.logsumexp(-1) + of_targets(predictions, tokens[:, 1:])).mean()
+
+
 EXERCISE = Exercise(
     id="next_token_loss",
     title="The loss of pre-training",
