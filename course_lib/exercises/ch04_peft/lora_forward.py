@@ -185,6 +185,11 @@ def multiplied(x, weight, bias, a, b, alpha):
     return (x @ weight.T + bias) * (alpha / a.shape[0] * through_a_and_b(x, a, b))
 
 
+@mistake("alpha is multiplied by the rank. Divide it: the factor is alpha / rank.")
+def times_the_rank(x, weight, bias, a, b, alpha):
+    return x @ weight.T + bias + alpha * a.shape[0] * through_a_and_b(x, a, b)
+
+
 EXERCISE = Exercise(
     id="lora_forward",
     title="Beside the frozen matrix",

@@ -143,6 +143,11 @@ def sums_multiplied(x, a, b, alpha, g):
     return lora_gradients(x.sum(0, keepdim=True), a, b, alpha, g.sum(0, keepdim=True))
 
 
+@mistake("alpha is multiplied by the rank. Divide it: the factor is alpha / rank.")
+def times_the_rank(x, a, b, alpha, g):
+    return lora_gradients(x, a, b, alpha * len(a) ** 2, g)
+
+
 EXERCISE = Exercise(
     id="lora_gradients",
     title="Where may A and B begin?",

@@ -115,6 +115,11 @@ def alpha_twice(weight, a, b, alpha):
     return weight + alpha * alpha / a.shape[0] * (b @ a)
 
 
+@mistake("alpha is multiplied by the rank. Divide it: the factor is alpha / rank.")
+def times_the_rank(weight, a, b, alpha):
+    return weight + alpha * a.shape[0] * (b @ a)
+
+
 EXERCISE = Exercise(
     id="lora_merge",
     title="Back into one matrix, with a fault",

@@ -136,6 +136,11 @@ def largest_matrix_alone(shapes, rank):
     return rank * max(d_out + d_in for d_out, d_in in shapes)
 
 
+@mistake("This is twice as many. A has rank * d_in numbers and B has d_out * rank: that is all.")
+def twice_as_many(shapes, rank):
+    return 2 * lora_parameters(shapes, rank)
+
+
 EXERCISE = Exercise(
     id="lora_parameters",
     title="What does a rank cost?",

@@ -278,6 +278,12 @@ def no_softmax(query, key, value, prefix_key, prefix_value):
     return scores.masked_fill(~visible(scores, prefix_key.shape[-2]), 0) @ in_front(prefix_value, value)
 
 
+@mistake("The scores are multiplied by the square root of head_dim. Divide them by it.")
+def multiplied_by_the_root(query, key, value, prefix_key, prefix_value):
+    scores = query @ in_front(prefix_key, key).mT * query.shape[-1] ** 0.5
+    return average(scores, visible(scores, prefix_key.shape[-2]), in_front(prefix_value, value))
+
+
 EXERCISE = Exercise(
     id="prefix_attention",
     title="Keys and values in front",

@@ -171,6 +171,14 @@ def distance_from_a_coin(p):
     return [agreement(p)[0], (p - 0.5).abs().mean().item()]
 
 
+@mistake(
+    "The first number counts only the pairs of people who both prefer the *likelier* text. They agree as well when "
+    "both prefer the other: add the square of the smaller probability."
+)
+def likelier_text_alone(p):
+    return [torch.maximum(p, 1 - p).square().mean().item(), agreement(p)[1]]
+
+
 EXERCISE = Exercise(
     id="agreement",
     title="How far do people agree?",

@@ -222,6 +222,18 @@ def difference_cut_at_100(chosen, rejected):
     return -nn.functional.logsigmoid((chosen - rejected).clamp(-100, 100)).mean()
 
 
+@mistake("The rejected text has no part in this. What people judge is the difference, chosen - rejected.")
+def chosen_alone(chosen, rejected):
+    return -nn.functional.logsigmoid(chosen).mean()
+
+
+@mistake(
+    "This subtracts two sigmoids. Subtract the *rewards*, take the sigmoid of the difference, and minus its logarithm."
+)
+def difference_of_the_sigmoids(chosen, rejected):
+    return (rejected.sigmoid() - chosen.sigmoid()).mean()
+
+
 EXERCISE = Exercise(
     id="bradley_terry_loss",
     title="Learn from a comparison, with a fault",

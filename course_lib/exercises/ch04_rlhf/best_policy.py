@@ -199,6 +199,11 @@ def mean_subtracted(reference, rewards, beta):
     return tilted - tilted.mean(-1, keepdim=True)
 
 
+@mistake("The whole is multiplied by beta at the end. beta divides the rewards, and is nowhere else.")
+def all_times_beta(reference, rewards, beta):
+    return beta * (reference + rewards / beta).log_softmax(-1)
+
+
 EXERCISE = Exercise(
     id="best_policy",
     title="The best policy at a price",

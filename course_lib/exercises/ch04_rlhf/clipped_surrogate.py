@@ -219,6 +219,11 @@ def clipped_on_both_sides_below_0(new, old, advantages, clip):
     return torch.where(advantages > 0, clipped_surrogate(new, old, advantages, clip), clipped)
 
 
+@mistake("The limits are exchanged: `clamp` takes the lower one first, `clamp(1 - clip, 1 + clip)`.")
+def limits_exchanged(new, old, advantages, clip):
+    return minimum_of_both_products((new - old).exp(), advantages, 1 + clip, 1 - clip)
+
+
 EXERCISE = Exercise(
     id="clipped_surrogate",
     title="PPO's limit, with a fault",

@@ -221,6 +221,20 @@ def one_less_the_probability(chosen, rejected, reference_chosen, reference_rejec
     return (1 - difference.sigmoid()).mean()
 
 
+@mistake("The rejected reply has no part in this. What people judge is the difference of the two rewards.")
+def chosen_alone(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return -F.logsigmoid(beta * (chosen - reference_chosen)).mean()
+
+
+@mistake(
+    "This is the loss of the policy less that of the reference, each with a sigmoid of its own. The margin has both in "
+    "it: subtract the logarithms, and take one log-sigmoid."
+)
+def two_losses(chosen, rejected, reference_chosen, reference_rejected, beta):
+    policy, reference = chosen - rejected, reference_chosen - reference_rejected
+    return (F.logsigmoid(beta * reference) - F.logsigmoid(beta * policy)).mean()
+
+
 EXERCISE = Exercise(
     id="dpo_loss",
     title="Comparisons without a reward model",

@@ -252,6 +252,14 @@ def advantages_pile_up(rewards, values, gamma, lam):
     return advantages
 
 
+@mistake(
+    "The token's own value is added. An advantage says how much better it went than expected: subtract what was "
+    "expected."
+)
+def own_value_added(rewards, values, gamma, lam):
+    return discounted_sums(rewards + gamma * next_values(values) + values, gamma * lam)
+
+
 EXERCISE = Exercise(
     id="gae",
     title="Which token deserves the praise?",

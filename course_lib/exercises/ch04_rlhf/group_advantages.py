@@ -198,6 +198,11 @@ def deviation_of_all_advantages(rewards, group, scale_by_std):
     return above / (above.std(correction=0) + 1e-8) if scale_by_std else above
 
 
+@mistake("Without `scale_by_std` the rewards come back as they are. The mean of the group is subtracted in both cases.")
+def as_they_are_unless_scaled(rewards, group, scale_by_std):
+    return group_advantages(rewards, group, True) if scale_by_std else rewards.clone()
+
+
 EXERCISE = Exercise(
     id="group_advantages",
     title="Better than the others, with a fault",

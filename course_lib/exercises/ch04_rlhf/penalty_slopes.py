@@ -277,6 +277,12 @@ def k2_with_the_square(pi, ref):
     return {**penalty_slopes(pi, ref), "k2": pi * (half_square - (pi * half_square).sum())}
 
 
+@mistake("k2 and k3 are exchanged: k2 is half the square of log(pi / ref), and k3 has ref / pi in it.")
+def k2_and_k3_exchanged(pi, ref):
+    slopes = penalty_slopes(pi, ref)
+    return {"k1": slopes["k1"], "k2": slopes["k3"], "k3": slopes["k2"]}
+
+
 EXERCISE = Exercise(
     id="penalty_slopes",
     title="Right as a number, and as a slope?",

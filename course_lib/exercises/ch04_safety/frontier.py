@@ -163,6 +163,17 @@ def places_for_risks(risk):
     return refused_in_this_order(risk.argsort(descending=True).float())
 
 
+@mistake(
+    "The two columns are sorted each by itself. Row k is about the same requests in both: sort the risks, and take 1 - "
+    "risk of *these*."
+)
+def each_sorted_by_itself(risk):
+    points = frontier(risk)
+    benign = (1 - risk).sort(descending=True).values
+    points[1:, 0] = benign.cumsum(0) / benign.sum()
+    return points
+
+
 EXERCISE = Exercise(
     id="frontier",
     title="The best that can be done",

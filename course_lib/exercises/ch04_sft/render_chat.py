@@ -206,6 +206,16 @@ def turns_without_an_end(messages, ask=False):
     return render_chat(messages, ask).replace("<|im_end|>", "")
 
 
+@mistake("There are two line breaks after each `<|im_end|>`, so an empty line stands between the turns. Write one.")
+def empty_lines_between_the_turns(messages, ask=False):
+    return render_chat(messages, ask).replace("<|im_end|>\n", "<|im_end|>\n\n")
+
+
+@mistake("The opening lacks its `<|im_start|>`. It begins as every turn does: `<|im_start|>`, the role, a line break.")
+def opening_without_its_mark(messages, ask=False):
+    return render_chat(messages) + ("assistant\n" if ask else "")
+
+
 EXERCISE = Exercise(
     id="render_chat",
     title="A conversation as one text",

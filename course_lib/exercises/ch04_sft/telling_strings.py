@@ -49,6 +49,8 @@ def run_case(subject, strings, results, n, seed):
             f"{n} strings are asked for, and {len(rows)} came back. More than {n} will do: are some left out that no "
             "cheap model gains from, or does the function return within a loop?"
         )
+    if rows.dim() == 1 and len(rows) > n:
+        raise WrongAnswer(f"{n} strings are asked for, and {len(rows)} came back: choose `n` of those that will do.")
     if rows.shape != (n,):
         raise WrongAnswer(
             f"the shape (n,) is expected, here ({n},), and {tuple(rows.shape)} came back: the numbers of the strings, "

@@ -227,6 +227,14 @@ def guessed_after_each_step(p, steps, modulus):
     return right
 
 
+@mistake(
+    "This is the chance that *some* step is right, which says nothing about where the chain ends. Go step by step: was "
+    "it right before, or wrong?"
+)
+def some_step_right(p, steps, modulus):
+    return 1 - (1 - p) ** steps if steps else 1.0
+
+
 EXERCISE = Exercise(
     id="chain_accuracy",
     title="How errors add up along a chain",

@@ -165,6 +165,14 @@ def one_less_modulus(start, operators, operands, modulus):
     return chain_states(start, operators, operands, modulus - 1)
 
 
+@mistake(
+    "The operators of the first row are taken for all rows. Each row has its own: `operators[:, step]`, and "
+    "`torch.where` chooses row by row."
+)
+def operators_of_the_first_row(start, operators, operands, modulus):
+    return chain_states(start, operators[:1].expand_as(operators), operands, modulus)
+
+
 EXERCISE = Exercise(
     id="chain_states",
     title="The number after each step",

@@ -155,6 +155,13 @@ def one_for_nothing(symbols, labels, query):
     return torch.where((symbols == query[:, None]).any(1), vote(symbols, labels, query), 1.0)
 
 
+@mistake(
+    "This is the share of the examples that have the symbol. Among *these*, the share with the label 1 is asked for."
+)
+def share_of_the_symbol(symbols, labels, query):
+    return (symbols == query[:, None]).float().mean(1)
+
+
 EXERCISE = Exercise(
     id="vote",
     title="A vote among the examples",

@@ -197,6 +197,15 @@ def first_label_alone(inputs, outputs):
     return tokens
 
 
+@mistake(
+    "The first question still holds its own label. Slot 0 of every even token has to be 0, that of token 0 as well."
+)
+def the_first_question_leaks(inputs, outputs):
+    tokens = as_tokens(inputs, outputs)
+    tokens[:, 0, 0] = outputs[:, 0]
+    return tokens
+
+
 EXERCISE = Exercise(
     id="as_tokens",
     title="Examples as tokens, with a fault",
