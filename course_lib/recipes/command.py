@@ -18,6 +18,7 @@ from course_lib.recipes import language
 from course_lib.recipes.chains_sweep import chains
 from course_lib.recipes.copying_sweep import copying
 from course_lib.recipes.estimate import cost_tables, duration
+from course_lib.recipes.experts_sweep import experts
 from course_lib.recipes.moe_sizes import moe_sizes
 from course_lib.recipes.peft_sweep import peft
 from course_lib.recipes.positions_sweep import positions
@@ -46,6 +47,7 @@ def _vision_text(run: Run) -> Results:
 RECIPES: dict[str, Callable[[Run], Results]] = {
     "chains": chains,
     "copying": copying,
+    "experts": experts,
     "gpt": language.gpt,
     "moe": language.moe,
     "moe-sizes": moe_sizes,

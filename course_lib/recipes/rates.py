@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
 from typing import Protocol, TypeVar, runtime_checkable
+
+from course_lib.files import write_text
+from course_lib.recipes.results import Results
+from course_lib.recipes.run import Run
 
 Arm = TypeVar("Arm")
 
@@ -55,3 +63,60 @@ def mean_losses(
     """
     mean = mean_over_runs(runs)
     return {arm: {rate: mean[key(arm, rate)] for rate in tried} for arm, tried in rates.items()}
+
+
+@dataclass(frozen=True)
+class RateTrial:
+    """The trial by which an arm's learning rate was chosen.
+
+    Attributes:
+        losses: At each rate, in order, the loss from each seed.
+    """
+
+    losses: dict[float, list[float]]
+
+    @property
+    def chosen(self) -> float:
+        """The rate with the lowest mean loss."""
+        return best_rate({rate: mean(losses) for rate, losses in self.losses.items()})
+
+
+def write_rates(
+    run: Run,
+    results: Results,
+    lab: str,
+    seeds: Sequence[int],
+    measure: str,
+    steps: Mapping[str, int],
+    trials: Mapping[str, Mapping[str, RateTrial]],
+) -> Path:
+    """Write rates.json into the folder of a run, which `course results add` copies to `results/rates/<lab>.json`.
+
+    Args:
+        run: The run that made the trials.
+        results: Its results, for their provenance.
+        lab: The lab whose models were tried.
+        seeds: The seeds that each model was trained from.
+        measure: What the loss is, in words, with its unit.
+        steps: The training steps of the models of each comparison.
+        trials: The trial of each arm, by comparison.
+    """
+    made = results.provenance
+    provenance = {
+        "lab": lab, "command": made.command, "commit": made.commit, "preset": made.preset, "device": made.device,
+        "versions": made.versions, "seeds": list(seeds),
+    }  # fmt: skip
+    comparisons = {
+        name: {
+            "steps": steps[name],
+            "arms": {
+                arm: {"losses": {f"{rate:g}": found for rate, found in trial.losses.items()}, "chosen": trial.chosen}
+                for arm, trial in arms.items()
+            },
+        }
+        for name, arms in trials.items()
+    }
+    content = {"provenance": provenance, "measure": measure, "comparisons": comparisons}
+    file = run.out / "rates.json"
+    write_text(file, json.dumps(content, indent=1) + "\n")
+    return file
