@@ -274,9 +274,8 @@ def _looks(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 def untrained(arm: Arm, task: Task, seed: int) -> ExpertsModel:
     """Return an untrained model; the seed gives the weights and the tables."""
     torch.manual_seed(seed)
-    dice = torch.Generator().manual_seed(seed)
-    by_name = torch.randperm(2 * N_NAMES, generator=dice) % N_EXPERTS
-    by_pair = torch.randint(N_EXPERTS, (N_NAMES, N_NAMES), generator=dice)
+    by_name = torch.randperm(2 * N_NAMES, generator=torch.Generator().manual_seed(seed)) % N_EXPERTS
+    by_pair = torch.randint(N_EXPERTS, (N_NAMES, N_NAMES), generator=torch.Generator().manual_seed(seed))
     layers: dict[str, Callable[[], Experts]] = {
         "one": lambda: Experts(1, WIDTH, has_router=False),
         "dense": lambda: Experts(1, WIDTH + N_EXPERTS // 2, has_router=False),

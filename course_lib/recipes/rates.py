@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Protocol, TypeVar, runtime_checkable
 
-from course_lib.files import write_text
+from course_lib.files import read_json, write_text
 from course_lib.recipes.results import Results
 from course_lib.recipes.run import Run
 
 Arm = TypeVar("Arm")
+RATES_FILE = "rates.json"  # in the folder of a run that tried learning rates
 
 
 @runtime_checkable
@@ -117,6 +119,15 @@ def write_rates(
         for name, arms in trials.items()
     }
     content = {"provenance": provenance, "measure": measure, "comparisons": comparisons}
-    file = run.out / "rates.json"
-    write_text(file, json.dumps(content, indent=1) + "\n")
+    file = run.out / RATES_FILE
+    # Each list of numbers on one line.
+    text = re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(content, indent=1))
+    write_text(file, text + "\n")
     return file
+
+
+def keep_rates(file: Path, root: Path) -> Path:
+    """Copy the trial in a run's folder to `results/rates/<lab>.json` of a checkout, and return the path."""
+    place = root / "results" / "rates" / f"{read_json(file)['provenance']['lab']}.json"
+    write_text(place, file.read_text(encoding="utf-8"))
+    return place

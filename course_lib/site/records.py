@@ -53,7 +53,7 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
     """
     merged: Records = {}
     for path in sorted((project.root / "results").glob("**/*.json")):
-        if REPLICATIONS in path.relative_to(project.root).parts:
+        if {REPLICATIONS, "rates"} & set(path.relative_to(project.root).parts):
             continue
         committed = json.loads(path.read_text(encoding="utf8"))
         size = committed.get("provenance", {}).get("preset")
