@@ -78,6 +78,7 @@ def lab():
         exec(cells[id], names)
     names["models"]["hash"] = names["fresh"]("hash", names["FACTS"])
     exec(cells["why"], names)
+    exec(cells["why-tables"], names)
     return names
 
 

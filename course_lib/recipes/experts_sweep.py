@@ -96,7 +96,7 @@ def last_attention(
     return attend.out((weights * value).sum(1, keepdim=True).flatten(2))
 
 
-class Task(NamedTuple):
+class TextTask(NamedTuple):
     """What a model answers: the number of symbols, the symbols of a text, and the number of answers."""
 
     n_symbols: int
@@ -104,9 +104,9 @@ class Task(NamedTuple):
     n_answers: int
 
 
-FACTS = Task(2 * N_NAMES, 2, N_ANSWERS)
-MARKED = Task(2 * N_NAMES + 1, 3, N_ANSWERS)  # with a question mark after the names
-LOOKS = Task(2 * N_PLACES, N_PLACES + 1, N_PLACES)
+FACTS = TextTask(2 * N_NAMES, 2, N_ANSWERS)
+MARKED = TextTask(2 * N_NAMES + 1, 3, N_ANSWERS)  # with a question mark after the names
+LOOKS = TextTask(2 * N_PLACES, N_PLACES + 1, N_PLACES)
 
 
 class ExpertsModel(nn.Module):
@@ -118,7 +118,7 @@ class ExpertsModel(nn.Module):
         make: Makes the experts of a layer.
     """
 
-    def __init__(self, task: Task, n_layers: int, make: Callable[[], nn.Module]) -> None:
+    def __init__(self, task: TextTask, n_layers: int, make: Callable[[], nn.Module]) -> None:
         super().__init__()
         self.symbols = nn.Embedding(task.n_symbols, D_MODEL)
         self.places = nn.Parameter(torch.randn(task.length, D_MODEL))
@@ -164,7 +164,7 @@ class Arm(NamedTuple):
 class Comparison(NamedTuple):
     """Arms that are compared after the same number of steps."""
 
-    task: Task
+    task: TextTask
     steps: int
     arms: dict[str, Arm]
 
@@ -246,7 +246,7 @@ class World(NamedTuple):
     answers: Int[Tensor, " n"]
 
 
-def world_of(task: Task, seed: int) -> World:
+def world_of(task: TextTask, seed: int) -> World:
     """Make the texts of a seed: facts, which are all that there is to know, or what two looks find in new texts."""
     dice = torch.Generator().manual_seed(seed)
     if task == LOOKS:
@@ -271,7 +271,7 @@ def _looks(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return texts, numbers.gather(1, numbers.gather(1, question))[:, 0]
 
 
-def untrained(arm: Arm, task: Task, seed: int) -> ExpertsModel:
+def untrained(arm: Arm, task: TextTask, seed: int) -> ExpertsModel:
     """Return an untrained model; the seed gives the weights and the tables."""
     torch.manual_seed(seed)
     by_name = torch.randperm(2 * N_NAMES, generator=torch.Generator().manual_seed(seed)) % N_EXPERTS
