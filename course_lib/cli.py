@@ -458,7 +458,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="chains, copying, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, scaling, "
+            help="chains, copying, experts, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, scaling, "
             "two-relations or vision-text."
         ),
     ],

@@ -3,6 +3,7 @@
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from io import BytesIO
 
 import nbformat
@@ -353,7 +354,7 @@ def test_a_bar_by_keyboard_and_by_pointer(page):
         page.keyboard.press("ArrowLeft")
     assert slider.get_attribute("aria-valuetext") == "97%"
     page.keyboard.press("Enter")
-    assert box.locator(".predict-said").inner_text() == "You guessed 97%. It came out as 73.1%: 24 points less."
+    assert box.locator(".predict-said").inner_text() == "You guessed 97%. It came out as 73.1%: 23.9 points less."
     assert box.get_by_text("even weights").is_visible()
     assert not ends.is_visible()
     assert box.locator(".predict-after").is_visible()
@@ -363,6 +364,21 @@ def test_a_bar_by_keyboard_and_by_pointer(page):
     page.mouse.click(frame["x"] + 0.25 * frame["width"], frame["y"] + frame["height"] / 2)
     box.get_by_role("button", name="See what came out").click()
     assert json.loads(guesses(page)["course:predict:share"]) == pytest.approx(0.25, abs=0.011)
+
+
+def test_the_difference_is_that_of_the_numbers_as_they_are_written(tab, project):
+    """A guess of 573 is written as 570, and from there to 186 it is 384."""
+    truth = {"kind": "bar", "value": 186.0, "text": "186", "low": 125.0, "high": 1000.0}
+    truth |= {"share": False, "unit": "tokens", "ends": ["125", "1,000"]}
+    html = (project.html / "book" / "chapter.html").read_text(encoding="utf8")
+    data = f'data-predict="share" data-truth="{escape(json.dumps(truth))}"'
+    html, found = re.subn(r'data-predict="share" data-truth="[^"]*"', lambda _: data, html)
+    assert found == 1
+    (counted := project.html / "book" / "counted.html").write_text(html, encoding="utf8")
+    tab.add_init_script("localStorage.setItem('course:predict:share', '573')")
+    tab.goto(counted.as_uri())
+    said = tab.locator("#predict-share .predict-said").inner_text()
+    assert said == "You guessed 570 tokens. It came out as 186 tokens: 384 tokens less."
 
 
 def test_a_curve_by_keyboard_and_by_pointer(page):

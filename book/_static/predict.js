@@ -32,11 +32,14 @@
     choice: (guess, truth) =>
       guess === truth.right ? { off: 0, said: "You guessed right." } : { off: 1, said: "It came out otherwise." },
     bar(guess, truth) {
-      const gap = Math.abs(guess - truth.value), off = gap / (truth.high - truth.low);
-      const size = truth.share ? `${Math.round(100 * gap)} points` : written(gap, truth);
-      const text = truth.text + (truth.unit ? ` ${truth.unit}` : "");
-      const how = off < 0.005 ? "just that" : `${size} ${guess > truth.value ? "less" : "more"}`;
-      return { off, said: `You guessed ${written(guess, truth)}. It came out as ${text}: ${how}.` };
+      const off = Math.abs(guess - truth.value) / (truth.high - truth.low);
+      const yours = written(guess, truth), text = truth.text + (truth.unit ? ` ${truth.unit}` : "");
+      // The difference of the two numbers as they are written, so that the reader's sum comes out.
+      const [a, b] = [yours, text].map((number) => number.replace("\u2212", "-").replace(/,/g, "").match(/-?[\d.]+/)[0]);
+      const digits = Math.max(...[a, b].map((number) => (number.split(".")[1] ?? "").length));
+      const size = `${Math.abs(a - b).toFixed(digits)} ${truth.share ? "points" : truth.unit ?? ""}`.trim();
+      const how = off < 0.005 || Number(a) === Number(b) ? "just that" : `${size} ${guess > truth.value ? "less" : "more"}`;
+      return { off, said: `You guessed ${yours}. It came out as ${text}: ${how}.` };
     },
     curve(guess, truth) {
       const off = mean(guess.map((value, i) => Math.abs(place(value, truth) - place(truth.y[i], truth))));

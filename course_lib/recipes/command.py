@@ -18,9 +18,11 @@ from course_lib.recipes import language
 from course_lib.recipes.chains_sweep import chains
 from course_lib.recipes.copying_sweep import copying
 from course_lib.recipes.estimate import cost_tables, duration
+from course_lib.recipes.experts_sweep import experts
 from course_lib.recipes.moe_sizes import moe_sizes
 from course_lib.recipes.peft_sweep import peft
 from course_lib.recipes.positions_sweep import positions
+from course_lib.recipes.rates import RATES_FILE, keep_rates
 from course_lib.recipes.relations_sweep import two_relations
 from course_lib.recipes.report import write_report
 from course_lib.recipes.results import Results, read_results
@@ -46,6 +48,7 @@ def _vision_text(run: Run) -> Results:
 RECIPES: dict[str, Callable[[Run], Results]] = {
     "chains": chains,
     "copying": copying,
+    "experts": experts,
     "gpt": language.gpt,
     "moe": language.moe,
     "moe-sizes": moe_sizes,
@@ -174,7 +177,7 @@ def prepare() -> None:
 
 
 def keep_results(out: Path) -> list[Path]:
-    """Copy a finished run's results.json into the checkout's `results/`.
+    """Copy a finished run's results.json into the checkout's `results/`, or its trial of learning rates if it made one.
 
     The model of the preset `hour` goes into `shipped/`, if the course comes with one of its recipe.
 
@@ -191,6 +194,8 @@ def keep_results(out: Path) -> list[Path]:
     if "--steps" in made.command:
         raise RecipeError(f"{out} is no run of the whole preset; run it without --steps to keep its results")
     root = find_checkout()
+    if (out / RATES_FILE).is_file():
+        return [keep_rates(out / RATES_FILE, root)]
     shipped = [ship(out, results, root)] if made.preset == "hour" and made.recipe in SHIPPED else []
     place = root / "results" / made.preset / f"{made.recipe}-seed{made.seed}.json"
     results.write(place)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
 from typing import Protocol, TypeVar, runtime_checkable
 
+from course_lib.files import read_json, write_text
+from course_lib.recipes.results import Results
+from course_lib.recipes.run import Run
+
 Arm = TypeVar("Arm")
+RATES_FILE = "rates.json"  # in the folder of a run that tried learning rates
 
 
 @runtime_checkable
@@ -55,3 +65,69 @@ def mean_losses(
     """
     mean = mean_over_runs(runs)
     return {arm: {rate: mean[key(arm, rate)] for rate in tried} for arm, tried in rates.items()}
+
+
+@dataclass(frozen=True)
+class RateTrial:
+    """The trial by which an arm's learning rate was chosen.
+
+    Attributes:
+        losses: At each rate, in order, the loss from each seed.
+    """
+
+    losses: dict[float, list[float]]
+
+    @property
+    def chosen(self) -> float:
+        """The rate with the lowest mean loss."""
+        return best_rate({rate: mean(losses) for rate, losses in self.losses.items()})
+
+
+def write_rates(
+    run: Run,
+    results: Results,
+    lab: str,
+    seeds: Sequence[int],
+    measure: str,
+    steps: Mapping[str, int],
+    trials: Mapping[str, Mapping[str, RateTrial]],
+) -> Path:
+    """Write rates.json into the folder of a run, which `course results add` copies to `results/rates/<lab>.json`.
+
+    Args:
+        run: The run that made the trials.
+        results: Its results, for their provenance.
+        lab: The lab whose models were tried.
+        seeds: The seeds that each model was trained from.
+        measure: What the loss is, in words, with its unit.
+        steps: The training steps of the models of each comparison.
+        trials: The trial of each arm, by comparison.
+    """
+    made = results.provenance
+    provenance = {
+        "lab": lab, "command": made.command, "commit": made.commit, "preset": made.preset, "device": made.device,
+        "versions": made.versions, "seeds": list(seeds),
+    }  # fmt: skip
+    comparisons = {
+        name: {
+            "steps": steps[name],
+            "arms": {
+                arm: {"losses": {f"{rate:g}": found for rate, found in trial.losses.items()}, "chosen": trial.chosen}
+                for arm, trial in arms.items()
+            },
+        }
+        for name, arms in trials.items()
+    }
+    content = {"provenance": provenance, "measure": measure, "comparisons": comparisons}
+    file = run.out / RATES_FILE
+    # Each list of numbers on one line.
+    text = re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(content, indent=1))
+    write_text(file, text + "\n")
+    return file
+
+
+def keep_rates(file: Path, root: Path) -> Path:
+    """Copy the trial in a run's folder to `results/rates/<lab>.json` of a checkout, and return the path."""
+    place = root / "results" / "rates" / f"{read_json(file)['provenance']['lab']}.json"
+    write_text(place, file.read_text(encoding="utf-8"))
+    return place

@@ -12,8 +12,8 @@
 There are four kinds, each told by its option or its lines:
 
 - choice: lines `( ) text` and one `(x) text`, then what is shown afterwards;
-- `:bar: KEY FORMAT = name`: a bar to drag; `:range: 0 to 4` unless it is a share, `:unit: nats`; `:control:` takes
-  several, parted by `;`, and `:chance:` a key or a number;
+- `:bar: KEY FORMAT = name`: a bar to drag; `KEY mean FORMAT` for the mean over the lab's seeds; `:range: 0 to 4` unless
+  it is a share, `:unit: nats`; `:control:` takes several, parted by `;`, and `:chance:` a key or a number;
 - `:curve: FIGURE = series`: the reader draws a series of a lab's figure; `:given: series; series` are there before;
 - `:order: largest first` (or smallest): lines `* name | KEY FORMAT`; the measured numbers tell the right order.
 
@@ -137,18 +137,23 @@ class PredictDirective(CourseDirective):
     # What an option cites
 
     def cited(self, text: str) -> Cited:
-        """`KEY FORMAT = name`, or a number in place of the key and its format."""
+        """`KEY FORMAT = name`, `KEY mean FORMAT = name` for the mean over the seeds, or a number in place of these."""
         cited, _, name = (part.strip() for part in text.partition("="))
         if number := re.fullmatch(r"(-?[\d.]+)(%?)", cited):
             digits = len(number[1].partition(".")[2])
             return Cited(float(number[1]) / (100 if number[2] else 1), f".{digits}{number[2] or 'f'}", name)
-        key, _, spec = cited.partition(" ")
+        key, *words = cited.split()
+        spec, over_seeds = words[-1] if words else "", words[:1] == ["mean"]
         records = read(self.env, "results.json")
         if key not in records:
             if lab_was_run(self.env, key, records):
                 logger.warning("no lab measured %s", key, location=self.get_location(), type="course")
-            return Cited(None, spec.strip(), name)
-        return Cited(records[key]["value"], spec.strip(), name)
+            return Cited(None, spec, name)
+        record = records[key]
+        if over_seeds and "replication" not in record:
+            logger.warning("nobody has replicated %s", key, location=self.get_location(), type="course")
+            return Cited(None, spec, name)
+        return Cited(record["replication"]["mean"] if over_seeds else record["value"], spec, name)
 
     # The four kinds
 
