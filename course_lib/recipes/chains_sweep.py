@@ -1,6 +1,6 @@
 """The learning rates of the lab on chains of thought: each model is trained at several, and has its own best.
 
-    course train chains --preset cpu --seed 100     # and again with --seed 101; about 3 CPU-minutes each
+    course train chains --preset cpu --seed 100     # about 5 CPU-minutes; and again with --seed 101, which takes 4
 
 The models are those of `labs/ch05_chain_of_thought`: small GPTs that differ in what they read and are told. They are
 scored on chains on which the lab does not report, by the loss on the answer.
@@ -59,11 +59,23 @@ class ChainsPlan(NamedTuple):
 
 
 class ChainsArm(NamedTuple):
-    """What a model writes, in which world, and how long it trains, as a multiple of the plan's updates."""
+    """What a model writes, in which world, and how it differs from the plan.
+
+    Attributes:
+        writes: What it writes before its answer, or how it is told.
+        world: One of `WORLDS`.
+        longer: How long it trains, as a multiple of the plan's updates.
+        n_layers: The number of its layers; None for the plan's.
+    """
 
     writes: str
     world: str = "chains"
     longer: float = 1.0
+    n_layers: int | None = None
+
+    def shape(self, plan: ChainsPlan) -> dict[str, Any]:
+        """Return the width and the number of layers of its model."""
+        return plan.model | ({} if self.n_layers is None else {"n_layers": self.n_layers})
 
 
 # The answer alone makes rows of 8 tokens, not of 13, and its model gets more of them.
@@ -74,12 +86,21 @@ ARMS = {
     "another's steps": ChainsArm("another's steps"),
     "told only": ChainsArm("told only", longer=2),
     "chain of thought": ChainsArm("chain of thought"),
+    # A layer for each step: so many could take them all in one pass.
+    "told only, six layers": ChainsArm("told only", longer=2, n_layers=STEPS),
+    "chain of thought, six layers": ChainsArm("chain of thought", n_layers=STEPS),
     "answer alone, plus": ChainsArm("answer alone", "plus", SHORT),
+    "told only, plus": ChainsArm("told only", "plus", longer=2),
     "chain of thought, plus": ChainsArm("chain of thought", "plus"),
     "answer alone, twin": ChainsArm("answer alone", "twin", SHORT / 2),
     "chain of thought, twin": ChainsArm("chain of thought", "twin", 1 / 2),
 }
-MORE = {arm: (6e-2,) for arm in ("chain of thought, plus", "chain of thought, twin")}
+MORE = {
+    "chain of thought, plus": (6e-2,),
+    "chain of thought, twin": (6e-2,),
+    "chain of thought, six layers": (6e-2,),
+    "told only, six layers": (1e-3,),
+}
 PRESETS = {
     "cpu": ChainsPlan({"d_model": 48, "n_layers": 2}, 200, 64, (3e-3, 1e-2, 3e-2), MORE),
     "gpu": ChainsPlan({"d_model": 256, "n_layers": 4}, 5000, 256, (1e-3, 3e-3, 1e-2), {}),
@@ -126,7 +147,7 @@ def learn(arm: str, rows: Rows, rate: float, plan: ChainsPlan, seed: int, device
     """Train a small GPT on new chains in every step.
 
     Args:
-        arm: The arm, which says the world and how long to train.
+        arm: The arm, which says the world, how long to train, and how many layers.
         rows: Makes inputs and targets from chains.
         rate: The learning rate.
         plan: The sizes of model and batch, and the number of steps.
@@ -138,7 +159,7 @@ def learn(arm: str, rows: Rows, rate: float, plan: ChainsPlan, seed: int, device
     """
     world = WORLDS[ARMS[arm].world]
     torch.manual_seed(seed)
-    model = GPT(GPTConfig(world.vocab_size, context=2 * STEPS + 2, **plan.model)).to(device)
+    model = GPT(GPTConfig(world.vocab_size, context=2 * STEPS + 2, **ARMS[arm].shape(plan))).to(device)
 
     def loss(model: nn.Module, chains: ChainBatch) -> Tensor:
         inputs, targets = rows(chains)
