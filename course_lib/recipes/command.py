@@ -15,7 +15,7 @@ from course_lib.errors import CourseError
 from course_lib.measure import device_name
 from course_lib.preset import preset
 from course_lib.recipes import language
-from course_lib.recipes.chains_sweep import chains
+from course_lib.recipes.chains_sweep import chains, told_only
 from course_lib.recipes.copying_sweep import copying
 from course_lib.recipes.estimate import cost_tables, duration
 from course_lib.recipes.moe_sizes import moe_sizes
@@ -52,6 +52,7 @@ RECIPES: dict[str, Callable[[Run], Results]] = {
     "peft": peft,
     "positions": positions,
     "scaling": scaling,
+    "told-only": told_only,
     "two-relations": two_relations,
     "vision-text": _vision_text,
 }
