@@ -419,7 +419,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="chains, copying, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, scaling, "
+            help="chains, copying, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, reviews, scaling, "
             "told-only, two-relations or vision-text."
         ),
     ],
