@@ -419,8 +419,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="chains, copying, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, reviews, scaling, "
-            "told-only, two-relations or vision-text."
+            help="chains, copying, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, "
+            "random-reward, reviews, scaling, told-only, two-relations or vision-text."
         ),
     ],
     preset: Annotated[
