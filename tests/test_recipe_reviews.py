@@ -60,6 +60,8 @@ def test_shares_and_paired_differences(tiny):
 def test_a_run(tiny, tmp_path):
     results = sweep.reviews(Run("reviews", tmp_path / "out", seed=3, preset="cpu"))
     assert results.controls == {"reviews.flipped.later": "reviews.true.later"}
+    again = sweep.reviews(Run("reviews", tmp_path / "out", seed=3, preset="cpu", resume=True))
+    assert again.values == results.values
     for key in ("true.later", "flipped-less-true", "shots.4", "shots.4-less-0"):
         low, high = (results.values[f"reviews.{key}.{end}"] for end in ("from", "to"))
         assert low <= results.values[f"reviews.{key}"] <= high

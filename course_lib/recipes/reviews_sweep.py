@@ -151,11 +151,13 @@ def reviews(run: Run) -> Results:
         DataError: If the model or the reviews cannot be fetched.
     """
     plan = run.choose(PRESETS)
-    run.measured_so_far(plan, fixed_steps=True)
-    lists = review_lists(plan.lists, run.seed)
-    model, tokenizer = smollm2()
-    model.to(run.device)
-    half = half_of_them_right(lists.labels, run.seed)
-    marks = dict(zip(KINDS, (lists.labels, 1 - lists.labels, half), strict=True))
-    values = shares(lists, {kind: leaning(model, tokenizer, lists, shown) for kind, shown in marks.items()})
+    values = run.measured_so_far(plan, fixed_steps=True)
+    if not values:
+        lists = review_lists(plan.lists, run.seed)
+        model, tokenizer = smollm2()
+        model.to(run.device)
+        half = half_of_them_right(lists.labels, run.seed)
+        marks = dict(zip(KINDS, (lists.labels, 1 - lists.labels, half), strict=True))
+        values = shares(lists, {kind: leaning(model, tokenizer, lists, shown) for kind, shown in marks.items()})
+        run.keep(values)
     return write_results(run, values, {"reviews.flipped.later": f"reviews.{PLAIN}.later"})
