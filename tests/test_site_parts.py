@@ -87,6 +87,8 @@ def test_committed_runs_are_cited_by_preset_and_keys_are_unique_over_labs(projec
     (project.root / "results" / "big.json").write_text(json.dumps(run))
     sweep = {"provenance": {"preset": "cpu"}, "values": {"many.loss": 1.5}, "controls": {}}
     (project.root / "results" / "many.json").write_text(json.dumps(sweep))
+    trial = {"provenance": {"preset": "cpu"}, "comparisons": {}}  # of another kind, as by which rates were chosen
+    (project.root / "results" / "trial.json").write_text(json.dumps(trial))
     replications = project.root / "results" / "replications" / "gpu"
     replications.mkdir(parents=True)
     (replications / "tiny.json").write_text(json.dumps({"provenance": {"preset": "gpu"}}))  # of another kind

@@ -57,7 +57,7 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
             continue
         committed = json.loads(path.read_text(encoding="utf8"))
         size = committed.get("provenance", {}).get("preset")
-        if size in COMMITTED:
+        if size in COMMITTED and "values" in committed:
             for key, record in _records_of_run(committed).items():
                 merged.setdefault(f"{size}:{key}", record)  # of several seeds the first is cited
     for lab, records in labs.items():
