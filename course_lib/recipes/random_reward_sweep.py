@@ -1,6 +1,6 @@
-"""Where a random reward takes a policy: the control of the lab on safety on ten seeds, each with its weights nudged.
+"""Where a random reward takes a policy: the control of the lab on safety on one seed, again and again.
 
-    course train random-reward --preset cpu     # about 3 CPU-minutes
+    course train random-reward --preset cpu --seed 554     # under a CPU-minute
 
 The world, the model and the training are those of `labs/ch04_safety`: a model that is helpful, then fine-tuned to
 refuse, then trained by GRPO on a reward that is drawn at random. Each run is made from the fine-tuned weights as they
@@ -142,30 +142,25 @@ def nudged(model: nn.Module, seed: int) -> None:
 
 
 def random_reward(run: Run) -> Results:
-    """Train the control on all seeds, with every nudge, and report where it ends and how chancy that is."""
+    """Train the control of one course seed from each nudge of its weights, and report where it ends.
+
+    The seed of the run is a course seed; the lab's own seeds are ten times as large.
+    """
     plan = run.choose(PRESETS)
     plan = plan._replace(steps=run.steps or plan.steps, grpo_steps=run.steps or plan.grpo_steps)
     torch.set_flush_denormal(True)  # as in the lab: weights such as 1e-40 count as 0
     values = run.measured_so_far(plan)
-    ends: dict[int, list[float]] = {}
-    for seed in seeds_of(run.seed, SEEDS):
-        names = [f"safety.luck.{seed}.{nudge}" for nudge in range(plan.nudges + 1)]
-        if not all(name in values for name in names):
-            counter = Counter(10 * seed, plan)
-            for nudge, name in enumerate(names):
-                right = counter.random_reward(nudge)
-                values[name] = right[-1]
-                lost = [step for step, share in enumerate(right) if share < RUINED]
-                values[f"{name}.lost-after"] = EVERY * (lost[0] + 1 if lost else len(right) + 1)
-            run.keep(values)
-        ends[seed] = [values[name] for name in names]
-    every = [end for of_seed in ends.values() for end in of_seed]
-    for name, hits in (("kept-half", [end > 0.5 for end in every]), ("below-quarter", [end < 0.25 for end in every])):
-        values[f"safety.luck.{name}"] = sum(hits) / len(hits)
-        values[f"safety.luck.{name}.from"], values[f"safety.luck.{name}.to"] = wilson(sum(hits), len(hits))
-    values["safety.luck.runs"], values["safety.luck.seeds"] = len(every), len(ends)
-    values["safety.luck.median"], values["safety.luck.highest"] = median(every), max(every)
-    values["safety.luck.apart"] = max(max(of_seed) - min(of_seed) for of_seed in ends.values())
-    began = [value for key, value in values.items() if key.endswith(".lost-after")]
+    names = [f"safety.luck.{nudge}" for nudge in range(plan.nudges + 1)]
+    if not all(name in values for name in names):
+        counter = Counter(10 * run.seed, plan)
+        for nudge, name in enumerate(names):
+            right = counter.random_reward(nudge)
+            lost = [look for look, share in enumerate(right) if share < RUINED]
+            values[name] = right[-1]
+            values[f"{name}.lost-at"] = EVERY * (lost[0] + 1 if lost else len(right) + 1)
+        run.keep(values)
+    ends, began = [values[name] for name in names], [values[f"{name}.lost-at"] for name in names]
+    values["safety.luck.runs"] = len(ends)
+    values["safety.luck.lowest"], values["safety.luck.highest"] = min(ends), max(ends)
     values["safety.luck.first-lost"], values["safety.luck.last-lost"] = min(began), max(began)
     return write_results(run, values, {})
