@@ -3,8 +3,8 @@
     course train random-reward --preset cpu --seed 554     # under a CPU-minute
 
 The world, the model and the training are those of `labs/ch04_safety`: a model that is helpful, then fine-tuned to
-refuse, then trained by GRPO on a reward that is drawn at random. Each run is made from the fine-tuned weights as they
-are, and again from weights that differ in about the seventh digit, as the sums of another processor do.
+refuse, then trained by GRPO on a reward that is drawn at random. This last training is run from the fine-tuned weights
+as they are, and again from weights that differ in about the seventh digit, as the sums of another processor do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from functools import partial
-from statistics import median
 from typing import Any, NamedTuple
 
 import torch
@@ -21,17 +20,16 @@ from torch import Tensor, nn
 
 from course_lib.data.worlds.requests import REFUSAL, Requests
 from course_lib.data.worlds.words import word_tokenizer
-from course_lib.measure import wilson
 from course_lib.models import GPT, GPTConfig
 from course_lib.recipes.results import Results, write_results
-from course_lib.recipes.run import Run, seeds_of
+from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig, train
 from course_lib.tune.completions import TokenBatch, completion_examples, completion_logprobs
 from course_lib.tune.grpo import grpo_loss, grpo_rollout
 from course_lib.tune.requests import fine_tuned
 from course_lib.tune.rollout import RolloutBuffer, frozen_copy
 
-SEEDS = 10  # course seeds of a run of the recipe; course seed n is the lab's seed 10 n
+SEED = 554  # of the committed run, a course seed: none of the ten of the replications
 NUDGE = 1e-6  # how far each weight is moved, as a share of itself: about what rounding does
 EVERY = 5  # steps from one look at the policy to the next
 RUINED = 0.9  # below this share of right answers the policy has begun to lose its task
@@ -45,7 +43,7 @@ class RandomRewardPlan(NamedTuple):
         rate: The learning rate of the first; the second has a third of it.
         grpo_steps: The number of steps with the random reward.
         grpo_rate: Their learning rate.
-        nudges: How many times each seed is run from nudged weights.
+        nudges: How many times it is run from nudged weights.
     """
 
     steps: int
@@ -55,7 +53,7 @@ class RandomRewardPlan(NamedTuple):
     nudges: int
 
 
-PRESETS = {"cpu": RandomRewardPlan(300, 1e-2, 100, 2e-3, 2)}
+PRESETS = {"cpu": RandomRewardPlan(300, 1e-2, 100, 2e-3, 8)}
 
 
 class Counter:
