@@ -420,7 +420,7 @@ def train(
         str,
         typer.Argument(
             help="chains, copying, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, "
-            "random-reward, reviews, scaling, told-only, two-relations or vision-text."
+            "reviews, scaling, told-only, two-relations or vision-text."
         ),
     ],
     preset: Annotated[

@@ -21,7 +21,6 @@ from course_lib.recipes.estimate import cost_tables, duration
 from course_lib.recipes.moe_sizes import moe_sizes
 from course_lib.recipes.peft_sweep import peft
 from course_lib.recipes.positions_sweep import positions
-from course_lib.recipes.random_reward_sweep import random_reward
 from course_lib.recipes.relations_sweep import two_relations
 from course_lib.recipes.report import write_report
 from course_lib.recipes.results import Results, read_results
@@ -53,7 +52,6 @@ RECIPES: dict[str, Callable[[Run], Results]] = {
     "moe-sizes": moe_sizes,
     "peft": peft,
     "positions": positions,
-    "random-reward": random_reward,
     "reviews": reviews,
     "scaling": scaling,
     "told-only": told_only,
