@@ -458,8 +458,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="chains, copying, experts, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, scaling, "
-            "two-relations or vision-text."
+            help="chains, copying, experts, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, "
+            "reviews, scaling, told-only, two-relations or vision-text."
         ),
     ],
     preset: Annotated[

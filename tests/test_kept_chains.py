@@ -6,6 +6,7 @@ from course_lib.measure import committed_run
 from course_lib.recipes.chains_sweep import (
     ARMS,
     DEFAULT_RATE,
+    LAB_SEEDS,
     PRESETS,
     SEEDS,
     best_rates,
@@ -33,3 +34,13 @@ def test_the_best_rate_is_inside_the_grid_if_there_is_one(arm):
     assert rates[0] < best_rates()[arm] < rates[-1]
     if not learned(LOSSES[arm]):
         assert best_rates()[arm] == DEFAULT_RATE
+
+
+def test_neither_a_layer_for_each_step_nor_plus_alone_let_a_model_do_without_reading():
+    """On ten seeds, as the page says: near a guess when told only, while the chain is learned with six layers."""
+    kept = committed_run("told-only", size="cpu")
+    for arm in ("told-only-six-layers", "told-only-plus"):
+        on_seeds = [kept[f"chains.seeds.{arm}.{seed}"] for seed in range(LAB_SEEDS)]
+        assert all(0.1 < share < 0.35 for share in on_seeds)
+        assert kept[f"chains.seeds.{arm}"] == pytest.approx(sum(on_seeds) / LAB_SEEDS)
+    assert all(kept[f"chains.seeds.chain-of-thought-six-layers.{seed}"] > 0.57 for seed in range(LAB_SEEDS))

@@ -36,3 +36,11 @@ def test_the_law_is_too_pessimistic_far_ahead_and_its_floor_is_undercut(seed):
         predicted = min(law.loss(sweep.size_of(cell[0]), sweep.characters_for(*cell)) for cell in cells)
         assert predicted / measured - 1 > least
     assert measured < law.e - 0.02
+
+
+@pytest.mark.parametrize("seed", sweep.SEEDS)
+@pytest.mark.parametrize("budget", PLAN.held_out)
+def test_the_best_width_of_a_held_out_budget_is_bracketed(seed, budget):
+    kept = committed_run("scaling", seed, size="cpu")
+    losses = [kept[sweep.number_key(*cell, "test")] for cell in PLAN.cells((budget,))]
+    assert 0 < losses.index(min(losses)) < len(losses) - 1

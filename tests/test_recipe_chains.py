@@ -3,12 +3,14 @@
 import pytest
 import tiny_recipes
 import torch
+import torch.nn.functional as F
 
 from course_lib.exercises.ch05_chain_of_thought.told_only import told_only
 from course_lib.recipes import chains_sweep as sweep
 from course_lib.recipes.run import Run
 
 WORLD = sweep.WORLDS["chains"]
+ARMS = dict(sweep.ARMS)
 
 
 @pytest.fixture
@@ -30,6 +32,36 @@ def test_a_run_and_one_that_was_stopped(tiny, tmp_path):
     assert whole.keys() == {f"chains.sweep.{name}" for name in named}
     assert len(set(whole.values())) == 5
     assert tiny_recipes.runs_of_a_stopped_recipe(sweep, "loss_at", run, whole, tmp_path) == 6
+
+
+def test_three_arms_on_ten_seeds(tiny, tmp_path, monkeypatch):
+    arms = ("told only, six layers", "chain of thought, six layers", "told only, plus")
+    monkeypatch.setattr(sweep, "ARMS", {arm: ARMS[arm] for arm in arms})
+    monkeypatch.setattr(sweep, "best_rates", lambda: dict.fromkeys(arms, 1e-2))
+    results = sweep.told_only(Run("told-only", tmp_path / "out", steps=2))
+    for key in ("told-only-six-layers", "chain-of-thought-six-layers", "told-only-plus"):
+        on_seeds = [results.values[f"chains.seeds.{key}.{seed}"] for seed in range(10)]
+        assert results.values[f"chains.seeds.{key}"] == pytest.approx(sum(on_seeds) / 10)
+        low, high = (results.values[f"chains.seeds.{key}.{end}"] for end in ("from", "to"))
+        assert low < results.values[f"chains.seeds.{key}"] < high
+    assert results.controls == {"chains.seeds.chain-of-thought-six-layers": "chains.seeds.told-only-six-layers"}
+
+
+def test_a_chain_is_written_one_number_after_another(monkeypatch):
+    """A model that always takes the step right ends at the right answer: it reads what it wrote."""
+
+    problems = WORLD.sample(1000, torch.Generator().manual_seed(1))
+    asked = WORLD.prompt(problems)
+
+    def step_by_step(tokens):
+        written = tokens[:, asked.shape[1] :]
+        n = written.shape[1]
+        assert written.equal(problems.states[:, :n])
+        return F.one_hot(problems.states[:, n], WORLD.vocab_size)[:, None]
+
+    monkeypatch.setattr(sweep, "learn", lambda *_: step_by_step)
+    plan = sweep.PRESETS["cpu"]
+    assert sweep.share_right("chain of thought", plan, 0, torch.device("cpu")) == 1
 
 
 def test_what_each_model_reads_and_is_told():

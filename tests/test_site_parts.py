@@ -81,15 +81,19 @@ def test_records_carry_their_lab_commit_and_command_and_a_control_has_its_own_ke
         records.collect("tiny", lab)
 
 
-def test_committed_gpu_runs_are_cited_as_gpu_and_keys_are_unique_over_labs(project):
+def test_committed_runs_are_cited_by_preset_and_keys_are_unique_over_labs(project):
     (project.root / "results").mkdir()
     run = {"provenance": {"preset": "gpu"}, "values": {"big.loss": 2.5}, "controls": {}}
     (project.root / "results" / "big.json").write_text(json.dumps(run))
+    sweep = {"provenance": {"preset": "cpu"}, "values": {"many.loss": 1.5}, "controls": {}}
+    (project.root / "results" / "many.json").write_text(json.dumps(sweep))
+    trial = {"provenance": {"preset": "cpu"}, "comparisons": {}}  # of another kind, as by which rates were chosen
+    (project.root / "results" / "trial.json").write_text(json.dumps(trial))
     replications = project.root / "results" / "replications" / "gpu"
     replications.mkdir(parents=True)
     (replications / "tiny.json").write_text(json.dumps({"provenance": {"preset": "gpu"}}))  # of another kind
     merged = records.merge(project, {"tiny": {"a.b": {"lab": "tiny", "value": 1.0, "preset": "cpu"}}})
-    assert set(merged) == {"gpu:big.loss", "a.b"}
+    assert set(merged) == {"gpu:big.loss", "cpu:many.loss", "a.b"}
     with pytest.raises(SiteError, match=r"both labs/one\.ipynb and labs/two\.ipynb"):
         records.merge(project, {"one": {"a.b": {"lab": "one"}}, "two": {"a.b": {"lab": "two"}}})
 

@@ -15,7 +15,7 @@ from course_lib.errors import CourseError
 from course_lib.measure import device_name
 from course_lib.preset import preset
 from course_lib.recipes import language
-from course_lib.recipes.chains_sweep import chains
+from course_lib.recipes.chains_sweep import chains, told_only
 from course_lib.recipes.copying_sweep import copying
 from course_lib.recipes.estimate import cost_tables, duration
 from course_lib.recipes.experts_sweep import experts
@@ -26,6 +26,7 @@ from course_lib.recipes.rates import RATES_FILE, keep_rates
 from course_lib.recipes.relations_sweep import two_relations
 from course_lib.recipes.report import write_report
 from course_lib.recipes.results import Results, read_results
+from course_lib.recipes.reviews_sweep import reviews
 from course_lib.recipes.run import RecipeError, Run, RunSize, Stopped
 from course_lib.recipes.scaling_sweep import scaling
 from course_lib.recipes.shipping import ship
@@ -54,7 +55,9 @@ RECIPES: dict[str, Callable[[Run], Results]] = {
     "moe-sizes": moe_sizes,
     "peft": peft,
     "positions": positions,
+    "reviews": reviews,
     "scaling": scaling,
+    "told-only": told_only,
     "two-relations": two_relations,
     "vision-text": _vision_text,
 }

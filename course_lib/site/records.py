@@ -12,7 +12,7 @@ from course_lib.site.cache import REPLICATIONS
 from course_lib.site.paths import Project, SiteError
 
 Records = dict[str, dict[str, Any]]
-LONGER = ("hour", "gpu")  # the presets of committed runs that pages may cite
+COMMITTED = ("cpu", "hour", "gpu")  # the presets of committed runs that pages may cite
 
 
 def collect(lab: str, executed: NotebookNode) -> Records:
@@ -46,7 +46,7 @@ def write(project: Project, lab: str, found: Records) -> None:
 
 
 def merge(project: Project, labs: dict[str, Records]) -> Records:
-    """Merge all numbers that a page may cite: this build's by key, committed ones as `hour:<key>` or `gpu:<key>`.
+    """Merge all numbers that a page may cite: this build's by key, committed ones by preset and key as `cpu:<key>`.
 
     Raises:
         SiteError: If two labs record the same key.
@@ -57,7 +57,7 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
             continue
         committed = json.loads(path.read_text(encoding="utf8"))
         size = committed.get("provenance", {}).get("preset")
-        if size in LONGER:
+        if size in COMMITTED and "values" in committed:
             for key, record in _records_of_run(committed).items():
                 merged.setdefault(f"{size}:{key}", record)  # of several seeds the first is cited
     for lab, records in labs.items():
