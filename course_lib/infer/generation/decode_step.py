@@ -96,10 +96,10 @@ class DecodeStep:
                 cos, sin = rotary
                 pairs = qkv[:, : -self.sizes[2]].view(rotated)
                 pairs = pairs * cos + pairs.roll(config.head_dim // 2, dims=-1) * sin
-                query, key = pairs.split((config.n_heads, config.n_kv_heads), dim=1)
+                query, key = pairs.split_with_sizes((config.n_heads, config.n_kv_heads), dim=1)
                 query, value = query[:, :, None], qkv[:, -self.sizes[2] :]
             else:
-                query, key, value = qkv.split(self.sizes, dim=-1)
+                query, key, value = qkv.split_with_sizes(self.sizes, dim=-1)
                 query = query.view(query_heads)
             new_key.copy_(key.view(new))
             new_value.copy_(value.view(new))
@@ -156,7 +156,7 @@ def _norm(norm: nn.Module) -> Apply:
     if not _runs(norm, nn.LayerNorm):
         return norm.forward if _runs(norm, RMSNorm) else norm
     shape, weight, bias, eps = norm.normalized_shape, norm.weight, norm.bias, norm.eps
-    return lambda x: F.layer_norm(x, shape, weight, bias, eps)
+    return lambda x: torch.layer_norm(x, shape, weight, bias, eps)  # what F.layer_norm calls, without its wrapper
 
 
 def _feed_forward(part: nn.Module, linear: Callable[[nn.Module], Apply]) -> Apply:
