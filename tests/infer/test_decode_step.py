@@ -165,7 +165,7 @@ def test_weights_in_another_order_change_sums_by_their_rounding_alone(style, row
 def test_weights_are_put_in_another_order_for_long_texts_of_models_of_some_size():
     large = GPT(GPTConfig(vocab_size=1 << 13, d_model=128, n_layers=1))
     small = GPT(GPTConfig(vocab_size=1 << 10, d_model=128, n_layers=1))
-    assert decode_step._reordering_pays(large, 64)
-    assert not decode_step._reordering_pays(large, 63)
-    assert not decode_step._reordering_pays(copy.deepcopy(large).bfloat16(), 64)
-    assert not decode_step._reordering_pays(small, 64)
+    assert decode_step._reordering_pays(large, 128)
+    assert not decode_step._reordering_pays(large, 127)
+    assert not decode_step._reordering_pays(copy.deepcopy(large).bfloat16(), 128)
+    assert not decode_step._reordering_pays(small, 128)
