@@ -4,7 +4,8 @@
 #   make serve          show the site on this machine
 #   make lab            open your own copies of the labs in JupyterLab (my_labs/)
 #   make test           everything that is tested, in two processes
-#   make bench          side by side with other libraries: speeds, after equal work is checked (benchmarks/README.md)
+#   make bench          side by side with other libraries: speeds, after equal work is checked; on a quiet machine,
+#                       since it keeps what it measures and renews the tables of benchmarks/README.md
 #
 #   TORCH=cpu           on Linux without a GPU: CPU-only torch, 3 GB less to download (first run only)
 #   PYTHON=python3.12   the Python to make .venv with (3.11 or newer)
@@ -33,4 +34,4 @@ test:
 	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 
 bench:
-	@$(SETUP) vision peers && for name in tokenizer forward pretrain_step moe_step kernels vlm_step lora_step generation quantized grading; do .venv/bin/python benchmarks/$$name.py || exit 1; done
+	@$(SETUP) vision peers && .venv/bin/python benchmarks/kept.py --rounds 5

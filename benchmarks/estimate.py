@@ -37,7 +37,7 @@ def main() -> None:
     names = [cost.name for cost in estimate.costs]
     times = {"estimated": foreseen, "measured": took}
     kept = {kind: dict(zip(names, seconds, strict=True)) for kind, seconds in times.items()}
-    write(asked.json, {"machine": about, **kept})
+    write(asked, about, {}, **kept)
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ def main() -> None:
             title = f"{family}, batch {batch}" + f" x {tokens} tokens" * (family != "ViT")
             print(table(title, timings, next(iter(models)), batch * calls, "rows"), "\n", flush=True)
             runs[title] = record(timings, next(iter(models)), batch * calls, "rows")
-    write(args.json, {"machine": here, "size": size, **runs})
+    write(args, here, runs, size=size)
 
 
 if __name__ == "__main__":

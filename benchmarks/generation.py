@@ -93,7 +93,7 @@ def main() -> None:
         title = f"{title}, {new} tokens after {PROMPT}, fp32"
         print(table(title, timings, "transformers", batch * new, "tokens"), "\n", flush=True)
         runs[title] = record(timings, "transformers", batch * new, "tokens")
-    write(args.json, {"machine": here, "size": size, **runs})
+    write(args, here, runs, size=size)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from side_by_side import begin, parser, write
 
@@ -38,7 +39,7 @@ def main() -> None:
     options.set_defaults(rounds=3)
     options.add_argument("--submissions", type=int, default=8, help="submissions in a turn")
     options.add_argument(
-        "--students", type=int, default=1000, help="submissions of the large class; 0 for no such class"
+        "--students", type=int, default=200, help="submissions of the large class; 0 for no such class"
     )
     options.add_argument("--peers", type=Path, help="a bin folder with nbgrader and otter")
     args = options.parse_args()
@@ -59,12 +60,12 @@ def main() -> None:
         print(f"Seconds a submission, median of {args.rounds} rounds of {args.submissions} submissions (least .. most)")
         for grader, times in seconds.items():
             print(f"{grader:16} {statistics.median(times):8.2f} ({min(times):.2f} .. {max(times):.2f})")
-        found = {"machine": here, "submissions": args.submissions, "seconds_per_submission": seconds}
+        found: dict[str, Any] = {"submissions": args.submissions, "seconds_per_submission": seconds}
         if args.students:
             took = ours(folder / "class", args.students)()
             print(f"\nA class of {args.students}: {took:.0f} s, {took / args.students:.3f} s a submission")
             found["class"] = {"submissions": args.students, "seconds": took}
-    write(args.json, found)
+    write(args, here, {}, **found)
 
 
 def is_right(student: int) -> bool:

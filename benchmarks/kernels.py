@@ -132,23 +132,25 @@ def main() -> None:
     size, calls = (TINY, 1) if args.tiny else (FULL, 5)
     runs = {}
     for dtype, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, 0.05)):
-        for name, make in (("experts", mixture), ("cross-entropy", loss)):
+        about = "{tokens} tokens x {d_model}, {experts} experts of {d_ff}".format(**size) + f", top {TOP_K}"
+        logits = "{tokens} tokens, vocabulary of {vocab}".format(**size)
+        for name, make in ((f"experts, {about}", mixture), (f"cross-entropy, {logits}", loss)):
             torch.manual_seed(0)
             timings = compare(make(size, dtype), calls, args.rounds, tolerance)
-            title = f"{name}, {str(dtype).removeprefix('torch.')}, {size}"
+            title = f"{name}, {str(dtype).removeprefix('torch.')}"
             print(table(title, timings, "plain", calls * size["tokens"], "tokens"), "\n", flush=True)
             runs[title] = record(timings, "plain", calls * size["tokens"], "tokens")
     size = TINY_LAYERS if args.tiny else LAYERS
-    title = f"a step of Muon, float32, {size}"
+    title = "a step of Muon, matrices of {layers} layers x {d}, float32".format(**size)
     timings = muon(size, args.rounds)
     print(table(title, timings, "plain", 1, "steps"), "\n", flush=True)
     runs[title] = record(timings, "plain", 1, "steps")
     size = TINY_SWEEP if args.tiny else SWEEP
-    title = f"a step of the scaling sweep, float32, {size}"
+    title = "{steps} steps of the scaling sweep at width {width}, float32".format(**size)
     timings = scaling(size, args.rounds)
     print(table(title, timings, "plain", size["steps"], "steps"), "\n", flush=True)
     runs[title] = record(timings, "plain", size["steps"], "steps")
-    write(args.json, {"machine": here, **runs})
+    write(args, here, runs)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def main() -> None:
             timings = compare(make, batches, precision, False, args.rounds, not args.tiny)
             print(table("", timings, "peft", tokens, "tokens"), "\n", flush=True)
             runs[title] = {**record(timings, "peft", tokens, "tokens"), "bytes": bytes_}
-    write(args.json, {"machine": here, "size": size, **runs})
+    write(args, here, runs, size=size)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def main() -> None:
         timings = compare(make, batches, precision, False, args.rounds, not args.tiny)
         print(table("", timings, DENSE, tokens, "tokens"), "\n", flush=True)
         runs[title] = record(timings, DENSE, tokens, "tokens")
-    write(args.json, {"machine": here, "size": size, **runs})
+    write(args, here, runs, size=size)
 
 
 if __name__ == "__main__":

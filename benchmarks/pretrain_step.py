@@ -119,7 +119,7 @@ def main() -> None:
         timings = compare(make, batches, precision, compiled, args.rounds, not args.tiny)
         print(table("", timings, "plain loop", tokens, "tokens"), "\n", flush=True)
         runs[title] = record(timings, "plain loop", tokens, "tokens")
-    write(args.json, {"machine": here, "size": size, **runs})
+    write(args, here, runs, size=size)
 
 
 if __name__ == "__main__":

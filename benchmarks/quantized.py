@@ -98,7 +98,7 @@ def main() -> None:
     timings = side_by_side(contestants, args.rounds)
     title = f"{'GPT-2, tiny' if args.tiny else 'SmolLM2-135M'}, batch 1, {new} tokens after {PROMPT}"
     print("\n" + table(title, timings, "transformers", new, "tokens"), flush=True)
-    write(args.json, {"machine": here, "quality": quality, title: record(timings, "transformers", new, "tokens")})
+    write(args, here, {title: record(timings, "transformers", new, "tokens")}, quality=quality)
 
 
 if __name__ == "__main__":

@@ -6,20 +6,22 @@ import argparse
 import contextlib
 import functools
 import gc
-import importlib.metadata
 import json
 import multiprocessing
-import os
-import platform
 import statistics
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from provenance import Watch, code, machine
+
 from course_lib.files import write_text
+
+_watch: Watch | None = None  # since the run began
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -46,6 +48,8 @@ def begin(*packages: str) -> dict[str, Any]:
     from course_lib.train.memory import keep_freed_memory  # imports torch, which not every contestant needs
 
     keep_freed_memory()
+    global _watch
+    _watch = Watch()
     if "transformers" in packages:
         import transformers
 
@@ -206,33 +210,22 @@ def record(timings: Timings, peer: str, amount: float, unit: str) -> dict[str, A
     return {"amount": amount, "unit": unit, "peer": peer, **speeds, **asdict(timings)}
 
 
-def write(file: Path | None, contents: Mapping[str, Any]) -> None:
-    """Write a run as JSON, if a file was named."""
-    if file:
-        write_text(file, json.dumps(contents, indent=1) + "\n")
+def write(asked: argparse.Namespace, here: Mapping[str, Any], comparisons: Mapping[str, Any], **more: Any) -> None:
+    """Write a run as JSON, if --json names a file.
+
+    Args:
+        asked: The options of the run.
+        here: What `begin` returned.
+        comparisons: Each comparison by its title, as `record` gives it.
+        **more: What else was measured, or belongs to it.
+    """
+    if not asked.json:
+        return
+    about = {**here, "others": _watch.others() if _watch else None, "options": _differing(asked)}
+    benchmark = Path(sys.argv[0]).stem
+    found = {"benchmark": benchmark, **code(benchmark), "machine": about, **more, "comparisons": comparisons}
+    write_text(asked.json, json.dumps(found, indent=1) + "\n")
 
 
-def machine(packages: Sequence[str]) -> dict[str, Any]:
-    """The machine, its Python and the versions of packages; `load` is how many processes wanted to run lately."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "python": platform.python_version(),
-        **{name: _version(name) for name in packages},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+def _differing(asked: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(asked).items() if name != "json" and not isinstance(value, Path)}

@@ -37,9 +37,14 @@ def main() -> None:
     in_one = compare_batches(texts, learnt, args.rounds)
     print(table("Encoding, all texts in one call, with threads", in_one, "tokenizers", megabytes, "MB"))
 
-    runs = {"training": training, "encoding": encoding, "batches": in_one}
+    about = f"{megabytes:.1f} MB, vocabulary of {args.vocab_size}"
+    runs = {
+        f"training, {about}": training,
+        f"encoding, {about}, one text after the other": encoding,
+        f"encoding, {about}, all in one call, with threads": in_one,
+    }
     records = {name: record(timings, "tokenizers", megabytes, "MB") for name, timings in runs.items()}
-    write(args.json, {"machine": here, "vocab_size": args.vocab_size, **records})
+    write(args, here, records)
 
 
 def compare_training(texts, size, rounds):

@@ -89,7 +89,7 @@ def main() -> None:
         timings = compare(make, batches, precision, False, args.rounds, not args.tiny)
         print(table("", timings, "transformers", args.steps * batch, "rows"), "\n", flush=True)
         runs[title] = record(timings, "transformers", args.steps * batch, "rows")
-    write(args.json, {"machine": here, "size": size, **runs})
+    write(args, here, runs, size=size)
 
 
 if __name__ == "__main__":

@@ -29,15 +29,16 @@ def find_checkout(start: Path | None = None) -> Path:
     raise NoCheckout("this is not a checkout of the course (no _toc.yml here or above): change into the cloned folder")
 
 
-def commit_of(folder: Path) -> str:
+def commit_of(folder: Path, *within: str) -> str:
     """Return the short commit hash of the checkout that contains a folder.
 
-    A plus is added if files differ from the commit. Outside git the answer is "none".
+    A plus is added if files differ from the commit: any file, or one that git's patterns `within` fit. Outside git the
+    answer is "none".
     """
     try:
         checkout = find_checkout(folder)
         commit = _git(checkout, "rev-parse", "--short=10", "HEAD")
-        return commit + ("+" if _git(checkout, "status", "--porcelain") else "")
+        return commit + ("+" if _git(checkout, "status", "--porcelain", "--", *within) else "")
     except (NoCheckout, OSError, subprocess.CalledProcessError):
         return "none"
 

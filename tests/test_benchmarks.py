@@ -18,6 +18,8 @@ from course_lib.recipes.estimate import UNCOUNTED
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import kept  # noqa: E402
+import provenance  # noqa: E402
 import side_by_side as bench  # noqa: E402
 import training  # noqa: E402
 
@@ -78,10 +80,12 @@ def test_a_benchmark_runs_and_finds_equal_work(name, comparisons, tmp_path, caps
     monkeypatch.setattr(sys, "argv", [name, "--tiny", "--rounds", "2", "--json", str(tmp_path / "times.json")])
     importlib.import_module(name).main()
     assert capsys.readouterr().out.count("times as fast as") == comparisons
-    runs = json.loads((tmp_path / "times.json").read_text())
-    timed = [run for run in runs.values() if isinstance(run, dict) and "wall" in run]
-    assert len(timed) == comparisons
-    assert all(len(seconds) == 2 for run in timed for seconds in run["wall"].values())
+    result = json.loads((tmp_path / "times.json").read_text())
+    assert len(result["comparisons"]) == comparisons
+    assert all(len(seconds) == 2 for run in result["comparisons"].values() for seconds in run["wall"].values())
+    assert (result["benchmark"], result["source"]) == (name, provenance.source(name))
+    assert result["machine"]["options"]["rounds"] == 2
+    assert kept.tables(name, [result]).count(" (") >= comparisons
 
 
 def test_right_and_wrong_answers_are_told_apart_before_grading_is_timed(tmp_path, capsys, monkeypatch):
@@ -93,6 +97,118 @@ def test_right_and_wrong_answers_are_told_apart_before_grading_is_timed(tmp_path
     assert json.loads((tmp_path / "times.json").read_text())["class"]["seconds"] > 0
     with pytest.raises(SystemExit, match="s1 got 14 of 14"):
         grading.expect({"s0": 14.0, "s1": 14.0})
+
+
+def test_the_tables_are_those_of_what_is_kept():
+    """Without a clock: the text between the marks, and which columns are of older code."""
+    text = kept.README.read_text()
+    told = "\n".join(kept.measured_on_older_code())
+    assert text == kept.with_tables(text), f".venv/bin/python benchmarks/kept.py --tables renews README.md\n{told}"
+
+
+def result(processor="Xeon", ratio=1.5, source="now", **machine):
+    here = {"processor": processor, "cores": 2, "threads": 2, "others": 0.1, "options": {"rounds": 7}, "torch": "2.13"}
+    run = {"peer": "theirs", "speed_quartiles_wall": {}, "speed_quartiles_cpu": {}}
+    for clock, factor in (("wall", 1), ("cpu", 2)):
+        run[f"speed_quartiles_{clock}"] = {"theirs": [1, 1, 1], "ours": [ratio * factor] * 3}
+    return {
+        "benchmark": "generation",
+        "commit": "abc",
+        "source": source,
+        "machine": here | machine,
+        "comparisons": {"a step": run},
+    }
+
+
+def test_a_column_for_each_processor_and_the_code_of_each(monkeypatch):
+    monkeypatch.setattr(kept, "source", lambda name: "now")
+    lines = kept.tables("generation", [result(), result("EPYC", 1.1, "then")]).splitlines()
+    assert lines[0] == "| times as fast as theirs | Xeon, 2 cores | EPYC, 2 cores, older code |"
+    assert lines[2:4] == ["| a step: ours | 1.50 (1.50 to 1.50) | 1.10 (1.10 to 1.10) |", ""]
+    assert lines[4] == (
+        "- Xeon, 2 cores: 2 threads; by the clock; 7 rounds; other programs kept 0.10 cores busy; torch 2.13; "
+        "at commit abc."
+    )
+    assert lines[5].endswith("at commit abc; **its code has changed since**.")
+    assert kept.tables("generation", []).startswith("Not measured yet")
+
+
+def test_on_a_busy_machine_with_one_thread_cpu_time_counts(monkeypatch):
+    monkeypatch.setattr(kept, "source", lambda name: "now")
+    assert "3.00" in kept.tables("generation", [result(threads=1, others=1.2)])
+    for here in ({"threads": 1, "others": 0.1}, {"threads": 2, "others": 1.2}, {"threads": 1, "others": None}):
+        assert "1.50" in kept.tables("generation", [result(**here)])
+
+
+def test_results_whose_code_has_changed_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "RESULTS", tmp_path)
+    monkeypatch.setattr(kept, "source", lambda name: "now")
+    (tmp_path / "generation").mkdir()
+    for name, found in (("xeon", result()), ("epyc", result("EPYC", source="then"))):
+        (tmp_path / "generation" / f"{name}.json").write_text(json.dumps(found))
+    (told,) = kept.measured_on_older_code()
+    assert told == "generation on EPYC was measured at abc; its code has changed since"
+
+
+def test_a_place_for_each_table():
+    with pytest.raises(ValueError, match="it needs one for each benchmark"):
+        kept.with_tables("<!-- measured: generation -->\n<!-- /measured -->\n")
+
+
+def test_a_run_is_kept_and_a_failed_one_leaves_what_was_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "RESULTS", tmp_path / "kept")
+    monkeypatch.setattr(kept, "HERE", tmp_path)
+    (tmp_path / "some.py").write_text("import sys\nopen(sys.argv[2], 'w').write(' '.join(sys.argv[3:]))\n")
+    (tmp_path / "kept" / "some").mkdir(parents=True)
+    assert kept.measure("some", ["--rounds", "3"])
+    (file,) = (tmp_path / "kept" / "some").iterdir()
+    assert file.stem == provenance.slug(provenance.machine(()))
+    assert file.read_text() == "--rounds 3"
+    (tmp_path / "some.py").write_text("raise SystemExit('no')")
+    assert not kept.measure("some", [])
+    assert file.read_text() == "--rounds 3"
+
+
+def test_the_code_of_a_benchmark_is_what_it_imports(monkeypatch):
+    seen = []
+    monkeypatch.setattr(provenance, "digest_of", lambda *parts: seen.append(parts[::2]))
+    for name in ("generation", "kernels", "grading"):
+        provenance.source(name)
+    generation, kernels, grading = seen
+    assert {"benchmarks/generation.py", "benchmarks/side_by_side.py", "course_lib/nn/cache.py"} <= set(generation)
+    assert "course_lib/infer/generation/decode_step.py" in generation
+    assert "course_lib/infer/generation/decode_step.py" not in kernels
+    assert {"course_lib/grader/sandbox.py", "course_lib/exercises/ch01_attention/softmax.py"} <= set(grading)
+    assert not any(file.startswith(("course_lib/grader", "course_lib/show")) for file in generation)
+
+
+def test_comments_docstrings_and_blank_lines_are_no_code():
+    said = '"""A module."""\n\n# why\nx = "# no comment"  # why\n\n\nclass A:\n    """Two\n    lines."""\n\n    y = 1\n'
+    assert provenance.code_alone(said) == 'x = "# no comment"\nclass A:\n    y = 1'
+    assert provenance.code_alone(said.replace("y = 1", "y = 2")) != provenance.code_alone(said)
+
+
+def test_others_at_work_are_told_from_this_process(monkeypatch):
+    times = iter([(0.0, 100.0, 5.0), (10.0, 118.0, 14.0)])
+    monkeypatch.setattr(provenance.Watch, "_read", staticmethod(lambda: next(times)))
+    assert provenance.Watch().others() == 0.9
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind"),
+    [
+        (
+            "model name : Intel(R) Xeon(R) Processor\nflags : sse avx2 avx512f amx_tile",
+            "Intel Xeon with AVX-512 and AMX",
+        ),
+        ("model name : AMD EPYC 7763 64-Core Processor\nflags : sse avx2", "AMD EPYC 7763 64-Core with AVX2"),
+        ("model name : Something", "Something"),
+    ],
+)
+def test_the_kind_of_a_processor(lines, kind, monkeypatch):
+    monkeypatch.setattr(provenance.Path, "read_text", lambda self, encoding: lines)
+    assert provenance.processor() == kind
+    assert provenance.slug({"processor": "AMD EPYC 7763 with AVX2", "cores": 2}) == "amd-epyc-7763-with-avx2-2-cores"
 
 
 def test_an_estimate_is_held_against_the_run(tmp_path, capsys, monkeypatch):

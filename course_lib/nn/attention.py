@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from course_lib.nn.positions import Rotary, rotate
@@ -125,12 +125,20 @@ def attention(
     groups = _group_size(query, key, mask, causal)
     if causal and (mask is not None or bias is not None):
         mask, causal = add_causal_mask(mask, query.shape[2], query.device), False
-    if bias is not None:  # the kernel takes one additive mask
-        bias = bias.to(query.dtype)
+    mask = additive_mask(mask, bias, query.dtype)
+    return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=scale, enable_gqa=groups > 1)
+
+
+def additive_mask(
+    mask: Bool[Tensor, "..."] | None, bias: Float[Tensor, "..."] | None, dtype: torch.dtype
+) -> Shaped[Tensor, "..."] | None:
+    """Merge a mask and a bias on the scores into the one mask that torch's kernel takes: boolean, or added to them."""
+    if bias is not None:
+        bias = bias.to(dtype)
         mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
     if mask is not None and mask.dim() == 3:
         mask = mask[None]  # with three dimensions torch falls back to an unfused path, at twice the time
-    return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=scale, enable_gqa=groups > 1)
+    return mask
 
 
 def _group_size(query: Tensor, key: Tensor, mask: Tensor | None, causal: bool) -> int:

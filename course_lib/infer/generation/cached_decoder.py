@@ -1,11 +1,13 @@
 """A decoder with a KV cache: it reads the prompt in one pass (prefill), then one token at a time (decode)."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from course_lib.infer.generation.decode_step import DecodeStep, find_decode_step
 from course_lib.models.gpt import GPT
 from course_lib.nn.cache import KVCache
 
@@ -39,10 +41,17 @@ class CachedDecoder:
         Raises the same errors as `GPT.forward`.
         """
         start, end = self.cache.length, self.cache.length + x.shape[1]
-        mask = None if self.mask is None else self.mask[..., :end]
         positions = self.positions[:, start:end]
+        if x.shape[1] == 1 and start and (step := self.decode_step):
+            return step(x, positions)
+        mask = None if self.mask is None else self.mask[..., :end]
         x = self.decoder.hidden_states(x, mask, positions=positions, cache=self.cache)
         return self.decoder.lm_head(x[:, -last:])
+
+    @cached_property
+    def decode_step(self) -> DecodeStep | None:
+        """The fast form of a step of one token a row; None if only the plain form is known to be right."""
+        return find_decode_step(self.decoder, self.cache, self.mask)
 
 
 def left_pad(
