@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import course_lib
 from course_lib.preset import preset
-from course_lib.site.lab_run import PARENT, LabRun, Outcome, RunFolder, code_cells, cost_text
+from course_lib.site.lab_run import PARENT, LabOutcome, LabRun, RunFolder, code_cells, cost_text
 from course_lib.site.paths import Project, SiteError
 
 # Seconds that one cell may take. A lab is designed for 120 CPU-seconds, so this only ends a cell that hangs.
@@ -34,7 +34,7 @@ class LabFailure:
     """A run that did not come to its end."""
 
     run: LabRun
-    outcome: Outcome
+    outcome: LabOutcome
 
     def __str__(self) -> str:
         seed = f", seed {self.run.seed}" if self.run.seed else ""
@@ -124,7 +124,7 @@ def _watched(
                 if outcome is None and alive:
                     continue
                 if outcome is None:
-                    outcome = Outcome("", 0.0, "nbmake did not execute it", log.read_text(errors="replace")[-4000:])
+                    outcome = LabOutcome("", 0.0, "nbmake did not execute it", log.read_text(errors="replace")[-4000:])
                 del waiting[folder]
                 if outcome.sentence is None:
                     executed = folder.executed(project, run)

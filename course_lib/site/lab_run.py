@@ -45,7 +45,7 @@ class LabRun:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LabOutcome:
     """How a run ended.
 
     Attributes:
@@ -133,13 +133,13 @@ class RunFolder:
         except CourseError:  # the kernel has not started yet
             return {}
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: LabOutcome) -> None:
         """Write how the run ended."""
         write_text(self.outcome, json.dumps(asdict(outcome)))
 
-    def ended(self) -> Outcome | None:
+    def ended(self) -> LabOutcome | None:
         """Return how the run ended, or None while it goes on."""
-        return Outcome(**read_json(self.outcome)) if self.outcome.is_file() else None
+        return LabOutcome(**read_json(self.outcome)) if self.outcome.is_file() else None
 
     def executed(self, project: Project, run: LabRun) -> NotebookNode:
         """Read the notebook of a run that came to its end, with its cost and where it is from in its metadata."""

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from course_lib.checkout import NoCheckout
 from course_lib.preset import course_seed
 from course_lib.site import cache
-from course_lib.site.lab_run import PARENT, LabRun, Outcome, RunFolder, code_cells, cost_text
+from course_lib.site.lab_run import PARENT, LabOutcome, LabRun, RunFolder, code_cells, cost_text
 from course_lib.site.paths import Project, find_project
 
 COST = "cost of a lab"
@@ -105,7 +105,7 @@ def pytest_runtest_makereport(
     if call.excinfo is not None:
         sentence, detail = _failure(call.excinfo.value, folder, report.capstderr)
         report.longrepr = f"{detail}\n{item.path.name}: {sentence}"
-    folder.end(Outcome(f"nbmake {version('nbmake')}", round(call.duration, 1), sentence, detail))
+    folder.end(LabOutcome(f"nbmake {version('nbmake')}", round(call.duration, 1), sentence, detail))
     if sentence is None and (asked := item.stash.get(KEEP, None)):
         project, run = asked
         executed = folder.executed(project, run)

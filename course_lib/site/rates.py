@@ -157,12 +157,12 @@ def _doubts(entry: dict[str, Any], n_seeds: int) -> Iterator[str]:
     if chosen not in losses:
         yield f"the rate {chosen:g} was not tried; run `course rates`"
         return
-    if short := [rate for rate, values in losses.items() if len(values) != n_seeds]:
-        yield f"the rate {short[0]:g} was not tried on each of {n_seeds} seeds"
     if len(losses) < 3:
         yield f"{len(losses)} rates are no choice; try at least 3"
-    if why:
+    if why:  # as where an arm learned nothing at any rate, and was not tried on a second seed
         return
+    if short := [rate for rate, values in losses.items() if len(values) != n_seeds]:
+        yield f"the rate {short[0]:g} was not tried on each of {n_seeds} seeds"
     if (best := _best(losses)) != chosen:
         yield f"{best:g} had a lower loss than {chosen:g}, and the file does not say why that was not chosen"
     elif _end(losses):
