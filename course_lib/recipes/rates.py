@@ -120,14 +120,29 @@ def write_rates(
     }
     content = {"provenance": provenance, "measure": measure, "comparisons": comparisons}
     file = run.out / RATES_FILE
-    # Each list of numbers on one line.
-    text = re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(content, indent=1))
-    write_text(file, text + "\n")
+    _write(file, content)
     return file
 
 
 def keep_rates(file: Path, root: Path) -> Path:
-    """Copy the trial in a run's folder to `results/rates/<lab>.json` of a checkout, and return the path."""
-    place = root / "results" / "rates" / f"{read_json(file)['provenance']['lab']}.json"
-    write_text(place, file.read_text(encoding="utf-8"))
+    """Copy the trial in a run's folder to `results/rates/<lab>.json` of a checkout, and return the path.
+
+    An arm keeps the rate that it has there unless another has a lower loss from each seed.
+    """
+    made = read_json(file)
+    place = root / "results" / "rates" / f"{made['provenance']['lab']}.json"
+    before = read_json(place)["comparisons"] if place.is_file() else {}
+    for name, comparison in made["comparisons"].items():
+        for arm, tried in comparison["arms"].items():
+            had = before.get(name, {}).get("arms", {}).get(arm, {}).get("chosen", tried["chosen"])
+            old, new = (tried["losses"].get(f"{rate:g}") for rate in (had, tried["chosen"]))
+            if had != tried["chosen"] and old and any(a >= b for a, b in zip(new, old, strict=True)):
+                tried |= {"chosen": had, "why": f"{tried['chosen']:g} is not better from each seed"}
+    _write(place, made)
     return place
+
+
+def _write(file: Path, trial: object) -> None:
+    """Write a trial as JSON, each list of numbers on one line."""
+    text = re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(trial, indent=1))
+    write_text(file, text + "\n")
