@@ -57,7 +57,10 @@ def try_rates(lab: str, seeds: Sequence[int] = SEEDS, jobs: int | None = None, r
     told: dict[tuple[str, str], dict[float, dict[int, Loss]]] = {}
 
     def keep(run: LabRun, executed: NotebookNode) -> None:
-        for trial in _told(executed):
+        trials = list(_told(executed))
+        if not trials:
+            raise SiteError(f"labs/{lab}.ipynb tells no loss{_why(executed)}")
+        for trial in trials:
             of_arm = told.setdefault((trial["comparison"], trial["arm"]), {})
             losses = of_arm.setdefault(trial["rate"], {})
             if run.seed in losses:
@@ -67,8 +70,6 @@ def try_rates(lab: str, seeds: Sequence[int] = SEEDS, jobs: int | None = None, r
     powers, todo = [0], [-1, 0, 1]  # of STEP, by which the rates are multiplied
     for _ in range(1 + EXTENSIONS):
         execute(project, [LabRun(lab, solved, s, STEP**power) for power in todo for s in seeds], keep, jobs, False)
-        if not told:
-            raise SiteError(f"labs/{lab}.ipynb tells no loss: call `tried` of its `tuned_rates` for each arm")
         powers += todo
         tried = {arm: {rate: [of[rate].get(s) for s in seeds] for rate in sorted(of)} for arm, of in told.items()}
         ends = {_end(losses) for losses in tried.values()}
@@ -87,6 +88,15 @@ def _told(executed: NotebookNode) -> Iterator[dict[str, Any]]:
         for output in cell.get("outputs", ()):
             if trial := output.get("metadata", {}).get("course_trial"):
                 yield trial
+
+
+def _why(executed: NotebookNode) -> str:
+    """Say why a lab told nothing: the first error in it, or that it never tells."""
+    for cell in executed.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "error":
+                return f": cell {cell.id} raised {output.ename}: {output.evalue}"
+    return ": call `tried` of its `tuned_rates` for each arm"
 
 
 def _mean(losses: Sequence[Loss]) -> float:
