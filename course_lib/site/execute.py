@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import course_lib
 from course_lib.preset import preset
-from course_lib.site.lab_run import PARENT, LabOutcome, LabRun, RunFolder, code_cells, cost_text
+from course_lib.site.lab_run import PARENT, LabFolder, LabOutcome, LabRun, code_cells, cost_text
 from course_lib.site.paths import Project, SiteError
 
 # Seconds that one cell may take. A lab is designed for 120 CPU-seconds, so this only ends a cell that hangs.
@@ -70,7 +70,7 @@ def execute(project: Project, runs: Sequence[LabRun], keep: Keep, jobs: int | No
         SiteError: If some runs did not come to their end; all others have been kept.
     """
     with tempfile.TemporaryDirectory(prefix="course-labs-") as scratch:
-        waiting = {RunFolder(Path(scratch) / f"{run.lab}-{i}"): run for i, run in enumerate(runs)}
+        waiting = {LabFolder(Path(scratch) / f"{run.lab}-{i}"): run for i, run in enumerate(runs)}
         for folder, run in waiting.items():
             folder.prepare(project, run, strict)
         log = Path(scratch) / "nbmake.log"
@@ -107,7 +107,7 @@ def _nbmake(notebooks: Sequence[Path], log: Path, jobs: int) -> Iterator[subproc
 
 
 def _watched(
-    process: subprocess.Popen[bytes], log: Path, project: Project, waiting: dict[RunFolder, LabRun], keep: Keep
+    process: subprocess.Popen[bytes], log: Path, project: Project, waiting: dict[LabFolder, LabRun], keep: Keep
 ) -> Iterator[LabFailure]:
     """Show the progress of runs until all have ended, keep those that came to their end, and yield the others."""
     cells = {folder: len(code_cells(run.notebook)) for folder, run in waiting.items()}

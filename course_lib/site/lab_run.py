@@ -62,7 +62,7 @@ class LabOutcome:
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class LabFolder:
     """The folder that a lab runs in, and may write files into.
 
     Attributes:

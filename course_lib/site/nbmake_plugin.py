@@ -25,12 +25,12 @@ from tqdm import tqdm
 from course_lib.checkout import NoCheckout
 from course_lib.preset import course_seed
 from course_lib.site import cache
-from course_lib.site.lab_run import PARENT, LabOutcome, LabRun, RunFolder, code_cells, cost_text
+from course_lib.site.lab_run import PARENT, LabFolder, LabOutcome, LabRun, code_cells, cost_text
 from course_lib.site.paths import Project, find_project
 
 COST = "cost of a lab"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-FOLDER = pytest.StashKey[RunFolder]()
+FOLDER = pytest.StashKey[LabFolder]()
 KEEP = pytest.StashKey[tuple[Project, LabRun]]()  # of a lab for which a person asked
 CLEAN_UP = pytest.StashKey[ExitStack]()
 _terminal: TextIO | None = None  # standard error while pytest captures that of the labs, if a person looks at it
@@ -73,13 +73,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Let nbmake execute a lab with what it needs; other notebooks are left to nbmake alone."""
     if not _is_notebook(item):
         return (yield)
-    folder = RunFolder(item.path.parent)
+    folder = LabFolder(item.path.parent)
     if not folder.environment.is_file():  # `course book` has not prepared it
         project = _project_of(item.path)
         if project is None:
             return (yield)
         scratch = item.config.stash[CLEAN_UP].enter_context(tempfile.TemporaryDirectory(prefix="course-labs-"))
-        folder = RunFolder(Path(scratch) / item.path.stem)
+        folder = LabFolder(Path(scratch) / item.path.stem)
         run = _solved(project, item.path.stem)
         folder.prepare(project, run, strict=True)
         item.stash[KEEP] = (project, run)
@@ -142,7 +142,7 @@ def _solved(project: Project, lab: str) -> LabRun:
 
 
 @contextmanager
-def _progress(item: pytest.Item, folder: RunFolder) -> Iterator[None]:
+def _progress(item: pytest.Item, folder: LabFolder) -> Iterator[None]:
     """Show a person which cell a lab is at; of several labs at a time, pytest says which have ended."""
     if _terminal is None or hasattr(item.config, "workerinput"):
         yield
@@ -165,7 +165,7 @@ def _progress(item: pytest.Item, folder: RunFolder) -> Iterator[None]:
             watching.join()
 
 
-def _failure(error: BaseException, folder: RunFolder, kernel_said: str) -> tuple[str, str]:
+def _failure(error: BaseException, folder: LabFolder, kernel_said: str) -> tuple[str, str]:
     """Return why a lab did not come to its end, in a sentence, and the traceback or what the kernel last said."""
     from nbmake.pytest_items import NotebookFailedException  # pytest itself is to import its plugins
 
