@@ -27,6 +27,7 @@ def cases(rng):
         Case("by hand: a small model costs four times as much", (600.0, 4.0, 1.0, 1.0, 1.0), expected=(20.0, 5.0)),
         Case("the exponents are equal, the weights are not", (10 ** number(15, 20), 300.0, 900.0, same, same)),
         Case("the weights are equal, the exponents are not", (10 ** number(15, 20), 50.0, 50.0, 0.3, number(0.4, 0.5))),
+        Case("a tiny budget", (10 ** number(3, 4), *law())),
         Case("a small budget", (10 ** number(12, 15), *law())),
         Case("a budget as of a large model", (10 ** number(21, 25), *law())),
     ]
