@@ -22,6 +22,7 @@ RATES = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """Three rates, of which the middle one is best, for a step each; on sentences."""
+    monkeypatch.setattr(torch, "set_flush_denormal", lambda mode: True)  # else it stays for the tests after these
     monkeypatch.setenv("COURSE_PRESET", "cpu")
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)

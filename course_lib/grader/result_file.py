@@ -1,7 +1,7 @@
 """`course check --result`: what the checks gave, as a file that Classroom 50 and other workflows on GitHub read.
 
-Its form is that of Classroom 50's result.json, classroom50/result/v1:
-https://github.com/foundation50/classroom50/blob/main/schemas/result-v1.schema.json
+Its form is that of Classroom 50's result.json, classroom50/result/v1: see schemas/result-v1.schema.json in the
+repository foundation50/classroom50 on GitHub.
 """
 
 from __future__ import annotations

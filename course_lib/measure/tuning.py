@@ -58,7 +58,8 @@ class TunedRates(Mapping[str, float]):
             "loss": value if math.isfinite(value) else None,  # that of a model that diverged
         }
         text = f"{self.comparison}, {arm}: {value:.4g} at a rate of {self[arm]:g}"
-        if "IPython" not in sys.modules:
+        ipython = sys.modules.get("IPython")  # not imported: whoever runs under IPython has it
+        if ipython is None or ipython.get_ipython() is None:
             print(text)
             return
         from IPython.display import display

@@ -197,7 +197,9 @@ class MoE(nn.Module):
         self.shared_gate = nn.Linear(d_model, 1, bias=False) if shared_gate else None
         self.register_buffer("selection_bias", torch.zeros(n_experts) if balanced_by_bias else None)
         # Choices since the last update of the bias: a step may read several batches. It is 0 whenever a run is saved.
-        counts = torch.zeros(n_experts, dtype=torch.long) if balanced_by_bias else None
+        # It is in no file, so it is made at once where all else is still without memory (the meta device).
+        place = "cpu" if torch.get_default_device().type == "meta" else None
+        counts = torch.zeros(n_experts, dtype=torch.long, device=place) if balanced_by_bias else None
         self.register_buffer("tokens_per_expert", counts, persistent=False)
         self.routing: Routing | None = None
         for weight in self.expert_weights:

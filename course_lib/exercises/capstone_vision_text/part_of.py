@@ -74,18 +74,18 @@ BY_WORDS = (
 )
 
 
-def by_a_part_of_the_name(family, artist, concept, family_of, held_out, new_artist):
-    return part_of(artist, concept, {name: family(name) for name in family_of}, held_out, new_artist)
+def by_a_part_of_the_name(family, artist, concept, held_out, new_artist):
+    return parts(artist == new_artist, family(concept) in {family(held) for held in held_out})
 
 
 @mistake(BY_WORDS)
 def by_the_last_word(artist, concept, family_of, held_out, new_artist):
-    return by_a_part_of_the_name(lambda name: name.split()[-1], artist, concept, family_of, held_out, new_artist)
+    return by_a_part_of_the_name(lambda name: name.split()[-1], artist, concept, held_out, new_artist)
 
 
 @mistake(BY_WORDS)
 def by_the_first_word(artist, concept, family_of, held_out, new_artist):
-    return by_a_part_of_the_name(lambda name: name.split()[0], artist, concept, family_of, held_out, new_artist)
+    return by_a_part_of_the_name(lambda name: name.split()[0], artist, concept, held_out, new_artist)
 
 
 @mistake(

@@ -126,7 +126,8 @@ def tuple_compared_with_list(ids, pair, new):
     "lost, since the loop ends one too early."
 )
 def second_token_stays_and_last_is_lost(ids, pair, new):
-    return second_token_stays.solution(ids, pair, new)[:-1]
+    found = places_of(pair, ids)
+    return [new if i in found else token for i, token in enumerate(ids[:-1])]
 
 
 @mistake("The last token is appended in any case, also where it has just been merged. It stays only if it was not.")

@@ -203,7 +203,7 @@ def outcomes_alike(probabilities, counts):
     "its orders: the factorials are missing."
 )
 def made_to_add_up(probabilities, counts):
-    wins = without_the_orders.solution(probabilities, counts)
+    wins = _by_share(probabilities, counts, _leads(counts) / _leads(counts).sum(1, keepdim=True), orders=False)
     return wins / wins.sum(1, keepdim=True)
 
 
@@ -212,7 +212,7 @@ def made_to_add_up(probabilities, counts):
     "divide within each outcome, by how many lead it."
 )
 def ties_in_full_made_to_add_up(probabilities, counts):
-    wins = ties_count_in_full.solution(probabilities, counts)
+    wins = _by_share(probabilities, counts, _leads(counts))
     return wins / wins.sum(1, keepdim=True)
 
 
