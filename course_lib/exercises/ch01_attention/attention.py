@@ -61,11 +61,6 @@ def by_einsum(q, k, v, mask=None):
 
 
 @alternative
-def ready_made(q, k, v, mask=None):
-    return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-
-
-@alternative
 def key_by_key(q, k, v, mask=None):
     n_keys, columns = k.shape[-2], []
     for s in range(n_keys):
@@ -78,6 +73,11 @@ def key_by_key(q, k, v, mask=None):
     for s in range(n_keys):
         out = out + weights[..., s : s + 1] * v[..., s : s + 1, :]
     return out
+
+
+@alternative
+def ready_made(q, k, v, mask=None):
+    return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 # The two steps that nearly all the mistakes below share with the right answer.
