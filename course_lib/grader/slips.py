@@ -157,7 +157,7 @@ def _without_an_argument(reference: Callable[..., Any]) -> Iterator[tuple[str, C
 
 
 def _parameters(reference: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    function = reference.forward if isinstance(reference, type) else reference  # type: ignore[attr-defined]
+    function = reference.forward if isinstance(reference, type) else reference  # type: ignore[attr-defined]  # every exercise that is a class is a module
     return {name: found for name, found in inspect.signature(function).parameters.items() if name != "self"}
 
 
@@ -183,7 +183,7 @@ def _with(
 
     if isinstance(reference, type):
 
-        class Changed(reference):  # type: ignore[misc]
+        class Changed(reference):  # type: ignore[misc]  # a base known at run time only
             def forward(self, *args: Any, **kwargs: Any) -> Any:
                 return changed(super().forward, args, kwargs)
 
