@@ -34,4 +34,4 @@ test:
 	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 
 bench:
-	@$(SETUP) vision peers && .venv/bin/python benchmarks/kept.py --rounds 5
+	@$(SETUP) vision peers && .venv/bin/python benchmarks/kept.py

@@ -1,4 +1,4 @@
-# .venv/bin/python benchmarks/kept.py [BENCHMARK ...]        (make bench: all; --tables runs none; --rounds and so on)
+# .venv/bin/python benchmarks/kept.py [BENCHMARK ...]        (make bench: all; --tables runs none)
 """Runs the benchmarks, keeps what they measured in results/benchmarks, and makes the tables of README.md from that.
 
 A ratio belongs to a processor and to the code that it was measured on. So there is a file for each benchmark on each
@@ -47,7 +47,10 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"of {', '.join(BENCHMARKS)}; or all")
     options.add_argument("--tables", action="store_true", help="run nothing; write the tables of what is kept")
-    asked, others = options.parse_known_args()
+    options.add_argument("--rounds", type=int, default=5, help="turns that each side is measured in")
+    options.add_argument("--tiny", action="store_true", help="sizes that show nothing but that all of it runs")
+    asked = options.parse_args()
+    others = [f"--rounds={asked.rounds}"] + ["--tiny"] * asked.tiny
     if strange := set(asked.benchmarks) - set(BENCHMARKS):
         options.error(f"there is no benchmark {', '.join(sorted(strange))}; the names are {', '.join(BENCHMARKS)}")
     failed = []
