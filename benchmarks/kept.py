@@ -48,9 +48,8 @@ def main() -> None:
     options.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"of {', '.join(BENCHMARKS)}; or all")
     options.add_argument("--tables", action="store_true", help="run nothing; write the tables of what is kept")
     options.add_argument("--rounds", type=int, default=5, help="turns that each side is measured in")
-    options.add_argument("--tiny", action="store_true", help="sizes that show nothing but that all of it runs")
     asked = options.parse_args()
-    others = [f"--rounds={asked.rounds}"] + ["--tiny"] * asked.tiny
+    others = [f"--rounds={asked.rounds}"]
     if strange := set(asked.benchmarks) - set(BENCHMARKS):
         options.error(f"there is no benchmark {', '.join(sorted(strange))}; the names are {', '.join(BENCHMARKS)}")
     failed = []

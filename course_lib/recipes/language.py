@@ -170,6 +170,29 @@ def _begin(run: Run) -> tuple[Pretraining, Corpus]:
     return plan, pretraining_corpus(plan.model.vocab_size, plan.languages)
 
 
+def train_model(run: Run, plan: Pretraining, config: GPTConfig, text: Corpus, stage: str, label: str) -> GPT:
+    """Train a model of a run in the folder `stage`, with its validation metrics along the way.
+
+    Raises:
+        Stopped: If the user interrupts the training.
+    """
+    torch.manual_seed(run.seed)
+    model = GPT(config).to(run.device)
+    some = text.validation[: 64 * config.context + 1]
+
+    run.train(
+        model,
+        Loader(Windows(text.train.to(run.device), config.context), plan.batch, seed=run.seed),
+        moe_loss if config.n_experts and not config.balanced_by_bias else next_token_loss,
+        plan.train,
+        folder=stage,
+        label=label,
+        validate=lambda: {"validation": bits_per_byte(model, text, some, config.context)},
+        after_step=(lambda step, metrics: update_selection_biases(model)) if config.balanced_by_bias else None,
+    )
+    return model
+
+
 def _pretrain(
     run: Run, plan: Pretraining, config: GPTConfig, text: Corpus, stage: str, folder: str, key: str
 ) -> dict[str, float]:
@@ -178,27 +201,12 @@ def _pretrain(
     Returns:
         The measurements, by key: bits per byte on the test text, speed and sizes; none in an estimate.
     """
-    torch.manual_seed(run.seed)
-    model = GPT(config).to(run.device)
-
-    def score(tokens: Int[Tensor, " tokens"]) -> float:
-        return bits_per_byte(model, text, tokens, config.context)
-
-    run.train(
-        model,
-        Loader(Windows(text.train.to(run.device), config.context), plan.batch, seed=run.seed),
-        moe_loss if config.n_experts and not config.balanced_by_bias else next_token_loss,
-        plan.train,
-        folder=stage,
-        label=key,
-        validate=lambda: {"validation": score(text.validation[: 64 * config.context + 1])},
-        after_step=(lambda step, metrics: update_selection_biases(model)) if config.balanced_by_bias else None,
-    )
+    model = train_model(run, plan, config, text, stage, key)
     if run.estimating:
         return {}
     steps = [line for line in read_metrics(run.out / stage / "metrics.jsonl") if "seconds" in line]
     values = {
-        "bits-per-byte": score(text.test),
+        "bits-per-byte": bits_per_byte(model, text, text.test, config.context),
         "tokens-per-second": statistics.median(line["targets"] / line["seconds"] for line in steps),
         "parameters": sum(p.numel() for p in model.parameters()),
         "active-parameters": count_active_parameters(model),

@@ -29,9 +29,14 @@ Loss = float | None  # None where a model diverged
 Losses = dict[float, list[Loss]]  # by rate, for each seed
 
 
-def path(project: Project, lab: str) -> Path:
-    """Return the path of the trial of a lab's rates."""
-    return project.root / "results" / "rates" / f"{lab}.json"
+def folder(project: Project) -> Path:
+    """Return the folder of all trials."""
+    return project.root / "results" / "rates"
+
+
+def path(project: Project, name: str) -> Path:
+    """Return the path of the trial of the rates of a lab, or of a recipe."""
+    return folder(project) / f"{name}.json"
 
 
 def try_rates(lab: str, seeds: Sequence[int] = SEEDS, jobs: int | None = None, root: Path | None = None) -> None:

@@ -71,6 +71,12 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
     return merged
 
 
+def seeds_of_recipe(project: Project, recipe: str) -> list[int]:
+    """Return the seeds of a recipe's committed runs."""
+    files = [file for size in COMMITTED for file in (project.root / "results" / size).glob(f"{recipe}-seed*.json")]
+    return [json.loads(file.read_text(encoding="utf8"))["provenance"]["seed"] for file in files]
+
+
 def _records_of_run(committed: dict[str, Any]) -> Records:
     """Return the numbers of a committed run as records, each with its provenance and its control's value."""
     values, controls = committed["values"], committed["controls"]

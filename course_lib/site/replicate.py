@@ -288,6 +288,14 @@ def check(labs: Sequence[str] = (), root: Path | None = None) -> Iterator[str]:
             yield f"{lab}: nobody has replicated it; run `course replicate {lab}`"
         else:
             yield from (f"{lab}: {complaint}" for complaint in replication.complaints(made))
-        if (file := rates.path(project, lab)).is_file():
-            reported = made["seeds"] if made else ()
-            yield from (f"{lab}: {complaint}" for complaint in rates.complaints(read_json(file), reported))
+        yield from _doubtful_rates(project, lab, made["seeds"] if made else ())
+    if not labs:  # the recipes whose numbers pages cite, such as `moe`
+        for name in sorted(file.stem for file in rates.folder(project).glob("*.json")):
+            if name not in project.lab_slugs():
+                yield from _doubtful_rates(project, name, records.seeds_of_recipe(project, name))
+
+
+def _doubtful_rates(project: Project, name: str, reported: Sequence[int]) -> Iterator[str]:
+    """Yield a sentence for each learning rate of a lab or recipe that its trial, if there is one, does not bear out."""
+    if (file := rates.path(project, name)).is_file():
+        yield from (f"{name}: {complaint}" for complaint in rates.complaints(read_json(file), reported))
