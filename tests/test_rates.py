@@ -8,7 +8,7 @@ from site_project import lab_cells, make_project, write_lab
 
 from course_lib.errors import DataError
 from course_lib.measure import tuned_rates, tuning
-from course_lib.site import rates
+from course_lib.site import rates, replicate
 from course_lib.site.paths import Project, SiteError
 
 # Losses that a rate of 0.3, or 0.01, makes lowest; the loss of the third goes down without end.
@@ -130,3 +130,17 @@ def test_a_rate_stays_unless_another_is_better_on_each_seed(tmp_path):
     arms = rates._assemble(project, "tiny", (100, 101), tried, before)["comparisons"]["arms"]["arms"]
     assert (arms["arm 0"]["chosen"], arms["arm 0"]["why"]) == (0.1, "0.2 is not better on each seed")
     assert (arms["arm 1"]["chosen"], arms["arm 1"].get("why")) == (0.2, None)
+
+
+def test_the_rates_of_a_recipe_are_checked_beside_those_of_the_labs(tmp_path):
+    project = Project(make_project(tmp_path / "book"))
+    write_lab(project.root, lab_cells()[:3])
+    file, run = rates.path(project, "moe"), project.root / "results" / "hour" / "moe-seed100.json"
+    for path, content in ((file, trial(entry(0.2, **GOOD))), (run, {"provenance": {"seed": 100}})):
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(content))
+    sentence = "moe: its rates were chosen on seed 100, on which its numbers are reported"
+    assert sentence in replicate.check(root=project.root)
+    assert not [told for told in replicate.check(["tiny"], project.root) if told.startswith("moe")]
+    run.unlink()
+    assert sentence not in replicate.check(root=project.root)
