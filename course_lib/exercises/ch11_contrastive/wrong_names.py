@@ -161,8 +161,8 @@ EXERCISE = Exercise(
     hints=(
         "Most random orders of the names keep the third promise, and about one in three the second. So draw one, look, "
         "and draw again if it breaks a promise.",
-        "`torch.bincount(own // n_shapes * n_colours + names // n_shapes)` counts, for each pair of a true colour and "
-        "a colour word, how often they come together. Its maximum must not be above `n_shapes / 2`.",
+        "The colour of a name is `name // n_shapes`. Give each pair of a true colour and a colour word one number, and "
+        "`torch.bincount` counts how often it occurs. The largest count must not be above `n_shapes / 2`.",
     ),
     reference=wrong_names,
     cases=cases,
