@@ -741,6 +741,7 @@ def test_a_change_inside_a_copied_list_is_told_so(capsys):
 
 
 chat = reference_of("render_chat")
+flops = reference_of("training_flops")
 
 
 @pytest.mark.parametrize(
@@ -759,6 +760,14 @@ def test_a_wrong_value_is_described_as_what_it_is(id, answer, words, capsys):
     assert words in text
     assert ("small number" in text) == ("small number" in words)
     assert "0 characters" not in text
+
+
+@pytest.mark.parametrize(("scale", "advised"), [(1, True), (2, False)])
+def test_right_numbers_that_are_no_whole_ones_are_told_how_to_become_whole(scale, advised, capsys):
+    assert not check("training_flops", lambda *given, **named: scale * float(flops(*given, **named)))
+    text = capsys.readouterr().out
+    assert "numbers of type int are expected, and float came back." in text
+    assert ("The values are right. `//` in place of `/`" in text) == advised
 
 
 def test_torch_does_not_recommend_detach_where_gradients_are_asked_for():

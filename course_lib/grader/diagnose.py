@@ -239,7 +239,8 @@ def _difference(d: Difference, hide_values: bool) -> str:
         wanted = f"the names {_names(e)} are" if e else "an empty dict is"
         return f"{wanted} expected, and {_names(g)} came back."
     if d.kind is Kind.DTYPE:
-        return f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back."
+        text = f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back."
+        return text + ("" if hide_values else _made_whole(e, g))
     if d.kind is Kind.SHAPE:
         text = f"the shape {_shape(e)} is expected, and {_shape(g)} came back."
         return text + (" It looks transposed." if sorted(_shape(e)) == sorted(_shape(g)) else "")
@@ -249,6 +250,14 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if not isinstance(e, (torch.Tensor, np.ndarray)) and not isinstance(g, (torch.Tensor, np.ndarray)):
         return "the value differs from the expected one." if hide_values else _single(e, g)
     return _values(torch.as_tensor(e), torch.as_tensor(g), d, hide_values)
+
+
+def _made_whole(e: Any, g: Any) -> str:
+    """Say how floats that have the right values become whole numbers, which indices and sizes have to be."""
+    e, g = torch.as_tensor(e), torch.as_tensor(g)
+    if e.is_floating_point() or not g.is_floating_point() or not torch.equal(e.double(), g.double()):
+        return ""
+    return " The values are right. `//` in place of `/` keeps them whole numbers, and so does `int(x)` or `x.long()`."
 
 
 def _single(e: Any, g: Any) -> str:
