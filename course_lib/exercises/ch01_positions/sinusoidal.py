@@ -192,8 +192,8 @@ EXERCISE = Exercise(
     kind="code",
     hints=(
         "Make the angles first, as an n x d/2 table: position times frequency. Each frequency serves two columns.",
-        "Put the sine and the cosine of each angle side by side in a new last axis of length 2 (`torch.stack`). Which axes do "
-        "you then join, so that each sine is followed by its cosine?",
+        "Put the sine and the cosine of each angle side by side in a new last axis of length 2 (`torch.stack`). Which "
+        "axes do you then join, so that each sine is followed by its cosine?",
     ),
     reference=sinusoidal,
     cases=cases,
