@@ -147,8 +147,8 @@ EXERCISE = Exercise(
         "Split the height into (which patch, where in it), and the width too. That makes six axes. Which three say "
         "where in a patch a number stands?",
         "One `reshape` splits both: each length becomes two, how many patches fit and `size`, in this order. Before "
-        "you join axes, `permute` puts the batch first, then the two that say which patch, then the three that say where "
-        "in it.",
+        "you join axes, `permute` puts the batch first, then the two that say which patch, then the three that say "
+        "where in it.",
     ),
     reference=patchify,
     cases=cases,
