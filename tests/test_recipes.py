@@ -547,6 +547,13 @@ def test_the_model_of_an_hour_is_shipped(tmp_path, hour, checkout, monkeypatch, 
     assert "`course train moe` makes one" in refused(capsys, "generate", "moe", "--prompt", "The carp")
 
 
+def test_an_hour_on_another_seed_is_kept_and_its_model_is_not_shipped(tmp_path, hour, checkout, capsys):
+    command = "course train moe --preset hour --seed 1"
+    assert course("results", "add", change(hour, tmp_path / "again", seed=1, command=command)) == 0
+    assert (checkout / "results" / "hour" / "moe-seed1.json").exists()
+    assert not (checkout / "shipped").exists()
+
+
 def test_a_model_too_large_to_ship_leaves_nothing(hour, checkout, monkeypatch, capsys):
     monkeypatch.setattr(shipping, "LARGEST", 1000)
     assert "at most 0.001 MB are shipped" in refused(capsys, "results", "add", hour)

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from site_project import lab_cells, make_project, write_lab
 
-from course_lib.site import cache, records
+from course_lib.site import cache, records, replication
 from course_lib.site.build import read_lab
 from course_lib.site.configure import configure, parse
 from course_lib.site.labs import copy_labs, open_labs
@@ -79,6 +79,25 @@ def test_records_carry_their_lab_commit_and_command_and_a_control_has_its_own_ke
     lab.cells[6].outputs = lab.cells[5].outputs
     with pytest.raises(SiteError, match=r"records a\.value twice"):
         records.collect("tiny", lab)
+
+
+def test_committed_runs_of_several_seeds_have_a_mean(project):
+    folder = project.root / "results" / "hour"
+    folder.mkdir(parents=True)
+    for seed, loss in enumerate((2.0, 3.0, 2.5)):
+        values = {"big.loss": loss, "big.counted": loss + 1} | ({"big.once": 1.0} if seed == 0 else {})
+        where, controls = {"preset": "hour", "seed": seed}, {"big.loss": "big.counted"}
+        made = {"provenance": where, "values": values, "controls": controls}
+        (folder / f"big-seed{seed}.json").write_text(json.dumps(made))
+    cited = records.merge(project, {})
+    replication.attach(project, cited, [])
+    json.dumps(cited)  # as the pages' build stages it
+    assert cited["hour:big.loss"]["value"] == 2.0  # of the first
+    together = cited["hour:big.loss"]["replication"]
+    assert (together["mean"], together["values"], together["seeds"]) == (2.5, [2.0, 3.0, 2.5], [0, 1, 2])
+    assert together["control_values"] == [3.0, 4.0, 3.5]
+    assert cited["hour:big.counted"]["replication"]["control_values"] is None
+    assert "replication" not in cited["hour:big.once"]
 
 
 def test_committed_runs_are_cited_by_preset_and_keys_are_unique_over_labs(project):

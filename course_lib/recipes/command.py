@@ -186,7 +186,7 @@ def prepare() -> None:
 def keep_results(out: Path) -> list[Path]:
     """Copy a finished run's results.json into the checkout's `results/`, or its trial of learning rates if it made one.
 
-    The model of the preset `hour` goes into `shipped/`, if the course comes with one of its recipe.
+    The model of the preset `hour` and seed 0 goes into `shipped/`, if the course comes with one of its recipe.
 
     Returns:
         The paths of the copies.
@@ -203,7 +203,8 @@ def keep_results(out: Path) -> list[Path]:
     root = find_checkout()
     if (out / RATES_FILE).is_file():
         return [keep_rates(out / RATES_FILE, root)]
-    shipped = [ship(out, results, root)] if made.preset == "hour" and made.recipe in SHIPPED else []
+    comes_with_it = (made.preset, made.seed) == ("hour", 0) and made.recipe in SHIPPED
+    shipped = [ship(out, results, root)] if comes_with_it else []
     place = root / "results" / made.preset / f"{made.recipe}-seed{made.seed}.json"
     results.write(place)
     return [place, *shipped]

@@ -59,7 +59,8 @@ def merge(project: Project, labs: dict[str, Records]) -> Records:
         size = committed.get("provenance", {}).get("preset")
         if size in COMMITTED and "values" in committed:
             for key, record in _records_of_run(committed).items():
-                merged.setdefault(f"{size}:{key}", record)  # of several seeds the first is cited
+                first = merged.setdefault(f"{size}:{key}", record | {"runs": []})  # its value is cited, or the mean
+                first["runs"].append(record)
     for lab, records in labs.items():
         for key, record in records.items():
             if key in merged:

@@ -247,7 +247,7 @@ def changed_since(project: Project, solved: Mapping[str, NotebookNode]) -> list[
 
 
 def attach(project: Project, records: Records, stale: Sequence[str]) -> None:
-    """Add to each record the replication of its number and its control, where its lab has one.
+    """Add to each record the replication of its number and its control: its lab's, or the committed runs of a recipe.
 
     Args:
         project: The checkout.
@@ -257,9 +257,19 @@ def attach(project: Project, records: Records, stale: Sequence[str]) -> None:
     labs = {(record["lab"], record["preset"]) for record in records.values() if {"lab", "preset"} <= record.keys()}
     found = {place: read(project, *place) for place in sorted(labs)}
     for key, record in records.items():
+        if len(runs := record.pop("runs", ())) > 1:
+            record["replication"] = _of_committed(runs)
         replication = found.get((record.get("lab"), record.get("preset")))
         number = replication and replication["numbers"].get(key.removeprefix("gpu:"))
         if replication and number:
             control = replication["numbers"].get(number["control"])
             record["replication"] = {**number, "seeds": replication["seeds"], "stale": record["lab"] in stale}
             record["replication"]["control_values"] = control and control["values"]
+
+
+def _of_committed(runs: Sequence[dict[str, Any]]) -> Number:
+    """Return what the runs of a recipe on several seeds have together."""
+    values = [run["value"] for run in runs]
+    controls = [run["control"] and run["control"]["value"] for run in runs]
+    together = {"values": values, **average(values), "seeds": [run["seed"] for run in runs]}
+    return {**together, "in_band": None, "stale": False, "control_values": None if None in controls else controls}

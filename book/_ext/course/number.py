@@ -4,8 +4,8 @@
 replications and its 95% interval; {number}`attention.recall runs > 80%` counts those above a bound: "nine of ten".
 {number}`attention.recall less attention.blind interval .1%` is about the difference of two numbers of one lab, taken
 run by run. A key that no lab of this build recorded, or the mean of one that nobody has replicated, is a warning, which
-fails the strict build. A `cpu:`, `hour:` or `gpu:` key is that of a committed run; of the last two, one that nobody has
-run yet reads "not measured yet".
+fails the strict build. A `cpu:`, `hour:` or `gpu:` key is that of a recipe's committed run, and its mean that of the
+runs on several seeds; of the last two, one that nobody has run yet reads "not measured yet".
 """
 
 from __future__ import annotations
