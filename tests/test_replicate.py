@@ -273,6 +273,17 @@ def test_each_thing_that_may_be_wrong_with_a_band_has_its_complaint(whole):
     assert told.endswith("its control would pass, since its band of -0.1 to 1 allows no difference")
 
 
+def test_the_mean_over_the_seeds_has_a_band_of_its_own_where_single_runs_differ(whole, monkeypatch):
+    band = {"cpu": (0.8, 1.0)}
+    monkeypatch.setattr(replication, "means", lambda prefix: {"tiny.share": band} if prefix == "tiny" else {})
+    assert changed(whole, "tiny.share", band=None, mean=0.85, values=[1.5, 0.2, 0.9, 0.8]) == []
+    (told,) = changed(whole, "tiny.share", band=None, mean=0.7)
+    assert told == "the mean of tiny.share: its band of 0.8 to 1 does not hold: 0.7 over 4 seeds"
+    band["cpu"] = (0.05, 1.0)
+    (told,) = changed(whole, "tiny.share", band=None)
+    assert told.startswith("the mean of tiny.share: its control would pass, since tiny.even has the mean 0.1")
+
+
 def keep(project, made):
     replication.write(project, {**made, "provenance": {**made["provenance"], "preset": "cpu"}})
 

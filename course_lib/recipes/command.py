@@ -19,6 +19,7 @@ from course_lib.recipes.chains_sweep import chains, told_only
 from course_lib.recipes.copying_sweep import copying
 from course_lib.recipes.estimate import cost_tables, duration
 from course_lib.recipes.experts_sweep import experts
+from course_lib.recipes.loads_sweep import loads
 from course_lib.recipes.moe_rates import moe_rates
 from course_lib.recipes.moe_sizes import moe_sizes
 from course_lib.recipes.peft_sweep import peft
@@ -52,6 +53,7 @@ RECIPES: dict[str, Callable[[Run], Results]] = {
     "copying": copying,
     "experts": experts,
     "gpt": language.gpt,
+    "loads": loads,
     "moe": language.moe,
     "moe-rates": moe_rates,
     "moe-sizes": moe_sizes,
