@@ -1,10 +1,12 @@
 """The bands of the labs' numbers, apart from the labs, so that no cell tells a reader what will come out.
 
 The folder `expected` has a table for each lab, named by the first word of its keys. It holds the band of each number,
-`[low, high]` or `{cpu = [low, high], gpu = [low, high]}`, under the whole key in quotes. Where a claim compares two
-runs of the same seed, the part `[lead]` at the table's end holds the band of the number less its control. The part
-`[descriptive]` names numbers that a page cites and no sentence claims anything of: what each describes stands there in
-place of a band.
+`[low, high]` or `{cpu = [low, high], gpu = [low, high]}`, under the whole key in quotes. Parts may follow:
+
+- `[lead]`, where a claim compares two runs of the same seed: the band of the number less its control;
+- `[mean]`, where single runs differ so much that a claim is about many: the band of the mean over the seeds of a
+  replication, which `course replicate --check` judges, and no lab;
+- `[descriptive]`, numbers that a page cites and no sentence claims anything of: what each is, in place of a band.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from importlib.resources import files
 from typing import Any
 
 Band = tuple[float, float]  # lowest and highest value that the claim allows, both included
+PARTS = ("lead", "mean", "descriptive")
 Bands = Band | Mapping[str, Band]  # one for every preset, or {"cpu": (lo, hi), "gpu": (lo, hi)}
 
 
@@ -38,12 +41,17 @@ def lead_of(key: str) -> Bands | None:
 
 def table(prefix: str) -> dict[str, Bands]:
     """Read the bands of all numbers whose keys begin with a word; empty if there is no such table."""
-    return {key: _as_bands(band) for key, band in _read(prefix).items() if key not in ("lead", "descriptive")}
+    return {key: _as_bands(band) for key, band in _read(prefix).items() if key not in PARTS}
 
 
 def leads(prefix: str) -> dict[str, Bands]:
     """Read the bands of all numbers less their controls, of the keys that begin with a word."""
     return {key: _as_bands(band) for key, band in _read(prefix).get("lead", {}).items()}
+
+
+def means(prefix: str) -> dict[str, Bands]:
+    """Read the bands of the means over the seeds of a replication, of the keys that begin with a word."""
+    return {key: _as_bands(band) for key, band in _read(prefix).get("mean", {}).items()}
 
 
 def descriptive(prefix: str) -> dict[str, str]:

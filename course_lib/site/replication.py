@@ -14,7 +14,8 @@ from nbformat import NotebookNode
 
 from course_lib.files import read_json, write_text
 from course_lib.measure import t_interval
-from course_lib.preset import preset
+from course_lib.measure.bands import Band, means
+from course_lib.preset import Preset, preset
 from course_lib.site import cache
 from course_lib.site.paths import Project, SiteError
 from course_lib.site.records import Records
@@ -156,14 +157,16 @@ def complaints(replication: Replication) -> Iterator[str]:
     """Yield a sentence for each band that does not hold on all seeds, lets the control pass or judges nothing."""
     numbers, seeds = replication["numbers"], replication["seeds"]
     for key, number in numbers.items():
+        control = numbers.get(number["control"])
         if "lead" in number:
             yield from _lead_complaints(key, number, numbers[number["control"]], seeds)
+        if band := mean_band(key, replication["provenance"].get("preset", "cpu")):
+            yield from _mean_complaints(key, number, control, band)
         held = in_band(number)
         if held is None:
             continue
         if out := [i for i, holds in enumerate(held) if not holds]:
             yield _out_of_band(key, number, seeds, out)
-        control = numbers.get(number["control"])
         if control and control["mean"] is not None and lies_in(control["mean"], number["band"]):
             yield (
                 f"{key}: its control would pass, since {number['control']} has the mean {control['mean']:.4g} and the "
@@ -185,6 +188,24 @@ def _lead_complaints(key: str, number: Number, control: Number, seeds: Sequence[
         yield _out_of_band(name, lead, seeds, out)
     if lies_in(0.0, lead["band"]):
         yield f"{name}: its control would pass, since its band of {span(lead['band'])} allows no difference"
+
+
+def mean_band(key: str, size: Preset) -> Band | None:
+    """Return the band of a number's mean over the seeds, in a preset; None if there is none."""
+    found = means(key.partition(".")[0]).get(key)
+    return found.get(size) if isinstance(found, Mapping) else found
+
+
+def _mean_complaints(key: str, number: Number, control: Number | None, band: Band) -> Iterator[str]:
+    """Yield what is wrong with the band of a mean over the seeds."""
+    name, n = f"the mean of {key}", len(number["values"])
+    if not lies_in(number["mean"], band):
+        yield f"{name}: its band of {span(band)} does not hold: {number['mean']:.4g} over {n} seeds"
+    if control and lies_in(control["mean"], band):
+        yield (
+            f"{name}: its control would pass, since {number['control']} has the mean {control['mean']:.4g} and the "
+            f"band is {span(band)}"
+        )
 
 
 def _out_of_band(key: str, number: Number, seeds: Sequence[int], out: Sequence[int]) -> str:
@@ -226,7 +247,7 @@ def changed_since(project: Project, solved: Mapping[str, NotebookNode]) -> list[
 
 
 def attach(project: Project, records: Records, stale: Sequence[str]) -> None:
-    """Add to each record the replication of its number and its control, where its lab has one.
+    """Add to each record the replication of its number and its control: its lab's, or the committed runs of a recipe.
 
     Args:
         project: The checkout.
@@ -236,9 +257,19 @@ def attach(project: Project, records: Records, stale: Sequence[str]) -> None:
     labs = {(record["lab"], record["preset"]) for record in records.values() if {"lab", "preset"} <= record.keys()}
     found = {place: read(project, *place) for place in sorted(labs)}
     for key, record in records.items():
+        if len(runs := record.pop("runs", ())) > 1:
+            record["replication"] = _of_committed(runs)
         replication = found.get((record.get("lab"), record.get("preset")))
         number = replication and replication["numbers"].get(key.removeprefix("gpu:"))
         if replication and number:
             control = replication["numbers"].get(number["control"])
             record["replication"] = {**number, "seeds": replication["seeds"], "stale": record["lab"] in stale}
             record["replication"]["control_values"] = control and control["values"]
+
+
+def _of_committed(runs: Sequence[dict[str, Any]]) -> Number:
+    """Return what the runs of a recipe on several seeds have together."""
+    values = [run["value"] for run in runs]
+    controls = [run["control"] and run["control"]["value"] for run in runs]
+    together = {"values": values, **average(values), "seeds": [run["seed"] for run in runs]}
+    return {**together, "in_band": None, "stale": False, "control_values": None if None in controls else controls}
