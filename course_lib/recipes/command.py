@@ -43,6 +43,12 @@ a lower bound. Activations are those in float32; bfloat16 takes about half."""
 BUSY = 1.5  # times as long as the processor worked: then something else takes a good part of it
 
 
+def _vision_rates(run: Run) -> Results:
+    from course_lib.recipes.vision_rates import vision_rates  # torchvision is not in the core
+
+    return vision_rates(run)
+
+
 def _vision_text(run: Run) -> Results:
     from course_lib.recipes.vision_text import vision_text  # torchvision is not in the core; the others need none of it
 
@@ -65,6 +71,7 @@ RECIPES: dict[str, Callable[[Run], Results]] = {
     "scaling": scaling,
     "told-only": told_only,
     "two-relations": two_relations,
+    "vision-rates": _vision_rates,
     "vision-text": _vision_text,
 }
 

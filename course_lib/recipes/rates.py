@@ -89,7 +89,7 @@ def write_rates(
     lab: str,
     seeds: Sequence[int],
     measure: str,
-    steps: Mapping[str, int],
+    steps: Mapping[str, int | Mapping[str, int]],
     trials: Mapping[str, Mapping[str, RateTrial]],
 ) -> Path:
     """Write rates.json into the folder of a run, which `course results add` copies to `results/rates/<lab>.json`.
@@ -100,7 +100,7 @@ def write_rates(
         lab: The lab whose models were tried.
         seeds: The seeds that each model was trained from.
         measure: What the loss is, in words, with its unit.
-        steps: The training steps of the models of each comparison.
+        steps: The training steps of the models of each comparison; by arm where they differ.
         trials: The trial of each arm, by comparison.
     """
     made = results.provenance

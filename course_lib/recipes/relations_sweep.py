@@ -2,6 +2,7 @@
 
 The task is `TwoRelations`: two questions at one position, one about the value just before, one about the value of an
 equal key. Each run trains one small model from one seed, and gives the share of new rows with both answers right.
+In training, each earlier place is hidden with probability 0.3; a control hides nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from course_lib.train import TrainConfig, train
 WORLD = TwoRelations(n_pairs=8, n_values=11)
 HEADS = (1, 2)
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+HIDE = 0.3  # the probability with which a place is hidden in training
+HIDDEN = (HIDE, 0.0)
 SEEDS = 20  # of a run of the recipe
 LEARNED = 0.6  # the share of rows with both answers right from which a model counts as having learned both
 Layer = Callable[[int, int], nn.Module]  # from d_model and n_heads; called with x and a mask
@@ -80,7 +83,7 @@ def learn(
     rate: float = 2e-3,
     plan: Plan = PRESETS["cpu"],
     questions: Sequence[int] = (0, 1),
-    hide: float = 0.3,
+    hide: float = HIDE,
     device: torch.device | None = None,
 ) -> TwoAnswers:
     """Train a model from a seed, hiding each earlier position from each row with probability `hide`.
@@ -134,45 +137,54 @@ def _moved(rows: RelationsBatch, device: torch.device) -> RelationsBatch:
     return RelationsBatch(*(part.to(device) for part in rows))
 
 
-def both_right(n_heads: int, rate: float, seed: int, plan: Plan, device: torch.device) -> float:
+def both_right(n_heads: int, rate: float, hide: float, seed: int, plan: Plan, device: torch.device) -> float:
     """Train one model and return its share of new rows with both answers right."""
-    model = learn(n_heads, seed=seed, rate=rate, plan=plan, device=device)
+    model = learn(n_heads, seed=seed, rate=rate, plan=plan, hide=hide, device=device)
     return accuracies(model, new_rows(seed, device=device))[2]
 
 
-def number_key(n_heads: int, rate: float, what: str | int) -> str:
-    """Return the key of a result, such as "heads.sweep.2.2e-03.learned", or of a seed: "heads.sweep.2.2e-03.seed-7"."""
-    return f"heads.sweep.{n_heads}.{rate:.0e}.{f'seed-{what}' if isinstance(what, int) else what}"
+def number_key(n_heads: int, rate: float, what: str | int, hide: float = HIDE) -> str:
+    """Return the key of a result, such as "heads.sweep.2.2e-03.learned", or of a seed: "heads.sweep.2.2e-03.seed-7".
+
+    Where nothing was hidden, it is "heads.sweep.2-nothing-hidden.2e-03.learned".
+    """
+    arm = f"{n_heads}" if hide else f"{n_heads}-nothing-hidden"
+    return f"heads.sweep.{arm}.{rate:.0e}.{f'seed-{what}' if isinstance(what, int) else what}"
 
 
-def values_of(sweep: Mapping[str, float], n_heads: int, rate: float) -> dict[int, float]:
+def values_of(sweep: Mapping[str, float], n_heads: int, rate: float, hide: float = HIDE) -> dict[int, float]:
     """Return the share of rows with both answers right by seed, of the models of one arm of a sweep."""
-    start = number_key(n_heads, rate, "seed-")
+    start = number_key(n_heads, rate, "seed-", hide)
     return {int(key.removeprefix(start)): value for key, value in sweep.items() if key.startswith(start)}
 
 
 def two_relations(run: Run) -> Results:
     """Train every number of heads at every rate from 20 seeds; the run's seed 1 has the seeds 20 to 39, and so on.
 
-    The results give each arm the mean share of rows with both answers right, the number of seeds at which it is at
-    least LEARNED, and the share of each seed. An arm's control has one head.
+    Each is trained with places hidden, and with none. The results give each arm the mean share of rows with both
+    answers right, the number of seeds at which it is at least LEARNED, and the share of each seed. An arm's control
+    has one head.
     """
     plan = run.choose(PRESETS)
     plan = plan._replace(steps=run.steps or plan.steps)
     # Without the grid: no number depends on the others, so a run may go on with more heads, rates or seeds.
     found = run.measured_so_far(plan)
-    arms = [(n_heads, rate) for n_heads in HEADS for rate in RATES]
-    tasks = {number_key(*arm, seed): (*arm, seed) for seed in seeds_of(run.seed, SEEDS) for arm in arms}
+    arms = [(n_heads, rate, hide) for hide in HIDDEN for n_heads in HEADS for rate in RATES]
+    tasks = {
+        number_key(n_heads, rate, seed, hide): (n_heads, rate, hide, seed)
+        for seed in seeds_of(run.seed, SEEDS)
+        for n_heads, rate, hide in arms
+    }
     run.measure_each(found, tasks, lambda task: both_right(*task, plan, run.device))
     values: dict[str, float] = {}
-    for arm in arms:
-        shares = values_of(found, *arm)
-        values[number_key(*arm, "learned")] = sum(share >= LEARNED for share in shares.values())
-        values[number_key(*arm, "mean")] = sum(shares.values()) / len(shares)
-        values |= {number_key(*arm, seed): share for seed, share in shares.items()}
+    for n_heads, rate, hide in arms:
+        shares = values_of(found, n_heads, rate, hide)
+        values[number_key(n_heads, rate, "learned", hide)] = sum(share >= LEARNED for share in shares.values())
+        values[number_key(n_heads, rate, "mean", hide)] = sum(shares.values()) / len(shares)
+        values |= {number_key(n_heads, rate, seed, hide): share for seed, share in shares.items()}
     controls = {
-        number_key(n_heads, rate, what): number_key(HEADS[0], rate, what)
-        for n_heads, rate in arms
+        number_key(n_heads, rate, what, hide): number_key(HEADS[0], rate, what, hide)
+        for n_heads, rate, hide in arms
         for what in ("learned", "mean")
         if n_heads != HEADS[0]
     }

@@ -213,7 +213,7 @@ def _train_text(run: Run, plan: VisionText, task: Questions, model: VLM) -> None
     def loss(model: Any, asked: Asked) -> Loss:
         return scene_questions.answer_loss(model, asked, scene_questions.word_vectors(model, task, asked[0]))
 
-    _train_only(model, "decoder")
+    train_only(model, "decoder")
     questions = partial(task.batch, plan.batch["text"])
     run.train(model, questions, loss, plan.training["text"], "text", "vision-text.text")
 
@@ -228,7 +228,7 @@ def _train_projector(run: Run, plan: VisionText, task: Questions, model: VLM, au
     def loss(model: Any, drawn: tuple[Tensor, Tensor]) -> Tensor:
         return scene_questions.naming_loss(model, task, *drawn)
 
-    _train_only(model, "projector_norm", "projector")
+    train_only(model, "projector_norm", "projector")
     run.train(model, tiles, loss, plan.training["align"], "align", "vision-text.align")
 
 
@@ -243,7 +243,7 @@ def _train_pictures(run: Run, plan: VisionText, task: Questions, model: VLM, aug
         asked, features = drawn
         return scene_questions.answer_loss(model, asked, model.project(features[:, None]))
 
-    _train_only(model, "projector_norm", "projector", "decoder")
+    train_only(model, "projector_norm", "projector", "decoder")
     run.train(model, scenes, loss, plan.training["pictures"], "pictures", "vision-text.pictures")
 
 
@@ -257,7 +257,7 @@ def _feature_bank(
     return scene_questions.feature_bank(model, task, images, vendors, *augmented)
 
 
-def _train_only(model: VLM, *parts: str) -> None:
+def train_only(model: VLM, *parts: str) -> None:
     """Freeze all parts of the model except these."""
     for name, part in model.named_children():
         part.requires_grad_(name in parts)
