@@ -459,7 +459,7 @@ def train(
         str,
         typer.Argument(
             help="chains, copying, experts, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, "
-            "reviews, scaling, told-only, two-relations or vision-text."
+            "reviews, safety, scaling, told-only, two-relations or vision-text."
         ),
     ],
     preset: Annotated[
