@@ -31,6 +31,7 @@ from course_lib.recipes.results import Results, read_results
 from course_lib.recipes.reviews_sweep import reviews
 from course_lib.recipes.routers_sweep import routers
 from course_lib.recipes.run import RecipeError, Run, RunSize, Stopped
+from course_lib.recipes.safety_sweep import safety
 from course_lib.recipes.scaling_sweep import scaling
 from course_lib.recipes.shipping import ship
 from course_lib.shipped import SHIPPED, shipped_model
@@ -68,6 +69,7 @@ RECIPES: dict[str, Callable[[Run], Results]] = {
     "positions": positions,
     "reviews": reviews,
     "routers": routers,
+    "safety": safety,
     "scaling": scaling,
     "told-only": told_only,
     "two-relations": two_relations,

@@ -6,7 +6,7 @@ The world is `course_lib.data.worlds.requests.Requests`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -48,9 +48,16 @@ def grpo_tuned(
     config: TrainConfig,
     label: str,
     eos_token_id: int,
+    look: Callable[[GPT], None] | None = None,
+    every: int = 1,
 ) -> GPT:
-    """Train a copy of a model by GRPO without a KL penalty, and return it."""
+    """Train a copy of a model by GRPO without a KL penalty, and return it; `look` is shown it after `every` steps."""
     model = copy.deepcopy(model)
+
+    def after_step(step: int, metrics: Mapping[str, float]) -> None:
+        if look and step % every == 0:
+            look(model)
+
     collect = partial(
         grpo_rollout,
         model,
@@ -62,5 +69,5 @@ def grpo_tuned(
         max_new_tokens=5,
         eos_token_id=eos_token_id,
     )
-    train(model, RolloutBuffer(collect), partial(grpo_loss, beta=0.0), config, label=label)
+    train(model, RolloutBuffer(collect), partial(grpo_loss, beta=0.0), config, label=label, after_step=after_step)
     return model
