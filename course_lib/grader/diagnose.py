@@ -59,7 +59,18 @@ _ADVICE = {  # by a part of the message
     ),
     "must match the size of tensor": (
         ". Print both shapes. `keepdim=True` keeps an axis that was averaged or summed, with size 1; `x[..., None]` "
-        "adds one at the end."
+        "adds one at the end, and `x.squeeze(-1)` takes one of size 1 away, as `gather` leaves it."
+    ),
+    "shapes cannot be multiplied": (
+        ". Print both shapes. `a @ b` needs as many columns in `a` as there are rows in `b`: is a transpose missing, "
+        "`b.T` or `b.transpose(-2, -1)`, or is one too many?"
+    ),
+    "list index out of range": (
+        ". A list of n has the numbers 0 to n - 1. With `x[i + 1]`, the last i has no neighbour: ask first whether "
+        "`i + 1 < len(x)`."
+    ),
+    "division by zero": (
+        ". Which of the arguments makes this 0? What is asked for in that case? It may need an `if` of its own."
     ),
     "doesn't match the broadcast shape": (
         ". Print both shapes. `x += y` cannot make x larger than it is. (`nonzero()` of a column has the shape (n, 1); "
