@@ -42,6 +42,10 @@ _KINDS = {
     "NoneType": "None",
 }
 _COPY = " `x.clone()` makes a copy of a tensor that may be changed, and gradients flow through it."
+_OF_A_LIST = (
+    " `torch.tensor(...)` makes a tensor of a list of numbers, and `torch.stack(...)` one of a list of tensors, "
+    "through which gradients flow."
+)
 _ADVICE = {  # by a part of the message
     "leaf Variable that requires grad": (
         ". While torch records, a tensor with `requires_grad_()` must not be changed in place: a step of training "
@@ -68,6 +72,10 @@ _ADVICE = {  # by a part of the message
     "list index out of range": (
         ". A list of n has the numbers 0 to n - 1. With `x[i + 1]`, the last i has no neighbour: ask first whether "
         "`i + 1 < len(x)`."
+    ),
+    "is out of bounds for dimension": (
+        ". Along an axis of size n, places have the numbers 0 to n - 1. With `x[:, i + 1]`, the last i has no next "
+        "one: treat it apart."
     ),
     "division by zero": (
         ". Which of the arguments makes this 0? What is asked for in that case? It may need an `if` of its own."
@@ -241,7 +249,8 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if d.kind is Kind.TYPE or g is None:
         wrapped = isinstance(g, list) and len(g) == 1 and type(g[0]) is type(e)
         too_many = " with one inside. Is there a comma behind it, or a pair of brackets too many?" if wrapped else "."
-        return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back{too_many}"
+        listed = _OF_A_LIST if isinstance(e, torch.Tensor) and isinstance(g, list) and not wrapped else ""
+        return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back{too_many}{listed}"
     if d.kind is Kind.LENGTH:
         number = "1 entry is" if len(e) == 1 else f"{len(e)} entries are"
         shown = "" if hide_values or len(repr(e)) + len(repr(g)) > 160 else f" Expected {e}, got {g}."
@@ -250,16 +259,30 @@ def _difference(d: Difference, hide_values: bool) -> str:
         wanted = f"the names {_names(e)} are" if e else "an empty dict is"
         return f"{wanted} expected, and {_names(g)} came back."
     if d.kind is Kind.DTYPE:
-        return f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back."
+        to = f" `x.to({e.dtype})` makes these of others." if isinstance(e, torch.Tensor) else ""
+        return f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back.{to}"
     if d.kind is Kind.SHAPE:
-        text = f"the shape {_shape(e)} is expected, and {_shape(g)} came back."
-        return text + (" It looks transposed." if sorted(_shape(e)) == sorted(_shape(g)) else "")
+        return f"the shape {_shape(e)} is expected, and {_shape(g)} came back.{_about_shapes(e, g)}"
     assert d.kind in (Kind.VALUE, Kind.FINITE), f"{d.kind} has no sentence of its own"
     if type(g) is int and g.bit_length() > 63 and isinstance(e, (torch.Tensor, np.ndarray)):
         e = e.item()  # torch has no such integer
     if not isinstance(e, (torch.Tensor, np.ndarray)) and not isinstance(g, (torch.Tensor, np.ndarray)):
         return "the value differs from the expected one." if hide_values else _single(e, g)
     return _values(torch.as_tensor(e), torch.as_tensor(g), d, hide_values)
+
+
+def _about_shapes(e: Any, g: Any) -> str:
+    """Return what two shapes tell beside themselves, or an empty string."""
+    if sorted(_shape(e)) == sorted(_shape(g)):
+        return " It looks transposed."
+    if not all(isinstance(x, (torch.Tensor, np.ndarray)) for x in (e, g)):
+        return ""
+    right, given = torch.as_tensor(e).flatten(), torch.as_tensor(g).flatten()
+    if right.numel() == given.numel() and torch.allclose(right.double(), given.double(), rtol=1e-4, atol=1e-5):
+        return " The numbers are right, and in this order: `reshape`, `flatten` or `squeeze` changes the shape alone."
+    if not _shape(e):
+        return " One number is asked for. Is a mean, a sum or the like left out, or has it a `dim` too many?"
+    return ""
 
 
 def _single(e: Any, g: Any) -> str:
