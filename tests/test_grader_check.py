@@ -641,6 +641,14 @@ def test_another_default_device_is_a_sentence(capsys):
         (lambda x, dim: x.exp() if x > 0 else x, "and this tensor holds many"),
         (lambda x, dim: x.exp().mul_(torch.ones(2, 1, 1)), "`nonzero()` of a column has the shape (n, 1)"),
         (lambda x, dim: x.exp() / x.exp().sum(dim), "`keepdim=True` keeps an axis that was averaged or summed"),
+        (lambda x, dim: (x.exp()[..., None] / x.exp())[0], "`x.squeeze(-1)` takes one of size 1 away"),
+        (lambda x, dim: x @ x, "is a transpose missing"),
+        (lambda x, dim: [1, 2][3], "the last i has no neighbour"),
+        (lambda x, dim: x[:, x.shape[1]], "the last i has no next one"),
+        (lambda x, dim: x / len(()) if (1 / len(())) else x, "What is asked for in that case?"),
+        (lambda x, dim: x.softmax(dim).tolist(), "`torch.stack(...)` one of a list of tensors"),
+        (lambda x, dim: x.softmax(dim).double(), "`x.to(torch.float32)` makes these of others."),
+        (lambda x, dim: x.softmax(dim)[None], "The numbers are right, and in this order"),
     ],
 )
 def test_generic_diagnosis(body, words, capsys):
@@ -657,6 +665,7 @@ def test_generic_diagnosis(body, words, capsys):
         ("layer_norm", lambda x, gain, bias, eps=1e-5: 2**70, "the shape (3, 8) is expected, and () came back"),
         ("merge_pair", lambda ids, pair, new: [10**30] * 6, "result[0]: expected 5, got 1" + 30 * "0"),
         ("merge_pair", lambda ids, pair, new: [-(2**63), 2**63], "6 entries are expected, and 2 came back"),
+        ("bradley_terry_loss", lambda chosen, rejected: chosen - rejected, "One number is asked for."),
         ("layer_parameters", lambda d, f: parameters(d, d**f + f**d), "expected 148, got 4295032832."),
         ("layer_parameters", lambda d, f: parameters(d, 10**200), f"got 1{39 * '0'}... (201 digits)"),
         ("layer_parameters", lambda d, f: parameters(d, 10**5000), "an integer of about 5,000 digits came back."),

@@ -42,6 +42,10 @@ _KINDS = {
     "NoneType": "None",
 }
 _COPY = " `x.clone()` makes a copy of a tensor that may be changed, and gradients flow through it."
+_OF_A_LIST = (
+    " `torch.tensor(...)` makes a tensor of a list of numbers, and `torch.stack(...)` one of a list of tensors, "
+    "through which gradients flow."
+)
 _ADVICE = {  # by a part of the message
     "leaf Variable that requires grad": (
         ". While torch records, a tensor with `requires_grad_()` must not be changed in place: a step of training "
@@ -59,7 +63,22 @@ _ADVICE = {  # by a part of the message
     ),
     "must match the size of tensor": (
         ". Print both shapes. `keepdim=True` keeps an axis that was averaged or summed, with size 1; `x[..., None]` "
-        "adds one at the end."
+        "adds one at the end, and `x.squeeze(-1)` takes one of size 1 away, as `gather` leaves it."
+    ),
+    "shapes cannot be multiplied": (
+        ". Print both shapes. `a @ b` needs as many columns in `a` as there are rows in `b`: is a transpose missing, "
+        "`b.T` or `b.transpose(-2, -1)`, or is one too many?"
+    ),
+    "list index out of range": (
+        ". A list of n has the numbers 0 to n - 1. With `x[i + 1]`, the last i has no neighbour: ask first whether "
+        "`i + 1 < len(x)`."
+    ),
+    "is out of bounds for dimension": (
+        ". Along an axis of size n, places have the numbers 0 to n - 1. With `x[:, i + 1]`, the last i has no next "
+        "one: treat it apart."
+    ),
+    "division by zero": (
+        ". Which of the arguments makes this 0? What is asked for in that case? It may need an `if` of its own."
     ),
     "doesn't match the broadcast shape": (
         ". Print both shapes. `x += y` cannot make x larger than it is. (`nonzero()` of a column has the shape (n, 1); "
@@ -230,7 +249,8 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if d.kind is Kind.TYPE or g is None:
         wrapped = isinstance(g, list) and len(g) == 1 and type(g[0]) is type(e)
         too_many = " with one inside. Is there a comma behind it, or a pair of brackets too many?" if wrapped else "."
-        return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back{too_many}"
+        listed = _OF_A_LIST if isinstance(e, torch.Tensor) and isinstance(g, list) and not wrapped else ""
+        return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back{too_many}{listed}"
     if d.kind is Kind.LENGTH:
         number = "1 entry is" if len(e) == 1 else f"{len(e)} entries are"
         shown = "" if hide_values or len(repr(e)) + len(repr(g)) > 160 else f" Expected {e}, got {g}."
@@ -239,11 +259,13 @@ def _difference(d: Difference, hide_values: bool) -> str:
         wanted = f"the names {_names(e)} are" if e else "an empty dict is"
         return f"{wanted} expected, and {_names(g)} came back."
     if d.kind is Kind.DTYPE:
-        text = f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back."
-        return text + ("" if hide_values else _made_whole(e, g))
+        if isinstance(e, torch.Tensor):
+            advice = f" `x.to({e.dtype})` makes these of others."
+        else:
+            advice = "" if hide_values else _made_whole(e, g)
+        return f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back.{advice}"
     if d.kind is Kind.SHAPE:
-        text = f"the shape {_shape(e)} is expected, and {_shape(g)} came back."
-        return text + (" It looks transposed." if sorted(_shape(e)) == sorted(_shape(g)) else "")
+        return f"the shape {_shape(e)} is expected, and {_shape(g)} came back.{_about_shapes(e, g)}"
     assert d.kind in (Kind.VALUE, Kind.FINITE), f"{d.kind} has no sentence of its own"
     if type(g) is int and g.bit_length() > 63 and isinstance(e, (torch.Tensor, np.ndarray)):
         e = e.item()  # torch has no such integer
@@ -257,7 +279,21 @@ def _made_whole(e: Any, g: Any) -> str:
     e, g = torch.as_tensor(e), torch.as_tensor(g)
     if e.is_floating_point() or not g.is_floating_point() or not torch.equal(e.double(), g.double()):
         return ""
-    return " The values are right. `//` in place of `/` keeps them whole numbers, and so does `int(x)` or `x.long()`."
+    return " The values are right. `//` in place of `/` keeps them whole numbers, and so does `int(x)`."
+
+
+def _about_shapes(e: Any, g: Any) -> str:
+    """Return what two shapes tell beside themselves, or an empty string."""
+    if sorted(_shape(e)) == sorted(_shape(g)):
+        return " It looks transposed."
+    if not all(isinstance(x, (torch.Tensor, np.ndarray)) for x in (e, g)):
+        return ""
+    right, given = torch.as_tensor(e).flatten(), torch.as_tensor(g).flatten()
+    if right.numel() == given.numel() and torch.allclose(right.double(), given.double(), rtol=1e-4, atol=1e-5):
+        return " The numbers are right, and in this order: `reshape`, `flatten` or `squeeze` changes the shape alone."
+    if not _shape(e):
+        return " One number is asked for. Is a mean, a sum or the like left out, or has it a `dim` too many?"
+    return ""
 
 
 def _single(e: Any, g: Any) -> str:

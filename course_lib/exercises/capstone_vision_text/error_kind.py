@@ -248,6 +248,17 @@ def exchanged(said, right, shown, names):
     return other.get(kind, kind)
 
 
+@mistake(
+    "The name of a thing, where a number or yes or no is asked for, is judged by the picture here. It has another form "
+    "than `right`, so it is `no answer`: compare the forms before you look at the picture."
+)
+def names_of_any_question(said, right, shown, names):
+    things = said.split(", ")
+    if said == right or not all(thing in names for thing in things):
+        return error_kind(said, right, shown, names)
+    return "wrong place" if all(thing in shown for thing in things) else "not in the picture"
+
+
 EXERCISE = Exercise(
     id="error_kind",
     title="What kind of error?",

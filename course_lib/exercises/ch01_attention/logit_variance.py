@@ -51,7 +51,9 @@ def run_case(subject, d, n_samples):
                 "`n_samples` random dot products?"
             )
         common = sum(errors.values()) / len(errors)
-        if _squares({d: error - common for d, error in errors.items()}, n_pairs) < LEAST_SPREAD_AROUND_THE_MEAN:
+        # In units of what was measured: the variance of scaled products misses d by nearly all of it, and is measured.
+        shares = {d: (1 + error) / (1 + common) - 1 for d, error in errors.items()} if common != -1 else errors
+        if _squares(shares, n_pairs) < LEAST_SPREAD_AROUND_THE_MEAN:
             raise WrongAnswer(
                 f"it misses what theory says by nearly the same share for every d (about {off:.2%}), where chance "
                 "would make it another one each time. Draw `n_samples` random pairs in the function and measure them."
@@ -155,6 +157,14 @@ def one_sum_for_all(d, n_samples=10_000):
 @mistake("This is the mean of the dot products, which is near 0. Their variance is asked for: `.var()`.")
 def mean_of_the_dot_products(d, n_samples=10_000):
     return (torch.randn(n_samples, d) * torch.randn(n_samples, d)).sum(-1).mean().item()
+
+
+@mistake(
+    "This stays at 1 whatever d is: the dot products were divided by the square root of d, as attention does it. That "
+    "is the remedy. Here the dot products themselves are measured, so that one sees what it is good for."
+)
+def of_scaled_products(d, n_samples=10_000):
+    return logit_variance(d, n_samples) / d
 
 
 EXERCISE = Exercise(

@@ -129,6 +129,15 @@ def first_head_alone(x):
     return merged
 
 
+@mistake(
+    "Positions and features are exchanged before the reshape. Those of the heads and the positions have to change "
+    "places, axes 1 and 2."
+)
+def features_before_positions(x):
+    batch, heads, positions, head_dim = x.shape
+    return x.transpose(2, 3).reshape(batch, positions, heads * head_dim)
+
+
 EXERCISE = Exercise(
     id="merge_heads",
     title="Heads side by side, with a fault",

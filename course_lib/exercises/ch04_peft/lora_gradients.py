@@ -148,6 +148,23 @@ def times_the_rank(x, a, b, alpha, g):
     return lora_gradients(x, a, b, alpha * len(a) ** 2, g)
 
 
+SCALED_TWICE = (
+    "alpha / rank is in one of these gradients twice. It stands once in front of B A, so once in each of them."
+)
+
+
+@mistake(SCALED_TWICE)
+def first_scaled_twice(x, a, b, alpha, g):
+    of_a, of_b = lora_gradients(x, a, b, alpha, g)
+    return of_a * alpha / a.shape[0], of_b
+
+
+@mistake(SCALED_TWICE)
+def second_scaled_twice(x, a, b, alpha, g):
+    of_a, of_b = lora_gradients(x, a, b, alpha, g)
+    return of_a, of_b * alpha / a.shape[0]
+
+
 EXERCISE = Exercise(
     id="lora_gradients",
     title="Where may A and B begin?",

@@ -174,8 +174,8 @@ def one_delta_further(rewards, values, gamma, lam):
 
 
 @mistake(
-    "The value of the next token is multiplied by lam too. In delta it stands with gamma alone; lam is for the "
-    "advantage."
+    "The value of the next token is multiplied by lam too, or it is not there: rewards added up with gamma and lam, "
+    "less one value, are the same numbers. In delta the next value stands with gamma alone; lam is for the advantage."
 )
 def lam_in_delta(rewards, values, gamma, lam):
     return discounted_sums(rewards + gamma * lam * next_values(values) - values, gamma * lam)

@@ -164,6 +164,22 @@ def always_refused_alone(refused, risk):
     return outcome_rates((refused == 1).float(), risk)
 
 
+@mistake(
+    "False refusal is a share of all requests here. It is a share of those who do not mean harm: divide by how many "
+    "they are, `(1 - risk).sum()`."
+)
+def false_refusal_of_all_requests(refused, risk):
+    return [outcome_rates(refused, risk)[0], (refused * (1 - risk)).mean().item()]
+
+
+@mistake(
+    "Refusal is a share of all requests here. It is a share of those who mean harm: divide by how many they are, "
+    "`risk.sum()`."
+)
+def refusal_of_all_requests(refused, risk):
+    return [(refused * risk).mean().item(), outcome_rates(refused, risk)[1]]
+
+
 EXERCISE = Exercise(
     id="outcome_rates",
     title="Two rates, not one",

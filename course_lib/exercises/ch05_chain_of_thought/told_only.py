@@ -180,6 +180,15 @@ def targets_shifted(prompts, states, dot):
     return [told_only(prompts, states, dot)[0], states.roll(-1, dims=1)]
 
 
+@mistake(
+    "The targets have a column for every token of the inputs, with dots before the first number. Nothing is asked "
+    "before the last token of the prompt, so they hold the numbers alone: `states`."
+)
+def targets_for_every_token(prompts, states, dot):
+    inputs = torch.cat([prompts, torch.full_like(states[:, 1:], dot)], dim=1)
+    return [inputs, torch.cat([torch.full_like(prompts[:, 1:], dot), states], dim=1)]
+
+
 EXERCISE = Exercise(
     id="told_only",
     title="A control that is told, and cannot read",

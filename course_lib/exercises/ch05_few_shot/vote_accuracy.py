@@ -57,13 +57,37 @@ def an_even_number_is_worth_one_less(shots, kept):
     return sum(math.comb(odd, right) * kept**right * (1 - kept) ** (odd - right) for right in most)
 
 
-@mistake("A tie counts as wrong here. In a tie one has to guess, and a guess is right in half of the cases: add 0.5.")
+@alternative
+def a_guess_without_labels(shots, kept):
+    if shots == 0:
+        return 0.5
+    accuracy = 0.0
+    for right in range(shots + 1):
+        probability = math.comb(shots, right) * kept**right * (1 - kept) ** (shots - right)
+        if 2 * right > shots:
+            accuracy += probability
+        elif 2 * right == shots:
+            accuracy += probability / 2
+    return accuracy
+
+
+TIES_ARE_WRONG = (
+    "A tie counts as wrong here. In a tie one has to guess, and half of the guesses are right: add half of its "
+    "probability."
+)
+TIES_ARE_RIGHT = (
+    "A tie counts as right here. In a tie one has to guess, and only half of the guesses are right: add half of its "
+    "probability."
+)
+
+
+@mistake(TIES_ARE_WRONG)
 def ties_are_wrong(shots, kept):
     majorities = range(shots // 2 + 1, shots + 1)
     return sum((math.comb(shots, right) * kept**right * (1 - kept) ** (shots - right) for right in majorities), 0.0)
 
 
-@mistake("A tie counts as right here. In a tie one has to guess, and a guess is right in half of the cases: add 0.5.")
+@mistake(TIES_ARE_RIGHT)
 def ties_are_right(shots, kept):
     return sum(
         math.comb(shots, right) * kept**right * (1 - kept) ** (shots - right)
@@ -203,6 +227,16 @@ def every_outcome(shots, kept):
 )
 def the_same_power_for_both(shots, kept):
     return added_up(shots, lambda right: math.comb(shots, right) * (kept * (1 - kept)) ** right, worth)
+
+
+@mistake(TIES_ARE_WRONG)
+def ties_are_wrong_but_for_no_label(shots, kept):
+    return added_up(shots, binomial(shots, kept), int.__gt__) if shots else 0.5
+
+
+@mistake(TIES_ARE_RIGHT)
+def ties_are_right_but_for_no_label(shots, kept):
+    return added_up(shots, binomial(shots, kept), int.__ge__) if shots else 0.5
 
 
 EXERCISE = Exercise(

@@ -129,8 +129,10 @@ def forbidden_words(rows, usable, seed):
     return control_words(rows, torch.ones_like(usable), seed)
 
 
-@mistake("A word may come twice here. Mark a word as used when it is chosen.")
-def with_repeats(rows, usable, seed):
+TWICE = "A word may come twice here. Mark a word as used when it is chosen."
+
+
+def drawn_one_by_one(rows, usable, seed):
     generator = torch.Generator().manual_seed(seed)
     numbers = torch.arange(len(usable))
     chosen = []
@@ -138,6 +140,17 @@ def with_repeats(rows, usable, seed):
         near = (usable & (numbers >= row / 2) & (numbers <= 2 * row)).nonzero().flatten()
         chosen.append(near[torch.randint(len(near), (), generator=generator)])
     return torch.stack(chosen)
+
+
+@mistake(TWICE)
+def with_repeats(rows, usable, seed):
+    return drawn_one_by_one(rows, usable, seed)
+
+
+@mistake(TWICE)
+def with_repeats_among_many(rows, usable, seed):
+    """With few words chance may spare an answer that has the fault."""
+    return drawn_one_by_one(rows, usable, seed) if len(rows) > 40 else control_words(rows, usable, seed)
 
 
 @mistake(

@@ -1,6 +1,7 @@
 """The effect size of the Word Embedding Association Test: how much more some words are associated with others."""
 
 import torch
+from torch.nn import functional as F
 
 from course_lib.exercises.spec import Case, Exercise, alternative, alternatives_in, mistake, mistakes_in
 
@@ -296,6 +297,32 @@ def without_b(x, y, a, b):
 def without_brackets(x, y, a, b):
     of_x, of_y = _associations(x, y, a, b)
     return of_x.mean() - of_y.mean() / torch.cat([of_x, of_y]).std(correction=0)
+
+
+APART = (
+    "The standard deviation is taken within X and within Y, and the two are put together. Then it does not grow with "
+    "the distance between X and Y. Take that of the associations of all targets at once, `torch.cat`."
+)
+
+
+def of_both(x, y, a, b, together):
+    """The difference of the means, divided by what `together` makes of both standard deviations."""
+    of_x, of_y = (
+        (F.normalize(w, dim=1) @ F.normalize(a, dim=1).T).mean(1)
+        - (F.normalize(w, dim=1) @ F.normalize(b, dim=1).T).mean(1)
+        for w in (x, y)
+    )
+    return (of_x.mean() - of_y.mean()) / together(of_x.std(correction=0), of_y.std(correction=0))
+
+
+@mistake(APART)
+def mean_of_two_deviations(x, y, a, b):
+    return of_both(x, y, a, b, lambda one, other: (one + other) / 2)
+
+
+@mistake(APART)
+def root_of_the_mean_variance(x, y, a, b):
+    return of_both(x, y, a, b, lambda one, other: ((one**2 + other**2) / 2).sqrt())
 
 
 EXERCISE = Exercise(

@@ -233,6 +233,17 @@ def within_not_shared(budget, question_cost, answer_cost, between, within):
     return min(plans)[1]
 
 
+@mistake(SHARED)
+def between_left_out(budget, question_cost, answer_cost, between, within):
+    return _best_by(
+        budget,
+        question_cost,
+        answer_cost,
+        lambda n, k: (within / (n * k), k),  # of equals, the one with fewer answers
+        lambda k: budget // (question_cost + k * answer_cost),
+    )
+
+
 EXERCISE = Exercise(
     id="best_plan",
     title="Questions or answers?",

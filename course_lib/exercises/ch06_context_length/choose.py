@@ -217,6 +217,23 @@ def the_last_alone(turns, lengths, question, budget):
     return [len(turns) - 1]
 
 
+@mistake(
+    "The last turn is ranked like the others, and in some conversations it is left out. A question often leans on what "
+    "was just said: begin with it, and fill the room that is left."
+)
+def the_last_like_any_other(turns, lengths, question, budget):
+    def score(turn):
+        shared = set(turns[turn]) & set(question)
+        return sum(1 / sum(word in other for other in turns) for word in shared)
+
+    chosen, room = [], budget
+    for turn in sorted(range(len(turns)), key=score, reverse=True):
+        if lengths[turn] <= room:
+            chosen.append(turn)
+            room -= lengths[turn]
+    return sorted(chosen)
+
+
 EXERCISE = Exercise(
     id="choose",
     title="Retrieval within a budget",

@@ -213,6 +213,14 @@ def against_the_mean(confidence, right):
     return (confidence[right] > confidence[~right].mean()).float().mean()
 
 
+@mistake(
+    "Pairs that are won count half here, as ties do. A pair that is won counts in full, and only a tie counts half: "
+    "the 0.5 belongs to the ties alone."
+)
+def wins_are_halved(confidence, right):
+    return (confidence[right][:, None] >= confidence[~right]).float().mean() / 2
+
+
 EXERCISE = Exercise(
     id="auroc",
     title="Does it know when it is right?, with a fault",

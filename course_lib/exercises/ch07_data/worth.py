@@ -209,6 +209,24 @@ def one_epoch_at_least(unique, epochs, decay):
     return unique if epochs < 1 else _worth(unique, epochs, decay)
 
 
+@mistake(
+    "With a decay of 1 this divides by 0. The formula of the sum holds only if the decay is not 1. If it is, every "
+    "reading is worth as much as the first: treat that case apart. (And the formula is for whole epochs: the share of "
+    "an epoch that is left does not belong into the power.)"
+)
+def broken_power_without_a_case_of_its_own(unique, epochs, decay):
+    return unique * (1 - decay**epochs) / (1 - decay)
+
+
+@mistake(
+    "With a decay of 1 this divides by 0. The formula of the sum holds only if the decay is not 1. If it is, every "
+    "reading is worth as much as the first: treat that case apart."
+)
+def no_case_of_its_own(unique, epochs, decay):
+    whole = int(epochs)
+    return unique * ((1 - decay**whole) / (1 - decay) + (epochs - whole) * decay**whole)
+
+
 EXERCISE = Exercise(
     id="worth",
     title="What is a repeated token worth?",

@@ -93,6 +93,13 @@ def all_experts_on_all_tokens(x, weights, w1, w2):
     return torch.einsum("te,tef,efd->td", weights, hidden, w2)
 
 
+@mistake(ALL_ON_ALL)
+def all_experts_on_all_tokens_step_by_step(x, weights, w1, w2):
+    hidden = torch.relu(torch.einsum("td,edf->tef", x, w1))
+    answers = torch.einsum("tef,efd->ted", hidden, w2)
+    return (weights[..., None] * answers).sum(dim=1)
+
+
 def on_all_tokens(x, weights, w1, w2, share, skip=False):
     """The sum over the experts, each of which computes for all tokens; `share` makes its part of the sum."""
     output = torch.zeros_like(x)

@@ -174,7 +174,16 @@ def equal_weights(logits, k, renormalise=True):
     return on_the_best(torch.full_like(logits, 1 / k), logits, k) + 0 * logits
 
 
-@mistake("These weights are the logits themselves. Make probabilities of them first: softmax.")
+NO_SOFTMAX = "These weights are made of the logits themselves. Make probabilities of them first: softmax."
+
+
+@mistake(NO_SOFTMAX)
+def logits_by_their_sum(logits, k, renormalise=True):
+    weights = on_the_best(logits / logits.sum(dim=-1, keepdim=True), logits, k)
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+@mistake(NO_SOFTMAX)
 def no_softmax(logits, k, renormalise=True):
     weights = on_the_best(logits, logits, k)
     return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights

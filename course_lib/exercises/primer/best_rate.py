@@ -120,6 +120,14 @@ def geometric_mean(steepness):
     return (min(steepness) * max(steepness)) ** -0.5
 
 
+@mistake(
+    "This divides 2 by the *difference* of the largest steepness and the smallest. Where the two are equally far from "
+    "the bottom, 1 - lr a = -(1 - lr b), and solving for lr gives their sum."
+)
+def difference_for_sum(steepness):
+    return 2 / (max(steepness) - min(steepness))
+
+
 EXERCISE = Exercise(
     id="best_rate",
     title="The best learning rate",

@@ -165,6 +165,15 @@ def summed_over_the_examples_as_they_are(scores, targets):
     return -log_probability[torch.arange(len(targets)), targets].mean()
 
 
+@mistake(
+    "The largest score is taken off before `exp`, and not off the score of the target. Both belong to one row: use the "
+    "scores that are left in both places, in log p = score - log(sum of exp)."
+)
+def target_not_shifted(scores, targets):
+    shifted = scores - scores.amax(dim=-1, keepdim=True)
+    return (shifted.exp().sum(dim=-1).log() - scores[torch.arange(len(targets)), targets]).mean()
+
+
 EXERCISE = Exercise(
     id="cross_entropy",
     title="Cross-entropy",

@@ -149,6 +149,20 @@ def copied_before_the_loops(scores, targets, eps=1e-4):
     return gradient
 
 
+@mistake(
+    "A whole row is nudged at once here. The same number added to all scores of a row changes no probability, so the "
+    "loss stays, and every slope is 0. Nudge one number, `up[i, j] += eps`, at each place anew."
+)
+def whole_rows_nudged(scores, targets, eps=1e-4):
+    gradient = torch.zeros_like(scores)
+    for i in range(scores.shape[0]):
+        up, down = scores.clone(), scores.clone()
+        up[i] += eps
+        down[i] -= eps
+        gradient[i] = (cross_entropy(up, targets) - cross_entropy(down, targets)) / (2 * eps)
+    return gradient
+
+
 EXERCISE = Exercise(
     id="nudge_gradient",
     title="A gradient by nudging",
