@@ -458,8 +458,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="chains, copying, experts, gpt, moe (with its dense equivalent), moe-sizes, peft, positions, "
-            "reviews, scaling, told-only, two-relations, vision-rates or vision-text."
+            help="chains, copying, experts, gpt, moe (with its dense equivalent), moe-rates, moe-sizes, peft, "
+            "positions, reviews, scaling, told-only, two-relations, vision-rates or vision-text."
         ),
     ],
     preset: Annotated[
