@@ -4,8 +4,8 @@ The folder `expected` has a table for each lab, named by the first word of its k
 `[low, high]` or `{cpu = [low, high], gpu = [low, high]}`, under the whole key in quotes. Parts may follow:
 
 - `[lead]`, where a claim compares two runs of the same seed: the band of the number less its control;
-- `[mean]`, where single runs differ so much that a claim is about many: the band of the mean over the seeds of a
-  replication, which `course replicate --check` judges, and no lab;
+- `[mean]`, where single runs differ so much that a claim is about many, or a number is the same on every seed: the band
+  of the mean over the seeds of a replication, which `course replicate --check` judges, and no lab;
 - `[descriptive]`, numbers that a page cites and no sentence claims anything of: what each is, in place of a band.
 """
 
