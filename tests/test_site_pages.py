@@ -60,14 +60,43 @@ def paragraphs(text):
 
 
 def words(text):
-    """What is read from top to bottom: no front matter, options, code, nor what a quiz says about its choices."""
+    """What is read from top to bottom: no front matter, options, code, nor what a quiz says about its choices, nor what
+    is folded: the evidence for a sceptic and the notes for an expert, without which the page is whole."""
     text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    folded = r"(?ms)^(?P<marks>:{3,})\{admonition\}[^\n]*\n:class: dropdown\n.*?^(?P=marks)$"
+    text = re.sub(folded, "", text)
     text = re.sub(r"(?ms)^:::\{quiz\}.*?^:::$", lambda m: re.sub(r"(?m)^ {4}.*$", "", m[0]), text)
     block = r"(?ms)^[ ]*```(?:\{(?P<name>[\w:-]+)\})?[^\n]*\n(?P<inside>.*?)^[ ]*```$"
     text = re.sub(block, lambda m: m["inside"] if m["name"] and m["name"] not in NO_PROSE else "", text)
     text = re.sub(r"(?m)^\s*:[\w-]+:.*$|^\s*:{3,}(?:\{[\w:-]+\})?", "", text)
     text = re.sub(r"\{[\w:]+\}`[^`]*`", "word", text)
     return [word for word in text.split() if re.search(r"\w", word)]
+
+
+def test_words_are_those_that_everybody_reads():
+    page = """# One two
+
+:::{admonition} For the expert
+:class: dropdown
+Folded, with {number}`a.b`.
+:::
+
+::::{admonition} How sure are we?
+:class: dropdown
+Folded.
+
+:::{source} nn.moe
+:::
+::::
+
+:::{admonition} You can
+:class: tip
+three
+:::
+
+Four {number}`a.b .1%` six.
+"""
+    assert words(page) == ["One", "two", "You", "can", "three", "Four", "word", "six."]
 
 
 @pytest.mark.parametrize("chapter", [chapter for chapter in CHAPTERS if chapter.ideas], ids=lambda place: place.doc)
