@@ -4,8 +4,10 @@ import pytest
 import tiny_recipes
 import torch
 
+from course_lib.files import read_json
 from course_lib.recipes import safety_sweep as sweep
 from course_lib.recipes.run import Run
+from course_lib.site.paths import find_project
 
 TINY = sweep.SafetyPlan(seeds=3, few=2, steps=2, alike_steps=2, grpo_steps=10)
 
@@ -73,3 +75,12 @@ def test_a_run_and_one_that_was_stopped(tmp_path, monkeypatch):
     assert "safety.seeds.pairs-16.told-apart.202" not in whole
     assert whole["safety.sweep.random.runs"] == 3
     assert tiny_recipes.runs_of_a_stopped_recipe(sweep, "one_seed", run, whole, tmp_path) == 4
+
+
+def test_the_committed_run_is_of_the_recipe():
+    values = read_json(find_project().root / "results" / "cpu" / f"safety-seed{sweep.SEED}.json")["values"]
+    plan = sweep.PRESETS["cpu"]
+    assert values["safety.sweep.random.runs"] == plan.seeds
+    assert values["safety.sweep.random-slow.runs"] == values["safety.sweep.random-fast.runs"] == plan.few
+    last = [values[f"safety.seeds.random.right.{plan.grpo_steps}.{sweep.SEED + i}"] for i in range(plan.seeds)]
+    assert values["safety.sweep.random.lost"] == sum(right < sweep.LOST for right in last)
