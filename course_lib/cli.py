@@ -123,6 +123,9 @@ def rates(
     lab: Annotated[str, typer.Argument(help=LAB)],
     seeds: Annotated[list[int] | None, typer.Option(help="Course seeds, which the lab is not reported on.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Runs at a time. By default one for each core.", min=1)] = None,
+    one_by_one: Annotated[
+        bool, typer.Option("--one-by-one", help="One model's rate at a time: where later ones build on earlier ones.")
+    ] = False,
 ) -> None:
     """Try the learning rates of a lab's models, and keep what came out in results/rates/, to be committed.
 
@@ -133,7 +136,7 @@ def rates(
     from course_lib.site.rates import SEEDS, try_rates
 
     fetch_all()
-    try_rates(lab, seeds or SEEDS, jobs)
+    try_rates(lab, seeds or SEEDS, jobs, one_by_one=one_by_one)
 
 
 @app.command()

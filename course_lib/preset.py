@@ -1,4 +1,4 @@
-"""What the environment says of a run: COURSE_PRESET, COURSE_SEED, and COURSE_RATE_FACTOR in a trial of rates."""
+"""What the environment says of a run: COURSE_PRESET, COURSE_SEED, and in a trial of rates COURSE_RATE_FACTOR."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from course_lib.errors import CourseError
 
 Preset = Literal["cpu", "gpu"]
 RATE_FACTOR = "COURSE_RATE_FACTOR"
+RATE_ARM = "COURSE_RATE_ARM"  # the one arm whose rate is multiplied; all of them where it is not set
 
 
 def preset() -> Preset:
@@ -36,14 +37,16 @@ def course_seed() -> int:
     return int(chosen)
 
 
-def rate_factor() -> float | None:
-    """Return what a trial of learning rates multiplies them by, or None where this is no trial.
+def rate_factor(arm: str) -> float | None:
+    """Return what a trial of learning rates multiplies that of an arm by, or None where this arm is not on trial.
 
     Raises:
         CourseError: If COURSE_RATE_FACTOR is not a number.
     """
     chosen = os.environ.get(RATE_FACTOR)
+    if not chosen or os.environ.get(RATE_ARM) not in (None, arm):
+        return None
     try:
-        return float(chosen) if chosen else None
+        return float(chosen)
     except ValueError:
         raise CourseError(f"{RATE_FACTOR} is {chosen!r}; set it to a number such as 3, or unset it") from None

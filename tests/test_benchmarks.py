@@ -215,11 +215,9 @@ def test_an_estimate_is_held_against_the_run(tmp_path, capsys, monkeypatch):
     import estimate
     import tiny_recipes
 
-    from course_lib.data.corpora import pretraining
     from course_lib.recipes import estimate as costs
 
-    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
+    tiny_recipes.small_text(monkeypatch, tmp_path)
     monkeypatch.setattr(costs, "SECONDS", 0.1)
     tiny_recipes.shrink(monkeypatch.setattr)
     monkeypatch.setattr(sys, "argv", ["estimate", "moe", "--json", str(tmp_path / "times.json")])

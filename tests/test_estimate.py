@@ -111,11 +111,8 @@ def test_numbers_for_people():
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    from course_lib.data.corpora import pretraining
 
-    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("COURSE_PRESET", "cpu")
-    monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
+    tiny_recipes.small_text(monkeypatch, tmp_path)
     monkeypatch.setattr(estimate, "SECONDS", 0.1)
     monkeypatch.chdir(tmp_path)
     tiny_recipes.shrink(monkeypatch.setattr)

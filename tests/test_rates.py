@@ -86,6 +86,32 @@ def test_the_grid_grows_until_the_best_rate_has_a_worse_one_on_each_side(tmp_pat
     assert told == ["arms, endless: 2.7 is at an end of the rates that were tried, and the file does not say why"]
 
 
+STAGES = """\
+from course_lib.measure import tuned_rates
+import math
+
+RATES = tuned_rates("tiny", "stages")
+RATES.tried("first", lambda: abs(math.log(RATES["first"] / 0.3)))
+RATES.tried("second", lambda: abs(math.log(RATES["second"] / RATES["first"])))
+"""
+
+
+def test_one_by_one_a_later_arm_is_tried_on_top_of_the_chosen_rate_of_an_earlier_one(tmp_path):
+    project = Project(make_project(tmp_path / "book"))
+    file = rates.path(project, "tiny")
+    write_lab(project.root, [*lab_cells()[:3], nbformat.v4.new_code_cell(STAGES, id="lab")])
+    file.parent.mkdir(parents=True)
+    before = {arm: {"losses": {}, "chosen": 0.1} for arm in ("first", "second")}
+    file.write_text(json.dumps({"provenance": {"seeds": []}, "comparisons": {"stages": {"arms": before}}}))
+    rates.try_rates("tiny", seeds=[100], root=project.root, one_by_one=True)
+    made = json.loads(file.read_text())
+    arms = made["comparisons"]["stages"]["arms"]
+    assert {arm: entry["chosen"] for arm, entry in arms.items()} == {"first": 0.3, "second": 0.3}  # not 0.1
+    assert [len(entry["losses"]) for entry in arms.values()] == [4, 4]
+    assert made["provenance"]["command"] == "course rates tiny --one-by-one"
+    assert not list(rates.complaints(made, range(10)))
+
+
 def test_a_lab_that_tells_no_loss_is_told_so(tmp_path):
     project = Project(make_project(tmp_path / "book"))
     write_lab(project.root, [nbformat.v4.new_code_cell("1 + 1", id="sum")])

@@ -10,7 +10,6 @@ import torch
 from site_project import ROOT
 from torch.testing import assert_close
 
-from course_lib.data.corpora import pretraining
 from course_lib.recipes import experts_sweep as sweep
 from course_lib.recipes.rates import RateTrial, keep_rates
 from course_lib.recipes.run import Run
@@ -24,9 +23,7 @@ RATES = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
 def tiny(monkeypatch, tmp_path):
     """Three rates, of which the middle one is best, for a step each; on sentences."""
     monkeypatch.setattr(torch, "set_flush_denormal", lambda mode: True)  # else it stays for the tests after these
-    monkeypatch.setenv("COURSE_PRESET", "cpu")
-    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
+    tiny_recipes.small_text(monkeypatch, tmp_path)
     monkeypatch.setattr(sweep, "bits_at", lambda rate, seed, text: rate)
     monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.ExpertsPlan(RATES[1:4], RATES, RATES[1:4], RATES))
 

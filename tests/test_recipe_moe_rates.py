@@ -3,7 +3,6 @@
 import pytest
 import tiny_recipes
 
-from course_lib.data.corpora import pretraining
 from course_lib.files import read_json
 from course_lib.recipes import language, moe_rates
 from course_lib.recipes.rates import RATES_FILE
@@ -16,9 +15,7 @@ BEST = {"dense": 4e-3, "mixture": 1e-3}
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """Both models for a few steps, on sentences, at three rates."""
-    monkeypatch.setenv("COURSE_PRESET", "cpu")
-    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
+    tiny_recipes.small_text(monkeypatch, tmp_path)
     tiny_recipes.shrink(monkeypatch.setattr)
     monkeypatch.setattr(moe_rates, "PRESETS", {"cpu": dict.fromkeys(BEST, (2e-3, 4e-3, 8e-3))})
 

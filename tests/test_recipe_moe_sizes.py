@@ -20,9 +20,7 @@ TINY = {
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """Three arms for a few steps, on sentences; "two" is half as fast as the dense model, "one" three quarters."""
-    monkeypatch.setenv("COURSE_PRESET", "cpu")
-    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
+    tiny_recipes.small_text(monkeypatch, tmp_path)
     tiny_recipes.shrink(monkeypatch.setattr)
     monkeypatch.setattr(sweep, "ARMS", TINY)
     monkeypatch.setattr(sweep, "TRAINED", tuple(TINY))

@@ -16,9 +16,7 @@ from course_lib.recipes.run import Run
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """A small text, small models, two seeds."""
-    monkeypatch.setenv("COURSE_PRESET", "cpu")
-    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pretraining, "wikipedia_leads", tiny_recipes.articles)
+    tiny_recipes.small_text(monkeypatch, tmp_path)
     tiny_recipes.shrink(monkeypatch.setattr)
     monkeypatch.setattr(sweep, "TEXT", replace(sweep.TEXT, vocab_size=300, context=16, d_model=16, d_ff=16))
     monkeypatch.setattr(sweep, "VALIDATED", 200)
@@ -42,7 +40,7 @@ def test_the_router_alone_does_not_learn(tiny):
 
 
 def test_a_run_and_one_that_was_stopped(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "search_rate", lambda arm, *_: {"learned": 1e-2, "random": 2e-2, "dense": 4e-2}[arm])
+    monkeypatch.setattr(sweep, "best_rate", lambda arm, *_: {"learned": 1e-2, "random": 2e-2, "dense": 4e-2}[arm])
     whole = run(tmp_path / "whole")
     assert tiny_recipes.runs_of_a_stopped_recipe(sweep, "learn", run, whole, tmp_path) == 2 * 3 + 1
     behind = [whole[f"routers.random.seed-{seed}"] - whole[f"routers.learned.seed-{seed}"] for seed in (0, 1)]
@@ -55,5 +53,5 @@ def test_the_grid_grows_until_the_best_rate_is_inside(tiny, tmp_path, monkeypatc
     monkeypatch.setattr(sweep, "bits_per_byte", lambda model, *_: model)
     values, text = {}, pretraining.pretraining_corpus(sweep.TEXT.vocab_size)
     asked = Run("routers", tmp_path / "run", preset="cpu", steps=2)
-    assert sweep.search_rate("dense", sweep.PRESETS["cpu"], text, asked, values) == 3e-3
+    assert sweep.best_rate("dense", sweep.PRESETS["cpu"], text, asked, values) == 3e-3
     assert len(values) == 2 * 5  # from 0.0015 to 0.024

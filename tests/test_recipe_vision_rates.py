@@ -65,7 +65,7 @@ def test_a_stage_goes_on_from_the_best_of_the_one_before(tiny, tmp_path, monkeyp
 
 def test_the_stages_train_on_real_models(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(vision_rates, "PRESETS", {"cpu": dict.fromkeys(vision_rates.STEPS, (1e-3, 2e-3, 4e-3))})
-    monkeypatch.setattr(vision_rates, "GROWTHS", 0)
+    monkeypatch.setattr("course_lib.recipes.rates.GROWTHS", 0)
     values = run(tmp_path / "run")
     assert len(values) == 4 * 3 * 2
     losses = [value for key, value in values.items() if ".text." in key or ".pictures." in key]

@@ -46,6 +46,20 @@ def shrink(patch=setattr):
     patch(language, "PROMPTS", ("The carp", "A rose", "The eel"))  # short enough for the context
 
 
+def small_text(patch, folder):
+    """Let recipes read a few sentences and prepare them in a new cache, for the preset cpu.
+
+    Args:
+        patch: pytest's monkeypatch.
+        folder: Where the cache is.
+    """
+    from course_lib.data.corpora import pretraining
+
+    patch.setenv("COURSE_CACHE", str(folder / "cache"))
+    patch.setenv("COURSE_PRESET", "cpu")
+    patch.setattr(pretraining, "wikipedia_leads", articles)
+
+
 def save_seldom(every, patch=setattr):
     """Let the recipes save every so many steps: to write a checkpoint takes as long as many steps of a tiny model."""
     from course_lib.recipes import run

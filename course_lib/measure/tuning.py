@@ -25,11 +25,10 @@ class TunedRates(Mapping[str, float]):
 
     def __init__(self, comparison: str, rates: Mapping[str, float]) -> None:
         self.comparison, self._rates = comparison, dict(rates)
-        self._factor = rate_factor()  # in a trial
 
     def __getitem__(self, arm: str) -> float:
-        rate = self._rates[arm]
-        return rate if self._factor is None else float(f"{self._factor * rate:.3g}")
+        rate, factor = self._rates[arm], rate_factor(arm)
+        return rate if factor is None else float(f"{factor * rate:.3g}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rates)
@@ -47,7 +46,7 @@ class TunedRates(Mapping[str, float]):
             arm: The name of the arm.
             loss: Computes the loss, of data on which no result is reported.
         """
-        if self._factor is None:
+        if rate_factor(arm) is None:
             return
         with torch.no_grad():
             value = float(loss())

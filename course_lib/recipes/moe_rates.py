@@ -3,7 +3,7 @@
     course train moe-rates --preset hour --seed 100     # about 40 CPU-minutes for each model at each rate
 
 The loss is that on the whole validation text, from a seed that is not reported. (After 250 of the 3,000 steps, other
-rates may look best than at the end.) The grid is doubled and halved until the best rate of each model is not at an end.
+rates may look best than at the end.) A grid grows until its best rate is not at an end.
 `course results add` keeps the trial as results/rates/moe.json; the rates in `language.PRESETS` are those that it chose.
 """
 
@@ -16,7 +16,7 @@ from course_lib.data.corpora.pretraining import Corpus, pretraining_corpus
 from course_lib.models import GPTConfig
 from course_lib.models.gpt import dense_equivalent
 from course_lib.recipes import language
-from course_lib.recipes.rates import RateTrial, rate_text, write_rates
+from course_lib.recipes.rates import RateTrial, rate_text, search_rate, write_rates
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 
@@ -50,22 +50,13 @@ def _search(
     text: Corpus,
     values: dict[str, float],
 ) -> RateTrial:
-    """Train a model at the rates of a grid, which grows until the best is not at an end of it."""
-    tried = sorted(grid)
+    """Train a model at the rates of a grid that grows."""
 
-    def loss_at(rate: float) -> float:
+    def loss_at(task: tuple[float, int]) -> float:
+        rate, _ = task
         at_rate = replace(plan, train=replace(plan.train, lr=rate))
         name = f"{arm}-{rate_text(rate)}"
         model = language.train_model(run, at_rate, config, text, stage=f"run-{name}", label=name)
         return language.bits_per_byte(model, text, text.validation, config.context)
 
-    while True:
-        keys = {rate: f"moe-rates.{arm}.{rate_text(rate)}" for rate in tried}
-        run.measure_each(values, {key: rate for rate, key in keys.items()}, loss_at)
-        trial = RateTrial({rate: [values[key]] for rate, key in keys.items()})
-        if trial.chosen == tried[0]:
-            tried.insert(0, tried[0] / 2)
-        elif trial.chosen == tried[-1]:
-            tried.append(tried[-1] * 2)
-        else:
-            return trial
+    return search_rate(run, values, grid, [run.seed], lambda rate, _: f"moe-rates.{arm}.{rate_text(rate)}", loss_at)

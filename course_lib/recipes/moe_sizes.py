@@ -25,7 +25,7 @@ from course_lib.models import GPT, GPTConfig
 from course_lib.models.gpt import dense_equivalent
 from course_lib.nn.moe import update_selection_biases
 from course_lib.recipes import language
-from course_lib.recipes.rates import best_rate, rate_text
+from course_lib.recipes.rates import rate_text, search_rate
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run, seeds_of
 from course_lib.settings import not_supported
@@ -77,7 +77,7 @@ class MoeSizesPlan(NamedTuple):
 
     Attributes:
         steps: The number of steps of the dense model.
-        rates: The rates that every arm is tried at; the grid grows until the best is not at an end of it.
+        rates: The rates that every arm is tried at, to begin with.
         rounds: How often the speed of each arm is measured.
         timed: The steps of each of these times.
     """
@@ -153,20 +153,16 @@ def loss_at(arm: str, rate: float, steps: int, text: Corpus, run: Run) -> float:
     return language.bits_per_byte(model, text, half, model.config.context)
 
 
-def search_rate(arm: str, steps: int, plan: MoeSizesPlan, text: Corpus, run: Run, values: dict[str, float]) -> float:
-    """Return the learning rate with the fewest bits; those tried are doubled and halved until it is not at an end."""
-    tried = list(plan.rates)
-    while True:
-        keys = {rate: number_key(arm, f"at-{rate_text(rate)}") for rate in tried}
-        tasks = {key: rate for rate, key in keys.items()}
-        run.measure_each(values, tasks, lambda rate: loss_at(arm, rate, steps, text, run))
-        best = best_rate({rate: values[key] for rate, key in keys.items()})
-        if best == tried[0]:
-            tried.insert(0, best / 2)
-        elif best == tried[-1]:
-            tried.append(best * 2)
-        else:
-            return best
+def best_rate(arm: str, steps: int, plan: MoeSizesPlan, text: Corpus, run: Run, values: dict[str, float]) -> float:
+    """Return the learning rate with the fewest bits per byte from one seed."""
+
+    def key(rate: float, _: int) -> str:
+        return number_key(arm, f"at-{rate_text(rate)}")
+
+    def loss(task: tuple[float, int]) -> float:
+        return loss_at(arm, task[0], steps, text, run)
+
+    return search_rate(run, values, plan.rates, [RATES_SEED + run.seed], key, loss).chosen
 
 
 def add_means(values: dict[str, float], seeds: Sequence[int]) -> None:
@@ -197,7 +193,7 @@ def moe_sizes(run: Run) -> Results:
     for arm in TRAINED:
         steps = max(1, round(values[number_key(arm, "speed")] * plan.steps))
         values[number_key(arm, "steps")] = steps
-        values[number_key(arm, "rate")] = search_rate(arm, steps, plan, text, run, values)
+        values[number_key(arm, "rate")] = best_rate(arm, steps, plan, text, run, values)
     seeds = seeds_of(run.seed, SEEDS)
     for seed in seeds:
         for arm in TRAINED:

@@ -15,6 +15,8 @@ from course_lib.recipes.results import Results
 from course_lib.recipes.run import Run
 
 Arm = TypeVar("Arm")
+Seed = TypeVar("Seed")
+GROWTHS = 3  # times that a grid grows where the best rate is at its end
 RATES_FILE = "rates.json"  # in the folder of a run that tried learning rates
 
 
@@ -83,6 +85,36 @@ class RateTrial:
         return best_rate({rate: mean(losses) for rate, losses in self.losses.items()})
 
 
+def search_rate(
+    run: Run,
+    values: dict[str, float],
+    rates: Iterable[float],
+    seeds: Sequence[Seed],
+    key: Callable[[float, Seed], str],
+    loss: Callable[[tuple[float, Seed]], float],
+) -> RateTrial:
+    """Measure a loss at the rates of a grid, which is doubled or halved while the best is at an end, at most 3 times.
+
+    Args:
+        run: The run that keeps the losses.
+        values: Its numbers so far; the losses are added, and those that are there are not measured again.
+        rates: The grid to begin with.
+        seeds: The seeds that each rate is tried from; the best rate has the lowest mean.
+        key: Makes the key of a loss from a rate and a seed.
+        loss: Trains a model at a rate from a seed, and returns its loss.
+    """
+    tried = sorted(rates)
+    for growth in range(1 + GROWTHS):
+        keys = {rate: [key(rate, seed) for seed in seeds] for rate in tried}
+        tasks = {name: (rate, seed) for rate in tried for name, seed in zip(keys[rate], seeds, strict=True)}
+        run.measure_each(values, tasks, loss)
+        trial = RateTrial({rate: [values[name] for name in keys[rate]] for rate in tried})
+        if growth == GROWTHS or tried[0] < trial.chosen < tried[-1]:
+            break
+        tried = [tried[0] / 2, *tried] if trial.chosen == tried[0] else [*tried, tried[-1] * 2]
+    return trial
+
+
 def write_rates(
     run: Run,
     results: Results,
@@ -120,7 +152,7 @@ def write_rates(
     }
     content = {"provenance": provenance, "measure": measure, "comparisons": comparisons}
     file = run.out / RATES_FILE
-    _write(file, content)
+    write_trial(file, content)
     return file
 
 
@@ -138,11 +170,11 @@ def keep_rates(file: Path, root: Path) -> Path:
             old, new = (tried["losses"].get(f"{rate:g}") for rate in (had, tried["chosen"]))
             if had != tried["chosen"] and old and any(a >= b for a, b in zip(new, old, strict=True)):
                 tried |= {"chosen": had, "why": f"{tried['chosen']:g} is not better from each seed"}
-    _write(place, made)
+    write_trial(place, made)
     return place
 
 
-def _write(file: Path, trial: object) -> None:
+def write_trial(file: Path, trial: object) -> None:
     """Write a trial as JSON, each list of numbers on one line."""
     text = re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(trial, indent=1))
     write_text(file, text + "\n")

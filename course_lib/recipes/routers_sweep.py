@@ -4,8 +4,8 @@
 
 The text, the mixture and its training are those of `labs/ch10_moe`. Three models learn from the same seeds and batches:
 the mixture, the same one with a router that never learns, and the dense model in which a token meets as many
-parameters. Each has its own learning rate, the best of those tried from two seeds that are not reported; the grid is
-doubled and halved until the best is not at an end of it.
+parameters. Each has its own learning rate, the best of those tried from two seeds that are not reported; a grid grows
+until its best rate is not at an end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from course_lib.models.gpt import dense_equivalent
 from course_lib.nn.moe import moe_layers
 from course_lib.recipes.experts_sweep import TEXT, TEXT_BATCH, TEXT_STEPS, VALIDATED
 from course_lib.recipes.language import bits_per_byte
-from course_lib.recipes.rates import best_rate, rate_text
+from course_lib.recipes.rates import rate_text, search_rate
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run, seeds_of
 from course_lib.train import TrainConfig, next_token_loss, train
@@ -35,7 +35,7 @@ RATES_SEEDS = (100, 101)  # of the runs that choose the learning rates
 
 
 class RoutersPlan(NamedTuple):
-    """The learning rates that every arm is tried at; the grid grows until the best is not at an end of it."""
+    """The learning rates that every arm is tried at, to begin with."""
 
     rates: tuple[float, ...]
 
@@ -60,26 +60,17 @@ def learn(arm: str, rate: float, seed: int, text: Corpus, steps: int = TEXT_STEP
     return model.eval()
 
 
-def search_rate(arm: str, plan: RoutersPlan, text: Corpus, run: Run, values: dict[str, float]) -> float:
+def best_rate(arm: str, plan: RoutersPlan, text: Corpus, run: Run, values: dict[str, float]) -> float:
     """Return the learning rate with the fewest bits per byte on the validation text, on average over two seeds."""
-    tried = list(plan.rates)
+
+    def key(rate: float, seed: int) -> str:
+        return f"routers.{arm}.at-{rate_text(rate)}.seed-{seed}"
 
     def bits(task: tuple[float, int]) -> float:
         model = learn(arm, *task, text, run.steps or TEXT_STEPS)
         return bits_per_byte(model, text, text.validation[:VALIDATED], TEXT.context)
 
-    while True:
-        keys = {
-            (rate, seed): f"routers.{arm}.at-{rate_text(rate)}.seed-{seed}" for rate in tried for seed in RATES_SEEDS
-        }
-        run.measure_each(values, {key: task for task, key in keys.items()}, bits)
-        best = best_rate({rate: fmean(values[keys[rate, seed]] for seed in RATES_SEEDS) for rate in tried})
-        if best == tried[0]:
-            tried.insert(0, best / 2)
-        elif best == tried[-1]:
-            tried.append(best * 2)
-        else:
-            return best
+    return search_rate(run, values, plan.rates, RATES_SEEDS, key, bits).chosen
 
 
 def routers(run: Run) -> Results:
@@ -98,7 +89,7 @@ def routers(run: Run) -> Results:
         return bits_per_byte(model, text, text.test[:VALIDATED], TEXT.context)
 
     for arm in ARMS:
-        values[f"routers.{arm}.rate"] = search_rate(arm, plan, text, run, values)
+        values[f"routers.{arm}.rate"] = best_rate(arm, plan, text, run, values)
     run.measure_each(values, {f"routers.{arm}.seed-{seed}": (arm, seed) for seed in seeds for arm in ARMS}, bits)
     on_seeds = {arm: [values[f"routers.{arm}.seed-{seed}"] for seed in seeds] for arm in ARMS}
     for arm, found in on_seeds.items():

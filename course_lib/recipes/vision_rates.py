@@ -22,7 +22,7 @@ from torch import Tensor
 from course_lib.data.corpora.emoji import load_emoji
 from course_lib.models import VLM, BagCLIP, BagCLIPConfig
 from course_lib.recipes import image_captions, scene_questions
-from course_lib.recipes.rates import RateTrial, rate_text, write_rates
+from course_lib.recipes.rates import RateTrial, rate_text, search_rate, write_rates
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run, seeds_of
 from course_lib.recipes.scene_questions import Asked, FeatureBank
@@ -34,7 +34,6 @@ from course_lib.train.losses import contrastive_loss
 LAB, COMPARISON = "capstone_vision_text", "stages"
 SEEDS = 2  # of a run of the recipe; from seed 50 it trains from 100 and 101, which no replication has
 STEPS = {"contrastive": 350, "text": 350, "align": 800, "pictures": 200}  # of the lab's stages
-GROWTHS = 3  # times that a grid grows where the best rate is at its end
 PRESETS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     "cpu": {
         "contrastive": (1e-3, 4e-3, 16e-3),  # those that the lab tries in short runs
@@ -187,31 +186,23 @@ def vision_rates(run: Run) -> Results:
 def _search(
     run: Run, values: dict[str, float], stage: str, grid: tuple[float, ...], benches: list[Bench], before: list[Any]
 ) -> tuple[RateTrial, list[Any]]:
-    """Train a stage at the rates of a grid, which grows until the best is not at an end of it.
+    """Train a stage at the rates of a grid that grows.
 
     Returns:
         The trial, and the models at the best rate, for the next stage.
     """
-    how, tried, models = STAGES[stage], sorted(grid), dict[tuple[float, int], Any]()
+    how, models = STAGES[stage], dict[tuple[float, int], Any]()
 
     def learned(rate: float, i: int) -> Any:
         if (rate, i) not in models:  # in a run that goes on, what was measured is trained again where it is needed
             models[rate, i] = how.learn(benches[i], before[i], rate)
         return models[rate, i]
 
-    for growth in range(1 + GROWTHS):
-        keys = {
-            (rate, i): f"vision-rates.{stage}.{rate_text(rate)}.{bench.seed}"
-            for rate in tried
-            for i, bench in enumerate(benches)
-        }
-        tasks = {key: task for task, key in keys.items()}
-        run.measure_each(values, tasks, lambda task: how.loss(benches[task[1]], learned(*task)))
-        trial = RateTrial({rate: [values[keys[rate, i]] for i in range(len(benches))] for rate in tried})
-        if growth == GROWTHS or tried[0] < trial.chosen < tried[-1]:
-            break
-        if trial.chosen == tried[0]:
-            tried.insert(0, tried[0] / 2)
-        else:
-            tried.append(tried[-1] * 2)
+    def key(rate: float, i: int) -> str:
+        return f"vision-rates.{stage}.{rate_text(rate)}.{benches[i].seed}"
+
+    def loss(task: tuple[float, int]) -> float:
+        return how.loss(benches[task[1]], learned(*task))
+
+    trial = search_rate(run, values, grid, range(len(benches)), key, loss)
     return trial, [learned(trial.chosen, i) for i in range(len(benches))]

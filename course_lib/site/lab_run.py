@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 from course_lib.checkout import commit_of
 from course_lib.errors import CourseError
 from course_lib.files import read_json, write_text
-from course_lib.preset import RATE_FACTOR, preset
+from course_lib.preset import RATE_ARM, RATE_FACTOR, preset
 from course_lib.site import meter
 from course_lib.site.paths import Project
 
@@ -31,16 +31,19 @@ class LabRun:
         lab: The name of the lab.
         notebook: The solved notebook.
         seed: The course seed.
-        rate_factor: What the learning rates are multiplied by: other than 1 in a trial of rates.
+        rate_factor: What the learning rates are multiplied by, in a trial of rates.
+        rate_arm: The one arm whose rate is multiplied; None for all.
     """
 
     lab: str
     notebook: NotebookNode
     seed: int
     rate_factor: float | None = None
+    rate_arm: str | None = None
 
     def __str__(self) -> str:
-        at_rates = "" if self.rate_factor is None else f" at {self.rate_factor:g} times its rates"
+        of = "its rates" if self.rate_arm is None else f"the rate of {self.rate_arm!r}"
+        at_rates = "" if self.rate_factor is None else f" at {self.rate_factor:g} times {of}"
         return self.lab + (f" on seed {self.seed}" if self.seed else "") + at_rates
 
 
@@ -113,6 +116,8 @@ class LabFolder:
         }
         if run.rate_factor is not None:
             variables[RATE_FACTOR] = str(run.rate_factor)
+        if run.rate_arm is not None:
+            variables[RATE_ARM] = run.rate_arm
         write_text(self.environment, json.dumps(variables))
 
     def kernel_environment(self) -> dict[str, str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
-import re
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +13,9 @@ from typing import Any
 from nbformat import NotebookNode
 
 from course_lib.checkout import commit_of
-from course_lib.files import read_json, write_text
+from course_lib.files import read_json
 from course_lib.preset import preset
+from course_lib.recipes.rates import write_trial
 from course_lib.site.build import read_lab, solved_labs
 from course_lib.site.execute import execute
 from course_lib.site.lab_run import LabRun
@@ -39,17 +38,26 @@ def path(project: Project, name: str) -> Path:
     return folder(project) / f"{name}.json"
 
 
-def try_rates(lab: str, seeds: Sequence[int] = SEEDS, jobs: int | None = None, root: Path | None = None) -> None:
+def try_rates(
+    lab: str,
+    seeds: Sequence[int] = SEEDS,
+    jobs: int | None = None,
+    root: Path | None = None,
+    *,
+    one_by_one: bool = False,
+) -> None:
     """Run a lab at its learning rates, at lower and at higher ones, and choose the best of each arm.
 
-    All rates of the lab are multiplied by a third, by 1 and by 3, and by more where the best is at an end. An arm keeps
-    the rate that it has unless another has a lower loss on each seed.
+    The rates are multiplied by a third, by 1 and by 3, and by more where the best is at an end. An arm keeps the rate
+    that it has unless another has a lower loss on each seed.
 
     Args:
         lab: A lab that asks for its rates by `tuned_rates`, and tells the loss of each arm by `tried`.
         seeds: Course seeds that the lab is not reported on.
         jobs: The number of runs at a time; None for as many as there is room for.
         root: A folder of the checkout; by default the working directory.
+        one_by_one: Change the rate of one arm at a time, in the order of the committed file: the later ones are trained
+            on top of the earlier ones at the rates that were chosen for them.
 
     Raises:
         SiteError: If the lab tells no loss, or there is no such lab.
@@ -57,6 +65,19 @@ def try_rates(lab: str, seeds: Sequence[int] = SEEDS, jobs: int | None = None, r
     project = find_project(root)
     if lab not in project.lab_slugs():
         raise SiteError(f"there is no lab {lab}; there are {', '.join(project.lab_slugs())}")
+    file = path(project, lab)
+    arms = [arm for arms in read_json(file)["comparisons"].values() for arm in arms["arms"]] if one_by_one else [None]
+    for arm in arms:
+        before = read_json(file) if file.is_file() else {}
+        tried = _try(project, lab, seeds, jobs, arm)
+        write_trial(file, _assemble(project, lab, seeds, tried, before, one_by_one))
+        print(f"rates: {file.relative_to(project.root)} written, {len(tried)} arms")
+
+
+def _try(
+    project: Project, lab: str, seeds: Sequence[int], jobs: int | None, arm: str | None
+) -> dict[tuple[str, str], Losses]:
+    """Return the losses of a lab's arms, or of one, by comparison and arm."""
     (solved,) = solved_labs({lab: read_lab(project, lab)}).values()
     solved.metadata["execution"] = {"allow_errors": True}  # at a rate that is too high a later cell may fail
     told: dict[tuple[str, str], dict[float, dict[int, Loss]]] = {}
@@ -74,17 +95,15 @@ def try_rates(lab: str, seeds: Sequence[int] = SEEDS, jobs: int | None = None, r
 
     powers, todo = [0], [-1, 0, 1]  # of STEP, by which the rates are multiplied
     for _ in range(1 + EXTENSIONS):
-        execute(project, [LabRun(lab, solved, s, STEP**power) for power in todo for s in seeds], keep, jobs, False)
+        runs = [LabRun(lab, solved, seed, STEP**power, arm) for power in todo for seed in seeds]
+        execute(project, runs, keep, jobs, False)
         powers += todo
-        tried = {arm: {rate: [of[rate].get(s) for s in seeds] for rate in sorted(of)} for arm, of in told.items()}
+        tried = {name: {rate: [of[rate].get(s) for s in seeds] for rate in sorted(of)} for name, of in told.items()}
         ends = {_end(losses) for losses in tried.values()}
         todo = [power for end, power in ((-1, min(powers) - 1), (1, max(powers) + 1)) if end in ends]
         if not todo:
             break
-    file = path(project, lab)
-    made = _assemble(project, lab, seeds, tried, read_json(file) if file.is_file() else {})
-    write_text(file, re.sub(r"\[\s+([^][{}]*?)\s+\]", _on_one_line, json.dumps(made, indent=1)) + "\n")
-    print(f"rates: {file.relative_to(project.root)} written, {len(tried)} arms")
+    return tried
 
 
 def _told(executed: NotebookNode) -> Iterator[dict[str, Any]]:
@@ -120,12 +139,27 @@ def _end(losses: Losses) -> int:
 
 
 def _assemble(
-    project: Project, lab: str, seeds: Sequence[int], tried: dict[tuple[str, str], Losses], before: dict[str, Any]
+    project: Project,
+    lab: str,
+    seeds: Sequence[int],
+    tried: dict[tuple[str, str], Losses],
+    before: dict[str, Any],
+    one_by_one: bool = False,
 ) -> dict[str, Any]:
-    """Return what is committed: where it is from, and for each arm the losses and the rate that was chosen."""
-    comparisons: dict[str, Any] = {}
+    """Return what is committed: where it is from, and for each arm the losses and the rate that was chosen.
+
+    Args:
+        project: The checkout.
+        lab: The lab.
+        seeds: The course seeds of the trial.
+        tried: The losses of the arms.
+        before: What was committed before.
+        one_by_one: Whether the other arms stay as they were before.
+    """
+    had = before.get("comparisons", {})
+    comparisons: dict[str, Any] = had if one_by_one else {}
     for (comparison, arm), losses in tried.items():
-        kept = before.get("comparisons", {}).get(comparison, {}).get("arms", {}).get(arm, {}).get("chosen")
+        kept = had.get(comparison, {}).get("arms", {}).get(arm, {}).get("chosen")
         best = _best(losses)
         entry: dict[str, Any] = {"losses": {f"{rate:g}": losses[rate] for rate in losses}, "chosen": best}
         if kept in losses and kept != best and not _lower_on_each(losses[best], losses[kept]):
@@ -133,7 +167,7 @@ def _assemble(
         comparisons.setdefault(comparison, {"arms": {}})["arms"][arm] = entry
     provenance = {
         "lab": lab,
-        "command": f"course rates {lab}",
+        "command": f"course rates {lab}" + (" --one-by-one" if one_by_one else ""),
         "commit": commit_of(project.root),
         "preset": preset(),
         "device": "cpu" if preset() == "cpu" else "accelerator",
@@ -145,10 +179,6 @@ def _assemble(
 
 def _lower_on_each(losses: Sequence[Loss], others: Sequence[Loss]) -> bool:
     return all(_mean([loss]) < _mean([other]) for loss, other in zip(losses, others, strict=True))
-
-
-def _on_one_line(found: re.Match[str]) -> str:
-    return f"[{' '.join(found[1].split())}]"
 
 
 def complaints(made: dict[str, Any], reported: Sequence[int]) -> Iterator[str]:
