@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,12 @@ def acquire_lock(file: Path, waiting: str) -> AcquireReturnProxy:
     except Timeout:
         print(waiting, flush=True)
         return lock.acquire()
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON for people and for git, completely or not at all; each list of numbers stands on one line."""
+    text = re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(content, indent=1))
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Protocol, TypeVar, runtime_checkable
 
-from course_lib.files import read_json, write_text
+from course_lib.files import read_json, write_json
 from course_lib.recipes.results import Results
 from course_lib.recipes.run import Run
 
@@ -152,7 +150,7 @@ def write_rates(
     }
     content = {"provenance": provenance, "measure": measure, "comparisons": comparisons}
     file = run.out / RATES_FILE
-    write_trial(file, content)
+    write_json(file, content)
     return file
 
 
@@ -170,11 +168,5 @@ def keep_rates(file: Path, root: Path) -> Path:
             old, new = (tried["losses"].get(f"{rate:g}") for rate in (had, tried["chosen"]))
             if had != tried["chosen"] and old and any(a >= b for a, b in zip(new, old, strict=True)):
                 tried |= {"chosen": had, "why": f"{tried['chosen']:g} is not better from each seed"}
-    write_trial(place, made)
+    write_json(place, made)
     return place
-
-
-def write_trial(file: Path, trial: object) -> None:
-    """Write a trial as JSON, each list of numbers on one line."""
-    text = re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(trial, indent=1))
-    write_text(file, text + "\n")

@@ -13,9 +13,8 @@ from typing import Any
 from nbformat import NotebookNode
 
 from course_lib.checkout import commit_of
-from course_lib.files import read_json
+from course_lib.files import read_json, write_json
 from course_lib.preset import preset
-from course_lib.recipes.rates import write_trial
 from course_lib.site.build import read_lab, solved_labs
 from course_lib.site.execute import execute
 from course_lib.site.lab_run import LabRun
@@ -70,7 +69,7 @@ def try_rates(
     for arm in arms:
         before = read_json(file) if file.is_file() else {}
         tried = _try(project, lab, seeds, jobs, arm)
-        write_trial(file, _assemble(project, lab, seeds, tried, before, one_by_one))
+        write_json(file, _assemble(project, lab, seeds, tried, before, one_by_one))
         print(f"rates: {file.relative_to(project.root)} written, {len(tried)} arms")
 
 
