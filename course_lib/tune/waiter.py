@@ -6,6 +6,7 @@ The world is `course_lib.data.worlds.waiter.Waiter`, in which every completion c
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -44,7 +45,15 @@ def from_colleagues(world: Waiter, seed: int, order: int = 0) -> GPT:
 
 
 def train_ppo_grpo_dpo(
-    world: Waiter, start: GPT, beta: float, *, replies: int, rollout: int, seed: int = 0, group: int = 8
+    world: Waiter,
+    start: GPT,
+    beta: float,
+    rates: Mapping[str, float],
+    *,
+    replies: int,
+    rollout: int,
+    seed: int = 0,
+    group: int = 8,
 ) -> dict[str, GPT]:
     """Train the waiter on the gold reward by PPO, GRPO and DPO, each with the same number of his completions.
 
@@ -52,6 +61,7 @@ def train_ppo_grpo_dpo(
         world: The world.
         start: The policy to begin with, and the reference.
         beta: The KL coefficient.
+        rates: The learning rate of each method.
         replies: The number of completions that each method may sample.
         rollout: The number of completions that PPO and GRPO sample at a time.
         seed: The seed of the runs.
@@ -64,25 +74,25 @@ def train_ppo_grpo_dpo(
     def gold(texts: TokenBatch) -> torch.Tensor:
         return world.gold_reward(*texts)
 
-    def settings(steps: int, lr: float) -> TrainConfig:
-        return TrainConfig(steps, lr=lr, warmup_steps=10, seed=seed)
+    def settings(method: str, steps: int) -> TrainConfig:
+        return TrainConfig(steps, lr=rates[method], warmup_steps=10, seed=seed)
 
     limits: dict[str, Any] = {"max_new_tokens": length, "eos_token_id": world.end}
     steps = replies // rollout * 4
     actor_critic = ActorCritic(policies["PPO"], RewardModel(copy.deepcopy(start)))
     collect = partial(ppo_rollout, actor_critic, reference, world.prompts, gold, n_prompts=rollout, beta=beta, **limits)
-    train(actor_critic, RolloutBuffer(collect, epochs=2, minibatches=2), ppo_loss, settings(steps, 3e-3), label="PPO")
+    train(actor_critic, RolloutBuffer(collect, epochs=2, minibatches=2), ppo_loss, settings("PPO", steps), label="PPO")
 
     sizes: dict[str, Any] = {"n_prompts": rollout // group, "group_size": group, "scale_by_std": False}
     collect = partial(grpo_rollout, policies["GRPO"], reference, world.prompts, gold, **sizes, **limits)
     # A completion counts in the mean it is compared with, so advantages are smaller by 1 / group, and beta must be too.
     loss = partial(grpo_loss, beta=beta * (1 - 1 / group), fixed_length=length)
     buffer = RolloutBuffer(collect, epochs=2, minibatches=2)
-    train(policies["GRPO"], buffer, loss, settings(steps, 3e-3), label="GRPO")
+    train(policies["GRPO"], buffer, loss, settings("GRPO", steps), label="GRPO")
 
     generator = torch.Generator().manual_seed(seed + 2000)
     pairs = sample_preferences(start, world.prompts, gold, replies // 2, generator, **limits)
     batches = Loader(with_ref_logprobs(pairs, start), rollout // 2, seed=seed)
     steps = 8 * len(pairs) // (rollout // 2)  # each pair is read eight times
-    train(policies["DPO"], batches, partial(dpo_loss, beta=beta), settings(steps, 1e-3), label="DPO")
+    train(policies["DPO"], batches, partial(dpo_loss, beta=beta), settings("DPO", steps), label="DPO")
     return policies

@@ -19,7 +19,8 @@ def test_ppo_grpo_and_dpo_train_three_copies_of_the_waiter():
     world = Waiter()
     start = from_colleagues(world, 0)
     before = [p.clone() for p in start.parameters()]
-    ends = train_ppo_grpo_dpo(world, start, 0.5, replies=64, rollout=32)
+    rates = dict.fromkeys(("PPO", "GRPO", "DPO"), 1e-3)
+    ends = train_ppo_grpo_dpo(world, start, 0.5, rates, replies=64, rollout=32)
     assert list(ends) == ["PPO", "GRPO", "DPO"]
     for policy in ends.values():
         assert any(not torch.equal(a, b) for a, b in zip(policy.parameters(), before, strict=True))
