@@ -78,15 +78,14 @@ PRESETS = {
         "cpu": Pretraining(
             GPTConfig(2048, d_ff=64, d_shared=128, **SMALL, **EXPERTS), TrainConfig(1200, lr=6e-3, **ADAMW), batch=8
         ),
-        # Three languages, since of English alone there are only a million tokens. The rates had the fewest bits per
-        # byte on the validation text after 250 steps (seed 100): the mixture 2.70 at 0.004 and 2.76 at 0.008, its
-        # dense equivalent 2.66, 2.64 and 2.68 at 0.004, 0.008 and 0.016.
+        # Three languages, since of English alone there are only a million tokens. results/rates/moe.json holds the
+        # trial of both rates (`course train moe-rates --preset hour`).
         "hour": Pretraining(
             GPTConfig(4096, d_ff=80, d_shared=160, **MIDDLE, **EXPERTS),
             TrainConfig(3000, lr=4e-3, warmup_steps=100, **ADAMW),
             batch=8,
             languages=THREE_LANGUAGES,
-            dense_lr=8e-3,
+            dense_lr=2e-3,
         ),
         "gpu": Pretraining(
             GPTConfig(8192, d_ff=384, d_shared=768, **LARGE, **EXPERTS),
