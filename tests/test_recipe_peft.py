@@ -35,8 +35,8 @@ def tiny(monkeypatch):
     monkeypatch.setattr(peft, "best_rates", lambda: dict.fromkeys(names, 3e-2))
 
 
-def run(out, **asked):
-    return peft.peft(Run("peft", out, **asked)).values
+def run(out, seed=peft.SEEDS[0], **asked):
+    return peft.peft(Run("peft", out, seed=seed, **asked)).values
 
 
 def test_a_run_and_one_that_was_stopped(tmp_path):
@@ -48,7 +48,7 @@ def test_a_run_and_one_that_was_stopped(tmp_path):
     results = read_results(tmp_path / "whole" / "results.json")
     assert results.values == whole
     assert results.controls["peft.sweep.lora.3e-02.b"] == "peft.sweep.base.b"
-    assert results.provenance.command == "course train peft --preset cpu --seed 0"
+    assert results.provenance.command == "course train peft --preset cpu --seed 100"
     assert results.provenance.seconds is None  # this recipe notes no steps
     assert tiny_recipes.runs_of_a_stopped_recipe(peft, "tune", run, whole, tmp_path) == 7  # six runs, one of them twice
     assert run(tmp_path / "other", seed=1).keys() < whole.keys()  # at the best rates alone

@@ -29,7 +29,7 @@ from course_lib.measure import committed_run
 from course_lib.measure import device as device_of_preset
 from course_lib.models import GPT, GPTConfig
 from course_lib.preset import Preset, preset
-from course_lib.recipes.rates import best_rate, mean_losses
+from course_lib.recipes.rates import best_rate, mean_losses, mean_over_runs
 from course_lib.recipes.results import Results, write_results
 from course_lib.recipes.run import Run
 from course_lib.train import TrainConfig, next_token_loss, train
@@ -37,11 +37,12 @@ from course_lib.tune.adapters import add_adapters
 from course_lib.tune.bitfit import train_biases
 from course_lib.tune.frozen import trainable_parameters
 from course_lib.tune.lora import add_lora
-from course_lib.tune.prefix import add_prefix
+from course_lib.tune.prefix import add_prefix, reparametrize
 from course_lib.tune.sparse import add_sparse
 
 ALL = ("qkv", "out", "up", "down")  # every matrix of a block
 RANKS = (1, 2, 4, 8, 16, 32)
+SEEDS = (100, 101)  # every rate is tried on these, on which no other result is reported
 Method = Callable[[GPT], nn.Module]  # changes the model and returns it
 
 
@@ -79,9 +80,9 @@ PRESETS = {
 }
 
 
-def lora_of_rank(rank: int) -> Method:
-    """Return a method that adds LoRA to every matrix of the blocks, with alpha = 2 rank, so that B A is doubled."""
-    return partial(add_lora, rank=rank, alpha=2.0 * rank, target_modules=ALL)
+def lora_of_rank(rank: int, matrices: tuple[str, ...] = ALL) -> Method:
+    """Return a method that adds LoRA to these matrices of the blocks, with alpha = 2 rank, so that B A is doubled."""
+    return partial(add_lora, rank=rank, alpha=2.0 * rank, target_modules=matrices)
 
 
 def same_budget(model: GPT) -> nn.Module:
@@ -89,22 +90,42 @@ def same_budget(model: GPT) -> nn.Module:
     return add_sparse(model, 32 * model.config.d_model * model.config.n_layers, ALL)
 
 
-# The first five train the same number of parameters, adapters up to 6% fewer, whatever d_model and n_layers are.
+def prefix_by_a_network(model: GPT) -> nn.Module:
+    """Add a prefix whose keys and values a small network gives while it is trained (Li and Liang 2021)."""
+    return reparametrize(add_prefix(model, 16), model.config.d_model)
+
+
+# Where to put as many numbers: per rank and layer, LoRA has 10 d_model in the feed-forward network and 6 d_model in
+# attention, so that ranks 3 and 5 have 30 d_model in each.
+PLACES = {"feed-forward": (3, ("up", "down")), "attention": (5, ("qkv", "out"))}
+
+
+def sparse_in(matrices: tuple[str, ...]) -> Method:
+    """Return a method that adds as many random sparse entries to these matrices as LoRA has in each of `PLACES`."""
+    return lambda model: add_sparse(model, 30 * model.config.d_model * model.config.n_layers, matrices)
+
+
+# LoRA, adapters, prefix and sparse entries train the same number of parameters, adapters up to 6% fewer, whatever
+# d_model and n_layers are.
+RACE = ("lora", "lora-qv", "adapters", "prefix", "sparse", "bitfit", "full")
 METHODS: dict[str, Method] = {
     "lora": lora_of_rank(2),
     "lora-qv": partial(add_lora, rank=8, alpha=16.0, target_modules=("q", "v")),
     "adapters": partial(add_adapters, width=6),
     "prefix": partial(add_prefix, n=16),
+    "prefix-network": prefix_by_a_network,
     "sparse": same_budget,
     "bitfit": train_biases,
     "full": lambda model: model,  # all parameters are trained
     **{f"lora-rank-{rank}": lora_of_rank(rank) for rank in RANKS if rank != 2},
+    **{f"lora-{place}": lora_of_rank(rank, matrices) for place, (rank, matrices) in PLACES.items()},
+    **{f"sparse-{place}": sparse_in(matrices) for place, (_, matrices) in PLACES.items()},
 }
 USUAL = (3e-3, 1e-2, 3e-2, 1e-1)
 RATES: dict[str, tuple[float, ...]] = dict.fromkeys(METHODS, USUAL) | {
     "prefix": (1e-1, 3e-1, 1.0, 3.0),
     "full": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
-    **dict.fromkeys(("sparse", "lora-rank-1"), (*USUAL, 3e-1)),
+    **dict.fromkeys(("sparse", "sparse-feed-forward", "sparse-attention", "lora-rank-1"), (*USUAL, 3e-1)),
     "bitfit": (*USUAL, 3e-1, 1.0),
     **dict.fromkeys(("lora-rank-16", "lora-rank-32"), USUAL[:3]),
 }
@@ -233,19 +254,24 @@ def number_key(name: str, rate: float, what: str) -> str:
     return f"peft.sweep.{name}.{rate:.0e}.{what}"
 
 
+def kept_sweep() -> dict[str, float]:
+    """Return the results of the committed runs that tried every rate (preset cpu), each its mean over `SEEDS`."""
+    return mean_over_runs([committed_run("peft", seed, size="cpu") for seed in SEEDS])
+
+
 def best_rates() -> dict[str, float]:
-    """Return each method's rate with the lowest validation loss on b in the committed run (preset cpu, seed 0)."""
-    losses = mean_losses([committed_run("peft", size="cpu")], RATES, partial(number_key, what="b"))
+    """Return each method's rate with the lowest validation loss on b in the committed runs that tried every rate."""
+    losses = mean_losses([kept_sweep()], RATES, partial(number_key, what="b"))
     return {name: best_rate(of_method) for name, of_method in losses.items()}
 
 
 def peft(run: Run) -> Results:
     """Tune one base by every method; the base is saved in OUT/model.
 
-    Seed 0 tries every method at every learning rate. Other seeds, each with a base of its own, try every method at its
-    best rate. The run's number of steps is that of tuning.
+    The seeds of `SEEDS` try every method at every learning rate. Others, each with a base of its own, try every method
+    at its best rate. The run's number of steps is that of tuning.
     """
-    rates = RATES if run.seed == 0 else {name: (rate,) for name, rate in best_rates().items()}
+    rates = RATES if run.seed in SEEDS else {name: (rate,) for name, rate in best_rates().items()}
     values = run.measured_so_far((run.choose(PRESETS), rates))
     text = wikipedia_and_bible(run.device)
     plan = plan_for(text, run.lab_preset)
