@@ -14,7 +14,7 @@ from course_lib.recipes.run import Run
 
 Arm = TypeVar("Arm")
 Seed = TypeVar("Seed")
-GROWTHS = 3  # times that a grid grows where the best rate is at its end
+GROWTHS = 6  # times that a grid grows where the best rate is at its end
 RATES_FILE = "rates.json"  # in the folder of a run that tried learning rates
 
 
@@ -91,7 +91,7 @@ def search_rate(
     key: Callable[[float, Seed], str],
     loss: Callable[[tuple[float, Seed]], float],
 ) -> RateTrial:
-    """Measure a loss at the rates of a grid, which is doubled or halved while the best is at an end, at most 3 times.
+    """Measure a loss at the rates of a grid, which is doubled or halved while the best is at an end, at most 6 times.
 
     Args:
         run: The run that keeps the losses.
