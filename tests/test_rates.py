@@ -158,6 +158,12 @@ def test_a_rate_stays_unless_another_is_better_on_each_seed(tmp_path):
     assert (arms["arm 1"]["chosen"], arms["arm 1"].get("why")) == (0.2, None)
 
 
+@pytest.mark.parametrize(("seeds", "asked"), [(rates.SEEDS, ""), ((100, 102), " --seeds 100 --seeds 102")])
+def test_a_trial_says_the_command_that_repeats_it(tmp_path, seeds, asked):
+    made = rates._assemble(Project(make_project(tmp_path / "book")), "tiny", seeds, {}, {})
+    assert made["provenance"]["command"] == f"course rates tiny{asked}"
+
+
 def test_the_rates_of_a_recipe_are_checked_beside_those_of_the_labs(tmp_path):
     project = Project(make_project(tmp_path / "book"))
     write_lab(project.root, lab_cells()[:3])
