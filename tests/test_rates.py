@@ -108,7 +108,7 @@ def test_one_by_one_a_later_arm_is_tried_on_top_of_the_chosen_rate_of_an_earlier
     arms = made["comparisons"]["stages"]["arms"]
     assert {arm: entry["chosen"] for arm, entry in arms.items()} == {"first": 0.3, "second": 0.3}  # not 0.1
     assert [len(entry["losses"]) for entry in arms.values()] == [4, 4]
-    assert made["provenance"]["command"] == "course rates tiny --one-by-one"
+    assert made["provenance"]["command"] == "course rates tiny --seeds 100 --one-by-one"
     assert not list(rates.complaints(made, range(10)))
 
 
