@@ -46,7 +46,7 @@ PRESETS = {"cpu": Plan(450, 128), "gpu": Plan(2000, 1024)}
 PATIENT = {"cpu": Plan(2000, 64), "gpu": Plan(8000, 1024)}
 
 
-class Arm(NamedTuple):
+class RelationsArm(NamedTuple):
     """Models that differ in their seeds and learning rates alone."""
 
     n_heads: int
@@ -55,12 +55,12 @@ class Arm(NamedTuple):
 
 
 ARMS = {
-    "1": Arm(1),
-    "2": Arm(2),
-    "1-nothing-hidden": Arm(1, hide=0.0),
-    "2-nothing-hidden": Arm(2, hide=0.0),
-    "1-patient": Arm(1, plans=PATIENT),
-    "1-patient-more-hidden": Arm(1, 0.7, PATIENT),
+    "1": RelationsArm(1),
+    "2": RelationsArm(2),
+    "1-nothing-hidden": RelationsArm(1, hide=0.0),
+    "2-nothing-hidden": RelationsArm(2, hide=0.0),
+    "1-patient": RelationsArm(1, plans=PATIENT),
+    "1-patient-more-hidden": RelationsArm(1, 0.7, PATIENT),
 }
 CONTROLS = {"2": "1", "2-nothing-hidden": "1-nothing-hidden", "1-patient-more-hidden": "1-patient"}
 
