@@ -108,7 +108,7 @@ def test_one_by_one_a_later_arm_is_tried_on_top_of_the_chosen_rate_of_an_earlier
     arms = made["comparisons"]["stages"]["arms"]
     assert {arm: entry["chosen"] for arm, entry in arms.items()} == {"first": 0.3, "second": 0.3}  # not 0.1
     assert [len(entry["losses"]) for entry in arms.values()] == [4, 4]
-    assert made["provenance"]["command"] == "course rates tiny --one-by-one"
+    assert made["provenance"]["command"] == "course rates tiny --seeds 100 --one-by-one"
     assert not list(rates.complaints(made, range(10)))
 
 
@@ -156,6 +156,12 @@ def test_a_rate_stays_unless_another_is_better_on_each_seed(tmp_path):
     arms = rates._assemble(project, "tiny", (100, 101), tried, before)["comparisons"]["arms"]["arms"]
     assert (arms["arm 0"]["chosen"], arms["arm 0"]["why"]) == (0.1, "0.2 is not better on each seed")
     assert (arms["arm 1"]["chosen"], arms["arm 1"].get("why")) == (0.2, None)
+
+
+@pytest.mark.parametrize(("seeds", "asked"), [(rates.SEEDS, ""), ((100, 102), " --seeds 100 --seeds 102")])
+def test_a_trial_says_the_command_that_repeats_it(tmp_path, seeds, asked):
+    made = rates._assemble(Project(make_project(tmp_path / "book")), "tiny", seeds, {}, {})
+    assert made["provenance"]["command"] == f"course rates tiny{asked}"
 
 
 def test_the_rates_of_a_recipe_are_checked_beside_those_of_the_labs(tmp_path):

@@ -164,9 +164,10 @@ def _assemble(
         if kept in losses and kept != best and not _lower_on_each(losses[best], losses[kept]):
             entry |= {"chosen": kept, "why": f"{best:g} is not better on each seed"}
         comparisons.setdefault(comparison, {"arms": {}})["arms"][arm] = entry
+    asked = "".join(f" --seeds {seed}" for seed in seeds) if tuple(seeds) != SEEDS else ""
     provenance = {
         "lab": lab,
-        "command": f"course rates {lab}" + (" --one-by-one" if one_by_one else ""),
+        "command": f"course rates {lab}{asked}" + (" --one-by-one" if one_by_one else ""),
         "commit": commit_of(project.root),
         "preset": preset(),
         "device": "cpu" if preset() == "cpu" else "accelerator",
