@@ -74,7 +74,7 @@ PRESETS = {
         rates=(2e-3, 4e-3, 8e-3, 16e-3),
         more=MORE,
         tuning=TrainConfig(60, warmup_steps=5),
-        tuning_rates=(3e-4, 1e-3, 3e-3, 9e-3),
+        tuning_rates=(3e-4, 1e-3, 3e-3, 9e-3, 27e-3),
     ),
     "gpu": PositionsPlan(
         {"d_model": 256, "n_layers": 4, "n_heads": 8},
