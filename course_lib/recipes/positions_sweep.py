@@ -1,6 +1,6 @@
 """The learning rates of the lab on positions: each model is trained at several, and has its own best.
 
-    course train positions --preset cpu --seed 100     # and again with --seed 101; about 9 CPU-minutes each
+    course train positions --preset cpu --seed 100     # and again with --seed 101; about 8 CPU-minutes each
 
 The models are those of `labs/ch01_positions`: small GPTs that differ in the position encoding alone, and the one with
 RoPE fine-tuned on longer windows, with and without position interpolation. They are scored at the length they were
