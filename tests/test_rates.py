@@ -7,7 +7,7 @@ import pytest
 from site_project import lab_cells, make_project, write_lab
 
 from course_lib.errors import DataError
-from course_lib.measure import tuned_rates, tuning
+from course_lib.measure import losses_by_rate, tuned_rates, tuning
 from course_lib.site import rates, replicate
 from course_lib.site.paths import Project, SiteError
 
@@ -48,6 +48,14 @@ def test_a_lab_trains_at_the_chosen_rates_and_tells_nothing(committed, capsys):
     assert capsys.readouterr().out == ""
     with pytest.raises(DataError, match=r"results/rates/tiny\.json has no 'others'; there are arms"):
         tuned_rates("tiny", "others")
+
+
+def test_a_lab_shows_the_losses_of_a_trial_but_not_those_of_a_rate_at_which_a_model_diverged(tmp_path, monkeypatch):
+    file = tmp_path / "tiny.json"
+    arm = {"losses": {"0.1": [1.0, 2.0], "0.3": [0.5, 1.0], "0.9": [4.0, None]}, "chosen": 0.3}
+    file.write_text(json.dumps(trial(arm)))
+    monkeypatch.setattr(tuning, "committed_file", lambda name: file)
+    assert losses_by_rate("tiny", "arms") == {"arm 0": ([0.1, 0.3], [1.5, 0.75])}
 
 
 def test_in_a_trial_it_trains_at_others_and_tells_the_loss(committed, capsys, monkeypatch):

@@ -16,7 +16,8 @@ from course_lib.recipes.run import Run
 def tiny(monkeypatch):
     """Two seeds of two steps, at two rates."""
     monkeypatch.setenv("COURSE_PRESET", "cpu")
-    monkeypatch.setitem(sweep.PRESETS, "cpu", sweep.Plan(2, 4))
+    for plans in (sweep.PRESETS, sweep.PATIENT):
+        monkeypatch.setitem(plans, "cpu", sweep.Plan(2, 4))
     monkeypatch.setattr(sweep, "RATES", (1e-3, 8e-3))
     monkeypatch.setattr(sweep, "SEEDS", 2)
 
@@ -27,23 +28,17 @@ def run(out, **asked):
 
 def test_a_run_and_one_that_was_stopped(tmp_path):
     whole = run(tmp_path / "whole")
-    arms = [(n_heads, rate, hide) for n_heads in sweep.HEADS for rate in sweep.RATES for hide in sweep.HIDDEN]
-
-    def key(arm, what):
-        n_heads, rate, hide = arm
-        return sweep.number_key(n_heads, rate, what, hide)
-
-    assert whole.keys() == {key(arm, what) for arm in arms for what in ("learned", "mean", 0, 1)}
+    arms = [(arm, rate) for arm in sweep.ARMS for rate in sweep.RATES]
+    assert whole.keys() == {sweep.number_key(*arm, what) for arm in arms for what in ("learned", "mean", 0, 1)}
     for arm in arms:
         shares = sweep.values_of(whole, *arm)
         assert shares.keys() == {0, 1}
-        assert whole[key(arm, "mean")] == pytest.approx(sum(shares.values()) / 2)
-        assert whole[key(arm, "learned")] == sum(share >= sweep.LEARNED for share in shares.values())
+        assert whole[sweep.number_key(*arm, "mean")] == pytest.approx(sum(shares.values()) / 2)
+        assert whole[sweep.number_key(*arm, "learned")] == sum(share >= sweep.LEARNED for share in shares.values())
     results = read_results(tmp_path / "whole" / "results.json")
     assert results.controls["heads.sweep.2.8e-03.learned"] == "heads.sweep.1.8e-03.learned"
-    assert (
-        tiny_recipes.runs_of_a_stopped_recipe(sweep, "learn", run, whole, tmp_path) == 17
-    )  # sixteen runs, one of them twice
+    runs = tiny_recipes.runs_of_a_stopped_recipe(sweep, "learn", run, whole, tmp_path)
+    assert runs == 2 * len(arms) + 1  # one of them twice
     assert sweep.values_of(run(tmp_path / "next", seed=1), 1, 1e-3).keys() == {2, 3}
 
 
@@ -62,7 +57,7 @@ def test_the_lab_s_layer_gives_the_same_model():
 
 def test_what_is_hidden_makes_another_model():
     plan, test = sweep.Plan(3, 16), sweep.new_rows(0, n=20)
-    hidden, all_seen = (sweep.learn(2, seed=0, plan=plan, hide=hide) for hide in sweep.HIDDEN)
+    hidden, all_seen = (sweep.learn(2, seed=0, plan=plan, hide=hide) for hide in (0.3, 0.0))
     mask = causal_mask(sweep.WORLD.length)
     with torch.no_grad():
         assert not torch.equal(hidden(test, mask), all_seen(test, mask))

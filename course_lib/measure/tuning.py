@@ -6,7 +6,8 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import SupportsFloat
+from statistics import fmean
+from typing import Any, SupportsFloat
 
 import torch
 
@@ -81,7 +82,30 @@ def tuned_rates(lab: str, comparison: str, gpu: Mapping[str, float] | None = Non
     """
     if gpu is not None and preset() == "gpu":
         return TunedRates(comparison, gpu)
+    return TunedRates(comparison, {arm: tried["chosen"] for arm, tried in _arms(lab, comparison).items()})
+
+
+def losses_by_rate(lab: str, comparison: str) -> dict[str, tuple[list[float], list[float]]]:
+    """Return the rates that were tried for each arm, and the mean loss over the trial's seeds at each of them.
+
+    Rates at which a model diverged are left out.
+
+    Args:
+        lab: As for `tuned_rates`.
+        comparison: As for `tuned_rates`.
+
+    Raises:
+        DataError: If there is no such trial.
+    """
+    found = {}
+    for arm, tried in _arms(lab, comparison).items():
+        means = {float(rate): fmean(losses) for rate, losses in tried["losses"].items() if None not in losses}
+        found[arm] = (list(means), list(means.values()))
+    return found
+
+
+def _arms(lab: str, comparison: str) -> dict[str, Any]:
     found = json.loads(committed_file(f"rates/{lab}.json").read_text(encoding="utf-8"))["comparisons"]
     if comparison not in found:
         raise DataError(f"results/rates/{lab}.json has no {comparison!r}; there are {', '.join(found)}")
-    return TunedRates(comparison, {arm: tried["chosen"] for arm, tried in found[comparison]["arms"].items()})
+    return found[comparison]["arms"]

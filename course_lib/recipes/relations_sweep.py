@@ -1,8 +1,11 @@
 """A sweep of one and two heads: how often a layer learns to read two relations at once, at several learning rates.
 
+    course train two-relations      # about 25 CPU-minutes
+
 The task is `TwoRelations`: two questions at one position, one about the value just before, one about the value of an
 equal key. Each run trains one small model from one seed, and gives the share of new rows with both answers right.
-In training, each earlier place is hidden with probability 0.3; a control hides nothing.
+In training, each earlier place is hidden with probability 0.3. Controls hide nothing. And one head alone is trained for
+longer, with as much hidden, and with more.
 """
 
 from __future__ import annotations
@@ -27,7 +30,6 @@ WORLD = TwoRelations(n_pairs=8, n_values=11)
 HEADS = (1, 2)
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 HIDE = 0.3  # the probability with which a place is hidden in training
-HIDDEN = (HIDE, 0.0)
 SEEDS = 20  # of a run of the recipe
 LEARNED = 0.6  # the share of rows with both answers right from which a model counts as having learned both
 Layer = Callable[[int, int], nn.Module]  # from d_model and n_heads; called with x and a mask
@@ -41,6 +43,26 @@ class Plan(NamedTuple):
 
 
 PRESETS = {"cpu": Plan(450, 128), "gpu": Plan(2000, 1024)}
+PATIENT = {"cpu": Plan(2000, 64), "gpu": Plan(8000, 1024)}
+
+
+class RelationsArm(NamedTuple):
+    """Models that differ in their seeds and learning rates alone."""
+
+    n_heads: int
+    hide: float = HIDE
+    plans: Mapping[str, Plan] = PRESETS
+
+
+ARMS = {
+    "1": RelationsArm(1),
+    "2": RelationsArm(2),
+    "1-nothing-hidden": RelationsArm(1, hide=0.0),
+    "2-nothing-hidden": RelationsArm(2, hide=0.0),
+    "1-patient": RelationsArm(1, plans=PATIENT),
+    "1-patient-more-hidden": RelationsArm(1, 0.7, PATIENT),
+}
+CONTROLS = {"2": "1", "2-nothing-hidden": "1-nothing-hidden", "1-patient-more-hidden": "1-patient"}
 
 
 class TwoAnswers(nn.Module):
@@ -137,55 +159,58 @@ def _moved(rows: RelationsBatch, device: torch.device) -> RelationsBatch:
     return RelationsBatch(*(part.to(device) for part in rows))
 
 
-def both_right(n_heads: int, rate: float, hide: float, seed: int, plan: Plan, device: torch.device) -> float:
-    """Train one model and return its share of new rows with both answers right."""
+def both_right(arm: str, rate: float, seed: int, plan: Plan, device: torch.device) -> float:
+    """Train one model of an arm and return its share of new rows with both answers right."""
+    n_heads, hide, _ = ARMS[arm]
     model = learn(n_heads, seed=seed, rate=rate, plan=plan, hide=hide, device=device)
     return accuracies(model, new_rows(seed, device=device))[2]
 
 
-def number_key(n_heads: int, rate: float, what: str | int, hide: float = HIDE) -> str:
+def number_key(arm: str | int, rate: float, what: str | int) -> str:
     """Return the key of a result, such as "heads.sweep.2.2e-03.learned", or of a seed: "heads.sweep.2.2e-03.seed-7".
 
-    Where nothing was hidden, it is "heads.sweep.2-nothing-hidden.2e-03.learned".
+    Args:
+        arm: The name of an arm, or the number of heads of one in which nothing else is special.
+        rate: The learning rate.
+        what: "learned", "mean", or a seed.
     """
-    arm = f"{n_heads}" if hide else f"{n_heads}-nothing-hidden"
     return f"heads.sweep.{arm}.{rate:.0e}.{f'seed-{what}' if isinstance(what, int) else what}"
 
 
-def values_of(sweep: Mapping[str, float], n_heads: int, rate: float, hide: float = HIDE) -> dict[int, float]:
+def values_of(sweep: Mapping[str, float], arm: str | int, rate: float) -> dict[int, float]:
     """Return the share of rows with both answers right by seed, of the models of one arm of a sweep."""
-    start = number_key(n_heads, rate, "seed-", hide)
+    start = number_key(arm, rate, "seed-")
     return {int(key.removeprefix(start)): value for key, value in sweep.items() if key.startswith(start)}
 
 
 def two_relations(run: Run) -> Results:
-    """Train every number of heads at every rate from 20 seeds; the run's seed 1 has the seeds 20 to 39, and so on.
+    """Train every arm at every rate from 20 seeds; the run's seed 1 has the seeds 20 to 39, and so on.
 
-    Each is trained with places hidden, and with none. The results give each arm the mean share of rows with both
-    answers right, the number of seeds at which it is at least LEARNED, and the share of each seed. An arm's control
-    has one head.
+    The results give each arm the mean share of rows with both answers right, the number of seeds at which it is at
+    least LEARNED, and the share of each seed.
     """
-    plan = run.choose(PRESETS)
-    plan = plan._replace(steps=run.steps or plan.steps)
-    # Without the grid: no number depends on the others, so a run may go on with more heads, rates or seeds.
-    found = run.measured_so_far(plan)
-    arms = [(n_heads, rate, hide) for hide in HIDDEN for n_heads in HEADS for rate in RATES]
+    plans = {arm: run.choose(of_arm.plans) for arm, of_arm in ARMS.items()}
+    plans = {arm: plan._replace(steps=run.steps or plan.steps) for arm, plan in plans.items()}
+    # Without the grid: no number depends on the others, so a run may go on with more arms, rates or seeds.
+    found = run.measured_so_far(run.choose(PRESETS))
     tasks = {
-        number_key(n_heads, rate, seed, hide): (n_heads, rate, hide, seed)
+        number_key(arm, rate, seed): (arm, rate, seed)
+        for arm in ARMS
         for seed in seeds_of(run.seed, SEEDS)
-        for n_heads, rate, hide in arms
+        for rate in RATES
     }
-    run.measure_each(found, tasks, lambda task: both_right(*task, plan, run.device))
+    run.measure_each(found, tasks, lambda task: both_right(*task, plans[task[0]], run.device))
     values: dict[str, float] = {}
-    for n_heads, rate, hide in arms:
-        shares = values_of(found, n_heads, rate, hide)
-        values[number_key(n_heads, rate, "learned", hide)] = sum(share >= LEARNED for share in shares.values())
-        values[number_key(n_heads, rate, "mean", hide)] = sum(shares.values()) / len(shares)
-        values |= {number_key(n_heads, rate, seed, hide): share for seed, share in shares.items()}
+    for arm in ARMS:
+        for rate in RATES:
+            shares = values_of(found, arm, rate)
+            values[number_key(arm, rate, "learned")] = sum(share >= LEARNED for share in shares.values())
+            values[number_key(arm, rate, "mean")] = sum(shares.values()) / len(shares)
+            values |= {number_key(arm, rate, seed): share for seed, share in shares.items()}
     controls = {
-        number_key(n_heads, rate, what, hide): number_key(HEADS[0], rate, what, hide)
-        for n_heads, rate, hide in arms
+        number_key(arm, rate, what): number_key(control, rate, what)
+        for arm, control in CONTROLS.items()
+        for rate in RATES
         for what in ("learned", "mean")
-        if n_heads != HEADS[0]
     }
     return write_results(run, values, controls)
