@@ -5,30 +5,43 @@ from site_project import ROOT
 
 from course_lib.files import read_json
 from course_lib.measure import committed_run
-from course_lib.recipes.positions_sweep import ARMS, PRESETS, SEEDS, best_rates, number_key
-from course_lib.recipes.rates import rates_of
+from course_lib.recipes.positions_sweep import ARMS, FACTORS, PRESETS, SEEDS, best_rates, number_key
+from course_lib.recipes.rates import best_rate, mean_losses, rates_of
 from course_lib.site import rates
 
+PLAN = PRESETS["cpu"]
+TRIED = {arm: rates_of(PLAN, arm) for arm in ARMS} | dict.fromkeys(FACTORS, PLAN.tuning_rates)
 
-def test_the_runs_are_whole():
-    plan = PRESETS["cpu"]
-    keys = {number_key(arm, rate) for arm in ARMS for rate in rates_of(plan, arm)}
-    for seed in SEEDS:
-        assert committed_run("positions", seed, size="cpu").keys() == keys
+
+@pytest.fixture(scope="module")
+def runs():
+    return [committed_run("positions", seed, size="cpu") for seed in SEEDS]
+
+
+def test_the_runs_are_whole(runs):
+    keys = {number_key(arm, rate) for arm, rates in TRIED.items() for rate in rates}
+    for run in runs:
+        assert run.keys() == keys
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_best_rate_is_inside_the_grid(arm):
-    rates = rates_of(PRESETS["cpu"], arm)
+    rates = rates_of(PLAN, arm)
     assert rates[0] < best_rates()[arm] < rates[-1]
 
 
-def test_the_trial_of_the_lab_s_rates_is_that_of_the_runs():
+def test_each_run_fine_tuned_the_model_of_the_rate_that_the_lab_has(runs):
+    for run in runs:
+        assert best_rate({rate: run[number_key("rope", rate)] for rate in TRIED["rope"]}) == best_rates()["rope"]
+
+
+def test_the_trial_of_the_lab_s_rates_is_that_of_the_runs(runs):
     trial = read_json(ROOT / "results" / "rates" / "ch01_positions.json")
-    runs = [committed_run("positions", seed, size="cpu") for seed in SEEDS]
-    arms = trial["comparisons"]["encodings"]["arms"]
-    assert {arm: tried["chosen"] for arm, tried in arms.items()} == best_rates()
-    for arm, tried in arms.items():
-        losses = {f"{rate:g}": [run[number_key(arm, rate)] for run in runs] for rate in rates_of(PRESETS["cpu"], arm)}
-        assert tried["losses"] == losses
+    best = {arm: best_rate(losses) for arm, losses in mean_losses(runs, TRIED, number_key).items()}
+    assert list(trial["comparisons"]) == ["encodings", "stretch"]
+    for comparison, arms in (("encodings", ARMS), ("stretch", FACTORS)):
+        tried = trial["comparisons"][comparison]["arms"]
+        assert {arm: entry["chosen"] for arm, entry in tried.items()} == {arm: best[arm] for arm in arms}
+        for arm, entry in tried.items():
+            assert entry["losses"] == {f"{rate:g}": [run[number_key(arm, rate)] for run in runs] for rate in TRIED[arm]}
     assert not list(rates.complaints(trial, range(10)))
