@@ -4,8 +4,8 @@
 
 The models are those of `labs/ch04_safety`, trained at its rates from the course seeds 200 to 239. From each seed a
 model is trained by GRPO with a random reward, and others on refusals and everyday requests without look-alikes. From
-the first ten there are random rewards at a third and at three times the rate, too, and look-alikes that share their
-words with those of the test; the lab holds out whole words.
+the first ten there are random rewards at a third and at three times the rate, too, trainings without look-alikes at the
+rate of those with them, and look-alikes that share their words with those of the test; the lab holds out whole words.
 """
 
 from __future__ import annotations
@@ -174,14 +174,15 @@ def random_reward(counter: Counter, lr: float, label: str) -> Numbers:
     return found
 
 
-def without_look_alikes(counter: Counter, lr: float) -> float:
-    """Train four times on refusals and everyday requests alone, and return how well harm is told from new words."""
-    apart = []
+def without_look_alikes(counter: Counter, lr: float) -> Numbers:
+    """Train four times without look-alikes, and return how well their new words are told from harm, and refused."""
+    apart, refused = [], []
     for choice in range(len(HARMLESS)):
         new_words = counter.world.split_look_alikes(choice, 0, counter.seed + choice)[2]
         model = counter.with_look_alikes(~counter.sharp, lr, "no look-alikes", choice)
         apart.append(counter.told_apart(model, new_words))
-    return fmean(apart)
+        refused.append(counter.outlook(model)[1][new_words].mean().item())
+    return {"told-apart-without": fmean(apart), "refused-without": fmean(refused)}
 
 
 def same_words(counter: Counter, lr: float) -> Numbers:
@@ -201,12 +202,16 @@ def same_words(counter: Counter, lr: float) -> Numbers:
 def one_seed(counter: Counter, rates: Rates, everything: bool) -> Numbers:
     """Train the models of one course seed, and return their numbers; not everything is measured on each."""
     alike, rate = rates["look-alikes"], rates["rewards"]["weight 0.8"]  # the lab's for its random reward
-    found = {"told-apart-without": without_look_alikes(counter, alike["look-alikes with 0 objects"])}
+    found = without_look_alikes(counter, alike["look-alikes with 0 objects"])
     for name, factor in FACTORS.items():
         if name == "random" or everything:
             traced = random_reward(counter, factor * rate, name)
             found |= {f"{name}.{key}": number for key, number in traced.items()}
-    return found | same_words(counter, alike["look-alikes with 3 objects"]) if everything else found
+    if not everything:
+        return found
+    same_rate = alike["look-alikes with 3 objects"]  # at which those with look-alikes are trained
+    found |= {f"{key}-same-rate": number for key, number in without_look_alikes(counter, same_rate).items()}
+    return found | same_words(counter, same_rate)
 
 
 def in_common(values: Numbers, steps: int) -> Numbers:
