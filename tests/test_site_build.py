@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 
 import nbformat
@@ -325,6 +326,32 @@ def test_kernels_end_with_the_build_that_they_run_for(copied):
         until(lambda: alive.is_file() and alive.read_text(), seconds=120)
         building.kill()
     until(lambda: not psutil.pid_exists(int(alive.read_text())), seconds=60)
+
+
+def test_nothing_that_nbmake_started_is_left_when_it_is_ended(tmp_path):
+    """Whoever started it removes its folder then, where a worker or a kernel would still write."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import time\ntime.sleep(600)")])
+    nbformat.write(notebook, tmp_path / "forever.ipynb")
+    with execute._nbmake([tmp_path / "forever.ipynb"], tmp_path / "nbmake.log", jobs=1) as process:
+        until(lambda: kernels_of(process.pid), seconds=120)
+        family = psutil.Process(process.pid).children(recursive=True)
+    assert [member for member in family if is_alive(member)] == []
+
+
+def kernels_of(pid):
+    return [member for member in psutil.Process(pid).children(recursive=True) if "ipykernel_launcher" in told(member)]
+
+
+def told(process):
+    with suppress(psutil.NoSuchProcess):
+        return process.cmdline()
+    return []
+
+
+def is_alive(process):
+    with suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def until(condition, seconds):

@@ -17,6 +17,17 @@ from course.contents import places
 WORDS = 2500
 WORDS_OF_A_CAPSTONE = 2800  # it goes through a whole project; its limits were cut to stay within the other number
 NUMBERS = 2  # in a paragraph; more are a table
+PREDICTIONS = 4  # at the turns of the story; what else a page asks, it answers in the next sentence
+MORE_PREDICTIONS = {  # pages that are still to be gone through
+    "ch01_attention",
+    "ch01_heads",
+    "ch02_layers",
+    "ch03_emergence",
+    "ch04_sft",
+    "ch05_chain_of_thought",
+    "ch05_few_shot",
+    "ch05_in_context",
+}
 PLACES = places(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8")))
 CHAPTERS = [place for place in PLACES if place.doc.startswith(("book/ch", "book/capstone_")) and place.chapter is None]
 PAGES = [page for chapter in CHAPTERS if chapter.ideas for page in (chapter, *chapter.ideas)]
@@ -125,6 +136,21 @@ def test_a_paragraph_has_few_numbers(page):
     assert [part for part in found if part.count("{number}") > NUMBERS] == []
 
 
+def predictions(text):
+    """The questions of the predictions of a page."""
+    fences = filter(None, map(FENCE.fullmatch, text.splitlines()))
+    return [fence["rest"].strip() for fence in fences if fence["name"] == "predict"]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("book/*.md")), ids=lambda path: path.stem)
+def test_a_page_asks_for_few_predictions(path):
+    asked = predictions(path.read_text(encoding="utf8"))
+    if path.stem in MORE_PREDICTIONS:
+        assert len(asked) > PREDICTIONS, f"{path.stem} asks for few now: take it out of MORE_PREDICTIONS"
+    else:
+        assert len(asked) <= PREDICTIONS, "keep those at the turns of the story:\n" + "\n".join(asked)
+
+
 @pytest.mark.parametrize("lab", LABS, ids=lambda place: place.doc)
 def test_an_exercise_leads_to_a_section_of_the_page_of_its_lab(lab, monkeypatch, tmp_path):
     pages = [lab.chapter, *lab.chapter.ideas]
@@ -192,6 +218,11 @@ def test_a_paragraph_is_running_text_and_neither_a_table_nor_for_the_expert():
     }
     assert counts["Two "] == 2
     assert not any("print" in part or ":bar:" in part or "moved" in part for part in paragraphs(PAGE))
+
+
+def test_predictions_are_counted_by_their_fences():
+    assert predictions(PAGE) == ["A question?"]
+    assert predictions(":::{predict} One?\n:::\n```{predict} Two?\n```\nof a {predict}\n") == ["One?", "Two?"]
 
 
 def test_words_are_what_there_is_to_read():
