@@ -40,7 +40,7 @@ WORLDS = {
 }
 SEEDS = (100, 101)  # of the runs by which the rates were chosen; no seed of the course's replications
 GUESS = math.log(MODULUS)  # the loss of a guess, in nats
-LEARNED = 0.02  # nats below a guess: an arm that gets no further at any rate has learned nothing, and no best rate
+LEARNED = 0.01  # nats below a guess: an arm that gets no further at any rate has learned nothing, and no best rate
 DEFAULT_RATE = 1e-2  # the rate of such an arm
 LAB_SEEDS = 10  # of a run of `told_only`; course seed n is the lab's seed 10 n
 Rows = Callable[[ChainBatch], tuple[Tensor, Tensor]]  # the inputs of a model, and the targets
