@@ -192,7 +192,7 @@ def two_relations(run: Run) -> Results:
     plans = {arm: run.choose(of_arm.plans) for arm, of_arm in ARMS.items()}
     plans = {arm: plan._replace(steps=run.steps or plan.steps) for arm, plan in plans.items()}
     # Without the grid: no number depends on the others, so a run may go on with more arms, rates or seeds.
-    found = run.measured_so_far(run.choose(PRESETS))
+    found = run.measured_so_far((run.choose(PRESETS), run.choose(PATIENT)))
     tasks = {
         number_key(arm, rate, seed): (arm, rate, seed)
         for arm in ARMS
