@@ -7,7 +7,7 @@ import pytest
 from site_project import lab_cells, make_project, write_lab
 
 from course_lib.errors import DataError
-from course_lib.measure import losses_by_rate, tuned_rates, tuning
+from course_lib.measure import trial_curves, tuned_rates, tuning
 from course_lib.site import rates, replicate
 from course_lib.site.paths import Project, SiteError
 
@@ -55,7 +55,7 @@ def test_a_lab_shows_the_losses_of_a_trial_but_not_those_of_a_rate_at_which_a_mo
     arm = {"losses": {"0.1": [1.0, 2.0], "0.3": [0.5, 1.0], "0.9": [4.0, None]}, "chosen": 0.3}
     file.write_text(json.dumps(trial(arm)))
     monkeypatch.setattr(tuning, "committed_file", lambda name: file)
-    assert losses_by_rate("tiny", "arms") == {"arm 0": ([0.1, 0.3], [1.5, 0.75])}
+    assert trial_curves("tiny", "arms") == {"arm 0": ([0.1, 0.3], [1.5, 0.75])}
 
 
 def test_in_a_trial_it_trains_at_others_and_tells_the_loss(committed, capsys, monkeypatch):

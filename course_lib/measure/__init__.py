@@ -7,4 +7,4 @@ from course_lib.measure.predict import predict
 from course_lib.measure.preset import device, device_name, pick, seed
 from course_lib.measure.record import OutOfBand, record
 from course_lib.measure.statistics import bootstrap, entropy, t_interval, wilson
-from course_lib.measure.tuning import TunedRates, losses_by_rate, tuned_rates
+from course_lib.measure.tuning import TunedRates, trial_curves, tuned_rates

@@ -85,8 +85,8 @@ def tuned_rates(lab: str, comparison: str, gpu: Mapping[str, float] | None = Non
     return TunedRates(comparison, {arm: tried["chosen"] for arm, tried in _arms(lab, comparison).items()})
 
 
-def losses_by_rate(lab: str, comparison: str) -> dict[str, tuple[list[float], list[float]]]:
-    """Return the rates that were tried for each arm, and the mean loss over the trial's seeds at each of them.
+def trial_curves(lab: str, comparison: str) -> dict[str, tuple[list[float], list[float]]]:
+    """Return a curve for each arm: the rates that were tried, and the mean loss over the trial's seeds at each of them.
 
     Rates at which a model diverged are left out.
 
