@@ -19,10 +19,6 @@ WORDS_OF_A_CAPSTONE = 2800  # it goes through a whole project; its limits were c
 NUMBERS = 2  # in a paragraph; more are a table
 PREDICTIONS = 4  # at the turns of the story; what else a page asks, it answers in the next sentence
 MORE_PREDICTIONS = {  # pages that are still to be gone through
-    "ch01_attention",
-    "ch01_heads",
-    "ch02_layers",
-    "ch03_emergence",
     "ch04_sft",
     "ch05_chain_of_thought",
     "ch05_few_shot",
