@@ -139,13 +139,13 @@ WALK = {
         "Chapter 1, lab 1 of 2: tiny",
     ),
     "book/second": (
-        "One part · Chapter 2 · about 1 minute · 2 pages · 1 lab",
+        "One part · Chapter 2 · about 1 minute · 2 pages, 1 lab: about 1 hour",
         "Next: Chapter 2, page 1 of 2: An idea, about 1 minute",
         "An idea: what it is",
         None,
     ),
     "book/inside": (
-        "Chapter 2, page 1 of 2: An idea · about 1 minute",
+        "Chapter 2, page 1 of 2: An idea · about 1 minute · its lab: about 30 minutes",
         "Next: Chapter 2, lab 1 of 1: an idea, about 30 minutes",
         "Inside?",
         "Chapter 2",

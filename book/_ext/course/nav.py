@@ -89,9 +89,13 @@ def where(contents: Contents, here: Place, link: Any) -> str:
     if contents.is_read(here):
         parts.append(f"about {duration(contents.minutes(here))}")
     if contents.number(here) and here.ideas:
-        parts.append(counted(len(here.ideas), "page"))
-    if here.labs:
+        hours = max(1, round(sum(map(contents.minutes, here.pages)) / 60))
+        inside = f"{counted(len(here.ideas), 'page')}, {counted(len(here.labs), 'lab')}"
+        parts.append(f"{inside}: about {counted(hours, 'hour')}")
+    elif len(here.labs) > 1:
         parts.append(counted(len(here.labs), "lab"))
+    elif (lab := contents.beside(here.doc, 1)) and lab.is_lab and lab.reads is here:
+        parts.append(f'<a href="{escape(link(lab.doc))}">its lab</a>: about {duration(contents.minutes(lab))}')
     line = '<span class="where-dot" aria-hidden="true"> · </span>'.join(parts)
     full = called if called.endswith(contents.title(here)) or here.is_lab else f"{called}: {contents.title(here)}"
     return f'<p class="where" data-page="{escape(here.doc)}" data-name="{escape(full)}">{line}</p>\n'
