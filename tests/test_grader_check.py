@@ -21,7 +21,7 @@ from torch import nn
 
 from course_lib import exercises
 from course_lib.exercises import find
-from course_lib.exercises.spec import Case, Exercise, Mistake, call_and_differentiate
+from course_lib.exercises.spec import Case, Exercise, Mistake, call, call_and_differentiate
 from course_lib.grader import check, hint, render, timed, use
 from course_lib.grader.compare import Kind, compare
 from course_lib.grader.exam import Exam, Outcome
@@ -1002,6 +1002,50 @@ def fails_if_many(x):
 )
 def test_a_crash_is_told_as_a_crash(answer, mistake):
     assert named(planted(double, tripled, fails_if_many), answer) == mistake
+
+
+def told(exercise, answer):
+    return Exam(exercise).grade(LocalSubject(answer)).diagnosis
+
+
+def test_what_is_drawn_by_chance_is_said_to_be_although_each_call_begins_at_one_seed():
+    by_chance = told(planted(double), lambda x: 2 * x + torch.randn(()))
+    assert "asked twice, it gave two different answers" in by_chance
+    assert "return" not in by_chance, "which is for what comes to None"
+    assert "asked twice" not in told(planted(double), lambda x: 3 * x + 0 * torch.randn(()))
+    drawn = planted(lambda x: x.mean() + torch.randn(3), run_case=call)
+    assert "asked twice" not in told(drawn, lambda x: 2 * torch.randn(3)), "the right answer draws, too"
+
+
+def test_one_check_that_alone_is_wrong_says_where_to_look():
+    exercise = find("rank_residual")
+    first = Exam(exercise).cases[0].args[0]
+    assert "All other checks are right" in told(exercise, lambda x: exercise.reference(x) + (x.shape == first.shape))
+    assert "All other checks are right" not in told(exercise, lambda x: exercise.reference(x) + 1)
+    assert "All other checks are right" not in told(planted(double), lambda x: 2 * x if len(x) == 2 else 5 * x)
+
+
+@pytest.mark.parametrize("nan", [math.nan, torch.tensor(math.nan)])
+def test_nan_is_said_to_come_of_no_number(nan):
+    assert "comes of 0 / 0" in told(find("rank_residual"), lambda x: nan)
+    assert "comes of 0 / 0" not in told(find("rank_residual"), lambda x: math.inf)
+
+
+DEBUG = [id for slug in exercises.labs() for id in exercises.lab(slug).exercises if find(id).kind == "debug"]
+
+
+@pytest.mark.parametrize("id", DEBUG)
+def test_hints_at_a_given_fault_come_while_it_is_there(id):
+    exercise = find(id)
+    given = [mistake for mistake in exercise.mistakes if mistake.given]
+    assert given, "mark the fault of the given code with given=True"
+    others = [mistake for mistake in exercise.mistakes if mistake.message not in {one.message for one in given}]
+    for mistake, hinted in ((given[0], True), (others[0], False)):
+        result = Exam(exercise).grade(LocalSubject(mistake.solution))
+        assert result.mistake == mistake.message
+        assert any(line.startswith("Hint: ") for line in result_lines(result, hints=1)) is hinted
+    crashed = Exam(exercise).grade(LocalSubject(lambda *args, **kwargs: 1 / 0))
+    assert any(line.startswith("Hint: ") for line in result_lines(crashed, hints=1)), "nothing is known of the fault"
 
 
 def test_what_varies_is_no_known_mistake():

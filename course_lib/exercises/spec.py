@@ -100,24 +100,32 @@ def in_words(answer: Any, right: Any) -> str | None:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake: a wrong solution, and the message to learners whose answers equal its answers."""
+    """A known mistake: a wrong solution, and the message to learners whose answers equal its answers.
+
+    Attributes:
+        solution: The wrong solution.
+        message: What the learner is told.
+        given: Whether it is the fault of the code that the lab gives to be mended.
+    """
 
     solution: Callable[..., Any]
     message: str
+    given: bool = False
 
 
-def mistake(message: str) -> Callable[[Callable[..., Any]], Mistake]:
+def mistake(message: str, given: bool = False) -> Callable[[Callable[..., Any]], Mistake]:
     """Mark a function or class as a known mistake.
 
     Args:
         message: The message to the learner: what the answer looks like, and what to do.
+        given: Whether it is the fault of the code that the lab gives; hints speak of this one alone.
 
     Returns:
         A decorator that turns the function into a `Mistake`.
     """
 
     def mark(solution: Callable[..., Any]) -> Mistake:
-        return Mistake(solution, message)
+        return Mistake(solution, message, given)
 
     return mark
 

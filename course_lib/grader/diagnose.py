@@ -30,6 +30,10 @@ NO_PART = (
     "in the computation that should not, multiplied by 0 perhaps?"
 )
 SURPLUS_GRADIENT = "There is a gradient with respect to {where}, and there should be none."
+NAN = (
+    " `nan`, not a number, comes of 0 / 0, of infinity less infinity, and of the logarithm or the root of a negative "
+    "number."
+)
 _KINDS = {
     "Tensor": "a tensor",
     "ndarray": "a NumPy array",
@@ -270,7 +274,8 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if type(g) is int and g.bit_length() > 63 and isinstance(e, (torch.Tensor, np.ndarray)):
         e = e.item()  # torch has no such integer
     if not isinstance(e, (torch.Tensor, np.ndarray)) and not isinstance(g, (torch.Tensor, np.ndarray)):
-        return "the value differs from the expected one." if hide_values else _single(e, g)
+        nan = NAN if d.kind is Kind.FINITE and g != g else ""
+        return ("the value differs from the expected one." if hide_values else _single(e, g)) + nan
     return _values(torch.as_tensor(e), torch.as_tensor(g), d, hide_values)
 
 
@@ -316,7 +321,7 @@ def _values(e: torch.Tensor, g: torch.Tensor, d: Difference, hide_values: bool) 
     at = f" at index {list(d.index)}" if d.index else ""
     e1, g1 = _two(e[d.index].item(), g[d.index].item())
     if d.kind is Kind.FINITE:
-        return f"the result is {g1}{at}, where a finite number is expected."
+        return f"the result is {g1}{at}, where a finite number is expected.{NAN if g1 == 'nan' else ''}"
     if d.index:
         first = f"first wrong{at}" + ("." if hide_values else f": expected {e1}, got {g1}.")
     else:

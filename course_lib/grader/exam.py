@@ -27,6 +27,9 @@ VISIBLE_SEED = 0
 MOST_FOR_A_WRONG_ANSWER = 0.5  # of the points: who fails a check has not solved the exercise, however few checks it is
 # Float64 and float32 answers of one reference differ by rounding; a larger difference means other random numbers.
 SAME_COMPUTATION = 1e-2
+WIDE = 1e-2  # a relative tolerance from which on answers that are alike need not have been computed alike
+FEW = 2  # checks; of more than these, one that alone is wrong says where to look
+ALONE = " All other checks are right: what sets this one apart?"
 
 
 class Outcome(StrEnum):
@@ -59,6 +62,7 @@ class Result:
         source: The cell with the answer, or "".
         shape: What stays of the answer if its names and its layout change; see `inside.shape`.
         call: The call that the diagnosis is about, unless its numbers are hidden.
+        crashed: Whether the diagnosis is about an answer that did not come.
     """
 
     exercise: Exercise
@@ -75,6 +79,7 @@ class Result:
     source: str = ""
     shape: str = ""
     call: str | None = None
+    crashed: bool = False
 
     def __bool__(self) -> bool:
         return self.outcome is Outcome.PASSED
@@ -207,8 +212,13 @@ class Exam:
         if first > 0:
             found = wrong[first] = self._when_asked_again(subject, first, answers) or found
         result = Result(exercise, Outcome.WRONG, checks, fresh=self.fresh)
-        result.diagnosis = self._explain(first, found, answers, heard[first][1], hide_values)
         result.mistake = self._recognise(answers, wrong)
+        if not result.mistake and self._draws(subject, first, answers[first], found):
+            found = Difference(Kind.UNSTEADY, ())
+        result.diagnosis = self._explain(first, found, answers, heard[first][1], hide_values)
+        result.crashed = _crashed(answers[first])
+        if not result.mistake and len(wrong) > FEW and sum(one is not None for one in wrong) == 1:
+            result.diagnosis += ALONE
         result.not_run = [case.name for case, found in zip(cases, wrong, strict=True) if _was_not_run(found)]
         if not hide_values:
             path = found.path if isinstance(found, Difference) else None
@@ -223,10 +233,11 @@ class Exam:
         if isinstance(found, Difference) and found.kind is Kind.CHANGED:
             return argument_changed(exercise, self.cases[first], changed, given)
         diagnosis = explain(exercise, self.cases[first], found, hide_values)
-        if isinstance(found, Difference) and found.got is None and found.path in ((), ("output",)):
+        unsteady = getattr(found, "kind", None) is Kind.UNSTEADY
+        if isinstance(found, Difference) and found.got is None and found.path in ((), ("output",)) and not unsteady:
             results = [[_result(value) for value in values] for values in (self.expected, [a.value for a in answers])]
             diagnosis += nothing_returned(*results)
-        if changed is not None and getattr(found, "kind", None) is not Kind.UNSTEADY:
+        if changed is not None and not unsteady:
             diagnosis = also_changed(diagnosis, exercise, changed)
         return diagnosis
 
@@ -257,6 +268,20 @@ class Exam:
             return Difference(Kind.UNSTEADY, ())
         return None
 
+    def _draws(self, subject: calls.Subject, i: int, answer: Answer, found: Difference | Failure) -> bool:
+        """Return whether a wrong answer to case i comes of random numbers, and the right one does not.
+
+        Known only of code in this process: in a sandbox every call begins at the one seed.
+        """
+        if not isinstance(found, Difference) or found.kind not in (Kind.VALUE, Kind.FINITE):
+            return False
+        case, reference = self.cases[i], calls.LocalSubject(self.exercise.reference)
+        with calls.another_seed():
+            again, right = ask(self.exercise, subject, case), ask(self.exercise, reference, case)
+        if again.failure or right.failure or compare(self.expected[i], right.value, *self._tolerances(i)):
+            return False
+        return compare(answer.value, again.value, 0.0, 0.0, equal_nan=True) is not None
+
     def _tolerances(self, i: int) -> tuple[float, float]:
         case, exercise = self.cases[i], self.exercise
         rtol = exercise.rtol if case.rtol is None else case.rtol
@@ -277,7 +302,8 @@ class Exam:
         for known in self.mistakes:
             if self._explains(known, answers, wrong):
                 return known.message
-        if not _is_telling(answers, wrong):
+        wide = any(self._tolerances(i)[0] > WIDE for i in range(len(self.cases)))
+        if wide or not _is_telling(answers, wrong):
             return None
         stop = time.process_time() + (self.seconds or math.inf)
         for slip in self.slips:

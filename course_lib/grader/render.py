@@ -52,8 +52,14 @@ def result_lines(result: Result, hints: int = 0) -> list[str]:
             lines.append(f"  {word.ljust(9 if result.not_run else 8)}  {name}")
         lines += [line for line in (result.mistake, result.diagnosis) if line]
         lines += [f"The call: {result.call}"] if result.call else []
-        lines += hint_lines(exercise, hints)
+        lines += hint_lines(exercise, hints if _hints_fit(result) else 0)
     return [*lines, f"{WHERE}{exercise.see}{'' if exercise.see.endswith('?') else '.'}"]
+
+
+def _hints_fit(result: Result) -> bool:
+    """Whether hints speak of what is wrong: with given code, of its fault alone, which may have been mended."""
+    given = [mistake.message for mistake in result.exercise.mistakes if mistake.given]
+    return not given or result.mistake in given or (result.mistake is None and result.crashed)
 
 
 def hint_lines(exercise: Exercise, hints: int) -> list[str]:

@@ -111,7 +111,8 @@ def products_not_added_up(d, n_samples=10_000):
 
 @mistake(
     "The fault is still there: this is about 2d. Print the first query and the first key: each vector is multiplied by "
-    "itself. Draw queries and keys one after the other, from one generator."
+    "itself. Draw queries and keys one after the other, from one generator.",
+    given=True,
 )
 def vectors_times_themselves(d, n_samples=10_000):
     return torch.randn(n_samples, d).square().sum(-1).var().item()

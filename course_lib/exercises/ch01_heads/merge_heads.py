@@ -49,12 +49,12 @@ STILL_THERE = (
 )
 
 
-@mistake(STILL_THERE)
+@mistake(STILL_THERE, given=True)
 def without_transpose(x):
     return x.reshape(x.shape[0], x.shape[2], -1)
 
 
-@mistake(STILL_THERE)
+@mistake(STILL_THERE, given=True)
 def transposed_afterwards(x):
     batch, heads, positions, head_dim = x.shape
     return x.reshape(batch, heads * head_dim, positions).transpose(1, 2)

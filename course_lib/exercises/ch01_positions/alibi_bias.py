@@ -57,7 +57,8 @@ def minus_slope_times(distance, n_heads):
 
 @mistake(
     "The fault is still there: each query gives all its keys the same penalty, and softmax does not see what a whole "
-    "row has in common. On what should the distance depend, besides the query?"
+    "row has in common. On what should the distance depend, besides the query?",
+    given=True,
 )
 def same_for_all_keys(n_heads, n):
     query = torch.arange(n)[:, None]

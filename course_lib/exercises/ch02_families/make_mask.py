@@ -102,7 +102,8 @@ def without_the_diagonal_after_the_prefix(kind, n, prefix=0):
 
 @mistake(
     "The fault is still there: this opens the rows of the prefix, so that its tokens see what is still to be written. "
-    "It is the other way round: every token sees the prefix, so open columns. It is the *keys* that lie in the prefix."
+    "It is the other way round: every token sees the prefix, so open columns. It is the *keys* that lie in the prefix.",
+    given=True,
 )
 def opens_rows(kind, n, prefix=0):
     mask = without_prefix(kind, n)

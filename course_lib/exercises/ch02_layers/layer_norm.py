@@ -75,7 +75,8 @@ def mean_not_taken_off(x, gain, bias, eps=1e-5):
 
 @mistake(
     "The fault is still there. One text of shape (tokens, features) comes out right, a batch of texts does not: which "
-    "axis is axis 1 of a batch?"
+    "axis is axis 1 of a batch?",
+    given=True,
 )
 def over_axis_one(x, gain, bias, eps=1e-5):
     centred = x - x.mean(1, keepdim=True)
@@ -89,13 +90,13 @@ HALF_CURED = (
 )
 
 
-@mistake(HALF_CURED)
+@mistake(HALF_CURED, given=True)
 def variance_over_axis_one(x, gain, bias, eps=1e-5):
     centred = x - x.mean(-1, keepdim=True)
     return centred / (centred.square().mean(1, keepdim=True) + eps).sqrt() * gain + bias
 
 
-@mistake(HALF_CURED)
+@mistake(HALF_CURED, given=True)
 def mean_over_axis_one(x, gain, bias, eps=1e-5):
     centred = x - x.mean(1, keepdim=True)
     return centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias

@@ -107,7 +107,8 @@ def probability_of_the_pair(train, test, vocab_size):
 
 @mistake(
     "The fault is still there: the probabilities in a row add up to more than 1, as if some of the money could be bet "
-    "twice. 1 is added to each of the vocab_size counts of a row, so the sum of the row grows as well."
+    "twice. 1 is added to each of the vocab_size counts of a row, so the sum of the row grows as well.",
+    given=True,
 )
 def added_to_the_counts_alone(train, test, vocab_size):
     counts = count_pairs(train, vocab_size)

@@ -59,17 +59,17 @@ MEAN_OF_RATIOS = (
 )
 
 
-@mistake(MEAN_OF_RATIOS)
+@mistake(MEAN_OF_RATIOS, given=True)
 def mean_of_ratios(nats, n_bytes):
     return (nats / n_bytes / math.log(2)).mean().item()
 
 
-@mistake(MEAN_OF_RATIOS)
+@mistake(MEAN_OF_RATIOS, given=True)
 def mean_of_ratios_without_infinity(nats, n_bytes):
     return (nats / n_bytes.clamp(min=1) / math.log(2)).mean().item()
 
 
-@mistake(MEAN_OF_RATIOS)
+@mistake(MEAN_OF_RATIOS, given=True)
 def mean_of_ratios_that_are_finite(nats, n_bytes):
     counted = n_bytes > 0
     return (nats[counted] / n_bytes[counted] / math.log(2)).mean().item()

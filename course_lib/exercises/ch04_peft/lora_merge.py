@@ -35,7 +35,8 @@ def by_outer_products(weight, a, b, alpha):
 
 @mistake(
     "The fault is still there: alpha / rank is on A and on B, so the update is multiplied by it twice. Where alpha is "
-    "the rank nobody notices; in this lab it is twice the rank, and the update comes out doubled. Scale once."
+    "the rank nobody notices; in this lab it is twice the rank, and the update comes out doubled. Scale once.",
+    given=True,
 )
 def scaled_twice(weight, a, b, alpha):
     scale = alpha / a.shape[0]

@@ -78,7 +78,8 @@ def pair_by_pair(chosen, rejected):
 @mistake(
     "The fault is still there. Where the probability is far below the small constant, the loss is the logarithm of "
     "this constant, whatever the rewards are. So its gradient is 0, and nothing is learned where the model is most "
-    "wrong. Leave the constant out, and find a way that needs none."
+    "wrong. Leave the constant out, and find a way that needs none.",
+    given=True,
 )
 def probability_cut(chosen, rejected):
     return -torch.log(torch.sigmoid(chosen - rejected).clamp(min=1e-6)).mean()

@@ -62,7 +62,8 @@ def token_by_token(new, old, advantages, clip):
 
 @mistake(
     "The fault is still there. With an advantage of 1 all is well, with one of -1 it is not: then the right direction "
-    "is down. There a ratio of 1.5 should be pushed back, and has no gradient here; one of 0.5 should have none."
+    "is down. There a ratio of 1.5 should be pushed back, and has no gradient here; one of 0.5 should have none.",
+    given=True,
 )
 def minimum_of_the_ratios(new, old, advantages, clip):
     ratio = (new - old).exp()

@@ -39,7 +39,8 @@ def by_loops(rewards, group, scale_by_std):
 @mistake(
     "The fault is still there. Two orders with four replies each, one liked and one not: rewards 3, 3, 3, 3, 0, 0, 0, "
     "0. No reply is better than the others to its order, so all advantages should be 0. Which rewards does `dim=0` "
-    "take together?"
+    "take together?",
+    given=True,
 )
 def over_the_orders(rewards, group, scale_by_std):
     groups = rewards.view(-1, group)

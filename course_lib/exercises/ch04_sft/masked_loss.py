@@ -84,7 +84,8 @@ def no_mask(logits, ids, mask):
 
 @mistake(
     "The fault is still there: the tokens are shifted and the mask is not. The surprise at place t is about token t + "
-    "1. Whose mask decides whether it counts?"
+    "1. Whose mask decides whether it counts?",
+    given=True,
 )
 def mask_not_shifted(logits, ids, mask):
     return mean_where(mask[:, :-1], surprise(logits[:, :-1], ids[:, 1:]))

@@ -51,7 +51,8 @@ def row_by_row(operators, operands, step, number, modulus):
 
 @mistake(
     "The fault is still there: `number` is what stands *after* step `step`, and this step is taken once more. Begin "
-    "with the next one."
+    "with the next one.",
+    given=True,
 )
 def one_step_twice(operators, operands, step, number, modulus):
     return answer_if_followed(operators, operands, step - 1, number, modulus)

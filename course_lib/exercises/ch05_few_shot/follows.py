@@ -44,7 +44,8 @@ def by_weights(answers, shown, remembered):
 
 @mistake(
     "The fault is still there: rows in which prompt and memory say the same are counted. There, an answer from memory "
-    "looks as if it had been read. Keep the rows in which they disagree."
+    "looks as if it had been read. Keep the rows in which they disagree.",
+    given=True,
 )
 def all_rows(answers, shown, remembered):
     return (answers == shown).float().mean()

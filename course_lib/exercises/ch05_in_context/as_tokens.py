@@ -49,7 +49,8 @@ def one_by_one(inputs, outputs):
 
 @mistake(
     "The fault is still there: the token of an input holds its own label too. Look at slot 0 of the even tokens: it "
-    "has to be 0."
+    "has to be 0.",
+    given=True,
 )
 def label_in_both(inputs, outputs):
     tokens = as_tokens(inputs, outputs)

@@ -82,7 +82,10 @@ def from_the_end(words, partner, things):
     return swapped
 
 
-@mistake('The fault is still there: "her" always becomes "him", also in "her coat". Look at the word that follows.')
+@mistake(
+    'The fault is still there: "her" always becomes "him", also in "her coat". Look at the word that follows.',
+    given=True,
+)
 def always_him(words, partner, things):
     return [partner.get(word, word) for word in words]
 

@@ -52,7 +52,8 @@ def by_sums(a, b):
 
 @mistake(
     "The fault is still there: the variances of a and b are added, as if each had been asked questions of its own. "
-    "Both met the same questions, and what is hard for one is mostly hard for the other. Take the differences first."
+    "Both met the same questions, and what is hard for one is mostly hard for the other. Take the differences first.",
+    given=True,
 )
 def unpaired(a, b):
     return (a.var() / len(a) + b.var() / len(b)).sqrt()

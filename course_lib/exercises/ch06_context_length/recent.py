@@ -56,7 +56,8 @@ def by_dropping(lengths, budget):
 
 @mistake(
     "The fault is still there: this keeps the oldest turns, and the model does not hear what was said last. Begin at "
-    "the end."
+    "the end.",
+    given=True,
 )
 def oldest(lengths, budget):
     kept, used = [], 0

@@ -71,7 +71,9 @@ def by_two_loops(confidence, right):
     return torch.tensor(won / pairs)
 
 
-@mistake("The fault is still there: in a tie the wrong answer wins. A tie says nothing: count it as a half.")
+@mistake(
+    "The fault is still there: in a tie the wrong answer wins. A tie says nothing: count it as a half.", given=True
+)
 def ties_lose(confidence, right):
     return (confidence[right][:, None] > confidence[~right]).float().mean()
 

@@ -128,7 +128,8 @@ def _found(tests, documents, n, of_tests=1, of_documents=1, join=False):
 
 @mistake(
     "The fault is still there: both texts are cut into pieces of n tokens, one after the other. A copy that is moved "
-    "by one token has none of these pieces. Take the n tokens from every place on."
+    "by one token has none of these pieces. Take the n tokens from every place on.",
+    given=True,
 )
 def cut_in_pieces(tests, documents, n):
     return _found(tests, documents, n, of_tests=n, of_documents=n)

@@ -66,7 +66,8 @@ def by_polyfit(n, loss):
 
 @mistake(
     "The fault is still there: this parabola is fitted over the sizes themselves, where the largest few decide. On the "
-    "logarithm of the size, equal steps are equal factors."
+    "logarithm of the size, equal steps are equal factors.",
+    given=True,
 )
 def over_the_sizes(n, loss):
     scale = n.mean()

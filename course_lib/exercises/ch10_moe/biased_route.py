@@ -69,7 +69,8 @@ def placed(logits, experts, weights, renormalise):
 
 @mistake(
     "This is still the faulty function: the bias is in the weights. An expert that is chosen *because* it was idle "
-    "then speaks as loudly as one that fits. Choose by probability plus bias, and weigh by the probability alone."
+    "then speaks as loudly as one that fits. Choose by probability plus bias, and weigh by the probability alone.",
+    given=True,
 )
 def bias_in_the_weights(logits, bias, k, renormalise=True):
     best = (logits.softmax(dim=-1) + bias).topk(k, dim=-1)

@@ -60,7 +60,8 @@ def with_plain_loops(embedded, is_picture, vectors):
 
 @mistake(
     "Each mark gets the vector after its own, and the last one comes twice. This is the fault of the given code: "
-    "`cumsum` counts from 1, and rows of a tensor are counted from 0."
+    "`cumsum` counts from 1, and rows of a tensor are counted from 0.",
+    given=True,
 )
 def counted_from_one(embedded, is_picture, vectors):
     number = is_picture.flatten().long().cumsum(0).clamp(max=len(vectors) - 1)

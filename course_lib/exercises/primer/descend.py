@@ -90,7 +90,10 @@ def followed(scores, inputs, targets, lr, steps, keep=0.0, sign=-1.0):
     return scores.detach(), losses
 
 
-@mistake("The fault is still there. The first step is right, the second is not: what is different when it begins?")
+@mistake(
+    "The fault is still there. The first step is right, the second is not: what is different when it begins?",
+    given=True,
+)
 def gradients_pile_up(scores, inputs, targets, lr, steps):
     return followed(scores, inputs, targets, lr, steps, keep=1.0)
 

@@ -19,6 +19,7 @@ from course_lib.grader.inside.outcomes import Failure, Raised
 
 LONGEST_INTEGER = 2**12  # in bits: Python refuses to write out one of more than 4,300 digits
 SEED = 20170612  # an arbitrary number: both sides set the same seed before each call
+_seed = SEED
 
 
 def tree_map(function: Callable[[Any], Any], value: Any) -> Any:
@@ -161,11 +162,22 @@ def generators_kept() -> Iterator[None]:
 def seeded() -> Iterator[None]:
     """Seed every global generator with SEED and use one thread of torch; see `generators_kept`."""
     with generators_kept():
-        random.seed(SEED)
-        np.random.seed(SEED)
-        torch.default_generator.manual_seed(SEED)  # torch.manual_seed would also seed the learner's accelerator
+        random.seed(_seed)
+        np.random.seed(_seed)
+        torch.default_generator.manual_seed(_seed)  # torch.manual_seed would also seed the learner's accelerator
         torch.set_num_threads(1)  # for tensors of this size, waking other threads takes longer than the work
         yield
+
+
+@contextmanager
+def another_seed() -> Iterator[None]:
+    """Let calls in this process begin at another seed: what answers otherwise then draws random numbers."""
+    global _seed
+    _seed = SEED + 1
+    try:
+        yield
+    finally:
+        _seed = SEED
 
 
 def cotangent(output: torch.Tensor) -> torch.Tensor:
