@@ -18,12 +18,6 @@ WORDS = 2500
 WORDS_OF_A_CAPSTONE = 2800  # it goes through a whole project; its limits were cut to stay within the other number
 NUMBERS = 2  # in a paragraph; more are a table
 PREDICTIONS = 4  # at the turns of the story; what else a page asks, it answers in the next sentence
-MORE_PREDICTIONS = {  # pages that are still to be gone through
-    "ch04_sft",
-    "ch05_chain_of_thought",
-    "ch05_few_shot",
-    "ch05_in_context",
-}
 PLACES = places(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8")))
 CHAPTERS = [place for place in PLACES if place.doc.startswith(("book/ch", "book/capstone_")) and place.chapter is None]
 PAGES = [page for chapter in CHAPTERS if chapter.ideas for page in (chapter, *chapter.ideas)]
@@ -141,10 +135,7 @@ def predictions(text):
 @pytest.mark.parametrize("path", sorted(ROOT.glob("book/*.md")), ids=lambda path: path.stem)
 def test_a_page_asks_for_few_predictions(path):
     asked = predictions(path.read_text(encoding="utf8"))
-    if path.stem in MORE_PREDICTIONS:
-        assert len(asked) > PREDICTIONS, f"{path.stem} asks for few now: take it out of MORE_PREDICTIONS"
-    else:
-        assert len(asked) <= PREDICTIONS, "keep those at the turns of the story:\n" + "\n".join(asked)
+    assert len(asked) <= PREDICTIONS, "keep those at the turns of the story:\n" + "\n".join(asked)
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda place: place.doc)
