@@ -150,7 +150,7 @@ def _pictures_miss(bench: Bench, model: VLM) -> float:
 
 
 class Stage(NamedTuple):
-    """How a stage learns, from the model of the stage before it, and the share of wrong answers that chooses its rate."""
+    """How a stage learns, from the model of the stage before it, and the share that goes wrong: it chooses the rate."""
 
     learn: Callable[[Bench, Any, float], Any]
     miss: Callable[[Bench, Any], float]
