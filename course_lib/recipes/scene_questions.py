@@ -140,18 +140,25 @@ def answer_loss(model: VLM, asked: Asked, vectors: Float[Tensor, "tiles 1 d_mode
     return cross_entropy(model(ids.to(vectors.device), image_vectors=vectors), targets.to(vectors.device))
 
 
+def naming_logits(
+    model: VLM, task: Questions, features: Float[Tensor, "tiles d_vision"]
+) -> Float[Tensor, "tiles names_and_nothing"]:
+    """Compare what the projector makes of each tile with the words: cosine similarities, at temperature 0.05."""
+    vectors = model.project(features[:, None])[:, 0]
+    with torch.no_grad():
+        table = word_vectors(model, task, torch.arange(len(task.words))[:, None])[:, 0]
+    return vectors @ table.T / 0.05
+
+
 def naming_loss(
     model: VLM, task: Questions, concepts: Int[Tensor, " tiles"], features: Float[Tensor, "tiles d_vision"]
 ) -> Float[Tensor, ""]:
     """Compute the mean cross-entropy, in nats, of classifying each tile as its word.
 
-    The logits are cosine similarities to the embeddings of all words, at temperature 0.05. This loss trains the
-    projector to map into the space of word embeddings, without a pass through the decoder.
+    This loss trains the projector to map into the space of word embeddings, without a pass through the decoder.
     """
-    vectors = model.project(features[:, None])[:, 0]
-    with torch.no_grad():
-        table = word_vectors(model, task, torch.arange(len(task.words))[:, None])[:, 0]
-    return F.cross_entropy(vectors @ table.T / 0.05, concepts.to(vectors.device) % len(task.words))
+    logits = naming_logits(model, task, features)
+    return F.cross_entropy(logits, concepts.to(logits.device) % len(task.words))
 
 
 @torch.no_grad()
