@@ -138,6 +138,14 @@ def test_a_page_asks_for_few_predictions(path):
     assert len(asked) <= PREDICTIONS, "keep those at the turns of the story:\n" + "\n".join(asked)
 
 
+def test_the_home_page_gives_no_prediction_away():
+    told = set(re.findall(r"\{number\}`(?:\w+:)?([\w.-]+)", (ROOT / "book" / "index.md").read_text(encoding="utf8")))
+    pages = {page.doc: (ROOT / f"{page.doc}.md").read_text(encoding="utf8").splitlines() for page in PAGES}
+    asked = [line for lines in pages.values() for line in lines if re.match(r":(bar|control|curve|order):", line)]
+    assert told and asked
+    assert [line for line in asked if told & set(re.findall(r"[\w.-]+", line))] == []
+
+
 @pytest.mark.parametrize("lab", LABS, ids=lambda place: place.doc)
 def test_an_exercise_leads_to_a_section_of_the_page_of_its_lab(lab, monkeypatch, tmp_path):
     pages = [lab.chapter, *lab.chapter.ideas]
