@@ -122,10 +122,26 @@ def decoder_reads_blanks(how, prompt, new):
     return new * (prompt + new) if how == "decoder" else tokens_computed(how, prompt, new)
 
 
-@mistake(
+GROWING_ENCODER = (
     "The encoder's input does not grow: the places still to be written are in it as blanks from the start, so every "
     "pass reads prompt + new tokens."
 )
+
+
+@mistake(GROWING_ENCODER)
+def encoder_grows_with_the_blank_it_fills(how, prompt, new):
+    return sum(prompt + k + 1 for k in range(new)) if how == "encoder" else tokens_computed(how, prompt, new)
+
+
+@mistake(
+    "Each pass of the encoder has a single blank here. All `new` places are in its input from the start, blank or "
+    "filled."
+)
+def encoder_with_one_blank(how, prompt, new):
+    return new * (prompt + 1) if how == "encoder" else tokens_computed(how, prompt, new)
+
+
+@mistake(GROWING_ENCODER)
 def input_of_the_encoder_grows(how, prompt, new):
     return sum(prompt + k for k in range(new)) if how == "encoder" else tokens_computed(how, prompt, new)
 
