@@ -95,6 +95,17 @@ def lowest_of_equal_x(points, limit):
 
 
 @mistake(
+    "Several points have the same x here, and your piece of the frontier goes straight up: 0 / 0 is nan. Begin at the "
+    "*last* point whose x is within the limit, and the next one lies to the right of it."
+)
+def first_piece_that_holds_the_limit(points, limit):
+    for (x, y), (next_x, next_y) in itertools.pairwise(points):
+        if x <= limit <= next_x:
+            return float(y + (next_y - y) * (limit - x) / (next_x - x))
+    return points[-1, 1].item()
+
+
+@mistake(
     "This is the last point *before* the limit. A point exactly at the limit is allowed; and more can be had: go along "
     "the straight line to the next point, as far as the limit."
 )
