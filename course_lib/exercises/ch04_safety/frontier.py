@@ -163,6 +163,24 @@ def places_for_risks(risk):
     return refused_in_this_order(risk.argsort(descending=True).float())
 
 
+HARD_LABELS = (
+    "You make each request harmful or harmless, whichever is likelier. But a request of risk r is harmful with the "
+    "probability r: it counts for r of the harmful, and for 1 - r of the others."
+)
+
+
+@mistake(HARD_LABELS)
+def harmful_above_one_half(risk):
+    risk = risk.sort(descending=True).values
+    return refused_in_this_order((risk > 0.5).float())
+
+
+@mistake(HARD_LABELS)
+def harmful_from_one_half(risk):
+    risk = risk.sort(descending=True).values
+    return refused_in_this_order((risk >= 0.5).float())
+
+
 @mistake(
     "The two columns are sorted each by itself. Row k is about the same requests in both: sort the risks, and take 1 - "
     "risk of *these*."
