@@ -147,6 +147,30 @@ def steps_before(operators, operands, step, number, modulus):
 
 
 @mistake(
+    "The first row is right. The others get the operators of the first one, though each row has its own: "
+    "`torch.where` chooses for every row."
+)
+def operators_of_the_first_row(operators, operands, step, number, modulus):
+    return answer_if_followed(operators[:1].expand_as(operators), operands, step, number, modulus)
+
+
+@mistake(
+    "You moved the operands on by one step, and left the operators where they were. Both belong to the same step: take "
+    "both at the same place."
+)
+def operators_one_too_early(operators, operands, step, number, modulus):
+    return answer_if_followed(operators.roll(1, 1), operands, step, number, modulus)
+
+
+@mistake(
+    "You moved the operators on by one step, and left the operands where they were. Both belong to the same step: take "
+    "both at the same place."
+)
+def operands_one_too_early(operators, operands, step, number, modulus):
+    return answer_if_followed(operators, operands.roll(1, 1), step, number, modulus)
+
+
+@mistake(
     "Only the next step is taken, and where there is none the index is too large. Take all steps that are left: a loop "
     "from `step + 1` to the end, which may be empty."
 )
