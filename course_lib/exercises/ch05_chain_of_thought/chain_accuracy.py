@@ -94,6 +94,19 @@ def a_step_too_few(p, steps, modulus):
     return chain_accuracy(p, steps - 1, modulus)
 
 
+@mistake(
+    "Without any step you return p. Then nothing has gone wrong yet, and the answer is 1: begin with 1, before the "
+    "first step, and take as many steps as are asked."
+)
+def begins_after_the_first_step(p, steps, modulus):
+    return chain_accuracy(p, max(steps, 1), modulus)
+
+
+@mistake("Without any step you return 0. Then nothing has gone wrong yet, and the answer is 1.")
+def nothing_without_steps(p, steps, modulus):
+    return chain_accuracy(p, steps, modulus) if steps else 0.0
+
+
 @mistake("This takes a step too many. With one step, the answer is p, and with none it is 1.")
 def a_step_too_many(p, steps, modulus):
     return chain_accuracy(p, steps + 1, modulus)
