@@ -81,10 +81,19 @@ def ties_win(confidence, right):
     return (confidence[right][:, None] >= confidence[~right]).float().mean()
 
 
-@mistake(
-    "Pairs with a tie are left out. Then a model that is nearly always equally sure is judged by a few pairs: count "
-    "all of them, a tie as a half."
+TIES_LEFT_OUT = (
+    "You leave out the pairs with a tie. Then a model that is nearly always equally sure is judged by a few pairs, and "
+    "one that always is by none, 0 / 0: count all of them, a tie as a half."
 )
+
+
+@mistake(TIES_LEFT_OUT)
+def ties_left_out_and_nothing_else_there(confidence, right):
+    gap = confidence[right][:, None] - confidence[~right]
+    return (gap > 0).sum() / (gap != 0).sum()
+
+
+@mistake(TIES_LEFT_OUT)
 def ties_left_out(confidence, right):
     gap = confidence[right][:, None] - confidence[~right]
     return (gap > 0).sum() / (gap != 0).sum().clamp(min=1)
