@@ -80,9 +80,10 @@ def cases(rng):
             (shifted(6.0, 5.1, 5.2, 4.9, 4.8), "falling"),
         ),
         case(
-            "a fall of three hundredths, and of seven",
+            "a fall of three hundredths, of seven, and of two after a hump",
             (moved(6.0, 5.2, 4.86, 4.83), "flat"),
             (moved(6.0, 5.0, 4.60, 4.53), "falling"),
+            (moved(5.0, 5.3, 5.02, 5.0), "flat"),
         ),
         case(
             "three hundredths above the best, and seven",
@@ -212,7 +213,8 @@ def no_frequencies(losses, uniform, frequency):
 
 @mistake(
     'A run that was better before and ends at the frequencies, or above them, is "frequencies", not '
-    '"rising". Ask for the frequencies first.'
+    '"rising". Ask for the frequencies first, and of '
+    "the last loss alone."
 )
 def rising_before_frequencies(losses, uniform, frequency):
     return read_in_order(losses, uniform, frequency, ("diverged", "rising", "frequencies", "falling"))
@@ -266,6 +268,20 @@ def rising_since_the_last(losses, uniform, frequency):
     if losses[-1] > losses[-2] + 0.05:
         return "rising"
     return "falling" if losses[-1] < losses[-2] - 0.05 else "flat"
+
+
+@mistake(
+    'The sign of the margin is turned round: a run is "falling" if its last loss is more than 0.05 *below* the one '
+    "before it. You also count one that stays, or rises a little."
+)
+def falling_unless_it_rises(losses, uniform, frequency):
+    found = read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising"))
+    return "falling" if found == "flat" and losses[-1] < losses[-2] + 0.05 else found
+
+
+@mistake('No run is "falling" here. Compare the last loss with the one before it: 0.05 lower, and it still falls.')
+def no_falling(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising"))
 
 
 @mistake("A change of less than 0.05 nats is flat. Here any change counts.")
