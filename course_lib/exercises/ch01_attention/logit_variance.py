@@ -131,7 +131,10 @@ def all_pairs(d, n_samples=10_000):
     return (q @ k.T).var().item()
 
 
-@mistake("This looks like the standard deviation. The variance is its square: `.var()` rather than `.std()`.")
+@mistake(
+    "This is about the square root of d, as the standard deviation is. The variance is its square: `.var()` rather "
+    "than `.std()`, and nothing divided."
+)
 def standard_deviation(d, n_samples=10_000):
     return logit_variance(d, n_samples) ** 0.5
 
