@@ -132,6 +132,19 @@ def mean_of_lengths(x):
     return (x - x.mean(0)).norm(dim=1).mean() / x.norm(dim=1).mean()
 
 
+@mistake(
+    "You compare two standard deviations, or take the mean of all numbers off below the line too. The size of `x` is "
+    "that of x itself: the root of the sum of its squares."
+)
+def spread_for_size(x):
+    return (x - x.mean(0)).norm() / (x - x.mean()).norm()
+
+
+@mistake("You compare two variances. The size is the root of the sum of all squares, and that of x takes no mean off.")
+def variances(x):
+    return (x - x.mean(0)).var() / x.var()
+
+
 @mistake("You compare the largest numbers of the two tables. Their size is the root of the sum of all squares.")
 def largest_number(x):
     return (x - x.mean(0)).abs().max() / x.abs().max()
