@@ -210,6 +210,25 @@ def repairs_what_was_right(p, steps, modulus):
     return right
 
 
+ONE_REPAIR = (
+    "You count a single error: repaired once, at the end, or made by the last step alone. Errors of all steps before count, "
+    "at every step: that the number was wrong is 1 less the chance that it was right."
+)
+
+
+@mistake(ONE_REPAIR)
+def repaired_once_at_the_end(p, steps, modulus):
+    return p**steps + (1 - p**steps) * (1 - p) / (modulus - 1)
+
+
+@mistake(ONE_REPAIR)
+def wrong_before_as_if_by_one_step(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - p) ** 2 / (modulus - 1)
+    return right
+
+
 @mistake(
     "Every step may be repaired at once here, as if a wrong step were right with 1 / (m - 1). A wrong step is wrong; "
     "it can only repair an error of a step *before*."
