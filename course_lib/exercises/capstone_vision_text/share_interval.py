@@ -196,6 +196,16 @@ def divided_by_n_three_times(right, asked):
     return with_other_terms(right, asked, 1.96, z2 / 2, z2 / (4 * asked), 1 + z2)
 
 
+@mistake(
+    "Under the root p (1 - p) is not divided by n. If z alone stands in front, both terms are divided inside: p (1 - "
+    "p) / n + z^2 / 4n^2."
+)
+def share_not_divided_under_the_root(right, asked):
+    share, z2 = right / asked, 1.96**2 / asked
+    half = 1.96 * math.sqrt(share * (1 - share) + z2 / (4 * asked))
+    return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)
+
+
 @mistake("You add z^2 / n to the share in the middle. Half of that is added: z^2 / 2n.")
 def middle_not_halved(right, asked):
     z2 = 1.96**2 / asked

@@ -133,6 +133,20 @@ def difference_of_means(confidence, right):
 
 
 @mistake(
+    "This is the share of pairs won less the share lost, from -1 to 1. Asked for is the share won, where a tie counts "
+    "as a half, from 0 to 1."
+)
+def won_less_lost(confidence, right):
+    return 2 * auroc(confidence, right) - 1
+
+
+@mistake(TIES_LEFT_OUT)
+def ties_left_out_and_a_half_for_none(confidence, right):
+    gap = confidence[right][:, None] - confidence[~right]
+    return ((gap > 0).sum() / (gap != 0).sum()).nan_to_num(0.5)
+
+
+@mistake(
     "This is how many pairs are won. Divide by the number of pairs: that of the right answers times that of the wrong "
     "ones."
 )

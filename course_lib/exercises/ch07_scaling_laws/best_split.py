@@ -98,6 +98,21 @@ def growth_exchanged(budget, a, b, alpha, beta):
     return n, budget / 6 / n
 
 
+@mistake(
+    "You take the square root, whatever the exponents are. Both sides hold a power of N, together N**(alpha + beta): "
+    "that is the root to take."
+)
+def square_root(budget, a, b, alpha, beta):
+    n = math.sqrt(alpha * a / (beta * b) * (budget / 6) ** beta)
+    return n, budget / 6 / n
+
+
+@mistake("Powers of N that are multiplied *add* their exponents: take the root alpha + beta, not alpha times beta.")
+def exponents_multiplied(budget, a, b, alpha, beta):
+    n = (alpha * a / (beta * b) * (budget / 6) ** beta) ** (1 / (alpha * beta))
+    return n, budget / 6 / n
+
+
 @mistake("The root is missing: both sides hold a power of N. Together N has the exponent alpha + beta.")
 def without_the_root(budget, a, b, alpha, beta):
     n = alpha * a / (beta * b) * (budget / 6) ** beta
