@@ -211,8 +211,8 @@ def repairs_what_was_right(p, steps, modulus):
 
 
 ONE_REPAIR = (
-    "You count a single error: repaired once, at the end, or made by the last step alone. Errors of all steps before count, "
-    "at every step: that the number was wrong is 1 less the chance that it was right."
+    "You count a single error: repaired once, at the end, or made by the last step alone. Errors of all steps before "
+    "count, at every step: that the number was wrong is 1 less the chance that it was right."
 )
 
 
