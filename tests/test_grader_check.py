@@ -1184,6 +1184,37 @@ def test_a_measurement_of_something_else_than_its_own_pairs_fails(body, words, c
     assert words in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("seeded_with", [None, 0, 42])
+@pytest.mark.parametrize(
+    "halved", [lambda x: x.var() / 2, lambda x: (x / 2**0.5).var().item(), lambda x: x.std() ** 2 / 2]
+)
+def test_half_of_a_wrong_variance_is_not_the_right_one(seeded_with, halved, capsys):
+    def logit_variance(d, n_samples=10_000):
+        generator = None if seeded_with is None else torch.Generator().manual_seed(seeded_with)
+        q = torch.randn(n_samples, d, generator=generator)
+        return halved((q * q).sum(-1))
+
+    assert not check("logit_variance", logit_variance)
+    assert "The fault is still there, and its result is halved." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_standard_deviation_is_told_however_the_vectors_are_seeded(seed, capsys):
+    def logit_variance(d, n_samples=10_000):
+        generator = torch.Generator().manual_seed(seed)
+        q, k = (torch.randn(n_samples, d, generator=generator) for _ in range(2))
+        return (q * k).sum(-1).std().item()
+
+    assert not check("logit_variance", logit_variance)
+    assert "`.var()` rather than `.std()`" in capsys.readouterr().out
+
+
+def test_the_seed_that_an_exercise_knows_is_the_checks():
+    from course_lib.exercises.ch01_attention.logit_variance import SEED_OF_THE_CHECK
+
+    assert calls.SEED == SEED_OF_THE_CHECK
+
+
 def steps_down(step, note=torch.Tensor.item):
     def descend(scores, inputs, targets, lr, steps):
         scores, losses = scores.clone().requires_grad_(), []

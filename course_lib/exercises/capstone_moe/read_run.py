@@ -57,6 +57,12 @@ def cases(rng):
             (moved(7.0, 6.6, 6.39, 6.38), "flat"),
         ),
         case(
+            "well above the frequencies, and no better than them: stuck, still falling, and rising",
+            (moved(7.55, 7.2, 7.02, 7.0), "frequencies"),
+            (shifted(7.6, 7.4, 7.2, 7.0), "frequencies"),
+            (shifted(5.9, 6.2, 6.6, 6.95), "frequencies"),
+        ),
+        case(
             "worse than knowing nothing at the end, and at the beginning, as most runs are",
             (shifted(6.6, 5.9, 7.0, 7.4, 9.5), "diverged"),
             (moved(7.76, 6.2, 5.4, 5.0), "falling"),  # measured: an untrained model begins a little above `uniform`
@@ -68,14 +74,16 @@ def cases(rng):
             (shifted(6.6, 6.2, 5.9, 5.4, 5.1), "falling"),
         ),
         case(
-            "it got better and then worse, and the other way round",
+            "it got better and then worse, and stayed there, and the other way round",
             (shifted(6.0, 5.2, 4.8, 4.9, 5.1), "rising"),
+            (moved(6.0, 4.8, 5.1, 5.12), "rising"),
             (shifted(6.0, 5.1, 5.2, 4.9, 4.8), "falling"),
         ),
         case(
-            "a fall of three hundredths, and of seven",
+            "a fall of three hundredths, of seven, and of two after a hump",
             (moved(6.0, 5.2, 4.86, 4.83), "flat"),
             (moved(6.0, 5.0, 4.60, 4.53), "falling"),
+            (moved(5.0, 5.3, 5.02, 5.0), "flat"),
         ),
         case(
             "three hundredths above the best, and seven",
@@ -203,9 +211,45 @@ def no_frequencies(losses, uniform, frequency):
     return read_in_order(losses, uniform, frequency, ("diverged", "rising", "falling"))
 
 
-@mistake('A loss that rises *to* the frequencies counts as "frequencies": that comes before "rising".')
+@mistake(
+    'A run that was better before and ends at the frequencies, or above them, is "frequencies", not '
+    '"rising". Ask for the frequencies first, and of '
+    "the last loss alone."
+)
 def rising_before_frequencies(losses, uniform, frequency):
     return read_in_order(losses, uniform, frequency, ("diverged", "rising", "frequencies", "falling"))
+
+
+BAND = (
+    "You ask whether the last loss lies *near* the frequencies, on either side. A loss well above them has learned "
+    "even less: everything from 0.1 below them upwards counts."
+)
+
+
+@mistake(BAND)
+def band_around_the_frequencies(losses, uniform, frequency):
+    if not all(map(math.isfinite, losses)) or losses[-1] > uniform:
+        return "diverged"
+    if abs(losses[-1] - frequency) < 0.1:
+        return "frequencies"
+    return read_in_order(losses, uniform, frequency, ("rising", "falling"))
+
+
+@mistake(BAND)
+def only_just_below_the_frequencies(losses, uniform, frequency):
+    if not all(map(math.isfinite, losses)) or losses[-1] > uniform:
+        return "diverged"
+    if frequency - 0.1 < losses[-1] <= frequency:
+        return "frequencies"
+    return read_in_order(losses, uniform, frequency, ("rising", "falling"))
+
+
+@mistake(
+    'You ask for "falling" before "rising". A run may fall at the end and still be worse than it was: ask for the '
+    "worse news first."
+)
+def falling_before_rising(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "falling", "rising"))
 
 
 @mistake("The last loss has to be compared with the *best* one too. A run that was better before is rising.")
@@ -224,6 +268,20 @@ def rising_since_the_last(losses, uniform, frequency):
     if losses[-1] > losses[-2] + 0.05:
         return "rising"
     return "falling" if losses[-1] < losses[-2] - 0.05 else "flat"
+
+
+@mistake(
+    'The sign of the margin is turned round: a run is "falling" if its last loss is more than 0.05 *below* the one '
+    "before it. You also count one that stays, or rises a little."
+)
+def falling_unless_it_rises(losses, uniform, frequency):
+    found = read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising"))
+    return "falling" if found == "flat" and losses[-1] < losses[-2] + 0.05 else found
+
+
+@mistake('No run is "falling" here. Compare the last loss with the one before it: 0.05 lower, and it still falls.')
+def no_falling(losses, uniform, frequency):
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising"))
 
 
 @mistake("A change of less than 0.05 nats is flat. Here any change counts.")

@@ -177,6 +177,53 @@ def half_width_divided(right, asked):
     return middle - half, middle + half
 
 
+@mistake(
+    "You divide by 1, and add z^2 / n to the result: without brackets the division comes first. The whole of "
+    "1 + z^2 / n stands below the line."
+)
+def no_brackets_below_the_line(right, asked):
+    z2 = 1.96**2 / asked
+    low, high = share_interval(right, asked)
+    return low * (1 + z2) + z2, high * (1 + z2) + z2
+
+
+@mistake(
+    "z^2 / 4n under the root is divided by n once too often. The factor z / sqrt(n) in front already divides the "
+    "whole root: with it, z^2 / 4n is enough."
+)
+def divided_by_n_three_times(right, asked):
+    z2 = 1.96**2 / asked
+    return with_other_terms(right, asked, 1.96, z2 / 2, z2 / (4 * asked), 1 + z2)
+
+
+@mistake(
+    "Under the root p (1 - p) is not divided by n. If z alone stands in front, both terms are divided inside: p (1 - "
+    "p) / n + z^2 / 4n^2."
+)
+def share_not_divided_under_the_root(right, asked):
+    share, z2 = right / asked, 1.96**2 / asked
+    half = 1.96 * math.sqrt(share * (1 - share) + z2 / (4 * asked))
+    return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)
+
+
+@mistake("You add z^2 / n to the share in the middle. Half of that is added: z^2 / 2n.")
+def middle_not_halved(right, asked):
+    z2 = 1.96**2 / asked
+    return with_other_terms(right, asked, 1.96, z2, z2 / 4, 1 + z2)
+
+
+@mistake("Under the root you add z^2 / 2n, which belongs in the middle. Under the root it is z^2 / 4n.")
+def the_middles_term_under_the_root(right, asked):
+    z2 = 1.96**2 / asked
+    return with_other_terms(right, asked, 1.96, z2 / 2, z2 / 2, 1 + z2)
+
+
+@mistake("You divide by 1 + z^2. What stands below the line is 1 + z^2 / n.")
+def below_without_n(right, asked):
+    z2 = 1.96**2 / asked
+    return with_other_terms(right, asked, 1.96, z2 / 2, z2 / 4, 1 + 1.96**2)
+
+
 @mistake("These are the middle and the half width. Return the two ends.")
 def middle_and_half(right, asked):
     low, high = share_interval(right, asked)

@@ -1,5 +1,6 @@
 """How large are dot products? Their variance, measured on random vectors, by a measurement that had a fault."""
 
+import functools
 import math
 
 import torch
@@ -33,6 +34,8 @@ def run_case(subject, d, n_samples):
     n_pairs = 100 + n_samples % 101
     values = [subject(d, n) for n in (n_pairs, n_pairs // 2, n_pairs // 3)]
     if all(isinstance(value, (int, float, torch.Tensor)) for value in values):
+        if _half_of_squares(values, d, (n_pairs, n_pairs // 2, n_pairs // 3)):
+            raise WrongAnswer(HALVED)
         first, *others = (torch.as_tensor(value).double() for value in values)
         if all(torch.equal(first, other) for other in others):
             raise WrongAnswer(
@@ -41,6 +44,9 @@ def run_case(subject, d, n_samples):
             )
         widths = range(128 + n_samples % 89, 148 + n_samples % 89)
         errors = _relative_errors(subject, widths, n_pairs)
+        if abs(sum((1 + error) ** 2 * d for d, error in errors.items()) / len(errors) - 1) < 0.3:
+            # Standard deviations are measured as well; they vary by half as much, and their squares as they should.
+            errors = {d: (1 + error) ** 2 * d - 1 for d, error in errors.items()}
         off = sum(map(abs, errors.values())) / len(errors)
         if _squares(errors, n_pairs) < LEAST_SPREAD:
             honest = math.sqrt(2 / math.pi) * math.sqrt(2 / n_pairs)  # the mean size of a normal number
@@ -59,6 +65,36 @@ def run_case(subject, d, n_samples):
                 "would make it another one each time. Draw `n_samples` random pairs in the function and measure them."
             )
     return subject(d, n_samples)
+
+
+HALVED = (
+    "it is exactly half of the variance of queries multiplied by themselves. The number fits, but no query has met a "
+    "key of its own."
+)
+SEED_OF_THE_CHECK = 20170612  # what random generators start from at every call
+USUAL_SEEDS = (*range(100), 123, 1234, 2024, 2025, 2026, SEED_OF_THE_CHECK)
+
+
+def _half_of_squares(values, d, sizes):
+    """Whether these are halves of the variance of vectors times themselves, which is 2d.
+
+    Statistics cannot tell: on average that is d, as it should be. But such an answer comes from one call of a seeded
+    generator, so it can be computed again.
+    """
+    values = [torch.as_tensor(value).double().mean().item() for value in values]
+
+    def agree(seed):
+        pairs = zip(values, sizes, strict=True)
+        return all(math.isclose(value, _variance_of_squares(n, d, seed) / 2, rel_tol=1e-4) for value, n in pairs)
+
+    return any(map(agree, USUAL_SEEDS))
+
+
+@functools.lru_cache(maxsize=2000)
+def _variance_of_squares(n, d, seed):
+    """The variance of n standard normal vectors of width d, each multiplied by itself."""
+    q = torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
+    return q.square().sum(-1).var().item()
 
 
 LEAST_SPREAD = 2.5  # a sum of 20 squares of normal numbers is smaller about once in a million times
@@ -95,7 +131,10 @@ def all_pairs(d, n_samples=10_000):
     return (q @ k.T).var().item()
 
 
-@mistake("This looks like the standard deviation. The variance is its square: `.var()` rather than `.std()`.")
+@mistake(
+    "This is about the square root of d, as the standard deviation is. The variance is its square: `.var()` rather "
+    "than `.std()`, and nothing divided."
+)
 def standard_deviation(d, n_samples=10_000):
     return logit_variance(d, n_samples) ** 0.5
 
@@ -116,6 +155,14 @@ def products_not_added_up(d, n_samples=10_000):
 )
 def vectors_times_themselves(d, n_samples=10_000):
     return torch.randn(n_samples, d).square().sum(-1).var().item()
+
+
+@mistake(
+    "The fault is still there, and its result is halved. Look at the vectors, not at the number: draw queries and keys "
+    "one after the other, from one generator, and leave the variance as it is."
+)
+def vectors_times_themselves_halved(d, n_samples=10_000):
+    return torch.randn(n_samples, d).square().sum(-1).var().item() / 2
 
 
 @mistake("These vectors look uniform between 0 and 1 (`torch.rand`); `torch.randn` has mean 0 and variance 1.")

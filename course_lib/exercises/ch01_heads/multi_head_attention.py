@@ -122,6 +122,25 @@ class MaskOfTheFirstRow(MultiHeadAttention):
         return super().forward(x, mask if mask is None or mask.dim() < 4 else mask[0, 0])
 
 
+@mistake(
+    "Your layer takes every mask for the causal one. In the training of the lab each row of the batch hides other "
+    "positions: hand on the mask that you were given."
+)
+class EveryMaskIsCausal(MultiHeadAttention):
+    def forward(self, x, mask=None):
+        n = x.shape[-2]
+        return super().forward(x, mask if mask is None else torch.ones(n, n, dtype=torch.bool).tril())
+
+
+@mistake(
+    "You made numbers of the mask, and numbers are *added* to the scores: 0 hides nothing. True and False choose: hand "
+    "the mask on as it is."
+)
+class MaskOfNumbers(MultiHeadAttention):
+    def forward(self, x, mask=None):
+        return super().forward(x, mask if mask is None else mask.to(x.dtype))
+
+
 def in_a_layer(known):
     """A known mistake of `multi_head`, made in the forward pass of a layer."""
 

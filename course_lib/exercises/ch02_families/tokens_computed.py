@@ -122,12 +122,52 @@ def decoder_reads_blanks(how, prompt, new):
     return new * (prompt + new) if how == "decoder" else tokens_computed(how, prompt, new)
 
 
-@mistake(
+GROWING_ENCODER = (
     "The encoder's input does not grow: the places still to be written are in it as blanks from the start, so every "
     "pass reads prompt + new tokens."
 )
+
+
+@mistake(GROWING_ENCODER)
+def encoder_grows_with_the_blank_it_fills(how, prompt, new):
+    return sum(prompt + k + 1 for k in range(new)) if how == "encoder" else tokens_computed(how, prompt, new)
+
+
+@mistake(
+    "Each pass of the encoder has a single blank here. All `new` places are in its input from the start, blank or "
+    "filled."
+)
+def encoder_with_one_blank(how, prompt, new):
+    return new * (prompt + 1) if how == "encoder" else tokens_computed(how, prompt, new)
+
+
+@mistake(GROWING_ENCODER)
 def input_of_the_encoder_grows(how, prompt, new):
     return sum(prompt + k for k in range(new)) if how == "encoder" else tokens_computed(how, prompt, new)
+
+
+@mistake(
+    "Each pass of the encoder is one token too short. Nothing is left out of it: the place that is written next is in "
+    "its input as well, as a blank."
+)
+def encoder_without_the_last_place(how, prompt, new):
+    return new * (prompt + new - 1) if how == "encoder" else tokens_computed(how, prompt, new)
+
+
+@mistake(
+    "Every pass of the plain decoder is one token too long: it reads what stands before the token that it writes, and "
+    "not that token. The first pass reads the prompt alone."
+)
+def last_token_read_by_the_plain_decoder(how, prompt, new):
+    return tokens_computed(how, prompt, new) + (new if how == "decoder" else 0)
+
+
+@mistake(
+    "In the encoder-decoder the prompt is read twice here. The encoder alone reads it; the decoder reads the start "
+    "token and what it writes."
+)
+def prompt_read_by_both(how, prompt, new):
+    return 2 * prompt + new - 1 if how == "encoder-decoder" else tokens_computed(how, prompt, new)
 
 
 @mistake("An encoder keeps nothing: each of its `new` passes reads everything again.")

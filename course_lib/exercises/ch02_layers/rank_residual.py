@@ -116,6 +116,40 @@ def standard_deviation(x):
     return x.std(dim=0).norm() / x.norm()
 
 
+@mistake(
+    "You take the largest singular value for the size, `ord=2` of a matrix. Here the size is the root of the sum of "
+    "*all* squares in the table."
+)
+def spectral_norm(x):
+    return torch.linalg.matrix_norm(x - x.mean(0), ord=2) / torch.linalg.matrix_norm(x, ord=2)
+
+
+@mistake(
+    "You take the length of each token, and compare the sums or means of these lengths. The size of a table is one "
+    "root, over the squares of all its numbers."
+)
+def mean_of_lengths(x):
+    return (x - x.mean(0)).norm(dim=1).mean() / x.norm(dim=1).mean()
+
+
+@mistake(
+    "You compare two standard deviations, or take the mean of all numbers off below the line too. The size of `x` is "
+    "that of x itself: the root of the sum of its squares."
+)
+def spread_for_size(x):
+    return (x - x.mean(0)).norm() / (x - x.mean()).norm()
+
+
+@mistake("You compare two variances. The size is the root of the sum of all squares, and that of x takes no mean off.")
+def variances(x):
+    return (x - x.mean(0)).var() / x.var()
+
+
+@mistake("You compare the largest numbers of the two tables. Their size is the root of the sum of all squares.")
+def largest_number(x):
+    return (x - x.mean(0)).abs().max() / x.abs().max()
+
+
 @mistake("The ratio is upside down: divide the size of what is left by that of x, so that the result is at most 1.")
 def upside_down(x):
     return x.norm() / (x - x.mean(0)).norm()

@@ -164,6 +164,43 @@ def places_for_risks(risk):
 
 
 @mistake(
+    "The two divisors are exchanged. The first column is a share of those who mean well, `(1 - risk).sum()`, the "
+    "second a share of the harmful, `risk.sum()`."
+)
+def divisors_exchanged(risk):
+    harmful, benign = risk.sum(), (1 - risk).sum()
+    return frontier(risk) * torch.stack([benign / harmful, harmful / benign])
+
+
+@mistake(
+    "The first column is divided by how many have been refused. False refusal is a share of *all* who mean well: "
+    "divide by `(1 - risk).sum()`."
+)
+def share_of_the_refused(risk):
+    points = frontier(risk)
+    points[1:, 0] *= (1 - risk).sum() / torch.arange(1, len(risk) + 1)
+    return points
+
+
+HARD_LABELS = (
+    "You make each request harmful or harmless, whichever is likelier. But a request of risk r is harmful with the "
+    "probability r: it counts for r of the harmful, and for 1 - r of the others."
+)
+
+
+@mistake(HARD_LABELS)
+def harmful_above_one_half(risk):
+    risk = risk.sort(descending=True).values
+    return refused_in_this_order((risk > 0.5).float())
+
+
+@mistake(HARD_LABELS)
+def harmful_from_one_half(risk):
+    risk = risk.sort(descending=True).values
+    return refused_in_this_order((risk >= 0.5).float())
+
+
+@mistake(
     "The two columns are sorted each by itself. Row k is about the same requests in both: sort the risks, and take 1 - "
     "risk of *these*."
 )

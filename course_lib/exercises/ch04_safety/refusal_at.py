@@ -95,6 +95,17 @@ def lowest_of_equal_x(points, limit):
 
 
 @mistake(
+    "Several points have the same x here, and your piece of the frontier goes straight up: 0 / 0 is nan. Begin at the "
+    "*last* point whose x is within the limit, and the next one lies to the right of it."
+)
+def first_piece_that_holds_the_limit(points, limit):
+    for (x, y), (next_x, next_y) in itertools.pairwise(points):
+        if x <= limit <= next_x:
+            return float(y + (next_y - y) * (limit - x) / (next_x - x))
+    return points[-1, 1].item()
+
+
+@mistake(
     "This is the last point *before* the limit. A point exactly at the limit is allowed; and more can be had: go along "
     "the straight line to the next point, as far as the limit."
 )
@@ -149,6 +160,26 @@ def line_from_the_origin(points, limit):
 )
 def nothing_at_the_end(points, limit):
     return refusal_at(points, limit) if limit < points[-1, 0] else None
+
+
+@mistake(
+    "With a limit of 0 your loop finds no piece, and the last point comes back. A point exactly at the limit is "
+    "allowed: begin at the last point whose x is at most the limit."
+)
+def the_end_where_nothing_is_before(points, limit):
+    if not (points[:, 0] < limit).any():
+        return points[-1, 1].item()
+    return refusal_at(points, limit)
+
+
+@mistake(
+    "Several points have the same x, and you take the second of them. Take the *highest*, the last one with this x."
+)
+def second_of_equal_x(points, limit):
+    for (x, y), (next_x, next_y) in itertools.pairwise(points.tolist()):
+        if x <= limit <= next_x:
+            return next_y if next_x == x else y + (next_y - y) * (limit - x) / (next_x - x)
+    return points[-1, 1].item()
 
 
 @mistake("The slope is upside down. It is how far the line rises, y2 - y, divided by how far it goes, x2 - x.")

@@ -148,6 +148,56 @@ def steps_before(operators, operands, step, number, modulus):
 
 
 @mistake(
+    "The first row is right. The others get the operators of the first one, though each row has its own: "
+    "`torch.where` chooses for every row."
+)
+def operators_of_the_first_row(operators, operands, step, number, modulus):
+    return answer_if_followed(operators[:1].expand_as(operators), operands, step, number, modulus)
+
+
+@mistake("The first row is right. The others get the operands of the first one, though each row has its own.")
+def operands_of_the_first_row(operators, operands, step, number, modulus):
+    return answer_if_followed(operators, operands[:1].expand_as(operands), step, number, modulus)
+
+
+@mistake(
+    "The products are reduced, and the sums are not. Take the remainder of both: `%` comes before `+`, so a sum needs "
+    "brackets around it."
+)
+def sums_without_the_modulus(operators, operands, step, number, modulus):
+    for later in range(step + 1, operands.shape[1]):
+        b = operands[:, later]
+        number = torch.where(operators[:, later] == 0, number + b, number * b % modulus)
+    return number
+
+
+@mistake(
+    "The sums are reduced, and the products are not. Take the remainder, `% modulus`, of what `torch.where` has chosen."
+)
+def products_without_the_modulus(operators, operands, step, number, modulus):
+    for later in range(step + 1, operands.shape[1]):
+        b = operands[:, later]
+        number = torch.where(operators[:, later] == 0, (number + b) % modulus, number * b)
+    return number
+
+
+@mistake(
+    "You moved the operands on by one step, and left the operators where they were. Both belong to the same step: take "
+    "both at the same place."
+)
+def operators_one_too_early(operators, operands, step, number, modulus):
+    return answer_if_followed(operators.roll(1, 1), operands, step, number, modulus)
+
+
+@mistake(
+    "You moved the operators on by one step, and left the operands where they were. Both belong to the same step: take "
+    "both at the same place."
+)
+def operands_one_too_early(operators, operands, step, number, modulus):
+    return answer_if_followed(operators, operands.roll(1, 1), step, number, modulus)
+
+
+@mistake(
     "Only the next step is taken, and where there is none the index is too large. Take all steps that are left: a loop "
     "from `step + 1` to the end, which may be empty."
 )

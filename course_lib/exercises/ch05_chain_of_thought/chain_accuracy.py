@@ -94,6 +94,19 @@ def a_step_too_few(p, steps, modulus):
     return chain_accuracy(p, steps - 1, modulus)
 
 
+@mistake(
+    "Without any step you return p. Then nothing has gone wrong yet, and the answer is 1: begin with 1, before the "
+    "first step, and take as many steps as are asked."
+)
+def begins_after_the_first_step(p, steps, modulus):
+    return chain_accuracy(p, max(steps, 1), modulus)
+
+
+@mistake("Without any step you return 0. Then nothing has gone wrong yet, and the answer is 1.")
+def nothing_without_steps(p, steps, modulus):
+    return chain_accuracy(p, steps, modulus) if steps else 0.0
+
+
 @mistake("This takes a step too many. With one step, the answer is p, and with none it is 1.")
 def a_step_too_many(p, steps, modulus):
     return chain_accuracy(p, steps + 1, modulus)
@@ -194,6 +207,25 @@ def repairs_what_was_right(p, steps, modulus):
     right = 1.0
     for _ in range(steps):
         right = right * p + (1 - p) / (modulus - 1)
+    return right
+
+
+ONE_REPAIR = (
+    "You count a single error: repaired once, at the end, or made by the last step alone. Errors of all steps before "
+    "count, at every step: that the number was wrong is 1 less the chance that it was right."
+)
+
+
+@mistake(ONE_REPAIR)
+def repaired_once_at_the_end(p, steps, modulus):
+    return p**steps + (1 - p**steps) * (1 - p) / (modulus - 1)
+
+
+@mistake(ONE_REPAIR)
+def wrong_before_as_if_by_one_step(p, steps, modulus):
+    right = 1.0
+    for _ in range(steps):
+        right = right * p + (1 - p) ** 2 / (modulus - 1)
     return right
 
 

@@ -107,7 +107,8 @@ def right_to_left(start, operators, operands, modulus):
 
 
 @mistake(
-    "Sums are not reduced. `a + b % m` is a + (b % m), since `%` is done first, as `*` is: put brackets around the sum."
+    "Sums are not reduced, and products are. Take the remainder of both. (`a + b % m` is a + (b % m), since `%` is "
+    "done first, as `*` is: a sum needs brackets around it.)"
 )
 def sums_without_the_modulus(start, operators, operands, modulus):
     number, states = start, []

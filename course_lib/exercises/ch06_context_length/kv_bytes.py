@@ -44,6 +44,28 @@ def keys_alone(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None
     return kv_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window) // 2
 
 
+LARGER_UNIT = "This is the size in a larger unit, such as KiB, MiB or GB. Return the bytes themselves, a whole number."
+
+
+def in_units_of(unit):
+    """A known mistake: the size in units of so many bytes."""
+
+    @mistake(LARGER_UNIT)
+    def larger_unit(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+        return kv_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window) / unit
+
+    larger_unit.solution.__name__ = f"in_units_of_{unit}_bytes"
+    return larger_unit
+
+
+in_kib, in_mib, in_gib, in_kb, in_mb, in_gb = map(in_units_of, (2**10, 2**20, 2**30, 10**3, 10**6, 10**9))
+
+
+@mistake(LARGER_UNIT)
+def whole_mib(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
+    return kv_bytes(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window) // 2**20
+
+
 @mistake("This is the cache of one layer. Every layer keeps its own keys and values.")
 def one_layer(n_layers, n_kv_heads, head_dim, tokens, number_bytes, window=None):
     return kv_bytes(1, n_kv_heads, head_dim, tokens, number_bytes, window)

@@ -83,10 +83,19 @@ def ties_win(confidence, right):
     return (confidence[right][:, None] >= confidence[~right]).float().mean()
 
 
-@mistake(
-    "Pairs with a tie are left out. Then a model that is nearly always equally sure is judged by a few pairs: count "
-    "all of them, a tie as a half."
+TIES_LEFT_OUT = (
+    "You leave out the pairs with a tie. Then a model that is nearly always equally sure is judged by a few pairs, and "
+    "one that always is by none, 0 / 0: count all of them, a tie as a half."
 )
+
+
+@mistake(TIES_LEFT_OUT)
+def ties_left_out_and_nothing_else_there(confidence, right):
+    gap = confidence[right][:, None] - confidence[~right]
+    return (gap > 0).sum() / (gap != 0).sum()
+
+
+@mistake(TIES_LEFT_OUT)
 def ties_left_out(confidence, right):
     gap = confidence[right][:, None] - confidence[~right]
     return (gap > 0).sum() / (gap != 0).sum().clamp(min=1)
@@ -123,6 +132,20 @@ def threshold_at_one_half(confidence, right):
 )
 def difference_of_means(confidence, right):
     return confidence[right].mean() - confidence[~right].mean()
+
+
+@mistake(
+    "This is the share of pairs won less the share lost, from -1 to 1. Asked for is the share won, where a tie counts "
+    "as a half, from 0 to 1."
+)
+def won_less_lost(confidence, right):
+    return 2 * auroc(confidence, right) - 1
+
+
+@mistake(TIES_LEFT_OUT)
+def ties_left_out_and_a_half_for_none(confidence, right):
+    gap = confidence[right][:, None] - confidence[~right]
+    return ((gap > 0).sum() / (gap != 0).sum()).nan_to_num(0.5)
 
 
 @mistake(

@@ -98,9 +98,51 @@ def growth_exchanged(budget, a, b, alpha, beta):
     return n, budget / 6 / n
 
 
+@mistake(
+    "You take the square root, whatever the exponents are. Both sides hold a power of N, together N**(alpha + beta): "
+    "that is the root to take."
+)
+def square_root(budget, a, b, alpha, beta):
+    n = math.sqrt(alpha * a / (beta * b) * (budget / 6) ** beta)
+    return n, budget / 6 / n
+
+
+@mistake("Powers of N that are multiplied *add* their exponents: take the root alpha + beta, not alpha times beta.")
+def exponents_multiplied(budget, a, b, alpha, beta):
+    n = (alpha * a / (beta * b) * (budget / 6) ** beta) ** (1 / (alpha * beta))
+    return n, budget / 6 / n
+
+
 @mistake("The root is missing: both sides hold a power of N. Together N has the exponent alpha + beta.")
 def without_the_root(budget, a, b, alpha, beta):
     n = alpha * a / (beta * b) * (budget / 6) ** beta
+    return n, budget / 6 / n
+
+
+@mistake(
+    "The budget has the right power, but the ratio of the weights got the same one. Solve for N once more: both sides "
+    "hold a power of it, together N**(alpha + beta). Which power does the ratio have then?"
+)
+def one_power_for_both(budget, a, b, alpha, beta):
+    n = (alpha * a / (beta * b) * budget / 6) ** (beta / (alpha + beta))
+    return n, budget / 6 / n
+
+
+@mistake(
+    "The budget has the right power, and the ratio of the weights has none. It stands under the same root: N has the "
+    "exponent alpha + beta when you solve for it."
+)
+def ratio_without_a_root(budget, a, b, alpha, beta):
+    n = alpha * a / (beta * b) * (budget / 6) ** (beta / (alpha + beta))
+    return n, budget / 6 / n
+
+
+@mistake(
+    "The budget is not raised to beta before the root is taken. It comes from D, which stands in the law as "
+    "D**beta: put C / (6 N) there, and keep its power."
+)
+def budget_without_its_power(budget, a, b, alpha, beta):
+    n = (alpha * a / (beta * b) * budget / 6) ** (1 / (alpha + beta))
     return n, budget / 6 / n
 
 

@@ -103,7 +103,10 @@ def climbs(scores, inputs, targets, lr, steps):
     return followed(scores, inputs, targets, lr, steps, sign=1.0)
 
 
-@mistake("The scores never change. Subtract `lr * scores.grad` from them at each step.")
+@mistake(
+    "The scores never change. Either nothing is subtracted from them, or the gradient is 0 by then: empty it when the "
+    "step is done, not between `backward` and the step."
+)
 def never_changes(scores, inputs, targets, lr, steps):
     return followed(scores, inputs, targets, lr, steps, sign=0.0)
 
@@ -111,6 +114,15 @@ def never_changes(scores, inputs, targets, lr, steps):
 @mistake("The learning rate is left out: the step is `lr * scores.grad`.")
 def no_learning_rate(scores, inputs, targets, lr, steps):
     return followed(scores, inputs, targets, 1.0, steps)
+
+
+@mistake(
+    "The loss is the sum over the pairs here, so a step is as many times as long as there are pairs. Take their mean, "
+    "as `F.cross_entropy` does by itself."
+)
+def sum_over_the_pairs(scores, inputs, targets, lr, steps):
+    learned, losses = followed(scores, inputs, targets, lr * len(inputs), steps)
+    return learned, [len(inputs) * loss for loss in losses]
 
 
 @mistake("The losses are one step late: note the loss that was computed before the step.")
