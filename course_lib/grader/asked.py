@@ -109,7 +109,8 @@ def shown(value: Any, room: int) -> str:
     if isinstance(value, dict):
         return _listed("{", [f"{key!r}: {shown(item, room // 2)}" for key, item in value.items()], "}", room)
     if isinstance(value, (list, tuple)):
-        return _listed("[", [shown(item, room // 2) for item in value], "]", room)
+        opening, closing = ("(", ",)" if len(value) == 1 else ")") if isinstance(value, tuple) else ("[", "]")
+        return _listed(opening, [shown(item, room // 2) for item in value], closing, room)
     text = repr(value)
     return text if len(text) <= room else f"{text[: max(1, room - 4)]}..."
 

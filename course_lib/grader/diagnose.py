@@ -34,6 +34,7 @@ NAN = (
     " `nan`, not a number, comes of 0 / 0, of infinity less infinity, and of the logarithm or the root of a negative "
     "number."
 )
+NEARLY = "nearly right, but further off than its type rounds. "
 _KINDS = {
     "Tensor": "a tensor",
     "ndarray": "a NumPy array",
@@ -339,10 +340,9 @@ def _pattern(e: torch.Tensor, g: torch.Tensor) -> str:
     entry = "entry is False. " if g.dtype == torch.bool else "number is zero. "
     e, g = e.double(), g.double()
     finite = e.isfinite() & g.isfinite()
-    nearly = "nearly right, but further off than its type rounds. Is a small number added, or a result rounded? "
     one = e.numel() == 1  # a single number comes near another by chance
     if e.shape == g.shape and torch.allclose(e, g, rtol=1e-4 if one else 1e-3, atol=1e-6):
-        return nearly
+        return NEARLY
     if g.numel() > 1 and not g.any():
         return f"every {entry}"
     if e.numel() > 1 and close(g, -e):
@@ -357,7 +357,7 @@ def _pattern(e: torch.Tensor, g: torch.Tensor) -> str:
             return f"every number is {ratio.item():.4g} times the right one. "
         if close(g, e + (g - e).mean()):
             return "every number is off by the same amount. "
-    return nearly if not one and e.shape == g.shape and torch.allclose(e, g, rtol=1e-2, atol=1e-6) else ""
+    return NEARLY if not one and e.shape == g.shape and torch.allclose(e, g, rtol=1e-2, atol=1e-6) else ""
 
 
 def _how_to_copy(value: Any) -> str:

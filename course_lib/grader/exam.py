@@ -16,7 +16,7 @@ import torch
 from course_lib.exercises.spec import Case, Exercise, WrongAnswer
 from course_lib.grader.asked import Heard, Listener, call_shown
 from course_lib.grader.compare import Difference, Kind, compare
-from course_lib.grader.diagnose import also_changed, argument_changed, explain, nothing_returned
+from course_lib.grader.diagnose import NEARLY, also_changed, argument_changed, explain, nothing_returned
 from course_lib.grader.inside import calls
 from course_lib.grader.inside.outcomes import Answer, Failure, Lost, Raised, describe_error
 from course_lib.grader.rivals import Rival
@@ -29,6 +29,7 @@ MOST_FOR_A_WRONG_ANSWER = 0.5  # of the points: who fails a check has not solved
 SAME_COMPUTATION = 1e-2
 WIDE = 1e-2  # a relative tolerance from which on answers that are alike need not have been computed alike
 FEW = 2  # checks; of more than these, one that alone is wrong says where to look
+ROUNDED = " Is a small number added, or a result rounded?"
 ALONE = " All other checks are right: what sets this one apart?"
 
 
@@ -217,8 +218,9 @@ class Exam:
             found = Difference(Kind.UNSTEADY, ())
         result.diagnosis = self._explain(first, found, answers, heard[first][1], hide_values)
         result.crashed = _crashed(answers[first])
-        if not result.mistake and len(wrong) > FEW and sum(one is not None for one in wrong) == 1:
-            result.diagnosis += ALONE
+        if not result.mistake:
+            alone = len(wrong) > FEW and sum(one is not None for one in wrong) == 1
+            result.diagnosis += f"{ROUNDED if NEARLY in result.diagnosis else ''}{ALONE if alone else ''}"
         result.not_run = [case.name for case, found in zip(cases, wrong, strict=True) if _was_not_run(found)]
         if not hide_values:
             path = found.path if isinstance(found, Difference) else None

@@ -210,13 +210,37 @@ def not_split(said, right, shown, names):
 
 
 @mistake(
-    "One thing of the caption is in the picture, and this takes that for all. As soon as *one* thing is not there, "
-    "the kind is `not in the picture`."
+    "One of the things that were said is in the picture, and this takes that for all. As soon as *one* thing is not "
+    "there, the kind is `not in the picture`."
 )
 def one_is_enough(said, right, shown, names):
     kind = error_kind(said, right, shown, names)
     there = any(thing in shown for thing in said.split(", "))
     return "wrong place" if kind == "not in the picture" and there else kind
+
+
+def by_looking_alone(said, right, shown, names, empty):
+    if said == right or right.isdigit() or right in ("yes", "no"):
+        return error_kind(said, right, shown, names)
+    if said.isdigit() or said in ("yes", "no") or (empty and not said):
+        return "no answer"
+    return "wrong place" if all(thing in shown for thing in said.split(", ")) else "not in the picture"
+
+
+NEVER_A_NAME = (
+    "You never ask whether what was said is one of `names`. An empty answer, or `what dog`, is no name at all: that is "
+    "`no answer`. Only then ask whether it is in the picture."
+)
+
+
+@mistake(NEVER_A_NAME)
+def never_a_name(said, right, shown, names):
+    return by_looking_alone(said, right, shown, names, empty=False)
+
+
+@mistake(NEVER_A_NAME)
+def never_a_name_but_empty(said, right, shown, names):
+    return by_looking_alone(said, right, shown, names, empty=True)
 
 
 @mistake(
