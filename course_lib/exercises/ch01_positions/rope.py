@@ -88,8 +88,8 @@ def rotate(x, angle):
 
 
 @mistake(
-    "Well rotated, and paired as in the paper: neighbours (0, 1), (2, 3). The published weights of Llama and SmolLM2 "
-    "pair i with i + d/2, and so do we. Both have the relative property."
+    "Well rotated, and paired as in the paper: neighbours (0, 1), (2, 3). The weights of Llama and SmolLM2 on Hugging "
+    "Face pair i with i + d/2, and so do we. Both have the relative property."
 )
 def pairs_of_neighbours(x, positions, base=10000.0):
     even_then_odd = torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1)

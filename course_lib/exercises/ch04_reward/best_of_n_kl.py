@@ -121,12 +121,21 @@ def all_others_strictly_worse(p, n):
     return divergence(n * p * (p.cumsum(0) - p) ** (n - 1), p)
 
 
-@mistake(
+FOR_EACH_SAMPLE = (
     "This is n p times the probability that the n - 1 others are this one or worse. It counts a set several times in "
     "which the reply comes several times. Ask how likely all n are this one or worse, and take off that all are worse."
 )
+
+
+@mistake(FOR_EACH_SAMPLE)
 def counted_for_each_sample(p, n):
     return divergence(n * p * p.cumsum(0) ** (n - 1), p)
+
+
+@mistake(FOR_EACH_SAMPLE)
+def counted_for_each_sample_and_nan_where_never_kept(p, n):
+    kept = n * p * p.cumsum(0) ** (n - 1)
+    return (kept * (kept / p).log()).sum().item()
 
 
 @mistake(

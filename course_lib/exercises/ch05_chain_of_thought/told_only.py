@@ -79,6 +79,15 @@ def exchanged(prompts, states, dot):
     return [torch.cat([prompts, states[:, :-1]], dim=1), torch.full_like(states, dot)]
 
 
+@mistake(
+    "The targets lack the first number of the chain. It is asked at the last token of the prompt, before any dot, so "
+    "there is a target for each step: all of `states`."
+)
+def first_step_not_asked(prompts, states, dot):
+    inputs, targets = told_only(prompts, states, dot)
+    return [inputs, targets[:, 1:]]
+
+
 OF_ANOTHER_PROBLEM = (
     "The targets are of another problem. Then they tell nothing, and the control is weaker than it has to be: tell it "
     "the numbers of its own chain."

@@ -83,6 +83,14 @@ def up_only(scores, targets, eps=1e-4):
 
 
 @mistake(
+    "Your nudge down only takes the nudge up back: it ends at the score itself, half as far away as `2 * eps` says. Go "
+    "down by 2 * eps from there, or begin both nudges with a fresh copy."
+)
+def back_at_the_start(scores, targets, eps=1e-4):
+    return differences(scores, targets, eps, 2 * eps, low=0)
+
+
+@mistake(
     "These are the exact slopes, as autograd gives them, or those for a nudge of 1e-4. `eps` is an argument: for the "
     "large nudge the difference shows."
 )
