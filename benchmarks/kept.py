@@ -3,7 +3,8 @@
 
 A ratio belongs to a processor and to the code that it was measured on. So there is a file for each benchmark on each
 kind of processor, with the machine, the commit and the hash of the code. The tables have a column for each kind of
-processor, and say which were measured on older code than that of this checkout.
+processor that was measured on the code of this checkout. The others are named below; if there are no such columns, the
+others are shown, and said to be of older code.
 """
 
 from __future__ import annotations
@@ -112,16 +113,23 @@ def with_tables(text: str) -> str:
 
 
 def tables(name: str, results: Sequence[Result]) -> str:
-    """The tables of a benchmark, with a column for each result, and below them what each column is of."""
+    """The tables of a benchmark, with a column for each result of the code that is there, and what each is of."""
     if not results:
         return "Not measured yet: `make bench` does it.\n"
+    older = [result for result in results if is_older(result)]
+    if len(older) < len(results):
+        results = [result for result in results if result not in older]
+    else:
+        older = []  # better than none
     heads = [heading(result) for result in results]
     parts = []
     for peer in dict.fromkeys(run["peer"] for result in results for run in result["comparisons"].values()):
         parts.append(table(f"times as fast as {peer}", heads, [speeds(result, peer) for result in results]))
     if more := MORE.get(name):
         parts.append(table(more[0], heads, [more[1](result) for result in results]))
-    parts.append("\n".join(f"- {head}: {about(result)}" for head, result in zip(heads, results, strict=True)))
+    lines = [f"- {head}: {about(result)}" for head, result in zip(heads, results, strict=True)]
+    lines += [f"- {heading(result)}: not shown; `results/benchmarks/{name}` has it." for result in older]
+    parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 

@@ -122,14 +122,25 @@ def result(processor="Xeon", ratio=1.5, source="now", **machine):
 
 def test_a_column_for_each_processor_and_the_code_of_each(monkeypatch):
     monkeypatch.setattr(kept, "source", lambda name: "now")
-    lines = kept.tables("generation", [result(), result("EPYC", 1.1, "then")]).splitlines()
-    assert lines[0] == "| times as fast as theirs | Xeon, 2 cores | EPYC, 2 cores, older code |"
+    lines = kept.tables("generation", [result(), result("EPYC", 1.1)]).splitlines()
+    assert lines[0] == "| times as fast as theirs | Xeon, 2 cores | EPYC, 2 cores |"
     assert lines[2:4] == ["| a step: ours | 1.50 (1.50 to 1.50) | 1.10 (1.10 to 1.10) |", ""]
     assert lines[4] == (
         "- Xeon, 2 cores: 2 threads; by the clock; 7 rounds; other programs kept 0.10 cores busy; torch 2.13; "
         "at commit abc."
     )
-    assert lines[5].endswith("at commit abc; **its code has changed since**.")
+
+
+def test_a_column_of_older_code_is_shown_only_where_there_is_no_other(monkeypatch):
+    monkeypatch.setattr(kept, "source", lambda name: "now")
+    older = result("EPYC", 1.1, "then")
+    lines = kept.tables("generation", [result(), older]).splitlines()
+    assert lines[0] == "| times as fast as theirs | Xeon, 2 cores |"
+    assert lines[2] == "| a step: ours | 1.50 (1.50 to 1.50) |"
+    assert lines[5] == "- EPYC, 2 cores, older code: not shown; `results/benchmarks/generation` has it."
+    alone = kept.tables("generation", [older]).splitlines()
+    assert alone[0] == "| times as fast as theirs | EPYC, 2 cores, older code |"
+    assert alone[-1].endswith("at commit abc; **its code has changed since**.")
     assert kept.tables("generation", []).startswith("Not measured yet")
 
 
