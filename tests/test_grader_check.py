@@ -1184,7 +1184,7 @@ def test_a_measurement_of_something_else_than_its_own_pairs_fails(body, words, c
     assert words in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("seeded_with", [None, 0, 42])
+@pytest.mark.parametrize("seeded_with", [None, 0, 3])
 @pytest.mark.parametrize(
     "halved", [lambda x: x.var() / 2, lambda x: (x / 2**0.5).var().item(), lambda x: x.std() ** 2 / 2]
 )

@@ -72,7 +72,7 @@ HALVED = (
     "key of its own."
 )
 SEED_OF_THE_CHECK = 20170612  # what random generators start from at every call
-USUAL_SEEDS = (*range(100), 123, 1234, 2024, 2025, 2026, SEED_OF_THE_CHECK)
+USUAL_SEEDS = (*range(10), SEED_OF_THE_CHECK)  # of the course, which the lab draws from
 
 
 def _half_of_squares(values, d, sizes):
