@@ -11,7 +11,7 @@ import time
 import nbformat
 import pytest
 import torch
-from site_project import make_project, write_lab
+from site_project import ROOT, make_project, write_lab
 from typer.testing import CliRunner
 
 from course_lib.cli import app
@@ -286,6 +286,10 @@ def test_the_mean_over_the_seeds_has_a_band_of_its_own_where_single_runs_differ(
 
 def keep(project, made):
     replication.write(project, {**made, "provenance": {**made["provenance"], "preset": "cpu"}})
+
+
+def test_what_is_committed_bears_out_its_bands_and_its_rates():
+    assert list(check(root=ROOT)) == []
 
 
 def run_check(*labs):
