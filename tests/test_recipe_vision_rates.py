@@ -66,10 +66,23 @@ def test_a_stage_goes_on_from_the_best_of_the_one_before(tiny, tmp_path, monkeyp
 def test_the_stages_train_on_real_models(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(vision_rates, "PRESETS", {"cpu": dict.fromkeys(vision_rates.STEPS, (1e-3, 2e-3, 4e-3))})
     monkeypatch.setattr("course_lib.recipes.rates.GROWTHS", 0)
+    shares, sizes = [], []
+
+    def seen(miss):
+        def measured(bench, model):
+            shares.append(miss(bench, model))
+            sizes.append(sum(parameter.detach().abs().sum().item() for parameter in model.parameters()))
+            return shares[-1]
+
+        return measured
+
+    stages = {name: stage._replace(miss=seen(stage.miss)) for name, stage in vision_rates.STAGES.items()}
+    monkeypatch.setattr(vision_rates, "STAGES", stages)
     values = run(tmp_path / "run")
-    assert len(values) == 4 * 3 * 2
-    losses = [value for key, value in values.items() if ".text." in key or ".pictures." in key]
-    assert len(set(losses)) == len(losses)  # each rate and seed has made another model
+    assert list(values.values()) == shares
+    assert len(shares) == 4 * 3 * 2
+    assert all(0 <= share <= 1 for share in shares)
+    assert len(set(sizes)) == len(sizes)  # each stage, rate and seed has made another model
 
 
 def test_the_stages_are_as_long_as_the_labs():
