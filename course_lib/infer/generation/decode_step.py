@@ -191,7 +191,7 @@ def _reordering_pays(decoder: GPT, tokens: int) -> bool:
 
     On a CPU, in float32. A step of a GPT-2 of 6 layers x 384 then takes 5 to 10 % less on an Intel Xeon, with one row
     (a product by columns, in layers that widen) and with 16 (the packed form of oneDNN). On an AMD EPYC a product by
-    columns takes half as long in a layer that widens, and half as long again in one that narrows.
+    columns takes about half the time in a layer that widens, and more time in one that narrows.
     """
     weight = decoder.lm_head.weight if isinstance(decoder.lm_head, nn.Linear) else None
     return (
