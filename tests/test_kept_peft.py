@@ -1,6 +1,9 @@
 """The kept sweep of `course train peft` belongs to the code that is here."""
 
+from functools import partial
+
 import pytest
+from kept_rates import assert_trial_is_that_of_the_runs
 
 from course_lib.measure import committed_run
 from course_lib.models import GPT, GPTConfig
@@ -17,6 +20,11 @@ def test_the_sweep_is_whole(seed):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_best_rate_is_inside_the_grid(name):
     assert min(RATES[name]) < best_rates()[name] < max(RATES[name])
+
+
+def test_the_trial_of_the_lab_s_rates_is_that_of_the_sweep():
+    runs = [committed_run("peft", seed, size="cpu") for seed in SEEDS]
+    assert_trial_is_that_of_the_runs("ch04_peft", runs, {"methods": RATES}, partial(number_key, what="b"))
 
 
 @pytest.mark.parametrize(("d_model", "n_layers"), [(64, 2), (384, 6), (48, 3)])

@@ -1,13 +1,11 @@
 """The kept runs of `course train positions` belong to the code that is here, and each best rate is bracketed."""
 
 import pytest
-from site_project import ROOT
+from kept_rates import assert_trial_is_that_of_the_runs
 
-from course_lib.files import read_json
 from course_lib.measure import committed_run
 from course_lib.recipes.positions_sweep import ARMS, FACTORS, PRESETS, SEEDS, best_rates, number_key
-from course_lib.recipes.rates import best_rate, mean_losses, rates_of
-from course_lib.site import rates
+from course_lib.recipes.rates import best_rate, rates_of
 
 PLAN = PRESETS["cpu"]
 TRIED = {arm: rates_of(PLAN, arm) for arm in ARMS} | dict.fromkeys(FACTORS, PLAN.tuning_rates)
@@ -36,12 +34,6 @@ def test_each_run_fine_tuned_the_model_of_the_rate_that_the_lab_has(runs):
 
 
 def test_the_trial_of_the_lab_s_rates_is_that_of_the_runs(runs):
-    trial = read_json(ROOT / "results" / "rates" / "ch01_positions.json")
-    best = {arm: best_rate(losses) for arm, losses in mean_losses(runs, TRIED, number_key).items()}
-    assert list(trial["comparisons"]) == ["encodings", "stretch"]
-    for comparison, arms in (("encodings", ARMS), ("stretch", FACTORS)):
-        tried = trial["comparisons"][comparison]["arms"]
-        assert {arm: entry["chosen"] for arm, entry in tried.items()} == {arm: best[arm] for arm in arms}
-        for arm, entry in tried.items():
-            assert entry["losses"] == {f"{rate:g}": [run[number_key(arm, rate)] for run in runs] for rate in TRIED[arm]}
-    assert not list(rates.complaints(trial, range(10)))
+    comparisons = {"encodings": ARMS, "stretch": FACTORS}
+    tried = {name: {arm: TRIED[arm] for arm in arms} for name, arms in comparisons.items()}
+    assert_trial_is_that_of_the_runs("ch01_positions", runs, tried, number_key)

@@ -1,6 +1,7 @@
 """The kept run of `course train scaling` belongs to the code that is here, and each best rate is bracketed."""
 
 import pytest
+from kept_rates import assert_trial_is_that_of_the_runs
 
 from course_lib.measure import committed_run
 from course_lib.recipes import scaling_sweep as sweep
@@ -24,6 +25,19 @@ def test_the_lab_trains_a_part_of_it():
 @pytest.mark.parametrize("cell", [*PLAN.cells(), *HELD])
 def test_the_best_rate_is_inside_the_grid(cell):
     assert PLAN.rates[0] < sweep.best_rates()[cell] < PLAN.rates[-1]
+
+
+def test_the_trial_of_the_lab_s_rates_is_that_of_the_run():
+    runs = [committed_run("scaling", seed, size="cpu") for seed in sweep.SEEDS]
+    budgets = {f"{budget:g} operations": budget for budget in (*PLAN.budgets, *PLAN.held_out)}
+    comparisons = {name: dict.fromkeys(PLAN.cells((budget,)), PLAN.rates) for name, budget in budgets.items()}
+    assert_trial_is_that_of_the_runs(
+        "ch07_scaling_laws",
+        runs,
+        comparisons,
+        lambda cell, rate: sweep.number_key(*cell, rate),
+        lambda cell: f"width {cell[0]}",
+    )
 
 
 @pytest.mark.parametrize("seed", sweep.SEEDS)
