@@ -14,11 +14,12 @@ from course_lib.recipes.run import Run
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    """Two seeds of two steps, at two rates."""
+    """Two seeds of two steps, at two rates, and one arm at a third."""
     monkeypatch.setenv("COURSE_PRESET", "cpu")
     for plans in (sweep.PRESETS, sweep.PATIENT):
         monkeypatch.setitem(plans, "cpu", sweep.Plan(2, 4))
     monkeypatch.setattr(sweep, "RATES", (1e-3, 8e-3))
+    monkeypatch.setattr(sweep, "MORE_RATES", {"1-patient": (16e-3,)})
     monkeypatch.setattr(sweep, "SEEDS", 2)
 
 
@@ -28,7 +29,7 @@ def run(out, **asked):
 
 def test_a_run_and_one_that_was_stopped(tmp_path):
     whole = run(tmp_path / "whole")
-    arms = [(arm, rate) for arm in sweep.ARMS for rate in sweep.RATES]
+    arms = [(arm, rate) for arm in sweep.ARMS for rate in sweep.rates_of(arm)]
     assert whole.keys() == {sweep.number_key(*arm, what) for arm in arms for what in ("learned", "mean", 0, 1)}
     for arm in arms:
         shares = sweep.values_of(whole, *arm)
