@@ -29,7 +29,7 @@ from course_lib.train import TrainConfig, train
 WORLD = TwoRelations(n_pairs=8, n_values=11)
 HEADS = (1, 2)
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
-MORE_RATES = {"1-patient": (16e-3, 32e-3)}  # of an arm whose best is at the end of those
+MORE_RATES = {"1-patient": (2e-2,)}  # of an arm whose best is at the end of those
 HIDE = 0.3  # the probability with which a place is hidden in training
 SEEDS = 20  # of a run of the recipe
 LEARNED = 0.6  # the share of rows with both answers right from which a model counts as having learned both
