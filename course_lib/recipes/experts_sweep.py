@@ -3,7 +3,7 @@
     course train experts --preset cpu --seed 25     # about 25 CPU-minutes
 
 The models are those of `labs/ch10_moe`, each trained for as long as there. They learn facts, look something up twice,
-or read text. Every one is trained from two seeds that the lab does not report, and the rate with the lowest mean loss
+or read text. Every one is trained from four seeds that the lab does not report, and the rate with the lowest mean loss
 is chosen. The grid grows until it is not at an end.
 """
 
@@ -414,7 +414,7 @@ def number_key(name: str, rate: float, seed: int) -> str:
 
 
 def experts(run: Run) -> Results:
-    """Train every arm at its learning rates from two seeds, and choose one for each; no model is kept."""
+    """Train every arm at its learning rates from four seeds, and choose one for each; no model is kept."""
     plan = run.choose(PRESETS)
     values = run.measured_so_far((COMPARISONS, TEXT, TEXT_STEPS, TEXT_BATCH, SEEDS))
     torch.set_flush_denormal(True)  # as in the lab
