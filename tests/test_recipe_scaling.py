@@ -35,7 +35,14 @@ def run(out, **asked):
 
 
 def test_a_run_and_one_that_was_stopped(planted, tmp_path):
-    whole = run(tmp_path / "whole")
+    """All that is measured comes out as it was; a prediction, from least squares, up to rounding.
+
+    LAPACK promises no last digits: with 12 runs, columns with a condition of 180 and float64, 12 x 180 x 2.2e-16 may differ.
+    """
+    whole = {
+        key: pytest.approx(value, rel=5e-13, abs=0) if key.endswith("predicted") else value
+        for key, value in run(tmp_path / "whole").items()
+    }
     runs = 2 * (len(list(planted.cells())) + len(list(planted.cells(planted.held_out))))
     assert tiny_recipes.runs_of_a_stopped_recipe(sweep, "losses_of", run, whole, tmp_path) == runs + 1
 
