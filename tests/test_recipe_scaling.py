@@ -37,7 +37,8 @@ def run(out, **asked):
 def test_a_run_and_one_that_was_stopped(planted, tmp_path):
     """All that is measured comes out as it was; a prediction, from least squares, up to rounding.
 
-    LAPACK promises no last digits: with 12 runs, columns with a condition of 180 and float64, 12 x 180 x 2.2e-16 may differ.
+    LAPACK promises no last digits. With 12 runs, columns with a condition of 180 and float64, the values may differ by
+    12 x 180 x 2.2e-16.
     """
     whole = {
         key: pytest.approx(value, rel=5e-13, abs=0) if key.endswith("predicted") else value
