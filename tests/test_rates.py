@@ -91,7 +91,7 @@ def test_the_grid_grows_until_the_best_rate_has_a_worse_one_on_each_side(tmp_pat
     assert arms["diverging"]["chosen"] == 0.0333
     assert made["provenance"]["seeds"] == [100]
     told = list(rates.complaints(made, range(10)))
-    assert told == ["arms, endless: 2.7 is at an end of the rates that were tried, and the file does not say why"]
+    assert told == ["arms, endless: 2.7 is at an end of the rates that were tried; try one beyond it"]
 
 
 STAGES = """\
@@ -134,7 +134,8 @@ GOOD = {"r1": [2.0, 2.2], "r2": [1.0, 1.2], "r3": [1.5, 1.1]}
 
 def test_a_choice_that_the_trial_bears_out_is_no_complaint():
     assert not list(rates.complaints(trial(entry(0.2, **GOOD)), range(10)))
-    assert not list(rates.complaints(trial(entry(0.3, **GOOD) | {"why": "0.2 is not better on each seed"}), range(10)))
+    kept = entry(0.3, **GOOD, r4=[2.0, 2.0]) | {"why": "0.2 is not better on each seed"}
+    assert not list(rates.complaints(trial(kept), range(10)))
 
 
 @pytest.mark.parametrize(
@@ -147,6 +148,10 @@ def test_a_choice_that_the_trial_bears_out_is_no_complaint():
         (trial(entry(0.2, **GOOD | {"r1": [2.0]})), "the rate 0.1 was not tried on each of 2 seeds"),
         (trial(entry(0.1, r1=[0.1, 0.1], r2=[1.0, 1.2], r3=[2.0, 2.0])), "0.1 is at an end"),
         (trial(entry(0.3, r1=[1.1, 1.1], r2=[1.0, 1.2], r3=[0.2, 0.2])), "0.3 is at an end"),
+        (
+            trial(entry(0.3, **GOOD | {"r3": [0.5, 2.0]}) | {"why": "0.2 is not better on each seed"}),
+            "0.3 is at an end",
+        ),
         (trial(entry(0.2, **GOOD | {"r2": [1.0, None]})), "had a lower loss than 0.2"),
     ],
 )

@@ -29,7 +29,7 @@ def tiny(monkeypatch, tmp_path):
 
 
 def run(out, **asked):
-    return sweep.experts(Run("experts", out, seed=50, steps=1, preset="cpu", **asked)).values
+    return sweep.experts(Run("experts", out, seed=sweep.KEPT, steps=1, preset="cpu", **asked)).values
 
 
 def test_a_run_and_one_that_was_stopped(tiny, tmp_path, monkeypatch):
@@ -46,11 +46,11 @@ def test_a_run_and_one_that_was_stopped(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "wrong", lambda model, world: losses[model.rate])
     whole = run(tmp_path / "whole")
     made = json.loads((tmp_path / "whole" / "rates.json").read_text())
-    assert made["provenance"]["seeds"] == [100, 101]
+    assert made["provenance"]["seeds"] == [100, 101, 102, 103]
     for name, arm in ARMS:
         of_arm = made["comparisons"][name]["arms"][arm]
         assert of_arm["chosen"] == 4e-3
-        assert of_arm["losses"] == {f"{rate:g}": [losses[rate]] * 2 for rate in RATES[1:4]}
+        assert of_arm["losses"] == {f"{rate:g}": [losses[rate]] * 4 for rate in RATES[1:4]}
     text = made["comparisons"]["text"]["arms"]["mixture"]
     assert [text["chosen"], *text["losses"]] == [1e-3, "0.001", "0.002", "0.004", "0.008"]  # the grid has grown
     kept = keep_rates(tmp_path / "whole" / "rates.json", tmp_path)

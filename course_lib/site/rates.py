@@ -204,11 +204,11 @@ def _doubts(entry: dict[str, Any], n_seeds: int) -> Iterator[str]:
         return
     if len(losses) < 3:
         yield f"{len(losses)} rates are no choice; try at least 3"
+    if chosen in (min(losses), max(losses)):  # whatever the reason: beyond the end may lie a better one
+        yield f"{chosen:g} is at an end of the rates that were tried; try one beyond it"
     if why:  # as where an arm learned nothing at any rate, and was not tried on a second seed
         return
     if short := [rate for rate, values in losses.items() if len(values) != n_seeds]:
         yield f"the rate {short[0]:g} was not tried on each of {n_seeds} seeds"
     if (best := _best(losses)) != chosen:
         yield f"{best:g} had a lower loss than {chosen:g}, and the file does not say why that was not chosen"
-    elif _end(losses):
-        yield f"{chosen:g} is at an end of the rates that were tried, and the file does not say why"
