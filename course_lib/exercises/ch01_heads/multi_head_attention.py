@@ -33,9 +33,12 @@ def cases(rng):
     for case in MULTI_HEAD.cases(rng):
         x, *weights, n_heads, mask = case.args
         found.append(Case(case.name, (x.shape[-1], n_heads, dict(zip(names, weights, strict=True)), x, mask)))
-    # The mask of the lab's training: in each row of the batch other positions are hidden, but none from itself.
+    # The mask of the lab's training: in each row of the batch other positions are hidden, but none from itself. What one
+    # row sees, the other does not. One position is hidden in both: what any row sees is not all that is causal.
     d_model, n_heads, weights, x, _ = found[1].args
-    seen = torch.rand(len(x), 1, 1, x.shape[1], generator=rng) > 0.5
+    first = torch.rand(1, 1, x.shape[1], generator=rng) > 0.5
+    seen = torch.stack([first, ~first])
+    seen[..., 1] = False
     mask = (seen | torch.eye(x.shape[1], dtype=torch.bool)).tril()
     return [*found, Case("a mask for each row, (2, 1, 4, 4)", (d_model, n_heads, weights, x, mask))]
 
@@ -114,15 +117,6 @@ class NotSplit(MultiHeadAttention):
 
 
 @mistake(
-    "All rows of the batch get the mask of the first one. In the training of the lab each row has its own: hand on the "
-    "whole mask, whose axis of size 1 serves all heads."
-)
-class MaskOfTheFirstRow(MultiHeadAttention):
-    def forward(self, x, mask=None):
-        return super().forward(x, mask if mask is None or mask.dim() < 4 else mask[0, 0])
-
-
-@mistake(
     "Your layer takes every mask for the causal one. In the training of the lab each row of the batch hides other "
     "positions: hand on the mask that you were given."
 )
@@ -139,6 +133,28 @@ class EveryMaskIsCausal(MultiHeadAttention):
 class MaskOfNumbers(MultiHeadAttention):
     def forward(self, x, mask=None):
         return super().forward(x, mask if mask is None else mask.to(x.dtype))
+
+
+def one_mask_for_all_rows(name, reduce):
+    """The batch has one mask, made of those of its rows."""
+
+    @mistake(
+        "All rows of the batch get the same mask. In the training of the lab each row has its own: hand on the whole "
+        "mask, whose axis of size 1 serves all heads."
+    )
+    class Layer(MultiHeadAttention):
+        def forward(self, x, mask=None):
+            return super().forward(x, mask if mask is None or mask.dim() < 4 else reduce(mask))
+
+    Layer.solution.__name__ = f"mask_of_{name}"
+    return Layer
+
+
+ONE_MASK = (
+    one_mask_for_all_rows("the_first_row", lambda mask: mask[0, 0]),
+    one_mask_for_all_rows("any_row", lambda mask: mask.any(0)),
+    one_mask_for_all_rows("all_rows", lambda mask: mask.all(0)),
+)
 
 
 def in_a_layer(known):
@@ -171,7 +187,7 @@ EXERCISE = Exercise(
     cases=cases,
     run_case=run_case,
     alternatives=alternatives_in(__name__),
-    mistakes=(*mistakes_in(__name__), *map(in_a_layer, MULTI_HEAD.mistakes)),
+    mistakes=(*mistakes_in(__name__), *ONE_MASK, *map(in_a_layer, MULTI_HEAD.mistakes)),
     needs=("split_heads", "merge_heads"),
     avoid=("multi_head_attention_forward", "nn.MultiheadAttention"),
     see="Chapter 1, One layer, cut into heads",

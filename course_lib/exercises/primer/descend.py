@@ -131,6 +131,15 @@ def one_step_late(scores, inputs, targets, lr, steps):
     return learned, [*losses[1:], F.cross_entropy(learned[inputs], targets).item()]
 
 
+@mistake(
+    "Every step goes where the first one went: loss and gradient were computed once, before the loop. The scores change "
+    "with each step, so both have to be computed anew inside it."
+)
+def computed_once(scores, inputs, targets, lr, steps):
+    learned, losses = followed(scores, inputs, targets, lr, 1)
+    return scores + steps * (learned - scores), steps * losses
+
+
 @mistake("Rows and columns are swapped: row `inputs[i]` of the table holds the scores for what follows that symbol.")
 def swapped(scores, inputs, targets, lr, steps):
     return followed(scores, targets, inputs, lr, steps)
