@@ -33,8 +33,8 @@ def cases(rng):
     for case in MULTI_HEAD.cases(rng):
         x, *weights, n_heads, mask = case.args
         found.append(Case(case.name, (x.shape[-1], n_heads, dict(zip(names, weights, strict=True)), x, mask)))
-    # The mask of the lab's training: in each row of the batch other positions are hidden, but none from itself. What one
-    # row sees, the other does not. One position is hidden in both: what any row sees is not all that is causal.
+    # The mask of the lab's training: in each row of the batch other positions are hidden, but none from itself. What
+    # one row sees, the other does not. One position is hidden in both: what any row sees is not all that is causal.
     d_model, n_heads, weights, x, _ = found[1].args
     first = torch.rand(1, 1, x.shape[1], generator=rng) > 0.5
     seen = torch.stack([first, ~first])

@@ -132,8 +132,8 @@ def one_step_late(scores, inputs, targets, lr, steps):
 
 
 @mistake(
-    "Every step goes where the first one went: loss and gradient were computed once, before the loop. The scores change "
-    "with each step, so both have to be computed anew inside it."
+    "Every step goes where the first one went: loss and gradient were computed once, before the loop. The scores "
+    "change with each step, so both have to be computed anew inside it."
 )
 def computed_once(scores, inputs, targets, lr, steps):
     learned, losses = followed(scores, inputs, targets, lr, 1)
