@@ -66,11 +66,13 @@ def cases(rng):
             "worse than knowing nothing at the end, and at the beginning, as most runs are",
             (shifted(6.6, 5.9, 7.0, 7.4, 9.5), "diverged"),
             (moved(7.76, 6.2, 5.4, 5.0), "falling"),  # measured: an untrained model begins a little above `uniform`
+            ([*shifted(6.6, 7.0), UNIFORM], "frequencies"),  # as good as knowing nothing is not worse
         ),
         case(
-            "not a number at the end, infinite once, and neither",
+            "not a number at the end, infinite once, infinitely low once, and none of these",
             ([*shifted(6.6, 5.9, 5.4), math.nan, math.nan], "diverged"),
             ([*shifted(6.6), math.inf, *shifted(5.9, 5.4, 5.1)], "diverged"),
+            ([*shifted(6.6), -math.inf, *shifted(5.9, 5.4, 5.1)], "diverged"),
             (shifted(6.6, 6.2, 5.9, 5.4, 5.1), "falling"),
         ),
         case(
@@ -188,6 +190,34 @@ def nan_slips_through(losses, uniform, frequency):
     if losses[-1] > uniform:
         return "diverged"
     return read_in_order(losses, uniform, frequency, ("frequencies", "rising", "falling"))
+
+
+@mistake(
+    "`x == math.nan` is False for every x, NaN too: NaN equals nothing, not even itself. Ask `math.isnan(x)`, or "
+    "`math.isfinite(x)`, which finds infinite losses as well."
+)
+def nan_by_equality(losses, uniform, frequency):
+    if any(math.isinf(loss) for loss in losses) or losses[-1] > uniform:
+        return "diverged"
+    return read_in_order(losses, uniform, frequency, ("frequencies", "rising", "falling"))
+
+
+@mistake("Losses of minus infinity are infinite too, and say that something broke: `math.isfinite` finds all of them.")
+def minus_infinity_is_fine(losses, uniform, frequency):
+    if any(math.isnan(loss) or loss == math.inf for loss in losses) or losses[-1] > uniform:
+        return "diverged"
+    if losses[-1] > frequency - 0.1:
+        return "frequencies"
+    if losses[-1] > min(losses) + 0.05:
+        return "rising"
+    return "falling" if losses[-1] < losses[-2] - 0.05 else "flat"
+
+
+@mistake("A run that ends exactly at `uniform` is no worse than knowing nothing: `>`, and not `>=`.")
+def at_uniform_too(losses, uniform, frequency):
+    if losses[-1] == uniform:
+        return "diverged"
+    return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising", "falling"))
 
 
 @mistake("One infinite or missing loss anywhere in the curve is enough: look at all of them, not at the last alone.")

@@ -73,6 +73,8 @@ def cases(rng):
             ([a_claim("close", 2.019 + more, 2.0 + more), a_claim("apart", 2.021 + more, 2.0 + more)],),
             expected={"close": "within the error"},
         ),
+        # In halves and quarters nothing is rounded, so the border can be asked for.
+        Case("two errors to the digit are not less than two", ([a_claim("apart", 1.5, 1.0, error=0.25)],), expected={}),
         Case("a clear loss is a clear result", ([worse, better],), expected={}),
         Case(
             "several things wrong: the first counts",
@@ -80,9 +82,14 @@ def cases(rng):
                 [
                     a_claim("all of it", 1.9 + more, None, chosen_on="test"),
                     a_claim("two", 1.9 + less, 1.9 + less, chosen_on="test"),
+                    a_claim("another two", 1.9 + less, 2.0 + more, chosen_on="test", general=True),
                 ],
             ),
-            expected={"all of it": "no control", "two": "chosen on what it is measured on"},
+            expected={
+                "all of it": "no control",
+                "two": "chosen on what it is measured on",
+                "another two": "chosen on what it is measured on",
+            },
         ),
         Case(
             "chosen and measured on validation text",
@@ -187,6 +194,16 @@ def other_order(claims):
 @mistake("The order of the reasons: how the claim was chosen comes before the error.")
 def error_first(claims):
     return judged(claims, ((REASONS[0], alone), (REASONS[3], close), (REASONS[1], tuned), (REASONS[2], one_seed)))
+
+
+@mistake("The order of the reasons: how the claim was chosen comes before the number of seeds.")
+def seeds_first(claims):
+    return judged(claims, ((REASONS[0], alone), (REASONS[2], one_seed), (REASONS[1], tuned), (REASONS[3], close)))
+
+
+@mistake("Exactly two errors are enough: within the error is *less than* two, `<` and not `<=`.")
+def two_errors_are_within(claims):
+    return judged(claims, zip(REASONS, (alone, tuned, one_seed, lambda claim: abs(apart(claim)) <= 2), strict=True))
 
 
 @mistake(

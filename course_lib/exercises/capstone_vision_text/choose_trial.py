@@ -55,6 +55,11 @@ def cases(rng):
             "only one has a score, and that is 0",
             ([trial(names[0], 0.0, 0.2, 60), trial(names[1], math.nan, 0.5, 40)], 90),
         ),
+        Case(
+            "the best was never tested",
+            ([trial(names[0], best, math.nan, 60), trial(names[1], best - 0.1, 0.5, 40)], 90),
+            expected=names[0],
+        ),
         Case("all that fit have diverged", ([trial(names[i], math.nan, 0.3, 10 * i + 10) for i in range(3)], 120)),
     ]
 
@@ -107,6 +112,14 @@ def test_among_equals(trials, budget):
 @mistake("This ignores the budget: the trial that it chooses takes too long.")
 def without_budget(trials, budget):
     return choose_trial(trials, math.inf)
+
+
+@mistake(
+    "A trial whose *test* score is NaN is left out here. The test has no part in the choice: ask about `validation` "
+    "alone."
+)
+def without_the_untested(trials, budget):
+    return choose_trial([t for t in trials if not math.isnan(t["test"])], budget)
 
 
 @mistake("A trial that takes exactly the budget fits. Compare with `<=`.")

@@ -38,6 +38,10 @@ def cases(rng):
             "names that say nothing about the family",
             ([(artist, name) for name in tricky for artist in (learned_artist, new_artist)], tricky, held, new_artist),
         ),
+        Case(
+            "artists whose names are alike",
+            ([(artist, name) for name in hearts for artist in ("bo", "boris", "jimbo", "o")], hearts, ["dog"], "boris"),
+        ),
     ]
 
 
@@ -145,6 +149,14 @@ def artist_first(artist, concept, family_of, held_out, new_artist):
 )
 def concept_first(artist, concept, family_of, held_out, new_artist):
     return part_of(artist, concept, family_of, held_out, new_artist).replace("both new", "new concept")
+
+
+@mistake(
+    "A piece of the new artist's name is enough here, as by `in`: bo is then taken for boris. Compare whole names, "
+    "`artist == new_artist`."
+)
+def by_a_piece_of_the_artist(artist, concept, family_of, held_out, new_artist):
+    return part_of(new_artist if artist in new_artist else artist, concept, family_of, held_out, new_artist)
 
 
 @mistake("A leak: a new concept by the new artist goes to `train` here. It is `both new`.")

@@ -35,17 +35,23 @@ def cases(rng):
     def normal(*shape):
         return torch.randn(*shape, generator=rng)
 
-    def case(name, batch, positions, d_model, n_heads, causal=False):
+    def case(name, batch, positions, d_model, n_heads, mask=None):
         # Weights of this size make scores of a few units, far from uniform attention, so that a wrong scale shows.
         weights = [normal(d_model, d_model) * (2 / d_model) ** 0.5 for _ in range(4)]
-        mask = torch.ones(positions, positions, dtype=torch.bool).tril() if causal else None
         return Case(name, (normal(batch, positions, d_model), *weights, n_heads, mask))
 
+    def causal(positions):
+        return torch.ones(positions, positions, dtype=torch.bool).tril()
+
+    # The first two are hidden from all but themselves, as padding is; the others also look ahead.
+    padded = torch.eye(5, dtype=torch.bool)
+    padded[:, 2:] = True
     return [
         case("2 heads, every position looks everywhere", 1, 5, 8, 2),
-        case("3 heads, a batch of 2, causal mask", 2, 4, 12, 3, causal=True),
+        case("3 heads, a batch of 2, causal mask", 2, 4, 12, 3, causal(4)),
         case("as many positions as heads", 2, 4, 8, 4),
-        case("one head is plain attention", 1, 3, 6, 1, causal=True),
+        case("one head is plain attention", 1, 3, 6, 1, causal(3)),
+        case("a mask that hides the first two positions, and no later ones", 1, 5, 8, 2, padded),
     ]
 
 
@@ -301,6 +307,16 @@ def queries_and_values_exchanged(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
 def always_causal(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
     n = x.shape[-2]
     return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, torch.ones(n, n, dtype=torch.bool).tril())
+
+
+@mistake(
+    "Every mask is taken for the causal one here, as by `is_causal=mask is not None`. Another mask hides other keys: "
+    "hand it on, `attn_mask=mask`."
+)
+def every_mask_is_causal(x, w_q, w_k, w_v, w_o, n_heads, mask=None):
+    n = x.shape[-2]
+    causal = None if mask is None else torch.ones(n, n, dtype=torch.bool).tril()
+    return all_at_once(x, w_q, w_k, w_v, w_o, n_heads, causal)
 
 
 @mistake(

@@ -117,16 +117,6 @@ class NotSplit(MultiHeadAttention):
 
 
 @mistake(
-    "Your layer takes every mask for the causal one. In the training of the lab each row of the batch hides other "
-    "positions: hand on the mask that you were given."
-)
-class EveryMaskIsCausal(MultiHeadAttention):
-    def forward(self, x, mask=None):
-        n = x.shape[-2]
-        return super().forward(x, mask if mask is None else torch.ones(n, n, dtype=torch.bool).tril())
-
-
-@mistake(
     "You made numbers of the mask, and numbers are *added* to the scores: 0 hides nothing. True and False choose: hand "
     "the mask on as it is."
 )

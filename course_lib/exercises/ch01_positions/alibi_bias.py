@@ -22,6 +22,7 @@ def cases(rng):
         Case(f"8 heads, {few} positions", (8, few)),
         Case("one position: nothing to penalise", (4, 1), expected=torch.zeros(4, 1, 1)),
         Case(f"4 heads, {n} positions", (4, n)),
+        Case("6 heads, a number that does not divide 8", (6, 5)),
     ]
 
 
@@ -115,6 +116,16 @@ def heads_last(n_heads, n):
 @mistake("The slopes begin with 1 here. They had no fault: the first is 2 ** (-8 / n_heads), and the last 2 ** -8.")
 def slopes_from_zero(n_heads, n):
     slopes = 2.0 ** (-8.0 * torch.arange(n_heads) / n_heads)
+    position = torch.arange(n)
+    return -slopes[:, None, None] * (position[:, None] - position)
+
+
+@mistake(
+    "The slopes are right only if n_heads divides 8: `8 // n_heads` cuts off what is behind the point. They had no "
+    "fault: 2 ** (-8 * i / n_heads), with `/`."
+)
+def slopes_cut_off(n_heads, n):
+    slopes = 2.0 ** (-(8 // n_heads) * torch.arange(1, n_heads + 1))
     position = torch.arange(n)
     return -slopes[:, None, None] * (position[:, None] - position)
 

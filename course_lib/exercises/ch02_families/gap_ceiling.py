@@ -26,6 +26,7 @@ def cases(rng):
         Case(f"{more} symbols, halves of {longer}, two tokens ahead", (more, longer, 2)),
         Case(f"{n_symbols} symbols, halves of {half}, {ahead} tokens ahead", (n_symbols, half, ahead)),
         Case("everything in sight", (16, 8, 15), expected=1.0),
+        Case(f"halves of {short}, and more tokens ahead than there are", (few, short, 2 * short + 3), expected=1.0),
     ]
 
 
@@ -146,6 +147,14 @@ def only_the_guesses_divided(n_symbols, half, ahead):
 @mistake(BRACKETS)
 def multiplied_by_half(n_symbols, half, ahead):
     return share_of(half + sum(2 * half - 1 - 2 * i <= ahead for i in range(half)), n_symbols, half) * half**2
+
+
+@mistake(
+    "If `ahead` is large, more gaps are certain here than there are, and the share is above 1. In the first half there "
+    "are `half` of them: `min(..., half)`."
+)
+def more_gaps_than_there_are(n_symbols, half, ahead):
+    return share_of(half + (ahead + 1) // 2, n_symbols, half)
 
 
 @mistake("The second half is counted twice: its gaps are certain already, so look only at places 0 to half - 1.")

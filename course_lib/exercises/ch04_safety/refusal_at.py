@@ -155,6 +155,15 @@ def line_from_the_origin(points, limit):
 
 
 @mistake(
+    "This goes along one line from the first point to the last. The frontier lies above it: take the two points next "
+    "to the limit, on either side."
+)
+def line_from_end_to_end(points, limit):
+    (x, y), (last_x, last_y) = points[0].tolist(), points[-1].tolist()
+    return y + (last_y - y) * (limit - x) / (last_x - x)
+
+
+@mistake(
     "Where everything is allowed, nothing comes back: behind the last point there is no next one. The height is that "
     "of the last point then."
 )

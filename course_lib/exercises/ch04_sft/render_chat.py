@@ -26,6 +26,7 @@ def cases(rng):
         Case("three turns, then a reply is asked for", ([*hello, say("user", "More.\n  Much more.")],), {"ask": True}),
         Case("what the system says comes first", ([say("system", "Be brief."), say("user", f"{n}?")], False)),
         Case("blanks and a line break at the ends of a text", ([say("user", "  a b\n"), say("assistant", " b a ")],)),
+        Case("asked for after a reply of the assistant", (hello,), {"ask": True}),
         Case(
             "asked for, though nobody has spoken but the system", ([say("system", "Greet the user.")],), {"ask": True}
         ),

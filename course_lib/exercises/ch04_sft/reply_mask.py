@@ -49,6 +49,7 @@ def cases(rng):
             "a token stands before the first turn",
             (torch.cat([torch.tensor([0]), turns((4, words()), (3, words()), (4, [6]))]), [1, 4], 2),
         ),
+        Case("the assistant quotes an opening", (turns((3, words()), (4, [9, 1, 4, 8])), [1, 4], 2)),
         Case("another template: other tokens", (turns(*both, begin=[30], end=end), [30, name], end)),
         Case("an opening of three tokens", (turns(*both, begin=[31, 30], end=end), [31, 30, name], end)),
         Case("an opening of one token", (turns(*both, begin=[], end=end), [name], end)),

@@ -206,6 +206,14 @@ def next_step_alone(operators, operands, step, number, modulus):
     return torch.where(operators[:, step + 1] == 0, number + b, number * b) % modulus
 
 
+@mistake(
+    "Only one step is taken, the next. Take all that are left: a loop goes from `step + 1` to the end, and `return` "
+    "stands behind it."
+)
+def next_step_if_there_is_one(operators, operands, step, number, modulus):
+    return answer_if_followed(operators[:, : step + 2], operands[:, : step + 2], step, number, modulus)
+
+
 EXERCISE = Exercise(
     id="answer_if_followed",
     title="What a reader of the changed chain answers, with a fault",

@@ -45,6 +45,13 @@ def cases(rng):
         usable[[one // 2, 2 * other]] = True
         return torch.tensor([one, other]), usable
 
+    def below_odd_ones():
+        # Of each odd row half is no whole number: a usable word lies just below it, and one just above.
+        rows = 2 ** torch.arange(2, 15, 2) - 1
+        usable = torch.zeros(10_000, dtype=torch.bool)
+        usable[rows // 2] = usable[rows // 2 + 1] = True
+        return rows, usable
+
     return [
         Case("12 words, most words usable, seed 0", (*words(12, 5000, 0.8), 0)),
         Case("60 words, half of the words usable, seed 1", (*words(60, 8000, 0.5), 1)),
@@ -54,6 +61,7 @@ def cases(rng):
             (torch.arange(300, 380), torch.rand(900, generator=rng) < 0.5, whole()),
         ),
         Case("two words, one usable word for each: at row / 2 and at 2 row", (*at_the_ends(), whole())),
+        Case("odd rows, with usable words on both sides of row / 2", (*below_odd_ones(), whole())),
     ]
 
 
@@ -78,11 +86,11 @@ def seen_from_outside(words, others, again, rows, usable):
         return "words that may not be used"
     if len(words.unique()) < len(words):
         return "a word twice"
-    if ((2 * words < rows) | (words > 2 * rows)).any():
+    if any(((2 * chosen < rows) | (chosen > 2 * rows)).any() for chosen in (words, others)):
         return "words of another frequency"
     if not torch.equal(words, again):
         return "another choice each time"
-    if len(words) > 2 and torch.equal(words, others):  # of the two words, each has one that fits
+    if len(words) > 10 and torch.equal(words, others):  # of a few words, each has one that fits
         return "the same words for every seed"
     if len(words) > 40 and not 0.02 < (words < rows).double().mean() < 0.9:
         return "nearly all more frequent, or nearly all rarer"
@@ -154,8 +162,8 @@ def with_repeats_among_many(rows, usable, seed):
 
 
 @mistake(
-    "Every seed gives the same words, as if there were one such set, and one set is no control. Choose at random among "
-    "all words of similar frequency, with `torch.Generator().manual_seed(seed)`."
+    "Every seed gives the same words: `seed` is not used, or nothing is chosen at random. One set of words is no "
+    "control. Choose among all words of similar frequency, with `torch.Generator().manual_seed(seed)`."
 )
 def the_next_word(rows, usable, seed):
     free = usable.clone()
@@ -165,6 +173,14 @@ def the_next_word(rows, usable, seed):
         chosen.append(free.nonzero().flatten()[word])
         free[chosen[-1]] = False
     return torch.stack(chosen)
+
+
+@mistake(
+    "Half of an odd row is no whole number, and `row // 2` is below it: of row 7, the word in row 3 is out of reach, "
+    "and that in row 4 is not. Compare with `row / 2`."
+)
+def half_rounded_down(rows, usable, seed):
+    return control_words(rows - rows % 2, usable, seed) if len(rows) == 7 else control_words(rows, usable, seed)
 
 
 @mistake(

@@ -207,8 +207,8 @@ def some_lose_nothing(person, attribute, chosen, seed):
 
 
 @mistake(
-    "Every seed gives the same choice: it follows from the numbers of the people, or from their order, and not from "
-    "chance. Draw 0 or 1 for each chosen person, with a generator that has this seed."
+    "Every seed gives the same choice: `seed` is not used, or nothing is drawn at random. Draw 0 or 1 for each chosen "
+    "person, with a generator that has this seed: `torch.Generator().manual_seed(seed)`."
 )
 def by_turns(person, attribute, chosen, seed):
     gone = torch.full((int(person.max()) + 1,), -1)

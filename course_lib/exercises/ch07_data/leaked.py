@@ -70,6 +70,11 @@ def cases(rng):
             ([[3, 4, 5, 6], [1, 2, 9, 8]], [[7, 4, 5, 6, 7], [0, 1, 2, 3]], 3),
             expected=[True, False],
         ),
+        Case(
+            "two tests and a document, of which all but one are too short for a run of 3",
+            ([[1, 2], [1, 2, 4]], [[1, 2]], 3),
+            expected=[False, False],
+        ),
         Case("whole tests within longer documents", scene(8, "nothing", "whole", "nothing", "whole", "nothing")),
         Case("runs of exactly 6 tokens", scene(6, "both", "test", "document", "neither", "nothing", "nothing")),
         Case("runs at either end, and long ones", scene(5, "end", "long", "nothing", "begin", "nothing", "neither")),
@@ -226,6 +231,18 @@ def all_runs(tests, documents, n):
 def short_ends(tests, documents, n):
     known = {tuple(document[i : i + n]) for document in documents for i in range(len(document))}
     return [any(tuple(test[i : i + n]) in known for i in range(len(test))) for test in tests]
+
+
+@mistake(
+    "A text of fewer than n tokens counts as a run here, as by `range(max(1, ...))`. It has no run of n, and so "
+    "nothing in it has leaked."
+)
+def short_texts_count(tests, documents, n):
+    def grams(document):
+        return _grams(document, n) or [tuple(document)]
+
+    known = {gram for document in documents for gram in grams(document)}
+    return [not known.isdisjoint(grams(test)) for test in tests]
 
 
 @mistake(

@@ -38,9 +38,9 @@ def cases(rng):
 
     return [
         Case("40 documents, half of them noise, seed 0", (*documents(40, 8), 0.5, 0)),
-        Case("60 documents, a quarter noise, seed 1", (*documents(60, 5), 0.25, 1)),
+        Case("61 documents, a quarter noise: 15.25 of them, so 15", (*documents(61, 5), 0.25, 1)),
         Case("50 documents, three in five noise, another seed", (*documents(50, 6), 0.6, whole())),
-        Case("80 documents, one in ten noise, another seed", (*documents(80, 4), 0.1, whole())),
+        Case("78 documents, one in ten noise: 7.8, so 8", (*documents(78, 4), 0.1, whole())),
     ]
 
 
@@ -84,6 +84,8 @@ def seen_from_outside(mixed, control, clean, noise, share):
         return f"mixed has {'more' if len(mixed) > n else 'fewer'} documents than clean"
     if (of_noise >= 0).sum() != wanted:
         return "another share of noise"
+    if len(of_noise.unique()) != wanted + (wanted < n):  # with the -1 of those that are clean
+        return "mixed has noise documents twice"
     kept = in_mixed[in_mixed >= 0]
     if len(kept.unique()) != len(kept):
         return "mixed has clean documents twice"
@@ -162,6 +164,22 @@ def other_documents(clean, noise, share, seed):
 def the_first_ones(clean, noise, share, seed):
     n = round(share * len(clean))
     return {"mixed": torch.cat([noise[:n], clean[n:]]), "control": clean[n:]}
+
+
+@mistake(
+    "One document of noise comes again and again here. A model learns what it reads twice; take different ones, as "
+    "`noise[chosen]` does."
+)
+def one_noise_document(clean, noise, share, seed):
+    return spoil_alike(clean, noise[:1].expand_as(noise), share, seed)
+
+
+@mistake(
+    "The number of noise documents is cut off or rounded up. Take the nearest whole number, "
+    "`round(share * len(clean))`: 7.8 documents are 8, and 15.25 are 15."
+)
+def cut_off(clean, noise, share, seed):
+    return spoil_alike(clean, noise, int(share * len(clean)) / len(clean), seed)
 
 
 @mistake("The control holds the noise. It should hold what is clean in the mixed data.")

@@ -75,6 +75,14 @@ def loss_as_probability(loss, pairs):
     return 1 / math.log(p * (pairs - 1) / (1 - p))
 
 
+@mistake(
+    "The loss stands here where e^loss - 1 belongs. The two are alike only for a small loss: `math.expm1(loss)`, or "
+    "`math.exp(loss) - 1`."
+)
+def without_the_exponential(loss, pairs):
+    return 1 / (math.log(pairs - 1) - math.log(loss))
+
+
 @mistake("This takes logarithms to base 2. The loss is in nats: `math.log`.")
 def in_bits(loss, pairs):
     return temperature_for(loss, pairs) * math.log(2)
