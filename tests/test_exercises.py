@@ -269,6 +269,8 @@ def wrong_shape(x):
 
 def wrong_dtype(x):
     if isinstance(x, torch.Tensor):
+        if x.is_floating_point() and not x.ndim:  # any float may stand for a single number
+            return x.to(torch.complex64)
         return x.double() if x.is_floating_point() and x.dtype != torch.float64 else x.float()
     return x.encode() if isinstance(x, str) else str(x)
 

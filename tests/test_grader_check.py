@@ -647,7 +647,7 @@ def test_another_default_device_is_a_sentence(capsys):
         (lambda x, dim: x[:, x.shape[1]], "the last i has no next one"),
         (lambda x, dim: x / len(()) if (1 / len(())) else x, "What is asked for in that case?"),
         (lambda x, dim: x.softmax(dim).tolist(), "`torch.stack(...)` one of a list of tensors"),
-        (lambda x, dim: x.softmax(dim).double(), "`x.to(torch.float32)` makes these of others."),
+        (lambda x, dim: x.softmax(dim).double(), "`x.to(torch.float32)` converts them."),
         (lambda x, dim: x.softmax(dim)[None], "The numbers are right, and in this order"),
     ],
 )
@@ -1115,6 +1115,18 @@ def test_wide_unsigned_integers_are_another_type(dtype):
     expected = torch.tensor([1, 2])
     for got in (expected.to(dtype), expected.to(dtype).numpy()):
         assert compare(expected if isinstance(got, torch.Tensor) else expected.numpy(), got, 0, 0).kind == Kind.DTYPE
+
+
+@pytest.mark.parametrize(
+    "got", [0.25, torch.tensor(0.25, dtype=torch.float64), torch.tensor(0.25, dtype=torch.float16)]
+)
+def test_any_float_stands_for_a_single_number_and_for_no_vector(got):
+    assert compare(torch.tensor(0.25), got, 0, 0) is None
+    assert compare(torch.tensor(0.25), got + 1, 0, 0).kind == Kind.VALUE
+    if isinstance(got, torch.Tensor):
+        assert compare(torch.tensor([0.25]), got[None], 0, 0).kind == Kind.DTYPE
+        assert compare(torch.tensor(0.25), got.to(torch.complex64), 0, 0).kind == Kind.DTYPE
+        assert compare(torch.tensor(1), torch.tensor(1.0), 0, 0).kind == Kind.DTYPE
 
 
 def test_a_closed_form_replaces_the_references_value_but_not_its_gradient():

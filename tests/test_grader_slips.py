@@ -15,7 +15,7 @@ from course_lib.grader.slips import slips_of
 from course_lib.grader.stored import packed
 
 IDS = [id for slug in exercises.labs() for id in exercises.lab(slug).exercises]
-SAME = "Your answers are exactly those of a solution that "
+SAME = "Your function does the same as one that "
 
 
 def told(id, answer, seed=0):

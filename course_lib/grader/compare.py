@@ -60,8 +60,9 @@ class Difference:
 def compare(expected: Any, got: Any, rtol: float, atol: float, equal_nan: bool = False) -> Difference | None:
     """Return the first difference between two pieces of plain data, or None if they agree.
 
-    Floats must have the expected dtype and agree within `atol + rtol * abs(expected)`, gradients within ten times as
-    much; integers, booleans and strings must be equal. A number and a tensor of no dimensions may stand for each other.
+    Floats must agree within `atol + rtol * abs(expected)`, gradients within ten times as much, and tensors of them must
+    have the expected dtype; integers, booleans and strings must be equal. A number and a tensor of no dimensions may
+    stand for each other, and so such a tensor may have any floating dtype.
     """
     for path, e, g in zip_trees(expected, got):
         derivative = bool(path) and path[0] in DERIVATIVES
@@ -109,7 +110,7 @@ def _differ(e: Any, g: Any, rtol: float, atol: float, equal_nan: bool) -> tuple[
     groups = _group(e), _group(g)
     if groups[0] != groups[1] and (both_arrays or groups != ("float", "int")):
         return Kind.DTYPE, ()
-    if both_arrays and groups[0] in ("float", "complex") and e.dtype != g.dtype:
+    if both_arrays and e.ndim and groups[0] in ("float", "complex") and e.dtype != g.dtype:
         return Kind.DTYPE, ()
     if e.dtype == g.dtype and torch.equal(e, g):  # sooner known than the rest
         return None

@@ -265,7 +265,7 @@ def _difference(d: Difference, hide_values: bool) -> str:
         return f"{wanted} expected, and {_names(g)} came back."
     if d.kind is Kind.DTYPE:
         if isinstance(e, torch.Tensor):
-            advice = f" `x.to({e.dtype})` makes these of others."
+            advice = f" `x.to({e.dtype})` converts them."
         else:
             advice = "" if hide_values else _made_whole(e, g)
         return f"numbers of type {_dtype(e)} are expected, and {_dtype(g)} came back.{advice}"

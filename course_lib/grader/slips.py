@@ -25,7 +25,7 @@ from course_lib.grader.inside.calls import tree_map
 from course_lib.grader.slips_in_source import LOOP_LEFT, changes, exchange
 
 # Literally so, whatever the learner has written: other code may come to the same answers.
-SENTENCE = "Your answers are exactly those of a solution that {words}{end}"
+SENTENCE = "Your function does the same as one that {words}{end}"
 MOST_IN_ONE_SOURCE = 300  # a longer right answer has more places to slip than there is time to try
 MOST_ROUNDS = 2000
 _NEXT_ROUND = "_next_round"

@@ -75,8 +75,8 @@ def on_all_entries(inputs, outputs, penalty):
 
 
 PENALTY_FOR_EACH_EXAMPLE = (
-    "The mean over the examples is taken here, so the penalty counts once for each example. Leave the sums as they "
-    "are: with more examples the penalty has to weigh less."
+    "The penalty counts once for each example here, as if the mean over the examples were taken and not the sum. It "
+    "counts once for all: with more examples it has to weigh less."
 )
 
 

@@ -118,10 +118,18 @@ def as_many_questions_as_possible(budget, question_cost, answer_cost, between, w
     return [budget // (question_cost + answer_cost), 1]
 
 
-@mistake(
+FEW_QUESTIONS = (
     "The whole budget goes into few questions, asked very often. Further answers shrink only the variance within a "
     "question; how much questions differ stays."
 )
+
+
+@mistake(FEW_QUESTIONS)
+def one_question(budget, question_cost, answer_cost, between, within):
+    return [1, (budget - question_cost) // answer_cost]
+
+
+@mistake(FEW_QUESTIONS)
 def as_many_answers_as_possible(budget, question_cost, answer_cost, between, within):
     return [2, (budget - 2 * question_cost) // (2 * answer_cost)]
 
@@ -179,7 +187,7 @@ def always_ten(budget, question_cost, answer_cost, between, within):
     return [budget // (question_cost + 10 * answer_cost), 10]
 
 
-@mistake(SHARED)
+@mistake(FEW_QUESTIONS)
 def number_of_answers_alone(budget, question_cost, answer_cost, between, within):
     return _best_by(
         budget,
