@@ -89,6 +89,19 @@ def in_nats(nats_a, nats_b, n_bytes):
     return {name: value * math.log(2) for name, value in found.items()}
 
 
+@mistake("The difference is in bits, its error still in nats: divide by log(2) there, too.")
+def error_in_nats(nats_a, nats_b, n_bytes):
+    return with_error(nats_a, nats_b, n_bytes, in_nats.solution(nats_a, nats_b, n_bytes)["error"])
+
+
+@mistake("The error is in bits, the difference still in nats: divide by log(2) there, too.")
+def difference_in_nats(nats_a, nats_b, n_bytes):
+    return {
+        **difference_per_byte(nats_a, nats_b, n_bytes),
+        "difference": in_nats.solution(nats_a, nats_b, n_bytes)["difference"],
+    }
+
+
 @mistake("The sign is the other way round: it is a minus b, negative where a is better.")
 def b_minus_a(nats_a, nats_b, n_bytes):
     return difference_per_byte(nats_b, nats_a, n_bytes)

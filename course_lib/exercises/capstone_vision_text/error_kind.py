@@ -179,6 +179,23 @@ def judged_in_the_first_round(said, right, shown, names):
 
 
 @mistake(
+    "The right names in another order count as right here. A caption names things in the order in which they stand: "
+    "another order is another answer, of the kind `wrong place`."
+)
+def in_any_order(said, right, shown, names):
+    same = sorted(said.split(", ")) == sorted(right.split(", "))
+    return "right" if same else error_kind(said, right, shown, names)
+
+
+@mistake(
+    "An answer that merely *contains* the right one counts as right here, if only as a part of it: `1` in `17`. "
+    "Compare the whole answer."
+)
+def contains_the_right_letters(said, right, shown, names):
+    return "right" if right in said else error_kind(said, right, shown, names)
+
+
+@mistake(
     "The answer is split at `','` here, and a space stays before each further name: ` cat` is no name of the list. "
     "Split it at `', '`."
 )

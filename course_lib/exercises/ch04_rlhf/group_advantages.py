@@ -84,6 +84,17 @@ def compared_with_all(rewards, group, scale_by_std):
 
 
 @mistake(
+    "Each reward is divided by the standard deviation of its own group, but compared with the mean of all rewards. "
+    "Take the mean of the group, too: `dim=1`."
+)
+def mean_of_all(rewards, group, scale_by_std):
+    above = (rewards - rewards.mean()).view(-1, group)
+    if scale_by_std:
+        above = above / (rewards.view(-1, group).std(dim=1, correction=0, keepdim=True) + 1e-8)
+    return above.flatten()
+
+
+@mistake(
     "This standard deviation divides by one less than the number of rewards, as for a sample. Here the group is all "
     "there is: `correction=0`."
 )

@@ -64,6 +64,11 @@ def no_router(n_layers, d_model, d_ff, n_experts, top_k, rest):
     return counted(n_layers, d_model, d_ff, n_experts, top_k, rest, routers=(0, 0))
 
 
+@mistake("The routers are active, and yet missing in the total: in each layer a matrix from d_model to n_experts.")
+def router_is_not_stored(n_layers, d_model, d_ff, n_experts, top_k, rest):
+    return counted(n_layers, d_model, d_ff, n_experts, top_k, rest, routers=(0, 1))
+
+
 @mistake("The router counts among the active parameters too: it has to look at every token, and at every expert.")
 def router_is_idle(n_layers, d_model, d_ff, n_experts, top_k, rest):
     return counted(n_layers, d_model, d_ff, n_experts, top_k, rest, routers=(1, 0))

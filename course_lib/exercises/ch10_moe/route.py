@@ -169,7 +169,15 @@ def order_taken_for_ranks(logits, k, renormalise=True):
     return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
 
 
-@mistake("All k experts get the same weight here. The one with the larger logit should count for more.")
+EQUAL_WEIGHTS = "All k experts get the same weight here. The one with the larger logit should count for more."
+
+
+@mistake(EQUAL_WEIGHTS)
+def equal_weights_if_renormalised(logits, k, renormalise=True):
+    return equal_weights.solution(logits, k) if renormalise else route(logits, k, renormalise=False)
+
+
+@mistake(EQUAL_WEIGHTS)
 def equal_weights(logits, k, renormalise=True):
     return on_the_best(torch.full_like(logits, 1 / k), logits, k) + 0 * logits
 

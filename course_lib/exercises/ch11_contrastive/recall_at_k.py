@@ -114,6 +114,19 @@ def on_the_diagonal(similarity, right, k):
     return recall_at_k(similarity, torch.arange(len(similarity)) % similarity.shape[1], k)
 
 
+COUNT = "This is a count. Divide by the number of pictures. And mind the ties and NaN: they must not count as hits."
+
+
+@mistake(COUNT)
+def count_with_ties_and_nan(similarity, right, k):
+    return nan_is_a_hit.solution(similarity, right, k) * len(right)
+
+
+@mistake(COUNT)
+def count_by_topk(similarity, right, k):
+    return by_topk.solution(similarity, right, k) * len(right)
+
+
 @mistake("This is a count. Divide by the number of pictures.")
 def count(similarity, right, k):
     return recall_at_k(similarity, right, k) * len(right)

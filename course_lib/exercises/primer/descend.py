@@ -131,10 +131,20 @@ def one_step_late(scores, inputs, targets, lr, steps):
     return learned, [*losses[1:], F.cross_entropy(learned[inputs], targets).item()]
 
 
-@mistake(
-    "Every step goes where the first one went: loss and gradient were computed once, before the loop. The scores "
-    "change with each step, so both have to be computed anew inside it."
+COMPUTED_ONCE = (
+    "Every step goes where the first one went: the gradient was computed once, before the loop. The scores change with "
+    "each step, so loss and gradient have to be computed anew inside it."
 )
+
+
+@mistake(COMPUTED_ONCE)
+def gradient_computed_once(scores, inputs, targets, lr, steps):
+    gradient = scores - followed(scores, inputs, targets, 1.0, 1)[0]
+    tables = [scores - step * lr * gradient for step in range(steps + 1)]
+    return tables[-1], [F.cross_entropy(table[inputs], targets).item() for table in tables[:-1]]
+
+
+@mistake(COMPUTED_ONCE)
 def computed_once(scores, inputs, targets, lr, steps):
     learned, losses = followed(scores, inputs, targets, lr, 1)
     return scores + steps * (learned - scores), steps * losses
