@@ -143,7 +143,10 @@ def ones_by_zeros(symbols, labels, query):
     return torch.where(same.any(1), ones / zeros, 0.5)
 
 
-@mistake("This is the answer, and 0 in a tie. The share of ones is wanted, which also says how sure the vote is.")
+ANSWER_AND_0 = "This is the answer, and 0 in a tie. The share of ones is wanted, which also says how sure the vote is."
+
+
+@mistake(ANSWER_AND_0)
 def the_answer_and_0_in_a_tie_if_shown(symbols, labels, query):
     shown = (symbols == query[:, None]).any(1)
     return torch.where(shown, the_answer_and_0_in_a_tie.solution(symbols, labels, query), 0.5)
@@ -155,7 +158,7 @@ def the_answer_and_1_in_a_tie_if_shown(symbols, labels, query):
     return torch.where(shown, (vote(symbols, labels, query) >= 0.5).float(), 0.5)
 
 
-@mistake("This is the answer, and 0 in a tie. The share of ones is wanted, which also says how sure the vote is.")
+@mistake(ANSWER_AND_0)
 def the_answer_and_0_in_a_tie(symbols, labels, query):
     return (vote(symbols, labels, query) > 0.5).float()
 

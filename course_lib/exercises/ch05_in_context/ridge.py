@@ -76,7 +76,7 @@ def on_all_entries(inputs, outputs, penalty):
 
 PENALTY_FOR_EACH_EXAMPLE = (
     "The penalty counts once for each example here, as if the mean over the examples were taken and not the sum. It "
-    "counts once for all: with more examples it has to weigh less."
+    "belongs in once, beside the sum: with more examples it has to weigh less."
 )
 
 
