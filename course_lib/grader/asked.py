@@ -67,13 +67,14 @@ def call_shown(exercise: Exercise, requests: Sequence[Heard], results: Any, path
         exercise: The exercise.
         requests: What the case has asked.
         results: The right answer to the case.
-        path: Where the answer differs from it; None if the last request failed.
+        path: Where the answer differs from it, () if as a whole; None if the last request failed.
     """
     made = [request for request in requests if request.action == "new"]
     asked = [request for request in requests if request.action in ("call", "gradients")]
     one_each = isinstance(results, (list, tuple)) and len(results) == len(asked) > 1
+    last = not path and not one_each  # of several, the one that failed, or the one whose answer was compared whole
     of_path = path[0] if one_each and path and isinstance(path[0], int) else 0
-    call = asked[-1 if path is None else of_path] if asked else None
+    call = asked[-1 if last else of_path] if asked else None
     function: Any = exercise.reference
     first = made[0] if made else call
     if first is None:

@@ -62,6 +62,7 @@ def check(id: str, obj: Any = None) -> Checked:
     """Check your function or class, and show what passed and how a wrong answer differs.
 
     Hints come in stages: the first with the first failure, the second with the next. `hint` gives them before that.
+    Where the lab gives code with a fault, they speak of that fault, and come only while the answer still has it.
 
     Args:
         id: The id of the exercise.

@@ -51,7 +51,7 @@ _OF_A_LIST = (
     " `torch.tensor(...)` makes a tensor of a list of numbers, and `torch.stack(...)` one of a list of tensors, "
     "through which gradients flow."
 )
-_ADVICE = {  # by a part of the message
+_ADVICE = {  # by a part of the error as Python prints it, its type first
     "leaf Variable that requires grad": (
         ". While torch records, a tensor with `requires_grad_()` must not be changed in place: a step of training "
         f"stands inside `with torch.no_grad():`. Elsewhere:{_COPY}"
@@ -82,6 +82,7 @@ _ADVICE = {  # by a part of the message
         ". Along an axis of size n, places have the numbers 0 to n - 1. With `x[:, i + 1]`, the last i has no next "
         "one: treat it apart."
     ),
+    "KeyError: ": (". A dict has no such key. `d.get(key, 0)` gives 0 in its place, and `key in d` asks first."),
     "division by zero": (
         ". Which of the arguments makes this 0? What is asked for in that case? It may need an `if` of its own."
     ),
@@ -210,7 +211,8 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
             f"{stopped}NumPy cannot record gradients, and gradients have to flow through your "
             "function. Stay in torch: its functions mostly have the same names."
         )
-    return f"{stopped}{failure.type}{': ' if message else ''}{message}{_advice(failure)}"
+    error = f"{failure.type}{': ' if message else ''}{message}"
+    return f"{stopped}{error}{_advice(failure) or ('' if error.endswith(('.', '?', '!')) else '.')}"
 
 
 def _advice(failure: Failure) -> str:
@@ -222,7 +224,8 @@ def _advice(failure: Failure) -> str:
             ". `.grad` is None until `backward` has filled it, and once more after `x.grad = None`. `backward` fills "
             "it only of a tensor with `requires_grad_()`; `x = x - y` makes a new one without."
         )
-    return next((advice for words, advice in _ADVICE.items() if words in failure.message), "")
+    error = f"{failure.type}: {failure.message}"
+    return next((advice for words, advice in _ADVICE.items() if words in error), "")
 
 
 def _without_line(failure: Failure, message: str, exercise: Exercise | None) -> str:
