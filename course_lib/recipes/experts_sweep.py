@@ -309,8 +309,26 @@ def upcycled(dense: ExpertsModel, seed: int) -> ExpertsModel:
     return mixture
 
 
-def learn(arm: Arm, of: Comparison, rate: float, seed: int, begin: ExpertsModel | None = None) -> ExpertsModel:
+def learn(
+    arm: Arm,
+    of: Comparison,
+    rate: float,
+    seed: int,
+    begin: ExpertsModel | None = None,
+    *,
+    balance: float = BALANCE,
+    bias_step: float = BIAS_STEP,
+) -> ExpertsModel:
     """Train a model, which begins untrained or as a copy of another one.
+
+    Args:
+        arm: What it is made of.
+        of: The comparison that it is part of: the task and the number of steps.
+        rate: The learning rate.
+        seed: The seed of the weights and of the texts.
+        begin: The model that it begins as, if any.
+        balance: The weight of the load-balancing loss, if the arm has it.
+        bias_step: The step of the bias that balances, if the arm has one.
 
     Raises:
         KeyboardInterrupt: If the user interrupts the training.
@@ -325,11 +343,11 @@ def learn(arm: Arm, of: Comparison, rate: float, seed: int, begin: ExpertsModel 
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         total = F.cross_entropy(model(batch[0]), batch[1])
-        return total + BALANCE * moe.load_balancing_loss(layer.logits, 1) if arm.balance == "loss" else total
+        return total + balance * moe.load_balancing_loss(layer.logits, 1) if arm.balance == "loss" else total
 
     def nudge(step: int, metrics: Mapping[str, float]) -> None:
         assert layer.bias is not None
-        layer.bias = moe.update_selection_bias(layer.bias, layer.loads, BIAS_STEP)
+        layer.bias = moe.update_selection_bias(layer.bias, layer.loads, bias_step)
 
     after_step: AfterStep | None = None
     if arm.balance == "bias":
