@@ -12,7 +12,7 @@ weight of the loss, and likewise with the step of the bias.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from statistics import mean
 from typing import NamedTuple
 
@@ -109,8 +109,10 @@ def trained(arm: str, seed: int, strength: float | None = None, steps: int | Non
     of = COMPARISONS["facts"]
     if steps:
         of = of._replace(steps=steps)
-    given = {} if strength is None else {"balance" if arm == "loss" else "bias_step": strength}
-    return learn(of.arms[ARMS[arm]], of, RATE, seed, **given)
+    learn_at = partial(learn, of.arms[ARMS[arm]], of, RATE, seed)
+    if strength is None:
+        return learn_at()
+    return learn_at(balance=strength) if arm == "loss" else learn_at(bias_step=strength)
 
 
 def busiest(model: ExpertsModel, seed: int) -> float:
