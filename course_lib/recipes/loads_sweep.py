@@ -1,6 +1,6 @@
 """How uneven a mixture's load becomes if nobody balances it, on more seeds than the lab on experts is replicated on.
 
-    course train loads --preset cpu --seed 200     # about 5 CPU-minutes
+    course train loads --preset cpu --seed 200     # about 6 CPU-minutes
 
 The mixtures learn the facts of `labs/ch10_moe`, as there: from each seed one that nobody balances, and one with the
 load-balancing loss. The busiest expert's load over the even one varies a good deal from seed to seed if nobody
@@ -38,7 +38,7 @@ class LoadsPlan(NamedTuple):
     seeds: int
 
 
-PRESETS = {"cpu": LoadsPlan(30)}
+PRESETS = {"cpu": LoadsPlan(100)}
 
 
 def loads(run: Run) -> Results:
