@@ -292,6 +292,13 @@ def test_what_is_committed_bears_out_its_bands_and_its_rates():
     assert list(check(root=ROOT)) == []
 
 
+def test_what_is_committed_is_of_the_code_that_is_here():
+    """A page's means are of older code until `course replicate --renew`, by one run of a lab, has compared the two."""
+    project = Project(ROOT)
+    solved = solved_labs({lab: read_lab(project, lab) for lab in project.lab_slugs()})
+    assert replication.changed_since(project, solved) == []
+
+
 def run_check(*labs):
     done = CliRunner().invoke(app, ["replicate", "--check", *labs])
     return done.exit_code, done.output.splitlines()

@@ -92,7 +92,7 @@ def in_words(answer: Any, right: Any) -> str | None:
     Returns:
         What to say, or None if there are no two descriptions.
     """
-    return f"expected {right!r}, got {answer!r}." if isinstance(answer, str) and isinstance(right, str) else None
+    return f"wanted: {right}; found: {answer}." if isinstance(answer, str) and isinstance(right, str) else None
 
 
 # Wrong and right versions, marked in the file of their exercise.

@@ -70,6 +70,9 @@ _ADVICE = {  # by a part of the error as Python prints it, its type first
         ". Print both shapes. `keepdim=True` keeps an axis that was averaged or summed, with size 1; `x[..., None]` "
         "adds one at the end, and `x.squeeze(-1)` takes one of size 1 away, as `gather` leaves it."
     ),
+    "with a bool tensor is not supported": (
+        ". A comparison holds True and False, and cannot be subtracted: `(a == b).float()` makes them 1 and 0."
+    ),
     "shapes cannot be multiplied": (
         ". Print both shapes. `a @ b` needs as many columns in `a` as there are rows in `b`: is a transpose missing, "
         "`b.T` or `b.transpose(-2, -1)`, or is one too many?"
@@ -212,7 +215,10 @@ def failure_sentence(failure: Failure, exercise: Exercise | None = None, hide_va
             "function. Stay in torch: its functions mostly have the same names."
         )
     error = f"{failure.type}{': ' if message else ''}{message}"
-    return f"{stopped}{error}{_advice(failure) or ('' if error.endswith(('.', '?', '!')) else '.')}"
+    advice = _advice(failure)
+    if advice.startswith("."):
+        error = error.removesuffix(".")
+    return f"{stopped}{error}{advice or ('' if error.endswith(('.', '?', '!')) else '.')}"
 
 
 def _advice(failure: Failure) -> str:

@@ -113,7 +113,10 @@ def heads_last(n_heads, n):
     return alibi_bias(n_heads, n).permute(1, 2, 0)
 
 
-@mistake("The slopes begin with 1 here. They had no fault: the first is 2 ** (-8 / n_heads), and the last 2 ** -8.")
+@mistake(
+    "The slopes begin with 1 here, and those of `faulty_bias` were right: the first is 2 ** (-8 / n_heads), and the "
+    "last 2 ** -8."
+)
 def slopes_from_zero(n_heads, n):
     slopes = 2.0 ** (-8.0 * torch.arange(n_heads) / n_heads)
     position = torch.arange(n)
