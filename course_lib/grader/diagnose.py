@@ -263,7 +263,7 @@ def _difference(d: Difference, hide_values: bool) -> str:
     if d.kind is Kind.TYPE or g is None:
         wrapped = isinstance(g, list) and len(g) == 1 and type(g[0]) is type(e)
         too_many = " with one inside. Is there a comma behind it, or a pair of brackets too many?" if wrapped else "."
-        listed = _OF_A_LIST if isinstance(e, torch.Tensor) and isinstance(g, list) and not wrapped else ""
+        listed = "" if wrapped else _about_list(e, g)
         return f"{_kind_of(e)} is expected, and {_kind_of(g)} came back{too_many}{listed}"
     if d.kind is Kind.LENGTH:
         number = "1 entry is" if len(e) == 1 else f"{len(e)} entries are"
@@ -287,6 +287,15 @@ def _difference(d: Difference, hide_values: bool) -> str:
         nan = NAN if d.kind is Kind.FINITE and g != g else ""
         return ("the value differs from the expected one." if hide_values else _single(e, g)) + nan
     return _values(torch.as_tensor(e), torch.as_tensor(g), d, hide_values)
+
+
+def _about_list(e: Any, g: Any) -> str:
+    """Say how a list becomes a tensor, if one is expected; or that only the result is wanted, if the list has one."""
+    if not (isinstance(e, torch.Tensor) and isinstance(g, list)):
+        return ""
+    if any(isinstance(one, torch.Tensor) and one.shape == e.shape for one in g):
+        return " Return the result alone."
+    return _OF_A_LIST
 
 
 def _made_whole(e: Any, g: Any) -> str:
