@@ -154,10 +154,34 @@ def falling_first(losses, uniform, frequency):
     return read_in_order(losses, uniform, frequency, ("falling", "diverged", "frequencies", "rising"))
 
 
-@mistake(
+# With a question about NaN and infinite losses, with one about NaN alone, and with none.
+ANY_ABOVE_UNIFORM = (
     "Every run begins near `uniform`, or a little above it. Compare the *last* loss with it: has the run ended worse "
     "than knowing nothing?"
 )
+
+
+def asked_of_all(losses, uniform, frequency, diverged):
+    if any(map(diverged, losses)):
+        return "diverged"
+    if losses[-1] > frequency - 0.1:
+        return "frequencies"
+    if losses[-1] > min(losses) + 0.05:
+        return "rising"
+    return "falling" if losses[-1] < losses[-2] - 0.05 else "flat"
+
+
+@mistake(ANY_ABOVE_UNIFORM)
+def any_above_uniform_or_nan(losses, uniform, frequency):
+    return asked_of_all(losses, uniform, frequency, lambda loss: math.isnan(loss) or loss > uniform)
+
+
+@mistake(ANY_ABOVE_UNIFORM)
+def any_above_uniform_alone(losses, uniform, frequency):
+    return asked_of_all(losses, uniform, frequency, lambda loss: loss > uniform)
+
+
+@mistake(ANY_ABOVE_UNIFORM)
 def any_above_uniform(losses, uniform, frequency):
     if any(loss > uniform for loss in losses):
         return "diverged"
@@ -220,7 +244,25 @@ def at_uniform_too(losses, uniform, frequency):
     return read_in_order(losses, uniform, frequency, ("diverged", "frequencies", "rising", "falling"))
 
 
-@mistake("One infinite or missing loss anywhere in the curve is enough: look at all of them, not at the last alone.")
+# The lowest loss is then minus infinity, or the lowest of the others.
+INFINITE_BEFORE_THE_LAST = (
+    "An infinite loss before the last one goes unseen here. One loss that is NaN or infinite is enough, *anywhere* in "
+    "the list: ask `math.isfinite` of all of them."
+)
+
+
+@mistake(INFINITE_BEFORE_THE_LAST)
+def only_the_last_as_they_are(losses, uniform, frequency):
+    if not math.isfinite(losses[-1]) or losses[-1] > uniform:
+        return "diverged"
+    if losses[-1] > frequency - 0.1:
+        return "frequencies"
+    if losses[-1] > min(losses) + 0.05:
+        return "rising"
+    return "falling" if losses[-1] < losses[-2] - 0.05 else "flat"
+
+
+@mistake(INFINITE_BEFORE_THE_LAST)
 def only_the_last(losses, uniform, frequency):
     if not math.isfinite(losses[-1]) or losses[-1] > uniform:
         return "diverged"

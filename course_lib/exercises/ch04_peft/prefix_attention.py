@@ -284,6 +284,15 @@ def multiplied_by_the_root(query, key, value, prefix_key, prefix_value):
     return average(scores, visible(scores, prefix_key.shape[-2]), in_front(prefix_value, value))
 
 
+@mistake(
+    "Keys and values stand in different orders, so the weight of one token goes to the value of another. The prefix "
+    "comes first in both."
+)
+def values_in_another_order(query, key, value, prefix_key, prefix_value):
+    scores = scaled_scores(query, in_front(prefix_key, key))
+    return average(scores, visible(scores, prefix_key.shape[-2]), in_front(value, prefix_value))
+
+
 EXERCISE = Exercise(
     id="prefix_attention",
     title="Keys and values in front",

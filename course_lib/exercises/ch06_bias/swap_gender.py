@@ -83,14 +83,14 @@ def from_the_end(words, partner, things):
 
 
 @mistake(
-    'The fault is still there: "her" always becomes "him", also in "her coat". Look at the word that follows.',
+    'The fault is still there: "her" becomes "him" in "her coat", too. Look at the word that follows.',
     given=True,
 )
 def always_him(words, partner, things):
     return [partner.get(word, word) for word in words]
 
 
-@mistake('Here "her" always becomes "his". At the end of "thanked her" it is "him": look at the word that follows.')
+@mistake('Each "her" has become "his" here. At the end of "thanked her" it is "him": look at the word that follows.')
 def always_his(words, partner, things):
     return ["his" if word == "her" else partner.get(word, word) for word in words]
 
@@ -156,9 +156,10 @@ def first_her_decides(words, partner, things):
     return [("his" if owned else "him") if word == "her" else partner.get(word, word) for word in words]
 
 
+# The same if any word follows at all, unless `things` are looked at.
 @mistake(
-    'This makes "his" of "her" wherever a thing comes *somewhere* in the text. Only the word right behind "her" can be '
-    "what she owns."
+    'Here "her" becomes "his" even where the word right behind it is no thing, as in "thanked her .". Only that one '
+    "word can be what she owns: is it among `things`?"
 )
 def any_thing_anywhere(words, partner, things):
     owned = any(thing in words for thing in things)

@@ -230,6 +230,14 @@ def chances_of_outcomes(probabilities, counts):
     return _by_share(probabilities, counts, torch.eye(len(counts)))
 
 
+@mistake(
+    "Everything is too small by a factor, the number of votes, as if the factorial above the fraction were that of one "
+    "vote less. `torch.lgamma(n + 1)` is the logarithm of n!, and `torch.lgamma(n)` that of (n - 1)!."
+)
+def one_vote_less_above(probabilities, counts):
+    return p_plurality(probabilities, counts) / counts.sum(1)[0]
+
+
 EXERCISE = Exercise(
     id="p_plurality",
     title="How often each answer wins",

@@ -205,6 +205,14 @@ def goes_on_after_none(windows, tokens):
     return reached
 
 
+@mistake(
+    "Every layer reaches one token too far here: its whole window is added. A window counts the token that it starts "
+    "from, so it reaches `window - 1` tokens further back."
+)
+def whole_windows_and_itself(windows, tokens):
+    return tokens if None in windows else min(tokens, 1 + sum(windows))
+
+
 EXERCISE = Exercise(
     id="receptive_field",
     title="How far windows reach",

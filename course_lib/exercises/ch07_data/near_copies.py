@@ -366,8 +366,17 @@ def with_the_last_alone(documents, n, threshold):
 
 
 @mistake(
-    "Here the last comparison decides: a later document that is unlike it makes up for a near-copy before. Once a "
-    "near-copy is found, it has to stay found: `break`, or ask with `all`."
+    "The comparison with the *first* document decides alone here. Compare with every document kept so far. (In a loop, "
+    "a `return` or `break` at the end of the first round would do this.)"
+)
+def with_the_first_alone(documents, n, threshold):
+    sets = [_grams(document, n) for document in documents]
+    return [True, *(_jaccard(sets[0], this) < threshold for this in sets[1:])]
+
+
+@mistake(
+    "The comparison with the document that was kept *last* decides alone here, and near-copies of earlier ones are "
+    "kept. Compare with all that are kept. Once a near-copy is found, it has to stay found: `break`, or ask with `all`."
 )
 def last_comparison_decides(documents, n, threshold):
     kept, keep = [], []

@@ -128,6 +128,22 @@ def difference_for_sum(steepness):
     return 2 / (max(steepness) - min(steepness))
 
 
+@mistake(
+    "This is the sum of two rates: of the one that suits the steepest knob alone, and of the one that suits the "
+    "flattest. It is larger than both, and the steepest knob overshoots. Where are the two equally fast?"
+)
+def sum_of_the_rates(steepness):
+    return 1 / min(steepness) + 1 / max(steepness)
+
+
+@mistake(
+    "The first and the last knob of the list are taken for the flattest and the steepest. These two may stand anywhere "
+    "in it."
+)
+def first_and_last(steepness):
+    return 2 / (steepness[0] + steepness[-1])
+
+
 EXERCISE = Exercise(
     id="best_rate",
     title="The best learning rate",

@@ -117,6 +117,14 @@ def distances(a, b):
     return torch.cdist(a, b)
 
 
+@mistake(
+    "These lengths are those of the *columns*: `dim=0` goes down the table. An arrow is a row, so take "
+    "`dim=-1, keepdim=True`."
+)
+def lengths_of_the_columns(a, b):
+    return (a / a.norm(dim=0)) @ (b / b.norm(dim=0)).T
+
+
 EXERCISE = Exercise(
     id="cosine_similarity",
     title="Cosine similarity",
