@@ -195,10 +195,26 @@ def contains_the_right_letters(said, right, shown, names):
     return "right" if right in said else error_kind(said, right, shown, names)
 
 
-@mistake(
+# The answer alone, or the right one as well.
+SPLIT_WITHOUT_THE_SPACE = (
     "The answer is split at `','` here, and a space stays before each further name: ` cat` is no name of the list. "
     "Split it at `', '`."
 )
+
+
+@mistake(SPLIT_WITHOUT_THE_SPACE)
+def both_split_without_the_space(said, right, shown, names):
+    def are_names(text):
+        return all(thing in names for thing in text.split(","))
+
+    if right in ("yes", "no") or right.isdigit() or said == right:
+        return error_kind(said, right, shown, names)
+    if said in ("yes", "no") or said.isdigit() or are_names(said) != are_names(right):
+        return "no answer"
+    return "wrong place" if all(thing in shown for thing in said.split(",")) else "not in the picture"
+
+
+@mistake(SPLIT_WITHOUT_THE_SPACE)
 def split_without_the_space(said, right, shown, names):
     if right in ("yes", "no") or right.isdigit() or said == right:
         return error_kind(said, right, shown, names)
@@ -215,6 +231,16 @@ def split_without_the_space(said, right, shown, names):
 def one_name_only(said, right, shown, names):
     kind = error_kind(said, right, shown, names)
     return "no answer" if ", " in said and ", " not in right and kind != "right" else kind
+
+
+@mistake(
+    "An answer with more or fewer things than the right one becomes `no answer` here. Names joined by `, ` have the "
+    "right form, however many they are: ask then whether all of them are in the picture."
+)
+def as_many_names(said, right, shown, names):
+    kind = error_kind(said, right, shown, names)
+    other_number = len(said.split(", ")) != len(right.split(", "))
+    return "no answer" if other_number and kind != "right" else kind
 
 
 @mistake(

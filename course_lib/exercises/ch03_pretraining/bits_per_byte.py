@@ -146,6 +146,14 @@ def mean_over_sum(nats, n_bytes):
     return (nats.mean() / n_bytes.sum() / math.log(2)).item()
 
 
+@mistake(
+    "This takes a logarithm of the nats per byte. A surprise is a logarithm already, and needs another unit only: "
+    "divide by `math.log(2)`."
+)
+def logarithm_again(nats, n_bytes):
+    return (nats.sum() / n_bytes.sum()).log2().item()
+
+
 EXERCISE = Exercise(
     id="bits_per_byte",
     title="Bits per byte, with a fault",

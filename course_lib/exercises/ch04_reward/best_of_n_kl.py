@@ -99,9 +99,18 @@ def other_way_round(p, n):
     return divergence(p, kept)
 
 
-@mistake("This is in bits. In nats, the logarithm is the natural one: divide nothing, and use `log`, not `log2`.")
+IN_BITS = "This is in bits. In nats, the logarithm is the natural one: divide nothing, and use `log`, not `log2`."
+
+
+@mistake(IN_BITS)
 def in_bits(p, n):
     return best_of_n_kl(p, n) / math.log(2)
+
+
+@mistake(IN_BITS)
+def in_bits_and_nan_where_never_kept(p, n):
+    kept = p.cumsum(0) ** n - (p.cumsum(0) - p) ** n
+    return (kept * (kept / p).log2()).sum().item()
 
 
 @mistake(
@@ -138,13 +147,23 @@ def counted_for_each_sample_and_nan_where_never_kept(p, n):
     return (kept * (kept / p).log()).sum().item()
 
 
-@mistake(
+MADE_TO_SUM_TO_1 = (
     "The probabilities are made to sum to 1 by dividing, but their ratios are not right. A reply is kept if all n are "
     "this one or worse, and not all are worse. Those sum to 1 by themselves."
 )
+
+
+@mistake(MADE_TO_SUM_TO_1)
 def counted_for_each_sample_made_to_sum_to_1(p, n):
     kept = n * p * p.cumsum(0) ** (n - 1)
     return divergence(kept / kept.sum(), p)
+
+
+@mistake(MADE_TO_SUM_TO_1)
+def counted_for_each_sample_made_to_sum_to_1_and_nan_where_never_kept(p, n):
+    kept = n * p * p.cumsum(0) ** (n - 1)
+    kept = kept / kept.sum()
+    return (kept * (kept / p).log()).sum().item()
 
 
 @mistake(

@@ -110,10 +110,18 @@ def divided_by_beta(chosen, rejected, reference_chosen, reference_rejected, beta
     return dpo_loss(chosen, rejected, reference_chosen, reference_rejected, 1 / beta)
 
 
-@mistake(
+RATIO_OF_LOGARITHMS = (
     "This divides one logarithm by another. The arguments are logarithms already, and the logarithm of a ratio is the "
     "difference of the two: subtract them."
 )
+
+
+@mistake(RATIO_OF_LOGARITHMS)
+def ratios_for_rewards(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return -F.logsigmoid(beta * (chosen / reference_chosen - rejected / reference_rejected)).mean()
+
+
+@mistake(RATIO_OF_LOGARITHMS)
 def ratio_of_logarithms(chosen, rejected, reference_chosen, reference_rejected, beta):
     margin = (chosen / reference_chosen * reference_rejected / rejected).log()
     return -F.logsigmoid(beta * margin).mean()

@@ -103,6 +103,17 @@ def standard_deviation_of_a_sample(rewards, group, scale_by_std):
     return advantages * math.sqrt((group - 1) / group) if scale_by_std else advantages
 
 
+@mistake(
+    "This standard deviation divides by one less than the number of rewards, as for a sample. Here the group is all "
+    "there is: `correction=0`. (And where all rewards are equal it is 0, and 0 / 0 is not a number. Such a group "
+    "teaches nothing: its advantages are 0.)"
+)
+def standard_deviation_of_a_sample_and_divides_by_zero(rewards, group, scale_by_std):
+    advantages = group_advantages(rewards, group, False)
+    spread = rewards.view(-1, group).std(1).repeat_interleave(group)
+    return advantages / spread if scale_by_std else advantages
+
+
 @mistake("This always divides by the standard deviation. Do so only if `scale_by_std` is True.")
 def always_scaled(rewards, group, scale_by_std):
     return group_advantages(rewards, group, True)

@@ -113,9 +113,36 @@ def false_refusal(risk):
     return lambda refused: ((1 - risk)[refused].sum() / (1 - risk).sum()).item()
 
 
-@mistake("This is the threshold, not the weight. A refusal earns more where w r > (1 - w)(1 - r): solve this for r.")
+# Counted level by level, or visitor by visitor: of visitors with the same risk, some may fit in and some not.
+THRESHOLD = "This is the threshold, not the weight. A refusal earns more where w r > (1 - w)(1 - r): solve this for r."
+
+
+def visitor_by_visitor(risk, limit):
+    """All risks, the highest first, and how many of these visitors may be refused."""
+    ordered = risk.sort(descending=True).values
+    refused = (1 - ordered).cumsum(0) / (1 - ordered).sum()
+    return ordered, int((refused <= limit).sum())
+
+
+@mistake(THRESHOLD)
 def threshold_itself(risk, limit):
     return 1 - weight_for(risk, limit)
+
+
+@mistake(THRESHOLD)
+def threshold_itself_visitor_by_visitor(risk, limit):
+    ordered, k = visitor_by_visitor(risk, limit)
+    return ((ordered[k - 1] + ordered[k]) / 2).item()
+
+
+@mistake(
+    "The threshold is one of the risks themselves here. At the threshold both replies earn the same, so whether this "
+    "risk is refused is left to rounding. Put the threshold in the middle, between the lowest risk that is refused and "
+    "the next lower one."
+)
+def at_one_of_the_risks(risk, limit):
+    ordered, k = visitor_by_visitor(risk, limit)
+    return 1 - ordered[k - 1].item()
 
 
 @mistake(

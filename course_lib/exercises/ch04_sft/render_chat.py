@@ -82,6 +82,14 @@ def joined_by_line_breaks(messages, ask=False):
     return render_chat(messages, ask) if ask else render_chat(messages).removesuffix("\n")
 
 
+@mistake(
+    "Nearly: the line break after the last turn is missing, also where the opening follows. Turns are not joined by "
+    "line breaks; each one ends with its own, the last one too."
+)
+def joined_before_the_opening(messages, ask=False):
+    return render_chat(messages).removesuffix("\n") + ("<|im_start|>assistant\n" if ask else "")
+
+
 @mistake("Nearly: a line break is missing after `assistant` in the opening. It comes after every role, there as well.")
 def no_line_break_in_the_opening(messages, ask=False):
     return render_chat(messages) + ("<|im_start|>assistant" if ask else "")
@@ -129,12 +137,22 @@ def asks_after_each_message(messages, ask=False):
     return "".join(render_chat([message], ask) for message in messages)
 
 
-@mistake(
+CLOSES_THE_OPENED_TURN = (
     "With `ask=True` the turn of the assistant is opened and closed at once, which makes an empty reply. Stop after "
     "the line break behind `assistant`: the model writes the rest."
 )
+
+
+@mistake(CLOSES_THE_OPENED_TURN)
 def closes_the_opened_turn(messages, ask=False):
     return render_chat([*messages, {"role": "assistant", "content": ""}] if ask else messages)
+
+
+@mistake(CLOSES_THE_OPENED_TURN)
+def appends_the_opened_turn_and_closes_it(messages, ask=False):
+    if ask:
+        messages.append({"role": "assistant", "content": ""})
+    return render_chat(messages)
 
 
 @mistake(

@@ -148,21 +148,34 @@ def with_plain_loops(turns, lengths, question, budget):
     return sorted(chosen)
 
 
-@mistake(
+# Of turns with as many words, the last comes first, or the first.
+EVERY_WORD_ALIKE = (
     "Where the question has many common words, what it asks about is missing: turns that share *common* words with it "
     "come first. A word that stands in most turns says little. Give it much less weight than a rare one, as with "
     "`math.log(n / turns with the word)`."
 )
-def every_word_alike(turns, lengths, question, budget):
-    def score(turn):
-        return len(set(turns[turn]) & set(question))
+
+
+def by_shared_words(turns, lengths, question, budget, later_first):
+    def place(turn):
+        return len(set(turns[turn]) & set(question)), turn if later_first else -turn
 
     chosen, room = [len(turns) - 1], budget - lengths[-1]
-    for turn in sorted(range(len(turns) - 1), key=lambda turn: (score(turn), turn), reverse=True):
+    for turn in sorted(range(len(turns) - 1), key=place, reverse=True):
         if lengths[turn] <= room:
             chosen.append(turn)
             room -= lengths[turn]
     return sorted(chosen)
+
+
+@mistake(EVERY_WORD_ALIKE)
+def every_word_alike(turns, lengths, question, budget):
+    return by_shared_words(turns, lengths, question, budget, later_first=True)
+
+
+@mistake(EVERY_WORD_ALIKE)
+def every_word_alike_the_first_of_equals(turns, lengths, question, budget):
+    return by_shared_words(turns, lengths, question, budget, later_first=False)
 
 
 @mistake(
