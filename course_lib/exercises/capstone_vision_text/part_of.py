@@ -92,12 +92,21 @@ def by_the_first_word(artist, concept, family_of, held_out, new_artist):
     return by_a_part_of_the_name(lambda name: name.split()[0], artist, concept, held_out, new_artist)
 
 
-@mistake(
-    "This looks whether the name of a family is a *part of* a name in `held_out`, or the other way round. A catfish is "
-    "no cat: compare whole families, `family_of[concept] == family_of[held]`."
+A_PIECE_OF_THE_NAME = (
+    "This looks whether the name of a family is a *part of* the name of a concept. A catfish is no cat: compare whole "
+    "families, `family_of[concept] == family_of[held]`."
 )
+
+
+@mistake(A_PIECE_OF_THE_NAME)
 def by_a_piece_of_the_name(artist, concept, family_of, held_out, new_artist):
     new_concept = any(family_of[concept] in held for held in held_out)
+    return parts(artist == new_artist, new_concept)
+
+
+@mistake(A_PIECE_OF_THE_NAME)
+def by_a_piece_of_its_own_name(artist, concept, family_of, held_out, new_artist):
+    new_concept = any(family_of[held] in concept for held in held_out)
     return parts(artist == new_artist, new_concept)
 
 

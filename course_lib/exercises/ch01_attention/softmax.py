@@ -197,6 +197,23 @@ def divided_by_the_largest(x, dim=-1):
     return divide_by_the_sum((x / x.amax(dim=dim, keepdim=True)).exp(), dim)
 
 
+# Above alone, or on both sides.
+CLAMPED = (
+    "Scores beyond a limit are cut off at the limit, as by `clamp`, and then get the same weight, however far apart "
+    "they were. Subtract the largest score along `dim` from each: nothing overflows, and all differences stay."
+)
+
+
+@mistake(CLAMPED)
+def clamped_above(x, dim=-1):
+    return divide_by_the_sum(x.clamp(max=80).exp(), dim)
+
+
+@mistake(CLAMPED)
+def clamped_on_both_sides(x, dim=-1):
+    return divide_by_the_sum(x.clamp(-80, 80).exp(), dim)
+
+
 EXERCISE = Exercise(
     id="softmax",
     title="Softmax",

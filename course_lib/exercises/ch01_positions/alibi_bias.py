@@ -160,6 +160,16 @@ def first_head_alone(n_heads, n):
     return bias
 
 
+@mistake(
+    "The slopes are those of 8 heads here, however many there are, and those of `faulty_bias` were right: in "
+    "2 ** (-8 * i / n_heads) they depend on the number of heads."
+)
+def slopes_of_eight_heads(n_heads, n):
+    slopes = 2.0 ** -torch.arange(1, n_heads + 1)
+    position = torch.arange(n)
+    return -slopes[:, None, None] * (position[:, None] - position)
+
+
 EXERCISE = Exercise(
     id="alibi_bias",
     title="ALiBi's bias, with a fault",

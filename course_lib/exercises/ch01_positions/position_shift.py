@@ -144,6 +144,15 @@ def sign_of_k_lost(k, d):
     return position_shift(abs(k), d)
 
 
+@mistake(
+    "The cosine and the sine are multiplied by the speed of the pair, 10000**(-2i/d). It belongs inside, in the "
+    "*angle*: k times the speed."
+)
+def speed_outside_the_angle(k, d):
+    speeds = [10000.0 ** (-2 * i / d) for i in range(d // 2)]
+    return torch.block_diag(*(speed * torch.tensor(rotation(math.cos(k), math.sin(k))) for speed in speeds))
+
+
 EXERCISE = Exercise(
     id="position_shift",
     title="A step is a rotation",

@@ -162,13 +162,23 @@ def not_divided_by_the_sum(before, after, share=0.9):
     return first_true(energy.cumsum(0) >= share) + 1
 
 
-@mistake(
+# In the order in which they come, or the largest first.
+VALUES_SUBTRACTED = (
     "This subtracts singular values from each other. The matrix that changed is `after - before`: subtract the "
     "matrices, and take the singular values of that."
 )
+
+
+@mistake(VALUES_SUBTRACTED)
 def values_subtracted(before, after, share=0.9):
     energy = (torch.linalg.svdvals(after) - torch.linalg.svdvals(before)).square()
     return first_true(shares_so_far(energy) >= share) + 1
+
+
+@mistake(VALUES_SUBTRACTED)
+def values_subtracted_and_sorted(before, after, share=0.9):
+    energy = (torch.linalg.svdvals(after) - torch.linalg.svdvals(before)).square()
+    return first_true(shares_so_far(energy.sort(descending=True).values) >= share) + 1
 
 
 @mistake("The squares come too late: this squares the running sum. Square the singular values first, then add them up.")

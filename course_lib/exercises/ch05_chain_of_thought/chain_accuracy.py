@@ -89,9 +89,17 @@ def repaired_by_any_step(p, steps, modulus):
     return right
 
 
-@mistake("This takes a step too few. With one step, the answer is p.")
+A_STEP_TOO_FEW = "This takes a step too few. With one step, the answer is p."
+
+
+@mistake(A_STEP_TOO_FEW)
 def a_step_too_few(p, steps, modulus):
     return chain_accuracy(p, steps - 1, modulus)
+
+
+@mistake(A_STEP_TOO_FEW)
+def a_power_too_few(p, steps, modulus):
+    return in_closed_form.solution(p, steps - 1, modulus)  # above 1 if no step is asked for
 
 
 @mistake(

@@ -91,9 +91,17 @@ def each_from_the_start(start, operators, operands, modulus):
     return torch.where(operators == 0, start[:, None] + operands, start[:, None] * operands) % modulus
 
 
-@mistake("This is the last number alone. Return the number after *every* step, `(rows, steps)`.")
+THE_ANSWER_ALONE = "This is the last number alone. Return the number after *every* step, `(rows, steps)`."
+
+
+@mistake(THE_ANSWER_ALONE)
 def the_answer_alone(start, operators, operands, modulus):
     return chain_states(start, operators, operands, modulus)[:, -1:]
+
+
+@mistake(THE_ANSWER_ALONE)
+def the_answer_alone_without_an_axis(start, operators, operands, modulus):
+    return chain_states(start, operators, operands, modulus)[:, -1]
 
 
 @mistake("The steps stand along the first axis here. Each row is a chain: stack along `dim=1`.")

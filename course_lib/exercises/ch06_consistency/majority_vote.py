@@ -167,6 +167,22 @@ def from_the_first_question(answers):
     return answers[0, (answers[:, :, None] == answers[:, None, :]).sum(2).argmax(1)]
 
 
+@mistake(
+    "In a tie this takes the answer that *reaches* the most votes first, as a running count finds it: 1 in 3, 1, 1, 3. "
+    "Take the one that was given first: count all votes before you choose."
+)
+def first_to_reach_the_most(answers):
+    winners = []
+    for row in answers.tolist():
+        votes, winner = Counter(), row[0]
+        for answer in row:
+            votes[answer] += 1
+            if votes[answer] > votes[winner]:
+                winner = answer
+        winners.append(winner)
+    return torch.tensor(winners)
+
+
 EXERCISE = Exercise(
     id="majority_vote",
     title="The most frequent answer",

@@ -172,6 +172,14 @@ def over_two(penalty, silence):
     return (silence + penalty) / 2
 
 
+@mistake(
+    "The threshold never falls below one half here. It may: where a wrong answer costs little, even an unsure one is "
+    "worth its risk."
+)
+def one_half_at_least(penalty, silence):
+    return max(0.5, (silence + penalty) / (1 + penalty))
+
+
 EXERCISE = Exercise(
     id="threshold",
     title="When is an answer worth its risk?",

@@ -72,10 +72,21 @@ def broken_power(unique, epochs, decay):
     return unique * epochs if decay == 1 else unique * (1 - decay**epochs) / (1 - decay)
 
 
-@mistake(
+# Where not even one epoch is complete, there is none before: the power is 0 then, or -1.
+LAST_ONE_TOO_DEAR = (
     "The epoch that ended early is worth as much as the one before it here. It is one reading later: use the next "
     "power."
 )
+
+
+@mistake(LAST_ONE_TOO_DEAR)
+def last_one_too_dear_and_the_first_too(unique, epochs, decay):
+    whole = int(epochs)
+    first_ones = epoch_by_epoch.solution(unique, whole, decay)
+    return first_ones + (epochs - whole) * unique * decay ** (whole - 1)
+
+
+@mistake(LAST_ONE_TOO_DEAR)
 def last_one_too_dear(unique, epochs, decay):
     whole = int(epochs)
     return epoch_by_epoch.solution(unique, whole, decay) + unique * (epochs - whole) * decay ** max(whole - 1, 0)

@@ -219,6 +219,15 @@ def size_alone(budget, a, b, alpha, beta):
     return best_split(budget, a, b, alpha, beta)[0]
 
 
+@mistake(
+    "N and D together cost the budget, but in N itself the six is missing: it is too large, and D too small. Where you "
+    "put N into the law, the product of the two is `budget / 6`."
+)
+def size_without_six(budget, a, b, alpha, beta):
+    n = best_split(6 * budget, a, b, alpha, beta)[0]
+    return n, budget / 6 / n
+
+
 EXERCISE = Exercise(
     id="best_split",
     title="The best size for a budget",

@@ -153,7 +153,18 @@ def one_too_many(logits, k, renormalise=True):
     return route(logits, k + 1, renormalise)
 
 
-@mistake("One expert too few: the one with the k-th largest logit is chosen too. Compare with `>=`, not with `>`.")
+# The others are multiplied by 0, or set to 0: with k = 1 nobody is left, and the gradients differ.
+ONE_TOO_FEW = "One expert too few: the one with the k-th largest logit is chosen too. Compare with `>=`, not with `>`."
+
+
+@mistake(ONE_TOO_FEW)
+def one_too_few_by_where(logits, k, renormalise=True):
+    p = logits.softmax(dim=-1)
+    weights = torch.where(p > p.topk(k, dim=-1).values[:, -1:], p, torch.zeros_like(p))
+    return weights / weights.sum(dim=-1, keepdim=True) if renormalise else weights
+
+
+@mistake(ONE_TOO_FEW)
 def one_too_few(logits, k, renormalise=True):
     chosen = logits > logits.topk(k, dim=-1).values[:, -1:]
     weights = logits.softmax(dim=-1) * chosen

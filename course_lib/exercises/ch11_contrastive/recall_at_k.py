@@ -183,10 +183,20 @@ def nan_left_out(similarity, right, k):
     return recall_at_k(similarity[kept], right[kept], k)
 
 
-@mistake(
+# A NaN counts as it should in the second of them.
+ONE_TOO_MANY = (
     "This is one place too generous: k *other* texts may come before the right one here. Only k - 1 may, since it has "
     "to be among the k itself."
 )
+
+
+@mistake(ONE_TOO_MANY)
+def one_too_many_and_nan_is_a_hit(similarity, right, k):
+    own, others = _others(similarity, right)
+    return ((others >= own[:, None]).sum(1) <= k).double().mean().item()
+
+
+@mistake(ONE_TOO_MANY)
 def one_too_many(similarity, right, k):
     return recall_at_k(similarity, right, k + 1)
 

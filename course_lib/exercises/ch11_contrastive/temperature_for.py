@@ -135,6 +135,14 @@ def to_a_thousandth(loss, pairs):
     return min((k / 1000 for k in range(20, 5000)), key=off)
 
 
+@mistake(
+    "`a / b - 1` takes the 1 off the quotient. It belongs to e^loss, below the fraction: put brackets around that "
+    "difference."
+)
+def one_off_the_quotient(loss, pairs):
+    return 1 / math.log((pairs - 1) / math.exp(loss) - 1)
+
+
 EXERCISE = Exercise(
     id="temperature_for",
     title="How low a temperature?",

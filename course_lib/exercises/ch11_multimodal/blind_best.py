@@ -102,6 +102,17 @@ def guesses_at_random(questions, answers):
     return sum(1 / len(of[question]) for question in questions) / len(questions)
 
 
+@mistake(
+    "This is what *random* guessing reaches, among the answers that a question has, and each question counts once. The "
+    "most frequent answer is a better guess, and a question that is asked more often counts more."
+)
+def guesses_at_random_each_question_once(questions, answers):
+    found = {}
+    for question, answer in zip(questions, answers, strict=True):
+        found.setdefault(question, set()).add(answer)
+    return sum(1 / len(own) for own in found.values()) / len(found)
+
+
 @mistake("This is a count. Divide by the number of questions.")
 def count(questions, answers):
     return float(by_pairs.solution(questions, answers) * len(questions))

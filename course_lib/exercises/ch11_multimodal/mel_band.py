@@ -203,6 +203,15 @@ def mels_themselves(hertz, rate, n_mels):
     return true_mel(hertz).round().long()
 
 
+@mistake(
+    "The range is cut into n_mels bands side by side here, and a tone belongs to the piece in which it lies. There are "
+    "n_mels *peaks* between the two ends, so n_mels + 1 steps, and the nearest peak counts."
+)
+def bands_side_by_side(hertz, rate, n_mels):
+    step = true_mel(rate / 2) / n_mels
+    return (true_mel(hertz) / step).floor().long().clamp(0, n_mels - 1)
+
+
 EXERCISE = Exercise(
     id="mel_band",
     title="Where does a tone light up?",

@@ -93,7 +93,7 @@ def logarithm_of_a_safe_softmax(scores, targets):
     return -scores.softmax(-1)[torch.arange(len(targets)), targets].log().mean()
 
 
-# The logarithm of a sum of zeros, or of a softmax that is zero.
+# The logarithm of a sum of zeros, or of a softmax that is zero; `max()` and `amax()` have different gradients then.
 OF_THE_WHOLE_TABLE = (
     "The largest score of the whole table is taken off. A row far below it then has nothing but zeros after `exp`, and "
     "the logarithm of 0 is infinite. Each row has a largest score of its own: `dim=-1, keepdim=True`."
@@ -106,8 +106,26 @@ def largest_of_all(scores, targets):
 
 
 @mistake(OF_THE_WHOLE_TABLE)
+def largest_of_all_by_amax(scores, targets):
+    return overflows.solution(scores - scores.amax(), targets)
+
+
+@mistake(OF_THE_WHOLE_TABLE)
 def softmax_after_the_largest_of_all(scores, targets):
     return logarithm_of_the_softmax.solution(scores - scores.max(), targets)
+
+
+@mistake(OF_THE_WHOLE_TABLE)
+def softmax_after_the_largest_of_all_by_amax(scores, targets):
+    return logarithm_of_the_softmax.solution(scores - scores.amax(), targets)
+
+
+@mistake(
+    "The largest score of each *column* is taken off, so the scores of a row lose different numbers, and its "
+    "probabilities change. Take the largest of each row off: `dim=-1, keepdim=True`."
+)
+def largest_of_each_column(scores, targets):
+    return overflows.solution(scores - scores.amax(dim=0, keepdim=True), targets)
 
 
 @mistake(
@@ -133,12 +151,20 @@ def in_bits(scores, targets):
     return cross_entropy(scores, targets) / torch.log(torch.tensor(2.0))
 
 
-@mistake(
-    "`log_probability[:, targets]` takes every target's column in every row. One number from each row is wanted: "
+EVERY_COLUMN = (
+    "`[:, targets]` takes every target's column in every row. One number from each row is wanted: "
     "`[torch.arange(len(targets)), targets]`."
 )
+
+
+@mistake(EVERY_COLUMN)
 def every_column(scores, targets):
     return -scores.log_softmax(-1)[:, targets].mean()
+
+
+@mistake(EVERY_COLUMN)
+def every_column_of_a_safe_softmax(scores, targets):
+    return -scores.softmax(-1)[:, targets].log().mean()
 
 
 # The same mistake with the largest score of each column taken off, with that of each row, and with none.
