@@ -173,6 +173,31 @@ def without_gradients(scores, targets):
     return torch.tensor(torch.nn.functional.cross_entropy(scores, targets).item())
 
 
+def last_loss_alone(losses, uniform, frequency):
+    last = losses[-1]
+    if last != last or last > uniform:
+        return "diverged"
+    if last > frequency - 0.1:
+        return "frequencies"
+    if last - min(losses) > 0.05:
+        return "rising"
+    return "falling" if losses[-2] - last > 0.05 else "flat"
+
+
+def his_before_any_word(words, partner, things):
+    last = len(words) - 1
+    return ["his" if word == "her" and i < last else partner.get(word, word) for i, word in enumerate(words)]
+
+
+def unlike_the_last_kept(documents, n, threshold):
+    last, keep = None, []
+    for document in documents:
+        grams = {tuple(document[i : i + n]) for i in range(len(document) - n + 1)}
+        keep.append(last is None or len(grams & last) / len(grams | last) < threshold)
+        last = grams if keep[-1] else last
+    return keep
+
+
 @pytest.mark.parametrize("seed", [0, 3, 4, 7])
 @pytest.mark.parametrize(
     ("id", "answer", "words"),
@@ -181,6 +206,9 @@ def without_gradients(scores, targets):
         ("within_capacity", first_queue_alone, "does a `return` stand too deep?"),
         ("mix_experts", from_a_half_on, "Only experts with a weight of one half or more answer"),
         ("cross_entropy", without_gradients, ""),
+        ("read_run", last_loss_alone, "*anywhere* in the list"),
+        ("swap_gender", his_before_any_word, "even where the word right behind it is no thing"),
+        ("near_copies", unlike_the_last_kept, "the document that was kept *last* decides alone"),
     ],
 )
 def test_nobody_is_told_of_a_mistake_that_is_not_theirs(id, answer, words, seed):

@@ -217,8 +217,8 @@ def nan_slips_through(losses, uniform, frequency):
 
 
 @mistake(
-    "`x == math.nan` is False for every x, NaN too: NaN equals nothing, not even itself. Ask `math.isnan(x)`, or "
-    "`math.isfinite(x)`, which finds infinite losses as well."
+    "Infinite losses are found here, and NaN is not. (`x == math.nan` is False for every x, NaN too: it equals "
+    "nothing, not even itself.) Ask `math.isnan(x)`, or `math.isfinite(x)`, which finds infinite losses as well."
 )
 def nan_by_equality(losses, uniform, frequency):
     if any(math.isinf(loss) for loss in losses) or losses[-1] > uniform:
