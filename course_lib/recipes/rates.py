@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Protocol, TypeVar, runtime_checkable
@@ -73,9 +73,11 @@ class RateTrial:
 
     Attributes:
         losses: At each rate, in order, the loss from each seed.
+        told: Likewise another measure, which chooses nothing.
     """
 
     losses: dict[float, list[float]]
+    told: dict[float, list[float]] = field(default_factory=dict)
 
     @property
     def chosen(self) -> float:
@@ -142,7 +144,8 @@ def write_rates(
         name: {
             "steps": steps[name],
             "arms": {
-                arm: {"losses": {f"{rate:g}": found for rate, found in trial.losses.items()}, "chosen": trial.chosen}
+                arm: {"losses": _by_rate(trial.losses), "chosen": trial.chosen}
+                | ({"told": _by_rate(trial.told)} if trial.told else {})
                 for arm, trial in arms.items()
             },
         }
@@ -152,6 +155,10 @@ def write_rates(
     file = run.out / RATES_FILE
     write_json(file, content)
     return file
+
+
+def _by_rate(numbers: Mapping[float, list[float]]) -> dict[str, list[float]]:
+    return {f"{rate:g}": of_seeds for rate, of_seeds in numbers.items()}
 
 
 def keep_rates(file: Path, root: Path) -> Path:
