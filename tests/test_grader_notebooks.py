@@ -119,17 +119,20 @@ def tree_of(module):
 
 
 def parts_of(solution):
-    """What else of its file a solution uses, as a cell: private helpers and constants."""
+    """What else of its file a solution uses, as a cell: private helpers, constants, and the mistakes it is made of."""
     module = sys.modules[solution.__module__]
     found, waiting = {}, [text_of(solution)]
-    statements = [node for node in tree_of(module).body if not getattr(node, "decorator_list", None)]
     while waiting:
         used = {n.id for n in ast.walk(ast.parse(waiting.pop())) if isinstance(n, ast.Name)}
-        for node in statements:
+        for node in tree_of(module).body:
             target = node.targets[0] if isinstance(node, ast.Assign) else node
             name = getattr(target, "name", getattr(target, "id", None))
             if name in used and name not in found and name not in (solution.__name__, "EXERCISE", module.EXERCISE.name):
-                found[name] = ast.unparse(node)
+                if getattr(node, "decorator_list", None):  # another mistake, called as `name.solution(...)`
+                    source = source_of(getattr(module, name).solution, name, "pass")
+                    found[name] = f"{source}\n{name}.solution = {name}"
+                else:
+                    found[name] = ast.unparse(node)
                 waiting.append(found[name])
     return list(found.values())[::-1]
 
